@@ -1,0 +1,27 @@
+"""Where should this model run, how should requests be batched, and what will it cost?
+
+This module is the table of contents: every public name, resolved on first use, so that importing
+the workbench loads nothing heavy.
+"""
+
+from importlib import import_module
+
+_CONTENTS = {
+    "errors": ["WorkbenchError"],
+}
+
+_HOME = {name: module for module, names in _CONTENTS.items() for name in names}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605 - a list of the names above, sorted
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+    value = getattr(import_module(f"workbench.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Where batches are answered: one seam, one method, one module per place."""

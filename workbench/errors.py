@@ -1,0 +1,52 @@
+"""Everything the workbench raises on purpose, as one tree.
+
+::
+
+    WorkbenchError
+    ├── InvalidInput       an argument, a file or a setting is not what it must be (also a ValueError)
+    │   └── InvalidModel   a file or an estimator that cannot become a model
+    ├── NotFound           no such group, version, trace, price or file (also a LookupError)
+    ├── NotAvailable       right, but not here and now: offline, package missing, needs a cloud
+    ├── StorageError       reading or writing failed: no space, no permission (also an OSError)
+    │   └── Damaged        a stored file is not what was stored
+    ├── InvocationError    a backend could not answer a batch
+    └── TooFewSamples      the rows do not carry the figure that was asked for (also a ValueError)
+
+Each message says what came, what was wanted, and what to do now.
+"""
+
+
+class WorkbenchError(Exception):
+    """Base of everything the workbench raises on purpose."""
+
+
+class InvalidInput(WorkbenchError, ValueError):
+    """An argument, a file or a setting is not what it must be."""
+
+
+class InvalidModel(InvalidInput):
+    """A file or an estimator cannot become a model."""
+
+
+class NotFound(WorkbenchError, LookupError):
+    """There is no such group, version, trace, price or file."""
+
+
+class NotAvailable(WorkbenchError):
+    """What was asked for is right, but cannot be had here and now."""
+
+
+class StorageError(WorkbenchError, OSError):
+    """Reading or writing a file failed; nothing half written is left."""
+
+
+class Damaged(StorageError):
+    """A stored file is not what was stored."""
+
+
+class InvocationError(WorkbenchError):
+    """A backend could not answer a batch."""
+
+
+class TooFewSamples(WorkbenchError, ValueError):
+    """The rows do not carry the figure that was asked for."""

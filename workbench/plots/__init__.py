@@ -1,0 +1,1 @@
+"""Charts: each one a function that computes a frame and a function that draws it."""

@@ -1,0 +1,1 @@
+"""Controls for notebooks: each holds a value and calls functions given to it."""
