@@ -1,0 +1,1 @@
+"""Files the package ships: prices, with their sources and dates."""
