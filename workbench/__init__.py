@@ -7,7 +7,9 @@ the workbench loads nothing heavy.
 from importlib import import_module
 
 _CONTENTS = {
+    "batching": ["BatchPolicy"],
     "errors": ["WorkbenchError"],
+    "run": ["SLO", "Run", "load_run"],
 }
 
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}

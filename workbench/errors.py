@@ -3,7 +3,7 @@
 ::
 
     WorkbenchError
-    ├── InvalidInput       an argument, a file or a setting is not what it must be (also a ValueError)
+    ├── InvalidInput       an argument, file or setting is not what it must be (also a ValueError)
     │   └── InvalidModel   a file or an estimator that cannot become a model
     ├── NotFound           no such group, version, trace, price or file (also a LookupError)
     ├── NotAvailable       right, but not here and now: offline, package missing, needs a cloud
@@ -21,7 +21,7 @@ class WorkbenchError(Exception):
 
 
 class InvalidInput(WorkbenchError, ValueError):
-    """An argument, a file or a setting is not what it must be."""
+    """An argument, file or setting is not what it must be."""
 
 
 class InvalidModel(InvalidInput):

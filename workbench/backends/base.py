@@ -1,0 +1,96 @@
+"""The one seam between load and whatever answers it: `invoke(batch)`.
+
+A backend is a context manager: entering it makes it ready (a model is loaded, a connection
+opened), leaving it gives everything back. In tests a backend is a function, see `FunctionBackend`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is sent at once: the rows of its requests, stacked in order of arrival.
+
+    `sizes` gives the rows of each request, or is None when each has one.
+    """
+
+    inputs: NDArray[Any]
+    sizes: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs) if self.sizes is None else len(self.sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: one output row for each input row, in the same order.
+
+    `cold` tells that a new instance was started for the batch, and `server` which one answered
+    (-1 when that cannot be known).
+    """
+
+    outputs: NDArray[Any] | None = None
+    cold: bool = False
+    server: int = -1
+
+
+class Backend(Protocol):
+    """A place where batches are answered."""
+
+    concurrency: int
+    """How many batches may be in flight at once; further ones wait at the client, in order."""
+
+    def __enter__(self) -> Self:
+        """Make ready."""
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give everything back; doing so twice is harmless."""
+        ...
+
+    def invoke(self, batch: Batch) -> Reply:
+        """Answer a batch, or raise: then every request of the batch has failed.
+
+        Called from up to `concurrency` threads at once.
+        """
+        ...
+
+
+class FunctionBackend:
+    """A backend out of a function from inputs to outputs.
+
+    >>> with FunctionBackend(lambda inputs: inputs.sum(axis=1)) as backend:
+    ...     backend.invoke(Batch(np.ones((2, 3)))).outputs
+    array([3., 3.])
+    """
+
+    def __init__(
+        self, function: Callable[[NDArray[Any]], NDArray[Any] | None], *, concurrency: int = 1
+    ) -> None:
+        if concurrency < 1:
+            raise InvalidInput(f"concurrency must be at least 1, got {concurrency}.")
+        self.concurrency = concurrency
+        self._function = function
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def invoke(self, batch: Batch) -> Reply:
+        """Apply the function."""
+        return Reply(self._function(batch.inputs))

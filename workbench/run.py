@@ -1,0 +1,413 @@
+"""What happened to each request, and the figures that follow from it.
+
+A `Run` is one row a request plus the facts it was made under. Simulated and measured runs are of
+the same shape, so one chart can hold both. Latency is counted from the scheduled instant; a failed
+request has a NaN latency, counts as infinitely late in percentiles and as a miss in attainment.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import (
+    Damaged,
+    InvalidInput,
+    NotAvailable,
+    NotFound,
+    StorageError,
+    TooFewSamples,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+COLUMNS = {
+    "request": "UInt32",  # its number in the trace
+    "scheduled": "Float64",  # when it was due, seconds from the start of the trace
+    "sent": "Float64",  # when it reached the buffer
+    "started": "Float64",  # when its batch was taken up
+    "finished": "Float64",  # when its answer was there; NaN when there was none
+    "latency": "Float64",  # finished - scheduled
+    "batch": "Int64",  # number of the batch it went in
+    "batch_size": "Int32",  # requests in that batch
+    "rows": "Int32",  # rows the request carried
+    "server": "Int32",  # worker or instance that answered, -1 when unknown
+    "cold": "Boolean",  # whether a new instance was started for its batch
+    "correct": "Float64",  # share of its rows predicted right; NaN when that cannot be told
+    "error": "String",  # what went wrong; null when it was answered
+}
+"""The columns of a run's frame and their Polars types."""
+
+PERCENTILES = (0.5, 0.9, 0.95, 0.99)
+_SAMPLES_ABOVE = 10
+_BATCHES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class SLO:
+    """A latency target: the `quantile` of latencies is at most `latency` seconds.
+
+    Raises:
+        InvalidInput: `latency` is not positive or `quantile` not between 0 and 1.
+
+    >>> SLO(latency=0.1).label
+    'p95 <= 100 ms'
+    """
+
+    latency: float
+    quantile: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.latency) and self.latency > 0):
+            raise InvalidInput(f"latency must be a positive number of seconds, got {self.latency}.")
+        if not 0 < self.quantile < 1:
+            raise InvalidInput(f"quantile must lie between 0 and 1, got {self.quantile}.")
+
+    @property
+    def label(self) -> str:
+        """The target in a few words, for charts and tables."""
+        return f"p{100 * self.quantile:g} <= {1000 * self.latency:g} ms"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One row a request (`frame`, a Polars frame with `COLUMNS`), and what it was run with.
+
+    `facts` holds JSON values: model, deployment, policy, trace, SLO, seeds, versions, machine,
+    `origin` ("measured: this machine", "simulated", ...), `complete` (False when it was stopped),
+    `valid` (False when the load generator could not keep to the schedule) and `warnings`.
+
+    >>> run = Run.from_arrays(scheduled=[0.0, 1.0], finished=[0.5, 1.25], origin="simulated")
+    >>> run.frame["latency"].to_list(), run.attainment(SLO(latency=0.3))
+    ([0.5, 0.25], 0.5)
+    """
+
+    frame: "pl.DataFrame"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        missing = [name for name in COLUMNS if name not in self.frame.columns]
+        if missing:
+            raise InvalidInput(f"A run needs the columns {list(COLUMNS)}; missing: {missing}.")
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        scheduled: ArrayLike,
+        finished: ArrayLike,
+        origin: str,
+        error: list[str | None] | None = None,
+        facts: Mapping[str, Any] | None = None,
+        **columns: ArrayLike,
+    ) -> "Run":
+        """Build a run from arrays of equal length; what is not given takes its plainest value.
+
+        Requests are unbatched, sent when scheduled and taken up at once, unless `columns` say
+        otherwise. Where `finished` is NaN the request failed.
+
+        Raises:
+            InvalidInput: A column is unknown or lengths differ.
+        """
+        import polars as pl
+
+        scheduled = np.asarray(scheduled, dtype=np.float64)
+        finished = np.asarray(finished, dtype=np.float64)
+        unknown = sorted(set(columns) - set(COLUMNS))
+        if unknown:
+            raise InvalidInput(f"Unknown columns {unknown}; a run has {list(COLUMNS)}.")
+        count = len(scheduled)
+        values: dict[str, ArrayLike] = {
+            "request": np.arange(count),
+            "scheduled": scheduled,
+            "sent": scheduled,
+            "started": scheduled,
+            "finished": finished,
+            "latency": finished - scheduled,
+            "batch": np.arange(count),
+            "batch_size": np.ones(count),
+            "rows": np.ones(count),
+            "server": np.full(count, -1),
+            "cold": np.zeros(count, dtype=bool),
+            "correct": np.full(count, np.nan),
+            **columns,
+        }
+        series = {name: np.asarray(values[name]) for name in COLUMNS if name != "error"}
+        wrong = {name: len(array) for name, array in series.items() if len(array) != count}
+        if wrong or (error is not None and len(error) != count):
+            raise InvalidInput(
+                f"Every column needs {count} values, got {wrong or len(error or [])}."
+            )
+        frame = pl.DataFrame(
+            [
+                pl.Series(name, array).cast(getattr(pl, COLUMNS[name]))
+                for name, array in series.items()
+            ]
+        ).with_columns(pl.Series("error", error, dtype=pl.String))
+        return cls(frame, {"origin": origin, **(facts or {})})
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    @property
+    def origin(self) -> str:
+        """How the figures came about: "measured: this machine", "simulated", ..."""
+        return str(self.facts.get("origin", "unknown"))
+
+    @property
+    def label(self) -> str:
+        """The run in a few words, for charts and tables."""
+        return str(self.facts.get("label", self.origin))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every request of the trace was sent and awaited."""
+        return bool(self.facts.get("complete", True))
+
+    @property
+    def valid(self) -> bool:
+        """Whether the load generator kept to the schedule."""
+        return bool(self.facts.get("valid", True))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the figures has to know."""
+        return tuple(self.facts.get("warnings", ()))
+
+    @property
+    def slo(self) -> SLO | None:
+        """The target the run was made for."""
+        facts = self.facts.get("slo")
+        return None if facts is None else SLO(**facts)
+
+    @cached_property
+    def latencies(self) -> NDArray[np.float64]:
+        """Latencies in order of schedule, infinite for failed requests; seconds, one a request."""
+        latency = self.frame.sort("scheduled", maintain_order=True)["latency"].to_numpy()
+        return np.where(np.isnan(latency), np.inf, latency)
+
+    @cached_property
+    def _sorted(self) -> NDArray[np.float64]:
+        return np.sort(self.latencies)
+
+    @property
+    def answered(self) -> int:
+        """The number of requests that were answered."""
+        return int(np.isfinite(self._sorted).sum())
+
+    def quantile(self, q: float) -> float:
+        """Return the smallest latency that a share `q` of all requests does not exceed, seconds.
+
+        Infinite when so many requests failed that the quantile falls among them.
+
+        Raises:
+            TooFewSamples: Fewer than 10 requests lie above the quantile: it would be noise.
+        """
+        if not 0 < q < 1:
+            raise InvalidInput(f"A quantile must lie between 0 and 1, got {q}.")
+        count = len(self)
+        rank = math.ceil(q * count - 1e-9)
+        if count - rank < _SAMPLES_ABOVE:
+            needed = math.ceil(_SAMPLES_ABOVE / (1 - q) - 1e-9)
+            raise TooFewSamples(
+                f"The {100 * q:g}th percentile needs at least {needed} requests, got {count}: "
+                "run a longer trace or ask for a lower percentile."
+            )
+        return float(self._sorted[rank - 1])
+
+    def interval(self, q: float, *, confidence: float = 0.95) -> tuple[float, float]:
+        """Return a confidence interval of the quantile `q`, by batch means; seconds.
+
+        Waits are correlated, so the variance of the share of requests below the quantile comes
+        from the shares in 20 consecutive batches of the run (never less than that of independent
+        requests); its interval is carried back through the empirical distribution. After
+        Heidelberger and Lewis, "Quantile estimation in dependent sequences" (1984).
+
+        Raises:
+            TooFewSamples: The quantile itself cannot be told, or the run has under 200 requests.
+        """
+        from scipy import stats
+
+        estimate = self.quantile(q)
+        if len(self) < _SAMPLES_ABOVE * _BATCHES:
+            raise TooFewSamples(
+                f"An interval by batch means needs at least {_SAMPLES_ABOVE * _BATCHES} requests, "
+                f"got {len(self)}: run a longer trace."
+            )
+        below = self.latencies <= estimate
+        shares = np.array([part.mean() for part in np.array_split(below, _BATCHES)])
+        error = math.sqrt(max(shares.var(ddof=1) / _BATCHES, q * (1 - q) / len(self)))
+        reach = float(stats.t.ppf((1 + confidence) / 2, _BATCHES - 1)) * error
+        ranks = np.clip(np.ceil(len(self) * np.array([q - reach, q + reach])), 1, len(self))
+        low, high = self._sorted[ranks.astype(int) - 1]
+        return float(low), float(high)
+
+    def cdf(self, latency: ArrayLike) -> NDArray[np.float64]:
+        """Return the share of all requests answered within each `latency` (seconds)."""
+        return np.searchsorted(self._sorted, np.asarray(latency), side="right") / len(self)
+
+    def attainment(self, slo: SLO | None = None) -> float:
+        """Return the share of all requests answered within the target's latency.
+
+        Raises:
+            InvalidInput: The run has no target of its own and none was given.
+        """
+        slo = slo or self.slo
+        if slo is None:
+            raise InvalidInput("This run has no SLO: pass one, e.g. attainment(SLO(latency=0.1)).")
+        return float(self.cdf(slo.latency))
+
+    @property
+    def throughput(self) -> float:
+        """Requests answered per second, from the trace's start to the last answer."""
+        last = float(np.nanmax(self.frame["finished"].to_numpy(), initial=0.0))
+        return self.answered / last if last > 0 else 0.0
+
+    def batches(self) -> "pl.DataFrame":
+        """Return one row a batch: its size, when it was taken up and finished, where, and how."""
+        import polars as pl
+
+        return (
+            self.frame.group_by("batch", maintain_order=True)
+            .agg(
+                pl.col("batch_size", "started", "finished", "server", "cold", "error").first(),
+                pl.col("rows").sum(),
+            )
+            .sort("batch")
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run's main figures by name; seconds and shares; None where not to be told."""
+        batches = self.batches()
+        correct = self.frame["correct"].to_numpy()
+        known = ~np.isnan(correct)
+        rows = self.frame["rows"].to_numpy()[known]
+        return {
+            "run": self.label,
+            "origin": self.origin,
+            "requests": len(self),
+            "answered": self.answered,
+            "failed": len(self) - self.answered,
+            **{f"p{100 * q:g}": _or_none(self.quantile, q) for q in PERCENTILES},
+            "attainment": None if self.slo is None else self.attainment(),
+            "throughput": self.throughput,
+            "batches": batches.height,
+            "mean_batch_size": float(batches["batch_size"].mean() or 0.0),  # type: ignore[arg-type]
+            "cold_starts": int(batches["cold"].sum()),
+            "accuracy": float(np.average(correct[known], weights=rows)) if known.any() else None,
+            "complete": self.complete,
+            "valid": self.valid,
+        }
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the rows as a pandas frame.
+
+        Raises:
+            NotAvailable: pandas is not installed.
+        """
+        try:
+            return self.frame.to_pandas()
+        except ImportError as error:
+            raise NotAvailable(
+                "to_pandas needs pandas and pyarrow: pip install pandas pyarrow."
+            ) from error
+
+    def __repr__(self) -> str:
+        state = "" if self.complete else ", incomplete"
+        state += "" if self.valid else ", INVALID"
+        return f"<Run {self.label}: {len(self)} requests, {self.origin}{state}>"
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the run as a folder of `rows.parquet` and `run.json`, whole or not at all.
+
+        Raises:
+            StorageError: The folder exists (unless `overwrite`), or cannot be written.
+        """
+        target = Path(path)
+        if target.exists() and not overwrite:
+            raise StorageError(f"{target} exists already: choose another name or overwrite=True.")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        except OSError as error:
+            raise StorageError(f"Cannot write to {target.parent}: {error.strerror}.") from error
+        try:
+            self._write(draft)
+            _replace_folder(draft, target)
+        except OSError as error:
+            raise StorageError(f"Cannot save the run to {target}: {error}.") from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return target
+
+    def _write(self, folder: Path) -> None:
+        rows = folder / "rows.parquet"
+        self.frame.write_parquet(rows)
+        facts = {**self.facts, "rows_sha256": _sha256(rows)}
+        with (folder / "run.json").open("w", encoding="utf-8") as file:
+            json.dump(facts, file, indent=2, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def load_run(path: str | os.PathLike[str]) -> Run:
+    """Return the run that `Run.save` wrote to the folder `path`.
+
+    Raises:
+        NotFound: There is no saved run.
+        Damaged: Its files are not what was saved.
+    """
+    import polars as pl
+
+    folder = Path(path)
+    if not (folder / "run.json").is_file():
+        raise NotFound(f"No saved run at {folder}: expected a folder with run.json in it.")
+    try:
+        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        expected = facts.pop("rows_sha256")
+        if _sha256(folder / "rows.parquet") != expected:
+            raise Damaged(f"{folder / 'rows.parquet'} is not what was saved: restore it or rerun.")
+        return Run(pl.read_parquet(folder / "rows.parquet"), facts)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        if isinstance(error, Damaged):
+            raise
+        raise Damaged(f"The saved run at {folder} cannot be read: {error}.") from error
+
+
+def _or_none(figure: Any, *arguments: Any) -> float | None:  # noqa: ANN401 - any figure of a run
+    try:
+        value = float(figure(*arguments))
+    except TooFewSamples:
+        return None
+    return value
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _replace_folder(draft: Path, target: Path) -> None:
+    """Put `draft` in the place of `target`, which may exist; the old one goes last."""
+    old = target.with_name(f".{target.name}-old-{os.getpid()}")
+    if target.exists():
+        target.rename(old)
+    try:
+        draft.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
