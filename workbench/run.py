@@ -121,42 +121,13 @@ class Run:
         Raises:
             InvalidInput: A column is unknown or lengths differ.
         """
-        import polars as pl
-
-        scheduled = np.asarray(scheduled, dtype=np.float64)
-        finished = np.asarray(finished, dtype=np.float64)
         unknown = sorted(set(columns) - set(COLUMNS))
         if unknown:
             raise InvalidInput(f"Unknown columns {unknown}; a run has {list(COLUMNS)}.")
-        count = len(scheduled)
-        values: dict[str, ArrayLike] = {
-            "request": np.arange(count),
-            "scheduled": scheduled,
-            "sent": scheduled,
-            "started": scheduled,
-            "finished": finished,
-            "latency": finished - scheduled,
-            "batch": np.arange(count),
-            "batch_size": np.ones(count),
-            "rows": np.ones(count),
-            "server": np.full(count, -1),
-            "cold": np.zeros(count, dtype=bool),
-            "correct": np.full(count, np.nan),
-            **columns,
-        }
-        series = {name: np.asarray(values[name]) for name in COLUMNS if name != "error"}
-        wrong = {name: len(array) for name, array in series.items() if len(array) != count}
-        if wrong or (error is not None and len(error) != count):
-            raise InvalidInput(
-                f"Every column needs {count} values, got {wrong or len(error or [])}."
-            )
-        frame = pl.DataFrame(
-            [
-                pl.Series(name, array).cast(getattr(pl, COLUMNS[name]))
-                for name, array in series.items()
-            ]
-        ).with_columns(pl.Series("error", error, dtype=pl.String))
-        return cls(frame, {"origin": origin, **(facts or {})})
+        values = _plain_columns(np.asarray(scheduled, float), np.asarray(finished, float))
+        values |= {name: np.asarray(array) for name, array in columns.items()}
+        values["error"] = np.full(len(values["scheduled"]), None) if error is None else error
+        return cls(_frame(values), {"origin": origin, **(facts or {})})
 
     def __len__(self) -> int:
         return self.frame.height
@@ -384,6 +355,37 @@ def load_run(path: str | os.PathLike[str]) -> Run:
         if isinstance(error, Damaged):
             raise
         raise Damaged(f"The saved run at {folder} cannot be read: {error}.") from error
+
+
+def _plain_columns(scheduled: NDArray[np.float64], finished: NDArray[np.float64]) -> dict[str, Any]:
+    """Columns of requests that are sent when scheduled, unbatched and taken up at once."""
+    count = len(scheduled)
+    return {
+        "request": np.arange(count),
+        "scheduled": scheduled,
+        "sent": scheduled,
+        "started": scheduled,
+        "finished": finished,
+        "latency": finished - scheduled if len(finished) == count else finished,
+        "batch": np.arange(count),
+        "batch_size": np.ones(count),
+        "rows": np.ones(count),
+        "server": np.full(count, -1),
+        "cold": np.zeros(count, dtype=bool),
+        "correct": np.full(count, np.nan),
+    }
+
+
+def _frame(values: Mapping[str, Any]) -> "pl.DataFrame":
+    import polars as pl
+
+    count = len(values["scheduled"])
+    wrong = {name: len(values[name]) for name in COLUMNS if len(values[name]) != count}
+    if wrong:
+        raise InvalidInput(f"Every column needs {count} values, got {wrong}.")
+    return pl.DataFrame(
+        {name: pl.Series(values[name]).cast(getattr(pl, kind)) for name, kind in COLUMNS.items()}
+    )
 
 
 def _or_none(figure: Any, *arguments: Any) -> float | None:  # noqa: ANN401 - any figure of a run
