@@ -1,0 +1,219 @@
+"""JupyterLab in a real Chromium, as fixtures; run as a script, it says what is missing.
+
+::
+
+    from playwright.sync_api import expect
+
+    def test_a_cell_prints(open_notebook):
+        page = open_notebook("print(6 * 7)")
+
+        expect(page.locator(".jp-OutputArea-output")).to_have_text("42")
+
+A test that uses `page` carries the mark `browser`, runs beside no other one, and fails when the
+page asked for anything outside this machine. Playwright keeps an asyncio loop open in its thread,
+so a module of browser tests holds no test that starts a loop of its own (nbclient, asyncio.run).
+"""
+
+import functools
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+MISSING = (
+    "The browser tests are left out: there is no Chromium"
+    " (apt-get install chromium fonts-dejavu-core)."
+)
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+ELSEWHERE = re.compile(r"^(?!\w+://(127\.0\.0\.1|localhost)[:/])(https?|wss?)://")
+PATIENCE = 60  # seconds; how long a busy machine may take for one thing on the page
+FAILED = pytest.StashKey[bool]()
+KERNEL_IS_IDLE = """() =>
+    window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"""
+
+
+@functools.cache
+def find_chromium() -> str | None:
+    """The first browser of `NAMES` that starts, or None."""
+    for path in filter(None, map(shutil.which, NAMES)):
+        if subprocess.run([path, "--version"], check=False, capture_output=True).returncode == 0:
+            return path
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the group afterwards
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "page" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))
+            item.add_marker(pytest.mark.skipif(not find_chromium(), reason=MISSING))
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A running JupyterLab: where it is and whose notebooks it serves."""
+
+    url: str
+    token: str
+    root: Path
+
+    def api(self, path: str, method: str = "GET") -> object:
+        """What the server answers at `path` of its REST interface."""
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(f"{self.url}/api/{path}", method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.loads(answer.read() or "null")
+
+    def write(self, *cells: str) -> str:
+        """The name of a new notebook with these code cells."""
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        )
+        name = f"{secrets.token_hex(4)}.ipynb"
+        nbformat.write(notebook, self.root / name)
+        return name
+
+
+@pytest.fixture(scope="session")
+def jupyter_env(tmp_path_factory):
+    """An environment in which Jupyter finds nothing of this user's: settings, kernels, profiles."""
+    home = tmp_path_factory.mktemp("jupyter")
+    settings = home / "config/lab/user-settings/@jupyterlab/apputils-extension"
+    settings.mkdir(parents=True)
+    quiet = {"fetchNews": "false", "checkForUpdates": False}
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+    private = {
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "IPYTHONDIR": str(home / "ipython"),
+    }
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+    return ours | private
+
+
+@pytest.fixture(scope="session")
+def lab(jupyter_env, tmp_path_factory):
+    """A JupyterLab server on a free port of this machine; its kernels share `jupyter_env`."""
+    root = tmp_path_factory.mktemp("notebooks")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = Lab(f"http://127.0.0.1:{port}", secrets.token_hex(16), root)
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--expose-app-in-browser"),
+        *("--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
+        *("--LabApp.news_url=None", f"--ServerApp.root_dir={root}"),
+    ]
+    environment = jupyter_env | {"JUPYTER_TOKEN": server.token}
+    with (root.parent / "lab.log").open("w+") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            wait_until_ready(server, process, Path(log.name))
+            yield server
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def wait_until_ready(lab, process, log):
+    for _ in range(PATIENCE * 10):
+        try:
+            return lab.api("status")
+        except OSError:
+            if process.poll() is not None:
+                break
+            time.sleep(0.1)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A running Chromium. It lasts a module, because Playwright blocks asyncio meanwhile."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def elsewhere():
+    """Addresses outside this machine that the page asked for: all refused, none allowed."""
+    asked = []
+    yield asked
+    assert asked == []
+
+
+@pytest.fixture
+def page(chromium, elsewhere, request):
+    """An empty page of a browser that has seen nothing before; a picture is kept of a failure."""
+    context = chromium.new_context(service_workers="block")
+    context.set_default_timeout(PATIENCE * 1000)
+    expect.set_options(timeout=PATIENCE * 1000)
+
+    def refuse(route):
+        elsewhere.append(route.request.url)
+        route.abort()
+
+    context.route(ELSEWHERE, refuse)
+    context.route_web_socket(ELSEWHERE, lambda socket: elsewhere.append(socket.url))
+    page = context.new_page()
+    yield page
+    if request.node.stash.get(FAILED, False):
+        pictures = request.config.rootpath / ".screenshots"
+        page.screenshot(path=pictures / f"{request.node.name}.png")
+    context.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture
+def open_notebook(lab, page):
+    """A function that opens a notebook of the given code cells, runs them all, and waits."""
+
+    def open_and_run(*cells: str):
+        page.goto(f"{lab.url}/lab/tree/{lab.write(*cells)}?reset&token={lab.token}")
+        page.wait_for_function(KERNEL_IS_IDLE)
+        command(page, "notebook:run-all-cells")
+        return page
+
+    yield open_and_run
+    for session in lab.api("sessions"):
+        lab.api(f"sessions/{session['id']}", method="DELETE")
+
+
+def command(page, name, **arguments):
+    """Execute a command of JupyterLab, e.g. "apputils:change-theme", and wait for its end."""
+    run = "([name, arguments]) => window.jupyterapp.commands.execute(name, arguments).then(() => 0)"
+    page.evaluate(run, [name, arguments])
+
+
+if __name__ == "__main__":
+    sys.exit(0 if find_chromium() else MISSING)
