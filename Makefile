@@ -1,0 +1,93 @@
+# Everything runs in a private environment, .venv; `make help` lists what there is to do.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+HAS_VENV := $(PYTHON) -c 'import ensurepip' 2>/dev/null
+APT := DEBIAN_FRONTEND=noninteractive apt-get -qq
+MAY_INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
+
+# $(READY) is written last and names the checkout, so an interrupted installation has none and that
+# of a folder which was moved, or whose Python is gone, does not count: both are made again.
+$(shell [ "$$(cat $(READY) 2>/dev/null)" = '$(CURDIR)' ] && $(BIN)/python -c '' 2>/dev/null \
+	|| rm -f $(READY))
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+.PHONY: demo
+demo: $(READY) ## one experiment on this machine: table and report
+	@$(BIN)/workbench demo
+
+.PHONY: lab
+lab: $(READY) ## the quickstart notebook in JupyterLab
+	@$(BIN)/python -m jupyterlab --ip=127.0.0.1 --LabApp.news_url=None \
+	$$([ "$$(id -u)" = 0 ] && echo --allow-root) notebooks/00-quickstart.ipynb
+
+.PHONY: test
+test: $(READY) lint browser ## lint, types, layers, and every test with coverage
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --cov --cov-report=term
+
+.PHONY: lint
+lint: $(READY) ## ruff, mypy and the layers of imports
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(READY) ## let ruff fix and format the code
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+.PHONY: bench
+bench: $(VENV)/.bench ## measure the workbench itself, beside bare ONNX Runtime and LoadGen
+	@$(BIN)/python tests/benchmarks/run.py
+
+.PHONY: constraints
+constraints: python ## write constraints.txt anew, with the newest versions
+	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(PYTHON) -m venv "$$new" && \
+	"$$new/bin/python" -m pip --quiet install -e '.[dev,bench]' && \
+	{ sed '/^#/!d' constraints.txt; \
+	  "$$new/bin/python" -m pip freeze --exclude-editable; } > "$$new/pins" && \
+	cp "$$new/pins" constraints.txt
+
+.PHONY: clean
+clean: ## remove the environment and everything made by the tools
+	@rm -rf $(VENV) build dist *.egg-info reports .screenshots .coverage* .hypothesis .*_cache
+	@find workbench data tests -name __pycache__ -prune -exec rm -rf {} +
+
+# --- the environment --------------------------------------------------------------------------
+
+$(READY): pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory python
+	@if [ -f $@ ]; then rm $@; else $(PYTHON) -m venv --clear $(VENV); fi
+	@echo 'Installing into $(VENV): about two minutes the first time.'
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@echo '$(CURDIR)' > $@
+
+$(VENV)/.bench: $(READY)
+	@$(PIP) install --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+.PHONY: python
+python:
+	@$(HAS_VENV) || { $(MAY_INSTALL) && $(APT) update && \
+	     $(APT) install --no-install-recommends python3 python3-venv >/dev/null && $(HAS_VENV); } \
+	|| { echo 'Needs python3 and python3-venv: apt-get install python3 python3-venv'; exit 1; } >&2
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "Needs Python 3.11 or newer, got $$($(PYTHON) --version)." \
+	     'Name another one: make PYTHON=python3.13'; exit 1; } >&2
+
+.PHONY: browser
+browser: $(READY)
+	@$(BIN)/python tests/browser.py >/dev/null \
+	|| { $(MAY_INSTALL) && echo 'Installing Chromium for the browser tests.' && $(APT) update && \
+	     $(APT) install --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || true
+	@$(BIN)/python tests/browser.py || true
