@@ -1,0 +1,248 @@
+import json
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.deployment import (
+    KINDS,
+    Async,
+    BatchTransform,
+    Deployment,
+    Lambda,
+    Local,
+    RealTime,
+    Serverless,
+    instance_vcpus,
+)
+from workbench.errors import InvalidInput, NotFound
+
+TYPE = "ml.m5.large"
+seconds = st.floats(min_value=0, max_value=1e6)
+counts = st.integers(1, 100)
+
+
+@st.composite
+def on_demand(draw, kind, limit, **knobs):
+    concurrency = draw(st.integers(1, limit))
+    return kind(
+        max_concurrency=concurrency,
+        provisioned=draw(st.integers(0, concurrency)),
+        keep_alive=draw(seconds),
+        on_limit=draw(st.sampled_from(["reject", "queue"])),
+        **{name: draw(values) for name, values in knobs.items()},
+    )
+
+
+deployments = st.one_of(
+    st.builds(Local, workers=counts, threads=counts, hourly_price=seconds),
+    st.builds(
+        RealTime,
+        instance_type=st.just(TYPE),
+        count=counts,
+        workers=counts,
+        routing=st.sampled_from(["least_outstanding", "random", "shared"]),
+    ),
+    on_demand(Serverless, 200, memory_mb=st.sampled_from(range(1024, 6145, 1024))),
+    st.builds(
+        Async,
+        instance_type=st.just(TYPE),
+        count=st.integers(0, 100),
+        workers=counts,
+        concurrency=st.none() | st.integers(1, 1000),
+        ttl=st.integers(60, 21_600),
+        timeout=st.integers(1, 3600),
+    ),
+    st.builds(
+        BatchTransform,
+        instance_type=st.just(TYPE),
+        count=counts,
+        period=st.none() | st.floats(0.001, 1e6),
+    ),
+    on_demand(
+        Lambda,
+        10_000,
+        memory_mb=st.integers(128, 10_240),
+        architecture=st.sampled_from(["x86_64", "arm64"]),
+        timeout=st.integers(1, 900),
+    ),
+)
+
+
+@given(deployments)
+def test_a_deployment_survives_json(deployment):
+    data = json.loads(json.dumps(deployment.to_dict(), allow_nan=False))
+    assert Deployment.from_dict(data) == deployment
+    assert data["kind"] == deployment.kind
+
+
+@given(deployments)
+def test_the_repr_builds_the_deployment_again(deployment):
+    names = {each.__name__: each for each in KINDS.values()}
+    assert eval(repr(deployment), names) == deployment  # noqa: S307 - the repr is our own
+
+
+@given(deployments)
+def test_only_local_runs_without_a_cloud(deployment):
+    assert (deployment.needs == "") == isinstance(deployment, Local)
+    assert deployment.needs == "" or "LocalCloud" in deployment.needs
+    assert deployment.label.startswith(deployment.kind)
+
+
+def test_a_deployment_cannot_be_changed():
+    local = Local()
+    with pytest.raises(FrozenInstanceError):
+        local.workers = 2
+
+
+def test_numbers_of_numpy_become_plain_ones():
+    deployment = Serverless(
+        memory_mb=np.int64(2048), max_concurrency=np.int32(4), keep_alive=np.float32(2)
+    )
+    assert json.loads(json.dumps(deployment.to_dict()))["memory_mb"] == 2048
+    assert type(deployment.memory_mb) is int
+    assert type(deployment.keep_alive) is float
+
+
+@pytest.mark.parametrize("memory", range(1024, 6145, 1024))
+def test_serverless_takes_whole_gigabytes_up_to_six(memory):
+    assert Serverless(memory_mb=memory, max_concurrency=1).memory_mb == memory
+
+
+@pytest.mark.parametrize(
+    ("kind", "knobs", "message"),
+    [
+        (Local, {"workers": 0}, "workers must be a whole number at least 1, got 0"),
+        (Local, {"workers": 1.5}, "workers must be a whole number at least 1, got 1.5"),
+        (Local, {"workers": True}, "workers must be a whole number at least 1, got True"),
+        (Local, {"threads": -1}, "threads must be a whole number at least 1"),
+        (Local, {"hourly_price": -0.1}, "hourly_price must be a finite number of US dollars, 0 or"),
+        (Local, {"hourly_price": float("nan")}, "hourly_price must be a finite number"),
+        (Local, {"hourly_price": "1"}, "hourly_price must be a finite number"),
+        (Local, {"hourly_price": None}, "hourly_price must be a finite number"),
+        (RealTime, {"instance_type": "m5.large"}, "must look like 'ml.m5.large', got 'm5.large'"),
+        (RealTime, {"instance_type": None}, "must look like 'ml.m5.large', got None"),
+        (RealTime, {"instance_type": TYPE, "count": 0}, "count must be a whole number at least 1"),
+        (RealTime, {"instance_type": TYPE, "workers": 0}, "workers must be"),
+        (
+            RealTime,
+            {"instance_type": TYPE, "routing": "best"},
+            "routing must be one of least_outst",
+        ),
+        (Serverless, {"memory_mb": 1000, "max_concurrency": 1}, "one of 1024, 2048, .*; got 1000"),
+        (Serverless, {"memory_mb": 7168, "max_concurrency": 1}, "memory_mb must be one of"),
+        (Serverless, {"memory_mb": 1024, "max_concurrency": 0}, "from 1 to 200, got 0"),
+        (Serverless, {"memory_mb": 1024, "max_concurrency": 201}, "from 1 to 200, got 201"),
+        (
+            Serverless,
+            {"memory_mb": 1024, "max_concurrency": 2, "provisioned": 3},
+            r"at most max_concurrency \(2\), got 3",
+        ),
+        (
+            Serverless,
+            {"memory_mb": 1024, "max_concurrency": 2, "provisioned": -1},
+            "provisioned must be a whole number at least 0",
+        ),
+        (
+            Serverless,
+            {"memory_mb": 1024, "max_concurrency": 2, "keep_alive": float("inf")},
+            "keep_alive must be a finite number of seconds",
+        ),
+        (
+            Serverless,
+            {"memory_mb": 1024, "max_concurrency": 2, "on_limit": "drop"},
+            "on_limit must be one of reject, queue; got 'drop'",
+        ),
+        (Async, {"instance_type": TYPE, "count": -1}, "count must be a whole number at least 0"),
+        (Async, {"instance_type": TYPE, "workers": 0}, "workers must be"),
+        (Async, {"instance_type": TYPE, "concurrency": 1001}, "concurrency .* from 1 to 1000"),
+        (Async, {"instance_type": TYPE, "ttl": 59}, "ttl .* from 60 to 21600, got 59"),
+        (Async, {"instance_type": TYPE, "timeout": 3601}, "timeout .* from 1 to 3600"),
+        (BatchTransform, {"instance_type": TYPE, "count": 0}, "count must be"),
+        (BatchTransform, {"instance_type": TYPE, "period": 0}, "period .* of seconds, above 0"),
+        (Lambda, {"memory_mb": 127, "max_concurrency": 1}, "from 128 to 10240, got 127"),
+        (Lambda, {"memory_mb": 10_241, "max_concurrency": 1}, "from 128 to 10240, got 10241"),
+        (Lambda, {"memory_mb": 128, "max_concurrency": 0}, "max_concurrency must be"),
+        (
+            Lambda,
+            {"memory_mb": 128, "max_concurrency": 1, "timeout": 901},
+            "timeout must be a whole number from 1 to 900, got 901",
+        ),
+        (
+            Lambda,
+            {"memory_mb": 128, "max_concurrency": 1, "architecture": "arm"},
+            "architecture must be one of x86_64, arm64; got 'arm'",
+        ),
+        (
+            Lambda,
+            {"memory_mb": 128, "max_concurrency": 1, "provisioned": 2},
+            "provisioned must be at most max_concurrency",
+        ),
+    ],
+)
+def test_a_knob_out_of_its_limits_is_refused(kind, knobs, message):
+    with pytest.raises(InvalidInput, match=message):
+        kind(**knobs)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "kind must be one of local, real-time, .*; got None"),
+        ({"kind": ["local"]}, "kind must be one of"),
+        ({"kind": "local", "memory_mb": 1}, "A local deployment has no memory_mb; its knobs are"),
+        ({"kind": "real-time"}, "has to have instance_type"),
+        ({"kind": "local", "workers": 0}, "workers must be"),
+    ],
+)
+def test_a_dictionary_that_is_no_deployment_is_refused(data, message):
+    with pytest.raises(InvalidInput, match=message):
+        Deployment.from_dict(data)
+
+
+def test_limits_are_those_of_the_invoke_calls():
+    limits = {each.kind: (each.payload_limit, each.time_limit) for each in KINDS.values()}
+    assert limits == {
+        "local": (None, None),
+        "real-time": (6_291_456, 60),
+        "serverless": (4_194_304, 60),
+        "async": (1_073_741_824, 3600),
+        "batch transform": (104_857_600, 3600),
+        "lambda": (6_291_456, 900),
+    }
+    assert Async.inline_limit == 128_000
+
+
+def test_lambda_has_one_vcpu_at_1769_mb():
+    function = Lambda(memory_mb=1769, max_concurrency=1)
+    assert function.vcpus == 1
+    assert function.vcpus_source.startswith("verified")
+    assert Lambda(memory_mb=10_240, max_concurrency=1).vcpus == pytest.approx(10_240 / 1769)
+
+
+def test_serverless_vcpus_are_marked_inferred():
+    endpoint = Serverless(memory_mb=2048, max_concurrency=1)
+    assert endpoint.vcpus == pytest.approx(2048 / 1769)
+    assert endpoint.vcpus_source.startswith("inferred")
+
+
+def test_an_instance_type_has_the_vcpus_of_the_table():
+    assert RealTime(instance_type="ml.c5.4xlarge").vcpus == 16
+    assert Async(instance_type="ml.m5.large", count=0).vcpus == 2
+    assert Local().vcpus is None
+
+
+def test_an_unknown_instance_type_names_near_ones():
+    with pytest.raises(NotFound, match=r"'ml.m5.larg' are not known: use one of ml.m5.large"):
+        instance_vcpus("ml.m5.larg")
+    with pytest.raises(NotFound, match=r"use one of ml.c5.2xlarge, "):
+        instance_vcpus("?")
+
+
+def test_labels_tell_configurations_apart():
+    assert Local().label == "local, 1 worker"
+    assert Serverless(memory_mb=1024, max_concurrency=5, provisioned=2).label == (
+        "serverless 1024 MB, 2 provisioned"
+    )
