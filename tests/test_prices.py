@@ -1,0 +1,169 @@
+import datetime as dt
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.errors import InvalidInput, NotFound
+from workbench.prices import MARKS, Price, PriceSheet, html_table, weakest
+
+REGIONS = ["eu-central-1", "us-east-1"]
+
+
+@pytest.fixture(scope="module")
+def sheet():
+    return PriceSheet.load()
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_every_shipped_price_has_date_source_and_mark(region):
+    rows = PriceSheet.load(region).rows
+    assert len(rows) > 10
+    for row in rows:
+        assert row.region == region
+        assert row.dollars > 0
+        assert row.date is not None
+        assert dt.date(2023, 1, 1) < row.date < dt.date(2027, 1, 1)
+        assert row.source
+        assert row.mark in MARKS[1:]
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_an_item_has_one_unit_and_one_price_from_each_start_on(region):
+    sheet = PriceSheet.load(region)
+    for item in {row.item for row in sheet.rows}:
+        tiers = sheet.tiers(item)
+        assert tiers[0].start == 0
+        assert len({tier.start for tier in tiers}) == len(tiers)
+        assert {(tier.unit, tier.service) for tier in tiers} == {(tiers[0].unit, tiers[0].service)}
+
+
+@pytest.mark.parametrize(
+    ("item", "dollars", "mark"),
+    [
+        ("ml.m5.xlarge", 0.23, "verified"),
+        ("ml.c7g.large", 0.087, "inferred"),
+        ("ml.m5.4xlarge", 0.922, "verified (weak)"),
+        ("serverless 3072 MB", 0.00006, "verified"),
+        ("serverless provisioned 2048 MB", 0.00001, "inferred"),
+        ("serverless provisioned duration 2048 MB", 0.0000233, "inferred"),
+        ("endpoint data in", 0.016, "verified"),
+        ("lambda requests", 2e-7, "verified"),
+        ("lambda provisioned duration x86_64", 0.0000097222, "verified"),
+        ("s3 put", 5e-6, "verified"),
+        ("sns publish", 5e-7, "recalled"),
+    ],
+)
+def test_prices_of_us_east_1_are_those_of_the_sources(sheet, item, dollars, mark):
+    price = sheet.price(item)
+    assert (price.dollars, price.mark) == (dollars, mark)
+
+
+def test_serverless_costs_two_hundred_thousandths_a_gigabyte_second(sheet):
+    for memory in range(1024, 6145, 1024):
+        price = sheet.price(f"serverless {memory} MB").dollars
+        assert price == pytest.approx(0.00002 * memory / 1024)
+
+
+def test_provisioned_prices_not_published_scale_with_memory(sheet):
+    for item in ("serverless provisioned {} MB", "serverless provisioned duration {} MB"):
+        published = sheet.price(item.format(2048)).dollars
+        for memory in range(1024, 6145, 1024):
+            price = sheet.price(item.format(memory)).dollars
+            assert price == pytest.approx(published * memory / 2048)
+
+
+def test_lambda_prices_fall_by_tier(sheet):
+    tiers = sheet.tiers("lambda duration x86_64")
+    assert [tier.start for tier in tiers] == [0, 6e9, 15e9]
+    assert [tier.dollars for tier in tiers] == [0.0000166667, 0.000015, 0.0000133334]
+
+
+def test_a_conflict_between_sources_is_kept_as_a_note(sheet):
+    price = sheet.price("async data")
+    assert price.dollars == 0.02
+    assert "0.016" in price.note
+    assert price.mark == "verified (weak)"
+
+
+def test_instances_of_eu_central_1_are_marked_inferred():
+    sheet = PriceSheet.load("eu-central-1")
+    assert {row.mark for row in sheet.rows if row.service == "sagemaker"} == {"inferred"}
+    assert sheet.price("lambda duration x86_64").mark == "verified"
+
+
+def test_an_unknown_item_lists_near_names(sheet):
+    with pytest.raises(NotFound, match=r"'ml.m5.larg' in us-east-1. Near it: ml.m5.large, "):
+        sheet.price("ml.m5.larg")
+    with pytest.raises(NotFound, match=r"Near it: async data, .*with_price\('\?\?', dollars"):
+        sheet.price("??")
+
+
+def test_an_unknown_region_lists_the_known_ones():
+    with pytest.raises(NotFound, match="'mars': known are eu-central-1, us-east-1"):
+        PriceSheet.load("mars")
+
+
+def test_a_price_of_the_user_replaces_all_tiers_in_a_new_sheet(sheet):
+    item = "lambda duration x86_64"
+    own = sheet.with_price(item, 1e-5, source="contract")
+    (price,) = own.tiers(item)
+    assert (price.dollars, price.mark, price.unit) == (1e-5, "user", "GB-second")
+    assert (price.source, price.service) == ("contract", "lambda")
+    assert len(sheet.tiers(item)) == 3
+    assert own.price("ml.m5.large") == sheet.price("ml.m5.large")
+
+
+def test_a_new_item_needs_a_unit(sheet):
+    assert sheet.with_price("ml.x9.huge", 7, unit="hour").price("ml.x9.huge").dollars == 7
+    with pytest.raises(InvalidInput, match=r"'ml.x9.huge' is new to the sheet: pass its unit"):
+        sheet.with_price("ml.x9.huge", 7)
+
+
+@pytest.mark.parametrize("dollars", [-1, float("nan"), float("inf")])
+def test_a_price_is_finite_and_not_negative(sheet, dollars):
+    with pytest.raises(InvalidInput, match="must be a finite number of US dollars, 0 or more"):
+        sheet.with_price("ml.m5.large", dollars)
+
+
+def test_a_mark_is_one_of_the_known():
+    with pytest.raises(InvalidInput, match="mark must be one of user, verified"):
+        Price(region="r", service="s", item="i", unit="u", dollars=1, source="x", mark="sure")
+
+
+def test_a_price_is_stale_once_older_than_the_days_given():
+    sheet = PriceSheet.load("eu-central-1")
+    read = sheet.price("ml.m5.large").date
+    items = ["ml.m5.large"]
+    assert sheet.stale(read + dt.timedelta(days=180), items=items) == ""
+    warning = sheet.stale(read + dt.timedelta(days=181), items=items)
+    assert warning.startswith("1 of 1 prices of eu-central-1 are older than 180 days")
+    assert "ml.m5.large (2026-11-23)" in warning
+    assert sheet.stale(read + dt.timedelta(days=8), after_days=7)
+
+
+def test_an_undated_price_of_the_user_is_never_stale(sheet):
+    own = sheet.with_price("ml.t2.medium", 0.05)
+    assert sheet.stale(dt.date(2026, 11, 23), items=["ml.t2.medium"])
+    assert own.stale(dt.date(2099, 1, 1), items=["ml.t2.medium"]) == ""
+
+
+def test_the_frame_holds_every_price_with_its_mark(sheet):
+    frame = sheet.frame
+    assert frame.height == len(sheet.rows)
+    assert set(frame.columns) >= {"region", "service", "item", "unit", "dollars", "date", "mark"}
+    assert frame.schema["date"] == pl.Date
+    assert frame.filter(item="ml.m5.large")["dollars"].item() == 0.115
+
+
+def test_the_html_table_shows_every_price_and_escapes(sheet):
+    page = sheet._repr_html_()
+    assert page.count("<tr>") == 1 + len(sheet.rows)
+    assert "&lt;b&gt;" in html_table("t", ["<b>"], [])
+    assert repr(sheet) == f"<PriceSheet us-east-1: {len(sheet.rows)} prices>"
+
+
+@given(st.lists(st.sampled_from(MARKS), min_size=1))
+def test_the_weakest_mark_is_no_firmer_than_any(marks):
+    assert all(MARKS.index(weakest(marks)) >= MARKS.index(mark) for mark in marks)

@@ -1,0 +1,241 @@
+"""Prices: dated, sourced, and marked by how firmly they are known.
+
+A sheet holds the prices of one region, read from data/prices. Every price says when and where it
+was read and carries a mark: "verified" in the source named, "verified (weak)" where the source is
+second-hand or others contradict it, "inferred" by the rule named, "recalled", or "user".
+"""
+
+import csv
+import datetime as dt
+import difflib
+import html
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from workbench.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MARKS = ("user", "verified", "verified (weak)", "inferred", "recalled")
+"""How a price is known, the firmest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What one `unit` of an item costs in US dollars, and how that is known.
+
+    Where an item has tiers, each is a price of its own that holds from `start` units a month on.
+    `date` is when the source was read (or is dated), None for an undated price of the user's.
+
+    Raises:
+        InvalidInput: `dollars` is negative or not finite, or the mark unknown.
+    """
+
+    region: str
+    service: str
+    item: str
+    unit: str
+    dollars: float
+    start: float = 0.0
+    date: dt.date | None = None
+    source: str
+    mark: str
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.dollars) and self.dollars >= 0):
+            raise InvalidInput(
+                f"The price of {self.item!r} must be a finite number of US dollars, 0 or more, "
+                f"got {self.dollars}."
+            )
+        if self.mark not in MARKS:
+            raise InvalidInput(f"mark must be one of {', '.join(MARKS)}; got {self.mark!r}.")
+
+
+@dataclass(frozen=True)
+class PriceSheet:
+    """The prices of one region by item.
+
+    >>> sheet = PriceSheet.load("us-east-1")
+    >>> price = sheet.price("ml.m5.large")
+    >>> price.dollars, price.unit, price.mark, str(price.date)
+    (0.115, 'hour', 'verified', '2026-05-08')
+    """
+
+    region: str
+    rows: tuple[Price, ...]
+
+    @staticmethod
+    def load(region: str = "us-east-1") -> "PriceSheet":
+        """Return the sheet of a region that ships with the workbench.
+
+        Raises:
+            NotFound: There is no sheet of that region.
+        """
+        return _load(region)
+
+    def tiers(self, item: str) -> tuple[Price, ...]:
+        """Return the prices of an item in order of `start`; one, where it has no tiers.
+
+        Raises:
+            NotFound: The sheet has no such item; the error lists those with near names.
+        """
+        if item not in self._by_item:
+            near = difflib.get_close_matches(item, self._by_item, n=4) or sorted(self._by_item)
+            raise NotFound(
+                f"No price of {item!r} in {self.region}. Near it: {', '.join(near)}. "
+                f"Give one with sheet.with_price({item!r}, dollars, unit=...)."
+            )
+        return self._by_item[item]
+
+    def price(self, item: str) -> Price:
+        """Return the price of an item, of its first tier where it has several.
+
+        Raises:
+            NotFound: The sheet has no such item; the error lists those with near names.
+        """
+        return self.tiers(item)[0]
+
+    def with_price(
+        self,
+        item: str,
+        dollars: float,
+        *,
+        unit: str | None = None,
+        date: dt.date | None = None,
+        source: str = "given by the user",
+    ) -> "PriceSheet":
+        """Return a sheet in which `item` costs `dollars`, marked "user", in place of all its tiers.
+
+        `unit` may be left out for an item of the sheet: it stays.
+
+        Raises:
+            InvalidInput: The price is negative or not finite, or a new item has no unit.
+
+        >>> PriceSheet.load().with_price("ml.m5.large", 0.09).price("ml.m5.large").mark
+        'user'
+        """
+        known = self._by_item.get(item, ())
+        unit = unit or next((row.unit for row in known), None)
+        if unit is None:
+            raise InvalidInput(f"{item!r} is new to the sheet: pass its unit, e.g. unit='hour'.")
+        price = Price(
+            region=self.region,
+            service=next((row.service for row in known), "user"),
+            item=item,
+            unit=unit,
+            dollars=dollars,
+            date=date,
+            source=source,
+            mark="user",
+        )
+        return replace(self, rows=(*(row for row in self.rows if row.item != item), price))
+
+    def stale(
+        self, today: dt.date, *, after_days: int = 180, items: Iterable[str] | None = None
+    ) -> str:
+        """Return a warning that names the prices older than `after_days`, "" when there are none.
+
+        `items` restricts it to those that matter, such as the ones a cost was made of.
+
+        >>> import datetime
+        >>> PriceSheet.load().stale(datetime.date(2026, 11, 24), items=["ml.m5.xlarge"])
+        ''
+        """
+        wanted = self._by_item if items is None else set(items)
+        old = sorted(
+            (row.date, row.item)
+            for row in self.rows
+            if row.date and row.item in wanted and (today - row.date).days > after_days
+        )
+        if not old:
+            return ""
+        return (
+            f"{len(old)} of {sum(row.item in wanted for row in self.rows)} prices of {self.region} "
+            f"are older than {after_days} days on {today}, the oldest that of {old[0][1]} "
+            f"({old[0][0]}): check them, and put right with sheet.with_price(...)."
+        )
+
+    @cached_property
+    def frame(self) -> "pl.DataFrame":
+        """The sheet as a Polars frame, one row a price, with the columns of `Price`."""
+        import polars as pl
+
+        return pl.DataFrame([asdict(row) for row in self.rows], infer_schema_length=None)
+
+    @cached_property
+    def _by_item(self) -> dict[str, tuple[Price, ...]]:
+        items: dict[str, tuple[Price, ...]] = {}
+        for row in sorted(self.rows, key=lambda row: row.start):
+            items[row.item] = (*items.get(row.item, ()), row)
+        return items
+
+    def __repr__(self) -> str:
+        return f"<PriceSheet {self.region}: {len(self.rows)} prices>"
+
+    def _repr_html_(self) -> str:
+        columns = ["item", "unit", "dollars", "start", "date", "mark", "source", "note"]
+        rows = [[getattr(row, column) for column in columns] for row in self.rows]
+        return html_table(f"Prices of {self.region}, US dollars", columns, rows)
+
+
+def weakest(marks: Iterable[str]) -> str:
+    """Return the least firm of several marks; "user", the firmest, when there is none.
+
+    >>> weakest(["verified", "inferred", "user"])
+    'inferred'
+    """
+    return max(marks, key=MARKS.index, default=MARKS[0])
+
+
+def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return an HTML table of a caption, a row of column names and rows of values.
+
+    >>> html_table("Sizes", ["name", "bytes"], [["a & b", 2048.0]]).count("a &amp; b")
+    1
+    """
+
+    def line(cell: str, values: Sequence[object]) -> str:
+        return "<tr>" + "".join(f"<{cell}>{_text(value)}</{cell}>" for value in values) + "</tr>"
+
+    body = "".join(line("td", row) for row in rows)
+    return (
+        f"<table><caption>{html.escape(caption)}</caption>"
+        f"<thead>{line('th', columns)}</thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return html.escape(f"{value:,.6g}" if isinstance(value, float) else str(value))
+
+
+@cache
+def _load(region: str) -> PriceSheet:
+    folder = files("workbench.data").joinpath("prices")
+    known = sorted(f.name.removesuffix(".csv") for f in folder.iterdir() if f.name.endswith(".csv"))
+    if region not in known:
+        raise NotFound(f"No prices of region {region!r}: known are {', '.join(known)}.")
+    text = folder.joinpath(f"{region}.csv").read_text(encoding="utf-8")
+    return PriceSheet(region, tuple(_price(row) for row in csv.DictReader(text.splitlines())))
+
+
+def _price(row: dict[str, str]) -> Price:
+    return Price(
+        region=row["region"],
+        service=row["service"],
+        item=row["item"],
+        unit=row["unit"],
+        dollars=float(row["dollars"]),
+        start=float(row["start"]),
+        date=dt.date.fromisoformat(row["date"]),
+        source=row["source"],
+        mark=row["mark"],
+        note=row["note"],
+    )
