@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
@@ -17,16 +16,9 @@ from workbench.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is sent at once: the rows of its requests, stacked in order of arrival.
-
-    `sizes` gives the rows of each request, or is None when each has one.
-    """
+    """What is sent at once: `inputs` stacks the rows of its requests, in order of arrival."""
 
     inputs: NDArray[Any]
-    sizes: NDArray[np.int64] | None = None
-
-    def __len__(self) -> int:
-        return len(self.inputs) if self.sizes is None else len(self.sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +64,7 @@ class Backend(Protocol):
 class FunctionBackend:
     """A backend out of a function from inputs to outputs.
 
+    >>> import numpy as np
     >>> with FunctionBackend(lambda inputs: inputs.sum(axis=1)) as backend:
     ...     backend.invoke(Batch(np.ones((2, 3)))).outputs
     array([3., 3.])

@@ -1,0 +1,389 @@
+"""An open-loop load generator: a trace's requests leave on schedule, answered or not.
+
+`replay` drives a batcher and a backend in the calling thread; `replay_apart` does so in a process
+of its own, so that nothing this process does (a notebook's kernel drawing a chart, say) delays a
+request, and streams the rows back. `lag_facts` tells how far the generator fell behind.
+"""
+
+import contextlib
+import ctypes
+import gc
+import math
+import queue
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, count
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.backends.base import Backend, Batch
+from workbench.batching import Batcher, Policy
+from workbench.errors import InvalidInput
+from workbench.process import Emit, run_apart
+from workbench.trace import Trace
+
+Rows = Mapping[str, Any]
+"""Requests that are over and done with: a run's columns, without scheduled and latency."""
+
+_FLUSH_EVERY = 0.25
+_LEAD = 0.05
+_LONGEST_SLEEP = 0.1
+_SWITCH_INTERVAL = 1e-4
+_PR_SET_TIMERSLACK = 29
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What to send where: a trace's requests, batched by a policy, to a backend.
+
+    `inputs` is the pool of sample rows the requests draw from and `targets` their right answers
+    (class labels), where there are such. A request without an answer `drain` seconds after the
+    trace's end has failed.
+
+    Raises:
+        InvalidInput: The pool is empty, targets do not fit it, or `drain` is not positive.
+    """
+
+    trace: Trace
+    policy: Policy
+    backend: Backend
+    inputs: NDArray[Any]
+    targets: NDArray[Any] | None = None
+    drain: float = 60.0
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) == 0:
+            raise InvalidInput("The pool of sample rows is empty: a load needs at least one row.")
+        if self.targets is not None and len(self.targets) != len(self.inputs):
+            raise InvalidInput(
+                f"There must be one target a sample row, got {len(self.targets)} targets "
+                f"for {len(self.inputs)} rows."
+            )
+        if not self.drain > 0:
+            raise InvalidInput(f"drain must be a positive number of seconds, got {self.drain}.")
+
+
+def replay(
+    load: Load,
+    *,
+    on_rows: Callable[[Rows], None],
+    stopped: threading.Event | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> None:
+    """Send the load from this thread and hand finished requests to `on_rows` as they come.
+
+    The backend must have been entered; `on_rows` is called from another thread. Returns when every
+    request is answered or given up, or soon after `stopped` is set: then those without an answer
+    are left out.
+    """
+    stopped = stopped or threading.Event()
+    batcher = load.policy.batcher()
+    origin = clock() + _LEAD
+
+    def now() -> float:
+        return clock() - origin
+
+    workers = _Workers(load, now, announce=batcher.watches_servers)
+    rows = _RowMaker(load)
+
+    def flush() -> None:
+        if served := workers.take_served():
+            on_rows(rows.of(served))
+
+    with _every(_FLUSH_EVERY, flush):
+        _generate(load.trace.arrivals, rows.sent, batcher, workers, stopped=stopped, now=now)
+        workers.finish(stopped, load.trace.duration + load.drain)
+    lost = workers.give_up(load.drain)
+    flush()
+    if lost and not stopped.is_set():
+        on_rows(rows.of(lost))
+
+
+def replay_apart(
+    load: Load, *, on_rows: Callable[[Rows], None], stopped: threading.Event | None = None
+) -> None:
+    """Send the load from a process of its own, which opens the backend, and stream the rows here.
+
+    Ctrl-C stops the load early and sets `stopped`; what came before it has been handed over.
+
+    Raises:
+        WorkbenchError: The backend could not be opened, or the process died.
+    """
+    run_apart(_replay_here, load, on_message=on_rows, stopped=stopped)
+
+
+def _replay_here(load: Load, emit: Emit, stopped: threading.Event) -> None:
+    """Replay in a process that has nothing else to do, set up for punctuality."""
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    with contextlib.suppress(OSError, AttributeError):  # Linux only: wake within a microsecond
+        ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1000, 0, 0, 0)
+    with load.backend:
+        gc.collect()
+        gc.freeze()
+        gc.disable()  # a full collection would hold back every request for its duration
+        replay(load, on_rows=emit, stopped=stopped)
+
+
+def _generate(
+    arrivals: NDArray[np.float64],
+    sent: NDArray[np.float64],
+    batcher: Batcher,
+    workers: "_Workers",
+    *,
+    stopped: threading.Event,
+    now: Callable[[], float],
+) -> None:
+    """Give every request to the batcher when it is due, and send the batches it makes.
+
+    At one instant completions come first, then arrivals, then the batcher's timer; a timer that
+    ran out before now goes before the arrivals at hand.
+    """
+    schedule = [*arrivals.tolist(), math.inf]
+    following = 0
+    waiting = 0
+
+    def send(batches: Iterable[list[int]]) -> None:
+        nonlocal waiting
+        for batch in batches:
+            waiting -= len(batch)
+            workers.send(batch)
+
+    send(batcher.server_free(workers.idle, 0.0))
+    while (following < len(arrivals) or waiting) and not stopped.is_set():
+        if workers.completed():
+            send(batcher.server_free(workers.idle, now()))
+        instant = now()
+        if batcher.due < instant:
+            send(batcher.wake(instant))
+        while schedule[following] <= instant:
+            sent[following] = instant
+            waiting += 1
+            send(batcher.add(following, instant))
+            following += 1
+            instant = now()
+        if batcher.due <= instant:
+            send(batcher.wake(instant))
+        workers.wait(min(schedule[following], batcher.due) - now())
+
+
+class _Served(NamedTuple):
+    """A batch that is over and done with."""
+
+    number: int
+    requests: list[int]
+    server: int
+    started: float
+    finished: float = math.nan
+    cold: bool = False
+    outputs: NDArray[Any] | None = None
+    error: str | None = None
+
+
+class _Workers:
+    """Threads that answer batches, first come first served, one for each place in the backend."""
+
+    def __init__(self, load: Load, now: Callable[[], float], *, announce: bool) -> None:
+        self._backend = load.backend
+        self._inputs = load.inputs
+        self._samples = _Samples(load)
+        self._now = now
+        self._numbers = count()
+        self._queue: queue.SimpleQueue[tuple[int, list[int]] | None] = queue.SimpleQueue()
+        self._served: deque[_Served] = deque()
+        self._open: dict[int, list[int]] = {}
+        self._closing = threading.Lock()
+        self._closed = False
+        self._announced: queue.SimpleQueue[None] | None = queue.SimpleQueue() if announce else None
+        self._threads = [
+            threading.Thread(target=self._work, args=(worker,), daemon=True)
+            for worker in range(load.backend.concurrency)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def idle(self) -> int:
+        """How many workers have nothing to do."""
+        return max(0, len(self._threads) - len(self._open))
+
+    def send(self, requests: list[int]) -> None:
+        """Queue a batch."""
+        number = next(self._numbers)
+        self._open[number] = requests
+        self._queue.put((number, requests))
+
+    def completed(self) -> bool:
+        """Return whether batches were completed since the last call, if those are announced."""
+        if self._announced is None or self._announced.empty():
+            return False
+        for _ in range(self._announced.qsize()):
+            self._announced.get()
+        return True
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, not for long, and until an announced completion at most."""
+        seconds = min(seconds, _LONGEST_SLEEP)
+        if seconds <= 0:
+            return
+        if self._announced is None:
+            time.sleep(seconds)
+            return
+        with contextlib.suppress(queue.Empty):
+            self._announced.get(timeout=seconds)
+            self._announced.put(None)
+
+    def finish(self, stopped: threading.Event, deadline: float) -> None:
+        """Wait until all that was sent is served, `stopped` is set or the deadline has come."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            while thread.is_alive() and not stopped.is_set() and self._now() < deadline:
+                thread.join(_LONGEST_SLEEP)
+
+    def take_served(self) -> list[_Served]:
+        """Return the batches served since the last call."""
+        return [self._served.popleft() for _ in range(len(self._served))]
+
+    def give_up(self, drain: float) -> list[_Served]:
+        """Return the batches that have no answer, and take no more."""
+        error = f"no answer within {drain:g} s of the end of the trace"
+        with self._closing:
+            self._closed = True
+            return [
+                _Served(number, requests, -1, math.nan, error=error)
+                for number, requests in sorted(self._open.items())
+            ]
+
+    def _work(self, worker: int) -> None:
+        while (item := self._queue.get()) is not None:
+            served = self._serve(worker, *item)
+            with self._closing:
+                if self._closed:
+                    return
+                del self._open[served.number]
+                self._served.append(served)
+            if self._announced is not None:
+                self._announced.put(None)
+
+    def _serve(self, worker: int, number: int, requests: list[int]) -> _Served:
+        started = self._now()
+        try:
+            reply = self._backend.invoke(Batch(self._inputs[self._samples.of(requests)]))
+        except Exception as error:  # noqa: BLE001 - whatever a backend raises fails its batch only
+            text = f"{type(error).__name__}: {error}"
+            return _Served(number, requests, worker, started, error=text)
+        finished = self._now()
+        server = reply.server if reply.server >= 0 else worker
+        return _Served(number, requests, server, started, finished, reply.cold, reply.outputs)
+
+
+class _Samples:
+    """Which rows of the pool each request carries."""
+
+    def __init__(self, load: Load) -> None:
+        self._pool = len(load.inputs)
+        self._first = load.trace.sample % self._pool
+        self._rows = load.trace.rows
+        self._single = bool((self._rows == 1).all())
+
+    def of(self, requests: list[int]) -> NDArray[Any]:
+        """Return the pool rows of these requests, one after the other."""
+        first = self._first[requests]
+        if self._single:
+            return first
+        rows = self._rows[requests]
+        within = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
+        return (np.repeat(first, rows) + within) % self._pool
+
+
+class _RowMaker:
+    """Turns served batches into columns, a row a request."""
+
+    def __init__(self, load: Load) -> None:
+        self.sent = np.full(len(load.trace), np.nan)
+        self._rows = load.trace.rows
+        self._targets = load.targets
+        self._samples = _Samples(load)
+
+    def of(self, served: list[_Served]) -> Rows:
+        """Return the rows of these batches."""
+        sizes = [len(batch.requests) for batch in served]
+        requests = np.fromiter(chain.from_iterable(b.requests for b in served), np.int64)
+
+        def spread(values: Iterable[Any], kind: type) -> NDArray[Any]:
+            return np.repeat(np.fromiter(values, kind, len(served)), sizes)
+
+        return {
+            "request": requests,
+            "sent": self.sent[requests],
+            "started": spread((batch.started for batch in served), float),
+            "finished": spread((batch.finished for batch in served), float),
+            "batch": spread((batch.number for batch in served), int),
+            "batch_size": spread(sizes, int),
+            "rows": self._rows[requests],
+            "server": spread((batch.server for batch in served), int),
+            "cold": spread((batch.cold for batch in served), bool),
+            "correct": np.concatenate([self._correct(batch) for batch in served]),
+            "error": [batch.error for batch in served for _ in batch.requests],
+        }
+
+    def _correct(self, batch: _Served) -> NDArray[np.float64]:
+        """Return the share of each request's rows that were predicted right; NaN if unknown."""
+        if self._targets is None or batch.outputs is None:
+            return np.full(len(batch.requests), np.nan)
+        right = batch.outputs == self._targets[self._samples.of(batch.requests)]
+        rows = self._rows[batch.requests]
+        return np.asarray(np.add.reduceat(right, np.cumsum(rows) - rows, dtype=float) / rows)
+
+
+@contextlib.contextmanager
+def _every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
+    """Repeat the action in a thread of its own for as long as the block lasts."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(seconds):
+            action()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def lag_facts(lag: NDArray[np.float64], latency: NDArray[np.float64]) -> dict[str, Any]:
+    """Return how late requests were sent (seconds), and whether that spoils the latencies.
+
+    `lag` is sent - scheduled and `latency` finished - scheduled, one value a request, NaN where
+    there is none. A 99th percentile of the lag above 5 % of the median latency is warned about;
+    above 10 % of it and above 1 ms the run is invalid: it shows the generator, not the backend.
+
+    >>> facts = lag_facts(np.full(100, 0.004), np.full(100, 0.010))
+    >>> facts["valid"], facts["lag"]["p99"]
+    (False, 0.004)
+    """
+    lag = lag[~np.isnan(lag)]
+    if len(lag) == 0:
+        return {"lag": None, "valid": True, "warnings": []}
+    p50, p99 = np.quantile(lag, [0.5, 0.99])
+    answered = latency[~np.isnan(latency)]
+    median = float(np.median(answered)) if len(answered) else 0.0
+    valid = bool(p99 <= max(0.001, 0.1 * median))
+    warnings = []
+    if p99 > 0.05 * median and len(answered):
+        warnings.append(
+            f"The load generator was up to {1e3 * p99:.2g} ms late (99th percentile), against a "
+            f"median latency of {1e3 * median:.2g} ms: "
+            + ("read latencies with care." if valid else "this run is invalid; lower the rate.")
+        )
+    figures = {"p50": float(p50), "p99": float(p99), "max": float(lag.max())}
+    return {"lag": figures, "valid": valid, "warnings": warnings}

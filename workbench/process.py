@@ -1,0 +1,180 @@
+"""Work in a process of its own, so that nothing this process does disturbs its timing.
+
+The child is a fresh interpreter (never a fork: a forked Polars hangs, and the parent's threads and
+heap would come along), so a script needs no `if __name__ == "__main__"` guard. It ends with its
+parent, however that ends: it watches the pipe between them.
+"""
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, Pipe
+from typing import IO, Any
+
+from workbench.errors import InvalidInput, WorkbenchError
+
+Emit = Callable[[Any], None]
+Task = Callable[[Any, Emit, threading.Event], Any]
+"""What can run apart: a module's function of an argument, a way to send messages, a stop signal."""
+
+_POLL = 0.1
+_PATIENCE = 10.0
+_PROGRAM = "import sys; from workbench.process import _serve; _serve(int(sys.argv[1]))"
+
+
+def run_apart(
+    task: Task,
+    argument: Any,  # noqa: ANN401 - whatever the task takes
+    *,
+    on_message: Emit,
+    stopped: threading.Event | None = None,
+) -> Any:  # noqa: ANN401 - whatever the task returns
+    """Return `task(argument, emit, stopped)`, computed in a process of its own.
+
+    What the task emits reaches `on_message` here, in order. Setting `stopped`, or pressing Ctrl-C,
+    sets the task's own `stopped`; the task then decides what to return. Ctrl-C is swallowed here:
+    `stopped` tells that it came.
+
+    Raises:
+        InvalidInput: The task or its argument cannot be sent to another process.
+        WorkbenchError: The task raised it, or its process died.
+    """
+    stopped = stopped or threading.Event()
+    parcel = _pack(task, argument)
+    with tempfile.TemporaryFile("w+") as log, _start(log) as child, _interrupt_sets(stopped):
+        child.send(sys.path)
+        child.send(parcel)
+        told = False
+        while True:
+            if stopped.is_set() and not told:
+                told = True
+                child.send("stop")
+            kind, value = child.receive()
+            if kind == "message":
+                on_message(value)
+            elif kind == "result":
+                return value
+            elif kind == "error":
+                raise value
+
+
+def _pack(task: Task, argument: Any) -> bytes:  # noqa: ANN401 - whatever the task takes
+    try:
+        return pickle.dumps((task, argument), protocol=pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise InvalidInput(
+            f"This cannot be sent to a process of its own ({error}): define it in a module, "
+            "not in a notebook or inside a function."
+        ) from error
+
+
+@contextlib.contextmanager
+def _interrupt_sets(stopped: threading.Event) -> Iterator[None]:
+    """Let the first Ctrl-C set `stopped`; a second one interrupts as ever."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread only
+        return
+    usual = signal.getsignal(signal.SIGINT) or signal.default_int_handler
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, usual)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+@contextlib.contextmanager
+def _start(log: IO[str]) -> Iterator["_Child"]:
+    here, there = Pipe()
+    with here, there:
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, with a constant program
+            [sys.executable, "-c", _PROGRAM, str(there.fileno())],
+            pass_fds=[there.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # a terminal's Ctrl-C is for the parent to pass on
+        )
+        there.close()
+        try:
+            yield _Child(here, process, log)
+        finally:
+            process.kill()
+            process.wait()
+
+
+class _Child:
+    """This side of the pipe to the process that does the work."""
+
+    def __init__(self, link: Connection, process: "subprocess.Popen[bytes]", log: IO[str]) -> None:
+        self._link = link
+        self._process = process
+        self._log = log
+
+    def send(self, value: object) -> None:
+        with self._alive():
+            self._link.send(value)
+
+    def receive(self) -> tuple[str, Any]:
+        """Return what the child says next, or "nothing" when it has been silent for a moment."""
+        with self._alive():
+            return self._link.recv() if self._link.poll(_POLL) else ("nothing", None)
+
+    @contextlib.contextmanager
+    def _alive(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, OSError) as error:
+            raise WorkbenchError(self._obituary()) from error
+
+    def _obituary(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_PATIENCE)
+        self._log.seek(0)
+        last = self._log.read().strip().splitlines()[-1:] or ["it left no message"]
+        status = self._process.returncode
+        return f"The process that did the work died (exit status {status}): {last[0]}"
+
+
+def _serve(descriptor: int) -> None:
+    """Serve one parent: the program of the child."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    link = Connection(descriptor)
+    sending = threading.Lock()
+
+    def send(kind: str, value: Any) -> None:  # noqa: ANN401 - whatever the task emits
+        with sending:
+            link.send((kind, value))
+
+    try:
+        sys.path[:] = link.recv()
+        task, argument = pickle.loads(link.recv())  # noqa: S301 - from our own parent only
+        stopped = threading.Event()
+        threading.Thread(target=_watch, args=(link, stopped), daemon=True).start()
+        send("result", task(argument, lambda value: send("message", value), stopped))
+    except (EOFError, BrokenPipeError):
+        pass
+    except WorkbenchError as error:
+        send("error", error)
+    except Exception as error:  # noqa: BLE001 - the parent has to hear of it, whatever it is
+        send("error", WorkbenchError(f"{type(error).__name__}: {error}"))
+    os._exit(0)  # threads of a hung backend must not keep the process alive
+
+
+def _watch(link: Connection, stopped: threading.Event) -> None:
+    """Set `stopped` when the parent says so; end at once when it is gone."""
+    try:
+        while link.recv():
+            stopped.set()
+    except (EOFError, OSError):
+        os._exit(1)

@@ -1,0 +1,65 @@
+"""Where figures were made: the machine, the versions and the state of the user's code."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("inference-workbench", "numpy", "onnxruntime", "polars", "scikit-learn")
+
+
+def environment() -> dict[str, Any]:
+    """Return JSON facts of this machine: processor, cores, system, versions, commit of the folder.
+
+    >>> sorted(environment())
+    ['commit', 'cores', 'cpu', 'python', 'system', 'versions']
+    """
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "commit": _commit(Path.cwd()),
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit(folder: Path) -> str | None:
+    """Return the git commit that `folder` is at, "+" behind it when files differ from it."""
+    try:
+        commit = _git(folder, "rev-parse", "--short=12", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+" if changed else commit
+
+
+def _git(folder: Path, *words: str) -> str:
+    answer = subprocess.run(  # noqa: S603 - constant words
+        ["git", "-C", str(folder), *words],  # noqa: S607 - the user's own git
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=5,
+    )
+    return answer.stdout.strip()
