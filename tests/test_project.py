@@ -1,0 +1,137 @@
+"""The habits of the project: files, names, versions and what is shipped agree with one another."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CORE = {
+    *("altair", "boto3", "ipywidgets", "jupyterlab", "numba", "numpy", "onnx", "onnxruntime"),
+    *("platformdirs", "polars", "pooch", "scikit-learn", "scipy", "skl2onnx"),
+    "vl-convert-python",
+}
+MODULES = sorted((ROOT / "workbench").rglob("*.py"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MADE = {"__pycache__", ".ipynb_checkpoints"}  # folders that tools make
+FILES = [
+    path
+    for path in [*ROOT.iterdir(), *(ROOT / ".ci").iterdir()]
+    + [p for d in ("workbench", "tests", "data", "notebooks") for p in (ROOT / d).rglob("*")]
+    if path.is_file() and not MADE & set(path.parts) and not path.name.startswith(".coverage")
+]
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def requirements():
+    """Every requirement of pyproject.toml, of the core and of its extras, but for itself."""
+    project = PROJECT["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    every = [Requirement(text) for each in lists for text in each]
+    return [each for each in every if each.name != project["name"]]
+
+
+def pins():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = [line.split("==") for line in lines if not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pinned}
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_a_pin_satisfies_each_requirement(requirement):
+    assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
+
+
+def test_the_core_depends_on_these_and_no_others():
+    assert {Requirement(text).name for text in PROJECT["project"]["dependencies"]} == CORE
+
+
+def test_conda_gets_the_python_and_the_packages_of_pyproject():
+    *conda, pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+
+    assert conda == [f"python{PROJECT['project']['requires-python']}", "pip"]
+    assert pip == {"pip": ["-e .[dev]"]}
+
+
+def test_this_python_is_one_that_the_project_supports():
+    supported = SpecifierSet(PROJECT["project"]["requires-python"])
+
+    assert ".".join(map(str, sys.version_info[:3])) in supported
+
+
+def test_what_the_modules_import_is_required():
+    required = {canonicalize_name(each.name) for each in requirements()}
+    owners = packages_distributions()
+
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            for top in {name.split(".")[0] for name in names} - {"workbench"}:
+                owned = {canonicalize_name(owner) for owner in owners.get(top, [])}
+                assert top in sys.stdlib_module_names or owned & required, f"{path}: {top}"
+
+
+def test_every_package_folder_is_shipped():
+    folders = {init.parent for init in (ROOT / "workbench").rglob("__init__.py")}
+    packages = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages | {"workbench.data"}
+
+
+def test_the_readme_of_the_data_names_every_file():
+    readme = (ROOT / "data" / "README.md").read_text()
+    files = [p for p in FILES if p.is_relative_to(ROOT / "data") and p.suffix not in (".py", ".md")]
+
+    assert [name_of(p) for p in files if p.name not in readme] == []
+
+
+def test_no_module_is_a_drawer_for_odds_and_ends():
+    drawers = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
+
+    assert [name_of(path) for path in MODULES if drawers & {path.stem, path.parent.name}] == []
+
+
+def test_every_module_says_what_it_is():
+    silent = [path for path in MODULES if not ast.get_docstring(ast.parse(path.read_text()))]
+
+    assert [name_of(path) for path in silent] == []
+
+
+def test_no_module_unpickles_a_file():
+    unpickling = re.compile(r"\b(pickle|joblib|torch|dill|cloudpickle)\.load\b|allow_pickle=True")
+
+    assert [name_of(path) for path in MODULES if unpickling.search(path.read_text())] == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_a_notebook_tells_and_leaves_the_doing_to_modules(path):
+    notebook = nbformat.read(path, as_version=4)
+
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs, "run nbstripout"
+            assert not re.search(r"^\s*(def|class) ", cell.source, re.MULTILINE)
+            assert len([line for line in cell.source.splitlines() if line.strip()]) <= 8
+
+
+def test_no_file_names_a_path_of_one_machine_or_the_host_of_an_index():
+    machine = rf"{re.escape(str(ROOT))}\b|(?<![\w.])/(home|Users|root|work)/\w"
+    index = r"py[p]i\.org|[p]ythonhosted|[i]ndex-url|[f]ind-links|[n]pmjs\.(org|com)"
+    either = re.compile(f"{machine}|{index}")
+    text = [path for path in FILES if b"\0" not in path.read_bytes()]
+
+    assert [name_of(path) for path in text if either.search(path.read_text())] == []
