@@ -7,9 +7,25 @@ the workbench loads nothing heavy.
 from importlib import import_module
 
 _CONTENTS = {
+    "archive": ["open_trace"],
     "batching": ["BatchPolicy"],
+    "costing": ["Cost", "cost"],
+    "deployment": ["Async", "BatchTransform", "Lambda", "Local", "RealTime", "Serverless"],
     "errors": ["WorkbenchError"],
+    "experiment": ["Experiment"],
+    "prices": ["PriceSheet"],
+    "profiling": ["Profile", "load_profile", "profile"],
+    "registry": ["Model", "Registry"],
     "run": ["SLO", "Run", "load_run"],
+    "trace": [
+        "Trace",
+        "bursty",
+        "constant",
+        "diurnal",
+        "flash_crowd",
+        "markovian",
+        "poisson",
+    ],
 }
 
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}

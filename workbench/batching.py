@@ -10,8 +10,8 @@ Nothing here reads a clock. The simulator and the live generator drive the same 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 from workbench.errors import InvalidInput
 
@@ -46,8 +46,17 @@ class Batcher(Protocol):
 class Policy(Protocol):
     """Anything that makes a batcher."""
 
+    @property
+    def label(self) -> str:
+        """The policy in a few words, for charts and tables."""
+        ...
+
     def batcher(self) -> Batcher:
         """Return a fresh, empty batcher."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values."""
         ...
 
 
@@ -83,6 +92,14 @@ class BatchPolicy:
         if self.max_size == 1:
             return "no batching"
         return f"up to {self.max_size}, {1000 * self.max_wait:g} ms"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values.
+
+        >>> BatchPolicy(max_size=8).to_dict()
+        {'kind': 'timed', 'max_size': 8, 'max_wait': 0.0}
+        """
+        return {"kind": "timed", **asdict(self)}
 
     def batcher(self) -> "TimedBatcher":
         """Return a fresh, empty batcher."""

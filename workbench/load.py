@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,10 @@ from workbench.trace import Trace
 Rows = Mapping[str, Any]
 """Requests that are over and done with: a run's columns, without scheduled and latency."""
 
+Correct = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.bool_] | None]
+
+BackendT = TypeVar("BackendT", bound=Backend)
+
 _FLUSH_EVERY = 0.25
 _LEAD = 0.05
 _LONGEST_SLEEP = 0.1
@@ -42,9 +46,10 @@ _PR_SET_TIMERSLACK = 29
 class Load:
     """What to send where: a trace's requests, batched by a policy, to a backend.
 
-    `inputs` is the pool of sample rows the requests draw from and `targets` their right answers
-    (class labels), where there are such. A request without an answer `drain` seconds after the
-    trace's end has failed.
+    `inputs` is the pool of sample rows the requests draw from. Where `targets` holds their right
+    answers, `correct(outputs, targets)` tells for each row whether it was predicted right (or None
+    where that makes no sense). A request without an answer `drain` seconds after the trace's end
+    has failed.
 
     Raises:
         InvalidInput: The pool is empty, targets do not fit it, or `drain` is not positive.
@@ -55,6 +60,7 @@ class Load:
     backend: Backend
     inputs: NDArray[Any]
     targets: NDArray[Any] | None = None
+    correct: Correct = np.equal
     drain: float = 60.0
 
     def __post_init__(self) -> None:
@@ -89,7 +95,7 @@ def replay(
     def now() -> float:
         return clock() - origin
 
-    workers = _Workers(load, now, announce=batcher.watches_servers)
+    workers = Workers(load, now, announce=batcher.watches_servers)
     rows = _RowMaker(load)
 
     def flush() -> None:
@@ -119,22 +125,28 @@ def replay_apart(
 
 
 def _replay_here(load: Load, emit: Emit, stopped: threading.Event) -> None:
-    """Replay in a process that has nothing else to do, set up for punctuality."""
+    with punctual(load.backend):
+        replay(load, on_rows=emit, stopped=stopped)
+
+
+@contextlib.contextmanager
+def punctual(backend: BackendT) -> Iterator[BackendT]:
+    """Enter the backend, and set up this process, which has nothing else to do, for punctuality."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
     with contextlib.suppress(OSError, AttributeError):  # Linux only: wake within a microsecond
         ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1000, 0, 0, 0)
-    with load.backend:
+    with backend:
         gc.collect()
         gc.freeze()
         gc.disable()  # a full collection would hold back every request for its duration
-        replay(load, on_rows=emit, stopped=stopped)
+        yield backend
 
 
 def _generate(
     arrivals: NDArray[np.float64],
     sent: NDArray[np.float64],
     batcher: Batcher,
-    workers: "_Workers",
+    workers: "Workers",
     *,
     stopped: threading.Event,
     now: Callable[[], float],
@@ -172,7 +184,7 @@ def _generate(
         workers.wait(min(schedule[following], batcher.due) - now())
 
 
-class _Served(NamedTuple):
+class Served(NamedTuple):
     """A batch that is over and done with."""
 
     number: int
@@ -185,7 +197,7 @@ class _Served(NamedTuple):
     error: str | None = None
 
 
-class _Workers:
+class Workers:
     """Threads that answer batches, first come first served, one for each place in the backend."""
 
     def __init__(self, load: Load, now: Callable[[], float], *, announce: bool) -> None:
@@ -195,7 +207,7 @@ class _Workers:
         self._now = now
         self._numbers = count()
         self._queue: queue.SimpleQueue[tuple[int, list[int]] | None] = queue.SimpleQueue()
-        self._served: deque[_Served] = deque()
+        self._served: deque[Served] = deque()
         self._open: dict[int, list[int]] = {}
         self._closing = threading.Lock()
         self._closed = False
@@ -217,6 +229,20 @@ class _Workers:
         number = next(self._numbers)
         self._open[number] = requests
         self._queue.put((number, requests))
+
+    def serve(self, batches: Iterable[list[int]]) -> list[Served]:
+        """Send these batches at once and return them when all are served, in that order.
+
+        Only where completions are announced and nothing else is under way.
+        """
+        assert self._announced is not None  # noqa: S101 - the caller's own choice
+        awaited = 0
+        for batch in batches:
+            self.send(batch)
+            awaited += 1
+        for _ in range(awaited):
+            self._announced.get()
+        return sorted(self.take_served())
 
     def completed(self) -> bool:
         """Return whether batches were completed since the last call, if those are announced."""
@@ -246,17 +272,17 @@ class _Workers:
             while thread.is_alive() and not stopped.is_set() and self._now() < deadline:
                 thread.join(_LONGEST_SLEEP)
 
-    def take_served(self) -> list[_Served]:
+    def take_served(self) -> list[Served]:
         """Return the batches served since the last call."""
         return [self._served.popleft() for _ in range(len(self._served))]
 
-    def give_up(self, drain: float) -> list[_Served]:
+    def give_up(self, drain: float) -> list[Served]:
         """Return the batches that have no answer, and take no more."""
         error = f"no answer within {drain:g} s of the end of the trace"
         with self._closing:
             self._closed = True
             return [
-                _Served(number, requests, -1, math.nan, error=error)
+                Served(number, requests, -1, math.nan, error=error)
                 for number, requests in sorted(self._open.items())
             ]
 
@@ -271,16 +297,16 @@ class _Workers:
             if self._announced is not None:
                 self._announced.put(None)
 
-    def _serve(self, worker: int, number: int, requests: list[int]) -> _Served:
+    def _serve(self, worker: int, number: int, requests: list[int]) -> Served:
         started = self._now()
         try:
             reply = self._backend.invoke(Batch(self._inputs[self._samples.of(requests)]))
         except Exception as error:  # noqa: BLE001 - whatever a backend raises fails its batch only
             text = f"{type(error).__name__}: {error}"
-            return _Served(number, requests, worker, started, error=text)
+            return Served(number, requests, worker, started, error=text)
         finished = self._now()
         server = reply.server if reply.server >= 0 else worker
-        return _Served(number, requests, server, started, finished, reply.cold, reply.outputs)
+        return Served(number, requests, server, started, finished, reply.cold, reply.outputs)
 
 
 class _Samples:
@@ -294,12 +320,12 @@ class _Samples:
 
     def of(self, requests: list[int]) -> NDArray[Any]:
         """Return the pool rows of these requests, one after the other."""
-        first = self._first[requests]
+        first: NDArray[Any] = self._first[requests]
         if self._single:
             return first
         rows = self._rows[requests]
         within = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
-        return (np.repeat(first, rows) + within) % self._pool
+        return np.asarray((np.repeat(first, rows) + within) % self._pool)
 
 
 class _RowMaker:
@@ -309,9 +335,10 @@ class _RowMaker:
         self.sent = np.full(len(load.trace), np.nan)
         self._rows = load.trace.rows
         self._targets = load.targets
+        self._right = load.correct
         self._samples = _Samples(load)
 
-    def of(self, served: list[_Served]) -> Rows:
+    def of(self, served: list[Served]) -> Rows:
         """Return the rows of these batches."""
         sizes = [len(batch.requests) for batch in served]
         requests = np.fromiter(chain.from_iterable(b.requests for b in served), np.int64)
@@ -333,11 +360,13 @@ class _RowMaker:
             "error": [batch.error for batch in served for _ in batch.requests],
         }
 
-    def _correct(self, batch: _Served) -> NDArray[np.float64]:
+    def _correct(self, batch: Served) -> NDArray[np.float64]:
         """Return the share of each request's rows that were predicted right; NaN if unknown."""
-        if self._targets is None or batch.outputs is None:
+        right: NDArray[np.bool_] | None = None
+        if self._targets is not None and batch.outputs is not None:
+            right = self._right(batch.outputs, self._targets[self._samples.of(batch.requests)])
+        if right is None:
             return np.full(len(batch.requests), np.nan)
-        right = batch.outputs == self._targets[self._samples.of(batch.requests)]
         rows = self._rows[batch.requests]
         return np.asarray(np.add.reduceat(right, np.cumsum(rows) - rows, dtype=float) / rows)
 

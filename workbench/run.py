@@ -5,12 +5,8 @@ the same shape, so one chart can hold both. Latency is counted from the schedule
 request has a NaN latency, counts as infinitely late in percentiles and as a miss in attainment.
 """
 
-import hashlib
-import json
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,14 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import (
-    Damaged,
-    InvalidInput,
-    NotAvailable,
-    NotFound,
-    StorageError,
-    TooFewSamples,
-)
+from workbench.errors import Damaged, InvalidInput, NotAvailable, TooFewSamples
+from workbench.storage import load_frame, save_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,8 +98,7 @@ class Run:
         *,
         scheduled: ArrayLike,
         finished: ArrayLike,
-        origin: str,
-        error: list[str | None] | None = None,
+        origin: str = "unknown",
         facts: Mapping[str, Any] | None = None,
         **columns: ArrayLike,
     ) -> "Run":
@@ -126,7 +115,6 @@ class Run:
             raise InvalidInput(f"Unknown columns {unknown}; a run has {list(COLUMNS)}.")
         values = _plain_columns(np.asarray(scheduled, float), np.asarray(finished, float))
         values |= {name: np.asarray(array) for name, array in columns.items()}
-        values["error"] = np.full(len(values["scheduled"]), None) if error is None else error
         return cls(_frame(values), {"origin": origin, **(facts or {})})
 
     def __len__(self) -> int:
@@ -301,36 +289,12 @@ class Run:
         return f"<Run {self.label}: {len(self)} requests, {self.origin}{state}>"
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the run as a folder of `rows.parquet` and `run.json`, whole or not at all.
+        """Write the run as a folder of a Parquet and a JSON file, whole or not at all.
 
         Raises:
             StorageError: The folder exists (unless `overwrite`), or cannot be written.
         """
-        target = Path(path)
-        if target.exists() and not overwrite:
-            raise StorageError(f"{target} exists already: choose another name or overwrite=True.")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        except OSError as error:
-            raise StorageError(f"Cannot write to {target.parent}: {error.strerror}.") from error
-        try:
-            self._write(draft)
-            _replace_folder(draft, target)
-        except OSError as error:
-            raise StorageError(f"Cannot save the run to {target}: {error}.") from error
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        return target
-
-    def _write(self, folder: Path) -> None:
-        rows = folder / "rows.parquet"
-        self.frame.write_parquet(rows)
-        facts = {**self.facts, "rows_sha256": _sha256(rows)}
-        with (folder / "run.json").open("w", encoding="utf-8") as file:
-            json.dump(facts, file, indent=2, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
+        return save_frame(path, self.frame, self.facts, overwrite=overwrite)
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:
@@ -340,21 +304,11 @@ def load_run(path: str | os.PathLike[str]) -> Run:
         NotFound: There is no saved run.
         Damaged: Its files are not what was saved.
     """
-    import polars as pl
-
-    folder = Path(path)
-    if not (folder / "run.json").is_file():
-        raise NotFound(f"No saved run at {folder}: expected a folder with run.json in it.")
+    frame, facts = load_frame(path)
     try:
-        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        expected = facts.pop("rows_sha256")
-        if _sha256(folder / "rows.parquet") != expected:
-            raise Damaged(f"{folder / 'rows.parquet'} is not what was saved: restore it or rerun.")
-        return Run(pl.read_parquet(folder / "rows.parquet"), facts)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        if isinstance(error, Damaged):
-            raise
-        raise Damaged(f"The saved run at {folder} cannot be read: {error}.") from error
+        return Run(frame, facts)
+    except InvalidInput as error:
+        raise Damaged(f"{path} does not hold a run: {error}") from error
 
 
 def _plain_columns(scheduled: NDArray[np.float64], finished: NDArray[np.float64]) -> dict[str, Any]:
@@ -373,6 +327,7 @@ def _plain_columns(scheduled: NDArray[np.float64], finished: NDArray[np.float64]
         "server": np.full(count, -1),
         "cold": np.zeros(count, dtype=bool),
         "correct": np.full(count, np.nan),
+        "error": np.full(count, None),
     }
 
 
@@ -394,22 +349,3 @@ def _or_none(figure: Any, *arguments: Any) -> float | None:  # noqa: ANN401 - an
     except TooFewSamples:
         return None
     return value
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _replace_folder(draft: Path, target: Path) -> None:
-    """Put `draft` in the place of `target`, which may exist; the old one goes last."""
-    old = target.with_name(f".{target.name}-old-{os.getpid()}")
-    if target.exists():
-        target.rename(old)
-    try:
-        draft.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

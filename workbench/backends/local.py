@@ -1,5 +1,6 @@
 """The model in this very process, answered by ONNX Runtime."""
 
+from queue import SimpleQueue
 from typing import Any, Self
 
 from numpy.typing import NDArray
@@ -11,31 +12,41 @@ from workbench.registry import Model
 
 
 class LocalBackend:
-    """A model's session on this machine, shared by `workers` threads.
+    """A model's sessions on this machine, one for each worker of the deployment.
 
-    ONNX Runtime lets go of Python's lock while it computes, so the workers run side by side. The
-    session is opened, and warmed with a few of the model's own samples, on entering.
+    ONNX Runtime lets go of Python's lock while it computes, so workers run side by side. Sessions
+    are opened, and warmed with a few of the model's own samples, on entering.
     """
 
     def __init__(self, model: Model, deployment: Local) -> None:
         self.concurrency = deployment.workers
         self._model = model
         self._threads = deployment.threads
-        self._session: Session | None = None
+        self._sessions: SimpleQueue[Session] | None = None
 
     def __enter__(self) -> Self:
-        self._session = self._model.session(threads=self._threads)
-        self._warm(self._model.samples().inputs)
+        self._sessions = SimpleQueue()
+        session = self._model.session(threads=self._threads)
+        for worker in range(self.concurrency):
+            if worker and self._threads > 1:  # a session's own threads serve one caller at a time
+                session = self._model.session(threads=self._threads)
+            self._sessions.put(session)
+        self._warm(session, self._model.samples().inputs)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._session = None
+        self._sessions = None
 
     def invoke(self, batch: Batch) -> Reply:
         """Run the model on the batch."""
-        assert self._session is not None, "invoke outside the with block"  # noqa: S101
-        return Reply(self._session.run(batch.inputs))
+        assert self._sessions is not None, "invoke outside the with block"  # noqa: S101
+        session = self._sessions.get()
+        try:
+            return Reply(session.run(batch.inputs))
+        finally:
+            self._sessions.put(session)
 
-    def _warm(self, inputs: NDArray[Any]) -> None:
+    @staticmethod
+    def _warm(session: Session, inputs: NDArray[Any]) -> None:
         for rows in (1, 8, 32):
-            self.invoke(Batch(inputs[:rows]))
+            session.run(inputs[:rows])

@@ -1,0 +1,178 @@
+"""One experiment: a model, where it runs, its traffic, how requests are batched, and the target."""
+
+import dataclasses
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.backends.local import LocalBackend
+from workbench.batching import BatchPolicy, Policy
+from workbench.deployment import Deployment, Local
+from workbench.errors import InvalidInput, NotAvailable
+from workbench.load import Load, Rows, lag_facts, replay_apart
+from workbench.provenance import environment
+from workbench.registry import Model
+from workbench.run import SLO, Run
+from workbench.trace import Trace
+
+Progress = Callable[[int, int], None]
+"""Told how many requests are over and done with, of how many."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is to be found out: how this model does, deployed so, under this traffic.
+
+    An experiment is a value. `run` finds out by doing; `on` and `dataclasses.replace` give the
+    same experiment with something else in it.
+
+    Raises:
+        InvalidInput: A part is not of the kind it must be.
+    """
+
+    model: Model
+    deployment: Deployment
+    trace: Trace
+    policy: Policy = field(default_factory=BatchPolicy)
+    slo: SLO | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in (("model", Model), ("deployment", Deployment), ("trace", Trace)):
+            part = getattr(self, name)
+            if not isinstance(part, kind):
+                raise InvalidInput(f"{name} must be a {kind.__name__}, got {part!r}.")
+
+    @property
+    def label(self) -> str:
+        """The experiment in a few words, for charts and tables."""
+        return f"{self.model.name}, {self.deployment.label}, {self.policy.label}"
+
+    def on(self, deployment: Deployment) -> "Experiment":
+        """Return the same experiment on another deployment."""
+        return dataclasses.replace(self, deployment=deployment)
+
+    def run(
+        self,
+        *,
+        progress: Progress | None = None,
+        on_rows: Callable[[Rows], None] | None = None,
+        stopped: threading.Event | None = None,
+        drain: float = 60.0,
+    ) -> Run:
+        """Return what happened when the trace was really sent, in real time.
+
+        The load is generated in a process of its own, which on a `Local` deployment also runs the
+        model. Every quarter of a second `on_rows` receives the requests that have come to an end.
+        Setting `stopped`, or Ctrl-C, ends the run early: it then holds the requests that were
+        answered until then, and is marked incomplete. Requests without an answer `drain` seconds
+        after the trace's end have failed.
+
+        Raises:
+            NotAvailable: The deployment needs a cloud.
+            WorkbenchError: The model could not be loaded, or the process died.
+        """
+        if not isinstance(self.deployment, Local):
+            raise NotAvailable(
+                f"A {self.deployment.kind} deployment does not run here. {self.deployment.needs} "
+                "On this machine: experiment.on(workbench.Local()).run()."
+            )
+        stopped = stopped or threading.Event()
+        collected = _Collected(len(self.trace), progress, on_rows)
+        created, started = datetime.now(UTC), time.perf_counter()
+        replay_apart(self._load(self.deployment, drain), on_rows=collected.take, stopped=stopped)
+        facts = {
+            **self.facts(),
+            "origin": "measured: this machine",
+            "created": created.isoformat(timespec="seconds"),
+            "seconds": time.perf_counter() - started,
+            "environment": environment(),
+        }
+        return collected.run(self.trace, facts)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the experiment consists of as JSON values; files and arrays by hash."""
+        facts = {
+            "label": self.label,
+            "model": {
+                "name": self.model.name,
+                "sha256": self.model.sha256,
+                "traits": dataclasses.asdict(self.model.traits),
+                "lineage": self.model.lineage,
+            },
+            "deployment": self.deployment.to_dict(),
+            "policy": self.policy.to_dict(),
+            "trace": {
+                "name": self.trace.name,
+                "requests": len(self.trace),
+                "duration": self.trace.duration,
+                "sha256": self.trace.digest,
+            },
+            "slo": None if self.slo is None else dataclasses.asdict(self.slo),
+        }
+        return dict(json.loads(json.dumps(facts, default=str)))
+
+    def _load(self, deployment: Local, drain: float) -> Load:
+        samples = self.model.samples()
+        return Load(
+            trace=self.trace,
+            policy=self.policy,
+            backend=LocalBackend(self.model, deployment),
+            inputs=samples.inputs,
+            targets=samples.targets,
+            correct=self.model.correct,
+            drain=drain,
+        )
+
+
+class _Collected:
+    """Rows as they come in."""
+
+    def __init__(
+        self, total: int, progress: Progress | None, on_rows: Callable[[Rows], None] | None
+    ) -> None:
+        self._total = total
+        self._done = 0
+        self._parts: list[Rows] = []
+        self._progress = progress
+        self._on_rows = on_rows
+
+    def take(self, rows: Rows) -> None:
+        """Keep rows, and tell who wants to know."""
+        self._parts.append(rows)
+        self._done += len(rows["request"])
+        if self._on_rows:
+            self._on_rows(rows)
+        if self._progress:
+            self._progress(self._done, self._total)
+
+    def run(self, trace: Trace, facts: Mapping[str, Any]) -> Run:
+        """Return all rows as a run, in order of the trace, with what the generator's lag means."""
+        if not self._parts:
+            return Run.from_arrays(scheduled=[], finished=[], facts={**facts, "complete": False})
+        requests = _joined(self._parts, "request")
+        order = np.argsort(requests)
+        columns = {name: _joined(self._parts, name)[order] for name in self._parts[0]}
+        scheduled = trace.arrivals[columns["request"]]
+        lag = lag_facts(columns["sent"] - scheduled, columns["finished"] - scheduled)
+        complete = len(requests) == len(trace)
+        if not complete:
+            lag["warnings"].append(
+                f"Stopped early: {len(requests)} of {len(trace)} requests came to an end."
+            )
+        facts = {**facts, **lag, "complete": complete}
+        finished = columns.pop("finished")
+        return Run.from_arrays(
+            scheduled=scheduled, finished=finished, origin=facts["origin"], facts=facts, **columns
+        )
+
+
+def _joined(parts: list[Rows], name: str) -> NDArray[Any]:
+    kind = object if name == "error" else None
+    return np.concatenate([np.asarray(part[name], dtype=kind) for part in parts])

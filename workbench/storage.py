@@ -1,0 +1,111 @@
+"""Files that are written whole or not at all, and frames kept with the facts about them."""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from workbench.errors import Damaged, NotFound, StorageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_FRAME, _FACTS = "rows.parquet", "facts.json"
+
+
+def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
+    """Return `path`, holding all that `write` put into the file it was given.
+
+    Raises:
+        StorageError: It cannot be written; what was there before is still there.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with draft.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
+
+
+def sha256(path: Path) -> str:
+    """Return the hash of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_frame(
+    path: str | os.PathLike[str],
+    frame: "pl.DataFrame",
+    facts: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write a frame and its facts as a folder of a Parquet and a JSON file, and return its path.
+
+    Raises:
+        StorageError: The folder exists (unless `overwrite`), or cannot be written; what was there
+            before is still there.
+    """
+    target = Path(path)
+    if target.exists() and not overwrite:
+        raise StorageError(f"{target} exists already: choose another name or overwrite=True.")
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        draft.mkdir(parents=True)
+        write_file(draft / _FRAME, frame.write_parquet)
+        text = json.dumps({**facts, "sha256": sha256(draft / _FRAME)}, indent=2, sort_keys=True)
+        write_file(draft / _FACTS, lambda file: file.write(text.encode()))
+        _put(draft, target)
+    except OSError as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"{target} cannot be written: {reason}.") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+def load_frame(path: str | os.PathLike[str]) -> tuple["pl.DataFrame", dict[str, Any]]:
+    """Return the frame and the facts that `save_frame` wrote.
+
+    Raises:
+        NotFound: There is no such folder.
+        Damaged: Its files are not what was saved.
+    """
+    import polars as pl
+
+    folder = Path(path)
+    if not (folder / _FACTS).is_file():
+        raise NotFound(f"Nothing saved at {folder}: expected a folder with {_FACTS} in it.")
+    try:
+        facts = dict(json.loads((folder / _FACTS).read_text(encoding="utf-8")))
+        whole = facts.pop("sha256") == sha256(folder / _FRAME)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{folder} cannot be read: {error!r}. Restore it or run again.") from error
+    if not whole:
+        raise Damaged(f"{folder / _FRAME} is not what was saved. Restore it or run again.")
+    return pl.read_parquet(folder / _FRAME), facts
+
+
+def _put(draft: Path, target: Path) -> None:
+    """Put the draft in the place of the target, which may exist and goes last."""
+    old = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    if not target.exists():
+        draft.rename(target)
+        return
+    target.rename(old)
+    try:
+        draft.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
