@@ -109,6 +109,9 @@ def _start(log: IO[str]) -> Iterator["_Child"]:
         try:
             yield _Child(here, process, log)
         finally:
+            here.close()  # on which it ends by itself
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=5)
             process.kill()
             process.wait()
 
