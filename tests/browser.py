@@ -99,20 +99,20 @@ class Lab:
 
 @pytest.fixture(scope="session")
 def jupyter_env(tmp_path_factory):
-    """An environment in which Jupyter finds nothing of this user's: settings, kernels, profiles."""
+    """What to set so that Jupyter finds nothing of this user's: settings, kernels, profiles."""
     home = tmp_path_factory.mktemp("jupyter")
     settings = home / "config/lab/user-settings/@jupyterlab/apputils-extension"
     settings.mkdir(parents=True)
     quiet = {"fetchNews": "false", "checkForUpdates": False}
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
-    private = {
+    return {
         "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_CONFIG_PATH": "",
         "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_PATH": "",
         "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
         "IPYTHONDIR": str(home / "ipython"),
     }
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
-    return ours | private
 
 
 @pytest.fixture(scope="session")
@@ -127,7 +127,7 @@ def lab(jupyter_env, tmp_path_factory):
         *("--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
         *("--LabApp.news_url=None", f"--ServerApp.root_dir={root}"),
     ]
-    environment = jupyter_env | {"JUPYTER_TOKEN": server.token}
+    environment = os.environ | jupyter_env | {"JUPYTER_TOKEN": server.token}
     with (root.parent / "lab.log").open("w+") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
