@@ -327,17 +327,20 @@ def _plain_columns(scheduled: NDArray[np.float64], finished: NDArray[np.float64]
         "server": np.full(count, -1),
         "cold": np.zeros(count, dtype=bool),
         "correct": np.full(count, np.nan),
-        "error": np.full(count, None),
+        "error": None,
     }
 
 
-def _frame(values: Mapping[str, Any]) -> "pl.DataFrame":
+def _frame(values: dict[str, Any]) -> "pl.DataFrame":
     import polars as pl
 
     count = len(values["scheduled"])
+    if values["error"] is None:
+        values["error"] = pl.repeat(None, count, dtype=pl.String, eager=True)
     wrong = {name: len(values[name]) for name in COLUMNS if len(values[name]) != count}
     if wrong:
         raise InvalidInput(f"Every column needs {count} values, got {wrong}.")
+    values["error"] = pl.Series(values["error"], dtype=pl.String)
     return pl.DataFrame(
         {name: pl.Series(values[name]).cast(getattr(pl, kind)) for name, kind in COLUMNS.items()}
     )
