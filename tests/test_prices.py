@@ -1,4 +1,5 @@
 import datetime as dt
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -167,3 +168,12 @@ def test_the_html_table_shows_every_price_and_escapes(sheet):
 @given(st.lists(st.sampled_from(MARKS), min_size=1))
 def test_the_weakest_mark_is_no_firmer_than_any(marks):
     assert all(MARKS.index(weakest(marks)) >= MARKS.index(mark) for mark in marks)
+
+
+def test_the_readme_of_the_data_names_every_file():
+    folder = Path(__file__).parents[1] / "data"
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    shipped = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    names = {path.relative_to(folder).as_posix() for path in shipped} - {"README.md"}
+    assert "prices/us-east-1.csv" in names
+    assert not [name for name in names if f"`{name}`" not in readme]
