@@ -335,12 +335,15 @@ def _frame(values: dict[str, Any]) -> "pl.DataFrame":
     import polars as pl
 
     count = len(values["scheduled"])
-    if values["error"] is None:
-        values["error"] = pl.repeat(None, count, dtype=pl.String, eager=True)
+    errors = values["error"]
+    values["error"] = (
+        pl.repeat(None, count, dtype=pl.String, eager=True)
+        if errors is None
+        else pl.Series(list(errors), dtype=pl.String)
+    )
     wrong = {name: len(values[name]) for name in COLUMNS if len(values[name]) != count}
     if wrong:
         raise InvalidInput(f"Every column needs {count} values, got {wrong}.")
-    values["error"] = pl.Series(values["error"], dtype=pl.String)
     return pl.DataFrame(
         {name: pl.Series(values[name]).cast(getattr(pl, kind)) for name, kind in COLUMNS.items()}
     )

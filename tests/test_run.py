@@ -1,0 +1,212 @@
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import SLO, Run, load_run
+from workbench.errors import Damaged, InvalidInput, NotFound, StorageError, TooFewSamples
+
+
+def run_of(latencies, **settings):
+    """A run of requests one second apart with these latencies; NaN is a failure."""
+    scheduled = np.arange(len(latencies), dtype=float)
+    settings.setdefault("origin", "simulated")
+    return Run.from_arrays(scheduled=scheduled, finished=scheduled + latencies, **settings)
+
+
+def test_a_quantile_is_the_least_latency_that_enough_requests_do_not_exceed():
+    run = run_of(np.arange(1, 101) / 64)
+
+    assert run.quantile(0.5) == 50 / 64
+    assert run.quantile(0.9) == 90 / 64
+    assert run.cdf(run.quantile(0.9)) == 0.9
+
+
+@given(st.lists(st.floats(0.001, 10), min_size=40, max_size=200), st.floats(0.05, 0.7))
+def test_quantile_and_cdf_are_inverse(latencies, q):
+    run = run_of(np.array(latencies))
+
+    at = run.quantile(q)
+
+    assert run.cdf(at) >= q - 1e-9
+    assert run.cdf(np.nextafter(at, -1)) < q + 1e-9
+
+
+def test_a_quantile_with_too_few_samples_above_is_refused():
+    run = run_of(np.ones(100))
+
+    with pytest.raises(TooFewSamples, match="95th percentile needs at least 200 requests, got 100"):
+        run.quantile(0.95)
+
+
+def test_failures_count_as_infinitely_late_and_as_misses():
+    latencies = np.ones(100)
+    latencies[50:] = math.nan
+    run = run_of(latencies, facts={"slo": {"latency": 2.0, "quantile": 0.9}})
+
+    assert run.quantile(0.5) == 1.0
+    assert run.quantile(0.6) == math.inf
+    assert run.attainment() == 0.5
+    assert run.answered == 50
+
+
+def test_attainment_needs_a_target():
+    with pytest.raises(InvalidInput, match="has no SLO: pass one"):
+        run_of(np.ones(3)).attainment()
+
+
+def test_the_interval_of_independent_requests_covers_the_truth():
+    rng = np.random.default_rng(7)
+    truth = -math.log(0.1)
+    covered = 0
+    for _ in range(200):
+        low, high = run_of(rng.exponential(1.0, 1000)).interval(0.9)
+        covered += low <= truth <= high
+
+    assert covered >= 180  # 95 % of 200 less 3 standard errors
+
+
+def test_the_interval_of_correlated_requests_is_wider():
+    rng = np.random.default_rng(7)
+    blocks = np.repeat(rng.exponential(1.0, 40), 50)
+    scattered = rng.permutation(blocks)
+
+    correlated, independent = run_of(blocks).interval(0.5), run_of(scattered).interval(0.5)
+
+    assert correlated[1] - correlated[0] > 2 * (independent[1] - independent[0])
+
+
+def test_an_interval_needs_enough_requests():
+    with pytest.raises(TooFewSamples, match="at least 200 requests, got 150"):
+        run_of(np.ones(150)).interval(0.5)
+
+
+def test_throughput_counts_the_answered_up_to_the_last_answer():
+    run = Run.from_arrays(
+        scheduled=[0, 1, 2], finished=[1, math.nan, 4], origin="measured: this machine"
+    )
+
+    assert run.throughput == 0.5
+
+
+def test_a_run_in_which_nothing_was_answered_has_no_throughput():
+    run = run_of(np.full(3, math.nan))
+
+    assert run.throughput == 0.0
+    assert run.answered == 0
+
+
+def test_the_summary_holds_the_main_figures():
+    run = run_of(
+        np.ones(400),
+        batch=np.repeat(np.arange(200), 2),
+        batch_size=np.full(400, 2),
+        rows=np.full(400, 3),
+        correct=np.r_[np.zeros(100), np.ones(300)],
+        cold=np.r_[[True, True], np.zeros(398, bool)],
+        facts={"slo": {"latency": 1.0, "quantile": 0.9}, "label": "two by two"},
+    )
+
+    summary = run.summary()
+
+    assert summary["run"] == "two by two"
+    assert summary["p95"] == 1.0
+    assert summary["p99"] is None
+    assert summary["attainment"] == 1.0
+    assert (summary["batches"], summary["mean_batch_size"]) == (200, 2.0)
+    assert (summary["cold_starts"], summary["accuracy"]) == (1, 0.75)
+    assert (summary["failed"], summary["complete"], summary["valid"]) == (0, True, True)
+
+
+def test_an_empty_run_has_a_summary():
+    summary = Run.from_arrays(scheduled=[], finished=[]).summary()
+
+    assert summary["requests"] == 0
+    assert summary["p50"] is None
+
+
+def test_batches_are_one_row_each():
+    run = run_of(np.ones(4), batch=[0, 0, 1, 1], batch_size=[2, 2, 2, 2], rows=[1, 2, 3, 4])
+
+    assert run.batches()["rows"].to_list() == [3, 7]
+
+
+def test_latencies_are_in_order_of_schedule():
+    run = Run.from_arrays(scheduled=[2.0, 1.0], finished=[2.5, 1.25])
+
+    assert run.latencies.tolist() == [0.25, 0.5]
+
+
+def test_saving_and_loading_gives_the_same_run(tmp_path):
+    run = run_of(np.array([1.0, math.nan]), error=[None, "late"], facts={"label": "saved"})
+
+    again = load_run(run.save(tmp_path / "folder" / "run"))
+
+    assert again.frame.equals(run.frame, null_equal=True)
+    assert again.facts == run.facts
+
+
+def test_saving_does_not_overwrite_unasked(tmp_path):
+    run_of(np.ones(3)).save(tmp_path / "run")
+
+    with pytest.raises(StorageError, match="exists already"):
+        run_of(np.ones(4)).save(tmp_path / "run")
+    run_of(np.ones(4)).save(tmp_path / "run", overwrite=True)
+
+    assert len(load_run(tmp_path / "run")) == 4
+
+
+def test_loading_what_is_not_there(tmp_path):
+    with pytest.raises(NotFound, match="Nothing saved at"):
+        load_run(tmp_path)
+
+
+def test_loading_something_else(tmp_path):
+    from workbench.storage import save_frame
+
+    save_frame(tmp_path / "other", pl.DataFrame({"a": [1]}), {})
+
+    with pytest.raises(Damaged, match="does not hold a run"):
+        load_run(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"latency": 0}, "latency must be a positive number of seconds, got 0"),
+        ({"latency": math.nan}, "got nan"),
+        ({"latency": 1, "quantile": 1}, "quantile must lie between 0 and 1, got 1"),
+    ],
+)
+def test_impossible_targets_are_refused(settings, message):
+    with pytest.raises(InvalidInput, match=message):
+        SLO(**settings)
+
+
+def test_columns_must_be_known_and_of_one_length():
+    with pytest.raises(InvalidInput, match=r"Unknown columns \['speed'\]"):
+        run_of(np.ones(2), speed=[1, 2])
+    with pytest.raises(InvalidInput, match=r"Every column needs 2 values, got \{'rows': 3\}"):
+        run_of(np.ones(2), rows=[1, 1, 1])
+    with pytest.raises(InvalidInput, match="missing"):
+        Run(pl.DataFrame({"request": [1]}))
+
+
+def test_a_quantile_outside_its_range_is_refused():
+    with pytest.raises(InvalidInput, match=r"between 0 and 1, got 1\.5"):
+        run_of(np.ones(3)).quantile(1.5)
+
+
+def test_pandas_gets_the_same_rows():
+    frame = run_of(np.ones(3)).to_pandas()
+
+    assert frame["latency"].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_the_representation_says_what_matters():
+    run = run_of(np.ones(2), facts={"label": "a run", "complete": False, "valid": False})
+
+    assert repr(run) == "<Run a run: 2 requests, simulated, incomplete, INVALID>"

@@ -1,0 +1,62 @@
+import errno
+import json
+
+import polars as pl
+import pytest
+
+from workbench.errors import Damaged, StorageError
+from workbench.storage import load_frame, save_frame, write_file
+
+FRAME = pl.DataFrame({"a": [1, 2]})
+
+
+def fill_the_disk(file):
+    file.write(b"half")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    with pytest.raises(StorageError, match="cannot be written: No space left on device"):
+        write_file(path, fill_the_disk)
+
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_fills_leaves_the_saved_frame_as_it_was(tmp_path, monkeypatch):
+    save_frame(tmp_path / "saved", FRAME, {"n": 1})
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", lambda _, file: fill_the_disk(file))
+
+    with pytest.raises(StorageError, match="No space left on device"):
+        save_frame(tmp_path / "saved", FRAME, {"n": 2}, overwrite=True)
+
+    assert load_frame(tmp_path / "saved")[1] == {"n": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(StorageError, match="cannot be written"):
+        save_frame(tmp_path / "file" / "saved", FRAME, {})
+
+
+def test_a_changed_file_is_damaged(tmp_path):
+    folder = save_frame(tmp_path / "saved", FRAME, {})
+    with (folder / "rows.parquet").open("ab") as file:
+        file.write(b"more")
+
+    with pytest.raises(Damaged, match="is not what was saved"):
+        load_frame(folder)
+
+
+@pytest.mark.parametrize("facts", ["{", "[]", json.dumps({"no": "hash"})])
+def test_facts_that_make_no_sense_are_damaged(tmp_path, facts):
+    folder = save_frame(tmp_path / "saved", FRAME, {})
+    (folder / "facts.json").write_text(facts)
+
+    with pytest.raises(Damaged, match="cannot be read"):
+        load_frame(folder)
