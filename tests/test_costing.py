@@ -240,6 +240,14 @@ def test_local_is_billed_from_zero_to_the_last_finish():
     assert bill.notes == ()
 
 
+def test_a_machine_without_a_price_is_noted_to_count_as_free():
+    bill = cost(run_on(Local(), started=[0], finished=[1]))
+    assert bill.total == 0
+    assert bill.notes == (
+        "This machine counts as free: give its price as Local(hourly_price=...).",
+    )
+
+
 def test_a_run_without_an_answer_has_no_cost_per_million():
     run = run_on(Local(hourly_price=1), started=[0], finished=[np.nan], error=["gone"])
     bill = cost(run)

@@ -161,6 +161,7 @@ def test_the_frame_holds_every_price_with_its_mark(sheet):
 def test_the_html_table_shows_every_price_and_escapes(sheet):
     page = sheet._repr_html_()
     assert page.count("<tr>") == 1 + len(sheet.rows)
+    assert "<td>None</td>" not in sheet.with_price("ml.m5.large", 0.1)._repr_html_()
     assert "&lt;b&gt;" in html_table("t", ["<b>"], [])
     assert repr(sheet) == f"<PriceSheet us-east-1: {len(sheet.rows)} prices>"
 

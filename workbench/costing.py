@@ -553,6 +553,9 @@ def _usage(run: Run, deployment: Deployment, *, bill_cold_start: bool) -> tuple[
             return _calls_usage(run, deployment, bill_init=True)
         case RealTime() | Async() | BatchTransform():
             return _instances_usage(run, deployment)
+        case Local(hourly_price=0.0):
+            free = "This machine counts as free: give its price as Local(hourly_price=...)."
+            return Usage(seconds=_end(run)), [free]
     return Usage(seconds=_end(run)), []
 
 

@@ -83,7 +83,7 @@ class Deployment(ABC):
         given = {name: value for name, value in data.items() if name != "kind"}
         knobs = {field.name: field.default is MISSING for field in fields(KINDS[kind])}
         wrong = [f"no {name}" for name in given if name not in knobs]
-        wrong += [f"to have {name}" for name, needed in knobs.items() if needed > (name in given)]
+        wrong += [f"to have {name}" for name, must in knobs.items() if must and name not in given]
         if wrong:
             raise InvalidInput(
                 f"A {kind} deployment has {', '.join(wrong)}; its knobs are {', '.join(knobs)}."
@@ -400,7 +400,7 @@ def _check_number(deployment: Deployment, knob: str, unit: str, *, positive: boo
 def _float(value: Any) -> float:  # noqa: ANN401 - anything a caller may have passed
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 
