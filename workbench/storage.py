@@ -23,6 +23,8 @@ def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
     Raises:
         StorageError: It cannot be written; what was there before is still there.
     """
+    from polars.exceptions import PolarsError  # Polars hides a full disk behind its own errors
+
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with draft.open("xb") as file:
@@ -30,8 +32,9 @@ def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from error
+    except (OSError, PolarsError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"{path} cannot be written: {reason}.") from error
     finally:
         draft.unlink(missing_ok=True)
     return path
