@@ -11,9 +11,8 @@ import html
 import json
 import math
 import os
-import secrets
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput, NotFound, StorageError
+from workbench.storage import write_file
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 Seed = int | np.random.Generator
 Rows = int | tuple[int, int]
 
-_MOST_REQUESTS = 50_000_000  # 28 bytes each: more than this does not fit a notebook's memory
+MOST_REQUESTS = 50_000_000  # 28 bytes each: more than this does not fit a notebook's memory
 _TIME_COLUMNS = ("arrival", "arrivals", "timestamp", "time")
 _TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 _CARRIED = ("rows", "bytes", "sample")
@@ -282,7 +282,7 @@ class Trace:
             file.write(first)
             self.frame.write_csv(file)
 
-        return _write_whole(Path(path), write)
+        return write_file(Path(path), write)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
         """The path of a file that `from_parquet` reads back as an equal trace, whole or not at all.
@@ -291,7 +291,7 @@ class Trace:
             StorageError: the file cannot be written.
         """
         notes = {"workbench": json.dumps(self._notes)}
-        return _write_whole(Path(path), lambda file: self.frame.write_parquet(file, metadata=notes))
+        return write_file(Path(path), lambda file: self.frame.write_parquet(file, metadata=notes))
 
     @property
     def _notes(self) -> dict[str, Any]:
@@ -331,7 +331,7 @@ def poisson(*, rate: float, duration: float, seed: Seed, rows: Rows = 1) -> Trac
     True
     """
     name = _call("poisson", rate=rate, duration=duration, seed=seed, rows=rows)
-    times, samples = _streams(seed)
+    times, samples = streams(seed)
     duration = _positive("duration", duration)
     count = times.poisson(_affordable(_positive("rate", rate) * duration))
     return _drawn(name, times.random(count) * duration, duration, rows, samples)
@@ -386,7 +386,7 @@ def bursty(
     name = _call(
         "bursty", rate=rate, burst=burst, dwell=dwell, duration=duration, seed=seed, rows=rows
     )
-    times, samples = _streams(seed)
+    times, samples = streams(seed)
     duration = _positive("duration", duration)
     low, high = bursty_rates(rate=rate, burst=burst, dwell=dwell)
     _affordable(rate * duration)
@@ -448,7 +448,7 @@ def diurnal(
     )
     if not _not_negative("swing", swing) <= 1:
         raise InvalidInput(f"swing must be from 0 to 1, got {swing!r}.")
-    times, samples = _streams(seed)
+    times, samples = streams(seed)
     duration, peak = _positive("duration", duration), _positive("rate", rate) * (1 + swing)
     at = times.random(times.poisson(_affordable(peak * duration))) * duration
     wave = 1 - swing * np.cos(2 * np.pi * at / _positive("period", period))
@@ -502,7 +502,7 @@ def flash_crowd(
         )
     for what, seconds in shape.items():
         _not_negative(what, seconds)
-    times, samples = _streams(seed)
+    times, samples = streams(seed)
     extra = _positive("rate", rate) * (peak - 1)
     expected = (
         rate * _positive("duration", duration),
@@ -547,7 +547,7 @@ def markovian(
     """
     d0, d1 = check_map(d0, d1)
     name = _call("markovian", d0=d0, d1=d1, duration=duration, seed=seed, rows=rows)
-    times, samples = _streams(seed)
+    times, samples = streams(seed)
     duration = _positive("duration", duration)
     return _drawn(name, _map_arrivals(d0, d1, duration, times), duration, rows, samples)
 
@@ -586,6 +586,17 @@ def check_map(d0: ArrayLike, d1: ArrayLike) -> tuple[Floats, Floats]:
     return off - np.diag(out), d1
 
 
+def streams(seed: Seed) -> list[np.random.Generator]:
+    """Two independent generators: one for the times, one for what the requests carry.
+
+    Raises:
+        InvalidInput: the seed is neither a whole number of at least 0 nor a generator.
+
+    >>> times, samples = streams(1)
+    """
+    return _generator(seed).spawn(2)
+
+
 # ---------------------------------------------------------------------- replayed
 
 
@@ -620,7 +631,7 @@ def from_timestamps(
     >>> from_timestamps(["2026-01-31 12:00:00", "2026-01-31 12:00:01.5"]).arrivals.tolist()
     [0.0, 1.5]
     """
-    seconds = _seconds(_series(times), origin)
+    seconds = seconds_since(times, origin)
     order, count = _order(seconds, sort=sort), len(seconds)
     return Trace(
         seconds[order],
@@ -631,6 +642,33 @@ def from_timestamps(
         name=name,
         notice=notice,
     )
+
+
+def seconds_since(
+    times: "ArrayLike | pl.Series", origin: float | str | datetime | None = None
+) -> Floats:
+    """Times as seconds after the origin; arguments and errors as for `from_timestamps`.
+
+    >>> seconds_since(["1998-06-26"], origin="1998-06-25 12:00").tolist()
+    [43200.0]
+    """
+    import polars as pl
+
+    given = _series(times)
+    read = given
+    if given.dtype == pl.String:
+        numbers = given.str.strip_chars().cast(pl.Float64, strict=False)
+        read = numbers if numbers.count() else _instants(given)
+    if read.dtype.is_numeric():
+        seconds = read.cast(pl.Float64)
+        _refuse_unreadable(given, seconds.is_finite())
+        return _numbers_from(seconds.to_numpy(), origin)
+    if read.dtype.base_type() not in (pl.Date, pl.Datetime):
+        raise InvalidInput(f"times must be seconds or instants, got {given.dtype}.")
+    instants = read.cast(pl.Datetime("ns", getattr(read.dtype, "time_zone", None))).to_physical()
+    _refuse_unreadable(given, instants.is_not_null())
+    zero = instants.min() if origin is None else _instant(origin)
+    return (instants - zero).to_numpy() / 1e9
 
 
 def from_counts(
@@ -655,9 +693,10 @@ def from_counts(
     """
     period = _positive("period", period)
     each = _whole("counts", counts, np.size(counts), np.int64)
-    _affordable(float(each.sum()))
+    if not _affordable(each.sum(dtype=float)):
+        raise InvalidInput("counts are all 0, and a trace may not be empty.")
     label = name or f"from_counts({len(each)} periods of {_shown(period)} s, seed={_shown(seed)})"
-    times, samples = _streams(seed)
+    times, samples = streams(seed)
     edges = period * np.arange(len(each) + 1)
     at = np.repeat(edges[:-1], each) + times.random(each.sum()) * period
     # Rounding must not carry a request into the next period.
@@ -683,7 +722,7 @@ def from_csv(
         origin: as for `from_timestamps`.
         duration: seconds. Default: what `to_csv` wrote, else until the last arrival.
         sort: as for `from_timestamps`.
-        name: how the trace was made. Default: what `to_csv` wrote, else from_csv(file name).
+        name: how the trace was made. Default: what `to_csv` wrote, else the file's.
 
     Raises:
         NotFound: there is no such file.
@@ -696,10 +735,10 @@ def from_csv(
             first = opened.readline(1_000_000)
         noted = first.startswith(_NOTES_MARK)
         frame = pl.read_csv(file, skip_lines=int(noted), infer_schema_length=None)
-    notes = first[1:].decode(errors="replace") if noted else "{}"
-    return _from_frame(
-        file, frame, notes, column=column, origin=origin, duration=duration, sort=sort, name=name
-    )
+        saved = {"name": file.name} | (json.loads(first[1:]) if noted else {})
+        return _from_frame(
+            frame, column, saved, origin=origin, duration=duration, sort=sort, name=name
+        )
 
 
 def from_parquet(
@@ -718,19 +757,58 @@ def from_parquet(
     import polars as pl
 
     with _reading(path) as file:
-        frame = pl.read_parquet(file)
         notes = pl.read_parquet_metadata(file).get("workbench", "{}")
-    return _from_frame(
-        file, frame, notes, column=column, origin=origin, duration=duration, sort=sort, name=name
-    )
+        saved = {"name": file.name} | json.loads(notes)
+        return _from_frame(
+            pl.read_parquet(file),
+            column,
+            saved,
+            origin=origin,
+            duration=duration,
+            sort=sort,
+            name=name,
+        )
+
+
+def read_counts(
+    path: str | os.PathLike[str],
+    *,
+    period: float = 60.0,
+    time: str = "period",
+    count: str = "count",
+) -> NDArray[np.int64]:
+    """Requests in each period, from a CSV file with a row a period; 0 where a row is missing.
+
+    Args:
+        path: of the file.
+        period: seconds.
+        time: the column with the beginning of each period, in order, as for `from_timestamps`.
+        count: the column with the number of requests.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it cannot be read, lacks a column, or a row is not as it must be.
+    """
+    import polars as pl
+
+    period = _positive("period", period)
+    with _reading(path) as file:
+        frame = pl.read_csv(file, infer_schema_length=None)
+        at = seconds_since(frame[_column(frame.columns, time)]) / period
+        each = _whole(count, frame[_column(frame.columns, count)], len(at), np.int64)
+        places = np.rint(at - at[0]).astype(np.int64)
+        wrong = (np.abs(at - at[0] - places) > 1e-6) | (np.diff(places, prepend=-1) < 1)
+        if wrong.any():
+            raise InvalidInput(
+                f"row {int(wrong.argmax()) + 1} (counted from 1) does not begin a whole number of "
+                f"periods of {period:g} s after the row before."
+            )
+    counts = np.zeros(int(_affordable(places[-1] + 1)), np.int64)
+    counts[places] = each
+    return counts
 
 
 # ---------------------------------------------------------------------- drawing
-
-
-def _streams(seed: Seed) -> list[np.random.Generator]:
-    """One stream for the times and one for what the requests carry."""
-    return _generator(seed).spawn(2)
 
 
 def _generator(seed: object) -> np.random.Generator:
@@ -765,9 +843,9 @@ def _draw_rows(rows: Rows, count: int, samples: np.random.Generator) -> ArrayLik
 
 
 def _affordable(expected: float) -> float:
-    if expected > _MOST_REQUESTS:
+    if expected > MOST_REQUESTS:
         raise InvalidInput(
-            f"This would be about {expected:,.0f} requests, and at most {_MOST_REQUESTS:,} fit one "
+            f"This would be about {expected:,.0f} requests, and at most {MOST_REQUESTS:,} fit one "
             "trace: lower the rate or shorten the duration."
         )
     return expected
@@ -829,7 +907,7 @@ def _walk(
 
 def _long_run(generator: Floats) -> Floats:
     """Shares of time in each phase of an irreducible Markov process."""
-    equations = generator.T / np.abs(generator).max()
+    equations = generator.T / (np.abs(generator).max() or 1)  # one phase alone: [[0]]
     equations[-1] = 1.0
     shares: Floats = np.linalg.solve(equations, np.eye(len(generator))[-1]).clip(0)
     shares /= shares.sum()
@@ -852,62 +930,40 @@ def _reading(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise InvalidInput(f"{file} cannot be read as a table: {error}") from error
     except OSError as error:
         raise StorageError(f"{file} cannot be read: {error}") from error
-
-
-def _from_frame(
-    file: Path,
-    frame: "pl.DataFrame",
-    notes: str,
-    *,
-    column: str | None,
-    origin: float | str | datetime | None,
-    duration: float | None,
-    sort: bool,
-    name: str | None,
-) -> Trace:
-    try:
-        saved = json.loads(notes)
-        times = frame[_time_column(frame.columns, column)]
-        carried: dict[str, Any] = {c: frame[c] for c in _CARRIED if c in frame.columns}
-        return from_timestamps(
-            times,
-            origin=origin,
-            duration=saved.get("duration") if duration is None else duration,
-            sort=sort,
-            name=name or saved.get("name", f"{file.name}"),
-            notice=saved.get("notice", ""),
-            **carried,
-        )
-    except ValueError as error:  # ours, and that of json
+    except ValueError as error:  # InvalidInput, or a first line that is not JSON
         raise InvalidInput(f"{file}: {error}") from error
 
 
-def _time_column(columns: list[str], wanted: str | None) -> str:
-    known = [c for c in columns if c.lower() in _TIME_COLUMNS]
-    found = [c for c in columns if c == wanted] if wanted else known or columns
-    if len(found) == 1:
-        return found[0]
-    if wanted:
-        raise InvalidInput(f"no column {wanted!r}, there are: {', '.join(columns)}.")
-    raise InvalidInput(
-        f"which column holds the times? Pass column= with one of: {', '.join(columns)}."
+def _from_frame(
+    frame: "pl.DataFrame",
+    column: str | None,
+    saved: dict[str, Any],
+    *,
+    duration: float | None,
+    name: str | None,
+    **how: Any,  # noqa: ANN401 - handed on to from_timestamps
+) -> Trace:
+    carried: dict[str, Any] = {c: frame[c] for c in _CARRIED if c in frame.columns}
+    return from_timestamps(
+        frame[_column(frame.columns, column)],
+        duration=saved.get("duration") if duration is None else duration,
+        name=saved["name"] if name is None else name,
+        notice=saved.get("notice", ""),
+        **carried,
+        **how,
     )
 
 
-def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
-    """The path, holding all that was written; after an error, what was there before."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+def _column(columns: list[str], wanted: str | None) -> str:
+    """The column asked for, or the one that must hold the times."""
+    if wanted in columns:
+        return wanted
+    if wanted:
+        raise InvalidInput(f"there is no column {wanted!r}, only {', '.join(columns)}.")
+    found = [c for c in columns if c.lower() in _TIME_COLUMNS] or columns
+    if len(found) > 1:
+        raise InvalidInput(f"pass column= with the one of the times: {', '.join(columns)}.")
+    return found[0]
 
 
 # ---------------------------------------------------------------------- times of replayed requests
@@ -916,35 +972,14 @@ def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
 def _series(times: "ArrayLike | pl.Series") -> "pl.Series":
     import polars as pl
 
-    if isinstance(times, pl.Series):
-        return times
-    array = _array("times", times)
-    if array.ndim != 1:
-        raise InvalidInput(f"times must have one dimension, got shape {array.shape}.")
+    array = times if isinstance(times, pl.Series) else _array("times", times)
+    if len(array.shape) != 1 or not len(array):
+        raise InvalidInput(f"times must be a list of at least one, got shape {array.shape}.")
+    if isinstance(array, pl.Series):
+        return array
     if array.dtype.kind == "M":
         return pl.Series(array.astype("datetime64[ns]"))
     return pl.Series(array if array.dtype.kind in "iuf" else array.tolist(), strict=False)
-
-
-def _seconds(times: "pl.Series", origin: float | str | datetime | None) -> Floats:
-    import polars as pl
-
-    if times.is_empty():
-        raise InvalidInput("there are no times, and a trace needs at least one request.")
-    read = times
-    if times.dtype == pl.String:
-        numbers = times.str.strip_chars().cast(pl.Float64, strict=False)
-        read = numbers if numbers.count() else _instants(times)
-    if read.dtype.is_numeric():
-        seconds = read.cast(pl.Float64)
-        _refuse_unreadable(times, seconds.is_finite())
-        return _numbers_from(seconds.to_numpy(), origin)
-    if read.dtype.base_type() not in (pl.Date, pl.Datetime):
-        raise InvalidInput(f"times must be seconds or instants, got {times.dtype}.")
-    instants = read.cast(pl.Datetime("ns", getattr(read.dtype, "time_zone", None))).to_physical()
-    _refuse_unreadable(times, instants.is_not_null())
-    zero = instants.min() if origin is None else _instant(origin)
-    return (instants - zero).to_numpy() / 1e9
 
 
 def _numbers_from(seconds: Floats, origin: float | str | datetime | None) -> Floats:
