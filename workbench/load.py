@@ -356,15 +356,19 @@ class _RowMaker:
             "rows": self._rows[requests],
             "server": spread((batch.server for batch in served), int),
             "cold": spread((batch.cold for batch in served), bool),
-            "correct": np.concatenate([self._correct(batch) for batch in served]),
+            "correct": self._correct(served, len(requests)),
             "error": [batch.error for batch in served for _ in batch.requests],
         }
 
-    def _correct(self, batch: Served) -> NDArray[np.float64]:
+    def _correct(self, served: list[Served], requests: int) -> NDArray[np.float64]:
         """Return the share of each request's rows that were predicted right; NaN if unknown."""
-        right: NDArray[np.bool_] | None = None
-        if self._targets is not None and batch.outputs is not None:
-            right = self._right(batch.outputs, self._targets[self._samples.of(batch.requests)])
+        if self._targets is None:
+            return np.full(requests, np.nan)
+        return np.concatenate([self._correct_in(batch, self._targets) for batch in served])
+
+    def _correct_in(self, batch: Served, targets: NDArray[Any]) -> NDArray[np.float64]:
+        samples = self._samples.of(batch.requests)
+        right = None if batch.outputs is None else self._right(batch.outputs, targets[samples])
         if right is None:
             return np.full(len(batch.requests), np.nan)
         rows = self._rows[batch.requests]
@@ -405,10 +409,10 @@ def lag_facts(lag: NDArray[np.float64], latency: NDArray[np.float64]) -> dict[st
         return {"lag": None, "valid": True, "warnings": []}
     p50, p99 = np.quantile(lag, [0.5, 0.99])
     answered = latency[~np.isnan(latency)]
-    median = float(np.median(answered)) if len(answered) else 0.0
+    median = float(np.median(answered)) if len(answered) else math.inf
     valid = bool(p99 <= max(0.001, 0.1 * median))
     warnings = []
-    if p99 > 0.05 * median and len(answered):
+    if p99 > 0.05 * median:
         warnings.append(
             f"The load generator was up to {1e3 * p99:.2g} ms late (99th percentile), against a "
             f"median latency of {1e3 * median:.2g} ms: "
