@@ -1,3 +1,37 @@
 """Fixtures that several test modules share."""
 
+import hashlib
+import os
+import shutil
+import sqlite3
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from workbench import onnx, registry, zoo
+from workbench.registry import Model, Registry
+
 pytest_plugins = ["tests.browser"]
+
+
+@pytest.fixture(scope="session", name="registry")
+def _registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """The ready-made models: trained once for each state of the code, a copy for each process."""
+    code = b"".join(Path(each.__file__).read_bytes() for each in (onnx, registry, zoo))
+    made_by = [version(name) for name in ("scikit-learn", "skl2onnx", "onnxruntime")]
+    key = hashlib.sha256(code + repr(made_by).encode()).hexdigest()[:12]
+    kept = Registry(request.config.cache.mkdir(f"models-{key}"))
+    zoo.build(kept)
+    copy = tmp_path_factory.mktemp("registry")
+    shutil.copytree(kept.artifacts, copy / "artifacts", copy_function=os.symlink)
+    with sqlite3.connect(kept.path / "registry.db") as database:
+        database.execute("VACUUM INTO ?", (str(copy / "registry.db"),))
+    database.close()
+    return Registry(copy)
+
+
+@pytest.fixture(scope="session")
+def model(registry: Registry) -> Model:
+    """A network of 32 hidden units that reads digits: microseconds a row."""
+    return registry["digits-mlp-small"]

@@ -1,0 +1,228 @@
+"""Ready-made models, trained here on the real data sets that come with scikit-learn.
+
+They differ in accuracy, size and speed on purpose. `digits-mlp-wide` takes milliseconds for one
+row and little more for several, so that batching decides; the others answer in microseconds.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import NotFound
+from workbench.registry import Model, Registry, Samples
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    name: str
+    train: NDArray[np.float32]
+    train_targets: NDArray[Any]
+    test: Samples
+    sha256: str
+
+
+def build(
+    registry: Registry,
+    *,
+    names: Collection[str] | None = None,
+    progress: Callable[[str], object] | None = None,
+    seed: int = 0,
+) -> None:
+    """Put the ready-made models that a registry lacks into it, trained and approved.
+
+    Several processes may ask at once: one trains, the others wait for it. What a crash left out is
+    made at the next call.
+
+    Args:
+        registry: Where they go, one group each.
+        names: Some of `NAMES`; all of them by default.
+        progress: Called once, with a line of text, before training starts.
+        seed: Of the split into training and held-out rows, and of every estimator.
+
+    Raises:
+        NotFound: A name is not among `NAMES`.
+        StorageError: The registry cannot be written.
+    """
+    wanted = NAMES if names is None else tuple(names)
+    if unknown := set(wanted) - set(NAMES):
+        known = ", ".join(NAMES)
+        raise NotFound(f"No ready-made model {min(unknown)!r}. Known: {known}.")
+    if not _missing(registry, wanted):
+        return
+    with registry.alone():
+        missing = _missing(registry, wanted)
+        if missing and progress is not None:
+            progress(f"Training {len(missing)} ready-made models, once, into {registry.path} ...")
+        for name in missing:
+            _add(registry, name, seed)
+
+
+def _missing(registry: Registry, names: Collection[str]) -> list[str]:
+    known = registry.groups()
+    return [name for name in names if name not in known]
+
+
+def _add(registry: Registry, name: str, seed: int) -> Model:
+    if name == "digits-mlp-int8":
+        return _add_int8(registry, name, "digits-mlp-large", seed)
+    data_set, estimator = _RECIPES[name]
+    data = _load(data_set, seed)
+    fitted = _fit(estimator(seed), data)
+    parameters = {
+        key: value
+        for key, value in _last_step(fitted).get_params().items()
+        if isinstance(value, bool | int | float | str | tuple)
+    }
+    lineage = {"parameters": parameters, "trained_on": data.sha256, "seed": seed}
+    return _register(registry, name, fitted, data, lineage)
+
+
+def _add_int8(registry: Registry, name: str, base: str, seed: int) -> Model:
+    """A model whose weights are the int8 version of another's."""
+    original = registry[base] if base in registry else _add(registry, base, seed)
+    data = _load("digits", seed)
+    lineage = original.lineage | {"quantised_from": original.name}
+    return _register(registry, name, _quantise(original.path), data, lineage)
+
+
+def _register(
+    registry: Registry,
+    name: str,
+    source: Any,  # noqa: ANN401 - an estimator or the bytes of an ONNX file
+    data: _Data,
+    lineage: dict[str, Any],
+) -> Model:
+    from sklearn import __version__
+
+    return registry.register(
+        name,
+        source,
+        samples=data.test,
+        task=data.name,
+        data=data.name,
+        framework=f"scikit-learn {__version__}",
+        lineage={"data": f"scikit-learn {__version__}: {data.name}", **lineage},
+        stage="Production",
+        approval="Approved",
+        who="workbench",
+        why="ready-made model, measured on held-out rows",
+    )
+
+
+@cache
+def _load(name: str, seed: int) -> _Data:
+    """Seven tenths of a data set to train on, the rest held out."""
+    from sklearn import datasets
+    from sklearn.model_selection import train_test_split
+
+    loader = {
+        "digits": datasets.load_digits,
+        "breast-cancer": datasets.load_breast_cancer,
+        "diabetes": datasets.load_diabetes,
+    }[name]
+    rows, targets = loader(return_X_y=True)
+    rows = rows.astype(np.float32)
+    train, test, train_targets, test_targets = train_test_split(
+        rows,
+        targets,
+        test_size=0.3,
+        random_state=seed,
+        stratify=None if name == "diabetes" else targets,
+    )
+    sha256 = hashlib.sha256(train.tobytes() + train_targets.tobytes()).hexdigest()
+    return _Data(name, train, train_targets, Samples(test, test_targets), sha256)
+
+
+def _fit(estimator: Any, data: _Data) -> Any:  # noqa: ANN401
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        # The networks stop after few epochs on purpose: more cost time and win no accuracy.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return estimator.fit(data.train, data.train_targets)
+
+
+def _last_step(estimator: Any) -> Any:  # noqa: ANN401
+    return estimator[-1] if hasattr(estimator, "steps") else estimator
+
+
+def _quantise(path: Path) -> bytes:
+    """The ONNX file with 8-bit weights; activations are quantised as they come."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with TemporaryDirectory() as folder:
+        prepared, result = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+        quant_pre_process(path, prepared, skip_symbolic_shape=True)
+        quantize_dynamic(prepared, result, weight_type=QuantType.QInt8)
+        return result.read_bytes()
+
+
+def _scaled(estimator: Any) -> Any:  # noqa: ANN401
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), estimator)
+
+
+def _logistic(seed: int) -> Any:  # noqa: ANN401
+    from sklearn.linear_model import LogisticRegression
+
+    return _scaled(LogisticRegression(max_iter=500, random_state=seed))
+
+
+def _forest(seed: int) -> Any:  # noqa: ANN401
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(200, random_state=seed)
+
+
+def _ridge(seed: int) -> Any:  # noqa: ANN401
+    from sklearn.linear_model import Ridge
+
+    return _scaled(Ridge(random_state=seed))
+
+
+def _boosting(seed: int) -> Any:  # noqa: ANN401
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    return GradientBoostingRegressor(max_depth=2, learning_rate=0.05, random_state=seed)
+
+
+def _mlp(*layers: int, epochs: int, **settings: Any) -> Callable[[int], Any]:  # noqa: ANN401
+    def estimator(seed: int) -> Any:  # noqa: ANN401
+        from sklearn.neural_network import MLPClassifier
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import MinMaxScaler
+
+        network = MLPClassifier(layers, max_iter=epochs, random_state=seed, **settings)
+        return make_pipeline(MinMaxScaler(), network)
+
+    return estimator
+
+
+# Adam keeps two more arrays of every weight, which costs the wide network most of its time.
+_WIDE = {"solver": "sgd", "learning_rate_init": 0.1, "batch_size": 128}
+
+_RECIPES: dict[str, tuple[str, Callable[[int], Any]]] = {
+    "digits-logistic": ("digits", _logistic),
+    "digits-forest": ("digits", _forest),
+    "digits-mlp-small": ("digits", _mlp(32, epochs=60)),
+    "digits-mlp-large": ("digits", _mlp(1024, 1024, epochs=20)),
+    "digits-mlp-wide": ("digits", _mlp(4096, 4096, epochs=6, **_WIDE)),
+    "breast-cancer-logistic": ("breast-cancer", _logistic),
+    "breast-cancer-forest": ("breast-cancer", _forest),
+    "diabetes-ridge": ("diabetes", _ridge),
+    "diabetes-boosting": ("diabetes", _boosting),
+}
+
+#: The groups that `build` makes.
+NAMES = (*_RECIPES, "digits-mlp-int8")
