@@ -39,7 +39,7 @@ lint: $(READY) ## ruff, mypy and the layers of imports
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 .PHONY: format
 format: $(READY) ## let ruff fix and format the code
@@ -68,7 +68,7 @@ clean: ## remove the environment and everything made by the tools
 $(READY): pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory python
 	@if [ -f $@ ]; then rm $@; else $(PYTHON) -m venv --clear $(VENV); fi
-	@echo 'Installing into $(VENV): about two minutes the first time.'
+	@echo 'Installing into $(VENV): some minutes the first time.'
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@echo '$(CURDIR)' > $@
 
