@@ -1,1 +1,26 @@
 """Charts: each one a function that computes a frame and a function that draws it."""
+
+from workbench.plots.batches import batch_sizes, plot_batch_sizes
+from workbench.plots.costs import cost_by_item, plot_cost_by_item
+from workbench.plots.figure import Figure
+from workbench.plots.latency import (
+    latency_ecdf,
+    latency_over_time,
+    plot_latency_ecdf,
+    plot_latency_over_time,
+)
+from workbench.plots.service import plot_service_times, service_times
+
+__all__ = [
+    "Figure",
+    "batch_sizes",
+    "cost_by_item",
+    "latency_ecdf",
+    "latency_over_time",
+    "plot_batch_sizes",
+    "plot_cost_by_item",
+    "plot_latency_ecdf",
+    "plot_latency_over_time",
+    "plot_service_times",
+    "service_times",
+]

@@ -1,0 +1,144 @@
+"""What every plot returns: its numbers, its chart, its words, and ways to show and save it.
+
+A figure needs no internet and leaves Altair's renderers alone. In JupyterLab it is interactive:
+Lab bundles Vega-Lite 5, Altair writes version 6, so the specification is handed over under the
+mimetype Lab knows and kept to what Vega-Lite 5.6 understands. Elsewhere it is an SVG.
+"""
+
+import html
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import InvalidInput
+from workbench.plots.theme import HEIGHT, INK, WIDTH, config
+from workbench.storage import write_file
+
+if TYPE_CHECKING:
+    import altair as alt
+    import polars as pl
+
+MIMETYPE = "application/vnd.vegalite.v5+json"
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+_PLACEHOLDER = "the specification goes here"
+_PAPER_INK = "#222222"
+_PAGE_STYLE = "<style>:root{color-scheme:light dark}body{font-family:sans-serif}</style>"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Figure:
+    """A chart with the frame it shows (`data`), its title, subtitle lines and alternative text.
+
+    In a notebook it displays itself. `save` writes it to a file.
+    """
+
+    data: "pl.DataFrame"
+    chart: "alt.TopLevelMixin"
+    title: str
+    subtitle: tuple[str, ...] = ()
+    description: str = ""
+
+    def spec(self, *, ink: str = INK, headed: bool = True) -> dict[str, Any]:
+        """Return the Vega-Lite specification, data included, with text in the colour `ink`.
+
+        `ink="currentColor"` takes the colour of the surrounding page. `headed=False` leaves the
+        title to that page.
+        """
+        spec: dict[str, Any] = self.chart.to_dict()
+        spec |= {"$schema": _SCHEMA, "config": config(ink), "description": self.description}
+        if headed:
+            lines = {"subtitle": list(self.subtitle)} if self.subtitle else {}
+            spec["title"] = {"text": self.title, **lines}
+        if "layer" in spec or "mark" in spec:
+            spec = {"width": WIDTH, "height": HEIGHT} | spec
+            spec["autosize"] = {"type": "fit", "contains": "padding"}
+        return spec
+
+    def svg(self, *, ink: str = INK, headed: bool = True) -> str:
+        """Return the chart as an SVG image with its alternative text; `ink` as in `spec`."""
+        spec = self.spec(ink=ink, headed=headed)
+        spec["config"]["aria"] = False  # one image with one text, not a tree of marks
+        drawn: str = _converter().vegalite_to_svg(spec, vl_version=_version())
+        label = html.escape(f"{self.title}. {self.description}")
+        return drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+    def html(self) -> str:
+        """Return an interactive page that needs no internet (0.9 MB: it brings Vega along)."""
+        page: str = _converter().vegalite_to_html(
+            {"description": _PLACEHOLDER}, vl_version=_version(), bundle=True
+        )
+        spec = json.dumps(self.spec(ink="currentColor")).replace("<", "\\u003c")
+        head = f"<title>{html.escape(self.title)}</title>{_PAGE_STYLE}"
+        page = page.replace("<html>", '<html lang="en">', 1)
+        page = page.replace("<title>Chart</title>", head, 1)
+        return page.replace(f'{{"description":"{_PLACEHOLDER}"}}', spec)
+
+    def save(self, path: str | os.PathLike[str], *, scale: float = 2.0) -> Path:
+        """Write the chart whole or not at all, as its name's ending says, and return the path.
+
+        `.svg` is an image without a background, for light and dark pages; `.png` (`scale` pixels
+        to a unit of the chart) and `.pdf` are on white; `.html` is an interactive page, `.json`
+        the Vega-Lite specification with the data.
+
+        Raises:
+            InvalidInput: The ending is none of these.
+            StorageError: The file cannot be written.
+        """
+        target = Path(path)
+        writers: dict[str, Callable[[], bytes]] = {
+            ".png": lambda: self._png(scale),
+            ".svg": lambda: self.svg().encode(),
+            ".pdf": self._pdf,
+            ".html": lambda: self.html().encode(),
+            ".json": lambda: json.dumps(self.spec(), indent=1).encode(),
+        }
+        if target.suffix.lower() not in writers:
+            raise InvalidInput(
+                f"A figure cannot be saved as {target.name!r}: end the name in "
+                f"{', '.join(writers)}."
+            )
+        content = writers[target.suffix.lower()]()
+        return write_file(target, lambda file: file.write(content))
+
+    def _png(self, scale: float) -> bytes:
+        image: bytes = _converter().vegalite_to_png(
+            self._on_paper(), vl_version=_version(), scale=scale
+        )
+        return image
+
+    def _pdf(self) -> bytes:
+        document: bytes = _converter().vegalite_to_pdf(self._on_paper(), vl_version=_version())
+        return document
+
+    def _on_paper(self) -> dict[str, Any]:
+        """The specification on white: vl-convert greys what is translucent on a clear ground."""
+        return self.spec(ink=_PAPER_INK) | {"background": "white"}
+
+    def _repr_mimebundle_(
+        self,
+        include: object = None,  # noqa: ARG002 - IPython's protocol
+        exclude: object = None,  # noqa: ARG002
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        bundle = {
+            MIMETYPE: self.spec(ink="currentColor"),
+            "image/svg+xml": self.svg(),
+            "text/plain": f"{self!r}\n{self.description}",
+        }
+        return bundle, {MIMETYPE: {"embed_options": {"renderer": "svg"}}}
+
+    def __repr__(self) -> str:
+        return f"<Figure {self.title!r}: {self.data.height} rows>"
+
+
+def _converter() -> Any:  # noqa: ANN401 - a module
+    import vl_convert
+
+    return vl_convert
+
+
+def _version() -> str:
+    """The oldest Vega-Lite at hand, the nearest to what JupyterLab draws with."""
+    return str(min(_converter().get_vegalite_versions(), key=lambda v: [*map(int, v.split("."))]))

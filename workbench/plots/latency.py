@@ -1,0 +1,374 @@
+"""Latency: its distribution, and how it went over time."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import InvalidInput, TooFewSamples
+from workbench.plots.figure import Figure
+from workbench.plots.series import Runs, caption, colour, dash, named, shape
+from workbench.run import PERCENTILES, SLO, Run
+
+if TYPE_CHECKING:
+    import altair as alt
+    import polars as pl
+
+_POINTS = 200
+_BINS = 60
+_REQUESTS_PER_BIN = 50
+_LOG_FROM = 30  # latencies that span more than this factor are shown on a log scale
+
+
+def latency_ecdf(runs: Runs, *, points: int = _POINTS) -> "pl.DataFrame":
+    """Return the share of all requests answered within a latency, at about `points` points a run.
+
+    Columns: run, origin, latency (seconds), share. The points lie on the empirical distribution,
+    evenly by rank and closer towards the slowest. A failed request is never answered, so the share
+    of a run with failures does not reach 1; a run that failed throughout has no rows.
+
+    >>> run = Run.from_arrays(scheduled=[0, 0], finished=[0.25, 0.5], origin="simulated")
+    >>> latency_ecdf(run).select("latency", "share").rows()
+    [(0.25, 0.5), (0.5, 1.0)]
+    """
+    import polars as pl
+
+    schema = {"run": pl.String, "origin": pl.String, "latency": pl.Float64, "share": pl.Float64}
+    frames = []
+    for name, run in named(runs).items():
+        latency = _thinned(run, points)
+        rows = [(name, run.origin, *point) for point in zip(latency, run.cdf(latency), strict=True)]
+        frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+    return pl.concat(frames)
+
+
+def _thinned(run: Run, points: int) -> NDArray[np.float64]:
+    """The fastest, the slowest and some latencies in between, sorted, each once."""
+    answered = np.sort(run.latencies[np.isfinite(run.latencies)])
+    if len(answered) > points:
+        half = points // 2
+        even = np.linspace(0, 1, half)
+        slow = 1 - np.geomspace(0.1, 1 / len(answered), points - half)
+        answered = answered[np.round(np.union1d(even, slow) * (len(answered) - 1)).astype(int)]
+    return np.unique(answered)
+
+
+def plot_latency_ecdf(runs: Runs, *, slo: SLO | None = None, log: bool | None = None) -> Figure:
+    """Return a chart of `latency_ecdf`; a run meets the target when it passes above its corner.
+
+    `slo` defaults to the target that the runs share. `log` chooses the scale of latencies; by
+    default it is logarithmic when they span more than a factor of 30. Points mark p50, p90, p95
+    and p99 where a run has enough requests to tell them.
+    """
+    import altair as alt
+
+    members = named(runs)
+    slo = slo or _shared_slo(members)
+    data = latency_ecdf(runs)
+    axis = _LatencyAxis.over(data["latency"].to_numpy(), slo, log=log)
+    corner = [_corner(slo, axis), _corner_note(slo, axis)] if slo else []
+    layers = [*corner, _curves(data, members, axis), _points(members)]
+    share = alt.Y(
+        "share:Q",
+        title="Share of all requests",
+        scale=alt.Scale(domain=[0, 1]),
+        axis=alt.Axis(format="%"),
+    )
+    return Figure(
+        data=data,
+        chart=alt.layer(*(layer.encode(x=axis.channel(alt.X), y=share) for layer in layers)),
+        title="Share of requests answered within a latency",
+        subtitle=(
+            caption(members),
+            "Points: p50, p90, p95, p99.",
+            *_failures(members, "Failed, so the curve ends below 100%"),
+        ),
+        description=_describe(members),
+    )
+
+
+def _curves(data: "pl.DataFrame", runs: dict[str, Run], axis: "_LatencyAxis") -> "alt.Chart":
+    """Curves that go on to the chart's end at the height they reached."""
+    import altair as alt
+    import polars as pl
+
+    names = list(runs)
+    steps = max(map(len, runs.values())) <= _POINTS  # thinned curves would show false steps
+    ends = data.group_by("run", maintain_order=True).last()
+    ends = ends.with_columns(latency=pl.lit(axis.high))
+    chart: alt.Chart = (
+        alt.Chart(pl.concat([data, ends], how="diagonal"))
+        .transform_calculate(**dash(names))
+        .mark_line(interpolate="step-after" if steps else "linear", strokeWidth=2.5)
+        .encode(color=colour(names), strokeDash=alt.StrokeDash("dash:N", scale=None))
+    )
+    return chart
+
+
+def _points(runs: dict[str, Run]) -> "alt.Chart":
+    """The percentiles that can be told, on the curves."""
+    import altair as alt
+
+    names = list(runs)
+    chart: alt.Chart = (
+        alt.Chart(_percentiles(runs))
+        .mark_point(filled=True, size=70, opacity=1)
+        .encode(
+            color=colour(names),
+            shape=shape(names),
+            tooltip=["run:N", "origin:N", "percentile:N", "latency (ms):Q"],
+        )
+    )
+    return chart
+
+
+def _corner(slo: SLO, axis: "_LatencyAxis") -> "alt.Chart":
+    """The target: from the left at its share to its latency, and down."""
+    import altair as alt
+    import polars as pl
+
+    latency = [axis.low, slo.latency, slo.latency]
+    corner = pl.DataFrame({"latency": latency, "share": [slo.quantile, slo.quantile, 0.0]})
+    order = alt.Order("share:Q", sort="descending")
+    chart: alt.Chart = alt.Chart(corner).mark_line(style="target").encode(order=order)
+    return chart
+
+
+def _corner_note(slo: SLO, axis: "_LatencyAxis") -> "alt.Chart":
+    """The target in words, on the side where there is room."""
+    import altair as alt
+    import polars as pl
+
+    note = pl.DataFrame({"latency": [slo.latency], "share": [0.0], "note": [_target(slo)]})
+    left = slo.latency > axis.middle
+    chart: alt.Chart = (
+        alt.Chart(note)
+        .mark_text(style="note", dy=-8, dx=-6 if left else 6, align="right" if left else "left")
+        .encode(text="note:N")
+    )
+    return chart
+
+
+def _percentiles(runs: dict[str, Run]) -> "pl.DataFrame":
+    import polars as pl
+
+    rows = [
+        (name, run.origin, f"p{100 * q:g}", latency, float(run.cdf(latency)), 1000 * latency)
+        for name, run in runs.items()
+        for q in PERCENTILES
+        if (latency := _told(run, q)) is not None
+    ]
+    columns = ["run", "origin", "percentile", "latency", "share", "latency (ms)"]
+    types = [pl.String] * 3 + [pl.Float64] * 3
+    return pl.DataFrame(rows, schema=dict(zip(columns, types, strict=True)), orient="row")
+
+
+def _told(run: Run, q: float) -> float | None:
+    try:
+        latency = run.quantile(q)
+    except TooFewSamples:
+        return None
+    return latency if math.isfinite(latency) else None
+
+
+def latency_over_time(
+    runs: Runs, *, quantile: float = 0.95, bins: int | None = None
+) -> "pl.DataFrame":
+    """Return the median and a higher quantile of latency by the time requests were due.
+
+    Columns: run, start and stop of the bin (seconds from the trace's start), requests, failed,
+    median and upper (seconds). They describe what happened to the requests of the bin: the
+    smallest latency that such a share of them did not exceed; null when it falls among the failed
+    ones. There are up to 60 bins of equal width, fewer when they would hold under 50 requests on
+    average; a bin without requests is left out.
+
+    Raises:
+        InvalidInput: `bins` is below 1, or `quantile` not between 0 and 1.
+    """
+    import polars as pl
+
+    if bins is not None and bins < 1:
+        raise InvalidInput(f"bins must be at least 1, got {bins}.")
+    if not 0 < quantile < 1:
+        raise InvalidInput(f"quantile must lie between 0 and 1, got {quantile}.")
+    members = named(runs)
+    fewest = min(len(run) for run in members.values())
+    bins = bins or max(1, min(_BINS, fewest // _REQUESTS_PER_BIN))
+    stop = max(float(run.frame["scheduled"].to_numpy().max()) for run in members.values())
+    edges = np.linspace(0, stop, bins + 1)
+    rows = [(name, *row) for name, run in members.items() for row in _binned(run, edges, quantile)]
+    columns = ["run", "start", "stop", "requests", "failed", "median", "upper"]
+    types = [pl.String, pl.Float64, pl.Float64, pl.Int64, pl.Int64, pl.Float64, pl.Float64]
+    return pl.DataFrame(rows, schema=dict(zip(columns, types, strict=True)), orient="row")
+
+
+def _binned(run: Run, edges: NDArray[np.float64], quantile: float) -> list[tuple[Any, ...]]:
+    due = np.sort(run.frame["scheduled"].to_numpy())
+    parts = np.split(run.latencies, np.searchsorted(due, edges[1:-1]))
+    return [
+        (
+            float(edges[number]),
+            float(edges[number + 1]),
+            len(part),
+            int(np.isinf(part).sum()),
+            _smallest(part, 0.5),
+            _smallest(part, quantile),
+        )
+        for number, part in enumerate(parts)
+        if len(part)
+    ]
+
+
+def _smallest(latencies: NDArray[np.float64], q: float) -> float | None:
+    """The smallest latency that a share `q` does not exceed, None when it is infinite."""
+    value = float(np.sort(latencies)[math.ceil(q * len(latencies) - 1e-9) - 1])
+    return value if math.isfinite(value) else None
+
+
+def plot_latency_over_time(
+    runs: Runs, *, slo: SLO | None = None, log: bool | None = None
+) -> Figure:
+    """Return a chart of `latency_over_time`: a thick line at a high quantile, a thin at the median.
+
+    The higher quantile is the target's, or p95. Crosses along the top mark when requests failed.
+    `slo` and `log` as in `plot_latency_ecdf`.
+    """
+    import altair as alt
+    import polars as pl
+
+    members = named(runs)
+    slo = slo or _shared_slo(members)
+    quantile = slo.quantile if slo else 0.95
+    upper = f"p{100 * quantile:g}"
+    data = latency_over_time(runs, quantile=quantile)
+    axis = _LatencyAxis.over(data.select("median", "upper").to_numpy().ravel(), slo, log=log)
+    layers = _lines(data, list(members), axis, upper)
+    lines = f"Thick: {upper}, thin: median."
+    if slo:
+        target = alt.Chart(pl.DataFrame({"upper": [slo.latency]})).mark_rule(style="target")
+        layers.insert(0, target.encode(y=axis.channel(alt.Y, "upper")))
+        lines = f"{lines} Dashed: {_target(slo)}."
+    return Figure(
+        data=data,
+        chart=alt.layer(*layers),
+        title="Latency over time",
+        subtitle=(
+            caption(members),
+            lines,
+            *_failures(members, "Crosses: failed, counted as infinitely late"),
+        ),
+        description=_describe(members),
+    )
+
+
+def _lines(
+    data: "pl.DataFrame", names: list[str], axis: "_LatencyAxis", upper: str
+) -> "list[alt.Chart]":
+    import altair as alt
+    import polars as pl
+
+    shown = data.with_columns(
+        ((pl.col("start") + pl.col("stop")) / 2).alias("time (s)"),
+        (1000 * pl.col("median")).alias("median (ms)"),
+        (1000 * pl.col("upper")).alias(f"{upper} (ms)"),
+    )
+    time = alt.X(
+        "time (s):Q",
+        title="Time since the start (s)",
+        scale=alt.Scale(domain=[0, float(data["stop"].to_numpy().max())], nice=False),
+    )
+    facts = ["run:N", "time (s):Q", "requests:Q", "failed:Q", "median (ms):Q", f"{upper} (ms):Q"]
+    base = alt.Chart(shown).transform_calculate(**dash(names)).encode(x=time, color=colour(names))
+    above = base.encode(y=axis.channel(alt.Y, "upper"))
+    points = above.mark_point(filled=True, size=40, opacity=1)
+    crosses = base.transform_filter("datum.failed > 0").mark_point(
+        shape="cross", angle=45, size=60, filled=True
+    )
+    return [
+        base.mark_line(strokeWidth=1).encode(y=axis.channel(alt.Y, "median")),
+        above.mark_line(strokeWidth=2.5).encode(strokeDash=alt.StrokeDash("dash:N", scale=None)),
+        points.encode(shape=shape(names), tooltip=facts),
+        crosses.encode(y=alt.value(6), tooltip=facts),
+    ]
+
+
+def _target(slo: SLO) -> str:
+    return "target " + slo.label.replace("<=", "≤")
+
+
+def _shared_slo(runs: dict[str, Run]) -> SLO | None:
+    """Return the target of the runs, None when they have none or not the same."""
+    targets = {run.slo for run in runs.values()}
+    return targets.pop() if len(targets) == 1 else None
+
+
+def _failures(runs: dict[str, Run], effect: str) -> tuple[str, ...]:
+    """A line on the requests that failed and what that does to the chart, if any did."""
+    failed = [
+        f"{name} {len(run) - run.answered:,} of {len(run):,}"
+        for name, run in runs.items()
+        if run.answered < len(run)
+    ]
+    return (f"{effect}: {'; '.join(failed)}.",) if failed else ()
+
+
+def _describe(runs: dict[str, Run]) -> str:
+    """Percentiles in words, for who cannot see the chart."""
+    sentences = []
+    for name, run in runs.items():
+        told = [
+            f"p{100 * q:g} {1000 * latency:.4g} ms"
+            for q in PERCENTILES
+            if (latency := _told(run, q)) is not None
+        ]
+        sentences.append(f"{name}: {', '.join(told) or 'no percentile can be told'}.")
+    return " ".join([*sentences, *_failures(runs, "Failed")])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LatencyAxis:
+    """The scale of latencies: seconds inside, milliseconds at the labels."""
+
+    low: float
+    high: float
+    log: bool
+
+    @classmethod
+    def over(
+        cls, latencies: NDArray[np.float64], slo: SLO | None, *, log: bool | None
+    ) -> "_LatencyAxis":
+        shown = [*latencies[np.isfinite(latencies)], *([slo.latency] if slo else [])]
+        positive = [latency for latency in shown if latency > 0] or [1.0]
+        low, high = min(positive), max(positive)
+        if log is None:
+            log = high > _LOG_FROM * low and len(positive) == len(shown)
+        return cls(low=low / 1.1 if log else 0.0, high=1.05 * high, log=log)
+
+    @property
+    def middle(self) -> float:
+        return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+
+    def channel(self, kind: Any, field: str = "latency", *, title: str = "Latency") -> Any:  # noqa: ANN401
+        """The channel `kind` (alt.X or alt.Y) for a field in seconds."""
+        import altair as alt
+
+        label = "format(datum.value * 1000, ',.4~r')"
+        ticks = {"values": self._decades()} if self.log else {"tickCount": 8}
+        axis = alt.Axis(labelExpr=label, **ticks)
+        scale = alt.Scale(
+            domain=[self.low, self.high],
+            type="log" if self.log else "linear",
+            nice=False,
+            clamp=True,
+        )
+        unit = "ms, log scale" if self.log else "ms"
+        return kind(f"{field}:Q", title=f"{title} ({unit})", scale=scale, axis=axis)
+
+    def _decades(self) -> list[float]:
+        """1, 2 and 5 times powers of ten; over more than four decades the powers alone."""
+        decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        steps = (1, 2, 5) if self.high < 10_000 * self.low else (1,)
+        ticks = [step * 10.0**decade for decade in decades for step in steps]
+        return [tick for tick in ticks if self.low <= tick <= self.high]

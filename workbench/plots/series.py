@@ -1,0 +1,118 @@
+"""Which runs a chart shows, under which names, and in what colour, dash and shape."""
+
+import json
+import re
+from collections.abc import Container, Sequence
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import InvalidInput
+from workbench.plots.theme import DASHES, PALETTE, SHAPES, WIDTH
+from workbench.run import Run
+
+if TYPE_CHECKING:
+    import altair as alt
+
+Runs = Run | Sequence[Run]
+Labels = Sequence[Sequence[str]]
+
+
+def named(runs: Runs) -> dict[str, Run]:
+    """Return the runs by names that tell them apart: what their labels do not share.
+
+    The origin is added where origins differ.
+
+    Raises:
+        InvalidInput: There is no run, or one without requests.
+
+    >>> def run(label):
+    ...     return Run.from_arrays(scheduled=[0], finished=[1], facts={"label": label})
+    >>> list(named([run("mlp:1, local, no batching"), run("mlp:1, local, up to 8, 25 ms")]))
+    ['no batching', 'up to 8, 25 ms']
+    """
+    runs = [runs] if isinstance(runs, Run) else list(runs)
+    if not runs:
+        raise InvalidInput("There is no run to show: pass at least one.")
+    names: dict[str, Run] = {}
+    labels, _ = distinct([_parts(run) for run in runs])
+    mixed = len({run.origin for run in runs}) > 1
+    for run, label in zip(runs, labels, strict=True):
+        if len(run) == 0:
+            raise InvalidInput(f"The run {run.label!r} has no requests: there is nothing to show.")
+        kind = run.origin.partition(":")[0]
+        name = f"{label} ({kind})" if mixed and kind not in label else label
+        names[unused(name, names)] = run
+    return names
+
+
+def caption(runs: dict[str, Run]) -> str:
+    """Return what the runs' labels share, and their origins."""
+    _, shared = distinct([_parts(run) for run in runs.values()])
+    line = ", ".join(dict.fromkeys(run.origin for run in runs.values()))
+    return f"{shared}. {line.capitalize()}." if shared else f"{line.capitalize()}."
+
+
+def _parts(run: Run) -> list[str]:
+    """What a label lists; a comma before a figure ("up to 8, 25 ms") separates nothing."""
+    return re.split(r", (?=\D)", run.label)
+
+
+def distinct(labels: Labels) -> tuple[list[str], str]:
+    """Return what is each label's own, and what all have in common at both ends.
+
+    >>> distinct([["mlp", "local", "no batching"], ["mlp", "lambda", "no batching"]])
+    (['local', 'lambda'], 'mlp, no batching')
+    """
+    head = _shared(labels)
+    tail = _shared([label[head:][::-1] for label in labels])
+    own = [", ".join(label[head : len(label) - tail]) for label in labels]
+    if len(labels) == 1 or not all(own):
+        return [", ".join(label) for label in labels], ""
+    return own, ", ".join([*labels[0][:head], *labels[0][len(labels[0]) - tail :]])
+
+
+def _shared(labels: Labels) -> int:
+    """How many parts all labels begin with."""
+    alike = [len(set(parts)) == 1 for parts in zip(*labels, strict=False)]
+    return alike.index(False) if False in alike else len(alike)
+
+
+def unused(name: str, taken: Container[str]) -> str:
+    """Return the name, numbered when it is taken already."""
+    numbered = (f"{name} #{number}" for number in count(2))
+    return next(candidate for candidate in chain([name], numbered) if candidate not in taken)
+
+
+def colour(names: Sequence[str]) -> "alt.Color":
+    """Return the colour channel of the field `run`."""
+    import altair as alt
+
+    return alt.Color("run:N", **_channel(names, PALETTE))
+
+
+def dash(names: Sequence[str]) -> dict[str, str]:
+    """Return the calculation of the field `dash`; drawn without a scale, it stays off legends."""
+    dashes = _repeated(DASHES, len(names))
+    return {"dash": f"{json.dumps(dashes)}[indexof({json.dumps(list(names))}, datum.run)]"}
+
+
+def shape(names: Sequence[str]) -> "alt.Shape":
+    """Return the point shape channel of the field `run`."""
+    import altair as alt
+
+    return alt.Shape("run:N", **_channel(names, SHAPES))
+
+
+def _channel(names: Sequence[str], marks: Sequence[Any]) -> dict[str, Any]:
+    import altair as alt
+
+    width = 60 + 7 * max(len(name) for name in names)  # a rough measure of a symbol and its label
+    return {
+        "scale": alt.Scale(domain=list(names), range=_repeated(marks, len(names))),
+        "title": None,
+        "legend": alt.Legend(orient="top", columns=max(1, WIDTH // width)),
+    }
+
+
+def _repeated(values: Sequence[Any], times: int) -> list[Any]:
+    return [values[number % len(values)] for number in range(times)]

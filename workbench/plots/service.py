@@ -1,0 +1,115 @@
+"""How long a batch takes, by its size."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from workbench.errors import InvalidInput
+from workbench.plots.figure import Figure
+from workbench.plots.series import colour, dash, distinct, shape, unused
+from workbench.profiling import LEVELS, Profile
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_LOW, _HIGH = 0.05, 0.95
+
+
+def service_times(profiles: Profile | Sequence[Profile]) -> "pl.DataFrame":
+    """Return median service times by batch size and the range of the middle 90 % of them.
+
+    Columns: run (model, threads and state, as far as they tell rows apart), batch_size, median,
+    low and high (p5 and p95), all in seconds.
+
+    Raises:
+        InvalidInput: There is no profile.
+    """
+    import polars as pl
+
+    profiles = [profiles] if isinstance(profiles, Profile) else list(profiles)
+    if not profiles:
+        raise InvalidInput("There is no profile to show: pass at least one.")
+    parts = [
+        (profile.label, _threads(int(threads)), str(state), rows)
+        for profile in profiles
+        for (threads, state), rows in profile.frame.group_by(
+            "threads", "state", maintain_order=True
+        )
+    ]
+    names, _ = distinct([part[:3] for part in parts])
+    levels = pl.col("quantiles").list
+    taken: list[str] = []
+    frames = []
+    for name, (*_, rows) in zip(names, parts, strict=True):
+        taken.append(unused(name, taken))
+        frames.append(
+            rows.sort("batch_size").select(
+                pl.lit(taken[-1]).alias("run"),
+                "batch_size",
+                "median",
+                low=levels.get(LEVELS.index(_LOW)),
+                high=levels.get(LEVELS.index(_HIGH)),
+            )
+        )
+    return pl.concat(frames)
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count > 1)}"
+
+
+def plot_service_times(profiles: Profile | Sequence[Profile]) -> Figure:
+    """Return a chart of `service_times`: medians, with a band over the middle 90 % of times."""
+    import altair as alt
+    import polars as pl
+
+    data = service_times(profiles)
+    names = list(dict.fromkeys(data["run"]))
+    sizes = sorted(set(data["batch_size"]))
+    milliseconds = data.with_columns(
+        (1000 * pl.col(column)).alias(f"{column} (ms)") for column in ("median", "low", "high")
+    )
+    base = (
+        alt.Chart(milliseconds)
+        .transform_calculate(**dash(names))
+        .encode(
+            x=alt.X(
+                "batch_size:Q",
+                title="Batch size (log scale)",
+                scale=alt.Scale(type="log", base=2, domain=[sizes[0], sizes[-1]], nice=False),
+                axis=alt.Axis(values=sizes, format="d"),
+            ),
+            color=colour(names),
+        )
+    )
+    scale = alt.Scale(domain=[0, 1.05 * max(milliseconds["high (ms)"])], nice=False)
+    y = alt.Y("median (ms):Q", title="Service time (ms)", scale=scale)
+    tooltip = ["run:N", "batch_size:Q", "median (ms):Q", "low (ms):Q", "high (ms):Q"]
+    chart = alt.layer(
+        base.mark_area(fillOpacity=0.2).encode(
+            y=alt.Y("low (ms):Q", scale=scale), y2="high (ms):Q"
+        ),
+        base.mark_line(strokeWidth=2.5).encode(
+            y=y, strokeDash=alt.StrokeDash("dash:N", scale=None)
+        ),
+        base.mark_point(filled=True, size=60, opacity=1).encode(
+            y=y, shape=shape(names), tooltip=tooltip
+        ),
+    )
+    return Figure(
+        data=data,
+        chart=chart,
+        title="Service time by batch size",
+        subtitle=("Line: median, band: p5 to p95.",),
+        description=_describe(data),
+    )
+
+
+def _describe(data: "pl.DataFrame") -> str:
+    sentences = []
+    for (name,), rows in data.group_by("run", maintain_order=True):
+        first, last = rows.row(0, named=True), rows.row(-1, named=True)
+        sentences.append(
+            f"{name}: median {1000 * first['median']:.4g} ms at batch size {first['batch_size']}, "
+            f"{1000 * last['median']:.4g} ms at {last['batch_size']}."
+        )
+    return " ".join(sentences)
