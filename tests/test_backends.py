@@ -1,0 +1,78 @@
+"""One contract for every backend: what load may rely on."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import workbench as wb
+from workbench.backends.base import Batch, FunctionBackend
+from workbench.backends.local import LocalBackend
+from workbench.errors import InvalidInput
+
+
+def in_memory(model):
+    return FunctionBackend(model.session().run, concurrency=3)
+
+
+def on_this_machine(model):
+    return LocalBackend(model, wb.Local(workers=3))
+
+
+def with_threads(model):
+    return LocalBackend(model, wb.Local(workers=3, threads=2))
+
+
+@pytest.fixture(params=[in_memory, on_this_machine, with_threads], ids=lambda make: make.__name__)
+def backend(request, model):
+    return request.param(model)
+
+
+@pytest.fixture
+def inputs(model):
+    return model.samples().inputs
+
+
+def test_answers_come_in_the_order_of_rows(backend, model, inputs):
+    expected = model.session().run(inputs[:20])
+
+    with backend:
+        forward = backend.invoke(Batch(inputs[:20])).outputs
+        backward = backend.invoke(Batch(inputs[19::-1])).outputs
+
+    assert np.array_equal(forward, expected)
+    assert np.array_equal(backward, expected[::-1])
+
+
+def test_one_row_is_a_batch_too(backend, inputs):
+    with backend:
+        assert len(backend.invoke(Batch(inputs[:1])).outputs) == 1
+
+
+def test_as_many_threads_as_it_says_may_call_at_once(backend, inputs):
+    start = threading.Barrier(backend.concurrency)
+
+    def call(row):
+        start.wait(30)
+        return [backend.invoke(Batch(inputs[row : row + 4])).outputs for _ in range(20)]
+
+    with backend, ThreadPoolExecutor(backend.concurrency) as pool:
+        answers = list(pool.map(call, range(backend.concurrency)))
+
+    for same in answers:
+        assert all(np.array_equal(same[0], other) for other in same)
+
+
+def test_a_bad_batch_raises_and_the_next_is_answered(backend, inputs):
+    with backend:
+        with pytest.raises(InvalidInput):
+            backend.invoke(Batch(inputs[:2, :3]))
+        for _ in range(backend.concurrency):
+            assert len(backend.invoke(Batch(inputs[:2])).outputs) == 2
+
+
+def test_leaving_twice_is_harmless(backend, inputs):
+    with backend:
+        backend.invoke(Batch(inputs[:1]))
+    backend.__exit__(None, None, None)

@@ -1,0 +1,166 @@
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import workbench as wb
+from workbench.errors import InvalidInput, NotAvailable, WorkbenchError
+from workbench.registry import Samples
+
+
+@pytest.fixture(scope="module")
+def experiment(model):
+    trace = wb.poisson(rate=400, duration=1.0, seed=3)
+    policy = wb.BatchPolicy(max_size=4, max_wait=0.005)
+    return wb.Experiment(
+        model, wb.Local(hourly_price=0.1), trace, policy, wb.SLO(latency=0.5, quantile=0.9)
+    )
+
+
+@pytest.fixture(scope="module")
+def run(experiment):
+    return experiment.run()
+
+
+def test_every_request_is_answered_by_the_real_model(run, experiment):
+    pool = experiment.model.samples()
+    session = experiment.model.session()
+    right = experiment.model.correct(session.run(pool.inputs), pool.targets)
+
+    assert run.complete
+    assert run.answered == len(experiment.trace)
+    expected = right[experiment.trace.sample % len(pool)].astype(float)
+    assert run.frame["correct"].to_list() == expected.tolist()
+
+
+def test_latency_is_counted_from_the_schedule(run, experiment):
+    frame = run.frame
+
+    assert frame["scheduled"].to_numpy().tolist() == experiment.trace.arrivals.tolist()
+    assert np.array_equal(frame["latency"], frame["finished"] - frame["scheduled"])
+    assert (frame["sent"] >= frame["scheduled"]).all()
+
+
+def test_batches_keep_the_policy(run, experiment):
+    batches = run.batches()
+
+    assert batches["batch_size"].max() <= experiment.policy.max_size
+    assert batches["batch_size"].sum() == len(run)
+
+
+def test_the_run_says_what_it_was_run_with(run, experiment):
+    facts = run.facts
+
+    assert facts["origin"] == "measured: this machine"
+    assert facts["model"]["sha256"] == experiment.model.sha256
+    assert facts["deployment"] == experiment.deployment.to_dict()
+    assert facts["policy"] == {"kind": "timed", "max_size": 4, "max_wait": 0.005}
+    assert facts["trace"]["sha256"] == experiment.trace.digest
+    assert facts["slo"] == {"latency": 0.5, "quantile": 0.9}
+    assert facts["environment"]["cores"] >= 1
+    assert facts["lag"]["p99"] > 0
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_what_was_run_survives_saving(run, tmp_path):
+    again = wb.load_run(run.save(tmp_path / "run"))
+
+    assert again.facts == run.facts
+    assert again.quantile(0.9) == run.quantile(0.9)
+
+
+def test_progress_and_rows_come_while_it_runs(experiment):
+    told, rows = [], []
+
+    experiment.run(progress=lambda done, total: told.append((done, total)), on_rows=rows.append)
+
+    total = len(experiment.trace)
+    assert len(told) > 1
+    assert told == sorted(told)
+    assert told[-1] == (total, total)
+    assert sum(len(part["request"]) for part in rows) == total
+
+
+def test_stopping_keeps_what_was_measured(model):
+    trace = wb.constant(rate=100, duration=600)
+    stopped = threading.Event()
+
+    run = wb.Experiment(model, wb.Local(), trace).run(
+        progress=lambda done, _: done and stopped.set(), stopped=stopped
+    )
+
+    assert not run.complete
+    assert 0 < len(run) < len(trace)
+    assert any("Stopped early" in warning for warning in run.warnings)
+
+
+def test_stopping_before_the_first_answer_gives_an_empty_run(model):
+    stopped = threading.Event()
+    stopped.set()
+
+    run = wb.Experiment(model, wb.Local(), wb.constant(rate=1, duration=60)).run(stopped=stopped)
+
+    assert len(run) == 0
+    assert not run.complete
+
+
+def test_an_interrupt_keeps_what_was_measured(registry):
+    script = f"""
+import workbench as wb
+model = wb.Registry({str(registry.path)!r})["digits-mlp-small"]
+experiment = wb.Experiment(model, wb.Local(), wb.constant(rate=100, duration=600))
+run = experiment.run(progress=lambda done, total: print("going", flush=True))
+print(run.complete, 0 < len(run) < 60_000)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "going\n"
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+
+    assert out.splitlines()[-1] == "False True"
+    assert process.returncode == 0
+
+
+def test_a_deployment_that_needs_a_cloud_says_so(experiment):
+    serverless = experiment.on(wb.Serverless(memory_mb=2048, max_concurrency=20))
+
+    with pytest.raises(NotAvailable, match="serverless deployment does not run here"):
+        serverless.run()
+
+
+def test_on_changes_the_deployment_only(experiment):
+    other = experiment.on(wb.Local(workers=2))
+
+    assert other == dataclasses.replace(experiment, deployment=wb.Local(workers=2))
+
+
+@pytest.mark.parametrize("part", ["model", "deployment", "trace"])
+def test_parts_of_the_wrong_kind_are_refused(experiment, part):
+    with pytest.raises(InvalidInput, match=f"{part} must be a "):
+        dataclasses.replace(experiment, **{part: "what"})
+
+
+def test_a_model_that_is_gone_is_reported(experiment, tmp_path):
+    lost = dataclasses.replace(experiment.model, artifacts=tmp_path)
+
+    with pytest.raises(WorkbenchError, match=r"\.onnx|\.npz|samples"):
+        dataclasses.replace(experiment, model=lost).run()
+
+
+def test_a_model_without_right_answers_runs_without_accuracy(registry, model, tmp_path):
+    own = wb.Registry(tmp_path)
+    pool = Samples(model.samples().inputs)
+    own.register("unlabelled", model.path, samples=pool)
+    unlabelled = own.version("unlabelled", 1)
+
+    run = wb.Experiment(unlabelled, wb.Local(), wb.constant(rate=50, duration=0.2)).run()
+
+    assert run.answered == 10
+    assert run.summary()["accuracy"] is None
