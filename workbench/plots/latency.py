@@ -1,6 +1,7 @@
 """Latency: its distribution, and how it went over time."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,12 @@ _LOG_FROM = 30  # latencies that span more than this factor are shown on a log s
 
 
 def latency_ecdf(runs: Runs, *, points: int = _POINTS) -> "pl.DataFrame":
-    """Return the share of all requests answered within a latency, at about `points` points a run.
+    """Return the share of all requests answered within a latency, at up to `points` points a run.
 
-    Columns: run, origin, latency (seconds), share. The points lie on the empirical distribution,
-    evenly by rank and closer towards the slowest. A failed request is never answered, so the share
-    of a run with failures does not reach 1; a run that failed throughout has no rows.
+    Columns: run, origin, latency (seconds), share. The points lie on the empirical distribution of
+    latencies, told apart to the nanosecond: evenly by rank, and closer towards the slowest. A
+    failed request is never answered, so the share of a run with failures does not reach 1; a run
+    that failed throughout has no rows.
 
     >>> run = Run.from_arrays(scheduled=[0, 0], finished=[0.25, 0.5], origin="simulated")
     >>> latency_ecdf(run).select("latency", "share").rows()
@@ -36,23 +38,23 @@ def latency_ecdf(runs: Runs, *, points: int = _POINTS) -> "pl.DataFrame":
     import polars as pl
 
     schema = {"run": pl.String, "origin": pl.String, "latency": pl.Float64, "share": pl.Float64}
-    frames = []
+    rows = []
     for name, run in named(runs).items():
-        latency = _thinned(run, points)
-        rows = [(name, run.origin, *point) for point in zip(latency, run.cdf(latency), strict=True)]
-        frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
-    return pl.concat(frames)
+        answered = run.latencies[np.isfinite(run.latencies)].round(9)
+        latency, counts = np.unique(answered, return_counts=True)
+        share = np.cumsum(counts) / len(run)
+        rows += [(name, run.origin, latency[k], share[k]) for k in _thinned(len(latency), points)]
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _thinned(run: Run, points: int) -> NDArray[np.float64]:
-    """The fastest, the slowest and some latencies in between, sorted, each once."""
-    answered = np.sort(run.latencies[np.isfinite(run.latencies)])
-    if len(answered) > points:
-        half = points // 2
-        even = np.linspace(0, 1, half)
-        slow = 1 - np.geomspace(0.1, 1 / len(answered), points - half)
-        answered = answered[np.round(np.union1d(even, slow) * (len(answered) - 1)).astype(int)]
-    return np.unique(answered)
+def _thinned(count: int, points: int) -> Iterable[int]:
+    """The first, the last and some ranks between, half of them in the last tenth."""
+    if count <= points:
+        return range(count)
+    half = points // 2
+    shares = np.union1d(np.linspace(0, 1, half), 1 - np.geomspace(0.1, 1 / count, points - half))
+    ranks: list[int] = np.unique(np.round(shares * (count - 1)).astype(int)).tolist()
+    return ranks
 
 
 def plot_latency_ecdf(runs: Runs, *, slo: SLO | None = None, log: bool | None = None) -> Figure:
@@ -95,16 +97,31 @@ def _curves(data: "pl.DataFrame", runs: dict[str, Run], axis: "_LatencyAxis") ->
     import polars as pl
 
     names = list(runs)
-    steps = max(map(len, runs.values())) <= _POINTS  # thinned curves would show false steps
     ends = data.group_by("run", maintain_order=True).last()
-    ends = ends.with_columns(latency=pl.lit(axis.high))
+    outline = [
+        *(_outline(rows) for _, rows in data.group_by("run", maintain_order=True)),
+        ends.with_columns(latency=pl.lit(axis.high)),
+    ]
     chart: alt.Chart = (
-        alt.Chart(pl.concat([data, ends], how="diagonal"))
+        alt.Chart(pl.concat(outline))
         .transform_calculate(**dash(names))
-        .mark_line(interpolate="step-after" if steps else "linear", strokeWidth=2.5)
-        .encode(color=colour(names), strokeDash=alt.StrokeDash("dash:N", scale=None))
+        .mark_line(strokeWidth=2.5)
+        .encode(
+            color=colour(names),
+            strokeDash=alt.StrokeDash("dash:N", scale=None),
+            order="share:Q",
+        )
     )
     return chart
+
+
+def _outline(points: "pl.DataFrame") -> "pl.DataFrame":
+    """Points to join by straight lines: steps, unless there are too many to be seen."""
+    import polars as pl
+
+    below = points.with_columns(pl.col("share").shift(1, fill_value=0.0))
+    steps = below if points.height <= _POINTS // 2 else below[:1]
+    return pl.concat([steps, points]).sort("latency", "share")
 
 
 def _points(runs: dict[str, Run]) -> "alt.Chart":
@@ -155,7 +172,7 @@ def _percentiles(runs: dict[str, Run]) -> "pl.DataFrame":
     import polars as pl
 
     rows = [
-        (name, run.origin, f"p{100 * q:g}", latency, float(run.cdf(latency)), 1000 * latency)
+        (name, run.origin, f"p{100 * q:g}", latency, q, 1000 * latency)
         for name, run in runs.items()
         for q in PERCENTILES
         if (latency := _told(run, q)) is not None
