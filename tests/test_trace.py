@@ -451,6 +451,7 @@ def test_constant_arrivals_are_exactly_apart():
     assert trace.rows.tolist() == [2, 2, 2]
     assert tr.constant(rate=1000, duration=60).describe()["scv"] == pytest.approx(0, abs=1e-12)
     assert len(tr.constant(rate=0.01, duration=5)) == 1
+    assert len(tr.constant(rate=1.1, duration=100)) == 110
 
 
 def mmpp_matrices(rate, burst, dwell):
@@ -660,6 +661,22 @@ def test_counts_come_back_as_they_were(counts, period):
     assert trace.duration == pytest.approx(len(counts) * period)
 
 
+class Late(np.random.Generator):
+    """Draws the last number below 1, every time."""
+
+    def spawn(self, n_children):
+        return [self] * n_children
+
+    def random(self, size):
+        return np.full(size, np.nextafter(1, 0))
+
+
+def test_rounding_does_not_carry_a_counted_request_into_the_next_period():
+    trace = tr.from_counts([0, 0, 0, 5, 0], period=1, seed=Late(np.random.PCG64(1)))
+
+    assert trace.counts(1).tolist() == [0, 0, 0, 5, 0]
+
+
 def test_counted_requests_are_uniform_within_their_period():
     trace = tr.from_counts([5000, 0, 5000], period=60, seed=1)
 
@@ -842,6 +859,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path, read):
         read(tmp_path / "nowhere")
     with pytest.raises(NotFound, match="There is no file"):
         read(tmp_path)
+
+
+def test_a_file_that_gives_an_error_when_read_is_named():
+    with pytest.raises(StorageError, match="/proc/self/mem cannot be read"):
+        tr.from_csv("/proc/self/mem")  # its first byte belongs to no one
 
 
 @contextmanager

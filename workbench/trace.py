@@ -348,7 +348,7 @@ def constant(*, rate: float, duration: float, rows: int = 1) -> Trace:
     """
     name = _call("constant", rate=rate, duration=duration, rows=rows)
     expected = _affordable(_positive("rate", rate) * _positive("duration", duration))
-    count = max(1, math.ceil(expected * (1 - 1e-12)))  # 0.1/s for 30 s is 3, not 3.0000000000000004
+    count = max(1, math.ceil(expected * (1 - 1e-12)))  # 1.1 * 100 is a little over 110
     return Trace(np.arange(count) / rate, duration, rows=rows, name=name)
 
 
