@@ -275,6 +275,7 @@ def test_the_names_of_composed_traces_read_as_they_were_made():
     a, b = Trace([0.0], 1.0, name="a"), Trace([0.0], 1.0, name="b")
 
     assert (a + b).scale(2).name == "(a + b).scale(2)"
+    assert (a + Trace([0.0], 1.0)).name == "a + trace"
     assert a.clip(0, 0.5).name == "a.clip(0, 0.5)"
     assert a.thin(1, seed=3).name == "a.thin(1, seed=3)"
 
@@ -394,7 +395,7 @@ def test_a_rate_or_duration_that_is_not_above_zero_is_refused(make, wrong, knob)
 
 @pytest.mark.parametrize("make", GOOD, ids=lambda make: make.__name__)
 def test_more_requests_than_fit_are_refused_before_they_are_drawn(make):
-    with pytest.raises(InvalidInput, match="at most 50,000,000 fit one trace"):
+    with pytest.raises(InvalidInput, match="at most 50,000,000 fit"):
         make(**GOOD[make] | {"rate": 1e15})
 
 
@@ -691,7 +692,7 @@ def test_counted_requests_are_uniform_within_their_period():
         ([1, -1], "counts must be whole numbers of at least 0 .* got -1 in row 2"),
         ([1.5], "counts must be whole numbers"),
         ([[1, 2]], "counts must be one number or 2"),
-        ([2**62, 2**62, 2**62], "at most 50,000,000 fit one trace"),
+        ([2**62, 2**62, 2**62], "at most 50,000,000 fit"),
     ],
 )
 def test_counts_that_are_none_are_refused(counts, message):

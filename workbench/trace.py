@@ -264,7 +264,7 @@ class Trace:
             rows=np.concatenate([self.rows, other.rows])[order],
             bytes=np.concatenate([self.bytes, other.bytes])[order],
             sample=np.concatenate([self.sample, other.sample])[order],
-            name=f"{self.name} + {other.name}",
+            name=f"{self._label} + {other._label}",
             notice="\n\n".join(dict.fromkeys(filter(None, (self.notice, other.notice)))),
         )
 
@@ -299,7 +299,11 @@ class Trace:
 
     @property
     def _operand(self) -> str:
-        return f"({self.name})" if " + " in self.name else self.name
+        return f"({self.name})" if " + " in self.name else self._label
+
+    @property
+    def _label(self) -> str:
+        return self.name or "trace"
 
     def _take(self, index: Any, name: str) -> "Trace":  # noqa: ANN401 - whatever indexes an array
         columns = ("arrivals", "rows", "bytes", "sample")
@@ -845,8 +849,8 @@ def _draw_rows(rows: Rows, count: int, samples: np.random.Generator) -> ArrayLik
 def _affordable(expected: float) -> float:
     if expected > MOST_REQUESTS:
         raise InvalidInput(
-            f"This would be about {expected:,.0f} requests, and at most {MOST_REQUESTS:,} fit one "
-            "trace: lower the rate or shorten the duration."
+            f"This would take {expected:,.0f} requests or steps, and at most {MOST_REQUESTS:,} fit "
+            "one trace: lower the rate or shorten the duration."
         )
     return expected
 
@@ -919,14 +923,14 @@ def _long_run(generator: Floats) -> Floats:
 
 @contextmanager
 def _reading(path: str | os.PathLike[str]) -> Iterator[Path]:
-    from polars.exceptions import PolarsError
+    from polars.exceptions import PanicException, PolarsError
 
     file = Path(path)
     if not file.is_file():
         raise NotFound(f"There is no file {file}.")
     try:
         yield file
-    except PolarsError as error:
+    except (PolarsError, PanicException) as error:  # damaged Parquet makes Polars panic at times
         raise InvalidInput(f"{file} cannot be read as a table: {error}") from error
     except OSError as error:
         raise StorageError(f"{file} cannot be read: {error}") from error
