@@ -116,8 +116,8 @@ def jupyter_env(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def lab(jupyter_env, tmp_path_factory):
-    """A JupyterLab server on a free port of this machine; its kernels share `jupyter_env`."""
+def lab(jupyter_env, workbench_home, tmp_path_factory):
+    """A JupyterLab server on a free port of this machine; its kernels know the test registry."""
     root = tmp_path_factory.mktemp("notebooks")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -127,7 +127,8 @@ def lab(jupyter_env, tmp_path_factory):
         *("--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
         *("--LabApp.news_url=None", f"--ServerApp.root_dir={root}"),
     ]
-    environment = os.environ | jupyter_env | {"JUPYTER_TOKEN": server.token}
+    ours = {"JUPYTER_TOKEN": server.token, "WORKBENCH_HOME": str(workbench_home)}
+    environment = os.environ | jupyter_env | ours
     with (root.parent / "lab.log").open("w+") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:

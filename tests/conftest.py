@@ -35,3 +35,11 @@ def _registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def model(registry: Registry) -> Model:
     """A network of 32 hidden units that reads digits: microseconds a row."""
     return registry["digits-mlp-small"]
+
+
+@pytest.fixture(scope="session")
+def workbench_home(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What to set $WORKBENCH_HOME to where code makes its own `Registry()`."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "registry").symlink_to(registry.path)
+    return home

@@ -1,8 +1,15 @@
 """The browser fixtures themselves: JupyterLab runs, and nothing leaves this machine."""
 
+import os
+
 from playwright.sync_api import expect
 
 from tests.browser import command
+
+
+def test_browser_tests_share_one_worker(page, request):
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@browser")
 
 
 def test_a_number_printed_by_a_cell_is_read_from_the_page(open_notebook):

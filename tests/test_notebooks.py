@@ -10,10 +10,10 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_a_notebook_runs(path, registry_home, jupyter_env, monkeypatch, tmp_path):
+def test_a_notebook_runs(path, workbench_home, jupyter_env, monkeypatch, tmp_path):
     for name, value in jupyter_env.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("WORKBENCH_HOME", str(registry_home))
+    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
     notebook = nbformat.read(path, as_version=4)
 
     client = NotebookClient(

@@ -7,8 +7,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_examples_run(registry_home, monkeypatch, tmp_path):
-    monkeypatch.setenv("WORKBENCH_HOME", str(registry_home))
+def test_the_examples_run(workbench_home, monkeypatch, tmp_path):
+    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
     monkeypatch.chdir(tmp_path)
     namespace = {}
 
