@@ -87,7 +87,7 @@ python:
 
 .PHONY: browser
 browser: $(READY)
-	@$(BIN)/python tests/browser.py >/dev/null \
+	@$(BIN)/python tests/browser.py 2>/dev/null \
 	|| { $(MAY_INSTALL) && echo 'Installing Chromium for the browser tests.' && $(APT) update && \
 	     $(APT) install --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || true
 	@$(BIN)/python tests/browser.py || true
