@@ -6,11 +6,8 @@ is a row of an append-only history. A file is stored before the row that names i
 leaves a whole version or none.
 """
 
-import functools
 import getpass
 import hashlib
-import html
-import io
 import json
 import os
 import pkgutil
@@ -19,34 +16,54 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, replace
 from datetime import UTC, datetime
-from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from workbench.errors import (
-    Damaged,
-    InvalidInput,
-    InvalidModel,
-    InvocationError,
-    NotFound,
-    StorageError,
-)
-from workbench.onnx import Checked, Nan, Session, Tensor, check_model, from_estimator
+from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
+from workbench.intake import take_in
+from workbench.model import Approval, Change, Kind, Model, Samples, Traits, read_checked
+from workbench.onnx import Tensor
+from workbench.provenance import environment
+from workbench.storage import sha256
+from workbench.table import html_table
 
 if TYPE_CHECKING:
     import polars as pl
 
-Approval = Literal["PendingManualApproval", "Approved", "Rejected"]
-Kind = Literal["classification", "regression", "other"]
+__all__ = ["Model", "Registry", "Samples"]
 
-_METRICS = {"classification": "accuracy", "regression": "r2", "other": ""}
 _APPLICATION = 0x57424D52  # marks the SQLite file as ours: "WBMR"
 _SCHEMA_VERSION = 1
+_COLUMNS = {
+    "group": str,
+    "version": int,
+    "approval": str,
+    "stage": str,
+    "task": str,
+    "kind": str,
+    "accuracy": float,
+    "metric": str,
+    "accuracy_data": str,
+    "size_bytes": int,
+    "framework": str,
+    "opset": int,
+    "input": str,
+    "created": str,
+}
+_SHOWN = {
+    "group": "group",
+    "version": "version",
+    "approval": "approval",
+    "stage": "stage",
+    "accuracy": "score",
+    "metric": "metric",
+    "size_bytes": "size (bytes)",
+    "input": "input",
+}
 _SCHEMA = """
 CREATE TABLE versions (
     group_name TEXT NOT NULL, version INTEGER NOT NULL, created TEXT NOT NULL,
@@ -69,143 +86,6 @@ CREATE VIEW models AS SELECT v.*,
         AND field = 'stage' ORDER BY id DESC LIMIT 1) AS stage
 FROM versions v;
 """
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """A pool of rows that a model can be asked about, with the right answers where known.
-
-    Args:
-        inputs: Shape (n, *row), n at least 1, in the model's input type.
-        targets: Shape (n,), or None.
-
-    >>> Samples(np.zeros((3, 2), np.float32), np.array([0, 1, 1]))
-    Samples(3 rows, with targets)
-    """
-
-    inputs: NDArray[Any]
-    targets: NDArray[Any] | None = None
-
-    def __post_init__(self) -> None:
-        if self.inputs.ndim < 1 or not len(self.inputs):
-            raise InvalidInput(f"Samples need at least 1 row, got shape {self.inputs.shape}.")
-        if self.targets is not None and self.targets.shape != (len(self.inputs),):
-            raise InvalidInput(
-                f"targets must have shape ({len(self.inputs)},), one for each row, "
-                f"got {self.targets.shape}."
-            )
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def __repr__(self) -> str:
-        return f"Samples({len(self)} rows, with{'' if self.targets is not None else 'out'} targets)"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Traits:
-    """What a version can do, as measured when it was registered.
-
-    Attributes:
-        task: What it is for, e.g. "digits".
-        kind: "classification", "regression" or "other".
-        input_schema: Name, type and row shape of the input.
-        output_schema: The same of each output; the first is the answer.
-        accuracy: Its figure in `metric`, None when unknown.
-        metric: "accuracy" (share right) or "r2"; "" when unknown.
-        accuracy_data: The data `accuracy` was measured on.
-        samples: Where the pool of samples comes from.
-        framework: What the model was made with.
-        opset: ONNX operator set.
-        size_bytes: Size of the ONNX file.
-    """
-
-    task: str
-    kind: Kind
-    input_schema: Tensor
-    output_schema: tuple[Tensor, ...]
-    accuracy: float | None
-    metric: str
-    accuracy_data: str
-    samples: str
-    framework: str
-    opset: int
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class Change:
-    """One line of a version's history: `field` ("approval" or "stage") became `value`."""
-
-    at: str
-    who: str
-    field: str
-    value: str
-    why: str
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Model:
-    """One version of a group: a value that says what the registry knew when it was read."""
-
-    group: str
-    version: int
-    approval: Approval
-    stage: str
-    created: str
-    traits: Traits
-    lineage: dict[str, Any] = field(hash=False)
-    sha256: str
-    samples_sha256: str
-    artifacts: Path
-
-    @property
-    def name(self) -> str:
-        """Group and version, as `registry[name]` takes it."""
-        return f"{self.group}:{self.version}"
-
-    @property
-    def path(self) -> Path:
-        """The ONNX file."""
-        return self.artifacts / f"{self.sha256}.onnx"
-
-    @property
-    def samples_path(self) -> Path:
-        """The file of the pool of samples."""
-        return self.artifacts / f"{self.samples_sha256}.npz"
-
-    @property
-    def size_bytes(self) -> int:
-        """Size of the ONNX file."""
-        return self.traits.size_bytes
-
-    def __repr__(self) -> str:
-        known = self.traits.accuracy is not None
-        score = f", {self.traits.metric} {self.traits.accuracy:.3f}" if known else ""
-        return f"Model({self.name}, {self.approval}{score}, {_bytes(self.size_bytes)})"
-
-    def session(self, threads: int = 1, *, nan: Nan = "allow") -> Session:
-        """The model loaded into ONNX Runtime, after a check of its file's hash.
-
-        Raises:
-            Damaged: The file is missing or is not what was registered.
-        """
-        _read_checked(self.path, self.sha256, self.name)
-        return Session(self.path, threads=threads, nan=nan)
-
-    def samples(self) -> Samples:
-        """The pool of held-out samples (random ones where none were given: see the traits).
-
-        Raises:
-            Damaged: The file is missing or is not what was registered.
-        """
-        content = _read_checked(self.samples_path, self.samples_sha256, self.name)
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return Samples(arrays["inputs"], arrays.get("targets"))
-
-    def correct(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """Which rows a classifier got right; None for other models."""
-        return correct(outputs, targets) if self.traits.kind == "classification" else None
 
 
 class Registry:
@@ -249,8 +129,8 @@ class Registry:
         return f"Registry({str(self.path)!r}, {len(self)} groups)"
 
     def _repr_html_(self) -> str:
-        rows = [_html_row(_HEADINGS, "th"), *(_html_row(_cells(m), "td") for m in self._all())]
-        return f"<table>{''.join(rows)}</table>"
+        rows = [[_row(each)[name] for name in _SHOWN] for each in self._all()]
+        return html_table(f"Models in {self.path}", list(_SHOWN.values()), rows)
 
     def __getitem__(self, name: str) -> Model:
         group, colon, number = name.partition(":")
@@ -294,6 +174,11 @@ class Registry:
             raise NotFound(f"No group {group!r}. Known: {known}.")
         return versions
 
+    def models(self) -> list[Model]:
+        """The newest approved version of each group that has one."""
+        newest = {each.group: each for each in self._all() if each.approval == "Approved"}
+        return list(newest.values())
+
     def version(self, group: str, version: int) -> Model:
         """One version of a group, approved or not.
 
@@ -326,7 +211,7 @@ class Registry:
         """One row for each version of each group, with its traits."""
         import polars as pl
 
-        return pl.DataFrame([_row(each) for each in self._all()], schema=_TABLE, orient="row")
+        return pl.DataFrame([_row(each) for each in self._all()], schema=_COLUMNS)
 
     def register(
         self,
@@ -371,36 +256,30 @@ class Registry:
             StorageError: It could not be written; the registry is as before.
         """
         _check_group(group)
-        _check_approval(approval)
-        checked, kind, framework = _take(source, samples, kind, framework)
-        pool, origin = _pool(samples, checked.signature.input, data, seed)
-        measured = _trial(checked, pool, kind)
-        score = accuracy if measured is None else measured
-        traits = Traits(
+        _check_stage(stage)
+        if approval not in get_args(Approval):
+            raise InvalidInput(f"approval must be one of {get_args(Approval)}, got {approval!r}.")
+        made = take_in(
+            source,
+            samples=samples,
             task=task,
             kind=kind,
-            input_schema=checked.signature.input,
-            output_schema=checked.signature.outputs,
-            accuracy=score,
-            metric=_METRICS[kind] if score is not None else "",
-            accuracy_data=(data if measured is None else origin) if score is not None else "",
-            samples=origin,
+            data=data,
+            accuracy=accuracy,
             framework=framework,
-            opset=checked.opset,
-            size_bytes=len(checked.content),
+            seed=seed,
         )
-        facts = _json(asdict(traits)), _json(_lineage(lineage))
-        entry = functools.partial(self._entry, who=who, why=why)
-        changes = entry("approval", approval), entry("stage", stage)
+        facts = _json(asdict(made.traits)), _json(_code() | (lineage or {}))
+        approved = self._entry("approval", approval, who, why)
         with self._writing() as database:
             version = _next_version(database, group)
-            hashes = self._store(checked.content, ".onnx"), self._store(_npz(pool), ".npz")
+            hashes = self._store(made.content, ".onnx"), self._store(made.pool, ".npz")
             database.execute(
                 "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (group, version, self._stamp(), *hashes, *facts),
+                (group, version, approved.at, *hashes, *facts),
             )
-            for change in changes:
-                _note(database, group, version, change)
+            _note(database, group, version, approved)
+            _note(database, group, version, replace(approved, field="stage", value=stage))
         return self.version(group, version)
 
     def approve(self, group: str, version: int, *, who: str | None = None, why: str = "") -> Model:
@@ -415,19 +294,22 @@ class Registry:
         self, group: str, version: int, stage: str, *, who: str | None = None, why: str = ""
     ) -> Model:
         """The version, now at another stage of its life, e.g. "Production"."""
+        _check_stage(stage)
         return self._change(group, version, self._entry("stage", stage, who, why))
 
     def verify(self) -> list[str]:
-        """One sentence for each file that is missing or changed, and for a corrupt database."""
+        """One sentence for each file that is missing or changed; empty when all is well.
+
+        Raises:
+            Damaged: The database is corrupt.
+        """
         with self._reading() as database:
-            found = [text for (text,) in database.execute("PRAGMA integrity_check") if text != "ok"]
+            rows = database.execute("PRAGMA integrity_check")
+            found = [f"registry.db: {text}" for (text,) in rows if text != "ok"]
         for model in self._all():
-            for path, sha256 in (
-                (model.path, model.sha256),
-                (model.samples_path, model.samples_sha256),
-            ):
+            for path, digest in model.files.items():
                 try:
-                    _read_checked(path, sha256, model.name)
+                    read_checked(path, digest, model.name)
                 except Damaged as error:
                     found.append(str(error))
         return found
@@ -436,8 +318,9 @@ class Registry:
     def alone(self, timeout: float = 600.0) -> Iterator[None]:
         """Hold off every other process that asks the same of this registry, for long work."""
         # SQLite's lock on a file of its own: the system lets go of it when the process dies.
-        with _storage(self.path), closing(_connect(self.path / "alone.lock", timeout)) as lock:
-            lock.execute("BEGIN EXCLUSIVE")
+        with closing(_connect(self.path / "alone.lock", timeout)) as lock:
+            with _storage(self.path):
+                lock.execute("BEGIN EXCLUSIVE")
             yield
 
     def _prepare(self) -> None:
@@ -459,6 +342,7 @@ class Registry:
         """One transaction that holds the registry's only write lock; leaving early undoes it."""
         with self._reading() as database:
             database.execute("PRAGMA foreign_keys = ON")
+            database.execute("PRAGMA synchronous = FULL")
             database.execute("BEGIN IMMEDIATE")
             yield database
             database.execute("COMMIT")
@@ -487,7 +371,7 @@ class Registry:
         """The sha256 of a file that is now among the artifacts, whole and on the disk."""
         digest = hashlib.sha256(content).hexdigest()
         path = self.artifacts / f"{digest}{suffix}"
-        if path.exists() and _digest(path) == digest:
+        if path.exists() and sha256(path) == digest:
             return digest
         # One name is enough, as the write lock is held; what a crash leaves is overwritten.
         incoming = self.artifacts / "incoming"
@@ -505,121 +389,10 @@ class Registry:
         return digest
 
 
-def correct(outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which rows are predicted right: equal labels, or the largest of several scores a row.
-
-    >>> correct(np.array([3, 1]), np.array([3, 2]))
-    array([ True, False])
-    """
-    scores = outputs.ndim == 2 and outputs.shape[1] > 1
-    labels = outputs.argmax(axis=1) if scores else outputs.reshape(-1)
-    return np.asarray(labels == targets)
-
-
-def _take(
-    source: Any,  # noqa: ANN401
-    samples: Samples | ArrayLike | None,
-    kind: Kind | None,
-    framework: str,
-) -> tuple[Checked, Kind, str]:
-    """The checked content of a source, its kind, and what it was made with."""
-    if isinstance(source, str | Path | bytes):
-        checked = check_model(source)
-        return checked, kind or _guess_kind(checked), framework or checked.producer or "unknown"
-    if not hasattr(source, "predict"):
-        raise InvalidModel(
-            f"A {type(source).__name__} cannot be registered: give the path or the bytes of an "
-            "ONNX file, or a fitted scikit-learn estimator."
-        )
-    from sklearn import __version__
-    from sklearn.base import is_classifier, is_regressor
-
-    rows = samples.inputs if isinstance(samples, Samples) else samples
-    checked = check_model(from_estimator(source, None if rows is None else np.asarray(rows)))
-    told: Kind = (
-        "classification"
-        if is_classifier(source)
-        else "regression"
-        if is_regressor(source)
-        else "other"
-    )
-    return checked, kind or told, framework or f"scikit-learn {__version__}"
-
-
-def _guess_kind(checked: Checked) -> Kind:
-    """Integers or text, one a row, are labels; one float a row is a value."""
-    answer = checked.signature.outputs[0]
-    if answer.shape not in ((), (1,)):
-        return "other"
-    return "regression" if answer.dtype.startswith("float") else "classification"
-
-
-def _pool(
-    samples: Samples | ArrayLike | None, wanted: Tensor, data: str, seed: int
-) -> tuple[Samples, str]:
-    """A pool in the model's own input type, and where it comes from."""
-    if samples is None:
-        return _random_pool(wanted, seed), f"random, seed {seed}"
-    given = samples if isinstance(samples, Samples) else Samples(np.asarray(samples))
-    targets = given.targets
-    if targets is not None and targets.dtype.kind == "O":  # text labels, e.g. out of a frame
-        targets = targets.astype(str)
-    pool = Samples(np.ascontiguousarray(given.inputs, wanted.dtype), targets)
-    return pool, f"{len(pool)} held-out rows of {data or 'data given by the user'}"
-
-
-def _random_pool(wanted: Tensor, seed: int) -> Samples:
-    if None in wanted.shape:
-        raise InvalidInput(f"The model takes {wanted}: give samples, as rows can have any size.")
-    row = tuple(size or 0 for size in wanted.shape)
-    dtype = np.dtype(wanted.dtype)
-    rows = int(np.clip(2**24 // max(1, dtype.itemsize * int(np.prod(row))), 8, 256))
-    rng = np.random.default_rng(seed)
-    # Whole numbers are often indices, where only small ones are sure to be valid.
-    draw = rng.normal if dtype.kind == "f" else lambda size: rng.integers(0, 2, size=size)
-    return Samples(draw(size=(rows, *row)).astype(dtype))
-
-
-def _trial(checked: Checked, pool: Samples, kind: Kind) -> float | None:
-    """Prove that the model answers its samples, and measure how well where that is known."""
-    session = Session(checked.content)
-    count = 2 if pool.targets is None or kind == "other" else len(pool)
-    try:
-        answers = [session.run(pool.inputs[at : at + 32]) for at in range(0, count, 32)]
-    except (InvocationError, InvalidInput) as error:
-        raise InvalidModel(f"The model does not run on its samples: {error}") from error
-    outputs = np.concatenate(answers)
-    rows = min(len(pool), -(-count // 32) * 32)
-    if len(outputs) != rows:
-        raise InvalidModel(
-            f"The model answers {rows} rows with {len(outputs)}: its batch axis is fixed inside. "
-            "Export it again with a dynamic batch axis throughout."
-        )
-    if pool.targets is None or kind == "other":
-        return None
-    if kind == "classification":
-        return float(correct(outputs, pool.targets).mean())
-    return _r2(outputs.reshape(-1), pool.targets)
-
-
-def _r2(values: NDArray[Any], targets: NDArray[Any]) -> float:
-    """Share of the targets' variance that is explained, at most 1."""
-    return float(1 - np.sum((targets - values) ** 2) / np.sum((targets - targets.mean()) ** 2))
-
-
-def _npz(pool: Samples) -> bytes:
-    arrays = {"inputs": pool.inputs}
-    if pool.targets is not None:
-        arrays["targets"] = pool.targets
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **arrays)
-    return file.getvalue()
-
-
-def _lineage(given: dict[str, Any] | None) -> dict[str, Any]:
-    return {"code_version": f"inference-workbench {installed('inference-workbench')}"} | (
-        given or {}
-    )
+def _code() -> dict[str, Any]:
+    """The state of the code that registers: versions of packages, commit of the folder."""
+    facts = environment()
+    return {"code_version": {"commit": facts["commit"], **facts["versions"]}}
 
 
 def _json(facts: dict[str, Any]) -> str:
@@ -657,35 +430,9 @@ def _tensor(facts: dict[str, Any]) -> Tensor:
     return Tensor(facts["name"], facts["dtype"], tuple(facts["shape"]))
 
 
-_HEADINGS = ["model", "approval", "stage", "task", "score", "size", "framework"]
-_TABLE = [
-    *("group", "version", "approval", "stage", "task", "kind", "accuracy", "metric"),
-    *("accuracy_data", "size_bytes", "framework", "opset", "input", "created"),
-]
-
-
-def _row(model: Model) -> tuple[Any, ...]:
-    traits = model.traits
-    return (
-        *(model.group, model.version, model.approval, model.stage, traits.task, traits.kind),
-        *(traits.accuracy, traits.metric, traits.accuracy_data, traits.size_bytes),
-        *(traits.framework, traits.opset, str(traits.input_schema), model.created),
-    )
-
-
-def _cells(model: Model) -> list[str]:
-    traits = model.traits
-    score = "" if traits.accuracy is None else f"{traits.metric} {traits.accuracy:.3f}"
-    size = _bytes(traits.size_bytes)
-    return [model.name, model.approval, model.stage, traits.task, score, size, traits.framework]
-
-
-def _html_row(cells: list[str], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+def _row(model: Model) -> dict[str, Any]:
+    own = {name: getattr(model, name) for name in _COLUMNS if hasattr(model, name)}
+    return asdict(model.traits) | own | {"input": str(model.traits.input_schema)}
 
 
 def _check_group(group: str) -> None:
@@ -696,9 +443,9 @@ def _check_group(group: str) -> None:
         )
 
 
-def _check_approval(approval: str) -> None:
-    if approval not in get_args(Approval):
-        raise InvalidInput(f"approval must be one of {get_args(Approval)}, got {approval!r}.")
+def _check_stage(stage: str) -> None:
+    if not 1 <= len(stage) <= 63:
+        raise InvalidInput(f"A stage's name has 1 to 63 characters, got {stage!r}.")
 
 
 def _next_version(database: sqlite3.Connection, group: str) -> int:
@@ -779,21 +526,6 @@ def _translated(error: sqlite3.DatabaseError, path: Path) -> StorageError:
             "or move it away to start anew."
         )
     return StorageError(f"The registry in {path} cannot be used: {error}.")
-
-
-def _read_checked(path: Path, sha256: str, name: str) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise Damaged(f"{name}: {path} cannot be read: {error.strerror}.") from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise Damaged(f"{name}: {path} is not what was registered; register the model again.")
-    return content
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync_directory(path: Path) -> None:
