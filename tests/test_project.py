@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CORE = {
     *("altair", "boto3", "ipywidgets", "jupyterlab", "numba", "numpy", "onnx", "onnxruntime"),
-    *("platformdirs", "polars", "pooch", "scikit-learn", "scipy", "skl2onnx"),
+    *("platformdirs", "polars", "pooch", "requests", "scikit-learn", "scipy", "skl2onnx"),
     "vl-convert-python",
 }
 MODULES = sorted((ROOT / "workbench").rglob("*.py"))
