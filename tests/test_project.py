@@ -17,7 +17,17 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CORE = {
-    *("altair", "boto3", "ipywidgets", "jupyterlab", "numba", "numpy", "onnx", "onnxruntime"),
+    *(
+        "altair",
+        "anywidget",
+        "boto3",
+        "ipywidgets",
+        "jupyterlab",
+        "numba",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+    ),
     *("platformdirs", "polars", "pooch", "requests", "scikit-learn", "scipy", "skl2onnx"),
     "vl-convert-python",
 }
