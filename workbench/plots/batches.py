@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from workbench.plots.figure import Figure
-from workbench.plots.series import Runs, caption, colour, named
+from workbench.plots.series import Runs, caption, colour, named, panels
 from workbench.plots.theme import WIDTH
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def plot_batch_sizes(runs: Runs) -> Figure:
     )
     largest = int(bars["batch_size"].max())  # type: ignore[arg-type]
     chart = (
-        alt.Chart(bars, width=WIDTH - 70, height=max(60, 240 // len(members)))
+        alt.Chart(bars, width=WIDTH - 70, height=max(90, 240 // len(members)))
         .mark_bar()
         .encode(
             x=alt.X(
@@ -71,14 +71,9 @@ def plot_batch_sizes(runs: Runs) -> Figure:
             y=alt.Y("share:Q", title="Share of batches", axis=alt.Axis(format="%", tickCount=4)),
             y2=alt.datum(0),
             color=colour(list(members)).legend(None),
-            row=alt.Row(
-                "panel:N",
-                title=None,
-                sort=list(means.values()),
-                header=alt.Header(orient="top", labelAnchor="start"),
-            ),
             tooltip=["run:N", "batch_size:Q", "batches:Q", alt.Tooltip("share:Q", format=".1%")],
         )
+        .facet(row=panels("panel", list(means.values())))
     )
     return Figure(
         data=data,

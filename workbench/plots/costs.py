@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from workbench.costing import Cost
 from workbench.errors import InvalidInput
 from workbench.plots.figure import Figure
-from workbench.plots.series import colour
+from workbench.plots.series import colour, panels
 from workbench.plots.theme import WIDTH
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def plot_cost_by_item(costs: Mapping[str, Cost]) -> Figure:
     data = cost_by_item(costs)
     names = list(costs)
     items = list(dict.fromkeys(data["item"].filter(data["item"] != TOTAL)))
-    if any(len(cost.items) > 1 for cost in costs.values()):
+    if any(len(cost.items) != 1 for cost in costs.values()):
         items.append(TOTAL)
     shown = data.filter(pl.col("item").is_in(items)).with_columns(
         pl.col("per_million").map_elements(dollars, return_dtype=pl.String).alias("label")
@@ -78,15 +78,7 @@ def plot_cost_by_item(costs: Mapping[str, Cost]) -> Figure:
             base.mark_bar(height=16).encode(color=colour(names).legend(None)),
             base.mark_text(style="note", align="left", dx=4).encode(text="label:N"),
         )
-        .facet(
-            row=alt.Row(
-                "item:N",
-                title=None,
-                sort=items,
-                header=alt.Header(orient="top", labelAnchor="start"),
-            ),
-            spacing=10,
-        )
+        .facet(row=panels("item", items), spacing=10)
         .resolve_scale(y="independent")
     )
     notes = dict.fromkeys(note for cost in costs.values() for note in cost.notes)

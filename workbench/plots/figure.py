@@ -8,6 +8,7 @@ mimetype Lab knows and kept to what Vega-Lite 5.6 understands. Elsewhere it is a
 import html
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +61,8 @@ class Figure:
     def svg(self, *, ink: str = INK, headed: bool = True) -> str:
         """Return the chart as an SVG image with its alternative text; `ink` as in `spec`."""
         spec = self.spec(ink=ink, headed=headed)
-        spec["config"]["aria"] = False  # one image with one text, not a tree of marks
         drawn: str = _converter().vegalite_to_svg(spec, vl_version=_version())
+        drawn = re.sub("<[^>]+>", _without_roles, drawn)  # one image, not a tree of marks
         label = html.escape(f"{self.title}. {self.description}")
         return drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
@@ -137,6 +138,10 @@ def _converter() -> Any:  # noqa: ANN401 - a module
     import vl_convert
 
     return vl_convert
+
+
+def _without_roles(tag: re.Match[str]) -> str:
+    return re.sub(' (role|aria-[a-z]+)="[^"]*"', "", tag[0])
 
 
 def _version() -> str:

@@ -18,9 +18,7 @@ Labels = Sequence[Sequence[str]]
 
 
 def named(runs: Runs) -> dict[str, Run]:
-    """Return the runs by names that tell them apart: what their labels do not share.
-
-    The origin is added where origins differ.
+    """Return the runs by names that tell them apart: what their labels and origins do not share.
 
     Raises:
         InvalidInput: There is no run, or one without requests.
@@ -34,27 +32,36 @@ def named(runs: Runs) -> dict[str, Run]:
     if not runs:
         raise InvalidInput("There is no run to show: pass at least one.")
     names: dict[str, Run] = {}
-    labels, _ = distinct([_parts(run) for run in runs])
-    mixed = len({run.origin for run in runs}) > 1
+    labels, _ = distinct(_parts(runs))
     for run, label in zip(runs, labels, strict=True):
         if len(run) == 0:
             raise InvalidInput(f"The run {run.label!r} has no requests: there is nothing to show.")
-        kind = run.origin.partition(":")[0]
-        name = f"{label} ({kind})" if mixed and kind not in label else label
-        names[unused(name, names)] = run
+        names[unused(label, names)] = run
     return names
 
 
 def caption(runs: dict[str, Run]) -> str:
     """Return what the runs' labels share, and their origins."""
-    _, shared = distinct([_parts(run) for run in runs.values()])
-    line = ", ".join(dict.fromkeys(run.origin for run in runs.values()))
-    return f"{shared}. {line.capitalize()}." if shared else f"{line.capitalize()}."
+    _, shared = distinct(_parts(list(runs.values())))
+    origins = ", ".join(dict.fromkeys(run.origin for run in runs.values()))
+    return ". ".join(filter(None, (shared, origins[:1].upper() + origins[1:]))) + "."
 
 
-def _parts(run: Run) -> list[str]:
-    """What a label lists; a comma before a figure ("up to 8, 25 ms") separates nothing."""
-    return re.split(r", (?=\D)", run.label)
+def _parts(runs: Sequence[Run]) -> Labels:
+    """What each label lists, and where origins differ, the origin or its first word.
+
+    A comma before a figure ("up to 8, 25 ms") separates nothing.
+    """
+    labels = [re.split(r", (?=\D)", run.label) for run in runs]
+    origins = [run.origin for run in runs]
+    if len(set(origins)) == 1:
+        return labels
+    kinds = [origin.partition(":")[0] for origin in origins]
+    told = kinds if len(set(kinds)) == len(set(origins)) else origins
+    return [
+        label if label[-1] == origin else [*label, kind]
+        for label, origin, kind in zip(labels, origins, told, strict=True)
+    ]
 
 
 def distinct(labels: Labels) -> tuple[list[str], str]:
@@ -101,6 +108,14 @@ def shape(names: Sequence[str]) -> "alt.Shape":
     import altair as alt
 
     return alt.Shape("run:N", **_channel(names, SHAPES))
+
+
+def panels(field: str, values: Sequence[str]) -> "alt.Row":
+    """Return the facet of one panel a value, in this order, each with the value as its head."""
+    import altair as alt
+
+    header = alt.Header(orient="top", labelAnchor="start")
+    return alt.Row(f"{field}:N", title=None, sort=list(values), header=header)
 
 
 def _channel(names: Sequence[str], marks: Sequence[Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ def config(ink: str = INK) -> dict[str, Any]:
     """Return the Vega-Lite configuration of every chart, with text and axes in the colour `ink`."""
     return {
         "background": "transparent",
+        "padding": 8,  # a font wider than the one measured stays inside
         "font": "Arial, Liberation Sans, Helvetica, sans-serif",
         "view": {"stroke": None},
         "axis": {
