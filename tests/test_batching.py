@@ -90,9 +90,9 @@ def test_every_request_leaves_once_in_order_and_in_time(gaps, max_size, max_wait
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_size": 0}, "max_size must be at least 1, got 0"),
-        ({"max_size": 2.5}, "max_size must be a whole number, got 2.5"),
-        ({"max_size": True}, "max_size must be a whole number, got True"),
+        ({"max_size": 0}, "max_size must be a whole number of at least 1, got 0"),
+        ({"max_size": 2.5}, "max_size must be a whole number of at least 1, got 2.5"),
+        ({"max_size": True}, "max_size must be a whole number of at least 1, got True"),
         ({"max_wait": -1}, "max_wait must be a finite number of seconds, 0 or more, got -1"),
         ({"max_wait": math.nan}, "got nan"),
         ({"max_wait": math.inf}, "got inf"),

@@ -176,7 +176,7 @@ def test_loading_something_else(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"latency": 0}, "latency must be a positive number of seconds, got 0"),
+        ({"latency": 0}, "latency must be a finite number of seconds above 0, got 0"),
         ({"latency": math.nan}, "got nan"),
         ({"latency": 1, "quantile": 1}, "quantile must lie between 0 and 1, got 1"),
     ],

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from workbench.errors import InvalidInput
+from workbench.checks import not_negative, whole_number
 
 Batches = Sequence[list[int]]
 """Batches to send now, each a list of request numbers in order of arrival."""
@@ -77,14 +77,9 @@ class BatchPolicy:
     max_wait: float = 0.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_size, bool) or not isinstance(self.max_size, int):
-            raise InvalidInput(f"max_size must be a whole number, got {self.max_size!r}.")
-        if self.max_size < 1:
-            raise InvalidInput(f"max_size must be at least 1, got {self.max_size}.")
-        if not (math.isfinite(self.max_wait) and self.max_wait >= 0):
-            raise InvalidInput(
-                f"max_wait must be a finite number of seconds, 0 or more, got {self.max_wait}."
-            )
+        max_wait = not_negative("max_wait", self.max_wait, "seconds")
+        object.__setattr__(self, "max_size", whole_number("max_size", self.max_size, low=1))
+        object.__setattr__(self, "max_wait", max_wait)
 
     @property
     def label(self) -> str:

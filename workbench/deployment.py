@@ -10,8 +10,6 @@ guides. How long a cold start takes is no knob: it is measured, and belongs to a
 
 import csv
 import difflib
-import math
-import operator
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -20,6 +18,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, ClassVar
 
+from workbench.checks import not_negative, positive, whole_number
 from workbench.errors import InvalidInput, NotFound
 
 KEEP_ALIVE = 600.0
@@ -277,7 +276,7 @@ class BatchTransform(_OnInstances):
         _check_instance_type(self.instance_type)
         _check_whole(self, "count", low=1)
         if self.period is not None:
-            _check_number(self, "period", "seconds", positive=True)
+            object.__setattr__(self, "period", positive("period", self.period, "seconds"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -376,32 +375,13 @@ def _check_on_demand(deployment: Serverless | Lambda) -> None:
 
 def _check_whole(deployment: Deployment, knob: str, *, low: int, high: int | None = None) -> None:
     """Require a whole number within bounds, and keep it as an int: NumPy's do not go into JSON."""
-    value = getattr(deployment, knob)
-    wanted = f"at least {low}" if high is None else f"from {low} to {high}"
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise InvalidInput(f"{knob} must be a whole number {wanted}, got {value!r}.") from None
-    if isinstance(value, bool) or number < low or (high is not None and number > high):
-        raise InvalidInput(f"{knob} must be a whole number {wanted}, got {value!r}.")
+    number = whole_number(knob, getattr(deployment, knob), low=low, high=high)
     object.__setattr__(deployment, knob, number)
 
 
-def _check_number(deployment: Deployment, knob: str, unit: str, *, positive: bool = False) -> None:
-    """Require a finite number of 0 or more (above 0 when `positive`), and keep it as a float."""
-    value = getattr(deployment, knob)
-    number = math.nan if isinstance(value, bool | str) else _float(value)
-    if not math.isfinite(number) or number < 0 or (positive and number == 0):
-        least = "above 0" if positive else "0 or more"
-        raise InvalidInput(f"{knob} must be a finite number of {unit}, {least}, got {value!r}.")
-    object.__setattr__(deployment, knob, number)
-
-
-def _float(value: Any) -> float:  # noqa: ANN401 - anything a caller may have passed
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
+def _check_number(deployment: Deployment, knob: str, unit: str) -> None:
+    """Require a finite number of 0 or more, and keep it as a float."""
+    object.__setattr__(deployment, knob, not_negative(knob, getattr(deployment, knob), unit))
 
 
 def _check_choice(deployment: Deployment, knob: str, choices: tuple[object, ...]) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import positive
 from workbench.errors import Damaged, InvalidInput, NotAvailable, TooFewSamples
 from workbench.storage import load_frame, save_frame
 
@@ -60,8 +61,7 @@ class SLO:
     quantile: float = 0.95
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.latency) and self.latency > 0):
-            raise InvalidInput(f"latency must be a positive number of seconds, got {self.latency}.")
+        positive("latency", self.latency, "seconds")
         if not 0 < self.quantile < 1:
             raise InvalidInput(f"quantile must lie between 0 and 1, got {self.quantile}.")
 

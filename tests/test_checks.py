@@ -1,0 +1,51 @@
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from workbench.checks import generator_from, not_negative, positive, positive_share, whole_number
+from workbench.errors import InvalidInput
+
+NO_NUMBERS = [math.nan, math.inf, -1, True, "1", None, 10**400, [1.0]]
+
+
+@pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.int8(2), Fraction(2)])
+def test_a_number_of_any_kind_becomes_a_float(value):
+    for check in (positive, not_negative):
+        number = check("rate", value)
+
+        assert type(number) is float
+        assert number == 2.0
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBERS, 0])
+def test_what_is_not_finite_and_above_zero_is_refused(value):
+    with pytest.raises(InvalidInput, match="rate must be a finite number above 0, got"):
+        positive("rate", value)
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+def test_what_is_negative_is_refused_with_its_unit(value):
+    with pytest.raises(InvalidInput, match="wait must be a finite number of seconds, 0 or more, "):
+        not_negative("wait", value, "seconds")
+
+
+@pytest.mark.parametrize("value", [0, 1.5])
+def test_a_share_is_above_0_and_at_most_1(value):
+    assert positive_share(1) == 1.0
+    with pytest.raises(InvalidInput, match="share must be"):
+        positive_share(value)
+
+
+@pytest.mark.parametrize("value", [0, 6, 2.0, True, "2", None])
+def test_a_whole_number_is_one_within_its_bounds(value):
+    assert type(whole_number("count", np.int32(5), low=1, high=5)) is int
+    with pytest.raises(InvalidInput, match="count must be a whole number from 1 to 5, got"):
+        whole_number("count", value, low=1, high=5)
+
+
+def test_a_generator_is_taken_as_it_is():
+    rng = np.random.default_rng(1)
+
+    assert generator_from(rng) is rng

@@ -1,0 +1,150 @@
+"""What an argument must be: each check returns the value in one type, or says what is wrong."""
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InvalidInput
+
+Seed = int | np.random.Generator
+
+
+def positive(name: str, value: object, unit: str = "") -> float:
+    """The value as a float, known to be finite and above 0.
+
+    Raises:
+        InvalidInput: it is not.
+
+    >>> positive("max_wait", 2, "seconds")
+    2.0
+    """
+    number = _finite(value)
+    if not number > 0:
+        raise InvalidInput(f"{name} must be a finite number{_of(unit)} above 0, got {value!r}.")
+    return number
+
+
+def not_negative(name: str, value: object, unit: str = "") -> float:
+    """The value as a float, known to be finite and at least 0.
+
+    Raises:
+        InvalidInput: it is not.
+
+    >>> not_negative("start", 0)
+    0.0
+    """
+    number = _finite(value)
+    if not number >= 0:
+        raise InvalidInput(f"{name} must be a finite number{_of(unit)}, 0 or more, got {value!r}.")
+    return number
+
+
+def positive_share(value: object) -> float:
+    """The share as a float, known to be above 0 and at most 1.
+
+    Raises:
+        InvalidInput: it is not.
+
+    >>> positive_share(1)
+    1.0
+    """
+    share = positive("share", value)
+    if share > 1:
+        raise InvalidInput(f"share must be at most 1, got {value!r}.")
+    return share
+
+
+def whole_number(name: str, value: object, *, low: int, high: int | None = None) -> int:
+    """The value as an int, known to be within bounds, both included.
+
+    Raises:
+        InvalidInput: it is not, or is a boolean.
+
+    >>> whole_number("workers", np.int32(3), low=1)
+    3
+    """
+    number = None if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
+    if number is None or number < low or (high is not None and number > high):
+        wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise InvalidInput(f"{name} must be a whole number {wanted}, got {value!r}.")
+    return number
+
+
+def as_array(name: str, values: ArrayLike) -> NDArray[Any]:
+    """The values as an array.
+
+    Raises:
+        InvalidInput: lists in them differ in length.
+
+    >>> as_array("times", [1, 2])
+    array([1, 2])
+    """
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(f"{name} must be one list of values: {error}") from error
+
+
+def whole_numbers(
+    name: str, values: ArrayLike, count: int, dtype: type[np.integer[Any]], *, least: int = 0
+) -> NDArray[Any]:
+    """A new array of so many whole numbers, from one for all or one for each.
+
+    Raises:
+        InvalidInput: another length, a fraction, or a value below the least or beyond the dtype.
+
+    >>> whole_numbers("rows", 1.0, 3, np.int32)
+    array([1, 1, 1], dtype=int32)
+    """
+    given = as_array(name, values)
+    if given.dtype.kind not in "iuf":
+        raise InvalidInput(f"{name} must be whole numbers, got {given.dtype}.")
+    if given.shape not in ((), (count,)):
+        raise InvalidInput(
+            f"{name} must be one number or {count}, one for each, got shape {given.shape}."
+        )
+    limit = 2 ** (8 * np.dtype(dtype).itemsize - 1)
+    wrong = ~((given >= least) & (given < limit) & (given == np.floor(given)))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InvalidInput(
+            f"{name} must be whole numbers of at least {least} and below {limit}, "
+            f"got {given.flat[row]} in row {row + 1} (counted from 1)."
+        )
+    return np.broadcast_to(given, (count,)).astype(dtype)
+
+
+def generator_from(seed: object) -> np.random.Generator:
+    """The generator itself, or a new one of a seed.
+
+    Raises:
+        InvalidInput: the seed is neither a whole number of at least 0 nor a generator.
+
+    >>> generator_from(1).integers(10), generator_from(1).integers(10)
+    (np.int64(4), np.int64(4))
+    """
+    if isinstance(seed, np.random.Generator):
+        return seed
+    if not isinstance(seed, Integral) or seed < 0:
+        raise InvalidInput(
+            f"seed must be a whole number of at least 0 or a NumPy Generator, got {seed!r}."
+        )
+    return np.random.default_rng(int(seed))
+
+
+def _finite(value: object) -> float:
+    """The value as a float, NaN where it is not a finite number."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return math.nan
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _of(unit: str) -> str:
+    return f" of {unit}" if unit else ""
