@@ -8,7 +8,8 @@ from workbench.backends.base import FunctionBackend
 from workbench.batching import BatchPolicy
 from workbench.errors import InvalidInput, InvocationError
 from workbench.load import Load, lag_facts, replay
-from workbench.trace import Trace, poisson
+from workbench.trace import Trace
+from workbench.traffic import poisson
 
 POOL = np.arange(40.0).reshape(10, 4)
 

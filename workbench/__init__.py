@@ -7,7 +7,7 @@ the workbench loads nothing heavy.
 from importlib import import_module
 
 _CONTENTS = {
-    "archive": ["open_trace"],
+    "archive": ["open_trace", "public_traces"],
     "batching": ["BatchPolicy"],
     "costing": ["Cost", "cost"],
     "deployment": ["Async", "BatchTransform", "Lambda", "Local", "RealTime", "Serverless"],
@@ -16,16 +16,10 @@ _CONTENTS = {
     "prices": ["PriceSheet"],
     "profiling": ["Profile", "load_profile", "profile"],
     "registry": ["Model", "Registry"],
+    "replay": ["from_counts", "from_csv", "from_parquet", "from_timestamps"],
     "run": ["SLO", "Run", "load_run"],
-    "trace": [
-        "Trace",
-        "bursty",
-        "constant",
-        "diurnal",
-        "flash_crowd",
-        "markovian",
-        "poisson",
-    ],
+    "trace": ["Trace"],
+    "traffic": ["bursty", "constant", "diurnal", "flash_crowd", "markovian", "poisson"],
 }
 
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}

@@ -10,19 +10,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from workbench.checks import Seed, positive_share
 from workbench.errors import Damaged, InvalidInput, NotAvailable, NotFound, StorageError
+from workbench.replay import from_counts, from_csv, read_counts, seconds_since
 from workbench.storage import sha256
-from workbench.trace import (
-    MOST_REQUESTS,
-    Seed,
-    Trace,
-    check_share,
-    from_counts,
-    from_csv,
-    read_counts,
-    seconds_since,
-    streams,
-)
+from workbench.trace import Trace
+from workbench.traffic import MOST_REQUESTS, streams
 
 if TYPE_CHECKING:
     import polars as pl
@@ -165,7 +158,7 @@ def open_trace(
     file = _fetch(entry) if path is None else _given(entry, Path(path))
     within = {"start": _second(entry, start), "stop": _second(entry, stop)}
     read = _read_minutes if entry.per_minute else _read_requests
-    trace = read(entry, file, **within, share=check_share(share), seed=seed)
+    trace = read(entry, file, **within, share=positive_share(share), seed=seed)
     said = {"start": start, "stop": stop, "share": None if share == 1 else share}
     said["seed"] = seed if isinstance(seed, int) else None
     words = "".join(f", {key}={value!r}" for key, value in said.items() if value is not None)

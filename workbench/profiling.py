@@ -28,7 +28,7 @@ from workbench.process import Emit, run_apart
 from workbench.provenance import environment
 from workbench.registry import Model
 from workbench.storage import load_frame, save_frame
-from workbench.trace import constant
+from workbench.traffic import constant
 
 if TYPE_CHECKING:
     import polars as pl
