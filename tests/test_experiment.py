@@ -15,7 +15,8 @@ from workbench.registry import Samples
 
 @pytest.fixture(scope="module")
 def experiment(model):
-    trace = wb.poisson(rate=400, duration=1.0, seed=3)
+    poisson = wb.poisson(rate=400, duration=1.0, seed=3)
+    trace = dataclasses.replace(poisson, notice="cite the authors")
     policy = wb.BatchPolicy(max_size=4, max_wait=0.005)
     return wb.Experiment(
         model, wb.Local(hourly_price=0.1), trace, policy, wb.SLO(latency=0.5, quantile=0.9)
@@ -61,6 +62,7 @@ def test_the_run_says_what_it_was_run_with(run, experiment):
     assert facts["deployment"] == experiment.deployment.to_dict()
     assert facts["policy"] == {"kind": "timed", "max_size": 4, "max_wait": 0.005}
     assert facts["trace"]["sha256"] == experiment.trace.digest
+    assert facts["trace"]["notice"] == "cite the authors"
     assert facts["slo"] == {"latency": 0.5, "quantile": 0.9}
     assert facts["environment"]["cores"] >= 1
     assert facts["lag"]["p99"] > 0

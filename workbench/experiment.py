@@ -113,6 +113,7 @@ class Experiment:
                 "requests": len(self.trace),
                 "duration": self.trace.duration,
                 "sha256": self.trace.digest,
+                "notice": self.trace.notice,
             },
             "slo": None if self.slo is None else dataclasses.asdict(self.slo),
         }
