@@ -1,0 +1,630 @@
+"""Markovian arrival processes: their figures in closed form, and the one that fits a trace.
+
+A `MAP` is two matrices: the rates of phase changes without an arrival (`d0`) and with one (`d1`).
+One phase is a Poisson process; two phases hold most of what traffic does within minutes. `fit`
+finds the process of a trace, and says how far its gaps and counts are from those of the trace.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import factorial, log, sqrt
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.checks import positive
+from workbench.errors import InvalidInput, TooFewSamples
+from workbench.trace import Trace
+from workbench.traffic import bursty_rates, check_map
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Floats = NDArray[np.float64]
+Kind = Literal["poisson", "mmpp2", "map2"]
+
+_LEAST_GAPS = 200
+_BLOCKS = 20  # consecutive parts of a trace whose spread gives a figure's standard error
+_WINDOWS = 12
+_LEAST = 1e-300  # stands for a density that is 0 to the machine, so that its logarithm is finite
+_FAR = 20.0  # beyond this a logit is 0 or 1
+
+
+@dataclass(frozen=True, eq=False, repr=False, init=False)
+class MAP:
+    """A Markovian arrival process; equal to another of the same matrices.
+
+    Attributes:
+        d0: rates of the phase changes without an arrival, per second, shape (phases, phases).
+        d1: rates of those (the diagonal: of staying) with an arrival; rows of d0 + d1 sum to 0.
+
+    Raises:
+        InvalidInput: as for `workbench.traffic.check_map`.
+
+    Formulas: W. Fischer and K. Meier-Hellstern, "The Markov-modulated Poisson process (MMPP)
+    cookbook", Performance Evaluation 18 (1993); M. Neuts, "Structured stochastic matrices of
+    M/G/1 type and their applications" (1989), chapter 5.
+
+    >>> MAP([[-20, 20], [0, -20]], [[0, 0], [20, 0]])
+    <MAP of 2 phases: 10 per second, scv 0.5, dispersion 0.5>
+    """
+
+    d0: Floats
+    d1: Floats
+
+    def __init__(self, d0: ArrayLike, d1: ArrayLike) -> None:
+        for name, matrix in zip(("d0", "d1"), check_map(d0, d1), strict=True):
+            matrix.setflags(write=False)
+            object.__setattr__(self, name, matrix)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MAP):
+            return NotImplemented
+        return np.array_equal(self.d0, other.d0) and np.array_equal(self.d1, other.d1)
+
+    def __hash__(self) -> int:
+        return hash((self.d0.tobytes(), self.d1.tobytes()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through the constructor: an array that travelled by pickle alone is writeable again.
+        return MAP, (self.d0, self.d1)
+
+    def __repr__(self) -> str:
+        return (
+            f"<MAP of {self.phases} phase{'s' if self.phases > 1 else ''}: {self.rate:.4g} per "
+            f"second, scv {self.scv:.4g}, dispersion {self.dispersion_limit:.4g}>"
+        )
+
+    @property
+    def phases(self) -> int:
+        """The number of phases."""
+        return len(self.d0)
+
+    @cached_property
+    def phase_shares(self) -> Floats:
+        """The share of time in each phase."""
+        return stationary_law(self.d0 + self.d1)
+
+    @cached_property
+    def phases_after_arrival(self) -> Floats:
+        """The law of the phase just after an arrival."""
+        flow: Floats = self.phase_shares @ self.d1
+        return np.asarray(flow / flow.sum())
+
+    @cached_property
+    def rate(self) -> float:
+        """Arrivals per second."""
+        return float((self.phase_shares @ self.d1).sum())
+
+    def gap_moment(self, order: int) -> float:
+        """The mean of a gap's power, in seconds to that power.
+
+        >>> poisson_process(2.0).gap_moment(2)
+        0.5
+        """
+        means = np.linalg.matrix_power(self._stay, order)
+        return factorial(order) * float((self.phases_after_arrival @ means).sum())
+
+    @property
+    def scv(self) -> float:
+        """The squared coefficient of variation of the gaps: variance over squared mean."""
+        return self.gap_moment(2) * self.rate**2 - 1
+
+    def autocorrelation(self, lag: int = 1) -> float:
+        """The correlation of a gap with the one so many arrivals later.
+
+        >>> poisson_process(2.0).autocorrelation()
+        0.0
+        """
+        between = np.linalg.matrix_power(self._stay @ self.d1, lag)
+        product = float((self.phases_after_arrival @ self._stay @ between @ self._stay).sum())
+        return (product * self.rate**2 - 1) / self.scv
+
+    def gap_cdf(self, gap: ArrayLike) -> Floats:
+        """The share of gaps of at most so many seconds."""
+        gaps = np.asarray(gap, dtype=np.float64)
+        longer = (self.phases_after_arrival @ _exponentials(self.d0, gaps.ravel())).sum(axis=-1)
+        shares: Floats = (1 - longer).clip(0, 1).reshape(gaps.shape)[()]
+        return shares
+
+    def dispersion(self, window: ArrayLike) -> Floats:
+        """Index of dispersion: variance over mean of the arrivals in a window of so many seconds.
+
+        It is 1 for a Poisson process at every window.
+
+        >>> burst = mmpp(rate=300, burst=6, dwell=(4, 1))
+        >>> burst.dispersion([0.1, 1.0]).round(1).tolist()
+        [29.8, 207.0]
+        """
+        windows = np.asarray(window, dtype=np.float64)
+        if not (windows > 0).all():
+            raise InvalidInput(f"window must be a number of seconds above 0, got {window!r}.")
+        left = np.eye(self.phases) - _exponentials(self.d0 + self.d1, windows.ravel())
+        starts, ends = self.phase_shares @ self.d1, self.d1.sum(axis=1)
+        settled = (starts @ self._deviation @ self._deviation @ left @ ends).reshape(windows.shape)
+        dispersion: Floats = (self.dispersion_limit - 2 * settled / (self.rate * windows))[()]
+        return dispersion
+
+    @property
+    def dispersion_limit(self) -> float:
+        """What the index of dispersion tends to as the window grows."""
+        covered = self.phase_shares @ self.d1 @ self._deviation @ self.d1.sum(axis=1)
+        return 1 + 2 * float(covered) / self.rate
+
+    def log_likelihood(self, gaps: ArrayLike) -> float:
+        """The logarithm of the density of these gaps, in this order.
+
+        >>> poisson_process(2.0).log_likelihood([1.0, 1.0]).__round__(3)
+        -2.614
+        """
+        times = np.asarray(gaps, dtype=np.float64)
+        # Without the decay that all phases share, a long gap does not underflow.
+        decay = float(-np.linalg.eigvals(self.d0).real.max())
+        steps = _exponentials(self.d0 + decay * np.eye(self.phases), times) @ self.d1
+        product, logarithm = _long_product(steps)
+        density = float((self.phases_after_arrival @ product).sum())
+        return logarithm + log(max(density, _LEAST)) - decay * float(times.sum())
+
+    def superpose(self, other: "MAP") -> "MAP":
+        """Arrivals of both processes, running independently: the Kronecker sum; also ``a + b``.
+
+        >>> (poisson_process(2) + poisson_process(3)).rate
+        5.0
+        """
+        mine, theirs = np.eye(self.phases), np.eye(other.phases)
+        return MAP(
+            np.kron(self.d0, theirs) + np.kron(mine, other.d0),
+            np.kron(self.d1, theirs) + np.kron(mine, other.d1),
+        )
+
+    __add__ = superpose
+
+    def scale(self, factor: float) -> "MAP":
+        """The same pattern, factor times as fast.
+
+        >>> poisson_process(2).scale(3).rate
+        6.0
+        """
+        positive("factor", factor)
+        return MAP(self.d0 * factor, self.d1 * factor)
+
+    def describe(self) -> dict[str, float]:
+        """Figures of the process: rate (1/s), scv and lag-1 autocorrelation of the gaps, ...
+
+        ... and the index of dispersion in windows of 1, 10 and 60 s and in the limit.
+        """
+        windows = {f"dispersion_{w}s": float(self.dispersion(w)) for w in (1, 10, 60)}
+        gaps = {"scv": self.scv, "autocorrelation_1": self.autocorrelation()}
+        return {"rate": self.rate, **gaps, **windows, "dispersion_limit": self.dispersion_limit}
+
+    @cached_property
+    def _stay(self) -> Floats:
+        """Mean seconds in each phase, from each phase, until the next arrival."""
+        return np.asarray(np.linalg.inv(-self.d0), dtype=np.float64)
+
+    @cached_property
+    def _deviation(self) -> Floats:
+        """The deviation matrix of the phases: the integral of exp(Dt) minus its limit."""
+        limit = np.outer(np.ones(self.phases), self.phase_shares)
+        return np.linalg.inv(limit - self.d0 - self.d1) - limit
+
+
+def poisson_process(rate: float) -> MAP:
+    """The MAP of independent arrivals at a constant rate, per second.
+
+    >>> poisson_process(10)
+    <MAP of 1 phase: 10 per second, scv 1, dispersion 1>
+    """
+    positive("rate", rate)
+    return MAP([[-rate]], [[rate]])
+
+
+def mmpp(*, rate: float, burst: float, dwell: tuple[float, float] = (4.0, 1.0)) -> MAP:
+    """The MAP of `workbench.traffic.bursty`: Poisson arrivals that switch between two rates.
+
+    Args:
+        rate: requests per second, averaged over time.
+        burst: high rate over low rate, at least 1.
+        dwell: mean stay in seconds in the low state, then in the high one.
+
+    Raises:
+        InvalidInput: an argument is out of range.
+
+    >>> mmpp(rate=300, burst=6, dwell=(4, 1)).d1.diagonal().tolist()
+    [150.0, 900.0]
+    """
+    low, high = bursty_rates(rate=rate, burst=burst, dwell=dwell)
+    up, down = 1 / dwell[0], 1 / dwell[1]
+    return MAP([[-low - up, up], [down, -high - down]], np.diag([low, high]))
+
+
+def stationary_law(generator: Floats) -> Floats:
+    """The shares of time in each state of irreducible Markov processes, shape (..., states).
+
+    Generators are stacked, shape (..., states, states); their diagonals are not read: with
+    transition probabilities the law is that of the chain. No subtraction, hence no cancellation.
+
+    Source: W. Grassmann, M. Taksar and D. Heyman, "Regenerative analysis and steady state
+    distributions for Markov chains", Operations Research 33 (1985).
+
+    >>> stationary_law(np.array([[-1.0, 1.0], [3.0, -3.0]])).tolist()
+    [0.75, 0.25]
+    """
+    rates = np.array(generator, dtype=np.float64)
+    states = rates.shape[-1]
+    for last in range(states - 1, 0, -1):
+        rates[..., :last, last] /= rates[..., last, :last].sum(axis=-1, keepdims=True)
+        detour = rates[..., :last, last, None] * rates[..., None, last, :last]
+        rates[..., :last, :last] += detour
+    law = np.ones(rates.shape[:-1])
+    for state in range(1, states):
+        law[..., state] = (law[..., :state] * rates[..., :state, state]).sum(axis=-1)
+    return np.asarray(law / law.sum(axis=-1, keepdims=True))
+
+
+def _exponentials(rates: Floats, times: Floats) -> Floats:
+    """The matrices exp(rates * t), shape (times, phases, phases); off-diagonal rates are >= 0."""
+    if len(rates) > 2:
+        from scipy.linalg import expm
+
+        return expm(rates * times[:, None, None])
+    middle = np.trace(rates) / len(rates)
+    rest = rates - middle * np.eye(len(rates))
+    half = sqrt(float(rest[0, 0] ** 2 + rest[0, -1] * rest[-1, 0])) if len(rates) == 2 else 0.0
+    fade = np.exp(-2 * half * times)
+    slope = -np.expm1(-2 * half * times) / (2 * half) if half else times
+    parts = np.multiply.outer((1 + fade) / 2, np.eye(len(rates))) + np.multiply.outer(slope, rest)
+    exponentials: Floats = np.exp((middle + half) * times)[:, None, None] * parts
+    return exponentials.clip(0)
+
+
+def _long_product(matrices: Floats) -> tuple[Floats, float]:
+    """The product of non-negative matrices in order, scaled, and the logarithm of its scale."""
+    logarithm = 0.0
+    while True:
+        scale = matrices.max(axis=(1, 2)).clip(_LEAST)
+        matrices = matrices / scale[:, None, None]
+        logarithm += float(np.log(scale).sum())
+        if len(matrices) == 1:
+            return matrices[0], logarithm
+        odd = matrices[len(matrices) // 2 * 2 :]
+        matrices = np.concatenate([matrices[:-1:2] @ matrices[1::2], odd])
+
+
+# ---------------------------------------------------------------------- fitting
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Fit:
+    """The process that fits a trace, and how far it is from it.
+
+    Attributes:
+        map: the fitted process.
+        kind: "poisson", "mmpp2" or "map2".
+        trace: figures of the trace, by name.
+        fitted: the same figures of the process.
+        errors: their standard errors in the trace.
+        misfit: root mean square of the distances between the two, in standard errors (of no
+            less than 1 %); near 1 where the process explains the trace.
+        ks_distance: largest distance between the gaps' distributions (Kolmogorov-Smirnov).
+        log_likelihood: of the trace's gaps, per gap.
+        warnings: what of the trace's burstiness the process misses, in sentences.
+    """
+
+    map: MAP
+    kind: Kind
+    trace: Mapping[str, float]
+    fitted: Mapping[str, float]
+    errors: Mapping[str, float]
+    misfit: float
+    ks_distance: float
+    log_likelihood: float
+    warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        warned = f", {len(self.warnings)} warnings" if self.warnings else ""
+        return f"<Fit {self.kind}, misfit {self.misfit:.2g}{warned}: {self.map!r}>"
+
+    @property
+    def frame(self) -> "pl.DataFrame":
+        """One row a figure: its name, of the trace, of the process, standard error in the trace."""
+        import polars as pl
+
+        columns = {"trace": self.trace, "fitted": self.fitted, "error": self.errors}
+        values = {name: list(figures.values()) for name, figures in columns.items()}
+        return pl.DataFrame({"figure": list(self.trace)} | values)
+
+
+def fit(
+    trace: Trace | ArrayLike, kind: Kind | Literal["auto"] = "auto", *, window: float | None = None
+) -> Fit:
+    """The Markovian arrival process nearest to a trace: its rate exactly, its other figures nearly.
+
+    The others are the second and third moment of the gaps, their lag-1 autocorrelation, and the
+    index of dispersion in windows from one mean gap to a twentieth of the trace. Their squared
+    distances, in standard errors, are minimised: over a grid first, then from its best points.
+
+    - "poisson" has the rate alone.
+    - "mmpp2" is a Poisson process that switches between two rates: the figures of Heffes and
+      Lucantoni, "A Markov modulated characterization of packetized voice", IEEE JSAC 4 (1986),
+      with more windows and gaps in place of the counts' third moment.
+    - "map2" is any MAP of two phases, in the canonical form of Bodrog, Heindl, Horvath and Telek,
+      "A Markovian canonical form of second-order matrix-exponential processes", EJOR 190 (2008).
+    - "auto" is the first of these that is about as near as the ones after it.
+
+    Two phases know one time scale: of a trace that is bursty on several, one is met and the
+    warnings name a window of the others.
+
+    Args:
+        trace: a Trace, or gaps in seconds from one arrival to the next.
+        kind: of process.
+        window: seconds whose burstiness matters, such as a batch's longest wait.
+
+    Raises:
+        TooFewSamples: fewer than 200 gaps, or not 20 windows in the trace.
+        InvalidInput: an unknown kind; gaps that are negative, not finite, or all 0.
+
+    >>> from workbench.traffic import bursty
+    >>> fit(bursty(rate=100, burst=5, dwell=(2, 2), duration=600, seed=1)).kind
+    'mmpp2'
+    """
+    seen = _observe(trace, window)
+    if kind != "auto":
+        return _assess(_nearest(kind, seen), kind, seen)
+    plain = _assess(poisson_process(seen.rate), "poisson", seen)
+    if plain.misfit < 1.7:
+        return plain
+    switching, general = (_assess(_nearest(k, seen), k, seen) for k in ("mmpp2", "map2"))
+    return switching if switching.misfit < 1.1 * general.misfit + 0.1 else general
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Observed:
+    gaps: Floats
+    rate: float
+    windows: Floats
+    span: float
+    watched: float | None
+    figures: Floats  # logs of second and third moment in mean gaps, lag-1, logs of dispersions
+    errors: Floats
+
+    @property
+    def tolerances(self) -> Floats:
+        # Without the 1 %, the figures of a long trace that no process meets outweigh all others.
+        return np.hypot(self.errors, 0.01)
+
+    def named(self, rate: float, figures: Floats) -> dict[str, float]:
+        """The figures in plain units, by name."""
+        second, third = np.exp(figures[:2]).tolist()
+        gaps = {"scv": second - 1, "third_moment": third, "autocorrelation_1": float(figures[2])}
+        dispersions = np.exp(figures[3:]).tolist()
+        named = {f"dispersion_{w:.3g}s": d for w, d in zip(self.windows, dispersions, strict=True)}
+        return {"rate": rate} | gaps | named
+
+    def named_errors(self) -> dict[str, float]:
+        """Standard errors of `named`: those of logarithms are relative ones."""
+        values = self.named(self.rate, self.figures)
+        of_rate = sqrt(self.rate * list(values.values())[-1] / self.span)
+        slopes = np.exp(self.figures)
+        slopes[2] = 1.0
+        return dict(zip(values, [of_rate, *(slopes * self.errors).tolist()], strict=True))
+
+
+def _observe(trace: Trace | ArrayLike, window: float | None) -> _Observed:
+    times, span = _times(trace)
+    gaps = np.diff(times)
+    if len(gaps) < _LEAST_GAPS:
+        raise TooFewSamples(
+            f"Fitting needs at least {_LEAST_GAPS} gaps between arrivals, got {len(gaps)}: "
+            "use a longer trace."
+        )
+    rate = len(times) / span
+    longest = span / _BLOCKS
+    if window is not None and not 0 < window <= longest:
+        raise TooFewSamples(
+            f"window must be above 0 and fit {_BLOCKS} times into the trace of {span:.6g} s, got "
+            f"{window!r}: use a longer trace or a shorter window."
+        )
+    windows = np.geomspace(1 / rate, longest, _WINDOWS)
+    windows = np.unique(windows if window is None else np.append(windows, window))
+    counted = [_dispersion(times, span, w) for w in windows]
+    blocks = np.array([_gap_figures(part) for part in np.array_split(gaps, _BLOCKS)])
+    spread = blocks.std(axis=0, ddof=1) / sqrt(_BLOCKS)
+    relative = [sqrt(2 / (int(span / w) - 1)) for w in windows]
+    return _Observed(
+        gaps=gaps,
+        rate=rate,
+        span=span,
+        windows=windows,
+        watched=window,
+        figures=np.concatenate([_gap_figures(gaps), np.log(counted)]),
+        errors=np.concatenate([spread, relative]),
+    )
+
+
+def _times(trace: Trace | ArrayLike) -> tuple[Floats, float]:
+    if isinstance(trace, Trace):
+        return trace.arrivals, trace.duration
+    gaps = np.asarray(trace, dtype=np.float64)
+    if gaps.ndim != 1 or not (np.isfinite(gaps) & (gaps >= 0)).all() or not gaps.any():
+        raise InvalidInput("gaps must be one list of finite seconds, 0 or more and not all 0.")
+    times = np.concatenate([[0.0], np.cumsum(gaps)])
+    return times, float(times[-1]) * (1 + 1 / len(gaps))
+
+
+def _gap_figures(gaps: Floats) -> Floats:
+    mean = gaps.mean() or 1.0
+    relative = gaps / mean
+    away = relative - 1
+    variance = float((away**2).mean())
+    lag = float((away[1:] * away[:-1]).mean()) / variance if variance > 1e-12 else 0.0
+    second, third = float((relative**2).mean()), float((relative**3).mean())
+    return np.array([np.log(max(second, 1.0)), np.log(max(third, 1.0)), lag])
+
+
+def _dispersion(times: Floats, span: float, window: float) -> float:
+    edges = window * np.arange(int(span / window) + 1)
+    counts = np.diff(np.searchsorted(times, edges))
+    return max(float(counts.var(ddof=1) / counts.mean()), 0.01)  # 0 has no logarithm
+
+
+def _nearest(kind: Kind, seen: _Observed) -> MAP:
+    if kind == "poisson":
+        return poisson_process(seen.rate)
+    if kind == "mmpp2":
+        found = [_search(_switching, _switching_grid(seen), seen)]
+    elif kind == "map2":
+        found = [
+            _search(form, _canonical_grid(), seen) for form in (_positive_form, _negative_form)
+        ]
+    else:
+        raise InvalidInput(f'kind must be "auto", "poisson", "mmpp2" or "map2", got {kind!r}.')
+    return min(found, key=lambda pair: pair[0])[1]
+
+
+Form = Callable[[Floats, float], tuple[Floats, Floats]]
+
+
+def _search(form: Form, grid: Floats, seen: _Observed) -> tuple[float, MAP]:
+    """The least squared distance over a form's parameters, and the process that has it."""
+    from scipy.optimize import least_squares
+
+    def distances(parameters: Floats) -> Floats:
+        d0, d1 = form(parameters, seen.rate)
+        return (_figures(d0, d1, seen.windows, seen.rate) - seen.figures) / seen.tolerances
+
+    costs = (distances(grid) ** 2).sum(axis=-1)
+    starts = grid[np.argsort(costs)[:4]]
+    ends = [least_squares(distances, start, max_nfev=200) for start in starts]
+    best = min(ends, key=lambda end: float(end.cost))
+    return float(best.cost), MAP(*form(best.x, seen.rate))
+
+
+def _figures(d0: Floats, d1: Floats, windows: Floats, rate: float) -> Floats:
+    """The figures of two-phase processes of this rate, as in `_Observed`: shape (..., figures)."""
+    both = d0 + d1
+    speed = both[..., 0, 1] + both[..., 1, 0]
+    shares = np.stack([both[..., 1, 0], both[..., 0, 1]], axis=-1) / speed[..., None]
+    flow = np.einsum("...i,...ij->...j", shares, d1)
+    stay = np.linalg.inv(-d0)
+    first = np.einsum("...i,...ij->...j", flow / rate, stay)
+    second = np.einsum("...i,...ij->...j", first, stay)
+    third = np.einsum("...i,...ij->...j", second, stay)
+    variance = 2 * second.sum(axis=-1) * rate**2 - 1
+    lag = (np.einsum("...i,...ij->...", second, d1 @ stay) * rate**2 - 1) / variance
+    excess = np.einsum("...i,...i->...", flow, d1.sum(axis=-1)) - rate**2
+    turns = speed[..., None] * windows
+    risen = 1 + np.expm1(-turns) / turns
+    counts = 1 + (2 * excess / (rate * speed))[..., None] * risen
+    moments = np.stack([variance + 1, 6 * third.sum(axis=-1) * rate**3], axis=-1)
+    return np.concatenate([np.log(moments), lag[..., None], np.log(counts.clip(0.01))], axis=-1)
+
+
+def _switching(parameters: Floats, rate: float) -> tuple[Floats, Floats]:
+    """Matrices of an MMPP(2) of this rate, from unbounded parameters of shape (..., 3).
+
+    They are the logarithms of the excess dispersion in the limit and of the speed of the phases,
+    and the share of time in the high phase, as the logit of its share of what is possible.
+    """
+    excess, speed, logit = np.moveaxis(parameters.clip(-_FAR, _FAR), -1, 0)
+    variance, speed = rate * np.exp(excess + speed) / 2, np.exp(speed)
+    high_share = _logistic(logit) * rate**2 / (rate**2 + variance)
+    high = rate + np.sqrt(variance * (1 - high_share) / high_share)
+    low = (rate - np.sqrt(variance * high_share / (1 - high_share))).clip(0)
+    up, down = speed * high_share, speed * (1 - high_share)
+    none = np.zeros_like(up)
+    return _matrix([[-low - up, up], [down, -high - down]]), _matrix([[low, none], [none, high]])
+
+
+def _positive_form(parameters: Floats, rate: float) -> tuple[Floats, Floats]:
+    """Matrices of the canonical MAP(2) whose gaps are correlated positively, or not."""
+    fast, stay_slow, leave_slow, stay_fast, leave_fast = _canonical_parts(parameters)
+    none = np.zeros_like(fast)
+    d0 = _matrix([[none - 1, leave_slow], [none, -fast]])
+    d1 = _matrix([[stay_slow, none], [leave_fast * fast, stay_fast * fast]])
+    return _at_rate(d0, d1, rate)
+
+
+def _negative_form(parameters: Floats, rate: float) -> tuple[Floats, Floats]:
+    """Matrices of the canonical MAP(2) whose gaps are correlated negatively."""
+    fast, stay_slow, leave_slow, stay_fast, leave_fast = _canonical_parts(parameters)
+    none = np.zeros_like(fast)
+    d0 = _matrix([[none - 1, leave_slow], [none, -fast]])
+    d1 = _matrix([[none, stay_slow], [stay_fast * fast, leave_fast * fast]])
+    return _at_rate(d0, d1, rate)
+
+
+def _canonical_parts(parameters: Floats) -> tuple[Floats, ...]:
+    ratio, a, b = np.moveaxis(parameters.clip(-_FAR, _FAR), -1, 0)
+    return 1 + np.exp(ratio), _logistic(a), _logistic(-a), _logistic(b), _logistic(-b)
+
+
+def _at_rate(d0: Floats, d1: Floats, rate: float) -> tuple[Floats, Floats]:
+    both = d0 + d1
+    up, down, ends = both[..., 0, 1], both[..., 1, 0], d1.sum(axis=-1)
+    factor = rate * (up + down) / (down * ends[..., 0] + up * ends[..., 1])
+    return d0 * factor[..., None, None], d1 * factor[..., None, None]
+
+
+def _matrix(rows: list[list[Floats]]) -> Floats:
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def _logistic(x: Floats) -> Floats:
+    return 1 / (1 + np.exp(-x))
+
+
+def _switching_grid(seen: _Observed) -> Floats:
+    most = seen.figures[3:].max() + 2
+    speeds = np.linspace(-np.log(seen.windows[-1]) - 2, np.log(seen.rate) + 2, 16)
+    return _grid(np.linspace(most - 12, most, 14), speeds, np.linspace(-6, 6, 9))
+
+
+def _canonical_grid() -> Floats:
+    logits = np.concatenate([np.linspace(-4, 4, 9), [6.0, 9.0]])
+    return _grid(np.linspace(-3, 8, 12), logits, logits)
+
+
+def _grid(*axes: Floats) -> Floats:
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+
+
+def _assess(found: MAP, kind: Kind, seen: _Observed) -> Fit:
+    moments = [found.gap_moment(k) * found.rate**k for k in (2, 3)]
+    dispersions = found.dispersion(seen.windows).clip(0.01)
+    figures = np.concatenate([np.log(moments), [found.autocorrelation()], np.log(dispersions)])
+    missed = (figures - seen.figures) / seen.tolerances
+    return Fit(
+        map=found,
+        kind=kind,
+        trace=seen.named(seen.rate, seen.figures),
+        fitted=seen.named(found.rate, figures),
+        errors=seen.named_errors(),
+        misfit=float(np.sqrt((missed**2).mean())),
+        ks_distance=_ks_distance(found, seen.gaps),
+        log_likelihood=found.log_likelihood(seen.gaps) / len(seen.gaps),
+        warnings=_warnings(figures[3:], seen),
+    )
+
+
+def _ks_distance(found: MAP, gaps: Floats) -> float:
+    ordered = np.sort(gaps)
+    expected = found.gap_cdf(ordered)
+    steps = np.arange(len(gaps) + 1) / len(gaps)
+    return float(max((steps[1:] - expected).max(), (expected - steps[:-1]).max()))
+
+
+def _warnings(dispersions: Floats, seen: _Observed) -> tuple[str, ...]:
+    """A sentence for the watched window, where it is missed, and for the worst of the others."""
+    ratios = np.exp(dispersions - seen.figures[3:])
+    excess = np.abs(np.log(ratios)) / np.maximum(np.log(1.1), 3 * seen.errors[3:])
+    watched = seen.windows == seen.watched
+    worst = np.arange(len(excess)) == np.where(watched, 0, excess).argmax()
+    return tuple(
+        f"Burstiness in windows of {seen.windows[i]:.3g} s is missed: the index of dispersion is "
+        f"{np.exp(seen.figures[3 + i]):.3g} in the trace and {np.exp(dispersions[i]):.3g} in the "
+        f"fitted process{', at the window that matters' if watched[i] else ''}."
+        for i in np.flatnonzero((excess > 1) & (watched | worst))
+    )
