@@ -1,0 +1,51 @@
+"""ONNX files small enough to read, for tests."""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+WEIGHTS = np.array([[1.0, 0.0], [0.0, 1.0], [2.0, -1.0]], np.float32)
+
+
+def graph(nodes, inputs, outputs, weights=(), *, opset=17, domain=None, note=""):
+    """The model with these nodes; inputs and outputs are triples of name, type and shape."""
+    values = [[helper.make_tensor_value_info(*each) for each in side] for side in (inputs, outputs)]
+    imports = [helper.make_opsetid("", opset)]
+    if domain:
+        imports.append(helper.make_opsetid(domain, 1))
+    body = helper.make_graph(nodes, "graph", *values, list(weights))
+    return helper.make_model(body, opset_imports=imports, ir_version=9, doc_string=note)
+
+
+def linear(shape=("n", 3), *, kind=TensorProto.FLOAT, note=""):
+    """The bytes of x @ WEIGHTS as first output "y", and twice that as second, "z"."""
+    weights = numpy_helper.from_array(WEIGHTS.astype(helper.tensor_dtype_to_np_dtype(kind)), "w")
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+        helper.make_node("Add", ["y", "y"], ["z"]),
+    ]
+    outputs = [(name, kind, [None, 2]) for name in ("y", "z")]
+    return graph(nodes, [("x", kind, shape)], outputs, [weights], note=note).SerializeToString()
+
+
+def one_node(op, *, inputs=None, output=TensorProto.FLOAT, domain=None, weights=(), **attributes):
+    """The bytes of a model that is one operator, from inputs (name, type, shape) to "y"."""
+    inputs = inputs or [("x", TensorProto.FLOAT, ["n", 3])]
+    shape = [None] * len(inputs[0][2])
+    names = [each[0] for each in inputs] + [each.name for each in weights]
+    node = helper.make_node(op, names, ["y"], domain=domain, **attributes)
+    outputs = [("y", output, shape)]
+    return graph([node], inputs, outputs, weights, domain=domain).SerializeToString()
+
+
+def with_external_data(folder):
+    """The path of `linear`, its weights in a second file."""
+    path = folder / "external.onnx"
+    onnx.save_model(
+        onnx.load_model_from_string(linear()),
+        path,
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+    return path
