@@ -1,0 +1,207 @@
+"""Runs side by side: their main figures, what a million requests cost, and one chart."""
+
+import base64
+import html
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from workbench.costing import Cost, cost
+from workbench.errors import TooFewSamples
+from workbench.plots.costs import dollars
+from workbench.plots.figure import Figure
+from workbench.plots.latency import plot_latency_ecdf
+from workbench.plots.series import Runs, caption, named
+from workbench.prices import PriceSheet
+from workbench.run import Run
+from workbench.table import html_table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_KINDS = {
+    "run": "String",
+    "origin": "String",
+    "requests": "Int64",
+    "failed": "Int64",
+    "p50": "Float64",
+    "p90": "Float64",
+    "p95": "Float64",
+    "p95_low": "Float64",
+    "p95_high": "Float64",
+    "p99": "Float64",
+    "target": "String",
+    "attainment": "Float64",
+    "met": "Boolean",
+    "throughput": "Float64",
+    "mean_batch_size": "Float64",
+    "cold_starts": "Int64",
+    "accuracy": "Float64",
+    "per_million": "Float64",
+    "price_mark": "String",
+    "complete": "Boolean",
+    "valid": "Boolean",
+}
+
+
+def compare(runs: Runs, *, prices: PriceSheet | None = None) -> "Comparison":
+    """Return the runs side by side, priced by the sheet (by default that of us-east-1).
+
+    Raises:
+        InvalidInput: There is no run, or one without requests.
+        NotFound: The sheet lacks a price.
+
+    >>> def run(label, answer):
+    ...     return Run.from_arrays(scheduled=[0], finished=[answer], facts={"label": label})
+    >>> compare([run("slow", 2), run("fast", 1)]).frame["run"].to_list()
+    ['slow', 'fast']
+    """
+    members = named(runs)
+    costs = {
+        name: cost(run, prices=prices) for name, run in members.items() if "deployment" in run.facts
+    }
+    return Comparison(members, costs)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Runs and their costs, by names that tell the runs apart; shows itself in a notebook.
+
+    A run that does not say how it was deployed has no cost.
+    """
+
+    runs: Mapping[str, Run]
+    costs: Mapping[str, Cost]
+
+    @cached_property
+    def frame(self) -> "pl.DataFrame":
+        """One row a run: latencies in seconds, shares, US dollars a million answered requests.
+
+        `p95_low` and `p95_high` are its 95 % interval, `met` tells whether the share of requests
+        answered in time (`attainment`) reaches the run's own target. Null where not to be told.
+        """
+        import polars as pl
+
+        schema = {name: getattr(pl, kind) for name, kind in _KINDS.items()}
+        return pl.DataFrame([self._row(name) for name in self.runs], schema=schema)
+
+    @cached_property
+    def figure(self) -> Figure:
+        """The share of requests that each run answered within a latency."""
+        return plot_latency_ecdf(list(self.runs.values()))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader has to know of each run, and of each cost once."""
+        told = [f"{name}: {w}" for name, run in self.runs.items() for w in run.warnings]
+        return (*told, *dict.fromkeys(note for each in self.costs.values() for note in each.notes))
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return headings and rows of text, with units: a column a run, a row a figure."""
+        columns = [_said(row) for row in self.frame.rows(named=True)]
+        figures = list(dict.fromkeys(figure for column in columns for figure in column))
+        rows = [[figure, *(column.get(figure, "-") for column in columns)] for figure in figures]
+        return ["", *self.runs], rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rows and the warnings as JSON values; what is infinite becomes None."""
+        rows = [
+            {key: None if _endless(value) else value for key, value in row.items()}
+            for row in self.frame.rows(named=True)
+        ]
+        return {"runs": rows, "warnings": list(self.warnings)}
+
+    def __repr__(self) -> str:
+        return f"<Comparison: {'; '.join(self.runs)}>"
+
+    def _repr_html_(self) -> str:
+        columns, rows = self.table()
+        # An image, since JupyterLab strips inline SVG from notebooks it does not trust.
+        picture = base64.b64encode(self.figure.svg().encode()).decode()
+        text = html.escape(f"{self.figure.title}. {self.figure.description}")
+        notes = "".join(f"<p>{html.escape(warning)}</p>" for warning in self.warnings)
+        return (
+            html_table(caption(dict(self.runs)), columns, rows)
+            + f'{notes}<img src="data:image/svg+xml;base64,{picture}" alt="{text}">'
+        )
+
+    def _row(self, name: str) -> dict[str, Any]:
+        run, bill = self.runs[name], self.costs.get(name)
+        summary = run.summary()
+        low, high = _interval(run, 0.95)
+        share = summary["attainment"]
+        told = {
+            "run": name,
+            "p95_low": low,
+            "p95_high": high,
+            "target": run.slo and run.slo.label,
+            "met": None if run.slo is None else share >= run.slo.quantile - 1e-12,
+            "per_million": bill.per_million if bill and bill.answered else None,
+            "price_mark": bill and bill.mark,
+        }
+        return {column: (summary | told)[column] for column in _KINDS}
+
+
+def _said(row: Mapping[str, Any]) -> dict[str, str]:
+    """A row of the frame in words, without what does not apply."""
+    figures = {
+        "requests": f"{row['requests']:,}",
+        "failed": f"{row['failed']:,}",
+        "p50": _milliseconds(row["p50"]),
+        "p95": _milliseconds(row["p95"]),
+        "p95, 95 % interval": _span(row["p95_low"], row["p95_high"]),
+        "p99": _milliseconds(row["p99"]),
+    }
+    if row["target"]:
+        figures["target"] = row["target"]
+        figures["answered in time"] = _percent(row["attainment"])
+        figures["target met"] = "yes" if row["met"] else "NO"
+    figures["answers a second"] = f"{row['throughput']:.4g}"
+    figures["mean batch size"] = f"{row['mean_batch_size']:.3g}"
+    if row["cold_starts"]:
+        figures["cold starts"] = f"{row['cold_starts']:,}"
+    if row["accuracy"] is not None:
+        figures["rows predicted right"] = _percent(row["accuracy"])
+    if row["per_million"] is not None:
+        figures["cost of a million"] = dollars(row["per_million"])
+    figures["to be relied on"] = _reliable(row)
+    return figures
+
+
+def _reliable(row: Mapping[str, Any]) -> str:
+    if not row["valid"]:
+        return "NO: load was late"
+    return "yes" if row["complete"] else "NO: stopped early"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if math.isinf(seconds):
+        return "∞"
+    return f"{1000 * seconds:,.0f} ms" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
+def _span(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return "-"
+    return f"{_milliseconds(low).removesuffix(' ms')} to {_milliseconds(high)}"
+
+
+def _percent(share: float) -> str:
+    """A share in percent; one short of everything never reads as 100 %."""
+    rounded = f"{100 * share:.3g}"
+    return "under 100 %" if rounded == "100" and share < 1 else f"{rounded} %"
+
+
+def _interval(run: Run, q: float) -> tuple[float, float] | tuple[None, None]:
+    try:
+        return run.interval(q)
+    except TooFewSamples:
+        return None, None
+
+
+def _endless(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
