@@ -23,8 +23,8 @@ SEED = 3
 
 _BURST = 10.0
 _DWELL = (0.15, 0.05)  # mean stays between bursts and in them, as shares of the duration
-_WAIT = 12  # service times that the first request of a batch waits for others
-_TARGET = 40  # service times within which to answer
+_WAIT = 10  # service times that the first request of a batch waits for others
+_TARGET = 30  # service times within which to answer
 
 
 def experiments(

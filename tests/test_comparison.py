@@ -1,0 +1,166 @@
+"""Runs side by side: figures, prices and the picture, without running anything."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+
+from workbench.comparison import Comparison, compare
+from workbench.costing import cost
+from workbench.deployment import Local, RealTime
+from workbench.errors import InvalidInput
+from workbench.prices import PriceSheet
+from workbench.run import SLO, Run
+
+TARGET = SLO(latency=0.1)
+
+
+def made(latencies, *, label, deployment=None, slo=TARGET):
+    """A run whose requests are due every 10 ms and take so long."""
+    scheduled = np.arange(len(latencies)) / 100
+    facts = {"label": label, "origin": "simulated"}
+    facts |= {"slo": {"latency": slo.latency, "quantile": slo.quantile}} if slo else {}
+    facts |= {"deployment": deployment.to_dict()} if deployment else {}
+    finished = scheduled + np.asarray(latencies)
+    return Run.from_arrays(scheduled=scheduled, finished=finished, facts=facts)
+
+
+@pytest.fixture
+def slow():
+    latencies = np.linspace(0.001, 0.4, 1000)
+    return made(latencies, label="mlp:1, slow", deployment=Local(hourly_price=3.6))
+
+
+@pytest.fixture
+def fast():
+    return made(np.full(1000, 0.02), label="mlp:1, fast", deployment=Local(hourly_price=7.2))
+
+
+def test_figures_are_those_of_the_runs(slow, fast):
+    first, second = compare([slow, fast]).frame.rows(named=True)
+
+    assert [first["run"], second["run"]] == ["slow", "fast"]
+    assert first["p95"] == slow.quantile(0.95)
+    assert (first["p95_low"], first["p95_high"]) == slow.interval(0.95)
+    assert first["attainment"] == slow.attainment()
+    assert first["target"] == "p95 <= 100 ms"
+    assert (first["met"], second["met"]) == (False, True)
+
+
+def test_costs_are_those_of_the_runs(slow, fast):
+    compared = compare([slow, fast])
+
+    assert compared.costs == {"slow": cost(slow), "fast": cost(fast)}
+    assert compared.frame["per_million"].to_list() == pytest.approx(
+        [cost(slow).per_million, cost(fast).per_million]
+    )
+
+
+def test_costs_follow_the_sheet_given():
+    run = made([0.02] * 200, label="real", deployment=RealTime(instance_type="ml.m5.large"))
+    sheet = PriceSheet.load()
+    dearer = sheet.with_price("ml.m5.large", 100.0)
+
+    usual, other = (compare(run, prices=each).frame["per_million"][0] for each in (sheet, dearer))
+
+    assert other > 100 * usual
+
+
+def test_a_run_that_was_not_deployed_has_no_cost():
+    compared = compare(made([0.02] * 20, label="by hand"))
+
+    assert compared.costs == {}
+    assert compared.frame["per_million"].to_list() == [None]
+
+
+def test_what_too_few_requests_cannot_tell_is_left_open():
+    compared = compare(made([0.02] * 20, label="short", slo=None))
+    (row,) = compared.frame.rows(named=True)
+
+    assert row["p50"] == pytest.approx(0.02)
+    assert [row[key] for key in ("p95", "p95_low", "target", "attainment", "met")] == [None] * 5
+    assert ["p95", "-"] in compared.table()[1]
+
+
+def test_the_share_just_reached_meets_the_target():
+    latencies = [0.02] * 95 + [0.2] * 5
+
+    assert compare(made(latencies, label="just")).frame["met"].to_list() == [True]
+
+
+def test_failed_requests_are_infinitely_late_and_fit_into_json():
+    compared = compare(made([0.02] * 100 + [math.nan] * 100, label="failing"))
+    (row,) = compared.to_dict()["runs"]
+
+    assert compared.frame["p90"].to_list() == [math.inf]
+    assert (row["failed"], row["p90"]) == (100, None)
+    assert json.loads(json.dumps(compared.to_dict(), allow_nan=False)) == compared.to_dict()
+
+
+def test_the_table_tells_each_figure_with_its_unit(slow, fast):
+    columns, rows = compare([slow, fast]).table()
+    table = {figure: values for figure, *values in rows}
+
+    assert columns == ["", "slow", "fast"]
+    assert table["p50"] == ["200 ms", "20 ms"]
+    assert table["answered in time"] == ["24.8 %", "100 %"]
+    assert table["target met"] == ["NO", "yes"]
+    assert all(len(row) == 3 for row in rows)
+
+
+def test_the_table_says_what_not_to_rely_on(fast):
+    stopped = Run(fast.frame, {**fast.facts, "complete": False, "label": "stopped"})
+    late = Run(fast.frame, {**fast.facts, "valid": False, "label": "late"})
+    table = {figure: values for figure, *values in compare([fast, stopped, late]).table()[1]}
+
+    assert table["to be relied on"] == ["yes", "NO: stopped early", "NO: load was late"]
+
+
+def test_nearly_all_is_not_all():
+    latencies = [0.02] * 9999 + [0.2]
+    table = dict(map(tuple, compare(made(latencies, label="nearly")).table()[1]))
+
+    assert table["answered in time"] == "under 100 %"
+
+
+def test_warnings_name_their_run_and_notes_come_once():
+    runs = [made([0.02] * 20, label=label, deployment=Local()) for label in ("m, a", "m, b")]
+    runs[1] = Run(runs[1].frame, {**runs[1].facts, "warnings": ["The load was late."]})
+    first, *others = compare(runs).warnings
+
+    assert first == "b: The load was late."
+    assert len(others) == 1
+    assert "counts as free" in others[0]
+
+
+def test_the_chart_shows_every_run(slow, fast):
+    assert set(compare([slow, fast]).figure.data["run"]) == {"slow", "fast"}
+
+
+def test_a_notebook_shows_table_and_picture_without_internet(slow, fast):
+    shown = compare([slow, fast])._repr_html_()
+
+    assert "<table>" in shown
+    assert 'src="data:image/svg+xml;base64,' in shown
+    assert not re.search(r"https?://(?!www\.w3\.org)", shown)
+
+
+def test_names_from_outside_are_escaped():
+    shown = compare(made([0.02] * 20, label="<script>alert(1)</script>"))._repr_html_()
+
+    assert "<script>" not in shown
+
+
+def test_it_says_what_it_compares(slow, fast):
+    assert repr(compare([slow, fast])) == "<Comparison: slow; fast>"
+
+
+def test_nothing_to_compare_is_refused():
+    with pytest.raises(InvalidInput, match="no run"):
+        compare([])
+
+
+def test_a_comparison_can_be_made_of_runs_and_costs(slow):
+    assert Comparison({"one": slow}, {}).frame["run"].to_list() == ["one"]
