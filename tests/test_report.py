@@ -152,6 +152,17 @@ def test_of_several_runs_the_lowest_is_named_and_who_cannot_be_told_from_it():
     )
 
 
+def test_of_runs_that_are_all_apart_none_is_said_to_be_close():
+    policies = [BatchPolicy(max_size=size) for size in (1, 2, 3)]
+    runs = [run_of(m, policy=p) for m, p in zip((0.4, 0.02, 0.1), policies, strict=True)]
+
+    assert re.search(r'is [\d.]+ ms \([^)]*\) for "up to 2, 0 ms"; the highest', finding(runs))
+
+
+def test_an_interval_that_reaches_into_the_failed_requests_has_no_end():
+    assert re.match(r"p95 is \d+ ms \(\d+ to ∞\)", finding(run_of(0.4, failed=48)))
+
+
 def test_what_cannot_be_relied_on_is_said_first():
     runs = [run_of(0.02, valid=False), run_of(0.02, policy=BATCHING, complete=False, failed=100)]
     told = finding(runs)
@@ -201,6 +212,10 @@ def test_what_differs_between_runs_stands_apart_from_what_is_shared(page):
     for fact in ("mlp:1 (sha256 abababababab)", "local, 1 worker", "a processor", "p95 ≤ 100 ms"):
         assert fact in shared
     assert "constant(rate=100): 1,000 requests in 10 s" in shared
+
+
+def test_nothing_is_said_to_differ_between_runs_made_alike(runs):
+    assert "What differs" not in report_html(runs[:1] * 2)
 
 
 def test_the_figures_are_those_of_the_runs(page, runs):

@@ -23,14 +23,13 @@ from workbench.plots.costs import dollars, plot_cost_by_item
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf, plot_latency_over_time
 from workbench.plots.series import Runs, named
-from workbench.plots.service import plot_service_times, service_times
+from workbench.plots.service import Profiles, plot_service_times, service_times
 from workbench.profiling import Profile
 from workbench.run import PERCENTILES, SLO, Run
 from workbench.storage import write_file
 from workbench.table import html_table
 
 Costs = Sequence[Cost | None]
-Profiles = Profile | Sequence[Profile]
 
 _SAME_PRICE = 0.01  # prices that differ by less than this share are called the same
 

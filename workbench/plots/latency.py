@@ -31,12 +31,17 @@ def latency_ecdf(runs: Runs, *, points: int = _POINTS) -> "pl.DataFrame":
     failed request is never answered, so the share of a run with failures does not reach 1; a run
     that failed throughout has no rows.
 
+    Raises:
+        InvalidInput: There is no run, one has no requests, or `points` is below 2.
+
     >>> run = Run.from_arrays(scheduled=[0, 0], finished=[0.25, 0.5], origin="simulated")
     >>> latency_ecdf(run).select("latency", "share").rows()
     [(0.25, 0.5), (0.5, 1.0)]
     """
     import polars as pl
 
+    if points < 2:
+        raise InvalidInput(f"points must be at least 2, got {points}.")
     schema = {"run": pl.String, "origin": pl.String, "latency": pl.Float64, "share": pl.Float64}
     rows = []
     for name, run in named(runs).items():
@@ -51,8 +56,8 @@ def _thinned(count: int, points: int) -> Iterable[int]:
     """The first, the last and some ranks between, half of them in the last tenth."""
     if count <= points:
         return range(count)
-    half = points // 2
-    shares = np.union1d(np.linspace(0, 1, half), 1 - np.geomspace(0.1, 1 / count, points - half))
+    even = np.linspace(0, 1, max(2, points // 2))
+    shares = np.union1d(even, 1 - np.geomspace(0.1, 1 / count, points - len(even)))
     ranks: list[int] = np.unique(np.round(shares * (count - 1)).astype(int)).tolist()
     return ranks
 
@@ -295,6 +300,7 @@ def _lines(
         "time (s):Q",
         title="Time since the start (s)",
         scale=alt.Scale(domain=[0, float(data["stop"].to_numpy().max())], nice=False),
+        axis=alt.Axis(tickCount=10),
     )
     facts = ["run:N", "time (s):Q", "requests:Q", "failed:Q", "median (ms):Q", f"{upper} (ms):Q"]
     base = alt.Chart(shown).transform_calculate(**dash(names)).encode(x=time, color=colour(names))

@@ -11,10 +11,12 @@ from workbench.profiling import LEVELS, Profile
 if TYPE_CHECKING:
     import polars as pl
 
+Profiles = Profile | Sequence[Profile]
+
 _LOW, _HIGH = 0.05, 0.95
 
 
-def service_times(profiles: Profile | Sequence[Profile]) -> "pl.DataFrame":
+def service_times(profiles: Profiles) -> "pl.DataFrame":
     """Return median service times by batch size and the range of the middle 90 % of them.
 
     Columns: run (model, threads and state, as far as they tell rows apart), batch_size, median,
@@ -25,21 +27,12 @@ def service_times(profiles: Profile | Sequence[Profile]) -> "pl.DataFrame":
     """
     import polars as pl
 
-    profiles = [profiles] if isinstance(profiles, Profile) else list(profiles)
-    if not profiles:
-        raise InvalidInput("There is no profile to show: pass at least one.")
-    parts = [
-        (profile.label, _threads(int(threads)), str(state), rows)
-        for profile in profiles
-        for (threads, state), rows in profile.frame.group_by(
-            "threads", "state", maintain_order=True
-        )
-    ]
-    names, _ = distinct([part[:3] for part in parts])
+    series = _series(profiles)
+    names, _ = distinct([parts for parts, _ in series])
     levels = pl.col("quantiles").list
     taken: list[str] = []
     frames = []
-    for name, (*_, rows) in zip(names, parts, strict=True):
+    for name, (_, rows) in zip(names, series, strict=True):
         taken.append(unused(name, taken))
         frames.append(
             rows.sort("batch_size").select(
@@ -53,16 +46,31 @@ def service_times(profiles: Profile | Sequence[Profile]) -> "pl.DataFrame":
     return pl.concat(frames)
 
 
+def _series(profiles: Profiles) -> "list[tuple[tuple[str, ...], pl.DataFrame]]":
+    """The rows of each model, number of threads and state, and these three in words."""
+    profiles = [profiles] if isinstance(profiles, Profile) else profiles
+    if not profiles:
+        raise InvalidInput("There is no profile to show: pass at least one.")
+    return [
+        ((profile.label, _threads(int(threads)), str(state)), rows)
+        for profile in profiles
+        for (threads, state), rows in profile.frame.group_by(
+            "threads", "state", maintain_order=True
+        )
+    ]
+
+
 def _threads(count: int) -> str:
     return f"{count} thread{'s' * (count > 1)}"
 
 
-def plot_service_times(profiles: Profile | Sequence[Profile]) -> Figure:
+def plot_service_times(profiles: Profiles) -> Figure:
     """Return a chart of `service_times`: medians, with a band over the middle 90 % of times."""
     import altair as alt
     import polars as pl
 
     data = service_times(profiles)
+    _, shared = distinct([parts for parts, _ in _series(profiles)])
     names = list(dict.fromkeys(data["run"]))
     sizes = sorted(set(data["batch_size"]))
     milliseconds = data.with_columns(
@@ -99,7 +107,7 @@ def plot_service_times(profiles: Profile | Sequence[Profile]) -> Figure:
         data=data,
         chart=chart,
         title="Service time by batch size",
-        subtitle=("Line: median, band: p5 to p95.",),
+        subtitle=(*([f"{shared}."] if shared else []), "Line: median, band: p5 to p95."),
         description=_describe(data),
     )
 
