@@ -1,0 +1,359 @@
+"""The simulator's rules once more, slow and plain: one heap of events and the real batchers.
+
+An event is due at an instant and, within it, in the order of the constants below. Nothing here is
+shared with the simulator but the values it is given, the batchers, the scalers and the dice.
+"""
+
+import heapq
+import itertools
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
+from workbench.scaling import Reading
+
+COMPLETION, DISPATCH, ARRIVAL, TIMER, BOOT, SCALER, REDISPATCH = range(7)
+
+
+@dataclass
+class Batch:
+    number: int
+    requests: list
+    closed: float
+    rows: int
+    started: float = math.nan
+    finished: float = math.nan
+    server: int = -1
+    cold: bool = False
+    init: float = 0.0
+
+
+@dataclass
+class Worker:
+    instance: int
+    idle_since: float | None  # None: busy
+
+
+@dataclass
+class Instance:
+    number: int
+    launched: float = 0.0
+    ready: float = -math.inf
+    retired: float | None = None
+    workers: list = field(default_factory=list)
+    queue: list = field(default_factory=list)
+    serving: list = field(default_factory=list)
+    last_finish: float = 0.0
+
+    def is_idle(self):
+        return not self.queue and not self.serving
+
+
+class World:
+    """Time, dice and what happens to batches; `platform` serves them."""
+
+    def __init__(self, trace, service, cold_start, dice):
+        self.now = -math.inf
+        self.events = []
+        self.order = itertools.count()
+        self.trace = trace
+        self.service = service
+        self.cold_start = np.sort(np.atleast_1d(np.asarray(cold_start, float)))
+        self.service_dice, self.cold_dice, self.route_dice = dice
+        self.levels = []
+        self.batches = []
+        self.to_come = len(trace)
+
+    def at(self, time, rank, action):
+        heapq.heappush(self.events, (time, rank, next(self.order), action))
+
+    def run(self):
+        while self.events:
+            self.now, _, _, action = heapq.heappop(self.events)
+            action()
+
+    def level(self, number):
+        """The draw that sets the service time of a batch."""
+        while len(self.levels) <= number:
+            self.levels.append(self.service_dice.random())
+        return self.levels[number]
+
+    def law(self, quantiles, level):
+        return float(np.interp(level * (len(quantiles) - 1), range(len(quantiles)), quantiles))
+
+    def serve(self, batch, worker, *, init=0.0, done):
+        """Start a batch now on a worker that has been idle for a while, or just became so."""
+        rested = self.now > worker.idle_since
+        table = self.service.idle_table if rested else self.service.table
+        batch.started, batch.init, batch.server = self.now, init, worker.instance
+        batch.finished = self.now + init + self.law(table[batch.rows], self.level(batch.number))
+        worker.idle_since = None
+
+        def complete():
+            worker.idle_since = self.now
+            done()
+
+        self.at(batch.finished, COMPLETION, complete)
+
+    def feed(self, policy, platform):
+        """Put the trace through the policy's batcher, and its batches into the platform."""
+        batcher = policy.batcher()
+
+        def send(groups):
+            for requests in groups:
+                rows = int(self.trace.rows[requests].sum())
+                batch = Batch(len(self.batches), requests, self.now, rows)
+                self.batches.append(batch)
+                self.to_come -= len(requests)
+                platform.take(batch)
+
+        def arrive(request):
+            send(batcher.add(request, self.now))
+            if batcher.due < math.inf:
+                self.at(batcher.due, TIMER, lambda: send(batcher.wake(self.now)))
+
+        for request, arrival in enumerate(self.trace.arrivals):
+            self.at(float(arrival), ARRIVAL, lambda request=request: arrive(request))
+
+
+class OnDemand:
+    def __init__(self, world, deployment):
+        self.world, self.rules = world, deployment
+        self.instances = [Worker(number, -math.inf) for number in range(deployment.provisioned)]
+        self.queue = []
+        self.tokens, self.counted = math.inf, -math.inf
+        if isinstance(deployment, Lambda):
+            self.tokens = deployment.scaling_step
+            self.pace = deployment.scaling_period / deployment.scaling_step
+        self.colds = world.cold_dice.random(len(world.trace))
+
+    def take(self, batch):
+        self.queue.append(batch)
+        self.dispatch()
+
+    def dispatch(self):
+        while self.queue and self.start(self.queue[0]):
+            self.queue.pop(0)
+        if self.queue and self.rules.on_limit == "reject":
+            self.queue.pop().started = self.world.now
+        elif self.queue and self.busy() < self.rules.max_concurrency:
+            ready = self.counted + (1 - self.tokens) * self.pace
+            self.world.at(ready, DISPATCH, self.dispatch)
+
+    def busy(self):
+        return sum(each.idle_since is None for each in self.instances)
+
+    def start(self, batch):
+        """Serve a batch on an idle instance, else on a new one, if there may be one."""
+        world, cold, init = self.world, False, 0.0
+        idle = [each for each in self.instances if each.idle_since is not None]
+        kept = [each for each in idle if each.instance < self.rules.provisioned]
+        warm = [
+            each
+            for each in idle
+            if each not in kept and world.now <= each.idle_since + self.rules.keep_alive
+        ]
+        if kept or warm:
+            worker = max(kept or warm, key=lambda each: (each.idle_since, -each.instance))
+        elif self.busy() < self.rules.max_concurrency and self.token():
+            cold, worker = True, Worker(len(self.instances), world.now)
+            init = world.law(world.cold_start, self.colds[batch.number])
+            self.instances.append(worker)
+        else:
+            return False
+        batch.cold = cold
+        world.serve(
+            batch, worker, init=init, done=lambda: world.at(world.now, DISPATCH, self.dispatch)
+        )
+        return True
+
+    def token(self):
+        """Take a token out of the bucket, if one is left."""
+        if self.tokens == math.inf:
+            return True
+        if self.counted > -math.inf:
+            gained = (self.world.now - self.counted) / self.pace
+            self.tokens = min(self.rules.scaling_step, self.tokens + gained)
+        self.counted = self.world.now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+    def finish(self):
+        return None
+
+
+class Fleet:
+    def __init__(self, world, *, count, workers, routing, ttl=math.inf, scaling=None):
+        self.world, self.workers, self.routing, self.ttl = world, workers, routing, ttl
+        self.instances = []
+        self.queue = []
+        for _ in range(count):
+            self.instances.append(Instance(len(self.instances)))
+            self.boot(self.instances[-1], -math.inf)
+        self.scaler = scaling.scaler() if scaling else None
+        if self.scaler:
+            world.at(self.scaler.due, SCALER, self.decide)
+        self.arrivals = []
+        self.routes = world.route_dice.random(len(world.trace))
+
+    def open(self):
+        """The instances that take batches."""
+        return [each for each in self.instances if each.workers and each.retired is None]
+
+    def take(self, batch):
+        self.arrivals.append(self.world.now)
+        if self.routing == "shared":
+            self.queue.append(batch)
+        elif self.routing == "random":
+            place = int(self.routes[batch.number] * len(self.open()))
+            self.open()[place].queue.append(batch)
+        else:
+            outstanding = [len(each.queue) + len(each.serving) for each in self.open()]
+            self.open()[outstanding.index(min(outstanding))].queue.append(batch)
+        self.dispatch()
+
+    def dispatch(self):
+        for instance in self.instances:
+            if self.routing != "shared":
+                self.serve(instance.queue, instance.workers)
+        if self.routing == "shared":
+            self.serve(self.queue, [worker for each in self.open() for worker in each.workers])
+
+    def serve(self, queue, workers):
+        self.expire()
+        while queue:
+            idle = [worker for worker in workers if worker.idle_since is not None]
+            if not idle:
+                return
+            last = max(worker.idle_since for worker in idle)
+            worker = next(each for each in idle if each.idle_since == last)
+            batch, instance = queue.pop(0), self.instances[worker.instance]
+            instance.serving.append(batch)
+            self.world.serve(
+                batch, worker, done=lambda batch=batch, one=instance: self.done(batch, one)
+            )
+
+    def done(self, batch, instance):
+        instance.serving.remove(batch)
+        instance.last_finish = self.world.now
+        self.world.at(self.world.now, DISPATCH, self.dispatch)
+
+    def expire(self):
+        while self.queue and self.queue[0].closed + self.ttl < self.world.now:
+            self.queue.pop(0)
+
+    def boot(self, instance, since):
+        if instance.retired is None:
+            instance.workers = [Worker(instance.number, since) for _ in range(self.workers)]
+            self.world.at(self.world.now, REDISPATCH, self.dispatch)
+
+    def decide(self):
+        world = self.world
+        self.expire()
+        there = [each for each in self.instances if each.retired is None]
+        reading = Reading(
+            arrived=sum(time < world.now for time in self.arrivals),
+            waiting=len(self.queue) + sum(len(each.queue) for each in self.instances),
+            serving=sum(len(each.serving) for each in self.instances),
+            ready=sum(each.ready <= world.now for each in there),
+            starting=sum(each.ready > world.now for each in there),
+        )
+        self.arrivals = [time for time in self.arrivals if time >= world.now]
+        wanted = self.scaler.decide(reading, world.now)
+        idle = [each for each in reversed(there) if each.is_idle()]
+        busy = [each for each in reversed(there) if not each.is_idle()]
+        for instance in (idle + busy)[: max(0, len(there) - wanted)]:
+            instance.retired = world.now
+        for _ in range(wanted - len(there)):
+            boot = world.law(world.cold_start, world.cold_dice.random())
+            new = Instance(len(self.instances), world.now, world.now + boot)
+            self.instances.append(new)
+            if boot == 0:
+                self.boot(new, world.now)
+            else:
+                world.at(new.ready, BOOT, lambda new=new: self.boot(new, world.now))
+        world.at(world.now, REDISPATCH, self.dispatch)
+        at_work = world.to_come or reading.waiting or reading.serving
+        if self.scaler.due < math.inf and (at_work or world.now < world.trace.duration):
+            world.at(self.scaler.due, SCALER, self.decide)
+
+    def finish(self):
+        last = max([0.0, *(each.last_finish for each in self.instances)])
+        end = max(self.world.trace.duration, last)
+        return [
+            (
+                each.launched,
+                max(each.launched, end)
+                if each.retired is None
+                else max(each.retired, each.last_finish),
+            )
+            for each in self.instances
+        ]
+
+
+def jobs(world, deployment):
+    """Serve the trace in jobs."""
+    trace, period = world.trace, deployment.period
+    groups = {}
+    for request, arrival in enumerate(trace.arrivals):
+        turn = 0
+        while period is not None and arrival >= (turn + 1) * period:
+            turn += 1
+        due = trace.duration if period is None else (turn + 1) * period
+        groups.setdefault(float(due), []).append(request)
+    chunks = itertools.count()
+    spans = []
+    for number, (due, requests) in enumerate(groups.items()):
+        boot = world.law(world.cold_start, world.cold_dice.random())
+        rows = int(trace.rows[requests].sum())
+        batch = Batch(number, requests, due, rows, started=due, cold=True, init=boot)
+        world.batches.append(batch)
+        free = [(due + boot, True)] * deployment.count
+        while rows:
+            size = min(rows, world.service.largest)
+            rows -= size
+            start, fresh = min(free)
+            free.remove((start, fresh))
+            table = world.service.idle_table if fresh else world.service.table
+            free.append((start + world.law(table[size], world.level(next(chunks))), False))
+        batch.finished = max(time for time, _ in free)
+        spans += [(due, batch.finished)] * deployment.count
+    return spans
+
+
+def simulate(trace, policy, deployment, service, *, cold_start=0.0, scaling=None, dice):
+    """Return the batches, as they fared, and when instances were launched and stopped."""
+    world = World(trace, service, cold_start, dice)
+    match deployment:
+        case BatchTransform():
+            return world.batches, jobs(world, deployment)
+        case Serverless() | Lambda():
+            platform = OnDemand(world, deployment)
+        case Local():
+            platform = Fleet(world, count=deployment.workers, workers=1, routing="shared")
+        case RealTime():
+            platform = Fleet(
+                world,
+                count=deployment.count,
+                workers=deployment.workers,
+                routing=deployment.routing,
+                scaling=scaling,
+            )
+        case Async():
+            workers = min(deployment.workers, deployment.concurrency or deployment.workers)
+            platform = Fleet(
+                world,
+                count=deployment.count,
+                workers=workers,
+                routing="shared",
+                ttl=deployment.ttl,
+                scaling=scaling,
+            )
+    world.feed(policy, platform)
+    world.run()
+    spans = platform.finish()
+    return world.batches, None if isinstance(deployment, Local) else spans

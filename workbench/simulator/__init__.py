@@ -1,0 +1,296 @@
+"""Runs in virtual time: discrete events by the rules of time that live runs follow too.
+
+`simulate` returns a `Run`; `serve` stops short of its rows and returns what became of each batch,
+which is all a search over many settings needs::
+
+    service = ServiceTimes.affine(0.006, 0.004, largest=8)
+    run = simulate(trace, BatchPolicy(max_size=8, max_wait=0.02), deployment, service, seed=1)
+    latency = serve(trace, policy, deployment, service).latencies
+
+First the buffer closes batches, then the platform serves them. On instances that start on demand
+a batch finds a server idle, or starts one; the time after idle holds where the server had been
+free since an earlier instant. A cold start ends where its batch's service begins, so that service
+is not counted as after idle.
+
+Inferred, since nobody publishes it: Lambda's 1000 new instances every 10 s are a bucket of 1000
+tokens refilled evenly (AWS: refilled continuously, unused ones not carried over); a batch that
+finds it empty is handled as at the concurrency limit. Lambda's limit on requests a second is left
+out. An async instance takes as many batches at once as it has workers, or `concurrency` if that is
+less. A batch transform job starts instances of its own and cuts its rows into chunks of the
+largest size that has a service time.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.batching import BatchPolicy, Policy
+from workbench.checks import Seed, generator_from
+from workbench.deployment import (
+    Async,
+    BatchTransform,
+    Deployment,
+    Lambda,
+    Local,
+    RealTime,
+    Serverless,
+)
+from workbench.errors import InvalidInput
+from workbench.run import COLUMNS, SLO, Run
+from workbench.scaling import ScalingPolicy
+from workbench.service import Floats, Profiled, ServiceTimes
+from workbench.trace import Trace
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from workbench.simulator.kernels import Batches
+
+_SIMULATOR = 0x51D  # sets the draws apart from those of a trace with the same seed
+_THROTTLED = "throttled: no instance was free, and no more may start"
+_EXPIRED = "expired: waited in the queue for longer than the ttl"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of each batch, and of the instances.
+
+    `batches` holds an entry a batch: see `kernels.Batches`. `instances` tells when each instance
+    was launched and stopped, in seconds; None where instances are not billed. `servers` is how
+    many batches can be served at once where a queue may grow, 0 elsewhere.
+    """
+
+    arrivals: Floats
+    batches: "Batches"
+    instances: list[tuple[float, float]] | None
+    servers: int
+
+    @cached_property
+    def latencies(self) -> Floats:
+        """Seconds from each request's arrival to its answer, NaN where it failed."""
+        from workbench.simulator import kernels
+
+        latency = np.empty(len(self.arrivals))
+        kernels.latencies(self.arrivals, self.batches.first, self.batches.finished, latency)
+        return latency
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds that batches were served, over all instances together; no cold starts."""
+        batches = self.batches
+        return float(np.nansum(batches.finished - batches.started - batches.init))
+
+
+def simulate(
+    trace: Trace,
+    policy: Policy,
+    deployment: Deployment,
+    service: ServiceTimes | Profiled,
+    *,
+    cold_start: ArrayLike | None = None,
+    scaling: ScalingPolicy | None = None,
+    slo: SLO | None = None,
+    seed: Seed = 0,
+) -> Run:
+    """Return what would happen to each request of a trace, in virtual time; the same for a seed.
+
+    Args:
+        trace: The requests.
+        policy: How they become batches: a `BatchPolicy`.
+        deployment: Where they are answered.
+        service: Service times, or a profile measured on this machine.
+        cold_start: Seconds a new instance takes to start: a number, or measured ones to draw from.
+        scaling: How a real-time or async fleet changes its size; without it, it does not.
+        slo: The target, for the run's facts.
+        seed: Of all draws.
+
+    The run has a column more than a measured one may have: `init`, the seconds of a batch's cold
+    start. Its facts warn of what makes the figures doubtful, of a load of 1 or more for example.
+
+    Raises:
+        InvalidInput: An argument is not what it must be, or service times miss a batch size.
+
+    >>> from workbench.traffic import constant
+    >>> times = ServiceTimes({1: 0.25})
+    >>> run = simulate(constant(rate=2, duration=2), BatchPolicy(), Local(), times)
+    >>> run.origin, run.frame["latency"].to_list()
+    ('simulated', [0.25, 0.25, 0.25, 0.25])
+    """
+    times = _service_times(service, deployment)
+    outcome = serve(
+        trace, policy, deployment, times, cold_start=cold_start, scaling=scaling, seed=seed
+    )
+    facts = {
+        "label": f"{deployment.label}, {policy.label}",
+        "origin": "simulated",
+        "deployment": deployment.to_dict(),
+        "policy": policy.to_dict(),
+        "trace": {
+            "name": trace.name,
+            "requests": len(trace),
+            "duration": trace.duration,
+            "sha256": trace.digest,
+        },
+        "slo": None if slo is None else asdict(slo),
+        "service": times.to_dict(),
+        "cold_start": None if cold_start is None else float(np.mean(_cold_start_law(cold_start))),
+        "scaling": None if scaling is None else scaling.to_dict(),
+        "seed": int(seed) if isinstance(seed, int | np.integer) else None,
+        "instances": outcome.instances,
+        "warnings": [
+            *_untold(policy, deployment, service, cold_start=cold_start, scaling=scaling),
+            *_overloaded(trace, deployment, outcome),
+        ],
+    }
+    return Run(_frame(trace, outcome), facts)
+
+
+def serve(
+    trace: Trace,
+    policy: Policy,
+    deployment: Deployment,
+    service: ServiceTimes | Profiled,
+    *,
+    cold_start: ArrayLike | None = None,
+    scaling: ScalingPolicy | None = None,
+    seed: Seed = 0,
+) -> Outcome:
+    """Return what would become of each batch: `simulate` without rows and facts.
+
+    Raises:
+        InvalidInput: An argument is not what it must be, or service times miss a batch size.
+
+    >>> from workbench.traffic import constant
+    >>> times = ServiceTimes({1: 0.25})
+    >>> serve(constant(rate=2, duration=2), BatchPolicy(), Local(), times).busy_seconds
+    1.0
+    """
+    if not isinstance(policy, BatchPolicy):
+        raise InvalidInput(
+            f"simulate knows BatchPolicy only, got {policy!r}: a policy that watches servers "
+            "can be run, not simulated yet."
+        )
+    if scaling is not None and not isinstance(deployment, RealTime | Async):
+        raise InvalidInput(
+            f"scaling is for real-time and async fleets, not for a {deployment.kind} deployment: "
+            "leave it out."
+        )
+    times = _service_times(service, deployment)
+    law, streams = _cold_start_law(cold_start), _streams(seed)
+    from workbench.simulator import platforms
+
+    chance = platforms.Chance(times, law, *streams)
+    served = platforms.serve(trace, policy, deployment, chance, scaling)
+    return Outcome(trace.arrivals, *served)
+
+
+def _service_times(service: ServiceTimes | Profiled, deployment: Deployment) -> ServiceTimes:
+    if isinstance(service, ServiceTimes):
+        return service
+    if not hasattr(service, "times"):
+        raise InvalidInput(f"service must be ServiceTimes or a profile, got {service!r}.")
+    threads = deployment.threads if isinstance(deployment, Local) else 1
+    return ServiceTimes.from_profile(service, threads=threads)
+
+
+def _cold_start_law(cold_start: ArrayLike | None) -> Floats:
+    """Return quantiles of the cold start: those of the measured ones, or the one number."""
+    try:
+        law = np.sort(
+            np.atleast_1d(np.asarray(0.0 if cold_start is None else cold_start, dtype=np.float64))
+        )
+    except (TypeError, ValueError):
+        law = np.array([np.nan])
+    if law.ndim != 1 or len(law) == 0 or not (np.isfinite(law) & (law >= 0)).all():
+        raise InvalidInput(
+            f"cold_start must be seconds, 0 or more, or a list of such, got {cold_start!r}."
+        )
+    return law
+
+
+def _streams(seed: Seed) -> list[np.random.Generator]:
+    """Return three independent generators, independent of those of a trace of the same seed too."""
+    generator = generator_from(seed)
+    if not isinstance(seed, np.random.Generator):
+        generator = np.random.default_rng([int(seed), _SIMULATOR])
+    return generator.spawn(3)
+
+
+def _frame(trace: Trace, outcome: Outcome) -> "pl.DataFrame":
+    """Return the rows of a run, and `init`."""
+    import polars as pl
+
+    from workbench.simulator import kernels
+
+    count = len(trace)
+    requests = kernels.Requests(
+        started=np.empty(count),
+        finished=np.empty(count),
+        latency=np.empty(count),
+        batch=np.empty(count, np.int64),
+        batch_size=np.empty(count, np.int32),
+        server=np.empty(count, np.int32),
+        cold=np.empty(count, np.bool_),
+        init=np.empty(count),
+    )
+    kernels.spread(trace.arrivals, outcome.batches, requests)
+    columns: dict[str, NDArray[Any]] = {
+        "request": np.arange(count, dtype=np.uint32),
+        "scheduled": trace.arrivals,
+        "sent": trace.arrivals,
+        "rows": trace.rows,
+        "correct": np.full(count, np.nan),
+        **requests._asdict(),
+    }
+    failure = (
+        pl.when(pl.col("started").is_nan()).then(pl.lit(_EXPIRED)).otherwise(pl.lit(_THROTTLED))
+    )
+    error = pl.when(pl.col("finished").is_nan()).then(failure)
+    return pl.DataFrame(columns).with_columns(error=error).select(*COLUMNS, "init")
+
+
+def _untold(
+    policy: Policy,
+    deployment: Deployment,
+    service: ServiceTimes | Profiled,
+    *,
+    cold_start: ArrayLike | None,
+    scaling: ScalingPolicy | None,
+) -> list[str]:
+    """Return warnings of what the caller left open, or what does not apply."""
+    warnings = []
+    starts = isinstance(deployment, Serverless | Lambda | BatchTransform) or scaling is not None
+    if starts and cold_start is None:
+        warnings.append("New instances start in no time: give cold_start=, in seconds.")
+    if isinstance(deployment, BatchTransform) and policy != BatchPolicy():
+        warnings.append(f"A batch transform job takes no policy: {policy.label} is not applied.")
+    if not isinstance(deployment, Local) and not isinstance(service, ServiceTimes):
+        warnings.append(
+            "Service times are those measured on this machine with 1 thread, whatever the "
+            f"deployment: {deployment.label} may be faster or slower."
+        )
+    return warnings
+
+
+def _overloaded(trace: Trace, deployment: Deployment, outcome: Outcome) -> list[str]:
+    """Return warnings of queues that only grow, and of calls that AWS would have ended."""
+    warnings = []
+    servers = outcome.servers
+    load = outcome.busy_seconds / (servers * trace.duration) if servers else 0.0
+    if load >= 1:
+        warnings.append(
+            f"Load is {load:.3g}: more work arrives than {servers} servers can do. The queue grows "
+            "for as long as the trace lasts, and so do the latencies."
+        )
+    limit = getattr(deployment, "timeout", deployment.time_limit)
+    batches = outcome.batches
+    if limit is not None and not isinstance(deployment, BatchTransform):
+        late = int((batches.finished - batches.started - batches.init > limit).sum())
+        if late:
+            warnings.append(
+                f"{late} batches took longer than the {limit:g} s after which AWS fails a call."
+            )
+    return warnings

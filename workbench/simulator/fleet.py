@@ -1,0 +1,216 @@
+"""Fleets: instances that are launched, boot, serve and retire while batches come in."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from workbench.errors import InvalidInput
+from workbench.scaling import Reading, Scaler
+from workbench.simulator import kernels
+from workbench.simulator.kernels import SHARED, Batches, Laws
+
+
+class Instances:
+    """The instances of a fleet in order of launch, and the arrays that `serve_fleet` works on."""
+
+    def __init__(self, *, workers: int, routing: int, ttl: float, batches: int) -> None:
+        self.launched: list[float] = []
+        self.ready: list[float] = []
+        self.retired: list[float | None] = []
+        self._shared = routing == SHARED
+        queues = 1 if self._shared else 0
+        self.arrays = kernels.Fleet(
+            routing=routing,
+            workers=workers,
+            ttl=ttl,
+            routable=np.empty(0, np.int64),
+            retired=np.empty(0, np.bool_),
+            idle=np.empty(0, np.int32),
+            idle_since=np.empty(0),
+            idle_count=np.zeros(queues, np.int64),
+            head=np.full(queues, -1),
+            tail=np.full(queues, -1),
+            outstanding=np.zeros(queues, np.int64),
+            when=np.empty(1),
+            who=np.empty(1, np.int32),
+            state=np.zeros(3, np.int64),
+            following=np.empty(batches, np.int64),
+        )
+
+    def launch(self, now: float, ready: float) -> None:
+        """Add an instance that serves from the instant `ready` on, once `boot` is called."""
+        self.launched.append(now)
+        self.ready.append(ready)
+        self.retired.append(None)
+        fleet = self.arrays
+        self.arrays = fleet._replace(
+            retired=np.append(fleet.retired, False),
+            idle=np.append(fleet.idle, np.zeros(fleet.workers, np.int32)),
+            idle_since=np.append(fleet.idle_since, np.zeros(fleet.workers)),
+        )
+        if not self._shared:
+            self._add_queue()
+        self._widen_ring()
+
+    def _add_queue(self) -> None:
+        fleet = self.arrays
+        self.arrays = fleet._replace(
+            idle_count=np.append(fleet.idle_count, 0),
+            head=np.append(fleet.head, -1),
+            tail=np.append(fleet.tail, -1),
+            outstanding=np.append(fleet.outstanding, 0),
+        )
+
+    def _widen_ring(self) -> None:
+        """Make room for a completion of each worker."""
+        fleet = self.arrays
+        size = len(fleet.when)
+        if size < len(fleet.idle):
+            places = (fleet.state[kernels.FIRST] + np.arange(size)) % size
+            fleet.state[kernels.FIRST] = 0
+            wider = 1 << (len(fleet.idle) - 1).bit_length()
+            when, who = np.empty(wider), np.empty(wider, np.int32)
+            when[:size], who[:size] = fleet.when[places], fleet.who[places]
+            self.arrays = fleet._replace(when=when, who=who)
+
+    def boot(self, instance: int, since: float) -> None:
+        """Let an instance take batches; its workers count as idle `since` then."""
+        fleet = self.arrays
+        queue = 0 if self._shared else instance
+        bottom = 0 if self._shared else instance * fleet.workers
+        for worker in range(instance * fleet.workers, (instance + 1) * fleet.workers):
+            kernels.rest(
+                fleet.idle, fleet.idle_since, bottom, int(fleet.idle_count[queue]), (since, worker)
+            )
+            fleet.idle_count[queue] += 1
+        self.arrays = fleet._replace(routable=np.sort(np.append(fleet.routable, instance)))
+
+    def retire(self, instance: int, now: float) -> None:
+        """Let an instance take no more batches; those it has, it still serves."""
+        self.retired[instance] = now
+        fleet = self.arrays
+        self.arrays = fleet._replace(routable=fleet.routable[fleet.routable != instance])
+        if self._shared:
+            fleet.retired[instance] = True
+            count = int(fleet.idle_count[0])
+            stays = np.flatnonzero(fleet.idle[:count] // fleet.workers != instance)
+            fleet.idle[: len(stays)] = fleet.idle[stays]
+            fleet.idle_since[: len(stays)] = fleet.idle_since[stays]
+            fleet.idle_count[0] = len(stays)
+
+    @property
+    def staying(self) -> list[int]:
+        """The instances that have not been retired."""
+        return [number for number, retired in enumerate(self.retired) if retired is None]
+
+    def is_idle(self, instance: int) -> bool:
+        """Whether an instance serves nothing and nothing waits in a queue of its own."""
+        fleet = self.arrays
+        if instance not in fleet.routable:
+            return True
+        if not self._shared:
+            return bool(fleet.outstanding[instance] == 0)
+        idle = fleet.idle[: fleet.idle_count[0]] // fleet.workers
+        return bool((idle == instance).sum() == fleet.workers)
+
+    @property
+    def serving(self) -> int:
+        """How many batches are being served."""
+        return int(self.arrays.state[kernels.BUSY])
+
+    @property
+    def waiting(self) -> int:
+        """How many batches wait."""
+        return int(self.arrays.outstanding.sum()) - self.serving
+
+    def is_done(self, batches: Batches) -> bool:
+        """Whether no batch is still to arrive, waits or is being served."""
+        arrived = self.arrays.state[kernels.NEXT]
+        return bool(arrived == len(batches.closed)) and not self.arrays.outstanding.any()
+
+    def spans(self, batches: Batches, end: float) -> list[tuple[float, float]]:
+        """Return when each instance was launched and stopped; the last ones stop at `end`."""
+        last = np.zeros(len(self.launched))
+        served = batches.server >= 0
+        np.maximum.at(last, batches.server[served], batches.finished[served])
+        return [
+            (launched, float(max(launched, end) if retired is None else max(retired, finished)))
+            for launched, retired, finished in zip(self.launched, self.retired, last, strict=True)
+        ]
+
+
+def serve_scaled(
+    batches: Batches,
+    laws: Laws,
+    instances: Instances,
+    scaler: Scaler,
+    *,
+    boot: Callable[[], float],
+    least: int,
+    until: float,
+) -> None:
+    """Serve batches on a fleet of `least` instances or more, whose scaler is asked when due.
+
+    It is asked until the instant `until`, and on until the last batch is served.
+
+    At one instant boots come before the scaler's decision, which takes effect at once: launched
+    instances serve `boot()` seconds later; of those too many, the newest idle ones go first.
+
+    Raises:
+        InvalidInput: The scaler's next instant does not lie ahead, or its count is not one.
+    """
+    now, seen = -np.inf, 0
+    while True:
+        booting = {
+            instances.ready[i]: i for i in reversed(instances.staying) if instances.ready[i] > now
+        }
+        following = min(scaler.due, min(booting, default=np.inf))
+        if following <= now:
+            raise InvalidInput(f"A scaler must be due later than now, {now}, got {following}.")
+        kernels.serve_fleet(batches, laws, instances.arrays, now, following)
+        if following == np.inf:
+            return
+        now = following
+        for instance in instances.staying:
+            if instances.ready[instance] == now:
+                instances.boot(instance, now)
+        if scaler.due <= now:
+            arrived = int(np.searchsorted(batches.closed, now))
+            _rescale(instances, scaler, arrived - seen, least, now=now, boot=boot)
+            seen = arrived
+            if now >= until and instances.is_done(batches):
+                return
+
+
+def _rescale(
+    instances: Instances,
+    scaler: Scaler,
+    arrived: int,
+    least: int,
+    *,
+    now: float,
+    boot: Callable[[], float],
+) -> None:
+    staying = instances.staying
+    ready = sum(instances.ready[i] <= now for i in staying)
+    reading = Reading(
+        arrived=arrived,
+        waiting=instances.waiting,
+        serving=instances.serving,
+        ready=ready,
+        starting=len(staying) - ready,
+    )
+    wanted = scaler.decide(reading, now)
+    if not isinstance(wanted, int) or wanted < least:
+        raise InvalidInput(
+            f"The scaler must ask for a whole number of instances from {least}, got {wanted!r}."
+        )
+    if wanted < len(staying):
+        newest = sorted(staying, key=lambda i: (not instances.is_idle(i), -i))
+        for instance in newest[: len(staying) - wanted]:
+            instances.retire(instance, now)
+    for _ in range(wanted - len(staying)):
+        seconds = boot()
+        instances.launch(now, now + seconds)
+        if seconds == 0:
+            instances.boot(len(instances.ready) - 1, now)

@@ -1,0 +1,222 @@
+"""What each inference type does with batches: from a deployment's knobs to the event loops."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from workbench.batching import BatchPolicy
+from workbench.deployment import (
+    Async,
+    BatchTransform,
+    Deployment,
+    Lambda,
+    Local,
+    RealTime,
+    Serverless,
+)
+from workbench.errors import InvalidInput
+from workbench.scaling import ScalingPolicy
+from workbench.service import Floats, ServiceTimes
+from workbench.simulator import kernels
+from workbench.simulator.fleet import Instances, serve_scaled
+from workbench.simulator.kernels import LEAST_OUTSTANDING, RANDOM, SHARED, Batches, Counts, Laws
+from workbench.trace import Trace
+
+_ROUTING = {"least_outstanding": LEAST_OUTSTANDING, "random": RANDOM, "shared": SHARED}
+
+
+class Chance(NamedTuple):
+    """The laws of a run, and a random stream for each kind of draw: one does not shift another."""
+
+    service: ServiceTimes
+    cold_start: Floats
+    service_dice: np.random.Generator
+    cold_start_dice: np.random.Generator
+    route_dice: np.random.Generator
+
+    def a_cold_start(self) -> float:
+        """Draw the seconds of one cold start."""
+        return kernels.draw(self.cold_start, self.cold_start_dice.random())
+
+
+class Served(NamedTuple):
+    """Batches, served, and who served them.
+
+    `spans` tells when each instance was launched and stopped, None where instances are not billed;
+    `servers` how many batches can be served at once where a queue may grow, else 0.
+    """
+
+    batches: Batches
+    spans: list[tuple[float, float]] | None
+    servers: int
+
+
+class Shape(NamedTuple):
+    """What a fleet is made of."""
+
+    instances: int
+    workers: int
+    routing: int
+    ttl: float = np.inf
+    least: int = 1
+
+
+def serve(
+    trace: Trace,
+    policy: BatchPolicy,
+    deployment: Deployment,
+    chance: Chance,
+    scaling: ScalingPolicy | None,
+) -> Served:
+    """Return a trace's batches, served on a deployment.
+
+    Raises:
+        InvalidInput: The service times do not cover a batch, or the deployment is not known.
+    """
+    if isinstance(deployment, BatchTransform):
+        return _serve_jobs(trace, deployment, chance)
+    first, closed = np.empty(len(trace) + 1, np.int64), np.empty(len(trace))
+    count = kernels.form_batches(trace.arrivals, policy.max_size, policy.max_wait, first, closed)
+    if count < len(trace):
+        first, closed = first[: count + 1].copy(), closed[:count].copy()
+    batches = _drawn(_unserved(trace, first, closed), chance)
+    if isinstance(deployment, Serverless | Lambda):
+        return _serve_on_demand(batches, deployment, chance)
+    shape = _shape(deployment)
+    instances = _serve_fleet(batches, shape, chance, scaling, until=trace.duration)
+    end = max(trace.duration, float(np.nanmax(batches.finished, initial=0.0)))
+    spans = None if isinstance(deployment, Local) else instances.spans(batches, end)
+    return Served(batches, spans, shape.instances * shape.workers if scaling is None else 0)
+
+
+def _unserved(trace: Trace, first: Counts, closed: Floats) -> Batches:
+    return _batches(first, closed, np.add.reduceat(trace.rows, first[:-1], dtype=np.int64))
+
+
+def _batches(first: Counts, closed: Floats, rows: Counts) -> Batches:
+    count = len(closed)
+    return Batches(
+        first=first,
+        closed=closed,
+        rows=rows,
+        started=np.empty(count),
+        finished=np.empty(count),
+        init=np.zeros(count),
+        cold=np.zeros(count, np.bool_),
+        server=np.empty(count, np.int32),
+    )
+
+
+def _drawn(batches: Batches, chance: Chance) -> Batches:
+    """Check that service times cover the batches, and draw the levels of those times."""
+    chance.service.check(batches.rows)
+    if chance.service.sampled:
+        chance.service_dice.random(out=batches.finished)
+    return batches
+
+
+def _laws(service: ServiceTimes) -> Laws:
+    return Laws(service.table, service.idle_table)
+
+
+def _serve_on_demand(batches: Batches, deployment: Serverless | Lambda, chance: Chance) -> Served:
+    if len(chance.cold_start) > 1:
+        chance.cold_start_dice.random(out=batches.init)
+    pace, depth = 0.0, np.inf
+    if isinstance(deployment, Lambda):
+        pace = deployment.scaling_period / deployment.scaling_step
+        depth = deployment.scaling_period
+    queues = deployment.on_limit == "queue"
+    rules = kernels.OnDemand(
+        limit=deployment.max_concurrency,
+        provisioned=deployment.provisioned,
+        keep_alive=deployment.keep_alive,
+        queues=queues,
+        pace=pace,
+        depth=depth,
+        cold_start=chance.cold_start,
+    )
+    kernels.serve_on_demand(batches, _laws(chance.service), rules)
+    return Served(batches, None, deployment.max_concurrency if queues else 0)
+
+
+def _shape(deployment: Deployment) -> Shape:
+    match deployment:
+        case Local():
+            return Shape(deployment.workers, 1, SHARED)
+        case RealTime():
+            return Shape(deployment.count, deployment.workers, _ROUTING[deployment.routing])
+        case Async():
+            workers = min(deployment.workers, deployment.concurrency or deployment.workers)
+            return Shape(deployment.count, workers, SHARED, ttl=float(deployment.ttl), least=0)
+    raise InvalidInput(f"No rule says how to simulate {deployment!r}.")
+
+
+def _serve_fleet(
+    batches: Batches,
+    shape: Shape,
+    chance: Chance,
+    scaling: ScalingPolicy | None,
+    *,
+    until: float,
+) -> Instances:
+    instances = Instances(
+        workers=shape.workers,
+        routing=shape.routing,
+        ttl=shape.ttl,
+        batches=len(batches.closed),
+    )
+    for instance in range(shape.instances):
+        instances.launch(0.0, ready=-np.inf)
+        instances.boot(instance, -np.inf)
+    if shape.routing == RANDOM:
+        chance.route_dice.random(out=batches.started)
+    laws = _laws(chance.service)
+    if scaling is None:
+        kernels.serve_fleet(batches, laws, instances.arrays, -np.inf, np.inf)
+    else:
+        serve_scaled(
+            batches,
+            laws,
+            instances,
+            scaling.scaler(),
+            boot=chance.a_cold_start,
+            least=shape.least,
+            until=until,
+        )
+    return instances
+
+
+def _serve_jobs(trace: Trace, deployment: BatchTransform, chance: Chance) -> Served:
+    """Serve a trace in jobs, each a batch on instances of its own.
+
+    They boot, then take its rows in chunks of the largest size with a service time; the job is
+    done when the last chunk is.
+    """
+    first, due = _jobs(trace, deployment.period)
+    jobs = _unserved(trace, first, due)
+    jobs.cold[:], jobs.server[:], jobs.started[:] = True, -1, due
+    for job, rows in enumerate(jobs.rows):
+        jobs.init[job] = chance.a_cold_start()
+        chunks = _drawn(_chunks(rows, due[job] + jobs.init[job], chance.service.largest), chance)
+        _serve_fleet(chunks, Shape(deployment.count, 1, SHARED), chance, None, until=np.inf)
+        jobs.finished[job] = chunks.finished.max()
+    spans = zip(due.tolist(), jobs.finished.tolist(), strict=True)
+    return Served(jobs, [span for span in spans for _ in range(deployment.count)], 0)
+
+
+def _jobs(trace: Trace, period: float | None) -> tuple[Counts, Floats]:
+    """Return the number of each job's first request (and of all requests), and when it starts."""
+    if period is None:
+        return np.array([0, len(trace)]), np.array([trace.duration])
+    turn = np.floor(trace.arrivals / period)
+    turn -= turn * period > trace.arrivals  # where the quotient was rounded up
+    turn += (turn + 1) * period <= trace.arrivals  # or down
+    turns, first = np.unique(turn, return_index=True)
+    return np.append(first, len(trace)), (turns + 1) * period
+
+
+def _chunks(rows: int, start: float, largest: int) -> Batches:
+    full, rest = divmod(int(rows), largest)
+    sizes = np.array([largest] * full + [rest] * (rest > 0))
+    return _batches(np.arange(len(sizes) + 1), np.full(len(sizes), start), sizes)
