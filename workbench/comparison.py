@@ -171,9 +171,9 @@ def _said(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _reliable(row: Mapping[str, Any]) -> str:
-    if not row["valid"]:
-        return "NO: load was late"
-    return "yes" if row["complete"] else "NO: stopped early"
+    flaws = {"stopped early": not row["complete"], "load was late": not row["valid"]}
+    told = [flaw for flaw, present in flaws.items() if present]
+    return f"NO: {', '.join(told)}" if told else "yes"
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -70,7 +70,8 @@ def save_frame(
         write_file(draft / _FACTS, lambda file: file.write(text.encode()))
         _put(draft, target)
     except OSError as error:
-        reason = getattr(error, "strerror", None) or error
+        cause = error.__cause__ or error  # of a file's own StorageError
+        reason = getattr(cause, "strerror", None) or cause
         raise StorageError(f"{target} cannot be written: {reason}.") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
