@@ -344,7 +344,7 @@ def test_the_percentiles_in_words_are_those_of_the_run():
 def test_failures_are_told_in_the_subtitle_and_the_words():
     figure = plots.plot_latency_ecdf([run_of([0.1, NAN], label="a"), run_of([0.1], label="b")])
 
-    assert figure.subtitle[-1] == "Failed, so the curve ends below 100%: a 1 of 2."
+    assert figure.subtitle[-1] == "Failed, so the curve ends below 100 %: a 1 of 2."
     assert "a 1 of 2" in figure.description
 
 
@@ -426,12 +426,14 @@ def test_a_notebook_gets_the_version_that_jupyterlab_knows_and_a_picture(figure)
     json.dumps(bundle, allow_nan=False)
 
 
-def test_altairs_renderer_and_theme_are_left_alone():
-    before = alt.renderers.active, alt.theme.active
+def test_altairs_settings_neither_change_nor_matter(figures):
+    spec = figures["ecdf"].spec()
 
-    every_figure()["ecdf"]._repr_mimebundle_()
+    with alt.data_transformers.enable("json"), alt.theme.enable("dark"):
+        before = alt.renderers.active, alt.theme.active, alt.data_transformers.active
 
-    assert (alt.renderers.active, alt.theme.active) == before
+        assert figures["ecdf"].spec() == spec
+        assert (alt.renderers.active, alt.theme.active, alt.data_transformers.active) == before
 
 
 def test_no_plot_is_named_like_a_module():

@@ -375,8 +375,12 @@ def test_a_report_is_written_whole(runs, tmp_path):
 
 
 def test_a_report_that_cannot_be_written_is_a_clear_error(runs, tmp_path):
+    (tmp_path / "file").touch()
+
     with pytest.raises(StorageError, match="cannot be written: No such file or directory"):
         write_report(runs, tmp_path / "missing" / "report.html")
+    with pytest.raises(StorageError, match="cannot be written: Not a directory"):
+        write_report(runs, tmp_path / "file" / "report.html")
 
 
 def test_costs_have_to_be_those_of_the_runs(runs, costs):

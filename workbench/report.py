@@ -22,7 +22,7 @@ from workbench.plots.batches import plot_batch_sizes
 from workbench.plots.costs import dollars, plot_cost_by_item
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf, plot_latency_over_time
-from workbench.plots.series import Runs, named
+from workbench.plots.series import Runs, named, shared_slo
 from workbench.plots.service import Profiles, plot_service_times, service_times
 from workbench.profiling import Profile
 from workbench.run import PERCENTILES, SLO, Run
@@ -138,18 +138,13 @@ def finding(runs: Runs, *, costs: Costs = ()) -> str:
 
 
 def _findings(members: Mapping[str, Run], priced: Mapping[str, Cost]) -> list[str]:
-    slo = _shared_slo(members)
+    slo = shared_slo(members)
     return [
         *_distrusted(members),
         _compared(members, priced, slo),
         *([_against_target(members, slo)] if slo else []),
         *_failed(members),
     ]
-
-
-def _shared_slo(members: Mapping[str, Run]) -> SLO | None:
-    targets = {run.slo for run in members.values()}
-    return targets.pop() if len(targets) == 1 else None
 
 
 def _estimates(members: Mapping[str, Run], q: float) -> list[_Estimate]:

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and frames kept with the facts about them."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -36,7 +37,8 @@ def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
         reason = getattr(error, "strerror", None) or error
         raise StorageError(f"{path} cannot be written: {reason}.") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
     return path
 
 

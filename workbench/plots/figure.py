@@ -48,7 +48,11 @@ class Figure:
         `ink="currentColor"` takes the colour of the surrounding page. `headed=False` leaves the
         title to that page.
         """
-        spec: dict[str, Any] = self.chart.to_dict()
+        import altair as alt
+
+        # Whatever the user has set: the figure stays as it is, its data with it.
+        with alt.data_transformers.enable("default", max_rows=None), alt.theme.enable("none"):
+            spec: dict[str, Any] = self.chart.to_dict()
         spec |= {"$schema": _SCHEMA, "config": config(ink), "description": self.description}
         if headed:
             lines = {"subtitle": list(self.subtitle)} if self.subtitle else {}

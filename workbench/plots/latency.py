@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.plots.figure import Figure
-from workbench.plots.series import Runs, caption, colour, dash, named, shape
+from workbench.plots.series import Runs, caption, colour, dash, named, shape, shared_slo
 from workbench.run import PERCENTILES, SLO, Run
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def plot_latency_ecdf(runs: Runs, *, slo: SLO | None = None, log: bool | None = 
     import altair as alt
 
     members = named(runs)
-    slo = slo or _shared_slo(members)
+    slo = slo or shared_slo(members)
     data = latency_ecdf(runs)
     axis = _LatencyAxis.over(data["latency"].to_numpy(), slo, log=log)
     corner = [_corner(slo, axis), _corner_note(slo, axis)] if slo else []
@@ -90,7 +90,7 @@ def plot_latency_ecdf(runs: Runs, *, slo: SLO | None = None, log: bool | None = 
         subtitle=(
             caption(members),
             "Points: p50, p90, p95, p99.",
-            *_failures(members, "Failed, so the curve ends below 100%"),
+            *_failures(members, "Failed, so the curve ends below 100 %"),
         ),
         description=_describe(members),
     )
@@ -261,7 +261,7 @@ def plot_latency_over_time(
     import polars as pl
 
     members = named(runs)
-    slo = slo or _shared_slo(members)
+    slo = slo or shared_slo(members)
     quantile = slo.quantile if slo else 0.95
     upper = f"p{100 * quantile:g}"
     data = latency_over_time(runs, quantile=quantile)
@@ -294,7 +294,7 @@ def _lines(
     shown = data.with_columns(
         ((pl.col("start") + pl.col("stop")) / 2).alias("time (s)"),
         (1000 * pl.col("median")).alias("median (ms)"),
-        (1000 * pl.col("upper")).alias(f"{upper} (ms)"),
+        (1000 * pl.col("upper")).alias("upper (ms)"),
     )
     time = alt.X(
         "time (s):Q",
@@ -302,7 +302,8 @@ def _lines(
         scale=alt.Scale(domain=[0, float(data["stop"].to_numpy().max())], nice=False),
         axis=alt.Axis(tickCount=10),
     )
-    facts = ["run:N", "time (s):Q", "requests:Q", "failed:Q", "median (ms):Q", f"{upper} (ms):Q"]
+    high = alt.Tooltip("upper (ms):Q", title=f"{upper} (ms)")
+    facts = ["run:N", "time (s):Q", "requests:Q", "failed:Q", "median (ms):Q", high]
     base = alt.Chart(shown).transform_calculate(**dash(names)).encode(x=time, color=colour(names))
     above = base.encode(y=axis.channel(alt.Y, "upper"))
     points = above.mark_point(filled=True, size=40, opacity=1)
@@ -319,12 +320,6 @@ def _lines(
 
 def _target(slo: SLO) -> str:
     return "target " + slo.label.replace("<=", "≤")
-
-
-def _shared_slo(runs: dict[str, Run]) -> SLO | None:
-    """Return the target of the runs, None when they have none or not the same."""
-    targets = {run.slo for run in runs.values()}
-    return targets.pop() if len(targets) == 1 else None
 
 
 def _failures(runs: dict[str, Run], effect: str) -> tuple[str, ...]:
@@ -373,7 +368,7 @@ class _LatencyAxis:
     def middle(self) -> float:
         return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
 
-    def channel(self, kind: Any, field: str = "latency", *, title: str = "Latency") -> Any:  # noqa: ANN401
+    def channel(self, kind: Any, field: str = "latency") -> Any:  # noqa: ANN401
         """The channel `kind` (alt.X or alt.Y) for a field in seconds."""
         import altair as alt
 
@@ -387,7 +382,7 @@ class _LatencyAxis:
             clamp=True,
         )
         unit = "ms, log scale" if self.log else "ms"
-        return kind(f"{field}:Q", title=f"{title} ({unit})", scale=scale, axis=axis)
+        return kind(f"{field}:Q", title=f"Latency ({unit})", scale=scale, axis=axis)
 
     def _decades(self) -> list[float]:
         """1, 2 and 5 times powers of ten; over more than four decades the powers alone."""

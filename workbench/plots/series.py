@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput
 from workbench.plots.theme import DASHES, PALETTE, SHAPES, WIDTH
-from workbench.run import Run
+from workbench.run import SLO, Run
 
 if TYPE_CHECKING:
     import altair as alt
@@ -40,11 +40,17 @@ def named(runs: Runs) -> dict[str, Run]:
     return names
 
 
-def caption(runs: dict[str, Run]) -> str:
+def caption(runs: Mapping[str, Run]) -> str:
     """Return what the runs' labels share, and their origins."""
     _, shared = distinct(_parts(list(runs.values())))
     origins = ", ".join(dict.fromkeys(run.origin for run in runs.values()))
     return ". ".join(filter(None, (shared, origins[:1].upper() + origins[1:]))) + "."
+
+
+def shared_slo(runs: Mapping[str, Run]) -> SLO | None:
+    """Return the target of the runs, None when they have none or not the same."""
+    targets = {run.slo for run in runs.values()}
+    return targets.pop() if len(targets) == 1 else None
 
 
 def _parts(runs: Sequence[Run]) -> Labels:
