@@ -1,0 +1,115 @@
+"""What the notebook around the controls has to be told, and asked."""
+
+import os
+import sys
+from typing import Literal
+
+import anywidget
+import traitlets
+
+from workbench.errors import InvalidInput
+
+Frontend = Literal["widgets", "static"]
+
+_ASKED = "WORKBENCH_FRONTEND"
+
+
+def frontend() -> Frontend:
+    """Return "widgets" where somebody can use them, else "static" (papermill, nbconvert, a script).
+
+    $WORKBENCH_FRONTEND decides where it is set. Voila names itself; otherwise a kernel that may
+    ask for input has somebody in front of it.
+
+    Raises:
+        InvalidInput: $WORKBENCH_FRONTEND is neither of the two.
+    """
+    match os.environ.get(_ASKED):
+        case "widgets":
+            return "widgets"
+        case "static":
+            return "static"
+        case None | "":
+            return "widgets" if _served_by_voila() or _kernel_may_ask() else "static"
+        case other:
+            raise InvalidInput(f"{_ASKED} must be 'widgets' or 'static', got {other!r}.")
+
+
+def _served_by_voila() -> bool:
+    return os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
+
+
+def _kernel_may_ask() -> bool:
+    """Whether input() works here; ipykernel keeps that in a private attribute."""
+    ipython = sys.modules.get("IPython")
+    kernel = getattr(ipython.get_ipython(), "kernel", None) if ipython else None
+    return bool(getattr(kernel, "_allow_stdin", False))
+
+
+class Keyboard(anywidget.AnyWidget):
+    """Keeps the keys pressed in controls from JupyterLab, and the focus among them.
+
+    In JupyterLab "d d" deletes a cell, also when a list or a button in its output has the focus.
+    The attribute that stops this has to be on the very control. Keys with Ctrl or Cmd still reach
+    JupyterLab. When a button that has the focus is disabled, the one beside it gets the focus,
+    which would be lost otherwise. Both hold for whatever is in a box of the class `wb`.
+    """
+
+    _esm = """
+    function render() {
+      const over = new AbortController();
+      window.addEventListener("keydown", (event) => {
+        if (event.target.closest?.(".wb")) {
+          const plain = !event.ctrlKey && !event.metaKey;
+          event.target.toggleAttribute("data-lm-suppress-shortcuts", plain);
+        }
+      }, { capture: true, signal: over.signal });
+      const disabled = new MutationObserver((changes) => {
+        for (const { target } of changes) {
+          if (target.disabled && target === document.activeElement && target.closest(".wb")) {
+            target.parentElement.querySelector("button:enabled")?.focus();
+          }
+        }
+      });
+      disabled.observe(document.body, { subtree: true, attributeFilter: ["disabled"] });
+      return () => { over.abort(); disabled.disconnect(); };
+    }
+    export default { render };
+    """
+
+
+class Status(anywidget.AnyWidget):
+    """A line of words that screen readers read out when it changes; `wrong` words stand out."""
+
+    text = traitlets.Unicode().tag(sync=True)
+    wrong = traitlets.Bool(default_value=False).tag(sync=True)
+
+    _esm = """
+    function render({ model, el }) {
+      const line = document.createElement("div");
+      line.className = "wb-status";
+      line.setAttribute("role", "status");
+      const show = () => {
+        line.textContent = model.get("text");
+        line.classList.toggle("wb-wrong", model.get("wrong"));
+      };
+      model.on("change", show);
+      el.append(line);
+      show();
+      return () => model.off("change", show);
+    }
+    export default { render };
+    """
+    _css = """
+    .wb-status {
+      color: var(--jp-ui-font-color1); font-size: var(--jp-ui-font-size1);
+      line-height: 1.4; min-height: 1.4em; padding: 2px; overflow-wrap: anywhere;
+    }
+    .wb-status.wb-wrong {
+      border-left: 3px solid var(--jp-error-color1); font-weight: 600; padding-left: 6px;
+    }
+    """
+
+    def say(self, text: str, *, wrong: bool = False) -> None:
+        """Show these words instead, as one change."""
+        with self.hold_sync():
+            self.text, self.wrong = text, wrong
