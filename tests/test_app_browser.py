@@ -1,0 +1,128 @@
+"""The app in JupyterLab, as somebody sits in front of it: choose, run, watch, stop, compare."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser import command
+
+PICTURES = Path(__file__).parents[1] / ".screenshots"
+CELLS = "() => window.jupyterapp.shell.currentWidget.content.widgets.length"
+FOCUSED = "() => document.activeElement.textContent"
+STICK_OUT = """() => [...document.querySelectorAll('.wb button, .wb input, .wb .wb-status')]
+    .filter(each => each.getBoundingClientRect().right > innerWidth).length"""
+
+
+class Seen:
+    """The app on a page: its controls by their labels, its words, its charts."""
+
+    def __init__(self, page):
+        self.page = page
+        self.run = page.locator(".wb button", has_text=re.compile("^Run$"))
+        self.stop = page.locator(".wb button", has_text=re.compile("^Stop$"))
+        self.status = page.locator(".wb-status").last
+        self.charts = page.locator("img.wb-chart")
+        self.p95 = page.locator(".wb-runs tr", has=page.get_by_text("p95", exact=True)).locator(
+            "td"
+        )
+
+    def choose(self, label, option):
+        self.page.get_by_label(label, exact=True).select_option(option)
+
+    def enter(self, label, value):
+        control = self.page.get_by_label(label, exact=True)
+        control.fill(str(value))
+        control.press("Tab")
+
+    def words_under(self, title):
+        picker = self.page.locator(".wb .wb", has=self.page.get_by_text(title, exact=True))
+        return picker.get_by_role("status")
+
+    def picture(self, name, *, theme, width):
+        self.page.set_viewport_size({"width": width, "height": 2600})
+        command(self.page, "apputils:change-theme", theme=theme)
+        expect(self.page.locator("#jupyterlab-splash")).to_have_count(0)
+        self.page.screenshot(path=PICTURES / f"app-{name}.png")
+
+
+@pytest.fixture
+def seen(open_notebook, registry):
+    show = f"from workbench.widgets import app\napp(wb.Registry({str(registry.path)!r}))"
+    seen = Seen(open_notebook("import workbench as wb", show))
+    expect(seen.run).to_be_enabled()
+    seen.choose("Model", "digits-mlp-small")
+    return seen
+
+
+def test_runs_are_watched_and_compared(seen):
+    seen.enter("Rate (1/s)", 200)
+    seen.enter("Duration (s)", 2)
+    seen.enter("Price (USD/hour)", 0.1)
+    seen.run.click()
+
+    expect(seen.page.get_by_text(re.compile(r"^\d+ of \d+ · .* per second"))).to_be_visible()
+    expect(seen.status).to_have_text(re.compile(r"^Finished: \d+ requests, p95 .* in time"))
+    expect(seen.charts).to_have_count(4)
+    assert seen.charts.evaluate_all("all => all.every(img => img.naturalWidth > 300)")
+    expect(seen.p95).to_have_count(1)
+
+    seen.enter("Max size", 1)
+    seen.run.click()
+
+    expect(seen.p95).to_have_text([re.compile("^[0-9.]+ ms")] * 2)
+    both = re.compile(r"up to 8, 25 ms: p50 .* ms.*no batching: p50 .* ms")
+    expect(seen.charts.first).to_have_attribute("alt", both)
+    expect(seen.status).to_have_text(re.compile("^Finished"))
+    seen.picture("dark", theme="JupyterLab Dark", width=1280)
+    seen.picture("light", theme="JupyterLab Light", width=1280)  # the theme is the user's, not the
+    seen.picture("narrow", theme="JupyterLab Light", width=700)  # page's: the next one has it too
+    assert seen.page.evaluate(STICK_OUT) == 0
+
+
+def test_a_long_run_is_stopped_by_keyboard_and_what_it_measured_is_kept(seen):
+    seen.enter("Duration (s)", 600)
+    seen.run.press("Enter")
+
+    expect(seen.page.get_by_text(re.compile(r"p95 [0-9.]+ ms$"))).to_be_visible()
+    assert seen.page.evaluate(FOCUSED) == "Stop"
+    seen.page.keyboard.press("Enter")
+
+    expect(seen.status).to_have_text(re.compile(r"^Stopped: \d+ requests, p95 .* Stopped early"))
+    expect(seen.run).to_be_focused()
+    expect(seen.p95).to_have_count(1)
+
+
+def test_what_cannot_be_run_is_said_in_words(seen):
+    seen.enter("Max size", 0)
+
+    expect(seen.words_under("Batching")).to_have_text(re.compile("at least 1, got 0"))
+    expect(seen.status).to_have_text(re.compile("^Batching: .* at least 1, got 0"))
+    expect(seen.run).to_be_disabled()
+
+    seen.enter("Max size", 4)
+    seen.choose("Type", "Serverless")
+
+    expect(seen.status).to_have_text(re.compile("^Running it takes a cloud"))
+    expect(seen.run).to_be_disabled()
+
+    seen.choose("Type", "Local")
+
+    expect(seen.run).to_be_enabled()
+
+
+def test_keys_pressed_in_a_control_do_not_delete_its_cell(seen):
+    before = seen.page.evaluate(CELLS)
+
+    for control in (seen.page.get_by_label("Model", exact=True), seen.run):
+        control.focus()
+        seen.page.keyboard.press("d")
+        seen.page.keyboard.press("d")
+
+    assert seen.page.evaluate(CELLS) == before == 2
+    seen.page.locator(".jp-InputArea-editor").last.click()
+    seen.page.keyboard.press("Escape")
+    seen.page.keyboard.press("d")
+    seen.page.keyboard.press("d")
+    seen.page.wait_for_function(f"({CELLS})() === 1")  # a cell's own keys work as ever
