@@ -28,6 +28,7 @@ Kind = Literal["poisson", "mmpp2", "map2"]
 _LEAST_GAPS = 200
 _BLOCKS = 20  # consecutive parts of a trace whose spread gives a figure's standard error
 _WINDOWS = 12
+_AT_ONCE = 100_000  # gaps whose matrices are held in memory
 _LEAST = 1e-300  # stands for a density that is 0 to the machine, so that its logarithm is finite
 _FAR = 20.0  # beyond this a logit is 0 or 1
 
@@ -162,10 +163,14 @@ class MAP:
         times = np.asarray(gaps, dtype=np.float64)
         # Without the decay that all phases share, a long gap does not underflow.
         decay = float(-np.linalg.eigvals(self.d0).real.max())
-        steps = _exponentials(self.d0 + decay * np.eye(self.phases), times) @ self.d1
-        product, logarithm = _long_product(steps)
-        density = float((self.phases_after_arrival @ product).sum())
-        return logarithm + log(max(density, _LEAST)) - decay * float(times.sum())
+        rates = self.d0 + decay * np.eye(self.phases)
+        phases, logarithm = self.phases_after_arrival, -decay * float(times.sum())
+        for part in np.array_split(times, len(times) // _AT_ONCE + 1):
+            product, scale = _long_product(_exponentials(rates, part) @ self.d1)
+            phases = phases @ product
+            logarithm += scale + log(max(phases.sum(), _LEAST))
+            phases = phases / max(phases.sum(), _LEAST)
+        return logarithm
 
     def superpose(self, other: "MAP") -> "MAP":
         """Arrivals of both processes, running independently: the Kronecker sum; also ``a + b``.
@@ -596,6 +601,7 @@ def _assess(found: MAP, kind: Kind, seen: _Observed) -> Fit:
     dispersions = found.dispersion(seen.windows).clip(0.01)
     figures = np.concatenate([np.log(moments), [found.autocorrelation()], np.log(dispersions)])
     missed = (figures - seen.figures) / seen.tolerances
+    ks_distance = _ks_distance(found, seen.gaps)
     return Fit(
         map=found,
         kind=kind,
@@ -603,20 +609,20 @@ def _assess(found: MAP, kind: Kind, seen: _Observed) -> Fit:
         fitted=seen.named(found.rate, figures),
         errors=seen.named_errors(),
         misfit=float(np.sqrt((missed**2).mean())),
-        ks_distance=_ks_distance(found, seen.gaps),
+        ks_distance=ks_distance,
         log_likelihood=found.log_likelihood(seen.gaps) / len(seen.gaps),
-        warnings=_warnings(figures[3:], seen),
+        warnings=(*_missed_windows(figures[3:], seen), *_missed_gaps(ks_distance)),
     )
 
 
 def _ks_distance(found: MAP, gaps: Floats) -> float:
-    ordered = np.sort(gaps)
-    expected = found.gap_cdf(ordered)
-    steps = np.arange(len(gaps) + 1) / len(gaps)
-    return float(max((steps[1:] - expected).max(), (expected - steps[:-1]).max()))
+    places = np.linspace(0, len(gaps) - 1, min(len(gaps), _AT_ONCE)).astype(np.int64)
+    expected = found.gap_cdf(np.sort(gaps)[places])
+    above, below = (places + 1) / len(gaps) - expected, expected - places / len(gaps)
+    return float(np.maximum(above, below).max())
 
 
-def _warnings(dispersions: Floats, seen: _Observed) -> tuple[str, ...]:
+def _missed_windows(dispersions: Floats, seen: _Observed) -> tuple[str, ...]:
     """A sentence for the watched window, where it is missed, and for the worst of the others."""
     ratios = np.exp(dispersions - seen.figures[3:])
     excess = np.abs(np.log(ratios)) / np.maximum(np.log(1.1), 3 * seen.errors[3:])
@@ -627,4 +633,13 @@ def _warnings(dispersions: Floats, seen: _Observed) -> tuple[str, ...]:
         f"{np.exp(seen.figures[3 + i]):.3g} in the trace and {np.exp(dispersions[i]):.3g} in the "
         f"fitted process{', at the window that matters' if watched[i] else ''}."
         for i in np.flatnonzero((excess > 1) & (watched | worst))
+    )
+
+
+def _missed_gaps(ks_distance: float) -> tuple[str, ...]:
+    if ks_distance <= 0.1:
+        return ()
+    share = f"{100 * ks_distance:.0f} %"
+    return (
+        f"The gaps are missed: up to some length, trace and process differ by {share} of them.",
     )

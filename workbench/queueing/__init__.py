@@ -1,0 +1,47 @@
+"""Latency, batch sizes and busy servers from formulas, where formulas exist.
+
+- `buffered`: the (max_size, max_wait) buffer under any Markovian arrival process, exactly.
+- `screen`: the same for a whole grid of sizes, waits and service times at once.
+- `batch_as_published`: what BATCH's own formulas say of the same buffer, to compare with.
+- `mm1`, `mmc`, `md1`: shared queues without batching; `mg1_mean_wait`, `erlang_b`, `erlang_c`.
+
+Each states its assumptions, and refuses a load that no queue survives::
+
+    fitted = fit(trace, window=0.025)
+    found = buffered(fitted.map, max_size=8, max_wait=0.025, service=[0.010, 0.014, ...])
+    found.quantile(0.95), found.attainment(slo), found.mean_batch_size
+"""
+
+from workbench.queueing.buffers import buffered
+from workbench.queueing.predictions import Law, Prediction, ServiceLaw
+from workbench.queueing.published import batch_as_published, percentile_size
+from workbench.queueing.queues import (
+    erlang_b,
+    erlang_c,
+    md1,
+    md1_wait_cdf,
+    mg1_mean_wait,
+    mm1,
+    mmc,
+    mmc_wait_cdf,
+)
+from workbench.queueing.screening import Screen, screen
+
+__all__ = [
+    "Law",
+    "Prediction",
+    "Screen",
+    "ServiceLaw",
+    "batch_as_published",
+    "buffered",
+    "erlang_b",
+    "erlang_c",
+    "md1",
+    "md1_wait_cdf",
+    "mg1_mean_wait",
+    "mm1",
+    "mmc",
+    "mmc_wait_cdf",
+    "percentile_size",
+    "screen",
+]
