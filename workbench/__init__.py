@@ -9,6 +9,7 @@ from importlib import import_module
 _CONTENTS = {
     "archive": ["open_trace", "public_traces"],
     "batching": ["BatchPolicy"],
+    "comparison": ["compare"],
     "costing": ["Cost", "cost"],
     "deployment": ["Async", "BatchTransform", "Lambda", "Local", "RealTime", "Serverless"],
     "errors": ["WorkbenchError"],
@@ -17,6 +18,7 @@ _CONTENTS = {
     "profiling": ["Profile", "load_profile", "profile"],
     "registry": ["Model", "Registry"],
     "replay": ["from_counts", "from_csv", "from_parquet", "from_timestamps"],
+    "report": ["write_report"],
     "run": ["SLO", "Run", "load_run"],
     "trace": ["Trace"],
     "traffic": ["bursty", "constant", "diurnal", "flash_crowd", "markovian", "poisson"],
