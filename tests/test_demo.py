@@ -78,13 +78,13 @@ def test_both_experiments_get_the_same_traffic_and_target(model):
     assert unbatched.deployment == batched.deployment
     assert unbatched.slo == batched.slo
     assert batched.slo.label == "p95 <= 75 ms"
-    assert (unbatched.policy.label, batched.policy.label) == ("no batching", "up to 32, 25 ms")
+    assert (unbatched.policy.label, batched.policy.label) == ("no batching", "up to 32, 30 ms")
 
 
 def test_a_shorter_demo_has_the_same_bursts_in_less_time():
     profile = wide(0.0025)
     short, long = (demo.traffic(profile, duration=duration) for duration in (5.0, 10.0))
-    shares = [each.counts(each.duration / 20) / len(each) for each in (short, long)]
+    shares = [each.counts(each.duration / 16) / len(each) for each in (short, long)]
 
     assert np.corrcoef(*shares)[0, 1] > 0.9
 

@@ -83,7 +83,7 @@ def _demo(arguments: Arguments) -> int:
     say = _speaker(arguments)
     say("One experiment, really run on this machine: no batching against batching.\n")
     say(_models([registry[name] for name in registry]) + "\n")
-    measured, stopped = _profile_of(model, demo.BATCH_SIZES, (1,), budget=0.3)
+    measured, stopped = _profile_of(model, demo.BATCH_SIZES, (1,), budget=0.2)
     if stopped:
         return _interrupted("nothing was kept")
     experiments = demo.experiments(
@@ -613,7 +613,7 @@ def _add_demo(commands: Any) -> None:  # noqa: ANN401
     parser = _command(commands, "demo", about, **_closing("demo"))
     parser.add_argument("--out", default="reports/demo", help="folder (%(default)s)")
     parser.add_argument(
-        "--duration", type=_typed(seconds), default=demo.DURATION, help="of a run (10s)"
+        "--duration", type=_typed(seconds), default=demo.DURATION, help="of a run (8s)"
     )
     parser.add_argument("--seed", type=int, default=demo.SEED, help="of the traffic (%(default)s)")
     _add_price(parser, default=0.1)
