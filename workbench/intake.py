@@ -102,12 +102,15 @@ def _pool(given: Samples | None, wanted: Tensor, data: str, seed: int) -> tuple[
     """A pool in the model's own input type, and where it comes from."""
     if given is None:
         return _random_pool(wanted, seed), f"random, seed {seed}"
-    if not np.can_cast(given.inputs.dtype, wanted.dtype, "same_kind"):
-        raise InvalidInput(f"The samples are {given.inputs.dtype}, and the model takes {wanted}.")
+    rows = given.inputs
+    if not wanted.fits(rows) or not np.can_cast(rows.dtype, wanted.dtype, "same_kind"):
+        raise InvalidInput(
+            f"The samples are {rows.dtype} of shape {rows.shape}, and the model takes {wanted}."
+        )
     targets = given.targets
     if targets is not None and targets.dtype.kind == "O":  # text labels, e.g. out of a frame
         targets = targets.astype(str)
-    pool = Samples(np.ascontiguousarray(given.inputs, wanted.dtype), targets)
+    pool = Samples(np.ascontiguousarray(rows, wanted.dtype), targets)
     return pool, f"{len(pool)} held-out rows of {data or 'data given by the user'}"
 
 
@@ -131,7 +134,7 @@ def _answers(checked: Checked, pool: Samples) -> NDArray[Any]:
     inputs = pool.inputs if pool.targets is not None else pool.inputs[:2]
     try:
         batches = [session.run(inputs[at : at + 32]) for at in range(0, len(inputs), 32)]
-    except (InvocationError, InvalidInput) as error:
+    except InvocationError as error:
         raise InvalidModel(f"The model does not run on its samples: {error}") from error
     rows = sum(len(batch) for batch in batches)
     if rows != len(inputs):

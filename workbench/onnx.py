@@ -53,6 +53,13 @@ class Tensor:
         axes = ", ".join(["batch", *("any" if size is None else str(size) for size in self.shape)])
         return f"{self.name}: {self.dtype} ({axes})"
 
+    def fits(self, batch: NDArray[Any]) -> bool:
+        """Whether the rows of a batch have this shape."""
+        shape = batch.shape[1:]
+        return len(shape) == len(self.shape) and all(
+            want in (None, got) for got, want in zip(shape, self.shape, strict=True)
+        )
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -150,7 +157,7 @@ class Session:
                 f"The batch is {batch.dtype}, {wanted}: convert it with "
                 f"batch.astype({self._dtype.name!r})."
             )
-        if not _fits(batch.shape[1:], self._row):
+        if not self.signature.input.fits(batch):
             raise InvalidInput(f"The batch has shape {batch.shape}, {wanted}.")
         if not len(batch):
             raise InvalidInput("The batch has no rows; it needs at least 1.")
@@ -318,9 +325,3 @@ def _signature(session: "onnxruntime.InferenceSession") -> Signature:
 def _tensor(name: str, kind: str, shape: list[int | str | None]) -> Tensor:
     row = tuple(size if isinstance(size, int) else None for size in shape[1:])
     return Tensor(name, _DTYPES.get(kind, kind), row)
-
-
-def _fits(shape: tuple[int, ...], row: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(row) and all(
-        want in (None, got) for got, want in zip(shape, row, strict=True)
-    )
