@@ -173,7 +173,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self._show(live)
         try:
             words, error = self._keep(outcome.result(), live), ""
-        except Exception as failure:  # noqa: BLE001 - whatever failed has to be said, not lost
+        except BaseException as failure:  # noqa: BLE001 - whatever failed has to be said, not lost
             known = isinstance(failure, WorkbenchError)
             words = error = str(failure) if known else f"{type(failure).__name__}: {failure}"
         self.set_trait("error", error)
