@@ -1,5 +1,6 @@
 """Charts: each one a function that computes a frame and a function that draws it."""
 
+from workbench.plots.arrivals import arrival_rates, plot_arrival_rates
 from workbench.plots.batches import batch_sizes, plot_batch_sizes
 from workbench.plots.costs import cost_by_item, plot_cost_by_item
 from workbench.plots.figure import Figure
@@ -13,10 +14,12 @@ from workbench.plots.service import plot_service_times, service_times
 
 __all__ = [
     "Figure",
+    "arrival_rates",
     "batch_sizes",
     "cost_by_item",
     "latency_ecdf",
     "latency_over_time",
+    "plot_arrival_rates",
     "plot_batch_sizes",
     "plot_cost_by_item",
     "plot_latency_ecdf",
