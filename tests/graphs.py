@@ -38,6 +38,15 @@ def one_node(op, *, inputs=None, output=TensorProto.FLOAT, domain=None, weights=
     return graph([node], inputs, outputs, weights, domain=domain).SerializeToString()
 
 
+def lookup():
+    """The bytes of a model that takes indices and fails at every one but 0."""
+    table = numpy_helper.from_array(np.zeros((1, 1), np.float32), "table")
+    node = helper.make_node("Gather", ["table", "x"], ["y"])
+    outputs = [("y", TensorProto.FLOAT, [None, 1])]
+    inputs = [("x", TensorProto.INT64, ["n"])]
+    return graph([node], inputs, outputs, [table]).SerializeToString()
+
+
 def with_external_data(folder):
     """The path of `linear`, its weights in a second file."""
     path = folder / "external.onnx"

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from tests.graphs import WEIGHTS, graph, linear, one_node, with_external_data
+from tests.graphs import WEIGHTS, graph, linear, lookup, one_node, with_external_data
 from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFound
 from workbench.onnx import (
     Session,
@@ -37,6 +37,7 @@ def test_a_session_answers_with_the_first_output():
     session = Session(linear())
 
     assert np.array_equal(session.run(ROWS), ROWS @ WEIGHTS)
+    assert repr(session) == "Session(x: float32 (batch, 3), threads=1)"
 
 
 def test_all_outputs_can_be_had_by_name():
@@ -126,11 +127,7 @@ def test_a_session_checks_its_arguments(arguments, message):
 
 
 def test_a_failure_inside_the_model_is_one_error_and_no_log(capfd):
-    table = numpy_helper.from_array(np.zeros((2, 1), np.float32), "table")
-    node = helper.make_node("Gather", ["table", "x"], ["y"])
-    outputs = [("y", TensorProto.FLOAT, [None, 1])]
-    content = graph([node], [("x", TensorProto.INT64, ["n"])], outputs, [table])
-    session = Session(content.SerializeToString())
+    session = Session(lookup())
 
     for run in (session.run, session.run_all):
         with pytest.raises(InvocationError, match=r"could not run the model: .*Gather"):

@@ -19,7 +19,7 @@ from onnx import TensorProto
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from tests.graphs import WEIGHTS, linear, one_node
+from tests.graphs import WEIGHTS, linear, lookup, one_node
 from workbench.errors import Damaged, InvalidInput, InvalidModel, NotFound, StorageError
 from workbench.model import Change, correct
 from workbench.registry import Registry, Samples
@@ -126,6 +126,15 @@ def test_every_change_is_kept_with_who_when_and_why(tmp_path):
         Change("2026-01-02T09:00:00.000+00:00", "bob", "approval", "Approved", "good enough"),
     ]
     assert changes[3].who  # the user of this process
+
+
+def test_a_user_without_a_name_is_unknown(mine, monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    mine.register("group", linear())
+
+    assert {each.who for each in mine.history("group", 1)} == {"unknown"}
 
 
 def test_times_are_utc_by_default(mine):
@@ -322,6 +331,7 @@ def test_a_random_pool_of_long_rows_is_short(mine):
             {"source": one_node("Relu", inputs=[("x", TensorProto.FLOAT, ["n", "any"])])},
             "give samples, as rows can have any size",
         ),
+        ({"source": lookup()}, r"does not run on its samples: .*Gather"),
         (
             {"source": one_node("ReduceSum", keepdims=1, noop_with_empty_axes=0)},
             "answers 2 rows with 1: its batch axis is fixed inside",
