@@ -170,7 +170,9 @@ def test_a_process_is_a_value():
         (lambda: poisson_process(0), "rate must be a finite number above 0, got 0"),
         (lambda: mmpp(rate=1, burst=0.5), "burst is the high rate over the low one"),
         (lambda: ERLANG.scale(0), "factor must be a finite number above 0, got 0"),
-        (lambda: ERLANG.dispersion(0), "window must be a number of seconds above 0, got 0"),
+        (lambda: ERLANG.dispersion(0), "window must be finite seconds above 0, got 0"),
+        (lambda: ERLANG.dispersion([1, np.inf]), "window must be finite seconds"),
+        (lambda: ERLANG.log_likelihood([]), "gaps must be one list of finite seconds"),
     ],
 )
 def test_what_is_no_process_is_refused(make, message):

@@ -261,6 +261,13 @@ def test_rates_far_apart_are_predicted():
     assert found.latency.support[1] == pytest.approx(0.51)
 
 
+def test_a_wait_beyond_the_formulas_is_refused():
+    stiff = MAP([[-5000.1, 0.1], [0.1, -0.11]], np.diag([5000.0, 0.01]))
+
+    with pytest.raises(NotPredictable, match=r"holds up to 1,500,030 arrivals .* made for 50,000"):
+        buffered(stiff, max_size=8, max_wait=300.0, service=[0.01] * 8)
+
+
 def test_random_service_mixes_the_predictions_of_its_values():
     kinds = {"max_size": 3, "max_wait": 0.1}
     short, long = ([v, v + 0.01, v + 0.02] for v in (0.05, 0.2))
@@ -310,6 +317,8 @@ def test_a_prediction_reads_like_a_run():
     assert found.attainment(SLO(latency=0.15)) == found.attainment(0.15) == found.cdf(0.15)
     assert found.quantile([[0.5], [0.9]]).shape == (2, 1)
     assert replace(found, cost=3.0).cost == 3.0
+    assert found.summary()["p95"] == found.quantile(0.95)
+    assert {"run", "origin", "p50", "p99", "mean_batch_size"} <= set(found.summary())
     assert any("No cold starts" in sentence for sentence in found.assumptions)
     assert repr(found).startswith("<Prediction, buffer up to 3, 20 ms: ")
 

@@ -7,7 +7,7 @@ finds the process of a trace, and says how far its gaps and counts are from thos
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import factorial, log, sqrt
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -125,7 +125,7 @@ class MAP:
 
     def gap_cdf(self, gap: ArrayLike) -> Floats:
         """The share of gaps of at most so many seconds."""
-        gaps = np.asarray(gap, dtype=np.float64)
+        gaps = np.asarray(gap, dtype=np.float64).clip(0)
         longer = (self.phases_after_arrival @ _exponentials(self.d0, gaps.ravel())).sum(axis=-1)
         shares: Floats = (1 - longer).clip(0, 1).reshape(gaps.shape)[()]
         return shares
@@ -140,8 +140,8 @@ class MAP:
         [29.8, 207.0]
         """
         windows = np.asarray(window, dtype=np.float64)
-        if not (windows > 0).all():
-            raise InvalidInput(f"window must be a number of seconds above 0, got {window!r}.")
+        if not (np.isfinite(windows) & (windows > 0)).all():
+            raise InvalidInput(f"window must be finite seconds above 0, got {window!r}.")
         left = np.eye(self.phases) - _exponentials(self.d0 + self.d1, windows.ravel())
         starts, ends = self.phase_shares @ self.d1, self.d1.sum(axis=1)
         settled = (starts @ self._deviation @ self._deviation @ left @ ends).reshape(windows.shape)
@@ -157,10 +157,13 @@ class MAP:
     def log_likelihood(self, gaps: ArrayLike) -> float:
         """The logarithm of the density of these gaps, in this order.
 
+        Raises:
+            InvalidInput: gaps that are negative, not finite, or all 0.
+
         >>> poisson_process(2.0).log_likelihood([1.0, 1.0]).__round__(3)
         -2.614
         """
-        times = np.asarray(gaps, dtype=np.float64)
+        times = _gaps(gaps)
         # Without the decay that all phases share, a long gap does not underflow.
         decay = float(-np.linalg.eigvals(self.d0).real.max())
         rates = self.d0 + decay * np.eye(self.phases)
@@ -196,9 +199,10 @@ class MAP:
         return MAP(self.d0 * factor, self.d1 * factor)
 
     def describe(self) -> dict[str, float]:
-        """Figures of the process: rate (1/s), scv and lag-1 autocorrelation of the gaps, ...
+        """Figures of gaps and counts by name, as `Trace.describe` has them of a trace.
 
-        ... and the index of dispersion in windows of 1, 10 and 60 s and in the limit.
+        Rate (1/s), scv and lag-1 autocorrelation of the gaps, index of dispersion in windows of 1,
+        10 and 60 s and in the limit.
         """
         windows = {f"dispersion_{w}s": float(self.dispersion(w)) for w in (1, 10, 60)}
         gaps = {"scv": self.scv, "autocorrelation_1": self.autocorrelation()}
@@ -329,7 +333,7 @@ class Fit:
     warnings: tuple[str, ...]
 
     def __repr__(self) -> str:
-        warned = f", {len(self.warnings)} warnings" if self.warnings else ""
+        warned = f", warnings: {len(self.warnings)}" if self.warnings else ""
         return f"<Fit {self.kind}, misfit {self.misfit:.2g}{warned}: {self.map!r}>"
 
     @property
@@ -452,11 +456,16 @@ def _observe(trace: Trace | ArrayLike, window: float | None) -> _Observed:
 def _times(trace: Trace | ArrayLike) -> tuple[Floats, float]:
     if isinstance(trace, Trace):
         return trace.arrivals, trace.duration
-    gaps = np.asarray(trace, dtype=np.float64)
-    if gaps.ndim != 1 or not (np.isfinite(gaps) & (gaps >= 0)).all() or not gaps.any():
-        raise InvalidInput("gaps must be one list of finite seconds, 0 or more and not all 0.")
+    gaps = _gaps(trace)
     times = np.concatenate([[0.0], np.cumsum(gaps)])
     return times, float(times[-1]) * (1 + 1 / len(gaps))
+
+
+def _gaps(values: ArrayLike) -> Floats:
+    gaps = np.asarray(values, dtype=np.float64)
+    if gaps.ndim != 1 or not (np.isfinite(gaps) & (gaps >= 0)).all() or not gaps.any():
+        raise InvalidInput("gaps must be one list of finite seconds, 0 or more and not all 0.")
+    return gaps
 
 
 def _gap_figures(gaps: Floats) -> Floats:
@@ -481,9 +490,8 @@ def _nearest(kind: Kind, seen: _Observed) -> MAP:
     if kind == "mmpp2":
         found = [_search(_switching, _switching_grid(seen), seen)]
     elif kind == "map2":
-        found = [
-            _search(form, _canonical_grid(), seen) for form in (_positive_form, _negative_form)
-        ]
+        forms = [partial(_canonical, positive=positive) for positive in (True, False)]
+        found = [_search(form, _canonical_grid(), seen) for form in forms]
     else:
         raise InvalidInput(f'kind must be "auto", "poisson", "mmpp2" or "map2", got {kind!r}.')
     return min(found, key=lambda pair: pair[0])[1]
@@ -543,27 +551,19 @@ def _switching(parameters: Floats, rate: float) -> tuple[Floats, Floats]:
     return _matrix([[-low - up, up], [down, -high - down]]), _matrix([[low, none], [none, high]])
 
 
-def _positive_form(parameters: Floats, rate: float) -> tuple[Floats, Floats]:
-    """Matrices of the canonical MAP(2) whose gaps are correlated positively, or not."""
-    fast, stay_slow, leave_slow, stay_fast, leave_fast = _canonical_parts(parameters)
-    none = np.zeros_like(fast)
-    d0 = _matrix([[none - 1, leave_slow], [none, -fast]])
-    d1 = _matrix([[stay_slow, none], [leave_fast * fast, stay_fast * fast]])
-    return _at_rate(d0, d1, rate)
+def _canonical(parameters: Floats, rate: float, *, positive: bool) -> tuple[Floats, Floats]:
+    """Matrices of the canonical MAP(2) of this rate, with correlated gaps of one sign or none.
 
-
-def _negative_form(parameters: Floats, rate: float) -> tuple[Floats, Floats]:
-    """Matrices of the canonical MAP(2) whose gaps are correlated negatively."""
-    fast, stay_slow, leave_slow, stay_fast, leave_fast = _canonical_parts(parameters)
-    none = np.zeros_like(fast)
-    d0 = _matrix([[none - 1, leave_slow], [none, -fast]])
-    d1 = _matrix([[none, stay_slow], [stay_fast * fast, leave_fast * fast]])
-    return _at_rate(d0, d1, rate)
-
-
-def _canonical_parts(parameters: Floats) -> tuple[Floats, ...]:
+    The unbounded parameters, of shape (..., 3), are the logarithm of by how much the fast phase is
+    faster, and the logits of the chances that the canonical form calls a and b.
+    """
     ratio, a, b = np.moveaxis(parameters.clip(-_FAR, _FAR), -1, 0)
-    return 1 + np.exp(ratio), _logistic(a), _logistic(-a), _logistic(b), _logistic(-b)
+    fast, none = 1 + np.exp(ratio), np.zeros_like(ratio)
+    stay, leave = fast * _logistic(b), fast * _logistic(-b)
+    d0 = _matrix([[none - 1, _logistic(-a)], [none, -fast]])
+    if positive:
+        return _at_rate(d0, _matrix([[_logistic(a), none], [leave, stay]]), rate)
+    return _at_rate(d0, _matrix([[none, _logistic(a)], [stay, leave]]), rate)
 
 
 def _at_rate(d0: Floats, d1: Floats, rate: float) -> tuple[Floats, Floats]:

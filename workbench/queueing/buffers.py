@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from workbench.arrivals import MAP, stationary_law
 from workbench.batching import BatchPolicy
+from workbench.errors import NotPredictable
 from workbench.queueing.predictions import (
     ROUNDING,
     Floats,
@@ -30,6 +31,7 @@ ASSUMPTIONS = (
 """What the formulas of the buffer take for granted."""
 
 _NEGLIGIBLE = 1e-12  # chance of what is left out
+_MOST_TURNS = 50_000  # for memory of some hundred MB, and some seconds
 
 
 def buffered(arrivals: MAP, *, max_size: int, max_wait: float, service: Service) -> Prediction:
@@ -49,6 +51,7 @@ def buffered(arrivals: MAP, *, max_size: int, max_wait: float, service: Service)
 
     Raises:
         InvalidInput: a size or a wait out of range, or a service time missing.
+        NotPredictable: max_wait holds more arrivals than the formulas are made for.
 
     Source: the counting process of a MAP, M. Neuts, "A versatile Markovian point process",
     J. Applied Probability 16 (1979); the formulas are in `Buffers`.
@@ -243,7 +246,7 @@ class Buffers:
     def __init__(self, arrivals: MAP, largest: int, waits: Floats, *, fineness: int = 1) -> None:
         self.largest = largest
         self.longest = np.minimum(waits, surely_full(arrivals, largest))
-        turns = float(-arrivals.d0.diagonal().min() * self.longest.max())
+        turns = _turns(arrivals, float(self.longest.max()))
         nodes = 26 + math.ceil(5.5 * math.sqrt(turns))  # enough for 1e-10: found by trial
         self.cells = fineness * (64 + 8 * math.ceil(math.sqrt(turns)))
         times = np.outer(self.longest, (1 - _cosines(nodes)) / 2)
@@ -319,6 +322,18 @@ class TabulatedWaits:
         bend = slope + end_slope - 2 * rise
         within: Floats = start + y * (slope + y * (rise - slope - bend + y * bend))
         return within
+
+
+def _turns(arrivals: MAP, longest: float) -> float:
+    """The most arrivals and changes of phase that the longest wait holds in the mean."""
+    turns = float(-arrivals.d0.diagonal().min()) * longest
+    if turns > _MOST_TURNS:
+        raise NotPredictable(
+            f"A wait of {longest:.4g} s holds up to {turns:,.0f} arrivals and changes of phase of "
+            f"this process, and the formulas are made for {_MOST_TURNS:,}: shorten max_wait, or "
+            "simulate."
+        )
+    return turns
 
 
 def _cosines(nodes: int) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
-from workbench.run import SLO
+from workbench.run import PERCENTILES, SLO
 from workbench.service import ServiceTimes
 
 Floats = NDArray[np.float64]
@@ -96,6 +96,14 @@ class Prediction:
     def attainment(self, slo: SLO | float) -> float:
         """The share of requests answered within a target's latency, or within so many seconds."""
         return float(self.cdf(slo.latency if isinstance(slo, SLO) else slo))
+
+    def summary(self) -> dict[str, Any]:
+        """The main figures by name; seconds, shares and requests."""
+        quantiles = self.quantile(PERCENTILES).tolist()
+        percentiles = {f"p{100 * q:g}": x for q, x in zip(PERCENTILES, quantiles, strict=True)}
+        means = {"mean_latency": self.mean_latency, "mean_batch_size": self.mean_batch_size}
+        head = {"run": self.formula, "origin": self.origin}
+        return {**head, **percentiles, **means, "concurrency": self.concurrency}
 
     def cost_per_request(self, batch_cost: Callable[[int], float]) -> float:
         """Mean dollars per request, from the dollars that a batch of so many requests costs.

@@ -76,6 +76,7 @@ def screen(
 
     Raises:
         InvalidInput: an argument is out of range, or service times are missing.
+        NotPredictable: a wait holds more arrivals than the formulas are made for.
 
     >>> from workbench.arrivals import poisson_process
     >>> grid = dict(max_sizes=[1, 8], max_waits=[0.01, 0.02], service=[[0.1] * 8, [0.2] * 8])
