@@ -91,7 +91,8 @@ def screen(
     laws[..., 0] = 1
     waited = np.zeros(laws.shape[:2])
     # Batches of one, that wait for nobody, are the answer for max_size 1 and for max_wait 0.
-    alone = search(laws[:1, 0], np.zeros((1, largest, 2, 2)), 0.0, times, quantile, limit)
+    asked = times, float(quantile), float(limit)
+    alone = search(laws[0, :1].copy(), np.zeros((1, largest, 2, 2)), 0.0, *asked)
     found = np.tile(alone[..., None], (1, 1, len(sizes), len(waits)))
     buffered, timed = np.flatnonzero(sizes > 1), np.flatnonzero(waits > 0)
     if len(buffered) and len(timed):
@@ -101,8 +102,8 @@ def screen(
             laws[buffered, wait], waited[buffered, wait] = law, in_sum.sum(axis=1)
             mean = (law @ counts)[:, None]
             table /= mean[..., None, None]
-            longest = buffers.longest[index]
-            found[:, :, buffered, wait] = search(law / mean, table, longest, times, quantile, limit)
+            longest = float(buffers.longest[index])
+            found[:, :, buffered, wait] = search(law / mean, table, longest, *asked)
     mean_size = laws @ counts
     served = np.einsum("btn,mn->mbt", laws * counts, times[:, :largest].mean(axis=2))
     return Screen(
@@ -124,7 +125,8 @@ def _grid(
         raise InvalidInput(f"max_sizes must be whole numbers of at least 1, got {max_sizes!r}.")
     if waits.ndim != 1 or not len(waits) or not (np.isfinite(waits) & (waits >= 0)).all():
         raise InvalidInput(f"max_waits must be finite seconds, 0 or more, got {max_waits!r}.")
-    times = np.asarray(service, dtype=np.float64)
+    # A copy: read-only or strided arrays would be compiled for anew.
+    times = np.array(service, dtype=np.float64, order="C")
     times = times[..., None] if times.ndim == 2 else times
     if times.ndim != 3 or not times.size or not (np.isfinite(times) & (times >= 0)).all():
         raise InvalidInput(
