@@ -22,6 +22,7 @@ _CONTENTS = {
     "run": ["SLO", "Run", "load_run"],
     "trace": ["Trace"],
     "traffic": ["bursty", "constant", "diurnal", "flash_crowd", "markovian", "poisson"],
+    "widgets": ["app"],
 }
 
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}

@@ -413,10 +413,18 @@ def lag_facts(lag: NDArray[np.float64], latency: NDArray[np.float64]) -> dict[st
     valid = bool(p99 <= max(0.001, 0.1 * median))
     warnings = []
     if p99 > 0.05 * median:
+        advice = (
+            "read latencies with care."
+            if valid
+            else "this run is invalid. Lower the rate, or free this machine of other work."
+        )
         warnings.append(
-            f"The load generator was up to {1e3 * p99:.2g} ms late (99th percentile), against a "
-            f"median latency of {1e3 * median:.2g} ms: "
-            + ("read latencies with care." if valid else "this run is invalid; lower the rate.")
+            f"The load generator was up to {_milliseconds(p99)} late (99th percentile), "
+            f"against a median latency of {_milliseconds(median)}: {advice}"
         )
     figures = {"p50": float(p50), "p99": float(p99), "max": float(lag.max())}
     return {"lag": figures, "valid": valid, "warnings": warnings}
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:,.0f} ms" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
