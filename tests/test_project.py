@@ -29,7 +29,7 @@ CORE = {
         "onnxruntime",
     ),
     *("platformdirs", "polars", "pooch", "requests", "scikit-learn", "scipy", "skl2onnx"),
-    "vl-convert-python",
+    *("threadpoolctl", "traitlets", "vl-convert-python"),
 }
 MODULES = sorted((ROOT / "workbench").rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
