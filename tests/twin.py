@@ -198,6 +198,7 @@ class Fleet:
         if self.scaler:
             world.at(self.scaler.due, SCALER, self.decide)
         self.arrivals = []
+        self.over = 0
         self.routes = world.route_dice.random(len(world.trace))
 
     def open(self):
@@ -239,12 +240,14 @@ class Fleet:
 
     def done(self, batch, instance):
         instance.serving.remove(batch)
+        self.over += 1
         instance.last_finish = self.world.now
         self.world.at(self.world.now, DISPATCH, self.dispatch)
 
     def expire(self):
         while self.queue and self.queue[0].closed + self.ttl < self.world.now:
             self.queue.pop(0)
+            self.over += 1
 
     def boot(self, instance, since):
         if instance.retired is None:
@@ -257,11 +260,13 @@ class Fleet:
         there = [each for each in self.instances if each.retired is None]
         reading = Reading(
             arrived=sum(time < world.now for time in self.arrivals),
+            done=self.over,
             waiting=len(self.queue) + sum(len(each.queue) for each in self.instances),
             serving=sum(len(each.serving) for each in self.instances),
             ready=sum(each.ready <= world.now for each in there),
             starting=sum(each.ready > world.now for each in there),
         )
+        self.over = 0
         self.arrivals = [time for time in self.arrivals if time >= world.now]
         wanted = self.scaler.decide(reading, world.now)
         idle = [each for each in reversed(there) if each.is_idle()]

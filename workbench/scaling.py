@@ -17,10 +17,12 @@ from workbench.errors import InvalidInput
 
 
 class Reading(NamedTuple):
-    """A fleet as its scaler sees it: what arrived since the last reading, and how things stand."""
+    """A fleet as its scaler sees it: what happened since the last reading, and how things stand."""
 
     arrived: int
     """Batches that arrived since the last reading, those of this very instant excluded."""
+    done: int
+    """Batches that were answered or expired since the last reading."""
     waiting: int
     """Batches that wait for an instance."""
     serving: int
@@ -64,7 +66,7 @@ class Schedule:
         InvalidInput: Instants do not increase from 0, or a count is not a whole number from 0.
 
     >>> scaler = Schedule([(60.0, 4), (300.0, 1)]).scaler()
-    >>> scaler.due, scaler.decide(Reading(0, 0, 0, 1, 0), now=60.0), scaler.due
+    >>> scaler.due, scaler.decide(Reading(0, 0, 0, 0, 1, 0), now=60.0), scaler.due
     (60.0, 4, 300.0)
     """
 
@@ -113,7 +115,8 @@ class ScaleToZero:
         InvalidInput: A number is out of its limits.
 
     >>> scaler = ScaleToZero(count=2).scaler()
-    >>> scaler.decide(Reading(arrived=3, waiting=3, serving=0, ready=0, starting=0), now=60.0)
+    >>> reading = Reading(arrived=3, done=0, waiting=3, serving=0, ready=0, starting=0)
+    >>> scaler.decide(reading, now=60.0)
     2
     """
 
@@ -147,7 +150,7 @@ class _ToZero:
 
     def decide(self, reading: Reading, now: float) -> int:
         self._periods += 1
-        if reading.arrived or reading.waiting or reading.serving:
+        if reading.arrived or reading.done or reading.waiting or reading.serving:
             self._active = now
         there = reading.ready + reading.starting
         if reading.waiting and not there:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import whole_number
+from workbench.checks import positive, whole_number
 from workbench.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -157,6 +157,33 @@ class ServiceTimes:
                 f"{_listed(np.flatnonzero(asked).tolist())} occur: measure those sizes too, or "
                 "lower the policy's max_size."
             )
+
+    def scaled(self, factor: float, *, label: str | None = None) -> "ServiceTimes":
+        """Return times `factor` times as long, under the same label unless another is given.
+
+        Raises:
+            InvalidInput: The factor is not a positive number.
+
+        >>> ServiceTimes({1: 0.010}).scaled(2).means.tolist()
+        [nan, 0.02]
+        """
+        factor = positive("factor", factor)
+        return self._of(factor * self.table, factor * self.idle_table, label)
+
+    def idle(self) -> "ServiceTimes":
+        """Return the times after idle as the times of every batch.
+
+        >>> ServiceTimes({1: 0.010}, after_idle={1: 0.013}).idle().means.tolist()
+        [nan, 0.013]
+        """
+        return self._of(self.idle_table, self.idle_table, None)
+
+    def _of(self, table: Floats, idle_table: Floats, label: str | None) -> "ServiceTimes":
+        return ServiceTimes(
+            {size: table[size] for size in self.sizes},
+            after_idle={size: idle_table[size] for size in self.sizes},
+            label=self.label if label is None else label,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return label, sizes and mean seconds as JSON values."""

@@ -123,6 +123,7 @@ def simulate(
     outcome = serve(
         trace, policy, deployment, times, cold_start=cold_start, scaling=scaling, seed=seed
     )
+    spans = outcome.instances
     facts = {
         "label": f"{deployment.label}, {policy.label}",
         "origin": "simulated",
@@ -139,7 +140,7 @@ def simulate(
         "cold_start": None if cold_start is None else float(np.mean(_cold_start_law(cold_start))),
         "scaling": None if scaling is None else scaling.to_dict(),
         "seed": int(seed) if isinstance(seed, int | np.integer) else None,
-        "instances": outcome.instances,
+        "instances": None if spans is None else [list(span) for span in spans],
         "warnings": [
             *_untold(policy, deployment, service, cold_start=cold_start, scaling=scaling),
             *_overloaded(trace, deployment, outcome),
@@ -168,6 +169,8 @@ def serve(
     >>> serve(constant(rate=2, duration=2), BatchPolicy(), Local(), times).busy_seconds
     1.0
     """
+    if not isinstance(trace, Trace):
+        raise InvalidInput(f"trace must be a Trace, got {trace!r}.")
     if not isinstance(policy, BatchPolicy):
         raise InvalidInput(
             f"simulate knows BatchPolicy only, got {policy!r}: a policy that watches servers "

@@ -113,20 +113,24 @@ class Instances:
         idle = fleet.idle[: fleet.idle_count[0]] // fleet.workers
         return bool((idle == instance).sum() == fleet.workers)
 
-    @property
-    def serving(self) -> int:
-        """How many batches are being served."""
-        return int(self.arrays.state[kernels.BUSY])
+    def read(self, arrived: int, done: int, now: float) -> Reading:
+        """Return what a scaler is told."""
+        serving = int(self.arrays.state[kernels.BUSY])
+        staying = self.staying
+        ready = sum(self.ready[i] <= now for i in staying)
+        return Reading(
+            arrived=arrived,
+            done=done,
+            waiting=int(self.arrays.outstanding.sum()) - serving,
+            serving=serving,
+            ready=ready,
+            starting=len(staying) - ready,
+        )
 
     @property
-    def waiting(self) -> int:
-        """How many batches wait."""
-        return int(self.arrays.outstanding.sum()) - self.serving
-
-    def is_done(self, batches: Batches) -> bool:
-        """Whether no batch is still to arrive, waits or is being served."""
-        arrived = self.arrays.state[kernels.NEXT]
-        return bool(arrived == len(batches.closed)) and not self.arrays.outstanding.any()
+    def done(self) -> int:
+        """How many batches have been answered or have expired."""
+        return int(self.arrays.state[kernels.NEXT] - self.arrays.outstanding.sum())
 
     def spans(self, batches: Batches, end: float) -> list[tuple[float, float]]:
         """Return when each instance was launched and stopped; the last ones stop at `end`."""
@@ -159,12 +163,10 @@ def serve_scaled(
     Raises:
         InvalidInput: The scaler's next instant does not lie ahead, or its count is not one.
     """
-    now, seen = -np.inf, 0
+    now, arrived, done = -np.inf, 0, 0
     while True:
-        booting = {
-            instances.ready[i]: i for i in reversed(instances.staying) if instances.ready[i] > now
-        }
-        following = min(scaler.due, min(booting, default=np.inf))
+        boots = [instances.ready[i] for i in instances.staying if instances.ready[i] > now]
+        following = float(min(scaler.due, *boots, np.inf))
         if following <= now:
             raise InvalidInput(f"A scaler must be due later than now, {now}, got {following}.")
         kernels.serve_fleet(batches, laws, instances.arrays, now, following)
@@ -175,42 +177,31 @@ def serve_scaled(
             if instances.ready[instance] == now:
                 instances.boot(instance, now)
         if scaler.due <= now:
-            arrived = int(np.searchsorted(batches.closed, now))
-            _rescale(instances, scaler, arrived - seen, least, now=now, boot=boot)
-            seen = arrived
-            if now >= until and instances.is_done(batches):
+            before, arrived = arrived, int(np.searchsorted(batches.closed, now))
+            reading = instances.read(arrived - before, instances.done - done, now)
+            done = instances.done
+            _rescale(instances, _wanted(scaler, reading, least, now), now=now, boot=boot)
+            if now >= until and done == len(batches.closed):
                 return
 
 
-def _rescale(
-    instances: Instances,
-    scaler: Scaler,
-    arrived: int,
-    least: int,
-    *,
-    now: float,
-    boot: Callable[[], float],
-) -> None:
-    staying = instances.staying
-    ready = sum(instances.ready[i] <= now for i in staying)
-    reading = Reading(
-        arrived=arrived,
-        waiting=instances.waiting,
-        serving=instances.serving,
-        ready=ready,
-        starting=len(staying) - ready,
-    )
+def _wanted(scaler: Scaler, reading: Reading, least: int, now: float) -> int:
     wanted = scaler.decide(reading, now)
     if not isinstance(wanted, int) or wanted < least:
         raise InvalidInput(
             f"The scaler must ask for a whole number of instances from {least}, got {wanted!r}."
         )
-    if wanted < len(staying):
-        newest = sorted(staying, key=lambda i: (not instances.is_idle(i), -i))
-        for instance in newest[: len(staying) - wanted]:
-            instances.retire(instance, now)
+    return wanted
+
+
+def _rescale(instances: Instances, wanted: int, *, now: float, boot: Callable[[], float]) -> None:
+    """Launch what is missing; retire what is too much, the newest idle ones first."""
+    staying = instances.staying
+    by_use = sorted(staying, key=lambda i: (not instances.is_idle(i), -i))
+    for instance in by_use[: max(0, len(staying) - wanted)]:
+        instances.retire(instance, now)
     for _ in range(wanted - len(staying)):
         seconds = boot()
         instances.launch(now, now + seconds)
         if seconds == 0:
-            instances.boot(len(instances.ready) - 1, now)
+            instances.boot(len(instances.launched) - 1, now)

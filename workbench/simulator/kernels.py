@@ -263,6 +263,7 @@ def serve_fleet(batches: Batches, laws: Laws, fleet: Fleet, now: float, until: f
     width = len(idle) // len(head)
     touched = np.zeros(len(when), np.int64)  # the queues from which a batch may now be taken
     count = 1 if routing == SHARED else 0
+    arriving, first, busy = state
     over = False
     while True:
         for place in range(count):
@@ -283,32 +284,32 @@ def serve_fleet(batches: Batches, laws: Laws, fleet: Fleet, now: float, until: f
                 started[batch] = now
                 finished[batch] = now + draw(law, finished[batch])
                 server[batch] = idle[top] // workers
-                push(when, who, state[FIRST], state[BUSY], (finished[batch], idle[top]))
-                state[BUSY] += 1
+                push(when, who, first, busy, (finished[batch], idle[top]))
+                busy += 1
         if over:
             break
-        done = when[state[FIRST] & mask] if state[BUSY] > 0 else np.inf
-        due = closed[state[NEXT]] if state[NEXT] < len(closed) else np.inf
+        done = when[first & mask] if busy > 0 else np.inf
+        due = closed[arriving] if arriving < len(closed) else np.inf
         over = min(done, due) > until or min(done, due) == np.inf
         now = until if over else min(done, due)
         count = 0
         if over:
             count = 1 if routing == SHARED else 0  # for what expires
         elif done <= due:
-            while state[BUSY] > 0 and when[state[FIRST] & mask] <= now:
-                worker = who[state[FIRST] & mask]
+            while busy > 0 and when[first & mask] <= now:
+                worker = who[first & mask]
                 queue = 0 if routing == SHARED else worker // workers
                 if not retired[worker // workers]:
                     rest(idle, idle_since, queue * width, idle_count[queue], (now, worker))
                     idle_count[queue] += 1
-                state[FIRST] += 1
-                state[BUSY] -= 1
+                first += 1
+                busy -= 1
                 outstanding[queue] -= 1
                 touched[count] = queue
                 count += 1
         else:
-            batch = state[NEXT]
-            state[NEXT] += 1
+            batch = arriving
+            arriving += 1
             queue = 0
             if routing == RANDOM:
                 queue = routable[min(int(started[batch] * len(routable)), len(routable) - 1)]
@@ -317,6 +318,8 @@ def serve_fleet(batches: Batches, laws: Laws, fleet: Fleet, now: float, until: f
                 for other in routable:
                     if outstanding[other] < outstanding[queue]:
                         queue = other
+                    if outstanding[queue] == 0:
+                        break
             outstanding[queue] += 1
             following[batch] = -1
             if head[queue] < 0:
@@ -326,6 +329,7 @@ def serve_fleet(batches: Batches, laws: Laws, fleet: Fleet, now: float, until: f
             tail[queue] = batch
             touched[0] = queue
             count = 1
+    state[NEXT], state[FIRST], state[BUSY] = arriving, first, busy
 
 
 @compiled

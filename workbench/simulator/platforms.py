@@ -76,7 +76,9 @@ def serve(
     if isinstance(deployment, BatchTransform):
         return _serve_jobs(trace, deployment, chance)
     first, closed = np.empty(len(trace) + 1, np.int64), np.empty(len(trace))
-    count = kernels.form_batches(trace.arrivals, policy.max_size, policy.max_wait, first, closed)
+    count = kernels.form_batches(
+        trace.arrivals, policy.max_size, float(policy.max_wait), first, closed
+    )
     if count < len(trace):
         first, closed = first[: count + 1].copy(), closed[:count].copy()
     batches = _drawn(_unserved(trace, first, closed), chance)
