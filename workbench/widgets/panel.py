@@ -40,12 +40,16 @@ def app(registry: Registry | None = None) -> "App | StaticApp":
     """
     where = "wb.Registry()" if registry is None else f"wb.Registry({str(registry.path)!r})"
     if frontend() == "static":
-        return StaticApp(where)
+        known = registry.groups() if registry else []
+        return StaticApp(where, _GROUP if _GROUP in known or not known else known[0])
     return App(Registry() if registry is None else registry, where)
 
 
 class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Pickers of an experiment's parts, a panel that runs it, and results.
+
+    The parts are there by name and can be set in code: `model`, `deployment`, `traffic`, `policy`
+    and `slo` are pickers (`app.policy.max_size.value = 4`), `panel` and `results` the rest.
 
     Args:
         registry: Where the models are.
@@ -170,8 +174,8 @@ def code_of(where: str, model: str, *parts: Deployment | Trace | BatchPolicy | S
 class StaticApp:
     """What stands for the app where nobody can use controls: the same as lines of code."""
 
-    def __init__(self, where: str = "wb.Registry()") -> None:
-        self.code = code_of(where, _GROUP, Local(), draw_traffic(), _POLICY, _SLO)
+    def __init__(self, where: str, group: str) -> None:
+        self.code = code_of(where, group, Local(), draw_traffic(), _POLICY, _SLO)
 
     def __repr__(self) -> str:
         return f"{_HINT}\n\n{self.code}"

@@ -113,6 +113,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self._flush_every = flush_every
         self._clock = clock
         self._live = Live(clock)
+        self._settling = threading.Lock()  # a new offer and the end of a run may coincide
         self._thread: threading.Thread | None = None
         self.run_button = ipywidgets.Button(description="Run", button_style="primary")
         self.stop_button = ipywidgets.Button(description="Stop", disabled=True)
@@ -131,10 +132,11 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
 
     def offer(self, work: Work | None, reason: str = "") -> None:
         """Have Run do this work from now on; None disables it and shows the reason."""
-        self._work, self._reason = work, reason
-        if not self.running:
-            self.run_button.disabled = work is None
-            self.status.say(reason if work is None else "Ready.", wrong=work is None)
+        with self._settling:
+            self._work, self._reason = work, reason
+            if not self.running:
+                self.run_button.disabled = work is None
+                self.status.say(reason if work is None else "Ready.", wrong=work is None)
 
     def start(self) -> None:
         """Begin the work, unless it goes on already or there is none."""
@@ -144,7 +146,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self._live = Live(self._clock)
         self._switch(running=True)
         self._show(self._live)
-        self.status.say("Preparing: the model is loaded in a process of its own.")
+        self.status.say("Preparing: the model is being loaded.")
         # Widgets' messages find their cell by context variables: ipykernel 7 needs them copied.
         context = contextvars.copy_context()
         self._thread = threading.Thread(
@@ -177,9 +179,10 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             known = isinstance(failure, WorkbenchError)
             words = error = str(failure) if known else f"{type(failure).__name__}: {failure}"
         self.set_trait("error", error)
-        reason = "" if self._work else f" {self._reason}"
-        self.status.say(words + reason, wrong=bool(error or reason))
-        self._switch(running=False)
+        with self._settling:
+            reason = "" if self._work else f" {self._reason}"
+            self.status.say(words + reason, wrong=bool(error or reason))
+            self._switch(running=False)
 
     def _keep(self, run: Run, live: Live) -> str:
         """Make the run the value, of which charts are drawn, and return what came of it."""
@@ -221,15 +224,16 @@ def verdict(run: Run, *, stopped: bool) -> str:
     """
     slo = run.slo
     quantile = slo.quantile if slo else 0.95
+    words = [f"{'Stopped' if stopped else 'Finished'}: {len(run):,} requests"]
     try:
-        latency = f"p{100 * quantile:g} {milliseconds(run.quantile(quantile))}"
+        words[0] += f", p{100 * quantile:g} {milliseconds(run.quantile(quantile))}."
     except TooFewSamples as error:
-        latency = str(error).rstrip(".")
-    words = [f"{'Stopped' if stopped else 'Finished'}: {len(run):,} requests, {latency}."]
+        words = [f"{words[0]}.", str(error)]
     if slo:
         share = run.attainment()
         met = "met" if share >= slo.quantile else "missed"
-        words.append(f"Target {slo.label} {met}: {share:.1%} in time.")
+        in_time = math.floor(1000 * share + 1e-9) / 10  # one late request is not 100 % in time
+        words.append(f"Target {slo.label} {met}: {in_time:g} % in time.")
     return " ".join([*words, *run.warnings])
 
 
