@@ -15,7 +15,7 @@ from workbench.trace import Trace
 from workbench.traffic import bursty
 
 MODEL = "digits-mlp-wide"
-BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+BATCH_SIZES = (1, 4, 16, 32)
 
 DURATION = 8.0
 SEED = 22
