@@ -377,6 +377,20 @@ def test_results_are_a_table_and_images_with_words():
         assert "up to 8, 25 ms" in words
 
 
+def test_traffic_that_all_runs_share_is_said_once(no_charts):
+    results = Results()
+    results.add(made_run(trace={"name": "constant(rate=4)"}))
+    results.add(made_run(trace={"name": "constant(rate=4)"}))
+
+    assert results.table.value.count("constant(rate=4)") == 1
+    assert "Traffic: constant(rate=4).</caption>" in results.table.value
+
+    results.add(made_run(trace={"name": "constant(rate=5)"}))
+
+    row = '<th scope="row">traffic</th><td>constant(rate=4)</td><td>constant(rate=4)</td>'
+    assert f"{row}<td>constant(rate=5)</td>" in results.table.value
+
+
 def test_without_a_price_no_cost_is_drawn_and_the_reason_is_said():
     results = Results()
 
@@ -394,8 +408,12 @@ def test_what_a_run_is_called_is_escaped():
     assert not re.search("<script>|<b>|<i>", text)
 
 
-def test_six_runs_are_kept_and_clear_removes_them(monkeypatch):
+@pytest.fixture
+def no_charts(monkeypatch):
     monkeypatch.setattr("workbench.widgets.results._CHARTS", {})
+
+
+def test_six_runs_are_kept_and_clear_removes_them(no_charts):
     results = Results()
     runs = [made_run() for _ in range(7)]
 

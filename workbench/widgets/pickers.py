@@ -97,7 +97,8 @@ class ModelPicker(Picker):
 
     def _words(self, value: Model) -> str:
         traits = value.traits
-        size = f"{value.name}, {traits.size_bytes / 1e3:,.1f} kB"
+        per, unit = (1e6, "MB") if traits.size_bytes >= 1e6 else (1e3, "kB")
+        size = f"{value.name}, {traits.size_bytes / per:.1f} {unit}"
         if traits.accuracy is None:
             return size
         return f"{size}, {traits.metric} {traits.accuracy:.3f} on {traits.accuracy_data}"

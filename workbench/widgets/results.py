@@ -77,8 +77,13 @@ def runs_table(compared: Comparison) -> str:
     True
     """
     columns, rows = compared.table()
+    words = caption(dict(compared.runs))
     traffic = [run.facts.get("trace", {}).get("name", "-") for run in compared.runs.values()]
-    table = html_table(caption(dict(compared.runs)), columns, [["traffic", *traffic], *rows])
+    if len(set(traffic)) == 1:
+        words += f" Traffic: {traffic[0]}."
+    else:
+        rows = [["traffic", *traffic], *rows]
+    table = html_table(words, columns, rows)
     warnings = "".join(f"<p>{html.escape(warning)}</p>" for warning in compared.warnings)
     scrolls = '<div role="region" aria-label="Runs" tabindex="0">'
     return f'<style>{_STYLE}</style><div class="wb-runs">{scrolls}{table}</div>{warnings}</div>'
