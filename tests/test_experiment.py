@@ -6,11 +6,17 @@ import sys
 import threading
 
 import numpy as np
+import polars as pl
 import pytest
 
 import workbench as wb
-from workbench.errors import InvalidInput, NotAvailable, WorkbenchError
+from workbench.errors import InvalidInput, NotAvailable, NotPredictable, WorkbenchError
+from workbench.profiling import LEVELS
 from workbench.registry import Samples
+from workbench.service import ServiceTimes
+from workbench.simulator import simulate
+
+TIMES = ServiceTimes({size: 0.001 + 0.0005 * size for size in range(1, 9)}, label="mine")
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +172,121 @@ def test_a_model_without_right_answers_runs_without_accuracy(registry, model, tm
 
     assert run.answered == 10
     assert run.summary()["accuracy"] is None
+
+
+def profile_of(experiment, cores=64):
+    rows = [
+        {
+            "batch_size": size,
+            "threads": 1,
+            "state": state,
+            "repeats": 99,
+            **dict.fromkeys(("median", "low", "high", "mean"), 0.001 * size),
+            "quantiles": [0.001 * size] * len(LEVELS),
+        }
+        for size in (1, 2, 4, 8)
+        for state in ("back to back", "after idle")
+    ]
+    facts = {"model": {"sha256": experiment.model.sha256}, "environment": {"cores": cores}}
+    return wb.Profile(pl.DataFrame(rows), facts)
+
+
+def test_simulating_is_the_simulators_run_with_the_experiments_facts(experiment):
+    run = experiment.simulate(TIMES, seed=3)
+
+    parts = experiment.trace, experiment.policy, experiment.deployment
+    assert run.frame.equals(simulate(*parts, TIMES, seed=3).frame)
+    assert run.origin == "simulated"
+    assert run.label == experiment.label
+    assert run.slo == experiment.slo
+    assert run.facts.items() >= experiment.facts().items()
+    assert json.loads(json.dumps(run.facts)) == run.facts
+
+
+def test_simulated_and_measured_runs_stand_side_by_side(experiment, run):
+    assert wb.compare([experiment.simulate(TIMES), run]).frame.height == 2
+
+
+def test_a_profile_says_how_sure_sizes_between_are(experiment):
+    run = experiment.simulate(profile_of(experiment))
+
+    assert run.facts["profile"]["between"]["error"] == pytest.approx(0, abs=1e-9)
+    assert run.warnings == ()
+
+
+def test_times_elsewhere_follow_the_rule_or_the_measurement(experiment):
+    elsewhere = experiment.on(wb.Serverless(memory_mb=1024, max_concurrency=50))
+
+    by_rule = elsewhere.simulate(TIMES, cold_start=0.1)
+    measured = elsewhere.simulate(TIMES, cold_start=0.1, measured={1024: TIMES})
+
+    assert "by rule (0.579 vCPUs, 1024 MB)" in by_rule.facts["service"]["label"]
+    assert measured.facts["service"]["label"] == "mine, measured at 1024 MB"
+    assert by_rule.quantile(0.5) > measured.quantile(0.5)
+
+
+def test_more_workers_than_cores_are_warned_about(experiment):
+    crowded = experiment.on(wb.Local(workers=3))
+
+    (warning,) = crowded.simulate(profile_of(experiment, cores=2)).warnings
+    assert "3 workers wants 3 cores, and the profiled machine has 2" in warning
+
+
+def test_another_models_profile_is_warned_about(experiment, registry):
+    other = dataclasses.replace(experiment, model=registry["digits-mlp-wide"])
+
+    (warning,) = other.simulate(profile_of(experiment)).warnings
+    assert "The profile is of another model" in warning
+
+
+def test_without_a_profile_it_is_measured_and_kept(experiment, monkeypatch, tmp_path):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    told = []
+    unbatched = dataclasses.replace(experiment, policy=wb.BatchPolicy())
+
+    first = unbatched.simulate(progress=lambda *step: told.append(step))
+    again = unbatched.simulate(progress=lambda *step: told.append(step))
+
+    assert told == [(1, 2), (2, 2)]
+    assert first.frame.equals(again.frame)
+    assert first.facts["profile"]["origin"] == "measured: this machine"
+
+
+def test_a_prediction_and_a_simulation_agree(experiment):
+    trace = wb.poisson(rate=200, duration=300, seed=2)
+    function = wb.Lambda(memory_mb=1769, max_concurrency=900)
+    steady = dataclasses.replace(experiment, trace=trace, deployment=function)
+
+    found = steady.predict(TIMES)
+    run = steady.simulate(TIMES, cold_start=0.0)
+
+    assert found.origin == "predicted"
+    low, high = run.interval(0.9, confidence=0.9999)
+    assert low - 1e-9 <= found.quantile(0.9) <= high + 1e-9
+    assert found.cost.per_million > 0
+
+
+def test_a_prediction_passes_on_what_the_profile_cannot_know(experiment):
+    trace = wb.poisson(rate=100, duration=60, seed=2)
+    profile = profile_of(experiment, cores=1)
+    alone = dataclasses.replace(
+        experiment, trace=trace, policy=wb.BatchPolicy(), deployment=wb.Local(threads=1)
+    )
+
+    assert not any("cores" in note for note in alone.predict(profile).assumptions)
+
+
+def test_where_no_formula_exists_prediction_points_to_simulation(experiment):
+    with pytest.raises(NotPredictable, match="use simulate"):
+        experiment.predict(TIMES)
+
+
+def test_a_profile_of_no_kind_is_refused(experiment):
+    with pytest.raises(InvalidInput, match=r"must be a Profile or ServiceTimes, got 0\.01"):
+        experiment.simulate(0.01)
+
+
+def test_jobs_need_times_of_their_chunks(experiment):
+    jobs = experiment.on(wb.BatchTransform(instance_type="ml.m5.large"))
+
+    assert (experiment.largest, jobs.largest) == (4, 32)

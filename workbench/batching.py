@@ -47,6 +47,11 @@ class Policy(Protocol):
     """Anything that makes a batcher."""
 
     @property
+    def max_size(self) -> int:
+        """The most requests that a batch can have."""
+        ...
+
+    @property
     def label(self) -> str:
         """The policy in a few words, for charts and tables."""
         ...

@@ -10,27 +10,40 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from workbench.arrivals import MAP, Fit
 from workbench.backends.local import LocalBackend
 from workbench.batching import BatchPolicy, Policy
-from workbench.deployment import Deployment, Local
+from workbench.calibration import kept_profile, times_from
+from workbench.checks import Seed
+from workbench.deployment import BatchTransform, Deployment, Local
 from workbench.errors import InvalidInput, NotAvailable
+from workbench.formulas import predict
 from workbench.load import Load, Rows, lag_facts, replay_apart
+from workbench.profiling import Profile
 from workbench.provenance import environment
+from workbench.queueing import Prediction
 from workbench.registry import Model
 from workbench.run import SLO, Run
+from workbench.scaling import ScalingPolicy
+from workbench.service import ServiceTimes
+from workbench.simulator import simulate
+from workbench.sizing import Size, service_on
 from workbench.trace import Trace
 
 Progress = Callable[[int, int], None]
-"""Told how many requests are over and done with, of how many."""
+"""Told how many requests, or rows of a profile, are over and done with, of how many."""
+
+_JOB_ROWS = 32  # rows in a chunk of a batch transform job
 
 
 @dataclass(frozen=True)
 class Experiment:
     """What is to be found out: how this model does, deployed so, under this traffic.
 
-    An experiment is a value. `run` finds out by doing; `on` and `dataclasses.replace` give the
+    An experiment is a value. `run` finds out by doing, `simulate` in virtual time, `predict` by a
+    formula. `on` and `dataclasses.replace` give the
     same experiment with something else in it.
 
     Raises:
@@ -95,6 +108,127 @@ class Experiment:
             "environment": environment(),
         }
         return collected.run(self.trace, facts)
+
+    def simulate(
+        self,
+        profile: Profile | ServiceTimes | None = None,
+        *,
+        cold_start: ArrayLike | None = None,
+        scaling: ScalingPolicy | None = None,
+        seed: Seed = 0,
+        measured: Mapping[Size, ServiceTimes] | None = None,
+        progress: Progress | None = None,
+    ) -> Run:
+        """Return what would happen when the trace is sent, in virtual time; the same for a seed.
+
+        Args:
+            profile: Service times on this machine. By default those kept for the model and this
+                machine: what is missing in them is measured first, which takes some seconds once.
+            cold_start: Seconds a new instance takes to start: a number, or ones to draw from.
+            scaling: How a real-time or async fleet changes its size; without it, it does not.
+            seed: Of all draws.
+            measured: Service times by memory in MB or instance type, instead of the rule of
+                `workbench.sizing`.
+            progress: Told about the measurement of a profile.
+
+        Raises:
+            InvalidInput: An argument is not what it must be, or service times miss a batch size.
+        """
+        started, created = time.perf_counter(), datetime.now(UTC)
+        given, facts, warnings = self._service(profile, progress)
+        times = service_on(given, self.deployment, measured=measured, threads=self._threads)
+        run = simulate(
+            self.trace,
+            self.policy,
+            self.deployment,
+            times,
+            cold_start=cold_start,
+            scaling=scaling,
+            slo=self.slo,
+            seed=seed,
+        )
+        told = {
+            **run.facts,
+            **self.facts(),
+            "profile": facts,
+            "created": created.isoformat(timespec="seconds"),
+            "seconds": time.perf_counter() - started,
+            "environment": environment(),
+            "warnings": [*run.warnings, *warnings],
+        }
+        return Run(run.frame, told)
+
+    def predict(
+        self,
+        profile: Profile | ServiceTimes | None = None,
+        *,
+        arrivals: Fit | MAP | None = None,
+        measured: Mapping[Size, ServiceTimes] | None = None,
+        progress: Progress | None = None,
+    ) -> Prediction:
+        """Return what a formula says of the experiment, where one exists.
+
+        Its `assumptions` name what it leaves out: limits and cold starts above all. `arrivals` is
+        the arrival process, by default the one fitted to the trace; the other arguments are those
+        of `simulate`.
+
+        Raises:
+            NotPredictable: No formula exists, or the load is 1 or more: simulate instead.
+            InvalidInput: Service times miss a batch size.
+            TooFewSamples: The trace is too short to fit an arrival process to.
+        """
+        given, _, warnings = self._service(profile, progress)
+        times = service_on(given, self.deployment, measured=measured, threads=self._threads)
+        found = predict(self.trace, self.policy, self.deployment, times, arrivals=arrivals)
+        return dataclasses.replace(found, assumptions=(*found.assumptions, *warnings))
+
+    @property
+    def largest(self) -> int:
+        """The most rows that a batch of this experiment can have."""
+        if isinstance(self.deployment, BatchTransform):
+            return _JOB_ROWS
+        return self.policy.max_size * int(self.trace.rows.max())
+
+    def service(
+        self, profile: Profile | ServiceTimes | None = None, *, progress: Progress | None = None
+    ) -> ServiceTimes:
+        """Return the service times on this machine that `simulate` and `predict` start from."""
+        return self._service(profile, progress)[0]
+
+    @property
+    def _threads(self) -> int:
+        return self.deployment.threads if isinstance(self.deployment, Local) else 1
+
+    def _service(
+        self, profile: Profile | ServiceTimes | None, progress: Progress | None
+    ) -> tuple[ServiceTimes, dict[str, Any], list[str]]:
+        """Return service times on this machine, facts about them, and warnings."""
+        if isinstance(profile, ServiceTimes):
+            return profile, profile.to_dict(), []
+        if profile is None:
+            profile = kept_profile(
+                self.model, largest=self.largest, threads=self._threads, progress=progress
+            )
+        if not isinstance(profile, Profile):
+            raise InvalidInput(f"profile must be a Profile or ServiceTimes, got {profile!r}.")
+        times, facts = times_from(profile, threads=self._threads)
+        return times, facts, self._doubts(profile)
+
+    def _doubts(self, profile: Profile) -> list[str]:
+        """Return warnings of what the profile cannot know about the deployment."""
+        theirs = profile.facts.get("model", {}).get("sha256")
+        warnings = []
+        if theirs is not None and theirs != self.model.sha256:
+            warnings.append(f"The profile is of another model: {profile.label}.")
+        cores = profile.facts.get("environment", {}).get("cores")
+        if isinstance(self.deployment, Local) and cores:
+            asked = self.deployment.workers * self.deployment.threads
+            if asked > cores:
+                warnings.append(
+                    f"{self.deployment.label} wants {asked} cores, and the profiled machine has "
+                    f"{cores}: busy workers slow each other down, which is not counted."
+                )
+        return warnings
 
     def facts(self) -> dict[str, Any]:
         """Return what the experiment consists of as JSON values; files and arrays by hash."""

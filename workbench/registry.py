@@ -117,7 +117,7 @@ class Registry:
         clock: Callable[[], datetime] | None = None,
         timeout: float = 30.0,
     ) -> None:
-        self.path = Path(path) if path is not None else _home() / "registry"
+        self.path = Path(path) if path is not None else home() / "registry"
         self.artifacts = self.path / "artifacts"
         self._clock = clock or _now
         self._timeout = timeout
@@ -536,7 +536,8 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _home() -> Path:
+def home() -> Path:
+    """Return where the workbench keeps things: $WORKBENCH_HOME or the user's data directory."""
     from platformdirs import user_data_path
 
     told = os.environ.get("WORKBENCH_HOME")
