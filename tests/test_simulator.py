@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 from tests import twin
 from tests.test_service import profile_of
 from workbench.batching import BatchPolicy
-from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
+from workbench.deployment import (
+    Async,
+    BatchTransform,
+    Deployment,
+    Lambda,
+    Local,
+    RealTime,
+    Serverless,
+)
 from workbench.errors import InvalidInput
 from workbench.run import SLO
 from workbench.scaling import ScaleToZero, Schedule
@@ -763,7 +771,7 @@ def test_a_run_says_that_a_job_takes_no_policy():
     ("changed", "message"),
     [
         ({"policy": "none"}, "knows BatchPolicy only, got 'none'"),
-        ({"deployment": "local"}, "No rule says how to simulate 'local'"),
+        ({"deployment": "local"}, "deployment must be a Deployment, got 'local'"),
         ({"trace": [0.0, 1.0]}, "trace must be a Trace, got"),
         ({"service": 0.1}, "service must be ServiceTimes or a profile, got 0.1"),
         ({"cold_start": -1.0}, "cold_start must be seconds, 0 or more, .* got -1.0"),
@@ -788,6 +796,22 @@ def test_what_cannot_be_simulated_is_refused(changed, message):
 
     with pytest.raises(InvalidInput, match=message):
         simulate(**arguments)
+
+
+class Hybrid(Deployment):
+    kind = "hybrid"
+    label = "a mixture"
+
+
+def test_a_deployment_without_rules_is_refused():
+    with pytest.raises(InvalidInput, match=r"No rule says how to simulate .*Hybrid"):
+        serve(at(0.0), UNBATCHED, Hybrid(), constantly(1.0))
+
+
+def test_a_limit_that_nothing_reaches_takes_no_memory():
+    boundless = Lambda(memory_mb=1769, max_concurrency=10**12, provisioned=10**11)
+
+    assert columns(at(0.0, 0.0), boundless, constantly(1.0), "server") == [0, 1]
 
 
 class Stuck:

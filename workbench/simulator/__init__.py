@@ -10,7 +10,8 @@ which is all a search over many settings needs::
 First the buffer closes batches, then the platform serves them. On instances that start on demand
 a batch finds a server idle, or starts one; the time after idle holds where the server had been
 free since an earlier instant. A cold start ends where its batch's service begins, so that service
-is not counted as after idle.
+is not counted as after idle. Of idle workers or instances the one freed last is taken, and of those
+freed at one instant the lowest number.
 
 Inferred, since nobody publishes it: Lambda's 1000 new instances every 10 s are a bucket of 1000
 tokens refilled evenly (AWS: refilled continuously, unused ones not carried over); a batch that
@@ -169,8 +170,9 @@ def serve(
     >>> serve(constant(rate=2, duration=2), BatchPolicy(), Local(), times).busy_seconds
     1.0
     """
-    if not isinstance(trace, Trace):
-        raise InvalidInput(f"trace must be a Trace, got {trace!r}.")
+    for name, part, kind in (("trace", trace, Trace), ("deployment", deployment, Deployment)):
+        if not isinstance(part, kind):
+            raise InvalidInput(f"{name} must be a {kind.__name__}, got {part!r}.")
     if not isinstance(policy, BatchPolicy):
         raise InvalidInput(
             f"simulate knows BatchPolicy only, got {policy!r}: a policy that watches servers "

@@ -11,28 +11,34 @@ from workbench.simulator.kernels import SHARED, Batches, Laws
 
 
 class Instances:
-    """The instances of a fleet in order of launch, and the arrays that `serve_fleet` works on."""
+    """The instances of a fleet in order of launch, and the arrays that `serve_fleet` works on.
 
-    def __init__(self, *, workers: int, routing: int, ttl: float, batches: int) -> None:
-        self.launched: list[float] = []
-        self.ready: list[float] = []
-        self.retired: list[float | None] = []
+    It begins with `count` instances, launched at 0 and idle since ever.
+    """
+
+    def __init__(self, *, count: int, workers: int, routing: int, ttl: float, batches: int) -> None:
+        self.launched = [0.0] * count
+        self.ready = [-np.inf] * count
+        self.retired: list[float | None] = [None] * count
         self._shared = routing == SHARED
-        queues = 1 if self._shared else 0
+        queues = 1 if self._shared else count
+        everyone = count * workers
+        stacks = np.arange(everyone, dtype=np.int32).reshape(queues, -1)[:, ::-1]
+        ring = 1 << max(everyone - 1, 0).bit_length()
         self.arrays = kernels.Fleet(
             routing=routing,
             workers=workers,
             ttl=ttl,
-            routable=np.empty(0, np.int64),
-            retired=np.empty(0, np.bool_),
-            idle=np.empty(0, np.int32),
-            idle_since=np.empty(0),
-            idle_count=np.zeros(queues, np.int64),
+            routable=np.arange(count),
+            retired=np.zeros(count, np.bool_),
+            idle=stacks.flatten(),
+            idle_since=np.full(everyone, -np.inf),
+            idle_count=np.full(queues, everyone // queues),
             head=np.full(queues, -1),
             tail=np.full(queues, -1),
             outstanding=np.zeros(queues, np.int64),
-            when=np.empty(1),
-            who=np.empty(1, np.int32),
+            when=np.empty(ring),
+            who=np.empty(ring, np.int32),
             state=np.zeros(3, np.int64),
             following=np.empty(batches, np.int64),
         )
@@ -135,8 +141,9 @@ class Instances:
     def spans(self, batches: Batches, end: float) -> list[tuple[float, float]]:
         """Return when each instance was launched and stopped; the last ones stop at `end`."""
         last = np.zeros(len(self.launched))
-        served = batches.server >= 0
-        np.maximum.at(last, batches.server[served], batches.finished[served])
+        if len(self.staying) < len(last):
+            served = batches.server >= 0
+            np.maximum.at(last, batches.server[served], batches.finished[served])
         return [
             (launched, float(max(launched, end) if retired is None else max(retired, finished)))
             for launched, retired, finished in zip(self.launched, self.retired, last, strict=True)

@@ -129,9 +129,10 @@ def _serve_on_demand(batches: Batches, deployment: Serverless | Lambda, chance: 
         pace = deployment.scaling_period / deployment.scaling_step
         depth = deployment.scaling_period
     queues = deployment.on_limit == "queue"
+    most = len(batches.closed)  # instances that can be busy at once
     rules = kernels.OnDemand(
-        limit=deployment.max_concurrency,
-        provisioned=deployment.provisioned,
+        limit=min(deployment.max_concurrency, most),
+        provisioned=min(deployment.provisioned, most),
         keep_alive=deployment.keep_alive,
         queues=queues,
         pace=pace,
@@ -163,14 +164,12 @@ def _serve_fleet(
     until: float,
 ) -> Instances:
     instances = Instances(
+        count=shape.instances,
         workers=shape.workers,
         routing=shape.routing,
         ttl=shape.ttl,
         batches=len(batches.closed),
     )
-    for instance in range(shape.instances):
-        instances.launch(0.0, ready=-np.inf)
-        instances.boot(instance, -np.inf)
     if shape.routing == RANDOM:
         chance.route_dice.random(out=batches.started)
     laws = _laws(chance.service)

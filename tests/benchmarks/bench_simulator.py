@@ -1,0 +1,184 @@
+"""The simulator: its loops alone, full runs, how time and memory grow, and a first call.
+
+Poisson arrivals, 1000 a second, on serverless instances with cold starts unless said otherwise.
+Rates are requests per second of CPU time of one core.
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+import tracemalloc
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from workbench.batching import BatchPolicy
+from workbench.deployment import Local, RealTime, Serverless
+from workbench.service import ServiceTimes
+from workbench.simulator import _streams, kernels, serve, simulate
+from workbench.traffic import poisson
+
+REPEATS = 9
+COLD_START = 0.5
+PLATFORM = Serverless(memory_mb=2048, max_concurrency=200)
+BATCHED = BatchPolicy(max_size=8, max_wait=0.01)
+UNBATCHED = BatchPolicy()
+LAWS = {
+    "batches of 8": (BATCHED, ServiceTimes.affine(0.020, 0.002, largest=8)),
+    "no batching, 50 busy": (UNBATCHED, ServiceTimes({1: 0.050})),
+    "no batching, 50 busy, drawn times": (
+        UNBATCHED,
+        ServiceTimes({1: -0.05 * np.log1p(-(np.arange(200) + 0.5) / 200)}),
+    ),
+}
+FIRST_CALL = """
+import time
+from workbench.batching import BatchPolicy
+from workbench.deployment import Serverless
+from workbench.service import ServiceTimes
+from workbench.simulator import simulate
+from workbench.traffic import poisson
+trace = poisson(rate=1000, duration=1, seed=1)
+start = time.perf_counter()
+simulate(trace, BatchPolicy(max_size=8, max_wait=0.01), Serverless(memory_mb=2048,
+    max_concurrency=200), ServiceTimes.affine(0.02, 0.002, largest=8), cold_start=0.5)
+print(time.perf_counter() - start)
+"""
+
+
+def rates(requests, work, *, before=lambda: None):
+    """Requests per second of CPU time: median and spread of several runs, after one more."""
+    figures = []
+    for _ in range(REPEATS + 1):
+        before()
+        start = time.process_time()
+        work()
+        figures.append(requests / (time.process_time() - start) / 1e6)
+    low, *_, high = sorted(figures[1:])
+    return f"{statistics.median(figures[1:]):7.1f} M/s  ({low:.1f} to {high:.1f})"
+
+
+class Loops:
+    """The loops alone: latencies only, into arrays made beforehand."""
+
+    def __init__(self, trace, policy, service):
+        self.arrivals, self.policy, self.service = trace.arrivals, policy, service
+        count = len(trace)
+        self.first, self.closed = np.empty(count + 1, np.int64), np.empty(count)
+        self.started, self.finished, self.init = (np.empty(count) for _ in range(3))
+        self.cold, self.server = np.empty(count, np.bool_), np.empty(count, np.int32)
+        self.latency = np.empty(count)
+        self.dice = np.random.default_rng(1)
+        self.rules = kernels.OnDemand(
+            limit=PLATFORM.max_concurrency,
+            provisioned=0,
+            keep_alive=PLATFORM.keep_alive,
+            queues=False,
+            pace=0.0,
+            depth=np.inf,
+            cold_start=np.array([COLD_START]),
+        )
+
+    def draw(self):
+        if self.service.sampled:
+            self.dice.random(out=self.finished)
+
+    def run(self):
+        policy, laws = self.policy, kernels.Laws(self.service.table, self.service.idle_table)
+        count = kernels.form_batches(
+            self.arrivals, policy.max_size, policy.max_wait, self.first, self.closed
+        )
+        batches = kernels.Batches(
+            first=self.first[: count + 1],
+            closed=self.closed[:count],
+            rows=np.diff(self.first[: count + 1]),
+            started=self.started[:count],
+            finished=self.finished[:count],
+            init=self.init[:count],
+            cold=self.cold[:count],
+            server=self.server[:count],
+        )
+        kernels.serve_on_demand(batches, laws, self.rules)
+        kernels.latencies(self.arrivals, batches.first, batches.finished, self.latency)
+
+
+def loops_and_runs(trace):
+    for name, (policy, service) in LAWS.items():
+        loops = Loops(trace, policy, service)
+        print(f"  loops, {name:49}", rates(len(trace), loops.run, before=loops.draw))
+    for name, (policy, service) in LAWS.items():
+        work = partial(simulate, trace, policy, PLATFORM, service, cold_start=COLD_START)
+        print(f"  full run, {name:46}", rates(len(trace), work))
+
+
+def fleets(trace):
+    half = ServiceTimes({1: 0.004})
+    for deployment in (
+        Local(workers=8),
+        RealTime(instance_type="ml.m5.large", count=8),
+        RealTime(instance_type="ml.m5.large", count=8, routing="random"),
+    ):
+        name = f"{deployment.label} {getattr(deployment, 'routing', '')}"
+        work = partial(simulate, trace, UNBATCHED, deployment, half)
+        print(f"  full run, {name:46}", rates(len(trace), work))
+
+
+def growth():
+    policy, service = LAWS["batches of 8"]
+    for seconds in (1_000, 4_000, 16_000):
+        trace = poisson(rate=1000, duration=seconds, seed=1)
+        loops = Loops(trace, policy, service)
+        print(f"  loops, {len(trace) / 1e6:4.1f} million requests", rates(len(trace), loops.run))
+    trace = poisson(rate=1000, duration=1_000, seed=1)
+    for name in ("batches of 8", "no batching, 50 busy"):
+        policy, service = LAWS[name]
+        tracemalloc.start()
+        outcome = serve(trace, policy, PLATFORM, service, cold_start=COLD_START)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        kept = sum(array.nbytes for array in outcome.batches)
+        print(f"  memory, {name}: {peak / len(trace):.1f} bytes a request at the peak,")
+        print(f"    {kept / len(trace):.1f} of them the result (by batch)")
+
+
+def plain_python():
+    sys.path.append(str(Path(__file__).parents[2]))
+    from tests import twin
+
+    trace = poisson(rate=1000, duration=5, seed=1)
+    for name in ("batches of 8", "no batching, 50 busy"):
+        policy, service = LAWS[name]
+        start = time.process_time()
+        twin.simulate(trace, policy, PLATFORM, service, cold_start=COLD_START, dice=_streams(0))
+        rate = len(trace) / (time.process_time() - start) / 1e6
+        print(f"  plain Python twin, {name:24} {rate:7.3f} M/s")
+
+
+def first_call():
+    seconds = [
+        float(
+            subprocess.run(
+                [sys.executable, "-c", FIRST_CALL], check=True, capture_output=True
+            ).stdout
+        )
+        for _ in range(REPEATS + 1)
+    ][1:]
+    print(
+        f"  first call in a fresh process, compiled before: {statistics.median(seconds):.2f} s "
+        f"({min(seconds):.2f} to {max(seconds):.2f}), wall time"
+    )
+
+
+def main():
+    trace = poisson(rate=1000, duration=2000, seed=1)
+    loops_and_runs(trace)
+    fleets(trace)
+    growth()
+    plain_python()
+    first_call()
+
+
+if __name__ == "__main__":
+    main()
