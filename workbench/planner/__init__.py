@@ -1,0 +1,36 @@
+"""Where to run and how to batch: the cheapest that meets a target, or the fastest for a budget.
+
+`plan` searches inference types, their sizes and the buffer's (max_size, max_wait)::
+
+    plan = wb.plan(profile, trace, SLO(latency=0.1), options=Options(cold_start=0.4))
+    plan.best.deployment, plan.best.policy, plan.best.reason
+    plan.frame          # every candidate, what it comes to, which engine says so, why it lost
+    plan.front          # none is both faster and cheaper
+    plan.break_even()   # the least cost of each inference type as traffic grows
+
+Serverless and Lambda are screened by the exact model of the buffer under the process that fits the
+trace, which knows neither cold starts nor limits; what looks best is simulated with the trace
+itself. The number of instances of a fleet is found by simulation between two bounds. Service times
+elsewhere than where they were measured follow the rule of `workbench.sizing`. `replan` decides
+anew for each window of a trace.
+"""
+
+from workbench.planner.break_even import crossings
+from workbench.planner.candidates import Field, Figures, Finalist, Setting
+from workbench.planner.deciding import plan
+from workbench.planner.options import Options
+from workbench.planner.plans import Candidate, Plan
+from workbench.planner.task import Task
+
+__all__ = [
+    "Candidate",
+    "Field",
+    "Figures",
+    "Finalist",
+    "Options",
+    "Plan",
+    "Setting",
+    "Task",
+    "crossings",
+    "plan",
+]

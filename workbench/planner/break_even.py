@@ -1,0 +1,108 @@
+"""At which rates another inference type becomes the cheapest."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.checks import positive
+from workbench.costing import MONTH
+from workbench.deployment import BatchTransform, Lambda, Serverless
+from workbench.planner.candidates import Figures, Setting
+from workbench.planner.fleets import search_fleets, search_jobs
+from workbench.planner.on_demand import screened
+from workbench.planner.task import Task
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def break_even(task: Task, rates: Sequence[float] | None) -> "pl.DataFrame":
+    """Return the least cost of each type by rate: see `Plan.break_even`."""
+    import polars as pl
+
+    asked = task.trace.rate * np.geomspace(0.01, 10, 7) if rates is None else rates
+    rows = []
+    for rate in sorted(positive("A rate", float(rate), "requests per second") for rate in asked):
+        faster = rate / task.trace.rate
+        scaled = replace(
+            task, trace=task.trace.scale(faster), arrivals=task.arrivals.scale(faster), budget=None
+        )
+        rows += [_row(scaled, kind, rate) for kind in task.options.kinds]
+    least = pl.col("cost_per_million").min().over("rate")
+    schema = {
+        "rate": pl.Float64(),
+        **dict.fromkeys(_TEXTS, pl.String()),
+        **dict.fromkeys(_NUMBERS, pl.Float64()),
+        "engine": pl.String(),
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(
+        cheapest=pl.col("cost_per_million") == least
+    )
+
+
+_TEXTS = ("kind", "deployment", "policy")
+_NUMBERS = ("latency", "cost_per_million", "cost_per_month")
+
+
+def _row(task: Task, kind: str, rate: float) -> tuple[Any, ...]:
+    on_demand = kind in {Serverless.kind, Lambda.kind}
+    engine = "exact model" if on_demand else "simulator"
+    found = _least_exact(task, kind) if on_demand else _least_simulated(task, kind)
+    if found is None:
+        return (rate, kind, *[None] * 5, engine)
+    (deployment, policy, _), figures = found
+    month = figures.cost * rate * MONTH / 1e6
+    place = (rate, kind, deployment.label, policy.label)
+    return (*place, figures.latency, figures.cost, month, engine)
+
+
+def _least_exact(task: Task, kind: str) -> tuple[Setting, Figures] | None:
+    field = screened(task, kind)
+    able = np.flatnonzero((field.predicted <= task.slo.latency) & (field.notes == ""))
+    if not len(able):
+        return None
+    row = int(able[field.cost[able].argmin()])
+    columns = (field.predicted, field.attainment, field.cost)
+    return field.setting(row), Figures(*(float(column[row]) for column in columns))
+
+
+def _least_simulated(task: Task, kind: str) -> tuple[Setting, Figures] | None:
+    field = search_jobs(task) if kind == BatchTransform.kind else search_fleets(task, kind)
+    met = [finalist for finalist in field.finalists if task.met(finalist.figures)]
+    if not met:
+        return None
+    best = min(met, key=lambda finalist: finalist.figures.cost)
+    return best.setting, best.figures
+
+
+def crossings(frame: "pl.DataFrame") -> list[tuple[float, str, str]]:
+    """Return where the cheapest type changes: the rate, which was cheapest below it, which above.
+
+    Between two rates of the frame, that of `Plan.break_even`, costs per million are taken to lie
+    on straight lines of their logarithms.
+
+    >>> import polars as pl
+    >>> rows = {"rate": [1.0, 1.0, 4.0, 4.0], "kind": ["lambda", "real-time"] * 2}
+    >>> cost = {"cost_per_million": [2.0, 4.0, 2.0, 1.0]}
+    >>> crossings(pl.DataFrame(rows | cost).with_columns(cheapest=pl.Series([1, 0, 0, 1]) == 1))
+    [(2.0, 'lambda', 'real-time')]
+    """
+    costs = {(rate, kind): cost for rate, kind, cost in frame.select(*_POINT).iter_rows()}
+    cheapest = frame.filter("cheapest").unique("rate", keep="first").sort("rate")
+    found = []
+    for (low, before), (high, after) in pairwise(cheapest.select("rate", "kind").iter_rows()):
+        corners = [costs[rate, kind] for kind in (before, after) for rate in (low, high)]
+        if before != after and None not in corners:
+            at_low, at_high = (math.log(corners[2 + i] / corners[i]) for i in (0, 1))
+            share = at_low / (at_low - at_high)
+            found.append((float(low * (high / low) ** share), before, after))
+        elif before != after:  # one of them cannot meet the target at one of the rates
+            found.append((float(high), before, after))
+    return found
+
+
+_POINT = ("rate", "kind", "cost_per_million")

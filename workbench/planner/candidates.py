@@ -1,0 +1,96 @@
+"""Candidates of one inference type, and what became of those that were simulated."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.batching import BatchPolicy
+from workbench.costing import Usage, bill, billed_ms, instance_seconds
+from workbench.deployment import Deployment, Local, Serverless
+from workbench.prices import PriceSheet
+from workbench.run import SLO
+from workbench.scaling import ScalingPolicy
+from workbench.service import Floats
+from workbench.simulator import Outcome
+
+
+class Figures(NamedTuple):
+    """What a candidate comes to: seconds at the target's quantile, share, dollars per million."""
+
+    latency: float
+    attainment: float
+    cost: float
+
+
+class Setting(NamedTuple):
+    """Where and how: what a candidate is, before anything is known of it."""
+
+    deployment: Deployment
+    policy: BatchPolicy
+    scaling: ScalingPolicy | None = None
+
+
+class Finalist(NamedTuple):
+    """A setting that was simulated, what came out, and the row of its field that it settles."""
+
+    setting: Setting
+    figures: Figures
+    row: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """The candidates of one inference type: columns of equal length, a row a candidate.
+
+    `predicted` is the exact model's quantile, NaN where it says nothing, and a lower bound where
+    `bound` (queues behind a fleet have no formula). `notes` tells why a row is out of the question
+    and is "" where it is not.
+    """
+
+    kind: str
+    deployments: list[Deployment]
+    place: NDArray[np.int64]
+    max_size: NDArray[np.int64]
+    max_wait: Floats
+    predicted: Floats
+    attainment: Floats
+    cost: Floats
+    notes: NDArray[np.object_]
+    bound: bool = False
+    finalists: list[Finalist] = field(default_factory=list)
+
+    def setting(self, row: int) -> Setting:
+        """Return what a row stands for."""
+        policy = BatchPolicy(max_size=int(self.max_size[row]), max_wait=float(self.max_wait[row]))
+        return Setting(self.deployments[self.place[row]], policy)
+
+
+def figures_of(outcome: Outcome, deployment: Deployment, slo: SLO, prices: PriceSheet) -> Figures:
+    """Return quantile, attainment and cost of what was simulated; a failure is late for ever."""
+    late = np.where(np.isnan(outcome.latencies), np.inf, outcome.latencies)
+    rank = max(int(np.ceil(slo.quantile * len(late) - 1e-9)), 1)
+    answered = int(np.isfinite(late).sum())
+    items = bill(deployment, usage_of(outcome, deployment), prices=prices)
+    dollars = sum(item.dollars for item in items)
+    return Figures(
+        latency=float(np.partition(late, rank - 1)[rank - 1]),
+        attainment=float((late <= slo.latency * (1 + 1e-12)).mean()),
+        cost=1e6 * dollars / answered if answered else np.inf,
+    )
+
+
+def usage_of(outcome: Outcome, deployment: Deployment) -> Usage:
+    """Return what is billed for what was simulated: as `workbench.cost` of the run, bytes apart."""
+    batches = outcome.batches
+    if outcome.instances is not None:
+        seconds = instance_seconds(outcome.instances)
+        return Usage(instance_seconds=seconds, calls=len(batches.closed))
+    if isinstance(deployment, Local):
+        return Usage(seconds=float(np.nanmax(batches.finished, initial=0.0)))
+    taken = np.isfinite(batches.finished)
+    spans = (batches.finished - batches.started)[taken]
+    if isinstance(deployment, Serverless):  # a cold start is not billed: inferred
+        spans = spans - batches.init[taken]
+    return Usage(seconds=float(billed_ms(spans).sum()) / 1000, calls=int(taken.sum()))

@@ -1,0 +1,209 @@
+"""From a model or a profile, a trace and a target to a plan."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from workbench.arrivals import MAP, fit, poisson_process
+from workbench.checks import positive
+from workbench.deployment import BatchTransform, Deployment, Lambda, Serverless
+from workbench.errors import InvalidInput, TooFewSamples
+from workbench.planner.candidates import Field
+from workbench.planner.fleets import search_fleets, search_jobs
+from workbench.planner.on_demand import search_on_demand
+from workbench.planner.options import Options
+from workbench.planner.plans import Plan
+from workbench.planner.task import ServiceOn, Task
+from workbench.profiling import profile
+from workbench.registry import Model
+from workbench.run import SLO
+from workbench.service import Profiled, ServiceTimes
+from workbench.sizing import service_on
+from workbench.trace import Trace
+
+Clock = Callable[[], float]
+Measured = Profiled | ServiceTimes | ServiceOn
+"""A profile, service times on this machine, or a function from deployment to service times."""
+
+_SHORTEST = 20  # windows that a trace must hold for burstiness to be told
+
+
+def plan(
+    source: Model | Measured,
+    trace: Trace,
+    slo: SLO,
+    options: Options | None = None,
+    budget: float | None = None,
+    *,
+    arrivals: MAP | None = None,
+    clock: Clock = time.perf_counter,
+) -> Plan:
+    """Return the cheapest way to meet a latency target, or the fastest within a budget, and why.
+
+    Args:
+        source: A model (profiled on this machine first), a profile, service times on this machine,
+            or a function from a deployment to its service times.
+        trace: The traffic.
+        slo: The target; with a budget, its quantile is what is made as low as can be.
+        options: What to choose from.
+        budget: US dollars per million requests.
+        arrivals: The process of the trace where it is known; None: the one that fits it.
+        clock: Tells how long deciding took; no figure of a candidate hangs on it.
+
+    Where nothing meets the target, the plan is not `feasible` and its best misses it least.
+
+    Raises:
+        InvalidInput: An argument is not what it must be, a grid is too large, or service times
+            cover no batch that is asked for.
+
+    >>> from workbench.traffic import poisson
+    >>> times = ServiceTimes.affine(0.02, 0.004, largest=8)
+    >>> traffic = poisson(rate=40, duration=60, seed=1)
+    >>> found = plan(times, traffic, SLO(latency=0.3), Options(kinds=["lambda"]))
+    >>> found.feasible, found.best.deployment.kind, found.best.engine
+    (True, 'lambda', 'simulator')
+    """
+    options = options or Options()
+    _check(trace, slo, budget)
+    watch = _Watch(clock)
+    model = source if isinstance(source, Model) else None
+    if isinstance(source, Model):
+        source = _profiled(source, trace, options)
+        watch.lap("profile")
+    service, largest = _service(source, trace, options)
+    _, note = options.sizes(largest)
+    if arrivals is None:
+        arrivals, doubts = _arrivals(trace, max(options.waits(slo.latency)))
+    else:
+        doubts = ()
+    watch.lap("fit")
+    task = Task(
+        trace=trace,
+        arrivals=arrivals,
+        slo=slo,
+        budget=budget,
+        options=options,
+        service_on=service,
+        largest=largest,
+    )
+    fields = tuple(_search(task, kind) for kind in options.kinds)
+    watch.lap("screen and simulate")
+    if not any(field.finalists for field in fields):
+        raise InvalidInput(_overloaded(fields))
+    notes = (*([note] if note else []), *doubts, *_untold(task))
+    return Plan(task=task, fields=fields, spent=watch.laps, notes=notes, model=model)
+
+
+class _Watch:
+    """Seconds by step, as a clock tells them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last = clock()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, step: str) -> None:
+        now = self._clock()
+        self.laps[step], self._last = now - self._last, now
+
+
+def _check(trace: Trace, slo: SLO, budget: float | None) -> None:
+    for name, value, kind in (("trace", trace, Trace), ("slo", slo, SLO)):
+        if not isinstance(value, kind):
+            raise InvalidInput(f"{name} must be a {kind.__name__}, got {value!r}.")
+    if budget is not None:
+        positive("budget", budget, "US dollars per million requests")
+
+
+def _profiled(model: Model, trace: Trace, options: Options) -> Profiled:
+    least, most = int(trace.rows.min()), int(trace.rows.max())
+    sizes = [most * size for size in options.sizes(max(options.max_sizes or (32,)))[0]]
+    return profile(model, batch_sizes=sorted({least, *sizes}), threads=(options.threads,))
+
+
+def _service(source: Measured, trace: Trace, options: Options) -> tuple[ServiceOn, int]:
+    """Return service times by deployment, and the most requests in a batch that they cover."""
+    on = _placed(source, options)
+    least, most = int(trace.rows.min()), int(trace.rows.max())
+    covered = min(_covered(on(place), least) for place in _places(options))
+    if covered < most:
+        raise InvalidInput(
+            f"Service times cover batches of up to {covered} rows without a gap from {least}, and "
+            f"requests carry up to {most}: profile those sizes too; nothing is extrapolated."
+        )
+    return on, covered // most
+
+
+def _placed(source: Measured, options: Options) -> ServiceOn:
+    if isinstance(source, ServiceTimes):
+        times = source
+    elif callable(source):
+        return source
+    elif hasattr(source, "times"):
+        times = ServiceTimes.from_profile(source, threads=options.threads)
+    else:
+        raise InvalidInput(
+            f"plan needs a model, a profile, ServiceTimes or a function, got {source!r}."
+        )
+    return partial(service_on, times, measured=options.measured, threads=options.threads)
+
+
+def _places(options: Options) -> list[Deployment]:
+    """Return a deployment of each size that options offer."""
+    return [
+        *(one for kind in (Serverless.kind, Lambda.kind) for one in options.on_demand(kind)),
+        *(BatchTransform(instance_type=name) for name in options.instance_types),
+    ]
+
+
+def _covered(times: ServiceTimes, least: int) -> int:
+    """Return the largest size up to which, from `least` on, every size is covered."""
+    sizes = np.array(times.sizes)
+    sizes = sizes[sizes >= least]
+    run = np.flatnonzero(sizes == np.arange(least, least + len(sizes)))
+    return int(sizes[run[-1]]) if len(run) else 0
+
+
+def _arrivals(trace: Trace, window: float) -> tuple[MAP, tuple[str, ...]]:
+    """Return the process that fits a trace, and what it misses."""
+    longest = 0.999 * trace.duration / _SHORTEST
+    try:
+        fitted = fit(trace, window=min(window, longest) or None)
+    except TooFewSamples:
+        doubt = "Too few requests to tell their burstiness: they were taken to be independent."
+        return poisson_process(trace.rate), (doubt,)
+    return fitted.map, fitted.warnings
+
+
+def _search(task: Task, kind: str) -> Field:
+    if kind in {Serverless.kind, Lambda.kind}:
+        return search_on_demand(task, kind)
+    return search_jobs(task) if kind == BatchTransform.kind else search_fleets(task, kind)
+
+
+def _overloaded(fields: tuple[Field, ...]) -> str:
+    notes = {str(note) for field in fields for note in field.notes if note}
+    return (
+        f"No candidate can do this work: {min(notes, default='none was given')}. "
+        "Allow more instances or calls in flight, or larger batches."
+    )
+
+
+def _untold(task: Task) -> list[str]:
+    notes = []
+    options = task.options
+    if options.cold_start is None and {Serverless.kind, Lambda.kind} & set(options.kinds):
+        notes.append(
+            "On-demand instances start in no time: give Options(cold_start=...), in seconds."
+        )
+    above = (1 - task.slo.quantile) * len(task.trace)
+    if above < 10:
+        notes.append(
+            f"Only {above:.3g} of {len(task.trace)} requests lie above the target's quantile: "
+            "the simulated ones are noise."
+        )
+    if len(np.unique(task.trace.rows)) > 1:
+        notes.append("Requests differ in rows: the exact model takes each to carry the mean.")
+    return notes

@@ -1,0 +1,174 @@
+"""What a plan may choose from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from workbench.checks import not_negative, whole_number
+from workbench.deployment import (
+    KEEP_ALIVE,
+    Async,
+    BatchTransform,
+    Deployment,
+    Lambda,
+    Local,
+    RealTime,
+    Serverless,
+)
+from workbench.errors import InvalidInput
+from workbench.prices import PriceSheet
+from workbench.service import ServiceTimes
+from workbench.sizing import Size
+
+CLOUD_KINDS = (Serverless.kind, Lambda.kind, RealTime.kind, Async.kind, BatchTransform.kind)
+"""The inference types that are searched unless told otherwise."""
+
+_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a plan may choose from, and what it takes for granted.
+
+    Attributes:
+        kinds: the inference types searched.
+        serverless_memory_mb: memory sizes of SageMaker serverless endpoints.
+        lambda_memory_mb: memory sizes of Lambda functions.
+        instance_types: those of real-time, asynchronous and batch transform.
+        max_count: the most instances of a fleet.
+        max_sizes: the most requests in a batch; None: steps from 1 to what service times cover,
+            64 at most.
+        max_waits: seconds; None: 24 steps from a hundredth of the target to the whole of it.
+        periods: seconds between the jobs of batch transform.
+        serverless_concurrency: the most calls in flight, AWS's quota of an endpoint.
+        lambda_concurrency: likewise; AWS's default quota of an account.
+        keep_alive: seconds an idle on-demand instance is kept; inferred.
+        cold_start: seconds an on-demand instance takes to start, or measured ones to draw from;
+            None: no time, and the plan says so.
+        boot: seconds an instance takes to boot, billed. 180, which MArk charges for a launch
+            (C. Zhang et al., ATC 2019).
+        local: this machine as one more candidate; its `hourly_price` is what it costs.
+        measured: measured service times by deployment that go before the scaling rule: as in
+            `workbench.sizing.service_on`.
+        threads: of a session, where service times come from a profile.
+        finalists: the most simulations of one inference type.
+        seed: of the simulations.
+        prices: the price sheet, by default that of us-east-1.
+        deciding_price: dollars an hour of the machine that plans; None: that of an ml.m5.large.
+
+    Raises:
+        InvalidInput: A choice is empty or out of its limits.
+
+    >>> Options(kinds=["lambda"], max_sizes=[1, 8]).max_sizes
+    (1, 8)
+    """
+
+    kinds: Sequence[str] = CLOUD_KINDS
+    serverless_memory_mb: Sequence[int] = (1024, 2048, 3072, 4096, 5120, 6144)
+    lambda_memory_mb: Sequence[int] = (512, 768, 1024, 1280, 1536, 1769, 2048, 2560, 3008)
+    instance_types: Sequence[str] = ("ml.c5.large", "ml.c5.xlarge", "ml.m5.large", "ml.m5.xlarge")
+    max_count: int = 200
+    max_sizes: Sequence[int] | None = None
+    max_waits: Sequence[float] | None = None
+    periods: Sequence[float] = (60.0, 900.0, 3600.0)
+    serverless_concurrency: int = 200
+    lambda_concurrency: int = 1000
+    keep_alive: float = KEEP_ALIVE
+    cold_start: ArrayLike | None = None
+    boot: float = 180.0
+    local: Local | None = None
+    measured: Mapping[Size, ServiceTimes] | None = None
+    threads: int = 1
+    finalists: int = 12
+    seed: int = 0
+    prices: PriceSheet = field(default_factory=PriceSheet.load)
+    deciding_price: float | None = None
+
+    def __post_init__(self) -> None:
+        kinds = _choices("kinds", self.kinds)
+        known = (*CLOUD_KINDS, *((Local.kind,) if self.local else ()))
+        for kind in kinds:
+            if kind not in known:
+                raise InvalidInput(f"kinds must be of {', '.join(known)}; got {kind!r}.")
+        if self.local and Local.kind not in kinds:
+            kinds = (*kinds, Local.kind)
+        object.__setattr__(self, "kinds", kinds)
+        for name in ("serverless_memory_mb", "lambda_memory_mb", "instance_types", "periods"):
+            object.__setattr__(self, name, _choices(name, getattr(self, name)))
+        for name, check in (("max_sizes", _size), ("max_waits", _wait)):
+            if getattr(self, name) is not None:
+                chosen = sorted({check(value) for value in _choices(name, getattr(self, name))})
+                object.__setattr__(self, name, tuple(chosen))
+        for name in ("max_count", "finalists", "threads"):
+            whole_number(name, getattr(self, name), low=1)
+        not_negative("boot", self.boot, "seconds")
+
+    def sizes(self, largest: int) -> tuple[list[int], str]:
+        """Return the max_sizes that service times up to `largest` allow, and what to note.
+
+        Raises:
+            InvalidInput: None is left.
+        """
+        if self.max_sizes is None:
+            return [size for size in _SIZES if size <= largest], ""
+        left = [size for size in self.max_sizes if size <= largest]
+        if not left:
+            raise InvalidInput(
+                f"Service times cover batches of up to {largest}, and max_sizes start at "
+                f"{min(self.max_sizes)}: profile larger batches; nothing is extrapolated."
+            )
+        cut = [size for size in self.max_sizes if size > largest]
+        note = f"Batches of more than {largest} are left out: no service time covers them."
+        return left, note if cut else ""
+
+    def waits(self, target: float) -> list[float]:
+        """Return the max_waits for a latency target."""
+        if self.max_waits is not None:
+            return list(self.max_waits)
+        return [0.0, *(float(f"{wait:.2g}") for wait in np.geomspace(0.01 * target, target, 24))]
+
+    def on_demand(self, kind: str) -> list[Deployment]:
+        """Return the deployments of a type whose instances start on demand."""
+        if kind == Serverless.kind:
+            return [
+                Serverless(
+                    memory_mb=memory,
+                    max_concurrency=self.serverless_concurrency,
+                    keep_alive=self.keep_alive,
+                )
+                for memory in self.serverless_memory_mb
+            ]
+        return [
+            Lambda(
+                memory_mb=memory,
+                max_concurrency=self.lambda_concurrency,
+                keep_alive=self.keep_alive,
+            )
+            for memory in self.lambda_memory_mb
+        ]
+
+    @property
+    def planning_price(self) -> float:
+        """Dollars a second of the machine that plans."""
+        hourly = self.deciding_price
+        if hourly is None:
+            hourly = self.prices.price("ml.m5.large").dollars
+        return hourly / 3600
+
+
+def _choices(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    chosen = () if isinstance(values, str | bytes) else tuple(values)
+    if not chosen:
+        raise InvalidInput(f"{name} must be a list of at least one choice, got {values!r}.")
+    return chosen
+
+
+def _size(value: object) -> int:
+    return whole_number("A max_size", value, low=1)
+
+
+def _wait(value: object) -> float:
+    return not_negative("A max_wait", value, "seconds")

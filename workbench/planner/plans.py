@@ -1,0 +1,390 @@
+"""The plan: what won, what lost and why, and what deciding took."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.batching import BatchPolicy
+from workbench.costing import MONTH
+from workbench.deployment import Deployment
+from workbench.errors import InvalidInput
+from workbench.experiment import Experiment
+from workbench.planner.break_even import break_even
+from workbench.planner.candidates import Field, Figures, Finalist
+from workbench.planner.task import Task
+from workbench.registry import Model
+from workbench.run import SLO
+from workbench.scaling import ScalingPolicy
+from workbench.table import html_table
+from workbench.trace import Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+
+EXACT, SIMULATOR, SCREENED_OUT = "exact model", "simulator", "screened out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One way to deploy and to batch, what it comes to, and why it won or lost.
+
+    Attributes:
+        deployment: where.
+        policy: how requests become batches.
+        scaling: how a fleet changes its size; None: it does not.
+        latency: seconds at the target's quantile; infinite where that many requests failed.
+        attainment: share of the requests within the target.
+        cost_per_million: US dollars.
+        cost_per_month: US dollars, the trace repeating itself.
+        engine: "simulator" or "exact model": which says so.
+        predicted: seconds by the exact model, whatever the engine; a lower bound for fleets.
+        reason: a sentence.
+    """
+
+    deployment: Deployment
+    policy: BatchPolicy
+    scaling: ScalingPolicy | None
+    latency: float
+    attainment: float
+    cost_per_million: float
+    cost_per_month: float
+    engine: str
+    predicted: float
+    reason: str
+
+    @property
+    def label(self) -> str:
+        """The candidate in a few words."""
+        return f"{_place(self.deployment, self.scaling)}, {self.policy.label}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Plan:
+    """What to deploy and how to batch, what else there is, and what deciding took.
+
+    Attributes:
+        task: traffic, target and choices.
+        fields: the candidates by inference type.
+        spent: seconds by step: "profile" where there was one, "fit", "screen and simulate".
+        notes: what the figures leave out or assume, in sentences.
+        model: the model, where the plan was made for one.
+    """
+
+    task: Task
+    fields: tuple[Field, ...]
+    spent: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+    model: Model | None = field(default=None)
+
+    @property
+    def slo(self) -> SLO:
+        """The latency target."""
+        return self.task.slo
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent deciding."""
+        return sum(self.spent.values())
+
+    @property
+    def dollars(self) -> float:
+        """What they cost."""
+        return self.seconds * self.task.options.planning_price
+
+    @cached_property
+    def _ranked(self) -> "list[tuple[Field, Finalist]]":
+        pairs = [(part, finalist) for part in self.fields for finalist in part.finalists]
+        return sorted(pairs, key=lambda pair: self.task.rank(pair[1].figures))
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the best meets the target, or keeps to the budget."""
+        return self.task.met(self._ranked[0][1].figures)
+
+    @cached_property
+    def finalists(self) -> tuple[Candidate, ...]:
+        """What was simulated, the best first."""
+        return tuple(self._candidate(*pair) for pair in self._ranked)
+
+    @property
+    def best(self) -> Candidate:
+        """The winner; where nothing meets the target, what misses it least."""
+        return self.finalists[0]
+
+    def _candidate(self, part: Field, finalist: Finalist) -> Candidate:
+        setting, figures, row = finalist
+        return Candidate(
+            deployment=setting.deployment,
+            policy=setting.policy,
+            scaling=setting.scaling,
+            latency=figures.latency,
+            attainment=figures.attainment,
+            cost_per_million=figures.cost,
+            cost_per_month=figures.cost * self._millions_a_month,
+            engine=SIMULATOR,
+            predicted=float(part.predicted[row]),
+            reason=self._reason(figures),
+        )
+
+    @property
+    def _millions_a_month(self) -> float:
+        return self.task.trace.rate * MONTH / 1e6
+
+    def _reason(self, figures: Figures) -> str:
+        winner = self._ranked[0][1].figures
+        if figures is winner:
+            return self._why_best(winner)
+        if not self.task.met(figures):
+            return self._miss(figures)
+        if self.task.budget is None:
+            return _times(figures.cost, winner.cost, "cost")
+        return _times(figures.latency, winner.latency, "latency")
+
+    def _why_best(self, winner: Figures) -> str:
+        if self.task.met(winner):
+            return (
+                "meets the target at the least cost"
+                if self.task.budget is None
+                else ("the fastest within the budget")
+            )
+        if self.task.budget is None:
+            over = 100 * (winner.latency / self.slo.latency - 1)
+            return f"nothing meets the target; this misses it least, by {over:.3g} %"
+        over = 100 * (winner.cost / self.task.budget - 1)
+        return f"nothing keeps to the budget; this exceeds it least, by {over:.3g} %"
+
+    def _miss(self, figures: Figures) -> str:
+        if self.task.budget is None:
+            return (
+                f"{self._quantile} {_seconds(figures.latency)} above the target of "
+                f"{_seconds(self.slo.latency)}"
+            )
+        return f"${figures.cost:.4g} per million above the budget of ${self.task.budget:.4g}"
+
+    @property
+    def _quantile(self) -> str:
+        return f"p{100 * self.slo.quantile:g}"
+
+    @cached_property
+    def frame(self) -> "pl.DataFrame":
+        """A row a candidate, finalists first, the best of them on top.
+
+        Columns: kind, deployment, policy, latency and predicted (seconds), attainment,
+        cost_per_million, cost_per_month (US dollars), engine, reason, max_size, max_wait. What has
+        engine "screened out" was not simulated, and the exact model gives a lower bound alone.
+        """
+        import polars as pl
+
+        rows = [
+            {
+                "kind": one.deployment.kind,
+                "deployment": _place(one.deployment, one.scaling),
+                "policy": one.policy.label,
+                "latency": one.latency,
+                "predicted": one.predicted,
+                "attainment": one.attainment,
+                "cost_per_million": one.cost_per_million,
+                "cost_per_month": one.cost_per_month,
+                "engine": one.engine,
+                "reason": one.reason,
+                "max_size": one.policy.max_size,
+                "max_wait": one.policy.max_wait,
+            }
+            for one in self.finalists
+        ]
+        head = pl.DataFrame(rows)
+        rest = pl.concat([self._unsettled(part) for part in self.fields])
+        order = ["engine", "cost_per_million" if self.task.budget is None else "latency"]
+        return pl.concat([head, rest.sort(order).select(head.columns)])
+
+    def _unsettled(self, part: Field) -> "pl.DataFrame":
+        """Return the rows of an inference type that no simulation has settled."""
+        import polars as pl
+
+        left = np.ones(len(part.place), dtype=bool)
+        left[[finalist.row for finalist in part.finalists]] = False
+        policies = {(1, 0.0): BatchPolicy().label}
+        pairs = list(zip(part.max_size[left].tolist(), part.max_wait[left].tolist(), strict=True))
+        for size, wait in set(pairs):
+            policies[size, wait] = BatchPolicy(max_size=size, max_wait=wait).label
+        places = np.array([deployment.label for deployment in part.deployments], dtype=object)
+        notes = part.notes[left]
+        rows = pl.DataFrame(
+            {
+                "deployment": places[part.place[left]].tolist(),
+                "policy": [policies[pair] for pair in pairs],
+                "latency": part.predicted[left],
+                "predicted": part.predicted[left],
+                "attainment": part.attainment[left],
+                "cost_per_million": part.cost[left],
+                "note": notes.tolist(),
+                "max_size": part.max_size[left],
+                "max_wait": part.max_wait[left],
+            },
+            schema_overrides={"note": pl.String, "deployment": pl.String, "policy": pl.String},
+        )
+        out = pl.col("note") != ""
+        return rows.with_columns(
+            kind=pl.lit(part.kind),
+            cost_per_month=pl.col("cost_per_million") * self._millions_a_month,
+            engine=pl.when(out | pl.lit(part.bound))
+            .then(pl.lit(SCREENED_OUT))
+            .otherwise(pl.lit(EXACT)),
+            reason=pl.when(out).then("note").otherwise(self._reasons(bound=part.bound)),
+        )
+
+    def _reasons(self, *, bound: bool) -> "pl.Expr":
+        """Return why rows that were not simulated lost, as an expression."""
+        import polars as pl
+
+        winner = self._ranked[0][1].figures
+        latency, cost = pl.col("latency"), pl.col("cost_per_million")
+        least = "at least " if bound else ""
+        slow = pl.format(
+            "{} {}{} above the target of {}",
+            pl.lit(self._quantile),
+            pl.lit(least),
+            _in_words(latency),
+            pl.lit(_seconds(self.slo.latency)),
+        )
+        near = pl.lit("not simulated: its neighbours promised more, or did worse than predicted")
+        if self.task.budget is None:
+            dear = pl.format(
+                "{}{} times the winner's cost", pl.lit(least), _ratio(cost, winner.cost)
+            )
+            other = pl.when(cost >= winner.cost).then(dear).otherwise(near)
+            return pl.when(latency > self.slo.latency).then(slow).otherwise(other)
+        over = pl.format(
+            "${} per million above the budget of ${}",
+            _figures(cost),
+            pl.lit(f"{self.task.budget:.4g}"),
+        )
+        slower = pl.format(
+            "{}{} times the winner's latency", pl.lit(least), _ratio(latency, winner.latency)
+        )
+        other = pl.when(latency >= winner.latency).then(slower).otherwise(near)
+        return pl.when(cost > self.task.budget).then(over).otherwise(other)
+
+    @cached_property
+    def front(self) -> "pl.DataFrame":
+        """The rows of `frame` that none beats in both latency and cost, the cheapest first."""
+        import polars as pl
+
+        known = self.frame.filter(
+            (pl.col("engine") != SCREENED_OUT) & pl.col("latency").is_finite()
+        ).sort("cost_per_million", "latency")
+        fastest = pl.col("latency").cum_min().shift(1).fill_null(float("inf"))
+        return known.filter(pl.col("latency") < fastest)
+
+    @cached_property
+    def by_kind(self) -> "pl.DataFrame":
+        """The best row of each inference type, the winner on top."""
+        return self.frame.unique("kind", keep="first", maintain_order=True)
+
+    def break_even(self, rates: "Sequence[float] | None" = None) -> "pl.DataFrame":
+        """The least cost of each inference type that meets the target as traffic grows.
+
+        The trace is played slower or faster. On-demand types are those of the exact model; the
+        number of instances of a fleet is found anew by simulation.
+
+        Args:
+            rates: requests per second; by default 7 from a hundredth of the trace's to tenfold.
+
+        Returns:
+            A row a rate and type: rate, kind, deployment, policy, latency, cost_per_million,
+            cost_per_month, engine, cheapest. A type that cannot meet the target has no cost. Where
+            the cheapest type changes, `workbench.planner.crossings` says.
+        """
+        return break_even(self.task, rates)
+
+    def experiment(self, model: Model | None = None, trace: Trace | None = None) -> Experiment:
+        """Return the winner as an experiment.
+
+        Raises:
+            InvalidInput: The plan was made from a profile and no model is given.
+        """
+        chosen = model or self.model
+        if chosen is None:
+            raise InvalidInput(
+                "This plan was made from service times, not from a model: "
+                "say which, plan.experiment(model)."
+            )
+        deployment, policy = self.best.deployment, self.best.policy
+        return Experiment(chosen, deployment, trace or self.task.trace, policy, self.slo)
+
+    @property
+    def label(self) -> str:
+        """The winner and what it comes to, in a sentence."""
+        best = self.best
+        return (
+            f"{best.label}: {self._quantile} {_seconds(best.latency)}, "
+            f"${best.cost_per_million:.4g} per million, ${best.cost_per_month:,.4g} a month; "
+            f"{best.reason}"
+        )
+
+    @property
+    def effort(self) -> str:
+        """What deciding took, in a sentence."""
+        screened = sum(len(part.place) for part in self.fields)
+        steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in self.spent.items())
+        return (
+            f"Decided in {self.seconds:.2f} s (${self.dollars:.2g}; {steps}): {screened:,} "
+            f"candidates by the exact model, {len(self._ranked)} simulations."
+        )
+
+    def __repr__(self) -> str:
+        return f"<Plan {self.label}. {self.effort}>"
+
+    def _repr_html_(self) -> str:
+        columns = {
+            "deployment": "deployment",
+            "policy": "policy",
+            "latency": f"{self._quantile} (s)",
+            "attainment": "attainment",
+            "cost_per_million": "$ per million",
+            "cost_per_month": "$ a month",
+            "engine": "engine",
+            "reason": "reason",
+        }
+        rows = self.frame.head(max(len(self._ranked), 12)).select(columns).rows()
+        caption = " ".join([f"Plan for {self.slo.label}: {self.label}.", self.effort, *self.notes])
+        return html_table(caption, list(columns.values()), rows, limit=20)
+
+
+def _place(deployment: Deployment, scaling: ScalingPolicy | None) -> str:
+    if scaling is None:
+        return deployment.label
+    kind, *knobs = scaling.to_dict().items()
+    return f"{deployment.label}, {kind[1]} ({', '.join(f'{k} {v:g}' for k, v in knobs)})"
+
+
+def _times(value: float, of: float, what: str) -> str:
+    return f"{value / of:.3g} times the winner's {what}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.4g} s" if value >= 10 else f"{1000 * value:.4g} ms"
+
+
+def _figures(value: "pl.Expr") -> "pl.Expr":
+    import polars as pl
+
+    return value.round_sig_figs(4).cast(pl.String).str.strip_suffix(".0")
+
+
+def _in_words(seconds: "pl.Expr") -> "pl.Expr":
+    import polars as pl
+
+    long = pl.format("{} s", _figures(seconds))
+    return pl.when(seconds >= 10).then(long).otherwise(pl.format("{} ms", _figures(1000 * seconds)))
+
+
+def _ratio(value: "pl.Expr", of: float) -> "pl.Expr":
+    import polars as pl
+
+    return (value / of).round_sig_figs(3).cast(pl.String).str.strip_suffix(".0")
