@@ -18,7 +18,9 @@ from typing import Any, NoReturn, TypeVar
 from workbench import demo
 from workbench.archive import open_trace
 from workbench.batching import BatchPolicy
+from workbench.checks import positive
 from workbench.comparison import Comparison, compare
+from workbench.costing import Cost
 from workbench.deployment import Local
 from workbench.errors import InvalidInput, StorageError, WorkbenchError
 from workbench.experiment import Experiment
@@ -55,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _UNREAD
     except KeyboardInterrupt:
-        return _interrupted("nothing was kept")
+        return _tell("workbench: interrupted.", _INTERRUPTED)
     except WorkbenchError as error:
         if "--traceback" in words or os.environ.get("WORKBENCH_TRACEBACK"):
             raise
@@ -78,11 +80,11 @@ def _interrupted(kept: str) -> int:
 def _demo(arguments: Arguments) -> int:
     folder = Path(arguments.out)
     _check_folder(folder)
+    positive("duration", arguments.duration, "seconds")
     registry = _registry(arguments)
     model = registry[demo.MODEL]
-    say = _speaker(arguments)
-    say("One experiment, really run on this machine: no batching against batching.\n")
-    say(_models([registry[name] for name in registry]) + "\n")
+    _say(arguments, "One experiment, really run on this machine: no batching against batching.\n")
+    _say(arguments, _models(registry.models()) + "\n")
     measured, stopped = _profile_of(model, demo.BATCH_SIZES, (1,), budget=0.2)
     if stopped:
         return _interrupted("nothing was kept")
@@ -93,22 +95,23 @@ def _demo(arguments: Arguments) -> int:
         seed=arguments.seed,
         hourly_price=arguments.hourly_price,
     )
-    say(demo.explain(measured, experiments["batching"]) + "\n")
+    _say(arguments, demo.explain(measured, experiments["batching"]) + "\n")
     runs, stopped = _measure(experiments, drain=arguments.duration)
     if not runs:
         return _interrupted("nothing was measured")
     compared = compare(list(runs.values()))
-    say(_compared(compared))
+    _say(arguments, _compared(compared))
     measured.save(folder / "profile", overwrite=True)
     saved = _save(runs, folder, overwrite=True)
     page = _report(compared, folder / "report.html", "No batching against batching", [measured])
     if arguments.json:
         _print_json(_facts(compared), saved=saved, report=str(page))
-    say(
+    _say(
+        arguments,
         f"\nReport: {page}  (open it in a browser; it needs no internet)\n"
         f"Runs:   {', '.join(saved)}\n"
         "Next:   make lab             the quickstart notebook, in JupyterLab\n"
-        "        workbench run --help  other models, traffic and batching"
+        "        workbench run --help  other models, traffic and batching",
     )
     return _interrupted("what was measured was kept") if stopped else 0
 
@@ -136,13 +139,13 @@ def _run(arguments: Arguments) -> int:
     if not runs:
         return _interrupted("nothing was measured")
     compared = compare(list(runs.values()))
-    say = _speaker(arguments)
-    say(_compared(compared))
+    _say(arguments, _compared(compared))
     saved = _save(runs, Path(arguments.out)) if arguments.out else []
     if arguments.json:
         _print_json(_facts(compared), saved=saved)
     if saved:
-        say(f"\nRuns: {', '.join(saved)}\nNext: workbench report {' '.join(saved)}")
+        next_step = f"workbench report {' '.join(saved)}"
+        _say(arguments, f"\nRuns: {', '.join(saved)}\nNext: {next_step}")
     return _interrupted("what was measured was kept") if stopped else 0
 
 
@@ -155,7 +158,7 @@ def _profile(arguments: Arguments) -> int:
     )
     if measured.frame.is_empty():
         return _interrupted("nothing was measured")
-    _speaker(arguments)(_service_times(measured))
+    _say(arguments, _service_times(measured))
     saved = [str(measured.save(arguments.out))] if arguments.out else []
     if arguments.json:
         rows = measured.frame.drop("quantiles").to_dicts()
@@ -169,7 +172,7 @@ def _report_on(arguments: Arguments) -> int:
     page = _report(compared, Path(arguments.out), arguments.title, profiles)
     if arguments.json:
         _print_json(_facts(compared), report=str(page))
-    _speaker(arguments)(f"{_compared(compared)}\n\nReport: {page}")
+    _say(arguments, f"{_compared(compared)}\n\nReport: {page}")
     return 0
 
 
@@ -178,7 +181,7 @@ def _list(arguments: Arguments) -> int:
     if arguments.json:
         _print_json({"models": registry.table().to_dicts()})
         return 0
-    models = [model for group in registry for model in registry.versions(group)]
+    models = registry.models()
     print(_models(models) if models else f"No models in {registry.path} yet.")
     return 0
 
@@ -271,9 +274,7 @@ def _replayed(arguments: Arguments) -> Trace:
     if trace.notice:
         _tell(trace.notice)
     if arguments.rate is not None:
-        if not arguments.rate > 0:
-            raise InvalidInput(f"rate must be a positive number, got {arguments.rate}.")
-        trace = trace.scale(arguments.rate / trace.rate)
+        trace = trace.scale(positive("rate", arguments.rate) / trace.rate)
     return trace if arguments.duration is None else trace.clip(0.0, arguments.duration)
 
 
@@ -316,12 +317,10 @@ def _save(runs: dict[str, Run], folder: Path, *, overwrite: bool = False) -> lis
 
 
 def _report(compared: Comparison, path: Path, title: str, profiles: Sequence[Profile]) -> Path:
-    costs = [compared.costs.get(name) for name in compared.runs]
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    return write_report(
-        list(compared.runs.values()), path, title=title, costs=costs, profiles=profiles
-    )
+    runs = list(compared.runs.values())
+    return write_report(runs, path, title=title, costs=_costs(compared), profiles=profiles)
 
 
 def _file_name(label: str) -> str:
@@ -357,9 +356,10 @@ def _writing(path: Path) -> Iterator[None]:
 # ------------------------------------------------------------------------------------------ output
 
 
-def _speaker(arguments: Arguments) -> Callable[[str], None]:
-    """A way to print for people, which is silent where a machine reads."""
-    return (lambda _: None) if arguments.json else (lambda text: print(text, flush=True))
+def _say(arguments: Arguments, text: str) -> None:
+    """Print for people; stay silent where a machine reads."""
+    if not arguments.json:
+        print(text, flush=True)
 
 
 def _print_json(facts: dict[str, Any], **more: object) -> None:
@@ -371,8 +371,11 @@ def _facts(compared: Comparison) -> dict[str, Any]:
 
 
 def _finding(compared: Comparison) -> str:
-    costs = [compared.costs.get(name) for name in compared.runs]
-    return finding(list(compared.runs.values()), costs=costs)
+    return finding(list(compared.runs.values()), costs=_costs(compared))
+
+
+def _costs(compared: Comparison) -> list[Cost | None]:
+    return [compared.costs.get(name) for name in compared.runs]
 
 
 def _compared(compared: Comparison) -> str:
