@@ -428,15 +428,14 @@ def _service_times(measured: Profile) -> str:
 
 def _service_rows(measured: Profile, threads: int) -> list[list[str]]:
     rows = measured.frame.filter(threads=threads)
-    idle = dict(rows.filter(state=AFTER_IDLE)["batch_size", "median"].rows())
+    after_idle = rows.filter(state=AFTER_IDLE)["batch_size", "median"].rows()
+    idle = {size: milliseconds(median) for size, median in after_idle}
     return [
         [
             str(size),
             milliseconds(median),
             f"{milliseconds(low)} to {milliseconds(high)}",
-            milliseconds(idle[size])
-            if size in idle
-            else "-",  # an interrupted profile may end here
+            idle.get(size, "-"),  # an interrupted profile may end without it
             f"{size / median:,.0f}",
         ]
         for size, median, low, high in rows.filter(state=BACK_TO_BACK)

@@ -24,7 +24,7 @@ SEED = 22
 _BURST = 10.0
 _DWELL = (3 / 16, 1 / 16)  # mean stays between bursts and in them, as shares of the duration
 _WAIT = 12  # service times that the first request of a batch waits for others
-_TARGET = 30  # service times within which to answer
+_TARGET = 40  # service times within which to answer
 
 
 def experiments(
