@@ -8,11 +8,18 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Two cores are for two tests, not for the threads of one matrix product; read when NumPy loads.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from workbench import zoo
 from workbench.registry import Model, Registry
 
 pytest_plugins = ["tests.browser"]
+
+settings.register_profile("patient", settings(), deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", name="registry")
