@@ -20,6 +20,7 @@ from workbench.planner.candidates import Field, Figures, Finalist, Setting
 from workbench.planner.deciding import plan
 from workbench.planner.options import Options
 from workbench.planner.plans import Candidate, Plan
+from workbench.planner.replanning import Replan, replan
 from workbench.planner.task import Task
 
 __all__ = [
@@ -29,8 +30,10 @@ __all__ = [
     "Finalist",
     "Options",
     "Plan",
+    "Replan",
     "Setting",
     "Task",
     "crossings",
     "plan",
+    "replan",
 ]

@@ -54,9 +54,9 @@ def _row(task: Task, kind: str, rate: float) -> tuple[Any, ...]:
     found = _least_exact(task, kind) if on_demand else _least_simulated(task, kind)
     if found is None:
         return (rate, kind, *[None] * 5, engine)
-    (deployment, policy, _), figures = found
+    setting, figures = found
     month = figures.cost * rate * MONTH / 1e6
-    place = (rate, kind, deployment.label, policy.label)
+    place = (rate, kind, setting.place, setting.joined)
     return (*place, figures.latency, figures.cost, month, engine)
 
 

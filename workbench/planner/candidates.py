@@ -1,5 +1,6 @@
 """Candidates of one inference type, and what became of those that were simulated."""
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from workbench.batching import BatchPolicy
 from workbench.costing import Usage, bill, billed_ms, instance_seconds
-from workbench.deployment import Deployment, Local, Serverless
+from workbench.deployment import BatchTransform, Deployment, Local, Serverless
 from workbench.prices import PriceSheet
 from workbench.run import SLO
 from workbench.scaling import ScalingPolicy
@@ -17,11 +18,15 @@ from workbench.simulator import Outcome
 
 
 class Figures(NamedTuple):
-    """What a candidate comes to: seconds at the target's quantile, share, dollars per million."""
+    """What a candidate comes to: seconds at the target's quantile, share, dollars per million.
+
+    `dollars` is the bill for the trace, where it was simulated.
+    """
 
     latency: float
     attainment: float
     cost: float
+    dollars: float = math.nan
 
 
 class Setting(NamedTuple):
@@ -30,6 +35,22 @@ class Setting(NamedTuple):
     deployment: Deployment
     policy: BatchPolicy
     scaling: ScalingPolicy | None = None
+
+    @property
+    def place(self) -> str:
+        """Deployment and scaling in a few words."""
+        if self.scaling is None:
+            return self.deployment.label
+        (_, kind), *knobs = self.scaling.to_dict().items()
+        settings = ", ".join(f"{name} {value:g}" for name, value in knobs)
+        return f"{self.deployment.label}, {kind} ({settings})"
+
+    @property
+    def joined(self) -> str:
+        """How requests are joined in a few words: the policy, or the jobs they form."""
+        if isinstance(self.deployment, BatchTransform):
+            return f"jobs of {self.deployment.period:g} s"
+        return self.policy.label
 
 
 class Finalist(NamedTuple):
@@ -77,7 +98,8 @@ def figures_of(outcome: Outcome, deployment: Deployment, slo: SLO, prices: Price
     return Figures(
         latency=float(np.partition(late, rank - 1)[rank - 1]),
         attainment=float((late <= slo.latency * (1 + 1e-12)).mean()),
-        cost=1e6 * dollars / answered if answered else np.inf,
+        cost=1e6 * dollars / answered if answered else math.inf,
+        dollars=dollars,
     )
 
 

@@ -7,7 +7,7 @@ number of instances is doubled and halved until the target is just met.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,10 @@ class Load(NamedTuple):
     servers: Floats  # batches in service on average, with instances without limit
     peak: Floats  # the same while the traffic is in its busiest phase
     seconds: Floats  # of a batch
+    calls: Floats  # batches a request
+    counts: NDArray[np.int64]  # instances that the work takes at least
+    costs: Floats  # dollars per million of so many
+    price: float  # of one more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,8 @@ def search_fleets(task: Task, kind: str) -> Field:
     order = sorted(range(len(fleets)), key=lambda i: _least_cost(task, field, loads[i]))
     for place in order:
         best = min((f.figures.cost for f in field.finalists if task.met(f.figures)), default=np.inf)
-        if task.budget is not None or _least_cost(task, field, loads[place]) < best:
+        least = _least_cost(task, field, loads[place])
+        if task.budget is not None or least < best or not field.finalists:
             _Search(task, field, fleets[place], loads[place]).run()
     if kind == Async.kind:
         _scale_to_zero(task, field)
@@ -103,8 +108,11 @@ def _screened(task: Task, kind: str, fleets: list[Fleet]) -> tuple[Field, list[L
         bound=True,
     )
     seconds = servers / task.arrivals.rate / calls
-    columns = zip(predicted, servers, peak, seconds, strict=True)
-    return field, [Load(i * policies, *columns) for i, columns in enumerate(columns)]
+    price = _costs(task, ones, np.arange(len(ones)), np.ones(len(ones)), np.zeros(len(ones)))
+    shape = servers.shape
+    columns = (predicted, servers, peak, seconds, calls, counts.reshape(shape))
+    parts = zip(*columns, field.cost.reshape(shape), price.tolist(), strict=True)
+    return field, [Load(i * policies, *part) for i, part in enumerate(parts)]
 
 
 def _busy_at_peak(task: Task) -> Floats:
@@ -130,7 +138,7 @@ def _costs(
     task: Task,
     ones: list[Deployment],
     place: NDArray[np.int64],
-    counts: NDArray[np.int64],
+    counts: NDArray[Any],
     calls: Floats,
 ) -> Floats:
     """Return dollars per million of so many instances for as long as the trace lasts."""
@@ -171,17 +179,28 @@ class _Search:
 
     def run(self) -> None:
         """Simulate the fewest instances that meet the target, or the most within the budget."""
-        counts = self._affordable() if self._task.budget is not None else self._needed()
-        for count in counts:
+        if self._task.budget is not None:
+            return self._spend_all()
+        for count in self._needed():
             if self._left <= 0:
                 break
             self._try(count)
+        return None
 
-    def _affordable(self) -> Iterator[int]:
-        """Yield the most instances that the budget pays for."""
-        cost = float(self._field.cost[self._load.first])
-        for_one = cost / getattr(self._field.setting(self._load.first).deployment, "count", 1)
-        yield int(np.clip((self._task.budget or 0.0) // for_one, 1, self._fleet.most))
+    def _spend_all(self) -> None:
+        """Simulate the policies that promise most with as many instances as the budget pays for."""
+        load, budget = self._load, 0.998 * (self._task.budget or 0.0)  # the last answers come late
+        counts = load.counts + ((budget - load.costs) // load.price).astype(np.int64)
+        able = counts >= load.counts
+        expected = np.where(able, self._expected(counts.clip(1, self._fleet.most)), np.inf)
+        order = np.argsort(expected if able.any() else load.costs, kind="stable")[:_TRIES]
+        for policy in order.tolist():
+            self._settle(policy, int(counts[policy].clip(1, self._fleet.most)))
+
+    def _settle(self, policy: int, count: int) -> Finalist:
+        row = self._load.first + policy
+        setting = Setting(self._fleet.of(count), self._field.setting(row).policy)
+        return self._task.settle(self._field, row, setting)
 
     def _needed(self) -> Iterator[int]:
         """Yield counts between load and target, doubled until one will do, then halved."""
@@ -216,15 +235,21 @@ class _Search:
 
     def _try(self, count: int) -> None:
         """Simulate the policies that promise most with so many instances, until one will do."""
-        deployment = self._fleet.of(count)
-        for policy in np.argsort(self._expected(count), kind="stable")[:_TRIES]:
-            row = self._load.first + int(policy)
-            setting = Setting(deployment, self._field.setting(row).policy)
+        for policy in self._promising(count):
             self._left -= 1
-            if self._task.met(self._task.settle(self._field, row, setting).figures):
+            if self._task.met(self._settle(policy, count).figures):
                 break
 
-    def _expected(self, count: int) -> Floats:
+    def _promising(self, count: int) -> list[int]:
+        """Return the policies to simulate: the fastest, before it that of the fewest billed calls."""
+        expected = self._expected(count)
+        fastest: list[int] = np.argsort(expected, kind="stable")[:_TRIES].tolist()
+        able = np.flatnonzero(expected <= 0.95 * self._task.slo.latency)
+        if self._field.kind != Async.kind or not len(able):
+            return fastest
+        return [int(able[self._load.calls[able].argmin()]), fastest[0]]
+
+    def _expected(self, count: int | NDArray[np.int64]) -> Floats:
         """Return a guess at the latency of each policy, good enough to put them in order.
 
         To the latency without a queue it adds three times the mean wait in the busiest phase:
@@ -235,7 +260,8 @@ class _Search:
         calm = np.minimum(share, 0.99)
         power = np.sqrt(2 * (servers + 1)) - 1
         wait = self._load.seconds * calm**power / (servers * (1 - calm))
-        hopeless = self._load.predicted > self._task.slo.latency
+        limit = self._task.slo.latency if self._task.budget is None else np.inf
+        hopeless = self._load.predicted > limit
         overloaded = np.where(share < 0.99, 0.0, 1e3 * share)
         expected: Floats = self._load.predicted + 3 * wait + overloaded + 1e6 * hopeless
         return expected

@@ -9,11 +9,11 @@ import numpy as np
 
 from workbench.batching import BatchPolicy
 from workbench.costing import MONTH
-from workbench.deployment import Deployment
+from workbench.deployment import BatchTransform, Deployment
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.planner.break_even import break_even
-from workbench.planner.candidates import Field, Figures, Finalist
+from workbench.planner.candidates import Field, Figures, Finalist, Setting
 from workbench.planner.task import Task
 from workbench.registry import Model
 from workbench.run import SLO
@@ -60,7 +60,12 @@ class Candidate:
     @property
     def label(self) -> str:
         """The candidate in a few words."""
-        return f"{_place(self.deployment, self.scaling)}, {self.policy.label}"
+        return f"{self.setting.place}, {self.setting.joined}"
+
+    @property
+    def setting(self) -> Setting:
+        """Deployment, policy and scaling."""
+        return Setting(self.deployment, self.policy, self.scaling)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -183,8 +188,8 @@ class Plan:
         rows = [
             {
                 "kind": one.deployment.kind,
-                "deployment": _place(one.deployment, one.scaling),
-                "policy": one.policy.label,
+                "deployment": one.setting.place,
+                "policy": one.setting.joined,
                 "latency": one.latency,
                 "predicted": one.predicted,
                 "attainment": one.attainment,
@@ -208,16 +213,21 @@ class Plan:
 
         left = np.ones(len(part.place), dtype=bool)
         left[[finalist.row for finalist in part.finalists]] = False
-        policies = {(1, 0.0): BatchPolicy().label}
-        pairs = list(zip(part.max_size[left].tolist(), part.max_wait[left].tolist(), strict=True))
-        for size, wait in set(pairs):
-            policies[size, wait] = BatchPolicy(max_size=size, max_wait=wait).label
+        pairs = np.stack([part.place, part.max_size, part.max_wait], axis=1)[left]
+        _, policies, named = np.unique(
+            pairs[:, 1:] if part.kind != BatchTransform.kind else pairs,
+            axis=0,
+            return_index=True,
+            return_inverse=True,
+        )
+        rows_left = np.flatnonzero(left)
+        joined = np.array([part.setting(rows_left[row]).joined for row in policies], dtype=object)
         places = np.array([deployment.label for deployment in part.deployments], dtype=object)
         notes = part.notes[left]
         rows = pl.DataFrame(
             {
                 "deployment": places[part.place[left]].tolist(),
-                "policy": [policies[pair] for pair in pairs],
+                "policy": joined[named.ravel()].tolist(),
                 "latency": part.predicted[left],
                 "predicted": part.predicted[left],
                 "attainment": part.attainment[left],
@@ -354,13 +364,6 @@ class Plan:
         rows = self.frame.head(max(len(self._ranked), 12)).select(columns).rows()
         caption = " ".join([f"Plan for {self.slo.label}: {self.label}.", self.effort, *self.notes])
         return html_table(caption, list(columns.values()), rows, limit=20)
-
-
-def _place(deployment: Deployment, scaling: ScalingPolicy | None) -> str:
-    if scaling is None:
-        return deployment.label
-    kind, *knobs = scaling.to_dict().items()
-    return f"{deployment.label}, {kind[1]} ({', '.join(f'{k} {v:g}' for k, v in knobs)})"
 
 
 def _times(value: float, of: float, what: str) -> str:
