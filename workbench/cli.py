@@ -560,7 +560,7 @@ _EXAMPLES = {
   workbench run digits-mlp-wide --rate 200 --burst 6 --policy 1 --policy 16/20ms --slo 100ms
   workbench run digits-forest:1 --rate 500 --duration 30s --workers 2 --out runs/forest
   workbench run digits-mlp-large --trace arrivals.csv --policy 8/25ms
-  workbench run digits-mlp-large --trace azure-llm-2023-code --rate 300 --duration 60s""",
+  workbench run digits-mlp-large --trace azure-llm-2023-code --rate 100 --duration 60s""",
     "profile": """
   workbench profile digits-mlp-wide
   workbench profile digits-forest --batch-sizes 1,8,64 --threads 1,2 --out profiles/forest""",
