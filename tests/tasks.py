@@ -1,9 +1,11 @@
-"""Tasks for tests/test_process.py: functions of a module, as another process needs them."""
+"""What other processes import by name, for test_process.py and test_sweeping.py."""
 
 import os
 import sys
+from pathlib import Path
 
 from workbench.errors import InvalidInput
+from workbench.experiment import Experiment
 
 
 def count_to(number, emit, stopped):
@@ -37,3 +39,16 @@ def divide(number, emit, stopped):
 def die(words, emit, stopped):
     print(words, file=sys.stderr, flush=True)
     os._exit(3)
+
+
+class Deadly(Experiment):
+    """Kills the process that simulates it: always, or once where its trace names a file."""
+
+    def simulate(self, *arguments, **settings):
+        if not self.trace.name:
+            os._exit(3)
+        file = Path(self.trace.name)
+        if not file.exists():
+            file.touch()
+            os._exit(3)
+        return super().simulate(*arguments, **settings)

@@ -23,6 +23,7 @@ _CONTENTS = {
     "run": ["SLO", "Run", "load_run"],
     "service": ["ServiceTimes"],
     "simulator": ["simulate"],
+    "sweeping": ["sweep"],
     "trace": ["Trace"],
     "traffic": ["bursty", "constant", "diurnal", "flash_crowd", "markovian", "poisson"],
     "widgets": ["app"],

@@ -189,11 +189,18 @@ class Experiment:
             return _JOB_ROWS
         return self.policy.max_size * int(self.trace.rows.max())
 
-    def service(
-        self, profile: Profile | ServiceTimes | None = None, *, progress: Progress | None = None
-    ) -> ServiceTimes:
-        """Return the service times on this machine that `simulate` and `predict` start from."""
-        return self._service(profile, progress)[0]
+    def kept_profile(self, *, progress: Progress | None = None) -> Profile:
+        """Return the profile kept for the model on this machine, which covers this experiment.
+
+        What is missing in it is measured first: see `workbench.calibration`.
+        """
+        return kept_profile(
+            self.model, largest=self.largest, threads=self._threads, progress=progress
+        )
+
+    def service(self, profile: Profile | ServiceTimes) -> ServiceTimes:
+        """Return the service times on this machine that a profile gives the experiment."""
+        return self._service(profile, None)[0]
 
     @property
     def _threads(self) -> int:
@@ -206,9 +213,7 @@ class Experiment:
         if isinstance(profile, ServiceTimes):
             return profile, profile.to_dict(), []
         if profile is None:
-            profile = kept_profile(
-                self.model, largest=self.largest, threads=self._threads, progress=progress
-            )
+            profile = self.kept_profile(progress=progress)
         if not isinstance(profile, Profile):
             raise InvalidInput(f"profile must be a Profile or ServiceTimes, got {profile!r}.")
         times, facts = times_from(profile, threads=self._threads)

@@ -1,0 +1,213 @@
+import dataclasses
+import json
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+import workbench as wb
+from tests.tasks import Deadly
+from workbench.errors import InvalidInput
+from workbench.queueing import Prediction
+from workbench.service import ServiceTimes
+from workbench.sweeping import sweep
+
+TIMES = ServiceTimes({size: 0.001 + 0.0005 * size for size in range(1, 9)})
+QUIET = {"profile": TIMES, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def experiment(model):
+    return wb.Experiment(model, wb.Local(), wb.poisson(rate=100, duration=3, seed=3))
+
+
+@pytest.fixture(scope="module")
+def grid(experiment):
+    return [
+        dataclasses.replace(experiment, policy=wb.BatchPolicy(max_size=size, max_wait=0.01))
+        for size in (1, 2, 4, 8)
+    ]
+
+
+def frames(findings):
+    return [finding.result.frame for finding in findings]
+
+
+def same(findings, others):
+    return all(map(lambda a, b: a.equals(b), frames(findings), frames(others)))
+
+
+def test_findings_are_those_of_the_experiments_in_their_order(grid):
+    findings = sweep(grid, seed=5, **QUIET)
+
+    alone = [each.simulate(TIMES, seed=5).frame for each in grid]
+    assert all(map(lambda a, b: a.equals(b), frames(findings), alone))
+    assert [(each.number, each.attempts, each.error) for each in findings] == [
+        (number, 1, None) for number in range(4)
+    ]
+
+
+def test_threads_find_the_same(grid):
+    with ThreadPoolExecutor(2) as pool:
+        assert same(sweep(grid, pool, **QUIET), sweep(grid, **QUIET))
+
+
+def test_findings_and_progress_come_as_they_are_made(grid):
+    came, told = [], []
+
+    sweep(
+        grid,
+        profile=TIMES,
+        on_finding=came.append,
+        progress=lambda done, total: told.append((done, total, len(came))),
+    )
+
+    assert [each.number for each in came] == [0, 1, 2, 3]
+    assert told == [(1, 4, 1), (2, 4, 2), (3, 4, 3), (4, 4, 4)]
+
+
+def test_progress_is_told_on_standard_error(grid, capsys):
+    sweep(grid[:2], profile=TIMES)
+
+    assert capsys.readouterr().err == "\r1 of 2 experiments\r2 of 2 experiments\n"
+
+
+def test_one_that_fails_does_not_stop_the_others(grid):
+    too_large = dataclasses.replace(grid[0], policy=wb.BatchPolicy(max_size=99, max_wait=0.5))
+
+    first, second = sweep([too_large, grid[0]], **QUIET)
+
+    assert first.result is None
+    assert "InvalidInput: Service times cover batches of 1 to 8 rows" in first.error
+    assert second.error is None
+
+
+def test_predictions_can_be_swept(experiment):
+    trace = wb.poisson(rate=100, duration=60, seed=3)
+    function = wb.Lambda(memory_mb=1769, max_concurrency=99)
+    predictable = dataclasses.replace(experiment, trace=trace, deployment=function)
+
+    fine, not_so = sweep([predictable, predictable.on(wb.Local(workers=2))], how="predict", **QUIET)
+
+    assert isinstance(fine.result, Prediction)
+    assert "NotPredictable: No formula is known for 2 servers" in not_so.error
+
+
+def test_real_runs_can_be_swept(experiment):
+    short = dataclasses.replace(experiment, trace=experiment.trace.clip(0, 0.2))
+
+    (finding,) = sweep([short], how="run", progress=False)
+
+    assert finding.result.origin == "measured: this machine"
+
+
+def test_a_sweep_goes_on_where_it_was(grid, tmp_path):
+    first = sweep(grid[:2], folder=tmp_path, **QUIET)
+    came = []
+
+    again = sweep(grid, folder=tmp_path, on_finding=came.append, **QUIET)
+
+    assert [each.restored for each in again] == [True, True, False, False]
+    assert [each.attempts for each in again] == [0, 0, 1, 1]
+    assert same(again[:2], first)
+    assert [each.number for each in came] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"profile": TIMES.scaled(2)},
+        {"cold_start": [0.5, 0.6]},
+        {"measured": {1024: TIMES}},
+        {"scaling": None},
+    ],
+)
+def test_what_a_result_hangs_on_tells_results_apart(grid, tmp_path, change):
+    settings = {**QUIET, "seed": 1, "folder": tmp_path}
+    sweep(grid[:1], **settings)
+
+    (again,) = sweep(grid[:1], **(settings | change))
+
+    assert not again.restored
+
+
+def test_what_a_result_does_not_hang_on_makes_no_difference(grid, tmp_path):
+    sweep(grid[:1], profile=TIMES, folder=tmp_path, progress=False)
+    longer = ServiceTimes({size: 0.001 + 0.0005 * size for size in range(1, 20)}, label="longer")
+
+    (again,) = sweep(grid[:1], profile=longer, folder=tmp_path, progress=False)
+
+    assert again.restored
+
+
+def test_a_damaged_result_is_made_again(grid, tmp_path):
+    sweep(grid[:1], folder=tmp_path, **QUIET)
+    (facts,) = tmp_path.glob("*/facts.json")
+    facts.write_text("{}")
+
+    (again,) = sweep(grid[:1], folder=tmp_path, **QUIET)
+
+    assert not again.restored
+    assert "sha256" in json.loads(facts.read_text())
+
+
+def test_a_profile_is_measured_before_work_begins(experiment, monkeypatch, tmp_path):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+
+    with ThreadPoolExecutor(2) as pool:
+        findings = sweep([experiment, experiment], pool, progress=False)
+
+    assert len(list(tmp_path.glob("profiles/*/facts.json"))) == 1
+    assert findings[0].result.facts["profile"] == findings[1].result.facts["profile"]
+
+
+def test_a_workers_death_costs_another_attempt(grid, tmp_path):
+    once = Deadly(grid[0].model, wb.Local(), wb.poisson(rate=9, duration=9, seed=1))
+    always = dataclasses.replace(once, trace=dataclasses.replace(once.trace, name=""))
+    once = dataclasses.replace(
+        once, trace=dataclasses.replace(once.trace, name=str(tmp_path / "died"))
+    )
+
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        findings = sweep([grid[0], always, once, grid[1]], pool, retries=1, **QUIET)
+
+    assert [each.error is None for each in findings] == [True, False, True, True]
+    assert "Its worker died, 2 times" in findings[1].error
+    assert findings[2].attempts > 1
+    assert same([findings[0], findings[3]], sweep(grid[:2], **QUIET))
+
+
+def test_a_pool_that_forks_is_refused(grid):
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool,
+        pytest.raises(InvalidInput, match="This pool forks"),
+    ):
+        sweep(grid, pool)
+
+
+def test_a_dask_cluster_finds_the_same(grid):
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        findings = sweep(grid, client, **QUIET)
+
+    assert same(findings, sweep(grid, **QUIET))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"experiments": []}, "There is no experiment to sweep over"),
+        ({"experiments": ["what"]}, "A sweep is over experiments, got 'what'"),
+        ({"executor": map}, r"must be a concurrent\.futures\.Executor"),
+        ({"how": "guess"}, "how must be one of simulate, predict, run; got 'guess'"),
+        ({"retries": -1}, "retries must be a whole number"),
+    ],
+)
+def test_sweeps_that_make_no_sense_are_refused(grid, arguments, message):
+    with pytest.raises(InvalidInput, match=message):
+        sweep(**({"experiments": grid} | QUIET | arguments))
