@@ -89,6 +89,14 @@ def test_a_batch_that_does_not_fit_is_refused(batch, message):
             run(batch)
 
 
+def test_a_single_number_is_no_batch_even_of_numbers():
+    session = Session(one_node("Relu", inputs=[("x", TensorProto.FLOAT, ["n"])]))
+
+    assert session.run(np.ones(2, np.float32)).shape == (2,)
+    with pytest.raises(InvalidInput, match=r"has shape \(\)"):
+        session.run(np.array(1, np.float32))
+
+
 def test_an_axis_of_any_size_takes_any_size():
     session = Session(one_node("Relu", inputs=[("x", TensorProto.FLOAT, ["n", "length", 2])]))
 

@@ -55,9 +55,8 @@ class Tensor:
 
     def fits(self, batch: NDArray[Any]) -> bool:
         """Whether the rows of a batch have this shape."""
-        shape = batch.shape[1:]
-        return len(shape) == len(self.shape) and all(
-            want in (None, got) for got, want in zip(shape, self.shape, strict=True)
+        return batch.ndim == 1 + len(self.shape) and all(
+            want in (None, got) for got, want in zip(batch.shape[1:], self.shape, strict=True)
         )
 
 
@@ -84,7 +83,7 @@ class Session:
 
     Args:
         source: Path of an ONNX file, or its bytes.
-        threads: Threads within one batch. Batches never run beside each other in one call.
+        threads: Threads that share the work of one batch.
         nan: "refuse" makes a NaN in a batch an error; it costs one pass over the batch.
 
     Raises:
@@ -141,6 +140,7 @@ class Session:
             not isinstance(batch, np.ndarray)
             or batch.dtype != self._dtype
             or batch.shape[1:] != self._row
+            or not batch.ndim
             or not len(batch)
         ):
             self._explain(batch)

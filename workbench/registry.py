@@ -431,8 +431,8 @@ def _tensor(facts: dict[str, Any]) -> Tensor:
 
 
 def _row(model: Model) -> dict[str, Any]:
-    own = {name: getattr(model, name) for name in _COLUMNS if hasattr(model, name)}
-    return asdict(model.traits) | own | {"input": str(model.traits.input_schema)}
+    facts = asdict(model.traits) | {"input": str(model.traits.input_schema)}
+    return {name: facts[name] if name in facts else getattr(model, name) for name in _COLUMNS}
 
 
 def _check_group(group: str) -> None:
