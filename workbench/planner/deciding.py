@@ -7,16 +7,17 @@ from functools import partial
 import numpy as np
 
 from workbench.arrivals import MAP, fit, poisson_process
+from workbench.calibration import kept_profile
 from workbench.checks import positive
-from workbench.deployment import BatchTransform, Deployment, Lambda, Serverless
+from workbench.deployment import BatchTransform, Lambda, Serverless
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.planner.candidates import Field
 from workbench.planner.fleets import search_fleets, search_jobs
 from workbench.planner.on_demand import search_on_demand
-from workbench.planner.options import Options
+from workbench.planner.options import MAX_SIZES, Options
 from workbench.planner.plans import Plan
-from workbench.planner.task import ServiceOn, Task
-from workbench.profiling import profile
+from workbench.planner.task import SAMPLES, ServiceOn, Task
+from workbench.profiling import Profile
 from workbench.registry import Model
 from workbench.run import SLO
 from workbench.service import Profiled, ServiceTimes
@@ -27,6 +28,8 @@ Clock = Callable[[], float]
 Measured = Profiled | ServiceTimes | ServiceOn
 """A profile, service times on this machine, or a function from deployment to service times."""
 
+_MOST = 2_000_000
+_PER_SECOND = 70_000  # candidates screened, each with one constant service time
 _SHORTEST = 20  # windows that a trace must hold for burstiness to be told
 
 
@@ -43,8 +46,8 @@ def plan(
     """Return the cheapest way to meet a latency target, or the fastest within a budget, and why.
 
     Args:
-        source: A model (profiled on this machine first), a profile, service times on this machine,
-            or a function from a deployment to its service times.
+        source: A model (its profile is kept: it is measured once), a profile, service times on
+            this machine, or a function from a deployment to its service times.
         trace: The traffic.
         slo: The target; with a budget, its quantile is what is made as low as can be.
         options: What to choose from.
@@ -67,6 +70,7 @@ def plan(
     """
     options = options or Options()
     _check(trace, slo, budget)
+    _refuse_too_large(options, slo)
     watch = _Watch(clock)
     model = source if isinstance(source, Model) else None
     if isinstance(source, Model):
@@ -117,17 +121,32 @@ def _check(trace: Trace, slo: SLO, budget: float | None) -> None:
         positive("budget", budget, "US dollars per million requests")
 
 
-def _profiled(model: Model, trace: Trace, options: Options) -> Profiled:
-    least, most = int(trace.rows.min()), int(trace.rows.max())
-    sizes = [most * size for size in options.sizes(max(options.max_sizes or (32,)))[0]]
-    return profile(model, batch_sizes=sorted({least, *sizes}), threads=(options.threads,))
+def _refuse_too_large(options: Options, slo: SLO) -> None:
+    places = sum(len(options.places(kind)) for kind in options.kinds)
+    sizes, waits = len(options.max_sizes or MAX_SIZES), len(options.waits(slo.latency))
+    candidates = places * sizes * waits
+    if candidates > _MOST:
+        raise InvalidInput(
+            f"The grid has {places} deployments x {sizes} batch sizes x {waits} waits = "
+            f"{candidates:,} candidates, which would take about "
+            f"{candidates / _PER_SECOND / 60:,.0f} minutes, and {SAMPLES} times that where service "
+            f"times are laws: leave some out; at most {_MOST:,} are searched."
+        )
+
+
+def _profiled(model: Model, trace: Trace, options: Options) -> Profile:
+    sizes, _ = options.sizes(max(options.max_sizes or (32,)))
+    largest = max(sizes) * int(trace.rows.max())
+    return kept_profile(model, largest=largest, threads=options.threads)
 
 
 def _service(source: Measured, trace: Trace, options: Options) -> tuple[ServiceOn, int]:
     """Return service times by deployment, and the most requests in a batch that they cover."""
     on = _placed(source, options)
     least, most = int(trace.rows.min()), int(trace.rows.max())
-    covered = min(_covered(on(place), least) for place in _places(options))
+    covered = min(
+        _covered(on(place), least) for kind in options.kinds for place in options.places(kind)
+    )
     if covered < most:
         raise InvalidInput(
             f"Service times cover batches of up to {covered} rows without a gap from {least}, and "
@@ -148,14 +167,6 @@ def _placed(source: Measured, options: Options) -> ServiceOn:
             f"plan needs a model, a profile, ServiceTimes or a function, got {source!r}."
         )
     return partial(service_on, times, measured=options.measured, threads=options.threads)
-
-
-def _places(options: Options) -> list[Deployment]:
-    """Return a deployment of each size that options offer."""
-    return [
-        *(one for kind in (Serverless.kind, Lambda.kind) for one in options.on_demand(kind)),
-        *(BatchTransform(instance_type=name) for name in options.instance_types),
-    ]
 
 
 def _covered(times: ServiceTimes, least: int) -> int:

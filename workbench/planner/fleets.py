@@ -60,7 +60,7 @@ class Fleet:
 
 def search_fleets(task: Task, kind: str) -> Field:
     """Return the settings of real-time, asynchronous or local deployments, the best simulated."""
-    fleets = [_fleet(task, one) for one in task.ones(kind)]
+    fleets = [_fleet(task, one) for one in task.options.places(kind)]
     field, loads = _screened(task, kind, fleets)
     order = sorted(range(len(fleets)), key=lambda i: _least_cost(task, field, loads[i]))
     for place in order:
@@ -241,7 +241,7 @@ class _Search:
                 break
 
     def _promising(self, count: int) -> list[int]:
-        """Return the policies to simulate: the fastest, before it that of the fewest billed calls."""
+        """Return the policies to simulate: the fastest, before it that of fewest billed calls."""
         expected = self._expected(count)
         fastest: list[int] = np.argsort(expected, kind="stable")[:_TRIES].tolist()
         able = np.flatnonzero(expected <= 0.95 * self._task.slo.latency)

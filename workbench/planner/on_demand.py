@@ -22,7 +22,7 @@ def search_on_demand(task: Task, kind: str) -> Field:
 
 def screened(task: Task, kind: str) -> Field:
     """Return the settings of a type whose instances start on demand, by the exact model."""
-    deployments, table = task.ones(kind), task.screening
+    deployments, table = task.options.places(kind), task.screening
     laws, count = table.of(deployments), len(table.policies)
     limits = np.array([getattr(one, "max_concurrency", 0) for one in deployments])
     place = np.repeat(np.arange(len(deployments)), count)

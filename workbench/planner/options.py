@@ -17,6 +17,7 @@ from workbench.deployment import (
     Local,
     RealTime,
     Serverless,
+    instance_vcpus,
 )
 from workbench.errors import InvalidInput
 from workbench.prices import PriceSheet
@@ -26,7 +27,8 @@ from workbench.sizing import Size
 CLOUD_KINDS = (Serverless.kind, Lambda.kind, RealTime.kind, Async.kind, BatchTransform.kind)
 """The inference types that are searched unless told otherwise."""
 
-_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
+MAX_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
+"""The batch sizes that are searched unless told otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +115,7 @@ class Options:
             InvalidInput: None is left.
         """
         if self.max_sizes is None:
-            return [size for size in _SIZES if size <= largest], ""
+            return [size for size in MAX_SIZES if size <= largest], ""
         left = [size for size in self.max_sizes if size <= largest]
         if not left:
             raise InvalidInput(
@@ -130,24 +132,29 @@ class Options:
             return list(self.max_waits)
         return [0.0, *(float(f"{wait:.2g}") for wait in np.geomspace(0.01 * target, target, 24))]
 
-    def on_demand(self, kind: str) -> list[Deployment]:
-        """Return the deployments of a type whose instances start on demand."""
-        if kind == Serverless.kind:
-            return [
-                Serverless(
-                    memory_mb=memory,
-                    max_concurrency=self.serverless_concurrency,
-                    keep_alive=self.keep_alive,
-                )
-                for memory in self.serverless_memory_mb
-            ]
+    def places(self, kind: str) -> list[Deployment]:
+        """Return a deployment of each memory size or instance type, of one instance each."""
+        match kind:
+            case Serverless.kind:
+                limit, kept = self.serverless_concurrency, self.keep_alive
+                return [
+                    Serverless(memory_mb=memory, max_concurrency=limit, keep_alive=kept)
+                    for memory in self.serverless_memory_mb
+                ]
+            case Lambda.kind:
+                limit, kept = self.lambda_concurrency, self.keep_alive
+                return [
+                    Lambda(memory_mb=memory, max_concurrency=limit, keep_alive=kept)
+                    for memory in self.lambda_memory_mb
+                ]
+            case BatchTransform.kind:
+                return [BatchTransform(instance_type=name) for name in self.instance_types]
+            case Local.kind if self.local:
+                return [self.local]
+        of_kind = RealTime if kind == RealTime.kind else Async
         return [
-            Lambda(
-                memory_mb=memory,
-                max_concurrency=self.lambda_concurrency,
-                keep_alive=self.keep_alive,
-            )
-            for memory in self.lambda_memory_mb
+            of_kind(instance_type=name, workers=max(1, int(instance_vcpus(name)) // self.threads))
+            for name in self.instance_types
         ]
 
     @property

@@ -361,7 +361,7 @@ class Plan:
             "engine": "engine",
             "reason": "reason",
         }
-        rows = self.frame.head(max(len(self._ranked), 12)).select(columns).rows()
+        rows = self.frame.head(max(len(self._ranked), 12)).select(*columns).rows()
         caption = " ".join([f"Plan for {self.slo.label}: {self.label}.", self.effort, *self.notes])
         return html_table(caption, list(columns.values()), rows, limit=20)
 

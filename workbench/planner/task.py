@@ -9,16 +9,11 @@ from numpy.typing import NDArray
 
 from workbench.arrivals import MAP
 from workbench.deployment import (
-    Async,
     BatchTransform,
     Deployment,
     Lambda,
-    Local,
-    RealTime,
     Serverless,
-    instance_vcpus,
 )
-from workbench.errors import InvalidInput
 from workbench.planner.candidates import Field, Figures, Finalist, Setting, figures_of
 from workbench.planner.options import Options
 from workbench.queueing import Screen, screen
@@ -30,9 +25,7 @@ from workbench.trace import Trace
 ServiceOn = Callable[[Deployment], ServiceTimes]
 """Service times on a deployment."""
 
-_SAMPLES = 20  # of a service time that is a law
-_MOST = 20_000_000
-_PER_SECOND = 150_000  # settings screened in a second, times samples of a service time
+SAMPLES = 20  # of a service time that is a law
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,21 +44,6 @@ class Task:
     def screening(self) -> "Screening":
         """The exact model's figures of every policy with the service times of every deployment."""
         return Screening(self)
-
-    def ones(self, kind: str) -> list[Deployment]:
-        """Return a deployment of each memory size or instance type, of one instance each."""
-        options = self.options
-        if kind in {Serverless.kind, Lambda.kind}:
-            return options.on_demand(kind)
-        if kind == Local.kind and options.local:
-            return [options.local]
-        if kind == BatchTransform.kind:
-            return [BatchTransform(instance_type=name) for name in options.instance_types]
-        of_kind = RealTime if kind == RealTime.kind else Async
-        workers = {
-            name: int(instance_vcpus(name)) // options.threads for name in options.instance_types
-        }
-        return [of_kind(instance_type=name, workers=max(1, n)) for name, n in workers.items()]
 
     @cached_property
     def rows(self) -> float:
@@ -124,13 +102,12 @@ class Screening:
         self.sizes, _ = task.options.sizes(task.largest)
         self.waits = task.options.waits(task.slo.latency)
         kinds = [kind for kind in task.options.kinds if kind != BatchTransform.kind]
-        laws = [self._law(one) for kind in kinds for one in task.ones(kind)]
+        laws = [self._law(one) for kind in kinds for one in task.options.places(kind)]
         samples = max((law.shape[1] for law in laws), default=1)
         laws = [np.broadcast_to(law, (len(law), samples)) for law in laws]
         self._laws = {law.tobytes(): law for law in laws}
         self._numbers = {law: number for number, law in enumerate(self._laws)}
         self._samples = samples
-        _refuse_too_large(len(laws), len(self.sizes), len(self.waits), samples)
 
     def _law(self, deployment: Deployment) -> Floats:
         """Return seconds by requests in a batch and equally likely sample.
@@ -143,7 +120,7 @@ class Screening:
         table = (times.idle_table if on_demand else times.table)[times.sizes]
         if table.shape[1] > 1:
             levels = np.linspace(0, 1, table.shape[1])
-            middles = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
+            middles = (np.arange(SAMPLES) + 0.5) / SAMPLES
             table = np.array([np.interp(middles, levels, row) for row in table])
         rows = self._task.rows * np.arange(1, max(self.sizes) + 1)
         return np.array([np.interp(rows, times.sizes, level) for level in table.T]).T
@@ -206,14 +183,3 @@ class Screening:
         sizes = np.repeat(self.sizes, len(self.waits))[self.policies]
         waits = np.tile(np.array(self.waits, dtype=np.float64), len(self.sizes))[self.policies]
         return np.where(sizes > 1, waits, 0.0)
-
-
-def _refuse_too_large(deployments: int, sizes: int, waits: int, samples: int) -> None:
-    settings = deployments * sizes * waits
-    if settings * samples > _MOST:
-        raise InvalidInput(
-            f"The grid has {deployments} deployments x {sizes} batch sizes x {waits} waits = "
-            f"{settings:,} candidates, which with {samples} samples of each service time would "
-            f"take about {settings * samples / _PER_SECOND / 60:,.0f} minutes: leave some out; "
-            f"at most {_MOST // samples:,} candidates are screened."
-        )
