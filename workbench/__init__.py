@@ -14,6 +14,7 @@ _CONTENTS = {
     "deployment": ["Async", "BatchTransform", "Lambda", "Local", "RealTime", "Serverless"],
     "errors": ["WorkbenchError"],
     "experiment": ["Experiment"],
+    "planner": ["Options", "Plan", "plan", "replan"],
     "prices": ["PriceSheet"],
     "profiling": ["Profile", "load_profile", "profile"],
     "queueing": ["Prediction"],
