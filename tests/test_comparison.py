@@ -126,7 +126,7 @@ def test_nearly_all_is_not_all():
     latencies = [0.02] * 9999 + [0.2]
     table = dict(map(tuple, compare(made(latencies, label="nearly")).table()[1]))
 
-    assert table["answered in time"] == "under 100 %"
+    assert table["answered in time"] == "99.99 %"
 
 
 def test_warnings_name_their_run_and_notes_come_once():

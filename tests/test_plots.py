@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from workbench import plots
 from workbench.costing import Cost, lambda_cost, local_cost
 from workbench.errors import InvalidInput, StorageError
-from workbench.plots.costs import dollars
 from workbench.plots.series import caption, colour, dash, named, shape
 from workbench.plots.theme import DASHES, INK, PALETTE, SHAPES
 from workbench.profiling import LEVELS, Profile
 from workbench.run import SLO, Run
+from workbench.wording import dollars
 
 NAN = math.nan
 LOADING = re.compile(r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//|@import|url\(\s*["']?\s*http""")

@@ -28,10 +28,11 @@ from workbench.model import Model
 from workbench.profiling import AFTER_IDLE, BACK_TO_BACK, Profile, load_profile, profile
 from workbench.registry import Registry
 from workbench.replay import from_csv, from_parquet
-from workbench.report import finding, milliseconds, write_report
+from workbench.report import finding, write_report
 from workbench.run import SLO, Run, load_run
 from workbench.trace import Trace
 from workbench.traffic import bursty, poisson
+from workbench.wording import milliseconds, text_table
 
 T = TypeVar("T")
 Arguments = argparse.Namespace
@@ -218,7 +219,7 @@ def _history(arguments: Arguments) -> int:
     if arguments.json:
         _print_json({"history": changes})
     else:
-        print(_table([list(changes[0]), *(list(change.values()) for change in changes)]))
+        print(text_table([list(changes[0]), *(list(change.values()) for change in changes)]))
     return 0
 
 
@@ -382,7 +383,7 @@ def _compared(compared: Comparison) -> str:
     """The comparison as a table of text, what it shows, and what to mind."""
     notes = "".join(f"\nNote: {warning}" for warning in compared.warnings)
     columns, rows = compared.table()
-    table = _table([columns, *rows], align=str.rjust)
+    table = text_table([columns, *rows], align=str.rjust)
     return f"{table}\n\n{textwrap.fill(_finding(compared), _WIDTH)}{notes}"
 
 
@@ -392,7 +393,7 @@ def _models(models: Iterable[Model]) -> str:
         traits = model.traits
         score = "-" if traits.accuracy is None else f"{traits.metric} {traits.accuracy:.3f}"
         rows.append([model.name, model.approval, traits.task or "-", score, _size(model)])
-    return _table(rows)
+    return text_table(rows)
 
 
 def _size(model: Model) -> str:
@@ -409,7 +410,7 @@ def _print_model(model: Model, *, as_json: bool) -> None:
     traits = facts.pop("traits")
     traits["input_schema"] = str(model.traits.input_schema)
     traits["output_schema"] = "; ".join(map(str, model.traits.output_schema))
-    print(_table([[key, str(value)] for key, value in (facts | traits).items()]))
+    print(text_table([[key, str(value)] for key, value in (facts | traits).items()]))
 
 
 def _service_times(measured: Profile) -> str:
@@ -419,7 +420,7 @@ def _service_times(measured: Profile) -> str:
         rows = _service_rows(measured, threads)
         head = ["batch size", BACK_TO_BACK, "95 % interval", AFTER_IDLE, "requests/s"]
         parts.append(f"{measured.label}, {threads} thread{'s' * (threads > 1)}")
-        parts.append(_table([head, *rows], align=str.rjust))
+        parts.append(text_table([head, *rows], align=str.rjust))
         if len(rows) >= 4:
             fit = measured.fit(threads=threads)
             parts.append(f"Best fit: {fit.kind}, {100 * fit.error:.2g} % off sizes left out.")
@@ -442,24 +443,6 @@ def _service_rows(measured: Profile, threads: int) -> list[list[str]]:
         .sort("batch_size")["batch_size", "median", "low", "high"]
         .rows()
     ]
-
-
-def _table(lines: Sequence[Sequence[str]], *, align: Callable[[str, int], str] = str.ljust) -> str:
-    """Lines of cells, one under the other; `align` puts all columns but the first in place.
-
-    >>> print(_table([["name", "size"], ["a", "10 kB"], ["long", "2 kB"]], align=str.rjust))
-    name   size
-    a     10 kB
-    long   2 kB
-    """
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    placed = [str.ljust, *[align] * (len(widths) - 1)]
-    return "\n".join(
-        "  ".join(
-            put(cell, width) for put, cell, width in zip(placed, line, widths, strict=True)
-        ).rstrip()
-        for line in lines
-    )
 
 
 @contextlib.contextmanager

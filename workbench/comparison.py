@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.costing import Cost, cost
 from workbench.errors import TooFewSamples
-from workbench.plots.costs import dollars
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf
 from workbench.plots.series import Runs, caption, named
 from workbench.prices import PriceSheet
 from workbench.run import Run
 from workbench.table import html_table
+from workbench.wording import dollars, in_ms, milliseconds, percent, text_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -116,6 +116,10 @@ class Comparison:
     def __repr__(self) -> str:
         return f"<Comparison: {'; '.join(self.runs)}>"
 
+    def __str__(self) -> str:
+        columns, rows = self.table()
+        return text_table([columns, *rows], align=str.rjust)
+
     def _repr_html_(self) -> str:
         columns, rows = self.table()
         # An image, since JupyterLab strips inline SVG from notebooks it does not trust.
@@ -156,14 +160,14 @@ def _said(row: Mapping[str, Any]) -> dict[str, str]:
     }
     if row["target"]:
         figures["target"] = row["target"]
-        figures["answered in time"] = _percent(row["attainment"])
+        figures["answered in time"] = percent(row["attainment"])
         figures["target met"] = "yes" if row["met"] else "NO"
     figures["answers a second"] = f"{row['throughput']:.4g}"
     figures["mean batch size"] = f"{row['mean_batch_size']:.3g}"
     if row["cold_starts"]:
         figures["cold starts"] = f"{row['cold_starts']:,}"
     if row["accuracy"] is not None:
-        figures["rows predicted right"] = _percent(row["accuracy"])
+        figures["rows predicted right"] = percent(row["accuracy"])
     if row["per_million"] is not None:
         figures["cost of a million"] = dollars(row["per_million"])
     figures["to be relied on"] = _reliable(row)
@@ -177,23 +181,13 @@ def _reliable(row: Mapping[str, Any]) -> str:
 
 
 def _milliseconds(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    if math.isinf(seconds):
-        return "∞"
-    return f"{1000 * seconds:,.0f} ms" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+    return "-" if seconds is None else milliseconds(seconds)
 
 
 def _span(low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return "-"
-    return f"{_milliseconds(low).removesuffix(' ms')} to {_milliseconds(high)}"
-
-
-def _percent(share: float) -> str:
-    """A share in percent; one short of everything never reads as 100 %."""
-    rounded = f"{100 * share:.3g}"
-    return "under 100 %" if rounded == "100" and share < 1 else f"{rounded} %"
+    return f"{in_ms(low)} to {milliseconds(high)}"
 
 
 def _interval(run: Run, q: float) -> tuple[float, float] | tuple[None, None]:

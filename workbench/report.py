@@ -19,7 +19,7 @@ from workbench.costing import Cost
 from workbench.deployment import Deployment
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.plots.batches import plot_batch_sizes
-from workbench.plots.costs import dollars, plot_cost_by_item
+from workbench.plots.costs import plot_cost_by_item
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf, plot_latency_over_time
 from workbench.plots.series import Runs, named, shared_slo
@@ -28,6 +28,7 @@ from workbench.profiling import Profile
 from workbench.run import PERCENTILES, SLO, Run
 from workbench.storage import write_file
 from workbench.table import html_table
+from workbench.wording import dollars, in_ms, milliseconds, percent
 
 Costs = Sequence[Cost | None]
 
@@ -251,23 +252,8 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(rest)} and {last}" if rest else last
 
 
-def milliseconds(seconds: float) -> str:
-    """Return a latency in milliseconds with three significant digits.
-
-    >>> milliseconds(0.81234), milliseconds(1.23456), milliseconds(0.0000123)
-    ('812 ms', '1,235 ms', '0.0123 ms')
-    """
-    return "infinite" if math.isinf(seconds) else f"{_ms(seconds)} ms"
-
-
-def _ms(seconds: float) -> str:
-    if math.isinf(seconds):
-        return "∞"
-    return f"{1000 * seconds:,.0f}" if seconds >= 1 else f"{1000 * seconds:.3g}"
-
-
 def _span(low: float, high: float) -> str:
-    return f"{_ms(low)} to {_ms(high)}"
+    return f"{in_ms(low)} to {in_ms(high)}"
 
 
 def _sign(label: str) -> str:
@@ -370,11 +356,11 @@ def _figures(run: Run, cost: Cost | None) -> dict[str, Any]:
     summary = run.summary()
     figures: dict[str, Any] = {
         "requests": len(run),
-        "failed": f"{summary['failed']:,} ({_percent(summary['failed'] / len(run))})",
+        "failed": f"{summary['failed']:,} ({percent(summary['failed'] / len(run))})",
         **{f"p{100 * q:g} latency (ms)": _percentile(run, q) for q in PERCENTILES},
     }
     if run.slo:
-        figures[f"answered within {milliseconds(run.slo.latency)}"] = _percent(run.attainment())
+        figures[f"answered within {milliseconds(run.slo.latency)}"] = percent(run.attainment())
     figures |= {
         "throughput (answers a second)": summary["throughput"],
         "batches": summary["batches"],
@@ -383,7 +369,7 @@ def _figures(run: Run, cost: Cost | None) -> dict[str, Any]:
     if summary["cold_starts"]:
         figures["cold starts"] = summary["cold_starts"]
     if summary["accuracy"] is not None:
-        figures["rows predicted right"] = _percent(summary["accuracy"])
+        figures["rows predicted right"] = percent(summary["accuracy"])
     if cost:
         figures["cost"] = dollars(cost.total)
         figures["cost of a million requests"] = dollars(cost.per_million) if cost.answered else None
@@ -393,12 +379,6 @@ def _figures(run: Run, cost: Cost | None) -> dict[str, Any]:
 def _percentile(run: Run, q: float) -> str:
     estimates = _estimates({"": run}, q)
     return estimates[0].text.replace(" ms", "") if estimates else "too few requests to tell"
-
-
-def _percent(share: float) -> str:
-    """A share in percent; one that is not whole never reads as 0 or 100 %."""
-    rounded = f"{100 * share:.{3 if share < 0.99 else 4}g}"
-    return f"{'under 100' if rounded == '100' and share < 1 else rounded} %"
 
 
 def _charts(members: Mapping[str, Run]) -> str:
@@ -491,7 +471,7 @@ def _validity(members: Mapping[str, Run]) -> str:
 def _lag(lag: Mapping[str, float] | None) -> dict[str, str]:
     """How late the generator sent requests."""
     told = {name: lag[name] for name in ("p50", "p99", "max") if lag and name in lag}
-    return {f"sent late, {name} (ms)": _ms(seconds) for name, seconds in told.items()}
+    return {f"sent late, {name} (ms)": in_ms(seconds) for name, seconds in told.items()}
 
 
 def _raw(name: str, run: Run) -> str:

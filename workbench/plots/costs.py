@@ -1,6 +1,5 @@
 """What runs cost, item by item."""
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ from workbench.errors import InvalidInput
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, panels
 from workbench.plots.theme import WIDTH
+from workbench.wording import dollars
 
 if TYPE_CHECKING:
     import polars as pl
@@ -90,14 +90,3 @@ def plot_cost_by_item(costs: Mapping[str, Cost]) -> Figure:
         subtitle=tuple(notes),
         description=f"Cost by item. In total: {'; '.join(totals)}.",
     )
-
-
-def dollars(amount: float) -> str:
-    """Return an amount of US dollars with three significant digits, but no fewer than cents.
-
-    >>> dollars(1234.567), dollars(0.5), dollars(0.000123456)
-    ('$1,234.57', '$0.50', '$0.000123')
-    """
-    if amount == 0 or abs(amount) >= 0.1:
-        return f"${amount:,.2f}"
-    return f"${amount:.{2 - math.floor(math.log10(abs(amount)))}f}"

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.errors import TooFewSamples, WorkbenchError
 from workbench.run import Run
 from workbench.widgets.notebook import Keyboard, Status
+from workbench.wording import milliseconds
 
 FLUSH_EVERY = 0.2
 """Seconds between updates of the page: a notebook server drops messages when they are too many."""
@@ -235,14 +236,3 @@ def verdict(run: Run, *, stopped: bool) -> str:
         in_time = math.floor(1000 * share + 1e-9) / 10  # one late request is not 100 % in time
         words.append(f"Target {slo.label} {met}: {in_time:g} % in time.")
     return " ".join([*words, *run.warnings])
-
-
-def milliseconds(seconds: float) -> str:
-    """Return a latency as text.
-
-    >>> milliseconds(0.0123456), milliseconds(2.5), milliseconds(float("inf"))
-    ('12.3 ms', '2,500 ms', 'never answered')
-    """
-    if math.isinf(seconds):
-        return "never answered"
-    return f"{1000 * seconds:,.3g} ms" if seconds < 1 else f"{1000 * seconds:,.0f} ms"
