@@ -254,7 +254,7 @@ def test_a_run_without_an_answer_has_no_cost_per_million():
     assert bill.total == 0
     assert math.isnan(bill.per_million)
     assert bill.to_dict()["per_million"] is None
-    assert repr(bill) == "<Cost $0, no request answered, simulated>"
+    assert repr(bill) == "<Cost $0.00, no request answered, simulated>"
 
 
 def test_a_batch_is_one_call_however_many_requests_it_holds():
@@ -453,5 +453,5 @@ def test_the_html_table_shows_items_total_and_notes():
     )
     page = Cost(items=(item,), answered=4, origin="simulated", notes=("Mind this.",))._repr_html_()
     assert "&lt;b&gt;" in page
-    assert "<td>total</td>" in page
-    assert "$6, $1.5e+06 per million requests (simulated). Mind this." in page
+    assert ">total</th>" in page
+    assert "$6.00, $1,500,000.00 per million requests (simulated). Mind this." in page

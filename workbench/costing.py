@@ -25,8 +25,10 @@ from workbench.deployment import (
     Serverless,
 )
 from workbench.errors import InvalidInput
-from workbench.prices import Price, PriceSheet, html_table, weakest
+from workbench.prices import Price, PriceSheet, weakest
 from workbench.run import Run
+from workbench.table import html_table
+from workbench.wording import dollars
 
 if TYPE_CHECKING:
     import polars as pl
@@ -152,8 +154,8 @@ class Cost:
     def label(self) -> str:
         """Total and dollars per million in a few words, for captions and tables."""
         if not self.answered:
-            return f"${self.total:,.4g}, no request answered"
-        return f"${self.total:,.4g}, ${self.per_million:,.4g} per million requests"
+            return f"{dollars(self.total)}, no request answered"
+        return f"{dollars(self.total)}, {dollars(self.per_million)} per million requests"
 
     def __repr__(self) -> str:
         return f"<Cost {self.label}, {self.origin}>"

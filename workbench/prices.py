@@ -8,15 +8,15 @@ second-hand or others contradict it, "inferred" by the rule named, "recalled", o
 import csv
 import datetime as dt
 import difflib
-import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput, NotFound
+from workbench.table import html_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -181,7 +181,7 @@ class PriceSheet:
     def _repr_html_(self) -> str:
         columns = ["item", "unit", "dollars", "start", "date", "mark", "source", "note"]
         rows = [[getattr(row, column) for column in columns] for row in self.rows]
-        return html_table(f"Prices of {self.region}, US dollars", columns, rows)
+        return html_table(f"Prices of {self.region}, US dollars", columns, rows, limit=len(rows))
 
 
 def weakest(marks: Iterable[str]) -> str:
@@ -191,29 +191,6 @@ def weakest(marks: Iterable[str]) -> str:
     'inferred'
     """
     return max(marks, key=MARKS.index, default=MARKS[0])
-
-
-def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return an HTML table of a caption, a row of column names and rows of values.
-
-    >>> html_table("Sizes", ["name", "bytes"], [["a & b", 2048.0]]).count("a &amp; b")
-    1
-    """
-
-    def line(cell: str, values: Sequence[object]) -> str:
-        return "<tr>" + "".join(f"<{cell}>{_text(value)}</{cell}>" for value in values) + "</tr>"
-
-    body = "".join(line("td", row) for row in rows)
-    return (
-        f"<table><caption>{html.escape(caption)}</caption>"
-        f"<thead>{line('th', columns)}</thead><tbody>{body}</tbody></table>"
-    )
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    return html.escape(f"{value:,.6g}" if isinstance(value, float) else str(value))
 
 
 @cache
