@@ -162,13 +162,14 @@ def test_stopping_keeps_what_was_answered():
 class Greedy:
     """A policy that sends whatever waits as soon as a server is free."""
 
-    watches_servers = True
+    watches = True
     due = math.inf
     label = "greedy"
 
     def __init__(self):
         self.waiting = []
         self.free = 0
+        self.latencies = []
 
     def batcher(self):
         return self
@@ -183,6 +184,9 @@ class Greedy:
     def server_free(self, count, _):
         self.free = count
         return self.send()
+
+    def answered(self, latencies, _):
+        self.latencies.append(latencies)
 
     def send(self):
         if not (self.free and self.waiting):
@@ -209,6 +213,24 @@ def test_a_policy_that_watches_servers_is_told_when_one_is_free():
 
     assert sizes == [1, 3]
     assert rows["batch"].tolist() == [0, 1, 1, 1]
+
+
+def test_a_policy_that_watches_servers_is_told_latencies():
+    policy = Greedy()
+    asked = []
+
+    def refuse_the_second(inputs):
+        asked.append(len(inputs))
+        if len(asked) == 2:
+            raise InvocationError("no luck")
+
+    trace = Trace(arrivals=[0.0, 0.01, 0.02], duration=0.05)
+
+    rows = columns_of(load_of(trace, refuse_the_second, policy=policy))
+
+    taken = (rows["finished"].astype(float) - trace.arrivals).tolist()
+    assert policy.latencies == [[taken[0]], [math.inf]]
+    assert math.isnan(taken[1])
 
 
 @pytest.mark.parametrize(

@@ -771,7 +771,7 @@ def test_a_run_says_that_a_job_takes_no_policy():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"policy": "none"}, "knows BatchPolicy only, got 'none'"),
+        ({"policy": "none"}, "must be a policy such as BatchPolicy, got 'none'"),
         ({"deployment": "local"}, "deployment must be a Deployment, got 'local'"),
         ({"trace": [0.0, 1.0]}, "trace must be a Trace, got"),
         ({"service": 0.1}, "service must be ServiceTimes or a profile, got 0.1"),

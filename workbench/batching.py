@@ -22,8 +22,9 @@ Batches = Sequence[list[int]]
 class Batcher(Protocol):
     """A buffer of waiting requests that is told what happens and says what to send."""
 
-    watches_servers: bool
-    """Whether `server_free` has to be called: a policy that only times need not be woken for it."""
+    watches: bool
+    """Whether `server_free` and `answered` have to be called: a policy that only times needs no
+    telling."""
 
     @property
     def due(self) -> float:
@@ -36,6 +37,13 @@ class Batcher(Protocol):
 
     def wake(self, now: float) -> Batches:
         """Act on a timer; calling it before `due` does nothing."""
+        ...
+
+    def answered(self, latencies: Sequence[float], now: float) -> None:
+        """Learn the latencies of a batch's requests, in seconds, infinite where they failed.
+
+        Where completions are followed by `server_free`, this comes first.
+        """
         ...
 
     def server_free(self, count: int, now: float) -> Batches:
@@ -116,7 +124,7 @@ class TimedBatcher:
     ([0, 1],)
     """
 
-    watches_servers = False
+    watches = False
 
     def __init__(self, *, max_size: int, max_wait: float) -> None:
         self._max_size = max_size
@@ -134,6 +142,9 @@ class TimedBatcher:
     def wake(self, now: float) -> Batches:
         """Send what waits, once its first request has waited `max_wait`."""
         return self._close() if now >= self.due else ()
+
+    def answered(self, latencies: Sequence[float], now: float) -> None:
+        """Take no notice of latencies."""
 
     def server_free(self, count: int, now: float) -> Batches:  # noqa: ARG002 - the protocol's words
         """Send nothing: this policy only counts and times."""

@@ -135,8 +135,7 @@ class Experiment:
             InvalidInput: An argument is not what it must be, or service times miss a batch size.
         """
         started, created = time.perf_counter(), datetime.now(UTC)
-        given, facts, warnings = self._service(profile, progress)
-        times = service_on(given, self.deployment, measured=measured, threads=self._threads)
+        times, facts, warnings = self._service(profile, measured, progress)
         run = simulate(
             self.trace,
             self.policy,
@@ -177,8 +176,7 @@ class Experiment:
             InvalidInput: Service times miss a batch size.
             TooFewSamples: The trace is too short to fit an arrival process to.
         """
-        given, _, warnings = self._service(profile, progress)
-        times = service_on(given, self.deployment, measured=measured, threads=self._threads)
+        times, _, warnings = self._service(profile, measured, progress)
         found = predict(self.trace, self.policy, self.deployment, times, arrivals=arrivals)
         return dataclasses.replace(found, assumptions=(*found.assumptions, *warnings))
 
@@ -199,17 +197,27 @@ class Experiment:
         )
 
     def service(self, profile: Profile | ServiceTimes) -> ServiceTimes:
-        """Return the service times on this machine that a profile gives the experiment."""
-        return self._service(profile, None)[0]
+        """Return the service times that a profile of this machine gives on the deployment."""
+        return self._service(profile, None, None)[0]
 
     @property
     def _threads(self) -> int:
         return self.deployment.threads if isinstance(self.deployment, Local) else 1
 
     def _service(
+        self,
+        profile: Profile | ServiceTimes | None,
+        measured: Mapping[Size, ServiceTimes] | None,
+        progress: Progress | None,
+    ) -> tuple[ServiceTimes, dict[str, Any], list[str]]:
+        """Return service times on the deployment, facts about where they are from, warnings."""
+        times, facts, warnings = self._service_here(profile, progress)
+        on = service_on(times, self.deployment, measured=measured, threads=self._threads)
+        return on, facts, warnings
+
+    def _service_here(
         self, profile: Profile | ServiceTimes | None, progress: Progress | None
     ) -> tuple[ServiceTimes, dict[str, Any], list[str]]:
-        """Return service times on this machine, facts about them, and warnings."""
         if isinstance(profile, ServiceTimes):
             return profile, profile.to_dict(), []
         if profile is None:

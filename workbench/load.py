@@ -27,6 +27,7 @@ from workbench.batching import Batcher, Policy
 from workbench.errors import InvalidInput
 from workbench.process import Emit, run_apart
 from workbench.trace import Trace
+from workbench.wording import milliseconds
 
 Rows = Mapping[str, Any]
 """Requests that are over and done with: a run's columns, without scheduled and latency."""
@@ -95,7 +96,7 @@ def replay(
     def now() -> float:
         return clock() - origin
 
-    workers = Workers(load, now, announce=batcher.watches_servers)
+    workers = Workers(load, now, announce=batcher.watches)
     rows = _RowMaker(load)
 
     def flush() -> None:
@@ -156,7 +157,7 @@ def _generate(
     At one instant completions come first, then arrivals, then the batcher's timer; a timer that
     ran out before now goes before the arrivals at hand.
     """
-    schedule = [*arrivals.tolist(), math.inf]
+    schedule: list[float] = [*arrivals.tolist(), math.inf]
     following = 0
     waiting = 0
 
@@ -168,7 +169,8 @@ def _generate(
 
     send(batcher.server_free(workers.idle, 0.0))
     while (following < len(arrivals) or waiting) and not stopped.is_set():
-        if workers.completed():
+        if completed := workers.completed():
+            _tell(batcher, completed, schedule, now())
             send(batcher.server_free(workers.idle, now()))
         instant = now()
         if batcher.due < instant:
@@ -182,6 +184,13 @@ def _generate(
         if batcher.due <= instant:
             send(batcher.wake(instant))
         workers.wait(min(schedule[following], batcher.due) - now())
+
+
+def _tell(batcher: Batcher, completed: "list[Served]", schedule: list[float], now: float) -> None:
+    """Tell a batcher the latencies of the batches that are over and done with."""
+    for batch in completed:
+        finished = math.inf if math.isnan(batch.finished) else batch.finished
+        batcher.answered([finished - schedule[request] for request in batch.requests], now)
 
 
 class Served(NamedTuple):
@@ -211,7 +220,10 @@ class Workers:
         self._open: dict[int, list[int]] = {}
         self._closing = threading.Lock()
         self._closed = False
-        self._announced: queue.SimpleQueue[None] | None = queue.SimpleQueue() if announce else None
+        self._announced: queue.SimpleQueue[Served] | None = None
+        if announce:
+            self._announced = queue.SimpleQueue()
+        self._heard: list[Served] = []
         self._threads = [
             threading.Thread(target=self._work, args=(worker,), daemon=True)
             for worker in range(load.backend.concurrency)
@@ -244,13 +256,12 @@ class Workers:
             self._announced.get()
         return sorted(self.take_served())
 
-    def completed(self) -> bool:
-        """Return whether batches were completed since the last call, if those are announced."""
-        if self._announced is None or self._announced.empty():
-            return False
-        for _ in range(self._announced.qsize()):
-            self._announced.get()
-        return True
+    def completed(self) -> list[Served]:
+        """Return the batches completed since the last call, if those are announced."""
+        heard, self._heard = self._heard, []
+        if self._announced is not None:
+            heard += [self._announced.get() for _ in range(self._announced.qsize())]
+        return heard
 
     def wait(self, seconds: float) -> None:
         """Sleep, not for long, and until an announced completion at most."""
@@ -261,8 +272,7 @@ class Workers:
             time.sleep(seconds)
             return
         with contextlib.suppress(queue.Empty):
-            self._announced.get(timeout=seconds)
-            self._announced.put(None)
+            self._heard.append(self._announced.get(timeout=seconds))
 
     def finish(self, stopped: threading.Event, deadline: float) -> None:
         """Wait until all that was sent is served, `stopped` is set or the deadline has come."""
@@ -295,7 +305,7 @@ class Workers:
                 del self._open[served.number]
                 self._served.append(served)
             if self._announced is not None:
-                self._announced.put(None)
+                self._announced.put(served)
 
     def _serve(self, worker: int, number: int, requests: list[int]) -> Served:
         started = self._now()
@@ -419,12 +429,8 @@ def lag_facts(lag: NDArray[np.float64], latency: NDArray[np.float64]) -> dict[st
             else "this run is invalid. Lower the rate, or free this machine of other work."
         )
         warnings.append(
-            f"The load generator was up to {_milliseconds(p99)} late (99th percentile), "
-            f"against a median latency of {_milliseconds(median)}: {advice}"
+            f"The load generator was up to {milliseconds(p99)} late (99th percentile), "
+            f"against a median latency of {milliseconds(median)}: {advice}"
         )
     figures = {"p50": float(p50), "p99": float(p99), "max": float(lag.max())}
     return {"lag": figures, "valid": valid, "warnings": warnings}
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{1000 * seconds:,.0f} ms" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"

@@ -100,7 +100,8 @@ def simulate(
 
     Args:
         trace: The requests.
-        policy: How they become batches: a `BatchPolicy`.
+        policy: How they become batches. Any but a `BatchPolicy` is simulated step by step in plain
+            Python, some hundred times slower, and on a shared queue or on demand only.
         deployment: Where they are answered.
         service: Service times, or a profile measured on this machine.
         cold_start: Seconds a new instance takes to start: a number, or measured ones to draw from.
@@ -173,11 +174,8 @@ def serve(
     for name, part, kind in (("trace", trace, Trace), ("deployment", deployment, Deployment)):
         if not isinstance(part, kind):
             raise InvalidInput(f"{name} must be a {kind.__name__}, got {part!r}.")
-    if not isinstance(policy, BatchPolicy):
-        raise InvalidInput(
-            f"simulate knows BatchPolicy only, got {policy!r}: a policy that watches servers "
-            "can be run, not simulated yet."
-        )
+    if not hasattr(policy, "batcher"):
+        raise InvalidInput(f"policy must be a policy such as BatchPolicy, got {policy!r}.")
     if scaling is not None and not isinstance(deployment, RealTime | Async):
         raise InvalidInput(
             f"scaling is for real-time and async fleets, not for a {deployment.kind} deployment: "
@@ -185,11 +183,19 @@ def serve(
         )
     times = _service_times(service, deployment)
     law, streams = _cold_start_law(cold_start), _streams(seed)
-    from workbench.simulator import platforms
+    from workbench.simulator import platforms, stepwise
 
     chance = platforms.Chance(times, law, *streams)
-    served = platforms.serve(trace, policy, deployment, chance, scaling)
-    return Outcome(trace.arrivals, *served)
+    if isinstance(deployment, BatchTransform):
+        policy = BatchPolicy()  # jobs take none
+    if isinstance(policy, BatchPolicy):
+        served = platforms.serve(trace, policy, deployment, chance, scaling)
+        return Outcome(trace.arrivals, *served)
+    if scaling is not None:
+        raise InvalidInput(
+            f"A fleet that scales is simulated with BatchPolicy only, got {policy!r}."
+        )
+    return Outcome(trace.arrivals, *stepwise.serve(trace, policy, deployment, chance))
 
 
 def _service_times(service: ServiceTimes | Profiled, deployment: Deployment) -> ServiceTimes:
