@@ -1,5 +1,6 @@
 """The ready-made models: what they are and how they come into a registry."""
 
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -115,7 +116,7 @@ def test_a_seed_gives_the_same_files_each_time(tmp_path):
     hashes = []
     for folder in ("a", "b"):
         registry = Registry(tmp_path / folder)
-        zoo.build(registry, names=["diabetes-boosting", "digits-mlp-small"])
+        zoo.build(registry, names=["diabetes-boosting", "breast-cancer-forest", "digits-mlp-small"])
         hashes.append([each.sha256 for each in registry.models()])
 
     assert hashes[0] == hashes[1]
@@ -127,6 +128,16 @@ def test_int8_brings_the_model_it_is_made_of(tmp_path, monkeypatch):
     zoo.build(registry, names=["digits-mlp-int8"])
 
     assert registry.groups() == ["digits-mlp-int8", "digits-mlp-large"]
+
+
+def test_a_network_learns_with_its_last_layer_alone(tmp_path, monkeypatch):
+    narrow = zoo._mlp(256, 256, epochs=1, solver="sgd")
+    recipe = dataclasses.replace(zoo._RECIPES["digits-mlp-wide"], estimator=narrow)
+    monkeypatch.setitem(zoo._RECIPES, "digits-mlp-wide", recipe)
+    registry = Registry(tmp_path)
+    zoo.build(registry, names=["digits-mlp-wide"])
+
+    assert registry["digits-mlp-wide"].traits.accuracy > 0.9
 
 
 def test_an_unknown_ready_made_model_is_not_found(tmp_path):
