@@ -159,9 +159,16 @@ def test_this_machine_takes_part_where_asked(trace):
 def test_a_measurement_goes_before_the_rule(trace):
     slow = ServiceTimes.affine(0.5, 0.1, largest=16)
     options = replace(ON_DEMAND, kinds=["lambda"], measured={1769: slow})
-    assert plan(TIMES, trace, TARGET, options).best.deployment.memory_mb == 1024
+    measured = plan(TIMES, trace, TARGET, options)
+    assert measured.best.deployment.memory_mb == 1024
+    assert set(measured.frame["service"]) == {
+        slow.label + ", measured at 1769 MB",
+        TIMES.label + ", x 1.73 by rule (0.579 vCPUs, 1024 MB)",
+    }
     options = replace(options, measured=None)
-    assert plan(TIMES, trace, SLO(latency=0.02), options).best.deployment.memory_mb == 1769
+    by_rule = plan(TIMES, trace, SLO(latency=0.02), options)
+    assert by_rule.best.deployment.memory_mb == 1769
+    assert by_rule.frame["service"].str.contains("by rule").all()
 
 
 def test_random_service_times_are_planned_with(trace):

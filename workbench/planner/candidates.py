@@ -93,14 +93,29 @@ def figures_of(outcome: Outcome, deployment: Deployment, slo: SLO, prices: Price
     late = np.where(np.isnan(outcome.latencies), np.inf, outcome.latencies)
     rank = max(int(np.ceil(slo.quantile * len(late) - 1e-9)), 1)
     answered = int(np.isfinite(late).sum())
-    items = bill(deployment, usage_of(outcome, deployment), prices=prices)
-    dollars = sum(item.dollars for item in items)
+    dollars = dollars_of(deployment, usage_of(outcome, deployment), prices)
     return Figures(
         latency=float(np.partition(late, rank - 1)[rank - 1]),
         attainment=float((late <= slo.latency * (1 + 1e-12)).mean()),
         cost=1e6 * dollars / answered if answered else math.inf,
         dollars=dollars,
     )
+
+
+def dollars_of(deployment: Deployment, usage: Usage, prices: PriceSheet) -> float:
+    """Return the dollars of billed quantities."""
+    return sum(item.dollars for item in bill(deployment, usage, prices=prices))
+
+
+def unstable(busy: Floats, limits: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Return what to note of candidates by the batches in service on average, "" where they can."""
+    notes = np.full(len(busy), "", dtype=object)
+    for row in np.flatnonzero(busy >= limits):
+        notes[row] = (
+            f"unstable: {busy[row]:.4g} batches would be served at once on average, "
+            f"and at most {limits[row]} can be"
+        )
+    return notes
 
 
 def usage_of(outcome: Outcome, deployment: Deployment) -> Usage:

@@ -12,15 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.costing import Usage, bill
-from workbench.deployment import (
-    Async,
-    BatchTransform,
-    Deployment,
-    Local,
-    RealTime,
-)
-from workbench.planner.candidates import Field, Finalist, Setting
+from workbench.costing import Usage
+from workbench.deployment import Async, BatchTransform, Deployment, Local, RealTime
+from workbench.planner.candidates import Field, Finalist, Setting, dollars_of, unstable
 from workbench.planner.task import Task
 from workbench.queueing.buffers import NoWaits, PoissonWaits
 from workbench.scaling import ScaleToZero
@@ -64,6 +58,8 @@ def search_fleets(task: Task, kind: str) -> Field:
     field, loads = _screened(task, kind, fleets)
     order = sorted(range(len(fleets)), key=lambda i: _least_cost(task, field, loads[i]))
     for place in order:
+        if not loads[place].counts.min() <= fleets[place].most:
+            continue
         best = min((f.figures.cost for f in field.finalists if task.met(f.figures)), default=np.inf)
         least = _least_cost(task, field, loads[place])
         if task.budget is not None or least < best or not field.finalists:
@@ -104,7 +100,7 @@ def _screened(task: Task, kind: str, fleets: list[Fleet]) -> tuple[Field, list[L
         predicted=predicted.ravel(),
         attainment=column(table.found.attainment).ravel(),
         cost=_costs(task, ones, place, np.minimum(counts, most), calls.ravel()),
-        notes=_too_few(servers.ravel(), counts, most, workers),
+        notes=unstable(servers.ravel(), most * workers),
         bound=True,
     )
     seconds = servers / task.arrivals.rate / calls
@@ -143,25 +139,10 @@ def _costs(
 ) -> Floats:
     """Return dollars per million of so many instances for as long as the trace lasts."""
     units = (Usage(instance_seconds=1.0, seconds=1.0), Usage(calls=1))
-    prices = [
-        [sum(i.dollars for i in bill(one, unit, prices=task.options.prices)) for unit in units]
-        for one in ones
-    ]
+    prices = [[dollars_of(one, unit, task.options.prices) for unit in units] for one in ones]
     by_second, by_call = np.array(prices).T[:, place]
     dollars: Floats = 1e6 * (counts * by_second / task.trace.rate + calls * by_call)
     return dollars
-
-
-def _too_few(
-    servers: Floats, counts: NDArray[np.int64], most: NDArray[np.int64], workers: NDArray[np.int64]
-) -> NDArray[np.object_]:
-    notes = np.full(len(servers), "", dtype=object)
-    for row in np.flatnonzero(counts > most):
-        notes[row] = (
-            f"unstable: {servers[row]:.4g} batches would be served at once on average, "
-            f"and at most {most[row] * workers[row]} can be"
-        )
-    return notes
 
 
 def _least_cost(task: Task, field: Field, load: Load) -> float:
@@ -206,12 +187,12 @@ class _Search:
         """Yield counts between load and target, doubled until one will do, then halved."""
         workers, most = self._fleet.workers, self._fleet.most
         able = self._load.predicted <= self._task.slo.latency
-        if not able.any():
-            able = np.ones_like(able)
+        hopeless = not able.any()
+        able |= hopeless
         low = min(int(self._load.servers[able].min() // workers), most - 1)  # too few
         high = min(max(int(np.ceil(self._load.peak[able].min() / workers)), low + 1), most)
         yield high
-        while not self._met and high < most and able.any():
+        while not self._met and high < most and not hopeless:
             low, high = high, min(2 * high, most)
             yield high
         while self._met_at(high) and high - low > 1:
@@ -296,8 +277,7 @@ def search_jobs(task: Task) -> Field:
         count = int(servers) + 1
         deployments.append(replace(one, count=min(count, task.options.max_count)))
         usage = Usage(instance_seconds=servers + count * task.options.boot / period)
-        dollars = sum(item.dollars for item in bill(one, usage, prices=task.options.prices))
-        costs.append(1e6 * dollars / task.arrivals.rate)
+        costs.append(1e6 * dollars_of(one, usage, task.options.prices) / task.arrivals.rate)
         unstable = count > task.options.max_count
         notes.append(f"unstable: {count} instances would be busy on average" if unstable else "")
     periods = np.array([period for _, period in choices])

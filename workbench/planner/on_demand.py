@@ -1,11 +1,10 @@
 """Serverless and Lambda: every setting by the exact model, the best of them simulated."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from workbench.costing import Usage, bill, billed_ms
+from workbench.costing import Usage, billed_ms
 from workbench.deployment import Deployment
-from workbench.planner.candidates import Field
+from workbench.planner.candidates import Field, dollars_of, unstable
 from workbench.planner.task import Task
 from workbench.prices import PriceSheet
 from workbench.service import Floats
@@ -40,13 +39,13 @@ def screened(task: Task, kind: str) -> Field:
         predicted=column(table.found.quantile[laws]),
         attainment=column(table.found.attainment[laws]),
         cost=column(1e6 * table.found.cost_per_request(each)),
-        notes=_unstable(column(table.busy[laws]), limits[place]),
+        notes=unstable(column(table.busy[laws]), limits[place]),
     )
 
 
 def batch_dollars(deployments: list[Deployment], seconds: Floats, prices: PriceSheet) -> Floats:
     """Return dollars of a call by deployment and batch size, each billed by the millisecond."""
-    units = [[_price(each, usage, prices) for usage in _UNITS] for each in deployments]
+    units = [[dollars_of(each, usage, prices) for usage in _UNITS] for each in deployments]
     by_second, by_call = np.array(units).T
     billed = billed_ms(seconds).mean(axis=2) / 1000
     dollars: Floats = billed * by_second[:, None] + by_call[:, None]
@@ -54,20 +53,6 @@ def batch_dollars(deployments: list[Deployment], seconds: Floats, prices: PriceS
 
 
 _UNITS = (Usage(seconds=1.0), Usage(calls=1))
-
-
-def _price(deployment: Deployment, usage: Usage, prices: PriceSheet) -> float:
-    return sum(item.dollars for item in bill(deployment, usage, prices=prices))
-
-
-def _unstable(busy: Floats, limits: NDArray[np.int64]) -> NDArray[np.object_]:
-    notes = np.full(len(busy), "", dtype=object)
-    for row in np.flatnonzero(busy >= limits):
-        notes[row] = (
-            f"unstable: {busy[row]:.4g} batches would be served at once on average, "
-            f"and at most {limits[row]} can be"
-        )
-    return notes
 
 
 def settle(task: Task, field: Field) -> None:

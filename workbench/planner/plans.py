@@ -180,8 +180,9 @@ class Plan:
         """A row a candidate, finalists first, the best of them on top.
 
         Columns: kind, deployment, policy, latency and predicted (seconds), attainment,
-        cost_per_million, cost_per_month (US dollars), engine, reason, max_size, max_wait. What has
-        engine "screened out" was not simulated, and the exact model gives a lower bound alone.
+        cost_per_million, cost_per_month (US dollars), engine, reason, service (where its service
+        times come from), max_size, max_wait. What has engine "screened out" was not simulated, and
+        the exact model gives a lower bound alone, or it was unstable.
         """
         import polars as pl
 
@@ -197,6 +198,7 @@ class Plan:
                 "cost_per_month": one.cost_per_month,
                 "engine": one.engine,
                 "reason": one.reason,
+                "service": self.task.service_on(one.deployment).label,
                 "max_size": one.policy.max_size,
                 "max_wait": one.policy.max_wait,
             }
@@ -222,11 +224,18 @@ class Plan:
         )
         rows_left = np.flatnonzero(left)
         joined = np.array([part.setting(rows_left[row]).joined for row in policies], dtype=object)
-        places = np.array([deployment.label for deployment in part.deployments], dtype=object)
+        places, laws = (
+            np.array(labels, dtype=object)[part.place[left]].tolist()
+            for labels in (
+                [deployment.label for deployment in part.deployments],
+                [self.task.service_on(deployment).label for deployment in part.deployments],
+            )
+        )
         notes = part.notes[left]
         rows = pl.DataFrame(
             {
-                "deployment": places[part.place[left]].tolist(),
+                "deployment": places,
+                "service": laws,
                 "policy": joined[named.ravel()].tolist(),
                 "latency": part.predicted[left],
                 "predicted": part.predicted[left],
@@ -236,7 +245,7 @@ class Plan:
                 "max_size": part.max_size[left],
                 "max_wait": part.max_wait[left],
             },
-            schema_overrides={"note": pl.String, "deployment": pl.String, "policy": pl.String},
+            schema_overrides=dict.fromkeys(("note", "deployment", "service", "policy"), pl.String),
         )
         out = pl.col("note") != ""
         return rows.with_columns(
