@@ -89,7 +89,20 @@ def test_given_arrivals_are_named():
 def test_one_server_and_constant_service_is_m_d_1(deployment):
     found = predict(TRACE, BatchPolicy(), deployment, ServiceTimes({1: 0.005}))
 
-    assert found.quantile(0.9) == md1(rate=TRACE.rate, service=0.005).quantile(0.9)
+    expected = md1(rate=TRACE.rate, service=0.005)
+    levels = [0.1, 0.5, 0.9, 0.99]
+    assert found.quantile(levels) == pytest.approx(expected.quantile(levels), rel=1e-5)
+
+
+def test_formula_and_simulation_agree_on_one_worker():
+    times = ServiceTimes({1: [0.004, 0.005, 0.009]}, after_idle={1: [0.006, 0.007, 0.012]})
+
+    found = predict(TRACE, BatchPolicy(), Local(), times)
+    run = simulate(TRACE, BatchPolicy(), Local(), times)
+
+    for q in (0.1, 0.5, 0.9, 0.95):
+        low, high = run.interval(q, confidence=0.9999)
+        assert low - 1e-9 <= found.quantile(q) <= high + 1e-9
 
 
 def test_exponential_service_has_a_formula_for_any_number_of_servers():
@@ -141,7 +154,7 @@ class Sudden:
             TIMES,
             "of the kind 'batch transform'",
         ),
-        (BatchPolicy(), Local(workers=2), TIMES, "2 servers and service times of a squared"),
+        (BatchPolicy(), Local(workers=2), TIMES, "2 servers and service times that are not"),
         (
             BatchPolicy(),
             RealTime(instance_type="ml.m5.large", count=2),

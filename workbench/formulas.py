@@ -17,13 +17,13 @@ from workbench.costing import Cost, Usage, bill, billed_ms
 from workbench.deployment import Deployment, Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput, NotPredictable
 from workbench.prices import PriceSheet
-from workbench.queueing import Prediction, buffered, md1, mmc
+from workbench.queueing import Prediction, buffered, mg1, mmc
 from workbench.queueing.predictions import service_laws
 from workbench.service import Floats, ServiceTimes
 from workbench.trace import Trace
 
 _NEAR = 0.1
-"""How far a service time's squared coefficient of variation may be from that of a formula."""
+"""How far a squared coefficient of variation may be from 1, that of an exponential time."""
 
 
 def predict(
@@ -56,7 +56,7 @@ def predict(
     >>> times = ServiceTimes({1: 0.1})
     >>> found = predict(trace, BatchPolicy(), Local(), times, arrivals=poisson_process(5))
     >>> found.formula, round(found.mean_latency, 4)
-    ('M/D/1', 0.15)
+    ('M/G/1', 0.15)
     """
     if not isinstance(policy, BatchPolicy):
         raise _no_formula(f"batches that leave by the policy '{policy.label}'")
@@ -118,18 +118,16 @@ def _queued(process: MAP, service: ServiceTimes, servers: int) -> tuple[Predicti
     """Return the prediction of a shared queue without batching, and notes."""
     if process.phases > 1:
         raise _no_formula("a queue whose arrivals are not Poisson")
+    if servers == 1:
+        return mg1(rate=process.rate, service=service), []
     mean, scv = float(service.means[1]), _scv(service.table[1])
-    if scv <= _NEAR and servers == 1:
-        found = md1(rate=process.rate, service=mean)
-    elif abs(scv - 1) <= _NEAR:
-        found = mmc(rate=process.rate, service=mean, servers=servers)
-    else:
+    if abs(scv - 1) > _NEAR:
         raise _no_formula(
-            f"{servers} servers and service times of a squared coefficient of variation of "
-            f"{scv:.2g} (0 has one for 1 server, 1 for any number)"
+            f"{servers} servers and service times that are not exponential (their squared "
+            f"coefficient of variation is {scv:.2g}, not 1)"
         )
     idle = float(service.idle_means[1])
-    return found, [
+    return mmc(rate=process.rate, service=mean, servers=servers), [
         f"Service times have a squared coefficient of variation of {scv:.2g}.",
         f"That a request takes {idle:.4g} s, not {mean:.4g} s, on an idle server is ignored.",
     ]

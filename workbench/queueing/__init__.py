@@ -3,7 +3,8 @@
 - `buffered`: the (max_size, max_wait) buffer under any Markovian arrival process, exactly.
 - `screen`: the same for a whole grid of sizes, waits and service times at once.
 - `batch_as_published`: what BATCH's own formulas say of the same buffer, to compare with.
-- `mm1`, `mmc`, `md1`: shared queues without batching; `mg1_mean_wait`, `erlang_b`, `erlang_c`.
+- `mm1`, `mmc`, `md1`, `mg1`: shared queues without batching.
+- `mg1_mean_wait`, `erlang_b`, `erlang_c`: single figures of such queues.
 
 Each states its assumptions, and refuses a load that no queue survives::
 
@@ -13,6 +14,7 @@ Each states its assumptions, and refuses a load that no queue survives::
 """
 
 from workbench.queueing.buffers import buffered
+from workbench.queueing.general import mg1
 from workbench.queueing.predictions import Law, Prediction, ServiceLaw
 from workbench.queueing.published import batch_as_published, percentile_size
 from workbench.queueing.queues import (
@@ -38,6 +40,7 @@ __all__ = [
     "erlang_c",
     "md1",
     "md1_wait_cdf",
+    "mg1",
     "mg1_mean_wait",
     "mm1",
     "mmc",
