@@ -43,24 +43,33 @@ SLOWLY = 6  # of the case with 28 memory sizes, only each sixth MAP: brute force
 
 
 @njit(cache=True)
-def within(waits, sizes, left, order):
-    """Requests within the target by memory: `left` is what service leaves of it, sorted by order.
+def tallied(times, max_size, max_wait, left):
+    """Requests that wait at most so long by place in `left`, and batches by size.
 
-    `left` has a row a batch size, ascending along the memories as `order` lists them.
+    `left` has a row a batch size: what service leaves of the target, ascending. A request counts
+    at the first place that its wait is within.
     """
-    counts = np.zeros(len(order), np.int64)
-    for wait, size in zip(waits, sizes):  # noqa: B905 - compiled
-        low, high = 0, len(order)
-        row = left[size - 1]
-        while low < high:
-            middle = (low + high) // 2
-            if row[middle] * (1 + 1e-12) >= wait:
-                high = middle
-            else:
-                low = middle + 1
-        if low < len(order):
-            counts[low] += 1
-    return counts
+    within, batches = np.zeros(left.shape[1], np.int64), np.zeros(len(left), np.int64)
+    first = 0
+    while first < len(times):
+        end = first + 1
+        while end < len(times) and end - first < max_size and times[end] <= times[first] + max_wait:
+            end += 1
+        leave = times[end - 1] if end - first == max_size else times[first] + max_wait
+        row = left[end - first - 1]
+        batches[end - first - 1] += 1
+        for i in range(first, end):
+            low, high = 0, len(row)
+            while low < high:
+                middle = (low + high) // 2
+                if row[middle] * (1 + 1e-12) >= leave - times[i]:
+                    high = middle
+                else:
+                    low = middle + 1
+            if low < len(row):
+                within[low] += 1
+        first = end
+    return within, batches
 
 
 def brute_force(times, service, memories, limit):
@@ -68,16 +77,13 @@ def brute_force(times, service, memories, limit):
     shape = (len(memories), len(BATCHES), len(WAITS))
     met, costs = np.zeros(shape, bool), np.empty(shape)
     each = dollars(billed_ms(service) / 1000, memories)
-    left = limit - service
-    # All these models serve faster with more memory, whatever the batch size.
-    order = np.argsort(left[:, 0], kind="stable")
-    assert (np.diff(left[order], axis=0) >= 0).all()
+    order = np.argsort(-service[:, 0], kind="stable")
+    left = np.ascontiguousarray(limit - service[order].T)
+    assert (np.diff(left) >= 0).all()  # more memory serves faster, whatever the batch size
     for b, t in np.ndindex(shape[1:]):
-        waits, sizes = buffer(times, int(BATCHES[b]), WAITS[t])
-        counts = np.cumsum(within(waits, sizes, np.ascontiguousarray(left[order].T), order))
-        met[order, b, t] = counts >= np.ceil(0.95 * len(times) - 1e-9)
-        shares = np.bincount(sizes, minlength=len(service[0]) + 1)[1:]
-        costs[:, b, t] = 1e6 * (each * shares / np.arange(1, len(shares) + 1)).sum(1) / len(times)
+        within, batches = tallied(times, int(BATCHES[b]), WAITS[t], left)
+        met[order, b, t] = np.cumsum(within) >= np.ceil(0.95 * len(times) - 1e-9)
+        costs[:, b, t] = 1e6 * (each @ batches) / len(times)
     return met, costs
 
 
