@@ -37,6 +37,11 @@ def same(findings, others):
     return all(map(lambda a, b: a.equals(b), frames(findings), frames(others)))
 
 
+def deadly(experiment, name):
+    trace = dataclasses.replace(experiment.trace, name=name)
+    return Deadly(experiment.model, experiment.deployment, trace, experiment.policy)
+
+
 def test_findings_are_those_of_the_experiments_in_their_order(grid):
     findings = sweep(grid, seed=5, **QUIET)
 
@@ -163,11 +168,7 @@ def test_a_profile_is_measured_before_work_begins(experiment, monkeypatch, tmp_p
 
 
 def test_a_workers_death_costs_another_attempt(grid, tmp_path):
-    once = Deadly(grid[0].model, wb.Local(), wb.poisson(rate=9, duration=9, seed=1))
-    always = dataclasses.replace(once, trace=dataclasses.replace(once.trace, name=""))
-    once = dataclasses.replace(
-        once, trace=dataclasses.replace(once.trace, name=str(tmp_path / "died"))
-    )
+    once, always = deadly(grid[0], str(tmp_path / "died")), deadly(grid[0], "")
 
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         findings = sweep([grid[0], always, once, grid[1]], pool, retries=1, **QUIET)
@@ -186,16 +187,16 @@ def test_a_pool_that_forks_is_refused(grid):
         sweep(grid, pool)
 
 
-def test_a_dask_cluster_finds_the_same(grid):
+def test_a_dask_cluster_finds_the_same_and_survives_a_death(grid, tmp_path):
     from distributed import Client, LocalCluster
 
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
-        findings = sweep(grid, client, **QUIET)
+        findings = sweep([*grid, deadly(grid[0], str(tmp_path / "died"))], client, **QUIET)
 
-    assert same(findings, sweep(grid, **QUIET))
+    assert same(findings, sweep([*grid, grid[0]], **QUIET))
 
 
 @pytest.mark.parametrize(
