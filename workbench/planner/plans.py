@@ -273,9 +273,7 @@ class Plan:
         )
         near = pl.lit("not simulated: its neighbours promised more, or did worse than predicted")
         if self.task.budget is None:
-            dear = pl.format(
-                "{}{} times the winner's cost", pl.lit(least), _ratio(cost, winner.cost)
-            )
+            dear = _over(cost, winner.cost, "cost", least)
             other = pl.when(cost >= winner.cost).then(dear).otherwise(near)
             return pl.when(latency > self.slo.latency).then(slow).otherwise(other)
         over = pl.format(
@@ -283,9 +281,7 @@ class Plan:
             _figures(cost),
             pl.lit(f"{self.task.budget:.4g}"),
         )
-        slower = pl.format(
-            "{}{} times the winner's latency", pl.lit(least), _ratio(latency, winner.latency)
-        )
+        slower = _over(latency, winner.latency, "latency", least)
         other = pl.when(latency >= winner.latency).then(slower).otherwise(near)
         return pl.when(cost > self.task.budget).then(over).otherwise(other)
 
@@ -376,17 +372,20 @@ class Plan:
 
 
 def _times(value: float, of: float, what: str) -> str:
-    return f"{value / of:.3g} times the winner's {what}"
+    ratio = value / of
+    if ratio < 1.1:
+        return f"{100 * (ratio - 1):.2g} % above the winner's {what}"
+    return f"{ratio:.3g} times the winner's {what}"
 
 
 def _seconds(value: float) -> str:
     return f"{value:.4g} s" if value >= 10 else f"{1000 * value:.4g} ms"
 
 
-def _figures(value: "pl.Expr") -> "pl.Expr":
+def _figures(value: "pl.Expr", digits: int = 4) -> "pl.Expr":
     import polars as pl
 
-    return value.round_sig_figs(4).cast(pl.String).str.strip_suffix(".0")
+    return value.round_sig_figs(digits).cast(pl.String).str.strip_suffix(".0")
 
 
 def _in_words(seconds: "pl.Expr") -> "pl.Expr":
@@ -396,7 +395,13 @@ def _in_words(seconds: "pl.Expr") -> "pl.Expr":
     return pl.when(seconds >= 10).then(long).otherwise(pl.format("{} ms", _figures(1000 * seconds)))
 
 
-def _ratio(value: "pl.Expr", of: float) -> "pl.Expr":
+def _over(value: "pl.Expr", of: float, what: str, least: str) -> "pl.Expr":
+    """As `_times`, of a column."""
     import polars as pl
 
-    return (value / of).round_sig_figs(3).cast(pl.String).str.strip_suffix(".0")
+    ratio = value / of
+    little = pl.format(
+        "{}{} % above the winner's {}", pl.lit(least), _figures(100 * (ratio - 1), 2), pl.lit(what)
+    )
+    much = pl.format("{}{} times the winner's {}", pl.lit(least), _figures(ratio, 3), pl.lit(what))
+    return pl.when(ratio < 1.1).then(little).otherwise(much)
