@@ -170,7 +170,7 @@ def test_what_has_no_formula_says_why(policy, deployment, times, message):
 
 
 def test_a_queue_needs_poisson_arrivals():
-    with pytest.raises(NotPredictable, match="arrivals are not Poisson: use simulate"):
+    with pytest.raises(NotPredictable, match=r"not Poisson.*<MAP of 2 phases.*: use simulate"):
         predict(TRACE, BatchPolicy(), Local(), TIMES, arrivals=mmpp(rate=10, burst=5))
 
 

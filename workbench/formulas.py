@@ -117,7 +117,10 @@ def _servers(deployment: Deployment, policy: BatchPolicy) -> int:
 def _queued(process: MAP, service: ServiceTimes, servers: int) -> tuple[Prediction, list[str]]:
     """Return the prediction of a shared queue without batching, and notes."""
     if process.phases > 1:
-        raise _no_formula("a queue whose arrivals are not Poisson")
+        raise NotPredictable(
+            "No formula is known for a queue whose arrivals are not Poisson, as those fitted or "
+            f"given are not ({process!r}): use simulate(), or pass arrivals=poisson_process(rate)."
+        )
     if servers == 1:
         return mg1(rate=process.rate, service=service), []
     mean, scv = float(service.means[1]), _scv(service.table[1])

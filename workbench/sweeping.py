@@ -45,6 +45,12 @@ if TYPE_CHECKING:
 How = Literal["simulate", "predict", "run"]
 _Future = Future[Run | Prediction]
 _WAYS = ("simulate", "predict", "run")
+_POLICY_FIGURES = {
+    "policy": "String",
+    **dict.fromkeys(("p50", "p95", "p99", "attainment"), "Float64"),
+    **dict.fromkeys(("failed", "batches"), "Int64"),
+    **dict.fromkeys(("mean_batch_size", "per_million"), "Float64"),
+}
 _AHEAD = 2  # tasks handed over for each worker: one in hand, one to go on with
 
 
@@ -197,15 +203,12 @@ def _policy_table(findings: list[Finding]) -> "pl.DataFrame":
         if not isinstance(finding.result, Run):
             raise WorkbenchError(f"{finding.experiment.policy.label}: {finding.error}")
         figures = finding.result.summary()
-        names = ("p50", "p95", "p99", "attainment", "failed", "batches", "mean_batch_size")
-        rows.append(
-            {
-                "policy": finding.experiment.policy.label,
-                **{name: figures[name] for name in names},
-                "per_million": cost(finding.result).per_million,
-            }
-        )
-    return pl.DataFrame(rows, infer_schema_length=None)
+        figures["policy"] = finding.experiment.policy.label
+        figures["per_million"] = cost(finding.result).per_million
+        rows.append({name: figures[name] for name in _POLICY_FIGURES})
+    return pl.DataFrame(
+        rows, schema={name: getattr(pl, kind) for name, kind in _POLICY_FIGURES.items()}
+    )
 
 
 def _tasks(
