@@ -229,6 +229,14 @@ def test_overload_is_told_from_slowness(trace):
         plan(TIMES, trace.scale(30), TARGET, options)
 
 
+def test_fleets_that_cannot_keep_up_are_left_out(trace):
+    kinds = ["lambda", "real-time", "async", "batch transform"]
+    found = plan(TIMES, trace.scale(100), TARGET, replace(SMALL, kinds=kinds, max_count=1))
+    assert {candidate.deployment.kind for candidate in found.finalists} == {"lambda"}
+    fleets = found.frame.filter(pl.col("kind") != "lambda")
+    assert fleets["reason"].str.contains("^unstable: ").all()
+
+
 def test_time_and_money_spent_deciding_are_shown(trace):
     ticks = itertools.count()
     options = replace(ON_DEMAND, deciding_price=3600.0)
@@ -306,6 +314,15 @@ def test_instances_win_where_traffic_keeps_them_busy():
     engines = dict(frame.select("kind", "engine").unique().iter_rows())
     assert engines["lambda"] == "exact model"
     assert engines["real-time"] == "simulator"
+
+
+def test_a_type_that_cannot_keep_up_has_no_cost(trace):
+    options = replace(SMALL, kinds=["lambda", "real-time"], lambda_concurrency=1)
+    frame = plan(TIMES, trace.scale(0.1), TARGET, options).break_even([1, 1000])
+    costs = frame.filter(pl.col("kind") == "lambda").sort("rate")["cost_per_million"].to_list()
+    assert costs[0] > 0
+    assert costs[1] is None
+    assert crossings(frame) == [(1000.0, "lambda", "real-time")]
 
 
 def test_a_step_in_traffic_brings_a_decision_of_its_own():
