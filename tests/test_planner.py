@@ -354,6 +354,9 @@ def test_silence_is_served_by_nobody():
     trace = Trace([*np.linspace(0, 9, 50), *np.linspace(31, 39, 50)], 40.0)
     found = replan(TIMES, trace, TARGET, ON_DEMAND, window=10, watch=False)
     assert found.frame["start"].to_list() == [0.0, 30.0]
+    late = Trace(np.linspace(31, 39, 50), 45.0)
+    found = replan(TIMES, late, TARGET, ON_DEMAND, window=10, watch=False)
+    assert found.frame["start"].to_list() == [30.0]
 
 
 # ---------------------------------------------------------------------- refusals

@@ -204,13 +204,14 @@ def _stretches(
     trace: Trace, window: float, decide: Callable[[float, float], Plan], *, watch: bool
 ) -> Iterator[Stretch]:
     """Yield who serves when, as decisions are made; what is without traffic is left out."""
-    edge, cause, seen = 0.0, "start", (0.0, window)
-    decided, changed = None, 0.0
+    turn = math.floor(trace.arrivals[0] / window)  # the first window with traffic
+    edge, cause = turn * window, "start"
+    seen = edge, min(edge + window, trace.duration)
+    decided, changed = None, edge
     while edge < trace.duration:
         if decided is None or _count(trace, *seen):
             decided = decide(*seen)
-        end = min((round(edge / window - 0.5) + 1) * window, trace.duration)
-        end = end if end > edge else min(end + window, trace.duration)
+        end = min((math.floor(edge / window + 1e-9) + 1) * window, trace.duration)
         known = decided.task
         alarm = _alarm(trace, (edge, end), known, window / _BUCKETS) if watch else None
         stop = alarm[1] if alarm else end
