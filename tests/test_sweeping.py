@@ -1,6 +1,6 @@
 import dataclasses
 import json
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
 import pytest
@@ -144,6 +144,28 @@ def test_what_a_result_does_not_hang_on_makes_no_difference(grid, tmp_path):
     (again,) = sweep(grid[:1], profile=longer, folder=tmp_path, progress=False)
 
     assert again.restored
+
+
+def test_one_that_has_no_service_times_is_reported_with_a_folder_too(grid, tmp_path):
+    unknown = grid[0].on(wb.RealTime(instance_type="ml.m9.large"))
+
+    (finding,) = sweep([unknown], folder=tmp_path, **QUIET)
+
+    assert "NotFound: The vCPUs of 'ml.m9.large' are not known" in finding.error
+
+
+def test_what_a_cluster_cancels_is_reported(grid):
+    class Cancelling(ThreadPoolExecutor):
+        def submit(self, *_):
+            future = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+    with Cancelling(1) as pool:
+        (finding,) = sweep(grid[:1], pool, **QUIET)
+
+    assert "CancelledError" in finding.error
 
 
 def test_a_damaged_result_is_made_again(grid, tmp_path):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from workbench.checks import whole_number
@@ -51,7 +52,7 @@ def kept_profile(
         StorageError: The profile cannot be written, or is damaged.
     """
     whole_number("threads", threads, low=1)
-    path = home() / "profiles" / f"{model.sha256}-{machine_key(environment())}"
+    path = home() / "profiles" / f"{model.sha256}-{machine_key(surroundings())}"
     try:
         known = load_profile(path)
     except NotFound:
@@ -63,6 +64,12 @@ def kept_profile(
     joined = fresh if known is None else _joined(known, fresh)
     joined.save(path, overwrite=True)
     return joined
+
+
+@cache
+def surroundings() -> dict[str, Any]:
+    """Return `environment()` as it was when this process first asked, for it takes a while."""
+    return environment()
 
 
 def machine_key(facts: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.arrivals import MAP, Fit
 from workbench.backends.local import LocalBackend
 from workbench.batching import BatchPolicy, Policy
-from workbench.calibration import kept_profile, times_from
+from workbench.calibration import kept_profile, surroundings, times_from
 from workbench.checks import Seed
 from workbench.deployment import BatchTransform, Deployment, Local
 from workbench.errors import InvalidInput, NotAvailable
@@ -152,7 +152,7 @@ class Experiment:
             "profile": facts,
             "created": created.isoformat(timespec="seconds"),
             "seconds": time.perf_counter() - started,
-            "environment": environment(),
+            "environment": surroundings(),
             "warnings": [*run.warnings, *warnings],
         }
         return Run(run.frame, told)
@@ -195,6 +195,11 @@ class Experiment:
         return kept_profile(
             self.model, largest=self.largest, threads=self._threads, progress=progress
         )
+
+    @property
+    def profiled_as(self) -> tuple[str, int]:
+        """Which kept profile is read: that of the model's sha256 and so many threads."""
+        return self.model.sha256, self._threads
 
     def service(self, profile: Profile | ServiceTimes) -> ServiceTimes:
         """Return the service times that a profile of this machine gives on the deployment."""

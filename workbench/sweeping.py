@@ -31,7 +31,7 @@ from workbench.batching import BatchPolicy, Policy
 from workbench.calibration import digest_of
 from workbench.checks import whole_number
 from workbench.costing import cost
-from workbench.errors import Damaged, InvalidInput, NotFound, WorkbenchError
+from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.policies import DeadlineAware, Steered, WorkConserving
 from workbench.profiling import Profile
@@ -236,10 +236,12 @@ def _profiles(
 ) -> list[Profile | ServiceTimes | None]:
     if how == "run" or profile is not None:
         return [profile] * len(experiments)
+    known: dict[tuple[str, int], Profile] = {}
     # the largest first: what a model's experiments need is then measured in one go
     for each in sorted(experiments, key=lambda one: -one.largest):
-        each.kept_profile()
-    return [each.kept_profile() for each in experiments]
+        if each.profiled_as not in known:
+            known[each.profiled_as] = each.kept_profile()
+    return [known[each.profiled_as] for each in experiments]
 
 
 def _findings(
@@ -247,7 +249,7 @@ def _findings(
 ) -> Generator[Finding]:
     open_tasks = []
     for task in tasks:
-        run = None if folder is None else _restored(folder / task.key)
+        run = None if folder is None else _restored(task, folder)
         if run is None:
             open_tasks.append(task)
         else:
@@ -259,9 +261,9 @@ def _findings(
         yield finding
 
 
-def _restored(path: Path) -> Run | None:
-    with suppress(NotFound, Damaged):
-        return load_run(path)
+def _restored(task: _Task, folder: Path) -> Run | None:
+    with suppress(WorkbenchError):  # what is wrong with a task comes out when it is carried out
+        return load_run(folder / task.key)
     return None
 
 
@@ -302,7 +304,7 @@ def _made(tasks: list[_Task], pool: "_Pool", retries: int) -> Iterator[Finding]:
             done, _ = wait(going, return_when=FIRST_COMPLETED)
             for future in done:
                 task = going.pop(future)
-                if not isinstance(future.exception(), BrokenExecutor):
+                if future.cancelled() or not isinstance(future.exception(), BrokenExecutor):
                     yield _judged(task, future.result)
                 elif task.deaths + task.alone <= retries:
                     suspects.append(replace(task, deaths=task.deaths + task.alone))
