@@ -65,7 +65,7 @@ def find_chromium() -> str | None:
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the group afterwards
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "page" in getattr(item, "fixturenames", ()):
+        if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.xdist_group("browser"))
             item.add_marker(pytest.mark.skipif(not find_chromium(), reason=MISSING))
@@ -73,11 +73,12 @@ def pytest_collection_modifyitems(items):
 
 @dataclass(frozen=True)
 class Lab:
-    """A running JupyterLab: where it is and whose notebooks it serves."""
+    """A running JupyterLab: where it is, whose notebooks it serves, where it keeps settings."""
 
     url: str
     token: str
     root: Path
+    settings: Path
 
     def api(self, path: str, method: str = "GET") -> object:
         """What the server answers at `path` of its REST interface."""
@@ -85,6 +86,13 @@ class Lab:
         request = urllib.request.Request(f"{self.url}/api/{path}", method=method, headers=headers)
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return json.loads(answer.read() or "null")
+
+    def forget_settings(self) -> None:
+        """Undo what pages have set, such as the theme, and keep the news from covering them."""
+        shutil.rmtree(self.settings, ignore_errors=True)
+        quiet = self.settings / "@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+        quiet.parent.mkdir(parents=True)
+        quiet.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
 
     def write(self, *cells: str) -> str:
         """The name of a new notebook with these code cells."""
@@ -101,10 +109,6 @@ class Lab:
 def jupyter_env(tmp_path_factory):
     """What to set so that Jupyter finds nothing of this user's: settings, kernels, profiles."""
     home = tmp_path_factory.mktemp("jupyter")
-    settings = home / "config/lab/user-settings/@jupyterlab/apputils-extension"
-    settings.mkdir(parents=True)
-    quiet = {"fetchNews": "false", "checkForUpdates": False}
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
     return {
         "JUPYTER_CONFIG_DIR": str(home / "config"),
         "JUPYTER_CONFIG_PATH": "",
@@ -121,7 +125,9 @@ def lab(jupyter_env, workbench_home, tmp_path_factory):
     root = tmp_path_factory.mktemp("notebooks")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    server = Lab(f"http://127.0.0.1:{port}", secrets.token_hex(16), root)
+    settings = Path(jupyter_env["JUPYTER_CONFIG_DIR"]) / "lab/user-settings"
+    server = Lab(f"http://127.0.0.1:{port}", secrets.token_hex(16), root, settings)
+    server.forget_settings()
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--expose-app-in-browser"),
         *("--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
@@ -205,6 +211,7 @@ def open_notebook(lab, page):
         command(page, "notebook:run-all-cells")
         return page
 
+    lab.forget_settings()
     yield open_and_run
     for session in lab.api("sessions"):
         lab.api(f"sessions/{session['id']}", method="DELETE")

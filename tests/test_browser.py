@@ -26,6 +26,12 @@ def test_a_command_of_jupyterlab_is_done_when_it_returns(open_notebook):
     expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
 
 
+def test_a_page_finds_nothing_that_an_earlier_one_set(open_notebook):
+    page = open_notebook("'any'")
+
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "true")
+
+
 def test_what_the_page_asks_of_another_machine_is_refused_and_recorded(page, lab, elsewhere):
     page.goto(f"{lab.url}/lab?reset&token={lab.token}")
 

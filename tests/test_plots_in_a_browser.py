@@ -22,11 +22,8 @@ SHOW = (
     "plot_batch_sizes(run)",
     "plot_cost_by_item({'run': cost})",
 )
-TITLE = ".jp-RenderedVegaCommon5 svg.marks .role-title-text text"
-# looked up each time, for JupyterLab may draw a chart again
-LIGHTNESS = """title => {
-    const {fill} = getComputedStyle(document.querySelector(title))
-    const [r, g, b] = fill.match(/[0-9.]+/g).map(Number)
+LIGHTNESS = """mark => {
+    const [r, g, b] = getComputedStyle(mark).fill.match(/[0-9.]+/g).map(Number)
     return (r + g + b) / (3 * 255)
 }"""
 
@@ -40,11 +37,12 @@ def run():
 def test_figures_are_drawn_in_jupyterlab_and_their_text_follows_its_theme(open_notebook):
     page = open_notebook(RUN, *SHOW)
     charts = page.locator(".jp-RenderedVegaCommon5 svg.marks")
+    title = charts.first.locator(".role-title-text text")
 
     expect(charts).to_have_count(len(SHOW))
-    page.wait_for_function(f"title => ({LIGHTNESS})(title) < 0.2", arg=TITLE)
+    page.wait_for_function(f"mark => ({LIGHTNESS})(mark) < 0.2", arg=title.element_handle())
     command(page, "apputils:change-theme", theme="JupyterLab Dark")
-    page.wait_for_function(f"title => ({LIGHTNESS})(title) > 0.8", arg=TITLE)
+    page.wait_for_function(f"mark => ({LIGHTNESS})(mark) > 0.8", arg=title.element_handle())
 
 
 def test_a_figure_saved_as_a_page_is_drawn_without_internet(page, run, tmp_path):
