@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from workbench.backends.base import FunctionBackend
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, WorkbenchError
 from workbench.load import Load, Served, _generate, replay
 from workbench.policies import DeadlineAware, Steered, WorkConserving
 from workbench.service import ServiceTimes
@@ -312,6 +312,15 @@ def test_the_table_has_every_policy(model, bursts):
     assert deadline["mean_batch_size"] > steered["mean_batch_size"] > greedy["mean_batch_size"]
     assert own["policy"] == "work-conserving, up to 2"
     assert table["per_million"].is_not_null().all()
+
+
+def test_a_table_is_whole_or_not_at_all(model, bursts):
+    experiment = wb.Experiment(
+        model, wb.Async(instance_type="ml.m5.large"), bursts, slo=wb.SLO(latency=0.1)
+    )
+
+    with pytest.raises(WorkbenchError, match="work-conserving, up to 8: InvalidInput"):
+        compare_policies(experiment, profile=TIMES, progress=False)
 
 
 def test_policies_are_compared_by_a_target(model, bursts):

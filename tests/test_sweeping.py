@@ -3,12 +3,14 @@ import json
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
+import numpy as np
 import pytest
 
 import workbench as wb
 from tests.tasks import Deadly
 from workbench.errors import InvalidInput
 from workbench.queueing import Prediction
+from workbench.scaling import Schedule
 from workbench.service import ServiceTimes
 from workbench.sweeping import sweep
 
@@ -124,6 +126,8 @@ def test_a_sweep_goes_on_where_it_was(grid, tmp_path):
         {"seed": 2},
         {"profile": TIMES.scaled(2)},
         {"cold_start": [0.5, 0.6]},
+        {"cold_start": np.array([0.5, 0.6])},
+        {"progress": False, "scaling": Schedule([(1.0, 2)])},
         {"measured": {1024: TIMES}},
         {"scaling": None},
     ],
@@ -152,6 +156,33 @@ def test_one_that_has_no_service_times_is_reported_with_a_folder_too(grid, tmp_p
     (finding,) = sweep([unknown], folder=tmp_path, **QUIET)
 
     assert "NotFound: The vCPUs of 'ml.m9.large' are not known" in finding.error
+
+
+def test_leaving_early_drops_what_has_not_begun(grid):
+    handed = []
+
+    class Counting(ThreadPoolExecutor):
+        def submit(self, work, task):
+            handed.append(task)
+            return super().submit(work, task)
+
+    def stop(finding):
+        raise KeyboardInterrupt
+
+    with Counting(1) as pool, pytest.raises(KeyboardInterrupt):
+        sweep(grid * 5, pool, on_finding=stop, **QUIET)
+
+    assert len(handed) == 2  # one in hand, one to go on with
+
+
+def test_a_pool_that_cannot_be_replaced_is_reported(grid):
+    def refuse():
+        raise RuntimeError("no")
+
+    with ThreadPoolExecutor(1, initializer=refuse) as pool:
+        findings = sweep(grid[:2], pool, retries=1, **QUIET)
+
+    assert all("Its worker died" in each.error for each in findings)
 
 
 def test_what_a_cluster_cancels_is_reported(grid):

@@ -15,7 +15,7 @@ from workbench.arrivals import MAP, Fit, fit
 from workbench.batching import BatchPolicy, Policy
 from workbench.costing import Cost, Usage, bill, billed_ms
 from workbench.deployment import Deployment, Lambda, Local, RealTime, Serverless
-from workbench.errors import InvalidInput, NotPredictable
+from workbench.errors import NotPredictable
 from workbench.prices import PriceSheet
 from workbench.queueing import Prediction, buffered, mg1, mmc
 from workbench.queueing.predictions import service_laws
@@ -187,8 +187,6 @@ def _calls_cost(
 
 def _fleet_cost(trace: Trace, deployment: Deployment, prices: PriceSheet | None) -> Cost:
     """Return what a fleet costs for as long as the trace lasts."""
-    if not isinstance(deployment, Local | RealTime):
-        raise InvalidInput(f"A {deployment.kind} deployment has no fleet of a fixed size.")
     instances = deployment.count if isinstance(deployment, RealTime) else 0
     usage = Usage(seconds=trace.duration, instance_seconds=instances * trace.duration)
     return Cost(

@@ -119,7 +119,8 @@ def sweep(
         experiments: What to find out. Workers read their models' files: on several machines these
             must lie where all can read them.
         executor: Where to work: any `concurrent.futures` executor, or a `dask.distributed` client.
-            By default one after another in this process.
+            By default one after another in this process. A process pool that a worker's death
+            breaks stays broken; the sweep goes on with others of its make.
         how: "simulate", "predict" or "run". Runs side by side on one machine slow each other down:
             give them an executor of one worker a machine, or none.
         profile: Service times, as `Experiment.simulate` takes them. By default those kept for each
@@ -407,6 +408,8 @@ def _told(value: Any) -> Any:  # noqa: ANN401 - any setting, as JSON
         return {str(name): _told(each) for name, each in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    if isinstance(value, str | int | float | list | tuple | None):
+    if isinstance(value, list | tuple):
+        return [_told(each) for each in value]
+    if isinstance(value, str | int | float | None):
         return value
     return value.to_dict() if hasattr(value, "to_dict") else repr(value)
