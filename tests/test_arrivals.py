@@ -330,3 +330,11 @@ def test_a_fit_shows_what_it_asked_and_reached():
 def test_what_cannot_be_fitted_is_refused(error, call, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_window_close_to_one_of_the_grid_takes_its_place():
+    trace = poisson(rate=100, duration=10, seed=2)
+
+    fitted = fit(trace, window=10 / 20 * (1 - 1e-12))
+
+    assert sum(name.startswith("dispersion_0.5s") for name in fitted.trace) == 1

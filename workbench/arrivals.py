@@ -437,7 +437,9 @@ def _observe(trace: Trace | ArrayLike, window: float | None) -> _Observed:
             f"{window!r}: use a longer trace or a shorter window."
         )
     windows = np.geomspace(1 / rate, longest, _WINDOWS)
-    windows = np.unique(windows if window is None else np.append(windows, window))
+    if window is not None:  # in place of those that would bear the same name
+        others = windows[~np.isclose(windows, window, rtol=0.01)]
+        windows = np.sort(np.append(others, window))
     counted = [_dispersion(times, span, w) for w in windows]
     blocks = np.array([_gap_figures(part) for part in np.array_split(gaps, _BLOCKS)])
     spread = blocks.std(axis=0, ddof=1) / sqrt(_BLOCKS)
