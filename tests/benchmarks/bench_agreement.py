@@ -1,0 +1,103 @@
+"""A simulated experiment beside the same one really run on this machine, at half load.
+
+The slow model (32 layers of 2048, 10 ms and more a request) is the promise: within 5 % at p50 and
+10 % at p95, median of 5 runs of 300 seconds. The fast ones are printed only. A profile is measured
+just before each run, since the machine's speed drifts.
+"""
+
+import os
+import statistics
+import tempfile
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import workbench as wb
+from workbench import zoo
+
+SECONDS = float(os.environ.get("BENCH_SECONDS", "300"))
+RUNS = 5
+QUANTILES = (0.5, 0.95)
+
+
+def deep(layers=32, width=2048, seed=0):
+    """The bytes of an ONNX network of random weights: digits in, one score out."""
+    rng = np.random.default_rng(seed)
+    widths = [64, *[width] * layers, 1]
+    nodes, weights, flowing = [], [], "x"
+    for number, shape in enumerate(zip(widths, widths[1:], strict=False)):
+        scale = (2 / shape[0]) ** 0.5
+        values = (scale * rng.standard_normal(shape)).astype(np.float32)
+        weights.append(numpy_helper.from_array(values, f"w{number}"))
+        nodes.append(helper.make_node("MatMul", [flowing, f"w{number}"], [f"m{number}"]))
+        nodes.append(helper.make_node("Relu", [f"m{number}"], [f"r{number}"]))
+        flowing = f"r{number}"
+    graph = helper.make_graph(
+        nodes,
+        "deep",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 64])],
+        [helper.make_tensor_value_info(flowing, TensorProto.FLOAT, ["rows", 1])],
+        weights,
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def pair(model, policy, *, seconds, seed):
+    """Simulated over measured, by quantile, and both runs."""
+    profile = wb.profile(model, batch_sizes=sorted({1, policy.max_size}))
+    rate = 0.5 * profile.capacity(policy.max_size)
+    trace = wb.poisson(rate=rate, duration=seconds, seed=seed)
+    if policy.max_size > 1:
+        profile = wb.profile(model, batch_sizes=range(1, policy.max_size + 1))
+    experiment = wb.Experiment(model, wb.Local(), trace, policy)
+    simulated, measured = experiment.simulate(profile), experiment.run()
+    ratios = [simulated.quantile(q) / measured.quantile(q) - 1 for q in QUANTILES]
+    return ratios, profile, simulated, measured
+
+
+def compare(model, policy, *, seconds, runs):
+    rows = []
+    for seed in range(runs):
+        errors, profile, simulated, measured = pair(model, policy, seconds=seconds, seed=seed)
+        rows.append(errors)
+        told = ", ".join(
+            f"p{100 * q:g} {1e3 * simulated.quantile(q):.2f} ms simulated, "
+            f"{1e3 * measured.quantile(q):.2f} measured ({100 * error:+.1f} %)"
+            for q, error in zip(QUANTILES, errors, strict=True)
+        )
+        print(
+            f"    {1e3 * profile.service_time(1):.2f} ms at batch 1, {len(measured):,} requests: "
+            f"{told} {'; '.join(measured.warnings)}",
+            flush=True,
+        )
+    for q, errors in zip(QUANTILES, zip(*rows, strict=True), strict=True):
+        percent = [100 * abs(error) for error in errors]
+        print(
+            f"    p{100 * q:g}: error median {statistics.median(percent):.1f} % "
+            f"({min(percent):.1f} to {max(percent):.1f}) of {runs} runs",
+            flush=True,
+        )
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        registry = wb.Registry(folder)
+        zoo.build(registry)
+        slow = registry.register("deep", deep(), approval="Approved")
+        alone, joined = wb.BatchPolicy(), wb.BatchPolicy(max_size=8, max_wait=0.05)
+        for model, policy, seconds, runs in (
+            (slow, alone, SECONDS, RUNS),
+            (slow, joined, SECONDS / 5, 3),
+            (registry["digits-mlp-wide"], alone, SECONDS / 10, 3),
+            (registry["digits-mlp-large"], alone, SECONDS / 10, 3),
+        ):
+            print(f"  {model.name}, {policy.label}, {seconds:g} s at half load")
+            compare(model, policy, seconds=seconds, runs=runs)
+
+
+if __name__ == "__main__":
+    main()
