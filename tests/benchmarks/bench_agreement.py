@@ -5,6 +5,7 @@ The slow model (32 layers of 2048, 10 ms and more a request) is the promise: wit
 just before each run, since the machine's speed drifts.
 """
 
+import itertools
 import os
 import statistics
 import tempfile
@@ -26,7 +27,7 @@ def deep(layers=32, width=2048, seed=0):
     rng = np.random.default_rng(seed)
     widths = [64, *[width] * layers, 1]
     nodes, weights, flowing = [], [], "x"
-    for number, shape in enumerate(zip(widths, widths[1:], strict=False)):
+    for number, shape in enumerate(itertools.pairwise(widths)):
         scale = (2 / shape[0]) ** 0.5
         values = (scale * rng.standard_normal(shape)).astype(np.float32)
         weights.append(numpy_helper.from_array(values, f"w{number}"))

@@ -1,0 +1,1 @@
+"""A cloud on this machine: an endpoint that boto3 takes for AWS."""
