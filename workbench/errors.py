@@ -11,6 +11,8 @@
     ├── StorageError       reading or writing failed: no space, no permission (also an OSError)
     │   └── Damaged        a stored file is not what was stored
     ├── InvocationError    a backend could not answer a batch
+    ├── CloudError         a cloud refused a call, or what it made does not work
+    │   └── OverBudget     it would cost more than it may
     └── TooFewSamples      the rows do not carry the figure that was asked for (also a ValueError)
 
 Each message says what came, what was wanted, and what to do now.
@@ -51,6 +53,18 @@ class Damaged(StorageError):
 
 class InvocationError(WorkbenchError):
     """A backend could not answer a batch."""
+
+
+class CloudError(WorkbenchError):
+    """A cloud refused a call, or what it made does not work; `code` is the cloud's own word."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class OverBudget(CloudError):
+    """What was asked for would cost more than it may."""
 
 
 class TooFewSamples(WorkbenchError, ValueError):

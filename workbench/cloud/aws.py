@@ -1,0 +1,203 @@
+"""A cloud: where boto3 sends its calls, and what is true of that place.
+
+AWS and the local cloud are both a `Cloud`. They differ in values only, of which the endpoint's URL
+is the one that boto3 sees. What a cloud refuses is turned into the workbench's own errors here.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from workbench.errors import CloudError, NotAvailable
+
+ROLE, IMAGE, BUCKET = "WORKBENCH_ROLE_ARN", "WORKBENCH_IMAGE", "WORKBENCH_BUCKET"
+"""Environment variables that `aws` reads where it is not told."""
+
+_SIGN_IN = "Sign in (aws configure, or aws sso login), or name another profile: aws(profile=...)."
+_ADVICE = {
+    NotAvailable: {
+        _SIGN_IN: (
+            "ExpiredToken ExpiredTokenException RequestExpired UnrecognizedClientException "
+            "InvalidClientTokenId InvalidAccessKeyId SignatureDoesNotMatch "
+            "InvalidSignatureException MissingAuthenticationToken"
+        ),
+        "Ask who looks after the account for permission, or use another profile.": (
+            "AccessDenied AccessDeniedException UnauthorizedOperation OptInRequired"
+        ),
+    },
+    CloudError: {
+        "Ask for more in Service Quotas, end what is not needed (workbench teardown --list), "
+        "or choose less.": (
+            "ResourceLimitExceeded LimitExceededException ServiceQuotaExceededException "
+            "TooManyBuckets"
+        ),
+        "Too many calls at once: try again in a minute.": (
+            "Throttling ThrottlingException TooManyRequestsException RequestLimitExceeded SlowDown"
+        ),
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud:
+    """A place that understands AWS's calls.
+
+    Attributes:
+        name: What results name as their origin: "AWS", "local cloud".
+        region: Its region.
+        endpoint_url: Where calls go; None: to AWS's own addresses.
+        profile: The profile of credentials; None: whatever boto3 finds.
+        paid: Whether what runs there costs money.
+        poll: Seconds between two looks at something that is on its way.
+        role: The ARN of the role that endpoints run under; None: not known.
+        image: The URI of the image that holds the model server; None: not known.
+        bucket: The S3 bucket for models; None: one named after region and account.
+        keys: Access key and secret; None: whatever boto3 finds.
+    """
+
+    name: str = "AWS"
+    region: str = "us-east-1"
+    endpoint_url: str | None = None
+    profile: str | None = None
+    paid: bool = True
+    poll: float = 5.0
+    role: str | None = None
+    image: str | None = None
+    bucket: str | None = None
+    keys: tuple[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def origin(self) -> str:
+        """What a run there says of where it comes from."""
+        return f"measured: {self.name}" + (f" {self.region}" if self.endpoint_url is None else "")
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a run there keeps about the cloud, as JSON values; nothing secret."""
+        return {"name": self.name, "region": self.region, "paid": self.paid}
+
+    def client(self, service: str, *, pool: int = 10, attempts: int = 1) -> Any:  # noqa: ANN401 - boto3 builds its clients' classes
+        """Return boto3's client of a service, which is to be closed.
+
+        It opens up to `pool` connections and makes a call `attempts` times at most: 1 is no retry,
+        as a measurement wants it. It waits 70 s for an answer, because AWS asks clients of
+        InvokeEndpoint to wait longer than the 60 s that a container has (botocore's model).
+
+        Raises:
+            NotAvailable: The profile does not exist.
+        """
+        import boto3
+        from botocore.config import Config
+
+        key, secret = self.keys or (None, None)
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            connect_timeout=10,
+            read_timeout=70,
+            max_pool_connections=pool,
+            tcp_keepalive=True,
+        )
+        with self.explained(f"reach {service}"):
+            session = boto3.Session(
+                aws_access_key_id=key,
+                aws_secret_access_key=secret,
+                region_name=self.region,
+                profile_name=self.profile,
+            )
+            return session.client(service, endpoint_url=self.endpoint_url, config=config)  # type: ignore[call-overload]
+
+    @contextmanager
+    def explained(self, what: str) -> Iterator[None]:
+        """Turn what boto3 raises inside the block, which was to do `what`, into our errors.
+
+        Raises:
+            NotAvailable: Credentials are missing, wrong or expired, or do not allow it, or nothing
+                answers.
+            CloudError: The cloud refused for another reason.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except ClientError as error:
+            raise _refused(self.name, what, error.response.get("Error", {})) from error
+        except BotoCoreError as error:
+            raise _unreachable(self, what, error) from error
+
+
+def aws(
+    profile: str | None = None,
+    region: str | None = None,
+    *,
+    role: str | None = None,
+    image: str | None = None,
+    bucket: str | None = None,
+) -> Cloud:
+    """Return AWS as a cloud; nothing is called yet.
+
+    Args:
+        profile: Of the credentials; by default whatever boto3 finds.
+        region: By default $AWS_REGION, $AWS_DEFAULT_REGION, the profile's, or us-east-1.
+        role: The ARN of the role that endpoints run under, by default $WORKBENCH_ROLE_ARN.
+        image: The URI of the image with the model server, by default $WORKBENCH_IMAGE.
+        bucket: For models, by default $WORKBENCH_BUCKET, or one that is made.
+
+    Raises:
+        NotAvailable: There is no such profile.
+
+    >>> aws(region="eu-central-1").origin
+    'measured: AWS eu-central-1'
+    """
+    url = os.environ.get("AWS_ENDPOINT_URL") or None
+    return Cloud(
+        name="AWS" if url is None else url,
+        region=region or _usual_region(profile),
+        endpoint_url=url,
+        profile=profile,
+        role=role or os.environ.get(ROLE),
+        image=image or os.environ.get(IMAGE),
+        bucket=bucket or os.environ.get(BUCKET),
+    )
+
+
+def _usual_region(profile: str | None) -> str:
+    import boto3
+
+    told = os.environ.get("AWS_REGION")
+    with Cloud(profile=profile).explained("find the region"):
+        return told or boto3.Session(profile_name=profile).region_name or "us-east-1"
+
+
+def _refused(name: str, what: str, error: Mapping[str, Any]) -> NotAvailable | CloudError:
+    """Return our error for one that the cloud answered."""
+    code = str(error.get("Code", "unknown"))
+    message = str(error.get("Message", "")).strip() or "it gave no reason"
+    said = f"{name} did not {what}. It said {code}: {message}"
+    said += "" if said.endswith(".") else "."
+    for kind, advices in _ADVICE.items():
+        for advice, codes in advices.items():
+            if code in codes.split():
+                said = f"{said} {advice}"
+                return NotAvailable(said) if kind is NotAvailable else CloudError(said, code)
+    return CloudError(said, code)
+
+
+def _unreachable(cloud: Cloud, what: str, error: Exception) -> NotAvailable | CloudError:
+    """Return our error for a call that got no answer."""
+    from botocore import exceptions
+
+    signed_out = (
+        exceptions.NoCredentialsError,
+        exceptions.PartialCredentialsError,
+        exceptions.CredentialRetrievalError,
+        exceptions.ProfileNotFound,
+        exceptions.SSOError,
+        exceptions.TokenRetrievalError,
+    )
+    said = f"{cloud.name} could not {what}: {str(error).rstrip('.')}."
+    if isinstance(error, signed_out):
+        return NotAvailable(f"{said} {_SIGN_IN}")
+    if isinstance(error, exceptions.HTTPClientError):
+        return NotAvailable(f"{said} Check the network, or the address {cloud.endpoint_url}.")
+    return CloudError(said)
