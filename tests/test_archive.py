@@ -245,7 +245,7 @@ def test_a_share_keeps_as_much_of_the_requests(by_hand, name, content, total):
         ({"start": "2026-01-31 11:00"}, "start < stop <= 300"),
         ({"start": "the beginning"}, "'the beginning'"),
         ({"start": 120, "stop": 180}, "counts are all 0"),
-        ({"share": 2}, "share must be at most 1, got 2"),
+        ({"share": 2}, "share must lie above 0 and be at most 1, got 2"),
         ({"share": 0.5, "seed": -1}, "seed must be a whole number"),
     ],
 )

@@ -258,7 +258,7 @@ def test_thinning_keeps_the_asked_share():
 @pytest.mark.parametrize(
     ("share", "message"),
     [
-        (0, "share must be a finite number above 0"),
+        (0, "share must lie above 0 and be at most 1"),
         (1.1, "at most 1, got 1.1"),
         (1e-9, "left none"),
     ],

@@ -158,7 +158,7 @@ def open_trace(
     file = _fetch(entry) if path is None else _given(entry, Path(path))
     within = {"start": _second(entry, start), "stop": _second(entry, stop)}
     read = _read_minutes if entry.per_minute else _read_requests
-    trace = read(entry, file, **within, share=positive_share(share), seed=seed)
+    trace = read(entry, file, **within, share=positive_share("share", share), seed=seed)
     said = {"start": start, "stop": stop, "share": None if share == 1 else share}
     said["seed"] = seed if isinstance(seed, int) else None
     words = "".join(f", {key}={value!r}" for key, value in said.items() if value is not None)

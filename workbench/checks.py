@@ -1,8 +1,10 @@
 """What an argument must be: each check returns the value in one type, or says what is wrong."""
 
 import math
+from collections.abc import Iterable
+from contextlib import suppress
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.errors import InvalidInput
 
 Seed = int | np.random.Generator
+T = TypeVar("T")
+
+_MOST = 2**31 - 1
 
 
 def positive(name: str, value: object, unit: str = "") -> float:
@@ -42,23 +47,38 @@ def not_negative(name: str, value: object, unit: str = "") -> float:
     return number
 
 
-def positive_share(value: object) -> float:
+def positive_share(name: str, value: object) -> float:
     """The share as a float, known to be above 0 and at most 1.
 
     Raises:
         InvalidInput: it is not.
 
-    >>> positive_share(1)
+    >>> positive_share("share", 1)
     1.0
     """
-    share = positive("share", value)
-    if share > 1:
-        raise InvalidInput(f"share must be at most 1, got {value!r}.")
-    return share
+    number = _finite(value)
+    if not 0 < number <= 1:
+        raise InvalidInput(f"{name} must lie above 0 and be at most 1, got {value!r}.")
+    return number
+
+
+def inner_share(name: str, value: object) -> float:
+    """The share as a float, known to be above 0 and below 1.
+
+    Raises:
+        InvalidInput: it is not.
+
+    >>> inner_share("quantile", 0.5)
+    0.5
+    """
+    number = _finite(value)
+    if not 0 < number < 1:
+        raise InvalidInput(f"{name} must lie between 0 and 1, got {value!r}.")
+    return number
 
 
 def whole_number(name: str, value: object, *, low: int, high: int | None = None) -> int:
-    """The value as an int, known to be within bounds, both included.
+    """The value as an int, known to be within bounds, both included; 2**31 - 1 bounds any.
 
     Raises:
         InvalidInput: it is not, or is a boolean.
@@ -67,10 +87,42 @@ def whole_number(name: str, value: object, *, low: int, high: int | None = None)
     3
     """
     number = None if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
-    if number is None or number < low or (high is not None and number > high):
-        wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
+    if number is None or not low <= number <= (_MOST if high is None else high):
+        bounded = high is not None or (number is not None and number > _MOST)
+        wanted = (
+            f"from {low} to {_MOST if high is None else high}" if bounded else f"of at least {low}"
+        )
         raise InvalidInput(f"{name} must be a whole number {wanted}, got {value!r}.")
     return number
+
+
+def of_kind(name: str, value: object, kind: type[T], wanted: str = "") -> T:
+    """The value, known to be of a class; `wanted` says so in words, by default "a <class>".
+
+    Raises:
+        InvalidInput: it is not.
+
+    >>> of_kind("name", "poisson", str)
+    'poisson'
+    """
+    if not isinstance(value, kind):
+        raise InvalidInput(f"{name} must be {wanted or f'a {kind.__name__}'}, got {value!r}.")
+    return value
+
+
+def as_tuple(name: str, values: object) -> tuple[Any, ...]:
+    """What a list, or anything else to go through, holds; a text is no list of its letters.
+
+    Raises:
+        InvalidInput: there is nothing to go through.
+
+    >>> as_tuple("threads", range(1, 3))
+    (1, 2)
+    """
+    if isinstance(values, Iterable) and not isinstance(values, str | bytes):
+        with suppress(TypeError):  # an array without dimensions says it can be gone through
+            return tuple(values)
+    raise InvalidInput(f"{name} must be a list, got {values!r}.")
 
 
 def as_array(name: str, values: ArrayLike) -> NDArray[Any]:
@@ -128,7 +180,7 @@ def generator_from(seed: object) -> np.random.Generator:
     """
     if isinstance(seed, np.random.Generator):
         return seed
-    if not isinstance(seed, Integral) or seed < 0:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise InvalidInput(
             f"seed must be a whole number of at least 0 or a NumPy Generator, got {seed!r}."
         )

@@ -237,7 +237,7 @@ class Trace:
         >>> 400 < len(Trace(np.arange(1000), 1000).thin(0.5, seed=1)) < 600
         True
         """
-        kept = generator_from(seed).random(len(self)) < positive_share(share)
+        kept = generator_from(seed).random(len(self)) < positive_share("share", share)
         if not kept.any():
             raise InvalidInput(f"share={share!r} of {len(self)} requests left none: raise it.")
         return self._take(kept, f"{self._operand}.thin({shown(share)}, seed={shown(seed)})")
