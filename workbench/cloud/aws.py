@@ -7,7 +7,7 @@ is the one that boto3 sees. What a cloud refuses is turned into the workbench's 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from workbench.errors import CloudError, NotAvailable
@@ -76,6 +76,10 @@ class Cloud:
     def facts(self) -> dict[str, Any]:
         """Return what a run there keeps about the cloud, as JSON values; nothing secret."""
         return {"name": self.name, "region": self.region, "paid": self.paid}
+
+    def value(self) -> "Cloud":
+        """Return the cloud as a plain value, which another process can use."""
+        return Cloud(**{each.name: getattr(self, each.name) for each in fields(Cloud)})
 
     def client(self, service: str, *, pool: int = 10, attempts: int = 1) -> Any:  # noqa: ANN401 - boto3 builds its clients' classes
         """Return boto3's client of a service, which is to be closed.

@@ -1,0 +1,120 @@
+"""What is still running on clouds, written down before it is made, so that a crash loses nothing.
+
+The ledger is one SQLite file in the workbench's home. An entry names everything that a deployment
+consists of, is written before the first call that creates some of it, and is struck out when all
+of it is gone. Whatever ends a process in between, the entry stays, and `teardown` ends the rest.
+"""
+
+import json
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from workbench.cloud.aws import Cloud
+from workbench.errors import StorageError
+from workbench.registry import home
+from workbench.wording import dollars
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS entries (id TEXT PRIMARY KEY, facts TEXT NOT NULL) STRICT"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A deployment that may be running.
+
+    Attributes:
+        name: Of its endpoint, endpoint configuration and model alike.
+        bucket: Where the model's archive lies; `key` is its name in there.
+        what: The deployment in a few words.
+        hourly: What it costs an hour while nobody calls it, in US dollars.
+        cloud: Where it is.
+        id: What its tag says.
+        since: When it was begun.
+        pid: The process that began it.
+    """
+
+    name: str
+    bucket: str
+    what: str
+    hourly: float
+    cloud: Cloud
+    id: str = field(default_factory=lambda: secrets.token_hex(4))
+    since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    pid: int = field(default_factory=os.getpid)
+
+    @property
+    def key(self) -> str:
+        """The name of the model's archive in the bucket."""
+        return f"workbench/{self.id}/model.tar.gz"
+
+    @property
+    def tags(self) -> list[dict[str, str]]:
+        """What everything that belongs to the entry is tagged with."""
+        return [{"Key": "workbench", "Value": self.id}]
+
+    @property
+    def label(self) -> str:
+        """The entry in a few words."""
+        price = f"{dollars(self.hourly)} an hour" if self.cloud.paid else "free"
+        return f"{self.name} ({self.what}) on {self.cloud.name} {self.cloud.region}, {price}"
+
+
+class Ledger:
+    """The entries of what may still be running.
+
+    Args:
+        path: Its file, made where missing; by default `ledger.db` in the workbench's home.
+
+    Raises:
+        StorageError: It cannot be read or written.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self.path = Path(path) if path is not None else home() / "ledger.db"
+
+    def __repr__(self) -> str:
+        return f"Ledger({str(self.path)!r})"
+
+    def entries(self) -> list[Entry]:
+        """Return every entry, oldest first."""
+        with self._open() as database:
+            rows = database.execute("SELECT facts FROM entries ORDER BY rowid").fetchall()
+        return [_entry(text) for (text,) in rows]
+
+    def write(self, entry: Entry) -> None:
+        """Write an entry, which is on the disk when this returns."""
+        with self._open() as database:
+            database.execute("INSERT INTO entries VALUES (?, ?)", (entry.id, _text(entry)))
+
+    def strike(self, entry: Entry) -> None:
+        """Strike an entry out; doing so twice is harmless."""
+        with self._open() as database:
+            database.execute("DELETE FROM entries WHERE id = ?", (entry.id,))
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as database:
+                database.execute(_SCHEMA)
+                yield database
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise StorageError(f"The ledger {self.path} cannot be used: {error}.") from error
+
+
+def _text(entry: Entry) -> str:
+    facts = asdict(entry) | {"cloud": asdict(entry.cloud.value())}
+    if entry.cloud.paid:
+        facts["cloud"]["keys"] = None  # a secret; those of a cloud that costs nothing are none
+    return json.dumps(facts)
+
+
+def _entry(text: str) -> Entry:
+    facts = json.loads(text)
+    cloud = facts["cloud"] | {"keys": facts["cloud"]["keys"] and tuple(facts["cloud"]["keys"])}
+    return Entry(**facts | {"cloud": Cloud(**cloud)})
