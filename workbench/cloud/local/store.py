@@ -1,0 +1,146 @@
+"""Where a local cloud keeps what it must not forget: a folder with a database and files.
+
+One process at a time has a folder. What was written is there again after a restart, and after the
+process was killed: SQLite's journal and files that are written under a passing name see to that.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, ParamSpec, TypeVar
+
+from workbench.errors import Damaged, NotAvailable, StorageError
+
+_APPLICATION = 0x57424C43  # marks the SQLite file as ours: "WBLC"
+_VERSION = 1
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Store:
+    """The folder of one local cloud, held until it is closed.
+
+    Used from the thread of the loop. Writes are short, so that the loop does not wait.
+
+    Attributes:
+        path: The folder.
+        db: The database; each part of the cloud makes its own tables there.
+        folder: For files.
+
+    Raises:
+        NotAvailable: Another local cloud has the folder.
+        StorageError: It cannot be written, or holds another program's database.
+        Damaged: The database is corrupt.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.folder = self.path / "blobs"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _take(self.path / "lock")
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(
+                f"A local cloud cannot write {self.path}: {error}. Choose another folder."
+            ) from error
+        try:
+            self.db = _open(self.path / "cloud.db")
+        except BaseException:
+            self._lock.close()
+            raise
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aside")
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: leaving with an error undoes it. One inside another is part of it."""
+        if self.db.in_transaction:
+            yield self.db
+            return
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self.db
+        except BaseException:
+            self.db.execute("ROLLBACK")
+            raise
+        self.db.execute("COMMIT")
+
+    async def aside(self, function: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
+        """Return what a slow function returns, called in the one thread beside the loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: function(*args, **options))
+
+    def tell(self, url: str) -> None:
+        """Write down where the cloud answers, for whoever wants the same folder."""
+        self._lock.seek(0)
+        self._lock.truncate()
+        self._lock.write(json.dumps({"url": url, "pid": os.getpid()}))
+        self._lock.flush()
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._thread.shutdown()
+        self.db.close()
+        self._lock.close()
+
+
+def _take(path: Path) -> IO[str]:
+    """Return the open file whose lock is ours; the system lets go of it when the process dies."""
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        told = file.read()
+        file.close()
+        raise NotAvailable(_taken(path.parent, told)) from None
+    return file
+
+
+def _taken(path: Path, told: str) -> str:
+    where = ""
+    with suppress(ValueError, KeyError):
+        facts = json.loads(told)
+        where = f", process {facts['pid']} at {facts['url']}"
+    return (
+        f"Another local cloud{where} has the folder {path}. Use that one, end it, or choose "
+        "another folder."
+    )
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(db, path)
+    except sqlite3.DatabaseError as error:
+        db.close()
+        raise Damaged(f"{path} is not a sound database: {error}. Choose another folder.") from error
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    """Make an empty database ours, and refuse one that is another's."""
+    if _pragma(db, "application_id") != _APPLICATION:
+        if db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+            raise StorageError(f"{path} belongs to another program; choose another folder.")
+        db.execute(f"PRAGMA application_id = {_APPLICATION}")
+        db.execute(f"PRAGMA user_version = {_VERSION}")
+    if _pragma(db, "user_version") > _VERSION:
+        raise StorageError(f"{path} was made by a newer workbench; update this one.")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA foreign_keys = ON")
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    return int(db.execute(f"PRAGMA {name}").fetchone()[0])
