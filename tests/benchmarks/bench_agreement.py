@@ -18,6 +18,7 @@ from workbench import zoo
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "300"))
 RUNS = 5
+THOROUGH = {"precision": 0.001, "budget": 10}
 QUANTILES = (0.5, 0.95)
 
 
@@ -60,11 +61,11 @@ def deep(layers=90, width=256, seed=0):
 
 def pair(model, policy, *, seconds, seed):
     """Simulated over measured, by quantile, and both runs."""
-    profile = wb.profile(model, batch_sizes=sorted({1, policy.max_size}))
+    profile = wb.profile(model, batch_sizes=sorted({1, policy.max_size}), **THOROUGH)
     rate = 0.5 * profile.capacity(policy.max_size)
     trace = wb.poisson(rate=rate, duration=seconds, seed=seed)
     if policy.max_size > 1:
-        profile = wb.profile(model, batch_sizes=range(1, policy.max_size + 1))
+        profile = wb.profile(model, batch_sizes=range(1, policy.max_size + 1), **THOROUGH)
     experiment = wb.Experiment(model, wb.Local(), trace, policy)
     simulated, measured = experiment.simulate(profile), experiment.run()
     ratios = [simulated.quantile(q) / measured.quantile(q) - 1 for q in QUANTILES]
