@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,9 +32,13 @@ from workbench.simulator import simulate
 from workbench.sizing import Size, service_on
 from workbench.trace import Trace
 
+if TYPE_CHECKING:
+    import polars as pl
+
 Progress = Callable[[int, int], None]
 """Told how many requests, or rows of a profile, are over and done with, of how many."""
 
+_TOLD = ("model_latency", "overhead_latency")  # seconds, as an endpoint tells them
 _JOB_ROWS = 32  # rows in a chunk of a batch transform job
 
 
@@ -178,7 +182,8 @@ class Experiment:
         """
         times, _, warnings = self._service(profile, measured, progress)
         found = predict(self.trace, self.policy, self.deployment, times, arrivals=arrivals)
-        return dataclasses.replace(found, assumptions=(*found.assumptions, *warnings))
+        said = (*found.assumptions, *warnings)
+        return dataclasses.replace(found, assumptions=said, label=self.label, slo=self.slo)
 
     @property
     def largest(self) -> int:
@@ -319,11 +324,20 @@ class _Collected:
             lag["warnings"].append(
                 f"Stopped early: {len(requests)} of {len(trace)} requests came to an end."
             )
-        facts = {**facts, **lag, "complete": complete}
+        facts = {**facts, **lag, "complete": complete, "retries": int(columns.pop("retries").sum())}
+        told = {name: columns.pop(name) for name in _TOLD}
         finished = columns.pop("finished")
-        return Run.from_arrays(
+        run = Run.from_arrays(
             scheduled=scheduled, finished=finished, origin=facts["origin"], facts=facts, **columns
         )
+        return Run(run.frame.with_columns(**_known(told)), run.facts)
+
+
+def _known(columns: Mapping[str, NDArray[np.float64]]) -> dict[str, "pl.Series"]:
+    """Return the columns that hold a number at all."""
+    import polars as pl
+
+    return {name: pl.Series(each) for name, each in columns.items() if not np.isnan(each).all()}
 
 
 def _joined(parts: list[Rows], name: str) -> NDArray[Any]:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.backends.base import Backend, Batch
+from workbench.backends.base import Backend, Batch, Reply
 from workbench.batching import Batcher, Policy
 from workbench.errors import InvalidInput
 from workbench.process import Emit, run_apart
@@ -30,7 +30,11 @@ from workbench.trace import Trace
 from workbench.wording import milliseconds
 
 Rows = Mapping[str, Any]
-"""Requests that are over and done with: a run's columns, without scheduled and latency."""
+"""Requests that are over and done with: a run's columns, without scheduled and latency, and more.
+
+`model_latency` and `overhead_latency` are seconds as the backend told them (NaN: it did not),
+`retries` the times a batch was sent again.
+"""
 
 Correct = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.bool_] | None]
 
@@ -201,8 +205,7 @@ class Served(NamedTuple):
     server: int
     started: float
     finished: float = math.nan
-    cold: bool = False
-    outputs: NDArray[Any] | None = None
+    reply: Reply = Reply()
     error: str | None = None
 
 
@@ -315,8 +318,8 @@ class Workers:
             text = f"{type(error).__name__}: {error}"
             return Served(number, requests, worker, started, error=text)
         finished = self._now()
-        server = reply.server if reply.server >= 0 else worker
-        return Served(number, requests, server, started, finished, reply.cold, reply.outputs)
+        server = worker if reply.server is None else reply.server
+        return Served(number, requests, server, started, finished, reply)
 
 
 class _Samples:
@@ -365,9 +368,12 @@ class _RowMaker:
             "batch_size": spread(sizes, int),
             "rows": self._rows[requests],
             "server": spread((batch.server for batch in served), int),
-            "cold": spread((batch.cold for batch in served), bool),
+            "cold": spread((batch.reply.cold for batch in served), bool),
             "correct": self._correct(served, len(requests)),
             "error": [batch.error for batch in served for _ in batch.requests],
+            "model_latency": spread((batch.reply.model_latency for batch in served), float),
+            "overhead_latency": spread((batch.reply.overhead_latency for batch in served), float),
+            "retries": spread((batch.reply.retries for batch in served), int),
         }
 
     def _correct(self, served: list[Served], requests: int) -> NDArray[np.float64]:
@@ -378,7 +384,8 @@ class _RowMaker:
 
     def _correct_in(self, batch: Served, targets: NDArray[Any]) -> NDArray[np.float64]:
         samples = self._samples.of(batch.requests)
-        right = None if batch.outputs is None else self._right(batch.outputs, targets[samples])
+        outputs = batch.reply.outputs
+        right = None if outputs is None else self._right(outputs, targets[samples])
         if right is None:
             return np.full(len(batch.requests), np.nan)
         rows = self._rows[batch.requests]

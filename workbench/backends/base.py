@@ -4,6 +4,7 @@ A backend is a context manager: entering it makes it ready (a model is loaded, a
 opened), leaving it gives everything back. In tests a backend is a function, see `FunctionBackend`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -25,13 +26,18 @@ class Batch:
 class Reply:
     """What came back: one output row for each input row, in the same order.
 
-    `cold` tells that a new instance was started for the batch, and `server` which one answered
-    (-1 when that cannot be known).
+    `cold` tells that a new instance was started for the batch, and `server` which one answered:
+    None is the place in the backend that was called from, -1 one that cannot be known. An endpoint
+    may tell apart the seconds that the model took and those that the platform added (NaN: it did
+    not). `retries` counts the times that the batch was sent again.
     """
 
     outputs: NDArray[Any] | None = None
     cold: bool = False
-    server: int = -1
+    server: int | None = None
+    model_latency: float = math.nan
+    overhead_latency: float = math.nan
+    retries: int = 0
 
 
 class Backend(Protocol):

@@ -1,0 +1,156 @@
+"""SageMaker answers batches: an InvokeEndpoint each, on a real-time or serverless endpoint."""
+
+import io
+import math
+import struct
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.backends.base import Batch, Reply
+from workbench.checks import whole_number
+from workbench.errors import InvocationError
+
+NPY = "application/x-npy"
+"""The content type of one NumPy array, in the format of a .npy file."""
+
+_COLD = "x-workbench-cold"  # these headers come from the local cloud; AWS sends none of them
+_SERVER = "x-workbench-server"
+_MODEL_LATENCY = "x-workbench-model-latency"
+_OVERHEAD_LATENCY = "x-workbench-overhead-latency"
+
+
+class Connects(Protocol):
+    """What makes boto3's clients; a value that can be sent to another process."""
+
+    def client(self, service: str, *, pool: int) -> Any:  # noqa: ANN401 - boto3 builds its clients
+        """Return the client of a service with `pool` connections, which retries nothing."""
+        ...
+
+
+class SageMakerBackend:
+    """An endpoint, called through boto3 with a connection for each batch in flight.
+
+    Args:
+        endpoint: Its name.
+        cloud: What makes the client, in the process that enters the backend.
+        concurrency: How many calls may be in flight.
+
+    Raises:
+        InvalidInput: `concurrency` is not a whole number of at least 1.
+    """
+
+    def __init__(self, endpoint: str, cloud: Connects, *, concurrency: int = 64) -> None:
+        self.endpoint = endpoint
+        self.cloud = cloud
+        self.concurrency = whole_number("concurrency", concurrency, low=1)
+        self._client: Any = None
+
+    def __enter__(self) -> Self:
+        self._client = self.cloud.client("sagemaker-runtime", pool=self.concurrency)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+
+    def invoke(self, batch: Batch) -> Reply:
+        """Send the batch as one call.
+
+        Raises:
+            InvocationError: The endpoint answered with an error, or not at all.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        assert self._client is not None, "invoke outside the with block"  # noqa: S101
+        try:
+            answer = self._client.invoke_endpoint(
+                EndpointName=self.endpoint, Body=packed(batch.inputs), ContentType=NPY, Accept=NPY
+            )
+            body = answer["Body"].read()
+        except ClientError as error:
+            raise InvocationError(_said(error.response)) from error
+        except BotoCoreError as error:
+            raise InvocationError(f"{type(error).__name__}: {error}") from error
+        return _reply(unpacked(body), answer["ResponseMetadata"])
+
+
+def packed(array: NDArray[Any]) -> bytes:
+    """Return the bytes of a .npy file that holds the array.
+
+    >>> unpacked(packed(np.array([[1, 2], [3, 4]])))
+    array([[1, 2],
+           [3, 4]])
+    """
+    array = np.ascontiguousarray(array)
+    return _header(array.dtype, array.shape) + array.tobytes()
+
+
+def unpacked(content: bytes) -> NDArray[Any]:
+    """Return the array in the bytes of a .npy file; nothing is unpickled.
+
+    Raises:
+        InvocationError: They are not of that format.
+    """
+    try:
+        (length,) = struct.unpack_from("<H", content, 8)
+        dtype, shape = _read_header(content[: 10 + length])
+        return np.frombuffer(content, dtype, offset=10 + length).reshape(shape)
+    except (ValueError, struct.error) as error:
+        raise InvocationError(
+            f"The answer is not an array in the format {NPY}: {error}. It starts with "
+            f"{content[:60]!r}."
+        ) from error
+
+
+@lru_cache(maxsize=512)
+def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """Return what comes before the data: the same for every batch of a size, so worth keeping."""
+    if dtype.hasobject:
+        raise InvocationError(f"Rows of type {dtype} cannot be sent as {NPY}: use numbers or text.")
+    file = io.BytesIO()
+    facts = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, facts)
+    return file.getvalue()
+
+
+@lru_cache(maxsize=512)
+def _read_header(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    file = io.BytesIO(header)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("it is not of version 1.0")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject or (fortran_order and len(shape) > 1):
+        raise ValueError(f"it holds {dtype}, fortran_order={fortran_order}")
+    return dtype, shape
+
+
+def _reply(outputs: NDArray[Any], said: Mapping[str, Any]) -> Reply:
+    headers = said["HTTPHeaders"]
+    return Reply(
+        outputs,
+        cold=headers.get(_COLD) in ("1", "true"),
+        server=int(headers.get(_SERVER, -1)),
+        model_latency=_seconds(headers.get(_MODEL_LATENCY)),
+        overhead_latency=_seconds(headers.get(_OVERHEAD_LATENCY)),
+        retries=said["RetryAttempts"],
+    )
+
+
+def _seconds(microseconds: str | None) -> float:
+    return math.nan if microseconds is None else float(microseconds) / 1e6
+
+
+def _said(response: Mapping[str, Any]) -> str:
+    """Return what an error answer says, in one line."""
+    error = response.get("Error", {})
+    said = f"{error.get('Code', 'unknown')}: {error.get('Message', '')}"
+    if "OriginalMessage" in response:
+        said += f" (the model answered {response.get('OriginalStatusCode')}: "
+        said += f"{response['OriginalMessage']})"
+    retries = response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+    return said + (f" after {retries} retries" if retries else "")
