@@ -1,4 +1,4 @@
-"""Runs side by side: their main figures, what a million requests cost, and one chart."""
+"""Results side by side: their main figures, what a million requests cost, and one chart."""
 
 import base64
 import html
@@ -12,7 +12,7 @@ from workbench.costing import Cost, cost
 from workbench.errors import TooFewSamples
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf
-from workbench.plots.series import Runs, caption, named
+from workbench.plots.series import Result, Results, caption, named
 from workbench.prices import PriceSheet
 from workbench.run import Run
 from workbench.table import html_table
@@ -46,8 +46,10 @@ _KINDS = {
 }
 
 
-def compare(runs: Runs, *, prices: PriceSheet | None = None) -> "Comparison":
-    """Return the runs side by side, priced by the sheet (by default that of us-east-1).
+def compare(runs: Results, *, prices: PriceSheet | None = None) -> "Comparison":
+    """Return runs and predictions side by side, priced by the sheet (by default of us-east-1).
+
+    Predictions bring their cost along.
 
     Raises:
         InvalidInput: There is no run, or one without requests.
@@ -59,21 +61,30 @@ def compare(runs: Runs, *, prices: PriceSheet | None = None) -> "Comparison":
     ['slow', 'fast']
     """
     members = named(runs)
-    costs = {
-        name: cost(run, prices=prices) for name, run in members.items() if "deployment" in run.facts
-    }
-    return Comparison(members, costs)
+    bills = {name: _bill(result, prices) for name, result in members.items()}
+    return Comparison(members, {name: bill for name, bill in bills.items() if bill})
+
+
+def _bill(result: Result, prices: PriceSheet | None) -> Cost | None:
+    if isinstance(result, Run):
+        return cost(result, prices=prices) if "deployment" in result.facts else None
+    return result.cost if isinstance(result.cost, Cost) else None
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Runs and their costs, by names that tell the runs apart; shows itself in a notebook.
+    """Results and their costs, by names that tell them apart; shows itself in a notebook.
 
     A run that does not say how it was deployed has no cost.
     """
 
-    runs: Mapping[str, Run]
+    results: Mapping[str, Result]
     costs: Mapping[str, Cost]
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """Those that are runs, not predictions."""
+        return {name: each for name, each in self.results.items() if isinstance(each, Run)}
 
     @cached_property
     def frame(self) -> "pl.DataFrame":
@@ -85,17 +96,17 @@ class Comparison:
         import polars as pl
 
         schema = {name: getattr(pl, kind) for name, kind in _KINDS.items()}
-        return pl.DataFrame([self._row(name) for name in self.runs], schema=schema)
+        return pl.DataFrame([self._row(name) for name in self.results], schema=schema)
 
     @cached_property
     def figure(self) -> Figure:
         """The share of requests that each run answered within a latency."""
-        return plot_latency_ecdf(list(self.runs.values()))
+        return plot_latency_ecdf(list(self.results.values()))
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader has to know of each run, and of each cost once."""
-        told = [f"{name}: {w}" for name, run in self.runs.items() for w in run.warnings]
+        told = [f"{name}: {w}" for name, run in self.results.items() for w in _doubts(run)]
         return (*told, *dict.fromkeys(note for each in self.costs.values() for note in each.notes))
 
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -103,7 +114,7 @@ class Comparison:
         columns = [_said(row) for row in self.frame.rows(named=True)]
         figures = list(dict.fromkeys(figure for column in columns for figure in column))
         rows = [[figure, *(column.get(figure, "-") for column in columns)] for figure in figures]
-        return ["", *self.runs], rows
+        return ["", *self.results], rows
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rows and the warnings as JSON values; what is infinite becomes None."""
@@ -114,7 +125,7 @@ class Comparison:
         return {"runs": rows, "warnings": list(self.warnings)}
 
     def __repr__(self) -> str:
-        return f"<Comparison: {'; '.join(self.runs)}>"
+        return f"<Comparison: {'; '.join(self.results)}>"
 
     def __str__(self) -> str:
         columns, rows = self.table()
@@ -127,16 +138,18 @@ class Comparison:
         text = html.escape(f"{self.figure.title}. {self.figure.description}")
         notes = "".join(f"<p>{html.escape(warning)}</p>" for warning in self.warnings)
         return (
-            html_table(caption(dict(self.runs)), columns, rows)
+            html_table(caption(dict(self.results)), columns, rows)
             + f'{notes}<img src="data:image/svg+xml;base64,{picture}" alt="{text}">'
         )
 
     def _row(self, name: str) -> dict[str, Any]:
-        run, bill = self.runs[name], self.costs.get(name)
-        summary = run.summary()
+        run, bill = self.results[name], self.costs.get(name)
+        summary = _summary(run)
         low, high = _interval(run, 0.95)
         share = summary["attainment"]
         told = {
+            **dict.fromkeys(_KINDS),
+            **summary,
             "run": name,
             "p95_low": low,
             "p95_high": high,
@@ -145,14 +158,15 @@ class Comparison:
             "per_million": bill.per_million if bill and bill.answered else None,
             "price_mark": bill and bill.mark,
         }
-        return {column: (summary | told)[column] for column in _KINDS}
+        return {column: told[column] for column in _KINDS}
 
 
 def _said(row: Mapping[str, Any]) -> dict[str, str]:
     """A row of the frame in words, without what does not apply."""
-    figures = {
-        "requests": f"{row['requests']:,}",
-        "failed": f"{row['failed']:,}",
+    figures = {}
+    if row["requests"] is not None:
+        figures = {"requests": f"{row['requests']:,}", "failed": f"{row['failed']:,}"}
+    figures |= {
         "p50": _milliseconds(row["p50"]),
         "p95": _milliseconds(row["p95"]),
         "p95, 95 % interval": _span(row["p95_low"], row["p95_high"]),
@@ -175,6 +189,8 @@ def _said(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _reliable(row: Mapping[str, Any]) -> str:
+    if row["complete"] is None:
+        return "as its assumptions"
     flaws = {"stopped early": not row["complete"], "load was late": not row["valid"]}
     told = [flaw for flaw, present in flaws.items() if present]
     return f"NO: {', '.join(told)}" if told else "yes"
@@ -190,7 +206,24 @@ def _span(low: float | None, high: float | None) -> str:
     return f"{in_ms(low)} to {milliseconds(high)}"
 
 
-def _interval(run: Run, q: float) -> tuple[float, float] | tuple[None, None]:
+def _summary(run: Result) -> dict[str, Any]:
+    """The main figures; those of a prediction with the names of a run's."""
+    if isinstance(run, Run):
+        return run.summary()
+    share = None if run.slo is None else run.attainment(run.slo)
+    return {**run.summary(), "attainment": share, "throughput": run.rate}
+
+
+def _doubts(run: Result) -> tuple[str, ...]:
+    """What a reader has to know of a result."""
+    if isinstance(run, Run):
+        return run.warnings
+    return (f"{run.formula}. {' '.join(run.assumptions)}",)
+
+
+def _interval(run: Result, q: float) -> tuple[float, float] | tuple[None, None]:
+    if not isinstance(run, Run):
+        return None, None
     try:
         return run.interval(q)
     except TooFewSamples:

@@ -383,8 +383,8 @@ def _percentile(run: Run, q: float) -> str:
 
 def _charts(members: Mapping[str, Run]) -> str:
     runs = list(members.values())
-    plots = (plot_latency_ecdf, plot_latency_over_time, plot_batch_sizes)
-    return "".join(_drawn(plot(runs), number) for number, plot in enumerate(plots))
+    figures = (plot_latency_ecdf(runs), plot_latency_over_time(runs), plot_batch_sizes(runs))
+    return "".join(_drawn(figure, number) for number, figure in enumerate(figures))
 
 
 def _money(priced: Mapping[str, Cost]) -> str:

@@ -3,6 +3,7 @@
 from workbench.plots.arrivals import arrival_rates, plot_arrival_rates
 from workbench.plots.batches import batch_sizes, plot_batch_sizes
 from workbench.plots.costs import cost_by_item, plot_cost_by_item
+from workbench.plots.errors import latency_errors, plot_latency_errors
 from workbench.plots.figure import Figure
 from workbench.plots.latency import (
     latency_ecdf,
@@ -18,11 +19,13 @@ __all__ = [
     "batch_sizes",
     "cost_by_item",
     "latency_ecdf",
+    "latency_errors",
     "latency_over_time",
     "plot_arrival_rates",
     "plot_batch_sizes",
     "plot_cost_by_item",
     "plot_latency_ecdf",
+    "plot_latency_errors",
     "plot_latency_over_time",
     "plot_service_times",
     "service_times",

@@ -1,19 +1,22 @@
-"""How large the batches were."""
+"""How large the batches were, or are predicted to be."""
 
 from typing import TYPE_CHECKING
 
 from workbench.plots.figure import Figure
-from workbench.plots.series import Runs, caption, colour, named, panels
-from workbench.plots.theme import WIDTH
+from workbench.plots.series import Results, caption, colour, named, panels, shape
+from workbench.plots.theme import INK, WIDTH
+from workbench.run import Run
 
 if TYPE_CHECKING:
     import polars as pl
 
+_RARE = 1e-6  # share of batches below which a predicted size is left out
 
-def batch_sizes(runs: Runs) -> "pl.DataFrame":
-    """Return how many batches of each size there were.
 
-    Columns: run, batch_size (requests), batches, share (of the run's batches).
+def batch_sizes(runs: Results) -> "pl.DataFrame":
+    """Return how many batches of each size there were, or which share is predicted.
+
+    Columns: run, batch_size (requests), batches (null where predicted), share (of the batches).
 
     >>> from workbench.run import Run
     >>> run = Run.from_arrays(
@@ -25,60 +28,91 @@ def batch_sizes(runs: Runs) -> "pl.DataFrame":
     import polars as pl
 
     frames = [
-        run.batches()
-        .group_by("batch_size")
-        .agg(batches=pl.len().cast(pl.Int64))
+        (_counted(run) if isinstance(run, Run) else _predicted(run.batch_sizes.tolist()))
         .sort("batch_size")
-        .select(
-            pl.lit(name).alias("run"),
-            "batch_size",
-            "batches",
-            share=pl.col("batches") / pl.col("batches").sum(),
-        )
+        .select(pl.lit(name).alias("run"), "batch_size", "batches", "share")
         for name, run in named(runs).items()
     ]
     return pl.concat(frames)
 
 
-def plot_batch_sizes(runs: Runs) -> Figure:
-    """Return a histogram of batch sizes, a row of bars for each run, its mean beside its name."""
-    import altair as alt
+def _counted(run: Run) -> "pl.DataFrame":
     import polars as pl
 
+    counts = run.batches().group_by("batch_size").agg(batches=pl.len().cast(pl.Int64))
+    return counts.with_columns(share=pl.col("batches") / pl.col("batches").sum())
+
+
+def _predicted(shares: list[float]) -> "pl.DataFrame":
+    import polars as pl
+
+    rows = [(size, None, share) for size, share in enumerate(shares, 1) if share > _RARE]
+    types = {"batch_size": pl.Int32, "batches": pl.Int64, "share": pl.Float64}
+    return pl.DataFrame(rows, schema=types, orient="row")
+
+
+def plot_batch_sizes(runs: Results) -> Figure:
+    """Return a histogram of batch sizes, a row of bars for each run, its mean beside its name.
+
+    Predictions are points beside the bars of every run; where there is no run, they are the bars.
+    """
+    import altair as alt
+
     members = named(runs)
-    data = batch_sizes(runs)
+    names, data = list(members), batch_sizes(runs)
+    rows = [name for name in names if isinstance(members[name], Run)] or names
+    laws = [name for name in names if name not in rows]
     means = {
         name: f"{name}: mean {run.summary()['mean_batch_size']:.3g}"
         for name, run in members.items()
     }
-    bars = data.with_columns(
-        pl.col("run").replace(means).alias("panel"),
-        (pl.col("batch_size") - 0.45).alias("from"),
-        (pl.col("batch_size") + 0.45).alias("to"),
+    width, height = WIDTH - 70, max(90, 240 // len(rows))
+    largest = max(8, *data["batch_size"])
+    base = alt.Chart(width=width, height=height).encode(
+        y=alt.Y("share:Q", title="Share of batches", axis=alt.Axis(format="%", tickCount=4)),
+        color=colour(names).legend(None),
+        tooltip=["run:N", "batch_size:Q", "batches:Q", alt.Tooltip("share:Q", format=".1%")],
     )
-    largest = int(bars["batch_size"].max())  # type: ignore[arg-type]
-    chart = (
-        alt.Chart(bars, width=WIDTH - 70, height=max(90, 240 // len(members)))
-        .mark_bar()
-        .encode(
-            x=alt.X(
-                "from:Q",
-                title="Batch size (requests)",
-                scale=alt.Scale(domain=[0.5, max(largest, 8) + 0.5], nice=False),
-                axis=alt.Axis(tickMinStep=1, format="d", grid=False),
-            ),
-            x2="to:Q",
-            y=alt.Y("share:Q", title="Share of batches", axis=alt.Axis(format="%", tickCount=4)),
-            y2=alt.datum(0),
-            color=colour(list(members)).legend(None),
-            tooltip=["run:N", "batch_size:Q", "batches:Q", alt.Tooltip("share:Q", format=".1%")],
-        )
-        .facet(row=panels("panel", list(means.values())))
+    x = alt.X(
+        "from:Q",
+        title="Batch size (requests)",
+        scale=alt.Scale(domain=[0.5, largest + 0.5], nice=False),
+        axis=alt.Axis(tickMinStep=1, format="d", grid=False),
     )
+    legend = alt.Legend(orient="top", title=None, symbolFillColor=INK, symbolStrokeColor=INK)
+    bars = base.transform_filter("datum.bar").mark_bar().encode(x=x, x2="to:Q", y2=alt.datum(0))
+    points = (
+        base.transform_filter("!datum.bar")
+        .mark_point(filled=True, size=60, opacity=1)
+        .encode(x="batch_size:Q", shape=shape(laws).legend(legend))
+        if laws
+        else None
+    )
+    chart = alt.layer(*filter(None, (bars, points)), data=_panelled(data, rows, laws, means))
     return Figure(
         data=data,
-        chart=chart,
+        chart=chart.facet(row=panels("panel", [means[name] for name in rows])),
         title="Batch sizes",
-        subtitle=(caption(members),),
+        subtitle=(
+            caption(members),
+            *([f"Points: {'; '.join(means[n] for n in laws)}."] if laws else []),
+        ),
         description=f"Histogram of batch sizes. {'; '.join(means.values())}.",
     )
+
+
+def _panelled(
+    data: "pl.DataFrame", rows: list[str], laws: list[str], means: dict[str, str]
+) -> "pl.DataFrame":
+    """Bars in panels of their own, and points in each of these."""
+    import polars as pl
+
+    edges = (pl.col("batch_size") - 0.45).alias("from"), (pl.col("batch_size") + 0.45).alias("to")
+    heads = pl.DataFrame({"panel": [means[name] for name in rows]})
+    bars = data.filter(pl.col("run").is_in(rows)).with_columns(
+        pl.col("run").replace(means).alias("panel"),
+        *edges,
+        bar=pl.lit(True),  # noqa: FBT003
+    )
+    points = data.filter(pl.col("run").is_in(laws)).join(heads, how="cross")
+    return pl.concat([bars, points.with_columns(bar=pl.lit(False))], how="diagonal")  # noqa: FBT003

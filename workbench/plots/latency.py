@@ -1,7 +1,7 @@
 """Latency: its distribution, and how it went over time."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.plots.figure import Figure
-from workbench.plots.series import Runs, caption, colour, dash, named, shape, shared_slo
+from workbench.plots.series import (
+    Result,
+    Results,
+    Runs,
+    caption,
+    colour,
+    dash,
+    named,
+    shape,
+    shared_slo,
+)
 from workbench.run import PERCENTILES, SLO, Run
 
 if TYPE_CHECKING:
@@ -18,18 +28,20 @@ if TYPE_CHECKING:
     import polars as pl
 
 _POINTS = 200
+_PREDICTED = 500  # shares of a prediction to choose points from
 _BINS = 60
 _REQUESTS_PER_BIN = 50
 _LOG_FROM = 30  # latencies that span more than this factor are shown on a log scale
 
 
-def latency_ecdf(runs: Runs, *, points: int = _POINTS) -> "pl.DataFrame":
+def latency_ecdf(runs: Results, *, points: int = _POINTS) -> "pl.DataFrame":
     """Return the share of all requests answered within a latency, at up to `points` points a run.
 
     Columns: run, origin, latency (seconds), share. The points lie on the empirical distribution of
     latencies, told apart to the nanosecond: evenly by rank, and closer towards the slowest. A
     failed request is never answered, so the share of a run with failures does not reach 1; a run
-    that failed throughout has no rows.
+    that failed throughout has no rows. Of a prediction the points lie on its law, from the share
+    0.1 % to 99.9 %.
 
     Raises:
         InvalidInput: There is no run, one has no requests, or `points` is below 2.
@@ -45,11 +57,21 @@ def latency_ecdf(runs: Runs, *, points: int = _POINTS) -> "pl.DataFrame":
     schema = {"run": pl.String, "origin": pl.String, "latency": pl.Float64, "share": pl.Float64}
     rows = []
     for name, run in named(runs).items():
+        latency, share = _law(run, points)
+        rows += [(name, run.origin, *point) for point in zip(latency, share, strict=True)]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _law(run: Result, points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Latencies and the shares answered within them, at a few points."""
+    if isinstance(run, Run):
         answered = run.latencies[np.isfinite(run.latencies)].round(9)
         latency, counts = np.unique(answered, return_counts=True)
         share = np.cumsum(counts) / len(run)
-        rows += [(name, run.origin, latency[k], share[k]) for k in _thinned(len(latency), points)]
-    return pl.DataFrame(rows, schema=schema, orient="row")
+        ranks = list(_thinned(len(latency), points))
+        return latency[ranks], share[ranks]
+    share = (np.array(list(_thinned(_PREDICTED, points))) + 0.5) / _PREDICTED
+    return run.quantile(share), share
 
 
 def _thinned(count: int, points: int) -> Iterable[int]:
@@ -62,7 +84,7 @@ def _thinned(count: int, points: int) -> Iterable[int]:
     return ranks
 
 
-def plot_latency_ecdf(runs: Runs, *, slo: SLO | None = None, log: bool | None = None) -> Figure:
+def plot_latency_ecdf(runs: Results, *, slo: SLO | None = None, log: bool | None = None) -> Figure:
     """Return a chart of `latency_ecdf`; a run meets the target when it passes above its corner.
 
     `slo` defaults to the target that the runs share. `log` chooses the scale of latencies; by
@@ -96,7 +118,7 @@ def plot_latency_ecdf(runs: Runs, *, slo: SLO | None = None, log: bool | None = 
     )
 
 
-def _curves(data: "pl.DataFrame", runs: dict[str, Run], axis: "_LatencyAxis") -> "alt.Chart":
+def _curves(data: "pl.DataFrame", runs: dict[str, Result], axis: "_LatencyAxis") -> "alt.Chart":
     """Curves that go on to the chart's end at the height they reached."""
     import altair as alt
     import polars as pl
@@ -129,7 +151,7 @@ def _outline(points: "pl.DataFrame") -> "pl.DataFrame":
     return pl.concat([steps, points]).sort("latency", "share")
 
 
-def _points(runs: dict[str, Run]) -> "alt.Chart":
+def _points(runs: dict[str, Result]) -> "alt.Chart":
     """The percentiles that can be told, on the curves."""
     import altair as alt
 
@@ -173,7 +195,7 @@ def _corner_note(slo: SLO, axis: "_LatencyAxis") -> "alt.Chart":
     return chart
 
 
-def _percentiles(runs: dict[str, Run]) -> "pl.DataFrame":
+def _percentiles(runs: dict[str, Result]) -> "pl.DataFrame":
     import polars as pl
 
     rows = [
@@ -187,9 +209,9 @@ def _percentiles(runs: dict[str, Run]) -> "pl.DataFrame":
     return pl.DataFrame(rows, schema=dict(zip(columns, types, strict=True)), orient="row")
 
 
-def _told(run: Run, q: float) -> float | None:
+def _told(run: Result, q: float) -> float | None:
     try:
-        latency = run.quantile(q)
+        latency = float(run.quantile(q))
     except TooFewSamples:
         return None
     return latency if math.isfinite(latency) else None
@@ -322,17 +344,17 @@ def _target(slo: SLO) -> str:
     return "target " + slo.label.replace("<=", "≤")
 
 
-def _failures(runs: dict[str, Run], effect: str) -> tuple[str, ...]:
+def _failures(runs: Mapping[str, Result], effect: str) -> tuple[str, ...]:
     """A line on the requests that failed and what that does to the chart, if any did."""
     failed = [
         f"{name} {len(run) - run.answered:,} of {len(run):,}"
         for name, run in runs.items()
-        if run.answered < len(run)
+        if isinstance(run, Run) and run.answered < len(run)
     ]
     return (f"{effect}: {'; '.join(failed)}.",) if failed else ()
 
 
-def _describe(runs: dict[str, Run]) -> str:
+def _describe(runs: Mapping[str, Result]) -> str:
     """Percentiles in words, for who cannot see the chart."""
     sentences = []
     for name, run in runs.items():

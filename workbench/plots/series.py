@@ -1,24 +1,28 @@
-"""Which runs a chart shows, under which names, and in what colour, dash and shape."""
+"""Which results a chart shows, under which names, and in what colour, dash and shape."""
 
 import json
 import re
 from collections.abc import Container, Mapping, Sequence
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.errors import InvalidInput
 from workbench.plots.theme import DASHES, PALETTE, SHAPES, WIDTH
+from workbench.queueing import Prediction
 from workbench.run import SLO, Run
 
 if TYPE_CHECKING:
     import altair as alt
 
 Runs = Run | Sequence[Run]
+Result = Run | Prediction
+Results = Result | Sequence[Result]
+AnyResult = TypeVar("AnyResult", Run, Result)
 Labels = Sequence[Sequence[str]]
 
 
-def named(runs: Runs) -> dict[str, Run]:
-    """Return the runs by names that tell them apart: what their labels and origins do not share.
+def named(runs: AnyResult | Sequence[AnyResult]) -> dict[str, AnyResult]:
+    """Return results by names that tell them apart: what their labels and origins do not share.
 
     Raises:
         InvalidInput: There is no run, or one without requests.
@@ -28,32 +32,32 @@ def named(runs: Runs) -> dict[str, Run]:
     >>> list(named([run("mlp:1, local, no batching"), run("mlp:1, local, up to 8, 25 ms")]))
     ['no batching', 'up to 8, 25 ms']
     """
-    runs = [runs] if isinstance(runs, Run) else list(runs)
+    runs = [runs] if isinstance(runs, Run | Prediction) else list(runs)
     if not runs:
         raise InvalidInput("There is no run to show: pass at least one.")
-    names: dict[str, Run] = {}
+    names: dict[str, AnyResult] = {}
     labels, _ = distinct(_parts(runs))
     for run, label in zip(runs, labels, strict=True):
-        if len(run) == 0:
+        if isinstance(run, Run) and len(run) == 0:
             raise InvalidInput(f"The run {run.label!r} has no requests: there is nothing to show.")
         names[unused(label, names)] = run
     return names
 
 
-def caption(runs: Mapping[str, Run]) -> str:
+def caption(runs: Mapping[str, Result]) -> str:
     """Return what the runs' labels share, and their origins."""
     _, shared = distinct(_parts(list(runs.values())))
     origins = ", ".join(dict.fromkeys(run.origin for run in runs.values()))
     return ". ".join(filter(None, (shared, origins[:1].upper() + origins[1:]))) + "."
 
 
-def shared_slo(runs: Mapping[str, Run]) -> SLO | None:
+def shared_slo(runs: Mapping[str, Result]) -> SLO | None:
     """Return the target of the runs, None when they have none or not the same."""
     targets = {run.slo for run in runs.values()}
     return targets.pop() if len(targets) == 1 else None
 
 
-def _parts(runs: Sequence[Run]) -> Labels:
+def _parts(runs: Sequence[Result]) -> Labels:
     """What each label lists, and where origins differ, the origin or its first word.
 
     A comma before a figure ("up to 8, 25 ms") separates nothing.

@@ -50,6 +50,8 @@ class Prediction:
         batch_sizes: share of the batches that hold 1, 2, ... requests.
         concurrency: mean number of batches in service: to compare with a deployment's limit.
         cost: filled in by who knows prices.
+        label: what it is of, in a few words; by default the formula.
+        slo: the target of the experiment, where there is one.
     """
 
     origin: ClassVar[str] = "predicted"
@@ -61,6 +63,11 @@ class Prediction:
     batch_sizes: Floats
     concurrency: float
     cost: Any = None
+    label: str = ""
+    slo: SLO | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.label or self.formula)
 
     def __repr__(self) -> str:
         return (
@@ -102,7 +109,7 @@ class Prediction:
         quantiles = self.quantile(PERCENTILES).tolist()
         percentiles = {f"p{100 * q:g}": x for q, x in zip(PERCENTILES, quantiles, strict=True)}
         means = {"mean_latency": self.mean_latency, "mean_batch_size": self.mean_batch_size}
-        head = {"run": self.formula, "origin": self.origin}
+        head = {"run": self.label, "origin": self.origin}
         return {**head, **percentiles, **means, "concurrency": self.concurrency}
 
     def cost_per_request(self, batch_cost: Callable[[int], float]) -> float:

@@ -1,0 +1,115 @@
+"""How far latencies lie from those of a reference, quantile by quantile."""
+
+import math
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from workbench.errors import TooFewSamples
+from workbench.plots.figure import Figure
+from workbench.plots.series import Result, Results, caption, colour, dash, named
+from workbench.run import Run
+from workbench.wording import percent
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_LEVELS = [level / 100 for level in range(1, 100)]
+
+
+def latency_errors(results: Results, reference: Result) -> "pl.DataFrame":
+    """Return how far latencies lie from those of the reference, at 1, 2, ..., 99 % of requests.
+
+    Columns: run, origin, quantile, latency and reference (seconds), error (their ratio less 1). A
+    quantile that too few requests tell, or that failed ones reach, is left out.
+
+    Raises:
+        InvalidInput: There is no result, or one has no requests.
+        TooFewSamples: No quantile of a result can be told.
+
+    >>> from workbench.queueing import mm1
+    >>> frame = latency_errors(mm1(rate=1, service=0.2), mm1(rate=1, service=0.1))
+    >>> frame["error"].round(6).unique().to_list()
+    [1.25]
+    """
+    import polars as pl
+
+    members = _named(results, reference)
+    against, last = members.popitem()
+    truth = _quantiles(last)
+    rows = []
+    for name, result in members.items():
+        found = _quantiles(result)
+        known = [level for level in _LEVELS if level in found and level in truth]
+        if not known:
+            raise TooFewSamples(
+                f"{name} against {against}: too few requests to tell a percentile. Run longer."
+            )
+        rows += [
+            (name, result.origin, level, *(pair := (found[level], truth[level])), _error(*pair))
+            for level in known
+        ]
+    columns = ["run", "origin", "quantile", "latency", "reference", "error"]
+    types = [pl.String] * 2 + [pl.Float64] * 4
+    return pl.DataFrame(rows, schema=dict(zip(columns, types, strict=True)), orient="row")
+
+
+def plot_latency_errors(results: Results, reference: Result) -> Figure:
+    """Return a chart of `latency_errors`, the mean of their amounts (MAPE) in its subtitle."""
+    import altair as alt
+    import polars as pl
+
+    members = _named(results, reference)
+    against, _ = members.popitem()
+    names, data = list(members), latency_errors(results, reference)
+    means = data.group_by("run", maintain_order=True).agg(pl.col("error").abs().mean())
+    amounts = [f"{name}: {percent(error)}" for name, error in means.iter_rows()]
+    base = (
+        alt.Chart(data)
+        .transform_calculate(**dash(names))
+        .encode(
+            x=alt.X(
+                "quantile:Q",
+                title="Share of requests",
+                scale=alt.Scale(domain=[0, 1]),
+                axis=alt.Axis(format="%"),
+            ),
+            y=alt.Y("error:Q", title="Error of latency", axis=alt.Axis(format="+.2~%")),
+            color=colour(names),
+            strokeDash=alt.StrokeDash("dash:N", scale=None),
+            tooltip=["run:N", "quantile:Q", "latency:Q", "reference:Q", "error:Q"],
+        )
+    )
+    zero = alt.Chart(pl.DataFrame({"error": [0.0]})).mark_rule(style="target").encode(y="error:Q")
+    return Figure(
+        data=data,
+        chart=alt.layer(zero, base.mark_line(strokeWidth=2.5)),
+        title="Error of latency, quantile by quantile",
+        subtitle=(
+            caption(_named(results, reference)),
+            f"Against: {against}.",
+            *(f"Mean amount (MAPE) of {amount}." for amount in amounts),
+        ),
+        description=f"Mean amount of errors against {against}. {'; '.join(amounts)}.",
+    )
+
+
+def _named(results: Results, reference: Result) -> dict[str, Result]:
+    """The results and, last, the reference, by names that tell them apart."""
+    listed = [results] if isinstance(results, Result) else list(results)
+    named(listed)  # refuses what is empty
+    return named([*listed, reference])
+
+
+def _error(latency: float, reference: float) -> float:
+    return latency / reference - 1
+
+
+def _quantiles(result: Result) -> dict[float, float]:
+    """Latencies by the shares that can be told."""
+    if not isinstance(result, Run):
+        return dict(zip(_LEVELS, result.quantile(_LEVELS).tolist(), strict=True))
+    found = {}
+    with suppress(TooFewSamples):
+        for level in _LEVELS:
+            found[level] = result.quantile(level)
+    return {level: latency for level, latency in found.items() if 0 < latency < math.inf}
