@@ -6,6 +6,8 @@ gathered in memory up to a limit, or written to a file where `spool` gives one.
 
 import asyncio
 import contextlib
+import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
@@ -15,7 +17,11 @@ from urllib.parse import unquote
 
 import httptools
 
+MAX_HEAD = 64 * 1024
+"""Bytes of a request's target and headers that are read before it is refused with 431."""
+
 _CHUNK = 256 * 1024
+_LINGER = 2.0
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -62,11 +68,16 @@ Handler = Callable[[Request, Reply], None]
 
 
 def awaiting(answer: Callable[[Request], Coroutine[Any, Any, Response]]) -> Handler:
-    """Return a handler that replies with what a coroutine function returns."""
+    """Return a handler that replies with what a coroutine function returns; 500 if it raises."""
     running: set[asyncio.Task[None]] = set()
 
     async def finish(request: Request, reply: Reply) -> None:
-        reply(await answer(request))
+        try:
+            response = await answer(request)
+        except Exception:  # noqa: BLE001 - the client has to be answered, whatever it was
+            traceback.print_exc(file=sys.stderr)
+            response = Response(500, close=True)
+        reply(response)
 
     def handle(request: Request, reply: Reply) -> None:
         task = asyncio.get_running_loop().create_task(finish(request, reply))
@@ -101,12 +112,16 @@ class Connection(asyncio.Protocol):
         self._open = open_connections
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
-        self._waiting: deque[tuple[Request, bool]] = deque()
+        self._request: Request | None = None  # the one that is being received
+        self._waiting: deque[tuple[Request | Response, bool]] = deque()
         self._busy = False
+        self._keep_alive = True
+        self._answering = False
+        self._deaf = False  # whatever else the client sends is thrown away
+        self._leaving = False
         self._closed = False
-        self._refused = False
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._paused = False
+        self._full: asyncio.Event | None = None
         self._sender: asyncio.Task[None] | None = None
 
     # --- asyncio's calls
@@ -120,26 +135,35 @@ class Connection(asyncio.Protocol):
         """Forget the client: what is still being answered has nobody to read it."""
         self._closed = True
         self._open.discard(self)
-        self._writable.set()
+        for request in [self._request, *(asked for asked, _ in self._waiting)]:
+            if isinstance(request, Request) and request.spooled is not None:
+                request.spooled.close()
+        self._waiting.clear()
+        self.resume_writing()
         if self._sender is not None:
             self._sender.cancel()
 
     def pause_writing(self) -> None:
         """Wait: the client reads too slowly."""
-        self._writable.clear()
+        self._full = asyncio.Event()
 
     def resume_writing(self) -> None:
         """Go on."""
-        self._writable.set()
+        if self._full is not None:
+            self._full.set()
+            self._full = None
+            self._answer_next()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; what is not HTTP is refused."""
-        if self._refused:
+        if self._deaf:
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(400, "Upgrading a connection is not supported.")
+        except httptools.HttpParserUpgrade:  # declined: the answer is an ordinary one, and the last
+            self._deaf = self._leaving = True
+            if not self._busy and not self._waiting:
+                self._transport.close()
         except httptools.HttpParserError as error:
             self._refuse(400, f"This is not HTTP/1.1: {error}.")
 
@@ -149,38 +173,44 @@ class Connection(asyncio.Protocol):
         """Start a request."""
         self._request = Request()
         self._target = b""
+        self._head_size = 0
         self._parts: list[bytes] = []
 
     def on_url(self, url: bytes) -> None:
         """Gather the target, which may come in pieces."""
         self._target += url
+        self._measure(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header."""
-        self._request.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        if self._request is not None:
+            self._request.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            self._measure(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
         """Decide where the body goes, and tell a client that waits for leave to send it."""
         request, settings = self._request, self._settings
+        if request is None:
+            return
         request.method = self._parser.get_method().decode("ascii")
         path, _, request.query = self._target.decode("latin-1").partition("?")
-        request.path = unquote(path)
+        request.path = unquote(path) if "%" in path else path
         length = request.headers.get("content-length", "")
         if settings.spool is not None:
             request.spooled = settings.spool(request)
         if request.spooled is None and length.isdigit() and int(length) > settings.max_body:
             self._refuse(413, f"The body has {length} bytes, at most {settings.max_body} fit.")
-        elif request.headers.get("expect", "").lower() == "100-continue":
+        elif "expect" in request.headers and not self._busy:
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body."""
         request = self._request
-        if self._refused:
+        if request is None:
             return
         request.received += len(body)
         if request.spooled is not None:
-            request.spooled.write(body)
+            self._spool(request.spooled, body)
         elif request.received > self._settings.max_body:
             self._refuse(413, f"The body has more than {self._settings.max_body} bytes.")
         else:
@@ -188,79 +218,181 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Answer the request, or let it wait behind those before it."""
-        if self._refused:
-            return
         request = self._request
+        if request is None:
+            return
+        self._request = None
         request.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._waiting.append((request, self._parser.should_keep_alive()))
-        if not self._busy:
-            self._next()
+        self._queue(request, keep_alive=self._parser.should_keep_alive())
+
+    # --- what the client sends
+
+    def _measure(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > MAX_HEAD:
+            self._refuse(431, f"The headers have more than {MAX_HEAD} bytes.")
+
+    def _spool(self, file: BinaryIO, body: bytes) -> None:
+        try:
+            file.write(body)
+        except OSError as error:
+            self._refuse(507, f"The body cannot be kept: {error.strerror}.")
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answer, after what came before, that this cannot be taken, and hang up."""
+        if self._deaf:
+            return
+        self._deaf = True
+        if self._request is not None and self._request.spooled is not None:
+            self._request.spooled.close()
+        self._request = None
+        self._queue(self._settings.refuse(status, reason), keep_alive=False)
+
+    def _queue(self, asked: Request | Response, *, keep_alive: bool) -> None:
+        self._waiting.append((asked, keep_alive))
+        if self._busy or self._full is not None:
+            self._pause_reading()
+        else:
+            self._answer_next()
+
+    def _pause_reading(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
 
     # --- answering
 
-    def _refuse(self, status: int, reason: str) -> None:
-        """Answer once that this cannot be understood, and hang up."""
-        if self._refused:
+    def _answer_next(self) -> None:
+        """Answer what waits, until one answer takes its time or the client reads too slowly."""
+        if self._answering:  # further up the stack
             return
-        self._refused = True
-        self._waiting.clear()
-        if not self._busy:
-            self._send(self._settings.refuse(status, reason), keep_alive=False)
+        self._answering = True
+        while self._waiting and not self._busy and self._full is None and not self._closed:
+            asked, self._keep_alive = self._waiting.popleft()
+            self._busy = True
+            if isinstance(asked, Response):
+                self._reply(asked)
+            else:
+                self._handle(asked)
+        self._answering = False
+        if not self._waiting and not self._busy:
+            self._rest()
 
-    def _next(self) -> None:
-        request, keep_alive = self._waiting.popleft()
-        self._busy = True
-        if self._waiting:
-            self._transport.pause_reading()
+    def _handle(self, request: Request) -> None:
+        try:
+            self._settings.handler(request, self._reply)
+        except Exception:  # noqa: BLE001 - one request must not take the server with it
+            traceback.print_exc(file=sys.stderr)
+            if self._busy:
+                self._reply(self._settings.refuse(500, "The server failed; its log says why."))
 
-        def reply(response: Response) -> None:
-            self._send(response, keep_alive=keep_alive and not response.close)
-
-        self._settings.handler(request, reply)
-
-    def _send(self, response: Response, *, keep_alive: bool) -> None:
+    def _reply(self, response: Response) -> None:
+        if isinstance(response.body, FilePart) and (self._closed or response.bodiless):
+            response.body.file.close()
         if self._closed:
-            if isinstance(response.body, FilePart):
-                response.body.file.close()
             return
-        head = _head(response, keep_alive=keep_alive)
-        if isinstance(response.body, FilePart):
+        if response.close or (self._leaving and not self._waiting):
+            self._keep_alive = False
+        head = _head(response, keep_alive=self._keep_alive)
+        if isinstance(response.body, FilePart) and not response.bodiless:
             loop = asyncio.get_running_loop()
-            self._sender = loop.create_task(self._send_file(head, response.body, keep_alive))
+            self._sender = loop.create_task(self._send_file(head, response.body))
             return
-        self._transport.write(head if response.bodiless else head + response.body)
-        self._sent(keep_alive=keep_alive)
+        self._transport.write(head + response.body if isinstance(response.body, bytes) else head)
+        self._sent()
 
-    async def _send_file(self, head: bytes, part: FilePart, keep_alive: bool) -> None:  # noqa: FBT001 - private
+    async def _send_file(self, head: bytes, part: FilePart) -> None:
         with part.file as file:
             file.seek(part.offset)
             self._transport.write(head)
             left = part.length
             while left and not self._closed:
-                await self._writable.wait()
+                if self._full is not None:
+                    await self._full.wait()
                 chunk = file.read(min(_CHUNK, left))
                 if not chunk:  # shorter than promised: the client must not take it for whole
                     self._transport.abort()
                     return
                 left -= len(chunk)
                 self._transport.write(chunk)
-        self._sent(keep_alive=keep_alive)
+        self._sender = None
+        self._sent()
 
-    def _sent(self, *, keep_alive: bool) -> None:
+    def _sent(self) -> None:
         self._busy = False
-        if not keep_alive or self._refused:
+        if not self._keep_alive:
+            self._waiting.clear()
+            self._part()
+        elif not self._answering:
+            self._answer_next()
+
+    def _rest(self) -> None:
+        if self._leaving and self._request is None:
             self._transport.close()
-        elif self._waiting:
-            self._next()
         else:
-            with contextlib.suppress(RuntimeError):  # it was not paused
-                self._transport.resume_reading()
+            self._resume_reading()
+
+    def _part(self) -> None:
+        """Hang up; a client that is still sending gets to read the answer first.
+
+        Closing on bytes that were not read makes the system reset the connection, and the client
+        may then lose the answer.
+        """
+        if not self._deaf or self._transport.is_closing():
+            self._transport.close()
+            return
+        self._resume_reading()
+        with contextlib.suppress(OSError, RuntimeError):
+            self._transport.write_eof()
+        asyncio.get_running_loop().call_later(_LINGER, self._transport.close)
 
     def hang_up(self) -> None:
-        """Close the connection, after its present answer if it has one to give."""
-        self._refused = True
-        if not self._busy:
-            self._transport.close()
+        """Close the connection once what the client has begun to ask is answered."""
+        self._leaving = True
+        if not self._busy and not self._waiting:
+            self._rest()
+
+    def abort(self) -> None:
+        """Close the connection now."""
+        self._transport.abort()
+
+
+class Server:
+    """Connections at one address, from `listen` to `close`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._open: set[Connection] = set()
+        self._server: asyncio.Server
+
+    async def listen(self, host: str, port: int) -> int:
+        """Take connections, and return the port: a free one where `port` is 0.
+
+        Raises:
+            OSError: The address cannot be used.
+        """
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self._settings, self._open), host, port, backlog=1024
+        )
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self, grace: float) -> None:
+        """Take no more connections, and end each once it is answered, in `grace` seconds."""
+        self._server.close()
+        for connection in list(self._open):
+            connection.hang_up()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace
+        while self._open and loop.time() < deadline:
+            await asyncio.sleep(0.005)
+        for connection in list(self._open):
+            connection.abort()
 
 
 def _head(response: Response, *, keep_alive: bool) -> bytes:

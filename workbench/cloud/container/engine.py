@@ -1,0 +1,98 @@
+"""The model of a folder, loaded into ONNX Runtime."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+MODEL_FILE = "model.onnx"
+
+_DTYPES = {
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(bool)": "bool",
+    "tensor(int8)": "int8",
+    "tensor(int16)": "int16",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
+}
+
+
+class CannotLoad(Exception):
+    """The folder holds no model that can be served."""
+
+
+class Engine:
+    """A model that answers batches with its first output.
+
+    Attributes:
+        dtype, row: type and shape of one row of the input; None is an axis of any size.
+        pace: seconds that the model last took for a row.
+
+    Raises:
+        CannotLoad: There is no ONNX file of one numeric input with a free first axis.
+    """
+
+    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        self._session = _open(folder, threads)
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type not in _DTYPES:
+            raise CannotLoad("The model must have one input, a tensor of numbers.")
+        if not inputs[0].shape or isinstance(inputs[0].shape[0], int):
+            raise CannotLoad(f"The first axis of the input must be free, got {inputs[0].shape}.")
+        self.dtype = np.dtype(_DTYPES[inputs[0].type])
+        self.row = tuple(size if isinstance(size, int) else None for size in inputs[0].shape[1:])
+        self._input = inputs[0].name
+        self._first = [self._session.get_outputs()[0].name]
+        self._run = self._session.run
+        self.pace = 0.0
+
+    def run(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """The first output for a batch; raises whatever ONNX Runtime raises."""
+        start = time.perf_counter()
+        outputs = self._run(self._first, {self._input: rows})[0]
+        self.pace = (time.perf_counter() - start) / (len(rows) or 1)
+        return np.asarray(outputs)
+
+    def warm(self) -> None:
+        """Run twice on a row of zeros, which a model is free to refuse: the first run is slow."""
+        row = np.zeros((1, *(size or 1 for size in self.row)), self.dtype)
+        for _ in range(2):
+            try:
+                self.run(row)
+            except Exception:  # noqa: BLE001 - zeros were our idea, not the client's
+                return
+
+
+def _open(folder: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4  # errors come as exceptions; the log would say them twice
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    path = _find(folder)
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise CannotLoad(f"ONNX Runtime cannot load {path}: {error}") from error
+
+
+def _find(folder: Path) -> Path:
+    """The folder's model.onnx, or its only ONNX file."""
+    if (folder / MODEL_FILE).is_file():
+        return folder / MODEL_FILE
+    found = sorted(folder.glob("*.onnx"))
+    if len(found) != 1:
+        raise CannotLoad(
+            f"{folder} must hold {MODEL_FILE}, or one other ONNX file; it holds {len(found)}."
+        )
+    return found[0]

@@ -1,0 +1,56 @@
+"""The life of a container: load, listen, answer, and end when told."""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+
+import uvloop
+
+from workbench.cloud.container.answering import Contract, refuse
+from workbench.cloud.container.engine import Engine
+from workbench.cloud.container.http import Server, Settings
+from workbench.cloud.container.options import MB, Options
+
+GRACE = 25.0
+"""Seconds for what is in flight at SIGTERM: SageMaker kills a container after 30."""
+
+
+def load(options: Options) -> Engine:
+    """The model, warm, and the garbage collector told to leave alone all that is there now.
+
+    Raises:
+        CannotLoad: The folder holds no model that can be served.
+    """
+    engine = Engine(options.model, threads=options.threads)
+    engine.warm()
+    gc.collect()
+    gc.freeze()  # a full collection over all modules would stop answers for tens of milliseconds
+    return engine
+
+
+def serve(engine: Engine, options: Options) -> None:
+    """Answer until SIGTERM or SIGINT, then finish what is in flight.
+
+    Raises:
+        OSError: The address cannot be used.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(engine, options))
+
+
+async def _serve(engine: Engine, options: Options) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    contract = Contract(engine, options)
+    settings = Settings(contract.handle, refuse, max_body=options.max_payload_mb * MB)
+    server = Server(settings)
+    port = await server.listen(options.host, options.port)
+    print(f"Serving at http://{options.host}:{port}", file=sys.stderr, flush=True)  # noqa: T201
+    if options.announce is not None:
+        os.write(options.announce, b"%d\n" % port)
+    await ended.wait()
+    await server.close(GRACE)
