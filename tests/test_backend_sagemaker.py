@@ -60,8 +60,8 @@ def test_a_batch_is_one_call_with_numpys_own_format(backend):
 
 def test_what_the_headers_tell_is_told(backend):
     headers = {
-        "x-workbench-cold": "1",
-        "x-workbench-server": "4",
+        "x-workbench-cold": "98000",
+        "x-workbench-instance": "4",
         "x-workbench-model-latency": "1500",
         "x-workbench-overhead-latency": "250000",
     }

@@ -18,7 +18,7 @@ NPY = "application/x-npy"
 """The content type of one NumPy array, in the format of a .npy file."""
 
 _COLD = "x-workbench-cold"  # these headers come from the local cloud; AWS sends none of them
-_SERVER = "x-workbench-server"
+_SERVER = "x-workbench-instance"
 _MODEL_LATENCY = "x-workbench-model-latency"
 _OVERHEAD_LATENCY = "x-workbench-overhead-latency"
 
@@ -133,7 +133,7 @@ def _reply(outputs: NDArray[Any], said: Mapping[str, Any]) -> Reply:
     headers = said["HTTPHeaders"]
     return Reply(
         outputs,
-        cold=headers.get(_COLD) in ("1", "true"),
+        cold=_COLD in headers,  # where one was paid, its value is how long it took
         server=int(headers.get(_SERVER, -1)),
         model_latency=_seconds(headers.get(_MODEL_LATENCY)),
         overhead_latency=_seconds(headers.get(_OVERHEAD_LATENCY)),
