@@ -1,0 +1,106 @@
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+
+from workbench.cloud.packing import archive, unpack
+from workbench.errors import Damaged, InvalidInput, StorageError
+from workbench.onnx import Session
+
+
+def tar_of(path, *members, mode="w:gz"):
+    """An archive of (name, content) pairs; a TarInfo is taken as it is."""
+    with tarfile.open(path, mode) as tar:
+        for each in members:
+            if isinstance(each, tarfile.TarInfo):
+                tar.addfile(each)
+                continue
+            info = tarfile.TarInfo(each[0])
+            info.size = len(each[1])
+            tar.addfile(info, io.BytesIO(each[1]))
+    return path
+
+
+def special(name, kind, target=""):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def test_an_archive_holds_the_model_and_what_is_known_of_it(model, tmp_path):
+    folder = unpack(archive(model, tmp_path / "model.tar.gz"), tmp_path / "model")
+
+    facts = json.loads((folder / "model.json").read_text())
+    inputs = model.samples().inputs[:4]
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.onnx"]
+    assert facts["name"] == model.name
+    assert facts["traits"]["task"] == "digits"
+    assert np.array_equal(Session(folder / "model.onnx").run(inputs), model.session().run(inputs))
+
+
+def test_one_model_always_gives_the_same_bytes(model, tmp_path):
+    first, second = (archive(model, tmp_path / name) for name in ("a.tar.gz", "b.tar.gz"))
+
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_an_archive_that_cannot_be_written_is_an_error(model, tmp_path):
+    with pytest.raises(StorageError, match="cannot be written"):
+        archive(model, tmp_path / "nowhere" / "model.tar.gz")
+
+
+def test_folders_in_an_archive_are_kept(tmp_path):
+    source = tar_of(
+        tmp_path / "a.tar.gz",
+        special("./code", tarfile.DIRTYPE),
+        ("./code/model.onnx", b"1"),
+        ("deep/er/b", b"2"),
+    )
+
+    folder = unpack(source, tmp_path / "out")
+
+    assert (folder / "code/model.onnx").read_bytes() == b"1"
+    assert (folder / "deep/er/b").read_bytes() == b"2"
+
+
+@pytest.mark.parametrize(
+    ("member", "complaint"),
+    [
+        (("../evil", b""), "leads out"),
+        (("/evil", b""), "leads out"),
+        (("a/../../evil", b""), "leads out"),
+        (special("link", tarfile.SYMTYPE, "/etc/passwd"), "neither a file nor a folder"),
+        (special("link", tarfile.LNKTYPE, "model.onnx"), "neither a file nor a folder"),
+        (special("pipe", tarfile.FIFOTYPE), "neither a file nor a folder"),
+        (("big", bytes(101)), "more than 100 bytes"),
+    ],
+)
+def test_what_an_archive_must_not_hold_is_refused_and_leaves_nothing(tmp_path, member, complaint):
+    source = tar_of(tmp_path / "a.tar.gz", ("model.onnx", b""), member)
+
+    with pytest.raises(InvalidInput, match=complaint):
+        unpack(source, tmp_path / "out", max_bytes=100)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
+
+
+def test_what_is_no_whole_archive_is_damaged(tmp_path):
+    whole = tar_of(tmp_path / "a.tar.gz", ("model.onnx", bytes(range(256)) * 99)).read_bytes()
+    bent = whole[:60] + bytes(len(whole) - 60)
+    for content in (b"", b"no archive", whole[: len(whole) // 2], bent):
+        (tmp_path / "b.tar.gz").write_bytes(content)
+        with pytest.raises(Damaged, match="not a whole"):
+            unpack(tmp_path / "b.tar.gz", tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_archive_is_an_error(tmp_path):
+    with pytest.raises(StorageError, match="No such file"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+
+
+def test_a_folder_that_is_there_is_not_unpacked_into(tmp_path):
+    with pytest.raises(InvalidInput, match="there already"):
+        unpack(tar_of(tmp_path / "a.tar.gz"), tmp_path)
