@@ -343,12 +343,23 @@ def test_policies_are_compared_by_a_target(model, bursts):
         (lambda: Steered(latency=1, quantile=1), "quantile must lie between 0 and 1"),
         (lambda: Steered(latency=1, gain=0), "gain must lie above 0 and be at most 1, got 0"),
         (lambda: Steered(latency=1, aim=2), "aim must lie above 0 and be at most 1, got 2"),
+        (lambda: Steered(latency=1, quantile="0.9"), "quantile must lie between 0 and 1"),
+        (lambda: DeadlineAware(latency=1, service=0.5), "service must be a list, got 0.5"),
         (lambda: Steered(latency=1, quantile=0.99), "window must be a whole number of at least"),
     ],
 )
 def test_impossible_settings_are_refused(make, message):
     with pytest.raises(InvalidInput, match=message):
         make()
+
+
+def test_policies_hold_plain_numbers_that_json_can_keep():
+    two = np.int64(2)
+    for policy in (
+        DeadlineAware(latency=two, service=np.array([0.5]), margin=np.float32(0.5)),
+        Steered(latency=two, quantile=np.float32(0.5), max_size=two, window=np.int64(20)),
+    ):
+        assert json.loads(json.dumps(policy.to_dict())) == policy.to_dict()
 
 
 def test_policies_are_values():

@@ -16,7 +16,14 @@ from typing import Any, Self
 import numpy as np
 
 from workbench.batching import Batches
-from workbench.checks import not_negative, positive, whole_number
+from workbench.checks import (
+    as_tuple,
+    inner_share,
+    not_negative,
+    positive,
+    positive_share,
+    whole_number,
+)
 from workbench.errors import InvalidInput
 from workbench.service import ServiceTimes
 
@@ -134,11 +141,12 @@ class DeadlineAware:
     margin: float = 0.0
 
     def __post_init__(self) -> None:
-        positive("latency", self.latency, "seconds")
-        not_negative("margin", self.margin, "seconds")
-        if not self.service:
+        object.__setattr__(self, "latency", positive("latency", self.latency, "seconds"))
+        object.__setattr__(self, "margin", not_negative("margin", self.margin, "seconds"))
+        service = as_tuple("service", self.service)
+        if not service:
             raise InvalidInput("service is empty: give seconds for batches of 1, 2, ... requests.")
-        times = tuple(positive("A service time", time, "seconds") for time in self.service)
+        times = tuple(positive("A service time", time, "seconds") for time in service)
         object.__setattr__(self, "service", times)
         if times[0] + self.margin >= self.latency:
             raise InvalidInput(
@@ -255,14 +263,11 @@ class Steered:
     gain: float = 0.25
 
     def __post_init__(self) -> None:
-        positive("latency", self.latency, "seconds")
+        object.__setattr__(self, "latency", positive("latency", self.latency, "seconds"))
         object.__setattr__(self, "max_size", whole_number("max_size", self.max_size, low=1))
-        if not 0 < self.quantile < 1:
-            raise InvalidInput(f"quantile must lie between 0 and 1, got {self.quantile}.")
+        object.__setattr__(self, "quantile", inner_share("quantile", self.quantile))
         for name in ("aim", "gain"):
-            share = getattr(self, name)
-            if not 0 < share <= 1:
-                raise InvalidInput(f"{name} must lie above 0 and be at most 1, got {share}.")
+            object.__setattr__(self, name, positive_share(name, getattr(self, name)))
         least = math.ceil(round(_ABOVE / (1 - self.quantile), 6))
         object.__setattr__(self, "window", whole_number("window", self.window, low=least))
 
