@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -179,11 +180,19 @@ def test_loading_something_else(tmp_path):
         ({"latency": 0}, "latency must be a finite number of seconds above 0, got 0"),
         ({"latency": math.nan}, "got nan"),
         ({"latency": 1, "quantile": 1}, "quantile must lie between 0 and 1, got 1"),
+        ({"latency": 1, "quantile": "0.9"}, "quantile must lie between 0 and 1, got '0.9'"),
     ],
 )
 def test_impossible_targets_are_refused(settings, message):
     with pytest.raises(InvalidInput, match=message):
         SLO(**settings)
+
+
+def test_a_target_holds_plain_numbers_that_json_can_keep(tmp_path):
+    slo = SLO(latency=np.int64(2), quantile=np.float32(0.5))
+    run = run_of(np.ones(2), facts={"slo": dataclasses.asdict(slo)})
+
+    assert load_run(run.save(tmp_path / "run")).slo == SLO(latency=2, quantile=0.5)
 
 
 def test_columns_must_be_known_and_of_one_length():
@@ -195,9 +204,40 @@ def test_columns_must_be_known_and_of_one_length():
         Run(pl.DataFrame({"request": [1]}))
 
 
-def test_a_quantile_outside_its_range_is_refused():
-    with pytest.raises(InvalidInput, match=r"between 0 and 1, got 1\.5"):
-        run_of(np.ones(3)).quantile(1.5)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Run("rows"), "frame must be a Polars frame, got 'rows'"),
+        (lambda: Run.from_arrays(scheduled=5, finished=[1]), "scheduled must be one list"),
+        (lambda: Run.from_arrays(scheduled=[0], finished=["1"]), "finished must be seconds, got"),
+        (lambda: run_of(np.ones(2), rows=1), "rows must be one list"),
+        (lambda: run_of(np.ones(2), cold=["a", "b"]), "cold must be of type Boolean"),
+        (lambda: run_of(np.ones(2), rows=[object(), 1]), "rows must be of type Int32"),
+    ],
+)
+def test_what_is_no_run_is_refused(make, message):
+    with pytest.raises(InvalidInput, match=message):
+        make()
+
+
+def test_figures_asked_for_amiss_are_refused():
+    run = run_of(np.ones(300))
+
+    for q in (1.5, "0.5", None, True):
+        with pytest.raises(InvalidInput, match="A quantile must lie between 0 and 1, got"):
+            run.quantile(q)
+    with pytest.raises(InvalidInput, match="confidence must lie between 0 and 1, got 3"):
+        run.interval(0.5, confidence=3)
+    with pytest.raises(InvalidInput, match="latency must be seconds, got None"):
+        run.cdf(None)
+    with pytest.raises(InvalidInput, match="slo must be a finite number of seconds above 0"):
+        run.attainment("0.1")
+
+
+def test_attainment_takes_seconds_as_a_prediction_does():
+    run = run_of(np.array([1.0, 2.0]))
+
+    assert run.attainment(1.5) == run.attainment(SLO(latency=1.5)) == 0.5
 
 
 def test_pandas_gets_the_same_rows():

@@ -87,11 +87,10 @@ def whole_number(name: str, value: object, *, low: int, high: int | None = None)
     3
     """
     number = None if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
-    if number is None or not low <= number <= (_MOST if high is None else high):
-        bounded = high is not None or (number is not None and number > _MOST)
-        wanted = (
-            f"from {low} to {_MOST if high is None else high}" if bounded else f"of at least {low}"
-        )
+    most = _MOST if high is None else high
+    if number is None or not low <= number <= most:
+        bounded = high is not None or (number or 0) > most
+        wanted = f"from {low} to {most}" if bounded else f"of at least {low}"
         raise InvalidInput(f"{name} must be a whole number {wanted}, got {value!r}.")
     return number
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import positive
+from workbench.checks import as_array, inner_share, of_kind, positive
 from workbench.errors import Damaged, InvalidInput, NotAvailable, TooFewSamples
 from workbench.storage import load_frame, save_frame
 
@@ -61,9 +61,8 @@ class SLO:
     quantile: float = 0.95
 
     def __post_init__(self) -> None:
-        positive("latency", self.latency, "seconds")
-        if not 0 < self.quantile < 1:
-            raise InvalidInput(f"quantile must lie between 0 and 1, got {self.quantile}.")
+        object.__setattr__(self, "latency", positive("latency", self.latency, "seconds"))
+        object.__setattr__(self, "quantile", inner_share("quantile", self.quantile))
 
     @property
     def label(self) -> str:
@@ -88,6 +87,9 @@ class Run:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        import polars as pl
+
+        of_kind("frame", self.frame, pl.DataFrame, "a Polars frame")
         missing = [name for name in COLUMNS if name not in self.frame.columns]
         if missing:
             raise InvalidInput(f"A run needs the columns {list(COLUMNS)}; missing: {missing}.")
@@ -108,13 +110,16 @@ class Run:
         otherwise. Where `finished` is NaN the request failed.
 
         Raises:
-            InvalidInput: A column is unknown or lengths differ.
+            InvalidInput: A column is unknown or of another type, or lengths differ.
         """
         unknown = sorted(set(columns) - set(COLUMNS))
         if unknown:
             raise InvalidInput(f"Unknown columns {unknown}; a run has {list(COLUMNS)}.")
-        values = _plain_columns(np.asarray(scheduled, float), np.asarray(finished, float))
-        values |= {name: np.asarray(array) for name, array in columns.items()}
+        values = _plain_columns(
+            _column("scheduled", _floats("scheduled", scheduled)),
+            _column("finished", _floats("finished", finished)),
+        )
+        values |= {name: _column(name, array) for name, array in columns.items()}
         return cls(_frame(values), {"origin": origin, **(facts or {})})
 
     def __len__(self) -> int:
@@ -172,11 +177,10 @@ class Run:
         Infinite when so many requests failed that the quantile falls among them.
 
         Raises:
+            InvalidInput: `q` is not between 0 and 1.
             TooFewSamples: Fewer than 10 requests lie above the quantile: it would be noise.
         """
-        if not 0 < q < 1:
-            raise InvalidInput(f"A quantile must lie between 0 and 1, got {q}.")
-        count = len(self)
+        q, count = inner_share("A quantile", q), len(self)
         rank = math.ceil(q * count - 1e-9)
         if count - rank < _SAMPLES_ABOVE:
             needed = math.ceil(_SAMPLES_ABOVE / (1 - q) - 1e-9)
@@ -195,10 +199,12 @@ class Run:
         Heidelberger and Lewis, "Quantile estimation in dependent sequences" (1984).
 
         Raises:
+            InvalidInput: `q` or `confidence` is not between 0 and 1.
             TooFewSamples: The quantile itself cannot be told, or the run has under 200 requests.
         """
         from scipy import stats
 
+        confidence = inner_share("confidence", confidence)
         estimate = self.quantile(q)
         if len(self) < _SAMPLES_ABOVE * _BATCHES:
             raise TooFewSamples(
@@ -215,18 +221,19 @@ class Run:
 
     def cdf(self, latency: ArrayLike) -> NDArray[np.float64]:
         """Return the share of all requests answered within each `latency` (seconds)."""
-        return np.searchsorted(self._sorted, np.asarray(latency), side="right") / len(self)
+        return np.searchsorted(self._sorted, _floats("latency", latency), side="right") / len(self)
 
-    def attainment(self, slo: SLO | None = None) -> float:
-        """Return the share of all requests answered within the target's latency.
+    def attainment(self, slo: SLO | float | None = None) -> float:
+        """Return the share of all requests answered within a target's latency, or so many seconds.
 
         Raises:
             InvalidInput: The run has no target of its own and none was given.
         """
-        slo = slo or self.slo
+        slo = self.slo if slo is None else slo
         if slo is None:
             raise InvalidInput("This run has no SLO: pass one, e.g. attainment(SLO(latency=0.1)).")
-        return float(self.cdf(slo.latency))
+        within = slo.latency if isinstance(slo, SLO) else positive("slo", slo, "seconds")
+        return float(self.cdf(within))
 
     @property
     def throughput(self) -> float:
@@ -344,9 +351,31 @@ def _frame(values: dict[str, Any]) -> "pl.DataFrame":
     wrong = {name: len(values[name]) for name in COLUMNS if len(values[name]) != count}
     if wrong:
         raise InvalidInput(f"Every column needs {count} values, got {wrong}.")
-    return pl.DataFrame(
-        {name: pl.Series(values[name]).cast(getattr(pl, kind)) for name, kind in COLUMNS.items()}
-    )
+    return pl.DataFrame({name: _cast(name, values[name]) for name in COLUMNS})
+
+
+def _cast(name: str, values: Any) -> "pl.Series":  # noqa: ANN401 - whatever makes a series
+    import polars as pl
+
+    try:
+        return pl.Series(values).cast(getattr(pl, COLUMNS[name]))
+    except (pl.exceptions.PolarsError, TypeError) as error:
+        wrong = f"{name} must be of type {COLUMNS[name]}: {str(error).splitlines()[0]}."
+        raise InvalidInput(wrong) from error
+
+
+def _column(name: str, values: ArrayLike) -> NDArray[Any]:
+    column = as_array(name, values)
+    if column.ndim != 1:
+        raise InvalidInput(f"{name} must be one list, a value a request, got {values!r}.")
+    return column
+
+
+def _floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    given = as_array(name, values)
+    if given.dtype.kind not in "iuf" and given.size:
+        raise InvalidInput(f"{name} must be seconds, got {values!r}.")
+    return given.astype(np.float64)
 
 
 def _or_none(figure: Any, *arguments: Any) -> float | None:  # noqa: ANN401 - any figure of a run
