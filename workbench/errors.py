@@ -7,6 +7,7 @@
     │   └── InvalidModel   a file or an estimator that cannot become a model
     ├── NotFound           no such group, version, trace, price or file (also a LookupError)
     ├── NotAvailable       right, but not here and now: offline, package missing, needs a cloud
+    │   └── Unreachable    nothing answers at the cloud's address
     ├── NotPredictable     no formula gives the figure: the system is unstable, or has none
     ├── StorageError       reading or writing failed: no space, no permission (also an OSError)
     │   └── Damaged        a stored file is not what was stored
@@ -37,6 +38,10 @@ class NotFound(WorkbenchError, LookupError):
 
 class NotAvailable(WorkbenchError):
     """What was asked for is right, but cannot be had here and now."""
+
+
+class Unreachable(NotAvailable):
+    """Nothing answers at the cloud's address."""
 
 
 class NotPredictable(WorkbenchError):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from workbench.errors import CloudError, NotAvailable
+from workbench.errors import CloudError, NotAvailable, Unreachable
 
 ROLE, IMAGE, BUCKET = "WORKBENCH_ROLE_ARN", "WORKBENCH_IMAGE", "WORKBENCH_BUCKET"
 """Environment variables that `aws` reads where it is not told."""
@@ -24,7 +24,7 @@ _ADVICE = {
             "InvalidSignatureException MissingAuthenticationToken"
         ),
         "Ask who looks after the account for permission, or use another profile.": (
-            "AccessDenied AccessDeniedException UnauthorizedOperation OptInRequired"
+            "AccessDenied AccessDeniedException UnauthorizedOperation OptInRequired 403"
         ),
     },
     CloudError: {
@@ -116,8 +116,8 @@ class Cloud:
         """Turn what boto3 raises inside the block, which was to do `what`, into our errors.
 
         Raises:
-            NotAvailable: Credentials are missing, wrong or expired, or do not allow it, or nothing
-                answers.
+            NotAvailable: Credentials are missing, wrong or expired, or do not allow it.
+            Unreachable: Nothing answers.
             CloudError: The cloud refused for another reason.
         """
         from botocore.exceptions import BotoCoreError, ClientError
@@ -202,6 +202,6 @@ def _unreachable(cloud: Cloud, what: str, error: Exception) -> NotAvailable | Cl
     said = f"{cloud.name} could not {what}: {str(error).rstrip('.')}."
     if isinstance(error, signed_out):
         return NotAvailable(f"{said} {_SIGN_IN}")
-    if isinstance(error, exceptions.HTTPClientError):
-        return NotAvailable(f"{said} Check the network, or the address {cloud.endpoint_url}.")
+    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
+        return Unreachable(f"{said} Check the network, and that the cloud is running.")
     return CloudError(said)

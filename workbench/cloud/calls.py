@@ -1,0 +1,78 @@
+"""Calls of SageMaker and S3, each of which succeeds or raises one of the workbench's errors."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Self
+
+from workbench.cloud.aws import BUCKET, Cloud
+from workbench.errors import CloudError
+
+_ATTEMPTS = 5  # nothing is timed here
+_GONE = ("could not find", "does not exist", "nosuchkey", "nosuchbucket", "not found")
+
+
+class Calls:
+    """SageMaker and S3 on a cloud, for as long as a `with` block lasts."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self._sagemaker = self._client("sagemaker", stack)
+            self._s3 = self._client("s3", stack)
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def sagemaker(self, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
+        """Return what SageMaker answers."""
+        with self.cloud.explained(operation.replace("_", " ")):
+            return getattr(self._sagemaker, operation)(**parameters)
+
+    def s3(self, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
+        """Return what S3 answers."""
+        with self.cloud.explained(f"{operation.replace('_', ' ')} in S3"):
+            return getattr(self._s3, operation)(**parameters)
+
+    def bucket(self) -> str:
+        """Return the bucket for models, which is made where missing."""
+        name = self.cloud.bucket or self._usual_bucket()
+        try:
+            self.s3("head_bucket", Bucket=name)
+        except CloudError as error:
+            if error.code not in ("404", "NoSuchBucket"):
+                raise
+            place = {"CreateBucketConfiguration": {"LocationConstraint": self.cloud.region}}
+            first = self.cloud.region == "us-east-1"  # which S3 does not let one name
+            self.s3("create_bucket", Bucket=name, **({} if first else place))
+        return name
+
+    def _usual_bucket(self) -> str:
+        with (
+            contextlib.closing(self.cloud.client("sts", attempts=_ATTEMPTS)) as client,
+            self.cloud.explained(f"say whose account it is (name a bucket: ${BUCKET})"),
+        ):
+            return f"workbench-{client.get_caller_identity()['Account']}-{self.cloud.region}"
+
+    def _client(self, service: str, stack: contextlib.ExitStack) -> Any:  # noqa: ANN401 - boto3's
+        return stack.enter_context(
+            contextlib.closing(self.cloud.client(service, attempts=_ATTEMPTS))
+        )
+
+
+@contextlib.contextmanager
+def gone_is_fine() -> Iterator[None]:
+    """End the block at the news that something does not exist."""
+    try:
+        yield
+    except CloudError as error:
+        if not is_gone(error):
+            raise
+
+
+def is_gone(error: CloudError) -> bool:
+    """Whether the cloud refused because something does not exist: SageMaker has no code for it."""
+    return any(word in str(error).lower() for word in _GONE)

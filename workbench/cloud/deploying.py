@@ -1,0 +1,334 @@
+"""A model on an endpoint for as long as a `with` block lasts, and never longer.
+
+What is about to be made is written into the ledger first. Everything of one deployment has one
+name and one tag, so that it can be ended by whoever reads the ledger: this block, or `teardown`
+after a crash. Models, endpoint configurations and endpoints go by SageMaker's calls of these names.
+"""
+
+import contextlib
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.backends.sagemaker import SageMakerBackend
+from workbench.cloud.aws import IMAGE, ROLE, Cloud
+from workbench.cloud.calls import Calls, gone_is_fine, is_gone
+from workbench.cloud.ledger import Entry, Ledger
+from workbench.cloud.packing import archive
+from workbench.cloud.spending import agree, at_most, check_quota, hourly
+from workbench.deployment import Deployment, RealTime, Serverless
+from workbench.errors import CloudError, InvalidInput, NotAvailable, Unreachable, WorkbenchError
+from workbench.model import Model
+
+_VARIANT = "all"
+_ROUTING = {"least_outstanding": "LEAST_OUTSTANDING_REQUESTS", "random": "RANDOM"}
+_PATIENCE = 3600.0  # AWS itself gives up on an endpoint after about an hour
+_SPARE = 16  # calls beyond the limit of a serverless endpoint, so that it is the one to reject
+_IN_FLIGHT = 64
+_ON_ITS_WAY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
+_LEFT = "Not all could be torn down; the ledger keeps it. Try again: workbench teardown."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployed:
+    """A model that answers on an endpoint.
+
+    Attributes:
+        name: The endpoint's.
+        model: What answers there.
+        deployment: How it was deployed.
+        cloud: Where it is.
+        launched: When its creation was asked for, by `time.perf_counter`.
+        seconds: From then until it was in service.
+    """
+
+    name: str
+    model: Model
+    deployment: Deployment
+    cloud: Cloud
+    launched: float
+    seconds: float
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls a client should have in flight: so many that it is never what limits."""
+        if isinstance(self.deployment, Serverless):
+            waits = self.deployment.on_limit == "queue"
+            return self.deployment.max_concurrency + (0 if waits else _SPARE)
+        return _IN_FLIGHT
+
+    def backend(self, *, concurrency: int | None = None) -> SageMakerBackend:
+        """Return the endpoint as a backend that another process can use."""
+        return SageMakerBackend(
+            self.name, self.cloud.value(), concurrency=concurrency or self.concurrency
+        )
+
+
+@contextlib.contextmanager
+def deploy(
+    model: Model,
+    deployment: Deployment,
+    cloud: Cloud,
+    *,
+    budget: float | None = None,
+    yes: bool = False,
+    expected: float = 3600.0,
+    calls: int | None = None,
+    ledger: Ledger | None = None,
+    tell: Callable[[str], object] | None = None,
+) -> Iterator[Deployed]:
+    """Deploy a model, and tear it down when the block ends, however it ends.
+
+    Args:
+        model: What to deploy.
+        deployment: A `RealTime` or `Serverless` deployment.
+        cloud: Where to.
+        budget: The most that it may cost, in US dollars, `expected` and `calls` being so.
+        yes: Whether it may cost money without asking.
+        expected: Seconds for which it will be up, for the estimate.
+        calls: How many calls it will get, for the estimate.
+        ledger: Where it is written down, by default the one of the workbench's home.
+        tell: Told what it may cost, by default on the error stream.
+
+    Raises:
+        InvalidInput: The deployment is of a type that has no endpoint, or that AWS does not have.
+        NotAvailable: Nobody agreed to the cost, or credentials, a role or an image are missing.
+        OverBudget: It may cost more than the budget.
+        CloudError: The cloud refused, the endpoint failed, or not all could be torn down: the
+            ledger says what is left.
+    """
+    _variant(deployment)  # refuses what cannot be deployed
+    role, image = _needed(cloud)
+    cost = at_most(deployment, expected, calls=calls)
+    agree(cost, deployment, cloud, budget=budget, yes=yes, tell=tell)
+    check_quota(deployment, cloud)
+    ledger = ledger or Ledger()
+    with Calls(cloud) as aws:
+        entry = Entry(
+            name=f"workbench-{model.group[:40]}-{secrets.token_hex(4)}",
+            bucket=aws.bucket(),
+            what=deployment.label,
+            hourly=hourly(deployment),
+            cloud=cloud.value(),
+        )
+        ledger.write(entry)
+        with _torn_down(entry, ledger):
+            yield _up(aws, entry, model, deployment, role=role, image=image)
+
+
+def teardown(ledger: Ledger | None = None, *, names: tuple[str, ...] = ()) -> list[Entry]:
+    """End all that the ledger names (or the deployments of these names) and return their entries.
+
+    Raises:
+        CloudError: Some of it could not be ended, and is still in the ledger.
+    """
+    ledger = ledger or Ledger()
+    ended, problems = [], []
+    for entry in ledger.entries():
+        if names and entry.name not in names:
+            continue
+        try:
+            _end(entry, ledger)
+            ended.append(entry)
+        except WorkbenchError as error:
+            problems.append(f"{entry.label}: {error}")
+    if problems:
+        raise CloudError(f"{_LEFT} {' '.join(problems)}")
+    return ended
+
+
+@contextlib.contextmanager
+def _torn_down(entry: Entry, ledger: Ledger) -> Iterator[None]:
+    """Tear the entry down when the block ends; what ended the block is what is raised."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            _end(entry, ledger)
+        except (WorkbenchError, KeyboardInterrupt) as problem:
+            left = f"{_LEFT} {entry.label}: {problem or 'interrupted'}"
+            error.add_note(left)
+            sys.stderr.write(f"{left}\n")
+        raise
+    try:
+        _end(entry, ledger)
+    except WorkbenchError as problem:
+        raise CloudError(f"{_LEFT} {entry.label}: {problem}") from problem
+
+
+def _up(
+    aws: Calls, entry: Entry, model: Model, deployment: Deployment, *, role: str, image: str
+) -> Deployed:
+    """Make everything and wait until it is in service."""
+    _upload(aws, entry, model)
+    launched = time.perf_counter()
+    _create(aws, entry, deployment, role=role, image=image)
+    _await_service(aws, entry)
+    return Deployed(
+        name=entry.name,
+        model=model,
+        deployment=deployment,
+        cloud=aws.cloud,
+        launched=launched,
+        seconds=time.perf_counter() - launched,
+    )
+
+
+def _variant(deployment: Deployment) -> dict[str, Any]:
+    """Return what a production variant says of the deployment."""
+    match deployment:
+        case RealTime(routing="shared"):
+            raise InvalidInput(
+                "AWS offers no shared queue: take routing='least_outstanding' or 'random'."
+            )
+        case RealTime():
+            return {
+                "InstanceType": deployment.instance_type,
+                "InitialInstanceCount": deployment.count,
+                "RoutingConfig": {"RoutingStrategy": _ROUTING[deployment.routing]},
+            }
+        case Serverless():
+            kept = {"ProvisionedConcurrency": deployment.provisioned}
+            return {
+                "ServerlessConfig": {
+                    "MemorySizeInMB": deployment.memory_mb,
+                    "MaxConcurrency": deployment.max_concurrency,
+                    **(kept if deployment.provisioned else {}),
+                }
+            }
+    raise InvalidInput(
+        f"A {deployment.kind} deployment cannot be deployed yet: RealTime and Serverless can."
+    )
+
+
+def _needed(cloud: Cloud) -> tuple[str, str]:
+    """Return role and image, without which no model can be created."""
+    for value, what, name, variable in (
+        (cloud.role, "the ARN of a role that SageMaker may take", "role", ROLE),
+        (cloud.image, "the URI of an image with the model server", "image", IMAGE),
+    ):
+        if value is None:
+            raise NotAvailable(
+                f"{cloud.name} needs {what}: workbench.aws({name}=...) or ${variable}."
+            )
+    return str(cloud.role), str(cloud.image)
+
+
+def _upload(aws: Calls, entry: Entry, model: Model) -> None:
+    """Put the model's archive into the bucket, in one piece."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = archive(model, Path(folder) / "model.tar.gz")
+        with path.open("rb") as file:
+            aws.s3(
+                "put_object",
+                Bucket=entry.bucket,
+                Key=entry.key,
+                Body=file,
+                Tagging=f"workbench={entry.id}",
+            )
+
+
+def _create(aws: Calls, entry: Entry, deployment: Deployment, *, role: str, image: str) -> None:
+    """Create model, endpoint configuration and endpoint, in this order."""
+    name, tags = entry.name, entry.tags
+    container = {
+        "Image": image,
+        "ModelDataUrl": f"s3://{entry.bucket}/{entry.key}",
+        "Environment": _environment(deployment),
+    }
+    variant = {"VariantName": _VARIANT, "ModelName": name, **_variant(deployment)}
+    for operation, parameters in (
+        (
+            "create_model",
+            {"ModelName": name, "PrimaryContainer": container, "ExecutionRoleArn": role},
+        ),
+        (
+            "create_endpoint_config",
+            {"EndpointConfigName": name, "ProductionVariants": [variant]},
+        ),
+        ("create_endpoint", {"EndpointName": name, "EndpointConfigName": name}),
+    ):
+        with _there_is_fine():
+            aws.sagemaker(operation, **parameters, Tags=tags)
+
+
+@contextlib.contextmanager
+def _there_is_fine() -> Iterator[None]:
+    """End the block at the news that something exists: names are new, so a retry came late."""
+    try:
+        yield
+    except CloudError as error:
+        if "already exist" not in str(error).lower():
+            raise
+
+
+def _await_service(aws: Calls, entry: Entry) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while (status := _status(aws, entry)) in _ON_ITS_WAY:
+        _pause(aws.cloud, entry, deadline)
+    if status != "InService":
+        told = aws.sagemaker("describe_endpoint", EndpointName=entry.name)
+        reason = told.get("FailureReason", "no reason was given")
+        raise CloudError(f"The endpoint {entry.name} is {status}: {reason}", status)
+
+
+def _status(aws: Calls, entry: Entry) -> str:
+    return str(aws.sagemaker("describe_endpoint", EndpointName=entry.name)["EndpointStatus"])
+
+
+def _pause(cloud: Cloud, entry: Entry, deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise CloudError(f"The endpoint {entry.name} is on its way for over an hour.", "Timeout")
+    time.sleep(cloud.poll)
+
+
+def _end(entry: Entry, ledger: Ledger) -> None:
+    """Delete all of an entry that there is, and strike it out."""
+    try:
+        with Calls(entry.cloud) as aws:
+            _delete_endpoint(aws, entry)  # first: without its model, one being created gets stuck
+            for operation, names in (
+                ("delete_endpoint_config", {"EndpointConfigName": entry.name}),
+                ("delete_model", {"ModelName": entry.name}),
+            ):
+                with gone_is_fine():
+                    aws.sagemaker(operation, **names)
+            with gone_is_fine():
+                aws.s3("delete_object", Bucket=entry.bucket, Key=entry.key)
+    except Unreachable:
+        if entry.cloud.paid:
+            raise  # else it ended with the cloud that it was on
+    ledger.strike(entry)
+
+
+def _delete_endpoint(aws: Calls, entry: Entry) -> None:
+    """Delete the endpoint and wait until it is gone."""
+    deadline = time.monotonic() + _PATIENCE
+    with gone_is_fine():
+        while not _deleted(aws, entry):
+            _pause(aws.cloud, entry, deadline)
+        while _status(aws, entry) == "Deleting":
+            _pause(aws.cloud, entry, deadline)
+        raise CloudError(f"The endpoint {entry.name} was deleted, but is still there.")
+
+
+def _deleted(aws: Calls, entry: Entry) -> bool:
+    """Whether the endpoint let itself be deleted: AWS refuses while it is being created."""
+    try:
+        aws.sagemaker("delete_endpoint", EndpointName=entry.name)
+    except CloudError as error:
+        if is_gone(error) or _status(aws, entry) not in _ON_ITS_WAY:
+            raise
+        return False
+    return True
+
+
+def _environment(deployment: Deployment) -> dict[str, str]:
+    """Return how the model server is set."""
+    workers = deployment.workers if isinstance(deployment, RealTime) else 1
+    return {"SAGEMAKER_MODEL_SERVER_WORKERS": str(workers)}

@@ -1,0 +1,174 @@
+"""What a deployment may cost and whether the account lets it run: asked before the first call."""
+
+import math
+import sys
+from collections.abc import Callable
+
+from workbench.checks import not_negative, positive
+from workbench.cloud.aws import Cloud
+from workbench.costing import Cost, Usage, bill
+from workbench.deployment import Deployment, RealTime, Serverless
+from workbench.errors import CloudError, InvalidInput, NotAvailable, OverBudget
+from workbench.prices import PriceSheet
+from workbench.wording import dollars
+
+UP_AND_DOWN = 600.0
+"""Seconds that an instance is allowed for starting and stopping, which are billed. Inferred."""
+
+_HOUR = 3600.0
+
+
+def hourly(deployment: Deployment, *, prices: PriceSheet | None = None) -> float:
+    """Return what a deployment costs an hour while nobody calls it, in US dollars.
+
+    >>> hourly(RealTime(instance_type="ml.m5.xlarge", count=2))
+    0.46
+    >>> hourly(Serverless(memory_mb=2048, max_concurrency=20))
+    0.0
+    """
+    return sum(
+        item.dollars for item in bill(deployment, _standing(deployment, _HOUR), prices=prices)
+    )
+
+
+def at_most(
+    deployment: Deployment,
+    seconds: float,
+    *,
+    calls: int | None = None,
+    bytes_in: float = 0.0,
+    bytes_out: float = 0.0,
+    prices: PriceSheet | None = None,
+) -> Cost:
+    """Return the most that a deployment can cost in `seconds` of traffic.
+
+    Instances are billed for the time they take to start and stop, too. On serverless every place
+    is taken all the time, unless `calls`, each as long as the type allows, come to less.
+
+    >>> round(at_most(Serverless(memory_mb=2048, max_concurrency=10), 60, calls=5).total, 6)
+    0.012
+    """
+    usage = _standing(deployment, seconds + UP_AND_DOWN)
+    if isinstance(deployment, Serverless):
+        on_demand = deployment.max_concurrency - deployment.provisioned
+        longest = math.inf if calls is None else calls * deployment.time_limit
+        usage = Usage(
+            enabled_seconds=usage.enabled_seconds,
+            seconds=min(on_demand * seconds, longest),
+            provisioned_seconds=min(deployment.provisioned * seconds, longest),
+        )
+    usage = Usage(**{**vars(usage), "bytes_in": bytes_in, "bytes_out": bytes_out})
+    items = bill(deployment, usage, prices=prices)
+    return Cost(items=items, answered=calls or 0, origin="estimated, at most")
+
+
+def agree(
+    cost: Cost,
+    deployment: Deployment,
+    cloud: Cloud,
+    *,
+    budget: float | None = None,
+    yes: bool = False,
+    tell: Callable[[str], object] | None = None,
+) -> None:
+    """Return once it is agreed that the deployment may cost as much.
+
+    Where it costs something, the amount is told, and a person at a terminal is asked unless `yes`.
+
+    Raises:
+        OverBudget: It may cost more than `budget` US dollars.
+        NotAvailable: Nobody agreed.
+    """
+    budget = None if budget is None else not_negative("budget", budget, "US dollars")
+    if not cloud.paid:
+        return
+    text = f"{deployment.label} on {cloud.name} {cloud.region} costs at most {dollars(cost.total)}"
+    text += f" ({cost.mark} prices), and {dollars(hourly(deployment))} an hour while it stays."
+    if budget is not None and cost.total > budget:
+        raise OverBudget(
+            f"{text} The budget is {dollars(budget)}: raise it, send a shorter trace, or deploy "
+            "less."
+        )
+    (tell or _tell)(text)
+    if not yes:
+        _ask()
+
+
+def check_payload(deployment: Deployment, size: int) -> None:
+    """Require that a request of `size` bytes fits the deployment.
+
+    Raises:
+        InvalidInput: It is too large.
+
+    >>> check_payload(Serverless(memory_mb=2048, max_concurrency=20), 5_000_000)
+    Traceback (most recent call last):
+    workbench.errors.InvalidInput: The largest batch has 5,000,000 bytes, and serverless takes ...
+    """
+    limit = deployment.payload_limit
+    if limit is not None and size > limit:
+        raise InvalidInput(
+            f"The largest batch has {size:,} bytes, and {deployment.kind} takes {limit:,} at most: "
+            "lower the policy's max_size, or choose another inference type."
+        )
+
+
+def check_quota(deployment: Deployment, cloud: Cloud) -> None:
+    """Require that the account may have that many instances, where Service Quotas tells.
+
+    Nothing is known of a cloud that costs nothing, or when Service Quotas may not be asked; what
+    is too much is then refused when it is made.
+
+    Raises:
+        CloudError: The quota is too small.
+    """
+    if not cloud.paid or not isinstance(deployment, RealTime):
+        return
+    name = f"{deployment.instance_type} for endpoint usage"  # the quota's name in Service Quotas
+    quota = _quota(cloud, name)
+    if quota is not None and quota < deployment.count:
+        raise CloudError(
+            f"The account's quota {name!r} in {cloud.region} is {quota:g}, and "
+            f"{deployment.label} takes {deployment.count}: ask for more in Service Quotas, or "
+            "choose another type.",
+            "ResourceLimitExceeded",
+        )
+
+
+def _quota(cloud: Cloud, name: str) -> float | None:
+    client = cloud.client("service-quotas", attempts=3)
+    try:
+        with cloud.explained("list the quotas"):
+            pages = client.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
+            for page in pages:
+                for quota in page["Quotas"]:
+                    if quota["QuotaName"] == name:
+                        return float(quota["Value"])
+    except (CloudError, NotAvailable):
+        return None  # whether it is allowed will be seen
+    finally:
+        client.close()
+    return None
+
+
+def _standing(deployment: Deployment, seconds: float) -> Usage:
+    """Return what is billed for being there."""
+    seconds = positive("seconds", seconds, "seconds")
+    if isinstance(deployment, RealTime):
+        return Usage(instance_seconds=deployment.count * seconds)
+    if isinstance(deployment, Serverless):
+        return Usage(enabled_seconds=deployment.provisioned * seconds)
+    raise InvalidInput(f"A {deployment.kind} deployment is no endpoint to be estimated.")
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise NotAvailable(
+            "Nobody is there to confirm what it may cost: pass yes=True (--yes on the command line)"
+            " if that is fine."
+        )
+    if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise NotAvailable("It was not confirmed: nothing was made, and nothing is billed.")
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
