@@ -1,0 +1,196 @@
+"""What a sandbox may use of this machine: memory and a share of its processors.
+
+Both by Linux control groups, version 1 or 2, where this machine lets us make some; else a sandbox
+is not limited, and says so. As for AWS Lambda, and inferred for SageMaker serverless, 1,769 MB are
+one processor.
+"""
+
+import contextlib
+import errno
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.deployment import MB_PER_VCPU
+
+PERIOD = 0.002
+"""Seconds of a period of the processor's quota.
+
+At the kernel's default of 0.1 s, a call of a few milliseconds would end before it is ever slowed.
+"""
+
+_LEAST = 0.001  # seconds: the kernel takes no shorter quota
+_MB = 1024**2
+_MINE = "workbench"
+_NUMBERS = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Control groups of one sandbox: who is in them is limited."""
+
+    folders: tuple[Path, ...]
+
+    @property
+    def doors(self) -> list[Path]:
+        """The files that take the number of a process which is to be limited."""
+        return [folder / "cgroup.procs" for folder in self.folders]
+
+    def add(self, pid: int) -> None:
+        """Limit a process from now on.
+
+        Raises:
+            OSError: It is gone.
+        """
+        for door in self.doors:
+            door.write_text(str(pid))
+
+    def ran_out_of_memory(self) -> bool:
+        """Whether the kernel ended a process of the group because of its memory."""
+        for name in ("memory.oom_control", "memory.events"):  # version 1, version 2
+            for folder in self.folders:
+                with contextlib.suppress(OSError):
+                    facts = dict(line.split() for line in (folder / name).read_text().splitlines())
+                    return int(facts.get("oom_kill", 0)) > 0
+        return False
+
+    def remove(self) -> bool:
+        """Remove the groups; False while a process is still in one."""
+        for folder in self.folders:
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno == errno.EBUSY:
+                    return False
+                raise
+        return True
+
+
+def group(memory_mb: int, *, proc: Path = Path("/proc")) -> Group | None:
+    """Return new control groups for a sandbox of this memory, or None where none can be made."""
+    for kind, parents in _places(proc).items():
+        with contextlib.suppress(OSError):
+            return _make(kind, parents, memory_mb, proc)
+    return None
+
+
+def quota(memory_mb: int) -> tuple[int, int]:
+    """Return the microseconds a sandbox may compute, and of how many.
+
+    >>> quota(1769)
+    (2000, 2000)
+    >>> quota(512)
+    (1000, 3455)
+    """
+    share = memory_mb / MB_PER_VCPU
+    period = max(PERIOD, _LEAST / share)
+    return round(1e6 * share * period), round(1e6 * period)
+
+
+def _make(kind: str, parents: list[Path], memory_mb: int, proc: Path) -> Group:
+    name = f"{_MINE}-{os.getpid()}-{next(_NUMBERS)}"
+    for parent in parents:
+        _sweep(parent, proc)
+    made = Group(tuple(parent / name for parent in parents))
+    try:
+        for folder in made.folders:
+            folder.mkdir()
+        for setting, value in _settings(kind, memory_mb):
+            _set(made.folders, setting, value)
+    except OSError:
+        made.remove()
+        raise
+    return made
+
+
+def _settings(kind: str, memory_mb: int) -> Iterator[tuple[str, str]]:
+    allowed, period = quota(memory_mb)
+    if kind == "v2":
+        yield "memory.max", str(memory_mb * _MB)
+        yield "cpu.max", f"{allowed} {period}"
+        return
+    yield "memory.limit_in_bytes", str(memory_mb * _MB)
+    yield "cpu.cfs_period_us", str(period)
+    yield "cpu.cfs_quota_us", str(allowed)
+
+
+def _set(folders: tuple[Path, ...], setting: str, value: str) -> None:
+    """Write a setting where the kernel offers it."""
+    for folder in folders:
+        if (folder / setting).exists():
+            (folder / setting).write_text(value)
+            return
+    raise FileNotFoundError(errno.ENOENT, "no such setting", setting)
+
+
+def _places(proc: Path) -> dict[str, list[Path]]:
+    """The folders that groups can be made in, by version of control groups."""
+    mounted = list(_mounts(proc))
+    own = dict(_memberships(proc))
+    first = [
+        _inside(point, root, own[name])
+        for name in ("memory", "cpu")
+        for kind, point, root, offered in mounted
+        if kind == "cgroup" and name in offered and name in own
+    ]
+    second = [
+        _inside(point, root, own[""])
+        for kind, point, root, _ in mounted
+        if kind == "cgroup2" and "" in own
+    ]
+    places = {"v1": first} if len(first) == 2 else {}
+    if second and _delegates(second[0]):
+        places["v2"] = second[:1]
+    return places
+
+
+def _delegates(folder: Path) -> bool:
+    """Whether groups in this folder of version 2 can limit memory and processors."""
+    wanted = {"cpu", "memory"}
+    switch = folder / "cgroup.subtree_control"
+    with contextlib.suppress(OSError):
+        if not wanted <= set(switch.read_text().split()):
+            switch.write_text("+cpu +memory")
+        return wanted <= set(switch.read_text().split())
+    return False
+
+
+def _mounts(proc: Path) -> Iterator[tuple[str, Path, str, set[str]]]:
+    """Type, place, root and controllers of each mounted hierarchy (man 5 proc, mountinfo)."""
+    for line in _lines(proc / "self/mountinfo"):
+        before, _, after = line.partition(" - ")
+        root, point = before.split()[3:5]
+        kind, _, options = after.split(" ", 2)
+        if kind in ("cgroup", "cgroup2"):
+            yield kind, Path(point), root, set(options.split(","))
+
+
+def _memberships(proc: Path) -> Iterator[tuple[str, str]]:
+    """The own group in each hierarchy by controller, "" for version 2 (man 7 cgroups)."""
+    for line in _lines(proc / "self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        for name in controllers.split(","):
+            yield name, path
+
+
+def _lines(path: Path) -> list[str]:
+    with contextlib.suppress(OSError):
+        return path.read_text().splitlines()
+    return []
+
+
+def _inside(point: Path, root: str, own: str) -> Path:
+    """The own group's folder where the hierarchy below `root` is mounted at `point`."""
+    return point / own.removeprefix(root.rstrip("/")).lstrip("/")
+
+
+def _sweep(parent: Path, proc: Path) -> None:
+    """Remove groups whose maker was killed before it could; those in use cannot be."""
+    for folder in parent.glob(f"{_MINE}-*-*"):
+        if not (proc / folder.name.split("-")[1]).exists():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
