@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from workbench.backends.base import FunctionBackend
+from workbench.comparison import compare_policies
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.load import Load, Served, _generate, replay
-from workbench.policies import DeadlineAware, Steered, WorkConserving
+from workbench.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.service import ServiceTimes
 from workbench.simulator import simulate
-from workbench.sweeping import compare_policies
 from workbench.trace import Trace
 
 TICK = 1 / 1024  # times in ticks add up without rounding
@@ -25,11 +25,19 @@ SERVICE = {size: (8 + 4 * size) * TICK for size in range(1, 9)}
 TIMES = ServiceTimes(SERVICE)
 DEADLINE = DeadlineAware(latency=64 * TICK, service=tuple(SERVICE.values()))
 STEERED = Steered(latency=64 * TICK, max_size=8, aim=0.75)
+REPLANNED = Replanned(
+    settings=[
+        (0, wb.BatchPolicy(max_size=4, max_wait=16 * TICK)),
+        (100 * TICK, wb.BatchPolicy()),
+        (200 * TICK, wb.BatchPolicy(max_size=8, max_wait=32 * TICK)),
+    ]
+)
 POLICIES = [
     wb.BatchPolicy(max_size=4, max_wait=16 * TICK),
     WorkConserving(max_size=8),
     DEADLINE,
     STEERED,
+    REPLANNED,
 ]
 ON_DEMAND = wb.Serverless(memory_mb=2048, max_concurrency=200)
 
@@ -247,6 +255,20 @@ def test_steering_starts_without_waiting():
     assert batches_of(STEERED, [0, 1, 2]) == batches_of(WorkConserving(max_size=8), [0, 1, 2])
 
 
+# ------------------------------------------------------------------------- re-planned
+
+
+def test_settings_hold_for_the_batches_opened_under_them():
+    sent = batches_of(REPLANNED, [0, 90, 104, 110, 150, 210, 230, 300], ON_DEMAND)
+
+    # the batch opened at 90 waits its 16 ticks though settings changed at 100
+    assert sent == [(16, [0]), (106, [1, 2]), (110, [3]), (150, [4]), (242, [5, 6]), (332, [7])]
+
+
+def test_settings_passed_over_in_silence_are_skipped():
+    assert batches_of(REPLANNED, [0, 250], ON_DEMAND) == [(16, [0]), (282, [1])]
+
+
 # ------------------------------------------------------------------------------- both
 
 
@@ -305,10 +327,12 @@ def test_the_table_has_every_policy(model, bursts):
         experiment, profile=times, policies=[WorkConserving(max_size=2)], progress=False
     )
 
-    unbatched, timed, greedy, deadline, steered, own = table.iter_rows(named=True)
+    unbatched, timed, planned, greedy, deadline, steered, own = table.iter_rows(named=True)
     assert unbatched["p95"] > 1 > greedy["p95"]
     assert unbatched["mean_batch_size"] == 1 < greedy["mean_batch_size"]
     assert timed["policy"] == "up to 8, 50 ms"
+    assert planned["policy"] == "re-planned, 4 settings, up to 8"
+    assert planned["mean_batch_size"] > greedy["mean_batch_size"]
     assert deadline["mean_batch_size"] > steered["mean_batch_size"] > greedy["mean_batch_size"]
     assert own["policy"] == "work-conserving, up to 2"
     assert table["per_million"].is_not_null().all()
@@ -319,7 +343,7 @@ def test_a_table_is_whole_or_not_at_all(model, bursts):
         model, wb.Async(instance_type="ml.m5.large"), bursts, slo=wb.SLO(latency=0.1)
     )
 
-    with pytest.raises(WorkbenchError, match="work-conserving, up to 8: InvalidInput"):
+    with pytest.raises(WorkbenchError, match="re-planned, 4 settings, up to 8: InvalidInput"):
         compare_policies(experiment, profile=TIMES, progress=False)
 
 
@@ -338,6 +362,10 @@ def test_policies_are_compared_by_a_target(model, bursts):
         (lambda: DeadlineAware(latency=1, service=(1.5,)), "no batch can be on time within 1 s"),
         (lambda: DeadlineAware(latency=1, service=(0.5,), margin=0.5), "no batch can be on time"),
         (lambda: DeadlineAware.within(1, TIMES, max_size=9), "cover batches of 1 to 8 rows"),
+        (lambda: Replanned(settings=[]), "must start at 0"),
+        (lambda: Replanned(settings=[(1, wb.BatchPolicy())]), "must start at 0"),
+        (lambda: Replanned(settings=[(0, wb.BatchPolicy())] * 2), r"starts \[0.0, 0.0\]"),
+        (lambda: Replanned(settings=[(0, STEERED)]), "Each setting must be a BatchPolicy"),
         (lambda: Steered(latency=0), "latency must be a finite number"),
         (lambda: Steered(latency=1, max_size=0), "max_size must be a whole number"),
         (lambda: Steered(latency=1, quantile=1), "quantile must lie between 0 and 1"),

@@ -3,18 +3,25 @@
 import base64
 import html
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from workbench.batching import BatchPolicy, Policy
 from workbench.costing import Cost, cost
-from workbench.errors import TooFewSamples
+from workbench.errors import InvalidInput, TooFewSamples, WorkbenchError
+from workbench.experiment import Experiment
+from workbench.planner import rebatch
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf
 from workbench.plots.series import Result, Results, caption, named
+from workbench.policies import DeadlineAware, Steered, WorkConserving
 from workbench.prices import PriceSheet
+from workbench.profiling import Profile
 from workbench.run import Run
+from workbench.service import ServiceTimes
+from workbench.sweeping import Finding, sweep
 from workbench.table import html_table
 from workbench.wording import dollars, in_ms, milliseconds, percent, text_table
 
@@ -45,6 +52,14 @@ _KINDS = {
     "valid": "Boolean",
 }
 
+_POLICY_FIGURES = {
+    "policy": "String",
+    **dict.fromkeys(("p50", "p95", "p99", "attainment"), "Float64"),
+    **dict.fromkeys(("failed", "batches"), "Int64"),
+    **dict.fromkeys(("mean_batch_size", "per_million"), "Float64"),
+}
+_HOUR = 3600.0
+
 
 def compare(runs: Results, *, prices: PriceSheet | None = None) -> "Comparison":
     """Return runs and predictions side by side, priced by the sheet (by default of us-east-1).
@@ -63,6 +78,72 @@ def compare(runs: Results, *, prices: PriceSheet | None = None) -> "Comparison":
     members = named(runs)
     bills = {name: _bill(result, prices) for name, result in members.items()}
     return Comparison(members, {name: bill for name, bill in bills.items() if bill})
+
+
+def compare_policies(
+    experiment: Experiment,
+    *,
+    max_size: int = 8,
+    max_wait: float | None = None,
+    policies: Sequence[Policy] = (),
+    window: float | None = None,
+    profile: Profile | ServiceTimes | None = None,
+    **settings: Any,  # noqa: ANN401 - whatever `sweep` takes
+) -> "pl.DataFrame":
+    """Return a table of an experiment under the policies there are, one row a policy.
+
+    No batching, `BatchPolicy` of this size and wait (by default half the target's latency), the
+    same re-planned for each `window` (seconds; by default an hour, or a quarter of a trace of less
+    than four) as BATCH does, see `workbench.planner.rebatch`; `WorkConserving`, `DeadlineAware`
+    and `Steered` of this size for the experiment's SLO, and those given. Latencies are in seconds,
+    costs in US dollars a million answered requests; null where not to be told.
+
+    Raises:
+        InvalidInput: The experiment has no SLO.
+        WorkbenchError: One could not be simulated.
+    """
+    slo = experiment.slo
+    if slo is None:
+        raise InvalidInput("Policies are compared by a target: give the experiment an slo.")
+    batched = BatchPolicy(
+        max_size=max_size, max_wait=slo.latency / 2 if max_wait is None else max_wait
+    )
+    timed = replace(experiment, policy=batched)
+    profile = profile or timed.kept_profile()
+    times = timed.service(profile)
+    known: list[Policy] = [
+        BatchPolicy(),
+        batched,
+        rebatch(
+            experiment.trace,
+            slo,
+            experiment.deployment,
+            times,
+            max_size=max_size,
+            window=window or min(_HOUR, experiment.trace.duration / 4),
+        ),
+        WorkConserving(max_size=max_size),
+        DeadlineAware.within(slo.latency, times, max_size=max_size),
+        Steered(latency=slo.latency, quantile=slo.quantile, max_size=max_size),
+    ]
+    rows = [replace(experiment, policy=policy) for policy in [*known, *policies]]
+    return _policy_table(sweep(rows, profile=profile, **settings))
+
+
+def _policy_table(findings: list[Finding]) -> "pl.DataFrame":
+    import polars as pl
+
+    rows = []
+    for finding in findings:
+        if not isinstance(finding.result, Run):
+            raise WorkbenchError(f"{finding.experiment.policy.label}: {finding.error}")
+        figures = finding.result.summary()
+        figures["policy"] = finding.experiment.policy.label
+        figures["per_million"] = cost(finding.result).per_million
+        rows.append({name: figures[name] for name in _POLICY_FIGURES})
+    return pl.DataFrame(
+        rows, schema={name: getattr(pl, kind) for name, kind in _POLICY_FIGURES.items()}
+    )
 
 
 def _bill(result: Result, prices: PriceSheet | None) -> Cost | None:
@@ -163,10 +244,9 @@ class Comparison:
 
 def _said(row: Mapping[str, Any]) -> dict[str, str]:
     """A row of the frame in words, without what does not apply."""
-    figures = {}
-    if row["requests"] is not None:
-        figures = {"requests": f"{row['requests']:,}", "failed": f"{row['failed']:,}"}
-    figures |= {
+    figures = {
+        "requests": _count(row["requests"]),
+        "failed": _count(row["failed"]),
         "p50": _milliseconds(row["p50"]),
         "p95": _milliseconds(row["p95"]),
         "p95, 95 % interval": _span(row["p95_low"], row["p95_high"]),
@@ -194,6 +274,10 @@ def _reliable(row: Mapping[str, Any]) -> str:
     flaws = {"stopped early": not row["complete"], "load was late": not row["valid"]}
     told = [flaw for flaw, present in flaws.items() if present]
     return f"NO: {', '.join(told)}" if told else "yes"
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
 
 
 def _milliseconds(seconds: float | None) -> str:

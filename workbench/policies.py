@@ -5,6 +5,7 @@ Each makes a batcher for live runs and simulations alike; see `workbench.batchin
     WorkConserving(max_size=8)                          # a free server takes what waits
     DeadlineAware.within(0.1, times, max_size=8)        # waits as long as the target allows
     Steered(latency=0.1, quantile=0.95, max_size=8)     # turns size and wait until p95 fits
+    Replanned(settings=[(0, monday), (86400, tuesday)]) # turns them at set times
 """
 
 import math
@@ -15,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from workbench.batching import Batches
+from workbench.batching import Batches, BatchPolicy
 from workbench.checks import (
     as_tuple,
     inner_share,
@@ -324,3 +325,86 @@ class SteeredBatcher(PatientBatcher):
             self.max_size = max(1, min(slow) - 1)
         elif spare > 0 or len(self._waiting) >= self.max_size:
             self.max_size = min(policy.max_size, self.max_size + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replanned:
+    """Batch by settings that change at set times, as BATCH does hour by hour.
+
+    `settings` are pairs: from how many seconds after the start on, and the `BatchPolicy` by which
+    batches that are opened from then on leave. The first starts at 0. `workbench.planner.rebatch`
+    decides on them.
+
+    Raises:
+        InvalidInput: There is none, the first does not start at 0, or starts do not grow.
+
+    >>> day, night = BatchPolicy(max_size=8, max_wait=0.025), BatchPolicy()
+    >>> Replanned(settings=[(0, day), (43_200, night)]).label
+    're-planned, 2 settings, up to 8'
+    """
+
+    settings: Sequence[tuple[float, BatchPolicy]]
+
+    def __post_init__(self) -> None:
+        settings = tuple((not_negative("A start", at, "seconds"), to) for at, to in self.settings)
+        starts = [start for start, _ in settings]
+        if starts[:1] != [0.0] or sorted(set(starts)) != starts:
+            raise InvalidInput(
+                f"settings must start at 0 and then ever later, got starts {starts}."
+            )
+        if not all(isinstance(policy, BatchPolicy) for _, policy in settings):
+            raise InvalidInput(f"Each setting must be a BatchPolicy, got {self.settings!r}.")
+        object.__setattr__(self, "settings", settings)
+
+    @property
+    def max_size(self) -> int:
+        """The most requests that a batch can have."""
+        return max(policy.max_size for _, policy in self.settings)
+
+    @property
+    def label(self) -> str:
+        """The policy in a few words, for charts and tables."""
+        count = len(self.settings)
+        return f"re-planned, {count} setting{'s' * (count > 1)}, up to {self.max_size}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values."""
+        settings = [[start, policy.to_dict()] for start, policy in self.settings]
+        return {"kind": "re-planned", "settings": settings}
+
+    def batcher(self) -> "ReplannedBatcher":
+        """Return a fresh, empty batcher."""
+        return ReplannedBatcher(self)
+
+
+class ReplannedBatcher:
+    """The buffer of `Replanned`: settings change between batches."""
+
+    watches = False
+
+    def __init__(self, policy: Replanned) -> None:
+        (_, first), *others = policy.settings
+        self._coming = deque(others)
+        self._present = first.batcher()
+
+    @property
+    def due(self) -> float:
+        """When the first has waited long enough."""
+        return self._present.due
+
+    def add(self, request: int, now: float) -> Batches:
+        """Take a request; one that opens a batch brings the settings of its time."""
+        while self._coming and self._coming[0][0] <= now and math.isinf(self.due):
+            self._present = self._coming.popleft()[1].batcher()
+        return self._present.add(request, now)
+
+    def wake(self, now: float) -> Batches:
+        """Send what has waited long enough."""
+        return self._present.wake(now)
+
+    def server_free(self, count: int, now: float) -> Batches:
+        """Send nothing: this policy only counts and times."""
+        return self._present.server_free(count, now)
+
+    def answered(self, latencies: Sequence[float], now: float) -> None:
+        """Take no notice of latencies."""

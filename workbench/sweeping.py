@@ -23,34 +23,22 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from workbench.batching import BatchPolicy, Policy
 from workbench.calibration import digest_of
 from workbench.checks import whole_number
-from workbench.costing import cost
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
-from workbench.policies import DeadlineAware, Steered, WorkConserving
 from workbench.profiling import Profile
 from workbench.queueing import Prediction
 from workbench.run import Run, load_run
 from workbench.service import ServiceTimes
 
-if TYPE_CHECKING:
-    import polars as pl
-
 How = Literal["simulate", "predict", "run"]
 _Future = Future[Run | Prediction]
 _WAYS = ("simulate", "predict", "run")
-_POLICY_FIGURES = {
-    "policy": "String",
-    **dict.fromkeys(("p50", "p95", "p99", "attainment"), "Float64"),
-    **dict.fromkeys(("failed", "batches"), "Int64"),
-    **dict.fromkeys(("mean_batch_size", "per_million"), "Float64"),
-}
 _AHEAD = 2  # tasks handed over for each worker: one in hand, one to go on with
 
 
@@ -154,62 +142,6 @@ def sweep(
                 on_finding(finding)
             _tell(progress, len(found), len(tasks))
     return [found[number] for number in range(len(tasks))]
-
-
-def compare_policies(
-    experiment: Experiment,
-    *,
-    max_size: int = 8,
-    max_wait: float | None = None,
-    policies: Sequence[Policy] = (),
-    profile: Profile | ServiceTimes | None = None,
-    **settings: Any,  # noqa: ANN401 - whatever `sweep` takes
-) -> "pl.DataFrame":
-    """Return a table of an experiment under the policies there are, one row a policy.
-
-    No batching, `BatchPolicy` of this size and wait (by default half the target's latency),
-    `WorkConserving`, `DeadlineAware` and `Steered` of this size for the experiment's SLO, and
-    those given. Latencies are in seconds, costs in US dollars a million answered requests; null
-    where not to be told.
-
-    Raises:
-        InvalidInput: The experiment has no SLO.
-        WorkbenchError: One could not be simulated.
-    """
-    slo = experiment.slo
-    if slo is None:
-        raise InvalidInput("Policies are compared by a target: give the experiment an slo.")
-    batched = BatchPolicy(
-        max_size=max_size, max_wait=slo.latency / 2 if max_wait is None else max_wait
-    )
-    timed = replace(experiment, policy=batched)
-    profile = profile or timed.kept_profile()
-    times = timed.service(profile)
-    known: list[Policy] = [
-        BatchPolicy(),
-        batched,
-        WorkConserving(max_size=max_size),
-        DeadlineAware.within(slo.latency, times, max_size=max_size),
-        Steered(latency=slo.latency, quantile=slo.quantile, max_size=max_size),
-    ]
-    rows = [replace(experiment, policy=policy) for policy in [*known, *policies]]
-    return _policy_table(sweep(rows, profile=profile, **settings))
-
-
-def _policy_table(findings: list[Finding]) -> "pl.DataFrame":
-    import polars as pl
-
-    rows = []
-    for finding in findings:
-        if not isinstance(finding.result, Run):
-            raise WorkbenchError(f"{finding.experiment.policy.label}: {finding.error}")
-        figures = finding.result.summary()
-        figures["policy"] = finding.experiment.policy.label
-        figures["per_million"] = cost(finding.result).per_million
-        rows.append({name: figures[name] for name in _POLICY_FIGURES})
-    return pl.DataFrame(
-        rows, schema={name: getattr(pl, kind) for name, kind in _POLICY_FIGURES.items()}
-    )
 
 
 def _tasks(

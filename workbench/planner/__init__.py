@@ -12,7 +12,7 @@ Serverless and Lambda are screened by the exact model of the buffer under the pr
 trace, which knows neither cold starts nor limits; what looks best is simulated with the trace
 itself. The number of instances of a fleet is found by simulation between two bounds. Service times
 elsewhere than where they were measured follow the rule of `workbench.sizing`. `replan` decides
-anew for each window of a trace.
+anew for each window of a trace, `rebatch` size and wait alone.
 """
 
 from workbench.planner.break_even import crossings
@@ -20,6 +20,7 @@ from workbench.planner.candidates import Field, Figures, Finalist, Setting
 from workbench.planner.deciding import plan
 from workbench.planner.options import Options
 from workbench.planner.plans import Candidate, Plan
+from workbench.planner.rebatching import rebatch
 from workbench.planner.replanning import Replan, replan
 from workbench.planner.task import Task
 
@@ -35,5 +36,6 @@ __all__ = [
     "Task",
     "crossings",
     "plan",
+    "rebatch",
     "replan",
 ]

@@ -79,7 +79,7 @@ def plan(
     service, largest = _service(source, trace, options)
     _, note = options.sizes(largest)
     if arrivals is None:
-        arrivals, doubts = _arrivals(trace, max(options.waits(slo.latency)))
+        arrivals, doubts = fitted_arrivals(trace, max(options.waits(slo.latency)))
     else:
         doubts = ()
     watch.lap("fit")
@@ -177,8 +177,8 @@ def _covered(times: ServiceTimes, least: int) -> int:
     return int(sizes[run[-1]]) if len(run) else 0
 
 
-def _arrivals(trace: Trace, window: float) -> tuple[MAP, tuple[str, ...]]:
-    """Return the process that fits a trace, and what it misses."""
+def fitted_arrivals(trace: Trace, window: float) -> tuple[MAP, tuple[str, ...]]:
+    """Return the process that fits a trace, for waits of up to `window`, and what it misses."""
     longest = 0.999 * trace.duration / _SHORTEST
     try:
         fitted = fit(trace, window=min(window, longest) or None)
