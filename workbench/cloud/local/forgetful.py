@@ -1,0 +1,79 @@
+"""Services whose state may be lost when the local cloud ends: moto keeps them, in memory.
+
+moto is imported when one of them is first asked for. It is slow beside the rest, which is why it
+runs in a thread of its own and never on the way of a model's answers.
+"""
+
+import io
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from workbench.cloud.container.http import Request, Response
+from workbench.cloud.local.store import Store
+
+SERVICES = frozenset({"events", "iam", "logs", "sns", "sqs", "sts"})
+"""By the names that requests are signed for."""
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class Forgetful:
+    """SNS, SQS, IAM, STS, Logs and Events by moto."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._application: Application | None = None
+
+    async def answer(self, request: Request) -> Response:
+        """Return moto's answer."""
+        return await self._store.aside(self._ask, request)
+
+    def _ask(self, request: Request) -> Response:
+        if self._application is None:
+            self._application = _moto()
+        told: list[tuple[str, list[tuple[str, str]]]] = []
+        parts = self._application(_environment(request), lambda *given: told.append(given[:2]))
+        try:
+            body = b"".join(parts)
+        finally:
+            getattr(parts, "close", lambda: None)()
+        status, headers = told[-1]
+        ours = ("content-length", "connection", "date", "server")
+        kept = [(name, value) for name, value in headers if name.lower() not in ours]
+        return Response(int(status.split()[0]), body, headers=kept)
+
+
+def _moto() -> Application:
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    application: Application = DomainDispatcherApplication(create_backend_app)
+    return application
+
+
+def _environment(request: Request) -> dict[str, Any]:
+    """A request as WSGI has it (PEP 3333)."""
+    host, _, port = request.headers.get("host", "127.0.0.1").partition(":")
+    environment = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": request.path.encode().decode("latin-1"),
+        "QUERY_STRING": request.query,
+        "CONTENT_TYPE": request.headers.get("content-type", ""),
+        "CONTENT_LENGTH": str(len(request.body)),
+        "SERVER_NAME": host,
+        "SERVER_PORT": port or "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(request.body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for name, value in request.headers.items():
+        if name not in ("content-type", "content-length"):
+            environment[f"HTTP_{name.upper().replace('-', '_')}"] = value
+    return environment

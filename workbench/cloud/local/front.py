@@ -1,0 +1,275 @@
+"""The local cloud's one address: every call comes here and goes to the part that answers it.
+
+A process of its own, with one loop. It ends, and everything that it started with it, when the other
+end of its lifeline is closed: whoever started it closed it, or died.
+"""
+
+import argparse
+import asyncio
+import errno
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
+
+import uvloop
+
+from workbench.cloud.container.http import Reply, Request, Response, Server, Settings, awaiting
+from workbench.cloud.local import shapes
+from workbench.cloud.local.forgetful import SERVICES, Forgetful
+from workbench.cloud.local.packages import Packages
+from workbench.cloud.local.s3 import S3
+from workbench.cloud.local.store import Store
+from workbench.cloud.local.tags import Tags
+from workbench.cloud.local.wire import (
+    ACCOUNT,
+    REGION,
+    AwsError,
+    Operation,
+    Scope,
+    enter_region,
+    json_answer,
+    json_refusal,
+    not_offered,
+    scope,
+    xml_refusal,
+)
+from workbench.errors import NotAvailable, WorkbenchError
+
+HEALTH = "/_workbench/health"
+
+_MAX_BODY = 16 * 1024 * 1024  # of what is no upload; the parts have lower limits of their own
+_GRACE = 5.0
+_TARGET = "SageMaker."
+_log = logging.getLogger("workbench.cloud.local")
+
+
+class Front:
+    """Takes each request to the part of the cloud that answers it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._s3 = S3(store)
+        tags = Tags(store)
+        packages = Packages(store, tags)
+        self._forgetful = Forgetful(store)
+        self._operations: dict[str, Operation] = {
+            **tags.operations(),
+            **packages.operations(),
+        }
+        self._later = awaiting(self._answer)
+
+    async def start(self) -> None:
+        """Bring back what ran when the folder was last in use."""
+
+    async def close(self) -> None:
+        """End what was started."""
+
+    def handle(self, request: Request, reply: Reply) -> None:
+        """Answer a request."""
+        path = request.path
+        if path.startswith("/endpoints/") and request.method == "POST" and not request.query:
+            self._invoke(request, reply)
+        else:
+            self._later(request, reply)
+
+    def spool(self, request: Request) -> BinaryIO | None:
+        """Return what takes in a body that is not for the memory."""
+        return self._s3.spool(request) if _service(request).service == "s3" else None
+
+    def _invoke(self, request: Request, reply: Reply) -> None:
+        what = request.path.rpartition("/")[2]
+        reply(json_refusal(not_offered(f"Calling an endpoint by /{what}")))
+
+    async def _answer(self, request: Request) -> Response:
+        meant = _service(request)
+        refusal = xml_refusal if meant.service == "s3" else json_refusal
+        try:
+            response = await self._answered(request, meant)
+        except AwsError as error:
+            response = refusal(error)
+        except Exception:  # noqa: BLE001 - the client has to be answered, whatever it was
+            _log.exception("%s %s failed", request.method, request.path)
+            response = refusal(
+                AwsError("InternalFailure", "The local cloud failed; its log says why.", 500)
+            )
+        response.bodiless = response.bodiless or request.method == "HEAD"
+        return response
+
+    async def _answered(self, request: Request, meant: Scope) -> Response:
+        if request.path == HEALTH:
+            return json_answer(self._health())
+        enter_region(meant.region)
+        if meant.service == "s3":
+            return await self._s3.answer(request)
+        if meant.service == "sagemaker":
+            return json_answer(await self._operate(request))
+        if meant.service in SERVICES:
+            return await self._forgetful.answer(request)
+        raise not_offered(f"The service {meant.service!r}")
+
+    def _health(self) -> dict[str, Any]:
+        return {
+            "version": version("inference-workbench"),
+            "path": str(self._store.path),
+            "account": ACCOUNT,
+            "region": REGION,
+        }
+
+    async def _operate(self, request: Request) -> dict[str, Any]:
+        """Return what an operation of SageMaker's answers; its parameters keep botocore's model."""
+        target = request.headers.get("x-amz-target", "")
+        name = target.removeprefix(_TARGET)
+        if not target.startswith(_TARGET):
+            raise AwsError(
+                "UnknownOperationException", f"No operation: X-Amz-Target is {target!r}."
+            )
+        model = shapes.operation("sagemaker", name)
+        parameters = _parameters(request.body)
+        shapes.check(model.input_shape, parameters)
+        if name not in self._operations:
+            raise not_offered(f"SageMaker's {name}")
+        return await self._operations[name](parameters)
+
+
+def _service(request: Request) -> Scope:
+    """Return what a request is meant for; S3 where it is not signed."""
+    return scope(request) or Scope("s3")
+
+
+def _parameters(body: bytes) -> dict[str, Any]:
+    """Return the parameters that a body holds; members that are null count as not given."""
+    try:
+        content = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise AwsError("SerializationException", f"The body is not JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise AwsError("SerializationException", "The body must be a JSON object.")
+    return {name: value for name, value in content.items() if value is not None}
+
+
+def _refuse(status: int, reason: str) -> Response:
+    """Return the answer to what is not a request at all."""
+    return json_refusal(AwsError("BadRequest", reason, status))
+
+
+# --- the process
+
+
+def serve(
+    path: str | Path | None = None,
+    *,
+    port: int = 0,
+    ready: Callable[[str], object] = print,
+    lifeline: int | None = None,
+) -> None:
+    """Be a local cloud until SIGINT or SIGTERM comes, or the lifeline's other end is closed.
+
+    Args:
+        path: The folder that it keeps everything in; without one, nothing is left at the end.
+        port: To listen at, on 127.0.0.1; 0 takes a free one.
+        ready: Called with the URL once it answers.
+        lifeline: A descriptor that is readable when it is time to end.
+
+    Raises:
+        NotAvailable: The port is taken, or another local cloud has the folder.
+        StorageError: The folder cannot be written.
+    """
+    with (
+        _folder(path) as folder,
+        closing(Store(folder)) as store,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_serve(store, port, ready, lifeline))
+
+
+@contextmanager
+def _folder(path: str | Path | None) -> Iterator[Path]:
+    if path is not None:
+        yield Path(path)
+        return
+    with TemporaryDirectory(prefix="workbench-cloud-") as folder:
+        yield Path(folder)
+
+
+async def _serve(
+    store: Store, port: int, ready: Callable[[str], object], lifeline: int | None
+) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    if lifeline is not None:
+        loop.add_reader(lifeline, ended.set)
+    front = Front(store)
+    server = Server(Settings(front.handle, _refuse, _MAX_BODY, front.spool))
+    url = f"http://127.0.0.1:{await _listen(server, port)}"
+    try:
+        await front.start()
+        store.tell(url)
+        ready(url)
+        await ended.wait()
+    finally:
+        if lifeline is not None:
+            loop.remove_reader(lifeline)
+        await server.close(_GRACE)
+        await front.close()
+
+
+async def _listen(server: Server, port: int) -> int:
+    try:
+        return await server.listen("127.0.0.1", port)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        raise NotAvailable(
+            f"Port {port} of this machine cannot be had: {os.strerror(error.errno)}. "
+            "Choose another, or 0 for one that is free."
+        ) from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the process that `LocalCloud` starts, and return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m workbench.cloud.local.front")
+    parser.add_argument("--path", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--lifeline", type=int, required=True, help="ends this when it is closed")
+    parser.add_argument("--announce", type=int, required=True, help="where to write how it went")
+    parser.add_argument("--temporary", action="store_true", help="remove the folder at the end")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+
+    announcement = os.fdopen(given.announce, "w")
+
+    def announce(**told: str) -> None:
+        if not announcement.closed:
+            announcement.write(json.dumps(told) + "\n")
+            announcement.close()
+
+    try:
+        serve(
+            given.path,
+            port=given.port,
+            ready=lambda url: announce(url=url),
+            lifeline=given.lifeline,
+        )
+    except WorkbenchError as error:
+        announce(error=type(error).__name__, message=str(error))
+        return 1
+    finally:
+        announcement.close()
+        if given.temporary:
+            shutil.rmtree(given.path, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
