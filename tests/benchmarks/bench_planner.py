@@ -41,7 +41,6 @@ CASES = {
     "fast, 0.3 s": (FAST[None], np.array([3008]), 0.3),
     "resnetV2, 5 s": OPTIMA["resnetV2, 5 s"],
 }
-SLOWLY = 6  # of the case with 28 memory sizes, only each sixth MAP: brute force takes its time
 
 
 @njit(cache=True)
@@ -114,7 +113,7 @@ def decide(process, times, service, memories, limit):
 def against_brute_force():
     for name, (service, memories, limit) in CASES.items():
         several = len(memories) > 1
-        processes = list(maps().values())[:: SLOWLY if several else 1]
+        processes = list(maps().values())
         start = time.perf_counter()
         rows = np.array([compared(*each, name) for each in enumerate(processes)]).T
         optimum, cost, latency, unseen, simulations, seconds, theirs, their_cost = rows
