@@ -1,10 +1,12 @@
 import errno
 import json
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
-from workbench.errors import Damaged, StorageError
+from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
 from workbench.storage import load_frame, save_frame, write_file
 
 FRAME = pl.DataFrame({"a": [1, 2]})
@@ -44,6 +46,46 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
         save_frame(tmp_path / "file" / "saved", FRAME, {})
 
 
+@pytest.mark.parametrize("path", [None, b"saved", 5, "", "a\0b"])
+def test_what_is_no_path_is_refused(path):
+    for use in (
+        lambda: save_frame(path, FRAME, {}),
+        lambda: load_frame(path),
+        lambda: write_file(path, fill_the_disk),
+    ):
+        with pytest.raises(InvalidInput, match="A path must be a text or a Path, got"):
+            use()
+
+
+def test_names_that_cannot_be_are_reported(tmp_path):
+    for path in ("/", tmp_path / ("x" * 300)):
+        with pytest.raises(StorageError, match="cannot be written: "):
+            save_frame(path, FRAME, {})
+        with pytest.raises(StorageError, match="cannot be written: "):
+            write_file(path, fill_the_disk)
+        with pytest.raises(NotFound, match="Nothing saved at"):
+            load_frame(path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_facts_that_json_cannot_hold_are_refused_and_leave_nothing(tmp_path):
+    for facts in ({"a": object()}, {"a": np.int64(1)}, {1: 1, "b": 2}):
+        with pytest.raises(InvalidInput, match="Facts must be JSON values to be saved"):
+            save_frame(tmp_path / "saved", FRAME, facts)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_may_not_be_read_is_reported(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    folder = save_frame(tmp_path / "saved", FRAME, {})
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # root, who may run this, may read anything
+
+    with pytest.raises(StorageError, match="saved cannot be read: Permission denied"):
+        load_frame(folder)
+
+
 def test_a_changed_file_is_damaged(tmp_path):
     folder = save_frame(tmp_path / "saved", FRAME, {})
     with (folder / "rows.parquet").open("ab") as file:
@@ -53,10 +95,10 @@ def test_a_changed_file_is_damaged(tmp_path):
         load_frame(folder)
 
 
-@pytest.mark.parametrize("facts", ["{", "[]", json.dumps({"no": "hash"})])
+@pytest.mark.parametrize("facts", ["{", "[]", "\N{DEGREE SIGN}", json.dumps({"no": "hash"})])
 def test_facts_that_make_no_sense_are_damaged(tmp_path, facts):
     folder = save_frame(tmp_path / "saved", FRAME, {})
-    (folder / "facts.json").write_text(facts)
+    (folder / "facts.json").write_text(facts, encoding="latin-1")
 
     with pytest.raises(Damaged, match="cannot be read"):
         load_frame(folder)

@@ -52,7 +52,7 @@ def write_report(
         StorageError: The file cannot be written.
     """
     page = report_html(runs, title=title, costs=costs, profiles=profiles)
-    return write_file(Path(path), lambda file: file.write(page.encode()))
+    return write_file(path, lambda file: file.write(page.encode()))
 
 
 def report_html(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from workbench.errors import Damaged, NotFound, StorageError
+from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,15 +18,31 @@ if TYPE_CHECKING:
 _FRAME, _FACTS = "rows.parquet", "facts.json"
 
 
-def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
+def as_path(path: object) -> Path:
+    """Return the path that a text or a path-like value names.
+
+    Raises:
+        InvalidInput: It names none.
+
+    >>> as_path("runs").name
+    'runs'
+    """
+    if not (isinstance(path, str | os.PathLike) and str(path)) or "\0" in str(path):
+        raise InvalidInput(f"A path must be a text or a Path, got {path!r}.")
+    return Path(path)
+
+
+def write_file(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> Path:
     """Return `path`, holding all that `write` put into the file it was given.
 
     Raises:
+        InvalidInput: The path is none.
         StorageError: It cannot be written; what was there before is still there.
     """
     from polars.exceptions import PolarsError  # Polars hides a full disk behind its own errors
 
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    path = as_path(path)
+    draft = _beside(path)
     try:
         with draft.open("xb") as file:
             write(file)
@@ -58,17 +74,18 @@ def save_frame(
     """Write a frame and its facts as a folder of a Parquet and a JSON file, and return its path.
 
     Raises:
+        InvalidInput: A fact is no JSON value.
         StorageError: The folder exists (unless `overwrite`), or cannot be written; what was there
             before is still there.
     """
-    target = Path(path)
-    if target.exists() and not overwrite:
+    target = as_path(path)
+    draft = _beside(target)
+    if os.path.exists(target) and not overwrite:  # noqa: PTH110 - a name too long is no error yet
         raise StorageError(f"{target} exists already: choose another name or overwrite=True.")
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         draft.mkdir(parents=True)
         write_file(draft / _FRAME, frame.write_parquet)
-        text = json.dumps({**facts, "sha256": sha256(draft / _FRAME)}, indent=2, sort_keys=True)
+        text = _json({**facts, "sha256": sha256(draft / _FRAME)})
         write_file(draft / _FACTS, lambda file: file.write(text.encode()))
         _put(draft, target)
     except OSError as error:
@@ -85,15 +102,21 @@ def load_frame(path: str | os.PathLike[str]) -> tuple["pl.DataFrame", dict[str, 
 
     Raises:
         NotFound: There is no such folder.
+        StorageError: It may not be read.
         Damaged: Its files are not what was saved.
     """
     import polars as pl
 
-    folder = Path(path)
-    if not (folder / _FACTS).is_file():
-        raise NotFound(f"Nothing saved at {folder}: expected a folder with {_FACTS} in it.")
+    folder = as_path(path)
     try:
-        facts = dict(json.loads((folder / _FACTS).read_text(encoding="utf-8")))
+        text = (folder / _FACTS).read_bytes()
+    except PermissionError as error:
+        raise StorageError(f"{folder} cannot be read: {error.strerror}.") from error
+    except OSError as error:
+        expected = f"expected a folder with {_FACTS} in it"
+        raise NotFound(f"Nothing saved at {folder}: {expected}.") from error
+    try:
+        facts = dict(json.loads(text))
         whole = facts.pop("sha256") == sha256(folder / _FRAME)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{folder} cannot be read: {error!r}. Restore it or run again.") from error
@@ -102,9 +125,23 @@ def load_frame(path: str | os.PathLike[str]) -> tuple["pl.DataFrame", dict[str, 
     return pl.read_parquet(folder / _FRAME), facts
 
 
+def _beside(path: Path) -> Path:
+    """Return a new name in the folder of a path."""
+    if not path.name:
+        raise StorageError(f"{path} cannot be written: it is a folder; add a name.")
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def _json(facts: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(facts, indent=2, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"Facts must be JSON values to be saved: {error}.") from error
+
+
 def _put(draft: Path, target: Path) -> None:
     """Put the draft in the place of the target, which may exist and goes last."""
-    old = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    old = _beside(target)
     if not target.exists():
         draft.rename(target)
         return
