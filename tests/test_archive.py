@@ -237,6 +237,12 @@ def test_a_share_keeps_as_much_of_the_requests(by_hand, name, content, total):
     assert "share=0.5" in open_trace(name, share=0.5, seed=1).name
 
 
+def test_what_names_no_trace_is_not_found():
+    for name in (5, None, ["azure-llm-2023-code"]):
+        with pytest.raises(NotFound, match="There is no public trace"):
+            open_trace(name)
+
+
 @pytest.mark.parametrize(
     ("part", "message"),
     [

@@ -6,6 +6,7 @@ import pytest
 
 from workbench.checks import (
     as_tuple,
+    finite,
     generator_from,
     inner_share,
     not_negative,
@@ -32,6 +33,12 @@ def test_a_number_of_any_kind_becomes_a_float(value):
 def test_what_is_not_finite_and_above_zero_is_refused(value):
     with pytest.raises(InvalidInput, match="rate must be a finite number above 0, got"):
         positive("rate", value)
+
+
+def test_what_is_finite_may_be_negative():
+    assert finite("origin", -1) == -1.0
+    with pytest.raises(InvalidInput, match="origin must be a finite number of seconds, got True"):
+        finite("origin", True, "seconds")
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
@@ -74,8 +81,10 @@ def test_a_seed_is_a_whole_number(seed):
 
 
 def test_a_whole_number_fits_what_computes_with_it():
-    with pytest.raises(InvalidInput, match="count must be a whole number from 1 to 2147483647, "):
-        whole_number("count", 2**31, low=1)
+    with pytest.raises(
+        InvalidInput, match="count must be a whole number from 1 to 9007199254740992"
+    ):
+        whole_number("count", 2**53 + 1, low=1)
 
 
 def test_a_value_is_of_the_kind_asked_for():

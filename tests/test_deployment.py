@@ -114,10 +114,10 @@ def test_serverless_takes_whole_gigabytes_up_to_six(memory):
 @pytest.mark.parametrize(
     ("kind", "knobs", "message"),
     [
-        (Local, {"workers": 0}, "workers must be a whole number of at least 1, got 0"),
-        (Local, {"workers": 1.5}, "workers must be a whole number of at least 1, got 1.5"),
-        (Local, {"workers": True}, "workers must be a whole number of at least 1, got True"),
-        (Local, {"threads": -1}, "threads must be a whole number of at least 1"),
+        (Local, {"workers": 0}, "workers must be a whole number from 1 to 1024, got 0"),
+        (Local, {"workers": 1.5}, "workers must be a whole number from 1 to 1024, got 1.5"),
+        (Local, {"workers": True}, "workers must be a whole number from 1 to 1024, got True"),
+        (Local, {"threads": -1}, "threads must be a whole number from 1 to 1024"),
         (Local, {"hourly_price": -0.1}, "hourly_price must be a finite number of US dollars, 0 or"),
         (Local, {"hourly_price": float("nan")}, "hourly_price must be a finite number"),
         (Local, {"hourly_price": "1"}, "hourly_price must be a finite number"),
@@ -166,6 +166,8 @@ def test_serverless_takes_whole_gigabytes_up_to_six(memory):
         (Async, {"instance_type": TYPE, "timeout": 3601}, "timeout .* from 1 to 3600"),
         (BatchTransform, {"instance_type": TYPE, "count": 0}, "count must be"),
         (BatchTransform, {"instance_type": TYPE, "period": 0}, "period .* of seconds above 0"),
+        (Local, {"workers": 1025}, "workers must be a whole number from 1 to 1024, got 1025"),
+        (Local, {"threads": 10**400}, "threads must be a whole number from 1 to 1024, got 1000"),
         (Lambda, {"memory_mb": 127, "max_concurrency": 1}, "from 128 to 10240, got 127"),
         (Lambda, {"memory_mb": 10_241, "max_concurrency": 1}, "from 128 to 10240, got 10241"),
         (Lambda, {"memory_mb": 128, "max_concurrency": 0}, "max_concurrency must be"),

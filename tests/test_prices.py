@@ -122,10 +122,19 @@ def test_a_new_item_needs_a_unit(sheet):
         sheet.with_price("ml.x9.huge", 7)
 
 
-@pytest.mark.parametrize("dollars", [-1, float("nan"), float("inf")])
+@pytest.mark.parametrize("dollars", [-1, float("nan"), float("inf"), "1", None, 10**400])
 def test_a_price_is_finite_and_not_negative(sheet, dollars):
     with pytest.raises(InvalidInput, match="must be a finite number of US dollars, 0 or more"):
         sheet.with_price("ml.m5.large", dollars)
+
+
+def test_items_and_regions_are_texts(sheet):
+    for ask in (sheet.price, sheet.tiers, lambda item: sheet.with_price(item, 1, unit="hour")):
+        for item in (5, None, ["ml.m5.large"]):
+            with pytest.raises(InvalidInput, match="item must be a str, got"):
+                ask(item)
+    with pytest.raises(InvalidInput, match="region must be a str, got None"):
+        PriceSheet.load(None)
 
 
 def test_a_mark_is_one_of_the_known():

@@ -127,6 +127,8 @@ def test_sorting_keeps_what_a_request_carries_beside_its_time():
         (["2026-01-31", "tomorrow"], {}, "row 2 .* is 'tomorrow'"),
         ([1.7e9, 1.7e9], {}, "these begin at 1,700,000,000: pass origin="),
         ([1.0], {"origin": "2026-01-31"}, "origin must be one too, got '2026-01-31'"),
+        ([1.0], {"origin": [0]}, r"origin must be a finite number of seconds, got \[0\]"),
+        ([1.0], {"origin": 10**400}, "origin must be a finite number of seconds, got 1000"),
         (["2026-01-31"], {"origin": 3}, "origin must be an instant, .* got 3"),
         (["2026-01-31"], {"origin": "noon"}, "origin must be an instant, .* got 'noon'"),
         (["2026-01-31"], {"origin": "2026-02-01"}, "at least 0, got -86400 in row 1"),

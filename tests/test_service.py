@@ -84,11 +84,17 @@ def test_sizes_covered_pass_and_others_are_named():
     ("seconds", "after_idle", "message"),
     [
         ({}, None, "seconds is empty"),
-        ({0: 1.0}, None, "A batch size must be a whole number of at least 1, got 0"),
+        ("fast", None, "seconds must be seconds by batch size, .* got 'fast'"),
+        ({1: 1.0}, 2.0, "after_idle must be seconds by batch size, .* got 2.0"),
+        ({0: 1.0}, None, "A batch size must be a whole number from 1 to 100000, got 0"),
+        ({10**400: 1.0}, None, "A batch size must be a whole number from 1 to 100000, got 1000"),
         ({1.5: 1.0}, None, "A batch size must be a whole number"),
         ({1: 0.0}, None, "seconds of 1 rows must be positive numbers, got 0.0"),
         ({1: np.nan}, None, "must be positive numbers, got nan"),
         ({1: "long"}, None, "must be positive numbers, got 'long'"),
+        ({1: "5"}, None, "must be positive numbers, got '5'"),
+        ({1: True}, None, "must be positive numbers, got True"),
+        ({1: 10**400}, None, "must be positive numbers, got 1000"),
         ({1: []}, None, "must be positive numbers"),
         ({1: [2.0, 1.0]}, None, "Quantiles must not decrease, got .* for 1 rows"),
         ({1: [1.0, 2.0], 2: [1.0]}, None, "as many quantiles for each size"),
@@ -100,6 +106,26 @@ def test_sizes_covered_pass_and_others_are_named():
 def test_what_are_no_service_times_is_refused(seconds, after_idle, message):
     with pytest.raises(InvalidInput, match=message):
         ServiceTimes(seconds, after_idle=after_idle)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"base": "1"}, "base must be a finite number of seconds, 0 or more, got '1'"),
+        ({"each": None}, "each must be a finite number of seconds, 0 or more, got None"),
+        ({"base": 0, "each": 0}, "must be positive numbers, got 0.0"),
+        ({"largest": 2.0}, "largest must be a whole number from 1 to 100000, got 2.0"),
+        ({"largest": 10**9}, "largest must be a whole number from 1 to 100000"),
+    ],
+)
+def test_what_is_no_straight_line_is_refused(wrong, message):
+    with pytest.raises(InvalidInput, match=message):
+        ServiceTimes.affine(**{"base": 0.1, "each": 0.1, "largest": 3} | wrong)
+
+
+def test_what_is_no_profile_is_refused():
+    with pytest.raises(InvalidInput, match="profile must be a Profile, got 'fast'"):
+        ServiceTimes.from_profile("fast")
 
 
 def test_a_profile_gives_laws_with_the_measured_mean():

@@ -68,6 +68,8 @@ def test_a_request_carries_one_row_no_known_bytes_and_its_own_number_by_default(
         ({"rows": [1, 2, 3]}, r"rows must be one number or 2, one for each, got shape \(3,\)"),
         ({"rows": ["a", "b"]}, "rows must be whole numbers, got <U1"),
         ({"bytes": [0, -1]}, "bytes must be whole numbers of at least 0 .* got -1 in row 2"),
+        ({"name": 5}, "name must be a str, got 5"),
+        ({"notice": None}, "notice must be a str, got None"),
         ({"sample": [0, math.nan]}, "sample must be whole numbers .* got nan in row 2"),
     ],
 )

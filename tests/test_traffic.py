@@ -130,9 +130,11 @@ def test_a_draw_of_no_requests_is_refused(make):
     ("make", "wrong", "message"),
     [
         (bursty, {"burst": 0.5}, "burst is the high rate over the low one, at least 1, got 0.5"),
-        (bursty, {"dwell": (1, 0)}, "dwell must be a finite number above 0, got 0"),
+        (bursty, {"dwell": (1, 0)}, "dwell must be a finite number of seconds above 0, got 0"),
+        (bursty, {"dwell": ([1], 1)}, r"dwell must be a finite number .*, got \[1\]"),
+        (bursty, {"burst": 10**400}, "burst must be a finite number above 0, got 1000"),
         (bursty, {"dwell": (1, 2, 3)}, "dwell must be two mean stays in seconds"),
-        (bursty, {"dwell": 3}, "dwell must be two mean stays in seconds"),
+        (bursty, {"dwell": 3}, "dwell must be a list, got 3"),
         (bursty, {"dwell": (1e-9, 1e-9)}, "at most 50,000,000"),
         (diurnal, {"swing": 1.5}, "swing must be from 0 to 1, got 1.5"),
         (diurnal, {"swing": -0.5}, "swing must be a finite number, 0 or more"),

@@ -141,7 +141,7 @@ def test_a_target_of_any_percentile_can_be_begun_with():
 @pytest.mark.parametrize(
     ("picker", "control", "value", "words"),
     [
-        (DeploymentPicker(), "workers", 0, "workers must be .* at least 1, got 0"),
+        (DeploymentPicker(), "workers", 0, "workers must be .* from 1 to 1024, got 0"),
         (DeploymentPicker(), "hourly_price", -1.0, "hourly_price must be a finite number"),
         (TrafficPicker(), "rate", -5.0, "rate must be .* got -5"),
         (TrafficPicker(), "burst", 0.5, "burst is the high rate over the low one, at least 1"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from workbench.checks import Seed, positive_share
 from workbench.errors import Damaged, InvalidInput, NotAvailable, NotFound, StorageError
 from workbench.replay import from_counts, from_csv, read_counts, seconds_since
-from workbench.storage import sha256
+from workbench.storage import as_path, sha256
 from workbench.trace import Trace
 from workbench.traffic import MOST_REQUESTS, streams
 
@@ -155,7 +155,7 @@ def open_trace(
         StorageError: the cache cannot be written.
     """
     entry = _entry(name)
-    file = _fetch(entry) if path is None else _given(entry, Path(path))
+    file = _fetch(entry) if path is None else _given(entry, as_path(path))
     within = {"start": _second(entry, start), "stop": _second(entry, stop)}
     read = _read_minutes if entry.per_minute else _read_requests
     trace = read(entry, file, **within, share=positive_share("share", share), seed=seed)
@@ -166,7 +166,7 @@ def open_trace(
 
 
 def _entry(name: str) -> PublicTrace:
-    if name not in CATALOGUE:
+    if not isinstance(name, str) or name not in CATALOGUE:
         raise NotFound(f"There is no public trace {name!r}, only {', '.join(CATALOGUE)}.")
     return CATALOGUE[name]
 

@@ -14,7 +14,7 @@ from workbench.errors import InvalidInput
 Seed = int | np.random.Generator
 T = TypeVar("T")
 
-_MOST = 2**31 - 1
+_MOST = 2**53  # up to here floats tell whole numbers apart
 
 
 def positive(name: str, value: object, unit: str = "") -> float:
@@ -29,6 +29,21 @@ def positive(name: str, value: object, unit: str = "") -> float:
     number = _finite(value)
     if not number > 0:
         raise InvalidInput(f"{name} must be a finite number{_of(unit)} above 0, got {value!r}.")
+    return number
+
+
+def finite(name: str, value: object, unit: str = "") -> float:
+    """The value as a float, known to be finite.
+
+    Raises:
+        InvalidInput: it is not.
+
+    >>> finite("origin", -2)
+    -2.0
+    """
+    number = _finite(value)
+    if math.isnan(number):
+        raise InvalidInput(f"{name} must be a finite number{_of(unit)}, got {value!r}.")
     return number
 
 
@@ -78,7 +93,7 @@ def inner_share(name: str, value: object) -> float:
 
 
 def whole_number(name: str, value: object, *, low: int, high: int | None = None) -> int:
-    """The value as an int, known to be within bounds, both included; 2**31 - 1 bounds any.
+    """The value as an int, known to be within bounds, both included; 2**53 bounds any.
 
     Raises:
         InvalidInput: it is not, or is a boolean.
@@ -95,7 +110,7 @@ def whole_number(name: str, value: object, *, low: int, high: int | None = None)
     return number
 
 
-def of_kind(name: str, value: object, kind: type[T], wanted: str = "") -> T:
+def of_kind(name: str, value: T, kind: type[Any], wanted: str = "") -> T:
     """The value, known to be of a class; `wanted` says so in words, by default "a <class>".
 
     Raises:

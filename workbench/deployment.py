@@ -29,6 +29,7 @@ MB_PER_VCPU = 1769
 
 _CLOUD = "Running it takes a cloud: LocalCloud on this machine, or AWS."
 _MB = 1024**2
+_MOST_THREADS = 1024  # of this machine; more would not start, or start for minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,7 @@ class Local(Deployment):
     `hourly_price` is what the machine costs in US dollars an hour, by your own account.
 
     Raises:
-        InvalidInput: A count is below 1, or the price negative or not finite.
+        InvalidInput: A count is not from 1 to 1024, or the price negative or not finite.
 
     >>> Local(workers=2, threads=4).label
     'local, 2 workers x 4 threads'
@@ -111,8 +112,8 @@ class Local(Deployment):
     hourly_price: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_whole(self, "workers", low=1)
-        _check_whole(self, "threads", low=1)
+        _check_whole(self, "workers", low=1, high=_MOST_THREADS)
+        _check_whole(self, "threads", low=1, high=_MOST_THREADS)
         _check_number(self, "hourly_price", "US dollars")
 
     @property

@@ -8,13 +8,13 @@ second-hand or others contradict it, "inferred" by the rule named, "recalled", o
 import csv
 import datetime as dt
 import difflib
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from workbench.checks import not_negative, of_kind
 from workbench.errors import InvalidInput, NotFound
 from workbench.table import html_table
 
@@ -48,11 +48,9 @@ class Price:
     note: str = ""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.dollars) and self.dollars >= 0):
-            raise InvalidInput(
-                f"The price of {self.item!r} must be a finite number of US dollars, 0 or more, "
-                f"got {self.dollars}."
-            )
+        of_kind("item", self.item, str)
+        dollars = not_negative(f"The price of {self.item!r}", self.dollars, "US dollars")
+        object.__setattr__(self, "dollars", dollars)
         if self.mark not in MARKS:
             raise InvalidInput(f"mark must be one of {', '.join(MARKS)}; got {self.mark!r}.")
 
@@ -77,7 +75,7 @@ class PriceSheet:
         Raises:
             NotFound: There is no sheet of that region.
         """
-        return _load(region)
+        return _load(of_kind("region", region, str))
 
     def tiers(self, item: str) -> tuple[Price, ...]:
         """Return the prices of an item in order of `start`; one, where it has no tiers.
@@ -85,6 +83,7 @@ class PriceSheet:
         Raises:
             NotFound: The sheet has no such item; the error lists those with near names.
         """
+        of_kind("item", item, str)
         if item not in self._by_item:
             near = difflib.get_close_matches(item, self._by_item, n=4) or sorted(self._by_item)
             raise NotFound(
@@ -120,7 +119,7 @@ class PriceSheet:
         >>> PriceSheet.load().with_price("ml.m5.large", 0.09).price("ml.m5.large").mark
         'user'
         """
-        known = self._by_item.get(item, ())
+        known = self._by_item.get(of_kind("item", item, str), ())
         unit = unit or next((row.unit for row in known), None)
         if unit is None:
             raise InvalidInput(f"{item!r} is new to the sheet: pass its unit, e.g. unit='hour'.")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import Seed, as_array, positive, whole_numbers
+from workbench.checks import Seed, as_array, finite, positive, whole_numbers
 from workbench.errors import InvalidInput, NotFound, StorageError
+from workbench.storage import as_path
 from workbench.trace import Floats, Trace, shown
 from workbench.traffic import Rows, affordable, drawn, streams
 
@@ -242,10 +243,10 @@ def read_counts(
 def _reading(path: str | os.PathLike[str]) -> Iterator[Path]:
     from polars.exceptions import PanicException, PolarsError
 
-    file = Path(path)
-    if not file.is_file():
-        raise NotFound(f"There is no file {file}.")
+    file = as_path(path)
     try:
+        if not file.is_file():
+            raise NotFound(f"There is no file {file}.")
         yield file
     except (PolarsError, PanicException) as error:  # damaged Parquet makes Polars panic at times
         raise InvalidInput(f"{file} cannot be read as a table: {error}") from error
@@ -311,7 +312,7 @@ def _numbers_from(seconds: Floats, origin: float | str | datetime | None) -> Flo
         )
     if isinstance(origin, (str, datetime)):
         raise InvalidInput(f"times are numbers, so origin must be one too, got {origin!r}.")
-    return seconds - float(origin or 0)
+    return seconds - (0.0 if origin is None else finite("origin", origin, "seconds"))
 
 
 def _instants(texts: "pl.Series") -> "pl.Series":

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import positive, whole_number
+from workbench.checks import as_array, not_negative, of_kind, positive, whole_number
 from workbench.errors import InvalidInput
 
 if TYPE_CHECKING:
     import polars as pl
 
 Floats = NDArray[np.float64]
+
+_LARGEST = 100_000  # rows in a batch: beyond any batch that is served, and a table still fits
 
 
 class Profiled(Protocol):
@@ -86,11 +88,16 @@ class ServiceTimes:
     def affine(cls, base: float, each: float, *, largest: int) -> Self:
         """Return constant times of `base` + `each` x size seconds, up to a largest size.
 
+        Raises:
+            InvalidInput: A number is not finite or negative, or both are 0.
+
         >>> ServiceTimes.affine(0.006, 0.004, largest=3).means.round(9).tolist()
         [nan, 0.01, 0.014, 0.018]
         """
+        base, each = not_negative("base", base, "seconds"), not_negative("each", each, "seconds")
+        sizes = range(1, whole_number("largest", largest, low=1, high=_LARGEST) + 1)
         label = f"{base:g} s + {each:g} s a row"
-        return cls({size: base + each * size for size in range(1, largest + 1)}, label=label)
+        return cls({size: base + each * size for size in sizes}, label=label)
 
     @classmethod
     def from_profile(cls, profile: Profiled, *, threads: int = 1, sampled: bool = True) -> Self:
@@ -100,8 +107,10 @@ class ServiceTimes:
         say little beyond the last but one, so the last is set to give the law its measured mean.
 
         Raises:
-            InvalidInput: The profile has no times for so many threads.
+            InvalidInput: It is no profile, or has no times for so many threads.
         """
+        if not hasattr(profile, "times"):
+            raise InvalidInput(f"profile must be a Profile, got {profile!r}.")
         states = {
             state: _between(_measured(profile.times(threads=threads, state=state), sampled=sampled))
             for state in ("back to back", "after idle")
@@ -203,10 +212,11 @@ class ServiceTimes:
 
 def _table(name: str, seconds: Mapping[int, ArrayLike]) -> Floats:
     """Return a row of quantiles a size, as many for each."""
+    of_kind(name, seconds, Mapping, "seconds by batch size, e.g. {1: 0.01}")
     if not seconds:
         raise InvalidInput(f"{name} is empty: give seconds by batch size, e.g. {{1: 0.01}}.")
     rows = {
-        whole_number("A batch size", size, low=1): _law(name, size, times)
+        whole_number("A batch size", size, low=1, high=_LARGEST): _law(name, size, times)
         for size, times in seconds.items()
     }
     levels = {len(row) for row in rows.values()}
@@ -219,10 +229,8 @@ def _table(name: str, seconds: Mapping[int, ArrayLike]) -> Floats:
 
 
 def _law(name: str, size: int, times: ArrayLike) -> Floats:
-    try:
-        row = np.atleast_1d(np.asarray(times, dtype=np.float64))
-    except (TypeError, ValueError):
-        row = np.array([np.nan])
+    given = np.atleast_1d(as_array(name, times))
+    row = given.astype(np.float64) if given.dtype.kind in "iuf" else np.array([np.nan])
     if row.ndim != 1 or len(row) == 0 or not (np.isfinite(row) & (row > 0)).all():
         raise InvalidInput(f"{name} of {size} rows must be positive numbers, got {times!r}.")
     if (np.diff(row) < 0).any():

@@ -9,6 +9,7 @@ import hashlib
 import html
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from numbers import Real
@@ -23,6 +24,7 @@ from workbench.checks import (
     as_array,
     generator_from,
     not_negative,
+    of_kind,
     positive,
     positive_share,
     whole_numbers,
@@ -88,8 +90,8 @@ class Trace:
             "sample": whole_numbers(
                 "sample", np.arange(count) if sample is None else sample, count, np.int64
             ),
-            "name": name,
-            "notice": notice,
+            "name": of_kind("name", name, str),
+            "notice": of_kind("notice", notice, str),
         }
         for field, value in values.items():
             if isinstance(value, np.ndarray):
@@ -276,7 +278,7 @@ class Trace:
             file.write(first)
             self.frame.write_csv(file)
 
-        return write_file(Path(path), write)
+        return write_file(path, write)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
         """The path of a file that `from_parquet` reads back as an equal trace, whole or not at all.
@@ -285,7 +287,7 @@ class Trace:
             StorageError: the file cannot be written.
         """
         notes = {"workbench": json.dumps(self._notes)}
-        return write_file(Path(path), lambda file: self.frame.write_parquet(file, metadata=notes))
+        return write_file(path, lambda file: self.frame.write_parquet(file, metadata=notes))
 
     @property
     def _notes(self) -> dict[str, Any]:
@@ -365,4 +367,7 @@ def shown(value: object) -> str:
     if isinstance(value, (list, tuple)):
         inner = ", ".join(map(shown, value))
         return f"[{inner}]" if isinstance(value, list) else f"({inner})"
-    return repr(float(value)).removesuffix(".0") if isinstance(value, Real) else repr(value)
+    if isinstance(value, Real):
+        with suppress(OverflowError):  # of a whole number of hundreds of digits
+            return repr(float(value)).removesuffix(".0")
+    return repr(value)

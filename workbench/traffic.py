@@ -10,7 +10,15 @@ from bisect import bisect_right
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import Seed, as_array, generator_from, not_negative, positive, whole_numbers
+from workbench.checks import (
+    Seed,
+    as_array,
+    as_tuple,
+    generator_from,
+    not_negative,
+    positive,
+    whole_numbers,
+)
 from workbench.errors import InvalidInput
 from workbench.trace import Floats, Trace, shown
 
@@ -112,9 +120,10 @@ def bursty_rates(
     """
     if not positive("burst", burst) >= 1:
         raise InvalidInput(f"burst is the high rate over the low one, at least 1, got {burst!r}.")
-    if np.shape(dwell) != (2,):
+    stays = as_tuple("dwell", dwell)
+    if len(stays) != 2:
         raise InvalidInput(f"dwell must be two mean stays in seconds, low first, got {dwell!r}.")
-    low_stay, high_stay = (positive("dwell", stay) for stay in dwell)
+    low_stay, high_stay = (positive("dwell", stay, "seconds") for stay in stays)
     low = positive("rate", rate) * (low_stay + high_stay) / (low_stay + burst * high_stay)
     return low, burst * low
 
@@ -345,8 +354,8 @@ def affordable(expected: float) -> float:
     """
     if expected > MOST_REQUESTS:
         raise InvalidInput(
-            f"This would take {expected:,.0f} requests or steps, and at most {MOST_REQUESTS:,} fit "
-            "one trace: lower the rate or shorten the duration."
+            f"This would take {expected:,.12g} requests or steps, and at most {MOST_REQUESTS:,} "
+            "fit one trace: lower the rate or shorten the duration."
         )
     return expected
 

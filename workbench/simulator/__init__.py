@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.batching import BatchPolicy, Policy
-from workbench.checks import Seed, generator_from
+from workbench.checks import Seed, as_array, generator_from, of_kind
 from workbench.deployment import (
     Async,
     BatchTransform,
@@ -121,10 +121,12 @@ def simulate(
     >>> run.origin, run.frame["latency"].to_list()
     ('simulated', [0.25, 0.25, 0.25, 0.25])
     """
-    times = _service_times(service, deployment)
+    if slo is not None:
+        of_kind("slo", slo, SLO, "an SLO")
     outcome = serve(
-        trace, policy, deployment, times, cold_start=cold_start, scaling=scaling, seed=seed
+        trace, policy, deployment, service, cold_start=cold_start, scaling=scaling, seed=seed
     )
+    times = _service_times(service, deployment)
     spans = outcome.instances
     facts = {
         "label": f"{deployment.label}, {policy.label}",
@@ -171,11 +173,12 @@ def serve(
     >>> serve(constant(rate=2, duration=2), BatchPolicy(), Local(), times).busy_seconds
     1.0
     """
-    for name, part, kind in (("trace", trace, Trace), ("deployment", deployment, Deployment)):
-        if not isinstance(part, kind):
-            raise InvalidInput(f"{name} must be a {kind.__name__}, got {part!r}.")
+    of_kind("trace", trace, Trace)
+    of_kind("deployment", deployment, Deployment)
     if not hasattr(policy, "batcher"):
         raise InvalidInput(f"policy must be a policy such as BatchPolicy, got {policy!r}.")
+    if scaling is not None and not hasattr(scaling, "scaler"):
+        raise InvalidInput(f"scaling must be a policy such as ScaleToZero, got {scaling!r}.")
     if scaling is not None and not isinstance(deployment, RealTime | Async):
         raise InvalidInput(
             f"scaling is for real-time and async fleets, not for a {deployment.kind} deployment: "
@@ -209,12 +212,8 @@ def _service_times(service: ServiceTimes | Profiled, deployment: Deployment) -> 
 
 def _cold_start_law(cold_start: ArrayLike | None) -> Floats:
     """Return quantiles of the cold start: those of the measured ones, or the one number."""
-    try:
-        law = np.sort(
-            np.atleast_1d(np.asarray(0.0 if cold_start is None else cold_start, dtype=np.float64))
-        )
-    except (TypeError, ValueError):
-        law = np.array([np.nan])
+    given = np.atleast_1d(as_array("cold_start", 0.0 if cold_start is None else cold_start))
+    law = np.sort(given.astype(np.float64)) if given.dtype.kind in "iuf" else np.array([np.nan])
     if law.ndim != 1 or len(law) == 0 or not (np.isfinite(law) & (law >= 0)).all():
         raise InvalidInput(
             f"cold_start must be seconds, 0 or more, or a list of such, got {cold_start!r}."
