@@ -1,8 +1,11 @@
 """What a cloud is, what its refusals become, and what is asked before money is spent."""
 
+import math
 import pickle
 import sys
+import threading
 
+import numpy as np
 import pytest
 from botocore import exceptions
 
@@ -10,7 +13,7 @@ import workbench as wb
 from tests.played import PlayedCloud
 from workbench.cloud import spending
 from workbench.cloud.aws import Cloud, aws
-from workbench.cloud.spending import agree, at_most, check_payload, check_quota, hourly
+from workbench.cloud.spending import Meter, agree, at_most, check_payload, check_quota, hourly
 from workbench.errors import CloudError, InvalidInput, NotAvailable, OverBudget, Unreachable
 
 SERVERLESS = wb.Serverless(memory_mb=2048, max_concurrency=10)
@@ -206,3 +209,41 @@ def test_quotas_that_are_not_told_do_not_stop_it():
     check_quota(SERVERLESS, cloud)
     check_quota(TWO, PlayedCloud(paid=False))
     cloud.done()
+
+
+# ------------------------------------------------------------------------------------- meter
+
+
+def rows(*spans):
+    """Rows of calls, each of a batch of two, that took so long."""
+    count = len(spans)
+    return {
+        "batch": np.repeat(np.arange(count), 2),
+        "started": np.zeros(2 * count),
+        "finished": np.repeat(np.array(spans, dtype=float), 2),
+    }
+
+
+def test_a_meter_counts_every_call_once():
+    meter = Meter(SERVERLESS, Cloud(), None, launched=0.0, clock=lambda: 3600.0)
+    meter.add(rows(2.0, math.nan, 3.0), threading.Event())
+    assert meter.dollars == pytest.approx(5 * 0.00004)
+
+
+def test_a_meter_stops_a_run_once_its_budget_is_spent():
+    hours = iter([1.0, 3.0, 4.0])
+    meter = Meter(TWO, Cloud(), 1.0, launched=0.0, clock=lambda: 3600.0 * next(hours))
+    stopped = threading.Event()
+    meter.add(rows(1.0), stopped)
+    assert not stopped.is_set()
+    meter.add(rows(1.0), stopped)
+    assert stopped.is_set()
+    meter.add(rows(1.0), stopped)
+    assert meter.warnings == ["The budget of $1.00 was spent: stopped."]
+
+
+def test_where_nothing_costs_no_budget_is_spent():
+    meter = Meter(TWO, Cloud(paid=False), 0.0, launched=0.0, clock=lambda: 3600.0)
+    stopped = threading.Event()
+    meter.add(rows(1.0), stopped)
+    assert not stopped.is_set()

@@ -70,7 +70,7 @@ def test_what_the_headers_tell_is_told(backend):
     reply = backend.invoke(Batch(ROWS))
 
     assert (reply.cold, reply.server) == (True, 4)
-    assert (reply.model_latency, reply.overhead_latency) == (0.0015, 0.25)
+    assert (reply.model_latency, reply.overhead_latency, reply.init) == (0.0015, 0.25, 0.098)
 
 
 @pytest.mark.parametrize(

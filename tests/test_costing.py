@@ -41,6 +41,7 @@ from workbench.run import Run
 
 GB = 1024**3
 PRICES = PriceSheet.load()
+SERVERLESS_TOLD = Serverless(memory_mb=2048, max_concurrency=5, provisioned=1)
 
 
 def total(items):
@@ -292,6 +293,19 @@ def test_serverless_bills_the_start_of_a_cold_instance_only_when_told():
     run = cold_run(Serverless(memory_mb=1024, max_concurrency=2))
     assert cost(run).items[0].quantity == pytest.approx(0.2)
     assert cost(run, bill_cold_start=True).items[0].quantity == pytest.approx(3.2)
+
+
+def test_what_the_endpoint_says_the_model_took_is_billed_instead_of_what_the_client_saw():
+    run = run_on(SERVERLESS_TOLD, started=[0, 1], finished=[1.5, 1.1], origin="measured: AWS")
+    told = pl.Series("model_latency", [0.4, 0.05]), pl.Series("init", [1.0, 0.0])
+    run = Run(run.frame.with_columns(*told), run.facts)
+
+    bill = cost(run)
+
+    assert bill.items[0].quantity == pytest.approx(0.45)
+    assert "as the endpoint tells it" in bill.notes[0]
+    assert "Which calls provisioned instances took is not told" in bill.notes[-2]
+    assert cost(run, bill_cold_start=True).items[0].quantity == pytest.approx(1.45)
 
 
 def test_a_start_longer_than_its_call_is_refused():

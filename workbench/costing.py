@@ -196,9 +196,10 @@ def cost(
 ) -> Cost:
     """Return what a run costs on the deployment named in its facts.
 
-    A batch is one call; it is billed from `started` to `finished`. Where there is a column `init`,
-    the seconds of that span in which a cold instance started, Lambda bills them and SageMaker
-    serverless does not, unless `bill_cold_start` (that it does not is inferred). Throttled calls
+    A batch is one call; it is billed from `started` to `finished`, or for its `model_latency` where
+    there is such a column. Where there is a column `init`, the seconds of that span in which a cold
+    instance started, Lambda bills them and SageMaker serverless does not, unless `bill_cold_start`
+    (that it does not is inferred). Throttled calls
     are free. Servers numbered below `provisioned` are the provisioned ones. Instances are billed
     from launch to stop as in `facts["instances"]`, a list of such pairs in seconds.
 
@@ -573,6 +574,10 @@ def _calls_usage(
     calls = _calls(run)
     seconds = (calls["finished"] - calls["started"]).to_numpy()
     served = seconds - calls["init"].to_numpy()
+    told = calls["model_latency"].to_numpy()
+    if np.isfinite(told).any():  # what is billed, where the endpoint tells it
+        served = told
+        seconds = told + calls["init"].to_numpy()
     if (served < -1e-6).any():
         raise InvalidInput(
             "init must be a part of the span from started to finished, "
@@ -588,12 +593,17 @@ def _calls_usage(
         enabled_seconds=deployment.provisioned * _end(run),
         calls=len(calls),
     )
-    return usage, _calls_notes(run, deployment, unknown=int((~known).sum()))
+    notes = _calls_notes(run, deployment, unknown=int((~known).sum()))
+    if deployment.provisioned and (calls["server"] < 0).all():
+        notes.append("Which calls provisioned instances took is not told: none is billed as such.")
+    return usage, notes
 
 
 def _calls_notes(run: Run, deployment: Serverless | Lambda, *, unknown: int) -> list[str]:
     notes = []
-    if run.origin.startswith("measured"):
+    if "model_latency" in run.frame.columns:
+        notes.append("Billed time is what the model took for each call, as the endpoint tells it.")
+    elif run.origin.startswith("measured"):
         notes.append("Billed time is what the client saw of each call, network included.")
     if unknown:
         notes.append(f"{unknown} failed calls have no finish: their time is not billed.")
@@ -606,17 +616,18 @@ def _calls_notes(run: Run, deployment: Serverless | Lambda, *, unknown: int) -> 
 
 
 def _calls(run: Run) -> "pl.DataFrame":
-    """Return a row for each call that was not throttled: started, finished, server, init."""
+    """Return a row for each call that was not throttled: started, finished, server, init, ..."""
     import polars as pl
 
     frame = run.frame
-    if "init" not in frame.columns:
-        frame = frame.with_columns(init=pl.lit(0.0))
+    for name, usual in (("init", 0.0), ("model_latency", math.nan)):
+        if name not in frame.columns:
+            frame = frame.with_columns(pl.lit(usual).alias(name))
     throttled = pl.col("error").fill_null("").str.contains(_THROTTLED)
     return (
         frame.filter(pl.col("batch") >= 0, ~throttled)
         .group_by("batch", maintain_order=True)
-        .agg(pl.col("started", "finished", "server", "init").first())
+        .agg(pl.col("started", "finished", "server", "init", "model_latency").first())
         .with_columns(pl.col("init").fill_null(0.0))
     )
 

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrivals import MAP, Fit
+from workbench.backends.base import Backend
 from workbench.backends.local import LocalBackend
 from workbench.batching import BatchPolicy, Policy
 from workbench.calibration import kept_profile, surroundings, times_from
 from workbench.checks import Seed
-from workbench.deployment import BatchTransform, Deployment, Local
+from workbench.cloud.aws import Cloud
+from workbench.cloud.deploying import Deployed, deploy
+from workbench.cloud.spending import Meter, check_payload
+from workbench.deployment import BatchTransform, Deployment, Local, RealTime, Serverless
 from workbench.errors import InvalidInput, NotAvailable
 from workbench.formulas import predict
 from workbench.load import Load, Rows, lag_facts, replay_apart
@@ -38,7 +43,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Told how many requests, or rows of a profile, are over and done with, of how many."""
 
-_TOLD = ("model_latency", "overhead_latency")  # seconds, as an endpoint tells them
+_TOLD = ("model_latency", "overhead_latency", "init")  # seconds, as an endpoint tells them
+_HEADER_BYTES = 128  # before the rows of a batch that is sent as NumPy's format
 _JOB_ROWS = 32  # rows in a chunk of a batch transform job
 
 
@@ -77,7 +83,10 @@ class Experiment:
 
     def run(
         self,
+        on: Cloud | Deployed | None = None,
         *,
+        budget: float | None = None,
+        yes: bool = False,
         progress: Progress | None = None,
         on_rows: Callable[[Rows], None] | None = None,
         stopped: threading.Event | None = None,
@@ -91,27 +100,110 @@ class Experiment:
         answered until then, and is marked incomplete. Requests without an answer `drain` seconds
         after the trace's end have failed.
 
+        Args:
+            on: The cloud to deploy on, for this run; or a deployment that is there already and
+                stays. A `Local` deployment needs none.
+            budget: The most that it may cost, in US dollars: a run that reaches it is ended early.
+            yes: Whether it may cost money without asking.
+            progress: Told how many requests are over and done with.
+            on_rows: Given the rows of those requests.
+            stopped: Ends the run when it is set.
+            drain: Seconds.
+
         Raises:
-            NotAvailable: The deployment needs a cloud.
+            NotAvailable: The deployment needs a cloud, or that cloud needs something.
+            InvalidInput: A batch can be too large for the deployment, or it does not go on a cloud.
+            OverBudget: It may cost more than the budget.
+            CloudError: The cloud refused, or not all could be torn down.
             WorkbenchError: The model could not be loaded, or the process died.
         """
+        told = _Told(progress, on_rows, stopped or threading.Event(), drain)
+        if isinstance(on, Deployed):
+            return self._run_deployed(on, told, budget)
+        if on is not None:
+            with self._deployed(on, drain=drain, budget=budget, yes=yes) as deployed:
+                return self._run_deployed(deployed, told, budget)
         if not isinstance(self.deployment, Local):
             raise NotAvailable(
                 f"A {self.deployment.kind} deployment does not run here. {self.deployment.needs} "
+                "With one: experiment.run(cloud). "
                 "On this machine: experiment.on(workbench.Local()).run()."
             )
-        stopped = stopped or threading.Event()
-        collected = _Collected(len(self.trace), progress, on_rows)
+        backend = LocalBackend(self.model, self.deployment)
+        return self._run(backend, told, {"origin": "measured: this machine"})
+
+    def _deployed(
+        self, cloud: Cloud, *, drain: float, budget: float | None, yes: bool
+    ) -> AbstractContextManager[Deployed]:
+        """Return the deployment that this experiment needs, for as long as it needs it."""
+        self._check_payload()
+        return deploy(
+            self.model,
+            self.deployment,
+            cloud,
+            budget=budget,
+            yes=yes,
+            expected=self.trace.duration + drain,
+            calls=len(self.trace),
+            bytes_in=float(self.trace.rows.sum()) * self._row_bytes,
+        )
+
+    def _run_deployed(self, deployed: Deployed, told: "_Told", budget: float | None) -> Run:
+        """Return the run on an endpoint, with what the cloud has to tell about it."""
+        if (deployed.model, deployed.deployment) != (self.model, self.deployment):
+            raise InvalidInput(
+                f"{deployed.name} is {deployed.model.name}, {deployed.deployment.label}, and the "
+                f"experiment is {self.label}: run it with experiment.run(cloud)."
+            )
+        self._check_payload()
+        meter = Meter(self.deployment, deployed.cloud, budget, launched=deployed.launched)
+        began = time.perf_counter()
+        run = self._run(
+            deployed.backend(),
+            told.also(lambda rows: meter.add(rows, told.stopped)),
+            {"origin": deployed.cloud.origin, "cloud": deployed.facts},
+        )
+        facts = {**run.facts, "warnings": [*run.warnings, *meter.warnings]}
+        if isinstance(self.deployment, RealTime):
+            span = (deployed.launched - began, time.perf_counter() - began)
+            facts["instances"] = [span] * self.deployment.count
+        if isinstance(self.deployment, Serverless) and "model_latency" not in run.frame.columns:
+            facts["warnings"].append(f"{deployed.cloud.name} does not tell which starts were cold.")
+        return Run(_renumbered(run.frame), facts)
+
+    def _run(self, backend: Backend, told: "_Told", more: Mapping[str, Any]) -> Run:
+        """Return the run on a backend that the load generator's process opens.
+
+        A fact of `more` may be a function: then it is called when the trace has been sent.
+        """
+        samples = self.model.samples()
+        load = Load(
+            trace=self.trace,
+            policy=self.policy,
+            backend=backend,
+            inputs=samples.inputs,
+            targets=samples.targets,
+            correct=self.model.correct,
+            drain=told.drain,
+        )
+        collected = _Collected(len(self.trace), told.progress, told.on_rows)
         created, started = datetime.now(UTC), time.perf_counter()
-        replay_apart(self._load(self.deployment, drain), on_rows=collected.take, stopped=stopped)
+        replay_apart(load, on_rows=collected.take, stopped=told.stopped)
         facts = {
             **self.facts(),
-            "origin": "measured: this machine",
+            **{name: fact() if callable(fact) else fact for name, fact in more.items()},
             "created": created.isoformat(timespec="seconds"),
             "seconds": time.perf_counter() - started,
             "environment": environment(),
         }
         return collected.run(self.trace, facts)
+
+    def _check_payload(self) -> None:
+        check_payload(self.deployment, self.largest * self._row_bytes + _HEADER_BYTES)
+
+    @property
+    def _row_bytes(self) -> int:
+        return int(self.model.samples().inputs[:1].nbytes)
 
     def simulate(
         self,
@@ -276,17 +368,25 @@ class Experiment:
         }
         return dict(json.loads(json.dumps(facts, default=str)))
 
-    def _load(self, deployment: Local, drain: float) -> Load:
-        samples = self.model.samples()
-        return Load(
-            trace=self.trace,
-            policy=self.policy,
-            backend=LocalBackend(self.model, deployment),
-            inputs=samples.inputs,
-            targets=samples.targets,
-            correct=self.model.correct,
-            drain=drain,
-        )
+
+@dataclass(frozen=True)
+class _Told:
+    """Who hears of a run, and how it ends."""
+
+    progress: Progress | None
+    on_rows: Callable[[Rows], None] | None
+    stopped: threading.Event
+    drain: float
+
+    def also(self, hear: Callable[[Rows], None]) -> "_Told":
+        """Return the same with one more that hears of rows."""
+
+        def both(rows: Rows) -> None:
+            hear(rows)
+            if self.on_rows:
+                self.on_rows(rows)
+
+        return dataclasses.replace(self, on_rows=both)
 
 
 class _Collected:
@@ -334,10 +434,19 @@ class _Collected:
 
 
 def _known(columns: Mapping[str, NDArray[np.float64]]) -> dict[str, "pl.Series"]:
-    """Return the columns that hold a number at all."""
+    """Return the columns that say something."""
     import polars as pl
 
-    return {name: pl.Series(each) for name, each in columns.items() if not np.isnan(each).all()}
+    return {name: pl.Series(each) for name, each in columns.items() if np.nan_to_num(each).any()}
+
+
+def _renumbered(frame: "pl.DataFrame") -> "pl.DataFrame":
+    """Return rows whose instances are numbered from 0, in the order they were started."""
+    import polars as pl
+
+    known = pl.col("server") >= 0
+    number = pl.when(known).then(pl.col("server")).rank("dense").cast(pl.Int32) - 1
+    return frame.with_columns(server=pl.when(known).then(number).otherwise(-1))
 
 
 def _joined(parts: list[Rows], name: str) -> NDArray[Any]:

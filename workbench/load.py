@@ -33,7 +33,7 @@ Rows = Mapping[str, Any]
 """Requests that are over and done with: a run's columns, without scheduled and latency, and more.
 
 `model_latency` and `overhead_latency` are seconds as the backend told them (NaN: it did not),
-`retries` the times a batch was sent again.
+`init` those in which a new instance started, and `retries` the times a batch was sent again.
 """
 
 Correct = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.bool_] | None]
@@ -373,6 +373,7 @@ class _RowMaker:
             "error": [batch.error for batch in served for _ in batch.requests],
             "model_latency": spread((batch.reply.model_latency for batch in served), float),
             "overhead_latency": spread((batch.reply.overhead_latency for batch in served), float),
+            "init": spread((batch.reply.init for batch in served), float),
             "retries": spread((batch.reply.retries for batch in served), int),
         }
 

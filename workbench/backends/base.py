@@ -29,7 +29,8 @@ class Reply:
     `cold` tells that a new instance was started for the batch, and `server` which one answered:
     None is the place in the backend that was called from, -1 one that cannot be known. An endpoint
     may tell apart the seconds that the model took and those that the platform added (NaN: it did
-    not). `retries` counts the times that the batch was sent again.
+    not), of which `init` are those that the new instance took to start. `retries` counts the times
+    that the batch was sent again.
     """
 
     outputs: NDArray[Any] | None = None
@@ -37,6 +38,7 @@ class Reply:
     server: int | None = None
     model_latency: float = math.nan
     overhead_latency: float = math.nan
+    init: float = 0.0
     retries: int = 0
 
 

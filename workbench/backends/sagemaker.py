@@ -131,12 +131,14 @@ def _read_header(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
 
 def _reply(outputs: NDArray[Any], said: Mapping[str, Any]) -> Reply:
     headers = said["HTTPHeaders"]
+    init = headers.get(_COLD)  # microseconds, where a cold start was paid
     return Reply(
         outputs,
-        cold=_COLD in headers,  # where one was paid, its value is how long it took
+        cold=init is not None,
         server=int(headers.get(_SERVER, -1)),
         model_latency=_seconds(headers.get(_MODEL_LATENCY)),
         overhead_latency=_seconds(headers.get(_OVERHEAD_LATENCY)),
+        init=0.0 if init is None else _seconds(init),
         retries=said["RetryAttempts"],
     )
 

@@ -62,6 +62,10 @@ class Deployed:
             return self.deployment.max_concurrency + (0 if waits else _SPARE)
         return _IN_FLIGHT
 
+    def facts(self) -> dict[str, Any]:
+        """Return what a run there keeps about it, as JSON values."""
+        return {**self.cloud.facts(), "endpoint": self.name, "deploy_seconds": self.seconds}
+
     def backend(self, *, concurrency: int | None = None) -> SageMakerBackend:
         """Return the endpoint as a backend that another process can use."""
         return SageMakerBackend(
@@ -79,6 +83,7 @@ def deploy(
     yes: bool = False,
     expected: float = 3600.0,
     calls: int | None = None,
+    bytes_in: float = 0.0,
     ledger: Ledger | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> Iterator[Deployed]:
@@ -92,6 +97,7 @@ def deploy(
         yes: Whether it may cost money without asking.
         expected: Seconds for which it will be up, for the estimate.
         calls: How many calls it will get, for the estimate.
+        bytes_in: What they send, all together, for the estimate.
         ledger: Where it is written down, by default the one of the workbench's home.
         tell: Told what it may cost, by default on the error stream.
 
@@ -104,7 +110,7 @@ def deploy(
     """
     _variant(deployment)  # refuses what cannot be deployed
     role, image = _needed(cloud)
-    cost = at_most(deployment, expected, calls=calls)
+    cost = at_most(deployment, expected, calls=calls, bytes_in=bytes_in)
     agree(cost, deployment, cloud, budget=budget, yes=yes, tell=tell)
     check_quota(deployment, cloud)
     ledger = ledger or Ledger()

@@ -2,7 +2,12 @@
 
 import math
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
 
 from workbench.checks import not_negative, positive
 from workbench.cloud.aws import Cloud
@@ -94,6 +99,51 @@ def agree(
         _ask()
 
 
+class Meter:
+    """What a deployment has cost since it was launched, by what its calls took so far.
+
+    Args:
+        deployment: What runs.
+        cloud: Where.
+        budget: US dollars that it may cost; None: any amount.
+        launched: When it was launched, by `clock`.
+        clock: Gives seconds.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        cloud: Cloud,
+        budget: float | None,
+        *,
+        launched: float,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._deployment = deployment
+        self._budget = budget if cloud.paid else None
+        self._launched = launched
+        self._clock = clock
+        self._busy = 0.0
+        self._hourly = hourly(deployment)
+        self._each_second = _each_second(deployment)
+        self.warnings: list[str] = []
+
+    @property
+    def dollars(self) -> float:
+        """What it has cost, about: bytes and what AWS rounds up apart."""
+        up = self._clock() - self._launched
+        return up * self._hourly / _HOUR + self._busy * self._each_second
+
+    def add(self, rows: Mapping[str, Any], stopped: threading.Event) -> None:
+        """Add the calls of these rows, and set `stopped` once the budget is spent."""
+        _, first = np.unique(rows["batch"], return_index=True)
+        seconds = (np.asarray(rows["finished"]) - np.asarray(rows["started"]))[first]
+        self._busy += float(np.nansum(seconds))
+        if self._budget is not None and self.dollars >= self._budget and not stopped.is_set():
+            stopped.set()
+            self.warnings.append(f"The budget of {dollars(self._budget)} was spent: stopped.")
+
+
 def check_payload(deployment: Deployment, size: int) -> None:
     """Require that a request of `size` bytes fits the deployment.
 
@@ -158,6 +208,13 @@ def _standing(deployment: Deployment, seconds: float) -> Usage:
     if isinstance(deployment, Serverless):
         return Usage(enabled_seconds=deployment.provisioned * seconds)
     raise InvalidInput(f"A {deployment.kind} deployment is no endpoint to be estimated.")
+
+
+def _each_second(deployment: Deployment) -> float:
+    """Return what a second of a call costs."""
+    if not isinstance(deployment, Serverless):
+        return 0.0
+    return math.fsum(item.dollars for item in bill(deployment, Usage(seconds=1.0)))
 
 
 def _ask() -> None:
