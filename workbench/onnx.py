@@ -3,6 +3,7 @@
 A model here has one numeric input whose first axis is the batch, and answers with as many rows.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import onnxruntime
+
+# ONNX Runtime reports its use to its makers since 1.29, unless it is told not to before it loads.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 Nan = Literal["allow", "refuse"]
 
