@@ -9,6 +9,8 @@ from workbench.errors import Damaged, InvalidInput, NotFound
 from workbench.profiling import AFTER_IDLE, BACK_TO_BACK, LEVELS, Profile, fit_service_times
 from workbench.storage import save_frame
 
+STATES = BACK_TO_BACK, AFTER_IDLE
+
 
 @pytest.fixture(scope="module")
 def measured(model):
@@ -53,8 +55,9 @@ def test_a_fit_stays_within_the_measured_sizes(measured):
     fit = measured.fit()
 
     assert fit(np.array([2, 32])).shape == (2,)
-    with pytest.raises(InvalidInput, match="measured from 1 to 64, asked for 65 to 65"):
-        fit(65)
+    for size in (65, 0, np.nan, "8", [1, 65]):
+        with pytest.raises(InvalidInput, match="measured from 1 to 64, asked for "):
+            fit(size)
 
 
 def test_the_profile_says_where_it_comes_from(measured, model):
@@ -100,15 +103,38 @@ def test_stopping_keeps_the_rows_measured_so_far(model):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"batch_sizes": ()}, r"batch_sizes must be whole numbers from 1, got \[\]"),
-        ({"batch_sizes": (0, 1)}, r"batch_sizes must be whole numbers from 1, got \[0, 1\]"),
-        ({"batch_sizes": (1.5,)}, r"got \[1\.5\]"),
-        ({"threads": (0,)}, r"threads must be whole numbers from 1, got \[0\]"),
+        ({"batch_sizes": ()}, "batch_sizes is empty: give at least one"),
+        ({"batch_sizes": (0, 1)}, "Each of batch_sizes must be a whole number from 1 to 100000"),
+        ({"batch_sizes": [10**7]}, "Each of batch_sizes must be a whole number from 1 to 100000"),
+        ({"batch_sizes": ["8"]}, "Each of batch_sizes must be a whole number .* got '8'"),
+        ({"batch_sizes": 8}, "batch_sizes must be a list, got 8"),
+        ({"threads": (2000,)}, "Each of threads must be a whole number from 1 to 1024, got 2000"),
+        ({"precision": 0}, "precision must lie between 0 and 1, got 0"),
+        ({"precision": "fine"}, "precision must lie between 0 and 1, got 'fine'"),
+        ({"budget": 0}, "budget must be a finite number of seconds above 0, got 0"),
+        ({"budget": float("nan")}, "budget must be a finite number of seconds above 0, got nan"),
+        ({"idle": -1}, "idle must be a finite number of seconds, 0 or more, got -1"),
+        ({"idle": 3600}, "idle must be at most 60 s, got 3600"),
+        ({"batch_sizes": (1.5,)}, "a whole number .* got 1.5"),
+        ({"threads": (0,)}, "Each of threads must be a whole number from 1 to 1024, got 0"),
     ],
 )
 def test_impossible_settings_are_refused(model, settings, message):
     with pytest.raises(InvalidInput, match=message):
         wb.profile(model, **settings)
+
+
+def test_a_profile_is_of_a_model():
+    with pytest.raises(InvalidInput, match="model must be a Model, got 'digits-forest'"):
+        wb.profile("digits-forest")
+    with pytest.raises(InvalidInput, match="frame must be a Polars frame, got None"):
+        Profile(None)
+
+
+def test_a_size_given_twice_is_measured_once(model):
+    profile = wb.profile(model, batch_sizes=[2, np.int64(2)], budget=0.001, idle=0)
+
+    assert profile.frame.select("batch_size", "state").rows() == [(2, s) for s in STATES]
 
 
 def test_a_profile_needs_its_columns():

@@ -29,7 +29,8 @@ MB_PER_VCPU = 1769
 
 _CLOUD = "Running it takes a cloud: LocalCloud on this machine, or AWS."
 _MB = 1024**2
-_MOST_THREADS = 1024  # of this machine; more would not start, or start for minutes
+MOST_THREADS = 1024
+"""The most workers, and threads of each, on this machine: more hardly start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +113,8 @@ class Local(Deployment):
     hourly_price: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_whole(self, "workers", low=1, high=_MOST_THREADS)
-        _check_whole(self, "threads", low=1, high=_MOST_THREADS)
+        _check_whole(self, "workers", low=1, high=MOST_THREADS)
+        _check_whole(self, "threads", low=1, high=MOST_THREADS)
         _check_number(self, "hourly_price", "US dollars")
 
     @property

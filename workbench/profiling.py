@@ -21,12 +21,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.backends.local import LocalBackend
 from workbench.batching import BatchPolicy
-from workbench.deployment import Local
+from workbench.checks import (
+    as_array,
+    as_tuple,
+    inner_share,
+    not_negative,
+    of_kind,
+    positive,
+    whole_number,
+)
+from workbench.deployment import MOST_THREADS, Local
 from workbench.errors import Damaged, InvalidInput, InvocationError
 from workbench.load import Load, Workers, punctual
 from workbench.process import Emit, run_apart
 from workbench.provenance import environment
 from workbench.registry import Model
+from workbench.service import LARGEST
 from workbench.storage import load_frame, save_frame
 from workbench.traffic import constant
 
@@ -51,6 +61,7 @@ _COLUMNS = (
 )
 _ROUND = 8
 _LEAST, _MOST = 24, 4000
+_LONGEST_IDLE = 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +77,9 @@ class Profile:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        import polars as pl
+
+        of_kind("frame", self.frame, pl.DataFrame, "a Polars frame")
         missing = [name for name in _COLUMNS if name not in self.frame.columns]
         if missing:
             raise InvalidInput(f"A profile needs the columns {_COLUMNS}; missing: {missing}.")
@@ -171,12 +185,14 @@ class Fit:
         Raises:
             InvalidInput: A size lies outside the measured ones.
         """
-        asked = np.asarray(batch_size, dtype=float)
-        if asked.min() < self.sizes[0] or asked.max() > self.sizes[-1]:
+        given = as_array("batch_size", batch_size)
+        within = given.dtype.kind in "iuf" and (given >= self.sizes[0]) & (given <= self.sizes[-1])
+        if not np.all(within):
             raise InvalidInput(
                 f"Batch sizes were measured from {self.sizes[0]:g} to {self.sizes[-1]:g}, "
-                f"asked for {asked.min():g} to {asked.max():g}: profile those too."
+                f"asked for {batch_size!r}: profile those too."
             )
+        asked = given.astype(np.float64)
         return _CURVES[self.kind](self.sizes, self.seconds, asked)
 
 
@@ -254,17 +270,15 @@ def profile(
     """Measure service times on this machine, in a process of its own.
 
     Each row is repeated until the 95 % interval of its median is within `precision` of it, or for
-    `budget` seconds; an idle server has slept `idle` seconds. `progress` is told rows done and in
-    all. Ctrl-C keeps the rows measured so far.
+    `budget` seconds, but 24 times at least; an idle server has slept `idle` seconds, a minute at
+    most. `progress` is told rows done and in all. Ctrl-C keeps the rows measured so far.
 
     Raises:
-        InvalidInput: A batch size or a number of threads is below 1, or there are none.
+        InvalidInput: A batch size, a number of threads or a setting is out of range, or there are
+            no sizes or threads.
         InvocationError: The model failed.
     """
-    for name, values in (("batch_sizes", batch_sizes), ("threads", threads)):
-        if not values or any(int(value) != value or value < 1 for value in values):
-            raise InvalidInput(f"{name} must be whole numbers from 1, got {list(values)}.")
-    plan = _Plan(model, tuple(batch_sizes), tuple(threads), precision, budget, idle)
+    plan = _Plan(model, batch_sizes, threads, precision, budget, idle)
     rows: list[dict[str, Any]] = []
 
     def take(row: dict[str, Any]) -> None:
@@ -278,7 +292,7 @@ def profile(
         "origin": "measured: this machine",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": environment(),
-        "settings": {"precision": precision, "budget": budget, "idle": idle},
+        "settings": {"precision": plan.precision, "budget": plan.budget, "idle": plan.idle},
     }
     return Profile(_profile_frame(rows), facts)
 
@@ -303,11 +317,33 @@ def _profile_frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":
 @dataclass(frozen=True)
 class _Plan:
     model: Model
-    batch_sizes: tuple[int, ...]
-    threads: tuple[int, ...]
+    batch_sizes: Sequence[int]
+    threads: Sequence[int]
     precision: float
     budget: float
     idle: float
+
+    def __post_init__(self) -> None:
+        of_kind("model", self.model, Model)
+        kept: dict[str, Any] = {
+            "batch_sizes": _counts("batch_sizes", self.batch_sizes, high=LARGEST),
+            "threads": _counts("threads", self.threads, high=MOST_THREADS),
+            "precision": inner_share("precision", self.precision),
+            "budget": positive("budget", self.budget, "seconds"),
+            "idle": not_negative("idle", self.idle, "seconds"),
+        }
+        if kept["idle"] > _LONGEST_IDLE:
+            raise InvalidInput(f"idle must be at most {_LONGEST_IDLE:g} s, got {self.idle!r}.")
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
+
+
+def _counts(name: str, values: Sequence[int], *, high: int) -> tuple[int, ...]:
+    """Return each of some numbers once."""
+    counts = [whole_number(f"Each of {name}", n, low=1, high=high) for n in as_tuple(name, values)]
+    if not counts:
+        raise InvalidInput(f"{name} is empty: give at least one.")
+    return tuple(dict.fromkeys(counts))
 
 
 def _measure(plan: _Plan, emit: Emit, stopped: threading.Event) -> None:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_LARGEST = 100_000  # rows in a batch: beyond any batch that is served, and a table still fits
+LARGEST = 100_000
+"""The most rows in a batch: more than is ever served at once, and few enough for a table."""
 
 
 class Profiled(Protocol):
@@ -95,7 +96,7 @@ class ServiceTimes:
         [nan, 0.01, 0.014, 0.018]
         """
         base, each = not_negative("base", base, "seconds"), not_negative("each", each, "seconds")
-        sizes = range(1, whole_number("largest", largest, low=1, high=_LARGEST) + 1)
+        sizes = range(1, whole_number("largest", largest, low=1, high=LARGEST) + 1)
         label = f"{base:g} s + {each:g} s a row"
         return cls({size: base + each * size for size in sizes}, label=label)
 
@@ -216,7 +217,7 @@ def _table(name: str, seconds: Mapping[int, ArrayLike]) -> Floats:
     if not seconds:
         raise InvalidInput(f"{name} is empty: give seconds by batch size, e.g. {{1: 0.01}}.")
     rows = {
-        whole_number("A batch size", size, low=1, high=_LARGEST): _law(name, size, times)
+        whole_number("A batch size", size, low=1, high=LARGEST): _law(name, size, times)
         for size, times in seconds.items()
     }
     levels = {len(row) for row in rows.values()}
