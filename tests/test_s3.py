@@ -14,6 +14,7 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
+from tests import wire
 from workbench.cloud.local import LocalCloud
 from workbench.cloud.local.incoming import Chunks, Incoming
 from workbench.cloud.local.objects import Objects
@@ -61,13 +62,7 @@ def md5(data):
 
 def raw(cloud, method, path, body=b"", headers=()):
     """Status, headers and body of a request that boto3 would not make."""
-    connection = http.client.HTTPConnection(urlsplit(cloud.url).netloc, timeout=60)
-    try:
-        connection.request(method, path, body, dict(headers))
-        answer = connection.getresponse()
-        return answer.status, dict(answer.getheaders()), answer.read()
-    finally:
-        connection.close()
+    return wire.ask(cloud.url, method, path, body, headers)
 
 
 # --- buckets
