@@ -11,13 +11,15 @@ import tempfile
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from workbench import errors
 from workbench.cloud.aws import Cloud
+from workbench.cloud.local.settings import ColdStart, Settings
+from workbench.deployment import KEEP_ALIVE
 from workbench.errors import NotAvailable, StorageError, WorkbenchError
 
 _ACCOUNT = "123456789012"
@@ -39,12 +41,18 @@ class LocalCloud(Cloud):
     Args:
         path: The folder, made where missing. Without one everything is gone at the end.
         port: By default one that is free.
+        cold_start: How a serverless instance is started: "fresh" starts a process, "imported" forks
+            one that has the runtime loaded, "snapshot" one that has the model loaded too.
+        keep_alive: Seconds that an idle serverless instance is kept.
+        time_limit: Seconds that a model may take to answer: 60 on AWS.
 
     Attributes:
         path: The folder; `front.log` in there says what went wrong.
         pid: The process that answers.
+        settings: The three above.
 
     Raises:
+        InvalidInput: A setting is not what it must be.
         NotAvailable: The port is taken, another local cloud has the folder, or a package is
             missing.
         StorageError: The folder cannot be written, or holds another program's database.
@@ -52,10 +60,20 @@ class LocalCloud(Cloud):
 
     path: Path
     pid: int
+    settings: Settings
     _end: Callable[[], object]
 
-    def __init__(self, path: str | Path | None = None, *, port: int = 0) -> None:
-        front = _start(path, port)
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        port: int = 0,
+        cold_start: ColdStart = "fresh",
+        keep_alive: float = KEEP_ALIVE,
+        time_limit: float = 60.0,
+    ) -> None:
+        settings = Settings(cold_start=cold_start, keep_alive=keep_alive, time_limit=time_limit)
+        front = _start(path, port, settings)
         super().__init__(
             name="local cloud",
             region=_REGION,
@@ -67,7 +85,10 @@ class LocalCloud(Cloud):
             keys=("local", "local"),
         )
         vars(self).update(  # past the guard of a frozen value
-            path=front.path, pid=front.process.pid, _end=weakref.finalize(self, front.end)
+            path=front.path,
+            pid=front.process.pid,
+            settings=settings,
+            _end=weakref.finalize(self, front.end),
         )
 
     def __enter__(self) -> Self:
@@ -133,12 +154,12 @@ class _Front:
             shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _start(path: str | Path | None, port: int) -> _Front:
+def _start(path: str | Path | None, port: int, settings: Settings) -> _Front:
     _check_packages()
     folder = Path(path or tempfile.mkdtemp(prefix="workbench-cloud-")).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _launch(folder, port, temporary=path is None)
+        return _launch(folder, port, settings, temporary=path is None)
     except OSError as error:
         if isinstance(error, WorkbenchError):
             raise
@@ -159,12 +180,18 @@ def _there(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def _launch(folder: Path, port: int, *, temporary: bool) -> _Front:
+def _launch(folder: Path, port: int, settings: Settings, *, temporary: bool) -> _Front:
     watched, lifeline = os.pipe()
     heard, announce = os.pipe()
     log = folder / "front.log"
     program = [sys.executable, "-P", "-m", "workbench.cloud.local.front"]
-    options = {"path": folder, "port": port, "lifeline": watched, "announce": announce}
+    options = {
+        "path": folder,
+        "port": port,
+        "lifeline": watched,
+        "announce": announce,
+        "settings": json.dumps(asdict(settings)),
+    }
     try:
         with log.open("ab") as file:
             process = subprocess.Popen(  # noqa: S603 - this interpreter, with our program

@@ -22,11 +22,15 @@ from typing import Any, BinaryIO
 
 import uvloop
 
-from workbench.cloud.container.http import Reply, Request, Response, Server, Settings, awaiting
+from workbench.cloud.container import http
+from workbench.cloud.container.http import Reply, Request, Response, Server, awaiting
 from workbench.cloud.local import shapes
 from workbench.cloud.local.forgetful import SERVICES, Forgetful
+from workbench.cloud.local.hosting import Hosting
+from workbench.cloud.local.invoking import Invoking
 from workbench.cloud.local.packages import Packages
 from workbench.cloud.local.s3 import S3
+from workbench.cloud.local.settings import Settings
 from workbench.cloud.local.store import Store
 from workbench.cloud.local.tags import Tags
 from workbench.cloud.local.wire import (
@@ -45,6 +49,8 @@ from workbench.cloud.local.wire import (
 from workbench.errors import NotAvailable, WorkbenchError
 
 HEALTH = "/_workbench/health"
+STATE = "/_workbench/state"
+"""Answers with the settings and instances of the endpoints."""
 
 _MAX_BODY = 16 * 1024 * 1024  # of what is no upload; the parts have lower limits of their own
 _GRACE = 5.0
@@ -55,39 +61,40 @@ _log = logging.getLogger("workbench.cloud.local")
 class Front:
     """Takes each request to the part of the cloud that answers it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, settings: Settings | None = None) -> None:
         self._store = store
         self._s3 = S3(store)
         tags = Tags(store)
         packages = Packages(store, tags)
+        self._hosting = Hosting(store, self._s3, packages, store.path / "hosting", settings)
+        self._invoking = Invoking(self._hosting)
         self._forgetful = Forgetful(store)
         self._operations: dict[str, Operation] = {
             **tags.operations(),
             **packages.operations(),
+            **self._hosting.operations(),
         }
         self._later = awaiting(self._answer)
 
     async def start(self) -> None:
         """Bring back what ran when the folder was last in use."""
+        await self._hosting.start()
 
     async def close(self) -> None:
         """End what was started."""
+        await self._hosting.close()
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request."""
         path = request.path
         if path.startswith("/endpoints/") and request.method == "POST" and not request.query:
-            self._invoke(request, reply)
+            self._invoking.handle(request, reply)
         else:
             self._later(request, reply)
 
     def spool(self, request: Request) -> BinaryIO | None:
         """Return what takes in a body that is not for the memory."""
         return self._s3.spool(request) if _service(request).service == "s3" else None
-
-    def _invoke(self, request: Request, reply: Reply) -> None:
-        what = request.path.rpartition("/")[2]
-        reply(json_refusal(not_offered(f"Calling an endpoint by /{what}")))
 
     async def _answer(self, request: Request) -> Response:
         meant = _service(request)
@@ -107,6 +114,8 @@ class Front:
     async def _answered(self, request: Request, meant: Scope) -> Response:
         if request.path == HEALTH:
             return json_answer(self._health())
+        if request.path == STATE:
+            return json_answer(self._hosting.state())
         enter_region(meant.region)
         if meant.service == "s3":
             return await self._s3.answer(request)
@@ -170,6 +179,7 @@ def serve(
     port: int = 0,
     ready: Callable[[str], object] = print,
     lifeline: int | None = None,
+    settings: Settings | None = None,
 ) -> None:
     """Be a local cloud until SIGINT or SIGTERM comes, or the lifeline's other end is closed.
 
@@ -178,6 +188,7 @@ def serve(
         port: To listen at, on 127.0.0.1; 0 takes a free one.
         ready: Called with the URL once it answers.
         lifeline: A descriptor that is readable when it is time to end.
+        settings: How its endpoints behave.
 
     Raises:
         NotAvailable: The port is taken, or another local cloud has the folder.
@@ -188,7 +199,7 @@ def serve(
         closing(Store(folder)) as store,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(_serve(store, port, ready, lifeline))
+        runner.run(_serve(store, port, ready, lifeline, settings))
 
 
 @contextmanager
@@ -201,7 +212,11 @@ def _folder(path: str | Path | None) -> Iterator[Path]:
 
 
 async def _serve(
-    store: Store, port: int, ready: Callable[[str], object], lifeline: int | None
+    store: Store,
+    port: int,
+    ready: Callable[[str], object],
+    lifeline: int | None,
+    settings: Settings | None,
 ) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -209,8 +224,8 @@ async def _serve(
         loop.add_signal_handler(number, ended.set)
     if lifeline is not None:
         loop.add_reader(lifeline, ended.set)
-    front = Front(store)
-    server = Server(Settings(front.handle, _refuse, _MAX_BODY, front.spool))
+    front = Front(store, settings)
+    server = Server(http.Settings(front.handle, _refuse, _MAX_BODY, front.spool))
     url = f"http://127.0.0.1:{await _listen(server, port)}"
     try:
         await front.start()
@@ -244,6 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lifeline", type=int, required=True, help="ends this when it is closed")
     parser.add_argument("--announce", type=int, required=True, help="where to write how it went")
     parser.add_argument("--temporary", action="store_true", help="remove the folder at the end")
+    parser.add_argument("--settings", type=json.loads, default={}, help="of the endpoints")
     given = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
 
@@ -260,6 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=given.port,
             ready=lambda url: announce(url=url),
             lifeline=given.lifeline,
+            settings=Settings(**given.settings),
         )
     except WorkbenchError as error:
         announce(error=type(error).__name__, message=str(error))

@@ -1,0 +1,76 @@
+"""Which instance of a serverless endpoint answers, and which one ends."""
+
+import math
+
+import pytest
+
+from workbench.cloud.local.pool import Pool, Verdict
+
+
+def pool(max_concurrency=3, keep_alive=10.0):
+    return Pool[str](max_concurrency=max_concurrency, keep_alive=keep_alive)
+
+
+def test_without_an_idle_instance_one_is_started():
+    assert pool().take() is Verdict.START
+
+
+def test_the_instance_that_became_free_last_answers():
+    some = pool()
+    assert [some.take(), some.take()] == [Verdict.START] * 2
+    some.free("a", now=1.0)
+    some.free("b", now=2.0)
+    assert [some.take(), some.take()] == ["b", "a"]
+
+
+def test_provisioned_instances_answer_before_others_whenever_they_became_free():
+    some = pool()
+    some.add("p", now=0.0, provisioned=True)
+    assert some.take() == "p"
+    assert some.take() is Verdict.START
+    some.free("p", now=1.0, provisioned=True)
+    some.free("a", now=2.0)
+    assert [some.take(), some.take()] == ["p", "a"]
+
+
+def test_requests_above_the_maximum_are_throttled_though_an_instance_frees_later():
+    some = pool(max_concurrency=1)
+    some.take()
+    assert some.take() is Verdict.THROTTLE
+    some.free("a", now=1.0)
+    assert some.take() == "a"
+
+
+def test_a_request_whose_instance_is_gone_counts_no_longer():
+    some = pool(max_concurrency=1)
+    some.take()
+    some.lose()
+    assert some.take() is Verdict.START
+
+
+@pytest.mark.parametrize(("now", "gone"), [(11.0, []), (11.001, ["a"]), (12.5, ["a", "b"])])
+def test_idle_for_exactly_keep_alive_is_still_alive(now, gone):
+    some = pool()
+    some.add("a", now=1.0)
+    some.add("b", now=2.0)
+    assert some.next_expiry == 11.0
+    assert some.expired(now) == gone
+    assert some.idle == [each for each in ("a", "b") if each not in gone]
+
+
+def test_provisioned_instances_never_expire():
+    some = pool()
+    some.add("p", now=0.0, provisioned=True)
+    assert some.next_expiry == math.inf
+    assert some.expired(1e9) == []
+    assert some.idle == ["p"]
+
+
+def test_an_idle_instance_that_is_gone_is_not_taken():
+    some = pool()
+    some.add("a", now=0.0)
+    some.add("p", now=0.0, provisioned=True)
+    some.discard("a")
+    some.discard("p")
+    some.discard("never seen")
+    assert some.take() is Verdict.START

@@ -1,0 +1,93 @@
+"""Which instance of a serverless endpoint answers, and which one ends: logic that is told the time.
+
+The rules are those of the simulator: a request takes a provisioned idle instance, then an
+on-demand one, each time the one that became free last; else, below the maximum concurrency, a new
+instance is started for it; else it is throttled.
+"""
+
+import enum
+import math
+from typing import Generic, TypeVar
+
+InstanceT = TypeVar("InstanceT")
+
+
+class Verdict(enum.Enum):
+    """What to do with a request that no idle instance takes."""
+
+    START = "start an instance for it"
+    THROTTLE = "refuse it"
+
+
+class Pool(Generic[InstanceT]):
+    """The idle instances of a serverless endpoint, and how many requests are under way.
+
+    Attributes:
+        max_concurrency: requests under way at most.
+        keep_alive: seconds that an idle on-demand instance is kept; idle for exactly that long is
+            still alive.
+        busy: requests under way.
+
+    >>> pool = Pool[str](max_concurrency=1, keep_alive=600.0)
+    >>> pool.take(), pool.take()
+    (<Verdict.START: 'start an instance for it'>, <Verdict.THROTTLE: 'refuse it'>)
+    >>> pool.free("a", now=1.0)
+    >>> pool.take()
+    'a'
+    """
+
+    def __init__(self, *, max_concurrency: int, keep_alive: float) -> None:
+        self.max_concurrency = max_concurrency
+        self.keep_alive = keep_alive
+        self.busy = 0
+        self._provisioned: list[InstanceT] = []
+        self._on_demand: list[tuple[float, InstanceT]] = []  # the one free for longest first
+
+    @property
+    def idle(self) -> list[InstanceT]:
+        """The idle instances, provisioned ones first."""
+        return [*self._provisioned, *(instance for _, instance in self._on_demand)]
+
+    @property
+    def next_expiry(self) -> float:
+        """The instant behind which an instance has been idle for too long."""
+        return self._on_demand[0][0] + self.keep_alive if self._on_demand else math.inf
+
+    def take(self) -> InstanceT | Verdict:
+        """Return the instance that answers a request, or what to do without one."""
+        if self.busy >= self.max_concurrency:
+            return Verdict.THROTTLE
+        self.busy += 1
+        if self._provisioned:
+            return self._provisioned.pop()
+        if self._on_demand:
+            return self._on_demand.pop()[1]
+        return Verdict.START
+
+    def free(self, instance: InstanceT, *, now: float, provisioned: bool = False) -> None:
+        """Take back an instance whose request is over."""
+        self.busy -= 1
+        self.add(instance, now=now, provisioned=provisioned)
+
+    def lose(self) -> None:
+        """Count a request as over whose instance is gone."""
+        self.busy -= 1
+
+    def add(self, instance: InstanceT, *, now: float, provisioned: bool = False) -> None:
+        """Add an idle instance."""
+        if provisioned:
+            self._provisioned.append(instance)
+        else:
+            self._on_demand.append((now, instance))
+
+    def discard(self, instance: InstanceT) -> None:
+        """Forget an idle instance that is gone; one that is not idle here is no error."""
+        if instance in self._provisioned:
+            self._provisioned.remove(instance)
+        self._on_demand = [each for each in self._on_demand if each[1] is not instance]
+
+    def expired(self, now: float) -> list[InstanceT]:
+        """Return the on-demand instances that were idle for too long; they are forgotten here."""
+        gone = [instance for since, instance in self._on_demand if since + self.keep_alive < now]
+        self._on_demand = self._on_demand[len(gone) :]
+        return gone
