@@ -8,11 +8,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import TensorProto, numpy_helper
 
-from tests.graphs import linear
+from tests.graphs import linear, one_node
 from workbench.cloud.local.limits import group
+from workbench.cloud.local.nursery import Nursery
 from workbench.cloud.local.sandbox import SandboxFailed, start
+from workbench.errors import InvalidInput
+
+ONE_NUMBER = [("x", TensorProto.FLOAT, ["n", 1])]
 
 ALLOWED = group(1024)
 if ALLOWED is not None:
@@ -121,21 +127,107 @@ def test_no_sandbox_outlives_its_parent_kill_9_included(folder, log):
     assert gone(pid)
 
 
-@limits_allowed
-def test_a_model_that_needs_more_memory_than_allowed_fails_and_says_so(folder, log):
-    with pytest.raises(SandboxFailed, match="more memory than it may have"):
-        asyncio.run(start(folder, log=log, memory_mb=16))
+def test_forked_sandboxes_answer_like_a_fresh_one(folder, log):
+    async def live(mode, nursery):
+        sandbox = await start(folder, log=log, mode=mode, nursery=nursery)
+        answer = await asyncio.to_thread(ask, sandbox, [[1, 2, 3]])
+        return sandbox.mode, answer, await sandbox.stop()
+
+    async def live_all():
+        nursery = Nursery()
+        got = [await live(mode, nursery) for mode in ("imported", "snapshot", "snapshot")]
+        await nursery.close()
+        return got
+
+    before = descriptors()
+
+    assert asyncio.run(live_all()) == [
+        ("imported", [[7.0, -1.0]], 0),
+        ("snapshot", [[7.0, -1.0]], 0),
+        ("snapshot", [[7.0, -1.0]], 0),
+    ]
+    assert descriptors() == before
 
 
-@limits_allowed
-def test_a_limited_sandbox_says_so_and_leaves_no_group(folder, log):
+def test_what_is_forked_from_has_one_thread_and_no_polars(folder, log):
+    async def look():
+        nursery, found = Nursery(), []
+        for model in (None, folder):
+            await nursery.prepare(model, log=log)
+            pid = (await nursery._parent(model, log)).worker.pid
+            maps = Path(f"/proc/{pid}/maps").read_text()
+            found.append((len(list(Path(f"/proc/{pid}/task").iterdir())), "polars" in maps))
+        await nursery.close()
+        return found
+
+    assert asyncio.run(look()) == [(1, False), (1, False)]
+
+
+def test_a_forked_sandbox_is_told_of_and_outlives_what_it_was_forked_from(folder, log):
     async def live():
-        sandbox = await start(folder, log=log, memory_mb=2048)
-        groups = Path(f"/proc/{sandbox.pid}/cgroup").read_text()
+        nursery = Nursery()
+        first, second = [
+            await start(folder, log=log, mode="snapshot", nursery=nursery) for _ in range(2)
+        ]
+        os.kill(first.pid, signal.SIGKILL)
+        told = await first.exited()
+        await nursery.forget(folder)
+        answer = await asyncio.to_thread(ask, second, [[1, 2, 3]])
+        await second.stop()
+        again = await start(folder, log=log, mode="snapshot", nursery=nursery)
+        ended = await again.stop()
+        await nursery.close()
+        return told, answer, ended
+
+    assert asyncio.run(live()) == (-signal.SIGKILL, [[7.0, -1.0]], 0)
+
+
+def test_a_snapshot_of_a_folder_without_a_model_fails_with_the_reason(tmp_path, log):
+    async def fail():
+        nursery = Nursery()
+        for _ in range(2):
+            with pytest.raises(SandboxFailed, match=r"must hold model\.onnx"):
+                await start(tmp_path, log=log, mode="snapshot", nursery=nursery)
+        await nursery.close()
+
+    asyncio.run(fail())
+
+
+def test_a_fork_needs_a_nursery_and_a_snapshot_one_thread(folder, log):
+    async def fail():
+        with pytest.raises(InvalidInput, match="needs a nursery"):
+            await start(folder, log=log, mode="imported")
+        threads = {"WORKBENCH_THREADS": "2"}
+        with pytest.raises(InvalidInput, match="one thread"):
+            await start(folder, log=log, mode="snapshot", nursery=Nursery(), environment=threads)
+
+    asyncio.run(fail())
+
+
+@limits_allowed
+def test_a_model_that_needs_more_memory_than_allowed_fails_and_says_so(tmp_path, log):
+    big = numpy_helper.from_array(np.array([1, 64 * 1024 * 1024], np.int64), "shape")
+    (tmp_path / "model.onnx").write_bytes(one_node("Expand", weights=[big], inputs=ONE_NUMBER))
+
+    with pytest.raises(SandboxFailed, match="more memory than it may have"):
+        asyncio.run(start(tmp_path, log=log, memory_mb=128))
+
+
+@limits_allowed
+@pytest.mark.parametrize("mode", ["fresh", "imported"])
+def test_a_limited_sandbox_says_so_and_leaves_no_group(folder, log, mode):
+    async def live():
+        nursery = Nursery()
+        sandbox = await start(folder, log=log, memory_mb=2048, mode=mode, nursery=nursery)
+        mine = f"/workbench-{os.getpid()}-"
+        while (groups := Path(f"/proc/{sandbox.pid}/cgroup").read_text()).count(mine) < 2:
+            await asyncio.sleep(0)
         await sandbox.stop()
-        return sandbox.limited, groups
+        await nursery.close()
+        return sandbox.limited, {line.split(":")[2] for line in groups.splitlines() if mine in line}
 
     limited, groups = asyncio.run(live())
 
     assert limited
-    assert groups.count(f"/workbench-{os.getpid()}-") == 2
+    assert len({name.rpartition("/")[2] for name in groups}) == 1
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/workbench-{os.getpid()}-*"))

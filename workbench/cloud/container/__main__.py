@@ -6,6 +6,7 @@ import sys
 
 from workbench.cloud.container.lifeline import end_with
 from workbench.cloud.container.options import parse
+from workbench.cloud.container.surroundings import settle_surroundings
 
 
 def main() -> None:
@@ -14,17 +15,10 @@ def main() -> None:
     options = parse(sys.argv[1:], os.environ)
     if options.lifeline is not None:
         end_with(options.lifeline)
-    # Set before NumPy loads: its own pool of threads would only wait, and forbids forking.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from workbench.cloud.container.engine import CannotLoad
-    from workbench.cloud.container.serving import load, serve
+    settle_surroundings()
+    from workbench.cloud.container.serving import live, load
 
-    try:
-        serve(load(options), options)
-    except (CannotLoad, OSError) as error:
-        sys.exit(str(error))
-    sys.stderr.flush()
-    os._exit(0)  # a model that hangs in its thread must not keep the process
+    live(options, lambda: load(options.model, threads=options.threads))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ gathered in memory up to a limit, or written to a file where `spool` gives one.
 
 import asyncio
 import contextlib
+import socket
 import sys
 import traceback
 from collections import deque
@@ -20,6 +21,7 @@ import httptools
 MAX_HEAD = 64 * 1024
 """Bytes of a request's target and headers that are read before it is refused with 431."""
 
+_BACKLOG = 1024
 _CHUNK = 256 * 1024
 _LINGER = 2.0
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -376,11 +378,12 @@ class Server:
         Raises:
             OSError: The address cannot be used.
         """
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Connection(self._settings, self._open), host, port, backlog=1024
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self._settings, self._open), sock=listening, backlog=_BACKLOG
         )
-        return int(self._server.sockets[0].getsockname()[1])
+        return int(listening.getsockname()[1])
 
     async def close(self, grace: float) -> None:
         """Take no more connections, and end each once it is answered, in `grace` seconds."""

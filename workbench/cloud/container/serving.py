@@ -5,11 +5,14 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
 import uvloop
 
 from workbench.cloud.container.answering import Contract, refuse
-from workbench.cloud.container.engine import Engine
+from workbench.cloud.container.engine import CannotLoad, Engine
 from workbench.cloud.container.http import Server, Settings
 from workbench.cloud.container.options import MB, Options
 
@@ -17,17 +20,37 @@ GRACE = 25.0
 """Seconds for what is in flight at SIGTERM: SageMaker kills a container after 30."""
 
 
-def load(options: Options) -> Engine:
-    """The model, warm, and the garbage collector told to leave alone all that is there now.
+def live(options: Options, load_model: Callable[[], Engine]) -> NoReturn:
+    """Serve a model and exit: with 0 once told to end, with 1 if it cannot be served."""
+    try:
+        serve(load_model(), options)
+        status = 0
+    except (CannotLoad, OSError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        status = 1
+    sys.stderr.flush()
+    os._exit(status)  # a model that hangs in its thread must not keep the process
+
+
+def load(folder: Path, *, threads: int) -> Engine:
+    """The model of a folder, warm, with all memory that is in use now left to itself.
 
     Raises:
         CannotLoad: The folder holds no model that can be served.
     """
-    engine = Engine(options.model, threads=options.threads)
+    engine = Engine(folder, threads=threads)
     engine.warm()
-    gc.collect()
-    gc.freeze()  # a full collection over all modules would stop answers for tens of milliseconds
+    settle()
     return engine
+
+
+def settle() -> None:
+    """Have the garbage collector leave alone all that is there now.
+
+    A full collection over every module would stop answers for tens of milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def serve(engine: Engine, options: Options) -> None:
