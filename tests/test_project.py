@@ -21,6 +21,7 @@ CORE = {
         "altair",
         "anywidget",
         "boto3",
+        "botocore",
         "ipywidgets",
         "jupyterlab",
         "numba",
