@@ -5,11 +5,18 @@ from workbench.plots.batches import batch_sizes, plot_batch_sizes
 from workbench.plots.costs import cost_by_item, plot_cost_by_item
 from workbench.plots.errors import latency_errors, plot_latency_errors
 from workbench.plots.figure import Figure
+from workbench.plots.grids import batching_grid, plot_batching_grid
 from workbench.plots.latency import (
     latency_ecdf,
     latency_over_time,
     plot_latency_ecdf,
     plot_latency_over_time,
+)
+from workbench.plots.plans import (
+    break_even_points,
+    plan_candidates,
+    plot_break_even,
+    plot_plan,
 )
 from workbench.plots.service import plot_service_times, service_times
 
@@ -17,16 +24,22 @@ __all__ = [
     "Figure",
     "arrival_rates",
     "batch_sizes",
+    "batching_grid",
+    "break_even_points",
     "cost_by_item",
     "latency_ecdf",
     "latency_errors",
     "latency_over_time",
+    "plan_candidates",
     "plot_arrival_rates",
     "plot_batch_sizes",
+    "plot_batching_grid",
+    "plot_break_even",
     "plot_cost_by_item",
     "plot_latency_ecdf",
     "plot_latency_errors",
     "plot_latency_over_time",
+    "plot_plan",
     "plot_service_times",
     "service_times",
 ]

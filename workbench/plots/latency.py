@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, TooFewSamples
+from workbench.plots.axes import LatencyAxis, target_in_words
 from workbench.plots.figure import Figure
 from workbench.plots.series import (
     Result,
@@ -31,7 +31,6 @@ _POINTS = 200
 _PREDICTED = 500  # shares of a prediction to choose points from
 _BINS = 60
 _REQUESTS_PER_BIN = 50
-_LOG_FROM = 30  # latencies that span more than this factor are shown on a log scale
 
 
 def latency_ecdf(runs: Results, *, points: int = _POINTS) -> "pl.DataFrame":
@@ -96,7 +95,7 @@ def plot_latency_ecdf(runs: Results, *, slo: SLO | None = None, log: bool | None
     members = named(runs)
     slo = slo or shared_slo(members)
     data = latency_ecdf(runs)
-    axis = _LatencyAxis.over(data["latency"].to_numpy(), slo, log=log)
+    axis = LatencyAxis.over(data["latency"].to_numpy(), slo, log=log)
     corner = [_corner(slo, axis), _corner_note(slo, axis)] if slo else []
     layers = [*corner, _curves(data, members, axis), _points(members)]
     share = alt.Y(
@@ -118,7 +117,7 @@ def plot_latency_ecdf(runs: Results, *, slo: SLO | None = None, log: bool | None
     )
 
 
-def _curves(data: "pl.DataFrame", runs: dict[str, Result], axis: "_LatencyAxis") -> "alt.Chart":
+def _curves(data: "pl.DataFrame", runs: dict[str, Result], axis: "LatencyAxis") -> "alt.Chart":
     """Curves that go on to the chart's end at the height they reached."""
     import altair as alt
     import polars as pl
@@ -168,7 +167,7 @@ def _points(runs: dict[str, Result]) -> "alt.Chart":
     return chart
 
 
-def _corner(slo: SLO, axis: "_LatencyAxis") -> "alt.Chart":
+def _corner(slo: SLO, axis: "LatencyAxis") -> "alt.Chart":
     """The target: from the left at its share to its latency, and down."""
     import altair as alt
     import polars as pl
@@ -180,12 +179,12 @@ def _corner(slo: SLO, axis: "_LatencyAxis") -> "alt.Chart":
     return chart
 
 
-def _corner_note(slo: SLO, axis: "_LatencyAxis") -> "alt.Chart":
+def _corner_note(slo: SLO, axis: "LatencyAxis") -> "alt.Chart":
     """The target in words, on the side where there is room."""
     import altair as alt
     import polars as pl
 
-    note = pl.DataFrame({"latency": [slo.latency], "share": [0.0], "note": [_target(slo)]})
+    note = pl.DataFrame({"latency": [slo.latency], "share": [0.0], "note": [target_in_words(slo)]})
     left = slo.latency > axis.middle
     chart: alt.Chart = (
         alt.Chart(note)
@@ -287,13 +286,13 @@ def plot_latency_over_time(
     quantile = slo.quantile if slo else 0.95
     upper = f"p{100 * quantile:g}"
     data = latency_over_time(runs, quantile=quantile)
-    axis = _LatencyAxis.over(data.select("median", "upper").to_numpy().ravel(), slo, log=log)
+    axis = LatencyAxis.over(data.select("median", "upper").to_numpy().ravel(), slo, log=log)
     layers = _lines(data, list(members), axis, upper)
     lines = f"Thick: {upper}, thin: median."
     if slo:
         target = alt.Chart(pl.DataFrame({"upper": [slo.latency]})).mark_rule(style="target")
         layers.insert(0, target.encode(y=axis.channel(alt.Y, "upper")))
-        lines = f"{lines} Dashed: {_target(slo)}."
+        lines = f"{lines} Dashed: {target_in_words(slo)}."
     return Figure(
         data=data,
         chart=alt.layer(*layers),
@@ -308,7 +307,7 @@ def plot_latency_over_time(
 
 
 def _lines(
-    data: "pl.DataFrame", names: list[str], axis: "_LatencyAxis", upper: str
+    data: "pl.DataFrame", names: list[str], axis: "LatencyAxis", upper: str
 ) -> "list[alt.Chart]":
     import altair as alt
     import polars as pl
@@ -340,10 +339,6 @@ def _lines(
     ]
 
 
-def _target(slo: SLO) -> str:
-    return "target " + slo.label.replace("<=", "≤")
-
-
 def _failures(runs: Mapping[str, Result], effect: str) -> tuple[str, ...]:
     """A line on the requests that failed and what that does to the chart, if any did."""
     failed = [
@@ -365,50 +360,3 @@ def _describe(runs: Mapping[str, Result]) -> str:
         ]
         sentences.append(f"{name}: {', '.join(told) or 'no percentile can be told'}.")
     return " ".join([*sentences, *_failures(runs, "Failed")])
-
-
-@dataclass(frozen=True, kw_only=True)
-class _LatencyAxis:
-    """The scale of latencies: seconds inside, milliseconds at the labels."""
-
-    low: float
-    high: float
-    log: bool
-
-    @classmethod
-    def over(
-        cls, latencies: NDArray[np.float64], slo: SLO | None, *, log: bool | None
-    ) -> "_LatencyAxis":
-        shown = [*latencies[np.isfinite(latencies)], *([slo.latency] if slo else [])]
-        positive = [latency for latency in shown if latency > 0] or [1.0]
-        low, high = min(positive), max(positive)
-        if log is None:
-            log = high > _LOG_FROM * low and len(positive) == len(shown)
-        return cls(low=low / 1.1 if log else 0.0, high=1.05 * high, log=log)
-
-    @property
-    def middle(self) -> float:
-        return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
-
-    def channel(self, kind: Any, field: str = "latency") -> Any:  # noqa: ANN401
-        """The channel `kind` (alt.X or alt.Y) for a field in seconds."""
-        import altair as alt
-
-        label = "format(datum.value * 1000, ',.4~r')"
-        ticks = {"values": self._decades()} if self.log else {"tickCount": 8}
-        axis = alt.Axis(labelExpr=label, **ticks)
-        scale = alt.Scale(
-            domain=[self.low, self.high],
-            type="log" if self.log else "linear",
-            nice=False,
-            clamp=True,
-        )
-        unit = "ms, log scale" if self.log else "ms"
-        return kind(f"{field}:Q", title=f"Latency ({unit})", scale=scale, axis=axis)
-
-    def _decades(self) -> list[float]:
-        """1, 2 and 5 times powers of ten; over more than four decades the powers alone."""
-        decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        steps = (1, 2, 5) if self.high < 10_000 * self.low else (1,)
-        ticks = [step * 10.0**decade for decade in decades for step in steps]
-        return [tick for tick in ticks if self.low <= tick <= self.high]

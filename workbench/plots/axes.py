@@ -1,0 +1,75 @@
+"""Scales of latencies and of amounts, and how a target is written on them."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.run import SLO
+
+_LOG_FROM = 30  # latencies that span more than this factor are shown on a log scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyAxis:
+    """The scale of latencies: seconds inside, milliseconds at the labels."""
+
+    low: float
+    high: float
+    log: bool
+
+    @classmethod
+    def over(
+        cls, latencies: NDArray[np.float64], slo: SLO | None, *, log: bool | None
+    ) -> "LatencyAxis":
+        """Return one that covers latencies and target; None: logarithmic where they span much."""
+        shown = [*latencies[np.isfinite(latencies)], *([slo.latency] if slo else [])]
+        positive = [latency for latency in shown if latency > 0] or [1.0]
+        low, high = min(positive), max(positive)
+        if log is None:
+            log = high > _LOG_FROM * low and len(positive) == len(shown)
+        return cls(low=low / 1.1 if log else 0.0, high=1.05 * high, log=log)
+
+    @property
+    def middle(self) -> float:
+        """The latency in the middle of the axis."""
+        return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+
+    def channel(self, kind: Any, field: str = "latency") -> Any:  # noqa: ANN401
+        """The channel `kind` (alt.X or alt.Y) for a field in seconds."""
+        import altair as alt
+
+        label = "format(datum.value * 1000, ',.4~r')"
+        ticks = {"values": log_ticks(self.low, self.high)} if self.log else {"tickCount": 8}
+        axis = alt.Axis(labelExpr=label, **ticks)
+        scale = alt.Scale(
+            domain=[self.low, self.high],
+            type="log" if self.log else "linear",
+            nice=False,
+            clamp=True,
+        )
+        unit = "ms, log scale" if self.log else "ms"
+        return kind(f"{field}:Q", title=f"Latency ({unit})", scale=scale, axis=axis)
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2 and 5 times powers of ten; over more than four decades the powers alone.
+
+    >>> log_ticks(0.3, 4)
+    [0.5, 1.0, 2.0]
+    """
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high < 10_000 * low else (1,)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def target_in_words(slo: SLO) -> str:
+    """Return the target as it is written in charts.
+
+    >>> target_in_words(SLO(latency=0.1))
+    'target p95 ≤ 100 ms'
+    """
+    return "target " + slo.label.replace("<=", "≤")

@@ -1,0 +1,210 @@
+"""What batching costs by size and wait, and where the target ends."""
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.deployment import Lambda, Serverless
+from workbench.errors import InvalidInput
+from workbench.planner import Field, Plan
+from workbench.plots.axes import target_in_words
+from workbench.plots.figure import Figure
+from workbench.queueing import Screen
+from workbench.run import SLO
+from workbench.wording import dollars, in_ms, milliseconds
+
+if TYPE_CHECKING:
+    import altair as alt
+    import polars as pl
+
+_COLUMNS = ["max_size", "max_wait", "latency", "cost_per_million"]
+_ROWS = 24  # from so many on, not each is labelled
+
+
+def batching_grid(
+    source: Plan | Screen, *, each: ArrayLike | None = None, row: int = 0
+) -> "pl.DataFrame":
+    """Return latency and cost of each (max_size, max_wait) on one serverless deployment or Lambda.
+
+    Columns: max_size, max_wait (seconds), latency (seconds, at the quantile asked for),
+    cost_per_million (US dollars), both by the exact model.
+
+    Args:
+        source: A plan: the grid is that of its winner, or, where that is a fleet, of what it found
+            best among those that start on demand. Or what `workbench.queueing.screen` found.
+        each: US dollars of a batch of 1, 2, ... requests, for a screen.
+        row: Which row of the screen's service times.
+
+    Raises:
+        InvalidInput: The plan searched nothing that starts on demand, or `each` is not given.
+    """
+    import polars as pl
+
+    if isinstance(source, Plan):
+        return pl.DataFrame(_of_plan(source), schema=_COLUMNS, orient="row")
+    if each is None:
+        raise InvalidInput("each is missing: US dollars of a batch of 1, 2, ... requests.")
+    cost = 1e6 * source.cost_per_request(np.atleast_2d(np.asarray(each, dtype=np.float64)))[0]
+    latency = source.quantile[row]
+    sizes, waits = source.max_sizes.tolist(), source.max_waits.tolist()
+    return pl.DataFrame(
+        [
+            (size, wait, float(latency[i, j]), float(cost[i, j]))
+            for (i, size), (j, wait) in product(enumerate(sizes), enumerate(waits))
+        ],
+        schema=_COLUMNS,
+        orient="row",
+    )
+
+
+def _of_plan(plan: Plan) -> list[tuple[int, float, float, float]]:
+    """Every cell; those that never join requests are one candidate."""
+    part, place = _place(plan)
+    rows = np.flatnonzero(part.place == place)
+    keys = zip(part.max_size[rows].tolist(), part.max_wait[rows].tolist(), strict=True)
+    found = dict(zip(keys, zip(part.predicted[rows], part.cost[rows], strict=True), strict=True))
+    alone = next((key for key in found if key[0] == 1), None)
+    cells = []
+    for size, wait in product(plan.task.screening.sizes, plan.task.screening.waits):
+        latency, cost = found[alone if alone and 0 in (size - 1, wait) else (size, wait)]
+        cells.append((size, wait, float(latency), float(cost)))
+    return cells
+
+
+def _place(plan: Plan) -> tuple[Field, int]:
+    """The inference type and place of the grid."""
+    kinds = {Serverless.kind, Lambda.kind}
+    fields = {part.kind: part for part in plan.fields if part.kind in kinds}
+    best = next((one for one in plan.finalists if one.deployment.kind in fields), None)
+    if best is None:
+        raise InvalidInput(
+            "This plan searched neither serverless nor Lambda, and the grid is made of their "
+            "figures: plan with Options(kinds=['lambda', ...])."
+        )
+    part = fields[best.deployment.kind]
+    return part, part.deployments.index(best.deployment)
+
+
+def plot_batching_grid(
+    source: Plan | Screen,
+    slo: SLO | None = None,
+    *,
+    each: ArrayLike | None = None,
+    row: int = 0,
+) -> Figure:
+    """Return a heat map of `batching_grid`: cost as colour, the target as a contour.
+
+    `slo` is the target, by default that of the plan. Settings on the far side of the contour, which
+    miss it, are paler; a diamond marks the cheapest that meets it.
+
+    Raises:
+        InvalidInput: As for `batching_grid`, or a screen comes without a target.
+    """
+    import altair as alt
+    import polars as pl
+
+    data = batching_grid(source, each=each, row=row)
+    where = ""
+    if isinstance(source, Plan):
+        part, place = _place(source)
+        label = part.deployments[place].label
+        slo, where = slo or source.slo, f"{label[:1].upper()}{label[1:]}. "
+    if slo is None:
+        raise InvalidInput("slo is missing: which target is the contour of?")
+    sizes, waits = (data[name].unique().sort().to_list() for name in ("max_size", "max_wait"))
+    cells = data.with_columns(
+        x=pl.col("max_wait").replace_strict(waits, range(len(waits))),
+        y=pl.col("max_size").replace_strict(sizes, range(len(sizes))),
+        met=pl.col("latency") <= slo.latency,
+    ).with_columns(x2=pl.col("x") + 1, y2=pl.col("y") + 1)
+    best = cells.filter("met").sort("cost_per_million", "latency").head(1)
+    base = alt.Chart(cells.with_columns(wait=1000 * pl.col("max_wait")))
+    heat = base.mark_rect().encode(
+        x=_axis(alt.X, "x", "Longest wait (ms)", [in_ms(wait) for wait in waits]),
+        x2="x2:Q",
+        y=_axis(alt.Y, "y", "Largest batch (requests)", [str(size) for size in sizes]),
+        y2="y2:Q",
+        color=alt.Color(
+            "cost_per_million:Q",
+            title="US dollars a million requests",
+            scale=alt.Scale(scheme="viridis"),
+            legend=alt.Legend(orient="top", gradientLength=300, titleLimit=300, format="$,~r"),
+        ),
+        opacity=alt.condition("datum.met", alt.value(1), alt.value(0.35)),
+        tooltip=["max_size:Q", "wait:Q", "latency:Q", "cost_per_million:Q", "met:N"],
+    )
+    met = cells.sort("y", "x")["met"].to_numpy().reshape(len(sizes), len(waits))
+    told = _told(best)
+    return Figure(
+        data=data,
+        chart=alt.layer(heat, *_contour(met), *_mark(best)),
+        title="Cost by batch size and wait",
+        subtitle=(
+            f"{where}Predicted.",
+            f"Pale, beyond the line: misses the {target_in_words(slo)}.",
+            told,
+        ),
+        description=f"{int(met.sum())} of {met.size} settings meet the {slo.label}. {told}",
+    )
+
+
+def _axis(kind: Any, field: str, title: str, labels: list[str]) -> Any:  # noqa: ANN401 - a channel
+    """A channel of cells from 0 to 1, from 1 to 2, ..., each labelled at its middle."""
+    import altair as alt
+
+    axis = alt.Axis(
+        values=[place + 0.5 for place in range(len(labels))],
+        labelExpr=f"{labels}[floor(datum.value)]",
+        labelOverlap=kind is alt.X or len(labels) > _ROWS,
+        grid=False,
+    )
+    scale = alt.Scale(domain=[0, len(labels)], nice=False)
+    return kind(f"{field}:Q", title=title, scale=scale, axis=axis)
+
+
+def _contour(met: NDArray[np.bool_]) -> "list[alt.Chart]":
+    """The edges between cells that meet the target and cells that do not, dark on light."""
+    import altair as alt
+    import polars as pl
+
+    across = [(int(x) + 1, int(y), int(x) + 1, int(y) + 1) for y, x in _changes(met)]
+    upward = [(int(x), int(y) + 1, int(x) + 1, int(y) + 1) for x, y in _changes(met.T)]
+    types = dict.fromkeys(("x", "y", "x2", "y2"), pl.Int64)
+    edges = alt.Chart(pl.DataFrame([*across, *upward], schema=types, orient="row")).encode(
+        x="x:Q", y="y:Q", x2="x2:Q", y2="y2:Q"
+    )
+    return [
+        edges.mark_rule(color=colour, strokeWidth=width, strokeCap="square")
+        for colour, width in (("white", 5), ("black", 2))
+    ]
+
+
+def _changes(met: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Row and column of each cell that differs from the next in its row."""
+    return np.argwhere(met[:, 1:] != met[:, :-1])
+
+
+def _mark(best: "pl.DataFrame") -> "list[alt.Chart]":
+    import altair as alt
+    import polars as pl
+
+    middle = best.select(pl.col("x", "y") + 0.5)
+    return [
+        alt.Chart(middle)
+        .mark_point(
+            shape="diamond", filled=True, size=160, color="white", stroke="black", opacity=1
+        )
+        .encode(x="x:Q", y="y:Q")
+    ]
+
+
+def _told(best: "pl.DataFrame") -> str:
+    if best.is_empty():
+        return "No setting meets it."
+    size, wait, latency, cost = best.select(_COLUMNS).row(0)
+    return (
+        f"Diamond, the cheapest that meets it: up to {size}, {milliseconds(wait)}, "
+        f"{dollars(cost)} a million; {milliseconds(latency)}."
+    )

@@ -1,0 +1,240 @@
+"""What a plan chose from: latency against cost, and the cheapest inference type by rate."""
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from workbench.checks import whole_number
+from workbench.costing import MONTH
+from workbench.errors import InvalidInput
+from workbench.planner import Plan, crossings
+from workbench.plots.axes import LatencyAxis, log_ticks, target_in_words
+from workbench.plots.figure import Figure
+from workbench.plots.series import colour, dash, shape
+from workbench.plots.theme import INK
+from workbench.wording import dollars, milliseconds
+
+if TYPE_CHECKING:
+    import altair as alt
+    import polars as pl
+
+_MOST = 1500
+_FAR = 20  # times the target: what is slower would press the rest together
+_SCREENED_OUT = "screened out"
+_NAME = ["kind", "deployment", "policy"]
+_TITLES = {"million": "US dollars a million requests", "month": "US dollars a month"}
+
+
+# ------------------------------------------------------------------- latency against cost
+
+
+def plan_candidates(plan: Plan, *, most: int = _MOST) -> "pl.DataFrame":
+    """Return the candidates of a plan with latency and cost, and which are beaten in both.
+
+    Columns: kind, deployment, policy, latency (seconds at the target's quantile),
+    cost_per_million (US dollars), engine, front (whether none is both faster and cheaper), best
+    (whether it is the winner). Left out are those that no engine has a latency for, and of the
+    beaten all but `most`, evenly by cost.
+
+    Raises:
+        InvalidInput: `most` is below 1.
+    """
+    import polars as pl
+
+    whole_number("most", most, low=1)
+    front = plan.front.select(*_NAME, front=pl.lit(True))  # noqa: FBT003
+    known = (
+        plan.frame.with_row_index()
+        .filter(pl.col("latency").is_finite() & (pl.col("engine") != _SCREENED_OUT))
+        .join(front, on=_NAME, how="left")
+        .with_columns(pl.col("front").fill_null(False), best=pl.col("index") == 0)  # noqa: FBT003
+        .sort("cost_per_million", "latency")
+        .select(*_NAME, "latency", "cost_per_million", "engine", "front", "best")
+    )
+    shown = pl.col("front") | pl.col("best")
+    beaten = known.filter(~shown)
+    if beaten.height > most:
+        beaten = beaten[np.linspace(0, beaten.height - 1, most).astype(int).tolist()]
+    return pl.concat([beaten, known.filter(shown)])
+
+
+def plot_plan(plan: Plan, *, most: int = _MOST) -> Figure:
+    """Return a chart of `plan_candidates`: the front as a line, the winner ringed, the target.
+
+    What is slower than 20 times the target is left to the subtitle, unless it is on the front.
+    """
+    import altair as alt
+    import polars as pl
+
+    data = plan_candidates(plan, most=most)
+    kinds, best = list(dict.fromkeys(plan.frame["kind"])), plan.best
+    ahead = pl.col("front") | pl.col("best")
+    shown = data.filter(ahead | (pl.col("latency") <= _FAR * plan.slo.latency))
+    shown = shown.rename({"kind": "run"})
+    axis = LatencyAxis.over(shown["latency"].to_numpy(), plan.slo, log=None)
+    cost = _dollars("million", shown["cost_per_million"].to_list())
+    x = axis.channel(alt.X)
+    line = alt.Chart(shown.filter("front")).mark_line(color=INK, strokeWidth=1.5)
+    ring = alt.Chart(shown.filter("best")).mark_point(size=320, color=INK, strokeWidth=2.5)
+    tooltip = ["run:N", *_NAME[1:], "latency:Q", "cost_per_million:Q", "engine:N"]
+    marks = {"color": colour(kinds), "shape": shape(kinds), "x": x, "y": cost}
+    layers = [
+        *(limit.encode(x=x) for limit in _target(plan, axis)),
+        *(limit.encode(y=cost) for limit in _budget(plan)),
+        alt.Chart(shown.filter(ahead))
+        .mark_point(filled=True, size=45, opacity=1)
+        .encode(**marks, tooltip=tooltip),
+        alt.Chart(shown.filter(~ahead))
+        .mark_point(filled=True, size=16, opacity=0.3)
+        .encode(
+            **marks | {"color": colour(kinds).legend(None), "shape": shape(kinds).legend(None)}
+        ),
+        line.encode(x=x, y=cost, order="latency:Q"),
+        ring.encode(x=x, y=cost),
+    ]
+    quantile = f"p{100 * plan.slo.quantile:g}"
+    told = f"{quantile} {milliseconds(best.latency)}, {dollars(best.cost_per_million)} a million"
+    far = data.height - shown.height
+    return Figure(
+        data=data,
+        chart=alt.layer(*layers),
+        title=f"Latency ({quantile}) against cost",
+        subtitle=(
+            f"Ringed: {best.label}; {told}.",
+            "On the line nothing is both faster and cheaper. Predicted; the best simulated.",
+            *([f"Not shown: {far} slower than {_FAR} times the target."] if far else []),
+        ),
+        description=f"{plan.label}. On the line: {_listed(plan.front)}.",
+    )
+
+
+def _target(plan: Plan, axis: LatencyAxis) -> "list[alt.Chart]":
+    """A line at the target, and the target in words where there is room."""
+    import altair as alt
+    import polars as pl
+
+    slo, left = plan.slo, plan.slo.latency > axis.middle
+    base = alt.Chart(pl.DataFrame({"latency": [slo.latency], "note": [target_in_words(slo)]}))
+    note = base.mark_text(
+        style="note", dx=-6 if left else 6, align="right" if left else "left", baseline="top"
+    )
+    return [base.mark_rule(style="target"), note.encode(text="note:N", y=alt.value(2))]
+
+
+def _budget(plan: Plan) -> "list[alt.Chart]":
+    """A line at the budget, where there is one."""
+    import altair as alt
+    import polars as pl
+
+    budget = plan.task.budget
+    line = alt.Chart(pl.DataFrame({"cost_per_million": [budget or 0.0]}))
+    return [] if budget is None else [line.mark_rule(style="target")]
+
+
+def _listed(front: "pl.DataFrame", most: int = 5) -> str:
+    rows = front.select("deployment", "policy", "latency", "cost_per_million").head(most)
+    told = [
+        f"{place}, {policy}: {milliseconds(latency)}, {dollars(cost)}"
+        for place, policy, latency, cost in rows.iter_rows()
+    ]
+    more = front.height - len(told)
+    return "; ".join([*told, *([f"and {more} more"] if more > 0 else [])])
+
+
+def _dollars(per: str, amounts: list[float | None]) -> "alt.Y":
+    """The channel of a cost, on a log scale with some room at both ends."""
+    import altair as alt
+
+    known = [amount for amount in amounts if amount is not None and 0 < amount < math.inf]
+    low, high = min(known) / 1.2, 1.2 * max(known)
+    return alt.Y(
+        f"cost_per_{per}:Q",
+        title=f"{_TITLES[per]}, log scale",
+        scale=alt.Scale(type="log", domain=[low, high], nice=False),
+        axis=alt.Axis(format="$,~r", values=log_ticks(low, high)),
+    )
+
+
+# -------------------------------------------------------------------------- break-even
+
+
+def break_even_points(costs: "pl.DataFrame") -> "pl.DataFrame":
+    """Return where another inference type becomes the cheapest, of what `Plan.break_even` found.
+
+    Columns: rate (requests a second), below and above (which type is the cheapest there), and
+    cost_per_million and cost_per_month (US dollars) of the type that is so below. Between two
+    rates costs are taken to lie on straight lines of their logarithms.
+    """
+    import polars as pl
+
+    rows = []
+    for rate, below, above in crossings(costs):
+        known = costs.filter(kind=below).drop_nulls("cost_per_million").sort("rate")
+        logs = [np.log(known[name].to_numpy()) for name in ("rate", "cost_per_million")]
+        million = float(np.exp(np.interp(math.log(rate), *logs)))
+        month = million * rate * MONTH / 1e6
+        rows.append((rate, below, above, million, month))
+    columns = ["rate", "below", "above", "cost_per_million", "cost_per_month"]
+    types = [pl.Float64, pl.String, pl.String, pl.Float64, pl.Float64]
+    return pl.DataFrame(rows, schema=dict(zip(columns, types, strict=True)), orient="row")
+
+
+def plot_break_even(
+    costs: "Plan | pl.DataFrame", *, per: Literal["million", "month"] = "million"
+) -> Figure:
+    """Return a chart of the least cost of each inference type by rate, crossings marked.
+
+    `costs` is what `Plan.break_even` found, or a plan, whose `break_even()` then takes some
+    seconds. A type has no line where it cannot meet the target.
+
+    Raises:
+        InvalidInput: `per` is neither "million" nor "month", or no type meets the target anywhere.
+    """
+    import altair as alt
+
+    if per not in _TITLES:
+        raise InvalidInput(f"per must be one of {', '.join(_TITLES)}; got {per!r}.")
+    data = costs.break_even() if isinstance(costs, Plan) else costs
+    known = data.drop_nulls("cost_per_million").rename({"kind": "run"})
+    if known.is_empty():
+        raise InvalidInput("No inference type meets the target at any of the rates.")
+    kinds, marks = list(dict.fromkeys(known["run"])), break_even_points(data)
+    rates = data["rate"].to_list()
+    rate = alt.X(
+        "rate:Q",
+        title="Requests a second, log scale",
+        scale=alt.Scale(type="log", domain=[min(rates), max(rates)], nice=False),
+        axis=alt.Axis(format=",~r", values=log_ticks(min(rates), max(rates))),
+    )
+    tooltip = ["run:N", "rate:Q", "deployment:N", "policy:N", "latency:Q", f"cost_per_{per}:Q"]
+    base = alt.Chart(known).transform_calculate(**dash(kinds)).encode(color=colour(kinds))
+    crossing = alt.Chart(marks)
+    layers = [
+        crossing.mark_rule(style="target"),
+        base.mark_line(strokeWidth=2.5).encode(strokeDash=alt.StrokeDash("dash:N", scale=None)),
+        base.mark_point(filled=True, size=60, opacity=1).encode(
+            shape=shape(kinds), tooltip=tooltip
+        ),
+        crossing.mark_point(size=240, color=INK, strokeWidth=2.5),
+    ]
+    cost = _dollars(per, known[f"cost_per_{per}"].to_list())
+    flat = [layers[0].encode(x=rate), *(each.encode(x=rate, y=cost) for each in layers[1:])]
+    told = [_crossing(row) for row in marks.iter_rows(named=True)]
+    told = told or [f"The cheapest throughout: {data.filter('cheapest')['kind'][0]}."]
+    never = [kind for kind in dict.fromkeys(data["kind"]) if kind not in kinds]
+    told += [f"Never meets the target: {', '.join(never)}."] if never else []
+    return Figure(
+        data=data,
+        chart=alt.layer(*flat),
+        title="The least cost that meets the target, by rate",
+        subtitle=tuple(told),
+        description=" ".join(told),
+    )
+
+
+def _crossing(row: dict[str, Any]) -> str:
+    return (
+        f"Below {row['rate']:,.3g} requests a second {row['below']} is the cheapest, above it "
+        f"{row['above']}."
+    )
