@@ -14,7 +14,7 @@ import pkgutil
 import re
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, astuple, replace
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
 from workbench.intake import take_in
 from workbench.model import Approval, Change, Kind, Model, Samples, Traits, read_checked
-from workbench.onnx import Tensor
+from workbench.onnx import Tensor, check_model
 from workbench.provenance import environment
 from workbench.storage import sha256
 from workbench.table import html_table
@@ -108,6 +108,8 @@ class Registry:
 
     #: What fills a registry without a path: above this layer, so found by name.
     ready_made = "workbench.zoo:build"
+    #: What brings versions to a cloud and back, likewise.
+    publishing = "workbench.cloud.publishing"
 
     def __init__(
         self,
@@ -257,8 +259,7 @@ class Registry:
         """
         _check_group(group)
         _check_stage(stage)
-        if approval not in get_args(Approval):
-            raise InvalidInput(f"approval must be one of {get_args(Approval)}, got {approval!r}.")
+        _check_approval(approval)
         made = take_in(
             source,
             samples=samples,
@@ -269,26 +270,107 @@ class Registry:
             framework=framework,
             seed=seed,
         )
-        facts = _json(asdict(made.traits)), _json(_code() | (lineage or {}))
-        approved = self._entry("approval", approval, who, why)
+        return self._add(
+            group,
+            None,
+            files=(made.content, made.pool),
+            facts=(_json(asdict(made.traits)), _json(_code() | (lineage or {}))),
+            approval=self._entry("approval", approval, who, why),
+            stage=stage,
+        )
+
+    def restore(
+        self,
+        group: str,
+        version: int,
+        *,
+        content: bytes,
+        samples: bytes,
+        facts: Mapping[str, Any],
+        who: str | None = None,
+        why: str = "",
+    ) -> Model:
+        """A version as another registry had it, with its number; its approval is pending.
+
+        Args:
+            group: Its name.
+            version: Its number, which must be free.
+            content: The ONNX file.
+            samples: The file of the pool of samples.
+            facts: Its "traits" and "lineage", as JSON values.
+            who: Who restores it, by default the user of this process.
+            why: The reason kept in the history.
+
+        Raises:
+            InvalidModel: The content is not a model the workbench can run.
+            InvalidInput: The number is taken, or something is not what it must be.
+            StorageError: It could not be written; the registry is as before.
+        """
+        _check_group(group)
+        check_model(content)
+        try:
+            _traits(dict(facts["traits"]))
+            kept = _json(facts["traits"]), _json(facts["lineage"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(f"These are not a version's traits and lineage: {error}.") from error
+        return self._add(
+            group,
+            version,
+            files=(content, samples),
+            facts=kept,
+            approval=self._entry("approval", "PendingManualApproval", who, why),
+            stage="Development",
+        )
+
+    def _add(
+        self,
+        group: str,
+        version: int | None,
+        *,
+        files: tuple[bytes, bytes],
+        facts: tuple[str, str],
+        approval: Change,
+        stage: str,
+    ) -> Model:
+        """Write a version, by default the next, with its first approval and stage."""
         with self._writing() as database:
-            version = _next_version(database, group)
-            hashes = self._store(made.content, ".onnx"), self._store(made.pool, ".npz")
+            number = version or _next_version(database, group)
+            if version and _is_taken(database, group, version):
+                raise InvalidInput(f"There is a version {version} of {group!r} already.")
+            hashes = self._store(files[0], ".onnx"), self._store(files[1], ".npz")
             database.execute(
                 "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (group, version, approved.at, *hashes, *facts),
+                (group, number, approval.at, *hashes, *facts),
             )
-            _note(database, group, version, approved)
-            _note(database, group, version, replace(approved, field="stage", value=stage))
-        return self.version(group, version)
+            _note(database, group, number, approval)
+            _note(database, group, number, replace(approval, field="stage", value=stage))
+        return self.version(group, number)
+
+    def push(self, cloud: Any, *, groups: Sequence[str] | None = None) -> list[str]:  # noqa: ANN401 - a Cloud
+        """The ARNs of these groups' versions (by default all), which now are on a cloud, too.
+
+        See `workbench.cloud.publishing`, which says what may go wrong.
+        """
+        return list(pkgutil.resolve_name(f"{self.publishing}:push")(self, cloud, groups=groups))
+
+    def pull(self, cloud: Any, *, groups: Sequence[str] | None = None) -> list[Model]:  # noqa: ANN401 - a Cloud
+        """The versions of these groups (by default all) that were on a cloud, and now are here."""
+        return list(pkgutil.resolve_name(f"{self.publishing}:pull")(self, cloud, groups=groups))
 
     def approve(self, group: str, version: int, *, who: str | None = None, why: str = "") -> Model:
         """The version, now approved; who, when and why are kept in its history."""
-        return self._change(group, version, self._entry("approval", "Approved", who, why))
+        return self.decide(group, version, "Approved", who=who, why=why)
 
     def reject(self, group: str, version: int, *, who: str | None = None, why: str = "") -> Model:
         """The version, now rejected; who, when and why are kept in its history."""
-        return self._change(group, version, self._entry("approval", "Rejected", who, why))
+        return self.decide(group, version, "Rejected", who=who, why=why)
+
+    def decide(
+        self, group: str, version: int, approval: Approval, *, who: str | None = None, why: str = ""
+    ) -> Model:
+        """The version, now of this approval; who, when and why are kept in its history."""
+        _check_approval(approval)
+        return self._change(group, version, self._entry("approval", approval, who, why))
 
     def set_stage(
         self, group: str, version: int, stage: str, *, who: str | None = None, why: str = ""
@@ -443,6 +525,11 @@ def _check_group(group: str) -> None:
         )
 
 
+def _check_approval(approval: str) -> None:
+    if approval not in get_args(Approval):
+        raise InvalidInput(f"approval must be one of {get_args(Approval)}, got {approval!r}.")
+
+
 def _check_stage(stage: str) -> None:
     if not 1 <= len(stage) <= 63:
         raise InvalidInput(f"A stage's name has 1 to 63 characters, got {stage!r}.")
@@ -451,6 +538,11 @@ def _check_stage(stage: str) -> None:
 def _next_version(database: sqlite3.Connection, group: str) -> int:
     newest = "SELECT COALESCE(MAX(version), 0) + 1 FROM versions WHERE group_name = ?"
     return int(database.execute(newest, (group,)).fetchone()[0])
+
+
+def _is_taken(database: sqlite3.Connection, group: str, version: int) -> bool:
+    found = "SELECT 1 FROM versions WHERE group_name = ? AND version = ?"
+    return database.execute(found, (group, version)).fetchone() is not None
 
 
 def _note(database: sqlite3.Connection, group: str, version: int, change: Change) -> None:

@@ -109,7 +109,7 @@ def deploy(
             ledger says what is left.
     """
     _variant(deployment)  # refuses what cannot be deployed
-    role, image = _needed(cloud)
+    role, image = role_of(cloud), image_of(cloud)
     cost = at_most(deployment, expected, calls=calls, bytes_in=bytes_in)
     agree(cost, deployment, cloud, budget=budget, yes=yes, tell=tell)
     check_quota(deployment, cloud)
@@ -212,17 +212,32 @@ def _variant(deployment: Deployment) -> dict[str, Any]:
     )
 
 
-def _needed(cloud: Cloud) -> tuple[str, str]:
-    """Return role and image, without which no model can be created."""
-    for value, what, name, variable in (
-        (cloud.role, "the ARN of a role that SageMaker may take", "role", ROLE),
-        (cloud.image, "the URI of an image with the model server", "image", IMAGE),
-    ):
-        if value is None:
-            raise NotAvailable(
-                f"{cloud.name} needs {what}: workbench.aws({name}=...) or ${variable}."
-            )
-    return str(cloud.role), str(cloud.image)
+def image_of(cloud: Cloud) -> str:
+    """Return the URI of the image with the model server.
+
+    Raises:
+        NotAvailable: It is not known.
+    """
+    if cloud.image is None:
+        raise NotAvailable(
+            f"{cloud.name} needs the URI of an image with the model server: "
+            f"workbench.aws(image=...) or ${IMAGE}."
+        )
+    return cloud.image
+
+
+def role_of(cloud: Cloud) -> str:
+    """Return the ARN of the role that endpoints run under.
+
+    Raises:
+        NotAvailable: It is not known.
+    """
+    if cloud.role is None:
+        raise NotAvailable(
+            f"{cloud.name} needs the ARN of a role that SageMaker may take: "
+            f"workbench.aws(role=...) or ${ROLE}."
+        )
+    return cloud.role
 
 
 def _upload(aws: Calls, entry: Entry, model: Model) -> None:

@@ -82,6 +82,7 @@ class LocalCloud(Cloud):
             poll=0.05,
             role=f"arn:aws:iam::{_ACCOUNT}:role/workbench",
             image=f"{_ACCOUNT}.dkr.ecr.{_REGION}.amazonaws.com/workbench:latest",
+            bucket="workbench",
             keys=("local", "local"),
         )
         vars(self).update(  # past the guard of a frozen value
