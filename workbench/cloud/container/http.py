@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import httptools
 
 MAX_HEAD = 64 * 1024
-"""Bytes of a request's target and headers that are read before it is refused with 431."""
+"""Bytes of headers that are read, beyond those of the first packet, before a request is refused."""
 
 _BACKLOG = 1024
 _CHUNK = 256 * 1024
@@ -160,6 +160,8 @@ class Connection(asyncio.Protocol):
         """Feed the parser; what is not HTTP is refused."""
         if self._deaf:
             return
+        request = self._request
+        received = 0 if request is None else request.received
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # declined: the answer is an ordinary one, and the last
@@ -168,6 +170,8 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
         except httptools.HttpParserError as error:
             self._refuse(400, f"This is not HTTP/1.1: {error}.")
+        if request is not None and self._request is request and request.received == received:
+            self._measure(len(data))
 
     # --- the parser's calls
 
@@ -181,13 +185,11 @@ class Connection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         """Gather the target, which may come in pieces."""
         self._target += url
-        self._measure(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header."""
         if self._request is not None:
             self._request.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-            self._measure(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
         """Decide where the body goes, and tell a client that waits for leave to send it."""
@@ -230,6 +232,7 @@ class Connection(asyncio.Protocol):
     # --- what the client sends
 
     def _measure(self, size: int) -> None:
+        """Count what is not body: the parser would keep a header that never ends."""
         self._head_size += size
         if self._head_size > MAX_HEAD:
             self._refuse(431, f"The headers have more than {MAX_HEAD} bytes.")
