@@ -10,6 +10,8 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 HAS_VENV := $(PYTHON) -c 'import ensurepip' 2>/dev/null
 APT := DEBIAN_FRONTEND=noninteractive apt-get -qq
+AWS := $(VENV)/aws
+AWSCLI := awscli==1.46.3
 MAY_INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 
 # $(READY) is written last and names the checkout, so an interrupted installation has none and that
@@ -31,7 +33,7 @@ lab: $(READY) ## the quickstart notebook in JupyterLab
 	$$([ "$$(id -u)" = 0 ] && echo --allow-root) notebooks/00-quickstart.ipynb
 
 .PHONY: test
-test: $(READY) lint browser ## lint, types, layers, and every test with coverage
+test: $(READY) lint browser aws ## lint, types, layers, and every test with coverage
 	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --cov --cov-report=term
 
 .PHONY: lint
@@ -84,6 +86,14 @@ python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	|| { echo "Needs Python 3.11 or newer, got $$($(PYTHON) --version)." \
 	     'Name another one: make PYTHON=python3.13'; exit 1; } >&2
+
+# The AWS command line has an environment of its own: it does not get on with our versions.
+.PHONY: aws
+aws: $(READY)
+	@[ -f '$(AWS)/.$(AWSCLI)' ] || { echo 'Installing the AWS command line for its test.' && \
+	     $(PYTHON) -m venv --clear $(AWS) && $(AWS)/bin/python -m pip --quiet --retries 1 \
+	     --disable-pip-version-check install '$(AWSCLI)' && touch '$(AWS)/.$(AWSCLI)'; } \
+	|| { rm -rf $(AWS); echo 'It cannot be had: its test will be skipped.'; } >&2
 
 .PHONY: browser
 browser: $(READY)
