@@ -78,17 +78,19 @@ def plot_plan(plan: Plan, *, most: int = _MOST) -> Figure:
     line = alt.Chart(shown.filter("front")).mark_line(color=INK, strokeWidth=1.5)
     ring = alt.Chart(shown.filter("best")).mark_point(size=320, color=INK, strokeWidth=2.5)
     tooltip = ["run:N", *_NAME[1:], "latency:Q", "cost_per_million:Q", "engine:N"]
-    marks = {"color": colour(kinds), "shape": shape(kinds), "x": x, "y": cost}
+    bold = "datum.front || datum.best"
+    points = alt.Chart(shown).mark_point(filled=True)
     layers = [
         *(limit.encode(x=x) for limit in _target(plan, axis)),
         *(limit.encode(y=cost) for limit in _budget(plan)),
-        alt.Chart(shown.filter(ahead))
-        .mark_point(filled=True, size=45, opacity=1)
-        .encode(**marks, tooltip=tooltip),
-        alt.Chart(shown.filter(~ahead))
-        .mark_point(filled=True, size=16, opacity=0.3)
-        .encode(
-            **marks | {"color": colour(kinds).legend(None), "shape": shape(kinds).legend(None)}
+        points.encode(
+            x=x,
+            y=cost,
+            color=colour(kinds),
+            shape=shape(kinds),
+            size=alt.condition(bold, alt.value(45), alt.value(16)),
+            opacity=alt.condition(bold, alt.value(1), alt.value(0.3)),
+            tooltip=tooltip,
         ),
         line.encode(x=x, y=cost, order="latency:Q"),
         ring.encode(x=x, y=cost),
