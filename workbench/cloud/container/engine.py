@@ -35,7 +35,6 @@ class Engine:
 
     Attributes:
         dtype, row: type and shape of one row of the input; None is an axis of any size.
-        pace: seconds that the model last took for a row.
 
     Raises:
         CannotLoad: There is no ONNX file of one numeric input with a free first axis.
@@ -53,14 +52,21 @@ class Engine:
         self._input = inputs[0].name
         self._first = [self._session.get_outputs()[0].name]
         self._run = self._session.run
-        self.pace = 0.0
+        self._last, self._usual = (0.0, 0.0), (0.0, 0.0)  # seconds of a run, seconds of its rows
 
     def run(self, rows: NDArray[Any]) -> NDArray[Any]:
         """The first output for a batch; raises whatever ONNX Runtime raises."""
         start = time.perf_counter()
         outputs = self._run(self._first, {self._input: rows})[0]
-        self.pace = (time.perf_counter() - start) / (len(rows) or 1)
+        took = time.perf_counter() - start
+        before, self._last = self._last, (took, took / (len(rows) or 1))
+        self._usual = min(before[0], self._last[0]), min(before[1], self._last[1])
         return np.asarray(outputs)
+
+    def foresee(self, rows: int) -> float:
+        """Seconds that a run will take, by the last two; of those a slow one may be an accident."""
+        run, row = self._usual
+        return max(run, row * rows)
 
     def warm(self) -> None:
         """Run twice on a row of zeros, which a model is free to refuse: the first run is slow."""

@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -271,8 +272,14 @@ def _write_npy(outputs: Any) -> bytes:  # noqa: ANN401
     array = np.asarray(outputs)
     if array.dtype == object:
         array = array.astype(str)
+    return _npy_header(array.dtype.str, array.shape) + array.tobytes()
+
+
+@lru_cache(_KNOWN_HEADERS)
+def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
     file = io.BytesIO()
-    np.lib.format.write_array(file, array, allow_pickle=False)
+    facts = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, facts)
     return file.getvalue()
 
 

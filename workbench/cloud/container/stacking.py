@@ -69,7 +69,7 @@ class Queue:
         jobs = self._take()
         rows = jobs[0].rows if len(jobs) == 1 else np.concatenate([job.rows for job in jobs])
         self._running += 1
-        if self._workers == 1 and len(rows) * self._engine.pace < INLINE:
+        if self._workers == 1 and self._engine.foresee(len(rows)) < INLINE:
             self._finish(jobs, self._attempt(rows))
             return
         if self._threads is None:
