@@ -444,7 +444,7 @@ def _renumbered(frame: "pl.DataFrame") -> "pl.DataFrame":
     """Return rows whose instances are numbered from 0, in the order they were started."""
     import polars as pl
 
-    known = pl.col("server") >= 0
+    known = (pl.col("server") >= 0) & pl.col("error").is_null()
     number = pl.when(known).then(pl.col("server")).rank("dense").cast(pl.Int32) - 1
     return frame.with_columns(server=pl.when(known).then(number).otherwise(-1))
 

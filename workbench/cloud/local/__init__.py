@@ -20,7 +20,7 @@ from workbench import errors
 from workbench.cloud.aws import Cloud
 from workbench.cloud.local.settings import ColdStart, Settings
 from workbench.deployment import KEEP_ALIVE
-from workbench.errors import NotAvailable, StorageError, WorkbenchError
+from workbench.errors import NotAvailable, StorageError, Unreachable, WorkbenchError
 
 _ACCOUNT = "123456789012"
 _REGION = "us-east-1"
@@ -110,6 +110,35 @@ class LocalCloud(Cloud):
     def url(self) -> str:
         """Where it answers."""
         return str(self.endpoint_url)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a run here keeps, with how cold starts are made and what limits instances."""
+        limits = {
+            instance["memory"]
+            for endpoint in self.state()["endpoints"]
+            for variant in endpoint["variants"]
+            for instance in variant["instances"]
+        }
+        return {
+            **super().facts(),
+            "cold_start": self.settings.cold_start,
+            "keep_alive": self.settings.keep_alive,
+            "memory_and_cpu": sorted(limits),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Return every endpoint and every instance, as only a local cloud can tell.
+
+        Raises:
+            Unreachable: It has ended.
+        """
+        import urllib.request
+
+        try:
+            with urllib.request.urlopen(f"{self.url}/_workbench/state", timeout=10) as answer:  # noqa: S310 - our own
+                return dict(json.load(answer))
+        except OSError as error:
+            raise Unreachable(f"The local cloud at {self.url} has ended: {error}.") from error
 
     def environment(self) -> dict[str, str]:
         """Return the variables that send any program built on AWS's libraries here."""
