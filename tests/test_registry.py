@@ -102,8 +102,14 @@ def test_what_is_missing_is_said_with_what_is_known(mine):
     for ask in (mine.history, mine.approve, mine.reject):
         with pytest.raises(NotFound, match="No version 2 of 'b'"):
             ask("b", 2)
-    with pytest.raises(NotFound, match="Known: 1"):
+    with pytest.raises(NotFound, match=r"No version 'one' of 'b'\. Known: 1"):
         mine["b:one"]
+
+
+def test_names_are_texts(mine):
+    for ask in (mine.__getitem__, mine.versions, lambda name: mine.history(name, 1)):
+        with pytest.raises(InvalidInput, match="must be a str, got 5"):
+            ask(5)
 
 
 def test_every_change_is_kept_with_who_when_and_why(tmp_path):
@@ -321,7 +327,16 @@ def test_a_random_pool_of_long_rows_is_short(mine):
         ({"kind": "ranking"}, "kind must be one of .*, got 'ranking'"),
         ({"stage": ""}, "stage's name has 1 to 63 characters"),
         ({"lineage": {"a": object()}}, "must fit into JSON"),
-        ({"accuracy": float("nan")}, "must fit into JSON"),
+        ({"lineage": ["a"]}, r"lineage must be a dict, got \['a'\]"),
+        ({"accuracy": float("nan")}, "accuracy must be a finite number, got nan"),
+        ({"accuracy": "high"}, "accuracy must be a finite number, got 'high'"),
+        ({"seed": True}, "seed must be a whole number"),
+        ({"group": 5}, "group must be a str, got 5"),
+        ({"stage": None}, "stage must be a str, got None"),
+        ({"task": 5}, "task must be a str, got 5"),
+        ({"who": 5}, "who must be a str, got 5"),
+        ({"why": None}, "why must be a str, got None"),
+        ({"samples": [[1.0], [1.0, 2.0]]}, "samples must be one list of values"),
         ({"samples": [["a", "b", "c"]]}, "samples are <U1 .* the model takes x: float32"),
         ({"samples": ROWS[:, :2]}, r"of shape \(4, 2\), and the model takes x: .*\(batch, 3\)"),
         ({"samples": ROWS[:0]}, r"need at least 1 row, got shape \(0, 3\)"),
@@ -427,6 +442,52 @@ def test_registering_the_content_again_mends_a_damaged_file(mine):
     assert mine.verify() == []
 
 
+# Versions that are removed
+
+
+def test_a_removed_version_is_gone_and_its_history_stays(mine):
+    mine.register("group", linear(), approval="Approved")
+    gone = mine.register("group", linear(note="2"), approval="Approved")
+
+    mine.remove("group", 2, who="ann", why="trained on the wrong data")
+
+    assert mine["group"].version == 1
+    assert [each.version for each in mine.versions("group")] == [1]
+    assert mine.table()["version"].to_list() == [1]
+    last = mine.history("group", 2)[-1]
+    assert (last.who, last.field, last.value) == ("ann", "approval", "Removed")
+    assert last.why == "trained on the wrong data"
+    for ask in (mine.version, mine.approve, mine.remove):
+        with pytest.raises(NotFound, match=r"No version 2 of 'group'. Known: 1 \(Approved\)"):
+            ask("group", 2)
+    assert not gone.path.exists()
+    assert mine.verify() == []
+    assert mine.register("group", linear(note="3")).version == 3
+
+
+def test_a_group_without_versions_is_gone(mine):
+    mine.register("group", linear())
+    mine.remove("group", 1)
+
+    assert mine.groups() == []
+    assert mine.groups(removed=True) == ["group"]
+    assert list(mine.artifacts.iterdir()) == []
+    with pytest.raises(NotFound, match=r"No group 'group'\. Known: none yet"):
+        mine.version("group", 1)
+
+
+def test_a_file_that_another_version_has_stays(mine):
+    first = mine.register("group", linear())
+    second = mine.register("other", linear())
+    assert first.path == second.path
+
+    mine.remove("group", 1)
+    assert mine.verify() == []
+    assert first.path.exists()
+    mine.remove("other", 1)
+    assert list(mine.artifacts.iterdir()) == []
+
+
 # Storage that fails
 
 
@@ -450,6 +511,50 @@ def open_folder():
         Path(folder).chmod(0o555)
         yield Path(folder)
         Path(folder).chmod(0o755)
+
+
+def test_a_registry_that_may_only_be_read_can_be_read(open_folder):
+    open_folder.chmod(0o755)
+    model = Registry(open_folder).register("group", linear(), approval="Approved")
+    open_folder.chmod(0o555)
+
+    with without_rights():
+        registry = Registry(open_folder)
+        assert not registry.writable
+        assert registry["group"] == model
+        assert registry.verify() == []
+        for change in (
+            lambda: registry.register("group", linear(note="2")),
+            lambda: registry.approve("group", 1),
+            lambda: registry.remove("group", 1),
+            lambda: registry.alone().__enter__(),
+        ):
+            with pytest.raises(StorageError, match="can only be read here: this process may not"):
+                change()
+    assert not list(open_folder.glob("registry.db-*"))
+
+
+def test_a_registry_that_may_only_be_read_shows_what_a_writer_writes(open_folder):
+    open_folder.chmod(0o755)
+    writing = Registry(open_folder)
+    writing.register("group", linear())
+    with contextlib.closing(sqlite3.connect(open_folder / "registry.db")) as neighbour:
+        neighbour.execute("SELECT COUNT(*) FROM versions").fetchone()  # so that the log stays
+        writing.register("group", linear())
+        open_folder.chmod(0o555)
+
+        with without_rights():
+            assert len(Registry(open_folder).versions("group")) == 2
+
+
+def test_a_folder_that_may_only_be_read_and_is_anothers_is_left_alone(open_folder):
+    open_folder.chmod(0o755)
+    with contextlib.closing(sqlite3.connect(open_folder / "registry.db")) as database:
+        database.execute("CREATE TABLE theirs (a)")
+    open_folder.chmod(0o555)
+
+    with without_rights(), pytest.raises(StorageError, match="belongs to another program"):
+        Registry(open_folder)
 
 
 def test_a_read_only_directory_is_one_clear_error(open_folder):

@@ -112,6 +112,18 @@ def test_what_is_there_is_not_made_again(tmp_path):
     assert said == [f"Training 1 ready-made models, once, into {tmp_path} ..."] * 2
 
 
+def test_what_was_removed_is_made_again_only_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "NAMES", ("diabetes-ridge",))
+    registry = Registry(tmp_path)
+    zoo.build(registry)
+    registry.remove("diabetes-ridge", 1)
+
+    zoo.build(registry)
+    assert registry.groups() == []
+    zoo.build(registry, names=["diabetes-ridge"])
+    assert registry["diabetes-ridge"].version == 2
+
+
 def test_a_seed_gives_the_same_files_each_time(tmp_path):
     hashes = []
     for folder in ("a", "b"):

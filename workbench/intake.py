@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import as_array, finite, generator_from, of_kind
 from workbench.errors import InvalidInput, InvalidModel, InvocationError
 from workbench.model import Kind, Samples, Traits, correct
 from workbench.onnx import Checked, Session, Tensor, check_model, from_estimator
@@ -45,7 +46,13 @@ def take_in(
     """
     if kind not in (None, *get_args(Kind)):
         raise InvalidInput(f"kind must be one of {get_args(Kind)}, got {kind!r}.")
-    given = samples if isinstance(samples, Samples | None) else Samples(np.asarray(samples))
+    for name, text in (("task", task), ("data", data), ("framework", framework)):
+        of_kind(name, text, str)
+    if accuracy is not None:
+        accuracy = finite("accuracy", accuracy)
+    given = samples
+    if not isinstance(given, Samples | None):
+        given = Samples(as_array("samples", given))
     if not isinstance(source, str | Path | bytes):
         kind = kind or _kind_of(source)
         framework = framework or _scikit_learn()
@@ -121,7 +128,7 @@ def _random_pool(wanted: Tensor, seed: int) -> Samples:
     row = tuple(size or 0 for size in wanted.shape)
     dtype = np.dtype(wanted.dtype)
     rows = int(np.clip(_POOL_BYTES // max(1, dtype.itemsize * int(np.prod(row))), 8, 256))
-    rng = np.random.default_rng(seed)
+    rng = generator_from(seed)
     if dtype.kind == "f":
         return Samples(rng.normal(size=(rows, *row)).astype(dtype))
     # Whole numbers are often indices, where only small ones are sure to be valid.

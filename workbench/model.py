@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import as_array
 from workbench.errors import Damaged, InvalidInput
 from workbench.onnx import Nan, Session, Tensor
 
@@ -32,9 +33,9 @@ class Samples:
     targets: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", _frozen(self.inputs))
+        object.__setattr__(self, "inputs", _frozen("inputs", self.inputs))
         if self.targets is not None:
-            object.__setattr__(self, "targets", _frozen(self.targets))
+            object.__setattr__(self, "targets", _frozen("targets", self.targets))
         if self.inputs.ndim < 1 or not len(self.inputs):
             raise InvalidInput(f"Samples need at least 1 row, got shape {self.inputs.shape}.")
         if self.targets is not None and self.targets.shape != (len(self.inputs),):
@@ -83,7 +84,10 @@ class Traits:
 
 @dataclass(frozen=True)
 class Change:
-    """One line of a version's history: `field` ("approval" or "stage") became `value`."""
+    """One line of a version's history: `field` ("approval" or "stage") became `value`.
+
+    The last line of a version that was removed says that its approval became "Removed".
+    """
 
     at: str
     who: str
@@ -161,8 +165,8 @@ class Model:
         return correct(outputs, targets) if self.traits.kind == "classification" else None
 
 
-def _frozen(values: ArrayLike) -> NDArray[Any]:
-    view = np.asarray(values).view()
+def _frozen(name: str, values: ArrayLike) -> NDArray[Any]:
+    view = as_array(name, values).view()
     view.flags.writeable = False
     return view
 

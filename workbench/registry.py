@@ -3,7 +3,8 @@
 A registry is a directory: `registry.db` (SQLite) says what there is, `artifacts/` holds the files,
 each named by its sha256. Facts of a version never change; approval and stage do, and every change
 is a row of an append-only history. A file is stored before the row that names it, so a crash
-leaves a whole version or none.
+leaves a whole version or none. A version that was removed keeps its rows and its number, so that
+its history stays; its files go unless another version has them too.
 """
 
 import getpass
@@ -23,12 +24,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from numpy.typing import ArrayLike
 
+from workbench.checks import of_kind, whole_number
 from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
 from workbench.intake import take_in
 from workbench.model import Approval, Change, Kind, Model, Samples, Traits, read_checked
 from workbench.onnx import Tensor, check_model
 from workbench.provenance import environment
-from workbench.storage import sha256
+from workbench.storage import as_path, sha256
 from workbench.table import html_table
 
 if TYPE_CHECKING:
@@ -64,6 +66,9 @@ _SHOWN = {
     "size_bytes": "size (bytes)",
     "input": "input",
 }
+_REMOVED = "Removed"  # the last approval of a version that was taken out
+_THERE = f"WHERE approval != '{_REMOVED}'"
+_FOREIGN = "registry.db belongs to another program; choose another directory."
 _SCHEMA = """
 CREATE TABLE versions (
     group_name TEXT NOT NULL, version INTEGER NOT NULL, created TEXT NOT NULL,
@@ -94,6 +99,8 @@ class Registry:
     `registry["group"]` is the newest approved version, `registry["group:2"]` the second one,
     approved or not. Iterating gives the names of the groups.
 
+    One that this process may only read can be read; what would change it raises a `StorageError`.
+
     Args:
         path: The directory, made where missing. Without one it is `registry` in $WORKBENCH_HOME
             or in the user's data directory, and the ready-made models are trained on first use.
@@ -102,7 +109,7 @@ class Registry:
         timeout: Seconds to wait for another process that is writing.
 
     Raises:
-        StorageError: The directory cannot be written, or holds another program's database.
+        StorageError: The directory cannot be made or read, or holds another program's database.
         Damaged: The database is corrupt.
     """
 
@@ -119,12 +126,12 @@ class Registry:
         clock: Callable[[], datetime] | None = None,
         timeout: float = 30.0,
     ) -> None:
-        self.path = Path(path) if path is not None else home() / "registry"
+        self.path = as_path(path) if path is not None else home() / "registry"
         self.artifacts = self.path / "artifacts"
         self._clock = clock or _now
         self._timeout = timeout
         self._prepare()
-        if path is None:
+        if path is None and self.writable:
             pkgutil.resolve_name(self.ready_made)(self, progress=progress or _announce)
 
     def __repr__(self) -> str:
@@ -135,9 +142,9 @@ class Registry:
         return html_table(f"Models in {self.path}", list(_SHOWN.values()), rows)
 
     def __getitem__(self, name: str) -> Model:
-        group, colon, number = name.partition(":")
+        group, colon, number = of_kind("A model's name", name, str).partition(":")
         if colon:
-            return self.version(group, int(number) if number.isdecimal() else 0)
+            return self._version(group, int(number) if number.isdecimal() else number)
         versions = self.versions(group)
         approved = [each for each in versions if each.approval == "Approved"]
         if not approved:
@@ -158,10 +165,11 @@ class Registry:
     def __len__(self) -> int:
         return len(self.groups())
 
-    def groups(self) -> list[str]:
-        """The names of the groups, sorted."""
+    def groups(self, *, removed: bool = False) -> list[str]:
+        """The names of the groups, sorted; with `removed` also those of which nothing is left."""
+        table = "versions" if removed else f"models {_THERE}"
         with self._reading() as database:
-            rows = database.execute("SELECT DISTINCT group_name FROM versions ORDER BY 1")
+            rows = database.execute(f"SELECT DISTINCT group_name FROM {table} ORDER BY 1")  # noqa: S608 - ours
             return [name for (name,) in rows]
 
     def versions(self, group: str) -> list[Model]:
@@ -170,7 +178,7 @@ class Registry:
         Raises:
             NotFound: There is no such group.
         """
-        versions = self._models("WHERE group_name = ?", group)
+        versions = self._models("AND group_name = ?", of_kind("group", group, str))
         if not versions:
             known = ", ".join(self.groups()) or "none yet"
             raise NotFound(f"No group {group!r}. Known: {known}.")
@@ -187,27 +195,25 @@ class Registry:
         Raises:
             NotFound: There is no such group or version.
         """
-        versions = self.versions(group)
-        for each in versions:
-            if each.version == version:
-                return each
-        known = ", ".join(f"{each.version} ({each.approval})" for each in versions)
-        raise NotFound(f"No version {version} of {group!r}. Known: {known}.")
+        return self._version(group, version)
 
     def history(self, group: str, version: int) -> list[Change]:
-        """Every change of a version's approval and stage, oldest first.
+        """Every change of a version's approval and stage, oldest first; removed ones have theirs.
 
         Raises:
-            NotFound: There is no such group or version.
+            NotFound: There never was such a group or version.
         """
-        self.version(group, version)
+        whole_number("version", version, low=1)
         with self._reading() as database:
             rows = database.execute(
                 "SELECT at, who, field, value, why FROM history "
                 "WHERE group_name = ? AND version = ? ORDER BY id",
-                (group, version),
+                (of_kind("group", group, str), version),
             )
-            return [Change(*row) for row in rows]
+            changes = [Change(*row) for row in rows]
+        if not changes:
+            self.version(group, version)
+        return changes
 
     def table(self) -> "pl.DataFrame":
         """One row for each version of each group, with its traits."""
@@ -270,11 +276,12 @@ class Registry:
             framework=framework,
             seed=seed,
         )
+        lineage = of_kind("lineage", {} if lineage is None else lineage, dict)
         return self._add(
             group,
             None,
             files=(made.content, made.pool),
-            facts=(_json(asdict(made.traits)), _json(_code() | (lineage or {}))),
+            facts=(_json(asdict(made.traits)), _json(_code() | lineage)),
             approval=self._entry("approval", approval, who, why),
             stage=stage,
         )
@@ -379,6 +386,25 @@ class Registry:
         _check_stage(stage)
         return self._change(group, version, self._entry("stage", stage, who, why))
 
+    def remove(self, group: str, version: int, *, who: str | None = None, why: str = "") -> None:
+        """Take a version out; its history stays, and its number is never given again.
+
+        Its files are deleted unless another version has them too.
+
+        Raises:
+            NotFound: There is no such group or version.
+            StorageError: The registry cannot be written.
+        """
+        change = self._entry("approval", _REMOVED, who, why)
+        with self._writing() as database:
+            gone = self.version(group, version)
+            _note(database, group, version, change)
+        # Only now, and under the lock again: a crash leaves a file too many, never one too few.
+        with self._writing():
+            kept = {path for each in self._all() for path in each.files}
+            for path in gone.files.keys() - kept:
+                path.unlink(missing_ok=True)
+
     def verify(self) -> list[str]:
         """One sentence for each file that is missing or changed; empty when all is well.
 
@@ -399,20 +425,54 @@ class Registry:
     @contextmanager
     def alone(self, timeout: float = 600.0) -> Iterator[None]:
         """Hold off every other process that asks the same of this registry, for long work."""
+        self._refuse_to_write()
         # SQLite's lock on a file of its own: the system lets go of it when the process dies.
         with closing(_connect(self.path / "alone.lock", timeout)) as lock:
             with _storage(self.path):
                 lock.execute("BEGIN EXCLUSIVE")
             yield
 
+    @property
+    def writable(self) -> bool:
+        """Whether this process may change the registry."""
+        return not self._database.exists() or all(
+            os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+            for path in (self.path, self._database)
+        )
+
+    @property
+    def _database(self) -> Path:
+        return self.path / "registry.db"
+
     def _prepare(self) -> None:
         with _storage(self.path):
+            if not self.writable:
+                with closing(self._connect()) as database:
+                    _refuse_other(database)
+                return
             self.artifacts.mkdir(parents=True, exist_ok=True)
             with closing(self._connect()) as database:
                 _create(database)
 
     def _connect(self) -> sqlite3.Connection:
-        return _connect(self.path / "registry.db", self._timeout)
+        if self.writable:
+            return _connect(self._database, self._timeout)
+        return _connect_to_read(self._database, self._timeout)
+
+    def _refuse_to_write(self) -> None:
+        if not self.writable:
+            raise StorageError(
+                f"The registry in {self.path} can only be read here: this process may not write "
+                "there. Register into another one, Registry(path), or ask for the permission."
+            )
+
+    def _version(self, group: str, version: int | str) -> Model:
+        versions = self.versions(group)
+        for each in versions:
+            if each.version == version:
+                return each
+        known = ", ".join(f"{each.version} ({each.approval})" for each in versions)
+        raise NotFound(f"No version {version!r} of {group!r}. Known: {known}.")
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -422,6 +482,7 @@ class Registry:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction that holds the registry's only write lock; leaving early undoes it."""
+        self._refuse_to_write()
         with self._reading() as database:
             database.execute("PRAGMA foreign_keys = ON")
             database.execute("PRAGMA synchronous = FULL")
@@ -433,18 +494,19 @@ class Registry:
         return self._models("")
 
     def _models(self, where: str, *values: str) -> list[Model]:
-        query = f"SELECT * FROM models {where} ORDER BY group_name, version"  # noqa: S608 - ours
+        query = f"SELECT * FROM models {_THERE} {where} ORDER BY group_name, version"  # noqa: S608 - ours
         with self._reading() as database:
             return [_model(row, self.artifacts) for row in database.execute(query, values)]
 
     def _change(self, group: str, version: int, change: Change) -> Model:
-        self.version(group, version)
         with self._writing() as database:
+            self.version(group, version)  # under the lock, so that nobody removes it meanwhile
             _note(database, group, version, change)
         return self.version(group, version)
 
     def _entry(self, field: str, value: str, who: str | None, why: str) -> Change:
-        return Change(self._stamp(), who or _user(), field, value, why)
+        who = of_kind("who", who or _user(), str)
+        return Change(self._stamp(), who, field, value, of_kind("why", why, str))
 
     def _stamp(self) -> str:
         return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
@@ -518,6 +580,7 @@ def _row(model: Model) -> dict[str, Any]:
 
 
 def _check_group(group: str) -> None:
+    of_kind("group", group, str)
     if not re.fullmatch(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?", group):
         raise InvalidInput(
             "A group's name is 1 to 63 letters, digits and hyphens, with no hyphen at either end, "
@@ -531,7 +594,7 @@ def _check_approval(approval: str) -> None:
 
 
 def _check_stage(stage: str) -> None:
-    if not 1 <= len(stage) <= 63:
+    if not 1 <= len(of_kind("stage", stage, str)) <= 63:
         raise InvalidInput(f"A stage's name has 1 to 63 characters, got {stage!r}.")
 
 
@@ -554,6 +617,18 @@ def _connect(path: Path, timeout: float) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=timeout, isolation_level=None)
 
 
+def _connect_to_read(path: Path, timeout: float) -> sqlite3.Connection:
+    """Open a database whose folder may not be written.
+
+    Where a writer is at work, the files of its log are there to be read along; else SQLite would
+    want to make them, unless it is told that nothing changes.
+    """
+    there = path.with_name(f"{path.name}-shm").exists()
+    how = "mode=ro" if there else "mode=ro&immutable=1"
+    address = f"{path.absolute().as_uri()}?{how}"
+    return sqlite3.connect(address, uri=True, timeout=timeout, isolation_level=None)
+
+
 def _create(database: sqlite3.Connection) -> None:
     """Make an empty database ours, and refuse one that is another's."""
     if _pragma(database, "application_id") != _APPLICATION:
@@ -565,8 +640,7 @@ def _create(database: sqlite3.Connection) -> None:
             database.execute(f"PRAGMA application_id = {_APPLICATION}")
             database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         database.execute("COMMIT")
-    if _pragma(database, "user_version") > _SCHEMA_VERSION:
-        raise StorageError("The registry was made by a newer workbench; update this one.")
+    _refuse_other(database)
     # Fails while another process is in there for the first time too; that one switches it.
     with suppress(sqlite3.OperationalError):
         database.execute("PRAGMA journal_mode = WAL")
@@ -574,7 +648,14 @@ def _create(database: sqlite3.Connection) -> None:
 
 def _refuse_foreign(database: sqlite3.Connection) -> None:
     if database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-        raise StorageError("registry.db belongs to another program; choose another directory.")
+        raise StorageError(_FOREIGN)
+
+
+def _refuse_other(database: sqlite3.Connection) -> None:
+    if _pragma(database, "application_id") != _APPLICATION:
+        raise StorageError(_FOREIGN)
+    if _pragma(database, "user_version") > _SCHEMA_VERSION:
+        raise StorageError("The registry was made by a newer workbench; update this one.")
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -76,6 +76,8 @@ def build(
 ) -> None:
     """Put the ready-made models that a registry lacks into it, trained and approved.
 
+    Those that were removed from it are made again only when asked for by name.
+
     Several processes may ask at once: one trains, the others wait for it. What a crash left out is
     made at the next call.
 
@@ -93,22 +95,23 @@ def build(
     if unknown := set(wanted) - set(_RECIPES):
         known = ", ".join(_RECIPES)
         raise NotFound(f"No ready-made model {min(unknown)!r}. Known: {known}.")
-    if not _missing(registry, wanted):
+
+    def missing() -> list[str]:
+        # Whoever removed a ready-made model does not want it back unasked.
+        known = registry.groups(removed=names is None)
+        return [name for name in wanted if name not in known]
+
+    if not missing():
         return
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     # One thread: every machine adds in the same order, and none spins against its neighbours.
     with registry.alone(), threadpool_limits(1):
-        missing = _missing(registry, wanted)
-        if missing and progress is not None:
-            progress(f"Training {len(missing)} ready-made models, once, into {registry.path} ...")
-        for name in missing:
+        lacking = missing()
+        if lacking and progress is not None:
+            progress(f"Training {len(lacking)} ready-made models, once, into {registry.path} ...")
+        for name in lacking:
             _add(registry, name, seed)
-
-
-def _missing(registry: Registry, names: Collection[str]) -> list[str]:
-    known = registry.groups()
-    return [name for name in names if name not in known]
 
 
 def _add(registry: Registry, name: str, seed: int) -> Model:
