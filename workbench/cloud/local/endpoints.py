@@ -81,10 +81,7 @@ class Variant:
 
     def state(self) -> Facts:
         """Return what only the local cloud knows of the variant: its instances, one by one."""
-        return {
-            "variant": self.name,
-            "instances": [instance.state() for instance in self.fleet.instances],
-        }
+        return {"variant": self.name, "instances": self.fleet.state()}
 
 
 @dataclass(eq=False)
@@ -183,11 +180,16 @@ async def start_all(variants: Iterable[Variant]) -> None:
         LaunchFailed: One did not come up; all were ended.
     """
     fleets = [variant.fleet for variant in variants]
-    outcomes = await asyncio.gather(*(fleet.start() for fleet in fleets), return_exceptions=True)
-    failures = [each for each in outcomes if isinstance(each, BaseException)]
-    if failures:
+    loop = asyncio.get_running_loop()
+    starting = [loop.create_task(fleet.start()) for fleet in fleets]
+    try:
+        await asyncio.gather(*starting)
+    except BaseException:
+        for task in starting:
+            task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
         await close_all(fleets)
-        raise failures[0]
+        raise
 
 
 async def close_all(fleets: Iterable[Fleet], *, drain: bool = False) -> None:

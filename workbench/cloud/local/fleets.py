@@ -35,6 +35,10 @@ class Fleet(ABC):
     def instances(self) -> list[Instance]:
         """Those that are up."""
 
+    def state(self) -> list[dict[str, Any]]:
+        """Return what only the local cloud knows of the instances that are up."""
+        return [instance.state() for instance in self.instances]
+
     @abstractmethod
     async def start(self) -> None:
         """Start what must be there before the first request.
@@ -77,17 +81,23 @@ class Fleet(ABC):
             task.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
         await asyncio.gather(_stop(self.instances), *self._ending)
+        await self._launch.close()
 
     async def _start_many(self, count: int) -> list[Instance]:
         """Return that many new instances, or none at all."""
-        launches = [self._launch(self._lost) for _ in range(count)]
-        outcomes = await asyncio.gather(*launches, return_exceptions=True)
-        failures = [each for each in outcomes if isinstance(each, BaseException)]
-        started = [each for each in outcomes if isinstance(each, Instance)]
-        if failures:
-            await _stop(started)
-            raise failures[0]
-        return started
+        loop = asyncio.get_running_loop()
+        starting = [loop.create_task(self._start_one()) for _ in range(count)]
+        try:
+            return list(await asyncio.gather(*starting))
+        except BaseException:
+            for task in starting:
+                task.cancel()
+            outcomes = await asyncio.gather(*starting, return_exceptions=True)
+            await _stop(each for each in outcomes if isinstance(each, Instance))
+            raise
+
+    async def _start_one(self) -> Instance:
+        return await self._launch(self._lost)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Do beside the requests what is given up when the fleet closes."""
@@ -160,7 +170,7 @@ class RealTimeFleet(Fleet):
     async def close(self) -> None:
         """End every instance, and fail what waits for one."""
         await super().close()
-        self._fail_waiting("The endpoint is being deleted.")
+        self._fail_waiting("The endpoint has ended.")
 
     def _add(self, instance: Instance) -> None:
         self._failed = ""
@@ -282,9 +292,12 @@ class ServerlessFleet(Fleet):
             self._expiry.cancel()
         await super().close()
 
-    def is_provisioned(self, instance: Instance) -> bool:
-        """Whether an instance is one that stays."""
-        return instance in self._provisioned
+    def state(self) -> list[dict[str, Any]]:
+        """Return what only the local cloud knows of the instances that are up."""
+        return [
+            instance.state() | {"provisioned": instance in self._provisioned}
+            for instance in self.instances
+        ]
 
     def over(self, exchange: Exchange, outcome: Outcome) -> None:
         """Take back the instance of a request that is over."""

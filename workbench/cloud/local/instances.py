@@ -4,13 +4,14 @@ import asyncio
 import itertools
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from workbench.cloud.local import sandbox
-from workbench.cloud.local.sandbox import Mode, Sandbox, SandboxFailed
+from workbench.cloud.local.nursery import Nursery
+from workbench.cloud.local.sandbox import Mode, Sandbox
 from workbench.cloud.local.store import Store
 from workbench.cloud.local.upstream import Upstream
 from workbench.cloud.packing import unpack
@@ -61,7 +62,7 @@ class Serving:
 class Instance:
     """An instance that is up. Its number is its own for as long as the local cloud runs."""
 
-    def __init__(self, number: int, box: Sandbox, folder: Path, setup: float) -> None:
+    def __init__(self, number: int, box: Sandbox, folder: Path | None, setup: float) -> None:
         self.number = number
         self.box = box
         self.setup = setup
@@ -85,7 +86,8 @@ class Instance:
         if self._watch is not None:
             self._watch.cancel()
         await self.box.stop(grace)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def state(self) -> dict[str, Any]:
         """Return what only the local cloud knows of it; times in seconds."""
@@ -101,15 +103,24 @@ class Instance:
         }
 
 
-Launch = Callable[[Callable[[Instance], None]], Awaitable[Instance]]
-"""Starts an instance; the function it is given is called when the instance is lost.
+class Launch(Protocol):
+    """Starts the instances of a variant."""
 
-It raises LaunchFailed, with nothing left behind.
-"""
+    async def __call__(self, lost: Callable[[Instance], None]) -> Instance:
+        """Return a new instance; `lost` is called when it is lost.
+
+        Raises:
+            LaunchFailed: It did not come up; nothing of it is left.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back what helped to start them."""
+        ...
 
 
 class Launcher:
-    """Starts instances: fetches the model, unpacks it, starts a sandbox on it.
+    """Knows how to start instances: fetches the model, unpacks it, starts a sandbox on it.
 
     Args:
         store: Lends its thread for unpacking.
@@ -124,50 +135,121 @@ class Launcher:
         self._logs = folder / "logs"
         shutil.rmtree(self._models, ignore_errors=True)  # left by a cloud that was killed
         self._numbers = itertools.count(1)
+        self._nursery = Nursery()
 
     def launch(self, serving: Serving) -> Launch:
-        """Return what starts instances of a variant."""
-
-        async def start(lost: Callable[[Instance], None]) -> Instance:
-            return await self._start(serving, lost)
-
-        return start
+        """Return what starts the instances of a variant."""
+        return _Snapshots(self, serving) if serving.mode == "snapshot" else _Copies(self, serving)
 
     async def close(self) -> None:
-        """End what helps to start instances."""
+        """End the processes that instances are forked from."""
+        await self._nursery.close()
 
-    async def _start(self, serving: Serving, lost: Callable[[Instance], None]) -> Instance:
-        began = time.perf_counter()
-        number = next(self._numbers)
-        folder = self._models / str(number)
-        log = self._logs / serving.endpoint / serving.variant / f"{number}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
+    async def fetch(self, serving: Serving, name: str) -> Path:
+        """Return a new folder with the variant's model in it.
+
+        Raises:
+            LaunchFailed: The model is not there, or cannot be unpacked.
+        """
         try:
             archive = self._objects.open(serving.bucket, serving.key)
-            await self._store.aside(unpack, archive, folder)
+            return await self._store.aside(unpack, archive, self._models / name)
+        except WorkbenchError as error:
+            where = f"s3://{serving.bucket}/{serving.key}"
+            raise LaunchFailed(
+                f"The model at {where} of production variant {serving.variant} failed: {error}"
+            ) from error
+
+    async def forget(self, folder: Path) -> None:
+        """End the process that has a model loaded."""
+        await self._nursery.forget(folder)
+
+    async def start(
+        self, serving: Serving, folder: Path, number: int, *, own: bool, began: float
+    ) -> Instance:
+        """Return an instance on the model in a folder, which goes with it if it is its `own`.
+
+        Raises:
+            LaunchFailed: Its container did not answer /ping.
+        """
+        try:
             box = await sandbox.start(
                 folder,
-                log=log,
+                log=self._log(serving, str(number)),
                 mode=serving.mode,
+                nursery=self._nursery,
                 memory_mb=serving.memory_mb,
                 environment=serving.environment,
                 timeout=serving.startup_limit,
             )
-        except BaseException as error:
+        except WorkbenchError as error:
+            raise LaunchFailed(
+                f"The primary container for production variant {serving.variant} did not pass the "
+                f"ping health check. {error}"
+            ) from error
+        return Instance(number, box, folder if own else None, time.perf_counter() - began)
+
+    def next_number(self) -> int:
+        """Return the number of a new instance."""
+        return next(self._numbers)
+
+    def _log(self, serving: Serving, name: str) -> Path:
+        log = self._logs / serving.endpoint / serving.variant / f"{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log
+
+
+class _Copies:
+    """Starts instances that have each a copy of the model to themselves."""
+
+    def __init__(self, launcher: Launcher, serving: Serving) -> None:
+        self._launcher = launcher
+        self._serving = serving
+
+    async def __call__(self, lost: Callable[[Instance], None]) -> Instance:
+        launcher, serving = self._launcher, self._serving
+        began = time.perf_counter()
+        number = launcher.next_number()
+        folder = await launcher.fetch(serving, str(number))
+        try:
+            instance = await launcher.start(serving, folder, number, own=True, began=began)
+        except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, WorkbenchError):
-                raise LaunchFailed(_said(serving, error)) from error
             raise
-        instance = Instance(number, box, folder, time.perf_counter() - began)
         instance.attend(lost)
         return instance
 
+    async def close(self) -> None:
+        """There is nothing to give back."""
 
-def _said(serving: Serving, error: WorkbenchError) -> str:
-    if isinstance(error, SandboxFailed):
-        return (
-            f"The primary container for production variant {serving.variant} did not pass the ping "
-            f"health check. {error}"
-        )
-    where = f"s3://{serving.bucket}/{serving.key}"
-    return f"The model at {where} of production variant {serving.variant} failed: {error}"
+
+class _Snapshots:
+    """Starts instances as forks of one process that has the model loaded."""
+
+    def __init__(self, launcher: Launcher, serving: Serving) -> None:
+        self._launcher = launcher
+        self._serving = serving
+        self._folder: asyncio.Task[Path] | None = None
+
+    async def __call__(self, lost: Callable[[Instance], None]) -> Instance:
+        launcher, serving = self._launcher, self._serving
+        folder = await self._loaded()
+        began = time.perf_counter()
+        number = launcher.next_number()
+        instance = await launcher.start(serving, folder, number, own=False, began=began)
+        instance.attend(lost)
+        return instance
+
+    async def close(self) -> None:
+        """End the process, and remove the model."""
+        if self._folder is not None and self._folder.done() and not self._folder.exception():
+            await self._launcher.forget(self._folder.result())
+            shutil.rmtree(self._folder.result(), ignore_errors=True)
+
+    async def _loaded(self) -> Path:
+        failed = self._folder is not None and self._folder.done() and self._folder.exception()
+        if self._folder is None or failed:
+            name = f"snapshot-{self._launcher.next_number()}"
+            fetching = self._launcher.fetch(self._serving, name)
+            self._folder = asyncio.get_running_loop().create_task(fetching)
+        return await asyncio.shield(self._folder)
