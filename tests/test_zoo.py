@@ -88,7 +88,7 @@ def test_lineage_tells_how_a_model_was_made(registry):
 
     assert lineage["data"].endswith("digits")
     assert lineage["seed"] == 0
-    assert lineage["parameters"]["hidden_layer_sizes"] == [4096, 4096]
+    assert lineage["parameters"]["hidden_layer_sizes"] == [5120, 5120]
     assert lineage["last_layer"].startswith("RidgeClassifier")
     assert lineage["code_version"]["scikit-learn"]
 

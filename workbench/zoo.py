@@ -248,7 +248,7 @@ _RECIPES: dict[str, _Trained | _Quantised] = {
     "digits-mlp-int8": _Quantised(data="digits", base="digits-mlp-large"),
     "digits-mlp-wide": _Trained(
         data="digits",
-        estimator=_mlp(4096, 4096, epochs=1, solver="sgd"),
+        estimator=_mlp(5120, 5120, epochs=1, solver="sgd"),
         finish=_fit_last_layer,
     ),
     "breast-cancer-logistic": _Trained(data="breast-cancer", estimator=_logistic),
