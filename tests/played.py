@@ -77,11 +77,10 @@ def gone(cloud, operation, what="endpoint"):
 
 def torn_down(cloud, *, endpoint=True):
     if endpoint:
+        status(cloud, "InService")
         cloud.answer("sagemaker", "delete_endpoint")
         status(cloud, "Deleting")
-        gone(cloud, "describe_endpoint")
-    else:
-        gone(cloud, "delete_endpoint")
+    gone(cloud, "describe_endpoint")
     cloud.answer("sagemaker", "delete_endpoint_config")
     cloud.answer("sagemaker", "delete_model")
     cloud.answer("s3", "delete_object", Bucket="models", Key=ANY)

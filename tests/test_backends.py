@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ import pytest
 import workbench as wb
 from workbench.backends.base import Batch, FunctionBackend
 from workbench.backends.local import LocalBackend
-from workbench.errors import InvalidInput
+from workbench.cloud.deploying import deploy
+from workbench.cloud.ledger import Ledger
+from workbench.cloud.local import LocalCloud
+from workbench.errors import InvalidInput, InvocationError
 
 
 def in_memory(model):
@@ -24,8 +28,30 @@ def with_threads(model):
     return LocalBackend(model, wb.Local(workers=3, threads=2))
 
 
-@pytest.fixture(params=[in_memory, on_this_machine, with_threads], ids=lambda make: make.__name__)
+@pytest.fixture(scope="module")
+def endpoints(model, tmp_path_factory):
+    """Deploys the model on a local cloud: once for all tests."""
+    folder = tmp_path_factory.mktemp("cloud")
+    kinds = {
+        "real-time": wb.RealTime(instance_type="ml.m5.large", count=2),
+        "serverless": wb.Serverless(memory_mb=2048, max_concurrency=3, on_limit="queue"),
+    }
+    with ExitStack() as stack:
+        cloud = stack.enter_context(LocalCloud(folder / "cloud"))
+        ledger = Ledger(folder / "ledger.db")
+        yield {
+            kind: stack.enter_context(deploy(model, deployment, cloud, ledger=ledger))
+            for kind, deployment in kinds.items()
+        }
+
+
+@pytest.fixture(
+    params=[in_memory, on_this_machine, with_threads, "real-time", "serverless"],
+    ids=lambda made: made if isinstance(made, str) else made.__name__,
+)
 def backend(request, model):
+    if isinstance(request.param, str):
+        return request.getfixturevalue("endpoints")[request.param].backend(concurrency=3)
     return request.param(model)
 
 
@@ -66,7 +92,7 @@ def test_as_many_threads_as_it_says_may_call_at_once(backend, inputs):
 
 def test_a_bad_batch_raises_and_the_next_is_answered(backend, inputs):
     with backend:
-        with pytest.raises(InvalidInput):
+        with pytest.raises((InvalidInput, InvocationError)):
             backend.invoke(Batch(inputs[:2, :3]))
         for _ in range(backend.concurrency):
             assert len(backend.invoke(Batch(inputs[:2])).outputs) == 2

@@ -340,10 +340,11 @@ def _delete_endpoint(aws: Calls, entry: Entry) -> None:
 
 def _deleted(aws: Calls, entry: Entry) -> bool:
     """Whether the endpoint let itself be deleted: AWS refuses while it is being created."""
+    on_its_way = _status(aws, entry) in _ON_ITS_WAY
     try:
         aws.sagemaker("delete_endpoint", EndpointName=entry.name)
     except CloudError as error:
-        if is_gone(error) or _status(aws, entry) not in _ON_ITS_WAY:
+        if is_gone(error) or not on_its_way:
             raise
         return False
     return True
