@@ -9,6 +9,9 @@ from importlib import import_module
 _CONTENTS = {
     "archive": ["open_trace", "public_traces"],
     "batching": ["BatchPolicy"],
+    "cloud.aws": ["aws"],
+    "cloud.deploying": ["deploy"],
+    "cloud.local": ["LocalCloud"],
     "comparison": ["compare", "compare_policies"],
     "costing": ["Cost", "cost"],
     "deployment": ["Async", "BatchTransform", "Lambda", "Local", "RealTime", "Serverless"],
