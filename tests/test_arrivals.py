@@ -320,6 +320,8 @@ def test_a_fit_shows_what_it_asked_and_reached():
     ("error", "call", "message"),
     [
         (TooFewSamples, lambda: fit([1.0] * 199), "at least 200 gaps between arrivals, got 199"),
+        (InvalidInput, lambda: fit("often"), "gaps must be one list of finite seconds"),
+        (InvalidInput, lambda: fit([1.0] * 300, window="1"), "window must be a finite number of"),
         (TooFewSamples, lambda: fit([1.0] * 300, window=16), "fit 20 times into the trace"),
         (InvalidInput, lambda: fit([1.0] * 300, "mmpp3"), "kind must be"),
         (InvalidInput, lambda: fit([0.0] * 300), "not all 0"),

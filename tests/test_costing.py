@@ -421,6 +421,13 @@ def test_a_run_that_does_not_say_how_it_was_deployed_is_refused():
         cost(run)
 
 
+def test_what_is_no_run_or_no_sheet_has_no_cost():
+    with pytest.raises(InvalidInput, match="run must be a Run, got 5"):
+        cost(5)
+    with pytest.raises(InvalidInput, match="prices must be a PriceSheet, got 'us-east-1'"):
+        cost(Run.from_arrays(scheduled=[0], finished=[1]), prices="us-east-1")
+
+
 def test_a_deployment_without_a_rule_is_refused():
     class Raft(Deployment):
         kind: ClassVar[str] = "raft"

@@ -244,7 +244,10 @@ def test_an_unknown_instance_type_names_near_ones():
     with pytest.raises(NotFound, match=r"'ml.m5.larg' are not known: use one of ml.m5.large"):
         instance_vcpus("ml.m5.larg")
     with pytest.raises(NotFound, match=r"use one of ml.c5.2xlarge, "):
-        instance_vcpus("?")
+        instance_vcpus("ml.q.zzzzzzzzzzzzzz")
+    for wrong in ("?", 5, None):
+        with pytest.raises(InvalidInput, match="instance_type must look like 'ml.m5.large', got"):
+            instance_vcpus(wrong)
 
 
 def test_labels_tell_configurations_apart():

@@ -13,7 +13,7 @@ from workbench.batching import BatchPolicy
 from workbench.calibration import kept_profile
 from workbench.costing import cost
 from workbench.deployment import Lambda, Local, RealTime, Serverless
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, NotFound
 from workbench.planner import Options, Plan, crossings, plan, replan
 from workbench.profiling import LEVELS, Profile
 from workbench.run import SLO
@@ -372,11 +372,34 @@ def test_silence_is_served_by_nobody():
         ({"max_waits": [-1.0]}, "A max_wait must be a finite number of seconds, 0 or more"),
         ({"finalists": 0}, "finalists must be a whole number of at least 1"),
         ({"boot": -1}, "boot must be"),
+        ({"kinds": None}, "kinds must be a list, got None"),
+        ({"periods": None}, "periods must be a list, got None"),
+        ({"periods": [0]}, "A period must be a finite number of seconds above 0, got 0"),
+        ({"max_sizes": 8}, "max_sizes must be a list, got 8"),
+        ({"lambda_memory_mb": ["1769"]}, "memory_mb must be a whole number .* got '1769'"),
+        ({"serverless_memory_mb": [1000]}, "memory_mb must be one of 1024, .* got 1000"),
+        ({"instance_types": ["large"]}, "instance_type must look like 'ml.m5.large', got 'large'"),
+        ({"lambda_concurrency": 0}, "max_concurrency must be a whole number of at least 1, got 0"),
+        ({"keep_alive": "long"}, "keep_alive must be a finite number of seconds"),
+        ({"local": True}, "local must be a Local, got True"),
+        ({"measured": [1]}, "measured must be service times by memory or instance type"),
+        ({"prices": "us-east-1"}, "prices must be a PriceSheet, got 'us-east-1'"),
+        ({"deciding_price": -1}, "deciding_price must be a finite number of US dollars"),
+        ({"seed": None}, "seed must be a whole number"),
     ],
 )
 def test_impossible_options_are_refused(options, message):
     with pytest.raises(InvalidInput, match=message):
         Options(**options)
+
+
+def test_a_kind_named_twice_is_searched_once():
+    assert Options(kinds=["lambda", "lambda"]).kinds == ("lambda",)
+
+
+def test_an_instance_type_without_known_vcpus_is_named_at_once():
+    with pytest.raises(NotFound, match=r"vCPUs of 'ml\.m5\.huge' are not known"):
+        Options(instance_types=["ml.m5.huge"])
 
 
 def test_a_grid_too_large_says_how_large_and_how_long(trace):
@@ -401,12 +424,20 @@ def test_no_service_time_is_extrapolated(trace):
 def test_wrong_arguments_are_refused(trace):
     with pytest.raises(InvalidInput, match="trace must be a Trace"):
         plan(TIMES, [1.0], TARGET)
-    with pytest.raises(InvalidInput, match="slo must be a SLO"):
+    with pytest.raises(InvalidInput, match="slo must be an SLO"):
         plan(TIMES, trace, 0.1)
     with pytest.raises(InvalidInput, match="budget must be"):
         plan(TIMES, trace, TARGET, budget=0)
     with pytest.raises(InvalidInput, match="needs a model, a profile, ServiceTimes or a function"):
         plan(3, trace, TARGET)
+    with pytest.raises(InvalidInput, match="options must be Options, got 'all'"):
+        plan(TIMES, trace, TARGET, "all")
+    with pytest.raises(InvalidInput, match="arrivals must be a MAP, got 40"):
+        plan(TIMES, trace, TARGET, arrivals=40)
+    with pytest.raises(InvalidInput, match="trace must be a Trace"):
+        replan(TIMES, [1.0], TARGET, window=600)
+    with pytest.raises(InvalidInput, match="rates must be a list, got 5"):
+        plan(TIMES, trace, TARGET, ON_DEMAND).break_even(5)
     with pytest.raises(InvalidInput, match="window must be shorter than the trace of 600 s"):
         replan(TIMES, trace, TARGET, window=600)
 

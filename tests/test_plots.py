@@ -252,6 +252,13 @@ def test_runs_that_cannot_be_told_apart_are_numbered():
     assert list(named([run_of([1], label="a")] * 3)) == ["a", "a #2", "a #3"]
 
 
+def test_what_is_no_run_is_refused():
+    with pytest.raises(InvalidInput, match="runs must be a list, got None"):
+        plots.latency_ecdf(None)
+    with pytest.raises(InvalidInput, match="Each of runs must be a Run or a Prediction, got 'a'"):
+        plots.latency_ecdf(["a"])
+
+
 def test_no_run_and_a_run_without_requests_are_refused():
     with pytest.raises(InvalidInput, match="no run to show"):
         plots.latency_ecdf([])

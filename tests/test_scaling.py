@@ -52,6 +52,9 @@ def test_a_policy_is_a_value_and_its_dictionary_json(policy):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: Schedule(60), "changes must be a list, got 60"),
+        (lambda: Schedule([60]), "A scheduled change must be a list, got 60"),
+        (lambda: Schedule([(60, 1, 2)]), r"is seconds and a count, got \(60, 1, 2\)"),
         (lambda: Schedule([(60, 1), (60, 2)]), "must increase from 0"),
         (lambda: Schedule([(-1, 1)]), "A scheduled instant must be a finite number"),
         (lambda: Schedule([(1, -1)]), "A scheduled count must be a whole number"),

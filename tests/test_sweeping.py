@@ -256,6 +256,7 @@ def test_a_dask_cluster_finds_the_same_and_survives_a_death(grid, tmp_path):
     ("arguments", "message"),
     [
         ({"experiments": []}, "There is no experiment to sweep over"),
+        ({"experiments": None}, "experiments must be a list, got None"),
         ({"experiments": ["what"]}, "A sweep is over experiments, got 'what'"),
         ({"executor": map}, r"must be a concurrent\.futures\.Executor"),
         ({"how": "guess"}, "how must be one of simulate, predict, run; got 'guess'"),

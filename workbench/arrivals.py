@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import positive
+from workbench.checks import as_array, positive
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.trace import Trace
 from workbench.traffic import bursty_rates, check_map
@@ -431,9 +431,9 @@ def _observe(trace: Trace | ArrayLike, window: float | None) -> _Observed:
         )
     rate = len(times) / span
     longest = span / _BLOCKS
-    if window is not None and not 0 < window <= longest:
+    if window is not None and positive("window", window, "seconds") > longest:
         raise TooFewSamples(
-            f"window must be above 0 and fit {_BLOCKS} times into the trace of {span:.6g} s, got "
+            f"window must fit {_BLOCKS} times into the trace of {span:.6g} s, got "
             f"{window!r}: use a longer trace or a shorter window."
         )
     windows = np.geomspace(1 / rate, longest, _WINDOWS)
@@ -464,7 +464,8 @@ def _times(trace: Trace | ArrayLike) -> tuple[Floats, float]:
 
 
 def _gaps(values: ArrayLike) -> Floats:
-    gaps = np.asarray(values, dtype=np.float64)
+    given = as_array("gaps", values)
+    gaps = given.astype(np.float64) if given.dtype.kind in "iuf" else np.array([np.nan])
     if gaps.ndim != 1 or not (np.isfinite(gaps) & (gaps >= 0)).all() or not gaps.any():
         raise InvalidInput("gaps must be one list of finite seconds, 0 or more and not all 0.")
     return gaps

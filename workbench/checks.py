@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from contextlib import suppress
 from numbers import Integral, Real
+from types import UnionType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -110,7 +111,7 @@ def whole_number(name: str, value: object, *, low: int, high: int | None = None)
     return number
 
 
-def of_kind(name: str, value: T, kind: type[Any], wanted: str = "") -> T:
+def of_kind(name: str, value: T, kind: type[Any] | UnionType, wanted: str = "") -> T:
     """The value, known to be of a class; `wanted` says so in words, by default "a <class>".
 
     Raises:
@@ -120,7 +121,8 @@ def of_kind(name: str, value: T, kind: type[Any], wanted: str = "") -> T:
     'poisson'
     """
     if not isinstance(value, kind):
-        raise InvalidInput(f"{name} must be {wanted or f'a {kind.__name__}'}, got {value!r}.")
+        wanted = wanted or f"a {getattr(kind, '__name__', kind)}"
+        raise InvalidInput(f"{name} must be {wanted}, got {value!r}.")
     return value
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.checks import of_kind
 from workbench.deployment import (
     Async,
     BatchTransform,
@@ -220,6 +221,9 @@ def cost(
     >>> round(bill.total, 9), round(bill.per_million, 9), bill.origin
     (0.001, 500.0, 'simulated')
     """
+    of_kind("run", run, Run)
+    if prices is not None:
+        of_kind("prices", prices, PriceSheet)
     deployment = _deployment(run)
     usage, notes = _usage(run, deployment, bill_cold_start=bill_cold_start)
     if isinstance(deployment, RealTime | Serverless | Async) and not (bytes_in or bytes_out):

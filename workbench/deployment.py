@@ -339,11 +339,13 @@ def instance_vcpus(instance_type: str) -> float:
     """Return the vCPUs of an instance type, from data/instances.csv.
 
     Raises:
+        InvalidInput: It does not look like one.
         NotFound: The type is not in the table.
 
     >>> instance_vcpus("ml.m5.xlarge")
     4.0
     """
+    _check_instance_type(instance_type)
     table = _instances()
     if instance_type not in table:
         near = difflib.get_close_matches(instance_type, table, n=3) or sorted(table)

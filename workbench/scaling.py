@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
-from workbench.checks import not_negative, positive, whole_number
+from workbench.checks import as_tuple, not_negative, positive, whole_number
 from workbench.errors import InvalidInput
 
 
@@ -74,6 +74,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         before = -1.0
+        for change in as_tuple("changes", self.changes):
+            if len(as_tuple("A scheduled change", change)) != 2:
+                raise InvalidInput(f"A scheduled change is seconds and a count, got {change!r}.")
         for instant, count in self.changes:
             if not_negative("A scheduled instant", instant, "seconds") <= before:
                 raise InvalidInput(f"Instants must increase from 0, got {list(self.changes)}.")

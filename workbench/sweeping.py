@@ -28,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 
 from workbench.calibration import digest_of
-from workbench.checks import whole_number
+from workbench.checks import as_tuple, whole_number
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.profiling import Profile
@@ -132,7 +132,7 @@ def sweep(
         raise InvalidInput(f"how must be one of {', '.join(_WAYS)}; got {how!r}.")
     whole_number("retries", retries, low=0)
     pool = None if executor is None else _pool_of(executor)
-    tasks = _tasks(list(experiments), how, profile, settings)
+    tasks = _tasks(as_tuple("experiments", experiments), how, profile, settings)
     place = None if folder is None or how == "predict" else Path(folder)
     found: dict[int, Finding] = {}
     with closing(_findings(tasks, pool, place, retries)) as findings:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.checks import positive
+from workbench.checks import as_tuple, positive
 from workbench.costing import MONTH
 from workbench.deployment import BatchTransform, Lambda, Serverless
 from workbench.planner.candidates import Figures, Setting
@@ -26,7 +26,8 @@ def break_even(task: Task, rates: Sequence[float] | None) -> "pl.DataFrame":
 
     asked = task.trace.rate * np.geomspace(0.01, 10, 7) if rates is None else rates
     rows = []
-    for rate in sorted(positive("A rate", float(rate), "requests per second") for rate in asked):
+    each = as_tuple("rates", asked)
+    for rate in sorted(positive("A rate", rate, "requests per second") for rate in each):
         faster = rate / task.trace.rate
         scaled = replace(
             task, trace=task.trace.scale(faster), arrivals=task.arrivals.scale(faster), budget=None

@@ -8,7 +8,7 @@ import numpy as np
 
 from workbench.arrivals import MAP, fit, poisson_process
 from workbench.calibration import kept_profile
-from workbench.checks import positive
+from workbench.checks import of_kind, positive
 from workbench.deployment import BatchTransform, Lambda, Serverless
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.planner.candidates import Field
@@ -68,8 +68,10 @@ def plan(
     >>> found.feasible, found.best.deployment.kind, found.best.engine
     (True, 'lambda', 'simulator')
     """
-    options = options or Options()
+    options = Options() if options is None else of_kind("options", options, Options, "Options")
     _check(trace, slo, budget)
+    if arrivals is not None:
+        of_kind("arrivals", arrivals, MAP)
     _refuse_too_large(options, slo)
     watch = _Watch(clock)
     model = source if isinstance(source, Model) else None
@@ -114,9 +116,8 @@ class _Watch:
 
 
 def _check(trace: Trace, slo: SLO, budget: float | None) -> None:
-    for name, value, kind in (("trace", trace, Trace), ("slo", slo, SLO)):
-        if not isinstance(value, kind):
-            raise InvalidInput(f"{name} must be a {kind.__name__}, got {value!r}.")
+    of_kind("trace", trace, Trace)
+    of_kind("slo", slo, SLO, "an SLO")
     if budget is not None:
         positive("budget", budget, "US dollars per million requests")
 

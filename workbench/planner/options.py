@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from workbench.checks import not_negative, whole_number
+from workbench.checks import (
+    as_tuple,
+    generator_from,
+    not_negative,
+    of_kind,
+    positive,
+    whole_number,
+)
 from workbench.deployment import (
     KEEP_ALIVE,
     Async,
@@ -90,23 +97,41 @@ class Options:
     deciding_price: float | None = None
 
     def __post_init__(self) -> None:
+        self._check_numbers()
+        if self.local is not None:
+            of_kind("local", self.local, Local)
+        of_kind("prices", self.prices, PriceSheet)
+        if self.measured is not None:
+            of_kind("measured", self.measured, Mapping, "service times by memory or instance type")
+        self._set_choices()
+        self._set_kinds()
+        for kind in self.kinds:
+            self.places(kind)  # each checks its own knobs
+
+    def _check_numbers(self) -> None:
+        for name in ("max_count", "finalists", "threads"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), low=1))
+        not_negative("boot", self.boot, "seconds")
+        if self.deciding_price is not None:
+            not_negative("deciding_price", self.deciding_price, "US dollars")
+        generator_from(self.seed)
+
+    def _set_choices(self) -> None:
+        for name in ("serverless_memory_mb", "lambda_memory_mb", "instance_types"):
+            object.__setattr__(self, name, _choices(name, getattr(self, name)))
+        for name, check in (("periods", _period), ("max_sizes", _size), ("max_waits", _wait)):
+            if name == "periods" or getattr(self, name) is not None:
+                chosen = {check(value) for value in _choices(name, getattr(self, name))}
+                object.__setattr__(self, name, tuple(sorted(chosen)))
+
+    def _set_kinds(self) -> None:
         kinds = _choices("kinds", self.kinds)
-        known = (*CLOUD_KINDS, *((Local.kind,) if self.local else ()))
+        here = () if self.local is None else (Local.kind,)
+        known = (*CLOUD_KINDS, *here)
         for kind in kinds:
             if kind not in known:
                 raise InvalidInput(f"kinds must be of {', '.join(known)}; got {kind!r}.")
-        if self.local and Local.kind not in kinds:
-            kinds = (*kinds, Local.kind)
-        object.__setattr__(self, "kinds", kinds)
-        for name in ("serverless_memory_mb", "lambda_memory_mb", "instance_types", "periods"):
-            object.__setattr__(self, name, _choices(name, getattr(self, name)))
-        for name, check in (("max_sizes", _size), ("max_waits", _wait)):
-            if getattr(self, name) is not None:
-                chosen = sorted({check(value) for value in _choices(name, getattr(self, name))})
-                object.__setattr__(self, name, tuple(chosen))
-        for name in ("max_count", "finalists", "threads"):
-            whole_number(name, getattr(self, name), low=1)
-        not_negative("boot", self.boot, "seconds")
+        object.__setattr__(self, "kinds", tuple(dict.fromkeys((*kinds, *here))))
 
     def sizes(self, largest: int) -> tuple[list[int], str]:
         """Return the max_sizes that service times up to `largest` allow, and what to note.
@@ -167,10 +192,14 @@ class Options:
 
 
 def _choices(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
-    chosen = () if isinstance(values, str | bytes) else tuple(values)
+    chosen = () if isinstance(values, str | bytes) else as_tuple(name, values)
     if not chosen:
         raise InvalidInput(f"{name} must be a list of at least one choice, got {values!r}.")
     return chosen
+
+
+def _period(value: object) -> float:
+    return positive("A period", value, "seconds")
 
 
 def _size(value: object) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workbench.checks import positive
+from workbench.checks import of_kind, positive
 from workbench.errors import InvalidInput
 from workbench.planner.candidates import Figures, Setting
 from workbench.planner.deciding import Clock, Measured, plan
@@ -167,6 +167,7 @@ def replan(
         InvalidInput: As for `plan`, or the window is not shorter than the trace.
     """
     window = positive("window", window, "seconds")
+    of_kind("trace", trace, Trace)
     if window >= trace.duration:
         raise InvalidInput(
             f"window must be shorter than the trace of {trace.duration:g} s, got {window:g}: "

@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from workbench.checks import as_tuple, of_kind
 from workbench.errors import InvalidInput
 from workbench.plots.theme import DASHES, PALETTE, SHAPES, WIDTH
 from workbench.queueing import Prediction
@@ -32,9 +33,11 @@ def named(runs: AnyResult | Sequence[AnyResult]) -> dict[str, AnyResult]:
     >>> list(named([run("mlp:1, local, no batching"), run("mlp:1, local, up to 8, 25 ms")]))
     ['no batching', 'up to 8, 25 ms']
     """
-    runs = [runs] if isinstance(runs, Run | Prediction) else list(runs)
+    runs = [runs] if isinstance(runs, Run | Prediction) else list(as_tuple("runs", runs))
     if not runs:
         raise InvalidInput("There is no run to show: pass at least one.")
+    for run in runs:
+        of_kind("Each of runs", run, Run | Prediction, "a Run or a Prediction")
     names: dict[str, AnyResult] = {}
     labels, _ = distinct(_parts(runs))
     for run, label in zip(runs, labels, strict=True):
