@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import cli, demo
-from workbench.cli import main, policy, seconds
+from workbench.cli import main, parsing, running, telling
+from workbench.cli.parsing import policy, seconds
 from workbench.errors import InvalidInput, NotFound
 from workbench.profiling import load_profile
 from workbench.run import load_run
@@ -155,7 +156,7 @@ def test_an_interrupt_keeps_what_was_measured(capsys, monkeypatch):
     def interrupting(_):
         yield lambda done, _: done and signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(cli, "_progress", interrupting)
+    monkeypatch.setattr(running, "progress", interrupting)
     command = f"run {FAST} --rate 100 --duration 600s --policy 1 --policy 2/1ms --out kept"
 
     assert main(command.split()) == 130
@@ -170,13 +171,13 @@ def test_an_interrupt_keeps_what_was_measured(capsys, monkeypatch):
 
 
 def test_an_interrupt_before_the_first_answer_says_that_nothing_was_measured(capsys, monkeypatch):
-    real = cli.Experiment.run
+    real = running.Experiment.run
 
     def stopped_at_once(*arguments, stopped, **settings):
         stopped.set()
         return real(*arguments, stopped=stopped, **settings)
 
-    monkeypatch.setattr(cli.Experiment, "run", stopped_at_once)
+    monkeypatch.setattr(running.Experiment, "run", stopped_at_once)
 
     assert main(["run", FAST, "--rate", "1", "--duration", "600s", "--out", "kept"]) == 130
     assert "nothing was measured" in capsys.readouterr().err
@@ -214,7 +215,7 @@ def test_an_interrupted_profile_shows_the_rows_it_has(capsys, monkeypatch):
     def interrupting(_):
         yield lambda done, _: done == 1 and signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(cli, "_progress", interrupting)
+    monkeypatch.setattr(running, "progress", interrupting)
     command = f"profile {FAST} --batch-sizes {','.join(map(str, range(1, 65)))} --budget 20ms"
 
     assert main(command.split()) == 130
@@ -455,7 +456,7 @@ def test_an_interrupt_anywhere_else_is_one_line(capsys, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "Registry", interrupt)
+    monkeypatch.setattr(parsing, "Registry", interrupt)
 
     assert main(["registry", "list"]) == 130
     assert capsys.readouterr().err == "workbench: interrupted.\n"
@@ -540,7 +541,7 @@ class Terminal(io.StringIO):
 def test_a_terminal_gets_a_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
 
-    with cli._progress("Working") as tell:
+    with telling.progress("Working") as tell:
         tell(1, 4)
         tell(4, 4)
 
@@ -550,7 +551,7 @@ def test_a_terminal_gets_a_bar(monkeypatch):
 
 
 def test_a_file_gets_a_line_at_the_start_and_one_at_the_end(capsys):
-    with cli._progress("Working") as tell:
+    with telling.progress("Working") as tell:
         for done in range(1, 1001):
             tell(done, 1000)
 

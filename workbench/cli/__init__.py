@@ -1,0 +1,56 @@
+"""The command `workbench`: what the modules do, from a terminal."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from workbench.cli.models import add_registry
+from workbench.cli.parsing import Parser, closing
+from workbench.cli.reporting import add_report
+from workbench.cli.running import add_demo, add_profile, add_run
+from workbench.cli.telling import INTERRUPTED, announce
+from workbench.errors import WorkbenchError
+
+_FAILED, _UNREAD = 2, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    0 is success, 1 a registry that `verify` finds damaged, 2 an error (one line on stderr), 130 an
+    interruption and 141 a reader that went away.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        arguments = _parser().parse_args(words)
+        status: int = arguments.command(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _UNREAD
+    except KeyboardInterrupt:
+        return announce("workbench: interrupted.", INTERRUPTED)
+    except WorkbenchError as error:
+        if "--traceback" in words or os.environ.get("WORKBENCH_TRACEBACK"):
+            raise
+        return announce(f"workbench: {' '.join(str(error).split())}", _FAILED)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="workbench",
+        description="Run a model under real load on this machine; see latency and cost.",
+        **closing(""),
+    )
+    told = f"workbench {version('inference-workbench')}"
+    parser.add_argument("--version", action="version", version=told)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_demo(commands)
+    add_run(commands)
+    add_profile(commands)
+    add_registry(commands)
+    add_report(commands)
+    return parser

@@ -1,0 +1,143 @@
+"""The commands of the registry."""
+
+import argparse
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from workbench.cli.parsing import add_registry_path, closing, registry_of, subparser, version_of
+from workbench.cli.telling import Arguments, print_json
+from workbench.model import Model
+from workbench.wording import text_table
+
+_UNSOUND = 1
+
+
+def _list(arguments: Arguments) -> int:
+    registry = registry_of(arguments)
+    if arguments.json:
+        print_json({"models": registry.table().to_dicts()})
+        return 0
+    models = registry.models()
+    print(models_table(models) if models else f"No models in {registry.path} yet.")
+    return 0
+
+
+def _show(arguments: Arguments) -> int:
+    _print_model(registry_of(arguments)[arguments.model], as_json=arguments.json)
+    return 0
+
+
+def _register(arguments: Arguments) -> int:
+    model = registry_of(arguments).register(
+        arguments.group,
+        Path(arguments.file),
+        task=arguments.task,
+        kind=arguments.kind,
+        approval="Approved" if arguments.approve else "PendingManualApproval",
+        who=arguments.who,
+        why=arguments.why,
+    )
+    _print_model(model, as_json=arguments.json)
+    return 0
+
+
+def _decide(arguments: Arguments) -> int:
+    registry = registry_of(arguments)
+    decide = registry.approve if arguments.action == "approve" else registry.reject
+    model = decide(*version_of(arguments.model), who=arguments.who, why=arguments.why)
+    _print_model(model, as_json=arguments.json)
+    return 0
+
+
+def _history(arguments: Arguments) -> int:
+    changes = [asdict(c) for c in registry_of(arguments).history(*version_of(arguments.model))]
+    if arguments.json:
+        print_json({"history": changes})
+    else:
+        print(text_table([list(changes[0]), *(list(change.values()) for change in changes)]))
+    return 0
+
+
+def _verify(arguments: Arguments) -> int:
+    registry = registry_of(arguments)
+    problems = registry.verify()
+    if arguments.json:
+        print_json({"problems": problems})
+    else:
+        sound = f"All files of {registry.table().height} versions are what was registered."
+        print("\n".join(problems) or sound)
+    return _UNSOUND if problems else 0
+
+
+def models_table(models: Iterable[Model]) -> str:
+    """Return models as a table of text."""
+    rows = [["model", "approval", "task", "score", "size"]]
+    for model in models:
+        traits = model.traits
+        score = "-" if traits.accuracy is None else f"{traits.metric} {traits.accuracy:.3f}"
+        rows.append([model.name, model.approval, traits.task or "-", score, _size(model)])
+    return text_table(rows)
+
+
+def _size(model: Model) -> str:
+    per, unit = (1e6, "MB") if model.size_bytes >= 1e6 else (1e3, "kB")
+    return f"{model.size_bytes / per:.1f} {unit}"
+
+
+def _print_model(model: Model, *, as_json: bool) -> None:
+    facts = {"name": model.name, **asdict(model), "path": str(model.path)}
+    del facts["artifacts"]
+    if as_json:
+        print_json(facts)
+        return
+    traits = facts.pop("traits")
+    traits["input_schema"] = str(model.traits.input_schema)
+    traits["output_schema"] = "; ".join(map(str, model.traits.output_schema))
+    print(text_table([[key, str(value)] for key, value in (facts | traits).items()]))
+
+
+def add_registry(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench registry`."""
+    about = "see, add and approve models"
+    parser = commands.add_parser(
+        "registry", help=about, description=f"{about.capitalize()}.", **closing("registry")
+    )
+    actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
+    _action(actions, "list", "list every version of every model", _list)
+    _action(actions, "show", "show what is known of a model", _show, "model")
+    register = _action(
+        actions, "register", "add an ONNX file as the next version", _register, "group", "file"
+    )
+    register.add_argument("--task", default="", help="what it is for, as digits")
+    register.add_argument(
+        "--kind", choices=("classification", "regression", "other"), help="(told by its output)"
+    )
+    register.add_argument("--approve", action="store_true", help="approve it right away")
+    for name in ("approve", "reject"):
+        decide = _action(actions, name, f"{name} a version", _decide, "model")
+        _add_reason(decide)
+    _add_reason(register)
+    _action(actions, "history", "show who approved a version, when and why", _history, "model")
+    _action(actions, "verify", "check every file by its hash", _verify)
+
+
+def _action(
+    actions: Any,  # noqa: ANN401
+    name: str,
+    about: str,
+    command: Callable[[Arguments], int],
+    *positional: str,
+) -> argparse.ArgumentParser:
+    parser = subparser(actions, name, about, allow_abbrev=False)
+    for argument in positional:
+        parser.add_argument(argument)
+    add_registry_path(parser)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_reason(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--why", default="", help="kept in its history")
+    parser.add_argument("--who", help="kept in its history (your user name)")
