@@ -21,8 +21,9 @@ class Seen:
     def __init__(self, page):
         self.page = page
         self.run = page.locator(".wb button", has_text=re.compile("^Run$"))
+        self.simulate = page.locator(".wb button", has_text=re.compile("^Simulate$"))
         self.stop = page.locator(".wb button", has_text=re.compile("^Stop$"))
-        self.status = page.locator(".wb-status").last
+        self.status = page.locator(".wb-panel .wb-status")
         self.charts = page.locator("img.wb-chart")
         self.p95 = page.locator(".wb-runs tr", has=page.get_by_text("p95", exact=True)).locator(
             "td"
@@ -35,10 +36,6 @@ class Seen:
         control = self.page.get_by_label(label, exact=True)
         control.fill(str(value))
         control.press("Tab")
-
-    def words_under(self, title):
-        picker = self.page.locator(".wb .wb", has=self.page.get_by_text(title, exact=True))
-        return picker.get_by_role("status")
 
     def picture(self, name, *, theme, width):
         self.page.set_viewport_size({"width": width, "height": 2600})
@@ -65,6 +62,7 @@ def test_runs_are_watched_and_compared(seen):
     expect(seen.page.get_by_text(re.compile(r"^\d+ of \d+ · .* per second"))).to_be_visible()
     expect(seen.status).to_have_text(re.compile(r"^Finished: \d+ requests, p95 .* % in time"))
     expect(seen.charts).to_have_count(4)
+    assert seen.page.locator(".wb-sketch").is_visible()
     assert seen.charts.evaluate_all("all => all.every(img => img.naturalWidth > 300)")
     expect(seen.p95).to_have_count(1)
 
@@ -75,6 +73,12 @@ def test_runs_are_watched_and_compared(seen):
     both = re.compile(r"up to 8, 25 ms: p50 .* ms.*no batching: p50 .* ms")
     expect(seen.charts.first).to_have_attribute("alt", both)
     expect(seen.status).to_have_text(re.compile("^Finished"))
+    seen.simulate.click()
+
+    expect(seen.status).to_have_text(re.compile("^Simulated: .* in time"))
+    expect(seen.p95).to_have_count(3)
+    known_by = seen.page.locator(".wb-runs tr", has_text="known by").locator("td")
+    expect(known_by).to_have_text(["measured: this machine"] * 2 + ["simulated"])
     seen.picture("dark", theme="JupyterLab Dark", width=1280)
     seen.picture("light", theme="JupyterLab Light", width=1280)  # the theme is the user's, not the
     seen.picture("narrow", theme="JupyterLab Light", width=700)  # page's: the next one has it too
@@ -97,7 +101,10 @@ def test_a_long_run_is_stopped_by_keyboard_and_what_it_measured_is_kept(seen):
 def test_bad_values_are_refused_in_words_and_no_key_deletes_the_cell(seen):
     seen.enter("Max size", 0)
 
-    expect(seen.words_under("Batching")).to_have_text(re.compile("at least 1, got 0"))
+    refusal = seen.page.get_by_role("alert").filter(has_text="at least 1, got 0")
+    expect(refusal).to_be_visible()
+    below = seen.page.get_by_label("Max size", exact=True).bounding_box()
+    assert 0 < refusal.bounding_box()["y"] - below["y"] < 2 * below["height"]
     expect(seen.status).to_have_text(re.compile("^Batching: .* at least 1, got 0"))
     expect(seen.run).to_be_disabled()
 
@@ -106,6 +113,10 @@ def test_bad_values_are_refused_in_words_and_no_key_deletes_the_cell(seen):
 
     expect(seen.status).to_have_text(re.compile("^Running it takes a cloud"))
     expect(seen.run).to_be_disabled()
+    seen.enter("Max concurrency", 201)
+    expect(seen.page.get_by_role("alert").filter(has_text="from 1 to 200")).to_be_visible()
+    expect(seen.simulate).to_be_disabled()
+    seen.enter("Max concurrency", 200)
 
     seen.choose("Type", "Local")
 

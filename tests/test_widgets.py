@@ -4,6 +4,7 @@ import base64
 import re
 import sys
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import ipywidgets
@@ -14,23 +15,11 @@ from nbclient import NotebookClient
 
 from workbench.batching import BatchPolicy
 from workbench.deployment import KINDS, Local
-from workbench.errors import InvalidInput, InvocationError, WorkbenchError
+from workbench.errors import InvalidInput, InvocationError, NotPredictable, WorkbenchError
+from workbench.queueing import mm1
 from workbench.registry import Registry
-from workbench.run import SLO, Run
-from workbench.traffic import bursty, constant, poisson
-from workbench.widgets import (
-    App,
-    DeploymentPicker,
-    Live,
-    ModelPicker,
-    PolicyPicker,
-    Results,
-    RunPanel,
-    SLOPicker,
-    TrafficPicker,
-    app,
-    frontend,
-)
+from workbench.run import SLO, Run, load_run
+from workbench.widgets import App, Live, Results, RunPanel, app, frontend
 
 
 def made_run(count=400, latency=0.004, **facts):
@@ -41,132 +30,14 @@ def made_run(count=400, latency=0.004, **facts):
 
 
 def doing(outcome):
-    """Work that ends at once, with this run or this failure."""
+    """A way that ends at once, with this run or this failure."""
 
     def work(_):
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
-    return work
-
-
-# ------------------------------------------------------------------------------------- pickers
-
-
-def test_a_model_is_picked_in_its_newest_approved_version(registry):
-    picker = ModelPicker(registry, "digits-forest")
-
-    assert picker.value.name == registry["digits-forest"].name
-    assert picker.status.text.startswith("digits-forest:1, ")
-    assert "accuracy 0.9" in picker.status.text
-
-    picker.group.label = "diabetes-ridge"
-
-    assert picker.value.name == "diabetes-ridge:1"
-
-
-def test_a_group_that_is_not_there_leaves_the_first(registry):
-    assert ModelPicker(registry, "no-such-group").value.group == registry.groups()[0]
-
-
-def test_a_registry_without_approved_models_says_the_way_out(registry, tmp_path):
-    bare = Registry(tmp_path)
-    bare.register("pending", registry["digits-logistic"].path)
-
-    picker = ModelPicker(bare)
-
-    assert picker.value is None
-    assert picker.error.startswith(f"There is no approved model in {tmp_path}: register one")
-    assert picker.status.text == picker.error
-    assert picker.status.wrong
-
-    bare.approve("pending", 1)
-
-    assert re.fullmatch("pending:1, [0-9.]+ kB", ModelPicker(bare).status.text)
-
-
-def test_a_local_deployment_has_three_knobs():
-    picker = DeploymentPicker(Local(workers=2))
-    picker.threads.value = 3
-    picker.hourly_price.value = 0.5
-
-    assert picker.value == Local(workers=2, threads=3, hourly_price=0.5)
-    assert picker.status.text == "local, 2 workers x 3 threads"
-
-
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "local"])
-def test_the_other_inference_types_say_what_they_need(kind):
-    picker = DeploymentPicker()
-    picker.kind.value = kind
-
-    assert picker.value.kind == kind
-    assert picker.value.needs in picker.status.text
-    assert picker.workers.layout.display == "none"
-
-
-@pytest.mark.parametrize(
-    ("kind", "trace", "hidden"),
-    [
-        ("bursty", bursty(rate=50, burst=3, duration=4, seed=7), []),
-        ("poisson", poisson(rate=50, duration=4, seed=7), ["burst"]),
-        ("constant", constant(rate=50, duration=4), ["burst", "seed"]),
-    ],
-)
-def test_traffic_is_what_the_arrival_process_draws(kind, trace, hidden):
-    picker = TrafficPicker(kind, rate=50, burst=3, duration=4, seed=7)
-
-    assert picker.value == trace
-    assert picker.value.name == trace.name
-    assert picker.status.text.startswith(f"{len(trace)} requests in 4 s")
-    knobs = ("rate", "burst", "duration", "seed")
-    assert [knob for knob in knobs if getattr(picker, knob).layout.display == "none"] == hidden
-
-
-def test_a_policy_waits_milliseconds_in_the_control_and_seconds_in_the_value():
-    picker = PolicyPicker(BatchPolicy(max_size=8, max_wait=0.025))
-    picker.max_wait.value = 40
-
-    assert picker.value == BatchPolicy(max_size=8, max_wait=0.04)
-    assert picker.status.text == "up to 8, 40 ms"
-
-
-def test_a_target_of_any_percentile_can_be_begun_with():
-    picker = SLOPicker(SLO(latency=0.1, quantile=0.98))
-    picker.latency.value = 50
-
-    assert picker.value == SLO(latency=0.05, quantile=0.98)
-
-
-@pytest.mark.parametrize(
-    ("picker", "control", "value", "words"),
-    [
-        (DeploymentPicker(), "workers", 0, "workers must be .* from 1 to 1024, got 0"),
-        (DeploymentPicker(), "hourly_price", -1.0, "hourly_price must be a finite number"),
-        (TrafficPicker(), "rate", -5.0, "rate must be .* got -5"),
-        (TrafficPicker(), "burst", 0.5, "burst is the high rate over the low one, at least 1"),
-        (TrafficPicker(), "duration", 0.0, "duration must be"),
-        (TrafficPicker(), "seed", -1, "seed"),
-        (TrafficPicker(), "rate", 1e6, "10,000,000 requests, and at most 1,000,000 are drawn here"),
-        (PolicyPicker(), "max_size", 0, "max_size must be .* at least 1, got 0"),
-        (PolicyPicker(), "max_wait", -1.0, "max_wait must be a finite number of seconds"),
-        (SLOPicker(SLO(latency=0.1)), "latency", 0.0, "latency must be .* got 0"),
-    ],
-)
-def test_a_bad_value_is_refused_in_words_until_it_is_mended(picker, control, value, words):
-    knob = getattr(picker, control)
-    good, before = picker.value, knob.value
-
-    knob.value = value
-
-    assert picker.value is None
-    assert re.search(words, picker.error)
-    assert (picker.status.text, picker.status.wrong) == (picker.error, True)
-
-    knob.value = before
-
-    assert picker.value == good
-    assert (picker.error, picker.status.wrong) == ("", False)
+    return {"run": work}
 
 
 # ------------------------------------------------------------------------------- Run and Stop
@@ -213,7 +84,7 @@ def test_a_run_that_ends_is_the_value():
     assert panel.wait(60) is run
     assert panel.status.text == "Finished: 400 requests, p95 4 ms."
     assert not panel.running
-    assert (panel.run_button.disabled, panel.stop_button.disabled) == (False, True)
+    assert (panel.buttons["run"].disabled, panel.stop_button.disabled) == (False, True)
 
 
 def test_the_buttons_start_and_stop():
@@ -224,11 +95,11 @@ def test_the_buttons_start_and_stop():
         assert live.stopped.wait(60)
         return made_run(complete=False)
 
-    panel = RunPanel(work)
-    panel.run_button.click()
+    panel = RunPanel({"run": work})
+    panel.buttons["run"].click()
     assert entered.wait(60)
     assert panel.running
-    assert (panel.run_button.disabled, panel.stop_button.disabled) == (True, False)
+    assert (panel.buttons["run"].disabled, panel.stop_button.disabled) == (True, False)
     panel.start()  # nothing more than the first
     panel.stop_button.click()
 
@@ -244,6 +115,37 @@ def test_stop_without_a_run_does_nothing():
     assert panel.status.text == "Ready."
 
 
+def test_each_way_has_a_button_and_those_without_work_are_disabled():
+    panel = RunPanel({"predict": lambda _: made_run(), "simulate": lambda _: made_run(7)})
+
+    panel.buttons["simulate"].click()
+
+    assert len(panel.wait(60)) == 7
+    assert panel.way == "simulate"
+    assert [panel.buttons[way].disabled for way in ("predict", "simulate", "run")] == [0, 0, 1]
+
+
+def test_work_with_nothing_to_keep_can_be_given_up():
+    measuring, entered = threading.Event(), threading.Event()
+
+    def work(live):
+        live.doing = "Measuring."
+        live.go_on(1, 9)
+        entered.set()
+        assert live.stopped.wait(60)
+        live.go_on(2, 9)
+        measuring.set()
+
+    panel = RunPanel({"predict": work}, flush_every=0.001)
+    panel.start("predict")
+    assert entered.wait(60)
+    panel.stop()
+
+    assert panel.wait(60) is None
+    assert not measuring.is_set()
+    assert (panel.status.text, panel.status.wrong) == ("Stopped: nothing is kept.", False)
+
+
 def test_a_run_stopped_before_its_first_answer_leaves_no_value():
     panel = RunPanel(doing(Run.from_arrays(scheduled=[], finished=[])))
 
@@ -257,6 +159,7 @@ def test_a_run_stopped_before_its_first_answer_leaves_no_value():
     ("failure", "words"),
     [
         (InvocationError("The model gave no answer."), "The model gave no answer."),
+        (NotPredictable("No formula."), "No formula. Here: press Simulate."),
         (KeyError("sent"), "KeyError: 'sent'"),
         (SystemExit(3), "SystemExit: 3"),
     ],
@@ -286,7 +189,7 @@ def test_what_fails_while_results_are_drawn_is_told_too():
     panel.wait(60)
 
     assert panel.error == "This cannot be drawn."
-    assert not panel.run_button.disabled
+    assert not panel.buttons["run"].disabled
 
 
 def test_run_is_disabled_with_the_reason_while_there_is_nothing_to_run():
@@ -294,7 +197,7 @@ def test_run_is_disabled_with_the_reason_while_there_is_nothing_to_run():
 
     panel.start()
 
-    assert panel.run_button.disabled
+    assert panel.buttons["run"].disabled
     assert panel.status.text == "Choose a model first."
     assert not panel.running
 
@@ -306,14 +209,14 @@ def test_a_reason_that_comes_up_during_a_run_is_told_at_its_end():
         assert offered.wait(60)
         return made_run()
 
-    panel = RunPanel(work)
+    panel = RunPanel({"run": work})
     panel.start()
-    panel.offer(None, "rate must be positive.")
+    panel.offer({}, "rate must be positive.")
     offered.set()
     panel.wait(60)
 
     assert panel.status.text == "Finished: 400 requests, p95 4 ms. rate must be positive."
-    assert panel.run_button.disabled
+    assert panel.buttons["run"].disabled
 
 
 def test_the_page_is_updated_by_the_clock_and_not_by_every_request():
@@ -322,7 +225,7 @@ def test_the_page_is_updated_by_the_clock_and_not_by_every_request():
             live.progress(done, 20_000)
         return made_run()
 
-    panel = RunPanel(work, flush_every=3600)
+    panel = RunPanel({"run": work}, flush_every=3600)
     sent = []
     panel.bar.observe(lambda change: sent.append(change["new"]), "value")
     panel.start()
@@ -413,6 +316,76 @@ def no_charts(monkeypatch):
     monkeypatch.setattr("workbench.widgets.results._CHARTS", {})
 
 
+def predicted():
+    """A prediction."""
+    return replace(mm1(rate=5, service=0.1), label="mlp:1, local, no batching", slo=SLO(latency=1))
+
+
+def test_a_prediction_stands_beside_runs_with_what_each_is_known_by():
+    results = Results()
+    results.add(predicted())
+
+    assert '<th scope="row">known by</th><td>predicted</td>' in results.table.value
+    assert results.charts["over time"].value == ""
+
+    results.add(made_run(origin="simulated", deployment=Local(hourly_price=1).to_dict()))
+
+    assert "<td>predicted</td><td>simulated</td>" in results.table.value
+    assert {"predicted", "simulated"} < set(re.split(r"\W", image_in(results.charts["latency"])[1]))
+
+
+def test_a_note_goes_into_the_table_and_the_saved_run(no_charts, tmp_path):
+    results = Results()
+    results.add(made_run(created="2026-11-24T12:00:00+00:00"))
+    results.folder.value = str(tmp_path / "kept")
+
+    results.entries[0].note.value = "with <spare> cores"
+    results.save_button.click()
+
+    assert "<td>with &lt;spare&gt; cores</td>" in results.table.value
+    (folder,) = (tmp_path / "kept").iterdir()
+    assert folder.name == "mlp-1-local-no-batching-2026-11-24t12-00-00"
+    saved = load_run(folder)
+    assert saved.facts["note"] == "with <spare> cores"
+    assert saved.frame.equals(results.value[0].frame)
+    assert results.status.text == f"Saved: {folder}; wb.load_run reads them."
+
+    results.save_button.click()
+
+    assert "exists" in results.status.text
+    assert results.status.wrong
+
+
+def test_runs_are_written_into_one_report(no_charts, tmp_path):
+    results = Results()
+    results.folder.value = str(tmp_path / "new")
+    results.add(predicted())
+    results.report_button.click()
+
+    assert results.status.text.startswith("Predictions have no rows to report on")
+    results.save_button.click()
+    assert results.status.text == "Predictions have no rows to save."
+
+    results.add(made_run())
+    results.entries[1].note.value = "first try"
+    results.report_button.click()
+
+    assert "first try" in (tmp_path / "new" / "report.html").read_text()
+    assert "which opens in any browser" in results.status.text
+
+
+def test_one_result_is_deleted_and_the_others_stay(no_charts):
+    results = Results()
+    for count in (300, 400, 500):
+        results.add(made_run(count))
+    rows = results.list.children
+
+    results.entries[1].delete_button.click()
+
+    assert [len(run) for run in results.value] == [300, 500]
+    assert results.list.children == (rows[0], rows[2])
+
+
 def test_six_runs_are_kept_and_clear_removes_them(no_charts):
     results = Results()
     runs = [made_run() for _ in range(7)]
@@ -435,7 +408,7 @@ def panel(registry, monkeypatch):
 
 
 def test_the_controls_make_an_experiment_and_its_code(panel, registry):
-    panel.policy.max_size.value = 4
+    panel.policy["max_size"].value = 4
     panel.model.group.label = "digits-mlp-small"
     scope = {}
 
@@ -458,9 +431,9 @@ def test_code_is_shown_when_it_is_asked_for(panel):
 
 
 def test_what_is_wrong_with_a_part_disables_run(panel):
-    panel.policy.max_size.value = 0
+    panel.policy["max_size"].value = 0
 
-    assert panel.panel.run_button.disabled
+    assert panel.panel.buttons["run"].disabled
     assert re.match("Batching: max_size must be", panel.panel.status.text)
     with pytest.raises(InvalidInput, match="Batching: max_size must be"):
         _ = panel.experiment
@@ -469,22 +442,24 @@ def test_what_is_wrong_with_a_part_disables_run(panel):
 def test_an_inference_type_that_needs_a_cloud_disables_run(panel):
     panel.deployment.kind.value = "lambda"
 
-    assert panel.panel.run_button.disabled
-    assert panel.panel.status.text == panel.deployment.value.needs
+    assert panel.panel.buttons["run"].disabled
+    assert panel.panel.status.text.startswith(panel.deployment.value.needs)
+    assert not panel.panel.status.wrong
+    assert not panel.panel.buttons["simulate"].disabled
 
     panel.deployment.kind.value = "local"
 
-    assert not panel.panel.run_button.disabled
+    assert not panel.panel.buttons["run"].disabled
 
 
 def test_run_measures_the_experiment_of_that_moment(panel):
     panel.model.group.label = "digits-mlp-small"
-    panel.traffic.kind.value = "constant"
-    panel.traffic.duration.value = 1.0
+    panel.traffic["kind"].value = "constant"
+    panel.traffic["duration"].value = 1.0
     wanted = panel.experiment.facts()
 
     panel.panel.start()
-    panel.policy.max_size.value = 0
+    panel.policy["max_size"].value = 0
     panel.panel.wait(120)
 
     (run,) = panel.runs
@@ -492,6 +467,86 @@ def test_run_measures_the_experiment_of_that_moment(panel):
     assert (len(run), run.complete) == (300, True)
     assert {name: run.facts[name] for name in wanted} == wanted
     assert panel.panel.figures.value.startswith("300 of 300")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Where profiles are kept."""
+    return tmp_path_factory.mktemp("home")
+
+
+def settled(panel, way):
+    """What came of a way."""
+    panel.panel.start(way)
+    panel.panel.wait(120)
+    assert panel.panel.error == ""
+    return panel.results.value[-1]
+
+
+def executed(panel):
+    """The names that the shown code defines."""
+    scope = {}
+    exec(panel.code, scope)  # noqa: S102 - the code that the app shows is what is tested
+    return scope
+
+
+def test_predict_and_simulate_give_the_numbers_of_the_shown_code(panel, home, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(home))
+    panel.model.group.label = "digits-mlp-small"
+    panel.deployment.kind.value = "serverless"
+    panel.traffic.set("poisson", rate=100, duration=20)
+    panel.simulation["cold_start"].value = "0.5"
+    assert panel.code.endswith("run = experiment.simulate(cold_start=0.5)")
+
+    simulated = settled(panel, "simulate")
+
+    assert simulated.origin == "simulated"
+    assert executed(panel)["run"].frame.equals(simulated.frame)
+
+    predicted = settled(panel, "predict")
+
+    assert panel.code.endswith("prediction = experiment.predict()")
+    assert executed(panel)["prediction"].summary() == predicted.summary()
+    assert "Predicted by buffer up to 8, 25 ms, p95 " in panel.panel.status.text
+    assert "<td>simulated</td><td>predicted</td>" in panel.results.table.value
+    assert len(panel.runs) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_inference_type_is_simulated(no_charts, panel, home, monkeypatch, kind):
+    monkeypatch.setenv("WORKBENCH_HOME", str(home))
+    panel.model.group.label = "digits-mlp-small"
+    panel.deployment.kind.value = kind
+    panel.traffic.set("constant", rate=100, duration=3)
+
+    run = settled(panel, "simulate")
+
+    assert run.facts["deployment"] == panel.deployment.value.to_dict()
+
+
+def test_what_no_formula_covers_is_said_with_the_way_out(panel, home, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(home))
+    panel.model.group.label = "digits-mlp-small"
+
+    panel.panel.start("predict")
+    panel.panel.wait(120)
+
+    assert re.search("No formula is known .* press Simulate", panel.panel.status.text)
+    assert not panel.panel.buttons["simulate"].disabled
+
+
+def test_a_profile_that_is_being_measured_can_be_given_up(panel, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    measuring = threading.Event()
+    panel.panel.bar.observe(lambda change: change["new"] and measuring.set(), "value")
+
+    panel.panel.start("simulate")
+    assert measuring.wait(60)
+    panel.panel.stop()
+    panel.panel.wait(60)
+
+    assert panel.panel.status.text == "Stopped: nothing is kept."
+    assert not list(tmp_path.glob("profiles/*"))
 
 
 def test_a_registry_without_models_leaves_an_app_that_says_so(tmp_path):

@@ -1,17 +1,13 @@
 """Controls for notebooks: each holds a value of the package and calls functions given to it."""
 
+from workbench.widgets.batching import PolicyPicker
+from workbench.widgets.deploying import DeploymentPicker
 from workbench.widgets.notebook import frontend
-from workbench.widgets.panel import App, app
-from workbench.widgets.pickers import (
-    DeploymentPicker,
-    ModelPicker,
-    Picker,
-    PolicyPicker,
-    SLOPicker,
-    TrafficPicker,
-)
+from workbench.widgets.panel import App, SimulationPicker, app
+from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.results import Results
 from workbench.widgets.running import Live, RunPanel
+from workbench.widgets.traffic import TrafficPicker
 
 __all__ = [
     "App",
@@ -23,6 +19,7 @@ __all__ = [
     "Results",
     "RunPanel",
     "SLOPicker",
+    "SimulationPicker",
     "TrafficPicker",
     "app",
     "frontend",

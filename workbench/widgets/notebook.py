@@ -50,8 +50,9 @@ class Keyboard(anywidget.AnyWidget):
 
     In JupyterLab "d d" deletes a cell, also when a list or a button in its output has the focus.
     The attribute that stops this has to be on the very control. Keys with Ctrl or Cmd still reach
-    JupyterLab. When a button that has the focus is disabled, the one beside it gets the focus,
-    which would be lost otherwise. Both hold for whatever is in a box of the class `wb`.
+    JupyterLab. When a button that has the focus is disabled, one beside it gets the focus, the
+    primary one first; it would be lost otherwise. Both hold for what is in a box of the class
+    `wb`.
     """
 
     _esm = """
@@ -66,7 +67,8 @@ class Keyboard(anywidget.AnyWidget):
       const disabled = new MutationObserver((changes) => {
         for (const { target } of changes) {
           if (target.disabled && target === document.activeElement && target.closest(".wb")) {
-            target.parentElement.querySelector("button:enabled")?.focus();
+            const beside = (which) => target.parentElement.querySelector(which);
+            (beside("button.mod-primary:enabled") ?? beside("button:enabled"))?.focus();
           }
         }
       });
@@ -106,6 +108,17 @@ class Status(anywidget.AnyWidget):
     }
     .wb-status.wb-wrong {
       border-left: 3px solid var(--jp-error-color1); font-weight: 600; padding-left: 6px;
+    }
+    .wb-refusal {
+      border-left: 3px solid var(--jp-error-color1); color: var(--jp-ui-font-color1);
+      font-size: var(--jp-ui-font-size1); font-weight: 600; line-height: 1.4;
+      margin-left: 126px; overflow-wrap: anywhere; padding-left: 6px;
+    }
+    .wb-refused :is(input, select) { outline: 2px solid var(--jp-error-color1); }
+    .wb-sketch { display: block; height: 56px; width: 100%; }
+    .wb-sketch polygon { fill: #3399ee; stroke: none; }
+    .wb-caption {
+      color: var(--jp-ui-font-color2); font-size: var(--jp-ui-font-size0); line-height: 1.3;
     }
     """
 

@@ -1,13 +1,19 @@
-"""What runs came to: a table and charts, the latest beside the ones before it."""
+"""What came out: a table and charts, the latest beside the ones before it; notes, and export."""
 
 import base64
 import html
+import re
 import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import ipywidgets
 import traitlets
 
 from workbench.comparison import Comparison, compare
+from workbench.costing import cost
+from workbench.errors import WorkbenchError
 from workbench.plots import (
     Figure,
     plot_batch_sizes,
@@ -15,9 +21,12 @@ from workbench.plots import (
     plot_latency_over_time,
 )
 from workbench.plots.series import caption
+from workbench.report import write_report
 from workbench.run import Run
 from workbench.table import html_table
-from workbench.widgets.notebook import Keyboard
+from workbench.widgets.controls import text
+from workbench.widgets.notebook import Keyboard, Status
+from workbench.widgets.running import Result
 
 MOST_RUNS = 6
 """As many as the charts have colours."""
@@ -26,63 +35,177 @@ _FREE = (
     "<p>No cost is shown, since the price of this machine is 0 USD an hour: set it under "
     "<em>Inference type</em> for the next run.</p>"
 )
+_NO_ROWS = "Predictions have no rows to save."
 
-Runs = tuple[Run, ...]
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A result, and the controls that go with it."""
+
+    result: Result
+    name: ipywidgets.HTML
+    note: ipywidgets.Text
+    delete_button: ipywidgets.Button
+    row: ipywidgets.Box
+
+    @property
+    def run(self) -> Run | None:
+        """The result with its note, where it is a run."""
+        if not isinstance(self.result, Run):
+            return None
+        told = {"note": self.note.value} if self.note.value else {}
+        return Run(self.result.frame, {**self.result.facts, **told})
 
 
 class Results(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """Table and charts of the runs in `value`, the latest six; Clear removes them."""
+    """Table and charts of the results in `value`, the latest six.
+
+    Each can have a note and be deleted. Runs are saved with their rows (Parquet) below a folder,
+    or written into one report (HTML) there.
+    """
 
     value = traitlets.Any((), read_only=True)
 
     def __init__(self) -> None:
         self._one_at_a_time = threading.Lock()
+        self.entries: tuple[Entry, ...] = ()
         self.table = ipywidgets.HTML()
         scrolls = ipywidgets.Layout(overflow="auto hidden", max_width="100%")
         self.charts = {name: ipywidgets.HTML(layout=scrolls) for name in _CHARTS}
+        self.list = ipywidgets.VBox()
+        self.folder = text("Folder", "results")
+        self.save_button = ipywidgets.Button(description="Save runs")
+        self.report_button = ipywidgets.Button(description="Write report")
         self.clear_button = ipywidgets.Button(description="Clear results")
+        self.status = Status()
+        self.save_button.on_click(lambda _: self._say(self.save))
+        self.report_button.on_click(lambda _: self._say(self.report))
         self.clear_button.on_click(lambda _: self.clear())
         charts = ipywidgets.Box(
             list(self.charts.values()),
             layout=ipywidgets.Layout(flex_flow="row wrap", grid_gap="16px"),
         )
-        super().__init__([self.table, self.clear_button, charts, Keyboard()])
+        buttons = [self.folder, self.save_button, self.report_button, self.clear_button]
+        export = ipywidgets.Box(buttons, layout=ipywidgets.Layout(flex_flow="row wrap"))
+        parts = [self.table, self.list, export, self.status, charts, Keyboard()]
+        super().__init__(parts)
         self.add_class("wb")
         self.add_class("wb-results")
         self._draw(())
 
-    def add(self, run: Run) -> None:
-        """Show one more run; the oldest of more than six goes."""
-        self._draw((*self.value, run)[-MOST_RUNS:])
+    def add(self, result: Result) -> None:
+        """Show one more result; the oldest of more than six goes."""
+        self._draw((*self.entries, self._entry(result))[-MOST_RUNS:])
+
+    def delete(self, entry: Entry) -> None:
+        """Remove one result."""
+        self._draw(tuple(each for each in self.entries if each is not entry))
 
     def clear(self) -> None:
-        """Remove all runs."""
+        """Remove all results."""
         self._draw(())
 
-    def _draw(self, runs: Runs) -> None:
+    @property
+    def runs(self) -> list[Run]:
+        """The runs among the results, with their notes."""
+        return [run for entry in self.entries if (run := entry.run)]
+
+    def save(self) -> str:
+        """Save each run in a folder of its own, and return in words where.
+
+        Raises:
+            StorageError: One exists already or cannot be written.
+        """
+        folder = Path(self.folder.value)
+        members = zip(compare(self.value).results, self.entries, strict=True)
+        runs = {name: run for name, entry in members if (run := entry.run)}
+        if not runs:
+            return _NO_ROWS
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [run.save(folder / _file_name(run, name)) for name, run in runs.items()]
+        told = "" if len(paths) == len(self.entries) else f" {_NO_ROWS}"
+        return f"Saved: {', '.join(map(str, paths))}; wb.load_run reads them.{told}"
+
+    def report(self) -> str:
+        """Write one page on all runs, and return in words where.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        runs = self.runs
+        if not runs:
+            return "Predictions have no rows to report on: simulate or run first."
+        folder = Path(self.folder.value)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = write_report(runs, folder / "report.html", costs=[cost(run) for run in runs])
+        return f"Written: {path}, which opens in any browser without internet."
+
+    def _say(self, done: Callable[[], str]) -> None:
+        try:
+            self.status.say(done())
+        except (WorkbenchError, OSError) as error:
+            self.status.say(str(error), wrong=True)
+
+    def _entry(self, result: Result) -> Entry:
+        note, name = text("Note", placeholder="for table and files"), ipywidgets.HTML()
+        note.layout.flex = "1 1 200px"
+        name.layout.flex = "1 1 300px"
+        delete = ipywidgets.Button(description="Delete")
+        layout = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
+        row = ipywidgets.Box([name, note, delete], layout=layout)
+        entry = Entry(result, name, note, delete, row)
+        note.observe(lambda _: self._tabulate(), "value")
+        delete.on_click(lambda _: self.delete(entry))
+        return entry
+
+    def _draw(self, entries: tuple[Entry, ...]) -> None:
         with self._one_at_a_time:
-            self.set_trait("value", runs)
-            self.layout.display = None if runs else "none"
-            compared = compare(runs) if runs else None
-            self.table.value = runs_table(compared) if compared else ""
+            self.entries = entries
+            self.set_trait("value", tuple(entry.result for entry in entries))
+            self.layout.display = None if entries else "none"
+            self.status.say("")
+            compared = self._tabulate()
+            self.list.children = tuple(entry.row for entry in entries)
             for name, chart in self.charts.items():
                 chart.value = _CHARTS[name](compared) if compared else ""
 
+    def _tabulate(self) -> Comparison | None:
+        compared = compare(self.value) if self.value else None
+        if compared:
+            notes = [entry.note.value for entry in self.entries]
+            for name, entry in zip(compared.results, self.entries, strict=True):
+                entry.name.value = html.escape(f"{name} ({entry.result.origin})")
+                entry.delete_button.tooltip = f"Delete {name}"
+            self.table.value = runs_table(compared, notes)
+        else:
+            self.table.value = ""
+        return compared
 
-def runs_table(compared: Comparison) -> str:
-    """Return an HTML table, a column a run, and what a reader has to know of the runs.
+
+def _file_name(run: Run, name: str) -> str:
+    """Return what a run's folder is called: what sets it apart, and when it was made."""
+    made = str(run.facts.get("created", ""))[:19]
+    return re.sub(r"[^a-z0-9]+", "-", f"{name} {made}".lower()).strip("-")
+
+
+def runs_table(compared: Comparison, notes: Sequence[str] = ()) -> str:
+    """Return an HTML table, a column a result, and what a reader has to know of them.
 
     >>> run = Run.from_arrays(scheduled=[0.0] * 200, finished=[0.004] * 200)
     >>> '<th scope="row">p95</th><td>4 ms</td>' in runs_table(compare(run))
     True
     """
     columns, rows = compared.table()
-    words = caption(dict(compared.runs))
-    traffic = [run.facts.get("trace", {}).get("name", "-") for run in compared.runs.values()]
-    if len(set(traffic)) == 1:
-        words += f" Traffic: {traffic[0]}."
+    words = caption(dict(compared.results))
+    results = compared.results.values()
+    traffic = [_traffic(each) for each in results]
+    if len(known := {each for each in traffic if each}) == 1:
+        words += f" Traffic: {known.pop()}."
     else:
-        rows = [["traffic", *traffic], *rows]
+        rows = [["traffic", *(each or "-" for each in traffic)], *rows]
+    rows = [["known by", *(each.origin for each in results)], *rows]
+    if any(notes):
+        rows = [["note", *(note or "-" for note in notes)], *rows]
     table = html_table(words, columns, rows)
     warnings = "".join(f"<p>{html.escape(warning)}</p>" for warning in compared.warnings)
     scrolls = '<div role="region" aria-label="Runs" tabindex="0">'
@@ -96,16 +219,34 @@ def picture(figure: Figure) -> str:
     return f'<img src="data:image/svg+xml;base64,{data}" alt="{words}" class="wb-chart">'
 
 
+def _traffic(result: Result) -> str:
+    return str(result.facts.get("trace", {}).get("name", "")) if isinstance(result, Run) else ""
+
+
+def _latency(compared: Comparison) -> str:
+    return picture(compared.figure)
+
+
 def _cost(compared: Comparison) -> str:
     if not any(bill.total for bill in compared.costs.values()):
         return _FREE
     return picture(plot_cost_by_item(compared.costs))
 
 
-_CHARTS = {
-    "latency": lambda compared: picture(compared.figure),
-    "over time": lambda compared: picture(plot_latency_over_time(list(compared.runs.values()))),
-    "batch sizes": lambda compared: picture(plot_batch_sizes(list(compared.runs.values()))),
+def _over_time(compared: Comparison) -> str:
+    runs = list(compared.runs.values())
+    return picture(plot_latency_over_time(runs)) if runs else ""
+
+
+def _batch_sizes(compared: Comparison) -> str:
+    runs = list(compared.runs.values())
+    return picture(plot_batch_sizes(runs)) if runs else ""
+
+
+_CHARTS: Mapping[str, Callable[[Comparison], str]] = {
+    "latency": _latency,
+    "over time": _over_time,
+    "batch sizes": _batch_sizes,
     "cost": _cost,
 }
 

@@ -1,10 +1,10 @@
-"""Run and Stop: work in the background, and what is known of it while it goes on."""
+"""Predict, Simulate, Run and Stop: work in the background, and what is known of it meanwhile."""
 
 import contextvars
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 
 import ipywidgets
@@ -12,8 +12,9 @@ import numpy as np
 import traitlets
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import TooFewSamples, WorkbenchError
-from workbench.run import Run
+from workbench.errors import NotPredictable, TooFewSamples, WorkbenchError
+from workbench.queueing import Prediction
+from workbench.run import SLO, Run
 from workbench.widgets.notebook import Keyboard, Status
 from workbench.wording import milliseconds
 
@@ -23,14 +24,22 @@ FLUSH_EVERY = 0.2
 _SAMPLES_ABOVE = 10  # as Run.quantile asks for
 
 
-class Live:
-    """What a run under way has told: filled by the thread that runs it, read by another.
+Result = Run | Prediction
 
-    `stopped` is set when the run is to end early.
+
+class Stopped(Exception):
+    """Work that has nothing to keep was told to stop."""
+
+
+class Live:
+    """What work under way has told: filled by the thread that does it, read by another.
+
+    `stopped` is set when it is to end early; `doing` says what it is at.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.stopped = threading.Event()
+        self.doing = "Preparing."
         self.done = 0
         self.total = 0
         self._clock = clock
@@ -42,6 +51,20 @@ class Live:
         if not self.total:
             self._began = (self._clock(), done)
         self.done, self.total = done, total
+
+    def begin(self, doing: str) -> None:
+        """Learn what comes next, of which nothing is done yet."""
+        self.doing, self.done, self.total = doing, 0, 0
+
+    def go_on(self, done: int, total: int) -> None:
+        """Learn the progress of work that can be given up but has nothing to keep.
+
+        Raises:
+            Stopped: It is to end.
+        """
+        self.progress(done, total)
+        if self.stopped.is_set():
+            raise Stopped("Stopped: nothing is kept.")
 
     def add(self, latencies: ArrayLike) -> None:
         """Learn the latencies of some more requests: seconds, NaN where they failed."""
@@ -82,30 +105,35 @@ class Live:
         return [f"{rate:,.0f} per second", *([f"about {left:.0f} s left"] if left >= 1 else [])]
 
 
-Work = Callable[[Live], Run]
-"""What a panel runs; it tells the `Live` how it goes and ends early when that is stopped."""
+Work = Callable[[Live], Result]
+"""What a panel does; it tells the `Live` how it goes and ends early when that is stopped."""
+
+WAYS = {"predict": "Predict", "simulate": "Simulate", "run": "Run"}
+"""The ways to know an outcome: by a formula, in virtual time, by doing it."""
 
 
 class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """Run and Stop for work that goes on in a thread of its own; `value` is its latest `Run`.
+    """Predict, Simulate, Run and Stop; `value` is the latest `Run` or `Prediction`.
 
-    `running` tells whether it goes on and `error` why it failed, "" when it did not. The page is
-    updated five times a second at most, and always at the end.
+    The work goes on in a thread of its own. `running` tells whether it does, `way` which one it
+    was, and `error` why it failed, "" when it did not. The page is updated five times a second at
+    most, and always at the end.
 
     Args:
-        work: What Run does; None disables Run until `offer` gives it something to do.
-        reason: Why there is nothing to do.
+        works: What each way does; the buttons of those missing are disabled.
+        reason: What to know before pressing one, or why there is nothing to do.
         flush_every: Seconds between updates of the page.
         clock: Gives seconds, for pace and time left.
     """
 
-    value = traitlets.Instance(Run, allow_none=True, read_only=True)
+    value = traitlets.Any(None, allow_none=True, read_only=True)
     error = traitlets.Unicode("", read_only=True)
     running = traitlets.Bool(default_value=False, read_only=True)
+    way = traitlets.Enum(list(WAYS), "run", read_only=True)
 
     def __init__(
         self,
-        work: Work | None = None,
+        works: Mapping[str, Work] | None = None,
         *,
         reason: str = "",
         flush_every: float = FLUSH_EVERY,
@@ -116,38 +144,46 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self._live = Live(clock)
         self._settling = threading.Lock()  # a new offer and the end of a run may coincide
         self._thread: threading.Thread | None = None
-        self.run_button = ipywidgets.Button(description="Run", button_style="primary")
+        self.buttons = {
+            way: ipywidgets.Button(description=name, tooltip=_HINTS[way])
+            for way, name in WAYS.items()
+        }
+        self.buttons["run"].button_style = "primary"
         self.stop_button = ipywidgets.Button(description="Stop", disabled=True)
         self.bar = ipywidgets.IntProgress(layout=ipywidgets.Layout(width="160px"))
         self.figures = ipywidgets.HTML()
         self.status = Status()
-        self.run_button.on_click(lambda _: self.start())
+        for way, button in self.buttons.items():
+            button.on_click(lambda _, way=way: self.start(way))
         self.stop_button.on_click(lambda _: self.stop())
         row = ipywidgets.Box(
-            [self.run_button, self.stop_button, self.bar, self.figures],
+            [*self.buttons.values(), self.stop_button, self.bar, self.figures],
             layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"),
         )
         super().__init__([row, self.status, Keyboard()])
         self.add_class("wb")
-        self.offer(work, reason)
+        self.add_class("wb-panel")
+        self.offer(works or {}, reason)
 
-    def offer(self, work: Work | None, reason: str = "") -> None:
-        """Have Run do this work from now on; None disables it and shows the reason."""
+    def offer(self, works: Mapping[str, Work], reason: str = "") -> None:
+        """Have the buttons do this from now on, and show the reason where there is one."""
         with self._settling:
-            self._work, self._reason = work, reason
+            self._works, self._reason = dict(works), reason
             if not self.running:
-                self.run_button.disabled = work is None
-                self.status.say(reason if work is None else "Ready.", wrong=work is None)
+                self._enable()
+                self.status.say(reason or "Ready.", wrong=not works)
 
-    def start(self) -> None:
-        """Begin the work, unless it goes on already or there is none."""
-        work = self._work
+    def start(self, way: str = "run") -> None:
+        """Begin the work of this way, unless some goes on already or there is none."""
+        work = self._works.get(way)
         if self.running or work is None:
             return
         self._live = Live(self._clock)
+        self.set_trait("way", way)
+        for each, button in self.buttons.items():
+            button.button_style = "primary" if each == way else ""
         self._switch(running=True)
         self._show(self._live)
-        self.status.say("Preparing: the model is being loaded.")
         # Widgets' messages find their cell by context variables: ipykernel 7 needs them copied.
         context = contextvars.copy_context()
         self._thread = threading.Thread(
@@ -161,78 +197,114 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             self._live.stopped.set()
             self.status.say("Stopping.")
 
-    def wait(self, timeout: float | None = None) -> Run | None:
+    def wait(self, timeout: float | None = None) -> Result | None:
         """Return `value` when the work has ended, or after `timeout` seconds."""
         if self._thread is not None:
             self._thread.join(timeout)
-        return self.value
+        result: Result | None = self.value
+        return result
 
     def _attend(self, work: Work, live: Live) -> None:
         """Show how the work goes while another thread does it, and then what came of it."""
-        outcome: Future[Run] = Future()
+        outcome: Future[Result] = Future()
         threading.Thread(target=_do, args=(work, live, outcome), daemon=True).start()
         while not wait([outcome], timeout=self._flush_every).done:
             self._show(live)
         self._show(live)
         try:
             words, error = self._keep(outcome.result(), live), ""
+        except Stopped as end:
+            words, error = str(end), ""
         except BaseException as failure:  # noqa: BLE001 - whatever failed has to be said, not lost
-            known = isinstance(failure, WorkbenchError)
-            words = error = str(failure) if known else f"{type(failure).__name__}: {failure}"
+            words = error = _failure(failure)
         self.set_trait("error", error)
         with self._settling:
-            reason = "" if self._work else f" {self._reason}"
+            reason = "" if self._works else f" {self._reason}"
             self.status.say(words + reason, wrong=bool(error or reason))
             self._switch(running=False)
 
-    def _keep(self, run: Run, live: Live) -> str:
-        """Make the run the value, of which charts are drawn, and return what came of it."""
-        if not len(run):
+    def _keep(self, result: Result, live: Live) -> str:
+        """Make the result the value, of which charts are drawn, and return what came of it."""
+        if isinstance(result, Run) and not len(result):
             return "Stopped before any request was answered: nothing is kept."
         self.status.say("Drawing the charts.")
-        self.set_trait("value", run)
-        return verdict(run, stopped=live.stopped.is_set())
+        self.set_trait("value", result)
+        return verdict(result, stopped=live.stopped.is_set())
 
     def _show(self, live: Live) -> None:
-        if live.total and not live.stopped.is_set():
-            self.status.say("Running.")
+        if not live.stopped.is_set():
+            self.status.say(live.doing)
         self.bar.max, self.bar.value = max(live.total, 1), live.done
         self.figures.value = live.words()
 
     def _switch(self, *, running: bool) -> None:
-        """Enable one button, then disable the other, whose focus goes to the first."""
+        """Enable some buttons, then disable the others, whose focus goes to the first of those."""
         self.set_trait("running", running)
         if running:
             self.stop_button.disabled = False
-            self.run_button.disabled = True
+            self._enable()
         else:
-            self.run_button.disabled = self._work is None
+            self._enable()
             self.stop_button.disabled = True
 
+    def _enable(self) -> None:
+        for way, button in self.buttons.items():
+            button.disabled = self.running or way not in self._works
 
-def _do(work: Work, live: Live, outcome: "Future[Run]") -> None:
+
+_HINTS = {
+    "predict": "By a formula, where there is one: milliseconds",
+    "simulate": "In virtual time, with cold starts and limits: seconds",
+    "run": "The real model in real time: as long as the traffic lasts",
+}
+
+
+def _do(work: Work, live: Live, outcome: "Future[Result]") -> None:
     try:
         outcome.set_result(work(live))
     except BaseException as error:  # noqa: BLE001 - a thread's failure reaches nobody otherwise
         outcome.set_exception(error)
 
 
-def verdict(run: Run, *, stopped: bool) -> str:
-    """Return in words how a run went: percentile, target, and what to know about its figures.
+def _failure(failure: BaseException) -> str:
+    """Return what went wrong in words, with the way out that a button is."""
+    if isinstance(failure, NotPredictable):
+        return f"{failure} Here: press Simulate."
+    known = isinstance(failure, WorkbenchError)
+    return str(failure) if known else f"{type(failure).__name__}: {failure}"
 
-    >>> verdict(Run.from_arrays(scheduled=[0.0] * 200, finished=[0.004] * 200), stopped=False)
+
+def verdict(result: Result, *, stopped: bool = False) -> str:
+    """Return in words what came out: percentile, target, and what to know about the figures.
+
+    >>> verdict(Run.from_arrays(scheduled=[0.0] * 200, finished=[0.004] * 200))
     'Finished: 200 requests, p95 4 ms.'
     """
-    slo = run.slo
+    slo = result.slo
     quantile = slo.quantile if slo else 0.95
-    words = [f"{'Stopped' if stopped else 'Finished'}: {len(run):,} requests"]
+    words = [_head(result, stopped=stopped)]
     try:
-        words[0] += f", p{100 * quantile:g} {milliseconds(run.quantile(quantile))}."
+        words[0] += f", p{100 * quantile:g} {milliseconds(float(result.quantile(quantile)))}."
     except TooFewSamples as error:
         words = [f"{words[0]}.", str(error)]
     if slo:
-        share = run.attainment()
-        met = "met" if share >= slo.quantile else "missed"
-        in_time = math.floor(1000 * share + 1e-9) / 10  # one late request is not 100 % in time
-        words.append(f"Target {slo.label} {met}: {in_time:g} % in time.")
-    return " ".join([*words, *run.warnings])
+        words.append(f"Target {slo.label} {against(slo, result.attainment(slo))}.")
+    return " ".join([*words, *(result.warnings if isinstance(result, Run) else ())])
+
+
+def against(slo: SLO, share: float) -> str:
+    """Return whether a share of requests in time meets a target, and the share.
+
+    >>> against(SLO(latency=0.1), 0.9499)
+    'missed: 94.9 % in time'
+    """
+    met = "met" if share >= slo.quantile - 1e-12 else "missed"
+    in_time = math.floor(1000 * share + 1e-9) / 10  # one late request is not 100 % in time
+    return f"{met}: {in_time:g} % in time"
+
+
+def _head(result: Result, *, stopped: bool) -> str:
+    if isinstance(result, Prediction):
+        return f"Predicted by {result.formula}"
+    done = "Stopped" if stopped else "Simulated" if result.origin == "simulated" else "Finished"
+    return f"{done}: {len(result):,} requests"

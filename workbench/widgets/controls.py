@@ -1,0 +1,105 @@
+"""Labelled controls, each with a line beside it for what is wrong with what it holds."""
+
+import html
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ipywidgets
+
+Control = Any  # one of ipywidgets, which has no types
+
+
+def wide() -> dict[str, Any]:
+    """Return the style of a control: as wide as its box, its label wide enough for each of ours."""
+    return {
+        "style": {"description_width": "124px"},
+        "layout": ipywidgets.Layout(width="auto"),
+    }
+
+
+def whole(label: str, value: float) -> ipywidgets.IntText:
+    """Return a control for whole numbers that tells of each key."""
+    return ipywidgets.IntText(description=label, value=value, continuous_update=True, **wide())
+
+
+def number(label: str, value: float) -> ipywidgets.FloatText:
+    """Return a control for numbers that tells of each key."""
+    value = round(value, 9)
+    return ipywidgets.FloatText(description=label, value=value, continuous_update=True, **wide())
+
+
+def text(label: str, value: str = "", placeholder: str = "") -> ipywidgets.Text:
+    """Return a control for words that tells when Enter or Tab is pressed."""
+    return ipywidgets.Text(
+        description=label, value=value, placeholder=placeholder, continuous_update=False, **wide()
+    )
+
+
+def choice(
+    label: str, options: Sequence[Any] | Sequence[tuple[str, Any]], value: object
+) -> ipywidgets.Dropdown:
+    """Return a list to choose from; options are values, or pairs of a name and a value."""
+    return ipywidgets.Dropdown(description=label, options=options, value=value, **wide())
+
+
+def show(control: Control, *, shown: bool) -> None:
+    """Show or hide a control."""
+    control.layout.display = None if shown else "none"
+
+
+class Knobs(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """Controls by the name of the setting that each holds.
+
+    Args:
+        controls: Them, in order.
+        changed: Called when one holds something else.
+    """
+
+    def __init__(
+        self, controls: Mapping[str, Control], changed: Callable[[object], object]
+    ) -> None:
+        self.controls = dict(controls)
+        self._lines = {name: ipywidgets.HTML() for name in controls}
+        self._rows = {
+            name: ipywidgets.VBox([control, self._lines[name]])
+            for name, control in self.controls.items()
+        }
+        super().__init__(list(self._rows.values()))
+        for control in self.controls.values():
+            control.observe(changed, "value")
+
+    def __getitem__(self, name: str) -> Control:
+        return self.controls[name]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the controls that are shown hold, by name."""
+        return {
+            name: control.value
+            for name, control in self.controls.items()
+            if self._rows[name].layout.display != "none"
+        }
+
+    def show(self, names: Sequence[str]) -> None:
+        """Show the controls of these names alone."""
+        for name, row in self._rows.items():
+            show(row, shown=name in names)
+
+    def refuse(self, error: str, about: str = "") -> bool:
+        """Say what is wrong beside the control that it is about, and tell whether there is one.
+
+        Unless told, it is the one with whose name the error begins. What was said before is taken
+        back.
+        """
+        wrong = about or re.split(r"\W", error, maxsplit=1)[0]
+        for name, line in self._lines.items():
+            said = _refusal(error) if name == wrong else ""
+            if line.value != said:
+                line.value, control = said, self.controls[name]
+                (control.add_class if said else control.remove_class)("wb-refused")
+        return wrong in self._lines
+
+
+def _refusal(error: str) -> str:
+    return f'<div class="wb-refusal" role="alert">{html.escape(error)}</div>'
