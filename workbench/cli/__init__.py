@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from workbench.cli.clouds import add_local_cloud, add_teardown
 from workbench.cli.models import add_registry
 from workbench.cli.parsing import Parser, closing
 from workbench.cli.reporting import add_report
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="workbench",
-        description="Run a model under real load on this machine; see latency and cost.",
+        description="Run a model under real load, here or on a cloud; see latency and cost.",
         **closing(""),
     )
     told = f"workbench {version('inference-workbench')}"
@@ -53,4 +54,6 @@ def _parser() -> argparse.ArgumentParser:
     add_profile(commands)
     add_registry(commands)
     add_report(commands)
+    add_local_cloud(commands)
+    add_teardown(commands)
     return parser

@@ -89,6 +89,8 @@ _EXAMPLES = {
   workbench run digits-mlp-wide --rate 200 --burst 6 --policy 1 --policy 16/20ms --slo 100ms
   workbench run digits-forest:1 --rate 500 --duration 30s --workers 2 --out runs/forest
   workbench run digits-mlp-large --trace arrivals.csv --policy 8/25ms
+  workbench run digits-mlp-large --rate 50 --on serverless --memory-mb 2048 --max-concurrency 20
+  workbench run digits-mlp-large --rate 50 --on real-time --instance-type ml.m5.large --cloud aws
   workbench run digits-mlp-large --trace azure-llm-2023-code --rate 100 --duration 60s""",
     "profile": """
   workbench profile digits-mlp-wide
@@ -96,6 +98,13 @@ _EXAMPLES = {
     "report": """
   workbench report reports/demo/no-batching reports/demo/batching --profile reports/demo/profile
   workbench report runs/forest/no-batching --out forest.html --title "Random forest" """,
+    "local-cloud": """
+  workbench local-cloud
+  workbench local-cloud --path clouds/mine --port 4566
+  workbench local-cloud --cold-start snapshot --keep-alive 30s""",
+    "teardown": """
+  workbench teardown --list
+  workbench teardown""",
     "registry": """
   workbench registry list
   workbench registry register my-model model.onnx --task fraud --why "first try"

@@ -9,6 +9,7 @@ from workbench import demo
 from workbench.archive import open_trace
 from workbench.batching import BatchPolicy
 from workbench.checks import positive
+from workbench.cli.clouds import add_places, cloud_of, deployment_of
 from workbench.cli.files import check_folder, check_new, file_name
 from workbench.cli.models import models_table
 from workbench.cli.parsing import (
@@ -25,8 +26,8 @@ from workbench.cli.parsing import (
 )
 from workbench.cli.reporting import compared_text, facts_of, write_page
 from workbench.cli.telling import Arguments, announce, interrupted, print_json, progress, say
+from workbench.cloud.aws import Cloud
 from workbench.comparison import compare
-from workbench.deployment import Local
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.model import Model
@@ -82,11 +83,7 @@ def _run(arguments: Arguments) -> int:
     slo = arguments.slo
     if slo is not None:
         slo = SLO(latency=slo, quantile=arguments.quantile)
-    deployment = Local(
-        workers=arguments.workers,
-        threads=arguments.threads,
-        hourly_price=arguments.hourly_price,
-    )
+    deployment = deployment_of(arguments)
     trace = _trace(arguments)
     names = {policy: file_name(policy.label) for policy in policies}
     if arguments.out:
@@ -96,7 +93,8 @@ def _run(arguments: Arguments) -> int:
     experiments = {
         name: Experiment(model, deployment, trace, policy, slo) for policy, name in names.items()
     }
-    runs, stopped = _measure(experiments)
+    with cloud_of(arguments) as cloud:
+        runs, stopped = _measure(experiments, cloud, budget=arguments.budget, yes=arguments.yes)
     if not runs:
         return interrupted("nothing was measured")
     compared = compare(list(runs.values()))
@@ -158,7 +156,12 @@ def _replayed(arguments: Arguments) -> Trace:
 
 
 def _measure(
-    experiments: dict[str, Experiment], *, drain: float = 60.0
+    experiments: dict[str, Experiment],
+    cloud: Cloud | None = None,
+    *,
+    drain: float = 60.0,
+    budget: float | None = None,
+    yes: bool = False,
 ) -> tuple[dict[str, Run], bool]:
     """Run one experiment after the other; tell what was measured and whether Ctrl-C ended it."""
     stopped = threading.Event()
@@ -166,7 +169,9 @@ def _measure(
     for name, experiment in experiments.items():
         if not stopped.is_set():
             with progress(f"Running {experiment.policy.label}") as tell:
-                run = experiment.run(progress=tell, stopped=stopped, drain=drain)
+                run = experiment.run(
+                    cloud, progress=tell, stopped=stopped, drain=drain, budget=budget, yes=yes
+                )
             if len(run):
                 runs[name] = run
     return runs, stopped.is_set()
@@ -211,7 +216,7 @@ def add_demo(commands: Any) -> None:  # noqa: ANN401
 
 def add_run(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench run`."""
-    about = "run a model on this machine under an open-loop load"
+    about = "run a model under an open-loop load, on this machine or on a cloud"
     parser = subparser(commands, "run", about, **closing("run"))
     parser.add_argument("model", help="group, or group:version")
     traffic = parser.add_argument_group("traffic")
@@ -241,11 +246,9 @@ def add_run(commands: Any) -> None:  # noqa: ANN401
         help="largest batch / longest wait for it, as 8/25ms; 1 is no batching (default); "
         "given several times, all are run and compared",
     )
-    serving.add_argument("--workers", type=int, default=1, help="(%(default)s)")
-    serving.add_argument("--threads", type=int, default=1, help="of each worker (%(default)s)")
     serving.add_argument("--slo", type=typed(seconds), help="latency target, as 100ms")
     serving.add_argument("--quantile", type=float, default=0.95, help="of the target (%(default)s)")
-    add_price(parser, default=0.0)
+    add_places(parser)
     parser.add_argument("--out", metavar="FOLDER", help="save each run in a folder below this one")
     add_registry_path(parser)
     parser.set_defaults(command=_run)
