@@ -177,9 +177,12 @@ def _session(profile: str | None) -> Any:  # noqa: ANN401 - botocore is not type
 
     Only the descriptions of services are shared: reading SageMaker's takes a third of a second.
     """
+    from boto3.utils import lazy_call
     from botocore.session import Session
 
     session = Session(profile=profile)
+    files = lazy_call("boto3.s3.inject.inject_s3_transfer_methods")  # upload_file and the like
+    session.register("creating-client-class.s3", files)
     if profile is not None:
         session.get_scoped_config()  # raises where there is no such profile
     session.register_component("data_loader", _loader())
