@@ -8,9 +8,12 @@ import io
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import parse_qsl
 
 from workbench.cloud.container.http import Request, Response
+from workbench.cloud.local import shapes
 from workbench.cloud.local.store import Store
+from workbench.cloud.local.wire import AwsError, json_parameters
 
 SERVICES = frozenset({"events", "iam", "logs", "sns", "sqs", "sts"})
 """By the names that requests are signed for."""
@@ -25,8 +28,13 @@ class Forgetful:
         self._store = store
         self._application: Application | None = None
 
-    async def answer(self, request: Request) -> Response:
-        """Return moto's answer."""
+    async def answer(self, request: Request, service: str) -> Response:
+        """Return moto's answer.
+
+        Raises:
+            AwsError: The request does not keep to botocore's model of the service.
+        """
+        _check(request, service)
         return await self._store.aside(self._ask, request)
 
     def _ask(self, request: Request) -> Response:
@@ -42,6 +50,24 @@ class Forgetful:
         ours = ("content-length", "connection", "date", "server")
         kept = [(name, value) for name, value in headers if name.lower() not in ours]
         return Response(int(status.split()[0]), body, headers=kept)
+
+
+def _check(request: Request, service: str) -> None:
+    """Check what moto does not, and would fail over."""
+    target = request.headers.get("x-amz-target")
+    if request.method != "POST":
+        raise AwsError("MethodNotAllowed", f"{service} takes POST, got {request.method}.", 405)
+    if target is not None:
+        prefix = f"{shapes.service(service).metadata.get('targetPrefix')}."
+        model = shapes.operation(service, target.removeprefix(prefix))
+        shapes.check(model.input_shape, json_parameters(request.body))
+        return
+    form = dict(parse_qsl(request.body.decode("latin-1")))
+    model = shapes.operation(service, form.get("Action", ""))
+    given = {name.partition(".")[0] for name in form}
+    required = model.input_shape.required_members if model.input_shape else []
+    if missing := [name for name in required if name not in given]:
+        raise AwsError("MissingParameter", f"{model.name} needs {' and '.join(missing)}.")
 
 
 def _moto() -> Application:

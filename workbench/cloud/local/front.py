@@ -41,8 +41,11 @@ from workbench.cloud.local.wire import (
     Scope,
     enter_region,
     json_answer,
+    json_parameters,
     json_refusal,
+    new_id,
     not_offered,
+    query_refusal,
     scope,
     xml_refusal,
 )
@@ -53,6 +56,7 @@ STATE = "/_workbench/state"
 """Answers with the settings and instances of the endpoints."""
 
 _MAX_BODY = 16 * 1024 * 1024  # of what is no upload; the parts have lower limits of their own
+_BODILESS = (204, 304)  # statuses that HTTP gives no body
 _GRACE = 5.0
 _TARGET = "SageMaker."
 _log = logging.getLogger("workbench.cloud.local")
@@ -98,7 +102,7 @@ class Front:
 
     async def _answer(self, request: Request) -> Response:
         meant = _service(request)
-        refusal = xml_refusal if meant.service == "s3" else json_refusal
+        refusal = _refusal(request, meant)
         try:
             response = await self._answered(request, meant)
         except AwsError as error:
@@ -108,7 +112,10 @@ class Front:
             response = refusal(
                 AwsError("InternalFailure", "The local cloud failed; its log says why.", 500)
             )
-        response.bodiless = response.bodiless or request.method == "HEAD"
+        if meant.service == "s3":
+            response.headers = [*response.headers, ("x-amz-request-id", new_id())]
+        if request.method == "HEAD" or response.status in _BODILESS:
+            response.bodiless = True
         return response
 
     async def _answered(self, request: Request, meant: Scope) -> Response:
@@ -122,7 +129,7 @@ class Front:
         if meant.service == "sagemaker":
             return json_answer(await self._operate(request))
         if meant.service in SERVICES:
-            return await self._forgetful.answer(request)
+            return await self._forgetful.answer(request, meant.service)
         raise not_offered(f"The service {meant.service!r}")
 
     def _health(self) -> dict[str, Any]:
@@ -142,7 +149,7 @@ class Front:
                 "UnknownOperationException", f"No operation: X-Amz-Target is {target!r}."
             )
         model = shapes.operation("sagemaker", name)
-        parameters = _parameters(request.body)
+        parameters = json_parameters(request.body)
         shapes.check(model.input_shape, parameters)
         if name not in self._operations:
             raise not_offered(f"SageMaker's {name}")
@@ -154,15 +161,12 @@ def _service(request: Request) -> Scope:
     return scope(request) or Scope("s3")
 
 
-def _parameters(body: bytes) -> dict[str, Any]:
-    """Return the parameters that a body holds; members that are null count as not given."""
-    try:
-        content = json.loads(body or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise AwsError("SerializationException", f"The body is not JSON: {error}.") from error
-    if not isinstance(content, dict):
-        raise AwsError("SerializationException", "The body must be a JSON object.")
-    return {name: value for name, value in content.items() if value is not None}
+def _refusal(request: Request, meant: Scope) -> Callable[[AwsError], Response]:
+    """Return what words an error as the client that made a request reads it."""
+    if meant.service == "s3":
+        return xml_refusal
+    form = "x-www-form-urlencoded" in request.headers.get("content-type", "")
+    return query_refusal if form else json_refusal
 
 
 def _refuse(status: int, reason: str) -> Response:

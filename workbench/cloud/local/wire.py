@@ -118,6 +118,21 @@ def json_refusal(error: AwsError) -> Response:
     return _json(error.status, content | error.extra, [("x-amzn-errortype", error.code)])
 
 
+def json_parameters(body: bytes) -> dict[str, Any]:
+    """Return the parameters that a body holds; members that are null count as not given.
+
+    Raises:
+        AwsError: It is not a JSON object.
+    """
+    try:
+        content = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise AwsError("SerializationException", f"The body is not JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise AwsError("SerializationException", "The body must be a JSON object.")
+    return {name: value for name, value in content.items() if value is not None}
+
+
 def _json(
     status: int, content: Mapping[str, Any], headers: Iterable[tuple[str, str]] = ()
 ) -> Response:
@@ -159,6 +174,12 @@ def xml_refusal(error: AwsError) -> Response:
     return _xml(error.status, xml("Error", content))
 
 
+def query_refusal(error: AwsError) -> Response:
+    """Return an error as the services write it that are called by forms (EC2, CloudFormation)."""
+    content = {"Errors": {"Error": {"Code": error.code, "Message": error.message}}}
+    return _xml(error.status, xml("Response", content | {"RequestID": new_id()}))
+
+
 def _xml(status: int, element: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n{element}'.encode()
-    return Response(status, body, "application/xml", [*headers, ("x-amz-request-id", new_id())])
+    return Response(status, body, "application/xml", headers)
