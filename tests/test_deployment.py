@@ -246,7 +246,7 @@ def test_an_unknown_instance_type_names_near_ones():
     with pytest.raises(NotFound, match=r"use one of ml.c5.2xlarge, "):
         instance_vcpus("ml.q.zzzzzzzzzzzzzz")
     for wrong in ("?", 5, None):
-        with pytest.raises(InvalidInput, match="instance_type must look like 'ml.m5.large', got"):
+        with pytest.raises(InvalidInput, match="instance_type must look like"):
             instance_vcpus(wrong)
 
 

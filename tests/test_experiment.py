@@ -149,9 +149,9 @@ def test_on_changes_the_deployment_only(experiment):
     assert other == dataclasses.replace(experiment, deployment=wb.Local(workers=2))
 
 
-@pytest.mark.parametrize("part", ["model", "deployment", "trace"])
+@pytest.mark.parametrize("part", ["model", "deployment", "trace", "policy", "slo"])
 def test_parts_of_the_wrong_kind_are_refused(experiment, part):
-    with pytest.raises(InvalidInput, match=f"{part} must be a "):
+    with pytest.raises(InvalidInput, match=f"{part} must be an? "):
         dataclasses.replace(experiment, **{part: "what"})
 
 

@@ -142,6 +142,11 @@ class Sudden:
     max_size = 1
 
 
+def test_an_arrival_process_is_a_map_or_its_fit():
+    with pytest.raises(InvalidInput, match="arrivals must be a MAP, or the Fit of one, got 5"):
+        predict(TRACE, BatchPolicy(), Local(), TIMES, arrivals=5)
+
+
 @pytest.mark.parametrize(
     ("policy", "deployment", "times", "message"),
     [

@@ -239,15 +239,17 @@ def test_a_policy_that_watches_servers_is_told_latencies():
     [
         ({"inputs": POOL[:0]}, "needs at least one row"),
         ({"targets": np.zeros(3)}, "got 3 targets for 10 rows"),
-        ({"drain": 0}, "drain must be a positive number of seconds, got 0"),
+        ({"drain": "long"}, "drain must be a finite number of seconds above 0, got 'long'"),
+        ({"trace": Trace([0.0], 1.0, rows=2**30)}, "A request of 1,073,741,824 rows would take"),
+        ({"drain": 0}, "drain must be a finite number of seconds above 0, got 0"),
     ],
 )
 def test_loads_that_make_no_sense_are_refused(settings, message):
     trace = Trace(arrivals=[0.0], duration=1)
-    whole = {"inputs": POOL, "policy": BatchPolicy(), "backend": FunctionBackend(len)} | settings
+    whole = {"inputs": POOL, "policy": BatchPolicy(), "backend": FunctionBackend(len)}
 
     with pytest.raises(InvalidInput, match=message):
-        Load(trace=trace, **whole)
+        Load(**{"trace": trace} | whole | settings)
 
 
 def test_a_backend_needs_room_for_one_batch():

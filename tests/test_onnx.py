@@ -125,7 +125,8 @@ def test_whole_numbers_hold_no_nan():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"threads": 0}, "threads must be at least 1, got 0"),
+        ({"threads": "2"}, "threads must be a whole number of at least 1, got '2'"),
+        ({"threads": 0}, "threads must be a whole number of at least 1, got 0"),
         ({"nan": "maybe"}, "nan must be .*, got 'maybe'"),
     ],
 )

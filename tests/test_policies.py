@@ -366,6 +366,7 @@ def test_policies_are_compared_by_a_target(model, bursts):
         (lambda: Replanned(settings=[(1, wb.BatchPolicy())]), "must start at 0"),
         (lambda: Replanned(settings=[(0, wb.BatchPolicy())] * 2), r"starts \[0.0, 0.0\]"),
         (lambda: Replanned(settings=[(0, STEERED)]), "Each setting must be a BatchPolicy"),
+        (lambda: DeadlineAware.within(1, TIMES, max_size=2**50), "max_size .* from 1 to 100000"),
         (lambda: Steered(latency=0), "latency must be a finite number"),
         (lambda: Steered(latency=1, max_size=0), "max_size must be a whole number"),
         (lambda: Steered(latency=1, quantile=1), "quantile must lie between 0 and 1"),

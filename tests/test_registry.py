@@ -106,6 +106,11 @@ def test_what_is_missing_is_said_with_what_is_known(mine):
         mine["b:one"]
 
 
+def test_a_timeout_is_seconds(tmp_path):
+    with pytest.raises(InvalidInput, match="timeout must be a finite number of seconds, 0 or more"):
+        Registry(tmp_path, timeout="long")
+
+
 def test_names_are_texts(mine):
     for ask in (mine.__getitem__, mine.versions, lambda name: mine.history(name, 1)):
         with pytest.raises(InvalidInput, match="must be a str, got 5"):

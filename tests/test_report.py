@@ -13,6 +13,7 @@ from workbench.costing import Cost, cost, local_cost
 from workbench.deployment import Local
 from workbench.errors import InvalidInput, StorageError
 from workbench.profiling import LEVELS, Profile
+from workbench.queueing import mm1
 from workbench.report import finding, report_html, write_report
 from workbench.run import Run, load_run
 from workbench.table import html_table
@@ -386,6 +387,17 @@ def test_a_report_that_cannot_be_written_is_a_clear_error(runs, tmp_path):
 def test_costs_have_to_be_those_of_the_runs(runs, costs):
     with pytest.raises(InvalidInput, match="one cost a run: 2 runs, 1 costs"):
         report_html(runs, costs=costs[:1])
+    with pytest.raises(InvalidInput, match=r"Each of costs must be a Cost, or None .* got 5"):
+        report_html(runs, costs=[5, 5])
+
+
+def test_what_has_no_place_in_a_report_is_refused(runs):
+    with pytest.raises(InvalidInput, match="title must be a str, got 5"):
+        report_html(runs, title=5)
+    with pytest.raises(InvalidInput, match="Each of profiles must be a Profile, got 5"):
+        report_html(runs, profiles=[5])
+    with pytest.raises(InvalidInput, match="Each of runs must be a Run, got <"):
+        report_html(mm1(rate=5, service=0.1))
 
 
 def test_a_report_on_nothing_is_refused():

@@ -95,6 +95,14 @@ def test_a_changed_file_is_damaged(tmp_path):
         load_frame(folder)
 
 
+def test_rows_that_are_missing_are_damage(tmp_path):
+    folder = save_frame(tmp_path / "saved", FRAME, {})
+    (folder / "rows.parquet").unlink()
+
+    with pytest.raises(Damaged, match=r"rows\.parquet cannot be read: No such file or directory"):
+        load_frame(folder)
+
+
 @pytest.mark.parametrize("facts", ["{", "[]", "\N{DEGREE SIGN}", json.dumps({"no": "hash"})])
 def test_facts_that_make_no_sense_are_damaged(tmp_path, facts):
     folder = save_frame(tmp_path / "saved", FRAME, {})

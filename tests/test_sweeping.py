@@ -260,6 +260,7 @@ def test_a_dask_cluster_finds_the_same_and_survives_a_death(grid, tmp_path):
         ({"experiments": ["what"]}, "A sweep is over experiments, got 'what'"),
         ({"executor": map}, r"must be a concurrent\.futures\.Executor"),
         ({"how": "guess"}, "how must be one of simulate, predict, run; got 'guess'"),
+        ({"folder": 5}, "A path must be a text or a Path, got 5"),
         ({"retries": -1}, "retries must be a whole number"),
     ],
 )

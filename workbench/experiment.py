@@ -18,7 +18,7 @@ from workbench.backends.base import Backend
 from workbench.backends.local import LocalBackend
 from workbench.batching import BatchPolicy, Policy
 from workbench.calibration import kept_profile, surroundings, times_from
-from workbench.checks import Seed
+from workbench.checks import Seed, of_kind
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploying import Deployed, deploy
 from workbench.cloud.spending import Meter, check_payload
@@ -71,6 +71,10 @@ class Experiment:
             part = getattr(self, name)
             if not isinstance(part, kind):
                 raise InvalidInput(f"{name} must be a {kind.__name__}, got {part!r}.")
+        if not hasattr(self.policy, "batcher"):
+            raise InvalidInput(f"policy must be a policy such as BatchPolicy, got {self.policy!r}.")
+        if self.slo is not None:
+            of_kind("slo", self.slo, SLO, "an SLO")
 
     @property
     def label(self) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from workbench.arrivals import MAP, Fit, fit
 from workbench.batching import BatchPolicy, Policy
+from workbench.checks import of_kind
 from workbench.costing import Cost, Usage, bill, billed_ms
 from workbench.deployment import Deployment, Lambda, Local, RealTime, Serverless
 from workbench.errors import NotPredictable
@@ -58,6 +59,8 @@ def predict(
     >>> found.formula, round(found.mean_latency, 4)
     ('M/G/1', 0.15)
     """
+    if arrivals is not None:
+        of_kind("arrivals", arrivals, Fit | MAP, "a MAP, or the Fit of one")
     if not isinstance(policy, BatchPolicy):
         raise _no_formula(f"batches that leave by the policy '{policy.label}'")
     requests = _by_requests(service, trace, policy.max_size)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from workbench.backends.base import Backend, Batch, Reply
 from workbench.batching import Batcher, Policy
+from workbench.checks import positive
 from workbench.errors import InvalidInput
 from workbench.process import Emit, run_apart
 from workbench.trace import Trace
@@ -45,6 +46,7 @@ _LEAD = 0.05
 _LONGEST_SLEEP = 0.1
 _SWITCH_INTERVAL = 1e-4
 _PR_SET_TIMERSLACK = 29
+_MOST_BYTES = 2**30  # what AWS takes in one request at most: an asynchronous call's 1 GiB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,8 @@ class Load:
     has failed.
 
     Raises:
-        InvalidInput: The pool is empty, targets do not fit it, or `drain` is not positive.
+        InvalidInput: The pool is empty, targets do not fit it, `drain` is not positive, or a
+            request has more rows than can be sent.
     """
 
     trace: Trace
@@ -76,8 +79,13 @@ class Load:
                 f"There must be one target a sample row, got {len(self.targets)} targets "
                 f"for {len(self.inputs)} rows."
             )
-        if not self.drain > 0:
-            raise InvalidInput(f"drain must be a positive number of seconds, got {self.drain}.")
+        positive("drain", self.drain, "seconds")
+        largest = int(self.trace.rows.max())
+        if largest * self.inputs[:1].nbytes > _MOST_BYTES:
+            raise InvalidInput(
+                f"A request of {largest:,} rows would take {largest * self.inputs[:1].nbytes:,} "
+                f"bytes, and at most {_MOST_BYTES:,} are sent at once: give the trace fewer rows."
+            )
 
 
 def replay(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.checks import whole_number
 from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFound
 
 if TYPE_CHECKING:
@@ -97,8 +98,7 @@ class Session:
     """
 
     def __init__(self, source: str | Path | bytes, *, threads: int = 1, nan: Nan = "allow") -> None:
-        if threads < 1:
-            raise InvalidInput(f"threads must be at least 1, got {threads}.")
+        whole_number("threads", threads, low=1)
         if nan not in ("allow", "refuse"):
             raise InvalidInput(f'nan must be "allow" or "refuse", got {nan!r}.')
         self.threads = threads

@@ -26,7 +26,7 @@ from workbench.checks import (
     whole_number,
 )
 from workbench.errors import InvalidInput
-from workbench.service import ServiceTimes
+from workbench.service import LARGEST, ServiceTimes
 
 _ABOVE = 10  # latencies above a quantile from which on it is more than noise
 _OFTEN = 3  # batches of a size from which on their least latency says something of its service
@@ -168,7 +168,7 @@ class DeadlineAware:
         >>> DeadlineAware.within(0.1, times, max_size=2).service
         (0.02, 0.03)
         """
-        sizes = np.arange(1, whole_number("max_size", max_size, low=1) + 1)
+        sizes = np.arange(1, whole_number("max_size", max_size, low=1, high=LARGEST) + 1)
         times.check(sizes)
         return cls(latency=latency, service=tuple(times.idle_means[sizes].tolist()), margin=margin)
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from numpy.typing import ArrayLike
 
-from workbench.checks import of_kind, whole_number
+from workbench.checks import not_negative, of_kind, whole_number
 from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
 from workbench.intake import take_in
 from workbench.model import Approval, Change, Kind, Model, Samples, Traits, read_checked
@@ -129,7 +129,7 @@ class Registry:
         self.path = as_path(path) if path is not None else home() / "registry"
         self.artifacts = self.path / "artifacts"
         self._clock = clock or _now
-        self._timeout = timeout
+        self._timeout = not_negative("timeout", timeout, "seconds")
         self._prepare()
         if path is None and self.writable:
             pkgutil.resolve_name(self.ready_made)(self, progress=progress or _announce)

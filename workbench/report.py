@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.batching import BatchPolicy
+from workbench.checks import as_tuple, of_kind
 from workbench.costing import Cost
 from workbench.deployment import Deployment
 from workbench.errors import InvalidInput, TooFewSamples
@@ -63,7 +64,10 @@ def report_html(
     profiles: Profiles = (),
 ) -> str:
     """Return the page that `write_report` writes."""
+    of_kind("title", title, str)
     members = named(runs)
+    for run in members.values():
+        of_kind("Each of runs", run, Run)
     priced = _priced(members, costs)
     sections = {
         "What was run": _settings(members),
@@ -88,6 +92,8 @@ def report_html(
 
 
 def _priced(members: Mapping[str, Run], costs: Costs) -> dict[str, Cost]:
+    for cost in as_tuple("costs", costs):
+        of_kind("Each of costs", cost, Cost | None, "a Cost, or None for a run without")
     if costs and len(costs) != len(members):
         raise InvalidInput(
             f"There must be one cost a run: {len(members)} runs, {len(costs)} costs."

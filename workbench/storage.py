@@ -118,8 +118,14 @@ def load_frame(path: str | os.PathLike[str]) -> tuple["pl.DataFrame", dict[str, 
     try:
         facts = dict(json.loads(text))
         whole = facts.pop("sha256") == sha256(folder / _FRAME)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{folder} cannot be read: {error!r}. Restore it or run again.") from error
+    except OSError as error:
+        raise Damaged(
+            f"{folder / _FRAME} cannot be read: {error.strerror}. Restore it or run again."
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(
+            f"{folder / _FACTS} cannot be read: it is not what was saved. Restore it or run again."
+        ) from error
     if not whole:
         raise Damaged(f"{folder / _FRAME} is not what was saved. Restore it or run again.")
     return pl.read_parquet(folder / _FRAME), facts

@@ -35,6 +35,7 @@ from workbench.profiling import Profile
 from workbench.queueing import Prediction
 from workbench.run import Run, load_run
 from workbench.service import ServiceTimes
+from workbench.storage import as_path
 
 How = Literal["simulate", "predict", "run"]
 _Future = Future[Run | Prediction]
@@ -133,7 +134,7 @@ def sweep(
     whole_number("retries", retries, low=0)
     pool = None if executor is None else _pool_of(executor)
     tasks = _tasks(as_tuple("experiments", experiments), how, profile, settings)
-    place = None if folder is None or how == "predict" else Path(folder)
+    place = None if folder is None or how == "predict" else as_path(folder)
     found: dict[int, Finding] = {}
     with closing(_findings(tasks, pool, place, retries)) as findings:
         for finding in findings:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from workbench.checks import as_tuple, of_kind
 from workbench.errors import InvalidInput
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, dash, distinct, shape, unused
@@ -48,7 +49,9 @@ def service_times(profiles: Profiles) -> "pl.DataFrame":
 
 def _series(profiles: Profiles) -> "list[tuple[tuple[str, ...], pl.DataFrame]]":
     """The rows of each model, number of threads and state, and these three in words."""
-    profiles = [profiles] if isinstance(profiles, Profile) else profiles
+    profiles = [profiles] if isinstance(profiles, Profile) else as_tuple("profiles", profiles)
+    for profile in profiles:
+        of_kind("Each of profiles", profile, Profile)
     if not profiles:
         raise InvalidInput("There is no profile to show: pass at least one.")
     return [

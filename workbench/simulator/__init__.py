@@ -285,6 +285,10 @@ def _untold(
     return warnings
 
 
+def _counted(servers: int) -> str:
+    return f"{servers} server{'s' * (servers > 1)}"
+
+
 def _overloaded(trace: Trace, deployment: Deployment, outcome: Outcome) -> list[str]:
     """Return warnings of queues that only grow, and of calls that AWS would have ended."""
     warnings = []
@@ -292,8 +296,8 @@ def _overloaded(trace: Trace, deployment: Deployment, outcome: Outcome) -> list[
     load = outcome.busy_seconds / (servers * trace.duration) if servers else 0.0
     if load >= 1:
         warnings.append(
-            f"Load is {load:.3g}: more work arrives than {servers} servers can do. The queue grows "
-            "for as long as the trace lasts, and so do the latencies."
+            f"Load is {load:.3g}: more work arrives than {_counted(servers)} can do. The queue "
+            "grows for as long as the trace lasts, and so do the latencies."
         )
     limit = getattr(deployment, "timeout", deployment.time_limit)
     batches = outcome.batches
