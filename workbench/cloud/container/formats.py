@@ -284,11 +284,13 @@ def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
 
 
 def _write_csv(outputs: NDArray[Any]) -> bytes:
-    if outputs.dtype.kind in "OUS":
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(outputs.tolist())
-        return text.getvalue().encode()
-    return _dump(outputs)[2:-2].replace(b"],[", b"\n").replace(b"null", b"nan") + b"\n"
+    if outputs.dtype.kind not in "OUS":
+        body = _dump(outputs)
+        if b"null" not in body:  # JSON knows neither NaN nor infinity
+            return body[2:-2].replace(b"],[", b"\n") + b"\n"
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(outputs.tolist())
+    return text.getvalue().encode()
 
 
 def _listed(names: tuple[str, ...]) -> str:
