@@ -31,9 +31,8 @@ def hourly(deployment: Deployment, *, prices: PriceSheet | None = None) -> float
     >>> hourly(Serverless(memory_mb=2048, max_concurrency=20))
     0.0
     """
-    return sum(
-        item.dollars for item in bill(deployment, _standing(deployment, _HOUR), prices=prices)
-    )
+    items = bill(deployment, _standing(deployment, _HOUR), prices=prices)
+    return float(sum(item.dollars for item in items))
 
 
 def at_most(

@@ -10,14 +10,14 @@ import errno
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import uvloop
@@ -59,13 +59,14 @@ _MAX_BODY = 16 * 1024 * 1024  # of what is no upload; the parts have lower limit
 _BODILESS = (204, 304)  # statuses that HTTP gives no body
 _GRACE = 5.0
 _TARGET = "SageMaker."
+_NAME = re.compile("[a-z][a-z0-9-]{1,39}")  # of a service, as requests are signed for it
 _log = logging.getLogger("workbench.cloud.local")
 
 
 class Front:
     """Takes each request to the part of the cloud that answers it."""
 
-    def __init__(self, store: Store, settings: Settings | None = None) -> None:
+    def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._s3 = S3(store)
         tags = Tags(store)
@@ -130,6 +131,8 @@ class Front:
             return json_answer(await self._operate(request))
         if meant.service in SERVICES:
             return await self._forgetful.answer(request, meant.service)
+        if not _NAME.fullmatch(meant.service):
+            raise AwsError("IncompleteSignature", f"{meant.service!r} names no service of AWS.")
         raise not_offered(f"The service {meant.service!r}")
 
     def _health(self) -> dict[str, Any]:
@@ -178,17 +181,17 @@ def _refuse(status: int, reason: str) -> Response:
 
 
 def serve(
-    path: str | Path | None = None,
+    path: Path,
     *,
-    port: int = 0,
-    ready: Callable[[str], object] = print,
-    lifeline: int | None = None,
-    settings: Settings | None = None,
+    port: int,
+    ready: Callable[[str], object],
+    lifeline: int,
+    settings: Settings,
 ) -> None:
     """Be a local cloud until SIGINT or SIGTERM comes, or the lifeline's other end is closed.
 
     Args:
-        path: The folder that it keeps everything in; without one, nothing is left at the end.
+        path: The folder that it keeps everything in.
         port: To listen at, on 127.0.0.1; 0 takes a free one.
         ready: Called with the URL once it answers.
         lifeline: A descriptor that is readable when it is time to end.
@@ -199,35 +202,24 @@ def serve(
         StorageError: The folder cannot be written.
     """
     with (
-        _folder(path) as folder,
-        closing(Store(folder)) as store,
+        closing(Store(path)) as store,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         runner.run(_serve(store, port, ready, lifeline, settings))
-
-
-@contextmanager
-def _folder(path: str | Path | None) -> Iterator[Path]:
-    if path is not None:
-        yield Path(path)
-        return
-    with TemporaryDirectory(prefix="workbench-cloud-") as folder:
-        yield Path(folder)
 
 
 async def _serve(
     store: Store,
     port: int,
     ready: Callable[[str], object],
-    lifeline: int | None,
-    settings: Settings | None,
+    lifeline: int,
+    settings: Settings,
 ) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    if lifeline is not None:
-        loop.add_reader(lifeline, ended.set)
+    loop.add_reader(lifeline, ended.set)
     front = Front(store, settings)
     server = Server(http.Settings(front.handle, _refuse, _MAX_BODY, front.spool))
     url = f"http://127.0.0.1:{await _listen(server, port)}"
@@ -237,8 +229,7 @@ async def _serve(
         ready(url)
         await ended.wait()
     finally:
-        if lifeline is not None:
-            loop.remove_reader(lifeline)
+        loop.remove_reader(lifeline)
         await server.close(_GRACE)
         await front.close()
 
@@ -284,6 +275,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except WorkbenchError as error:
         announce(error=type(error).__name__, message=str(error))
+        return 1
+    except Exception as error:  # noqa: BLE001 - who waits for the address is told, whatever it was
+        _log.exception("The local cloud ended.")
+        said = f"The local cloud did not start: {type(error).__name__}: {error}"
+        announce(error="WorkbenchError", message=f"{said} (see {given.path / 'front.log'}).")
         return 1
     finally:
         announcement.close()

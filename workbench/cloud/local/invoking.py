@@ -139,7 +139,9 @@ class Invoking:
         """
         name, _, action = request.path.removeprefix("/endpoints/").partition("/")
         if action != "invocations":
-            raise not_offered(_OTHERS.get(action, f"POST {request.path}"))
+            if action in _OTHERS:
+                raise not_offered(_OTHERS[action])
+            raise AwsError("UnknownOperationException", f"There is no POST {request.path}.", 404)
         endpoint = self._hosting.serving(name)
         if endpoint is None:
             raise AwsError("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")

@@ -109,7 +109,7 @@ class S3:
         if route is not None:
             return route
         method, about, extra = call.action
-        if extra:
+        if (about, extra) not in {(whose, known) for _, whose, known in self._routes}:
             raise not_offered(f"{method} of a {about} with ?{extra}")
         raise AwsError(
             "MethodNotAllowed", "The specified method is not allowed against this resource.", 405
