@@ -174,6 +174,32 @@ def test_the_html_table_shows_every_price_and_escapes(sheet):
     assert repr(sheet) == f"<PriceSheet us-east-1: {len(sheet.rows)} prices>"
 
 
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_sheet_survives_its_own_file(region):
+    own = PriceSheet.load(region).with_price("lambda requests", 1 / 3, source='a "deal", by hand')
+    assert PriceSheet.from_csv(region, own.to_csv()) == own
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("region,", "place,"),
+        ("0.138", "cheap"),
+        ("0.138", "-1"),
+        ("0.138", "nan"),
+        ("2026-11-23", "lately"),
+        (",inferred,", ",sure,"),
+        (",0.138,0.0,2026-11-23,EC2 0.115 x 1.2,inferred,", ""),
+        ("eu-central-1,sagemaker,ml.m5.large", "mars,sagemaker,ml.m5.large"),
+    ],
+)
+def test_what_is_no_sheet_is_refused(old, new):
+    text = PriceSheet.load("eu-central-1").to_csv()
+    assert old in text
+    with pytest.raises(InvalidInput, match=r"no price sheet|has prices of mars"):
+        PriceSheet.from_csv("eu-central-1", text.replace(old, new, 1))
+
+
 @given(st.lists(st.sampled_from(MARKS), min_size=1))
 def test_the_weakest_mark_is_no_firmer_than_any(marks):
     assert all(MARKS.index(weakest(marks)) >= MARKS.index(mark) for mark in marks)

@@ -8,8 +8,9 @@ second-hand or others contradict it, "inferred" by the rule named, "recalled", o
 import csv
 import datetime as dt
 import difflib
+import io
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -76,6 +77,30 @@ class PriceSheet:
             NotFound: There is no sheet of that region.
         """
         return _load(of_kind("region", region, str))
+
+    @staticmethod
+    def from_csv(region: str, text: str) -> "PriceSheet":
+        """Return the sheet of a region that `to_csv` wrote: a header of `Price`'s names, and rows.
+
+        Raises:
+            InvalidInput: A column is missing, a value is not what it must be, or of elsewhere.
+        """
+        try:
+            rows = tuple(_price(row) for row in csv.DictReader(text.splitlines()))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise InvalidInput(f"This is no price sheet as to_csv writes it: {error!r}.") from error
+        foreign = sorted({row.region for row in rows} - {region})
+        if foreign:
+            raise InvalidInput(f"The sheet of {region} has prices of {', '.join(foreign)}.")
+        return PriceSheet(region, rows)
+
+    def to_csv(self) -> str:
+        """Return the sheet as a CSV file's text, from which `from_csv` makes it again."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [each.name for each in fields(Price)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) | {"dollars": repr(row.dollars)} for row in self.rows)
+        return text.getvalue()
 
     def tiers(self, item: str) -> tuple[Price, ...]:
         """Return the prices of an item in order of `start`; one, where it has no tiers.
@@ -199,7 +224,7 @@ def _load(region: str) -> PriceSheet:
     if region not in known:
         raise NotFound(f"No prices of region {region!r}: known are {', '.join(known)}.")
     text = folder.joinpath(f"{region}.csv").read_text(encoding="utf-8")
-    return PriceSheet(region, tuple(_price(row) for row in csv.DictReader(text.splitlines())))
+    return PriceSheet.from_csv(region, text)
 
 
 def _price(row: dict[str, str]) -> Price:
@@ -210,7 +235,7 @@ def _price(row: dict[str, str]) -> Price:
         unit=row["unit"],
         dollars=float(row["dollars"]),
         start=float(row["start"]),
-        date=dt.date.fromisoformat(row["date"]),
+        date=dt.date.fromisoformat(row["date"]) if row["date"] else None,
         source=row["source"],
         mark=row["mark"],
         note=row["note"],
