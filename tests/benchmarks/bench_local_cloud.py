@@ -1,0 +1,255 @@
+"""The local cloud: how soon it is up, what a call costs, and what a cold start takes."""
+
+import asyncio
+import contextlib
+import json
+import re
+import statistics
+import tempfile
+import time
+import urllib.request
+from collections import deque
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import uvloop
+
+import workbench as wb
+from workbench import zoo
+from workbench.backends.sagemaker import NPY, packed
+from workbench.cloud.local import LocalCloud
+from workbench.cloud.packing import archive
+from workbench.process import run_apart
+
+CALLS = 3000
+SECONDS = 5.0
+RATES = (1000, 2000, 3000, 4000)
+REPEATS = 5
+COLD_STARTS = 20
+CONNECTIONS = 64
+
+
+def spread(values, unit=1e3, digits=1):
+    """Return the median of seconds, and how far they go, in milliseconds."""
+    low, middle, high = (f"{unit * f(values):.{digits}f}" for f in (min, statistics.median, max))
+    return f"{middle} ms ({low} to {high})"
+
+
+class Place:
+    """A local cloud with a model in it."""
+
+    def __init__(self, model, folder, **settings):
+        self.cloud = LocalCloud(**settings)
+        self.sagemaker = self.cloud.client("sagemaker")
+        self.runtime = self.cloud.client("sagemaker-runtime")
+        with contextlib.closing(self.cloud.client("s3")) as s3:
+            s3.create_bucket(Bucket="models")
+            content = archive(model, folder / "model.tar.gz").read_bytes()
+            s3.put_object(Bucket="models", Key="model.tar.gz", Body=content)
+        container = {"Image": self.cloud.image, "ModelDataUrl": "s3://models/model.tar.gz"}
+        self.sagemaker.create_model(ModelName="model", PrimaryContainer=container)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for each in (self.sagemaker, self.runtime, self.cloud):
+            each.close()
+
+    def endpoint(self, name, **variant):
+        """Make an endpoint, and return the seconds until it was in service."""
+        variants = [{"VariantName": "one", "ModelName": "model", **variant}]
+        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants)
+        began = time.perf_counter()
+        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+        told = self.sagemaker.describe_endpoint(EndpointName=name)
+        assert told["EndpointStatus"] == "InService", told
+        return time.perf_counter() - began
+
+    def delete(self, name):
+        self.sagemaker.delete_endpoint(EndpointName=name)
+        self.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name)
+
+    def invoke(self, name, body):
+        """Return the headers of an answer."""
+        answer = self.runtime.invoke_endpoint(
+            EndpointName=name, Body=body, ContentType=NPY, Accept=NPY
+        )
+        answer["Body"].read()
+        return answer["ResponseMetadata"]["HTTPHeaders"]
+
+    def idle(self):
+        """Wait until no instance is up."""
+        while True:
+            with urllib.request.urlopen(f"{self.cloud.url}/_workbench/state") as answer:
+                endpoints = json.load(answer)["endpoints"]
+            if not any(each["instances"] for one in endpoints for each in one["variants"]):
+                return
+
+
+ON_INSTANCES = {"InstanceType": "ml.c7g.large", "InitialInstanceCount": 1}
+
+
+def up(model, folder):
+    """Print how soon a local cloud answers, and an endpoint is in service."""
+    clouds, endpoints = [], []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        cloud = LocalCloud()
+        clouds.append(time.perf_counter() - began)
+        cloud.close()
+    with Place(model, folder) as place:
+        for number in range(REPEATS):
+            endpoints.append(place.endpoint(f"e{number}", **ON_INSTANCES))
+            place.delete(f"e{number}")
+    print(f"  local cloud up: {spread(clouds)}; goal 2000")
+    print(f"  real-time endpoint InService: {spread(endpoints)}; goal 1500")
+
+
+def calls(place, body):
+    """Print what one-row calls through boto3 take, one after another."""
+    for _ in range(200):
+        place.invoke("e", body)
+    medians, tails, models, overheads = [], [], [], []
+    for _ in range(REPEATS):
+        taken, told = [], []
+        for _ in range(CALLS // REPEATS):
+            began = time.perf_counter()
+            told.append(place.invoke("e", body))
+            taken.append(time.perf_counter() - began)
+        medians.append(statistics.median(taken))
+        tails.append(float(np.quantile(taken, 0.99)))
+        models.append(statistics.median(int(h["x-workbench-model-latency"]) for h in told) / 1e6)
+        overheads.append(
+            statistics.median(int(h["x-workbench-overhead-latency"]) for h in told) / 1e6
+        )
+    print(f"  InvokeEndpoint, one row through boto3: p50 {spread(medians, digits=2)}; goal 1.0")
+    print(f"    its p99 {spread(tails, digits=2)}")
+    print(f"    of it ModelLatency {spread(models, digits=2)}", end=", ")
+    print(f"OverheadLatency {spread(overheads, digits=2)}")
+
+
+class Client(asyncio.Protocol):
+    """A connection of the open-loop client: one request at a time."""
+
+    length = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+
+    def __init__(self, done):
+        self._done = done
+        self._data = b""
+
+    def connection_made(self, transport):
+        self._transport = transport
+
+    def send(self, request, due):
+        self._due = due
+        self._transport.write(request)
+
+    def data_received(self, data):
+        self._data += data
+        head = self._data.find(b"\r\n\r\n")
+        if head < 0:
+            return
+        if len(self._data) >= head + 4 + int(self.length.search(self._data)[1]):
+            right, self._data = self._data.startswith(b"HTTP/1.1 200"), b""
+            self._done(self, self._due, right)
+
+
+def drawn(rate, seconds):
+    """Return Poisson arrivals: instants from 0."""
+    count = int(rate * seconds)
+    return np.cumsum(np.random.default_rng(1).exponential(1 / rate, count)).tolist()
+
+
+async def open_loop(url, request, rate, seconds):
+    """Return the latencies of requests that were due at random instants, NaN for errors."""
+    loop = asyncio.get_running_loop()
+    host = urlsplit(url)
+    arrivals = drawn(rate, seconds)
+    idle, waiting, latencies = [], deque(), []
+    ended = asyncio.Event()
+
+    def done(client, due, right):
+        latencies.append(time.perf_counter() - due if right else float("nan"))
+        if waiting:
+            client.send(request, waiting.popleft())
+        else:
+            idle.append(client)
+        if len(latencies) == len(arrivals):
+            ended.set()
+
+    for _ in range(CONNECTIONS):
+        _, client = await loop.create_connection(lambda: Client(done), host.hostname, host.port)
+        idle.append(client)
+    origin = time.perf_counter() + 0.1
+    for arrival in arrivals:
+        while (wait := origin + arrival - time.perf_counter()) > 0:
+            await asyncio.sleep(wait)
+        if idle:
+            idle.pop().send(request, origin + arrival)
+        else:
+            waiting.append(origin + arrival)
+    await ended.wait()
+    return latencies
+
+
+def replay(task, emit, stopped):
+    """Run the open loop in a process of its own."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(open_loop(*task))
+
+
+def data_plane(place, body):
+    """Print the latencies of raw HTTP requests at several rates, each due at its own instant."""
+    request = (
+        f"POST /endpoints/e/invocations HTTP/1.1\r\nHost: local\r\nContent-Type: {NPY}\r\n"
+        f"Accept: {NPY}\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+    for rate in RATES:
+        p50, p99, errors, achieved = [], [], 0, []
+        for _ in range(REPEATS):
+            task = (place.cloud.url, request, rate, SECONDS)
+            latencies = np.array(run_apart(replay, task, on_message=print))
+            errors += int(np.isnan(latencies).sum())
+            p50.append(float(np.nanquantile(latencies, 0.5)))
+            p99.append(float(np.nanquantile(latencies, 0.99)))
+            achieved.append(len(latencies) / SECONDS)
+        goal = "; goal p99 < 5" if rate == 3000 else ""
+        print(
+            f"  data plane at {statistics.mean(achieved):.0f}/s: p50 {spread(p50, digits=2)}, "
+            f"p99 {spread(p99, digits=2)}, errors {errors}{goal}"
+        )
+
+
+def cold_starts(model, folder, body, mode):
+    """Print what cold starts take where an instance is kept no time at all."""
+    with Place(model, folder, cold_start=mode, keep_alive=0.0) as place:
+        place.endpoint("s", ServerlessConfig={"MemorySizeInMB": 2048, "MaxConcurrency": 5})
+        setups, wholes = [], []
+        for _ in range(COLD_STARTS):
+            place.idle()
+            began = time.perf_counter()
+            setups.append(int(place.invoke("s", body)["x-workbench-cold"]) / 1e6)
+            wholes.append(time.perf_counter() - began)
+    print(f"  cold start, {mode}: {spread(setups)}; the client's whole call {spread(wholes)}")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        registry = wb.Registry(folder / "registry")
+        zoo.build(registry)
+        model = registry["digits-mlp-small"]
+        body = packed(model.samples().inputs[:1])
+        up(model, folder)
+        with Place(model, folder) as place:
+            place.endpoint("e", **ON_INSTANCES)
+            calls(place, body)
+            data_plane(place, body)
+        for mode in ("fresh", "imported", "snapshot"):
+            cold_starts(model, folder, body, mode)
+
+
+if __name__ == "__main__":
+    main()
