@@ -29,6 +29,7 @@ from workbench.cloud.local.forgetful import SERVICES, Forgetful
 from workbench.cloud.local.hosting import Hosting
 from workbench.cloud.local.invoking import Invoking
 from workbench.cloud.local.packages import Packages
+from workbench.cloud.local.pricelist import PriceList
 from workbench.cloud.local.s3 import S3
 from workbench.cloud.local.settings import Settings
 from workbench.cloud.local.store import Store
@@ -74,6 +75,7 @@ class Front:
         self._hosting = Hosting(store, self._s3, packages, store.path / "hosting", settings)
         self._invoking = Invoking(self._hosting)
         self._forgetful = Forgetful(store)
+        self._prices = PriceList()
         self._operations: dict[str, Operation] = {
             **tags.operations(),
             **packages.operations(),
@@ -129,6 +131,8 @@ class Front:
             return await self._s3.answer(request)
         if meant.service == "sagemaker":
             return json_answer(await self._operate(request))
+        if meant.service == "pricing":
+            return json_answer(await self._prices.answer(request))
         if meant.service in SERVICES:
             return await self._forgetful.answer(request, meant.service)
         if not _NAME.fullmatch(meant.service):
