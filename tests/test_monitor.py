@@ -9,6 +9,7 @@ from botocore.stub import ANY, Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hosted import Hosted, on_instances, until
 from workbench.cloud import monitor
 from workbench.cloud.aws import Cloud
 from workbench.cloud.local import LocalCloud
@@ -232,3 +233,78 @@ def test_an_event_that_is_refused_is_an_error(played):
     played("events", "put_events", None, answer)
     with pytest.raises(CloudError, match="refused: no"):
         monitor.report_drift(Cloud(), model="digits:1", what="inputs", detail={})
+
+
+# --- an endpoint that was really called
+
+
+@pytest.fixture(scope="module")
+def hosted():
+    hosted = Hosted()
+    try:
+        hosted.make_models()
+        hosted.name = hosted.endpoint(on_instances(monitor.VARIANT))
+        for _ in range(25):
+            hosted.invoke(hosted.name)
+        yield hosted
+    finally:
+        hosted.close()
+
+
+def soon():
+    return dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)
+
+
+def test_the_calls_of_an_endpoint_are_all_counted_and_timed(hosted):
+    frame = monitor.metrics(hosted.name, hosted.cloud, clock=soon)
+    found = {
+        (metric, statistic): rows["value"].to_list()
+        for (metric, statistic), rows in frame.group_by("metric", "statistic")
+    }
+    assert sum(found["Invocations", "Sum"]) == 25
+    assert 0 < found["ModelLatency", "p50"][0] <= found["ModelLatency", "p99"][0] < 60
+    assert plot_metrics(frame).description.startswith("25 calls")
+
+
+def test_the_lines_of_an_endpoints_containers_are_found(hosted):
+    lines = until(lambda: monitor.logs(hosted.name, hosted.cloud).rows(named=True))
+    assert lines[0]["stream"].startswith(f"{monitor.VARIANT}/")
+    said = lines[-1]["message"]
+    assert said in monitor.logs(hosted.name, hosted.cloud, search=said)["message"].to_list()
+    assert monitor.logs(hosted.name, hosted.cloud, search="nobody wrote this").height == 0
+
+
+def test_who_made_an_endpoint_is_on_the_trail(hosted):
+    frame = monitor.trail(hosted.cloud, name=hosted.name, clock=soon)
+
+    assert frame["event"][-1] == "CreateEndpoint"
+    assert set(frame["service"]) == {"sagemaker.amazonaws.com"}
+
+
+def test_an_endpoint_that_ends_is_an_event(hosted):
+    other = hosted.endpoint()
+    with monitor.Events(hosted.cloud) as events:
+        hosted.sagemaker.delete_endpoint(EndpointName=other)
+        (event, *_) = events.read(wait=20).iter_rows(named=True)
+
+    assert event["kind"] == "SageMaker Endpoint State Change"
+    assert json.loads(event["detail"])["EndpointName"] == other
+
+
+def test_an_alarm_has_a_state_until_it_is_deleted(hosted):
+    name = monitor.put_alarm(hosted.name, hosted.cloud, BURN)
+
+    assert monitor.alarm_state(name, hosted.cloud) in ("OK", "ALARM", "INSUFFICIENT_DATA")
+    monitor.delete_alarm(name, hosted.cloud)
+    monitor.delete_alarm(name, hosted.cloud)
+    with pytest.raises(CloudError, match="no alarm"):
+        monitor.alarm_state(name, hosted.cloud)
+
+
+def test_a_dashboard_of_an_endpoint_is_kept(hosted):
+    name = monitor.put_dashboard(hosted.name, hosted.cloud)
+    client = hosted.cloud.client("cloudwatch")
+    body = client.get_dashboard(DashboardName=name)["DashboardBody"]
+    client.close()
+
+    assert body == monitor.dashboard_body(hosted.name, region=hosted.cloud.region)
