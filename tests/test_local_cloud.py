@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -279,6 +280,18 @@ def test_a_topic_reaches_a_queue(cloud):
         (message,) = sqs.receive_message(QueueUrl=queue)["Messages"]
 
     assert json.loads(message["Body"])["Message"] == "ä"
+
+
+def test_waiting_for_a_message_keeps_nobody_waiting(cloud):
+    with client(cloud, "sqs") as sqs, ThreadPoolExecutor(1) as pool:
+        queue = sqs.create_queue(QueueName="awaited")["QueueUrl"]
+        waiting = pool.submit(sqs.receive_message, QueueUrl=queue, WaitTimeSeconds=20)
+        sqs.send_message(QueueUrl=queue, MessageBody="here")
+        (message,) = waiting.result()["Messages"]
+        nothing = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1)
+
+    assert message["Body"] == "here"
+    assert "Messages" not in nothing
 
 
 def test_roles_logs_and_rules_are_kept_in_memory(cloud):

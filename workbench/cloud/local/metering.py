@@ -7,41 +7,59 @@ throttled requests but how much of the concurrency is in use.
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.cloud.local.endpoints import Endpoint, Variant
-from workbench.cloud.local.fleets import ServerlessFleet
-from workbench.cloud.local.hosting import Hosting
+from workbench.cloud.local.fleets import Load
 from workbench.cloud.local.invoking import Invocation
-from workbench.cloud.local.metrics import Metrics, Series
+from workbench.cloud.local.metrics import MINUTE, Metrics, Series
 
 INVOCATIONS = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
 
+_BATCH = 256  # invocations; putting so many takes less than a millisecond
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MEMORY = os.sysconf("SC_PHYS_PAGES") * _PAGE
 
 
 class Metering:
-    """Puts the metrics of invocations and instances; `record` is on the path of each invocation."""
+    """Puts the metrics of invocations and instances.
 
-    def __init__(self, metrics: Metrics, hosting: Hosting) -> None:
+    `record` is on the path of each invocation, so it only gathers them; a batch of them is put as
+    soon as it is large enough, metrics are read, or `put` is called.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._hosting = hosting
+        self._gathered: list[Invocation] = []
         self._meters: dict[tuple[str, str], _Meter] = {}
         self._usages: dict[int, _Usage] = {}
+        metrics.late = self.put
 
     def record(self, invocation: Invocation) -> None:
-        """Put what is measured of an invocation."""
-        whose = (invocation.endpoint, invocation.variant)
-        meter = self._meters.get(whose)
-        if meter is None:
-            meter = self._meters[whose] = _Meter(self._metrics, *whose)
-        endpoint = self._hosting.serving(invocation.endpoint)
-        meter.put(invocation, endpoint.variant(invocation.variant) if endpoint else None)
+        """Take what is told of an invocation."""
+        self._gathered.append(invocation)
+        if len(self._gathered) >= _BATCH:
+            self.put()
+
+    def put(self) -> None:
+        """Put the metrics of all invocations that were gathered."""
+        gathered, self._gathered = self._gathered, []
+        groups: dict[tuple[str, str, int], list[Invocation]] = {}
+        for each in gathered:
+            minute = int(each.at) // MINUTE * MINUTE
+            groups.setdefault((each.endpoint, each.variant, minute), []).append(each)
+        for (endpoint, variant, minute), invocations in groups.items():
+            self._meter(endpoint, variant).put(invocations, minute)
+
+    def _meter(self, endpoint: str, variant: str) -> "_Meter":
+        found = self._meters.get((endpoint, variant))
+        if found is None:
+            found = self._meters[endpoint, variant] = _Meter(self._metrics, endpoint, variant)
+        return found
 
     def sample(self, endpoints: Iterable[Endpoint], *, now: float | None = None) -> None:
         """Put what the instances of endpoints have used since they were last looked at."""
@@ -97,39 +115,43 @@ class _Meter:
         self._provisioned_invocations = series(f"{provisioned}Invocations", "Count")
         self._spilled = series(f"{provisioned}SpilloverInvocations", "Count")
 
-    def put(self, invocation: Invocation, variant: Variant | None) -> None:
-        at = invocation.at
-        fleet = variant.fleet if variant is not None else None
-        if isinstance(fleet, ServerlessFleet):
-            self._put_serverless(invocation, fleet)
-        if invocation.error == "ThrottlingException":
-            return
-        status = invocation.model_status
-        failed = bool(invocation.error)
-        self._invocations.put(1.0, at=at)
-        self._errors_4xx.put(float(400 <= status < 500), at=at)
-        self._errors_5xx.put(float(status >= 500), at=at)
-        self._model_errors.put(float(failed), at=at)
-        if invocation.model_latency is not None:
-            self._model.put(round(invocation.model_latency * 1e6), at=at)
-            self._overhead.put(round(invocation.overhead_latency * 1e6), at=at)
-        if invocation.setup is not None:
-            self._setup.put(round(invocation.setup * 1e6), at=at)
-        if fleet is not None and not isinstance(fleet, ServerlessFleet):
-            self._per_instance.put(1.0 / max(1, len(fleet.instances)), at=at)
+    def put(self, invocations: Sequence[Invocation], at: int) -> None:
+        """Put the metrics of invocations that were answered in the minute that began at `at`."""
+        _extend(self._in_use, at, [e.load.in_use for e in invocations if e.load.in_use])
+        admitted = [each for each in invocations if each.error != "ThrottlingException"]
+        statuses = [each.model_status for each in admitted]
+        reached = [each for each in admitted if each.model_latency is not None]
+        _extend(self._invocations, at, [1] * len(admitted))
+        _extend(self._errors_4xx, at, [int(400 <= status < 500) for status in statuses])
+        _extend(self._errors_5xx, at, [int(status >= 500) for status in statuses])
+        _extend(self._model_errors, at, [int(each.error != "") for each in admitted])
+        _extend(self._model, at, [_micro(each.model_latency) for each in reached])
+        _extend(self._overhead, at, [_micro(each.overhead_latency) for each in reached])
+        _extend(self._setup, at, [_micro(e.setup) for e in admitted if e.setup is not None])
+        shares = [1 / each.load.instances for each in admitted if each.load.instances]
+        _extend(self._per_instance, at, shares)
+        loads = [each.load for each in admitted if each.load.provisioned]
+        if loads:
+            self._put_provisioned(loads, at)
 
-    def _put_serverless(self, invocation: Invocation, fleet: ServerlessFleet) -> None:
-        at = invocation.at
-        throttled = invocation.error == "ThrottlingException"
-        others = fleet.under_way  # besides this one, which is over
-        self._in_use.put(min(1.0, (others + (not throttled)) / fleet.max_concurrency), at=at)
-        if not fleet.provisioned or throttled:
-            return
-        mine = fleet.is_provisioned(invocation.instance)
-        in_use = fleet.provisioned_under_way + mine
-        self._provisioned.put(float(in_use), at=at)
-        self._provisioned_in_use.put(in_use / fleet.provisioned, at=at)
-        (self._provisioned_invocations if mine else self._spilled).put(1.0, at=at)
+    def _put_provisioned(self, loads: Sequence[Load], at: int) -> None:
+        executions = [load.provisioned_busy for load in loads]
+        shares = [load.provisioned_busy / load.provisioned for load in loads]
+        mine = sum(load.on_provisioned for load in loads)
+        _extend(self._provisioned, at, executions)
+        _extend(self._provisioned_in_use, at, shares)
+        _extend(self._provisioned_invocations, at, [1] * mine)
+        _extend(self._spilled, at, [1] * (len(loads) - mine))
+
+
+def _extend(series: Series, at: int, values: Sequence[float]) -> None:
+    if values:
+        series.bucket(at).extend(values)
+
+
+def _micro(seconds: float | None) -> int:
+    """Return whole microseconds, as the headers of answers tell them."""
+    return round((seconds or 0.0) * 1e6)
 
 
 @dataclass(frozen=True, slots=True)

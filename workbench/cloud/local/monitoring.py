@@ -47,7 +47,7 @@ class Monitoring:
         self.events = Events(store)
         self.alarms = Alarms(store, self.metrics, changed=self._alarm_changed)
         self.alarms.on_action("arn:aws:sns:", self._tell)
-        self.metering = Metering(self.metrics, hosting)
+        self.metering = Metering(self.metrics)
         self._cloudwatch = CloudWatch(store, self.metrics, self.alarms.operations())
         self._trail = Trail(store)
         self._hosting = hosting
