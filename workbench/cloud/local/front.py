@@ -28,6 +28,7 @@ from workbench.cloud.local import shapes
 from workbench.cloud.local.forgetful import SERVICES, Forgetful
 from workbench.cloud.local.hosting import Hosting
 from workbench.cloud.local.invoking import Invoking
+from workbench.cloud.local.jobs import Jobs
 from workbench.cloud.local.packages import Packages
 from workbench.cloud.local.s3 import S3
 from workbench.cloud.local.settings import Settings
@@ -73,20 +74,24 @@ class Front:
         packages = Packages(store, tags)
         self._hosting = Hosting(store, self._s3, packages, store.path / "hosting", settings)
         self._invoking = Invoking(self._hosting)
+        self._jobs = Jobs(store, self._s3, packages, store.path / "jobs")
         self._forgetful = Forgetful(store)
         self._operations: dict[str, Operation] = {
             **tags.operations(),
             **packages.operations(),
             **self._hosting.operations(),
+            **self._jobs.operations(),
         }
         self._later = awaiting(self._answer)
 
     async def start(self) -> None:
         """Bring back what ran when the folder was last in use."""
         await self._hosting.start()
+        self._jobs.start()
 
     async def close(self) -> None:
         """End what was started."""
+        await self._jobs.close()
         await self._hosting.close()
 
     def handle(self, request: Request, reply: Reply) -> None:
@@ -123,7 +128,7 @@ class Front:
         if request.path == HEALTH:
             return json_answer(self._health())
         if request.path == STATE:
-            return json_answer(self._hosting.state())
+            return json_answer({**self._hosting.state(), "jobs": self._jobs.state()})
         enter_region(meant.region)
         if meant.service == "s3":
             return await self._s3.answer(request)
