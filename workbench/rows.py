@@ -19,8 +19,8 @@ from workbench.storage import as_path
 if TYPE_CHECKING:
     import polars as pl
 
-PIECE = 4 * 1024 * 1024
-"""Bytes of a piece, about: below the 6 MB that SageMaker sends at once by default."""
+PIECE = 1024 * 1024
+"""Bytes of a piece, about: with 4 MB batch transform was slower (see bench_transform.py)."""
 
 _FORMATS = (".parquet", ".csv", ".npy")
 
@@ -144,7 +144,7 @@ class Source:
     _pieces: Callable[[int], Iterator[Piece]]
 
     def pieces(self, workers: int = 1) -> Iterator[Piece]:
-        """Return the rows in pieces of about 4 MB, smaller where every worker is to have some."""
+        """Return the rows in pieces of about 1 MB, smaller where every worker is to have some."""
         rows = max(1, PIECE // self.taken.row_bytes)
         if self.count is not None:
             rows = min(rows, max(1, -(-self.count // (2 * workers))))
