@@ -1,12 +1,13 @@
 """Batch transform of the local cloud through boto3: what jobs make of data, and their end."""
 
+import asyncio
 import gzip
 import itertools
 import json
 import os
 import signal
 import urllib.request
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,13 @@ from tests.graphs import WEIGHTS, lookup
 from tests.hosted import Hosted, alive, archived, until
 from tests.wire import check_answers
 from workbench.backends.sagemaker import NPY, packed, unpacked
+from workbench.cloud.local.incoming import Received
+from workbench.cloud.local.jobs import Jobs
+from workbench.cloud.local.packages import Packages
+from workbench.cloud.local.resources import Resources
+from workbench.cloud.local.s3 import S3
+from workbench.cloud.local.store import Store
+from workbench.cloud.local.tags import Tags
 
 CSV, JSONLINES = "text/csv", "application/jsonlines"
 NUMBERS = itertools.count()
@@ -58,7 +66,7 @@ class Transforms:
     def begin(self, prefix, kind=CSV, accept=None, split="Line", assemble="Line", **more):
         """Return the name of a new job over a prefix."""
         name = f"job-{next(NUMBERS)}"
-        source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://data/{prefix}"}}
+        source = {"S3DataSource": _prefix(prefix)}
         facts = {
             "TransformJobName": name,
             "ModelName": "good",
@@ -126,6 +134,15 @@ class Transforms:
         finally:
             if alive(pid):
                 os.kill(pid, signal.SIGCONT)
+
+
+def resident(pid):
+    """Return the bytes of memory that a process has."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _prefix(name):
+    return {"S3DataType": "S3Prefix", "S3Uri": f"s3://data/{name}"}
 
 
 def _merged(facts, more):
@@ -343,7 +360,7 @@ def test_a_job_that_cannot_be_done_says_why(cloud, objects, options, said):
 
 
 def test_an_object_that_is_gone_by_then_fails_alone(cloud):
-    objects = {name: csv(MANY) for name in "abch"}
+    objects = {name: csv(ROWS * 8) for name in "abch"}
     prefix = cloud.put(**objects)
     name = cloud.begin(prefix, BatchStrategy="SingleRecord")
     until(lambda: cloud.instances(name))
@@ -389,7 +406,56 @@ def test_a_job_that_cannot_be_is_refused(cloud, more, code, said):
     assert said in error["Message"]
 
 
+def test_more_data_than_it_takes_memory_pass_through(cloud):
+    rows = np.tile(np.array(ROWS[:1], np.float32), (160_000, 1))
+    body = packed(rows)  # 1.9 MB
+    prefix = cloud.put(**{f"p{i:03d}": body for i in range(150)})
+    before, most = resident(cloud.hosted.cloud.pid), 0
+    name = cloud.begin(prefix, NPY, split="None", assemble="None", MaxPayloadInMB=2)
+
+    def over():
+        nonlocal most
+        most = max(most, resident(cloud.hosted.cloud.pid))
+        (told,) = cloud.sagemaker.list_transform_jobs(NameContains=name)["TransformJobSummaries"]
+        return told["TransformJobStatus"] != "InProgress"
+
+    until(over)
+    left = cloud.left(name)
+    assert len(left) == 150
+    np.testing.assert_allclose(unpacked(left["p149.out"]), rows @ WEIGHTS)
+    assert most - before < 150 * len(body) / 2
+
+
 # --- a job's life
+
+
+def test_each_change_of_a_job_is_told(tmp_path):
+    told = []
+
+    async def live():
+        with closing(Store(tmp_path)) as store:
+            s3, tags = S3(store), Tags(store)
+            s3.objects.create_bucket("data", "us-east-1")
+            body = tmp_path / "blobs" / "arriving" / "model"
+            body.write_bytes(archived(b"no model"))
+            s3.objects.put("data", "model.tar.gz", Received(body, 1, "", {}), {})
+            jobs = Jobs(store, s3, Packages(store, tags), tmp_path / "jobs", changed=told.append)
+            container = {"Image": "i", "ModelDataUrl": "s3://data/model.tar.gz"}
+            Resources(store).add("model", "m", {"PrimaryContainer": container})
+            job = {
+                "TransformJobName": "job",
+                "ModelName": "m",
+                "TransformInput": {"DataSource": {"S3DataSource": _prefix("nothing")}},
+                "TransformOutput": {"S3OutputPath": "s3://data/out"},
+                "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+            }
+            await jobs.operations()["CreateTransformJob"](job)
+            await jobs.operations()["DescribeTransformJob"]({"TransformJobName": "job"})
+            await jobs.close()
+
+    asyncio.run(live())
+    assert [each["TransformJobStatus"] for each in told] == ["InProgress", "Failed"]
+    assert "No S3 objects" in told[-1]["FailureReason"]
 
 
 def test_a_job_is_described_as_it_was_made_and_its_name_given_once(cloud):

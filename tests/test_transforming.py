@@ -1,5 +1,6 @@
 """`transform` of a user's own data: on a local cloud, on Dask and on this machine."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -12,12 +13,20 @@ import pytest
 
 import workbench as wb
 from workbench import rows
+from workbench.cloud import transform_jobs
 from workbench.cloud.calls import Calls
 from workbench.cloud.deploying import teardown
 from workbench.cloud.ledger import Ledger
 from workbench.cloud.local import LocalCloud
 from workbench.cloud.transform_jobs import Jobs
-from workbench.errors import CloudError, InvalidInput, InvocationError, NotFound
+from workbench.errors import (
+    CloudError,
+    InvalidInput,
+    InvocationError,
+    NotAvailable,
+    NotFound,
+    OverBudget,
+)
 
 JOB = wb.BatchTransform(instance_type="ml.m5.large", count=2)
 HERE = wb.Local(workers=2)
@@ -238,6 +247,29 @@ def test_ctrl_c_stops_the_job_and_leaves_nothing(cloud, model, data):
 
     with pytest.raises(KeyboardInterrupt):
         wb.transform(model, data, JOB, cloud, progress=interrupt)
+    assert nothing_left(cloud)
+
+
+@pytest.fixture
+def paid(cloud):
+    """A cloud that costs money, as far as this side knows."""
+    return dataclasses.replace(cloud.value(), paid=True)
+
+
+def test_what_costs_money_is_asked_for_and_capped(paid, cloud, model, data):
+    with pytest.raises(NotAvailable, match="yes=True"):
+        wb.transform(model, data, JOB, paid)
+    with pytest.raises(OverBudget, match="costs at most"):
+        wb.transform(model, data, JOB, paid, yes=True, budget=0.01)
+    done = wb.transform(model, data, JOB, paid, yes=True, budget=1.0)
+    assert 0 < done.cost.total < 0.01
+    assert nothing_left(cloud)
+
+
+def test_a_job_that_has_spent_its_budget_is_stopped(paid, cloud, model, data, monkeypatch):
+    monkeypatch.setattr(transform_jobs, "hourly", lambda _: 1e9)
+    with pytest.raises(OverBudget, match="was spent"):
+        wb.transform(model, np.tile(data, (40, 1)), JOB, paid, yes=True, budget=1.0)
     assert nothing_left(cloud)
 
 
