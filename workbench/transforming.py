@@ -194,9 +194,8 @@ def _by_job(task: _Task, jobs: Jobs) -> None:
                 parts += 1
         jobs.start(_JOB)
         each = (task.source.count or 0) / parts
-        ended = jobs.wait(
-            _JOB, stopped=task.stopped, progress=lambda done: task.tell(int(done * each))
-        )
+        tell = (lambda done: task.tell(int(done * each))) if task.progress else None
+        ended = jobs.wait(_JOB, stopped=task.stopped, progress=tell)
         if not ended.complete:
             raise CloudError("The job was stopped before every row was answered.", "Stopped")
         get = partial(jobs.answers, _JOB)

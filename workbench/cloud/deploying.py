@@ -335,9 +335,7 @@ def _end(entry: Entry, ledger: Ledger) -> None:
             if entry.kind == "transform jobs":
                 _end_jobs(aws, entry)
             else:
-                _delete_endpoint(
-                    aws, entry
-                )  # first: one being created gets stuck without its model
+                _delete_endpoint(aws, entry)  # first: without its model, a new one gets stuck
                 with gone_is_fine():
                     aws.sagemaker("delete_endpoint_config", EndpointConfigName=entry.name)
             with gone_is_fine():
@@ -361,7 +359,9 @@ def _end_jobs(aws: Calls, entry: Entry) -> None:
             _pause(aws.cloud, entry, deadline)
     with gone_is_fine():
         while found := _objects(aws, entry):
-            aws.s3("delete_objects", Bucket=entry.bucket, Delete={"Objects": found})
+            told = aws.s3("delete_objects", Bucket=entry.bucket, Delete={"Objects": found})
+            for problem in told.get("Errors", []):
+                raise CloudError(f"{problem['Key']} was not deleted: {problem['Code']}.")
 
 
 def _jobs(aws: Calls, entry: Entry, status: str) -> list[str]:
