@@ -84,6 +84,9 @@ def replay_jobs(
         except KeyboardInterrupt:
             stopped.set()
             place.hear_all()
+        except BaseException:
+            stopped.set()  # else the pool would wait for every job
+            raise
     return place.replayed
 
 
