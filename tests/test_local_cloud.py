@@ -366,21 +366,11 @@ def test_using_a_cloud_imports_no_moto():
         ("ec2", "describe_instances", {}),
         ("cloudformation", "list_stacks", {}),
         ("sagemaker", "list_training_jobs", {}),
-        ("sagemaker", "create_transform_job", None),
     ],
 )
 def test_what_is_not_there_yet_is_refused_by_name(cloud, service, operation, parameters):
-    job = {
-        "TransformJobName": "job",
-        "ModelName": "model",
-        "TransformInput": {
-            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://a/b"}}
-        },
-        "TransformOutput": {"S3OutputPath": "s3://a/c"},
-        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
-    }
     with client(cloud, service) as it, pytest.raises(ClientError) as error:
-        getattr(it, operation)(**(job if parameters is None else parameters))
+        getattr(it, operation)(**parameters)
 
     told = error.value.response
     assert told["Error"]["Code"] == "NotImplemented"

@@ -32,6 +32,7 @@ _CONTENTS = {
     "sweeping": ["sweep"],
     "trace": ["Trace"],
     "traffic": ["bursty", "constant", "diurnal", "flash_crowd", "markovian", "poisson"],
+    "transforming": ["Transformed", "transform"],
     "widgets": ["app"],
 }
 

@@ -14,17 +14,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrivals import MAP, Fit
-from workbench.backends.base import Backend
+from workbench.backends.base import Backend, FunctionBackend
 from workbench.backends.local import LocalBackend
 from workbench.batching import BatchPolicy, Policy
 from workbench.calibration import kept_profile, surroundings, times_from
 from workbench.checks import Seed, of_kind
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploying import Deployed, deploy
-from workbench.cloud.spending import Meter, check_payload
+from workbench.cloud.spending import UP_AND_DOWN, Meter, check_payload
+from workbench.cloud.transform_jobs import transform_jobs
 from workbench.deployment import BatchTransform, Deployment, Local, RealTime, Serverless
 from workbench.errors import InvalidInput, NotAvailable
 from workbench.formulas import predict
+from workbench.jobs import batches_of, replay_jobs
 from workbench.load import Load, Rows, lag_facts, replay_apart
 from workbench.profiling import Profile
 from workbench.provenance import environment
@@ -102,7 +104,7 @@ class Experiment:
         model. Every quarter of a second `on_rows` receives the requests that have come to an end.
         Setting `stopped`, or Ctrl-C, ends the run early: it then holds the requests that were
         answered until then, and is marked incomplete. Requests without an answer `drain` seconds
-        after the trace's end have failed.
+        after the trace's end have failed, unless they are in a batch transform job.
 
         Args:
             on: The cloud to deploy on, for this run; or a deployment that is there already and
@@ -122,6 +124,8 @@ class Experiment:
             WorkbenchError: The model could not be loaded, or the process died.
         """
         told = _Told(progress, on_rows, stopped or threading.Event(), drain)
+        if isinstance(on, Cloud) and isinstance(self.deployment, BatchTransform):
+            return self._run_jobs(self.deployment, on, told, budget=budget, yes=yes)
         if isinstance(on, Deployed):
             return self._run_deployed(on, told, budget)
         if on is not None:
@@ -180,27 +184,69 @@ class Experiment:
 
         A fact of `more` may be a function: then it is called when the trace has been sent.
         """
+        load = self._load(backend, told.drain)
+        collected = _Collected(len(self.trace), told.progress, told.on_rows)
+        created, started = datetime.now(UTC), time.perf_counter()
+        replay_apart(load, on_rows=collected.take, stopped=told.stopped)
+        more = {name: fact() if callable(fact) else fact for name, fact in more.items()}
+        return collected.run(self.trace, {**self._measured(created, started), **more})
+
+    def _run_jobs(
+        self,
+        deployment: BatchTransform,
+        cloud: Cloud,
+        told: "_Told",
+        *,
+        budget: float | None,
+        yes: bool,
+    ) -> Run:
+        """Return the run of batch transform jobs, each begun when its period is over."""
+        load = self._load(FunctionBackend(lambda _: None), told.drain)  # jobs answer instead
+        several = len(batches_of(load, deployment.period))
+        collected = _Collected(len(self.trace), told.progress, told.on_rows)
+        with transform_jobs(
+            self.model,
+            deployment,
+            cloud,
+            budget=budget,
+            yes=yes,
+            expected=self.trace.duration + (several - 1) * UP_AND_DOWN,
+        ) as jobs:
+            created, started = datetime.now(UTC), time.perf_counter()
+            replayed = replay_jobs(load, jobs, on_rows=collected.take, stopped=told.stopped)
+            facts = {
+                **self._measured(created, started),
+                "origin": cloud.origin,
+                "cloud": jobs.facts(),
+                "instances": replayed.spans,
+            }
+        run = collected.run(self.trace, facts)
+        warnings = [*run.warnings, *replayed.warnings]
+        if self.policy != BatchPolicy():
+            label = self.policy.label
+            warnings.append(f"A batch transform job takes no policy: {label} is not applied.")
+        return Run(run.frame, {**run.facts, "warnings": warnings})
+
+    def _measured(self, created: datetime, started: float) -> dict[str, Any]:
+        """Return what a run keeps of the experiment, and of when and where it was measured."""
+        return {
+            **self.facts(),
+            "created": created.isoformat(timespec="seconds"),
+            "seconds": time.perf_counter() - started,
+            "environment": environment(),
+        }
+
+    def _load(self, backend: Backend, drain: float) -> Load:
         samples = self.model.samples()
-        load = Load(
+        return Load(
             trace=self.trace,
             policy=self.policy,
             backend=backend,
             inputs=samples.inputs,
             targets=samples.targets,
             correct=self.model.correct,
-            drain=told.drain,
+            drain=drain,
         )
-        collected = _Collected(len(self.trace), told.progress, told.on_rows)
-        created, started = datetime.now(UTC), time.perf_counter()
-        replay_apart(load, on_rows=collected.take, stopped=told.stopped)
-        facts = {
-            **self.facts(),
-            **{name: fact() if callable(fact) else fact for name, fact in more.items()},
-            "created": created.isoformat(timespec="seconds"),
-            "seconds": time.perf_counter() - started,
-            "environment": environment(),
-        }
-        return collected.run(self.trace, facts)
 
     def _check_payload(self) -> None:
         check_payload(self.deployment, self.largest * self._row_bytes + _HEADER_BYTES)

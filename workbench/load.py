@@ -109,7 +109,7 @@ def replay(
         return clock() - origin
 
     workers = Workers(load, now, announce=batcher.watches)
-    rows = _RowMaker(load)
+    rows = RowMaker(load)
 
     def flush() -> None:
         if served := workers.take_served():
@@ -223,7 +223,7 @@ class Workers:
     def __init__(self, load: Load, now: Callable[[], float], *, announce: bool) -> None:
         self._backend = load.backend
         self._inputs = load.inputs
-        self._samples = _Samples(load)
+        self._samples = SampleRows(load)
         self._now = now
         self._numbers = count()
         self._queue: queue.SimpleQueue[tuple[int, list[int]] | None] = queue.SimpleQueue()
@@ -330,7 +330,7 @@ class Workers:
         return Served(number, requests, server, started, finished, reply)
 
 
-class _Samples:
+class SampleRows:
     """Which rows of the pool each request carries."""
 
     def __init__(self, load: Load) -> None:
@@ -349,7 +349,7 @@ class _Samples:
         return np.asarray((np.repeat(first, rows) + within) % self._pool)
 
 
-class _RowMaker:
+class RowMaker:
     """Turns served batches into columns, a row a request."""
 
     def __init__(self, load: Load) -> None:
@@ -357,7 +357,7 @@ class _RowMaker:
         self._rows = load.trace.rows
         self._targets = load.targets
         self._right = load.correct
-        self._samples = _Samples(load)
+        self._samples = SampleRows(load)
 
     def of(self, served: list[Served]) -> Rows:
         """Return the rows of these batches."""

@@ -249,7 +249,7 @@ def real_traces():
     options = Options(kinds=["lambda"], lambda_memory_mb=[1024, 1769], cold_start=0.5)
     print("real requests: the plan's cost over that of brute force by simulation of all settings")
     for name in ("code", "conv"):
-        path = DATA.parent / f"azure_llm_2023_{name}.csv"
+        path = DATA / f"azure_llm_2023_{name}.csv"
         if not path.exists():
             print(f"  {name}: needs {path.name} in shared/data beside the checkout")
             continue

@@ -10,7 +10,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,15 +117,8 @@ def deploy(
     check_quota(deployment, cloud)
     ledger = ledger or Ledger()
     with Calls(cloud) as aws:
-        entry = Entry(
-            name=f"workbench-{model.group[:40]}-{secrets.token_hex(4)}",
-            bucket=aws.bucket(),
-            what=deployment.label,
-            hourly=hourly(deployment),
-            cloud=cloud.value(),
-        )
-        ledger.write(entry)
-        with _torn_down(entry, ledger):
+        entry = begun(aws, model, deployment, ledger)
+        with torn_down(entry, ledger):
             yield _up(aws, entry, model, deployment, role=role, image=image)
 
 
@@ -150,8 +143,24 @@ def teardown(ledger: Ledger | None = None, *, names: tuple[str, ...] = ()) -> li
     return ended
 
 
+def begun(
+    aws: Calls, model: Model, deployment: Deployment, ledger: Ledger, *, kind: str = "endpoint"
+) -> Entry:
+    """Return the entry of what is about to be made, which the ledger has."""
+    entry = Entry(
+        name=f"workbench-{model.group[:36]}-{secrets.token_hex(4)}",
+        bucket=aws.bucket(),
+        what=deployment.label,
+        hourly=hourly(deployment),
+        cloud=aws.cloud.value(),
+        kind=kind,
+    )
+    ledger.write(entry)
+    return entry
+
+
 @contextlib.contextmanager
-def _torn_down(entry: Entry, ledger: Ledger) -> Iterator[None]:
+def torn_down(entry: Entry, ledger: Ledger) -> Iterator[None]:
     """Tear the entry down when the block ends; what ended the block is what is raised."""
     try:
         yield
@@ -173,7 +182,7 @@ def _up(
     aws: Calls, entry: Entry, model: Model, deployment: Deployment, *, role: str, image: str
 ) -> Deployed:
     """Make everything and wait until it is in service."""
-    _upload(aws, entry, model)
+    upload(aws, entry, model)
     launched = time.perf_counter()
     _create(aws, entry, deployment, role=role, image=image)
     _await_service(aws, entry)
@@ -242,7 +251,7 @@ def role_of(cloud: Cloud) -> str:
     return cloud.role
 
 
-def _upload(aws: Calls, entry: Entry, model: Model) -> None:
+def upload(aws: Calls, entry: Entry, model: Model) -> None:
     """Put the model's archive into the bucket, in one piece."""
     with tempfile.TemporaryDirectory() as folder:
         path = archive(model, Path(folder) / "model.tar.gz")
@@ -259,17 +268,9 @@ def _upload(aws: Calls, entry: Entry, model: Model) -> None:
 def _create(aws: Calls, entry: Entry, deployment: Deployment, *, role: str, image: str) -> None:
     """Create model, endpoint configuration and endpoint, in this order."""
     name, tags = entry.name, entry.tags
-    container = {
-        "Image": image,
-        "ModelDataUrl": f"s3://{entry.bucket}/{entry.key}",
-        "Environment": _environment(deployment),
-    }
+    create_model(aws, entry, _environment(deployment), role=role, image=image)
     variant = {"VariantName": VARIANT, "ModelName": name, **_variant(deployment)}
     for operation, parameters in (
-        (
-            "create_model",
-            {"ModelName": name, "PrimaryContainer": container, "ExecutionRoleArn": role},
-        ),
         (
             "create_endpoint_config",
             {"EndpointConfigName": name, "ProductionVariants": [variant]},
@@ -278,6 +279,25 @@ def _create(aws: Calls, entry: Entry, deployment: Deployment, *, role: str, imag
     ):
         with _there_is_fine():
             aws.sagemaker(operation, **parameters, Tags=tags)
+
+
+def create_model(
+    aws: Calls, entry: Entry, environment: Mapping[str, str], *, role: str, image: str
+) -> None:
+    """Create the model of an entry, whose archive is in the bucket."""
+    container = {
+        "Image": image,
+        "ModelDataUrl": f"s3://{entry.bucket}/{entry.key}",
+        "Environment": dict(environment),
+    }
+    with _there_is_fine():
+        aws.sagemaker(
+            "create_model",
+            ModelName=entry.name,
+            PrimaryContainer=container,
+            ExecutionRoleArn=role,
+            Tags=entry.tags,
+        )
 
 
 @contextlib.contextmanager
@@ -306,7 +326,7 @@ def _status(aws: Calls, entry: Entry) -> str:
 
 def _pause(cloud: Cloud, entry: Entry, deadline: float) -> None:
     if time.monotonic() > deadline:
-        raise CloudError(f"The endpoint {entry.name} is on its way for over an hour.", "Timeout")
+        raise CloudError(f"{entry.name} is on its way for over an hour.", "Timeout")
     time.sleep(cloud.poll)
 
 
@@ -314,19 +334,46 @@ def _end(entry: Entry, ledger: Ledger) -> None:
     """Delete all of an entry that there is, and strike it out."""
     try:
         with Calls(entry.cloud) as aws:
-            _delete_endpoint(aws, entry)  # first: without its model, one being created gets stuck
-            for operation, names in (
-                ("delete_endpoint_config", {"EndpointConfigName": entry.name}),
-                ("delete_model", {"ModelName": entry.name}),
-            ):
+            if entry.kind == "transform jobs":
+                _end_jobs(aws, entry)
+            else:
+                _delete_endpoint(aws, entry)  # first: without its model, a new one gets stuck
                 with gone_is_fine():
-                    aws.sagemaker(operation, **names)
+                    aws.sagemaker("delete_endpoint_config", EndpointConfigName=entry.name)
+            with gone_is_fine():
+                aws.sagemaker("delete_model", ModelName=entry.name)
             with gone_is_fine():
                 aws.s3("delete_object", Bucket=entry.bucket, Key=entry.key)
     except Unreachable:
         if entry.cloud.paid:
             raise  # else it ended with the cloud that it was on
     ledger.strike(entry)
+
+
+def _end_jobs(aws: Calls, entry: Entry) -> None:
+    """Stop the jobs that run, wait until they have ended, and delete what they read and wrote."""
+    deadline = time.monotonic() + _PATIENCE
+    for status in ("InProgress", "Stopping"):
+        while jobs := _jobs(aws, entry, status):
+            for job in jobs if status == "InProgress" else []:
+                with contextlib.suppress(CloudError):  # it has ended by itself
+                    aws.sagemaker("stop_transform_job", TransformJobName=job)
+            _pause(aws.cloud, entry, deadline)
+    with gone_is_fine():
+        while found := _objects(aws, entry):
+            told = aws.s3("delete_objects", Bucket=entry.bucket, Delete={"Objects": found})
+            for problem in told.get("Errors", []):
+                raise CloudError(f"{problem['Key']} was not deleted: {problem['Code']}.")
+
+
+def _jobs(aws: Calls, entry: Entry, status: str) -> list[str]:
+    listed = aws.sagemaker("list_transform_jobs", NameContains=entry.name, StatusEquals=status)
+    return [each["TransformJobName"] for each in listed["TransformJobSummaries"]]
+
+
+def _objects(aws: Calls, entry: Entry) -> list[dict[str, str]]:
+    page = aws.s3("list_objects_v2", Bucket=entry.bucket, Prefix=f"{entry.folder}/")
+    return [{"Key": each["Key"]} for each in page.get("Contents", [])]
 
 
 def _delete_endpoint(aws: Calls, entry: Entry) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from workbench.checks import not_negative, positive
 from workbench.cloud.aws import Cloud
 from workbench.costing import Cost, Usage, bill
-from workbench.deployment import Deployment, RealTime, Serverless
+from workbench.deployment import BatchTransform, Deployment, RealTime, Serverless
 from workbench.errors import CloudError, InvalidInput, NotAvailable, OverBudget
 from workbench.prices import PriceSheet
 from workbench.wording import dollars
@@ -170,9 +170,10 @@ def check_quota(deployment: Deployment, cloud: Cloud) -> None:
     Raises:
         CloudError: The quota is too small.
     """
-    if not cloud.paid or not isinstance(deployment, RealTime):
+    if not cloud.paid or not isinstance(deployment, RealTime | BatchTransform):
         return
-    name = f"{deployment.instance_type} for endpoint usage"  # the quota's name in Service Quotas
+    use = "transform job" if isinstance(deployment, BatchTransform) else "endpoint"
+    name = f"{deployment.instance_type} for {use} usage"  # the quota's name in Service Quotas
     quota = _quota(cloud, name)
     if quota is not None and quota < deployment.count:
         raise CloudError(
@@ -202,7 +203,7 @@ def _quota(cloud: Cloud, name: str) -> float | None:
 def _standing(deployment: Deployment, seconds: float) -> Usage:
     """Return what is billed for being there."""
     seconds = positive("seconds", seconds, "seconds")
-    if isinstance(deployment, RealTime):
+    if isinstance(deployment, RealTime | BatchTransform):
         return Usage(instance_seconds=deployment.count * seconds)
     if isinstance(deployment, Serverless):
         return Usage(enabled_seconds=deployment.provisioned * seconds)

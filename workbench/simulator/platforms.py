@@ -194,7 +194,7 @@ def _serve_jobs(trace: Trace, deployment: BatchTransform, chance: Chance) -> Ser
     They boot, then take its rows in chunks of the largest size with a service time; the job is
     done when the last chunk is.
     """
-    first, due = _jobs(trace, deployment.period)
+    first, due = job_bounds(trace, deployment.period)
     jobs = _unserved(trace, first, due)
     jobs.cold[:], jobs.server[:], jobs.started[:] = True, -1, due
     for job, rows in enumerate(jobs.rows):
@@ -206,7 +206,7 @@ def _serve_jobs(trace: Trace, deployment: BatchTransform, chance: Chance) -> Ser
     return Served(jobs, [span for span in spans for _ in range(deployment.count)], 0)
 
 
-def _jobs(trace: Trace, period: float | None) -> tuple[Counts, Floats]:
+def job_bounds(trace: Trace, period: float | None) -> tuple[Counts, Floats]:
     """Return the number of each job's first request (and of all requests), and when it starts."""
     if period is None:
         return np.array([0, len(trace)]), np.array([trace.duration])

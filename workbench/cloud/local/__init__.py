@@ -32,9 +32,9 @@ class LocalCloud(Cloud):
     """An AWS-compatible endpoint on this machine, in a process of its own, until it is closed.
 
     S3, SageMaker's Model Registry, its endpoints and what they need are kept in a folder and come
-    back with it; SNS, SQS, IAM, STS, Logs and Events are kept in memory. Requests of every region
-    find the same things. It listens on 127.0.0.1 alone, and whoever reaches it may do everything:
-    signatures are not checked.
+    back with it, and transform jobs that were in progress begin anew; SNS, SQS, IAM, STS, Logs and
+    Events are kept in memory. Requests of every region find the same things. It listens on
+    127.0.0.1 alone, and whoever reaches it may do everything: signatures are not checked.
 
     Another process that gets it as an argument can use it, not end it.
 

@@ -70,12 +70,16 @@ class Definitions:
         """
         facts = self._resources.get("endpoint-config", config).facts
         return [
-            variant | {"Container": self._container(variant["ModelName"])}
+            variant | {"Container": self.container(variant["ModelName"])}
             for variant in facts["ProductionVariants"]
         ]
 
-    def _container(self, model: str) -> dict[str, Any]:
-        """Return the container that runs a model: image, where the model lies, environment."""
+    def container(self, model: str) -> dict[str, Any]:
+        """Return the container that runs a model: image, where the model lies, environment.
+
+        Raises:
+            AwsError: The model, or what it is made of, is gone.
+        """
         facts = self._resources.get("model", model).facts
         return self._resolved(_containers(facts)[0])
 

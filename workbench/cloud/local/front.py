@@ -28,6 +28,7 @@ from workbench.cloud.local import shapes
 from workbench.cloud.local.forgetful import SERVICES, Forgetful
 from workbench.cloud.local.hosting import Hosting
 from workbench.cloud.local.invoking import Invoking
+from workbench.cloud.local.jobs import Jobs
 from workbench.cloud.local.journal import Journal
 from workbench.cloud.local.monitoring import Monitoring
 from workbench.cloud.local.packages import Packages
@@ -79,6 +80,13 @@ class Front:
         self._journal = Journal(store)
         self._monitoring = Monitoring(store, self._hosting, self._journal)
         self._invoking = Invoking(self._hosting, record=self._monitoring.metering.record)
+        self._jobs = Jobs(
+            store,
+            self._s3,
+            packages,
+            store.path / "jobs",
+            changed=self._monitoring.job_changed,
+        )
         self._forgetful = Forgetful(store)
         self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "cloudtrail": _as_json(self._monitoring.cloudtrail),
@@ -90,6 +98,7 @@ class Front:
             **tags.operations(),
             **self._monitoring.watched(packages.operations()),
             **self._hosting.operations(),
+            **self._jobs.operations(),
         }
         self._later = awaiting(self._answer)
 
@@ -97,9 +106,11 @@ class Front:
         """Bring back what ran when the folder was last in use."""
         await self._monitoring.start()
         await self._hosting.start()
+        self._jobs.start()
 
     async def close(self) -> None:
         """End what was started."""
+        await self._jobs.close()
         await self._hosting.close()
         await self._monitoring.close()
 
@@ -138,7 +149,7 @@ class Front:
         if request.path == HEALTH:
             return json_answer(self._health())
         if request.path == STATE:
-            return json_answer(self._hosting.state())
+            return json_answer({**self._hosting.state(), "jobs": self._jobs.state()})
         enter_region(meant.region)
         if meant.service == "s3":
             return await self._s3.answer(request)

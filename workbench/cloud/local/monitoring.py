@@ -113,6 +113,11 @@ class Monitoring:
             for name, operation in operations.items()
         }
 
+    def job_changed(self, described: Mapping[str, Any]) -> None:
+        """Tell of a transform job as DescribeTransformJob describes it now."""
+        arn = described["TransformJobArn"]
+        self.events.put(Event("SageMaker Transform Job State Change", described, (arn,)))
+
     # --- what happens
 
     async def _tick(self) -> None:

@@ -1,4 +1,4 @@
-"""Models, endpoint configurations and endpoints by name: rows of the store's database."""
+"""Models, endpoint configurations, endpoints and jobs by name: rows of the store's database."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,10 +9,15 @@ from workbench.cloud.local.store import Store
 from workbench.cloud.local.tags import Tags
 from workbench.cloud.local.wire import AwsError, arn, invalid, now
 
-Kind = Literal["model", "endpoint-config", "endpoint"]
+Kind = Literal["model", "endpoint-config", "endpoint", "transform-job"]
 """The kinds, as ARNs name them."""
 
-_WORDS = {"model": "model", "endpoint-config": "endpoint configuration", "endpoint": "endpoint"}
+_WORDS = {
+    "model": "model",
+    "endpoint-config": "endpoint configuration",
+    "endpoint": "endpoint",
+    "transform-job": "transform job",
+}
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS resources (
     kind TEXT NOT NULL, name TEXT NOT NULL COLLATE NOCASE, arn TEXT NOT NULL,
@@ -23,7 +28,7 @@ CREATE TABLE IF NOT EXISTS resources (
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A model, endpoint configuration or endpoint: `facts` are what is kept about it."""
+    """A model, endpoint configuration, endpoint or job: `facts` are what is kept about it."""
 
     name: str
     arn: str

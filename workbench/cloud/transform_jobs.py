@@ -1,0 +1,227 @@
+"""A model ready for batch transform jobs, for as long as a `with` block lasts.
+
+Data go to S3 as objects of rows in NumPy's format, each of which is one request, and answers come
+back as objects of the same names. What is made is written into the ledger first, as `deploy` does:
+stopped, deleted and struck out when the block ends, or by `teardown` after a crash.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from workbench.backends.sagemaker import NPY, packed, unpacked
+from workbench.cloud.aws import Cloud
+from workbench.cloud.calls import Calls
+from workbench.cloud.deploying import begun, create_model, image_of, role_of, torn_down, upload
+from workbench.cloud.ledger import Entry, Ledger
+from workbench.cloud.spending import agree, at_most, check_quota, hourly
+from workbench.deployment import BatchTransform
+from workbench.errors import CloudError, OverBudget
+from workbench.model import Model
+from workbench.wording import dollars
+
+_AT_A_TIME = 2  # requests on an instance: one is computed while another is on its way
+_MAX_PAYLOAD_MB = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that is over: what began and ended it, in seconds since its creation.
+
+    Attributes:
+        started, ended: Of its instances, which are billed for the time between.
+        complete: Whether it was not stopped.
+    """
+
+    started: float
+    ended: float
+    complete: bool
+
+    @property
+    def seconds(self) -> float:
+        """What an instance is billed."""
+        return self.ended - self.started
+
+
+@dataclass
+class Jobs:
+    """What makes jobs of one model; several may run at a time.
+
+    Attributes:
+        model, deployment, cloud: What transforms, how, and where.
+        instance_seconds: What all jobs that are over are billed.
+    """
+
+    model: Model
+    deployment: BatchTransform
+    cloud: Cloud
+    instance_seconds: float = 0.0
+    _aws: Calls = field(kw_only=True, repr=False)
+    _entry: Entry = field(kw_only=True, repr=False)
+    _budget: float | None = field(kw_only=True, repr=False)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a run there keeps about it, as JSON values."""
+        return {**self.cloud.facts(), "jobs": self._entry.name}
+
+    def put(self, job: str, part: int, rows: NDArray[Any]) -> None:
+        """Bring rows to the cloud; may be called from several threads."""
+        key = f"{self._folder(job)}/in/{_name(part)}"
+        self._aws.s3("put_object", Bucket=self._entry.bucket, Key=key, Body=packed(rows))
+
+    def answers(self, job: str, part: int) -> NDArray[Any]:
+        """Return the answers to rows that were brought there.
+
+        Raises:
+            CloudError: There are none.
+        """
+        key = f"{self._folder(job)}/out/{_name(part)}.out"
+        found = self._aws.s3("get_object", Bucket=self._entry.bucket, Key=key)
+        with contextlib.closing(found["Body"]) as body:
+            return unpacked(body.read())
+
+    def answered(self, job: str) -> int:
+        """Return how many parts have been answered."""
+        prefix, token, count = f"{self._folder(job)}/out/", dict[str, str](), 0
+        while True:
+            page = self._aws.s3(
+                "list_objects_v2", Bucket=self._entry.bucket, Prefix=prefix, **token
+            )
+            count += int(page["KeyCount"])
+            if not page["IsTruncated"]:
+                return count
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def start(self, job: str) -> None:
+        """Begin a job over the rows that were brought for it."""
+        where = f"s3://{self._entry.bucket}/{self._folder(job)}"
+        source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{where}/in/"}}
+        self._aws.sagemaker(
+            "create_transform_job",
+            TransformJobName=self._job(job),
+            ModelName=self._entry.name,
+            MaxConcurrentTransforms=_AT_A_TIME,
+            MaxPayloadInMB=_MAX_PAYLOAD_MB,
+            TransformInput={"DataSource": source, "ContentType": NPY, "SplitType": "None"},
+            TransformOutput={"S3OutputPath": f"{where}/out/", "Accept": NPY},
+            TransformResources={
+                "InstanceType": self.deployment.instance_type,
+                "InstanceCount": self.deployment.count,
+            },
+            Tags=self._entry.tags,
+        )
+
+    def wait(
+        self,
+        job: str,
+        *,
+        stopped: threading.Event | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> Ended:
+        """Return a job once it is over; it is stopped when `stopped` is set.
+
+        `progress` is told now and then how many parts have been answered.
+
+        Raises:
+            CloudError: It failed.
+            OverBudget: It was stopped because the budget is spent.
+        """
+        stopping, began = False, time.monotonic()
+        while (told := self._told(job))["TransformJobStatus"] in ("InProgress", "Stopping"):
+            spent = self._price(time.monotonic() - began) >= (self._budget or float("inf"))
+            if not stopping and (spent or (stopped is not None and stopped.is_set())):
+                stopping = True
+                with contextlib.suppress(CloudError):  # it may just have ended
+                    self._aws.sagemaker("stop_transform_job", TransformJobName=self._job(job))
+            if progress is not None:
+                progress(self.answered(job))
+            time.sleep(self.cloud.poll)
+        ended = _ended(told)
+        self.instance_seconds += ended.seconds * self.deployment.count
+        if told["TransformJobStatus"] == "Failed":
+            raise CloudError(
+                f"The transform job {self._job(job)} failed: {told.get('FailureReason')}", "Failed"
+            )
+        if stopping and not ended.complete and not (stopped is not None and stopped.is_set()):
+            raise OverBudget(
+                f"The transform job was stopped when the budget of {dollars(self._budget or 0)} "
+                "was spent: raise it, or transform less."
+            )
+        return ended
+
+    def _price(self, running: float) -> float:
+        """Return what was spent, with a job that runs for so many seconds; 0 where it is free."""
+        if not self.cloud.paid:
+            return 0.0
+        done = self.instance_seconds / self.deployment.count
+        return (done + running) * hourly(self.deployment) / 3600
+
+    def _told(self, job: str) -> dict[str, Any]:
+        told = self._aws.sagemaker("describe_transform_job", TransformJobName=self._job(job))
+        return dict(told)
+
+    def _job(self, job: str) -> str:
+        return f"{self._entry.name}-{job}"
+
+    def _folder(self, job: str) -> str:
+        return f"{self._entry.folder}/{job}"
+
+
+@contextlib.contextmanager
+def transform_jobs(
+    model: Model,
+    deployment: BatchTransform,
+    cloud: Cloud,
+    *,
+    budget: float | None = None,
+    yes: bool = False,
+    expected: float = 3600.0,
+    ledger: Ledger | None = None,
+    tell: Callable[[str], object] | None = None,
+) -> Iterator[Jobs]:
+    """Make a model ready for jobs; stop them and remove everything when the block ends.
+
+    Args:
+        model: What transforms.
+        deployment: Which instances, and how many.
+        cloud: Where.
+        budget: The most that it may cost, in US dollars: a job that reaches it is stopped.
+        yes: Whether it may cost money without asking.
+        expected: Seconds that all jobs together take, for the estimate.
+        ledger: Where it is written down, by default the one of the workbench's home.
+        tell: Told what it may cost, by default on the error stream.
+
+    Raises:
+        NotAvailable: Nobody agreed to the cost, or credentials, a role or an image are missing.
+        OverBudget: It may cost more than the budget.
+        CloudError: The cloud refused, or not all could be removed: the ledger says what is left.
+    """
+    role, image = role_of(cloud), image_of(cloud)
+    agree(at_most(deployment, expected), deployment, cloud, budget=budget, yes=yes, tell=tell)
+    check_quota(deployment, cloud)
+    ledger = ledger or Ledger()
+    with Calls(cloud) as aws:
+        entry = begun(aws, model, deployment, ledger, kind="transform jobs")
+        with torn_down(entry, ledger):
+            upload(aws, entry, model)
+            create_model(aws, entry, {}, role=role, image=image)
+            yield Jobs(model, deployment, cloud, _aws=aws, _entry=entry, _budget=budget)
+
+
+def _ended(told: dict[str, Any]) -> Ended:
+    created, ended = told["CreationTime"], told["TransformEndTime"]
+    started = told.get("TransformStartTime", ended)
+    return Ended(
+        started=(started - created).total_seconds(),
+        ended=(ended - created).total_seconds(),
+        complete=told["TransformJobStatus"] == "Completed",
+    )
+
+
+def _name(part: int) -> str:
+    return f"part-{part:08d}.npy"
