@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Literal
 
 from workbench.cloud.local.instances import Instance, Launch, LaunchFailed
-from workbench.cloud.local.pool import Pool, Verdict
+from workbench.cloud.local.pool import Pool, Rate, Verdict
 from workbench.cloud.local.upstream import Exchange, Failure, Outcome
 
 Routing = Literal["LEAST_OUTSTANDING_REQUESTS", "RANDOM"]
@@ -242,12 +242,15 @@ class ServerlessFleet(Fleet):
         max_concurrency: int,
         provisioned: int = 0,
         keep_alive: float,
+        rate: Rate | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(launch)
         self.provisioned = provisioned
         self._clock = clock
-        self._pool = Pool[Instance](max_concurrency=max_concurrency, keep_alive=keep_alive)
+        self._pool = Pool[Instance](
+            max_concurrency=max_concurrency, keep_alive=keep_alive, rate=rate
+        )
         self._provisioned: set[Instance] = set()
         self._busy: dict[Exchange, Instance] = {}
         self._expiry: asyncio.TimerHandle | None = None
@@ -322,7 +325,7 @@ class ServerlessFleet(Fleet):
             self._expire_later()
 
     def _route(self, exchange: Exchange) -> None:
-        taken = self._pool.take()
+        taken = self._pool.take(now=self._clock())
         if isinstance(taken, Instance):
             self._send(exchange, taken)
         elif taken is Verdict.START and not self._closed:
@@ -343,7 +346,9 @@ class ServerlessFleet(Fleet):
         except (LaunchFailed, asyncio.CancelledError) as error:
             self._pool.lose()
             exchange.reason = str(error)
-            exchange.finish(Failure.UNAVAILABLE)
+            exchange.finish(
+                error.outcome if isinstance(error, LaunchFailed) else Failure.UNAVAILABLE
+            )
             return
         exchange.setup = time.perf_counter() - began
         self._send(exchange, instance)
@@ -358,7 +363,7 @@ class ServerlessFleet(Fleet):
         pause = 1.0
         while instance in self._provisioned:
             try:
-                self._provision([await self._launch(self._lost)])
+                self._provision([await self._start_one()])
                 self._provisioned.remove(instance)
             except LaunchFailed:
                 await asyncio.sleep(pause)
