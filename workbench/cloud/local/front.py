@@ -14,7 +14,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -24,10 +24,13 @@ import uvloop
 
 from workbench.cloud.container import http
 from workbench.cloud.container.http import Reply, Request, Response, Server, awaiting
-from workbench.cloud.local import shapes
+from workbench.cloud.local import rest, shapes
+from workbench.cloud.local.calling import Calling
 from workbench.cloud.local.forgetful import SERVICES, Forgetful
+from workbench.cloud.local.functions import Functions
 from workbench.cloud.local.hosting import Hosting
 from workbench.cloud.local.invoking import Invoking
+from workbench.cloud.local.journal import Journal
 from workbench.cloud.local.packages import Packages
 from workbench.cloud.local.pricelist import PriceList
 from workbench.cloud.local.s3 import S3
@@ -56,7 +59,7 @@ HEALTH = "/_workbench/health"
 STATE = "/_workbench/state"
 """Answers with the settings and instances of the endpoints."""
 
-_MAX_BODY = 16 * 1024 * 1024  # of what is no upload; the parts have lower limits of their own
+_MAX_BODY = 70_167_211  # of what is no upload: Lambda's CreateFunction; others have lower limits
 _BODILESS = (204, 304)  # statuses that HTTP gives no body
 _GRACE = 5.0
 _TARGET = "SageMaker."
@@ -74,6 +77,10 @@ class Front:
         packages = Packages(store, tags)
         self._hosting = Hosting(store, self._s3, packages, store.path / "hosting", settings)
         self._invoking = Invoking(self._hosting)
+        self._journal = Journal(store)
+        self._functions = Functions(store, tags, self._s3, store.path / "lambda", settings)
+        self._calling = Calling(self._functions, self._journal)
+        self._lambda = self._functions.operations()
         self._forgetful = Forgetful(store)
         self._prices = PriceList()
         self._operations: dict[str, Operation] = {
@@ -81,14 +88,22 @@ class Front:
             **packages.operations(),
             **self._hosting.operations(),
         }
+        self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "lambda": self._operate_lambda,
+            "pricing": self._price,
+            "s3": self._s3.answer,
+            "sagemaker": self._operate,
+        }
         self._later = awaiting(self._answer)
 
-    async def start(self) -> None:
-        """Bring back what ran when the folder was last in use."""
+    async def start(self, url: str) -> None:
+        """Bring back what ran when the folder was last in use; this answers at `url`."""
         await self._hosting.start()
+        await self._functions.start(url)
 
     async def close(self) -> None:
         """End what was started."""
+        await self._functions.close()
         await self._hosting.close()
 
     def handle(self, request: Request, reply: Reply) -> None:
@@ -96,6 +111,8 @@ class Front:
         path = request.path
         if path.startswith("/endpoints/") and request.method == "POST" and not request.query:
             self._invoking.handle(request, reply)
+        elif self._calling.takes(request):
+            self._calling.handle(request, reply)
         else:
             self._later(request, reply)
 
@@ -125,19 +142,20 @@ class Front:
         if request.path == HEALTH:
             return json_answer(self._health())
         if request.path == STATE:
-            return json_answer(self._hosting.state())
+            return json_answer(self._hosting.state() | {"functions": self._functions.state()})
         enter_region(meant.region)
-        if meant.service == "s3":
-            return await self._s3.answer(request)
-        if meant.service == "sagemaker":
-            return json_answer(await self._operate(request))
-        if meant.service == "pricing":
-            return json_answer(await self._prices.answer(request))
+        if meant.service in self._services:
+            return await self._services[meant.service](request)
         if meant.service in SERVICES:
-            return await self._forgetful.answer(request, meant.service)
+            return await self._forget(request, meant.service)
         if not _NAME.fullmatch(meant.service):
             raise AwsError("IncompleteSignature", f"{meant.service!r} names no service of AWS.")
         raise not_offered(f"The service {meant.service!r}")
+
+    async def _forget(self, request: Request, service: str) -> Response:
+        if service == "logs":
+            await self._journal.flush()
+        return await self._forgetful.answer(request, service)
 
     def _health(self) -> dict[str, Any]:
         return {
@@ -147,7 +165,10 @@ class Front:
             "region": REGION,
         }
 
-    async def _operate(self, request: Request) -> dict[str, Any]:
+    async def _price(self, request: Request) -> Response:
+        return json_answer(await self._prices.answer(request))
+
+    async def _operate(self, request: Request) -> Response:
         """Return what an operation of SageMaker's answers; its parameters keep botocore's model."""
         target = request.headers.get("x-amz-target", "")
         name = target.removeprefix(_TARGET)
@@ -160,7 +181,19 @@ class Front:
         shapes.check(model.input_shape, parameters)
         if name not in self._operations:
             raise not_offered(f"SageMaker's {name}")
-        return await self._operations[name](parameters)
+        return json_answer(await self._operations[name](parameters))
+
+    async def _operate_lambda(self, request: Request) -> Response:
+        """Return what an operation of Lambda's answers."""
+        model, parameters = rest.asked("lambda", request)
+        if model.name not in self._lambda:
+            raise not_offered(f"Lambda's {model.name}")
+        content = await self._lambda[model.name](parameters)
+        if model.name == "DeleteFunction" or model.output_shape is None:
+            return Response(204, headers=[("x-amzn-requestid", new_id())])
+        response = json_answer(content)
+        response.status = model.http["responseCode"]
+        return response
 
 
 def _service(request: Request) -> Scope:
@@ -228,7 +261,7 @@ async def _serve(
     server = Server(http.Settings(front.handle, _refuse, _MAX_BODY, front.spool))
     url = f"http://127.0.0.1:{await _listen(server, port)}"
     try:
-        await front.start()
+        await front.start(url)
         store.tell(url)
         ready(url)
         await ended.wait()
