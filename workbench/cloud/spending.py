@@ -12,7 +12,7 @@ import numpy as np
 from workbench.checks import not_negative, positive
 from workbench.cloud.aws import Cloud
 from workbench.costing import Cost, Usage, bill
-from workbench.deployment import Deployment, RealTime, Serverless
+from workbench.deployment import Deployment, Lambda, RealTime, Serverless
 from workbench.errors import CloudError, InvalidInput, NotAvailable, OverBudget
 from workbench.prices import PriceSheet
 from workbench.wording import dollars
@@ -21,6 +21,7 @@ UP_AND_DOWN = 600.0
 """Seconds that an instance is allowed for starting and stopping, which are billed. Inferred."""
 
 _HOUR = 3600.0
+_INIT = 10.0  # seconds that an INIT of Lambda's may take
 
 
 def hourly(deployment: Deployment, *, prices: PriceSheet | None = None) -> float:
@@ -53,13 +54,14 @@ def at_most(
     0.012
     """
     usage = _standing(deployment, seconds + UP_AND_DOWN)
-    if isinstance(deployment, Serverless):
+    if isinstance(deployment, Serverless | Lambda):
         on_demand = deployment.max_concurrency - deployment.provisioned
-        longest = math.inf if calls is None else calls * deployment.time_limit
+        longest = math.inf if calls is None else calls * _longest(deployment)
         usage = Usage(
             enabled_seconds=usage.enabled_seconds,
             seconds=min(on_demand * seconds, longest),
             provisioned_seconds=min(deployment.provisioned * seconds, longest),
+            calls=calls or 0,
         )
     usage = Usage(**{**vars(usage), "bytes_in": bytes_in, "bytes_out": bytes_out})
     items = bill(deployment, usage, prices=prices)
@@ -204,16 +206,23 @@ def _standing(deployment: Deployment, seconds: float) -> Usage:
     seconds = positive("seconds", seconds, "seconds")
     if isinstance(deployment, RealTime):
         return Usage(instance_seconds=deployment.count * seconds)
-    if isinstance(deployment, Serverless):
+    if isinstance(deployment, Serverless | Lambda):
         return Usage(enabled_seconds=deployment.provisioned * seconds)
     raise InvalidInput(f"A {deployment.kind} deployment is no endpoint to be estimated.")
 
 
 def _each_second(deployment: Deployment) -> float:
     """Return what a second of a call costs."""
-    if not isinstance(deployment, Serverless):
+    if not isinstance(deployment, Serverless | Lambda):
         return 0.0
     return math.fsum(item.dollars for item in bill(deployment, Usage(seconds=1.0)))
+
+
+def _longest(deployment: Serverless | Lambda) -> float:
+    """Return the seconds that a call is billed at most, INIT included where that is billed."""
+    return (
+        deployment.time_limit if isinstance(deployment, Serverless) else deployment.timeout + _INIT
+    )
 
 
 def _ask() -> None:

@@ -113,12 +113,17 @@ class LocalCloud(Cloud):
 
     def facts(self) -> dict[str, Any]:
         """Return what a run here keeps, with how cold starts are made and what limits instances."""
-        limits = {
-            instance["memory"]
-            for endpoint in self.state()["endpoints"]
-            for variant in endpoint["variants"]
-            for instance in variant["instances"]
-        }
+        state = self.state()
+        instances = [
+            *(
+                instance
+                for endpoint in state["endpoints"]
+                for variant in endpoint["variants"]
+                for instance in variant["instances"]
+            ),
+            *(each for function in state["functions"] for each in function["environments"]),
+        ]
+        limits = {instance["memory"] for instance in instances}
         return {
             **super().facts(),
             "cold_start": self.settings.cold_start,
@@ -127,7 +132,7 @@ class LocalCloud(Cloud):
         }
 
     def state(self) -> dict[str, Any]:
-        """Return every endpoint and every instance, as only a local cloud can tell.
+        """Return every endpoint, function and instance, as only a local cloud can tell.
 
         Raises:
             Unreachable: It has ended.
