@@ -157,7 +157,10 @@ class _Call:
         under_way = self.function.under_way + 1
         refusal = _refused(outcome, exchange, self.function)
         error, body = ("", b"") if refusal else _result(outcome, exchange)
-        report = None if refusal else _Report(exchange, self.version, error, time.time())
+        tail = self.request.headers.get("x-amz-log-type") == "Tail"
+        report = None
+        if refusal is None:
+            report = _Report(exchange, self.version, error, time.time(), at_once=tail)
         if refusal is not None:
             error = refusal.code
         if not self.unheard:
@@ -187,21 +190,28 @@ class _Call:
         ]
         if error:
             headers.append(("X-Amz-Function-Error", "Unhandled"))
-        if self.request.headers.get("x-amz-log-type") == "Tail":
+        if report.kept is not None:
             headers.append(("X-Amz-Log-Result", report.tail()))
         overhead = time.perf_counter() - self.received - report.duration
         headers.append(("x-workbench-overhead-latency", f"{overhead * 1e6:.0f}"))
         return Response(200, body, "application/json", headers)
 
 
-@dataclass(frozen=True, slots=True)
 class _Report:
-    """What Logs say of a call."""
+    """What Logs say of a call; written when somebody reads it, or at once."""
 
-    event: Event
-    version: Version
-    error: str
-    at: float
+    __slots__ = ("at", "error", "event", "kept", "version")
+
+    def __init__(
+        self, event: Event, version: Version, error: str, at: float, *, at_once: bool
+    ) -> None:
+        self.event = event
+        self.version = version
+        self.error = error
+        self.at = at
+        self.kept: list[str] | None = None
+        if at_once:
+            self.kept = self.lines()
 
     @property
     def duration(self) -> float:
@@ -210,6 +220,8 @@ class _Report:
 
     def lines(self) -> list[str]:
         """Return what the function wrote, between AWS's lines."""
+        if self.kept is not None:
+            return self.kept
         event, environment = self.event, self.event.environment
         wrote = environment.text(*event.written) if environment else b""
         return [

@@ -136,7 +136,7 @@ class Environments:
             told = self._environment(await runtime.listen(), stream, kind, scratch)
             limits = group(program.memory_mb)
             worker = launch([_PROGRAM], log, environment=told, limits=limits)
-            runtime.pid = worker.pid
+            runtime.watch(worker.pid)
             await _initialized(runtime, worker, INIT_LIMIT + program.timeout)
         except BaseException:
             if worker is not None:

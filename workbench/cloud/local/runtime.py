@@ -5,8 +5,10 @@ error of INIT. Source: Lambda developer guide, "Building a custom runtime" (Runt
 """
 
 import asyncio
+import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +28,8 @@ _NEXT = f"{_ROOT}invocation/next"
 _INIT_ERROR = f"{_ROOT}init/error"
 _ERROR_TYPE = "lambda-runtime-function-error-type"
 _TAKEN = Response(202, b'{"status":"OK"}', "application/json")
-_PEAK = "VmHWM:"
+_PEAK = re.compile(rb"VmHWM:\s+(\d+) kB")
+_PAGE = 4096
 
 
 class InitFailed(LaunchFailed):
@@ -78,11 +81,11 @@ class Runtime:
         self.log = log
         self.in_flight = 0
         self.closed = False
-        self.pid = 0
         self.peak = 0
         self.exit = ""
         self.lost: Callable[[], None] = lambda: None
         self._log = os.open(log, os.O_RDONLY | os.O_CREAT, 0o600)
+        self._status = -1
         self._told = 0
         self._server = Server(http.Settings(self._handle, self._refuse, MAX_ANSWER))
         self._asking: Reply | None = None
@@ -95,6 +98,11 @@ class Runtime:
     async def listen(self) -> str:
         """Return the address, for AWS_LAMBDA_RUNTIME_API."""
         return f"{_HOST}:{await self._server.listen(_HOST, 0)}"
+
+    def watch(self, pid: int) -> None:
+        """Measure the memory of this process."""
+        with contextlib.suppress(OSError):
+            self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
 
     async def ready(self) -> None:
         """Wait until the first event is asked for: the end of INIT.
@@ -147,24 +155,26 @@ class Runtime:
     async def shut(self) -> None:
         """Give back the address and the log."""
         await self._server.close(0)
-        if self._log >= 0:
-            os.close(self._log)
-            self._log = -1
+        for descriptor in (self._log, self._status):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._log = self._status = -1
 
     def text(self, start: int, end: int) -> bytes:
         """Return what the program wrote between two places of its log."""
+        if start == end:
+            return b""
+        if self._log >= 0:
+            return os.pread(self._log, end - start, start)
         with self.log.open("rb") as file:
             file.seek(start)
             return file.read(end - start)
 
     def measure(self) -> int:
         """Return the most memory that the program had so far, in bytes (man 5 proc, status)."""
-        try:
-            for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-                if line.startswith(_PEAK):
-                    self.peak = 1024 * int(line.split()[1])
-        except (OSError, ValueError):
-            pass  # it has ended: what was measured last stays
+        with contextlib.suppress(OSError):  # it has ended: what was measured last stays
+            if found := _PEAK.search(os.pread(self._status, _PAGE, 0)):
+                self.peak = 1024 * int(found[1])
         return self.peak
 
     # --- the program's calls
