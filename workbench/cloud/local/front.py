@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from importlib.metadata import version
@@ -27,10 +28,12 @@ from workbench.cloud.container.http import Reply, Request, Response, Server, awa
 from workbench.cloud.local import rest, shapes
 from workbench.cloud.local.calling import Calling
 from workbench.cloud.local.forgetful import SERVICES, Forgetful
+from workbench.cloud.local.function_metrics import FunctionMetrics
 from workbench.cloud.local.functions import Functions
 from workbench.cloud.local.hosting import Hosting
 from workbench.cloud.local.invoking import Invoking
 from workbench.cloud.local.journal import Journal
+from workbench.cloud.local.metrics import Metrics
 from workbench.cloud.local.packages import Packages
 from workbench.cloud.local.pricelist import PriceList
 from workbench.cloud.local.s3 import S3
@@ -79,7 +82,9 @@ class Front:
         self._invoking = Invoking(self._hosting)
         self._journal = Journal(store)
         self._functions = Functions(store, tags, self._s3, store.path / "lambda", settings)
-        self._calling = Calling(self._functions, self._journal)
+        self._metrics = Metrics(store)
+        record = FunctionMetrics(self._metrics).record
+        self._calling = Calling(self._functions, self._journal, record=record)
         self._lambda = self._functions.operations()
         self._forgetful = Forgetful(store)
         self._prices = PriceList()
@@ -105,6 +110,7 @@ class Front:
         """End what was started."""
         await self._functions.close()
         await self._hosting.close()
+        self._metrics.flush(now=time.time())
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request."""

@@ -1,0 +1,70 @@
+"""Lambda's metrics: a call counts once, where AWS counts it."""
+
+import math
+from contextlib import closing
+
+import pytest
+
+from tests.lambdas import Lambdas
+from workbench.cloud.local import LocalCloud
+from workbench.cloud.local.calling import Called
+from workbench.cloud.local.function_metrics import NAMESPACE, FunctionMetrics
+from workbench.cloud.local.metrics import Metrics
+from workbench.cloud.local.store import Store
+
+
+def called(error="", duration=0.002, **more):
+    usual = {"function": "f", "version": "1", "at": 60.0, "throttled": False, "init": None}
+    return Called(**usual | {"error": error, "duration": duration, "under_way": 1} | more)
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Record calls, and return what reads a metric's statistics."""
+    with closing(Store(tmp_path / "cloud")) as store:
+        metrics = Metrics(store)
+        functions = FunctionMetrics(metrics)
+        for each in (
+            called(),
+            called("ValueError", duration=0.004, under_way=3),
+            called("TooManyRequestsException", duration=None, throttled=True),
+        ):
+            functions.record(each)
+
+        def read(name, **dimensions):
+            wanted = {"FunctionName": "f"} | dimensions
+            return metrics.statistics(NAMESPACE, name, wanted, start=0, end=math.inf)
+
+        yield read
+
+
+@pytest.mark.parametrize("dimensions", [{}, {"Resource": "f:1"}])
+def test_calls_errors_and_throttles_are_counted_apart(read, dimensions):
+    sums = {name: read(name, **dimensions).sum for name in ("Invocations", "Errors", "Throttles")}
+
+    assert sums == {"Invocations": 2, "Errors": 1, "Throttles": 1}
+
+
+def test_duration_is_in_milliseconds_and_concurrency_the_most_at_once(read):
+    assert (read("Duration").count, read("Duration").sum) == (2, pytest.approx(6.0))
+    assert read("ConcurrentExecutions").most == 3
+
+
+def test_what_a_local_cloud_kept_equals_the_clients_own_count(tmp_path):
+    with LocalCloud(tmp_path / "cloud") as cloud, closing(Lambdas(cloud)) as some:
+        name = some.make()
+        for event in ({}, {"a": 1}, {"fail": "x"}):
+            some.invoke(name, event)
+
+    with closing(Store(tmp_path / "cloud")) as store:
+        metrics = Metrics(store)
+        whole = {
+            each: metrics.statistics(NAMESPACE, each, {"FunctionName": name}, start=0, end=math.inf)
+            for each in ("Invocations", "Errors", "Throttles", "Duration")
+        }
+    assert {each: found.sum for each, found in whole.items() if each != "Duration"} == {
+        "Invocations": 3,
+        "Errors": 1,
+        "Throttles": 0,
+    }
+    assert whole["Duration"].count == 3
