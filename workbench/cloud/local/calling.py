@@ -62,6 +62,8 @@ class Called:
 class Calling:
     """Answers `POST /2015-03-31/functions/<name>/invocations`.
 
+    An event that nobody waits for (InvocationType Event) is tried once, where AWS tries it thrice.
+
     Args:
         functions: Knows the functions.
         journal: Gets what functions write, with AWS's START, END and REPORT lines.

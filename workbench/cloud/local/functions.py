@@ -374,6 +374,8 @@ class Functions:
             raise unfit(
                 "Provisioned Concurrency Configs cannot be applied to unpublished function version."
             )
+        if not version.active:
+            raise in_the_way(version)
         others = sum(v.provisioned for v in function.versions.values() if v is not version)
         if wanted + others > self.limit(function):
             raise unfit(
