@@ -21,7 +21,7 @@ from workbench.backends.sagemaker import NPY, packed
 from workbench.cloud import lambda_
 from workbench.cloud.deploying import deploy
 from workbench.cloud.ledger import Ledger
-from workbench.cloud.spending import at_most, hourly
+from workbench.cloud.spending import at_most, check_quota, hourly
 from workbench.errors import CloudError, InvalidInput, InvocationError
 
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -180,7 +180,13 @@ def torn_down(cloud):
     cloud.answer("s3", "delete_object")
 
 
+def account(cloud, left=1000):
+    limit = {"UnreservedConcurrentExecutions": left}
+    cloud.answer("lambda", "get_account_settings", {"AccountLimit": limit})
+
+
 def stored(cloud):
+    account(cloud)
     cloud.answer("s3", "head_bucket")
     cloud.answer("s3", "put_object")
 
@@ -217,6 +223,7 @@ def test_a_zip_too_large_for_a_call_goes_through_s3(model, cloud, tmp_path, monk
     if not direct:
         monkeypatch.setattr(lambda_, "_DIRECT", 100)
     seen = watch(cloud)
+    account(cloud)
     cloud.answer("s3", "head_bucket")
     if not direct:
         cloud.answer("s3", "put_object")
@@ -306,3 +313,17 @@ def test_a_batch_that_does_not_fit_in_base64_is_refused(model):
 
     with pytest.raises(InvalidInput, match="lambda takes 6,291,456 at most"):
         wb.Experiment(model, LAMBDA, wide).run(PlayedCloud())
+
+
+def test_an_account_that_has_no_room_for_a_function_is_told_before_it_is_made(cloud):
+    account(cloud, left=105)
+    account(cloud, left=110)
+    cloud.refuse("lambda", "get_account_settings", "AccessDeniedException")
+
+    with pytest.raises(CloudError, match="room for functions of 5 calls at once") as caught:
+        check_quota(LAMBDA, cloud)
+    assert caught.value.code == "ResourceLimitExceeded"
+    check_quota(LAMBDA, cloud)
+    check_quota(LAMBDA, cloud)
+    check_quota(LAMBDA, PlayedCloud(paid=False))
+    cloud.done()

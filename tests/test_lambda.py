@@ -391,6 +391,37 @@ def test_provisioned_environments_are_up_before_the_first_event(lambdas):
     assert refused(read, **config)[0] == "ProvisionedConcurrencyConfigNotFoundException"
 
 
+def test_what_an_account_may_have_is_told(lambdas):
+    name = lambdas.make()
+    before = lambdas.client.get_account_settings()["AccountLimit"]
+    lambdas.client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=7)
+    after = lambdas.client.get_account_settings()["AccountLimit"]
+    lambdas.client.delete_function(FunctionName=name)
+
+    assert after["ConcurrentExecutions"] == 1000
+    left = [each["UnreservedConcurrentExecutions"] for each in (before, after)]
+    assert left[0] - left[1] == 7
+
+
+def test_an_environment_that_was_killed_is_replaced(lambdas):
+    name = lambdas.make()
+    pid = lambdas.invoke(name)["Payload"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not lambdas.environments(name))
+
+    assert lambdas.invoke(name)["Payload"]["pid"] != pid
+
+
+def test_a_function_deleted_in_the_middle_of_an_event_answers_and_is_gone(lambdas, tmp_path):
+    name = lambdas.make()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(lambdas.invoke, name, {"wait_for": str(tmp_path / "never")})
+        until(lambda: [each for each in lambdas.environments(name) if each["in_flight"]])
+        lambdas.client.delete_function(FunctionName=name)
+
+        assert call.result()["Payload"]["errorType"] == "Runtime.ExitError"
+
+
 def test_memory_is_limited_where_the_machine_allows_it(lambdas):
     name = lambdas.make(MemorySize=128)
     lambdas.invoke(name)

@@ -21,6 +21,7 @@ UP_AND_DOWN = 600.0
 """Seconds that an instance is allowed for starting and stopping, which are billed. Inferred."""
 
 _HOUR = 3600.0
+_UNRESERVED = 100  # calls at once that must stay for functions without a reserve (Lambda quotas)
 _INIT = 10.0  # seconds that an INIT of Lambda's may take
 
 
@@ -164,15 +165,19 @@ def check_payload(deployment: Deployment, size: int) -> None:
 
 
 def check_quota(deployment: Deployment, cloud: Cloud) -> None:
-    """Require that the account may have that many instances, where Service Quotas tells.
+    """Require that the account may have that many instances or calls at once, where AWS tells.
 
-    Nothing is known of a cloud that costs nothing, or when Service Quotas may not be asked; what
-    is too much is then refused when it is made.
+    Nothing is known of a cloud that costs nothing, or where AWS may not be asked; what is too much
+    is then refused when it is made.
 
     Raises:
         CloudError: The quota is too small.
     """
-    if not cloud.paid or not isinstance(deployment, RealTime):
+    if not cloud.paid:
+        return
+    if isinstance(deployment, Lambda):
+        _check_concurrency(deployment, cloud)
+    if not isinstance(deployment, RealTime):
         return
     name = f"{deployment.instance_type} for endpoint usage"  # the quota's name in Service Quotas
     quota = _quota(cloud, name)
@@ -181,6 +186,25 @@ def check_quota(deployment: Deployment, cloud: Cloud) -> None:
             f"The account's quota {name!r} in {cloud.region} is {quota:g}, and "
             f"{deployment.label} takes {deployment.count}: ask for more in Service Quotas, or "
             "choose another type.",
+            "ResourceLimitExceeded",
+        )
+
+
+def _check_concurrency(deployment: Lambda, cloud: Cloud) -> None:
+    client = cloud.client("lambda", attempts=3)
+    try:
+        with cloud.explained("tell its limits"):
+            limits = client.get_account_settings()["AccountLimit"]
+    except (CloudError, NotAvailable):
+        return  # whether it is allowed will be seen
+    finally:
+        client.close()
+    left = limits["UnreservedConcurrentExecutions"] - _UNRESERVED
+    if left < deployment.max_concurrency:
+        raise CloudError(
+            f"The account in {cloud.region} has room for functions of {max(0, left)} calls at once "
+            f"in all, and {deployment.label} takes {deployment.max_concurrency}: ask for more in "
+            "Service Quotas (Concurrent executions), or choose less.",
             "ResourceLimitExceeded",
         )
 

@@ -42,8 +42,9 @@ class LocalCloud(Cloud):
         path: The folder, made where missing. Without one everything is gone at the end.
         port: By default one that is free.
         cold_start: How a serverless instance is started: "fresh" starts a process, "imported" forks
-            one that has the runtime loaded, "snapshot" one that has the model loaded too.
-        keep_alive: Seconds that an idle serverless instance is kept.
+            one that has the runtime loaded, "snapshot" one that has the model loaded too. Functions
+            of Lambda always start afresh.
+        keep_alive: Seconds that an idle serverless instance or function is kept.
         time_limit: Seconds that a model may take to answer: 60 on AWS.
 
     Attributes:

@@ -110,8 +110,7 @@ class Calling:
         )
         if kind == "Event":
             reply(Response(202, headers=[("x-amzn-requestid", event.id)]))
-        limit = self._functions.limit(function)
-        if function.under_way >= limit or version.fleet is None:
+        if self._functions.full(function) or version.fleet is None:
             event.finish(Failure.THROTTLED)
         else:
             version.fleet.serve(event)

@@ -22,6 +22,7 @@ from workbench.cloud.local.settings import Settings
 from workbench.cloud.local.store import Store
 from workbench.cloud.local.tags import Tags
 from workbench.cloud.local.wire import AwsError, Operation, arn, new_id, not_offered
+from workbench.cloud.packing import MAX_UNZIPPED, MAX_ZIP
 from workbench.deployment import Lambda
 
 LATEST = "$LATEST"
@@ -142,6 +143,7 @@ class Functions:
             "GetProvisionedConcurrencyConfig": self._provisioned,
             "DeleteProvisionedConcurrencyConfig": self._unprovision,
             "ListTags": self._list_tags,
+            "GetAccountSettings": self._account,
         }
 
     async def start(self, url: str) -> None:
@@ -205,6 +207,13 @@ class Functions:
         if function.reserved is not None:
             return function.reserved
         return ACCOUNT_LIMIT - sum(each.reserved or 0 for each in self._functions.values())
+
+    def full(self, function: Function) -> bool:
+        """Whether as many events are under way as may be: of it, or of all without a reserve."""
+        if function.reserved is not None:
+            return function.under_way >= function.reserved
+        others = (each for each in self._functions.values() if each.reserved is None)
+        return sum(each.under_way for each in others) >= self.limit(function)
 
     # --- functions
 
@@ -282,6 +291,21 @@ class Functions:
     async def _list_tags(self, params: dict[str, Any]) -> dict[str, Any]:
         function, _ = self.find(params["Resource"])
         return {"Tags": {each["Key"]: each["Value"] for each in self._tags.of(function.arn)}}
+
+    async def _account(self, _: dict[str, Any]) -> dict[str, Any]:
+        every = [each for f in self._functions.values() for each in f.versions.values()]
+        size = sum(each.facts["CodeSize"] for each in every)
+        reserved = sum(each.reserved or 0 for each in self._functions.values())
+        return {
+            "AccountLimit": {
+                "TotalCodeSize": 75 * 1024**3,
+                "CodeSizeUnzipped": MAX_UNZIPPED,
+                "CodeSizeZipped": MAX_ZIP,
+                "ConcurrentExecutions": ACCOUNT_LIMIT,
+                "UnreservedConcurrentExecutions": ACCOUNT_LIMIT - reserved,
+            },
+            "AccountUsage": {"TotalCodeSize": size, "FunctionCount": len(self._functions)},
+        }
 
     async def _update_code(self, params: dict[str, Any]) -> dict[str, Any]:
         function, version = self._changeable(params)
