@@ -11,21 +11,28 @@ import shutil
 import sys
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from workbench.cloud.local.codes import Codes, unfit
 from workbench.cloud.local.environments import Environments, FunctionFleet, Program
+from workbench.cloud.local.function_facts import (
+    LATEST,
+    altered,
+    check,
+    new,
+    page,
+    public,
+    revised,
+    stamp,
+)
 from workbench.cloud.local.instances import LaunchFailed, Objects
 from workbench.cloud.local.settings import Settings
 from workbench.cloud.local.store import Store
 from workbench.cloud.local.tags import Tags
-from workbench.cloud.local.wire import AwsError, Operation, arn, new_id, not_offered
+from workbench.cloud.local.wire import AwsError, Operation, arn
 from workbench.cloud.packing import MAX_UNZIPPED, MAX_ZIP
-from workbench.deployment import Lambda
 
-LATEST = "$LATEST"
 ACCOUNT_LIMIT = 1000
 """Events of an account that may be under way at once (Lambda developer guide, "Lambda quotas")."""
 
@@ -46,15 +53,6 @@ CREATE TABLE IF NOT EXISTS provisioned (
 """
 _HANDLER = "workbench.cloud.container.function.handler"  # of our own image
 _NAME = re.compile(r"(arn:[^:]+:lambda:[^:]*:)?(\d{12}:)?(function:)?([\w-]{1,64})(:([\w$-]+))?")
-_NOT_YET = {
-    "Layers": "A layer (Layers)",
-    "FileSystemConfigs": "A file system (FileSystemConfigs)",
-    "CapacityProviderConfig": "Managed Instances (CapacityProviderConfig)",
-    "DurableConfig": "A durable function (DurableConfig)",
-    "TenancyConfig": "Tenant isolation (TenancyConfig)",
-    "AcceleratorConfig": "An accelerator (AcceleratorConfig)",
-}
-_PLAIN = ("Description", "Timeout", "MemorySize", "Handler", "Runtime", "Role", "Environment")
 
 
 @dataclass(eq=False)
@@ -219,32 +217,12 @@ class Functions:
 
     async def _create(self, params: dict[str, Any]) -> dict[str, Any]:
         name = params["FunctionName"].rpartition(":")[2]
-        _check(params)
+        check(params)
         function = Function(name)
         package, code = await self._codes.take(params.get("PackageType", "Zip"), params["Code"])
         if name in self._functions:
             raise AwsError("ResourceConflictException", f"Function already exist: {name}", 409)
-        facts = {
-            "FunctionName": name,
-            "FunctionArn": function.arn,
-            "Role": params["Role"],
-            "Description": params.get("Description", ""),
-            "Timeout": params.get("Timeout", 3),
-            "MemorySize": params.get("MemorySize", 128),
-            "Version": LATEST,
-            "Architectures": params.get("Architectures", ["x86_64"]),
-            "EphemeralStorage": params.get("EphemeralStorage", {"Size": 512}),
-            "TracingConfig": {"Mode": "PassThrough"},
-            "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
-            "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"},
-            "State": "Pending",
-            "StateReason": "The function is being created.",
-            "StateReasonCode": "Creating",
-            **package,
-            **_surroundings(params),
-            **_revised(),
-        }
-        _check_program(facts)
+        facts = new(function.arn, params, package)
         version = Version(facts, code)
         function.versions[LATEST] = version
         tags = [{"Key": key, "Value": value} for key, value in params.get("Tags", {}).items()]
@@ -282,11 +260,11 @@ class Functions:
             for version in function.versions.values()
             if every or version.name == LATEST
         ]
-        return _page(listed, params, "Functions")
+        return page(listed, params, "Functions")
 
     async def _list_versions(self, params: dict[str, Any]) -> dict[str, Any]:
         function, _ = self.find(params["FunctionName"])
-        return _page([_told(each) for each in function.versions.values()], params, "Versions")
+        return page([_told(each) for each in function.versions.values()], params, "Versions")
 
     async def _list_tags(self, params: dict[str, Any]) -> dict[str, Any]:
         function, _ = self.find(params["Resource"])
@@ -310,18 +288,16 @@ class Functions:
     async def _update_code(self, params: dict[str, Any]) -> dict[str, Any]:
         function, version = self._changeable(params)
         package, sha256 = await self._codes.take(version.facts["PackageType"], params)
-        facts = {**version.facts, **package, **_revised()}
+        facts = {**version.facts, **package, **revised()}
         if params.get("DryRun"):
-            return _public(facts)
+            return public(facts)
         await self._replace(function, version, facts, sha256)
         return self._published(function, params) if params.get("Publish") else _told(version)
 
     async def _update_configuration(self, params: dict[str, Any]) -> dict[str, Any]:
         function, version = self._changeable(params)
-        _check(params)
-        changed = {name: params[name] for name in _PLAIN if name in params}
-        facts = {**version.facts, **changed, **_surroundings(params), **_revised()}
-        _check_program(facts)
+        check(params)
+        facts = altered(version.facts, params)
         await self._replace(function, version, facts, version.code)
         return _told(version)
 
@@ -406,7 +382,7 @@ class Functions:
                 "Requested Provisioned Concurrency should not be greater than the "
                 f"reservedConcurrentExecution for function: {self.limit(function)}."
             )
-        version.provisioned, version.changed = wanted, _stamp()
+        version.provisioned, version.changed = wanted, stamp()
         with self._store.write() as db:
             row = (function.name, version.name, wanted, version.changed)
             db.execute("INSERT OR REPLACE INTO provisioned VALUES (?, ?, ?, ?)", row)
@@ -556,7 +532,7 @@ class Functions:
             "FunctionArn": f"{function.arn}:{number}",
             "Description": params.get("Description", latest.facts["Description"]),
             "_Of": latest.facts["RevisionId"],
-            **_revised(),
+            **revised(),
         }
         version = Version(facts, latest.code)
         function.versions[number] = version
@@ -601,74 +577,4 @@ def _missing(message: str) -> AwsError:
 
 
 def _told(version: Version) -> dict[str, Any]:
-    return _public(version.facts)
-
-
-def _public(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what AWS says too."""
-    return {name: value for name, value in facts.items() if not name.startswith("_")}
-
-
-def _page(listed: list[dict[str, Any]], params: Mapping[str, Any], name: str) -> dict[str, Any]:
-    first = int(params.get("Marker") or 0)
-    last = first + min(params.get("MaxItems", 50), 50)
-    more = {"NextMarker": str(last)} if last < len(listed) else {}
-    return {name: listed[first:last], **more}
-
-
-def _stamp() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
-
-
-def _revised() -> dict[str, Any]:
-    return {"LastModified": _stamp(), "RevisionId": new_id()}
-
-
-def _surroundings(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts that only some functions have."""
-    told = {name: params[name] for name in ("Runtime", "Handler") if name in params}
-    if "Environment" in params:
-        told["Environment"] = {"Variables": params["Environment"].get("Variables", {})}
-    if "ImageConfig" in params:
-        told["ImageConfigResponse"] = {"ImageConfig": params["ImageConfig"]}
-    return told
-
-
-def _check(params: Mapping[str, Any]) -> None:
-    """Check what botocore's ranges let pass: those of Lambda Managed Instances.
-
-    Raises:
-        AwsError: The function cannot be.
-    """
-    for name, most in (("MemorySize", 10_240), ("Timeout", int(Lambda.time_limit))):
-        if params.get(name, 0) > most:
-            raise AwsError(
-                "ValidationException",
-                f"1 validation error detected: Value '{params[name]}' at "
-                f"'{name[0].lower()}{name[1:]}' failed to satisfy constraint: Member must have "
-                f"value less than or equal to {most}",
-            )
-    for name, words in _NOT_YET.items():
-        if params.get(name):
-            raise not_offered(words)
-    if params.get("VpcConfig", {}).get("SubnetIds"):
-        raise not_offered("A VPC (VpcConfig)")
-    if params.get("SnapStart", {}).get("ApplyOn", "None") != "None":
-        raise not_offered("A snapshot (SnapStart)")
-
-
-def _check_program(facts: Mapping[str, Any]) -> None:
-    if facts["PackageType"] == "Image":
-        if facts.get("Handler") or facts.get("Runtime"):
-            raise unfit(
-                "Please don't provide Handler or Runtime or Layer when the intended "
-                "function PackageType is Image."
-            )
-        return
-    if not facts.get("Runtime") or not facts.get("Handler"):
-        raise unfit(
-            "Runtime and Handler are mandatory parameters for functions created with "
-            "deployment packages."
-        )
-    if not facts["Runtime"].startswith("python"):
-        raise not_offered(f"The runtime {facts['Runtime']}")
+    return public(version.facts)
