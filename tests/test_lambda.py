@@ -310,6 +310,18 @@ def test_what_is_no_json_is_refused(lambdas, function):
     assert told[:2] == ("InvalidRequestContentException", 400)
 
 
+def test_a_clients_context_reaches_the_function_whatever_lines_it_has(lambdas):
+    name = lambdas.make("def handler(event, context): return context.client_context.custom")
+    text = json.dumps({"custom": {"a": "1"}}, indent=2)
+
+    told = lambdas.invoke(name, ClientContext=base64.b64encode(text.encode()).decode())
+
+    assert told["Payload"] == {"a": "1"}
+    for wrong in ("!", base64.b64encode(b"no json").decode()):
+        refusal = refused(lambdas.client.invoke, FunctionName=name, ClientContext=wrong)
+        assert refusal[0] == "InvalidRequestContentException"
+
+
 # --- environments
 
 

@@ -5,6 +5,7 @@ Reference, "Invoke", and developer guide, "Understanding retry behavior", "View 
 """
 
 import base64
+import json
 import math
 import time
 import uuid
@@ -93,6 +94,7 @@ class Calling:
         kind = request.headers.get("x-amz-invocation-type", "RequestResponse")
         try:
             function, version = self._addressed(request, kind)
+            context = _context(request)
         except AwsError as error:
             reply(json_refusal(error))
             return
@@ -106,7 +108,7 @@ class Calling:
             id=str(uuid.uuid4()),
             arn=str(version.facts["FunctionArn"]),
             time_limit=float(version.facts["Timeout"]),
-            context=_context(request),
+            context=context,
         )
         if kind == "Event":
             reply(Response(202, headers=[("x-amzn-requestid", event.id)]))
@@ -289,9 +291,20 @@ def _check_json(body: bytes) -> None:
 
 
 def _context(request: Request) -> str:
-    """Return the client's context as the function gets it."""
-    text = request.headers.get("x-amz-client-context", "")
-    return base64.b64decode(text).decode("latin-1") if text else ""
+    """Return the client's context as the function gets it: JSON in one line.
+
+    Raises:
+        AwsError: It is not JSON in base64.
+    """
+    text = request.headers.get("x-amz-client-context")
+    if not text:
+        return ""
+    try:
+        return json.dumps(orjson.loads(base64.b64decode(text, validate=True)))
+    except ValueError as error:
+        raise AwsError(
+            "InvalidRequestContentException", f"Client context must be JSON in base64: {error}."
+        ) from error
 
 
 def _refused(outcome: Outcome, event: Event, function: Function) -> AwsError | None:

@@ -216,7 +216,10 @@ class Functions:
     # --- functions
 
     async def _create(self, params: dict[str, Any]) -> dict[str, Any]:
-        name = params["FunctionName"].rpartition(":")[2]
+        parts = _NAME.fullmatch(params["FunctionName"])
+        if parts is None:
+            raise unfit(f"{params['FunctionName']} is no name of a function.")
+        name = parts[4]
         check(params)
         function = Function(name)
         package, code = await self._codes.take(params.get("PackageType", "Zip"), params["Code"])

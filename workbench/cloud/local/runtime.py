@@ -30,6 +30,7 @@ _ERROR_TYPE = "lambda-runtime-function-error-type"
 _TAKEN = Response(202, b'{"status":"OK"}', "application/json")
 _PEAK = re.compile(rb"VmHWM:\s+(\d+) kB")
 _PAGE = 4096
+_MOST_TEXT = 1024**2
 
 
 class InitFailed(LaunchFailed):
@@ -161,7 +162,8 @@ class Runtime:
         self._log = self._status = -1
 
     def text(self, start: int, end: int) -> bytes:
-        """Return what the program wrote between two places of its log."""
+        """Return what the program wrote between two places of its log, the last MB of it."""
+        start = max(start, end - _MOST_TEXT)
         if start == end:
             return b""
         if self._log >= 0:
