@@ -2,6 +2,7 @@
 
 import math
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -50,21 +51,36 @@ def test_duration_is_in_milliseconds_and_concurrency_the_most_at_once(read):
     assert read("ConcurrentExecutions").most == 3
 
 
-def test_what_a_local_cloud_kept_equals_the_clients_own_count(tmp_path):
+def test_what_cloudwatch_tells_equals_the_clients_own_count(tmp_path):
+    now = datetime.now(UTC)
     with LocalCloud(tmp_path / "cloud") as cloud, closing(Lambdas(cloud)) as some:
         name = some.make()
         for event in ({}, {"a": 1}, {"fail": "x"}):
             some.invoke(name, event)
+        with closing(cloud.client("cloudwatch")) as cloudwatch:
+            (whole,) = cloudwatch.get_metric_data(
+                StartTime=now - timedelta(hours=1),
+                EndTime=now + timedelta(hours=1),
+                MetricDataQueries=[query("duration", "Duration", "SampleCount", name)],
+            )["MetricDataResults"]
+            sums = cloudwatch.get_metric_data(
+                StartTime=now - timedelta(hours=1),
+                EndTime=now + timedelta(hours=1),
+                MetricDataQueries=[
+                    query(each.lower(), each, "Sum", name)
+                    for each in ("Invocations", "Errors", "Throttles")
+                ],
+            )["MetricDataResults"]
 
-    with closing(Store(tmp_path / "cloud")) as store:
-        metrics = Metrics(store)
-        whole = {
-            each: metrics.statistics(NAMESPACE, each, {"FunctionName": name}, start=0, end=math.inf)
-            for each in ("Invocations", "Errors", "Throttles", "Duration")
-        }
-    assert {each: found.sum for each, found in whole.items() if each != "Duration"} == {
-        "Invocations": 3,
-        "Errors": 1,
-        "Throttles": 0,
+    assert sum(whole["Values"]) == 3
+    assert {each["Id"]: sum(each["Values"]) for each in sums} == {
+        "invocations": 3,
+        "errors": 1,
+        "throttles": 0,
     }
-    assert whole["Duration"].count == 3
+
+
+def query(label, metric, statistic, function):
+    dimensions = [{"Name": "FunctionName", "Value": function}]
+    named = {"Namespace": NAMESPACE, "MetricName": metric, "Dimensions": dimensions}
+    return {"Id": label, "MetricStat": {"Metric": named, "Period": 60, "Stat": statistic}}

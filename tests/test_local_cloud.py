@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -281,6 +282,18 @@ def test_a_topic_reaches_a_queue(cloud):
     assert json.loads(message["Body"])["Message"] == "ä"
 
 
+def test_waiting_for_a_message_keeps_nobody_waiting(cloud):
+    with client(cloud, "sqs") as sqs, ThreadPoolExecutor(1) as pool:
+        queue = sqs.create_queue(QueueName="awaited")["QueueUrl"]
+        waiting = pool.submit(sqs.receive_message, QueueUrl=queue, WaitTimeSeconds=20)
+        sqs.send_message(QueueUrl=queue, MessageBody="here")
+        (message,) = waiting.result()["Messages"]
+        nothing = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1)
+
+    assert message["Body"] == "here"
+    assert "Messages" not in nothing
+
+
 def test_roles_logs_and_rules_are_kept_in_memory(cloud):
     with client(cloud, "iam") as iam, client(cloud, "logs") as logs, client(cloud, "events") as bus:
         iam.create_role(RoleName="local", AssumeRolePolicyDocument="{}")
@@ -346,7 +359,8 @@ def test_using_a_cloud_imports_no_moto():
 @pytest.mark.parametrize(
     ("service", "operation", "parameters"),
     [
-        ("cloudwatch", "list_metrics", {}),
+        ("cloudwatch", "list_managed_insight_rules", {"ResourceARN": "arn"}),
+        ("cloudtrail", "list_trails", {}),
         ("lambda", "list_event_source_mappings", {}),
         ("application-autoscaling", "describe_scalable_targets", {"ServiceNamespace": "sagemaker"}),
         ("ec2", "describe_instances", {}),
@@ -399,13 +413,17 @@ def nonsense(draw):
         "sts",
         "logs",
         "events",
+        "monitoring",
+        "cloudtrail",
         "",
         "\xff",
         "x" * 99,
     ]
     targets = ["SageMaker.CreateModel", "SageMaker.CreateModelPackage", "SageMaker.UpdateEndpoint",
                "SageMaker.AddTags", "SageMaker.", "SageMaker.Nothing", "Logs_20140328.PutLogEvents",
-               "AmazonSQS.SendMessage", "AWSEvents.PutEvents", "", "."]  # fmt: skip
+               "AmazonSQS.SendMessage", "AWSEvents.PutEvents", "", ".",
+               "GraniteServiceVersion20100801.GetMetricData", "CloudTrail_20131101.LookupEvents",
+               "GraniteServiceVersion20100801.Nothing"]  # fmt: skip
     bodies = [b"", b"{", b"[]", b"null", b"5", b'{"ModelName": 5}', b'{"ModelName": {"a": []}}',
               b'{"Tags": "x", "ResourceArn": []}', b"[" * 5000, b"\xff\xfe", b"<x>", b"Action=",
               b'{"EndpointName": "' + b"x" * 100_000 + b'"}', draw.randbytes(50)]  # fmt: skip

@@ -124,3 +124,14 @@ def test_metrics_are_listed_with_their_newest_value(store):
         Metric(SPACE, "Another", named, "Microseconds", NOON),
         Metric(SPACE, NAME, named, "Microseconds", NOON + 60),
     ]
+
+
+def test_many_values_at_once_are_the_same_as_one_by_one():
+    values = np.random.default_rng(1).integers(1, 5000, 300).tolist()
+    one_by_one, at_once = Summary(), Summary()
+    for value in values:
+        one_by_one.add(value)
+    at_once.extend(values[:200])
+    at_once.extend([])
+    at_once.extend(values[200:])
+    assert at_once == one_by_one

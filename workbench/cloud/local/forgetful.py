@@ -4,7 +4,9 @@ moto is imported when one of them is first asked for. It is slow beside the rest
 runs in a thread of its own and never on the way of a model's answers.
 """
 
+import asyncio
 import io
+import json
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,11 +14,15 @@ from urllib.parse import parse_qsl
 
 from workbench.cloud.container.http import Request, Response
 from workbench.cloud.local import shapes
+from workbench.cloud.local.events import widen_targets
 from workbench.cloud.local.store import Store
 from workbench.cloud.local.wire import AwsError, json_parameters
 
 SERVICES = frozenset({"events", "iam", "logs", "sns", "sqs", "sts"})
 """By the names that requests are signed for."""
+
+_PAUSE = 0.05  # seconds between two looks for messages
+_LONGEST_WAIT = 20.0  # seconds (SQS API reference, ReceiveMessage)
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -35,7 +41,13 @@ class Forgetful:
             AwsError: The request does not keep to botocore's model of the service.
         """
         _check(request, service)
-        return await self._store.aside(self._ask, request)
+        now = asyncio.get_running_loop().time
+        deadline = now() + _patience(request)
+        while True:
+            response = await self._store.aside(self._ask, request)
+            if now() >= deadline or _received(response):
+                return response
+            await asyncio.sleep(_PAUSE)
 
     def _ask(self, request: Request) -> Response:
         if self._application is None:
@@ -50,6 +62,27 @@ class Forgetful:
         ours = ("content-length", "connection", "date", "server")
         kept = [(name, value) for name, value in headers if name.lower() not in ours]
         return Response(int(status.split()[0]), body, headers=kept)
+
+
+def _patience(request: Request) -> float:
+    """Return the seconds that a request waits for messages, and have moto itself wait for none.
+
+    moto would wait in the one thread that everything beside the loop shares.
+    """
+    if request.headers.get("x-amz-target") != "AmazonSQS.ReceiveMessage":
+        return 0.0
+    params = json_parameters(request.body)
+    wait = float(params.get("WaitTimeSeconds", 0))
+    if not 0 < wait <= _LONGEST_WAIT:
+        return 0.0
+    request.body = json.dumps(params | {"WaitTimeSeconds": 0}).encode()
+    return wait
+
+
+def _received(response: Response) -> bool:
+    """Whether there are messages, or a refusal."""
+    assert isinstance(response.body, bytes)  # noqa: S101 - moto's are
+    return response.status != 200 or bool(json.loads(response.body).get("Messages"))
 
 
 def _check(request: Request, service: str) -> None:
@@ -73,6 +106,7 @@ def _check(request: Request, service: str) -> None:
 def _moto() -> Application:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+    widen_targets()
     application: Application = DomainDispatcherApplication(create_backend_app)
     return application
 

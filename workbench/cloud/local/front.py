@@ -14,7 +14,6 @@ import re
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from importlib.metadata import version
@@ -33,13 +32,14 @@ from workbench.cloud.local.functions import Functions
 from workbench.cloud.local.hosting import Hosting
 from workbench.cloud.local.invoking import Invoking
 from workbench.cloud.local.journal import Journal
-from workbench.cloud.local.metrics import Metrics
+from workbench.cloud.local.monitoring import Monitoring
 from workbench.cloud.local.packages import Packages
 from workbench.cloud.local.pricelist import PriceList
 from workbench.cloud.local.s3 import S3
 from workbench.cloud.local.settings import Settings
 from workbench.cloud.local.store import Store
 from workbench.cloud.local.tags import Tags
+from workbench.cloud.local.trail import called
 from workbench.cloud.local.wire import (
     ACCOUNT,
     REGION,
@@ -79,30 +79,32 @@ class Front:
         tags = Tags(store)
         packages = Packages(store, tags)
         self._hosting = Hosting(store, self._s3, packages, store.path / "hosting", settings)
-        self._invoking = Invoking(self._hosting)
         self._journal = Journal(store)
+        self._monitoring = Monitoring(store, self._hosting, self._journal)
+        self._invoking = Invoking(self._hosting, record=self._monitoring.metering.record)
         self._functions = Functions(store, tags, self._s3, store.path / "lambda", settings)
-        self._metrics = Metrics(store)
-        record = FunctionMetrics(self._metrics).record
+        record = FunctionMetrics(self._monitoring.metrics).record
         self._calling = Calling(self._functions, self._journal, record=record)
         self._lambda = self._functions.operations()
         self._forgetful = Forgetful(store)
-        self._prices = PriceList()
+        self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "cloudtrail": _as_json(self._monitoring.cloudtrail),
+            "lambda": self._operate_lambda,
+            "monitoring": self._monitoring.cloudwatch,
+            "pricing": _as_json(PriceList().answer),
+            "s3": self._s3.answer,
+            "sagemaker": _as_json(self._operate),
+        }
         self._operations: dict[str, Operation] = {
             **tags.operations(),
-            **packages.operations(),
+            **self._monitoring.watched(packages.operations()),
             **self._hosting.operations(),
-        }
-        self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
-            "lambda": self._operate_lambda,
-            "pricing": self._price,
-            "s3": self._s3.answer,
-            "sagemaker": self._operate,
         }
         self._later = awaiting(self._answer)
 
     async def start(self, url: str) -> None:
         """Bring back what ran when the folder was last in use; this answers at `url`."""
+        await self._monitoring.start()
         await self._hosting.start()
         await self._functions.start(url)
 
@@ -110,7 +112,7 @@ class Front:
         """End what was started."""
         await self._functions.close()
         await self._hosting.close()
-        self._metrics.flush(now=time.time())
+        await self._monitoring.close()
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request."""
@@ -138,6 +140,7 @@ class Front:
             response = refusal(
                 AwsError("InternalFailure", "The local cloud failed; its log says why.", 500)
             )
+        self._monitoring.record(called(request, meant), response)
         if meant.service == "s3":
             response.headers = [*response.headers, ("x-amz-request-id", new_id())]
         if request.method == "HEAD" or response.status in _BODILESS:
@@ -160,7 +163,7 @@ class Front:
 
     async def _forget(self, request: Request, service: str) -> Response:
         if service == "logs":
-            await self._journal.flush()
+            await self._monitoring.fetch_logs()
         return await self._forgetful.answer(request, service)
 
     def _health(self) -> dict[str, Any]:
@@ -171,10 +174,7 @@ class Front:
             "region": REGION,
         }
 
-    async def _price(self, request: Request) -> Response:
-        return json_answer(await self._prices.answer(request))
-
-    async def _operate(self, request: Request) -> Response:
+    async def _operate(self, request: Request) -> dict[str, Any]:
         """Return what an operation of SageMaker's answers; its parameters keep botocore's model."""
         target = request.headers.get("x-amz-target", "")
         name = target.removeprefix(_TARGET)
@@ -187,7 +187,7 @@ class Front:
         shapes.check(model.input_shape, parameters)
         if name not in self._operations:
             raise not_offered(f"SageMaker's {name}")
-        return json_answer(await self._operations[name](parameters))
+        return await self._operations[name](parameters)
 
     async def _operate_lambda(self, request: Request) -> Response:
         """Return what an operation of Lambda's answers."""
@@ -200,6 +200,15 @@ class Front:
         response = json_answer(content)
         response.status = model.http["responseCode"]
         return response
+
+
+def _as_json(
+    answer: Callable[[Request], Awaitable[dict[str, Any]]],
+) -> Callable[[Request], Awaitable[Response]]:
+    async def answered(request: Request) -> Response:
+        return json_answer(await answer(request))
+
+    return answered
 
 
 def _service(request: Request) -> Scope:

@@ -7,7 +7,8 @@ percentile is right within `RESOLUTION`.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from workbench.cloud.local.store import Store
@@ -69,9 +70,20 @@ class Summary:
         self.sum += value * count
         self.least = min(self.least, value)
         self.most = max(self.most, value)
-        mantissa, exponent = math.frexp(value)
-        rounded = math.ldexp(round(mantissa * 512), exponent - 9)
+        rounded = _rounded(value)
         self.counts[rounded] = self.counts.get(rounded, 0.0) + count
+
+    def extend(self, values: Sequence[float]) -> None:
+        """Add many values, which is cheaper than one by one; none at all is fine."""
+        if not values:
+            return
+        self.count += len(values)
+        self.sum += sum(values)
+        self.least = min(self.least, *values)
+        self.most = max(self.most, *values)
+        for value, count in Counter(values).items():
+            rounded = _rounded(value)
+            self.counts[rounded] = self.counts.get(rounded, 0.0) + count
 
     def merge(self, other: "Summary") -> None:
         """Add all that another one knows."""
@@ -96,6 +108,11 @@ class Summary:
             if reached >= wanted:
                 return min(max(value, self.least), self.most)
         return self.most
+
+
+def _rounded(value: float) -> float:
+    mantissa, exponent = math.frexp(value)
+    return math.ldexp(round(mantissa * 512), exponent - 9)
 
 
 class Series:
@@ -141,11 +158,16 @@ class Metrics:
 
     What was put is in memory until `flush` writes it to the store; who reads finds both. A cloud
     that is killed loses what was put since the last flush; one that ends flushes.
+
+    Attributes:
+        late: Called before metrics are read or written; whoever gathers values before putting them
+            puts them then.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._series: dict[tuple[str, str, Dimensions], Series] = {}
+        self.late: Callable[[], None] = lambda: None
         store.db.executescript(_SCHEMA)
 
     def put(
@@ -203,6 +225,7 @@ class Metrics:
         end: float,
     ) -> list[tuple[int, Summary]]:
         """Return the minutes (seconds) that begin in [start, end) and have values, by time."""
+        self.late()
         key = (namespace, name, ordered(dimensions))
         found = dict(self._kept(key, start, end))
         series = self._series.get(key)
@@ -221,6 +244,7 @@ class Metrics:
 
     def all(self) -> list[Metric]:
         """Return every metric that has values, by namespace, name and dimensions."""
+        self.late()
         query = (
             "SELECT namespace, name, dimensions, unit, MAX(at) FROM metrics "
             "JOIN metric_points ON metric = id GROUP BY id"
@@ -237,6 +261,7 @@ class Metrics:
 
     def flush(self, *, now: float) -> None:
         """Write down what is in memory alone, and forget what is too old."""
+        self.late()
         fresh = [series for series in self._series.values() if series.fresh]
         with self._store.write() as db:
             for series in fresh:
