@@ -187,13 +187,13 @@ def _up(
 ) -> Deployed:
     """Make everything and wait until it is in service."""
     name = entry.name
-    if isinstance(deployment, Lambda) and libraries is not None:
-        code = lambda_.package(aws, entry, model, libraries)
-    else:
+    if libraries is None or not isinstance(deployment, Lambda):
         _upload(aws, entry, model)
-        code = lambda_.image(entry, image)
     launched = time.perf_counter()
     if isinstance(deployment, Lambda):
+        code = lambda_.image(entry, image)
+        if libraries is not None:
+            code = lambda_.package(aws, entry, model, libraries)
         name = lambda_.create(aws, entry, deployment, code, role=role)
     else:
         _create(aws, entry, deployment, role=role, image=image)
