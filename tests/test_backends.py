@@ -35,6 +35,7 @@ def endpoints(model, tmp_path_factory):
     kinds = {
         "real-time": wb.RealTime(instance_type="ml.m5.large", count=2),
         "serverless": wb.Serverless(memory_mb=2048, max_concurrency=3, on_limit="queue"),
+        "lambda": wb.Lambda(memory_mb=1769, max_concurrency=3, on_limit="queue"),
     }
     with ExitStack() as stack:
         cloud = stack.enter_context(LocalCloud(folder / "cloud"))
@@ -46,7 +47,7 @@ def endpoints(model, tmp_path_factory):
 
 
 @pytest.fixture(
-    params=[in_memory, on_this_machine, with_threads, "real-time", "serverless"],
+    params=[in_memory, on_this_machine, with_threads, "real-time", "serverless", "lambda"],
     ids=lambda made: made if isinstance(made, str) else made.__name__,
 )
 def backend(request, model):

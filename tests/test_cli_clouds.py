@@ -58,7 +58,8 @@ def test_a_model_runs_on_a_serverless_endpoint(capsys):
         ("--on serverless --memory-mb 2048 --max-concurrency 4 --threads 2", "no threads"),
         ("--on real-time --instance-type m5", "must look like 'ml.m5.large'"),
         ("--count 2", "A local deployment has no count"),
-        ("--on lambda", "invalid choice: 'lambda'"),
+        ("--on lambda --memory-mb 64 --max-concurrency 4", "memory_mb"),
+        ("--on moon", "invalid choice: 'moon'"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(capsys, options, said):

@@ -19,6 +19,7 @@ from workbench.errors import CloudError, InvalidInput, NotAvailable, Unreachable
 
 SERVERLESS = wb.Serverless(memory_mb=2048, max_concurrency=4, on_limit="queue")
 REAL_TIME = wb.RealTime(instance_type="ml.m5.large", count=2)
+LAMBDA = wb.Lambda(memory_mb=1769, max_concurrency=4, on_limit="queue")
 TRACE = wb.poisson(rate=30, duration=1.0, seed=1)
 
 KILLED = """
@@ -61,12 +62,13 @@ def nothing_left(cloud):
             *aws.sagemaker("list_endpoints")["Endpoints"],
             *aws.sagemaker("list_endpoint_configs")["EndpointConfigs"],
             *aws.sagemaker("list_models")["Models"],
+            *aws.lambda_("list_functions")["Functions"],
             *aws.s3("list_objects_v2", Bucket="workbench").get("Contents", []),
         ]
     return not found and not Ledger().entries()
 
 
-@pytest.mark.parametrize("deployment", [REAL_TIME, SERVERLESS], ids=lambda each: each.kind)
+@pytest.mark.parametrize("deployment", [REAL_TIME, SERVERLESS, LAMBDA], ids=lambda each: each.kind)
 def test_an_experiment_runs_on_a_cloud_and_leaves_nothing(cloud, model, deployment):
     run = wb.Experiment(model, deployment, TRACE).run(cloud)
 
@@ -84,8 +86,9 @@ def test_an_experiment_runs_on_a_cloud_and_leaves_nothing(cloud, model, deployme
     assert nothing_left(cloud)
 
 
-def test_cold_starts_are_marked_and_what_they_took_is_told(cloud, model):
-    frame = wb.Experiment(model, SERVERLESS, TRACE).run(cloud).frame
+@pytest.mark.parametrize("deployment", [SERVERLESS, LAMBDA], ids=lambda each: each.kind)
+def test_cold_starts_are_marked_and_what_they_took_is_told(cloud, model, deployment):
+    frame = wb.Experiment(model, deployment, TRACE).run(cloud).frame
     cold = frame.filter("cold")
     assert 1 <= len(cold) <= 4
     assert (cold["init"] > 0).all()
@@ -104,18 +107,56 @@ def test_a_real_time_run_is_billed_from_launch(cloud, model):
     assert "not recorded" not in " ".join(wb.cost(run).notes)
 
 
-def test_calls_beyond_the_limit_are_throttled(cloud, model):
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [(wb.Serverless, "ThrottlingException"), (wb.Lambda, "TooManyRequestsException")],
+)
+def test_calls_beyond_the_limit_are_throttled(cloud, model, kind, error):
     at_once = wb.Trace(arrivals=[0.0] * 12, duration=0.1)
-    narrow = wb.Serverless(memory_mb=2048, max_concurrency=1)
+    narrow = kind(memory_mb=2048, max_concurrency=1)
 
     run = wb.Experiment(model, narrow, at_once).run(cloud)
 
-    errors = [error for error in run.frame["error"] if error]
+    errors = [each for each in run.frame["error"] if each]
     assert run.answered >= 1
     assert errors
-    assert all(error.startswith("InvocationError: ThrottlingException") for error in errors)
-    queued = wb.Serverless(memory_mb=2048, max_concurrency=1, on_limit="queue")
+    assert all(each.startswith(f"InvocationError: {error}") for each in errors)
+    assert wb.cost(run).total > 0
+    queued = kind(memory_mb=2048, max_concurrency=1, on_limit="queue")
     assert wb.Experiment(model, queued, at_once).run(cloud).answered == 12
+
+
+def test_a_function_is_billed_for_init_and_duration_to_the_millisecond(cloud, model):
+    run = wb.Experiment(model, LAMBDA, TRACE).run(cloud)
+
+    calls = run.frame.group_by("batch").first()
+    seconds = calls["model_latency"].to_numpy() + calls["init"].to_numpy()
+    billed = np.ceil(np.round(1000 * seconds, 6)).sum() / 1000
+    items = {item.what: item for item in wb.cost(run).items}
+    assert items["lambda duration x86_64"].quantity == pytest.approx(billed * 1769 / 1024)
+    assert items["lambda requests"].quantity == len(calls)
+
+
+def test_provisioned_environments_are_never_cold_and_billed_apart(cloud, model):
+    kept = wb.Lambda(memory_mb=1769, max_concurrency=4, provisioned=2, on_limit="queue")
+
+    run = wb.Experiment(model, kept, wb.poisson(rate=10, duration=1.0, seed=1)).run(cloud)
+
+    frame = run.frame
+    assert not frame.filter(frame["server"] < 2)["cold"].any()
+    assert {0} <= set(frame["server"])
+    assert "lambda provisioned x86_64" in [item.what for item in wb.cost(run).items]
+    assert nothing_left(cloud)
+
+
+def test_a_function_from_a_zip_answers_alike(cloud, model, tmp_path):
+    rows = model.samples().inputs[:5]
+    with (
+        deploy(model, LAMBDA, cloud, libraries=tmp_path) as deployed,
+        deployed.backend() as backend,
+    ):
+        assert np.array_equal(backend.invoke(Batch(rows)).outputs, model.session().run(rows))
+    assert nothing_left(cloud)
 
 
 def test_several_runs_share_a_deployment(cloud, model):

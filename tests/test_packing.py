@@ -1,11 +1,20 @@
 import io
 import json
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
 
-from workbench.cloud.packing import archive, unpack
+from workbench.cloud.packing import (
+    HANDLER,
+    MAX_UNZIPPED,
+    MODEL_FILE,
+    archive,
+    function_zip,
+    unpack,
+    unzip,
+)
 from workbench.errors import Damaged, InvalidInput, StorageError
 from workbench.onnx import Session
 
@@ -104,3 +113,62 @@ def test_a_missing_archive_is_an_error(tmp_path):
 def test_a_folder_that_is_there_is_not_unpacked_into(tmp_path):
     with pytest.raises(InvalidInput, match="there already"):
         unpack(tar_of(tmp_path / "a.tar.gz"), tmp_path)
+
+
+def test_a_function_zip_holds_handler_and_model_and_is_always_the_same(model, tmp_path):
+    first = function_zip(model, tmp_path / "a.zip")
+    second = function_zip(model, tmp_path / "b.zip")
+    folder = unzip(first, tmp_path / "f")
+
+    assert first.read_bytes() == second.read_bytes()
+    assert (folder / "model" / MODEL_FILE).read_bytes() == model.path.read_bytes()
+    *packages, _ = HANDLER.split(".")
+    assert (folder / "/".join(packages)).with_suffix(".py").is_file()
+
+
+def test_libraries_go_beside_the_handler(model, tmp_path):
+    libraries = tmp_path / "libraries"
+    (libraries / "numpy" / "__pycache__").mkdir(parents=True)
+    (libraries / "numpy" / "__init__.py").write_text("one = 1")
+    (libraries / "numpy" / "__pycache__" / "x.pyc").write_text("")
+
+    folder = unzip(function_zip(model, tmp_path / "a.zip", libraries=libraries), tmp_path / "f")
+
+    assert [path.name for path in (folder / "numpy").iterdir()] == ["__init__.py"]
+
+
+def test_libraries_that_are_too_large_are_refused_before_aws_does(model, tmp_path):
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(MAX_UNZIPPED)
+
+    with pytest.raises(InvalidInput, match=r"takes 262,144,000: deploy an image"):
+        function_zip(model, tmp_path / "a.zip", libraries=tmp_path)
+
+
+def zip_of(path, name, mode=0o100644, content="x"):
+    with zipfile.ZipFile(path, "w") as packed:
+        member = zipfile.ZipInfo(name)
+        member.external_attr = mode << 16
+        packed.writestr(member, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("../out", 0o100644), ("/out", 0o100644), ("link", 0o120777)]
+)
+def test_zips_that_would_write_elsewhere_are_refused(tmp_path, name, mode):
+    with pytest.raises(InvalidInput):
+        unzip(zip_of(tmp_path / "a.zip", name, mode), tmp_path / "f")
+
+    assert not (tmp_path / "f").exists()
+
+
+def test_a_zip_larger_than_allowed_or_broken_leaves_nothing(tmp_path):
+    packed = zip_of(tmp_path / "a.zip", "a", content="x" * 100)
+
+    with pytest.raises(InvalidInput, match="more than 99 bytes"):
+        unzip(packed, tmp_path / "f", max_bytes=99)
+    (tmp_path / "b.zip").write_bytes(packed.read_bytes()[:-30])
+    with pytest.raises(Damaged):
+        unzip(tmp_path / "b.zip", tmp_path / "f")
+    assert not (tmp_path / "f").exists()

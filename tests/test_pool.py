@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from workbench.cloud.local.pool import Pool, Verdict
+from workbench.cloud.local.pool import Pool, Rate, Verdict
+from workbench.deployment import Lambda
 
 
 def pool(max_concurrency=3, keep_alive=10.0):
@@ -74,3 +75,23 @@ def test_an_idle_instance_that_is_gone_is_not_taken():
     some.discard("p")
     some.discard("never seen")
     assert some.take() is Verdict.START
+
+
+def test_a_thousand_instances_start_at_once_and_then_one_every_ten_milliseconds():
+    rate = Rate(step=Lambda.scaling_step, period=Lambda.scaling_period)
+    some = Pool[int](max_concurrency=10_000, keep_alive=10.0, rate=rate)
+
+    assert [some.take(now=0.0) for _ in range(1001)] == [Verdict.START] * 1000 + [Verdict.THROTTLE]
+    assert [some.take(now=now) for now in (0.005, 0.011, 0.012)] == [
+        Verdict.THROTTLE,
+        Verdict.START,
+        Verdict.THROTTLE,
+    ]
+    assert some.busy == 1001
+
+
+def test_what_was_not_used_of_a_rate_adds_up_to_one_step():
+    rate = Rate(step=10, period=1.0)
+    [rate.admits(0.0) for _ in range(10)]
+
+    assert sum(rate.admits(100.0) for _ in range(30)) == 10

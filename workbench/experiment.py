@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.arrivals import MAP, Fit
 from workbench.backends.base import Backend, FunctionBackend
+from workbench.backends.lambda_ import event_bytes
 from workbench.backends.local import LocalBackend
 from workbench.batching import BatchPolicy, Policy
 from workbench.calibration import kept_profile, surroundings, times_from
@@ -23,7 +24,7 @@ from workbench.cloud.aws import Cloud
 from workbench.cloud.deploying import Deployed, deploy
 from workbench.cloud.spending import UP_AND_DOWN, Meter, check_payload
 from workbench.cloud.transform_jobs import transform_jobs
-from workbench.deployment import BatchTransform, Deployment, Local, RealTime, Serverless
+from workbench.deployment import BatchTransform, Deployment, Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput, NotAvailable
 from workbench.formulas import predict
 from workbench.jobs import batches_of, replay_jobs
@@ -249,7 +250,9 @@ class Experiment:
         )
 
     def _check_payload(self) -> None:
-        check_payload(self.deployment, self.largest * self._row_bytes + _HEADER_BYTES)
+        size = self.largest * self._row_bytes + _HEADER_BYTES
+        sent = event_bytes(size) if isinstance(self.deployment, Lambda) else size
+        check_payload(self.deployment, sent)
 
     @property
     def _row_bytes(self) -> int:

@@ -26,10 +26,12 @@ _KNOBS = {
     "instance_type": (str, "of a real-time endpoint, as ml.m5.large"),
     "count": (int, "instances of a real-time endpoint (1)"),
     "routing": (str, "of a real-time endpoint (least_outstanding), or random"),
-    "memory_mb": (int, "of a serverless endpoint, 1024 to 6144"),
-    "max_concurrency": (int, "calls that a serverless endpoint takes at once"),
-    "provisioned": (int, "instances of a serverless endpoint that are kept warm (0)"),
-    "on_limit": (str, "what a serverless endpoint does with more calls: reject (default) or queue"),
+    "memory_mb": (int, "of a serverless endpoint, 1024 to 6144, or of a function, 128 to 10240"),
+    "max_concurrency": (int, "calls that a serverless endpoint or a function takes at once"),
+    "provisioned": (int, "its instances that are kept warm (0)"),
+    "on_limit": (str, "what it does with more calls: reject (default) or queue"),
+    "architecture": (str, "of a function: x86_64 (default) or arm64"),
+    "timeout": (int, "seconds that a call of a function may take (900)"),
     "hourly_price": (float, "what this machine costs in US dollars an hour, by your account (0)"),
 }
 
@@ -38,7 +40,10 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where a model runs, and what that may cost."""
     place = parser.add_argument_group("where it runs")
     place.add_argument(
-        "--on", choices=("local", "real-time", "serverless"), default="local", help="(%(default)s)"
+        "--on",
+        choices=("local", "real-time", "serverless", "lambda"),
+        default="local",
+        help="(%(default)s)",
     )
     for name, (kind, about) in _KNOBS.items():
         place.add_argument(f"--{name.replace('_', '-')}", type=kind, help=about)

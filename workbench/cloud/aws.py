@@ -16,6 +16,7 @@ from workbench.errors import CloudError, NotAvailable, Unreachable
 ROLE, IMAGE, BUCKET = "WORKBENCH_ROLE_ARN", "WORKBENCH_IMAGE", "WORKBENCH_BUCKET"
 """Environment variables that `aws` reads where it is not told."""
 
+_READ = {"lambda": 910}  # seconds to wait for an answer, where it is not 70
 _SIGN_IN = "Sign in (aws configure, or aws sso login), or name another profile: aws(profile=...)."
 _ADVICE = {
     NotAvailable: {
@@ -87,7 +88,8 @@ class Cloud:
 
         It opens up to `pool` connections and makes a call `attempts` times at most: 1 is no retry,
         as a measurement wants it. It waits 70 s for an answer, because AWS asks clients of
-        InvokeEndpoint to wait longer than the 60 s that a container has (botocore's model).
+        InvokeEndpoint to wait longer than the 60 s that a container has (botocore's model), and as
+        much longer than its 15 minutes for one of Lambda's.
 
         Raises:
             NotAvailable: The profile does not exist.
@@ -98,7 +100,7 @@ class Cloud:
         config = Config(
             retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=10,
-            read_timeout=70,
+            read_timeout=_READ.get(service, 70),
             max_pool_connections=pool,
             tcp_keepalive=True,
         )

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.backends.lambda_ import LambdaBackend
 from workbench.backends.sagemaker import SageMakerBackend
+from workbench.cloud import lambda_
 from workbench.cloud.aws import IMAGE, ROLE, Cloud
 from workbench.cloud.calls import Calls, gone_is_fine, is_gone
 from workbench.cloud.ledger import Entry, Ledger
 from workbench.cloud.packing import archive
 from workbench.cloud.spending import agree, at_most, check_quota, hourly
-from workbench.deployment import Deployment, RealTime, Serverless
+from workbench.deployment import Deployment, Lambda, RealTime, Serverless
 from workbench.errors import CloudError, InvalidInput, NotAvailable, Unreachable, WorkbenchError
 from workbench.model import Model
 
@@ -38,10 +40,10 @@ _LEFT = "Not all could be torn down; the ledger keeps it. Try again: workbench t
 
 @dataclass(frozen=True, kw_only=True)
 class Deployed:
-    """A model that answers on an endpoint.
+    """A model that answers on an endpoint, or as a function.
 
     Attributes:
-        name: The endpoint's.
+        name: The endpoint's, or the function's.
         model: What answers there.
         deployment: How it was deployed.
         cloud: Where it is.
@@ -59,7 +61,7 @@ class Deployed:
     @property
     def concurrency(self) -> int:
         """How many calls a client should have in flight: so many that it is never what limits."""
-        if isinstance(self.deployment, Serverless):
+        if isinstance(self.deployment, Serverless | Lambda):
             waits = self.deployment.on_limit == "queue"
             return self.deployment.max_concurrency + (0 if waits else _SPARE)
         return _IN_FLIGHT
@@ -68,11 +70,10 @@ class Deployed:
         """Return what a run there keeps about it, as JSON values."""
         return {**self.cloud.facts(), "endpoint": self.name, "deploy_seconds": self.seconds}
 
-    def backend(self, *, concurrency: int | None = None) -> SageMakerBackend:
-        """Return the endpoint as a backend that another process can use."""
-        return SageMakerBackend(
-            self.name, self.cloud.value(), concurrency=concurrency or self.concurrency
-        )
+    def backend(self, *, concurrency: int | None = None) -> SageMakerBackend | LambdaBackend:
+        """Return it as a backend that another process can use."""
+        kind = LambdaBackend if isinstance(self.deployment, Lambda) else SageMakerBackend
+        return kind(self.name, self.cloud.value(), concurrency=concurrency or self.concurrency)
 
 
 @contextlib.contextmanager
@@ -86,6 +87,7 @@ def deploy(
     expected: float = 3600.0,
     calls: int | None = None,
     bytes_in: float = 0.0,
+    libraries: str | Path | None = None,
     ledger: Ledger | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> Iterator[Deployed]:
@@ -93,13 +95,15 @@ def deploy(
 
     Args:
         model: What to deploy.
-        deployment: A `RealTime` or `Serverless` deployment.
+        deployment: A `RealTime`, `Serverless` or `Lambda` deployment.
         cloud: Where to.
         budget: The most that it may cost, in US dollars, `expected` and `calls` being so.
         yes: Whether it may cost money without asking.
         expected: Seconds for which it will be up, for the estimate.
         calls: How many calls it will get, for the estimate.
         bytes_in: What they send, all together, for the estimate.
+        libraries: A folder with NumPy, ONNX Runtime and orjson for this Python: a function is then
+            made from a zip, else from the cloud's image.
         ledger: Where it is written down, by default the one of the workbench's home.
         tell: Told what it may cost, by default on the error stream.
 
@@ -110,16 +114,20 @@ def deploy(
         CloudError: The cloud refused, the endpoint failed, or not all could be torn down: the
             ledger says what is left.
     """
-    _variant(deployment)  # refuses what cannot be deployed
-    role, image = role_of(cloud), image_of(cloud)
+    function = isinstance(deployment, Lambda)
+    if not function:
+        _variant(deployment)  # refuses what cannot be deployed
+    zipped = function and libraries is not None
+    role, image = role_of(cloud), "" if zipped else image_of(cloud)
     cost = at_most(deployment, expected, calls=calls, bytes_in=bytes_in)
     agree(cost, deployment, cloud, budget=budget, yes=yes, tell=tell)
     check_quota(deployment, cloud)
     ledger = ledger or Ledger()
     with Calls(cloud) as aws:
-        entry = begun(aws, model, deployment, ledger)
+        kind = "function" if function else "endpoint"
+        entry = begun(aws, model, deployment, ledger, kind=kind)
         with torn_down(entry, ledger):
-            yield _up(aws, entry, model, deployment, role=role, image=image)
+            yield _up(aws, entry, model, deployment, role=role, image=image, libraries=libraries)
 
 
 def teardown(ledger: Ledger | None = None, *, names: tuple[str, ...] = ()) -> list[Entry]:
@@ -179,15 +187,30 @@ def torn_down(entry: Entry, ledger: Ledger) -> Iterator[None]:
 
 
 def _up(
-    aws: Calls, entry: Entry, model: Model, deployment: Deployment, *, role: str, image: str
+    aws: Calls,
+    entry: Entry,
+    model: Model,
+    deployment: Deployment,
+    *,
+    role: str,
+    image: str,
+    libraries: str | Path | None,
 ) -> Deployed:
     """Make everything and wait until it is in service."""
-    upload(aws, entry, model)
+    name = entry.name
+    if libraries is None or not isinstance(deployment, Lambda):
+        upload(aws, entry, model)
     launched = time.perf_counter()
-    _create(aws, entry, deployment, role=role, image=image)
-    _await_service(aws, entry)
+    if isinstance(deployment, Lambda):
+        code = lambda_.image(entry, image)
+        if libraries is not None:
+            code = lambda_.package(aws, entry, model, libraries)
+        name = lambda_.create(aws, entry, deployment, code, role=role)
+    else:
+        _create(aws, entry, deployment, role=role, image=image)
+        _await_service(aws, entry)
     return Deployed(
-        name=entry.name,
+        name=name,
         model=model,
         deployment=deployment,
         cloud=aws.cloud,
@@ -219,7 +242,8 @@ def _variant(deployment: Deployment) -> dict[str, Any]:
                 }
             }
     raise InvalidInput(
-        f"A {deployment.kind} deployment cannot be deployed yet: RealTime and Serverless can."
+        f"A {deployment.kind} deployment cannot be deployed yet: RealTime, Serverless and Lambda "
+        "can."
     )
 
 
@@ -334,14 +358,12 @@ def _end(entry: Entry, ledger: Ledger) -> None:
     """Delete all of an entry that there is, and strike it out."""
     try:
         with Calls(entry.cloud) as aws:
-            if entry.kind == "transform jobs":
+            if entry.kind == "function":
+                lambda_.delete(aws, entry)
+            elif entry.kind == "transform jobs":
                 _end_jobs(aws, entry)
             else:
-                _delete_endpoint(aws, entry)  # first: without its model, a new one gets stuck
-                with gone_is_fine():
-                    aws.sagemaker("delete_endpoint_config", EndpointConfigName=entry.name)
-            with gone_is_fine():
-                aws.sagemaker("delete_model", ModelName=entry.name)
+                _delete_endpoint(aws, entry)
             with gone_is_fine():
                 aws.s3("delete_object", Bucket=entry.bucket, Key=entry.key)
     except Unreachable:
@@ -364,6 +386,8 @@ def _end_jobs(aws: Calls, entry: Entry) -> None:
             told = aws.s3("delete_objects", Bucket=entry.bucket, Delete={"Objects": found})
             for problem in told.get("Errors", []):
                 raise CloudError(f"{problem['Key']} was not deleted: {problem['Code']}.")
+    with gone_is_fine():
+        aws.sagemaker("delete_model", ModelName=entry.name)
 
 
 def _jobs(aws: Calls, entry: Entry, status: str) -> list[str]:
@@ -377,6 +401,17 @@ def _objects(aws: Calls, entry: Entry) -> list[dict[str, str]]:
 
 
 def _delete_endpoint(aws: Calls, entry: Entry) -> None:
+    """Delete the endpoint, its configuration and its model."""
+    _end_endpoint(aws, entry)  # first: without its model, one being created gets stuck
+    for operation, names in (
+        ("delete_endpoint_config", {"EndpointConfigName": entry.name}),
+        ("delete_model", {"ModelName": entry.name}),
+    ):
+        with gone_is_fine():
+            aws.sagemaker(operation, **names)
+
+
+def _end_endpoint(aws: Calls, entry: Entry) -> None:
     """Delete the endpoint and wait until it is gone."""
     deadline = time.monotonic() + _PATIENCE
     with gone_is_fine():

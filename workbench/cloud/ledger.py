@@ -28,15 +28,16 @@ class Entry:
     """A deployment that may be running.
 
     Attributes:
-        name: Of its endpoint, endpoint configuration and model alike.
+        name: Of its endpoint, endpoint configuration and model alike, or of its function.
         bucket: Where the model's archive lies; `key` is its name in there.
         what: The deployment in a few words.
         hourly: What it costs an hour while nobody calls it, in US dollars.
         cloud: Where it is.
+        kind: What it is: an "endpoint" of SageMaker, a "function" of Lambda, or "transform jobs"
+            whose names begin with its own.
         id: What its tag says.
         since: When it was begun.
         pid: The process that began it.
-        kind: What it is: "endpoint", or "transform jobs" whose names begin with its own.
     """
 
     name: str
@@ -44,10 +45,10 @@ class Entry:
     what: str
     hourly: float
     cloud: Cloud
+    kind: str = "endpoint"
     id: str = field(default_factory=lambda: secrets.token_hex(4))
     since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     pid: int = field(default_factory=os.getpid)
-    kind: str = "endpoint"
 
     @property
     def folder(self) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from workbench.checks import not_negative, positive
 from workbench.cloud.aws import Cloud
 from workbench.costing import Cost, Usage, bill
-from workbench.deployment import BatchTransform, Deployment, RealTime, Serverless
+from workbench.deployment import BatchTransform, Deployment, Lambda, RealTime, Serverless
 from workbench.errors import CloudError, InvalidInput, NotAvailable, OverBudget
 from workbench.prices import PriceSheet
 from workbench.wording import dollars
@@ -21,6 +21,8 @@ UP_AND_DOWN = 600.0
 """Seconds that an instance is allowed for starting and stopping, which are billed. Inferred."""
 
 _HOUR = 3600.0
+_UNRESERVED = 100  # calls at once that must stay for functions without a reserve (Lambda quotas)
+_INIT = 10.0  # seconds that an INIT of Lambda's may take
 
 
 def hourly(deployment: Deployment, *, prices: PriceSheet | None = None) -> float:
@@ -53,13 +55,14 @@ def at_most(
     0.012
     """
     usage = _standing(deployment, seconds + UP_AND_DOWN)
-    if isinstance(deployment, Serverless):
+    if isinstance(deployment, Serverless | Lambda):
         on_demand = deployment.max_concurrency - deployment.provisioned
-        longest = math.inf if calls is None else calls * deployment.time_limit
+        longest = math.inf if calls is None else calls * _longest(deployment)
         usage = Usage(
             enabled_seconds=usage.enabled_seconds,
             seconds=min(on_demand * seconds, longest),
             provisioned_seconds=min(deployment.provisioned * seconds, longest),
+            calls=calls or 0,
         )
     usage = Usage(**{**vars(usage), "bytes_in": bytes_in, "bytes_out": bytes_out})
     items = bill(deployment, usage, prices=prices)
@@ -162,15 +165,19 @@ def check_payload(deployment: Deployment, size: int) -> None:
 
 
 def check_quota(deployment: Deployment, cloud: Cloud) -> None:
-    """Require that the account may have that many instances, where Service Quotas tells.
+    """Require that the account may have that many instances or calls at once, where AWS tells.
 
-    Nothing is known of a cloud that costs nothing, or when Service Quotas may not be asked; what
-    is too much is then refused when it is made.
+    Nothing is known of a cloud that costs nothing, or where AWS may not be asked; what is too much
+    is then refused when it is made.
 
     Raises:
         CloudError: The quota is too small.
     """
-    if not cloud.paid or not isinstance(deployment, RealTime | BatchTransform):
+    if not cloud.paid:
+        return
+    if isinstance(deployment, Lambda):
+        _check_concurrency(deployment, cloud)
+    if not isinstance(deployment, RealTime | BatchTransform):
         return
     use = "transform job" if isinstance(deployment, BatchTransform) else "endpoint"
     name = f"{deployment.instance_type} for {use} usage"  # the quota's name in Service Quotas
@@ -180,6 +187,25 @@ def check_quota(deployment: Deployment, cloud: Cloud) -> None:
             f"The account's quota {name!r} in {cloud.region} is {quota:g}, and "
             f"{deployment.label} takes {deployment.count}: ask for more in Service Quotas, or "
             "choose another type.",
+            "ResourceLimitExceeded",
+        )
+
+
+def _check_concurrency(deployment: Lambda, cloud: Cloud) -> None:
+    client = cloud.client("lambda", attempts=3)
+    try:
+        with cloud.explained("tell its limits"):
+            limits = client.get_account_settings()["AccountLimit"]
+    except (CloudError, NotAvailable):
+        return  # whether it is allowed will be seen
+    finally:
+        client.close()
+    left = limits["UnreservedConcurrentExecutions"] - _UNRESERVED
+    if left < deployment.max_concurrency:
+        raise CloudError(
+            f"The account in {cloud.region} has room for functions of {max(0, left)} calls at once "
+            f"in all, and {deployment.label} takes {deployment.max_concurrency}: ask for more in "
+            "Service Quotas (Concurrent executions), or choose less.",
             "ResourceLimitExceeded",
         )
 
@@ -205,16 +231,23 @@ def _standing(deployment: Deployment, seconds: float) -> Usage:
     seconds = positive("seconds", seconds, "seconds")
     if isinstance(deployment, RealTime | BatchTransform):
         return Usage(instance_seconds=deployment.count * seconds)
-    if isinstance(deployment, Serverless):
+    if isinstance(deployment, Serverless | Lambda):
         return Usage(enabled_seconds=deployment.provisioned * seconds)
     raise InvalidInput(f"A {deployment.kind} deployment is no endpoint to be estimated.")
 
 
 def _each_second(deployment: Deployment) -> float:
     """Return what a second of a call costs."""
-    if not isinstance(deployment, Serverless):
+    if not isinstance(deployment, Serverless | Lambda):
         return 0.0
     return math.fsum(item.dollars for item in bill(deployment, Usage(seconds=1.0)))
+
+
+def _longest(deployment: Serverless | Lambda) -> float:
+    """Return the seconds that a call is billed at most, INIT included where that is billed."""
+    return (
+        deployment.time_limit if isinstance(deployment, Serverless) else deployment.timeout + _INIT
+    )
 
 
 def _ask() -> None:

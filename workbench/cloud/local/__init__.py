@@ -42,8 +42,9 @@ class LocalCloud(Cloud):
         path: The folder, made where missing. Without one everything is gone at the end.
         port: By default one that is free.
         cold_start: How a serverless instance is started: "fresh" starts a process, "imported" forks
-            one that has the runtime loaded, "snapshot" one that has the model loaded too.
-        keep_alive: Seconds that an idle serverless instance is kept.
+            one that has the runtime loaded, "snapshot" one that has the model loaded too. Functions
+            of Lambda always start afresh.
+        keep_alive: Seconds that an idle serverless instance or function is kept.
         time_limit: Seconds that a model may take to answer: 60 on AWS.
 
     Attributes:
@@ -113,12 +114,17 @@ class LocalCloud(Cloud):
 
     def facts(self) -> dict[str, Any]:
         """Return what a run here keeps, with how cold starts are made and what limits instances."""
-        limits = {
-            instance["memory"]
-            for endpoint in self.state()["endpoints"]
-            for variant in endpoint["variants"]
-            for instance in variant["instances"]
-        }
+        state = self.state()
+        instances = [
+            *(
+                instance
+                for endpoint in state["endpoints"]
+                for variant in endpoint["variants"]
+                for instance in variant["instances"]
+            ),
+            *(each for function in state["functions"] for each in function["environments"]),
+        ]
+        limits = {instance["memory"] for instance in instances}
         return {
             **super().facts(),
             "cold_start": self.settings.cold_start,
@@ -127,7 +133,7 @@ class LocalCloud(Cloud):
         }
 
     def state(self) -> dict[str, Any]:
-        """Return every endpoint and every instance, as only a local cloud can tell.
+        """Return every endpoint, function and instance, as only a local cloud can tell.
 
         Raises:
             Unreachable: It has ended.

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Literal
 
 from workbench.cloud.local.instances import Instance, Launch, LaunchFailed
-from workbench.cloud.local.pool import Pool, Verdict
+from workbench.cloud.local.pool import Pool, Rate, Verdict
 from workbench.cloud.local.upstream import Exchange, Failure, Outcome
 
 Routing = Literal["LEAST_OUTSTANDING_REQUESTS", "RANDOM"]
@@ -276,12 +276,15 @@ class ServerlessFleet(Fleet):
         max_concurrency: int,
         provisioned: int = 0,
         keep_alive: float,
+        rate: Rate | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(launch)
         self.provisioned = provisioned
         self._clock = clock
-        self._pool = Pool[Instance](max_concurrency=max_concurrency, keep_alive=keep_alive)
+        self._pool = Pool[Instance](
+            max_concurrency=max_concurrency, keep_alive=keep_alive, rate=rate
+        )
         self._provisioned: set[Instance] = set()
         self._busy: dict[Exchange, Instance] = {}
         self._expiry: asyncio.TimerHandle | None = None
@@ -370,7 +373,7 @@ class ServerlessFleet(Fleet):
             self._expire_later()
 
     def _route(self, exchange: Exchange) -> None:
-        taken = self._pool.take()
+        taken = self._pool.take(now=self._clock())
         if isinstance(taken, Instance):
             self._send(exchange, taken)
         elif taken is Verdict.START and not self._closed:
@@ -391,7 +394,9 @@ class ServerlessFleet(Fleet):
         except (LaunchFailed, asyncio.CancelledError) as error:
             self._pool.lose()
             exchange.reason = str(error)
-            exchange.finish(Failure.UNAVAILABLE)
+            exchange.finish(
+                error.outcome if isinstance(error, LaunchFailed) else Failure.UNAVAILABLE
+            )
             return
         exchange.setup = time.perf_counter() - began
         self._send(exchange, instance)
@@ -406,7 +411,7 @@ class ServerlessFleet(Fleet):
         pause = 1.0
         while instance in self._provisioned:
             try:
-                self._provision([await self._launch(self._lost)])
+                self._provision([await self._start_one()])
                 self._provisioned.remove(instance)
             except LaunchFailed:
                 await asyncio.sleep(pause)

@@ -24,8 +24,11 @@ import uvloop
 
 from workbench.cloud.container import http
 from workbench.cloud.container.http import Reply, Request, Response, Server, awaiting
-from workbench.cloud.local import shapes
+from workbench.cloud.local import rest, shapes
+from workbench.cloud.local.calling import Calling
 from workbench.cloud.local.forgetful import SERVICES, Forgetful
+from workbench.cloud.local.function_metrics import FunctionMetrics
+from workbench.cloud.local.functions import Functions
 from workbench.cloud.local.hosting import Hosting
 from workbench.cloud.local.invoking import Invoking
 from workbench.cloud.local.jobs import Jobs
@@ -60,7 +63,7 @@ HEALTH = "/_workbench/health"
 STATE = "/_workbench/state"
 """Answers with the settings and instances of the endpoints."""
 
-_MAX_BODY = 16 * 1024 * 1024  # of what is no upload; the parts have lower limits of their own
+_MAX_BODY = 70_167_211  # of what is no upload: Lambda's CreateFunction; others have lower limits
 _BODILESS = (204, 304)  # statuses that HTTP gives no body
 _GRACE = 5.0
 _TARGET = "SageMaker."
@@ -87,11 +90,17 @@ class Front:
             store.path / "jobs",
             changed=self._monitoring.job_changed,
         )
+        self._functions = Functions(store, tags, self._s3, store.path / "lambda", settings)
+        record = FunctionMetrics(self._monitoring.metrics).record
+        self._calling = Calling(self._functions, self._journal, record=record)
+        self._lambda = self._functions.operations()
         self._forgetful = Forgetful(store)
         self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "cloudtrail": _as_json(self._monitoring.cloudtrail),
+            "lambda": self._operate_lambda,
             "monitoring": self._monitoring.cloudwatch,
             "pricing": _as_json(PriceList().answer),
+            "s3": self._s3.answer,
             "sagemaker": _as_json(self._operate),
         }
         self._operations: dict[str, Operation] = {
@@ -102,14 +111,16 @@ class Front:
         }
         self._later = awaiting(self._answer)
 
-    async def start(self) -> None:
-        """Bring back what ran when the folder was last in use."""
+    async def start(self, url: str) -> None:
+        """Bring back what ran when the folder was last in use; this answers at `url`."""
         await self._monitoring.start()
         await self._hosting.start()
         self._jobs.start()
+        await self._functions.start(url)
 
     async def close(self) -> None:
         """End what was started."""
+        await self._functions.close()
         await self._jobs.close()
         await self._hosting.close()
         await self._monitoring.close()
@@ -119,6 +130,8 @@ class Front:
         path = request.path
         if path.startswith("/endpoints/") and request.method == "POST" and not request.query:
             self._invoking.handle(request, reply)
+        elif self._calling.takes(request):
+            self._calling.handle(request, reply)
         else:
             self._later(request, reply)
 
@@ -149,10 +162,9 @@ class Front:
         if request.path == HEALTH:
             return json_answer(self._health())
         if request.path == STATE:
-            return json_answer({**self._hosting.state(), "jobs": self._jobs.state()})
+            told = {"jobs": self._jobs.state(), "functions": self._functions.state()}
+            return json_answer(self._hosting.state() | told)
         enter_region(meant.region)
-        if meant.service == "s3":
-            return await self._s3.answer(request)
         if meant.service in self._services:
             return await self._services[meant.service](request)
         if meant.service in SERVICES:
@@ -188,6 +200,18 @@ class Front:
         if name not in self._operations:
             raise not_offered(f"SageMaker's {name}")
         return await self._operations[name](parameters)
+
+    async def _operate_lambda(self, request: Request) -> Response:
+        """Return what an operation of Lambda's answers."""
+        model, parameters = rest.asked("lambda", request)
+        if model.name not in self._lambda:
+            raise not_offered(f"Lambda's {model.name}")
+        content = await self._lambda[model.name](parameters)
+        if model.name == "DeleteFunction" or model.output_shape is None:
+            return Response(204, headers=[("x-amzn-requestid", new_id())])
+        response = json_answer(content)
+        response.status = model.http["responseCode"]
+        return response
 
 
 def _as_json(
@@ -264,7 +288,7 @@ async def _serve(
     server = Server(http.Settings(front.handle, _refuse, _MAX_BODY, front.spool))
     url = f"http://127.0.0.1:{await _listen(server, port)}"
     try:
-        await front.start()
+        await front.start(url)
         store.tell(url)
         ready(url)
         await ended.wait()

@@ -13,7 +13,7 @@ from workbench.cloud.local import sandbox
 from workbench.cloud.local.nursery import Nursery
 from workbench.cloud.local.sandbox import Mode, Sandbox
 from workbench.cloud.local.store import Store
-from workbench.cloud.local.upstream import Upstream
+from workbench.cloud.local.upstream import Exchange, Failure, Outcome, Upstream
 from workbench.cloud.packing import unpack
 from workbench.errors import CloudError, WorkbenchError
 
@@ -21,7 +21,35 @@ _GRACE = 2.0  # seconds to end in, as what ends has nothing left to answer
 
 
 class LaunchFailed(CloudError):
-    """An instance did not come up: its model is not there, cannot be unpacked or does not serve."""
+    """An instance did not come up: its model is not there, cannot be unpacked or does not serve.
+
+    `outcome` is that of a request which waited for it.
+    """
+
+    outcome: Outcome = Failure.UNAVAILABLE
+
+
+class Way(Protocol):
+    """The way to an instance, as `Upstream` is one."""
+
+    in_flight: int
+    closed: bool
+
+    def send(self, exchange: Exchange) -> None:
+        """Send a request."""
+        ...
+
+    def close(self) -> None:
+        """End what is under way."""
+        ...
+
+    def broke(self) -> None:
+        """Note that the instance is lost."""
+        ...
+
+    async def drained(self) -> None:
+        """Wait until no request is under way."""
+        ...
 
 
 class Objects(Protocol):
@@ -66,7 +94,7 @@ class Instance:
         self.number = number
         self.box = box
         self.setup = setup
-        self.upstream: Upstream
+        self.upstream: Way
         self._folder = folder
         self._watch: asyncio.Task[None] | None = None
 

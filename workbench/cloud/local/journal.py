@@ -1,8 +1,11 @@
 """What programs wrote, brought to moto's Logs: gathered, and written beside the loop."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from workbench.cloud.local.store import Store
 from workbench.cloud.local.wire import ACCOUNT, REGION
@@ -53,10 +56,17 @@ class Journal:
         task.add_done_callback(self._writing.discard)
 
 
-def _write(notes: Iterable[Note]) -> None:
+@cache
+def _logs() -> Any:  # noqa: ANN401 - moto's
     from moto.logs.models import logs_backends
 
-    logs = logs_backends[ACCOUNT][REGION]
+    gc.collect()
+    gc.freeze()  # all of moto would be looked through again and again, while calls wait
+    return logs_backends[ACCOUNT][REGION]
+
+
+def _write(notes: Iterable[Note]) -> None:
+    logs = _logs()
     for note in notes:
         if note.group not in logs.groups:
             logs.create_log_group(note.group, {})

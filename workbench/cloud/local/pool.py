@@ -12,6 +12,29 @@ from typing import Generic, TypeVar
 InstanceT = TypeVar("InstanceT")
 
 
+class Rate:
+    """How fast instances may be started: `step` at once, and `step` more with each `period`.
+
+    What was not used adds up to one `step`, as in the simulator.
+
+    >>> rate = Rate(step=2, period=10.0)
+    >>> [rate.admits(now) for now in (0.0, 0.0, 4.9, 5.0)]
+    [True, True, False, True]
+    """
+
+    def __init__(self, *, step: int, period: float) -> None:
+        self._pace = period / step
+        self._depth = period
+        self._full_at = -math.inf
+
+    def admits(self, now: float) -> bool:
+        """Whether one may be started now; it is counted as started then."""
+        if now < self._full_at + self._pace - self._depth:
+            return False
+        self._full_at = max(self._full_at, now) + self._pace
+        return True
+
+
 class Verdict(enum.Enum):
     """What to do with a request that no idle instance takes."""
 
@@ -36,9 +59,12 @@ class Pool(Generic[InstanceT]):
     'a'
     """
 
-    def __init__(self, *, max_concurrency: int, keep_alive: float) -> None:
+    def __init__(
+        self, *, max_concurrency: int, keep_alive: float, rate: Rate | None = None
+    ) -> None:
         self.max_concurrency = max_concurrency
         self.keep_alive = keep_alive
+        self._rate = rate
         self.busy = 0
         self._provisioned: list[InstanceT] = []
         self._on_demand: list[tuple[float, InstanceT]] = []  # the one free for longest first
@@ -53,7 +79,7 @@ class Pool(Generic[InstanceT]):
         """The instant behind which an instance has been idle for too long."""
         return self._on_demand[0][0] + self.keep_alive if self._on_demand else math.inf
 
-    def take(self) -> InstanceT | Verdict:
+    def take(self, *, now: float = 0.0) -> InstanceT | Verdict:
         """Return the instance that answers a request, or what to do without one."""
         if self.busy >= self.max_concurrency:
             return Verdict.THROTTLE
@@ -62,6 +88,9 @@ class Pool(Generic[InstanceT]):
             return self._provisioned.pop()
         if self._on_demand:
             return self._on_demand.pop()[1]
+        if self._rate is not None and not self._rate.admits(now):
+            self.busy -= 1
+            return Verdict.THROTTLE
         return Verdict.START
 
     def free(self, instance: InstanceT, *, now: float, provisioned: bool = False) -> None:

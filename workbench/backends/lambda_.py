@@ -1,0 +1,160 @@
+"""AWS Lambda answers batches: an Invoke each, of a function with the workbench's own handler."""
+
+import base64
+import json
+import math
+import re
+import threading
+from typing import Any, Self
+
+from workbench.backends.base import Batch, Reply
+from workbench.backends.sagemaker import NPY, Connects, packed, said, unpacked
+from workbench.checks import whole_number
+from workbench.errors import InvocationError
+
+_BEFORE = f'{{"headers":{{"content-type":"{NPY}"}},"isBase64Encoded":true,"body":"'.encode()
+_BEHIND = b'"}'
+_REPORT = re.compile(
+    r"REPORT RequestId: \S+\s+Duration: ([\d.]+) ms.*?(?:Init Duration: ([\d.]+) ms|$)", re.DOTALL
+)
+_OVERHEAD = "x-workbench-overhead-latency"  # a local cloud's; AWS does not tell it
+_ENVIRONMENT, _INITIALIZED = "x-workbench-environment", "x-workbench-initialized"
+_PROVISIONED = "provisioned-concurrency"
+_ON_DEMAND = 1_000_000  # so that provisioned environments have the lower numbers
+
+
+class LambdaBackend:
+    """A function, called through boto3 with a connection for each batch in flight.
+
+    Duration and INIT are those of the REPORT line, which each call asks for (LogType Tail).
+
+    Args:
+        function: Its name, with the version behind a colon where that is not $LATEST.
+        cloud: What makes the client, in the process that enters the backend.
+        concurrency: How many calls may be in flight.
+
+    Raises:
+        InvalidInput: `concurrency` is not a whole number of at least 1.
+    """
+
+    def __init__(self, function: str, cloud: Connects, *, concurrency: int = 64) -> None:
+        self.function = function
+        self.cloud = cloud
+        self.concurrency = whole_number("concurrency", concurrency, low=1)
+        self._client: Any = None
+        self._environments: _Numbers | None = None
+
+    def __enter__(self) -> Self:
+        self._client = self.cloud.client("lambda", pool=self.concurrency)
+        self._environments = _Numbers()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+
+    def invoke(self, batch: Batch) -> Reply:
+        """Send the batch as one call.
+
+        Raises:
+            InvocationError: The function failed, was throttled, or did not answer at all.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        assert self._client is not None, "invoke outside the with block"  # noqa: S101
+        event = _BEFORE + base64.b64encode(packed(batch.inputs)) + _BEHIND
+        try:
+            answer = self._client.invoke(FunctionName=self.function, Payload=event, LogType="Tail")
+            payload = answer["Payload"].read()
+        except ClientError as error:
+            raise InvocationError(said(error.response)) from error
+        except BotoCoreError as error:
+            raise InvocationError(f"{type(error).__name__}: {error}") from error
+        return self._reply(answer, _content(payload, failed="FunctionError" in answer))
+
+    def _reply(self, answer: dict[str, Any], content: dict[str, Any]) -> Reply:
+        assert self._environments is not None  # noqa: S101 - as above
+        told = content.get("headers", {})
+        provisioned = told.get(_INITIALIZED) == _PROVISIONED
+        duration, init = durations(answer.get("LogResult", ""))
+        cold = init > 0 and not provisioned
+        overhead = answer["ResponseMetadata"]["HTTPHeaders"].get(_OVERHEAD)
+        return Reply(
+            unpacked(_body(content)),
+            cold=cold,
+            server=self._environments.number(told.get(_ENVIRONMENT), provisioned=provisioned),
+            model_latency=duration,
+            overhead_latency=math.nan if overhead is None else float(overhead) / 1e6,
+            init=init if cold else 0.0,
+            retries=answer["ResponseMetadata"]["RetryAttempts"],
+        )
+
+
+def event_bytes(content: int) -> int:
+    """Return the bytes of an event that carries so many bytes in base64.
+
+    >>> event_bytes(3000) - event_bytes(0)
+    4000
+    """
+    return len(_BEFORE) + 4 * math.ceil(content / 3) + len(_BEHIND)
+
+
+def durations(log: str) -> tuple[float, float]:
+    r"""Return the seconds of Duration and of Init Duration that a LogResult tells.
+
+    NaN where there is no REPORT line, and 0 where there was no INIT.
+
+    >>> line = "REPORT RequestId: 1\tDuration: 2.50 ms\tBilled Duration: 153 ms\t"
+    >>> durations(base64.b64encode(f"{line}Init Duration: 150.00 ms".encode()).decode())
+    (0.0025, 0.15)
+    """
+    text = base64.b64decode(log).decode("utf-8", "replace")
+    found = _REPORT.search(text, max(0, text.rfind("REPORT RequestId: ")))
+    if found is None:
+        return math.nan, 0.0
+    return float(found[1]) / 1000, float(found[2] or 0.0) / 1000
+
+
+class _Numbers:
+    """Numbers of execution environments, in the order in which they were first heard of."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def number(self, name: str | None, *, provisioned: bool) -> int:
+        """Return the number of an environment; -1 for one without a name."""
+        if not name:
+            return -1
+        if name not in self._known:
+            with self._lock:
+                first = 0 if provisioned else _ON_DEMAND
+                self._known.setdefault(name, first + len(self._known))
+        return self._known[name]
+
+
+def _content(payload: bytes, *, failed: bool) -> dict[str, Any]:
+    """Return what the function answered.
+
+    Raises:
+        InvocationError: It failed, or is another's.
+    """
+    try:
+        content = json.loads(payload)
+    except ValueError as error:
+        raise InvocationError(f"The function answered no JSON: {payload[:60]!r}.") from error
+    if failed:
+        what = content if isinstance(content, dict) else {"errorMessage": content}
+        kind, message = what.get("errorType", "Unhandled"), what.get("errorMessage", "")
+        raise InvocationError(f"{kind}: {message}")
+    if not isinstance(content, dict) or "statusCode" not in content:
+        raise InvocationError(f"This is not the workbench's handler: it said {payload[:60]!r}.")
+    if content["statusCode"] != 200:
+        raise InvocationError(f"The model refused ({content['statusCode']}): {content['body']}")
+    return content
+
+
+def _body(content: dict[str, Any]) -> bytes:
+    body = str(content["body"])
+    return base64.b64decode(body) if content.get("isBase64Encoded") else body.encode()

@@ -1,0 +1,114 @@
+"""Functions of AWS Lambda for a model: made, waited for, and deleted.
+
+A function is made from the image that endpoints use too, started as `python -m awslambdaric`, and
+fetches its model at INIT; or from a zip with handler, model and libraries.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from workbench.cloud.calls import Calls, gone_is_fine
+from workbench.cloud.ledger import Entry
+from workbench.cloud.packing import HANDLER, MAX_ZIP, function_zip
+from workbench.deployment import Lambda
+from workbench.errors import CloudError
+from workbench.model import Model
+
+_MODEL = "WORKBENCH_MODEL"
+_ENTRY_POINT = ["python", "-m", "awslambdaric"]
+_PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
+_PATIENCE = 900.0  # seconds; large images are said to take minutes
+_DIRECT = MAX_ZIP * 3 // 4  # bytes: in a call a zip is in base64, which is longer by a third
+
+
+def image(entry: Entry, uri: str) -> dict[str, object]:
+    """Return what CreateFunction is told of a function from an image."""
+    return {
+        "PackageType": "Image",
+        "Code": {"ImageUri": uri},
+        "ImageConfig": {"EntryPoint": _ENTRY_POINT, "Command": [HANDLER]},
+        "Environment": {"Variables": {_MODEL: f"s3://{entry.bucket}/{entry.key}"}},
+    }
+
+
+def package(aws: Calls, entry: Entry, model: Model, libraries: str | Path) -> dict[str, object]:
+    """Return what CreateFunction is told of a function from a zip; a large one goes through S3."""
+    with tempfile.TemporaryDirectory() as folder:
+        content = function_zip(model, Path(folder) / "f.zip", libraries=libraries).read_bytes()
+    code: dict[str, object] = {"ZipFile": content}
+    if len(content) > _DIRECT:
+        aws.s3("put_object", Bucket=entry.bucket, Key=entry.key, Body=content)
+        code = {"S3Bucket": entry.bucket, "S3Key": entry.key}
+    return {"PackageType": "Zip", "Code": code, "Runtime": _PYTHON, "Handler": HANDLER}
+
+
+def create(
+    aws: Calls, entry: Entry, deployment: Lambda, code: dict[str, object], *, role: str
+) -> str:
+    """Create a function, wait until it answers, and return its name with its version, if any.
+
+    Raises:
+        CloudError: The cloud refused, or the function failed.
+    """
+    name = entry.name
+    aws.lambda_(
+        "create_function",
+        FunctionName=name,
+        Role=role,
+        MemorySize=deployment.memory_mb,
+        Timeout=deployment.timeout,
+        Architectures=[deployment.architecture],
+        Tags={each["Key"]: each["Value"] for each in entry.tags},
+        **code,
+    )
+    _await(aws, entry, lambda: _state(aws, name), "Active")
+    aws.lambda_(
+        "put_function_concurrency",
+        FunctionName=name,
+        ReservedConcurrentExecutions=deployment.max_concurrency,
+    )
+    if not deployment.provisioned:
+        return name
+    version = str(aws.lambda_("publish_version", FunctionName=name)["Version"])
+    _await(aws, entry, lambda: _state(aws, f"{name}:{version}"), "Active")
+    provisioned = {"FunctionName": name, "Qualifier": version}
+    aws.lambda_(
+        "put_provisioned_concurrency_config",
+        **provisioned,
+        ProvisionedConcurrentExecutions=deployment.provisioned,
+    )
+    _await(aws, entry, lambda: _provisioned(aws, provisioned), "READY")
+    return f"{name}:{version}"
+
+
+def delete(aws: Calls, entry: Entry) -> None:
+    """Delete a function with all its versions, if it is there."""
+    with gone_is_fine():
+        aws.lambda_("delete_function", FunctionName=entry.name)
+
+
+def _state(aws: Calls, name: str) -> tuple[str, str]:
+    told = aws.lambda_("get_function_configuration", FunctionName=name)
+    return str(told["State"]), str(told.get("StateReason", ""))
+
+
+def _provisioned(aws: Calls, which: dict[str, str]) -> tuple[str, str]:
+    told = aws.lambda_("get_provisioned_concurrency_config", **which)
+    return str(told["Status"]), str(told.get("StatusReason", ""))
+
+
+def _await(aws: Calls, entry: Entry, look: Callable[[], tuple[str, str]], wanted: str) -> None:
+    """Wait until a look finds what is wanted."""
+    deadline = time.monotonic() + _PATIENCE
+    while (found := look())[0] != wanted:
+        status, reason = found
+        if status not in ("Pending", "IN_PROGRESS"):
+            raise CloudError(
+                f"The function {entry.name} is {status}: {reason or 'no reason was given'}", status
+            )
+        if time.monotonic() > deadline:
+            raise CloudError(f"The function {entry.name} is still {status}.", "Timeout")
+        time.sleep(aws.cloud.poll)
