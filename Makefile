@@ -49,7 +49,7 @@ format: $(READY) ## let ruff fix and format the code
 	@$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(VENV)/.bench ## measure the workbench itself, beside bare ONNX Runtime and LoadGen
+bench: $(VENV)/.bench ## measure the workbench itself, beside bare ONNX Runtime, LoadGen and SimPy
 	@$(BIN)/python tests/benchmarks/run.py
 
 .PHONY: constraints

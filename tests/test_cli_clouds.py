@@ -13,6 +13,8 @@ from tests.played import PlayedCloud, torn_down
 from workbench.cli import main
 from workbench.cloud.aws import Cloud
 from workbench.cloud.ledger import Entry, Ledger
+from workbench.cloud.local import LocalCloud
+from workbench.prices import PriceSheet
 
 FAST = "digits-mlp-small"
 SCRIPT = Path(sys.executable).with_name("workbench")
@@ -141,3 +143,37 @@ def test_a_local_cloud_prints_what_to_export():
 
 
 LISTING = 'import boto3; print(boto3.client("sagemaker").list_endpoints()["Endpoints"])'
+
+
+# --- prices
+
+
+def test_prices_are_shown_with_their_age(capsys):
+    assert main(["prices", "show", "--region", "eu-central-1"]) == 0
+    assert "ml.m5.large" in capsys.readouterr().out
+
+    assert main(["prices"]) == 0
+    told = capsys.readouterr()
+    assert "serverless 2048 MB" in told.out
+    assert "older than 180 days" in told.err
+
+    assert main(["prices", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["region"] == "us-east-1"
+
+
+def test_prices_are_read_anew_and_kept(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    PriceSheet.shipped().with_price("ml.m5.large", 9).keep()
+
+    assert main(["prices", "refresh", "--cloud", "local"]) == 0
+    told = capsys.readouterr().out
+    assert "ml.m5.large  9       0.115" in told
+    assert "Not kept" in told
+    assert PriceSheet.load().price("ml.m5.large").dollars == 9
+
+    with LocalCloud() as cloud:
+        monkeypatch.setattr("workbench.cli.pricing.aws", lambda **_: cloud)
+        assert main(["prices", "refresh", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["changes"] == {"ml.m5.large": [9, 0.115]}
+    assert PriceSheet.load().price("ml.m5.large").dollars == 0.115

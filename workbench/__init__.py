@@ -15,6 +15,7 @@ _CONTENTS = {
     "comparison": ["compare", "compare_policies"],
     "costing": ["Cost", "cost"],
     "deployment": ["Async", "BatchTransform", "Lambda", "Local", "RealTime", "Serverless"],
+    "drift": ["PageHinkley", "PopulationStability", "input_drift", "latency_drift"],
     "errors": ["WorkbenchError"],
     "experiment": ["Experiment"],
     "planner": ["Options", "Plan", "plan", "replan"],

@@ -10,8 +10,9 @@ from workbench.checks import whole_number
 from workbench.errors import NotFound
 from workbench.profiling import Profile, load_profile, profile
 from workbench.provenance import environment
-from workbench.registry import Model, home
+from workbench.registry import Model
 from workbench.service import Floats, ServiceTimes
+from workbench.storage import home
 
 Progress = Callable[[int, int], None]
 """Told how many rows of a profile are measured, of how many."""

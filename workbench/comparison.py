@@ -5,6 +5,7 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -188,7 +189,9 @@ class Comparison:
     def warnings(self) -> tuple[str, ...]:
         """What a reader has to know of each run, and of each cost once."""
         told = [f"{name}: {w}" for name, run in self.results.items() for w in _doubts(run)]
-        return (*told, *dict.fromkeys(note for each in self.costs.values() for note in each.notes))
+        today = datetime.now(UTC).date()
+        notes = [note for each in self.costs.values() for note in (*each.notes, each.stale(today))]
+        return (*told, *dict.fromkeys(note for note in notes if note))
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return headings and rows of text, with units: a column a run, a row a figure."""

@@ -26,7 +26,7 @@ from workbench.deployment import (
     Serverless,
 )
 from workbench.errors import InvalidInput
-from workbench.prices import Price, PriceSheet, weakest
+from workbench.prices import Price, PriceSheet, stale, weakest
 from workbench.run import Run
 from workbench.table import html_table
 from workbench.wording import dollars
@@ -119,6 +119,10 @@ class Cost:
     def mark(self) -> str:
         """How firmly the prices are known: the least firm mark of all items."""
         return weakest(item.mark for item in self.items)
+
+    def stale(self, today: dt.date) -> str:
+        """Return a warning where prices are older than half a year on that day; "" for none."""
+        return stale(((item.date, item.what) for item in self.items), today)
 
     @cached_property
     def frame(self) -> "pl.DataFrame":

@@ -11,12 +11,14 @@ import difflib
 import io
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.checks import not_negative, of_kind
-from workbench.errors import InvalidInput, NotFound
+from workbench.errors import InvalidInput, NotFound, StorageError
+from workbench.storage import home, write_file
 from workbench.table import html_table
 
 if TYPE_CHECKING:
@@ -71,12 +73,40 @@ class PriceSheet:
 
     @staticmethod
     def load(region: str = "us-east-1") -> "PriceSheet":
+        """Return the sheet of a region: the one that `keep` kept last, else the one that ships.
+
+        Raises:
+            NotFound: There is no sheet of that region.
+            InvalidInput: The one that was kept is no sheet any more.
+        """
+        path = _kept(of_kind("region", region, str))
+        if not path.is_file():
+            return PriceSheet.shipped(region)
+        return _read(path, region, path.stat().st_mtime_ns)
+
+    @staticmethod
+    def shipped(region: str = "us-east-1") -> "PriceSheet":
         """Return the sheet of a region that ships with the workbench.
 
         Raises:
             NotFound: There is no sheet of that region.
         """
-        return _load(of_kind("region", region, str))
+        return _shipped(of_kind("region", region, str))
+
+    def keep(self) -> Path:
+        """Keep the sheet for `load` to find, in $WORKBENCH_HOME or the user's data directory.
+
+        Removing the file that is returned brings back the sheet that ships.
+
+        Raises:
+            StorageError: The file cannot be written.
+        """
+        path = _kept(self.region)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path.parent} cannot be made: {error.strerror}.") from error
+        return write_file(path, lambda file: file.write(self.to_csv().encode()))
 
     @staticmethod
     def from_csv(region: str, text: str) -> "PriceSheet":
@@ -85,8 +115,11 @@ class PriceSheet:
         Raises:
             InvalidInput: A column is missing, a value is not what it must be, or of elsewhere.
         """
+        reader = csv.DictReader(text.splitlines())
         try:
-            rows = tuple(_price(row) for row in csv.DictReader(text.splitlines()))
+            if missing := {each.name for each in fields(Price)} - set(reader.fieldnames or ()):
+                raise ValueError(f"no column {', '.join(sorted(missing))}")
+            rows = tuple(map(_price, reader))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InvalidInput(f"This is no price sheet as to_csv writes it: {error!r}.") from error
         foreign = sorted({row.region for row in rows} - {region})
@@ -172,18 +205,8 @@ class PriceSheet:
         ''
         """
         wanted = self._by_item if items is None else set(items)
-        old = sorted(
-            (row.date, row.item)
-            for row in self.rows
-            if row.date and row.item in wanted and (today - row.date).days > after_days
-        )
-        if not old:
-            return ""
-        return (
-            f"{len(old)} of {sum(row.item in wanted for row in self.rows)} prices of {self.region} "
-            f"are older than {after_days} days on {today}, the oldest that of {old[0][1]} "
-            f"({old[0][0]}): check them, and put right with sheet.with_price(...)."
-        )
+        dates = [(row.date, row.item) for row in self.rows if row.item in wanted]
+        return stale(dates, today, after_days=after_days)
 
     @cached_property
     def frame(self) -> "pl.DataFrame":
@@ -217,8 +240,43 @@ def weakest(marks: Iterable[str]) -> str:
     return max(marks, key=MARKS.index, default=MARKS[0])
 
 
+def _kept(region: str) -> Path:
+    return home() / "prices" / f"{region}.csv"
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, region: str, _changed: int) -> PriceSheet:
+    try:
+        return PriceSheet.from_csv(region, path.read_text(encoding="utf-8"))
+    except (InvalidInput, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path}: {error} Remove it, or refresh the prices again.") from error
+
+
+def stale(
+    dates: Iterable[tuple[dt.date | None, str]], today: dt.date, *, after_days: int = 180
+) -> str:
+    """Return a warning that names the oldest of prices older than `after_days`; "" for none.
+
+    `dates` are those of the prices, each with the name of its item.
+
+    >>> stale([(dt.date(2026, 1, 1), "ml.m5.large"), (None, "mine")], dt.date(2026, 12, 1))
+    'The price of ml.m5.large is of 2026-01-01: workbench prices refresh reads it anew.'
+    """
+    known = [(date, item) for date, item in dates if date]
+    old = sorted(each for each in known if (today - each[0]).days > after_days)
+    if not old:
+        return ""
+    (date, item), rest = old[0], len(old) - 1
+    if not rest:
+        return f"The price of {item} is of {date}: workbench prices refresh reads it anew."
+    return (
+        f"{rest + 1} of {len(known)} prices are older than {after_days} days, the oldest that of "
+        f"{item} ({date}): workbench prices refresh reads them anew."
+    )
+
+
 @cache
-def _load(region: str) -> PriceSheet:
+def _shipped(region: str) -> PriceSheet:
     folder = files("workbench.data").joinpath("prices")
     known = sorted(f.name.removesuffix(".csv") for f in folder.iterdir() if f.name.endswith(".csv"))
     if region not in known:

@@ -30,7 +30,7 @@ from workbench.intake import take_in
 from workbench.model import Approval, Change, Kind, Model, Samples, Traits, read_checked
 from workbench.onnx import Tensor, check_model
 from workbench.provenance import environment
-from workbench.storage import as_path, sha256
+from workbench.storage import as_path, home, sha256
 from workbench.table import html_table
 
 if TYPE_CHECKING:
@@ -707,14 +707,6 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def home() -> Path:
-    """Return where the workbench keeps things: $WORKBENCH_HOME or the user's data directory."""
-    from platformdirs import user_data_path
-
-    told = os.environ.get("WORKBENCH_HOME")
-    return Path(told) if told else user_data_path("inference-workbench")
 
 
 def _user() -> str:

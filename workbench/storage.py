@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 _FRAME, _FACTS = "rows.parquet", "facts.json"
 
 
+def home() -> Path:
+    """Return where the workbench keeps things: $WORKBENCH_HOME or the user's data directory."""
+    from platformdirs import user_data_path
+
+    told = os.environ.get("WORKBENCH_HOME")
+    return Path(told) if told else user_data_path("inference-workbench")
+
+
 def as_path(path: object) -> Path:
     """Return the path that a text or a path-like value names.
 

@@ -1,10 +1,18 @@
-"""The local cloud: how soon it is up, what a call costs, and what a cold start takes."""
+"""The local cloud: how soon it is up, what a call costs, and what a cold start takes.
+
+How fast boto3 itself is on this machine, today, is measured beside it: against a server in a
+process of its own that answers every request at once with the same bytes. The client's whole call
+is the sum, so that what the local cloud adds can be told from what no server could save.
+"""
 
 import asyncio
 import contextlib
 import json
 import re
+import socket
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -18,6 +26,7 @@ import uvloop
 import workbench as wb
 from workbench import zoo
 from workbench.backends.sagemaker import NPY, packed
+from workbench.cloud.aws import Cloud
 from workbench.cloud.local import LocalCloud
 from workbench.cloud.packing import archive
 from workbench.process import run_apart
@@ -107,12 +116,59 @@ def up(model, folder):
     print(f"  real-time endpoint InService: {spread(endpoints)}; goal 1500")
 
 
+class Canned(asyncio.Protocol):
+    """A server that answers a request as soon as it has all come."""
+
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-npy\r\nContent-Length: 136\r\n\r\n"
+    answer += bytes(136)
+
+    def connection_made(self, transport):
+        self._transport, self._left = transport, 0
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data):
+        head, _, rest = data.partition(b"\r\n\r\n")
+        if self._left:
+            self._left -= len(data)
+        else:
+            self._left = int(Client.length.search(head)[1]) - len(rest)
+        if not self._left:
+            self._transport.write(self.answer)
+
+    @classmethod
+    async def serve(cls):
+        server = await asyncio.get_running_loop().create_server(cls, "127.0.0.1", 0)
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await server.serve_forever()
+
+
+def boto3_alone(body):
+    """Return the seconds of calls to a server that does nothing."""
+    command = [sys.executable, __file__, "canned"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
+        cloud = Cloud(name="canned", endpoint_url=url, keys=("key", "secret"), paid=False)
+        with contextlib.closing(cloud.client("sagemaker-runtime")) as runtime:
+            taken = []
+            for _ in range(200 + CALLS // REPEATS):
+                began = time.perf_counter()
+                answer = runtime.invoke_endpoint(
+                    EndpointName="e", Body=body, ContentType=NPY, Accept=NPY
+                )
+                answer["Body"].read()
+                taken.append(time.perf_counter() - began)
+        server.terminate()
+    return taken[200:]
+
+
 def calls(place, body):
     """Print what one-row calls through boto3 take, one after another."""
     for _ in range(200):
         place.invoke("e", body)
+    alone = []
     medians, tails, models, overheads = [], [], [], []
     for _ in range(REPEATS):
+        alone.append(statistics.median(boto3_alone(body)))
         taken, told = [], []
         for _ in range(CALLS // REPEATS):
             began = time.perf_counter()
@@ -125,6 +181,11 @@ def calls(place, body):
             statistics.median(int(h["x-workbench-overhead-latency"]) for h in told) / 1e6
         )
     print(f"  InvokeEndpoint, one row through boto3: p50 {spread(medians, digits=2)}; goal 1.0")
+    ratios = [ours / bare for ours, bare in zip(medians, alone, strict=True)]
+    print(
+        f"    boto3 alone, against a server that does nothing: {spread(alone, digits=2)}; "
+        f"{statistics.median(ratios):.2f} times that ({min(ratios):.2f} to {max(ratios):.2f})"
+    )
     print(f"    its p99 {spread(tails, digits=2)}")
     print(f"    of it ModelLatency {spread(models, digits=2)}", end=", ")
     print(f"OverheadLatency {spread(overheads, digits=2)}")
@@ -252,4 +313,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["canned"]:
+        asyncio.run(Canned.serve())
+    else:
+        main()

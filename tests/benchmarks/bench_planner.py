@@ -9,38 +9,42 @@ import time
 from functools import partial
 
 import numpy as np
-from bench_queueing import (
-    BATCHES,
-    CITED,
-    DATA,
-    FAST,
-    OPTIMA,
-    REQUESTS,
-    WAITS,
-    arrivals_of,
-    buffer,
-    cheapest,
-    dollars,
-    maps,
-    published_grid,
-    timed,
-)
+from bench_queueing import DATA, REQUESTS, timed
 from numba import njit
 
-from workbench.arrivals import MAP, mmpp
+from workbench.arrivals import mmpp
+from workbench.batching import BatchPolicy
 from workbench.costing import billed_ms
 from workbench.planner import Options, crossings, plan, replan
 from workbench.planner.on_demand import screened
 from workbench.replay import from_csv
+from workbench.reproduction import (
+    CITED,
+    FAST,
+    FILE,
+    MAX_SIZES,
+    MEMORIES,
+    WAITS,
+    batch_dollars,
+    buffer,
+    inception_resnet_v2,
+    optima,
+    published_maps,
+)
 from workbench.run import SLO
 from workbench.service import ServiceTimes
 from workbench.trace import Trace
-from workbench.traffic import bursty, diurnal
+from workbench.traffic import bursty, diurnal, markovian
 
 CASES = {
-    "fast, 0.3 s": (FAST[None], np.array([3008]), 0.3),
-    "resnetV2, 5 s": OPTIMA["resnetV2, 5 s"],
+    "fast, 0.3 s": (FAST, np.array([3008]), 0.3),
+    "resnetV2, 5 s": (inception_resnet_v2(MEMORIES), MEMORIES, 5.0),
 }
+
+
+def arrivals_of(process, seed, requests=REQUESTS):
+    """The arrival times of so many requests, or nearly."""
+    return markovian(process.d0, process.d1, duration=requests / process.rate, seed=seed).arrivals
 
 
 @njit(cache=True)
@@ -75,14 +79,14 @@ def tallied(times, max_size, max_wait, left):
 
 def brute_force(times, service, memories, limit):
     """Whether the p95 of each setting meets the limit, and its dollars per million: simulated."""
-    shape = (len(memories), len(BATCHES), len(WAITS))
+    shape = (len(memories), len(MAX_SIZES), len(WAITS))
     met, costs = np.zeros(shape, bool), np.empty(shape)
-    each = dollars(billed_ms(service) / 1000, memories)
+    each = batch_dollars(billed_ms(service) / 1000, memories)
     order = np.argsort(-service[:, 0], kind="stable")
     left = np.ascontiguousarray(limit - service[order].T)
     assert (np.diff(left) >= 0).all()  # more memory serves faster, whatever the batch size
     for b, t in np.ndindex(shape[1:]):
-        within, batches = tallied(times, int(BATCHES[b]), WAITS[t], left)
+        within, batches = tallied(times, int(MAX_SIZES[b]), WAITS[t], left)
         met[order, b, t] = np.cumsum(within) >= np.ceil(0.95 * len(times) - 1e-9)
         costs[:, b, t] = 1e6 * (each @ batches) / len(times)
     return met, costs
@@ -101,19 +105,18 @@ def decide(process, times, service, memories, limit):
         kinds=["lambda"],
         lambda_memory_mb=memories.tolist(),
         lambda_concurrency=10_000,
-        max_sizes=BATCHES.tolist(),
+        max_sizes=MAX_SIZES.tolist(),
         max_waits=WAITS.tolist(),
         cold_start=0.0,
     )
-    trace = Trace(times, float(times[-1]))
     slo = SLO(latency=limit)
-    return plan(service_of(service, memories), trace, slo, options, arrivals=process)
+    return plan(service_of(service, memories), trace_of(times), slo, options, arrivals=process)
 
 
 def against_brute_force():
     for name, (service, memories, limit) in CASES.items():
         several = len(memories) > 1
-        processes = list(maps().values())
+        processes = list(published_maps(DATA if (DATA / FILE).exists() else None).values())
         start = time.perf_counter()
         rows = np.array([compared(*each, name) for each in enumerate(processes)]).T
         optimum, cost, latency, unseen, simulations, seconds, theirs, their_cost = rows
@@ -132,10 +135,12 @@ def against_brute_force():
         if not several:
             good = theirs <= 1.001 * limit
             gap = 100 * (their_cost / cost - 1)[good]
+            costs = (
+                f"; where not, {gap.min():+.1f} to {gap.max():+.1f} % dearer" if len(gap) else ""
+            )
             print(
                 f"    BATCH's pick: p95 above the target x 1.001 in {(~good).sum()}, up to "
-                f"{theirs.max() / limit:.2f} of it; where not, its cost is "
-                f"{gap.min(initial=99):+.1f} to {gap.max(initial=-99):+.1f} % off the plan's"
+                f"{theirs.max() / limit:.2f} of it{costs}"
             )
 
 
@@ -155,30 +160,35 @@ def compared(number, process, name):
 
 
 def p95(times, max_size, max_wait, service):
-    waits, sizes = buffer(times, max_size, max_wait)
-    return np.quantile(waits + service[sizes - 1], 0.95)
+    played = buffer(trace_of(times), BatchPolicy(max_size=max_size, max_wait=max_wait))
+    return np.quantile(played.latencies(service), 0.95)
+
+
+def trace_of(times):
+    return Trace(times, float(times[-1]))
 
 
 def alone(service, memories, limit):
     """Dollars per million of the cheapest setting without batching."""
-    each = dollars(billed_ms(service) / 1000, memories)[:, 0]
+    each = batch_dollars(billed_ms(service) / 1000, memories)[:, 0]
     return 1e6 * np.where(service[:, 0] <= limit, each, np.inf).min()
 
 
 def batch_pick(process, times, name):
     """What BATCH's published model picks really comes to: p95 and dollars per million."""
     service, memories, limit = CASES[name]
-    costs, quantiles = published_grid(process, service, memories, limit)
-    memory, size, wait = cheapest(costs, quantiles, limit)
-    _, sizes = buffer(times, int(BATCHES[size]), WAITS[wait])
-    each = dollars(billed_ms(service) / 1000, memories)[memory]
-    latency = p95(times, int(BATCHES[size]), WAITS[wait], service[memory])
-    return latency, 1e6 * np.mean(each[sizes - 1] / sizes)
+    found = optima(process, service, memories, SLO(latency=limit), requests=10_000)
+    (pick,) = found.filter(chosen_by="BATCH").iter_rows(named=True)
+    memory = list(memories).index(pick["memory_mb"])
+    policy = BatchPolicy(max_size=pick["max_size"], max_wait=pick["max_wait"])
+    played = buffer(trace_of(times), policy)
+    each = batch_dollars(billed_ms(service) / 1000, memories)[memory]
+    return np.quantile(played.latencies(service[memory]), 0.95), 1e6 * played.cost(each)
 
 
 def published_optima():
     print("NYS hour 3, the optimum of the reference table: 34.68 (B5 T0.47 M2240), 1.94 (B4 T0.17)")
-    process = MAP(*CITED["NYS 3"])
+    process = CITED["NYS 3"]
     times = arrivals_of(process, 1)
     for name, (service, memories, limit) in CASES.items():
         print(f"  {name}: {decide(process, times, service, memories, limit).label}")
@@ -187,7 +197,7 @@ def published_optima():
 def full_grid():
     memories, sizes, waits = np.linspace(128, 3008, 46).astype(int), range(1, 33), 50
     print("full grid of 46 memory sizes x 32 batch sizes x 50 waits, a service law for each memory")
-    for name, process in (("NYS 7", MAP(*CITED["NYS 7"])), ("bursty", mmpp(rate=300, burst=6))):
+    for name, process in (("NYS 7", CITED["NYS 7"]), ("bursty", mmpp(rate=300, burst=6))):
         times = arrivals_of(process, 1)[:100_000]
         tables = 0.03 * (0.3 + np.arange(1, 33)) * (1769 / memories)[:, None]
         options = Options(
@@ -197,7 +207,7 @@ def full_grid():
             max_waits=np.linspace(0.01, 0.5, waits).tolist(),
             cold_start=0.0,
         )
-        trace = Trace(times, float(times[-1]))
+        trace = trace_of(times)
         service = service_of(tables, memories)
         whole = partial(plan, service, trace, SLO(latency=0.5), options, arrivals=process)
         task = whole().task

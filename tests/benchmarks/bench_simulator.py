@@ -57,7 +57,7 @@ def rates(requests, work, *, before=lambda: None):
         work()
         figures.append(requests / (time.process_time() - start) / 1e6)
     low, *_, high = sorted(figures[1:])
-    return f"{statistics.median(figures[1:]):7.1f} M/s  ({low:.1f} to {high:.1f})"
+    return f"{statistics.median(figures[1:]):7.2f} M/s  ({low:.2f} to {high:.2f})"
 
 
 class Loops:
@@ -156,6 +156,76 @@ def plain_python():
         print(f"  plain Python twin, {name:24} {rate:7.3f} M/s")
 
 
+def simpy_peer():
+    """The same work by SimPy, checked against our latencies."""
+    try:
+        import simpy
+    except ImportError:
+        print("  SimPy is not installed: pip install simpy")
+        return
+    trace = poisson(rate=1000, duration=20, seed=1)
+    for name in ("batches of 8", "no batching, 50 busy"):
+        policy, service = LAWS[name]
+        arrivals, seconds = trace.arrivals.tolist(), service.table[:, 0].tolist()
+        ours = serve(trace, policy, PLATFORM, service, cold_start=COLD_START).latencies
+        work = partial(by_simpy, simpy, arrivals, policy, seconds)
+        np.testing.assert_allclose(work(), ours, rtol=0, atol=1e-9)
+        print(f"  SimPy, {name:49}", rates(len(trace), work))
+
+
+def by_simpy(*given):
+    return SimpyPeer(*given).run()
+
+
+class SimpyPeer:
+    """A buffer and instances on demand as SimPy processes; `seconds` by batch size."""
+
+    def __init__(self, simpy, arrivals, policy, seconds):
+        self.env, self.arrivals = simpy.Environment(), arrivals
+        self.policy, self.seconds = policy, seconds
+        self.latencies = np.empty(len(arrivals))
+        self.waiting, self.idle = [], []  # requests; when instances became free
+        self.sent = self.busy = 0
+
+    def run(self):
+        self.env.process(self.source())
+        self.env.run()
+        return self.latencies
+
+    def source(self):
+        for request, due in enumerate(self.arrivals):
+            yield self.env.timeout(max(0.0, due - self.env.now))
+            self.waiting.append(request)
+            if len(self.waiting) == self.policy.max_size:
+                self.send()
+            elif len(self.waiting) == 1:
+                self.env.process(self.timer(self.sent))
+
+    def timer(self, number):
+        yield self.env.timeout(self.policy.max_wait)
+        if number == self.sent:
+            self.send()
+
+    def send(self):
+        batch, self.waiting, self.sent = self.waiting, [], self.sent + 1
+        warm = bool(self.idle) and self.env.now - self.idle.pop() <= PLATFORM.keep_alive
+        if not warm:
+            self.idle.clear()  # those freed earlier have expired, too
+        if self.busy == PLATFORM.max_concurrency:
+            self.latencies[batch] = np.nan
+            return
+        self.busy += 1
+        seconds = self.seconds[len(batch)] + (0 if warm else COLD_START)
+        self.env.process(self.serving(batch, seconds))
+
+    def serving(self, batch, seconds):
+        yield self.env.timeout(seconds)
+        self.busy -= 1
+        self.idle.append(self.env.now)
+        for request in batch:
+            self.latencies[request] = self.env.now - self.arrivals[request]
+
+
 def first_call():
     command = [sys.executable, "-c", FIRST_CALL]
     calls = [
@@ -176,6 +246,7 @@ def main():
     fleets(trace)
     growth()
     plain_python()
+    simpy_peer()
     first_call()
 
 

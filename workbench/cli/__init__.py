@@ -9,6 +9,7 @@ from importlib.metadata import version
 from workbench.cli.clouds import add_local_cloud, add_teardown
 from workbench.cli.models import add_registry
 from workbench.cli.parsing import Parser, closing
+from workbench.cli.pricing import add_prices
 from workbench.cli.reporting import add_report
 from workbench.cli.running import add_demo, add_profile, add_run
 from workbench.cli.telling import INTERRUPTED, announce
@@ -56,4 +57,5 @@ def _parser() -> argparse.ArgumentParser:
     add_report(commands)
     add_local_cloud(commands)
     add_teardown(commands)
+    add_prices(commands)
     return parser

@@ -105,6 +105,11 @@ _EXAMPLES = {
     "teardown": """
   workbench teardown --list
   workbench teardown""",
+    "prices": """
+  workbench prices
+  workbench prices show --region eu-central-1 --json
+  workbench prices refresh
+  workbench prices refresh --region eu-central-1 --aws-profile mine""",
     "registry": """
   workbench registry list
   workbench registry register my-model model.onnx --task fraud --why "first try"

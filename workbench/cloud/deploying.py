@@ -25,7 +25,9 @@ from workbench.deployment import Deployment, RealTime, Serverless
 from workbench.errors import CloudError, InvalidInput, NotAvailable, Unreachable, WorkbenchError
 from workbench.model import Model
 
-_VARIANT = "all"
+VARIANT = "all"
+"""The name of the one variant that endpoints here have."""
+
 _ROUTING = {"least_outstanding": "LEAST_OUTSTANDING_REQUESTS", "random": "RANDOM"}
 _PATIENCE = 3600.0  # AWS itself gives up on an endpoint after about an hour
 _SPARE = 16  # calls beyond the limit of a serverless endpoint, so that it is the one to reject
@@ -267,7 +269,7 @@ def _create(aws: Calls, entry: Entry, deployment: Deployment, *, role: str, imag
     """Create model, endpoint configuration and endpoint, in this order."""
     name, tags = entry.name, entry.tags
     create_model(aws, entry, _environment(deployment), role=role, image=image)
-    variant = {"VariantName": _VARIANT, "ModelName": name, **_variant(deployment)}
+    variant = {"VariantName": VARIANT, "ModelName": name, **_variant(deployment)}
     for operation, parameters in (
         (
             "create_endpoint_config",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from workbench.cloud.aws import Cloud
 from workbench.errors import StorageError
-from workbench.registry import home
+from workbench.storage import home
 from workbench.wording import dollars
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS entries (id TEXT PRIMARY KEY, facts TEXT NOT NULL) STRICT"

@@ -12,6 +12,7 @@ from workbench.plots.latency import (
     plot_latency_ecdf,
     plot_latency_over_time,
 )
+from workbench.plots.monitoring import metric_series, plot_metrics
 from workbench.plots.plans import (
     break_even_points,
     plan_candidates,
@@ -30,6 +31,7 @@ __all__ = [
     "latency_ecdf",
     "latency_errors",
     "latency_over_time",
+    "metric_series",
     "plan_candidates",
     "plot_arrival_rates",
     "plot_batch_sizes",
@@ -39,6 +41,7 @@ __all__ = [
     "plot_latency_ecdf",
     "plot_latency_errors",
     "plot_latency_over_time",
+    "plot_metrics",
     "plot_plan",
     "plot_service_times",
     "service_times",

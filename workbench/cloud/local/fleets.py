@@ -262,6 +262,20 @@ class ServerlessFleet(Fleet):
         """Requests under way at most."""
         return self._pool.max_concurrency
 
+    @property
+    def under_way(self) -> int:
+        """Requests under way, those that wait for a start included."""
+        return self._pool.busy
+
+    @property
+    def provisioned_under_way(self) -> int:
+        """Requests under way on provisioned instances."""
+        return sum(instance in self._provisioned for instance in self._busy.values())
+
+    def is_provisioned(self, number: int) -> bool:
+        """Whether the instance of that number is a provisioned one."""
+        return any(instance.number == number for instance in self._provisioned)
+
     async def start(self) -> None:
         """Start the provisioned instances; without any, see that one would start, and end it."""
         started = await self._start_many(self.provisioned or 1)

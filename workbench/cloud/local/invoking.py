@@ -74,6 +74,7 @@ class Invocation:
         overhead_latency: The rest of the time here, a cold start included.
         setup: Of a cold start, where one was paid.
         instance: The number of the instance; 0 for none.
+        model_status: Of the model's own answer; 0 for none.
     """
 
     endpoint: str
@@ -85,6 +86,7 @@ class Invocation:
     overhead_latency: float
     setup: float | None
     instance: int
+    model_status: int = 0
 
 
 class Invoking:
@@ -207,6 +209,7 @@ class _Call:
                 overhead_latency=overhead,
                 setup=exchange.setup,
                 instance=exchange.worker,
+                model_status=outcome.status if isinstance(outcome, Answer) else 0,
             )
         )
 

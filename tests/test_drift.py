@@ -1,0 +1,192 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.drift import (
+    PageHinkley,
+    PopulationStability,
+    input_drift,
+    latency_drift,
+    stability,
+)
+from workbench.errors import InvalidInput
+from workbench.run import Run
+
+
+def lasted(rng, slack, threshold):
+    """Updates until a false alarm, with mean and deviation known nearly exactly."""
+    detector = PageHinkley(settle=20_000, slack=slack, threshold=threshold, side="up")
+    for x in rng.standard_normal(20_000):
+        detector.update(x)
+    while True:
+        for x in rng.standard_normal(1000):
+            if detector.update(x):
+                return detector.at - 20_000 + 1
+
+
+def test_false_alarms_are_as_rare_as_theory_says():
+    rng, k, threshold = np.random.default_rng(1), 0.5, 2.5
+    times = [lasted(rng, k, threshold) for _ in range(150)]
+
+    b = threshold + 1.166
+    expected = (math.exp(2 * k * b) - 2 * k * b - 1) / (2 * k * k)
+    error = np.std(times) / math.sqrt(len(times))
+    assert abs(np.mean(times) - expected) < 4 * error + 0.05 * expected
+
+
+@pytest.mark.parametrize(("side", "told"), [("up", True), ("down", False), ("both", True)])
+def test_a_rise_is_told_where_it_was_asked_for(side, told):
+    rng = np.random.default_rng(2)
+    detector = PageHinkley(settle=200, side=side)
+    values = np.concatenate([rng.standard_normal(600), 2 + rng.standard_normal(200)])
+
+    assert [detector.update(x) for x in values][-1] is told
+    if told:
+        assert 600 <= detector.at < 640
+
+
+def test_once_drifted_stays_so():
+    detector = PageHinkley(settle=3)
+    for x in (1, 1, 1, 5):
+        detector.update(x)
+    assert detector.at == 3
+    assert detector.update(1)
+    assert detector.at == 3
+
+
+@given(st.floats(1e-6, 1e6), st.floats(-1e6, 1e6))
+def test_what_is_told_does_not_depend_on_units(scale, shift):
+    rng = np.random.default_rng(3)
+    values = np.concatenate([rng.standard_normal(100), 3 + rng.standard_normal(50)])
+    plain, other = PageHinkley(settle=100), PageHinkley(settle=100)
+    for x in values:
+        plain.update(x)
+        other.update(scale * x + shift)
+    assert plain.at is not None
+    assert other.at is not None
+    assert abs(plain.at - other.at) <= 1  # rounding may decide a tie
+
+
+@pytest.mark.parametrize("x", [math.nan, math.inf])
+def test_what_is_no_number_is_refused(x):
+    with pytest.raises(InvalidInput, match="finite numbers"):
+        PageHinkley().update(x)
+    with pytest.raises(InvalidInput, match="finite numbers"):
+        PopulationStability([1, 2]).update(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: PageHinkley(settle=1), "settle"),
+        (lambda: PageHinkley(slack=0), "slack"),
+        (lambda: PageHinkley(threshold=-1), "threshold"),
+        (lambda: PageHinkley(side="left"), "side must be one of up, down, both"),
+        (lambda: PopulationStability([1]), "at least 2 values"),
+        (lambda: PopulationStability([1, 2], bins=1), "bins"),
+        (lambda: PopulationStability([1, 2], window=1), "window"),
+        (lambda: input_drift([[1], [2]], [[1, 2], [2, 3]]), "rows have 2 inputs"),
+        (lambda: input_drift([1, 2], [1, 2]), "at least 2 rows"),
+        (lambda: latency_drift("run"), "run"),
+    ],
+)
+def test_settings_out_of_their_limits_are_refused(make, said):
+    with pytest.raises(InvalidInput, match=said):
+        make()
+
+
+def test_without_a_drift_the_index_is_what_chance_makes_it():
+    rng = np.random.default_rng(4)
+    reference, window = 5000, 1000
+    found = []
+    for _ in range(200):
+        detector = PopulationStability(rng.standard_normal(reference), window=window)
+        for x in rng.standard_normal(window):
+            detector.update(x)
+        found.append(detector.index)
+
+    error = np.std(found) / math.sqrt(len(found))
+    # Two outer bins that the reference does not have: half a value each, which weighs a little.
+    assert abs(np.mean(found) - detector.chance) < 4 * error + 0.1 * detector.chance
+
+
+def test_the_window_forgets():
+    rng = np.random.default_rng(5)
+    detector = PopulationStability(rng.standard_normal(2000), window=500, threshold=0.5)
+    for x in rng.standard_normal(600):
+        assert not detector.update(x)
+    for x in 2 + rng.standard_normal(500):
+        detector.update(x)
+    high = detector.index
+    for x in rng.standard_normal(500):
+        detector.update(x)
+
+    assert detector.at is not None
+    assert high > 0.5 > detector.index
+
+
+def test_there_is_no_index_before_the_window_is_full():
+    detector = PopulationStability(range(100), window=10)
+    for x in range(9):
+        detector.update(x)
+        assert math.isnan(detector.index)
+
+
+@given(st.lists(st.integers(0, 50), min_size=2, max_size=8), st.data())
+def test_the_index_is_symmetric_and_never_negative(counts, data):
+    other = data.draw(st.lists(st.integers(0, 50), min_size=len(counts), max_size=len(counts)))
+    assert stability(counts, other) >= 0
+    assert stability(counts, counts) == 0
+    assert stability(counts, other) == pytest.approx(stability(other, counts))
+
+
+def test_inputs_that_drifted_come_first(digits):
+    reference, rows = digits[:900], digits[900:].copy()
+    rows[:, 20] += 6
+
+    found = input_drift(reference, rows)
+
+    assert found["input"][0] == 20
+    assert found["drifted"][0]
+    assert found.height == reference.shape[1]
+
+
+def test_values_outside_of_the_reference_count_as_such():
+    detector = PopulationStability([5.0] * 100, window=50)
+    for _ in range(50):
+        detector.update(4.0)
+    assert detector.drifted
+
+
+@pytest.fixture(scope="module")
+def digits():
+    from sklearn.datasets import load_digits
+
+    rows = load_digits().data
+    return rows[np.random.default_rng(6).permutation(len(rows))]
+
+
+def run_of(latencies, every=0.1):
+    scheduled = np.arange(len(latencies)) * every
+    return Run.from_arrays(scheduled=scheduled, finished=scheduled + latencies)
+
+
+def test_latencies_that_rise_are_told_with_the_time():
+    rng = np.random.default_rng(7)
+    steady = rng.lognormal(-3, 0.5, 1200)
+    slower = rng.lognormal(-2, 0.5, 600)
+
+    found = latency_drift(run_of(np.concatenate([steady, slower])))
+
+    assert found.drifted
+    assert 120 <= found.at < 140
+    assert latency_drift(run_of(steady)).at is None
+
+
+def test_failed_requests_are_left_out():
+    latencies = np.full(1000, 0.1)
+    latencies[::3] = np.nan
+    assert not latency_drift(run_of(latencies)).drifted

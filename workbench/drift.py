@@ -1,0 +1,303 @@
+"""Whether what comes in, or how long it takes, is still as it was: detectors told one value a time.
+
+A detector is given values by `update` and says from when on they have drifted::
+
+    detector = PageHinkley(settle=100)
+    drifted = [detector.update(latency) for latency in latencies]
+
+Nothing here reads a clock or acts: `workbench.cloud.monitor` sends events and starts what is to
+follow.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.checks import as_array, of_kind, positive, whole_number
+from workbench.errors import InvalidInput
+from workbench.run import Run
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Side = Literal["up", "down", "both"]
+_SIDES: tuple[Side, ...] = ("up", "down", "both")
+_HALF = 0.5  # added to every count, so that a bin without values does not weigh without bounds
+
+
+class Detector(Protocol):
+    """Anything that is told values one after the other, and says whether they have drifted."""
+
+    def update(self, x: float) -> bool:
+        """Take in a value, and return whether the values have drifted; once so, always so."""
+        ...
+
+
+class PageHinkley:
+    """Page and Hinkley's test: the mean has moved by more than it does by chance.
+
+    The first `settle` values tell mean and standard deviation; from then on the sum of what each
+    value lies beyond the mean, less `slack`, is kept, all in deviations. The values have drifted
+    when that sum is more than `threshold` above its least value. Without a drift, independent
+    normal values are expected to last (exp(2 k b) - 2 k b - 1) / (2 k^2) updates a side, where
+    k = `slack` and b = `threshold` + 1.166 (Siegmund, Sequential Analysis, 1985, 2.5); latencies of
+    requests that wait for one another are not independent: give means of windows of time.
+
+    Source: E. S. Page, Continuous Inspection Schemes, Biometrika 41 (1954).
+
+    Attributes:
+        drifted: Whether the values have drifted.
+        at: The number of the value that told so, from 0; None: none yet.
+
+    Raises:
+        InvalidInput: A setting is out of its limits, or a value is not finite.
+
+    >>> detector = PageHinkley(settle=4)
+    >>> [detector.update(x) for x in (1.0, 1.2, 0.8, 1.0, 1.1, 9.0)], detector.at
+    ([False, False, False, False, False, True], 5)
+    """
+
+    def __init__(
+        self, *, settle: int = 100, slack: float = 0.5, threshold: float = 20.0, side: Side = "both"
+    ) -> None:
+        self.settle = whole_number("settle", settle, low=2)
+        self.slack = positive("slack", slack, "deviations")
+        self.threshold = positive("threshold", threshold, "deviations")
+        if side not in _SIDES:
+            raise InvalidInput(f"side must be one of {', '.join(_SIDES)}; got {side!r}.")
+        self.side = side
+        self.at: int | None = None
+        self._seen = 0
+        self._mean = self._squares = 0.0
+        self._up = self._down = 0.0
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the values have drifted."""
+        return self.at is not None
+
+    def update(self, x: float) -> bool:
+        """Take in a value, and return whether the values have drifted."""
+        if not math.isfinite(x):
+            raise InvalidInput(f"A detector takes finite numbers, got {x!r}: leave failures out.")
+        number, self._seen = self._seen, self._seen + 1
+        if number < self.settle:
+            self._learn(float(x))
+        elif self._beyond(float(x)) and self.at is None:
+            self.at = number
+        return self.drifted
+
+    def _learn(self, x: float) -> None:
+        """Welford's running mean and sum of squares."""
+        before = x - self._mean
+        self._mean += before / self._seen
+        self._squares += before * (x - self._mean)
+
+    def _beyond(self, x: float) -> bool:
+        deviation = math.sqrt(self._squares / (self.settle - 1))
+        # Values that never differed have no deviation: any other value is then a drift.
+        z = (x - self._mean) / (deviation or abs(self._mean) * 1e-9 or 1e-300)
+        self._up = max(0.0, self._up + z - self.slack)
+        self._down = max(0.0, self._down - z - self.slack)
+        up, down = self._up > self.threshold, self._down > self.threshold
+        return (up and self.side != "down") or (down and self.side != "up")
+
+
+class PopulationStability:
+    """The population stability index: how far the latest values' shares of bins are from before.
+
+    Bins are quantiles of the reference, and what lies below or above it. The index is the sum of
+    (p - q) ln(p / q) over them, p the shares of the latest `window` values and q the reference's;
+    0.1 is commonly called a change and 0.2 a large one, which is where the default lies (a rule of
+    thumb of credit scoring). Without a drift it is about `chance`, so windows should be large.
+
+    Source of `chance`: B. Yurdakul, Statistical Properties of Population Stability Index, 2018.
+
+    Attributes:
+        index: Of the latest window; NaN until there is one.
+        chance: What to expect of it where nothing drifts: (bins - 1)(1/window + 1/reference).
+        at: The number of the value that told a drift, from 0; None: none yet.
+
+    Raises:
+        InvalidInput: A setting is out of its limits, or a value is not finite.
+
+    >>> same = PopulationStability(range(1000), window=100)
+    >>> [same.update(x) for x in range(0, 1000, 10)][-1], same.index < same.chance
+    (False, True)
+    """
+
+    def __init__(
+        self, reference: ArrayLike, *, bins: int = 10, window: int = 1000, threshold: float = 0.2
+    ) -> None:
+        values = _finite(reference)
+        if len(values) < 2:
+            raise InvalidInput(f"A reference needs at least 2 values, got {len(values)}.")
+        self.window = whole_number("window", window, low=2)
+        self.threshold = positive("threshold", threshold)
+        self._edges = _edges(values, whole_number("bins", bins, low=2))
+        self._reference = np.bincount(self._bins(values), minlength=len(self._edges) + 1)
+        self._counts = np.zeros_like(self._reference)
+        self._latest: deque[int] = deque()
+        self._seen = 0
+        bins_used = int((self._reference > 0).sum())
+        self.chance = (bins_used - 1) * (1 / self.window + 1 / len(values))
+        self.at: int | None = None
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the values have drifted."""
+        return self.at is not None
+
+    @property
+    def index(self) -> float:
+        """The index of the latest window; NaN until there is one."""
+        if len(self._latest) < self.window:
+            return math.nan
+        return stability(self._counts, self._reference)
+
+    def update(self, x: float) -> bool:
+        """Take in a value, and return whether the values have drifted."""
+        place = int(self._bins(_finite([x]))[0])
+        self._latest.append(place)
+        self._counts[place] += 1
+        if len(self._latest) > self.window:
+            self._counts[self._latest.popleft()] -= 1
+        if self.at is None and self.index > self.threshold:
+            self.at = self._seen
+        self._seen += 1
+        return self.drifted
+
+    def _bins(self, values: NDArray[np.float64]) -> NDArray[np.intp]:
+        return np.searchsorted(self._edges, values, side="left")
+
+
+def stability(counts: ArrayLike, reference: ArrayLike) -> float:
+    """Return the population stability index of two sets of counts of the same bins.
+
+    >>> stability([50, 50], [500, 500]), round(stability([80, 20], [500, 500]), 2)
+    (0.0, 0.41)
+    """
+    p = np.asarray(counts, dtype=np.float64) + _HALF
+    q = np.asarray(reference, dtype=np.float64) + _HALF
+    p, q = p / p.sum(), q / q.sum()
+    return float(((p - q) * np.log(p / q)).sum())
+
+
+def input_drift(
+    reference: ArrayLike, rows: ArrayLike, *, bins: int = 10, threshold: float = 0.2
+) -> "pl.DataFrame":
+    """Return how far each input of rows has drifted from a reference, the farthest first.
+
+    Columns: input (its number), index (the population stability index), chance (what to expect of
+    it without a drift) and drifted (index above threshold and above twice chance).
+
+    Args:
+        reference: Rows that the model was trained or approved on; numbers.
+        rows: Rows that came in, as many columns.
+        bins: Quantiles of the reference.
+        threshold: Of the index.
+
+    Raises:
+        InvalidInput: The two are not rows of as many finite numbers.
+    """
+    import polars as pl
+
+    known, new = _table("reference", reference), _table("rows", rows)
+    if known.shape[1] != new.shape[1]:
+        raise InvalidInput(
+            f"rows have {new.shape[1]} inputs, the reference {known.shape[1]}: they must agree."
+        )
+    found = []
+    for number in range(known.shape[1]):
+        detector = PopulationStability(
+            known[:, number], bins=bins, window=len(new), threshold=threshold
+        )
+        for x in new[:, number]:
+            detector.update(x)
+        index = detector.index
+        drifted = index > max(threshold, 2 * detector.chance)
+        found.append((number, index, detector.chance, drifted))
+    names = ["input", "index", "chance", "drifted"]
+    return pl.DataFrame(found, schema=names, orient="row").sort("index", descending=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyDrift:
+    """Whether the latencies of a run drifted: `at` is when, in seconds of its trace; None: not.
+
+    `windows` is how many windows of `window` seconds were judged.
+    """
+
+    at: float | None
+    window: float
+    windows: int
+
+    @property
+    def drifted(self) -> bool:
+        """Whether they drifted."""
+        return self.at is not None
+
+
+def latency_drift(
+    run: Run, *, window: float = 1.0, detector: Detector | None = None
+) -> LatencyDrift:
+    """Return whether and when a run's latencies drifted.
+
+    The detector is given, for each window of time, the mean logarithm of the latencies of the
+    requests that were due in it: means because latencies close in time depend on each other,
+    logarithms because a tail of slow requests would drown what happens to all.
+
+    Args:
+        run: Of answered requests; those that failed are left out.
+        window: Seconds.
+        detector: By default `PageHinkley(settle=30, side="up")`.
+
+    Raises:
+        InvalidInput: `run` is no run, or the window is not positive.
+
+    >>> late = [0.1] * 60 + [0.5] * 10
+    >>> run = Run.from_arrays(scheduled=range(70), finished=[n + x for n, x in enumerate(late)])
+    >>> latency_drift(run).at
+    60.0
+    """
+    import polars as pl
+
+    of_kind("run", run, Run)
+    width = positive("window", window, "seconds")
+    judge = detector if detector is not None else PageHinkley(settle=30, side="up")
+    means = (
+        run.frame.filter(pl.col("latency").is_not_nan() & (pl.col("latency") > 0))
+        .group_by((pl.col("scheduled") / width).floor().alias("number"))
+        .agg(pl.col("latency").log().mean())
+        .sort("number")
+    )
+    at = None
+    for number, mean in means.iter_rows():
+        if judge.update(mean):
+            at = number * width
+            break
+    return LatencyDrift(at=at, window=width, windows=means.height)
+
+
+def _finite(values: ArrayLike) -> NDArray[np.float64]:
+    array = as_array("values", values).astype(np.float64, copy=False).ravel()
+    if not np.isfinite(array).all():
+        raise InvalidInput("A detector takes finite numbers: leave out what is missing.")
+    return array
+
+
+def _table(name: str, rows: ArrayLike) -> NDArray[np.float64]:
+    table = as_array(name, rows).astype(np.float64, copy=False)
+    if table.ndim < 2 or len(table) < 2:
+        raise InvalidInput(f"{name} must be at least 2 rows of numbers, got shape {table.shape}.")
+    return table.reshape(len(table), -1)
+
+
+def _edges(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    """Return the edges between bins: below the least value, the quantiles, the greatest value."""
+    quantiles = np.quantile(values, np.linspace(0, 1, bins + 1)[1:])
+    return np.unique([np.nextafter(values.min(), -np.inf), *quantiles])
