@@ -352,6 +352,24 @@ def test_changes_of_endpoints_reach_the_targets_of_rules(hosted, topic):
     assert datetime.fromisoformat(events[0]["time"])
 
 
+def test_changes_of_transform_jobs_reach_the_targets_of_rules(hosted):
+    place = {"S3DataType": "S3Prefix", "S3Uri": "s3://models/nothing"}
+    pattern = {"detail-type": ["SageMaker Transform Job State Change"]}
+    with heard(hosted, pattern) as following:
+        hosted.sagemaker.create_transform_job(
+            TransformJobName="told",
+            ModelName="good",
+            TransformInput={"DataSource": {"S3DataSource": place}},
+            TransformOutput={"S3OutputPath": "s3://models/out"},
+            TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+        )
+        events = [following() for _ in range(2)]
+    details = [each["detail"] for each in events]
+    assert [each["TransformJobStatus"] for each in details] == ["InProgress", "Failed"]
+    assert "No S3 objects" in details[1]["FailureReason"]
+    assert events[0]["resources"] == [details[0]["TransformJobArn"]]
+
+
 def test_an_approval_reaches_those_who_wait_for_it(hosted):
     pattern = {
         "detail-type": ["SageMaker Model Package State Change"],

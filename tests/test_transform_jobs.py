@@ -18,7 +18,6 @@ from tests.graphs import WEIGHTS, lookup
 from tests.hosted import Hosted, alive, archived, until
 from tests.wire import check_answers
 from workbench.backends.sagemaker import NPY, packed, unpacked
-from workbench.cloud import monitor
 from workbench.cloud.local.incoming import Received
 from workbench.cloud.local.jobs import Jobs
 from workbench.cloud.local.packages import Packages
@@ -166,24 +165,6 @@ def csv(rows):
 
 def lines(values):
     return "".join(json.dumps(value) + "\n" for value in values)
-
-
-# --- events
-
-
-def test_the_changes_of_a_job_are_events(cloud):
-    prefix = cloud.put(a=csv(ROWS))
-    with monitor.Events(
-        cloud.hosted.cloud, kinds=("SageMaker Transform Job State Change",)
-    ) as seen:
-        cloud.run(prefix)
-        told = []
-        while not told or told[-1] == "InProgress":
-            details = seen.read(wait=20)["detail"]
-            told += [json.loads(detail)["TransformJobStatus"] for detail in details]
-
-    assert told[0] == "InProgress"
-    assert told[-1] == "Completed"
 
 
 # --- data

@@ -76,6 +76,10 @@ class Monitoring:
         """Return CloudTrail's answer."""
         return await self._trail.answer(request)
 
+    def job_changed(self, described: Mapping[str, Any]) -> None:
+        """Tell that a transform job has another status."""
+        self.events.put(_of_job(described))
+
     async def fetch_logs(self) -> None:
         """Bring what containers wrote until now to Logs."""
         self._note_logs()
@@ -112,11 +116,6 @@ class Monitoring:
             name: watching(operation) if name in changing else operation
             for name, operation in operations.items()
         }
-
-    def job_changed(self, described: Mapping[str, Any]) -> None:
-        """Tell of a transform job as DescribeTransformJob describes it now."""
-        arn = described["TransformJobArn"]
-        self.events.put(Event("SageMaker Transform Job State Change", described, (arn,)))
 
     # --- what happens
 
@@ -206,6 +205,15 @@ def _of_endpoint(endpoint: Endpoint) -> Event:
     }
     told = {name: value for name, value in detail.items() if value or name == "Tags"}
     return Event("SageMaker Endpoint State Change", told, (endpoint.arn,))
+
+
+def _of_job(described: Mapping[str, Any]) -> Event:
+    """Return AWS's event of a transform job: what describes it, with times in milliseconds."""
+    detail = {
+        name: round(value * 1000) if name.endswith("Time") else value
+        for name, value in described.items()
+    }
+    return Event("SageMaker Transform Job State Change", detail, (detail["TransformJobArn"],))
 
 
 def _of_package(described: Mapping[str, Any]) -> Event:
