@@ -25,7 +25,7 @@ REPEATS = 2
 MODEL = "digits-mlp-large"
 OTHERS = ("digits-mlp-int8", "digits-mlp-small")
 PARTS = (4096, 16384)  # rows of an object
-BARE = 4096  # rows of a bare run: the fastest of 256, 1024, 4096, 16384
+BARE = 4096  # rows of a bare run
 
 LOOP = """
 import sys, time
