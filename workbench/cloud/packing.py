@@ -1,4 +1,4 @@
-"""What a deployment ships: the archive of a model, and the files that an image is built from."""
+"""What a deployment ships: the archive of a model, and the zip of a function."""
 
 import gzip
 import io
