@@ -131,3 +131,20 @@ def test_a_model_lives_from_its_registration_to_the_end_of_its_endpoint(aws, clo
     aws("sagemaker", "delete-model-package-group", model_package_group_name="digits")
     listed = aws("sagemaker", "list-model-package-groups")
     assert listed == {"ModelPackageGroupSummaryList": []}
+
+
+def test_metrics_are_put_and_read(aws):
+    aws("cloudwatch", "put-metric-data", namespace="Mine", metric_name="Load", value="2.5")
+    listed = aws("cloudwatch", "list-metrics", namespace="Mine")["Metrics"]
+    assert [each["MetricName"] for each in listed] == ["Load"]
+    found = aws(
+        *("cloudwatch", "get-metric-statistics", "--statistics", "Sum"),
+        namespace="Mine",
+        metric_name="Load",
+        period="86400",
+        start_time="2026-01-01T00:00:00Z",
+        end_time="2126-01-01T00:00:00Z",
+    )
+    assert [each["Sum"] for each in found["Datapoints"]] == [2.5]
+    events = aws("cloudtrail", "lookup-events")["Events"]
+    assert isinstance(events, list)

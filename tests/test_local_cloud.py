@@ -346,7 +346,8 @@ def test_using_a_cloud_imports_no_moto():
 @pytest.mark.parametrize(
     ("service", "operation", "parameters"),
     [
-        ("cloudwatch", "list_metrics", {}),
+        ("cloudwatch", "list_managed_insight_rules", {"ResourceARN": "arn"}),
+        ("cloudtrail", "list_trails", {}),
         ("lambda", "list_functions", {}),
         ("application-autoscaling", "describe_scalable_targets", {"ServiceNamespace": "sagemaker"}),
         ("ec2", "describe_instances", {}),
@@ -399,13 +400,17 @@ def nonsense(draw):
         "sts",
         "logs",
         "events",
+        "monitoring",
+        "cloudtrail",
         "",
         "\xff",
         "x" * 99,
     ]
     targets = ["SageMaker.CreateModel", "SageMaker.CreateModelPackage", "SageMaker.UpdateEndpoint",
                "SageMaker.AddTags", "SageMaker.", "SageMaker.Nothing", "Logs_20140328.PutLogEvents",
-               "AmazonSQS.SendMessage", "AWSEvents.PutEvents", "", "."]  # fmt: skip
+               "AmazonSQS.SendMessage", "AWSEvents.PutEvents", "", ".",
+               "GraniteServiceVersion20100801.GetMetricData", "CloudTrail_20131101.LookupEvents",
+               "GraniteServiceVersion20100801.Nothing"]  # fmt: skip
     bodies = [b"", b"{", b"[]", b"null", b"5", b'{"ModelName": 5}', b'{"ModelName": {"a": []}}',
               b'{"Tags": "x", "ResourceArn": []}', b"[" * 5000, b"\xff\xfe", b"<x>", b"Action=",
               b'{"EndpointName": "' + b"x" * 100_000 + b'"}', draw.randbytes(50)]  # fmt: skip

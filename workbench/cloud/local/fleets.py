@@ -6,6 +6,8 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from workbench.cloud.local.instances import Instance, Launch, LaunchFailed
@@ -16,6 +18,25 @@ Routing = Literal["LEAST_OUTSTANDING_REQUESTS", "RANDOM"]
 
 _LONGEST_PAUSE = 30.0
 _SLACK = 0.002  # seconds; a timer that fires a moment early finds nothing to do
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy a fleet was when it had answered a request, that one included.
+
+    Attributes:
+        instances: Instances that are up, of a fleet on instances; 0 for a serverless one.
+        in_use: Share of a serverless fleet's concurrency; 0 for one on instances.
+        provisioned: Its provisioned instances.
+        provisioned_busy: How many of them were busy.
+        on_provisioned: Whether one of them answered.
+    """
+
+    instances: int = 0
+    in_use: float = 0.0
+    provisioned: int = 0
+    provisioned_busy: int = 0
+    on_provisioned: bool = False
 
 
 class Fleet(ABC):
@@ -38,6 +59,10 @@ class Fleet(ABC):
     def state(self) -> list[dict[str, Any]]:
         """Return what only the local cloud knows of the instances that are up."""
         return [instance.state() for instance in self.instances]
+
+    @abstractmethod
+    def load(self, number: int) -> Load:
+        """Return the load with the request that an instance has answered; 0 for no instance."""
 
     @abstractmethod
     async def start(self) -> None:
@@ -118,6 +143,11 @@ async def _stop(instances: Iterable[Instance]) -> None:
     await asyncio.gather(*(instance.stop() for instance in instances))
 
 
+@cache
+def _shared_by(instances: int) -> Load:
+    return Load(instances=instances)
+
+
 class RealTimeFleet(Fleet):
     """`count` instances, each with a queue of its own; requests wait while none is up.
 
@@ -144,6 +174,10 @@ class RealTimeFleet(Fleet):
     def instances(self) -> list[Instance]:
         """Those that are up."""
         return list(self._ready)
+
+    def load(self, number: int) -> Load:  # noqa: ARG002 - a Fleet's
+        """Return how many instances share the requests."""
+        return _shared_by(len(self._ready))
 
     async def start(self) -> None:
         """Start every instance."""
@@ -261,6 +295,20 @@ class ServerlessFleet(Fleet):
     def max_concurrency(self) -> int:
         """Requests under way at most."""
         return self._pool.max_concurrency
+
+    def load(self, number: int) -> Load:
+        """Return the load with the request that the instance of a number has just answered."""
+        busy = self._pool.busy + (number > 0)
+        provisioned = {each.number for each in self._provisioned} if self.provisioned else ()
+        mine = number in provisioned
+        return Load(
+            in_use=min(1.0, busy / self.max_concurrency),
+            provisioned=self.provisioned,
+            provisioned_busy=mine + sum(e.number in provisioned for e in self._busy.values())
+            if provisioned
+            else 0,
+            on_provisioned=mine,
+        )
 
     async def start(self) -> None:
         """Start the provisioned instances; without any, see that one would start, and end it."""

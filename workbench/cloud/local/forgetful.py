@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 from workbench.cloud.container.http import Request, Response
 from workbench.cloud.local import shapes
+from workbench.cloud.local.events import widen_targets
 from workbench.cloud.local.store import Store
 from workbench.cloud.local.wire import AwsError, json_parameters
 
@@ -73,6 +74,7 @@ def _check(request: Request, service: str) -> None:
 def _moto() -> Application:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+    widen_targets()
     application: Application = DomainDispatcherApplication(create_backend_app)
     return application
 

@@ -14,7 +14,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -28,12 +28,15 @@ from workbench.cloud.local import shapes
 from workbench.cloud.local.forgetful import SERVICES, Forgetful
 from workbench.cloud.local.hosting import Hosting
 from workbench.cloud.local.invoking import Invoking
+from workbench.cloud.local.journal import Journal
+from workbench.cloud.local.monitoring import Monitoring
 from workbench.cloud.local.packages import Packages
 from workbench.cloud.local.pricelist import PriceList
 from workbench.cloud.local.s3 import S3
 from workbench.cloud.local.settings import Settings
 from workbench.cloud.local.store import Store
 from workbench.cloud.local.tags import Tags
+from workbench.cloud.local.trail import called
 from workbench.cloud.local.wire import (
     ACCOUNT,
     REGION,
@@ -73,23 +76,32 @@ class Front:
         tags = Tags(store)
         packages = Packages(store, tags)
         self._hosting = Hosting(store, self._s3, packages, store.path / "hosting", settings)
-        self._invoking = Invoking(self._hosting)
+        self._journal = Journal(store)
+        self._monitoring = Monitoring(store, self._hosting, self._journal)
+        self._invoking = Invoking(self._hosting, record=self._monitoring.metering.record)
         self._forgetful = Forgetful(store)
-        self._prices = PriceList()
+        self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "cloudtrail": _as_json(self._monitoring.cloudtrail),
+            "monitoring": self._monitoring.cloudwatch,
+            "pricing": _as_json(PriceList().answer),
+            "sagemaker": _as_json(self._operate),
+        }
         self._operations: dict[str, Operation] = {
             **tags.operations(),
-            **packages.operations(),
+            **self._monitoring.watched(packages.operations()),
             **self._hosting.operations(),
         }
         self._later = awaiting(self._answer)
 
     async def start(self) -> None:
         """Bring back what ran when the folder was last in use."""
+        await self._monitoring.start()
         await self._hosting.start()
 
     async def close(self) -> None:
         """End what was started."""
         await self._hosting.close()
+        await self._monitoring.close()
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request."""
@@ -115,6 +127,7 @@ class Front:
             response = refusal(
                 AwsError("InternalFailure", "The local cloud failed; its log says why.", 500)
             )
+        self._monitoring.record(called(request, meant), response)
         if meant.service == "s3":
             response.headers = [*response.headers, ("x-amz-request-id", new_id())]
         if request.method == "HEAD" or response.status in _BODILESS:
@@ -129,15 +142,18 @@ class Front:
         enter_region(meant.region)
         if meant.service == "s3":
             return await self._s3.answer(request)
-        if meant.service == "sagemaker":
-            return json_answer(await self._operate(request))
-        if meant.service == "pricing":
-            return json_answer(await self._prices.answer(request))
+        if meant.service in self._services:
+            return await self._services[meant.service](request)
         if meant.service in SERVICES:
-            return await self._forgetful.answer(request, meant.service)
+            return await self._forget(request, meant.service)
         if not _NAME.fullmatch(meant.service):
             raise AwsError("IncompleteSignature", f"{meant.service!r} names no service of AWS.")
         raise not_offered(f"The service {meant.service!r}")
+
+    async def _forget(self, request: Request, service: str) -> Response:
+        if service == "logs":
+            await self._monitoring.fetch_logs()
+        return await self._forgetful.answer(request, service)
 
     def _health(self) -> dict[str, Any]:
         return {
@@ -161,6 +177,15 @@ class Front:
         if name not in self._operations:
             raise not_offered(f"SageMaker's {name}")
         return await self._operations[name](parameters)
+
+
+def _as_json(
+    answer: Callable[[Request], Awaitable[dict[str, Any]]],
+) -> Callable[[Request], Awaitable[Response]]:
+    async def answered(request: Request) -> Response:
+        return json_answer(await answer(request))
+
+    return answered
 
 
 def _service(request: Request) -> Scope:

@@ -1,7 +1,7 @@
 """The endpoints of a local cloud: made, changed, ended, and brought back after a restart."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ class Hosting:
         self._launcher = Launcher(store, objects, folder)
         self._endpoints: dict[str, Endpoint] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.changed: Callable[[Endpoint], None] = lambda _: None
+        """Told of each endpoint whose status has changed."""
 
     def operations(self) -> dict[str, Operation]:
         """Return what answers SageMaker's operations, by name."""
@@ -63,6 +65,11 @@ class Hosting:
         """Return the endpoint of that name if it answers requests."""
         endpoint = self._endpoints.get(name)
         return endpoint if endpoint is not None and endpoint.variants else None
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """All endpoints, whatever their status."""
+        return list(self._endpoints.values())
 
     def state(self) -> dict[str, Any]:
         """Return what only a local cloud can tell: its settings, and every instance."""
@@ -122,6 +129,7 @@ class Hosting:
         endpoint.pending = _pending(config, variants)
         self._endpoints[name] = endpoint
         self._keep(endpoint, variants)
+        self.changed(endpoint)
         self._work(self._bring_up(endpoint, variants))
         return {"EndpointArn": added.arn}
 
@@ -230,6 +238,7 @@ class Hosting:
         if not endpoint.busy:
             endpoint.pending = None
         self._keep(endpoint, endpoint.variants)
+        self.changed(endpoint)
 
     def _keep(self, endpoint: Endpoint, variants: Iterable[Variant]) -> None:
         self._resources.change("endpoint", endpoint.name, endpoint.kept(variants))

@@ -9,10 +9,11 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workbench.cloud.container.http import Reply, Request, Response
 from workbench.cloud.local.endpoints import Endpoint, Variant
+from workbench.cloud.local.fleets import Load
 from workbench.cloud.local.hosting import Hosting
 from workbench.cloud.local.upstream import Answer, Exchange, Failure, Outcome
 from workbench.cloud.local.wire import (
@@ -74,6 +75,8 @@ class Invocation:
         overhead_latency: The rest of the time here, a cold start included.
         setup: Of a cold start, where one was paid.
         instance: The number of the instance; 0 for none.
+        model_status: Of the model's own answer; 0 for none.
+        load: Of the variant, at that time.
     """
 
     endpoint: str
@@ -85,6 +88,8 @@ class Invocation:
     overhead_latency: float
     setup: float | None
     instance: int
+    model_status: int = 0
+    load: Load = field(default_factory=Load)
 
 
 class Invoking:
@@ -207,6 +212,8 @@ class _Call:
                 overhead_latency=overhead,
                 setup=exchange.setup,
                 instance=exchange.worker,
+                model_status=outcome.status if isinstance(outcome, Answer) else 0,
+                load=self.variant.fleet.load(exchange.worker),
             )
         )
 

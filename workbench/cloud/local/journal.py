@@ -1,0 +1,69 @@
+"""What programs wrote, brought to moto's Logs: gathered, and written beside the loop."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from workbench.cloud.local.store import Store
+from workbench.cloud.local.wire import ACCOUNT, REGION
+
+_PAUSE = 0.5  # seconds
+_KEPT = 50_000  # events of a stream: moto keeps them in memory
+_LONGEST = 256 * 1024  # bytes of an event (PutLogEvents)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Lines for a log stream; `lines` is called when there is time."""
+
+    group: str
+    stream: str
+    at: float
+    lines: Callable[[], Iterable[str]]
+
+
+class Journal:
+    """Writes notes to Logs twice a second."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._notes: list[Note] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def add(self, note: Note) -> None:
+        """Have a note written before long."""
+        self._notes.append(note)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._begin)
+
+    async def flush(self) -> None:
+        """Write all that was noted."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        notes, self._notes = self._notes, []
+        if notes:
+            await self._store.aside(_write, notes)
+
+    def _begin(self) -> None:
+        self._timer = None
+        task = asyncio.get_running_loop().create_task(self.flush())
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+
+def _write(notes: Iterable[Note]) -> None:
+    from moto.logs.models import logs_backends
+
+    logs = logs_backends[ACCOUNT][REGION]
+    for note in notes:
+        if note.group not in logs.groups:
+            logs.create_log_group(note.group, {})
+        streams = logs.groups[note.group].streams
+        if note.stream not in streams:
+            logs.create_log_stream(note.group, note.stream)
+        at = int(1000 * note.at)
+        events = [{"timestamp": at, "message": line[:_LONGEST]} for line in note.lines()]
+        logs.put_log_events(note.group, note.stream, events)
+        del streams[note.stream].events[:-_KEPT]

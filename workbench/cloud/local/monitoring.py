@@ -1,0 +1,216 @@
+"""What watches a local cloud: metrics, alarms, logs, the trail of calls, and events of changes."""
+
+import asyncio
+import itertools
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from workbench.cloud.container.http import Request, Response
+from workbench.cloud.local.alarms import Alarm, Alarms, Fired, message
+from workbench.cloud.local.cloudwatch import CloudWatch
+from workbench.cloud.local.endpoints import Endpoint
+from workbench.cloud.local.events import Event, Events, status_of
+from workbench.cloud.local.hosting import Hosting
+from workbench.cloud.local.journal import Journal, Note
+from workbench.cloud.local.metering import Metering
+from workbench.cloud.local.metrics import Metrics
+from workbench.cloud.local.store import Store
+from workbench.cloud.local.trail import Called, Trail
+from workbench.cloud.local.wire import Operation
+
+GROUP = "/aws/sagemaker/Endpoints"
+"""What the log groups of endpoints begin with."""
+
+_TICK = 1.0  # seconds between two looks at logs and alarms
+_TICKS_TO_FLUSH = 10  # which is what a cloud that is killed may lose of its metrics
+_CODE = re.compile(rb'"__type"\s*:\s*"([^"]*)"|<Code>([^<]*)</Code>')
+
+
+class Monitoring:
+    """Watches the endpoints of a local cloud, and answers what is asked about them.
+
+    Attributes:
+        metrics: Every metric; whoever measures something puts it there.
+        alarms: On metrics; `alarms.on_action` takes who carries out other actions than telling a
+            topic, such as scaling.
+        events: Puts events that rules send on.
+        metering: Takes each invocation: `metering.record`.
+    """
+
+    def __init__(self, store: Store, hosting: Hosting, journal: Journal) -> None:
+        self.metrics = Metrics(store)
+        self.events = Events(store)
+        self.alarms = Alarms(store, self.metrics, changed=self._alarm_changed)
+        self.alarms.on_action("arn:aws:sns:", self._tell)
+        self.metering = Metering(self.metrics)
+        self._cloudwatch = CloudWatch(store, self.metrics, self.alarms.operations())
+        self._trail = Trail(store)
+        self._hosting = hosting
+        self._journal = journal
+        self._logs = _Logs(store.path / "hosting" / "logs")
+        self._ticking: asyncio.Task[None] | None = None
+        hosting.changed = self._endpoint_changed
+
+    async def start(self) -> None:
+        """Begin to look at what happens."""
+        self._ticking = asyncio.get_running_loop().create_task(self._tick())
+
+    async def close(self) -> None:
+        """Write down what is not yet written."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
+        await self.events.close()
+        self._flush()
+
+    async def cloudwatch(self, request: Request) -> Response:
+        """Return CloudWatch's answer."""
+        return await self._cloudwatch.answer(request)
+
+    async def cloudtrail(self, request: Request) -> dict[str, Any]:
+        """Return CloudTrail's answer."""
+        return await self._trail.answer(request)
+
+    async def fetch_logs(self) -> None:
+        """Bring what containers wrote until now to Logs."""
+        self._note_logs()
+        await self._journal.flush()
+
+    def record(self, call: Called | None, response: Response) -> None:
+        """Keep a call for the trail, with how it was answered."""
+        if call is None:
+            return
+        error, said = "", ""
+        if response.status >= 400 and isinstance(response.body, bytes):
+            found = _CODE.search(response.body)
+            error = (
+                (found[1] or found[2]).decode("utf-8", "replace") if found else "InternalFailure"
+            )
+            said = _said(response.body)
+        self._trail.record(call, error=error.rpartition("#")[2], message=said)
+
+    def watched(self, operations: Mapping[str, Operation]) -> dict[str, Operation]:
+        """Return operations of the Model Registry such that events tell of what they change."""
+        describe = operations["DescribeModelPackage"]
+
+        def watching(operation: Operation) -> Operation:
+            async def done(params: dict[str, Any]) -> dict[str, Any]:
+                answer = await operation(params)
+                described = await describe({"ModelPackageName": answer["ModelPackageArn"]})
+                self.events.put(_of_package(described))
+                return answer
+
+            return done
+
+        changing = ("CreateModelPackage", "UpdateModelPackage")
+        return {
+            name: watching(operation) if name in changing else operation
+            for name, operation in operations.items()
+        }
+
+    # --- what happens
+
+    async def _tick(self) -> None:
+        for number in itertools.count(1):
+            await asyncio.sleep(_TICK)
+            self._note_logs()
+            self.alarms.evaluate()
+            if number % _TICKS_TO_FLUSH == 0:
+                self.metering.sample(self._hosting.endpoints)
+                self._flush()
+
+    def _flush(self) -> None:
+        self.metrics.flush(now=time.time())
+        self._trail.flush()
+
+    def _note_logs(self) -> None:
+        for note in self._logs.fresh():
+            self._journal.add(note)
+
+    def _endpoint_changed(self, endpoint: Endpoint) -> None:
+        self.events.put(_of_endpoint(endpoint))
+
+    def _alarm_changed(self, alarm: Alarm, former: str) -> None:
+        detail = {
+            "alarmName": alarm["AlarmName"],
+            "state": {"value": alarm["StateValue"], "reason": alarm["StateReason"]},
+            "previousState": {"value": former},
+        }
+        kind = "CloudWatch Alarm State Change"
+        self.events.put(Event(kind, detail, (alarm["AlarmArn"],), source="aws.cloudwatch"))
+
+    def _tell(self, fired: Fired) -> None:
+        alarm = fired.alarm
+        subject = f'{alarm["StateValue"]}: "{alarm["AlarmName"]}"'
+        self.events.tell(fired.action, subject, message(fired))
+
+
+class _Logs:
+    """What containers wrote to their logs, a file for each instance, since it was last looked."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[Path, int] = {}
+
+    def fresh(self) -> Iterator[Note]:
+        """Yield what is new, in whole lines."""
+        for path in self._folder.glob("*/*/*.log"):
+            status = path.stat()
+            begin = self._read.get(path, 0)
+            if status.st_size <= begin:
+                continue
+            lines, self._read[path] = _lines(path, begin)
+            if lines:
+                endpoint, variant = path.parts[-3:-1]
+                stream = f"{variant}/{path.stem}"
+                yield Note(f"{GROUP}/{endpoint}", stream, status.st_mtime, partial(iter, lines))
+
+
+def _lines(path: Path, begin: int) -> tuple[list[str], int]:
+    with path.open("rb") as file:
+        file.seek(begin)
+        whole, newline, _ = file.read().rpartition(b"\n")
+    text = whole.decode("utf-8", "replace")
+    return [line for line in text.splitlines() if line], begin + len(whole) + len(newline)
+
+
+def _said(body: bytes) -> str:
+    """Return the message of a refusal, where it is JSON."""
+    try:
+        return str(json.loads(body).get("message", ""))
+    except (ValueError, AttributeError):
+        return ""
+
+
+def _of_endpoint(endpoint: Endpoint) -> Event:
+    detail = {
+        "EndpointName": endpoint.name,
+        "EndpointArn": endpoint.arn,
+        "EndpointConfigName": endpoint.config,
+        "ProductionVariants": [variant.summary() for variant in endpoint.variants],
+        "EndpointStatus": status_of(endpoint.status),
+        "FailureReason": endpoint.reason,
+        "CreationTime": 1000 * endpoint.created,
+        "LastModifiedTime": 1000 * endpoint.modified,
+        "Tags": {},
+    }
+    told = {name: value for name, value in detail.items() if value or name == "Tags"}
+    return Event("SageMaker Endpoint State Change", told, (endpoint.arn,))
+
+
+def _of_package(described: Mapping[str, Any]) -> Event:
+    """Return the event of a model package; its statuses are worded as the API words them."""
+    names = (
+        *("ModelPackageName", "ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn"),
+        *("ModelPackageDescription", "CreationTime", "LastModifiedTime", "InferenceSpecification"),
+        *("ModelPackageStatus", "ModelPackageStatusDetails", "ModelApprovalStatus"),
+        *("ApprovalDescription", "CustomerMetadataProperties", "ModelLifeCycle"),
+    )
+    detail = {name: described[name] for name in names if name in described}
+    arn = described["ModelPackageArn"]
+    return Event("SageMaker Model Package State Change", detail, (arn,))
