@@ -1,11 +1,14 @@
 """Scaling policies: what their scalers decide, told how a fleet stands."""
 
 import json
+import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workbench.errors import InvalidInput
-from workbench.scaling import Reading, ScaleToZero, Schedule
+from workbench.scaling import Reading, ScaleToZero, Schedule, StepScaling, TargetTracking
 
 QUIET = Reading(arrived=0, done=0, waiting=0, serving=0, ready=0, starting=0)
 
@@ -41,7 +44,126 @@ def test_a_fleet_goes_after_it_was_idle_for_so_long(sign):
     assert decided == [1, 1, 0]  # active at 60, idle for 60 and 120 seconds then
 
 
-@pytest.mark.parametrize("policy", [Schedule([(60, 2)]), ScaleToZero()], ids=str)
+def followed(policy, loads, *, count=1):
+    """Return the counts after each minute of a load that is shared out at once."""
+    scaler, counts = policy.scaler(), []
+    for load in loads:
+        reading = QUIET._replace(arrived=load, ready=count)
+        count = scaler.decide(reading, scaler.due)
+        counts.append(count)
+    return counts
+
+
+def plainly_tracked(policy, loads, *, count):
+    """Return the same from the whole history of metrics and changes, minute by minute."""
+    values, changes, counts = [], [], []
+    for minute, load in enumerate(loads, start=1):
+        values.append(load / count * 60 / policy.period)
+        now = minute * policy.period
+        sized = math.ceil(count * values[-1] / policy.target)
+        grown = [at for at, by in changes if by > 0 and now - at < policy.out_cooldown]
+        shrunk = [at for at, by in changes if by < 0 and now - at < policy.in_cooldown]
+        high = [value > policy.target for value in values[-policy.out_periods :]]
+        low = [value < policy.low * policy.target for value in values[-policy.in_periods :]]
+        wanted = count
+        if all(high) and len(high) == policy.out_periods and not grown:
+            wanted = max(count, sized)
+        elif all(low) and len(low) == policy.in_periods and not shrunk:
+            wanted = min(count, sized)
+        wanted = max(policy.least, min(policy.most, wanted))
+        if wanted != count:
+            changes.append((now, wanted - count))
+        count = wanted
+        counts.append(count)
+    return counts
+
+
+def test_a_fleet_grows_after_three_minutes_above_target_and_shrinks_after_fifteen_below():
+    policy = TargetTracking(target=100)
+
+    counts = followed(policy, [250] * 4 + [150] * 15)
+
+    assert counts[:4] == [1, 1, 3, 3]  # 250 for each of one instance, then 83 of three
+    assert counts[4:] == [3] * 13 + [2] * 2  # 83, then 50, are below 90 from the fourth minute on
+
+
+def test_a_cool_down_keeps_a_fleet_from_growing_twice_at_once():
+    policy = TargetTracking(target=100)
+
+    counts = followed(policy, [150] * 3 + [500] * 6)
+
+    assert counts == [1, 1, 2, 2, 2, 2, 2, 5, 5]  # grown at 180 s, and 300 s later
+
+
+def test_a_metric_at_its_target_or_a_little_below_changes_nothing():
+    policy = TargetTracking(target=100)
+
+    assert set(followed(policy, [200, 180] * 20, count=2)) == {2}
+
+
+def test_limits_hold_whatever_the_metric():
+    policy = TargetTracking(target=1, least=2, most=4)
+
+    assert followed(policy, [900] * 3, count=2) == [2, 2, 4]
+    assert followed(policy, [0] * 20, count=4)[-1] == 2
+
+
+def test_what_may_not_shrink_does_not():
+    assert followed(TargetTracking(target=9, scale_in=False), [0] * 40, count=3)[-1] == 3
+
+
+@given(
+    st.builds(
+        TargetTracking,
+        target=st.sampled_from([10.0, 60.0]),
+        least=st.integers(1, 2),
+        most=st.integers(2, 9),
+        out_periods=st.integers(1, 3),
+        in_periods=st.integers(1, 4),
+        out_cooldown=st.sampled_from([0.0, 60.0, 90.0, 300.0]),
+        in_cooldown=st.sampled_from([0.0, 60.0, 90.0, 300.0]),
+        period=st.sampled_from([30.0, 60.0]),
+    ),
+    st.lists(st.integers(0, 300), max_size=40),
+    st.integers(1, 9),
+)
+def test_target_tracking_does_as_its_whole_history_says(policy, loads, count):
+    assert followed(policy, loads, count=count) == plainly_tracked(policy, loads, count=count)
+
+
+def test_instances_that_start_are_not_counted_as_serving_nor_launched_again():
+    scaler = TargetTracking(target=60, out_periods=1, out_cooldown=0).scaler()
+    busy = QUIET._replace(arrived=150, ready=1)
+
+    assert scaler.decide(busy, 60.0) == 3
+    assert scaler.decide(busy._replace(starting=2), 120.0) == 3
+
+
+def test_steps_lead_from_zero_and_further_with_the_backlog():
+    policy = StepScaling(steps=[(0, 1), (10, 4)], metric="backlog", cooldown=60)
+    scaler = policy.scaler()
+
+    decided = [
+        scaler.decide(QUIET._replace(waiting=waiting, ready=ready), scaler.due)
+        for waiting, ready in [(0, 0), (5, 0), (15, 1), (0, 5)]
+    ]
+
+    assert decided == [0, 1, 5, 5]
+
+
+def test_exact_steps_set_the_count_and_a_cool_down_holds_it():
+    policy = StepScaling(steps=[(0, 2)], adjustment="exact", periods=2, cooldown=300)
+    scaler = policy.scaler()
+    waits = QUIET._replace(waiting=1)
+
+    assert [scaler.decide(waits, scaler.due) for _ in range(7)] == [0, 2, 0, 0, 0, 0, 2]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [Schedule([(60, 2)]), ScaleToZero(), TargetTracking(target=9), StepScaling(steps=[(0, 1)])],
+    ids=str,
+)
 def test_a_policy_is_a_value_and_its_dictionary_json(policy):
     data = policy.to_dict()
 
@@ -58,6 +180,14 @@ def test_a_policy_is_a_value_and_its_dictionary_json(policy):
         (lambda: Schedule([(60, 1), (60, 2)]), "must increase from 0"),
         (lambda: Schedule([(-1, 1)]), "A scheduled instant must be a finite number"),
         (lambda: Schedule([(1, -1)]), "A scheduled count must be a whole number"),
+        (lambda: TargetTracking(target=0), "target must be a finite number above 0"),
+        (lambda: TargetTracking(target=1, metric="cpu"), "metric must be one of"),
+        (lambda: TargetTracking(target=1, least=3, most=2), "most must be a whole number"),
+        (lambda: StepScaling(steps=[]), "at least one step"),
+        (lambda: StepScaling(steps=[(1, 1), (0, 2)]), "Distances must increase from 0"),
+        (lambda: StepScaling(steps=[(0, 1.5)]), "An adjustment must be a whole number"),
+        (lambda: StepScaling(steps=[(0, 1, 2)]), "A step is a distance and an adjustment"),
+        (lambda: StepScaling(adjustment="more"), 'adjustment must be "change" or "exact"'),
         (lambda: ScaleToZero(count=0), "count must be a whole number of at least 1"),
         (lambda: ScaleToZero(idle=-1), "idle must be a finite number of seconds, 0 or more"),
         (lambda: ScaleToZero(period=0), "period must be a finite number of seconds above 0"),

@@ -28,7 +28,7 @@ from workbench.deployment import (
 )
 from workbench.errors import InvalidInput
 from workbench.run import SLO
-from workbench.scaling import ScaleToZero, Schedule
+from workbench.scaling import ScaleToZero, Schedule, StepScaling, TargetTracking
 from workbench.service import ServiceTimes
 from workbench.simulator import _streams, kernels, serve, simulate
 from workbench.trace import Trace
@@ -121,16 +121,35 @@ schedules = changes.map(lambda counts: Schedule(sorted(counts.items())))
 to_zero = st.builds(
     ScaleToZero, count=counts, idle=ticks, period=st.integers(1, 40).map(lambda n: n * TICK)
 )
+tracking = st.builds(
+    TargetTracking,
+    target=st.sampled_from([1.0, 10.0, 60.0]),
+    metric=st.sampled_from(["invocations", "backlog", "utilisation"]),
+    most=counts,
+    out_periods=st.integers(1, 3),
+    in_periods=st.integers(1, 4),
+    out_cooldown=ticks,
+    in_cooldown=ticks,
+    period=st.integers(1, 40).map(lambda n: n * TICK),
+)
+stepping = st.builds(
+    StepScaling,
+    steps=st.sampled_from([[(0, 1)], [(0, 1), (2, 2)]]),
+    metric=st.sampled_from(["backlog", "backlog without capacity"]),
+    most=counts,
+    cooldown=ticks,
+    period=st.integers(1, 40).map(lambda n: n * TICK),
+)
 routings = st.sampled_from(["least_outstanding", "random", "shared"])
 fleets = st.one_of(
     st.tuples(st.builds(Local, workers=counts), st.none()),
     st.tuples(
         st.builds(real_time, count=counts, workers=counts, routing=routings),
-        st.none() | schedules,
+        st.none() | schedules | tracking,
     ),
     st.tuples(
         st.builds(asynchronous, count=st.integers(0, 2), workers=counts, ttl=st.integers(1, 5)),
-        st.none() | schedules | to_zero,
+        st.none() | schedules | to_zero | stepping,
     ),
 )
 jobs = st.builds(

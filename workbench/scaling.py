@@ -10,9 +10,9 @@ Nothing here reads a clock. Simulator and live runs ask the same scaler, wheneve
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
-from workbench.checks import as_tuple, not_negative, positive, whole_number
+from workbench.checks import as_tuple, not_negative, positive, positive_share, whole_number
 from workbench.errors import InvalidInput
 
 
@@ -159,3 +159,254 @@ class _ToZero:
         if reading.waiting and not there:
             return self._policy.count
         return 0 if now - self._active >= self._policy.idle else there
+
+
+Metric = Literal["invocations", "backlog", "utilisation", "backlog without capacity"]
+"""What a policy looks at: batches that arrived per instance and minute; batches that wait, per
+instance; the share of instances that serve; 1 while something waits and no instance is there."""
+
+
+def measure(metric: Metric, reading: Reading, *, seconds: float) -> float:
+    """Return a metric of the `seconds` that a reading is about.
+
+    >>> reading = Reading(arrived=30, done=30, waiting=8, serving=1, ready=2, starting=1)
+    >>> [measure(name, reading, seconds=30.0) for name in ("invocations", "backlog", "utilisation")]
+    [30.0, 4.0, 0.5]
+    """
+    instances = max(1, reading.ready)
+    match metric:
+        case "invocations":
+            return reading.arrived / instances * (60 / seconds)
+        case "backlog":
+            return reading.waiting / instances
+        case "utilisation":
+            return reading.serving / instances
+        case "backlog without capacity":
+            return float(reading.waiting > 0 and not reading.ready)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetTracking:
+    """As many instances as keep a metric at its target, like Application Auto Scaling's policy.
+
+    After `out_periods` closed periods above the target in a row there are
+    ceil(instances x metric / target); likewise after `in_periods` below `low` of it. A change is
+    followed by a cool-down, of its own each way. AWS documents the cool-downs of 300 s ("Target
+    tracking scaling policies"); the periods and `low` are inferred from the alarms it makes. A
+    period without any batch counts as 0 here, where CloudWatch has no value and nothing changes.
+
+    Attributes:
+        target: Of the metric; invocations are per instance and minute.
+        metric: Which one.
+        least, most: Instances.
+        out_periods, in_periods: Closed periods in a row.
+        low: Share of the target.
+        out_cooldown, in_cooldown: Seconds.
+        period: Seconds.
+        scale_in: Whether it also takes instances away.
+
+    Raises:
+        InvalidInput: A number is out of its limits.
+
+    >>> scaler = TargetTracking(target=60, out_periods=1).scaler()
+    >>> busy = Reading(arrived=150, done=150, waiting=0, serving=1, ready=1, starting=0)
+    >>> scaler.due, scaler.decide(busy, now=60.0)
+    (60.0, 3)
+    """
+
+    target: float
+    metric: Metric = "invocations"
+    least: int = 1
+    most: int = 100
+    out_periods: int = 3
+    in_periods: int = 15
+    low: float = 0.9
+    out_cooldown: float = 300.0
+    in_cooldown: float = 300.0
+    period: float = 60.0
+    scale_in: bool = True
+
+    def __post_init__(self) -> None:
+        positive("target", self.target)
+        _check_metric(self.metric)
+        whole_number("least", self.least, low=0)
+        whole_number("most", self.most, low=max(1, self.least))
+        whole_number("out_periods", self.out_periods, low=1)
+        whole_number("in_periods", self.in_periods, low=1)
+        positive_share("low", self.low)
+        not_negative("out_cooldown", self.out_cooldown, "seconds")
+        not_negative("in_cooldown", self.in_cooldown, "seconds")
+        positive("period", self.period, "seconds")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values."""
+        return {"kind": "target tracking", **asdict(self)}
+
+    def scaler(self) -> "Tracking":
+        """Return a fresh scaler."""
+        return Tracking(self)
+
+
+class Tracking:
+    """The scaler of a `TargetTracking`; `follow` is its rule, for who has the metric itself."""
+
+    def __init__(self, policy: TargetTracking) -> None:
+        self._policy = policy
+        self._periods = 1
+        self._above = self._below = 0
+        self._out = self._in = -math.inf
+
+    @property
+    def due(self) -> float:
+        """The end of the period that is open."""
+        return self._periods * self._policy.period
+
+    def decide(self, reading: Reading, now: float) -> int:
+        """Return how many instances there should be, as a period closes."""
+        self._periods += 1
+        value = measure(self._policy.metric, reading, seconds=self._policy.period)
+        there = reading.ready + reading.starting
+        return self.follow(value, measured=reading.ready, there=there, now=now)
+
+    def follow(self, value: float, *, measured: int, there: int, now: float) -> int:
+        """Return how many instances there should be, by one closed period.
+
+        Args:
+            value: The metric in that period; NaN where it has none.
+            measured: The instances that it is an average over.
+            there: Those and the ones that start.
+            now: In seconds, on any clock.
+        """
+        policy = self._policy
+        self._above = self._above + 1 if value > policy.target else 0
+        self._below = self._below + 1 if value < policy.low * policy.target else 0
+        wanted = there
+        if self._above >= policy.out_periods and now - self._out >= policy.out_cooldown:
+            wanted = max(there, self._sized(value, measured))
+        elif self._shrinks(now):
+            wanted = min(there, self._sized(value, measured))
+        wanted = min(max(wanted, policy.least), policy.most)
+        if wanted > there:
+            self._out = now
+        elif wanted < there:
+            self._in = now
+        return wanted
+
+    def _shrinks(self, now: float) -> bool:
+        policy = self._policy
+        low = policy.scale_in and self._below >= policy.in_periods
+        return low and now - self._in >= policy.in_cooldown
+
+    def _sized(self, value: float, measured: int) -> int:
+        return math.ceil(max(1, measured) * value / self._policy.target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepScaling:
+    """So many instances more, or exactly so many, by how far a metric is past its threshold.
+
+    Attributes:
+        steps: Pairs of a distance from the threshold, from 0 upwards, and an adjustment; the last
+            one that the metric has reached counts.
+        threshold: That the metric must reach; the backlog without capacity is 0 or 1.
+        metric: Which one.
+        adjustment: What an adjustment is: a "change", or "exact".
+        least, most: Instances.
+        periods: Closed periods in a row that the threshold must have been reached in.
+        cooldown: Seconds after a change (default of AWS's documentation, "Step scaling policies").
+        period: Seconds.
+
+    Raises:
+        InvalidInput: A number is out of its limits.
+
+    >>> scaler = StepScaling(steps=[(0, 1), (10, 3)], metric="backlog", least=0).scaler()
+    >>> scaler.decide(Reading(12, 0, 12, 0, 0, 0), now=60.0)
+    3
+    """
+
+    steps: Sequence[tuple[float, int]] = ((0.0, 1),)
+    threshold: float = 1.0
+    metric: Metric = "backlog without capacity"
+    adjustment: Literal["change", "exact"] = "change"
+    least: int = 0
+    most: int = 100
+    periods: int = 1
+    cooldown: float = 300.0
+    period: float = 60.0
+
+    def __post_init__(self) -> None:
+        _check_steps(self.steps)
+        positive("threshold", self.threshold)
+        _check_metric(self.metric)
+        if self.adjustment not in ("change", "exact"):
+            raise InvalidInput(f'adjustment must be "change" or "exact", got {self.adjustment!r}.')
+        whole_number("least", self.least, low=0)
+        whole_number("most", self.most, low=max(1, self.least))
+        whole_number("periods", self.periods, low=1)
+        not_negative("cooldown", self.cooldown, "seconds")
+        positive("period", self.period, "seconds")
+        object.__setattr__(self, "steps", tuple((float(at), by) for at, by in self.steps))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values."""
+        steps = [list(step) for step in self.steps]
+        return {"kind": "step scaling", **asdict(self), "steps": steps}
+
+    def scaler(self) -> "Stepping":
+        """Return a fresh scaler."""
+        return Stepping(self)
+
+
+class Stepping:
+    """The scaler of a `StepScaling`; `follow` is its rule, for who has the metric itself."""
+
+    def __init__(self, policy: StepScaling) -> None:
+        self._policy = policy
+        self._periods = 1
+        self._reached = 0
+        self._changed = -math.inf
+
+    @property
+    def due(self) -> float:
+        """The end of the period that is open."""
+        return self._periods * self._policy.period
+
+    def decide(self, reading: Reading, now: float) -> int:
+        """Return how many instances there should be, as a period closes."""
+        self._periods += 1
+        value = measure(self._policy.metric, reading, seconds=self._policy.period)
+        return self.follow(value, there=reading.ready + reading.starting, now=now)
+
+    def follow(self, value: float, *, there: int, now: float) -> int:
+        """Return how many instances there should be, by the metric in one closed period."""
+        policy = self._policy
+        self._reached = self._reached + 1 if value >= policy.threshold else 0
+        wanted = there
+        if self._reached >= policy.periods and now - self._changed >= policy.cooldown:
+            past = value - policy.threshold
+            by = [change for at, change in policy.steps if at <= past]
+            if by:
+                wanted = by[-1] if policy.adjustment == "exact" else there + by[-1]
+        wanted = min(max(wanted, policy.least), policy.most)
+        if wanted != there:
+            self._changed = now
+        return wanted
+
+
+def _check_metric(metric: str) -> None:
+    if metric not in get_args(Metric):
+        raise InvalidInput(f"metric must be one of {get_args(Metric)}, got {metric!r}.")
+
+
+def _check_steps(steps: Sequence[tuple[float, int]]) -> None:
+    before = -1.0
+    for step in as_tuple("steps", steps):
+        if len(as_tuple("A step", step)) != 2:
+            raise InvalidInput(f"A step is a distance and an adjustment, got {step!r}.")
+        if not_negative("The distance of a step", step[0]) <= before:
+            raise InvalidInput(f"Distances must increase from 0, got {list(steps)}.")
+        if not isinstance(step[1], int):
+            raise InvalidInput(f"An adjustment must be a whole number, got {step[1]!r}.")
+        before = step[0]
+    if not steps:
+        raise InvalidInput("steps must hold at least one step, such as (0, 1).")
