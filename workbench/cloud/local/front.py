@@ -25,6 +25,8 @@ import uvloop
 from workbench.cloud.container import http
 from workbench.cloud.container.http import Reply, Request, Response, Server, awaiting
 from workbench.cloud.local import shapes
+from workbench.cloud.local.asynchronous import Asynchronous
+from workbench.cloud.local.backlog import Backlog
 from workbench.cloud.local.forgetful import SERVICES, Forgetful
 from workbench.cloud.local.hosting import Hosting
 from workbench.cloud.local.invoking import Invoking
@@ -75,6 +77,9 @@ class Front:
         self._hosting = Hosting(store, self._s3, packages, store.path / "hosting", settings)
         self._invoking = Invoking(self._hosting)
         self._forgetful = Forgetful(store)
+        self._asynchronous = Asynchronous(
+            self._hosting, Backlog(store), self._s3.objects, self._forgetful.publish
+        )
         self._prices = PriceList()
         self._operations: dict[str, Operation] = {
             **tags.operations(),
@@ -86,16 +91,19 @@ class Front:
     async def start(self) -> None:
         """Bring back what ran when the folder was last in use."""
         await self._hosting.start()
+        self._asynchronous.start()
 
     async def close(self) -> None:
         """End what was started."""
+        await self._asynchronous.close()
         await self._hosting.close()
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request."""
         path = request.path
         if path.startswith("/endpoints/") and request.method == "POST" and not request.query:
-            self._invoking.handle(request, reply)
+            asynchronous = path.endswith("/async-invocations")
+            (self._asynchronous if asynchronous else self._invoking).handle(request, reply)
         else:
             self._later(request, reply)
 
@@ -125,7 +133,8 @@ class Front:
         if request.path == HEALTH:
             return json_answer(self._health())
         if request.path == STATE:
-            return json_answer(self._hosting.state())
+            backlogs = self._asynchronous.backlogs()
+            return json_answer({**self._hosting.state(), "backlogs": backlogs})
         enter_region(meant.region)
         if meant.service == "s3":
             return await self._s3.answer(request)

@@ -71,6 +71,11 @@ class S3:
         self._store = store
         self._routes = self._make_routes()
 
+    @property
+    def objects(self) -> Objects:
+        """What is kept, for the parts of the cloud that read and write it themselves."""
+        return self._objects
+
     def open(self, bucket: str, key: str) -> Path:
         """Return the file of an object. It never changes, but goes when the object does.
 
