@@ -208,7 +208,6 @@ def test_a_configuration_that_cannot_be_is_refused(hosted, variants, said):
 @pytest.mark.parametrize(
     ("variant", "more", "what"),
     [
-        ({}, {"AsyncInferenceConfig": {"OutputConfig": {}}}, "asynchronous"),
         ({}, {"ShadowProductionVariants": [on_instances("shadow")]}, "shadow"),
         ({"ManagedInstanceScaling": {"Status": "ENABLED"}}, {}, "ManagedInstanceScaling"),
         ({"RoutingConfig": {"RoutingStrategy": "KV_AWARE"}}, {}, "KV_AWARE"),

@@ -183,13 +183,6 @@ def test_an_unknown_endpoint_is_a_validation_error(hosted):
 
 def test_what_is_not_offered_yet_is_said(hosted, steady):
     told = refused(
-        hosted.runtime.invoke_endpoint_async,
-        EndpointName=steady,
-        InputLocation="s3://models/in.json",
-    )
-    assert told["Error"]["Code"] == "NotImplemented"
-    assert "InvokeEndpointAsync is not yet offered" in told["Error"]["Message"]
-    told = refused(
         hosted.runtime.invoke_endpoint_with_response_stream, EndpointName=steady, Body=b""
     )
     assert "InvokeEndpointWithResponseStream" in told["Error"]["Message"]

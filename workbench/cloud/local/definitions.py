@@ -16,7 +16,6 @@ MEMORY_SIZES = (1024, 2048, 3072, 4096, 5120, 6144)
 """MB that a serverless endpoint can have (botocore's ProductionVariantServerlessConfig)."""
 
 _NOT_IN_CONFIG = {
-    "AsyncInferenceConfig": "An asynchronous endpoint (AsyncInferenceConfig)",
     "ShadowProductionVariants": "A shadow variant (ShadowProductionVariants)",
     "ExplainerConfig": "An explainer (ExplainerConfig)",
     "DataCaptureConfig": "Data capture (DataCaptureConfig)",
@@ -73,6 +72,14 @@ class Definitions:
             variant | {"Container": self.container(variant["ModelName"])}
             for variant in facts["ProductionVariants"]
         ]
+
+    def asynchronous(self, config: str) -> dict[str, Any] | None:
+        """Return a configuration's AsyncInferenceConfig; None: its endpoints answer at once.
+
+        Raises:
+            AwsError: The configuration is gone.
+        """
+        return self._resources.get("endpoint-config", config).facts.get("AsyncInferenceConfig")
 
     def container(self, model: str) -> dict[str, Any]:
         """Return the container that runs a model: image, where the model lies, environment.
@@ -148,6 +155,8 @@ class Definitions:
             _check_variant(variant)
             self._resources.get("model", variant["ModelName"])
         _check_mixture(variants)
+        if "AsyncInferenceConfig" in facts:
+            _check_asynchronous(facts["AsyncInferenceConfig"], variants)
         facts["ProductionVariants"] = [{"InitialVariantWeight": 1.0} | each for each in variants]
         made = self._resources.add("endpoint-config", facts["EndpointConfigName"], facts, tags)
         return {"EndpointConfigArn": made.arn}
@@ -248,6 +257,36 @@ def check_serverless(variant: str, config: Mapping[str, Any]) -> None:
             f"ProvisionedConcurrency of variant {variant} must not exceed its MaxConcurrency of "
             f"{most}, got {provisioned}."
         )
+
+
+def _check_asynchronous(config: Mapping[str, Any], variants: Iterable[Mapping[str, Any]]) -> None:
+    output = config["OutputConfig"]
+    if any(variant.get("ServerlessConfig") for variant in variants):
+        raise invalid("A serverless variant cannot have an AsyncInferenceConfig.")
+    if not output.get("S3OutputPath"):
+        raise invalid("AsyncInferenceConfig needs an S3OutputPath in its OutputConfig.")
+    if output.get("KmsKeyId"):
+        raise not_offered("Encryption of results (KmsKeyId)")
+    if output.get("NotificationConfig", {}).get("IncludeInferenceResponseIn"):
+        raise not_offered("A result within its notification (IncludeInferenceResponseIn)")
+    for member in ("S3OutputPath", "S3FailurePath"):
+        if member in output:
+            split_s3(member, output[member])
+
+
+def split_s3(member: str, url: str) -> tuple[str, str]:
+    """Return bucket and key of an address in S3.
+
+    Raises:
+        AwsError: It is none.
+    """
+    scheme, _, path = url.partition("://")
+    bucket, _, key = path.partition("/")
+    if scheme == "https":
+        raise not_offered(f"{member} that begins with https://")
+    if scheme != "s3" or not bucket:
+        raise invalid(f"{member} must look like s3://bucket/path, got {url}.")
+    return bucket, key
 
 
 def _check_mixture(variants: Iterable[Mapping[str, Any]]) -> None:

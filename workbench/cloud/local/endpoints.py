@@ -86,7 +86,10 @@ class Variant:
 
 @dataclass(eq=False)
 class Endpoint:
-    """An endpoint: `variants` answer its requests; before it was in service, there are none."""
+    """An endpoint: `variants` answer its requests; before it was in service, there are none.
+
+    `asynchronous` is its AsyncInferenceConfig; None: it answers at once.
+    """
 
     name: str
     arn: str
@@ -98,6 +101,7 @@ class Endpoint:
     deployment: Facts | None = None
     variants: list[Variant] = field(default_factory=list)
     pending: Facts | None = None
+    asynchronous: Facts | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def become(self, status: str, reason: str = "") -> None:
@@ -139,6 +143,7 @@ class Endpoint:
             "FailureReason": self.reason,
             "LastModifiedTime": self.modified,
             "LastDeploymentConfig": self.deployment,
+            "AsyncInferenceConfig": self.asynchronous,
             "Variants": [variant.kept() for variant in variants],
         }
 
@@ -151,6 +156,7 @@ class Endpoint:
             "FailureReason": self.reason[:1024],
             "LastDeploymentConfig": self.deployment,
             "PendingDeploymentSummary": self.pending,
+            "AsyncInferenceConfig": self.asynchronous,
         }
         return {name: value for name, value in facts.items() if value}
 

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from workbench.cloud.container.http import Request, Response
 from workbench.cloud.local import shapes
@@ -48,6 +48,28 @@ class Forgetful:
             if now() >= deadline or _received(response):
                 return response
             await asyncio.sleep(_PAUSE)
+
+    async def publish(self, topic: str, message: str) -> None:
+        """Publish a message to a topic of SNS.
+
+        Raises:
+            AwsError: SNS does not take it; most of all, the topic is gone.
+        """
+        region = topic.split(":")[3]
+        signed = f"Credential=local/20260101/{region}/sns/aws4_request"
+        request = Request()
+        request.method, request.path = "POST", "/"
+        request.headers = {
+            "authorization": f"AWS4-HMAC-SHA256 {signed}, SignedHeaders=host, Signature=none",
+            "content-type": "application/x-www-form-urlencoded",
+            "host": f"sns.{region}.amazonaws.com",
+        }
+        call = {"Action": "Publish", "Version": "2010-03-31", "TopicArn": topic, "Message": message}
+        request.body = urlencode(call).encode()
+        answer = await self._store.aside(self._ask, request)
+        if answer.status >= 300:
+            said = bytes(answer.body).decode("utf-8", "replace")  # type: ignore[arg-type]
+            raise AwsError("NotFound", f"SNS took no message for {topic}: {said[:500]}")
 
     def _ask(self, request: Request) -> Response:
         if self._application is None:

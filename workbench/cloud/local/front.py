@@ -25,6 +25,8 @@ import uvloop
 from workbench.cloud.container import http
 from workbench.cloud.container.http import Reply, Request, Response, Server, awaiting
 from workbench.cloud.local import rest, shapes
+from workbench.cloud.local.asynchronous import Asynchronous
+from workbench.cloud.local.backlog import Backlog
 from workbench.cloud.local.calling import Calling
 from workbench.cloud.local.forgetful import SERVICES, Forgetful
 from workbench.cloud.local.function_metrics import FunctionMetrics
@@ -95,6 +97,9 @@ class Front:
         self._calling = Calling(self._functions, self._journal, record=record)
         self._lambda = self._functions.operations()
         self._forgetful = Forgetful(store)
+        self._asynchronous = Asynchronous(
+            self._hosting, Backlog(store), self._s3.objects, self._forgetful.publish
+        )
         self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "cloudtrail": _as_json(self._monitoring.cloudtrail),
             "lambda": self._operate_lambda,
@@ -116,11 +121,13 @@ class Front:
         await self._monitoring.start()
         await self._hosting.start()
         self._jobs.start()
+        self._asynchronous.start()
         await self._functions.start(url)
 
     async def close(self) -> None:
         """End what was started."""
         await self._functions.close()
+        await self._asynchronous.close()
         await self._jobs.close()
         await self._hosting.close()
         await self._monitoring.close()
@@ -129,7 +136,8 @@ class Front:
         """Answer a request."""
         path = request.path
         if path.startswith("/endpoints/") and request.method == "POST" and not request.query:
-            self._invoking.handle(request, reply)
+            asynchronous = path.endswith("/async-invocations")
+            (self._asynchronous if asynchronous else self._invoking).handle(request, reply)
         elif self._calling.takes(request):
             self._calling.handle(request, reply)
         else:
@@ -162,7 +170,11 @@ class Front:
         if request.path == HEALTH:
             return json_answer(self._health())
         if request.path == STATE:
-            told = {"jobs": self._jobs.state(), "functions": self._functions.state()}
+            told = {
+                "jobs": self._jobs.state(),
+                "functions": self._functions.state(),
+                "backlogs": self._asynchronous.backlogs(),
+            }
             return json_answer(self._hosting.state() | told)
         enter_region(meant.region)
         if meant.service in self._services:

@@ -71,6 +71,10 @@ class Hosting:
         """All endpoints, whatever their status."""
         return list(self._endpoints.values())
 
+    def known(self, name: str) -> Endpoint | None:
+        """Return the endpoint of that name, whatever its status."""
+        return self._endpoints.get(name)
+
     def state(self) -> dict[str, Any]:
         """Return what only a local cloud can tell: its settings, and every instance."""
         return {
@@ -91,6 +95,7 @@ class Hosting:
                 kept.created,
                 kept.facts["LastModifiedTime"],
                 deployment=kept.facts["LastDeploymentConfig"],
+                asynchronous=kept.facts.get("AsyncInferenceConfig"),
             )
             self._endpoints[kept.name] = endpoint
             self._resume(endpoint, kept.facts)
@@ -112,9 +117,9 @@ class Hosting:
             endpoint.become("Deleting")
             self._work(self._end(endpoint))
         elif status == "Creating":
-            self._work(self._bring_up(endpoint, self._made(endpoint.name, facts["Variants"])))
+            self._work(self._bring_up(endpoint, self._made(endpoint, facts["Variants"])))
         else:
-            endpoint.variants = self._made(endpoint.name, facts["Variants"])
+            endpoint.variants = self._made(endpoint, facts["Variants"])
             endpoint.become("SystemUpdating")
             self._work(self._bring_up(endpoint, endpoint.variants))
 
@@ -122,10 +127,12 @@ class Hosting:
 
     async def _create(self, params: dict[str, Any]) -> dict[str, Any]:
         name, config = params["EndpointName"], params["EndpointConfigName"]
-        variants = self._made(name, self._definitions.variants(config))
+        wanted = self._definitions.variants(config)
         added = self._resources.add("endpoint", name, {}, params.get("Tags", []))
         endpoint = Endpoint(name, added.arn, config, added.created, added.created)
         endpoint.deployment = params.get("DeploymentConfig")
+        endpoint.asynchronous = self._definitions.asynchronous(config)
+        variants = self._made(endpoint, wanted)
         endpoint.pending = _pending(config, variants)
         self._endpoints[name] = endpoint
         self._keep(endpoint, variants)
@@ -162,14 +169,17 @@ class Hosting:
             excluded = params.get("ExcludeRetainedVariantProperties", [])
             leave = {each["VariantPropertyType"] for each in excluded}
             wanted = [_retained(variant, endpoint, leave) for variant in wanted]
-        variants = self._made(endpoint.name, wanted)
+        asynchronous = self._definitions.asynchronous(config)
+        if (asynchronous is None) != (endpoint.asynchronous is None):
+            raise invalid("An endpoint stays asynchronous or not; create another one.")
+        variants = self._made(endpoint, wanted)
         if not endpoint.serverless and any(variant.serverless for variant in variants):
             raise invalid("An endpoint on instances cannot become serverless; create another one.")
         if not params.get("RetainDeploymentConfig"):
             endpoint.deployment = params.get("DeploymentConfig")
         endpoint.pending = _pending(config, variants)
         self._become(endpoint, "Updating")
-        self._work(self._hand_over(endpoint, config, variants))
+        self._work(self._hand_over(endpoint, config, variants, asynchronous))
         return {"EndpointArn": endpoint.arn}
 
     async def _update_weights_and_capacities(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -199,7 +209,13 @@ class Hosting:
             endpoint.variants = variants
             self._become(endpoint, "InService")
 
-    async def _hand_over(self, endpoint: Endpoint, config: str, variants: list[Variant]) -> None:
+    async def _hand_over(
+        self,
+        endpoint: Endpoint,
+        config: str,
+        variants: list[Variant],
+        asynchronous: dict[str, Any] | None,
+    ) -> None:
         try:
             await start_all(variants)
         except LaunchFailed as error:
@@ -207,6 +223,7 @@ class Hosting:
             return
         former, endpoint.variants = endpoint.variants, variants
         endpoint.config = config
+        endpoint.asynchronous = asynchronous
         self._become(endpoint, "InService")
         await close_all((variant.fleet for variant in former), drain=True)
 
@@ -267,13 +284,13 @@ class Hosting:
             )
         return endpoint
 
-    def _made(self, endpoint: str, variants: Iterable[Mapping[str, Any]]) -> list[Variant]:
+    def _made(self, endpoint: Endpoint, variants: Iterable[Mapping[str, Any]]) -> list[Variant]:
         return [self._variant(endpoint, dict(facts)) for facts in variants]
 
-    def _variant(self, endpoint: str, facts: dict[str, Any]) -> Variant:
+    def _variant(self, endpoint: Endpoint, facts: dict[str, Any]) -> Variant:
         container = facts.pop("Container")
         weight = facts.get("InitialVariantWeight", 1.0)
-        launch = self._launcher.launch(self._serving(endpoint, facts, container))
+        launch = self._launcher.launch(self._serving(endpoint.name, facts, container))
         serverless = facts.get("ServerlessConfig")
         if serverless:
             fleet: Fleet = ServerlessFleet(
@@ -284,6 +301,8 @@ class Hosting:
             )
         else:
             routing = facts.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM")
+            if endpoint.asynchronous is not None:  # so that none gets more than its share
+                routing = "LEAST_OUTSTANDING_REQUESTS"
             fleet = RealTimeFleet(launch, count=facts["InitialInstanceCount"], routing=routing)
         return Variant(facts, container, fleet, weight)
 
@@ -331,7 +350,7 @@ class _Change:
             if "ServerlessUpdateConfig" in wanted:
                 raise invalid(f"Variant {name} is on instances, not serverless.")
             count = wanted.get("DesiredInstanceCount", fleet.count)
-            if count < 1:
+            if count < 1 and endpoint.asynchronous is None:
                 raise invalid(f"DesiredInstanceCount of variant {name} must be at least 1.")
             return _Change(variant, weight, (count,), (fleet.count,))
         assert isinstance(fleet, ServerlessFleet)  # noqa: S101 - the only other one

@@ -150,9 +150,12 @@ class Invoking:
         endpoint = self._hosting.serving(name)
         if endpoint is None:
             raise AwsError("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
-        for header, member in _NOT_YET.items():
-            if header in request.headers:
-                raise not_offered(f"{member} of InvokeEndpoint")
+        if endpoint.asynchronous is not None:
+            raise AwsError(
+                "ValidationError",
+                f"Endpoint {name} of account {ACCOUNT} is asynchronous: use InvokeEndpointAsync.",
+            )
+        _refuse_not_yet(request)
         target = request.headers.get(_TARGET_VARIANT)
         if target is None:
             return endpoint, endpoint.choose(self._generator)
@@ -231,10 +234,13 @@ def _times(exchange: Exchange, model: float | None, overhead: float) -> list[tup
     return headers
 
 
-_OTHERS = {
-    "async-invocations": "InvokeEndpointAsync",
-    "invocations-response-stream": "InvokeEndpointWithResponseStream",
-}
+_OTHERS = {"invocations-response-stream": "InvokeEndpointWithResponseStream"}
+
+
+def _refuse_not_yet(request: Request) -> None:
+    for header, member in _NOT_YET.items():
+        if header in request.headers:
+            raise not_offered(f"{member} of InvokeEndpoint")
 
 
 def _head(request: Request) -> bytes:

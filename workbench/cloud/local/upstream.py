@@ -9,14 +9,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import httptools
+
+from workbench.cloud.container.http import FilePart
 
 Address = str | tuple[str, int]
 """Where a worker listens: the path of a socket, or host and port."""
 
 _COPIED = 64 * 1024  # bodies up to here leave in one piece with their headers
+_CHUNK = 256 * 1024  # what is read at once of a body that lies in a file
 
 
 class Failure(enum.Enum):
@@ -44,6 +47,9 @@ Outcome = Answer | Failure
 class Exchange:
     """A request and, once `done` is called with it, its outcome.
 
+    A body may lie in a file, which stays open; where there is a `sink`, the body of a good answer
+    is written to it, and the answer's own is empty: so neither is ever whole in memory.
+
     `sent` and `finished` are the instants (seconds of `time.perf_counter`) of the request's first
     byte out and of its outcome. `time_limit` counts from `sent`; `max_answer` is in bytes. What
     routes it is its `owner`, who notes the number of the `worker` and, where a cold start was
@@ -52,23 +58,25 @@ class Exchange:
 
     __slots__ = (
         *("body", "done", "finished", "head", "max_answer", "owner", "reason", "sent", "setup"),
-        *("time_limit", "worker"),
+        *("sink", "time_limit", "worker"),
     )
 
     def __init__(
         self,
         head: bytes,
-        body: bytes,
+        body: bytes | FilePart,
         done: "Callable[[Exchange, Outcome], None]",
         *,
         time_limit: float = 60.0,
         max_answer: int = 6 * 1024 * 1024,
+        sink: "Sink | None" = None,
     ) -> None:
         self.head = head
         self.body = body
         self.done = done
         self.time_limit = time_limit
         self.max_answer = max_answer
+        self.sink = sink
         self.owner: Owner | None = None
         self.worker = 0
         self.setup: float | None = None
@@ -82,6 +90,14 @@ class Exchange:
         if self.owner is not None:
             self.owner.over(self, outcome)
         self.done(self, outcome)
+
+
+class Sink(Protocol):
+    """What takes in the body of an answer."""
+
+    def write(self, data: bytes, /) -> Any:  # noqa: ANN401 - whatever files give back
+        """Take in more of it."""
+        ...
 
 
 class Owner(Protocol):
@@ -228,6 +244,9 @@ class _Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._wanted = False
+        self._sending: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
+        self._room.set()
 
     # --- asyncio's calls
 
@@ -235,6 +254,14 @@ class _Connection(asyncio.Protocol):
         """Be of use."""
         self._transport = cast("asyncio.Transport", transport)
         self._upstream.made(self)
+
+    def pause_writing(self) -> None:
+        """Read no more of a file: the worker is behind."""
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._room.set()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's words
         """Fail the request under way."""
@@ -268,7 +295,11 @@ class _Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body."""
         self._size += len(body)
-        self._parts.append(body)
+        sink = self._exchange.sink if self._exchange is not None else None
+        if sink is None or self._parser.get_status_code() >= 300:
+            self._parts.append(body)
+        else:
+            sink.write(body)
 
     def on_message_complete(self) -> None:
         """Note that the answer is whole."""
@@ -284,12 +315,30 @@ class _Connection(asyncio.Protocol):
         self._size = 0
         self._whole = False
         exchange.sent = time.perf_counter()
-        if len(exchange.body) <= _COPIED:
-            self._transport.write(exchange.head + exchange.body)
-        else:
-            self._transport.writelines((exchange.head, exchange.body))
         loop = asyncio.get_running_loop()
+        body = exchange.body
+        if isinstance(body, FilePart):
+            self._transport.write(exchange.head)
+            self._sending = loop.create_task(self._send(body))
+        elif len(body) <= _COPIED:
+            self._transport.write(exchange.head + body)
+        else:
+            self._transport.writelines((exchange.head, body))
         self._timer = loop.call_later(exchange.time_limit, self._end, Failure.TIMEOUT)
+
+    async def _send(self, part: FilePart) -> None:
+        """Send a body as fast as the worker takes it."""
+        part.file.seek(part.offset)
+        left = part.length
+        while left:
+            await self._room.wait()
+            chunk = part.file.read(min(_CHUNK, left))
+            if not chunk:  # shorter than it was
+                self._transport.abort()
+                return
+            left -= len(chunk)
+            self._transport.write(chunk)
+            await asyncio.sleep(0)  # others have requests, too
 
     def abort(self) -> None:
         """End the connection and fail what is under way."""
@@ -299,7 +348,8 @@ class _Connection(asyncio.Protocol):
         parser, parts = self._parser, self._parts
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         answer = Answer(parser.get_status_code(), self._headers, body)
-        if not parser.should_keep_alive():
+        unheard = self._sending is not None and not self._sending.done()
+        if unheard or not parser.should_keep_alive():
             self._end(answer)
         elif (exchange := self._leave()) is not None:
             self._upstream.free(self)
@@ -313,6 +363,9 @@ class _Connection(asyncio.Protocol):
 
     def _leave(self) -> Exchange | None:
         exchange, self._exchange = self._exchange, None
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
         if self._timer is not None:
             self._timer.cancel()
         return exchange
