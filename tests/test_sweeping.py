@@ -244,7 +244,7 @@ def test_a_dask_cluster_finds_the_same_and_survives_a_death(grid, tmp_path):
     from distributed import Client, LocalCluster
 
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
         findings = sweep([*grid, deadly(grid[0], str(tmp_path / "died"))], client, **QUIET)
