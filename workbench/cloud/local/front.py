@@ -25,6 +25,7 @@ import uvloop
 from workbench.cloud.container import http
 from workbench.cloud.container.http import Reply, Request, Response, Server, awaiting
 from workbench.cloud.local import shapes
+from workbench.cloud.local.autoscaling import ACTIONS, Autoscaling
 from workbench.cloud.local.forgetful import SERVICES, Forgetful
 from workbench.cloud.local.hosting import Hosting
 from workbench.cloud.local.invoking import Invoking
@@ -80,7 +81,12 @@ class Front:
         self._monitoring = Monitoring(store, self._hosting, self._journal)
         self._invoking = Invoking(self._hosting, record=self._monitoring.metering.record)
         self._forgetful = Forgetful(store)
+        self._autoscaling = Autoscaling(
+            store, self._hosting, self._monitoring.metrics, minute=settings.scaling_minute
+        )
+        self._monitoring.alarms.on_action(ACTIONS, self._autoscaling.alarmed)
         self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "application-autoscaling": _as_json(self._autoscaling.answer),
             "cloudtrail": _as_json(self._monitoring.cloudtrail),
             "monitoring": self._monitoring.cloudwatch,
             "pricing": _as_json(PriceList().answer),
@@ -97,9 +103,11 @@ class Front:
         """Bring back what ran when the folder was last in use."""
         await self._monitoring.start()
         await self._hosting.start()
+        self._autoscaling.start()
 
     async def close(self) -> None:
         """End what was started."""
+        await self._autoscaling.close()
         await self._hosting.close()
         await self._monitoring.close()
 
