@@ -362,7 +362,6 @@ def test_using_a_cloud_imports_no_moto():
         ("cloudwatch", "list_managed_insight_rules", {"ResourceARN": "arn"}),
         ("cloudtrail", "list_trails", {}),
         ("lambda", "list_event_source_mappings", {}),
-        ("application-autoscaling", "describe_scalable_targets", {"ServiceNamespace": "sagemaker"}),
         ("ec2", "describe_instances", {}),
         ("cloudformation", "list_stacks", {}),
         ("sagemaker", "list_training_jobs", {}),

@@ -46,11 +46,13 @@ class LocalCloud(Cloud):
             of Lambda always start afresh.
         keep_alive: Seconds that an idle serverless instance or function is kept.
         time_limit: Seconds that a model may take to answer: 60 on AWS.
+        scaling_minute: Seconds that autoscaling takes for a minute: 60 on AWS. A shorter one shows
+            in seconds what takes a quarter of an hour there; cool-downs shrink with it.
 
     Attributes:
         path: The folder; `front.log` in there says what went wrong.
         pid: The process that answers.
-        settings: The three above.
+        settings: The four above.
 
     Raises:
         InvalidInput: A setting is not what it must be.
@@ -72,8 +74,14 @@ class LocalCloud(Cloud):
         cold_start: ColdStart = "fresh",
         keep_alive: float = KEEP_ALIVE,
         time_limit: float = 60.0,
+        scaling_minute: float = 60.0,
     ) -> None:
-        settings = Settings(cold_start=cold_start, keep_alive=keep_alive, time_limit=time_limit)
+        settings = Settings(
+            cold_start=cold_start,
+            keep_alive=keep_alive,
+            time_limit=time_limit,
+            scaling_minute=scaling_minute,
+        )
         front = _start(path, port, settings)
         super().__init__(
             name="local cloud",
@@ -129,6 +137,7 @@ class LocalCloud(Cloud):
             **super().facts(),
             "cold_start": self.settings.cold_start,
             "keep_alive": self.settings.keep_alive,
+            "scaling_minute": self.settings.scaling_minute,
             "memory_and_cpu": sorted(limits),
         }
 

@@ -26,6 +26,7 @@ from workbench.cloud.container import http
 from workbench.cloud.container.http import Reply, Request, Response, Server, awaiting
 from workbench.cloud.local import rest, shapes
 from workbench.cloud.local.asynchronous import Asynchronous
+from workbench.cloud.local.autoscaling import ACTIONS, Autoscaling
 from workbench.cloud.local.backlog import Backlog
 from workbench.cloud.local.calling import Calling
 from workbench.cloud.local.forgetful import SERVICES, Forgetful
@@ -100,7 +101,12 @@ class Front:
         self._asynchronous = Asynchronous(
             self._hosting, Backlog(store), self._s3.objects, self._forgetful.publish
         )
+        self._autoscaling = Autoscaling(
+            store, self._hosting, self._monitoring.metrics, minute=settings.scaling_minute
+        )
+        self._monitoring.alarms.on_action(ACTIONS, self._autoscaling.alarmed)
         self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "application-autoscaling": _as_json(self._autoscaling.answer),
             "cloudtrail": _as_json(self._monitoring.cloudtrail),
             "lambda": self._operate_lambda,
             "monitoring": self._monitoring.cloudwatch,
@@ -122,11 +128,13 @@ class Front:
         await self._hosting.start()
         self._jobs.start()
         self._asynchronous.start()
+        self._autoscaling.start()
         await self._functions.start(url)
 
     async def close(self) -> None:
         """End what was started."""
         await self._functions.close()
+        await self._autoscaling.close()
         await self._asynchronous.close()
         await self._jobs.close()
         await self._hosting.close()

@@ -20,6 +20,7 @@ class Settings:
         cold_start: How a serverless instance is started.
         keep_alive: Seconds that an idle serverless instance is kept.
         time_limit: Seconds that a model may take to answer: 60 on AWS.
+        scaling_minute: Seconds that autoscaling takes for a minute: 60 on AWS.
 
     Raises:
         InvalidInput: A setting is not what it must be.
@@ -28,6 +29,7 @@ class Settings:
     cold_start: ColdStart = "fresh"
     keep_alive: float = KEEP_ALIVE
     time_limit: float = 60.0
+    scaling_minute: float = 60.0
 
     def __post_init__(self) -> None:
         if self.cold_start not in get_args(ColdStart):
@@ -36,3 +38,4 @@ class Settings:
             )
         not_negative("keep_alive", self.keep_alive)
         positive("time_limit", self.time_limit)
+        positive("scaling_minute", self.scaling_minute)

@@ -1,0 +1,219 @@
+"""Application Auto Scaling on a local cloud whose minutes are short: boto3 alone, real workers."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.hosted import Hosted, alive, on_instances, serverless, until
+
+INSTANCES = "sagemaker:variant:DesiredInstanceCount"
+PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
+MINUTE = 0.2
+
+
+@pytest.fixture(scope="module")
+def hosted():
+    hosted = Hosted(scaling_minute=MINUTE)
+    try:
+        hosted.make_models()
+        yield hosted
+    finally:
+        hosted.close()
+
+
+class Target:
+    """What is scaled, and the calls that say how."""
+
+    def __init__(self, hosted, variant, *, dimension=INSTANCES, least=1, most=3):
+        self.hosted = hosted
+        self.name = hosted.endpoint(variant)
+        self.client = hosted.cloud.client("application-autoscaling")
+        self.which = {
+            "ServiceNamespace": "sagemaker",
+            "ResourceId": f"endpoint/{self.name}/variant/one",
+            "ScalableDimension": dimension,
+        }
+        self.register(least, most)
+
+    def register(self, least, most):
+        self.client.register_scalable_target(**self.which, MinCapacity=least, MaxCapacity=most)
+
+    def track(self, metric="SageMakerVariantInvocationsPerInstance", *, target=5.0, **more):
+        return self.client.put_scaling_policy(
+            **self.which,
+            PolicyName="track",
+            PolicyType="TargetTrackingScaling",
+            TargetTrackingScalingPolicyConfiguration={
+                "TargetValue": target,
+                "PredefinedMetricSpecification": {"PredefinedMetricType": metric},
+                "ScaleOutCooldown": 0,
+                "ScaleInCooldown": 0,
+                **more,
+            },
+        )
+
+    def activities(self):
+        told = self.client.describe_scaling_activities(**self.which)
+        return told["ScalingActivities"]
+
+    def pids(self):
+        return {instance["pid"] for instance in self.hosted.instances(self.name)}
+
+    def loaded(self, count):
+        self.hosted.invoke(self.name)
+        return len(self.pids()) >= count
+
+    def described(self):
+        (told,) = self.client.describe_scalable_targets(
+            ServiceNamespace="sagemaker", ResourceIds=[self.which["ResourceId"]]
+        )["ScalableTargets"]
+        return told
+
+
+def test_load_adds_workers_and_its_end_takes_them_away(hosted):
+    target = Target(hosted, on_instances(), most=2)
+    target.track(target=1.0)
+
+    until(lambda: target.loaded(2))
+    grown = target.pids()
+    until(lambda: len(target.pids()) == 1)
+    shrunk = until(lambda: len(found := target.activities()) == 2 and found)
+    until(lambda: target.activities()[0]["StatusCode"] == "Successful")
+
+    assert [each["Description"] for each in shrunk] == [
+        "Setting desired instance count to 1.",
+        "Setting desired instance count to 2.",
+    ]
+    assert "policy track: the metric was" in shrunk[1]["Cause"]
+    assert shrunk[1]["StatusCode"] == "Successful"
+    until(lambda: sum(alive(pid) for pid in grown) == 1)
+
+
+def test_a_fleet_is_brought_within_the_limits_of_its_target_at_once(hosted):
+    target = Target(hosted, on_instances(), least=2)
+
+    until(lambda: len(target.pids()) == 2)
+    hosted.settled(target.name)
+    target.register(1, 1)
+
+    until(lambda: len(target.pids()) == 1)
+    described = target.described()
+    assert (described["MinCapacity"], described["MaxCapacity"]) == (1, 1)
+
+
+def test_provisioned_concurrency_follows_its_use(hosted):
+    variant = serverless(most=3, ProvisionedConcurrency=1)
+    target = Target(hosted, variant, dimension=PROVISIONED, most=2)
+    target.track("SageMakerVariantProvisionedConcurrencyUtilization", target=0.5)
+
+    def provisioned():
+        hosted.invoke(target.name)
+        return sum(each["provisioned"] for each in hosted.instances(target.name)) == 2
+
+    until(provisioned)
+
+    assert target.activities()[-1]["Description"] == "Setting provisioned concurrency to 2."
+
+
+def test_a_scheduled_action_sets_limits_when_it_is_due(hosted):
+    target = Target(hosted, on_instances())
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    target.client.put_scheduled_action(
+        **target.which,
+        ScheduledActionName="morning",
+        Schedule=f"at({soon:%Y-%m-%dT%H:%M:%S})",
+        ScalableTargetAction={"MinCapacity": 2, "MaxCapacity": 4},
+    )
+    (action,) = target.client.describe_scheduled_actions(ServiceNamespace="sagemaker")[
+        "ScheduledActions"
+    ]
+
+    until(lambda: len(target.pids()) == 2)
+
+    assert action["ScheduledActionName"] == "morning"
+    assert target.described()["MaxCapacity"] == 4
+    assert "scheduled action morning" in target.activities()[0]["Cause"]
+    target.client.delete_scheduled_action(**target.which, ScheduledActionName="morning")
+
+
+def test_an_alarm_takes_a_fleet_up_the_steps_of_a_policy(hosted):
+    target = Target(hosted, on_instances())
+    policy = target.client.put_scaling_policy(
+        **target.which,
+        PolicyName="steps",
+        PolicyType="StepScaling",
+        StepScalingPolicyConfiguration={
+            "AdjustmentType": "ChangeInCapacity",
+            "StepAdjustments": [
+                {
+                    "MetricIntervalLowerBound": 0,
+                    "MetricIntervalUpperBound": 5,
+                    "ScalingAdjustment": 1,
+                },
+                {"MetricIntervalLowerBound": 5, "ScalingAdjustment": 2},
+            ],
+        },
+    )
+    cloudwatch = hosted.cloud.client("cloudwatch")
+    cloudwatch.put_metric_data(Namespace="test", MetricData=[{"MetricName": "waiting", "Value": 9}])
+    cloudwatch.put_metric_alarm(
+        AlarmName="backlog",
+        Namespace="test",
+        MetricName="waiting",
+        Statistic="Maximum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+        AlarmActions=[policy["PolicyARN"]],
+    )
+
+    until(lambda: len(target.pids()) == 3)
+
+    assert "alarm backlog" in target.activities()[0]["Cause"]
+
+
+def test_targets_policies_and_activities_are_there_after_a_restart(tmp_path):
+    hosted = Hosted(tmp_path)
+    hosted.make_models()
+    target = Target(hosted, on_instances(), most=4)
+    told = target.track(target=9.0)
+    hosted.close()
+
+    hosted = Hosted(tmp_path)
+    target.client = hosted.cloud.client("application-autoscaling")
+    try:
+        assert target.described()["MaxCapacity"] == 4
+        (policy,) = target.client.describe_scaling_policies(ServiceNamespace="sagemaker")[
+            "ScalingPolicies"
+        ]
+        assert policy["PolicyARN"] == told["PolicyARN"]
+        target.client.deregister_scalable_target(**target.which)
+        found = target.client.describe_scaling_policies(ServiceNamespace="sagemaker")
+        assert not found["ScalingPolicies"]
+    finally:
+        hosted.close()
+
+
+def test_what_cannot_be_scaled_is_refused(hosted):
+    target = Target(hosted, on_instances())
+
+    with pytest.raises(ClientError, match="does not exist"):
+        target.client.register_scalable_target(
+            **target.which | {"ResourceId": "endpoint/none/variant/one"},
+            MinCapacity=1,
+            MaxCapacity=2,
+        )
+    with pytest.raises(ClientError, match="not above MaxCapacity"):
+        target.register(3, 2)
+    with pytest.raises(ClientError, match="does not go with"):
+        target.track("SageMakerVariantProvisionedConcurrencyUtilization")
+    with pytest.raises(target.client.exceptions.ObjectNotFoundException):
+        target.client.delete_scaling_policy(**target.which, PolicyName="none")
+    with pytest.raises(ClientError, match="target must be a finite number above 0"):
+        target.track(target=0.0)
+    with pytest.raises(ClientError, match="takes six fields"):
+        target.client.put_scheduled_action(
+            **target.which, ScheduledActionName="bad", Schedule="cron(0 8)"
+        )
