@@ -23,6 +23,7 @@ from workbench.cli import main, parsing, running, telling
 from workbench.cli.parsing import policy, seconds
 from workbench.errors import InvalidInput, NotFound
 from workbench.profiling import load_profile
+from workbench.registry import Registry
 from workbench.run import load_run
 from workbench.traffic import poisson
 
@@ -247,6 +248,33 @@ def test_a_model_is_registered_approved_and_rejected_with_reasons(capsys, onnx_f
     assert changes[1]["who"] == "Ada"
     assert main(["registry", "history", "mine:1", *own]) == 0
     assert "too slow" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("group", ["mine", "digits-forest"])
+def test_a_file_that_is_no_model_is_refused_before_anything_is_trained(
+    group, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "fresh"))
+    monkeypatch.setattr(Registry, "ready_made", "builtins:exit")
+    write("text.onnx", b"once upon a time")
+
+    for file in ("nothing.onnx", "text.onnx"):
+        assert main(["registry", "register", group, file]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("workbench: ")
+        assert told.count("\n") == 1
+        assert file in told
+
+
+def test_a_model_is_registered_without_training_those_it_does_not_need(
+    capsys, monkeypatch, onnx_file, tmp_path
+):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "fresh"))
+
+    assert main(["registry", "register", "mine", str(onnx_file)]) == 0
+
+    assert "mine:1" in capsys.readouterr().out
+    assert Registry(tmp_path / "fresh/registry").groups() == ["mine"]
 
 
 def test_models_are_listed(capsys, registry):

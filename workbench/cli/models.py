@@ -9,7 +9,9 @@ from typing import Any
 from workbench.cli.parsing import add_registry_path, closing, registry_of, subparser, version_of
 from workbench.cli.telling import Arguments, print_json
 from workbench.model import Model
+from workbench.onnx import check_model
 from workbench.wording import text_table
+from workbench.zoo import NAMES
 
 _UNSOUND = 1
 
@@ -30,9 +32,13 @@ def _show(arguments: Arguments) -> int:
 
 
 def _register(arguments: Arguments) -> int:
-    model = registry_of(arguments).register(
+    file = Path(arguments.file)
+    check_model(file)  # before anything is trained or made
+    # The ready-made models matter to the number of a version only in a group of theirs.
+    registry = registry_of(arguments, filled=arguments.group in NAMES)
+    model = registry.register(
         arguments.group,
-        Path(arguments.file),
+        file,
         task=arguments.task,
         kind=arguments.kind,
         approval="Approved" if arguments.approve else "PendingManualApproval",

@@ -9,6 +9,7 @@ from workbench.batching import BatchPolicy
 from workbench.cli.telling import Arguments, announce
 from workbench.errors import InvalidInput
 from workbench.registry import Registry
+from workbench.storage import home
 
 T = TypeVar("T")
 
@@ -155,9 +156,12 @@ def add_registry_path(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def registry_of(arguments: Arguments) -> Registry:
-    """Return the registry that the arguments name."""
-    return Registry(arguments.registry, progress=announce)
+def registry_of(arguments: Arguments, *, filled: bool = True) -> Registry:
+    """Return the registry that the arguments name; the user's is filled first, unless told not."""
+    path = arguments.registry
+    if path is None and not filled:
+        path = home() / "registry"
+    return Registry(path, progress=announce)
 
 
 def version_of(name: str) -> tuple[str, int]:
