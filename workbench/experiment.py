@@ -22,7 +22,7 @@ from workbench.checks import Seed, of_kind
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploying import Deployed, deploy
 from workbench.cloud.spending import Meter, check_payload
-from workbench.deployment import BatchTransform, Deployment, Local, RealTime, Serverless
+from workbench.deployment import Async, BatchTransform, Deployment, Local, RealTime, Serverless
 from workbench.errors import InvalidInput, NotAvailable
 from workbench.formulas import predict
 from workbench.load import Load, Rows, lag_facts, replay_apart
@@ -168,7 +168,7 @@ class Experiment:
             {"origin": deployed.cloud.origin, "cloud": deployed.facts},
         )
         facts = {**run.facts, "warnings": [*run.warnings, *meter.warnings]}
-        if isinstance(self.deployment, RealTime):
+        if isinstance(self.deployment, RealTime | Async):
             span = (deployed.launched - began, time.perf_counter() - began)
             facts["instances"] = [span] * self.deployment.count
         if isinstance(self.deployment, Serverless) and "model_latency" not in run.frame.columns:

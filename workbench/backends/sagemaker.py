@@ -73,7 +73,7 @@ class SageMakerBackend:
             )
             body = answer["Body"].read()
         except ClientError as error:
-            raise InvocationError(_said(error.response)) from error
+            raise InvocationError(said(error.response)) from error
         except BotoCoreError as error:
             raise InvocationError(f"{type(error).__name__}: {error}") from error
         return _reply(unpacked(body), answer["ResponseMetadata"])
@@ -147,7 +147,7 @@ def _seconds(microseconds: str | None) -> float:
     return math.nan if microseconds is None else float(microseconds) / 1e6
 
 
-def _said(response: Mapping[str, Any]) -> str:
+def said(response: Mapping[str, Any]) -> str:
     """Return what an error answer says, in one line."""
     error = response.get("Error", {})
     said = f"{error.get('Code', 'unknown')}: {error.get('Message', '')}"

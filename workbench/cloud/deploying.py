@@ -10,18 +10,21 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.backends.asynchronous import AsyncBackend, Mailbox
+from workbench.backends.base import Backend
 from workbench.backends.sagemaker import SageMakerBackend
 from workbench.cloud.aws import IMAGE, ROLE, Cloud
 from workbench.cloud.calls import Calls, gone_is_fine, is_gone
 from workbench.cloud.ledger import Entry, Ledger
+from workbench.cloud.notifying import subscribed, unsubscribe
 from workbench.cloud.packing import archive
 from workbench.cloud.spending import agree, at_most, check_quota, hourly
-from workbench.deployment import Deployment, RealTime, Serverless
+from workbench.deployment import Async, Deployment, RealTime, Serverless
 from workbench.errors import CloudError, InvalidInput, NotAvailable, Unreachable, WorkbenchError
 from workbench.model import Model
 
@@ -30,6 +33,8 @@ _ROUTING = {"least_outstanding": "LEAST_OUTSTANDING_REQUESTS", "random": "RANDOM
 _PATIENCE = 3600.0  # AWS itself gives up on an endpoint after about an hour
 _SPARE = 16  # calls beyond the limit of a serverless endpoint, so that it is the one to reject
 _IN_FLIGHT = 64
+_UNANSWERED = 256  # asynchronous requests, which wait at the cloud
+_ASYNCHRONOUS = "asynchronous"
 _ON_ITS_WAY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 _LEFT = "Not all could be torn down; the ledger keeps it. Try again: workbench teardown."
 
@@ -45,6 +50,7 @@ class Deployed:
         cloud: Where it is.
         launched: When its creation was asked for, by `time.perf_counter`.
         seconds: From then until it was in service.
+        mailbox: Where the answers of an asynchronous endpoint arrive.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Deployed:
     cloud: Cloud
     launched: float
     seconds: float
+    mailbox: Mailbox | None = None
 
     @property
     def concurrency(self) -> int:
@@ -60,17 +67,18 @@ class Deployed:
         if isinstance(self.deployment, Serverless):
             waits = self.deployment.on_limit == "queue"
             return self.deployment.max_concurrency + (0 if waits else _SPARE)
-        return _IN_FLIGHT
+        return _IN_FLIGHT if self.mailbox is None else _UNANSWERED
 
     def facts(self) -> dict[str, Any]:
         """Return what a run there keeps about it, as JSON values."""
         return {**self.cloud.facts(), "endpoint": self.name, "deploy_seconds": self.seconds}
 
-    def backend(self, *, concurrency: int | None = None) -> SageMakerBackend:
+    def backend(self, *, concurrency: int | None = None) -> Backend:
         """Return the endpoint as a backend that another process can use."""
-        return SageMakerBackend(
-            self.name, self.cloud.value(), concurrency=concurrency or self.concurrency
-        )
+        cloud, most = self.cloud.value(), concurrency or self.concurrency
+        if self.mailbox is not None and isinstance(self.deployment, Async):
+            return AsyncBackend(self.name, cloud, self.mailbox, self.deployment, concurrency=most)
+        return SageMakerBackend(self.name, cloud, concurrency=most)
 
 
 @contextlib.contextmanager
@@ -91,7 +99,8 @@ def deploy(
 
     Args:
         model: What to deploy.
-        deployment: A `RealTime` or `Serverless` deployment.
+        deployment: A `RealTime`, `Serverless` or `Async` deployment. An asynchronous endpoint of 0
+            instances answers nothing until something scales it out.
         cloud: Where to.
         budget: The most that it may cost, in US dollars, `expected` and `calls` being so.
         yes: Whether it may cost money without asking.
@@ -121,6 +130,7 @@ def deploy(
             what=deployment.label,
             hourly=hourly(deployment),
             cloud=cloud.value(),
+            kind=_ASYNCHRONOUS if isinstance(deployment, Async) else "endpoint",
         )
         ledger.write(entry)
         with _torn_down(entry, ledger):
@@ -172,9 +182,16 @@ def _up(
 ) -> Deployed:
     """Make everything and wait until it is in service."""
     _upload(aws, entry, model)
+    told, mailbox = {}, None
+    if isinstance(deployment, Async):
+        topic, queue = subscribed(entry)
+        told = {"AsyncInferenceConfig": _asynchronous(entry, deployment, topic)}
+        mailbox = Mailbox(queue=queue, bucket=entry.bucket, folder=entry.folder)
     launched = time.perf_counter()
-    _create(aws, entry, deployment, role=role, image=image)
+    _create(aws, entry, deployment, told, role=role, image=image)
     _await_service(aws, entry)
+    if isinstance(deployment, Async) and deployment.count == 0:
+        _scale_to_zero(aws, entry)
     return Deployed(
         name=entry.name,
         model=model,
@@ -182,6 +199,7 @@ def _up(
         cloud=aws.cloud,
         launched=launched,
         seconds=time.perf_counter() - launched,
+        mailbox=mailbox,
     )
 
 
@@ -207,9 +225,29 @@ def _variant(deployment: Deployment) -> dict[str, Any]:
                     **(kept if deployment.provisioned else {}),
                 }
             }
+        case Async():
+            return {
+                "InstanceType": deployment.instance_type,
+                "InitialInstanceCount": max(1, deployment.count),  # AWS starts with no less
+            }
     raise InvalidInput(
-        f"A {deployment.kind} deployment cannot be deployed yet: RealTime and Serverless can."
+        f"A {deployment.kind} deployment cannot be deployed yet: RealTime, Serverless and Async "
+        "can."
     )
+
+
+def _asynchronous(entry: Entry, deployment: Async, topic: str) -> dict[str, Any]:
+    """Return what an endpoint configuration says of results, and of requests at once."""
+    where = f"s3://{entry.bucket}/{entry.folder}"
+    most = deployment.concurrency
+    return {
+        "OutputConfig": {
+            "S3OutputPath": f"{where}/out",
+            "S3FailurePath": f"{where}/failed",
+            "NotificationConfig": {"SuccessTopic": topic, "ErrorTopic": topic},
+        },
+        "ClientConfig": {"MaxConcurrentInvocationsPerInstance": most} if most else {},
+    }
 
 
 def image_of(cloud: Cloud) -> str:
@@ -254,7 +292,15 @@ def _upload(aws: Calls, entry: Entry, model: Model) -> None:
             )
 
 
-def _create(aws: Calls, entry: Entry, deployment: Deployment, *, role: str, image: str) -> None:
+def _create(
+    aws: Calls,
+    entry: Entry,
+    deployment: Deployment,
+    told: Mapping[str, Any],
+    *,
+    role: str,
+    image: str,
+) -> None:
     """Create model, endpoint configuration and endpoint, in this order."""
     name, tags = entry.name, entry.tags
     container = {
@@ -270,7 +316,7 @@ def _create(aws: Calls, entry: Entry, deployment: Deployment, *, role: str, imag
         ),
         (
             "create_endpoint_config",
-            {"EndpointConfigName": name, "ProductionVariants": [variant]},
+            {"EndpointConfigName": name, "ProductionVariants": [variant], **told},
         ),
         ("create_endpoint", {"EndpointName": name, "EndpointConfigName": name}),
     ):
@@ -298,6 +344,16 @@ def _await_service(aws: Calls, entry: Entry) -> None:
         raise CloudError(f"The endpoint {entry.name} is {status}: {reason}", status)
 
 
+def _scale_to_zero(aws: Calls, entry: Entry) -> None:
+    """End the instance that an endpoint had to begin with."""
+    aws.sagemaker(
+        "update_endpoint_weights_and_capacities",
+        EndpointName=entry.name,
+        DesiredWeightsAndCapacities=[{"VariantName": _VARIANT, "DesiredInstanceCount": 0}],
+    )
+    _await_service(aws, entry)
+
+
 def _status(aws: Calls, entry: Entry) -> str:
     return str(aws.sagemaker("describe_endpoint", EndpointName=entry.name)["EndpointStatus"])
 
@@ -321,10 +377,22 @@ def _end(entry: Entry, ledger: Ledger) -> None:
                     aws.sagemaker(operation, **names)
             with gone_is_fine():
                 aws.s3("delete_object", Bucket=entry.bucket, Key=entry.key)
+            if entry.kind == _ASYNCHRONOUS:
+                unsubscribe(entry)
+                _delete_objects(aws, entry)
     except Unreachable:
         if entry.cloud.paid:
             raise  # else it ended with the cloud that it was on
     ledger.strike(entry)
+
+
+def _delete_objects(aws: Calls, entry: Entry) -> None:
+    """Delete what requests sent and got."""
+    where = {"Bucket": entry.bucket, "Prefix": f"{entry.folder}/"}
+    with gone_is_fine():
+        while found := aws.s3("list_objects_v2", **where).get("Contents", []):
+            keys = [{"Key": each["Key"]} for each in found]
+            aws.s3("delete_objects", Bucket=entry.bucket, Delete={"Objects": keys})
 
 
 def _delete_endpoint(aws: Calls, entry: Entry) -> None:
@@ -352,5 +420,8 @@ def _deleted(aws: Calls, entry: Entry) -> bool:
 
 def _environment(deployment: Deployment) -> dict[str, str]:
     """Return how the model server is set."""
-    workers = deployment.workers if isinstance(deployment, RealTime) else 1
-    return {"SAGEMAKER_MODEL_SERVER_WORKERS": str(workers)}
+    workers = deployment.workers if isinstance(deployment, RealTime | Async) else 1
+    environment = {"SAGEMAKER_MODEL_SERVER_WORKERS": str(workers)}
+    if isinstance(deployment, Async):
+        environment["WORKBENCH_MAX_PAYLOAD_MB"] = str(deployment.payload_limit // 2**20)
+    return environment

@@ -36,6 +36,7 @@ class Entry:
         id: What its tag says.
         since: When it was begun.
         pid: The process that began it.
+        kind: What it is: "endpoint", or "asynchronous" for one with a topic and a queue.
     """
 
     name: str
@@ -46,11 +47,17 @@ class Entry:
     id: str = field(default_factory=lambda: secrets.token_hex(4))
     since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     pid: int = field(default_factory=os.getpid)
+    kind: str = "endpoint"
+
+    @property
+    def folder(self) -> str:
+        """What the names of everything in the bucket begin with."""
+        return f"workbench/{self.id}"
 
     @property
     def key(self) -> str:
         """The name of the model's archive in the bucket."""
-        return f"workbench/{self.id}/model.tar.gz"
+        return f"{self.folder}/model.tar.gz"
 
     @property
     def tags(self) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ import numpy as np
 from workbench.checks import not_negative, positive
 from workbench.cloud.aws import Cloud
 from workbench.costing import Cost, Usage, bill
-from workbench.deployment import Deployment, RealTime, Serverless
+from workbench.deployment import Async, Deployment, RealTime, Serverless
 from workbench.errors import CloudError, InvalidInput, NotAvailable, OverBudget
 from workbench.prices import PriceSheet
 from workbench.wording import dollars
@@ -61,6 +61,9 @@ def at_most(
             seconds=min(on_demand * seconds, longest),
             provisioned_seconds=min(deployment.provisioned * seconds, longest),
         )
+    if isinstance(deployment, Async):
+        first = max(1, deployment.count)  # what is to have none starts with one
+        usage = Usage(instance_seconds=first * (seconds + UP_AND_DOWN), calls=calls or 0)
     usage = Usage(**{**vars(usage), "bytes_in": bytes_in, "bytes_out": bytes_out})
     items = bill(deployment, usage, prices=prices)
     return Cost(items=items, answered=calls or 0, origin="estimated, at most")
@@ -170,7 +173,7 @@ def check_quota(deployment: Deployment, cloud: Cloud) -> None:
     Raises:
         CloudError: The quota is too small.
     """
-    if not cloud.paid or not isinstance(deployment, RealTime):
+    if not cloud.paid or not isinstance(deployment, RealTime | Async):
         return
     name = f"{deployment.instance_type} for endpoint usage"  # the quota's name in Service Quotas
     quota = _quota(cloud, name)
@@ -202,7 +205,7 @@ def _quota(cloud: Cloud, name: str) -> float | None:
 def _standing(deployment: Deployment, seconds: float) -> Usage:
     """Return what is billed for being there."""
     seconds = positive("seconds", seconds, "seconds")
-    if isinstance(deployment, RealTime):
+    if isinstance(deployment, RealTime | Async):
         return Usage(instance_seconds=deployment.count * seconds)
     if isinstance(deployment, Serverless):
         return Usage(enabled_seconds=deployment.provisioned * seconds)

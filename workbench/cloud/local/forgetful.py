@@ -4,10 +4,12 @@ moto is imported when one of them is first asked for. It is slow beside the rest
 runs in a thread of its own and never on the way of a model's answers.
 """
 
+import asyncio
 import io
+import json
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
 from workbench.cloud.container.http import Request, Response
@@ -17,6 +19,8 @@ from workbench.cloud.local.wire import AwsError, json_parameters
 
 SERVICES = frozenset({"events", "iam", "logs", "sns", "sqs", "sts"})
 """By the names that requests are signed for."""
+
+_POLL = 0.02  # seconds between two looks for a message
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -35,7 +39,12 @@ class Forgetful:
             AwsError: The request does not keep to botocore's model of the service.
         """
         _check(request, service)
-        return await self._store.aside(self._ask, request)
+        deadline = asyncio.get_running_loop().time() + _long_poll(request)
+        while True:
+            answer = await self._store.aside(self._ask, request)
+            if _found(answer) or asyncio.get_running_loop().time() >= deadline:
+                return answer
+            await asyncio.sleep(_POLL)
 
     async def publish(self, topic: str, message: str) -> None:
         """Publish a message to a topic of SNS.
@@ -56,7 +65,7 @@ class Forgetful:
         request.body = urlencode(call).encode()
         answer = await self._store.aside(self._ask, request)
         if answer.status >= 300:
-            said = bytes(answer.body).decode("utf-8", "replace")  # type: ignore[arg-type]
+            said = cast("bytes", answer.body).decode("utf-8", "replace")
             raise AwsError("NotFound", f"SNS took no message for {topic}: {said[:500]}")
 
     def _ask(self, request: Request) -> Response:
@@ -72,6 +81,19 @@ class Forgetful:
         ours = ("content-length", "connection", "date", "server")
         kept = [(name, value) for name, value in headers if name.lower() not in ours]
         return Response(int(status.split()[0]), body, headers=kept)
+
+
+def _long_poll(request: Request) -> float:
+    """Return the seconds to wait for a message, which moto is not told: all wait for its thread."""
+    if request.headers.get("x-amz-target") != "AmazonSQS.ReceiveMessage":
+        return 0.0
+    asked = json_parameters(request.body)
+    request.body = json.dumps({**asked, "WaitTimeSeconds": 0}).encode()
+    return float(asked.get("WaitTimeSeconds", 0))
+
+
+def _found(answer: Response) -> bool:
+    return answer.status != 200 or b'"Messages"' in cast("bytes", answer.body)
 
 
 def _check(request: Request, service: str) -> None:
