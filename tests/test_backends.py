@@ -35,6 +35,7 @@ def endpoints(model, tmp_path_factory):
     kinds = {
         "real-time": wb.RealTime(instance_type="ml.m5.large", count=2),
         "serverless": wb.Serverless(memory_mb=2048, max_concurrency=3, on_limit="queue"),
+        "async": wb.Async(instance_type="ml.m5.large"),
         "lambda": wb.Lambda(memory_mb=1769, max_concurrency=3, on_limit="queue"),
     }
     with ExitStack() as stack:
@@ -47,7 +48,7 @@ def endpoints(model, tmp_path_factory):
 
 
 @pytest.fixture(
-    params=[in_memory, on_this_machine, with_threads, "real-time", "serverless", "lambda"],
+    params=[in_memory, on_this_machine, with_threads, "real-time", "serverless", "lambda", "async"],
     ids=lambda made: made if isinstance(made, str) else made.__name__,
 )
 def backend(request, model):

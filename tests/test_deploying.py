@@ -303,7 +303,7 @@ def test_a_missing_role_or_image_is_asked_for(model, ledger, fact, advice):
 @pytest.mark.parametrize(
     ("deployment", "said"),
     [
-        (wb.Async(instance_type="ml.m5.large"), "cannot be deployed yet"),
+        (wb.BatchTransform(instance_type="ml.m5.large"), "cannot be deployed"),
         (wb.RealTime(instance_type="ml.m5.large", routing="shared"), "no shared queue"),
     ],
 )

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -95,6 +96,28 @@ def test_cold_starts_are_marked_and_what_they_took_is_told(cloud, model, deploym
     assert (cold["init"] <= cold["overhead_latency"] + 1e-3).all()
     assert (frame.filter(~frame["cold"])["init"] == 0).all()
     assert sorted(set(frame["server"])) == list(range(len(cold)))
+
+
+def test_an_asynchronous_experiment_runs_and_leaves_neither_topic_nor_queue(cloud, model):
+    run = wb.Experiment(model, wb.Async(instance_type="ml.m5.large"), TRACE).run(cloud)
+
+    assert (len(run), run.answered) == (len(TRACE), len(TRACE))
+    assert run.summary()["accuracy"] > 0.8
+    assert (run.frame["finished"] >= run.frame["started"]).all()
+    assert wb.cost(run).total > 0
+    nothing_left(cloud)
+    with closing(cloud.client("sns")) as sns, closing(cloud.client("sqs")) as sqs:
+        assert sns.list_topics()["Topics"] == []
+        assert sqs.list_queues().get("QueueUrls", []) == []
+
+
+def test_an_answer_counts_from_its_notification_not_from_when_it_was_read(cloud, model):
+    with (
+        deploy(model, wb.Async(instance_type="ml.m5.large"), cloud) as deployed,
+        deployed.backend(concurrency=1) as backend,
+    ):
+        reply = backend.invoke(Batch(model.samples().inputs[:1]))
+    assert reply.age > 0
 
 
 def test_a_real_time_run_is_billed_from_launch(cloud, model):

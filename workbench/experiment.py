@@ -24,7 +24,15 @@ from workbench.cloud.aws import Cloud
 from workbench.cloud.deploying import Deployed, deploy
 from workbench.cloud.spending import UP_AND_DOWN, Meter, check_payload
 from workbench.cloud.transform_jobs import transform_jobs
-from workbench.deployment import BatchTransform, Deployment, Lambda, Local, RealTime, Serverless
+from workbench.deployment import (
+    Async,
+    BatchTransform,
+    Deployment,
+    Lambda,
+    Local,
+    RealTime,
+    Serverless,
+)
 from workbench.errors import InvalidInput, NotAvailable
 from workbench.formulas import predict
 from workbench.jobs import batches_of, replay_jobs
@@ -173,7 +181,7 @@ class Experiment:
             {"origin": deployed.cloud.origin, "cloud": deployed.facts},
         )
         facts = {**run.facts, "warnings": [*run.warnings, *meter.warnings]}
-        if isinstance(self.deployment, RealTime):
+        if isinstance(self.deployment, RealTime | Async):
             span = (deployed.launched - began, time.perf_counter() - began)
             facts["instances"] = [span] * self.deployment.count
         if isinstance(self.deployment, Serverless) and "model_latency" not in run.frame.columns:

@@ -325,7 +325,7 @@ class Workers:
         except Exception as error:  # noqa: BLE001 - whatever a backend raises fails its batch only
             text = f"{type(error).__name__}: {error}"
             return Served(number, requests, worker, started, error=text)
-        finished = self._now()
+        finished = max(started, self._now() - reply.age)
         server = worker if reply.server is None else reply.server
         return Served(number, requests, server, started, finished, reply)
 

@@ -30,7 +30,8 @@ class Reply:
     None is the place in the backend that was called from, -1 one that cannot be known. An endpoint
     may tell apart the seconds that the model took and those that the platform added (NaN: it did
     not), of which `init` are those that the new instance took to start. `retries` counts the times
-    that the batch was sent again.
+    that the batch was sent again. `age` is how many seconds the answer was there before `invoke`
+    returned, where it says so itself.
     """
 
     outputs: NDArray[Any] | None = None
@@ -40,6 +41,7 @@ class Reply:
     overhead_latency: float = math.nan
     init: float = 0.0
     retries: int = 0
+    age: float = 0.0
 
 
 class Backend(Protocol):

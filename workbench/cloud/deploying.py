@@ -15,15 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.backends.asynchronous import AsyncBackend, Mailbox
+from workbench.backends.base import Backend
 from workbench.backends.lambda_ import LambdaBackend
 from workbench.backends.sagemaker import SageMakerBackend
 from workbench.cloud import lambda_
 from workbench.cloud.aws import IMAGE, ROLE, Cloud
 from workbench.cloud.calls import Calls, gone_is_fine, is_gone
 from workbench.cloud.ledger import Entry, Ledger
+from workbench.cloud.notifying import subscribed, unsubscribe
 from workbench.cloud.packing import archive
 from workbench.cloud.spending import agree, at_most, check_quota, hourly
-from workbench.deployment import Deployment, Lambda, RealTime, Serverless
+from workbench.deployment import Async, Deployment, Lambda, RealTime, Serverless
 from workbench.errors import CloudError, InvalidInput, NotAvailable, Unreachable, WorkbenchError
 from workbench.model import Model
 
@@ -34,6 +37,8 @@ _ROUTING = {"least_outstanding": "LEAST_OUTSTANDING_REQUESTS", "random": "RANDOM
 _PATIENCE = 3600.0  # AWS itself gives up on an endpoint after about an hour
 _SPARE = 16  # calls beyond the limit of a serverless endpoint, so that it is the one to reject
 _IN_FLIGHT = 64
+_UNANSWERED = 256  # asynchronous requests, which wait at the cloud
+_ASYNCHRONOUS = "asynchronous"
 _ON_ITS_WAY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 _LEFT = "Not all could be torn down; the ledger keeps it. Try again: workbench teardown."
 
@@ -49,6 +54,7 @@ class Deployed:
         cloud: Where it is.
         launched: When its creation was asked for, by `time.perf_counter`.
         seconds: From then until it was in service.
+        mailbox: Where the answers of an asynchronous endpoint arrive.
     """
 
     name: str
@@ -57,6 +63,7 @@ class Deployed:
     cloud: Cloud
     launched: float
     seconds: float
+    mailbox: Mailbox | None = None
 
     @property
     def concurrency(self) -> int:
@@ -64,16 +71,19 @@ class Deployed:
         if isinstance(self.deployment, Serverless | Lambda):
             waits = self.deployment.on_limit == "queue"
             return self.deployment.max_concurrency + (0 if waits else _SPARE)
-        return _IN_FLIGHT
+        return _IN_FLIGHT if self.mailbox is None else _UNANSWERED
 
     def facts(self) -> dict[str, Any]:
         """Return what a run there keeps about it, as JSON values."""
         return {**self.cloud.facts(), "endpoint": self.name, "deploy_seconds": self.seconds}
 
-    def backend(self, *, concurrency: int | None = None) -> SageMakerBackend | LambdaBackend:
+    def backend(self, *, concurrency: int | None = None) -> Backend:
         """Return it as a backend that another process can use."""
+        cloud, most = self.cloud.value(), concurrency or self.concurrency
+        if self.mailbox is not None and isinstance(self.deployment, Async):
+            return AsyncBackend(self.name, cloud, self.mailbox, self.deployment, concurrency=most)
         kind = LambdaBackend if isinstance(self.deployment, Lambda) else SageMakerBackend
-        return kind(self.name, self.cloud.value(), concurrency=concurrency or self.concurrency)
+        return kind(self.name, cloud, concurrency=most)
 
 
 @contextlib.contextmanager
@@ -95,7 +105,8 @@ def deploy(
 
     Args:
         model: What to deploy.
-        deployment: A `RealTime`, `Serverless` or `Lambda` deployment.
+        deployment: A `RealTime`, `Serverless`, `Async` or `Lambda` deployment. An asynchronous
+            endpoint of 0 instances answers nothing until something scales it out.
         cloud: Where to.
         budget: The most that it may cost, in US dollars, `expected` and `calls` being so.
         yes: Whether it may cost money without asking.
@@ -125,6 +136,8 @@ def deploy(
     ledger = ledger or Ledger()
     with Calls(cloud) as aws:
         kind = "function" if function else "endpoint"
+        if isinstance(deployment, Async):
+            kind = _ASYNCHRONOUS
         entry = begun(aws, model, deployment, ledger, kind=kind)
         with torn_down(entry, ledger):
             yield _up(aws, entry, model, deployment, role=role, image=image, libraries=libraries)
@@ -200,6 +213,11 @@ def _up(
     name = entry.name
     if libraries is None or not isinstance(deployment, Lambda):
         upload(aws, entry, model)
+    told, mailbox = {}, None
+    if isinstance(deployment, Async):
+        topic, queue = subscribed(entry)
+        told = {"AsyncInferenceConfig": _asynchronous(entry, deployment, topic)}
+        mailbox = Mailbox(queue=queue, bucket=entry.bucket, folder=entry.folder)
     launched = time.perf_counter()
     if isinstance(deployment, Lambda):
         code = lambda_.image(entry, image)
@@ -207,8 +225,10 @@ def _up(
             code = lambda_.package(aws, entry, model, libraries)
         name = lambda_.create(aws, entry, deployment, code, role=role)
     else:
-        _create(aws, entry, deployment, role=role, image=image)
+        _create(aws, entry, deployment, told, role=role, image=image)
         _await_service(aws, entry)
+    if isinstance(deployment, Async) and deployment.count == 0:
+        _scale_to_zero(aws, entry)
     return Deployed(
         name=name,
         model=model,
@@ -216,6 +236,7 @@ def _up(
         cloud=aws.cloud,
         launched=launched,
         seconds=time.perf_counter() - launched,
+        mailbox=mailbox,
     )
 
 
@@ -241,10 +262,29 @@ def _variant(deployment: Deployment) -> dict[str, Any]:
                     **(kept if deployment.provisioned else {}),
                 }
             }
+        case Async():
+            return {
+                "InstanceType": deployment.instance_type,
+                "InitialInstanceCount": max(1, deployment.count),  # AWS starts with no less
+            }
     raise InvalidInput(
-        f"A {deployment.kind} deployment cannot be deployed yet: RealTime, Serverless and Lambda "
-        "can."
+        f"A {deployment.kind} deployment cannot be deployed: RealTime, Serverless, Async and "
+        "Lambda can."
     )
+
+
+def _asynchronous(entry: Entry, deployment: Async, topic: str) -> dict[str, Any]:
+    """Return what an endpoint configuration says of results, and of requests at once."""
+    where = f"s3://{entry.bucket}/{entry.folder}"
+    most = deployment.concurrency
+    return {
+        "OutputConfig": {
+            "S3OutputPath": f"{where}/out",
+            "S3FailurePath": f"{where}/failed",
+            "NotificationConfig": {"SuccessTopic": topic, "ErrorTopic": topic},
+        },
+        "ClientConfig": {"MaxConcurrentInvocationsPerInstance": most} if most else {},
+    }
 
 
 def image_of(cloud: Cloud) -> str:
@@ -289,7 +329,15 @@ def upload(aws: Calls, entry: Entry, model: Model) -> None:
             )
 
 
-def _create(aws: Calls, entry: Entry, deployment: Deployment, *, role: str, image: str) -> None:
+def _create(
+    aws: Calls,
+    entry: Entry,
+    deployment: Deployment,
+    told: Mapping[str, Any],
+    *,
+    role: str,
+    image: str,
+) -> None:
     """Create model, endpoint configuration and endpoint, in this order."""
     name, tags = entry.name, entry.tags
     create_model(aws, entry, _environment(deployment), role=role, image=image)
@@ -297,7 +345,7 @@ def _create(aws: Calls, entry: Entry, deployment: Deployment, *, role: str, imag
     for operation, parameters in (
         (
             "create_endpoint_config",
-            {"EndpointConfigName": name, "ProductionVariants": [variant]},
+            {"EndpointConfigName": name, "ProductionVariants": [variant], **told},
         ),
         ("create_endpoint", {"EndpointName": name, "EndpointConfigName": name}),
     ):
@@ -344,6 +392,16 @@ def _await_service(aws: Calls, entry: Entry) -> None:
         raise CloudError(f"The endpoint {entry.name} is {status}: {reason}", status)
 
 
+def _scale_to_zero(aws: Calls, entry: Entry) -> None:
+    """End the instance that an endpoint had to begin with."""
+    aws.sagemaker(
+        "update_endpoint_weights_and_capacities",
+        EndpointName=entry.name,
+        DesiredWeightsAndCapacities=[{"VariantName": VARIANT, "DesiredInstanceCount": 0}],
+    )
+    _await_service(aws, entry)
+
+
 def _status(aws: Calls, entry: Entry) -> str:
     return str(aws.sagemaker("describe_endpoint", EndpointName=entry.name)["EndpointStatus"])
 
@@ -366,6 +424,9 @@ def _end(entry: Entry, ledger: Ledger) -> None:
                 _delete_endpoint(aws, entry)
             with gone_is_fine():
                 aws.s3("delete_object", Bucket=entry.bucket, Key=entry.key)
+            if entry.kind == _ASYNCHRONOUS:
+                unsubscribe(entry)
+                _delete_objects(aws, entry)
     except Unreachable:
         if entry.cloud.paid:
             raise  # else it ended with the cloud that it was on
@@ -381,13 +442,18 @@ def _end_jobs(aws: Calls, entry: Entry) -> None:
                 with contextlib.suppress(CloudError):  # it has ended by itself
                     aws.sagemaker("stop_transform_job", TransformJobName=job)
             _pause(aws.cloud, entry, deadline)
+    _delete_objects(aws, entry)
+    with gone_is_fine():
+        aws.sagemaker("delete_model", ModelName=entry.name)
+
+
+def _delete_objects(aws: Calls, entry: Entry) -> None:
+    """Delete what was read and written."""
     with gone_is_fine():
         while found := _objects(aws, entry):
             told = aws.s3("delete_objects", Bucket=entry.bucket, Delete={"Objects": found})
             for problem in told.get("Errors", []):
                 raise CloudError(f"{problem['Key']} was not deleted: {problem['Code']}.")
-    with gone_is_fine():
-        aws.sagemaker("delete_model", ModelName=entry.name)
 
 
 def _jobs(aws: Calls, entry: Entry, status: str) -> list[str]:
@@ -436,5 +502,8 @@ def _deleted(aws: Calls, entry: Entry) -> bool:
 
 def _environment(deployment: Deployment) -> dict[str, str]:
     """Return how the model server is set."""
-    workers = deployment.workers if isinstance(deployment, RealTime) else 1
-    return {"SAGEMAKER_MODEL_SERVER_WORKERS": str(workers)}
+    workers = deployment.workers if isinstance(deployment, RealTime | Async) else 1
+    environment = {"SAGEMAKER_MODEL_SERVER_WORKERS": str(workers)}
+    if isinstance(deployment, Async):
+        environment["WORKBENCH_MAX_PAYLOAD_MB"] = str(deployment.payload_limit // 2**20)
+    return environment

@@ -33,8 +33,8 @@ class Entry:
         what: The deployment in a few words.
         hourly: What it costs an hour while nobody calls it, in US dollars.
         cloud: Where it is.
-        kind: What it is: an "endpoint" of SageMaker, a "function" of Lambda, or "transform jobs"
-            whose names begin with its own.
+        kind: What it is: an "endpoint" of SageMaker, "asynchronous" for one with a topic and a
+            queue, a "function" of Lambda, or "transform jobs" whose names begin with its own.
         id: What its tag says.
         since: When it was begun.
         pid: The process that began it.

@@ -12,7 +12,14 @@ import numpy as np
 from workbench.checks import not_negative, positive
 from workbench.cloud.aws import Cloud
 from workbench.costing import Cost, Usage, bill
-from workbench.deployment import BatchTransform, Deployment, Lambda, RealTime, Serverless
+from workbench.deployment import (
+    Async,
+    BatchTransform,
+    Deployment,
+    Lambda,
+    RealTime,
+    Serverless,
+)
 from workbench.errors import CloudError, InvalidInput, NotAvailable, OverBudget
 from workbench.prices import PriceSheet
 from workbench.wording import dollars
@@ -64,6 +71,9 @@ def at_most(
             provisioned_seconds=min(deployment.provisioned * seconds, longest),
             calls=calls or 0,
         )
+    if isinstance(deployment, Async):
+        first = max(1, deployment.count)  # what is to have none starts with one
+        usage = Usage(instance_seconds=first * (seconds + UP_AND_DOWN), calls=calls or 0)
     usage = Usage(**{**vars(usage), "bytes_in": bytes_in, "bytes_out": bytes_out})
     items = bill(deployment, usage, prices=prices)
     return Cost(items=items, answered=calls or 0, origin="estimated, at most")
@@ -177,7 +187,7 @@ def check_quota(deployment: Deployment, cloud: Cloud) -> None:
         return
     if isinstance(deployment, Lambda):
         _check_concurrency(deployment, cloud)
-    if not isinstance(deployment, RealTime | BatchTransform):
+    if not isinstance(deployment, RealTime | Async | BatchTransform):
         return
     use = "transform job" if isinstance(deployment, BatchTransform) else "endpoint"
     name = f"{deployment.instance_type} for {use} usage"  # the quota's name in Service Quotas
@@ -229,7 +239,7 @@ def _quota(cloud: Cloud, name: str) -> float | None:
 def _standing(deployment: Deployment, seconds: float) -> Usage:
     """Return what is billed for being there."""
     seconds = positive("seconds", seconds, "seconds")
-    if isinstance(deployment, RealTime | BatchTransform):
+    if isinstance(deployment, RealTime | Async | BatchTransform):
         return Usage(instance_seconds=deployment.count * seconds)
     if isinstance(deployment, Serverless | Lambda):
         return Usage(enabled_seconds=deployment.provisioned * seconds)

@@ -9,7 +9,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
 from workbench.cloud.container.http import Request, Response
@@ -68,7 +68,7 @@ class Forgetful:
         request.body = urlencode(call).encode()
         answer = await self._store.aside(self._ask, request)
         if answer.status >= 300:
-            said = bytes(answer.body).decode("utf-8", "replace")  # type: ignore[arg-type]
+            said = cast("bytes", answer.body).decode("utf-8", "replace")
             raise AwsError("NotFound", f"SNS took no message for {topic}: {said[:500]}")
 
     def _ask(self, request: Request) -> Response:

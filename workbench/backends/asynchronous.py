@@ -1,0 +1,197 @@
+"""SageMaker answers batches later: an InvokeEndpointAsync each, and a notification of its result.
+
+A batch has its answer when the notification says that the result was written, not when the request
+was accepted, nor when the result was fetched.
+"""
+
+import contextlib
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from workbench.backends.base import Batch, Reply
+from workbench.backends.sagemaker import NPY, Connects, packed, said, unpacked
+from workbench.checks import whole_number
+from workbench.deployment import Async
+from workbench.errors import InvocationError
+
+_LONG_POLL = 1  # seconds that SQS holds a question without an answer; leaving waits as long
+_PAUSE = 1.0  # seconds after a failed question
+_SPARE = 60.0  # seconds that a notification may take
+
+Told = Mapping[str, Any]
+"""A notification: members by AWS's names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mailbox:
+    """Where what an asynchronous endpoint reads and tells lies.
+
+    Attributes:
+        queue: The URL of the SQS queue that notifications arrive in.
+        bucket, folder: Where bodies too large to come along are put, in S3.
+    """
+
+    queue: str
+    bucket: str
+    folder: str
+
+
+class AsyncBackend:
+    """An asynchronous endpoint, called through boto3; its notifications are read from a queue.
+
+    The time in a notification is the cloud's: its clock and that of this machine should agree.
+    Whatever they say, a batch is not answered before it was sent or after its result was read.
+
+    Args:
+        endpoint: Its name.
+        cloud: What makes the clients, in the process that enters the backend.
+        mailbox: Where answers arrive; nobody else reads it.
+        deployment: How long a batch may wait and take.
+        concurrency: How many batches may be without an answer.
+        clock: Gives seconds since 1970.
+
+    Raises:
+        InvalidInput: `concurrency` is not a whole number of at least 1.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        cloud: Connects,
+        mailbox: Mailbox,
+        deployment: Async,
+        *,
+        concurrency: int = 256,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.endpoint = endpoint
+        self.cloud = cloud
+        self.mailbox = mailbox
+        self.deployment = deployment
+        self.concurrency = whole_number("concurrency", concurrency, low=1)
+        self._clock = clock
+        self._clients: contextlib.ExitStack | None = None
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self._runtime = self._client("sagemaker-runtime", stack)
+            self._s3 = self._client("s3", stack)
+            self._sqs = self._client("sqs", stack)
+            self._clients = stack.pop_all()
+        self._awaited: dict[str, Future[Told]] = {}
+        self._over = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._clients is None:
+            return
+        self._over.set()
+        self._reader.join()
+        for future in list(self._awaited.values()):
+            future.cancel()
+        self._clients.close()
+        self._clients = None
+
+    def invoke(self, batch: Batch) -> Reply:
+        """Send the batch as one request, and wait for its result.
+
+        Raises:
+            InvocationError: The request was refused, or it failed, or nothing was told of it.
+        """
+        assert self._clients is not None, "invoke outside the with block"  # noqa: S101
+        name = uuid.uuid4().hex
+        future: Future[Told] = Future()
+        self._awaited[name] = future
+        try:
+            with _explained():
+                self._ask(name, packed(batch.inputs))
+                told = self._told(future)
+                if told["invocationStatus"] != "Completed":
+                    raise InvocationError(str(told.get("failureReason", "no reason was given")))
+                outputs = unpacked(self._fetch(told["responseParameters"]["outputLocation"]))
+        finally:
+            self._awaited.pop(name, None)
+        age = self._clock() - datetime.fromisoformat(told["eventTime"]).timestamp()
+        return Reply(outputs, server=-1, age=max(0.0, age))
+
+    def _ask(self, name: str, body: bytes) -> None:
+        sent: dict[str, Any] = {"Body": body}
+        if len(body) > self.deployment.inline_limit:
+            key = f"{self.mailbox.folder}/in/{name}"
+            self._s3.put_object(Bucket=self.mailbox.bucket, Key=key, Body=body)
+            sent = {"InputLocation": f"s3://{self.mailbox.bucket}/{key}"}
+        self._runtime.invoke_endpoint_async(
+            EndpointName=self.endpoint,
+            InferenceId=name,
+            ContentType=NPY,
+            Accept=NPY,
+            RequestTTLSeconds=self.deployment.ttl,
+            InvocationTimeoutSeconds=self.deployment.timeout,
+            **sent,
+        )
+
+    def _told(self, future: "Future[Told]") -> Told:
+        longest = self.deployment.ttl + self.deployment.timeout + _SPARE
+        try:
+            return future.result(longest)
+        except TimeoutError:
+            raise InvocationError(f"No notification came within {longest:g} s.") from None
+
+    def _fetch(self, where: str) -> bytes:
+        url = urlsplit(where)
+        found = self._s3.get_object(Bucket=url.netloc, Key=url.path.lstrip("/"))
+        return bytes(found["Body"].read())
+
+    def _read(self) -> None:
+        """Read notifications, and give each to whom it concerns."""
+        while not self._over.is_set():
+            try:
+                with _explained():
+                    self._read_some()
+            except InvocationError:
+                self._over.wait(_PAUSE)  # whoever waits is told in the end that nothing came
+
+    def _read_some(self) -> None:
+        queue = self.mailbox.queue
+        answer = self._sqs.receive_message(
+            QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=_LONG_POLL
+        )
+        messages = answer.get("Messages", [])
+        for message in messages:
+            told = json.loads(message["Body"])
+            future = self._awaited.get(told.get("inferenceId"))
+            if future is not None and not future.done():
+                future.set_result(told)
+        if messages:
+            read = [
+                {"Id": str(i), "ReceiptHandle": message["ReceiptHandle"]}
+                for i, message in enumerate(messages)
+            ]
+            self._sqs.delete_message_batch(QueueUrl=queue, Entries=read)
+
+    def _client(self, service: str, stack: contextlib.ExitStack) -> Any:  # noqa: ANN401 - boto3's
+        client = self.cloud.client(service, pool=self.concurrency)
+        return stack.enter_context(contextlib.closing(client))
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what boto3 raises inside the block into our error."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        raise InvocationError(said(error.response)) from error
+    except BotoCoreError as error:
+        raise InvocationError(f"{type(error).__name__}: {error}") from error
