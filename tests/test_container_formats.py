@@ -12,6 +12,7 @@ from workbench.cloud.container.formats import (
     JSONLINES,
     NPY,
     TYPES,
+    Asked,
     Reader,
     choose,
     write,
@@ -285,3 +286,13 @@ def test_answers_need_not_be_contiguous():
 
     assert json.loads(written(values)[JSON]) == values.tolist()
     assert np.array_equal(np.load(io.BytesIO(written(values)[NPY])), values)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.longlong, np.float32, np.bool_, np.str_])
+def test_labels_of_any_type_are_written_one_a_line_or_alone(kind):
+    labels = np.array([1, 0], dtype=kind)
+    lines = write(JSONLINES, labels, Asked(labels))
+    alone = write(JSON, labels, Asked(labels, single=True))
+
+    assert [json.loads(line) for line in lines.splitlines()] == labels.tolist()
+    assert json.loads(alone) == labels.tolist()[0]

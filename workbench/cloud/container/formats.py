@@ -265,6 +265,8 @@ def _dump(outputs: Any) -> bytes:  # noqa: ANN401
         outputs = outputs.tolist()
     elif isinstance(outputs, np.ndarray):
         outputs = np.ascontiguousarray(outputs) if outputs.ndim else outputs[()]
+    if isinstance(outputs, np.generic):
+        outputs = outputs.item()  # orjson does not know every one: a label may be a longlong
     return orjson.dumps(outputs, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
