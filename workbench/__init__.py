@@ -11,6 +11,7 @@ _CONTENTS = {
     "batching": ["BatchPolicy"],
     "cloud.aws": ["aws"],
     "cloud.deploying": ["deploy"],
+    "cloud.doctor": ["examine"],
     "cloud.local": ["LocalCloud"],
     "comparison": ["compare", "compare_policies"],
     "costing": ["Cost", "cost"],

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from workbench.cli.clouds import add_local_cloud, add_teardown
+from workbench.cli.clouds import add_doctor, add_local_cloud, add_teardown
 from workbench.cli.models import add_registry
 from workbench.cli.parsing import Parser, closing
 from workbench.cli.pricing import add_prices
@@ -21,7 +21,8 @@ _FAILED, _UNREAD = 2, 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0 is success, 1 a registry that `verify` finds damaged, 2 an error (one line on stderr), 130 an
+    0 is success, 1 a registry that `verify` finds damaged or a
+    model that `doctor` finds unfit, 2 an error (one line on stderr), 130 an
     interruption and 141 a reader that went away.
     """
     words = sys.argv[1:] if argv is None else list(argv)
@@ -57,5 +58,6 @@ def _parser() -> argparse.ArgumentParser:
     add_report(commands)
     add_local_cloud(commands)
     add_teardown(commands)
+    add_doctor(commands)
     add_prices(commands)
     return parser

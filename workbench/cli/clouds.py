@@ -10,16 +10,26 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, get_args
 
-from workbench.cli.parsing import closing, seconds, subparser, typed
+from workbench.cli.parsing import (
+    add_registry_path,
+    closing,
+    registry_of,
+    seconds,
+    subparser,
+    typed,
+    whole,
+)
 from workbench.cli.telling import Arguments, announce, print_json, say
 from workbench.cloud.aws import Cloud, aws
 from workbench.cloud.deploying import teardown
+from workbench.cloud.doctor import examine
 from workbench.cloud.ledger import Entry, Ledger
 from workbench.cloud.local import LocalCloud
 from workbench.cloud.local.settings import ColdStart
 from workbench.deployment import KEEP_ALIVE, Deployment
 from workbench.wording import dollars, text_table
 
+_NOT_WELL = 1
 _KNOBS = {
     "workers": (int, "model servers, or those of each instance (1)"),
     "threads": (int, "of each worker, on this machine (1)"),
@@ -149,6 +159,27 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _doctor(arguments: Arguments) -> int:
+    found = examine(
+        registry_of(arguments)[arguments.model], threads=arguments.threads, rows=arguments.rows
+    )
+    if arguments.json:
+        print_json(found.to_dict())
+    say(arguments, str(found))
+    return 0 if found.ok else _NOT_WELL
+
+
+def add_doctor(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench doctor`."""
+    about = "check that a model can be served as AWS serves models, before any deploy"
+    parser = subparser(commands, "doctor", about, **closing("doctor"))
+    parser.add_argument("model", metavar="MODEL", help="group, or group:version")
+    parser.add_argument("--rows", type=typed(whole), default=16, help="of a batch (%(default)s)")
+    parser.add_argument("--threads", type=typed(whole), default=1, help="of a run (%(default)s)")
+    add_registry_path(parser)
+    parser.set_defaults(command=_doctor)
 
 
 def add_local_cloud(commands: Any) -> None:  # noqa: ANN401

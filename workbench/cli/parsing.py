@@ -106,6 +106,9 @@ _EXAMPLES = {
     "teardown": """
   workbench teardown --list
   workbench teardown""",
+    "doctor": """
+  workbench doctor digits-mlp-wide
+  workbench doctor digits-mlp-wide:1 --rows 64 --json""",
     "prices": """
   workbench prices
   workbench prices show --region eu-central-1 --json

@@ -1,0 +1,126 @@
+"""The doctor examines real models in the real model server."""
+
+import json
+
+import numpy as np
+import pytest
+
+import workbench as wb
+from tests.graphs import linear
+from workbench.cli import main
+from workbench.cloud import doctor
+from workbench.errors import InvalidInput
+
+
+@pytest.fixture(scope="module")
+def digits(workbench_home):
+    return wb.Registry(workbench_home / "registry")["digits-mlp-small"]
+
+
+@pytest.fixture(scope="module")
+def found(digits):
+    return doctor.examine(digits)
+
+
+def test_a_sound_model_passes_every_check(found):
+    assert found.ok, str(found)
+    names = [check.name for check in found.checks]
+    assert names == [
+        "archive",
+        "/ping",
+        "/execution-parameters",
+        "application/x-npy",
+        "application/json",
+        "text/csv",
+        "application/jsonlines",
+        "nonsense",
+        "memory",
+        "SIGTERM",
+    ]
+
+
+def test_it_says_how_many_rows_fit_each_inference_type(found):
+    fits = {fit.kind: fit.rows for fit in found.fits}
+    assert set(fits) == {"real-time", "serverless", "async", "batch transform", "lambda"}
+    row = 64 * 4
+    assert fits["serverless"] * row < 4 * 1024**2 < 1.1 * fits["serverless"] * row
+    assert fits["lambda"] < fits["real-time"] < fits["async"]
+
+
+def test_a_server_that_does_not_come_up_gives_its_last_words(digits, monkeypatch):
+    monkeypatch.setattr(doctor, "unpack", lambda _, folder: _broken(folder))
+    found = doctor.examine(digits)
+
+    assert not found.ok
+    assert found.checks[-1].name == "start"
+    assert "ended with 1 before it listened. " in found.checks[-1].told
+    assert "Traceback" not in found.checks[-1].told
+
+
+def _broken(folder):
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"no model")
+    return folder
+
+
+def test_answers_that_are_not_the_models_are_told(digits, monkeypatch):
+    monkeypatch.setattr(doctor, "_agree", lambda *_: False)
+    found = doctor.examine(digits)
+
+    assert not found.ok
+    assert "not those of the model alone" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ([1.0, 2.0], [1.0, 2.0 + 1e-6], True),
+        ([1.0, 2.0], [1.0, 2.1], False),
+        ([1.0, 2.0], [[1.0, 2.0]], False),
+        (["a"], ["a"], True),
+        (["a"], ["b"], False),
+    ],
+)
+def test_answers_agree_within_what_texts_keep(one, other, same):
+    assert doctor._agree(np.array(one), np.array(other)) is same
+
+
+def test_a_row_that_no_request_can_hold_is_told():
+    fits = {fit.kind: fit for fit in doctor._fits(5 * 1024**2, 100 * 1024**2)}
+    assert fits["serverless"].rows == 0
+    assert fits["real-time"].rows == 1
+    assert fits["lambda"].rows == 0
+
+
+def test_memory_that_serverless_does_not_have_is_told():
+    fits = {fit.kind: fit for fit in doctor._fits(100, 7000 * 1024**2)}
+    assert fits["serverless"].rows == 0
+    assert "no memory size holds it" in fits["serverless"].told
+
+
+@pytest.mark.parametrize("given", [{"rows": 0}, {"threads": 0}, {"patience": -1}])
+def test_settings_out_of_their_limits_are_refused(digits, given):
+    with pytest.raises(InvalidInput, match=next(iter(given))):
+        doctor.examine(digits, **given)
+
+
+def test_the_command_tells_people_and_machines(workbench_home, monkeypatch, capsys):
+    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
+
+    assert main(["doctor", "digits-mlp-small", "--rows", "4"]) == 0
+    assert "up to" in capsys.readouterr().out
+    assert main(["doctor", "digits-mlp-small", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"]
+    assert told["fits"][0]["kind"] == "real-time"
+
+
+def test_the_command_fails_for_a_model_that_cannot_be_served(
+    workbench_home, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setattr(doctor, "unpack", lambda _, folder: _broken(folder))
+    registry = wb.Registry(tmp_path / "registry")
+    registry.register("tiny", linear(), approval="Approved")
+    status = main(["doctor", "tiny", "--registry", str(tmp_path / "registry")])
+    assert status == 1
+    assert "NOT OK" in capsys.readouterr().out
