@@ -15,6 +15,7 @@ from tests import wire
 from tests.hosted import Hosted, headers, on_instances, serverless, until
 from workbench.cloud.local.events import status_of
 from workbench.cloud.local.metrics import RESOLUTION
+from workbench.cloud.local.monitoring import _Logs
 
 HOUR = timedelta(hours=1)
 
@@ -209,6 +210,24 @@ def test_what_containers_write_is_in_the_logs(hosted):
     assert {int(each["logStreamName"].split("/")[1]) for each in streams} == numbers
     assert len(events) == 3
     assert all(abs(each["timestamp"] / 1000 - time.time()) < 3600 for each in events)
+
+
+def test_logs_are_read_by_the_whole_line_and_a_piece_at_a_time(tmp_path):
+    path = tmp_path / "e" / "one" / "1.log"
+    path.parent.mkdir(parents=True)
+    logs = _Logs(tmp_path)
+
+    def fresh():
+        return [(each.stream, list(each.lines())) for each in logs.fresh()]
+
+    path.write_text("first\nsec")
+    assert fresh() == [("one/1", ["first"])]
+    assert fresh() == []
+    path.write_text("first\nsecond\n\n" + "x" * (2**20 + 5) + "\n")
+    assert [[len(line) for line in lines] for _, lines in fresh()] == [[6]]
+    assert [[len(line) for line in lines] for _, lines in fresh()] == [[2**20]]
+    assert [[len(line) for line in lines] for _, lines in fresh()] == [[5]]
+    assert fresh() == []
 
 
 # --- the trail of calls

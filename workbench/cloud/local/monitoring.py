@@ -28,6 +28,7 @@ GROUP = "/aws/sagemaker/Endpoints"
 
 _TICK = 1.0  # seconds between two looks at logs and alarms
 _TICKS_TO_FLUSH = 10  # which is what a cloud that is killed may lose of its metrics
+_MOST = 1024 * 1024  # bytes of a log in one look
 _CODE = re.compile(rb'"__type"\s*:\s*"([^"]*)"|<Code>([^<]*)</Code>')
 
 
@@ -178,7 +179,10 @@ class _Logs:
 def _lines(path: Path, begin: int) -> tuple[list[str], int]:
     with path.open("rb") as file:
         file.seek(begin)
-        whole, newline, _ = file.read().rpartition(b"\n")
+        content = file.read(_MOST)
+    whole, newline, _ = content.rpartition(b"\n")
+    if not newline and len(content) == _MOST:  # a line that is longer
+        whole = content
     text = whole.decode("utf-8", "replace")
     return [line for line in text.splitlines() if line], begin + len(whole) + len(newline)
 

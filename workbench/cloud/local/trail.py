@@ -95,13 +95,17 @@ class Called:
 
 
 def called(request: Request, meant: Scope) -> Called | None:
-    """Return the call that a request is; None for what CloudTrail does not tell of."""
-    if meant.service == "s3":
-        return None
+    """Return the call that a request is; None for what CloudTrail does not tell of.
+
+    Calls that are named by their path (S3's, Lambda's and those of models) are not told of either.
+    """
     target = request.headers.get("x-amz-target")
+    form = "x-www-form-urlencoded" in request.headers.get("content-type", "")
     try:
         if target is not None:
             name, params = target.rpartition(".")[2], json_parameters(request.body)
+        elif not form:
+            return None
         else:
             params = dict(parse_qsl(request.body.decode("latin-1")))
             name = params.pop("Action", "")
