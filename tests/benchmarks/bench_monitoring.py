@@ -1,7 +1,8 @@
 """What the metrics cost: the data plane with and without them, in pairs of runs side by side.
 
-Two local clouds are up at once, one of which records nothing. They are measured in turn, the order
-changing from pair to pair, so that what drifts about the machine falls on both.
+One local cloud turns its metrics on and off between short runs, the order changing from pair to
+pair, so that what drifts about the machine falls on both. Pairs of runs that are both without
+metrics say how much of the spread is the machine's.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import signal
 import statistics
 import tempfile
 from pathlib import Path
@@ -24,26 +26,35 @@ from workbench.cloud.local.metering import Metering
 from workbench.cloud.local.settings import Settings
 from workbench.process import run_apart
 
-PAIRS = 20
-SECONDS = 2.0
+PAIRS = 15
+SECONDS = 1.0
 CONNECTIONS = 8
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def serve(path, told, lifeline, *, metered):
-    """Be a local cloud until the lifeline says something."""
-    if not metered:
-        Metering.record = lambda *_: None
+def serve(path, told, lifeline):
+    """Be a local cloud until the lifeline says something; SIGUSR1 turns its metrics on and off."""
+    record, metered = Metering.record, [True]
+
+    def recorded(metering, invocation):
+        if metered[0]:
+            record(metering, invocation)
+
+    def turn(*_):
+        metered[0] = not metered[0]
+
+    Metering.record = recorded
+    signal.signal(signal.SIGUSR1, turn)
     front.serve(path, port=0, ready=told.send, lifeline=lifeline.fileno(), settings=Settings())
 
 
 @contextlib.contextmanager
-def cloud(path, *, metered):
+def cloud(path):
     """Yield URL and process of a local cloud with an endpoint "e"."""
     start = multiprocessing.get_context("spawn")
     heard, told = start.Pipe()
     lifeline, end = start.Pipe()
-    process = start.Process(target=serve, args=(path, told, lifeline), kwargs={"metered": metered})
+    process = start.Process(target=serve, args=(path, told, lifeline))
     process.start()
     url = heard.recv()
     try:
@@ -135,21 +146,38 @@ def shown(name, ratios):
     print(f"  {name}: {middle:.3f} (middle half {low:.3f} to {high:.3f}, {len(ratios)} pairs)")
 
 
+def pairs(url, pid, *, turning):
+    """Return the ratios of rates and of costs in pairs of runs, the second run's to the first's.
+
+    Where `turning`, the metrics are off in the first run of a pair and on in the second; else off
+    in both. Every other pair is measured the other way round.
+    """
+    rates, costs, plain = [], [], []
+    for number in range(PAIRS):
+        first = measured(url, pid)
+        if turning:
+            os.kill(pid, signal.SIGUSR1)
+        second = measured(url, pid)
+        off, on = (second, first) if number % 2 else (first, second)
+        rates.append(on[0] / off[0])
+        costs.append(on[1] / off[1])
+        plain.append(off[0])
+    return rates, costs, plain
+
+
 def main():
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        on = stack.enter_context(cloud(Path(name) / "on", metered=True))
-        off = stack.enter_context(cloud(Path(name) / "off", metered=False))
-        rates, costs, plain = [], [], []
-        for number in range(-1, PAIRS):
-            order = (on, off) if number % 2 else (off, on)
-            found = {each: measured(*each) for each in order}
-            if number >= 0:  # the first pair warms up
-                rates.append(found[on][0] / found[off][0])
-                costs.append(found[on][1] / found[off][1])
-                plain.append(found[off][0])
-    print(f"  without metrics {statistics.median(plain):.0f} requests/s")
-    shown("throughput with metrics, as a share of that without; goal 0.95", rates)
-    shown("processor time of the front for a request, likewise", costs)
+    with tempfile.TemporaryDirectory() as name, cloud(Path(name)) as (url, pid):
+        measured(url, pid)
+        os.kill(pid, signal.SIGUSR1)
+        nothing = pairs(url, pid, turning=False)
+        found = pairs(url, pid, turning=True)
+    print(f"  without metrics {statistics.median(found[2]):.0f} requests/s")
+    for words, (rates, costs, _) in (
+        ("with metrics against without; goal 0.95", found),
+        ("without against without", nothing),
+    ):
+        shown(f"throughput, {words}", rates)
+        shown("  processor time of the front for a request", costs)
 
 
 if __name__ == "__main__":
