@@ -156,7 +156,9 @@ def test_an_alarm_takes_a_fleet_up_the_steps_of_a_policy(hosted):
         },
     )
     cloudwatch = hosted.cloud.client("cloudwatch")
-    cloudwatch.put_metric_data(Namespace="test", MetricData=[{"MetricName": "waiting", "Value": 9}])
+    closed = datetime.now(UTC) - timedelta(minutes=1)
+    waiting = {"MetricName": "waiting", "Value": 9, "Timestamp": closed}
+    cloudwatch.put_metric_data(Namespace="test", MetricData=[waiting])
     cloudwatch.put_metric_alarm(
         AlarmName="backlog",
         Namespace="test",
