@@ -4,10 +4,10 @@ import threading
 import numpy as np
 import pytest
 
-from workbench.backends.base import FunctionBackend
+from workbench.backends.base import FunctionBackend, Reply
 from workbench.batching import BatchPolicy
 from workbench.errors import InvalidInput, InvocationError
-from workbench.load import Load, lag_facts, replay
+from workbench.load import Load, RowMaker, Served, lag_facts, replay
 from workbench.trace import Trace
 from workbench.traffic import poisson
 
@@ -109,6 +109,27 @@ def test_predictions_are_counted_by_request():
     )
 
     assert rows["correct"].tolist() == [0.5, 1.0]
+
+
+def test_predictions_are_counted_where_other_batches_failed_or_said_nothing():
+    load = Load(
+        trace=Trace(arrivals=[0.0, 0.1, 0.2], duration=0.3, rows=[1, 2, 1]),
+        policy=BatchPolicy(),
+        backend=FunctionBackend(lambda inputs: inputs),
+        inputs=np.arange(4.0),
+        targets=np.array([0.0, 1.0, 9.0, 3.0]),
+    )
+    sample = load.trace.sample
+    outputs = load.inputs[(sample[1] + np.arange(2)) % 4]
+    served = [
+        Served(0, [0], 0, 0.0, error="InvocationError: no"),
+        Served(1, [1], 0, 0.1, 0.2, Reply(outputs)),
+        Served(2, [2], 0, 0.2, 0.3, Reply()),
+    ]
+    rows = RowMaker(load).of(served)
+    right = np.mean(outputs == load.targets[(sample[1] + np.arange(2)) % 4])
+    assert np.array_equal(rows["correct"], [math.nan, right, math.nan], equal_nan=True)
+    assert rows["error"] == ["InvocationError: no", None, None]
 
 
 def test_a_failing_batch_fails_its_own_requests_only():

@@ -110,7 +110,8 @@ class Experiment:
         """Return what happened when the trace was really sent, in real time.
 
         The load is generated in a process of its own, which on a `Local` deployment also runs the
-        model. Every quarter of a second `on_rows` receives the requests that have come to an end.
+        model. `on_rows` receives the requests that have come to an end four times a second, and
+        up to fifty times when they are many.
         Setting `stopped`, or Ctrl-C, ends the run early: it then holds the requests that were
         answered until then, and is marked incomplete. Requests without an answer `drain` seconds
         after the trace's end have failed, unless they are in a batch transform job.

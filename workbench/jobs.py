@@ -155,7 +155,7 @@ class _Place:
 
     def _bring(self, batch: Batch) -> int:
         """Bring the rows of a job to the cloud, and return in how many parts."""
-        inputs: NDArray[Any] = self.load.inputs[SampleRows(self.load).of(batch.requests)]
+        inputs: NDArray[Any] = SampleRows(self.load).inputs(batch.requests)
         share = -(-len(inputs) // (2 * self.jobs.deployment.count))  # so that every instance works
         each = max(1, min(PIECE // inputs[:1].nbytes, share))
         starts = range(0, len(inputs), each)

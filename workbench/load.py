@@ -14,9 +14,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -41,11 +42,20 @@ Correct = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.bool_] | None]
 
 BackendT = TypeVar("BackendT", bound=Backend)
 
-_FLUSH_EVERY = 0.25
+_LOOK_EVERY = 0.02
+_FLUSH_EVERY = 12  # looks
+_MANY = 300  # batches to flush at the next look: making more into rows at once delays requests
 _LEAD = 0.05
 _LONGEST_SLEEP = 0.1
 _SWITCH_INTERVAL = 1e-4
 _PR_SET_TIMERSLACK = 29
+_TOLD = {  # what a reply tells of its batch, and as which type
+    "cold": bool,
+    "model_latency": float,
+    "overhead_latency": float,
+    "init": float,
+    "retries": int,
+}
 _MOST_BYTES = 2**30  # what AWS takes in one request at most: an asynchronous call's 1 GiB
 
 
@@ -115,7 +125,13 @@ def replay(
         if served := workers.take_served():
             on_rows(rows.of(served))
 
-    with _every(_FLUSH_EVERY, flush):
+    looks = count(1)
+
+    def look() -> None:
+        if next(looks) % _FLUSH_EVERY == 0 or workers.served >= _MANY:
+            flush()
+
+    with _every(_LOOK_EVERY, look):
         _generate(load.trace.arrivals, rows.sent, batcher, workers, stopped=stopped, now=now)
         workers.finish(stopped, load.trace.duration + load.drain)
     lost = workers.give_up(load.drain)
@@ -222,7 +238,6 @@ class Workers:
 
     def __init__(self, load: Load, now: Callable[[], float], *, announce: bool) -> None:
         self._backend = load.backend
-        self._inputs = load.inputs
         self._samples = SampleRows(load)
         self._now = now
         self._numbers = count()
@@ -293,6 +308,11 @@ class Workers:
             while thread.is_alive() and not stopped.is_set() and self._now() < deadline:
                 thread.join(_LONGEST_SLEEP)
 
+    @property
+    def served(self) -> int:
+        """How many batches `take_served` would return."""
+        return len(self._served)
+
     def take_served(self) -> list[Served]:
         """Return the batches served since the last call."""
         return [self._served.popleft() for _ in range(len(self._served))]
@@ -321,7 +341,7 @@ class Workers:
     def _serve(self, worker: int, number: int, requests: list[int]) -> Served:
         started = self._now()
         try:
-            reply = self._backend.invoke(Batch(self._inputs[self._samples.of(requests)]))
+            reply = self._backend.invoke(Batch(self._samples.inputs(requests)))
         except Exception as error:  # noqa: BLE001 - whatever a backend raises fails its batch only
             text = f"{type(error).__name__}: {error}"
             return Served(number, requests, worker, started, error=text)
@@ -334,12 +354,23 @@ class SampleRows:
     """Which rows of the pool each request carries."""
 
     def __init__(self, load: Load) -> None:
+        self._inputs = load.inputs
         self._pool = len(load.inputs)
         self._first = load.trace.sample % self._pool
         self._rows = load.trace.rows
         self._single = bool((self._rows == 1).all())
 
-    def of(self, requests: list[int]) -> NDArray[Any]:
+    def inputs(self, requests: list[int]) -> NDArray[Any]:
+        """Return what these requests carry, stacked."""
+        if self._single and len(requests) == 1:  # a view costs a tenth of a copy
+            first = self._first[requests[0]]
+            rows: Any = slice(first, first + 1)
+        else:
+            rows = self.of(requests)
+        inputs: NDArray[Any] = self._inputs[rows]
+        return inputs
+
+    def of(self, requests: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
         """Return the pool rows of these requests, one after the other."""
         first: NDArray[Any] = self._first[requests]
         if self._single:
@@ -361,44 +392,45 @@ class RowMaker:
 
     def of(self, served: list[Served]) -> Rows:
         """Return the rows of these batches."""
-        sizes = [len(batch.requests) for batch in served]
-        requests = np.fromiter(chain.from_iterable(b.requests for b in served), np.int64)
+        numbers, batches, servers, started, finished, replies, errors = zip(*served, strict=True)
+        sizes = np.fromiter(map(len, batches), np.int64, len(served))
+        requests = np.fromiter(chain.from_iterable(batches), np.int64, int(sizes.sum()))
 
         def spread(values: Iterable[Any], kind: type) -> NDArray[Any]:
-            return np.repeat(np.fromiter(values, kind, len(served)), sizes)
+            return np.fromiter(values, kind, len(served)).repeat(sizes)
 
         return {
             "request": requests,
             "sent": self.sent[requests],
-            "started": spread((batch.started for batch in served), float),
-            "finished": spread((batch.finished for batch in served), float),
-            "batch": spread((batch.number for batch in served), int),
-            "batch_size": spread(sizes, int),
+            "started": spread(started, float),
+            "finished": spread(finished, float),
+            "batch": spread(numbers, int),
+            "batch_size": sizes.repeat(sizes),
             "rows": self._rows[requests],
-            "server": spread((batch.server for batch in served), int),
-            "cold": spread((batch.reply.cold for batch in served), bool),
-            "correct": self._correct(served, len(requests)),
-            "error": [batch.error for batch in served for _ in batch.requests],
-            "model_latency": spread((batch.reply.model_latency for batch in served), float),
-            "overhead_latency": spread((batch.reply.overhead_latency for batch in served), float),
-            "init": spread((batch.reply.init for batch in served), float),
-            "retries": spread((batch.reply.retries for batch in served), int),
+            "server": spread(servers, int),
+            "correct": self._correct(requests, replies, sizes),
+            "error": np.array(errors, object).repeat(sizes).tolist(),
+            **{name: spread(map(attrgetter(name), replies), kind) for name, kind in _TOLD.items()},
         }
 
-    def _correct(self, served: list[Served], requests: int) -> NDArray[np.float64]:
+    def _correct(
+        self, requests: NDArray[np.int64], replies: Sequence[Reply], sizes: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         """Return the share of each request's rows that were predicted right; NaN if unknown."""
+        shares = np.full(len(requests), np.nan)
         if self._targets is None:
-            return np.full(requests, np.nan)
-        return np.concatenate([self._correct_in(batch, self._targets) for batch in served])
-
-    def _correct_in(self, batch: Served, targets: NDArray[Any]) -> NDArray[np.float64]:
-        samples = self._samples.of(batch.requests)
-        outputs = batch.reply.outputs
-        right = None if outputs is None else self._right(outputs, targets[samples])
-        if right is None:
-            return np.full(len(batch.requests), np.nan)
-        rows = self._rows[batch.requests]
-        return np.asarray(np.add.reduceat(right, np.cumsum(rows) - rows, dtype=float) / rows)
+            return shares
+        outputs = [reply.outputs for reply in replies if reply.outputs is not None]
+        if not outputs:
+            return shares
+        told = np.array([reply.outputs is not None for reply in replies]).repeat(sizes)
+        targets = self._targets[self._samples.of(requests[told])]
+        right = self._right(np.concatenate(outputs), targets)
+        if right is not None:
+            rows = self._rows[requests[told]]
+            right_rows = np.add.reduceat(right, np.cumsum(rows) - rows, dtype=float)
+            shares[told] = right_rows / rows
+        return shares
 
 
 @contextlib.contextmanager
