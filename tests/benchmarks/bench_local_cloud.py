@@ -142,11 +142,18 @@ class Canned(asyncio.Protocol):
         await server.serve_forever()
 
 
-def boto3_alone(body):
-    """Return the seconds of calls to a server that does nothing."""
+@contextlib.contextmanager
+def canned():
+    """The URL of a server, in a process of its own, that does nothing."""
     command = [sys.executable, __file__, "canned"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
+        yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
+        server.terminate()
+
+
+def boto3_alone(body):
+    """Return the seconds of calls to a server that does nothing."""
+    with canned() as url:
         cloud = Cloud(name="canned", endpoint_url=url, keys=("key", "secret"), paid=False)
         with contextlib.closing(cloud.client("sagemaker-runtime")) as runtime:
             taken = []
@@ -157,7 +164,6 @@ def boto3_alone(body):
                 )
                 answer["Body"].read()
                 taken.append(time.perf_counter() - began)
-        server.terminate()
     return taken[200:]
 
 
@@ -268,18 +274,21 @@ def data_plane(place, body):
         f"Accept: {NPY}\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode() + body
     for rate in RATES:
-        p50, p99, errors, achieved = [], [], 0, []
+        p50, p99, alone, errors = [], [], [], 0
         for _ in range(REPEATS):
+            with canned() as url:
+                nothing = run_apart(replay, (url, request, rate, SECONDS), on_message=print)
+            alone.append(float(np.quantile(nothing, 0.99)))
             task = (place.cloud.url, request, rate, SECONDS)
             latencies = np.array(run_apart(replay, task, on_message=print))
             errors += int(np.isnan(latencies).sum())
             p50.append(float(np.nanquantile(latencies, 0.5)))
             p99.append(float(np.nanquantile(latencies, 0.99)))
-            achieved.append(len(latencies) / SECONDS)
         goal = "; goal p99 < 5" if rate == 3000 else ""
         print(
-            f"  data plane at {statistics.mean(achieved):.0f}/s: p50 {spread(p50, digits=2)}, "
-            f"p99 {spread(p99, digits=2)}, errors {errors}{goal}"
+            f"  data plane at {rate}/s: p50 {spread(p50, digits=2)}, "
+            f"p99 {spread(p99, digits=2)}, errors {errors}{goal}; "
+            f"p99 against a server that does nothing {spread(alone, digits=2)}"
         )
 
 
@@ -296,6 +305,16 @@ def cold_starts(model, folder, body, mode):
     print(f"  cold start, {mode}: {spread(setups)}; the client's whole call {spread(wholes)}")
 
 
+def imports():
+    """Print what a process takes that does no more than import what serves a model."""
+    taken = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import numpy, onnxruntime, uvloop"], check=True)
+        taken.append(time.perf_counter() - began)
+    print(f"  a process that only imports NumPy, ONNX Runtime and uvloop: {spread(taken)}")
+
+
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -308,12 +327,14 @@ def main():
             place.endpoint("e", **ON_INSTANCES)
             calls(place, body)
             data_plane(place, body)
+        imports()
         for mode in ("fresh", "imported", "snapshot"):
             cold_starts(model, folder, body, mode)
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["canned"]:
-        asyncio.run(Canned.serve())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(Canned.serve())
     else:
         main()
