@@ -33,7 +33,7 @@ from workbench.deployment import (
     RealTime,
     Serverless,
 )
-from workbench.errors import InvalidInput, NotAvailable
+from workbench.errors import InvalidInput, NotAvailable, WorkbenchError
 from workbench.formulas import predict
 from workbench.jobs import batches_of, replay_jobs
 from workbench.load import Load, Rows, lag_facts, replay_apart
@@ -100,6 +100,7 @@ class Experiment:
         self,
         on: Cloud | Deployed | None = None,
         *,
+        scaling: ScalingPolicy | None = None,
         budget: float | None = None,
         yes: bool = False,
         progress: Progress | None = None,
@@ -119,6 +120,9 @@ class Experiment:
         Args:
             on: The cloud to deploy on, for this run; or a deployment that is there already and
                 stays. A `Local` deployment needs none.
+            scaling: What its size follows, as in `simulate`: a `TargetTracking` or `StepScaling`,
+                done by Application Auto Scaling. What it did and the counts of instances are in
+                the run's facts, and those instances are billed.
             budget: The most that it may cost, in US dollars: a run that reaches it is ended early.
             yes: Whether it may cost money without asking.
             progress: Told how many requests are over and done with.
@@ -134,12 +138,21 @@ class Experiment:
             WorkbenchError: The model could not be loaded, or the process died.
         """
         told = _Told(progress, on_rows, stopped or threading.Event(), drain)
+        if scaling is not None and (on is None or isinstance(self.deployment, BatchTransform)):
+            raise InvalidInput(
+                f"{self.deployment.label} is not scaled: only a real-time or serverless endpoint "
+                "on a cloud is."
+            )
         if isinstance(on, Cloud) and isinstance(self.deployment, BatchTransform):
             return self._run_jobs(self.deployment, on, told, budget=budget, yes=yes)
         if isinstance(on, Deployed):
+            if scaling not in (None, on.scaling):
+                raise InvalidInput(
+                    f"{on.name} was not deployed with this scaling: deploy(..., scaling=...)."
+                )
             return self._run_deployed(on, told, budget)
         if on is not None:
-            with self._deployed(on, drain=drain, budget=budget, yes=yes) as deployed:
+            with self._deployed(on, scaling, drain=drain, budget=budget, yes=yes) as deployed:
                 return self._run_deployed(deployed, told, budget)
         if not isinstance(self.deployment, Local):
             raise NotAvailable(
@@ -151,7 +164,13 @@ class Experiment:
         return self._run(backend, told, {"origin": "measured: this machine"})
 
     def _deployed(
-        self, cloud: Cloud, *, drain: float, budget: float | None, yes: bool
+        self,
+        cloud: Cloud,
+        scaling: ScalingPolicy | None,
+        *,
+        drain: float,
+        budget: float | None,
+        yes: bool,
     ) -> AbstractContextManager[Deployed]:
         """Return the deployment that this experiment needs, for as long as it needs it."""
         self._check_payload()
@@ -159,6 +178,7 @@ class Experiment:
             self.model,
             self.deployment,
             cloud,
+            scaling=scaling,
             budget=budget,
             yes=yes,
             expected=self.trace.duration + drain,
@@ -174,7 +194,14 @@ class Experiment:
                 f"experiment is {self.label}: run it with experiment.run(cloud)."
             )
         self._check_payload()
-        meter = Meter(self.deployment, deployed.cloud, budget, launched=deployed.launched)
+        fleet = deployed.fleet
+        meter = Meter(
+            self.deployment,
+            deployed.cloud,
+            budget,
+            launched=deployed.launched,
+            fleet=None if fleet is None else fleet.seconds,
+        )
         began = time.perf_counter()
         run = self._run(
             deployed.backend(),
@@ -185,6 +212,16 @@ class Experiment:
         if isinstance(self.deployment, RealTime | Async):
             span = (deployed.launched - began, time.perf_counter() - began)
             facts["instances"] = [span] * self.deployment.count
+        if deployed.scaling is not None and fleet is not None:
+            facts |= {
+                "scaling": deployed.scaling.to_dict(),
+                "instances": [(up - began, down - began) for up, down in fleet.spans()],
+                "counts": [(at - began, count) for at, count in fleet.counts],
+            }
+            try:
+                facts["activities"] = deployed.scaled()
+            except WorkbenchError as error:  # the run is worth more than what scaling says of it
+                facts["warnings"].append(str(error))
         if isinstance(self.deployment, Serverless) and "model_latency" not in run.frame.columns:
             facts["warnings"].append(f"{deployed.cloud.name} does not tell which starts were cold.")
         return Run(_renumbered(run.frame), facts)

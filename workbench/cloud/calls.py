@@ -1,4 +1,4 @@
-"""Calls of SageMaker, Lambda and S3: each succeeds, or raises one of the workbench's errors."""
+"""Calls of SageMaker, S3 and others: each succeeds, or raises one of the workbench's errors."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _GONE = ("could not find", "does not exist", "nosuchkey", "nosuchbucket", "not f
 
 
 class Calls:
-    """SageMaker, Lambda and S3 on a cloud, for as long as a `with` block lasts."""
+    """SageMaker, S3 and other services of a cloud, for as long as a `with` block lasts."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
@@ -21,7 +21,7 @@ class Calls:
         with contextlib.ExitStack() as stack:
             self._sagemaker = self._client("sagemaker", stack)
             self._s3 = self._client("s3", stack)
-            self._lambda: Any = None  # a client that few need
+            self._others: dict[str, Any] = {}  # clients that few need
             self._open = stack.pop_all()
         return self
 
@@ -35,10 +35,14 @@ class Calls:
 
     def lambda_(self, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
         """Return what Lambda answers."""
-        if self._lambda is None:
-            self._lambda = self._client("lambda", self._open)
+        return self.call("lambda", operation, **parameters)
+
+    def call(self, service: str, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
+        """Return what any other service answers."""
+        if service not in self._others:
+            self._others[service] = self._client(service, self._open)
         with self.cloud.explained(operation.replace("_", " ")):
-            return getattr(self._lambda, operation)(**parameters)
+            return getattr(self._others[service], operation)(**parameters)
 
     def s3(self, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
         """Return what S3 answers."""

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,16 @@ from workbench.backends.base import Backend
 from workbench.backends.lambda_ import LambdaBackend
 from workbench.backends.sagemaker import SageMakerBackend
 from workbench.cloud import lambda_
+from workbench.cloud.autoscaling import (
+    VARIANT,
+    Fleet,
+    activities,
+    at_its_largest,
+    check_scaling,
+    deregister,
+    dimension,
+    register,
+)
 from workbench.cloud.aws import IMAGE, ROLE, Cloud
 from workbench.cloud.calls import Calls, gone_is_fine, is_gone
 from workbench.cloud.ledger import Entry, Ledger
@@ -29,9 +39,7 @@ from workbench.cloud.spending import agree, at_most, check_quota, hourly
 from workbench.deployment import Async, Deployment, Lambda, RealTime, Serverless
 from workbench.errors import CloudError, InvalidInput, NotAvailable, Unreachable, WorkbenchError
 from workbench.model import Model
-
-VARIANT = "all"
-"""The name of the one variant that endpoints here have."""
+from workbench.scaling import ScalingPolicy, StepScaling, TargetTracking
 
 _ROUTING = {"least_outstanding": "LEAST_OUTSTANDING_REQUESTS", "random": "RANDOM"}
 _PATIENCE = 3600.0  # AWS itself gives up on an endpoint after about an hour
@@ -55,6 +63,8 @@ class Deployed:
         launched: When its creation was asked for, by `time.perf_counter`.
         seconds: From then until it was in service.
         mailbox: Where the answers of an asynchronous endpoint arrive.
+        scaling: The policy that its size follows, if any.
+        fleet: Counts its instances, where it is scaled.
     """
 
     name: str
@@ -64,6 +74,8 @@ class Deployed:
     launched: float
     seconds: float
     mailbox: Mailbox | None = None
+    scaling: ScalingPolicy | None = None
+    fleet: Fleet | None = None
 
     @property
     def concurrency(self) -> int:
@@ -76,6 +88,15 @@ class Deployed:
     def facts(self) -> dict[str, Any]:
         """Return what a run there keeps about it, as JSON values."""
         return {**self.cloud.facts(), "endpoint": self.name, "deploy_seconds": self.seconds}
+
+    def scaled(self) -> list[dict[str, Any]]:
+        """Return what Application Auto Scaling has done so far, oldest first, as JSON values.
+
+        Raises:
+            CloudError: The cloud does not tell.
+        """
+        with Calls(self.cloud) as aws:
+            return activities(aws, self.name, dimension(self.deployment))
 
     def backend(self, *, concurrency: int | None = None) -> Backend:
         """Return it as a backend that another process can use."""
@@ -92,6 +113,7 @@ def deploy(
     deployment: Deployment,
     cloud: Cloud,
     *,
+    scaling: ScalingPolicy | None = None,
     budget: float | None = None,
     yes: bool = False,
     expected: float = 3600.0,
@@ -108,6 +130,9 @@ def deploy(
         deployment: A `RealTime`, `Serverless`, `Async` or `Lambda` deployment. An asynchronous
             endpoint of 0 instances answers nothing until something scales it out.
         cloud: Where to.
+        scaling: A `TargetTracking` or `StepScaling` that Application Auto Scaling is to follow:
+            instances of a `RealTime` endpoint, or a `Serverless` one's provisioned concurrency. The
+            estimate counts `most` of them.
         budget: The most that it may cost, in US dollars, `expected` and `calls` being so.
         yes: Whether it may cost money without asking.
         expected: Seconds for which it will be up, for the estimate.
@@ -119,7 +144,8 @@ def deploy(
         tell: Told what it may cost, by default on the error stream.
 
     Raises:
-        InvalidInput: The deployment is of a type that has no endpoint, or that AWS does not have.
+        InvalidInput: The deployment is of a type that has no endpoint, or that AWS does not have,
+            or cannot be scaled so.
         NotAvailable: Nobody agreed to the cost, or credentials, a role or an image are missing.
         OverBudget: It may cost more than the budget.
         CloudError: The cloud refused, the endpoint failed, or not all could be torn down: the
@@ -128,19 +154,42 @@ def deploy(
     function = isinstance(deployment, Lambda)
     if not function:
         _variant(deployment)  # refuses what cannot be deployed
+    if scaling is not None:
+        check_scaling(deployment, scaling, cloud)
+    largest = at_its_largest(deployment, scaling)
     zipped = function and libraries is not None
     role, image = role_of(cloud), "" if zipped else image_of(cloud)
-    cost = at_most(deployment, expected, calls=calls, bytes_in=bytes_in)
-    agree(cost, deployment, cloud, budget=budget, yes=yes, tell=tell)
-    check_quota(deployment, cloud)
+    cost = at_most(largest, expected, calls=calls, bytes_in=bytes_in)
+    agree(cost, largest, cloud, budget=budget, yes=yes, tell=tell)
+    check_quota(largest, cloud)
     ledger = ledger or Ledger()
     with Calls(cloud) as aws:
         kind = "function" if function else "endpoint"
         if isinstance(deployment, Async):
             kind = _ASYNCHRONOUS
-        entry = begun(aws, model, deployment, ledger, kind=kind)
+        scales = dimension(deployment) if scaling is not None else ""
+        entry = begun(aws, model, largest, ledger, kind=kind, scales=scales)
         with torn_down(entry, ledger):
-            yield _up(aws, entry, model, deployment, role=role, image=image, libraries=libraries)
+            up = _up(aws, entry, model, deployment, role=role, image=image, libraries=libraries)
+            if isinstance(scaling, TargetTracking | StepScaling):
+                with _followed(aws, entry, up, scaling) as followed:
+                    yield followed
+            else:
+                yield up
+
+
+@contextlib.contextmanager
+def _followed(
+    aws: Calls, entry: Entry, up: Deployed, policy: TargetTracking | StepScaling
+) -> Iterator[Deployed]:
+    """Have an endpoint follow a policy, and count its instances inside the block."""
+    deployment = up.deployment
+    count = deployment.count if isinstance(deployment, RealTime) else 0
+    if isinstance(deployment, Serverless):
+        count = deployment.provisioned
+    with Fleet(aws.cloud.value(), up.name, count=count, launched=up.launched) as fleet:
+        register(aws, entry, deployment, policy)
+        yield replace(up, scaling=policy, fleet=fleet)
 
 
 def teardown(ledger: Ledger | None = None, *, names: tuple[str, ...] = ()) -> list[Entry]:
@@ -165,7 +214,13 @@ def teardown(ledger: Ledger | None = None, *, names: tuple[str, ...] = ()) -> li
 
 
 def begun(
-    aws: Calls, model: Model, deployment: Deployment, ledger: Ledger, *, kind: str = "endpoint"
+    aws: Calls,
+    model: Model,
+    deployment: Deployment,
+    ledger: Ledger,
+    *,
+    kind: str = "endpoint",
+    scales: str = "",
 ) -> Entry:
     """Return the entry of what is about to be made, which the ledger has."""
     entry = Entry(
@@ -175,6 +230,7 @@ def begun(
         hourly=hourly(deployment),
         cloud=aws.cloud.value(),
         kind=kind,
+        scales=scales,
     )
     ledger.write(entry)
     return entry
@@ -416,6 +472,8 @@ def _end(entry: Entry, ledger: Ledger) -> None:
     """Delete all of an entry that there is, and strike it out."""
     try:
         with Calls(entry.cloud) as aws:
+            if entry.scales:
+                deregister(aws, entry)
             if entry.kind == "function":
                 lambda_.delete(aws, entry)
             elif entry.kind == "transform jobs":
