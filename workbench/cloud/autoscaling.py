@@ -41,7 +41,7 @@ _METRICS = {  # by deployment and metric: as target tracking and as CloudWatch c
     ("serverless", "utilisation"): (
         "SageMakerVariantProvisionedConcurrencyUtilization",
         "ServerlessProvisionedConcurrencyUtilization",
-        "Maximum",
+        "Average",
     ),
 }
 

@@ -102,7 +102,11 @@ class Front:
             self._hosting, Backlog(store), self._s3.objects, self._forgetful.publish
         )
         self._autoscaling = Autoscaling(
-            store, self._hosting, self._monitoring.metrics, minute=settings.scaling_minute
+            store,
+            self._hosting,
+            self._monitoring.metrics,
+            self._monitoring.alarms,
+            minute=settings.scaling_minute,
         )
         self._monitoring.alarms.on_action(ACTIONS, self._autoscaling.alarmed)
         self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
