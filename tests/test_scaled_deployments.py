@@ -88,6 +88,8 @@ def test_simulation_and_run_take_the_same_policy(cloud, model):
     run = experiment.run(cloud, scaling=TRACKING)
 
     assert run.facts["scaling"] == simulated.facts["scaling"]
+    assert run.label == simulated.label
+    assert "real-time 1 x ml.m5.large scaled 1 to 2" in run.label
     assert registered(cloud) == ([], [], [])
 
 

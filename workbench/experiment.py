@@ -42,7 +42,7 @@ from workbench.provenance import environment
 from workbench.queueing import Prediction
 from workbench.registry import Model
 from workbench.run import SLO, Run
-from workbench.scaling import ScalingPolicy
+from workbench.scaling import ScalingPolicy, StepScaling, TargetTracking
 from workbench.service import ServiceTimes
 from workbench.simulator import simulate
 from workbench.sizing import Size, service_on
@@ -90,7 +90,16 @@ class Experiment:
     @property
     def label(self) -> str:
         """The experiment in a few words, for charts and tables."""
-        return f"{self.model.name}, {self.deployment.label}, {self.policy.label}"
+        return self._label(None)
+
+    def _label(self, scaling: ScalingPolicy | None) -> str:
+        """Return the label of the experiment where the deployment's size follows a policy."""
+        place = self.deployment.label
+        if isinstance(scaling, TargetTracking | StepScaling):
+            place += f" scaled {scaling.least} to {scaling.most}"
+        elif scaling is not None:
+            place += " scaled"
+        return f"{self.model.name}, {place}, {self.policy.label}"
 
     def on(self, deployment: Deployment) -> "Experiment":
         """Return the same experiment on another deployment."""
@@ -214,6 +223,7 @@ class Experiment:
             facts["instances"] = [span] * self.deployment.count
         if deployed.scaling is not None and fleet is not None:
             facts |= {
+                "label": self._label(deployed.scaling),
                 "scaling": deployed.scaling.to_dict(),
                 "instances": [(up - began, down - began) for up, down in fleet.spans()],
                 "counts": [(at - began, count) for at, count in fleet.counts],
@@ -344,6 +354,7 @@ class Experiment:
         told = {
             **run.facts,
             **self.facts(),
+            "label": self._label(scaling),
             "profile": facts,
             "created": created.isoformat(timespec="seconds"),
             "seconds": time.perf_counter() - started,
