@@ -9,6 +9,7 @@ import contextlib
 import secrets
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -122,6 +123,7 @@ def deploy(
     libraries: str | Path | None = None,
     ledger: Ledger | None = None,
     tell: Callable[[str], object] | None = None,
+    stopped: threading.Event | None = None,
 ) -> Iterator[Deployed]:
     """Deploy a model, and tear it down when the block ends, however it ends.
 
@@ -142,8 +144,10 @@ def deploy(
             made from a zip, else from the cloud's image.
         ledger: Where it is written down, by default the one of the workbench's home.
         tell: Told what it may cost, by default on the error stream.
+        stopped: Ends the deploying when it is set before all is in service.
 
     Raises:
+        Stopped: `stopped` was set meanwhile.
         InvalidInput: The deployment is of a type that has no endpoint, or that AWS does not have,
             or cannot be scaled so.
         NotAvailable: Nobody agreed to the cost, or credentials, a role or an image are missing.
@@ -163,7 +167,7 @@ def deploy(
     agree(cost, largest, cloud, budget=budget, yes=yes, tell=tell)
     check_quota(largest, cloud)
     ledger = ledger or Ledger()
-    with Calls(cloud) as aws:
+    with Calls(cloud, stopped) as aws:
         kind = "function" if function else "endpoint"
         if isinstance(deployment, Async):
             kind = _ASYNCHRONOUS

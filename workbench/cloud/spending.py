@@ -99,8 +99,7 @@ def agree(
     budget = None if budget is None else not_negative("budget", budget, "US dollars")
     if not cloud.paid:
         return
-    text = f"{deployment.label} on {cloud.name} {cloud.region} costs at most {dollars(cost.total)}"
-    text += f" ({cost.mark} prices), and {dollars(hourly(deployment))} an hour while it stays."
+    text = terms(cost, deployment, cloud)
     if budget is not None and cost.total > budget:
         raise OverBudget(
             f"{text} The budget is {dollars(budget)}: raise it, send a shorter trace, or deploy "
@@ -109,6 +108,12 @@ def agree(
     (tell or _tell)(text)
     if not yes:
         _ask()
+
+
+def terms(cost: Cost, deployment: Deployment, cloud: Cloud) -> str:
+    """Return in words what a deployment may cost."""
+    text = f"{deployment.label} on {cloud.name} {cloud.region} costs at most {dollars(cost.total)}"
+    return f"{text} ({cost.mark} prices), and {dollars(hourly(deployment))} an hour while it stays."
 
 
 class Meter:
