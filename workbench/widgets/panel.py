@@ -7,28 +7,25 @@ from typing import Any
 
 import ipywidgets
 
-from workbench.batching import BatchPolicy, Policy
-from workbench.deployment import Deployment, Local
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.registry import Registry
-from workbench.run import SLO, Run
+from workbench.run import Run
 from workbench.widgets.batching import PolicyPicker
 from workbench.widgets.controls import text, whole
 from workbench.widgets.deploying import DeploymentPicker
 from workbench.widgets.notebook import cell, frontend
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
+from workbench.widgets.presets import Preset, preset_of
 from workbench.widgets.results import Results
 from workbench.widgets.running import Live, Result, RunPanel, Work
 from workbench.widgets.targets import Here, Target, TargetPicker, kept_in
-from workbench.widgets.traffic import TrafficPicker, draw_traffic
+from workbench.widgets.traffic import TrafficPicker
 
 _GROUP = "digits-mlp-wide"  # the ready-made model that batching helps most
-_POLICY = BatchPolicy(max_size=8, max_wait=0.025)
-_SLO = SLO(latency=0.1)
 
 
-def app(registry: Registry | None = None) -> "App | StaticApp":
+def app(registry: Registry | None = None, *, preset: str | None = None) -> "App | StaticApp":
     """Return controls for an experiment; as a cell's last line they are shown.
 
     Everything they do is a line of code too: `code` gives those lines, `experiment` and `results`
@@ -39,12 +36,23 @@ def app(registry: Registry | None = None) -> "App | StaticApp":
 
     Args:
         registry: Where the models are, by default `Registry()`, which has ready-made ones.
+        preset: What the controls begin with: "batching", "bursts", "cold-starts", "limits" or
+            "spikes".
+
+    Raises:
+        NotFound: There is no such preset.
     """
+    begin = Preset(question="") if preset is None else preset_of(preset)
     where = "wb.Registry()" if registry is None else f"wb.Registry({str(registry.path)!r})"
     if frontend() == "static":
         known = registry.groups() if registry else []
-        return StaticApp(where, _GROUP if _GROUP in known or not known else known[0])
-    return attached(where, lambda: App(Registry() if registry is None else registry, where))
+        group = _GROUP if _GROUP in known or not known else known[0]
+        return StaticApp(where, group, begin)
+
+    def make() -> App:
+        return App(Registry() if registry is None else registry, where, begin)
+
+    return attached((where, preset), make)
 
 
 _apps: dict[tuple[object, ...], "App"] = {}  # by cell, the how manyth there, and registry
@@ -70,9 +78,10 @@ def attached(what: object, make: Callable[[], "App"]) -> "App":
 class SimulationPicker(Picker):
     """What a simulation takes for granted; `value` holds arguments of `Experiment.simulate`."""
 
-    def __init__(self) -> None:
+    def __init__(self, cold_start: float = 0.0) -> None:
+        begin = f"{cold_start:g}" if cold_start else ""
         controls = {
-            "cold_start": text("Cold start (s)", placeholder="no time"),
+            "cold_start": text("Cold start (s)", begin, placeholder="no time"),
             "seed": whole("Seed", 0),
         }
         super().__init__("Simulation", controls)
@@ -110,16 +119,20 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     Args:
         registry: Where the models are.
         where: The code that makes the registry.
+        preset: What the controls begin with.
     """
 
-    def __init__(self, registry: Registry, where: str = "wb.Registry()") -> None:
+    def __init__(
+        self, registry: Registry, where: str = "wb.Registry()", preset: Preset | None = None
+    ) -> None:
+        preset = preset or Preset(question="")
         self._where = where
         self.model = ModelPicker(registry, _GROUP)
-        self.deployment = DeploymentPicker()
-        self.traffic = TrafficPicker()
-        self.policy = PolicyPicker(_POLICY)
-        self.slo = SLOPicker(_SLO)
-        self.simulation = SimulationPicker()
+        self.deployment = DeploymentPicker(preset.deployment)
+        self.traffic = TrafficPicker(preset.kind, **preset.settings)
+        self.policy = PolicyPicker(preset.policy)
+        self.slo = SLOPicker(preset.slo)
+        self.simulation = SimulationPicker(preset.cold_start)
         self.target = TargetPicker()
         self.panel = RunPanel()
         self.results = Results()
@@ -135,7 +148,8 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.target.observe(self._changed, ["value", "error"])
         self.panel.observe(lambda change: self.results.add(change["new"]), "value")
         self.panel.observe(self._changed, "way")
-        super().__init__([*self._rows(), self._code, self.results])
+        question = [ipywidgets.HTML(html.escape(preset.question))] if preset.question else []
+        super().__init__([*question, *self._rows(), self._code, self.results])
         self.add_class("wb")
         self._changed()
         self._show_code()
@@ -306,10 +320,14 @@ def code_of(
 class StaticApp:
     """What stands for the app where nobody can use controls: the same as lines of code."""
 
-    def __init__(self, where: str, group: str) -> None:
-        parts: tuple[Deployment | Policy | SLO, ...] = (Local(), _POLICY, _SLO)
-        local, policy, slo = map(repr, parts)
-        self.code = code_of(f'{where}["{group}"]', local, draw_traffic().name, policy, slo)
+    def __init__(self, where: str, group: str, preset: Preset) -> None:
+        made = preset.deployment
+        self.code = code_of(
+            f'{where}["{group}"]',
+            *(repr(made), preset.trace.name, repr(preset.policy), repr(preset.slo)),
+            way="simulate" if made.needs else "run",
+            settings={"cold_start": preset.cold_start} if preset.cold_start else {},
+        )
 
     def __repr__(self) -> str:
         return f"{_HINT}\n\n{self.code}"
