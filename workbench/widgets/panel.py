@@ -15,8 +15,10 @@ from workbench.run import SLO, Run
 from workbench.widgets.batching import PolicyPicker
 from workbench.widgets.controls import text, whole
 from workbench.widgets.deploying import DeploymentPicker
+from workbench.widgets.drawers import Drawers
 from workbench.widgets.notebook import frontend
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
+from workbench.widgets.registering import RegistryView
 from workbench.widgets.results import Results
 from workbench.widgets.running import Live, Result, RunPanel, Work
 from workbench.widgets.traffic import TrafficPicker, draw_traffic
@@ -80,7 +82,7 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     The parts are there by name and can be set in code: `model`, `deployment`, `traffic`, `policy`,
     `slo` and `simulation` are pickers (`app.policy["max_size"].value = 4`), `panel` and `results`
-    the rest.
+    the rest; `more["Registry"]` and the like are made when they are asked for.
 
     Args:
         registry: Where the models are.
@@ -97,6 +99,7 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.simulation = SimulationPicker()
         self.panel = RunPanel()
         self.results = Results()
+        self.more = Drawers({"Registry": partial(self._show_registry, registry)})
         self._code = ipywidgets.HTML()
         self.code_button = ipywidgets.ToggleButton(description="Show code")
         self.code_button.observe(self._show_code, "value")
@@ -108,7 +111,7 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             part.observe(self._changed, ["value", "error"])
         self.panel.observe(lambda change: self.results.add(change["new"]), "value")
         self.panel.observe(self._changed, "way")
-        super().__init__([*self._rows(), self._code, self.results])
+        super().__init__([*self._rows(), self._code, self.results, self.more])
         self.add_class("wb")
         self._changed()
         self._show_code()
@@ -179,6 +182,12 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         told = f"{needs} Predict and Simulate work without." if needs else ""
         self.panel.offer(works(experiment, **self.simulation.value), told)
         self._code.value = f"<pre>{html.escape(self.code)}</pre>"
+
+    def _show_registry(self, registry: Registry) -> RegistryView:
+        chosen = self.model.value
+        view = RegistryView(registry, chosen.group if chosen else "")
+        view.observe(lambda _: self.model.refresh(), "value")
+        return view
 
     def _show_code(self, _change: object = None) -> None:
         self._code.layout.display = None if self.code_button.value else "none"

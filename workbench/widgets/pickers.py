@@ -87,6 +87,8 @@ class ModelPicker(Picker):
     def _fill(self, group: str) -> None:
         models = {model.group: model for model in self._registry.models()}
         names = sorted(models)
+        if [(name, models[name]) for name in names] == list(self.group.options):
+            return
         self.group.options = [(name, models[name]) for name in names]
         if names:
             self.group.label = group if group in names else names[0]

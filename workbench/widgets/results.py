@@ -208,8 +208,13 @@ def runs_table(compared: Comparison, notes: Sequence[str] = ()) -> str:
         rows = [["note", *(note or "-" for note in notes)], *rows]
     table = html_table(words, columns, rows)
     warnings = "".join(f"<p>{html.escape(warning)}</p>" for warning in compared.warnings)
-    scrolls = '<div role="region" aria-label="Runs" tabindex="0">'
-    return f'<style>{_STYLE}</style><div class="wb-runs">{scrolls}{table}</div>{warnings}</div>'
+    return framed("Runs", table, warnings)
+
+
+def framed(label: str, table: str, below: str = "") -> str:
+    """Return an HTML table that scrolls in a frame of its own, also by keyboard."""
+    scrolls = f'<div role="region" aria-label="{html.escape(label)}" tabindex="0">'
+    return f'<style>{_STYLE}</style><div class="wb-runs">{scrolls}{table}</div>{below}</div>'
 
 
 def picture(figure: Figure) -> str:
