@@ -5,6 +5,7 @@ from workbench.widgets.deploying import DeploymentPicker
 from workbench.widgets.notebook import frontend
 from workbench.widgets.panel import App, SimulationPicker, app
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
+from workbench.widgets.planning import PlanView
 from workbench.widgets.registering import RegistryView
 from workbench.widgets.results import Results
 from workbench.widgets.running import Live, RunPanel
@@ -16,6 +17,7 @@ __all__ = [
     "Live",
     "ModelPicker",
     "Picker",
+    "PlanView",
     "PolicyPicker",
     "RegistryView",
     "Results",

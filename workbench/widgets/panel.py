@@ -10,6 +10,7 @@ from workbench.batching import BatchPolicy, Policy
 from workbench.deployment import Deployment, Local
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
+from workbench.planner import Options, Plan
 from workbench.registry import Registry
 from workbench.run import SLO, Run
 from workbench.widgets.batching import PolicyPicker
@@ -18,6 +19,7 @@ from workbench.widgets.deploying import DeploymentPicker
 from workbench.widgets.drawers import Drawers
 from workbench.widgets.notebook import frontend
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
+from workbench.widgets.planning import PlanView
 from workbench.widgets.registering import RegistryView
 from workbench.widgets.results import Results
 from workbench.widgets.running import Live, Result, RunPanel, Work
@@ -99,7 +101,9 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.simulation = SimulationPicker()
         self.panel = RunPanel()
         self.results = Results()
-        self.more = Drawers({"Registry": partial(self._show_registry, registry)})
+        self.more = Drawers(
+            {"Plan": self._show_plan, "Registry": partial(self._show_registry, registry)}
+        )
         self._code = ipywidgets.HTML()
         self.code_button = ipywidgets.ToggleButton(description="Show code")
         self.code_button.observe(self._show_code, "value")
@@ -172,6 +176,8 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Give the panel the experiment that the controls make now, or say why there is none."""
         if self.traffic.value is not None:
             self.deployment.rate = self.traffic.value.rate
+        if "Plan" in self.more.parts:
+            self._offer_to_plan(self.more["Plan"])
         try:
             experiment = self.experiment
         except InvalidInput as error:
@@ -182,6 +188,24 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         told = f"{needs} Predict and Simulate work without." if needs else ""
         self.panel.offer(works(experiment, **self.simulation.value), told)
         self._code.value = f"<pre>{html.escape(self.code)}</pre>"
+
+    def _show_plan(self) -> PlanView:
+        view = PlanView(take=self._take)
+        self._offer_to_plan(view)
+        return view
+
+    def _offer_to_plan(self, view: PlanView) -> None:
+        asked = (self.model, self.traffic, self.slo, self.simulation)
+        if wrong := [f"{part.title}: {part.error}" for part in asked if part.error]:
+            view.withdraw(" ".join(wrong))
+            return
+        options = Options(cold_start=self.simulation.value.get("cold_start"))
+        view.offer(self.model.value, self.traffic.value, self.slo.value, options)
+
+    def _take(self, plan: Plan) -> None:
+        """Have the pickers hold what a plan chose."""
+        self.deployment.set(plan.best.deployment)
+        self.policy.set(plan.best.policy)
 
     def _show_registry(self, registry: Registry) -> RegistryView:
         chosen = self.model.value
