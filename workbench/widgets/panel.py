@@ -17,6 +17,7 @@ from workbench.widgets.batching import PolicyPicker
 from workbench.widgets.controls import text, whole
 from workbench.widgets.deploying import DeploymentPicker
 from workbench.widgets.drawers import Drawers
+from workbench.widgets.keeping import Kept
 from workbench.widgets.notebook import frontend
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.planning import PlanView
@@ -79,7 +80,7 @@ def _seconds(entered: str) -> float:
     return seconds
 
 
-class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Pickers of an experiment's parts, a panel that finds out, and results.
 
     The parts are there by name and can be set in code: `model`, `deployment`, `traffic`, `policy`,
@@ -115,6 +116,7 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             part.observe(self._changed, ["value", "error"])
         self.panel.observe(lambda change: self.results.add(change["new"]), "value")
         self.panel.observe(self._changed, "way")
+        self.results.observe(lambda change: self.keep(change["new"]), "kept")
         super().__init__([*self._rows(), self._code, self.results, self.more])
         self.add_class("wb")
         self._changed()
