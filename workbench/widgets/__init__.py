@@ -2,6 +2,7 @@
 
 from workbench.widgets.batching import PolicyPicker
 from workbench.widgets.deploying import DeploymentPicker
+from workbench.widgets.monitoring import MonitorView, Observation, observe
 from workbench.widgets.notebook import frontend
 from workbench.widgets.panel import App, SimulationPicker, app
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
@@ -16,6 +17,8 @@ __all__ = [
     "DeploymentPicker",
     "Live",
     "ModelPicker",
+    "MonitorView",
+    "Observation",
     "Picker",
     "PlanView",
     "PolicyPicker",
@@ -27,4 +30,5 @@ __all__ = [
     "TrafficPicker",
     "app",
     "frontend",
+    "observe",
 ]

@@ -18,6 +18,7 @@ from workbench.widgets.controls import text, whole
 from workbench.widgets.deploying import DeploymentPicker
 from workbench.widgets.drawers import Drawers
 from workbench.widgets.keeping import Kept
+from workbench.widgets.monitoring import MonitorView
 from workbench.widgets.notebook import frontend
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.planning import PlanView
@@ -103,7 +104,11 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self.panel = RunPanel()
         self.results = Results()
         self.more = Drawers(
-            {"Plan": self._show_plan, "Registry": partial(self._show_registry, registry)}
+            {
+                "Plan": self._show_plan,
+                "Monitor": MonitorView,
+                "Registry": partial(self._show_registry, registry),
+            }
         )
         self._code = ipywidgets.HTML()
         self.code_button = ipywidgets.ToggleButton(description="Show code")
