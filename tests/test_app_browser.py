@@ -24,7 +24,7 @@ class Seen:
         self.simulate = page.locator(".wb button", has_text=re.compile("^Simulate$"))
         self.stop = page.locator(".wb button", has_text=re.compile("^Stop$"))
         self.status = page.locator(".wb-panel .wb-status")
-        self.charts = page.locator("img.wb-chart")
+        self.charts = page.locator(".wb img.wb-chart")
         self.p95 = page.locator(".wb-runs tr", has=page.get_by_text("p95", exact=True)).locator(
             "td"
         )

@@ -426,6 +426,29 @@ def alarm_state(name: str, cloud: Cloud) -> str:
     return str(found[0]["StateValue"])
 
 
+def alarms(endpoint: str | Deployed, cloud: Cloud) -> "pl.DataFrame":
+    """Return the alarms of an endpoint that `put_alarm` made.
+
+    Columns: time (of the latest change of state, UTC), name, state ("OK", "ALARM" or
+    "INSUFFICIENT_DATA"), about, reason.
+
+    Raises:
+        CloudError: The cloud refused.
+    """
+    with _client(cloud, "cloudwatch") as aws, cloud.explained("read alarms"):
+        pages = aws.get_paginator("describe_alarms").paginate(
+            AlarmNamePrefix=f"workbench-{_name(endpoint)}-"
+        )
+        rows = [
+            (_utc(each["StateUpdatedTimestamp"]), each["AlarmName"], each["StateValue"],
+             each.get("AlarmDescription", ""), each.get("StateReason", ""))
+            for page in pages
+            for each in page["MetricAlarms"]
+        ]  # fmt: skip
+    words = dict.fromkeys(("name", "state", "about", "reason"), "String")
+    return _frame(rows, **words)
+
+
 def delete_alarm(name: str, cloud: Cloud) -> None:
     """Delete an alarm; one that is not there is fine.
 

@@ -1,7 +1,7 @@
 """From a model or a profile, a trace and a target to a plan."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -25,6 +25,7 @@ from workbench.sizing import service_on
 from workbench.trace import Trace
 
 Clock = Callable[[], float]
+Progress = Callable[[int, int], None]
 Measured = Profiled | ServiceTimes | ServiceOn
 """A profile, service times on this machine, or a function from deployment to service times."""
 
@@ -41,6 +42,7 @@ def plan(
     budget: float | None = None,
     *,
     arrivals: MAP | None = None,
+    progress: Progress | None = None,
     clock: Clock = time.perf_counter,
 ) -> Plan:
     """Return the cheapest way to meet a latency target, or the fastest within a budget, and why.
@@ -53,6 +55,8 @@ def plan(
         options: What to choose from.
         budget: US dollars per million requests.
         arrivals: The process of the trace where it is known; None: the one that fits it.
+        progress: Called with how much of a step is done, of how much: first batch sizes, where the
+            profile is measured, then inference types. What it raises ends the planning.
         clock: Tells how long deciding took; no figure of a candidate hangs on it.
 
     Where nothing meets the target, the plan is not `feasible` and its best misses it least.
@@ -76,7 +80,7 @@ def plan(
     watch = _Watch(clock)
     model = source if isinstance(source, Model) else None
     if isinstance(source, Model):
-        source = _profiled(source, trace, options)
+        source = _profiled(source, trace, options, progress)
         watch.lap("profile")
     service, largest = _service(source, trace, options)
     _, note = options.sizes(largest)
@@ -94,7 +98,7 @@ def plan(
         service_on=service,
         largest=largest,
     )
-    fields = tuple(_search(task, kind) for kind in options.kinds)
+    fields = tuple(_searched(task, progress))
     watch.lap("screen and simulate")
     if not any(field.finalists for field in fields):
         raise InvalidInput(_overloaded(fields))
@@ -135,10 +139,10 @@ def _refuse_too_large(options: Options, slo: SLO) -> None:
         )
 
 
-def _profiled(model: Model, trace: Trace, options: Options) -> Profile:
+def _profiled(model: Model, trace: Trace, options: Options, progress: Progress | None) -> Profile:
     sizes, _ = options.sizes(max(options.max_sizes or (32,)))
     largest = max(sizes) * int(trace.rows.max())
-    return kept_profile(model, largest=largest, threads=options.threads)
+    return kept_profile(model, largest=largest, threads=options.threads, progress=progress)
 
 
 def _service(source: Measured, trace: Trace, options: Options) -> tuple[ServiceOn, int]:
@@ -187,6 +191,17 @@ def fitted_arrivals(trace: Trace, window: float) -> tuple[MAP, tuple[str, ...]]:
         doubt = "Too few requests to tell their burstiness: they were taken to be independent."
         return poisson_process(trace.rate), (doubt,)
     return fitted.map, fitted.warnings
+
+
+def _searched(task: Task, progress: Progress | None) -> Iterator[Field]:
+    """Yield the candidates of each inference type, and tell how many types are done."""
+    kinds = task.options.kinds
+    for done, kind in enumerate(kinds):
+        if progress is not None:
+            progress(done, len(kinds))
+        yield _search(task, kind)
+    if progress is not None:
+        progress(len(kinds), len(kinds))
 
 
 def _search(task: Task, kind: str) -> Field:

@@ -2,9 +2,12 @@
 
 from workbench.widgets.batching import PolicyPicker
 from workbench.widgets.deploying import DeploymentPicker
+from workbench.widgets.monitoring import MonitorView, Observation, observe
 from workbench.widgets.notebook import frontend
 from workbench.widgets.panel import App, SimulationPicker, app
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
+from workbench.widgets.planning import PlanView
+from workbench.widgets.registering import RegistryView
 from workbench.widgets.results import Results
 from workbench.widgets.running import Live, RunPanel
 from workbench.widgets.traffic import TrafficPicker
@@ -14,8 +17,12 @@ __all__ = [
     "DeploymentPicker",
     "Live",
     "ModelPicker",
+    "MonitorView",
+    "Observation",
     "Picker",
+    "PlanView",
     "PolicyPicker",
+    "RegistryView",
     "Results",
     "RunPanel",
     "SLOPicker",
@@ -23,4 +30,5 @@ __all__ = [
     "TrafficPicker",
     "app",
     "frontend",
+    "observe",
 ]

@@ -124,6 +124,7 @@ class Status(anywidget.AnyWidget):
       margin-left: 126px; overflow-wrap: anywhere; padding-left: 6px;
     }
     .wb-refused :is(input, select) { outline: 2px solid var(--jp-error-color1); }
+    .jp-OutputArea:has(.wb) .jp-OutputArea-child:has(.wb-kept) { display: none; }
     .wb-sketch { display: block; height: 56px; width: 100%; }
     .wb-sketch polygon { fill: #3399ee; stroke: none; }
     .wb-caption {

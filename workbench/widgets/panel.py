@@ -9,14 +9,20 @@ import ipywidgets
 
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
+from workbench.planner import Options, Plan
 from workbench.registry import Registry
 from workbench.run import Run
 from workbench.widgets.batching import PolicyPicker
 from workbench.widgets.controls import text, whole
 from workbench.widgets.deploying import DeploymentPicker
+from workbench.widgets.drawers import Drawers
+from workbench.widgets.keeping import Kept
+from workbench.widgets.monitoring import MonitorView
 from workbench.widgets.notebook import cell, frontend
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
+from workbench.widgets.planning import PlanView
 from workbench.widgets.presets import Preset, preset_of
+from workbench.widgets.registering import RegistryView
 from workbench.widgets.results import Results
 from workbench.widgets.running import Live, Result, RunPanel, Work
 from workbench.widgets.targets import Here, Target, TargetPicker, kept_in
@@ -109,12 +115,12 @@ def _seconds(entered: str) -> float:
     return seconds
 
 
-class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Pickers of an experiment's parts, a panel that finds out, and results.
 
     The parts are there by name and can be set in code: `model`, `deployment`, `traffic`, `policy`,
     `slo`, `simulation` and `target` are pickers (`app.policy["max_size"].value = 4`), `panel` and
-    `results` the rest.
+    `results` the rest; `more["Registry"]` and the like are made when they are asked for.
 
     Args:
         registry: Where the models are.
@@ -136,6 +142,13 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.target = TargetPicker()
         self.panel = RunPanel()
         self.results = Results()
+        self.more = Drawers(
+            {
+                "Plan": self._show_plan,
+                "Monitor": MonitorView,
+                "Registry": partial(self._show_registry, registry),
+            }
+        )
         self._code = ipywidgets.HTML()
         self.code_button = ipywidgets.ToggleButton(description="Show code")
         self.code_button.observe(self._show_code, "value")
@@ -148,8 +161,9 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.target.observe(self._changed, ["value", "error"])
         self.panel.observe(lambda change: self.results.add(change["new"]), "value")
         self.panel.observe(self._changed, "way")
+        self.results.observe(lambda change: self.keep(change["new"]), "kept")
         question = [ipywidgets.HTML(html.escape(preset.question))] if preset.question else []
-        super().__init__([*question, *self._rows(), self._code, self.results])
+        super().__init__([*question, *self._rows(), self._code, self.results, self.more])
         self.add_class("wb")
         self._changed()
         self._show_code()
@@ -210,6 +224,8 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Give the panel the experiment that the controls make now, or say why there is none."""
         if self.traffic.value is not None:
             self.deployment.rate = self.traffic.value.rate
+        if "Plan" in self.more.parts:
+            self._offer_to_plan(self.more["Plan"])
         try:
             experiment = self.experiment
         except InvalidInput as error:
@@ -231,6 +247,30 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if self.target.value is None:
             raise InvalidInput(self.target.error)
         return str(self.target.value.terms(experiment))
+
+    def _show_plan(self) -> PlanView:
+        view = PlanView(take=self._take)
+        self._offer_to_plan(view)
+        return view
+
+    def _offer_to_plan(self, view: PlanView) -> None:
+        asked = (self.model, self.traffic, self.slo, self.simulation)
+        if wrong := [f"{part.title}: {part.error}" for part in asked if part.error]:
+            view.withdraw(" ".join(wrong))
+            return
+        options = Options(cold_start=self.simulation.value.get("cold_start"))
+        view.offer(self.model.value, self.traffic.value, self.slo.value, options)
+
+    def _take(self, plan: Plan) -> None:
+        """Have the pickers hold what a plan chose."""
+        self.deployment.set(plan.best.deployment)
+        self.policy.set(plan.best.policy)
+
+    def _show_registry(self, registry: Registry) -> RegistryView:
+        chosen = self.model.value
+        view = RegistryView(registry, chosen.group if chosen else "")
+        view.observe(lambda _: self.model.refresh(), "value")
+        return view
 
     def _show_code(self, _change: object = None) -> None:
         self._code.layout.display = None if self.code_button.value else "none"

@@ -97,6 +97,8 @@ class ModelPicker(Picker):
             models, self._problem = {}, error
         names = sorted(models)
         show(self.again, shown=not names)
+        if [(name, models[name]) for name in names] == list(self.group.options):
+            return
         self.group.options = [(name, models[name]) for name in names]
         if names:
             self.group.label = group if group in names else names[0]

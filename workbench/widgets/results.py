@@ -25,6 +25,7 @@ from workbench.report import write_report
 from workbench.run import Run
 from workbench.table import html_table
 from workbench.widgets.controls import text
+from workbench.widgets.keeping import Kept
 from workbench.widgets.notebook import Keyboard, Status
 from workbench.widgets.running import Result
 
@@ -57,11 +58,12 @@ class Entry:
         return Run(self.result.frame, {**self.result.facts, **told})
 
 
-class Results(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Table and charts of the results in `value`, the latest six.
 
     Each can have a note and be deleted. Runs are saved with their rows (Parquet) below a folder,
-    or written into one report (HTML) there.
+    or written into one report (HTML) there. A notebook that was saved still shows table and charts
+    when it is opened without a kernel.
     """
 
     value = traitlets.Any((), read_only=True)
@@ -154,7 +156,7 @@ class Results(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         layout = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
         row = ipywidgets.Box([name, note, delete], layout=layout)
         entry = Entry(result, name, note, delete, row)
-        note.observe(lambda _: self._tabulate(), "value")
+        note.observe(lambda _: self._noted(), "value")
         delete.on_click(lambda _: self.delete(entry))
         return entry
 
@@ -168,6 +170,16 @@ class Results(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.list.children = tuple(entry.row for entry in entries)
             for name, chart in self.charts.items():
                 chart.value = _CHARTS[name](compared) if compared else ""
+            self._keep(compared)
+
+    def _keep(self, compared: Comparison | None) -> None:
+        """Leave table and charts in the notebook, as they are now."""
+        notes = [entry.note.value for entry in self.entries]
+        table = plain_table(compared, notes) if compared else ""
+        self.keep(table + "".join(chart.value for chart in self.charts.values()))
+
+    def _noted(self) -> None:
+        self._keep(self._tabulate())
 
     def _tabulate(self) -> Comparison | None:
         compared = compare(self.value) if self.value else None
@@ -189,10 +201,15 @@ def _file_name(run: Run, name: str) -> str:
 
 
 def runs_table(compared: Comparison, notes: Sequence[str] = ()) -> str:
+    """Return what `plain_table` returns, in a frame that scrolls."""
+    return framed("Runs", plain_table(compared, notes))
+
+
+def plain_table(compared: Comparison, notes: Sequence[str] = ()) -> str:
     """Return an HTML table, a column a result, and what a reader has to know of them.
 
     >>> run = Run.from_arrays(scheduled=[0.0] * 200, finished=[0.004] * 200)
-    >>> '<th scope="row">p95</th><td>4 ms</td>' in runs_table(compare(run))
+    >>> '<th scope="row">p95</th><td>4 ms</td>' in plain_table(compare(run))
     True
     """
     columns, rows = compared.table()
@@ -208,8 +225,13 @@ def runs_table(compared: Comparison, notes: Sequence[str] = ()) -> str:
         rows = [["note", *(note or "-" for note in notes)], *rows]
     table = html_table(words, columns, rows)
     warnings = "".join(f"<p>{html.escape(warning)}</p>" for warning in compared.warnings)
-    scrolls = '<div role="region" aria-label="Runs" tabindex="0">'
-    return f'<style>{_STYLE}</style><div class="wb-runs">{scrolls}{table}</div>{warnings}</div>'
+    return table + warnings
+
+
+def framed(label: str, table: str) -> str:
+    """Return an HTML table that scrolls in a frame of its own, also by keyboard."""
+    scrolls = f'<div role="region" aria-label="{html.escape(label)}" tabindex="0">'
+    return f'<style>{_STYLE}</style><div class="wb-runs">{scrolls}{table}</div></div>'
 
 
 def picture(figure: Figure) -> str:
