@@ -8,6 +8,7 @@ from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.results import Results
 from workbench.widgets.running import Live, RunPanel
 from workbench.widgets.traffic import TrafficPicker
+from workbench.widgets.whatif import WhatIf
 
 __all__ = [
     "App",
@@ -21,6 +22,7 @@ __all__ = [
     "SLOPicker",
     "SimulationPicker",
     "TrafficPicker",
+    "WhatIf",
     "app",
     "frontend",
 ]

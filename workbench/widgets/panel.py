@@ -13,13 +13,14 @@ from workbench.experiment import Experiment
 from workbench.registry import Registry
 from workbench.run import SLO, Run
 from workbench.widgets.batching import PolicyPicker
-from workbench.widgets.controls import text, whole
+from workbench.widgets.controls import show, text, whole
 from workbench.widgets.deploying import DeploymentPicker
 from workbench.widgets.notebook import frontend
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.results import Results
 from workbench.widgets.running import Live, Result, RunPanel, Work
 from workbench.widgets.traffic import TrafficPicker, draw_traffic
+from workbench.widgets.whatif import WhatIf
 
 _GROUP = "digits-mlp-wide"  # the ready-made model that batching helps most
 _POLICY = BatchPolicy(max_size=8, max_wait=0.025)
@@ -80,7 +81,7 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     The parts are there by name and can be set in code: `model`, `deployment`, `traffic`, `policy`,
     `slo` and `simulation` are pickers (`app.policy["max_size"].value = 4`), `panel` and `results`
-    the rest.
+    the rest. `whatif` has sliders for the same experiment, which leave the pickers as they are.
 
     Args:
         registry: Where the models are.
@@ -97,6 +98,9 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.simulation = SimulationPicker()
         self.panel = RunPanel()
         self.results = Results()
+        self.whatif = WhatIf()
+        self.whatif_button = ipywidgets.ToggleButton(description="What if")
+        self.whatif_button.observe(self._show_whatif, "value")
         self._code = ipywidgets.HTML()
         self.code_button = ipywidgets.ToggleButton(description="Show code")
         self.code_button.observe(self._show_code, "value")
@@ -106,12 +110,14 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         )
         for part in self._parts:
             part.observe(self._changed, ["value", "error"])
+            part.observe(self._show_whatif, ["value", "error"])
         self.panel.observe(lambda change: self.results.add(change["new"]), "value")
         self.panel.observe(self._changed, "way")
-        super().__init__([*self._rows(), self._code, self.results])
+        super().__init__([*self._rows(), self._code, self.whatif, self.results])
         self.add_class("wb")
         self._changed()
         self._show_code()
+        self._show_whatif()
 
     @property
     def experiment(self) -> Experiment:
@@ -163,7 +169,8 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             grid_template_columns="repeat(auto-fit, minmax(min(100%, 250px), 1fr))",
             grid_gap="0 24px",
         )
-        return [ipywidgets.GridBox(columns, layout=layout), self.panel, self.code_button]
+        buttons = ipywidgets.HBox([self.code_button, self.whatif_button])
+        return [ipywidgets.GridBox(columns, layout=layout), self.panel, buttons]
 
     def _changed(self, _change: object = None) -> None:
         """Give the panel the experiment that the controls make now, or say why there is none."""
@@ -182,6 +189,15 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _show_code(self, _change: object = None) -> None:
         self._code.layout.display = None if self.code_button.value else "none"
+
+    def _show_whatif(self, _change: object = None) -> None:
+        show(self.whatif, shown=self.whatif_button.value)
+        if not self.whatif_button.value:
+            return
+        try:
+            self.whatif.prepare(self.experiment, **self.simulation.value)
+        except InvalidInput as error:
+            self.whatif.clear(str(error))
 
 
 def works(experiment: Experiment, **simulation: Any) -> dict[str, Work]:  # noqa: ANN401 - of simulate
