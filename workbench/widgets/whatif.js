@@ -28,19 +28,19 @@ function dial({ name, label, values, at, unit, shown }, turned) {
   };
   slide(at);
   typed.value = figure(value);
-  slider.addEventListener("input", () => {
+  slider.addEventListener("input", (event) => {
     value = values[slider.value];
     slide(slider.value);
     typed.value = figure(value);
-    turned();
+    turned(event);
   });
-  typed.addEventListener("input", () => {
+  typed.addEventListener("input", (event) => {
     value = typed.value === "" ? "" : shown === 1 ? Number(typed.value) : typed.value / shown;
     if (value !== "") {
       const away = values.map((each) => Math.abs(each - value));
       slide(away.indexOf(Math.min(...away)));
     }
-    turned();
+    turned(event);
   });
   return {
     name,
@@ -131,8 +131,8 @@ function render({ model, el }) {
     model.send({ number: question.number, values });
     late = setTimeout(() => say("Waiting for the kernel: a cell may be running.", false), PATIENCE);
   };
-  const turned = () => {
-    moved = performance.now();
+  const turned = (event) => {
+    moved = event.timeStamp;
     ask();
   };
   const show = (answer) => {
