@@ -1,11 +1,14 @@
 """Application Auto Scaling on a local cloud whose minutes are short: boto3 alone, real workers."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.hosted import Hosted, alive, on_instances, serverless, until
+from workbench.cloud.local.fleets import RealTimeFleet
+from workbench.cloud.local.instances import LaunchFailed
 
 INSTANCES = "sagemaker:variant:DesiredInstanceCount"
 PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
@@ -367,3 +370,18 @@ def test_what_cannot_be_scaled_is_refused(hosted):
         target.client.put_scheduled_action(
             **target.which, ScheduledActionName="bad", Schedule="cron(0 8)"
         )
+
+
+def test_an_instance_is_desired_from_when_it_is_asked_for_until_it_fails():
+    seen = []
+
+    async def launch(_):
+        seen.append((fleet.count, fleet.desired))
+        raise LaunchFailed("no room")
+
+    fleet = RealTimeFleet(launch, count=1)
+    with pytest.raises(LaunchFailed):
+        asyncio.run(fleet.resize(2))
+
+    assert seen == [(1, 2)]
+    assert fleet.desired == 1
