@@ -1,13 +1,15 @@
 """Ready-made settings of the app, and what serving it refuses."""
 
+import os
 import socket
+import subprocess
 import sys
 
 import pytest
 
 from workbench.errors import InvalidInput, NotAvailable, NotFound
 from workbench.widgets import app
-from workbench.widgets.classroom import serve
+from workbench.widgets.classroom import _source, serve
 from workbench.widgets.presets import PRESETS
 
 
@@ -39,9 +41,9 @@ def test_a_preset_is_the_same_as_code_where_nobody_can_use_controls(name, regist
     opened = app(registry, preset=name)
     frontend("static")
 
-    assert app(registry, preset=name).code == opened.code.replace(
-        "digits-mlp-wide:1", "digits-mlp-wide"
-    )
+    made, found = app(registry, preset=name).code.split("\n)\n")
+    assert made == opened.code.split("\n)\n")[0].replace("digits-mlp-wide:1", "digits-mlp-wide")
+    assert ("simulate" in found) == bool(PRESETS[name].deployment.needs)
     opened.close()
 
 
@@ -74,3 +76,25 @@ def test_a_missing_voila_is_named(registry, monkeypatch):
 
     with pytest.raises(NotAvailable, match=r"pip install 'inference-workbench\[voila\]'"):
         serve(registry, port=0)
+
+
+def test_a_visitor_has_no_credentials_of_who_serves(registry, tmp_path):
+    (tmp_path / "credentials").write_text(
+        "[default]\naws_access_key_id=a\naws_secret_access_key=b\n"
+    )
+    theirs = {
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+    }
+    *before, _ = _source(registry, None).splitlines()
+    ask = "import botocore.session; print(botocore.session.Session().get_credentials())"
+    told = subprocess.run(
+        [sys.executable, "-c", "\n".join([*before, ask])],
+        env=os.environ | theirs,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert told.stdout == "None\n"
