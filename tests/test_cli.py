@@ -412,6 +412,7 @@ BAD_COMMANDS = [
     ("", "the following arguments are required: COMMAND. See workbench --help"),
     ("dance", "invalid choice: 'dance'"),
     ("demo --duration 0", "duration must be"),
+    ("app --preset nope", "No preset 'nope'"),
 ]
 
 
@@ -523,7 +524,7 @@ def test_a_reader_that_goes_away_is_no_news():
 # --------------------------------------------------------------------------------- words and lines
 
 
-@pytest.mark.parametrize("command", ["", "demo", "run", "profile", "report", "registry"])
+@pytest.mark.parametrize("command", ["", "demo", "run", "profile", "report", "app", "registry"])
 def test_help_shows_examples_that_are_understood(command, capsys):
     with pytest.raises(SystemExit) as leaving:
         main([*command.split(), "--help"])

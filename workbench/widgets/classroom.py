@@ -103,10 +103,17 @@ def _words(page: Path, ip: str, port: int) -> list[str]:
 def _source(registry: Registry | None, preset: str | None) -> str:
     """Return the page's one cell, which works in this folder and not in the page's."""
     where = "" if registry is None else f"wb.Registry({str(registry.path.absolute())!r}), "
-    return (
-        f"import os\nimport workbench as wb\nos.chdir({os.getcwd()!r})\n"  # noqa: PTH109
-        f"wb.app({where}preset={preset!r})"
-    )
+    return f"{_PENNILESS}os.chdir({os.getcwd()!r})\nwb.app({where}preset={preset!r})"  # noqa: PTH109
+
+
+_PENNILESS = """import os
+import workbench as wb
+for name in [each for each in os.environ if each.startswith("AWS_")]:
+    del os.environ[name]
+nothing = dict.fromkeys(["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"], os.devnull)
+os.environ |= nothing | {"AWS_EC2_METADATA_DISABLED": "true"}
+"""
+"""Visitors have no credentials of whoever serves the page: they cannot spend on AWS."""
 
 
 def _notebook(source: str) -> dict[str, Any]:

@@ -45,7 +45,7 @@ PRESETS: dict[str, Preset] = {
         question="A call every five minutes: who pays for an idle instance, and who waits?",
         deployment=Serverless(memory_mb=2048, max_concurrency=20),
         kind="poisson",
-        settings={"rate": 1 / 300, "duration": 864_000.0},
+        settings={"rate": round(1 / 300, 9), "duration": 864_000.0},  # as the control holds it
         policy=_ALONE,
         slo=SLO(latency=1.0),
         cold_start=2.0,
@@ -74,8 +74,8 @@ def preset_of(name: str) -> Preset:
     Raises:
         NotFound: There is none.
 
-    >>> preset_of("cold-starts").deployment
-    Serverless(memory_mb=2048, max_concurrency=20)
+    >>> preset_of("cold-starts").deployment.label
+    'serverless 2048 MB'
     """
     if name not in PRESETS:
         raise NotFound(f"No preset {name!r}: take one of {', '.join(PRESETS)}.")
