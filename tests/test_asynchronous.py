@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
@@ -103,6 +104,21 @@ class Asking:
             DesiredWeightsAndCapacities=[{"VariantName": "one", "DesiredInstanceCount": count}],
         )
         self.hosted.settled(name)
+
+    def metric(self, name, statistic, dimensions):
+        """Return a statistic of these minutes and its unit, or None where there are no values."""
+        present = datetime.now(UTC)
+        with closing(self.cloud.client("cloudwatch")) as cloudwatch:
+            points = cloudwatch.get_metric_statistics(
+                Namespace="AWS/SageMaker",
+                MetricName=name,
+                Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
+                StartTime=present - timedelta(hours=1),
+                EndTime=present + timedelta(hours=1),
+                Period=86_400,
+                Statistics=[statistic],
+            )["Datapoints"]
+        return (points[0][statistic], points[0]["Unit"]) if points else None
 
     def backlog(self, name):
         (found,) = [each for each in self.cloud.state()["backlogs"] if each["endpoint"] == name]
@@ -233,6 +249,34 @@ def test_requests_wait_while_there_is_no_instance(asking):
     assert until(lambda: asking.backlog(name)["ApproximateBacklogSize"] == 0)
 
 
+def test_cloudwatch_has_the_metrics_of_requests_and_backlog(asking):
+    name = asking.endpoint("measured")
+    of_endpoint, of_variant = {"EndpointName": name}, {"EndpointName": name, "VariantName": "one"}
+    until(lambda: asking.metric("ApproximateBacklogSize", "Minimum", of_endpoint) == (0.0, "Count"))
+    asking.resize(name, 0)
+    waiting = [asking.ask(name)["OutputLocation"] for _ in range(3)]
+    waiting.append(asking.ask(name, Body="no JSON")["FailureLocation"])
+
+    until(lambda: asking.metric("HasBacklogWithoutCapacity", "Maximum", of_endpoint))
+    for metric, most in (("ApproximateBacklogSize", 4), ("ApproximateBacklogSizePerInstance", 4)):
+        until(lambda m=metric, n=most: asking.metric(m, "Maximum", of_endpoint) == (n, "Count"))
+    assert asking.metric("ApproximateAgeOfOldestRequest", "Maximum", of_endpoint)[1] == "Seconds"
+    asking.resize(name, 1)
+    for where in waiting:
+        asking.result(where)
+
+    until(lambda: asking.metric("InvocationsProcessed", "Sum", of_variant) == (4.0, "Count"))
+    assert asking.metric("InvocationFailures", "Sum", of_variant) == (1.0, "Count")
+    backlog, unit = asking.metric("TimeInBacklog", "Maximum", of_variant)
+    total, _ = asking.metric("TotalProcessingTime", "Maximum", of_variant)
+    assert unit == "Milliseconds"
+    assert 0 < backlog < total
+    for metric in ("ModelLatency", "RequestDownloadLatency", "ResponseUploadLatency"):
+        assert asking.metric(metric, "Average", of_variant)[1] == "Microseconds"
+    for metric in ("Invocations", "InvocationsPerInstance", "OverheadLatency"):
+        assert asking.metric(metric, "Average", of_variant) is None
+
+
 def test_an_instance_gets_no_more_at_once_than_it_may(asking):
     name = asking.endpoint("narrow", most=2)
     with asking.hosted.stopped(name):
@@ -305,6 +349,10 @@ class Waiting:
         self.endpoint = Endpoint("one", "arn", "config", 0.0, 0.0)
         self.endpoint.asynchronous = {"OutputConfig": output | {"NotificationConfig": topics}}
         self.measured = []
+
+    @property
+    def endpoints(self):
+        return [self.endpoint]
 
     def known(self, _):
         return self.endpoint

@@ -1,11 +1,14 @@
 """Application Auto Scaling on a local cloud whose minutes are short: boto3 alone, real workers."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.hosted import Hosted, alive, on_instances, serverless, until
+from workbench.cloud.local.fleets import RealTimeFleet
+from workbench.cloud.local.instances import LaunchFailed
 
 INSTANCES = "sagemaker:variant:DesiredInstanceCount"
 PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
@@ -36,8 +39,14 @@ class Target:
         }
         self.register(least, most)
 
-    def register(self, least, most):
-        self.client.register_scalable_target(**self.which, MinCapacity=least, MaxCapacity=most)
+    def register(self, least, most, **more):
+        limits = {"MinCapacity": least, "MaxCapacity": most}
+        self.client.register_scalable_target(**self.which, **limits, **more)
+
+    def alarms(self):
+        prefix = f"TargetTracking-{self.which['ResourceId']}-"
+        cloudwatch = self.hosted.cloud.client("cloudwatch")
+        return cloudwatch.describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]
 
     def track(self, metric="SageMakerVariantInvocationsPerInstance", *, target=5.0, **more):
         return self.client.put_scaling_policy(
@@ -176,6 +185,148 @@ def test_an_alarm_takes_a_fleet_up_the_steps_of_a_policy(hosted):
     assert "alarm backlog" in target.activities()[0]["Cause"]
 
 
+def test_target_tracking_has_the_alarms_that_aws_makes(hosted):
+    target = Target(hosted, on_instances())
+    told = target.track(target=10.0)
+
+    high, low = target.alarms()
+    assert [each["AlarmName"] for each in told["Alarms"]] == [high["AlarmName"], low["AlarmName"]]
+    assert "-AlarmHigh-" in high["AlarmName"]
+    assert "-AlarmLow-" in low["AlarmName"]
+    for alarm, periods, share in ((high, 3, 1.0), (low, 15, 0.9)):
+        assert alarm["MetricName"] == "InvocationsPerInstance"
+        assert alarm["AlarmActions"] == [told["PolicyARN"]]
+        assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, periods)
+        assert alarm["Threshold"] == pytest.approx(share * 10.0 * 60 / MINUTE)
+
+    assert target.track(target=20.0)["Alarms"] == told["Alarms"]
+    assert target.alarms()[0]["Threshold"] == pytest.approx(20.0 * 60 / MINUTE)
+    target.client.delete_scaling_policy(**target.which, PolicyName="track")
+    assert target.alarms() == []
+    target.track()
+    target.client.deregister_scalable_target(**target.which)
+    assert target.alarms() == []
+
+
+def test_what_is_suspended_does_not_scale_until_it_is_resumed(hosted):
+    target = Target(hosted, on_instances(), most=2)
+    target.register(1, 2, SuspendedState={"DynamicScalingOutSuspended": True})
+    target.track(target=1.0)
+    other = Target(hosted, on_instances(), most=2)
+    other.track(target=1.0)
+
+    until(lambda: target.loaded(2) or other.loaded(2))
+
+    assert (len(target.pids()), len(other.pids())) == (1, 2)
+    assert target.described()["SuspendedState"] == {
+        "DynamicScalingInSuspended": False,
+        "DynamicScalingOutSuspended": True,
+        "ScheduledScalingSuspended": False,
+    }
+    target.register(1, 2, SuspendedState={"DynamicScalingOutSuspended": False})
+    until(lambda: target.loaded(2))
+
+
+class Waiting(Target):
+    """An asynchronous endpoint that is scaled, with none to three instances."""
+
+    def __init__(self, hosted, name):
+        hosted.sagemaker.create_endpoint_config(
+            EndpointConfigName=name,
+            ProductionVariants=[on_instances()],
+            AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": f"s3://models/{name}"}},
+        )
+        hosted.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+        hosted.settled(name)
+        self.hosted, self.name = hosted, name
+        self.client = hosted.cloud.client("application-autoscaling")
+        self.which = {
+            "ServiceNamespace": "sagemaker",
+            "ResourceId": f"endpoint/{name}/variant/one",
+            "ScalableDimension": INSTANCES,
+        }
+        self.register(0, 3)
+
+    def track_backlog(self):
+        metric = {
+            "Namespace": "AWS/SageMaker",
+            "MetricName": "ApproximateBacklogSizePerInstance",
+            "Dimensions": [{"Name": "EndpointName", "Value": self.name}],
+            "Statistic": "Average",
+        }
+        self.client.put_scaling_policy(
+            **self.which,
+            PolicyName="backlog",
+            PolicyType="TargetTrackingScaling",
+            TargetTrackingScalingPolicyConfiguration={
+                "TargetValue": 5.0,
+                "CustomizedMetricSpecification": metric,
+                "ScaleOutCooldown": 0,
+                "ScaleInCooldown": 0,
+            },
+        )
+
+    def ask(self, count):
+        for _ in range(count):
+            self.hosted.runtime.invoke_endpoint_async(
+                EndpointName=self.name, Body="[[1, 2, 3]]", ContentType="application/json"
+            )
+
+    def answered(self):
+        told = self.hosted.s3.list_objects_v2(Bucket="models", Prefix=f"{self.name}/")
+        return told["KeyCount"]
+
+
+def test_a_backlog_takes_an_asynchronous_fleet_from_none_to_many_and_back(hosted):
+    target = Waiting(hosted, "tracked")
+    target.track_backlog()
+
+    until(lambda: not target.pids())  # it is idle
+    target.ask(40)
+    until(lambda: target.answered() == 40)
+    until(lambda: not target.pids())
+
+    told = [each["Description"] for each in target.activities()]
+    assert told[0] == told[-1] == "Setting desired instance count to 0."
+    assert "Setting desired instance count to 3." in told
+
+
+def test_one_request_wakes_an_asynchronous_fleet_by_a_step_policy(hosted):
+    target = Waiting(hosted, "woken")
+    target.register(0, 0)
+    until(lambda: not target.pids())
+    hosted.settled(target.name)
+    target.register(0, 3)
+    step = {"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}
+    policy = target.client.put_scaling_policy(
+        **target.which,
+        PolicyName="wake",
+        PolicyType="StepScaling",
+        StepScalingPolicyConfiguration={
+            "AdjustmentType": "ChangeInCapacity",
+            "StepAdjustments": [step],
+        },
+    )
+    target.ask(1)
+    hosted.cloud.client("cloudwatch").put_metric_alarm(
+        AlarmName="woken",
+        Namespace="AWS/SageMaker",
+        MetricName="HasBacklogWithoutCapacity",
+        Dimensions=[{"Name": "EndpointName", "Value": target.name}],
+        Statistic="Maximum",
+        Period=10,  # seven of them reach back to where this minute's values are kept
+        EvaluationPeriods=5,
+        DatapointsToAlarm=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+        AlarmActions=[policy["PolicyARN"]],
+    )
+
+    until(lambda: target.answered() == 1)
+    assert len(target.pids()) == 1
+    assert "alarm woken" in target.activities()[0]["Cause"]
+
+
 def test_targets_policies_and_activities_are_there_after_a_restart(tmp_path):
     hosted = Hosted(tmp_path)
     hosted.make_models()
@@ -219,3 +370,18 @@ def test_what_cannot_be_scaled_is_refused(hosted):
         target.client.put_scheduled_action(
             **target.which, ScheduledActionName="bad", Schedule="cron(0 8)"
         )
+
+
+def test_an_instance_is_desired_from_when_it_is_asked_for_until_it_fails():
+    seen = []
+
+    async def launch(_):
+        seen.append((fleet.count, fleet.desired))
+        raise LaunchFailed("no room")
+
+    fleet = RealTimeFleet(launch, count=1)
+    with pytest.raises(LaunchFailed):
+        asyncio.run(fleet.resize(2))
+
+    assert seen == [(1, 2)]
+    assert fleet.desired == 1

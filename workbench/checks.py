@@ -175,7 +175,9 @@ def whole_numbers(
             f"{name} must be one number or {count}, one for each, got shape {given.shape}."
         )
     limit = 2 ** (8 * np.dtype(dtype).itemsize - 1)
-    wrong = ~((given >= least) & (given < limit) & (given == np.floor(given)))
+    wrong = ~((given >= least) & (given < limit))
+    if given.dtype.kind == "f":
+        wrong |= given != np.floor(given)
     if wrong.any():
         row = int(wrong.argmax())
         raise InvalidInput(

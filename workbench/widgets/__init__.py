@@ -11,6 +11,7 @@ from workbench.widgets.registering import RegistryView
 from workbench.widgets.results import Results
 from workbench.widgets.running import Live, RunPanel
 from workbench.widgets.traffic import TrafficPicker
+from workbench.widgets.whatif import WhatIf
 
 __all__ = [
     "App",
@@ -28,6 +29,7 @@ __all__ = [
     "SLOPicker",
     "SimulationPicker",
     "TrafficPicker",
+    "WhatIf",
     "app",
     "frontend",
     "observe",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import ipywidgets
 import traitlets
 
-from workbench.errors import WorkbenchError
+from workbench.errors import Stopped, WorkbenchError
 from workbench.planner import Candidate, Options, Plan, plan
 from workbench.planner.deciding import Measured
 from workbench.plots import plot_plan
@@ -20,7 +20,7 @@ from workbench.table import html_table
 from workbench.trace import Trace
 from workbench.widgets.notebook import Keyboard, Status
 from workbench.widgets.results import framed, picture
-from workbench.widgets.running import FLUSH_EVERY, Live, Stopped
+from workbench.widgets.running import FLUSH_EVERY, Live
 from workbench.wording import milliseconds
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import random
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -111,7 +111,9 @@ class Asynchronous:
         backlog: Keeps the requests.
         objects: S3, for bodies and results.
         publish: Sends notifications.
-        record: Called with what CloudWatch is to be told.
+        record: Called with what CloudWatch is to be told of a request.
+        observe: Called ten times a second with an endpoint's name, the metrics of its backlog by
+            AWS's names, and the time.
         clock: Gives seconds since 1970, for what is written; it may jump.
         steady: Gives seconds that pass evenly, for what is waited for.
         generator: Draws variants by weight.
@@ -125,6 +127,7 @@ class Asynchronous:
         publish: Publish,
         *,
         record: Callable[[Measured], None] | None = None,
+        observe: Callable[[str, Mapping[str, float], float], None] | None = None,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
         generator: random.Random | None = None,
@@ -134,6 +137,7 @@ class Asynchronous:
         self._objects = objects
         self._publish = publish
         self._record = record
+        self._observe = observe
         self._clock = clock
         self._steady = steady
         self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
@@ -161,18 +165,19 @@ class Asynchronous:
 
     def backlogs(self) -> list[dict[str, Any]]:
         """Return each endpoint's metrics of its backlog, by AWS's names."""
-        return [
-            {"endpoint": name, **self._gauges(name, line)}
-            for name, line in self._lines.items()
-            if (endpoint := self._hosting.known(name)) is not None and endpoint.asynchronous
-        ]
+        return [{"endpoint": name, **gauges} for name, gauges in self._gauges()]
 
-    def _gauges(self, name: str, line: _Line) -> dict[str, float]:
-        endpoint = self._hosting.known(name)
-        instances = sum(len(v.fleet.instances) for v in endpoint.variants) if endpoint else 0
+    def _gauges(self) -> Iterator[tuple[str, dict[str, float]]]:
+        for endpoint in self._hosting.endpoints:
+            if endpoint.asynchronous is not None:
+                line = self._lines.get(endpoint.name, _Line())
+                yield endpoint.name, self._backlog_of(endpoint, line)
+
+    def _backlog_of(self, endpoint: Endpoint, line: _Line) -> dict[str, float]:
+        instances = sum(len(variant.fleet.instances) for variant in endpoint.variants)
         size = len(line.waiting) + line.running.total()
         now = self._steady()
-        oldest = min((each.since for each in line.waiting), default=now)
+        oldest = line.waiting[0].since if line.waiting else now  # those sent again are in front
         return {
             "ApproximateBacklogSize": size,
             "ApproximateBacklogSizePerInstance": size / max(1, instances),
@@ -219,6 +224,9 @@ class Asynchronous:
         """Look after what no event tells of: instances that came up, and requests grown old."""
         for name in list(self._lines):
             self._pump(name)
+        if self._observe is not None:
+            for name, gauges in self._gauges():
+                self._observe(name, gauges, self._clock())
         if not self._closed:
             self._ticking = asyncio.get_running_loop().call_later(_TICK, self._tick)
 
@@ -406,8 +414,14 @@ class Asynchronous:
         if waiting is not None and self._record is not None:
             values["InvocationsProcessed"] = 1
             values["TotalProcessingTime"] = (self._steady() - waiting.since) * 1e3
-            told = Measured(waiting.asked.endpoint, waiting.variant, self._clock(), values)
-            self._record(told)
+            name = waiting.asked.endpoint
+            variant = waiting.variant or self._first_variant(name)
+            self._record(Measured(name, variant, self._clock(), values))
+
+    def _first_variant(self, name: str) -> str:
+        """Return whose metrics tell of a request that was sent to no variant."""
+        endpoint = self._hosting.known(name)
+        return endpoint.variants[0].name if endpoint and endpoint.variants else ""
 
     def _work(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -73,7 +73,7 @@ class Variant:
         if routing := self.facts.get("RoutingConfig"):
             facts["RoutingConfig"] = routing
         if isinstance(self.fleet, RealTimeFleet):
-            facts |= {"CurrentInstanceCount": up, "DesiredInstanceCount": self.fleet.count}
+            facts |= {"CurrentInstanceCount": up, "DesiredInstanceCount": self.fleet.desired}
         else:
             config = self._serverless_config()
             facts |= {"CurrentServerlessConfig": config, "DesiredServerlessConfig": config}

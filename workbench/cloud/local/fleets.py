@@ -163,7 +163,7 @@ class RealTimeFleet(Fleet):
         generator: random.Random | None = None,
     ) -> None:
         super().__init__(launch)
-        self.count = count
+        self.count = self.desired = count
         self._least = routing == "LEAST_OUTSTANDING_REQUESTS"
         self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
         self._ready: list[Instance] = []
@@ -190,8 +190,13 @@ class RealTimeFleet(Fleet):
         Raises:
             LaunchFailed: An instance did not come up; the fleet is as before.
         """
-        for instance in await self._start_many(max(0, count - self.count)):
-            self._add(instance)
+        self.desired = count
+        try:
+            for instance in await self._start_many(max(0, count - self.count)):
+                self._add(instance)
+        except BaseException:
+            self.desired = self.count
+            raise
         surplus = max(0, self.count - count)
         self.count = count
         newest_idle_first = sorted(

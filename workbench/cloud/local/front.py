@@ -25,6 +25,7 @@ import uvloop
 from workbench.cloud.container import http
 from workbench.cloud.container.http import Reply, Request, Response, Server, awaiting
 from workbench.cloud.local import rest, shapes
+from workbench.cloud.local.async_metrics import AsyncMetrics
 from workbench.cloud.local.asynchronous import Asynchronous
 from workbench.cloud.local.autoscaling import ACTIONS, Autoscaling
 from workbench.cloud.local.backlog import Backlog
@@ -98,11 +99,21 @@ class Front:
         self._calling = Calling(self._functions, self._journal, record=record)
         self._lambda = self._functions.operations()
         self._forgetful = Forgetful(store)
+        told = AsyncMetrics(self._monitoring.metrics)
         self._asynchronous = Asynchronous(
-            self._hosting, Backlog(store), self._s3.objects, self._forgetful.publish
+            self._hosting,
+            Backlog(store),
+            self._s3.objects,
+            self._forgetful.publish,
+            record=told.record,
+            observe=told.observe,
         )
         self._autoscaling = Autoscaling(
-            store, self._hosting, self._monitoring.metrics, minute=settings.scaling_minute
+            store,
+            self._hosting,
+            self._monitoring.metrics,
+            self._monitoring.alarms,
+            minute=settings.scaling_minute,
         )
         self._monitoring.alarms.on_action(ACTIONS, self._autoscaling.alarmed)
         self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {

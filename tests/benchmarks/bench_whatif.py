@@ -1,0 +1,135 @@
+"""What-if and the app in JupyterLab and a real Chromium: until the frame is painted.
+
+A slider's key is pressed; the time is from its last input event, by the browser's clock, to the
+frame that shows the answer. Each press is waited for, except in drags, where the latest place wins.
+A million requests, drawn beforehand, on serverless instances. The app's time is from the command
+that runs its cell until a button can be pressed. The tests' fixtures start server and browser, so
+this file is run by pytest.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import expect
+
+ROOT = Path(__file__).parents[2]
+MADE = """
+import workbench as wb
+import workbench.widgets
+from workbench.service import ServiceTimes
+experiment = wb.Experiment(
+    wb.Registry()["digits-mlp-small"],
+    wb.Serverless(memory_mb=2048, max_concurrency=200),
+    wb.poisson(rate=1000, duration=1000, seed=1),
+    wb.BatchPolicy(max_size=8, max_wait=0.010),
+    wb.SLO(latency=0.1),
+)
+wb.widgets.WhatIf(experiment, ServiceTimes.affine(0.020, 0.002, largest=32))"""
+WATCH = """() => {
+  window.painted = { startTime: 0, duration: 0 };
+  window.turned = 0;
+  document.addEventListener("input", (event) => { window.turned = event.timeStamp; }, true);
+  new PerformanceObserver((list) => {
+    window.painted = list.getEntriesByName("wb-what-if").at(-1) ?? window.painted;
+  }).observe({ type: "measure" });
+}"""
+SETTLED = "() => Math.abs(window.painted.startTime - window.turned) < 0.01"
+APP = """async (cell) => {
+  const notebook = window.jupyterapp.shell.currentWidget.content;
+  notebook.activeCellIndex = cell;
+  const start = performance.now();
+  window.jupyterapp.commands.execute("notebook:run-cell");
+  const ready = () => [...notebook.widgets[cell].node.querySelectorAll(".wb button")]
+    .some((each) => each.textContent.trim() === "Run" && !each.disabled && each.clientWidth);
+  while (!ready()) await new Promise(requestAnimationFrame);
+  return performance.now() - start;
+}"""
+DIALS = {"Batch size": 31, "Max wait": 40, "Memory": 5, "Load": 26}  # presses from end to end
+
+
+def told(name, figures):
+    p50, p95 = np.quantile(figures, [0.5, 0.95])
+    print(f"  {name:42} p50 {p50:5.0f} ms, p95 {p95:5.0f} ms  ({len(figures)} moves)", flush=True)
+
+
+def settled(page):
+    """Milliseconds from the last input event to the frame that shows what it comes to."""
+    page.wait_for_function(SETTLED)
+    return page.evaluate("window.painted.duration")
+
+
+def press(page, key):
+    page.keyboard.press(key)
+    return settled(page)
+
+
+def drag(page, slider, *, back):
+    """Drag a slider's thumb over its whole length in 20 steps."""
+    box = slider.bounding_box()
+    ends, y = [box["x"] + 8, box["x"] + box["width"] - 8], box["y"] + box["height"] / 2
+    begin, end = reversed(ends) if back else ends
+    page.mouse.move(begin, y)
+    page.mouse.down()
+    page.mouse.move(end, y, steps=20)
+    page.mouse.up()
+    return settled(page)
+
+
+def test_sliders(open_notebook):
+    page = open_notebook(MADE)
+    expect(page.locator(".wb-verdict")).to_contain_text("Simulated")
+    page.evaluate(WATCH)
+    moved = {}
+    for label, count in DIALS.items():
+        slider = page.get_by_role("slider", name=label, exact=True)
+        at = slider.input_value()
+        slider.focus()
+        press(page, "Home")
+        moved[label] = [press(page, "ArrowRight") for _ in range(count)]
+        slider.fill(at)
+        settled(page)
+    print()
+    for label, figures in moved.items():
+        told(label.lower(), figures)
+    together = [each for label, figures in moved.items() if label != "Load" for each in figures]
+    told("batch size, wait and memory together", together)
+    slider = page.get_by_role("slider", name="Max wait", exact=True)
+    told("max wait, dragged", [drag(page, slider, back=n % 2) for n in range(20)])
+
+
+def test_app(open_notebook):
+    page = open_notebook("import workbench as wb", "registry = wb.Registry()")
+    expect(page.get_by_text("[2]:", exact=True)).to_be_visible()
+    figures = []
+    for _ in range(5):
+        page.evaluate(
+            """() => {
+              const { commands, shell } = window.jupyterapp;
+              const notebook = shell.currentWidget.content;
+              notebook.activeCellIndex = notebook.widgets.length - 1;
+              return commands.execute("notebook:insert-cell-below").then(() => {
+                notebook.activeCell.model.sharedModel.setSource("wb.app()");
+              });
+            }"""
+        )
+        last = page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex")
+        figures.append(page.evaluate(APP, last) / 1000)
+    print(f"\n  the app, first in a kernel that has imported workbench: {figures[0]:.2f} s")
+    print(f"  the app again in that kernel: {', '.join(f'{each:.2f}' for each in figures[1:])} s")
+
+
+def main():
+    options = (
+        "-q",
+        "-s",
+        "--timeout=1200",
+        f"--rootdir={ROOT}",
+        f"--config-file={ROOT}/pyproject.toml",
+    )
+    subprocess.run([sys.executable, "-m", "pytest", *options, __file__], check=True, cwd=ROOT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""What if: sliders that redraw latency, cost and verdict at once."""
+
+import contextvars
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from workbench.batching import BatchPolicy
+from workbench.errors import WorkbenchError
+from workbench.experiment import Experiment, Progress
+from workbench.profiling import Profile
+from workbench.service import ServiceTimes
+from workbench.widgets.dials import Dials
+from workbench.widgets.outlook import Outlook, outlook_of
+from workbench.widgets.running import against
+from workbench.wording import dollars, milliseconds
+
+Foresee = Callable[..., tuple[Experiment, Outlook]]
+"""Given values of dials by name, an experiment and what it comes to."""
+
+_LARGEST = 32  # requests in a batch that the slider reaches, where the profile is measured here
+
+
+class WhatIf(anywidget.AnyWidget):
+    """Sliders for load, batching and place of an experiment; `value` is the experiment they make.
+
+    The page draws the share of requests answered within a latency, and tells cost and verdict, by
+    the simulator. While one drawing is under way the page keeps the latest place of the sliders
+    only: none waits behind another. Without an experiment it is empty until one is offered.
+
+    Args:
+        experiment: The one to begin with.
+        profile: Service times on this machine. By default those kept for the model: what is
+            missing in them is measured first, which takes some seconds once.
+        settings: cold_start, scaling and seed, as for `Experiment.simulate`.
+
+    Raises:
+        WorkbenchError: The service times are no good, or cannot be had.
+    """
+
+    value = traitlets.Instance(Experiment, allow_none=True, read_only=True)
+    dials = traitlets.List(traitlets.Dict(), read_only=True).tag(sync=True)
+    note = traitlets.Unicode("", read_only=True).tag(sync=True)
+
+    _esm = Path(__file__).with_name("whatif.js")
+    _css = Path(__file__).with_name("whatif.css")
+
+    def __init__(
+        self,
+        experiment: Experiment | None = None,
+        profile: Profile | ServiceTimes | None = None,
+        **settings: Any,  # noqa: ANN401 - as for simulate
+    ) -> None:
+        super().__init__()
+        self._foresee: Foresee = _nothing
+        self._measuring = threading.Lock()
+        self._latest: object = None
+        self.add_class("wb")
+        self.on_msg(self._asked)
+        if experiment is not None:
+            self.offer(experiment, _kept(experiment) if profile is None else profile, **settings)
+
+    def offer(
+        self,
+        experiment: Experiment,
+        profile: Profile | ServiceTimes,
+        **settings: Any,  # noqa: ANN401 - as for simulate
+    ) -> None:
+        """Begin anew with this experiment, service times, and settings of `Experiment.simulate`.
+
+        Raises:
+            InvalidInput: The service times are none.
+        """
+        most = experiment.service(profile).largest // int(experiment.trace.rows.max())
+        dials = Dials(experiment, largest=max(most, 1))
+
+        def foresee(**values: float) -> tuple[Experiment, Outlook]:
+            made = dials.turned(**values)
+            return made, outlook_of(made, profile, **settings)
+
+        self._foresee = foresee
+        self.set_trait("value", experiment)
+        with self.hold_sync():
+            self.set_trait("note", "")
+            self.set_trait("dials", [dial.to_dict() for dial in dials])
+
+    def prepare(self, experiment: Experiment, **settings: Any) -> threading.Thread:  # noqa: ANN401 - as for simulate
+        """Offer an experiment when its service times are there, which a thread sees to.
+
+        A later call, or `clear`, makes it void. What goes wrong is said on the page.
+        """
+        self.clear("Getting the model's service times here.")
+        latest = self._latest
+
+        def work() -> None:
+            with self._measuring:
+                try:
+                    if not self._is(latest):
+                        return
+                    profile = _kept(experiment, self._progress(latest))
+                    if self._is(latest):
+                        self.offer(experiment, profile, **settings)
+                except _Void:
+                    return
+                except Exception as error:  # noqa: BLE001 - a thread's failure reaches nobody
+                    if self._is(latest):
+                        self.set_trait("note", _failure(error))
+
+        # Widgets' messages find their cell by context variables: ipykernel 7 needs them copied.
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(work,), daemon=True)
+        thread.start()
+        return thread
+
+    def clear(self, note: str = "") -> None:
+        """Show no experiment, and this note."""
+        self._latest, self._foresee = object(), _nothing
+        self.set_trait("value", None)
+        with self.hold_sync():
+            self.set_trait("dials", [])
+            self.set_trait("note", note)
+
+    def turn(self, **values: float) -> Outlook:
+        """Return what the experiment comes to with dials at these values, and make it the value.
+
+        See `Dials.turned` for the dials; a wait is in seconds.
+
+        Raises:
+            WorkbenchError: There is no experiment, no such dial, or a value is out of its limits.
+        """
+        experiment, found = self._foresee(**values)
+        self.set_trait("value", experiment)
+        return found
+
+    def _is(self, latest: object) -> bool:
+        return self._latest is latest
+
+    def _progress(self, latest: object) -> Progress:
+        def progress(done: int, total: int) -> None:
+            if not self._is(latest):
+                raise _Void
+            told = f"Measuring how long batches take, once for this model: {done} of {total}."
+            self.set_trait("note", told)
+
+        return progress
+
+    def _asked(self, _widget: object, asked: dict[str, Any], _buffers: object) -> None:
+        """Answer the page, whatever happens: it asks nothing more until then."""
+        number = asked.get("number")
+        try:
+            experiment, found = self._foresee(**asked["values"])
+            self.send({"number": number, **_shown(found, experiment)})
+            self.set_trait("value", experiment)  # afterwards: traitlets compare whole traces
+        except Exception as error:  # noqa: BLE001 - said on the page
+            wrong = _failure(error)
+            about = re.split(r"\W", wrong, maxsplit=1)[0]
+            self.send({"number": number, "error": wrong, "about": about})
+
+
+class _Void(Exception):
+    """A measurement for an experiment that is not shown any more."""
+
+
+def _nothing(**_values: float) -> tuple[Experiment, Outlook]:
+    raise WorkbenchError("There is no experiment yet: offer one.")
+
+
+def _failure(error: Exception) -> str:
+    known = isinstance(error, WorkbenchError)
+    return str(error) if known else f"{type(error).__name__}: {error}"
+
+
+def _kept(experiment: Experiment, progress: Progress | None = None) -> Profile:
+    """Return the kept profile, which reaches up to where the slider for the batch size does."""
+    policy = experiment.policy
+    if isinstance(policy, BatchPolicy):
+        policy = replace(policy, max_size=max(policy.max_size, _LARGEST))
+    return replace(experiment, policy=policy).kept_profile(progress=progress)
+
+
+def _shown(found: Outlook, experiment: Experiment) -> dict[str, Any]:
+    """Return an outlook for the page: milliseconds, and words."""
+    slo = experiment.slo
+    quantile = slo.quantile if slo else 0.95
+    words = [f"Simulated: p{100 * quantile:g} {milliseconds(found.latency)}."]
+    if slo:
+        words.append(f"Target {slo.label} {against(slo, found.attainment)}.")
+    if found.per_million is not None:
+        words.append(f"{dollars(found.per_million)} a million requests.")
+    words.append(f"{found.requests:,} requests, {found.rate:,.4g} per second.")
+    return {
+        "ms": (1000 * found.seconds).tolist(),
+        "shares": found.shares.tolist(),
+        "target": 1000 * slo.latency if slo else None,
+        "quantile": quantile,
+        "met": slo is None or found.attainment >= slo.quantile - 1e-12,
+        "words": " ".join(words),
+    }
