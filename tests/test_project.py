@@ -22,6 +22,7 @@ CORE = {
         "anywidget",
         "boto3",
         "botocore",
+        "ipython",
         "ipywidgets",
         "jupyterlab",
         "numba",
