@@ -36,8 +36,14 @@ class Target:
         }
         self.register(least, most)
 
-    def register(self, least, most):
-        self.client.register_scalable_target(**self.which, MinCapacity=least, MaxCapacity=most)
+    def register(self, least, most, **more):
+        limits = {"MinCapacity": least, "MaxCapacity": most}
+        self.client.register_scalable_target(**self.which, **limits, **more)
+
+    def alarms(self):
+        prefix = f"TargetTracking-{self.which['ResourceId']}-"
+        cloudwatch = self.hosted.cloud.client("cloudwatch")
+        return cloudwatch.describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]
 
     def track(self, metric="SageMakerVariantInvocationsPerInstance", *, target=5.0, **more):
         return self.client.put_scaling_policy(
@@ -174,6 +180,48 @@ def test_an_alarm_takes_a_fleet_up_the_steps_of_a_policy(hosted):
     until(lambda: len(target.pids()) == 3)
 
     assert "alarm backlog" in target.activities()[0]["Cause"]
+
+
+def test_target_tracking_has_the_alarms_that_aws_makes(hosted):
+    target = Target(hosted, on_instances())
+    told = target.track(target=10.0)
+
+    high, low = target.alarms()
+    assert [each["AlarmName"] for each in told["Alarms"]] == [high["AlarmName"], low["AlarmName"]]
+    assert "-AlarmHigh-" in high["AlarmName"]
+    assert "-AlarmLow-" in low["AlarmName"]
+    for alarm, periods, share in ((high, 3, 1.0), (low, 15, 0.9)):
+        assert alarm["MetricName"] == "InvocationsPerInstance"
+        assert alarm["AlarmActions"] == [told["PolicyARN"]]
+        assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, periods)
+        assert alarm["Threshold"] == pytest.approx(share * 10.0 * 60 / MINUTE)
+
+    assert target.track(target=20.0)["Alarms"] == told["Alarms"]
+    assert target.alarms()[0]["Threshold"] == pytest.approx(20.0 * 60 / MINUTE)
+    target.client.delete_scaling_policy(**target.which, PolicyName="track")
+    assert target.alarms() == []
+    target.track()
+    target.client.deregister_scalable_target(**target.which)
+    assert target.alarms() == []
+
+
+def test_what_is_suspended_does_not_scale_until_it_is_resumed(hosted):
+    target = Target(hosted, on_instances(), most=2)
+    target.register(1, 2, SuspendedState={"DynamicScalingOutSuspended": True})
+    target.track(target=1.0)
+    other = Target(hosted, on_instances(), most=2)
+    other.track(target=1.0)
+
+    until(lambda: target.loaded(2) or other.loaded(2))
+
+    assert (len(target.pids()), len(other.pids())) == (1, 2)
+    assert target.described()["SuspendedState"] == {
+        "DynamicScalingInSuspended": False,
+        "DynamicScalingOutSuspended": True,
+        "ScheduledScalingSuspended": False,
+    }
+    target.register(1, 2, SuspendedState={"DynamicScalingOutSuspended": False})
+    until(lambda: target.loaded(2))
 
 
 class Waiting(Target):

@@ -32,8 +32,9 @@ CORE = {
     *("platformdirs", "polars", "pooch", "requests", "scikit-learn", "scipy", "skl2onnx"),
     *("threadpoolctl", "traitlets", "vl-convert-python"),
 }
+SHIPPED = {"workbench.data", "workbench.notebooks.reports"}  # from folders beside workbench/
 MODULES = sorted((ROOT / "workbench").rglob("*.py"))
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 MADE = {"__pycache__", ".ipynb_checkpoints"}  # folders that tools make
 FILES = [
     path
@@ -100,7 +101,7 @@ def test_every_package_folder_is_shipped():
     folders = {init.parent for init in (ROOT / "workbench").rglob("__init__.py")}
     packages = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
 
-    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages | {"workbench.data"}
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages | SHIPPED
 
 
 def test_the_readme_of_the_data_names_every_file():

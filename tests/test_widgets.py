@@ -401,9 +401,16 @@ def test_six_runs_are_kept_and_clear_removes_them(no_charts):
 # ------------------------------------------------------------------------------------- the app
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Where profiles and runs are kept."""
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.fixture
-def panel(registry, monkeypatch):
+def panel(registry, home, monkeypatch):
     monkeypatch.setenv("WORKBENCH_FRONTEND", "widgets")
+    monkeypatch.setenv("WORKBENCH_HOME", str(home))
     return app(registry)
 
 
@@ -439,19 +446,6 @@ def test_what_is_wrong_with_a_part_disables_run(panel):
         _ = panel.experiment
 
 
-def test_an_inference_type_that_needs_a_cloud_disables_run(panel):
-    panel.deployment.kind.value = "lambda"
-
-    assert panel.panel.buttons["run"].disabled
-    assert panel.panel.status.text.startswith(panel.deployment.value.needs)
-    assert not panel.panel.status.wrong
-    assert not panel.panel.buttons["simulate"].disabled
-
-    panel.deployment.kind.value = "local"
-
-    assert not panel.panel.buttons["run"].disabled
-
-
 def test_run_measures_the_experiment_of_that_moment(panel):
     panel.model.group.label = "digits-mlp-small"
     panel.traffic["kind"].value = "constant"
@@ -467,12 +461,8 @@ def test_run_measures_the_experiment_of_that_moment(panel):
     assert (len(run), run.complete) == (300, True)
     assert {name: run.facts[name] for name in wanted} == wanted
     assert panel.panel.figures.value.startswith("300 of 300")
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """Where profiles are kept."""
-    return tmp_path_factory.mktemp("home")
+    assert load_run(run.facts["kept"]).frame.equals(run.frame)
+    assert f"wb.load_run({run.facts['kept']!r})" in panel.panel.status.text
 
 
 def settled(panel, way):
@@ -490,16 +480,15 @@ def executed(panel):
     return scope
 
 
-def test_predict_and_simulate_give_the_numbers_of_the_shown_code(panel, home, monkeypatch):
-    monkeypatch.setenv("WORKBENCH_HOME", str(home))
+def test_predict_and_simulate_give_the_numbers_of_the_shown_code(panel):
     panel.model.group.label = "digits-mlp-small"
     panel.deployment.kind.value = "serverless"
     panel.traffic.set("poisson", rate=100, duration=20)
     panel.simulation["cold_start"].value = "0.5"
-    assert panel.code.endswith("run = experiment.simulate(cold_start=0.5)")
 
     simulated = settled(panel, "simulate")
 
+    assert panel.code.endswith("run = experiment.simulate(cold_start=0.5)")
     assert simulated.origin == "simulated"
     assert executed(panel)["run"].frame.equals(simulated.frame)
 
@@ -513,8 +502,7 @@ def test_predict_and_simulate_give_the_numbers_of_the_shown_code(panel, home, mo
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_inference_type_is_simulated(no_charts, panel, home, monkeypatch, kind):
-    monkeypatch.setenv("WORKBENCH_HOME", str(home))
+def test_every_inference_type_is_simulated(no_charts, panel, kind):
     panel.model.group.label = "digits-mlp-small"
     panel.deployment.kind.value = kind
     panel.traffic.set("constant", rate=100, duration=3)
@@ -524,8 +512,7 @@ def test_every_inference_type_is_simulated(no_charts, panel, home, monkeypatch, 
     assert run.facts["deployment"] == panel.deployment.value.to_dict()
 
 
-def test_what_no_formula_covers_is_said_with_the_way_out(panel, home, monkeypatch):
-    monkeypatch.setenv("WORKBENCH_HOME", str(home))
+def test_what_no_formula_covers_is_said_with_the_way_out(panel):
     panel.model.group.label = "digits-mlp-small"
 
     panel.panel.start("predict")

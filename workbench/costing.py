@@ -595,10 +595,11 @@ def _calls_usage(
     known = np.isfinite(seconds)
     billed = billed_ms(np.where(known, seconds, 0.0)) / 1000
     warm = calls["server"].is_between(0, deployment.provisioned - 1).to_numpy()
+    kept = run.facts.get("instances")  # provisioned ones, where their count changed
     usage = Usage(
         seconds=float(billed[~warm].sum()),
         provisioned_seconds=float(billed[warm].sum()),
-        enabled_seconds=deployment.provisioned * _end(run),
+        enabled_seconds=instance_seconds(kept) if kept else deployment.provisioned * _end(run),
         calls=len(calls),
     )
     notes = _calls_notes(run, deployment, unknown=int((~known).sum()))
@@ -615,7 +616,12 @@ def _calls_notes(run: Run, deployment: Serverless | Lambda, *, unknown: int) -> 
         notes.append("Billed time is what the client saw of each call, network included.")
     if unknown:
         notes.append(f"{unknown} failed calls have no finish: their time is not billed.")
-    if deployment.provisioned:
+    if run.facts.get("instances"):
+        notes.append(
+            "Provisioned concurrency is billed for as long as it was there; calls of what scaling "
+            "added count as on demand."
+        )
+    elif deployment.provisioned:
         notes.append(
             "Provisioned concurrency is billed from the trace's start to the last answer; "
             "AWS rounds Lambda's up to 5 minutes."

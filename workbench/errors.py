@@ -14,6 +14,7 @@
     ├── InvocationError    a backend could not answer a batch
     ├── CloudError         a cloud refused a call, or what it made does not work
     │   └── OverBudget     it would cost more than it may
+    ├── Stopped            work was told to end before it had anything to keep
     └── TooFewSamples      the rows do not carry the figure that was asked for (also a ValueError)
 
 Each message says what came, what was wanted, and what to do now.
@@ -70,6 +71,10 @@ class CloudError(WorkbenchError):
 
 class OverBudget(CloudError):
     """What was asked for would cost more than it may."""
+
+
+class Stopped(WorkbenchError):
+    """Work was told to end before it had anything to keep."""
 
 
 class TooFewSamples(WorkbenchError, ValueError):

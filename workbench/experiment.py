@@ -1,5 +1,6 @@
 """One experiment: a model, where it runs, its traffic, how requests are batched, and the target."""
 
+import contextlib
 import dataclasses
 import json
 import threading
@@ -8,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +24,9 @@ from workbench.calibration import kept_profile, surroundings, times_from
 from workbench.checks import Seed, of_kind
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploying import Deployed, deploy
-from workbench.cloud.spending import UP_AND_DOWN, Meter, check_payload
+from workbench.cloud.spending import UP_AND_DOWN, Meter, at_most, check_payload
 from workbench.cloud.transform_jobs import transform_jobs
+from workbench.costing import Cost
 from workbench.deployment import (
     Async,
     BatchTransform,
@@ -33,7 +36,7 @@ from workbench.deployment import (
     RealTime,
     Serverless,
 )
-from workbench.errors import InvalidInput, NotAvailable
+from workbench.errors import InvalidInput, NotAvailable, StorageError, WorkbenchError
 from workbench.formulas import predict
 from workbench.jobs import batches_of, replay_jobs
 from workbench.load import Load, Rows, lag_facts, replay_apart
@@ -42,10 +45,11 @@ from workbench.provenance import environment
 from workbench.queueing import Prediction
 from workbench.registry import Model
 from workbench.run import SLO, Run
-from workbench.scaling import ScalingPolicy
+from workbench.scaling import ScalingPolicy, StepScaling, TargetTracking
 from workbench.service import ServiceTimes
 from workbench.simulator import simulate
 from workbench.sizing import Size, service_on
+from workbench.storage import as_path
 from workbench.trace import Trace
 
 if TYPE_CHECKING:
@@ -57,6 +61,8 @@ Progress = Callable[[int, int], None]
 _TOLD = ("model_latency", "overhead_latency", "init")  # seconds, as an endpoint tells them
 _HEADER_BYTES = 128  # before the rows of a batch that is sent as NumPy's format
 _JOB_ROWS = 32  # rows in a chunk of a batch transform job
+_KEEP_EVERY = 1.0  # seconds between two times that a run under way is saved
+_KEEP_SHARE = 20  # and at least as many times what saving it took
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,16 @@ class Experiment:
     @property
     def label(self) -> str:
         """The experiment in a few words, for charts and tables."""
-        return f"{self.model.name}, {self.deployment.label}, {self.policy.label}"
+        return self._label(None)
+
+    def _label(self, scaling: ScalingPolicy | None) -> str:
+        """Return the label of the experiment where the deployment's size follows a policy."""
+        place = self.deployment.label
+        if isinstance(scaling, TargetTracking | StepScaling):
+            place += f" scaled {scaling.least} to {scaling.most}"
+        elif scaling is not None:
+            place += " scaled"
+        return f"{self.model.name}, {place}, {self.policy.label}"
 
     def on(self, deployment: Deployment) -> "Experiment":
         """Return the same experiment on another deployment."""
@@ -100,12 +115,14 @@ class Experiment:
         self,
         on: Cloud | Deployed | None = None,
         *,
+        scaling: ScalingPolicy | None = None,
         budget: float | None = None,
         yes: bool = False,
         progress: Progress | None = None,
         on_rows: Callable[[Rows], None] | None = None,
         stopped: threading.Event | None = None,
         drain: float = 60.0,
+        keep: str | Path | None = None,
     ) -> Run:
         """Return what happened when the trace was really sent, in real time.
 
@@ -119,27 +136,65 @@ class Experiment:
         Args:
             on: The cloud to deploy on, for this run; or a deployment that is there already and
                 stays. A `Local` deployment needs none.
+            scaling: What its size follows, as in `simulate`: a `TargetTracking` or `StepScaling`,
+                done by Application Auto Scaling. What it did and the counts of instances are in
+                the run's facts, and those instances are billed.
             budget: The most that it may cost, in US dollars: a run that reaches it is ended early.
             yes: Whether it may cost money without asking.
             progress: Told how many requests are over and done with.
             on_rows: Given the rows of those requests.
             stopped: Ends the run when it is set.
             drain: Seconds.
+            keep: A folder for the run that is there when this process is not any more: the rows
+                that have come, about once a second, and in the end the whole; `load_run` reads it.
 
         Raises:
+            Stopped: It was stopped before it was deployed.
+            StorageError: `keep` exists already.
             NotAvailable: The deployment needs a cloud, or that cloud needs something.
             InvalidInput: A batch can be too large for the deployment, or it does not go on a cloud.
             OverBudget: It may cost more than the budget.
             CloudError: The cloud refused, or not all could be torn down.
             WorkbenchError: The model could not be loaded, or the process died.
         """
-        told = _Told(progress, on_rows, stopped or threading.Event(), drain)
+        told = _Told(progress, on_rows, stopped or threading.Event(), drain, _new(keep))
+        if scaling is not None and (on is None or isinstance(self.deployment, BatchTransform)):
+            raise InvalidInput(
+                f"{self.deployment.label} is not scaled: only a real-time or serverless endpoint "
+                "on a cloud is."
+            )
+        run = self._run_on(on, told, scaling, budget=budget, yes=yes)
+        return run if told.keep is None else _kept(run, told.keep)
+
+    def estimate(self, *, drain: float = 60.0) -> Cost:
+        """Return the most that `run` can cost on a cloud that costs money.
+
+        Raises:
+            InvalidInput: The deployment does not go on a cloud.
+        """
+        if isinstance(self.deployment, BatchTransform):
+            return at_most(self.deployment, self._jobs_take(self.deployment, drain))
+        return at_most(self.deployment, self.trace.duration + drain, **self._sent)
+
+    def _run_on(
+        self,
+        on: Cloud | Deployed | None,
+        told: "_Told",
+        scaling: ScalingPolicy | None,
+        *,
+        budget: float | None,
+        yes: bool,
+    ) -> Run:
         if isinstance(on, Cloud) and isinstance(self.deployment, BatchTransform):
             return self._run_jobs(self.deployment, on, told, budget=budget, yes=yes)
         if isinstance(on, Deployed):
+            if scaling not in (None, on.scaling):
+                raise InvalidInput(
+                    f"{on.name} was not deployed with this scaling: deploy(..., scaling=...)."
+                )
             return self._run_deployed(on, told, budget)
         if on is not None:
-            with self._deployed(on, drain=drain, budget=budget, yes=yes) as deployed:
+            with self._deployed(on, told, scaling, budget=budget, yes=yes) as deployed:
                 return self._run_deployed(deployed, told, budget)
         if not isinstance(self.deployment, Local):
             raise NotAvailable(
@@ -151,7 +206,13 @@ class Experiment:
         return self._run(backend, told, {"origin": "measured: this machine"})
 
     def _deployed(
-        self, cloud: Cloud, *, drain: float, budget: float | None, yes: bool
+        self,
+        cloud: Cloud,
+        told: "_Told",
+        scaling: ScalingPolicy | None,
+        *,
+        budget: float | None,
+        yes: bool,
     ) -> AbstractContextManager[Deployed]:
         """Return the deployment that this experiment needs, for as long as it needs it."""
         self._check_payload()
@@ -159,12 +220,25 @@ class Experiment:
             self.model,
             self.deployment,
             cloud,
+            scaling=scaling,
             budget=budget,
             yes=yes,
-            expected=self.trace.duration + drain,
-            calls=len(self.trace),
-            bytes_in=float(self.trace.rows.sum()) * self._row_bytes,
+            expected=self.trace.duration + told.drain,
+            stopped=told.stopped,
+            **self._sent,
         )
+
+    @property
+    def _sent(self) -> dict[str, Any]:
+        """How many calls the trace can be, and the bytes in all of them."""
+        size = float(self.trace.rows.sum()) * self._row_bytes
+        return {"calls": len(self.trace), "bytes_in": size}
+
+    def _jobs_take(self, deployment: BatchTransform, drain: float) -> float:
+        """Return the seconds for which instances of batch transform jobs can be up."""
+        load = self._load(FunctionBackend(lambda _: None), drain)
+        several = len(batches_of(load, deployment.period))
+        return self.trace.duration + (several - 1) * UP_AND_DOWN
 
     def _run_deployed(self, deployed: Deployed, told: "_Told", budget: float | None) -> Run:
         """Return the run on an endpoint, with what the cloud has to tell about it."""
@@ -174,7 +248,14 @@ class Experiment:
                 f"experiment is {self.label}: run it with experiment.run(cloud)."
             )
         self._check_payload()
-        meter = Meter(self.deployment, deployed.cloud, budget, launched=deployed.launched)
+        fleet = deployed.fleet
+        meter = Meter(
+            self.deployment,
+            deployed.cloud,
+            budget,
+            launched=deployed.launched,
+            fleet=None if fleet is None else fleet.seconds,
+        )
         began = time.perf_counter()
         run = self._run(
             deployed.backend(),
@@ -185,6 +266,17 @@ class Experiment:
         if isinstance(self.deployment, RealTime | Async):
             span = (deployed.launched - began, time.perf_counter() - began)
             facts["instances"] = [span] * self.deployment.count
+        if deployed.scaling is not None and fleet is not None:
+            facts |= {
+                "label": self._label(deployed.scaling),
+                "scaling": deployed.scaling.to_dict(),
+                "instances": [(up - began, down - began) for up, down in fleet.spans()],
+                "counts": [(at - began, count) for at, count in fleet.counts],
+            }
+            try:
+                facts["activities"] = deployed.scaled()
+            except WorkbenchError as error:  # the run is worth more than what scaling says of it
+                facts["warnings"].append(str(error))
         if isinstance(self.deployment, Serverless) and "model_latency" not in run.frame.columns:
             facts["warnings"].append(f"{deployed.cloud.name} does not tell which starts were cold.")
         return Run(_renumbered(run.frame), facts)
@@ -195,11 +287,13 @@ class Experiment:
         A fact of `more` may be a function: then it is called when the trace has been sent.
         """
         load = self._load(backend, told.drain)
-        collected = _Collected(len(self.trace), told.progress, told.on_rows)
         created, started = datetime.now(UTC), time.perf_counter()
+        known = {name: fact for name, fact in more.items() if not callable(fact)}
+        facts = {**self._measured(created, started), **known} if told.keep else {}
+        collected = _Collected(self.trace, told, facts)
         replay_apart(load, on_rows=collected.take, stopped=told.stopped)
         more = {name: fact() if callable(fact) else fact for name, fact in more.items()}
-        return collected.run(self.trace, {**self._measured(created, started), **more})
+        return collected.run({**self._measured(created, started), **more})
 
     def _run_jobs(
         self,
@@ -212,17 +306,17 @@ class Experiment:
     ) -> Run:
         """Return the run of batch transform jobs, each begun when its period is over."""
         load = self._load(FunctionBackend(lambda _: None), told.drain)  # jobs answer instead
-        several = len(batches_of(load, deployment.period))
-        collected = _Collected(len(self.trace), told.progress, told.on_rows)
         with transform_jobs(
             self.model,
             deployment,
             cloud,
             budget=budget,
             yes=yes,
-            expected=self.trace.duration + (several - 1) * UP_AND_DOWN,
+            expected=self._jobs_take(deployment, told.drain),
         ) as jobs:
             created, started = datetime.now(UTC), time.perf_counter()
+            known = {**self._measured(created, started), "origin": cloud.origin}
+            collected = _Collected(self.trace, told, known)
             replayed = replay_jobs(load, jobs, on_rows=collected.take, stopped=told.stopped)
             facts = {
                 **self._measured(created, started),
@@ -230,7 +324,7 @@ class Experiment:
                 "cloud": jobs.facts(),
                 "instances": replayed.spans,
             }
-        run = collected.run(self.trace, facts)
+        run = collected.run(facts)
         warnings = [*run.warnings, *replayed.warnings]
         if self.policy != BatchPolicy():
             label = self.policy.label
@@ -307,6 +401,7 @@ class Experiment:
         told = {
             **run.facts,
             **self.facts(),
+            "label": self._label(scaling),
             "profile": facts,
             "created": created.isoformat(timespec="seconds"),
             "seconds": time.perf_counter() - started,
@@ -439,6 +534,7 @@ class _Told:
     on_rows: Callable[[Rows], None] | None
     stopped: threading.Event
     drain: float
+    keep: Path | None
 
     def also(self, hear: Callable[[Rows], None]) -> "_Told":
         """Return the same with one more that hears of rows."""
@@ -452,31 +548,40 @@ class _Told:
 
 
 class _Collected:
-    """Rows as they come in."""
+    """Rows as they come in, and what is known of the run meanwhile."""
 
-    def __init__(
-        self, total: int, progress: Progress | None, on_rows: Callable[[Rows], None] | None
-    ) -> None:
-        self._total = total
+    def __init__(self, trace: Trace, told: _Told, facts: Mapping[str, Any]) -> None:
+        self._trace = trace
+        self._told = told
+        self._facts = facts
         self._done = 0
         self._parts: list[Rows] = []
-        self._progress = progress
-        self._on_rows = on_rows
+        self._save_at = time.monotonic() + _KEEP_EVERY
 
     def take(self, rows: Rows) -> None:
         """Keep rows, and tell who wants to know."""
         self._parts.append(rows)
         self._done += len(rows["request"])
-        if self._on_rows:
-            self._on_rows(rows)
-        if self._progress:
-            self._progress(self._done, self._total)
+        if self._told.on_rows:
+            self._told.on_rows(rows)
+        if self._told.progress:
+            self._told.progress(self._done, len(self._trace))
+        if self._told.keep is not None and time.monotonic() >= self._save_at:
+            self._save(self._told.keep)
 
-    def run(self, trace: Trace, facts: Mapping[str, Any]) -> Run:
+    def _save(self, folder: Path) -> None:
+        """Save what there is, and not again before that can take little of the time."""
+        began = time.monotonic()
+        with contextlib.suppress(StorageError):  # the end says so; no reason to end a run
+            self.run(self._facts).save(folder, overwrite=True)
+        ended = time.monotonic()
+        self._save_at = ended + max(_KEEP_EVERY, _KEEP_SHARE * (ended - began))
+
+    def run(self, facts: Mapping[str, Any]) -> Run:
         """Return all rows as a run, in order of the trace, with what the generator's lag means."""
         if not self._parts:
             return Run.from_arrays(scheduled=[], finished=[], facts={**facts, "complete": False})
-        requests = _joined(self._parts, "request")
+        trace, requests = self._trace, _joined(self._parts, "request")
         order = np.argsort(requests)
         columns = {name: _joined(self._parts, name)[order] for name in self._parts[0]}
         scheduled = trace.arrivals[columns["request"]]
@@ -493,6 +598,28 @@ class _Collected:
             scheduled=scheduled, finished=finished, origin=facts["origin"], facts=facts, **columns
         )
         return Run(run.frame.with_columns(**_known(told)), run.facts)
+
+
+def _new(folder: str | Path | None) -> Path | None:
+    """Return where a run is to be kept, which must not be there yet."""
+    if folder is None:
+        return None
+    path = as_path(folder)
+    if path.exists():
+        raise StorageError(f"{path} exists already: keep the run in a folder of another name.")
+    return path
+
+
+def _kept(run: Run, folder: Path) -> Run:
+    """Return the run with word of where it is kept, or why it is not."""
+    if not len(run):
+        return run
+    kept = Run(run.frame, {**run.facts, "kept": str(folder)})
+    try:
+        kept.save(folder, overwrite=True)
+    except StorageError as error:
+        return Run(run.frame, {**run.facts, "warnings": [*run.warnings, f"Not kept: {error}"]})
+    return kept
 
 
 def _known(columns: Mapping[str, NDArray[np.float64]]) -> dict[str, "pl.Series"]:

@@ -269,6 +269,11 @@ def _sign(label: str) -> str:
 # --------------------------------------------------------------------------------------- settings
 
 
+def settings_html(runs: Runs) -> str:
+    """Return tables of what the runs were made with: what differs, and what all share."""
+    return _settings(named(runs))
+
+
 def _settings(members: Mapping[str, Run]) -> str:
     """What the runs were made with: once what all share, side by side what differs."""
     described = {name: _described(run) for name, run in members.items()}

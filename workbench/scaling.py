@@ -1,6 +1,8 @@
 """How many instances a fleet should have: a policy is a value, its scaler is told the time.
 
-Nothing here reads a clock. Simulator and live runs ask the same scaler, whenever it is due::
+Nothing here reads a clock. `TargetTracking` and `StepScaling` are also what a cloud follows, where
+`workbench.cloud.autoscaling` registers them. Simulator and local cloud ask the same scaler,
+whenever it is due::
 
     scaler = ScaleToZero(count=1, idle=900).scaler()
     scaler.due                                   # 60.0: a minute has closed

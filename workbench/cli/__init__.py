@@ -12,6 +12,7 @@ from workbench.cli.parsing import Parser, closing
 from workbench.cli.pricing import add_prices
 from workbench.cli.reporting import add_report
 from workbench.cli.running import add_demo, add_profile, add_run
+from workbench.cli.serving import add_app
 from workbench.cli.telling import INTERRUPTED, announce
 from workbench.errors import WorkbenchError
 
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     add_profile(commands)
     add_registry(commands)
     add_report(commands)
+    add_app(commands)
     add_local_cloud(commands)
     add_teardown(commands)
     add_doctor(commands)

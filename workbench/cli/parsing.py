@@ -98,7 +98,11 @@ _EXAMPLES = {
   workbench profile digits-forest --batch-sizes 1,8,64 --threads 1,2 --out profiles/forest""",
     "report": """
   workbench report reports/demo/no-batching reports/demo/batching --profile reports/demo/profile
-  workbench report runs/forest/no-batching --out forest.html --title "Random forest" """,
+  workbench report runs/forest/no-batching --out forest.html --title "Random forest"
+  workbench report runs/a runs/b --notebook report.ipynb -p region=eu-central-1""",
+    "app": """
+  workbench app
+  workbench app --preset cold-starts --ip 0.0.0.0 --port 8080""",
     "local-cloud": """
   workbench local-cloud
   workbench local-cloud --path clouds/mine --port 4566

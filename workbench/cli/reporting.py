@@ -1,31 +1,83 @@
 """The command that reports on saved runs, and how runs are told of anywhere."""
 
+import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from workbench.cli.files import writing
+from workbench.cli.files import check_folder, writing
 from workbench.cli.parsing import closing, subparser
 from workbench.cli.telling import Arguments, print_json, say
 from workbench.comparison import Comparison, compare
 from workbench.costing import Cost
+from workbench.errors import InvalidInput
+from workbench.prices import PriceSheet
 from workbench.profiling import Profile, load_profile
 from workbench.report import finding, write_report
 from workbench.run import load_run
+from workbench.storage import write_file
+from workbench.template import Parameter, execute, find_template, page_of, parameters_of
 from workbench.wording import text_table
 
 _WIDTH = 100
 
 
 def _report_on(arguments: Arguments) -> int:
-    compared = compare([load_run(path) for path in arguments.runs])
+    region = [text.removeprefix("region=") for text in arguments.parameter if "region=" in text]
+    prices = PriceSheet.load(*region[:1])
+    compared = compare([load_run(path) for path in arguments.runs], prices=prices)
     profiles = [load_profile(path) for path in arguments.profile]
-    page = write_page(compared, Path(arguments.out), arguments.title, profiles)
+    made = {}
+    if arguments.notebook:
+        page, made["notebook"] = _executed(arguments)
+    else:
+        if arguments.parameter or arguments.code or arguments.template:
+            raise InvalidInput("--parameter, --code and --template go with --notebook FILE.")
+        page = write_page(compared, Path(arguments.out), arguments.title, profiles)
     if arguments.json:
-        print_json(facts_of(compared), report=str(page))
-    say(arguments, f"{compared_text(compared)}\n\nReport: {page}")
+        print_json(facts_of(compared), report=str(page), **made)
+    places = [f"Report: {page}", *(f"Notebook: {path}" for path in made.values())]
+    say(arguments, f"{compared_text(compared)}\n\n" + "\n".join(places))
     return 0
+
+
+def _executed(arguments: Arguments) -> tuple[Path, Path]:
+    """Write the executed template and its page, and return where."""
+    template = Path(arguments.template) if arguments.template else find_template()
+    if template.suffix != ".ipynb":
+        raise InvalidInput(f"A template is a notebook, NAME.ipynb, got {str(template)!r}.")
+    page, notebook = Path(arguments.out), Path(arguments.notebook)
+    if page.absolute() == notebook.absolute():
+        raise InvalidInput(f"Page and notebook cannot both be {page}: choose another --out.")
+    for path in (page, notebook):
+        check_folder(path.parent)
+    values = _values(arguments, parameters_of(template))
+    done = execute(template, values)
+    whole = page_of(done, code=arguments.code).encode()
+    for path, content in ((notebook, json.dumps(done, indent=1).encode()), (page, whole)):
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, partial(_put, content))
+    return page, notebook
+
+
+def _put(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
+
+
+def _values(arguments: Arguments, known: Mapping[str, Parameter]) -> dict[str, object]:
+    """Return the template's parameters: what the options say, and what -p says."""
+    told: dict[str, object] = {"runs": arguments.runs, "title": arguments.title}
+    if arguments.profile:
+        told["profiles"] = arguments.profile
+    for text in arguments.parameter:
+        name, equals, value = text.partition("=")
+        if not equals or name in told:
+            raise InvalidInput(f"A parameter is written once, as NAME=VALUE, got {text!r}.")
+        told[name] = known[name].read(value) if name in known else value
+    return told
 
 
 def write_page(compared: Comparison, path: Path, title: str, profiles: Sequence[Profile]) -> Path:
@@ -67,4 +119,17 @@ def add_report(commands: Any) -> None:  # noqa: ANN401
     )
     parser.add_argument("--out", default="report.html", metavar="FILE", help="(%(default)s)")
     parser.add_argument("--title", default="Inference report", help="(%(default)s)")
+    notebook = parser.add_argument_group("as a notebook, executed by papermill")
+    notebook.add_argument(
+        "--notebook", metavar="FILE", help="write the executed notebook here, its page to --out"
+    )
+    notebook.add_argument(
+        *("-p", "--parameter"),
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the template, as region=eu-central-1",
+    )
+    notebook.add_argument("--code", action="store_true", help="show the code in the page too")
+    notebook.add_argument("--template", metavar="FILE", help="a notebook of your own (ours)")
     parser.set_defaults(command=_report_on)

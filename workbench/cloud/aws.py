@@ -53,6 +53,7 @@ class Cloud:
         profile: The profile of credentials; None: whatever boto3 finds.
         paid: Whether what runs there costs money.
         poll: Seconds between two looks at something that is on its way.
+        minute: Seconds that autoscaling takes for a minute.
         role: The ARN of the role that endpoints run under; None: not known.
         image: The URI of the image that holds the model server; None: not known.
         bucket: The S3 bucket for models; None: one named after region and account.
@@ -65,6 +66,7 @@ class Cloud:
     profile: str | None = None
     paid: bool = True
     poll: float = 5.0
+    minute: float = 60.0
     role: str | None = None
     image: str | None = None
     bucket: str | None = None

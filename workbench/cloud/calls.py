@@ -1,27 +1,32 @@
-"""Calls of SageMaker, Lambda and S3: each succeeds, or raises one of the workbench's errors."""
+"""Calls of SageMaker, S3 and others: each succeeds, or raises one of the workbench's errors."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from typing import Any, Self
 
 from workbench.cloud.aws import BUCKET, Cloud
-from workbench.errors import CloudError
+from workbench.errors import CloudError, Stopped
 
 _ATTEMPTS = 5  # nothing is timed here
 _GONE = ("could not find", "does not exist", "nosuchkey", "nosuchbucket", "not found")
 
 
 class Calls:
-    """SageMaker, Lambda and S3 on a cloud, for as long as a `with` block lasts."""
+    """SageMaker, S3 and other services of a cloud, for as long as a `with` block lasts.
 
-    def __init__(self, cloud: Cloud) -> None:
+    Once `stopped` is set, no call is made any more: it raises `Stopped` instead.
+    """
+
+    def __init__(self, cloud: Cloud, stopped: threading.Event | None = None) -> None:
         self.cloud = cloud
+        self._stopped = stopped or threading.Event()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             self._sagemaker = self._client("sagemaker", stack)
             self._s3 = self._client("s3", stack)
-            self._lambda: Any = None  # a client that few need
+            self._others: dict[str, Any] = {}  # clients that few need
             self._open = stack.pop_all()
         return self
 
@@ -30,19 +35,23 @@ class Calls:
 
     def sagemaker(self, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
         """Return what SageMaker answers."""
-        with self.cloud.explained(operation.replace("_", " ")):
+        with self._explained(operation.replace("_", " ")):
             return getattr(self._sagemaker, operation)(**parameters)
 
     def lambda_(self, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
         """Return what Lambda answers."""
-        if self._lambda is None:
-            self._lambda = self._client("lambda", self._open)
-        with self.cloud.explained(operation.replace("_", " ")):
-            return getattr(self._lambda, operation)(**parameters)
+        return self.call("lambda", operation, **parameters)
+
+    def call(self, service: str, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
+        """Return what any other service answers."""
+        if service not in self._others:
+            self._others[service] = self._client(service, self._open)
+        with self._explained(operation.replace("_", " ")):
+            return getattr(self._others[service], operation)(**parameters)
 
     def s3(self, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
         """Return what S3 answers."""
-        with self.cloud.explained(f"{operation.replace('_', ' ')} in S3"):
+        with self._explained(f"{operation.replace('_', ' ')} in S3"):
             return getattr(self._s3, operation)(**parameters)
 
     def bucket(self) -> str:
@@ -57,6 +66,11 @@ class Calls:
             first = self.cloud.region == "us-east-1"  # which S3 does not let one name
             self.s3("create_bucket", Bucket=name, **({} if first else place))
         return name
+
+    def _explained(self, what: str) -> contextlib.AbstractContextManager[None]:
+        if self._stopped.is_set():
+            raise Stopped(f"Stopped before it was to {what}: what was made is torn down.")
+        return self.cloud.explained(what)
 
     def _usual_bucket(self) -> str:
         with (

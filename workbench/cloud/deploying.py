@@ -9,9 +9,10 @@ import contextlib
 import secrets
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,16 @@ from workbench.backends.base import Backend
 from workbench.backends.lambda_ import LambdaBackend
 from workbench.backends.sagemaker import SageMakerBackend
 from workbench.cloud import lambda_
+from workbench.cloud.autoscaling import (
+    VARIANT,
+    Fleet,
+    activities,
+    at_its_largest,
+    check_scaling,
+    deregister,
+    dimension,
+    register,
+)
 from workbench.cloud.aws import IMAGE, ROLE, Cloud
 from workbench.cloud.calls import Calls, gone_is_fine, is_gone
 from workbench.cloud.ledger import Entry, Ledger
@@ -29,9 +40,7 @@ from workbench.cloud.spending import agree, at_most, check_quota, hourly
 from workbench.deployment import Async, Deployment, Lambda, RealTime, Serverless
 from workbench.errors import CloudError, InvalidInput, NotAvailable, Unreachable, WorkbenchError
 from workbench.model import Model
-
-VARIANT = "all"
-"""The name of the one variant that endpoints here have."""
+from workbench.scaling import ScalingPolicy, StepScaling, TargetTracking
 
 _ROUTING = {"least_outstanding": "LEAST_OUTSTANDING_REQUESTS", "random": "RANDOM"}
 _PATIENCE = 3600.0  # AWS itself gives up on an endpoint after about an hour
@@ -55,6 +64,8 @@ class Deployed:
         launched: When its creation was asked for, by `time.perf_counter`.
         seconds: From then until it was in service.
         mailbox: Where the answers of an asynchronous endpoint arrive.
+        scaling: The policy that its size follows, if any.
+        fleet: Counts its instances, where it is scaled.
     """
 
     name: str
@@ -64,6 +75,8 @@ class Deployed:
     launched: float
     seconds: float
     mailbox: Mailbox | None = None
+    scaling: ScalingPolicy | None = None
+    fleet: Fleet | None = None
 
     @property
     def concurrency(self) -> int:
@@ -76,6 +89,15 @@ class Deployed:
     def facts(self) -> dict[str, Any]:
         """Return what a run there keeps about it, as JSON values."""
         return {**self.cloud.facts(), "endpoint": self.name, "deploy_seconds": self.seconds}
+
+    def scaled(self) -> list[dict[str, Any]]:
+        """Return what Application Auto Scaling has done so far, oldest first, as JSON values.
+
+        Raises:
+            CloudError: The cloud does not tell.
+        """
+        with Calls(self.cloud) as aws:
+            return activities(aws, self.name, dimension(self.deployment))
 
     def backend(self, *, concurrency: int | None = None) -> Backend:
         """Return it as a backend that another process can use."""
@@ -92,6 +114,7 @@ def deploy(
     deployment: Deployment,
     cloud: Cloud,
     *,
+    scaling: ScalingPolicy | None = None,
     budget: float | None = None,
     yes: bool = False,
     expected: float = 3600.0,
@@ -100,6 +123,7 @@ def deploy(
     libraries: str | Path | None = None,
     ledger: Ledger | None = None,
     tell: Callable[[str], object] | None = None,
+    stopped: threading.Event | None = None,
 ) -> Iterator[Deployed]:
     """Deploy a model, and tear it down when the block ends, however it ends.
 
@@ -108,6 +132,9 @@ def deploy(
         deployment: A `RealTime`, `Serverless`, `Async` or `Lambda` deployment. An asynchronous
             endpoint of 0 instances answers nothing until something scales it out.
         cloud: Where to.
+        scaling: A `TargetTracking` or `StepScaling` that Application Auto Scaling is to follow:
+            instances of a `RealTime` endpoint, or a `Serverless` one's provisioned concurrency. The
+            estimate counts `most` of them.
         budget: The most that it may cost, in US dollars, `expected` and `calls` being so.
         yes: Whether it may cost money without asking.
         expected: Seconds for which it will be up, for the estimate.
@@ -117,9 +144,12 @@ def deploy(
             made from a zip, else from the cloud's image.
         ledger: Where it is written down, by default the one of the workbench's home.
         tell: Told what it may cost, by default on the error stream.
+        stopped: Ends the deploying when it is set before all is in service.
 
     Raises:
-        InvalidInput: The deployment is of a type that has no endpoint, or that AWS does not have.
+        Stopped: `stopped` was set meanwhile.
+        InvalidInput: The deployment is of a type that has no endpoint, or that AWS does not have,
+            or cannot be scaled so.
         NotAvailable: Nobody agreed to the cost, or credentials, a role or an image are missing.
         OverBudget: It may cost more than the budget.
         CloudError: The cloud refused, the endpoint failed, or not all could be torn down: the
@@ -128,19 +158,42 @@ def deploy(
     function = isinstance(deployment, Lambda)
     if not function:
         _variant(deployment)  # refuses what cannot be deployed
+    if scaling is not None:
+        check_scaling(deployment, scaling, cloud)
+    largest = at_its_largest(deployment, scaling)
     zipped = function and libraries is not None
     role, image = role_of(cloud), "" if zipped else image_of(cloud)
-    cost = at_most(deployment, expected, calls=calls, bytes_in=bytes_in)
-    agree(cost, deployment, cloud, budget=budget, yes=yes, tell=tell)
-    check_quota(deployment, cloud)
+    cost = at_most(largest, expected, calls=calls, bytes_in=bytes_in)
+    agree(cost, largest, cloud, budget=budget, yes=yes, tell=tell)
+    check_quota(largest, cloud)
     ledger = ledger or Ledger()
-    with Calls(cloud) as aws:
+    with Calls(cloud, stopped) as aws:
         kind = "function" if function else "endpoint"
         if isinstance(deployment, Async):
             kind = _ASYNCHRONOUS
-        entry = begun(aws, model, deployment, ledger, kind=kind)
+        scales = dimension(deployment) if scaling is not None else ""
+        entry = begun(aws, model, largest, ledger, kind=kind, scales=scales)
         with torn_down(entry, ledger):
-            yield _up(aws, entry, model, deployment, role=role, image=image, libraries=libraries)
+            up = _up(aws, entry, model, deployment, role=role, image=image, libraries=libraries)
+            if isinstance(scaling, TargetTracking | StepScaling):
+                with _followed(aws, entry, up, scaling) as followed:
+                    yield followed
+            else:
+                yield up
+
+
+@contextlib.contextmanager
+def _followed(
+    aws: Calls, entry: Entry, up: Deployed, policy: TargetTracking | StepScaling
+) -> Iterator[Deployed]:
+    """Have an endpoint follow a policy, and count its instances inside the block."""
+    deployment = up.deployment
+    count = deployment.count if isinstance(deployment, RealTime) else 0
+    if isinstance(deployment, Serverless):
+        count = deployment.provisioned
+    with Fleet(aws.cloud.value(), up.name, count=count, launched=up.launched) as fleet:
+        register(aws, entry, deployment, policy)
+        yield replace(up, scaling=policy, fleet=fleet)
 
 
 def teardown(ledger: Ledger | None = None, *, names: tuple[str, ...] = ()) -> list[Entry]:
@@ -165,7 +218,13 @@ def teardown(ledger: Ledger | None = None, *, names: tuple[str, ...] = ()) -> li
 
 
 def begun(
-    aws: Calls, model: Model, deployment: Deployment, ledger: Ledger, *, kind: str = "endpoint"
+    aws: Calls,
+    model: Model,
+    deployment: Deployment,
+    ledger: Ledger,
+    *,
+    kind: str = "endpoint",
+    scales: str = "",
 ) -> Entry:
     """Return the entry of what is about to be made, which the ledger has."""
     entry = Entry(
@@ -175,6 +234,7 @@ def begun(
         hourly=hourly(deployment),
         cloud=aws.cloud.value(),
         kind=kind,
+        scales=scales,
     )
     ledger.write(entry)
     return entry
@@ -416,6 +476,8 @@ def _end(entry: Entry, ledger: Ledger) -> None:
     """Delete all of an entry that there is, and strike it out."""
     try:
         with Calls(entry.cloud) as aws:
+            if entry.scales:
+                deregister(aws, entry)
             if entry.kind == "function":
                 lambda_.delete(aws, entry)
             elif entry.kind == "transform jobs":

@@ -35,6 +35,7 @@ class Entry:
         cloud: Where it is.
         kind: What it is: an "endpoint" of SageMaker, "asynchronous" for one with a topic and a
             queue, a "function" of Lambda, or "transform jobs" whose names begin with its own.
+        scales: What Application Auto Scaling calls that which it changes; "" where it does not.
         id: What its tag says.
         since: When it was begun.
         pid: The process that began it.
@@ -46,6 +47,7 @@ class Entry:
     hourly: float
     cloud: Cloud
     kind: str = "endpoint"
+    scales: str = ""
     id: str = field(default_factory=lambda: secrets.token_hex(4))
     since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     pid: int = field(default_factory=os.getpid)

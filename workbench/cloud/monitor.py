@@ -23,8 +23,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from workbench.checks import of_kind, positive, whole_number
+from workbench.cloud.autoscaling import VARIANT
 from workbench.cloud.aws import Cloud
-from workbench.cloud.deploying import VARIANT, Deployed
+from workbench.cloud.deploying import Deployed
 from workbench.errors import CloudError, InvalidInput
 from workbench.run import SLO
 

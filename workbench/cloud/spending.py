@@ -99,8 +99,7 @@ def agree(
     budget = None if budget is None else not_negative("budget", budget, "US dollars")
     if not cloud.paid:
         return
-    text = f"{deployment.label} on {cloud.name} {cloud.region} costs at most {dollars(cost.total)}"
-    text += f" ({cost.mark} prices), and {dollars(hourly(deployment))} an hour while it stays."
+    text = terms(cost, deployment, cloud)
     if budget is not None and cost.total > budget:
         raise OverBudget(
             f"{text} The budget is {dollars(budget)}: raise it, send a shorter trace, or deploy "
@@ -111,6 +110,12 @@ def agree(
         _ask()
 
 
+def terms(cost: Cost, deployment: Deployment, cloud: Cloud) -> str:
+    """Return in words what a deployment may cost."""
+    text = f"{deployment.label} on {cloud.name} {cloud.region} costs at most {dollars(cost.total)}"
+    return f"{text} ({cost.mark} prices), and {dollars(hourly(deployment))} an hour while it stays."
+
+
 class Meter:
     """What a deployment has cost since it was launched, by what its calls took so far.
 
@@ -119,6 +124,7 @@ class Meter:
         cloud: Where.
         budget: US dollars that it may cost; None: any amount.
         launched: When it was launched, by `clock`.
+        fleet: Gives the seconds of all instances together so far, where their count changes.
         clock: Gives seconds.
     """
 
@@ -129,11 +135,13 @@ class Meter:
         budget: float | None,
         *,
         launched: float,
+        fleet: Callable[[], float] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._deployment = deployment
         self._budget = budget if cloud.paid else None
         self._launched = launched
+        self._fleet = fleet
         self._clock = clock
         self._busy = 0.0
         self._hourly = hourly(deployment)
@@ -144,6 +152,8 @@ class Meter:
     def dollars(self) -> float:
         """What it has cost, about: bytes and what AWS rounds up apart."""
         up = self._clock() - self._launched
+        if self._fleet is not None:
+            up = self._fleet() / _instances(self._deployment)
         return up * self._hourly / _HOUR + self._busy * self._each_second
 
     def add(self, rows: Mapping[str, Any], stopped: threading.Event) -> None:
@@ -244,6 +254,13 @@ def _standing(deployment: Deployment, seconds: float) -> Usage:
     if isinstance(deployment, Serverless | Lambda):
         return Usage(enabled_seconds=deployment.provisioned * seconds)
     raise InvalidInput(f"A {deployment.kind} deployment is no endpoint to be estimated.")
+
+
+def _instances(deployment: Deployment) -> int:
+    """Return how many instances there are without scaling."""
+    if isinstance(deployment, Serverless | Lambda):
+        return deployment.provisioned
+    return deployment.count if isinstance(deployment, RealTime | Async | BatchTransform) else 1
 
 
 def _each_second(deployment: Deployment) -> float:

@@ -45,6 +45,15 @@ def _kernel_may_ask() -> bool:
     return bool(getattr(kernel, "_allow_stdin", False))
 
 
+def cell() -> tuple[str, str] | None:
+    """Return which cell is being run and by which request, where the front end tells (Jupyter)."""
+    ipython = sys.modules.get("IPython")
+    kernel = getattr(ipython.get_ipython(), "kernel", None) if ipython else None
+    request = kernel.get_parent("shell") if kernel else {}
+    name = request.get("metadata", {}).get("cellId")
+    return (name, request["header"]["msg_id"]) if name else None
+
+
 class Keyboard(anywidget.AnyWidget):
     """Keeps the keys pressed in controls from JupyterLab, and the focus among them.
 

@@ -1,53 +1,87 @@
 """The app: pickers, ways to know, and what came out."""
 
 import html
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import ipywidgets
 
-from workbench.batching import BatchPolicy, Policy
-from workbench.deployment import Deployment, Local
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.registry import Registry
-from workbench.run import SLO, Run
+from workbench.run import Run
 from workbench.widgets.batching import PolicyPicker
 from workbench.widgets.controls import text, whole
 from workbench.widgets.deploying import DeploymentPicker
-from workbench.widgets.notebook import frontend
+from workbench.widgets.notebook import cell, frontend
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
+from workbench.widgets.presets import Preset, preset_of
 from workbench.widgets.results import Results
 from workbench.widgets.running import Live, Result, RunPanel, Work
-from workbench.widgets.traffic import TrafficPicker, draw_traffic
+from workbench.widgets.targets import Here, Target, TargetPicker, kept_in
+from workbench.widgets.traffic import TrafficPicker
 
 _GROUP = "digits-mlp-wide"  # the ready-made model that batching helps most
-_POLICY = BatchPolicy(max_size=8, max_wait=0.025)
-_SLO = SLO(latency=0.1)
 
 
-def app(registry: Registry | None = None) -> "App | StaticApp":
+def app(registry: Registry | None = None, *, preset: str | None = None) -> "App | StaticApp":
     """Return controls for an experiment; as a cell's last line they are shown.
 
     Everything they do is a line of code too: `code` gives those lines, `experiment` and `results`
     the values. Where nobody can use controls (papermill, nbconvert) it is a text that says so.
 
+    A cell that is run again shows the app that it had, with the run under way and the results, as
+    long as the kernel lives; another cell has another app. What was measured is on disk, too.
+
     Args:
         registry: Where the models are, by default `Registry()`, which has ready-made ones.
+        preset: What the controls begin with: "batching", "bursts", "cold-starts", "limits" or
+            "spikes".
+
+    Raises:
+        NotFound: There is no such preset.
     """
+    begin = Preset(question="") if preset is None else preset_of(preset)
     where = "wb.Registry()" if registry is None else f"wb.Registry({str(registry.path)!r})"
     if frontend() == "static":
         known = registry.groups() if registry else []
-        return StaticApp(where, _GROUP if _GROUP in known or not known else known[0])
-    return App(Registry() if registry is None else registry, where)
+        group = _GROUP if _GROUP in known or not known else known[0]
+        return StaticApp(where, group, begin)
+
+    def make() -> App:
+        return App(Registry() if registry is None else registry, where, begin)
+
+    return attached((where, preset), make)
+
+
+_apps: dict[tuple[object, ...], "App"] = {}  # by cell, the how manyth there, and registry
+_last = ("", 0)  # the request that made one last, and how many it has made
+
+
+def attached(what: object, make: Callable[[], "App"]) -> "App":
+    """Return the app of the cell that is being run, which is made where it has none of `what`."""
+    global _last  # noqa: PLW0603 - a kernel runs one cell at a time
+    running = cell()
+    if running is None:
+        return make()
+    name, request = running
+    _last = request, _last[1] + 1 if _last[0] == request else 0
+    key = name, _last[1], what
+    if key in _apps:
+        _apps[key].model.refresh()
+    else:
+        _apps[key] = make()
+    return _apps[key]
 
 
 class SimulationPicker(Picker):
     """What a simulation takes for granted; `value` holds arguments of `Experiment.simulate`."""
 
-    def __init__(self) -> None:
+    def __init__(self, cold_start: float = 0.0) -> None:
+        begin = f"{cold_start:g}" if cold_start else ""
         controls = {
-            "cold_start": text("Cold start (s)", placeholder="no time"),
+            "cold_start": text("Cold start (s)", begin, placeholder="no time"),
             "seed": whole("Seed", 0),
         }
         super().__init__("Simulation", controls)
@@ -79,22 +113,27 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Pickers of an experiment's parts, a panel that finds out, and results.
 
     The parts are there by name and can be set in code: `model`, `deployment`, `traffic`, `policy`,
-    `slo` and `simulation` are pickers (`app.policy["max_size"].value = 4`), `panel` and `results`
-    the rest.
+    `slo`, `simulation` and `target` are pickers (`app.policy["max_size"].value = 4`), `panel` and
+    `results` the rest.
 
     Args:
         registry: Where the models are.
         where: The code that makes the registry.
+        preset: What the controls begin with.
     """
 
-    def __init__(self, registry: Registry, where: str = "wb.Registry()") -> None:
+    def __init__(
+        self, registry: Registry, where: str = "wb.Registry()", preset: Preset | None = None
+    ) -> None:
+        preset = preset or Preset(question="")
         self._where = where
         self.model = ModelPicker(registry, _GROUP)
-        self.deployment = DeploymentPicker()
-        self.traffic = TrafficPicker()
-        self.policy = PolicyPicker(_POLICY)
-        self.slo = SLOPicker(_SLO)
-        self.simulation = SimulationPicker()
+        self.deployment = DeploymentPicker(preset.deployment)
+        self.traffic = TrafficPicker(preset.kind, **preset.settings)
+        self.policy = PolicyPicker(preset.policy)
+        self.slo = SLOPicker(preset.slo)
+        self.simulation = SimulationPicker(preset.cold_start)
+        self.target = TargetPicker()
         self.panel = RunPanel()
         self.results = Results()
         self._code = ipywidgets.HTML()
@@ -106,9 +145,11 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         )
         for part in self._parts:
             part.observe(self._changed, ["value", "error"])
+        self.target.observe(self._changed, ["value", "error"])
         self.panel.observe(lambda change: self.results.add(change["new"]), "value")
         self.panel.observe(self._changed, "way")
-        super().__init__([*self._rows(), self._code, self.results])
+        question = [ipywidgets.HTML(html.escape(preset.question))] if preset.question else []
+        super().__init__([*question, *self._rows(), self._code, self.results])
         self.add_class("wb")
         self._changed()
         self._show_code()
@@ -137,9 +178,8 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     @property
     def way(self) -> str:
-        """The way that the code takes: the latest one, or another where that one does not work."""
-        latest = str(self.panel.way)
-        return latest if latest != "run" or not self.deployment.value.needs else "simulate"
+        """The way that the code takes: the latest one."""
+        return str(self.panel.way)
 
     @property
     def code(self) -> str:
@@ -150,12 +190,13 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             *(repr(made.deployment), self.traffic.code, repr(made.policy), repr(made.slo)),
             way=self.way,
             settings=self.simulation.value if self.way == "simulate" else {},
+            target=self.target.value or Here(),
         )
 
     def _rows(self) -> list[ipywidgets.DOMWidget]:
         """The pickers, in as many columns as there is room for, and what stands under them."""
         columns = [
-            ipywidgets.VBox([self.model, self.deployment]),
+            ipywidgets.VBox([self.model, self.deployment, self.target]),
             ipywidgets.VBox([self.traffic]),
             ipywidgets.VBox([self.policy, self.slo, self.simulation]),
         ]
@@ -175,24 +216,37 @@ class App(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.panel.offer({}, str(error))
             self._code.value = ""
             return
-        needs = experiment.deployment.needs
-        told = f"{needs} Predict and Simulate work without." if needs else ""
-        self.panel.offer(works(experiment, **self.simulation.value), told)
+        self.target.cloud = bool(experiment.deployment.needs)
+        offered = works(experiment, self.target.value, **self.simulation.value)
+        try:
+            terms, reason = self._terms(experiment), ""
+        except WorkbenchError as error:
+            del offered["run"]
+            terms, reason = "", f"Run is not possible: {error}"
+        self.panel.offer(offered, reason, terms={"run": terms} if terms else {})
         self._code.value = f"<pre>{html.escape(self.code)}</pre>"
+
+    def _terms(self, experiment: Experiment) -> str:
+        """Return what a run would cost, "" for nothing, or raise why there can be none."""
+        if self.target.value is None:
+            raise InvalidInput(self.target.error)
+        return str(self.target.value.terms(experiment))
 
     def _show_code(self, _change: object = None) -> None:
         self._code.layout.display = None if self.code_button.value else "none"
 
 
-def works(experiment: Experiment, **simulation: Any) -> dict[str, Work]:  # noqa: ANN401 - of simulate
-    """Return what each way to know an experiment's outcome does, without those that cannot be."""
-    known: dict[str, Work] = {
+def works(
+    experiment: Experiment,
+    target: Target | None,
+    **simulation: Any,  # noqa: ANN401 - of simulate
+) -> dict[str, Work]:
+    """Return what each way to know an experiment's outcome does."""
+    return {
         "predict": partial(_predicted, experiment),
         "simulate": partial(_simulated, experiment, simulation),
+        "run": partial(_measured, experiment, target or Here()),
     }
-    return (
-        known if experiment.deployment.needs else {**known, "run": partial(_measured, experiment)}
-    )
 
 
 def _predicted(experiment: Experiment, live: Live) -> Result:
@@ -213,15 +267,17 @@ def _profiled(experiment: Experiment, live: Live) -> Any:  # noqa: ANN401 - a pr
     return profile
 
 
-def _measured(experiment: Experiment, live: Live) -> Result:
-    due = experiment.trace.arrivals
-    live.doing = "Preparing: the model is being loaded."
+def _measured(experiment: Experiment, target: Target, live: Live) -> Result:
+    due, folder = experiment.trace.arrivals, kept_in(experiment)
+    live.doing = f"Preparing: {target.preparing}."
 
     def progress(done: int, total: int) -> None:
-        live.doing = "Running."
+        live.doing = f"Running; rows are kept in {folder}."
         live.progress(done, total)
 
-    return experiment.run(
+    return target.run(
+        experiment,
+        keep=folder,
         progress=progress,
         on_rows=lambda rows: live.add(rows["finished"] - due[rows["request"]]),
         stopped=live.stopped,
@@ -229,7 +285,11 @@ def _measured(experiment: Experiment, live: Live) -> Result:
 
 
 def code_of(
-    model: str, *parts: str, way: str = "run", settings: dict[str, Any] | None = None
+    model: str,
+    *parts: str,
+    way: str = "run",
+    settings: dict[str, Any] | None = None,
+    target: Target | None = None,
 ) -> str:
     """Return the code of an experiment and of one way to know its outcome.
 
@@ -244,6 +304,7 @@ def code_of(
     """
     arguments = ", ".join(f"{name}={value!r}" for name, value in (settings or {}).items())
     found = "prediction" if way == "predict" else "run"
+    last = f"{found} = experiment.{way}({arguments})"
     return "\n".join(
         [
             "import workbench as wb",
@@ -251,7 +312,7 @@ def code_of(
             "experiment = wb.Experiment(",
             *(f"    {each}," for each in [model, *(f"wb.{part}" for part in parts)]),
             ")",
-            f"{found} = experiment.{way}({arguments})",
+            (target or Here()).code if way == "run" else last,
         ]
     )
 
@@ -259,10 +320,14 @@ def code_of(
 class StaticApp:
     """What stands for the app where nobody can use controls: the same as lines of code."""
 
-    def __init__(self, where: str, group: str) -> None:
-        parts: tuple[Deployment | Policy | SLO, ...] = (Local(), _POLICY, _SLO)
-        local, policy, slo = map(repr, parts)
-        self.code = code_of(f'{where}["{group}"]', local, draw_traffic().name, policy, slo)
+    def __init__(self, where: str, group: str, preset: Preset) -> None:
+        made = preset.deployment
+        self.code = code_of(
+            f'{where}["{group}"]',
+            *(repr(made), preset.trace.name, repr(preset.policy), repr(preset.slo)),
+            way="simulate" if made.needs else "run",
+            settings={"cold_start": preset.cold_start} if preset.cold_start else {},
+        )
 
     def __repr__(self) -> str:
         return f"{_HINT}\n\n{self.code}"

@@ -9,7 +9,7 @@ import traitlets
 from workbench.errors import NotFound, WorkbenchError
 from workbench.registry import Model, Registry
 from workbench.run import SLO
-from workbench.widgets.controls import Control, Knobs, choice, number
+from workbench.widgets.controls import Control, Knobs, choice, number, show
 from workbench.widgets.notebook import Keyboard, Status
 
 
@@ -76,23 +76,35 @@ class ModelPicker(Picker):
 
     def __init__(self, registry: Registry, group: str = "") -> None:
         self._registry = registry
+        self._wanted = group
+        self._problem: WorkbenchError | None = None
         self.group = choice("Model", [], None)
+        self.again = ipywidgets.Button(description="Read again")
+        self.again.on_click(lambda _: self.refresh())
         self._fill(group)
-        super().__init__("Model", {"group": self.group})
+        super().__init__("Model", {"group": self.group}, self.again)
 
     def refresh(self) -> None:
         """Read the registry again, and keep the choice where it is still there."""
-        self._fill(self.group.label or "")
+        self._fill(self.group.label or self._wanted)
+        self._read()
 
     def _fill(self, group: str) -> None:
-        models = {model.group: model for model in self._registry.models()}
+        try:
+            models = {model.group: model for model in self._registry.models()}
+            self._problem = None
+        except WorkbenchError as error:
+            models, self._problem = {}, error
         names = sorted(models)
+        show(self.again, shown=not names)
         self.group.options = [(name, models[name]) for name in names]
         if names:
             self.group.label = group if group in names else names[0]
 
     def _make(self) -> Model:
         model = self.group.value
+        if self._problem:
+            raise self._problem
         if not isinstance(model, Model):
             raise NotFound(
                 f"There is no approved model in {self._registry.path}: register one and approve "

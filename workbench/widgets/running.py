@@ -12,9 +12,10 @@ import numpy as np
 import traitlets
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import NotPredictable, TooFewSamples, WorkbenchError
+from workbench.errors import NotPredictable, Stopped, TooFewSamples, WorkbenchError
 from workbench.queueing import Prediction
 from workbench.run import SLO, Run
+from workbench.widgets.controls import show
 from workbench.widgets.notebook import Keyboard, Status
 from workbench.wording import milliseconds
 
@@ -25,10 +26,6 @@ _SAMPLES_ABOVE = 10  # as Run.quantile asks for
 
 
 Result = Run | Prediction
-
-
-class Stopped(Exception):
-    """Work that has nothing to keep was told to stop."""
 
 
 class Live:
@@ -143,21 +140,32 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self._clock = clock
         self._live = Live(clock)
         self._settling = threading.Lock()  # a new offer and the end of a run may coincide
-        self._thread: threading.Thread | None = None
+        self._over = threading.Event()  # an interrupted join believes that the thread has ended
+        self._over.set()
         self.buttons = {
             way: ipywidgets.Button(description=name, tooltip=_HINTS[way])
             for way, name in WAYS.items()
         }
         self.buttons["run"].button_style = "primary"
         self.stop_button = ipywidgets.Button(description="Stop", disabled=True)
+        self.confirm_button = ipywidgets.Button(description="Confirm", button_style="warning")
+        self._asked = ""  # the way that waits for a confirmation
+        show(self.confirm_button, shown=False)
         self.bar = ipywidgets.IntProgress(layout=ipywidgets.Layout(width="160px"))
         self.figures = ipywidgets.HTML()
         self.status = Status()
         for way, button in self.buttons.items():
             button.on_click(lambda _, way=way: self.start(way))
         self.stop_button.on_click(lambda _: self.stop())
+        self.confirm_button.on_click(lambda _: self.confirm())
         row = ipywidgets.Box(
-            [*self.buttons.values(), self.stop_button, self.bar, self.figures],
+            [
+                *self.buttons.values(),
+                self.confirm_button,
+                self.stop_button,
+                self.bar,
+                self.figures,
+            ],
             layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"),
         )
         super().__init__([row, self.status, Keyboard()])
@@ -165,19 +173,47 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self.add_class("wb-panel")
         self.offer(works or {}, reason)
 
-    def offer(self, works: Mapping[str, Work], reason: str = "") -> None:
-        """Have the buttons do this from now on, and show the reason where there is one."""
+    def offer(
+        self, works: Mapping[str, Work], reason: str = "", *, terms: Mapping[str, str] | None = None
+    ) -> None:
+        """Have the buttons do this from now on, and show the reason where there is one.
+
+        A way with `terms`, which say what it may cost, begins once they are confirmed.
+        """
         with self._settling:
-            self._works, self._reason = dict(works), reason
+            self._works, self._reason, self._terms = dict(works), reason, dict(terms or {})
             if not self.running:
+                self._ask("")
                 self._enable()
                 self.status.say(reason or "Ready.", wrong=not works)
 
     def start(self, way: str = "run") -> None:
-        """Begin the work of this way, unless some goes on already or there is none."""
-        work = self._works.get(way)
-        if self.running or work is None:
+        """Begin the work of this way, unless some goes on already or there is none.
+
+        Where it may cost something, the terms are shown, and `confirm` begins it.
+        """
+        if self.running or way not in self._works:
             return
+        if way in self._terms:
+            self._ask(way)
+            self.status.say(f"{self._terms[way]} Confirm to go on; Stop, and nothing is spent.")
+        else:
+            self._begin(way)
+
+    def confirm(self) -> None:
+        """Begin what waits for a confirmation."""
+        if self._asked and not self.running:
+            self._begin(self._asked)
+
+    def _ask(self, way: str) -> None:
+        """Wait for a confirmation of this way; "": of none."""
+        self._asked = way
+        show(self.confirm_button, shown=bool(way))
+        self.stop_button.disabled = not way
+
+    def _begin(self, way: str) -> None:
+        work = self._works[way]
+        self._ask("")
         self._live = Live(self._clock)
         self.set_trait("way", way)
         for each, button in self.buttons.items():
@@ -186,25 +222,40 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self._show(self._live)
         # Widgets' messages find their cell by context variables: ipykernel 7 needs them copied.
         context = contextvars.copy_context()
-        self._thread = threading.Thread(
+        self._over.clear()
+        threading.Thread(
             target=context.run, args=(self._attend, work, self._live), daemon=True
-        )
-        self._thread.start()
+        ).start()
 
     def stop(self) -> None:
         """Ask the work to end; what it has found out until then is kept."""
         if self.running:
             self._live.stopped.set()
             self.status.say("Stopping.")
+        elif self._asked:
+            self._ask("")
+            self.status.say("Not confirmed: nothing was made, and nothing is billed.")
 
     def wait(self, timeout: float | None = None) -> Result | None:
-        """Return `value` when the work has ended, or after `timeout` seconds."""
-        if self._thread is not None:
-            self._thread.join(timeout)
+        """Return `value` when the work has ended, or after `timeout` seconds.
+
+        Ctrl-C, and so the interrupt button of a notebook, ends the work as Stop does.
+        """
+        try:
+            self._over.wait(timeout)
+        except KeyboardInterrupt:
+            self.stop()
+            self._over.wait()
         result: Result | None = self.value
         return result
 
     def _attend(self, work: Work, live: Live) -> None:
+        try:
+            self._follow(work, live)
+        finally:
+            self._over.set()
+
+    def _follow(self, work: Work, live: Live) -> None:
         """Show how the work goes while another thread does it, and then what came of it."""
         outcome: Future[Result] = Future()
         threading.Thread(target=_do, args=(work, live, outcome), daemon=True).start()
@@ -289,7 +340,13 @@ def verdict(result: Result, *, stopped: bool = False) -> str:
         words = [f"{words[0]}.", str(error)]
     if slo:
         words.append(f"Target {slo.label} {against(slo, result.attainment(slo))}.")
-    return " ".join([*words, *(result.warnings if isinstance(result, Run) else ())])
+    return " ".join([*words, *(_notes(result) if isinstance(result, Run) else ())])
+
+
+def _notes(run: Run) -> list[str]:
+    """Return what to know about a run: its warnings, and where it is kept."""
+    kept = run.facts.get("kept")
+    return [*run.warnings, *([f"Kept: wb.load_run({kept!r})."] if kept else [])]
 
 
 def against(slo: SLO, share: float) -> str:

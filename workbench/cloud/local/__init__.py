@@ -90,6 +90,7 @@ class LocalCloud(Cloud):
             endpoint_url=front.url,
             paid=False,
             poll=0.05,
+            minute=scaling_minute,
             role=f"arn:aws:iam::{_ACCOUNT}:role/workbench",
             image=f"{_ACCOUNT}.dkr.ecr.{_REGION}.amazonaws.com/workbench:latest",
             bucket="workbench",

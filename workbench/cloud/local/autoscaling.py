@@ -16,7 +16,7 @@ from typing import Any
 
 from workbench.cloud.container.http import Request
 from workbench.cloud.local import shapes
-from workbench.cloud.local.alarms import Fired
+from workbench.cloud.local.alarms import Alarms, Fired
 from workbench.cloud.local.endpoints import Endpoint, Variant
 from workbench.cloud.local.fleets import RealTimeFleet, ServerlessFleet
 from workbench.cloud.local.hosting import Hosting
@@ -24,6 +24,7 @@ from workbench.cloud.local.metering import INVOCATIONS
 from workbench.cloud.local.metrics import MINUTE, Metrics
 from workbench.cloud.local.store import Store
 from workbench.cloud.local.timetable import is_due
+from workbench.cloud.local.tracking_alarms import put_alarms
 from workbench.cloud.local.wire import (
     ACCOUNT,
     AwsError,
@@ -48,6 +49,11 @@ _TARGET = "AnyScaleFrontendService."
 _SERVICE = "application-autoscaling"
 _INSTANCES = "sagemaker:variant:DesiredInstanceCount"
 _PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
+_SUSPENDABLE = (
+    "DynamicScalingInSuspended",
+    "DynamicScalingOutSuspended",
+    "ScheduledScalingSuspended",
+)
 _RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 _PER_INSTANCE = "SageMakerVariantInvocationsPerInstance"
 _UTILISATION = "SageMakerVariantProvisionedConcurrencyUtilization"
@@ -73,13 +79,17 @@ class Autoscaling:
         store: Where everything is kept.
         hosting: Has the endpoints.
         metrics: What policies look at.
+        alarms: Where those of target tracking are kept.
         minute: Seconds that count as a minute; cool-downs shrink with it.
     """
 
-    def __init__(self, store: Store, hosting: Hosting, metrics: Metrics, *, minute: float) -> None:
+    def __init__(
+        self, store: Store, hosting: Hosting, metrics: Metrics, alarms: Alarms, *, minute: float
+    ) -> None:
         self._store = store
         self._hosting = hosting
         self._metrics = metrics
+        self._alarms = alarms
         self._minute = minute
         self._followed: dict[str, _Followed] = {}
         self._steps: dict[str, Stepping] = {}
@@ -132,9 +142,11 @@ class Autoscaling:
         former = self._get("target", *place, "")
         facts = (former or {"CreationTime": now()}) | {
             name: params[name]
-            for name in ("MinCapacity", "MaxCapacity", "RoleARN", "SuspendedState")
+            for name in ("MinCapacity", "MaxCapacity", "RoleARN")
             if name in params
         }
+        former_state = facts.get("SuspendedState", dict.fromkeys(_SUSPENDABLE, False))
+        facts["SuspendedState"] = former_state | params.get("SuspendedState", {})
         if "MinCapacity" not in facts or "MaxCapacity" not in facts:
             raise invalid("A new scalable target needs MinCapacity and MaxCapacity.")
         if not 0 <= facts["MinCapacity"] <= facts["MaxCapacity"]:
@@ -169,13 +181,21 @@ class Autoscaling:
             self._scaler(place, facts, target)
         except InvalidInput as error:
             raise invalid(str(error)) from error
+        if facts["PolicyType"] == "TargetTrackingScaling":
+            metric = _metric(place, facts[_TRACKING])
+            facts["Alarms"] = put_alarms(self._alarms, place[0], facts, metric, minute=self._minute)
+        else:
+            self._delete_alarms([former])
+            facts.pop("Alarms", None)
         self._put("policy", *place, name, facts)
         self._forget(place)
-        return {"PolicyARN": facts["PolicyARN"], "Alarms": []}
+        return {"PolicyARN": facts["PolicyARN"], "Alarms": facts.get("Alarms", [])}
 
     async def _delete_policy(self, params: Facts) -> Facts:
-        self._drop("policy", params, params["PolicyName"])
-        self._forget(_place(params))
+        place, name = _place(params), params["PolicyName"]
+        self._delete_alarms([self._get("policy", *place, name) or {}])
+        self._drop("policy", params, name)
+        self._forget(place)
         return {}
 
     async def _put_action(self, params: Facts) -> Facts:
@@ -250,12 +270,19 @@ class Autoscaling:
     def _drop_all(self, place: tuple[str, str]) -> None:
         """Forget a target with its policies and scheduled actions; activities stay known."""
         self._forget(place)
+        chosen = {"ResourceId": place[0], "ScalableDimension": place[1]}
+        self._delete_alarms(self._all("policy", chosen))
         with self._store.write() as db:
             db.execute(
                 "DELETE FROM autoscaling "
                 "WHERE kind <> 'activity' AND resource = ? AND dimension = ?",
                 place,
             )
+
+    def _delete_alarms(self, policies: Iterable[Mapping[str, Any]]) -> None:
+        for policy in policies:
+            for alarm in policy.get("Alarms", []):
+                self._alarms.delete(alarm["AlarmName"])
 
     def _all(
         self,
@@ -369,7 +396,7 @@ class Autoscaling:
                 config["TargetValue"]
             )
         wanted = max(asked)  # who wants most prevails, as on AWS
-        if wanted != there:
+        if wanted != there and not self._suspended(params, _way(wanted, there)):
             self._resize(params, wanted, asked[wanted])
 
     def _scaler(self, place: tuple[str, str], policy: Facts, target: Facts) -> Tracking | Stepping:
@@ -432,7 +459,7 @@ class Autoscaling:
         past = abs(fired.value - fired.alarm["Threshold"])
         there = _size(variant)
         wanted = self._steps[fired.action].follow(1.0 + past, there=there, now=time.monotonic())
-        if wanted != there:
+        if wanted != there and not self._suspended(policy, _way(wanted, there)):
             alarm = fired.alarm["AlarmName"]
             cause = f"monitor alarm {alarm} in state ALARM triggered policy {policy['PolicyName']}"
             self._resize(policy, wanted, cause)
@@ -442,6 +469,8 @@ class Autoscaling:
         before, self._looked = self._looked, now()
         for action in self._all("action", {}, name="ScheduledActionName"):
             if not _due(action, before=before, at=self._looked):
+                continue
+            if self._suspended(action, "ScheduledScalingSuspended"):
                 continue
             try:
                 self._carry_out(action)
@@ -454,6 +483,10 @@ class Autoscaling:
         self._put("target", *place, "", target)
         self._forget(place)
         self._keep_within(place, target, f"scheduled action {action['ScheduledActionName']}")
+
+    def _suspended(self, params: Mapping[str, Any], what: str) -> bool:
+        """Whether a target's scaling of this kind rests, by RegisterScalableTarget."""
+        return bool(self._target(params).get("SuspendedState", {}).get(what, False))
 
     def _keep_within(self, place: tuple[str, str], target: Facts, cause: str) -> None:
         """Have a variant's size keep the limits of its target."""
@@ -627,6 +660,10 @@ def _size(variant: Variant) -> int:
         return fleet.count
     assert isinstance(fleet, ServerlessFleet)  # noqa: S101 - the only other one
     return fleet.provisioned
+
+
+def _way(wanted: int, there: int) -> str:
+    return f"DynamicScaling{'Out' if wanted > there else 'In'}Suspended"
 
 
 def _up(variant: Variant) -> int:

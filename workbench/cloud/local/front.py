@@ -109,7 +109,11 @@ class Front:
             observe=told.observe,
         )
         self._autoscaling = Autoscaling(
-            store, self._hosting, self._monitoring.metrics, minute=settings.scaling_minute
+            store,
+            self._hosting,
+            self._monitoring.metrics,
+            self._monitoring.alarms,
+            minute=settings.scaling_minute,
         )
         self._monitoring.alarms.on_action(ACTIONS, self._autoscaling.alarmed)
         self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {

@@ -302,8 +302,9 @@ class _Connection(asyncio.Protocol):
             sink.write(body)
 
     def on_message_complete(self) -> None:
-        """Note that the answer is whole."""
+        """Note that the answer is whole, and whether the worker keeps the connection."""
         self._whole = True
+        self._kept = self._parser.should_keep_alive()  # later, the parser has forgotten it
 
     # --- one request
 
@@ -314,6 +315,7 @@ class _Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._size = 0
         self._whole = False
+        self._kept = False
         exchange.sent = time.perf_counter()
         loop = asyncio.get_running_loop()
         body = exchange.body
@@ -349,7 +351,7 @@ class _Connection(asyncio.Protocol):
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         answer = Answer(parser.get_status_code(), self._headers, body)
         unheard = self._sending is not None and not self._sending.done()
-        if unheard or not parser.should_keep_alive():
+        if unheard or not self._kept:
             self._end(answer)
         elif (exchange := self._leave()) is not None:
             self._upstream.free(self)

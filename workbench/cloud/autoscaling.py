@@ -1,0 +1,331 @@
+"""Application Auto Scaling through boto3: an endpoint follows a policy of `workbench.scaling`.
+
+The policies that the simulator knows are put into AWS's words, registered for an endpoint that the
+ledger names, and taken back with it. A `Fleet` counts the instances that were there.
+"""
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Self
+
+from workbench.cloud.aws import Cloud
+from workbench.cloud.calls import Calls
+from workbench.cloud.ledger import Entry
+from workbench.deployment import Deployment, RealTime, Serverless
+from workbench.errors import CloudError, InvalidInput, WorkbenchError
+from workbench.scaling import ScalingPolicy, StepScaling, TargetTracking
+
+VARIANT = "all"
+"""The name of the one variant that endpoints here have."""
+
+INSTANCES = "sagemaker:variant:DesiredInstanceCount"
+PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
+
+_SERVICE = "application-autoscaling"
+_NAME = "workbench"  # of the policy
+_MINUTE = 60.0  # CloudWatch has SageMaker's metrics by the minute
+_LOOK = 0.25  # seconds between two looks at an endpoint, at least
+_UNKNOWN = ("ObjectNotFoundException", "ResourceNotFound", "ResourceNotFoundException")
+_TRACKED = {  # AWS's own alarms look at so many minutes; nothing sets them
+    name: getattr(TargetTracking(target=1), name) for name in ("out_periods", "in_periods", "low")
+}
+_METRICS = {  # by deployment and metric: as target tracking and as CloudWatch call it, a statistic
+    ("real-time", "invocations"): (
+        "SageMakerVariantInvocationsPerInstance",
+        "InvocationsPerInstance",
+        "Sum",
+    ),
+    ("serverless", "utilisation"): (
+        "SageMakerVariantProvisionedConcurrencyUtilization",
+        "ServerlessProvisionedConcurrencyUtilization",
+        "Average",
+    ),
+}
+
+
+def check_scaling(deployment: Deployment, policy: ScalingPolicy, cloud: Cloud) -> None:
+    """Require that the cloud can have the deployment follow the policy.
+
+    Raises:
+        InvalidInput: Application Auto Scaling has no such policy, or not for this deployment.
+
+    >>> two = RealTime(instance_type="ml.m5.large", count=2)
+    >>> check_scaling(two, TargetTracking(target=600, out_periods=1), Cloud())
+    Traceback (most recent call last):
+    workbench.errors.InvalidInput: out_periods is 3 in target tracking on AWS, got 1: ...
+    """
+    if not isinstance(policy, TargetTracking | StepScaling):
+        raise InvalidInput(
+            f"scaling on a cloud must be a TargetTracking or a StepScaling, got {policy!r}."
+        )
+    if (deployment.kind, policy.metric) not in _METRICS:
+        known = [f"{metric!r} for {kind}" for kind, metric in _METRICS]
+        raise InvalidInput(
+            f"Application Auto Scaling has no metric {policy.metric!r} for {deployment.kind}: "
+            f"it has {' and '.join(known)}."
+        )
+    _check_limits(deployment, policy)
+    if isinstance(policy, TargetTracking):
+        for name, fixed in _TRACKED.items():
+            if getattr(policy, name) != fixed:
+                raise InvalidInput(
+                    f"{name} is {fixed} in target tracking on AWS, got {getattr(policy, name)}: "
+                    "leave it out."
+                )
+    minute = cloud.minute if isinstance(policy, TargetTracking) else _MINUTE
+    if policy.period != minute:
+        raise InvalidInput(
+            f"{cloud.name} looks at the metric every {minute:g} s, and the policy every "
+            f"{policy.period:g} s: give it period={minute:g}."
+        )
+
+
+def _check_limits(deployment: Deployment, policy: TargetTracking | StepScaling) -> None:
+    if policy.least < 1:
+        raise InvalidInput(
+            f"A {deployment.kind} endpoint cannot be scaled to 0: least must be at least 1, "
+            f"got {policy.least}."
+        )
+    if not isinstance(deployment, Serverless):
+        return
+    if not deployment.provisioned:
+        raise InvalidInput(
+            "Only provisioned concurrency is scaled: give Serverless(provisioned=...) 1 at least."
+        )
+    if policy.most > deployment.max_concurrency:
+        raise InvalidInput(
+            f"most must not exceed max_concurrency, {deployment.max_concurrency}, "
+            f"got {policy.most}."
+        )
+
+
+def at_its_largest(deployment: Deployment, policy: ScalingPolicy | None) -> Deployment:
+    """Return the deployment with as many instances as the policy may give it.
+
+    >>> one = RealTime(instance_type="ml.m5.large")
+    >>> at_its_largest(one, TargetTracking(target=600, most=4)).label
+    'real-time 4 x ml.m5.large'
+    """
+    if not isinstance(policy, TargetTracking | StepScaling):
+        return deployment
+    if isinstance(deployment, RealTime):
+        return dataclasses.replace(deployment, count=max(deployment.count, policy.most))
+    if isinstance(deployment, Serverless):
+        most = max(deployment.provisioned, policy.most)
+        return dataclasses.replace(deployment, provisioned=most)
+    return deployment
+
+
+def dimension(deployment: Deployment) -> str:
+    """Return what Application Auto Scaling calls that which it changes."""
+    return PROVISIONED if isinstance(deployment, Serverless) else INSTANCES
+
+
+def register(
+    aws: Calls, entry: Entry, deployment: Deployment, policy: TargetTracking | StepScaling
+) -> None:
+    """Have the endpoint of an entry follow a policy, from now on."""
+    place = _place(entry.name, dimension(deployment))
+    limits = {"MinCapacity": policy.least, "MaxCapacity": policy.most}
+    aws.call(_SERVICE, "register_scalable_target", **place, **limits)
+    settings = (
+        _tracking(deployment, policy, aws.cloud)
+        if isinstance(policy, TargetTracking)
+        else _stepping(policy, aws.cloud)
+    )
+    put = aws.call(_SERVICE, "put_scaling_policy", **place, PolicyName=_NAME, **settings)
+    if isinstance(policy, StepScaling):
+        alarm = _alarm(entry, deployment, policy)
+        aws.call("cloudwatch", "put_metric_alarm", **alarm, AlarmActions=[put["PolicyARN"]])
+
+
+def deregister(aws: Calls, entry: Entry) -> None:
+    """Have the endpoint of an entry follow nothing; its policies and alarms are gone with that."""
+    for service, operation, parameters in (
+        (_SERVICE, "deregister_scalable_target", _place(entry.name, entry.scales)),
+        ("cloudwatch", "delete_alarms", {"AlarmNames": [entry.name]}),
+    ):
+        try:
+            aws.call(service, operation, **parameters)
+        except CloudError as error:
+            if error.code not in _UNKNOWN:
+                raise
+
+
+def activities(aws: Calls, name: str, scales: str) -> list[dict[str, Any]]:
+    """Return what scaling has done to an endpoint, oldest first, as JSON values."""
+    found: list[dict[str, Any]] = []
+    more: dict[str, str] = {}
+    while True:
+        page = aws.call(_SERVICE, "describe_scaling_activities", **_place(name, scales), **more)
+        found += page["ScalingActivities"]
+        if "NextToken" not in page:
+            break
+        more = {"NextToken": page["NextToken"]}
+    return [_told(each) for each in reversed(found)]
+
+
+def _told(activity: dict[str, Any]) -> dict[str, Any]:
+    names = {
+        "Description": "description",
+        "Cause": "cause",
+        "StatusCode": "status",
+        "StartTime": "started",
+        "EndTime": "ended",
+    }
+    told = {word: activity[name] for name, word in names.items() if name in activity}
+    return {
+        word: each.isoformat() if isinstance(each, datetime) else each
+        for word, each in told.items()
+    }
+
+
+def _place(name: str, scales: str) -> dict[str, str]:
+    return {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{name}/variant/{VARIANT}",
+        "ScalableDimension": scales,
+    }
+
+
+def _tracking(deployment: Deployment, policy: TargetTracking, cloud: Cloud) -> dict[str, Any]:
+    """Return what PutScalingPolicy calls target tracking; a cloud's minute may be a short one."""
+    metric, _, _ = _METRICS[deployment.kind, policy.metric]
+    share = cloud.minute / _MINUTE
+    per_minute = share if policy.metric == "invocations" else 1.0
+    return {
+        "PolicyType": "TargetTrackingScaling",
+        "TargetTrackingScalingPolicyConfiguration": {
+            "TargetValue": policy.target * per_minute,
+            "PredefinedMetricSpecification": {"PredefinedMetricType": metric},
+            "ScaleOutCooldown": round(policy.out_cooldown / share),
+            "ScaleInCooldown": round(policy.in_cooldown / share),
+            "DisableScaleIn": not policy.scale_in,
+        },
+    }
+
+
+def _stepping(policy: StepScaling, cloud: Cloud) -> dict[str, Any]:
+    """Return what PutScalingPolicy calls step scaling: intervals from step to step."""
+    ends = [at for at, _ in policy.steps[1:]]
+    steps: list[dict[str, float]] = [
+        {"MetricIntervalLowerBound": at, "ScalingAdjustment": by} for at, by in policy.steps
+    ]
+    for step, end in zip(steps, ends, strict=False):
+        step["MetricIntervalUpperBound"] = end
+    exact = policy.adjustment == "exact"
+    return {
+        "PolicyType": "StepScaling",
+        "StepScalingPolicyConfiguration": {
+            "AdjustmentType": "ExactCapacity" if exact else "ChangeInCapacity",
+            "StepAdjustments": steps,
+            "Cooldown": round(policy.cooldown * _MINUTE / cloud.minute),
+        },
+    }
+
+
+def _alarm(entry: Entry, deployment: Deployment, policy: StepScaling) -> dict[str, Any]:
+    """Return the alarm that has a step policy carried out."""
+    _, metric, statistic = _METRICS[deployment.kind, policy.metric]
+    place = {"EndpointName": entry.name, "VariantName": VARIANT}
+    return {
+        "AlarmName": entry.name,
+        "Namespace": "AWS/SageMaker",
+        "MetricName": metric,
+        "Dimensions": [{"Name": name, "Value": value} for name, value in place.items()],
+        "Statistic": statistic,
+        "Period": int(_MINUTE),
+        "EvaluationPeriods": policy.periods,
+        "Threshold": policy.threshold,
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        "Tags": entry.tags,
+    }
+
+
+class Fleet:
+    """Counts an endpoint's instances while a `with` block lasts, in a thread of its own.
+
+    One that was asked for counts from then on, because it is billed while it boots, and one that
+    is to go counts until it has gone. It is as exact as the time between two looks.
+
+    Args:
+        cloud: Where the endpoint is.
+        name: The endpoint's.
+        count: Its instances when it was launched, or its provisioned concurrency.
+        launched: When that was, by `clock`.
+        clock: Gives seconds.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        name: str,
+        *,
+        count: int,
+        launched: float,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._cloud = cloud
+        self._name = name
+        self._clock = clock
+        self._counts = [(launched, count)]
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="instances", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def counts(self) -> list[tuple[float, int]]:
+        """When there were so many instances from then on, by the clock."""
+        return list(self._counts)
+
+    def spans(self) -> list[tuple[float, float]]:
+        """Return launch and stop of each instance until now, by the clock."""
+        return spans(self.counts, until=self._clock())
+
+    def seconds(self) -> float:
+        """Return the seconds of all instances together until now."""
+        return sum(stop - launch for launch, stop in self.spans())
+
+    def _look(self) -> None:
+        with Calls(self._cloud) as aws:
+            while not self._over.wait(max(_LOOK, self._cloud.poll)):
+                try:
+                    told = aws.sagemaker("describe_endpoint", EndpointName=self._name)
+                except WorkbenchError:
+                    continue  # the next look may succeed
+                count = _counted(told["ProductionVariants"][0])
+                if count != self._counts[-1][1]:
+                    self._counts.append((self._clock(), count))
+
+
+def _counted(variant: dict[str, Any]) -> int:
+    """Return how many instances are billed: those there, and those that are asked for."""
+    if "CurrentServerlessConfig" not in variant:
+        return int(max(variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]))
+    configs = (variant.get(f"{when}ServerlessConfig", {}) for when in ("Current", "Desired"))
+    return max(int(config.get("ProvisionedConcurrency", 0)) for config in configs)
+
+
+def spans(counts: Sequence[tuple[float, int]], *, until: float) -> list[tuple[float, float]]:
+    """Return launch and stop of each instance, the newest of which goes first.
+
+    >>> spans([(0.0, 1), (10.0, 3), (20.0, 2)], until=60.0)
+    [(0.0, 60.0), (10.0, 60.0), (10.0, 20.0)]
+    """
+    up: list[float] = []
+    over: list[tuple[float, float]] = []
+    for at, count in counts:
+        while len(up) > count:
+            over.append((up.pop(), at))
+        up += [at] * (count - len(up))
+    return [*((launch, until) for launch in up), *over]

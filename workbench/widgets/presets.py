@@ -1,0 +1,82 @@
+"""Ready-made settings of the app for a classroom, each about one question."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from workbench.batching import BatchPolicy, Policy
+from workbench.deployment import Deployment, Local, RealTime, Serverless
+from workbench.errors import NotFound
+from workbench.run import SLO
+from workbench.trace import Trace
+from workbench.widgets.traffic import draw_traffic
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What the controls of an app begin with; `settings` are those of the traffic's kind.
+
+    `cold_start` is the simulation's, in seconds.
+    """
+
+    question: str
+    deployment: Deployment = field(default_factory=Local)
+    kind: str = "bursty"
+    settings: Mapping[str, float] = field(default_factory=dict)
+    policy: Policy = field(default_factory=lambda: BatchPolicy(max_size=8, max_wait=0.025))
+    slo: SLO = field(default_factory=lambda: SLO(latency=0.1))
+    cold_start: float = 0.0
+
+    @property
+    def trace(self) -> Trace:
+        """The traffic as a trace."""
+        return draw_traffic(self.kind, **self.settings)
+
+
+_ALONE = BatchPolicy()
+
+PRESETS: dict[str, Preset] = {
+    "batching": Preset(question="Turn max size and max wait: when does waiting for others pay?"),
+    "bursts": Preset(
+        question="The rate is low on average: why does p95 miss the target without batching?",
+        settings={"rate": 200.0, "burst": 20.0, "duration": 20.0},
+        policy=_ALONE,
+    ),
+    "cold-starts": Preset(
+        question="A call every five minutes: who pays for an idle instance, and who waits?",
+        deployment=Serverless(memory_mb=2048, max_concurrency=20),
+        kind="poisson",
+        settings={"rate": 1 / 300, "duration": 864_000.0},
+        policy=_ALONE,
+        slo=SLO(latency=1.0),
+        cold_start=2.0,
+    ),
+    "limits": Preset(
+        question="Two calls at once are allowed: what happens to the others in a flash crowd?",
+        deployment=Serverless(memory_mb=2048, max_concurrency=2),
+        kind="flash_crowd",
+        settings={"rate": 60.0, "peak": 10.0, "duration": 20.0},
+        policy=_ALONE,
+        cold_start=1.0,
+    ),
+    "spikes": Preset(
+        question="How many instances does a flash crowd take, and what do they cost all day?",
+        deployment=RealTime(instance_type="ml.m5.large"),
+        kind="flash_crowd",
+        settings={"rate": 200.0, "peak": 10.0, "duration": 20.0},
+    ),
+}
+"""Presets by name."""
+
+
+def preset_of(name: str) -> Preset:
+    """Return the preset of this name.
+
+    Raises:
+        NotFound: There is none.
+
+    >>> preset_of("cold-starts").deployment
+    Serverless(memory_mb=2048, max_concurrency=20)
+    """
+    if name not in PRESETS:
+        raise NotFound(f"No preset {name!r}: take one of {', '.join(PRESETS)}.")
+    return PRESETS[name]

@@ -1,0 +1,165 @@
+"""Where a run takes place: on this machine, on a local cloud, or on AWS for money."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import traitlets
+
+from workbench.checks import not_negative
+from workbench.cloud.aws import Cloud, aws
+from workbench.cloud.deploying import image_of, role_of
+from workbench.cloud.local import LocalCloud
+from workbench.cloud.spending import terms
+from workbench.errors import OverBudget
+from workbench.experiment import Experiment
+from workbench.run import Run
+from workbench.storage import home
+from workbench.widgets.controls import choice, number, text
+from workbench.widgets.pickers import Picker
+from workbench.wording import dollars
+
+
+@dataclass(frozen=True)
+class Here:
+    """This machine, without a cloud."""
+
+    code: ClassVar[str] = "run = experiment.run()"
+    label: ClassVar[str] = "In a process of its own."
+    preparing: ClassVar[str] = "the model is being loaded"
+
+    def terms(self, _experiment: Experiment) -> str:
+        """Return what has to be agreed to: nothing."""
+        return ""
+
+    def run(self, experiment: Experiment, **told: Any) -> Run:  # noqa: ANN401 - of Experiment.run
+        """Return the experiment's run there."""
+        return experiment.run(**told)
+
+
+@dataclass(frozen=True)
+class OnLocalCloud(Here):
+    """A local cloud that is there for the run alone."""
+
+    code: ClassVar[str] = "with wb.LocalCloud() as cloud:\n    run = experiment.run(cloud)"
+    label: ClassVar[str] = "Through boto3, on real processes of this machine; costs nothing."
+    preparing: ClassVar[str] = "the model is being deployed on a local cloud"
+
+    def run(self, experiment: Experiment, **told: Any) -> Run:  # noqa: ANN401 - of Experiment.run
+        """Return the experiment's run there; the cloud is gone afterwards."""
+        with LocalCloud() as cloud:
+            return experiment.run(cloud, **told)
+
+
+@dataclass(frozen=True)
+class OnAWS:
+    """AWS: what is made for a run is torn down at its end.
+
+    Attributes:
+        profile: Of the credentials; "": whatever boto3 finds.
+        region: "": the usual one.
+        budget: The most that a run may cost, in US dollars.
+
+    Raises:
+        InvalidInput: The budget is negative.
+    """
+
+    profile: str = ""
+    region: str = ""
+    budget: float = 1.0
+    preparing: ClassVar[str] = "the model is being deployed on AWS, which takes minutes"
+
+    def __post_init__(self) -> None:
+        not_negative("budget", self.budget, "US dollars")
+
+    @property
+    def _place(self) -> dict[str, str]:
+        named = {"profile": self.profile, "region": self.region}
+        return {name: value for name, value in named.items() if value}
+
+    @property
+    def cloud(self) -> Cloud:
+        """The cloud.
+
+        Raises:
+            NotAvailable: There is no such profile.
+        """
+        return aws(**self._place)
+
+    @property
+    def label(self) -> str:
+        """Where it is, and what it may cost."""
+        cloud = self.cloud
+        return f"{cloud.name} {cloud.region}, for at most {dollars(self.budget)} a run."
+
+    @property
+    def code(self) -> str:
+        """The line that does it, agreed to."""
+        place = ", ".join(f"{name}={value!r}" for name, value in self._place.items())
+        return f"run = experiment.run(wb.aws({place}), budget={self.budget!r}, yes=True)"
+
+    def terms(self, experiment: Experiment) -> str:
+        """Return what has to be agreed to; AWS is not asked.
+
+        Raises:
+            NotAvailable: A role or an image is missing.
+            OverBudget: It can cost more than the budget.
+            InvalidInput: The experiment does not go on a cloud.
+        """
+        cloud, cost = self.cloud, experiment.estimate()
+        role_of(cloud)
+        image_of(cloud)
+        words = terms(cost, experiment.deployment, cloud)
+        if cost.total > self.budget:
+            raise OverBudget(
+                f"{words} The budget is {dollars(self.budget)}: raise it, take less traffic, or "
+                "deploy less."
+            )
+        return words
+
+    def run(self, experiment: Experiment, **told: Any) -> Run:  # noqa: ANN401 - of Experiment.run
+        """Return the experiment's run there, whose terms were agreed to."""
+        return experiment.run(self.cloud, budget=self.budget, yes=True, **told)
+
+
+Target = Here | OnAWS
+
+
+class TargetPicker(Picker):
+    """Where a run takes place; `value` is a `Here`, `OnLocalCloud` or `OnAWS`.
+
+    `cloud` tells whether the deployment needs one: what does not suit is not offered.
+    """
+
+    cloud = traitlets.Bool(default_value=False)
+
+    def __init__(self) -> None:
+        controls = {
+            "where": choice("Run on", [("This machine", Here)], Here),
+            "profile": text("AWS profile", placeholder="the usual one"),
+            "region": text("AWS region", placeholder="the usual one"),
+            "budget": number("Budget (USD)", 1.0),
+        }
+        super().__init__("Target of Run", controls)
+
+    @traitlets.observe("cloud")
+    def _suit(self, change: dict[str, Any]) -> None:
+        self["where"].options = _CLOUDS if change["new"] else [("This machine", Here)]
+
+    def _make(self) -> Target:
+        paid = self["where"].value is OnAWS
+        self.knobs.show(["where", "profile", "region", "budget"] if paid else ["where"])
+        values = {name: value for name, value in self.knobs.values.items() if name != "where"}
+        target: Target = (self["where"].value or Here)(**values)
+        return target
+
+
+_CLOUDS = [("Local cloud", OnLocalCloud), ("AWS", OnAWS)]
+
+
+def kept_in(experiment: Experiment) -> Path:
+    """Return a new folder for a run of the app: below `runs` where the workbench keeps things."""
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return home() / "runs" / f"{experiment.model.group}-{now}-{secrets.token_hex(2)}"
