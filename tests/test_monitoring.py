@@ -15,7 +15,7 @@ from tests import wire
 from tests.hosted import Hosted, headers, on_instances, serverless, until
 from workbench.cloud.local.events import status_of
 from workbench.cloud.local.metrics import RESOLUTION
-from workbench.cloud.local.monitoring import _Logs
+from workbench.cloud.local.monitoring import _Logs, _stream_of_endpoint
 
 HOUR = timedelta(hours=1)
 
@@ -212,10 +212,36 @@ def test_what_containers_write_is_in_the_logs(hosted):
     assert all(abs(each["timestamp"] / 1000 - time.time()) < 3600 for each in events)
 
 
+def test_what_containers_of_transform_jobs_write_is_in_the_logs(hosted):
+    hosted.s3.put_object(Bucket="models", Key="rows/a.csv", Body=b"1,2,3\n")
+    place = {"S3DataType": "S3Prefix", "S3Uri": "s3://models/rows/"}
+    hosted.sagemaker.create_transform_job(
+        TransformJobName="writes",
+        ModelName="good",
+        TransformInput={"DataSource": {"S3DataSource": place}, "ContentType": "text/csv"},
+        TransformOutput={"S3OutputPath": "s3://models/out", "Accept": "text/csv"},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    )
+    describe = hosted.sagemaker.describe_transform_job
+    until(lambda: describe(TransformJobName="writes")["TransformJobStatus"] == "Completed")
+    group = "/aws/sagemaker/TransformJobs"
+    with client(hosted, "logs") as logs:
+        (stream,) = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix="writes/")[
+            "logStreams"
+        ]
+        found = logs.filter_log_events(logGroupName=group, filterPattern="Serving")["events"]
+
+    job, _, rest = stream["logStreamName"].partition("/")
+    instance, _, began = rest.partition("-")
+    assert (job, instance.isdecimal()) == ("writes", True)
+    assert abs(int(began) - time.time()) < 3600
+    assert stream["logStreamName"] in {each["logStreamName"] for each in found}
+
+
 def test_logs_are_read_by_the_whole_line_and_a_piece_at_a_time(tmp_path):
     path = tmp_path / "e" / "one" / "1.log"
     path.parent.mkdir(parents=True)
-    logs = _Logs(tmp_path)
+    logs = _Logs(tmp_path, _stream_of_endpoint)
 
     def fresh():
         return [(each.stream, list(each.lines())) for each in logs.fresh()]
@@ -262,6 +288,58 @@ def test_calls_are_on_the_trail_but_not_those_of_models(hosted):
     assert told["requestParameters"]["endpointName"] == name
     assert told["eventID"] == created["EventId"]
     assert "errorCode" not in told
+
+
+def test_calls_that_manage_buckets_are_on_the_trail_but_not_those_of_objects(hosted):
+    hosted.s3.create_bucket(Bucket="trailed")
+    hosted.s3.put_object(Bucket="trailed", Key="a", Body=b"x")
+    hosted.s3.list_objects_v2(Bucket="trailed")
+    hosted.s3.get_bucket_location(Bucket="trailed")
+    hosted.s3.list_buckets()
+    hosted.s3.delete_object(Bucket="trailed", Key="a")
+    hosted.s3.delete_bucket(Bucket="trailed")
+    with pytest.raises(ClientError):
+        hosted.s3.delete_bucket(Bucket="trailed")
+
+    found = looked_up(hosted, ResourceName="trailed")
+
+    names = [each["EventName"] for each in found]
+    assert names == ["DeleteBucket", "DeleteBucket", "GetBucketLocation", "CreateBucket"]
+    assert json.loads(found[0]["CloudTrailEvent"])["errorCode"] == "NoSuchBucket"
+    assert found[-1]["EventSource"] == "s3.amazonaws.com"
+    assert found[-1]["Resources"][0]["ResourceType"] == "AWS::S3::Bucket"
+    assert looked_up(hosted, EventName="ListBuckets")
+    for data in ("PutObject", "ListObjects", "ListObjectsV2", "DeleteObject"):
+        assert not looked_up(hosted, EventName=data)
+
+
+def test_calls_that_manage_functions_are_on_the_trail_without_their_code(hosted):
+    with client(hosted, "lambda") as aws:
+        with pytest.raises(ClientError):
+            aws.get_function(FunctionName="nobody")
+        with pytest.raises(ClientError):
+            aws.invoke(FunctionName="nobody", Payload=b"{}")
+        with pytest.raises(ClientError):
+            aws.create_function(
+                FunctionName="broken",
+                Role=hosted.cloud.role,
+                Runtime="python3.11",
+                Handler="a.b",
+                Code={"ZipFile": b"no zip"},
+                Environment={"Variables": {"API_KEY": "hush"}},
+            )
+        aws.list_functions()
+
+    (asked,) = looked_up(hosted, ResourceName="nobody")
+    assert asked["EventName"] == "GetFunction20150331v2"
+    assert asked["ReadOnly"] == "true"
+    (made,) = looked_up(hosted, EventName="CreateFunction20150331")
+    assert made["EventSource"] == "lambda.amazonaws.com"
+    assert "errorCode" in json.loads(made["CloudTrailEvent"])
+    assert {"ResourceType": "AWS::Lambda::Function", "ResourceName": "broken"} in made["Resources"]
+    for hidden in ("API_KEY", "hush", "bm8gemlw"):
+        assert hidden not in made["CloudTrailEvent"]
+    assert looked_up(hosted, EventName="ListFunctions20150331")
 
 
 def test_refused_calls_are_on_the_trail_with_their_error(hosted):

@@ -31,10 +31,11 @@ _GRACE = 20.0
 class LocalCloud(Cloud):
     """An AWS-compatible endpoint on this machine, in a process of its own, until it is closed.
 
-    S3, SageMaker's Model Registry, its endpoints and what they need are kept in a folder and come
-    back with it, and transform jobs that were in progress begin anew; SNS, SQS, IAM, STS, Logs and
-    Events are kept in memory. Requests of every region find the same things. It listens on
-    127.0.0.1 alone, and whoever reaches it may do everything: signatures are not checked.
+    S3, SageMaker's Model Registry, its endpoints and what they need, asynchronous requests,
+    metrics, alarms, the trail of calls and what containers log are kept in a folder and come back
+    with it, and transform jobs that were in progress begin anew; SNS, SQS, IAM, STS, Events and
+    all else in Logs are kept in memory. Requests of every region find the same things. It listens
+    on 127.0.0.1 alone, and whoever reaches it may do everything: signatures are not checked.
 
     Another process that gets it as an argument can use it, not end it.
 

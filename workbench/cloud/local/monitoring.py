@@ -5,7 +5,7 @@ import itertools
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from workbench.cloud.local.wire import Operation
 
 GROUP = "/aws/sagemaker/Endpoints"
 """What the log groups of endpoints begin with."""
+
+JOBS = "/aws/sagemaker/TransformJobs"
+"""The log group of all transform jobs."""
 
 _TICK = 1.0  # seconds between two looks at logs and alarms
 _TICKS_TO_FLUSH = 10  # which is what a cloud that is killed may lose of its metrics
@@ -53,7 +56,10 @@ class Monitoring:
         self._trail = Trail(store)
         self._hosting = hosting
         self._journal = journal
-        self._logs = _Logs(store.path / "hosting" / "logs")
+        self._logs = (
+            _Logs(store.path / "hosting" / "logs", _stream_of_endpoint),
+            _Logs(store.path / "jobs" / "logs", _stream_of_job),
+        )
         self._ticking: asyncio.Task[None] | None = None
         hosting.changed = self._endpoint_changed
 
@@ -134,8 +140,9 @@ class Monitoring:
         self._trail.flush()
 
     def _note_logs(self) -> None:
-        for note in self._logs.fresh():
-            self._journal.add(note)
+        for logs in self._logs:
+            for note in logs.fresh():
+                self._journal.add(note)
 
     def _endpoint_changed(self, endpoint: Endpoint) -> None:
         self.events.put(_of_endpoint(endpoint))
@@ -156,11 +163,16 @@ class Monitoring:
 
 
 class _Logs:
-    """What containers wrote to their logs, a file for each instance, since it was last looked."""
+    """What containers wrote to their logs, a file for each instance, since it was last looked.
 
-    def __init__(self, folder: Path) -> None:
+    `named` returns group and stream of a file, given when it was first seen.
+    """
+
+    def __init__(self, folder: Path, named: Callable[[Path, float], tuple[str, str]]) -> None:
         self._folder = folder
+        self._named = named
         self._read: dict[Path, int] = {}
+        self._names: dict[Path, tuple[str, str]] = {}
 
     def fresh(self) -> Iterator[Note]:
         """Yield what is new, in whole lines."""
@@ -169,11 +181,24 @@ class _Logs:
             begin = self._read.get(path, 0)
             if status.st_size <= begin:
                 continue
+            if path not in self._names:
+                self._names[path] = self._named(path, status.st_mtime)
             lines, self._read[path] = _lines(path, begin)
             if lines:
-                endpoint, variant = path.parts[-3:-1]
-                stream = f"{variant}/{path.stem}"
-                yield Note(f"{GROUP}/{endpoint}", stream, status.st_mtime, partial(iter, lines))
+                yield Note(*self._names[path], status.st_mtime, partial(iter, lines))
+
+
+def _stream_of_endpoint(path: Path, _: float) -> tuple[str, str]:
+    endpoint, variant = path.parts[-3:-1]
+    return f"{GROUP}/{endpoint}", f"{variant}/{path.stem}"
+
+
+def _stream_of_job(path: Path, began: float) -> tuple[str, str]:
+    """Return [job]/[instance]-[epoch timestamp], as the developer guide's table of groups has it.
+
+    The table ("Log SageMaker Events with Amazon CloudWatch") does not give the unit: seconds here.
+    """
+    return JOBS, f"{path.parts[-3]}/{path.stem}-{int(began)}"
 
 
 def _lines(path: Path, begin: int) -> tuple[list[str], int]:

@@ -1,7 +1,7 @@
 """CloudTrail on a local cloud: which management calls came, read back with LookupEvents.
 
-Calls of models (InvokeEndpoint and its like) and of S3's objects are data events, which CloudTrail
-does not tell either unless it is paid for. Bodies and what is secret are not kept.
+Calls of models (InvokeEndpoint and its like), of functions and of S3's objects are data events,
+which CloudTrail does not tell either unless it is paid for. Bodies and what is secret are not kept.
 """
 
 import json
@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from botocore.exceptions import UnknownServiceError
 
 from workbench.cloud.container.http import Request
-from workbench.cloud.local import shapes
+from workbench.cloud.local import rest, shapes
 from workbench.cloud.local.store import Store
 from workbench.cloud.local.wire import (
     ACCOUNT,
@@ -61,6 +61,21 @@ _DATA = {
         *("DeleteMessageBatch", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch"),
     },
 }
+_BUCKETS = {  # method and query of S3's calls that manage buckets; others are data events
+    ("GET", ""): "ListBuckets",  # of no bucket
+    ("PUT", ""): "CreateBucket",
+    ("DELETE", ""): "DeleteBucket",
+    ("GET", "location"): "GetBucketLocation",
+    ("GET", "tagging"): "GetBucketTagging",
+    ("PUT", "tagging"): "PutBucketTagging",
+    ("DELETE", "tagging"): "DeleteBucketTagging",
+}
+_CALLS = {"Invoke", "InvokeAsync", "InvokeWithResponseStream"}
+_SECOND = {  # of Lambda's, that CloudTrail names with a v2 (recalled from its records)
+    *("GetFunction", "GetFunctionConfiguration", "UpdateFunctionCode"),
+    "UpdateFunctionConfiguration",
+}
+_SPACES = {"iam": "IAM", "lambda": "Lambda", "s3": "S3"}  # of resource types; else SageMaker
 _MODELS = {"monitoring": "cloudwatch"}  # names of botocore's that are not those of signatures
 _KEY = re.compile(r"Credential=([^/,\s]*)/")
 _SCHEMA = """
@@ -95,22 +110,18 @@ class Called:
 
 
 def called(request: Request, meant: Scope) -> Called | None:
-    """Return the call that a request is; None for what CloudTrail does not tell of.
-
-    Calls that are named by their path (S3's, Lambda's and those of models) are not told of either.
-    """
-    target = request.headers.get("x-amz-target")
-    form = "x-www-form-urlencoded" in request.headers.get("content-type", "")
+    """Return the call that a request is; None for what CloudTrail does not tell of."""
     try:
-        if target is not None:
-            name, params = target.rpartition(".")[2], json_parameters(request.body)
-        elif not form:
-            return None
+        if meant.service == "s3":
+            name, params = _of_bucket(request)
+        elif meant.service == "lambda":
+            name, params = _of_function(request)
         else:
-            params = dict(parse_qsl(request.body.decode("latin-1")))
-            name = params.pop("Action", "")
-        shapes.operation(_MODELS.get(meant.service, meant.service), name)
+            name, params = _named(request)
+            shapes.operation(_MODELS.get(meant.service, meant.service), name)
     except (AwsError, UnknownServiceError, UnicodeDecodeError):
+        return None
+    if not name:
         return None
     if name in _DATA.get(meant.service, ()):
         return None
@@ -123,6 +134,40 @@ def called(request: Request, meant: Scope) -> Called | None:
         agent=request.headers.get("user-agent", ""),
         access_key=key[1] if key else "",
     )
+
+
+def _named(request: Request) -> tuple[str, Mapping[str, Any]]:
+    """Return name and parameters of a call that says its name, as most services' do."""
+    target = request.headers.get("x-amz-target")
+    if target is not None:
+        return target.rpartition(".")[2], json_parameters(request.body)
+    if "x-www-form-urlencoded" not in request.headers.get("content-type", ""):
+        raise AwsError("MissingAction", "The request names no operation.")
+    params = dict(parse_qsl(request.body.decode("latin-1")))
+    return params.pop("Action", ""), params
+
+
+def _of_bucket(request: Request) -> tuple[str, Mapping[str, Any]]:
+    """Return name and parameters of a call that manages buckets; "" for any other."""
+    bucket, _, key = request.path.removeprefix("/").partition("/")
+    query = {each: "" for each, _ in parse_qsl(request.query, keep_blank_values=True)}
+    query.pop("x-id", None)
+    name = "" if key else _BUCKETS.get((request.method, "&".join(query)), "")
+    if (name == "ListBuckets") == bool(bucket):  # a bucket's GET lists its objects
+        return "", {}
+    return name, {"BucketName": bucket} if bucket else {}
+
+
+def _of_function(request: Request) -> tuple[str, Mapping[str, Any]]:
+    """Return name and parameters of a call that manages functions; "" for one that calls them.
+
+    CloudTrail adds the date of the API's version to the name, as in CreateFunction20150331.
+    """
+    model, params = rest.asked("lambda", request)
+    if model.name in _CALLS:
+        return "", {}
+    date = model.http["requestUri"].split("/")[1].replace("-", "")
+    return f"{model.name}{date}{'v2' if model.name in _SECOND else ''}", params
 
 
 class Trail:
@@ -142,7 +187,7 @@ class Trail:
     def record(self, called: Called, *, error: str = "", message: str = "") -> None:
         """Keep a call, and how it was refused; it is written at the next flush or look-up."""
         at, number = self._clock(), new_id()
-        resources = _resources(called.params)
+        resources = _resources(called)
         read_only = "true" if called.name.startswith(_READING) else "false"
         event: dict[str, Any] = {
             "eventVersion": "1.11",
@@ -250,13 +295,14 @@ def _told(row: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
-def _resources(params: Mapping[str, Any]) -> list[dict[str, str]]:
+def _resources(called: Called) -> list[dict[str, str]]:
     """Return what a call was about: every name and ARN at the top of its parameters."""
     found = []
-    for member, value in params.items():
+    space = _SPACES.get(called.service, "SageMaker")
+    for member, value in called.params.items():
         if isinstance(value, str) and _NAMED.fullmatch(member):
             kind = re.sub("(Name|Arn)$", "", member) or "Resource"
-            found.append({"ResourceType": f"AWS::SageMaker::{kind}", "ResourceName": value})
+            found.append({"ResourceType": f"AWS::{space}::{kind}", "ResourceName": value})
     return found
 
 
