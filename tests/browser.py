@@ -14,6 +14,7 @@ page asked for anything outside this machine. Playwright keeps an asyncio loop o
 so a module of browser tests holds no test that starts a loop of its own (nbclient, asyncio.run).
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -108,7 +109,11 @@ class Lab:
 @pytest.fixture(scope="session")
 def jupyter_env(tmp_path_factory):
     """What to set so that Jupyter finds nothing of this user's: settings, kernels, profiles."""
-    home = tmp_path_factory.mktemp("jupyter")
+    return jupyter_below(tmp_path_factory.mktemp("jupyter"))
+
+
+def jupyter_below(home):
+    """What to set so that Jupyter keeps and finds everything below a folder."""
     return {
         "JUPYTER_CONFIG_DIR": str(home / "config"),
         "JUPYTER_CONFIG_PATH": "",
@@ -121,11 +126,18 @@ def jupyter_env(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def lab(jupyter_env, workbench_home, tmp_path_factory):
-    """A JupyterLab server on a free port of this machine; its kernels know the test registry."""
+    """A JupyterLab server; its kernels know the test registry."""
     root = tmp_path_factory.mktemp("notebooks")
+    with serve_lab(root, jupyter_env | {"WORKBENCH_HOME": str(workbench_home)}) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def serve_lab(root, environment):
+    """A JupyterLab server of the notebooks in `root`, on a free port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    settings = Path(jupyter_env["JUPYTER_CONFIG_DIR"]) / "lab/user-settings"
+    settings = Path(environment["JUPYTER_CONFIG_DIR"]) / "lab/user-settings"
     server = Lab(f"http://127.0.0.1:{port}", secrets.token_hex(16), root, settings)
     server.forget_settings()
     command = [
@@ -133,8 +145,7 @@ def lab(jupyter_env, workbench_home, tmp_path_factory):
         *("--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
         *("--LabApp.news_url=None", f"--ServerApp.root_dir={root}"),
     ]
-    ours = {"JUPYTER_TOKEN": server.token, "WORKBENCH_HOME": str(workbench_home)}
-    environment = os.environ | jupyter_env | ours
+    environment = os.environ | environment | {"JUPYTER_TOKEN": server.token}
     with (root.parent / "lab.log").open("w+") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
