@@ -76,8 +76,9 @@ class Keyboard(anywidget.AnyWidget):
       const disabled = new MutationObserver((changes) => {
         for (const { target } of changes) {
           if (target.disabled && target === document.activeElement && target.closest(".wb")) {
-            const beside = (which) => target.parentElement.querySelector(which);
-            (beside("button.mod-primary:enabled") ?? beside("button:enabled"))?.focus();
+            const beside = [...target.parentElement.querySelectorAll("button:enabled")]
+              .filter((button) => button.offsetParent !== null);  // a hidden one takes no focus
+            (beside.find((button) => button.matches(".mod-primary")) ?? beside[0])?.focus();
           }
         }
       });
