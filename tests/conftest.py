@@ -51,3 +51,10 @@ def workbench_home(registry: Registry, tmp_path_factory: pytest.TempPathFactory)
     home = tmp_path_factory.mktemp("home")
     (home / "registry").symlink_to(registry.path)
     return home
+
+
+@pytest.fixture
+def at_home(workbench_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """$WORKBENCH_HOME, with the ready-made models: where ledger, profiles and runs are."""
+    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
+    return workbench_home

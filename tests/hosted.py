@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.graphs import linear
+from workbench.cloud.autoscaling import VARIANT
 from workbench.cloud.local import LocalCloud
 
 PATIENCE = 60.0
@@ -145,6 +146,20 @@ def on_instances(variant="one", model="good", count=1, **more):
         "InitialInstanceCount": count,
         **more,
     }
+
+
+@contextmanager
+def called(*, times):
+    """A local cloud with an endpoint, `name`, that has been called so often."""
+    hosted = Hosted()
+    try:
+        hosted.make_models()
+        hosted.name = hosted.endpoint(on_instances(VARIANT))
+        for _ in range(times):
+            hosted.invoke(hosted.name)
+        yield hosted
+    finally:
+        hosted.close()
 
 
 def serverless(variant="one", model="good", memory=2048, most=2, **more):

@@ -9,7 +9,7 @@ from botocore.stub import ANY, Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hosted import Hosted, on_instances, until
+from tests.hosted import called, until
 from workbench.cloud import monitor
 from workbench.cloud.aws import Cloud
 from workbench.cloud.local import LocalCloud
@@ -240,15 +240,8 @@ def test_an_event_that_is_refused_is_an_error(played):
 
 @pytest.fixture(scope="module")
 def hosted():
-    hosted = Hosted()
-    try:
-        hosted.make_models()
-        hosted.name = hosted.endpoint(on_instances(monitor.VARIANT))
-        for _ in range(25):
-            hosted.invoke(hosted.name)
+    with called(times=25) as hosted:
         yield hosted
-    finally:
-        hosted.close()
 
 
 def soon():

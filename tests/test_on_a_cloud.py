@@ -45,11 +45,7 @@ def cloud(tmp_path_factory):
         yield cloud
 
 
-@pytest.fixture(autouse=True)
-def home(workbench_home, monkeypatch):
-    """The ledger's place."""
-    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
-    return workbench_home
+pytestmark = pytest.mark.usefixtures("at_home")
 
 
 def endpoints(cloud):
@@ -238,7 +234,7 @@ def test_a_model_that_does_not_load_fails_with_the_workers_words(cloud, model, m
     assert nothing_left(cloud)
 
 
-def test_teardown_ends_what_a_killed_process_left(cloud, home):
+def test_teardown_ends_what_a_killed_process_left(cloud, at_home):
     told = f"{cloud.endpoint_url} {cloud.role} {cloud.image}"
     child = subprocess.run(
         [sys.executable, "-c", KILLED], env={**os.environ, "CLOUD": told}, check=False

@@ -31,10 +31,7 @@ def cloud(tmp_path_factory):
         yield cloud
 
 
-@pytest.fixture(autouse=True)
-def home(workbench_home, monkeypatch):
-    """The ledger's place."""
-    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
+pytestmark = pytest.mark.usefixtures("at_home")
 
 
 def registered(cloud):

@@ -64,10 +64,7 @@ def cluster():
         yield client
 
 
-@pytest.fixture(autouse=True)
-def home(workbench_home, monkeypatch):
-    """The ledger's place."""
-    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
+pytestmark = pytest.mark.usefixtures("at_home")
 
 
 @pytest.fixture(autouse=True)

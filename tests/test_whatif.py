@@ -303,15 +303,16 @@ def test_what_goes_wrong_in_preparing_is_said(experiment, monkeypatch):
 def test_the_app_offers_its_experiment_to_the_sliders_while_they_are_shown(registry, monkeypatch):
     app = App(registry)
     offered = []
-    monkeypatch.setattr(app.whatif, "prepare", lambda experiment, **_: offered.append(experiment))
+    whatif = app.more["What if"]
+    monkeypatch.setattr(whatif, "prepare", lambda experiment, **_: offered.append(experiment))
 
     app.policy["max_size"].value = 4
     assert offered == []
-    app.whatif_button.value = True
+    app.more.buttons["What if"].value = True
     assert offered == [app.experiment]
 
     app.policy["max_size"].value = 2
     assert offered[-1].policy.max_size == 2
     app.policy["max_size"].value = 0
-    assert app.whatif.note.startswith("Batching: max_size must")
+    assert whatif.note.startswith("Batching: max_size must")
     assert app.panel.status.text.startswith("Batching: max_size must")

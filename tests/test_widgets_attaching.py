@@ -38,9 +38,7 @@ experiment.run(keep=sys.argv[1], on_rows=end_once_kept)
 """
 
 
-@pytest.fixture(autouse=True)
-def home(workbench_home, monkeypatch):
-    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
+pytestmark = pytest.mark.usefixtures("at_home")
 
 
 # ------------------------------------------------------------------------------- rows on disk

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.hosted import Hosted, on_instances
+from tests.hosted import called, on_instances
 from workbench.cloud import monitor
 from workbench.cloud.aws import Cloud
 from workbench.run import SLO
@@ -13,15 +13,8 @@ BURN = monitor.BurnRate(slo=SLO(latency=0.1, quantile=0.95), rate=2)
 
 @pytest.fixture(scope="module")
 def hosted():
-    hosted = Hosted()
-    try:
-        hosted.make_models()
-        hosted.name = hosted.endpoint(on_instances(monitor.VARIANT))
-        for _ in range(25):
-            hosted.invoke(hosted.name)
+    with called(times=25) as hosted:
         yield hosted
-    finally:
-        hosted.close()
 
 
 def test_the_value_is_what_the_cloud_tells_of_the_endpoint(hosted):

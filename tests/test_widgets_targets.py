@@ -18,10 +18,7 @@ from workbench.widgets.targets import Here, OnAWS, OnLocalCloud, TargetPicker
 PATIENCE = 120
 
 
-@pytest.fixture(autouse=True)
-def home(workbench_home, monkeypatch):
-    """Where ledger and runs are."""
-    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
+pytestmark = pytest.mark.usefixtures("at_home")
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ Correct = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.bool_] | None]
 BackendT = TypeVar("BackendT", bound=Backend)
 
 _LOOK_EVERY = 0.02
-_FLUSH_EVERY = 12  # looks
+_LOOKS_A_FLUSH = 12
 _MANY = 300  # batches to flush at the next look: making more into rows at once delays requests
 _LEAD = 0.05
 _LONGEST_SLEEP = 0.1
@@ -128,7 +128,7 @@ def replay(
     looks = count(1)
 
     def look() -> None:
-        if next(looks) % _FLUSH_EVERY == 0 or workers.served >= _MANY:
+        if next(looks) % _LOOKS_A_FLUSH == 0 or workers.served >= _MANY:
             flush()
 
     with _every(_LOOK_EVERY, look):

@@ -99,21 +99,26 @@ def agree(
     budget = None if budget is None else not_negative("budget", budget, "US dollars")
     if not cloud.paid:
         return
-    text = terms(cost, deployment, cloud)
-    if budget is not None and cost.total > budget:
-        raise OverBudget(
-            f"{text} The budget is {dollars(budget)}: raise it, send a shorter trace, or deploy "
-            "less."
-        )
+    text = terms(cost, deployment, cloud, budget=budget)
     (tell or _tell)(text)
     if not yes:
         _ask()
 
 
-def terms(cost: Cost, deployment: Deployment, cloud: Cloud) -> str:
-    """Return in words what a deployment may cost."""
+def terms(cost: Cost, deployment: Deployment, cloud: Cloud, *, budget: float | None = None) -> str:
+    """Return in words what a deployment may cost.
+
+    Raises:
+        OverBudget: That is more than `budget` US dollars.
+    """
     text = f"{deployment.label} on {cloud.name} {cloud.region} costs at most {dollars(cost.total)}"
-    return f"{text} ({cost.mark} prices), and {dollars(hourly(deployment))} an hour while it stays."
+    text += f" ({cost.mark} prices), and {dollars(hourly(deployment))} an hour while it stays."
+    if budget is not None and cost.total > budget:
+        raise OverBudget(
+            f"{text} The budget is {dollars(budget)}: raise it, send a shorter trace, or deploy "
+            "less."
+        )
+    return text
 
 
 class Meter:

@@ -13,7 +13,7 @@ from workbench.planner import Options, Plan
 from workbench.registry import Registry
 from workbench.run import Run
 from workbench.widgets.batching import PolicyPicker
-from workbench.widgets.controls import show, text, whole
+from workbench.widgets.controls import text, whole
 from workbench.widgets.deploying import DeploymentPicker
 from workbench.widgets.drawers import Drawers
 from workbench.widgets.keeping import Kept
@@ -121,8 +121,8 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 
     The parts are there by name and can be set in code: `model`, `deployment`, `traffic`, `policy`,
     `slo`, `simulation` and `target` are pickers (`app.policy["max_size"].value = 4`), `panel` and
-    `results` the rest; `more["Registry"]` and the like are made when they are asked for. `whatif`
-    has sliders for the same experiment, which leave the pickers as they are.
+    `results` the rest; `more["Registry"]` and the like are made when they are asked for. The
+    sliders of `more["What if"]` leave the pickers as they are.
 
     Args:
         registry: Where the models are.
@@ -146,14 +146,12 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self.results = Results()
         self.more = Drawers(
             {
+                "What if": WhatIf,
                 "Plan": self._show_plan,
                 "Monitor": MonitorView,
                 "Registry": partial(self._show_registry, registry),
             }
         )
-        self.whatif = WhatIf()
-        self.whatif_button = ipywidgets.ToggleButton(description="What if")
-        self.whatif_button.observe(self._show_whatif, "value")
         self._code = ipywidgets.HTML()
         self.code_button = ipywidgets.ToggleButton(description="Show code")
         self.code_button.observe(self._show_code, "value")
@@ -165,17 +163,17 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             part.observe(self._changed, ["value", "error"])
         self.target.observe(self._changed, ["value", "error"])
         for part in self._parts:
-            part.observe(self._show_whatif, ["value", "error"])
+            part.observe(self._offer_to_sliders, ["value", "error"])
+        self.more.buttons["What if"].observe(self._offer_to_sliders, "value")
         self.panel.observe(lambda change: self.results.add(change["new"]), "value")
         self.panel.observe(self._changed, "way")
         self.results.observe(lambda change: self.keep(change["new"]), "kept")
         question = [ipywidgets.HTML(html.escape(preset.question))] if preset.question else []
-        shown = [self._code, self.whatif, self.results, self.more]
+        shown = [self._code, self.results, self.more]
         super().__init__([*question, *self._rows(), *shown])
         self.add_class("wb")
         self._changed()
         self._show_code()
-        self._show_whatif()
 
     @property
     def experiment(self) -> Experiment:
@@ -227,8 +225,7 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             grid_template_columns="repeat(auto-fit, minmax(min(100%, 250px), 1fr))",
             grid_gap="0 24px",
         )
-        buttons = ipywidgets.HBox([self.code_button, self.whatif_button])
-        return [ipywidgets.GridBox(columns, layout=layout), self.panel, buttons]
+        return [ipywidgets.GridBox(columns, layout=layout), self.panel, self.code_button]
 
     def _changed(self, _change: object = None) -> None:
         """Give the panel the experiment that the controls make now, or say why there is none."""
@@ -285,14 +282,14 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
     def _show_code(self, _change: object = None) -> None:
         self._code.layout.display = None if self.code_button.value else "none"
 
-    def _show_whatif(self, _change: object = None) -> None:
-        show(self.whatif, shown=self.whatif_button.value)
-        if not self.whatif_button.value:
+    def _offer_to_sliders(self, _change: object = None) -> None:
+        if not self.more.buttons["What if"].value:
             return
+        sliders = self.more["What if"]
         try:
-            self.whatif.prepare(self.experiment, **self.simulation.value)
+            sliders.prepare(self.experiment, **self.simulation.value)
         except InvalidInput as error:
-            self.whatif.clear(str(error))
+            sliders.clear(str(error))
 
 
 def works(

@@ -13,7 +13,6 @@ from workbench.cloud.aws import Cloud, aws
 from workbench.cloud.deploying import image_of, role_of
 from workbench.cloud.local import LocalCloud
 from workbench.cloud.spending import terms
-from workbench.errors import OverBudget
 from workbench.experiment import Experiment
 from workbench.run import Run
 from workbench.storage import home
@@ -111,13 +110,7 @@ class OnAWS:
         cloud, cost = self.cloud, experiment.estimate()
         role_of(cloud)
         image_of(cloud)
-        words = terms(cost, experiment.deployment, cloud)
-        if cost.total > self.budget:
-            raise OverBudget(
-                f"{words} The budget is {dollars(self.budget)}: raise it, take less traffic, or "
-                "deploy less."
-            )
-        return words
+        return terms(cost, experiment.deployment, cloud, budget=self.budget)
 
     def run(self, experiment: Experiment, **told: Any) -> Run:  # noqa: ANN401 - of Experiment.run
         """Return the experiment's run there, whose terms were agreed to."""
