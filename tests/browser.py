@@ -153,7 +153,11 @@ def serve_lab(root, environment):
             yield server
         finally:
             process.terminate()
-            process.wait()
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:  # a kernel that starts meanwhile can hold it
+                process.kill()
+                process.wait()
 
 
 def wait_until_ready(lab, process, log):

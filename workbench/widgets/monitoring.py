@@ -1,6 +1,5 @@
 """What a cloud tells of an endpoint, on a press: its figures, alarms and last lines."""
 
-import contextvars
 import threading
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +15,7 @@ from workbench.errors import CloudError, InvalidInput, WorkbenchError
 from workbench.plots import plot_metrics
 from workbench.table import html_table
 from workbench.widgets.controls import Knobs, text
-from workbench.widgets.notebook import Keyboard, Status
+from workbench.widgets.notebook import Keyboard, Status, in_background
 from workbench.widgets.results import framed, picture
 
 if TYPE_CHECKING:
@@ -133,10 +132,7 @@ class MonitorView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
         if self._thread is not None and self._thread.is_alive():
             return
         self.status.say(f"Reading what there is of {name}.")
-        # Widgets' messages find their cell by context variables: ipykernel 7 needs them copied.
-        context = contextvars.copy_context()
-        self._thread = threading.Thread(target=context.run, args=(self._read, name), daemon=True)
-        self._thread.start()
+        self._thread = in_background(self._read, name)
 
     def wait(self, timeout: float | None = None) -> Observation | None:
         """Return `value` when the reading has ended, or after `timeout` seconds."""

@@ -1,7 +1,10 @@
 """What the notebook around the controls has to be told, and asked."""
 
+import contextvars
 import os
 import sys
+import threading
+from collections.abc import Callable
 from typing import Literal
 
 import anywidget
@@ -52,6 +55,17 @@ def cell() -> tuple[str, str] | None:
     request = kernel.get_parent("shell") if kernel else {}
     name = request.get("metadata", {}).get("cellId")
     return (name, request["header"]["msg_id"]) if name else None
+
+
+def in_background(work: Callable[..., object], *arguments: object) -> threading.Thread:
+    """Return a thread that has begun to do the work, and may set what widgets show.
+
+    Their messages find the cell by context variables, which ipykernel 7 needs copied.
+    """
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(work, *arguments), daemon=True)
+    thread.start()
+    return thread
 
 
 class Keyboard(anywidget.AnyWidget):

@@ -1,6 +1,5 @@
 """The planner with buttons: what to deploy and how to batch, why, and what was nearly chosen."""
 
-import contextvars
 import html
 import threading
 import time
@@ -18,7 +17,7 @@ from workbench.registry import Model
 from workbench.run import SLO
 from workbench.table import html_table
 from workbench.trace import Trace
-from workbench.widgets.notebook import Keyboard, Status
+from workbench.widgets.notebook import Keyboard, Status, in_background
 from workbench.widgets.results import framed, picture
 from workbench.widgets.running import FLUSH_EVERY, Live
 from workbench.wording import milliseconds
@@ -113,12 +112,7 @@ class PlanView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self.stop_button.disabled = False
         self.plan_button.disabled = self.take_button.disabled = True
         self.status.say("Planning; the first time, how long batches take is measured.")
-        # Widgets' messages find their cell by context variables: ipykernel 7 needs them copied.
-        context = contextvars.copy_context()
-        self._thread = threading.Thread(
-            target=context.run, args=(self._attend, ask, self._live), daemon=True
-        )
-        self._thread.start()
+        self._thread = in_background(self._attend, ask, self._live)
 
     def stop(self) -> None:
         """Ask the planning to end; the plan before it stays."""

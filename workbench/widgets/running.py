@@ -1,6 +1,5 @@
 """Predict, Simulate, Run and Stop: work in the background, and what is known of it meanwhile."""
 
-import contextvars
 import math
 import threading
 import time
@@ -16,7 +15,7 @@ from workbench.errors import NotPredictable, Stopped, TooFewSamples, WorkbenchEr
 from workbench.queueing import Prediction
 from workbench.run import SLO, Run
 from workbench.widgets.controls import show
-from workbench.widgets.notebook import Keyboard, Status
+from workbench.widgets.notebook import Keyboard, Status, in_background
 from workbench.wording import milliseconds
 
 FLUSH_EVERY = 0.2
@@ -220,12 +219,8 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             button.button_style = "primary" if each == way else ""
         self._switch(running=True)
         self._show(self._live)
-        # Widgets' messages find their cell by context variables: ipykernel 7 needs them copied.
-        context = contextvars.copy_context()
         self._over.clear()
-        threading.Thread(
-            target=context.run, args=(self._attend, work, self._live), daemon=True
-        ).start()
+        in_background(self._attend, work, self._live)
 
     def stop(self) -> None:
         """Ask the work to end; what it has found out until then is kept."""

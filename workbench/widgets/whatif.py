@@ -1,6 +1,5 @@
 """What if: sliders that redraw latency, cost and verdict at once."""
 
-import contextvars
 import re
 import threading
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from workbench.experiment import Experiment, Progress
 from workbench.profiling import Profile
 from workbench.service import ServiceTimes
 from workbench.widgets.dials import Dials
+from workbench.widgets.notebook import in_background
 from workbench.widgets.outlook import Outlook, outlook_of
 from workbench.widgets.running import against
 from workbench.wording import dollars, milliseconds
@@ -112,11 +112,7 @@ class WhatIf(anywidget.AnyWidget):
                     if self._is(latest):
                         self.set_trait("note", _failure(error))
 
-        # Widgets' messages find their cell by context variables: ipykernel 7 needs them copied.
-        context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(work,), daemon=True)
-        thread.start()
-        return thread
+        return in_background(work)
 
     def clear(self, note: str = "") -> None:
         """Show no experiment, and this note."""
