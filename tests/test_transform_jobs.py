@@ -30,7 +30,8 @@ CSV, JSONLINES = "text/csv", "application/jsonlines"
 NUMBERS = itertools.count()
 ROWS = [[float(i), 1.0, 2.0] for i in range(50)]
 ANSWERS = (np.array(ROWS) @ WEIGHTS).tolist()
-MANY = ROWS * 40  # one by one they take seconds
+TIMES = 400
+MANY = ROWS * TIMES  # one by one they take seconds
 
 
 class Transforms:
@@ -127,19 +128,14 @@ class Transforms:
     def hanging(self, **options):
         """Have a job that gets no answer inside the block; its name and the model's process."""
         name = self.begin(self.put(a=csv(MANY)), **{"BatchStrategy": "SingleRecord"} | options)
-        pid = until(lambda: self.instances(name))[0]["pid"]
+        until(lambda: any(each["concurrency"] for each in self.instances(name)))
+        pid = self.instances(name)[0]["pid"]
         os.kill(pid, signal.SIGSTOP)
         try:
             yield name, pid
         finally:
             if alive(pid):
                 os.kill(pid, signal.SIGCONT)
-
-    def nudge(self, name, pid):
-        """Let a process that hangs go on a little: it may yet have to tell its parameters."""
-        os.kill(pid, signal.SIGCONT)
-        self.in_flight(name)
-        os.kill(pid, signal.SIGSTOP)
 
 
 def resident(pid):
@@ -276,8 +272,8 @@ def test_the_job_goes_before_the_container_and_that_before_the_default(
     model = f"wide-{next(NUMBERS)}"
     cloud.add_model(model, "good", SAGEMAKER_MODEL_SERVER_WORKERS=str(workers))
     options = {"MaxConcurrentTransforms": asked} if asked else {}
-    with cloud.hanging(ModelName=model, **options) as (name, pid):
-        until(lambda: cloud.in_flight(name) == expected or cloud.nudge(name, pid))
+    with cloud.hanging(ModelName=model, **options) as (name, _):
+        until(lambda: cloud.in_flight(name) == expected)
         assert cloud.in_flight(name) == expected
         cloud.sagemaker.stop_transform_job(TransformJobName=name)
 
@@ -299,7 +295,7 @@ def test_a_model_that_dies_is_started_again_and_asked_again(cloud):
         until(lambda: cloud.in_flight(name))
         os.kill(pid, signal.SIGKILL)
         assert cloud.over(name)["TransformJobStatus"] == "Completed"
-    assert cloud.left(name)["a.out"] == csv(ANSWERS * 40).encode()
+    assert cloud.left(name)["a.out"] == csv(ANSWERS * TIMES).encode()
 
 
 # --- bad input
@@ -518,6 +514,6 @@ def test_what_was_in_progress_begins_anew_when_the_cloud_is_back(tmp_path):
     try:
         assert back.over(done)["TransformJobStatus"] == "Completed"
         assert back.over(name)["TransformJobStatus"] == "Completed"
-        assert back.left(name)["a.out"] == csv(ANSWERS * 40).encode()
+        assert back.left(name)["a.out"] == csv(ANSWERS * TIMES).encode()
     finally:
         back.hosted.close()

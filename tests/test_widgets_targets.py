@@ -163,23 +163,24 @@ def test_what_aws_needs_is_said_before_anything_is_pressed(app, aws, monkeypatch
     assert "needs the ARN of a role" in app.panel.status.text
 
 
-def test_a_deployment_that_is_under_way_is_stopped_and_torn_down(model, paid):
+def test_a_deployment_that_is_under_way_is_stopped_and_torn_down(model, paid, monkeypatch):
     stopped = threading.Event()
     fleet = wb.RealTime(instance_type="ml.m5.large", count=1)
     experiment = wb.Experiment(model, fleet, wb.constant(rate=10, duration=1))
     seen = []
+    call = Calls.sagemaker
 
-    def stop_once_there():
-        while not (found := left(paid)):
-            pass
-        seen.append(found)
-        stopped.set()
+    def stopping(calls, operation, **parameters):
+        answer = call(calls, operation, **parameters)
+        if operation == "create_model":
+            stopped.set()
+            seen.extend(left(paid))
+        return answer
 
-    watch = threading.Thread(target=stop_once_there)
-    watch.start()
+    monkeypatch.setattr(Calls, "sagemaker", stopping)
+
     with pytest.raises(Stopped, match="what was made is torn down"):
         experiment.run(paid, stopped=stopped)
-    watch.join()
 
     assert seen
     assert left(paid) == []

@@ -171,10 +171,15 @@ class Conveyor:
         self._target = Place.of(job["TransformOutput"]["S3OutputPath"])
         self._problems: list[str] = []
         self._fleets: list[Fleet] = []
+        self._concurrency: int | None = None
 
     def state(self) -> list[dict[str, Any]]:
-        """Return what only the local cloud knows of the instances that are up."""
-        return [told for fleet in self._fleets for told in fleet.state()]
+        """Return what only the local cloud knows of the instances that are up.
+
+        Their `concurrency` is None until the container has told how it wants to be called.
+        """
+        known = {"concurrency": self._concurrency}
+        return [told | known for fleet in self._fleets for told in fleet.state()]
 
     async def run(self) -> None:
         """Transform every object.
@@ -185,6 +190,7 @@ class Conveyor:
         keys = self._keys()
         async with self._instances() as fleets:
             settings = Settings.of(self._job, await self._told(fleets[0]))
+            self._concurrency = settings.concurrency
             following = iter(keys)
             async with asyncio.TaskGroup() as group:
                 for fleet in fleets:
