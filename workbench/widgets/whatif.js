@@ -127,6 +127,7 @@ function render({ model, el }) {
     wanted = Boolean(question);
     if (wanted) return;
     question = { number: `${Math.random()}`, moved };
+    verdict.setAttribute("aria-busy", "true");
     const values = Object.fromEntries(dials.map(({ name, value }) => [name, value()]));
     model.send({ number: question.number, values });
     late = setTimeout(() => say("Waiting for the kernel: a cell may be running.", false), PATIENCE);
@@ -160,6 +161,7 @@ function render({ model, el }) {
     if (wanted) ask();
     requestAnimationFrame(() => {
       show(answer);
+      if (!question) verdict.removeAttribute("aria-busy");
       if (!last || !answered.moved) return;
       // A task queued in a frame runs when the frame is painted.
       const after = new MessageChannel();
@@ -174,6 +176,7 @@ function render({ model, el }) {
   const build = () => {
     clearTimeout(late);
     [now, before, question, wanted, moved] = [null, null, null, false, 0];
+    verdict.removeAttribute("aria-busy");
     dials = model.get("dials").map((each) => dial(each, turned));
     sliders.replaceChildren(...dials.map(({ row }) => row));
     canvas.style.display = legend.style.display = dials.length ? "" : "none";
