@@ -2,8 +2,11 @@
 
 import hashlib
 import os
+import resource
 import shutil
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -58,3 +61,19 @@ def at_home(workbench_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """$WORKBENCH_HOME, with the ready-made models: where ledger, profiles and runs are."""
     monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
     return workbench_home
+
+
+@pytest.fixture
+def full_after() -> Callable[[int], AbstractContextManager[None]]:
+    """While it is entered, no file grows past so many bytes: to what writes, as a full disk."""
+
+    @contextmanager
+    def full_after(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return full_after

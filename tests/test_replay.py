@@ -1,6 +1,4 @@
 import math
-import resource
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import numpy as np
@@ -241,23 +239,13 @@ def test_a_file_that_gives_an_error_when_read_is_named():
         from_csv("/proc/self/mem")  # its first byte belongs to no one
 
 
-@contextmanager
-def disk_of(size):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("form", sorted(FORMATS))
-def test_a_disk_that_fills_leaves_the_file_that_was_there(tmp_path, form):
+def test_a_disk_that_fills_leaves_the_file_that_was_there(tmp_path, form, full_after):
     path = tmp_path / f"trace.{form}"
     small, large = Trace([0.5], 1.0), poisson(rate=1000, duration=20, seed=1)
     getattr(small, f"to_{form}")(path)
 
-    with disk_of(20_000), pytest.raises(StorageError, match=f"trace.{form} cannot be written"):
+    with full_after(20_000), pytest.raises(StorageError, match=f"trace.{form} cannot be written"):
         getattr(large, f"to_{form}")(path)
 
     assert FORMATS[form](path) == small

@@ -39,6 +39,17 @@ def test_a_disk_that_fills_leaves_the_saved_frame_as_it_was(tmp_path, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
 
 
+def test_a_disk_that_fills_under_polars_is_told_plainly_and_leaves_no_folder(tmp_path, full_after):
+    path = tmp_path / "new" / "runs" / "saved"
+    many = pl.DataFrame({"a": np.random.default_rng(1).random(100_000)})
+
+    with full_after(10_000), pytest.raises(StorageError) as refused:
+        save_frame(path, many, {})
+
+    assert str(refused.value) == f"{path} cannot be written: File too large."
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("in the way")
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
@@ -58,8 +59,7 @@ def write_file(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object
             os.fsync(file.fileno())
         draft.replace(path)
     except (OSError, PolarsError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StorageError(f"{path} cannot be written: {reason}.") from error
+        raise StorageError(f"{path} cannot be written: {_reason(error)}.") from error
     finally:
         with contextlib.suppress(OSError):
             draft.unlink()
@@ -90,6 +90,7 @@ def save_frame(
     draft = _beside(target)
     if os.path.exists(target) and not overwrite:  # noqa: PTH110 - a name too long is no error yet
         raise StorageError(f"{target} exists already: choose another name or overwrite=True.")
+    made = [folder for folder in draft.parents if not folder.exists()]  # the innermost first
     try:
         draft.mkdir(parents=True)
         write_file(draft / _FRAME, frame.write_parquet)
@@ -98,10 +99,12 @@ def save_frame(
         _put(draft, target)
     except OSError as error:
         cause = error.__cause__ or error  # of a file's own StorageError
-        reason = getattr(cause, "strerror", None) or cause
-        raise StorageError(f"{target} cannot be written: {reason}.") from error
+        raise StorageError(f"{target} cannot be written: {_reason(cause)}.") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            for folder in made:
+                folder.rmdir()  # refused, and all is well, where the frame or another is in it
     return target
 
 
@@ -137,6 +140,14 @@ def load_frame(path: str | os.PathLike[str]) -> tuple["pl.DataFrame", dict[str, 
     if not whole:
         raise Damaged(f"{folder / _FRAME} is not what was saved. Restore it or run again.")
     return pl.read_parquet(folder / _FRAME), facts
+
+
+def _reason(error: BaseException) -> str:
+    """Return why a file was not written, in the words of the system where it told."""
+    told = re.search(r"os error (\d+)", str(error))  # as Polars words it
+    if told:
+        return os.strerror(int(told[1]))
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _beside(path: Path) -> Path:

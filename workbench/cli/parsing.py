@@ -56,6 +56,8 @@ def policy(text: str) -> BatchPolicy:
     ('up to 8, 25 ms', 'no batching')
     """
     size, _, wait = text.partition("/")
+    if not size.strip("+-").isdecimal():
+        raise InvalidInput(f"{text!r} is no policy: write 1, 16 or 16/20ms")
     return BatchPolicy(max_size=whole(size), max_wait=seconds(wait or "0"))
 
 
