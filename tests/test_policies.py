@@ -335,6 +335,7 @@ def test_the_table_has_every_policy(model, bursts):
     assert planned["mean_batch_size"] > greedy["mean_batch_size"]
     assert deadline["mean_batch_size"] > steered["mean_batch_size"] > greedy["mean_batch_size"]
     assert own["policy"] == "work-conserving, up to 2"
+    assert [row > 0 for row in table["deciding"]] == [False, False, True, *[False] * 4]
     assert table["per_million"].is_not_null().all()
 
 

@@ -250,6 +250,8 @@ def test_a_dask_cluster_finds_the_same_and_survives_a_death(grid, tmp_path):
         findings = sweep([*grid, deadly(grid[0], str(tmp_path / "died"))], client, **QUIET)
 
     assert same(findings, sweep([*grid, grid[0]], **QUIET))
+    assert findings[-1].attempts == 2
+    assert [each.attempts for each in findings[:-3]] == [1] * (len(grid) - 2)
 
 
 @pytest.mark.parametrize(

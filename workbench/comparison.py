@@ -3,6 +3,7 @@
 import base64
 import html
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -57,7 +58,7 @@ _POLICY_FIGURES = {
     "policy": "String",
     **dict.fromkeys(("p50", "p95", "p99", "attainment"), "Float64"),
     **dict.fromkeys(("failed", "batches"), "Int64"),
-    **dict.fromkeys(("mean_batch_size", "per_million"), "Float64"),
+    **dict.fromkeys(("mean_batch_size", "per_million", "deciding"), "Float64"),
 }
 _HOUR = 3600.0
 
@@ -97,7 +98,8 @@ def compare_policies(
     same re-planned for each `window` (seconds; by default an hour, or a quarter of a trace of less
     than four) as BATCH does, see `workbench.planner.rebatch`; `WorkConserving`, `DeadlineAware`
     and `Steered` of this size for the experiment's SLO, and those given. Latencies are in seconds,
-    costs in US dollars a million answered requests; null where not to be told.
+    costs in US dollars a million answered requests; null where not to be told. `deciding` is the
+    seconds that were spent here on finding a policy's settings: 0 where they were given.
 
     Raises:
         InvalidInput: The experiment has no SLO.
@@ -112,26 +114,29 @@ def compare_policies(
     timed = replace(experiment, policy=batched)
     profile = profile or timed.kept_profile()
     times = timed.service(profile)
+    began = time.perf_counter()
+    planned = rebatch(
+        experiment.trace,
+        slo,
+        experiment.deployment,
+        times,
+        max_size=max_size,
+        window=window or min(_HOUR, experiment.trace.duration / 4),
+    )
+    deciding = {planned.label: time.perf_counter() - began}
     known: list[Policy] = [
         BatchPolicy(),
         batched,
-        rebatch(
-            experiment.trace,
-            slo,
-            experiment.deployment,
-            times,
-            max_size=max_size,
-            window=window or min(_HOUR, experiment.trace.duration / 4),
-        ),
+        planned,
         WorkConserving(max_size=max_size),
         DeadlineAware.within(slo.latency, times, max_size=max_size),
         Steered(latency=slo.latency, quantile=slo.quantile, max_size=max_size),
     ]
     rows = [replace(experiment, policy=policy) for policy in [*known, *policies]]
-    return _policy_table(sweep(rows, profile=profile, **settings))
+    return _policy_table(sweep(rows, profile=profile, **settings), deciding)
 
 
-def _policy_table(findings: list[Finding]) -> "pl.DataFrame":
+def _policy_table(findings: list[Finding], deciding: Mapping[str, float]) -> "pl.DataFrame":
     import polars as pl
 
     rows = []
@@ -139,7 +144,8 @@ def _policy_table(findings: list[Finding]) -> "pl.DataFrame":
         if not isinstance(finding.result, Run):
             raise WorkbenchError(f"{finding.experiment.policy.label}: {finding.error}")
         figures = finding.result.summary()
-        figures["policy"] = finding.experiment.policy.label
+        label = figures["policy"] = finding.experiment.policy.label
+        figures["deciding"] = deciding.get(label, 0.0)
         figures["per_million"] = cost(finding.result).per_million
         rows.append({name: figures[name] for name in _POLICY_FIGURES})
     return pl.DataFrame(

@@ -14,6 +14,7 @@ goes on where it was::
 import hashlib
 import json
 import os
+import secrets
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -47,8 +48,8 @@ _AHEAD = 2  # tasks handed over for each worker: one in hand, one to go on with
 class Finding:
     """What became of one experiment of a sweep: a `result`, or an `error` in words.
 
-    `number` is its place in the sweep, `attempts` how often it was begun (0 when it was `restored`
-    from the sweep's folder). A cluster repeats by itself and does not tell: there it is 1.
+    `number` is its place in the sweep, `attempts` how often a worker was given it (0 when it was
+    `restored` from the sweep's folder).
     """
 
     number: int
@@ -237,7 +238,7 @@ def _made(tasks: list[_Task], pool: "_Pool", retries: int) -> Iterator[Finding]:
                 _hand_over(waiting, going, pool, most=_AHEAD * pool.workers)
             done, _ = wait(going, return_when=FIRST_COMPLETED)
             for future in done:
-                task = going.pop(future)
+                task = pool.tried(going.pop(future))
                 if future.cancelled() or not isinstance(future.exception(), BrokenExecutor):
                     yield _judged(task, future.result)
                 elif task.deaths + task.alone <= retries:
@@ -290,10 +291,37 @@ class _Pool:
             self._present = _like(self._present)
             return self._present.submit(_carry_out, task)
 
+    def tried(self, task: _Task) -> _Task:
+        """Return a task that is done with, and how often it was tried."""
+        return task
+
     def close(self) -> None:
         """Shut down what was not given."""
         if self._present is not self._given:
             self._present.shutdown(wait=False, cancel_futures=True)
+
+
+class _Cluster(_Pool):
+    """A dask cluster, which by itself tries again what died with a worker."""
+
+    def __init__(self, client: Any) -> None:  # noqa: ANN401 - a dask.distributed client
+        threads = client.nthreads
+        executor = client.get_executor(pure=False)
+        super().__init__(executor, lambda: sum(threads().values()))
+        self._client, self._submit = client, executor.submit
+        self._name = f"sweep-{secrets.token_hex(8)}"
+
+    def submit(self, task: _Task) -> _Future:
+        future: _Future = self._submit(_carry_out, task, key=self._key(task))
+        return future
+
+    def tried(self, task: _Task) -> _Task:
+        story = self._client.story(self._key(task), on_error="ignore")
+        given = sum(told[0] == "scheduler" and told[3] == "processing" for told in story)
+        return replace(task, attempts=max(given, 1))  # a busy scheduler forgets old stories
+
+    def _key(self, task: _Task) -> str:
+        return f"{self._name}-{task.number}"
 
 
 def _failed(error: BaseException) -> _Future:
@@ -310,7 +338,7 @@ def _like(pool: ProcessPoolExecutor) -> ProcessPoolExecutor:
 
 def _pool_of(executor: Any) -> _Pool:  # noqa: ANN401 - an Executor, or a dask.distributed client
     if hasattr(executor, "get_executor"):
-        return _Pool(executor.get_executor(pure=False), lambda: sum(executor.nthreads().values()))
+        return _Cluster(executor)
     if not isinstance(executor, Executor):
         raise InvalidInput(
             "executor must be a concurrent.futures.Executor or a dask.distributed.Client, "
