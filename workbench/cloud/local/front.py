@@ -249,6 +249,11 @@ def _as_json(
     answer: Callable[[Request], Awaitable[dict[str, Any]]],
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answered(request: Request) -> Response:
+        if (request.method, request.path) != ("POST", "/"):
+            raise AwsError(
+                "UnknownOperationException",
+                f"No operation: POST / was expected, got {request.method} {request.path}.",
+            )
         return json_answer(await answer(request))
 
     return answered
