@@ -1,11 +1,16 @@
 """Policies of the workbench that Application Auto Scaling follows, on a local cloud."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
 import pytest
 
 import workbench as wb
+from workbench.cli import main
 from workbench.cloud import autoscaling
 from workbench.cloud.autoscaling import INSTANCES, PROVISIONED, check_scaling, deregister, register
 from workbench.cloud.aws import Cloud
@@ -28,6 +33,24 @@ BACKLOG = TargetTracking(
 WAKE = StepScaling()
 USE = TargetTracking(target=0.7, metric="utilisation", most=3, period=MINUTE)
 STEPS = StepScaling(steps=[(0, 1), (50, 2)], threshold=100, metric="invocations", least=1, most=4)
+
+KILLED = """
+import os, signal
+from workbench import Async, RealTime, Registry
+from workbench.cloud.aws import Cloud
+from workbench.cloud.deploying import deploy
+from workbench.scaling import StepScaling, TargetTracking
+
+url, role, image, minute = os.environ["CLOUD"].split()
+cloud = Cloud(endpoint_url=url, role=role, image=image, bucket="workbench", paid=False,
+              keys=("local", "local"), poll=0.05, minute=float(minute))
+model = Registry()["digits-mlp-small"]
+tracking = TargetTracking(target=5, metric="backlog", least=0, period=float(minute))
+steps = StepScaling(metric="invocations", least=1)
+with deploy(model, Async(instance_type="ml.m5.large"), cloud, scaling=tracking):
+    with deploy(model, RealTime(instance_type="ml.m5.large"), cloud, scaling=steps):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +186,26 @@ def test_teardown_ends_scaling_that_a_crash_left_half_made(cloud, model, monkeyp
     (left,) = Ledger().entries()
     assert teardown() == [left]
     assert registered(cloud) == ([], [], [])
+
+
+def test_teardown_ends_scaling_that_a_killed_process_left(cloud, capsys):
+    told = f"{cloud.endpoint_url} {cloud.role} {cloud.image} {MINUTE}"
+    child = subprocess.run(
+        [sys.executable, "-c", KILLED], env={**os.environ, "CLOUD": told}, check=False
+    )
+    assert child.returncode == -signal.SIGKILL
+    targets, policies, alarms = registered(cloud)
+    assert (len(targets), len(policies)) == (2, 2)
+    assert {alarm["MetricName"] for alarm in alarms} == {
+        "ApproximateBacklogSizePerInstance",
+        "InvocationsPerInstance",
+    }
+
+    assert main(["teardown"]) == 0
+
+    assert "2 ended" in capsys.readouterr().out
+    assert registered(cloud) == ([], [], [])
+    assert Ledger().entries() == []
 
 
 def test_the_estimate_counts_the_most_instances(model):
