@@ -15,6 +15,7 @@ from workbench.cloud.aws import Cloud
 from workbench.cloud.ledger import Entry, Ledger
 from workbench.cloud.local import LocalCloud
 from workbench.prices import PriceSheet
+from workbench.run import load_run
 
 FAST = "digits-mlp-small"
 SCRIPT = Path(sys.executable).with_name("workbench")
@@ -38,16 +39,28 @@ def write(name, **facts):
     return entry
 
 
-def test_a_model_runs_on_a_serverless_endpoint(capsys):
-    command = (
-        f"run {FAST} --rate 30 --duration 1s --on serverless --memory-mb 2048 "
-        "--max-concurrency 4 --on-limit queue --slo 1s --json"
-    )
+@pytest.mark.parametrize(
+    ("options", "label"),
+    [
+        (
+            "serverless --memory-mb 2048 --max-concurrency 4 --on-limit queue",
+            "serverless 2048 MB",
+        ),
+        ("async --instance-type ml.m5.large --concurrency 2 --ttl 60", "async 1 x ml.m5.large"),
+        ("batch-transform --instance-type ml.m5.large --period 1s", "batch transform 1 x"),
+    ],
+    ids=["serverless", "async", "batch transform"],
+)
+def test_a_model_runs_on_a_cloud(capsys, tmp_path, options, label):
+    command = f"run {FAST} --rate 30 --duration 1s --on {options} --slo 1s --json --out runs"
     assert main(command.split()) == 0
 
     told = json.loads(capsys.readouterr().out)
     assert "measured: local cloud" in json.dumps(told)
-    assert "serverless 2048 MB" in json.dumps(told)
+    assert label in json.dumps(told)
+    run = load_run(told["saved"][0])
+    assert label in run.label
+    assert run.answered == len(run) > 0
     assert Ledger().entries() == []
 
 
@@ -59,6 +72,7 @@ def test_a_model_runs_on_a_serverless_endpoint(capsys):
         ("--on real-time --instance-type m5", "must look like 'ml.m5.large'"),
         ("--count 2", "A local deployment has no count"),
         ("--on lambda --memory-mb 64 --max-concurrency 4", "memory_mb"),
+        ("--on batch-transform --instance-type ml.m5.large --ttl 60", "has no ttl"),
         ("--on moon", "invalid choice: 'moon'"),
     ],
 )

@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, get_args
 
@@ -30,18 +30,21 @@ from workbench.deployment import KEEP_ALIVE, Deployment
 from workbench.wording import dollars, text_table
 
 _NOT_WELL = 1
-_KNOBS = {
+_KNOBS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "workers": (int, "model servers, or those of each instance (1)"),
     "threads": (int, "of each worker, on this machine (1)"),
-    "instance_type": (str, "of a real-time endpoint, as ml.m5.large"),
-    "count": (int, "instances of a real-time endpoint (1)"),
+    "instance_type": (str, "of real-time and async endpoints and batch transform: ml.m5.large"),
+    "count": (int, "how many instances (1)"),
     "routing": (str, "of a real-time endpoint (least_outstanding), or random"),
     "memory_mb": (int, "of a serverless endpoint, 1024 to 6144, or of a function, 128 to 10240"),
     "max_concurrency": (int, "calls that a serverless endpoint or a function takes at once"),
     "provisioned": (int, "its instances that are kept warm (0)"),
     "on_limit": (str, "what it does with more calls: reject (default) or queue"),
     "architecture": (str, "of a function: x86_64 (default) or arm64"),
-    "timeout": (int, "seconds that a call of a function may take (900)"),
+    "timeout": (int, "seconds that a call of a function or an async endpoint may take (900)"),
+    "concurrency": (int, "calls that an async endpoint sends to an instance at once"),
+    "ttl": (int, "seconds that a request may wait at an async endpoint (21600)"),
+    "period": (typed(seconds), "whose requests are one batch transform job (all are one)"),
     "hourly_price": (float, "what this machine costs in US dollars an hour, by your account (0)"),
 }
 
@@ -51,7 +54,7 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     place = parser.add_argument_group("where it runs")
     place.add_argument(
         "--on",
-        choices=("local", "real-time", "serverless", "lambda"),
+        choices=("local", "real-time", "serverless", "async", "batch-transform", "lambda"),
         default="local",
         help="(%(default)s)",
     )
@@ -61,8 +64,8 @@ def add_places(parser: argparse.ArgumentParser) -> None:
         "--cloud",
         choices=("local", "aws"),
         default="local",
-        help="where endpoints are made: on a cloud of this machine, which costs nothing, or AWS "
-        "(%(default)s)",
+        help="where endpoints and jobs are made: on a cloud of this machine, which costs nothing, "
+        "or AWS (%(default)s)",
     )
     place.add_argument("--aws-profile", metavar="NAME", help="of AWS's credentials")
     place.add_argument("--region", help="of AWS")
@@ -74,7 +77,8 @@ def deployment_of(arguments: Arguments) -> Deployment:
     """Return the deployment that the arguments describe."""
     given = {name: getattr(arguments, name) for name in _KNOBS}
     knobs = {name: value for name, value in given.items() if value is not None}
-    return Deployment.from_dict({"kind": arguments.on, **knobs})
+    kind = "batch transform" if arguments.on == "batch-transform" else arguments.on
+    return Deployment.from_dict({"kind": kind, **knobs})
 
 
 @contextlib.contextmanager
