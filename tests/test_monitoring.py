@@ -214,6 +214,7 @@ def test_what_containers_write_is_in_the_logs(hosted):
 
 def test_what_containers_of_transform_jobs_write_is_in_the_logs(hosted):
     hosted.s3.put_object(Bucket="models", Key="rows/a.csv", Body=b"1,2,3\n")
+    hosted.s3.put_object(Bucket="models", Key="rows/b.csv", Body=b"1,2\n")
     place = {"S3DataType": "S3Prefix", "S3Uri": "s3://models/rows/"}
     hosted.sagemaker.create_transform_job(
         TransformJobName="writes",
@@ -223,19 +224,25 @@ def test_what_containers_of_transform_jobs_write_is_in_the_logs(hosted):
         TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
     )
     describe = hosted.sagemaker.describe_transform_job
-    until(lambda: describe(TransformJobName="writes")["TransformJobStatus"] == "Completed")
+    until(lambda: describe(TransformJobName="writes")["TransformJobStatus"] == "Failed")
     group = "/aws/sagemaker/TransformJobs"
     with client(hosted, "logs") as logs:
-        (stream,) = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix="writes/")[
+        stream, data = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix="writes/")[
             "logStreams"
         ]
         found = logs.filter_log_events(logGroupName=group, filterPattern="Serving")["events"]
+        told = logs.get_log_events(logGroupName=group, logStreamName=data["logStreamName"])
 
     job, _, rest = stream["logStreamName"].partition("/")
     instance, _, began = rest.partition("-")
     assert (job, instance.isdecimal()) == ("writes", True)
     assert abs(int(began) - time.time()) < 3600
     assert stream["logStreamName"] in {each["logStreamName"] for each in found}
+    assert data["logStreamName"] == f"{stream['logStreamName']}/data-log"
+    settings, error = (each["message"] for each in told["events"])
+    expected = "MaxConcurrentTransforms=1, MaxPayloadInMB=6, BatchStrategy=MULTI_RECORD"
+    assert settings.endswith(f":[sagemaker logs]: {expected}")
+    assert ":[sagemaker logs]: models/rows/b.csv: ClientError: " in error
 
 
 def test_logs_are_read_by_the_whole_line_and_a_piece_at_a_time(tmp_path):

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
@@ -27,6 +28,9 @@ from workbench.errors import CloudError, InvalidInput
 
 Facts = Mapping[str, Any]
 """Members of CreateTransformJob, by name."""
+
+DATA_LOG = ".data.log"
+"""How the name of a log ends that tells what the platform has to say of a job's data."""
 
 _MB = 1024 * 1024
 _DEFAULTS: Mapping[str, Any] = {
@@ -54,6 +58,15 @@ class Settings:
     concurrency: int
     time_limit: float
     retries: int
+
+    @property
+    def told(self) -> str:
+        """The settings as the platform's log has them."""
+        strategy = "SINGLE_RECORD" if self.splitting.single else "MULTI_RECORD"
+        return (
+            f"MaxConcurrentTransforms={self.concurrency}, "
+            f"MaxPayloadInMB={self.splitting.max_payload // _MB}, BatchStrategy={strategy}"
+        )
 
     @staticmethod
     def of(job: Facts, told: Facts) -> "Settings":
@@ -195,6 +208,7 @@ class Conveyor:
             async with asyncio.TaskGroup() as group:
                 for fleet in fleets:
                     instance = _Instance(fleet, settings)
+                    instance.note(settings.told)
                     for _ in range(settings.concurrency + 2):  # one is read and one is written
                         group.create_task(self._take(instance, following))
         if self._problems:
@@ -258,7 +272,9 @@ class Conveyor:
             try:
                 await self._transform(instance, key)
             except* (JobFailed, InvalidInput, AwsError, OSError) as errors:
-                self._problems.append(self._said(key, _first(errors)))
+                error = _first(errors)
+                instance.note(f"{self._source.bucket}/{key}: {error}")
+                self._problems.append(self._said(key, error))
 
     def _said(self, key: str, error: BaseException) -> str:
         said = str(error)
@@ -353,6 +369,13 @@ class _Instance:
         self.room = asyncio.Semaphore(settings.concurrency + 1)
         self._fleet = fleet
         self._calls = asyncio.Semaphore(settings.concurrency)
+
+    def note(self, line: str) -> None:
+        """Write a line to the platform's log, beside that of the container that is up."""
+        for told in self._fleet.state()[:1]:
+            at = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+            with Path(told["log"]).with_suffix(DATA_LOG).open("a") as log:
+                log.write(f"{at}:[sagemaker logs]: {line}\n")
 
     async def answer(self, payload: Payload, head: bytes) -> bytes:
         """Return the body of the answer to a request, which is sent again where that may help.

@@ -13,6 +13,7 @@ from typing import Any
 from workbench.cloud.container.http import Request, Response
 from workbench.cloud.local.alarms import Alarm, Alarms, Fired, message
 from workbench.cloud.local.cloudwatch import CloudWatch
+from workbench.cloud.local.conveyor import DATA_LOG
 from workbench.cloud.local.endpoints import Endpoint
 from workbench.cloud.local.events import Event, Events, status_of
 from workbench.cloud.local.hosting import Hosting
@@ -58,7 +59,7 @@ class Monitoring:
         self._journal = journal
         self._logs = (
             _Logs(store.path / "hosting" / "logs", _stream_of_endpoint),
-            _Logs(store.path / "jobs" / "logs", _stream_of_job),
+            _Logs(store.path / "jobs" / "logs", _StreamsOfJobs()),
         )
         self._ticking: asyncio.Task[None] | None = None
         hosting.changed = self._endpoint_changed
@@ -193,12 +194,21 @@ def _stream_of_endpoint(path: Path, _: float) -> tuple[str, str]:
     return f"{GROUP}/{endpoint}", f"{variant}/{path.stem}"
 
 
-def _stream_of_job(path: Path, began: float) -> tuple[str, str]:
-    """Return [job]/[instance]-[epoch timestamp], as the developer guide's table of groups has it.
+class _StreamsOfJobs:
+    """Return [job]/[instance]-[epoch timestamp], and that with /data-log for the platform's log.
 
-    The table ("Log SageMaker Events with Amazon CloudWatch") does not give the unit: seconds here.
+    So has them the developer guide's table of groups ("Log SageMaker Events with Amazon
+    CloudWatch"), which does not give the unit: seconds here.
     """
-    return JOBS, f"{path.parts[-3]}/{path.stem}-{int(began)}"
+
+    def __init__(self) -> None:
+        self._began: dict[tuple[Path, str], int] = {}
+
+    def __call__(self, path: Path, began: float) -> tuple[str, str]:
+        instance = path.name.partition(".")[0]
+        began = self._began.setdefault((path.parent, instance), int(began))
+        kind = "/data-log" if path.name.endswith(DATA_LOG) else ""
+        return JOBS, f"{path.parts[-3]}/{instance}-{began}{kind}"
 
 
 def _lines(path: Path, begin: int) -> tuple[list[str], int]:
