@@ -7,6 +7,8 @@ from typing import Any
 
 import ipywidgets
 
+from workbench.cloud.deploying import Deployed
+from workbench.deployment import Lambda
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.planner import Options, Plan
@@ -135,6 +137,7 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
     ) -> None:
         preset = preset or Preset(question="")
         self._where = where
+        self._deployed: Deployed | None = None  # the latest
         self.model = ModelPicker(registry, _GROUP)
         self.deployment = DeploymentPicker(preset.deployment)
         self.traffic = TrafficPicker(preset.kind, **preset.settings)
@@ -148,7 +151,7 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             {
                 "What if": WhatIf,
                 "Plan": self._show_plan,
-                "Monitor": MonitorView,
+                "Monitor": self._show_monitor,
                 "Registry": partial(self._show_registry, registry),
             }
         )
@@ -167,7 +170,7 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self.more.buttons["What if"].observe(self._offer_to_sliders, "value")
         self.panel.observe(lambda change: self.results.add(change["new"]), "value")
         self.panel.observe(self._changed, "way")
-        self.results.observe(lambda change: self.keep(change["new"]), "kept")
+        self.results.observe(self._keep, "kept")
         question = [ipywidgets.HTML(html.escape(preset.question))] if preset.question else []
         shown = [self._code, self.results, self.more]
         super().__init__([*question, *self._rows(), *shown])
@@ -240,7 +243,7 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             self._code.value = ""
             return
         self.target.cloud = bool(experiment.deployment.needs)
-        offered = works(experiment, self.target.value, **self.simulation.value)
+        offered = works(experiment, self.target.value, self._watch, **self.simulation.value)
         try:
             terms, reason = self._terms(experiment), ""
         except WorkbenchError as error:
@@ -255,10 +258,31 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             raise InvalidInput(self.target.error)
         return str(self.target.value.terms(experiment))
 
+    def _keep(self, _change: object = None) -> None:
+        """Leave in the notebook what results, plan and monitor show."""
+        views = [self.results, *(self.more.parts.get(each) for each in ("Plan", "Monitor"))]
+        self.keep("".join(view.kept for view in views if view is not None))
+
     def _show_plan(self) -> PlanView:
         view = PlanView(take=self._take)
+        view.observe(self._keep, "kept")
         self._offer_to_plan(view)
         return view
+
+    def _show_monitor(self) -> MonitorView:
+        view = MonitorView()
+        view.observe(self._keep, "kept")
+        if self._deployed is not None:
+            view.offer(self._deployed)
+        return view
+
+    def _watch(self, deployed: Deployed) -> None:
+        """Have the monitor read of the endpoint of a run."""
+        if isinstance(deployed.deployment, Lambda):  # a function is no endpoint
+            return
+        self._deployed = deployed
+        if "Monitor" in self.more.parts:
+            self.more["Monitor"].offer(deployed)
 
     def _offer_to_plan(self, view: PlanView) -> None:
         asked = (self.model, self.traffic, self.slo, self.simulation)
@@ -295,13 +319,14 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 def works(
     experiment: Experiment,
     target: Target | None,
+    on_deployed: Callable[[Deployed], None] | None = None,
     **simulation: Any,  # noqa: ANN401 - of simulate
 ) -> dict[str, Work]:
     """Return what each way to know an experiment's outcome does."""
     return {
         "predict": partial(_predicted, experiment),
         "simulate": partial(_simulated, experiment, simulation),
-        "run": partial(_measured, experiment, target or Here()),
+        "run": partial(_measured, experiment, target or Here(), on_deployed),
     }
 
 
@@ -323,7 +348,12 @@ def _profiled(experiment: Experiment, live: Live) -> Any:  # noqa: ANN401 - a pr
     return profile
 
 
-def _measured(experiment: Experiment, target: Target, live: Live) -> Result:
+def _measured(
+    experiment: Experiment,
+    target: Target,
+    on_deployed: Callable[[Deployed], None] | None,
+    live: Live,
+) -> Result:
     due, folder = experiment.trace.arrivals, kept_in(experiment)
     live.doing = f"Preparing: {target.preparing}."
 
@@ -335,6 +365,7 @@ def _measured(experiment: Experiment, target: Target, live: Live) -> Result:
         experiment,
         keep=folder,
         progress=progress,
+        on_deployed=on_deployed,
         on_rows=lambda rows: live.add(rows["finished"] - due[rows["request"]]),
         stopped=live.stopped,
     )
