@@ -20,7 +20,7 @@ from workbench.widgets.deploying import DeploymentPicker
 from workbench.widgets.drawers import Drawers
 from workbench.widgets.keeping import Kept
 from workbench.widgets.monitoring import MonitorView
-from workbench.widgets.notebook import cell, frontend
+from workbench.widgets.notebook import Status, cell, frontend
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.planning import PlanView
 from workbench.widgets.presets import Preset, preset_of
@@ -31,10 +31,13 @@ from workbench.widgets.targets import Here, Target, TargetPicker, kept_in
 from workbench.widgets.traffic import TrafficPicker
 from workbench.widgets.whatif import WhatIf
 
+_PATIENCE = 3.0  # seconds for another process that writes to the registry
 _GROUP = "digits-mlp-wide"  # the ready-made model that batching helps most
 
 
-def app(registry: Registry | None = None, *, preset: str | None = None) -> "App | StaticApp":
+def app(
+    registry: Registry | None = None, *, preset: str | None = None
+) -> "App | ClosedApp | StaticApp":
     """Return controls for an experiment; as a cell's last line they are shown.
 
     Everything they do is a line of code too: `code` gives those lines, `experiment` and `results`
@@ -42,6 +45,7 @@ def app(registry: Registry | None = None, *, preset: str | None = None) -> "App 
 
     A cell that is run again shows the app that it had, with the run under way and the results, as
     long as the kernel lives; another cell has another app. What was measured is on disk, too.
+    Where the registry cannot be opened, the reason is shown with a button that tries again.
 
     Args:
         registry: Where the models are, by default `Registry()`, which has ready-made ones.
@@ -59,16 +63,25 @@ def app(registry: Registry | None = None, *, preset: str | None = None) -> "App 
         return StaticApp(where, group, begin)
 
     def make() -> App:
-        return App(Registry() if registry is None else registry, where, begin)
+        found = Registry(timeout=_PATIENCE) if registry is None else registry
+        return App(found, where, begin)
 
-    return attached((where, preset), make)
+    def make_or_tell() -> App | ClosedApp:
+        try:
+            return make()
+        except WorkbenchError as error:
+            return ClosedApp(make, error)
+
+    return attached((where, preset), make_or_tell)
 
 
-_apps: dict[tuple[object, ...], "App"] = {}  # by cell, the how manyth there, and registry
+_apps: dict[
+    tuple[object, ...], "App | ClosedApp"
+] = {}  # by cell, the how manyth there, and registry
 _last = ("", 0)  # the request that made one last, and how many it has made
 
 
-def attached(what: object, make: Callable[[], "App"]) -> "App":
+def attached(what: object, make: Callable[[], "App | ClosedApp"]) -> "App | ClosedApp":
     """Return the app of the cell that is being run, which is made where it has none of `what`."""
     global _last  # noqa: PLW0603 - a kernel runs one cell at a time
     running = cell()
@@ -78,7 +91,7 @@ def attached(what: object, make: Callable[[], "App"]) -> "App":
     _last = request, _last[1] + 1 if _last[0] == request else 0
     key = name, _last[1], what
     if key in _apps:
-        _apps[key].model.refresh()
+        _apps[key].refresh()
     else:
         _apps[key] = make()
     return _apps[key]
@@ -216,6 +229,10 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             settings=self.simulation.value if self.way == "simulate" else {},
             target=self.target.value or Here(),
         )
+
+    def refresh(self) -> None:
+        """Read the registry again."""
+        self.model.refresh()
 
     def _rows(self) -> list[ipywidgets.DOMWidget]:
         """The pickers, in as many columns as there is room for, and what stands under them."""
@@ -402,6 +419,37 @@ def code_of(
             (target or Here()).code if way == "run" else last,
         ]
     )
+
+
+class ClosedApp(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """Why there is no app, with a button that tries again; then the app, which is `app`.
+
+    Args:
+        make: Makes the app, or raises a `WorkbenchError`.
+        error: Why it did not.
+    """
+
+    def __init__(self, make: Callable[[], App], error: WorkbenchError) -> None:
+        self._make = make
+        self.app: App | None = None
+        self.status = Status()
+        self.again = ipywidgets.Button(description="Try again", button_style="primary")
+        self.again.on_click(lambda _: self.refresh())
+        super().__init__([self.status, self.again])
+        self.add_class("wb")
+        self.status.say(str(error), wrong=True)
+
+    def refresh(self) -> None:
+        """Try again, or have the app that is there read its registry again."""
+        if self.app is not None:
+            self.app.refresh()
+            return
+        try:
+            self.app = self._make()
+        except WorkbenchError as error:
+            self.status.say(str(error), wrong=True)
+        else:
+            self.children = [self.app]
 
 
 class StaticApp:
