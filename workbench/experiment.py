@@ -164,8 +164,8 @@ class Experiment:
         )
         if scaling is not None and (on is None or isinstance(self.deployment, BatchTransform)):
             raise InvalidInput(
-                f"{self.deployment.label} is not scaled: only a real-time or serverless endpoint "
-                "on a cloud is."
+                f"{self.deployment.label} is not scaled: only a real-time, asynchronous or "
+                "serverless endpoint on a cloud is."
             )
         run = self._run_on(on, told, scaling, budget=budget, yes=yes)
         return run if told.keep is None else _kept(run, told.keep)
