@@ -35,8 +35,9 @@ MAX_UNZIPPED = 250 * 1024**2
 HANDLER = "workbench.cloud.container.function.handler"
 """What answers a Lambda function's events, in a zip and in an image alike."""
 
+_SAMPLE = 32 * 1024  # bytes on either side of the middle that are tried
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
-_PROGRAM = ("engine", "formats", "function", "refusals", "surroundings")
+_PROGRAM = ("engine", "formats", "function", "pieces", "refusals", "surroundings")
 
 
 def archive(model: Model, path: str | Path) -> Path:
@@ -147,15 +148,22 @@ def unpack(source: str | Path, folder: str | Path, *, max_bytes: int = MAX_UNPAC
 
 
 def _pack(file: IO[bytes], members: dict[str, bytes]) -> None:
-    # The weakest compression: weights hardly get smaller by a stronger one, which takes seconds.
+    level = _level(max(members.values(), key=len))
     with (
-        gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed,
+        gzip.GzipFile("", "wb", compresslevel=level, fileobj=file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
         for name, content in sorted(members.items()):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
+
+
+def _level(content: bytes) -> int:
+    """Return how hard to compress: not at all what hardly gets smaller, as weights, in seconds."""
+    middle = len(content) // 2
+    sample = content[max(middle - _SAMPLE, 0) : middle + _SAMPLE]
+    return 1 if len(zlib.compress(sample, 1)) < 0.8 * len(sample) else 0
 
 
 def _unpack(tar: tarfile.TarFile, target: Path, max_bytes: int) -> None:
@@ -208,11 +216,11 @@ def _tree(folder: Path) -> dict[str, bytes]:
 
 
 def _zip(file: IO[bytes], members: Mapping[str, bytes]) -> None:
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+    with zipfile.ZipFile(file, "w") as packed:
         for name, content in sorted(members.items()):
             member = zipfile.ZipInfo(name, _EPOCH)
             member.external_attr = (stat.S_IFREG | 0o644) << 16
-            member.compress_type = zipfile.ZIP_DEFLATED
+            member.compress_type = zipfile.ZIP_DEFLATED if _level(content) else zipfile.ZIP_STORED
             packed.writestr(member, content, compresslevel=1)
 
 
