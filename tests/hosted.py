@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import os
+import re
 import signal
 import sqlite3
 import tarfile
@@ -184,6 +185,12 @@ def called(*, times):
 def serverless(variant="one", model="good", memory=2048, most=2, **more):
     config = {"MemorySizeInMB": memory, "MaxConcurrency": most, **more}
     return {"VariantName": variant, "ModelName": model, "ServerlessConfig": config}
+
+
+def most_resident(pid):
+    """The most bytes that a process ever had in memory."""
+    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(line) * 1024
 
 
 def alive(pid):

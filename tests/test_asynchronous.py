@@ -1,6 +1,7 @@
 """InvokeEndpointAsync of the local cloud through boto3: queue, results, failures, notifications."""
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -8,6 +9,8 @@ from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
+import numpy as np
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 
@@ -16,11 +19,13 @@ from tests.hosted import (
     Hosted,
     alive,
     count_writes,
+    most_resident,
     on_instances,
     serverless,
     until,
     writes,
 )
+from workbench.backends.sagemaker import NPY, packed, unpacked
 from workbench.cloud.container.http import Request
 from workbench.cloud.local.asynchronous import Asynchronous
 from workbench.cloud.local.backlog import Asked, Backlog, Notice
@@ -175,6 +180,22 @@ def test_a_body_in_s3_is_answered(asking, steady):
     assert json.loads(asking.result(said["OutputLocation"])) == [[7.0, -1.0]]
     told = asking.told(said["InferenceId"])
     assert told["requestParameters"]["inputLocation"] == "s3://models/in.json"
+
+
+def test_a_large_body_and_its_answer_are_never_whole_in_memory(asking, steady):
+    rows = np.tile(np.float32(ROWS), (64 * 2**20 // 12, 1))
+    asking.s3.upload_fileobj(io.BytesIO(packed(rows)), "models", "large.npy")
+    (instance,) = asking.hosted.instances(steady)
+    pids = (asking.cloud.pid, instance["pid"])
+    before = [psutil.Process(pid).memory_info().rss for pid in pids]
+
+    large = {"InputLocation": "s3://models/large.npy", "ContentType": NPY, "Accept": NPY}
+    said = asking.ask(steady, **large)
+
+    answers = unpacked(asking.result(said["OutputLocation"]))
+    np.testing.assert_array_equal(answers, np.tile(np.float32([7, -1]), (len(rows), 1)))
+    grown = [most_resident(pid) - was for pid, was in zip(pids, before, strict=True)]
+    assert max(grown) < 40e6
 
 
 @pytest.mark.parametrize(

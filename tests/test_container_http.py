@@ -68,6 +68,7 @@ class Site:
     def handle(self, request, reply):
         if request.path == "/later":
             self.held.append(reply)
+            self.later = request
         elif request.path in HANDLERS:
             HANDLERS[request.path](request, reply)
         elif request.path in ANSWERS:
@@ -262,6 +263,7 @@ def test_clients_that_leave_do_no_harm(site):
         assert client.send(get("/b")).read() == [(200, b"GET /b  0")]
     site.release(site.held.pop())
     until(lambda: site.spooled[-1].closed)
+    assert site.later.abandoned
 
 
 def test_a_connection_is_kept_or_closed_as_the_client_asks(site):

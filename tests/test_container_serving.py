@@ -11,13 +11,13 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
 from tests.graphs import WEIGHTS, linear
+from tests.hosted import most_resident
 from workbench.backends.sagemaker import NPY, packed, unpacked
 
 ROWS = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
@@ -181,13 +181,7 @@ def test_a_large_body_is_answered_at_bounded_memory(roomy, content_type):
     assert len(answers) == count
     np.testing.assert_allclose(answers[0], ROWS[0] @ WEIGHTS, rtol=1e-5)
     np.testing.assert_array_equal(answers[2:], answers[:-2])
-    assert peak(server.pid) - before < 40e6
-
-
-def peak(pid):
-    """The most bytes that a process ever had resident."""
-    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(line) * 1024
+    assert most_resident(server.pid) - before < 40e6
 
 
 def test_an_error_in_the_last_line_of_a_large_body_is_an_error(roomy):

@@ -94,6 +94,7 @@ _EXAMPLES = {
   workbench run digits-mlp-large --trace arrivals.csv --policy 8/25ms
   workbench run digits-mlp-large --rate 50 --on serverless --memory-mb 2048 --max-concurrency 20
   workbench run digits-mlp-large --rate 50 --on real-time --instance-type ml.m5.large --cloud aws
+  workbench run digits-mlp-large --rate 50 --on batch-transform --instance-type ml.m5.large
   workbench run digits-mlp-large --trace azure-llm-2023-code --rate 100 --duration 60s""",
     "profile": """
   workbench profile digits-mlp-wide

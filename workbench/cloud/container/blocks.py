@@ -17,7 +17,6 @@ from workbench.cloud.container import formats
 from workbench.cloud.container.formats import CSV, JSON, JSONLINES, NPY, Asked
 from workbench.cloud.container.http import FilePart, Request
 from workbench.cloud.container.pieces import array_rows
-from workbench.cloud.container.refusals import Refused
 from workbench.cloud.container.stacking import Outcome, Queue
 
 LARGE = 8 * 1024 * 1024
@@ -58,7 +57,7 @@ class Passage:
             if asked is None:
                 self._end(self._writer.finish())
                 return
-        except (Refused, OSError, EOFError) as error:
+        except Exception as error:  # noqa: BLE001 - the client has to be answered, whatever it was
             self._end(error)
             return
         self._queue.submit(asked.rows, functools.partial(self._deliver, asked))
@@ -69,7 +68,7 @@ class Passage:
             return
         try:
             self._writer.add(outcome, asked)
-        except (ValueError, OSError) as error:
+        except Exception as error:  # noqa: BLE001
             self._end(error)
             return
         asyncio.get_running_loop().call_soon(self.start)
