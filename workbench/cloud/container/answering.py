@@ -28,12 +28,12 @@ def refuse(status: int, reason: str) -> Response:
 
 def spooled(request: Request) -> BinaryIO | None:
     """A file for a body that may be large, else None."""
-    if request.path != "/invocations":
-        return None
-    length = request.headers.get("content-length", "")
-    if "transfer-encoding" in request.headers or (length.isdigit() and int(length) > LARGE):
-        return spool()
-    return None
+    length = request.headers.get("content-length")
+    if length is None:
+        large = "transfer-encoding" in request.headers
+    else:
+        large = length.isdigit() and int(length) > LARGE
+    return spool() if large and request.path == "/invocations" else None
 
 
 class Contract:

@@ -115,10 +115,6 @@ class Settings:
     spool: Callable[[Request], BinaryIO | None] | None = None
     max_spooled: float = math.inf
 
-    def most(self, request: Request) -> float:
-        """Return how many bytes the body of a request may have."""
-        return self.max_body if request.spooled is None else self.max_spooled
-
 
 class Connection(asyncio.Protocol):
     """One client's connection; `open_connections` of the server's set holds those that are up."""
@@ -219,8 +215,9 @@ class Connection(asyncio.Protocol):
         length = request.headers.get("content-length", "")
         if settings.spool is not None:
             request.spooled = settings.spool(request)
-        if length.isdigit() and int(length) > (most := settings.most(request)):
-            self._refuse(413, f"The body has {length} bytes, at most {most} fit.")
+        self._most = settings.max_body if request.spooled is None else settings.max_spooled
+        if length.isdigit() and int(length) > self._most:
+            self._refuse(413, f"The body has {length} bytes, at most {self._most} fit.")
         elif "expect" in request.headers and not self._busy:
             self._transport.write(_CONTINUE)
 
@@ -230,8 +227,8 @@ class Connection(asyncio.Protocol):
         if request is None:
             return
         request.received += len(body)
-        if request.received > (most := self._settings.most(request)):
-            self._refuse(413, f"The body has more than {most} bytes.")
+        if request.received > self._most:
+            self._refuse(413, f"The body has more than {self._most} bytes.")
         elif request.spooled is not None:
             self._spool(request.spooled, body)
         else:
