@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser import command
@@ -91,6 +92,12 @@ told(run)"""
 SET = f"""app.model.group.label = "digits-mlp-small"
 app.traffic.set("poisson", rate={RATE}, duration={SECONDS:g}, seed=1)
 app.policy["max_size"].value = 1"""
+
+
+@pytest.fixture(scope="session")
+def ahead():
+    """Nothing is imported before the first cell."""
+    return ""
 
 
 def insert(page, source):
