@@ -5,11 +5,13 @@ import itertools
 import json
 import os
 import signal
+import sqlite3
 import tarfile
 import time
 import urllib.request
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.graphs import linear
@@ -37,6 +39,23 @@ def until(there, *, patience=PATIENCE):
         assert time.monotonic() < deadline, "it never came to be"
         time.sleep(0.005)
     return found
+
+
+def count_writes(path):
+    """Have the local cloud of a folder note each time that an object is written, from now on."""
+    with closing(sqlite3.connect(Path(path) / "cloud.db")) as db:
+        db.executescript(
+            "CREATE TABLE written (key TEXT NOT NULL);"
+            "CREATE TRIGGER count_writes AFTER INSERT ON objects BEGIN"
+            "  INSERT INTO written VALUES ('s3://' || NEW.bucket || '/' || NEW.key);"
+            "END;"
+        )
+
+
+def writes(path):
+    """How often each object was written since then, by its address."""
+    with closing(sqlite3.connect(Path(path) / "cloud.db")) as db:
+        return Counter(key for (key,) in db.execute("SELECT key FROM written"))
 
 
 class Hosted:

@@ -11,7 +11,16 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.hosted import ROWS, Hosted, alive, on_instances, serverless, until
+from tests.hosted import (
+    ROWS,
+    Hosted,
+    alive,
+    count_writes,
+    on_instances,
+    serverless,
+    until,
+    writes,
+)
 from workbench.cloud.container.http import Request
 from workbench.cloud.local.asynchronous import Asynchronous
 from workbench.cloud.local.backlog import Asked, Backlog, Notice
@@ -467,6 +476,7 @@ def test_a_thousand_requests_outlive_a_kill_and_each_is_answered_once(tmp_path):
     first.hosted.make_models()
     name = first.endpoint("durable", most=4)
     first.resize(name, 0)
+    count_writes(tmp_path)
     waiting = [first.ask(name)["OutputLocation"] for _ in range(1000)]
     first.resize(name, 1)
     first.result(waiting[100])  # it is at work
@@ -480,6 +490,7 @@ def test_a_thousand_requests_outlive_a_kill_and_each_is_answered_once(tmp_path):
         assert sorted(f"s3://models/{key}" for key in results) == sorted(waiting)
         assert second.keys("failed/") == []
         assert json.loads(second.read(waiting[-1])) == [[7.0, -1.0]]
+        assert writes(tmp_path) == dict.fromkeys(waiting, 1)
         assert not alive(first.cloud.pid)
     finally:
         second.close()

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from workbench.cloud.container.blocks import Writer
 from workbench.cloud.container.formats import (
     CSV,
     JSON,
@@ -17,6 +18,7 @@ from workbench.cloud.container.formats import (
     choose,
     write,
 )
+from workbench.cloud.container.pieces import PIECE
 from workbench.cloud.container.refusals import Refused
 
 READER = Reader(np.dtype(np.float32), (3,))
@@ -296,3 +298,126 @@ def test_labels_of_any_type_are_written_one_a_line_or_alone(kind):
 
     assert [json.loads(line) for line in lines.splitlines()] == labels.tolist()
     assert json.loads(alone) == labels.tolist()[0]
+
+
+def in_blocks(content_type, body, reader=READER):
+    return list(reader.blocks(content_type, io.BytesIO(body), len(body)))
+
+
+@pytest.fixture(scope="module")
+def many():
+    rows = np.arange(540_000, dtype=np.float32).reshape(-1, 3)
+    return rows, bodies(rows)
+
+
+@pytest.mark.parametrize("content_type", TYPES)
+def test_a_large_body_is_read_in_blocks_that_hold_what_the_whole_does(content_type, many):
+    rows, written = many
+
+    blocks = in_blocks(content_type, written[content_type])
+
+    assert len(blocks) > 2
+    assert max(block.rows.nbytes for block in blocks) < rows.nbytes / 2
+    np.testing.assert_array_equal(np.concatenate([block.rows for block in blocks]), rows)
+
+
+def test_an_array_that_lies_column_by_column_is_read_in_blocks():
+    reader = Reader(np.dtype("float32"), (2, 3))
+    rows = np.asfortranarray(np.arange(600_000, dtype=np.float64).reshape(-1, 2, 3))
+
+    blocks = in_blocks(NPY, npy(rows), reader)
+
+    assert len(blocks) > 2
+    np.testing.assert_array_equal(np.concatenate([block.rows for block in blocks]), rows)
+
+
+def long(first, then, last="", *, join=","):
+    """Text of more than a block."""
+    return (first + join.join([then] * 200_000) + last).encode()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (JSON, long("[", "[1, 2, 3]")),
+        (JSON, long("[", "[1, 2, 3]", "]]")),
+        (JSON, long("[", "[1, 2, 3]", ", 1, 2, 3]")),
+        (JSON, long("[", "[1, 2, 3]", ",]")),
+        (JSON, long("[", "[1, 2, 3]", ", [1, 2, 3]")),
+        (JSON, long("[", "[1, 2, 3]", ", [[1, 2, 3]]]")),
+        (JSON, long('{"instances": [', "[1, 2, 3]", "]")),
+        (JSON, long('{"instances": [', "[1, 2, 3]", '], "instances": [[1, 2, 3]]}')),
+        (JSON, long('{"instances": [', "[1, 2, 3]", ', "]"]}')),
+        (JSONLINES, long("", "[1, 2, 3]", "\n[1, 2]", join="\n")),
+        (CSV, long("", "1, 2, 3", "\n1, 2", join="\n")),
+        (CSV, b" \n" * 600_000),
+        (NPY, npy(np.ones((400_000, 3)))[:-1]),
+        (NPY, npy(np.ones((400_000, 2)))),
+        (NPY, b"no array"),
+    ],
+)
+def test_a_large_body_that_is_wrong_at_its_end_is_refused(content_type, body):
+    with pytest.raises(Refused) as error:
+        in_blocks(content_type, body)
+
+    assert error.value.status == 400
+
+
+def test_rows_of_a_free_axis_have_one_size_in_all_blocks():
+    reader = Reader(np.dtype("float32"), (None,))
+
+    body = b"1," * (PIECE // 2 - 1) + b"1\n"  # a block of its own
+    with pytest.raises(Refused, match="one shape"):
+        in_blocks(CSV, body + b"1,2\n", reader)
+
+
+@pytest.mark.parametrize("row", [npy(np.ones(3)), b"[1, 2, 3]"], ids=["npy", "json"])
+def test_a_single_row_is_one_block(row):
+    (asked,) = in_blocks(NPY if row[0] == 0x93 else JSON, row)
+
+    assert asked.single
+    assert asked.rows.shape == (1, 3)
+
+
+def test_instances_stay_instances_in_blocks():
+    body = long('{"instances": [', '{"features": [1, 2, 3]}', '], "other": 1}')
+    blocks = in_blocks(JSON, body)
+
+    assert len(blocks) > 2
+    assert all(block.wrapped for block in blocks)
+    assert sum(len(block.rows) for block in blocks) == 200_000
+
+
+def put_together(content_type, parts, **options):
+    """The bytes of answers that were written one after another."""
+    writer = Writer(content_type, io.BytesIO())
+    for part in parts:
+        writer.add(part, Asked(part, **options))
+    made = writer.finish()
+    with made.file as file:
+        file.seek(made.offset)
+        return file.read(made.length)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("content_type", TYPES)
+def test_answers_in_blocks_are_those_of_the_whole(content_type, wrapped):
+    whole = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+    made = put_together(content_type, [whole[:1], whole[1:]], wrapped=wrapped)
+
+    assert made == write(content_type, whole, Asked(whole, wrapped=wrapped))
+
+
+@pytest.mark.parametrize("content_type", TYPES)
+def test_labels_in_blocks_are_those_of_the_whole(content_type):
+    whole = np.array(["a", "much longer", "b"], object)
+
+    made = put_together(content_type, [whole[:1], whole[1:]])
+
+    assert made == write(content_type, whole, Asked(whole))
+
+
+def test_answers_whose_shape_changes_are_an_error():
+    with pytest.raises(ValueError, match="followed by"):
+        put_together(NPY, [np.ones((1, 2)), np.ones((1, 3))])

@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.graphs import WEIGHTS, linear
@@ -142,6 +144,71 @@ def test_an_error_has_its_status_and_says_why_in_json(address, asked, headers, s
 
     assert (answered, told.get_content_type()) == (status, "application/json")
     assert json.loads(answer)["error"].endswith(".")
+
+
+@pytest.fixture(scope="module")
+def roomy(folder):
+    with serving(folder) as served:
+        yield served
+
+
+LINE = b"1.00000000, 2.00000000, 3.00000000"
+
+
+def large(content_type, *, last=b""):
+    """A body that is answered in blocks, and how many rows it has before those that are `last`."""
+    if content_type == NPY:
+        rows = np.tile(ROWS, (64 * 2**20 // 24, 1))
+        return packed(rows), len(rows)
+    count = 9 * 2**20 // len(LINE)
+    if content_type == "text/csv":
+        return (LINE + b"\n") * count + last, count
+    if content_type == "application/jsonlines":
+        return (b"[" + LINE + b"]\n") * count, count
+    return b"[" + b",".join([b"[" + LINE + b"]"] * count) + b"]", count
+
+
+@pytest.mark.parametrize("content_type", WRITE)
+def test_a_large_body_is_answered_at_bounded_memory(roomy, content_type):
+    server, address = roomy
+    body, count = large(content_type)
+    before = psutil.Process(server.pid).memory_info().rss
+
+    status, headers, answer = ask(address, "POST", "/invocations", body, content_type=content_type)
+
+    assert (status, headers["content-type"]) == (200, content_type)
+    answers = READ[content_type](answer)
+    assert len(answers) == count
+    np.testing.assert_allclose(answers[0], ROWS[0] @ WEIGHTS, rtol=1e-5)
+    np.testing.assert_array_equal(answers[2:], answers[:-2])
+    assert peak(server.pid) - before < 40e6
+
+
+def peak(pid):
+    """The most bytes that a process ever had resident."""
+    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(line) * 1024
+
+
+def test_an_error_in_the_last_line_of_a_large_body_is_an_error(roomy):
+    body, _ = large("text/csv", last=b"1,2\n")
+
+    status, _, answer = ask(roomy[1], "POST", "/invocations", body, content_type="text/csv")
+
+    assert status == 400
+    assert "as many in each row" in json.loads(answer)["error"]
+
+
+def test_a_body_in_chunks_of_any_number_is_answered_like_others(address):
+    body = WRITE[NPY](ROWS)
+
+    status, _, answer = ask(
+        address, "POST", "/invocations", iter([body[:50], body[50:]]), content_type=NPY
+    )
+    refused, _, _ = ask(address, "POST", "/invocations", iter([body[:50]]), content_type=NPY)
+
+    assert (status, refused) == (200, 400)
+    np.testing.assert_allclose(unpacked(answer), ROWS @ WEIGHTS, rtol=1e-5)
 
 
 def test_a_container_that_is_told_to_end_answers_what_it_has_begun(folder):

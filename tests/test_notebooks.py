@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 BATCHING = "03-adaptive-batching.ipynb"
 QUICK = {
     BATCHING: {"requests": 20_000, "duration": 300.0},
-    "01-platforms.ipynb": {"live": 1.0, "duration": 900.0},
+    "01-platforms.ipynb": {"model_name": "digits-mlp-large", "live": 1.0, "duration": 90.0},
 }
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

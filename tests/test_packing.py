@@ -1,5 +1,7 @@
 import io
 import json
+import subprocess
+import sys
 import tarfile
 import zipfile
 
@@ -124,6 +126,24 @@ def test_a_function_zip_holds_handler_and_model_and_is_always_the_same(model, tm
     assert (folder / "model" / MODEL_FILE).read_bytes() == model.path.read_bytes()
     *packages, _ = HANDLER.split(".")
     assert (folder / "/".join(packages)).with_suffix(".py").is_file()
+
+
+def test_a_function_zip_holds_all_of_our_code_that_it_imports(model, tmp_path):
+    folder = unzip(function_zip(model, tmp_path / "f.zip"), tmp_path / "unpacked")
+    package = HANDLER.rpartition(".")[0].rpartition(".")[0]
+    modules = [
+        f"{package}.{each.stem}" for each in folder.glob(f"{package.replace('.', '/')}/*.py")
+    ]
+    lines = f"import sys; sys.path.insert(0, {str(folder)!r}); import {', '.join(modules)} as last"
+
+    found = subprocess.run(
+        [sys.executable, "-I", "-c", f"{lines}; print(last.__file__)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert found.stdout.startswith(str(folder))
 
 
 def test_libraries_go_beside_the_handler(model, tmp_path):

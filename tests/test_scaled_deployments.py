@@ -1,11 +1,16 @@
 """Policies of the workbench that Application Auto Scaling follows, on a local cloud."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
 import pytest
 
 import workbench as wb
+from workbench.cli import main
 from workbench.cloud import autoscaling
 from workbench.cloud.autoscaling import INSTANCES, PROVISIONED, check_scaling, deregister, register
 from workbench.cloud.aws import Cloud
@@ -21,8 +26,31 @@ MINUTE = 0.25
 ONE = wb.RealTime(instance_type="ml.m5.large")
 KEPT = wb.Serverless(memory_mb=2048, max_concurrency=4, provisioned=1, on_limit="queue")
 TRACKING = TargetTracking(target=300, most=2, period=MINUTE, out_cooldown=0, in_cooldown=0)
+NONE = wb.Async(instance_type="ml.m5.large", count=0)
+BACKLOG = TargetTracking(
+    target=2, metric="backlog", least=0, most=2, period=MINUTE, out_cooldown=0, in_cooldown=0
+)
+WAKE = StepScaling()
 USE = TargetTracking(target=0.7, metric="utilisation", most=3, period=MINUTE)
 STEPS = StepScaling(steps=[(0, 1), (50, 2)], threshold=100, metric="invocations", least=1, most=4)
+
+KILLED = """
+import os, signal
+from workbench import Async, RealTime, Registry
+from workbench.cloud.aws import Cloud
+from workbench.cloud.deploying import deploy
+from workbench.scaling import StepScaling, TargetTracking
+
+url, role, image, minute = os.environ["CLOUD"].split()
+cloud = Cloud(endpoint_url=url, role=role, image=image, bucket="workbench", paid=False,
+              keys=("local", "local"), poll=0.05, minute=float(minute))
+model = Registry()["digits-mlp-small"]
+tracking = TargetTracking(target=5, metric="backlog", least=0, period=float(minute))
+steps = StepScaling(metric="invocations", least=1)
+with deploy(model, Async(instance_type="ml.m5.large"), cloud, scaling=tracking):
+    with deploy(model, RealTime(instance_type="ml.m5.large"), cloud, scaling=steps):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +147,32 @@ def test_steps_are_registered_with_the_alarm_that_takes_them_and_go_with_the_end
     assert registered(cloud) == ([], [], [])
 
 
+def test_an_asynchronous_fleet_grows_from_none_with_its_backlog(cloud, model):
+    experiment = wb.Experiment(model, NONE, wb.poisson(rate=20, duration=1.0, seed=1))
+    run = experiment.run(cloud, scaling=BACKLOG)
+
+    assert run.answered == len(run)
+    assert "async 0 x ml.m5.large scaled 0 to 2" in run.label
+    began, none, some = [count for _, count in run.facts["counts"]][:3]
+    assert (began, none, some) == (1, 0, 2)
+    descriptions = [each["description"] for each in run.facts["activities"]]
+    assert descriptions[0] == "Setting desired instance count to 2."
+    assert wb.cost(run).items[0].quantity > 0
+    assert registered(cloud) == ([], [], [])
+    assert Ledger().entries() == []
+
+
+def test_a_backlog_without_capacity_sets_off_an_asynchronous_endpoints_alarm(cloud, model):
+    with deploy(model, NONE, cloud, scaling=WAKE) as deployed:
+        (target,), (policy,), (alarm,) = registered(cloud)
+
+    assert (target["MinCapacity"], target["ScalableDimension"]) == (0, INSTANCES)
+    assert alarm["AlarmActions"] == [policy["PolicyARN"]]
+    assert (alarm["MetricName"], alarm["Threshold"]) == ("HasBacklogWithoutCapacity", 1)
+    assert alarm["Dimensions"] == [{"Name": "EndpointName", "Value": deployed.name}]
+    assert registered(cloud) == ([], [], [])
+
+
 @pytest.mark.parametrize("before", ["register_scalable_target", "put_metric_alarm"])
 def test_teardown_ends_scaling_that_a_crash_left_half_made(cloud, model, monkeypatch, before):
     with monkeypatch.context() as patched, Calls(cloud) as aws:
@@ -134,6 +188,26 @@ def test_teardown_ends_scaling_that_a_crash_left_half_made(cloud, model, monkeyp
     assert registered(cloud) == ([], [], [])
 
 
+def test_teardown_ends_scaling_that_a_killed_process_left(cloud, capsys):
+    told = f"{cloud.endpoint_url} {cloud.role} {cloud.image} {MINUTE}"
+    child = subprocess.run(
+        [sys.executable, "-c", KILLED], env={**os.environ, "CLOUD": told}, check=False
+    )
+    assert child.returncode == -signal.SIGKILL
+    targets, policies, alarms = registered(cloud)
+    assert (len(targets), len(policies)) == (2, 2)
+    assert {alarm["MetricName"] for alarm in alarms} == {
+        "ApproximateBacklogSizePerInstance",
+        "InvocationsPerInstance",
+    }
+
+    assert main(["teardown"]) == 0
+
+    assert "2 ended" in capsys.readouterr().out
+    assert registered(cloud) == ([], [], [])
+    assert Ledger().entries() == []
+
+
 def test_the_estimate_counts_the_most_instances(model):
     paid = Cloud(role="arn:aws:iam::123456789012:role/workbench", image="image")
     with (
@@ -141,6 +215,11 @@ def test_the_estimate_counts_the_most_instances(model):
         deploy(model, ONE, paid, scaling=TargetTracking(target=600, most=50), budget=5.0, yes=True),
     ):
         pytest.fail("nothing may be made")
+
+
+def test_the_meter_of_a_fleet_of_none_goes_by_what_is_there():
+    meter = Meter(NONE, Cloud(), 1.0, launched=0.0, fleet=lambda: 7200.0, clock=lambda: 60.0)
+    assert meter.dollars == pytest.approx(2 * 0.115)
 
 
 def test_the_meter_goes_by_the_instances_that_there_are():
@@ -154,6 +233,8 @@ def test_the_meter_goes_by_the_instances_that_there_are():
         (ONE, Schedule([(0.0, 2)]), "must be a TargetTracking or a StepScaling"),
         (ONE, TargetTracking(target=1, metric="backlog"), "has no metric 'backlog' for real-time"),
         (KEPT, TargetTracking(target=1), "has no metric 'invocations' for serverless"),
+        (NONE, TargetTracking(target=1), "has no metric 'invocations' for async"),
+        (NONE, TargetTracking(target=1, metric="backlog without capacity"), "0 or 1"),
         (ONE, TargetTracking(target=1, least=0), "least must be at least 1"),
         (ONE, TargetTracking(target=1, low=0.5), "low is 0.9"),
         (ONE, TargetTracking(target=1, period=10), "give it period=60"),
@@ -185,8 +266,10 @@ def test_what_is_not_scaled_is_refused(cloud, model):
         (ONE, TargetTracking(target=600, most=4)),
         (ONE, STEPS),
         (KEPT, TargetTracking(target=0.7, metric="utilisation", most=3)),
+        (NONE, TargetTracking(target=5, metric="backlog", least=0, most=3)),
+        (NONE, WAKE),
     ],
-    ids=["tracking", "steps", "provisioned"],
+    ids=["tracking", "steps", "provisioned", "backlog", "wake"],
 )
 def test_aws_takes_the_arguments(deployment, policy, monkeypatch):
     from botocore.stub import ANY, Stubber

@@ -118,6 +118,8 @@ def test_a_policy_that_is_simulated_step_by_step_is_for_the_first_requests(exper
     experiment = replace(experiment, trace=poisson(rate=400, duration=60, seed=1))
 
     assert outlook_of(experiment, TIMES).requests == 20_000
+    total = f"{len(experiment.trace):,}"
+    assert f" The first 20,000 of {total} requests, " in Page(experiment, TIMES).ask()["words"]
 
 
 # --------------------------------------------------------------------------------------- dials

@@ -87,12 +87,12 @@ def run_cell(registry, monkeypatch):
     monkeypatch.setattr("workbench.widgets.panel._apps", {})
     requests = iter(range(100))
 
-    def run(name, count=1):
+    def run(name, count=1, of=registry):
         parent = {"header": {"msg_id": str(next(requests))}, "metadata": {"cellId": name}}
         kernel = SimpleNamespace(get_parent=lambda _: parent)
         shell = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=kernel))
         monkeypatch.setitem(sys.modules, "IPython", shell)
-        return [app(registry) for _ in range(count)]
+        return [app(of) for _ in range(count)]
 
     return run
 
@@ -179,3 +179,23 @@ def test_a_registry_that_is_gone_is_said(registry, tmp_path):
 
     assert str(tmp_path / "own") in picker.error
     assert picker.value is None
+
+
+def test_a_registry_that_cannot_be_opened_is_said_and_opened_once_it_can(
+    run_cell, tmp_path, registry, monkeypatch
+):
+    (tmp_path / "registry").write_text("in the way")
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    (closed,) = run_cell("a", of=None)
+
+    assert str(tmp_path / "registry") in closed.status.text
+    assert run_cell("a", of=None) == [closed]
+    assert closed.app is None
+
+    (tmp_path / "registry").unlink()
+    (tmp_path / "registry").symlink_to(registry.path)
+    closed.again.click()
+
+    assert closed.children == (closed.app,)
+    assert closed.app.model.value.group == "digits-mlp-wide"
+    assert run_cell("a", of=None) == [closed]

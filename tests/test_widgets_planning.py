@@ -114,6 +114,9 @@ def test_the_app_plans_for_its_pickers_and_they_take_the_winner_over(registry, f
     view.wait()
     view.take_button.click()
 
+    assert f"{found.label}." in shown.kept
+    assert "<img " in shown.kept
+    assert "<style" not in shown.kept
     assert isinstance(shown.deployment.value, Lambda)
     assert shown.deployment.value == found.best.deployment
     assert shown.policy.value == found.best.policy

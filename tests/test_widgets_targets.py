@@ -81,10 +81,15 @@ def test_what_does_not_suit_the_inference_type_is_not_offered():
     assert picker.value == Here()
 
 
-def test_a_type_that_needs_a_cloud_runs_on_the_local_one(app):
+def test_a_type_that_needs_a_cloud_runs_on_the_local_one_which_the_monitor_reads(app):
+    monitor = app.more["Monitor"]
+    monitor["endpoint"].observe(lambda _: (monitor.refresh(), monitor.wait(PATIENCE)), "value")
     app.panel.start()
     app.panel.wait(PATIENCE)
 
+    assert monitor.error == ""
+    assert monitor.value.endpoint == monitor["endpoint"].value
+    assert f"<p>{monitor.value.label}.</p>" in app.kept
     assert app.panel.error == ""
     (run,) = app.runs
     assert run.origin == "measured: local cloud"

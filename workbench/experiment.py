@@ -120,6 +120,7 @@ class Experiment:
         yes: bool = False,
         progress: Progress | None = None,
         on_rows: Callable[[Rows], None] | None = None,
+        on_deployed: Callable[[Deployed], None] | None = None,
         stopped: threading.Event | None = None,
         drain: float = 60.0,
         keep: str | Path | None = None,
@@ -143,6 +144,7 @@ class Experiment:
             yes: Whether it may cost money without asking.
             progress: Told how many requests are over and done with.
             on_rows: Given the rows of those requests.
+            on_deployed: Given what was deployed for this run, before its first request.
             stopped: Ends the run when it is set.
             drain: Seconds.
             keep: A folder for the run that is there when this process is not any more: the rows
@@ -157,11 +159,13 @@ class Experiment:
             CloudError: The cloud refused, or not all could be torn down.
             WorkbenchError: The model could not be loaded, or the process died.
         """
-        told = _Told(progress, on_rows, stopped or threading.Event(), drain, _new(keep))
+        told = _Told(
+            progress, on_rows, stopped or threading.Event(), drain, _new(keep), on_deployed
+        )
         if scaling is not None and (on is None or isinstance(self.deployment, BatchTransform)):
             raise InvalidInput(
-                f"{self.deployment.label} is not scaled: only a real-time or serverless endpoint "
-                "on a cloud is."
+                f"{self.deployment.label} is not scaled: only a real-time, asynchronous or "
+                "serverless endpoint on a cloud is."
             )
         run = self._run_on(on, told, scaling, budget=budget, yes=yes)
         return run if told.keep is None else _kept(run, told.keep)
@@ -195,6 +199,8 @@ class Experiment:
             return self._run_deployed(on, told, budget)
         if on is not None:
             with self._deployed(on, told, scaling, budget=budget, yes=yes) as deployed:
+                if told.on_deployed:
+                    told.on_deployed(deployed)
                 return self._run_deployed(deployed, told, budget)
         if not isinstance(self.deployment, Local):
             raise NotAvailable(
@@ -535,6 +541,7 @@ class _Told:
     stopped: threading.Event
     drain: float
     keep: Path | None
+    on_deployed: Callable[[Deployed], None] | None = None
 
     def also(self, hear: Callable[[Rows], None]) -> "_Told":
         """Return the same with one more that hears of rows."""

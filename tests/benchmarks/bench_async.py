@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.benchmarks.bench_transform import Memory
-from tests.hosted import Hosted, on_instances, until
+from tests.hosted import Hosted, count_writes, on_instances, until, writes
 from workbench.backends.sagemaker import NPY
 
 REQUESTS = 1000
@@ -81,6 +81,7 @@ def survive():
         with hosting(folder) as hosted:
             make(hosted, most=4)
             resize(hosted, 0)  # so that all of them wait
+            count_writes(folder)
             began = time.perf_counter()
             body = json.dumps([[1.0, 2.0, 3.0]])
             asked = [ask(hosted, Body=body)["OutputLocation"] for _ in range(REQUESTS)]
@@ -95,11 +96,14 @@ def survive():
             passed = time.perf_counter() - began
             until(lambda: _waiting(hosted) == 0)
             found, failed = keys(hosted, "out/"), keys(hosted, "failed/")
+        written = writes(folder)
+    twice = sum(written[where] > 1 for where in asked)
     lost = set(asked) - {f"s3://models/{key}" for key in found}
     print(
         f"{REQUESTS} requests taken at {REQUESTS / taken:,.0f}/s, killed with {left} left, "
         f"which were answered {passed:.1f} s after the restart: {len(lost)} lost, "
-        f"{len(found) - len(set(asked))} more results than requests, {len(failed)} failures",
+        f"{len(found) - len(set(asked))} more results than requests, {len(failed)} failures; "
+        f"{written.total()} objects written, {twice} of them more than once",
         flush=True,
     )
 

@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from workbench.cloud.aws import Cloud
 from workbench.cloud.calls import Calls
 from workbench.cloud.ledger import Entry
-from workbench.deployment import Deployment, RealTime, Serverless
+from workbench.deployment import Async, Deployment, RealTime, Serverless
 from workbench.errors import CloudError, InvalidInput, WorkbenchError
 from workbench.scaling import ScalingPolicy, StepScaling, TargetTracking
 
@@ -32,17 +32,28 @@ _UNKNOWN = ("ObjectNotFoundException", "ResourceNotFound", "ResourceNotFoundExce
 _TRACKED = {  # AWS's own alarms look at so many minutes; nothing sets them
     name: getattr(TargetTracking(target=1), name) for name in ("out_periods", "in_periods", "low")
 }
-_METRICS = {  # by deployment and metric: as target tracking and as CloudWatch call it, a statistic
-    ("real-time", "invocations"): (
-        "SageMakerVariantInvocationsPerInstance",
-        "InvocationsPerInstance",
-        "Sum",
+
+
+class _Watched(NamedTuple):
+    """A metric as CloudWatch has it, and as target tracking calls it: "" for one of our choice."""
+
+    name: str
+    statistic: str
+    tracked: str = ""
+
+
+_METRICS = {  # by deployment and metric; those of a backlog: developer guide, "Autoscale an
+    # asynchronous endpoint"
+    ("real-time", "invocations"): _Watched(
+        "InvocationsPerInstance", "Sum", "SageMakerVariantInvocationsPerInstance"
     ),
-    ("serverless", "utilisation"): (
-        "SageMakerVariantProvisionedConcurrencyUtilization",
+    ("serverless", "utilisation"): _Watched(
         "ServerlessProvisionedConcurrencyUtilization",
         "Average",
+        "SageMakerVariantProvisionedConcurrencyUtilization",
     ),
+    ("async", "backlog"): _Watched("ApproximateBacklogSizePerInstance", "Average"),
+    ("async", "backlog without capacity"): _Watched("HasBacklogWithoutCapacity", "Average"),
 }
 
 
@@ -65,7 +76,12 @@ def check_scaling(deployment: Deployment, policy: ScalingPolicy, cloud: Cloud) -
         known = [f"{metric!r} for {kind}" for kind, metric in _METRICS]
         raise InvalidInput(
             f"Application Auto Scaling has no metric {policy.metric!r} for {deployment.kind}: "
-            f"it has {' and '.join(known)}."
+            f"it has {', '.join(known[:-1])} and {known[-1]}."
+        )
+    if isinstance(policy, TargetTracking) and policy.metric == "backlog without capacity":
+        raise InvalidInput(
+            "The backlog without capacity is 0 or 1, and no target can be tracked by that: take a "
+            "StepScaling, or the metric 'backlog'."
         )
     _check_limits(deployment, policy)
     if isinstance(policy, TargetTracking):
@@ -84,7 +100,7 @@ def check_scaling(deployment: Deployment, policy: ScalingPolicy, cloud: Cloud) -
 
 
 def _check_limits(deployment: Deployment, policy: TargetTracking | StepScaling) -> None:
-    if policy.least < 1:
+    if policy.least < 1 and not isinstance(deployment, Async):
         raise InvalidInput(
             f"A {deployment.kind} endpoint cannot be scaled to 0: least must be at least 1, "
             f"got {policy.least}."
@@ -111,7 +127,7 @@ def at_its_largest(deployment: Deployment, policy: ScalingPolicy | None) -> Depl
     """
     if not isinstance(policy, TargetTracking | StepScaling):
         return deployment
-    if isinstance(deployment, RealTime):
+    if isinstance(deployment, RealTime | Async):
         return dataclasses.replace(deployment, count=max(deployment.count, policy.most))
     if isinstance(deployment, Serverless):
         most = max(deployment.provisioned, policy.most)
@@ -132,7 +148,7 @@ def register(
     limits = {"MinCapacity": policy.least, "MaxCapacity": policy.most}
     aws.call(_SERVICE, "register_scalable_target", **place, **limits)
     settings = (
-        _tracking(deployment, policy, aws.cloud)
+        _tracking(entry, deployment, policy, aws.cloud)
         if isinstance(policy, TargetTracking)
         else _stepping(policy, aws.cloud)
     )
@@ -191,16 +207,23 @@ def _place(name: str, scales: str) -> dict[str, str]:
     }
 
 
-def _tracking(deployment: Deployment, policy: TargetTracking, cloud: Cloud) -> dict[str, Any]:
+def _tracking(
+    entry: Entry, deployment: Deployment, policy: TargetTracking, cloud: Cloud
+) -> dict[str, Any]:
     """Return what PutScalingPolicy calls target tracking; a cloud's minute may be a short one."""
-    metric, _, _ = _METRICS[deployment.kind, policy.metric]
+    metric = _METRICS[deployment.kind, policy.metric]
+    specification: dict[str, Any] = {
+        "PredefinedMetricSpecification": {"PredefinedMetricType": metric.tracked}
+    }
+    if not metric.tracked:
+        specification = {"CustomizedMetricSpecification": _metric(entry, deployment, metric)}
     share = cloud.minute / _MINUTE
     per_minute = share if policy.metric == "invocations" else 1.0
     return {
         "PolicyType": "TargetTrackingScaling",
         "TargetTrackingScalingPolicyConfiguration": {
             "TargetValue": policy.target * per_minute,
-            "PredefinedMetricSpecification": {"PredefinedMetricType": metric},
+            **specification,
             "ScaleOutCooldown": round(policy.out_cooldown / share),
             "ScaleInCooldown": round(policy.in_cooldown / share),
             "DisableScaleIn": not policy.scale_in,
@@ -229,19 +252,27 @@ def _stepping(policy: StepScaling, cloud: Cloud) -> dict[str, Any]:
 
 def _alarm(entry: Entry, deployment: Deployment, policy: StepScaling) -> dict[str, Any]:
     """Return the alarm that has a step policy carried out."""
-    _, metric, statistic = _METRICS[deployment.kind, policy.metric]
-    place = {"EndpointName": entry.name, "VariantName": VARIANT}
     return {
         "AlarmName": entry.name,
-        "Namespace": "AWS/SageMaker",
-        "MetricName": metric,
-        "Dimensions": [{"Name": name, "Value": value} for name, value in place.items()],
-        "Statistic": statistic,
+        **_metric(entry, deployment, _METRICS[deployment.kind, policy.metric]),
         "Period": int(_MINUTE),
         "EvaluationPeriods": policy.periods,
         "Threshold": policy.threshold,
         "ComparisonOperator": "GreaterThanOrEqualToThreshold",
         "Tags": entry.tags,
+    }
+
+
+def _metric(entry: Entry, deployment: Deployment, watched: _Watched) -> dict[str, Any]:
+    """Return which values of CloudWatch a metric is: a backlog is an endpoint's as a whole."""
+    place = {"EndpointName": entry.name}
+    if not isinstance(deployment, Async):
+        place["VariantName"] = VARIANT
+    return {
+        "Namespace": "AWS/SageMaker",
+        "MetricName": watched.name,
+        "Dimensions": [{"Name": name, "Value": value} for name, value in place.items()],
+        "Statistic": watched.statistic,
     }
 
 

@@ -133,8 +133,8 @@ def deploy(
             endpoint of 0 instances answers nothing until something scales it out.
         cloud: Where to.
         scaling: A `TargetTracking` or `StepScaling` that Application Auto Scaling is to follow:
-            instances of a `RealTime` endpoint, or a `Serverless` one's provisioned concurrency. The
-            estimate counts `most` of them.
+            instances of a `RealTime` or `Async` endpoint, the latter's down to 0, or a `Serverless`
+            one's provisioned concurrency. The estimate counts `most` of them.
         budget: The most that it may cost, in US dollars, `expected` and `calls` being so.
         yes: Whether it may cost money without asking.
         expected: Seconds for which it will be up, for the estimate.
@@ -188,7 +188,7 @@ def _followed(
 ) -> Iterator[Deployed]:
     """Have an endpoint follow a policy, and count its instances inside the block."""
     deployment = up.deployment
-    count = deployment.count if isinstance(deployment, RealTime) else 0
+    count = max(1, deployment.count) if isinstance(deployment, RealTime | Async) else 0
     if isinstance(deployment, Serverless):
         count = deployment.provisioned
     with Fleet(aws.cloud.value(), up.name, count=count, launched=up.launched) as fleet:

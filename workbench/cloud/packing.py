@@ -37,7 +37,7 @@ HANDLER = "workbench.cloud.container.function.handler"
 
 _SAMPLE = 32 * 1024  # bytes on either side of the middle that are tried
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
-_PROGRAM = ("engine", "formats", "function", "refusals", "surroundings")
+_PROGRAM = ("engine", "formats", "function", "pieces", "refusals", "surroundings")
 
 
 def archive(model: Model, path: str | Path) -> Path:

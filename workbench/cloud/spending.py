@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,8 @@ class Meter:
         fleet: Callable[[], float] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        if fleet is not None and isinstance(deployment, Async):
+            deployment = replace(deployment, count=max(1, deployment.count))  # none has no price
         self._deployment = deployment
         self._budget = budget if cloud.paid else None
         self._launched = launched

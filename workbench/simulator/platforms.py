@@ -92,7 +92,11 @@ def serve(
 
 
 def _unserved(trace: Trace, first: Counts, closed: Floats) -> Batches:
-    return _batches(first, closed, np.add.reduceat(trace.rows, first[:-1], dtype=np.int64))
+    if int(trace.rows.max(initial=0)) > 1:
+        rows = np.add.reduceat(trace.rows, first[:-1], dtype=np.int64)
+    else:  # as mostly, and ten times as fast
+        rows = np.diff(first)
+    return _batches(first, closed, rows)
 
 
 def _batches(first: Counts, closed: Floats, rows: Counts) -> Batches:

@@ -1,5 +1,6 @@
 """What a saved notebook shows of a widget when it is opened without a kernel."""
 
+import re
 import secrets
 from typing import Any
 
@@ -20,8 +21,8 @@ class Kept(traitlets.HasTraits):
     _kept_as = ""
 
     def keep(self, kept: str) -> None:
-        """Have the notebook hold this from now on, where the widget is shown."""
-        self.set_trait("kept", kept)
+        """Have the notebook hold this, without styles, from now on, where the widget is shown."""
+        self.set_trait("kept", re.sub("<style>.*?</style>", "", kept, flags=re.DOTALL))
         if self._kept_as:
             self._show(update=True)
 

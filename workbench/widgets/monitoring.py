@@ -1,5 +1,6 @@
 """What a cloud tells of an endpoint, on a press: its figures, alarms and last lines."""
 
+import html
 import threading
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from workbench.errors import CloudError, InvalidInput, WorkbenchError
 from workbench.plots import plot_metrics
 from workbench.table import html_table
 from workbench.widgets.controls import Knobs, text
+from workbench.widgets.keeping import Kept
 from workbench.widgets.notebook import Keyboard, Status, in_background
 from workbench.widgets.results import framed, picture
 
@@ -88,11 +90,12 @@ def _no_lines() -> "pl.DataFrame":
     )
 
 
-class MonitorView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class MonitorView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Figures, alarms and log of an endpoint; `value` is the latest `Observation`.
 
     They are read when Refresh is pressed, in a thread of its own: a cloud may take its time.
-    `error` says why there is nothing new, "" when there is.
+    `error` says why there is nothing new, "" when there is. A saved notebook still shows them
+    without a kernel.
 
     Args:
         cloud: Where the endpoint is; None: AWS, or wherever $AWS_ENDPOINT_URL points.
@@ -104,7 +107,8 @@ class MonitorView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
 
     def __init__(self, cloud: Cloud | None = None, endpoint: str | Deployed = "") -> None:
         self._cloud = cloud
-        self._thread: threading.Thread | None = None
+        self._over = threading.Event()
+        self._over.set()
         name = endpoint.name if isinstance(endpoint, Deployed) else endpoint
         self.knobs = Knobs(
             {"endpoint": text("Endpoint", name, "name of a deployed endpoint")}, lambda _: None
@@ -123,21 +127,27 @@ class MonitorView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
     def __getitem__(self, name: str) -> ipywidgets.Text:
         return self.knobs[name]
 
+    def offer(self, deployed: Deployed) -> None:
+        """Read from now on of what was deployed, on the cloud where it is."""
+        self._cloud = deployed.cloud
+        self["endpoint"].value = deployed.name
+        self.status.say(f"Press Refresh to read what {deployed.cloud.name} has measured.")
+
     def refresh(self) -> None:
         """Begin to read anew, unless that goes on already."""
         name = self["endpoint"].value.strip()
         if self.knobs.refuse("" if name else "endpoint must be a name, got nothing."):
             self.set_trait("error", "endpoint must be a name, got nothing.")
             return
-        if self._thread is not None and self._thread.is_alive():
+        if not self._over.is_set():
             return
         self.status.say(f"Reading what there is of {name}.")
-        self._thread = in_background(self._read, name)
+        self._over.clear()
+        in_background(self._read, name)
 
     def wait(self, timeout: float | None = None) -> Observation | None:
         """Return `value` when the reading has ended, or after `timeout` seconds."""
-        if self._thread is not None:
-            self._thread.join(timeout)
+        self._over.wait(timeout)
         seen: Observation | None = self.value
         return seen
 
@@ -146,6 +156,7 @@ class MonitorView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             seen = observe(name, self._cloud or aws())
             chart, tables = _chart(seen), observed_tables(seen)
             self.chart.value, self.tables.value = chart, tables
+            self.keep(f"<p>{html.escape(seen.label)}.</p>{chart}{tables}")
             self.set_trait("value", seen)
             words, error = " ".join([f"{seen.label}.", *seen.notes]), ""
         except WorkbenchError as failure:
@@ -154,6 +165,7 @@ class MonitorView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no t
             words = error = f"{type(failure).__name__}: {failure}"
         self.set_trait("error", error)
         self.status.say(words, wrong=bool(error))
+        self._over.set()
 
 
 def _chart(seen: Observation) -> str:

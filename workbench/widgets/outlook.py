@@ -66,13 +66,14 @@ def outlook_of(experiment: Experiment, profile: Profile | ServiceTimes, **settin
         trace = trace.clip(0, float(trace.arrivals[_STEPWISE]))
     outcome = serve(trace, experiment.policy, on, experiment.service(profile), **settings)
     latencies = outcome.latencies
-    counts = np.bincount(_bins(latencies), minlength=_BINS)
+    bins = _bins(latencies)
+    counts = np.bincount(bins, minlength=_BINS)
     within = int(np.count_nonzero(latencies <= slo.latency * (1 + 1e-12))) if slo else 0
     seconds, shares = _law(counts, len(latencies))
     return Outlook(
         requests=len(latencies),
         rate=trace.rate,
-        latency=_quantile(latencies, counts, slo.quantile if slo else _QUANTILE),
+        latency=_quantile(latencies, bins, counts, slo.quantile if slo else _QUANTILE),
         attainment=within / len(latencies) if slo else 1.0,
         per_million=_per_million(outcome, on),
         seconds=seconds,
@@ -98,12 +99,14 @@ def _edges(bins: NDArray[np.int64]) -> Floats:
     return (bins << _SHIFT).view(np.float64)
 
 
-def _quantile(latencies: Floats, counts: NDArray[np.int64], q: float) -> float:
+def _quantile(
+    latencies: Floats, bins: NDArray[np.int64], counts: NDArray[np.int64], q: float
+) -> float:
     """Return the quantile, looked for in its bin alone; failures, which are NaN, come last."""
     rank = max(1, math.ceil(q * len(latencies) - 1e-9))
     before = np.cumsum(counts)
     its = int(np.searchsorted(before, rank))
-    near = latencies[_bins(latencies) == its]
+    near = latencies[bins == its]
     place = rank - 1 - (int(before[its]) - int(counts[its]))
     found = float(np.partition(near, place)[place])
     return math.inf if math.isnan(found) else found

@@ -7,6 +7,8 @@ from typing import Any
 
 import ipywidgets
 
+from workbench.cloud.deploying import Deployed
+from workbench.deployment import Lambda
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.planner import Options, Plan
@@ -18,7 +20,7 @@ from workbench.widgets.deploying import DeploymentPicker
 from workbench.widgets.drawers import Drawers
 from workbench.widgets.keeping import Kept
 from workbench.widgets.monitoring import MonitorView
-from workbench.widgets.notebook import cell, frontend
+from workbench.widgets.notebook import Status, cell, frontend
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.planning import PlanView
 from workbench.widgets.presets import Preset, preset_of
@@ -29,10 +31,13 @@ from workbench.widgets.targets import Here, Target, TargetPicker, kept_in
 from workbench.widgets.traffic import TrafficPicker
 from workbench.widgets.whatif import WhatIf
 
+_PATIENCE = 3.0  # seconds for another process that writes to the registry
 _GROUP = "digits-mlp-wide"  # the ready-made model that batching helps most
 
 
-def app(registry: Registry | None = None, *, preset: str | None = None) -> "App | StaticApp":
+def app(
+    registry: Registry | None = None, *, preset: str | None = None
+) -> "App | ClosedApp | StaticApp":
     """Return controls for an experiment; as a cell's last line they are shown.
 
     Everything they do is a line of code too: `code` gives those lines, `experiment` and `results`
@@ -40,6 +45,7 @@ def app(registry: Registry | None = None, *, preset: str | None = None) -> "App 
 
     A cell that is run again shows the app that it had, with the run under way and the results, as
     long as the kernel lives; another cell has another app. What was measured is on disk, too.
+    Where the registry cannot be opened, the reason is shown with a button that tries again.
 
     Args:
         registry: Where the models are, by default `Registry()`, which has ready-made ones.
@@ -57,16 +63,25 @@ def app(registry: Registry | None = None, *, preset: str | None = None) -> "App 
         return StaticApp(where, group, begin)
 
     def make() -> App:
-        return App(Registry() if registry is None else registry, where, begin)
+        found = Registry(timeout=_PATIENCE) if registry is None else registry
+        return App(found, where, begin)
 
-    return attached((where, preset), make)
+    def make_or_tell() -> App | ClosedApp:
+        try:
+            return make()
+        except WorkbenchError as error:
+            return ClosedApp(make, error)
+
+    return attached((where, preset), make_or_tell)
 
 
-_apps: dict[tuple[object, ...], "App"] = {}  # by cell, the how manyth there, and registry
+_apps: dict[
+    tuple[object, ...], "App | ClosedApp"
+] = {}  # by cell, the how manyth there, and registry
 _last = ("", 0)  # the request that made one last, and how many it has made
 
 
-def attached(what: object, make: Callable[[], "App"]) -> "App":
+def attached(what: object, make: Callable[[], "App | ClosedApp"]) -> "App | ClosedApp":
     """Return the app of the cell that is being run, which is made where it has none of `what`."""
     global _last  # noqa: PLW0603 - a kernel runs one cell at a time
     running = cell()
@@ -76,7 +91,7 @@ def attached(what: object, make: Callable[[], "App"]) -> "App":
     _last = request, _last[1] + 1 if _last[0] == request else 0
     key = name, _last[1], what
     if key in _apps:
-        _apps[key].model.refresh()
+        _apps[key].refresh()
     else:
         _apps[key] = make()
     return _apps[key]
@@ -135,6 +150,7 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
     ) -> None:
         preset = preset or Preset(question="")
         self._where = where
+        self._deployed: Deployed | None = None  # the latest
         self.model = ModelPicker(registry, _GROUP)
         self.deployment = DeploymentPicker(preset.deployment)
         self.traffic = TrafficPicker(preset.kind, **preset.settings)
@@ -148,7 +164,7 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             {
                 "What if": WhatIf,
                 "Plan": self._show_plan,
-                "Monitor": MonitorView,
+                "Monitor": self._show_monitor,
                 "Registry": partial(self._show_registry, registry),
             }
         )
@@ -167,7 +183,7 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self.more.buttons["What if"].observe(self._offer_to_sliders, "value")
         self.panel.observe(lambda change: self.results.add(change["new"]), "value")
         self.panel.observe(self._changed, "way")
-        self.results.observe(lambda change: self.keep(change["new"]), "kept")
+        self.results.observe(self._keep, "kept")
         question = [ipywidgets.HTML(html.escape(preset.question))] if preset.question else []
         shown = [self._code, self.results, self.more]
         super().__init__([*question, *self._rows(), *shown])
@@ -214,6 +230,10 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             target=self.target.value or Here(),
         )
 
+    def refresh(self) -> None:
+        """Read the registry again."""
+        self.model.refresh()
+
     def _rows(self) -> list[ipywidgets.DOMWidget]:
         """The pickers, in as many columns as there is room for, and what stands under them."""
         columns = [
@@ -240,7 +260,7 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             self._code.value = ""
             return
         self.target.cloud = bool(experiment.deployment.needs)
-        offered = works(experiment, self.target.value, **self.simulation.value)
+        offered = works(experiment, self.target.value, self._watch, **self.simulation.value)
         try:
             terms, reason = self._terms(experiment), ""
         except WorkbenchError as error:
@@ -255,10 +275,31 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             raise InvalidInput(self.target.error)
         return str(self.target.value.terms(experiment))
 
+    def _keep(self, _change: object = None) -> None:
+        """Leave in the notebook what results, plan and monitor show."""
+        views = [self.results, *(self.more.parts.get(each) for each in ("Plan", "Monitor"))]
+        self.keep("".join(view.kept for view in views if view is not None))
+
     def _show_plan(self) -> PlanView:
         view = PlanView(take=self._take)
+        view.observe(self._keep, "kept")
         self._offer_to_plan(view)
         return view
+
+    def _show_monitor(self) -> MonitorView:
+        view = MonitorView()
+        view.observe(self._keep, "kept")
+        if self._deployed is not None:
+            view.offer(self._deployed)
+        return view
+
+    def _watch(self, deployed: Deployed) -> None:
+        """Have the monitor read of the endpoint of a run."""
+        if isinstance(deployed.deployment, Lambda):  # a function is no endpoint
+            return
+        self._deployed = deployed
+        if "Monitor" in self.more.parts:
+            self.more["Monitor"].offer(deployed)
 
     def _offer_to_plan(self, view: PlanView) -> None:
         asked = (self.model, self.traffic, self.slo, self.simulation)
@@ -295,13 +336,14 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 def works(
     experiment: Experiment,
     target: Target | None,
+    on_deployed: Callable[[Deployed], None] | None = None,
     **simulation: Any,  # noqa: ANN401 - of simulate
 ) -> dict[str, Work]:
     """Return what each way to know an experiment's outcome does."""
     return {
         "predict": partial(_predicted, experiment),
         "simulate": partial(_simulated, experiment, simulation),
-        "run": partial(_measured, experiment, target or Here()),
+        "run": partial(_measured, experiment, target or Here(), on_deployed),
     }
 
 
@@ -323,7 +365,12 @@ def _profiled(experiment: Experiment, live: Live) -> Any:  # noqa: ANN401 - a pr
     return profile
 
 
-def _measured(experiment: Experiment, target: Target, live: Live) -> Result:
+def _measured(
+    experiment: Experiment,
+    target: Target,
+    on_deployed: Callable[[Deployed], None] | None,
+    live: Live,
+) -> Result:
     due, folder = experiment.trace.arrivals, kept_in(experiment)
     live.doing = f"Preparing: {target.preparing}."
 
@@ -335,6 +382,7 @@ def _measured(experiment: Experiment, target: Target, live: Live) -> Result:
         experiment,
         keep=folder,
         progress=progress,
+        on_deployed=on_deployed,
         on_rows=lambda rows: live.add(rows["finished"] - due[rows["request"]]),
         stopped=live.stopped,
     )
@@ -371,6 +419,37 @@ def code_of(
             (target or Here()).code if way == "run" else last,
         ]
     )
+
+
+class ClosedApp(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """Why there is no app, with a button that tries again; then the app, which is `app`.
+
+    Args:
+        make: Makes the app, or raises a `WorkbenchError`.
+        error: Why it did not.
+    """
+
+    def __init__(self, make: Callable[[], App], error: WorkbenchError) -> None:
+        self._make = make
+        self.app: App | None = None
+        self.status = Status()
+        self.again = ipywidgets.Button(description="Try again", button_style="primary")
+        self.again.on_click(lambda _: self.refresh())
+        super().__init__([self.status, self.again])
+        self.add_class("wb")
+        self.status.say(str(error), wrong=True)
+
+    def refresh(self) -> None:
+        """Try again, or have the app that is there read its registry again."""
+        if self.app is not None:
+            self.app.refresh()
+            return
+        try:
+            self.app = self._make()
+        except WorkbenchError as error:
+            self.status.say(str(error), wrong=True)
+        else:
+            self.children = [self.app]
 
 
 class StaticApp:

@@ -17,6 +17,7 @@ from workbench.registry import Model
 from workbench.run import SLO
 from workbench.table import html_table
 from workbench.trace import Trace
+from workbench.widgets.keeping import Kept
 from workbench.widgets.notebook import Keyboard, Status, in_background
 from workbench.widgets.results import framed, picture
 from workbench.widgets.running import FLUSH_EVERY, Live
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 _NEAR = 6  # near misses that are shown
 
 
-class PlanView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class PlanView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Plan and Stop; `value` is the latest `Plan`, of which winner, reason and chart are shown.
 
     Planning goes on in a thread of its own. `running` tells whether it does, and `error` why it
-    came to nothing, "" when it did not.
+    came to nothing, "" when it did not. A saved notebook still shows the plan without a kernel.
 
     Args:
         source: A model, or service times, as `workbench.plan` takes it.
@@ -59,7 +60,8 @@ class PlanView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
     ) -> None:
         self._take, self._clock = take, clock
         self._live, self._shown = Live(clock), 0.0
-        self._thread: threading.Thread | None = None
+        self._over = threading.Event()
+        self._over.set()
         self._ask: Callable[[Live], Plan] | None = None
         self.plan_button = ipywidgets.Button(description="Find a plan", button_style="primary")
         self.stop_button = ipywidgets.Button(description="Stop", disabled=True)
@@ -112,7 +114,8 @@ class PlanView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self.stop_button.disabled = False
         self.plan_button.disabled = self.take_button.disabled = True
         self.status.say("Planning; the first time, how long batches take is measured.")
-        self._thread = in_background(self._attend, ask, self._live)
+        self._over.clear()
+        in_background(self._attend, ask, self._live)
 
     def stop(self) -> None:
         """Ask the planning to end; the plan before it stays."""
@@ -122,8 +125,7 @@ class PlanView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
 
     def wait(self, timeout: float | None = None) -> Plan | None:
         """Return `value` when the planning has ended, or after `timeout` seconds."""
-        if self._thread is not None:
-            self._thread.join(timeout)
+        self._over.wait(timeout)
         found: Plan | None = self.value
         return found
 
@@ -148,6 +150,12 @@ class PlanView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         return progress
 
     def _attend(self, ask: Callable[[Live], Plan], live: Live) -> None:
+        try:
+            self._find(ask, live)
+        finally:
+            self._over.set()
+
+    def _find(self, ask: Callable[[Live], Plan], live: Live) -> None:
         words, error = "", ""
         try:
             found = ask(live)
@@ -176,6 +184,7 @@ class PlanView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
     def _draw(self, found: Plan) -> None:
         chart = picture(plot_plan(found))
         self.found.value, self.chart.value = plan_tables(found), chart
+        self.keep(self.found.value + chart)
 
 
 def plan_tables(found: Plan) -> str:

@@ -189,7 +189,9 @@ def _shown(found: Outlook, experiment: Experiment) -> dict[str, Any]:
         words.append(f"Target {slo.label} {against(slo, found.attainment)}.")
     if found.per_million is not None:
         words.append(f"{dollars(found.per_million)} a million requests.")
-    words.append(f"{found.requests:,} requests, {found.rate:,.4g} per second.")
+    total = len(experiment.trace)
+    part = "" if found.requests == total else f"The first {found.requests:,} of "
+    words.append(f"{part}{total:,} requests, {found.rate:,.4g} per second.")
     return {
         "ms": (1000 * found.seconds).tolist(),
         "shares": found.shares.tolist(),

@@ -6,12 +6,14 @@ Batch Transform".
 
 import sys
 from collections.abc import Callable
+from typing import BinaryIO
 
 import orjson
 
 from workbench.cloud.container import formats
+from workbench.cloud.container.blocks import LARGE, Passage, spool
 from workbench.cloud.container.engine import Engine
-from workbench.cloud.container.http import Reply, Request, Response
+from workbench.cloud.container.http import FilePart, Reply, Request, Response
 from workbench.cloud.container.options import Options
 from workbench.cloud.container.refusals import Refused
 from workbench.cloud.container.stacking import Outcome, Queue
@@ -22,6 +24,16 @@ Route = tuple[str, Callable[[Request, Reply], None]]
 def refuse(status: int, reason: str) -> Response:
     """The answer that says why there is none."""
     return Response(status, orjson.dumps({"error": reason}), "application/json")
+
+
+def spooled(request: Request) -> BinaryIO | None:
+    """A file for a body that may be large, else None."""
+    if request.path != "/invocations":
+        return None
+    length = request.headers.get("content-length", "")
+    if "transfer-encoding" in request.headers or (length.isdigit() and int(length) > LARGE):
+        return spool()
+    return None
 
 
 class Contract:
@@ -55,20 +67,42 @@ class Contract:
             if get("content-encoding", "identity") != "identity":
                 raise Refused(415, "The body must not be compressed.")
             content_type = get("content-type", "")
+            if request.spooled is not None:
+                self._pass(request, request.spooled, reply)
+                return
             asked = self._reader.read(content_type, request.body)
             accept = formats.choose(get("accept", ""), content_type)
         except Refused as refused:
+            if request.spooled is not None:
+                request.spooled.close()
             reply(refuse(refused.status, str(refused)))
             return
 
         def deliver(outcome: Outcome) -> None:
             if isinstance(outcome, Exception):
-                print(f"The model failed: {outcome}", file=sys.stderr, flush=True)  # noqa: T201
-                reply(refuse(500, f"The model failed: {outcome}"))
+                reply(_failed(outcome))
             else:
                 reply(Response(200, formats.write(accept, outcome, asked), accept))
 
         self._queue.submit(asked.rows, deliver)
+
+    def _pass(self, request: Request, file: BinaryIO, reply: Reply) -> None:
+        """Answer a large body.
+
+        Raises:
+            Refused: No answer would be acceptable.
+        """
+        content_type = request.headers.get("content-type", "")
+        accept = formats.choose(request.headers.get("accept", ""), content_type)
+
+        def done(outcome: FilePart | Exception) -> None:
+            if isinstance(outcome, FilePart):
+                reply(Response(200, outcome, accept))
+            else:
+                reply(_failed(outcome))
+
+        blocks = self._reader.blocks(content_type, file, request.received)
+        Passage(request, blocks, accept, self._queue, done).start()
 
     def _execution_parameters(self, request: Request, reply: Reply) -> None:  # noqa: ARG002
         parameters = {
@@ -77,6 +111,15 @@ class Contract:
             "MaxPayloadInMB": min(self._options.max_payload_mb, 6),
         }
         reply(Response(200, orjson.dumps(parameters), "application/json"))
+
+
+def _failed(error: Exception) -> Response:
+    if isinstance(error, Refused):
+        return refuse(error.status, str(error))
+    if isinstance(error, OSError):
+        return refuse(507, f"The answer cannot be kept: {error.strerror}.")
+    print(f"The model failed: {error}", file=sys.stderr, flush=True)  # noqa: T201
+    return refuse(500, f"The model failed: {error}")
 
 
 def _ping(request: Request, reply: Reply) -> None:  # noqa: ARG001 - a handler

@@ -8,15 +8,16 @@ answered without it; CSV and JSON Lines always hold a batch, one row a line. JSO
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from workbench.cloud.container.pieces import array_rows, json_rows, whole_lines
 from workbench.cloud.container.refusals import Refused
 
 NPY, JSON, CSV, JSONLINES = (
@@ -29,6 +30,7 @@ TYPES = (NPY, JSON, CSV, JSONLINES)
 
 _MAGIC = b"\x93NUMPY"
 _KNOWN_HEADERS = 256
+_LONGEST_HEADER = 64 * 1024  # NumPy itself refuses those of more than 10,000 characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +68,76 @@ class Reader:
             Refused: 415 for a type that is not one of `TYPES`, 400 for a body that is not what
                 its type says or does not hold rows for this model.
         """
+        return self._reading(content_type)(body)
+
+    def blocks(self, content_type: str, file: BinaryIO, size: int) -> Iterator[Asked]:
+        """The rows of a body of `size` bytes in a file, in order, block by block.
+
+        A single row is one block, whatever its size.
+
+        Raises:
+            Refused: As of `read`, once a block is wrong: those before it were given by then.
+        """
+        read = self._reading(content_type)
+        file.seek(0)
+        shape: tuple[int, ...] | None = None
+        for asked in self._in_blocks(read, file, size):
+            if shape not in (None, asked.rows.shape[1:]):
+                raise Refused(400, f"The rows must all have one shape, {self._wanted()}.")
+            shape = asked.rows.shape[1:]
+            yield asked
+        if shape is None:
+            yield read(b"")  # which is refused, as no rows are
+
+    def _reading(self, content_type: str) -> Callable[[bytes], Asked]:
         name = content_type.partition(";")[0].strip().lower()
         read = self._readers.get(name)
         if read is None:
             raise Refused(415, f"Content-Type must be {_listed(TYPES)}, got {content_type!r}.")
-        return read(body)
+        return read
+
+    def _in_blocks(
+        self, read: Callable[[bytes], Asked], file: BinaryIO, size: int
+    ) -> Iterator[Asked]:
+        if read == self._npy:
+            yield from self._npy_blocks(file, size)
+        elif read == self._json:
+            yield from self._json_blocks(file, size)
+        else:
+            for lines in whole_lines(file):
+                yield read(lines)
 
     def _npy(self, body: bytes) -> Asked:
+        shape, dtype, order, end = self._promised(body, len(body))
+        values = np.frombuffer(body, dtype, offset=end).reshape(shape, order=order)  # type: ignore[call-overload]
+        return self._shaped(self._cast(values))
+
+    def _npy_blocks(self, file: BinaryIO, size: int) -> Iterator[Asked]:
+        shape, dtype, order, end = self._promised(file.read(_LONGEST_HEADER), size)
+        if len(shape) != 1 + len(self._row) or not math.prod(shape):
+            file.seek(0)
+            yield self._npy(file.read(size))
+            return
+        for rows in array_rows(file, end, shape, dtype, order=order):
+            yield Asked(self._batch(self._cast(rows)))
+
+    def _json_blocks(self, file: BinaryIO, size: int) -> Iterator[Asked]:
+        pieces = json_rows(file, 1 + len(self._row))
+        if pieces is None:
+            file.seek(0)
+            yield self._json(file.read(size))
+            return
+        for piece in pieces:
+            asked = self._json(piece)
+            if asked.single:
+                raise Refused(400, f"The rows must all have one shape, {self._wanted()}.")
+            yield asked
+
+    def _promised(self, body: bytes, size: int) -> tuple[tuple[int, ...], np.dtype[Any], str, int]:
+        """Shape, type and order of an array of `size` bytes, its header's too, and where it begins.
+
+        `body` is the whole or enough of it.
+        """
         end = _header_end(body)
         header = body[:end]
         known = self._headers.get(header)
@@ -81,10 +146,9 @@ class Reader:
             if len(self._headers) < _KNOWN_HEADERS:
                 self._headers[header] = known
         shape, dtype, order = known
-        if len(body) - end != math.prod(shape) * dtype.itemsize:
+        if size - end != math.prod(shape) * dtype.itemsize:
             raise Refused(400, f"The header promises {dtype} {shape}, the data are not as long.")
-        values = np.frombuffer(body, dtype, offset=end).reshape(shape, order=order)  # type: ignore[call-overload]
-        return self._shaped(self._cast(values))
+        return shape, dtype, order, end
 
     def _json(self, body: bytes) -> Asked:
         value = _parse_json(body)
@@ -193,10 +257,10 @@ def write(content_type: str, outputs: NDArray[Any], asked: Asked) -> bytes:
     if content_type == NPY:
         return _write_npy(outputs[0] if asked.single else outputs)
     if content_type == JSON:
-        body = _dump(outputs[0] if asked.single else outputs)
+        body = dump(outputs[0] if asked.single else outputs)
         return b'{"predictions":' + body + b"}" if asked.wrapped else body
     if content_type == JSONLINES:
-        return b"".join(_dump(each) + b"\n" for each in outputs)
+        return b"".join(dump(each) + b"\n" for each in outputs)
     return _write_csv(outputs.reshape(len(outputs), -1))
 
 
@@ -260,7 +324,8 @@ def _slow_csv(body: bytes) -> NDArray[Any]:
         raise Refused(400, f"The CSV must hold numbers, as many in each row: {error}.") from error
 
 
-def _dump(outputs: Any) -> bytes:  # noqa: ANN401
+def dump(outputs: Any) -> bytes:  # noqa: ANN401
+    """Outputs as JSON."""
     if isinstance(outputs, np.ndarray) and outputs.dtype.kind in "OUS":
         outputs = outputs.tolist()
     elif isinstance(outputs, np.ndarray):
@@ -271,14 +336,18 @@ def _dump(outputs: Any) -> bytes:  # noqa: ANN401
 
 
 def _write_npy(outputs: Any) -> bytes:  # noqa: ANN401
-    array = np.asarray(outputs)
-    if array.dtype == object:
-        array = array.astype(str)
-    return _npy_header(array.dtype.str, array.shape) + array.tobytes()
+    array = plain(np.asarray(outputs))
+    return npy_header(array.dtype.str, array.shape) + array.tobytes()
+
+
+def plain(array: NDArray[Any]) -> NDArray[Any]:
+    """An array without Python's objects: labels are strings."""
+    return array.astype(str) if array.dtype == object else array
 
 
 @lru_cache(_KNOWN_HEADERS)
-def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """What stands before an array in NumPy's own format."""
     file = io.BytesIO()
     facts = {"descr": dtype, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, facts)
@@ -287,7 +356,7 @@ def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
 
 def _write_csv(outputs: NDArray[Any]) -> bytes:
     if outputs.dtype.kind not in "OUS":
-        body = _dump(outputs)
+        body = dump(outputs)
         if b"null" not in body:  # JSON knows neither NaN nor infinity
             return body[2:-2].replace(b"],[", b"\n") + b"\n"
     text = io.StringIO()

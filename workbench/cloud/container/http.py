@@ -6,6 +6,7 @@ gathered in memory up to a limit, or written to a file where `spool` gives one.
 
 import asyncio
 import contextlib
+import math
 import socket
 import sys
 import traceback
@@ -23,15 +24,21 @@ MAX_HEAD = 64 * 1024
 
 _BACKLOG = 1024
 _CHUNK = 256 * 1024
+_COPIED = 64 * 1024  # bodies up to here leave in one piece with their headers
 _LINGER = 2.0
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Request:
-    """What a client asks: `headers` by lower-case name; `body` whole, or in the file `spooled`."""
+    """What a client asks: `headers` by lower-case name; `body` whole, or in the file `spooled`.
 
-    __slots__ = ("body", "headers", "method", "path", "query", "received", "spooled")
+    `abandoned` once the client has left without its answer.
+    """
+
+    __slots__ = (
+        *("abandoned", "body", "headers", "method", "path", "query", "received", "spooled"),
+    )
 
     def __init__(self) -> None:
         self.method = ""
@@ -41,6 +48,7 @@ class Request:
         self.body = b""
         self.spooled: BinaryIO | None = None
         self.received = 0
+        self.abandoned = False
 
 
 @dataclass(slots=True)
@@ -98,12 +106,18 @@ class Settings:
         refuse: the answer to what is not HTTP (400) or too large (413), by status and reason.
         max_body: bytes of a body in memory.
         spool: gives a file for the body of a request whose headers are known, or None.
+        max_spooled: bytes of a body in a file.
     """
 
     handler: Handler
     refuse: Callable[[int, str], Response]
     max_body: int = 6 * 1024 * 1024
     spool: Callable[[Request], BinaryIO | None] | None = None
+    max_spooled: float = math.inf
+
+    def most(self, request: Request) -> float:
+        """Return how many bytes the body of a request may have."""
+        return self.max_body if request.spooled is None else self.max_spooled
 
 
 class Connection(asyncio.Protocol):
@@ -115,6 +129,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._request: Request | None = None  # the one that is being received
+        self._asked: Request | None = None  # the one that was handled last
         self._waiting: deque[tuple[Request | Response, bool]] = deque()
         self._busy = False
         self._keep_alive = True
@@ -137,6 +152,8 @@ class Connection(asyncio.Protocol):
         """Forget the client: what is still being answered has nobody to read it."""
         self._closed = True
         self._open.discard(self)
+        if self._asked is not None:
+            self._asked.abandoned = self._busy
         for request in [self._request, *(asked for asked, _ in self._waiting)]:
             if isinstance(request, Request) and request.spooled is not None:
                 request.spooled.close()
@@ -202,8 +219,8 @@ class Connection(asyncio.Protocol):
         length = request.headers.get("content-length", "")
         if settings.spool is not None:
             request.spooled = settings.spool(request)
-        if request.spooled is None and length.isdigit() and int(length) > settings.max_body:
-            self._refuse(413, f"The body has {length} bytes, at most {settings.max_body} fit.")
+        if length.isdigit() and int(length) > (most := settings.most(request)):
+            self._refuse(413, f"The body has {length} bytes, at most {most} fit.")
         elif "expect" in request.headers and not self._busy:
             self._transport.write(_CONTINUE)
 
@@ -213,10 +230,10 @@ class Connection(asyncio.Protocol):
         if request is None:
             return
         request.received += len(body)
-        if request.spooled is not None:
+        if request.received > (most := self._settings.most(request)):
+            self._refuse(413, f"The body has more than {most} bytes.")
+        elif request.spooled is not None:
             self._spool(request.spooled, body)
-        elif request.received > self._settings.max_body:
-            self._refuse(413, f"The body has more than {self._settings.max_body} bytes.")
         else:
             self._parts.append(body)
 
@@ -227,6 +244,7 @@ class Connection(asyncio.Protocol):
             return
         self._request = None
         request.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts = []
         self._queue(request, keep_alive=self._parser.should_keep_alive())
 
     # --- what the client sends
@@ -289,6 +307,7 @@ class Connection(asyncio.Protocol):
             self._rest()
 
     def _handle(self, request: Request) -> None:
+        self._asked = request
         try:
             self._settings.handler(request, self._reply)
         except Exception:  # noqa: BLE001 - one request must not take the server with it
@@ -308,7 +327,11 @@ class Connection(asyncio.Protocol):
             loop = asyncio.get_running_loop()
             self._sender = loop.create_task(self._send_file(head, response.body))
             return
-        self._transport.write(head + response.body if isinstance(response.body, bytes) else head)
+        body = b"" if isinstance(response.body, FilePart) else response.body
+        if len(body) <= _COPIED:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines((head, body))
         self._sent()
 
     async def _send_file(self, head: bytes, part: FilePart) -> None:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import uvloop
 
-from workbench.cloud.container.answering import Contract, refuse
+from workbench.cloud.container.answering import Contract, refuse, spooled
 from workbench.cloud.container.engine import CannotLoad, Engine
 from workbench.cloud.container.http import Server, Settings
 from workbench.cloud.container.options import MB, Options
@@ -69,7 +69,8 @@ async def _serve(engine: Engine, options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     contract = Contract(engine, options)
-    settings = Settings(contract.handle, refuse, max_body=options.max_payload_mb * MB)
+    most = options.max_payload_mb * MB
+    settings = Settings(contract.handle, refuse, max_body=most, spool=spooled, max_spooled=most)
     server = Server(settings)
     port = await server.listen(options.host, options.port)
     print(f"Serving at http://{options.host}:{port}", file=sys.stderr, flush=True)  # noqa: T201
