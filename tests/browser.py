@@ -10,8 +10,11 @@
         expect(page.locator(".jp-OutputArea-output")).to_have_text("42")
 
 A test that uses `page` carries the mark `browser`, runs beside no other one, and fails when the
-page asked for anything outside this machine. Playwright keeps an asyncio loop open in its thread,
-so a module of browser tests holds no test that starts a loop of its own (nbclient, asyncio.run).
+page asked for anything outside this machine. `open_notebook` opens JupyterLab's page once for a
+module, and anew after a failure; each notebook has a kernel of its own, which was started ahead and
+has imported the widgets. Playwright keeps an asyncio loop open in its
+thread, so a module of browser tests holds no test that starts a loop of its own (nbclient,
+asyncio.run).
 """
 
 import contextlib
@@ -26,7 +29,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
@@ -50,6 +53,8 @@ FLAGS = (
 ELSEWHERE = re.compile(r"^(?!\w+://(127\.0\.0\.1|localhost)[:/])(https?|wss?)://")
 PATIENCE = 60  # seconds; how long a busy machine may take for one thing on the page
 FAILED = pytest.StashKey[bool]()
+LIGHT, WINDOW = "JupyterLab Light", {"width": 1280, "height": 720}
+CLOSE_ALL = "() => [...window.jupyterapp.shell.widgets('main')].forEach(each => each.dispose())"
 KERNEL_IS_IDLE = """() =>
     window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"""
 
@@ -80,11 +85,13 @@ class Lab:
     token: str
     root: Path
     settings: Path
+    kernels: list[str] = field(default_factory=list)
 
-    def api(self, path: str, method: str = "GET") -> object:
+    def api(self, path: str, method: str = "GET", **told: object) -> object:
         """What the server answers at `path` of its REST interface."""
         headers = {"Authorization": f"token {self.token}"}
-        request = urllib.request.Request(f"{self.url}/api/{path}", method=method, headers=headers)
+        data = json.dumps(told).encode() if told else None
+        request = urllib.request.Request(f"{self.url}/api/{path}", data, headers, method=method)
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return json.loads(answer.read() or "null")
 
@@ -94,6 +101,21 @@ class Lab:
         quiet = self.settings / "@jupyterlab/apputils-extension/notification.jupyterlab-settings"
         quiet.parent.mkdir(parents=True)
         quiet.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+
+    def start_ahead(self) -> None:
+        """Have a kernel start that the next notebook takes."""
+        self.kernels.append(self.api("kernels", method="POST", name="python3")["id"])
+
+    def take_kernel(self) -> str:
+        """The kernel that was started ahead, or a new one."""
+        if not self.kernels:
+            self.start_ahead()
+        return self.kernels.pop()
+
+    def end_sessions(self) -> None:
+        """End the kernels of all notebooks."""
+        for session in self.api("sessions"):
+            self.api(f"sessions/{session['id']}", method="DELETE")
 
     def write(self, *cells: str) -> str:
         """The name of a new notebook with these code cells."""
@@ -125,9 +147,18 @@ def jupyter_below(home):
 
 
 @pytest.fixture(scope="session")
-def lab(jupyter_env, workbench_home, tmp_path_factory):
+def ahead():
+    """What a kernel does before it takes its first cell."""
+    return "__import__('workbench.widgets').widgets.app"
+
+
+@pytest.fixture(scope="session")
+def lab(jupyter_env, workbench_home, ahead, tmp_path_factory):
     """A JupyterLab server; its kernels know the test registry."""
     root = tmp_path_factory.mktemp("notebooks")
+    startup = Path(jupyter_env["IPYTHONDIR"]) / "profile_default/startup"
+    startup.mkdir(parents=True, exist_ok=True)
+    (startup / "ahead.py").write_text(ahead)
     with serve_lab(root, jupyter_env | {"WORKBENCH_HOME": str(workbench_home)}) as server:
         yield server
 
@@ -180,33 +211,53 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def asked():
+    """Addresses outside this machine that pages have asked for since a test began."""
+    return []
+
+
 @pytest.fixture
-def elsewhere():
+def elsewhere(asked):
     """Addresses outside this machine that the page asked for: all refused, none allowed."""
-    asked = []
     yield asked
-    assert asked == []
+    told = asked.copy()
+    asked.clear()
+    assert told == []
+
+
+@contextlib.contextmanager
+def fresh_page(chromium, asked):
+    """An empty page of a browser that has seen nothing before."""
+    context = chromium.new_context(service_workers="block", viewport=WINDOW)
+    context.set_default_timeout(PATIENCE * 1000)
+    expect.set_options(timeout=PATIENCE * 1000)
+
+    def refuse(route):
+        asked.append(route.request.url)
+        route.abort()
+
+    context.route(ELSEWHERE, refuse)
+    context.route_web_socket(ELSEWHERE, lambda socket: asked.append(socket.url))
+    yield context.new_page()
+    context.close()
+
+
+def keep_picture(page, request):
+    """Keep a picture of a failure, and tell whether it was one."""
+    failed = request.node.stash.get(FAILED, False)
+    if failed and not page.is_closed():
+        pictures = request.config.rootpath / ".screenshots"
+        page.screenshot(path=pictures / f"{request.node.name}.png")
+    return failed
 
 
 @pytest.fixture
 def page(chromium, elsewhere, request):
     """An empty page of a browser that has seen nothing before; a picture is kept of a failure."""
-    context = chromium.new_context(service_workers="block")
-    context.set_default_timeout(PATIENCE * 1000)
-    expect.set_options(timeout=PATIENCE * 1000)
-
-    def refuse(route):
-        elsewhere.append(route.request.url)
-        route.abort()
-
-    context.route(ELSEWHERE, refuse)
-    context.route_web_socket(ELSEWHERE, lambda socket: elsewhere.append(socket.url))
-    page = context.new_page()
-    yield page
-    if request.node.stash.get(FAILED, False):
-        pictures = request.config.rootpath / ".screenshots"
-        page.screenshot(path=pictures / f"{request.node.name}.png")
-    context.close()
+    with fresh_page(chromium, elsewhere) as page:
+        yield page
+        keep_picture(page, request)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -216,20 +267,87 @@ def pytest_runtest_makereport(item):
     return report
 
 
+class LabPage:
+    """JupyterLab in a browser, opened when it is first needed and again after `close`.
+
+    It shows one notebook at a time, that of `cells`, with a kernel of its own.
+    """
+
+    def __init__(self, chromium, lab, asked):
+        self._made = functools.partial(fresh_page, chromium, asked)
+        self._lab = lab
+        self._open = contextlib.ExitStack()
+        self.page = None
+        self.cells = ()
+
+    def show(self, *cells):
+        """Close the notebook that there is, and run all cells of a new one."""
+        if self.page is None:
+            self.page = self._open.enter_context(self._made())
+            self.page.goto(f"{self._lab.url}/lab?reset&token={self._lab.token}")
+            self.page.wait_for_function("() => window.jupyterapp?.restored")
+        self.page.evaluate(CLOSE_ALL)
+        self._lab.end_sessions()
+        command(
+            self.page,
+            "docmanager:open",
+            path=self._lab.write(*cells),
+            factory="Notebook",
+            kernel={"id": self._lab.take_kernel()},
+        )
+        self.page.wait_for_function(KERNEL_IS_IDLE)
+        self._lab.start_ahead()
+        command(self.page, "notebook:run-all-cells")
+        self.cells = cells
+        return self.page
+
+    def tidy(self):
+        """Undo what a test did to page and theme."""
+        self.page.unroute_all()
+        self.page.set_viewport_size(WINDOW)
+        if self.page.locator("body[data-jp-theme-light=false]").count():
+            command(self.page, "apputils:change-theme", theme=LIGHT)
+        if self.page.locator(".jp-Dialog").count():
+            self.close()
+
+    def close(self):
+        self._open.close()
+        self.page, self.cells = None, ()
+        self._lab.end_sessions()
+        self._lab.forget_settings()
+
+
+@pytest.fixture(scope="module")
+def lab_page(chromium, lab, asked):
+    """JupyterLab's page, which the tests of a module share."""
+    shared = LabPage(chromium, lab, asked)
+    yield shared
+    shared.close()
+
+
 @pytest.fixture
-def open_notebook(lab, page):
+def share_notebook(lab_page, elsewhere, request):
+    """As `open_notebook`, but the notebook stays for the next test that opens the same cells.
+
+    Who shares it begins by setting what the test before may have changed. After a failure it is a
+    new one, on a new page.
+    """
+
+    def show(*cells: str):
+        return lab_page.page if cells == lab_page.cells else lab_page.show(*cells)
+
+    yield show
+    if lab_page.page:
+        if keep_picture(lab_page.page, request):
+            lab_page.close()
+        else:
+            lab_page.tidy()
+
+
+@pytest.fixture
+def open_notebook(lab_page, share_notebook):
     """A function that opens a notebook of the given code cells, runs them all, and waits."""
-
-    def open_and_run(*cells: str):
-        page.goto(f"{lab.url}/lab/tree/{lab.write(*cells)}?reset&token={lab.token}")
-        page.wait_for_function(KERNEL_IS_IDLE)
-        command(page, "notebook:run-all-cells")
-        return page
-
-    lab.forget_settings()
-    yield open_and_run
-    for session in lab.api("sessions"):
-        lab.api(f"sessions/{session['id']}", method="DELETE")
+    return lab_page.show
 
 
 def command(page, name, **arguments):

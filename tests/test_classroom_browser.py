@@ -13,7 +13,10 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser import PATIENCE
-from workbench.run import Run
+from tests.test_app_accessibility import PICTURES, WIDER, press_tab, serious
+from tests.test_app_browser import Seen
+from tests.test_live_browser import KEPT
+from workbench.run import Run, load_run
 
 SCRIPT = Path(sys.executable).with_name("workbench")
 DRAWN = "all => all.every(img => img.complete && img.naturalWidth > 300)"
@@ -25,46 +28,104 @@ def environment(jupyter_env, workbench_home):
 
 
 @pytest.fixture(scope="module")
-def classroom(chromium, environment, registry, tmp_path_factory):
-    """The address of a served app, token included; neither server nor kernels outlive it."""
+def server(environment, registry, tmp_path_factory):
+    """The command that serves the app, running."""
     folder = tmp_path_factory.mktemp("classroom")
     words = ["app", "--preset", "cold-starts", "--port", "0", "--json"]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen(
             [SCRIPT, *words, "--registry", str(registry.path)],
             cwd=folder,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-        )
+        ) as server,
+    ):
+        yield server
+
+
+@pytest.fixture(scope="module")
+def classroom(chromium, server):
+    """The address of a served app, token included; neither server nor kernels outlive it."""
     told = "".join(iter(server.stdout.readline, "}\n")) + "}"
     yield json.loads(told)["url"]
-    kernels = psutil.Process(server.pid).children(recursive=True)
+    kernels = processes_of(server)
     server.terminate()
     assert server.wait(PATIENCE) == 0
-    server.stdout.close()
     assert kernels
     assert psutil.wait_procs(kernels, timeout=PATIENCE)[1] == []
 
 
-def test_a_visitor_simulates_the_preset(classroom, page):
+def processes_of(server):
+    return psutil.Process(server.pid).children(recursive=True)
+
+
+def test_a_visitor_simulates_the_preset_by_keyboard_alone(classroom, page):
     assert re.match(r"http://127\.0\.0\.1:\d+/\?token=\w{20,}$", classroom)
     page.goto(classroom)
 
-    simulate = page.locator(".wb button", has_text=re.compile("^Simulate$"))
-    expect(simulate).to_be_enabled()
+    app = Seen(page)
+    expect(app.simulate).to_be_enabled()
     expect(page.locator(".wb").first).to_contain_text("who pays for an idle instance")
     expect(page.get_by_label("Cold start (s)", exact=True)).to_have_value("2")
-    page.get_by_label("Model", exact=True).select_option("digits-mlp-small")
-    simulate.click()
+    press_tab(page, "Model")
+    page.keyboard.type("digits-mlp-s")
+    press_tab(page, "Simulate")
+    page.keyboard.press("Enter")
 
-    status = page.locator(".wb-panel .wb-status")
-    expect(status).to_have_text(re.compile(r"^Simulated: [\d,]+ requests, p95 2"))
-    charts = page.locator("img.wb-chart")
-    expect(charts).to_have_count(4)
-    assert charts.evaluate_all(DRAWN)
+    expect(app.status).to_have_text(re.compile(r"^Simulated: [\d,]+ requests, p95 2"))
+    expect(page.get_by_label("Model", exact=True).locator("option:checked")).to_have_text(
+        "digits-mlp-small"
+    )
+    expect(app.charts).to_have_count(4)
+    assert app.charts.evaluate_all(DRAWN)
     assert page.title() == "Inference Workbench"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_can_be_read_by_everybody_in_either_theme_and_a_narrow_window(
+    theme, classroom, page
+):
+    page.goto(f"{classroom}&theme={theme}")
+    app = Seen(page)
+    expect(app.simulate).to_be_enabled()
+    expect(page.locator("body")).to_have_attribute(
+        "data-jp-theme-light", "true" if theme == "light" else "false"
+    )
+    app.choose("Model", "digits-mlp-small")
+    app.simulate.click()
+    expect(app.charts).to_have_count(4)
+
+    assert serious(page) == "[]"
+    page.set_viewport_size({"width": 500, "height": 2600})
+    assert page.evaluate(WIDER) == []
+    page.screenshot(path=PICTURES / f"classroom-{theme}.png")
+
+
+def test_a_closed_tab_ends_its_kernel_and_the_finished_rows_are_on_disk(classroom, server, page):
+    before = processes_of(server)
+    page.goto(classroom)
+    app = Seen(page)
+    expect(app.simulate).to_be_enabled()
+    app.choose("Model", "digits-mlp-small")
+    app.choose("Type", "Local")
+    app.enter("Rate (1/s)", 100)
+    app.enter("Duration (s)", 600)
+    app.run.click()
+    expect(app.status).to_have_text(KEPT)
+    folder = KEPT.search(app.status.inner_text())[1]
+    page.wait_for_function("() => /^[3-9]\\d\\d of/m.test(document.body.innerText)")
+    kernel = [each for each in processes_of(server) if each not in before]
+
+    page.close(run_before_unload=True)
+
+    assert psutil.wait_procs(kernel, timeout=PATIENCE)[1] == []
+    run = load_run(folder)
+    assert 10 <= len(run) < 60_000
+    assert run.answered == len(run)
+    assert not run.complete
 
 
 def test_who_has_no_token_sees_no_app(classroom, page):

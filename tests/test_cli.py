@@ -586,3 +586,29 @@ def test_a_file_gets_a_line_at_the_start_and_one_at_the_end(capsys):
             tell(done, 1000)
 
     assert capsys.readouterr().err == "Working ...\nWorking: 1,000 of 1,000\n"
+
+
+# ------------------------------------------------------------------------------------------- runs
+
+
+def test_kept_runs_are_listed_and_deleted_by_name(saved, capsys, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", "mine")
+    assert main(["runs"]) == 0
+    assert capsys.readouterr().out == f"No runs in {Path('mine/runs')} yet.\n"
+    for name in ("one", "two"):
+        load_run(saved).save(Path("mine/runs") / name)
+    Path("mine/runs/two/rows.parquet").write_bytes(b"no rows")
+
+    assert main(["runs"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^one +measured: this machine +\d+ +0\.0 MB", told, re.MULTILINE)
+    assert re.search(r"^two +damaged ", told, re.MULTILINE)
+    assert main(["runs", "--delete", "one", "nope"]) == 2
+    assert "No run 'nope' is kept" in capsys.readouterr().err
+    assert main(["runs", "--json"]) == 0
+    listed = as_json(capsys)["runs"]
+    assert [each["name"] for each in listed] == ["one", "two"]  # none was deleted
+
+    assert main(["runs", "--delete", "one", "two", "--json"]) == 0
+    assert as_json(capsys) == {"deleted": ["one", "two"]}
+    assert list(Path("mine/runs").iterdir()) == []

@@ -11,6 +11,7 @@ import workbench
 from workbench import _HOME
 
 HEAVY = ("altair", "boto3", "ipywidgets", "numba", "onnx", "onnxruntime", "polars", "sklearn")
+UNSEEN = ("altair", "boto3", "numba", "onnx", "onnxruntime", "sklearn")  # an app is shown without
 
 
 def import_every_submodule():
@@ -46,8 +47,11 @@ def test_an_unknown_name_is_an_attribute_error():
         workbench.serverles  # noqa: B018 - looking it up is the point
 
 
-def test_importing_the_workbench_loads_nothing_heavy():
-    script = f"import sys, workbench; print(set({HEAVY}) & set(sys.modules))"
+@pytest.mark.parametrize(
+    ("wanted", "free_of"), [("workbench", HEAVY), ("workbench.widgets as w; w.app", UNSEEN)]
+)
+def test_importing_it_loads_nothing_heavy(wanted, free_of):
+    script = f"import sys; import {wanted}; print(set({free_of}) & set(sys.modules))"
 
     printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 

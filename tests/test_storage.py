@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
-from workbench.storage import load_frame, save_frame, write_file
+from workbench.storage import delete_frame, load_frame, save_frame, write_file
 
 FRAME = pl.DataFrame({"a": [1, 2]})
 
@@ -121,3 +121,26 @@ def test_facts_that_make_no_sense_are_damaged(tmp_path, facts):
 
     with pytest.raises(Damaged, match="cannot be read"):
         load_frame(folder)
+
+
+def test_a_saved_frame_is_removed_also_where_it_is_damaged(tmp_path):
+    folder = save_frame(tmp_path / "saved", FRAME, {})
+    (folder / "rows.parquet").unlink()
+
+    delete_frame(folder)
+
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(NotFound, match="Nothing saved at"):
+        delete_frame(folder)
+
+
+def test_a_folder_with_anything_else_in_it_is_not_removed(tmp_path):
+    folder = save_frame(tmp_path / "saved", FRAME, {})
+    (folder / "notes.txt").touch()
+
+    with pytest.raises(StorageError, match=r"not removed: notes.txt in it was not saved"):
+        delete_frame(folder)
+
+    with pytest.raises(NotFound):
+        delete_frame(tmp_path)
+    assert load_frame(folder)[0].equals(FRAME)

@@ -386,6 +386,36 @@ def test_one_result_is_deleted_and_the_others_stay(no_charts):
     assert results.list.children == (rows[0], rows[2])
 
 
+def test_a_deleted_run_leaves_the_disk_once_that_is_confirmed(no_charts, tmp_path):
+    results = Results()
+    for name in ("a", "b"):
+        run = made_run()
+        kept = Run(run.frame, {**run.facts, "kept": str(tmp_path / name)})
+        kept.save(tmp_path / name)
+        results.add(kept)
+    results.add(made_run())
+    assert results.erase_button.layout.display == "none"
+
+    results.entries[0].delete_button.click()
+
+    assert results.status.text == f"Still on disk: {tmp_path / 'a'}."
+    assert len(load_run(tmp_path / "a")) == len(run)
+    results.erase_button.click()
+    assert results.status.text == f"Deleted from disk: {tmp_path / 'a'}."
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+    results.clear_button.click()
+    (tmp_path / "b" / "mine").touch()
+    results.erase_button.click()
+
+    assert results.layout.display is None  # what was not removed is said, and can be tried again
+    assert results.status.text.startswith(f"{tmp_path / 'b'} is not removed: mine in it")
+    assert results.erase_button.layout.display is None
+    results.add(made_run())
+    assert results.erase_button.layout.display == "none"
+    assert (tmp_path / "b" / "rows.parquet").exists()
+
+
 def test_six_runs_are_kept_and_clear_removes_them(no_charts):
     results = Results()
     runs = [made_run() for _ in range(7)]

@@ -12,6 +12,8 @@ from workbench.widgets import app
 from workbench.widgets.classroom import _source, serve
 from workbench.widgets.presets import PRESETS
 
+PATIENCE = 120
+
 
 @pytest.fixture
 def frontend(monkeypatch):
@@ -44,6 +46,22 @@ def test_a_preset_is_the_same_as_code_where_nobody_can_use_controls(name, regist
     made, found = app(registry, preset=name).code.split("\n)\n")
     assert made == opened.code.split("\n)\n")[0].replace("digits-mlp-wide:1", "digits-mlp-wide")
     assert ("simulate" in found) == bool(PRESETS[name].deployment.needs)
+    opened.close()
+
+
+@pytest.mark.usefixtures("at_home")
+@pytest.mark.parametrize("name", ["bursts", "limits"])
+def test_a_second_of_a_preset_is_run(name, registry, frontend):
+    frontend("widgets")
+    opened = app(registry, preset=name)
+    opened.traffic["duration"].value = 1.0
+
+    opened.panel.start("run")
+    run = opened.panel.wait(PATIENCE)
+
+    assert opened.panel.error == ""
+    assert (run.complete, len(run)) == (True, len(opened.traffic.value))
+    assert opened.results.value == (run,)
     opened.close()
 
 

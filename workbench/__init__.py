@@ -27,7 +27,7 @@ _CONTENTS = {
     "registry": ["Model", "Registry"],
     "replay": ["from_counts", "from_csv", "from_parquet", "from_timestamps"],
     "report": ["write_report"],
-    "run": ["SLO", "Run", "load_run"],
+    "run": ["SLO", "Run", "delete_run", "load_run"],
     "service": ["ServiceTimes"],
     "simulator": ["simulate"],
     "sweeping": ["sweep"],

@@ -20,7 +20,6 @@ from workbench.cloud.transform_jobs import Jobs
 from workbench.errors import InvocationError, OverBudget, WorkbenchError
 from workbench.load import Load, RowMaker, Rows, SampleRows, Served
 from workbench.rows import PIECE
-from workbench.simulator.platforms import job_bounds
 
 _AT_ONCE = 16  # jobs that are prepared or under way; further ones start late
 _LOOK = 0.1  # seconds between two looks at what has ended
@@ -51,6 +50,8 @@ class Replayed:
 
 def batches_of(load: Load, period: float | None) -> list[Batch]:
     """Return the jobs that a trace becomes, in order."""
+    from workbench.simulator.platforms import job_bounds  # imports Numba
+
     first, due = job_bounds(load.trace, period)
     arrivals = load.trace.arrivals
     return [

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.checks import as_array, inner_share, of_kind, positive
 from workbench.errors import Damaged, InvalidInput, NotAvailable, TooFewSamples
-from workbench.storage import load_frame, save_frame
+from workbench.storage import delete_frame, load_frame, save_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -316,6 +316,18 @@ def load_run(path: str | os.PathLike[str]) -> Run:
         return Run(frame, facts)
     except InvalidInput as error:
         raise Damaged(f"{path} does not hold a run: {error}") from error
+
+
+def delete_run(path: str | os.PathLike[str]) -> None:
+    """Remove the run that `Run.save`, or a run with `keep`, wrote to the folder `path`.
+
+    A run that is still under way writes itself there again.
+
+    Raises:
+        NotFound: There is no saved run.
+        StorageError: The folder holds something else, too, or cannot be removed.
+    """
+    delete_frame(path)
 
 
 def _plain_columns(scheduled: NDArray[np.float64], finished: NDArray[np.float64]) -> dict[str, Any]:

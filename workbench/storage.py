@@ -27,6 +27,11 @@ def home() -> Path:
     return Path(told) if told else user_data_path("inference-workbench")
 
 
+def runs_folder() -> Path:
+    """Return where the app keeps its runs."""
+    return home() / "runs"
+
+
 def as_path(path: object) -> Path:
     """Return the path that a text or a path-like value names.
 
@@ -140,6 +145,29 @@ def load_frame(path: str | os.PathLike[str]) -> tuple["pl.DataFrame", dict[str, 
     if not whole:
         raise Damaged(f"{folder / _FRAME} is not what was saved. Restore it or run again.")
     return pl.read_parquet(folder / _FRAME), facts
+
+
+def delete_frame(path: str | os.PathLike[str]) -> None:
+    """Remove a folder that `save_frame` wrote; damaged or not, but with nothing else in it.
+
+    Raises:
+        NotFound: There is no such folder.
+        StorageError: It holds something else, too, or cannot be removed; nothing is.
+    """
+    folder = as_path(path)
+    try:
+        held = {each.name for each in folder.iterdir()}
+    except OSError:
+        held = set()
+    if _FACTS not in held:
+        raise NotFound(f"Nothing saved at {folder}: expected a folder with {_FACTS} in it.")
+    if more := sorted(held - {_FACTS, _FRAME}):
+        raise StorageError(f"{folder} is not removed: {', '.join(more)} in it was not saved there.")
+    try:
+        gone = folder.rename(_beside(folder))  # at once, or not at all
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be removed: {error.strerror}.") from error
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _reason(error: BaseException) -> str:

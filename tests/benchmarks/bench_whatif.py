@@ -1,10 +1,9 @@
-"""What-if and the app in JupyterLab and a real Chromium: until the frame is painted.
+"""What-if in JupyterLab and a real Chromium: until the frame is painted.
 
 A slider's key is pressed; the time is from its last input event, by the browser's clock, to the
 frame that shows the answer. Each press is waited for, except in drags, where the latest place wins.
-A million requests, drawn beforehand, on serverless instances. The app's time is from the command
-that runs its cell until a button can be pressed. The tests' fixtures start server and browser, so
-this file is run by pytest.
+A million requests, drawn beforehand, on serverless instances. The tests' fixtures start server and
+browser, so this file is run by pytest.
 """
 
 import subprocess
@@ -36,16 +35,6 @@ WATCH = """() => {
   }).observe({ type: "measure" });
 }"""
 SETTLED = "() => Math.abs(window.painted.startTime - window.turned) < 0.01"
-APP = """async (cell) => {
-  const notebook = window.jupyterapp.shell.currentWidget.content;
-  notebook.activeCellIndex = cell;
-  const start = performance.now();
-  window.jupyterapp.commands.execute("notebook:run-cell");
-  const ready = () => [...notebook.widgets[cell].node.querySelectorAll(".wb button")]
-    .some((each) => each.textContent.trim() === "Run" && !each.disabled && each.clientWidth);
-  while (!ready()) await new Promise(requestAnimationFrame);
-  return performance.now() - start;
-}"""
 DIALS = {"Batch size": 31, "Max wait": 40, "Memory": 5, "Load": 26}  # presses from end to end
 
 
@@ -97,27 +86,6 @@ def test_sliders(open_notebook):
     told("batch size, wait and memory together", together)
     slider = page.get_by_role("slider", name="Max wait", exact=True)
     told("max wait, dragged", [drag(page, slider, back=n % 2) for n in range(20)])
-
-
-def test_app(open_notebook):
-    page = open_notebook("import workbench as wb", "registry = wb.Registry()")
-    expect(page.get_by_text("[2]:", exact=True)).to_be_visible()
-    figures = []
-    for _ in range(5):
-        page.evaluate(
-            """() => {
-              const { commands, shell } = window.jupyterapp;
-              const notebook = shell.currentWidget.content;
-              notebook.activeCellIndex = notebook.widgets.length - 1;
-              return commands.execute("notebook:insert-cell-below").then(() => {
-                notebook.activeCell.model.sharedModel.setSource("wb.app()");
-              });
-            }"""
-        )
-        last = page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex")
-        figures.append(page.evaluate(APP, last) / 1000)
-    print(f"\n  the app, first in a kernel that has imported workbench: {figures[0]:.2f} s")
-    print(f"  the app again in that kernel: {', '.join(f'{each:.2f}' for each in figures[1:])} s")
 
 
 def main():

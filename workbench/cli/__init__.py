@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from workbench.cli.clouds import add_doctor, add_local_cloud, add_teardown
+from workbench.cli.keeping import add_runs
 from workbench.cli.models import add_registry
 from workbench.cli.parsing import Parser, closing
 from workbench.cli.pricing import add_prices
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add_profile(commands)
     add_registry(commands)
     add_report(commands)
+    add_runs(commands)
     add_app(commands)
     add_local_cloud(commands)
     add_teardown(commands)

@@ -103,6 +103,9 @@ _EXAMPLES = {
   workbench report reports/demo/no-batching reports/demo/batching --profile reports/demo/profile
   workbench report runs/forest/no-batching --out forest.html --title "Random forest"
   workbench report runs/a runs/b --notebook report.ipynb -p region=eu-central-1""",
+    "runs": """
+  workbench runs
+  workbench runs --delete digits-mlp-wide-20261126-101500-3fa2""",
     "app": """
   workbench app
   workbench app --preset cold-starts --ip 0.0.0.0 --port 8080""",

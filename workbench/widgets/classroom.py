@@ -64,9 +64,15 @@ def serve(
         server = Voila()
         server.initialize(_words(page, ip, port))
         server.token = token
+        server.voila_configuration.prelaunch_hook = _let_it_end
         server.template_paths = [_offline(server.template_paths, folder), *server.template_paths]
         IOLoop.current().add_callback(started, f"http://{_host(ip)}:{port}/?token={token}")
         server.start()
+
+
+def _let_it_end(request: Any, **_told: object) -> None:  # noqa: ANN401 - Tornado's
+    """Give the page the cookie without which it may not end its kernel when its tab is closed."""
+    _ = request.xsrf_token
 
 
 def _free(ip: str, port: int) -> int:

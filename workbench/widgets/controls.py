@@ -60,11 +60,8 @@ class Knobs(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self, controls: Mapping[str, Control], changed: Callable[[object], object]
     ) -> None:
         self.controls = dict(controls)
-        self._lines = {name: ipywidgets.HTML() for name in controls}
-        self._rows = {
-            name: ipywidgets.VBox([control, self._lines[name]])
-            for name, control in self.controls.items()
-        }
+        self._lines: dict[str, ipywidgets.HTML] = {}  # made when there is something to say
+        self._rows = {name: ipywidgets.VBox([each]) for name, each in self.controls.items()}
         super().__init__(list(self._rows.values()))
         for control in self.controls.values():
             control.observe(changed, "value")
@@ -93,12 +90,15 @@ class Knobs(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         back.
         """
         wrong = about or re.split(r"\W", error, maxsplit=1)[0]
+        if wrong in self.controls and wrong not in self._lines:
+            self._lines[wrong] = ipywidgets.HTML()
+            self._rows[wrong].children = (self.controls[wrong], self._lines[wrong])
         for name, line in self._lines.items():
             said = _refusal(error) if name == wrong else ""
             if line.value != said:
                 line.value, control = said, self.controls[name]
                 (control.add_class if said else control.remove_class)("wb-refused")
-        return wrong in self._lines
+        return wrong in self.controls
 
 
 def _refusal(error: str) -> str:

@@ -1,6 +1,7 @@
 """What came out: a table and charts, the latest beside the ones before it; notes, and export."""
 
 import base64
+import contextlib
 import html
 import re
 import threading
@@ -13,7 +14,7 @@ import traitlets
 
 from workbench.comparison import Comparison, compare
 from workbench.costing import cost
-from workbench.errors import WorkbenchError
+from workbench.errors import NotFound, WorkbenchError
 from workbench.plots import (
     Figure,
     plot_batch_sizes,
@@ -22,9 +23,9 @@ from workbench.plots import (
 )
 from workbench.plots.series import caption
 from workbench.report import write_report
-from workbench.run import Run
+from workbench.run import Run, delete_run
 from workbench.table import html_table
-from workbench.widgets.controls import text
+from workbench.widgets.controls import show, text
 from workbench.widgets.keeping import Kept
 from workbench.widgets.notebook import Keyboard, Status
 from workbench.widgets.running import Result
@@ -61,9 +62,10 @@ class Entry:
 class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Table and charts of the results in `value`, the latest six.
 
-    Each can have a note and be deleted. Runs are saved with their rows (Parquet) below a folder,
-    or written into one report (HTML) there. A notebook that was saved still shows table and charts
-    when it is opened without a kernel.
+    Each can have a note and be deleted; rows of it that are kept on disk go at the press of one
+    more button. Runs are saved with their rows (Parquet) below a folder, or written into one report
+    (HTML) there. A notebook that was saved still shows table and charts when it is opened without a
+    kernel.
     """
 
     value = traitlets.Any((), read_only=True)
@@ -79,16 +81,23 @@ class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no
         self.save_button = ipywidgets.Button(description="Save runs")
         self.report_button = ipywidgets.Button(description="Write report")
         self.clear_button = ipywidgets.Button(description="Clear results")
+        self.erase_button = ipywidgets.Button(
+            description="Delete from disk", button_style="warning"
+        )
+        self._removed: tuple[str, ...] = ()  # folders of runs that are shown no more
         self.status = Status()
         self.save_button.on_click(lambda _: self._say(self.save))
         self.report_button.on_click(lambda _: self._say(self.report))
         self.clear_button.on_click(lambda _: self.clear())
+        self.erase_button.on_click(lambda _: self._say(self.erase))
         charts = ipywidgets.Box(
             list(self.charts.values()),
             layout=ipywidgets.Layout(flex_flow="row wrap", grid_gap="16px"),
         )
-        buttons = [self.folder, self.save_button, self.report_button, self.clear_button]
-        export = ipywidgets.Box(buttons, layout=ipywidgets.Layout(flex_flow="row wrap"))
+        buttons = [self.save_button, self.report_button, self.clear_button, self.erase_button]
+        export = ipywidgets.Box(
+            [self.folder, *buttons], layout=ipywidgets.Layout(flex_flow="row wrap")
+        )
         parts = [self.table, self.list, export, self.status, charts, Keyboard()]
         super().__init__(parts)
         self.add_class("wb")
@@ -100,12 +109,37 @@ class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no
         self._draw((*self.entries, self._entry(result))[-MOST_RUNS:])
 
     def delete(self, entry: Entry) -> None:
-        """Remove one result."""
-        self._draw(tuple(each for each in self.entries if each is not entry))
+        """Remove one result, and offer to remove its rows from disk."""
+        self._remove((entry,))
 
     def clear(self) -> None:
-        """Remove all results."""
-        self._draw(())
+        """Remove all results, and offer to remove their rows from disk."""
+        self._remove(self.entries)
+
+    def erase(self) -> str:
+        """Remove the rows of the results that went last from disk, and return in words which.
+
+        Raises:
+            StorageError: A folder holds something else, too, or cannot be removed.
+        """
+        folders = self._removed
+        for at, folder in enumerate(folders, start=1):
+            with contextlib.suppress(NotFound):  # somebody was faster
+                delete_run(folder)
+            self._offer_to_erase(folders[at:])
+        return f"Deleted from disk: {', '.join(folders)}."
+
+    def _remove(self, gone: tuple[Entry, ...]) -> None:
+        kept = [entry.run.facts.get("kept") for entry in gone if entry.run]
+        self._draw(tuple(each for each in self.entries if each not in gone))
+        self._offer_to_erase(tuple(each for each in kept if each and Path(each).exists()))
+        if self._removed:
+            self.layout.display = None
+            self.status.say(f"Still on disk: {', '.join(self._removed)}.")
+
+    def _offer_to_erase(self, folders: tuple[str, ...]) -> None:
+        self._removed = folders
+        show(self.erase_button, shown=bool(folders))
 
     @property
     def runs(self) -> list[Run]:
@@ -166,6 +200,7 @@ class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no
             self.set_trait("value", tuple(entry.result for entry in entries))
             self.layout.display = None if entries else "none"
             self.status.say("")
+            self._offer_to_erase(())
             compared = self._tabulate()
             self.list.children = tuple(entry.row for entry in entries)
             for name, chart in self.charts.items():

@@ -15,7 +15,7 @@ from workbench.cloud.local import LocalCloud
 from workbench.cloud.spending import terms
 from workbench.experiment import Experiment
 from workbench.run import Run
-from workbench.storage import home
+from workbench.storage import runs_folder
 from workbench.widgets.controls import choice, number, text
 from workbench.widgets.pickers import Picker
 from workbench.wording import dollars
@@ -155,4 +155,4 @@ _CLOUDS = [("Local cloud", OnLocalCloud), ("AWS", OnAWS)]
 def kept_in(experiment: Experiment) -> Path:
     """Return a new folder for a run of the app: below `runs` where the workbench keeps things."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    return home() / "runs" / f"{experiment.model.group}-{now}-{secrets.token_hex(2)}"
+    return runs_folder() / f"{experiment.model.group}-{now}-{secrets.token_hex(2)}"
