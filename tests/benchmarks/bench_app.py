@@ -12,17 +12,14 @@ import json
 import os
 import re
 import statistics
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from tests.benchmarks.bench_whatif import in_a_browser
 from tests.browser import command
 
-ROOT = Path(__file__).parents[2]
 APPS = int(os.environ.get("BENCH_APPS", "9"))
 PAIRS = int(os.environ.get("BENCH_PAIRS", "5"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "20"))
@@ -203,14 +200,7 @@ def size(page, lab):
 
 
 def main():
-    options = (
-        "-q",
-        "-s",
-        "--timeout=1800",
-        f"--rootdir={ROOT}",
-        f"--config-file={ROOT}/pyproject.toml",
-    )
-    subprocess.run([sys.executable, "-m", "pytest", *options, __file__], check=True, cwd=ROOT)
+    in_a_browser(__file__, timeout=1800)
 
 
 if __name__ == "__main__":

@@ -88,15 +88,15 @@ def test_sliders(open_notebook):
     told("max wait, dragged", [drag(page, slider, back=n % 2) for n in range(20)])
 
 
+def in_a_browser(path, *, timeout):
+    """Have pytest run a benchmark, and so start server and browser; `timeout` is for each test."""
+    options = ("-q", "-s", f"--timeout={timeout}", f"--rootdir={ROOT}")
+    config = f"--config-file={ROOT}/pyproject.toml"
+    subprocess.run([sys.executable, "-m", "pytest", *options, config, path], check=True, cwd=ROOT)
+
+
 def main():
-    options = (
-        "-q",
-        "-s",
-        "--timeout=1200",
-        f"--rootdir={ROOT}",
-        f"--config-file={ROOT}/pyproject.toml",
-    )
-    subprocess.run([sys.executable, "-m", "pytest", *options, __file__], check=True, cwd=ROOT)
+    in_a_browser(__file__, timeout=1200)
 
 
 if __name__ == "__main__":

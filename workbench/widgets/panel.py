@@ -75,9 +75,8 @@ def app(
     return attached((where, preset), make_or_tell)
 
 
-_apps: dict[
-    tuple[object, ...], "App | ClosedApp"
-] = {}  # by cell, the how manyth there, and registry
+# By cell, the how manyth there, and registry.
+_apps: dict[tuple[object, ...], "App | ClosedApp"] = {}
 _last = ("", 0)  # the request that made one last, and how many it has made
 
 
