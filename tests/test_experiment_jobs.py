@@ -11,7 +11,7 @@ from workbench.cloud.calls import Calls
 from workbench.cloud.ledger import Ledger
 from workbench.cloud.local import LocalCloud
 from workbench.cloud.transform_jobs import Jobs
-from workbench.errors import CloudError
+from workbench.errors import CloudError, Stopped
 
 TRACE = wb.Trace(arrivals=[0.1, 0.2, 0.9, 1.0, 1.05, 3.5], duration=4.0)
 PERIODIC = wb.BatchTransform(instance_type="ml.m5.large", count=2, period=1.0)
@@ -78,6 +78,22 @@ def test_a_job_that_fails_fails_its_requests_and_the_others_go_on(cloud, model, 
     assert set(failed["batch"]) == {1}
     assert "No instances are to be had" in failed["error"][0]
     assert run.answered == 4
+    assert nothing_left(cloud)
+
+
+def test_a_stop_before_the_jobs_are_ready_leaves_nothing(cloud, model, monkeypatch):
+    stopped = threading.Event()
+    call = Calls.s3
+
+    def stopping(calls, operation, **parameters):
+        answer = call(calls, operation, **parameters)
+        if operation == "put_object":
+            stopped.set()
+        return answer
+
+    monkeypatch.setattr(Calls, "s3", stopping)
+    with pytest.raises(Stopped, match="what was made is torn down"):
+        wb.Experiment(model, PERIODIC, TRACE).run(cloud, stopped=stopped)
     assert nothing_left(cloud)
 
 

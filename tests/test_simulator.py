@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests import twin
 from tests.test_service import profile_of
 from workbench.batching import BatchPolicy
+from workbench.costing import billed_ms
 from workbench.deployment import (
     Async,
     BatchTransform,
@@ -669,6 +670,18 @@ def test_a_process_without_the_compiler_gives_the_same_numbers():
     )
 
     assert printed_by(script, NUMBA_DISABLE_JIT="1") == f"{latencies_of_every_kind()}\n"
+
+
+@every_kind
+def test_what_is_billed_is_each_answered_batch_rounded_up(deployment):
+    batches = small_run(deployment, make=serve).batches
+    taken = np.isfinite(batches.finished)
+    spans = (batches.finished - batches.started)[taken]
+
+    for with_cold_starts, seconds in ((True, spans), (False, spans - batches.init[taken])):
+        expected = taken.sum(), billed_ms(seconds).sum()
+        assert kernels.billed(batches, with_cold_starts) == expected
+        assert kernels.billed.py_func(batches, with_cold_starts) == expected
 
 
 def test_loops_compile_where_nothing_may_be_written():

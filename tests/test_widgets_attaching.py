@@ -16,7 +16,8 @@ import workbench as wb
 from workbench.errors import StorageError
 from workbench.registry import Registry
 from workbench.run import Run, load_run
-from workbench.widgets import RunPanel, app
+from workbench.service import ServiceTimes
+from workbench.widgets import PlanView, RunPanel, app
 from workbench.widgets.pickers import ModelPicker
 
 PATIENCE = 120
@@ -151,6 +152,24 @@ def test_an_interrupt_while_a_cell_waits_stops_the_run():
     assert panel.status.text.startswith("Stopped: 200 requests")
 
 
+def test_an_interrupt_while_a_cell_waits_stops_the_planning():
+    here = threading.get_ident()
+
+    def slow(_largest):
+        if not view._live.stopped.is_set():
+            while PlanView.wait.__code__ not in codes(sys._current_frames()[here]):
+                pass
+            os.kill(os.getpid(), signal.SIGINT)
+            assert view._live.stopped.wait(PATIENCE)
+        return ServiceTimes.affine(0.02, 0.004, largest=8)
+
+    view = PlanView(slow, wb.poisson(rate=40, duration=60, seed=1), wb.SLO(latency=0.3))
+    view.start()
+
+    assert view.wait(PATIENCE) is None
+    assert view.status.text.startswith("Stopped")
+
+
 # ------------------------------------------------------------------------------- the registry
 
 
@@ -169,6 +188,19 @@ def test_a_locked_registry_is_said_and_read_again_once_it_is_free(registry, tmp_
     assert picker.value.group == "mine"
     assert picker.error == ""
     assert picker.again.layout.display == "none"
+
+
+def test_an_app_does_not_wait_as_long_for_a_locked_registry_as_code_does(registry, tmp_path):
+    own = Registry(tmp_path, timeout=3600)
+    own.register("mine", registry["digits-logistic"].path, approval="Approved")
+    with closing(sqlite3.connect(tmp_path / "registry.db", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+
+        picker = ModelPicker(own.waiting(0.01))
+
+        assert picker.error.startswith("Another process is writing to the registry")
+    assert own.waiting(0)["mine"] == own["mine"]
 
 
 def test_a_registry_that_is_gone_is_said(registry, tmp_path):

@@ -1,8 +1,11 @@
 """What a saved notebook keeps of the results, without a browser."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from tests.hosted import called
 from workbench.deployment import Local
 from workbench.run import Run
 from workbench.widgets import App, Results, keeping
@@ -55,6 +58,29 @@ def test_ten_results_in_the_app_stay_far_below_a_megabyte(shown, registry):
     (kept,) = shown.values()
     assert kept == f'<div class="wb-kept">{app.results.kept}</div>'
     assert 10_000 < len(kept) < 500_000
+
+
+@pytest.mark.usefixtures("at_home")
+def test_a_plan_and_figures_beside_six_results_stay_below_a_megabyte_too(shown, registry):
+    app = App(registry)
+    app._repr_mimebundle_()
+    app.traffic.set("poisson", rate=40, duration=10)
+    for number in range(6):
+        app.results.add(made_run(0.004 + number / 1000))
+    plan, monitor = app.more["Plan"], app.more["Monitor"]
+    plan.start()
+    plan.wait()
+    with called(times=25) as hosted:
+        monitor.offer(SimpleNamespace(name=hosted.name, cloud=hosted.cloud))
+        monitor.refresh()
+        monitor.wait()
+
+    assert (plan.error, monitor.error) == ("", "")
+    (kept,) = shown.values()
+    for part in (app.results.kept, plan.kept, monitor.kept):
+        assert len(part) > 5_000
+        assert part in kept
+    assert len(kept) < 1_000_000
 
 
 def test_nothing_is_displayed_before_the_widget_is(shown):

@@ -62,6 +62,19 @@ def test_an_endpoint_that_is_not_there_is_said_and_what_was_shown_stays(hosted):
     assert view.status.wrong
 
 
+def test_of_an_endpoint_that_was_deleted_what_is_left_is_shown(hosted):
+    name = hosted.endpoint(on_instances(monitor.VARIANT))
+    hosted.invoke(name)
+    hosted.sagemaker.delete_endpoint(EndpointName=name)
+    hosted.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name)
+
+    view = MonitorView(lambda: hosted.cloud, name)
+    view.refresh()
+
+    assert view.wait().label.startswith(f"{name}: 1 calls")
+    assert "The endpoint is gone: this is what is left of it." in view.status.text
+
+
 def test_a_cloud_that_does_not_answer_is_said():
     nowhere = Cloud(name="nowhere", endpoint_url="http://127.0.0.1:9", keys=("key", "secret"))
     view = MonitorView(nowhere, "digits")

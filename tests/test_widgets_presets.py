@@ -50,7 +50,7 @@ def test_a_preset_is_the_same_as_code_where_nobody_can_use_controls(name, regist
 
 
 @pytest.mark.usefixtures("at_home")
-@pytest.mark.parametrize("name", ["bursts", "limits"])
+@pytest.mark.parametrize("name", ["batching", "bursts", "limits", "spikes"])
 def test_a_second_of_a_preset_is_run(name, registry, frontend):
     frontend("widgets")
     opened = app(registry, preset=name)
@@ -62,6 +62,21 @@ def test_a_second_of_a_preset_is_run(name, registry, frontend):
     assert opened.panel.error == ""
     assert (run.complete, len(run)) == (True, len(opened.traffic.value))
     assert opened.results.value == (run,)
+    opened.close()
+
+
+@pytest.mark.usefixtures("at_home")
+def test_the_preset_of_days_is_simulated_whole(registry, frontend):
+    frontend("widgets")
+    opened = app(registry, preset="cold-starts")
+
+    opened.panel.start("simulate")
+    run = opened.panel.wait(PATIENCE)
+
+    assert opened.panel.error == ""
+    cold = run.frame["cold"].mean()
+    assert 0.1 < cold < 0.9  # who waits, and who does not
+    assert run.facts["trace"]["duration"] == PRESETS["cold-starts"].settings["duration"]
     opened.close()
 
 

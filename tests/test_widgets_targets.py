@@ -2,6 +2,7 @@
 
 import re
 import threading
+from dataclasses import replace
 
 import nbformat
 import pytest
@@ -9,6 +10,7 @@ from nbclient import NotebookClient
 
 import workbench as wb
 from workbench.cloud.calls import Calls
+from workbench.cloud.deploying import deploy
 from workbench.cloud.ledger import Ledger
 from workbench.cloud.local import LocalCloud
 from workbench.errors import InvalidInput, Stopped
@@ -95,6 +97,30 @@ def test_a_type_that_needs_a_cloud_runs_on_the_local_one_which_the_monitor_reads
     assert run.origin == "measured: local cloud"
     assert (len(run), run.complete) == (len(app.traffic.value), True)
     assert Ledger().entries() == []
+
+
+def test_after_a_run_the_monitor_shows_what_the_local_cloud_knew_at_its_end(app):
+    monitor = app.more["Monitor"]
+    app.panel.start()
+    run = app.panel.wait(PATIENCE)
+
+    calls = monitor.value.metrics.filter(metric="Invocations", statistic="Sum")["value"].sum()
+    assert calls == run.frame.filter(run.frame["error"].is_null())["batch"].n_unique() > 0
+    assert "The endpoint is gone" in monitor.status.text
+    seen = monitor.value
+    monitor.refresh()
+    assert monitor.wait() is seen  # the local cloud is gone now
+    assert "local cloud" in monitor.error
+
+
+def test_the_monitor_asks_the_target_where_no_run_was(app, aws, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    app.target["where"].label = "AWS"
+    app.target["region"].value = "eu-west-1"
+
+    assert app._cloud().region == "eu-west-1"
+    app.target["where"].label = "Local cloud"
+    assert app._cloud().region == "us-east-1"
 
 
 def test_the_code_of_a_run_on_the_local_cloud_sends_the_same(app, jupyter_env, monkeypatch):
@@ -189,6 +215,42 @@ def test_a_deployment_that_is_under_way_is_stopped_and_torn_down(model, paid, mo
 
     assert seen
     assert left(paid) == []
+
+
+def test_stop_ends_a_wait_for_an_endpoint_at_once(model, paid, monkeypatch):
+    stopped = threading.Event()
+    slow = replace(paid.value(), poll=3600.0)
+    status = Calls.sagemaker
+
+    def creating(calls, operation, **parameters):
+        answer = status(calls, operation, **parameters)
+        if operation == "describe_endpoint" and not stopped.is_set():
+            threading.Timer(0.1, stopped.set).start()
+            return {**answer, "EndpointStatus": "Creating"}
+        return answer
+
+    monkeypatch.setattr(Calls, "sagemaker", creating)
+    fleet = wb.RealTime(instance_type="ml.m5.large", count=1)
+
+    with (
+        pytest.raises(Stopped, match="what was made is torn down"),
+        deploy(model, fleet, slow, stopped=stopped),
+    ):
+        pytest.fail("the block must not be entered")
+
+    assert left(paid) == []
+
+
+def test_a_panel_says_what_stopping_takes(app):
+    told = []
+    app.panel.status.observe(lambda change: told.append(change["new"]), "text")
+    app.traffic.set("poisson", rate=40, duration=600)
+    app.more["Monitor"]["endpoint"].observe(lambda _: app.panel.stop(), "value")
+    app.panel.start()
+    app.panel.wait(PATIENCE)
+
+    assert "Stopping: what was answered is kept, and all that was made is torn down." in told
+    assert Ledger().entries() == []
 
 
 def test_terms_hold_back_their_own_way_alone():

@@ -319,6 +319,7 @@ class Experiment:
             budget=budget,
             yes=yes,
             expected=self._jobs_take(deployment, told.drain),
+            stopped=told.stopped,
         ) as jobs:
             created, started = datetime.now(UTC), time.perf_counter()
             known = {**self._measured(created, started), "origin": cloud.origin}

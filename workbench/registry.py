@@ -7,6 +7,7 @@ leaves a whole version or none. A version that was removed keeps its rows and it
 its history stays; its files go unless another version has them too.
 """
 
+import copy
 import getpass
 import hashlib
 import json
@@ -133,6 +134,12 @@ class Registry:
         self._prepare()
         if path is None and self.writable:
             pkgutil.resolve_name(self.ready_made)(self, progress=progress or _announce)
+
+    def waiting(self, timeout: float) -> "Registry":
+        """Return the same registry, with other seconds to wait for another process."""
+        same = copy.copy(self)
+        same._timeout = not_negative("timeout", timeout, "seconds")  # noqa: SLF001 - one of ours
+        return same
 
     def __repr__(self) -> str:
         return f"Registry({str(self.path)!r}, {len(self)} groups)"

@@ -32,6 +32,15 @@ def runs_folder() -> Path:
     return home() / "runs"
 
 
+def kept_runs() -> list[Path]:
+    """Return the folders of the runs that the app keeps, the latest last."""
+    found = {}
+    for path in runs_folder().glob("[!.]*/facts.json"):
+        with contextlib.suppress(FileNotFoundError):  # it was just deleted
+            found[path.parent] = path.stat().st_mtime
+    return sorted(found, key=found.__getitem__)
+
+
 def as_path(path: object) -> Path:
     """Return the path that a text or a path-like value names.
 
@@ -124,6 +133,31 @@ def load_frame(path: str | os.PathLike[str]) -> tuple["pl.DataFrame", dict[str, 
     import polars as pl
 
     folder = as_path(path)
+    facts, expected = _facts(folder)
+    try:
+        whole = expected == sha256(folder / _FRAME)
+    except OSError as error:
+        raise Damaged(
+            f"{folder / _FRAME} cannot be read: {error.strerror}. Restore it or run again."
+        ) from error
+    if not whole:
+        raise Damaged(f"{folder / _FRAME} is not what was saved. Restore it or run again.")
+    return pl.read_parquet(folder / _FRAME), facts
+
+
+def load_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the facts that `save_frame` wrote, without a look at the frame.
+
+    Raises:
+        NotFound: There is no such folder.
+        StorageError: It may not be read.
+        Damaged: They are not what was saved.
+    """
+    return _facts(as_path(path))[0]
+
+
+def _facts(folder: Path) -> tuple[dict[str, Any], str]:
+    """Return the facts in a folder, and the hash that its frame must have."""
     try:
         text = (folder / _FACTS).read_bytes()
     except PermissionError as error:
@@ -133,18 +167,11 @@ def load_frame(path: str | os.PathLike[str]) -> tuple["pl.DataFrame", dict[str, 
         raise NotFound(f"Nothing saved at {folder}: {expected}.") from error
     try:
         facts = dict(json.loads(text))
-        whole = facts.pop("sha256") == sha256(folder / _FRAME)
-    except OSError as error:
-        raise Damaged(
-            f"{folder / _FRAME} cannot be read: {error.strerror}. Restore it or run again."
-        ) from error
+        return facts, str(facts.pop("sha256"))
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(
             f"{folder / _FACTS} cannot be read: it is not what was saved. Restore it or run again."
         ) from error
-    if not whole:
-        raise Damaged(f"{folder / _FRAME} is not what was saved. Restore it or run again.")
-    return pl.read_parquet(folder / _FRAME), facts
 
 
 def delete_frame(path: str | os.PathLike[str]) -> None:

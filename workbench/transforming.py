@@ -106,6 +106,7 @@ def transform(
         NotFound: There is no such file.
         NotAvailable: Nobody agreed to the cost, or credentials, a role or an image are missing.
         OverBudget: It may cost more than the budget, or did.
+        Stopped: `stopped` was set before the job could begin.
         CloudError: The job failed or was stopped, or the cloud refused.
         InvocationError: The model failed, here or on Dask.
         StorageError: The output cannot be written.
@@ -118,7 +119,13 @@ def transform(
         task = _Task(model, source, answers, stopped or threading.Event(), progress)
         if isinstance(deployment, BatchTransform):
             with transform_jobs(
-                model, deployment, cloud, budget=budget, yes=yes, expected=expected
+                model,
+                deployment,
+                cloud,
+                budget=budget,
+                yes=yes,
+                expected=expected,
+                stopped=task.stopped,
             ) as jobs:
                 _by_job(task, jobs)
             origin, cost = cloud.origin, _cost(jobs, answers.rows)

@@ -7,7 +7,7 @@ from workbench.cli.parsing import closing, subparser
 from workbench.cli.telling import Arguments, print_json, say
 from workbench.errors import NotFound, WorkbenchError
 from workbench.run import delete_run, load_run
-from workbench.storage import runs_folder
+from workbench.storage import kept_runs, runs_folder
 from workbench.wording import text_table
 
 
@@ -17,7 +17,7 @@ def _runs(arguments: Arguments) -> int:
 
 def _list(arguments: Arguments) -> int:
     folder = runs_folder()
-    facts = [_facts(path) for path in _kept(folder)]
+    facts = [_facts(path) for path in kept_runs()]
     if arguments.json:
         print_json({"folder": str(folder), "runs": facts})
         return 0
@@ -30,7 +30,7 @@ def _list(arguments: Arguments) -> int:
 
 def _delete(arguments: Arguments) -> int:
     """Delete the runs of these names, or none where one is not there."""
-    kept = {path.name: path for path in _kept(runs_folder())}
+    kept = {path.name: path for path in kept_runs()}
     if missing := [name for name in arguments.delete if name not in kept]:
         raise NotFound(f"No run {missing[0]!r} is kept in {runs_folder()}: see workbench runs.")
     names = list(dict.fromkeys(arguments.delete))
@@ -40,12 +40,6 @@ def _delete(arguments: Arguments) -> int:
     if arguments.json:
         print_json({"deleted": names})
     return 0
-
-
-def _kept(folder: Path) -> list[Path]:
-    """Return the folders of the runs, the latest last."""
-    found = [path.parent for path in folder.glob("[!.]*/facts.json")]
-    return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -15,7 +15,8 @@ _GONE = ("could not find", "does not exist", "nosuchkey", "nosuchbucket", "not f
 class Calls:
     """SageMaker, S3 and other services of a cloud, for as long as a `with` block lasts.
 
-    Once `stopped` is set, no call is made any more: it raises `Stopped` instead.
+    Once `stopped` is set, no call is made any more: it raises `Stopped` instead, and `pause` is
+    over at once.
     """
 
     def __init__(self, cloud: Cloud, stopped: threading.Event | None = None) -> None:
@@ -53,6 +54,10 @@ class Calls:
         """Return what S3 answers."""
         with self._explained(f"{operation.replace('_', ' ')} in S3"):
             return getattr(self._s3, operation)(**parameters)
+
+    def pause(self) -> None:
+        """Wait until it is time to ask again how something is."""
+        self._stopped.wait(self.cloud.poll)
 
     def bucket(self) -> str:
         """Return the bucket for models, which is made where missing."""

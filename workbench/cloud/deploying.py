@@ -445,7 +445,7 @@ def _there_is_fine() -> Iterator[None]:
 def _await_service(aws: Calls, entry: Entry) -> None:
     deadline = time.monotonic() + _PATIENCE
     while (status := _status(aws, entry)) in _ON_ITS_WAY:
-        _pause(aws.cloud, entry, deadline)
+        _pause(aws, entry, deadline)
     if status != "InService":
         told = aws.sagemaker("describe_endpoint", EndpointName=entry.name)
         reason = told.get("FailureReason", "no reason was given")
@@ -466,10 +466,10 @@ def _status(aws: Calls, entry: Entry) -> str:
     return str(aws.sagemaker("describe_endpoint", EndpointName=entry.name)["EndpointStatus"])
 
 
-def _pause(cloud: Cloud, entry: Entry, deadline: float) -> None:
+def _pause(aws: Calls, entry: Entry, deadline: float) -> None:
     if time.monotonic() > deadline:
         raise CloudError(f"{entry.name} is on its way for over an hour.", "Timeout")
-    time.sleep(cloud.poll)
+    aws.pause()
 
 
 def _end(entry: Entry, ledger: Ledger) -> None:
@@ -503,7 +503,7 @@ def _end_jobs(aws: Calls, entry: Entry) -> None:
             for job in jobs if status == "InProgress" else []:
                 with contextlib.suppress(CloudError):  # it has ended by itself
                     aws.sagemaker("stop_transform_job", TransformJobName=job)
-            _pause(aws.cloud, entry, deadline)
+            _pause(aws, entry, deadline)
     _delete_objects(aws, entry)
     with gone_is_fine():
         aws.sagemaker("delete_model", ModelName=entry.name)
@@ -544,9 +544,9 @@ def _end_endpoint(aws: Calls, entry: Entry) -> None:
     deadline = time.monotonic() + _PATIENCE
     with gone_is_fine():
         while not _deleted(aws, entry):
-            _pause(aws.cloud, entry, deadline)
+            _pause(aws, entry, deadline)
         while _status(aws, entry) == "Deleting":
-            _pause(aws.cloud, entry, deadline)
+            _pause(aws, entry, deadline)
         raise CloudError(f"The endpoint {entry.name} was deleted, but is still there.")
 
 

@@ -111,4 +111,4 @@ def _await(aws: Calls, entry: Entry, look: Callable[[], tuple[str, str]], wanted
             )
         if time.monotonic() > deadline:
             raise CloudError(f"The function {entry.name} is still {status}.", "Timeout")
-        time.sleep(aws.cloud.poll)
+        aws.pause()

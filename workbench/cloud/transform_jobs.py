@@ -27,6 +27,7 @@ from workbench.wording import dollars
 
 _AT_A_TIME = 2  # requests on an instance: one is computed while another is on its way
 _MAX_PAYLOAD_MB = 6
+_NEVER = threading.Event()  # is never set: to wait on it is to sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ class Jobs:
                     self._aws.sagemaker("stop_transform_job", TransformJobName=self._job(job))
             if progress is not None:
                 progress(self.answered(job))
-            time.sleep(self.cloud.poll)
+            (_NEVER if stopping or stopped is None else stopped).wait(self.cloud.poll)
         ended = _ended(told)
         self.instance_seconds += ended.seconds * self.deployment.count
         if told["TransformJobStatus"] == "Failed":
@@ -183,6 +184,7 @@ def transform_jobs(
     expected: float = 3600.0,
     ledger: Ledger | None = None,
     tell: Callable[[str], object] | None = None,
+    stopped: threading.Event | None = None,
 ) -> Iterator[Jobs]:
     """Make a model ready for jobs; stop them and remove everything when the block ends.
 
@@ -195,8 +197,10 @@ def transform_jobs(
         expected: Seconds that all jobs together take, for the estimate.
         ledger: Where it is written down, by default the one of the workbench's home.
         tell: Told what it may cost, by default on the error stream.
+        stopped: Ends the preparing when it is set before all is ready.
 
     Raises:
+        Stopped: `stopped` was set meanwhile.
         NotAvailable: Nobody agreed to the cost, or credentials, a role or an image are missing.
         OverBudget: It may cost more than the budget.
         CloudError: The cloud refused, or not all could be removed: the ledger says what is left.
@@ -208,8 +212,9 @@ def transform_jobs(
     with Calls(cloud) as aws:
         entry = begun(aws, model, deployment, ledger, kind="transform jobs")
         with torn_down(entry, ledger):
-            upload(aws, entry, model)
-            create_model(aws, entry, {}, role=role, image=image)
+            with Calls(cloud, stopped) as until_ready:
+                upload(until_ready, entry, model)
+                create_model(until_ready, entry, {}, role=role, image=image)
             yield Jobs(model, deployment, cloud, _aws=aws, _entry=entry, _budget=budget)
 
 

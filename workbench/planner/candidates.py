@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.batching import BatchPolicy
-from workbench.costing import Usage, bill, billed_ms, instance_seconds
+from workbench.costing import Usage, bill, instance_seconds
 from workbench.deployment import BatchTransform, Deployment, Local, Serverless
 from workbench.prices import PriceSheet
 from workbench.run import SLO
@@ -126,10 +126,8 @@ def usage_of(outcome: Outcome, deployment: Deployment) -> Usage:
         return Usage(instance_seconds=seconds, calls=len(batches.closed))
     if isinstance(deployment, Local):
         return Usage(seconds=float(np.nanmax(batches.finished, initial=0.0)))
-    spans = batches.finished - batches.started
-    if isinstance(deployment, Serverless):  # a cold start is not billed: inferred
-        spans -= batches.init
-    taken = np.isfinite(batches.finished)
-    if not taken.all():  # a copy of a million takes its time
-        spans = spans[taken]
-    return Usage(seconds=float(billed_ms(spans).sum()) / 1000, calls=len(spans))
+    from workbench.simulator import kernels
+
+    # inferred: a cold start is not billed on SageMaker
+    calls, milliseconds = kernels.billed(batches, not isinstance(deployment, Serverless))
+    return Usage(seconds=milliseconds / 1000, calls=calls)

@@ -16,6 +16,7 @@ asks its queues.
 
 # ruff: noqa: C901, PLR0912, PLR0915 - an event loop is one function, and may be long
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -338,6 +339,52 @@ def latencies(arrivals: Floats, first: Counts, finished: Floats, latency: Floats
     for batch in range(len(finished)):
         for request in range(first[batch], first[batch + 1]):
             latency[request] = finished[batch] - arrivals[request]
+
+
+@compiled
+def tally(arrivals: Floats, batches: Batches, limit: float, shift: int, counts: Counts) -> int:
+    """Count requests by their latency's bits less the last `shift`; return how many meet a limit.
+
+    NaN, of those that failed, meets none and has the highest bits.
+    """
+    first, _, _, _, finished, _, _, _ = batches
+    latency = np.empty(1)
+    bits = latency.view(np.int64)
+    met = 0
+    for batch in range(len(finished)):
+        for request in range(first[batch], first[batch + 1]):
+            latency[0] = finished[batch] - arrivals[request]
+            met += latency[0] <= limit
+            counts[bits[0] >> shift] += 1
+    return met
+
+
+@compiled
+def pick(arrivals: Floats, batches: Batches, low: float, high: float, found: Floats) -> None:
+    """Fill in the latencies from `low` to below `high`, as many as there are."""
+    first, _, _, _, finished, _, _, _ = batches
+    count = 0
+    for batch in range(len(finished)):
+        for request in range(first[batch], first[batch + 1]):
+            latency = finished[batch] - arrivals[request]
+            if low <= latency < high:
+                found[count] = latency
+                count += 1
+
+
+@compiled
+def billed(batches: Batches, with_cold_starts: bool) -> tuple[int, int]:  # noqa: FBT001 - Numba's
+    """Return how many batches were answered, and their milliseconds, rounded as by `billed_ms`."""
+    _, _, _, started, finished, init, _, _ = batches
+    calls, milliseconds = 0, 0
+    for batch in range(len(finished)):
+        if math.isfinite(finished[batch]):
+            span = finished[batch] - started[batch]
+            if not with_cold_starts:
+                span -= init[batch]
+            calls += 1
+            milliseconds += math.ceil(np.rint(1000 * span * 1e5) / 1e5)
+    return calls, milliseconds
 
 
 class Requests(NamedTuple):

@@ -7,6 +7,7 @@ from workbench.widgets.notebook import frontend
 from workbench.widgets.panel import App, SimulationPicker, app
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.planning import PlanView
+from workbench.widgets.recalling import RunsView
 from workbench.widgets.registering import RegistryView
 from workbench.widgets.results import Results
 from workbench.widgets.running import Live, RunPanel
@@ -26,6 +27,7 @@ __all__ = [
     "RegistryView",
     "Results",
     "RunPanel",
+    "RunsView",
     "SLOPicker",
     "SimulationPicker",
     "TrafficPicker",

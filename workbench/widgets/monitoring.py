@@ -1,7 +1,9 @@
 """What a cloud tells of an endpoint, on a press: its figures, alarms and last lines."""
 
+import contextlib
 import html
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ import traitlets
 
 from workbench.cloud import monitor
 from workbench.cloud.aws import Cloud, aws
+from workbench.cloud.calls import is_gone
 from workbench.cloud.deploying import Deployed
 from workbench.errors import CloudError, InvalidInput, WorkbenchError
 from workbench.plots import plot_metrics
@@ -63,23 +66,34 @@ class Observation:
 def observe(endpoint: str | Deployed, cloud: Cloud) -> Observation:
     """Return what a cloud tells of an endpoint now: the last hour, and the last lines.
 
+    Of an endpoint that was deleted it tells what is left.
+
     Raises:
         CloudError: There is no such endpoint, or the cloud refused.
     """
     name = endpoint.name if isinstance(endpoint, Deployed) else endpoint
-    with cloud.explained(f"find endpoint {name}"):
-        client = cloud.client("sagemaker")
-        try:
-            client.describe_endpoint(EndpointName=name)
-        finally:
-            client.close()
-    metrics, alarms = monitor.metrics(name, cloud), monitor.alarms(name, cloud)
-    notes: tuple[str, ...] = ()
+    metrics, notes = monitor.metrics(name, cloud), []
+    try:
+        _look_for(name, cloud)
+    except CloudError as error:
+        if not is_gone(error) or metrics.is_empty():
+            raise
+        notes.append("The endpoint is gone: this is what is left of it.")
+    alarms = monitor.alarms(name, cloud)
     try:
         logs = monitor.logs(name, cloud)
     except CloudError as error:  # an endpoint that never wrote has no log group
-        logs, notes = _no_lines(), (str(error),)
-    return Observation(endpoint=name, metrics=metrics, alarms=alarms, logs=logs, notes=notes)
+        logs = _no_lines()
+        notes.append(str(error))
+    return Observation(endpoint=name, metrics=metrics, alarms=alarms, logs=logs, notes=tuple(notes))
+
+
+def _look_for(name: str, cloud: Cloud) -> None:
+    with (
+        contextlib.closing(cloud.client("sagemaker")) as client,
+        cloud.explained(f"find endpoint {name}"),
+    ):
+        client.describe_endpoint(EndpointName=name)
 
 
 def _no_lines() -> "pl.DataFrame":
@@ -98,15 +112,19 @@ class MonitorView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ha
     without a kernel.
 
     Args:
-        cloud: Where the endpoint is; None: AWS, or wherever $AWS_ENDPOINT_URL points.
+        cloud: Where the endpoint is, or what returns it when it is asked; by default AWS, or
+            wherever $AWS_ENDPOINT_URL points.
         endpoint: Its name, or what `workbench.deploy` returned.
     """
 
     value = traitlets.Any(None, allow_none=True, read_only=True)
     error = traitlets.Unicode("", read_only=True)
 
-    def __init__(self, cloud: Cloud | None = None, endpoint: str | Deployed = "") -> None:
+    def __init__(
+        self, cloud: Cloud | Callable[[], Cloud] = aws, endpoint: str | Deployed = ""
+    ) -> None:
         self._cloud = cloud
+        self._offered: Deployed | None = None
         self._over = threading.Event()
         self._over.set()
         name = endpoint.name if isinstance(endpoint, Deployed) else endpoint
@@ -122,14 +140,16 @@ class MonitorView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ha
         super().__init__(parts)
         self.add_class("wb")
         self.add_class("wb-results")
-        self.status.say("Press Refresh to read what the cloud has measured.")
+        self.status.say(
+            "Name an endpoint and press Refresh; functions and batch transform jobs have none."
+        )
 
     def __getitem__(self, name: str) -> ipywidgets.Text:
         return self.knobs[name]
 
     def offer(self, deployed: Deployed) -> None:
-        """Read from now on of what was deployed, on the cloud where it is."""
-        self._cloud = deployed.cloud
+        """Name what was deployed, which is read of on the cloud where it is."""
+        self._offered = deployed
         self["endpoint"].value = deployed.name
         self.status.say(f"Press Refresh to read what {deployed.cloud.name} has measured.")
 
@@ -151,9 +171,15 @@ class MonitorView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ha
         seen: Observation | None = self.value
         return seen
 
+    def _place(self, name: str) -> Cloud:
+        """Return where an endpoint is."""
+        if self._offered is not None and self._offered.name == name:
+            return self._offered.cloud
+        return self._cloud() if callable(self._cloud) else self._cloud
+
     def _read(self, name: str) -> None:
         try:
-            seen = observe(name, self._cloud or aws())
+            seen = observe(name, self._place(name))
             chart, tables = _chart(seen), observed_tables(seen)
             self.chart.value, self.tables.value = chart, tables
             self.keep(f"<p>{html.escape(seen.label)}.</p>{chart}{tables}")

@@ -16,8 +16,11 @@ from workbench.profiling import Profile
 from workbench.service import Floats, ServiceTimes
 from workbench.simulator import Outcome, serve
 
+Counts = NDArray[np.int64]
+
 _SHIFT = 46  # leaves a latency's exponent and 6 bits of its fraction: bins 1.6 % wide at most
 _BINS = 1 << (63 - _SHIFT)
+_FAILED = int(np.array(np.inf).view(np.int64)) >> _SHIFT  # the first bin of NaN, of what failed
 _POINTS = 240
 _STEPWISE = 20_000  # requests of a trace that is simulated step by step
 _QUANTILE = 0.95  # where there is no target
@@ -65,59 +68,60 @@ def outlook_of(experiment: Experiment, profile: Profile | ServiceTimes, **settin
     if not isinstance(experiment.policy, BatchPolicy) and len(trace) > _STEPWISE:
         trace = trace.clip(0, float(trace.arrivals[_STEPWISE]))
     outcome = serve(trace, experiment.policy, on, experiment.service(profile), **settings)
-    latencies = outcome.latencies
-    bins = _bins(latencies)
-    counts = np.bincount(bins, minlength=_BINS)
-    within = int(np.count_nonzero(latencies <= slo.latency * (1 + 1e-12))) if slo else 0
-    seconds, shares = _law(counts, len(latencies))
+    counts, within = _counted(outcome, slo.latency * (1 + 1e-12) if slo else math.inf)
+    seconds, shares = _law(counts, len(trace))
     return Outlook(
-        requests=len(latencies),
+        requests=len(trace),
         rate=trace.rate,
-        latency=_quantile(latencies, bins, counts, slo.quantile if slo else _QUANTILE),
-        attainment=within / len(latencies) if slo else 1.0,
-        per_million=_per_million(outcome, on),
+        latency=_quantile(outcome, counts, slo.quantile if slo else _QUANTILE),
+        attainment=within / len(trace) if slo else 1.0,
+        per_million=_per_million(outcome, on, int(counts[:_FAILED].sum())),
         seconds=seconds,
         shares=shares,
     )
 
 
-def _per_million(outcome: Outcome, on: Deployment) -> float | None:
-    answered = int(np.count_nonzero(np.isfinite(outcome.latencies)))
+def _per_million(outcome: Outcome, on: Deployment, answered: int) -> float | None:
     if not answered or (isinstance(on, Serverless | Lambda) and on.provisioned):
         return None
     return 1e6 * dollars_of(on, usage_of(outcome, on), PriceSheet.load()) / answered
 
 
-def _bins(latencies: Floats) -> NDArray[np.int64]:
-    """Return the bin of each latency by its bits, which for positive numbers grow with it."""
-    bins: NDArray[np.int64] = latencies.view(np.int64) >> _SHIFT
-    return bins
-
-
-def _edges(bins: NDArray[np.int64]) -> Floats:
-    """Return where bins begin, in seconds."""
+def _edges(bins: Counts) -> Floats:
+    """Return where bins begin, in seconds: their number is the first bits of the latencies."""
     return (bins << _SHIFT).view(np.float64)
 
 
-def _quantile(
-    latencies: Floats, bins: NDArray[np.int64], counts: NDArray[np.int64], q: float
-) -> float:
-    """Return the quantile, looked for in its bin alone; failures, which are NaN, come last."""
-    rank = max(1, math.ceil(q * len(latencies) - 1e-9))
+def _counted(outcome: Outcome, limit: float) -> tuple[Counts, int]:
+    """Return how many requests have a latency in each bin, and how many one within the limit."""
+    from workbench.simulator import kernels
+
+    counts = np.zeros(_BINS, np.int64)
+    met = kernels.tally(outcome.arrivals, outcome.batches, limit, _SHIFT, counts)
+    return counts, met
+
+
+def _quantile(outcome: Outcome, counts: Counts, q: float) -> float:
+    """Return the quantile, looked for in its bin alone; failures come last."""
+    from workbench.simulator import kernels
+
+    rank = max(1, math.ceil(q * len(outcome.arrivals) - 1e-9))
     before = np.cumsum(counts)
     its = int(np.searchsorted(before, rank))
-    near = latencies[bins == its]
+    if its >= _FAILED:
+        return math.inf
+    low, high = _edges(np.array([its, its + 1])).tolist()
+    near = np.empty(counts[its])
+    kernels.pick(outcome.arrivals, outcome.batches, low, high, near)
     place = rank - 1 - (int(before[its]) - int(counts[its]))
-    found = float(np.partition(near, place)[place])
-    return math.inf if math.isnan(found) else found
+    return float(np.partition(near, place)[place])
 
 
-def _law(counts: NDArray[np.int64], total: int) -> tuple[Floats, Floats]:
+def _law(counts: Counts, total: int) -> tuple[Floats, Floats]:
     """Return edges of bins in seconds, and the share of requests before each."""
     met = np.flatnonzero(counts)
     edges = np.unique(np.concatenate([met, met + 1]))
-    edges = edges[edges < _BINS]
-    edges = edges[np.isfinite(_edges(edges))]
+    edges = edges[edges < _FAILED]
     if not len(edges):
         return np.empty(0), np.empty(0)
     kept = edges[np.unique(np.linspace(0, len(edges) - 1, _POINTS).round().astype(np.int64))]

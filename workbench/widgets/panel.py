@@ -7,6 +7,7 @@ from typing import Any
 
 import ipywidgets
 
+from workbench.cloud.aws import Cloud, aws
 from workbench.cloud.deploying import Deployed
 from workbench.deployment import Lambda
 from workbench.errors import InvalidInput, WorkbenchError
@@ -24,10 +25,11 @@ from workbench.widgets.notebook import Status, cell, frontend
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.planning import PlanView
 from workbench.widgets.presets import Preset, preset_of
+from workbench.widgets.recalling import RunsView
 from workbench.widgets.registering import RegistryView
 from workbench.widgets.results import Results
 from workbench.widgets.running import Live, Result, RunPanel, Work
-from workbench.widgets.targets import Here, Target, TargetPicker, kept_in
+from workbench.widgets.targets import Closing, Here, OnAWS, Target, TargetPicker, kept_in
 from workbench.widgets.traffic import TrafficPicker
 from workbench.widgets.whatif import WhatIf
 
@@ -63,7 +65,7 @@ def app(
         return StaticApp(where, group, begin)
 
     def make() -> App:
-        found = Registry(timeout=_PATIENCE) if registry is None else registry
+        found = Registry(timeout=_PATIENCE) if registry is None else registry.waiting(_PATIENCE)
         return App(found, where, begin)
 
     def make_or_tell() -> App | ClosedApp:
@@ -164,6 +166,7 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
                 "What if": WhatIf,
                 "Plan": self._show_plan,
                 "Monitor": self._show_monitor,
+                "Kept runs": partial(RunsView, self._recall),
                 "Registry": partial(self._show_registry, registry),
             }
         )
@@ -259,7 +262,9 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             self._code.value = ""
             return
         self.target.cloud = bool(experiment.deployment.needs)
-        offered = works(experiment, self.target.value, self._watch, **self.simulation.value)
+        offered = works(
+            experiment, self.target.value, self._watch, self._look_again, **self.simulation.value
+        )
         try:
             terms, reason = self._terms(experiment), ""
         except WorkbenchError as error:
@@ -286,7 +291,7 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         return view
 
     def _show_monitor(self) -> MonitorView:
-        view = MonitorView()
+        view = MonitorView(self._cloud)
         view.observe(self._keep, "kept")
         if self._deployed is not None:
             view.offer(self._deployed)
@@ -300,6 +305,20 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         if "Monitor" in self.more.parts:
             self.more["Monitor"].offer(deployed)
 
+    def _look_again(self) -> None:
+        """Have the monitor read of a run that is over, before its cloud goes."""
+        if self._deployed is not None and "Monitor" in self.more.parts:
+            view = self.more["Monitor"]
+            view.offer(self._deployed)
+            view.wait(_PATIENCE)  # for a reading that is under way
+            view.refresh()
+            view.wait()
+
+    def _cloud(self) -> Cloud:
+        """Return where endpoints are of which no run here is known: the target's AWS."""
+        target = self.target.value
+        return target.cloud if isinstance(target, OnAWS) else aws()
+
     def _offer_to_plan(self, view: PlanView) -> None:
         asked = (self.model, self.traffic, self.slo, self.simulation)
         if wrong := [f"{part.title}: {part.error}" for part in asked if part.error]:
@@ -312,6 +331,11 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         """Have the pickers hold what a plan chose."""
         self.deployment.set(plan.best.deployment)
         self.policy.set(plan.best.policy)
+
+    def _recall(self, run: Run) -> None:
+        """Show a kept run, unless it is among the results."""
+        if run.facts.get("kept") not in [each.facts.get("kept", "") for each in self.runs]:
+            self.results.add(run)
 
     def _show_registry(self, registry: Registry) -> RegistryView:
         chosen = self.model.value
@@ -336,13 +360,14 @@ def works(
     experiment: Experiment,
     target: Target | None,
     on_deployed: Callable[[Deployed], None] | None = None,
+    closing: Closing = lambda: None,
     **simulation: Any,  # noqa: ANN401 - of simulate
 ) -> dict[str, Work]:
     """Return what each way to know an experiment's outcome does."""
     return {
         "predict": partial(_predicted, experiment),
         "simulate": partial(_simulated, experiment, simulation),
-        "run": partial(_measured, experiment, target or Here(), on_deployed),
+        "run": partial(_measured, experiment, target or Here(), on_deployed, closing),
     }
 
 
@@ -368,10 +393,12 @@ def _measured(
     experiment: Experiment,
     target: Target,
     on_deployed: Callable[[Deployed], None] | None,
+    closing: Closing,
     live: Live,
 ) -> Result:
     due, folder = experiment.trace.arrivals, kept_in(experiment)
     live.doing = f"Preparing: {target.preparing}."
+    live.stopping = f"Stopping: {target.stopping}."
 
     def progress(done: int, total: int) -> None:
         live.doing = f"Running; rows are kept in {folder}."
@@ -379,6 +406,7 @@ def _measured(
 
     return target.run(
         experiment,
+        closing,
         keep=folder,
         progress=progress,
         on_deployed=on_deployed,

@@ -124,8 +124,15 @@ class PlanView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
             self.status.say("Stopping.")
 
     def wait(self, timeout: float | None = None) -> Plan | None:
-        """Return `value` when the planning has ended, or after `timeout` seconds."""
-        self._over.wait(timeout)
+        """Return `value` when the planning has ended, or after `timeout` seconds.
+
+        Ctrl-C, and so the interrupt button of a notebook, ends the planning as Stop does.
+        """
+        try:
+            self._over.wait(timeout)
+        except KeyboardInterrupt:
+            self.stop()
+            self._over.wait()
         found: Plan | None = self.value
         return found
 

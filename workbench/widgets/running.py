@@ -30,12 +30,13 @@ Result = Run | Prediction
 class Live:
     """What work under way has told: filled by the thread that does it, read by another.
 
-    `stopped` is set when it is to end early; `doing` says what it is at.
+    `stopped` is set when it is to end early; `doing` says what it is at, `stopping` what it is at
+    from then on.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.stopped = threading.Event()
-        self.doing = "Preparing."
+        self.doing, self.stopping = "Preparing.", "Stopping."
         self.done = 0
         self.total = 0
         self._clock = clock
@@ -226,7 +227,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         """Ask the work to end; what it has found out until then is kept."""
         if self.running:
             self._live.stopped.set()
-            self.status.say("Stopping.")
+            self.status.say(self._live.stopping)
         elif self._asked:
             self._ask("")
             self.status.say("Not confirmed: nothing was made, and nothing is billed.")

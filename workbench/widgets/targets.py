@@ -1,6 +1,7 @@
 """Where a run takes place: on this machine, on a local cloud, or on AWS for money."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,8 @@ from workbench.widgets.controls import choice, number, text
 from workbench.widgets.pickers import Picker
 from workbench.wording import dollars
 
+Closing = Callable[[], object]
+
 
 @dataclass(frozen=True)
 class Here:
@@ -28,12 +31,13 @@ class Here:
     code: ClassVar[str] = "run = experiment.run()"
     label: ClassVar[str] = "In a process of its own."
     preparing: ClassVar[str] = "the model is being loaded"
+    stopping: ClassVar[str] = "what was answered is kept"
 
     def terms(self, _experiment: Experiment) -> str:
         """Return what has to be agreed to: nothing."""
         return ""
 
-    def run(self, experiment: Experiment, **told: Any) -> Run:  # noqa: ANN401 - of Experiment.run
+    def run(self, experiment: Experiment, closing: Closing, **told: Any) -> Run:  # noqa: ANN401, ARG002 - of Experiment.run; no cloud is closed
         """Return the experiment's run there."""
         return experiment.run(**told)
 
@@ -45,11 +49,15 @@ class OnLocalCloud(Here):
     code: ClassVar[str] = "with wb.LocalCloud() as cloud:\n    run = experiment.run(cloud)"
     label: ClassVar[str] = "Through boto3, on real processes of this machine; costs nothing."
     preparing: ClassVar[str] = "the model is being deployed on a local cloud"
+    stopping: ClassVar[str] = "what was answered is kept, and all that was made is torn down"
 
-    def run(self, experiment: Experiment, **told: Any) -> Run:  # noqa: ANN401 - of Experiment.run
-        """Return the experiment's run there; the cloud is gone afterwards."""
+    def run(self, experiment: Experiment, closing: Closing, **told: Any) -> Run:  # noqa: ANN401 - of Experiment.run
+        """Return the experiment's run there; `closing` is called before the cloud goes."""
         with LocalCloud() as cloud:
-            return experiment.run(cloud, **told)
+            try:
+                return experiment.run(cloud, **told)
+            finally:
+                closing()
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ class OnAWS:
     region: str = ""
     budget: float = 1.0
     preparing: ClassVar[str] = "the model is being deployed on AWS, which takes minutes"
+    stopping: ClassVar[str] = f"{OnLocalCloud.stopping}, which can take minutes"
 
     def __post_init__(self) -> None:
         not_negative("budget", self.budget, "US dollars")
@@ -112,7 +121,7 @@ class OnAWS:
         image_of(cloud)
         return terms(cost, experiment.deployment, cloud, budget=self.budget)
 
-    def run(self, experiment: Experiment, **told: Any) -> Run:  # noqa: ANN401 - of Experiment.run
+    def run(self, experiment: Experiment, closing: Closing, **told: Any) -> Run:  # noqa: ANN401, ARG002 - of Experiment.run; AWS stays
         """Return the experiment's run there, whose terms were agreed to."""
         return experiment.run(self.cloud, budget=self.budget, yes=True, **told)
 
