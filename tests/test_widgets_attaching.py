@@ -1,6 +1,5 @@
 """What outlives a page: the app of a cell, the rows of a run; and what a registry may lack."""
 
-import os
 import shutil
 import signal
 import sqlite3
@@ -141,7 +140,7 @@ def test_an_interrupt_while_a_cell_waits_stops_the_run():
     def work(live):
         while RunPanel.wait.__code__ not in codes(sys._current_frames()[here]):
             pass
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(here, signal.SIGINT)
         assert live.stopped.wait(PATIENCE)
         return Run.from_arrays(scheduled=[0.0] * 200, finished=[0.004] * 200)
 
@@ -159,7 +158,7 @@ def test_an_interrupt_while_a_cell_waits_stops_the_planning():
         if not view._live.stopped.is_set():
             while PlanView.wait.__code__ not in codes(sys._current_frames()[here]):
                 pass
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(here, signal.SIGINT)
             assert view._live.stopped.wait(PATIENCE)
         return ServiceTimes.affine(0.02, 0.004, largest=8)
 
