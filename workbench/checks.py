@@ -159,7 +159,9 @@ def as_array(name: str, values: ArrayLike) -> NDArray[Any]:
 def whole_numbers(
     name: str, values: ArrayLike, count: int, dtype: type[np.integer[Any]], *, least: int = 0
 ) -> NDArray[Any]:
-    """A new array of so many whole numbers, from one for all or one for each.
+    """An array of so many whole numbers, from one for all or one for each.
+
+    It is a new one, unless such an array is given that nobody may write to.
 
     Raises:
         InvalidInput: another length, a fraction, or a value below the least or beyond the dtype.
@@ -175,15 +177,16 @@ def whole_numbers(
             f"{name} must be one number or {count}, one for each, got shape {given.shape}."
         )
     limit = 2 ** (8 * np.dtype(dtype).itemsize - 1)
-    wrong = ~((given >= least) & (given < limit))
-    if given.dtype.kind == "f":
-        wrong |= given != np.floor(given)
-    if wrong.any():
+    whole = given.dtype.kind != "f" or bool((given == np.floor(given)).all())
+    if not (whole and given.min(initial=least) >= least and given.max(initial=least) < limit):
+        wrong = ~((given >= least) & (given < limit) & (given == np.floor(given)))
         row = int(wrong.argmax())
         raise InvalidInput(
             f"{name} must be whole numbers of at least {least} and below {limit}, "
             f"got {given.flat[row]} in row {row + 1} (counted from 1)."
         )
+    if given.shape == (count,) and given.flags.owndata and not given.flags.writeable:
+        return given.astype(dtype, copy=False)
     return np.broadcast_to(given, (count,)).astype(dtype)
 
 

@@ -325,14 +325,13 @@ def _arrivals(values: ArrayLike) -> Floats:
             "for instants there is from_timestamps."
         )
     times = array.astype(np.float64)
-    wrong = ~(np.isfinite(times) & (times >= 0))
-    if wrong.any():
-        row = int(wrong.argmax())
+    if not (times.min() >= 0 and times.max() < np.inf):
+        row = int((~(np.isfinite(times) & (times >= 0))).argmax())
         raise InvalidInput(
             f"arrivals must be finite and at least 0, got {times[row]:g} in row {row + 1} "
             "(counted from 1)."
         )
-    falls = np.diff(times) < 0
+    falls = times[1:] < times[:-1]
     if falls.any():
         row = int(falls.argmax()) + 1
         raise InvalidInput(
