@@ -139,13 +139,13 @@ def test_instances_that_start_are_not_counted_as_serving_nor_launched_again():
     assert scaler.decide(busy._replace(starting=2), 120.0) == 3
 
 
-def test_steps_lead_from_zero_and_further_with_the_backlog():
+def test_steps_lead_from_zero_and_further_with_the_backlog_which_counts_what_is_served():
     policy = StepScaling(steps=[(0, 1), (10, 4)], metric="backlog", cooldown=60)
     scaler = policy.scaler()
 
     decided = [
-        scaler.decide(QUIET._replace(waiting=waiting, ready=ready), scaler.due)
-        for waiting, ready in [(0, 0), (5, 0), (15, 1), (0, 5)]
+        scaler.decide(QUIET._replace(waiting=waits, serving=served, ready=ready), scaler.due)
+        for waits, served, ready in [(0, 0, 0), (5, 0, 0), (10, 1, 1), (0, 0, 5)]
     ]
 
     assert decided == [0, 1, 5, 5]

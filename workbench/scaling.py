@@ -164,8 +164,9 @@ class _ToZero:
 
 
 Metric = Literal["invocations", "backlog", "utilisation", "backlog without capacity"]
-"""What a policy looks at: batches that arrived per instance and minute; batches that wait, per
-instance; the share of instances that serve; 1 while something waits and no instance is there."""
+"""What a policy looks at: batches that arrived per instance and minute; batches that wait or are
+being served, per instance, as SageMaker counts its backlog; the share of instances that serve; 1
+while something waits and no instance is there."""
 
 
 def measure(metric: Metric, reading: Reading, *, seconds: float) -> float:
@@ -173,14 +174,14 @@ def measure(metric: Metric, reading: Reading, *, seconds: float) -> float:
 
     >>> reading = Reading(arrived=30, done=30, waiting=8, serving=1, ready=2, starting=1)
     >>> [measure(name, reading, seconds=30.0) for name in ("invocations", "backlog", "utilisation")]
-    [30.0, 4.0, 0.5]
+    [30.0, 4.5, 0.5]
     """
     instances = max(1, reading.ready)
     match metric:
         case "invocations":
             return reading.arrived / instances * (60 / seconds)
         case "backlog":
-            return reading.waiting / instances
+            return (reading.waiting + reading.serving) / instances
         case "utilisation":
             return reading.serving / instances
         case "backlog without capacity":
