@@ -26,6 +26,7 @@ from workbench.errors import (
     NotAvailable,
     NotFound,
     OverBudget,
+    Stopped,
 )
 
 JOB = wb.BatchTransform(instance_type="ml.m5.large", count=2)
@@ -231,10 +232,10 @@ def test_what_the_model_refuses_fails_the_job_with_its_reason(cloud, model, data
 def test_a_job_is_stopped_when_it_is_told(cloud, model, data):
     stopped = threading.Event()
     stopped.set()
-    with pytest.raises(CloudError, match="Stopped before"):
+    with pytest.raises(Stopped, match="Stopped before"):
         wb.transform(model, data, JOB, cloud, stopped=stopped)
     assert nothing_left(cloud)
-    with pytest.raises(CloudError, match="Stopped before"):
+    with pytest.raises(Stopped, match="Stopped before"):
         wb.transform(model, data, HERE, stopped=stopped)
 
 

@@ -54,6 +54,7 @@ def test_a_preset_is_the_same_as_code_where_nobody_can_use_controls(name, regist
 def test_a_second_of_a_preset_is_run(name, registry, frontend):
     frontend("widgets")
     opened = app(registry, preset=name)
+    opened.model.group.label = "digits-mlp-small"
     opened.traffic["duration"].value = 1.0
 
     opened.panel.start("run")

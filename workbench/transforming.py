@@ -25,7 +25,7 @@ from workbench.cloud.aws import Cloud
 from workbench.cloud.transform_jobs import Jobs, transform_jobs
 from workbench.costing import Cost, Usage, bill
 from workbench.deployment import BatchTransform, Deployment, Local
-from workbench.errors import CloudError, InvalidInput, InvocationError, WorkbenchError
+from workbench.errors import CloudError, InvalidInput, InvocationError, Stopped, WorkbenchError
 from workbench.model import Model
 from workbench.onnx import Session
 from workbench.rows import Piece, Source, source_of
@@ -106,8 +106,8 @@ def transform(
         NotFound: There is no such file.
         NotAvailable: Nobody agreed to the cost, or credentials, a role or an image are missing.
         OverBudget: It may cost more than the budget, or did.
-        Stopped: `stopped` was set before the job could begin.
-        CloudError: The job failed or was stopped, or the cloud refused.
+        Stopped: `stopped` was set before every row was answered.
+        CloudError: The job failed, somebody else stopped it, or the cloud refused.
         InvocationError: The model failed, here or on Dask.
         StorageError: The output cannot be written.
     """
@@ -183,7 +183,7 @@ class _Task:
     def go_on(self) -> None:
         """Return, unless it was stopped."""
         if self.stopped.is_set():
-            raise CloudError("Stopped before every row was answered.", "Stopped")
+            raise Stopped("Stopped before every row was answered.")
 
 
 # ------------------------------------------------------------------------------------- on a cloud
@@ -204,6 +204,7 @@ def _by_job(task: _Task, jobs: Jobs) -> None:
         tell = (lambda done: task.tell(int(done * each))) if task.progress else None
         ended = jobs.wait(_JOB, stopped=task.stopped, progress=tell)
         if not ended.complete:
+            task.go_on()
             raise CloudError("The job was stopped before every row was answered.", "Stopped")
         get = partial(jobs.answers, _JOB)
         task.take(_in_order(pool, get, range(parts), ahead=_WIDTH), count)
