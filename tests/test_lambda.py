@@ -175,6 +175,29 @@ def test_code_comes_from_s3_too(lambdas):
     assert lambdas.invoke(name, {"a": 1})["Payload"]["event"] == {"a": 1}
 
 
+def test_an_event_of_a_rule_calls_the_function_that_is_its_target(lambdas):
+    name = lambdas.make("def handler(event, context):\n    print('heard', event['detail'])\n")
+    arn = lambdas.settled(name)["Configuration"]["FunctionArn"]
+    with (
+        closing(lambdas.cloud.client("events")) as bus,
+        closing(lambdas.cloud.client("logs")) as logs,
+    ):
+        bus.put_rule(Name="drift", EventPattern=json.dumps({"source": ["mine"]}))
+        bus.put_targets(Rule="drift", Targets=[{"Id": "retrain", "Arn": arn}])
+        bus.put_events(Entries=[{"Source": "mine", "DetailType": "drift", "Detail": '{"psi": 1}'}])
+
+        def heard():
+            groups = logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")
+            for group in groups["logGroups"]:
+                found = logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
+                return [each["message"] for each in found if "heard" in each["message"]]
+            return []
+
+        assert until(heard) == ["heard {'psi': 1}\n"]
+        bus.remove_targets(Rule="drift", Ids=["retrain"])
+        bus.delete_rule(Name="drift")
+
+
 def test_a_version_stays_as_it_was_published(lambdas):
     name = lambdas.make()
     published = lambdas.client.publish_version(FunctionName=name)
