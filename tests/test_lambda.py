@@ -175,6 +175,30 @@ def test_code_comes_from_s3_too(lambdas):
     assert lambdas.invoke(name, {"a": 1})["Payload"]["event"] == {"a": 1}
 
 
+def test_who_may_call_a_function_is_kept_and_told(lambdas, function):
+    aws, named = lambdas.client, {"FunctionName": function}
+    rule = "arn:aws:events:us-east-1:123456789012:rule/drift"
+    asked = named | {
+        "StatementId": "events",
+        "Action": "lambda:InvokeFunction",
+        "Principal": "events.amazonaws.com",
+        "SourceArn": rule,
+    }
+
+    added = json.loads(aws.add_permission(**asked)["Statement"])
+    policy = json.loads(aws.get_policy(**named)["Policy"])
+
+    assert policy["Statement"] == [added]
+    assert added["Principal"] == {"Service": "events.amazonaws.com"}
+    assert added["Resource"].endswith(f":function:{function}")
+    assert added["Condition"] == {"ArnLike": {"AWS:SourceArn": rule}}
+    assert refused(aws.add_permission, **asked)[:2] == ("ResourceConflictException", 409)
+    aws.remove_permission(**named, StatementId="events")
+    gone = ("ResourceNotFoundException", 404)
+    assert refused(aws.remove_permission, **named, StatementId="events")[:2] == gone
+    assert refused(aws.get_policy, **named)[:2] == gone
+
+
 def test_an_event_of_a_rule_calls_the_function_that_is_its_target(lambdas):
     name = lambdas.make("def handler(event, context):\n    print('heard', event['detail'])\n")
     arn = lambdas.settled(name)["Configuration"]["FunctionArn"]
