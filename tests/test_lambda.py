@@ -92,6 +92,16 @@ def test_names_are_taken_once_and_found_as_arns_too(lambdas, function):
     ("wrong", "code", "said"),
     [
         ({"MemorySize": 10_241}, "ValidationException", "less than or equal to 10240"),
+        (
+            {"Environment": {"Variables": {"AWS_REGION": "here", "MINE": "1"}}},
+            "InvalidParameterValueException",
+            "Reserved keys used in this request: AWS_REGION",
+        ),
+        (
+            {"Environment": {"Variables": {"LONG": "x" * 4096}}},
+            "InvalidParameterValueException",
+            "exceeded the 4KB limit",
+        ),
         ({"Timeout": 901}, "ValidationException", "less than or equal to 900"),
         (
             {"PackageType": "Image", "Code": {"ImageUri": f"{ECR}/other:latest"}},
