@@ -62,6 +62,26 @@ class Target:
             },
         )
 
+    def step(self, bounds, **config):
+        usual = {
+            "AdjustmentType": "ChangeInCapacity",
+            "StepAdjustments": [
+                {
+                    **({} if low is None else {"MetricIntervalLowerBound": low}),
+                    **({} if high is None else {"MetricIntervalUpperBound": high}),
+                    "ScalingAdjustment": 1,
+                }
+                for low, high in bounds
+            ],
+        }
+        given = {name: value for name, value in (usual | config).items() if value is not None}
+        return self.client.put_scaling_policy(
+            **self.which,
+            PolicyName="step",
+            PolicyType="StepScaling",
+            StepScalingPolicyConfiguration=given,
+        )
+
     def activities(self):
         told = self.client.describe_scaling_activities(**self.which)
         return told["ScalingActivities"]
@@ -362,6 +382,17 @@ def test_what_cannot_be_scaled_is_refused(hosted):
         target.register(3, 2)
     with pytest.raises(ClientError, match="does not go with"):
         target.track("SageMakerVariantProvisionedConcurrencyUtilization")
+    for bounds, said in [
+        ([(0, 5), (7, None)], "have a gap"),
+        ([(0, 5), (3, None)], "can't overlap"),
+        ([(0, 5)], "has no end"),
+        ([(None, None)], "at least one bound"),
+        ([(-9, 0)], "has no end"),
+    ]:
+        with pytest.raises(ClientError, match=said):
+            target.step(bounds)
+    with pytest.raises(ClientError, match="with AdjustmentType"):
+        target.step([(0, None)], AdjustmentType=None)
     with pytest.raises(target.client.exceptions.ObjectNotFoundException):
         target.client.delete_scaling_policy(**target.which, PolicyName="none")
     with pytest.raises(ClientError, match="target must be a finite number above 0"):

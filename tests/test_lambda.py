@@ -92,6 +92,16 @@ def test_names_are_taken_once_and_found_as_arns_too(lambdas, function):
     ("wrong", "code", "said"),
     [
         ({"MemorySize": 10_241}, "ValidationException", "less than or equal to 10240"),
+        (
+            {"Environment": {"Variables": {"AWS_REGION": "here", "MINE": "1"}}},
+            "InvalidParameterValueException",
+            "Reserved keys used in this request: AWS_REGION",
+        ),
+        (
+            {"Environment": {"Variables": {"LONG": "x" * 4096}}},
+            "InvalidParameterValueException",
+            "exceeded the 4KB limit",
+        ),
         ({"Timeout": 901}, "ValidationException", "less than or equal to 900"),
         (
             {"PackageType": "Image", "Code": {"ImageUri": f"{ECR}/other:latest"}},
@@ -173,6 +183,53 @@ def test_code_comes_from_s3_too(lambdas):
     name = lambdas.make(Code={"S3Bucket": "code", "S3Key": "f.zip"})
 
     assert lambdas.invoke(name, {"a": 1})["Payload"]["event"] == {"a": 1}
+
+
+def test_who_may_call_a_function_is_kept_and_told(lambdas, function):
+    aws, named = lambdas.client, {"FunctionName": function}
+    rule = "arn:aws:events:us-east-1:123456789012:rule/drift"
+    asked = named | {
+        "StatementId": "events",
+        "Action": "lambda:InvokeFunction",
+        "Principal": "events.amazonaws.com",
+        "SourceArn": rule,
+    }
+
+    added = json.loads(aws.add_permission(**asked)["Statement"])
+    policy = json.loads(aws.get_policy(**named)["Policy"])
+
+    assert policy["Statement"] == [added]
+    assert added["Principal"] == {"Service": "events.amazonaws.com"}
+    assert added["Resource"].endswith(f":function:{function}")
+    assert added["Condition"] == {"ArnLike": {"AWS:SourceArn": rule}}
+    assert refused(aws.add_permission, **asked)[:2] == ("ResourceConflictException", 409)
+    aws.remove_permission(**named, StatementId="events")
+    gone = ("ResourceNotFoundException", 404)
+    assert refused(aws.remove_permission, **named, StatementId="events")[:2] == gone
+    assert refused(aws.get_policy, **named)[:2] == gone
+
+
+def test_an_event_of_a_rule_calls_the_function_that_is_its_target(lambdas):
+    name = lambdas.make("def handler(event, context):\n    print('heard', event['detail'])\n")
+    arn = lambdas.settled(name)["Configuration"]["FunctionArn"]
+    with (
+        closing(lambdas.cloud.client("events")) as bus,
+        closing(lambdas.cloud.client("logs")) as logs,
+    ):
+        bus.put_rule(Name="drift", EventPattern=json.dumps({"source": ["mine"]}))
+        bus.put_targets(Rule="drift", Targets=[{"Id": "retrain", "Arn": arn}])
+        bus.put_events(Entries=[{"Source": "mine", "DetailType": "drift", "Detail": '{"psi": 1}'}])
+
+        def heard():
+            groups = logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")
+            for group in groups["logGroups"]:
+                found = logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
+                return [each["message"] for each in found if "heard" in each["message"]]
+            return []
+
+        assert until(heard) == ["heard {'psi': 1}\n"]
+        bus.remove_targets(Rule="drift", Ids=["retrain"])
+        bus.delete_rule(Name="drift")
 
 
 def test_a_version_stays_as_it_was_published(lambdas):

@@ -171,8 +171,18 @@ def test_columns_of_other_types_are_left_out_by_name(model, data, expected, tmp_
     output = tmp_path / "answers.parquet"
     wb.transform(model, frame, HERE, columns=names, output=output)
     assert pl.read_parquet(output)["id"].to_list() == frame["id"].to_list()
-    with pytest.raises(InvalidInput, match="Rows must be numbers"):
+    with pytest.raises(InvalidInput, match=r"Columns \['id'\] hold text"):
         wb.transform(model, frame, HERE)
+
+
+def test_a_row_without_all_its_values_gets_no_answer(model, data, tmp_path):
+    whole = tmp_path / "whole.csv"
+    frame_of(data[:5]).write_csv(whole)
+    cut = tmp_path / "cut.csv"
+    cut.write_text(whole.read_text() + "1.0,2.0\n")
+    assert wb.transform(model, whole, HERE).rows == 5
+    with pytest.raises(InvalidInput, match="has no value in 1 of these"):
+        wb.transform(model, cut, HERE)
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,20 @@ class Taken:
         return np.ascontiguousarray(values, tensor.dtype)
 
     def _of_frame(self, frame: "pl.DataFrame") -> NDArray[Any]:
-        values = frame.select(self.columns or frame.columns).to_numpy()
+        import polars as pl
+
+        chosen = frame.select(self.columns or frame.columns)
+        wanted = f"the model takes {self.tensor}"
+        for column in chosen.iter_columns():
+            if gaps := column.null_count():
+                raise InvalidInput(
+                    f"Column {column.name!r} has no value in {gaps} of these {len(chosen)} rows; "
+                    f"{wanted}: fill them or leave those rows out. Where the model is to see NaN, "
+                    "write NaN."
+                )
+        if text := [name for name, kind in chosen.schema.items() if kind == pl.String]:
+            raise InvalidInput(f"Columns {text} hold text; {wanted}: name its columns.")
+        values = chosen.to_numpy()
         row = self.tensor.shape
         if not row:
             return values[:, 0] if values.shape[1] == 1 else values

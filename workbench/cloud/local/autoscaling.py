@@ -421,8 +421,12 @@ class Autoscaling:
         if policy["PolicyType"] != "StepScaling":
             raise not_offered(f"The policy type {policy['PolicyType']}")
         config = policy.get("StepScalingPolicyConfiguration", {})
+        if "AdjustmentType" not in config:
+            raise invalid(
+                "A policy of this type needs a StepScalingPolicyConfiguration with AdjustmentType."
+            )
         adjustment = {"ChangeInCapacity": "change", "ExactCapacity": "exact"}.get(
-            config.get("AdjustmentType", "")
+            config["AdjustmentType"]
         )
         if adjustment is None:
             raise not_offered(
@@ -619,16 +623,30 @@ def _metric(place: tuple[str, str], config: Mapping[str, Any]) -> tuple[str, str
 
 
 def _steps(adjustments: Iterable[Mapping[str, Any]]) -> list[tuple[float, int]]:
-    """Return steps by their distance from the threshold, on whichever side they lie."""
+    """Return steps by their distance from the threshold, on whichever side they lie.
+
+    Raises:
+        AwsError: They break a rule of the API reference, "StepAdjustment".
+    """
     steps: dict[float, int] = {}
+    ends = set()
     for each in adjustments:
+        lower = each.get("MetricIntervalLowerBound")
         upper = each.get("MetricIntervalUpperBound")
-        distance = each.get("MetricIntervalLowerBound", 0.0)
+        if lower is None and upper is None:
+            raise invalid("A step adjustment needs at least one bound of its interval.")
         if upper is not None and upper <= 0:
-            distance = -upper
+            lower, upper = -upper, None if lower is None else -lower
+        distance = lower or 0.0
         if distance in steps:
             raise invalid("StepAdjustments must be intervals on one side of the threshold.")
         steps[distance] = each["ScalingAdjustment"]
+        ends.add(math.inf if upper is None else upper)
+    if steps and ends != {*sorted(steps)[1:], math.inf}:
+        raise invalid(
+            "The intervals of StepAdjustments can't overlap or have a gap, and the one farthest "
+            "from the threshold has no end."
+        )
     return sorted(steps.items())
 
 

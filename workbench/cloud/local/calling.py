@@ -6,6 +6,7 @@ Reference, "Invoke", and developer guide, "Understanding retry behavior", "View 
 
 import base64
 import json
+import logging
 import math
 import time
 import uuid
@@ -34,6 +35,7 @@ _ACTION = "/invocations"
 _TIMED_OUT = "Sandbox.Timedout"
 _TAIL = 4096  # bytes of LogResult
 _MB = 1024**2
+_log = logging.getLogger("workbench.cloud.local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,22 @@ class Calling:
             event.finish(Failure.THROTTLED)
         else:
             version.fleet.serve(event)
+
+    def tell(self, function: str, event: str) -> None:
+        """Call a function, by name or ARN, with an event that nobody waits for; called in the loop.
+
+        One that is gone, or not Active, is written to the log, as nobody else can be told.
+        """
+        request = Request()
+        request.method, request.path = "POST", f"{PATH}{function}{_ACTION}"
+        request.headers = {"x-amz-invocation-type": "Event"}
+        request.body = event.encode()
+
+        def heard(response: Response) -> None:
+            if response.status >= 300:
+                _log.warning("%s was not called: %s", function, response.body)
+
+        self.handle(request, heard)
 
     def _addressed(self, request: Request, kind: str) -> tuple[Function, Version]:
         """Return whom a request is for.

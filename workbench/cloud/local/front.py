@@ -30,6 +30,7 @@ from workbench.cloud.local.asynchronous import Asynchronous
 from workbench.cloud.local.autoscaling import ACTIONS, Autoscaling
 from workbench.cloud.local.backlog import Backlog
 from workbench.cloud.local.calling import Calling
+from workbench.cloud.local.events import TARGETS
 from workbench.cloud.local.forgetful import SERVICES, Forgetful
 from workbench.cloud.local.function_metrics import FunctionMetrics
 from workbench.cloud.local.functions import Functions
@@ -141,6 +142,12 @@ class Front:
         self._asynchronous.start()
         self._autoscaling.start()
         await self._functions.start(url)
+        loop = asyncio.get_running_loop()
+
+        def call(function: str, event: str) -> None:
+            loop.call_soon_threadsafe(self._calling.tell, function, event)
+
+        TARGETS["lambda"] = call
 
     async def close(self) -> None:
         """End what was started."""

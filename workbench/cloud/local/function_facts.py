@@ -1,5 +1,6 @@
 """What GetFunctionConfiguration says of a function, and which functions cannot be."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,26 @@ _NOT_YET = {
     "TenancyConfig": "Tenant isolation (TenancyConfig)",
     "AcceleratorConfig": "An accelerator (AcceleratorConfig)",
 }
+_RESERVED = frozenset(  # Lambda developer guide, "Defined runtime environment variables"
+    f"AWS_{name}"
+    for name in (
+        "ACCESS_KEY",
+        "ACCESS_KEY_ID",
+        "DEFAULT_REGION",
+        "EXECUTION_ENV",
+        "LAMBDA_FUNCTION_MEMORY_SIZE",
+        "LAMBDA_FUNCTION_NAME",
+        "LAMBDA_FUNCTION_VERSION",
+        "LAMBDA_INITIALIZATION_TYPE",
+        "LAMBDA_LOG_GROUP_NAME",
+        "LAMBDA_LOG_STREAM_NAME",
+        "LAMBDA_RUNTIME_API",
+        "REGION",
+        "SECRET_ACCESS_KEY",
+        "SESSION_TOKEN",
+    )
+) | {"LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "_HANDLER", "_X_AMZN_TRACE_ID"}
+_MAX_VARIABLES = 4096  # bytes (the guide, "Lambda quotas")
 _PLAIN = ("Description", "Timeout", "MemorySize", "Role")
 
 
@@ -102,6 +123,7 @@ def check(params: Mapping[str, Any]) -> None:
                 f"'{name[0].lower()}{name[1:]}' failed to satisfy constraint: Member must have "
                 f"value less than or equal to {most}",
             )
+    _check_variables(params.get("Environment", {}).get("Variables", {}))
     for name, words in _NOT_YET.items():
         if params.get(name):
             raise not_offered(words)
@@ -109,6 +131,39 @@ def check(params: Mapping[str, Any]) -> None:
         raise not_offered("A VPC (VpcConfig)")
     if params.get("SnapStart", {}).get("ApplyOn", "None") != "None":
         raise not_offered("A snapshot (SnapStart)")
+
+
+def _check_variables(variables: Mapping[str, str]) -> None:
+    said = (
+        "Lambda was unable to configure your environment variables because the environment "
+        "variables you have provided"
+    )
+    if reserved := sorted(_RESERVED & variables.keys()):
+        raise unfit(
+            f"{said} contains reserved keys that are currently not supported for modification. "
+            f"Reserved keys used in this request: {', '.join(reserved)}"
+        )
+    size = len(json.dumps(variables, separators=(",", ":")).encode())
+    if size > _MAX_VARIABLES:
+        raise unfit(f"{said} exceeded the 4KB limit: they take {size} bytes.")
+
+
+def permission(params: Mapping[str, Any], resource: str) -> dict[str, Any]:
+    """Return the statement that AddPermission adds to a function's policy."""
+    principal = params["Principal"]
+    statement = {
+        "Sid": params["StatementId"],
+        "Effect": "Allow",
+        "Principal": {"Service" if "amazonaws" in principal else "AWS": principal},
+        "Action": params["Action"],
+        "Resource": resource,
+    }
+    conditions: dict[str, dict[str, str]] = {}
+    if "SourceAccount" in params:
+        conditions["StringEquals"] = {"AWS:SourceAccount": params["SourceAccount"]}
+    if "SourceArn" in params:
+        conditions["ArnLike"] = {"AWS:SourceArn": params["SourceArn"]}
+    return statement | ({"Condition": conditions} if conditions else {})
 
 
 def _surroundings(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from workbench.cloud.local.function_facts import (
     check,
     new,
     page,
+    permission,
     public,
     revised,
     stamp,
@@ -140,6 +141,9 @@ class Functions:
             "PutProvisionedConcurrencyConfig": self._provision,
             "GetProvisionedConcurrencyConfig": self._provisioned,
             "DeleteProvisionedConcurrencyConfig": self._unprovision,
+            "AddPermission": self._permit,
+            "GetPolicy": self._policy,
+            "RemovePermission": self._forbid,
             "ListTags": self._list_tags,
             "GetAccountSettings": self._account,
         }
@@ -332,6 +336,41 @@ class Functions:
         if wanted != version.facts["CodeSha256"]:
             raise unfit(f"CodeSHA256 ({wanted}) is different from current CodeSHA256 in $LATEST.")
         return self._published(function, params)
+
+    # --- who may call, which is kept and told; a local cloud lets everybody
+
+    async def _permit(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, version = self.find(params["FunctionName"], params.get("Qualifier"))
+        policy, number = version.facts.get("_Policy", {}), params["StatementId"]
+        if number in policy:
+            raise AwsError(
+                "ResourceConflictException",
+                f"The statement id ({number}) provided already exists. Please provide a new "
+                "statement id, or remove the existing statement.",
+                409,
+                {"Type": "User"},
+            )
+        added = permission(params, str(version.facts["FunctionArn"]))
+        version.facts = {**version.facts, "_Policy": {**policy, number: added}}
+        self._keep(function, version)
+        return {"Statement": json.dumps(added)}
+
+    async def _policy(self, params: dict[str, Any]) -> dict[str, Any]:
+        _, version = self.find(params["FunctionName"], params.get("Qualifier"))
+        statements = list(version.facts.get("_Policy", {}).values())
+        if not statements:
+            raise _missing("The resource you requested does not exist.")
+        policy = {"Version": "2012-10-17", "Id": "default", "Statement": statements}
+        return {"Policy": json.dumps(policy), "RevisionId": version.facts["RevisionId"]}
+
+    async def _forbid(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, version = self.find(params["FunctionName"], params.get("Qualifier"))
+        policy, number = dict(version.facts.get("_Policy", {})), params["StatementId"]
+        if policy.pop(number, None) is None:
+            raise _missing(f"Statement {number} is not found in resource policy.")
+        version.facts = {**version.facts, "_Policy": policy}
+        self._keep(function, version)
+        return {}
 
     # --- concurrency
 
@@ -535,6 +574,7 @@ class Functions:
             "FunctionArn": f"{function.arn}:{number}",
             "Description": params.get("Description", latest.facts["Description"]),
             "_Of": latest.facts["RevisionId"],
+            "_Policy": {},
             **revised(),
         }
         version = Version(facts, latest.code)
