@@ -365,6 +365,8 @@ def test_using_a_cloud_imports_no_moto():
         ("ec2", "describe_instances", {}),
         ("cloudformation", "list_stacks", {}),
         ("sagemaker", "list_training_jobs", {}),
+        ("events", "put_rule", {"Name": "r", "ScheduleExpression": "rate(5 minutes)"}),
+        ("logs", "start_query", {"startTime": 0, "endTime": 1, "queryString": "fields @message"}),
     ],
 )
 def test_what_is_not_there_yet_is_refused_by_name(cloud, service, operation, parameters):

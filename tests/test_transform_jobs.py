@@ -344,7 +344,12 @@ def test_a_model_that_does_not_answer_in_time_is_told(cloud):
         (
             {"a": "not packed"},
             {"TransformInput": {"CompressionType": "Gzip"}},
-            "Not a gzipped file",
+            "ClientError: s3://.*Not a gzipped file",
+        ),
+        (
+            {"a": gzip.compress(csv(ROWS).encode())[:-9]},
+            {"TransformInput": {"CompressionType": "Gzip"}},
+            "ClientError: s3://.*ended before the end-of-stream",
         ),
         ({"a": "1,2,3\n"}, {"ModelName": "bad"}, "An instance did not come up.*cannot load"),
         (

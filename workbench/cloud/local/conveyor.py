@@ -9,6 +9,7 @@ import asyncio
 import gzip
 import itertools
 import json
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -43,6 +44,7 @@ _TIMEOUT, _RETRIES = 600, 3  # API reference, ModelClientConfig
 _PATIENCE = 60.0  # seconds for /execution-parameters
 _PAUSE = 0.1  # seconds before a request is sent again, doubled each time
 _ASK = b"GET /execution-parameters HTTP/1.1\r\nHost: localhost\r\n\r\n"
+_THEIRS = (InvalidInput, AwsError, gzip.BadGzipFile, EOFError, zlib.error)  # a client's faults
 _T = TypeVar("_T")
 
 
@@ -271,7 +273,7 @@ class Conveyor:
         for key in keys:
             try:
                 await self._transform(instance, key)
-            except* (JobFailed, InvalidInput, AwsError, OSError) as errors:
+            except* (JobFailed, *_THEIRS, OSError) as errors:
                 error = _first(errors)
                 instance.note(f"{self._source.bucket}/{key}: {error}")
                 self._problems.append(self._said(key, error))
@@ -279,7 +281,7 @@ class Conveyor:
     def _said(self, key: str, error: BaseException) -> str:
         said = str(error)
         if not isinstance(error, JobFailed):
-            side = "ClientError" if isinstance(error, InvalidInput | AwsError) else "InternalError"
+            side = "ClientError" if isinstance(error, _THEIRS) else "InternalError"
             said = f"{side}: {said}"
         kind, _, rest = said.partition(": ")
         return f"{kind}: s3://{self._source.bucket}/{key}: {rest}"

@@ -16,7 +16,7 @@ from workbench.cloud.container.http import Request, Response
 from workbench.cloud.local import shapes
 from workbench.cloud.local.events import widen_targets
 from workbench.cloud.local.store import Store
-from workbench.cloud.local.wire import AwsError, json_parameters
+from workbench.cloud.local.wire import AwsError, json_parameters, not_offered
 
 SERVICES = frozenset({"events", "iam", "logs", "sns", "sqs", "sts"})
 """By the names that requests are signed for."""
@@ -115,13 +115,18 @@ def _check(request: Request, service: str) -> None:
     if target is not None:
         prefix = f"{shapes.service(service).metadata.get('targetPrefix')}."
         model = shapes.operation(service, target.removeprefix(prefix))
-        shapes.check(model.input_shape, json_parameters(request.body))
+        given = json_parameters(request.body)
+        shapes.check(model.input_shape, given)
+        if model.name == "StartQuery":
+            raise not_offered("A query of Logs Insights (StartQuery)")
+        if model.name == "PutRule" and given.get("ScheduleExpression"):
+            raise not_offered("A rule with a ScheduleExpression")
         return
     form = dict(parse_qsl(request.body.decode("latin-1")))
     model = shapes.operation(service, form.get("Action", ""))
-    given = {name.partition(".")[0] for name in form}
+    named = {name.partition(".")[0] for name in form}
     required = model.input_shape.required_members if model.input_shape else []
-    if missing := [name for name in required if name not in given]:
+    if missing := [name for name in required if name not in named]:
         raise AwsError("MissingParameter", f"{model.name} needs {' and '.join(missing)}.")
 
 

@@ -189,5 +189,5 @@ def _check_program(facts: Mapping[str, Any]) -> None:
             "Runtime and Handler are mandatory parameters for functions created with "
             "deployment packages."
         )
-    if not facts["Runtime"].startswith("python"):
+    if not facts["Runtime"].startswith("python3"):
         raise not_offered(f"The runtime {facts['Runtime']}")
