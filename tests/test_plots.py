@@ -154,6 +154,12 @@ def test_a_short_run_has_few_bins_and_a_long_one_sixty():
     assert plots.latency_over_time(gamma(9000, 0.1, 1)).height == 60
 
 
+def test_a_short_run_beside_a_long_one_leaves_it_its_bins():
+    both = plots.latency_over_time([gamma(9000, 0.1, 1), gamma(99, 0.1, 1)])
+
+    assert both["run"].value_counts().get_column("count").sort().to_list() == [1, 60]
+
+
 def test_points_bins_and_quantiles_out_of_range_are_refused():
     run = run_of([0.1])
 
