@@ -9,6 +9,9 @@ from tests.browser import KERNEL_IS_IDLE, command
 from tests.test_app_browser import Seen
 from workbench.run import load_run
 
+WORDS = "getComputedStyle(document.querySelector('.wb'), '::before').content"
+RESTART = """() =>
+    window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"""
 UNDER_WAY = re.compile(r"^[\d,]+ of [\d,]+ · .* per second")
 KEPT = re.compile(r"rows are kept in (\S+)\.$")
 
@@ -61,19 +64,22 @@ def test_a_run_survives_its_page_and_is_stopped_from_the_next(open_notebook, sho
     expect(app_in(page).p95).to_have_count(1)
 
 
-def test_a_kernel_that_is_restarted_leaves_the_rows_on_disk_and_a_new_app(open_notebook, lab, show):
+def test_a_kernel_that_is_restarted_leaves_the_rows_on_disk_and_a_new_app(open_notebook, show):
     page = open_notebook("import workbench as wb", show)
     app = app_in(page)
     start_long_run(app)
     folder = KEPT.search(app.status.inner_text())[1]
     page.wait_for_function("() => /^[3-9]\\d\\d of/m.test(document.body.innerText)")
 
-    (session,) = lab.api("sessions")
-    lab.api(f"kernels/{session['kernel']['id']}/restart", method="POST")
+    page.evaluate(RESTART)
+    page.wait_for_function(
+        f"() => ({WORDS}).includes('The kernel behind these controls has ended')"
+    )
     page.wait_for_function(KERNEL_IS_IDLE)
     command(page, "notebook:run-all-cells")
 
     expect(app_in(page).status).to_have_text("Ready.")
+    page.wait_for_function(f"() => ({WORDS}) === 'none'")
     expect(app_in(page).run).to_be_enabled()
     run = load_run(folder)
     assert len(run) >= 10
