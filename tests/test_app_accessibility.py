@@ -67,7 +67,7 @@ def serious(page):
 
 
 def test_axe_finds_nothing_serious_in_either_theme_and_a_narrow_window_cuts_nothing_off(shown):
-    for part in ("Plan", "Monitor", "Registry"):
+    for part in ("Plan", "Monitor", "Kept runs", "Registry"):
         button(shown, part).click()
     shown.get_by_label("Max size", exact=True).fill("0")
     expect(shown.get_by_role("alert").first).to_be_visible()

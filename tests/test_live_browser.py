@@ -10,9 +10,8 @@ from tests.test_app_browser import Seen
 from workbench.run import load_run
 
 WORDS = "getComputedStyle(document.querySelector('.wb'), '::before').content"
-RESTART = """() =>
-    window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"""
 UNDER_WAY = re.compile(r"^[\d,]+ of [\d,]+ · .* per second")
+KERNEL_IS_STARTING = KERNEL_IS_IDLE.replace("=== 'idle'", "!== 'idle'")
 KEPT = re.compile(r"rows are kept in (\S+)\.$")
 
 
@@ -64,14 +63,16 @@ def test_a_run_survives_its_page_and_is_stopped_from_the_next(open_notebook, sho
     expect(app_in(page).p95).to_have_count(1)
 
 
-def test_a_kernel_that_is_restarted_leaves_the_rows_on_disk_and_a_new_app(open_notebook, show):
+def test_a_kernel_that_is_restarted_leaves_rows_that_the_new_app_shows(open_notebook, show):
     page = open_notebook("import workbench as wb", show)
     app = app_in(page)
     start_long_run(app)
     folder = KEPT.search(app.status.inner_text())[1]
     page.wait_for_function("() => /^[3-9]\\d\\d of/m.test(document.body.innerText)")
 
-    page.evaluate(RESTART)
+    page.evaluate("() => void window.jupyterapp.commands.execute('notebook:restart-kernel')")
+    page.get_by_role("button", name="Confirm Kernel Restart").click()
+    page.wait_for_function(KERNEL_IS_STARTING)
     page.wait_for_function(
         f"() => ({WORDS}).includes('The kernel behind these controls has ended')"
     )
@@ -84,6 +85,12 @@ def test_a_kernel_that_is_restarted_leaves_the_rows_on_disk_and_a_new_app(open_n
     run = load_run(folder)
     assert len(run) >= 10
     assert not run.complete
+
+    page.locator(".wb button", has_text=re.compile("^Kept runs$")).click()
+    expect(page.locator(".wb select option:checked", has_text="not complete")).to_have_count(1)
+    page.locator(".wb button", has_text=re.compile("^Show$")).click()
+
+    expect(app_in(page).p95).to_have_count(1)
 
 
 def test_two_apps_on_a_page_do_not_disturb_each_other(open_notebook, show):

@@ -193,6 +193,21 @@ def test_a_snapshot_of_a_folder_without_a_model_fails_with_the_reason(tmp_path, 
     asyncio.run(fail())
 
 
+def test_a_setting_that_is_wrong_is_said_by_what_was_forked_and_the_next_fork_serves(folder, log):
+    async def live():
+        nursery = Nursery()
+        try:
+            wrong = {"WORKBENCH_MAX_BATCH": "none"}
+            with pytest.raises(SandboxFailed, match="whole number of at least 1, got 'none'"):
+                await start(folder, log=log, mode="imported", nursery=nursery, environment=wrong)
+            sandbox = await start(folder, log=log, mode="imported", nursery=nursery)
+            return await sandbox.stop()
+        finally:
+            await nursery.close()
+
+    assert asyncio.run(live()) == 0
+
+
 def test_a_fork_needs_a_nursery_and_a_snapshot_one_thread(folder, log):
     async def fail():
         with pytest.raises(InvalidInput, match="needs a nursery"):

@@ -8,6 +8,7 @@ process has one thread only, since a fork copies no others.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import select
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from workbench.cloud.container.lifeline import end_with
-from workbench.cloud.container.options import parse
+from workbench.cloud.container.options import Options, parse
 from workbench.cloud.container.surroundings import settle_surroundings
 
 _LONGEST = 128 * 1024  # bytes of an order: a container's environment has 32 KB at most
@@ -39,7 +40,6 @@ class Forker:
         self._orders = orders
         self._serving = serving
         self._engine = None if model is None else serving.load(model, threads=1)
-        parse(["serve"], {})  # what this imports, no fork need import
         serving.settle()
         self._children: dict[int, int] = {}  # handle -> pid
 
@@ -68,9 +68,10 @@ class Forker:
         if not text:
             return False
         order = json.loads(text)
+        options = _told(order, announce=descriptors[1])
         pid = os.fork()
         if pid == 0:
-            self._become(order, *descriptors)
+            self._become(order, options, *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         handle = os.pidfd_open(pid)
@@ -78,8 +79,10 @@ class Forker:
         self._tell({"order": order["number"], "started": pid}, handle)
         return True
 
-    def _become(self, order: dict[str, Any], lifeline: int, announce: int, log: int) -> NoReturn:
-        """Be the container."""
+    def _become(
+        self, order: dict[str, Any], options: Options | None, lifeline: int, announce: int, log: int
+    ) -> NoReturn:
+        """Be the container; without options, say what is wrong with them."""
         try:
             os.setsid()
             end_with(lifeline)
@@ -89,15 +92,30 @@ class Forker:
                 os.close(handle)
             os.environ.clear()
             os.environ.update(order["environment"])
-            options = parse([*order["arguments"], "--announce", str(announce)], os.environ)
+            options = options or _options(order, announce)
             threading.Thread(target=_enter, args=(order["doors"],), daemon=True).start()
             self._serving.live(
                 options,
                 lambda: self._engine or self._serving.load(options.model, threads=options.threads),
             )
-        except BaseException:  # noqa: BLE001 - it must never go on as its parent
-            traceback.print_exc()
+        except BaseException as error:  # noqa: BLE001 - it must never go on as its parent
+            if not isinstance(error, SystemExit):  # at which the options have said what is wrong
+                traceback.print_exc()
             os._exit(1)
+
+
+def _told(order: dict[str, Any], *, announce: int) -> Options | None:
+    """Return a container's options, read before the fork: a new copy is slow, page by page.
+
+    None where they are wrong: the container is to say so, in its log.
+    """
+    with contextlib.suppress(SystemExit), contextlib.redirect_stderr(None):
+        return _options(order, announce)
+    return None
+
+
+def _options(order: dict[str, Any], announce: int) -> Options:
+    return parse([*order["arguments"], "--announce", str(announce)], order["environment"])
 
 
 def _enter(doors: list[str]) -> None:
