@@ -89,6 +89,10 @@ def test_axe_finds_nothing_serious_in_either_theme_and_a_narrow_window_cuts_noth
     shown.set_viewport_size({"width": 700, "height": 2600})
 
     assert shown.evaluate(WIDER) == []
+    shown.set_viewport_size({"width": 500, "height": 2600})  # of which the files take half
+    for label in ("Model", "Rate (1/s)", "Max size"):
+        assert shown.get_by_label(label, exact=True).bounding_box()["width"] > 60
+    shown.set_viewport_size({"width": 700, "height": 2600})
     shown.screenshot(path=PICTURES / "app-parts-narrow.png")
 
 

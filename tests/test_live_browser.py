@@ -9,6 +9,7 @@ from tests.browser import KERNEL_IS_IDLE, command
 from tests.test_app_browser import Seen
 from workbench.run import load_run
 
+WORDS = "getComputedStyle(document.querySelector('.wb'), '::before').content"
 UNDER_WAY = re.compile(r"^[\d,]+ of [\d,]+ · .* per second")
 KERNEL_IS_STARTING = KERNEL_IS_IDLE.replace("=== 'idle'", "!== 'idle'")
 KEPT = re.compile(r"rows are kept in (\S+)\.$")
@@ -72,10 +73,14 @@ def test_a_kernel_that_is_restarted_leaves_rows_that_the_new_app_shows(open_note
     page.evaluate("() => void window.jupyterapp.commands.execute('notebook:restart-kernel')")
     page.get_by_role("button", name="Confirm Kernel Restart").click()
     page.wait_for_function(KERNEL_IS_STARTING)
+    page.wait_for_function(
+        f"() => ({WORDS}).includes('The kernel behind these controls has ended')"
+    )
     page.wait_for_function(KERNEL_IS_IDLE)
     command(page, "notebook:run-all-cells")
 
     expect(app_in(page).status).to_have_text("Ready.")
+    page.wait_for_function(f"() => ({WORDS}) === 'none'")
     expect(app_in(page).run).to_be_enabled()
     run = load_run(folder)
     assert len(run) >= 10

@@ -154,6 +154,24 @@ def test_a_short_run_has_few_bins_and_a_long_one_sixty():
     assert plots.latency_over_time(gamma(9000, 0.1, 1)).height == 60
 
 
+def test_a_short_run_beside_a_long_one_leaves_it_its_bins():
+    both = plots.latency_over_time([gamma(9000, 0.1, 1), gamma(99, 0.1, 1)])
+
+    assert both["run"].value_counts().get_column("count").sort().to_list() == [1, 60]
+
+
+def test_words_too_long_for_a_chart_go_on_in_the_next_line():
+    name = "serverless 2048 MB, up to 8, 25 ms, measured: local cloud"
+    cost = Cost(items=local_cost(1, hourly_price=1), answered=1, notes=("word " * 40,))
+    figure = plots.plot_cost_by_item({name: cost})
+    title = figure.spec()["title"]
+
+    assert " ".join(title["subtitle"]) == ("word " * 40).strip()
+    assert max(map(len, title["subtitle"])) <= 84
+    assert title["frame"] == "bounds"
+    assert figure.spec()["padding"]["left"] > len(name)  # a font may be wider than the one measured
+
+
 def test_points_bins_and_quantiles_out_of_range_are_refused():
     run = run_of([0.1])
 

@@ -290,6 +290,24 @@ def test_the_latest_experiment_that_is_prepared_is_the_one_shown(experiment, mon
     assert (whatif.value, whatif.note) == (later, "")
 
 
+def test_nothing_is_measured_beside_a_run_but_once_it_has_ended(registry, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    app = App(registry)
+    whatif = app.more["What if"]
+    app.panel.set_trait("running", True)
+    whatif.prepare(app.experiment, busy=app._measuring).join()
+
+    assert whatif.note.startswith("A run is under way, which would be disturbed by measuring")
+    assert not (tmp_path / "profiles").exists()
+
+    offered = []
+    monkeypatch.setattr(whatif, "prepare", lambda experiment, **_: offered.append(experiment))
+    app.more.buttons["What if"].value = True
+    app.panel.set_trait("running", False)
+
+    assert offered == [app.experiment] * 2
+
+
 def test_what_goes_wrong_in_preparing_is_said(experiment, monkeypatch):
     def fail(*_):
         raise InvocationError("The model failed.")

@@ -350,10 +350,24 @@ def test_a_note_goes_into_the_table_and_the_saved_run(no_charts, tmp_path):
     assert saved.frame.equals(results.value[0].frame)
     assert results.status.text == f"Saved: {folder}; wb.load_run reads them."
 
-    results.save_button.click()
+    results.entries[0].note.value = "as ever"
+    results.save_button.click()  # again, as after one more run
 
-    assert "exists" in results.status.text
-    assert results.status.wrong
+    assert results.status.text.startswith("Saved: ")
+    assert load_run(folder).facts["note"] == "as ever"
+
+    others = Results()
+    others.add(results.value[0])
+    others.folder.value = results.folder.value
+    others.save_button.click()
+
+    assert "exists" in others.status.text
+    assert others.status.wrong
+
+    others.folder.value = f"{next(folder.iterdir())}/below"  # in a file
+    others.save_button.click()
+
+    assert others.status.text.endswith("cannot be made (Not a directory): enter another.")
 
 
 def test_runs_are_written_into_one_report(no_charts, tmp_path):

@@ -396,6 +396,12 @@ def test_a_simulation_is_told_what_it_cannot_know():
             0.0,
             "first must be such",
         ),
+        (
+            PolicyPicker(DeadlineAware(latency=1, service=(0.1,))),
+            "max_size",
+            10**9,
+            "max_size must be from 1 to 1024 here",
+        ),
         (SLOPicker(SLO(latency=0.1)), "latency", 0.0, "latency must be .* got 0"),
         (SimulationPicker(), "cold_start", "-1", "cold_start must be seconds, 0 or more"),
         (SimulationPicker(), "cold_start", "soon", "cold_start must be seconds"),
@@ -427,3 +433,7 @@ def test_what_no_single_control_is_to_blame_for_is_said_under_all():
 
     assert "10,000,000 requests, and at most 1,000,000 are drawn here" in picker.status.text
     assert picker.status.wrong
+
+    picker["rate"].value = 1e300
+
+    assert "This would be 1e+301 requests" in picker.status.text

@@ -145,6 +145,14 @@ def test_what_is_approved_in_the_app_can_be_picked_there_at_once(shelf):
 
     assert shown.model.value == shelf["digits"]
 
+    shelf.register("more", shelf["digits"].path)
+    shelf.approve("more", 1, why="as good")
+    shelf.reject("digits", 1, why="too slow")
+    shown.more["Registry"].buttons["Refresh"].click()
+
+    assert shown.model.value == shelf["more"]
+    assert shown.model.status.text.startswith("digits has no approved version any more. Now more:1")
+
     shown.more.buttons["Registry"].value = False
 
     assert shown.more["Registry"].layout.display == "none"

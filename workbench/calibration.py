@@ -61,6 +61,8 @@ def kept_profile(
     missing = _missing(known, largest, threads)
     if known is not None and not missing:
         return known
+    if progress:
+        progress(0, 2 * len(missing))  # who waits can still give up
     fresh = measure(model, batch_sizes=missing, threads=(threads,), progress=progress)
     joined = fresh if known is None else _joined(known, fresh)
     joined.save(path, overwrite=True)

@@ -25,13 +25,16 @@ def milliseconds(seconds: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share in percent; one that is not whole never reads as 100 %.
+    """Return a share in percent, rounded down: what misses a target never reads as if it met it.
 
-    >>> percent(0.12345), percent(0.99876), percent(0.999999), percent(1)
-    ('12.3 %', '99.88 %', 'under 100 %', '100 %')
+    >>> percent(0.12345), percent(0.9499), percent(0.99876), percent(0.999999), percent(1)
+    ('12.3 %', '94.9 %', '99.87 %', '99.99 %', '100 %')
     """
-    rounded = f"{100 * share:.{3 if share < 0.99 else 4}g}"
-    return f"{'under 100' if rounded == '100' and share < 1 else rounded} %"
+    if not 0 < share < math.inf:
+        return f"{100 * share:g} %"
+    digits = 3 if share < 0.99 else 4
+    places = digits - 1 - math.floor(math.log10(100 * share))
+    return f"{math.floor(100 * share * 10**places + 1e-6) / 10**places:.{digits}g} %"
 
 
 def dollars(amount: float) -> str:

@@ -63,7 +63,8 @@ def plot_cost_by_item(costs: Mapping[str, Cost]) -> Figure:
     shown = data.filter(pl.col("item").is_in(items)).with_columns(
         pl.col("per_million").map_elements(dollars, return_dtype=pl.String).alias("label")
     )
-    width = WIDTH - 80 - 7 * max(len(name) for name in names)  # what the names leave
+    longest = max(len(name) for name in names)
+    width = WIDTH - 80 - 7 * longest  # what the names leave
     base = alt.Chart(shown, width=max(300, width), height=alt.Step(24)).encode(
         x=alt.X(
             "per_million:Q",
@@ -80,6 +81,7 @@ def plot_cost_by_item(costs: Mapping[str, Cost]) -> Figure:
         )
         .facet(row=panels("item", items), spacing=10)
         .resolve_scale(y="independent")
+        .properties(padding={"left": 8 + longest, "top": 8, "right": 8, "bottom": 8})  # as `config`
     )
     notes = dict.fromkeys(note for cost in costs.values() for note in cost.notes)
     totals = (f"{name} {cost.label}" for name, cost in costs.items())

@@ -9,6 +9,7 @@ import html
 import json
 import os
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MIMETYPE = "application/vnd.vegalite.v5+json"
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 _PLACEHOLDER = "the specification goes here"
+_LINE = 84  # characters of a subtitle that the chart has room for, in a wide font
 _PAPER_INK = "#222222"
 _PAGE_STYLE = "<style>:root{color-scheme:light dark}body{font-family:sans-serif}</style>"
 
@@ -55,8 +57,10 @@ class Figure:
             spec: dict[str, Any] = self.chart.to_dict()
         spec |= {"$schema": _SCHEMA, "config": config(ink), "description": self.description}
         if headed:
-            lines = {"subtitle": list(self.subtitle)} if self.subtitle else {}
-            spec["title"] = {"text": self.title, **lines}
+            lines = [part for line in self.subtitle for part in textwrap.wrap(line, _LINE)]
+            spec["title"] = {"text": self.title, **({"subtitle": lines} if lines else {})}
+        if "facet" in spec and headed:
+            spec["title"]["frame"] = "bounds"  # long names at the left leave the group little room
         if "layer" in spec or "mark" in spec:
             spec = {"width": WIDTH, "height": HEIGHT} | spec
             spec["autosize"] = {"type": "fit", "contains": "padding"}

@@ -224,8 +224,8 @@ def latency_over_time(
     Columns: run, start and stop of the bin (seconds from the trace's start), requests, failed,
     median and upper (seconds). They describe what happened to the requests of the bin: the
     smallest latency that such a share of them did not exceed; null when it falls among the failed
-    ones. There are up to 60 bins of equal width, fewer when they would hold under 50 requests on
-    average; a bin without requests is left out.
+    ones. Each run has up to 60 bins of equal width, fewer when they would hold under 50 of its
+    requests on average; a bin without requests is left out.
 
     Raises:
         InvalidInput: `bins` is below 1, or `quantile` not between 0 and 1.
@@ -237,14 +237,20 @@ def latency_over_time(
     if not 0 < quantile < 1:
         raise InvalidInput(f"quantile must lie between 0 and 1, got {quantile}.")
     members = named(runs)
-    fewest = min(len(run) for run in members.values())
-    bins = bins or max(1, min(_BINS, fewest // _REQUESTS_PER_BIN))
-    stop = max(float(run.frame["scheduled"].to_numpy().max()) for run in members.values())
-    edges = np.linspace(0, stop, bins + 1)
-    rows = [(name, *row) for name, run in members.items() for row in _binned(run, edges, quantile)]
+    rows = [
+        (name, *row)
+        for name, run in members.items()
+        for row in _binned(run, _edges(run, bins), quantile)
+    ]
     columns = ["run", "start", "stop", "requests", "failed", "median", "upper"]
     types = [pl.String, pl.Float64, pl.Float64, pl.Int64, pl.Int64, pl.Float64, pl.Float64]
     return pl.DataFrame(rows, schema=dict(zip(columns, types, strict=True)), orient="row")
+
+
+def _edges(run: Run, bins: int | None) -> NDArray[np.float64]:
+    """Where bins begin and end; as the run needs them, so that a short one coarsens no other."""
+    bins = bins or max(1, min(_BINS, len(run) // _REQUESTS_PER_BIN))
+    return np.linspace(0, float(run.frame["scheduled"].to_numpy().max()), bins + 1)
 
 
 def _binned(run: Run, edges: NDArray[np.float64], quantile: float) -> list[tuple[Any, ...]]:

@@ -134,7 +134,7 @@ def panels(field: str, values: Sequence[str]) -> "alt.Row":
 def _channel(names: Sequence[str], marks: Sequence[Any]) -> dict[str, Any]:
     import altair as alt
 
-    width = 60 + 7 * max(len(name) for name in names)  # a rough measure of a symbol and its label
+    width = 84 + 7 * max(len(name) for name in names)  # a rough measure of a symbol and its label
     return {
         "scale": alt.Scale(domain=list(names), range=_repeated(marks, len(names))),
         "title": None,

@@ -41,7 +41,7 @@ def config(ink: str = INK) -> dict[str, Any]:
             "titleColor": ink,
             "labelFontSize": 13,
             "labelLimit": 0,
-            "columnPadding": 24,
+            "columnPadding": 48,  # a font may be wider than the one measured
             "symbolSize": 120,
             "symbolStrokeWidth": 2.5,
         },

@@ -35,6 +35,9 @@ _KNOBS = {
 }
 
 
+_MOST_TIMES = 1024  # of a deadline-aware policy: one for each size, all of them in its code
+
+
 class PolicyPicker(Picker):
     """How requests become batches; `value` is a policy.
 
@@ -88,6 +91,8 @@ def _conserving(settings: Settings) -> WorkConserving:
 
 def _deadline(settings: Settings) -> DeadlineAware:
     size = BatchPolicy(max_size=settings["max_size"]).max_size
+    if size > _MOST_TIMES:
+        raise InvalidInput(f"max_size must be from 1 to {_MOST_TIMES} here, got {size}.")
     service = [round(settings["first"] + n * settings["more"], 9) / 1000 for n in range(size)]
     if min(service) <= 0:
         raise InvalidInput(f"first must be such that a batch takes time, got {service[0]:g} s.")

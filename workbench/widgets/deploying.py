@@ -235,7 +235,7 @@ def _total(items: Items) -> float:
 
 def _usd(amount: float) -> str:
     """Return an amount in dollars, of less than one with three digits: prices have them."""
-    return dollars(amount) if amount >= 1 else f"${amount:.3g}"
+    return dollars(amount) if amount >= 1 or amount < 0.001 else f"${amount:.3g}"
 
 
 def _known(items: Items) -> str:

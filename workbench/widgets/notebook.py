@@ -140,6 +140,23 @@ class Status(anywidget.AnyWidget):
     }
     .wb-refused :is(input, select) { outline: 2px solid var(--jp-error-color1); }
     .jp-OutputArea:has(.wb) .jp-OutputArea-child:has(.wb-kept) { display: none; }
+    .wb.jupyter-widgets-disconnected::before, .wb .jupyter-widgets-disconnected::before {
+      content: none;
+    }
+    .wb.jupyter-widgets-disconnected:not(.wb .wb)::before {
+      border-left: 3px solid var(--jp-error-color1); color: var(--jp-ui-font-color1);
+      content: "The kernel behind these controls has ended: run this cell again. "
+        "Rows that were measured are on disk, under Kept runs.";
+      display: block; font: 600 var(--jp-ui-font-size1) / 1.4 var(--jp-ui-font-family);
+      height: auto; padding: 2px 6px;
+    }
+    .wb.jupyter-widgets-disconnected:not(.wb .wb) > * { opacity: 0.5; }
+    .wb .widget-inline-hbox:has(> .widget-label + :is(input, select)) {
+      flex-wrap: wrap; height: auto;
+    }
+    .wb .widget-inline-hbox > .widget-label + :is(input, select) {
+      flex: 1 1 72px; min-height: var(--jp-widgets-inline-height);
+    }
     .wb-sketch { display: block; height: 56px; width: 100%; }
     .wb-sketch polygon { fill: #3399ee; stroke: none; }
     .wb-caption {

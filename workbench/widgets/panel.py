@@ -185,6 +185,7 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self.more.buttons["What if"].observe(self._offer_to_sliders, "value")
         self.panel.observe(lambda change: self.results.add(change["new"]), "value")
         self.panel.observe(self._changed, "way")
+        self.panel.observe(self._offer_after, "running")
         self.results.observe(self._keep, "kept")
         question = [ipywidgets.HTML(html.escape(preset.question))] if preset.question else []
         shown = [self._code, self.results, self.more]
@@ -351,9 +352,18 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             return
         sliders = self.more["What if"]
         try:
-            sliders.prepare(self.experiment, **self.simulation.value)
+            sliders.prepare(self.experiment, busy=self._measuring, **self.simulation.value)
         except InvalidInput as error:
             sliders.clear(str(error))
+
+    def _measuring(self) -> bool:
+        return bool(self.panel.running and self.way == "run")
+
+    def _offer_after(self, _change: object = None) -> None:
+        """Have the sliders measure what they could not while a run was under way."""
+        shown = self.more.buttons["What if"].value
+        if shown and not self.panel.running and self.more["What if"].value is None:
+            self._offer_to_sliders()
 
 
 def works(

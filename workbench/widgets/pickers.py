@@ -78,6 +78,7 @@ class ModelPicker(Picker):
         self._registry = registry
         self._wanted = group
         self._problem: WorkbenchError | None = None
+        self._lost: str | None = None  # what was chosen and is there no more
         self.group = choice("Model", [], None)
         self.again = ipywidgets.Button(description="Read again")
         self.again.on_click(lambda _: self.refresh())
@@ -86,8 +87,11 @@ class ModelPicker(Picker):
 
     def refresh(self) -> None:
         """Read the registry again, and keep the choice where it is still there."""
-        self._fill(self.group.label or self._wanted)
+        before = self.group.label
+        self._fill(before or self._wanted)
+        self._lost = before if self.group.label != before else None
         self._read()
+        self._lost = None
 
     def _fill(self, group: str) -> None:
         try:
@@ -117,7 +121,8 @@ class ModelPicker(Picker):
     def _words(self, value: Model) -> str:
         traits = value.traits
         per, unit = (1e6, "MB") if traits.size_bytes >= 1e6 else (1e3, "kB")
-        size = f"{value.name}, {traits.size_bytes / per:.1f} {unit}"
+        lost = f"{self._lost} has no approved version any more. Now " if self._lost else ""
+        size = f"{lost}{value.name}, {traits.size_bytes / per:.1f} {unit}"
         if traits.accuracy is None:
             return size
         return f"{size}, {traits.metric} {traits.accuracy:.3f} on {traits.accuracy_data}"

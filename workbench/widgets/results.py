@@ -14,7 +14,7 @@ import traitlets
 
 from workbench.comparison import Comparison, compare
 from workbench.costing import cost
-from workbench.errors import NotFound, WorkbenchError
+from workbench.errors import NotFound, StorageError, WorkbenchError
 from workbench.plots import (
     Figure,
     plot_batch_sizes,
@@ -84,6 +84,7 @@ class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no
         self.erase_button = ipywidgets.Button(
             description="Delete from disk", button_style="warning"
         )
+        self._saved: dict[Path, Result] = {}
         self._removed: tuple[str, ...] = ()  # folders of runs that are shown no more
         self.status = Status()
         self.save_button.on_click(lambda _: self._say(self.save))
@@ -149,16 +150,20 @@ class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no
     def save(self) -> str:
         """Save each run in a folder of its own, and return in words where.
 
+        One that was saved from here is written again, with the note that it has now.
+
         Raises:
-            StorageError: One exists already or cannot be written.
+            StorageError: Another one is there already, or it cannot be written.
         """
-        folder = Path(self.folder.value)
         members = zip(compare(self.value).results, self.entries, strict=True)
-        runs = {name: run for name, entry in members if (run := entry.run)}
+        runs = [(name, run, entry.result) for name, entry in members if (run := entry.run)]
         if not runs:
             return _NO_ROWS
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [run.save(folder / _file_name(run, name)) for name, run in runs.items()]
+        folder, paths = self._made_folder(), []
+        for name, run, result in runs:
+            path = folder / _file_name(run, name)
+            paths.append(run.save(path, overwrite=self._saved.get(path) is result))
+            self._saved[path] = result
         told = "" if len(paths) == len(self.entries) else f" {_NO_ROWS}"
         return f"Saved: {', '.join(map(str, paths))}; wb.load_run reads them.{told}"
 
@@ -171,10 +176,19 @@ class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no
         runs = self.runs
         if not runs:
             return "Predictions have no rows to report on: simulate or run first."
-        folder = Path(self.folder.value)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = write_report(runs, folder / "report.html", costs=[cost(run) for run in runs])
+        path = self._made_folder() / "report.html"
+        write_report(runs, path, costs=[cost(run) for run in runs])
         return f"Written: {path}, which opens in any browser without internet."
+
+    def _made_folder(self) -> Path:
+        folder = Path(self.folder.value).expanduser().absolute()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"The folder {folder} cannot be made ({error.strerror}): enter another."
+            ) from error
+        return folder
 
     def _say(self, done: Callable[[], str]) -> None:
         try:

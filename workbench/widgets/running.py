@@ -16,7 +16,7 @@ from workbench.queueing import Prediction
 from workbench.run import SLO, Run
 from workbench.widgets.controls import show
 from workbench.widgets.notebook import Keyboard, Status, in_background
-from workbench.wording import milliseconds
+from workbench.wording import milliseconds, percent
 
 FLUSH_EVERY = 0.2
 """Seconds between updates of the page: a notebook server drops messages when they are too many."""
@@ -348,12 +348,11 @@ def _notes(run: Run) -> list[str]:
 def against(slo: SLO, share: float) -> str:
     """Return whether a share of requests in time meets a target, and the share.
 
-    >>> against(SLO(latency=0.1), 0.9499)
-    'missed: 94.9 % in time'
+    >>> against(SLO(latency=0.1), 0.9499), against(SLO(latency=0.1), 0.95)
+    ('missed: 94.9 % in time', 'met: 95 % in time')
     """
     met = "met" if share >= slo.quantile - 1e-12 else "missed"
-    in_time = math.floor(1000 * share + 1e-9) / 10  # one late request is not 100 % in time
-    return f"{met}: {in_time:g} % in time"
+    return f"{met}: {percent(share)} in time"
 
 
 def _head(result: Result, *, stopped: bool) -> str:

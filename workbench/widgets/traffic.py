@@ -99,8 +99,9 @@ def draw_traffic(kind: str = "bursty", **settings: float) -> Trace:
     settings = _SETTINGS | settings
     expected = settings["rate"] * settings["duration"]
     if expected > MOST_REQUESTS:
+        many = f"{expected:,.0f}" if expected < 1e15 else f"{expected:.3g}"
         raise InvalidInput(
-            f"This would be {expected:,.0f} requests, and at most {MOST_REQUESTS:,} are "
+            f"This would be {many} requests, and at most {MOST_REQUESTS:,} are "
             "drawn here: lower rate or duration, or make the trace in code."
         )
     given: dict[str, Any] = {name: settings[name] for name in knobs}
@@ -222,10 +223,11 @@ def sketch(trace: Trace) -> str:
     steps = np.repeat(rates, 2) / (top or 1.0)
     edges = np.repeat(np.arange(len(rates) + 1), 2)[1:-1] * _WIDTH / len(rates)
     points = " ".join(f"{x:.1f},{_HEIGHT * (1 - y):.1f}" for x, y in zip(edges, steps, strict=True))
-    words = f"Requests over {trace.duration:g} s: {top:,.4g} a second at most"
+    counted = f"{window:,.0f}" if window >= 100 else f"{window:.3g}"
+    words = f"Requests over {trace.duration:,g} s: {top:,.4g} a second at most"
     return (
         f'<svg class="wb-sketch" role="img" aria-label="{html.escape(words)}" '
         f'viewBox="0 -1 {_WIDTH} {_HEIGHT + 2}" preserveAspectRatio="none">'
         f'<polygon points="0,{_HEIGHT} {points} {_WIDTH},{_HEIGHT}"/></svg>'
-        f'<div class="wb-caption">{html.escape(words)}, counted by {window:.3g} s</div>'
+        f'<div class="wb-caption">{html.escape(words)}, counted by {counted} s</div>'
     )

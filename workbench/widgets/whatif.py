@@ -24,6 +24,10 @@ from workbench.wording import dollars, milliseconds
 Foresee = Callable[..., tuple[Experiment, Outlook]]
 """Given values of dials by name, an experiment and what it comes to."""
 
+_BUSY = (
+    "A run is under way, which would be disturbed by measuring how long batches take; that is done "
+    "when it has ended."
+)
 _LARGEST = 32  # requests in a batch that the slider reaches, where the profile is measured here
 
 
@@ -90,10 +94,17 @@ class WhatIf(anywidget.AnyWidget):
             self.set_trait("note", "")
             self.set_trait("dials", [dial.to_dict() for dial in dials])
 
-    def prepare(self, experiment: Experiment, **settings: Any) -> threading.Thread:  # noqa: ANN401 - as for simulate
+    def prepare(
+        self,
+        experiment: Experiment,
+        *,
+        busy: Callable[[], bool] = lambda: False,
+        **settings: Any,  # noqa: ANN401 - as for simulate
+    ) -> threading.Thread:
         """Offer an experiment when its service times are there, which a thread sees to.
 
-        A later call, or `clear`, makes it void. What goes wrong is said on the page.
+        A later call, or `clear`, makes it void. What goes wrong is said on the page. While this
+        machine is `busy` with a run, nothing is measured: both would be wrong.
         """
         self.clear("Getting the model's service times here.")
         latest = self._latest
@@ -103,7 +114,7 @@ class WhatIf(anywidget.AnyWidget):
                 try:
                     if not self._is(latest):
                         return
-                    profile = _kept(experiment, self._progress(latest))
+                    profile = _kept(experiment, self._progress(latest, busy))
                     if self._is(latest):
                         self.offer(experiment, profile, **settings)
                 except _Void:
@@ -137,9 +148,12 @@ class WhatIf(anywidget.AnyWidget):
     def _is(self, latest: object) -> bool:
         return self._latest is latest
 
-    def _progress(self, latest: object) -> Progress:
+    def _progress(self, latest: object, busy: Callable[[], bool]) -> Progress:
         def progress(done: int, total: int) -> None:
             if not self._is(latest):
+                raise _Void
+            if busy():
+                self.set_trait("note", _BUSY)
                 raise _Void
             told = f"Measuring how long batches take, once for this model: {done} of {total}."
             self.set_trait("note", told)
