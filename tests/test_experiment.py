@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 import workbench as wb
 from workbench.errors import InvalidInput, NotAvailable, NotPredictable, WorkbenchError
+from workbench.experiment import _crowded
 from workbench.profiling import LEVELS
 from workbench.registry import Samples
 from workbench.service import ServiceTimes
@@ -247,7 +249,7 @@ def test_without_a_profile_it_is_measured_and_kept(experiment, monkeypatch, tmp_
     first = unbatched.simulate(progress=lambda *step: told.append(step))
     again = unbatched.simulate(progress=lambda *step: told.append(step))
 
-    assert told == [(1, 2), (2, 2)]
+    assert told == [(0, 2), (1, 2), (2, 2)]
     assert first.frame.equals(again.frame)
     assert first.facts["profile"]["origin"] == "measured: this machine"
 
@@ -290,3 +292,19 @@ def test_jobs_need_times_of_their_chunks(experiment):
     jobs = experiment.on(wb.BatchTransform(instance_type="ml.m5.large"))
 
     assert (experiment.largest, jobs.largest) == (4, 32)
+
+
+def test_instances_that_share_this_machines_processors_for_long_are_told_of():
+    calls = pl.DataFrame(
+        {
+            "batch": [0, 0, 1, 2, 3, 4],
+            "finished": [1.0, 1.0, 1.0, 1.0, 9.0, math.nan],
+            "model_latency": [0.5, 0.5, 0.5, 0.3, 4.0, 0.5],
+            "init": [0.0, 0.0, math.nan, 0.2, 0.0, 0.0],
+        }
+    )
+
+    (warning,) = _crowded(calls, 2)
+    assert "Up to 3 instances computed at once on this machine's 2 processors, 27 % of" in warning
+    assert _crowded(calls, 3) == []
+    assert _crowded(calls.drop("model_latency"), 1) == []

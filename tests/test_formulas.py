@@ -151,7 +151,7 @@ def test_an_arrival_process_is_a_map_or_its_fit():
     ("policy", "deployment", "times", "message"),
     [
         (Sudden(), FUNCTION, TIMES, "leave by the policy 'sudden': use simulate"),
-        (BATCHED, Local(), TIMES, "batches that wait for one of 1 servers: use simulate"),
+        (BATCHED, Local(), TIMES, "batches that wait for the one server: use simulate"),
         (BATCHED, Async(instance_type="ml.m5.large"), TIMES, "of the kind 'async'"),
         (
             BATCHED,

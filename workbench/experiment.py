@@ -61,6 +61,7 @@ Progress = Callable[[int, int], None]
 _TOLD = ("model_latency", "overhead_latency", "init")  # seconds, as an endpoint tells them
 _HEADER_BYTES = 128  # before the rows of a batch that is sent as NumPy's format
 _JOB_ROWS = 32  # rows in a chunk of a batch transform job
+_CROWDED = 0.1  # share of the work above which it is said that instances shared processors
 _KEEP_EVERY = 1.0  # seconds between two times that a run under way is saved
 _KEEP_SHARE = 20  # and at least as many times what saving it took
 
@@ -285,6 +286,8 @@ class Experiment:
                 facts["warnings"].append(str(error))
         if isinstance(self.deployment, Serverless) and "model_latency" not in run.frame.columns:
             facts["warnings"].append(f"{deployed.cloud.name} does not tell which starts were cold.")
+        if not deployed.cloud.paid:
+            facts["warnings"] += _crowded(run.frame, facts["environment"]["cores"])
         return Run(_renumbered(run.frame), facts)
 
     def _run(self, backend: Backend, told: "_Told", more: Mapping[str, Any]) -> Run:
@@ -635,6 +638,30 @@ def _known(columns: Mapping[str, NDArray[np.float64]]) -> dict[str, "pl.Series"]
     import polars as pl
 
     return {name: pl.Series(each) for name, each in columns.items() if np.nan_to_num(each).any()}
+
+
+def _crowded(frame: "pl.DataFrame", cores: int) -> list[str]:
+    """Return a warning where instances on this machine shared its processors for long."""
+    if "model_latency" not in frame.columns:
+        return []
+    calls = frame.unique("batch").drop_nulls("model_latency").drop_nans("finished")
+    took = calls["model_latency"].fill_nan(0.0)
+    if "init" in calls.columns:
+        took += calls["init"].fill_nan(0.0)
+    ended = calls["finished"].to_numpy()
+    times = np.concatenate([ended - took.to_numpy(), ended])
+    order = np.argsort(times, kind="stable")
+    at_once = np.cumsum(np.repeat([1, -1], len(ended))[order])[:-1]
+    work = at_once * np.diff(times[order])
+    share = float(work[at_once > cores].sum() / (work.sum() or 1.0))
+    if share <= _CROWDED:
+        return []
+    warning = (
+        f"Up to {at_once.max()} instances computed at once on this machine's {cores} processors, "
+        f"{100 * share:.0f} % of the work in such times. On AWS each has its own: latencies, cold "
+        "starts and cost here are not AWS's."
+    )
+    return [warning]
 
 
 def _renumbered(frame: "pl.DataFrame") -> "pl.DataFrame":

@@ -113,7 +113,8 @@ def _servers(deployment: Deployment, policy: BatchPolicy) -> int:
         case _:
             raise _no_formula(f"deployments of the kind '{deployment.kind}'")
     if policy.max_size > 1:
-        raise _no_formula(f"batches that wait for one of {servers} servers")
+        which = "the one server" if servers == 1 else f"one of {servers} servers"
+        raise _no_formula(f"batches that wait for {which}")
     return servers
 
 

@@ -74,7 +74,7 @@ class Calls:
 
     def _explained(self, what: str) -> contextlib.AbstractContextManager[None]:
         if self._stopped.is_set():
-            raise Stopped(f"Stopped before it was to {what}: what was made is torn down.")
+            raise Stopped("Stopped before all was made: what was made is torn down.")
         return self.cloud.explained(what)
 
     def _usual_bucket(self) -> str:

@@ -20,6 +20,7 @@ from workbench.run import SLO
 from workbench.scaling import ScalingPolicy
 from workbench.table import html_table
 from workbench.trace import Trace
+from workbench.wording import dollars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -348,7 +349,7 @@ class Plan:
         screened = sum(len(part.place) for part in self.fields)
         steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in self.spent.items())
         return (
-            f"Decided in {self.seconds:.2f} s (${self.dollars:.2g}; {steps}): {screened:,} "
+            f"Decided in {self.seconds:.2f} s ({dollars(self.dollars)}; {steps}): {screened:,} "
             f"candidates by the exact model, {len(self._ranked)} simulations."
         )
 
