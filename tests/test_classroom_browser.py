@@ -111,8 +111,8 @@ def test_a_closed_tab_ends_its_kernel_and_the_finished_rows_are_on_disk(classroo
     expect(app.simulate).to_be_enabled()
     app.choose("Model", "digits-mlp-small")
     app.choose("Type", "Local")
+    app.enter("Duration (s)", 600)  # first: ten days of the other rate would be refused
     app.enter("Rate (1/s)", 100)
-    app.enter("Duration (s)", 600)
     app.run.click()
     expect(app.status).to_have_text(KEPT)
     folder = KEPT.search(app.status.inner_text())[1]
