@@ -8,7 +8,7 @@ import pytest
 from workbench.deployment import Lambda
 from workbench.planner import Options, plan
 from workbench.registry import Registry
-from workbench.run import SLO
+from workbench.run import SLO, Run
 from workbench.service import ServiceTimes
 from workbench.traffic import poisson
 from workbench.widgets import App, PlanView
@@ -74,6 +74,22 @@ def test_planning_can_be_stopped_and_the_plan_before_stays(found):
     assert view.wait() is before
     assert view.status.text.startswith("Stopped")
     assert (view.error, view.plan_button.disabled) == ("", False)
+
+
+def test_nothing_is_planned_beside_a_run(registry):
+    app, go_on = App(registry), threading.Event()
+    view = app.more["Plan"]
+    ended = Run.from_arrays(scheduled=[0.0] * 200, finished=[0.004] * 200)
+    app.panel.offer({"run": lambda _: ended if go_on.wait(60) else None})
+
+    app.panel.start()
+    assert view.plan_button.disabled
+    assert view.status.text.startswith("A run is under way")
+    go_on.set()
+    app.panel.wait(60)
+
+    assert not view.plan_button.disabled
+    assert view.status.text == "Ready."
 
 
 def test_what_cannot_be_planned_is_said_and_the_view_stays_usable():

@@ -321,6 +321,11 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         return target.cloud if isinstance(target, OnAWS) else aws()
 
     def _offer_to_plan(self, view: PlanView) -> None:
+        if self._measuring():
+            view.withdraw(
+                "A run is under way, which planning would disturb: plan when it has ended."
+            )
+            return
         asked = (self.model, self.traffic, self.slo, self.simulation)
         if wrong := [f"{part.title}: {part.error}" for part in asked if part.error]:
             view.withdraw(" ".join(wrong))
@@ -360,7 +365,9 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         return bool(self.panel.running and self.way == "run")
 
     def _offer_after(self, _change: object = None) -> None:
-        """Have the sliders measure what they could not while a run was under way."""
+        """Have the sliders measure, and plan, what a run that is under way keeps from that."""
+        if "Plan" in self.more.parts:
+            self._offer_to_plan(self.more["Plan"])
         shown = self.more.buttons["What if"].value
         if shown and not self.panel.running and self.more["What if"].value is None:
             self._offer_to_sliders()
