@@ -282,6 +282,15 @@ def test_a_handler_can_hang_up(site):
         assert client.read_all() == [(200, b"bye")]
 
 
+def test_what_a_client_still_sends_behind_that_costs_it_no_answer(site):
+    with Client(site) as client:
+        client.send(get("/close"))
+        assert client.read() == [(200, b"bye")]
+        client.send(get("/b"), get("/b"))
+
+        assert client.read_all() == []
+
+
 def test_a_head_request_gets_no_body(site):
     with Client(site) as client:
         client.send(b"HEAD /head HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")

@@ -317,7 +317,9 @@ class Connection(asyncio.Protocol):
             response.body.file.close()
         if self._closed:
             return
-        if response.close or (self._leaving and not self._waiting):
+        if response.close:  # which the client could not know when it sent more
+            self._deaf, self._keep_alive = True, False
+        elif self._leaving and not self._waiting:
             self._keep_alive = False
         head = _head(response, keep_alive=self._keep_alive)
         if isinstance(response.body, FilePart) and not response.bodiless:
