@@ -301,10 +301,12 @@ def test_instances_that_share_this_machines_processors_for_long_are_told_of():
             "finished": [1.0, 1.0, 1.0, 1.0, 9.0, math.nan],
             "model_latency": [0.5, 0.5, 0.5, 0.3, 4.0, 0.5],
             "init": [0.0, 0.0, math.nan, 0.2, 0.0, 0.0],
+            "server": [0, 0, 1, 2, 0, 3],
         }
     )
 
     (warning,) = _crowded(calls, 2)
     assert "Up to 3 instances computed at once on this machine's 2 processors, 27 % of" in warning
     assert _crowded(calls, 3) == []
+    assert _crowded(calls.with_columns(server=0), 1) == []  # one that the others waited for
     assert _crowded(calls.drop("model_latency"), 1) == []

@@ -644,14 +644,19 @@ def _crowded(frame: "pl.DataFrame", cores: int) -> list[str]:
     """Return a warning where instances on this machine shared its processors for long."""
     if "model_latency" not in frame.columns:
         return []
+    import polars as pl
+
     calls = frame.unique("batch").drop_nulls("model_latency").drop_nans("finished")
     took = calls["model_latency"].fill_nan(0.0)
     if "init" in calls.columns:
         took += calls["init"].fill_nan(0.0)
-    ended = calls["finished"].to_numpy()
-    times = np.concatenate([ended - took.to_numpy(), ended])
+    calls = calls.with_columns(began=calls["finished"] - took).sort("server", "began")
+    free = pl.col("finished").cum_max().shift(1).over("server")  # for what waited in the instance
+    calls = calls.with_columns(began=pl.max_horizontal("began", free))
+    calls = calls.filter(pl.col("began") < pl.col("finished"))
+    times = np.concatenate([calls["began"].to_numpy(), calls["finished"].to_numpy()])
     order = np.argsort(times, kind="stable")
-    at_once = np.cumsum(np.repeat([1, -1], len(ended))[order])[:-1]
+    at_once = np.cumsum(np.repeat([1, -1], len(calls))[order])[:-1]
     work = at_once * np.diff(times[order])
     share = float(work[at_once > cores].sum() / (work.sum() or 1.0))
     if share <= _CROWDED:
