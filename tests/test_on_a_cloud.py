@@ -117,11 +117,12 @@ def test_an_answer_counts_from_its_notification_not_from_when_it_was_read(cloud,
 
 
 def test_a_real_time_run_is_billed_from_launch(cloud, model):
-    run = wb.Experiment(model, REAL_TIME, TRACE).run(cloud)
+    at_once = wb.Trace(arrivals=np.repeat(np.arange(1, 11) / 10, 20), duration=1.0)  # for both
+    run = wb.Experiment(model, REAL_TIME, at_once).run(cloud)
     (first, second) = run.facts["instances"]
     assert first == second
     launch, stop = first
-    assert launch < 0 < TRACE.arrivals[-1] <= stop
+    assert launch < 0 < at_once.arrivals[-1] <= stop
     assert set(run.frame["server"]) == {0, 1}
     assert "not recorded" not in " ".join(wb.cost(run).notes)
 
