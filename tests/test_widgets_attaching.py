@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +17,7 @@ from workbench.registry import Registry
 from workbench.run import Run, load_run
 from workbench.service import ServiceTimes
 from workbench.widgets import PlanView, RunPanel, app
+from workbench.widgets.notebook import await_end
 from workbench.widgets.pickers import ModelPicker
 
 PATIENCE = 120
@@ -138,7 +139,7 @@ def test_an_interrupt_while_a_cell_waits_stops_the_run():
     here = threading.get_ident()
 
     def work(live):
-        while RunPanel.wait.__code__ not in codes(sys._current_frames()[here]):
+        while await_end.__code__ not in codes(sys._current_frames()[here]):
             pass
         signal.pthread_kill(here, signal.SIGINT)
         assert live.stopped.wait(PATIENCE)
@@ -156,7 +157,7 @@ def test_an_interrupt_while_a_cell_waits_stops_the_planning():
 
     def slow(_largest):
         if not view._live.stopped.is_set():
-            while PlanView.wait.__code__ not in codes(sys._current_frames()[here]):
+            while await_end.__code__ not in codes(sys._current_frames()[here]):
                 pass
             signal.pthread_kill(here, signal.SIGINT)
             assert view._live.stopped.wait(PATIENCE)
@@ -172,12 +173,19 @@ def test_an_interrupt_while_a_cell_waits_stops_the_planning():
 # ------------------------------------------------------------------------------- the registry
 
 
+@contextmanager
+def locked(folder):
+    """Another process writes to the registry in a folder meanwhile, as far as one can tell."""
+    with closing(sqlite3.connect(folder / "registry.db", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+
+
 def test_a_locked_registry_is_said_and_read_again_once_it_is_free(registry, tmp_path):
     own = Registry(tmp_path, timeout=0)
     own.register("mine", registry["digits-logistic"].path, approval="Approved")
-    with closing(sqlite3.connect(tmp_path / "registry.db", isolation_level=None)) as other:
-        other.execute("PRAGMA locking_mode = EXCLUSIVE")
-        other.execute("BEGIN EXCLUSIVE")
+    with locked(tmp_path):
         picker = ModelPicker(own)
 
         assert picker.error.startswith("Another process is writing to the registry")
@@ -192,10 +200,7 @@ def test_a_locked_registry_is_said_and_read_again_once_it_is_free(registry, tmp_
 def test_an_app_does_not_wait_as_long_for_a_locked_registry_as_code_does(registry, tmp_path):
     own = Registry(tmp_path, timeout=3600)
     own.register("mine", registry["digits-logistic"].path, approval="Approved")
-    with closing(sqlite3.connect(tmp_path / "registry.db", isolation_level=None)) as other:
-        other.execute("PRAGMA locking_mode = EXCLUSIVE")
-        other.execute("BEGIN EXCLUSIVE")
-
+    with locked(tmp_path):
         picker = ModelPicker(own.waiting(0.01))
 
         assert picker.error.startswith("Another process is writing to the registry")

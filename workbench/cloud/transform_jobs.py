@@ -27,7 +27,6 @@ from workbench.wording import dollars
 
 _AT_A_TIME = 2  # requests on an instance: one is computed while another is on its way
 _MAX_PAYLOAD_MB = 6
-_NEVER = threading.Event()  # is never set: to wait on it is to sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,10 @@ class Jobs:
                     self._aws.sagemaker("stop_transform_job", TransformJobName=self._job(job))
             if progress is not None:
                 progress(self.answered(job))
-            (_NEVER if stopping or stopped is None else stopped).wait(self.cloud.poll)
+            if stopping or stopped is None:
+                self._aws.pause()
+            else:
+                stopped.wait(self.cloud.poll)
         ended = _ended(told)
         self.instance_seconds += ended.seconds * self.deployment.count
         if told["TransformJobStatus"] == "Failed":

@@ -68,6 +68,18 @@ def in_background(work: Callable[..., object], *arguments: object) -> threading.
     return thread
 
 
+def await_end(over: threading.Event, stop: Callable[[], object], timeout: float | None) -> None:
+    """Wait until work in the background is over, or for `timeout` seconds.
+
+    Ctrl-C, and so the interrupt button of a notebook, stops it; its end is waited for.
+    """
+    try:
+        over.wait(timeout)
+    except KeyboardInterrupt:
+        stop()
+        over.wait()
+
+
 class Keyboard(anywidget.AnyWidget):
     """Keeps the keys pressed in controls from JupyterLab, and the focus among them.
 

@@ -18,7 +18,7 @@ from workbench.run import SLO
 from workbench.table import html_table
 from workbench.trace import Trace
 from workbench.widgets.keeping import Kept
-from workbench.widgets.notebook import Keyboard, Status, in_background
+from workbench.widgets.notebook import Keyboard, Status, await_end, in_background
 from workbench.widgets.results import framed, picture
 from workbench.widgets.running import FLUSH_EVERY, Live
 from workbench.wording import milliseconds
@@ -128,11 +128,7 @@ class PlanView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
 
         Ctrl-C, and so the interrupt button of a notebook, ends the planning as Stop does.
         """
-        try:
-            self._over.wait(timeout)
-        except KeyboardInterrupt:
-            self.stop()
-            self._over.wait()
+        await_end(self._over, self.stop, timeout)
         found: Plan | None = self.value
         return found
 

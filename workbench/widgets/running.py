@@ -15,7 +15,7 @@ from workbench.errors import NotPredictable, Stopped, TooFewSamples, WorkbenchEr
 from workbench.queueing import Prediction
 from workbench.run import SLO, Run
 from workbench.widgets.controls import show
-from workbench.widgets.notebook import Keyboard, Status, in_background
+from workbench.widgets.notebook import Keyboard, Status, await_end, in_background
 from workbench.wording import milliseconds, percent
 
 FLUSH_EVERY = 0.2
@@ -237,11 +237,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
 
         Ctrl-C, and so the interrupt button of a notebook, ends the work as Stop does.
         """
-        try:
-            self._over.wait(timeout)
-        except KeyboardInterrupt:
-            self.stop()
-            self._over.wait()
+        await_end(self._over, self.stop, timeout)
         result: Result | None = self.value
         return result
 
