@@ -16,8 +16,9 @@ from hypothesis import settings
 # Two cores are for two tests, not for the threads of one matrix product; read when NumPy loads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from workbench import zoo
-from workbench.registry import Model, Registry
+from workbench.registry import zoo
+from workbench.registry.api import Registry
+from workbench.registry.model import Model
 
 pytest_plugins = ["tests.browser"]
 
@@ -28,7 +29,7 @@ settings.load_profile("patient")
 @pytest.fixture(scope="session", name="registry")
 def _registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """The ready-made models: trained once for each state of the code, a copy for each process."""
-    names = "intake", "model", "onnx", "registry", "zoo"
+    names = "model_import", "model", "onnx", "api", "zoo"
     code = b"".join(Path(zoo.__file__).with_stem(name).read_bytes() for name in names)
     made_by = [version(name) for name in ("scikit-learn", "skl2onnx", "onnxruntime")]
     key = hashlib.sha256(code + repr(made_by).encode()).hexdigest()[:12]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.graphs import linear
 from workbench.cloud.autoscaling import VARIANT
-from workbench.cloud.local import LocalCloud
+from workbench.localcloud import LocalCloud
 
 PATIENCE = 60.0
 ROWS = [[1.0, 2.0, 3.0]]

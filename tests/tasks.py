@@ -1,4 +1,4 @@
-"""What other processes import by name, for test_process.py and test_sweeping.py."""
+"""What other processes import by name, for test_process.py and test_sweeps.py."""
 
 import os
 import sys

@@ -5,13 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.drift import (
-    PageHinkley,
-    PopulationStability,
-    input_drift,
-    latency_drift,
-    stability,
-)
+from workbench.drift import PageHinkley, PopulationStability, input_drift, latency_drift, stability
 from workbench.errors import InvalidInput
 from workbench.run import Run
 

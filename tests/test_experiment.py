@@ -13,9 +13,9 @@ import pytest
 import workbench as wb
 from workbench.errors import InvalidInput, NotAvailable, NotPredictable, WorkbenchError
 from workbench.experiment import _crowded
-from workbench.profiling import LEVELS
-from workbench.registry import Samples
-from workbench.service import ServiceTimes
+from workbench.measuring.profile import LEVELS
+from workbench.registry.api import Samples
+from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 
 TIMES = ServiceTimes({size: 0.001 + 0.0005 * size for size in range(1, 9)}, label="mine")

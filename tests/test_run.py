@@ -166,7 +166,7 @@ def test_loading_what_is_not_there(tmp_path):
 
 
 def test_loading_something_else(tmp_path):
-    from workbench.storage import save_frame
+    from workbench.files import save_frame
 
     save_frame(tmp_path / "other", pl.DataFrame({"a": [1]}), {})
 

@@ -3,7 +3,7 @@ import pytest
 
 from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput, NotFound
-from workbench.service import ServiceTimes
+from workbench.service_times import ServiceTimes
 from workbench.sizing import service_on, size_of, slowdown
 
 TIMES = ServiceTimes({1: [0.009, 0.010, 0.013], 2: [0.012, 0.014, 0.019]}, label="here")

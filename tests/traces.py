@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from workbench.trace import Trace
+from workbench.traffic.trace import Trace
 
 
 @st.composite

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from botocore.parsers import create_parser
 
-from workbench.cloud.local import shapes
+from workbench.localcloud.core import validation
 
 
 def check_answers(client, but=()):
@@ -15,7 +15,7 @@ def check_answers(client, but=()):
     def check(operation_model, response_dict, **_):
         right = response_dict["status_code"] < 300 and operation_model.name not in but
         if right and operation_model.output_shape is not None and response_dict["body"]:
-            shapes.check(operation_model.output_shape, json.loads(response_dict["body"]))
+            validation.check(operation_model.output_shape, json.loads(response_dict["body"]))
 
     client.meta.events.register("before-parse.*.*", check)
 

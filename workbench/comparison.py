@@ -10,22 +10,21 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from workbench.batching import BatchPolicy, Policy
+from workbench.batching.policies import DeadlineAware, Steered, WorkConserving
+from workbench.batching.timer import BatchPolicy, Policy
 from workbench.costing import Cost, cost
 from workbench.errors import InvalidInput, TooFewSamples, WorkbenchError
 from workbench.experiment import Experiment
+from workbench.formatting import dollars, html_table, in_ms, milliseconds, percent, text_table
+from workbench.measuring.profile import Profile
 from workbench.planner import rebatch
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf
 from workbench.plots.series import Result, Results, caption, named
-from workbench.policies import DeadlineAware, Steered, WorkConserving
 from workbench.prices import PriceSheet
-from workbench.profiling import Profile
 from workbench.run import Run
-from workbench.service import ServiceTimes
-from workbench.sweeping import Finding, sweep
-from workbench.table import html_table
-from workbench.wording import dollars, in_ms, milliseconds, percent, text_table
+from workbench.service_times import ServiceTimes
+from workbench.sweeps import Finding, sweep
 
 if TYPE_CHECKING:
     import polars as pl

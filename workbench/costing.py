@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import of_kind
 from workbench.deployment import (
     Async,
     BatchTransform,
@@ -26,10 +25,10 @@ from workbench.deployment import (
     Serverless,
 )
 from workbench.errors import InvalidInput
+from workbench.formatting import dollars, html_table
 from workbench.prices import Price, PriceSheet, stale, weakest
 from workbench.run import Run
-from workbench.table import html_table
-from workbench.wording import dollars
+from workbench.validation import of_kind
 
 if TYPE_CHECKING:
     import polars as pl

@@ -18,8 +18,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, ClassVar
 
-from workbench.checks import not_negative, positive, whole_number
 from workbench.errors import InvalidInput, NotFound
+from workbench.validation import not_negative, positive, whole_number
 
 KEEP_ALIVE = 600.0
 """Seconds an idle instance is kept by default. Inferred: AWS does not publish it."""

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import as_array, of_kind, positive, whole_number
 from workbench.errors import InvalidInput
 from workbench.run import Run
+from workbench.validation import as_array, of_kind, positive, whole_number
 
 if TYPE_CHECKING:
     import polars as pl

@@ -15,16 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.arrivals import MAP, Fit
 from workbench.backends.base import Backend, FunctionBackend
 from workbench.backends.lambda_ import event_bytes
 from workbench.backends.local import LocalBackend
-from workbench.batching import BatchPolicy, Policy
-from workbench.calibration import kept_profile, surroundings, times_from
-from workbench.checks import Seed, of_kind
+from workbench.batching.timer import BatchPolicy, Policy
 from workbench.cloud.aws import Cloud
-from workbench.cloud.deploying import Deployed, deploy
-from workbench.cloud.spending import UP_AND_DOWN, Meter, at_most, check_payload
+from workbench.cloud.cost_guard import UP_AND_DOWN, Meter, at_most, check_payload
+from workbench.cloud.deploy import Deployed, deploy
 from workbench.cloud.transform_jobs import transform_jobs
 from workbench.costing import Cost
 from workbench.deployment import (
@@ -37,20 +34,24 @@ from workbench.deployment import (
     Serverless,
 )
 from workbench.errors import InvalidInput, NotAvailable, StorageError, WorkbenchError
-from workbench.formulas import predict
-from workbench.jobs import batches_of, replay_jobs
-from workbench.load import Load, Rows, lag_facts, replay_apart
-from workbench.profiling import Profile
+from workbench.files import as_path
+from workbench.measuring.load import Load, Rows, lag_facts, replay_apart
+from workbench.measuring.profile import Profile
+from workbench.measuring.profile_cache import kept_profile, surroundings, times_from
+from workbench.measuring.transform_run import batches_of, replay_jobs
+from workbench.prediction import predict
 from workbench.provenance import environment
 from workbench.queueing import Prediction
-from workbench.registry import Model
+from workbench.registry.api import Model
 from workbench.run import SLO, Run
 from workbench.scaling import ScalingPolicy, StepScaling, TargetTracking
-from workbench.service import ServiceTimes
+from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 from workbench.sizing import Size, service_on
-from workbench.storage import as_path
-from workbench.trace import Trace
+from workbench.traffic.map import MAP
+from workbench.traffic.map_fitting import Fit
+from workbench.traffic.trace import Trace
+from workbench.validation import Seed, of_kind
 
 if TYPE_CHECKING:
     import polars as pl
@@ -454,7 +455,7 @@ class Experiment:
     def kept_profile(self, *, progress: Progress | None = None) -> Profile:
         """Return the profile kept for the model on this machine, which covers this experiment.
 
-        What is missing in it is measured first: see `workbench.calibration`.
+        What is missing in it is measured first: see `workbench.measuring.profile_cache`.
         """
         return kept_profile(
             self.model, largest=self.largest, threads=self._threads, progress=progress

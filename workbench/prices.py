@@ -16,10 +16,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.checks import not_negative, of_kind
 from workbench.errors import InvalidInput, NotFound, StorageError
-from workbench.storage import home, write_file
-from workbench.table import html_table
+from workbench.files import home, write_file
+from workbench.formatting import html_table
+from workbench.validation import not_negative, of_kind
 
 if TYPE_CHECKING:
     import polars as pl

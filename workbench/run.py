@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.checks import as_array, inner_share, of_kind, positive
 from workbench.errors import Damaged, InvalidInput, NotAvailable, TooFewSamples
-from workbench.storage import delete_frame, load_frame, save_frame
+from workbench.files import delete_frame, load_frame, save_frame
+from workbench.validation import as_array, inner_share, of_kind, positive
 
 if TYPE_CHECKING:
     import pandas as pd

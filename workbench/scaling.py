@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
-from workbench.checks import as_tuple, not_negative, positive, positive_share, whole_number
 from workbench.errors import InvalidInput
+from workbench.validation import as_tuple, not_negative, positive, positive_share, whole_number
 
 
 class Reading(NamedTuple):

@@ -14,10 +14,10 @@ its share is used up::
 
 from collections.abc import Mapping
 
-from workbench.checks import whole_number
 from workbench.deployment import Async, Deployment, Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput
-from workbench.service import ServiceTimes
+from workbench.service_times import ServiceTimes
+from workbench.validation import whole_number
 
 Size = int | str
 """What a deployment's speed hangs on: its memory in MB, or its instance type."""

@@ -16,8 +16,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import workbench as wb
-from workbench import zoo
-from workbench.service import ServiceTimes
+from workbench.registry import zoo
+from workbench.service_times import ServiceTimes
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "300"))
 RUNS = 5

@@ -7,10 +7,10 @@ import time
 import onnxruntime as ort
 
 import workbench as wb
-from workbench import zoo
 from workbench.backends.base import Batch
 from workbench.backends.local import LocalBackend
-from workbench.load import Load, Workers, punctual
+from workbench.measuring.load import Load, Workers, punctual
+from workbench.registry import zoo
 
 PAIRS = 15
 MODELS = ("digits-mlp-large", "digits-mlp-wide", "digits-forest")

@@ -22,7 +22,7 @@ from bench_agreement import deep
 
 import workbench as wb
 from workbench.backends.base import Batch
-from workbench.service import ServiceTimes
+from workbench.service_times import ServiceTimes
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "120"))
 RUNS = int(os.environ.get("BENCH_RUNS", "3"))

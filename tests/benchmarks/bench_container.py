@@ -59,7 +59,7 @@ def serving(folder, max_batch):
     """The URL and process number of a model server."""
     read, write = os.pipe()
     command = [
-        *(sys.executable, "-P", "-m", "workbench.cloud.container", "serve"),
+        *(sys.executable, "-P", "-m", "workbench.modelserver", "serve"),
         *("--host", "127.0.0.1", "--port", "0", "--model", str(folder)),
         *("--max-batch", str(max_batch), "--announce", str(write)),
     ]

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 
 import workbench as wb
-from workbench import zoo
 from workbench.backends.base import Batch
 from workbench.cloud.aws import Cloud
-from workbench.cloud.deploying import deploy
+from workbench.cloud.deploy import deploy
 from workbench.cloud.ledger import Ledger
-from workbench.cloud.local import LocalCloud
+from workbench.localcloud import LocalCloud
+from workbench.registry import zoo
 
 CALLS = 1000
 REPEATS = 5

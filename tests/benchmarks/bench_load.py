@@ -9,7 +9,7 @@ import numpy as np
 
 import workbench as wb
 from workbench.backends.base import Reply
-from workbench.load import Load, lag_facts, replay_apart
+from workbench.measuring.load import Load, lag_facts, replay_apart
 
 RATES = (2_000, 10_000, 30_000, 50_000)
 SECONDS = 5.0

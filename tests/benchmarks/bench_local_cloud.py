@@ -24,12 +24,12 @@ import numpy as np
 import uvloop
 
 import workbench as wb
-from workbench import zoo
 from workbench.backends.sagemaker import NPY, packed
 from workbench.cloud.aws import Cloud
-from workbench.cloud.local import LocalCloud
-from workbench.cloud.packing import archive
+from workbench.cloud.packaging import archive
+from workbench.localcloud import LocalCloud
 from workbench.process import run_apart
+from workbench.registry import zoo
 
 CALLS = 3000
 SECONDS = 5.0

@@ -21,9 +21,9 @@ import uvloop
 from tests.graphs import linear
 from tests.hosted import ROWS, archived, on_instances
 from workbench.cloud.aws import Cloud
-from workbench.cloud.local import front
-from workbench.cloud.local.metering import Metering
-from workbench.cloud.local.settings import Settings
+from workbench.localcloud import server
+from workbench.localcloud.core.settings import Settings
+from workbench.localcloud.sagemaker.metering import Metering
 from workbench.process import run_apart
 
 PAIRS = 15
@@ -45,7 +45,7 @@ def serve(path, told, lifeline):
 
     Metering.record = recorded
     signal.signal(signal.SIGUSR1, turn)
-    front.serve(path, port=0, ready=told.send, lifeline=lifeline.fileno(), settings=Settings())
+    server.serve(path, port=0, ready=told.send, lifeline=lifeline.fileno(), settings=Settings())
 
 
 @contextlib.contextmanager

@@ -12,13 +12,7 @@ import numpy as np
 from bench_queueing import DATA, REQUESTS, timed
 from numba import njit
 
-from workbench.arrivals import mmpp
-from workbench.batching import BatchPolicy
-from workbench.costing import billed_ms
-from workbench.planner import Options, crossings, plan, replan
-from workbench.planner.on_demand import screened
-from workbench.replay import from_csv
-from workbench.reproduction import (
+from workbench.batch_paper import (
     CITED,
     FAST,
     FILE,
@@ -31,10 +25,16 @@ from workbench.reproduction import (
     optima,
     published_maps,
 )
+from workbench.batching.timer import BatchPolicy
+from workbench.costing import billed_ms
+from workbench.planner import Options, crossings, plan, replan
+from workbench.planner.on_demand import screened
 from workbench.run import SLO
-from workbench.service import ServiceTimes
-from workbench.trace import Trace
-from workbench.traffic import bursty, diurnal, markovian
+from workbench.service_times import ServiceTimes
+from workbench.traffic.map import mmpp
+from workbench.traffic.patterns import bursty, diurnal, markovian
+from workbench.traffic.replay import from_csv
+from workbench.traffic.trace import Trace
 
 CASES = {
     "fast, 0.3 s": (FAST, np.array([3008]), 0.3),

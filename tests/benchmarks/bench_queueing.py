@@ -11,11 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.arrivals import fit, mmpp
-from workbench.batching import BatchPolicy
-from workbench.queueing import buffered, screen
-from workbench.replay import from_csv
-from workbench.reproduction import (
+from workbench.batch_paper import (
     CITED,
     FAST,
     FILE,
@@ -27,7 +23,12 @@ from workbench.reproduction import (
     optima,
     published_maps,
 )
+from workbench.batching.timer import BatchPolicy
+from workbench.queueing import buffered, screen
 from workbench.run import SLO
+from workbench.traffic.map import mmpp
+from workbench.traffic.map_fitting import fit
+from workbench.traffic.replay import from_csv
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 REQUESTS = 2_000_000

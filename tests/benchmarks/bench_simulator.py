@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.batching import BatchPolicy
+from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Local, RealTime, Serverless
-from workbench.service import ServiceTimes
+from workbench.service_times import ServiceTimes
 from workbench.simulator import _streams, kernels, serve, simulate
-from workbench.traffic import poisson
+from workbench.traffic.patterns import poisson
 
 REPEATS = 9
 COLD_START = 0.5
@@ -35,11 +35,11 @@ LAWS = {
 }
 FIRST_CALL = """
 import time
-from workbench.batching import BatchPolicy
+from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Serverless
-from workbench.service import ServiceTimes
+from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
-from workbench.traffic import poisson
+from workbench.traffic.patterns import poisson
 trace = poisson(rate=1000, duration=1, seed=1)
 start, cpu = time.perf_counter(), time.process_time()
 simulate(trace, BatchPolicy(max_size=8, max_wait=0.01), Serverless(memory_mb=2048,

@@ -16,8 +16,8 @@ import psutil
 
 import workbench as wb
 from workbench.backends.sagemaker import NPY, packed
-from workbench.cloud.local import LocalCloud
-from workbench.cloud.packing import archive
+from workbench.cloud.packaging import archive
+from workbench.localcloud import LocalCloud
 
 ROWS = 1_000_000
 WORKERS = 2

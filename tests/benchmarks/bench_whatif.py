@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 MADE = """
 import workbench as wb
 import workbench.widgets
-from workbench.service import ServiceTimes
+from workbench.service_times import ServiceTimes
 experiment = wb.Experiment(
     wb.Registry()["digits-mlp-small"],
     wb.Serverless(memory_mb=2048, max_concurrency=200),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import workbench as wb
 from workbench import plots
-from workbench.arrivals import poisson_process
+from workbench.traffic.map import poisson_process
 
 PICTURE = Path(__file__).parents[2] / "notebooks" / "images" / "latency.svg"
 ATTEMPTS = 5

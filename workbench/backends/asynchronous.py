@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 from workbench.backends.base import Batch, Reply
 from workbench.backends.sagemaker import NPY, Connects, packed, said, unpacked
-from workbench.checks import whole_number
 from workbench.deployment import Async
 from workbench.errors import InvocationError
+from workbench.validation import whole_number
 
 _LONG_POLL = 1  # seconds that SQS holds a question without an answer; leaving waits as long
 _PAUSE = 1.0  # seconds after a failed question

@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from workbench.backends.base import Batch, Reply
 from workbench.backends.sagemaker import NPY, Connects, packed, said, unpacked
-from workbench.checks import whole_number
 from workbench.errors import InvocationError
+from workbench.validation import whole_number
 
 _BEFORE = f'{{"headers":{{"content-type":"{NPY}"}},"isBase64Encoded":true,"body":"'.encode()
 _BEHIND = b'"}'

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from workbench.backends.base import Batch, Reply
 from workbench.deployment import Local
-from workbench.onnx import Session
-from workbench.registry import Model
+from workbench.registry.api import Model
+from workbench.registry.onnx import Session
 
 
 class LocalBackend:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.backends.base import Batch, Reply
-from workbench.checks import whole_number
 from workbench.errors import InvocationError
+from workbench.validation import whole_number
 
 NPY = "application/x-npy"
 """The content type of one NumPy array, in the format of a .npy file."""

@@ -6,15 +6,15 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from workbench.cli.clouds import add_doctor, add_local_cloud, add_teardown
-from workbench.cli.keeping import add_runs
+from workbench.cli.app import add_app
+from workbench.cli.arguments import Parser, closing
+from workbench.cli.cloud import add_doctor, add_local_cloud, add_teardown
 from workbench.cli.models import add_registry
-from workbench.cli.parsing import Parser, closing
-from workbench.cli.pricing import add_prices
-from workbench.cli.reporting import add_report
-from workbench.cli.running import add_demo, add_profile, add_run
-from workbench.cli.serving import add_app
-from workbench.cli.telling import INTERRUPTED, announce
+from workbench.cli.output import INTERRUPTED, announce
+from workbench.cli.prices import add_prices
+from workbench.cli.report import add_report
+from workbench.cli.run import add_demo, add_profile, add_run
+from workbench.cli.runs import add_runs
 from workbench.errors import WorkbenchError
 
 _FAILED, _UNREAD = 2, 141

@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.parsing import add_registry_path, closing, registry_of, subparser, version_of
-from workbench.cli.telling import Arguments, print_json
-from workbench.model import Model
-from workbench.onnx import check_model
-from workbench.wording import text_table
-from workbench.zoo import NAMES
+from workbench.cli.arguments import add_registry_path, closing, registry_of, subparser, version_of
+from workbench.cli.output import Arguments, print_json
+from workbench.formatting import text_table
+from workbench.registry.model import Model
+from workbench.registry.onnx import check_model
+from workbench.registry.zoo import NAMES
 
 _UNSOUND = 1
 

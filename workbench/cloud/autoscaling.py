@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Self
 
 from workbench.cloud.aws import Cloud
-from workbench.cloud.calls import Calls
+from workbench.cloud.client import Calls
 from workbench.cloud.ledger import Entry
 from workbench.deployment import Async, Deployment, RealTime, Serverless
 from workbench.errors import CloudError, InvalidInput, WorkbenchError

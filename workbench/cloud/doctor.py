@@ -27,13 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.backends.lambda_ import event_bytes
-from workbench.checks import positive, whole_number
-from workbench.cloud.packing import archive, unpack
+from workbench.cloud.packaging import archive, unpack
 from workbench.deployment import Async, BatchTransform, Deployment, Lambda, RealTime, Serverless
 from workbench.errors import WorkbenchError
-from workbench.model import Model
-from workbench.table import html_table
-from workbench.wording import milliseconds, text_table
+from workbench.formatting import html_table, milliseconds, text_table
+from workbench.registry.model import Model
+from workbench.validation import positive, whole_number
 
 _MB = 1024**2
 _PING = 2.0  # seconds in which /ping must be answered
@@ -144,7 +143,7 @@ def _serving(
     watched, lifeline = os.pipe()
     heard, announce = os.pipe()
     command = [
-        *(sys.executable, "-P", "-m", "workbench.cloud.container", "serve"),
+        *(sys.executable, "-P", "-m", "workbench.modelserver", "serve"),
         *("--host", "127.0.0.1", "--port", "0", "--model", str(folder)),
         *("--threads", str(threads), "--announce", str(announce), "--lifeline", str(watched)),
     ]
@@ -215,7 +214,7 @@ def _pinged(port: int, patience: float) -> Check:
 
 def _bodies(batch: NDArray[Any]) -> Mapping[str, bytes]:
     """Return rows in every content type, as the server itself writes them."""
-    from workbench.cloud.container import formats
+    from workbench.modelserver import formats
 
     return {kind: formats.write(kind, batch, formats.Asked(batch)) for kind in formats.TYPES}
 

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from workbench.cloud.calls import Calls, gone_is_fine
+from workbench.cloud.client import Calls, gone_is_fine
 from workbench.cloud.ledger import Entry
-from workbench.cloud.packing import HANDLER, MAX_ZIP, function_zip
+from workbench.cloud.packaging import HANDLER, MAX_ZIP, function_zip
 from workbench.deployment import Lambda
 from workbench.errors import CloudError
-from workbench.model import Model
+from workbench.registry.model import Model
 
 _MODEL = "WORKBENCH_MODEL"
 _ENTRY_POINT = ["python", "-m", "awslambdaric"]

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from workbench.cloud.aws import Cloud
 from workbench.errors import StorageError
-from workbench.storage import home
-from workbench.wording import dollars
+from workbench.files import home
+from workbench.formatting import dollars
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS entries (id TEXT PRIMARY KEY, facts TEXT NOT NULL) STRICT"
 

@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from workbench.checks import of_kind, positive, whole_number
 from workbench.cloud.autoscaling import VARIANT
 from workbench.cloud.aws import Cloud
-from workbench.cloud.deploying import Deployed
+from workbench.cloud.deploy import Deployed
 from workbench.errors import CloudError, InvalidInput
 from workbench.run import SLO
+from workbench.validation import of_kind, positive, whole_number
 
 if TYPE_CHECKING:
     import polars as pl

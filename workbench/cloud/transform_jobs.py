@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from workbench.backends.sagemaker import NPY, packed, unpacked
 from workbench.cloud.aws import Cloud
-from workbench.cloud.calls import Calls
-from workbench.cloud.deploying import begun, create_model, image_of, role_of, torn_down, upload
+from workbench.cloud.client import Calls
+from workbench.cloud.cost_guard import agree, at_most, check_quota, hourly
+from workbench.cloud.deploy import begun, create_model, image_of, role_of, torn_down, upload
 from workbench.cloud.ledger import Entry, Ledger
-from workbench.cloud.spending import agree, at_most, check_quota, hourly
 from workbench.deployment import BatchTransform
 from workbench.errors import CloudError, OverBudget
-from workbench.model import Model
-from workbench.wording import dollars
+from workbench.formatting import dollars
+from workbench.registry.model import Model
 
 _AT_A_TIME = 2  # requests on an instance: one is computed while another is on its way
 _MAX_PAYLOAD_MB = 6

@@ -16,13 +16,13 @@ anew for each window of a trace, `rebatch` size and wait alone.
 """
 
 from workbench.planner.break_even import crossings
+from workbench.planner.buffer_search import rebatch
 from workbench.planner.candidates import Field, Figures, Finalist, Setting
-from workbench.planner.deciding import plan
 from workbench.planner.options import Options
 from workbench.planner.plans import Candidate, Plan
-from workbench.planner.rebatching import rebatch
-from workbench.planner.replanning import Replan, replan
-from workbench.planner.task import Task
+from workbench.planner.problem import Task
+from workbench.planner.revision import Replan, replan
+from workbench.planner.search import plan
 
 __all__ = [
     "Candidate",

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.checks import as_tuple, positive
 from workbench.costing import MONTH
 from workbench.deployment import BatchTransform, Lambda, Serverless
 from workbench.planner.candidates import Figures, Setting
 from workbench.planner.fleets import search_fleets, search_jobs
 from workbench.planner.on_demand import screened
-from workbench.planner.task import Task
+from workbench.planner.problem import Task
+from workbench.validation import as_tuple, positive
 
 if TYPE_CHECKING:
     import polars as pl

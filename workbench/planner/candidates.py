@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.batching import BatchPolicy
+from workbench.batching.timer import BatchPolicy
 from workbench.costing import Usage, bill, instance_seconds
 from workbench.deployment import BatchTransform, Deployment, Local, Serverless
 from workbench.prices import PriceSheet
 from workbench.run import SLO
 from workbench.scaling import ScalingPolicy
-from workbench.service import Floats
+from workbench.service_times import Floats
 from workbench.simulator import Outcome
 
 

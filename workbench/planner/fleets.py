@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from workbench.costing import Usage
 from workbench.deployment import Async, BatchTransform, Deployment, Local, RealTime
 from workbench.planner.candidates import Field, Finalist, Setting, dollars_of, unstable
-from workbench.planner.task import Task
+from workbench.planner.problem import Task
 from workbench.queueing.buffers import NoWaits, PoissonWaits
 from workbench.scaling import ScaleToZero
-from workbench.service import Floats
+from workbench.service_times import Floats
 
 _TRIES = 2  # policies simulated for a number of instances
 

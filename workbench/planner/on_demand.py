@@ -5,9 +5,9 @@ import numpy as np
 from workbench.costing import Usage, billed_ms
 from workbench.deployment import Deployment
 from workbench.planner.candidates import Field, dollars_of, unstable
-from workbench.planner.task import Task
+from workbench.planner.problem import Task
 from workbench.prices import PriceSheet
-from workbench.service import Floats
+from workbench.service_times import Floats
 
 _EXACT = 1.003  # what the exact model may be off by, and a little more
 

@@ -7,14 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from workbench.checks import (
-    as_tuple,
-    generator_from,
-    not_negative,
-    of_kind,
-    positive,
-    whole_number,
-)
 from workbench.deployment import (
     KEEP_ALIVE,
     Async,
@@ -28,8 +20,16 @@ from workbench.deployment import (
 )
 from workbench.errors import InvalidInput
 from workbench.prices import PriceSheet
-from workbench.service import ServiceTimes
+from workbench.service_times import ServiceTimes
 from workbench.sizing import Size
+from workbench.validation import (
+    as_tuple,
+    generator_from,
+    not_negative,
+    of_kind,
+    positive,
+    whole_number,
+)
 
 CLOUD_KINDS = (Serverless.kind, Lambda.kind, RealTime.kind, Async.kind, BatchTransform.kind)
 """The inference types that are searched unless told otherwise."""

@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.batching import BatchPolicy
+from workbench.batching.timer import BatchPolicy
 from workbench.costing import MONTH
 from workbench.deployment import BatchTransform, Deployment
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
+from workbench.formatting import dollars, html_table
 from workbench.planner.break_even import break_even
 from workbench.planner.candidates import Field, Figures, Finalist, Setting
-from workbench.planner.task import Task
-from workbench.registry import Model
+from workbench.planner.problem import Task
+from workbench.registry.api import Model
 from workbench.run import SLO
 from workbench.scaling import ScalingPolicy
-from workbench.table import html_table
-from workbench.trace import Trace
-from workbench.wording import dollars
+from workbench.traffic.trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

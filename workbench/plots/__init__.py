@@ -12,13 +12,8 @@ from workbench.plots.latency import (
     plot_latency_ecdf,
     plot_latency_over_time,
 )
-from workbench.plots.monitoring import metric_series, plot_metrics
-from workbench.plots.plans import (
-    break_even_points,
-    plan_candidates,
-    plot_break_even,
-    plot_plan,
-)
+from workbench.plots.monitor import metric_series, plot_metrics
+from workbench.plots.plans import break_even_points, plan_candidates, plot_break_even, plot_plan
 from workbench.plots.service import plot_service_times, service_times
 
 __all__ = [

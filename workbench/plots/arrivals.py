@@ -8,7 +8,7 @@ import numpy as np
 from workbench.errors import InvalidInput
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, dash, unused
-from workbench.trace import Trace
+from workbench.traffic.trace import Trace
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,7 +27,7 @@ def arrival_rates(
     Raises:
         InvalidInput: There is no trace, or the window is not positive or longer than a trace.
 
-    >>> from workbench.traffic import constant
+    >>> from workbench.traffic.patterns import constant
     >>> arrival_rates(constant(rate=4, duration=2), window=1)["rate"].to_list()
     [4.0, 4.0]
     """

@@ -5,10 +5,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from workbench.errors import TooFewSamples
+from workbench.formatting import percent
 from workbench.plots.figure import Figure
 from workbench.plots.series import Result, Results, caption, colour, dash, named
 from workbench.run import Run
-from workbench.wording import percent
 
 if TYPE_CHECKING:
     import polars as pl

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput
+from workbench.files import write_file
 from workbench.plots.theme import HEIGHT, INK, WIDTH, config
-from workbench.storage import write_file
 
 if TYPE_CHECKING:
     import altair as alt

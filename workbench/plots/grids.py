@@ -8,12 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.deployment import Lambda, Serverless
 from workbench.errors import InvalidInput
+from workbench.formatting import dollars, in_ms, milliseconds
 from workbench.planner import Field, Plan
 from workbench.plots.axes import target_in_words
 from workbench.plots.figure import Figure
 from workbench.queueing import Screen
 from workbench.run import SLO
-from workbench.wording import dollars, in_ms, milliseconds
 
 if TYPE_CHECKING:
     import altair as alt

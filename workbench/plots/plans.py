@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from workbench.checks import whole_number
 from workbench.costing import MONTH
 from workbench.errors import InvalidInput
+from workbench.formatting import dollars, milliseconds
 from workbench.planner import Plan, crossings
 from workbench.plots.axes import LatencyAxis, log_ticks, target_in_words
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, dash, shape
 from workbench.plots.theme import INK
-from workbench.wording import dollars, milliseconds
+from workbench.validation import whole_number
 
 if TYPE_CHECKING:
     import altair as alt

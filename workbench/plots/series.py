@@ -6,11 +6,11 @@ from collections.abc import Container, Mapping, Sequence
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workbench.checks import as_tuple, of_kind
 from workbench.errors import InvalidInput
 from workbench.plots.theme import DASHES, PALETTE, SHAPES, WIDTH
 from workbench.queueing import Prediction
 from workbench.run import SLO, Run
+from workbench.validation import as_tuple, of_kind
 
 if TYPE_CHECKING:
     import altair as alt

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from workbench.checks import as_tuple, of_kind
 from workbench.errors import InvalidInput
+from workbench.measuring.profile import LEVELS, Profile
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, dash, distinct, shape, unused
-from workbench.profiling import LEVELS, Profile
+from workbench.validation import as_tuple, of_kind
 
 if TYPE_CHECKING:
     import polars as pl

@@ -15,6 +15,7 @@ Each states its assumptions, and refuses a load that no queue survives::
 
 from workbench.queueing.buffers import buffered
 from workbench.queueing.general import mg1
+from workbench.queueing.grid import Screen, screen
 from workbench.queueing.predictions import Law, Prediction, ServiceLaw
 from workbench.queueing.published import batch_as_published, percentile_size
 from workbench.queueing.queues import (
@@ -27,7 +28,6 @@ from workbench.queueing.queues import (
     mmc,
     mmc_wait_cdf,
 )
-from workbench.queueing.screening import Screen, screen
 
 __all__ = [
     "Law",

@@ -9,8 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.arrivals import MAP, stationary_law
-from workbench.batching import BatchPolicy
+from workbench.batching.timer import BatchPolicy
 from workbench.errors import NotPredictable
 from workbench.queueing.predictions import (
     ROUNDING,
@@ -21,6 +20,7 @@ from workbench.queueing.predictions import (
     counting,
     service_laws,
 )
+from workbench.traffic.map import MAP, stationary_law
 
 ASSUMPTIONS = (
     "Every batch is taken up the moment it leaves the buffer: servers without limit.",
@@ -56,7 +56,7 @@ def buffered(arrivals: MAP, *, max_size: int, max_wait: float, service: Service)
     Source: the counting process of a MAP, M. Neuts, "A versatile Markovian point process",
     J. Applied Probability 16 (1979); the formulas are in `Buffers`.
 
-    >>> from workbench.arrivals import mmpp
+    >>> from workbench.traffic.map_fitting import mmpp
     >>> burst = mmpp(rate=300, burst=6, dwell=(4, 1))
     >>> found = buffered(burst, max_size=8, max_wait=0.025, service=[0.01] * 8)
     >>> round(found.mean_batch_size, 2), round(float(found.quantile(0.95)), 3)
@@ -375,7 +375,7 @@ def arrival_chances(arrivals: MAP, times: Floats, count: int) -> Floats:
 
     Source: A. Jensen (1953); all terms are positive.
 
-    >>> from workbench.arrivals import poisson_process
+    >>> from workbench.traffic.map_fitting import poisson_process
     >>> arrival_chances(poisson_process(2.0), np.array([0.5]), 2).ravel().round(4).tolist()
     [0.3679, 0.3679]
     """
@@ -452,7 +452,7 @@ def _opening_phases(arrivals: MAP, chances: Floats, integrals: Floats) -> Floats
 def surely_full(arrivals: MAP, max_size: int) -> float:
     """Seconds by which a batch is full but for a chance of 1e-12, from any phase: Chernoff's bound.
 
-    >>> from workbench.arrivals import poisson_process
+    >>> from workbench.traffic.map_fitting import poisson_process
     >>> round(surely_full(poisson_process(100.0), 2), 2)
     0.29
     """

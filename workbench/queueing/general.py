@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.checks import positive
 from workbench.errors import NotPredictable
 from workbench.queueing.predictions import ROUNDING, Floats, Prediction, ServiceLaw, service_laws
-from workbench.service import ServiceTimes
+from workbench.service_times import ServiceTimes
+from workbench.validation import positive
 
 _POINTS = 1 << 17
 _NEGLIGIBLE = 25.0  # minus the logarithm of the share of waits beyond the grid

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
 from workbench.run import PERCENTILES, SLO
-from workbench.service import ServiceTimes
+from workbench.service_times import ServiceTimes
 
 Floats = NDArray[np.float64]
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.arrivals import MAP
-from workbench.batching import BatchPolicy
+from workbench.batching.timer import BatchPolicy
 from workbench.errors import NotPredictable
 from workbench.queueing.buffers import ASSUMPTIONS, arrival_chances
 from workbench.queueing.predictions import (
@@ -17,6 +16,7 @@ from workbench.queueing.predictions import (
     counting,
     refuse_to_extrapolate,
 )
+from workbench.traffic.map import MAP
 
 
 def batch_as_published(
@@ -43,7 +43,7 @@ def batch_as_published(
     Source: A. Ali, R. Pinciroli, F. Yan and E. Smirni, "BATCH: machine learning inference serving
     on serverless platforms with adaptive batching", SC 2020, as its released solver computes it.
 
-    >>> from workbench.arrivals import poisson_process
+    >>> from workbench.traffic.map_fitting import poisson_process
     >>> buffer = dict(max_size=2, max_wait=0.1, service=[0.2, 0.3])
     >>> batch_as_published(poisson_process(10), **buffer).batch_sizes.round(3).tolist()
     [0.368, 0.632]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from workbench.checks import not_negative, positive, whole_number
 from workbench.errors import NotPredictable
 from workbench.queueing.buffers import poisson_chance
 from workbench.queueing.predictions import ROUNDING, Floats, Law, Prediction
+from workbench.validation import not_negative, positive, whole_number
 
 _TAIL_FROM = 60  # requests in an M/D/1 system from which their chances fall geometrically
 

@@ -28,8 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.batching import BatchPolicy, Policy
-from workbench.checks import Seed, as_array, generator_from, of_kind
+from workbench.batching.timer import BatchPolicy, Policy
 from workbench.deployment import (
     Async,
     BatchTransform,
@@ -42,8 +41,9 @@ from workbench.deployment import (
 from workbench.errors import InvalidInput
 from workbench.run import COLUMNS, SLO, Run
 from workbench.scaling import ScalingPolicy
-from workbench.service import Floats, Profiled, ServiceTimes
-from workbench.trace import Trace
+from workbench.service_times import Floats, Profiled, ServiceTimes
+from workbench.traffic.trace import Trace
+from workbench.validation import Seed, as_array, generator_from, of_kind
 
 if TYPE_CHECKING:
     import polars as pl
@@ -115,7 +115,7 @@ def simulate(
     Raises:
         InvalidInput: An argument is not what it must be, or service times miss a batch size.
 
-    >>> from workbench.traffic import constant
+    >>> from workbench.traffic.patterns import constant
     >>> times = ServiceTimes({1: 0.25})
     >>> run = simulate(constant(rate=2, duration=2), BatchPolicy(), Local(), times)
     >>> run.origin, run.frame["latency"].to_list()
@@ -168,7 +168,7 @@ def serve(
     Raises:
         InvalidInput: An argument is not what it must be, or service times miss a batch size.
 
-    >>> from workbench.traffic import constant
+    >>> from workbench.traffic.patterns import constant
     >>> times = ServiceTimes({1: 0.25})
     >>> serve(constant(rate=2, duration=2), BatchPolicy(), Local(), times).busy_seconds
     1.0

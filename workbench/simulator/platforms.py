@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.batching import BatchPolicy
+from workbench.batching.timer import BatchPolicy
 from workbench.deployment import (
     Async,
     BatchTransform,
@@ -16,11 +16,11 @@ from workbench.deployment import (
 )
 from workbench.errors import InvalidInput
 from workbench.scaling import ScalingPolicy
-from workbench.service import Floats, ServiceTimes
+from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import kernels
 from workbench.simulator.fleet import Instances, serve_scaled
 from workbench.simulator.kernels import LEAST_OUTSTANDING, RANDOM, SHARED, Batches, Counts, Laws
-from workbench.trace import Trace
+from workbench.traffic.trace import Trace
 
 _ROUTING = {"least_outstanding": LEAST_OUTSTANDING, "random": RANDOM, "shared": SHARED}
 

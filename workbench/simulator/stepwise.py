@@ -16,12 +16,12 @@ from typing import Protocol
 
 import numpy as np
 
-from workbench.batching import Batcher, Policy
+from workbench.batching.timer import Batcher, Policy
 from workbench.deployment import Deployment, Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput
 from workbench.simulator.kernels import Batches, draw
 from workbench.simulator.platforms import Chance, Served
-from workbench.trace import Trace
+from workbench.traffic.trace import Trace
 
 
 def serve(trace: Trace, policy: Policy, deployment: Deployment, chance: Chance) -> Served:

@@ -1,17 +1,17 @@
 """Controls for notebooks: each holds a value of the package and calls functions given to it."""
 
-from workbench.widgets.batching import PolicyPicker
-from workbench.widgets.deploying import DeploymentPicker
-from workbench.widgets.monitoring import MonitorView, Observation, observe
+from workbench.widgets.app_view import App, SimulationPicker, app
+from workbench.widgets.deployment_picker import DeploymentPicker
+from workbench.widgets.monitor_view import MonitorView, Observation, observe
 from workbench.widgets.notebook import frontend
-from workbench.widgets.panel import App, SimulationPicker, app
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
-from workbench.widgets.planning import PlanView
-from workbench.widgets.recalling import RunsView
-from workbench.widgets.registering import RegistryView
+from workbench.widgets.plan_view import PlanView
+from workbench.widgets.policy_picker import PolicyPicker
+from workbench.widgets.registry_view import RegistryView
 from workbench.widgets.results import Results
-from workbench.widgets.running import Live, RunPanel
-from workbench.widgets.traffic import TrafficPicker
+from workbench.widgets.run_panel import Live, RunPanel
+from workbench.widgets.saved_runs import RunsView
+from workbench.widgets.traffic_picker import TrafficPicker
 from workbench.widgets.whatif import WhatIf
 
 __all__ = [

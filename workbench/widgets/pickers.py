@@ -7,9 +7,9 @@ import ipywidgets
 import traitlets
 
 from workbench.errors import NotFound, WorkbenchError
-from workbench.registry import Model, Registry
+from workbench.registry.api import Model, Registry
 from workbench.run import SLO
-from workbench.widgets.controls import Control, Knobs, choice, number, show
+from workbench.widgets.form import Control, Knobs, choice, number, show
 from workbench.widgets.notebook import Keyboard, Status
 
 

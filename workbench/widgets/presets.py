@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from workbench.batching import BatchPolicy, Policy
+from workbench.batching.timer import BatchPolicy, Policy
 from workbench.deployment import Deployment, Local, RealTime, Serverless
 from workbench.errors import NotFound
 from workbench.run import SLO
-from workbench.trace import Trace
-from workbench.widgets.traffic import draw_traffic
+from workbench.traffic.trace import Trace
+from workbench.widgets.traffic_picker import draw_traffic
 
 
 @dataclass(frozen=True, kw_only=True)

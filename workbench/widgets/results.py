@@ -15,20 +15,15 @@ import traitlets
 from workbench.comparison import Comparison, compare
 from workbench.costing import cost
 from workbench.errors import NotFound, StorageError, WorkbenchError
-from workbench.plots import (
-    Figure,
-    plot_batch_sizes,
-    plot_cost_by_item,
-    plot_latency_over_time,
-)
+from workbench.formatting import html_table
+from workbench.plots import Figure, plot_batch_sizes, plot_cost_by_item, plot_latency_over_time
 from workbench.plots.series import caption
-from workbench.report import write_report
+from workbench.report.page import write_report
 from workbench.run import Run, delete_run
-from workbench.table import html_table
-from workbench.widgets.controls import show, text
-from workbench.widgets.keeping import Kept
+from workbench.widgets.form import show, text
 from workbench.widgets.notebook import Keyboard, Status
-from workbench.widgets.running import Result
+from workbench.widgets.run_panel import Result
+from workbench.widgets.saved_output import Kept
 
 MOST_RUNS = 6
 """As many as the charts have colours."""

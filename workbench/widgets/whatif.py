@@ -10,16 +10,16 @@ from typing import Any
 import anywidget
 import traitlets
 
-from workbench.batching import BatchPolicy
+from workbench.batching.timer import BatchPolicy
 from workbench.errors import WorkbenchError
 from workbench.experiment import Experiment, Progress
-from workbench.profiling import Profile
-from workbench.service import ServiceTimes
-from workbench.widgets.dials import Dials
+from workbench.formatting import dollars, milliseconds
+from workbench.measuring.profile import Profile
+from workbench.service_times import ServiceTimes
 from workbench.widgets.notebook import in_background
-from workbench.widgets.outlook import Outlook, outlook_of
-from workbench.widgets.running import against
-from workbench.wording import dollars, milliseconds
+from workbench.widgets.parameters import Dials
+from workbench.widgets.preview import Outlook, outlook_of
+from workbench.widgets.run_panel import against
 
 Foresee = Callable[..., tuple[Experiment, Outlook]]
 """Given values of dials by name, an experiment and what it comes to."""

@@ -1,0 +1,615 @@
+"""The command `workbench`, in this process where that will do, and as a user runs it."""
+
+import contextlib
+import errno
+import io
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench import cli
+from workbench.cli import arguments, demo, main, output
+from workbench.cli import run as run_command
+from workbench.cli.arguments import policy, seconds
+from workbench.errors import InvalidInput, NotFound
+from workbench.measuring.profile import load_profile
+from workbench.registry.api import Registry
+from workbench.run import load_run
+from workbench.traffic.patterns import poisson
+
+FAST = "digits-mlp-small"
+SCRIPT = Path(sys.executable).with_name("workbench")
+
+
+@pytest.fixture(autouse=True)
+def at_home(workbench_home, monkeypatch, tmp_path):
+    """The ready-made models, and an empty folder to work in."""
+    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
+    monkeypatch.delenv("WORKBENCH_TRACEBACK", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def onnx_file(model, tmp_path):
+    path = tmp_path / "given.onnx"
+    path.write_bytes(model.path.read_bytes())
+    return path
+
+
+@pytest.fixture
+def saved(capsys):
+    """The folder of a run of 100 requests."""
+    assert main(["run", FAST, "--rate", "200", "--duration", "0.5s", "--out", "saved"]) == 0
+    capsys.readouterr()
+    return Path("saved/no-batching")
+
+
+def as_json(capsys):
+    return json.loads(capsys.readouterr().out)
+
+
+def files():
+    return sorted(str(path) for path in Path().rglob("*"))
+
+
+# ------------------------------------------------------------------------------------------- demo
+
+
+def test_the_demo_shows_writes_and_can_be_reported_on_again(capsys, monkeypatch):
+    monkeypatch.setattr(demo, "BATCH_SIZES", (1, 32))
+    monkeypatch.setattr(demo, "MODEL", "digits-mlp-large")  # a tenth of the other's time
+
+    assert main(["demo", "--duration", "0.5s"]) == 0
+
+    told = capsys.readouterr()
+    assert re.search(r"^digits-forest:1 .*accuracy 0\.9", told.out, re.MULTILINE)
+    assert re.search(r"^ +no batching +up to 32, ", told.out, re.MULTILINE)
+    assert re.search(r"^rows predicted right +9\d\.?\d* % +9\d\.?\d* %$", told.out, re.MULTILINE)
+    assert "Report: reports/demo/report.html" in told.out
+    assert "make lab" in told.out
+    assert "Profiling digits-mlp-large:1 ..." in told.err
+    assert "<svg" in Path("reports/demo/report.html").read_text()
+
+    again = "report reports/demo/no-batching reports/demo/batching --profile reports/demo/profile"
+    assert main(again.split()) == 0
+    page = Path("report.html").read_text()
+    assert "Service time by batch size" in page
+
+
+def test_the_demo_fails_before_it_measures_where_it_may_not_write(capsys):
+    Path("file").touch()
+
+    assert main(["demo", "--out", "file/demo"]) == 2
+    assert "Profiling" not in capsys.readouterr().err
+
+
+# -------------------------------------------------------------------------------------------- run
+
+
+def test_several_policies_are_run_and_compared(capsys):
+    command = "run digits-mlp-small --rate 400 --duration 0.5s --slo 1s --policy 1 --policy 4/5ms"
+
+    assert main([*command.split(), "--out", "runs", "--json", "--seed", "7"]) == 0
+
+    facts = as_json(capsys)
+    assert [row["run"] for row in facts["runs"]] == ["no batching", "up to 4, 5 ms"]
+    assert all(row["met"] for row in facts["runs"])
+    assert facts["runs"][1]["mean_batch_size"] > 1
+    assert facts["saved"] == ["runs/no-batching", "runs/up-to-4-5-ms"]
+    run = load_run("runs/up-to-4-5-ms")
+    assert len(run) == len(poisson(rate=400, duration=0.5, seed=7))
+    assert run.slo.label == "p95 <= 1000 ms"
+
+
+def test_a_run_without_out_leaves_nothing_behind(capsys):
+    assert main(["run", FAST, "--rate", "50", "--duration", "200ms"]) == 0
+
+    told = capsys.readouterr()
+    assert "no batching" in told.out
+    assert "Running no batching ..." in told.err
+    assert files() == []
+
+
+def test_the_settings_of_a_run_are_those_given(capsys):
+    words = "--workers 2 --threads 1 --hourly-price 3.6 --burst 4 --dwell 100ms/50ms"
+    command = f"run {FAST}:1 --rate 300 --duration 0.4s {words} --slo 50ms --quantile 0.9"
+
+    assert main([*command.split(), "--out", "it", "--json"]) == 0
+
+    facts = load_run("it/no-batching").facts
+    assert facts["deployment"] == {"kind": "local", "workers": 2, "threads": 1, "hourly_price": 3.6}
+    assert facts["trace"]["name"].startswith("bursty(rate=300, burst=4, dwell=(0.1, 0.05), ")
+    assert facts["slo"] == {"latency": 0.05, "quantile": 0.9}
+    assert as_json(capsys)["runs"][0]["per_million"] > 0
+
+
+def test_a_stored_trace_is_replayed_at_the_rate_and_for_the_time_asked(capsys):
+    trace = poisson(rate=100, duration=10, seed=1)
+    trace.to_csv("arrivals.csv")
+    command = f"run {FAST} --trace arrivals.csv --rate 1000 --duration 500ms --json"
+
+    assert main(command.split()) == 0
+
+    expected = trace.scale(1000 / trace.rate).clip(0, 0.5)
+    assert as_json(capsys)["runs"][0]["requests"] == len(expected)
+
+
+def test_the_terms_of_other_peoples_traces_are_told(capsys):
+    trace = poisson(rate=100, duration=0.2, seed=1)
+    type(trace)(trace.arrivals, 0.2, notice="Cite us.").to_parquet("theirs.parquet")
+
+    assert main(["run", FAST, "--trace", "theirs.parquet"]) == 0
+    assert "Cite us." in capsys.readouterr().err
+
+
+def test_an_interrupt_keeps_what_was_measured(capsys, monkeypatch):
+    @contextlib.contextmanager
+    def interrupting(_):
+        yield lambda done, _: done and signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(run_command, "progress", interrupting)
+    command = f"run {FAST} --rate 100 --duration 600s --policy 1 --policy 2/1ms --out kept"
+
+    assert main(command.split()) == 130
+
+    told = capsys.readouterr()
+    assert told.err.splitlines()[-1] == "workbench: interrupted; what was measured was kept."
+    assert "NO: stopped early" in told.out
+    run = load_run("kept/no-batching")
+    assert not run.complete
+    assert 0 < len(run) < 60_000
+    assert [path.name for path in Path("kept").iterdir()] == ["no-batching"]
+
+
+def test_an_interrupt_before_the_first_answer_says_that_nothing_was_measured(capsys, monkeypatch):
+    real = run_command.Experiment.run
+
+    def stopped_at_once(*arguments, stopped, **settings):
+        stopped.set()
+        return real(*arguments, stopped=stopped, **settings)
+
+    monkeypatch.setattr(run_command.Experiment, "run", stopped_at_once)
+
+    assert main(["run", FAST, "--rate", "1", "--duration", "600s", "--out", "kept"]) == 130
+    assert "nothing was measured" in capsys.readouterr().err
+    assert files() == []
+
+
+# ---------------------------------------------------------------------------------------- profile
+
+
+def test_a_profile_is_shown_and_saved(capsys):
+    command = f"profile {FAST} --batch-sizes 1,2,4,8 --budget 20ms --out p"
+
+    assert main(command.split()) == 0
+
+    told = capsys.readouterr()
+    assert "digits-mlp-small:1, 1 thread" in told.out
+    assert "Best fit: " in told.out
+    assert "Profiling digits-mlp-small:1: 8 of 8" in told.err
+    assert load_profile("p").times()["batch_size"].to_list() == [1, 2, 4, 8]
+
+
+def test_a_profile_as_json_has_a_row_for_each_state(capsys):
+    command = f"profile {FAST} --batch-sizes 2 --threads 1,2 --budget 10ms --json"
+
+    assert main(command.split()) == 0
+
+    rows = as_json(capsys)["rows"]
+    assert [(row["threads"], row["state"]) for row in rows] == [
+        (threads, state) for threads in (1, 2) for state in ("back to back", "after idle")
+    ]
+
+
+def test_an_interrupted_profile_shows_the_rows_it_has(capsys, monkeypatch):
+    @contextlib.contextmanager
+    def interrupting(_):
+        yield lambda done, _: done == 1 and signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(run_command, "progress", interrupting)
+    command = f"profile {FAST} --batch-sizes {','.join(map(str, range(1, 65)))} --budget 20ms"
+
+    assert main(command.split()) == 130
+
+    told = capsys.readouterr()
+    assert "back to back" in told.out
+    assert "interrupted; what was measured was kept" in told.err
+
+
+# --------------------------------------------------------------------------------------- registry
+
+
+def test_a_model_is_registered_approved_and_rejected_with_reasons(capsys, onnx_file):
+    own = ["--registry", "own"]
+
+    assert main(["registry", "register", "mine", str(onnx_file), "--why", "a try", *own]) == 0
+    assert "PendingManualApproval" in capsys.readouterr().out
+    assert main(["registry", "approve", "mine:1", "--why", "good", "--who", "Ada", *own]) == 0
+    assert main(["registry", "reject", "mine:1", "--why", "too slow", *own]) == 0
+    capsys.readouterr()
+
+    assert main(["registry", "history", "mine:1", "--json", *own]) == 0
+    changes = [c for c in as_json(capsys)["history"] if c["field"] == "approval"]
+    assert [(change["value"], change["why"]) for change in changes] == [
+        ("PendingManualApproval", "a try"),
+        ("Approved", "good"),
+        ("Rejected", "too slow"),
+    ]
+    assert changes[1]["who"] == "Ada"
+    assert main(["registry", "history", "mine:1", *own]) == 0
+    assert "too slow" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("group", ["mine", "digits-forest"])
+def test_a_file_that_is_no_model_is_refused_before_anything_is_trained(
+    group, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "fresh"))
+    monkeypatch.setattr(Registry, "ready_made", "builtins:exit")
+    write("text.onnx", b"once upon a time")
+
+    for file in ("nothing.onnx", "text.onnx"):
+        assert main(["registry", "register", group, file]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("workbench: ")
+        assert told.count("\n") == 1
+        assert file in told
+
+
+def test_a_model_is_registered_without_training_those_it_does_not_need(
+    capsys, monkeypatch, onnx_file, tmp_path
+):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "fresh"))
+
+    assert main(["registry", "register", "mine", str(onnx_file)]) == 0
+
+    assert "mine:1" in capsys.readouterr().out
+    assert Registry(tmp_path / "fresh/registry").groups() == ["mine"]
+
+
+def test_models_are_listed(capsys, registry):
+    assert main(["registry", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert main(["registry", "list", "--json"]) == 0
+    rows = as_json(capsys)["models"]
+
+    assert [row["group"] for row in rows] == registry.groups()
+    assert all(row["group"] in listed for row in rows)
+
+
+def test_an_empty_registry_says_so(capsys):
+    assert main(["registry", "list", "--registry", "own"]) == 0
+    assert capsys.readouterr().out == "No models in own yet.\n"
+
+
+def test_a_model_is_shown_with_its_traits(capsys, model):
+    assert main(["registry", "show", FAST]) == 0
+    assert re.search(r"^input_schema +input: float32", capsys.readouterr().out, re.MULTILINE)
+    assert main(["registry", "show", FAST, "--json"]) == 0
+    assert as_json(capsys)["traits"]["accuracy"] == model.traits.accuracy
+
+
+def test_verify_finds_a_damaged_file(capsys, onnx_file):
+    own = ["--registry", "own"]
+    main(["registry", "register", "mine", str(onnx_file), "--approve", *own])
+    capsys.readouterr()
+
+    assert main(["registry", "verify", *own]) == 0
+    assert "1 version" in capsys.readouterr().out
+    (artifact,) = Path("own/artifacts").glob("*.onnx")
+    artifact.write_bytes(b"changed")
+    assert main(["registry", "verify", *own]) == 1
+    assert "mine:1" in capsys.readouterr().out
+    assert main(["registry", "verify", "--json", *own]) == 1
+    assert len(as_json(capsys)["problems"]) == 1
+
+
+# ----------------------------------------------------------------------------------------- report
+
+
+def test_a_report_is_written_into_a_new_folder(capsys, saved):
+    assert main(["report", str(saved), "--out", "new/page.html", "--title", "Mine", "--json"]) == 0
+
+    facts = as_json(capsys)
+    assert facts["report"] == "new/page.html"
+    assert facts["runs"][0]["requests"] == len(load_run(saved))
+    assert "<h1>Mine</h1>" in Path("new/page.html").read_text()
+
+
+# ------------------------------------------------------------------------------------------ errors
+
+
+def write(name, content):
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_bytes(content)
+
+
+BAD_RUNS = [
+    ("--rate -5", "rate must be"),
+    ("--rate nan", "rate must be"),
+    ("--rate 0", "rate must be"),
+    ("--rate many", "argument --rate: invalid float value: 'many'"),
+    ("", "Say what traffic to send"),
+    ("--rate 9 --duration nan", "duration must be"),
+    ("--rate 9 --duration=-1s", "duration must be"),
+    ("--rate 9 --duration soon", "'soon' is no time"),
+    ("--rate 9 --burst 0.5", "burst is the high rate over the low one"),
+    ("--rate 9 --burst 2 --dwell 1s", "dwell must be two mean stays"),
+    ("--rate 9 --policy 0", "max_size must be"),
+    ("--rate 9 --policy 8/nan", "max_wait must be"),
+    ("--rate 9 --policy 8/-5ms", "max_wait must be"),
+    ("--rate 9 --policy many", "'many' is no policy: write 1, 16 or 16/20ms"),
+    ("--rate 9 --policy 0,25ms", "'0,25ms' is no policy"),
+    ("--rate 9 --workers 0", "workers must be"),
+    ("--rate 9 --threads 0", "threads must be"),
+    ("--rate 9 --hourly-price nan", "hourly_price must be"),
+    ("--rate 9 --slo 0ms", "latency must be"),
+    ("--rate 9 --slo 1s --quantile 2", "quantile must"),
+    ("--rate 9 --out there", "there/no-batching exists already"),
+    ("--rate 9 --out file/run", "file/run cannot be written"),
+    ("--rate 9 --frequency 5", "unrecognized arguments: --frequency 5"),
+    ("--trace nothing.csv", "nothing.csv"),
+    ("--trace nothing", "no public trace 'nothing'"),
+    ("--trace empty.csv", "empty.csv"),
+    ("--trace unsorted.csv", "unsorted.csv"),
+    ("--trace nan.csv", "nan.csv"),
+    ("--trace text.csv", "text.csv"),
+    ("--trace good.csv --rate -1", "rate must be"),
+    ("--trace good.csv --duration 100s", "clip needs"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD_RUNS)
+def test_what_a_run_cannot_do_is_one_line(words, message, capsys):
+    write("there/no-batching/x", b"") if "there" in words else None
+    write("file", b"")
+    write("empty.csv", b"arrival\n")
+    write("unsorted.csv", b"arrival\n2\n1\n")
+    write("nan.csv", b"arrival\n1\nnan\n")
+    write("text.csv", b"arrival\n1\nsoon\n")
+    write("good.csv", b"arrival\n0\n1\n")
+    before = files()
+
+    assert main(["run", FAST, *words.split()]) == 2
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("workbench: ")
+    assert told.err.count("\n") == 1
+    assert message in told.err
+    assert files() == before
+
+
+BAD_COMMANDS = [
+    ("run nobody --rate 5", "No group 'nobody'. Known: breast-cancer-forest"),
+    (f"run {FAST}:7 --rate 5", "No version 7 of 'digits-mlp-small'. Known: 1 (Approved)"),
+    (f"profile {FAST} --batch-sizes 1,0", "batch_sizes must be"),
+    (f"profile {FAST} --batch-sizes 1,x", "'x' is not a whole number"),
+    (f"profile {FAST} --threads 0", "threads must be"),
+    (f"profile {FAST} --out given.onnx", "given.onnx exists already"),
+    ("registry show nobody", "No group 'nobody'"),
+    (f"registry approve {FAST}", "Name a version, as in digits-mlp-small:1"),
+    (f"registry history {FAST}:9", "No version 9"),
+    ("registry register mine nothing.onnx", "nothing.onnx"),
+    ("registry register mine truncated.onnx", "truncated.onnx"),
+    ("registry register mine text.onnx", "text.onnx"),
+    ("registry register mine folder", "folder"),
+    ("registry register mine! given.onnx", "A group's name is"),
+    ("registry register mine given.onnx --kind magic", "invalid choice: 'magic'"),
+    ("registry list --registry given.onnx", "given.onnx"),
+    ("report nothing", "Nothing saved at nothing"),
+    ("report damaged", "damaged"),
+    ("report", "the following arguments are required: RUN"),
+    ("", "the following arguments are required: COMMAND. See workbench --help"),
+    ("dance", "invalid choice: 'dance'"),
+    ("demo --duration 0", "duration must be"),
+    ("app --preset nope", "No preset 'nope'"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD_COMMANDS)
+def test_what_a_command_cannot_do_is_one_line(words, message, capsys, onnx_file):
+    write("truncated.onnx", onnx_file.read_bytes()[:1000])
+    write("text.onnx", b"once upon a time")
+    write("damaged/facts.json", b"{")
+    Path("folder").mkdir()
+    own = ["--registry", "own"] if "register" in words.split() else []
+
+    assert main([*words.split(), *own]) == 2
+
+    told = capsys.readouterr()
+    *progress, error = told.err.splitlines()
+    assert all(line.startswith("Profiling ") for line in progress)
+    assert error.startswith("workbench: ")
+    assert message in error
+    if own:
+        assert main(["registry", "list", *own]) == 0
+        assert capsys.readouterr().out == "No models in own yet.\n"
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that even root cannot write")
+@pytest.mark.parametrize(
+    "words", [f"run {FAST} --rate 9 --out", f"profile {FAST} --out", "demo --out"]
+)
+def test_a_read_only_folder_is_refused_before_anything_is_measured(words, capsys):
+    assert main([*words.split(), "/proc/workbench"]) == 2
+
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1
+    assert re.match("workbench: /proc.* cannot be written: ", told.err)
+
+
+def test_a_disk_that_fills_while_saving_leaves_nothing_half_written(capsys, monkeypatch):
+    def full(_, file):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+
+    assert main(["run", FAST, "--rate", "50", "--duration", "200ms", "--out", "runs"]) == 2
+
+    told = capsys.readouterr()
+    assert "no batching" in told.out  # the figures are shown all the same
+    assert "runs/no-batching cannot be written: No space left on device.\n" in told.err
+    assert [path for path in files() if Path(path).is_file()] == []
+
+
+def test_a_report_on_a_truncated_run_is_refused(capsys, saved):
+    rows = saved / "rows.parquet"
+    rows.write_bytes(rows.read_bytes()[:100])
+
+    assert main(["report", str(saved)]) == 2
+    assert "is not what was saved" in capsys.readouterr().err
+    assert not Path("report.html").exists()
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_a_traceback_is_shown_to_who_asks(way, monkeypatch):
+    if way == "variable":
+        monkeypatch.setenv("WORKBENCH_TRACEBACK", "1")
+
+    with pytest.raises(NotFound, match="nobody"):
+        main(["registry", "show", "nobody", *(["--traceback"] if way == "option" else [])])
+
+
+def test_an_interrupt_anywhere_else_is_one_line(capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(arguments, "Registry", interrupt)
+
+    assert main(["registry", "list"]) == 130
+    assert capsys.readouterr().err == "workbench: interrupted.\n"
+
+
+# ------------------------------------------------------------------------------- as a user runs it
+
+
+def test_the_installed_command_tells_its_version():
+    told = subprocess.run([SCRIPT, "--version"], capture_output=True, text=True, check=True)
+
+    assert told.stdout.split() == ["workbench", version("inference-workbench")]
+
+
+def test_the_installed_command_shows_no_traceback():
+    told = subprocess.run(
+        [SCRIPT, "run", FAST, "--rate", "nan"], capture_output=True, text=True, check=False
+    )
+
+    assert told.returncode == 2
+    assert told.stdout == ""
+    assert re.fullmatch(r"workbench: rate must be .*\n", told.stderr)
+
+
+def test_a_reader_that_goes_away_is_no_news():
+    reading, writing = os.pipe()
+    os.close(reading)
+    told = subprocess.run(
+        [SCRIPT, "registry", "list"], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+
+    assert (told.returncode, told.stderr) == (141, b"")
+
+
+# --------------------------------------------------------------------------------- words and lines
+
+
+@pytest.mark.parametrize("command", ["", "demo", "run", "profile", "report", "app", "registry"])
+def test_help_shows_examples_that_are_understood(command, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main([*command.split(), "--help"])
+    assert leaving.value.code == 0
+    _, _, shown = capsys.readouterr().out.partition("examples:")
+    examples = re.findall(rf"^  workbench ({command}.*)$", shown, re.MULTILINE)
+
+    assert examples
+    for example in examples:
+        words = shlex.split(example.partition(" > ")[0])
+        assert callable(cli._parser().parse_args(words).command)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("25ms", 0.025), ("0.1s", 0.1), ("1e-3", 0.001), ("3 min", 180), ("2h", 7200), ("5us", 5e-6)],
+)
+def test_times_may_have_a_unit(text, expected):
+    assert seconds(text) == pytest.approx(expected, rel=1e-15)
+
+
+@given(st.floats(min_value=0, max_value=1e9))
+def test_seconds_without_a_unit_are_read_as_they_are(value):
+    assert seconds(str(value)) == value
+
+
+@pytest.mark.parametrize("text", ["", "ms", "5 parsecs", "1.2.3", "1,5"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(InvalidInput, match="is no time"):
+        seconds(text)
+
+
+def test_a_policy_is_a_size_and_a_wait():
+    assert (policy("16/20ms").max_size, policy("16/20ms").max_wait) == (16, 0.02)
+    assert policy("4").max_wait == 0
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_gets_a_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+
+    with output.progress("Working") as tell:
+        tell(1, 4)
+        tell(4, 4)
+
+    halfway, done = sys.stderr.getvalue().split("\r")[1:]
+    assert halfway == f"Working  [{'#' * 6}{'.' * 18}] 1 of 4 "
+    assert done == f"Working  [{'#' * 24}] 4 of 4 \n"
+
+
+def test_a_file_gets_a_line_at_the_start_and_one_at_the_end(capsys):
+    with output.progress("Working") as tell:
+        for done in range(1, 1001):
+            tell(done, 1000)
+
+    assert capsys.readouterr().err == "Working ...\nWorking: 1,000 of 1,000\n"
+
+
+# ------------------------------------------------------------------------------------------- runs
+
+
+def test_kept_runs_are_listed_and_deleted_by_name(saved, capsys, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", "mine")
+    assert main(["runs"]) == 0
+    assert capsys.readouterr().out == f"No runs in {Path('mine/runs')} yet.\n"
+    for name in ("one", "two"):
+        load_run(saved).save(Path("mine/runs") / name)
+    Path("mine/runs/two/rows.parquet").write_bytes(b"no rows")
+
+    assert main(["runs"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^one +measured: this machine +\d+ +0\.0 MB", told, re.MULTILINE)
+    assert re.search(r"^two +damaged ", told, re.MULTILINE)
+    assert main(["runs", "--delete", "one", "nope"]) == 2
+    assert "No run 'nope' is kept" in capsys.readouterr().err
+    assert main(["runs", "--json"]) == 0
+    listed = as_json(capsys)["runs"]
+    assert [each["name"] for each in listed] == ["one", "two"]  # none was deleted
+
+    assert main(["runs", "--delete", "one", "two", "--json"]) == 0
+    assert as_json(capsys) == {"deleted": ["one", "two"]}
+    assert list(Path("mine/runs").iterdir()) == []

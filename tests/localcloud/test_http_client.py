@@ -1,0 +1,260 @@
+"""The way to one worker, against a real HTTP server in the same loop."""
+
+import asyncio
+import functools
+from contextlib import asynccontextmanager
+
+import pytest
+import uvloop
+
+from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Upstream
+from workbench.modelserver.http import Response, Server, Settings
+
+PATIENCE = 30.0
+
+
+def looped(test):
+    @functools.wraps(test)
+    def run(**arguments):
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(test(**arguments))
+
+    return run
+
+
+async def until(there):
+    async with asyncio.timeout(PATIENCE):
+        while not there():
+            await asyncio.sleep(0.001)
+
+
+class Asked:
+    """Exchanges and what came of them; it can be their owner."""
+
+    def __init__(self):
+        self.outcomes = {}
+        self.given_back = []
+
+    def exchange(self, name="a", body=b"", **options):
+        head = f"POST /{name} HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+        def done(exchange, outcome):
+            assert exchange.finished >= exchange.sent
+            self.outcomes[name] = outcome
+
+        return Exchange(head, body, done, **options)
+
+    def over(self, exchange, outcome):
+        pass
+
+    def resend(self, exchange):
+        self.given_back.append(exchange)
+
+    async def outcome(self, name="a"):
+        await until(lambda: name in self.outcomes)
+        return self.outcomes[name]
+
+
+@asynccontextmanager
+async def worker(handler):
+    server = Server(Settings(handler, lambda status, _: Response(status)))
+    port = await server.listen("127.0.0.1", 0)
+    try:
+        yield "127.0.0.1", port
+    finally:
+        await server.close(0)
+
+
+class Held:
+    """A worker that answers when it is told to."""
+
+    def __init__(self):
+        self.replies = {}
+
+    def __call__(self, request, reply):
+        self.replies[request.path[1:]] = reply
+
+
+def echo(request, reply):
+    reply(Response(200, request.body, "text/plain", [("X-Amzn-Custom", request.path)]))
+
+
+def lost_never():
+    raise AssertionError("the worker is not lost")
+
+
+@looped
+async def test_an_answer_comes_back_whole():
+    asked = Asked()
+    async with worker(echo) as address:
+        upstream = Upstream(address, lost=lost_never)
+        upstream.send(asked.exchange(body=b"x" * 200_000))
+        answer = await asked.outcome()
+        upstream.close()
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.body) == (200, b"x" * 200_000)
+    assert answer.headers["x-amzn-custom"] == "/a"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ],
+    ids=["no body", "a body", "chunks"],
+)
+@looped
+async def test_connections_are_kept(answer):
+    connections = []
+
+    async def talk(reader, writer):
+        connections.append(writer)
+        while await reader.readline():
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+        writer.close()
+
+    asked = Asked()
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        upstream = Upstream(server.sockets[0].getsockname(), lost=lost_never)
+        for name in "abc":
+            upstream.send(asked.exchange(name))
+            assert isinstance(await asked.outcome(name), Answer)
+        upstream.close()
+    assert len(connections) == 1
+
+
+@looped
+async def test_requests_above_the_limit_wait_their_turn():
+    asked, held = Asked(), Held()
+    async with worker(held) as address:
+        upstream = Upstream(address, lost=lost_never, most=1)
+        for name in "abc":
+            upstream.send(asked.exchange(name))
+        await until(lambda: bool(held.replies))
+        assert list(held.replies) == ["a"]
+        assert upstream.in_flight == 3
+        drained = asyncio.ensure_future(upstream.drained())
+        for name in "abc":
+            await until(lambda name=name: name in held.replies)
+            assert not drained.done()
+            held.replies[name](Response())
+            await asked.outcome(name)
+        await drained
+        await upstream.drained()
+        assert upstream.in_flight == 0
+        upstream.close()
+
+
+@looped
+async def test_a_hung_worker_is_lost_and_its_requests_fail():
+    asked, held = Asked(), Held()
+    lost = asyncio.Event()
+    async with worker(held) as address:
+        upstream = Upstream(address, lost=lost.set, most=2)
+        late = asked.exchange("late")
+        late.owner = asked
+        upstream.send(asked.exchange("slow", time_limit=0.05))
+        upstream.send(asked.exchange("other"))
+        upstream.send(late)
+        assert await asked.outcome("slow") is Failure.TIMEOUT
+        assert await asked.outcome("other") is Failure.GONE
+        await until(lambda: asked.given_back == [late])
+        assert lost.is_set()
+        assert upstream.closed
+
+
+@looped
+async def test_a_worker_that_answers_others_meanwhile_is_slow_and_not_lost():
+    asked, held = Asked(), Held()
+    async with worker(held) as address:
+        upstream = Upstream(address, lost=lost_never)
+        upstream.send(asked.exchange("slow", time_limit=0.5))
+        await until(lambda: "slow" in held.replies)
+        upstream.send(asked.exchange("quick"))
+        await until(lambda: "quick" in held.replies)
+        held.replies["quick"](Response())
+        assert await asked.outcome("slow") is Failure.TIMEOUT
+        assert isinstance(await asked.outcome("quick"), Answer)
+        assert not upstream.closed
+        upstream.close()
+
+
+@looped
+async def test_an_answer_that_is_too_large_is_cut_off():
+    asked = Asked()
+    async with worker(echo) as address:
+        upstream = Upstream(address, lost=lost_never)
+        upstream.send(asked.exchange("large", b"x" * 1001, max_answer=1000))
+        assert await asked.outcome("large") is Failure.TOO_LARGE
+        upstream.send(asked.exchange("next", b"x" * 1000, max_answer=1000))
+        assert isinstance(await asked.outcome("next"), Answer)
+        upstream.close()
+
+
+@looped
+async def test_a_connection_that_the_worker_closes_behind_its_answer_is_replaced():
+    asked = Asked()
+
+    def handler(request, reply):
+        reply(Response(close=True))
+
+    async with worker(handler) as address:
+        upstream = Upstream(address, lost=lost_never, most=1)
+        for name in "abc":
+            upstream.send(asked.exchange(name))
+        for name in "abc":
+            assert isinstance(await asked.outcome(name), Answer)
+        upstream.close()
+
+
+@looped
+async def test_a_broken_connection_means_that_the_worker_is_lost():
+    asked, held = Asked(), Held()
+    lost = asyncio.Event()
+    async with worker(held) as address:
+        upstream = Upstream(address, lost=lost.set)
+        upstream.send(asked.exchange())
+        await until(lambda: bool(held.replies))
+    assert await asked.outcome() is Failure.GONE
+    await lost.wait()
+
+
+@looped
+async def test_without_a_worker_requests_go_back_to_their_owner():
+    async with worker(echo) as address:
+        pass
+    asked = Asked()
+    lost = asyncio.Event()
+    upstream = Upstream(address, lost=lost.set)
+    owned = asked.exchange("owned")
+    owned.owner = asked
+    upstream.send(owned)
+    upstream.send(asked.exchange("alone"))
+    await lost.wait()
+    assert asked.given_back == [owned]
+    assert await asked.outcome("alone") is Failure.GONE
+    upstream.send(owned)
+    assert asked.given_back == [owned, owned]
+
+
+@pytest.mark.parametrize("said", [b"this is no HTTP\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nendless"])
+@looped
+async def test_a_worker_that_speaks_no_http_is_lost(said):
+    async def talk(reader, writer):
+        await reader.read(10)
+        writer.write(said)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    asked = Asked()
+    lost = asyncio.Event()
+    async with server:
+        upstream = Upstream(server.sockets[0].getsockname(), lost=lost.set)
+        upstream.send(asked.exchange())
+        await asked.outcome()
+        await lost.wait()
+        upstream.close()

@@ -1,0 +1,248 @@
+import asyncio
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from tests.graphs import linear, one_node
+from workbench.errors import InvalidInput
+from workbench.localcloud.sandbox.cgroups import group
+from workbench.localcloud.sandbox.fork_servers import Nursery
+from workbench.localcloud.sandbox.sandbox import SandboxFailed, start
+
+ONE_NUMBER = [("x", TensorProto.FLOAT, ["n", 1])]
+
+ALLOWED = group(1024)
+if ALLOWED is not None:
+    ALLOWED.remove()
+limits_allowed = pytest.mark.skipif(ALLOWED is None, reason="needs control groups, as root has")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "model.onnx").write_bytes(linear())
+    return folder
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "log"
+
+
+def ask(sandbox, rows):
+    connection = http.client.HTTPConnection(*sandbox.address, timeout=30)
+    try:
+        headers = {"content-type": "application/json"}
+        connection.request("POST", "/invocations", json.dumps(rows), headers)
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def gone(pid, seconds=20):
+    """Whether a process ends in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_a_sandbox_answers_and_ends_with_0_when_told(folder, log):
+    async def live():
+        sandbox = await start(folder, log=log)
+        answer = await asyncio.to_thread(ask, sandbox, [[1, 2, 3]])
+        return sandbox, answer, await sandbox.stop(), await sandbox.exited()
+
+    before = descriptors()
+    sandbox, answer, status, again = asyncio.run(live())
+
+    assert answer == [[7.0, -1.0]]
+    assert (status, again) == (0, 0)
+    assert (sandbox.mode, sandbox.limited) == ("fresh", False)
+    assert sandbox.seconds > 0
+    assert "Serving at" in sandbox.tail()
+    assert descriptors() == before
+
+
+def test_a_folder_without_a_model_fails_with_the_reason(tmp_path, log):
+    with pytest.raises(SandboxFailed, match=r"ended with 1.*must hold model\.onnx"):
+        asyncio.run(start(tmp_path, log=log))
+
+
+def test_a_sandbox_that_never_answers_is_ended(folder, log):
+    async def fail():
+        with pytest.raises(SandboxFailed, match=r"within 0 s.*wrote nothing"):
+            await start(folder, log=log, timeout=0)
+
+    asyncio.run(fail())
+
+
+def test_a_killed_sandbox_is_told_of(folder, log):
+    async def live():
+        sandbox = await start(folder, log=log)
+        os.kill(sandbox.pid, signal.SIGKILL)
+        status = await sandbox.exited()
+        return status, await sandbox.stop()
+
+    assert asyncio.run(live()) == (-signal.SIGKILL, -signal.SIGKILL)
+
+
+PARENT = """
+import asyncio, sys
+from workbench.localcloud.sandbox.sandbox import start
+
+async def live():
+    sandbox = await start(sys.argv[1], log=sys.argv[2])
+    print(sandbox.pid, flush=True)
+    await sandbox.exited()
+
+asyncio.run(live())
+"""
+
+
+def test_no_sandbox_outlives_its_parent_kill_9_included(folder, log):
+    command = [sys.executable, "-c", PARENT, str(folder), str(log)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        parent.kill()
+
+    assert gone(pid)
+
+
+def test_forked_sandboxes_answer_like_a_fresh_one(folder, log):
+    async def live(mode, nursery):
+        sandbox = await start(folder, log=log, mode=mode, nursery=nursery)
+        answer = await asyncio.to_thread(ask, sandbox, [[1, 2, 3]])
+        return sandbox.mode, answer, await sandbox.stop()
+
+    async def live_all():
+        nursery = Nursery()
+        got = [await live(mode, nursery) for mode in ("imported", "snapshot", "snapshot")]
+        await nursery.close()
+        return got
+
+    before = descriptors()
+
+    assert asyncio.run(live_all()) == [
+        ("imported", [[7.0, -1.0]], 0),
+        ("snapshot", [[7.0, -1.0]], 0),
+        ("snapshot", [[7.0, -1.0]], 0),
+    ]
+    assert descriptors() == before
+
+
+def test_what_is_forked_from_has_one_thread_and_no_polars(folder, log):
+    async def look():
+        nursery, found = Nursery(), []
+        for model in (None, folder):
+            await nursery.prepare(model, log=log)
+            pid = (await nursery._parent(model, log)).worker.pid
+            maps = Path(f"/proc/{pid}/maps").read_text()
+            found.append((len(list(Path(f"/proc/{pid}/task").iterdir())), "polars" in maps))
+        await nursery.close()
+        return found
+
+    assert asyncio.run(look()) == [(1, False), (1, False)]
+
+
+def test_a_forked_sandbox_is_told_of_and_outlives_what_it_was_forked_from(folder, log):
+    async def live():
+        nursery = Nursery()
+        first, second = [
+            await start(folder, log=log, mode="snapshot", nursery=nursery) for _ in range(2)
+        ]
+        os.kill(first.pid, signal.SIGKILL)
+        told = await first.exited()
+        await nursery.forget(folder)
+        answer = await asyncio.to_thread(ask, second, [[1, 2, 3]])
+        await second.stop()
+        again = await start(folder, log=log, mode="snapshot", nursery=nursery)
+        ended = await again.stop()
+        await nursery.close()
+        return told, answer, ended
+
+    assert asyncio.run(live()) == (-signal.SIGKILL, [[7.0, -1.0]], 0)
+
+
+def test_a_snapshot_of_a_folder_without_a_model_fails_with_the_reason(tmp_path, log):
+    async def fail():
+        nursery = Nursery()
+        for _ in range(2):
+            with pytest.raises(SandboxFailed, match=r"must hold model\.onnx"):
+                await start(tmp_path, log=log, mode="snapshot", nursery=nursery)
+        await nursery.close()
+
+    asyncio.run(fail())
+
+
+def test_a_setting_that_is_wrong_is_said_by_what_was_forked_and_the_next_fork_serves(folder, log):
+    async def live():
+        nursery = Nursery()
+        try:
+            wrong = {"WORKBENCH_MAX_BATCH": "none"}
+            with pytest.raises(SandboxFailed, match="whole number of at least 1, got 'none'"):
+                await start(folder, log=log, mode="imported", nursery=nursery, environment=wrong)
+            sandbox = await start(folder, log=log, mode="imported", nursery=nursery)
+            return await sandbox.stop()
+        finally:
+            await nursery.close()
+
+    assert asyncio.run(live()) == 0
+
+
+def test_a_fork_needs_a_nursery_and_a_snapshot_one_thread(folder, log):
+    async def fail():
+        with pytest.raises(InvalidInput, match="needs a nursery"):
+            await start(folder, log=log, mode="imported")
+        threads = {"WORKBENCH_THREADS": "2"}
+        with pytest.raises(InvalidInput, match="one thread"):
+            await start(folder, log=log, mode="snapshot", nursery=Nursery(), environment=threads)
+
+    asyncio.run(fail())
+
+
+@limits_allowed
+def test_a_model_that_needs_more_memory_than_allowed_fails_and_says_so(tmp_path, log):
+    big = numpy_helper.from_array(np.array([1, 64 * 1024 * 1024], np.int64), "shape")
+    (tmp_path / "model.onnx").write_bytes(one_node("Expand", weights=[big], inputs=ONE_NUMBER))
+
+    with pytest.raises(SandboxFailed, match="more memory than it may have"):
+        asyncio.run(start(tmp_path, log=log, memory_mb=128))
+
+
+@limits_allowed
+@pytest.mark.parametrize("mode", ["fresh", "imported"])
+def test_a_limited_sandbox_says_so_and_leaves_no_group(folder, log, mode):
+    async def live():
+        nursery = Nursery()
+        sandbox = await start(folder, log=log, memory_mb=2048, mode=mode, nursery=nursery)
+        mine = f"/workbench-{os.getpid()}-"
+        while (groups := Path(f"/proc/{sandbox.pid}/cgroup").read_text()).count(mine) < 2:
+            await asyncio.sleep(0)
+        await sandbox.stop()
+        await nursery.close()
+        return sandbox.limited, {line.split(":")[2] for line in groups.splitlines() if mine in line}
+
+    limited, groups = asyncio.run(live())
+
+    assert limited
+    assert len({name.rpartition("/")[2] for name in groups}) == 1
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/workbench-{os.getpid()}-*"))

@@ -1,0 +1,174 @@
+import threading
+
+import numpy as np
+import polars as pl
+import pytest
+
+import workbench as wb
+from workbench.errors import Damaged, InvalidInput, NotFound
+from workbench.files import save_frame
+from workbench.measuring.profile import AFTER_IDLE, BACK_TO_BACK, LEVELS, Profile, fit_service_times
+
+STATES = BACK_TO_BACK, AFTER_IDLE
+
+
+@pytest.fixture(scope="module")
+def measured(model):
+    return wb.profile(model, batch_sizes=(1, 4, 16, 64), threads=(1, 2), budget=0.05, idle=0.001)
+
+
+def test_every_cell_is_measured_in_both_states(measured):
+    cells = measured.frame.select("batch_size", "threads", "state").rows()
+
+    assert sorted(cells) == sorted(
+        (size, threads, state)
+        for size in (1, 4, 16, 64)
+        for threads in (1, 2)
+        for state in (BACK_TO_BACK, AFTER_IDLE)
+    )
+
+
+def test_the_figures_of_a_cell_fit_together(measured):
+    for row in measured.frame.iter_rows(named=True):
+        assert row["repeats"] >= 24
+        assert 0 < row["low"] <= row["median"] <= row["high"]
+        assert len(row["quantiles"]) == len(LEVELS)
+        assert row["quantiles"] == sorted(row["quantiles"])
+        assert row["quantiles"][10] == pytest.approx(row["median"])
+
+
+def test_a_measured_size_has_a_service_time_and_a_capacity(measured):
+    time = measured.service_time(16, threads=2)
+
+    assert time > 0
+    assert measured.capacity(16, threads=2) == pytest.approx(16 / time)
+
+
+def test_a_size_that_was_not_measured_is_not_guessed(measured):
+    with pytest.raises(InvalidInput, match=r"batch of 5, only for \[1, 4, 16, 64\]"):
+        measured.service_time(5)
+    with pytest.raises(InvalidInput, match="Nothing was measured back to back with 3 threads"):
+        measured.service_time(4, threads=3)
+
+
+def test_a_fit_stays_within_the_measured_sizes(measured):
+    fit = measured.fit()
+
+    assert fit(np.array([2, 32])).shape == (2,)
+    for size in (65, 0, np.nan, "8", [1, 65]):
+        with pytest.raises(InvalidInput, match="measured from 1 to 64, asked for "):
+            fit(size)
+
+
+def test_the_profile_says_where_it_comes_from(measured, model):
+    assert measured.origin == "measured: this machine"
+    assert measured.label == model.name
+    assert measured.facts["model"]["sha256"] == model.sha256
+    assert "8 rows" not in repr(measured)
+    assert "16 rows" in repr(measured)
+
+
+def test_saving_and_loading_gives_the_same_profile(measured, tmp_path):
+    again = wb.load_profile(measured.save(tmp_path / "profile"))
+
+    assert again.frame.equals(measured.frame)
+    assert again.facts == measured.facts
+
+
+def test_loading_what_is_no_profile(tmp_path):
+    save_frame(tmp_path / "other", pl.DataFrame({"a": [1]}), {})
+
+    with pytest.raises(Damaged, match="does not hold a profile"):
+        wb.load_profile(tmp_path / "other")
+    with pytest.raises(NotFound, match="Nothing saved at"):
+        wb.load_profile(tmp_path)
+
+
+def test_stopping_keeps_the_rows_measured_so_far(model):
+    stopped = threading.Event()
+    told = []
+
+    def stop_after_the_first(done, total):
+        told.append((done, total))
+        stopped.set()
+
+    partial = wb.profile(
+        model, batch_sizes=(1, 2), budget=0.05, progress=stop_after_the_first, stopped=stopped
+    )
+
+    assert told[0] == (1, 4)
+    assert 1 <= partial.frame.height < 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_sizes": ()}, "batch_sizes is empty: give at least one"),
+        ({"batch_sizes": (0, 1)}, "Each of batch_sizes must be a whole number from 1 to 100000"),
+        ({"batch_sizes": [10**7]}, "Each of batch_sizes must be a whole number from 1 to 100000"),
+        ({"batch_sizes": ["8"]}, "Each of batch_sizes must be a whole number .* got '8'"),
+        ({"batch_sizes": 8}, "batch_sizes must be a list, got 8"),
+        ({"threads": (2000,)}, "Each of threads must be a whole number from 1 to 1024, got 2000"),
+        ({"precision": 0}, "precision must lie between 0 and 1, got 0"),
+        ({"precision": "fine"}, "precision must lie between 0 and 1, got 'fine'"),
+        ({"budget": 0}, "budget must be a finite number of seconds above 0, got 0"),
+        ({"budget": float("nan")}, "budget must be a finite number of seconds above 0, got nan"),
+        ({"idle": -1}, "idle must be a finite number of seconds, 0 or more, got -1"),
+        ({"idle": 3600}, "idle must be at most 60 s, got 3600"),
+        ({"batch_sizes": (1.5,)}, "a whole number .* got 1.5"),
+        ({"threads": (0,)}, "Each of threads must be a whole number from 1 to 1024, got 0"),
+    ],
+)
+def test_impossible_settings_are_refused(model, settings, message):
+    with pytest.raises(InvalidInput, match=message):
+        wb.profile(model, **settings)
+
+
+def test_a_profile_is_of_a_model():
+    with pytest.raises(InvalidInput, match="model must be a Model, got 'digits-forest'"):
+        wb.profile("digits-forest")
+    with pytest.raises(InvalidInput, match="frame must be a Polars frame, got None"):
+        Profile(None)
+
+
+def test_a_size_given_twice_is_measured_once(model):
+    profile = wb.profile(model, batch_sizes=[2, np.int64(2)], budget=0.001, idle=0)
+
+    assert profile.frame.select("batch_size", "state").rows() == [(2, s) for s in STATES]
+
+
+def test_a_profile_needs_its_columns():
+    with pytest.raises(InvalidInput, match="missing"):
+        Profile(pl.DataFrame({"batch_size": [1]}))
+
+
+SIZES = np.array([1, 2, 4, 8, 16, 32])
+
+
+@pytest.mark.parametrize(
+    ("kind", "curve"),
+    [
+        ("affine", lambda n: 2 + 0.5 * n),
+        ("quadratic", lambda n: 2 + 0.5 * n + 0.1 * n**2),
+        ("piecewise", lambda n: np.where(n <= 4, 3.0, 3 + 2 * (n - 4))),
+    ],
+)
+def test_the_fit_finds_the_kind_of_the_curve(kind, curve):
+    fit = fit_service_times(SIZES, curve(SIZES))
+
+    assert fit.kind == kind
+    assert fit(SIZES) == pytest.approx(curve(SIZES))
+
+
+def test_the_error_of_a_fit_is_that_of_sizes_it_has_not_seen():
+    bent = np.where(SIZES <= 4, 3.0, 3 + 2 * (SIZES - 4))
+
+    assert fit_service_times(SIZES, bent, kind="affine").error > 0.3
+    assert fit_service_times(SIZES, 1 + SIZES, kind="affine").error == pytest.approx(0, abs=1e-9)
+
+
+def test_a_fit_needs_a_known_kind_and_enough_sizes():
+    with pytest.raises(InvalidInput, match="kind must be auto or one of affine"):
+        fit_service_times(SIZES, SIZES, kind="cubic")
+    with pytest.raises(InvalidInput, match="at least 4 batch sizes, got 3"):
+        fit_service_times([1, 2, 3], [1, 2, 3])

@@ -1,0 +1,316 @@
+"""Policies of the workbench that Application Auto Scaling follows, on a local cloud."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import closing
+
+import pytest
+
+import workbench as wb
+from workbench.cli import main
+from workbench.cloud import autoscaling
+from workbench.cloud.autoscaling import INSTANCES, PROVISIONED, check_scaling, deregister, register
+from workbench.cloud.aws import Cloud
+from workbench.cloud.client import Calls
+from workbench.cloud.cost_guard import Meter
+from workbench.cloud.deploy import deploy, teardown
+from workbench.cloud.ledger import Entry, Ledger
+from workbench.errors import InvalidInput, OverBudget
+from workbench.localcloud import LocalCloud
+from workbench.scaling import Schedule, StepScaling, TargetTracking
+
+MINUTE = 0.25
+ONE = wb.RealTime(instance_type="ml.m5.large")
+KEPT = wb.Serverless(memory_mb=2048, max_concurrency=4, provisioned=1, on_limit="queue")
+TRACKING = TargetTracking(target=300, most=2, period=MINUTE, out_cooldown=0, in_cooldown=0)
+NONE = wb.Async(instance_type="ml.m5.large", count=0)
+BACKLOG = TargetTracking(
+    target=2, metric="backlog", least=0, most=2, period=MINUTE, out_cooldown=0, in_cooldown=0
+)
+WAKE = StepScaling()
+USE = TargetTracking(target=0.7, metric="utilisation", most=3, period=MINUTE)
+STEPS = StepScaling(steps=[(0, 1), (50, 2)], threshold=100, metric="invocations", least=1, most=4)
+
+KILLED = """
+import os, signal
+from workbench import Async, RealTime, Registry
+from workbench.cloud.aws import Cloud
+from workbench.cloud.deploy import deploy
+from workbench.scaling import StepScaling, TargetTracking
+
+url, role, image, minute = os.environ["CLOUD"].split()
+cloud = Cloud(endpoint_url=url, role=role, image=image, bucket="workbench", paid=False,
+              keys=("local", "local"), poll=0.05, minute=float(minute))
+model = Registry()["digits-mlp-small"]
+tracking = TargetTracking(target=5, metric="backlog", least=0, period=float(minute))
+steps = StepScaling(metric="invocations", least=1)
+with deploy(model, Async(instance_type="ml.m5.large"), cloud, scaling=tracking):
+    with deploy(model, RealTime(instance_type="ml.m5.large"), cloud, scaling=steps):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory):
+    with LocalCloud(tmp_path_factory.mktemp("cloud"), scaling_minute=MINUTE) as cloud:
+        yield cloud
+
+
+pytestmark = pytest.mark.usefixtures("at_home")
+
+
+def registered(cloud):
+    """Return the targets, policies and alarms that there are."""
+    with Calls(cloud) as aws:
+        place = {"ServiceNamespace": "sagemaker"}
+        service = "application-autoscaling"
+        return (
+            aws.call(service, "describe_scalable_targets", **place)["ScalableTargets"],
+            aws.call(service, "describe_scaling_policies", **place)["ScalingPolicies"],
+            aws.call("cloudwatch", "describe_alarms")["MetricAlarms"],
+        )
+
+
+def entry(scales=INSTANCES):
+    return Entry(name="one", bucket="models", what="", hourly=0.0, cloud=Cloud(), scales=scales)
+
+
+def test_a_run_on_a_fleet_that_scales_tells_what_happened_and_bills_what_was_there(cloud, model):
+    grown = threading.Event()
+    experiment = wb.Experiment(model, ONE, wb.poisson(rate=40, duration=600.0, seed=1))
+    with deploy(model, ONE, cloud, scaling=TRACKING) as deployed:
+
+        def look(_):
+            if deployed.fleet.counts[-1][1] == 2:
+                grown.set()
+
+        run = experiment.run(deployed, scaling=TRACKING, on_rows=look, stopped=grown)
+
+    assert [count for _, count in run.facts["counts"]] == [1, 2]
+    (_, grew) = run.facts["counts"][1]
+    assert grew == 2
+    assert run.facts["activities"][0]["description"] == "Setting desired instance count to 2."
+    assert "the target is" in run.facts["activities"][0]["cause"]
+    first, second = run.facts["instances"]
+    assert first[0] < 0 < second[0] < second[1] == first[1]
+    billed = wb.cost(run).items[0]
+    assert billed.quantity * 3600 == pytest.approx(
+        sum(stop - launch for launch, stop in (first, second)), abs=2
+    )
+    assert registered(cloud) == ([], [], [])
+    assert Ledger().entries() == []
+
+
+def test_simulation_and_run_take_the_same_policy(cloud, model):
+    short = wb.poisson(rate=20, duration=1.0, seed=1)
+    experiment = wb.Experiment(model, ONE, short)
+    profile = wb.profile(model, batch_sizes=(1,), budget=0.02)
+
+    simulated = experiment.simulate(profile, scaling=TRACKING)
+    run = experiment.run(cloud, scaling=TRACKING)
+
+    assert run.facts["scaling"] == simulated.facts["scaling"]
+    assert run.label == simulated.label
+    assert "real-time 1 x ml.m5.large scaled 1 to 2" in run.label
+    assert registered(cloud) == ([], [], [])
+
+
+def test_provisioned_concurrency_is_registered_and_billed_while_it_is_there(cloud, model):
+    experiment = wb.Experiment(model, KEPT, wb.poisson(rate=20, duration=1.0, seed=1))
+    with deploy(model, KEPT, cloud, scaling=USE) as deployed:
+        (target,), (policy,), _ = registered(cloud)
+        run = experiment.run(deployed)
+
+    assert (target["ScalableDimension"], target["MaxCapacity"]) == (PROVISIONED, 3)
+    tracking = policy["TargetTrackingScalingPolicyConfiguration"]
+    assert tracking["TargetValue"] == 0.7
+    items = {item.what: item.quantity for item in wb.cost(run).items}
+    assert items["serverless provisioned 2048 MB"] >= run.facts["counts"][0][1]
+
+
+def test_steps_are_registered_with_the_alarm_that_takes_them_and_go_with_the_endpoint(cloud, model):
+    with deploy(model, ONE, cloud, scaling=STEPS) as deployed:
+        (target,), (policy,), (alarm,) = registered(cloud)
+        assert [each.scales for each in Ledger().entries()] == [INSTANCES]
+
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 4)
+    assert policy["StepScalingPolicyConfiguration"]["StepAdjustments"] == [
+        {"MetricIntervalLowerBound": 0, "MetricIntervalUpperBound": 50, "ScalingAdjustment": 1},
+        {"MetricIntervalLowerBound": 50, "ScalingAdjustment": 2},
+    ]
+    assert alarm["AlarmActions"] == [policy["PolicyARN"]]
+    assert (alarm["MetricName"], alarm["Threshold"]) == ("InvocationsPerInstance", 100)
+    assert {"Name": "EndpointName", "Value": deployed.name} in alarm["Dimensions"]
+    assert registered(cloud) == ([], [], [])
+
+
+def test_an_asynchronous_fleet_grows_from_none_with_its_backlog(cloud, model):
+    experiment = wb.Experiment(model, NONE, wb.poisson(rate=20, duration=1.0, seed=1))
+    run = experiment.run(cloud, scaling=BACKLOG)
+
+    assert run.answered == len(run)
+    assert "async 0 x ml.m5.large scaled 0 to 2" in run.label
+    began, none, some = [count for _, count in run.facts["counts"]][:3]
+    assert (began, none, some) == (1, 0, 2)
+    descriptions = [each["description"] for each in run.facts["activities"]]
+    assert descriptions[0] == "Setting desired instance count to 2."
+    assert wb.cost(run).items[0].quantity > 0
+    assert registered(cloud) == ([], [], [])
+    assert Ledger().entries() == []
+
+
+def test_a_backlog_without_capacity_sets_off_an_asynchronous_endpoints_alarm(cloud, model):
+    with deploy(model, NONE, cloud, scaling=WAKE) as deployed:
+        (target,), (policy,), (alarm,) = registered(cloud)
+
+    assert (target["MinCapacity"], target["ScalableDimension"]) == (0, INSTANCES)
+    assert alarm["AlarmActions"] == [policy["PolicyARN"]]
+    assert (alarm["MetricName"], alarm["Threshold"]) == ("HasBacklogWithoutCapacity", 1)
+    assert alarm["Dimensions"] == [{"Name": "EndpointName", "Value": deployed.name}]
+    assert registered(cloud) == ([], [], [])
+
+
+@pytest.mark.parametrize("before", ["register_scalable_target", "put_metric_alarm"])
+def test_teardown_ends_scaling_that_a_crash_left_half_made(cloud, model, monkeypatch, before):
+    with monkeypatch.context() as patched, Calls(cloud) as aws:
+        patched.setattr("workbench.cloud.deploy._end", lambda *_: None)
+        with deploy(model, ONE, cloud, scaling=STEPS) as deployed:
+            if before == "register_scalable_target":
+                deregister(aws, Ledger().entries()[0])
+            else:
+                aws.call("cloudwatch", "delete_alarms", AlarmNames=[deployed.name])
+
+    (left,) = Ledger().entries()
+    assert teardown() == [left]
+    assert registered(cloud) == ([], [], [])
+
+
+def test_teardown_ends_scaling_that_a_killed_process_left(cloud, capsys):
+    told = f"{cloud.endpoint_url} {cloud.role} {cloud.image} {MINUTE}"
+    child = subprocess.run(
+        [sys.executable, "-c", KILLED], env={**os.environ, "CLOUD": told}, check=False
+    )
+    assert child.returncode == -signal.SIGKILL
+    targets, policies, alarms = registered(cloud)
+    assert (len(targets), len(policies)) == (2, 2)
+    assert {alarm["MetricName"] for alarm in alarms} == {
+        "ApproximateBacklogSizePerInstance",
+        "InvocationsPerInstance",
+    }
+
+    assert main(["teardown"]) == 0
+
+    assert "2 ended" in capsys.readouterr().out
+    assert registered(cloud) == ([], [], [])
+    assert Ledger().entries() == []
+
+
+def test_the_estimate_counts_the_most_instances(model):
+    paid = Cloud(role="arn:aws:iam::123456789012:role/workbench", image="image")
+    with (
+        pytest.raises(OverBudget, match=r"real-time 50 x ml\.m5\.large"),
+        deploy(model, ONE, paid, scaling=TargetTracking(target=600, most=50), budget=5.0, yes=True),
+    ):
+        pytest.fail("nothing may be made")
+
+
+def test_the_meter_of_a_fleet_of_none_goes_by_what_is_there():
+    meter = Meter(NONE, Cloud(), 1.0, launched=0.0, fleet=lambda: 7200.0, clock=lambda: 60.0)
+    assert meter.dollars == pytest.approx(2 * 0.115)
+
+
+def test_the_meter_goes_by_the_instances_that_there_are():
+    meter = Meter(ONE, Cloud(), 1.0, launched=0.0, fleet=lambda: 7200.0, clock=lambda: 60.0)
+    assert meter.dollars == pytest.approx(2 * 0.115)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "policy", "message"),
+    [
+        (ONE, Schedule([(0.0, 2)]), "must be a TargetTracking or a StepScaling"),
+        (ONE, TargetTracking(target=1, metric="backlog"), "has no metric 'backlog' for real-time"),
+        (KEPT, TargetTracking(target=1), "has no metric 'invocations' for serverless"),
+        (NONE, TargetTracking(target=1), "has no metric 'invocations' for async"),
+        (NONE, TargetTracking(target=1, metric="backlog without capacity"), "0 or 1"),
+        (ONE, TargetTracking(target=1, least=0), "least must be at least 1"),
+        (ONE, TargetTracking(target=1, low=0.5), "low is 0.9"),
+        (ONE, TargetTracking(target=1, period=10), "give it period=60"),
+        (ONE, StepScaling(metric="invocations", least=1, period=30), "give it period=60"),
+        (KEPT, TargetTracking(target=1, metric="utilisation"), "must not exceed max_concurrency"),
+        (
+            wb.Serverless(memory_mb=2048, max_concurrency=4),
+            TargetTracking(target=1, metric="utilisation", most=2),
+            "Only provisioned concurrency",
+        ),
+    ],
+)
+def test_what_aws_cannot_follow_is_refused(deployment, policy, message):
+    with pytest.raises(InvalidInput, match=message):
+        check_scaling(deployment, policy, Cloud())
+
+
+def test_what_is_not_scaled_is_refused(cloud, model):
+    trace = wb.poisson(rate=20, duration=1.0, seed=1)
+    with pytest.raises(InvalidInput, match="is not scaled"):
+        wb.Experiment(model, wb.Local(), trace).run(scaling=TRACKING)
+    with deploy(model, ONE, cloud) as deployed, pytest.raises(InvalidInput, match="was not dep"):
+        wb.Experiment(model, ONE, trace).run(deployed, scaling=TRACKING)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "policy"),
+    [
+        (ONE, TargetTracking(target=600, most=4)),
+        (ONE, STEPS),
+        (KEPT, TargetTracking(target=0.7, metric="utilisation", most=3)),
+        (NONE, TargetTracking(target=5, metric="backlog", least=0, most=3)),
+        (NONE, WAKE),
+    ],
+    ids=["tracking", "steps", "provisioned", "backlog", "wake"],
+)
+def test_aws_takes_the_arguments(deployment, policy, monkeypatch):
+    from botocore.stub import ANY, Stubber
+
+    keys = ("key", "secret")
+    clients = {
+        name: Cloud(keys=keys).client(name) for name in ("application-autoscaling", "cloudwatch")
+    }
+    scaling, alarms = (Stubber(client) for client in clients.values())
+    scales = autoscaling.dimension(deployment)
+    resource = "endpoint/one/variant/all"
+    place = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": resource,
+        "ScalableDimension": scales,
+    }
+    scaling.add_response(
+        "register_scalable_target",
+        {},
+        {**place, "MinCapacity": policy.least, "MaxCapacity": policy.most},
+    )
+    tracks = isinstance(policy, TargetTracking)
+    config = f"{'TargetTracking' if tracks else 'Step'}ScalingPolicyConfiguration"
+    kind = "TargetTrackingScaling" if tracks else "StepScaling"
+    arn = "arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:1"
+    scaling.add_response(
+        "put_scaling_policy",
+        {"PolicyARN": arn},
+        {**place, "PolicyName": "workbench", "PolicyType": kind, config: ANY},
+    )
+    scaling.add_response("deregister_scalable_target", {}, place)
+    if not tracks:
+        names = ("AlarmName", "Namespace", "MetricName", "Dimensions", "Statistic", "Period")
+        more = ("EvaluationPeriods", "Threshold", "ComparisonOperator", "Tags")
+        asked = dict.fromkeys((*names, *more), ANY)
+        alarms.add_response("put_metric_alarm", {}, {**asked, "AlarmActions": [arn]})
+    gone = {"AlarmNames": ["one"]}
+    alarms.add_client_error("delete_alarms", "ResourceNotFound", expected_params=gone)
+    monkeypatch.setattr(Calls, "_client", lambda _, service, __: clients.get(service))
+    with scaling, alarms, closing(clients["cloudwatch"]), Calls(Cloud(keys=keys)) as aws:
+        register(aws, entry(scales), deployment, policy)
+        deregister(aws, entry(scales))
+    scaling.assert_no_pending_responses()
+    alarms.assert_no_pending_responses()

@@ -1,0 +1,106 @@
+"""The handler that answers Lambda's events, called as AWS's runtime calls it."""
+
+import base64
+import json
+import shutil
+
+import pytest
+
+from workbench.backends.sagemaker import NPY, packed, unpacked
+from workbench.modelserver.errors import Refused
+from workbench.modelserver.function import Function, find_model, handler
+
+ENVIRONMENT = {
+    "AWS_LAMBDA_LOG_STREAM_NAME": "2026/11/26/[$LATEST]abc",
+    "AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    shutil.copy(model.path, folder / "model.onnx")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def function(folder):
+    return Function(folder, ENVIRONMENT)
+
+
+@pytest.fixture(scope="module")
+def rows(model):
+    return model.samples().inputs[:3]
+
+
+@pytest.fixture(scope="module")
+def expected(model, rows):
+    return model.session().run(rows).tolist()
+
+
+def event(content, content_type, *, coded):
+    body = base64.b64encode(content).decode() if coded else content.decode()
+    return {"headers": {"Content-Type": content_type}, "body": body, "isBase64Encoded": coded}
+
+
+def test_numpys_format_is_answered_in_kind_and_in_base64(function, rows, expected):
+    answer = function(event(packed(rows), NPY, coded=True), None)
+
+    assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, True)
+    assert unpacked(base64.b64decode(answer["body"])).tolist() == expected
+    assert json.loads(json.dumps(answer)) == answer
+
+
+def test_text_is_answered_as_text(function, rows, expected):
+    answer = function(event(json.dumps(rows.tolist()).encode(), "application/json", coded=False), 0)
+
+    assert answer["headers"]["content-type"] == "application/json"
+    assert answer["isBase64Encoded"] is False
+    assert json.loads(answer["body"]) == expected
+
+
+def test_the_environment_says_which_one_it_is_and_how_it_was_started(function, rows):
+    said = function(event(packed(rows), NPY, coded=True), None)["headers"]
+
+    assert said["x-workbench-environment"] == "2026/11/26/[$LATEST]abc"
+    assert said["x-workbench-initialized"] == "provisioned-concurrency"
+
+
+def test_rows_may_be_the_event_itself(function, rows, expected):
+    wanted = {"predictions": expected}
+
+    assert function({"instances": rows.tolist()}, None) == wanted
+    assert function(rows.tolist(), None) == wanted
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status"),
+    [
+        ({"body": "[[1, 2]]"}, 400),
+        ({"body": "no json"}, 400),
+        ({"body": "!", "isBase64Encoded": True}, 400),
+        ({"body": "1", "headers": {"content-type": "image/png"}}, 415),
+        ({"body": "1", "headers": None}, 400),
+    ],
+)
+def test_what_is_no_batch_for_the_model_is_refused(function, wrong, status):
+    answer = function(wrong, None)
+
+    assert answer["statusCode"] == status
+    assert answer["body"]
+
+
+def test_rows_that_are_the_event_and_do_not_fit_are_an_error(function):
+    with pytest.raises(Refused):
+        function({"instances": [[1, 2]]}, None)
+
+
+def test_a_model_beside_the_program_goes_before_one_in_s3(tmp_path):
+    (tmp_path / "model").mkdir()
+    told = {"LAMBDA_TASK_ROOT": str(tmp_path), "WORKBENCH_MODEL": "s3://models/model.tar.gz"}
+
+    assert find_model(told) == tmp_path / "model"
+
+
+def test_importing_the_handler_elsewhere_loads_nothing():
+    assert handler is None

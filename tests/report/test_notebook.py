@@ -1,0 +1,209 @@
+"""Templates: their parameters, the notebook that comes of one, and its page."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+from workbench.batching.timer import BatchPolicy
+from workbench.cli import main
+from workbench.deployment import Local
+from workbench.errors import InvalidInput, NotAvailable, NotFound, WorkbenchError
+from workbench.report.notebook import Parameter, execute, find_template, page_of, parameters_of
+from workbench.run import Run
+
+LOADING = re.compile(r"<(script|link|iframe|object|embed)\b|@import|(src|href)=.?https?:")
+
+
+def run_of(policy, mean, seed):
+    random = np.random.default_rng(seed)
+    scheduled = 0.01 * np.arange(1000)
+    return Run.from_arrays(
+        scheduled=scheduled,
+        finished=scheduled + random.gamma(4, mean / 4, 1000),
+        origin="measured: this machine",
+        facts={
+            "label": policy.label,
+            "model": {"name": "<b>mlp</b>:1", "sha256": "ab" * 32},
+            "deployment": Local(hourly_price=0.1).to_dict(),
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The folders of two saved runs."""
+    folder = tmp_path_factory.mktemp("runs")
+    policies = [BatchPolicy(), BatchPolicy(max_size=8, max_wait=0.025)]
+    return [
+        str(run_of(policy, mean, seed).save(folder / str(seed)))
+        for seed, (policy, mean) in enumerate(zip(policies, (0.05, 0.02), strict=True))
+    ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_this_user(jupyter_env, workbench_home, monkeypatch, tmp_path):
+    for name, value in jupyter_env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WORKBENCH_HOME", str(workbench_home))
+    monkeypatch.delenv("WORKBENCH_TRACEBACK", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def template_of(source, *cells):
+    """A template of these parameters and cells."""
+    first = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+    notebook = nbformat.v4.new_notebook(
+        cells=[first, *map(nbformat.v4.new_code_cell, cells)],
+        metadata={"kernelspec": {"name": "python3", "display_name": "P", "language": "python"}},
+    )
+    nbformat.write(notebook, "mine.ipynb")
+    return Path("mine.ipynb")
+
+
+def test_a_notebook_and_a_page_are_written_about_saved_runs(saved, capsys):
+    words = ["report", *saved, "--notebook", "new/r.ipynb", "--out", "new/r.html", "--title", "A<B"]
+
+    assert main([*words, "--json"]) == 0
+
+    told = capsys.readouterr()
+    assert told.err == ""
+    facts = json.loads(told.out)
+    assert (facts["report"], facts["notebook"]) == ("new/r.html", "new/r.ipynb")
+    notebook = nbformat.read("new/r.ipynb", as_version=4)
+    assert notebook.metadata.papermill.parameters["runs"] == saved
+    assert "widgets" not in notebook.metadata
+    page = Path("new/r.html").read_text()
+    assert "<title>A&lt;B</title>" in page
+    assert "<h1>A&lt;B</h1><p>p95 fell from" in page
+    assert len(re.findall(r'<img alt="[^"]{20,}" src="data:image/svg', page)) == 4
+    assert "&lt;b&gt;mlp&lt;/b&gt;:1" in page
+    assert "<b>mlp" not in page
+    assert not LOADING.search(page)
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+    assert "wb.load_run" not in page
+    assert sorted(path.name for path in Path("new").iterdir()) == ["r.html", "r.ipynb"]
+
+
+def test_the_page_shows_code_to_who_asks():
+    done = execute(template_of("size: int = 8", "print(6 * size)"), {"size": 7})
+
+    assert "42" in page_of(done)
+    assert "highlight" not in re.sub("<style.*?</style>", "", page_of(done), flags=re.DOTALL)
+    assert 'class="highlight' in page_of(done, code=True)
+
+
+REFUSED = [
+    ("-p nope=1", "compare.ipynb has no parameter nope: it has runs, profiles, title, region."),
+    ("-p region", "as NAME=VALUE, got 'region'"),
+    ("-p title=twice", "A parameter is written once"),
+    ("-p region=nowhere", "nowhere"),
+    ("--template nothing.ipynb", "No template at nothing.ipynb"),
+    ("--template mine.py", "A template is a notebook"),
+    ("--out r.ipynb", "cannot both be r.ipynb"),
+    ("--out /proc/nothing/r.html", "/proc/nothing cannot be written"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED)
+def test_what_cannot_be_reported_is_one_line_and_leaves_nothing(words, message, saved, capsys):
+    assert main(["report", *saved, "--notebook", "r.ipynb", *words.split()]) == 2
+
+    told = capsys.readouterr().err
+    assert re.search(f"^workbench: .*{message}", told.splitlines()[-1])
+    assert list(Path().iterdir()) == []
+
+
+def test_options_of_a_notebook_need_one(saved, capsys):
+    assert main(["report", *saved, "--code"]) == 2
+    assert "go with --notebook FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "values", "message"),
+    [
+        ("size: int = 8", {"size": "9"}, "size must be int, got '9'"),
+        ("size: int = 8", {"size": True}, "size must be int, got True"),
+        ("size: float = 8", {"size": None}, "size must be float, got None"),
+        ("runs: list[str] = []", {"runs": ["a", 1]}, "runs must be list"),
+        ("size = 8", {}, "one cell tagged 'parameters', of lines as"),
+        ("size: set = 8", {}, "kinds are str, int"),
+        ("size: int = f()", {}, "one cell tagged"),
+    ],
+)
+def test_parameters_are_of_their_kind(source, values, message):
+    with pytest.raises(InvalidInput, match=message):
+        execute(template_of(source), values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [("int", "7", 7), ("bool", "Yes", True), ("bool", "no", False), ("str", "1", "1")],
+)
+def test_a_value_is_read_by_its_kind(kind, text, value):
+    assert Parameter("each", kind, None).read(text) == value
+
+
+@pytest.mark.parametrize("kind", ["int", "float", "bool"])
+def test_a_text_of_another_kind_is_refused(kind):
+    with pytest.raises(InvalidInput, match=f"each must be {kind}, got 'maybe'"):
+        Parameter("each", kind, None).read("maybe")
+
+
+def test_a_failing_cell_says_what_failed():
+    with pytest.raises(WorkbenchError, match=r"Cell 3 of mine\.ipynb failed: ZeroDivisionError"):
+        execute(template_of("size: int = 8", "1 / 0"), {"size": 1})
+
+
+def test_a_kernel_that_dies_is_said():
+    with pytest.raises(WorkbenchError, match=r"mine\.ipynb cannot be executed: .*died"):
+        execute(template_of("size: int = 8", "import os; os._exit(1)"), {})
+
+
+def test_what_is_no_notebook_is_refused():
+    Path("mine.ipynb").write_text("once upon a time")
+
+    with pytest.raises(InvalidInput, match=r"mine\.ipynb is no notebook"):
+        parameters_of(Path("mine.ipynb"))
+
+
+def test_a_template_that_is_not_there_is_said():
+    with pytest.raises(NotFound, match="No template 'other'"):
+        find_template("other")
+
+
+@pytest.mark.parametrize("package", ["nbformat", "papermill", "nbconvert"])
+def test_a_missing_extra_is_named(package, monkeypatch):
+    template = template_of("size: int = 8")
+    done = nbformat.read(template, as_version=4)
+    monkeypatch.setitem(sys.modules, package, None)
+
+    with pytest.raises(NotAvailable, match=r"pip install 'inference-workbench\[report\]'"):
+        page_of(done) if package == "nbconvert" else execute(template, {})
+
+
+def test_an_installed_package_finds_the_template_that_came_with_it(tmp_path):
+    root = Path(__file__).parents[2]
+    shipped = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
+    name = "workbench.notebooks.reports"
+    package = tmp_path / "workbench"
+    shutil.copytree(root / "workbench", package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(root / shipped["package-dir"][name], package / "notebooks/reports")
+    found = "from workbench.report.notebook import find_template; print(find_template())"
+    told = subprocess.run(
+        [sys.executable, "-c", found],
+        env={"PYTHONPATH": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert shipped["package-data"][name] == ["*.ipynb"]
+    assert told.stdout.strip() == str(package / "notebooks/reports/compare.ipynb")

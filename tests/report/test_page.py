@@ -1,0 +1,433 @@
+"""The report: what it says, that it stands alone, and that nothing gets in which is not text."""
+
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import polars as pl
+import pytest
+
+from workbench.batching.timer import BatchPolicy
+from workbench.costing import Cost, cost, local_cost
+from workbench.deployment import Local
+from workbench.errors import InvalidInput, StorageError
+from workbench.formatting import html_table
+from workbench.measuring.profile import LEVELS, Profile
+from workbench.queueing import mm1
+from workbench.report.page import finding, report_html, write_report
+from workbench.run import Run, load_run
+
+HOSTILE = "<script>alert('x')</script>&\"quoted\""
+LOADING = re.compile(r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//|@import|url\(\s*["']?\s*http""")
+
+
+UNBATCHED = BatchPolicy()
+BATCHING = BatchPolicy(max_size=8, max_wait=0.025)
+
+
+def run_of(mean, *, policy=UNBATCHED, seed=1, count=1000, failed=0, **facts):
+    random = np.random.default_rng(seed)
+    scheduled = 0.01 * np.arange(count)
+    finished = scheduled + random.gamma(4, mean / 4, count)
+    finished[random.permutation(count)[:failed]] = math.nan
+    return Run.from_arrays(
+        scheduled=scheduled,
+        finished=finished,
+        origin=facts.pop("origin", "measured: this machine"),
+        facts={
+            "label": f"mlp:1, local, 1 worker, {policy.label}",
+            "model": {"name": "mlp:1", "sha256": "ab" * 32},
+            "deployment": Local(hourly_price=0.36).to_dict(),
+            "policy": policy.to_dict(),
+            "trace": {"name": "constant(rate=100)", "requests": count, "duration": 10.0},
+            "slo": {"latency": 0.1, "quantile": 0.95},
+            "environment": {"cpu": "a processor", "cores": 2, "versions": {"numpy": "2"}},
+            "created": "2026-01-02T03:04:05+00:00",
+            "lag": {"p50": 0.00001, "p99": 0.0002, "max": 0.003},
+            **facts,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return [run_of(0.4), run_of(0.02, policy=BATCHING, seed=2)]
+
+
+@pytest.fixture(scope="module")
+def costs(runs):
+    return [cost(run) for run in runs]
+
+
+@pytest.fixture(scope="module")
+def page(runs, costs):
+    row = {"batch_size": 1, "threads": 1, "state": "back to back", "repeats": 30}
+    times = {"median": 0.002, "low": 0.0019, "high": 0.0021, "mean": 0.002}
+    rows = [row | times | {"quantiles": [0.001 + 0.002 * level for level in LEVELS]}]
+    profile = Profile(pl.DataFrame(rows), {"model": {"name": "mlp:1"}})
+    return report_html(runs, title="A report", costs=costs, profiles=profile)
+
+
+class Page(HTMLParser):
+    """The elements of a page with their attributes, and its text; elements must nest."""
+
+    VOID = ("meta", "br", "!doctype")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.words = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def named(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+# ----------------------------------------------------------------------------------------- finding
+
+
+def test_two_runs_apart_are_a_change_at_a_price():
+    slow, fast = run_of(0.4), run_of(0.02, policy=BATCHING, seed=2)
+    same = Cost(items=local_cost(10, hourly_price=0.36), answered=1000)
+    dear = Cost(items=local_cost(20, hourly_price=0.36), answered=1000)
+
+    assert re.fullmatch(
+        r'p95 fell from \d{3} ms \(\d+ to \d+\) for "no batching" to [\d.]+ ms \([\d.]+ to [\d.]+\)'
+        r' for "up to 8, 25 ms", at the same price \(\$1.00 a million requests\)\. '
+        r'Target p95 ≤ 100 ms: met by "up to 8, 25 ms"; missed by "no batching"\.',
+        finding([slow, fast], costs=[same, same]),
+    )
+    assert finding([fast, slow]).startswith("p95 rose from ")
+    assert "; a million requests cost $1.00 and $2.00." in finding([slow, fast], costs=[same, dear])
+
+
+def test_two_runs_whose_intervals_meet_do_not_differ():
+    alike = [run_of(0.02, seed=1), run_of(0.0201, policy=BATCHING, seed=2)]
+
+    assert finding(alike).startswith("p95 does not differ beyond its 95 % intervals: ")
+
+
+def test_a_prediction_is_not_called_a_change():
+    runs = [run_of(0.02), run_of(0.4, origin="simulated")]
+
+    assert re.match('p95 is .* for "measured", but .* for "simulated"', finding(runs))
+
+
+def test_short_runs_say_that_a_difference_may_be_chance():
+    runs = [run_of(0.02, count=199), run_of(0.4, count=199, policy=BATCHING)]
+
+    assert finding(runs).startswith("p90 is ")  # p95 has too few requests above it
+    assert "too few requests for intervals, so the difference may be chance." in finding(runs)
+    assert "too close or too short to tell for" in finding(runs)
+
+
+def test_ten_requests_tell_nothing():
+    assert finding(run_of(0.02, count=10)).startswith("There are too few requests to tell")
+
+
+def test_of_several_runs_the_lowest_is_named_and_who_cannot_be_told_from_it():
+    policies = [BatchPolicy(max_size=size) for size in (1, 2, 3)]
+    runs = [run_of(m, policy=p, seed=2) for m, p in zip((0.4, 0.02, 0.0201), policies, strict=True)]
+
+    assert re.search(
+        r'Of 3 runs, the lowest p95 is [\d.]+ ms \(.*\) for "up to 2, 0 ms", from which '
+        r'"up to 3, 0 ms" cannot be told apart by the 95 % intervals; '
+        r'the highest is \d+ ms \(.*\) for "no batching"\.',
+        finding(runs),
+    )
+
+
+def test_of_runs_that_are_all_apart_none_is_said_to_be_close():
+    policies = [BatchPolicy(max_size=size) for size in (1, 2, 3)]
+    runs = [run_of(m, policy=p) for m, p in zip((0.4, 0.02, 0.1), policies, strict=True)]
+
+    assert re.search(r'is [\d.]+ ms \([^)]*\) for "up to 2, 0 ms"; the highest', finding(runs))
+
+
+def test_an_interval_that_reaches_into_the_failed_requests_has_no_end():
+    assert re.match(r"p95 is [\d,]+ ms \(\d+ to ∞\)", finding(run_of(0.4, failed=48)))
+
+
+def test_what_cannot_be_relied_on_is_said_first():
+    runs = [run_of(0.02, valid=False), run_of(0.02, policy=BATCHING, complete=False, failed=100)]
+    told = finding(runs)
+
+    assert told.startswith(
+        'INVALID, the load was off schedule: "no batching". '
+        'Incomplete, stopped early: "up to 8, 25 ms". '
+    )
+    assert 'to infinite for "up to 8, 25 ms"' in told
+    assert told.endswith('infinitely late: 100 of 1,000 for "up to 8, 25 ms".')
+
+
+def test_runs_without_a_target_are_not_judged_by_one():
+    assert "Target" not in finding([run_of(0.02, slo=None)])
+
+
+def test_no_price_is_told_of_runs_that_cost_nothing(runs):
+    free = Cost(items=local_cost(10, hourly_price=0), answered=10)
+
+    assert "million" not in finding(runs, costs=[free, free])
+    assert "million" not in finding(runs, costs=[free, None])
+
+
+# -------------------------------------------------------------------------------------------- page
+
+
+def test_the_configuration_comes_before_the_figures(page):
+    heads = re.findall("<h2>(.*?)</h2>", page)
+
+    assert heads == [
+        "What was run",
+        "Results",
+        "Charts",
+        "Cost",
+        "Service times",
+        "Validity and warnings",
+        "How the figures are defined",
+        "All facts",
+    ]
+
+
+def test_what_differs_between_runs_stands_apart_from_what_is_shared(page):
+    differing, shared = re.findall("<table>.*?</table>", page)[:2]
+
+    assert "batching" in differing
+    assert "mlp:1" not in differing
+    for fact in ("mlp:1 (sha256 abababababab)", "local, 1 worker", "a processor", "p95 ≤ 100 ms"):
+        assert fact in shared
+    assert "constant(rate=100): 1,000 requests in 10 s" in shared
+
+
+def test_nothing_is_said_to_differ_between_runs_made_alike(runs):
+    assert "What differs" not in report_html(runs[:1] * 2)
+
+
+def test_nothing_is_said_to_be_shared_by_runs_that_share_nothing():
+    runs = [Run.from_arrays(scheduled=[0], finished=[1], origin=o) for o in ("a", "b")]
+
+    assert "The same in every run" not in report_html(runs)
+
+
+def test_the_figures_are_those_of_the_runs(page, runs):
+    results = page.split("<h2>Results</h2>")[1]
+    low, high = (1000 * seconds for seconds in runs[0].interval(0.95))
+
+    assert f"{1000 * runs[0].quantile(0.95):.3g} ({low:.3g} to {high:.3g})</td>" in results
+    assert f"{100 * runs[0].attainment():.3g} %</td>" in results
+    assert results.count("0 (0 %)</td>") == 2
+
+
+def test_figures_that_cannot_be_told_are_called_so():
+    short = report_html(run_of(0.02, count=150))
+    broken = report_html(run_of(0.02, failed=200))
+
+    assert short.count("too few requests to tell</td>") == 2  # p95 and p99
+    assert broken.count("<td>infinite</td>") == 3
+    assert "200 (20 %)</td>" in broken
+
+
+def test_almost_all_is_not_all():
+    assert "99.99 %" in report_html(run_of(0.0001, count=60_000, failed=1))
+
+
+def test_cold_starts_and_accuracy_are_shown_where_there_are_any(page):
+    run = Run.from_arrays(scheduled=[0] * 4, finished=[1] * 4, cold=[1, 0, 0, 0], correct=[1] * 4)
+    shown = report_html(run)
+
+    assert '<th scope="row">cold starts</th><td style="text-align:right">1<' in shown
+    assert '<th scope="row">rows predicted right</th><td>100 %<' in shown
+    assert "cold starts" not in page
+    assert "predicted right" not in page
+
+
+def test_facts_in_another_form_are_shown_as_they_are():
+    facts = {
+        "model": "a name",
+        "deployment": {"kind": "moon"},
+        "policy": {"kind": "steered"},
+        "trace": ["a", "b"],
+    }
+    shown = report_html(Run.from_arrays(scheduled=[0, 1], finished=[1, 2], facts=facts))
+
+    for said in ("a name", "kind moon", "kind steered", "a, b"):
+        assert f"<td>{said}</td>" in shown
+
+
+def test_invalid_runs_and_warnings_are_marked_in_words():
+    page = report_html(run_of(0.02, valid=False, complete=False, warnings=["It was late."]))
+
+    assert "NO: its load was off schedule" in page
+    assert "NO: it was stopped early" in page
+    assert "It was late.</li>" in page
+
+
+def test_without_costs_and_profiles_there_are_no_such_sections(runs):
+    page = report_html(runs)
+
+    assert "<h2>Cost</h2>" not in page
+    assert "<h2>Service times</h2>" not in page
+    assert "No warnings." in page
+
+
+def test_a_run_that_answered_nothing_has_a_report():
+    run = run_of(0.02, failed=1000)
+
+    assert "1,000 (100 %)" in report_html(run, costs=[cost(run)])
+
+
+def test_a_saved_run_gives_the_same_report(runs, page, tmp_path):
+    loaded = [load_run(run.save(tmp_path / str(number))) for number, run in enumerate(runs)]
+
+    assert report_html(loaded) == report_html(runs)
+
+
+# ---------------------------------------------------------------------------------- standing alone
+
+
+def test_the_page_loads_nothing_and_runs_nothing(page):
+    elements = Page(page)
+
+    assert not LOADING.search(page)
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in elements.elements}
+    assert "default-src 'none'" in page
+    assert len(page.encode()) < 200_000
+
+
+def test_what_comes_from_outside_stays_text():
+    facts = {
+        "model": {"name": HOSTILE},
+        "origin": HOSTILE,
+        "warnings": [HOSTILE],
+        "created": HOSTILE,
+    }
+    runs = [run_of(0.02, label=HOSTILE, **facts), run_of(0.4, label=f"other {HOSTILE}", **facts)]
+    bills = [Cost(items=local_cost(1, hourly_price=1), answered=1, notes=(HOSTILE,))] * 2
+
+    page = Page(report_html(runs, title=HOSTILE, costs=bills))
+
+    assert "script" not in {tag for tag, _ in page.elements}
+    assert page.words.count(HOSTILE) >= 5
+    assert not [name for _, attributes in page.elements for name in attributes if name[:2] == "on"]
+
+
+def test_every_table_has_a_caption_and_scopes_and_every_chart_a_text(page):
+    elements = Page(page)
+
+    assert (
+        len(elements.named("table")) == len(elements.named("caption")) == page.count("<table><cap")
+    )
+    assert all(each.get("scope") in ("col", "row") for each in elements.named("th"))
+    charts = elements.named("svg")
+    assert len(charts) == 5
+    assert all(each["role"] == "img" and len(each["aria-label"]) > 40 for each in charts)
+
+
+def test_identifiers_are_used_once_and_references_lead_to_one(page):
+    identifiers = [each["id"] for _, each in Page(page).elements if "id" in each]
+
+    assert len(set(identifiers)) == len(identifiers)
+    assert set(re.findall(r"url\(#(.*?)\)", page)) <= set(identifiers)
+
+
+def test_the_page_has_dark_and_printed_colours_that_can_be_read(page):
+    grounds = re.findall(r"--ground: #(\w+); --ink: #(\w+); --soft: #(\w+)", page)
+
+    assert "@media (prefers-color-scheme: dark)" in page
+    assert page.index("@media print") > page.index("prefers-color-scheme")
+    assert len(grounds) == 3
+    for ground, *inks in grounds:
+        assert all(contrast(ink, ground) >= 7 for ink in inks)
+
+
+def contrast(one, other):
+    """Contrast of two greys in short or long hexadecimal, WCAG 2.2."""
+    levels = [
+        int(colour[:1] * 2 if len(colour) == 3 else colour[:2], 16) / 255 for colour in (one, other)
+    ]
+    low, high = sorted(((x + 0.055) / 1.055) ** 2.4 if x > 0.04 else x / 12.92 for x in levels)
+    return (high + 0.05) / (low + 0.05)
+
+
+# ------------------------------------------------------------------------------------------ writing
+
+
+def test_a_report_is_written_whole(runs, tmp_path):
+    path = write_report(runs, tmp_path / "report.html", title="T")
+
+    assert path.read_text() == report_html(runs, title="T")
+    assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_report_that_cannot_be_written_is_a_clear_error(runs, tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StorageError, match="cannot be written: No such file or directory"):
+        write_report(runs, tmp_path / "missing" / "report.html")
+    with pytest.raises(StorageError, match="cannot be written: Not a directory"):
+        write_report(runs, tmp_path / "file" / "report.html")
+
+
+def test_costs_have_to_be_those_of_the_runs(runs, costs):
+    with pytest.raises(InvalidInput, match="one cost a run: 2 runs, 1 costs"):
+        report_html(runs, costs=costs[:1])
+    with pytest.raises(InvalidInput, match=r"Each of costs must be a Cost, or None .* got 5"):
+        report_html(runs, costs=[5, 5])
+
+
+def test_what_has_no_place_in_a_report_is_refused(runs):
+    with pytest.raises(InvalidInput, match="title must be a str, got 5"):
+        report_html(runs, title=5)
+    with pytest.raises(InvalidInput, match="Each of profiles must be a Profile, got 5"):
+        report_html(runs, profiles=[5])
+    with pytest.raises(InvalidInput, match="Each of runs must be a Run, got <"):
+        report_html(mm1(rate=5, service=0.1))
+
+
+def test_a_report_on_nothing_is_refused():
+    with pytest.raises(InvalidInput, match="no run to show"):
+        report_html([])
+
+
+# ------------------------------------------------------------------------------------------- tables
+
+
+def test_a_table_shows_figures_to_the_right_with_four_digits():
+    row = ["a", 12345, 1234.56, 0.123456, math.nan, math.inf, -math.inf, None, True, False]
+    table = html_table("T", [str(n) for n in range(10)], [row])
+
+    cells = re.findall("<td(.*?)>(.*?)</td>", table)
+    right = ' style="text-align:right"'
+    assert cells == [
+        *((right, text) for text in ("12,345", "1,235", "0.1235", "-", "∞", "-∞")),
+        *(("", text) for text in ("-", "yes", "no")),
+    ]
+
+
+def test_a_long_table_says_how_much_it_leaves_out():
+    table = html_table("T", ["n"], [[n] for n in range(1200)], limit=3)
+
+    assert "<caption>T (the first 3 of 1,200 rows)</caption>" in table
+    assert table.count('scope="row"') == 3
+
+
+def test_a_table_shows_markup_as_text():
+    table = html_table(HOSTILE, [HOSTILE], [[HOSTILE, HOSTILE]])
+
+    assert Page(table).words == [HOSTILE] * 4

@@ -1,0 +1,146 @@
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
+from workbench.files import delete_frame, load_frame, save_frame, write_file
+
+FRAME = pl.DataFrame({"a": [1, 2]})
+
+
+def fill_the_disk(file):
+    file.write(b"half")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    with pytest.raises(StorageError, match="cannot be written: No space left on device"):
+        write_file(path, fill_the_disk)
+
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_fills_leaves_the_saved_frame_as_it_was(tmp_path, monkeypatch):
+    save_frame(tmp_path / "saved", FRAME, {"n": 1})
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", lambda _, file: fill_the_disk(file))
+
+    with pytest.raises(StorageError, match="No space left on device"):
+        save_frame(tmp_path / "saved", FRAME, {"n": 2}, overwrite=True)
+
+    assert load_frame(tmp_path / "saved")[1] == {"n": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
+def test_a_disk_that_fills_under_polars_is_told_plainly_and_leaves_no_folder(tmp_path, full_after):
+    path = tmp_path / "new" / "runs" / "saved"
+    many = pl.DataFrame({"a": np.random.default_rng(1).random(100_000)})
+
+    with full_after(10_000), pytest.raises(StorageError) as refused:
+        save_frame(path, many, {})
+
+    assert str(refused.value) == f"{path} cannot be written: File too large."
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(StorageError, match="cannot be written"):
+        save_frame(tmp_path / "file" / "saved", FRAME, {})
+
+
+@pytest.mark.parametrize("path", [None, b"saved", 5, "", "a\0b"])
+def test_what_is_no_path_is_refused(path):
+    for use in (
+        lambda: save_frame(path, FRAME, {}),
+        lambda: load_frame(path),
+        lambda: write_file(path, fill_the_disk),
+    ):
+        with pytest.raises(InvalidInput, match="A path must be a text or a Path, got"):
+            use()
+
+
+def test_names_that_cannot_be_are_reported(tmp_path):
+    for path in ("/", tmp_path / ("x" * 300)):
+        with pytest.raises(StorageError, match="cannot be written: "):
+            save_frame(path, FRAME, {})
+        with pytest.raises(StorageError, match="cannot be written: "):
+            write_file(path, fill_the_disk)
+        with pytest.raises(NotFound, match="Nothing saved at"):
+            load_frame(path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_facts_that_json_cannot_hold_are_refused_and_leave_nothing(tmp_path):
+    for facts in ({"a": object()}, {"a": np.int64(1)}, {1: 1, "b": 2}):
+        with pytest.raises(InvalidInput, match="Facts must be JSON values to be saved"):
+            save_frame(tmp_path / "saved", FRAME, facts)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_may_not_be_read_is_reported(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    folder = save_frame(tmp_path / "saved", FRAME, {})
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # root, who may run this, may read anything
+
+    with pytest.raises(StorageError, match="saved cannot be read: Permission denied"):
+        load_frame(folder)
+
+
+def test_a_changed_file_is_damaged(tmp_path):
+    folder = save_frame(tmp_path / "saved", FRAME, {})
+    with (folder / "rows.parquet").open("ab") as file:
+        file.write(b"more")
+
+    with pytest.raises(Damaged, match="is not what was saved"):
+        load_frame(folder)
+
+
+def test_rows_that_are_missing_are_damage(tmp_path):
+    folder = save_frame(tmp_path / "saved", FRAME, {})
+    (folder / "rows.parquet").unlink()
+
+    with pytest.raises(Damaged, match=r"rows\.parquet cannot be read: No such file or directory"):
+        load_frame(folder)
+
+
+@pytest.mark.parametrize("facts", ["{", "[]", "\N{DEGREE SIGN}", json.dumps({"no": "hash"})])
+def test_facts_that_make_no_sense_are_damaged(tmp_path, facts):
+    folder = save_frame(tmp_path / "saved", FRAME, {})
+    (folder / "facts.json").write_text(facts, encoding="latin-1")
+
+    with pytest.raises(Damaged, match="cannot be read"):
+        load_frame(folder)
+
+
+def test_a_saved_frame_is_removed_also_where_it_is_damaged(tmp_path):
+    folder = save_frame(tmp_path / "saved", FRAME, {})
+    (folder / "rows.parquet").unlink()
+
+    delete_frame(folder)
+
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(NotFound, match="Nothing saved at"):
+        delete_frame(folder)
+
+
+def test_a_folder_with_anything_else_in_it_is_not_removed(tmp_path):
+    folder = save_frame(tmp_path / "saved", FRAME, {})
+    (folder / "notes.txt").touch()
+
+    with pytest.raises(StorageError, match=r"not removed: notes.txt in it was not saved"):
+        delete_frame(folder)
+
+    with pytest.raises(NotFound):
+        delete_frame(tmp_path)
+    assert load_frame(folder)[0].equals(FRAME)

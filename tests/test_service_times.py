@@ -1,0 +1,154 @@
+"""Service times: what they say of each size, what they refuse, and how a profile becomes them."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from workbench.errors import InvalidInput
+from workbench.measuring.profile import LEVELS, Profile
+from workbench.service_times import ServiceTimes
+
+
+def profile_of(times, idle, *, sizes=(1, 2, 4)):
+    """A profile as measured: the same sample of seconds for each size, times its size."""
+    rows = [
+        {
+            "batch_size": size,
+            "threads": 1,
+            "state": state,
+            "repeats": len(sample),
+            "median": size * np.median(sample),
+            "low": 0.0,
+            "high": 0.0,
+            "mean": size * np.mean(sample),
+            "quantiles": (size * np.quantile(sample, LEVELS)).tolist(),
+        }
+        for state, sample in (("back to back", times), ("after idle", idle))
+        for size in sizes
+    ]
+    return Profile(pl.DataFrame(rows))
+
+
+def test_a_law_of_quantiles_has_the_mean_of_straight_lines_between_them():
+    times = ServiceTimes({1: [1.0, 2.0, 5.0], 3: [2.0, 2.0, 2.0]})
+
+    assert times.sampled
+    assert times.sizes == [1, 3]
+    assert times.largest == 3
+    assert times.means.tolist() == pytest.approx([np.nan, 2.5, np.nan, 2.0], nan_ok=True)
+    assert repr(times) == "<ServiceTimes of 1, 3 rows, drawn from 3 quantiles>"
+
+
+def test_without_times_after_idle_they_are_the_same():
+    times = ServiceTimes({1: 0.5})
+
+    np.testing.assert_array_equal(times.idle_table, times.table)
+    assert times.idle_means[1] == 0.5
+
+
+def test_constants_and_laws_go_together():
+    times = ServiceTimes({1: 0.5}, after_idle={1: [0.5, 0.6, 0.9]})
+
+    assert times.table.shape == times.idle_table.shape == (2, 3)
+    assert times.means[1] == 0.5
+
+
+def test_arrays_cannot_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        ServiceTimes({1: 0.5}).table[1] = 1.0
+
+
+def test_its_dictionary_is_json():
+    times = ServiceTimes.affine(0.5, 0.25, largest=2)
+
+    assert json.loads(json.dumps(times.to_dict())) == {
+        "label": "0.5 s + 0.25 s a row",
+        "sizes": [1, 2],
+        "mean": [0.75, 1.0],
+        "mean_after_idle": [0.75, 1.0],
+        "levels": 1,
+    }
+
+
+def test_sizes_covered_pass_and_others_are_named():
+    times = ServiceTimes({1: 0.5, 4: 0.6})
+
+    times.check(np.array([1, 4, 1]))
+    with pytest.raises(InvalidInput, match=r"cover batches of 1, 4 rows, .* of 2, 5, 6, .* occur"):
+        times.check(np.array([1, 2, 5, 6, 7, 9, 10, 11, 12]))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "after_idle", "message"),
+    [
+        ({}, None, "seconds is empty"),
+        ("fast", None, "seconds must be seconds by batch size, .* got 'fast'"),
+        ({1: 1.0}, 2.0, "after_idle must be seconds by batch size, .* got 2.0"),
+        ({0: 1.0}, None, "A batch size must be a whole number from 1 to 100000, got 0"),
+        ({10**400: 1.0}, None, "A batch size must be a whole number from 1 to 100000, got 1000"),
+        ({1.5: 1.0}, None, "A batch size must be a whole number"),
+        ({1: 0.0}, None, "seconds of 1 rows must be positive numbers, got 0.0"),
+        ({1: np.nan}, None, "must be positive numbers, got nan"),
+        ({1: "long"}, None, "must be positive numbers, got 'long'"),
+        ({1: "5"}, None, "must be positive numbers, got '5'"),
+        ({1: True}, None, "must be positive numbers, got True"),
+        ({1: 10**400}, None, "must be positive numbers, got 1000"),
+        ({1: []}, None, "must be positive numbers"),
+        ({1: [2.0, 1.0]}, None, "Quantiles must not decrease, got .* for 1 rows"),
+        ({1: [1.0, 2.0], 2: [1.0]}, None, "as many quantiles for each size"),
+        ({1: 1.0}, {2: 1.0}, r"after_idle must have the sizes of seconds, \[1\], got \[2\]"),
+        ({1: [1.0, 2.0]}, {1: [1.0, 2.0, 3.0]}, "as many quantiles as seconds, got 2 and 3"),
+    ],
+    ids=str,
+)
+def test_what_are_no_service_times_is_refused(seconds, after_idle, message):
+    with pytest.raises(InvalidInput, match=message):
+        ServiceTimes(seconds, after_idle=after_idle)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"base": "1"}, "base must be a finite number of seconds, 0 or more, got '1'"),
+        ({"each": None}, "each must be a finite number of seconds, 0 or more, got None"),
+        ({"base": 0, "each": 0}, "must be positive numbers, got 0.0"),
+        ({"largest": 2.0}, "largest must be a whole number from 1 to 100000, got 2.0"),
+        ({"largest": 10**9}, "largest must be a whole number from 1 to 100000"),
+    ],
+)
+def test_what_is_no_straight_line_is_refused(wrong, message):
+    with pytest.raises(InvalidInput, match=message):
+        ServiceTimes.affine(**{"base": 0.1, "each": 0.1, "largest": 3} | wrong)
+
+
+def test_what_is_no_profile_is_refused():
+    with pytest.raises(InvalidInput, match="profile must be a Profile, got 'fast'"):
+        ServiceTimes.from_profile("fast")
+
+
+def test_a_profile_gives_laws_with_the_measured_mean():
+    dice = np.random.default_rng(1)
+    sample, idle = dice.gamma(9, 0.001, 4000), dice.gamma(9, 0.002, 4000)
+    sample[0] = 1.0  # one hiccup, which the last quantile would spread over 5 % of all draws
+    times = ServiceTimes.from_profile(profile_of(sample, idle))
+
+    assert times.sampled
+    assert times.sizes == [1, 2, 3, 4]
+    assert times.means[1] == pytest.approx(sample.mean(), rel=1e-3)
+    assert times.means[3] == pytest.approx(3 * sample.mean(), rel=1e-3)
+    assert times.idle_means[4] == pytest.approx(4 * idle.mean(), rel=1e-3)
+    assert (np.diff(times.table[1:]) >= 0).all()
+
+
+def test_a_profile_gives_its_means_where_nothing_is_to_be_drawn():
+    times = ServiceTimes.from_profile(profile_of([0.1, 0.3], [0.5]), sampled=False)
+
+    assert times.means[1:].tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert times.idle_means[2] == 1.0
+
+
+def test_threads_that_were_not_profiled_are_refused():
+    with pytest.raises(InvalidInput, match="with 2 threads"):
+        ServiceTimes.from_profile(profile_of([0.1], [0.2]), threads=2)

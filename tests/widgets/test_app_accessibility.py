@@ -1,0 +1,148 @@
+"""The app as people use it who see it in the dark, do not see it, or have no mouse or internet."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.browser import command
+
+THEMES = ("JupyterLab Light", "JupyterLab Dark")
+FOCUSED = """() => {
+    const { labels, textContent } = document.activeElement;
+    return (labels?.length ? labels[0].textContent : textContent).trim();
+}"""
+WIDER = """() => [...document.querySelectorAll('.wb button, .wb input, .wb select, .wb .wb-status')]
+    .filter(each => each.offsetParent && each.getBoundingClientRect().right > innerWidth)
+    .map(each => each.outerHTML)"""
+PICTURES = Path(__file__).parents[2] / ".screenshots"
+
+
+@pytest.fixture
+def shown(open_notebook, registry):
+    """The app on a page, with one result and every part that is made when asked for."""
+    where = f"app = wb.app(wb.Registry({str(registry.path)!r})); app"
+    page = open_notebook("import workbench as wb", where)
+    expect(button(page, "Simulate")).to_be_enabled()
+    page.get_by_label("Model", exact=True).select_option("digits-mlp-small")
+    return page
+
+
+def button(page, words):
+    return page.locator(".wb button").get_by_text(words, exact=True)
+
+
+def press_tab(page, words):
+    """Press Tab until the focus is on what is called so."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate(FOCUSED) == words:
+            return
+    pytest.fail(f"Tab never came to {words}.")
+
+
+def refuse_to_start(route):
+    """Let the page ask for kernels, and start none."""
+    if route.request.method == "POST":
+        route.abort()
+    else:
+        route.continue_()
+
+
+def serious(page):
+    """What axe finds wrong with the app that is serious or worse, as text."""
+    told = Axe().run(page, context=".wb").response
+    assert {"button-name", "color-contrast", "label"} <= {each["id"] for each in told["passes"]}
+    return json.dumps(
+        [
+            (each["id"], each["help"], [node["html"][:200] for node in each["nodes"]][:3])
+            for each in told["violations"]
+            if each["impact"] in {"serious", "critical"}
+        ],
+        indent=1,
+    )
+
+
+def test_axe_finds_nothing_serious_in_either_theme_and_a_narrow_window_cuts_nothing_off(shown):
+    for part in ("Plan", "Monitor", "Kept runs", "Registry"):
+        button(shown, part).click()
+    shown.get_by_label("Max size", exact=True).fill("0")
+    expect(shown.get_by_role("alert").first).to_be_visible()
+
+    for theme in THEMES:
+        command(shown, "apputils:change-theme", theme=theme)
+        expect(shown.locator("#jupyterlab-splash")).to_have_count(0)
+        assert serious(shown) == "[]"
+
+    shown.get_by_label("Max size", exact=True).fill("4")
+    button(shown, "Simulate").click()
+    expect(shown.locator(".wb img.wb-chart")).to_have_count(3)
+
+    for theme in THEMES:
+        command(shown, "apputils:change-theme", theme=theme)
+        expect(shown.locator("#jupyterlab-splash")).to_have_count(0)
+        assert serious(shown) == "[]"
+
+    shown.set_viewport_size({"width": 700, "height": 2600})
+
+    assert shown.evaluate(WIDER) == []
+    shown.set_viewport_size({"width": 500, "height": 2600})  # of which the files take half
+    for label in ("Model", "Rate (1/s)", "Max size"):
+        assert shown.get_by_label(label, exact=True).bounding_box()["width"] > 60
+    shown.set_viewport_size({"width": 700, "height": 2600})
+    shown.screenshot(path=PICTURES / "app-parts-narrow.png")
+
+
+def test_every_part_is_reached_and_used_by_keyboard_alone(shown):
+    tab_to = partial(press_tab, shown)
+    shown.get_by_label("Model", exact=True).focus()
+    tab_to("Rate (1/s)")
+    shown.keyboard.press("Control+a")
+    shown.keyboard.type("150")
+    tab_to("Simulate")
+    shown.keyboard.press("Enter")
+    expect(shown.locator(".wb img.wb-chart")).to_have_count(3)
+    tab_to("Note")
+    shown.keyboard.type("by hand")
+    tab_to("Registry")
+    shown.keyboard.press("Space")
+    tab_to("Version")
+    tab_to("Reason")
+    shown.keyboard.type("too slow")
+    tab_to("Refresh")
+    shown.keyboard.press("Enter")
+
+    expect(shown.locator(".wb-runs").filter(has_text="by hand")).to_be_visible()
+    expect(shown.get_by_role("region", name="History of ")).to_be_visible()
+    assert shown.evaluate(FOCUSED) == "Refresh"
+
+
+def test_a_saved_notebook_shows_the_last_result_without_a_kernel(shown, lab):
+    kept = shown.locator(".wb-kept")
+    expect(kept).to_be_attached()
+    expect(kept).to_be_hidden()
+    button(shown, "Simulate").click()
+    expect(shown.locator(".wb img.wb-chart")).to_have_count(3)
+    shown.get_by_label("Note", exact=True).fill("the last one")
+    shown.get_by_label("Note", exact=True).press("Tab")
+    expect(kept.locator("img")).to_have_count(3)
+    expect(kept).to_contain_text("the last one")
+    expect(kept).to_be_hidden()
+
+    command(shown, "docmanager:save")
+    path = shown.evaluate("() => window.jupyterapp.shell.currentWidget.context.path")
+    saved = json.loads((lab.root / path).read_text())
+    assert "widgets" not in saved["metadata"]
+    assert (lab.root / path).stat().st_size < 300_000
+
+    (lab.root / f"read-{path}").write_text(json.dumps(saved))
+    shown.route("**/api/sessions*", refuse_to_start)
+    shown.goto(f"{lab.url}/lab/tree/read-{path}?reset&token={lab.token}")
+
+    expect(kept.locator("img")).to_have_count(3)
+    expect(kept.locator("img").first).to_be_visible()
+    expect(kept.get_by_role("cell", name="the last one")).to_be_visible()
+    assert len(lab.api("sessions")) == 1  # of the notebook before

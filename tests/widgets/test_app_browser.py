@@ -1,0 +1,147 @@
+"""The app in JupyterLab, as somebody sits in front of it: choose, run, watch, stop, compare."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser import command
+from workbench.widgets.presets import PRESETS
+
+PICTURES = Path(__file__).parents[2] / ".screenshots"
+CELLS = "() => window.jupyterapp.shell.currentWidget.content.widgets.length"
+FOCUSED = "() => document.activeElement.textContent"
+STICK_OUT = """() => [...document.querySelectorAll('.wb button, .wb input, .wb .wb-status')]
+    .filter(each => each.getBoundingClientRect().right > innerWidth).length"""
+
+
+class Seen:
+    """The app on a page: its controls by their labels, its words, its charts."""
+
+    def __init__(self, page):
+        self.page = page
+        self.run = page.locator(".wb button", has_text=re.compile("^Run$"))
+        self.simulate = page.locator(".wb button", has_text=re.compile("^Simulate$"))
+        self.stop = page.locator(".wb button", has_text=re.compile("^Stop$"))
+        self.status = page.locator(".wb-panel .wb-status")
+        self.charts = page.locator(".wb img.wb-chart")
+        self.p95 = page.locator(".wb-runs tr:has(th:text-is('p95')) td")
+
+    def choose(self, label, option):
+        self.page.get_by_label(label, exact=True).select_option(option)
+
+    def enter(self, label, value):
+        control = self.page.get_by_label(label, exact=True)
+        control.fill(str(value))
+        control.press("Tab")
+
+    def picture(self, name, *, theme, width):
+        self.page.set_viewport_size({"width": width, "height": 2600})
+        command(self.page, "apputils:change-theme", theme=theme)
+        expect(self.page.locator("#jupyterlab-splash")).to_have_count(0)
+        self.page.screenshot(path=PICTURES / f"app-{name}.png")
+
+
+@pytest.fixture
+def seen(open_notebook, registry):
+    show = f"wb.app(wb.Registry({str(registry.path)!r}))"
+    seen = Seen(open_notebook("import workbench as wb", show))
+    expect(seen.run).to_be_enabled()
+    seen.choose("Model", "digits-mlp-small")
+    return seen
+
+
+def test_runs_are_watched_and_compared(seen):
+    seen.enter("Rate (1/s)", 200)
+    seen.enter("Duration (s)", 2)
+    seen.enter("Price (USD/hour)", 0.1)
+    seen.run.click()
+
+    expect(seen.page.get_by_text(re.compile(r"^\d+ of \d+ · .* per second"))).to_be_visible()
+    expect(seen.status).to_have_text(re.compile(r"^Finished: \d+ requests, p95 .* % in time"))
+    expect(seen.charts).to_have_count(4)
+    assert seen.page.locator(".wb-sketch").is_visible()
+    assert seen.charts.evaluate_all("all => all.every(img => img.naturalWidth > 300)")
+    expect(seen.p95).to_have_count(1)
+
+    seen.enter("Max size", 1)
+    seen.run.click()
+
+    expect(seen.p95).to_have_text([re.compile("^[0-9.]+ ms")] * 2)
+    both = re.compile(r"up to 8, 25 ms: p50 .* ms.*no batching: p50 .* ms")
+    expect(seen.charts.first).to_have_attribute("alt", both)
+    expect(seen.status).to_have_text(re.compile("^Finished"))
+    seen.simulate.click()
+
+    expect(seen.status).to_have_text(re.compile("^Simulated: .* in time"))
+    expect(seen.p95).to_have_count(3)
+    known_by = seen.page.locator(".wb-runs tr", has_text="known by").locator("td")
+    expect(known_by).to_have_text(["measured: this machine"] * 2 + ["simulated"])
+    seen.picture("dark", theme="JupyterLab Dark", width=1280)
+    seen.picture("light", theme="JupyterLab Light", width=1280)  # the theme is the user's, not the
+    seen.picture("narrow", theme="JupyterLab Light", width=700)  # page's: the next one has it too
+    assert seen.page.evaluate(STICK_OUT) == 0
+
+
+def test_every_preset_opens_and_its_simulation_finishes(open_notebook, registry):
+    shows = [f"wb.app(wb.Registry({str(registry.path)!r}), preset={name!r})" for name in PRESETS]
+    page = open_notebook("import workbench as wb", *shows)
+    page.set_viewport_size({"width": 1280, "height": 9000})
+
+    for cell, preset in enumerate(PRESETS.values(), start=1):
+        app = Seen(page.locator(".jp-Cell").nth(cell))
+        expect(app.run).to_be_enabled()
+        expect(app.page).to_contain_text(preset.question)
+        app.choose("Model", "digits-mlp-small")
+        app.simulate.click()
+        expect(app.status).to_have_text(re.compile("^Simulated: .* in time"))
+        assert app.page.locator(".jp-RenderedText").count() == 0
+
+
+def test_a_long_run_is_stopped_by_keyboard_and_what_it_measured_is_kept(seen):
+    seen.enter("Duration (s)", 600)
+    seen.run.press("Enter")
+
+    expect(seen.page.get_by_text(re.compile(r"p95 [0-9.]+ ms$"))).to_be_visible()
+    assert seen.page.evaluate(FOCUSED) == "Stop"
+    seen.page.keyboard.press("Enter")
+
+    expect(seen.status).to_have_text(re.compile(r"^Stopped: \d+ requests, p95 .* Stopped early"))
+    expect(seen.run).to_be_focused()
+    expect(seen.p95).to_have_count(1)
+
+
+def test_bad_values_are_refused_in_words_and_no_key_deletes_the_cell(seen):
+    seen.enter("Max size", 0)
+
+    refusal = seen.page.get_by_role("alert").filter(has_text="at least 1, got 0")
+    expect(refusal).to_be_visible()
+    below = seen.page.get_by_label("Max size", exact=True).bounding_box()
+    assert 0 < refusal.bounding_box()["y"] - below["y"] < 2 * below["height"]
+    expect(seen.status).to_have_text(re.compile("^Batching: .* at least 1, got 0"))
+    expect(seen.run).to_be_disabled()
+
+    seen.enter("Max size", 4)
+    seen.choose("Type", "Serverless")
+
+    expect(seen.page.get_by_label("Run on", exact=True)).to_have_text(re.compile("^Local.cloud"))
+    expect(seen.run).to_be_enabled()
+    seen.enter("Max concurrency", 201)
+    expect(seen.page.get_by_role("alert").filter(has_text="from 1 to 200")).to_be_visible()
+    expect(seen.simulate).to_be_disabled()
+    seen.enter("Max concurrency", 200)
+
+    seen.choose("Type", "Local")
+
+    expect(seen.run).to_be_enabled()
+    for control in (seen.page.get_by_label("Model", exact=True), seen.run):
+        control.focus()
+        seen.page.keyboard.type("dd")
+    assert seen.page.evaluate(CELLS) == 2
+
+    seen.page.locator(".jp-InputArea-editor").last.click()
+    seen.page.keyboard.press("Escape")
+    seen.page.keyboard.type("dd")
+
+    seen.page.wait_for_function(f"({CELLS})() === 1")  # a cell's own keys work as ever

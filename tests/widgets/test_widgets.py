@@ -1,0 +1,664 @@
+"""The controls without a browser: the values they hold, and what they do when told to."""
+
+import base64
+import re
+import sys
+import threading
+from dataclasses import replace
+from types import SimpleNamespace
+
+import ipywidgets
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+from workbench.batching.timer import BatchPolicy
+from workbench.deployment import KINDS, Local
+from workbench.errors import InvalidInput, InvocationError, NotPredictable, WorkbenchError
+from workbench.queueing import mm1
+from workbench.registry.api import Registry
+from workbench.run import SLO, Run, load_run
+from workbench.widgets import App, Live, Results, RunPanel, app, frontend
+
+
+def made_run(count=400, latency=0.004, **facts):
+    """A run that did not happen."""
+    scheduled = np.arange(count) / 100
+    facts = {"label": "mlp:1, local, no batching", "deployment": Local().to_dict()} | facts
+    return Run.from_arrays(scheduled=scheduled, finished=scheduled + latency, facts=facts)
+
+
+def doing(outcome):
+    """A way that ends at once, with this run or this failure."""
+
+    def work(_):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    return {"run": work}
+
+
+# ------------------------------------------------------------------------------- Run and Stop
+
+
+def test_live_percentiles_need_ten_requests_above_and_count_failures_as_late():
+    live = Live()
+    live.add([0.001] * 150)
+
+    assert live.quantile(0.95) is None
+
+    live.add([0.002] * 40)
+    live.add([np.nan] * 10)
+
+    assert live.quantile(0.5) == 0.001
+    assert live.quantile(0.95) == 0.002
+    live.add([np.nan] * 50)
+    assert live.quantile(0.95) == np.inf
+
+
+def test_live_words_tell_progress_pace_time_left_and_percentiles():
+    now = [0.0]
+    live = Live(clock=lambda: now[0])
+    assert live.words() == ""
+
+    live.progress(0, 2000)
+    assert live.words() == "0 of 2,000"
+
+    now[0] = 2.0
+    live.progress(400, 2000)
+    live.add([0.003] * 400)
+
+    told = "400 of 2,000 · 200 per second · about 8 s left · p50 3 ms · p95 3 ms"
+    assert live.words() == told
+
+
+def test_a_run_that_ends_is_the_value():
+    run = made_run()
+
+    panel = RunPanel(doing(run))
+    assert panel.status.text == "Ready."
+    panel.start()
+
+    assert panel.wait(60) is run
+    assert panel.status.text == "Finished: 400 requests, p95 4 ms."
+    assert not panel.running
+    assert (panel.buttons["run"].disabled, panel.stop_button.disabled) == (False, True)
+
+
+def test_the_buttons_start_and_stop():
+    entered = threading.Event()
+
+    def work(live):
+        entered.set()
+        assert live.stopped.wait(60)
+        return made_run(complete=False)
+
+    panel = RunPanel({"run": work})
+    panel.buttons["run"].click()
+    assert entered.wait(60)
+    assert panel.running
+    assert (panel.buttons["run"].disabled, panel.stop_button.disabled) == (True, False)
+    panel.start()  # nothing more than the first
+    panel.stop_button.click()
+
+    assert not panel.wait(60).complete
+    assert panel.status.text.startswith("Stopped: 400 requests")
+
+
+def test_stop_without_a_run_does_nothing():
+    panel = RunPanel(doing(made_run()))
+
+    panel.stop()
+
+    assert panel.status.text == "Ready."
+
+
+def test_each_way_has_a_button_and_those_without_work_are_disabled():
+    panel = RunPanel({"predict": lambda _: made_run(), "simulate": lambda _: made_run(7)})
+
+    panel.buttons["simulate"].click()
+
+    assert len(panel.wait(60)) == 7
+    assert panel.way == "simulate"
+    assert [panel.buttons[way].disabled for way in ("predict", "simulate", "run")] == [0, 0, 1]
+
+
+def test_work_with_nothing_to_keep_can_be_given_up():
+    measuring, entered = threading.Event(), threading.Event()
+
+    def work(live):
+        live.doing = "Measuring."
+        live.go_on(1, 9)
+        entered.set()
+        assert live.stopped.wait(60)
+        live.go_on(2, 9)
+        measuring.set()
+
+    panel = RunPanel({"predict": work}, flush_every=0.001)
+    panel.start("predict")
+    assert entered.wait(60)
+    panel.stop()
+
+    assert panel.wait(60) is None
+    assert not measuring.is_set()
+    assert (panel.status.text, panel.status.wrong) == ("Stopped: nothing is kept.", False)
+
+
+def test_a_run_stopped_before_its_first_answer_leaves_no_value():
+    panel = RunPanel(doing(Run.from_arrays(scheduled=[], finished=[])))
+
+    panel.start()
+
+    assert panel.wait(60) is None
+    assert panel.status.text == "Stopped before any request was answered: nothing is kept."
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (InvocationError("The model gave no answer."), "The model gave no answer."),
+        (NotPredictable("No formula."), "No formula. Here: press Simulate."),
+        (KeyError("sent"), "KeyError: 'sent'"),
+        (SystemExit(3), "SystemExit: 3"),
+    ],
+)
+def test_a_failure_is_told_and_leaves_the_panel_usable(failure, words):
+    panel = RunPanel(doing(failure))
+    panel.start()
+    panel.wait(60)
+
+    assert (panel.error, panel.status.text, panel.status.wrong) == (words, words, True)
+
+    panel.offer(doing(made_run()))
+    panel.start()
+
+    assert len(panel.wait(60)) == 400
+    assert (panel.error, panel.status.wrong) == ("", False)
+
+
+def test_what_fails_while_results_are_drawn_is_told_too():
+    panel = RunPanel(doing(made_run()))
+
+    def draw(change):
+        raise WorkbenchError("This cannot be drawn.")
+
+    panel.observe(draw, "value")
+    panel.start()
+    panel.wait(60)
+
+    assert panel.error == "This cannot be drawn."
+    assert not panel.buttons["run"].disabled
+
+
+def test_run_is_disabled_with_the_reason_while_there_is_nothing_to_run():
+    panel = RunPanel(reason="Choose a model first.")
+
+    panel.start()
+
+    assert panel.buttons["run"].disabled
+    assert panel.status.text == "Choose a model first."
+    assert not panel.running
+
+
+def test_a_reason_that_comes_up_during_a_run_is_told_at_its_end():
+    offered = threading.Event()
+
+    def work(live):
+        assert offered.wait(60)
+        return made_run()
+
+    panel = RunPanel({"run": work})
+    panel.start()
+    panel.offer({}, "rate must be positive.")
+    offered.set()
+    panel.wait(60)
+
+    assert panel.status.text == "Finished: 400 requests, p95 4 ms. rate must be positive."
+    assert panel.buttons["run"].disabled
+
+
+def test_the_page_is_updated_by_the_clock_and_not_by_every_request():
+    def work(live):
+        for done in range(1, 20_001):
+            live.progress(done, 20_000)
+        return made_run()
+
+    panel = RunPanel({"run": work}, flush_every=3600)
+    sent = []
+    panel.bar.observe(lambda change: sent.append(change["new"]), "value")
+    panel.start()
+    panel.wait(60)
+
+    assert sent == [20_000]
+    assert panel.figures.value.startswith("20,000 of 20,000")
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(0.005, "met: 100 %"), (0.003, "missed: 0 %")])
+def test_a_run_is_held_against_its_target(limit, verdict):
+    run = made_run(slo={"latency": limit, "quantile": 0.5}, warnings=["Read with care."])
+
+    panel = RunPanel(doing(run))
+    panel.start()
+    panel.wait(60)
+
+    words = f"Target p50 <= {1000 * limit:g} ms {verdict} in time. Read with care."
+    assert panel.status.text == f"Finished: 400 requests, p50 4 ms. {words}"
+
+
+def test_too_few_requests_for_a_percentile_are_said_to_be():
+    panel = RunPanel(doing(made_run(20)))
+    panel.start()
+    panel.wait(60)
+
+    assert "Finished: 20 requests. The 95th percentile needs at least 200" in panel.status.text
+
+
+# ------------------------------------------------------------------------------------- results
+
+
+def image_in(chart):
+    data, words = re.search(r'base64,([^"]+)" alt="([^"]*)"', chart.value).groups()
+    return base64.b64decode(data).decode(), words
+
+
+def test_results_are_a_table_and_images_with_words():
+    results = Results()
+    assert results.layout.display == "none"
+    priced = Local(hourly_price=1.0).to_dict()
+
+    results.add(made_run(deployment=priced))
+    results.add(made_run(label="mlp:1, local, up to 8, 25 ms", deployment=priced))
+
+    assert results.layout.display is None
+    assert '<tr><th scope="row">p95</th><td>4 ms</td><td>4 ms</td></tr>' in results.table.value
+    for chart in results.charts.values():
+        svg, words = image_in(chart)
+        assert svg.startswith("<svg ")
+        assert "no batching" in words
+        assert "up to 8, 25 ms" in words
+
+
+def test_traffic_that_all_runs_share_is_said_once(no_charts):
+    results = Results()
+    results.add(made_run(trace={"name": "constant(rate=4)"}))
+    results.add(made_run(trace={"name": "constant(rate=4)"}))
+
+    assert results.table.value.count("constant(rate=4)") == 1
+    assert "Traffic: constant(rate=4).</caption>" in results.table.value
+
+    results.add(made_run(trace={"name": "constant(rate=5)"}))
+
+    row = '<th scope="row">traffic</th><td>constant(rate=4)</td><td>constant(rate=4)</td>'
+    assert f"{row}<td>constant(rate=5)</td>" in results.table.value
+
+
+def test_without_a_price_no_cost_is_drawn_and_the_reason_is_said():
+    results = Results()
+
+    results.add(made_run())
+
+    assert "the price of this machine is 0 USD" in results.charts["cost"].value
+
+
+def test_what_a_run_is_called_is_escaped():
+    results = Results()
+
+    results.add(made_run(label="<script>", trace={"name": "<b>"}, warnings=["<i>"]))
+
+    text = results.table.value + "".join(chart.value for chart in results.charts.values())
+    assert not re.search("<script>|<b>|<i>", text)
+
+
+@pytest.fixture
+def no_charts(monkeypatch):
+    monkeypatch.setattr("workbench.widgets.results._CHARTS", {})
+
+
+def predicted():
+    """A prediction."""
+    return replace(mm1(rate=5, service=0.1), label="mlp:1, local, no batching", slo=SLO(latency=1))
+
+
+def test_a_prediction_stands_beside_runs_with_what_each_is_known_by():
+    results = Results()
+    results.add(predicted())
+
+    assert '<th scope="row">known by</th><td>predicted</td>' in results.table.value
+    assert results.charts["over time"].value == ""
+
+    results.add(made_run(origin="simulated", deployment=Local(hourly_price=1).to_dict()))
+
+    assert "<td>predicted</td><td>simulated</td>" in results.table.value
+    assert {"predicted", "simulated"} < set(re.split(r"\W", image_in(results.charts["latency"])[1]))
+
+
+def test_a_note_goes_into_the_table_and_the_saved_run(no_charts, tmp_path):
+    results = Results()
+    results.add(made_run(created="2026-11-24T12:00:00+00:00"))
+    results.folder.value = str(tmp_path / "kept")
+
+    results.entries[0].note.value = "with <spare> cores"
+    results.save_button.click()
+
+    assert "<td>with &lt;spare&gt; cores</td>" in results.table.value
+    (folder,) = (tmp_path / "kept").iterdir()
+    assert folder.name == "mlp-1-local-no-batching-2026-11-24t12-00-00"
+    saved = load_run(folder)
+    assert saved.facts["note"] == "with <spare> cores"
+    assert saved.frame.equals(results.value[0].frame)
+    assert results.status.text == f"Saved: {folder}; wb.load_run reads them."
+
+    results.entries[0].note.value = "as ever"
+    results.save_button.click()  # again, as after one more run
+
+    assert results.status.text.startswith("Saved: ")
+    assert load_run(folder).facts["note"] == "as ever"
+
+    others = Results()
+    others.add(results.value[0])
+    others.folder.value = results.folder.value
+    others.save_button.click()
+
+    assert "exists" in others.status.text
+    assert others.status.wrong
+
+    others.folder.value = f"{next(folder.iterdir())}/below"  # in a file
+    others.save_button.click()
+
+    assert others.status.text.endswith("cannot be made (Not a directory): enter another.")
+
+
+def test_runs_are_written_into_one_report(no_charts, tmp_path):
+    results = Results()
+    results.folder.value = str(tmp_path / "new")
+    results.add(predicted())
+    results.report_button.click()
+
+    assert results.status.text.startswith("Predictions have no rows to report on")
+    results.save_button.click()
+    assert results.status.text == "Predictions have no rows to save."
+
+    results.add(made_run())
+    results.entries[1].note.value = "first try"
+    results.report_button.click()
+
+    assert "first try" in (tmp_path / "new" / "report.html").read_text()
+    assert "which opens in any browser" in results.status.text
+
+
+def test_one_result_is_deleted_and_the_others_stay(no_charts):
+    results = Results()
+    for count in (300, 400, 500):
+        results.add(made_run(count))
+    rows = results.list.children
+
+    results.entries[1].delete_button.click()
+
+    assert [len(run) for run in results.value] == [300, 500]
+    assert results.list.children == (rows[0], rows[2])
+
+
+def test_a_deleted_run_leaves_the_disk_once_that_is_confirmed(no_charts, tmp_path):
+    results = Results()
+    for name in ("a", "b"):
+        run = made_run()
+        kept = Run(run.frame, {**run.facts, "kept": str(tmp_path / name)})
+        kept.save(tmp_path / name)
+        results.add(kept)
+    results.add(made_run())
+    assert results.erase_button.layout.display == "none"
+
+    results.entries[0].delete_button.click()
+
+    assert results.status.text == f"Still on disk: {tmp_path / 'a'}."
+    assert len(load_run(tmp_path / "a")) == len(run)
+    results.erase_button.click()
+    assert results.status.text == f"Deleted from disk: {tmp_path / 'a'}."
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+    results.clear_button.click()
+    (tmp_path / "b" / "mine").touch()
+    results.erase_button.click()
+
+    assert results.layout.display is None  # what was not removed is said, and can be tried again
+    assert results.status.text.startswith(f"{tmp_path / 'b'} is not removed: mine in it")
+    assert results.erase_button.layout.display is None
+    results.add(made_run())
+    assert results.erase_button.layout.display == "none"
+    assert (tmp_path / "b" / "rows.parquet").exists()
+
+
+def test_six_runs_are_kept_and_clear_removes_them(no_charts):
+    results = Results()
+    runs = [made_run() for _ in range(7)]
+
+    for run in runs:
+        results.add(run)
+
+    assert results.value == tuple(runs[1:])
+    results.clear_button.click()
+    assert (results.value, results.table.value, results.layout.display) == ((), "", "none")
+
+
+# ------------------------------------------------------------------------------------- the app
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Where profiles and runs are kept."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def panel(registry, home, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_FRONTEND", "widgets")
+    monkeypatch.setenv("WORKBENCH_HOME", str(home))
+    return app(registry)
+
+
+def test_the_controls_make_an_experiment_and_its_code(panel, registry):
+    panel.policy["max_size"].value = 4
+    panel.model.group.label = "digits-mlp-small"
+    scope = {}
+
+    lines = panel.code.replace("experiment.run()", "None")
+    exec(lines, scope)  # noqa: S102 - the code that the app shows is what is tested
+
+    assert panel.experiment.policy == BatchPolicy(max_size=4, max_wait=0.025)
+    assert panel.code.endswith("run = experiment.run()")
+    assert scope["experiment"].facts() == panel.experiment.facts()
+
+
+def test_code_is_shown_when_it_is_asked_for(panel):
+    code = panel._code
+    assert code.layout.display == "none"
+
+    panel.code_button.value = True
+
+    assert code.layout.display is None
+    assert "wb.BatchPolicy(max_size=8, max_wait=0.025)" in code.value
+
+
+def test_what_is_wrong_with_a_part_disables_run(panel):
+    panel.policy["max_size"].value = 0
+
+    assert panel.panel.buttons["run"].disabled
+    assert re.match("Batching: max_size must be", panel.panel.status.text)
+    with pytest.raises(InvalidInput, match="Batching: max_size must be"):
+        _ = panel.experiment
+
+
+def test_run_measures_the_experiment_of_that_moment(panel):
+    panel.model.group.label = "digits-mlp-small"
+    panel.traffic["kind"].value = "constant"
+    panel.traffic["duration"].value = 1.0
+    wanted = panel.experiment.facts()
+
+    panel.panel.start()
+    panel.policy["max_size"].value = 0
+    panel.panel.wait(120)
+
+    (run,) = panel.runs
+    assert panel.panel.error == ""
+    assert (len(run), run.complete) == (300, True)
+    assert {name: run.facts[name] for name in wanted} == wanted
+    assert panel.panel.figures.value.startswith("300 of 300")
+    assert load_run(run.facts["kept"]).frame.equals(run.frame)
+    assert f"wb.load_run({run.facts['kept']!r})" in panel.panel.status.text
+
+
+def settled(panel, way):
+    """What came of a way."""
+    panel.panel.start(way)
+    panel.panel.wait(120)
+    assert panel.panel.error == ""
+    return panel.results.value[-1]
+
+
+def executed(panel):
+    """The names that the shown code defines."""
+    scope = {}
+    exec(panel.code, scope)  # noqa: S102 - the code that the app shows is what is tested
+    return scope
+
+
+def test_predict_and_simulate_give_the_numbers_of_the_shown_code(panel):
+    panel.model.group.label = "digits-mlp-small"
+    panel.deployment.kind.value = "serverless"
+    panel.traffic.set("poisson", rate=100, duration=20)
+    panel.simulation["cold_start"].value = "0.5"
+
+    simulated = settled(panel, "simulate")
+
+    assert panel.code.endswith("run = experiment.simulate(cold_start=0.5)")
+    assert simulated.origin == "simulated"
+    assert executed(panel)["run"].frame.equals(simulated.frame)
+
+    predicted = settled(panel, "predict")
+
+    assert panel.code.endswith("prediction = experiment.predict()")
+    assert executed(panel)["prediction"].summary() == predicted.summary()
+    assert "Predicted by buffer up to 8, 25 ms, p95 " in panel.panel.status.text
+    assert "<td>simulated</td><td>predicted</td>" in panel.results.table.value
+    assert len(panel.runs) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_inference_type_is_simulated(no_charts, panel, kind):
+    panel.model.group.label = "digits-mlp-small"
+    panel.deployment.kind.value = kind
+    panel.traffic.set("constant", rate=100, duration=3)
+
+    run = settled(panel, "simulate")
+
+    assert run.facts["deployment"] == panel.deployment.value.to_dict()
+
+
+def test_what_no_formula_covers_is_said_with_the_way_out(panel):
+    panel.model.group.label = "digits-mlp-small"
+
+    panel.panel.start("predict")
+    panel.panel.wait(120)
+
+    assert re.search("No formula is known .* press Simulate", panel.panel.status.text)
+    assert not panel.panel.buttons["simulate"].disabled
+
+
+def test_a_profile_that_is_being_measured_can_be_given_up(panel, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    measuring = threading.Event()
+    panel.panel.bar.observe(lambda change: change["new"] and measuring.set(), "value")
+
+    panel.panel.start("simulate")
+    assert measuring.wait(60)
+    panel.panel.stop()
+    panel.panel.wait(60)
+
+    assert panel.panel.status.text == "Stopped: nothing is kept."
+    assert not list(tmp_path.glob("profiles/*"))
+
+
+def test_a_registry_without_models_leaves_an_app_that_says_so(tmp_path):
+    bare = App(Registry(tmp_path))
+
+    assert bare.panel.status.text.startswith("Model: There is no approved model")
+
+
+# ---------------------------------------------------------------------------------- the notebook
+
+
+@pytest.fixture
+def nobody_says(monkeypatch):
+    for name in ("WORKBENCH_FRONTEND", "SERVER_SOFTWARE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_script_and_a_terminal_have_no_widgets(nobody_says, monkeypatch):
+    assert frontend() == "static"
+
+    terminal = SimpleNamespace(get_ipython=SimpleNamespace)
+    monkeypatch.setitem(sys.modules, "IPython", terminal)
+
+    assert frontend() == "static"
+
+
+@pytest.mark.parametrize(("asks", "expected"), [(True, "widgets"), (False, "static")])
+def test_a_kernel_that_may_ask_for_input_has_somebody_in_front(
+    nobody_says, monkeypatch, asks, expected
+):
+    kernel = SimpleNamespace(_allow_stdin=asks)
+    shell = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=kernel))
+    monkeypatch.setitem(sys.modules, "IPython", shell)
+
+    assert frontend() == expected
+
+
+def test_voila_has_widgets(nobody_says, monkeypatch):
+    monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5.13")
+
+    assert frontend() == "widgets"
+
+
+def test_who_says_so_is_believed(monkeypatch):
+    monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5.13")
+    monkeypatch.setenv("WORKBENCH_FRONTEND", "static")
+
+    assert frontend() == "static"
+
+    monkeypatch.setenv("WORKBENCH_FRONTEND", "dynamic")
+    with pytest.raises(InvalidInput, match="must be 'widgets' or 'static', got 'dynamic'"):
+        frontend()
+
+
+def test_nobody_in_front_gets_the_code_and_no_widgets(registry, monkeypatch, tmp_path):
+    monkeypatch.setenv("WORKBENCH_FRONTEND", "static")
+    own = Registry(tmp_path)
+    own.register("mine", registry["digits-logistic"].path, approval="Approved")
+
+    shown = app(own)
+
+    assert not isinstance(shown, ipywidgets.Widget)
+    assert f'wb.Registry({str(tmp_path)!r})["mine"]' in shown.code
+    assert shown.code in repr(shown)
+    assert "<pre>import workbench as wb" in shown._repr_html_()
+
+
+def test_a_notebook_run_without_a_front_end_saves_text(jupyter_env, nobody_says, monkeypatch):
+    for name, value in jupyter_env.items():
+        monkeypatch.setenv(name, value)
+    cell = nbformat.v4.new_code_cell("import workbench as wb\nwb.app()")
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+
+    NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+
+    (output,) = notebook.cells[0].outputs
+    assert "wb.app() shows controls in a live notebook" in output.data["text/html"]
+    assert "widgets" not in notebook.metadata
+
+
+def test_the_static_code_is_that_of_the_app_as_it_begins(panel, registry, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_FRONTEND", "static")
+
+    assert app(registry).code == panel.code.replace("digits-mlp-wide:1", "digits-mlp-wide")

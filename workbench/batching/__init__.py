@@ -1,0 +1,1 @@
+"""When requests that wait become a batch."""

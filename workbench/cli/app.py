@@ -1,0 +1,47 @@
+"""The command that serves the app as a page."""
+
+from functools import partial
+from typing import Any
+
+from workbench.cli.arguments import add_registry_path, closing, registry_of, subparser
+from workbench.cli.output import Arguments, announce, print_json, say
+
+
+def _app(arguments: Arguments) -> int:
+    from workbench.widgets.voila import serve
+
+    registry = registry_of(arguments)
+    serve(
+        registry,
+        preset=arguments.preset,
+        ip=arguments.ip,
+        port=arguments.port,
+        started=partial(_tell, arguments),
+    )
+    return 0
+
+
+def _tell(arguments: Arguments, url: str) -> None:
+    if arguments.json:
+        print_json({"url": url})
+    say(arguments, f"The app, for whoever has this address: {url}")
+    announce("Ctrl-C ends it.")
+
+
+def add_app(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench app`."""
+    about = "serve the app as a page for a classroom, until Ctrl-C"
+    parser = subparser(commands, "app", about, **closing("app"))
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="what the controls begin with: batching, bursts, cold-starts, limits or spikes",
+    )
+    parser.add_argument(
+        "--ip", default="127.0.0.1", help="to listen on; 0.0.0.0 is every network (%(default)s)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=8866, help="0 is one that is free (%(default)s)"
+    )
+    add_registry_path(parser)
+    parser.set_defaults(command=_app)

@@ -1,0 +1,217 @@
+"""The commands of clouds, and the options that say where a model runs."""
+
+import argparse
+import contextlib
+import os
+import shlex
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import Any, get_args
+
+from workbench.cli.arguments import (
+    add_registry_path,
+    closing,
+    registry_of,
+    seconds,
+    subparser,
+    typed,
+    whole,
+)
+from workbench.cli.output import Arguments, announce, print_json, say
+from workbench.cloud.aws import Cloud, aws
+from workbench.cloud.deploy import teardown
+from workbench.cloud.doctor import examine
+from workbench.cloud.ledger import Entry, Ledger
+from workbench.deployment import KEEP_ALIVE, Deployment
+from workbench.formatting import dollars, text_table
+from workbench.localcloud import LocalCloud
+from workbench.localcloud.core.settings import ColdStart
+
+_NOT_WELL = 1
+_KNOBS: Mapping[str, tuple[Callable[[str], Any], str]] = {
+    "workers": (int, "model servers, or those of each instance (1)"),
+    "threads": (int, "of each worker, on this machine (1)"),
+    "instance_type": (str, "of real-time and async endpoints and batch transform: ml.m5.large"),
+    "count": (int, "how many instances (1)"),
+    "routing": (str, "of a real-time endpoint (least_outstanding), or random"),
+    "memory_mb": (int, "of a serverless endpoint, 1024 to 6144, or of a function, 128 to 10240"),
+    "max_concurrency": (int, "calls that a serverless endpoint or a function takes at once"),
+    "provisioned": (int, "its instances that are kept warm (0)"),
+    "on_limit": (str, "what it does with more calls: reject (default) or queue"),
+    "architecture": (str, "of a function: x86_64 (default) or arm64"),
+    "timeout": (int, "seconds that a call of a function or an async endpoint may take (900)"),
+    "concurrency": (int, "calls that an async endpoint sends to an instance at once"),
+    "ttl": (int, "seconds that a request may wait at an async endpoint (21600)"),
+    "period": (typed(seconds), "whose requests are one batch transform job (all are one)"),
+    "hourly_price": (float, "what this machine costs in US dollars an hour, by your account (0)"),
+}
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where a model runs, and what that may cost."""
+    place = parser.add_argument_group("where it runs")
+    place.add_argument(
+        "--on",
+        choices=("local", "real-time", "serverless", "async", "batch-transform", "lambda"),
+        default="local",
+        help="(%(default)s)",
+    )
+    for name, (kind, about) in _KNOBS.items():
+        place.add_argument(f"--{name.replace('_', '-')}", type=kind, help=about)
+    place.add_argument(
+        "--cloud",
+        choices=("local", "aws"),
+        default="local",
+        help="where endpoints and jobs are made: on a cloud of this machine, which costs nothing, "
+        "or AWS (%(default)s)",
+    )
+    place.add_argument("--aws-profile", metavar="NAME", help="of AWS's credentials")
+    place.add_argument("--region", help="of AWS")
+    place.add_argument("--budget", type=float, help="the most that it may cost, in US dollars")
+    place.add_argument("--yes", action="store_true", help="spend without asking")
+
+
+def deployment_of(arguments: Arguments) -> Deployment:
+    """Return the deployment that the arguments describe."""
+    given = {name: getattr(arguments, name) for name in _KNOBS}
+    knobs = {name: value for name, value in given.items() if value is not None}
+    kind = "batch transform" if arguments.on == "batch-transform" else arguments.on
+    return Deployment.from_dict({"kind": kind, **knobs})
+
+
+@contextlib.contextmanager
+def cloud_of(arguments: Arguments) -> Iterator[Cloud | None]:
+    """Yield the cloud that the arguments name, where one is needed."""
+    if arguments.on == "local":
+        yield None
+    elif arguments.cloud == "aws":
+        yield aws(profile=arguments.aws_profile, region=arguments.region)
+    else:
+        with LocalCloud() as cloud:
+            yield cloud
+
+
+def _local_cloud(arguments: Arguments) -> int:
+    ended = threading.Event()
+    with (
+        _signals_set(ended),
+        LocalCloud(
+            arguments.path,
+            port=arguments.port,
+            cold_start=arguments.cold_start,
+            keep_alive=arguments.keep_alive,
+        ) as cloud,
+    ):
+        environment = cloud.environment()
+        if arguments.json:
+            print_json({"url": cloud.url, "path": str(cloud.path), "environment": environment})
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+        say(arguments, "\n".join([f"# A cloud of this machine, at {cloud.url}", *exports]))
+        announce("Ctrl-C ends it.")
+        ended.wait()
+    return 0
+
+
+@contextlib.contextmanager
+def _signals_set(ended: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM set `ended` instead of what they do."""
+
+    def end(_: int, __: FrameType | None) -> None:
+        ended.set()
+
+    usual = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+def _teardown(arguments: Arguments) -> int:
+    ledger = Ledger()
+    entries = ledger.entries() if arguments.list else teardown(ledger, names=tuple(arguments.names))
+    if arguments.json:
+        print_json({"ended": not arguments.list, "deployments": [_facts(each) for each in entries]})
+        return 0
+    if entries:
+        rows = [[str(value) for value in _facts(each).values()] for each in entries]
+        print(text_table([list(_facts(entries[0])), *rows]))
+    told = f"{len(entries)} may be running" if arguments.list else f"{len(entries)} ended"
+    paid = sum(each.hourly for each in entries if each.cloud.paid)
+    say(arguments, f"{told}, {dollars(paid)} an hour." if entries else f"{told}.")
+    return 0
+
+
+def _facts(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "what": entry.what,
+        "cloud": f"{entry.cloud.name} {entry.cloud.region}",
+        "dollars an hour": entry.hourly if entry.cloud.paid else 0.0,
+        "since": entry.since,
+        "process": f"{entry.pid}{'' if _is_alive(entry.pid) else ' (gone)'}",
+    }
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _doctor(arguments: Arguments) -> int:
+    found = examine(
+        registry_of(arguments)[arguments.model], threads=arguments.threads, rows=arguments.rows
+    )
+    if arguments.json:
+        print_json(found.to_dict())
+    say(arguments, str(found))
+    return 0 if found.ok else _NOT_WELL
+
+
+def add_doctor(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench doctor`."""
+    about = "check that a model can be served as AWS serves models, before any deploy"
+    parser = subparser(commands, "doctor", about, **closing("doctor"))
+    parser.add_argument("model", metavar="MODEL", help="group, or group:version")
+    parser.add_argument("--rows", type=typed(whole), default=16, help="of a batch (%(default)s)")
+    parser.add_argument("--threads", type=typed(whole), default=1, help="of a run (%(default)s)")
+    add_registry_path(parser)
+    parser.set_defaults(command=_doctor)
+
+
+def add_local_cloud(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench local-cloud`."""
+    about = "answer as AWS does, on this machine, until Ctrl-C"
+    parser = subparser(commands, "local-cloud", about, **closing("local-cloud"))
+    parser.add_argument("--path", metavar="FOLDER", help="keep everything here (else it is gone)")
+    parser.add_argument("--port", type=int, default=0, help="(one that is free)")
+    parser.add_argument(
+        "--cold-start",
+        choices=get_args(ColdStart),
+        default="fresh",
+        help="of a serverless instance: a new process, one with the runtime imported, or one with "
+        "the model loaded (%(default)s)",
+    )
+    parser.add_argument(
+        "--keep-alive",
+        type=typed(seconds),
+        default=KEEP_ALIVE,
+        help="of an idle serverless instance (10min)",
+    )
+    parser.set_defaults(command=_local_cloud)
+
+
+def add_teardown(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench teardown`."""
+    about = "end what a crash left running on clouds"
+    parser = subparser(commands, "teardown", about, **closing("teardown"))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of deployments (all)")
+    parser.add_argument("--list", action="store_true", help="only show what may be running")
+    parser.set_defaults(command=_teardown)

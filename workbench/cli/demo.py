@@ -1,0 +1,87 @@
+"""The demo: traffic that a model can just answer one request at a time, with and without batching.
+
+The average rate is what the model can do unbatched, as measured here and now, but requests come in
+bursts, so that they queue up one at a time and do not in batches. Every time is a multiple of the
+model's own, so that the demo shows the same on a fast machine and on a slow one.
+"""
+
+from workbench.batching.timer import BatchPolicy
+from workbench.deployment import Local
+from workbench.experiment import Experiment
+from workbench.measuring.profile import Profile
+from workbench.registry.model import Model
+from workbench.run import SLO
+from workbench.traffic.patterns import bursty
+from workbench.traffic.trace import Trace
+
+MODEL = "digits-mlp-wide"
+BATCH_SIZES = (1, 4, 16, 32)
+
+DURATION = 8.0
+SEED = 22
+"""A seed whose bursts, five in all, take near a quarter of the time, as they do on average."""
+
+_BURST = 10.0
+_DWELL = (3 / 16, 1 / 16)  # mean stays between bursts and in them, as shares of the duration
+_WAIT = 12  # service times that the first request of a batch waits for others
+_TARGET = 40  # service times within which to answer
+
+
+def experiments(
+    model: Model,
+    profile: Profile,
+    *,
+    duration: float = DURATION,
+    seed: int = SEED,
+    hourly_price: float = 0.0,
+) -> dict[str, Experiment]:
+    """Return the experiments without and with batching, by name.
+
+    Raises:
+        InvalidInput: A batch of 1 was not profiled, or an argument is out of range.
+    """
+    alone = profile.service_time(1)
+    policies = {
+        "no batching": BatchPolicy(),
+        "batching": BatchPolicy(max_size=BATCH_SIZES[-1], max_wait=_rounded(_WAIT * alone)),
+    }
+    return {
+        name: Experiment(
+            model=model,
+            deployment=Local(hourly_price=hourly_price),
+            trace=traffic(profile, duration=duration, seed=seed),
+            policy=policy,
+            slo=SLO(latency=_rounded(_TARGET * alone)),
+        )
+        for name, policy in policies.items()
+    }
+
+
+def traffic(profile: Profile, *, duration: float = DURATION, seed: int = SEED) -> Trace:
+    """Return bursty traffic at the rate that the profiled model can answer one at a time."""
+    return bursty(
+        rate=_rounded(profile.capacity()),
+        burst=_BURST,
+        dwell=(_DWELL[0] * duration, _DWELL[1] * duration),
+        duration=duration,
+        seed=seed,
+    )
+
+
+def explain(profile: Profile, experiment: Experiment) -> str:
+    """Return in a few lines what the profile found and what is asked of the model."""
+    most = BATCH_SIZES[-1]
+    one, many = (1000 * profile.service_time(size) for size in (1, most))
+    return (
+        f"{profile.label} takes {one:.3g} ms for one request and {many:.3g} ms for {most} at once "
+        "(measured just now),\n"
+        f"so one worker can answer {profile.capacity():,.0f} requests a second one at a time "
+        f"and {profile.capacity(most):,.0f} in batches of {most}.\n"
+        f"Traffic: {experiment.trace.rate:,.0f} requests a second on average, in bursts; "
+        f"{len(experiment.trace):,} in all."
+    )
+
+
+def _rounded(value: float) -> float:
+    """Two significant digits."""
+    return float(f"{value:.2g}")

@@ -1,0 +1,80 @@
+"""The commands of prices."""
+
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from typing import Any
+
+from workbench.cli.arguments import closing, subparser
+from workbench.cli.output import Arguments, announce, print_json, say
+from workbench.cloud.aws import aws
+from workbench.cloud.price_list import Refreshed, refreshed
+from workbench.formatting import text_table
+from workbench.localcloud import LocalCloud
+from workbench.prices import PriceSheet
+
+_COLUMNS = ("item", "unit", "dollars", "date", "mark")
+
+
+def _prices(arguments: Arguments) -> int:
+    if arguments.action == "refresh":
+        return _refresh(arguments)
+    sheet = PriceSheet.load(arguments.region)
+    warning = sheet.stale(_today())
+    if arguments.json:
+        print_json({"region": sheet.region, "prices": [asdict(row) for row in sheet.rows]})
+        return 0
+    rows = [[f"{getattr(row, name)}" for name in _COLUMNS] for row in sheet.rows]
+    print(text_table([list(_COLUMNS), *rows]))
+    return announce(f"Note: {warning}") if warning else 0
+
+
+def _refresh(arguments: Arguments) -> int:
+    sheet = PriceSheet.load(arguments.region)
+    if arguments.cloud == "local":
+        with LocalCloud() as cloud:
+            found = refreshed(sheet, cloud, today=_today())
+    else:
+        place = aws(profile=arguments.aws_profile)
+        found = refreshed(sheet, place, today=_today())
+    path = None if arguments.cloud == "local" else found.sheet.keep()
+    if arguments.json:
+        facts = {name: list(change) for name, change in found.changes.items()}
+        print_json({"changes": facts, "unread": list(found.unread), "kept": path})
+        return 0
+    say(arguments, _told(found))
+    say(arguments, f"Kept in {path}." if path else "Not kept: these are the prices that ship.")
+    return 0
+
+
+def _told(found: Refreshed) -> str:
+    """Return what a refresh changed, as text."""
+    items = len({row.item for row in found.sheet.rows})
+    told = [f"{items - len(found.unread)} of {items} items were read; the others are as before."]
+    if found.changes:
+        rows = [
+            [item, "-" if before is None else f"{before:g}", f"{now:g}"]
+            for item, (before, now) in sorted(found.changes.items())
+        ]
+        told.insert(0, text_table([["item", "before", "now"], *rows]))
+    return "\n".join(told)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def add_prices(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench prices`."""
+    about = "show the prices that costs are made of, or read them anew from AWS"
+    parser = subparser(commands, "prices", about, **closing("prices"))
+    parser.add_argument("action", nargs="?", choices=("show", "refresh"), default="show")
+    parser.add_argument("--region", default="us-east-1", help="whose prices (%(default)s)")
+    parser.add_argument(
+        "--cloud",
+        choices=("aws", "local"),
+        default="aws",
+        help="whose Price List: AWS's, or to try it the local cloud's, which is not kept "
+        "(%(default)s)",
+    )
+    parser.add_argument("--aws-profile", metavar="NAME", help="of AWS's credentials")
+    parser.set_defaults(command=_prices)

@@ -1,0 +1,135 @@
+"""The command that reports on saved runs, and how runs are told of anywhere."""
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from workbench.cli.arguments import closing, subparser
+from workbench.cli.files import check_folder, writing
+from workbench.cli.output import Arguments, print_json, say
+from workbench.comparison import Comparison, compare
+from workbench.costing import Cost
+from workbench.errors import InvalidInput
+from workbench.files import write_file
+from workbench.formatting import text_table
+from workbench.measuring.profile import Profile, load_profile
+from workbench.prices import PriceSheet
+from workbench.report.notebook import Parameter, execute, find_template, page_of, parameters_of
+from workbench.report.page import finding, write_report
+from workbench.run import load_run
+
+_WIDTH = 100
+
+
+def _report_on(arguments: Arguments) -> int:
+    region = [text.removeprefix("region=") for text in arguments.parameter if "region=" in text]
+    prices = PriceSheet.load(*region[:1])
+    compared = compare([load_run(path) for path in arguments.runs], prices=prices)
+    profiles = [load_profile(path) for path in arguments.profile]
+    made = {}
+    if arguments.notebook:
+        page, made["notebook"] = _executed(arguments)
+    else:
+        if arguments.parameter or arguments.code or arguments.template:
+            raise InvalidInput("--parameter, --code and --template go with --notebook FILE.")
+        page = write_page(compared, Path(arguments.out), arguments.title, profiles)
+    if arguments.json:
+        print_json(facts_of(compared), report=str(page), **made)
+    places = [f"Report: {page}", *(f"Notebook: {path}" for path in made.values())]
+    say(arguments, f"{compared_text(compared)}\n\n" + "\n".join(places))
+    return 0
+
+
+def _executed(arguments: Arguments) -> tuple[Path, Path]:
+    """Write the executed template and its page, and return where."""
+    template = Path(arguments.template) if arguments.template else find_template()
+    if template.suffix != ".ipynb":
+        raise InvalidInput(f"A template is a notebook, NAME.ipynb, got {str(template)!r}.")
+    page, notebook = Path(arguments.out), Path(arguments.notebook)
+    if page.absolute() == notebook.absolute():
+        raise InvalidInput(f"Page and notebook cannot both be {page}: choose another --out.")
+    for path in (page, notebook):
+        check_folder(path.parent)
+    values = _values(arguments, parameters_of(template))
+    done = execute(template, values)
+    whole = page_of(done, code=arguments.code).encode()
+    for path, content in ((notebook, json.dumps(done, indent=1).encode()), (page, whole)):
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, partial(_put, content))
+    return page, notebook
+
+
+def _put(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
+
+
+def _values(arguments: Arguments, known: Mapping[str, Parameter]) -> dict[str, object]:
+    """Return the template's parameters: what the options say, and what -p says."""
+    told: dict[str, object] = {"runs": arguments.runs, "title": arguments.title}
+    if arguments.profile:
+        told["profiles"] = arguments.profile
+    for text in arguments.parameter:
+        name, equals, value = text.partition("=")
+        if not equals or name in told:
+            raise InvalidInput(f"A parameter is written once, as NAME=VALUE, got {text!r}.")
+        told[name] = known[name].read(value) if name in known else value
+    return told
+
+
+def write_page(compared: Comparison, path: Path, title: str, profiles: Sequence[Profile]) -> Path:
+    """Write a report on compared runs and return its path."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    runs = list(compared.runs.values())
+    return write_report(runs, path, title=title, costs=_costs(compared), profiles=profiles)
+
+
+def facts_of(compared: Comparison) -> dict[str, Any]:
+    """Return a comparison as JSON values."""
+    return {**compared.to_dict(), "finding": _finding(compared)}
+
+
+def _finding(compared: Comparison) -> str:
+    return finding(list(compared.runs.values()), costs=_costs(compared))
+
+
+def _costs(compared: Comparison) -> list[Cost | None]:
+    return [compared.costs.get(name) for name in compared.runs]
+
+
+def compared_text(compared: Comparison) -> str:
+    """The comparison as a table of text, what it shows, and what to mind."""
+    notes = "".join(f"\nNote: {warning}" for warning in compared.warnings)
+    columns, rows = compared.table()
+    table = text_table([columns, *rows], align=str.rjust)
+    return f"{table}\n\n{textwrap.fill(_finding(compared), _WIDTH)}{notes}"
+
+
+def add_report(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench report`."""
+    about = "write one HTML file about saved runs, which opens without internet"
+    parser = subparser(commands, "report", about, **closing("report"))
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a saved run")
+    parser.add_argument(
+        "--profile", action="append", default=[], metavar="FOLDER", help="a saved profile to show"
+    )
+    parser.add_argument("--out", default="report.html", metavar="FILE", help="(%(default)s)")
+    parser.add_argument("--title", default="Inference report", help="(%(default)s)")
+    notebook = parser.add_argument_group("as a notebook, executed by papermill")
+    notebook.add_argument(
+        "--notebook", metavar="FILE", help="write the executed notebook here, its page to --out"
+    )
+    notebook.add_argument(
+        *("-p", "--parameter"),
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the template, as region=eu-central-1",
+    )
+    notebook.add_argument("--code", action="store_true", help="show the code in the page too")
+    notebook.add_argument("--template", metavar="FILE", help="a notebook of your own (ours)")
+    parser.set_defaults(command=_report_on)

@@ -1,0 +1,303 @@
+"""The commands that measure: demo, run and profile."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.batching.timer import BatchPolicy
+from workbench.cli import demo
+from workbench.cli.arguments import (
+    add_price,
+    add_registry_path,
+    closing,
+    policy,
+    registry_of,
+    seconds,
+    stays,
+    subparser,
+    typed,
+    wholes,
+)
+from workbench.cli.cloud import add_places, cloud_of, deployment_of
+from workbench.cli.files import check_folder, check_new, file_name
+from workbench.cli.models import models_table
+from workbench.cli.output import Arguments, announce, interrupted, print_json, progress, say
+from workbench.cli.report import compared_text, facts_of, write_page
+from workbench.cloud.aws import Cloud
+from workbench.comparison import compare
+from workbench.errors import InvalidInput
+from workbench.experiment import Experiment
+from workbench.formatting import milliseconds, text_table
+from workbench.measuring.profile import AFTER_IDLE, BACK_TO_BACK, Profile, profile
+from workbench.registry.model import Model
+from workbench.run import SLO, Run
+from workbench.traffic.datasets import open_trace
+from workbench.traffic.patterns import bursty, poisson
+from workbench.traffic.replay import from_csv, from_parquet
+from workbench.traffic.trace import Trace
+from workbench.validation import positive
+
+
+def _demo(arguments: Arguments) -> int:
+    folder = Path(arguments.out)
+    check_folder(folder)
+    positive("duration", arguments.duration, "seconds")
+    registry = registry_of(arguments)
+    model = registry[demo.MODEL]
+    say(arguments, "One experiment, really run on this machine: no batching against batching.\n")
+    say(arguments, models_table(registry.models()) + "\n")
+    measured, stopped = _profile_of(model, demo.BATCH_SIZES, (1,), budget=0.2)
+    if stopped:
+        return interrupted("nothing was kept")
+    experiments = demo.experiments(
+        model,
+        measured,
+        duration=arguments.duration,
+        seed=arguments.seed,
+        hourly_price=arguments.hourly_price,
+    )
+    say(arguments, demo.explain(measured, experiments["batching"]) + "\n")
+    runs, stopped = _measure(experiments, drain=arguments.duration)
+    if not runs:
+        return interrupted("nothing was measured")
+    compared = compare(list(runs.values()))
+    say(arguments, compared_text(compared))
+    measured.save(folder / "profile", overwrite=True)
+    saved = _save(runs, folder, overwrite=True)
+    page = write_page(compared, folder / "report.html", "No batching against batching", [measured])
+    if arguments.json:
+        print_json(facts_of(compared), saved=saved, report=str(page))
+    say(
+        arguments,
+        f"\nReport: {page}  (open it in a browser; it needs no internet)\n"
+        f"Runs:   {', '.join(saved)}\n"
+        "Next:   make lab             the quickstart notebook, in JupyterLab\n"
+        "        workbench run --help  other models, traffic and batching",
+    )
+    return interrupted("what was measured was kept") if stopped else 0
+
+
+def _run(arguments: Arguments) -> int:
+    policies = arguments.policy or [BatchPolicy()]
+    slo = arguments.slo
+    if slo is not None:
+        slo = SLO(latency=slo, quantile=arguments.quantile)
+    deployment = deployment_of(arguments)
+    trace = _trace(arguments)
+    names = {policy: file_name(policy.label) for policy in policies}
+    if arguments.out:
+        for name in names.values():
+            check_new(Path(arguments.out) / name)
+    model = registry_of(arguments)[arguments.model]
+    experiments = {
+        name: Experiment(model, deployment, trace, policy, slo) for policy, name in names.items()
+    }
+    with cloud_of(arguments) as cloud:
+        runs, stopped = _measure(experiments, cloud, budget=arguments.budget, yes=arguments.yes)
+    if not runs:
+        return interrupted("nothing was measured")
+    compared = compare(list(runs.values()))
+    say(arguments, compared_text(compared))
+    saved = _save(runs, Path(arguments.out)) if arguments.out else []
+    if arguments.json:
+        print_json(facts_of(compared), saved=saved)
+    if saved:
+        next_step = f"workbench report {' '.join(saved)}"
+        say(arguments, f"\nRuns: {', '.join(saved)}\nNext: {next_step}")
+    return interrupted("what was measured was kept") if stopped else 0
+
+
+def _profile(arguments: Arguments) -> int:
+    if arguments.out:
+        check_new(Path(arguments.out))
+    model = registry_of(arguments)[arguments.model]
+    measured, stopped = _profile_of(
+        model, arguments.batch_sizes, arguments.threads, budget=arguments.budget
+    )
+    if measured.frame.is_empty():
+        return interrupted("nothing was measured")
+    say(arguments, _service_times(measured))
+    saved = [str(measured.save(arguments.out))] if arguments.out else []
+    if arguments.json:
+        rows = measured.frame.drop("quantiles").to_dicts()
+        print_json({"rows": rows, "facts": dict(measured.facts)}, saved=saved)
+    return interrupted("what was measured was kept") if stopped else 0
+
+
+def _trace(arguments: Arguments) -> Trace:
+    """The traffic that the arguments describe."""
+    if arguments.trace:
+        return _replayed(arguments)
+    if arguments.rate is None:
+        raise InvalidInput(
+            "Say what traffic to send: --rate REQUESTS_PER_SECOND or --trace FILE_OR_NAME."
+        )
+    settings = {
+        "rate": arguments.rate,
+        "duration": 10.0 if arguments.duration is None else arguments.duration,
+        "seed": arguments.seed,
+    }
+    if arguments.burst is None:
+        return poisson(**settings)
+    return bursty(burst=arguments.burst, dwell=arguments.dwell, **settings)
+
+
+def _replayed(arguments: Arguments) -> Trace:
+    """A stored trace, brought to the rate and cut to the duration that were asked for."""
+    readers = {".csv": from_csv, ".parquet": from_parquet}
+    read = readers.get(Path(arguments.trace).suffix, open_trace)
+    trace: Trace = read(arguments.trace)
+    if trace.notice:
+        announce(trace.notice)
+    if arguments.rate is not None:
+        trace = trace.scale(positive("rate", arguments.rate) / trace.rate)
+    return trace if arguments.duration is None else trace.clip(0.0, arguments.duration)
+
+
+def _measure(
+    experiments: dict[str, Experiment],
+    cloud: Cloud | None = None,
+    *,
+    drain: float = 60.0,
+    budget: float | None = None,
+    yes: bool = False,
+) -> tuple[dict[str, Run], bool]:
+    """Run one experiment after the other; tell what was measured and whether Ctrl-C ended it."""
+    stopped = threading.Event()
+    runs = {}
+    for name, experiment in experiments.items():
+        if not stopped.is_set():
+            with progress(f"Running {experiment.policy.label}") as tell:
+                run = experiment.run(
+                    cloud, progress=tell, stopped=stopped, drain=drain, budget=budget, yes=yes
+                )
+            if len(run):
+                runs[name] = run
+    return runs, stopped.is_set()
+
+
+def _profile_of(
+    model: Model, sizes: Sequence[int], threads: Sequence[int], *, budget: float
+) -> tuple[Profile, bool]:
+    """Measure service times; tell, too, whether Ctrl-C ended it."""
+    stopped = threading.Event()
+    with progress(f"Profiling {model.name}") as tell:
+        measured = profile(
+            model,
+            batch_sizes=sizes,
+            threads=threads,
+            budget=budget,
+            progress=tell,
+            stopped=stopped,
+        )
+    return measured, stopped.is_set()
+
+
+def _save(runs: dict[str, Run], folder: Path, *, overwrite: bool = False) -> list[str]:
+    return [
+        str(run.save(folder / file_name(name), overwrite=overwrite)) for name, run in runs.items()
+    ]
+
+
+def add_demo(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench demo`."""
+    about = "run no batching against batching for real, under bursts, and write a report"
+    parser = subparser(commands, "demo", about, **closing("demo"))
+    parser.add_argument("--out", default="reports/demo", help="folder (%(default)s)")
+    parser.add_argument(
+        "--duration", type=typed(seconds), default=demo.DURATION, help="of a run (8s)"
+    )
+    parser.add_argument("--seed", type=int, default=demo.SEED, help="of the traffic (%(default)s)")
+    add_price(parser, default=0.1)
+    add_registry_path(parser)
+    parser.set_defaults(command=_demo)
+
+
+def add_run(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench run`."""
+    about = "run a model under an open-loop load, on this machine or on a cloud"
+    parser = subparser(commands, "run", about, **closing("run"))
+    parser.add_argument("model", help="group, or group:version")
+    traffic = parser.add_argument_group("traffic")
+    traffic.add_argument("--rate", type=float, help="requests a second, on average")
+    traffic.add_argument(
+        "--burst", type=float, help="rate in bursts over rate between them (default: no bursts)"
+    )
+    traffic.add_argument(
+        "--dwell",
+        type=typed(stays),
+        default=(4.0, 1.0),
+        help="mean time between bursts and in one (4s/1s)",
+    )
+    traffic.add_argument(
+        "--trace", metavar="FILE|NAME", help="replay a .csv or .parquet file or a public trace"
+    )
+    traffic.add_argument(
+        "--duration", type=typed(seconds), help="seconds (10s, or the whole trace)"
+    )
+    traffic.add_argument("--seed", type=int, default=0, help="of the traffic (%(default)s)")
+    serving = parser.add_argument_group("serving")
+    serving.add_argument(
+        "--policy",
+        type=typed(policy),
+        action="append",
+        metavar="SIZE/WAIT",
+        help="largest batch / longest wait for it, as 8/25ms; 1 is no batching (default); "
+        "given several times, all are run and compared",
+    )
+    serving.add_argument("--slo", type=typed(seconds), help="latency target, as 100ms")
+    serving.add_argument("--quantile", type=float, default=0.95, help="of the target (%(default)s)")
+    add_places(parser)
+    parser.add_argument("--out", metavar="FOLDER", help="save each run in a folder below this one")
+    add_registry_path(parser)
+    parser.set_defaults(command=_run)
+
+
+def add_profile(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench profile`."""
+    about = "measure how long batches of each size take on this machine"
+    parser = subparser(commands, "profile", about, **closing("profile"))
+    parser.add_argument("model", help="group, or group:version")
+    parser.add_argument(
+        "--batch-sizes", type=typed(wholes), default=(1, 2, 4, 8, 16, 32), help="(1,2,4,8,16,32)"
+    )
+    parser.add_argument("--threads", type=typed(wholes), default=(1,), help="(1)")
+    parser.add_argument(
+        "--budget", type=typed(seconds), default=1.0, help="longest time for one figure (1s)"
+    )
+    parser.add_argument("--out", metavar="FOLDER", help="save the profile here")
+    add_registry_path(parser)
+    parser.set_defaults(command=_profile)
+
+
+def _service_times(measured: Profile) -> str:
+    """Service times by batch size, and the formula that fits them where there is one."""
+    parts = []
+    for threads in sorted(set(measured.frame["threads"])):
+        rows = _service_rows(measured, threads)
+        head = ["batch size", BACK_TO_BACK, "95 % interval", AFTER_IDLE, "requests/s"]
+        parts.append(f"{measured.label}, {threads} thread{'s' * (threads > 1)}")
+        parts.append(text_table([head, *rows], align=str.rjust))
+        if len(rows) >= 4:
+            fit = measured.fit(threads=threads)
+            parts.append(f"Best fit: {fit.kind}, {100 * fit.error:.2g} % off sizes left out.")
+    return "\n".join(parts)
+
+
+def _service_rows(measured: Profile, threads: int) -> list[list[str]]:
+    rows = measured.frame.filter(threads=threads)
+    after_idle = rows.filter(state=AFTER_IDLE)["batch_size", "median"].rows()
+    idle = {size: milliseconds(median) for size, median in after_idle}
+    return [
+        [
+            str(size),
+            milliseconds(median),
+            f"{milliseconds(low)} to {milliseconds(high)}",
+            idle.get(size, "-"),  # an interrupted profile may end without it
+            f"{size / median:,.0f}",
+        ]
+        for size, median, low, high in rows.filter(state=BACK_TO_BACK)
+        .sort("batch_size")["batch_size", "median", "low", "high"]
+        .rows()
+    ]

@@ -1,0 +1,70 @@
+"""The command that lists and deletes the runs that the app keeps."""
+
+from pathlib import Path
+from typing import Any
+
+from workbench.cli.arguments import closing, subparser
+from workbench.cli.output import Arguments, print_json, say
+from workbench.errors import NotFound, WorkbenchError
+from workbench.files import kept_runs, runs_folder
+from workbench.formatting import text_table
+from workbench.run import delete_run, load_run
+
+
+def _runs(arguments: Arguments) -> int:
+    return _delete(arguments) if arguments.delete else _list(arguments)
+
+
+def _list(arguments: Arguments) -> int:
+    folder = runs_folder()
+    facts = [_facts(path) for path in kept_runs()]
+    if arguments.json:
+        print_json({"folder": str(folder), "runs": facts})
+        return 0
+    total = sum(each["size_bytes"] for each in facts) / 1e6
+    rows = [["run", "what", "requests", "size"], *(_row(each) for each in facts)]
+    told = f"{text_table(rows)}\n\n{total:.1f} MB in {folder}; wb.load_run reads them."
+    print(told if facts else f"No runs in {folder} yet.")
+    return 0
+
+
+def _delete(arguments: Arguments) -> int:
+    """Delete the runs of these names, or none where one is not there."""
+    kept = {path.name: path for path in kept_runs()}
+    if missing := [name for name in arguments.delete if name not in kept]:
+        raise NotFound(f"No run {missing[0]!r} is kept in {runs_folder()}: see workbench runs.")
+    names = list(dict.fromkeys(arguments.delete))
+    for name in names:
+        delete_run(kept[name])
+        say(arguments, f"Deleted: {kept[name]}")
+    if arguments.json:
+        print_json({"deleted": names})
+    return 0
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    size = sum(each.stat().st_size for each in path.iterdir())
+    facts = {"name": path.name, "size_bytes": size}
+    try:
+        run = load_run(path)
+    except WorkbenchError as error:
+        return facts | {"error": str(error)}
+    return facts | {"origin": run.origin, "requests": len(run), "complete": run.complete}
+
+
+def _row(facts: dict[str, Any]) -> list[str]:
+    size = f"{facts['size_bytes'] / 1e6:.1f} MB"
+    if "error" in facts:
+        return [facts["name"], "damaged", "-", size]
+    what = facts["origin"] + ("" if facts["complete"] else ", stopped early")
+    return [facts["name"], what, f"{facts['requests']:,}", size]
+
+
+def add_runs(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench runs`."""
+    about = "list or delete the runs that the app keeps"
+    parser = subparser(commands, "runs", about, **closing("runs"))
+    parser.add_argument(
+        "--delete", nargs="+", metavar="RUN", help="remove these from disk, for good"
+    )
+    parser.set_defaults(command=_runs)

@@ -1,0 +1,240 @@
+"""What a deployment ships: the archive of a model, and the zip of a function."""
+
+import gzip
+import io
+import json
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from workbench.errors import Damaged, InvalidInput, StorageError
+from workbench.files import write_file
+from workbench.registry.model import Model, read_checked
+
+MODEL_FILE = "model.onnx"
+"""The ONNX file in an archive: what the container looks for."""
+
+FACTS_FILE = "model.json"
+"""What the registry knew of the model, in an archive."""
+
+MAX_UNPACKED = 10 * 1024**3
+"""Bytes that an archive may unpack to, unless the caller says otherwise."""
+
+MAX_ZIP = 50 * 1024**2
+"""Bytes of a Lambda function's zip that is sent with the call; a larger one goes through S3."""
+
+MAX_UNZIPPED = 250 * 1024**2
+"""Bytes that a Lambda function's zip may unpack to (developer guide, "Lambda quotas")."""
+
+HANDLER = "workbench.modelserver.function.handler"
+"""What answers a Lambda function's events, in a zip and in an image alike."""
+
+_SAMPLE = 32 * 1024  # bytes on either side of the middle that are tried
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
+_PROGRAM = ("engine", "formats", "function", "chunks", "errors", "runtime_env")
+
+
+def archive(model: Model, path: str | Path) -> Path:
+    """Return `path`, a `model.tar.gz` as SageMaker unpacks it to /opt/ml/model.
+
+    One model always gives the same bytes: no times, owners or names of this machine are in it.
+
+    Raises:
+        Damaged: The model's file is missing or is not what was registered.
+        StorageError: The archive cannot be written.
+    """
+    content = read_checked(model.path, model.sha256, model.name)
+    facts = {"name": model.name, "sha256": model.sha256, "traits": asdict(model.traits)}
+    members = {
+        FACTS_FILE: json.dumps(facts, indent=2, sort_keys=True).encode(),
+        MODEL_FILE: content,
+    }
+    return write_file(Path(path), lambda file: _pack(file, members))
+
+
+def function_zip(model: Model, path: str | Path, *, libraries: str | Path | None = None) -> Path:
+    """Return `path`, a zip for AWS Lambda: our handler, the model and the libraries.
+
+    The handler is `HANDLER`, and needs NumPy, ONNX Runtime and orjson. AWS's Python has none of
+    them: put them into a folder (`pip install --target`, for Lambda's Python and architecture), or
+    deploy an image, which may have 10 GB instead of 250 MB. A local cloud has them.
+
+    One model always gives the same bytes.
+
+    Raises:
+        Damaged: The model's file is missing or is not what was registered.
+        InvalidInput: It would unpack to more than 250 MB.
+        StorageError: A file cannot be read, or the zip not be written.
+    """
+    members = {f"model/{MODEL_FILE}": read_checked(model.path, model.sha256, model.name)}
+    try:
+        members |= _program() | ({} if libraries is None else _tree(Path(libraries)))
+    except OSError as error:
+        raise StorageError(f"The zip of {model.name} cannot be packed: {error}.") from error
+    size = sum(map(len, members.values()))
+    if size > MAX_UNZIPPED:
+        raise InvalidInput(
+            f"The zip would unpack to {size:,} bytes, and Lambda takes {MAX_UNZIPPED:,}: deploy an "
+            "image, which may have 10 GB."
+        )
+    return write_file(Path(path), lambda file: _zip(file, members))
+
+
+def unzip(
+    source: str | Path | IO[bytes], folder: str | Path, *, max_bytes: int = MAX_UNZIPPED
+) -> Path:
+    """Return `folder`, a new one with the files of a zip in it, refusing what `unpack` refuses.
+
+    Raises:
+        Damaged: It is not a whole zip.
+        StorageError: It cannot be read, or the folder not be written.
+        InvalidInput: A member is refused, the zip unpacks to more than `max_bytes`, or the folder
+            is there already; nothing is left of what was unpacked.
+    """
+    target = Path(folder)
+    if target.exists():
+        raise InvalidInput(f"{target} is there already: choose a new folder to unpack into.")
+    target.mkdir(parents=True)
+    try:
+        with zipfile.ZipFile(source) as packed:
+            _unzip(packed, target, max_bytes)
+    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
+        shutil.rmtree(target)
+        raise Damaged(f"{source} is not a whole zip: {error}.") from error
+    except OSError as error:
+        shutil.rmtree(target)
+        raise StorageError(f"{source} cannot be unpacked: {error.strerror or error}.") from error
+    except InvalidInput:
+        shutil.rmtree(target)
+        raise
+    return target
+
+
+def unpack(source: str | Path, folder: str | Path, *, max_bytes: int = MAX_UNPACKED) -> Path:
+    """Return `folder`, a new one with the files of an archive in it.
+
+    Links, devices and paths that lead out of the folder are refused: an archive may come from
+    anywhere.
+
+    Raises:
+        Damaged: It is not a whole `tar.gz`.
+        StorageError: It cannot be read, or the folder not be written.
+        InvalidInput: A member is refused, the archive unpacks to more than `max_bytes`, or the
+            folder is there already; nothing is left of what was unpacked.
+    """
+    target = Path(folder)
+    if target.exists():
+        raise InvalidInput(f"{target} is there already: choose a new folder to unpack into.")
+    target.mkdir(parents=True)
+    try:
+        with tarfile.open(source, "r:gz") as tar:
+            _unpack(tar, target, max_bytes)
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        shutil.rmtree(target)
+        raise Damaged(f"{source} is not a whole tar.gz: {error}.") from error
+    except OSError as error:
+        shutil.rmtree(target)
+        raise StorageError(f"{source} cannot be unpacked: {error.strerror or error}.") from error
+    except InvalidInput:
+        shutil.rmtree(target)
+        raise
+    return target
+
+
+def _pack(file: IO[bytes], members: dict[str, bytes]) -> None:
+    level = _level(max(members.values(), key=len))
+    with (
+        gzip.GzipFile("", "wb", compresslevel=level, fileobj=file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        for name, content in sorted(members.items()):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def _level(content: bytes) -> int:
+    """Return how hard to compress: not at all what hardly gets smaller, as weights, in seconds."""
+    middle = len(content) // 2
+    sample = content[max(middle - _SAMPLE, 0) : middle + _SAMPLE]
+    return 1 if len(zlib.compress(sample, 1)) < 0.8 * len(sample) else 0
+
+
+def _unpack(tar: tarfile.TarFile, target: Path, max_bytes: int) -> None:
+    left = max_bytes
+    for member in tar:
+        path = target / _checked(member)
+        left -= member.size
+        if left < 0:
+            raise InvalidInput(f"The archive unpacks to more than {max_bytes:,} bytes.")
+        if member.isdir():
+            path.mkdir(parents=True, exist_ok=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = tar.extractfile(member)
+        assert content is not None  # noqa: S101 - it is a file, as was checked
+        with content, path.open("xb") as file:
+            shutil.copyfileobj(content, file)
+
+
+def _checked(member: tarfile.TarInfo) -> PurePosixPath:
+    if not (member.isreg() or member.isdir()):
+        raise InvalidInput(f"The archive holds {member.name!r}, neither a file nor a folder.")
+    return _inside(member.name)
+
+
+def _inside(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise InvalidInput(f"The archive holds {name!r}, which leads out of its folder.")
+    return path
+
+
+def _program() -> dict[str, bytes]:
+    """Return the modules that answer events, in packages of their own."""
+    here = Path(__file__).parents[1] / "modelserver"
+    packages = ("workbench", "workbench/modelserver")
+    return {f"{each}/__init__.py": b"" for each in packages} | {
+        f"workbench/modelserver/{name}.py": (here / f"{name}.py").read_bytes() for name in _PROGRAM
+    }
+
+
+def _tree(folder: Path) -> dict[str, bytes]:
+    """Return the files below a folder, without what Python makes of them."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def _zip(file: IO[bytes], members: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(file, "w") as packed:
+        for name, content in sorted(members.items()):
+            member = zipfile.ZipInfo(name, _EPOCH)
+            member.external_attr = (stat.S_IFREG | 0o644) << 16
+            member.compress_type = zipfile.ZIP_DEFLATED if _level(content) else zipfile.ZIP_STORED
+            packed.writestr(member, content, compresslevel=1)
+
+
+def _unzip(packed: zipfile.ZipFile, target: Path, max_bytes: int) -> None:
+    left = max_bytes
+    for member in packed.infolist():
+        path = target / _inside(member.filename)
+        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise InvalidInput(f"The zip holds {member.filename!r}, neither a file nor a folder.")
+        left -= member.file_size
+        if left < 0:
+            raise InvalidInput(f"The zip unpacks to more than {max_bytes:,} bytes.")
+        if member.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with packed.open(member) as content, path.open("xb") as file:
+            shutil.copyfileobj(content, file)

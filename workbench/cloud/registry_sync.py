@@ -1,0 +1,326 @@
+"""A registry's versions in SageMaker's Model Registry, and back: what they are, and who approved.
+
+A version becomes a model package of the group's name. Its model is the archive that endpoints load,
+its samples lie beside it in S3. All else that the registry knows goes into the package's metadata,
+whose values are short and may not hold JSON's signs: there it is packed and written in base 64.
+"""
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import json
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from workbench.cloud.aws import Cloud
+from workbench.cloud.client import Calls, gone_is_fine, is_gone
+from workbench.cloud.deploy import image_of
+from workbench.cloud.packaging import MODEL_FILE, archive, unpack
+from workbench.errors import CloudError, Damaged, InvalidInput, NotFound
+from workbench.registry.api import Registry
+from workbench.registry.model import Model
+
+_TYPES = ["application/x-npy", "application/json", "application/jsonlines", "text/csv"]
+_PLAIN = ("task", "kind", "metric", "framework", "opset", "size_bytes")
+_LONGEST = 256  # characters of a value of CustomerMetadataProperties
+_PAIRS = 40  # of the 50 that a package may have
+_ALLOWED = frozenset(" _.:/=+-@")
+_STAGE_STATUS = "Current"
+
+
+def push(registry: Registry, cloud: Cloud, *, groups: Sequence[str] | None = None) -> list[str]:
+    """Bring groups, by default all, to a cloud's Model Registry and return the ARNs of versions.
+
+    What is there already is left there, and gets this registry's approval and stage.
+
+    Raises:
+        NotFound: There is no such group.
+        InvalidInput: Traits and lineage of a version are too long.
+        NotAvailable: Credentials are missing or do not allow it, or the image is not known.
+        CloudError: A version there is another model, or the cloud refused.
+    """
+    image = image_of(cloud)
+    with Calls(cloud) as aws:
+        bucket = aws.bucket()
+        return [
+            _push(aws, registry, model, there, bucket=bucket, image=image)
+            for group in (registry.groups() if groups is None else groups)
+            for there in [_group(aws, group)]
+            for model in registry.versions(group)
+        ]
+
+
+def pull(registry: Registry, cloud: Cloud, *, groups: Sequence[str] | None = None) -> list[Model]:
+    """Bring groups, by default all, from a cloud's Model Registry, and return their versions here.
+
+    Only versions that `push` brought there are taken. They keep their number, and get the approval
+    and stage that they have there. Every file is checked by its sha256; nothing is unpickled.
+
+    Raises:
+        NotFound: There is no such group, or it holds no version of a workbench.
+        Damaged: A file is not what was pushed.
+        InvalidInput: This registry has another model of the same number.
+        NotAvailable: Credentials are missing or do not allow it.
+        CloudError: The cloud refused.
+    """
+    with Calls(cloud) as aws:
+        found = {
+            group: _packages(aws, group) for group in (_groups(aws) if groups is None else groups)
+        }
+        missing = [group for group in groups or () if not found[group]]
+        if missing:
+            raise NotFound(
+                f"{cloud.name} has no version that a workbench pushed in {', '.join(missing)}."
+            )
+        return [
+            _pull(aws, registry, group, version, package)
+            for group, packages in found.items()
+            for version, package in sorted(packages.items())
+        ]
+
+
+Packages = dict[int, dict[str, Any]]
+"""What DescribeModelPackage says of the versions that were pushed, by their number here."""
+
+
+def _group(aws: Calls, group: str) -> Packages:
+    """Return the versions of a group, which is made where it is missing."""
+    with contextlib.suppress(NotFound):
+        return _packages(aws, group)
+    tags = [{"Key": "workbench", "Value": "registry"}]
+    aws.sagemaker("create_model_package_group", ModelPackageGroupName=group, Tags=tags)
+    return {}
+
+
+def _groups(aws: Calls) -> list[str]:
+    listed = _listed(aws, "list_model_package_groups", "ModelPackageGroupSummaryList")
+    return [each["ModelPackageGroupName"] for each in listed]
+
+
+def _packages(aws: Calls, group: str) -> Packages:
+    try:
+        aws.sagemaker("describe_model_package_group", ModelPackageGroupName=group)
+    except CloudError as error:
+        if is_gone(error):
+            raise NotFound(f"{aws.cloud.name} has no group {group!r}.") from error
+        raise
+    listed = _listed(
+        aws, "list_model_packages", "ModelPackageSummaryList", ModelPackageGroupName=group
+    )
+    packages = {}
+    for each in listed:
+        with gone_is_fine():  # deleted since it was listed
+            package = aws.sagemaker(
+                "describe_model_package", ModelPackageName=each["ModelPackageArn"]
+            )
+            told = package.get("CustomerMetadataProperties", {})
+            if "workbench.version" in told:
+                packages[int(told["workbench.version"])] = package
+    return packages
+
+
+def _listed(aws: Calls, operation: str, field: str, **parameters: str) -> Iterator[dict[str, Any]]:
+    token: dict[str, str] = {}
+    while True:
+        page = aws.sagemaker(operation, MaxResults=100, **parameters, **token)
+        yield from page[field]
+        if "NextToken" not in page:
+            return
+        token = {"NextToken": page["NextToken"]}
+
+
+# -------------------------------------------------------------------------------------------- push
+
+
+def _push(
+    aws: Calls, registry: Registry, model: Model, there: Packages, *, bucket: str, image: str
+) -> str:
+    package = there.get(model.version)
+    if package is None:
+        url = _upload(aws, model, bucket)
+        made = aws.sagemaker("create_model_package", **_described(model, url, image, bucket))
+        package = {"ModelPackageArn": made["ModelPackageArn"]}
+    elif package["CustomerMetadataProperties"]["workbench.sha256"] != model.sha256:
+        raise CloudError(
+            f"Version {model.version} of {model.group!r} on {aws.cloud.name} is another model. "
+            "Register yours as a new version, or in a group of another name."
+        )
+    _decide(aws, registry, model, package)
+    return str(package["ModelPackageArn"])
+
+
+def _decide(aws: Calls, registry: Registry, model: Model, package: Mapping[str, Any]) -> None:
+    """Give a package the approval and the stage that the model has, where it has others."""
+    stage = package.get("ModelLifeCycle", {}).get("Stage")
+    if (package.get("ModelApprovalStatus"), stage) == (model.approval, model.stage):
+        return
+    history = registry.history(model.group, model.version)
+    last = [change for change in history if change.field == "approval"][-1]
+    aws.sagemaker(
+        "update_model_package",
+        ModelPackageArn=package["ModelPackageArn"],
+        ModelApprovalStatus=model.approval,
+        ApprovalDescription=_why(last.why, last.who),
+        ModelLifeCycle={"Stage": model.stage, "StageStatus": _STAGE_STATUS},
+    )
+
+
+def _why(why: str, who: str) -> str:
+    said = " ".join(f"{why} ({who})".split())
+    return said[:1024]
+
+
+def _described(model: Model, url: str, image: str, bucket: str) -> dict[str, Any]:
+    """Return what CreateModelPackage is told."""
+    return {
+        "ModelPackageGroupName": model.group,
+        "ModelPackageDescription": f"{model.name}, by the Inference Workbench"[:1024],
+        "InferenceSpecification": {
+            "Containers": [{"Image": image, "ModelDataUrl": url, "Framework": "ONNX"}],
+            "SupportedContentTypes": _TYPES,
+            "SupportedResponseMIMETypes": _TYPES,
+        },
+        "ModelApprovalStatus": "PendingManualApproval",
+        "ModelLifeCycle": {"Stage": model.stage, "StageStatus": _STAGE_STATUS},
+        "CustomerMetadataProperties": _metadata(model, f"s3://{bucket}/{_samples_key(model)}"),
+    }
+
+
+def _metadata(model: Model, samples: str) -> dict[str, str]:
+    """Return what the registry knows of a model: some to read, all of it packed."""
+    facts = asdict(model.traits)
+    plain = {name: str(facts[name]) for name in _PLAIN}
+    if model.traits.accuracy is not None:
+        plain["accuracy"] = f"{model.traits.accuracy:.6g}"
+    return {
+        "workbench.version": str(model.version),
+        "workbench.sha256": model.sha256,
+        "workbench.samples": samples,
+        "workbench.samples-sha256": model.samples_sha256,
+        **{f"trait.{name}": _legible(value) for name, value in plain.items() if value},
+        **_packed({"traits": facts, "lineage": model.lineage}, model.name),
+    }
+
+
+def _legible(value: str) -> str:
+    """A value without the characters that metadata may not hold."""
+    kept = "".join(c if c.isalnum() or c in _ALLOWED else "-" for c in value)
+    return kept[:_LONGEST]
+
+
+def _packed(facts: Mapping[str, Any], name: str) -> dict[str, str]:
+    content = zlib.compress(json.dumps(facts, sort_keys=True).encode(), 9)
+    text = base64.urlsafe_b64encode(content).decode()
+    parts = [text[at : at + _LONGEST] for at in range(0, len(text), _LONGEST)]
+    if len(parts) > _PAIRS:
+        raise InvalidInput(
+            f"Traits and lineage of {name} take {len(text):,} characters packed, and a model "
+            f"package has room for {_PAIRS * _LONGEST:,}: register it with a shorter lineage."
+        )
+    return {f"workbench.facts.{number}": part for number, part in enumerate(parts)}
+
+
+def _upload(aws: Calls, model: Model, bucket: str) -> str:
+    """Put archive and samples into the bucket, where they are not there yet; return the URL."""
+    key = f"workbench/models/{model.sha256}/model.tar.gz"
+    with tempfile.TemporaryDirectory() as folder:
+        _put(aws, bucket, key, archive(model, Path(folder) / "model.tar.gz"))
+    _put(aws, bucket, _samples_key(model), model.samples_path)
+    return f"s3://{bucket}/{key}"
+
+
+def _samples_key(model: Model) -> str:
+    return f"workbench/samples/{model.samples_sha256}.npz"
+
+
+def _put(aws: Calls, bucket: str, key: str, path: Path) -> None:
+    with path.open("rb") as file:
+        aws.s3("put_object", Bucket=bucket, Key=key, Body=file, Tagging="workbench=registry")
+
+
+# -------------------------------------------------------------------------------------------- pull
+
+
+def _pull(
+    aws: Calls, registry: Registry, group: str, version: int, package: Mapping[str, Any]
+) -> Model:
+    told = package["CustomerMetadataProperties"]
+    name = f"{group}:{version}"
+    if group in registry and version in {each.version for each in registry.versions(group)}:
+        model = registry.version(group, version)
+        if model.sha256 != told["workbench.sha256"]:
+            raise InvalidInput(f"{name} is another model here than on {aws.cloud.name}.")
+    else:
+        model = registry.restore(
+            group,
+            version,
+            content=_model_file(aws, package, told["workbench.sha256"], name),
+            samples=_checked(
+                _fetched(aws, told["workbench.samples"]), told["workbench.samples-sha256"], name
+            ),
+            facts=_unpacked(told, name),
+        )
+    return _follow(registry, model, package, aws.cloud)
+
+
+def _follow(registry: Registry, model: Model, package: Mapping[str, Any], cloud: Cloud) -> Model:
+    """Give a model the approval and the stage that the package has, where it has others."""
+    who = f"Model Registry of {cloud.name}"
+    why = package.get("ApprovalDescription", "")
+    status, stage = package["ModelApprovalStatus"], package.get("ModelLifeCycle", {}).get("Stage")
+    if status != model.approval:
+        model = registry.decide(model.group, model.version, status, who=who, why=why)
+    if stage and stage != model.stage:
+        model = registry.set_stage(model.group, model.version, stage, who=who, why=why)
+    return model
+
+
+def _model_file(aws: Calls, package: Mapping[str, Any], sha256: str, name: str) -> bytes:
+    """Return the ONNX file of a package's archive."""
+    (container,) = package["InferenceSpecification"]["Containers"]
+    with tempfile.TemporaryDirectory() as folder:
+        packed = Path(folder) / "model.tar.gz"
+        packed.write_bytes(_fetched(aws, container["ModelDataUrl"]))
+        file = unpack(packed, Path(folder) / "model") / MODEL_FILE
+        if not file.is_file():
+            raise Damaged(f"{name}: the archive holds no {MODEL_FILE}; push it again.")
+        return _checked(file.read_bytes(), sha256, name)
+
+
+def _fetched(aws: Calls, url: str) -> bytes:
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    try:
+        with contextlib.closing(aws.s3("get_object", Bucket=bucket, Key=key)["Body"]) as body:
+            return bytes(body.read())
+    except CloudError as error:
+        if is_gone(error):
+            raise Damaged(f"{url} is not there any more; push it again.") from error
+        raise
+
+
+def _checked(content: bytes, sha256: str, name: str) -> bytes:
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise Damaged(f"{name}: a file is not what was pushed; push it again.")
+    return content
+
+
+def _unpacked(told: Mapping[str, str], name: str) -> dict[str, Any]:
+    """Return traits and lineage."""
+    text = "".join(_parts(told))
+    try:
+        content = zlib.decompress(base64.urlsafe_b64decode(text))
+        return dict(json.loads(content))
+    except (ValueError, zlib.error, binascii.Error) as error:
+        raise Damaged(f"{name}: its metadata is not what was pushed ({error}).") from error
+
+
+def _parts(told: Mapping[str, str]) -> Iterable[str]:
+    number = 0
+    while (part := told.get(f"workbench.facts.{number}")) is not None:
+        yield part
+        number += 1

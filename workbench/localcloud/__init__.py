@@ -1,0 +1,285 @@
+"""A cloud on this machine: an endpoint that boto3 takes for AWS."""
+
+import importlib.util
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from workbench import errors
+from workbench.cloud.aws import Cloud
+from workbench.deployment import KEEP_ALIVE
+from workbench.errors import NotAvailable, StorageError, Unreachable, WorkbenchError
+from workbench.localcloud.core.settings import ColdStart, Settings
+
+_ACCOUNT = "123456789012"
+_REGION = "us-east-1"
+_PATIENCE = 60.0
+_GRACE = 20.0
+
+
+class LocalCloud(Cloud):
+    """An AWS-compatible endpoint on this machine, in a process of its own, until it is closed.
+
+    S3, SageMaker's Model Registry, its endpoints and what they need, asynchronous requests,
+    metrics, alarms, the trail of calls and what containers log are kept in a folder and come back
+    with it, and transform jobs that were in progress begin anew; SNS, SQS, IAM, STS, Events and
+    all else in Logs are kept in memory. Requests of every region find the same things. It listens
+    on 127.0.0.1 alone, and whoever reaches it may do everything: signatures are not checked.
+
+    Another process that gets it as an argument can use it, not end it.
+
+    Args:
+        path: The folder, made where missing. Without one everything is gone at the end.
+        port: By default one that is free.
+        cold_start: How a serverless instance is started: "fresh" starts a process, "imported" forks
+            one that has the runtime loaded, "snapshot" one that has the model loaded too. Functions
+            of Lambda always start afresh.
+        keep_alive: Seconds that an idle serverless instance or function is kept.
+        time_limit: Seconds that a model may take to answer: 60 on AWS.
+        scaling_minute: Seconds that autoscaling takes for a minute: 60 on AWS. A shorter one shows
+            in seconds what takes a quarter of an hour there; cool-downs shrink with it.
+
+    Attributes:
+        path: The folder; `front.log` in there says what went wrong.
+        pid: The process that answers.
+        settings: The four above.
+
+    Raises:
+        InvalidInput: A setting is not what it must be.
+        NotAvailable: The port is taken, another local cloud has the folder, or a package is
+            missing.
+        StorageError: The folder cannot be written, or holds another program's database.
+    """
+
+    path: Path
+    pid: int
+    settings: Settings
+    _end: Callable[[], object]
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        port: int = 0,
+        cold_start: ColdStart = "fresh",
+        keep_alive: float = KEEP_ALIVE,
+        time_limit: float = 60.0,
+        scaling_minute: float = 60.0,
+    ) -> None:
+        settings = Settings(
+            cold_start=cold_start,
+            keep_alive=keep_alive,
+            time_limit=time_limit,
+            scaling_minute=scaling_minute,
+        )
+        front = _start(path, port, settings)
+        super().__init__(
+            name="local cloud",
+            region=_REGION,
+            endpoint_url=front.url,
+            paid=False,
+            poll=0.05,
+            minute=scaling_minute,
+            role=f"arn:aws:iam::{_ACCOUNT}:role/workbench",
+            image=f"{_ACCOUNT}.dkr.ecr.{_REGION}.amazonaws.com/workbench:latest",
+            bucket="workbench",
+            keys=("local", "local"),
+        )
+        vars(self).update(  # past the guard of a frozen value
+            path=front.path,
+            pid=front.process.pid,
+            settings=settings,
+            _end=weakref.finalize(self, front.end),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Callable[..., Cloud], tuple[dict[str, Any]]]:
+        return _plain, ({each.name: getattr(self, each.name) for each in fields(self)},)
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return str(self.endpoint_url)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a run here keeps, with how cold starts are made and what limits instances."""
+        state = self.state()
+        instances = [
+            *(
+                instance
+                for endpoint in state["endpoints"]
+                for variant in endpoint["variants"]
+                for instance in variant["instances"]
+            ),
+            *(each for function in state["functions"] for each in function["environments"]),
+        ]
+        limits = {instance["memory"] for instance in instances}
+        return {
+            **super().facts(),
+            "cold_start": self.settings.cold_start,
+            "keep_alive": self.settings.keep_alive,
+            "scaling_minute": self.settings.scaling_minute,
+            "memory_and_cpu": sorted(limits),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Return every endpoint, function and instance, as only a local cloud can tell.
+
+        Raises:
+            Unreachable: It has ended.
+        """
+        import urllib.request
+
+        try:
+            with urllib.request.urlopen(f"{self.url}/_workbench/state", timeout=10) as answer:  # noqa: S310 - our own
+                return dict(json.load(answer))
+        except OSError as error:
+            raise Unreachable(f"The local cloud at {self.url} has ended: {error}.") from error
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that send any program built on AWS's libraries here."""
+        key, secret = self.keys or ("", "")
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+        }
+
+    def close(self) -> None:
+        """End it, and everything that it runs; once is enough."""
+        self._end()
+
+
+def _plain(values: Mapping[str, Any]) -> Cloud:
+    return Cloud(**values)
+
+
+@dataclass
+class _Front:
+    """The process that answers, seen from the one that started it."""
+
+    process: "subprocess.Popen[bytes]"
+    lifeline: int
+    path: Path
+    temporary: bool
+    owner: int
+    url: str = ""
+
+    def end(self) -> None:
+        if os.getpid() != self.owner:  # a fork of the one that started it
+            return
+        os.close(self.lifeline)
+        try:
+            self.process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.temporary:  # it does that itself unless it was killed
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _start(path: str | Path | None, port: int, settings: Settings) -> _Front:
+    _check_packages()
+    folder = Path(path or tempfile.mkdtemp(prefix="workbench-cloud-")).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _launch(folder, port, settings, temporary=path is None)
+    except OSError as error:
+        if isinstance(error, WorkbenchError):
+            raise
+        raise StorageError(
+            f"A local cloud cannot write {folder}: {error.strerror}. Choose another folder."
+        ) from error
+
+
+def _check_packages() -> None:
+    missing = [name for name in ("httptools", "moto", "uvloop") if not _there(name)]
+    if missing:
+        raise NotAvailable(
+            f"LocalCloud needs {' and '.join(missing)}: pip install inference-workbench[cloud]"
+        )
+
+
+def _there(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _launch(folder: Path, port: int, settings: Settings, *, temporary: bool) -> _Front:
+    watched, lifeline = os.pipe()
+    heard, announce = os.pipe()
+    log = folder / "front.log"
+    program = [sys.executable, "-P", "-m", "workbench.localcloud.server"]
+    options = {
+        "path": folder,
+        "port": port,
+        "lifeline": watched,
+        "announce": announce,
+        "settings": json.dumps(asdict(settings)),
+    }
+    try:
+        with log.open("ab") as file:
+            process = subprocess.Popen(  # noqa: S603 - this interpreter, with our program
+                program
+                + [f"--{name}={value}" for name, value in options.items()]
+                + ["--temporary"] * temporary,
+                pass_fds=(watched, announce),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,  # a terminal's Ctrl-C is not for it
+            )
+    except BaseException:
+        os.close(lifeline)
+        os.close(heard)
+        raise
+    finally:
+        os.close(watched)
+        os.close(announce)
+    front = _Front(process, lifeline, folder, temporary, os.getpid())
+    try:
+        front.url = _hear(heard, log)
+    except BaseException:
+        front.end()
+        raise
+    return front
+
+
+def _hear(descriptor: int, log: Path) -> str:
+    """Return the URL that a front announces.
+
+    Raises:
+        WorkbenchError: What it announces instead.
+    """
+    with open(descriptor, "rb") as file:
+        ready, _, _ = select.select([file], [], [], _PATIENCE)
+        told = file.readline() if ready else b""
+    with suppress(ValueError, KeyError):
+        said = json.loads(told)
+        if "error" in said:
+            raise getattr(errors, said["error"], WorkbenchError)(said["message"])
+        return str(said["url"])
+    last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["its log is empty"]
+    raise WorkbenchError(f"The local cloud did not start: {last[0]} (see {log}).")

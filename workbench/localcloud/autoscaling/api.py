@@ -1,0 +1,709 @@
+"""Application Auto Scaling of a local cloud: targets, policies, scheduled actions and activities.
+
+It decides by the scalers of `workbench.scaling`, once a minute, on the metrics of that minute, and
+changes endpoints by the operation that AWS changes them by. What a minute is can be set.
+"""
+
+import asyncio
+import json
+import logging
+import math
+import re
+import time
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from workbench.errors import InvalidInput
+from workbench.localcloud.autoscaling.schedules import is_due
+from workbench.localcloud.autoscaling.tracking_alarms import put_alarms
+from workbench.localcloud.cloudwatch.alarms import Alarms, Fired
+from workbench.localcloud.cloudwatch.metrics import MINUTE, Metrics
+from workbench.localcloud.core import validation
+from workbench.localcloud.core.protocol import (
+    ACCOUNT,
+    AwsError,
+    Operation,
+    arn,
+    invalid,
+    json_parameters,
+    new_id,
+    not_offered,
+    now,
+)
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.sagemaker.endpoint_api import Hosting
+from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
+from workbench.localcloud.sagemaker.metering import INVOCATIONS
+from workbench.localcloud.sandbox.fleets import RealTimeFleet, ServerlessFleet
+from workbench.modelserver.http import Request
+from workbench.scaling import Stepping, StepScaling, TargetTracking, Tracking
+
+ACTIONS = "arn:aws:autoscaling:"
+"""What the ARNs of policies begin with, which alarms name as their actions."""
+
+Facts = dict[str, Any]
+
+_TRACKING = "TargetTrackingScalingPolicyConfiguration"
+_TARGET = "AnyScaleFrontendService."
+_SERVICE = "application-autoscaling"
+_INSTANCES = "sagemaker:variant:DesiredInstanceCount"
+_PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
+_SUSPENDABLE = (
+    "DynamicScalingInSuspended",
+    "DynamicScalingOutSuspended",
+    "ScheduledScalingSuspended",
+)
+_RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
+_PER_INSTANCE = "SageMakerVariantInvocationsPerInstance"
+_UTILISATION = "SageMakerVariantProvisionedConcurrencyUtilization"
+_METRICS = {
+    (_INSTANCES, _PER_INSTANCE): "Invocations",
+    (_PROVISIONED, _UTILISATION): "ServerlessProvisionedConcurrencyUtilization",
+}
+_COOLDOWN = 300.0  # user guide, "Target tracking" and "Step scaling": the default for SageMaker
+_KEPT = 42 * 86_400.0  # seconds of activities (API reference, DescribeScalingActivities: six weeks)
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS autoscaling (
+    kind TEXT NOT NULL, resource TEXT NOT NULL, dimension TEXT NOT NULL, name TEXT NOT NULL,
+    created REAL NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (kind, resource, dimension, name)
+) STRICT, WITHOUT ROWID;
+"""
+_log = logging.getLogger("workbench.localcloud")
+
+
+class Autoscaling:
+    """Scales the variants of endpoints, and answers what is asked about it.
+
+    Args:
+        store: Where everything is kept.
+        hosting: Has the endpoints.
+        metrics: What policies look at.
+        alarms: Where those of target tracking are kept.
+        minute: Seconds that count as a minute; cool-downs shrink with it.
+    """
+
+    def __init__(
+        self, store: Store, hosting: Hosting, metrics: Metrics, alarms: Alarms, *, minute: float
+    ) -> None:
+        self._store = store
+        self._hosting = hosting
+        self._metrics = metrics
+        self._alarms = alarms
+        self._minute = minute
+        self._followed: dict[str, _Followed] = {}
+        self._steps: dict[str, Stepping] = {}
+        self._working: set[asyncio.Task[None]] = set()
+        self._looked = 0.0
+        store.db.executescript(_SCHEMA)
+        self._operations: dict[str, Operation] = {
+            "RegisterScalableTarget": self._register,
+            "DescribeScalableTargets": self._describe_targets,
+            "DeregisterScalableTarget": self._deregister,
+            "PutScalingPolicy": self._put_policy,
+            "DescribeScalingPolicies": self._describe_policies,
+            "DeleteScalingPolicy": self._delete_policy,
+            "PutScheduledAction": self._put_action,
+            "DescribeScheduledActions": self._describe_actions,
+            "DeleteScheduledAction": self._delete_action,
+            "DescribeScalingActivities": self._describe_activities,
+        }
+
+    async def answer(self, request: Request) -> Facts:
+        """Return what an operation gives back.
+
+        Raises:
+            AwsError: AWS would refuse it, or it is not offered.
+        """
+        name = request.headers.get("x-amz-target", "").removeprefix(_TARGET)
+        model = validation.operation(_SERVICE, name)
+        params = json_parameters(request.body)
+        validation.check(model.input_shape, params)
+        if name not in self._operations:
+            raise not_offered(f"Application Auto Scaling's {name}")
+        return await self._operations[name](params)
+
+    def start(self) -> None:
+        """Begin to scale."""
+        self._looked = now()
+        self._work(self._tick())
+
+    async def close(self) -> None:
+        """Let go of the endpoints."""
+        for task in self._working:
+            task.cancel()
+        await asyncio.gather(*self._working, return_exceptions=True)
+
+    # --- operations
+
+    async def _register(self, params: Facts) -> Facts:
+        place = _place(params)
+        self._variant(params)
+        former = self._get("target", *place, "")
+        facts = (former or {"CreationTime": now()}) | {
+            name: params[name]
+            for name in ("MinCapacity", "MaxCapacity", "RoleARN")
+            if name in params
+        }
+        former_state = facts.get("SuspendedState", dict.fromkeys(_SUSPENDABLE, False))
+        facts["SuspendedState"] = former_state | params.get("SuspendedState", {})
+        if "MinCapacity" not in facts or "MaxCapacity" not in facts:
+            raise invalid("A new scalable target needs MinCapacity and MaxCapacity.")
+        if not 0 <= facts["MinCapacity"] <= facts["MaxCapacity"]:
+            raise invalid("MinCapacity must be at least 0 and not above MaxCapacity.")
+        facts.setdefault("ScalableTargetARN", arn(_SERVICE, f"scalable-target/{new_id()}"))
+        facts.setdefault("RoleARN", _role())
+        self._put("target", *place, "", facts)
+        self._forget(place)
+        self._keep_within(place, facts, "the scalable target was registered")
+        return {"ScalableTargetARN": facts["ScalableTargetARN"]}
+
+    async def _deregister(self, params: Facts) -> Facts:
+        self._target(params)
+        self._drop_all(_place(params))
+        return {}
+
+    async def _put_policy(self, params: Facts) -> Facts:
+        target, place, name = self._target(params), _place(params), params["PolicyName"]
+        former = self._get("policy", *place, name) or {}
+        kept = ("PolicyType", "StepScalingPolicyConfiguration", _TRACKING)
+        facts = {
+            "CreationTime": now(),
+            "PolicyARN": arn(
+                "autoscaling",
+                f"scalingPolicy:{new_id()}:resource/sagemaker/{place[0]}:policyName/{name}",
+            ),
+            "PolicyType": "StepScaling",
+            **former,
+            **{each: params[each] for each in kept if each in params},
+        }
+        try:
+            self._scaler(place, facts, target)
+        except InvalidInput as error:
+            raise invalid(str(error)) from error
+        if facts["PolicyType"] == "TargetTrackingScaling":
+            metric = _metric(place, facts[_TRACKING])
+            facts["Alarms"] = put_alarms(self._alarms, place[0], facts, metric, minute=self._minute)
+        else:
+            self._delete_alarms([former])
+            facts.pop("Alarms", None)
+        self._put("policy", *place, name, facts)
+        self._forget(place)
+        return {"PolicyARN": facts["PolicyARN"], "Alarms": facts.get("Alarms", [])}
+
+    async def _delete_policy(self, params: Facts) -> Facts:
+        place, name = _place(params), params["PolicyName"]
+        self._delete_alarms([self._get("policy", *place, name) or {}])
+        self._drop("policy", params, name)
+        self._forget(place)
+        return {}
+
+    async def _put_action(self, params: Facts) -> Facts:
+        self._target(params)
+        place, name = _place(params), params["ScheduledActionName"]
+        kept = ("Schedule", "Timezone", "StartTime", "EndTime", "ScalableTargetAction")
+        facts = self._get("action", *place, name) or {
+            "CreationTime": now(),
+            "ScheduledActionARN": arn(
+                "autoscaling",
+                f"scheduledAction:{new_id()}:resource/"
+                f"sagemaker/{place[0]}:scheduledActionName/{name}",
+            ),
+        }
+        facts |= {each: params[each] for each in kept if each in params}
+        if "Schedule" not in facts:
+            raise invalid("A new scheduled action needs a Schedule.")
+        _due(facts, before=now(), at=now())
+        self._put("action", *place, name, facts)
+        return {}
+
+    async def _delete_action(self, params: Facts) -> Facts:
+        self._drop("action", params, params["ScheduledActionName"])
+        return {}
+
+    async def _describe_targets(self, params: Facts) -> Facts:
+        places = params.get("ResourceIds")
+        found = self._all("target", params)
+        chosen = [each for each in found if places is None or each["ResourceId"] in places]
+        return _page("ScalableTargets", chosen, params)
+
+    async def _describe_policies(self, params: Facts) -> Facts:
+        found = self._all("policy", params, name="PolicyName", names=params.get("PolicyNames"))
+        return _page("ScalingPolicies", found, params)
+
+    async def _describe_actions(self, params: Facts) -> Facts:
+        names = params.get("ScheduledActionNames")
+        found = self._all("action", params, name="ScheduledActionName", names=names)
+        return _page("ScheduledActions", found, params)
+
+    async def _describe_activities(self, params: Facts) -> Facts:
+        found = self._all("activity", params, name="ActivityId")
+        found.sort(key=lambda each: float(each["StartTime"]), reverse=True)
+        return _page("ScalingActivities", found, params)
+
+    # --- what is kept
+
+    def _get(self, kind: str, resource: str, dimension: str, name: str) -> Facts | None:
+        row = self._store.db.execute(
+            "SELECT facts FROM autoscaling "
+            "WHERE kind = ? AND resource = ? AND dimension = ? AND name = ?",
+            (kind, resource, dimension, name),
+        ).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def _put(self, kind: str, resource: str, dimension: str, name: str, facts: Facts) -> None:
+        values = (kind, resource, dimension, name, now(), json.dumps(facts))
+        with self._store.write() as db:
+            db.execute("INSERT OR REPLACE INTO autoscaling VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def _drop(self, kind: str, params: Facts, name: str) -> None:
+        place = _place(params)
+        if self._get(kind, *place, name) is None:
+            raise _unknown(f"{kind} {name} of {place[0]}")
+        with self._store.write() as db:
+            db.execute(
+                "DELETE FROM autoscaling "
+                "WHERE kind = ? AND resource = ? AND dimension = ? AND name = ?",
+                (kind, *place, name),
+            )
+
+    def _drop_all(self, place: tuple[str, str]) -> None:
+        """Forget a target with its policies and scheduled actions; activities stay known."""
+        self._forget(place)
+        chosen = {"ResourceId": place[0], "ScalableDimension": place[1]}
+        self._delete_alarms(self._all("policy", chosen))
+        with self._store.write() as db:
+            db.execute(
+                "DELETE FROM autoscaling "
+                "WHERE kind <> 'activity' AND resource = ? AND dimension = ?",
+                place,
+            )
+
+    def _delete_alarms(self, policies: Iterable[Mapping[str, Any]]) -> None:
+        for policy in policies:
+            for alarm in policy.get("Alarms", []):
+                self._alarms.delete(alarm["AlarmName"])
+
+    def _all(
+        self,
+        kind: str,
+        params: Mapping[str, Any],
+        *,
+        name: str = "",
+        names: Iterable[str] | None = None,
+    ) -> list[Facts]:
+        """Return the facts of a kind as they are described."""
+        rows = self._store.db.execute(
+            "SELECT resource, dimension, name, facts FROM autoscaling WHERE kind = ? "
+            "AND resource = COALESCE(?, resource) AND dimension = COALESCE(?, dimension)",
+            (kind, params.get("ResourceId"), params.get("ScalableDimension")),
+        )
+        return [
+            {
+                "ServiceNamespace": "sagemaker",
+                "ResourceId": resource,
+                "ScalableDimension": dimension,
+                **({name: called} if name else {}),
+                **json.loads(facts),
+            }
+            for resource, dimension, called, facts in rows
+            if names is None or called in names
+        ]
+
+    def _target(self, params: Mapping[str, Any]) -> Facts:
+        place = _place(params)
+        found = self._get("target", *place, "")
+        if found is None:
+            raise _unknown(f"scalable target {place[0]} with {place[1]}")
+        return found
+
+    def _variant(self, params: Mapping[str, Any]) -> tuple[Endpoint, Variant]:
+        """Return what a target scales.
+
+        Raises:
+            AwsError: There is no such variant, or it is not of the dimension's kind.
+        """
+        resource, dimension = _place(params)
+        parts = _RESOURCE.fullmatch(resource)
+        endpoint = self._hosting.serving(parts[1]) if parts else None
+        variant = endpoint.variant(parts[2]) if parts and endpoint else None
+        if endpoint is None or variant is None:
+            raise invalid(f"SageMaker variant {resource} does not exist.")
+        if variant.serverless != (dimension == _PROVISIONED):
+            raise invalid(f"{dimension} is not what variant {variant.name} can be scaled by.")
+        return endpoint, variant
+
+    # --- scaling
+
+    async def _tick(self) -> None:
+        closes = time.monotonic() + self._minute
+        while True:
+            await asyncio.sleep(min(1.0, self._minute / 4))
+            try:
+                self._schedule()
+                if time.monotonic() >= closes:
+                    closes += self._minute
+                    self._decide()
+            except Exception:  # noqa: BLE001 - the next minute is due, whatever it was
+                _log.exception("Autoscaling failed")
+
+    def _decide(self) -> None:
+        """Have each target follow its policies by the minute that has just closed."""
+        for target in self._all("target", {}):
+            place = _place(target)
+            if self._gone(place):
+                self._drop_all(place)
+                continue
+            if place[0] not in self._followed:
+                self._followed[place[0]] = self._made(place, target)
+            self._follow(place, self._followed[place[0]])
+
+    def _gone(self, place: tuple[str, str]) -> bool:
+        name = place[0].split("/")[1]
+        return all(each.name != name for each in self._hosting.endpoints)
+
+    def _made(self, place: tuple[str, str], target: Facts) -> "_Followed":
+        chosen = {"ResourceId": place[0], "ScalableDimension": place[1]}
+        followed = _Followed()
+        for policy in self._all("policy", chosen, name="PolicyName"):
+            if policy["PolicyType"] != "TargetTrackingScaling":
+                continue
+            scaler = self._scaler(place, policy, target)
+            assert isinstance(scaler, Tracking)  # noqa: S101 - which is what its type says
+            config = policy[_TRACKING]
+            series = _Watched(self._metrics, *_metric(place, config), since=now())
+            followed.policies.append((policy["PolicyName"], config, scaler, series))
+        return followed
+
+    def _follow(self, place: tuple[str, str], followed: "_Followed") -> None:
+        """Have one target follow its policies; while its endpoint changes, it is let be."""
+        params = {"ResourceId": place[0], "ScalableDimension": place[1]}
+        readings = [series.read(at=now()) for *_, series in followed.policies]
+        try:
+            endpoint, variant = self._variant(params)
+        except AwsError:
+            return
+        if endpoint.busy or not followed.policies:
+            return
+        there, up = _size(variant), _up(variant)
+        asked: dict[int, str] = {}
+        for (name, config, scaler, _), (count, total) in zip(
+            followed.policies, readings, strict=True
+        ):
+            value = _value(config, count, total, up)
+            wanted = scaler.follow(value, measured=up, there=there, now=time.monotonic())
+            asked[wanted] = f"policy {name}: the metric was {value:g}, the target is " + str(
+                config["TargetValue"]
+            )
+        wanted = max(asked)  # who wants most prevails, as on AWS
+        if wanted != there and not self._suspended(params, _way(wanted, there)):
+            self._resize(params, wanted, asked[wanted])
+
+    def _scaler(self, place: tuple[str, str], policy: Facts, target: Facts) -> Tracking | Stepping:
+        """Return the scaler of a policy, or refuse it."""
+        most = max(1, target["MaxCapacity"])
+        least = target["MinCapacity"]
+        shrunk = self._minute / 60
+        if policy["PolicyType"] == "TargetTrackingScaling":
+            config = policy.get(_TRACKING)
+            if config is None:
+                raise invalid(f"A policy of this type needs {_TRACKING}.")
+            _metric(place, config)
+            return TargetTracking(
+                target=config["TargetValue"],
+                least=least,
+                most=most,
+                period=self._minute,
+                out_cooldown=config.get("ScaleOutCooldown", _COOLDOWN) * shrunk,
+                in_cooldown=config.get("ScaleInCooldown", _COOLDOWN) * shrunk,
+                scale_in=not config.get("DisableScaleIn", False),
+            ).scaler()
+        if policy["PolicyType"] != "StepScaling":
+            raise not_offered(f"The policy type {policy['PolicyType']}")
+        config = policy.get("StepScalingPolicyConfiguration", {})
+        if "AdjustmentType" not in config:
+            raise invalid(
+                "A policy of this type needs a StepScalingPolicyConfiguration with AdjustmentType."
+            )
+        adjustment = {"ChangeInCapacity": "change", "ExactCapacity": "exact"}.get(
+            config["AdjustmentType"]
+        )
+        if adjustment is None:
+            raise not_offered(
+                "A step policy's AdjustmentType other than a change or exact capacity"
+            )
+        return StepScaling(
+            steps=_steps(config.get("StepAdjustments", [])),
+            adjustment="exact" if adjustment == "exact" else "change",
+            least=least,
+            most=most,
+            period=self._minute,
+            cooldown=config.get("Cooldown", _COOLDOWN) * shrunk,
+        ).scaler()
+
+    def alarmed(self, fired: Fired) -> None:
+        """Carry out a step policy that an alarm names as its action.
+
+        Raises:
+            AwsError: There is no such policy, or what it scales is not there.
+        """
+        policies = self._all("policy", {}, name="PolicyName")
+        policy = next((each for each in policies if each["PolicyARN"] == fired.action), None)
+        if policy is None:
+            raise _unknown(f"policy {fired.action}")
+        place = _place(policy)
+        if fired.action not in self._steps:
+            scaler = self._scaler(place, policy, self._target(policy))
+            if not isinstance(scaler, Stepping):
+                return
+            self._steps[fired.action] = scaler
+        endpoint, variant = self._variant(policy)
+        if endpoint.busy or fired.value is None:
+            return
+        past = abs(fired.value - fired.alarm["Threshold"])
+        there = _size(variant)
+        wanted = self._steps[fired.action].follow(1.0 + past, there=there, now=time.monotonic())
+        if wanted != there and not self._suspended(policy, _way(wanted, there)):
+            alarm = fired.alarm["AlarmName"]
+            cause = f"monitor alarm {alarm} in state ALARM triggered policy {policy['PolicyName']}"
+            self._resize(policy, wanted, cause)
+
+    def _schedule(self) -> None:
+        """Carry out the scheduled actions that are due since it was last looked."""
+        before, self._looked = self._looked, now()
+        for action in self._all("action", {}, name="ScheduledActionName"):
+            if not _due(action, before=before, at=self._looked):
+                continue
+            if self._suspended(action, "ScheduledScalingSuspended"):
+                continue
+            try:
+                self._carry_out(action)
+            except AwsError as error:
+                _log.warning("A scheduled action failed: %s", error)
+
+    def _carry_out(self, action: Facts) -> None:
+        place = _place(action)
+        target = self._target(action) | action.get("ScalableTargetAction", {})
+        self._put("target", *place, "", target)
+        self._forget(place)
+        self._keep_within(place, target, f"scheduled action {action['ScheduledActionName']}")
+
+    def _suspended(self, params: Mapping[str, Any], what: str) -> bool:
+        """Whether a target's scaling of this kind rests, by RegisterScalableTarget."""
+        return bool(self._target(params).get("SuspendedState", {}).get(what, False))
+
+    def _keep_within(self, place: tuple[str, str], target: Facts, cause: str) -> None:
+        """Have a variant's size keep the limits of its target."""
+        params = {"ResourceId": place[0], "ScalableDimension": place[1]}
+        _, variant = self._variant(params)
+        there = _size(variant)
+        wanted = min(max(there, target["MinCapacity"]), target["MaxCapacity"])
+        if wanted != there:
+            limits = f"minimum {target['MinCapacity']}, maximum {target['MaxCapacity']}"
+            self._resize(params, wanted, f"{cause}: {limits}")
+
+    def _resize(self, params: Mapping[str, Any], wanted: int, cause: str) -> None:
+        self._work(self._scale(_place(params), wanted, cause))
+
+    async def _scale(self, place: tuple[str, str], wanted: int, cause: str) -> None:
+        """Change a variant's size, and keep how that went as an activity."""
+        _, name, _, variant = place[0].split("/")
+        word = "desired instance count" if place[1] == _INSTANCES else "provisioned concurrency"
+        activity: Facts = {
+            "Description": f"Setting {word} to {wanted}.",
+            "Cause": cause,
+            "StartTime": now(),
+            "StatusCode": "InProgress",
+        }
+        number = new_id()
+        self._put("activity", *place, number, activity)
+        size: Facts = {"DesiredInstanceCount": wanted}
+        if place[1] == _PROVISIONED:
+            size = {"ServerlessUpdateConfig": {"ProvisionedConcurrency": wanted}}
+        change = {"VariantName": variant, **size}
+        update = self._hosting.operations()["UpdateEndpointWeightsAndCapacities"]
+        try:
+            await update({"EndpointName": name, "DesiredWeightsAndCapacities": [change]})
+            endpoint = self._hosting.serving(name)
+            if endpoint is not None:
+                await endpoint.settled.wait()
+            reason = endpoint.reason if endpoint is not None else "The endpoint has ended."
+        except AwsError as error:
+            reason = error.message
+        done = f"Successfully set {word} to {wanted}. Change successfully fulfilled by sagemaker."
+        activity |= {
+            "EndTime": now(),
+            "StatusCode": "Failed" if reason else "Successful",
+            "StatusMessage": reason or done,
+        }
+        self._put("activity", *place, number, activity)
+        with self._store.write() as db:
+            db.execute(
+                "DELETE FROM autoscaling WHERE kind = 'activity' AND created < ?", (now() - _KEPT,)
+            )
+
+    def _forget(self, place: tuple[str, str]) -> None:
+        """Let scalers be made anew, because what they follow has changed."""
+        self._followed.pop(place[0], None)
+        self._steps.clear()
+
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
+
+@dataclass
+class _Followed:
+    """The policies of a target that are followed each minute: name, settings, scaler, metric."""
+
+    policies: list[tuple[str, Facts, Tracking, "_Watched"]] = field(default_factory=list)
+
+
+class _Watched:
+    """One metric: how many values, and their sum, came since it was last read."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        space: str,
+        name: str,
+        dimensions: Mapping[str, str],
+        *,
+        since: float,
+    ) -> None:
+        self._metrics = metrics
+        self._which = (space, name, dimensions)
+        self._begin(since)
+
+    def _begin(self, at: float) -> None:
+        """Count from the minute of an instant on, without what it holds already."""
+        self._start = at // MINUTE * MINUTE
+        self._seen = self._total()
+
+    def _total(self) -> tuple[float, float]:
+        found = self._metrics.statistics(*self._which, start=self._start, end=math.inf)
+        return found.count, found.sum
+
+    def read(self, *, at: float) -> tuple[float, float]:
+        """Return the count and the sum of the values since the last time."""
+        (count, total), (seen, before) = self._total(), self._seen
+        self._begin(at)
+        return count - seen, total - before
+
+
+def _value(config: Mapping[str, Any], count: float, total: float, instances: int) -> float:
+    """Return a policy's metric in a minute; without values, NaN or, of invocations, 0."""
+    predefined = config.get("PredefinedMetricSpecification")
+    if predefined and predefined["PredefinedMetricType"] == _PER_INSTANCE:
+        return total / max(1, instances)
+    if not count:
+        return 0.0 if predefined else math.nan
+    custom = config.get("CustomizedMetricSpecification", {})
+    return total if custom.get("Statistic") == "Sum" else total / count
+
+
+def _metric(place: tuple[str, str], config: Mapping[str, Any]) -> tuple[str, str, dict[str, str]]:
+    """Return namespace, name and dimensions of the metric that a policy tracks."""
+    predefined = config.get("PredefinedMetricSpecification")
+    custom = config.get("CustomizedMetricSpecification")
+    if predefined is not None and custom is None:
+        kind = predefined["PredefinedMetricType"]
+        if (place[1], kind) not in _METRICS:
+            raise invalid(f"The metric {kind} does not go with {place[1]}.")
+        _, endpoint, _, variant = place[0].split("/")
+        dimensions = {"EndpointName": endpoint, "VariantName": variant}
+        return INVOCATIONS, _METRICS[place[1], kind], dimensions
+    if custom is None or predefined is not None:
+        raise invalid("A policy tracks one metric: predefined or customized.")
+    if "Metrics" in custom or custom.get("Statistic") not in ("Average", "Sum"):
+        raise not_offered("A customized metric other than the Average or Sum of one metric")
+    given = {each["Name"]: each["Value"] for each in custom.get("Dimensions", [])}
+    return custom["Namespace"], custom["MetricName"], given
+
+
+def _steps(adjustments: Iterable[Mapping[str, Any]]) -> list[tuple[float, int]]:
+    """Return steps by their distance from the threshold, on whichever side they lie.
+
+    Raises:
+        AwsError: They break a rule of the API reference, "StepAdjustment".
+    """
+    steps: dict[float, int] = {}
+    ends = set()
+    for each in adjustments:
+        lower = each.get("MetricIntervalLowerBound")
+        upper = each.get("MetricIntervalUpperBound")
+        if lower is None and upper is None:
+            raise invalid("A step adjustment needs at least one bound of its interval.")
+        if upper is not None and upper <= 0:
+            lower, upper = -upper, None if lower is None else -lower
+        distance = lower or 0.0
+        if distance in steps:
+            raise invalid("StepAdjustments must be intervals on one side of the threshold.")
+        steps[distance] = each["ScalingAdjustment"]
+        ends.add(math.inf if upper is None else upper)
+    if steps and ends != {*sorted(steps)[1:], math.inf}:
+        raise invalid(
+            "The intervals of StepAdjustments can't overlap or have a gap, and the one farthest "
+            "from the threshold has no end."
+        )
+    return sorted(steps.items())
+
+
+def _due(action: Mapping[str, Any], *, before: float, at: float) -> bool:
+    begin = action.get("StartTime", action["CreationTime"])
+    return is_due(
+        action["Schedule"],
+        zone=action.get("Timezone", "UTC"),
+        begin=begin,
+        before=before,
+        now=at,
+    ) and begin <= at < action.get("EndTime", math.inf)
+
+
+def _place(params: Mapping[str, Any]) -> tuple[str, str]:
+    """Return resource and dimension."""
+    resource, dimension = params["ResourceId"], params["ScalableDimension"]
+    if dimension not in (_INSTANCES, _PROVISIONED) or not _RESOURCE.fullmatch(resource):
+        raise invalid(
+            f"{resource} with {dimension} cannot be scaled: endpoint/<name>/variant/<name> with "
+            f"{_INSTANCES} or {_PROVISIONED} can."
+        )
+    return resource, dimension
+
+
+def _size(variant: Variant) -> int:
+    fleet = variant.fleet
+    if isinstance(fleet, RealTimeFleet):
+        return fleet.count
+    assert isinstance(fleet, ServerlessFleet)  # noqa: S101 - the only other one
+    return fleet.provisioned
+
+
+def _way(wanted: int, there: int) -> str:
+    return f"DynamicScaling{'Out' if wanted > there else 'In'}Suspended"
+
+
+def _up(variant: Variant) -> int:
+    if isinstance(variant.fleet, RealTimeFleet):
+        return len(variant.fleet.instances)
+    return _size(variant)
+
+
+def _page(name: str, found: list[Facts], params: Mapping[str, Any]) -> Facts:
+    token = params.get("NextToken", "0")
+    if not token.isdecimal():
+        raise AwsError("InvalidNextTokenException", f"{token!r} is not a token of this list.")
+    begin = int(token)
+    end = begin + params.get("MaxResults", 50)
+    return {name: found[begin:end]} | ({"NextToken": str(end)} if end < len(found) else {})
+
+
+def _unknown(what: str) -> AwsError:
+    return AwsError("ObjectNotFoundException", f"There is no {what}.")
+
+
+def _role() -> str:
+    role = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+    service = "sagemaker.application-autoscaling.amazonaws.com"
+    return f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/{service}/{role}"

@@ -1,0 +1,68 @@
+"""The alarms that Application Auto Scaling makes for a target tracking policy.
+
+They tell what the policy sees; on a local cloud it scales by the same metric, not by their states.
+"""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from workbench.localcloud.cloudwatch.alarms import Alarms
+from workbench.localcloud.core.protocol import arn
+from workbench.localcloud.sagemaker.metering import INVOCATIONS
+from workbench.scaling import TargetTracking
+
+_PERIOD = 60
+_AVERAGED = {"Invocations": ("InvocationsPerInstance", "Sum")}  # by what one instance gets
+
+
+def put_alarms(
+    alarms: Alarms,
+    resource: str,
+    policy: Mapping[str, Any],
+    metric: tuple[str, str, Mapping[str, str]],
+    *,
+    minute: float,
+) -> list[dict[str, str]]:
+    """Make a policy's two alarms, or set those it has, and return their names and ARNs.
+
+    Args:
+        alarms: Where they are kept.
+        resource: What is scaled: `endpoint/<name>/variant/<name>`.
+        policy: As DescribeScalingPolicies tells of it.
+        metric: Namespace, name and dimensions of what it tracks.
+        minute: Seconds that autoscaling takes for a minute; alarms look at whole ones.
+    """
+    config = policy["TargetTrackingScalingPolicyConfiguration"]
+    space, name, dimensions = metric
+    custom = config.get("CustomizedMetricSpecification", {})
+    statistic, target = custom.get("Statistic", "Average"), config["TargetValue"]
+    if space == INVOCATIONS and name in _AVERAGED and not custom:
+        name, statistic = _AVERAGED[name]
+        target *= _PERIOD / minute
+    usual = TargetTracking(target=target)
+    names = [each["AlarmName"] for each in policy.get("Alarms", [])] or [
+        f"TargetTracking-{resource}-Alarm{which}-{uuid.uuid4()}" for which in ("High", "Low")
+    ]
+    conditions = (
+        ("GreaterThanThreshold", target, usual.out_periods),
+        ("LessThanThreshold", usual.low * target, usual.in_periods),
+    )
+    for alarm, (comparison, threshold, periods) in zip(names, conditions, strict=True):
+        alarms.put(
+            {
+                "AlarmName": alarm,
+                "AlarmDescription": "DO NOT EDIT OR DELETE. For TargetTrackingScaling policy "
+                f"{policy['PolicyARN']}.",
+                "AlarmActions": [policy["PolicyARN"]],
+                "Namespace": space,
+                "MetricName": name,
+                "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
+                "Statistic": statistic,
+                "Period": _PERIOD,
+                "EvaluationPeriods": periods,
+                "Threshold": threshold,
+                "ComparisonOperator": comparison,
+            }
+        )
+    return [{"AlarmName": each, "AlarmARN": arn("cloudwatch", f"alarm:{each}")} for each in names]

@@ -1,0 +1,320 @@
+"""CloudTrail on a local cloud: which management calls came, read back with LookupEvents.
+
+Calls of models (InvokeEndpoint and its like), of functions and of S3's objects are data events,
+which CloudTrail does not tell either unless it is paid for. Bodies and what is secret are not kept.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
+
+from botocore.exceptions import UnknownServiceError
+
+from workbench.localcloud.core import rest, validation
+from workbench.localcloud.core.protocol import (
+    ACCOUNT,
+    AwsError,
+    Scope,
+    json_parameters,
+    new_id,
+    not_offered,
+    now,
+)
+from workbench.localcloud.core.store import Store
+from workbench.modelserver.http import Request
+
+SERVICE = "cloudtrail"
+"""What requests are signed for."""
+
+KEPT = 90 * 86_400.0
+"""Seconds of events (user guide, "Viewing recent management events")."""
+
+MOST = 100_000
+"""Events at most; the oldest go first."""
+
+_PAGE = 50  # events (API reference, LookupEvents)
+_LONGEST = 300  # characters of a text in the parameters
+_HIDDEN = re.compile(
+    "secret|password|credential|token|body|policydocument|environment|zipfile", re.IGNORECASE
+)
+_COLUMNS = {
+    "EventId": "id",
+    "EventName": "name",
+    "EventSource": "source",
+    "ReadOnly": "read_only",
+    "Username": "user",
+    "AccessKeyId": "access_key",
+}
+_READING = ("Describe", "List", "Get", "Lookup", "Batch", "Search")
+_NAMED = re.compile("[A-Za-z]*(?:Name|Arn)")
+_DATA = {
+    "events": {"PutEvents"},
+    "logs": {"PutLogEvents", "GetLogEvents", "FilterLogEvents"},
+    "monitoring": {"PutMetricData", "GetMetricData", "GetMetricStatistics", "ListMetrics"},
+    "sns": {"Publish", "PublishBatch"},
+    "sqs": {
+        *("SendMessage", "SendMessageBatch", "ReceiveMessage", "DeleteMessage"),
+        *("DeleteMessageBatch", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch"),
+    },
+}
+_BUCKETS = {  # method and query of S3's calls that manage buckets; others are data events
+    ("GET", ""): "ListBuckets",  # of no bucket
+    ("PUT", ""): "CreateBucket",
+    ("DELETE", ""): "DeleteBucket",
+    ("GET", "location"): "GetBucketLocation",
+    ("GET", "tagging"): "GetBucketTagging",
+    ("PUT", "tagging"): "PutBucketTagging",
+    ("DELETE", "tagging"): "DeleteBucketTagging",
+}
+_CALLS = {"Invoke", "InvokeAsync", "InvokeWithResponseStream"}
+_SECOND = {  # of Lambda's, that CloudTrail names with a v2 (recalled from its records)
+    *("GetFunction", "GetFunctionConfiguration", "UpdateFunctionCode"),
+    "UpdateFunctionConfiguration",
+}
+_SPACES = {"iam": "IAM", "lambda": "Lambda", "s3": "S3"}  # of resource types; else SageMaker
+_MODELS = {"monitoring": "cloudwatch"}  # names of botocore's that are not those of signatures
+_KEY = re.compile(r"Credential=([^/,\s]*)/")
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS trail (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL, at REAL NOT NULL, name TEXT NOT NULL,
+    source TEXT NOT NULL, read_only TEXT NOT NULL, user TEXT NOT NULL, access_key TEXT NOT NULL,
+    resources TEXT NOT NULL, content TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS trail_at ON trail (at);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call of an operation that manages something.
+
+    Attributes:
+        service: As requests are signed for it.
+        region: Likewise.
+        name: Of the operation.
+        params: Its parameters.
+        agent: The client's own words about itself.
+        access_key: Who signed.
+    """
+
+    service: str
+    region: str
+    name: str
+    params: Mapping[str, Any]
+    agent: str = ""
+    access_key: str = ""
+
+
+def called(request: Request, meant: Scope) -> Called | None:
+    """Return the call that a request is; None for what CloudTrail does not tell of."""
+    try:
+        if meant.service == "s3":
+            name, params = _of_bucket(request)
+        elif meant.service == "lambda":
+            name, params = _of_function(request)
+        else:
+            name, params = _named(request)
+            validation.operation(_MODELS.get(meant.service, meant.service), name)
+    except (AwsError, UnknownServiceError, UnicodeDecodeError):
+        return None
+    if not name:
+        return None
+    if name in _DATA.get(meant.service, ()):
+        return None
+    key = _KEY.search(request.headers.get("authorization", ""))
+    return Called(
+        service=meant.service,
+        region=meant.region,
+        name=name,
+        params=params,
+        agent=request.headers.get("user-agent", ""),
+        access_key=key[1] if key else "",
+    )
+
+
+def _named(request: Request) -> tuple[str, Mapping[str, Any]]:
+    """Return name and parameters of a call that says its name, as most services' do."""
+    target = request.headers.get("x-amz-target")
+    if target is not None:
+        return target.rpartition(".")[2], json_parameters(request.body)
+    if "x-www-form-urlencoded" not in request.headers.get("content-type", ""):
+        raise AwsError("MissingAction", "The request names no operation.")
+    params = dict(parse_qsl(request.body.decode("latin-1")))
+    return params.pop("Action", ""), params
+
+
+def _of_bucket(request: Request) -> tuple[str, Mapping[str, Any]]:
+    """Return name and parameters of a call that manages buckets; "" for any other."""
+    bucket, _, key = request.path.removeprefix("/").partition("/")
+    query = {each: "" for each, _ in parse_qsl(request.query, keep_blank_values=True)}
+    query.pop("x-id", None)
+    name = "" if key else _BUCKETS.get((request.method, "&".join(query)), "")
+    if (name == "ListBuckets") == bool(bucket):  # a bucket's GET lists its objects
+        return "", {}
+    return name, {"BucketName": bucket} if bucket else {}
+
+
+def _of_function(request: Request) -> tuple[str, Mapping[str, Any]]:
+    """Return name and parameters of a call that manages functions; "" for one that calls them.
+
+    CloudTrail adds the date of the API's version to the name, as in CreateFunction20150331.
+    """
+    model, params = rest.asked("lambda", request)
+    if model.name in _CALLS:
+        return "", {}
+    date = model.http["requestUri"].split("/")[1].replace("-", "")
+    return f"{model.name}{date}{'v2' if model.name in _SECOND else ''}", params
+
+
+class Trail:
+    """Keeps what was called, and answers LookupEvents.
+
+    Args:
+        store: Where events are kept.
+        clock: Tells the time, in seconds since 1970.
+    """
+
+    def __init__(self, store: Store, *, clock: Callable[[], float] = now) -> None:
+        self._store = store
+        self._clock = clock
+        self._fresh: list[tuple[Any, ...]] = []
+        store.db.executescript(_SCHEMA)
+
+    def record(self, called: Called, *, error: str = "", message: str = "") -> None:
+        """Keep a call, and how it was refused; it is written at the next flush or look-up."""
+        at, number = self._clock(), new_id()
+        resources = _resources(called)
+        read_only = "true" if called.name.startswith(_READING) else "false"
+        event: dict[str, Any] = {
+            "eventVersion": "1.11",
+            "userIdentity": {
+                "type": "IAMUser",
+                "accountId": ACCOUNT,
+                "accessKeyId": called.access_key,
+                "userName": "local",
+            },
+            "eventTime": datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "eventSource": f"{called.service}.amazonaws.com",
+            "eventName": called.name,
+            "awsRegion": called.region,
+            "sourceIPAddress": "127.0.0.1",
+            "userAgent": called.agent[:_LONGEST],
+            "requestParameters": _shown(called.params) or None,
+            "responseElements": None,
+            "requestID": new_id(),
+            "eventID": number,
+            "readOnly": read_only == "true",
+            "eventType": "AwsApiCall",
+            "managementEvent": True,
+            "recipientAccountId": ACCOUNT,
+            "eventCategory": "Management",
+        }
+        if error:
+            event |= {"errorCode": error, "errorMessage": message[:_LONGEST]}
+        self._fresh.append(
+            (
+                *(number, at, called.name, event["eventSource"], read_only, "local"),
+                *(called.access_key, json.dumps(resources), json.dumps(event)),
+            )
+        )
+
+    def flush(self) -> None:
+        """Write down what was recorded, and forget what is too old or too much."""
+        if not self._fresh:
+            return
+        with self._store.write() as db:
+            db.executemany(
+                "INSERT INTO trail VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._fresh
+            )
+            db.execute("DELETE FROM trail WHERE at < ?", (self._clock() - KEPT,))
+            newest = "(SELECT MAX(number) FROM trail)"
+            db.execute(f"DELETE FROM trail WHERE number <= {newest} - ?", (MOST,))  # noqa: S608
+        self._fresh.clear()
+
+    async def answer(self, request: Request) -> dict[str, Any]:
+        """Return what an operation gives back.
+
+        Raises:
+            AwsError: AWS would refuse it, or it is not offered.
+        """
+        name = request.headers.get("x-amz-target", "").rpartition(".")[2]
+        model = validation.operation(SERVICE, name)
+        params = json_parameters(request.body)
+        validation.check(model.input_shape, params)
+        if name != "LookupEvents":
+            raise not_offered(f"CloudTrail's {name}")
+        return self._look_up(params)
+
+    def _look_up(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        self.flush()
+        begin, end = params.get("StartTime", 0.0), params.get("EndTime", self._clock() + 1)
+        if begin > end:
+            raise AwsError("InvalidTimeRangeException", "StartTime must not be later than EndTime.")
+        last = params.get("NextToken", str(2**62))
+        if not last.isdecimal():
+            raise AwsError("InvalidNextTokenException", "NextToken is not one of LookupEvents.")
+        conditions, values = ["at >= ?", "at <= ?", "number < ?"], [begin, end, int(last)]
+        for each in params.get("LookupAttributes", []):
+            condition, value = _condition(each["AttributeKey"], each["AttributeValue"])
+            conditions.append(condition)
+            values.append(value)
+        most = params.get("MaxResults", _PAGE)
+        query = f"SELECT * FROM trail WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?"  # noqa: S608 - ours
+        rows = self._store.db.execute(query, (*values, most + 1)).fetchall()
+        more = {"NextToken": str(rows[most - 1][0])} if rows[most:] else {}
+        return {"Events": [_told(row) for row in rows[:most]], **more}
+
+
+def _condition(key: str, value: str) -> tuple[str, str]:
+    if key in ("ResourceName", "ResourceType"):
+        return (
+            "EXISTS (SELECT 1 FROM json_each(resources) WHERE json_each.value ->> ? = ?)".replace(
+                "->> ?", f"->> '{key}'"
+            ),
+            value,
+        )
+    return f"{_COLUMNS[key]} = ?", value
+
+
+def _told(row: tuple[Any, ...]) -> dict[str, Any]:
+    _, number, at, name, source, read_only, user, access_key, resources, content = row
+    return {
+        "EventId": number,
+        "EventName": name,
+        "ReadOnly": read_only,
+        "AccessKeyId": access_key,
+        "EventTime": at,
+        "EventSource": source,
+        "Username": user,
+        "Resources": json.loads(resources),
+        "CloudTrailEvent": content,
+    }
+
+
+def _resources(called: Called) -> list[dict[str, str]]:
+    """Return what a call was about: every name and ARN at the top of its parameters."""
+    found = []
+    space = _SPACES.get(called.service, "SageMaker")
+    for member, value in called.params.items():
+        if isinstance(value, str) and _NAMED.fullmatch(member):
+            kind = re.sub("(Name|Arn)$", "", member) or "Resource"
+            found.append({"ResourceType": f"AWS::{space}::{kind}", "ResourceName": value})
+    return found
+
+
+def _shown(content: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return parameters as CloudTrail shows them: no bodies, no secrets, no long texts."""
+    if isinstance(content, Mapping):
+        return {
+            name[:1].lower() + name[1:]: "HIDDEN_DUE_TO_SECURITY_REASONS"
+            if _HIDDEN.search(name)
+            else _shown(value)
+            for name, value in content.items()
+        }
+    if isinstance(content, list):
+        return [_shown(each) for each in content[:50]]
+    return content[:_LONGEST] if isinstance(content, str) else content

@@ -1,0 +1,505 @@
+"""CloudWatch's alarms on a local cloud: kept, evaluated on what was measured, and acted upon.
+
+An alarm looks at closed periods, the last `EvaluationPeriods` that have values and two more to find
+them in. Where there are fewer, TreatMissingData decides as in the user guide's table ("Configuring
+how CloudWatch alarms treat missing data").
+"""
+
+import json
+import logging
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from workbench.localcloud.cloudwatch.metrics import Metrics
+from workbench.localcloud.cloudwatch.statistics import answers, by_period, refused, statistic
+from workbench.localcloud.core.protocol import (
+    ACCOUNT,
+    REGION,
+    AwsError,
+    Operation,
+    arn,
+    not_offered,
+    now,
+)
+from workbench.localcloud.core.store import Store
+
+Alarm = dict[str, Any]
+"""What DescribeAlarms says of an alarm."""
+
+_MORE_PERIODS = 2  # that values are looked for in, beyond those that are evaluated
+_AGAIN = (
+    60.0  # seconds between actions of scaling while a state lasts (user guide, "Alarm actions")
+)
+_KEPT = 14 * 86_400.0  # seconds of history (API reference, DescribeAlarmHistory: two weeks)
+_PAGE = 50
+_COMPARED: dict[str, Callable[[float, float], bool]] = {
+    "GreaterThanOrEqualToThreshold": operator.ge,
+    "GreaterThanThreshold": operator.gt,
+    "LessThanThreshold": operator.lt,
+    "LessThanOrEqualToThreshold": operator.le,
+}
+_WORDS = {
+    "GreaterThanOrEqualToThreshold": "greater than or equal to",
+    "GreaterThanThreshold": "greater than",
+    "LessThanThreshold": "less than",
+    "LessThanOrEqualToThreshold": "less than or equal to",
+}
+_TREATMENTS = ("missing", "ignore", "breaching", "notBreaching")
+_ACTIONS = {
+    "OK": "OKActions",
+    "ALARM": "AlarmActions",
+    "INSUFFICIENT_DATA": "InsufficientDataActions",
+}
+_NEEDED = ("ComparisonOperator", "EvaluationPeriods", "Threshold")
+_NOT_YET = (
+    *("ThresholdMetricId", "EvaluationCriteria", "EvaluationWindow", "WarmUpConfiguration"),
+    *("EvaluationInterval", "ActionConfiguration"),
+)
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS alarms (name TEXT PRIMARY KEY, content TEXT NOT NULL)
+    STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alarm_history (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, alarm TEXT NOT NULL, type TEXT NOT NULL,
+    content TEXT NOT NULL
+) STRICT;
+"""
+_log = logging.getLogger("workbench.localcloud")
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """An action of an alarm that is due.
+
+    Attributes:
+        action: Its ARN: a topic, or a scaling policy.
+        alarm: The alarm as DescribeAlarms tells of it, in its new state.
+        former: The state that it was in.
+        value: Of the newest period that was evaluated; None where none was.
+        at: When, in seconds since 1970.
+    """
+
+    action: str
+    alarm: Alarm
+    former: str
+    value: float | None
+    at: float
+
+
+Act = Callable[[Fired], None]
+"""Carries out an action."""
+
+
+class Alarms:
+    """The alarms of a local cloud.
+
+    Args:
+        store: Where they are kept.
+        metrics: What they watch.
+        changed: Told of each change of a state: the alarm, and the state that it was in.
+        clock: Tells the time, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        metrics: Metrics,
+        *,
+        changed: Callable[[Alarm, str], None] | None = None,
+        clock: Callable[[], float] = now,
+    ) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._changed = changed
+        self._clock = clock
+        self._acts: dict[str, Act] = {}
+        self._acted: dict[str, float] = {}
+        store.db.executescript(_SCHEMA)
+
+    def on_action(self, prefix: str, act: Act) -> None:
+        """Have actions whose ARN begins so carried out: `arn:aws:sns:`, `arn:aws:autoscaling:`.
+
+        Those of scaling are due each minute for as long as the state lasts, all others once.
+        """
+        self._acts[prefix] = act
+
+    def operations(self) -> dict[str, Operation]:
+        """Return what answers the operations, by name."""
+        return {
+            "PutMetricAlarm": self._put,
+            "DescribeAlarms": self._describe,
+            "DescribeAlarmsForMetric": self._describe_for_metric,
+            "DeleteAlarms": self._delete,
+            "SetAlarmState": self._set,
+            "DescribeAlarmHistory": self._history,
+            "EnableAlarmActions": lambda params: self._enable(params, enabled=True),
+            "DisableAlarmActions": lambda params: self._enable(params, enabled=False),
+        }
+
+    def put(self, alarm: Mapping[str, Any]) -> str:
+        """Return the ARN of an alarm that is new or changed; its state stays as it is.
+
+        Raises:
+            AwsError: Its parameters do not fit, or ask for what is not offered.
+        """
+        _check(alarm)
+        at, name = self._clock(), alarm["AlarmName"]
+        former = self._kept(name)
+        given = {key: value for key, value in alarm.items() if key != "Tags"}
+        content = {
+            "AlarmArn": arn("cloudwatch", f"alarm:{name}"),
+            "ActionsEnabled": True,
+            **{actions: [] for actions in _ACTIONS.values()},
+            "TreatMissingData": "missing",
+            "Dimensions": [],
+            "StateValue": "INSUFFICIENT_DATA",
+            "StateReason": "Unchecked: Initial alarm creation",
+            "StateUpdatedTimestamp": at,
+            "StateTransitionedTimestamp": at,
+        }
+        if former:
+            content |= {key: value for key, value in former.items() if key.startswith("State")}
+        content |= given | {"AlarmConfigurationUpdatedTimestamp": at}
+        if "Metrics" in content:
+            del content["Dimensions"]
+        self._keep(content)
+        done = "updated" if former else "created"
+        self._note(name, "ConfigurationUpdate", f'Alarm "{name}" {done}', {"type": done.title()})
+        return str(content["AlarmArn"])
+
+    def delete(self, name: str) -> None:
+        """Forget an alarm; its history stays."""
+        with self._store.write() as db:
+            db.execute("DELETE FROM alarms WHERE name = ?", (name,))
+        self._acted.pop(name, None)
+        self._note(name, "ConfigurationUpdate", f'Alarm "{name}" deleted', {"type": "Delete"})
+
+    def all(self) -> list[Alarm]:
+        """Return every alarm, by name."""
+        rows = self._store.db.execute("SELECT content FROM alarms ORDER BY name")
+        return [json.loads(content) for (content,) in rows]
+
+    def evaluate(self) -> None:
+        """Bring every alarm to the state that its metric says, and carry out what is due."""
+        for alarm in self.all():
+            try:
+                judged = _judge(self._metrics, alarm, self._clock())
+            except AwsError as error:
+                _log.warning("The alarm %s cannot be evaluated: %s", alarm["AlarmName"], error)
+                continue
+            if judged.state != alarm["StateValue"]:
+                self._become(alarm, judged.state, judged.reason, judged.value)
+            else:
+                self._scale_again(alarm, judged.value)
+
+    # --- operations
+
+    async def _put(self, params: dict[str, Any]) -> dict[str, Any]:
+        self.put(params)
+        return {}
+
+    async def _describe(self, params: dict[str, Any]) -> dict[str, Any]:
+        names = params.get("AlarmNames")
+        if names is not None and "AlarmNamePrefix" in params:
+            raise refused("Give AlarmNames or AlarmNamePrefix, and not both.")
+        if "ChildrenOfAlarmName" in params or "ParentsOfAlarmName" in params:
+            raise not_offered("Alarms made of alarms")
+        if "MetricAlarm" not in params.get("AlarmTypes", ["MetricAlarm"]):
+            return {"MetricAlarms": [], "CompositeAlarms": []}
+        prefix, action = params.get("AlarmNamePrefix", ""), params.get("ActionPrefix", "")
+        found = [
+            alarm
+            for alarm in self.all()
+            if (names is None or alarm["AlarmName"] in names)
+            and alarm["AlarmName"].startswith(prefix)
+            and alarm["AlarmName"] > params.get("NextToken", "")
+            and params.get("StateValue", alarm["StateValue"]) == alarm["StateValue"]
+            and (not action or any(each.startswith(action) for each in _actions(alarm)))
+        ]
+        most = params.get("MaxRecords", _PAGE)
+        more = {"NextToken": found[most - 1]["AlarmName"]} if found[most:] else {}
+        return {"MetricAlarms": found[:most], "CompositeAlarms": [], **more}
+
+    async def _describe_for_metric(self, params: dict[str, Any]) -> dict[str, Any]:
+        members = ("Namespace", "MetricName", "Dimensions")
+        optional = ("Statistic", "ExtendedStatistic", "Period", "Unit")
+        wanted = {"Dimensions": [], **params}
+        names = [*members, *(name for name in optional if name in params)]
+        found = [
+            alarm
+            for alarm in self.all()
+            if all(alarm.get(name) == wanted.get(name) for name in names)
+        ]
+        return {"MetricAlarms": found}
+
+    async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
+        for name in params["AlarmNames"]:
+            self._known(name)
+        for name in params["AlarmNames"]:
+            self.delete(name)
+        return {}
+
+    async def _set(self, params: dict[str, Any]) -> dict[str, Any]:
+        alarm = self._known(params["AlarmName"])
+        if "StateReasonData" in params:
+            alarm["StateReasonData"] = params["StateReasonData"]
+        if params["StateValue"] != alarm["StateValue"]:
+            self._become(alarm, params["StateValue"], params["StateReason"], None)
+        return {}
+
+    async def _enable(self, params: dict[str, Any], *, enabled: bool) -> dict[str, Any]:
+        for name in params["AlarmNames"]:
+            if alarm := self._kept(name):
+                self._keep(alarm | {"ActionsEnabled": enabled})
+        return {}
+
+    async def _history(self, params: dict[str, Any]) -> dict[str, Any]:
+        order = 1 if params.get("ScanBy") == "TimestampAscending" else -1
+        token = params.get("NextToken", "0")
+        if not token.isdecimal():
+            raise AwsError("InvalidNextToken", "NextToken is not one that this returned.")
+        query = (
+            "SELECT content FROM alarm_history WHERE (?1 IS NULL OR alarm = ?1) "
+            "AND (?2 IS NULL OR type = ?2) AND at >= ?3 AND at <= ?4 "
+            "ORDER BY ?7 * id LIMIT ?5 OFFSET ?6"
+        )
+        most = params.get("MaxRecords", 100)
+        rows = self._store.db.execute(
+            query,
+            (
+                params.get("AlarmName"),
+                params.get("HistoryItemType"),
+                params.get("StartDate", 0),
+                params.get("EndDate", self._clock() + 1),
+                most + 1,
+                int(token),
+                order,
+            ),
+        ).fetchall()
+        items = [json.loads(content) for (content,) in rows]
+        more = {"NextToken": str(int(token) + most)} if items[most:] else {}
+        return {"AlarmHistoryItems": items[:most], **more}
+
+    # --- states
+
+    def _become(self, alarm: Alarm, state: str, reason: str, value: float | None) -> None:
+        at, former = self._clock(), alarm["StateValue"]
+        alarm |= {
+            "StateValue": state,
+            "StateReason": reason[:1023],
+            "StateUpdatedTimestamp": at,
+            "StateTransitionedTimestamp": at,
+        }
+        self._keep(alarm)
+        data = {
+            "version": "1.0",
+            "oldState": {"stateValue": former},
+            "newState": {"stateValue": state, "stateReason": alarm["StateReason"]},
+        }
+        self._note(
+            alarm["AlarmName"], "StateUpdate", f"Alarm updated from {former} to {state}", data
+        )
+        if self._changed is not None:
+            self._changed(alarm, former)
+        if alarm["ActionsEnabled"]:
+            self._acted[alarm["AlarmName"]] = at
+            for action in alarm[_ACTIONS[state]]:
+                self._act(Fired(action, alarm, former, value, at))
+
+    def _scale_again(self, alarm: Alarm, value: float | None) -> None:
+        """Carry out once a minute what scales, because one step may not have been enough."""
+        at, name, state = self._clock(), alarm["AlarmName"], alarm["StateValue"]
+        if not alarm["ActionsEnabled"] or at < self._acted.get(name, 0.0) + _AGAIN:
+            return
+        self._acted[name] = at
+        for action in alarm[_ACTIONS[state]]:
+            if action.startswith("arn:aws:autoscaling:"):
+                self._act(Fired(action, alarm, state, value, at))
+
+    def _act(self, fired: Fired) -> None:
+        name = fired.alarm["AlarmName"]
+        for prefix, act in self._acts.items():
+            if fired.action.startswith(prefix):
+                try:
+                    act(fired)
+                except Exception:  # noqa: BLE001 - whatever it was, the next alarm is due
+                    _log.exception("The action %s of the alarm %s failed", fired.action, name)
+                    done = f"Failed to execute action {fired.action}"
+                else:
+                    done = f"Successfully executed action {fired.action}"
+                break
+        else:
+            done = f"Failed to execute action {fired.action}: the local cloud has no such service"
+        self._note(name, "Action", done, {"actionState": done.split()[0]})
+
+    # --- what is kept
+
+    def _known(self, name: str) -> Alarm:
+        found = self._kept(name)
+        if found is None:
+            raise AwsError("ResourceNotFound", f"There is no alarm {name}.", 404)
+        return found
+
+    def _kept(self, name: str) -> Alarm | None:
+        query = "SELECT content FROM alarms WHERE name = ?"
+        row = self._store.db.execute(query, (name,)).fetchone()
+        return dict(json.loads(row[0])) if row else None
+
+    def _keep(self, alarm: Alarm) -> None:
+        with self._store.write() as db:
+            row = (alarm["AlarmName"], json.dumps(alarm))
+            db.execute("INSERT OR REPLACE INTO alarms VALUES (?, ?)", row)
+
+    def _note(self, name: str, kind: str, summary: str, data: Mapping[str, Any]) -> None:
+        at = self._clock()
+        item = {
+            "AlarmName": name,
+            "AlarmType": "MetricAlarm",
+            "Timestamp": at,
+            "HistoryItemType": kind,
+            "HistorySummary": summary[:255],
+            "HistoryData": json.dumps(data)[:4095],
+        }
+        with self._store.write() as db:
+            db.execute(
+                "INSERT INTO alarm_history VALUES (NULL, ?, ?, ?, ?)",
+                (at, name, kind, json.dumps(item)),
+            )
+            db.execute("DELETE FROM alarm_history WHERE at < ?", (at - _KEPT,))
+
+
+def message(fired: Fired) -> str:
+    """Return what a topic is told of an alarm (user guide, "Notifying users on alarm changes")."""
+    alarm = fired.alarm
+    trigger: dict[str, Any] = {
+        key: alarm[key]
+        for key in (
+            *("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Unit", "Period"),
+            *("EvaluationPeriods", "DatapointsToAlarm", "ComparisonOperator", "Threshold"),
+            *("TreatMissingData", "Metrics"),
+        )
+        if key in alarm
+    }
+    trigger["Dimensions"] = [
+        {"name": each["Name"], "value": each["Value"]} for each in alarm.get("Dimensions", [])
+    ]
+    return json.dumps(
+        {
+            "AlarmName": alarm["AlarmName"],
+            "AlarmDescription": alarm.get("AlarmDescription"),
+            "AWSAccountId": ACCOUNT,
+            "AlarmConfigurationUpdatedTimestamp": _written(
+                alarm["AlarmConfigurationUpdatedTimestamp"]
+            ),
+            "NewStateValue": alarm["StateValue"],
+            "NewStateReason": alarm["StateReason"],
+            "StateChangeTime": _written(fired.at),
+            "Region": REGION,
+            "AlarmArn": alarm["AlarmArn"],
+            "OldStateValue": fired.former,
+            **{actions: alarm[actions] for actions in _ACTIONS.values()},
+            "Trigger": trigger,
+        }
+    )
+
+
+def _written(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:", "+00")
+
+
+def _actions(alarm: Alarm) -> list[str]:
+    return [action for actions in _ACTIONS.values() for action in alarm[actions]]
+
+
+def _check(alarm: Mapping[str, Any]) -> None:
+    for member in _NOT_YET:
+        if member in alarm:
+            raise not_offered(f"{member} of an alarm")
+    missing = [name for name in _NEEDED if name not in alarm]
+    if missing:
+        raise refused(f"An alarm needs {' and '.join(missing)}.")
+    if alarm["ComparisonOperator"] not in _COMPARED:
+        raise not_offered("An alarm on a band (anomaly detection)")
+    _check_watched(alarm)
+    if alarm.get("TreatMissingData", "missing") not in _TREATMENTS:
+        raise refused(f"TreatMissingData must be one of {', '.join(_TREATMENTS)}.")
+    if not 1 <= alarm.get("DatapointsToAlarm", 1) <= alarm["EvaluationPeriods"]:
+        raise refused("DatapointsToAlarm must be at least 1 and at most EvaluationPeriods.")
+    period = _period(alarm)
+    if period % 60 and period not in (10, 20, 30):
+        raise refused(f"Period must be 10, 20, 30 or a multiple of 60, got {period}.")
+
+
+def _check_watched(alarm: Mapping[str, Any]) -> None:
+    """Check what an alarm watches: one metric, or an expression."""
+    if ("MetricName" in alarm) == ("Metrics" in alarm):
+        raise refused("An alarm needs a MetricName or Metrics, and not both.")
+    if "Metrics" in alarm:
+        if sum(each.get("ReturnData", True) for each in alarm["Metrics"]) != 1:
+            raise refused("Exactly one of an alarm's Metrics must return data.")
+        return
+    if not alarm.get("Namespace") or "Period" not in alarm:
+        raise refused("An alarm on one metric needs a Namespace and a Period.")
+    named = [alarm[name] for name in ("Statistic", "ExtendedStatistic") if name in alarm]
+    if len(named) != 1:
+        raise refused("An alarm on one metric needs a Statistic or an ExtendedStatistic.")
+    statistic(named[0])
+
+
+def _period(alarm: Mapping[str, Any]) -> int:
+    """Return the period of an alarm: the longest of its metrics."""
+    periods = [
+        each["MetricStat"]["Period"] for each in alarm.get("Metrics", []) if "MetricStat" in each
+    ]
+    return int(alarm.get("Period") or max(periods, default=60))
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """The state that an alarm should have, and why."""
+
+    state: str
+    reason: str
+    value: float | None = None
+
+
+def _judge(metrics: Metrics, alarm: Alarm, present: float) -> _Judged:
+    period = _period(alarm)
+    count: int = alarm["EvaluationPeriods"]
+    end = int(present) // period * period
+    values = _seen(metrics, alarm, period, end - period * (count + _MORE_PERIODS), end)[-count:]
+    needed: int = alarm.get("DatapointsToAlarm", count)
+    missing = count - len(values)
+    treatment = alarm["TreatMissingData"]
+    newest = values[-1] if values else None
+    compare, threshold = _COMPARED[alarm["ComparisonOperator"]], alarm["Threshold"]
+    breaching = sum(compare(value, threshold) for value in values)
+    if not values and treatment == "missing":
+        return _Judged("INSUFFICIENT_DATA", "Insufficient Data: no datapoints were received.")
+    if treatment == "ignore" and breaching < needed <= breaching + missing:  # it hangs on them
+        return _Judged(alarm["StateValue"], alarm["StateReason"], newest)
+    if missing and treatment == "breaching":
+        breaching += missing
+    if missing and treatment == "missing":
+        needed = min(needed, len(values))
+    alarming = breaching >= needed
+    points = ", ".join(f"{value:g}" for value in values) or "none"
+    words = f"{'' if alarming else 'not '}{_WORDS[alarm['ComparisonOperator']]}"
+    reason = (
+        f"Threshold Crossed: {breaching} of the last {count} datapoints [{points}] "
+        f"crossed the threshold ({threshold:g}); {needed} needed: {words} it."
+    )
+    return _Judged("ALARM" if alarming else "OK", reason, newest)
+
+
+def _seen(metrics: Metrics, alarm: Alarm, period: int, start: int, end: int) -> list[float]:
+    """Return the values of the periods in [start, end), by time."""
+    if "Metrics" in alarm:
+        ((_, found),) = answers(metrics, alarm["Metrics"], start=start, end=end)
+        return [found[at] for at in sorted(found)]
+    compute = statistic(alarm.get("Statistic") or alarm["ExtendedStatistic"])
+    points = by_period(metrics, alarm, period=period, start=start, end=end)
+    values = [compute(summary) for _, summary in points]
+    return [value for value in values if value is not None]

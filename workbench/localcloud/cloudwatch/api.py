@@ -1,0 +1,378 @@
+"""CloudWatch's API on a local cloud: metrics put, read and listed, and dashboards.
+
+boto3 and the AWS command line speak JSON 1.0 with it (botocore's model, which offers CBOR and forms
+too). What has an error code of its own in forms is named by that one in a header.
+"""
+
+import json
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from workbench.localcloud.cloudwatch.metrics import KEPT, Metrics, Summary
+from workbench.localcloud.cloudwatch.statistics import (
+    answers,
+    by_period,
+    dimensions,
+    refused,
+    statistic,
+)
+from workbench.localcloud.core import validation
+from workbench.localcloud.core.protocol import (
+    AwsError,
+    Operation,
+    arn,
+    json_answer,
+    json_parameters,
+    json_refusal,
+    not_offered,
+    now,
+)
+from workbench.localcloud.core.store import Store
+from workbench.modelserver.http import Request, Response
+
+SERVICE = "monitoring"
+"""What requests are signed for."""
+
+MOST_POINTS = 100_800
+"""Data points of a page of GetMetricData (API reference)."""
+
+_MOST_STATISTICS = 1440  # data points of GetMetricStatistics (API reference)
+_MOST_QUERIES = 500  # of GetMetricData (API reference)
+_MOST_LISTED = 500  # metrics of a page (API reference)
+_MOST_VALUES = 150  # of a datum (API reference, MetricDatum)
+_MOST_DATA = 1000  # of a PutMetricData (API reference)
+_MOST_BODY = 1_048_576  # bytes of a PutMetricData, unpacked (API reference)
+_LARGEST = 2.0**360  # of a value, either way (API reference, MetricDatum)
+_FUTURE = 7200  # seconds that a time may lie ahead (API reference, MetricDatum)
+_RECENT = 3 * 3600  # seconds: PT3H
+_TARGET = "GraniteServiceVersion20100801."
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS dashboards (
+    name TEXT PRIMARY KEY, arn TEXT NOT NULL, body TEXT NOT NULL, modified REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class CloudWatch:
+    """Answers CloudWatch's operations.
+
+    Args:
+        store: Where dashboards are kept.
+        metrics: What is read and put.
+        alarms: The operations on alarms.
+        clock: Tells the time, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        metrics: Metrics,
+        alarms: Mapping[str, Operation],
+        *,
+        clock: Callable[[], float] = now,
+    ) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._operations: dict[str, Operation] = {
+            "PutMetricData": self._put,
+            "GetMetricData": self._get,
+            "GetMetricStatistics": self._statistics,
+            "ListMetrics": self._list,
+            **Dashboards(store).operations(),
+            **alarms,
+        }
+
+    async def answer(self, request: Request) -> Response:
+        """Return the answer to a request, a refusal too."""
+        try:
+            return json_answer(await self._operate(request))
+        except AwsError as error:
+            return _refusal(error)
+
+    async def _operate(self, request: Request) -> dict[str, Any]:
+        target = request.headers.get("x-amz-target", "")
+        if not target.startswith(_TARGET):
+            raise AwsError(
+                "UnknownOperationException",
+                f"X-Amz-Target is {target!r}; CloudWatch speaks JSON 1.0 here: use a newer client.",
+            )
+        name = target.removeprefix(_TARGET)
+        model = validation.operation("cloudwatch", name)
+        params = json_parameters(_unpacked(request))
+        validation.check(model.input_shape, params)
+        if name not in self._operations:
+            raise not_offered(f"CloudWatch's {name}")
+        return await self._operations[name](params)
+
+    # --- metrics
+
+    async def _put(self, params: dict[str, Any]) -> dict[str, Any]:
+        namespace, data = params["Namespace"], params.get("MetricData", [])
+        if params.get("EntityMetricData"):
+            raise not_offered("Metrics of entities (EntityMetricData)")
+        if namespace.startswith("AWS/"):
+            raise refused(f"Namespaces that begin with AWS/ are AWS's own, got {namespace}.")
+        if not data or len(data) > _MOST_DATA:
+            raise refused(f"MetricData must have 1 to {_MOST_DATA} items, got {len(data)}.")
+        present = self._clock()
+        summaries = [(datum, _checked_time(datum, present), _datum(datum)) for datum in data]
+        for datum, at, summary in summaries:
+            width = 1 if datum.get("StorageResolution", 60) < 60 else 60
+            series = self._metrics.series(
+                namespace,
+                datum["MetricName"],
+                dimensions(datum),
+                unit=datum.get("Unit", "None"),
+                width=width,
+            )
+            series.bucket(at).merge(summary)
+        return {}
+
+    async def _get(self, params: dict[str, Any]) -> dict[str, Any]:
+        queries = params["MetricDataQueries"]
+        if len(queries) > _MOST_QUERIES or len({each["Id"] for each in queries}) < len(queries):
+            raise refused(f"A request has at most {_MOST_QUERIES} queries, each with its own Id.")
+        start, end = params["StartTime"], params["EndTime"]
+        backwards = params.get("ScanBy", "TimestampDescending") == "TimestampDescending"
+        found = [
+            (query, sorted(values.items(), reverse=backwards))
+            for query, values in answers(self._metrics, queries, start=start, end=end)
+        ]
+        most = min(params.get("MaxDatapoints", MOST_POINTS), MOST_POINTS)
+        begin = _begin(params)
+        results, left = _paged(found, begin, most)
+        more = {"NextToken": str(begin + most)} if left else {}
+        return {"MetricDataResults": results, "Messages": [], **more}
+
+    async def _statistics(self, params: dict[str, Any]) -> dict[str, Any]:
+        named, extended = params.get("Statistics", []), params.get("ExtendedStatistics", [])
+        if not named and not extended:
+            raise AwsError(
+                "MissingRequiredParameterException", "Give Statistics or ExtendedStatistics."
+            )
+        computed = {name: statistic(name) for name in [*named, *extended]}
+        unit = self._metrics.unit(params["Namespace"], params["MetricName"], dimensions(params))
+        points = by_period(
+            self._metrics,
+            params,
+            period=params["Period"],
+            start=params["StartTime"],
+            end=params["EndTime"],
+        )
+        if params.get("Unit", unit) != unit:
+            points = []
+        if len(points) > _MOST_STATISTICS:
+            raise AwsError(
+                "InvalidParameterCombinationException",
+                f"You have requested up to {len(points)} datapoints, which exceeds the limit of "
+                f"{_MOST_STATISTICS}. Lengthen the Period, or move the window's ends together.",
+            )
+        told = []
+        for at, summary in points:
+            values = {name: compute(summary) for name, compute in computed.items()}
+            point = {"Timestamp": at, "Unit": unit} | {name: values[name] for name in named}
+            more = {name: values[name] for name in extended if values[name] is not None}
+            told.append(point | ({"ExtendedStatistics": more} if extended else {}))
+        return {"Label": params["MetricName"], "Datapoints": told}
+
+    async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
+        recent = self._clock() - _RECENT if "RecentlyActive" in params else -math.inf
+        wanted = {(each["Name"], each.get("Value")) for each in params.get("Dimensions", [])}
+        found = [
+            {
+                "Namespace": metric.namespace,
+                "MetricName": metric.name,
+                "Dimensions": [{"Name": name, "Value": value} for name, value in metric.dimensions],
+            }
+            for metric in self._metrics.all()
+            if params.get("Namespace", metric.namespace) == metric.namespace
+            and params.get("MetricName", metric.name) == metric.name
+            and wanted <= {*metric.dimensions, *((name, None) for name, _ in metric.dimensions)}
+            and metric.last >= recent
+        ]
+        begin = _begin(params)
+        end = begin + _MOST_LISTED
+        return {"Metrics": found[begin:end]} | ({"NextToken": str(end)} if found[end:] else {})
+
+
+class Dashboards:
+    """Dashboards, which are kept and given back as they came."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        store.db.executescript(_SCHEMA)
+
+    def operations(self) -> dict[str, Operation]:
+        """Return what answers the operations, by name."""
+        return {
+            "PutDashboard": self._put,
+            "GetDashboard": self._get,
+            "ListDashboards": self._list,
+            "DeleteDashboards": self._delete,
+        }
+
+    async def _put(self, params: dict[str, Any]) -> dict[str, Any]:
+        name, body = params["DashboardName"], params["DashboardBody"]
+        try:
+            sound = isinstance(json.loads(body).get("widgets"), list)
+        except (ValueError, AttributeError, RecursionError):
+            sound = False
+        if not sound:
+            raise AwsError(
+                "DashboardInvalidInputError",
+                "The dashboard body is invalid: it must be a JSON object with the list widgets.",
+            )
+        with self._store.write() as db:
+            row = (name, _dashboard(name), body, now())
+            db.execute("INSERT OR REPLACE INTO dashboards VALUES (?, ?, ?, ?)", row)
+        return {"DashboardValidationMessages": []}
+
+    async def _get(self, params: dict[str, Any]) -> dict[str, Any]:
+        name, its_arn, body, _ = self._found(params["DashboardName"])
+        return {"DashboardArn": its_arn, "DashboardBody": body, "DashboardName": name}
+
+    async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
+        prefix = params.get("DashboardNamePrefix", "")
+        rows = self._store.db.execute("SELECT * FROM dashboards ORDER BY name")
+        entries = [
+            {
+                "DashboardName": name,
+                "DashboardArn": its_arn,
+                "LastModified": modified,
+                "Size": len(body.encode()),
+            }
+            for name, its_arn, body, modified in rows
+            if name.startswith(prefix)
+        ]
+        return {"DashboardEntries": entries}
+
+    async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
+        for name in params["DashboardNames"]:
+            self._found(name)
+        with self._store.write() as db:
+            for name in params["DashboardNames"]:
+                db.execute("DELETE FROM dashboards WHERE name = ?", (name,))
+        return {}
+
+    def _found(self, name: str) -> tuple[str, str, str, float]:
+        query = "SELECT * FROM dashboards WHERE name = ?"
+        for row in self._store.db.execute(query, (name,)):
+            return (row[0], row[1], row[2], row[3])
+        raise AwsError("DashboardNotFoundError", f"Dashboard {name} does not exist.", 404)
+
+
+def _dashboard(name: str) -> str:
+    first, _, last = arn("cloudwatch", f"dashboard/{name}").partition(":cloudwatch:")
+    return f"{first}:cloudwatch::{last.partition(':')[2]}"  # dashboards belong to no region
+
+
+def _refusal(error: AwsError) -> Response:
+    """Return an error with the code that clients know it by, which can differ from its name."""
+    response = json_refusal(error)
+    shape = validation.service("cloudwatch").shape_for
+    code = error.code
+    if any(each.name == code for each in validation.service("cloudwatch").error_shapes):
+        code = shape(code).metadata.get("error", {}).get("code", code)
+    side = "Sender" if error.status < 500 else "Receiver"
+    response.headers = [*response.headers, ("x-amzn-query-error", f"{code};{side}")]
+    return response
+
+
+def _unpacked(request: Request) -> bytes:
+    if request.headers.get("content-encoding", "") != "gzip":
+        return request.body
+    unpacking = zlib.decompressobj(wbits=31)
+    try:
+        body = unpacking.decompress(request.body, _MOST_BODY + 1)
+    except zlib.error as error:
+        raise AwsError("SerializationException", f"The body is no gzip: {error}.") from error
+    if len(body) > _MOST_BODY:
+        raise AwsError("RequestEntityTooLarge", f"The body exceeds {_MOST_BODY} bytes.", 413)
+    return body
+
+
+def _checked_time(datum: Mapping[str, Any], present: float) -> float:
+    at = float(datum.get("Timestamp", present))
+    if not present - KEPT <= at <= present + _FUTURE:
+        raise refused(
+            f"The time of {datum['MetricName']} must be within the last {KEPT / 86_400:g} days "
+            "and at most two hours ahead."
+        )
+    return at
+
+
+def _datum(datum: Mapping[str, Any]) -> Summary:
+    """Return what a datum says of its metric.
+
+    Raises:
+        AwsError: It says it in several ways, in none, or with what is no number.
+    """
+    ways = [name for name in ("Value", "Values", "StatisticValues") if name in datum]
+    name = datum["MetricName"]
+    if len(ways) != 1:
+        raise refused(f"{name} needs one of Value, Values and StatisticValues, got {len(ways)}.")
+    summary = Summary()
+    if ways == ["StatisticValues"]:
+        return _told(name, datum["StatisticValues"])
+    values = datum.get("Values") or [datum.get("Value")]
+    counts = datum.get("Counts") or [1.0] * len(values)
+    if len(values) != len(counts) or len(values) > _MOST_VALUES:
+        raise refused(f"{name} must have as many Counts as Values, at most {_MOST_VALUES}.")
+    for value, count in zip(values, counts, strict=True):
+        if not _sound(value) or not _sound(count) or count < 0:
+            raise refused(f"{name} must have finite values, and counts that are not negative.")
+        if count:
+            summary.add(float(value), float(count))
+    return summary
+
+
+def _told(name: str, given: Mapping[str, float]) -> Summary:
+    """Return values that are known by their statistics: percentiles only where all are equal."""
+    count, least, most = given["SampleCount"], given["Minimum"], given["Maximum"]
+    if not all(map(_sound, given.values())) or count <= 0 or least > most:
+        raise refused(f"{name} must have finite StatisticValues, and a SampleCount above 0.")
+    known = Summary()
+    if least == most:
+        known.add(least, count)
+        return known
+    return Summary(count, given["Sum"], least, most)
+
+
+def _sound(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= _LARGEST
+
+
+def _begin(params: Mapping[str, Any]) -> int:
+    token = params.get("NextToken", "0")
+    if not token.isdecimal():
+        raise AwsError("InvalidNextToken", "NextToken is not one that this operation returned.")
+    return int(token)
+
+
+def _paged(
+    found: Sequence[tuple[Mapping[str, Any], list[tuple[int, float]]]], begin: int, most: int
+) -> tuple[list[dict[str, Any]], bool]:
+    """Return the results of one page of data points, and whether more follow."""
+    results, passed, end = [], 0, begin + most
+    for query, points in found:
+        shown = points[max(0, begin - passed) : max(0, end - passed)]
+        after = passed + len(points)
+        if shown or (not points and begin <= passed < end):
+            results.append(_result(query, shown, whole=after <= end))
+        passed = after
+    return results, passed > end
+
+
+def _result(
+    query: Mapping[str, Any], points: list[tuple[int, float]], *, whole: bool
+) -> dict[str, Any]:
+    metric = query.get("MetricStat", {}).get("Metric", {}).get("MetricName", query["Id"])
+    return {
+        "Id": query["Id"],
+        "Label": query.get("Label", metric),
+        "Timestamps": [at for at, _ in points],
+        "Values": [value for _, value in points],
+        "StatusCode": "Complete" if whole else "PartialData",
+    }

@@ -1,0 +1,373 @@
+"""HTTP/1.1 towards one worker: connections that are kept, each with one request at a time.
+
+Callbacks instead of coroutines, because this lies on the path of every invocation.
+"""
+
+import asyncio
+import enum
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import httptools
+
+from workbench.modelserver.http import FilePart
+
+Address = str | tuple[str, int]
+"""Where a worker listens: the path of a socket, or host and port."""
+
+_COPIED = 64 * 1024  # bodies up to here leave in one piece with their headers
+_CHUNK = 256 * 1024  # what is read at once of a body that lies in a file
+
+
+class Failure(enum.Enum):
+    """Why there is no answer."""
+
+    TIMEOUT = "no whole answer within the time limit"
+    GONE = "the connection was lost before the answer was whole"
+    TOO_LARGE = "the answer is larger than allowed"
+    THROTTLED = "as many requests as allowed are under way"
+    UNAVAILABLE = "no worker is up"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker said: `headers` by lower-case name."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+Outcome = Answer | Failure
+
+
+class Exchange:
+    """A request and, once `done` is called with it, its outcome.
+
+    A body may lie in a file, which stays open; where there is a `sink`, the body of a good answer
+    is written to it, and the answer's own is empty: so neither is ever whole in memory.
+
+    `sent` and `finished` are the instants (seconds of `time.perf_counter`) of the request's first
+    byte out and of its outcome. `time_limit` counts from `sent`; `max_answer` is in bytes. What
+    routes it is its `owner`, who notes the number of the `worker` and, where a cold start was
+    waited for, how long that took (`setup`, seconds); `reason` says more about a failure.
+    """
+
+    __slots__ = (
+        *("body", "done", "finished", "head", "max_answer", "owner", "reason", "sent", "setup"),
+        *("sink", "time_limit", "worker"),
+    )
+
+    def __init__(
+        self,
+        head: bytes,
+        body: bytes | FilePart,
+        done: "Callable[[Exchange, Outcome], None]",
+        *,
+        time_limit: float = 60.0,
+        max_answer: int = 6 * 1024 * 1024,
+        sink: "Sink | None" = None,
+    ) -> None:
+        self.head = head
+        self.body = body
+        self.done = done
+        self.time_limit = time_limit
+        self.max_answer = max_answer
+        self.sink = sink
+        self.owner: Owner | None = None
+        self.worker = 0
+        self.setup: float | None = None
+        self.reason = ""
+        self.sent = 0.0
+        self.finished = 0.0
+
+    def finish(self, outcome: Outcome) -> None:
+        """Tell the owner and then whoever asked; to be called once."""
+        self.finished = time.perf_counter()
+        if self.owner is not None:
+            self.owner.over(self, outcome)
+        self.done(self, outcome)
+
+
+class Sink(Protocol):
+    """What takes in the body of an answer."""
+
+    def write(self, data: bytes, /) -> Any:  # noqa: ANN401 - whatever files give back
+        """Take in more of it."""
+        ...
+
+
+class Owner(Protocol):
+    """What routes exchanges to workers."""
+
+    def over(self, exchange: Exchange, outcome: Outcome) -> None:
+        """Note that the exchange has its outcome."""
+        ...
+
+    def resend(self, exchange: Exchange) -> None:
+        """Send an exchange elsewhere: nothing of it was sent, and its worker is lost."""
+        ...
+
+
+class Upstream:
+    """The way to one worker: at most `most` requests under way, the others first come first served.
+
+    `lost` is called once, when the worker proves dead or hung: a connection breaks that should not,
+    or a request times out and nothing else was answered since it was sent. `in_flight` counts the
+    requests without an outcome; `closed` tells that no more are sent.
+    """
+
+    def __init__(self, address: Address, *, lost: Callable[[], None], most: int = 64) -> None:
+        self.in_flight = 0
+        self._address = address
+        self._lost = lost
+        self._most = most
+        self._answered = 0.0
+        self._idle: list[_Connection] = []
+        self._open: set[_Connection] = set()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._waiting: deque[Exchange] = deque()
+        self.closed = False
+        self._drained: asyncio.Future[None] | None = None
+
+    def send(self, exchange: Exchange) -> None:
+        """Send the request now, or when one before it is answered."""
+        self.in_flight += 1
+        if self._idle:
+            self._idle.pop().start(exchange)
+            return
+        self._waiting.append(exchange)
+        if self.closed:
+            self._give_back()
+        else:
+            self._open_more()
+
+    def close(self) -> None:
+        """End every connection: what is under way is `GONE`, the rest goes back to its owner."""
+        self.closed = True
+        for connection in list(self._open):
+            connection.abort()
+        self._give_back()
+
+    async def drained(self) -> None:
+        """Wait until no request is under way."""
+        if self.in_flight:
+            if self._drained is None:
+                self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drained)
+
+    def broke(self) -> None:
+        """Note that the worker is lost."""
+        if not self.closed:
+            self.closed = True
+            self._lost()
+            self.close()
+
+    def _open_more(self) -> None:
+        if len(self._open) + len(self._opening) < self._most:
+            task = asyncio.get_running_loop().create_task(self._connect())
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            if isinstance(self._address, str):
+                await loop.create_unix_connection(lambda: _Connection(self), self._address)
+            else:
+                await loop.create_connection(lambda: _Connection(self), *self._address)
+        except OSError:
+            self.broke()
+
+    def _give_back(self) -> None:
+        while self._waiting:
+            exchange = self._waiting.popleft()
+            self._less()
+            if exchange.owner is None:
+                exchange.finish(Failure.GONE)
+            else:
+                exchange.owner.resend(exchange)
+
+    def _less(self) -> None:
+        self.in_flight -= 1
+        if not self.in_flight and self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
+
+    # --- the connections' calls
+
+    def made(self, connection: "_Connection") -> None:
+        """Use a new connection."""
+        self._open.add(connection)
+        if self.closed:
+            connection.abort()
+        else:
+            self.free(connection)
+
+    def free(self, connection: "_Connection") -> None:
+        """Use a connection that has nothing to do."""
+        if self._waiting:
+            connection.start(self._waiting.popleft())
+        else:
+            self._idle.append(connection)
+
+    def over(self, exchange: Exchange, outcome: Outcome) -> None:
+        """Count the request as done, and tell whose it is."""
+        if isinstance(outcome, Answer):
+            self._answered = time.perf_counter()
+        elif outcome is Failure.TIMEOUT and self._answered < exchange.sent:
+            self.broke()
+        self._less()
+        exchange.finish(outcome)
+
+    def ended(self, connection: "_Connection", *, wanted: bool) -> None:
+        """Forget a connection; one that was not to end means that the worker is lost."""
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if not wanted:
+            self.broke()
+        elif self._waiting:
+            self._open_more()
+
+
+class _Connection(asyncio.Protocol):
+    """One connection to a worker."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport
+        self._exchange: Exchange | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._wanted = False
+        self._sending: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+
+    # --- asyncio's calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be of use."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._upstream.made(self)
+
+    def pause_writing(self) -> None:
+        """Read no more of a file: the worker is behind."""
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._room.set()
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's words
+        """Fail the request under way."""
+        exchange = self._leave()
+        self._upstream.ended(self, wanted=self._wanted)
+        if exchange is not None:
+            self._upstream.over(exchange, Failure.GONE)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, and go on with the next request behind a whole answer."""
+        exchange = self._exchange
+        if exchange is None:  # nobody asked
+            self._transport.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._transport.abort()
+            return
+        if self._size > exchange.max_answer:
+            self._end(Failure.TOO_LARGE)
+        elif self._whole:
+            self._answer()
+
+    # --- the parser's calls
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header."""
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of the body."""
+        self._size += len(body)
+        sink = self._exchange.sink if self._exchange is not None else None
+        if sink is None or self._parser.get_status_code() >= 300:
+            self._parts.append(body)
+        else:
+            sink.write(body)
+
+    def on_message_complete(self) -> None:
+        """Note that the answer is whole, and whether the worker keeps the connection."""
+        self._whole = True
+        self._kept = self._parser.should_keep_alive()  # later, the parser has forgotten it
+
+    # --- one request
+
+    def start(self, exchange: Exchange) -> None:
+        """Send a request."""
+        self._exchange = exchange
+        self._headers: dict[str, str] = {}
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._whole = False
+        self._kept = False
+        exchange.sent = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        body = exchange.body
+        if isinstance(body, FilePart):
+            self._transport.write(exchange.head)
+            self._sending = loop.create_task(self._send(body))
+        elif len(body) <= _COPIED:
+            self._transport.write(exchange.head + body)
+        else:
+            self._transport.writelines((exchange.head, body))
+        self._timer = loop.call_later(exchange.time_limit, self._end, Failure.TIMEOUT)
+
+    async def _send(self, part: FilePart) -> None:
+        """Send a body as fast as the worker takes it."""
+        part.file.seek(part.offset)
+        left = part.length
+        while left:
+            await self._room.wait()
+            chunk = part.file.read(min(_CHUNK, left))
+            if not chunk:  # shorter than it was
+                self._transport.abort()
+                return
+            left -= len(chunk)
+            self._transport.write(chunk)
+            await asyncio.sleep(0)  # others have requests, too
+
+    def abort(self) -> None:
+        """End the connection and fail what is under way."""
+        self._end(Failure.GONE)
+
+    def _answer(self) -> None:
+        parser, parts = self._parser, self._parts
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        answer = Answer(parser.get_status_code(), self._headers, body)
+        unheard = self._sending is not None and not self._sending.done()
+        if unheard or not self._kept:
+            self._end(answer)
+        elif (exchange := self._leave()) is not None:
+            self._upstream.free(self)
+            self._upstream.over(exchange, answer)
+
+    def _end(self, outcome: Outcome) -> None:
+        self._wanted = True
+        self._transport.abort()
+        if (exchange := self._leave()) is not None:
+            self._upstream.over(exchange, outcome)
+
+    def _leave(self) -> Exchange | None:
+        exchange, self._exchange = self._exchange, None
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        if self._timer is not None:
+            self._timer.cancel()
+        return exchange

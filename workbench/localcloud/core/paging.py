@@ -1,0 +1,97 @@
+"""Pages of what SageMaker's List operations return, filtered and sorted as their parameters say."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from workbench.localcloud.core.protocol import invalid
+
+_MOST = 100  # SageMaker's own limit of MaxResults, and what it returns without one is fewer
+
+
+def page(
+    summaries: Sequence[Mapping[str, Any]],
+    parameters: Mapping[str, Any],
+    *,
+    name: str,
+    equal: Mapping[str, str] | None = None,
+    order: str = "Descending",
+    sorts: Mapping[str, str] | None = None,
+    tie: Callable[[Mapping[str, Any]], list[Any]] | None = None,
+) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
+    """Return the summaries of one page, and `{"NextToken": ...}` where more follow.
+
+    Understood are NameContains, CreationTimeAfter and -Before, LastModifiedTimeAfter and -Before,
+    SortBy, SortOrder, MaxResults and NextToken.
+
+    Args:
+        summaries: All there are, each with the member `CreationTime`.
+        parameters: Of the operation.
+        name: The summaries' member that is their name.
+        equal: Members that must be equal to a parameter where it is given, by parameter.
+        order: What the operation does without SortOrder.
+        sorts: The members for values of SortBy that are not names of members themselves.
+        tie: What tells summaries apart that are equal in what they are sorted by; their name where
+            this is not given. JSON values.
+
+    Raises:
+        AwsError: The token is not one of ours.
+    """
+    found = [each for each in summaries if _fits(each, parameters, name, equal or {})]
+    by = parameters.get("SortBy", "CreationTime")
+    member = (sorts or {}).get(by) or (name if by == "Name" else by)
+
+    def place(each: Mapping[str, Any]) -> list[Any]:
+        return [each.get(member) or "", *(tie(each) if tie else [each[name]])]
+
+    backwards = parameters.get("SortOrder", order) == "Descending"
+    found.sort(key=place, reverse=backwards)
+    if "NextToken" in parameters:
+        last = _from_token(parameters["NextToken"])
+        found = [each for each in found if _follows(place(each), last, backwards=backwards)]
+    most = parameters.get("MaxResults", _MOST)
+    rest = found[most:]
+    return found[:most], {"NextToken": _token(place(found[most - 1]))} if rest else {}
+
+
+def _fits(
+    summary: Mapping[str, Any], parameters: Mapping[str, Any], name: str, equal: Mapping[str, str]
+) -> bool:
+    if parameters.get("NameContains", "").lower() not in str(summary[name]).lower():
+        return False
+    for member in ("CreationTime", "LastModifiedTime"):
+        time = summary.get(member) or 0.0
+        after, before = parameters.get(f"{member}After"), parameters.get(f"{member}Before")
+        if (after is not None and time <= after) or (before is not None and time >= before):
+            return False
+    return all(
+        summary.get(member) == parameters[given]
+        for given, member in equal.items()
+        if given in parameters
+    )
+
+
+def _follows(place: list[Any], last: list[Any], *, backwards: bool) -> bool:
+    try:
+        return place < last if backwards else place > last
+    except TypeError:
+        raise _foreign_token() from None
+
+
+def _token(place: list[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def _from_token(token: str) -> list[Any]:
+    try:
+        last = json.loads(base64.urlsafe_b64decode(token))
+    except ValueError:
+        raise _foreign_token() from None
+    if not isinstance(last, list):
+        raise _foreign_token()
+    return last
+
+
+def _foreign_token() -> Exception:
+    return invalid("NextToken is not one that this operation returned. Start without it.")

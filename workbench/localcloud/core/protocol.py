@@ -1,0 +1,185 @@
+"""How AWS's calls and answers look on the wire: scopes, names, JSON, XML and errors.
+
+SageMaker speaks JSON 1.1 (the operation is in a header), its runtime REST-JSON, S3 XML. botocore's
+service models say so; its parsers are what the answers here are made for.
+"""
+
+import json
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+from xml.sax.saxutils import escape
+
+from workbench.errors import WorkbenchError
+from workbench.modelserver.http import Request, Response
+
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+
+Operation = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+"""Answers one operation of SageMaker: checked parameters in, the members of the answer out.
+
+Times are seconds since 1970 both ways.
+"""
+
+_JSON = "application/x-amz-json-1.1"
+_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+_CREDENTIAL = re.compile(r"Credential=[^/,\s]*/\d{8}/([a-zA-Z0-9-]+)/([a-zA-Z0-9-]+)/aws4_request")
+_region: ContextVar[str] = ContextVar("region", default=REGION)
+
+
+class AwsError(WorkbenchError):
+    """An answer that botocore raises as the exception of that name.
+
+    Args:
+        code: AWS's name of the error.
+        message: What came, what was wanted, what to do.
+        status: Of the HTTP answer.
+        extra: More members of the error, where its shape has them.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        status: int = 400,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.extra = dict(extra or {})
+
+
+def invalid(message: str) -> AwsError:
+    """Return what SageMaker answers to parameters that do not fit."""
+    return AwsError("ValidationException", message)
+
+
+def not_offered(what: str) -> AwsError:
+    """Return the answer to what AWS has and the local cloud has not; clients do not retry it."""
+    return AwsError("NotImplemented", f"{what} is not yet offered by the local cloud.", 501)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a signed request is meant for."""
+
+    service: str
+    region: str = REGION
+
+
+def scope(request: Request) -> Scope | None:
+    """Return the scope of a request's signature, which itself is not checked; None: unsigned."""
+    found = _CREDENTIAL.search(request.headers.get("authorization", ""))
+    return Scope(found[2].lower(), found[1].lower()) if found else None
+
+
+def enter_region(name: str) -> None:
+    """Let what the present task makes belong to a region."""
+    _region.set(name)
+
+
+def arn(service: str, resource: str) -> str:
+    """Return the Amazon Resource Name of something of ours, in the request's region.
+
+    >>> arn("sagemaker", "endpoint/digits")
+    'arn:aws:sagemaker:us-east-1:123456789012:endpoint/digits'
+    """
+    return f"arn:aws:{service}:{_region.get()}:{ACCOUNT}:{resource}"
+
+
+def now() -> float:
+    """Return the time as SageMaker writes it: seconds since 1970, to the millisecond."""
+    return round(time.time(), 3)
+
+
+def new_id() -> str:
+    """Return the id of a request."""
+    return str(uuid.uuid4())
+
+
+# --- JSON
+
+
+def json_answer(content: Mapping[str, Any]) -> Response:
+    """Return what an operation gives back, as SageMaker's JSON."""
+    return _json(200, content)
+
+
+def json_refusal(error: AwsError) -> Response:
+    """Return an error so that botocore's JSON and REST-JSON parsers know it by name."""
+    content = {"__type": error.code, "message": error.message, "Message": error.message}
+    return _json(error.status, content | error.extra, [("x-amzn-errortype", error.code)])
+
+
+def json_parameters(body: bytes) -> dict[str, Any]:
+    """Return the parameters that a body holds; members that are null count as not given.
+
+    Raises:
+        AwsError: It is not a JSON object.
+    """
+    try:
+        content = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise AwsError("SerializationException", f"The body is not JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise AwsError("SerializationException", "The body must be a JSON object.")
+    return {name: value for name, value in content.items() if value is not None}
+
+
+def _json(
+    status: int, content: Mapping[str, Any], headers: Iterable[tuple[str, str]] = ()
+) -> Response:
+    body = json.dumps(content).encode()
+    return Response(status, body, _JSON, [*headers, ("x-amzn-requestid", new_id())])
+
+
+# --- XML
+
+
+def xml(name: str, content: Any) -> str:  # noqa: ANN401 - text, numbers, dicts and lists
+    """Return an element: a dict's items are its children, and a list's items share their name.
+
+    >>> xml("Parts", {"Part": [{"PartNumber": 1}, {"PartNumber": 2}], "IsTruncated": False})
+    '<Parts><Part><PartNumber>1</PartNumber></Part><Part><PartNumber>2</PartNumber></Part><IsTruncated>false</IsTruncated></Parts>'
+    """
+    if isinstance(content, list):
+        return "".join(xml(name, each) for each in content)
+    if isinstance(content, dict):
+        return f"<{name}>{''.join(xml(*item) for item in content.items())}</{name}>"
+    if isinstance(content, bool):
+        content = str(content).lower()
+    return f"<{name}>{escape(str(content))}</{name}>"
+
+
+def xml_answer(
+    name: str,
+    content: Mapping[str, Any],
+    headers: Iterable[tuple[str, str]] = (),
+) -> Response:
+    """Return a document as S3 writes it."""
+    body = xml(name, dict(content)).replace(f"<{name}>", f'<{name} xmlns="{_NAMESPACE}">', 1)
+    return _xml(200, body, headers)
+
+
+def xml_refusal(error: AwsError) -> Response:
+    """Return an error as S3 writes it."""
+    content = {"Code": error.code, "Message": error.message} | error.extra
+    return _xml(error.status, xml("Error", content))
+
+
+def query_refusal(error: AwsError) -> Response:
+    """Return an error as the services write it that are called by forms (EC2, CloudFormation)."""
+    content = {"Errors": {"Error": {"Code": error.code, "Message": error.message}}}
+    return _xml(error.status, xml("Response", content | {"RequestID": new_id()}))
+
+
+def _xml(status: int, element: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{element}'.encode()
+    return Response(status, body, "application/xml", headers)

@@ -1,0 +1,78 @@
+"""Requests to services that speak REST-JSON, read by botocore's own model of the service."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qs
+
+from botocore.model import OperationModel, Shape
+
+from workbench.localcloud.core import validation
+from workbench.localcloud.core.protocol import AwsError, json_parameters
+from workbench.modelserver.http import Request
+
+
+def asked(service: str, request: Request) -> tuple[OperationModel, dict[str, Any]]:
+    """Return the operation that a request is for, and its parameters, checked.
+
+    Raises:
+        AwsError: There is no such operation, or a parameter is not what it must be.
+    """
+    query = parse_qs(request.query, keep_blank_values=True)
+    for method, pattern, fixed, model in _routes(service):
+        found = pattern.fullmatch(request.path) if method == request.method else None
+        if found is not None and all(query.get(name) == [value] for name, value in fixed.items()):
+            parameters = _parameters(model, request, query, found.groupdict())
+            validation.check(model.input_shape, parameters)
+            return model, parameters
+    raise AwsError(
+        "UnknownOperationException", f"There is no {request.method} {request.path}.", 404
+    )
+
+
+def _parameters(
+    model: OperationModel,
+    request: Request,
+    query: Mapping[str, list[str]],
+    path: Mapping[str, str],
+) -> dict[str, Any]:
+    shape = model.input_shape
+    if shape is None:
+        return {}
+    parameters = json_parameters(request.body)
+    for name, member in shape.members.items():
+        place = member.serialization.get("location")
+        called = member.serialization.get("name", name)
+        if place == "uri":
+            parameters[name] = path[called]
+        elif place == "querystring" and called in query:
+            parameters[name] = _converted(member, query[called])
+        elif place == "header" and called.lower() in request.headers:
+            parameters[name] = _converted(member, [request.headers[called.lower()]])
+    return parameters
+
+
+def _converted(shape: Shape, values: list[str]) -> Any:  # noqa: ANN401 - what the shape says
+    if shape.type_name == "list":
+        return values
+    if shape.type_name in ("integer", "long") and re.fullmatch(r"-?\d{1,18}", values[0]):
+        return int(values[0])
+    return values[0] == "true" if shape.type_name == "boolean" else values[0]
+
+
+_Route = tuple[str, re.Pattern[str], dict[str, str], OperationModel]
+
+
+@cache
+def _routes(service: str) -> list[_Route]:
+    """Method, path, what the query must hold, and operation; those with a query first."""
+    model = validation.service(service)
+    routes = []
+    for name in model.operation_names:
+        operation = model.operation_model(name)
+        path, _, query = operation.http["requestUri"].partition("?")
+        pattern = re.sub(r"\\{(\w+)(\\\+)?\\}", r"(?P<\1>[^/]+)", re.escape(path.rstrip("/")))
+        fixed = {key: values[0] for key, values in parse_qs(query).items()}
+        routes.append((operation.http["method"], re.compile(f"{pattern}/?"), fixed, operation))
+    return sorted(routes, key=lambda route: -len(route[2]))

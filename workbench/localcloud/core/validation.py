@@ -1,0 +1,151 @@
+"""What AWS takes: botocore's own models of its services, as checks.
+
+botocore itself checks types and least lengths only. Enums, patterns and greatest lengths are in its
+models too, and AWS refuses what does not keep them, in the words used here.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from botocore.loaders import Loader
+from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
+
+from workbench.localcloud.core.protocol import AwsError, invalid
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "character": (str,),
+    "blob": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "long": (int,),
+    "float": (int, float),
+    "double": (int, float),
+    "timestamp": (int, float),
+    "structure": (dict,),
+    "map": (dict,),
+    "list": (list,),
+}
+# Java's classes of characters, as near as Python's `re` comes to them.
+_CLASSES = {
+    r"\p{Alnum}": "a-zA-Z0-9",
+    r"\p{L}": r"\w",
+    r"\p{M}": r"\u0300-\u036f",
+    r"\p{N}": r"\d",
+    r"\p{Z}": r"\s",
+}
+
+
+@cache
+def service(name: str) -> ServiceModel:
+    """Return botocore's model of a service; loaded when first asked for."""
+    return ServiceModel(Loader().load_service_model(name, "service-2"), name)
+
+
+def operation(service_name: str, name: str) -> OperationModel:
+    """Return the model of an operation.
+
+    Raises:
+        AwsError: The service has none of that name.
+    """
+    model = service(service_name)
+    if name not in model.operation_names:
+        raise AwsError("UnknownOperationException", f"There is no operation {name!r}.")
+    return model.operation_model(name)
+
+
+def check(shape: Shape | None, value: dict[str, Any]) -> None:
+    """Check the parameters of an operation against the shape of its input.
+
+    Raises:
+        AwsError: SerializationException for wrong types, ValidationException for the rest.
+    """
+    if shape is None:
+        return
+    faults = list(_faults(shape, value, ""))
+    if faults:
+        plural = "s" if len(faults) > 1 else ""
+        raise invalid(f"{len(faults)} validation error{plural} detected: {'; '.join(faults)}")
+
+
+def _faults(shape: Shape, value: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - JSON
+    _check_type(shape, value, path)
+    if isinstance(shape, StructureShape):
+        yield from _structure_faults(shape, value, path)
+    elif isinstance(shape, ListShape):
+        yield from _size_faults(shape, value, len(value), path)
+        for i, each in enumerate(value, start=1):
+            yield from _faults(shape.member, each, f"{path}.{i}.member")
+    elif isinstance(shape, MapShape):
+        yield from _size_faults(shape, value, len(value), path)
+        for key, each in value.items():
+            yield from _faults(shape.key, key, f"{path}.key")
+            yield from _faults(shape.value, each, f"{path}.{key}")
+    elif isinstance(value, str):
+        yield from _text_faults(shape, value, path)
+    elif not isinstance(value, bool):
+        yield from _number_faults(shape, value, path)
+
+
+def _check_type(shape: Shape, value: Any, path: str) -> None:  # noqa: ANN401 - JSON
+    wanted = _TYPES[shape.type_name]
+    right = isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool))
+    if not right:
+        raise AwsError(
+            "SerializationException",
+            f"{path.removeprefix('.') or 'The body'} must be of the type {shape.type_name}, "
+            f"got {type(value).__name__}.",
+        )
+
+
+def _structure_faults(shape: StructureShape, value: dict[str, Any], path: str) -> Iterator[str]:
+    for name, member in shape.members.items():
+        inner = f"{path}.{name[0].lower()}{name[1:]}"
+        if value.get(name) is not None:
+            yield from _faults(member, value[name], inner)
+        elif name in shape.required_members:
+            yield _fault(None, inner, "Member must not be null")
+
+
+def _size_faults(shape: Shape, value: Any, size: int, path: str) -> Iterator[str]:  # noqa: ANN401 - JSON
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    if least is not None and size < least:
+        yield _fault(value, path, f"Member must have length greater than or equal to {least}")
+    if most is not None and size > most:
+        yield _fault(value, path, f"Member must have length less than or equal to {most}")
+
+
+def _text_faults(shape: Shape, value: str, path: str) -> Iterator[str]:
+    yield from _size_faults(shape, value, len(value), path)
+    pattern = shape.metadata.get("pattern")
+    if pattern is not None and not _compiled(pattern).fullmatch(value):
+        yield _fault(value, path, f"Member must satisfy regular expression pattern: {pattern}")
+    enum = shape.metadata.get("enum")
+    if enum and value not in enum:
+        yield _fault(value, path, f"Member must satisfy enum value set: [{', '.join(enum)}]")
+
+
+def _number_faults(shape: Shape, value: float, path: str) -> Iterator[str]:
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    if least is not None and value < least:
+        yield _fault(value, path, f"Member must have value greater than or equal to {least}")
+    if most is not None and value > most:
+        yield _fault(value, path, f"Member must have value less than or equal to {most}")
+
+
+def _fault(value: Any, path: str, wanted: str) -> str:  # noqa: ANN401 - JSON
+    shown = "null" if value is None else f"'{str(value)[:200]}'"
+    return f"Value {shown} at '{path.removeprefix('.')}' failed to satisfy constraint: {wanted}"
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Return one of AWS's patterns, which are Java's; what Python cannot say matches anything."""
+    for java, ours in _CLASSES.items():
+        pattern = pattern.replace(java, ours)
+    try:
+        return re.compile(pattern, re.DOTALL)
+    except re.error:
+        return re.compile(".*", re.DOTALL)

@@ -1,0 +1,175 @@
+"""EventBridge on a local cloud: what SageMaker and CloudWatch tell when something has changed.
+
+Events go through moto's Events to the targets of rules, such as queues and topics, in the thread
+beside the loop and in order. They are shaped as EventBridge's reference shapes them (SageMaker
+developer guide, "Automating Amazon SageMaker with Amazon EventBridge"): statuses there are in upper
+case with underscores, unlike the API's.
+"""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from workbench.localcloud.core.protocol import ACCOUNT, REGION
+from workbench.localcloud.core.store import Store
+
+_AT_ONCE = 10  # events (API reference, PutEvents)
+_WORDS = re.compile("(?<=[a-z])(?=[A-Z])")
+_log = logging.getLogger("workbench.localcloud")
+
+
+def status_of(status: str) -> str:
+    """Return a status of the API's as events have it.
+
+    >>> status_of("InService"), status_of("PendingManualApproval"), status_of("Failed")
+    ('IN_SERVICE', 'PENDING_MANUAL_APPROVAL', 'FAILED')
+    """
+    return _WORDS.sub("_", status).upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that has changed; `detail` is JSON, `resources` are ARNs."""
+
+    kind: str
+    detail: Mapping[str, Any]
+    resources: tuple[str, ...] = ()
+    source: str = "aws.sagemaker"
+
+
+class Events:
+    """Puts events on the default event bus, and messages to topics, in order."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._due: list[Event] = []
+        self._told: list[tuple[str, str, str]] = []
+        self._sending: asyncio.Task[None] | None = None
+
+    def put(self, event: Event) -> None:
+        """Have an event sent before long."""
+        self._due.append(event)
+        self._begin()
+
+    def tell(self, topic: str, subject: str, message: str) -> None:
+        """Have a topic of SNS told something before long."""
+        self._told.append((topic, subject, message))
+        self._begin()
+
+    async def close(self) -> None:
+        """Send what is due."""
+        if self._sending is not None:
+            await self._sending
+
+    def _begin(self) -> None:
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.get_running_loop().create_task(self._send())
+
+    async def _send(self) -> None:
+        while self._due or self._told:
+            due, self._due = self._due, []
+            told, self._told = self._told, []
+            try:
+                await self._store.aside(_send, due, told)
+            except Exception:  # noqa: BLE001 - the next ones are due, whatever it was
+                _log.exception("Events could not be sent.")
+
+
+def _send(events: Iterable[Event], messages: Iterable[tuple[str, str, str]]) -> None:
+    from moto.events.models import events_backends
+
+    widen_targets()
+    entries = [
+        {
+            "Source": event.source,
+            "DetailType": event.kind,
+            "Detail": json.dumps(event.detail),
+            "Resources": list(event.resources),
+        }
+        for event in events
+    ]
+    for begin in range(0, len(entries), _AT_ONCE):
+        events_backends[ACCOUNT][REGION].put_events(entries[begin : begin + _AT_ONCE])
+    for topic, subject, message in messages:
+        publish(topic, message, subject=subject)
+
+
+def publish(topic: str, message: str, *, subject: str | None = None) -> None:
+    """Tell a topic; one that is gone is written to the log, as nobody else can be told.
+
+    In the thread beside the loop, where all that moto does is done.
+    """
+    from moto.sns.models import sns_backends
+
+    region = topic.split(":")[3] if topic.count(":") > 4 else REGION
+    try:
+        sns_backends[ACCOUNT][region].publish(message, arn=topic, subject=subject and subject[:100])
+    except Exception as error:  # noqa: BLE001 - moto raises what its clients are answered
+        _log.warning("The topic %s could not be told: %s", topic, error)
+
+
+TARGETS: dict[str, Callable[[str, str], None]] = {"sns": publish}
+"""What brings an event to targets that moto does not know, by their service: ARN and JSON in.
+
+Called in the thread beside the loop.
+"""
+
+_MOTOS = ("events", "logs", "sqs")
+
+
+def widen_targets() -> None:
+    """Let moto's rules have the targets in `TARGETS` too; one that none knows is passed over.
+
+    moto itself fails at such a target, and with it at all that come after.
+    """
+    from moto.events.models import Rule
+
+    if getattr(Rule.send_to_targets, "widened", False):
+        return
+    known = Rule.send_to_targets
+
+    def send(rule: Rule, event: Any, transform_input: bool = True) -> None:  # noqa: ANN401, FBT001, FBT002 - moto's
+        targets = rule.targets
+        rule.targets = [each for each in targets if _service(each) in _MOTOS]
+        try:
+            known(rule, event, transform_input)
+        finally:
+            rule.targets = targets
+        if rule.event_pattern.matches_event(event):
+            for each in targets:
+                if _service(each) not in _MOTOS:
+                    _bring(each, event)
+
+    send.widened = True  # type: ignore[attr-defined]
+    Rule.send_to_targets = send  # type: ignore[assignment, method-assign]
+
+
+def _service(target: Mapping[str, Any]) -> str:
+    return str(target["Arn"]).split(":")[2]
+
+
+def _bring(target: Mapping[str, Any], event: Mapping[str, Any]) -> None:
+    bring = TARGETS.get(_service(target))
+    if bring is None:
+        _log.warning("No event reaches the target %s on a local cloud.", target["Arn"])
+        return
+    try:
+        bring(target["Arn"], target.get("Input") or json.dumps(_shaped(target, event)))
+    except Exception:  # noqa: BLE001 - the other targets are due, whatever it was
+        _log.exception("An event did not reach the target %s.", target["Arn"])
+
+
+def _shaped(target: Mapping[str, Any], event: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    """Return an event as a target is told of it."""
+    from moto.events.utils import EventTemplateParser
+
+    if shaped := target.get("InputTransformer"):
+        paths: dict[str, str] = shaped.get("InputPathsMap", {})
+        return EventTemplateParser.parse(shaped["InputTemplate"], paths, cast("Any", event))
+    at = datetime.fromtimestamp(event["time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {name: value for name, value in event.items() if name != "ingestion-time"} | {"time": at}

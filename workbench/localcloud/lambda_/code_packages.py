@@ -1,0 +1,117 @@
+"""The code of Lambda's functions: zips, checked and unpacked once, and our own image."""
+
+import base64
+import hashlib
+import io
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from workbench.cloud.packaging import MAX_UNZIPPED, unzip
+from workbench.errors import WorkbenchError
+from workbench.localcloud.core.protocol import AwsError
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.sandbox.instances import Objects
+
+_IMAGE = re.compile(r".*/workbench([:@].*)?")
+
+
+class Codes:
+    """Folders with code, named by the sha256 of the zip that they are from.
+
+    Args:
+        store: Lends its thread.
+        objects: Where zips may lie: S3.
+        folder: For the folders.
+    """
+
+    def __init__(self, store: Store, objects: Objects, folder: Path) -> None:
+        self._store = store
+        self._objects = objects
+        self._folder = folder
+        self._image = folder / "image"
+        self._image.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder / "draft", ignore_errors=True)  # left by a cloud that was killed
+
+    async def take(self, kind: str, code: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+        """Return what a package adds to a function's facts, and its code's sha256, "" for an image.
+
+        Raises:
+            AwsError: It cannot be used.
+        """
+        if kind == "Image":
+            return _image(code.get("ImageUri", "")), ""
+        content = await self._store.aside(self._content, code)
+        digest = hashlib.sha256(content)
+        await self._store.aside(self._unzip, content, digest.hexdigest())
+        facts = {
+            "PackageType": "Zip",
+            "CodeSize": len(content),
+            "CodeSha256": base64.b64encode(digest.digest()).decode(),
+        }
+        return facts, digest.hexdigest()
+
+    def folder(self, sha256: str) -> Path:
+        """Return the folder with code; an empty one for an image, whose program is ours."""
+        return self._folder / sha256 if sha256 else self._image
+
+    def keep(self, used: Iterable[str], gone: Iterable[str]) -> None:
+        """Remove code that is gone, unless it is used elsewhere."""
+        for sha256 in set(gone) - set(used) - {""}:
+            shutil.rmtree(self._folder / sha256, ignore_errors=True)
+
+    def _content(self, code: Mapping[str, Any]) -> bytes:
+        if "ZipFile" in code:
+            return _decoded(code["ZipFile"])
+        if "S3Bucket" not in code or "S3Key" not in code:
+            raise unfit("Please provide a source for function code.")
+        try:
+            return self._objects.open(code["S3Bucket"], code["S3Key"]).read_bytes()
+        except AwsError as error:
+            raise unfit(
+                f"Error occurred while GetObject. S3 Error Code: {error.code}. S3 Error Message: "
+                f"{error.message}"
+            ) from error
+
+    def _unzip(self, content: bytes, sha256: str) -> None:
+        """Unpack a zip, where that is not done: under a passing name, so that it is whole."""
+        if self.folder(sha256).exists():
+            return
+        draft = self._folder / "draft"
+        try:
+            unzip(io.BytesIO(content), draft)
+        except WorkbenchError as error:
+            raise unfit(_why_not(error)) from error
+        draft.rename(self.folder(sha256))
+
+
+def unfit(message: str) -> AwsError:
+    """Return what Lambda answers to a parameter that cannot be."""
+    return AwsError("InvalidParameterValueException", message, 400, {"Type": "User"})
+
+
+def _why_not(error: WorkbenchError) -> str:
+    if "more than" in str(error):
+        return f"Unzipped size must be smaller than {MAX_UNZIPPED} bytes"
+    return "Could not unzip uploaded file. Please check your file, then try to upload again."
+
+
+def _image(uri: str) -> dict[str, Any]:
+    """Return the facts of our own image, which is the workbench that runs here.
+
+    Raises:
+        AwsError: It is another.
+    """
+    if not _IMAGE.fullmatch(uri):
+        raise unfit(f"Source image {uri} does not exist. Provide a valid source image.")
+    digest = hashlib.sha256(uri.encode()).hexdigest()
+    return {"PackageType": "Image", "CodeSize": 0, "CodeSha256": digest, "_Image": uri}
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise AwsError("SerializationException", f"ZipFile is not base64: {error}.") from error

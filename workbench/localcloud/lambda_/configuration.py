@@ -1,0 +1,193 @@
+"""What GetFunctionConfiguration says of a function, and which functions cannot be."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from workbench.deployment import Lambda
+from workbench.localcloud.core.protocol import AwsError, new_id, not_offered
+from workbench.localcloud.lambda_.code_packages import unfit
+
+LATEST = "$LATEST"
+"""The version that was not published."""
+
+_NOT_YET = {
+    "Layers": "A layer (Layers)",
+    "FileSystemConfigs": "A file system (FileSystemConfigs)",
+    "CapacityProviderConfig": "Managed Instances (CapacityProviderConfig)",
+    "DurableConfig": "A durable function (DurableConfig)",
+    "TenancyConfig": "Tenant isolation (TenancyConfig)",
+    "AcceleratorConfig": "An accelerator (AcceleratorConfig)",
+}
+_RESERVED = frozenset(  # Lambda developer guide, "Defined runtime environment variables"
+    f"AWS_{name}"
+    for name in (
+        "ACCESS_KEY",
+        "ACCESS_KEY_ID",
+        "DEFAULT_REGION",
+        "EXECUTION_ENV",
+        "LAMBDA_FUNCTION_MEMORY_SIZE",
+        "LAMBDA_FUNCTION_NAME",
+        "LAMBDA_FUNCTION_VERSION",
+        "LAMBDA_INITIALIZATION_TYPE",
+        "LAMBDA_LOG_GROUP_NAME",
+        "LAMBDA_LOG_STREAM_NAME",
+        "LAMBDA_RUNTIME_API",
+        "REGION",
+        "SECRET_ACCESS_KEY",
+        "SESSION_TOKEN",
+    )
+) | {"LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "_HANDLER", "_X_AMZN_TRACE_ID"}
+_MAX_VARIABLES = 4096  # bytes (the guide, "Lambda quotas")
+_PLAIN = ("Description", "Timeout", "MemorySize", "Role")
+
+
+def new(arn: str, params: Mapping[str, Any], package: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of a new function; names that begin with _ are not told.
+
+    Raises:
+        AwsError: Package and program do not go together.
+    """
+    name = arn.rpartition(":")[2]
+    facts = {
+        "FunctionName": name,
+        "FunctionArn": arn,
+        "Role": params["Role"],
+        "Description": params.get("Description", ""),
+        "Timeout": params.get("Timeout", 3),
+        "MemorySize": params.get("MemorySize", 128),
+        "Version": LATEST,
+        "Architectures": params.get("Architectures", ["x86_64"]),
+        "EphemeralStorage": params.get("EphemeralStorage", {"Size": 512}),
+        "TracingConfig": {"Mode": "PassThrough"},
+        "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
+        "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"},
+        "State": "Pending",
+        "StateReason": "The function is being created.",
+        "StateReasonCode": "Creating",
+        **package,
+        **_surroundings(params),
+        **revised(),
+    }
+    _check_program(facts)
+    return facts
+
+
+def altered(facts: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what UpdateFunctionConfiguration makes of a function's facts.
+
+    Raises:
+        AwsError: Package and program do not go together.
+    """
+    plain = {name: params[name] for name in _PLAIN if name in params}
+    made = {**facts, **plain, **_surroundings(params), **revised()}
+    _check_program(made)
+    return made
+
+
+def public(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that are told."""
+    return {name: value for name, value in facts.items() if not name.startswith("_")}
+
+
+def page(listed: list[dict[str, Any]], params: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a page of what is listed, under this name."""
+    first = int(params.get("Marker") or 0)
+    last = first + min(params.get("MaxItems", 50), 50)
+    more = {"NextMarker": str(last)} if last < len(listed) else {}
+    return {name: listed[first:last], **more}
+
+
+def revised() -> dict[str, Any]:
+    """Return the facts that every change gives anew."""
+    return {"LastModified": stamp(), "RevisionId": new_id()}
+
+
+def stamp() -> str:
+    """Return the time as Lambda writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+
+
+def check(params: Mapping[str, Any]) -> None:
+    """Check what botocore's ranges let pass: those of Lambda Managed Instances.
+
+    Raises:
+        AwsError: The function cannot be.
+    """
+    for name, most in (("MemorySize", 10_240), ("Timeout", int(Lambda.time_limit))):
+        if params.get(name, 0) > most:
+            raise AwsError(
+                "ValidationException",
+                f"1 validation error detected: Value '{params[name]}' at "
+                f"'{name[0].lower()}{name[1:]}' failed to satisfy constraint: Member must have "
+                f"value less than or equal to {most}",
+            )
+    _check_variables(params.get("Environment", {}).get("Variables", {}))
+    for name, words in _NOT_YET.items():
+        if params.get(name):
+            raise not_offered(words)
+    if params.get("VpcConfig", {}).get("SubnetIds"):
+        raise not_offered("A VPC (VpcConfig)")
+    if params.get("SnapStart", {}).get("ApplyOn", "None") != "None":
+        raise not_offered("A snapshot (SnapStart)")
+
+
+def _check_variables(variables: Mapping[str, str]) -> None:
+    said = (
+        "Lambda was unable to configure your environment variables because the environment "
+        "variables you have provided"
+    )
+    if reserved := sorted(_RESERVED & variables.keys()):
+        raise unfit(
+            f"{said} contains reserved keys that are currently not supported for modification. "
+            f"Reserved keys used in this request: {', '.join(reserved)}"
+        )
+    size = len(json.dumps(variables, separators=(",", ":")).encode())
+    if size > _MAX_VARIABLES:
+        raise unfit(f"{said} exceeded the 4KB limit: they take {size} bytes.")
+
+
+def permission(params: Mapping[str, Any], resource: str) -> dict[str, Any]:
+    """Return the statement that AddPermission adds to a function's policy."""
+    principal = params["Principal"]
+    statement = {
+        "Sid": params["StatementId"],
+        "Effect": "Allow",
+        "Principal": {"Service" if "amazonaws" in principal else "AWS": principal},
+        "Action": params["Action"],
+        "Resource": resource,
+    }
+    conditions: dict[str, dict[str, str]] = {}
+    if "SourceAccount" in params:
+        conditions["StringEquals"] = {"AWS:SourceAccount": params["SourceAccount"]}
+    if "SourceArn" in params:
+        conditions["ArnLike"] = {"AWS:SourceArn": params["SourceArn"]}
+    return statement | ({"Condition": conditions} if conditions else {})
+
+
+def _surroundings(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that only some functions have."""
+    told = {name: params[name] for name in ("Runtime", "Handler") if name in params}
+    if "Environment" in params:
+        told["Environment"] = {"Variables": params["Environment"].get("Variables", {})}
+    if "ImageConfig" in params:
+        told["ImageConfigResponse"] = {"ImageConfig": params["ImageConfig"]}
+    return told
+
+
+def _check_program(facts: Mapping[str, Any]) -> None:
+    if facts["PackageType"] == "Image":
+        if facts.get("Handler") or facts.get("Runtime"):
+            raise unfit(
+                "Please don't provide Handler or Runtime or Layer when the intended "
+                "function PackageType is Image."
+            )
+        return
+    if not facts.get("Runtime") or not facts.get("Handler"):
+        raise unfit(
+            "Runtime and Handler are mandatory parameters for functions created with "
+            "deployment packages."
+        )
+    if not facts["Runtime"].startswith("python3"):
+        raise not_offered(f"The runtime {facts['Runtime']}")

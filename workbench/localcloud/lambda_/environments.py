@@ -1,0 +1,233 @@
+"""Execution environments of Lambda: a function's program in a process of its own, with its limits.
+
+An environment is an instance like those of a serverless endpoint, and a fleet starts, keeps and
+ends it alike. Its INIT lasts until the program asks for its first event.
+"""
+
+import asyncio
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from workbench.deployment import Lambda
+from workbench.localcloud.core.http_client import Answer
+from workbench.localcloud.core.protocol import REGION
+from workbench.localcloud.lambda_.runtime import InitFailed, Runtime, failure
+from workbench.localcloud.sandbox.cgroups import group
+from workbench.localcloud.sandbox.fleets import ServerlessFleet
+from workbench.localcloud.sandbox.instances import Instance
+from workbench.localcloud.sandbox.pool import Rate
+from workbench.localcloud.sandbox.sandbox import Sandbox
+from workbench.localcloud.sandbox.worker import Worker, container_environment, launch
+
+INIT_LIMIT = 10.0
+"""Seconds of INIT (Lambda developer guide, "Lambda execution environment lifecycle"). AWS starts an
+INIT anew that takes longer, with the function's own time limit; here it goes on so long."""
+
+_PROGRAM = "workbench.modelserver.bootstrap"
+_OWN = {  # what every function sees of a local cloud: no secrets
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "local",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "TZ": ":UTC",
+    "PYTHONDONTWRITEBYTECODE": "1",  # the code is another's to write on
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What the environments of a version of a function run.
+
+    Attributes:
+        function, version: Whose they are.
+        code: The folder with its code.
+        handler: What answers events, "module.function".
+        execution: How AWS names the surroundings, AWS_EXECUTION_ENV.
+        environment: The function's variables.
+        memory_mb: Limits memory and processors.
+        timeout: Seconds that an event may take.
+    """
+
+    function: str
+    version: str
+    code: Path
+    handler: str
+    execution: str
+    memory_mb: int
+    timeout: float
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def group(self) -> str:
+        """Its log group."""
+        return f"/aws/lambda/{self.function}"
+
+
+class Environment(Instance):
+    """An execution environment whose INIT is over."""
+
+    def __init__(
+        self, number: int, box: Sandbox, runtime: Runtime, scratch: Path, setup: float
+    ) -> None:
+        super().__init__(number, box, scratch, setup)
+        self.runtime = runtime
+
+    def attend(self, lost: Callable[[Instance], None]) -> None:
+        """Call `lost` once the program has ended, or has to."""
+        self.upstream = self.runtime
+        self.runtime.lost = lambda: lost(self)
+        self._watch = asyncio.get_running_loop().create_task(self._await_end())
+
+    async def stop(self) -> None:
+        """End it; being called twice does no harm."""
+        await super().stop()
+        await self.runtime.shut()
+
+    async def _await_end(self) -> None:
+        status = await self.box.exited()
+        self.runtime.exit = _ended(status)
+        self.runtime.broke()
+
+
+class Environments:
+    """Starts the environments of one version of a function.
+
+    Args:
+        program: What they run.
+        url: Where the local cloud answers, for the function's own calls.
+        folder: For logs, and for what a function writes to its TMPDIR, which goes with it.
+        next_number: Gives each a number.
+    """
+
+    def __init__(
+        self, program: Program, url: str, folder: Path, next_number: Callable[[], int]
+    ) -> None:
+        self._program = program
+        self._url = url
+        self._folder = folder
+        self._next_number = next_number
+
+    async def __call__(self, lost: Callable[[Instance], None]) -> Instance:
+        """Return a new environment, on demand."""
+        return await self.start(lost, "on-demand")
+
+    async def start(self, lost: Callable[[Instance], None], kind: str) -> Instance:
+        """Return a new environment whose INIT is over; `kind` is AWS's initialization type.
+
+        Raises:
+            InitFailed: INIT failed; nothing of it is left.
+        """
+        program, number = self._program, self._next_number()
+        stream = f"{datetime.now(UTC):%Y/%m/%d}/[{program.version}]{secrets.token_hex(16)}"
+        log = self._folder / "logs" / program.function / f"{number}.log"
+        scratch = self._folder / "scratch" / str(number)
+        for folder in (log.parent, scratch):
+            folder.mkdir(parents=True, exist_ok=True)
+        runtime = Runtime(stream, log)
+        began = time.perf_counter()
+        worker = None
+        try:
+            told = self._environment(await runtime.listen(), stream, kind, scratch)
+            limits = group(program.memory_mb)
+            worker = launch([_PROGRAM], log, environment=told, limits=limits)
+            runtime.watch(worker.pid)
+            await _initialized(runtime, worker, INIT_LIMIT + program.timeout)
+        except BaseException:
+            if worker is not None:
+                await worker.stop(0)
+            await runtime.shut()
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        seconds = time.perf_counter() - began
+        host, _, port = told["AWS_LAMBDA_RUNTIME_API"].partition(":")
+        address = (host, int(port))
+        box = Sandbox(worker.pid, address, "fresh", seconds, worker.limited, log, worker)
+        environment = Environment(number, box, runtime, scratch, seconds)
+        environment.attend(lost)
+        return environment
+
+    async def close(self) -> None:
+        """There is nothing to give back."""
+
+    def _environment(self, address: str, stream: str, kind: str, scratch: Path) -> dict[str, str]:
+        """Return the variables of a function ("Using Lambda environment variables")."""
+        program = self._program
+        return container_environment(
+            {
+                **_OWN,
+                "AWS_ENDPOINT_URL": self._url,
+                "TMPDIR": str(scratch),
+                **program.environment,
+                "AWS_LAMBDA_RUNTIME_API": address,
+                "_HANDLER": program.handler,
+                "LAMBDA_TASK_ROOT": str(program.code),
+                "AWS_EXECUTION_ENV": program.execution,
+                "AWS_LAMBDA_FUNCTION_NAME": program.function,
+                "AWS_LAMBDA_FUNCTION_VERSION": program.version,
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(program.memory_mb),
+                "AWS_LAMBDA_LOG_GROUP_NAME": program.group,
+                "AWS_LAMBDA_LOG_STREAM_NAME": stream,
+                "AWS_LAMBDA_INITIALIZATION_TYPE": kind,
+            }
+        )
+
+
+class FunctionFleet(ServerlessFleet):
+    """The environments of one version of a function: serverless, by Lambda's rate of scaling."""
+
+    def __init__(
+        self, environments: Environments, *, max_concurrency: int, keep_alive: float
+    ) -> None:
+        rate = Rate(step=Lambda.scaling_step, period=Lambda.scaling_period)
+        super().__init__(
+            environments, max_concurrency=max_concurrency, keep_alive=keep_alive, rate=rate
+        )
+        self._environments = environments
+
+    async def start(self) -> None:
+        """Start none: the first event starts one."""
+
+    @property
+    def under_way(self) -> int:
+        """How many events are."""
+        return self._under_way
+
+    def limit(self, max_concurrency: int) -> None:
+        """Let so many events be under way at most."""
+        self._pool.max_concurrency = max_concurrency
+
+    async def _start_one(self) -> Instance:
+        return await self._environments.start(self._lost, "provisioned-concurrency")
+
+
+async def _initialized(runtime: Runtime, worker: Worker, limit: float) -> None:
+    """Return once INIT is over.
+
+    Raises:
+        InitFailed: The program ended, said that it cannot, or took too long.
+    """
+    loop = asyncio.get_running_loop()
+    ready = loop.create_task(runtime.ready())
+    ended: asyncio.Future[Any] = worker.ended
+    done, _ = await asyncio.wait([ready, ended], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+    if ready in done:
+        ready.result()
+        return
+    ready.cancel()
+    if worker.ended in done:
+        kind, why = "Runtime.ExitError", f"Error: {_ended(worker.ended.result())}"
+    else:
+        kind, why = "Sandbox.Timedout", f"Error: Task timed out after {limit:.2f} seconds"
+    raise InitFailed(Answer(200, {"error": kind}, failure(kind, why)))
+
+
+def _ended(status: int) -> str:
+    """Return how AWS says that a program has ended."""
+    how = "signal: killed" if status == -9 else f"exit status {status}"
+    return f"Runtime exited with error: {how}"

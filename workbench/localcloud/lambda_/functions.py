@@ -1,0 +1,623 @@
+"""Lambda's functions: made, changed, published, limited and ended, and there again after a restart.
+
+What may be asked for, and how it is refused, is as the Lambda API Reference says.
+"""
+
+import asyncio
+import itertools
+import json
+import re
+import shutil
+import sys
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workbench.cloud.packaging import MAX_UNZIPPED, MAX_ZIP
+from workbench.localcloud.core.protocol import AwsError, Operation, arn
+from workbench.localcloud.core.settings import Settings
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.tags import Tags
+from workbench.localcloud.lambda_.code_packages import Codes, unfit
+from workbench.localcloud.lambda_.configuration import (
+    LATEST,
+    altered,
+    check,
+    new,
+    page,
+    permission,
+    public,
+    revised,
+    stamp,
+)
+from workbench.localcloud.lambda_.environments import Environments, FunctionFleet, Program
+from workbench.localcloud.sandbox.instances import LaunchFailed, Objects
+
+ACCOUNT_LIMIT = 1000
+"""Events of an account that may be under way at once (Lambda developer guide, "Lambda quotas")."""
+
+UNRESERVED = 100
+"""Of which so many must stay for functions without a reserve."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS functions (
+    name TEXT NOT NULL, version TEXT NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (name, version)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS function_limits (
+    name TEXT PRIMARY KEY, reserved INTEGER, next INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS provisioned (
+    name TEXT NOT NULL, version TEXT NOT NULL, count INTEGER NOT NULL, changed TEXT NOT NULL,
+    PRIMARY KEY (name, version)
+) STRICT, WITHOUT ROWID;
+"""
+_HANDLER = "workbench.modelserver.function.handler"  # of our own image
+_NAME = re.compile(r"(arn:[^:]+:lambda:[^:]*:)?(\d{12}:)?(function:)?([\w-]{1,64})(:([\w$-]+))?")
+
+
+@dataclass(eq=False)
+class Version:
+    """A version of a function; `facts` are what GetFunctionConfiguration says of it."""
+
+    facts: dict[str, Any]
+    code: str = ""  # the sha256 of its zip; "" for an image
+    fleet: FunctionFleet | None = None
+    provisioning: str = ""  # why there are no provisioned environments, or not yet
+    provisioned: int = 0
+    changed: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether it can be invoked."""
+        return bool(self.facts["State"] == "Active")
+
+    @property
+    def name(self) -> str:
+        """Its number, or $LATEST."""
+        return str(self.facts["Version"])
+
+
+@dataclass(eq=False)
+class Function:
+    """A function with all its versions."""
+
+    name: str
+    versions: dict[str, Version] = field(default_factory=dict)
+    reserved: int | None = None
+    next: int = 1
+
+    @property
+    def arn(self) -> str:
+        """Without a version."""
+        return arn("lambda", f"function:{self.name}")
+
+    @property
+    def under_way(self) -> int:
+        """Events that are being answered."""
+        return sum(each.fleet.under_way for each in self.versions.values() if each.fleet)
+
+
+class Functions:
+    """The functions of a local cloud.
+
+    Args:
+        store: Where they are kept.
+        tags: Their tags.
+        objects: Where zips may lie: S3.
+        folder: For code, logs and what functions write.
+        settings: How long an idle environment is kept.
+    """
+
+    def __init__(
+        self, store: Store, tags: Tags, objects: Objects, folder: Path, settings: Settings
+    ) -> None:
+        self._store = store
+        self._tags = tags
+        self._codes = Codes(store, objects, folder / "code")
+        self._folder = folder
+        self._settings = settings
+        self._functions: dict[str, Function] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._numbers = itertools.count(1)
+        self._url = ""
+        store.db.executescript(_SCHEMA)
+
+    def operations(self) -> dict[str, Operation]:
+        """Return what answers Lambda's operations, by name; Invoke is answered elsewhere."""
+        return {
+            "CreateFunction": self._create,
+            "GetFunction": self._get,
+            "GetFunctionConfiguration": self._get_configuration,
+            "ListFunctions": self._list,
+            "ListVersionsByFunction": self._list_versions,
+            "UpdateFunctionCode": self._update_code,
+            "UpdateFunctionConfiguration": self._update_configuration,
+            "DeleteFunction": self._delete,
+            "PublishVersion": self._publish,
+            "PutFunctionConcurrency": self._reserve,
+            "GetFunctionConcurrency": self._reserved,
+            "DeleteFunctionConcurrency": self._unreserve,
+            "PutProvisionedConcurrencyConfig": self._provision,
+            "GetProvisionedConcurrencyConfig": self._provisioned,
+            "DeleteProvisionedConcurrencyConfig": self._unprovision,
+            "AddPermission": self._permit,
+            "GetPolicy": self._policy,
+            "RemovePermission": self._forbid,
+            "ListTags": self._list_tags,
+            "GetAccountSettings": self._account,
+        }
+
+    async def start(self, url: str) -> None:
+        """Bring back the functions that were there when the local cloud ended."""
+        self._url = url
+        shutil.rmtree(self._folder / "scratch", ignore_errors=True)  # left by one that was killed
+        db = self._store.db
+        for name, reserved, following in db.execute("SELECT * FROM function_limits"):
+            self._functions[name] = Function(name, reserved=reserved, next=following)
+        for name, _, text in db.execute("SELECT * FROM functions"):
+            facts = json.loads(text)
+            version = Version(facts["configuration"], facts["code"])
+            self._functions[name].versions[version.name] = version
+            self._open(self._functions[name], version)
+        for name, number, count, changed in db.execute("SELECT * FROM provisioned"):
+            function = self._functions[name]
+            version = function.versions[number]
+            version.provisioned, version.changed = count, changed
+            self._work(self._bring_up(function, version))
+
+    async def close(self) -> None:
+        """End every environment; the functions stay known."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        every = [each for f in self._functions.values() for each in f.versions.values()]
+        await asyncio.gather(*(each.fleet.close() for each in every if each.fleet))
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return what only a local cloud can tell: every environment."""
+        return [
+            {
+                "function": function.name,
+                "version": version.name,
+                "environments": version.fleet.state() if version.fleet else [],
+            }
+            for function in self._functions.values()
+            for version in function.versions.values()
+        ]
+
+    def find(self, named: str, qualifier: str | None = None) -> tuple[Function, Version]:
+        """Return a function and its version, by name or ARN.
+
+        Raises:
+            AwsError: There is none.
+        """
+        function = self._functions.get(named)
+        if function is None:
+            parts = _NAME.fullmatch(named)
+            function = self._functions.get(parts[4]) if parts else None
+            qualifier = qualifier or (parts[6] if parts else None)
+        version = function.versions.get(qualifier or LATEST) if function else None
+        if function is None or version is None:
+            wanted = arn("lambda", f"function:{named.rpartition('function:')[2]}")
+            tail = f":{qualifier}" if qualifier and qualifier not in wanted else ""
+            raise _missing(f"Function not found: {wanted}{tail}")
+        return function, version
+
+    def limit(self, function: Function) -> int:
+        """Return how many events of a function may be under way at once."""
+        if function.reserved is not None:
+            return function.reserved
+        return ACCOUNT_LIMIT - sum(each.reserved or 0 for each in self._functions.values())
+
+    def full(self, function: Function) -> bool:
+        """Whether as many events are under way as may be: of it, or of all without a reserve."""
+        if function.reserved is not None:
+            return function.under_way >= function.reserved
+        others = (each for each in self._functions.values() if each.reserved is None)
+        return sum(each.under_way for each in others) >= self.limit(function)
+
+    # --- functions
+
+    async def _create(self, params: dict[str, Any]) -> dict[str, Any]:
+        parts = _NAME.fullmatch(params["FunctionName"])
+        if parts is None:
+            raise unfit(f"{params['FunctionName']} is no name of a function.")
+        name = parts[4]
+        check(params)
+        function = Function(name)
+        package, code = await self._codes.take(params.get("PackageType", "Zip"), params["Code"])
+        if name in self._functions:
+            raise AwsError("ResourceConflictException", f"Function already exist: {name}", 409)
+        facts = new(function.arn, params, package)
+        version = Version(facts, code)
+        function.versions[LATEST] = version
+        tags = [{"Key": key, "Value": value} for key, value in params.get("Tags", {}).items()]
+        with self._store.write():
+            self._keep(function, version)
+            self._tags.begin(function.arn, tags)
+        self._functions[name] = function
+        told = dict(facts)
+        self._work(self._activate(function, version))
+        if params.get("Publish"):
+            told = self._published(function, params)
+        return told
+
+    async def _get(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, version = self.find(params["FunctionName"], params.get("Qualifier"))
+        place: dict[str, str] = {"RepositoryType": "S3"}
+        if version.facts["PackageType"] == "Image":
+            image = version.facts["_Image"]
+            place = {"RepositoryType": "ECR", "ImageUri": image, "ResolvedImageUri": image}
+        told: dict[str, Any] = {"Configuration": _told(version), "Code": place}
+        if tags := {each["Key"]: each["Value"] for each in self._tags.of(function.arn)}:
+            told["Tags"] = tags
+        if function.reserved is not None:
+            told["Concurrency"] = {"ReservedConcurrentExecutions": function.reserved}
+        return told
+
+    async def _get_configuration(self, params: dict[str, Any]) -> dict[str, Any]:
+        return _told(self.find(params["FunctionName"], params.get("Qualifier"))[1])
+
+    async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
+        every = params.get("FunctionVersion") == "ALL"
+        listed = [
+            _told(version)
+            for _, function in sorted(self._functions.items())
+            for version in function.versions.values()
+            if every or version.name == LATEST
+        ]
+        return page(listed, params, "Functions")
+
+    async def _list_versions(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, _ = self.find(params["FunctionName"])
+        return page([_told(each) for each in function.versions.values()], params, "Versions")
+
+    async def _list_tags(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, _ = self.find(params["Resource"])
+        return {"Tags": {each["Key"]: each["Value"] for each in self._tags.of(function.arn)}}
+
+    async def _account(self, _: dict[str, Any]) -> dict[str, Any]:
+        every = [each for f in self._functions.values() for each in f.versions.values()]
+        size = sum(each.facts["CodeSize"] for each in every)
+        reserved = sum(each.reserved or 0 for each in self._functions.values())
+        return {
+            "AccountLimit": {
+                "TotalCodeSize": 75 * 1024**3,
+                "CodeSizeUnzipped": MAX_UNZIPPED,
+                "CodeSizeZipped": MAX_ZIP,
+                "ConcurrentExecutions": ACCOUNT_LIMIT,
+                "UnreservedConcurrentExecutions": ACCOUNT_LIMIT - reserved,
+            },
+            "AccountUsage": {"TotalCodeSize": size, "FunctionCount": len(self._functions)},
+        }
+
+    async def _update_code(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, version = self._changeable(params)
+        package, sha256 = await self._codes.take(version.facts["PackageType"], params)
+        facts = {**version.facts, **package, **revised()}
+        if params.get("DryRun"):
+            return public(facts)
+        await self._replace(function, version, facts, sha256)
+        return self._published(function, params) if params.get("Publish") else _told(version)
+
+    async def _update_configuration(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, version = self._changeable(params)
+        check(params)
+        facts = altered(version.facts, params)
+        await self._replace(function, version, facts, version.code)
+        return _told(version)
+
+    async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, version = self.find(params["FunctionName"], params.get("Qualifier"))
+        whole = version.name == LATEST
+        if whole and params.get("Qualifier"):
+            raise unfit("$LATEST version cannot be deleted without deleting the function.")
+        gone = list(function.versions.values()) if whole else [version]
+        with self._store.write() as db:
+            for each in gone:
+                for table in ("functions", "provisioned"):
+                    statement = f"DELETE FROM {table} WHERE name = ? AND version = ?"  # noqa: S608
+                    db.execute(statement, (function.name, each.name))
+            if whole:
+                db.execute("DELETE FROM function_limits WHERE name = ?", (function.name,))
+                self._tags.end(function.arn)
+        for each in gone:
+            del function.versions[each.name]
+        if whole:
+            del self._functions[function.name]
+        await asyncio.gather(*(each.fleet.close() for each in gone if each.fleet))
+        self._codes.keep(self._used(), {each.code for each in gone})
+        return {}
+
+    async def _publish(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, version = self._changeable(params)
+        wanted = params.get("CodeSha256", version.facts["CodeSha256"])
+        if wanted != version.facts["CodeSha256"]:
+            raise unfit(f"CodeSHA256 ({wanted}) is different from current CodeSHA256 in $LATEST.")
+        return self._published(function, params)
+
+    # --- who may call, which is kept and told; a local cloud lets everybody
+
+    async def _permit(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, version = self.find(params["FunctionName"], params.get("Qualifier"))
+        policy, number = version.facts.get("_Policy", {}), params["StatementId"]
+        if number in policy:
+            raise AwsError(
+                "ResourceConflictException",
+                f"The statement id ({number}) provided already exists. Please provide a new "
+                "statement id, or remove the existing statement.",
+                409,
+                {"Type": "User"},
+            )
+        added = permission(params, str(version.facts["FunctionArn"]))
+        version.facts = {**version.facts, "_Policy": {**policy, number: added}}
+        self._keep(function, version)
+        return {"Statement": json.dumps(added)}
+
+    async def _policy(self, params: dict[str, Any]) -> dict[str, Any]:
+        _, version = self.find(params["FunctionName"], params.get("Qualifier"))
+        statements = list(version.facts.get("_Policy", {}).values())
+        if not statements:
+            raise _missing("The resource you requested does not exist.")
+        policy = {"Version": "2012-10-17", "Id": "default", "Statement": statements}
+        return {"Policy": json.dumps(policy), "RevisionId": version.facts["RevisionId"]}
+
+    async def _forbid(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, version = self.find(params["FunctionName"], params.get("Qualifier"))
+        policy, number = dict(version.facts.get("_Policy", {})), params["StatementId"]
+        if policy.pop(number, None) is None:
+            raise _missing(f"Statement {number} is not found in resource policy.")
+        version.facts = {**version.facts, "_Policy": policy}
+        self._keep(function, version)
+        return {}
+
+    # --- concurrency
+
+    async def _reserve(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, _ = self.find(params["FunctionName"])
+        wanted = params["ReservedConcurrentExecutions"]
+        others = sum(f.reserved or 0 for f in self._functions.values() if f is not function)
+        if ACCOUNT_LIMIT - others - wanted < UNRESERVED:
+            raise unfit(
+                "Specified ReservedConcurrentExecutions for function decreases account's "
+                f"UnreservedConcurrentExecution below its minimum value of [{UNRESERVED}]."
+            )
+        provisioned = sum(each.provisioned for each in function.versions.values())
+        if wanted < provisioned:
+            raise unfit(
+                f"ReservedConcurrentExecutions {wanted} should not be lower than function's total "
+                f"provisioned concurrency [{provisioned}]."
+            )
+        return await self._limited(function, wanted)
+
+    async def _reserved(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, _ = self.find(params["FunctionName"])
+        reserved = function.reserved
+        return {} if reserved is None else {"ReservedConcurrentExecutions": reserved}
+
+    async def _unreserve(self, params: dict[str, Any]) -> dict[str, Any]:
+        await self._limited(self.find(params["FunctionName"])[0], None)
+        return {}
+
+    async def _limited(self, function: Function, reserved: int | None) -> dict[str, Any]:
+        function.reserved = reserved
+        self._keep_limits(function)
+        for each in self._functions.values():
+            for version in each.versions.values():
+                if version.fleet is not None:
+                    version.fleet.limit(self.limit(each))
+        return {"ReservedConcurrentExecutions": reserved}
+
+    async def _provision(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, version = self.find(params["FunctionName"], params["Qualifier"])
+        wanted = params["ProvisionedConcurrentExecutions"]
+        if version.name == LATEST:
+            raise unfit(
+                "Provisioned Concurrency Configs cannot be applied to unpublished function version."
+            )
+        if not version.active:
+            raise in_the_way(version)
+        others = sum(v.provisioned for v in function.versions.values() if v is not version)
+        if wanted + others > self.limit(function):
+            raise unfit(
+                "Requested Provisioned Concurrency should not be greater than the "
+                f"reservedConcurrentExecution for function: {self.limit(function)}."
+            )
+        version.provisioned, version.changed = wanted, stamp()
+        with self._store.write() as db:
+            row = (function.name, version.name, wanted, version.changed)
+            db.execute("INSERT OR REPLACE INTO provisioned VALUES (?, ?, ?, ?)", row)
+        self._work(self._bring_up(function, version))
+        version.provisioning = "IN_PROGRESS"
+        return self._concurrency(version)
+
+    async def _provisioned(self, params: dict[str, Any]) -> dict[str, Any]:
+        return self._concurrency(self._with_provisioned(params)[1])
+
+    async def _unprovision(self, params: dict[str, Any]) -> dict[str, Any]:
+        function, version = self._with_provisioned(params)
+        version.provisioned = 0
+        with self._store.write() as db:
+            statement = "DELETE FROM provisioned WHERE name = ? AND version = ?"
+            db.execute(statement, (function.name, version.name))
+        await self._bring_up(function, version)
+        return {}
+
+    def _with_provisioned(self, params: Mapping[str, Any]) -> tuple[Function, Version]:
+        function, version = self.find(params["FunctionName"], params["Qualifier"])
+        if not version.provisioned:
+            raise AwsError(
+                "ProvisionedConcurrencyConfigNotFoundException",
+                "No Provisioned Concurrency Config found for this function",
+                404,
+                {"Type": "User"},
+            )
+        return function, version
+
+    def _concurrency(self, version: Version) -> dict[str, Any]:
+        up = 0 if version.provisioning else version.provisioned
+        status, _, reason = version.provisioning.partition(": ")
+        return {
+            "RequestedProvisionedConcurrentExecutions": version.provisioned,
+            "AllocatedProvisionedConcurrentExecutions": up,
+            "AvailableProvisionedConcurrentExecutions": up,
+            "Status": status or "READY",
+            "LastModified": version.changed,
+            **({"StatusReason": reason} if reason else {}),
+        }
+
+    async def _bring_up(self, function: Function, version: Version) -> None:
+        """Have as many provisioned environments as were asked for."""
+        version.provisioning = "IN_PROGRESS"
+        assert version.fleet is not None  # noqa: S101 - only what is Active is provisioned
+        try:
+            await version.fleet.resize(
+                max_concurrency=self.limit(function), provisioned=version.provisioned
+            )
+        except LaunchFailed:
+            version.provisioning = "FAILED: FUNCTION_ERROR_INIT_FAILURE"
+        else:
+            version.provisioning = ""
+
+    # --- versions that run
+
+    def _changeable(self, params: Mapping[str, Any]) -> tuple[Function, Version]:
+        """Return a function that is not on its way, and its $LATEST.
+
+        Raises:
+            AwsError: It is, or is not what the client thinks.
+        """
+        function, version = self.find(params["FunctionName"])
+        if not version.active:
+            raise in_the_way(version)
+        revision = params.get("RevisionId", version.facts["RevisionId"])
+        if revision != version.facts["RevisionId"]:
+            raise AwsError(
+                "PreconditionFailedException",
+                "The RevisionId provided does not match the latest RevisionId.",
+                412,
+                {"Type": "User"},
+            )
+        return function, version
+
+    async def _activate(self, function: Function, version: Version) -> None:
+        for name in ("StateReason", "StateReasonCode"):
+            version.facts.pop(name, None)
+        version.facts |= {"State": "Active", "LastUpdateStatus": "Successful"}
+        self._open(function, version)
+        self._keep(function, version)
+        for each in function.versions.values():  # published before it was Active
+            if not each.active:
+                await self._activate(function, each)
+
+    def _open(self, function: Function, version: Version) -> None:
+        """Let a version answer."""
+        if not version.active:
+            version.facts["State"] = "Pending"
+            self._work(self._activate(function, version))
+            return
+        facts = version.facts
+        image = facts["PackageType"] == "Image"
+        command = facts.get("ImageConfigResponse", {}).get("ImageConfig", {}).get("Command", [])
+        local = f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}"
+        program = Program(
+            function=function.name,
+            version=version.name,
+            code=self._codes.folder(version.code),
+            handler=(command or [_HANDLER])[0] if image else facts["Handler"],
+            execution="AWS_Lambda_Image" if image else local,
+            environment=facts.get("Environment", {}).get("Variables", {}),
+            memory_mb=facts["MemorySize"],
+            timeout=float(facts["Timeout"]),
+        )
+        environments = Environments(program, self._url, self._folder, lambda: next(self._numbers))
+        version.fleet = FunctionFleet(
+            environments,
+            max_concurrency=self.limit(function),
+            keep_alive=self._settings.keep_alive,
+        )
+
+    async def _replace(
+        self, function: Function, version: Version, facts: dict[str, Any], code: str
+    ) -> None:
+        """Give $LATEST other facts: new environments answer from now on, old ones finish."""
+        former, version.facts, version.fleet = version.fleet, facts, None
+        gone, version.code = version.code, code
+        self._open(function, version)
+        self._keep(function, version)
+        if former is not None:
+            self._work(self._retire(former, gone))
+
+    async def _retire(self, fleet: FunctionFleet, code: str) -> None:
+        try:
+            await fleet.drain()
+        finally:
+            await fleet.close()
+        self._codes.keep(self._used(), {code})
+
+    def _used(self) -> set[str]:
+        """Return the code that some version has."""
+        every = self._functions.values()
+        return {version.code for each in every for version in each.versions.values()}
+
+    def _published(self, function: Function, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a new version like $LATEST, or the last one if nothing has changed since."""
+        latest = function.versions[LATEST]
+        last = function.versions.get(str(function.next - 1))
+        if last is not None and last.facts["_Of"] == latest.facts["RevisionId"]:
+            return _told(last)
+        number = str(function.next)
+        facts = {
+            **latest.facts,
+            "Version": number,
+            "FunctionArn": f"{function.arn}:{number}",
+            "Description": params.get("Description", latest.facts["Description"]),
+            "_Of": latest.facts["RevisionId"],
+            "_Policy": {},
+            **revised(),
+        }
+        version = Version(facts, latest.code)
+        function.versions[number] = version
+        function.next += 1
+        with self._store.write():
+            self._keep(function, version)
+        if version.active:
+            self._open(function, version)
+        return _told(version)
+
+    def _keep(self, function: Function, version: Version) -> None:
+        text = json.dumps({"configuration": version.facts, "code": version.code})
+        with self._store.write() as db:
+            row = (function.name, version.name, text)
+            db.execute("INSERT OR REPLACE INTO functions VALUES (?, ?, ?)", row)
+            self._keep_limits(function)
+
+    def _keep_limits(self, function: Function) -> None:
+        with self._store.write() as db:
+            row = (function.name, function.reserved, function.next)
+            db.execute("INSERT OR REPLACE INTO function_limits VALUES (?, ?, ?)", row)
+
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def in_the_way(version: Version) -> AwsError:
+    """Return the refusal of what needs a function that is Active."""
+    return AwsError(
+        "ResourceConflictException",
+        "The operation cannot be performed at this time. The function is currently in the "
+        f"following state: {version.facts['State']}",
+        409,
+        {"Type": "User"},
+    )
+
+
+def _missing(message: str) -> AwsError:
+    return AwsError("ResourceNotFoundException", message, 404, {"Type": "User"})
+
+
+def _told(version: Version) -> dict[str, Any]:
+    return public(version.facts)

@@ -1,0 +1,360 @@
+"""Lambda's Invoke: from a client's call to an environment and back, and what is told about it.
+
+Errors and payloads are worded as AWS words them, because programs read them. Sources: Lambda API
+Reference, "Invoke", and developer guide, "Understanding retry behavior", "View CloudWatch logs".
+"""
+
+import base64
+import json
+import logging
+import math
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import parse_qs
+
+import orjson
+
+from workbench.localcloud.cloudwatch.log_writer import Journal, Note
+from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
+from workbench.localcloud.core.protocol import AwsError, json_refusal
+from workbench.localcloud.lambda_.functions import Function, Functions, Version, in_the_way
+from workbench.localcloud.lambda_.runtime import MAX_ANSWER, Event, failure
+from workbench.modelserver.http import Reply, Request, Response
+
+MAX_PAYLOAD = 6_291_456
+"""Bytes of an event that is waited for (Lambda API Reference, "Invoke")."""
+
+MAX_EVENT = 1_048_576
+"""Bytes of an event that is not."""
+
+PATH = "/2015-03-31/functions/"
+_ACTION = "/invocations"
+_TIMED_OUT = "Sandbox.Timedout"
+_TAIL = 4096  # bytes of LogResult
+_MB = 1024**2
+_log = logging.getLogger("workbench.localcloud")
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What is told of a call once it is over; times in seconds.
+
+    Attributes:
+        function, version: Who answered.
+        at: When, since 1970.
+        error: What a failed function said, or AWS's name of the refusal; "" for none.
+        throttled: Whether it was refused for its limits.
+        duration: What the function took; None: it never got the event.
+        init: Of the INIT that was waited for; None: there was none.
+        under_way: Events of the function that were under way, this one included.
+    """
+
+    function: str
+    version: str
+    at: float
+    error: str
+    throttled: bool
+    duration: float | None
+    init: float | None
+    under_way: int
+
+
+class Calling:
+    """Answers `POST /2015-03-31/functions/<name>/invocations`.
+
+    An event that nobody waits for (InvocationType Event) is tried once, where AWS tries it thrice.
+
+    Args:
+        functions: Knows the functions.
+        journal: Gets what functions write, with AWS's START, END and REPORT lines.
+        record: Called with each call, once it is over.
+    """
+
+    def __init__(
+        self,
+        functions: Functions,
+        journal: Journal,
+        *,
+        record: Callable[[Called], None] | None = None,
+    ) -> None:
+        self.journal = journal
+        self.record = record
+        self._functions = functions
+
+    @staticmethod
+    def takes(request: Request) -> bool:
+        """Whether a request is an Invoke."""
+        path = request.path
+        return request.method == "POST" and path.startswith(PATH) and path.endswith(_ACTION)
+
+    def handle(self, request: Request, reply: Reply) -> None:
+        """Answer a request, now or when the function has."""
+        received = time.perf_counter()
+        kind = request.headers.get("x-amz-invocation-type", "RequestResponse")
+        try:
+            function, version = self._addressed(request, kind)
+            context = _context(request)
+        except AwsError as error:
+            reply(json_refusal(error))
+            return
+        if kind == "DryRun":
+            reply(Response(204, bodiless=True))
+            return
+        call = _Call(self, request, reply, function, version, received, kind == "Event")
+        event = Event(
+            request.body or b"{}",
+            call.done,
+            id=str(uuid.uuid4()),
+            arn=str(version.facts["FunctionArn"]),
+            time_limit=float(version.facts["Timeout"]),
+            context=context,
+        )
+        if kind == "Event":
+            reply(Response(202, headers=[("x-amzn-requestid", event.id)]))
+        if self._functions.full(function) or version.fleet is None:
+            event.finish(Failure.THROTTLED)
+        else:
+            version.fleet.serve(event)
+
+    def tell(self, function: str, event: str) -> None:
+        """Call a function, by name or ARN, with an event that nobody waits for; called in the loop.
+
+        One that is gone, or not Active, is written to the log, as nobody else can be told.
+        """
+        request = Request()
+        request.method, request.path = "POST", f"{PATH}{function}{_ACTION}"
+        request.headers = {"x-amz-invocation-type": "Event"}
+        request.body = event.encode()
+
+        def heard(response: Response) -> None:
+            if response.status >= 300:
+                _log.warning("%s was not called: %s", function, response.body)
+
+        self.handle(request, heard)
+
+    def _addressed(self, request: Request, kind: str) -> tuple[Function, Version]:
+        """Return whom a request is for.
+
+        Raises:
+            AwsError: There is no such function, it is not Active, or it cannot take the event.
+        """
+        name = request.path[len(PATH) : -len(_ACTION)]
+        qualifier = parse_qs(request.query).get("Qualifier", [None])[0] if request.query else None
+        function, version = self._functions.find(name, qualifier)
+        if kind not in ("RequestResponse", "Event", "DryRun"):
+            raise AwsError("ValidationException", f"There is no invocation type {kind!r}.")
+        limit = MAX_EVENT if kind == "Event" else MAX_PAYLOAD
+        if len(request.body) > limit:
+            raise AwsError(
+                "RequestTooLargeException",
+                f"Request must be smaller than {limit} bytes for the InvokeFunction operation",
+                413,
+                {"Type": "User"},
+            )
+        _check_json(request.body)
+        if not version.active:
+            raise in_the_way(version)
+        return function, version
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A client's call on its way."""
+
+    calling: Calling
+    request: Request
+    reply: Reply
+    function: Function
+    version: Version
+    received: float
+    unheard: bool
+
+    def done(self, exchange: Exchange, outcome: Outcome) -> None:
+        """Answer the client, and note what is to be told."""
+        assert isinstance(exchange, Event)  # noqa: S101 - this is where it was made
+        under_way = self.function.under_way + 1
+        refusal = _refused(outcome, exchange, self.function)
+        error, body = ("", b"") if refusal else _result(outcome, exchange)
+        tail = self.request.headers.get("x-amz-log-type") == "Tail"
+        report = None
+        if refusal is None:
+            report = _Report(exchange, self.version, error, time.time(), at_once=tail)
+        if refusal is not None:
+            error = refusal.code
+        if not self.unheard:
+            self.reply(json_refusal(refusal) if refusal else self._response(report, body, error))
+        if report is not None:
+            report.note(self.calling.journal)
+        if self.calling.record is not None:
+            called = Called(
+                function=self.function.name,
+                version=self.version.name,
+                at=time.time(),
+                error=error,
+                throttled=outcome is Failure.THROTTLED,
+                duration=report.duration if report else None,
+                init=exchange.setup,
+                under_way=under_way,
+            )
+            self.calling.record(called)
+
+    def _response(self, report: "_Report | None", body: bytes, error: str) -> Response:
+        assert report is not None  # noqa: S101 - there is one of every answer
+        event = report.event
+        headers = [
+            ("x-amzn-requestid", event.id),
+            ("X-Amz-Executed-Version", self.version.name),
+            ("x-workbench-instance", str(event.worker)),
+        ]
+        if error:
+            headers.append(("X-Amz-Function-Error", "Unhandled"))
+        if report.kept is not None:
+            headers.append(("X-Amz-Log-Result", report.tail()))
+        overhead = time.perf_counter() - self.received - report.duration
+        headers.append(("x-workbench-overhead-latency", f"{overhead * 1e6:.0f}"))
+        return Response(200, body, "application/json", headers)
+
+
+class _Report:
+    """What Logs say of a call; written when somebody reads it, or at once."""
+
+    __slots__ = ("at", "error", "event", "kept", "version")
+
+    def __init__(
+        self, event: Event, version: Version, error: str, at: float, *, at_once: bool
+    ) -> None:
+        self.event = event
+        self.version = version
+        self.error = error
+        self.at = at
+        self.kept: list[str] | None = None
+        if at_once:
+            self.kept = self.lines()
+
+    @property
+    def duration(self) -> float:
+        """Seconds that the function took, INIT apart; none where that failed."""
+        return self.event.finished - self.event.sent if self.event.sent else 0.0
+
+    def lines(self) -> list[str]:
+        """Return what the function wrote, between AWS's lines."""
+        if self.kept is not None:
+            return self.kept
+        event, environment = self.event, self.event.environment
+        wrote = environment.text(*event.written) if environment else b""
+        return [
+            f"START RequestId: {event.id} Version: {self.version.name}\n",
+            *wrote.decode("utf-8", "replace").splitlines(keepends=True),
+            *self._late(),
+            f"END RequestId: {event.id}\n",
+            self._report(),
+        ]
+
+    def tail(self) -> str:
+        """Return the last 4 KB of it in base64, as LogResult."""
+        return base64.b64encode("".join(self.lines()).encode()[-_TAIL:]).decode()
+
+    def note(self, journal: Journal) -> None:
+        """Have it written to Logs."""
+        environment = self.event.environment
+        if environment is not None:
+            group = str(self.version.facts["LoggingConfig"]["LogGroup"])
+            journal.add(Note(group, environment.stream, self.at, self.lines))
+
+    def _late(self) -> list[str]:
+        if self.error != _TIMED_OUT:
+            return []
+        at = datetime.fromtimestamp(self.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+        limit = self.event.time_limit
+        return [f"{at}Z {self.event.id} Task timed out after {limit:.2f} seconds\n"]
+
+    def _report(self) -> str:
+        duration, init = self.duration, self.event.setup or 0.0
+        environment = self.event.environment
+        used = environment.measure() if environment else 0
+        billed = math.ceil(round(1000 * (duration + init), 6))
+        line = (
+            f"REPORT RequestId: {self.event.id}\tDuration: {1000 * duration:.2f} ms\t"
+            f"Billed Duration: {billed} ms\tMemory Size: {self.version.facts['MemorySize']} MB\t"
+            f"Max Memory Used: {math.ceil(used / _MB)} MB\t"
+        )
+        if init:
+            line += f"Init Duration: {1000 * init:.2f} ms\t"
+        if self.error:
+            timeout = self.error == _TIMED_OUT
+            line += "Status: timeout" if timeout else f"Status: error\tError Type: {self.error}"
+        return f"{line}\n"
+
+
+def _check_json(body: bytes) -> None:
+    """Check that an event is JSON.
+
+    Raises:
+        AwsError: It is not.
+    """
+    if not body:
+        return
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise AwsError(
+            "InvalidRequestContentException",
+            f"Could not parse request body into json: {error}",
+            400,
+            {"Type": "User"},
+        ) from error
+
+
+def _context(request: Request) -> str:
+    """Return the client's context as the function gets it: JSON in one line.
+
+    Raises:
+        AwsError: It is not JSON in base64.
+    """
+    text = request.headers.get("x-amz-client-context")
+    if not text:
+        return ""
+    try:
+        return json.dumps(orjson.loads(base64.b64decode(text, validate=True)))
+    except ValueError as error:
+        raise AwsError(
+            "InvalidRequestContentException", f"Client context must be JSON in base64: {error}."
+        ) from error
+
+
+def _refused(outcome: Outcome, event: Event, function: Function) -> AwsError | None:
+    """Return the error for a call that reached no environment."""
+    if outcome is Failure.THROTTLED:
+        reason = "ConcurrentInvocationLimitExceeded"
+        if function.reserved is not None:
+            reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
+        return AwsError(
+            "TooManyRequestsException",
+            "Rate Exceeded.",
+            429,
+            {"Reason": reason, "Type": "User", "retryAfterSeconds": "1"},
+        )
+    if outcome is Failure.UNAVAILABLE:
+        said = f"No environment of the function came up. {event.reason}".strip()
+        return AwsError("ServiceException", said, 500, {"Type": "Service"})
+    return None
+
+
+def _result(outcome: Outcome, event: Event) -> tuple[str, bytes]:
+    """Return the type of a function's error, "" for none, and the payload."""
+    said = f"RequestId: {event.id} Error: "
+    if isinstance(outcome, Answer):
+        return outcome.headers.get("error", ""), outcome.body
+    if outcome is Failure.TIMEOUT:
+        error = _TIMED_OUT
+        said += f"Task timed out after {event.time_limit:.2f} seconds"
+    elif outcome is Failure.TOO_LARGE:
+        error = "Function.ResponseSizeTooLarge"
+        said = f"Response payload size exceeded maximum allowed payload size ({MAX_ANSWER} bytes)."
+    else:
+        error = "Runtime.ExitError"
+        said += event.reason or "Runtime exited"
+    return error, failure(error, said)

@@ -1,0 +1,268 @@
+"""Lambda's Runtime API for one execution environment: what its runtime interface client talks to.
+
+Four routes, at an address of each environment's own: the next event, its answer, its error, and an
+error of INIT. Source: Lambda developer guide, "Building a custom runtime" (Runtime API).
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
+from workbench.localcloud.sandbox.instances import LaunchFailed
+from workbench.modelserver import http
+from workbench.modelserver.http import Reply, Request, Response, Server
+
+MAX_ANSWER = 6_291_556
+"""Bytes of an answer, as AWS's message says: 6 MB and 100 more."""
+
+_HOST = "127.0.0.1"
+_ROOT = "/2018-06-01/runtime/"
+_NEXT = f"{_ROOT}invocation/next"
+_INIT_ERROR = f"{_ROOT}init/error"
+_ERROR_TYPE = "lambda-runtime-function-error-type"
+_TAKEN = Response(202, b'{"status":"OK"}', "application/json")
+_PEAK = re.compile(rb"VmHWM:\s+(\d+) kB")
+_PAGE = 4096
+_MOST_TEXT = 1024**2
+
+
+class InitFailed(LaunchFailed):
+    """A function's program did not get as far as asking for an event."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__("The function's INIT failed.")
+        self.outcome = outcome
+
+
+class Event(Exchange):
+    """A request to a function: `id` and `arn` are told to it, `context` is the client's.
+
+    Once it is over `written` are the places in the environment's log between which is what it
+    wrote, and `environment` is where it was answered.
+    """
+
+    __slots__ = ("arn", "context", "environment", "id", "written")
+
+    def __init__(
+        self,
+        body: bytes,
+        done: Callable[[Exchange, Outcome], None],
+        *,
+        id: str,  # noqa: A002 - as AWS calls it
+        arn: str,
+        time_limit: float,
+        context: str = "",
+    ) -> None:
+        super().__init__(b"", body, done, time_limit=time_limit, max_answer=MAX_ANSWER)
+        self.id = id
+        self.arn = arn
+        self.context = context
+        self.written = (0, 0)
+        self.environment: Runtime | None = None
+
+
+class Runtime:
+    """The way to one execution environment, one event at a time.
+
+    Attributes:
+        stream: The log stream that AWS would give it.
+        log: What it writes to.
+        in_flight, closed: As of `Upstream`.
+    """
+
+    def __init__(self, stream: str, log: Path) -> None:
+        self.stream = stream
+        self.log = log
+        self.in_flight = 0
+        self.closed = False
+        self.peak = 0
+        self.exit = ""
+        self.lost: Callable[[], None] = lambda: None
+        self._log = os.open(log, os.O_RDONLY | os.O_CREAT, 0o600)
+        self._status = -1
+        self._told = 0
+        self._server = Server(http.Settings(self._handle, self._refuse, MAX_ANSWER))
+        self._asking: Reply | None = None
+        self._event: Event | None = None
+        self._given = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._drained: asyncio.Future[None] | None = None
+
+    async def listen(self) -> str:
+        """Return the address, for AWS_LAMBDA_RUNTIME_API."""
+        return f"{_HOST}:{await self._server.listen(_HOST, 0)}"
+
+    def watch(self, pid: int) -> None:
+        """Measure the memory of this process."""
+        with contextlib.suppress(OSError):
+            self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
+
+    async def ready(self) -> None:
+        """Wait until the first event is asked for: the end of INIT.
+
+        Raises:
+            InitFailed: The program said that it cannot.
+        """
+        await asyncio.shield(self._ready)
+
+    def send(self, exchange: Exchange) -> None:
+        """Give the event to the program now, or as soon as it asks for one."""
+        assert isinstance(exchange, Event)  # noqa: S101 - nobody sends anything else here
+        self.in_flight += 1
+        self._event, self._given = exchange, False
+        exchange.environment = self
+        exchange.sent = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(exchange.time_limit, self._late)
+        if self.closed:
+            self.close()
+        elif self._asking is not None:
+            self._give(self._asking)
+
+    def close(self) -> None:
+        """Fail what is under way; what the program never got goes back to its owner."""
+        self.closed = True
+        event, given = self._event, self._given
+        if event is None:
+            return
+        if given or event.owner is None:
+            self._over(Failure.GONE)
+        else:
+            self._leave()
+            event.owner.resend(event)
+
+    def broke(self) -> None:
+        """Note that the program has ended, or has to."""
+        if not self.closed:
+            self.closed = True
+            self.lost()
+            self.close()
+
+    async def drained(self) -> None:
+        """Wait until no event is under way."""
+        if self.in_flight:
+            if self._drained is None:
+                self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drained)
+
+    async def shut(self) -> None:
+        """Give back the address and the log."""
+        await self._server.close(0)
+        for descriptor in (self._log, self._status):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._log = self._status = -1
+
+    def text(self, start: int, end: int) -> bytes:
+        """Return what the program wrote between two places of its log, the last MB of it."""
+        start = max(start, end - _MOST_TEXT)
+        if start == end:
+            return b""
+        if self._log >= 0:
+            return os.pread(self._log, end - start, start)
+        with self.log.open("rb") as file:
+            file.seek(start)
+            return file.read(end - start)
+
+    def measure(self) -> int:
+        """Return the most memory that the program had so far, in bytes (man 5 proc, status)."""
+        with contextlib.suppress(OSError):  # it has ended: what was measured last stays
+            if found := _PEAK.search(os.pread(self._status, _PAGE, 0)):
+                self.peak = 1024 * int(found[1])
+        return self.peak
+
+    # --- the program's calls
+
+    def _handle(self, request: Request, reply: Reply) -> None:
+        path = request.path
+        if path == _NEXT:
+            self._asked(reply)
+        elif path == _INIT_ERROR:
+            reply(_TAKEN)
+            self._init_failed(request)
+        elif (event := self._event) is not None and path.startswith(
+            f"{_ROOT}invocation/{event.id}/"
+        ):
+            self._answered(path.rpartition("/")[2], request)
+            reply(_TAKEN)
+        else:
+            content = {"errorType": "InvalidRequestID", "errorMessage": "Invalid request ID"}
+            reply(Response(400, json.dumps(content).encode(), "application/json"))
+
+    def _refuse(self, status: int, reason: str) -> Response:
+        if status == 413 and self._event is not None:
+            self._over(Failure.TOO_LARGE)
+        return Response(status, reason.encode())
+
+    def _asked(self, reply: Reply) -> None:
+        self._asking = reply
+        if not self._ready.done():
+            self.measure()
+            self._ready.set_result(None)
+        if self._event is not None and not self._given:
+            self._give(reply)
+
+    def _give(self, reply: Reply) -> None:
+        event = self._event
+        assert event is not None  # noqa: S101 - whoever calls this has seen it
+        self._asking, self._given = None, True
+        deadline = int(1000 * (time.time() + event.time_limit))
+        headers = [
+            ("Lambda-Runtime-Aws-Request-Id", event.id),
+            ("Lambda-Runtime-Deadline-Ms", str(deadline)),
+            ("Lambda-Runtime-Invoked-Function-Arn", event.arn),
+        ]
+        if event.context:
+            headers.append(("Lambda-Runtime-Client-Context", event.context))
+        reply(Response(200, event.body, "application/json", headers))
+
+    def _answered(self, kind: str, request: Request) -> None:
+        failed = kind == "error"
+        headers = {"error": request.headers.get(_ERROR_TYPE, "Unhandled")} if failed else {}
+        self._over(Answer(200, headers, request.body))
+
+    def _init_failed(self, request: Request) -> None:
+        if not self._ready.done():
+            error = request.headers.get(_ERROR_TYPE, "Unhandled")
+            self._ready.set_exception(InitFailed(Answer(200, {"error": error}, request.body)))
+            self._ready.exception()  # known from now on, whether or not somebody still waits
+
+    # --- the end of an event
+
+    def _late(self) -> None:
+        self.closed = True
+        self.measure()
+        self.lost()
+        self._over(Failure.TIMEOUT)
+
+    def _over(self, outcome: Outcome) -> None:
+        event = self._leave()
+        end = os.fstat(self._log).st_size if self._log >= 0 else self._told
+        event.written, self._told = (self._told, end), end
+        event.reason = self.exit
+        event.finish(outcome)
+
+    def _leave(self) -> Event:
+        event, self._event = self._event, None
+        assert event is not None  # noqa: S101 - whoever calls this has seen it
+        if self._timer is not None:
+            self._timer.cancel()
+        self.in_flight -= 1
+        if not self.in_flight and self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
+        return event
+
+
+def failure(error_type: str, message: str) -> bytes:
+    """Return the payload of a function's error, as AWS words one that the program did not."""
+    content: dict[str, Any] = {"errorType": error_type, "errorMessage": message}
+    return json.dumps(content, separators=(",", ":")).encode()

@@ -1,0 +1,166 @@
+"""Services whose state may be lost when the local cloud ends: moto keeps them, in memory.
+
+moto is imported when one of them is first asked for. It is slow beside the rest, which is why it
+runs in a thread of its own and never on the way of a model's answers.
+"""
+
+import asyncio
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+from urllib.parse import parse_qsl, urlencode
+
+from workbench.localcloud.core import validation
+from workbench.localcloud.core.protocol import AwsError, json_parameters, not_offered
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.eventbridge import widen_targets
+from workbench.modelserver.http import Request, Response
+
+SERVICES = frozenset({"events", "iam", "logs", "sns", "sqs", "sts"})
+"""By the names that requests are signed for."""
+
+_PAUSE = 0.05  # seconds between two looks for messages
+_LONGEST_WAIT = 20.0  # seconds (SQS API reference, ReceiveMessage)
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class Forgetful:
+    """SNS, SQS, IAM, STS, Logs and Events by moto."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._application: Application | None = None
+
+    async def answer(self, request: Request, service: str) -> Response:
+        """Return moto's answer.
+
+        Raises:
+            AwsError: The request does not keep to botocore's model of the service.
+        """
+        _check(request, service)
+        now = asyncio.get_running_loop().time
+        deadline = now() + _patience(request)
+        while True:
+            response = await self._store.aside(self._ask, request)
+            if now() >= deadline or _received(response):
+                return response
+            await asyncio.sleep(_PAUSE)
+
+    async def publish(self, topic: str, message: str) -> None:
+        """Publish a message to a topic of SNS.
+
+        Raises:
+            AwsError: SNS does not take it; most of all, the topic is gone.
+        """
+        region = topic.split(":")[3]
+        signed = f"Credential=local/20260101/{region}/sns/aws4_request"
+        request = Request()
+        request.method, request.path = "POST", "/"
+        request.headers = {
+            "authorization": f"AWS4-HMAC-SHA256 {signed}, SignedHeaders=host, Signature=none",
+            "content-type": "application/x-www-form-urlencoded",
+            "host": f"sns.{region}.amazonaws.com",
+        }
+        call = {"Action": "Publish", "Version": "2010-03-31", "TopicArn": topic, "Message": message}
+        request.body = urlencode(call).encode()
+        answer = await self._store.aside(self._ask, request)
+        if answer.status >= 300:
+            said = cast("bytes", answer.body).decode("utf-8", "replace")
+            raise AwsError("NotFound", f"SNS took no message for {topic}: {said[:500]}")
+
+    def _ask(self, request: Request) -> Response:
+        if self._application is None:
+            self._application = _moto()
+        told: list[tuple[str, list[tuple[str, str]]]] = []
+        parts = self._application(_environment(request), lambda *given: told.append(given[:2]))
+        try:
+            body = b"".join(parts)
+        finally:
+            getattr(parts, "close", lambda: None)()
+        status, headers = told[-1]
+        ours = ("content-length", "connection", "date", "server")
+        kept = [(name, value) for name, value in headers if name.lower() not in ours]
+        return Response(int(status.split()[0]), body, headers=kept)
+
+
+def _patience(request: Request) -> float:
+    """Return the seconds that a request waits for messages, and have moto itself wait for none.
+
+    moto would wait in the one thread that everything beside the loop shares.
+    """
+    if request.headers.get("x-amz-target") != "AmazonSQS.ReceiveMessage":
+        return 0.0
+    params = json_parameters(request.body)
+    wait = float(params.get("WaitTimeSeconds", 0))
+    if not 0 < wait <= _LONGEST_WAIT:
+        return 0.0
+    request.body = json.dumps(params | {"WaitTimeSeconds": 0}).encode()
+    return wait
+
+
+def _received(response: Response) -> bool:
+    """Whether there are messages, or a refusal."""
+    assert isinstance(response.body, bytes)  # noqa: S101 - moto's are
+    return response.status != 200 or bool(json.loads(response.body).get("Messages"))
+
+
+def _check(request: Request, service: str) -> None:
+    """Check what moto does not, and would fail over."""
+    target = request.headers.get("x-amz-target")
+    if request.method != "POST":
+        raise AwsError("MethodNotAllowed", f"{service} takes POST, got {request.method}.", 405)
+    if target is not None:
+        prefix = f"{validation.service(service).metadata.get('targetPrefix')}."
+        model = validation.operation(service, target.removeprefix(prefix))
+        given = json_parameters(request.body)
+        validation.check(model.input_shape, given)
+        if model.name == "StartQuery":
+            raise not_offered("A query of Logs Insights (StartQuery)")
+        if model.name == "PutRule" and given.get("ScheduleExpression"):
+            raise not_offered("A rule with a ScheduleExpression")
+        return
+    form = dict(parse_qsl(request.body.decode("latin-1")))
+    model = validation.operation(service, form.get("Action", ""))
+    named = {name.partition(".")[0] for name in form}
+    required = model.input_shape.required_members if model.input_shape else []
+    if missing := [name for name in required if name not in named]:
+        raise AwsError("MissingParameter", f"{model.name} needs {' and '.join(missing)}.")
+
+
+def _moto() -> Application:
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    widen_targets()
+    application: Application = DomainDispatcherApplication(create_backend_app)
+    return application
+
+
+def _environment(request: Request) -> dict[str, Any]:
+    """A request as WSGI has it (PEP 3333)."""
+    host, _, port = request.headers.get("host", "127.0.0.1").partition(":")
+    environment = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": request.path.encode().decode("latin-1"),
+        "QUERY_STRING": request.query,
+        "CONTENT_TYPE": request.headers.get("content-type", ""),
+        "CONTENT_LENGTH": str(len(request.body)),
+        "SERVER_NAME": host,
+        "SERVER_PORT": port or "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(request.body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for name, value in request.headers.items():
+        if name not in ("content-type", "content-length"):
+            environment[f"HTTP_{name.upper().replace('-', '_')}"] = value
+    return environment

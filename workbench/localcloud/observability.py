@@ -1,0 +1,268 @@
+"""What watches a local cloud: metrics, alarms, logs, the trail of calls, and events of changes."""
+
+import asyncio
+import itertools
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from workbench.localcloud.cloudtrail import Called, Trail
+from workbench.localcloud.cloudwatch.alarms import Alarm, Alarms, Fired, message
+from workbench.localcloud.cloudwatch.api import CloudWatch
+from workbench.localcloud.cloudwatch.log_writer import Journal, Note
+from workbench.localcloud.cloudwatch.metrics import Metrics
+from workbench.localcloud.core.protocol import Operation
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.eventbridge import Event, Events, status_of
+from workbench.localcloud.sagemaker.endpoint_api import Hosting
+from workbench.localcloud.sagemaker.endpoints import Endpoint
+from workbench.localcloud.sagemaker.metering import Metering
+from workbench.localcloud.sagemaker.transform_runner import DATA_LOG
+from workbench.modelserver.http import Request, Response
+
+GROUP = "/aws/sagemaker/Endpoints"
+"""What the log groups of endpoints begin with."""
+
+JOBS = "/aws/sagemaker/TransformJobs"
+"""The log group of all transform jobs."""
+
+_TICK = 1.0  # seconds between two looks at logs and alarms
+_TICKS_TO_FLUSH = 10  # which is what a cloud that is killed may lose of its metrics
+_MOST = 1024 * 1024  # bytes of a log in one look
+_CODE = re.compile(rb'"__type"\s*:\s*"([^"]*)"|<Code>([^<]*)</Code>')
+
+
+class Monitoring:
+    """Watches the endpoints of a local cloud, and answers what is asked about them.
+
+    Attributes:
+        metrics: Every metric; whoever measures something puts it there.
+        alarms: On metrics; `alarms.on_action` takes who carries out other actions than telling a
+            topic, such as scaling.
+        events: Puts events that rules send on.
+        metering: Takes each invocation: `metering.record`.
+    """
+
+    def __init__(self, store: Store, hosting: Hosting, journal: Journal) -> None:
+        self.metrics = Metrics(store)
+        self.events = Events(store)
+        self.alarms = Alarms(store, self.metrics, changed=self._alarm_changed)
+        self.alarms.on_action("arn:aws:sns:", self._tell)
+        self.metering = Metering(self.metrics)
+        self._cloudwatch = CloudWatch(store, self.metrics, self.alarms.operations())
+        self._trail = Trail(store)
+        self._hosting = hosting
+        self._journal = journal
+        self._logs = (
+            _Logs(store.path / "hosting" / "logs", _stream_of_endpoint),
+            _Logs(store.path / "jobs" / "logs", _StreamsOfJobs()),
+        )
+        self._ticking: asyncio.Task[None] | None = None
+        hosting.changed = self._endpoint_changed
+
+    async def start(self) -> None:
+        """Begin to look at what happens."""
+        self._ticking = asyncio.get_running_loop().create_task(self._tick())
+
+    async def close(self) -> None:
+        """Write down what is not yet written."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
+        await self.events.close()
+        self._flush()
+
+    async def cloudwatch(self, request: Request) -> Response:
+        """Return CloudWatch's answer."""
+        return await self._cloudwatch.answer(request)
+
+    async def cloudtrail(self, request: Request) -> dict[str, Any]:
+        """Return CloudTrail's answer."""
+        return await self._trail.answer(request)
+
+    def job_changed(self, described: Mapping[str, Any]) -> None:
+        """Tell that a transform job has another status."""
+        self.events.put(_of_job(described))
+
+    async def fetch_logs(self) -> None:
+        """Bring what containers wrote until now to Logs."""
+        self._note_logs()
+        await self._journal.flush()
+
+    def record(self, call: Called | None, response: Response) -> None:
+        """Keep a call for the trail, with how it was answered."""
+        if call is None:
+            return
+        error, said = "", ""
+        if response.status >= 400 and isinstance(response.body, bytes):
+            found = _CODE.search(response.body)
+            error = (
+                (found[1] or found[2]).decode("utf-8", "replace") if found else "InternalFailure"
+            )
+            said = _said(response.body)
+        self._trail.record(call, error=error.rpartition("#")[2], message=said)
+
+    def watched(self, operations: Mapping[str, Operation]) -> dict[str, Operation]:
+        """Return operations of the Model Registry such that events tell of what they change."""
+        describe = operations["DescribeModelPackage"]
+
+        def watching(operation: Operation) -> Operation:
+            async def done(params: dict[str, Any]) -> dict[str, Any]:
+                answer = await operation(params)
+                described = await describe({"ModelPackageName": answer["ModelPackageArn"]})
+                self.events.put(_of_package(described))
+                return answer
+
+            return done
+
+        changing = ("CreateModelPackage", "UpdateModelPackage")
+        return {
+            name: watching(operation) if name in changing else operation
+            for name, operation in operations.items()
+        }
+
+    # --- what happens
+
+    async def _tick(self) -> None:
+        for number in itertools.count(1):
+            await asyncio.sleep(_TICK)
+            self._note_logs()
+            self.alarms.evaluate()
+            if number % _TICKS_TO_FLUSH == 0:
+                self.metering.sample(self._hosting.endpoints)
+                self._flush()
+
+    def _flush(self) -> None:
+        self.metrics.flush(now=time.time())
+        self._trail.flush()
+
+    def _note_logs(self) -> None:
+        for logs in self._logs:
+            for note in logs.fresh():
+                self._journal.add(note)
+
+    def _endpoint_changed(self, endpoint: Endpoint) -> None:
+        self.events.put(_of_endpoint(endpoint))
+
+    def _alarm_changed(self, alarm: Alarm, former: str) -> None:
+        detail = {
+            "alarmName": alarm["AlarmName"],
+            "state": {"value": alarm["StateValue"], "reason": alarm["StateReason"]},
+            "previousState": {"value": former},
+        }
+        kind = "CloudWatch Alarm State Change"
+        self.events.put(Event(kind, detail, (alarm["AlarmArn"],), source="aws.cloudwatch"))
+
+    def _tell(self, fired: Fired) -> None:
+        alarm = fired.alarm
+        subject = f'{alarm["StateValue"]}: "{alarm["AlarmName"]}"'
+        self.events.tell(fired.action, subject, message(fired))
+
+
+class _Logs:
+    """What containers wrote to their logs, a file for each instance, since it was last looked.
+
+    `named` returns group and stream of a file, given when it was first seen.
+    """
+
+    def __init__(self, folder: Path, named: Callable[[Path, float], tuple[str, str]]) -> None:
+        self._folder = folder
+        self._named = named
+        self._read: dict[Path, int] = {}
+        self._names: dict[Path, tuple[str, str]] = {}
+
+    def fresh(self) -> Iterator[Note]:
+        """Yield what is new, in whole lines."""
+        for path in self._folder.glob("*/*/*.log"):
+            status = path.stat()
+            begin = self._read.get(path, 0)
+            if status.st_size <= begin:
+                continue
+            if path not in self._names:
+                self._names[path] = self._named(path, status.st_mtime)
+            lines, self._read[path] = _lines(path, begin)
+            if lines:
+                yield Note(*self._names[path], status.st_mtime, partial(iter, lines))
+
+
+def _stream_of_endpoint(path: Path, _: float) -> tuple[str, str]:
+    endpoint, variant = path.parts[-3:-1]
+    return f"{GROUP}/{endpoint}", f"{variant}/{path.stem}"
+
+
+class _StreamsOfJobs:
+    """Return [job]/[instance]-[epoch timestamp], and that with /data-log for the platform's log.
+
+    So has them the developer guide's table of groups ("Log SageMaker Events with Amazon
+    CloudWatch"), which does not give the unit: seconds here.
+    """
+
+    def __init__(self) -> None:
+        self._began: dict[tuple[Path, str], int] = {}
+
+    def __call__(self, path: Path, began: float) -> tuple[str, str]:
+        instance = path.name.partition(".")[0]
+        began = self._began.setdefault((path.parent, instance), int(began))
+        kind = "/data-log" if path.name.endswith(DATA_LOG) else ""
+        return JOBS, f"{path.parts[-3]}/{instance}-{began}{kind}"
+
+
+def _lines(path: Path, begin: int) -> tuple[list[str], int]:
+    with path.open("rb") as file:
+        file.seek(begin)
+        content = file.read(_MOST)
+    whole, newline, _ = content.rpartition(b"\n")
+    if not newline and len(content) == _MOST:  # a line that is longer
+        whole = content
+    text = whole.decode("utf-8", "replace")
+    return [line for line in text.splitlines() if line], begin + len(whole) + len(newline)
+
+
+def _said(body: bytes) -> str:
+    """Return the message of a refusal, where it is JSON."""
+    try:
+        return str(json.loads(body).get("message", ""))
+    except (ValueError, AttributeError):
+        return ""
+
+
+def _of_endpoint(endpoint: Endpoint) -> Event:
+    detail = {
+        "EndpointName": endpoint.name,
+        "EndpointArn": endpoint.arn,
+        "EndpointConfigName": endpoint.config,
+        "ProductionVariants": [variant.summary() for variant in endpoint.variants],
+        "EndpointStatus": status_of(endpoint.status),
+        "FailureReason": endpoint.reason,
+        "CreationTime": 1000 * endpoint.created,
+        "LastModifiedTime": 1000 * endpoint.modified,
+        "Tags": {},
+    }
+    told = {name: value for name, value in detail.items() if value or name == "Tags"}
+    return Event("SageMaker Endpoint State Change", told, (endpoint.arn,))
+
+
+def _of_job(described: Mapping[str, Any]) -> Event:
+    """Return AWS's event of a transform job: what describes it, with times in milliseconds."""
+    detail = {
+        name: round(value * 1000) if name.endswith("Time") else value
+        for name, value in described.items()
+    }
+    return Event("SageMaker Transform Job State Change", detail, (detail["TransformJobArn"],))
+
+
+def _of_package(described: Mapping[str, Any]) -> Event:
+    """Return the event of a model package; its statuses are worded as the API words them."""
+    names = (
+        *("ModelPackageName", "ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn"),
+        *("ModelPackageDescription", "CreationTime", "LastModifiedTime", "InferenceSpecification"),
+        *("ModelPackageStatus", "ModelPackageStatusDetails", "ModelApprovalStatus"),
+        *("ApprovalDescription", "CustomerMetadataProperties", "ModelLifeCycle"),
+    )
+    detail = {name: described[name] for name in names if name in described}
+    arn = described["ModelPackageArn"]
+    return Event("SageMaker Model Package State Change", detail, (arn,))

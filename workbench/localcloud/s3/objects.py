@@ -1,0 +1,459 @@
+"""Buckets, objects and uploads in parts: rows in the database, bytes in files.
+
+A file is whole and on the disk before a row names it, and goes after the last row that named it.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import sqlite3
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workbench.localcloud.core.protocol import REGION, AwsError, now
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.s3.uploads import CHECKSUMS, Received
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS buckets (
+    name TEXT PRIMARY KEY, region TEXT NOT NULL, created REAL NOT NULL, tags TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS objects (
+    bucket TEXT NOT NULL REFERENCES buckets, key TEXT NOT NULL, blob TEXT NOT NULL,
+    size INTEGER NOT NULL, etag TEXT NOT NULL, modified REAL NOT NULL, headers TEXT NOT NULL,
+    checksums TEXT NOT NULL, PRIMARY KEY (bucket, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS uploads (
+    id TEXT PRIMARY KEY, bucket TEXT NOT NULL REFERENCES buckets, key TEXT NOT NULL,
+    started REAL NOT NULL, headers TEXT NOT NULL, algorithm TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS parts (
+    upload TEXT NOT NULL REFERENCES uploads ON DELETE CASCADE, number INTEGER NOT NULL,
+    blob TEXT NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL, modified REAL NOT NULL,
+    checksums TEXT NOT NULL, PRIMARY KEY (upload, number)
+) STRICT, WITHOUT ROWID;
+"""
+_LAST = "\U0010ffff"
+MIN_PART = 5 * 1024 * 1024
+"""Bytes that each part but the last has at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object as it was when it was asked for; `headers` are those it is answered with."""
+
+    key: str
+    blob: str
+    size: int
+    etag: str
+    modified: float
+    headers: Mapping[str, str] = field(default_factory=dict)
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload in parts that has begun."""
+
+    id: str
+    bucket: str
+    key: str
+    started: float
+    headers: Mapping[str, str]
+    algorithm: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of an upload."""
+
+    number: int
+    blob: str
+    size: int
+    etag: str
+    modified: float
+    checksums: Mapping[str, str]
+
+
+class Objects:
+    """What S3 keeps. Names, limits and errors are S3's (its API reference, "Error responses")."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._files = store.folder / "objects"
+        self._arriving = store.folder / "arriving"
+        for folder in (self._files, self._arriving):
+            folder.mkdir(exist_ok=True)
+        store.db.executescript(_SCHEMA)
+        self._sweep()
+
+    # --- buckets
+
+    def create_bucket(self, name: str, region: str) -> None:
+        """Make a bucket; in us-east-1 making one's own again is no error, as on AWS."""
+        _check_bucket_name(name)
+        row = self._store.db.execute("SELECT 1 FROM buckets WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            with self._store.write() as db:
+                db.execute("INSERT INTO buckets VALUES (?, ?, ?, '[]')", (name, region, now()))
+        elif region != REGION:
+            raise AwsError(
+                "BucketAlreadyOwnedByYou",
+                "Your previous request to create the named bucket succeeded and you already own "
+                "it.",
+                409,
+                {"BucketName": name},
+            )
+
+    def buckets(self) -> list[tuple[str, str, float]]:
+        """Name, region and time of creation of every bucket, sorted by name."""
+        rows = self._store.db.execute("SELECT name, region, created FROM buckets ORDER BY name")
+        return rows.fetchall()
+
+    def region(self, bucket: str) -> str:
+        """The region of a bucket."""
+        return str(self._bucket(bucket)[0])
+
+    def bucket_tags(self, bucket: str) -> list[list[str]]:
+        """Pairs of key and value."""
+        tags: list[list[str]] = json.loads(self._bucket(bucket)[1])
+        return tags
+
+    def tag_bucket(self, bucket: str, tags: list[list[str]]) -> None:
+        """Replace the tags of a bucket."""
+        self._bucket(bucket)
+        with self._store.write() as db:
+            db.execute("UPDATE buckets SET tags = ? WHERE name = ?", (json.dumps(tags), bucket))
+
+    def delete_bucket(self, bucket: str) -> None:
+        """Delete a bucket that is empty; uploads that were begun there are lost."""
+        self._bucket(bucket)
+        query = "SELECT 1 FROM objects WHERE bucket = ? LIMIT 1"
+        if self._store.db.execute(query, (bucket,)).fetchone():
+            raise AwsError(
+                "BucketNotEmpty",
+                "The bucket you tried to delete is not empty.",
+                409,
+                {"BucketName": bucket},
+            )
+        for upload in self.uploads(bucket):
+            self.abort(bucket, upload.key, upload.id)
+        with self._store.write() as db:
+            db.execute("DELETE FROM buckets WHERE name = ?", (bucket,))
+
+    def _bucket(self, name: str) -> tuple[str, str]:
+        query = "SELECT region, tags FROM buckets WHERE name = ?"
+        row: tuple[str, str] | None = self._store.db.execute(query, (name,)).fetchone()
+        if row is None:
+            raise AwsError(
+                "NoSuchBucket", "The specified bucket does not exist.", 404, {"BucketName": name}
+            )
+        return row
+
+    # --- objects
+
+    def arriving(self) -> Path:
+        """A new path for a body on its way in; what is left there goes at the next start."""
+        return self._arriving / uuid.uuid4().hex
+
+    def path(self, found: Object) -> Path:
+        """The file of an object."""
+        return self._files / found.blob
+
+    def get(self, bucket: str, key: str) -> Object:
+        """The object of that key."""
+        self._bucket(bucket)
+        found = self.find(bucket, key)
+        if found is None:
+            raise AwsError("NoSuchKey", "The specified key does not exist.", 404, {"Key": key})
+        return found
+
+    def find(self, bucket: str, key: str) -> Object | None:
+        """The object of that key, or None."""
+        query = (
+            "SELECT key, blob, size, etag, modified, headers, checksums FROM objects "
+            "WHERE bucket = ? AND key = ?"
+        )
+        row = self._store.db.execute(query, (bucket, key)).fetchone()
+        return row and _object(row)
+
+    def put(self, bucket: str, key: str, body: Received, headers: Mapping[str, str]) -> Object:
+        """The object that a body now is, in place of what had its key."""
+        return self._keep(bucket, key, body, headers)
+
+    async def copy(
+        self, source: Object, bucket: str, key: str, headers: Mapping[str, str]
+    ) -> Object:
+        """The object that is now a copy of another, with headers of its own."""
+        path = self.arriving()
+        await self._store.aside(_twin, self.path(source), path)
+        twin = Received(path, source.size, source.etag, source.checksums)
+        return self._keep(bucket, key, twin, headers)
+
+    def delete(self, bucket: str, keys: Iterable[str]) -> None:
+        """Delete the objects of these keys, where there are any."""
+        self._bucket(bucket)
+        gone: list[str] = []
+        with self._store.write() as db:
+            for key in keys:
+                gone += _blobs(db, "objects WHERE bucket = ? AND key = ?", bucket, key)
+                db.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (bucket, key))
+        self._discard(gone)
+
+    def listed(
+        self, bucket: str, *, prefix: str, delimiter: str, after: str
+    ) -> Iterator[Object | str]:
+        """Objects behind a key, sorted by their bytes, and each common prefix once, as text."""
+        self._bucket(bucket)
+        while True:
+            for found in self._from(bucket, prefix, after):
+                cut = found.key.find(delimiter, len(prefix)) if delimiter else -1
+                if cut < 0:
+                    yield found
+                    continue
+                common = found.key[: cut + len(delimiter)]
+                after = common + _LAST
+                yield common
+                break
+            else:
+                return
+
+    def _from(self, bucket: str, prefix: str, after: str) -> Iterator[Object]:
+        query = (
+            "SELECT key, blob, size, etag, modified, headers, checksums FROM objects "
+            "WHERE bucket = ? AND key >= ? AND key > ? ORDER BY key"
+        )
+        for row in self._store.db.execute(query, (bucket, prefix, after)):
+            if not row[0].startswith(prefix):
+                return
+            yield _object(row)
+
+    def _keep(
+        self,
+        bucket: str,
+        key: str,
+        body: Received,
+        headers: Mapping[str, str],
+        upload: str | None = None,
+    ) -> Object:
+        """The object that a file now is; the upload that it comes from is over."""
+        self._bucket(bucket)
+        blob = body.path.name
+        kept = Object(key, blob, body.size, body.md5, now(), headers, body.checksums)
+        body.path.rename(self.path(kept))
+        with self._store.write() as db:
+            gone = [] if upload is None else _end(db, upload)
+            gone += _blobs(db, "objects WHERE bucket = ? AND key = ?", bucket, key)
+            texts = json.dumps(dict(headers)), json.dumps(dict(body.checksums))
+            row = (bucket, key, blob, body.size, body.md5, kept.modified, *texts)
+            db.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        self._discard(gone)
+        return kept
+
+    # --- uploads in parts
+
+    def begin(self, bucket: str, key: str, headers: Mapping[str, str], algorithm: str) -> Upload:
+        """A new upload, whose parts have checksums of an algorithm where it is not ''."""
+        self._bucket(bucket)
+        upload = Upload(uuid.uuid4().hex, bucket, key, now(), headers, algorithm)
+        row = (upload.id, bucket, key, upload.started, json.dumps(dict(headers)), algorithm)
+        with self._store.write() as db:
+            db.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, ?, ?)", row)
+        return upload
+
+    def uploads(self, bucket: str) -> list[Upload]:
+        """The uploads that were begun in a bucket, sorted by key."""
+        self._bucket(bucket)
+        query = "SELECT * FROM uploads WHERE bucket = ? ORDER BY key, started"
+        return [_upload(row) for row in self._store.db.execute(query, (bucket,))]
+
+    def upload(self, bucket: str, key: str, upload: str) -> Upload:
+        """The upload of that id."""
+        self._bucket(bucket)
+        query = "SELECT * FROM uploads WHERE id = ? AND bucket = ? AND key = ?"
+        row = self._store.db.execute(query, (upload, bucket, key)).fetchone()
+        if row is None:
+            raise AwsError(
+                "NoSuchUpload",
+                "The specified multipart upload does not exist. The upload ID may be invalid, or "
+                "the upload may have been aborted or completed.",
+                404,
+                {"UploadId": upload},
+            )
+        return _upload(row)
+
+    def put_part(self, upload: Upload, number: int, body: Received) -> Part:
+        """The part that a body now is, in place of one of the same number."""
+        part = Part(number, body.path.name, body.size, body.md5, now(), body.checksums)
+        body.path.rename(self._files / part.blob)
+        with self._store.write() as db:
+            gone = _blobs(db, "parts WHERE upload = ? AND number = ?", upload.id, number)
+            sums = json.dumps(dict(body.checksums))
+            row = (upload.id, number, part.blob, part.size, part.etag, part.modified, sums)
+            db.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        self._discard(gone)
+        return part
+
+    async def copied_part(self, source: Object, first: int, length: int) -> Received:
+        """A body that is a stretch of an object."""
+        return await self._store.aside(_stretch, self.path(source), self.arriving(), first, length)
+
+    def parts(self, upload: Upload) -> list[Part]:
+        """The parts of an upload, in order."""
+        query = (
+            "SELECT number, blob, size, etag, modified, checksums FROM parts WHERE upload = ? "
+            "ORDER BY number"
+        )
+        rows = self._store.db.execute(query, (upload.id,))
+        return [_part(row) for row in rows]
+
+    async def complete(self, upload: Upload, named: list[tuple[int, str]]) -> Object:
+        """The object that parts, named by number and ETag, now are; the upload is over."""
+        chosen = self._chosen(upload, named)
+        path = self.arriving()
+        await self._store.aside(_join, [self._files / part.blob for part in chosen], path)
+        try:
+            self.upload(upload.bucket, upload.key, upload.id)  # nobody ended it meanwhile
+        except AwsError:
+            path.unlink()
+            raise
+        size = sum(part.size for part in chosen)
+        body = Received(path, size, _etag(chosen), _composite(upload.algorithm, chosen))
+        return self._keep(upload.bucket, upload.key, body, upload.headers, upload.id)
+
+    def abort(self, bucket: str, key: str, upload: str) -> None:
+        """End an upload; its parts are gone."""
+        self.upload(bucket, key, upload)
+        with self._store.write() as db:
+            gone = _end(db, upload)
+        self._discard(gone)
+
+    def _chosen(self, upload: Upload, named: list[tuple[int, str]]) -> list[Part]:
+        numbers = [number for number, _ in named]
+        if numbers != sorted(set(numbers)):
+            raise AwsError(
+                "InvalidPartOrder",
+                "The list of parts was not in ascending order. Parts must be ordered by part "
+                "number.",
+            )
+        there = {part.number: part for part in self.parts(upload)}
+        for number, etag in named:
+            if number not in there or there[number].etag != etag.strip('"'):
+                raise AwsError(
+                    "InvalidPart",
+                    "One or more of the specified parts could not be found. The part may not have "
+                    "been uploaded, or the specified entity tag may not match the part's entity "
+                    "tag.",
+                    extra={"PartNumber": number},
+                )
+        chosen = [there[number] for number in numbers]
+        if any(part.size < MIN_PART for part in chosen[:-1]):
+            raise AwsError(
+                "EntityTooSmall",
+                "Your proposed upload is smaller than the minimum allowed size: "
+                f"{MIN_PART} bytes for each part but the last.",
+            )
+        return chosen
+
+    # --- files
+
+    def _discard(self, blobs: Iterable[str]) -> None:
+        for blob in blobs:
+            (self._files / blob).unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Remove what a process that was killed had not yet given a row, or not yet removed."""
+        db = self._store.db
+        named = {*_blobs(db, "objects"), *_blobs(db, "parts")}
+        self._discard(path.name for path in self._files.iterdir() if path.name not in named)
+        for path in self._arriving.iterdir():
+            path.unlink()
+
+
+def _check_bucket_name(name: str) -> None:
+    if not re.fullmatch(r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name) or (
+        ".." in name
+    ):
+        raise AwsError(
+            "InvalidBucketName", "The specified bucket is not valid.", extra={"BucketName": name}
+        )
+
+
+def _blobs(db: sqlite3.Connection, rows: str, *values: str | int) -> list[str]:
+    """The files that rows name."""
+    return [blob for (blob,) in db.execute(f"SELECT blob FROM {rows}", values)]  # noqa: S608 - ours
+
+
+def _end(db: sqlite3.Connection, upload: str) -> list[str]:
+    """The files that nothing names any more when an upload is over."""
+    blobs = _blobs(db, "parts WHERE upload = ?", upload)
+    db.execute("DELETE FROM uploads WHERE id = ?", (upload,))
+    return blobs
+
+
+def _object(row: tuple[Any, ...]) -> Object:
+    key, blob, size, etag, modified, headers, checksums = row
+    return Object(key, blob, size, etag, modified, json.loads(headers), json.loads(checksums))
+
+
+def _upload(row: tuple[Any, ...]) -> Upload:
+    upload, bucket, key, started, headers, algorithm = row
+    return Upload(upload, bucket, key, started, json.loads(headers), algorithm)
+
+
+def _part(row: tuple[Any, ...]) -> Part:
+    number, blob, size, etag, modified, checksums = row
+    return Part(number, blob, size, etag, modified, json.loads(checksums))
+
+
+def _etag(parts: list[Part]) -> str:
+    """The ETag of an object made of parts: the MD5 of theirs, and how many there were."""
+    md5s = b"".join(bytes.fromhex(part.etag) for part in parts)
+    return f"{hashlib.md5(md5s, usedforsecurity=False).hexdigest()}-{len(parts)}"
+
+
+def _composite(algorithm: str, parts: list[Part]) -> dict[str, str]:
+    """The checksum of the parts' checksums, where each has one."""
+    sums = [part.checksums.get(algorithm, "") for part in parts]
+    if algorithm not in CHECKSUMS or not all(sums):
+        return {}
+    made = CHECKSUMS[algorithm]()
+    made.update(b"".join(base64.b64decode(each) for each in sums))
+    return {algorithm: f"{base64.b64encode(made.digest()).decode()}-{len(parts)}"}
+
+
+def _twin(source: Path, target: Path) -> None:
+    """Give a file that never changes a second name; a copy where that cannot be had."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _stretch(source: Path, target: Path, first: int, length: int) -> Received:
+    md5 = hashlib.md5(usedforsecurity=False)
+    left = length
+    with source.open("rb") as read, target.open("xb") as write:
+        read.seek(first)
+        while left and (piece := read.read(min(left, 1024 * 1024))):
+            md5.update(piece)
+            write.write(piece)
+            left -= len(piece)
+        write.flush()
+        os.fsync(write.fileno())
+    return Received(target, length - left, md5.hexdigest(), {})
+
+
+def _join(sources: list[Path], target: Path) -> None:
+    with target.open("xb") as write:
+        for source in sources:
+            with source.open("rb") as read:
+                shutil.copyfileobj(read, write, 1024 * 1024)
+        write.flush()
+        os.fsync(write.fileno())

@@ -1,0 +1,283 @@
+"""The body of an upload on its way to a file: decoded, counted and hashed piece by piece."""
+
+import base64
+import binascii
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from workbench.localcloud.core.protocol import AwsError
+
+_LINE = 16 * 1024
+
+
+class Hash(Protocol):
+    """What hashlib's objects have in common with `Crc32`."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take in more."""
+
+    def digest(self) -> bytes:
+        """Return the hash so far."""
+
+
+class Crc32:
+    """The checksum that botocore sends unless it is told otherwise."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes, /) -> None:
+        """Take in more."""
+        self._value = zlib.crc32(data, self._value)
+
+    def digest(self) -> bytes:
+        """Return the checksum so far, most significant byte first."""
+        return self._value.to_bytes(4)
+
+
+CHECKSUMS: Mapping[str, Callable[[], Hash]] = {
+    "crc32": Crc32,
+    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
+    "sha256": hashlib.sha256,
+    "sha512": hashlib.sha512,
+}
+"""Checksums that are verified; others (CRC32C, CRC64NVME, ...) are kept as the client sent them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A body that is whole, as the client meant it and on the disk.
+
+    Attributes:
+        path: Its file, which is the receiver's now.
+        size: In bytes.
+        md5: In hexadecimal, as ETags have it.
+        checksums: What the client sent, in base64 by algorithm.
+    """
+
+    path: Path
+    size: int
+    md5: str
+    checksums: Mapping[str, str]
+
+
+class Incoming:
+    """A file that a body is written to while it arrives.
+
+    Nothing is raised before `finish`: until then nobody could tell the client.
+
+    Args:
+        path: Of the file, which must not exist.
+        headers: Of the request, by lower-case name: they say how the body is coded and what to
+            verify (botocore sends `Content-MD5`, `x-amz-checksum-*` or a trailer with the latter).
+    """
+
+    def __init__(self, path: Path, headers: Mapping[str, str]) -> None:
+        self._path = path
+        self._headers = headers
+        self._error: AwsError | None = None
+        self._file: IO[bytes] | None = None
+        self._size = 0
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._sums = {name: CHECKSUMS[name]() for name in self._announced() & CHECKSUMS.keys()}
+        self._payload = hashlib.sha256() if len(self._signed()) == 64 else None
+        coded = "aws-chunked" in headers.get("content-encoding", "") or self._signed().startswith(
+            "STREAMING-"
+        )
+        self._chunks = Chunks() if coded else None
+        try:
+            self._file = path.open("xb")
+        except OSError as error:
+            self._error = _unwritable(error)
+
+    def write(self, data: bytes) -> int:
+        """Take in more of the body as it came over the wire."""
+        if self._error is None and self._file is not None:
+            try:
+                self._take(self._file, data if self._chunks is None else self._chunks.feed(data))
+            except AwsError as error:
+                self._error = error
+            except OSError as error:
+                self._error = _unwritable(error)
+        return len(data)
+
+    def finish(self) -> Received:
+        """Return the body, on the disk; slow, because the disk is waited for.
+
+        Raises:
+            AwsError: It could not be written, or is not what the client said it would be.
+        """
+        if self._error is not None or self._file is None:
+            raise self._error or AwsError("InternalError", "The upload was closed.", 500)
+        self._verify()
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise _unwritable(error) from error
+        self._file.close()
+        self._file = None
+        sent = {name: self._sent(name) for name in self._announced()}
+        return Received(self._path, self._size, self._md5.hexdigest(), sent)
+
+    def close(self) -> None:
+        """Throw away what was not finished."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._path.unlink(missing_ok=True)
+
+    def _take(self, file: IO[bytes], data: bytes) -> None:
+        self._size += len(data)
+        self._md5.update(data)
+        if self._payload is not None:
+            self._payload.update(data)
+        for each in self._sums.values():
+            each.update(data)
+        file.write(data)
+
+    def _announced(self) -> set[str]:
+        """The algorithms of the checksums that come along, in headers or behind the body."""
+        names = {*self._headers, *self._headers.get("x-amz-trailer", "").lower().split(",")}
+        prefix = "x-amz-checksum-"
+        found = {name.strip().removeprefix(prefix) for name in names if prefix in name}
+        return found - {"algorithm", "type", "mode"}
+
+    def _signed(self) -> str:
+        return self._headers.get("x-amz-content-sha256", "")
+
+    def _sent(self, name: str) -> str:
+        header = f"x-amz-checksum-{name}"
+        trailers = {} if self._chunks is None else self._chunks.trailers
+        return self._headers.get(header) or trailers.get(header, "")
+
+    def _verify(self) -> None:
+        self._verify_length()
+        for name, value in self._sums.items():
+            if base64.b64encode(value.digest()).decode() != self._sent(name):
+                raise _bad_digest(f"{name.upper()} you specified")
+        if self._payload is not None and self._payload.hexdigest() != self._signed().lower():
+            raise AwsError(
+                "XAmzContentSHA256Mismatch",
+                "The provided 'x-amz-content-sha256' header does not match what was computed.",
+            )
+        if md5 := self._headers.get("content-md5"):
+            _verify_md5(md5, self._md5.digest())
+
+    def _verify_length(self) -> None:
+        promised = self._headers.get("x-amz-decoded-content-length", "")
+        whole = self._chunks is None or self._chunks.done
+        if not whole or (promised and promised != str(self._size)):
+            raise AwsError(
+                "IncompleteBody",
+                "You did not provide the number of bytes specified by the Content-Length HTTP "
+                "header.",
+            )
+
+
+class Chunks:
+    """The coding `aws-chunked`: sizes in hexadecimal, data, and checksums behind the last chunk.
+
+    The signatures of chunks are not verified: nobody's key is secret to a local cloud.
+
+    Attributes:
+        trailers: What followed the last chunk, by lower-case name.
+        done: Whether the end was seen.
+    """
+
+    def __init__(self) -> None:
+        self.trailers: dict[str, str] = {}
+        self.done = False
+        self._buffer = bytearray()
+        self._left = 0
+        self._line = self._size_line
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the data that these bytes complete.
+
+        Raises:
+            AwsError: The bytes are not in this coding.
+        """
+        self._buffer += data
+        found = bytearray()
+        while self._buffer and not self.done:
+            if self._left:
+                piece = self._buffer[: self._left]
+                found += piece
+                self._left -= len(piece)
+                del self._buffer[: len(piece)]
+            elif (end := self._buffer.find(b"\r\n")) >= 0:
+                line = bytes(self._buffer[:end])
+                del self._buffer[: end + 2]
+                self._line(line)
+            elif len(self._buffer) > _LINE:
+                raise _malformed_chunks()
+            else:
+                break
+        return bytes(found)
+
+    def _size_line(self, line: bytes) -> None:
+        try:
+            self._left = int(line.partition(b";")[0], 16)
+        except ValueError:
+            raise _malformed_chunks() from None
+        if self._left < 0:
+            raise _malformed_chunks()
+        self._line = self._end_of_chunk if self._left else self._trailer
+
+    def _end_of_chunk(self, line: bytes) -> None:
+        if line:
+            raise _malformed_chunks()
+        self._line = self._size_line
+
+    def _trailer(self, line: bytes) -> None:
+        if not line:
+            self.done = True
+            return
+        name, _, value = line.decode("latin-1").partition(":")
+        self.trailers[name.strip().lower()] = value.strip()
+
+
+def _verify_md5(sent: str, digest: bytes) -> None:
+    try:
+        expected = base64.b64decode(sent, validate=True)
+    except binascii.Error:
+        expected = b""
+    if len(expected) != 16:
+        raise AwsError("InvalidDigest", "The Content-MD5 you specified was invalid.")
+    if expected != digest:
+        raise _bad_digest("Content-MD5 you specified")
+
+
+def verify_body(headers: Mapping[str, str], body: bytes) -> None:
+    """Check a body in memory against the hashes in its request's headers.
+
+    Raises:
+        AwsError: It is not what the client said.
+    """
+    for name, value in headers.items():
+        make = CHECKSUMS.get(name.removeprefix("x-amz-checksum-"))
+        if make is not None:
+            made = make()
+            made.update(body)
+            if base64.b64encode(made.digest()).decode() != value:
+                raise _bad_digest(f"{name} you specified")
+    if md5 := headers.get("content-md5"):
+        _verify_md5(md5, hashlib.md5(body, usedforsecurity=False).digest())
+
+
+def _bad_digest(what: str) -> AwsError:
+    return AwsError("BadDigest", f"The {what} did not match what we received.")
+
+
+def _malformed_chunks() -> AwsError:
+    return AwsError("InvalidRequest", "The body is not in the coding aws-chunked.")
+
+
+def _unwritable(error: OSError) -> AwsError:
+    return AwsError("InternalError", f"The local cloud cannot write: {error.strerror}.", 500)

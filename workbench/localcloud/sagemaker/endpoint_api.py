@@ -1,0 +1,416 @@
+"""The endpoints of a local cloud: made, changed, ended, and brought back after a restart."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.localcloud.core.paging import page
+from workbench.localcloud.core.protocol import Operation, invalid, now
+from workbench.localcloud.core.settings import Settings
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant, close_all, start_all
+from workbench.localcloud.sagemaker.models import Definitions, Versions, check_serverless
+from workbench.localcloud.sagemaker.resources import Resources, missing
+from workbench.localcloud.sandbox.fleets import Fleet, RealTimeFleet, ServerlessFleet
+from workbench.localcloud.sandbox.instances import Launcher, LaunchFailed, Objects, Serving
+
+_STARTUP = 480.0  # seconds for /ping on instances (AWS: "Custom Inference Code with Hosting")
+_SERVERLESS_STARTUP = 180.0  # on serverless endpoints (AWS: serverless troubleshooting)
+_PATIENCE = 10.0  # seconds that DescribeEndpoint waits for an endpoint to settle
+
+
+class Hosting:
+    """SageMaker's hosting operations, and the endpoints that run.
+
+    Args:
+        store: Where models, configurations and endpoints are kept.
+        objects: Where models lie: S3.
+        versions: The Model Registry's versions.
+        folder: For logs and unpacked models.
+        settings: How endpoints behave.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        objects: Objects,
+        versions: Versions,
+        folder: Path,
+        settings: Settings | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self._resources = Resources(store)
+        self._definitions = Definitions(self._resources, objects, versions)
+        self._launcher = Launcher(store, objects, folder)
+        self._endpoints: dict[str, Endpoint] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.changed: Callable[[Endpoint], None] = lambda _: None
+        """Told of each endpoint whose status has changed."""
+
+    def operations(self) -> dict[str, Operation]:
+        """Return what answers SageMaker's operations, by name."""
+        return {
+            **self._definitions.operations(),
+            "CreateEndpoint": self._create,
+            "DescribeEndpoint": self._describe,
+            "ListEndpoints": self._list,
+            "UpdateEndpoint": self._update,
+            "UpdateEndpointWeightsAndCapacities": self._update_weights_and_capacities,
+            "DeleteEndpoint": self._delete,
+        }
+
+    def serving(self, name: str) -> Endpoint | None:
+        """Return the endpoint of that name if it answers requests."""
+        endpoint = self._endpoints.get(name)
+        return endpoint if endpoint is not None and endpoint.variants else None
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """All endpoints, whatever their status."""
+        return list(self._endpoints.values())
+
+    def known(self, name: str) -> Endpoint | None:
+        """Return the endpoint of that name, whatever its status."""
+        return self._endpoints.get(name)
+
+    def state(self) -> dict[str, Any]:
+        """Return what only a local cloud can tell: its settings, and every instance."""
+        return {
+            "settings": asdict(self.settings),
+            "endpoints": [endpoint.state() for endpoint in self._endpoints.values()],
+        }
+
+    async def start(self) -> None:
+        """Bring back the endpoints that were there when the local cloud ended.
+
+        They are `SystemUpdating` until their instances are up; requests wait so long.
+        """
+        for kept in self._resources.all("endpoint"):
+            endpoint = Endpoint(
+                kept.name,
+                kept.arn,
+                kept.facts["EndpointConfigName"],
+                kept.created,
+                kept.facts["LastModifiedTime"],
+                deployment=kept.facts["LastDeploymentConfig"],
+                asynchronous=kept.facts.get("AsyncInferenceConfig"),
+            )
+            self._endpoints[kept.name] = endpoint
+            self._resume(endpoint, kept.facts)
+
+    async def close(self) -> None:
+        """End every instance; the endpoints stay known."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        endpoints = self._endpoints.values()
+        await close_all(variant.fleet for each in endpoints for variant in each.variants)
+        await self._launcher.close()
+
+    def _resume(self, endpoint: Endpoint, facts: Mapping[str, Any]) -> None:
+        status = facts["EndpointStatus"]
+        if status == "Failed":
+            endpoint.become("Failed", facts["FailureReason"])
+        elif status == "Deleting":
+            endpoint.become("Deleting")
+            self._work(self._end(endpoint))
+        elif status == "Creating":
+            self._work(self._bring_up(endpoint, self._made(endpoint, facts["Variants"])))
+        else:
+            endpoint.variants = self._made(endpoint, facts["Variants"])
+            endpoint.become("SystemUpdating")
+            self._work(self._bring_up(endpoint, endpoint.variants))
+
+    # --- operations
+
+    async def _create(self, params: dict[str, Any]) -> dict[str, Any]:
+        name, config = params["EndpointName"], params["EndpointConfigName"]
+        wanted = self._definitions.variants(config)
+        added = self._resources.add("endpoint", name, {}, params.get("Tags", []))
+        endpoint = Endpoint(name, added.arn, config, added.created, added.created)
+        endpoint.deployment = params.get("DeploymentConfig")
+        endpoint.asynchronous = self._definitions.asynchronous(config)
+        variants = self._made(endpoint, wanted)
+        endpoint.pending = _pending(config, variants)
+        self._endpoints[name] = endpoint
+        self._keep(endpoint, variants)
+        self.changed(endpoint)
+        self._work(self._bring_up(endpoint, variants))
+        return {"EndpointArn": added.arn}
+
+    async def _describe(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Wait a while for an endpoint on its way, so that who polls hears of it at once."""
+        endpoint = self._known(params)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await endpoint.settled.wait()
+        except TimeoutError:
+            pass
+        return self._known(params).description()
+
+    async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
+        summaries = [endpoint.summary() for endpoint in self._endpoints.values()]
+        equal = {"StatusEquals": "EndpointStatus"}
+        sorts = {"Status": "EndpointStatus"}
+        chosen, more = page(summaries, params, name="EndpointName", equal=equal, sorts=sorts)
+        return {"Endpoints": chosen, **more}
+
+    async def _update(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Start the new instances, hand over, then end the old ones once they have answered.
+
+        Traffic is shifted all at once, whatever the deployment configuration says.
+        """
+        endpoint = self._changeable(params)
+        config = params["EndpointConfigName"]
+        wanted = self._definitions.variants(config)
+        if params.get("RetainAllVariantProperties"):
+            excluded = params.get("ExcludeRetainedVariantProperties", [])
+            leave = {each["VariantPropertyType"] for each in excluded}
+            wanted = [_retained(variant, endpoint, leave) for variant in wanted]
+        asynchronous = self._definitions.asynchronous(config)
+        if (asynchronous is None) != (endpoint.asynchronous is None):
+            raise invalid("An endpoint stays asynchronous or not; create another one.")
+        variants = self._made(endpoint, wanted)
+        if not endpoint.serverless and any(variant.serverless for variant in variants):
+            raise invalid("An endpoint on instances cannot become serverless; create another one.")
+        if not params.get("RetainDeploymentConfig"):
+            endpoint.deployment = params.get("DeploymentConfig")
+        endpoint.pending = _pending(config, variants)
+        self._become(endpoint, "Updating")
+        self._work(self._hand_over(endpoint, config, variants, asynchronous))
+        return {"EndpointArn": endpoint.arn}
+
+    async def _update_weights_and_capacities(self, params: dict[str, Any]) -> dict[str, Any]:
+        endpoint = self._changeable(params)
+        changes = [_Change.of(endpoint, wanted) for wanted in params["DesiredWeightsAndCapacities"]]
+        self._become(endpoint, "Updating")
+        self._work(self._apply(endpoint, changes))
+        return {"EndpointArn": endpoint.arn}
+
+    async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
+        endpoint = self._known(params)
+        if endpoint.busy:
+            raise _in_progress(endpoint)
+        self._become(endpoint, "Deleting")
+        self._work(self._end(endpoint))
+        return {}
+
+    # --- the way from one status to another
+
+    async def _bring_up(self, endpoint: Endpoint, variants: list[Variant]) -> None:
+        try:
+            await start_all(variants)
+        except LaunchFailed as error:
+            endpoint.variants = []
+            self._become(endpoint, "Failed", str(error))
+        else:
+            endpoint.variants = variants
+            self._become(endpoint, "InService")
+
+    async def _hand_over(
+        self,
+        endpoint: Endpoint,
+        config: str,
+        variants: list[Variant],
+        asynchronous: dict[str, Any] | None,
+    ) -> None:
+        try:
+            await start_all(variants)
+        except LaunchFailed as error:
+            self._become(endpoint, "InService", f"The update was undone. {error}")
+            return
+        former, endpoint.variants = endpoint.variants, variants
+        endpoint.config = config
+        endpoint.asynchronous = asynchronous
+        self._become(endpoint, "InService")
+        await close_all((variant.fleet for variant in former), drain=True)
+
+    async def _apply(self, endpoint: Endpoint, changes: Iterable["_Change"]) -> None:
+        done: list[_Change] = []
+        try:
+            for change in changes:
+                await change.resize()
+                done.append(change)
+        except LaunchFailed as error:
+            for change in done:
+                await change.undo()
+            self._become(endpoint, "InService", f"The update was undone. {error}")
+            return
+        for change in done:
+            change.variant.weight = change.weight
+        self._become(endpoint, "InService")
+
+    async def _end(self, endpoint: Endpoint) -> None:
+        former, endpoint.variants = endpoint.variants, []
+        await close_all((variant.fleet for variant in former), drain=True)
+        self._resources.remove("endpoint", endpoint.name)
+        del self._endpoints[endpoint.name]
+        endpoint.settled.set()
+
+    def _become(self, endpoint: Endpoint, status: str, reason: str = "") -> None:
+        endpoint.modified = now()
+        endpoint.become(status, reason)
+        if not endpoint.busy:
+            endpoint.pending = None
+        self._keep(endpoint, endpoint.variants)
+        self.changed(endpoint)
+
+    def _keep(self, endpoint: Endpoint, variants: Iterable[Variant]) -> None:
+        self._resources.change("endpoint", endpoint.name, endpoint.kept(variants))
+
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- parts
+
+    def _known(self, params: Mapping[str, Any]) -> Endpoint:
+        name = params["EndpointName"]
+        if name not in self._endpoints:
+            raise missing("endpoint", name)
+        return self._endpoints[name]
+
+    def _changeable(self, params: Mapping[str, Any]) -> Endpoint:
+        endpoint = self._known(params)
+        if endpoint.busy:
+            raise _in_progress(endpoint)
+        if endpoint.status != "InService":
+            raise invalid(
+                f'Endpoint "{endpoint.arn}" is {endpoint.status}; only one that is InService can '
+                "be updated. Delete it and create it again."
+            )
+        return endpoint
+
+    def _made(self, endpoint: Endpoint, variants: Iterable[Mapping[str, Any]]) -> list[Variant]:
+        return [self._variant(endpoint, dict(facts)) for facts in variants]
+
+    def _variant(self, endpoint: Endpoint, facts: dict[str, Any]) -> Variant:
+        container = facts.pop("Container")
+        weight = facts.get("InitialVariantWeight", 1.0)
+        launch = self._launcher.launch(self._serving(endpoint.name, facts, container))
+        serverless = facts.get("ServerlessConfig")
+        if serverless:
+            fleet: Fleet = ServerlessFleet(
+                launch,
+                max_concurrency=serverless["MaxConcurrency"],
+                provisioned=serverless.get("ProvisionedConcurrency", 0),
+                keep_alive=self.settings.keep_alive,
+            )
+        else:
+            routing = facts.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM")
+            if endpoint.asynchronous is not None:  # so that none gets more than its share
+                routing = "LEAST_OUTSTANDING_REQUESTS"
+            fleet = RealTimeFleet(launch, count=facts["InitialInstanceCount"], routing=routing)
+        return Variant(facts, container, fleet, weight)
+
+    def _serving(
+        self, endpoint: str, facts: Mapping[str, Any], container: Mapping[str, Any]
+    ) -> Serving:
+        serverless = facts.get("ServerlessConfig")
+        limit = _SERVERLESS_STARTUP if serverless else _STARTUP
+        asked = facts.get("ContainerStartupHealthCheckTimeoutInSeconds", limit)
+        return Serving(
+            endpoint=endpoint,
+            variant=facts["VariantName"],
+            bucket=container["Bucket"],
+            key=container["Key"],
+            environment=container.get("Environment", {}),
+            mode=self.settings.cold_start if serverless else "fresh",
+            memory_mb=serverless["MemorySizeInMB"] if serverless else None,
+            startup_limit=asked,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What UpdateEndpointWeightsAndCapacities makes of one variant, and what it was."""
+
+    variant: Variant
+    weight: float
+    size: tuple[int, ...]
+    former: tuple[int, ...]
+
+    @staticmethod
+    def of(endpoint: Endpoint, wanted: Mapping[str, Any]) -> "_Change":
+        """Return a change that can be made.
+
+        Raises:
+            AwsError: There is no such variant, or it is not of the type that the change is for.
+        """
+        name = wanted["VariantName"]
+        variant = endpoint.variant(name)
+        if variant is None:
+            raise invalid(f'Endpoint "{endpoint.arn}" has no variant {name}.')
+        weight = wanted.get("DesiredWeight", variant.weight)
+        fleet = variant.fleet
+        if isinstance(fleet, RealTimeFleet):
+            if "ServerlessUpdateConfig" in wanted:
+                raise invalid(f"Variant {name} is on instances, not serverless.")
+            count = wanted.get("DesiredInstanceCount", fleet.count)
+            if count < 1 and endpoint.asynchronous is None:
+                raise invalid(f"DesiredInstanceCount of variant {name} must be at least 1.")
+            return _Change(variant, weight, (count,), (fleet.count,))
+        assert isinstance(fleet, ServerlessFleet)  # noqa: S101 - the only other one
+        if "DesiredInstanceCount" in wanted:
+            raise invalid(f"Variant {name} is serverless: change its ServerlessUpdateConfig.")
+        former = (fleet.max_concurrency, fleet.provisioned)
+        asked = wanted.get("ServerlessUpdateConfig", {})
+        most = asked.get("MaxConcurrency", former[0])
+        provisioned = asked.get("ProvisionedConcurrency", former[1])
+        memory = variant.facts["ServerlessConfig"]["MemorySizeInMB"]
+        limits = {"MaxConcurrency": most, "ProvisionedConcurrency": provisioned}
+        check_serverless(name, {"MemorySizeInMB": memory} | limits)
+        return _Change(variant, weight, (most, provisioned), former)
+
+    async def resize(self) -> None:
+        """Give the variant its new size.
+
+        Raises:
+            LaunchFailed: An instance did not come up; the size is as before.
+        """
+        await _resize(self.variant.fleet, self.size)
+
+    async def undo(self) -> None:
+        """Give the variant its former size; instances that cannot be had again stay away."""
+        await _resize(self.variant.fleet, self.former)
+
+
+async def _resize(fleet: Fleet, size: tuple[int, ...]) -> None:
+    if isinstance(fleet, RealTimeFleet):
+        await fleet.resize(*size)
+    elif isinstance(fleet, ServerlessFleet):
+        most, provisioned = size
+        await fleet.resize(max_concurrency=most, provisioned=provisioned)
+
+
+def _in_progress(endpoint: Endpoint) -> Exception:
+    return invalid(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+
+
+def _pending(config: str, variants: Iterable[Variant]) -> dict[str, Any]:
+    """Return what DescribeEndpoint says of a deployment that is under way."""
+    return {
+        "EndpointConfigName": config,
+        "ProductionVariants": [variant.summary() for variant in variants],
+    }
+
+
+def _retained(facts: Mapping[str, Any], endpoint: Endpoint, leave: set[str]) -> dict[str, Any]:
+    """Return a variant of the new configuration with the present weight and count."""
+    kept = dict(facts)
+    present = endpoint.variant(facts["VariantName"])
+    if present is None:
+        return kept
+    if "DesiredWeight" not in leave:
+        kept["InitialVariantWeight"] = present.weight
+    fleet = present.fleet
+    if (
+        "DesiredInstanceCount" not in leave
+        and isinstance(fleet, RealTimeFleet)
+        and "InitialInstanceCount" in kept
+    ):
+        kept["InitialInstanceCount"] = fleet.count
+    return kept

@@ -1,0 +1,206 @@
+"""Endpoints of the local cloud while they run: their states, variants and fleets.
+
+An endpoint's status is one of AWS's (botocore's EndpointStatus). While it is on its way to another
+one, `settled` is not set; who wants to know the outcome awaits it.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from workbench.localcloud.sandbox.fleets import Fleet, RealTimeFleet, ServerlessFleet
+
+Facts = dict[str, Any]
+"""What botocore's model says of a thing: members by name."""
+
+_ON_ITS_WAY = {"Creating", "Updating", "SystemUpdating", "Deleting"}
+
+
+@dataclass(eq=False)
+class Variant:
+    """A production variant that runs: `facts` are its ProductionVariant's.
+
+    `container` is its model's container: image, where the model is, and environment.
+    """
+
+    facts: Facts
+    container: Facts
+    fleet: Fleet
+    weight: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.facts["VariantName"])
+
+    @property
+    def serverless(self) -> bool:
+        """Whether it runs on demand rather than on instances."""
+        return isinstance(self.fleet, ServerlessFleet)
+
+    def kept(self) -> Facts:
+        """Return what it takes to start the variant again as it is now."""
+        present = {"Container": self.container, "InitialVariantWeight": self.weight}
+        return {**self.facts, **present, **self._sizes()}
+
+    def _sizes(self) -> Facts:
+        if isinstance(self.fleet, RealTimeFleet):
+            return {"InitialInstanceCount": self.fleet.count}
+        return {"ServerlessConfig": self._serverless_config()}
+
+    def _serverless_config(self) -> Facts:
+        assert isinstance(self.fleet, ServerlessFleet)  # noqa: S101 - the only other one
+        config = self.facts["ServerlessConfig"] | {"MaxConcurrency": self.fleet.max_concurrency}
+        config.pop("ProvisionedConcurrency", None)
+        if self.fleet.provisioned:
+            config["ProvisionedConcurrency"] = self.fleet.provisioned
+        return dict(config)
+
+    def summary(self) -> Facts:
+        """Return what DescribeEndpoint says of the variant."""
+        up = len(self.fleet.instances)
+        facts = {
+            "VariantName": self.name,
+            "CurrentWeight": self.weight,
+            "DesiredWeight": self.weight,
+            "CurrentInstanceCount": 0,
+            "DesiredInstanceCount": 0,
+        }
+        if image := self.container.get("Image"):
+            facts["DeployedImages"] = [{"SpecifiedImage": image}]
+        if routing := self.facts.get("RoutingConfig"):
+            facts["RoutingConfig"] = routing
+        if isinstance(self.fleet, RealTimeFleet):
+            facts |= {"CurrentInstanceCount": up, "DesiredInstanceCount": self.fleet.desired}
+        else:
+            config = self._serverless_config()
+            facts |= {"CurrentServerlessConfig": config, "DesiredServerlessConfig": config}
+        return facts
+
+    def state(self) -> Facts:
+        """Return what only the local cloud knows of the variant: its instances, one by one."""
+        return {"variant": self.name, "instances": self.fleet.state()}
+
+
+@dataclass(eq=False)
+class Endpoint:
+    """An endpoint: `variants` answer its requests; before it was in service, there are none.
+
+    `asynchronous` is its AsyncInferenceConfig; None: it answers at once.
+    """
+
+    name: str
+    arn: str
+    config: str
+    created: float
+    modified: float
+    status: str = "Creating"
+    reason: str = ""
+    deployment: Facts | None = None
+    variants: list[Variant] = field(default_factory=list)
+    pending: Facts | None = None
+    asynchronous: Facts | None = None
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def become(self, status: str, reason: str = "") -> None:
+        """Take another status, and tell those who wait for one that lasts."""
+        self.status = status
+        self.reason = reason
+        if status in _ON_ITS_WAY:
+            self.settled.clear()
+        else:
+            self.settled.set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is on its way to another status."""
+        return self.status in _ON_ITS_WAY
+
+    @property
+    def serverless(self) -> bool:
+        """Whether its variant runs on demand."""
+        return any(variant.serverless for variant in self.variants)
+
+    def choose(self, generator: random.Random) -> Variant:
+        """Return the variant for a request: drawn by weight; where all are 0, by none."""
+        variants = self.variants
+        if len(variants) == 1:
+            return variants[0]
+        weights = [variant.weight for variant in variants]
+        return generator.choices(variants, weights if any(weights) else None)[0]
+
+    def variant(self, name: str) -> Variant | None:
+        """Return the variant of that name."""
+        return next((variant for variant in self.variants if variant.name == name), None)
+
+    def kept(self, variants: Iterable[Variant]) -> Facts:
+        """Return what a restart needs to know: all this, with the variants to start."""
+        return {
+            "EndpointConfigName": self.config,
+            "EndpointStatus": self.status,
+            "FailureReason": self.reason,
+            "LastModifiedTime": self.modified,
+            "LastDeploymentConfig": self.deployment,
+            "AsyncInferenceConfig": self.asynchronous,
+            "Variants": [variant.kept() for variant in variants],
+        }
+
+    def description(self) -> Facts:
+        """Return what DescribeEndpoint answers."""
+        facts: Facts = {
+            **self.summary(),
+            "EndpointConfigName": self.config,
+            "ProductionVariants": [variant.summary() for variant in self.variants],
+            "FailureReason": self.reason[:1024],
+            "LastDeploymentConfig": self.deployment,
+            "PendingDeploymentSummary": self.pending,
+            "AsyncInferenceConfig": self.asynchronous,
+        }
+        return {name: value for name, value in facts.items() if value}
+
+    def summary(self) -> Facts:
+        """Return what ListEndpoints says of the endpoint."""
+        return {
+            "EndpointName": self.name,
+            "EndpointArn": self.arn,
+            "CreationTime": self.created,
+            "LastModifiedTime": self.modified,
+            "EndpointStatus": self.status,
+        }
+
+    def state(self) -> Facts:
+        """Return what only the local cloud knows of the endpoint."""
+        return {
+            "endpoint": self.name,
+            "status": self.status,
+            "variants": [variant.state() for variant in self.variants],
+        }
+
+
+async def start_all(variants: Iterable[Variant]) -> None:
+    """Start the fleets of variants that are to answer together.
+
+    Raises:
+        LaunchFailed: One did not come up; all were ended.
+    """
+    fleets = [variant.fleet for variant in variants]
+    loop = asyncio.get_running_loop()
+    starting = [loop.create_task(fleet.start()) for fleet in fleets]
+    try:
+        await asyncio.gather(*starting)
+    except BaseException:
+        for task in starting:
+            task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
+        await close_all(fleets)
+        raise
+
+
+async def close_all(fleets: Iterable[Fleet], *, drain: bool = False) -> None:
+    """End fleets, where asked for when they have answered everything."""
+    fleets = list(fleets)
+    if drain:
+        await asyncio.gather(*(fleet.drain() for fleet in fleets))
+    await asyncio.gather(*(fleet.close() for fleet in fleets))

@@ -1,0 +1,296 @@
+"""InvokeEndpoint: from a client's request to the worker and back, on the path of every invocation.
+
+Limits and errors are those of the SageMaker Runtime API Reference and of botocore's service model;
+messages are worded as AWS words them, because programs read them.
+"""
+
+import itertools
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
+from workbench.localcloud.core.protocol import (
+    ACCOUNT,
+    REGION,
+    AwsError,
+    json_refusal,
+    not_offered,
+    scope,
+)
+from workbench.localcloud.sagemaker.endpoint_api import Hosting
+from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
+from workbench.localcloud.sandbox.fleets import Load
+from workbench.modelserver.http import Reply, Request, Response
+
+MAX_PAYLOAD = 6_291_456
+"""Bytes of a request or an answer (botocore's BodyBlob)."""
+
+MAX_SERVERLESS_PAYLOAD = 4 * 1024 * 1024
+"""Bytes on serverless endpoints (SageMaker developer guide, "Invoke a serverless endpoint")."""
+
+_TIMED_OUT = (
+    "Your invocation timed out while waiting for a response from container primary. Review the "
+    "latency metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
+)
+_GONE = (
+    "Your invocation failed because the container primary ended before it answered. Review its "
+    "log, resolve the issue, and try again."
+)
+_PREFIX = "x-amzn-sagemaker-"
+_PASSED = {
+    "accept": "accept",
+    "content-type": "content-type",
+    **{
+        f"{_PREFIX}{name}": f"X-Amzn-SageMaker-{title}"
+        for name, title in (
+            ("custom-attributes", "Custom-Attributes"),
+            ("inference-id", "Inference-Id"),
+            ("session-id", "Session-Id"),
+        )
+    },
+}
+_NOT_YET = {
+    f"{_PREFIX}target-model": "TargetModel",
+    f"{_PREFIX}target-container-hostname": "TargetContainerHostname",
+    f"{_PREFIX}inference-component": "InferenceComponentName",
+    f"{_PREFIX}enable-explanations": "EnableExplanations",
+}
+_CUSTOM = f"{_PREFIX}custom-attributes"
+_TARGET_VARIANT = f"{_PREFIX}target-variant"
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What is told of an invocation once it was answered; times in seconds.
+
+    Attributes:
+        endpoint, variant: Who answered.
+        at: When, since 1970.
+        status: Of the answer to the client.
+        error: AWS's name of the error; "" for none.
+        model_latency: From the request's way to the worker until its answer; None: it got to none.
+        overhead_latency: The rest of the time here, a cold start included.
+        setup: Of a cold start, where one was paid.
+        instance: The number of the instance; 0 for none.
+        model_status: Of the model's own answer; 0 for none.
+        load: Of the variant, at that time.
+    """
+
+    endpoint: str
+    variant: str
+    at: float
+    status: int
+    error: str
+    model_latency: float | None
+    overhead_latency: float
+    setup: float | None
+    instance: int
+    model_status: int = 0
+    load: Load = field(default_factory=Load)
+
+
+class Invoking:
+    """Answers `POST /endpoints/<name>/invocations`.
+
+    Args:
+        hosting: Knows the endpoints.
+        record: Called with each invocation that reached a variant, once it is answered.
+        generator: Draws variants by weight.
+    """
+
+    def __init__(
+        self,
+        hosting: Hosting,
+        *,
+        record: Callable[[Invocation], None] | None = None,
+        generator: random.Random | None = None,
+    ) -> None:
+        self._hosting = hosting
+        self._record = record
+        self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
+        self._ids = itertools.count()
+        self._run = secrets.token_hex(6)
+
+    def handle(self, request: Request, reply: Reply) -> None:
+        """Answer a request, now or when a worker has."""
+        received = time.perf_counter()
+        try:
+            endpoint, variant = self._addressed(request)
+            limit = MAX_SERVERLESS_PAYLOAD if variant.serverless else MAX_PAYLOAD
+            if len(request.body) > limit:
+                raise AwsError("ValidationError", _too_large(len(request.body), limit))
+        except AwsError as error:
+            reply(json_refusal(error))
+            return
+
+        call = _Call(self, request, reply, endpoint, variant, received)
+        exchange = Exchange(
+            _head(request),
+            request.body,
+            call.done,
+            time_limit=self._hosting.settings.time_limit,
+            max_answer=limit,
+        )
+        variant.fleet.serve(exchange)
+
+    def _addressed(self, request: Request) -> tuple[Endpoint, Variant]:
+        """Return whom a request is for.
+
+        Raises:
+            AwsError: There is no such endpoint or variant, or it asks for what is not offered.
+        """
+        name, _, action = request.path.removeprefix("/endpoints/").partition("/")
+        if action != "invocations":
+            if action in _OTHERS:
+                raise not_offered(_OTHERS[action])
+            raise AwsError("UnknownOperationException", f"There is no POST {request.path}.", 404)
+        endpoint = self._hosting.serving(name)
+        if endpoint is None:
+            raise AwsError("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
+        if endpoint.asynchronous is not None:
+            raise AwsError(
+                "ValidationError",
+                f"Endpoint {name} of account {ACCOUNT} is asynchronous: use InvokeEndpointAsync.",
+            )
+        _refuse_not_yet(request)
+        target = request.headers.get(_TARGET_VARIANT)
+        if target is None:
+            return endpoint, endpoint.choose(self._generator)
+        variant = endpoint.variant(target)
+        if variant is None:
+            raise AwsError("ValidationError", f"Variant {target} of endpoint {name} not found.")
+        return endpoint, variant
+
+    def answered(self, invocation: Invocation) -> None:
+        """Pass on what is told of an invocation."""
+        if self._record is not None:
+            self._record(invocation)
+
+    def next_id(self) -> str:
+        """Return the id of a request."""
+        return f"{self._run}-{next(self._ids)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A client's request on its way."""
+
+    invoking: Invoking
+    request: Request
+    reply: Reply
+    endpoint: Endpoint
+    variant: Variant
+    received: float
+
+    def done(self, exchange: Exchange, outcome: Outcome) -> None:
+        """Answer the client."""
+        error = ""
+        if isinstance(outcome, Answer) and outcome.status < 300:
+            response = Response(200, outcome.body, outcome.headers.get("content-type", ""))
+            headers = [("x-amzn-requestid", self.invoking.next_id())]
+            if custom := outcome.headers.get(_CUSTOM):
+                headers.append((_CUSTOM, custom))
+        else:
+            refusal = _refused(outcome, exchange, self)
+            error = refusal.code
+            response = json_refusal(refusal)
+            headers = list(response.headers)
+        model = exchange.finished - exchange.sent if exchange.sent else None
+        overhead = time.perf_counter() - self.received - (model or 0.0)
+        headers.append(("x-Amzn-Invoked-Production-Variant", self.variant.name))
+        headers += _times(exchange, model, overhead)
+        response.headers = headers
+        self.reply(response)
+        self.invoking.answered(
+            Invocation(
+                endpoint=self.endpoint.name,
+                variant=self.variant.name,
+                at=time.time(),
+                status=response.status,
+                error=error,
+                model_latency=model,
+                overhead_latency=overhead,
+                setup=exchange.setup,
+                instance=exchange.worker,
+                model_status=outcome.status if isinstance(outcome, Answer) else 0,
+                load=self.variant.fleet.load(exchange.worker),
+            )
+        )
+
+
+def _times(exchange: Exchange, model: float | None, overhead: float) -> list[tuple[str, str]]:
+    """Return headers that AWS does not have, for measuring; times in microseconds."""
+    headers = [
+        ("x-workbench-overhead-latency", f"{overhead * 1e6:.0f}"),
+        ("x-workbench-instance", str(exchange.worker)),
+    ]
+    if model is not None:
+        headers.append(("x-workbench-model-latency", f"{model * 1e6:.0f}"))
+    if exchange.setup is not None:
+        headers.append(("x-workbench-cold", f"{exchange.setup * 1e6:.0f}"))
+    return headers
+
+
+_OTHERS = {"invocations-response-stream": "InvokeEndpointWithResponseStream"}
+
+
+def _refuse_not_yet(request: Request) -> None:
+    for header, member in _NOT_YET.items():
+        if header in request.headers:
+            raise not_offered(f"{member} of InvokeEndpoint")
+
+
+def _head(request: Request) -> bytes:
+    """Return the headers for the container: those that AWS's API knows, and no others."""
+    headers = request.headers
+    lines = [f"{title}: {headers[name]}\r\n" for name, title in _PASSED.items() if name in headers]
+    return (
+        "POST /invocations HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Length: {len(request.body)}\r\n{''.join(lines)}\r\n"
+    ).encode("latin-1")
+
+
+def _too_large(size: int, limit: int) -> str:
+    return (
+        f"1 validation error detected: Value at 'body' failed to satisfy constraint: Member must "
+        f"have length less than or equal to {limit}; it has {size}."
+    )
+
+
+def _refused(outcome: Outcome, exchange: Exchange, call: _Call) -> AwsError:
+    """Return the error for an invocation that has no answer, or one that is an error."""
+    if outcome is Failure.THROTTLED:
+        return AwsError("ThrottlingException", "Rate exceeded: MaxConcurrency of the endpoint.")
+    if outcome is Failure.UNAVAILABLE:
+        what = f"No instance of endpoint {call.endpoint.name} is up. {exchange.reason}"
+        return AwsError("ServiceUnavailable", what.strip(), 503)
+    status, message = 0, _GONE
+    if isinstance(outcome, Answer):
+        status, message = outcome.status, outcome.body.decode("utf-8", "replace")
+    elif outcome is Failure.TIMEOUT:
+        message = _TIMED_OUT
+    elif outcome is Failure.TOO_LARGE:
+        message = f"The response is larger than {exchange.max_answer} bytes."
+    return _model_error(status, message, exchange, call)
+
+
+def _model_error(status: int, message: str, exchange: Exchange, call: _Call) -> AwsError:
+    signed = scope(call.request)
+    region = signed.region if signed else REGION
+    group = f"/aws/sagemaker/Endpoints/{call.endpoint.name}"
+    stream = f"log-group:{group}:log-stream:{call.variant.name}/{exchange.worker}"
+    side = "client" if 400 <= status < 500 else "server"
+    return AwsError(
+        "ModelError",
+        f'Received {side} error ({status}) from primary with message "{message}". See the log '
+        f"group {group} in account {ACCOUNT} for more information.",
+        424,
+        {
+            "OriginalStatusCode": status,
+            "OriginalMessage": message,
+            "LogStreamArn": f"arn:aws:logs:{region}:{ACCOUNT}:{stream}",
+        },
+    )

@@ -1,0 +1,362 @@
+"""SageMaker's Model Registry: groups of model packages, their versions, approval and stages.
+
+What may be left out, changed and deleted is as the SageMaker API Reference says. Names are kept as
+they were written and found in any case, because AWS has written them in lower case in ARNs.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from workbench.localcloud.core.paging import page
+from workbench.localcloud.core.protocol import AwsError, Operation, arn, invalid, now
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.tags import Tags
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS package_groups (
+    name TEXT PRIMARY KEY COLLATE NOCASE, arn TEXT NOT NULL, created REAL NOT NULL,
+    next INTEGER NOT NULL, policy TEXT, content TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS packages (
+    id INTEGER PRIMARY KEY, arn TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    name TEXT COLLATE NOCASE, package_group TEXT COLLATE NOCASE REFERENCES package_groups,
+    version INTEGER, token TEXT UNIQUE, content TEXT NOT NULL, UNIQUE (package_group, version)
+) STRICT;
+"""
+_CREATED = {"UserProfileArn": "", "UserProfileName": "local"}
+_CHANGED = {
+    "ModelApprovalStatus",
+    "ModelPackageRegistrationType",
+    "ApprovalDescription",
+    "InferenceSpecification",
+    "SourceUri",
+    "ModelCard",
+    "ModelLifeCycle",
+}
+_SHORT = (
+    "ModelPackageName",
+    "ModelPackageGroupName",
+    "ModelPackageVersion",
+    "ModelPackageArn",
+    "ModelPackageDescription",
+    "CreationTime",
+    "ModelPackageStatus",
+    "ModelApprovalStatus",
+    "ModelPackageRegistrationType",
+    "ModelLifeCycle",
+)
+
+
+class Packages:
+    """The Model Registry of a local cloud.
+
+    A package is `Completed` at once: here nothing validates it in the background.
+    """
+
+    def __init__(self, store: Store, tags: Tags) -> None:
+        self._store = store
+        self._tags = tags
+        store.db.executescript(_SCHEMA)
+
+    def operations(self) -> dict[str, Operation]:
+        """What this answers, by the name of the operation."""
+        return {
+            "CreateModelPackageGroup": self._create_group,
+            "DescribeModelPackageGroup": self._describe_group,
+            "ListModelPackageGroups": self._list_groups,
+            "DeleteModelPackageGroup": self._delete_group,
+            "PutModelPackageGroupPolicy": self._put_policy,
+            "GetModelPackageGroupPolicy": self._get_policy,
+            "DeleteModelPackageGroupPolicy": self._delete_policy,
+            "CreateModelPackage": self._create,
+            "DescribeModelPackage": self._describe,
+            "BatchDescribeModelPackage": self._describe_many,
+            "ListModelPackages": self._list,
+            "UpdateModelPackage": self._update,
+            "DeleteModelPackage": self._delete,
+        }
+
+    def package(self, named: str) -> dict[str, Any]:
+        """What DescribeModelPackage answers of a package, named by its ARN or name.
+
+        Raises:
+            AwsError: There is none.
+        """
+        return self._found(named)
+
+    # --- groups
+
+    async def _create_group(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        name = parameters["ModelPackageGroupName"]
+        made = arn("sagemaker", f"model-package-group/{name}")
+        if self._store.db.execute(
+            "SELECT 1 FROM package_groups WHERE name = ?", (name,)
+        ).fetchone():
+            raise invalid(f"Model Package Group already exists: {made}")
+        created = now()
+        content = {
+            "ModelPackageGroupName": name,
+            "ModelPackageGroupArn": made,
+            **_some(parameters, "ModelPackageGroupDescription", "ManagedConfiguration"),
+            "CreationTime": created,
+            "CreatedBy": _CREATED,
+            "ModelPackageGroupStatus": "Completed",
+        }
+        with self._store.write() as db:
+            row = (name, made, created, 1, None, json.dumps(content))
+            db.execute("INSERT INTO package_groups VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._tags.begin(made, parameters.get("Tags", []))
+        return {"ModelPackageGroupArn": made}
+
+    async def _describe_group(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        return self._group(parameters["ModelPackageGroupName"])
+
+    async def _list_groups(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        if parameters.get("CrossAccountFilterOption") == "CrossAccount":
+            return {"ModelPackageGroupSummaryList": []}
+        rows = self._store.db.execute("SELECT content FROM package_groups")
+        groups = [_without(json.loads(text), "CreatedBy") for (text,) in rows]
+        found, more = page(groups, parameters, name="ModelPackageGroupName", order="Ascending")
+        return {"ModelPackageGroupSummaryList": found} | more
+
+    async def _delete_group(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        group = self._group(parameters["ModelPackageGroupName"])
+        name, made = group["ModelPackageGroupName"], group["ModelPackageGroupArn"]
+        query = "SELECT COUNT(*) FROM packages WHERE package_group = ?"
+        (left,) = self._store.db.execute(query, (name,)).fetchone()
+        if left:
+            raise AwsError(
+                "ConflictException",
+                f"Model Package Group {made} still has {left} model packages. Delete them first.",
+            )
+        with self._store.write() as db:
+            db.execute("DELETE FROM package_groups WHERE name = ?", (name,))
+            self._tags.end(made)
+        return {}
+
+    async def _put_policy(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.loads(parameters["ResourcePolicy"])
+        except ValueError:
+            raise invalid("ResourcePolicy must be a JSON document.") from None
+        return self._set_policy(parameters, parameters["ResourcePolicy"])
+
+    async def _get_policy(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        name = self._group(parameters["ModelPackageGroupName"])["ModelPackageGroupName"]
+        query = "SELECT policy FROM package_groups WHERE name = ?"
+        (policy,) = self._store.db.execute(query, (name,)).fetchone()
+        if policy is None:
+            raise invalid(f"Model Package Group {name} has no resource policy.")
+        return {"ResourcePolicy": policy}
+
+    async def _delete_policy(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        self._set_policy(parameters, None)
+        return {}
+
+    def _set_policy(self, parameters: dict[str, Any], policy: str | None) -> dict[str, Any]:
+        group = self._group(parameters["ModelPackageGroupName"])
+        with self._store.write() as db:
+            row = (policy, group["ModelPackageGroupName"])
+            db.execute("UPDATE package_groups SET policy = ? WHERE name = ?", row)
+        return _some(group, "ModelPackageGroupArn")
+
+    def _group(self, named: str) -> dict[str, Any]:
+        query = "SELECT content FROM package_groups WHERE name = ?"
+        row = self._store.db.execute(query, (named.rpartition("/")[2],)).fetchone()
+        if row is None:
+            raise invalid(f"Model Package Group {named} does not exist.")
+        content: dict[str, Any] = json.loads(row[0])
+        return content
+
+    # --- packages
+
+    async def _create(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        token = parameters.pop("ClientToken", None)
+        query = "SELECT arn FROM packages WHERE token = ?"
+        row = token and self._store.db.execute(query, (token,)).fetchone()
+        if row:
+            return {"ModelPackageArn": row[0]}
+        _check_new(parameters)
+        with self._store.write() as db:
+            if "ModelPackageGroupName" in parameters:
+                named = self._next_version(parameters["ModelPackageGroupName"])
+            else:
+                named = self._named(parameters["ModelPackageName"])
+            content = named | _content(parameters)
+            db.execute(
+                "INSERT INTO packages VALUES (NULL, ?, ?, ?, ?, ?, ?)",
+                (
+                    named["ModelPackageArn"],
+                    parameters.get("ModelPackageName"),
+                    named.get("ModelPackageGroupName"),
+                    named.get("ModelPackageVersion"),
+                    token,
+                    json.dumps(content),
+                ),
+            )
+            self._tags.begin(named["ModelPackageArn"], parameters.get("Tags", []))
+        return _some(named, "ModelPackageArn")
+
+    def _next_version(self, named: str) -> dict[str, Any]:
+        """The names of the next version of a group; a number is never given twice."""
+        group = self._group(named)["ModelPackageGroupName"]
+        update = "UPDATE package_groups SET next = next + 1 WHERE name = ? RETURNING next - 1"
+        ((version,),) = self._store.db.execute(update, (group,)).fetchall()
+        return {
+            "ModelPackageName": group,
+            "ModelPackageGroupName": group,
+            "ModelPackageVersion": version,
+            "ModelPackageArn": arn("sagemaker", f"model-package/{group}/{version}"),
+        }
+
+    def _named(self, name: str) -> dict[str, Any]:
+        """The names of a package that is no version of a group."""
+        if self._store.db.execute("SELECT 1 FROM packages WHERE name = ?", (name,)).fetchone():
+            raise invalid(f"Model Package already exists: {name}")
+        return {
+            "ModelPackageName": name,
+            "ModelPackageArn": arn("sagemaker", f"model-package/{name}"),
+        }
+
+    async def _describe(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        found = self._found(parameters["ModelPackageName"])
+        if parameters.get("IncludedData") == "MetadataOnly" and "ModelCard" in found:
+            found["ModelCard"] = _without(found["ModelCard"], "ModelCardContent")
+        return found
+
+    async def _describe_many(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        summaries, errors = {}, {}
+        for each in parameters["ModelPackageArnList"]:
+            try:
+                found = self._found(each)
+            except AwsError as error:
+                errors[each] = {"ErrorCode": error.code, "ErrorResponse": error.message}
+                continue
+            short = _some(found, *_SHORT, "InferenceSpecification")
+            summaries[each] = _without(short, "ModelPackageName", "ModelLifeCycle")
+        return {
+            "ModelPackageSummaries": summaries,
+            "BatchDescribeModelPackageErrorMap": errors,
+        }
+
+    async def _list(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        query, values = "SELECT content FROM packages", []
+        if "ModelPackageGroupName" in parameters:
+            query += " WHERE package_group = ?"
+            values.append(self._group(parameters["ModelPackageGroupName"])["ModelPackageGroupName"])
+        else:
+            query += _OF_TYPE[parameters.get("ModelPackageType", "Unversioned")]
+        packages = [json.loads(text) for (text,) in self._store.db.execute(query, values)]
+        found, more = page(
+            [_some(each, *_SHORT) for each in packages],
+            parameters,
+            name="ModelPackageName",
+            equal={"ModelApprovalStatus": "ModelApprovalStatus"},
+            order="Ascending",
+            tie=lambda each: [each["ModelPackageName"], each.get("ModelPackageVersion", 0)],
+        )
+        versions = "ModelPackageGroupName"
+        short = [_without(each, "ModelPackageName") if versions in each else each for each in found]
+        return {"ModelPackageSummaryList": short} | more
+
+    async def _update(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        found = self._found(parameters["ModelPackageArn"])
+        if "ModelApprovalStatus" in parameters and "ModelPackageVersion" not in found:
+            raise invalid("ModelApprovalStatus is for the versions of a group only.")
+        found |= {name: value for name, value in parameters.items() if name in _CHANGED}
+        self._update_properties(found, parameters)
+        added = parameters.get("AdditionalInferenceSpecificationsToAdd", [])
+        if added:
+            _add_specifications(found, added)
+        found |= {"LastModifiedTime": now(), "LastModifiedBy": _CREATED}
+        with self._store.write() as db:
+            row = (json.dumps(found), found["ModelPackageArn"])
+            db.execute("UPDATE packages SET content = ? WHERE arn = ?", row)
+        return _some(found, "ModelPackageArn")
+
+    @staticmethod
+    def _update_properties(found: dict[str, Any], parameters: Mapping[str, Any]) -> None:
+        properties = found.pop("CustomerMetadataProperties", {})
+        properties |= parameters.get("CustomerMetadataProperties", {})
+        for name in parameters.get("CustomerMetadataPropertiesToRemove", []):
+            properties.pop(name, None)
+        if len(properties) > 50:
+            raise invalid(f"A package has at most 50 metadata properties, got {len(properties)}.")
+        if properties:
+            found["CustomerMetadataProperties"] = properties
+
+    async def _delete(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        found = self._found(parameters["ModelPackageName"])
+        with self._store.write() as db:
+            db.execute("DELETE FROM packages WHERE arn = ?", (found["ModelPackageArn"],))
+            self._tags.end(found["ModelPackageArn"])
+        return {}
+
+    def _found(self, named: str) -> dict[str, Any]:
+        resource = named.rpartition(":model-package/")[2]
+        group, slash, version = resource.partition("/")
+        if slash:
+            query, values = "package_group = ? AND version = ?", (group, version)
+        else:
+            query, values = "name = ? AND ? = ''", (group, "")
+        row = self._store.db.execute(
+            f"SELECT content FROM packages WHERE {query}",  # noqa: S608 - ours
+            values,
+        ).fetchone()
+        if row is None:
+            raise invalid(f"Model Package {named} does not exist.")
+        content: dict[str, Any] = json.loads(row[0])
+        return content
+
+
+_OF_TYPE = {
+    "Unversioned": " WHERE package_group IS NULL",
+    "Versioned": " WHERE package_group IS NOT NULL",
+    "Both": "",
+}
+
+
+def _check_new(parameters: Mapping[str, Any]) -> None:
+    versioned = "ModelPackageGroupName" in parameters
+    if versioned == ("ModelPackageName" in parameters):
+        raise invalid(
+            "Give ModelPackageGroupName for a version of a group, or ModelPackageName for a "
+            "package without versions, and not both."
+        )
+    if versioned and parameters.get("Tags"):
+        raise invalid("A version has the tags of its group: tag that one, and give no Tags here.")
+    if versioned and "CertifyForMarketplace" in parameters:
+        raise invalid("CertifyForMarketplace does not apply to the versions of a group.")
+    if not versioned and "ModelApprovalStatus" in parameters:
+        raise invalid("ModelApprovalStatus is for the versions of a group only.")
+
+
+def _content(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a new package is described with, apart from its names."""
+    given = _without(parameters, "ModelPackageName", "ModelPackageGroupName", "Tags")
+    if "ModelPackageGroupName" in parameters:
+        given = {"ModelApprovalStatus": "PendingManualApproval"} | given
+    return given | {
+        "CreationTime": now(),
+        "CreatedBy": _CREATED,
+        "ModelPackageStatus": "Completed",
+        "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
+    }
+
+
+def _add_specifications(found: dict[str, Any], added: list[dict[str, Any]]) -> None:
+    there = found.setdefault("AdditionalInferenceSpecifications", [])
+    there += added
+    if len(there) > 15:
+        raise invalid(f"A package has at most 15 additional specifications, got {len(there)}.")
+    if len({each["Name"] for each in there}) < len(there):
+        raise invalid("Each additional specification needs a name of its own.")
+
+
+def _some(content: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: content[name] for name in names if name in content}
+
+
+def _without(content: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name not in names}

@@ -1,0 +1,295 @@
+"""Models and endpoint configurations: what an endpoint is made of, kept and checked.
+
+What botocore's service model cannot say of parameters is checked here, as AWS does. What AWS has
+and the local cloud has not is refused by name.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from workbench.localcloud.core.paging import page
+from workbench.localcloud.core.protocol import AwsError, Operation, invalid, not_offered
+from workbench.localcloud.sagemaker.resources import Kind, Resources
+from workbench.localcloud.sandbox.instances import Objects
+
+MEMORY_SIZES = (1024, 2048, 3072, 4096, 5120, 6144)
+"""MB that a serverless endpoint can have (botocore's ProductionVariantServerlessConfig)."""
+
+_NOT_IN_CONFIG = {
+    "ShadowProductionVariants": "A shadow variant (ShadowProductionVariants)",
+    "ExplainerConfig": "An explainer (ExplainerConfig)",
+    "DataCaptureConfig": "Data capture (DataCaptureConfig)",
+}
+_NOT_IN_VARIANT = {
+    "InstancePools": "Several instance types in one variant (InstancePools)",
+    "ManagedInstanceScaling": "Scaling by SageMaker itself (ManagedInstanceScaling)",
+    "AcceleratorPartitionLayouts": "Partitioned accelerators (AcceleratorPartitionLayouts)",
+}
+_ROUTED = ("RANDOM", "LEAST_OUTSTANDING_REQUESTS")
+
+
+class Versions(Protocol):
+    """The Model Registry's versions."""
+
+    def package(self, arn: str) -> dict[str, Any]:
+        """Return what DescribeModelPackage says of one.
+
+        Raises:
+            AwsError: There is none.
+        """
+        ...
+
+
+class Definitions:
+    """The models and endpoint configurations of a local cloud."""
+
+    def __init__(self, resources: Resources, objects: Objects, versions: Versions) -> None:
+        self._resources = resources
+        self._objects = objects
+        self._versions = versions
+
+    def operations(self) -> dict[str, Operation]:
+        """Return what answers SageMaker's operations, by name."""
+        return {
+            "CreateModel": self._create_model,
+            "DescribeModel": self._describe_model,
+            "ListModels": self._list_models,
+            "DeleteModel": self._delete_model,
+            "CreateEndpointConfig": self._create_config,
+            "DescribeEndpointConfig": self._describe_config,
+            "ListEndpointConfigs": self._list_configs,
+            "DeleteEndpointConfig": self._delete_config,
+        }
+
+    def variants(self, config: str) -> list[dict[str, Any]]:
+        """Return a configuration's variants, each with its model's `Container`.
+
+        Raises:
+            AwsError: The configuration, one of its models or what that is made of is gone.
+        """
+        facts = self._resources.get("endpoint-config", config).facts
+        return [
+            variant | {"Container": self.container(variant["ModelName"])}
+            for variant in facts["ProductionVariants"]
+        ]
+
+    def asynchronous(self, config: str) -> dict[str, Any] | None:
+        """Return a configuration's AsyncInferenceConfig; None: its endpoints answer at once.
+
+        Raises:
+            AwsError: The configuration is gone.
+        """
+        return self._resources.get("endpoint-config", config).facts.get("AsyncInferenceConfig")
+
+    def container(self, model: str) -> dict[str, Any]:
+        """Return the container that runs a model: image, where the model lies, environment.
+
+        Raises:
+            AwsError: The model, or what it is made of, is gone.
+        """
+        facts = self._resources.get("model", model).facts
+        return self._resolved(_containers(facts)[0])
+
+    def _resolved(self, container: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a container with what its model package says, if it is of one.
+
+        Raises:
+            AwsError: The package is not approved, or there is no model to run.
+        """
+        resolved = dict(container)
+        if package := container.get("ModelPackageName"):
+            facts = self._versions.package(package)
+            if facts.get("ModelApprovalStatus") != "Approved":
+                raise invalid(
+                    f'Model package "{package}" is {facts.get("ModelApprovalStatus")}; only one '
+                    "that is Approved can be deployed. Approve it with UpdateModelPackage."
+                )
+            resolved = {**facts["InferenceSpecification"]["Containers"][0], **container}
+        bucket, key = _location(resolved)
+        try:
+            self._objects.open(bucket, key)
+        except AwsError as error:
+            raise invalid(f"Could not find model data at s3://{bucket}/{key}.") from error
+        kept = {name: resolved[name] for name in ("Image", "Environment") if name in resolved}
+        return kept | {"Bucket": bucket, "Key": key}
+
+    # --- models
+
+    async def _create_model(self, params: dict[str, Any]) -> dict[str, Any]:
+        facts = dict(params)
+        tags = facts.pop("Tags", [])
+        containers = _containers(facts)
+        if len(containers) > 1:
+            raise not_offered("A model of several containers")
+        container = containers[0]
+        if not container.get("Image") and not container.get("ModelPackageName"):
+            raise invalid("A container needs an Image or a ModelPackageName.")
+        if container.get("Mode") == "MultiModel":
+            raise not_offered("A container of many models (MultiModel)")
+        self._resolved(container)
+        made = self._resources.add("model", facts["ModelName"], facts, tags)
+        return {"ModelArn": made.arn}
+
+    async def _describe_model(self, params: dict[str, Any]) -> dict[str, Any]:
+        return self._described("model", params["ModelName"], "Model")
+
+    async def _list_models(self, params: dict[str, Any]) -> dict[str, Any]:
+        summaries, more = self._listed("model", params, "Model")
+        return {"Models": summaries, **more}
+
+    async def _delete_model(self, params: dict[str, Any]) -> dict[str, Any]:
+        self._resources.remove("model", params["ModelName"])
+        return {}
+
+    # --- endpoint configurations
+
+    async def _create_config(self, params: dict[str, Any]) -> dict[str, Any]:
+        facts = dict(params)
+        tags = facts.pop("Tags", [])
+        _refuse(_NOT_IN_CONFIG, facts)
+        variants = facts["ProductionVariants"]
+        names = [variant["VariantName"] for variant in variants]
+        if len(set(names)) < len(names):
+            raise invalid(f"Every variant needs a name of its own, got {', '.join(names)}.")
+        for variant in variants:
+            _check_variant(variant)
+            self._resources.get("model", variant["ModelName"])
+        _check_mixture(variants)
+        if "AsyncInferenceConfig" in facts:
+            _check_asynchronous(facts["AsyncInferenceConfig"], variants)
+        facts["ProductionVariants"] = [{"InitialVariantWeight": 1.0} | each for each in variants]
+        made = self._resources.add("endpoint-config", facts["EndpointConfigName"], facts, tags)
+        return {"EndpointConfigArn": made.arn}
+
+    async def _describe_config(self, params: dict[str, Any]) -> dict[str, Any]:
+        return self._described("endpoint-config", params["EndpointConfigName"], "EndpointConfig")
+
+    async def _list_configs(self, params: dict[str, Any]) -> dict[str, Any]:
+        summaries, more = self._listed("endpoint-config", params, "EndpointConfig")
+        return {"EndpointConfigs": summaries, **more}
+
+    async def _delete_config(self, params: dict[str, Any]) -> dict[str, Any]:
+        self._resources.remove("endpoint-config", params["EndpointConfigName"])
+        return {}
+
+    def _described(self, kind: Kind, name: str, prefix: str) -> dict[str, Any]:
+        found = self._resources.get(kind, name)
+        return {**found.facts, f"{prefix}Arn": found.arn, "CreationTime": found.created}
+
+    def _listed(
+        self, kind: Kind, params: Mapping[str, Any], prefix: str
+    ) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
+        name, its_arn = f"{prefix}Name", f"{prefix}Arn"
+        summaries = [
+            {name: found.name, its_arn: found.arn, "CreationTime": found.created}
+            for found in self._resources.all(kind)
+        ]
+        return page(summaries, params, name=name)
+
+
+def _containers(model: Mapping[str, Any]) -> list[dict[str, Any]]:
+    primary, several = model.get("PrimaryContainer"), model.get("Containers")
+    if bool(primary) == bool(several):
+        raise invalid("A model has either a PrimaryContainer or Containers, and one of the two.")
+    return [primary] if primary else list(several or [])
+
+
+def _location(container: Mapping[str, Any]) -> tuple[str, str]:
+    """Return bucket and key of a container's model.tar.gz."""
+    url = container.get("ModelDataUrl")
+    if source := container.get("ModelDataSource", {}).get("S3DataSource"):
+        if source["CompressionType"] != "Gzip":
+            raise not_offered("A model that is not a tar.gz (CompressionType None)")
+        url = source["S3Uri"]
+    if not url:
+        raise not_offered("A model that lies in its image, without ModelDataUrl")
+    scheme, _, path = url.partition("://")
+    bucket, _, key = path.partition("/")
+    if scheme != "s3" or not bucket or not key:
+        raise invalid(f"ModelDataUrl must look like s3://bucket/path/model.tar.gz, got {url}.")
+    return bucket, key
+
+
+def _refuse(not_there: Mapping[str, str], facts: Mapping[str, Any]) -> None:
+    for member, words in not_there.items():
+        if facts.get(member):
+            raise not_offered(words)
+
+
+def _check_variant(variant: Mapping[str, Any]) -> None:
+    name = variant["VariantName"]
+    _refuse(_NOT_IN_VARIANT, variant)
+    if not variant.get("ModelName"):
+        raise not_offered("A variant without ModelName, for inference components")
+    routing = variant.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM")
+    if routing not in _ROUTED:
+        raise not_offered(f"RoutingStrategy {routing}")
+    serverless = variant.get("ServerlessConfig")
+    on_instances = [
+        member for member in ("InstanceType", "InitialInstanceCount") if variant.get(member)
+    ]
+    if serverless and on_instances:
+        raise invalid(
+            f"Variant {name} has ServerlessConfig and {' and '.join(on_instances)}; "
+            "a variant is serverless or on instances."
+        )
+    if serverless:
+        check_serverless(name, serverless)
+    elif len(on_instances) < 2:
+        raise invalid(
+            f"Variant {name} needs InstanceType and InitialInstanceCount, or ServerlessConfig."
+        )
+
+
+def check_serverless(variant: str, config: Mapping[str, Any]) -> None:
+    """Check what botocore's ranges do not say of a serverless variant.
+
+    Raises:
+        AwsError: Memory or concurrency are not what they must be.
+    """
+    memory, most = config["MemorySizeInMB"], config["MaxConcurrency"]
+    provisioned = config.get("ProvisionedConcurrency", 0)
+    if memory not in MEMORY_SIZES:
+        sizes = ", ".join(map(str, MEMORY_SIZES))
+        raise invalid(f"MemorySizeInMB of variant {variant} must be one of {sizes}; got {memory}.")
+    if provisioned > most:
+        raise invalid(
+            f"ProvisionedConcurrency of variant {variant} must not exceed its MaxConcurrency of "
+            f"{most}, got {provisioned}."
+        )
+
+
+def _check_asynchronous(config: Mapping[str, Any], variants: Iterable[Mapping[str, Any]]) -> None:
+    output = config["OutputConfig"]
+    if any(variant.get("ServerlessConfig") for variant in variants):
+        raise invalid("A serverless variant cannot have an AsyncInferenceConfig.")
+    if not output.get("S3OutputPath"):
+        raise invalid("AsyncInferenceConfig needs an S3OutputPath in its OutputConfig.")
+    if output.get("KmsKeyId"):
+        raise not_offered("Encryption of results (KmsKeyId)")
+    if output.get("NotificationConfig", {}).get("IncludeInferenceResponseIn"):
+        raise not_offered("A result within its notification (IncludeInferenceResponseIn)")
+    for member in ("S3OutputPath", "S3FailurePath"):
+        if member in output:
+            split_s3(member, output[member])
+
+
+def split_s3(member: str, url: str) -> tuple[str, str]:
+    """Return bucket and key of an address in S3.
+
+    Raises:
+        AwsError: It is none.
+    """
+    scheme, _, path = url.partition("://")
+    bucket, _, key = path.partition("/")
+    if scheme == "https":
+        raise not_offered(f"{member} that begins with https://")
+    if scheme != "s3" or not bucket:
+        raise invalid(f"{member} must look like s3://bucket/path, got {url}.")
+    return bucket, key
+
+
+def _check_mixture(variants: Iterable[Mapping[str, Any]]) -> None:
+    serverless = [bool(variant.get("ServerlessConfig")) for variant in variants]
+    if any(serverless) and len(serverless) > 1:
+        raise invalid("An endpoint with a serverless variant can have no other variant.")

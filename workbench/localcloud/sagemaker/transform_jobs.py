@@ -1,0 +1,293 @@
+"""Batch transform jobs of a local cloud: made, stopped, and begun anew after a restart.
+
+What AWS has and the local cloud has not is refused by name. A job that was in progress when the
+local cloud ended is done again from its first object when it is back.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import InvalidInput
+from workbench.localcloud.core.paging import page
+from workbench.localcloud.core.protocol import AwsError, Operation, invalid, not_offered, now
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.s3.api import S3
+from workbench.localcloud.sagemaker.models import Definitions, Versions
+from workbench.localcloud.sagemaker.resources import Kind, Resource, Resources, missing
+from workbench.localcloud.sagemaker.transform_runner import (
+    Conveyor,
+    JobFailed,
+    environment,
+    processing,
+)
+from workbench.localcloud.sandbox.instances import Launcher, Serving
+
+Facts = dict[str, Any]
+"""What botocore's model says of a thing: members by name."""
+
+_KIND: Kind = "transform-job"
+_PATIENCE = 1.0  # seconds that DescribeTransformJob waits for a job to end
+_THREADS = 4
+_OVER = ("Completed", "Failed", "Stopped")
+_LONGEST_REASON = 1024  # botocore's FailureReason
+_INSTANCE = "instance"  # the folder of logs, where endpoints have a variant's
+
+
+@dataclass(eq=False)
+class Job:
+    """A transform job: `asked` are the members of its CreateTransformJob.
+
+    `started` and `ended` bound what AWS would bill: from the launch of its instances on.
+    """
+
+    name: str
+    arn: str
+    created: float
+    asked: Facts
+    status: str = "InProgress"
+    reason: str = ""
+    started: float | None = None
+    ended: float | None = None
+    modified: float = 0.0
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    conveyor: Conveyor | None = None
+    work: asyncio.Task[None] | None = None
+
+    @staticmethod
+    def of(kept: Resource) -> "Job":
+        """Return the job as it was when it was last kept."""
+        job = Job(kept.name, kept.arn, kept.created, **kept.facts)
+        if job.status in _OVER:
+            job.over.set()
+        return job
+
+    def kept(self) -> Facts:
+        """Return what a restart needs to know."""
+        names = ("asked", "status", "reason", "started", "ended", "modified")
+        return {name: getattr(self, name) for name in names}
+
+    def description(self) -> Facts:
+        """Return what DescribeTransformJob answers."""
+        facts = {**self.asked, **self.summary(), "TransformStartTime": self.started}
+        del facts["LastModifiedTime"]
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def summary(self) -> Facts:
+        """Return what ListTransformJobs says of the job."""
+        facts = {
+            "TransformJobName": self.name,
+            "TransformJobArn": self.arn,
+            "CreationTime": self.created,
+            "TransformEndTime": self.ended,
+            "LastModifiedTime": self.modified,
+            "TransformJobStatus": self.status,
+            "FailureReason": self.reason[:_LONGEST_REASON] or None,
+        }
+        return {name: value for name, value in facts.items() if value is not None}
+
+
+class Jobs:
+    """SageMaker's operations on transform jobs, and the jobs that run.
+
+    Args:
+        store: Where they are kept.
+        s3: Where models and data lie.
+        versions: The Model Registry's versions.
+        folder: For logs and unpacked models.
+        changed: Told what DescribeTransformJob says, each time that a job's status has changed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        s3: S3,
+        versions: Versions,
+        folder: Path,
+        *,
+        changed: Callable[[Facts], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._resources = Resources(store)
+        self._definitions = Definitions(self._resources, s3, versions)
+        self._launcher = Launcher(store, s3, folder)
+        self._objects = s3.objects
+        self._changed = changed
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="transform")
+        self._jobs: dict[str, Job] = {}
+
+    def operations(self) -> dict[str, Operation]:
+        """Return what answers SageMaker's operations, by name."""
+        return {
+            "CreateTransformJob": self._create,
+            "DescribeTransformJob": self._describe,
+            "ListTransformJobs": self._list,
+            "StopTransformJob": self._stop,
+        }
+
+    def start(self) -> None:
+        """Bring back the jobs; those that were in progress begin anew."""
+        for kept in self._resources.all(_KIND):
+            job = self._jobs[kept.name.lower()] = Job.of(kept)
+            if job.status == "InProgress":
+                job.started = None
+                self._begin(job)
+            elif job.status == "Stopping":
+                self._become(job, "Stopped")
+
+    def state(self) -> list[Facts]:
+        """Return what only a local cloud can tell: every instance of the jobs that run."""
+        return [
+            {"job": job.name, "instances": job.conveyor.state()}
+            for job in self._jobs.values()
+            if job.conveyor is not None
+        ]
+
+    async def close(self) -> None:
+        """End what runs; the jobs stay known, as being in progress."""
+        work = [job.work for job in self._jobs.values() if job.work is not None]
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        await self._launcher.close()
+        self._threads.shutdown()
+
+    # --- operations
+
+    async def _create(self, params: Facts) -> Facts:
+        _check(params)
+        name = params["TransformJobName"]
+        self._definitions.container(params["ModelName"])
+        if known := self._jobs.get(name.lower()):
+            raise AwsError(
+                "ResourceInUse",
+                "Job name must be unique within an AWS account and region, and a job with this "
+                f"name already exists ({known.arn})",
+            )
+        asked = {member: value for member, value in params.items() if member != "Tags"}
+        with self._store.write():
+            made = self._resources.add(_KIND, name, {}, params.get("Tags", []))
+            job = self._jobs[name.lower()] = Job(name, made.arn, made.created, asked)
+            self._become(job, "InProgress")
+        self._begin(job)
+        return {"TransformJobArn": job.arn}
+
+    async def _describe(self, params: Facts) -> Facts:
+        """Wait a while for a job to end, so that who polls hears of it at once."""
+        job = self._known(params)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await job.over.wait()
+        except TimeoutError:
+            pass
+        return job.description()
+
+    async def _list(self, params: Facts) -> Facts:
+        summaries = [job.summary() for job in self._jobs.values()]
+        chosen, more = page(
+            summaries,
+            params,
+            name="TransformJobName",
+            equal={"StatusEquals": "TransformJobStatus"},
+            sorts={"Status": "TransformJobStatus"},
+        )
+        return {"TransformJobSummaries": chosen, **more}
+
+    async def _stop(self, params: Facts) -> Facts:
+        job = self._known(params)
+        if job.status in _OVER:
+            raise invalid(
+                f"The request was rejected because the transform job is in status {job.status}."
+            )
+        if job.status == "InProgress" and job.work is not None:
+            self._become(job, "Stopping")
+            job.work.cancel()
+        return {}
+
+    def _known(self, params: Mapping[str, Any]) -> Job:
+        name = params["TransformJobName"]
+        if name.lower() not in self._jobs:
+            raise AwsError("ResourceNotFound", missing(_KIND, name).message)
+        return self._jobs[name.lower()]
+
+    # --- a job's life
+
+    def _begin(self, job: Job) -> None:
+        job.work = asyncio.get_running_loop().create_task(self._run(job))
+
+    async def _run(self, job: Job) -> None:
+        status, reason = "Failed", ""
+        try:
+            launch = self._launcher.launch(self._serving(job))
+            job.started = now()
+            job.conveyor = Conveyor(job.asked, self._objects, self._threads, launch)
+            await job.conveyor.run()
+            status = "Completed"
+        except (JobFailed, AwsError) as error:
+            reason = str(error)
+        except asyncio.CancelledError:
+            if job.status != "Stopping":  # the cloud ends
+                raise
+            status = "Stopped"
+        except Exception as error:  # noqa: BLE001 - a job ends, whatever it was
+            reason = f"InternalServerError: {type(error).__name__}: {error}"
+        job.conveyor = None
+        job.ended = now()
+        self._become(job, status, reason)
+
+    def _become(self, job: Job, status: str, reason: str = "") -> None:
+        """Take another status, which is kept before anybody hears of it."""
+        job.status, job.reason, job.modified = status, reason, now()
+        self._resources.change(_KIND, job.name, job.kept())
+        if status in _OVER:
+            job.over.set()
+        if self._changed is not None:
+            self._changed(job.description())
+
+    def _serving(self, job: Job) -> Serving:
+        container = self._definitions.container(job.asked["ModelName"])
+        return Serving(
+            endpoint=job.name,
+            variant=_INSTANCE,
+            bucket=container["Bucket"],
+            key=container["Key"],
+            environment={**container.get("Environment", {}), **environment(job.asked)},
+        )
+
+
+def _check(job: Mapping[str, Any]) -> None:
+    """Check what botocore's model does not say.
+
+    Raises:
+        AwsError: The job cannot be, or needs what the local cloud has not.
+    """
+    source, output = job["TransformInput"], job["TransformOutput"]
+    data = source["DataSource"]["S3DataSource"]
+    if data["S3DataType"] != "S3Prefix":
+        raise not_offered(f"S3DataType {data['S3DataType']}")
+    if source.get("SplitType", "None") not in ("None", "Line"):
+        raise not_offered(f"SplitType {source['SplitType']}")
+    if job.get("DataCaptureConfig"):
+        raise not_offered("Data capture (DataCaptureConfig)")
+    for member, url in (("S3Uri", data["S3Uri"]), ("S3OutputPath", output["S3OutputPath"])):
+        if not url.startswith("s3://"):
+            raise invalid(f"{member} must look like s3://bucket/prefix, got {url}.")
+    _check_payload(job)
+    try:
+        processing(job)
+    except InvalidInput as error:
+        raise invalid(str(error)) from error
+
+
+def _check_payload(job: Mapping[str, Any]) -> None:
+    most, concurrency = job.get("MaxPayloadInMB"), job.get("MaxConcurrentTransforms") or 1
+    if most == 0:
+        raise not_offered("A request in chunks of any length (MaxPayloadInMB 0)")
+    if most is not None and most * concurrency > 100:
+        raise invalid(
+            f"MaxConcurrentTransforms * MaxPayloadInMB must be at most 100 MB, got {concurrency} * "
+            f"{most}."
+        )

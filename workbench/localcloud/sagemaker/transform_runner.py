@@ -1,0 +1,451 @@
+"""One transform job at work: objects go through its instances and come out as objects of answers.
+
+Each instance takes the next object when it has room, so that one object is the work of one
+instance, as on AWS. What is read and not yet written is bounded: one request more than may be under
+way at each instance.
+"""
+
+import asyncio
+import gzip
+import itertools
+import json
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, TypeVar, cast
+
+from workbench.errors import CloudError, InvalidInput
+from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
+from workbench.localcloud.core.protocol import AwsError
+from workbench.localcloud.s3.objects import Object, Objects
+from workbench.localcloud.s3.uploads import Incoming
+from workbench.localcloud.sagemaker.records import MOST, Payload, Processing, Splitting
+from workbench.localcloud.sandbox.fleets import Fleet, RealTimeFleet
+from workbench.localcloud.sandbox.instances import Launch, LaunchFailed
+
+Facts = Mapping[str, Any]
+"""Members of CreateTransformJob, by name."""
+
+DATA_LOG = ".data.log"
+"""How the name of a log ends that tells what the platform has to say of a job's data."""
+
+_MB = 1024 * 1024
+_DEFAULTS: Mapping[str, Any] = {
+    "MaxConcurrentTransforms": 1,
+    "BatchStrategy": "MultiRecord",
+    "MaxPayloadInMB": 6,
+}
+_STRATEGIES = {"MULTI_RECORD": "MultiRecord", "SINGLE_RECORD": "SingleRecord"}
+_TIMEOUT, _RETRIES = 600, 3  # API reference, ModelClientConfig
+_PATIENCE = 60.0  # seconds for /execution-parameters
+_PAUSE = 0.1  # seconds before a request is sent again, doubled each time
+_ASK = b"GET /execution-parameters HTTP/1.1\r\nHost: localhost\r\n\r\n"
+_THEIRS = (InvalidInput, AwsError, gzip.BadGzipFile, EOFError, zlib.error)  # a client's faults
+_T = TypeVar("_T")
+
+
+class JobFailed(CloudError):
+    """A transform job that cannot be completed; the message is its FailureReason."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """How a job calls its model: `concurrency` requests at a time on each instance."""
+
+    splitting: Splitting
+    concurrency: int
+    time_limit: float
+    retries: int
+
+    @property
+    def told(self) -> str:
+        """The settings as the platform's log has them."""
+        strategy = "SINGLE_RECORD" if self.splitting.single else "MULTI_RECORD"
+        return (
+            f"MaxConcurrentTransforms={self.concurrency}, "
+            f"MaxPayloadInMB={self.splitting.max_payload // _MB}, BatchStrategy={strategy}"
+        )
+
+    @staticmethod
+    def of(job: Facts, told: Facts) -> "Settings":
+        """Return the settings of a job whose container told its own.
+
+        The job's own go first, then the container's, then SageMaker's.
+
+        Raises:
+            JobFailed: What the container told cannot be.
+        """
+        merged = {
+            name: job.get(name) or told.get(name) or usual for name, usual in _DEFAULTS.items()
+        }
+        strategy, most = merged["BatchStrategy"], merged["MaxPayloadInMB"]
+        concurrency = merged["MaxConcurrentTransforms"]
+        if not (most > 0 and concurrency > 0 and most * concurrency * _MB <= MOST):
+            raise JobFailed(
+                f"ClientError: MaxConcurrentTransforms * MaxPayloadInMB must be 1 to 100, got "
+                f"{concurrency} * {most}, the container's /execution-parameters included."
+            )
+        source, output = job["TransformInput"], job["TransformOutput"]
+        client = job.get("ModelClientConfig", {})
+        splitting = Splitting(
+            lines=source.get("SplitType", "None") == "Line",
+            single=strategy == "SingleRecord",
+            max_payload=most * _MB,
+            processing=processing(job),
+            assemble=output.get("AssembleWith", "None") == "Line",
+        )
+        return Settings(
+            splitting=splitting,
+            concurrency=concurrency,
+            time_limit=client.get("InvocationsTimeoutInSeconds", _TIMEOUT),
+            retries=client.get("InvocationsMaxRetries", _RETRIES),
+        )
+
+
+def processing(job: Facts) -> Processing | None:
+    """Return what is filtered and joined in a job.
+
+    Raises:
+        InvalidInput: It cannot be done.
+    """
+    content_type = job["TransformInput"].get("ContentType", "")
+    accept = job["TransformOutput"].get("Accept", "")
+    return Processing.of(job.get("DataProcessing", {}), content_type, accept)
+
+
+def environment(job: Facts) -> dict[str, str]:
+    """Return the variables that a container of a job sees beside its model's.
+
+    SageMaker sets the last three only to what the job says (developer guide, "Use Your Own
+    Inference Code with Batch Transform").
+    """
+    told = {
+        "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": job.get("MaxConcurrentTransforms"),
+        "SAGEMAKER_MAX_PAYLOAD_IN_MB": job.get("MaxPayloadInMB"),
+        "SAGEMAKER_BATCH_STRATEGY": {value: name for name, value in _STRATEGIES.items()}.get(
+            job.get("BatchStrategy", "")
+        ),
+    }
+    given = {name: str(value) for name, value in told.items() if value}
+    return {**job.get("Environment", {}), "SAGEMAKER_BATCH": "true", **given}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Objects in a bucket below a prefix."""
+
+    bucket: str
+    prefix: str
+
+    @staticmethod
+    def of(url: str) -> "Place":
+        """Return the place that an S3 URL names."""
+        bucket, _, prefix = url.partition("://")[2].partition("/")
+        return Place(bucket=bucket, prefix=prefix)
+
+    def within(self, key: str) -> str:
+        """Return what an object of that key is called from here.
+
+        >>> Place.of("s3://data/in").within("in/a/b.csv")
+        'a/b.csv'
+        >>> Place.of("s3://data/in/part-").within("in/part-1.csv")
+        'part-1.csv'
+        """
+        rest = key.removeprefix(self.prefix)
+        if self.prefix.endswith("/"):
+            return rest
+        return rest[1:] if rest.startswith("/") else key[self.prefix.rfind("/") + 1 :]
+
+    def joined(self, name: str) -> str:
+        """Return the key of what is called so from here."""
+        return f"{self.prefix.rstrip('/')}/{name}" if self.prefix else name
+
+
+class Conveyor:
+    """The work of one job.
+
+    Args:
+        job: The members of its CreateTransformJob.
+        objects: Where objects come from and go to.
+        threads: Where files are read and written.
+        launch: Starts its instances.
+    """
+
+    def __init__(
+        self, job: Facts, objects: Objects, threads: ThreadPoolExecutor, launch: Launch
+    ) -> None:
+        self._job = job
+        self._objects = objects
+        self._threads = threads
+        self._launch = launch
+        self._source = Place.of(job["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
+        self._target = Place.of(job["TransformOutput"]["S3OutputPath"])
+        self._problems: list[str] = []
+        self._fleets: list[Fleet] = []
+        self._concurrency: int | None = None
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return what only the local cloud knows of the instances that are up.
+
+        Their `concurrency` is None until the container has told how it wants to be called.
+        """
+        known = {"concurrency": self._concurrency}
+        return [told | known for fleet in self._fleets for told in fleet.state()]
+
+    async def run(self) -> None:
+        """Transform every object.
+
+        Raises:
+            JobFailed: Some could not be; the others are there.
+        """
+        keys = self._keys()
+        async with self._instances() as fleets:
+            settings = Settings.of(self._job, await self._told(fleets[0]))
+            self._concurrency = settings.concurrency
+            following = iter(keys)
+            async with asyncio.TaskGroup() as group:
+                for fleet in fleets:
+                    instance = _Instance(fleet, settings)
+                    instance.note(settings.told)
+                    for _ in range(settings.concurrency + 2):  # one is read and one is written
+                        group.create_task(self._take(instance, following))
+        if self._problems:
+            more = f" {len(self._problems)} of {len(keys)} objects failed." * (len(keys) > 1)
+            raise JobFailed(f"{self._problems[0]}{more}")
+
+    def _keys(self) -> list[str]:
+        """Return the keys of the objects, in order; those of folders are none."""
+        place = self._source
+        try:
+            self._objects.region(self._target.bucket)
+            found = self._objects.listed(place.bucket, prefix=place.prefix, delimiter="", after="")
+            keys = [
+                each.key
+                for each in found
+                if isinstance(each, Object) and not each.key.endswith("/")
+            ]
+        except AwsError as error:
+            raise JobFailed(f"ClientError: {error.code}: {error}") from error
+        if not keys:
+            raise JobFailed(
+                f"ClientError: No S3 objects found under S3 URL "
+                f'"s3://{place.bucket}/{place.prefix}" given in input data source. Please ensure '
+                "that the bucket exists and that objects exist under that S3 prefix."
+            )
+        return keys
+
+    @asynccontextmanager
+    async def _instances(self) -> AsyncIterator[list[Fleet]]:
+        """Return the instances, each a fleet of its own that replaces what dies."""
+        count = self._job["TransformResources"]["InstanceCount"]
+        self._fleets = [RealTimeFleet(self._launch, count=1) for _ in range(count)]
+        try:
+            await _start(self._fleets)
+            yield self._fleets
+        finally:
+            await asyncio.gather(*(fleet.close() for fleet in self._fleets))
+
+    async def _told(self, fleet: Fleet) -> dict[str, Any]:
+        """Return what the container wants, where it says so at all."""
+        outcome, _ = await _ask(fleet, _ASK, b"", time_limit=_PATIENCE)
+        if not isinstance(outcome, Answer) or outcome.status != 200:
+            return {}
+        try:
+            told = json.loads(outcome.body)
+            strategy = _STRATEGIES.get(str(told.get("BatchStrategy")))
+            numbers = {
+                name: int(told[name])
+                for name in ("MaxConcurrentTransforms", "MaxPayloadInMB")
+                if name in told
+            }
+        except (ValueError, TypeError, AttributeError) as error:
+            raise JobFailed(
+                f"AlgorithmError: /execution-parameters answered what is not one: {error}."
+            ) from error
+        return numbers | ({"BatchStrategy": strategy} if strategy else {})
+
+    async def _take(self, instance: "_Instance", keys: Iterator[str]) -> None:
+        """Transform one object after the other."""
+        for key in keys:
+            try:
+                await self._transform(instance, key)
+            except* (JobFailed, *_THEIRS, OSError) as errors:
+                error = _first(errors)
+                instance.note(f"{self._source.bucket}/{key}: {error}")
+                self._problems.append(self._said(key, error))
+
+    def _said(self, key: str, error: BaseException) -> str:
+        said = str(error)
+        if not isinstance(error, JobFailed):
+            side = "ClientError" if isinstance(error, _THEIRS) else "InternalError"
+            said = f"{side}: {said}"
+        kind, _, rest = said.partition(": ")
+        return f"{kind}: s3://{self._source.bucket}/{key}: {rest}"
+
+    async def _transform(self, instance: "_Instance", key: str) -> None:
+        """Transform an object; nothing is written unless all of it was answered."""
+        output = Incoming(self._objects.arriving(), {})
+        try:
+            path = self._objects.path(self._objects.get(self._source.bucket, key))
+            file = await self._aside(self._opened, path)
+            try:
+                await self._convey(instance, file, output)
+            finally:
+                file.close()
+            body = await self._aside(output.finish)
+            target = self._target.joined(f"{self._source.within(key)}.out")
+            self._objects.put(self._target.bucket, target, body, self._headers())
+        finally:
+            output.close()
+
+    async def _convey(self, instance: "_Instance", file: IO[bytes], output: Incoming) -> None:
+        """Send what an object becomes, and write the answers in its order."""
+        payloads = instance.settings.splitting.payloads(file)
+        before: asyncio.Task[None] | None = None
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await instance.room.acquire()
+                try:
+                    payload = await self._aside(next, payloads, None)
+                except BaseException:
+                    instance.room.release()
+                    raise
+                if payload is None:
+                    instance.room.release()
+                    return
+                before = group.create_task(self._pass(instance, payload, output, before))
+                before.add_done_callback(lambda _: instance.room.release())
+
+    async def _pass(
+        self,
+        instance: "_Instance",
+        payload: Payload,
+        output: Incoming,
+        before: asyncio.Task[None] | None,
+    ) -> None:
+        """Send one request, and write its answer behind that of the one before."""
+        body = await instance.answer(payload, self._head(payload))
+        made = await self._aside(instance.settings.splitting.assembled, payload, body)
+        if before is not None:
+            await before
+        await self._aside(output.write, made)
+
+    def _opened(self, path: Path) -> IO[bytes]:
+        if self._job["TransformInput"].get("CompressionType") == "Gzip":
+            return cast("IO[bytes]", gzip.open(path, "rb"))
+        return path.open("rb")
+
+    def _head(self, payload: Payload) -> bytes:
+        source, output = self._job["TransformInput"], self._job["TransformOutput"]
+        told = {"Content-Type": source.get("ContentType"), "Accept": output.get("Accept")}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in told.items() if value)
+        return (
+            "POST /invocations HTTP/1.1\r\nHost: localhost\r\n"
+            f"Content-Length: {len(payload.body)}\r\n{lines}\r\n"
+        ).encode("latin-1")
+
+    def _headers(self) -> dict[str, str]:
+        accept = self._job["TransformOutput"].get("Accept")
+        return {"content-type": accept} if accept else {}
+
+    async def _aside(self, function: Callable[..., _T], *args: Any) -> _T:  # noqa: ANN401 - of any function
+        """Return what a slow function returns; a thread that has begun is waited for."""
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._threads, lambda: function(*args))
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise
+
+
+class _Instance:
+    """An instance of a job: `room` is for requests that are read and not yet written."""
+
+    def __init__(self, fleet: Fleet, settings: Settings) -> None:
+        self.settings = settings
+        self.room = asyncio.Semaphore(settings.concurrency + 1)
+        self._fleet = fleet
+        self._calls = asyncio.Semaphore(settings.concurrency)
+
+    def note(self, line: str) -> None:
+        """Write a line to the platform's log, beside that of the container that is up."""
+        for told in self._fleet.state()[:1]:
+            at = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+            with Path(told["log"]).with_suffix(DATA_LOG).open("a") as log:
+                log.write(f"{at}:[sagemaker logs]: {line}\n")
+
+    async def answer(self, payload: Payload, head: bytes) -> bytes:
+        """Return the body of the answer to a request, which is sent again where that may help.
+
+        Raises:
+            JobFailed: There is no answer, or the answer is an error.
+        """
+        async with self._calls:
+            for attempt in itertools.count():
+                outcome, reason = await _ask(
+                    self._fleet, head, payload.body, time_limit=self.settings.time_limit
+                )
+                if isinstance(outcome, Answer) and outcome.status < 300:
+                    return outcome.body
+                if attempt == self.settings.retries or not _may_pass(outcome):
+                    break
+                await asyncio.sleep(_PAUSE * 2**attempt)
+        raise JobFailed(_refused(outcome, reason, payload, self.settings))
+
+
+async def _ask(fleet: Fleet, head: bytes, body: bytes, *, time_limit: float) -> tuple[Outcome, str]:
+    """Return the outcome of a request, and what more is known of a failure."""
+    future: asyncio.Future[tuple[Outcome, str]] = asyncio.get_running_loop().create_future()
+
+    def done(exchange: Exchange, outcome: Outcome) -> None:
+        if not future.done():
+            future.set_result((outcome, exchange.reason))
+
+    fleet.serve(Exchange(head, body, done, time_limit=time_limit, max_answer=MOST))
+    return await future
+
+
+def _may_pass(outcome: Outcome) -> bool:
+    """Whether the same request may be answered another time."""
+    if isinstance(outcome, Answer):
+        return outcome.status == 429 or outcome.status >= 500
+    return outcome in (Failure.TIMEOUT, Failure.GONE)
+
+
+def _refused(outcome: Outcome, reason: str, payload: Payload, settings: Settings) -> str:
+    last = payload.first + payload.count - 1
+    which = f"record {last}" if payload.count == 1 else f"records {payload.first} to {last}"
+    if isinstance(outcome, Answer):
+        client = 400 <= outcome.status < 500
+        side, word = ("ClientError", "client") if client else ("AlgorithmError", "server")
+        message = outcome.body.decode("utf-8", "replace")
+        said = f'Received {word} error ({outcome.status}) from primary with message "{message}"'
+        return f"{side}: {which}: {said}"
+    if outcome is Failure.TIMEOUT:
+        return f"AlgorithmError: {which}: no answer within {settings.time_limit:g} s."
+    if outcome is Failure.GONE:
+        return f"AlgorithmError: {which}: the container ended before it answered."
+    return f"AlgorithmError: {which}: {outcome.value}. {reason}".rstrip()
+
+
+async def _start(fleets: Iterable[Fleet]) -> None:
+    try:
+        async with asyncio.TaskGroup() as group:
+            for fleet in fleets:
+                group.create_task(fleet.start())
+    except* LaunchFailed as errors:
+        error = _first(errors)
+        said = f"AlgorithmError: An instance did not come up. {error.__cause__ or error}"
+        raise JobFailed(said) from errors
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the first error of a group of them."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

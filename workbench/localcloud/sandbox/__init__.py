@@ -1,0 +1,1 @@
+"""Processes in which models and functions run."""

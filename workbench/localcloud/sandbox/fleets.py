@@ -1,0 +1,439 @@
+"""What routes a variant's requests to its instances: real-time fleets and serverless ones."""
+
+import asyncio
+import random
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from workbench.localcloud.core.http_client import Exchange, Failure, Outcome
+from workbench.localcloud.sandbox.instances import Instance, Launch, LaunchFailed
+from workbench.localcloud.sandbox.pool import Pool, Rate, Verdict
+
+Routing = Literal["LEAST_OUTSTANDING_REQUESTS", "RANDOM"]
+
+_LONGEST_PAUSE = 30.0
+_SLACK = 0.002  # seconds; a timer that fires a moment early finds nothing to do
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy a fleet was when it had answered a request, that one included.
+
+    Attributes:
+        instances: Instances that are up, of a fleet on instances; 0 for a serverless one.
+        in_use: Share of a serverless fleet's concurrency; 0 for one on instances.
+        provisioned: Its provisioned instances.
+        provisioned_busy: How many of them were busy.
+        on_provisioned: Whether one of them answered.
+    """
+
+    instances: int = 0
+    in_use: float = 0.0
+    provisioned: int = 0
+    provisioned_busy: int = 0
+    on_provisioned: bool = False
+
+
+class Fleet(ABC):
+    """Instances that answer one variant's requests; those that die are replaced."""
+
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+        self._under_way = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    @abstractmethod
+    def instances(self) -> list[Instance]:
+        """Those that are up."""
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return what only the local cloud knows of the instances that are up."""
+        return [instance.state() for instance in self.instances]
+
+    @abstractmethod
+    def load(self, number: int) -> Load:
+        """Return the load with the request that an instance has answered; 0 for no instance."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Start what must be there before the first request.
+
+        Raises:
+            LaunchFailed: An instance did not come up; none is left behind.
+        """
+
+    @abstractmethod
+    def _route(self, exchange: Exchange) -> None: ...
+
+    @abstractmethod
+    def _lost(self, instance: Instance) -> None: ...
+
+    def serve(self, exchange: Exchange) -> None:
+        """Have the request answered."""
+        exchange.owner = self
+        self._under_way += 1
+        self._quiet.clear()
+        self._route(exchange)
+
+    def over(self, exchange: Exchange, outcome: Outcome) -> None:  # noqa: ARG002 - an Owner's
+        """Note that a request has its outcome."""
+        self._under_way -= 1
+        if not self._under_way:
+            self._quiet.set()
+
+    def resend(self, exchange: Exchange) -> None:
+        """Send to another instance what was not sent to one that is lost."""
+        self._route(exchange)
+
+    async def drain(self) -> None:
+        """Wait until every request has its outcome."""
+        await self._quiet.wait()
+
+    async def close(self) -> None:
+        """End every instance, and with it what it is answering."""
+        self._closed = True
+        for task in self._starting:
+            task.cancel()
+        await asyncio.gather(*self._starting, return_exceptions=True)
+        await asyncio.gather(_stop(self.instances), *self._ending)
+        await self._launch.close()
+
+    async def _start_many(self, count: int) -> list[Instance]:
+        """Return that many new instances, or none at all."""
+        loop = asyncio.get_running_loop()
+        starting = [loop.create_task(self._start_one()) for _ in range(count)]
+        try:
+            return list(await asyncio.gather(*starting))
+        except BaseException:
+            for task in starting:
+                task.cancel()
+            outcomes = await asyncio.gather(*starting, return_exceptions=True)
+            await _stop(each for each in outcomes if isinstance(each, Instance))
+            raise
+
+    async def _start_one(self) -> Instance:
+        return await self._launch(self._lost)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do beside the requests what is given up when the fleet closes."""
+        _run(work, self._starting)
+
+    def _end(self, instances: Iterable[Instance]) -> None:
+        """End instances beside the requests."""
+        _run(_stop(instances), self._ending)
+
+
+def _run(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+    task = asyncio.get_running_loop().create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+
+
+async def _stop(instances: Iterable[Instance]) -> None:
+    await asyncio.gather(*(instance.stop() for instance in instances))
+
+
+@cache
+def _shared_by(instances: int) -> Load:
+    return Load(instances=instances)
+
+
+class RealTimeFleet(Fleet):
+    """`count` instances, each with a queue of its own; requests wait while none is up.
+
+    `generator` draws the instance where `routing` is RANDOM, which it is by default, as on AWS.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        *,
+        count: int,
+        routing: Routing = "RANDOM",
+        generator: random.Random | None = None,
+    ) -> None:
+        super().__init__(launch)
+        self.count = self.desired = count
+        self._least = routing == "LEAST_OUTSTANDING_REQUESTS"
+        self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
+        self._ready: list[Instance] = []
+        self._waiting: deque[Exchange] = deque()
+        self._failed = ""
+
+    @property
+    def instances(self) -> list[Instance]:
+        """Those that are up."""
+        return list(self._ready)
+
+    def load(self, number: int) -> Load:  # noqa: ARG002 - a Fleet's
+        """Return how many instances share the requests."""
+        return _shared_by(len(self._ready))
+
+    async def start(self) -> None:
+        """Start every instance."""
+        for instance in await self._start_many(self.count):
+            self._add(instance)
+
+    async def resize(self, count: int) -> None:
+        """Start more instances, or end some as soon as they have answered what they have.
+
+        Raises:
+            LaunchFailed: An instance did not come up; the fleet is as before.
+        """
+        self.desired = count
+        try:
+            for instance in await self._start_many(max(0, count - self.count)):
+                self._add(instance)
+        except BaseException:
+            self.desired = self.count
+            raise
+        surplus = max(0, self.count - count)
+        self.count = count
+        newest_idle_first = sorted(
+            enumerate(self._ready), key=lambda each: (each[1].upstream.in_flight, -each[0])
+        )
+        for _, instance in newest_idle_first[:surplus]:
+            self._ready.remove(instance)
+            self._begin(self._retire(instance))
+
+    async def close(self) -> None:
+        """End every instance, and fail what waits for one."""
+        await super().close()
+        self._fail_waiting("The endpoint has ended.")
+
+    def _add(self, instance: Instance) -> None:
+        self._failed = ""
+        self._ready.append(instance)
+        while self._waiting:
+            self._route(self._waiting.popleft())
+
+    def _route(self, exchange: Exchange) -> None:
+        if self._ready:
+            instance = self._choose()
+            exchange.worker = instance.number
+            instance.upstream.send(exchange)
+        elif self._failed or self._closed:
+            exchange.reason = self._failed
+            exchange.finish(Failure.UNAVAILABLE)
+        else:
+            self._waiting.append(exchange)
+
+    def _choose(self) -> Instance:
+        if len(self._ready) == 1:
+            return self._ready[0]
+        if self._least:
+            return min(self._ready, key=lambda instance: instance.upstream.in_flight)
+        return self._generator.choice(self._ready)
+
+    def _lost(self, instance: Instance) -> None:
+        if instance in self._ready:
+            self._ready.remove(instance)
+        self._end([instance])
+        if not self._closed:
+            self._begin(self._replace())
+
+    async def _retire(self, instance: Instance) -> None:
+        try:
+            await instance.upstream.drained()
+        finally:
+            self._end([instance])
+
+    async def _replace(self) -> None:
+        pause = 1.0
+        while len(self._ready) < self.count:
+            try:
+                self._add(await self._launch(self._lost))
+            except LaunchFailed as error:
+                self._failed = str(error)
+                self._fail_waiting(self._failed)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                return
+
+    def _fail_waiting(self, reason: str) -> None:
+        while self._waiting:
+            exchange = self._waiting.popleft()
+            exchange.reason = reason
+            exchange.finish(Failure.UNAVAILABLE)
+
+
+class ServerlessFleet(Fleet):
+    """Instances that are started when a request needs one, and ended when they were idle too long.
+
+    Each answers one request at a time. Those `provisioned` are up from the start and stay.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        *,
+        max_concurrency: int,
+        provisioned: int = 0,
+        keep_alive: float,
+        rate: Rate | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(launch)
+        self.provisioned = provisioned
+        self._clock = clock
+        self._pool = Pool[Instance](
+            max_concurrency=max_concurrency, keep_alive=keep_alive, rate=rate
+        )
+        self._provisioned: set[Instance] = set()
+        self._busy: dict[Exchange, Instance] = {}
+        self._expiry: asyncio.TimerHandle | None = None
+
+    @property
+    def instances(self) -> list[Instance]:
+        """Those that are up."""
+        return [*self._busy.values(), *self._pool.idle]
+
+    @property
+    def max_concurrency(self) -> int:
+        """Requests under way at most."""
+        return self._pool.max_concurrency
+
+    def load(self, number: int) -> Load:
+        """Return the load with the request that the instance of a number has just answered."""
+        busy = self._pool.busy + (number > 0)
+        provisioned = {each.number for each in self._provisioned} if self.provisioned else ()
+        mine = number in provisioned
+        return Load(
+            in_use=min(1.0, busy / self.max_concurrency),
+            provisioned=self.provisioned,
+            provisioned_busy=mine + sum(e.number in provisioned for e in self._busy.values())
+            if provisioned
+            else 0,
+            on_provisioned=mine,
+        )
+
+    async def start(self) -> None:
+        """Start the provisioned instances; without any, see that one would start, and end it."""
+        started = await self._start_many(self.provisioned or 1)
+        if self.provisioned:
+            self._provision(started)
+        else:
+            await _stop(started)
+
+    async def resize(self, *, max_concurrency: int, provisioned: int) -> None:
+        """Change the limits of concurrency.
+
+        Raises:
+            LaunchFailed: An instance did not come up; the fleet is as before.
+        """
+        self._provision(await self._start_many(max(0, provisioned - self.provisioned)))
+        self.provisioned = provisioned
+        self._pool.max_concurrency = max_concurrency
+        for instance in list(self._provisioned)[provisioned:]:
+            self._provisioned.remove(instance)
+            if instance not in self._busy.values():
+                self._pool.discard(instance)
+                self._pool.add(instance, now=self._clock())
+        self._expire_later()
+
+    async def close(self) -> None:
+        """End every instance."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        await super().close()
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return what only the local cloud knows of the instances that are up."""
+        return [
+            instance.state() | {"provisioned": instance in self._provisioned}
+            for instance in self.instances
+        ]
+
+    def over(self, exchange: Exchange, outcome: Outcome) -> None:
+        """Take back the instance of a request that is over."""
+        instance = self._busy.pop(exchange, None)
+        if instance is not None:
+            self._take_back(instance)
+        super().over(exchange, outcome)
+
+    def resend(self, exchange: Exchange) -> None:
+        """Send to another instance what was not sent to one that is lost."""
+        del self._busy[exchange]
+        self._pool.lose()
+        self._route(exchange)
+
+    def _take_back(self, instance: Instance) -> None:
+        if instance.upstream.closed:
+            self._pool.lose()
+            return
+        provisioned = instance in self._provisioned
+        self._pool.free(instance, now=self._clock(), provisioned=provisioned)
+        if not provisioned:
+            self._expire_later()
+
+    def _route(self, exchange: Exchange) -> None:
+        taken = self._pool.take(now=self._clock())
+        if isinstance(taken, Instance):
+            self._send(exchange, taken)
+        elif taken is Verdict.START and not self._closed:
+            self._begin(self._start_for(exchange))
+        else:
+            exchange.finish(Failure.THROTTLED)
+
+    def _send(self, exchange: Exchange, instance: Instance) -> None:
+        self._busy[exchange] = instance
+        exchange.worker = instance.number
+        instance.upstream.send(exchange)
+
+    async def _start_for(self, exchange: Exchange) -> None:
+        """Pay a cold start, the request's own from here on."""
+        began = time.perf_counter()
+        try:
+            instance = await self._launch(self._lost)
+        except (LaunchFailed, asyncio.CancelledError) as error:
+            self._pool.lose()
+            exchange.reason = str(error)
+            exchange.finish(
+                error.outcome if isinstance(error, LaunchFailed) else Failure.UNAVAILABLE
+            )
+            return
+        exchange.setup = time.perf_counter() - began
+        self._send(exchange, instance)
+
+    def _lost(self, instance: Instance) -> None:
+        self._pool.discard(instance)
+        self._end([instance])
+        if instance in self._provisioned and not self._closed:
+            self._begin(self._replace(instance))
+
+    async def _replace(self, instance: Instance) -> None:
+        pause = 1.0
+        while instance in self._provisioned:
+            try:
+                self._provision([await self._start_one()])
+                self._provisioned.remove(instance)
+            except LaunchFailed:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _provision(self, instances: Iterable[Instance]) -> None:
+        for instance in instances:
+            self._provisioned.add(instance)
+            self._pool.add(instance, now=self._clock(), provisioned=True)
+
+    def _expire_later(self) -> None:
+        if self._expiry is None and self._pool.next_expiry < float("inf"):
+            delay = self._pool.next_expiry - self._clock() + _SLACK
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_later(max(0.0, delay), self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        self._end(self._pool.expired(self._clock()))
+        self._expire_later()

@@ -1,0 +1,196 @@
+"""Processes that sandboxes are forked from: with ONNX Runtime imported, or a model loaded too."""
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import CloudError
+from workbench.localcloud.sandbox.cgroups import Group
+from workbench.localcloud.sandbox.worker import Pipes, Worker, container_environment, launch
+
+_LONGEST = 4096  # bytes of an answer
+
+
+class NurseryFailed(CloudError):
+    """The process to fork from ended, most often because the model cannot be loaded."""
+
+
+class Nursery:
+    """The processes that sandboxes are forked from, each started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._parents: dict[Path | None, asyncio.Task[_Parent]] = {}
+
+    async def prepare(self, model_folder: Path | None, *, log: Path) -> None:
+        """Have the process ready that has this model loaded; None for the one without a model.
+
+        Raises:
+            NurseryFailed: The model cannot be loaded.
+        """
+        await self._parent(model_folder, log)
+
+    async def fork(
+        self,
+        model_folder: Path | None,
+        arguments: list[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str],
+        limits: Group | None,
+    ) -> Worker:
+        """Return a container forked from the process that has this model loaded, or none.
+
+        Raises:
+            NurseryFailed: There is no such process, or no longer.
+        """
+        parent = await self._parent(model_folder, log)
+        return await parent.fork(arguments, log=log, environment=environment, limits=limits)
+
+    async def forget(self, model_folder: Path) -> None:
+        """End the process that has this model loaded; what was forked from it goes on."""
+        starting = self._parents.pop(model_folder, None)
+        if starting is not None:
+            await _end(starting)
+
+    async def close(self) -> None:
+        """End every process to fork from."""
+        parents, self._parents = self._parents, {}
+        for starting in parents.values():
+            await _end(starting)
+
+    async def _parent(self, model_folder: Path | None, log: Path) -> "_Parent":
+        starting = self._parents.get(model_folder)
+        if starting is None or (starting.done() and not _lives(starting)):
+            starting = asyncio.get_running_loop().create_task(_start(model_folder, log))
+            self._parents[model_folder] = starting
+        return await asyncio.shield(starting)
+
+
+def _lives(starting: "asyncio.Task[_Parent]") -> bool:
+    failed = starting.cancelled() or starting.exception() is not None
+    return not failed and not starting.result().worker.ended.done()
+
+
+async def _end(starting: "asyncio.Task[_Parent]") -> None:
+    await asyncio.wait([starting])
+    if _lives(starting):
+        await starting.result().worker.stop(0)
+
+
+async def _start(model_folder: Path | None, log: Path) -> "_Parent":
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    program = ["workbench.modelserver.fork_server", "--orders", str(there.fileno())]
+    if model_folder is not None:
+        program += ["--model", str(model_folder)]
+    with there:
+        worker = launch(
+            program,
+            log,
+            environment=container_environment({}),
+            descriptors=(there.fileno(),),
+        )
+    parent = _Parent(worker, here)
+    try:
+        await asyncio.shield(parent.ready)
+    except NurseryFailed:
+        await worker.ended
+        raise
+    return parent
+
+
+class _Parent:
+    """This side of the socket to a process that forks."""
+
+    def __init__(self, worker: Worker, link: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self.worker = worker
+        self.ready: asyncio.Future[None] = loop.create_future()
+        self._link = link
+        self._numbers = itertools.count()
+        self._orders: dict[int, asyncio.Future[tuple[int, int]]] = {}
+        self._statuses: dict[int, asyncio.Future[int]] = {}
+        link.settimeout(0)
+        loop.add_reader(link, self._on_packet)
+
+    async def fork(
+        self,
+        arguments: list[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str],
+        limits: Group | None,
+    ) -> Worker:
+        number, pipes = next(self._numbers), Pipes()
+        self._orders[number] = asyncio.get_running_loop().create_future()
+        order = {
+            "number": number,
+            "arguments": arguments,
+            "environment": dict(environment),
+            "doors": [str(door) for door in limits.doors] if limits else [],
+        }
+        try:
+            self._send(order, log, pipes)
+            pid, handle = await self._orders[number]
+        except BaseException:
+            pipes.close()  # on which it ends, if it was ever forked
+            raise
+        finally:
+            del self._orders[number]
+            pipes.hand_over()
+        ended = self._statuses[pid]
+
+        async def status() -> int:
+            return await asyncio.shield(ended)
+
+        return Worker(pid, handle, pipes=pipes, limits=limits, status=status)
+
+    def _send(self, order: dict[str, Any], log: Path, pipes: Pipes) -> None:
+        with log.open("ab") as output:
+            descriptors = [*pipes.passed, output.fileno()]
+            try:
+                socket.send_fds(self._link, [json.dumps(order).encode()], descriptors)
+            except OSError as error:
+                raise NurseryFailed(f"The process to fork from is gone: {error}.") from error
+
+    def _on_packet(self) -> None:
+        try:
+            text, descriptors, _, _ = socket.recv_fds(self._link, _LONGEST, 1)
+        except OSError:
+            text, descriptors = b"", []
+        if not text:
+            self._on_end()
+            return
+        fact = json.loads(text)
+        if "ready" in fact:
+            self.ready.set_result(None)
+        elif "ended" in fact:
+            self._statuses.pop(fact["ended"]).set_result(fact["status"])
+        else:
+            self._on_start(fact, descriptors[0])
+
+    def _on_start(self, fact: dict[str, int], handle: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._statuses[fact["started"]] = loop.create_future()
+        waiting = self._orders.get(fact["order"])
+        if waiting is None or waiting.done():  # whoever ordered it has gone, and it ends with that
+            os.close(handle)
+        else:
+            waiting.set_result((fact["started"], handle))
+
+    def _on_end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._link)
+        self._link.close()
+        failed = NurseryFailed("The process to fork from ended.")
+        if not self.ready.done():
+            self.ready.set_exception(failed)
+        for waiting in self._orders.values():
+            if not waiting.done():
+                waiting.set_exception(failed)
+        for status in self._statuses.values():  # nobody is left who could tell
+            status.set_result(-signal.SIGKILL)

@@ -1,0 +1,283 @@
+"""Instances: a sandbox with a model in it, and the way to it."""
+
+import asyncio
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from workbench.cloud.packaging import unpack
+from workbench.errors import CloudError, WorkbenchError
+from workbench.localcloud.core.http_client import Exchange, Failure, Outcome, Upstream
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.sandbox import sandbox
+from workbench.localcloud.sandbox.fork_servers import Nursery
+from workbench.localcloud.sandbox.sandbox import Mode, Sandbox
+
+_GRACE = 2.0  # seconds to end in, as what ends has nothing left to answer
+
+
+class LaunchFailed(CloudError):
+    """An instance did not come up: its model is not there, cannot be unpacked or does not serve.
+
+    `outcome` is that of a request which waited for it.
+    """
+
+    outcome: Outcome = Failure.UNAVAILABLE
+
+
+class Way(Protocol):
+    """The way to an instance, as `Upstream` is one."""
+
+    in_flight: int
+    closed: bool
+
+    def send(self, exchange: Exchange) -> None:
+        """Send a request."""
+        ...
+
+    def close(self) -> None:
+        """End what is under way."""
+        ...
+
+    def broke(self) -> None:
+        """Note that the instance is lost."""
+        ...
+
+    async def drained(self) -> None:
+        """Wait until no request is under way."""
+        ...
+
+
+class Objects(Protocol):
+    """Where models lie: S3."""
+
+    def open(self, bucket: str, key: str) -> Path:
+        """Return the file of an object.
+
+        Raises:
+            AwsError: There is no such object.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """What the instances of a variant run, and how.
+
+    Attributes:
+        endpoint, variant: Whose they are.
+        bucket, key: Where the model's `model.tar.gz` lies.
+        environment: Variables of the container.
+        mode: How a sandbox starts.
+        memory_mb: Limits memory and processors; None for no limits.
+        startup_limit: Seconds until the instance must be up.
+    """
+
+    endpoint: str
+    variant: str
+    bucket: str
+    key: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = "fresh"
+    memory_mb: int | None = None
+    startup_limit: float = 480.0
+
+
+class Instance:
+    """An instance that is up. Its number is its own for as long as the local cloud runs."""
+
+    def __init__(self, number: int, box: Sandbox, folder: Path | None, setup: float) -> None:
+        self.number = number
+        self.box = box
+        self.setup = setup
+        self.upstream: Way
+        self._folder = folder
+        self._watch: asyncio.Task[None] | None = None
+
+    def attend(self, lost: "Callable[[Instance], None]") -> None:
+        """Call `lost` once the instance proves dead or hung."""
+        self.upstream = Upstream(self.box.address, lost=lambda: lost(self))
+        self._watch = asyncio.get_running_loop().create_task(self._await_end())
+
+    async def _await_end(self) -> None:
+        await self.box.exited()
+        self.upstream.broke()
+
+    async def stop(self) -> None:
+        """End it, at once if it is lost; being called twice does no harm."""
+        grace = 0.0 if self.upstream.closed else _GRACE
+        self.upstream.close()
+        if self._watch is not None:
+            self._watch.cancel()
+        await self.box.stop(grace)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def state(self) -> dict[str, Any]:
+        """Return what only the local cloud knows of it; times in seconds."""
+        return {
+            "instance": self.number,
+            "pid": self.box.pid,
+            "mode": self.box.mode,
+            "setup": self.setup,
+            "process": self.box.seconds,
+            "memory": "limited" if self.box.limited else "not limited",
+            "in_flight": self.upstream.in_flight,
+            "log": str(self.box.log),
+        }
+
+
+class Launch(Protocol):
+    """Starts the instances of a variant."""
+
+    async def __call__(self, lost: Callable[[Instance], None]) -> Instance:
+        """Return a new instance; `lost` is called when it is lost.
+
+        Raises:
+            LaunchFailed: It did not come up; nothing of it is left.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back what helped to start them."""
+        ...
+
+
+class Launcher:
+    """Knows how to start instances: fetches the model, unpacks it, starts a sandbox on it.
+
+    Args:
+        store: Lends its thread for unpacking.
+        objects: Where models lie.
+        folder: For unpacked models, which go with their instance, and for logs, which stay.
+    """
+
+    def __init__(self, store: Store, objects: Objects, folder: Path) -> None:
+        self._store = store
+        self._objects = objects
+        self._models = folder / "instances"
+        self._logs = folder / "logs"
+        shutil.rmtree(self._models, ignore_errors=True)  # left by a cloud that was killed
+        self._numbers = itertools.count(1)
+        self._nursery = Nursery()
+
+    def launch(self, serving: Serving) -> Launch:
+        """Return what starts the instances of a variant."""
+        return _Snapshots(self, serving) if serving.mode == "snapshot" else _Copies(self, serving)
+
+    async def close(self) -> None:
+        """End the processes that instances are forked from."""
+        await self._nursery.close()
+
+    async def fetch(self, serving: Serving, name: str) -> Path:
+        """Return a new folder with the variant's model in it.
+
+        Raises:
+            LaunchFailed: The model is not there, or cannot be unpacked.
+        """
+        try:
+            archive = self._objects.open(serving.bucket, serving.key)
+            return await self._store.aside(unpack, archive, self._models / name)
+        except WorkbenchError as error:
+            where = f"s3://{serving.bucket}/{serving.key}"
+            raise LaunchFailed(
+                f"The model at {where} of production variant {serving.variant} failed: {error}"
+            ) from error
+
+    async def forget(self, folder: Path) -> None:
+        """End the process that has a model loaded."""
+        await self._nursery.forget(folder)
+
+    async def start(
+        self, serving: Serving, folder: Path, number: int, *, own: bool, began: float
+    ) -> Instance:
+        """Return an instance on the model in a folder, which goes with it if it is its `own`.
+
+        Raises:
+            LaunchFailed: Its container did not answer /ping.
+        """
+        try:
+            box = await sandbox.start(
+                folder,
+                log=self._log(serving, str(number)),
+                mode=serving.mode,
+                nursery=self._nursery,
+                memory_mb=serving.memory_mb,
+                environment=serving.environment,
+                timeout=serving.startup_limit,
+            )
+        except WorkbenchError as error:
+            raise LaunchFailed(
+                f"The primary container for production variant {serving.variant} did not pass the "
+                f"ping health check. {error}"
+            ) from error
+        return Instance(number, box, folder if own else None, time.perf_counter() - began)
+
+    def next_number(self) -> int:
+        """Return the number of a new instance."""
+        return next(self._numbers)
+
+    def _log(self, serving: Serving, name: str) -> Path:
+        log = self._logs / serving.endpoint / serving.variant / f"{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log
+
+
+class _Copies:
+    """Starts instances that have each a copy of the model to themselves."""
+
+    def __init__(self, launcher: Launcher, serving: Serving) -> None:
+        self._launcher = launcher
+        self._serving = serving
+
+    async def __call__(self, lost: Callable[[Instance], None]) -> Instance:
+        launcher, serving = self._launcher, self._serving
+        began = time.perf_counter()
+        number = launcher.next_number()
+        folder = await launcher.fetch(serving, str(number))
+        try:
+            instance = await launcher.start(serving, folder, number, own=True, began=began)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        instance.attend(lost)
+        return instance
+
+    async def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class _Snapshots:
+    """Starts instances as forks of one process that has the model loaded."""
+
+    def __init__(self, launcher: Launcher, serving: Serving) -> None:
+        self._launcher = launcher
+        self._serving = serving
+        self._folder: asyncio.Task[Path] | None = None
+
+    async def __call__(self, lost: Callable[[Instance], None]) -> Instance:
+        launcher, serving = self._launcher, self._serving
+        folder = await self._loaded()
+        began = time.perf_counter()
+        number = launcher.next_number()
+        instance = await launcher.start(serving, folder, number, own=False, began=began)
+        instance.attend(lost)
+        return instance
+
+    async def close(self) -> None:
+        """End the process, and remove the model."""
+        if self._folder is not None and self._folder.done() and not self._folder.exception():
+            await self._launcher.forget(self._folder.result())
+            shutil.rmtree(self._folder.result(), ignore_errors=True)
+
+    async def _loaded(self) -> Path:
+        failed = self._folder is not None and self._folder.done() and self._folder.exception()
+        if self._folder is None or failed:
+            name = f"snapshot-{self._launcher.next_number()}"
+            fetching = self._launcher.fetch(self._serving, name)
+            self._folder = asyncio.get_running_loop().create_task(fetching)
+        return await asyncio.shield(self._folder)

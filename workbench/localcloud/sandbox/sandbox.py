@@ -1,0 +1,206 @@
+"""A worker process that serves a model, as an instance on AWS would; it never outlives this one.
+
+It ends when this process does, kill -9 included: it holds the read end of a pipe whose other end
+only this process has.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from workbench.errors import CloudError, InvalidInput
+from workbench.localcloud.sandbox.cgroups import group
+from workbench.localcloud.sandbox.fork_servers import Nursery, NurseryFailed
+from workbench.localcloud.sandbox.worker import Worker, container_environment, launch
+
+Mode = Literal["fresh", "imported", "snapshot"]
+"""How a sandbox starts: as a new process; forked from one that has ONNX Runtime imported; or forked
+from one that has this very model loaded and warm."""
+
+GRACE = 30.0
+"""Seconds between SIGTERM and SIGKILL, as on SageMaker."""
+
+_HOST = "127.0.0.1"
+_TAIL = 20  # lines
+_PAUSE = 0.02  # seconds between two calls of /ping
+_PING_LIMIT = 2.0  # seconds: SageMaker developer guide, "... Respond to Health Check Requests"
+
+
+class SandboxFailed(CloudError):
+    """A worker process never answered /ping with 200; the message holds the end of its log."""
+
+
+@dataclass(eq=False)
+class Sandbox:
+    """A worker process that answers at `address`.
+
+    Attributes:
+        pid: Its number.
+        address: Host and port.
+        mode: How it was started.
+        seconds: From the start until /ping was answered with 200.
+        limited: Whether memory and processors are limited; False where the machine does not allow
+            it, or no memory was given.
+        log: What it wrote to its standard output and error.
+    """
+
+    pid: int
+    address: tuple[str, int]
+    mode: Mode
+    seconds: float
+    limited: bool
+    log: Path
+    _worker: Worker = field(repr=False)
+
+    async def stop(self, grace: float = GRACE) -> int:
+        """Have it finish what is in flight and end, kill it after `grace` seconds; its status."""
+        return await self._worker.stop(grace)
+
+    async def exited(self) -> int:
+        """Return its exit status once it has ended, negative for the signal that ended it."""
+        return await asyncio.shield(self._worker.ended)
+
+    def tail(self) -> str:
+        """Return the last lines of its log."""
+        return _tail(self.log)
+
+
+async def start(
+    model_folder: str | Path,
+    *,
+    log: str | Path,
+    mode: Mode = "fresh",
+    nursery: Nursery | None = None,
+    memory_mb: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 60.0,
+) -> Sandbox:
+    """Return a sandbox that serves the model of a folder, once it answers /ping.
+
+    Args:
+        model_folder: What `model.tar.gz` was unpacked to.
+        log: The file that its output is added to.
+        mode: How it is started.
+        nursery: What it is forked from, unless it is fresh. Getting that ready is no part of the
+            sandbox's `seconds`.
+        memory_mb: Limits its memory and, in proportion, its processors; None for no limits. Memory
+            that a fork shares with what it was forked from does not count.
+        environment: Variables of the container, as in `CreateModel`.
+        timeout: Seconds until /ping must be answered.
+
+    Raises:
+        SandboxFailed: It ended, or did not answer in time; nothing of it is left.
+        InvalidInput: A mode that forks was given no nursery, or a snapshot several threads.
+    """
+    folder, log, given = Path(model_folder), Path(log), environment or {}
+    limits = None
+    if mode == "fresh":
+        began = time.perf_counter()
+        limits = None if memory_mb is None else group(memory_mb)
+        worker = launch(
+            ["workbench.modelserver", *_arguments(folder)],
+            log,
+            environment=container_environment(given),
+            limits=limits,
+        )
+    else:
+        worker, began = await _fork(
+            folder, log, mode, nursery, memory_mb=memory_mb, environment=given
+        )
+    port = await _await_ping(worker, log, timeout)
+    return Sandbox(
+        pid=worker.pid,
+        address=(_HOST, port),
+        mode=mode,
+        seconds=time.perf_counter() - began,
+        limited=worker.limited,
+        log=log,
+        _worker=worker,
+    )
+
+
+async def _fork(
+    folder: Path,
+    log: Path,
+    mode: Mode,
+    nursery: Nursery | None,
+    *,
+    memory_mb: int | None,
+    environment: Mapping[str, str],
+) -> tuple[Worker, float]:
+    if nursery is None:
+        raise InvalidInput(f"A sandbox that starts as {mode!r} needs a nursery to be forked from.")
+    if mode == "snapshot" and environment.get("WORKBENCH_THREADS", "1") != "1":
+        raise InvalidInput(
+            "A snapshot runs with one thread, because a fork copies no others: leave "
+            'WORKBENCH_THREADS out, or start it as "imported".'
+        )
+    loaded = folder if mode == "snapshot" else None
+    try:
+        await nursery.prepare(loaded, log=log)
+        began = time.perf_counter()
+        limits = None if memory_mb is None else group(memory_mb)
+        worker = await nursery.fork(
+            loaded,
+            _arguments(folder),
+            log=log,
+            environment=container_environment(environment),
+            limits=limits,
+        )
+    except NurseryFailed as error:
+        raise SandboxFailed(f"{error} {_tail(log)}") from error
+    return worker, began
+
+
+def _arguments(folder: Path) -> list[str]:
+    return ["serve", "--host", _HOST, "--port", "0", "--model", str(folder)]
+
+
+async def _await_ping(worker: Worker, log: Path, timeout: float) -> int:
+    """Return the port once /ping is answered there; else nothing of the process is left."""
+    try:
+        async with asyncio.timeout(timeout):
+            port = await worker.announced()
+            await _ping(port)
+    except (TimeoutError, EOFError) as error:
+        status = await worker.stop(0)
+        slow = isinstance(error, TimeoutError)
+        why = f"did not answer /ping within {timeout:g} s" if slow else f"ended with {status}"
+        if worker.ran_out_of_memory:
+            why = "needed more memory than it may have"
+        raise SandboxFailed(f"The container {why}. {_tail(log)}") from error
+    except BaseException:
+        await worker.stop(0)
+        raise
+    return port
+
+
+async def _ping(port: int) -> None:
+    """Return once /ping is answered with 200."""
+    while True:
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_PING_LIMIT):
+                if await _status_of(port, "/ping") == 200:
+                    return
+        await asyncio.sleep(_PAUSE)
+
+
+async def _status_of(port: int, path: str) -> int:
+    reader, writer = await asyncio.open_connection(_HOST, port)
+    try:
+        writer.write(
+            f"GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode()
+        )
+        words = (await reader.readline()).split()
+        return int(words[1]) if len(words) > 1 else 0
+    finally:
+        writer.close()
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-_TAIL:] if log.exists() else []
+    return "\n".join(lines) or "It wrote nothing."

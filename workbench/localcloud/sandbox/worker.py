@@ -1,0 +1,183 @@
+"""A process that serves a model, its pipes and its limits, from its start until all is cleared."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from workbench.localcloud.sandbox.cgroups import Group
+
+_ROOT = Path(__file__).parents[3]
+_KEPT = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
+_PAUSE = 0.01
+
+
+class Pipes:
+    """The lifeline to a process, and the pipe on which it tells its port."""
+
+    def __init__(self) -> None:
+        self.lifeline, self._held = os.pipe()
+        self.announced, self.announce = os.pipe()
+
+    @property
+    def passed(self) -> tuple[int, int]:
+        """The ends of the process."""
+        return self.lifeline, self.announce
+
+    def hand_over(self) -> None:
+        """Close what only the process needs from now on."""
+        for end in self.passed:
+            os.close(end)
+
+    def close(self) -> None:
+        """Close what is left, on which the process ends if it still runs."""
+        os.close(self._held)
+        os.close(self.announced)
+
+
+class Worker:
+    """A process, watched until it has ended and everything of it is cleared away.
+
+    Args:
+        pid: Its number.
+        handle: A descriptor that means this process for good (pidfd).
+        pipes: Those it was given, closed on its end.
+        limits: The groups it is in, removed on its end.
+        status: Gives its exit status once it has ended.
+
+    Attributes:
+        ended: Its exit status, negative for the signal that ended it.
+        ran_out_of_memory: Whether it was ended because it needed more than it may have.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        handle: int,
+        *,
+        pipes: Pipes,
+        limits: Group | None,
+        status: Callable[[], Awaitable[int]],
+    ) -> None:
+        self.pid = pid
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.ran_out_of_memory = False
+        self._handle = handle
+        self._pipes = pipes
+        self._limits = limits
+        self._status = status
+        self._clearing: asyncio.Task[None] | None = None
+        asyncio.get_running_loop().add_reader(handle, self._on_end)
+
+    @property
+    def limited(self) -> bool:
+        """Whether its memory and processors are limited."""
+        return self._limits is not None
+
+    async def announced(self) -> int:
+        """Return its port.
+
+        Raises:
+            EOFError: It ended before it listened.
+        """
+        text = b""
+        while not text.endswith(b"\n"):
+            await _readable(self._pipes.announced)
+            part = os.read(self._pipes.announced, 64)
+            if not part:
+                raise EOFError
+            text += part
+        return int(text)
+
+    async def stop(self, grace: float) -> int:
+        """Tell it to end, kill it after `grace` seconds, and return its exit status."""
+        if grace:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self.ended), grace)
+        self._signal(signal.SIGKILL)
+        return await asyncio.shield(self.ended)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._clearing is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, number)
+
+    def _on_end(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._handle)
+        self._clearing = loop.create_task(self._clear())
+
+    async def _clear(self) -> None:
+        os.close(self._handle)
+        self._pipes.close()
+        status = await self._status()
+        if self._limits is not None:
+            self.ran_out_of_memory = self._limits.ran_out_of_memory()
+            while not self._limits.remove():
+                await asyncio.sleep(_PAUSE)
+        self.ended.set_result(status)
+
+
+def launch(
+    program: list[str],
+    log: Path,
+    *,
+    environment: Mapping[str, str],
+    limits: Group | None = None,
+    descriptors: tuple[int, ...] = (),
+) -> Worker:
+    """Return a new process of this Python that was given a lifeline and a pipe to announce on."""
+    pipes = Pipes()
+    with log.open("ab") as output:
+        child = subprocess.Popen(  # noqa: S603 - this interpreter, with a constant program
+            [
+                *(sys.executable, "-P", "-m", *program, "--lifeline", str(pipes.lifeline)),
+                *("--announce", str(pipes.announce)),
+            ],
+            env=environment,
+            pass_fds=(*pipes.passed, *descriptors),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # a terminal's Ctrl-C is not for it
+        )
+    pipes.hand_over()
+    if limits is not None:
+        with contextlib.suppress(ProcessLookupError):
+            limits.add(child.pid)
+
+    async def status() -> int:
+        return child.wait()
+
+    handle = os.pidfd_open(child.pid)
+    return Worker(child.pid, handle, pipes=pipes, limits=limits, status=status)
+
+
+def container_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Return what a container sees: its own variables, and what any program needs of ours."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _KEPT or name.startswith("COVERAGE")
+    }
+    return {**kept, "PYTHONPATH": str(_ROOT), **given}
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(descriptor, _settle, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

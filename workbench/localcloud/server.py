@@ -1,0 +1,399 @@
+"""The local cloud's one address: every call comes here and goes to the part that answers it.
+
+A process of its own, with one loop. It ends, and everything that it started with it, when the other
+end of its lifeline is closed: whoever started it closed it, or died.
+"""
+
+import argparse
+import asyncio
+import errno
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import uvloop
+
+from workbench.errors import NotAvailable, WorkbenchError
+from workbench.localcloud.autoscaling.api import ACTIONS, Autoscaling
+from workbench.localcloud.cloudtrail import called
+from workbench.localcloud.cloudwatch.log_writer import Journal
+from workbench.localcloud.core import rest, validation
+from workbench.localcloud.core.protocol import (
+    ACCOUNT,
+    REGION,
+    AwsError,
+    Operation,
+    Scope,
+    enter_region,
+    json_answer,
+    json_parameters,
+    json_refusal,
+    new_id,
+    not_offered,
+    query_refusal,
+    scope,
+    xml_refusal,
+)
+from workbench.localcloud.core.settings import Settings
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.tags import Tags
+from workbench.localcloud.eventbridge import TARGETS
+from workbench.localcloud.lambda_.functions import Functions
+from workbench.localcloud.lambda_.invoke import Calling
+from workbench.localcloud.lambda_.metrics import FunctionMetrics
+from workbench.localcloud.moto_services import SERVICES, Forgetful
+from workbench.localcloud.observability import Monitoring
+from workbench.localcloud.price_list import PriceList
+from workbench.localcloud.s3.api import S3
+from workbench.localcloud.sagemaker.async_endpoints import Asynchronous
+from workbench.localcloud.sagemaker.async_metrics import AsyncMetrics
+from workbench.localcloud.sagemaker.async_queue import Backlog
+from workbench.localcloud.sagemaker.endpoint_api import Hosting
+from workbench.localcloud.sagemaker.invoke import Invoking
+from workbench.localcloud.sagemaker.model_packages import Packages
+from workbench.localcloud.sagemaker.transform_jobs import Jobs
+from workbench.modelserver import http
+from workbench.modelserver.http import Reply, Request, Response, Server, awaiting
+
+HEALTH = "/_workbench/health"
+STATE = "/_workbench/state"
+"""Answers with the settings and instances of the endpoints."""
+
+_MAX_BODY = 70_167_211  # of what is no upload: Lambda's CreateFunction; others have lower limits
+_BODILESS = (204, 304)  # statuses that HTTP gives no body
+_GRACE = 5.0
+_TARGET = "SageMaker."
+_NAME = re.compile("[a-z][a-z0-9-]{1,39}")  # of a service, as requests are signed for it
+_log = logging.getLogger("workbench.localcloud")
+
+
+class Front:
+    """Takes each request to the part of the cloud that answers it."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._s3 = S3(store)
+        tags = Tags(store)
+        packages = Packages(store, tags)
+        self._hosting = Hosting(store, self._s3, packages, store.path / "hosting", settings)
+        self._journal = Journal(store)
+        self._monitoring = Monitoring(store, self._hosting, self._journal)
+        self._invoking = Invoking(self._hosting, record=self._monitoring.metering.record)
+        self._jobs = Jobs(
+            store,
+            self._s3,
+            packages,
+            store.path / "jobs",
+            changed=self._monitoring.job_changed,
+        )
+        self._functions = Functions(store, tags, self._s3, store.path / "lambda", settings)
+        record = FunctionMetrics(self._monitoring.metrics).record
+        self._calling = Calling(self._functions, self._journal, record=record)
+        self._lambda = self._functions.operations()
+        self._forgetful = Forgetful(store)
+        told = AsyncMetrics(self._monitoring.metrics)
+        self._asynchronous = Asynchronous(
+            self._hosting,
+            Backlog(store),
+            self._s3.objects,
+            self._forgetful.publish,
+            record=told.record,
+            observe=told.observe,
+        )
+        self._autoscaling = Autoscaling(
+            store,
+            self._hosting,
+            self._monitoring.metrics,
+            self._monitoring.alarms,
+            minute=settings.scaling_minute,
+        )
+        self._monitoring.alarms.on_action(ACTIONS, self._autoscaling.alarmed)
+        self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "application-autoscaling": _as_json(self._autoscaling.answer),
+            "cloudtrail": _as_json(self._monitoring.cloudtrail),
+            "lambda": self._operate_lambda,
+            "monitoring": self._monitoring.cloudwatch,
+            "pricing": _as_json(PriceList().answer),
+            "s3": self._s3.answer,
+            "sagemaker": _as_json(self._operate),
+        }
+        self._operations: dict[str, Operation] = {
+            **tags.operations(),
+            **self._monitoring.watched(packages.operations()),
+            **self._hosting.operations(),
+            **self._jobs.operations(),
+        }
+        self._later = awaiting(self._answer)
+
+    async def start(self, url: str) -> None:
+        """Bring back what ran when the folder was last in use; this answers at `url`."""
+        await self._monitoring.start()
+        await self._hosting.start()
+        self._jobs.start()
+        self._asynchronous.start()
+        self._autoscaling.start()
+        await self._functions.start(url)
+        loop = asyncio.get_running_loop()
+
+        def call(function: str, event: str) -> None:
+            loop.call_soon_threadsafe(self._calling.tell, function, event)
+
+        TARGETS["lambda"] = call
+
+    async def close(self) -> None:
+        """End what was started."""
+        await self._functions.close()
+        await self._autoscaling.close()
+        await self._asynchronous.close()
+        await self._jobs.close()
+        await self._hosting.close()
+        await self._monitoring.close()
+
+    def handle(self, request: Request, reply: Reply) -> None:
+        """Answer a request."""
+        path = request.path
+        if path.startswith("/endpoints/") and request.method == "POST" and not request.query:
+            asynchronous = path.endswith("/async-invocations")
+            (self._asynchronous if asynchronous else self._invoking).handle(request, reply)
+        elif self._calling.takes(request):
+            self._calling.handle(request, reply)
+        else:
+            self._later(request, reply)
+
+    def spool(self, request: Request) -> BinaryIO | None:
+        """Return what takes in a body that is not for the memory."""
+        return self._s3.spool(request) if _service(request).service == "s3" else None
+
+    async def _answer(self, request: Request) -> Response:
+        meant = _service(request)
+        refusal = _refusal(request, meant)
+        try:
+            response = await self._answered(request, meant)
+        except AwsError as error:
+            response = refusal(error)
+        except Exception:  # noqa: BLE001 - the client has to be answered, whatever it was
+            _log.exception("%s %s failed", request.method, request.path)
+            response = refusal(
+                AwsError("InternalFailure", "The local cloud failed; its log says why.", 500)
+            )
+        self._monitoring.record(called(request, meant), response)
+        if meant.service == "s3":
+            response.headers = [*response.headers, ("x-amz-request-id", new_id())]
+        if request.method == "HEAD" or response.status in _BODILESS:
+            response.bodiless = True
+        return response
+
+    async def _answered(self, request: Request, meant: Scope) -> Response:
+        if request.path == HEALTH:
+            return json_answer(self._health())
+        if request.path == STATE:
+            told = {
+                "jobs": self._jobs.state(),
+                "functions": self._functions.state(),
+                "backlogs": self._asynchronous.backlogs(),
+            }
+            return json_answer(self._hosting.state() | told)
+        enter_region(meant.region)
+        if meant.service in self._services:
+            return await self._services[meant.service](request)
+        if meant.service in SERVICES:
+            return await self._forget(request, meant.service)
+        if not _NAME.fullmatch(meant.service):
+            raise AwsError("IncompleteSignature", f"{meant.service!r} names no service of AWS.")
+        raise not_offered(f"The service {meant.service!r}")
+
+    async def _forget(self, request: Request, service: str) -> Response:
+        if service == "logs":
+            await self._monitoring.fetch_logs()
+        return await self._forgetful.answer(request, service)
+
+    def _health(self) -> dict[str, Any]:
+        return {
+            "version": version("inference-workbench"),
+            "path": str(self._store.path),
+            "account": ACCOUNT,
+            "region": REGION,
+        }
+
+    async def _operate(self, request: Request) -> dict[str, Any]:
+        """Return what an operation of SageMaker's answers; its parameters keep botocore's model."""
+        target = request.headers.get("x-amz-target", "")
+        name = target.removeprefix(_TARGET)
+        if not target.startswith(_TARGET):
+            raise AwsError(
+                "UnknownOperationException", f"No operation: X-Amz-Target is {target!r}."
+            )
+        model = validation.operation("sagemaker", name)
+        parameters = json_parameters(request.body)
+        validation.check(model.input_shape, parameters)
+        if name not in self._operations:
+            raise not_offered(f"SageMaker's {name}")
+        return await self._operations[name](parameters)
+
+    async def _operate_lambda(self, request: Request) -> Response:
+        """Return what an operation of Lambda's answers."""
+        model, parameters = rest.asked("lambda", request)
+        if model.name not in self._lambda:
+            raise not_offered(f"Lambda's {model.name}")
+        content = await self._lambda[model.name](parameters)
+        if model.name == "DeleteFunction" or model.output_shape is None:
+            return Response(204, headers=[("x-amzn-requestid", new_id())])
+        response = json_answer(content)
+        response.status = model.http["responseCode"]
+        return response
+
+
+def _as_json(
+    answer: Callable[[Request], Awaitable[dict[str, Any]]],
+) -> Callable[[Request], Awaitable[Response]]:
+    async def answered(request: Request) -> Response:
+        if (request.method, request.path) != ("POST", "/"):
+            raise AwsError(
+                "UnknownOperationException",
+                f"No operation: POST / was expected, got {request.method} {request.path}.",
+            )
+        return json_answer(await answer(request))
+
+    return answered
+
+
+def _service(request: Request) -> Scope:
+    """Return what a request is meant for; S3 where it is not signed."""
+    return scope(request) or Scope("s3")
+
+
+def _refusal(request: Request, meant: Scope) -> Callable[[AwsError], Response]:
+    """Return what words an error as the client that made a request reads it."""
+    if meant.service == "s3":
+        return xml_refusal
+    form = "x-www-form-urlencoded" in request.headers.get("content-type", "")
+    return query_refusal if form else json_refusal
+
+
+def _refuse(status: int, reason: str) -> Response:
+    """Return the answer to what is not a request at all."""
+    return json_refusal(AwsError("BadRequest", reason, status))
+
+
+# --- the process
+
+
+def serve(
+    path: Path,
+    *,
+    port: int,
+    ready: Callable[[str], object],
+    lifeline: int,
+    settings: Settings,
+) -> None:
+    """Be a local cloud until SIGINT or SIGTERM comes, or the lifeline's other end is closed.
+
+    Args:
+        path: The folder that it keeps everything in.
+        port: To listen at, on 127.0.0.1; 0 takes a free one.
+        ready: Called with the URL once it answers.
+        lifeline: A descriptor that is readable when it is time to end.
+        settings: How its endpoints behave.
+
+    Raises:
+        NotAvailable: The port is taken, or another local cloud has the folder.
+        StorageError: The folder cannot be written.
+    """
+    with (
+        closing(Store(path)) as store,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_serve(store, port, ready, lifeline, settings))
+
+
+async def _serve(
+    store: Store,
+    port: int,
+    ready: Callable[[str], object],
+    lifeline: int,
+    settings: Settings,
+) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    loop.add_reader(lifeline, ended.set)
+    front = Front(store, settings)
+    server = Server(http.Settings(front.handle, _refuse, _MAX_BODY, front.spool))
+    url = f"http://127.0.0.1:{await _listen(server, port)}"
+    try:
+        await front.start(url)
+        store.tell(url)
+        ready(url)
+        await ended.wait()
+    finally:
+        loop.remove_reader(lifeline)
+        await server.close(_GRACE)
+        await front.close()
+
+
+async def _listen(server: Server, port: int) -> int:
+    try:
+        return await server.listen("127.0.0.1", port)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        raise NotAvailable(
+            f"Port {port} of this machine cannot be had: {os.strerror(error.errno)}. "
+            "Choose another, or 0 for one that is free."
+        ) from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the process that `LocalCloud` starts, and return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m workbench.localcloud.server")
+    parser.add_argument("--path", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--lifeline", type=int, required=True, help="ends this when it is closed")
+    parser.add_argument("--announce", type=int, required=True, help="where to write how it went")
+    parser.add_argument("--temporary", action="store_true", help="remove the folder at the end")
+    parser.add_argument("--settings", type=json.loads, default={}, help="of the endpoints")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+
+    announcement = os.fdopen(given.announce, "w")
+
+    def announce(**told: str) -> None:
+        if not announcement.closed:
+            announcement.write(json.dumps(told) + "\n")
+            announcement.close()
+
+    try:
+        serve(
+            given.path,
+            port=given.port,
+            ready=lambda url: announce(url=url),
+            lifeline=given.lifeline,
+            settings=Settings(**given.settings),
+        )
+    except WorkbenchError as error:
+        announce(error=type(error).__name__, message=str(error))
+        return 1
+    except Exception as error:  # noqa: BLE001 - who waits for the address is told, whatever it was
+        _log.exception("The local cloud ended.")
+        said = f"The local cloud did not start: {type(error).__name__}: {error}"
+        announce(error="WorkbenchError", message=f"{said} (see {given.path / 'front.log'}).")
+        return 1
+    finally:
+        announcement.close()
+        if given.temporary:
+            shutil.rmtree(given.path, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

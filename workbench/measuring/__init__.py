@@ -1,0 +1,1 @@
+"""Measuring a model: load, service times, runs and batch inference."""

@@ -1,0 +1,484 @@
+"""An open-loop load generator: a trace's requests leave on schedule, answered or not.
+
+`replay` drives a batcher and a backend in the calling thread; `replay_apart` does so in a process
+of its own, so that nothing this process does (a notebook's kernel drawing a chart, say) delays a
+request, and streams the rows back. `lag_facts` tells how far the generator fell behind.
+"""
+
+import contextlib
+import ctypes
+import gc
+import math
+import queue
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, count
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.backends.base import Backend, Batch, Reply
+from workbench.batching.timer import Batcher, Policy
+from workbench.errors import InvalidInput
+from workbench.formatting import milliseconds
+from workbench.process import Emit, run_apart
+from workbench.traffic.trace import Trace
+from workbench.validation import positive
+
+Rows = Mapping[str, Any]
+"""Requests that are over and done with: a run's columns, without scheduled and latency, and more.
+
+`model_latency` and `overhead_latency` are seconds as the backend told them (NaN: it did not),
+`init` those in which a new instance started, and `retries` the times a batch was sent again.
+"""
+
+Correct = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.bool_] | None]
+
+BackendT = TypeVar("BackendT", bound=Backend)
+
+_LOOK_EVERY = 0.02
+_LOOKS_A_FLUSH = 12
+_MANY = 300  # batches to flush at the next look: making more into rows at once delays requests
+_LEAD = 0.05
+_LONGEST_SLEEP = 0.1
+_SWITCH_INTERVAL = 1e-4
+_PR_SET_TIMERSLACK = 29
+_TOLD = {  # what a reply tells of its batch, and as which type
+    "cold": bool,
+    "model_latency": float,
+    "overhead_latency": float,
+    "init": float,
+    "retries": int,
+}
+_MOST_BYTES = 2**30  # what AWS takes in one request at most: an asynchronous call's 1 GiB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What to send where: a trace's requests, batched by a policy, to a backend.
+
+    `inputs` is the pool of sample rows the requests draw from. Where `targets` holds their right
+    answers, `correct(outputs, targets)` tells for each row whether it was predicted right (or None
+    where that makes no sense). A request without an answer `drain` seconds after the trace's end
+    has failed.
+
+    Raises:
+        InvalidInput: The pool is empty, targets do not fit it, `drain` is not positive, or a
+            request has more rows than can be sent.
+    """
+
+    trace: Trace
+    policy: Policy
+    backend: Backend
+    inputs: NDArray[Any]
+    targets: NDArray[Any] | None = None
+    correct: Correct = np.equal
+    drain: float = 60.0
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) == 0:
+            raise InvalidInput("The pool of sample rows is empty: a load needs at least one row.")
+        if self.targets is not None and len(self.targets) != len(self.inputs):
+            raise InvalidInput(
+                f"There must be one target a sample row, got {len(self.targets)} targets "
+                f"for {len(self.inputs)} rows."
+            )
+        positive("drain", self.drain, "seconds")
+        largest = int(self.trace.rows.max())
+        if largest * self.inputs[:1].nbytes > _MOST_BYTES:
+            raise InvalidInput(
+                f"A request of {largest:,} rows would take {largest * self.inputs[:1].nbytes:,} "
+                f"bytes, and at most {_MOST_BYTES:,} are sent at once: give the trace fewer rows."
+            )
+
+
+def replay(
+    load: Load,
+    *,
+    on_rows: Callable[[Rows], None],
+    stopped: threading.Event | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> None:
+    """Send the load from this thread and hand finished requests to `on_rows` as they come.
+
+    The backend must have been entered; `on_rows` is called from another thread. Returns when every
+    request is answered or given up, or soon after `stopped` is set: then those without an answer
+    are left out.
+    """
+    stopped = stopped or threading.Event()
+    batcher = load.policy.batcher()
+    origin = clock() + _LEAD
+
+    def now() -> float:
+        return clock() - origin
+
+    workers = Workers(load, now, announce=batcher.watches)
+    rows = RowMaker(load)
+
+    def flush() -> None:
+        if served := workers.take_served():
+            on_rows(rows.of(served))
+
+    looks = count(1)
+
+    def look() -> None:
+        if next(looks) % _LOOKS_A_FLUSH == 0 or workers.served >= _MANY:
+            flush()
+
+    with _every(_LOOK_EVERY, look):
+        _generate(load.trace.arrivals, rows.sent, batcher, workers, stopped=stopped, now=now)
+        workers.finish(stopped, load.trace.duration + load.drain)
+    lost = workers.give_up(load.drain)
+    flush()
+    if lost and not stopped.is_set():
+        on_rows(rows.of(lost))
+
+
+def replay_apart(
+    load: Load, *, on_rows: Callable[[Rows], None], stopped: threading.Event | None = None
+) -> None:
+    """Send the load from a process of its own, which opens the backend, and stream the rows here.
+
+    Ctrl-C stops the load early and sets `stopped`; what came before it has been handed over.
+
+    Raises:
+        WorkbenchError: The backend could not be opened, or the process died.
+    """
+    run_apart(_replay_here, load, on_message=on_rows, stopped=stopped)
+
+
+def _replay_here(load: Load, emit: Emit, stopped: threading.Event) -> None:
+    with punctual(load.backend):
+        replay(load, on_rows=emit, stopped=stopped)
+
+
+@contextlib.contextmanager
+def punctual(backend: BackendT) -> Iterator[BackendT]:
+    """Enter the backend, and set up this process, which has nothing else to do, for punctuality."""
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    with contextlib.suppress(OSError, AttributeError):  # Linux only: wake within a microsecond
+        ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1000, 0, 0, 0)
+    with backend:
+        gc.collect()
+        gc.freeze()
+        gc.disable()  # a full collection would hold back every request for its duration
+        yield backend
+
+
+def _generate(
+    arrivals: NDArray[np.float64],
+    sent: NDArray[np.float64],
+    batcher: Batcher,
+    workers: "Workers",
+    *,
+    stopped: threading.Event,
+    now: Callable[[], float],
+) -> None:
+    """Give every request to the batcher when it is due, and send the batches it makes.
+
+    At one instant completions come first, then arrivals, then the batcher's timer; a timer that
+    ran out before now goes before the arrivals at hand.
+    """
+    schedule: list[float] = [*arrivals.tolist(), math.inf]
+    following = 0
+    waiting = 0
+
+    def send(batches: Iterable[list[int]]) -> None:
+        nonlocal waiting
+        for batch in batches:
+            waiting -= len(batch)
+            workers.send(batch)
+
+    send(batcher.server_free(workers.idle, 0.0))
+    while (following < len(arrivals) or waiting) and not stopped.is_set():
+        if completed := workers.completed():
+            _tell(batcher, completed, schedule, now())
+            send(batcher.server_free(workers.idle, now()))
+        instant = now()
+        if batcher.due < instant:
+            send(batcher.wake(instant))
+        while schedule[following] <= instant:
+            sent[following] = instant
+            waiting += 1
+            send(batcher.add(following, instant))
+            following += 1
+            instant = now()
+        if batcher.due <= instant:
+            send(batcher.wake(instant))
+        workers.wait(min(schedule[following], batcher.due) - now())
+
+
+def _tell(batcher: Batcher, completed: "list[Served]", schedule: list[float], now: float) -> None:
+    """Tell a batcher the latencies of the batches that are over and done with."""
+    for batch in completed:
+        finished = math.inf if math.isnan(batch.finished) else batch.finished
+        batcher.answered([finished - schedule[request] for request in batch.requests], now)
+
+
+class Served(NamedTuple):
+    """A batch that is over and done with."""
+
+    number: int
+    requests: list[int]
+    server: int
+    started: float
+    finished: float = math.nan
+    reply: Reply = Reply()
+    error: str | None = None
+
+
+class Workers:
+    """Threads that answer batches, first come first served, one for each place in the backend."""
+
+    def __init__(self, load: Load, now: Callable[[], float], *, announce: bool) -> None:
+        self._backend = load.backend
+        self._samples = SampleRows(load)
+        self._now = now
+        self._numbers = count()
+        self._queue: queue.SimpleQueue[tuple[int, list[int]] | None] = queue.SimpleQueue()
+        self._served: deque[Served] = deque()
+        self._open: dict[int, list[int]] = {}
+        self._closing = threading.Lock()
+        self._closed = False
+        self._announced: queue.SimpleQueue[Served] | None = None
+        if announce:
+            self._announced = queue.SimpleQueue()
+        self._heard: list[Served] = []
+        self._threads = [
+            threading.Thread(target=self._work, args=(worker,), daemon=True)
+            for worker in range(load.backend.concurrency)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def idle(self) -> int:
+        """How many workers have nothing to do."""
+        return max(0, len(self._threads) - len(self._open))
+
+    def send(self, requests: list[int]) -> None:
+        """Queue a batch."""
+        number = next(self._numbers)
+        self._open[number] = requests
+        self._queue.put((number, requests))
+
+    def serve(self, batches: Iterable[list[int]]) -> list[Served]:
+        """Send these batches at once and return them when all are served, in that order.
+
+        Only where completions are announced and nothing else is under way.
+        """
+        assert self._announced is not None  # noqa: S101 - the caller's own choice
+        awaited = 0
+        for batch in batches:
+            self.send(batch)
+            awaited += 1
+        for _ in range(awaited):
+            self._announced.get()
+        return sorted(self.take_served())
+
+    def completed(self) -> list[Served]:
+        """Return the batches completed since the last call, if those are announced."""
+        heard, self._heard = self._heard, []
+        if self._announced is not None:
+            heard += [self._announced.get() for _ in range(self._announced.qsize())]
+        return heard
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, not for long, and until an announced completion at most."""
+        seconds = min(seconds, _LONGEST_SLEEP)
+        if seconds <= 0:
+            return
+        if self._announced is None:
+            time.sleep(seconds)
+            return
+        with contextlib.suppress(queue.Empty):
+            self._heard.append(self._announced.get(timeout=seconds))
+
+    def finish(self, stopped: threading.Event, deadline: float) -> None:
+        """Wait until all that was sent is served, `stopped` is set or the deadline has come."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            while thread.is_alive() and not stopped.is_set() and self._now() < deadline:
+                thread.join(_LONGEST_SLEEP)
+
+    @property
+    def served(self) -> int:
+        """How many batches `take_served` would return."""
+        return len(self._served)
+
+    def take_served(self) -> list[Served]:
+        """Return the batches served since the last call."""
+        return [self._served.popleft() for _ in range(len(self._served))]
+
+    def give_up(self, drain: float) -> list[Served]:
+        """Return the batches that have no answer, and take no more."""
+        error = f"no answer within {drain:g} s of the end of the trace"
+        with self._closing:
+            self._closed = True
+            return [
+                Served(number, requests, -1, math.nan, error=error)
+                for number, requests in sorted(self._open.items())
+            ]
+
+    def _work(self, worker: int) -> None:
+        while (item := self._queue.get()) is not None:
+            served = self._serve(worker, *item)
+            with self._closing:
+                if self._closed:
+                    return
+                del self._open[served.number]
+                self._served.append(served)
+            if self._announced is not None:
+                self._announced.put(served)
+
+    def _serve(self, worker: int, number: int, requests: list[int]) -> Served:
+        started = self._now()
+        try:
+            reply = self._backend.invoke(Batch(self._samples.inputs(requests)))
+        except Exception as error:  # noqa: BLE001 - whatever a backend raises fails its batch only
+            text = f"{type(error).__name__}: {error}"
+            return Served(number, requests, worker, started, error=text)
+        finished = max(started, self._now() - reply.age)
+        server = worker if reply.server is None else reply.server
+        return Served(number, requests, server, started, finished, reply)
+
+
+class SampleRows:
+    """Which rows of the pool each request carries."""
+
+    def __init__(self, load: Load) -> None:
+        self._inputs = load.inputs
+        self._pool = len(load.inputs)
+        self._first = load.trace.sample % self._pool
+        self._rows = load.trace.rows
+        self._single = bool((self._rows == 1).all())
+
+    def inputs(self, requests: list[int]) -> NDArray[Any]:
+        """Return what these requests carry, stacked."""
+        if self._single and len(requests) == 1:  # a view costs a tenth of a copy
+            first = self._first[requests[0]]
+            rows: Any = slice(first, first + 1)
+        else:
+            rows = self.of(requests)
+        inputs: NDArray[Any] = self._inputs[rows]
+        return inputs
+
+    def of(self, requests: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
+        """Return the pool rows of these requests, one after the other."""
+        first: NDArray[Any] = self._first[requests]
+        if self._single:
+            return first
+        rows = self._rows[requests]
+        within = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
+        return np.asarray((np.repeat(first, rows) + within) % self._pool)
+
+
+class RowMaker:
+    """Turns served batches into columns, a row a request."""
+
+    def __init__(self, load: Load) -> None:
+        self.sent = np.full(len(load.trace), np.nan)
+        self._rows = load.trace.rows
+        self._targets = load.targets
+        self._right = load.correct
+        self._samples = SampleRows(load)
+
+    def of(self, served: list[Served]) -> Rows:
+        """Return the rows of these batches."""
+        numbers, batches, servers, started, finished, replies, errors = zip(*served, strict=True)
+        sizes = np.fromiter(map(len, batches), np.int64, len(served))
+        requests = np.fromiter(chain.from_iterable(batches), np.int64, int(sizes.sum()))
+
+        def spread(values: Iterable[Any], kind: type) -> NDArray[Any]:
+            return np.fromiter(values, kind, len(served)).repeat(sizes)
+
+        return {
+            "request": requests,
+            "sent": self.sent[requests],
+            "started": spread(started, float),
+            "finished": spread(finished, float),
+            "batch": spread(numbers, int),
+            "batch_size": sizes.repeat(sizes),
+            "rows": self._rows[requests],
+            "server": spread(servers, int),
+            "correct": self._correct(requests, replies, sizes),
+            "error": np.array(errors, object).repeat(sizes).tolist(),
+            **{name: spread(map(attrgetter(name), replies), kind) for name, kind in _TOLD.items()},
+        }
+
+    def _correct(
+        self, requests: NDArray[np.int64], replies: Sequence[Reply], sizes: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the share of each request's rows that were predicted right; NaN if unknown."""
+        shares = np.full(len(requests), np.nan)
+        if self._targets is None:
+            return shares
+        outputs = [reply.outputs for reply in replies if reply.outputs is not None]
+        if not outputs:
+            return shares
+        told = np.array([reply.outputs is not None for reply in replies]).repeat(sizes)
+        targets = self._targets[self._samples.of(requests[told])]
+        right = self._right(np.concatenate(outputs), targets)
+        if right is not None:
+            rows = self._rows[requests[told]]
+            right_rows = np.add.reduceat(right, np.cumsum(rows) - rows, dtype=float)
+            shares[told] = right_rows / rows
+        return shares
+
+
+@contextlib.contextmanager
+def _every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
+    """Repeat the action in a thread of its own for as long as the block lasts."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(seconds):
+            action()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def lag_facts(lag: NDArray[np.float64], latency: NDArray[np.float64]) -> dict[str, Any]:
+    """Return how late requests were sent (seconds), and whether that spoils the latencies.
+
+    `lag` is sent - scheduled and `latency` finished - scheduled, one value a request, NaN where
+    there is none. A 99th percentile of the lag above 5 % of the median latency is warned about;
+    above 10 % of it and above 1 ms the run is invalid: it shows the generator, not the backend.
+
+    >>> facts = lag_facts(np.full(100, 0.004), np.full(100, 0.010))
+    >>> facts["valid"], facts["lag"]["p99"]
+    (False, 0.004)
+    """
+    lag = lag[~np.isnan(lag)]
+    if len(lag) == 0:
+        return {"lag": None, "valid": True, "warnings": []}
+    p50, p99 = np.quantile(lag, [0.5, 0.99])
+    answered = latency[~np.isnan(latency)]
+    median = float(np.median(answered)) if len(answered) else math.inf
+    valid = bool(p99 <= max(0.001, 0.1 * median))
+    warnings = []
+    if p99 > 0.05 * median:
+        advice = (
+            "read latencies with care."
+            if valid
+            else "this run is invalid. Lower the rate, or free this machine of other work."
+        )
+        warnings.append(
+            f"The load generator was up to {milliseconds(p99)} late (99th percentile), "
+            f"against a median latency of {milliseconds(median)}: {advice}"
+        )
+    figures = {"p50": float(p50), "p99": float(p99), "max": float(lag.max())}
+    return {"lag": figures, "valid": valid, "warnings": warnings}

@@ -1,0 +1,158 @@
+"""Where a model's answers go while they come in, in order: into memory, or into a file."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import InvalidInput, StorageError
+from workbench.files import as_path
+from workbench.measuring.inputs import Piece
+
+PREDICTION = "prediction"
+"""The column of answers beside the rows."""
+
+
+class Answers:
+    """Answers that are kept in memory.
+
+    Attributes:
+        rows: How many there are.
+        path: The file that they go into, if they do.
+        outputs: All of them, in the end, if they do not.
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.path: Path | None = None
+        self.outputs: NDArray[Any] | None = None
+        self._parts: list[NDArray[Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give back what is not needed any more; what is not finished is gone."""
+
+    def take(self, outputs: NDArray[Any], piece: Piece) -> None:
+        """Add the answers to a piece."""
+        self._add(outputs, piece)
+        self.rows += len(outputs)
+
+    def finish(self) -> None:
+        """Be done: nothing more comes."""
+        self.outputs = np.concatenate(self._parts)
+
+    def _add(self, outputs: NDArray[Any], piece: Piece) -> None:  # noqa: ARG002 - for files
+        self._parts.append(outputs)
+
+
+class _InFile(Answers):
+    """Answers in a file, which is there once it is whole and not before."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path: Path = path
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with self._written():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            folder = tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".transform-")
+            self._folder = Path(self._open.enter_context(folder))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def finish(self) -> None:
+        with self._written():
+            self._whole().rename(self.path)
+
+    def _whole(self) -> Path:
+        """Return the whole file."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[None]:
+        import polars as pl
+
+        try:
+            yield
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise StorageError(f"{self.path} cannot be written: {error}.") from error
+
+
+class _Parquet(_InFile):
+    """The rows, and beside them the answers."""
+
+    def _add(self, outputs: NDArray[Any], piece: Piece) -> None:
+        import polars as pl
+
+        values = outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
+        frame = piece.frame().with_columns(pl.Series(PREDICTION, values))
+        with self._written():
+            frame.write_parquet(self._folder / f"{self.rows:016d}.parquet", compression="lz4")
+
+    def _whole(self) -> Path:
+        import polars as pl
+
+        parts = sorted(self._folder.iterdir())
+        whole = self._folder / "whole"
+        pl.scan_parquet(parts, glob=False).sink_parquet(whole)
+        return whole
+
+
+class _Npy(_InFile):
+    """The answers alone."""
+
+    _file: IO[bytes] | None = None
+
+    def _add(self, outputs: NDArray[Any], piece: Piece) -> None:  # noqa: ARG002 - as its parent's
+        with self._written():
+            if self._file is None:
+                self._kind = outputs.dtype, outputs.shape[1:]
+                self._file = self._open.enter_context((self._folder / "whole").open("xb"))
+                self._write_header(self._file, 0)
+            self._file.write(outputs.tobytes())
+
+    def _whole(self) -> Path:
+        assert self._file is not None  # noqa: S101 - there was a row at least
+        self._file.seek(0)
+        self._write_header(self._file, self.rows)
+        self._file.close()
+        return self._folder / "whole"
+
+    def _write_header(self, file: IO[bytes], rows: int) -> None:
+        """Write the header, in which NumPy leaves room for more rows."""
+        dtype, row = self._kind
+        facts = {"descr": dtype.str, "fortran_order": False, "shape": (rows, *row)}
+        np.lib.format.write_array_header_1_0(file, facts)
+
+
+def answers_in(output: object, names: tuple[str, ...]) -> Answers:
+    """Return where answers go: None for memory, else the path of a new file.
+
+    Args:
+        output: A `.parquet` file for rows and answers, or a `.npy` file for the answers alone.
+        names: The columns of the rows.
+
+    Raises:
+        InvalidInput: It is neither, is there already, or has a column of the answers' name.
+    """
+    if output is None:
+        return Answers()
+    path = as_path(output).absolute()
+    if path.suffix not in (".parquet", ".npy"):
+        raise InvalidInput(f"output must be a .parquet or .npy file, got {path}.")
+    if path.exists():
+        raise InvalidInput(f"{path} is there already: choose another name, or remove it.")
+    if path.suffix == ".npy":
+        return _Npy(path)
+    if PREDICTION in names:
+        raise InvalidInput(f"The data have a column {PREDICTION!r}, as the answers: rename it.")
+    return _Parquet(path)

@@ -1,0 +1,123 @@
+"""Profiles that are kept: a model's service times on this machine, measured once."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from workbench.errors import NotFound
+from workbench.files import home
+from workbench.measuring.profile import Profile, load_profile, profile
+from workbench.provenance import environment
+from workbench.registry.api import Model
+from workbench.service_times import Floats, ServiceTimes
+from workbench.validation import whole_number
+
+Progress = Callable[[int, int], None]
+"""Told how many rows of a profile are measured, of how many."""
+
+Measure = Callable[..., Profile]
+
+
+def sizes_up_to(largest: int) -> list[int]:
+    """Return the batch sizes to measure: powers of two, and the largest.
+
+    Up to 4 it is each of them, so that there are always enough for `Profile.fit` from 4 on.
+
+    >>> sizes_up_to(3), sizes_up_to(12)
+    ([1, 2, 3], [1, 2, 4, 8, 12])
+    """
+    whole_number("largest", largest, low=1)
+    powers = {1 << power for power in range(largest.bit_length())}
+    return sorted(powers | ({*range(1, largest + 1)} if largest <= 4 else {largest}))
+
+
+def kept_profile(
+    model: Model,
+    *,
+    largest: int = 32,
+    threads: int = 1,
+    progress: Progress | None = None,
+    measure: Measure = profile,
+) -> Profile:
+    """Return the profile of a model on this machine; what is missing in it is measured first.
+
+    It is kept below `home()`, in profiles/<sha256 of the model>-<key of the machine>. A profile
+    that covers batches of up to `largest` rows with so many threads is returned as it is; else the
+    sizes of `sizes_up_to` that it lacks are measured and added. `measure` is what measures.
+
+    Raises:
+        InvalidInput: largest or threads is below 1.
+        InvocationError: The model failed.
+        StorageError: The profile cannot be written, or is damaged.
+    """
+    whole_number("threads", threads, low=1)
+    path = home() / "profiles" / f"{model.sha256}-{machine_key(surroundings())}"
+    try:
+        known = load_profile(path)
+    except NotFound:
+        known = None
+    missing = _missing(known, largest, threads)
+    if known is not None and not missing:
+        return known
+    if progress:
+        progress(0, 2 * len(missing))  # who waits can still give up
+    fresh = measure(model, batch_sizes=missing, threads=(threads,), progress=progress)
+    joined = fresh if known is None else _joined(known, fresh)
+    joined.save(path, overwrite=True)
+    return joined
+
+
+@cache
+def surroundings() -> dict[str, Any]:
+    """Return `environment()` as it was when this process first asked, for it takes a while."""
+    return environment()
+
+
+def machine_key(facts: dict[str, Any]) -> str:
+    """Return what tells machines apart: a hash of processor, cores and ONNX Runtime's version."""
+    told = [facts["cpu"], facts["cores"], facts["versions"]["onnxruntime"]]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+
+
+def times_from(profile: Profile, *, threads: int = 1) -> tuple[ServiceTimes, dict[str, Any]]:
+    """Return a profile's service times, and as JSON values how sure those between sizes are.
+
+    Sizes between measured ones lie on straight lines; "error" is the mean relative error of
+    predicting a measured size so from the others: None with fewer than 4 sizes.
+    """
+    times = ServiceTimes.from_profile(profile, threads=threads)
+    sizes = profile.times(threads=threads)["batch_size"].to_list()
+    error = profile.fit("piecewise", threads=threads).error if len(sizes) >= 4 else None
+    kept = ("origin", "created", "environment")
+    facts = {
+        "measured_sizes": sizes,
+        "threads": threads,
+        "between": {"kind": "piecewise", "error": error},
+        **{name: profile.facts[name] for name in kept if name in profile.facts},
+    }
+    return times, facts
+
+
+def digest_of(times: ServiceTimes, largest: int) -> str:
+    """Return the sha256 of the times of batches of up to `largest` rows."""
+    tables: list[Floats] = [times.table[: largest + 1], times.idle_table[: largest + 1]]
+    return hashlib.sha256(b"".join(table.tobytes() for table in tables)).hexdigest()
+
+
+def _missing(known: Profile | None, largest: int, threads: int) -> list[int]:
+    """Return the sizes to measure: none where the largest and the smallest are covered."""
+    if known is None:
+        return sizes_up_to(largest)
+    rows = known.frame.filter(known.frame["threads"] == threads)
+    sizes = set(rows["batch_size"].to_list())
+    covered = bool(sizes) and min(sizes) == 1 and max(sizes) >= largest
+    return [] if covered else [size for size in sizes_up_to(largest) if size not in sizes]
+
+
+def _joined(known: Profile, fresh: Profile) -> Profile:
+    import polars as pl
+
+    frame = pl.concat([known.frame, fresh.frame])
+    return Profile(frame.unique(["batch_size", "threads", "state"], keep="last"), fresh.facts)

@@ -1,0 +1,165 @@
+"""The requests of a trace as batch transform jobs, each begun when its period is over.
+
+The rules are those of the simulator: requests scheduled in [k * period, (k + 1) * period) are one
+job that starts at (k + 1) * period, or at the end of the trace without a period, and all of them
+finish when it ends.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.backends.base import Reply
+from workbench.cloud.transform_jobs import Jobs
+from workbench.errors import InvocationError, OverBudget, WorkbenchError
+from workbench.measuring.inputs import PIECE
+from workbench.measuring.load import Load, RowMaker, Rows, SampleRows, Served
+
+_AT_ONCE = 16  # jobs that are prepared or under way; further ones start late
+_LOOK = 0.1  # seconds between two looks at what has ended
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A job to be: its number, its requests, when the last of them is scheduled, when it starts."""
+
+    number: int
+    requests: list[int]
+    last: float
+    due: float
+
+
+@dataclass
+class Replayed:
+    """What became of a trace besides its rows.
+
+    Attributes:
+        spans: From when to when instances of a job were billed, in seconds of the trace.
+        warnings: What a reader of the rows has to know.
+    """
+
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def batches_of(load: Load, period: float | None) -> list[Batch]:
+    """Return the jobs that a trace becomes, in order."""
+    from workbench.simulator.platforms import job_bounds  # imports Numba
+
+    first, due = job_bounds(load.trace, period)
+    arrivals = load.trace.arrivals
+    return [
+        Batch(number, list(range(start, end)), float(arrivals[end - 1]), float(at))
+        for number, (start, end, at) in enumerate(
+            zip(first[:-1].tolist(), first[1:].tolist(), due, strict=True)
+        )
+    ]
+
+
+def replay_jobs(
+    load: Load,
+    jobs: Jobs,
+    *,
+    on_rows: Callable[[Rows], None],
+    stopped: threading.Event,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Replayed:
+    """Run the jobs of a trace when they are due; `on_rows` gets the requests of each that ended.
+
+    Rows are brought to the cloud once the last of a job is scheduled. Setting `stopped`, or Ctrl-C,
+    stops the jobs under way, whose requests then have no rows.
+    """
+    place = _Place(load, jobs, stopped, on_rows, began=clock(), clock=clock)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        try:
+            for batch in batches_of(load, jobs.deployment.period):
+                if place.awaits(batch.last):
+                    place.going.add(pool.submit(place.run, batch))
+            place.hear_all()
+        except KeyboardInterrupt:
+            stopped.set()
+            place.hear_all()
+        except BaseException:
+            stopped.set()  # else the pool would wait for every job
+            raise
+    return place.replayed
+
+
+@dataclass
+class _Place:
+    """Where one job after the other runs, and when."""
+
+    load: Load
+    jobs: Jobs
+    stopped: threading.Event
+    on_rows: Callable[[Rows], None]
+    began: float
+    clock: Callable[[], float]
+    replayed: Replayed = field(default_factory=Replayed)
+    going: set[Future[Served | None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._maker = RowMaker(self.load)
+        self._maker.sent[:] = self.load.trace.arrivals  # no buffer holds them back
+
+    def awaits(self, instant: float) -> bool:
+        """Hear of the jobs that end until an instant; False: it was stopped before."""
+        while (left := instant - self.now()) > 0 and not self.stopped.wait(min(_LOOK, left)):
+            self._hear(0)
+        return not self.stopped.is_set()
+
+    def hear_all(self) -> None:
+        """Hear of every job that is under way."""
+        while self.going:
+            self._hear(_LOOK)
+
+    def _hear(self, seconds: float) -> None:
+        over, self.going = wait(self.going, seconds) if self.going else (set(), set())
+        served = [each for each in (future.result() for future in over) if each is not None]
+        if served:
+            self.on_rows(self._maker.of(sorted(served)))
+
+    def now(self) -> float:
+        """Return the seconds since the trace began."""
+        return self.clock() - self.began
+
+    def run(self, batch: Batch) -> Served | None:
+        """Return what became of a job; None: it was stopped."""
+        started = float("nan")
+        try:
+            parts = self._bring(batch)
+            if self.stopped.wait(max(0.0, batch.due - self.now())):
+                return None
+            started = self.now()
+            self.jobs.start(str(batch.number))
+            ended = self.jobs.wait(str(batch.number), stopped=self.stopped)
+            span = (started + ended.started, started + ended.ended)
+            self.replayed.spans += [span] * self.jobs.deployment.count
+            if not ended.complete:
+                return None
+            outputs = [self.jobs.answers(str(batch.number), part) for part in range(parts)]
+        except OverBudget as error:
+            self.replayed.warnings.append(str(error))
+            self.stopped.set()
+            return None
+        except WorkbenchError as error:
+            text = f"{InvocationError.__name__}: {error}"
+            return Served(batch.number, batch.requests, -1, started, error=text)
+        reply = Reply(np.concatenate(outputs), cold=True)
+        return Served(batch.number, batch.requests, -1, started, span[1], reply)
+
+    def _bring(self, batch: Batch) -> int:
+        """Bring the rows of a job to the cloud, and return in how many parts."""
+        inputs: NDArray[Any] = SampleRows(self.load).inputs(batch.requests)
+        share = -(-len(inputs) // (2 * self.jobs.deployment.count))  # so that every instance works
+        each = max(1, min(PIECE // inputs[:1].nbytes, share))
+        starts = range(0, len(inputs), each)
+        for part, at in enumerate(starts):
+            self.jobs.put(str(batch.number), part, inputs[at : at + each])
+        return len(starts)

@@ -1,0 +1,116 @@
+"""The queue in front of the model, which stacks what waits while the model runs.
+
+Work-conserving: an idle model takes what waits at once, and never waits for more. The cap is 1 by
+default, because an experiment's own policy decides what becomes a batch.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.modelserver.engine import Engine
+
+INLINE = 0.001
+"""Seconds a run may hold up the loop: handing a shorter one to a thread costs more than it saves"""
+
+Outcome = NDArray[Any] | Exception
+Deliver = Callable[[Outcome], None]
+
+
+@dataclass(slots=True)
+class _Job:
+    rows: NDArray[Any]
+    deliver: Deliver
+    alone: bool = False
+
+
+class Queue:
+    """Runs a model on what is submitted, first come, first served.
+
+    Args:
+        engine: The model.
+        workers: Runs at a time; above 1, each has a thread of its own.
+        max_batch: The most rows that are stacked into one run; a request is never split.
+    """
+
+    def __init__(self, engine: Engine, *, workers: int = 1, max_batch: int = 1) -> None:
+        self._engine = engine
+        self._workers = workers
+        self._max_batch = max_batch
+        self._waiting: deque[_Job] = deque()
+        self._running = 0
+        self._due = False
+        self._threads: ThreadPoolExecutor | None = None
+
+    def submit(self, rows: NDArray[Any], deliver: Deliver) -> None:
+        """Have the model run on rows; `deliver` gets its outputs, or what it raised."""
+        self._waiting.append(_Job(rows, deliver))
+        if self._running == self._workers or self._due:
+            return
+        if self._max_batch == 1:
+            self._start()
+        else:  # after the other requests that have come by now
+            self._start_soon()
+
+    def _start_soon(self) -> None:
+        self._due = True
+        asyncio.get_running_loop().call_soon(self._start)
+
+    def _start(self) -> None:
+        self._due = False
+        if not self._waiting or self._running == self._workers:
+            return
+        jobs = self._take()
+        rows = jobs[0].rows if len(jobs) == 1 else np.concatenate([job.rows for job in jobs])
+        self._running += 1
+        if self._workers == 1 and self._engine.foresee(len(rows)) < INLINE:
+            self._finish(jobs, self._attempt(rows))
+            return
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._workers)
+        future = asyncio.get_running_loop().run_in_executor(self._threads, self._attempt, rows)
+        future.add_done_callback(lambda done: self._finish(jobs, done.result()))
+
+    def _take(self) -> list[_Job]:
+        """The next job, and those behind it that fit into one run with it."""
+        jobs = [self._waiting.popleft()]
+        shape, rows = jobs[0].rows.shape[1:], len(jobs[0].rows)
+        while self._waiting and not jobs[0].alone:
+            job = self._waiting[0]
+            rows += len(job.rows)
+            if rows > self._max_batch or job.rows.shape[1:] != shape or job.alone:
+                break
+            jobs.append(self._waiting.popleft())
+        return jobs
+
+    def _attempt(self, rows: NDArray[Any]) -> Outcome:
+        try:
+            outputs = self._engine.run(rows)
+        except Exception as error:  # noqa: BLE001 - whatever the model did, its client is told
+            return error
+        if not outputs.ndim or len(outputs) != len(rows):
+            return ValueError(f"{len(rows)} rows were answered with an output of {outputs.shape}.")
+        return outputs
+
+    def _finish(self, jobs: list[_Job], outcome: Outcome) -> None:
+        self._running -= 1
+        if len(jobs) > 1 and isinstance(outcome, Exception):  # the fault of one: each for itself
+            self._waiting.extendleft(
+                _Job(job.rows, job.deliver, alone=True) for job in reversed(jobs)
+            )
+            jobs = []
+        if self._waiting and not self._due:
+            self._start_soon()
+        start = 0
+        for job in jobs:
+            if len(jobs) == 1 or isinstance(outcome, Exception):
+                job.deliver(outcome)
+                return
+            job.deliver(outcome[start : start + len(job.rows)])
+            start += len(job.rows)

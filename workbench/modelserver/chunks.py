@@ -1,0 +1,129 @@
+"""Files of rows, read in pieces that hold whole rows."""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from workbench.modelserver.errors import Refused
+
+PIECE = 1024 * 1024
+"""Bytes that are read at a time."""
+
+_COMMA = ord(",")
+_STEPS = np.zeros(256, np.int8)  # what a byte of JSON adds to the depth of brackets
+_STEPS[[ord("["), ord("{")]], _STEPS[[ord("]"), ord("}")]] = 1, -1
+
+
+def whole_lines(file: BinaryIO, *, piece: int = PIECE) -> Iterator[bytes]:
+    r"""The lines of a file in pieces of about `piece` bytes, or of one line that is longer.
+
+    Pieces of blank lines alone are left out.
+
+    >>> import io
+    >>> list(whole_lines(io.BytesIO(b"1,2\n3,4\n\n5,6"), piece=5))
+    [b'1,2\n', b'3,4\n\n', b'5,6']
+    """
+    rest: list[bytes] = []
+    while data := file.read(piece):
+        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        if not end:
+            rest.append(data)
+            continue
+        lines = b"".join([*rest, data[:end]])
+        rest = [data[end:]]
+        if not lines.isspace():
+            yield lines
+    if last := b"".join(rest).strip():
+        yield last
+
+
+def json_rows(file: BinaryIO, depth: int, *, piece: int = PIECE) -> Iterator[bytes] | None:
+    """The rows of JSON in a file, in documents like it that hold some of them each.
+
+    Rows are the values of an array that begins with `depth` brackets, or those of "instances".
+    Anything else gives None. Brackets within text are mistaken for others: such documents are no
+    JSON then.
+
+    Raises:
+        Refused: 400 for what is not JSON around the rows.
+
+    >>> import io
+    >>> list(json_rows(io.BytesIO(b'{"instances": [[1], [2], [3]]}'), 1, piece=22))
+    [b'{"instances": [[1]]}', b'{"instances": [ [2], [3]]}']
+    """
+    head = file.read(piece)
+    found = re.match(rb'\s*(?:\{\s*"instances"\s*:\s*\[|\[(?=(?:\s*\[){%d}))' % (depth - 1), head)
+    if found is None:
+        return None
+    return _json_pieces(file, found[0], head[found.end() :], piece)
+
+
+def _json_pieces(file: BinaryIO, opening: bytes, data: bytes, piece: int) -> Iterator[bytes]:
+    closing = b"]}" if b"{" in opening else b"]"
+    rest: list[bytes] = []
+    depth = 0
+    while data:
+        codes = np.frombuffer(data, np.uint8)
+        depths = depth + np.cumsum(_STEPS[codes], dtype=np.int64)
+        ends = np.flatnonzero(depths < 0)
+        if ends.size:
+            yield b"".join([opening, *rest, data[: ends[0]], closing])
+            _check_end(opening, data[ends[0] :] + file.read())
+            return
+        cuts = np.flatnonzero((codes == _COMMA) & (depths == 0))
+        if cuts.size:
+            yield b"".join([opening, *rest, data[: cuts[-1]], closing])
+            rest = [data[cuts[-1] + 1 :]]
+        else:
+            rest.append(data)
+        depth = int(depths[-1])
+        data = file.read(piece)
+    raise Refused(400, "The body is not JSON: it ends before its rows do.")
+
+
+def _check_end(opening: bytes, end: bytes) -> None:
+    """What stands around the rows has to be JSON without them, too."""
+    try:
+        around = orjson.loads(opening + end)
+    except ValueError as error:
+        raise Refused(
+            400, f"The body is not JSON: what follows its rows is wrong: {error}."
+        ) from None
+    if around != [] and around.get("instances") != []:
+        raise Refused(400, 'The body has "instances" twice.')
+
+
+def array_rows(
+    file: BinaryIO, start: int, shape: tuple[int, ...], dtype: np.dtype[Any], *, order: str
+) -> Iterator[NDArray[Any]]:
+    """The rows of an array that begins at byte `start`, in pieces of about `PIECE` bytes.
+
+    Raises:
+        EOFError: The file ends before the array does.
+    """
+    row = shape[1:]
+    step = max(1, PIECE // (math.prod(row) * dtype.itemsize))
+    for first in range(0, shape[0], step):
+        count = min(step, shape[0] - first)
+        if order == "C":
+            values = np.empty((count, *row), dtype)
+            _fill(values, file, start + first * math.prod(row) * dtype.itemsize)
+        else:  # each column lies by itself
+            columns = np.empty((math.prod(row), count), dtype)
+            for number, column in enumerate(columns):
+                _fill(column, file, start + (number * shape[0] + first) * dtype.itemsize)
+            values = columns.T.reshape((count, *row), order="F")
+        yield values
+
+
+def _fill(array: NDArray[Any], file: BinaryIO, start: int) -> None:
+    file.seek(start)
+    data = file.read(array.nbytes)
+    if len(data) < array.nbytes:
+        raise EOFError("The file ends before the array does.")
+    array.reshape(-1).view(np.uint8)[:] = np.frombuffer(data, np.uint8)

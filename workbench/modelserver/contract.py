@@ -1,0 +1,126 @@
+"""SageMaker's contract: what is answered at /ping, /invocations and /execution-parameters.
+
+Source: SageMaker developer guide, "Custom Inference Code with Hosting Services" and "... with
+Batch Transform".
+"""
+
+import sys
+from collections.abc import Callable
+from typing import BinaryIO
+
+import orjson
+
+from workbench.modelserver import formats
+from workbench.modelserver.batching_queue import Outcome, Queue
+from workbench.modelserver.engine import Engine
+from workbench.modelserver.errors import Refused
+from workbench.modelserver.http import FilePart, Reply, Request, Response
+from workbench.modelserver.options import Options
+from workbench.modelserver.streaming import LARGE, Passage, spool
+
+Route = tuple[str, Callable[[Request, Reply], None]]
+
+
+def refuse(status: int, reason: str) -> Response:
+    """The answer that says why there is none."""
+    return Response(status, orjson.dumps({"error": reason}), "application/json")
+
+
+def spooled(request: Request) -> BinaryIO | None:
+    """A file for a body that may be large, else None."""
+    length = request.headers.get("content-length")
+    if length is None:
+        large = "transfer-encoding" in request.headers
+    else:
+        large = length.isdigit() and int(length) > LARGE
+    return spool() if large and request.path == "/invocations" else None
+
+
+class Contract:
+    """Answers the requests that SageMaker sends to a container."""
+
+    def __init__(self, engine: Engine, options: Options) -> None:
+        self._reader = formats.Reader(engine.dtype, engine.row)
+        self._queue = Queue(engine, workers=options.workers, max_batch=options.max_batch)
+        self._options = options
+        self._routes: dict[str, Route] = {
+            "/invocations": ("POST", self._invocations),
+            "/ping": ("GET", _ping),
+            "/execution-parameters": ("GET", self._execution_parameters),
+        }
+
+    def handle(self, request: Request, reply: Reply) -> None:
+        """Answer a request, once the model has."""
+        route = self._routes.get(request.path)
+        if route is None:
+            reply(refuse(404, f"There is nothing at {request.path}."))
+        elif request.method != route[0]:
+            response = refuse(405, f"{request.path} takes {route[0]}, got {request.method}.")
+            response.headers = [("allow", route[0])]
+            reply(response)
+        else:
+            route[1](request, reply)
+
+    def _invocations(self, request: Request, reply: Reply) -> None:
+        get = request.headers.get
+        try:
+            if get("content-encoding", "identity") != "identity":
+                raise Refused(415, "The body must not be compressed.")
+            content_type = get("content-type", "")
+            if request.spooled is not None:
+                self._pass(request, request.spooled, reply)
+                return
+            asked = self._reader.read(content_type, request.body)
+            accept = formats.choose(get("accept", ""), content_type)
+        except Refused as refused:
+            if request.spooled is not None:
+                request.spooled.close()
+            reply(refuse(refused.status, str(refused)))
+            return
+
+        def deliver(outcome: Outcome) -> None:
+            if isinstance(outcome, Exception):
+                reply(_failed(outcome))
+            else:
+                reply(Response(200, formats.write(accept, outcome, asked), accept))
+
+        self._queue.submit(asked.rows, deliver)
+
+    def _pass(self, request: Request, file: BinaryIO, reply: Reply) -> None:
+        """Answer a large body.
+
+        Raises:
+            Refused: No answer would be acceptable.
+        """
+        content_type = request.headers.get("content-type", "")
+        accept = formats.choose(request.headers.get("accept", ""), content_type)
+
+        def done(outcome: FilePart | Exception) -> None:
+            if isinstance(outcome, FilePart):
+                reply(Response(200, outcome, accept))
+            else:
+                reply(_failed(outcome))
+
+        blocks = self._reader.blocks(content_type, file, request.received)
+        Passage(request, blocks, accept, self._queue, done).start()
+
+    def _execution_parameters(self, request: Request, reply: Reply) -> None:  # noqa: ARG002
+        parameters = {
+            "MaxConcurrentTransforms": self._options.workers,
+            "BatchStrategy": "MULTI_RECORD",
+            "MaxPayloadInMB": min(self._options.max_payload_mb, 6),
+        }
+        reply(Response(200, orjson.dumps(parameters), "application/json"))
+
+
+def _failed(error: Exception) -> Response:
+    if isinstance(error, Refused):
+        return refuse(error.status, str(error))
+    if isinstance(error, OSError):
+        return refuse(507, f"The answer cannot be kept: {error.strerror}.")
+    print(f"The model failed: {error}", file=sys.stderr, flush=True)  # noqa: T201
+    return refuse(500, f"The model failed: {error}")
+
+
+def _ping(request: Request, reply: Reply) -> None:  # noqa: ARG001 - a handler
+    reply(Response())

@@ -1,0 +1,134 @@
+"""The model as an AWS Lambda function: `workbench.modelserver.function.handler`.
+
+Importing this in a function loads the model, so that it is part of INIT. The model lies beside the
+program (a zip, or an image built for it), or in S3 as `$WORKBENCH_MODEL` names it. An event is that
+of a function URL: `{"headers": {"content-type": ...}, "body": ..., "isBase64Encoded": ...}`, and so
+is the answer. `{"instances": [...]}` is answered with `{"predictions": [...]}`.
+
+Source: Lambda developer guide, "Invoking Lambda function URLs" (payload format version 2.0).
+"""
+
+import base64
+import binascii
+import io
+import os
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workbench.modelserver.runtime_env import settle_surroundings
+
+MODEL = "WORKBENCH_MODEL"
+"""The variable that holds where the model's tar.gz lies: s3://bucket/key."""
+
+_ENVIRONMENT = "AWS_LAMBDA_LOG_STREAM_NAME"  # every execution environment has one of its own
+_INITIALIZED = "AWS_LAMBDA_INITIALIZATION_TYPE"
+
+
+class Function:
+    """A loaded model that answers events.
+
+    Args:
+        folder: The model's.
+        environment: Says which execution environment this is.
+
+    Raises:
+        CannotLoad: The folder holds no model that can be served.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        settle_surroundings()
+        import orjson
+
+        from workbench.modelserver import formats
+        from workbench.modelserver.engine import Engine
+
+        self._json = orjson
+        self._formats = formats
+        self._engine = Engine(folder, threads=int(environment.get("WORKBENCH_THREADS", "1")))
+        self._engine.warm()
+        self._reader = formats.Reader(self._engine.dtype, self._engine.row)
+        self._said = {
+            "x-workbench-environment": environment.get(_ENVIRONMENT, ""),
+            "x-workbench-initialized": environment.get(_INITIALIZED, "on-demand"),
+        }
+
+    def __call__(self, event: Any, context: object) -> dict[str, Any]:  # noqa: ANN401, ARG002 - AWS's
+        """Return the answer to an event; raises what a model raises."""
+        from workbench.modelserver.errors import Refused
+
+        if not (isinstance(event, dict) and "body" in event):
+            return dict(self._json.loads(self._answer("application/json", self._plain(event))[1]))
+        try:
+            accept, content = self._answer(*_sent(event))
+        except Refused as refused:
+            return self._reply(refused.status, "text/plain", str(refused).encode())
+        return self._reply(200, accept, content)
+
+    def _plain(self, event: Any) -> bytes:  # noqa: ANN401 - any JSON
+        rows = event if isinstance(event, dict) else {"instances": event}
+        return bytes(self._json.dumps(rows))
+
+    def _answer(self, content_type: str, body: bytes) -> tuple[str, bytes]:
+        asked = self._reader.read(content_type, body)
+        accept = self._formats.choose("", content_type)
+        return accept, self._formats.write(accept, self._engine.run(asked.rows), asked)
+
+    def _reply(self, status: int, content_type: str, content: bytes) -> dict[str, Any]:
+        text = content_type != self._formats.NPY
+        return {
+            "statusCode": status,
+            "headers": {"content-type": content_type, **self._said},
+            "body": content.decode() if text else base64.b64encode(content).decode(),
+            "isBase64Encoded": not text,
+        }
+
+
+def _sent(event: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Return content type and body of an event.
+
+    Raises:
+        Refused: The body is not what the event says.
+    """
+    from workbench.modelserver.errors import Refused
+
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    body = str(event["body"]).encode()
+    if event.get("isBase64Encoded"):
+        try:
+            body = base64.b64decode(body, validate=True)
+        except binascii.Error as error:
+            raise Refused(400, f"The body is not base64: {error}.") from error
+    return headers.get("content-type", "application/json"), body
+
+
+def find_model(environment: Mapping[str, str]) -> Path:
+    """Return the folder of the function's model, fetched from S3 where it does not lie here."""
+    beside = Path(environment.get("LAMBDA_TASK_ROOT", "/var/task")) / "model"
+    for folder in (beside, Path("/opt/ml/model")):
+        if folder.is_dir():
+            return folder
+    return _fetched(environment[MODEL], Path(environment.get("TMPDIR", "/tmp")))  # noqa: S108 - Lambda's
+
+
+def _fetched(url: str, scratch: Path) -> Path:
+    from botocore.session import get_session
+
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    client: Any = get_session().create_client("s3")
+    body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    folder = scratch / f"model-{os.getpid()}"
+    with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+def _loaded() -> Function | None:
+    if "AWS_LAMBDA_RUNTIME_API" not in os.environ:  # imported, but not as a function
+        return None
+    return Function(find_model(os.environ), os.environ)
+
+
+handler = _loaded()
+"""What Lambda calls with an event and its context; None anywhere but in a function."""

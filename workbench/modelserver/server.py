@@ -1,0 +1,80 @@
+"""The life of a container: load, listen, answer, and end when told."""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import uvloop
+
+from workbench.modelserver.contract import Contract, refuse, spooled
+from workbench.modelserver.engine import CannotLoad, Engine
+from workbench.modelserver.http import Server, Settings
+from workbench.modelserver.options import MB, Options
+
+GRACE = 25.0
+"""Seconds for what is in flight at SIGTERM: SageMaker kills a container after 30."""
+
+
+def live(options: Options, load_model: Callable[[], Engine]) -> NoReturn:
+    """Serve a model and exit: with 0 once told to end, with 1 if it cannot be served."""
+    try:
+        serve(load_model(), options)
+        status = 0
+    except (CannotLoad, OSError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        status = 1
+    sys.stderr.flush()
+    os._exit(status)  # a model that hangs in its thread must not keep the process
+
+
+def load(folder: Path, *, threads: int) -> Engine:
+    """The model of a folder, warm, with all memory that is in use now left to itself.
+
+    Raises:
+        CannotLoad: The folder holds no model that can be served.
+    """
+    engine = Engine(folder, threads=threads)
+    engine.warm()
+    settle()
+    return engine
+
+
+def settle() -> None:
+    """Have the garbage collector leave alone all that is there now.
+
+    A full collection over every module would stop answers for tens of milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def serve(engine: Engine, options: Options) -> None:
+    """Answer until SIGTERM or SIGINT, then finish what is in flight.
+
+    Raises:
+        OSError: The address cannot be used.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(engine, options))
+
+
+async def _serve(engine: Engine, options: Options) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    contract = Contract(engine, options)
+    most = options.max_payload_mb * MB
+    settings = Settings(contract.handle, refuse, max_body=most, spool=spooled, max_spooled=most)
+    server = Server(settings)
+    port = await server.listen(options.host, options.port)
+    print(f"Serving at http://{options.host}:{port}", file=sys.stderr, flush=True)  # noqa: T201
+    if options.announce is not None:
+        os.write(options.announce, b"%d\n" % port)
+    await ended.wait()
+    await server.close(GRACE)

@@ -1,0 +1,162 @@
+"""Large bodies on their way through a model, block by block: in memory there is never a whole one.
+
+The answer is gathered in a file and sent once it is whole, so that an error in the last block is
+still an error to its client.
+"""
+
+import asyncio
+import functools
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.modelserver import formats
+from workbench.modelserver.batching_queue import Outcome, Queue
+from workbench.modelserver.chunks import array_rows
+from workbench.modelserver.formats import CSV, JSON, JSONLINES, NPY, Asked
+from workbench.modelserver.http import FilePart, Request
+
+LARGE = 8 * 1024 * 1024
+"""Bytes above which a body is large: real-time and serverless endpoints take less than that."""
+
+_HEADER = 64 * 1024  # room for that of an array, which tells how many rows there are
+
+
+def spool() -> BinaryIO:
+    """A file that is nowhere but in memory until it is large, and gone once it is closed."""
+    return cast("BinaryIO", tempfile.SpooledTemporaryFile(LARGE))
+
+
+class Passage:
+    """A body on its way, from `start` until `done` is called with the answer or what failed.
+
+    Other requests have their turn between two blocks. Nobody is told of what a client abandoned.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        blocks: Iterator[Asked],
+        accept: str,
+        queue: Queue,
+        done: Callable[[FilePart | Exception], None],
+    ) -> None:
+        self._request = request
+        self._blocks = blocks
+        self._queue = queue
+        self._done = done
+        self._writer = Writer(accept, spool())
+
+    def start(self) -> None:
+        """Have the model run on the next block."""
+        try:
+            asked = None if self._request.abandoned else next(self._blocks, None)
+            if asked is None:
+                self._end(self._writer.finish())
+                return
+        except Exception as error:  # noqa: BLE001 - the client has to be answered, whatever it was
+            self._end(error)
+            return
+        self._queue.submit(asked.rows, functools.partial(self._deliver, asked))
+
+    def _deliver(self, asked: Asked, outcome: Outcome) -> None:
+        if isinstance(outcome, Exception):
+            self._end(outcome)
+            return
+        try:
+            self._writer.add(outcome, asked)
+        except Exception as error:  # noqa: BLE001
+            self._end(error)
+            return
+        asyncio.get_running_loop().call_soon(self.start)
+
+    def _end(self, outcome: FilePart | Exception) -> None:
+        if self._request.spooled is not None:
+            self._request.spooled.close()
+        if isinstance(outcome, Exception):
+            self._writer.close()
+        self._done(outcome)
+
+
+class Writer:
+    """Answers as a body of one of `TYPES`, written block by block and like `formats.write` does.
+
+    Args:
+        content_type: The type of the body.
+        file: An empty one, which is the writer's now.
+    """
+
+    def __init__(self, content_type: str, file: BinaryIO) -> None:
+        self._type = content_type
+        self._file = file
+        self._asked: Asked | None = None
+        self._shape: tuple[int, ...] = ()
+        self._arrays: list[tuple[int, np.dtype[Any]]] = []  # rows and type of each block's
+
+    def add(self, outputs: NDArray[Any], asked: Asked) -> None:
+        """Write the answers to the next block.
+
+        Raises:
+            ValueError: They are not of the shape of those before.
+            OSError: The file takes no more.
+        """
+        first, self._asked = self._asked is None, asked
+        if not first and outputs.shape[1:] != self._shape:
+            raise ValueError(f"Answers of {self._shape} were followed by {outputs.shape[1:]}.")
+        self._shape = outputs.shape[1:]
+        if asked.single or self._type in (CSV, JSONLINES):
+            self._file.write(formats.write(self._type, outputs, asked))
+        elif self._type == JSON:
+            self._file.write(self._opening(asked) if first else b",")
+            self._file.write(formats.dump(outputs)[1:-1])
+        else:
+            self._add_array(formats.plain(outputs))
+
+    def finish(self) -> FilePart:
+        """The whole body."""
+        asked, start = self._asked, 0
+        if asked is not None and not asked.single:
+            if self._type == JSON:
+                self._file.write(b"]}" if asked.wrapped else b"]")
+            elif self._type == NPY:
+                start = self._head()
+        end = self._file.seek(0, 2)
+        return FilePart(self._file, start, end - start)
+
+    def close(self) -> None:
+        """Throw away what was written."""
+        self._file.close()
+
+    def _opening(self, asked: Asked) -> bytes:
+        return b'{"predictions":[' if asked.wrapped else b"["
+
+    def _add_array(self, array: NDArray[Any]) -> None:
+        if not self._arrays:
+            self._file.seek(_HEADER)
+        self._arrays.append((len(array), array.dtype))
+        self._file.write(array.tobytes())
+
+    def _head(self) -> int:
+        """Write the header in front of the rows; return where it begins."""
+        dtype = np.result_type(*{dtype for _, dtype in self._arrays})
+        if any(each != dtype for _, each in self._arrays):
+            self._convert(dtype)
+        rows = sum(count for count, _ in self._arrays)
+        header = formats.npy_header(dtype.str, (rows, *self._shape))
+        self._file.seek(_HEADER - len(header))
+        self._file.write(header)
+        return _HEADER - len(header)
+
+    def _convert(self, dtype: np.dtype[Any]) -> None:
+        """Write all blocks anew in one type: labels may be longer in one than in another."""
+        before, self._file = self._file, spool()
+        start = self._file.seek(_HEADER)
+        with before:
+            for count, each in self._arrays:
+                shape = (count, *self._shape)
+                for rows in array_rows(before, start, shape, each, order="C"):
+                    self._file.write(rows.astype(dtype).tobytes())
+                    start += rows.nbytes

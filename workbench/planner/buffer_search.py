@@ -1,0 +1,112 @@
+"""Size and wait of batches decided anew for each window of a trace, as BATCH does hour by hour."""
+
+import numpy as np
+
+from workbench.batching.policies import Replanned
+from workbench.batching.timer import BatchPolicy
+from workbench.deployment import Async, Deployment, Lambda, Local, RealTime, Serverless
+from workbench.errors import InvalidInput
+from workbench.planner.on_demand import batch_dollars
+from workbench.planner.options import MAX_SIZES, Options
+from workbench.planner.problem import Task
+from workbench.planner.search import fitted_arrivals
+from workbench.run import SLO
+from workbench.service_times import ServiceTimes
+from workbench.traffic.trace import Trace
+from workbench.validation import positive, whole_number
+
+
+def rebatch(
+    trace: Trace,
+    slo: SLO,
+    deployment: Deployment,
+    service: ServiceTimes,
+    *,
+    max_size: int = 8,
+    window: float = 3600.0,
+) -> Replanned:
+    """Return settings for a trace, decided by the exact model of the buffer for each window.
+
+    A decision takes the traffic of the window before it for what is to come, the first its own;
+    where nothing came, the settings stay. It chooses the least cost that meets the target, and
+    where nothing does, the least latency. On serverless and Lambda cost is what calls are billed,
+    elsewhere the time that servers are busy. The model knows no queue behind the buffer: of its
+    settings, those that keep all servers busy are ruled out, and no more.
+
+    Args:
+        trace: The traffic.
+        slo: The target.
+        deployment: Where batches are answered.
+        service: Service times there.
+        max_size: The most requests in a batch.
+        window: Seconds from one decision to the next.
+
+    Raises:
+        InvalidInput: An argument is not what it must be, or service times miss a batch.
+
+    >>> from workbench.traffic.patterns import poisson
+    >>> times = ServiceTimes.affine(0.02, 0.004, largest=8)
+    >>> function = Lambda(memory_mb=1769, max_concurrency=100)
+    >>> trace = poisson(rate=40, duration=60, seed=1)
+    >>> found = rebatch(trace, SLO(latency=0.3), function, times, window=30)
+    >>> [start for start, _ in found.settings]
+    [0.0, 30.0]
+    """
+    window = positive("window", window, "seconds")
+    max_size = whole_number("max_size", max_size, low=1)
+    service.check(np.arange(1, max_size + 1) * int(trace.rows.max()))
+    options = _options(deployment, max_size)
+    settings = [(0.0, BatchPolicy())]
+    for start in np.arange(0, trace.duration, window).tolist():
+        first = max(0.0, start - window)
+        seen = first, min(first + window, trace.duration)
+        if np.diff(np.searchsorted(trace.arrivals, seen))[0]:
+            task = _task(trace.clip(*seen), slo, options, service)
+            settings.append((start, _decide(task, deployment)))
+    latest = dict(settings)  # what was decided for 0 takes the place of no batching
+    return Replanned(settings=tuple(latest.items()))
+
+
+def _options(deployment: Deployment, max_size: int) -> Options:
+    """What leaves the deployment as the only place."""
+    sizes = [size for size in MAX_SIZES if size < max_size] + [max_size]
+    match deployment:
+        case Serverless(memory_mb=memory):
+            return Options(kinds=[deployment.kind], serverless_memory_mb=[memory], max_sizes=sizes)
+        case Lambda(memory_mb=memory):
+            return Options(kinds=[deployment.kind], lambda_memory_mb=[memory], max_sizes=sizes)
+        case RealTime(instance_type=name) | Async(instance_type=name):
+            return Options(kinds=[deployment.kind], instance_types=[name], max_sizes=sizes)
+        case Local():
+            return Options(kinds=[deployment.kind], local=deployment, max_sizes=sizes)
+    raise InvalidInput(f"A {deployment.kind} deployment takes no policy: there is nothing to plan.")
+
+
+def _task(trace: Trace, slo: SLO, options: Options, service: ServiceTimes) -> Task:
+    arrivals, _ = fitted_arrivals(trace, max(options.waits(slo.latency)))
+    return Task(
+        trace=trace,
+        arrivals=arrivals,
+        slo=slo,
+        budget=None,
+        options=options,
+        service_on=lambda _: service,
+        largest=max(options.sizes(service.largest)[0]),
+    )
+
+
+def _decide(task: Task, deployment: Deployment) -> BatchPolicy:
+    table = task.screening
+    if isinstance(deployment, Serverless | Lambda):
+        servers = deployment.max_concurrency
+        each = batch_dollars([deployment], table.seconds, task.options.prices)
+    else:
+        servers = getattr(deployment, "workers", 1) * getattr(deployment, "count", 1)
+        each = table.seconds.mean(axis=2)
+    figures = table.found.cost_per_request(each), table.found.quantile, table.busy
+    cost, latency, busy = (figure[0].ravel()[table.policies] for figure in figures)
+    stable = busy < servers if (busy < servers).any() else busy == busy.min()
+    met = stable & (latency <= task.slo.latency)
+    aim, able = (cost, met) if met.any() else (latency, stable)
+    row = int(np.where(able, aim, np.inf).argmin())
+    return BatchPolicy(max_size=int(table.max_sizes[row]), max_wait=float(table.max_waits[row]))

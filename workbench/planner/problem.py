@@ -1,0 +1,180 @@
+"""What is to be planned, and the exact model's figures that all inference types share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.deployment import BatchTransform, Deployment, Lambda, Serverless
+from workbench.planner.candidates import Field, Figures, Finalist, Setting, figures_of
+from workbench.planner.options import Options
+from workbench.queueing import Screen, screen
+from workbench.run import SLO
+from workbench.service_times import Floats, ServiceTimes
+from workbench.simulator import serve
+from workbench.traffic.map import MAP
+from workbench.traffic.trace import Trace
+
+ServiceOn = Callable[[Deployment], ServiceTimes]
+"""Service times on a deployment."""
+
+SAMPLES = 20  # of a service time that is a law
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is to be planned: the traffic, the target, the choices, and service times by place."""
+
+    trace: Trace
+    arrivals: MAP
+    slo: SLO
+    budget: float | None
+    options: Options
+    service_on: ServiceOn
+    largest: int
+
+    @cached_property
+    def screening(self) -> "Screening":
+        """The exact model's figures of every policy with the service times of every deployment."""
+        return Screening(self)
+
+    @cached_property
+    def rows(self) -> float:
+        """Rows a request, on average."""
+        return float(self.trace.rows.mean())
+
+    def simulate(self, setting: Setting) -> Figures:
+        """Return what the simulator says of a setting under the trace itself."""
+        deployment, policy, scaling = setting
+        on_demand = isinstance(deployment, Serverless | Lambda)
+        outcome = serve(
+            self.trace,
+            policy,
+            deployment,
+            self.service_on(deployment),
+            cold_start=self.options.cold_start if on_demand else self.options.boot,
+            scaling=scaling,
+            seed=self.options.seed,
+        )
+        return figures_of(outcome, deployment, self.slo, self.options.prices)
+
+    def settle(self, field: Field, row: int, setting: Setting | None = None) -> Finalist:
+        """Simulate a row of a field, or a setting in its place, and keep what comes out."""
+        setting = setting or field.setting(row)
+        finalist = Finalist(setting, self.simulate(setting), row)
+        field.finalists.append(finalist)
+        return finalist
+
+    def met(self, figures: Figures) -> bool:
+        """Whether figures meet the objective's constraint: the target, or the budget."""
+        if self.budget is None:
+            return figures.latency <= self.slo.latency
+        return figures.cost <= self.budget
+
+    def rank(self, figures: Figures) -> tuple[bool, float, float]:
+        """The less, the better: what is met before what is not, then cost or latency.
+
+        Of what misses the target the least miss comes first, of what exceeds the budget the
+        cheapest.
+        """
+        met = self.met(figures)
+        by_cost = (self.budget is None) == met
+        first, second = figures.cost, figures.latency
+        return (not met, first, second) if by_cost else (not met, second, first)
+
+
+class Screening:
+    """Figures of every policy, once for all deployments that serve alike.
+
+    Figures are indexed by law (see `of`), max_size and max_wait. A batch on instances that start
+    on demand finds its server idle; on a fleet it follows another.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.sizes, _ = task.options.sizes(task.largest)
+        self.waits = task.options.waits(task.slo.latency)
+        kinds = [kind for kind in task.options.kinds if kind != BatchTransform.kind]
+        laws = [self._law(one) for kind in kinds for one in task.options.places(kind)]
+        samples = max((law.shape[1] for law in laws), default=1)
+        laws = [np.broadcast_to(law, (len(law), samples)) for law in laws]
+        self._laws = {law.tobytes(): law for law in laws}
+        self._numbers = {law: number for number, law in enumerate(self._laws)}
+        self._samples = samples
+
+    def _law(self, deployment: Deployment) -> Floats:
+        """Return seconds by requests in a batch and equally likely sample.
+
+        Requests of several rows take what their mean number of rows takes; between sizes, a
+        straight line.
+        """
+        times = self._task.service_on(deployment)
+        on_demand = isinstance(deployment, Serverless | Lambda)
+        table = (times.idle_table if on_demand else times.table)[times.sizes]
+        if table.shape[1] > 1:
+            levels = np.linspace(0, 1, table.shape[1])
+            middles = (np.arange(SAMPLES) + 0.5) / SAMPLES
+            table = np.array([np.interp(middles, levels, row) for row in table])
+        rows = self._task.rows * np.arange(1, max(self.sizes) + 1)
+        return np.array([np.interp(rows, times.sizes, level) for level in table.T]).T
+
+    def of(self, deployments: list[Deployment]) -> NDArray[np.int64]:
+        """Return the number of each deployment's law."""
+        shape = (max(self.sizes), self._samples)
+        laws = [np.broadcast_to(self._law(one), shape).tobytes() for one in deployments]
+        return np.array([self._numbers[law] for law in laws])
+
+    @cached_property
+    def seconds(self) -> Floats:
+        """Seconds by law, requests in a batch (from 1) and equally likely sample."""
+        return np.stack(list(self._laws.values()))
+
+    @cached_property
+    def found(self) -> Screen:
+        """What the exact model says."""
+        return screen(
+            self._task.arrivals,
+            max_sizes=self.sizes,
+            max_waits=self.waits,
+            service=self.seconds,
+            quantile=self._task.slo.quantile,
+            limit=self._task.slo.latency,
+        )
+
+    @cached_property
+    def busy(self) -> Floats:
+        """The mean number of batches in service, with servers without limit."""
+        return self.busy_at(self._task.arrivals.rate, self.found.batch_sizes)
+
+    def busy_at(self, rate: float, batch_sizes: Floats) -> Floats:
+        """Return the same where batches of 1, 2, ... requests have these shares."""
+        largest = batch_sizes.shape[-1]
+        means = self.seconds.mean(axis=2)[:, :largest]
+        per_batch: Floats = np.einsum("btn,mn->mbt", batch_sizes, means)
+        return rate * per_batch / (batch_sizes @ np.arange(1.0, largest + 1))
+
+    @cached_property
+    def policies(self) -> NDArray[np.int64]:
+        """The (max_size, max_wait) that differ, as places in a flattened grid.
+
+        Those that never join requests, by max_size 1 or max_wait 0, are one.
+        """
+        alone = (np.array(self.sizes)[:, None] == 1) | (np.array(self.waits) == 0)
+        keep = ~alone.ravel()
+        keep[np.flatnonzero(alone)[:1]] = True
+        return np.flatnonzero(keep)
+
+    @cached_property
+    def max_sizes(self) -> NDArray[np.int64]:
+        """The max_size of each of `policies`."""
+        sizes = np.repeat(self.sizes, len(self.waits))[self.policies]
+        return np.where(self.max_waits > 0, sizes, 1)
+
+    @cached_property
+    def max_waits(self) -> Floats:
+        """The max_wait of each of `policies`, in seconds."""
+        sizes = np.repeat(self.sizes, len(self.waits))[self.policies]
+        waits = np.tile(np.array(self.waits, dtype=np.float64), len(self.sizes))[self.policies]
+        return np.where(sizes > 1, waits, 0.0)

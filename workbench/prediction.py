@@ -1,0 +1,202 @@
+"""Which formula says what of a trace, a policy and a deployment, and what it leaves out.
+
+A formula exists for the buffer in front of servers without limit (`Serverless` and `Lambda`, whose
+limits and cold starts it ignores, and says so), and for shared queues without batching (`Local`,
+and `RealTime` where all wait in one queue). For the rest there is the simulator::
+
+    predict(trace, BatchPolicy(max_size=8, max_wait=0.02), deployment, times).quantile(0.95)
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from workbench.batching.timer import BatchPolicy, Policy
+from workbench.costing import Cost, Usage, bill, billed_ms
+from workbench.deployment import Deployment, Lambda, Local, RealTime, Serverless
+from workbench.errors import NotPredictable
+from workbench.prices import PriceSheet
+from workbench.queueing import Prediction, buffered, mg1, mmc
+from workbench.queueing.predictions import service_laws
+from workbench.service_times import Floats, ServiceTimes
+from workbench.traffic.map import MAP
+from workbench.traffic.map_fitting import Fit, fit
+from workbench.traffic.trace import Trace
+from workbench.validation import of_kind
+
+_NEAR = 0.1
+"""How far a squared coefficient of variation may be from 1, that of an exponential time."""
+
+
+def predict(
+    trace: Trace,
+    policy: Policy,
+    deployment: Deployment,
+    service: ServiceTimes,
+    *,
+    arrivals: Fit | MAP | None = None,
+    prices: PriceSheet | None = None,
+) -> Prediction:
+    """Return what a formula says of an experiment; its `assumptions` say what it leaves out.
+
+    Args:
+        trace: The requests, all of the same number of rows.
+        policy: How they become batches: a `BatchPolicy`.
+        deployment: Where they are answered.
+        service: Service times there, by rows.
+        arrivals: The process to compute with; by default the one fitted to the trace.
+        prices: The price sheet of `cost`, by default that of us-east-1.
+
+    Raises:
+        NotPredictable: There is no formula, or the load is 1 or more: simulate instead.
+        InvalidInput: Service times miss a batch size.
+        TooFewSamples: The trace is too short to fit an arrival process to.
+
+    >>> from workbench.traffic.map_fitting import poisson_process
+    >>> from workbench.traffic.patterns import poisson
+    >>> trace = poisson(rate=5, duration=60, seed=1)
+    >>> times = ServiceTimes({1: 0.1})
+    >>> found = predict(trace, BatchPolicy(), Local(), times, arrivals=poisson_process(5))
+    >>> found.formula, round(found.mean_latency, 4)
+    ('M/G/1', 0.15)
+    """
+    if arrivals is not None:
+        of_kind("arrivals", arrivals, Fit | MAP, "a MAP, or the Fit of one")
+    if not isinstance(policy, BatchPolicy):
+        raise _no_formula(f"batches that leave by the policy '{policy.label}'")
+    requests = _by_requests(service, trace, policy.max_size)
+    on_demand = isinstance(deployment, Serverless | Lambda)
+    servers = 0 if on_demand else _servers(deployment, policy)
+    window = policy.max_wait if policy.max_size > 1 and policy.max_wait else None
+    fitted = fit(trace, window=window) if arrivals is None else arrivals
+    process = fitted if isinstance(fitted, MAP) else fitted.map
+    if isinstance(deployment, Serverless | Lambda):
+        idle = requests.idle()  # where servers are without limit, each batch finds an idle one
+        found = buffered(process, max_size=policy.max_size, max_wait=policy.max_wait, service=idle)
+        notes = _ignored(deployment, found)
+        cost = _calls_cost(trace, deployment, idle, found, prices)
+    else:
+        found, notes = _queued(process, requests, servers)
+        cost = _fleet_cost(trace, deployment, prices)
+    said = (*found.assumptions, *notes, *_of_fit(fitted), f"Service times: {service.label}.")
+    return replace(found, assumptions=said, cost=cost)
+
+
+def _no_formula(what: str) -> NotPredictable:
+    return NotPredictable(f"No formula is known for {what}: use simulate().")
+
+
+def _by_requests(service: ServiceTimes, trace: Trace, max_size: int) -> ServiceTimes:
+    """Return service times by requests, where all requests have as many rows."""
+    rows = int(trace.rows[0])
+    if (trace.rows != rows).any():
+        raise _no_formula("requests of different numbers of rows")
+    service.check(rows * np.arange(1, max_size + 1))
+    if rows == 1:
+        return service
+    tables = (
+        {size: table[rows * size] for size in range(1, max_size + 1)}
+        for table in (service.table, service.idle_table)
+    )
+    seconds, after_idle = tables
+    return ServiceTimes(seconds, after_idle=after_idle, label=service.label)
+
+
+def _servers(deployment: Deployment, policy: BatchPolicy) -> int:
+    """Return how many servers work on the one queue of a deployment."""
+    match deployment:
+        case Local():
+            servers = deployment.workers
+        case RealTime() if deployment.routing == "shared" or deployment.count == 1:
+            servers = deployment.count * deployment.workers
+        case RealTime():
+            raise _no_formula(f"instances with a queue each (routing {deployment.routing})")
+        case _:
+            raise _no_formula(f"deployments of the kind '{deployment.kind}'")
+    if policy.max_size > 1:
+        which = "the one server" if servers == 1 else f"one of {servers} servers"
+        raise _no_formula(f"batches that wait for {which}")
+    return servers
+
+
+def _queued(process: MAP, service: ServiceTimes, servers: int) -> tuple[Prediction, list[str]]:
+    """Return the prediction of a shared queue without batching, and notes."""
+    if process.phases > 1:
+        raise NotPredictable(
+            "No formula is known for a queue whose arrivals are not Poisson, as those fitted or "
+            f"given are not ({process!r}): use simulate(), or pass arrivals=poisson_process(rate)."
+        )
+    if servers == 1:
+        return mg1(rate=process.rate, service=service), []
+    mean, scv = float(service.means[1]), _scv(service.table[1])
+    if abs(scv - 1) > _NEAR:
+        raise _no_formula(
+            f"{servers} servers and service times that are not exponential (their squared "
+            f"coefficient of variation is {scv:.2g}, not 1)"
+        )
+    idle = float(service.idle_means[1])
+    return mmc(rate=process.rate, service=mean, servers=servers), [
+        f"Service times have a squared coefficient of variation of {scv:.2g}.",
+        f"That a request takes {idle:.4g} s, not {mean:.4g} s, on an idle server is ignored.",
+    ]
+
+
+def _scv(law: Floats) -> float:
+    """Return variance over squared mean of a law that is uniform between its quantiles."""
+    low, high = (law, law) if len(law) == 1 else (law[:-1], law[1:])
+    square = float(((low**2 + low * high + high**2) / 3).mean())
+    return max(0.0, square / float(((low + high) / 2).mean()) ** 2 - 1)
+
+
+def _ignored(deployment: Serverless | Lambda, found: Prediction) -> list[str]:
+    limit = deployment.max_concurrency
+    return [
+        f"The limit of {limit} calls in flight is ignored: {found.concurrency:.3g} are on average.",
+        "Cold starts are ignored.",
+    ]
+
+
+def _of_fit(fitted: Fit | MAP) -> list[str]:
+    """Return how well the process fits the trace, and what it misses."""
+    if isinstance(fitted, MAP):
+        return [f"Arrivals are those given: {fitted!r}."]
+    near = (
+        f"misfit {fitted.misfit:.2g} standard errors, "
+        f"largest distance of the gaps' distributions {fitted.ks_distance:.2g}"
+    )
+    return [f"Arrivals are the fitted {fitted.kind} process: {near}.", *fitted.warnings]
+
+
+def _calls_cost(
+    trace: Trace,
+    deployment: Serverless | Lambda,
+    service: ServiceTimes,
+    found: Prediction,
+    prices: PriceSheet | None,
+) -> Cost | None:
+    """Return what the calls of a trace cost; None where provisioned instances take some of them."""
+    if deployment.provisioned:
+        return None
+    laws = service_laws(service, len(found.batch_sizes))
+    billed = np.array([billed_ms(law.values) @ law.weights for law in laws]) / 1000
+    calls = round(len(trace) / found.mean_batch_size)
+    usage = Usage(seconds=calls * float(found.batch_sizes @ billed), calls=calls)
+    notes = ("Cold starts are not billed.", "Bytes in and out are not billed.")
+    return Cost(
+        items=bill(deployment, usage, prices=prices),
+        answered=len(trace),
+        origin=found.origin,
+        notes=notes,
+    )
+
+
+def _fleet_cost(trace: Trace, deployment: Deployment, prices: PriceSheet | None) -> Cost:
+    """Return what a fleet costs for as long as the trace lasts."""
+    instances = deployment.count if isinstance(deployment, RealTime) else 0
+    usage = Usage(seconds=trace.duration, instance_seconds=instances * trace.duration)
+    return Cost(
+        items=bill(deployment, usage, prices=prices),
+        answered=len(trace),
+        origin=Prediction.origin,
+        notes=("Billed from the start of the trace to its end.",),
+    )

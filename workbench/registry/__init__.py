@@ -1,0 +1,1 @@
+"""Versions of models: who approved them, where they came from, and their files."""

@@ -1,0 +1,739 @@
+"""Model groups, their versions, who approved them and where they came from.
+
+A registry is a directory: `registry.db` (SQLite) says what there is, `artifacts/` holds the files,
+each named by its sha256. Facts of a version never change; approval and stage do, and every change
+is a row of an append-only history. A file is stored before the row that names it, so a crash
+leaves a whole version or none. A version that was removed keeps its rows and its number, so that
+its history stays; its files go unless another version has them too.
+"""
+
+import copy
+import getpass
+import hashlib
+import json
+import os
+import pkgutil
+import re
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, astuple, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from numpy.typing import ArrayLike
+
+from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
+from workbench.files import as_path, home, sha256
+from workbench.formatting import html_table
+from workbench.provenance import environment
+from workbench.registry.model import (
+    Approval,
+    Change,
+    Kind,
+    Model,
+    Samples,
+    Traits,
+    read_checked,
+)
+from workbench.registry.model_import import take_in
+from workbench.registry.onnx import Tensor, check_model
+from workbench.validation import not_negative, of_kind, whole_number
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Model", "Registry", "Samples"]
+
+_APPLICATION = 0x57424D52  # marks the SQLite file as ours: "WBMR"
+_SCHEMA_VERSION = 1
+_COLUMNS = {
+    "group": str,
+    "version": int,
+    "approval": str,
+    "stage": str,
+    "task": str,
+    "kind": str,
+    "accuracy": float,
+    "metric": str,
+    "accuracy_data": str,
+    "size_bytes": int,
+    "framework": str,
+    "opset": int,
+    "input": str,
+    "created": str,
+}
+_SHOWN = {
+    "group": "group",
+    "version": "version",
+    "approval": "approval",
+    "stage": "stage",
+    "accuracy": "score",
+    "metric": "metric",
+    "size_bytes": "size (bytes)",
+    "input": "input",
+}
+_REMOVED = "Removed"  # the last approval of a version that was taken out
+_THERE = f"WHERE approval != '{_REMOVED}'"
+_FOREIGN = "registry.db belongs to another program; choose another directory."
+_SCHEMA = """
+CREATE TABLE versions (
+    group_name TEXT NOT NULL, version INTEGER NOT NULL, created TEXT NOT NULL,
+    sha256 TEXT NOT NULL, samples_sha256 TEXT NOT NULL, traits TEXT NOT NULL, lineage TEXT NOT NULL,
+    PRIMARY KEY (group_name, version)
+) STRICT;
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY, group_name TEXT NOT NULL, version INTEGER NOT NULL, at TEXT NOT NULL,
+    who TEXT NOT NULL, field TEXT NOT NULL, value TEXT NOT NULL, why TEXT NOT NULL,
+    FOREIGN KEY (group_name, version) REFERENCES versions
+) STRICT;
+CREATE INDEX history_of ON history (group_name, version, field, id);
+CREATE TRIGGER versions_stay BEFORE UPDATE ON versions BEGIN SELECT RAISE(ABORT, 'fixed'); END;
+CREATE TRIGGER history_stays BEFORE UPDATE ON history BEGIN SELECT RAISE(ABORT, 'fixed'); END;
+CREATE TRIGGER history_remains BEFORE DELETE ON history BEGIN SELECT RAISE(ABORT, 'fixed'); END;
+CREATE VIEW models AS SELECT v.*,
+    (SELECT value FROM history h WHERE h.group_name = v.group_name AND h.version = v.version
+        AND field = 'approval' ORDER BY id DESC LIMIT 1) AS approval,
+    (SELECT value FROM history h WHERE h.group_name = v.group_name AND h.version = v.version
+        AND field = 'stage' ORDER BY id DESC LIMIT 1) AS stage
+FROM versions v;
+"""
+
+
+class Registry:
+    """A directory of model groups and their versions.
+
+    `registry["group"]` is the newest approved version, `registry["group:2"]` the second one,
+    approved or not. Iterating gives the names of the groups.
+
+    One that this process may only read can be read; what would change it raises a `StorageError`.
+
+    Args:
+        path: The directory, made where missing. Without one it is `registry` in $WORKBENCH_HOME
+            or in the user's data directory, and the ready-made models are trained on first use.
+        progress: Called with a line of text before something slow.
+        clock: Gives the time that changes are stamped with.
+        timeout: Seconds to wait for another process that is writing.
+
+    Raises:
+        StorageError: The directory cannot be made or read, or holds another program's database.
+        Damaged: The database is corrupt.
+    """
+
+    #: What fills a registry without a path: above this layer, so found by name.
+    ready_made = "workbench.registry.zoo:build"
+    #: What brings versions to a cloud and back, likewise.
+    publishing = "workbench.cloud.registry_sync"
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        progress: Callable[[str], object] | None = None,
+        clock: Callable[[], datetime] | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self.path = as_path(path) if path is not None else home() / "registry"
+        self.artifacts = self.path / "artifacts"
+        self._clock = clock or _now
+        self._timeout = not_negative("timeout", timeout, "seconds")
+        self._prepare()
+        if path is None and self.writable:
+            pkgutil.resolve_name(self.ready_made)(self, progress=progress or _announce)
+
+    def waiting(self, timeout: float) -> "Registry":
+        """Return the same registry, with other seconds to wait for another process."""
+        same = copy.copy(self)
+        same._timeout = not_negative("timeout", timeout, "seconds")  # noqa: SLF001 - one of ours
+        return same
+
+    def __repr__(self) -> str:
+        return f"Registry({str(self.path)!r}, {len(self)} groups)"
+
+    def _repr_html_(self) -> str:
+        rows = [[_row(each)[name] for name in _SHOWN] for each in self._all()]
+        return html_table(f"Models in {self.path}", list(_SHOWN.values()), rows)
+
+    def __getitem__(self, name: str) -> Model:
+        group, colon, number = of_kind("A model's name", name, str).partition(":")
+        if colon:
+            return self._version(group, int(number) if number.isdecimal() else number)
+        versions = self.versions(group)
+        approved = [each for each in versions if each.approval == "Approved"]
+        if not approved:
+            newest = versions[-1]
+            raise NotFound(
+                f"No version of {group!r} is approved; version {newest.version} is "
+                f"{newest.approval}. Take it by name, registry[{newest.name!r}], or approve it: "
+                f"registry.approve({group!r}, {newest.version})."
+            )
+        return approved[-1]
+
+    def __contains__(self, group: object) -> bool:
+        return group in self.groups()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.groups())
+
+    def __len__(self) -> int:
+        return len(self.groups())
+
+    def groups(self, *, removed: bool = False) -> list[str]:
+        """The names of the groups, sorted; with `removed` also those of which nothing is left."""
+        table = "versions" if removed else f"models {_THERE}"
+        with self._reading() as database:
+            rows = database.execute(f"SELECT DISTINCT group_name FROM {table} ORDER BY 1")  # noqa: S608 - ours
+            return [name for (name,) in rows]
+
+    def versions(self, group: str) -> list[Model]:
+        """Every version of a group, oldest first.
+
+        Raises:
+            NotFound: There is no such group.
+        """
+        versions = self._models("AND group_name = ?", of_kind("group", group, str))
+        if not versions:
+            known = ", ".join(self.groups()) or "none yet"
+            raise NotFound(f"No group {group!r}. Known: {known}.")
+        return versions
+
+    def models(self) -> list[Model]:
+        """The newest approved version of each group that has one."""
+        newest = {each.group: each for each in self._all() if each.approval == "Approved"}
+        return list(newest.values())
+
+    def version(self, group: str, version: int) -> Model:
+        """One version of a group, approved or not.
+
+        Raises:
+            NotFound: There is no such group or version.
+        """
+        return self._version(group, version)
+
+    def history(self, group: str, version: int) -> list[Change]:
+        """Every change of a version's approval and stage, oldest first; removed ones have theirs.
+
+        Raises:
+            NotFound: There never was such a group or version.
+        """
+        whole_number("version", version, low=1)
+        with self._reading() as database:
+            rows = database.execute(
+                "SELECT at, who, field, value, why FROM history "
+                "WHERE group_name = ? AND version = ? ORDER BY id",
+                (of_kind("group", group, str), version),
+            )
+            changes = [Change(*row) for row in rows]
+        if not changes:
+            self.version(group, version)
+        return changes
+
+    def table(self) -> "pl.DataFrame":
+        """One row for each version of each group, with its traits."""
+        import polars as pl
+
+        return pl.DataFrame([_row(each) for each in self._all()], schema=_COLUMNS)
+
+    def register(
+        self,
+        group: str,
+        source: Any,  # noqa: ANN401 - a path, the bytes of an ONNX file, or any estimator
+        *,
+        samples: Samples | ArrayLike | None = None,
+        task: str = "",
+        kind: Kind | None = None,
+        data: str = "",
+        accuracy: float | None = None,
+        framework: str = "",
+        lineage: dict[str, Any] | None = None,
+        stage: str = "Development",
+        approval: Approval = "PendingManualApproval",
+        who: str | None = None,
+        why: str = "",
+        seed: int = 0,
+    ) -> Model:
+        """The next version of a group, made from an ONNX file or a fitted estimator.
+
+        Args:
+            group: Its name: letters, digits and inner hyphens, at most 63.
+            source: Path of an ONNX file, its bytes, or a fitted scikit-learn estimator.
+            samples: Held-out rows. Without any, a random pool that fits the signature is made.
+            task: What the model is for, e.g. "digits".
+            kind: Told by the estimator or by the type of the first output when not given.
+            data: Name of the data that the samples come from.
+            accuracy: Taken as given when the samples have no targets, else measured here.
+            framework: What the model was made with, where the file does not tell.
+            lineage: Data set, parameters, seed: anything that JSON can hold.
+            stage: Where it is in its life: any name.
+            approval: Its first approval.
+            who: Who registers it, by default the user of this process.
+            why: The reason kept in the history.
+            seed: Of the random pool.
+
+        Raises:
+            NotFound: There is no such file.
+            InvalidModel: The source is not a model the workbench can run.
+            InvalidInput: Another argument is not what it must be.
+            StorageError: It could not be written; the registry is as before.
+        """
+        _check_group(group)
+        _check_stage(stage)
+        _check_approval(approval)
+        made = take_in(
+            source,
+            samples=samples,
+            task=task,
+            kind=kind,
+            data=data,
+            accuracy=accuracy,
+            framework=framework,
+            seed=seed,
+        )
+        lineage = of_kind("lineage", {} if lineage is None else lineage, dict)
+        return self._add(
+            group,
+            None,
+            files=(made.content, made.pool),
+            facts=(_json(asdict(made.traits)), _json(_code() | lineage)),
+            approval=self._entry("approval", approval, who, why),
+            stage=stage,
+        )
+
+    def restore(
+        self,
+        group: str,
+        version: int,
+        *,
+        content: bytes,
+        samples: bytes,
+        facts: Mapping[str, Any],
+        who: str | None = None,
+        why: str = "",
+    ) -> Model:
+        """A version as another registry had it, with its number; its approval is pending.
+
+        Args:
+            group: Its name.
+            version: Its number, which must be free.
+            content: The ONNX file.
+            samples: The file of the pool of samples.
+            facts: Its "traits" and "lineage", as JSON values.
+            who: Who restores it, by default the user of this process.
+            why: The reason kept in the history.
+
+        Raises:
+            InvalidModel: The content is not a model the workbench can run.
+            InvalidInput: The number is taken, or something is not what it must be.
+            StorageError: It could not be written; the registry is as before.
+        """
+        _check_group(group)
+        check_model(content)
+        try:
+            _traits(dict(facts["traits"]))
+            kept = _json(facts["traits"]), _json(facts["lineage"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(f"These are not a version's traits and lineage: {error}.") from error
+        return self._add(
+            group,
+            version,
+            files=(content, samples),
+            facts=kept,
+            approval=self._entry("approval", "PendingManualApproval", who, why),
+            stage="Development",
+        )
+
+    def _add(
+        self,
+        group: str,
+        version: int | None,
+        *,
+        files: tuple[bytes, bytes],
+        facts: tuple[str, str],
+        approval: Change,
+        stage: str,
+    ) -> Model:
+        """Write a version, by default the next, with its first approval and stage."""
+        with self._writing() as database:
+            number = version or _next_version(database, group)
+            if version and _is_taken(database, group, version):
+                raise InvalidInput(f"There is a version {version} of {group!r} already.")
+            hashes = self._store(files[0], ".onnx"), self._store(files[1], ".npz")
+            database.execute(
+                "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (group, number, approval.at, *hashes, *facts),
+            )
+            _note(database, group, number, approval)
+            _note(database, group, number, replace(approval, field="stage", value=stage))
+        return self.version(group, number)
+
+    def push(self, cloud: Any, *, groups: Sequence[str] | None = None) -> list[str]:  # noqa: ANN401 - a Cloud
+        """The ARNs of these groups' versions (by default all), which now are on a cloud, too.
+
+        See `workbench.cloud.registry_sync`, which says what may go wrong.
+        """
+        return list(pkgutil.resolve_name(f"{self.publishing}:push")(self, cloud, groups=groups))
+
+    def pull(self, cloud: Any, *, groups: Sequence[str] | None = None) -> list[Model]:  # noqa: ANN401 - a Cloud
+        """The versions of these groups (by default all) that were on a cloud, and now are here."""
+        return list(pkgutil.resolve_name(f"{self.publishing}:pull")(self, cloud, groups=groups))
+
+    def approve(self, group: str, version: int, *, who: str | None = None, why: str = "") -> Model:
+        """The version, now approved; who, when and why are kept in its history."""
+        return self.decide(group, version, "Approved", who=who, why=why)
+
+    def reject(self, group: str, version: int, *, who: str | None = None, why: str = "") -> Model:
+        """The version, now rejected; who, when and why are kept in its history."""
+        return self.decide(group, version, "Rejected", who=who, why=why)
+
+    def decide(
+        self, group: str, version: int, approval: Approval, *, who: str | None = None, why: str = ""
+    ) -> Model:
+        """The version, now of this approval; who, when and why are kept in its history."""
+        _check_approval(approval)
+        return self._change(group, version, self._entry("approval", approval, who, why))
+
+    def set_stage(
+        self, group: str, version: int, stage: str, *, who: str | None = None, why: str = ""
+    ) -> Model:
+        """The version, now at another stage of its life, e.g. "Production"."""
+        _check_stage(stage)
+        return self._change(group, version, self._entry("stage", stage, who, why))
+
+    def remove(self, group: str, version: int, *, who: str | None = None, why: str = "") -> None:
+        """Take a version out; its history stays, and its number is never given again.
+
+        Its files are deleted unless another version has them too.
+
+        Raises:
+            NotFound: There is no such group or version.
+            StorageError: The registry cannot be written.
+        """
+        change = self._entry("approval", _REMOVED, who, why)
+        with self._writing() as database:
+            gone = self.version(group, version)
+            _note(database, group, version, change)
+        # Only now, and under the lock again: a crash leaves a file too many, never one too few.
+        with self._writing():
+            kept = {path for each in self._all() for path in each.files}
+            for path in gone.files.keys() - kept:
+                path.unlink(missing_ok=True)
+
+    def verify(self) -> list[str]:
+        """One sentence for each file that is missing or changed; empty when all is well.
+
+        Raises:
+            Damaged: The database is corrupt.
+        """
+        with self._reading() as database:
+            rows = database.execute("PRAGMA integrity_check")
+            found = [f"registry.db: {text}" for (text,) in rows if text != "ok"]
+        for model in self._all():
+            for path, digest in model.files.items():
+                try:
+                    read_checked(path, digest, model.name)
+                except Damaged as error:
+                    found.append(str(error))
+        return found
+
+    @contextmanager
+    def alone(self, timeout: float = 600.0) -> Iterator[None]:
+        """Hold off every other process that asks the same of this registry, for long work."""
+        self._refuse_to_write()
+        # SQLite's lock on a file of its own: the system lets go of it when the process dies.
+        with closing(_connect(self.path / "alone.lock", timeout)) as lock:
+            with _storage(self.path):
+                lock.execute("BEGIN EXCLUSIVE")
+            yield
+
+    @property
+    def writable(self) -> bool:
+        """Whether this process may change the registry."""
+        return not self._database.exists() or all(
+            os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+            for path in (self.path, self._database)
+        )
+
+    @property
+    def _database(self) -> Path:
+        return self.path / "registry.db"
+
+    def _prepare(self) -> None:
+        with _storage(self.path):
+            if not self.writable:
+                with closing(self._connect()) as database:
+                    _refuse_other(database)
+                return
+            self.artifacts.mkdir(parents=True, exist_ok=True)
+            with closing(self._connect()) as database:
+                _create(database)
+
+    def _connect(self) -> sqlite3.Connection:
+        if self.writable:
+            return _connect(self._database, self._timeout)
+        return _connect_to_read(self._database, self._timeout)
+
+    def _refuse_to_write(self) -> None:
+        if not self.writable:
+            raise StorageError(
+                f"The registry in {self.path} can only be read here: this process may not write "
+                "there. Register into another one, Registry(path), or ask for the permission."
+            )
+
+    def _version(self, group: str, version: int | str) -> Model:
+        versions = self.versions(group)
+        for each in versions:
+            if each.version == version:
+                return each
+        known = ", ".join(f"{each.version} ({each.approval})" for each in versions)
+        raise NotFound(f"No version {version!r} of {group!r}. Known: {known}.")
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with _storage(self.path), closing(self._connect()) as database:
+            yield database
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that holds the registry's only write lock; leaving early undoes it."""
+        self._refuse_to_write()
+        with self._reading() as database:
+            database.execute("PRAGMA foreign_keys = ON")
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("BEGIN IMMEDIATE")
+            yield database
+            database.execute("COMMIT")
+
+    def _all(self) -> list[Model]:
+        return self._models("")
+
+    def _models(self, where: str, *values: str) -> list[Model]:
+        query = f"SELECT * FROM models {_THERE} {where} ORDER BY group_name, version"  # noqa: S608 - ours
+        with self._reading() as database:
+            return [_model(row, self.artifacts) for row in database.execute(query, values)]
+
+    def _change(self, group: str, version: int, change: Change) -> Model:
+        with self._writing() as database:
+            self.version(group, version)  # under the lock, so that nobody removes it meanwhile
+            _note(database, group, version, change)
+        return self.version(group, version)
+
+    def _entry(self, field: str, value: str, who: str | None, why: str) -> Change:
+        who = of_kind("who", who or _user(), str)
+        return Change(self._stamp(), who, field, value, of_kind("why", why, str))
+
+    def _stamp(self) -> str:
+        return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
+
+    def _store(self, content: bytes, suffix: str) -> str:
+        """The sha256 of a file that is now among the artifacts, whole and on the disk."""
+        digest = hashlib.sha256(content).hexdigest()
+        path = self.artifacts / f"{digest}{suffix}"
+        if path.exists() and sha256(path) == digest:
+            return digest
+        # One name is enough, as the write lock is held; what a crash leaves is overwritten.
+        incoming = self.artifacts / "incoming"
+        try:
+            with incoming.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            incoming.replace(path)
+        except OSError:
+            with suppress(OSError):
+                incoming.unlink(missing_ok=True)
+            raise
+        _sync_directory(self.artifacts)
+        return digest
+
+
+def _code() -> dict[str, Any]:
+    """The state of the code that registers: versions of packages, commit of the folder."""
+    facts = environment()
+    return {"code_version": {"commit": facts["commit"], **facts["versions"]}}
+
+
+def _json(facts: dict[str, Any]) -> str:
+    try:
+        return json.dumps(facts, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"Traits and lineage must fit into JSON: {error}.") from error
+
+
+def _model(row: tuple[Any, ...], artifacts: Path) -> Model:
+    group, version, created, sha256, samples_sha256, traits, lineage, approval, stage = row
+    return Model(
+        group=group,
+        version=version,
+        approval=approval,
+        stage=stage,
+        created=created,
+        traits=_traits(json.loads(traits)),
+        lineage=json.loads(lineage),
+        sha256=sha256,
+        samples_sha256=samples_sha256,
+        artifacts=artifacts,
+    )
+
+
+def _traits(facts: dict[str, Any]) -> Traits:
+    tensors = {
+        "input_schema": _tensor(facts["input_schema"]),
+        "output_schema": tuple(_tensor(each) for each in facts["output_schema"]),
+    }
+    return Traits(**facts | tensors)
+
+
+def _tensor(facts: dict[str, Any]) -> Tensor:
+    return Tensor(facts["name"], facts["dtype"], tuple(facts["shape"]))
+
+
+def _row(model: Model) -> dict[str, Any]:
+    facts = asdict(model.traits) | {"input": str(model.traits.input_schema)}
+    return {name: facts[name] if name in facts else getattr(model, name) for name in _COLUMNS}
+
+
+def _check_group(group: str) -> None:
+    of_kind("group", group, str)
+    if not re.fullmatch(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?", group):
+        raise InvalidInput(
+            "A group's name is 1 to 63 letters, digits and hyphens, with no hyphen at either end, "
+            f"got {group!r}."
+        )
+
+
+def _check_approval(approval: str) -> None:
+    if approval not in get_args(Approval):
+        raise InvalidInput(f"approval must be one of {get_args(Approval)}, got {approval!r}.")
+
+
+def _check_stage(stage: str) -> None:
+    if not 1 <= len(of_kind("stage", stage, str)) <= 63:
+        raise InvalidInput(f"A stage's name has 1 to 63 characters, got {stage!r}.")
+
+
+def _next_version(database: sqlite3.Connection, group: str) -> int:
+    newest = "SELECT COALESCE(MAX(version), 0) + 1 FROM versions WHERE group_name = ?"
+    return int(database.execute(newest, (group,)).fetchone()[0])
+
+
+def _is_taken(database: sqlite3.Connection, group: str, version: int) -> bool:
+    found = "SELECT 1 FROM versions WHERE group_name = ? AND version = ?"
+    return database.execute(found, (group, version)).fetchone() is not None
+
+
+def _note(database: sqlite3.Connection, group: str, version: int, change: Change) -> None:
+    row = (group, version, *astuple(change))
+    database.execute("INSERT INTO history VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def _connect(path: Path, timeout: float) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=timeout, isolation_level=None)
+
+
+def _connect_to_read(path: Path, timeout: float) -> sqlite3.Connection:
+    """Open a database whose folder may not be written.
+
+    Where a writer is at work, the files of its log are there to be read along; else SQLite would
+    want to make them, unless it is told that nothing changes.
+    """
+    there = path.with_name(f"{path.name}-shm").exists()
+    how = "mode=ro" if there else "mode=ro&immutable=1"
+    address = f"{path.absolute().as_uri()}?{how}"
+    return sqlite3.connect(address, uri=True, timeout=timeout, isolation_level=None)
+
+
+def _create(database: sqlite3.Connection) -> None:
+    """Make an empty database ours, and refuse one that is another's."""
+    if _pragma(database, "application_id") != _APPLICATION:
+        database.execute("BEGIN IMMEDIATE")
+        if _pragma(database, "application_id") != _APPLICATION:
+            _refuse_foreign(database)
+            for statement in _statements(_SCHEMA):
+                database.execute(statement)
+            database.execute(f"PRAGMA application_id = {_APPLICATION}")
+            database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        database.execute("COMMIT")
+    _refuse_other(database)
+    # Fails while another process is in there for the first time too; that one switches it.
+    with suppress(sqlite3.OperationalError):
+        database.execute("PRAGMA journal_mode = WAL")
+
+
+def _refuse_foreign(database: sqlite3.Connection) -> None:
+    if database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+        raise StorageError(_FOREIGN)
+
+
+def _refuse_other(database: sqlite3.Connection) -> None:
+    if _pragma(database, "application_id") != _APPLICATION:
+        raise StorageError(_FOREIGN)
+    if _pragma(database, "user_version") > _SCHEMA_VERSION:
+        raise StorageError("The registry was made by a newer workbench; update this one.")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Statements one by one, because `executescript` would end the transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _pragma(database: sqlite3.Connection, name: str) -> int:
+    return int(database.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+@contextmanager
+def _storage(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system raise into the workbench's own errors."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise _translated(error, path) from error
+    except StorageError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(f"The registry in {path} cannot be used: {reason}.") from error
+
+
+def _translated(error: sqlite3.DatabaseError, path: Path) -> StorageError:
+    code = getattr(error, "sqlite_errorname", "")
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StorageError(
+            f"Another process is writing to the registry in {path} and did not finish in time; "
+            "try again."
+        )
+    if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        return Damaged(
+            f"{path / 'registry.db'} is not a sound database ({error}); restore it from a copy, "
+            "or move it away to start anew."
+        )
+    return StorageError(f"The registry in {path} cannot be used: {error}.")
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return "unknown"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _announce(line: str) -> None:
+    sys.stderr.write(f"{line}\n")

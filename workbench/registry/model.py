@@ -1,0 +1,197 @@
+"""What a version of a model is: its traits, its lineage, its files, and how it is opened."""
+
+import hashlib
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import Damaged, InvalidInput
+from workbench.registry.onnx import Nan, Session, Tensor
+from workbench.validation import as_array
+
+Approval = Literal["PendingManualApproval", "Approved", "Rejected"]
+Kind = Literal["classification", "regression", "other"]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """A pool of rows that a model can be asked about, with the right answers where known.
+
+    Args:
+        inputs: Shape (n, *row), n at least 1, in the model's input type.
+        targets: Shape (n,), or None.
+
+    >>> Samples(np.zeros((3, 2), np.float32), np.array([0, 1, 1]))
+    Samples(3 rows, with targets)
+    """
+
+    inputs: NDArray[Any]
+    targets: NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", _frozen("inputs", self.inputs))
+        if self.targets is not None:
+            object.__setattr__(self, "targets", _frozen("targets", self.targets))
+        if self.inputs.ndim < 1 or not len(self.inputs):
+            raise InvalidInput(f"Samples need at least 1 row, got shape {self.inputs.shape}.")
+        if self.targets is not None and self.targets.shape != (len(self.inputs),):
+            raise InvalidInput(
+                f"targets must have shape ({len(self.inputs)},), one for each row, "
+                f"got {self.targets.shape}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __repr__(self) -> str:
+        return f"Samples({len(self)} rows, with{'' if self.targets is not None else 'out'} targets)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What a version can do, as measured when it was registered.
+
+    Attributes:
+        task: What it is for, e.g. "digits".
+        kind: "classification", "regression" or "other".
+        input_schema: Name, type and row shape of the input.
+        output_schema: The same of each output; the first is the answer.
+        accuracy: Its figure in `metric`, None when unknown.
+        metric: "accuracy" (share right) or "r2"; "" when unknown.
+        accuracy_data: The data `accuracy` was measured on.
+        samples: Where the pool of samples comes from.
+        framework: What the model was made with.
+        opset: ONNX operator set.
+        size_bytes: Size of the ONNX file.
+    """
+
+    task: str
+    kind: Kind
+    input_schema: Tensor
+    output_schema: tuple[Tensor, ...]
+    accuracy: float | None
+    metric: str
+    accuracy_data: str
+    samples: str
+    framework: str
+    opset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line of a version's history: `field` ("approval" or "stage") became `value`.
+
+    The last line of a version that was removed says that its approval became "Removed".
+    """
+
+    at: str
+    who: str
+    field: str
+    value: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Model:
+    """One version of a group: a value that says what the registry knew when it was read."""
+
+    group: str
+    version: int
+    approval: Approval
+    stage: str
+    created: str
+    traits: Traits
+    lineage: dict[str, Any] = field(hash=False)
+    sha256: str
+    samples_sha256: str
+    artifacts: Path
+
+    @property
+    def name(self) -> str:
+        """Group and version, as `registry[name]` takes it."""
+        return f"{self.group}:{self.version}"
+
+    @property
+    def path(self) -> Path:
+        """The ONNX file."""
+        return self.artifacts / f"{self.sha256}.onnx"
+
+    @property
+    def samples_path(self) -> Path:
+        """The file of the pool of samples."""
+        return self.artifacts / f"{self.samples_sha256}.npz"
+
+    @property
+    def files(self) -> dict[Path, str]:
+        """The sha256 of each file."""
+        return {self.path: self.sha256, self.samples_path: self.samples_sha256}
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the ONNX file."""
+        return self.traits.size_bytes
+
+    def __repr__(self) -> str:
+        known = self.traits.accuracy is not None
+        score = f", {self.traits.metric} {self.traits.accuracy:.3f}" if known else ""
+        return f"Model({self.name}, {self.approval}{score}, {self.size_bytes / 1e3:,.1f} kB)"
+
+    def session(self, threads: int = 1, *, nan: Nan = "allow") -> Session:
+        """The model loaded into ONNX Runtime, after a check of its file's hash.
+
+        Raises:
+            Damaged: The file is missing or is not what was registered.
+        """
+        content = read_checked(self.path, self.sha256, self.name)
+        return Session(content, threads=threads, nan=nan)
+
+    def samples(self) -> Samples:
+        """The pool of held-out samples (random ones where none were given: see the traits).
+
+        Raises:
+            Damaged: The file is missing or is not what was registered.
+        """
+        content = read_checked(self.samples_path, self.samples_sha256, self.name)
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return Samples(arrays["inputs"], arrays.get("targets"))
+
+    def correct(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Which rows a classifier got right; None for other models."""
+        return correct(outputs, targets) if self.traits.kind == "classification" else None
+
+
+def _frozen(name: str, values: ArrayLike) -> NDArray[Any]:
+    view = as_array(name, values).view()
+    view.flags.writeable = False
+    return view
+
+
+def correct(outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows are predicted right: equal labels, or the largest of several scores a row.
+
+    >>> correct(np.array([3, 1]), np.array([3, 2]))
+    array([ True, False])
+    """
+    scores = outputs.ndim == 2 and outputs.shape[1] > 1
+    labels = outputs.argmax(axis=1) if scores else outputs.reshape(-1)
+    return np.asarray(labels == targets)
+
+
+def read_checked(path: Path, sha256: str, name: str) -> bytes:
+    """The content of a file of the model `name`, which still has the hash it was stored under.
+
+    Raises:
+        Damaged: The file is missing or has changed.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Damaged(f"{name}: {path} cannot be read: {error.strerror}.") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise Damaged(f"{name}: {path} is not what was registered; register the model again.")
+    return content

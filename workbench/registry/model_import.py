@@ -1,0 +1,176 @@
+"""What a source must be to become a version: checked, tried on its samples, measured."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InvalidInput, InvalidModel, InvocationError
+from workbench.registry.model import Kind, Samples, Traits, correct
+from workbench.registry.onnx import Checked, Session, Tensor, check_model, from_estimator
+from workbench.validation import as_array, finite, generator_from, of_kind
+
+_METRICS = {"classification": "accuracy", "regression": "r2"}
+_POOL_BYTES = 2**24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intake:
+    """What is to be stored of a version: the ONNX file, the pool of samples, the traits."""
+
+    content: bytes
+    pool: bytes
+    traits: Traits
+
+
+def take_in(
+    source: Any,  # noqa: ANN401 - a path, the bytes of an ONNX file, or any estimator
+    *,
+    samples: Samples | ArrayLike | None,
+    task: str,
+    kind: Kind | None,
+    data: str,
+    accuracy: float | None,
+    framework: str,
+    seed: int,
+) -> Intake:
+    """A source that ran on its samples; the arguments are those of `Registry.register`.
+
+    Raises:
+        NotFound: There is no such file.
+        InvalidModel: The source is not a model the workbench can run.
+        InvalidInput: The samples do not fit together, or are needed and missing.
+    """
+    if kind not in (None, *get_args(Kind)):
+        raise InvalidInput(f"kind must be one of {get_args(Kind)}, got {kind!r}.")
+    for name, text in (("task", task), ("data", data), ("framework", framework)):
+        of_kind(name, text, str)
+    if accuracy is not None:
+        accuracy = finite("accuracy", accuracy)
+    given = samples
+    if not isinstance(given, Samples | None):
+        given = Samples(as_array("samples", given))
+    if not isinstance(source, str | Path | bytes):
+        kind = kind or _kind_of(source)
+        framework = framework or _scikit_learn()
+        source = from_estimator(source, None if given is None else given.inputs)
+    checked = check_model(source)
+    kind = kind or _guess_kind(checked)
+    pool, origin = _pool(given, checked.signature.input, data, seed)
+    measured = _measure(_answers(checked, pool), pool.targets, kind)
+    score = accuracy if measured is None else measured
+    traits = Traits(
+        task=task,
+        kind=kind,
+        input_schema=checked.signature.input,
+        output_schema=checked.signature.outputs,
+        accuracy=score,
+        metric="" if score is None else _METRICS.get(kind, ""),
+        accuracy_data="" if score is None else data if measured is None else origin,
+        samples=origin,
+        framework=framework or checked.producer or "unknown",
+        opset=checked.opset,
+        size_bytes=len(checked.content),
+    )
+    return Intake(content=checked.content, pool=_npz(pool), traits=traits)
+
+
+def _kind_of(estimator: Any) -> Kind:  # noqa: ANN401
+    if not hasattr(estimator, "predict"):
+        raise InvalidModel(
+            f"A {type(estimator).__name__} cannot become a model: give the path or the bytes of an "
+            "ONNX file, or a fitted scikit-learn estimator."
+        )
+    from sklearn.base import is_classifier, is_regressor
+
+    if is_classifier(estimator):
+        return "classification"
+    return "regression" if is_regressor(estimator) else "other"
+
+
+def _scikit_learn() -> str:
+    from sklearn import __version__
+
+    return f"scikit-learn {__version__}"
+
+
+def _guess_kind(checked: Checked) -> Kind:
+    """Whole numbers or text, one a row, are labels; one float a row is a value."""
+    answer = checked.signature.outputs[0]
+    if answer.shape not in ((), (1,)):
+        return "other"
+    return "regression" if answer.dtype.startswith("float") else "classification"
+
+
+def _pool(given: Samples | None, wanted: Tensor, data: str, seed: int) -> tuple[Samples, str]:
+    """A pool in the model's own input type, and where it comes from."""
+    if given is None:
+        return _random_pool(wanted, seed), f"random, seed {seed}"
+    rows = given.inputs
+    if not wanted.fits(rows) or not np.can_cast(rows.dtype, wanted.dtype, "same_kind"):
+        raise InvalidInput(
+            f"The samples are {rows.dtype} of shape {rows.shape}, and the model takes {wanted}."
+        )
+    targets = given.targets
+    if targets is not None and targets.dtype.kind == "O":  # text labels, e.g. out of a frame
+        targets = targets.astype(str)
+    pool = Samples(np.ascontiguousarray(rows, wanted.dtype), targets)
+    return pool, f"{len(pool)} held-out rows of {data or 'data given by the user'}"
+
+
+def _random_pool(wanted: Tensor, seed: int) -> Samples:
+    """Up to 256 random rows in up to 16 MiB."""
+    if None in wanted.shape:
+        raise InvalidInput(f"The model takes {wanted}: give samples, as rows can have any size.")
+    row = tuple(size or 0 for size in wanted.shape)
+    dtype = np.dtype(wanted.dtype)
+    rows = int(np.clip(_POOL_BYTES // max(1, dtype.itemsize * int(np.prod(row))), 8, 256))
+    rng = generator_from(seed)
+    if dtype.kind == "f":
+        return Samples(rng.normal(size=(rows, *row)).astype(dtype))
+    # Whole numbers are often indices, where only small ones are sure to be valid.
+    return Samples(rng.integers(0, 2, size=(rows, *row)).astype(dtype))
+
+
+def _answers(checked: Checked, pool: Samples) -> NDArray[Any]:
+    """The first output for the pool; for 2 rows of it where the right answers are unknown."""
+    session = Session(checked.content)
+    inputs = pool.inputs if pool.targets is not None else pool.inputs[:2]
+    try:
+        batches = [session.run(inputs[at : at + 32]) for at in range(0, len(inputs), 32)]
+    except InvocationError as error:
+        raise InvalidModel(f"The model does not run on its samples: {error}") from error
+    rows = sum(len(batch) for batch in batches)
+    if rows != len(inputs):
+        raise InvalidModel(
+            f"The model answers {len(inputs)} rows with {rows}: its batch axis is fixed inside. "
+            "Export it again with a dynamic batch axis throughout."
+        )
+    return np.concatenate(batches)
+
+
+def _measure(outputs: NDArray[Any], targets: NDArray[Any] | None, kind: Kind) -> float | None:
+    if targets is None or kind == "other":
+        return None
+    if kind == "classification":
+        return float(correct(outputs, targets).mean())
+    return _r2(outputs.reshape(-1), targets)
+
+
+def _r2(values: NDArray[Any], targets: NDArray[Any]) -> float | None:
+    """Share of the targets' variance that is explained, at most 1; None when they have none."""
+    if not targets.var():
+        return None
+    return float(1 - np.mean((targets - values) ** 2) / targets.var())
+
+
+def _npz(pool: Samples) -> bytes:
+    arrays = {"inputs": pool.inputs}
+    if pool.targets is not None:
+        arrays["targets"] = pool.targets
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()

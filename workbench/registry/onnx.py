@@ -1,0 +1,331 @@
+"""ONNX models: their signature, what makes one acceptable, and a session that runs batches.
+
+A model here has one numeric input whose first axis is the batch, and answers with as many rows.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFound
+from workbench.validation import whole_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import onnxruntime
+
+# ONNX Runtime reports its use to its makers since 1.29, unless it is told not to before it loads.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+Nan = Literal["allow", "refuse"]
+
+_DTYPES = {
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(bool)": "bool",
+    "tensor(int8)": "int8",
+    "tensor(int16)": "int16",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
+}
+
+_PICKLES = {".pkl", ".pickle", ".joblib", ".cloudpickle"}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output: its name, NumPy dtype and the shape of one row (None: any size).
+
+    >>> print(Tensor("input", "float32", (64,)))
+    input: float32 (batch, 64)
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        axes = ", ".join(["batch", *("any" if size is None else str(size) for size in self.shape)])
+        return f"{self.name}: {self.dtype} ({axes})"
+
+    def fits(self, batch: NDArray[Any]) -> bool:
+        """Whether the rows of a batch have this shape."""
+        return batch.ndim == 1 + len(self.shape) and all(
+            want in (None, got) for got, want in zip(batch.shape[1:], self.shape, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model takes and gives; the first output is its answer."""
+
+    input: Tensor
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """An ONNX file that passed every check, and what it says about itself."""
+
+    content: bytes
+    signature: Signature
+    producer: str
+    opset: int
+
+
+class Session:
+    """A model loaded into ONNX Runtime on the CPU, with a set number of threads.
+
+    Args:
+        source: Path of an ONNX file, or its bytes.
+        threads: Threads that share the work of one batch.
+        nan: "refuse" makes a NaN in a batch an error; it costs one pass over the batch.
+
+    Raises:
+        NotFound: There is no such file.
+        InvalidModel: The file is not a model that the workbench can run.
+        InvalidInput: `threads` or `nan` is not what it must be.
+    """
+
+    def __init__(self, source: str | Path | bytes, *, threads: int = 1, nan: Nan = "allow") -> None:
+        whole_number("threads", threads, low=1)
+        if nan not in ("allow", "refuse"):
+            raise InvalidInput(f'nan must be "allow" or "refuse", got {nan!r}.')
+        self.threads = threads
+        self.nan = nan
+        self._session = _open(source, threads)
+        self.signature = _signature(self._session)
+        # What `run` needs at every call, looked up once.
+        self._run = self._session.run
+        self._input = self.signature.input.name
+        self._first = [self.signature.outputs[0].name]
+        self._dtype = np.dtype(self.signature.input.dtype)
+        self._row = self.signature.input.shape
+        self._refuse_nan = nan == "refuse" and self._dtype.kind == "f"
+
+    def __repr__(self) -> str:
+        return f"Session({self.signature.input}, threads={self.threads})"
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """The first output for a batch of shape (n, *row): labels of a classifier, else values.
+
+        Raises:
+            InvalidInput: The batch has another type or shape, no rows, or a NaN that is refused.
+            InvocationError: ONNX Runtime failed while it ran the model.
+        """
+        self._check(batch)
+        try:
+            return self._run(self._first, {self._input: batch})[0]  # type: ignore[no-any-return]
+        except Exception as error:
+            raise InvocationError(f"ONNX Runtime could not run the model: {error}") from error
+
+    def run_all(self, batch: NDArray[Any]) -> dict[str, Any]:
+        """Every output by name; raises what `run` raises."""
+        self._check(batch)
+        try:
+            outputs = self._run(None, {self._input: batch})
+        except Exception as error:
+            raise InvocationError(f"ONNX Runtime could not run the model: {error}") from error
+        names = [output.name for output in self.signature.outputs]
+        return dict(zip(names, outputs, strict=True))
+
+    def _check(self, batch: NDArray[Any]) -> None:
+        if (
+            not isinstance(batch, np.ndarray)
+            or batch.dtype != self._dtype
+            or batch.shape[1:] != self._row
+            or not batch.ndim
+            or not len(batch)
+        ):
+            self._explain(batch)
+        if self._refuse_nan and np.isnan(batch.min()):
+            raise InvalidInput('The batch holds NaN; replace it, or open with nan="allow".')
+
+    def _explain(self, batch: NDArray[Any]) -> None:
+        """Raise what is wrong with a batch, unless only a free axis made it look wrong."""
+        wanted = f"the model takes {self.signature.input}"
+        if not isinstance(batch, np.ndarray):
+            raise InvalidInput(f"A batch must be a NumPy array, got {type(batch).__name__}.")
+        if batch.dtype != self._dtype:
+            raise InvalidInput(
+                f"The batch is {batch.dtype}, {wanted}: convert it with "
+                f"batch.astype({self._dtype.name!r})."
+            )
+        if not self.signature.input.fits(batch):
+            raise InvalidInput(f"The batch has shape {batch.shape}, {wanted}.")
+        if not len(batch):
+            raise InvalidInput("The batch has no rows; it needs at least 1.")
+
+
+def read_signature(source: str | Path | bytes) -> Signature:
+    """What the model in an ONNX file takes and gives.
+
+    Raises:
+        NotFound: There is no such file.
+        InvalidModel: The file is not a model that the workbench can run.
+    """
+    return _signature(_open(source, threads=1))
+
+
+def check_model(source: str | Path | bytes) -> Checked:
+    """The content of an ONNX file that onnx's checker and ONNX Runtime both accept.
+
+    Raises:
+        NotFound: There is no such file.
+        InvalidModel: The file is a pickle, truncated, not ONNX, keeps weights in other files, or
+            its input is not one numeric tensor with a dynamic batch axis.
+    """
+    content = source if isinstance(source, bytes) else _read(Path(source))
+    name = "The model" if isinstance(source, bytes) else str(source)
+    proto = _parse(content, name)
+    opsets = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
+    return Checked(
+        content=content,
+        signature=read_signature(content),
+        producer=f"{proto.producer_name} {proto.producer_version}".strip(),
+        opset=max(opsets, default=0),
+    )
+
+
+def from_estimator(estimator: Any, inputs: NDArray[Any] | None = None) -> bytes:  # noqa: ANN401
+    """A fitted scikit-learn estimator as the bytes of an ONNX file with a dynamic batch axis.
+
+    Classifiers answer with labels first, then a plain array of probabilities.
+
+    Args:
+        estimator: A fitted estimator or pipeline.
+        inputs: Rows it can predict, for its number of features; else `n_features_in_` tells.
+
+    Raises:
+        InvalidModel: It is not fitted, tells no number of features, or skl2onnx cannot convert it.
+    """
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.base import is_classifier
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    kind = type(estimator).__name__
+    try:
+        check_is_fitted(estimator)
+    except (NotFittedError, TypeError) as error:
+        raise InvalidModel(f"{kind} is not fitted; call its fit method first.") from error
+    columns = getattr(estimator, "n_features_in_", None if inputs is None else inputs.shape[-1])
+    if columns is None:
+        raise InvalidModel(f"This {kind} does not tell its number of features; give samples.")
+    try:
+        proto = convert_sklearn(
+            estimator,
+            name=kind,  # otherwise a random one, and no two exports would have one hash
+            initial_types=[("input", FloatTensorType([None, columns]))],
+            options={id(estimator): {"zipmap": False}} if is_classifier(estimator) else None,
+        )
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+        raise InvalidModel(
+            f"skl2onnx cannot convert this {kind} ({reason}). Use another estimator, or export it "
+            "to ONNX yourself and register the file."
+        ) from error
+    return bytes(proto.SerializeToString())
+
+
+def _read(path: Path) -> bytes:
+    if path.suffix.lower() in _PICKLES:
+        raise InvalidModel(
+            f"{path} is a pickle, and loading a pickle runs whatever code it holds: it is never "
+            "loaded from a path. Register the estimator object itself, or an ONNX file."
+        )
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no file {path}.") from error
+    except OSError as error:
+        raise InvalidModel(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _parse(content: bytes, name: str) -> Any:  # noqa: ANN401
+    import onnx
+
+    try:
+        proto = onnx.load_model_from_string(content)
+    except Exception as error:
+        raise InvalidModel(f"{name} is not ONNX, or was cut short: {error}.") from error
+    if not proto.HasField("graph"):
+        raise InvalidModel(f"{name} is not ONNX: it holds no graph.")
+    if any(onnx.external_data_helper.uses_external_data(each) for each in _tensors(proto)):
+        raise InvalidModel(
+            f"{name} keeps weights in other files, and one file is wanted. Put them in with "
+            "onnx.save_model(onnx.load(path), new_path)."
+        )
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        raise InvalidModel(f"{name} fails onnx's checker: {error}") from error
+    return proto
+
+
+def _tensors(message: Any) -> "Iterator[Any]":  # noqa: ANN401
+    """Every tensor anywhere in a protobuf message: subgraphs and functions hold some too."""
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        for child in value if field.is_repeated else [value]:
+            if child.DESCRIPTOR.name == "TensorProto":
+                yield child
+            else:
+                yield from _tensors(child)
+
+
+def _open(source: str | Path | bytes, threads: int) -> "onnxruntime.InferenceSession":
+    import onnxruntime
+
+    if not isinstance(source, bytes) and not Path(source).is_file():
+        raise NotFound(f"There is no file {source}.")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4  # errors come as exceptions; the log would say them twice
+    # Threads that spin while they wait want every core to themselves. On two cores with a busy
+    # neighbour, two-thread batches had a p99 1.3 to 1.8 times as long with spinning as without.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    what = source if isinstance(source, bytes) else str(source)
+    try:
+        return onnxruntime.InferenceSession(what, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        name = "the model" if isinstance(source, bytes) else source
+        raise InvalidModel(f"ONNX Runtime cannot load {name}: {error}") from error
+
+
+def _signature(session: "onnxruntime.InferenceSession") -> Signature:
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        names = ", ".join(each.name for each in inputs) or "none"
+        raise InvalidModel(f"A model must have one input, this one has {len(inputs)}: {names}.")
+    name, kind, shape = inputs[0].name, inputs[0].type, inputs[0].shape
+    if kind not in _DTYPES:
+        raise InvalidModel(f"Input {name!r} is a {kind}; a tensor of numbers is wanted.")
+    if not shape or isinstance(shape[0], int):
+        raise InvalidModel(
+            f"Input {name!r} has the fixed shape {shape}, and its first axis must be dynamic to "
+            "take batches. Export again with that axis free: torch.onnx.export(..., "
+            f"dynamic_axes={{{name!r}: {{0: 'batch'}}}}), or FloatTensorType([None, columns]) in "
+            "skl2onnx."
+        )
+    outputs = tuple(_tensor(each.name, each.type, each.shape) for each in session.get_outputs())
+    return Signature(_tensor(name, kind, shape), outputs)
+
+
+def _tensor(name: str, kind: str, shape: list[int | str | None]) -> Tensor:
+    row = tuple(size if isinstance(size, int) else None for size in shape[1:])
+    return Tensor(name, _DTYPES.get(kind, kind), row)

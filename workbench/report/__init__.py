@@ -1,0 +1,1 @@
+"""Pages about runs: one HTML file that needs no internet."""

@@ -1,0 +1,287 @@
+"""Service times by batch size: what profile, queueing and simulator hand to one another.
+
+A size is the number of rows in a batch, which is its number of requests where each carries one
+row. The time of a size is a constant, or a law given by its quantiles::
+
+    ServiceTimes({1: 0.010, 2: 0.014})                              # seconds
+    ServiceTimes({1: [0.009, 0.010, 0.013], 2: [0.012, 0.014, 0.019]})  # least, median, most
+    ServiceTimes.affine(0.006, 0.004, largest=32)
+    ServiceTimes.from_profile(profile, threads=2)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InvalidInput
+from workbench.validation import as_array, not_negative, of_kind, positive, whole_number
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Floats = NDArray[np.float64]
+
+LARGEST = 100_000
+"""The most rows in a batch: more than is ever served at once, and few enough for a table."""
+
+
+class Profiled(Protocol):
+    """What service times can be read from: a `Profile`."""
+
+    def times(self, *, threads: int = ..., state: str = ...) -> "pl.DataFrame":
+        """Return one row a batch size: batch_size, mean and quantiles at evenly spaced levels."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, repr=False, init=False)
+class ServiceTimes:
+    """Seconds that a server takes for a batch, by the batch's rows.
+
+    Several numbers for a size are quantiles of its law at evenly spaced levels from 0 to 1, with
+    straight lines between them. `after_idle` holds the times of a batch that finds its server
+    idle; without it they are the same.
+
+    Attributes:
+        table: seconds, float64 of shape (largest size + 1, levels); a row a size, NaN where the
+            size is not covered. Read-only, as `idle_table`.
+        idle_table: the same after idle.
+        label: where the times come from.
+
+    Raises:
+        InvalidInput: A size is not a whole number from 1, a time not a positive number, quantiles
+            decrease or differ in number, or `after_idle` has other sizes.
+
+    >>> times = ServiceTimes({1: 0.010, 2: 0.014})
+    >>> times
+    <ServiceTimes of 1 to 2 rows, constant>
+    >>> times.means.tolist()
+    [nan, 0.01, 0.014]
+    """
+
+    table: Floats
+    idle_table: Floats
+    label: str
+
+    def __init__(
+        self,
+        seconds: Mapping[int, ArrayLike],
+        *,
+        after_idle: Mapping[int, ArrayLike] | None = None,
+        label: str = "",
+    ) -> None:
+        table = _table("seconds", seconds)
+        idle_table = table if after_idle is None else _table("after_idle", after_idle)
+        if not np.array_equal(np.isnan(table[:, 0]), np.isnan(idle_table[:, 0])):
+            raise InvalidInput(
+                f"after_idle must have the sizes of seconds, {sorted(seconds)}, "
+                f"got {sorted(after_idle or ())}."
+            )
+        levels = max(table.shape[1], idle_table.shape[1])
+        object.__setattr__(self, "table", _refined(table, levels))
+        object.__setattr__(self, "idle_table", _refined(idle_table, levels))
+        object.__setattr__(self, "label", label)
+
+    @classmethod
+    def affine(cls, base: float, each: float, *, largest: int) -> Self:
+        """Return constant times of `base` + `each` x size seconds, up to a largest size.
+
+        Raises:
+            InvalidInput: A number is not finite or negative, or both are 0.
+
+        >>> ServiceTimes.affine(0.006, 0.004, largest=3).means.round(9).tolist()
+        [nan, 0.01, 0.014, 0.018]
+        """
+        base, each = not_negative("base", base, "seconds"), not_negative("each", each, "seconds")
+        sizes = range(1, whole_number("largest", largest, low=1, high=LARGEST) + 1)
+        label = f"{base:g} s + {each:g} s a row"
+        return cls({size: base + each * size for size in sizes}, label=label)
+
+    @classmethod
+    def from_profile(cls, profile: Profiled, *, threads: int = 1, sampled: bool = True) -> Self:
+        """Return the times of a profile; sizes between measured ones lie on straight lines.
+
+        Drawn from the measured quantiles, or the measured means when not `sampled`. Quantiles
+        say little beyond the last but one, so the last is set to give the law its measured mean.
+
+        Raises:
+            InvalidInput: It is no profile, or has no times for so many threads.
+        """
+        if not hasattr(profile, "times"):
+            raise InvalidInput(f"profile must be a Profile, got {profile!r}.")
+        states = {
+            state: _between(_measured(profile.times(threads=threads, state=state), sampled=sampled))
+            for state in ("back to back", "after idle")
+        }
+        return cls(
+            states["back to back"],
+            after_idle=states["after idle"],
+            label=f"{getattr(profile, 'label', 'profile')}, {threads} threads",
+        )
+
+    @property
+    def largest(self) -> int:
+        """The largest size covered."""
+        return len(self.table) - 1
+
+    @property
+    def sizes(self) -> list[int]:
+        """The sizes covered, in order."""
+        return [int(size) for size in np.flatnonzero(self._covered)]
+
+    @property
+    def sampled(self) -> bool:
+        """Whether times are drawn from a law."""
+        return bool(self.table.shape[1] > 1)
+
+    @cached_property
+    def means(self) -> Floats:
+        """Mean seconds by size, NaN where not covered; the first entry is that of size 0."""
+        return _means(self.table)
+
+    @cached_property
+    def idle_means(self) -> Floats:
+        """Mean seconds by size for a batch that finds its server idle."""
+        return _means(self.idle_table)
+
+    @cached_property
+    def _covered(self) -> NDArray[np.bool_]:
+        return ~np.isnan(self.table[:, 0])
+
+    def check(self, sizes: NDArray[np.int64]) -> None:
+        """Do nothing if all these sizes are covered.
+
+        Raises:
+            InvalidInput: One is not: nothing is extrapolated.
+        """
+        most = int(sizes.max(initial=0))
+        asked = np.zeros(max(most, self.largest) + 1, dtype=bool)
+        asked[sizes] = True
+        asked[: self.largest + 1] &= ~self._covered
+        if asked.any():
+            raise InvalidInput(
+                f"Service times cover batches of {_listed(self.sizes)} rows, but batches of "
+                f"{_listed(np.flatnonzero(asked).tolist())} occur: measure those sizes too, or "
+                "lower the policy's max_size."
+            )
+
+    def scaled(self, factor: float, *, label: str | None = None) -> "ServiceTimes":
+        """Return times `factor` times as long, under the same label unless another is given.
+
+        Raises:
+            InvalidInput: The factor is not a positive number.
+
+        >>> ServiceTimes({1: 0.010}).scaled(2).means.tolist()
+        [nan, 0.02]
+        """
+        factor = positive("factor", factor)
+        return self._of(factor * self.table, factor * self.idle_table, label)
+
+    def idle(self) -> "ServiceTimes":
+        """Return the times after idle as the times of every batch.
+
+        >>> ServiceTimes({1: 0.010}, after_idle={1: 0.013}).idle().means.tolist()
+        [nan, 0.013]
+        """
+        return self._of(self.idle_table, self.idle_table, None)
+
+    def _of(self, table: Floats, idle_table: Floats, label: str | None) -> "ServiceTimes":
+        return ServiceTimes(
+            {size: table[size] for size in self.sizes},
+            after_idle={size: idle_table[size] for size in self.sizes},
+            label=self.label if label is None else label,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return label, sizes and mean seconds as JSON values."""
+        return {
+            "label": self.label,
+            "sizes": self.sizes,
+            "mean": self.means[self._covered].tolist(),
+            "mean_after_idle": self.idle_means[self._covered].tolist(),
+            "levels": self.table.shape[1],
+        }
+
+    def __repr__(self) -> str:
+        law = f"drawn from {self.table.shape[1]} quantiles" if self.sampled else "constant"
+        name = f" {self.label}:" if self.label else ""
+        return f"<ServiceTimes{name} of {_listed(self.sizes)} rows, {law}>"
+
+
+def _table(name: str, seconds: Mapping[int, ArrayLike]) -> Floats:
+    """Return a row of quantiles a size, as many for each."""
+    of_kind(name, seconds, Mapping, "seconds by batch size, e.g. {1: 0.01}")
+    if not seconds:
+        raise InvalidInput(f"{name} is empty: give seconds by batch size, e.g. {{1: 0.01}}.")
+    rows = {
+        whole_number("A batch size", size, low=1, high=LARGEST): _law(name, size, times)
+        for size, times in seconds.items()
+    }
+    levels = {len(row) for row in rows.values()}
+    if len(levels) > 1:
+        raise InvalidInput(f"{name} must have as many quantiles for each size, got {levels}.")
+    table = np.full((max(rows) + 1, levels.pop()), np.nan)
+    for size, row in rows.items():
+        table[size] = row
+    return table
+
+
+def _law(name: str, size: int, times: ArrayLike) -> Floats:
+    given = np.atleast_1d(as_array(name, times))
+    row = given.astype(np.float64) if given.dtype.kind in "iuf" else np.array([np.nan])
+    if row.ndim != 1 or len(row) == 0 or not (np.isfinite(row) & (row > 0)).all():
+        raise InvalidInput(f"{name} of {size} rows must be positive numbers, got {times!r}.")
+    if (np.diff(row) < 0).any():
+        raise InvalidInput(f"Quantiles must not decrease, got {times!r} for {size} rows.")
+    return row
+
+
+def _refined(table: Floats, levels: int) -> Floats:
+    """Return the table with as many levels: a constant is a law of one value."""
+    if table.shape[1] == levels:
+        refined = table.copy()
+    elif table.shape[1] == 1:
+        refined = np.repeat(table, levels, axis=1)
+    else:
+        raise InvalidInput(
+            f"after_idle must have as many quantiles as seconds, got {table.shape[1]} and {levels}."
+        )
+    refined.setflags(write=False)
+    return refined
+
+
+def _means(table: Floats) -> Floats:
+    """Return the mean of each row's law, which is uniform between neighbouring quantiles."""
+    if table.shape[1] == 1:
+        return table[:, 0].copy()
+    return np.asarray(((table[:, 1:] + table[:, :-1]) / 2).mean(axis=1))
+
+
+def _measured(rows: "pl.DataFrame", *, sampled: bool) -> dict[int, Floats]:
+    laws = {}
+    for size, mean, quantiles in rows.select("batch_size", "mean", "quantiles").iter_rows():
+        law = np.array(quantiles if sampled else [mean])
+        if sampled:
+            rest = mean * (len(law) - 1) - _means(law[None, :-1])[0] * (len(law) - 2)
+            law[-1] = max(2 * rest - law[-2], law[-2])
+        laws[size] = law
+    return laws
+
+
+def _between(laws: Mapping[int, Floats]) -> dict[int, Floats]:
+    """Fill in the sizes between the given ones, quantile by quantile."""
+    known = sorted(laws)
+    sizes = range(known[0], known[-1] + 1)
+    columns = np.array([laws[size] for size in known]).T
+    filled = np.array([np.interp(sizes, known, column) for column in columns]).T
+    return dict(zip(sizes, filled, strict=True))
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    """Return sizes in a few words: "1 to 8", or "1, 2, 4, ..."."""
+    if len(sizes) > 1 and len(sizes) == sizes[-1] - sizes[0] + 1:
+        return f"{sizes[0]} to {sizes[-1]}"
+    return ", ".join(map(str, sizes[:6])) + (", ..." if len(sizes) > 6 else "")

@@ -1,0 +1,1 @@
+"""Traffic: when requests arrive, and what each of them carries."""

@@ -1,0 +1,363 @@
+"""The Markovian arrival process that fits a trace, and how far it is from it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import sqrt
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InvalidInput, TooFewSamples
+from workbench.traffic.map import MAP, as_gaps, poisson_process
+from workbench.traffic.trace import Trace
+from workbench.validation import positive
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Floats = NDArray[np.float64]
+Kind = Literal["poisson", "mmpp2", "map2"]
+
+_LEAST_GAPS = 200
+_BLOCKS = 20  # consecutive parts of a trace whose spread gives a figure's standard error
+_WINDOWS = 12
+_AT_ONCE = 100_000  # gaps whose matrices are held in memory
+_LEAST = 1e-300  # stands for a density that is 0 to the machine, so that its logarithm is finite
+_FAR = 20.0  # beyond this a logit is 0 or 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Fit:
+    """The process that fits a trace, and how far it is from it.
+
+    Attributes:
+        map: the fitted process.
+        kind: "poisson", "mmpp2" or "map2".
+        trace: figures of the trace, by name.
+        fitted: the same figures of the process.
+        errors: their standard errors in the trace.
+        misfit: root mean square of the distances between the two, in standard errors (of no
+            less than 1 %); near 1 where the process explains the trace.
+        ks_distance: largest distance between the gaps' distributions (Kolmogorov-Smirnov).
+        log_likelihood: of the trace's gaps, per gap.
+        warnings: what of the trace's burstiness the process misses, in sentences.
+    """
+
+    map: MAP
+    kind: Kind
+    trace: Mapping[str, float]
+    fitted: Mapping[str, float]
+    errors: Mapping[str, float]
+    misfit: float
+    ks_distance: float
+    log_likelihood: float
+    warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        warned = f", warnings: {len(self.warnings)}" if self.warnings else ""
+        return f"<Fit {self.kind}, misfit {self.misfit:.2g}{warned}: {self.map!r}>"
+
+    @property
+    def frame(self) -> "pl.DataFrame":
+        """One row a figure: its name, of the trace, of the process, standard error in the trace."""
+        import polars as pl
+
+        columns = {"trace": self.trace, "fitted": self.fitted, "error": self.errors}
+        values = {name: list(figures.values()) for name, figures in columns.items()}
+        return pl.DataFrame({"figure": list(self.trace)} | values)
+
+
+def fit(
+    trace: Trace | ArrayLike, kind: Kind | Literal["auto"] = "auto", *, window: float | None = None
+) -> Fit:
+    """The Markovian arrival process nearest to a trace: its rate exactly, its other figures nearly.
+
+    The others are the second and third moment of the gaps, their lag-1 autocorrelation, and the
+    index of dispersion in windows from one mean gap to a twentieth of the trace. Their squared
+    distances, in standard errors, are minimised: over a grid first, then from its best points.
+
+    - "poisson" has the rate alone.
+    - "mmpp2" is a Poisson process that switches between two rates: the figures of Heffes and
+      Lucantoni, "A Markov modulated characterization of packetized voice", IEEE JSAC 4 (1986),
+      with more windows and gaps in place of the counts' third moment.
+    - "map2" is any MAP of two phases, in the canonical form of Bodrog, Heindl, Horvath and Telek,
+      "A Markovian canonical form of second-order matrix-exponential processes", EJOR 190 (2008).
+    - "auto" is the first of these that is about as near as the ones after it.
+
+    Two phases know one time scale: of a trace that is bursty on several, one is met and the
+    warnings name a window of the others.
+
+    Args:
+        trace: a Trace, or gaps in seconds from one arrival to the next.
+        kind: of process.
+        window: seconds whose burstiness matters, such as a batch's longest wait.
+
+    Raises:
+        TooFewSamples: fewer than 200 gaps, or not 20 windows in the trace.
+        InvalidInput: an unknown kind; gaps that are negative, not finite, or all 0.
+
+    >>> from workbench.traffic.patterns import bursty
+    >>> fit(bursty(rate=100, burst=5, dwell=(2, 2), duration=600, seed=1)).kind
+    'mmpp2'
+    """
+    seen = _observe(trace, window)
+    if kind != "auto":
+        return _assess(_nearest(kind, seen), kind, seen)
+    plain = _assess(poisson_process(seen.rate), "poisson", seen)
+    if plain.misfit < 1.7:
+        return plain
+    switching, general = (_assess(_nearest(k, seen), k, seen) for k in ("mmpp2", "map2"))
+    return switching if switching.misfit < 1.1 * general.misfit + 0.1 else general
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Observed:
+    gaps: Floats
+    rate: float
+    windows: Floats
+    span: float
+    watched: float | None
+    figures: Floats  # logs of second and third moment in mean gaps, lag-1, logs of dispersions
+    errors: Floats
+
+    @property
+    def tolerances(self) -> Floats:
+        # Without the 1 %, the figures of a long trace that no process meets outweigh all others.
+        return np.hypot(self.errors, 0.01)
+
+    def named(self, rate: float, figures: Floats) -> dict[str, float]:
+        """The figures in plain units, by name."""
+        second, third = np.exp(figures[:2]).tolist()
+        gaps = {"scv": second - 1, "third_moment": third, "autocorrelation_1": float(figures[2])}
+        dispersions = np.exp(figures[3:]).tolist()
+        named = {f"dispersion_{w:.3g}s": d for w, d in zip(self.windows, dispersions, strict=True)}
+        return {"rate": rate} | gaps | named
+
+    def named_errors(self) -> dict[str, float]:
+        """Standard errors of `named`: those of logarithms are relative ones."""
+        values = self.named(self.rate, self.figures)
+        of_rate = sqrt(self.rate * list(values.values())[-1] / self.span)
+        slopes = np.exp(self.figures)
+        slopes[2] = 1.0
+        return dict(zip(values, [of_rate, *(slopes * self.errors).tolist()], strict=True))
+
+
+def _observe(trace: Trace | ArrayLike, window: float | None) -> _Observed:
+    times, span = _times(trace)
+    gaps = np.diff(times)
+    if len(gaps) < _LEAST_GAPS:
+        raise TooFewSamples(
+            f"Fitting needs at least {_LEAST_GAPS} gaps between arrivals, got {len(gaps)}: "
+            "use a longer trace."
+        )
+    rate = len(times) / span
+    longest = span / _BLOCKS
+    if window is not None and positive("window", window, "seconds") > longest:
+        raise TooFewSamples(
+            f"window must fit {_BLOCKS} times into the trace of {span:.6g} s, got "
+            f"{window!r}: use a longer trace or a shorter window."
+        )
+    windows = np.geomspace(1 / rate, longest, _WINDOWS)
+    if window is not None:  # in place of those that would bear the same name
+        others = windows[~np.isclose(windows, window, rtol=0.01)]
+        windows = np.sort(np.append(others, window))
+    counted = [_dispersion(times, span, w) for w in windows]
+    blocks = np.array([_gap_figures(part) for part in np.array_split(gaps, _BLOCKS)])
+    spread = blocks.std(axis=0, ddof=1) / sqrt(_BLOCKS)
+    relative = [sqrt(2 / (int(span / w) - 1)) for w in windows]
+    return _Observed(
+        gaps=gaps,
+        rate=rate,
+        span=span,
+        windows=windows,
+        watched=window,
+        figures=np.concatenate([_gap_figures(gaps), np.log(counted)]),
+        errors=np.concatenate([spread, relative]),
+    )
+
+
+def _times(trace: Trace | ArrayLike) -> tuple[Floats, float]:
+    if isinstance(trace, Trace):
+        return trace.arrivals, trace.duration
+    gaps = as_gaps(trace)
+    times = np.concatenate([[0.0], np.cumsum(gaps)])
+    return times, float(times[-1]) * (1 + 1 / len(gaps))
+
+
+def _gap_figures(gaps: Floats) -> Floats:
+    mean = gaps.mean() or 1.0
+    relative = gaps / mean
+    away = relative - 1
+    variance = float((away**2).mean())
+    lag = float((away[1:] * away[:-1]).mean()) / variance if variance > 1e-12 else 0.0
+    second, third = float((relative**2).mean()), float((relative**3).mean())
+    return np.array([np.log(max(second, 1.0)), np.log(max(third, 1.0)), lag])
+
+
+def _dispersion(times: Floats, span: float, window: float) -> float:
+    edges = window * np.arange(int(span / window) + 1)
+    counts = np.diff(np.searchsorted(times, edges))
+    return max(float(counts.var(ddof=1) / counts.mean()), 0.01)  # 0 has no logarithm
+
+
+def _nearest(kind: Kind, seen: _Observed) -> MAP:
+    if kind == "poisson":
+        return poisson_process(seen.rate)
+    if kind == "mmpp2":
+        found = [_search(_switching, _switching_grid(seen), seen)]
+    elif kind == "map2":
+        forms = [partial(_canonical, positive=positive) for positive in (True, False)]
+        found = [_search(form, _canonical_grid(), seen) for form in forms]
+    else:
+        raise InvalidInput(f'kind must be "auto", "poisson", "mmpp2" or "map2", got {kind!r}.')
+    return min(found, key=lambda pair: pair[0])[1]
+
+
+Form = Callable[[Floats, float], tuple[Floats, Floats]]
+
+
+def _search(form: Form, grid: Floats, seen: _Observed) -> tuple[float, MAP]:
+    """The least squared distance over a form's parameters, and the process that has it."""
+    from scipy.optimize import least_squares
+
+    def distances(parameters: Floats) -> Floats:
+        d0, d1 = form(parameters, seen.rate)
+        return (_figures(d0, d1, seen.windows, seen.rate) - seen.figures) / seen.tolerances
+
+    costs = (distances(grid) ** 2).sum(axis=-1)
+    starts = grid[np.argsort(costs)[:4]]
+    ends = [least_squares(distances, start, max_nfev=200) for start in starts]
+    best = min(ends, key=lambda end: float(end.cost))
+    return float(best.cost), MAP(*form(best.x, seen.rate))
+
+
+def _figures(d0: Floats, d1: Floats, windows: Floats, rate: float) -> Floats:
+    """The figures of two-phase processes of this rate, as in `_Observed`: shape (..., figures)."""
+    both = d0 + d1
+    speed = both[..., 0, 1] + both[..., 1, 0]
+    shares = np.stack([both[..., 1, 0], both[..., 0, 1]], axis=-1) / speed[..., None]
+    flow = np.einsum("...i,...ij->...j", shares, d1)
+    stay = np.linalg.inv(-d0)
+    first = np.einsum("...i,...ij->...j", flow / rate, stay)
+    second = np.einsum("...i,...ij->...j", first, stay)
+    third = np.einsum("...i,...ij->...j", second, stay)
+    variance = 2 * second.sum(axis=-1) * rate**2 - 1
+    lag = (np.einsum("...i,...ij->...", second, d1 @ stay) * rate**2 - 1) / variance
+    excess = np.einsum("...i,...i->...", flow, d1.sum(axis=-1)) - rate**2
+    turns = speed[..., None] * windows
+    risen = 1 + np.expm1(-turns) / turns
+    counts = 1 + (2 * excess / (rate * speed))[..., None] * risen
+    moments = np.stack([variance + 1, 6 * third.sum(axis=-1) * rate**3], axis=-1)
+    return np.concatenate([np.log(moments), lag[..., None], np.log(counts.clip(0.01))], axis=-1)
+
+
+def _switching(parameters: Floats, rate: float) -> tuple[Floats, Floats]:
+    """Matrices of an MMPP(2) of this rate, from unbounded parameters of shape (..., 3).
+
+    They are the logarithms of the excess dispersion in the limit and of the speed of the phases,
+    and the share of time in the high phase, as the logit of its share of what is possible.
+    """
+    excess, speed, logit = np.moveaxis(parameters.clip(-_FAR, _FAR), -1, 0)
+    variance, speed = rate * np.exp(excess + speed) / 2, np.exp(speed)
+    high_share = _logistic(logit) * rate**2 / (rate**2 + variance)
+    high = rate + np.sqrt(variance * (1 - high_share) / high_share)
+    low = (rate - np.sqrt(variance * high_share / (1 - high_share))).clip(0)
+    up, down = speed * high_share, speed * (1 - high_share)
+    none = np.zeros_like(up)
+    return _matrix([[-low - up, up], [down, -high - down]]), _matrix([[low, none], [none, high]])
+
+
+def _canonical(parameters: Floats, rate: float, *, positive: bool) -> tuple[Floats, Floats]:
+    """Matrices of the canonical MAP(2) of this rate, with correlated gaps of one sign or none.
+
+    The unbounded parameters, of shape (..., 3), are the logarithm of by how much the fast phase is
+    faster, and the logits of the chances that the canonical form calls a and b.
+    """
+    ratio, a, b = np.moveaxis(parameters.clip(-_FAR, _FAR), -1, 0)
+    fast, none = 1 + np.exp(ratio), np.zeros_like(ratio)
+    stay, leave = fast * _logistic(b), fast * _logistic(-b)
+    d0 = _matrix([[none - 1, _logistic(-a)], [none, -fast]])
+    if positive:
+        return _at_rate(d0, _matrix([[_logistic(a), none], [leave, stay]]), rate)
+    return _at_rate(d0, _matrix([[none, _logistic(a)], [stay, leave]]), rate)
+
+
+def _at_rate(d0: Floats, d1: Floats, rate: float) -> tuple[Floats, Floats]:
+    both = d0 + d1
+    up, down, ends = both[..., 0, 1], both[..., 1, 0], d1.sum(axis=-1)
+    factor = rate * (up + down) / (down * ends[..., 0] + up * ends[..., 1])
+    return d0 * factor[..., None, None], d1 * factor[..., None, None]
+
+
+def _matrix(rows: list[list[Floats]]) -> Floats:
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def _logistic(x: Floats) -> Floats:
+    return 1 / (1 + np.exp(-x))
+
+
+def _switching_grid(seen: _Observed) -> Floats:
+    most = seen.figures[3:].max() + 2
+    speeds = np.linspace(-np.log(seen.windows[-1]) - 2, np.log(seen.rate) + 2, 16)
+    return _grid(np.linspace(most - 12, most, 14), speeds, np.linspace(-6, 6, 9))
+
+
+def _canonical_grid() -> Floats:
+    logits = np.concatenate([np.linspace(-4, 4, 9), [6.0, 9.0]])
+    return _grid(np.linspace(-3, 8, 12), logits, logits)
+
+
+def _grid(*axes: Floats) -> Floats:
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+
+
+def _assess(found: MAP, kind: Kind, seen: _Observed) -> Fit:
+    moments = [found.gap_moment(k) * found.rate**k for k in (2, 3)]
+    dispersions = found.dispersion(seen.windows).clip(0.01)
+    figures = np.concatenate([np.log(moments), [found.autocorrelation()], np.log(dispersions)])
+    missed = (figures - seen.figures) / seen.tolerances
+    ks_distance = _ks_distance(found, seen.gaps)
+    return Fit(
+        map=found,
+        kind=kind,
+        trace=seen.named(seen.rate, seen.figures),
+        fitted=seen.named(found.rate, figures),
+        errors=seen.named_errors(),
+        misfit=float(np.sqrt((missed**2).mean())),
+        ks_distance=ks_distance,
+        log_likelihood=found.log_likelihood(seen.gaps) / len(seen.gaps),
+        warnings=(*_missed_windows(figures[3:], seen), *_missed_gaps(ks_distance)),
+    )
+
+
+def _ks_distance(found: MAP, gaps: Floats) -> float:
+    places = np.linspace(0, len(gaps) - 1, min(len(gaps), _AT_ONCE)).astype(np.int64)
+    expected = found.gap_cdf(np.sort(gaps)[places])
+    above, below = (places + 1) / len(gaps) - expected, expected - places / len(gaps)
+    return float(np.maximum(above, below).max())
+
+
+def _missed_windows(dispersions: Floats, seen: _Observed) -> tuple[str, ...]:
+    """A sentence for the watched window, where it is missed, and for the worst of the others."""
+    ratios = np.exp(dispersions - seen.figures[3:])
+    excess = np.abs(np.log(ratios)) / np.maximum(np.log(1.1), 3 * seen.errors[3:])
+    watched = seen.windows == seen.watched
+    worst = np.arange(len(excess)) == np.where(watched, 0, excess).argmax()
+    return tuple(
+        f"Burstiness in windows of {seen.windows[i]:.3g} s is missed: the index of dispersion is "
+        f"{np.exp(seen.figures[3 + i]):.3g} in the trace and {np.exp(dispersions[i]):.3g} in the "
+        f"fitted process{', at the window that matters' if watched[i] else ''}."
+        for i in np.flatnonzero((excess > 1) & (watched | worst))
+    )
+
+
+def _missed_gaps(ks_distance: float) -> tuple[str, ...]:
+    if ks_distance <= 0.1:
+        return ()
+    share = f"{100 * ks_distance:.0f} %"
+    return (
+        f"The gaps are missed: up to some length, trace and process differ by {share} of them.",
+    )

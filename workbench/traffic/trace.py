@@ -1,0 +1,374 @@
+"""The trace: when requests arrive, and what each one carries.
+
+A `Trace` is a frozen value, drawn by an arrival process (`workbench.traffic.patterns`) or replayed
+(`workbench.traffic.replay`). Traces compose: ``a + b``, ``a.scale(2)``, ``a.clip(0, 60)``,
+``a.thin(0.1, seed=1)``.
+"""
+
+import hashlib
+import html
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
+from numbers import Real
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import InvalidInput
+from workbench.files import write_file
+from workbench.validation import (
+    Seed,
+    as_array,
+    generator_from,
+    not_negative,
+    of_kind,
+    positive,
+    positive_share,
+    whole_numbers,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, repr=False, init=False)
+class Trace:
+    """When requests arrive, and what each one carries; equal to a trace of the same content.
+
+    A trace has at least one request. Its arrays are copies and read-only.
+
+    Attributes:
+        arrivals: seconds from 0, sorted, float64.
+        duration: seconds, at least the last arrival.
+        rows: of the model's input in each request, int32, at least 1.
+        bytes: of each request's payload, int64, 0 where unknown.
+        sample: index of each request's first row among the model's held-out samples, taken
+            modulo their number, int64; 0, 1, 2, ... when not given.
+        name: how the trace was made.
+        notice: source and terms that travel with other people's data; "" for a generated trace.
+
+    Raises:
+        InvalidInput: a length, a value or the order is not as above.
+
+    >>> Trace([0.0, 0.5, 2.0], 4.0, rows=[1, 8, 1])
+    <Trace: 3 requests in 4 s, 0.75 per second>
+    """
+
+    arrivals: Floats
+    duration: float
+    rows: NDArray[np.int32]
+    bytes: NDArray[np.int64]
+    sample: NDArray[np.int64]
+    name: str
+    notice: str
+
+    def __init__(
+        self,
+        arrivals: ArrayLike,
+        duration: float,
+        *,
+        rows: ArrayLike = 1,
+        bytes: ArrayLike = 0,  # noqa: A002 - the attribute's name
+        sample: ArrayLike | None = None,
+        name: str = "",
+        notice: str = "",
+    ) -> None:
+        times = _arrivals(arrivals)
+        count = len(times)
+        values = {
+            "arrivals": times,
+            "duration": _duration(duration, last=float(times[-1])),
+            "rows": whole_numbers("rows", rows, count, np.int32, least=1),
+            "bytes": whole_numbers("bytes", bytes, count, np.int64),
+            "sample": whole_numbers(
+                "sample", np.arange(count) if sample is None else sample, count, np.int64
+            ),
+            "name": of_kind("name", name, str),
+            "notice": of_kind("notice", notice, str),
+        }
+        for field, value in values.items():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+            object.__setattr__(self, field, value)
+
+    def __len__(self) -> int:
+        return len(self.arrivals)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Trace):
+            return NotImplemented
+        return self.duration == other.duration and self.digest == other.digest  # the cheap first
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through the constructor: an array that travelled by pickle alone is writeable again.
+        return partial(Trace, **{f.name: getattr(self, f.name) for f in fields(self)}), ()
+
+    def __repr__(self) -> str:
+        label = f" {self.name}" if self.name else ""
+        size = f"{len(self):,} request{'s' if len(self) > 1 else ''}"
+        return f"<Trace{label}: {size} in {self.duration:g} s, {self.rate:.4g} per second>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align: left'>{key.replace('_', ' ')}</th>"
+            f"<td style='text-align: right'>{_cell(value)}</td></tr>"
+            for key, value in self.describe().items()
+        )
+        notice = f"<pre>{html.escape(self.notice)}</pre>" if self.notice else ""
+        return f"<table><caption>{html.escape(self.name)}</caption>{rows}</table>{notice}"
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the arrays and the duration, in hexadecimal: the name is not content."""
+        sha = hashlib.sha256(np.array([self.duration], "<f8").tobytes())
+        columns = ((self.arrivals, "<f8"), (self.rows, "<i4"), (self.bytes, "<i8"))
+        for array, dtype in (*columns, (self.sample, "<i8")):
+            sha.update(array.astype(dtype, copy=False).data)
+        return sha.hexdigest()
+
+    @property
+    def rate(self) -> float:
+        """Requests per second over the whole duration."""
+        return len(self) / self.duration
+
+    @property
+    def gaps(self) -> Floats:
+        """Seconds between one arrival and the next; one fewer than there are requests."""
+        return np.diff(self.arrivals)
+
+    @property
+    def frame(self) -> "pl.DataFrame":
+        """One row a request: arrival, rows, bytes, sample."""
+        import polars as pl
+
+        columns = {"rows": self.rows, "bytes": self.bytes, "sample": self.sample}
+        return pl.DataFrame({"arrival": self.arrivals} | columns)
+
+    def counts(self, window: float) -> NDArray[np.int64]:
+        """Requests in each whole window of so many seconds; what is left at the end is left out.
+
+        >>> Trace([0.0, 1.0, 4.0], 10.0).counts(3).tolist()
+        [2, 1, 0]
+        """
+        whole = int(self.duration / positive("window", window) + 1e-9)
+        edges = window * np.arange(whole + 1)
+        before = np.searchsorted(self.arrivals, edges)
+        if edges[-1] >= self.duration:
+            before[-1] = len(self)  # a request at the very end belongs to the last window
+        return np.diff(before)
+
+    def dispersion(self, window: float) -> float | None:
+        """Index of dispersion: variance over mean of the counts; None without two full windows.
+
+        It is 1 for a Poisson process at every window, and grows with the window for bursty ones.
+        """
+        counts = self.counts(window)
+        if len(counts) < 2 or not counts.any():
+            return None
+        return float(counts.var(ddof=1) / counts.mean())
+
+    def describe(self) -> dict[str, float | None]:
+        """Figures of the arrivals; None where the trace is too short for one.
+
+        Requests, duration (s), rate (1/s), scv (squared coefficient of variation of the gaps),
+        index of dispersion in windows of 1, 10 and 60 s, peak_to_mean (busiest second over mean).
+
+        >>> Trace([0.0, 1.0], 20.0).describe()["dispersion_10s"]
+        2.0
+        """
+        dispersion = {f"dispersion_{w}s": self.dispersion(w) for w in (1, 10, 60)}
+        seconds = self.counts(1.0)
+        figures = {"requests": len(self), "duration": self.duration, "rate": self.rate}
+        peak = float(seconds.max() / seconds.mean()) if seconds.any() else None
+        return {**figures, "scv": self._scv(), **dispersion, "peak_to_mean": peak}
+
+    def scale(self, factor: float) -> "Trace":
+        """The same requests, factor times as fast: times and duration divided by the factor.
+
+        >>> Trace([0.0, 5.0], 10.0).scale(5).arrivals.tolist()
+        [0.0, 1.0]
+        """
+        factor = positive("factor", factor)
+        name = f"{self._operand}.scale({shown(factor)})"
+        times, duration = self.arrivals / factor, self.duration / factor
+        return replace(self, arrivals=times, duration=duration, name=name)
+
+    def clip(self, start: float = 0.0, stop: float | None = None) -> "Trace":
+        """The requests with start <= arrival < stop, with start as the new 0.
+
+        A stop at the end of the trace (the default) keeps a request of that very instant.
+
+        Raises:
+            InvalidInput: not 0 <= start < stop <= duration, or no request between them.
+
+        >>> Trace([0.0, 3.0, 5.0], 10.0).clip(3, 5).arrivals.tolist()
+        [0.0]
+        """
+        start = not_negative("start", start)
+        stop = self.duration if stop is None else positive("stop", stop)
+        if not start < stop <= self.duration:
+            raise InvalidInput(
+                f"clip needs start < stop <= {self.duration:g}, the duration in seconds, "
+                f"got start={start:g} and stop={stop:g}."
+            )
+        first, last = np.searchsorted(self.arrivals, [start, stop])
+        last = len(self) if stop == self.duration else last
+        if first == last:
+            raise InvalidInput(
+                f"No request arrives from {start:g} to {stop:g} s, and a trace may not be empty: "
+                "choose another start or stop."
+            )
+        name = f"{self._operand}.clip({shown(start)}, {shown(stop)})"
+        part = self._take(np.s_[first:last], name)
+        return replace(part, arrivals=part.arrivals - start, duration=stop - start)
+
+    def thin(self, share: float, *, seed: Seed) -> "Trace":
+        """Each request kept with probability share, independently; the duration stays.
+
+        Raises:
+            InvalidInput: the share is not above 0 and at most 1, or no request is left.
+
+        >>> 400 < len(Trace(np.arange(1000), 1000).thin(0.5, seed=1)) < 600
+        True
+        """
+        kept = generator_from(seed).random(len(self)) < positive_share("share", share)
+        if not kept.any():
+            raise InvalidInput(f"share={share!r} of {len(self)} requests left none: raise it.")
+        return self._take(kept, f"{self._operand}.thin({shown(share)}, seed={shown(seed)})")
+
+    def __add__(self, other: "Trace") -> "Trace":
+        """Both traces at once: every request of either, for as long as the longer one.
+
+        >>> (Trace([1.0], 2.0) + Trace([0.5], 4.0)).arrivals.tolist()
+        [0.5, 1.0]
+        """
+        if not isinstance(other, Trace):
+            return NotImplemented
+        times = np.concatenate([self.arrivals, other.arrivals])
+        order = np.argsort(times, kind="stable")
+        return Trace(
+            times[order],
+            max(self.duration, other.duration),
+            rows=np.concatenate([self.rows, other.rows])[order],
+            bytes=np.concatenate([self.bytes, other.bytes])[order],
+            sample=np.concatenate([self.sample, other.sample])[order],
+            name=f"{self._label} + {other._label}",
+            notice="\n\n".join(dict.fromkeys(filter(None, (self.notice, other.notice)))),
+        )
+
+    def to_csv(self, path: str | os.PathLike[str]) -> Path:
+        """The path of a file that `from_csv` reads back as an equal trace, written whole or not.
+
+        Its first line is a comment (# and JSON) with duration, name and notice.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        first = f"# {json.dumps(self._notes)}\n".encode()
+
+        def write(file: IO[bytes]) -> None:
+            file.write(first)
+            self.frame.write_csv(file)
+
+        return write_file(path, write)
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> Path:
+        """The path of a file that `from_parquet` reads back as an equal trace, whole or not at all.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        notes = {"workbench": json.dumps(self._notes)}
+        return write_file(path, lambda file: self.frame.write_parquet(file, metadata=notes))
+
+    @property
+    def _notes(self) -> dict[str, Any]:
+        return {"duration": self.duration, "name": self.name, "notice": self.notice}
+
+    @property
+    def _operand(self) -> str:
+        return f"({self.name})" if " + " in self.name else self._label
+
+    @property
+    def _label(self) -> str:
+        return self.name or "trace"
+
+    def _take(self, index: Any, name: str) -> "Trace":  # noqa: ANN401 - whatever indexes an array
+        columns = ("arrivals", "rows", "bytes", "sample")
+        return replace(self, name=name, **{c: getattr(self, c)[index] for c in columns})
+
+    def _scv(self) -> float | None:
+        gaps = self.gaps
+        mean = gaps.mean() if len(gaps) > 1 else 0.0
+        return float(gaps.var() / mean**2) if mean else None
+
+
+def _arrivals(values: ArrayLike) -> Floats:
+    array = as_array("arrivals", values)
+    if array.ndim != 1:
+        raise InvalidInput(f"arrivals must have one dimension, got shape {array.shape}.")
+    if not len(array):
+        raise InvalidInput("a trace needs at least one request, got none.")
+    if array.dtype.kind not in "iuf":
+        raise InvalidInput(
+            f"arrivals must be numbers of seconds, got {array.dtype}: "
+            "for instants there is from_timestamps."
+        )
+    times = array.astype(np.float64)
+    if not (times.min() >= 0 and times.max() < np.inf):
+        row = int((~(np.isfinite(times) & (times >= 0))).argmax())
+        raise InvalidInput(
+            f"arrivals must be finite and at least 0, got {times[row]:g} in row {row + 1} "
+            "(counted from 1)."
+        )
+    falls = times[1:] < times[:-1]
+    if falls.any():
+        row = int(falls.argmax()) + 1
+        raise InvalidInput(
+            f"arrivals must be sorted, but row {row + 1} (counted from 1) at {times[row]:.9g} s "
+            f"comes before row {row} at {times[row - 1]:.9g} s. Sort them first, or have "
+            "from_timestamps, from_csv or from_parquet do it with sort=True."
+        )
+    return times
+
+
+def _duration(value: float, last: float) -> float:
+    duration = positive("duration", value)
+    if duration < last:
+        raise InvalidInput(
+            f"duration must be at least the last arrival, {last:.9g} s, got {value!r}."
+        )
+    return duration
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def shown(value: object) -> str:
+    """A value as the names of traces show it: a whole float without its point, arrays as lists.
+
+    >>> shown((300.0, 0.5))
+    '(300, 0.5)'
+    """
+    if isinstance(value, np.random.Generator):
+        return "Generator"
+    if isinstance(value, np.ndarray):
+        return shown(value.tolist())
+    if isinstance(value, (list, tuple)):
+        inner = ", ".join(map(shown, value))
+        return f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    if isinstance(value, Real):
+        with suppress(OverflowError):  # of a whole number of hundreds of digits
+            return repr(float(value)).removesuffix(".0")
+    return repr(value)

@@ -1,0 +1,521 @@
+"""The app: pickers, ways to know, and what came out."""
+
+import html
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import ipywidgets
+
+from workbench.cloud.aws import Cloud, aws
+from workbench.cloud.deploy import Deployed
+from workbench.deployment import Lambda
+from workbench.errors import InvalidInput, WorkbenchError
+from workbench.experiment import Experiment
+from workbench.planner import Options, Plan
+from workbench.registry.api import Registry
+from workbench.run import Run
+from workbench.widgets.deployment_picker import DeploymentPicker
+from workbench.widgets.form import text, whole
+from workbench.widgets.lazy_tabs import Drawers
+from workbench.widgets.monitor_view import MonitorView
+from workbench.widgets.notebook import Status, cell, frontend
+from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
+from workbench.widgets.plan_view import PlanView
+from workbench.widgets.policy_picker import PolicyPicker
+from workbench.widgets.presets import Preset, preset_of
+from workbench.widgets.registry_view import RegistryView
+from workbench.widgets.results import Results
+from workbench.widgets.run_panel import Live, Result, RunPanel, Work
+from workbench.widgets.saved_output import Kept
+from workbench.widgets.saved_runs import RunsView
+from workbench.widgets.target_picker import Closing, Here, OnAWS, Target, TargetPicker, kept_in
+from workbench.widgets.traffic_picker import TrafficPicker
+from workbench.widgets.whatif import WhatIf
+
+_PATIENCE = 3.0  # seconds for another process that writes to the registry
+_GROUP = "digits-mlp-wide"  # the ready-made model that batching helps most
+
+
+def app(
+    registry: Registry | None = None, *, preset: str | None = None
+) -> "App | ClosedApp | StaticApp":
+    """Return controls for an experiment; as a cell's last line they are shown.
+
+    Everything they do is a line of code too: `code` gives those lines, `experiment` and `results`
+    the values. Where nobody can use controls (papermill, nbconvert) it is a text that says so.
+
+    A cell that is run again shows the app that it had, with the run under way and the results, as
+    long as the kernel lives; another cell has another app. What was measured is on disk, too.
+    Where the registry cannot be opened, the reason is shown with a button that tries again.
+
+    Args:
+        registry: Where the models are, by default `Registry()`, which has ready-made ones.
+        preset: What the controls begin with: "batching", "bursts", "cold-starts", "limits" or
+            "spikes".
+
+    Raises:
+        NotFound: There is no such preset.
+    """
+    begin = Preset(question="") if preset is None else preset_of(preset)
+    where = "wb.Registry()" if registry is None else f"wb.Registry({str(registry.path)!r})"
+    if frontend() == "static":
+        known = registry.groups() if registry else []
+        group = _GROUP if _GROUP in known or not known else known[0]
+        return StaticApp(where, group, begin)
+
+    def make() -> App:
+        found = Registry(timeout=_PATIENCE) if registry is None else registry.waiting(_PATIENCE)
+        return App(found, where, begin)
+
+    def make_or_tell() -> App | ClosedApp:
+        try:
+            return make()
+        except WorkbenchError as error:
+            return ClosedApp(make, error)
+
+    return attached((where, preset), make_or_tell)
+
+
+# By cell, the how manyth there, and registry.
+_apps: dict[tuple[object, ...], "App | ClosedApp"] = {}
+_last = ("", 0)  # the request that made one last, and how many it has made
+
+
+def attached(what: object, make: Callable[[], "App | ClosedApp"]) -> "App | ClosedApp":
+    """Return the app of the cell that is being run, which is made where it has none of `what`."""
+    global _last  # noqa: PLW0603 - a kernel runs one cell at a time
+    running = cell()
+    if running is None:
+        return make()
+    name, request = running
+    _last = request, _last[1] + 1 if _last[0] == request else 0
+    key = name, _last[1], what
+    if key in _apps:
+        _apps[key].refresh()
+    else:
+        _apps[key] = make()
+    return _apps[key]
+
+
+class SimulationPicker(Picker):
+    """What a simulation takes for granted; `value` holds arguments of `Experiment.simulate`."""
+
+    def __init__(self, cold_start: float = 0.0) -> None:
+        begin = f"{cold_start:g}" if cold_start else ""
+        controls = {
+            "cold_start": text("Cold start (s)", begin, placeholder="no time"),
+            "seed": whole("Seed", 0),
+        }
+        super().__init__("Simulation", controls)
+
+    def _make(self) -> dict[str, Any]:
+        seed, entered = self["seed"].value, self["cold_start"].value.strip()
+        if seed < 0:
+            raise InvalidInput(f"seed must be a whole number of at least 0, got {seed}.")
+        settings = {"seed": seed} if seed else {}
+        return settings | ({"cold_start": _seconds(entered)} if entered else {})
+
+    def _words(self, value: dict[str, Any]) -> str:
+        if "cold_start" in value:
+            return f"A new instance takes {value['cold_start']:g} s to start."
+        return "New instances start in no time."
+
+
+def _seconds(entered: str) -> float:
+    try:
+        seconds = float(entered)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise InvalidInput(f"cold_start must be seconds, 0 or more, or nothing, got {entered!r}.")
+    return seconds
+
+
+class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """Pickers of an experiment's parts, a panel that finds out, and results.
+
+    The parts are there by name and can be set in code: `model`, `deployment`, `traffic`, `policy`,
+    `slo`, `simulation` and `target` are pickers (`app.policy["max_size"].value = 4`), `panel` and
+    `results` the rest; `more["Registry"]` and the like are made when they are asked for. The
+    sliders of `more["What if"]` leave the pickers as they are.
+
+    Args:
+        registry: Where the models are.
+        where: The code that makes the registry.
+        preset: What the controls begin with.
+    """
+
+    def __init__(
+        self, registry: Registry, where: str = "wb.Registry()", preset: Preset | None = None
+    ) -> None:
+        preset = preset or Preset(question="")
+        self._where = where
+        self._deployed: Deployed | None = None  # the latest
+        self.model = ModelPicker(registry, _GROUP)
+        self.deployment = DeploymentPicker(preset.deployment)
+        self.traffic = TrafficPicker(preset.kind, **preset.settings)
+        self.policy = PolicyPicker(preset.policy)
+        self.slo = SLOPicker(preset.slo)
+        self.simulation = SimulationPicker(preset.cold_start)
+        self.target = TargetPicker()
+        self.panel = RunPanel()
+        self.results = Results()
+        self.more = Drawers(
+            {
+                "What if": WhatIf,
+                "Plan": self._show_plan,
+                "Monitor": self._show_monitor,
+                "Kept runs": partial(RunsView, self._recall),
+                "Registry": partial(self._show_registry, registry),
+            }
+        )
+        self._code = ipywidgets.HTML()
+        self.code_button = ipywidgets.ToggleButton(description="Show code")
+        self.code_button.observe(self._show_code, "value")
+        self._parts = (
+            *(self.model, self.deployment, self.traffic),
+            *(self.policy, self.slo, self.simulation),
+        )
+        for part in self._parts:
+            part.observe(self._changed, ["value", "error"])
+        self.target.observe(self._changed, ["value", "error"])
+        for part in self._parts:
+            part.observe(self._offer_to_sliders, ["value", "error"])
+        self.more.buttons["What if"].observe(self._offer_to_sliders, "value")
+        self.panel.observe(lambda change: self.results.add(change["new"]), "value")
+        self.panel.observe(self._changed, "way")
+        self.panel.observe(self._offer_after, "running")
+        self.results.observe(self._keep, "kept")
+        question = [ipywidgets.HTML(html.escape(preset.question))] if preset.question else []
+        shown = [self._code, self.results, self.more]
+        super().__init__([*question, *self._rows(), *shown])
+        self.add_class("wb")
+        self._changed()
+        self._show_code()
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment that the controls make.
+
+        Raises:
+            InvalidInput: Some of them make no value.
+        """
+        if wrong := [f"{part.title}: {part.error}" for part in self._parts if part.error]:
+            raise InvalidInput(" ".join(wrong))
+        return Experiment(
+            self.model.value,
+            self.deployment.value,
+            self.traffic.value,
+            self.policy.value,
+            self.slo.value,
+        )
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs in the results, the latest last."""
+        return tuple(self.results.runs)
+
+    @property
+    def way(self) -> str:
+        """The way that the code takes: the latest one."""
+        return str(self.panel.way)
+
+    @property
+    def code(self) -> str:
+        """The lines that do what the controls say, and find out as the latest press did."""
+        made = self.experiment
+        return code_of(
+            f'{self._where}["{made.model.name}"]',
+            *(repr(made.deployment), self.traffic.code, repr(made.policy), repr(made.slo)),
+            way=self.way,
+            settings=self.simulation.value if self.way == "simulate" else {},
+            target=self.target.value or Here(),
+        )
+
+    def refresh(self) -> None:
+        """Read the registry again."""
+        self.model.refresh()
+
+    def _rows(self) -> list[ipywidgets.DOMWidget]:
+        """The pickers, in as many columns as there is room for, and what stands under them."""
+        columns = [
+            ipywidgets.VBox([self.model, self.deployment, self.target]),
+            ipywidgets.VBox([self.traffic]),
+            ipywidgets.VBox([self.policy, self.slo, self.simulation]),
+        ]
+        layout = ipywidgets.Layout(
+            grid_template_columns="repeat(auto-fit, minmax(min(100%, 250px), 1fr))",
+            grid_gap="0 24px",
+        )
+        return [ipywidgets.GridBox(columns, layout=layout), self.panel, self.code_button]
+
+    def _changed(self, _change: object = None) -> None:
+        """Give the panel the experiment that the controls make now, or say why there is none."""
+        if self.traffic.value is not None:
+            self.deployment.rate = self.traffic.value.rate
+        if "Plan" in self.more.parts:
+            self._offer_to_plan(self.more["Plan"])
+        try:
+            experiment = self.experiment
+        except InvalidInput as error:
+            self.panel.offer({}, str(error))
+            self._code.value = ""
+            return
+        self.target.cloud = bool(experiment.deployment.needs)
+        offered = works(
+            experiment, self.target.value, self._watch, self._look_again, **self.simulation.value
+        )
+        try:
+            terms, reason = self._terms(experiment), ""
+        except WorkbenchError as error:
+            del offered["run"]
+            terms, reason = "", f"Run is not possible: {error}"
+        self.panel.offer(offered, reason, terms={"run": terms} if terms else {})
+        self._code.value = f"<pre>{html.escape(self.code)}</pre>"
+
+    def _terms(self, experiment: Experiment) -> str:
+        """Return what a run would cost, "" for nothing, or raise why there can be none."""
+        if self.target.value is None:
+            raise InvalidInput(self.target.error)
+        return str(self.target.value.terms(experiment))
+
+    def _keep(self, _change: object = None) -> None:
+        """Leave in the notebook what results, plan and monitor show."""
+        views = [self.results, *(self.more.parts.get(each) for each in ("Plan", "Monitor"))]
+        self.keep("".join(view.kept for view in views if view is not None))
+
+    def _show_plan(self) -> PlanView:
+        view = PlanView(take=self._take)
+        view.observe(self._keep, "kept")
+        self._offer_to_plan(view)
+        return view
+
+    def _show_monitor(self) -> MonitorView:
+        view = MonitorView(self._cloud)
+        view.observe(self._keep, "kept")
+        if self._deployed is not None:
+            view.offer(self._deployed)
+        return view
+
+    def _watch(self, deployed: Deployed) -> None:
+        """Have the monitor read of the endpoint of a run."""
+        if isinstance(deployed.deployment, Lambda):  # a function is no endpoint
+            return
+        self._deployed = deployed
+        if "Monitor" in self.more.parts:
+            self.more["Monitor"].offer(deployed)
+
+    def _look_again(self) -> None:
+        """Have the monitor read of a run that is over, before its cloud goes."""
+        if self._deployed is not None and "Monitor" in self.more.parts:
+            view = self.more["Monitor"]
+            view.offer(self._deployed)
+            view.wait(_PATIENCE)  # for a reading that is under way
+            view.refresh()
+            view.wait()
+
+    def _cloud(self) -> Cloud:
+        """Return where endpoints are of which no run here is known: the target's AWS."""
+        target = self.target.value
+        return target.cloud if isinstance(target, OnAWS) else aws()
+
+    def _offer_to_plan(self, view: PlanView) -> None:
+        if self._measuring():
+            view.withdraw(
+                "A run is under way, which planning would disturb: plan when it has ended."
+            )
+            return
+        asked = (self.model, self.traffic, self.slo, self.simulation)
+        if wrong := [f"{part.title}: {part.error}" for part in asked if part.error]:
+            view.withdraw(" ".join(wrong))
+            return
+        options = Options(cold_start=self.simulation.value.get("cold_start"))
+        view.offer(self.model.value, self.traffic.value, self.slo.value, options)
+
+    def _take(self, plan: Plan) -> None:
+        """Have the pickers hold what a plan chose."""
+        self.deployment.set(plan.best.deployment)
+        self.policy.set(plan.best.policy)
+
+    def _recall(self, run: Run) -> None:
+        """Show a kept run, unless it is among the results."""
+        if run.facts.get("kept") not in [each.facts.get("kept", "") for each in self.runs]:
+            self.results.add(run)
+
+    def _show_registry(self, registry: Registry) -> RegistryView:
+        chosen = self.model.value
+        view = RegistryView(registry, chosen.group if chosen else "")
+        view.observe(lambda _: self.model.refresh(), "value")
+        return view
+
+    def _show_code(self, _change: object = None) -> None:
+        self._code.layout.display = None if self.code_button.value else "none"
+
+    def _offer_to_sliders(self, _change: object = None) -> None:
+        if not self.more.buttons["What if"].value:
+            return
+        sliders = self.more["What if"]
+        try:
+            sliders.prepare(self.experiment, busy=self._measuring, **self.simulation.value)
+        except InvalidInput as error:
+            sliders.clear(str(error))
+
+    def _measuring(self) -> bool:
+        return bool(self.panel.running and self.way == "run")
+
+    def _offer_after(self, _change: object = None) -> None:
+        """Have the sliders measure, and plan, what a run that is under way keeps from that."""
+        if "Plan" in self.more.parts:
+            self._offer_to_plan(self.more["Plan"])
+        shown = self.more.buttons["What if"].value
+        if shown and not self.panel.running and self.more["What if"].value is None:
+            self._offer_to_sliders()
+
+
+def works(
+    experiment: Experiment,
+    target: Target | None,
+    on_deployed: Callable[[Deployed], None] | None = None,
+    closing: Closing = lambda: None,
+    **simulation: Any,  # noqa: ANN401 - of simulate
+) -> dict[str, Work]:
+    """Return what each way to know an experiment's outcome does."""
+    return {
+        "predict": partial(_predicted, experiment),
+        "simulate": partial(_simulated, experiment, simulation),
+        "run": partial(_measured, experiment, target or Here(), on_deployed, closing),
+    }
+
+
+def _predicted(experiment: Experiment, live: Live) -> Result:
+    profile = _profiled(experiment, live)
+    return experiment.predict(profile)
+
+
+def _simulated(experiment: Experiment, settings: dict[str, Any], live: Live) -> Result:
+    profile = _profiled(experiment, live)
+    return experiment.simulate(profile, **settings)
+
+
+def _profiled(experiment: Experiment, live: Live) -> Any:  # noqa: ANN401 - a profile
+    live.begin("Measuring how long batches take: once for this model and machine.")
+    profile = experiment.kept_profile(progress=live.go_on)
+    live.begin("Computing.")
+    live.go_on(0, 0)
+    return profile
+
+
+def _measured(
+    experiment: Experiment,
+    target: Target,
+    on_deployed: Callable[[Deployed], None] | None,
+    closing: Closing,
+    live: Live,
+) -> Result:
+    due, folder = experiment.trace.arrivals, kept_in(experiment)
+    live.doing = f"Preparing: {target.preparing}."
+    live.stopping = f"Stopping: {target.stopping}."
+
+    def progress(done: int, total: int) -> None:
+        live.doing = f"Running; rows are kept in {folder}."
+        live.progress(done, total)
+
+    return target.run(
+        experiment,
+        closing,
+        keep=folder,
+        progress=progress,
+        on_deployed=on_deployed,
+        on_rows=lambda rows: live.add(rows["finished"] - due[rows["request"]]),
+        stopped=live.stopped,
+    )
+
+
+def code_of(
+    model: str,
+    *parts: str,
+    way: str = "run",
+    settings: dict[str, Any] | None = None,
+    target: Target | None = None,
+) -> str:
+    """Return the code of an experiment and of one way to know its outcome.
+
+    >>> print(code_of('wb.Registry()["digits-mlp-wide"]', "Local()", way="simulate"))
+    import workbench as wb
+    <BLANKLINE>
+    experiment = wb.Experiment(
+        wb.Registry()["digits-mlp-wide"],
+        wb.Local(),
+    )
+    run = experiment.simulate()
+    """
+    arguments = ", ".join(f"{name}={value!r}" for name, value in (settings or {}).items())
+    found = "prediction" if way == "predict" else "run"
+    last = f"{found} = experiment.{way}({arguments})"
+    return "\n".join(
+        [
+            "import workbench as wb",
+            "",
+            "experiment = wb.Experiment(",
+            *(f"    {each}," for each in [model, *(f"wb.{part}" for part in parts)]),
+            ")",
+            (target or Here()).code if way == "run" else last,
+        ]
+    )
+
+
+class ClosedApp(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """Why there is no app, with a button that tries again; then the app, which is `app`.
+
+    Args:
+        make: Makes the app, or raises a `WorkbenchError`.
+        error: Why it did not.
+    """
+
+    def __init__(self, make: Callable[[], App], error: WorkbenchError) -> None:
+        self._make = make
+        self.app: App | None = None
+        self.status = Status()
+        self.again = ipywidgets.Button(description="Try again", button_style="primary")
+        self.again.on_click(lambda _: self.refresh())
+        super().__init__([self.status, self.again])
+        self.add_class("wb")
+        self.status.say(str(error), wrong=True)
+
+    def refresh(self) -> None:
+        """Try again, or have the app that is there read its registry again."""
+        if self.app is not None:
+            self.app.refresh()
+            return
+        try:
+            self.app = self._make()
+        except WorkbenchError as error:
+            self.status.say(str(error), wrong=True)
+        else:
+            self.children = [self.app]
+
+
+class StaticApp:
+    """What stands for the app where nobody can use controls: the same as lines of code."""
+
+    def __init__(self, where: str, group: str, preset: Preset) -> None:
+        made = preset.deployment
+        self.code = code_of(
+            f'{where}["{group}"]',
+            *(repr(made), preset.trace.name, repr(preset.policy), repr(preset.slo)),
+            way="simulate" if made.needs else "run",
+            settings={"cold_start": preset.cold_start} if preset.cold_start else {},
+        )
+
+    def __repr__(self) -> str:
+        return f"{_HINT}\n\n{self.code}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(_HINT)}</p><pre>{html.escape(self.code)}</pre>"
+
+
+_HINT = (
+    "wb.app() shows controls in a live notebook; nobody is in front of this one (set "
+    "WORKBENCH_FRONTEND=widgets if somebody is). What it begins with, as code:"
+)

@@ -1,0 +1,226 @@
+"""What a cloud tells of an endpoint, on a press: its figures, alarms and last lines."""
+
+import contextlib
+import html
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import ipywidgets
+import traitlets
+
+from workbench.cloud import monitor
+from workbench.cloud.aws import Cloud, aws
+from workbench.cloud.client import is_gone
+from workbench.cloud.deploy import Deployed
+from workbench.errors import CloudError, InvalidInput, WorkbenchError
+from workbench.formatting import html_table
+from workbench.plots import plot_metrics
+from workbench.widgets.form import Knobs, text
+from workbench.widgets.notebook import Keyboard, Status, in_background
+from workbench.widgets.results import framed, picture
+from workbench.widgets.saved_output import Kept
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_LINES = 30  # of the log that are shown
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Observation:
+    """What a cloud told of an endpoint, as the frames of `workbench.cloud.monitor`.
+
+    Attributes:
+        endpoint: its name.
+        metrics: as `monitor.metrics` returns them.
+        alarms: as `monitor.alarms` does.
+        logs: as `monitor.logs` does; no rows where nothing was ever written.
+        notes: what could not be read, and why.
+    """
+
+    endpoint: str
+    metrics: "pl.DataFrame"
+    alarms: "pl.DataFrame"
+    logs: "pl.DataFrame"
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Observation {self.label}>"
+
+    @property
+    def label(self) -> str:
+        """What there is, in a few words."""
+        import polars as pl
+
+        calls = self.metrics.filter(metric="Invocations", statistic="Sum")["value"].sum()
+        off = self.alarms.filter(pl.col("state") == "ALARM").height
+        return (
+            f"{self.endpoint}: {calls:,.0f} calls in the last hour, {off} of "
+            f"{self.alarms.height} alarms went off, {self.logs.height} lines of log"
+        )
+
+
+def observe(endpoint: str | Deployed, cloud: Cloud) -> Observation:
+    """Return what a cloud tells of an endpoint now: the last hour, and the last lines.
+
+    Of an endpoint that was deleted it tells what is left.
+
+    Raises:
+        CloudError: There is no such endpoint, or the cloud refused.
+    """
+    name = endpoint.name if isinstance(endpoint, Deployed) else endpoint
+    metrics, notes = monitor.metrics(name, cloud), []
+    try:
+        _look_for(name, cloud)
+    except CloudError as error:
+        if not is_gone(error) or metrics.is_empty():
+            raise
+        notes.append("The endpoint is gone: this is what is left of it.")
+    alarms = monitor.alarms(name, cloud)
+    try:
+        logs = monitor.logs(name, cloud)
+    except CloudError as error:  # an endpoint that never wrote has no log group
+        logs = _no_lines()
+        notes.append(str(error))
+    return Observation(endpoint=name, metrics=metrics, alarms=alarms, logs=logs, notes=tuple(notes))
+
+
+def _look_for(name: str, cloud: Cloud) -> None:
+    with (
+        contextlib.closing(cloud.client("sagemaker")) as client,
+        cloud.explained(f"find endpoint {name}"),
+    ):
+        client.describe_endpoint(EndpointName=name)
+
+
+def _no_lines() -> "pl.DataFrame":
+    import polars as pl
+
+    return pl.DataFrame(
+        schema={"time": pl.Datetime("us", "UTC"), "stream": pl.String, "message": pl.String}
+    )
+
+
+class MonitorView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """Figures, alarms and log of an endpoint; `value` is the latest `Observation`.
+
+    They are read when Refresh is pressed, in a thread of its own: a cloud may take its time.
+    `error` says why there is nothing new, "" when there is. A saved notebook still shows them
+    without a kernel.
+
+    Args:
+        cloud: Where the endpoint is, or what returns it when it is asked; by default AWS, or
+            wherever $AWS_ENDPOINT_URL points.
+        endpoint: Its name, or what `workbench.deploy` returned.
+    """
+
+    value = traitlets.Any(None, allow_none=True, read_only=True)
+    error = traitlets.Unicode("", read_only=True)
+
+    def __init__(
+        self, cloud: Cloud | Callable[[], Cloud] = aws, endpoint: str | Deployed = ""
+    ) -> None:
+        self._cloud = cloud
+        self._offered: Deployed | None = None
+        self._over = threading.Event()
+        self._over.set()
+        name = endpoint.name if isinstance(endpoint, Deployed) else endpoint
+        self.knobs = Knobs(
+            {"endpoint": text("Endpoint", name, "name of a deployed endpoint")}, lambda _: None
+        )
+        self.refresh_button = ipywidgets.Button(description="Refresh", button_style="primary")
+        self.refresh_button.on_click(lambda _: self.refresh())
+        self.status = Status()
+        scrolls = ipywidgets.Layout(overflow="auto hidden", max_width="100%")
+        self.chart, self.tables = ipywidgets.HTML(layout=scrolls), ipywidgets.HTML()
+        parts = [self.knobs, self.refresh_button, self.status, self.chart, self.tables, Keyboard()]
+        super().__init__(parts)
+        self.add_class("wb")
+        self.add_class("wb-results")
+        self.status.say(
+            "Name an endpoint and press Refresh; functions and batch transform jobs have none."
+        )
+
+    def __getitem__(self, name: str) -> ipywidgets.Text:
+        return self.knobs[name]
+
+    def offer(self, deployed: Deployed) -> None:
+        """Name what was deployed, which is read of on the cloud where it is."""
+        self._offered = deployed
+        self["endpoint"].value = deployed.name
+        self.status.say(f"Press Refresh to read what {deployed.cloud.name} has measured.")
+
+    def refresh(self) -> None:
+        """Begin to read anew, unless that goes on already."""
+        name = self["endpoint"].value.strip()
+        if self.knobs.refuse("" if name else "endpoint must be a name, got nothing."):
+            self.set_trait("error", "endpoint must be a name, got nothing.")
+            return
+        if not self._over.is_set():
+            return
+        self.status.say(f"Reading what there is of {name}.")
+        self._over.clear()
+        in_background(self._read, name)
+
+    def wait(self, timeout: float | None = None) -> Observation | None:
+        """Return `value` when the reading has ended, or after `timeout` seconds."""
+        self._over.wait(timeout)
+        seen: Observation | None = self.value
+        return seen
+
+    def _place(self, name: str) -> Cloud:
+        """Return where an endpoint is."""
+        if self._offered is not None and self._offered.name == name:
+            return self._offered.cloud
+        return self._cloud() if callable(self._cloud) else self._cloud
+
+    def _read(self, name: str) -> None:
+        try:
+            seen = observe(name, self._place(name))
+            chart, tables = _chart(seen), observed_tables(seen)
+            self.chart.value, self.tables.value = chart, tables
+            self.keep(f"<p>{html.escape(seen.label)}.</p>{chart}{tables}")
+            self.set_trait("value", seen)
+            words, error = " ".join([f"{seen.label}.", *seen.notes]), ""
+        except WorkbenchError as failure:
+            words = error = str(failure)
+        except Exception as failure:  # noqa: BLE001 - whatever failed has to be said, not lost
+            words = error = f"{type(failure).__name__}: {failure}"
+        self.set_trait("error", error)
+        self.status.say(words, wrong=bool(error))
+        self._over.set()
+
+
+def _chart(seen: Observation) -> str:
+    try:
+        return picture(plot_metrics(seen.metrics))
+    except InvalidInput:
+        return "<p>No metrics yet: CloudWatch has them some minutes after the first call.</p>"
+
+
+def observed_tables(seen: Observation) -> str:
+    """Return alarms and the last lines of the log as HTML, the latest first."""
+    alarms = [
+        [name, state, about, _moment(time), reason]
+        for time, name, state, about, reason in seen.alarms.iter_rows()
+    ]
+    lines = [
+        [_moment(time), stream, message]
+        for time, stream, message in seen.logs.tail(_LINES).reverse().iter_rows()
+    ]
+    parts = [
+        framed("Alarms", html_table("Alarms", ["alarm", "state", "about", "since", "why"], alarms))
+        if alarms
+        else "<p>No alarms: workbench.cloud.monitor.put_alarm makes one.</p>",
+        framed("Log", html_table("Log", ["when (UTC)", "stream", "line"], lines))
+        if lines
+        else "<p>Nothing was logged.</p>",
+    ]
+    return "".join(parts)
+
+
+def _moment(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,129 @@
+"""What an experiment comes to, quickly enough to be redrawn while a slider moves."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.batching.timer import BatchPolicy
+from workbench.deployment import Deployment, Lambda, Serverless
+from workbench.experiment import Experiment
+from workbench.measuring.profile import Profile
+from workbench.planner.candidates import dollars_of, usage_of
+from workbench.prices import PriceSheet
+from workbench.service_times import Floats, ServiceTimes
+from workbench.simulator import Outcome, serve
+
+Counts = NDArray[np.int64]
+
+_SHIFT = 46  # leaves a latency's exponent and 6 bits of its fraction: bins 1.6 % wide at most
+_BINS = 1 << (63 - _SHIFT)
+_FAILED = int(np.array(np.inf).view(np.int64)) >> _SHIFT  # the first bin of NaN, of what failed
+_POINTS = 240
+_STEPWISE = 20_000  # requests of a trace that is simulated step by step
+_QUANTILE = 0.95  # where there is no target
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outlook:
+    """The law of an experiment's latency, its target and its cost, by the simulator.
+
+    Attributes:
+        requests: how many were simulated.
+        rate: of them a second.
+        latency: seconds at the target's quantile (0.95 without one), infinite where so many failed.
+        attainment: share of the requests within the target, failures counting as late; 1 without.
+        per_million: US dollars a million answered requests, without bytes sent; None where
+            nothing was answered or the bill depends on provisioned instances.
+        seconds: latencies at which the law is drawn, ascending.
+        shares: of all requests, answered before each of them.
+    """
+
+    requests: int
+    rate: float
+    latency: float
+    attainment: float
+    per_million: float | None
+    seconds: Floats
+    shares: Floats
+
+
+def outlook_of(experiment: Experiment, profile: Profile | ServiceTimes, **settings: Any) -> Outlook:  # noqa: ANN401 - as for simulate
+    """Return what the simulator says of an experiment, without its rows.
+
+    Quantile and attainment are those of `experiment.simulate(profile, **settings)`. Under policies
+    that are simulated step by step, only the first 20,000 requests are.
+
+    Args:
+        experiment: What to simulate.
+        profile: Service times on this machine.
+        settings: cold_start, scaling and seed, as for `Experiment.simulate`.
+
+    Raises:
+        InvalidInput: Service times miss a batch size, or a setting is out of range.
+    """
+    trace, on, slo = experiment.trace, experiment.deployment, experiment.slo
+    if not isinstance(experiment.policy, BatchPolicy) and len(trace) > _STEPWISE:
+        trace = trace.clip(0, float(trace.arrivals[_STEPWISE]))
+    outcome = serve(trace, experiment.policy, on, experiment.service(profile), **settings)
+    counts, within = _counted(outcome, slo.latency * (1 + 1e-12) if slo else math.inf)
+    seconds, shares = _law(counts, len(trace))
+    return Outlook(
+        requests=len(trace),
+        rate=trace.rate,
+        latency=_quantile(outcome, counts, slo.quantile if slo else _QUANTILE),
+        attainment=within / len(trace) if slo else 1.0,
+        per_million=_per_million(outcome, on, int(counts[:_FAILED].sum())),
+        seconds=seconds,
+        shares=shares,
+    )
+
+
+def _per_million(outcome: Outcome, on: Deployment, answered: int) -> float | None:
+    if not answered or (isinstance(on, Serverless | Lambda) and on.provisioned):
+        return None
+    return 1e6 * dollars_of(on, usage_of(outcome, on), PriceSheet.load()) / answered
+
+
+def _edges(bins: Counts) -> Floats:
+    """Return where bins begin, in seconds: their number is the first bits of the latencies."""
+    return (bins << _SHIFT).view(np.float64)
+
+
+def _counted(outcome: Outcome, limit: float) -> tuple[Counts, int]:
+    """Return how many requests have a latency in each bin, and how many one within the limit."""
+    from workbench.simulator import kernels
+
+    counts = np.zeros(_BINS, np.int64)
+    met = kernels.tally(outcome.arrivals, outcome.batches, limit, _SHIFT, counts)
+    return counts, met
+
+
+def _quantile(outcome: Outcome, counts: Counts, q: float) -> float:
+    """Return the quantile, looked for in its bin alone; failures come last."""
+    from workbench.simulator import kernels
+
+    rank = max(1, math.ceil(q * len(outcome.arrivals) - 1e-9))
+    before = np.cumsum(counts)
+    its = int(np.searchsorted(before, rank))
+    if its >= _FAILED:
+        return math.inf
+    low, high = _edges(np.array([its, its + 1])).tolist()
+    near = np.empty(counts[its])
+    kernels.pick(outcome.arrivals, outcome.batches, low, high, near)
+    place = rank - 1 - (int(before[its]) - int(counts[its]))
+    return float(np.partition(near, place)[place])
+
+
+def _law(counts: Counts, total: int) -> tuple[Floats, Floats]:
+    """Return edges of bins in seconds, and the share of requests before each."""
+    met = np.flatnonzero(counts)
+    edges = np.unique(np.concatenate([met, met + 1]))
+    edges = edges[edges < _FAILED]
+    if not len(edges):
+        return np.empty(0), np.empty(0)
+    kept = edges[np.unique(np.linspace(0, len(edges) - 1, _POINTS).round().astype(np.int64))]
+    before = np.concatenate([[0], np.cumsum(counts)])
+    return _edges(kept), before[kept] / total

@@ -1,0 +1,195 @@
+"""The registry with buttons: what there is, what became of it, approve, reject, register."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+import traitlets
+
+from workbench.errors import InvalidInput, InvalidModel, NotFound, WorkbenchError
+from workbench.formatting import html_table
+from workbench.registry.api import Model, Registry
+from workbench.widgets.form import Knobs, choice, text
+from workbench.widgets.notebook import Keyboard, Status
+from workbench.widgets.results import framed
+
+
+class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """Register a model's file, approve and reject versions, and read their history.
+
+    `value` is the version that is selected, a `Model`, or None where there is none. `error` says
+    why the latest press came to nothing, "" when it did not. What a button does, a method does.
+
+    Args:
+        registry: Where the models are.
+        group: The one to begin with, where there is one of that name.
+    """
+
+    value = traitlets.Any(None, allow_none=True, read_only=True)
+    error = traitlets.Unicode("", read_only=True)
+
+    def __init__(self, registry: Registry, group: str = "") -> None:
+        self._registry = registry
+        self._filling = False
+        chosen = {"group": choice("Group", [], None), "version": choice("Version", [], None)}
+        decision = {"why": text("Reason", placeholder="kept in the history")}
+        new = {
+            "path": text("ONNX file", placeholder="model.onnx"),
+            "into": text("Into group", placeholder="a new name, or one that is there"),
+            "task": text("Task", placeholder="what it is for"),
+        }
+        self.chosen = Knobs(chosen, self._turned)
+        self.decision, self.new = Knobs(decision, _nothing), Knobs(new, _nothing)
+        self.history = ipywidgets.HTML()
+        self.status = Status()
+        self.buttons = {
+            name: ipywidgets.Button(description=name)
+            for name in ("Approve", "Reject", "Refresh", "Register")
+        }
+        does: dict[str, Callable[[], object]] = {
+            "Approve": self.approve,
+            "Reject": self.reject,
+            "Refresh": self.refresh,
+            "Register": self.register,
+        }
+        for name, button in self.buttons.items():
+            button.on_click(lambda _, do=does[name]: do())
+        super().__init__([*self._rows(), Keyboard()])
+        self.add_class("wb")
+        self.refresh(group)
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - ipywidgets has no types
+        parts = self.chosen.controls | self.decision.controls | self.new.controls
+        return parts[name]
+
+    def refresh(self, group: str = "", version: int | None = None) -> None:
+        """Read the registry again; the choice stays, unless another one is asked for."""
+        kept = self["version"].value if not group else version
+        self._do(lambda: self._fill(group or self["group"].value or "", kept))
+
+    def approve(self) -> None:
+        """Approve the version that is selected, for the reason that was entered."""
+        self._do(lambda: self._decide("Approved"), "why")
+
+    def reject(self) -> None:
+        """Reject the version that is selected; that takes a reason."""
+        self._do(lambda: self._decide("Rejected"), "why")
+
+    def register(self) -> None:
+        """Register the file that was entered as the next version of a group; it is pending."""
+        self._do(self._register, "path")
+
+    def _rows(self) -> list[ipywidgets.DOMWidget]:
+        wrap = ipywidgets.Layout(flex_flow="row wrap")
+        press = self.buttons
+        decide = ipywidgets.Box([press[name] for name in ("Approve", "Reject", "Refresh")])
+        decide.layout = wrap
+        columns = [
+            ipywidgets.VBox([_heading("Versions"), self.chosen, self.decision, decide]),
+            ipywidgets.VBox([_heading("New version"), self.new, press["Register"]]),
+        ]
+        layout = ipywidgets.Layout(
+            grid_template_columns="repeat(auto-fit, minmax(min(100%, 250px), 1fr))",
+            grid_gap="0 24px",
+        )
+        return [ipywidgets.GridBox(columns, layout=layout), self.status, self.history]
+
+    def _turned(self, change: Any) -> None:  # noqa: ANN401 - of traitlets
+        """Show what was selected by hand."""
+        if not self._filling:
+            version = None if change["owner"] is self["group"] else self["version"].value
+            self._do(lambda: self._fill(self["group"].value or "", version))
+
+    def _do(self, action: Callable[[], str], about: str = "") -> None:
+        """Do it, and say what came of it, or what is wrong beside the control it is about."""
+        try:
+            words, error = action(), ""
+        except (InvalidModel, NotFound) as refusal:
+            words, error = "", str(refusal)
+        except InvalidInput as refusal:
+            words, error = "", str(refusal)
+            about = "into" if "A group's name" in error else error.split(maxsplit=1)[0]
+        except WorkbenchError as refusal:  # of the registry as a whole: locked, damaged, read only
+            words, error, about = "", str(refusal), ""
+        beside = [knobs.refuse(error, about) for knobs in (self.decision, self.new)]
+        said = bool(error) and any(beside)
+        self.status.say(words or ("" if said else error), wrong=bool(error) and not said)
+        self.set_trait("error", error)
+
+    def _fill(self, group: str, version: int | None) -> str:
+        """Show the group and version, or the newest one, and say which it is."""
+        groups = self._registry.groups()
+        group = group if group in groups else next(iter(groups), "")
+        versions = self._registry.versions(group) if group else []
+        known = {each.version: each for each in versions}
+        selected = known.get(version or 0, versions[-1] if versions else None)
+        self._filling = True
+        try:
+            self["group"].options = groups
+            self["group"].value = group or None
+            self["version"].options = [
+                (f"{each.version} ({_APPROVALS[each.approval]})", each.version) for each in versions
+            ]
+            self["version"].value = selected.version if selected else None
+        finally:
+            self._filling = False
+        for name in ("Approve", "Reject"):
+            self.buttons[name].disabled = selected is None
+        self.history.value = history_table(self._registry, selected) if selected else ""
+        self.set_trait("value", selected)
+        if selected is None:
+            return f"There is no model in {self._registry.path} yet: register a file."
+        return _words(selected)
+
+    def _decide(self, approval: Any) -> str:  # noqa: ANN401 - an Approval
+        model = self.value
+        why = self["why"].value.strip()
+        if model is None:
+            raise NotFound("There is no version to decide on: register a file first.")
+        if approval == "Rejected" and not why:
+            raise InvalidInput("why a version is rejected must be said: enter a reason.")
+        decided = self._registry.decide(model.group, model.version, approval, why=why)
+        self["why"].value = ""
+        return self._fill(decided.group, decided.version)
+
+    def _register(self) -> str:
+        path, group = self["path"].value.strip(), self["into"].value.strip()
+        if not path:
+            raise InvalidInput("path must name an ONNX file, got nothing.")
+        made = self._registry.register(group, Path(path), task=self["task"].value.strip())
+        return f"Registered. {self._fill(made.group, made.version)}"
+
+
+def history_table(registry: Registry, model: Model) -> str:
+    """Return what became of a version as an HTML table, the latest on top."""
+    changes = registry.history(model.group, model.version)
+    rows = [
+        [each.at[:19].replace("T", " "), each.who, f"{each.field}: {each.value}", each.why or "-"]
+        for each in reversed(changes)
+    ]
+    label = f"History of {model.name}"
+    return framed(label, html_table(label, ["when (UTC)", "who", "what", "why"], rows))
+
+
+def _words(model: Model) -> str:
+    traits = model.traits
+    words = f"{model.name} is {_APPROVALS[model.approval]}: {traits.size_bytes:,} bytes"
+    if traits.accuracy is None:
+        return f"{words}."
+    return f"{words}, {traits.metric} {traits.accuracy:.3f} on {traits.accuracy_data}."
+
+
+_APPROVALS = {
+    "Approved": "approved",
+    "PendingManualApproval": "pending",
+    "Rejected": "rejected",
+}
+
+
+def _heading(title: str) -> ipywidgets.HTML:
+    return ipywidgets.HTML(f"<strong>{title}</strong>")
+
+
+def _nothing(_change: object) -> None:
+    """Do nothing: what was entered counts when a button is pressed."""

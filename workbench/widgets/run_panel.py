@@ -1,0 +1,358 @@
+"""Predict, Simulate, Run and Stop: work in the background, and what is known of it meanwhile."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
+
+import ipywidgets
+import numpy as np
+import traitlets
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import NotPredictable, Stopped, TooFewSamples, WorkbenchError
+from workbench.formatting import milliseconds, percent
+from workbench.queueing import Prediction
+from workbench.run import SLO, Run
+from workbench.widgets.form import show
+from workbench.widgets.notebook import Keyboard, Status, await_end, in_background
+
+FLUSH_EVERY = 0.2
+"""Seconds between updates of the page: a notebook server drops messages when they are too many."""
+
+_SAMPLES_ABOVE = 10  # as Run.quantile asks for
+
+
+Result = Run | Prediction
+
+
+class Live:
+    """What work under way has told: filled by the thread that does it, read by another.
+
+    `stopped` is set when it is to end early; `doing` says what it is at, `stopping` what it is at
+    from then on.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stopped = threading.Event()
+        self.doing, self.stopping = "Preparing.", "Stopping."
+        self.done = 0
+        self.total = 0
+        self._clock = clock
+        self._began = (math.nan, 0)
+        self._latencies: list[NDArray[np.float64]] = []
+
+    def progress(self, done: int, total: int) -> None:
+        """Learn how many requests are over and done with, of how many."""
+        if not self.total:
+            self._began = (self._clock(), done)
+        self.done, self.total = done, total
+
+    def begin(self, doing: str) -> None:
+        """Learn what comes next, of which nothing is done yet."""
+        self.doing, self.done, self.total = doing, 0, 0
+
+    def go_on(self, done: int, total: int) -> None:
+        """Learn the progress of work that can be given up but has nothing to keep.
+
+        Raises:
+            Stopped: It is to end.
+        """
+        self.progress(done, total)
+        if self.stopped.is_set():
+            raise Stopped("Stopped: nothing is kept.")
+
+    def add(self, latencies: ArrayLike) -> None:
+        """Learn the latencies of some more requests: seconds, NaN where they failed."""
+        self._latencies.append(np.asarray(latencies, float))
+
+    def quantile(self, q: float) -> float | None:
+        """Return a quantile of the latencies so far, None where they are too few to tell it.
+
+        Infinite when it falls among the failed requests.
+        """
+        parts = len(self._latencies)
+        known = np.concatenate([np.empty(0), *self._latencies[:parts]])
+        self._latencies[:parts] = [known]
+        rank = math.ceil(q * len(known) - 1e-9)
+        if len(known) - rank < _SAMPLES_ABOVE:
+            return None
+        latency = float(np.partition(known, rank - 1)[rank - 1])  # NaN comes last
+        return math.inf if math.isnan(latency) else latency
+
+    def words(self) -> str:
+        """Return progress, pace and percentiles so far as text."""
+        if not self.total:
+            return ""
+        percentiles = [
+            f"p{100 * q:g} {milliseconds(latency)}"
+            for q in (0.5, 0.95)
+            if (latency := self.quantile(q)) is not None
+        ]
+        return " · ".join([f"{self.done:,} of {self.total:,}", *self._pace(), *percentiles])
+
+    def _pace(self) -> list[str]:
+        began, before = self._began
+        elapsed = self._clock() - began
+        if elapsed <= 0 or self.done == before:
+            return []
+        rate = (self.done - before) / elapsed
+        left = (self.total - self.done) / rate
+        return [f"{rate:,.0f} per second", *([f"about {left:.0f} s left"] if left >= 1 else [])]
+
+
+Work = Callable[[Live], Result]
+"""What a panel does; it tells the `Live` how it goes and ends early when that is stopped."""
+
+WAYS = {"predict": "Predict", "simulate": "Simulate", "run": "Run"}
+"""The ways to know an outcome: by a formula, in virtual time, by doing it."""
+
+
+class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """Predict, Simulate, Run and Stop; `value` is the latest `Run` or `Prediction`.
+
+    The work goes on in a thread of its own. `running` tells whether it does, `way` which one it
+    was, and `error` why it failed, "" when it did not. The page is updated five times a second at
+    most, and always at the end.
+
+    Args:
+        works: What each way does; the buttons of those missing are disabled.
+        reason: What to know before pressing one, or why there is nothing to do.
+        flush_every: Seconds between updates of the page.
+        clock: Gives seconds, for pace and time left.
+    """
+
+    value = traitlets.Any(None, allow_none=True, read_only=True)
+    error = traitlets.Unicode("", read_only=True)
+    running = traitlets.Bool(default_value=False, read_only=True)
+    way = traitlets.Enum(list(WAYS), "run", read_only=True)
+
+    def __init__(
+        self,
+        works: Mapping[str, Work] | None = None,
+        *,
+        reason: str = "",
+        flush_every: float = FLUSH_EVERY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._flush_every = flush_every
+        self._clock = clock
+        self._live = Live(clock)
+        self._settling = threading.Lock()  # a new offer and the end of a run may coincide
+        self._over = threading.Event()  # an interrupted join believes that the thread has ended
+        self._over.set()
+        self.buttons = {
+            way: ipywidgets.Button(description=name, tooltip=_HINTS[way])
+            for way, name in WAYS.items()
+        }
+        self.buttons["run"].button_style = "primary"
+        self.stop_button = ipywidgets.Button(description="Stop", disabled=True)
+        self.confirm_button = ipywidgets.Button(description="Confirm", button_style="warning")
+        self._asked = ""  # the way that waits for a confirmation
+        show(self.confirm_button, shown=False)
+        self.bar = ipywidgets.IntProgress(layout=ipywidgets.Layout(width="160px"))
+        self.figures = ipywidgets.HTML()
+        self.status = Status()
+        for way, button in self.buttons.items():
+            button.on_click(lambda _, way=way: self.start(way))
+        self.stop_button.on_click(lambda _: self.stop())
+        self.confirm_button.on_click(lambda _: self.confirm())
+        row = ipywidgets.Box(
+            [
+                *self.buttons.values(),
+                self.confirm_button,
+                self.stop_button,
+                self.bar,
+                self.figures,
+            ],
+            layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"),
+        )
+        super().__init__([row, self.status, Keyboard()])
+        self.add_class("wb")
+        self.add_class("wb-panel")
+        self.offer(works or {}, reason)
+
+    def offer(
+        self, works: Mapping[str, Work], reason: str = "", *, terms: Mapping[str, str] | None = None
+    ) -> None:
+        """Have the buttons do this from now on, and show the reason where there is one.
+
+        A way with `terms`, which say what it may cost, begins once they are confirmed.
+        """
+        with self._settling:
+            self._works, self._reason, self._terms = dict(works), reason, dict(terms or {})
+            if not self.running:
+                self._ask("")
+                self._enable()
+                self.status.say(reason or "Ready.", wrong=not works)
+
+    def start(self, way: str = "run") -> None:
+        """Begin the work of this way, unless some goes on already or there is none.
+
+        Where it may cost something, the terms are shown, and `confirm` begins it.
+        """
+        if self.running or way not in self._works:
+            return
+        if way in self._terms:
+            self._ask(way)
+            self.status.say(f"{self._terms[way]} Confirm to go on; Stop, and nothing is spent.")
+        else:
+            self._begin(way)
+
+    def confirm(self) -> None:
+        """Begin what waits for a confirmation."""
+        if self._asked and not self.running:
+            self._begin(self._asked)
+
+    def _ask(self, way: str) -> None:
+        """Wait for a confirmation of this way; "": of none."""
+        self._asked = way
+        show(self.confirm_button, shown=bool(way))
+        self.stop_button.disabled = not way
+
+    def _begin(self, way: str) -> None:
+        work = self._works[way]
+        self._ask("")
+        self._live = Live(self._clock)
+        self.set_trait("way", way)
+        for each, button in self.buttons.items():
+            button.button_style = "primary" if each == way else ""
+        self._switch(running=True)
+        self._show(self._live)
+        self._over.clear()
+        in_background(self._attend, work, self._live)
+
+    def stop(self) -> None:
+        """Ask the work to end; what it has found out until then is kept."""
+        if self.running:
+            self._live.stopped.set()
+            self.status.say(self._live.stopping)
+        elif self._asked:
+            self._ask("")
+            self.status.say("Not confirmed: nothing was made, and nothing is billed.")
+
+    def wait(self, timeout: float | None = None) -> Result | None:
+        """Return `value` when the work has ended, or after `timeout` seconds.
+
+        Ctrl-C, and so the interrupt button of a notebook, ends the work as Stop does.
+        """
+        await_end(self._over, self.stop, timeout)
+        result: Result | None = self.value
+        return result
+
+    def _attend(self, work: Work, live: Live) -> None:
+        try:
+            self._follow(work, live)
+        finally:
+            self._over.set()
+
+    def _follow(self, work: Work, live: Live) -> None:
+        """Show how the work goes while another thread does it, and then what came of it."""
+        outcome: Future[Result] = Future()
+        threading.Thread(target=_do, args=(work, live, outcome), daemon=True).start()
+        while not wait([outcome], timeout=self._flush_every).done:
+            self._show(live)
+        self._show(live)
+        try:
+            words, error = self._keep(outcome.result(), live), ""
+        except Stopped as end:
+            words, error = str(end), ""
+        except BaseException as failure:  # noqa: BLE001 - whatever failed has to be said, not lost
+            words = error = _failure(failure)
+        self.set_trait("error", error)
+        with self._settling:
+            reason = "" if self._works else f" {self._reason}"
+            self.status.say(words + reason, wrong=bool(error or reason))
+            self._switch(running=False)
+
+    def _keep(self, result: Result, live: Live) -> str:
+        """Make the result the value, of which charts are drawn, and return what came of it."""
+        if isinstance(result, Run) and not len(result):
+            return "Stopped before any request was answered: nothing is kept."
+        self.status.say("Drawing the charts.")
+        self.set_trait("value", result)
+        return verdict(result, stopped=live.stopped.is_set())
+
+    def _show(self, live: Live) -> None:
+        if not live.stopped.is_set():
+            self.status.say(live.doing)
+        self.bar.max, self.bar.value = max(live.total, 1), live.done
+        self.figures.value = live.words()
+
+    def _switch(self, *, running: bool) -> None:
+        """Enable some buttons, then disable the others, whose focus goes to the first of those."""
+        self.set_trait("running", running)
+        if running:
+            self.stop_button.disabled = False
+            self._enable()
+        else:
+            self._enable()
+            self.stop_button.disabled = True
+
+    def _enable(self) -> None:
+        for way, button in self.buttons.items():
+            button.disabled = self.running or way not in self._works
+
+
+_HINTS = {
+    "predict": "By a formula, where there is one: milliseconds",
+    "simulate": "In virtual time, with cold starts and limits: seconds",
+    "run": "The real model in real time: as long as the traffic lasts",
+}
+
+
+def _do(work: Work, live: Live, outcome: "Future[Result]") -> None:
+    try:
+        outcome.set_result(work(live))
+    except BaseException as error:  # noqa: BLE001 - a thread's failure reaches nobody otherwise
+        outcome.set_exception(error)
+
+
+def _failure(failure: BaseException) -> str:
+    """Return what went wrong in words, with the way out that a button is."""
+    if isinstance(failure, NotPredictable):
+        return f"{failure} Here: press Simulate."
+    known = isinstance(failure, WorkbenchError)
+    return str(failure) if known else f"{type(failure).__name__}: {failure}"
+
+
+def verdict(result: Result, *, stopped: bool = False) -> str:
+    """Return in words what came out: percentile, target, and what to know about the figures.
+
+    >>> verdict(Run.from_arrays(scheduled=[0.0] * 200, finished=[0.004] * 200))
+    'Finished: 200 requests, p95 4 ms.'
+    """
+    slo = result.slo
+    quantile = slo.quantile if slo else 0.95
+    words = [_head(result, stopped=stopped)]
+    try:
+        words[0] += f", p{100 * quantile:g} {milliseconds(float(result.quantile(quantile)))}."
+    except TooFewSamples as error:
+        words = [f"{words[0]}.", str(error)]
+    if slo:
+        words.append(f"Target {slo.label} {against(slo, result.attainment(slo))}.")
+    return " ".join([*words, *(_notes(result) if isinstance(result, Run) else ())])
+
+
+def _notes(run: Run) -> list[str]:
+    """Return what to know about a run: its warnings, and where it is kept."""
+    kept = run.facts.get("kept")
+    return [*run.warnings, *([f"Kept: wb.load_run({kept!r})."] if kept else [])]
+
+
+def against(slo: SLO, share: float) -> str:
+    """Return whether a share of requests in time meets a target, and the share.
+
+    >>> against(SLO(latency=0.1), 0.9499), against(SLO(latency=0.1), 0.95)
+    ('missed: 94.9 % in time', 'met: 95 % in time')
+    """
+    met = "met" if share >= slo.quantile - 1e-12 else "missed"
+    return f"{met}: {percent(share)} in time"
+
+
+def _head(result: Result, *, stopped: bool) -> str:
+    if isinstance(result, Prediction):
+        return f"Predicted by {result.formula}"
+    done = "Stopped" if stopped else "Simulated" if result.origin == "simulated" else "Finished"
+    return f"{done}: {len(result):,} requests"

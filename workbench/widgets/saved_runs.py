@@ -1,0 +1,89 @@
+"""The runs that are kept on disk, of this kernel or another: choose one, and have it shown."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import ipywidgets
+import traitlets
+
+from workbench.errors import WorkbenchError
+from workbench.files import kept_runs, load_facts, runs_folder
+from workbench.run import Run, load_run
+from workbench.widgets.form import wide
+from workbench.widgets.notebook import Keyboard, Status
+
+_MOST = 100  # that the list has
+
+
+class RunsView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """A list of the runs that the app keeps, the latest first; `value` is the one shown last.
+
+    `error` says why the latest press came to nothing, "" when it did not.
+
+    Args:
+        take: Called with a run that is to be shown.
+    """
+
+    value = traitlets.Any(None, allow_none=True, read_only=True)
+    error = traitlets.Unicode("", read_only=True)
+
+    def __init__(self, take: Callable[[Run], object]) -> None:
+        self._take = take
+        self.list = ipywidgets.Select(description="Kept runs", rows=6, **wide())
+        self.show_button = ipywidgets.Button(description="Show", button_style="primary")
+        self.refresh_button = ipywidgets.Button(description="Refresh")
+        self.status = Status()
+        self.show_button.on_click(lambda _: self.show())
+        self.refresh_button.on_click(lambda _: self.refresh())
+        buttons = ipywidgets.Box(
+            [self.show_button, self.refresh_button],
+            layout=ipywidgets.Layout(flex_flow="row wrap"),
+        )
+        super().__init__([self.list, buttons, self.status, Keyboard()])
+        self.add_class("wb")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again what there is; the choice stays."""
+        chosen, found = self.list.value, kept_runs()[::-1]
+        listed = found[:_MOST]
+        self.list.options = [(_line(path), path) for path in listed]
+        self.list.value = chosen if chosen in listed else next(iter(listed), None)
+        self.show_button.disabled = not found
+        folder = runs_folder()
+        if not found:
+            self._say(f"No runs in {folder} yet: Run keeps its rows there.")
+        elif len(found) > _MOST:
+            self._say(f"The latest {_MOST} of {len(found):,} in {folder}: workbench runs has all.")
+        else:
+            self._say(f"{len(found)} in {folder}; wb.load_run reads them in code.")
+
+    def show(self) -> None:
+        """Have the run that is chosen shown."""
+        path = self.list.value
+        if path is None:
+            return
+        try:
+            run = load_run(path)
+        except WorkbenchError as error:
+            self._say(str(error), wrong=True)
+            return
+        self._take(run)
+        self.set_trait("value", run)
+        self._say(f"Shown: {path.name}.")
+
+    def _say(self, words: str, *, wrong: bool = False) -> None:
+        self.set_trait("error", words if wrong else "")
+        self.status.say(words, wrong=wrong)
+
+
+def _line(path: Path) -> str:
+    """Return when a run was made, and what it is."""
+    try:
+        facts = load_facts(path)
+    except WorkbenchError:
+        return f"{path.name}: damaged"
+    when = str(facts.get("created", ""))[:16].replace("T", " ")
+    state = [] if facts.get("complete", True) else ["not complete"]
+    known = [when, facts.get("label"), facts.get("origin"), *state]
+    return " · ".join(str(each) for each in known if each)

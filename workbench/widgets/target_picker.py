@@ -1,0 +1,167 @@
+"""Where a run takes place: on this machine, on a local cloud, or on AWS for money."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import traitlets
+
+from workbench.cloud.aws import Cloud, aws
+from workbench.cloud.cost_guard import terms
+from workbench.cloud.deploy import image_of, role_of
+from workbench.experiment import Experiment
+from workbench.files import runs_folder
+from workbench.formatting import dollars
+from workbench.localcloud import LocalCloud
+from workbench.run import Run
+from workbench.validation import not_negative
+from workbench.widgets.form import choice, number, text
+from workbench.widgets.pickers import Picker
+
+Closing = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Here:
+    """This machine, without a cloud."""
+
+    code: ClassVar[str] = "run = experiment.run()"
+    label: ClassVar[str] = "In a process of its own."
+    preparing: ClassVar[str] = "the model is being loaded"
+    stopping: ClassVar[str] = "what was answered is kept"
+
+    def terms(self, _experiment: Experiment) -> str:
+        """Return what has to be agreed to: nothing."""
+        return ""
+
+    def run(self, experiment: Experiment, closing: Closing, **told: Any) -> Run:  # noqa: ANN401, ARG002 - of Experiment.run; no cloud is closed
+        """Return the experiment's run there."""
+        return experiment.run(**told)
+
+
+@dataclass(frozen=True)
+class OnLocalCloud(Here):
+    """A local cloud that is there for the run alone."""
+
+    code: ClassVar[str] = "with wb.LocalCloud() as cloud:\n    run = experiment.run(cloud)"
+    label: ClassVar[str] = "Through boto3, on real processes of this machine; costs nothing."
+    preparing: ClassVar[str] = "the model is being deployed on a local cloud"
+    stopping: ClassVar[str] = "what was answered is kept, and all that was made is torn down"
+
+    def run(self, experiment: Experiment, closing: Closing, **told: Any) -> Run:  # noqa: ANN401 - of Experiment.run
+        """Return the experiment's run there; `closing` is called before the cloud goes."""
+        with LocalCloud() as cloud:
+            try:
+                return experiment.run(cloud, **told)
+            finally:
+                closing()
+
+
+@dataclass(frozen=True)
+class OnAWS:
+    """AWS: what is made for a run is torn down at its end.
+
+    Attributes:
+        profile: Of the credentials; "": whatever boto3 finds.
+        region: "": the usual one.
+        budget: The most that a run may cost, in US dollars.
+
+    Raises:
+        InvalidInput: The budget is negative.
+    """
+
+    profile: str = ""
+    region: str = ""
+    budget: float = 1.0
+    preparing: ClassVar[str] = "the model is being deployed on AWS, which takes minutes"
+    stopping: ClassVar[str] = f"{OnLocalCloud.stopping}, which can take minutes"
+
+    def __post_init__(self) -> None:
+        not_negative("budget", self.budget, "US dollars")
+
+    @property
+    def _place(self) -> dict[str, str]:
+        named = {"profile": self.profile, "region": self.region}
+        return {name: value for name, value in named.items() if value}
+
+    @property
+    def cloud(self) -> Cloud:
+        """The cloud.
+
+        Raises:
+            NotAvailable: There is no such profile.
+        """
+        return aws(**self._place)
+
+    @property
+    def label(self) -> str:
+        """Where it is, and what it may cost."""
+        cloud = self.cloud
+        return f"{cloud.name} {cloud.region}, for at most {dollars(self.budget)} a run."
+
+    @property
+    def code(self) -> str:
+        """The line that does it, agreed to."""
+        place = ", ".join(f"{name}={value!r}" for name, value in self._place.items())
+        return f"run = experiment.run(wb.aws({place}), budget={self.budget!r}, yes=True)"
+
+    def terms(self, experiment: Experiment) -> str:
+        """Return what has to be agreed to; AWS is not asked.
+
+        Raises:
+            NotAvailable: A role or an image is missing.
+            OverBudget: It can cost more than the budget.
+            InvalidInput: The experiment does not go on a cloud.
+        """
+        cloud, cost = self.cloud, experiment.estimate()
+        role_of(cloud)
+        image_of(cloud)
+        return terms(cost, experiment.deployment, cloud, budget=self.budget)
+
+    def run(self, experiment: Experiment, closing: Closing, **told: Any) -> Run:  # noqa: ANN401, ARG002 - of Experiment.run; AWS stays
+        """Return the experiment's run there, whose terms were agreed to."""
+        return experiment.run(self.cloud, budget=self.budget, yes=True, **told)
+
+
+Target = Here | OnAWS
+
+
+class TargetPicker(Picker):
+    """Where a run takes place; `value` is a `Here`, `OnLocalCloud` or `OnAWS`.
+
+    `cloud` tells whether the deployment needs one: what does not suit is not offered.
+    """
+
+    cloud = traitlets.Bool(default_value=False)
+
+    def __init__(self) -> None:
+        controls = {
+            "where": choice("Run on", [("This machine", Here)], Here),
+            "profile": text("AWS profile", placeholder="the usual one"),
+            "region": text("AWS region", placeholder="the usual one"),
+            "budget": number("Budget (USD)", 1.0),
+        }
+        super().__init__("Target of Run", controls)
+
+    @traitlets.observe("cloud")
+    def _suit(self, change: dict[str, Any]) -> None:
+        self["where"].options = _CLOUDS if change["new"] else [("This machine", Here)]
+
+    def _make(self) -> Target:
+        paid = self["where"].value is OnAWS
+        self.knobs.show(["where", "profile", "region", "budget"] if paid else ["where"])
+        values = {name: value for name, value in self.knobs.values.items() if name != "where"}
+        target: Target = (self["where"].value or Here)(**values)
+        return target
+
+
+_CLOUDS = [("Local cloud", OnLocalCloud), ("AWS", OnAWS)]
+
+
+def kept_in(experiment: Experiment) -> Path:
+    """Return a new folder for a run of the app: below `runs` where the workbench keeps things."""
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return runs_folder() / f"{experiment.model.group}-{now}-{secrets.token_hex(2)}"

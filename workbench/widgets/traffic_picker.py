@@ -1,0 +1,233 @@
+"""Traffic: arrival processes with their settings, ready-made ones, files, and a look at them."""
+
+import html
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets
+import numpy as np
+
+from workbench.errors import InvalidInput
+from workbench.traffic.patterns import bursty, constant, diurnal, flash_crowd, poisson
+from workbench.traffic.replay import from_csv, from_parquet
+from workbench.traffic.trace import Trace
+from workbench.widgets.form import choice, number, text, whole
+from workbench.widgets.pickers import Picker
+
+MOST_REQUESTS = 1_000_000
+"""What a picker draws at once, in about half a second; longer traces are made in code."""
+
+FILE = "file"
+
+_DRAWN: dict[str, tuple[Callable[..., Trace], tuple[str, ...]]] = {
+    "bursty": (bursty, ("rate", "burst", "low_stay", "high_stay", "duration", "seed")),
+    "poisson": (poisson, ("rate", "duration", "seed")),
+    "constant": (constant, ("rate", "duration")),
+    "diurnal": (diurnal, ("rate", "swing", "period", "duration", "seed")),
+    "flash_crowd": (
+        flash_crowd,
+        ("rate", "peak", "start", "ramp", "hold", "decay", "duration", "seed"),
+    ),
+}
+_KNOBS = {kind: knobs for kind, (_, knobs) in _DRAWN.items()} | {FILE: ("path", "column")}
+_NAMES = {
+    "bursty": "Bursts",
+    "poisson": "Random (Poisson)",
+    "constant": "Evenly spaced",
+    "diurnal": "Day and night",
+    "flash_crowd": "Flash crowd",
+    FILE: "From a file",
+}
+
+_SETTINGS = {
+    "rate": 300.0,
+    "burst": 6.0,
+    "low_stay": 4.0,
+    "high_stay": 1.0,
+    "swing": 0.9,
+    "period": 60.0,
+    "peak": 5.0,
+    "start": 3.0,
+    "ramp": 1.0,
+    "hold": 3.0,
+    "decay": 1.0,
+    "duration": 10.0,
+    "seed": 1,
+}
+_LABELS = {
+    "rate": "Rate (1/s)",
+    "burst": "Burst (high/low)",
+    "low_stay": "Between bursts (s)",
+    "high_stay": "In a burst (s)",
+    "swing": "Swing (0 to 1)",
+    "period": "Period (s)",
+    "peak": "Peak (times rate)",
+    "start": "Starts at (s)",
+    "ramp": "Grows for (s)",
+    "hold": "Stays for (s)",
+    "decay": "Fades in (s)",
+    "duration": "Duration (s)",
+}
+
+PRESETS: dict[str, tuple[str, dict[str, float]]] = {
+    "Bursts, 300 a second": ("bursty", {}),
+    "Calm, 100 a second": ("poisson", {"rate": 100.0, "duration": 20.0}),
+    "Hard bursts": ("bursty", {"rate": 200.0, "burst": 20.0, "duration": 20.0}),
+    "A day in a minute": ("diurnal", {"rate": 200.0, "duration": 60.0}),
+    "Flash crowd": ("flash_crowd", {"rate": 60.0}),
+    "Rare, a call every 5 minutes": ("poisson", {"rate": 1 / 300, "duration": 86_400.0}),
+}
+"""Traffic by name: a kind, and what it sets otherwise than the picker begins with."""
+
+
+def draw_traffic(kind: str = "bursty", **settings: float) -> Trace:
+    """Return the trace that a `TrafficPicker` of these settings holds.
+
+    Args:
+        kind: "bursty", "poisson", "constant", "diurnal" or "flash_crowd".
+        settings: rate (300 a second), burst (6), duration (10 s), seed (1), ..., as the arrival
+            process takes them, its two stays as low_stay and high_stay; those it does not take
+            are left aside.
+
+    Raises:
+        InvalidInput: A setting is out of range, or the trace too long to be drawn at once.
+
+    >>> draw_traffic("constant", rate=4, duration=1)
+    <Trace constant(rate=4, duration=1): 4 requests in 1 s, 4 per second>
+    """
+    make, knobs = _DRAWN[kind]
+    settings = _SETTINGS | settings
+    expected = settings["rate"] * settings["duration"]
+    if expected > MOST_REQUESTS:
+        many = f"{expected:,.0f}" if expected < 1e15 else f"{expected:.3g}"
+        raise InvalidInput(
+            f"This would be {many} requests, and at most {MOST_REQUESTS:,} are "
+            "drawn here: lower rate or duration, or make the trace in code."
+        )
+    given: dict[str, Any] = {name: settings[name] for name in knobs}
+    if "low_stay" in given:
+        given["dwell"] = (given.pop("low_stay"), given.pop("high_stay"))
+    return make(**given)
+
+
+def read_traffic(path: str, column: str = "") -> Trace:
+    """Return the trace in a CSV or Parquet file, by the ending of its name.
+
+    Raises:
+        NotFound: There is no such file.
+        InvalidInput: No path is given, the ending is another, or the file does not hold a trace.
+    """
+    match path.rpartition(".")[2].lower():
+        case "csv":
+            return from_csv(path, column or None)
+        case "parquet":
+            return from_parquet(path, column or None)
+    raise InvalidInput(f"path must name a file that ends in .csv or .parquet, got {path!r}.")
+
+
+class TrafficPicker(Picker):
+    """An arrival process and its settings, or a file; `value` is the `Trace` it makes.
+
+    Under the controls the requests a second are drawn over time. `code` is the line that makes
+    the trace.
+
+    Args:
+        kind: "bursty", "poisson", "constant", "diurnal", "flash_crowd" or "file".
+        settings: As for `draw_traffic`.
+    """
+
+    def __init__(self, kind: str = "bursty", **settings: float) -> None:
+        settings = _SETTINGS | settings
+        self.preset = choice(
+            "Preset", [("Own settings", ""), *((each, each) for each in PRESETS)], ""
+        )
+        self.preview = ipywidgets.HTML()
+        numbers = {name: number(label, settings[name]) for name, label in _LABELS.items()}
+        for each in numbers.values():
+            each.continuous_update = False  # a long trace takes a while to draw
+        controls = {
+            "kind": choice("Arrivals", [(name, of) for of, name in _NAMES.items()], kind),
+            "path": text("File", placeholder="arrivals.csv or .parquet"),
+            "column": text("Column of times", placeholder="found by itself"),
+            **numbers,
+            "seed": whole("Seed", settings["seed"]),
+        }
+        super().__init__("Traffic", {"preset": self.preset, **controls}, self.preview)
+        self.preset.unobserve(self._read, "value")
+        self.preset.observe(lambda change: self._take(change["new"]), "value")
+
+    def set(self, kind: str, **settings: float) -> None:
+        """Have the controls hold a kind and settings, the rest as they begin."""
+        self._paused = True
+        self["kind"].value = kind
+        for name, value in (_SETTINGS | settings).items():
+            self[name].value = round(value, 9)
+        self._paused = False
+        self._read()
+
+    @property
+    def code(self) -> str:
+        """The line that makes the trace, without the name of the package."""
+        if self["kind"].value != FILE:
+            return str(self.value.name)
+        path, column = self["path"].value, self["column"].value
+        reader = "from_csv" if path.lower().endswith("csv") else "from_parquet"
+        return f"{reader}({path!r}{f', {column!r}' if column else ''})"
+
+    def _take(self, preset: str) -> None:
+        if preset:
+            kind, settings = PRESETS[preset]
+            self.set(kind, **settings)
+
+    _paused = False
+
+    def _read(self, change: object = None) -> None:
+        if not self._paused:
+            super()._read()
+            if change:
+                self.preset.value = ""
+
+    def _make(self) -> Trace:
+        kind = self["kind"].value
+        self.knobs.show(["preset", "kind", *_KNOBS[kind]])
+        self.preview.value = ""
+        if kind == FILE:
+            trace = read_traffic(self["path"].value, self["column"].value)
+        else:
+            trace = draw_traffic(kind, **{name: self[name].value for name in _SETTINGS})
+        self.preview.value = sketch(trace)
+        return trace
+
+    def _refuse(self, error: str) -> bool:
+        if error and self["kind"].value == FILE:
+            return self.knobs.refuse(error, "path")
+        return self.knobs.refuse(error, "low_stay" if error.startswith("dwell") else "")
+
+    def _words(self, value: Trace) -> str:
+        return f"{len(value):,} requests in {value.duration:g} s, {value.rate:.4g} per second"
+
+
+_WINDOWS = 120
+_WIDTH, _HEIGHT = 240, 56
+
+
+def sketch(trace: Trace) -> str:
+    """Return a small drawing of the requests a second over time, as HTML that needs no script.
+
+    >>> "300 a second at most" in sketch(constant(rate=300, duration=2))
+    True
+    """
+    window = trace.duration / _WINDOWS
+    rates = trace.counts(window) / window
+    top = float(rates.max(initial=0.0))
+    steps = np.repeat(rates, 2) / (top or 1.0)
+    edges = np.repeat(np.arange(len(rates) + 1), 2)[1:-1] * _WIDTH / len(rates)
+    points = " ".join(f"{x:.1f},{_HEIGHT * (1 - y):.1f}" for x, y in zip(edges, steps, strict=True))
+    counted = f"{window:,.0f}" if window >= 100 else f"{window:.3g}"
+    words = f"Requests over {trace.duration:,g} s: {top:,.4g} a second at most"
+    return (
+        f'<svg class="wb-sketch" role="img" aria-label="{html.escape(words)}" '
+        f'viewBox="0 -1 {_WIDTH} {_HEIGHT + 2}" preserveAspectRatio="none">'
+        f'<polygon points="0,{_HEIGHT} {points} {_WIDTH},{_HEIGHT}"/></svg>'
+        f'<div class="wb-caption">{html.escape(words)}, counted by {counted} s</div>'
+    )

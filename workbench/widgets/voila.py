@@ -1,0 +1,151 @@
+"""The app as a page for a classroom, served by Voila, which comes with the extra `voila`.
+
+Each visitor has a kernel of their own, in which nothing but the app runs: Voila passes on no code.
+"""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import InvalidInput, NotAvailable
+from workbench.registry.api import Registry
+from workbench.validation import of_kind
+from workbench.widgets.presets import preset_of
+
+PORT = 8866
+LOOPBACK = "127.0.0.1"
+_IDLE = 600  # seconds after which the kernel of a page that was closed ends
+
+
+def serve(
+    registry: Registry | None = None,
+    *,
+    preset: str | None = None,
+    ip: str = LOOPBACK,
+    port: int = PORT,
+    started: Callable[[str], object] = print,
+) -> None:
+    """Serve the app until Ctrl-C or SIGTERM; every visitor needs the token in the address.
+
+    Args:
+        registry: Where the models are, by default `Registry()`.
+        preset: What the controls begin with, as for `app`.
+        ip: What to listen on, by default this machine alone.
+        port: Where; 0 is one that is free.
+        started: Told the address, token included, once it is served.
+
+    Raises:
+        NotAvailable: Voila is not installed, or the port is taken.
+        NotFound: There is no such preset.
+        InvalidInput: The port is none.
+    """
+    if preset is not None:
+        preset_of(preset)
+    port = _free(ip, port)
+    try:
+        from voila.app import Voila
+    except ImportError as error:
+        raise NotAvailable(
+            "Serving the app takes Voila: pip install 'inference-workbench[voila]'."
+        ) from error
+    from tornado.ioloop import IOLoop
+
+    token = secrets.token_hex(24)
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "app.ipynb"
+        page.write_text(json.dumps(_notebook(_source(registry, preset))), encoding="utf-8")
+        server = Voila()
+        server.initialize(_words(page, ip, port))
+        server.token = token
+        server.voila_configuration.prelaunch_hook = _let_it_end
+        server.template_paths = [_offline(server.template_paths, folder), *server.template_paths]
+        IOLoop.current().add_callback(started, f"http://{_host(ip)}:{port}/?token={token}")
+        server.start()
+
+
+def _let_it_end(request: Any, **_told: object) -> None:  # noqa: ANN401 - Tornado's
+    """Give the page the cookie without which it may not end its kernel when its tab is closed."""
+    _ = request.xsrf_token
+
+
+def _free(ip: str, port: int) -> int:
+    """Return the port, or one that is free, where it can be listened on."""
+    if not 0 <= of_kind("port", port, int) < 1 << 16:
+        raise InvalidInput(f"port must be from 0 to 65535, got {port}.")
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    try:
+        with socket.create_server((ip, port), family=family) as listening:
+            return int(listening.getsockname()[1])
+    except OSError as error:
+        raise NotAvailable(
+            f"Nothing can listen on {ip}, port {port}: {error.strerror}. Choose another, or port 0."
+        ) from error
+
+
+def _host(ip: str) -> str:
+    """Return what an address is called from elsewhere."""
+    if ip in ("", "0.0.0.0", "::"):  # noqa: S104 - compared with, not listened on
+        return socket.gethostname()
+    return f"[{ip}]" if ":" in ip else ip
+
+
+def _words(page: Path, ip: str, port: int) -> list[str]:
+    return [
+        *(str(page), "--no-browser", "--template=lab", "--Voila.log_level=WARN"),
+        *(f"--Voila.ip={ip}", f"--port={port}", "--Voila.port_retries=0"),
+        *(f"--Voila.root_dir={page.parent}", "--VoilaConfiguration.allow_template_override=NO"),
+        f"--MappingKernelManager.cull_idle_timeout={_IDLE}",
+        f"--MappingKernelManager.cull_interval={_IDLE // 10}",
+    ]
+
+
+def _source(registry: Registry | None, preset: str | None) -> str:
+    """Return the page's one cell, which works in this folder and not in the page's."""
+    where = "" if registry is None else f"wb.Registry({str(registry.path.absolute())!r}), "
+    return f"{_PENNILESS}os.chdir({os.getcwd()!r})\nwb.app({where}preset={preset!r})"  # noqa: PTH109
+
+
+_PENNILESS = """import os
+import workbench as wb
+for name in [each for each in os.environ if each.startswith("AWS_")]:
+    del os.environ[name]
+nothing = dict.fromkeys(["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"], os.devnull)
+os.environ |= nothing | {"AWS_EC2_METADATA_DISABLED": "true"}
+"""
+"""Visitors have no credentials of whoever serves the page: they cannot spend on AWS."""
+
+
+def _notebook(source: str) -> dict[str, Any]:
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "id": "app",
+        "metadata": {},
+        "source": source,
+        "outputs": [],
+        "execution_count": None,
+    }
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    metadata = {"kernelspec": kernel, "title": "Inference Workbench"}
+    return {"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def _offline(paths: list[str], folder: str) -> str:
+    """Return a folder with Voila's template, less the icons that it asks another host for."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            template = (Path(path) / "index.html.j2").read_text(encoding="utf-8")
+            break
+    else:
+        raise NotAvailable("This Voila has no template index.html.j2: install 0.5.8 or newer.")
+    own = Path(folder) / "template"
+    own.mkdir()
+    local = re.sub(r'<link\b[^>]*href="https?://[^>]*>', "", template)
+    (own / "index.html.j2").write_text(local, encoding="utf-8")
+    return str(own)
