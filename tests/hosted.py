@@ -67,7 +67,7 @@ class Hosted:
         self.sagemaker = self.cloud.client("sagemaker")
         self.runtime = self.cloud.client("sagemaker-runtime", pool=20)
         self.s3 = self.cloud.client("s3")
-        self._numbers = itertools.count()
+        self._to_array = itertools.count()
 
     def close(self):
         for client in (self.sagemaker, self.runtime, self.s3):
@@ -89,7 +89,7 @@ class Hosted:
 
     def config(self, *variants):
         """Return the name of a new configuration."""
-        name = f"config-{next(self._numbers)}"
+        name = f"config-{next(self._to_array)}"
         self.sagemaker.create_endpoint_config(
             EndpointConfigName=name, ProductionVariants=list(variants)
         )
@@ -97,7 +97,7 @@ class Hosted:
 
     def endpoint(self, *variants, name=None):
         """Return the name of a new endpoint, once it is no longer Creating."""
-        name = name or f"endpoint-{next(self._numbers)}"
+        name = name or f"endpoint-{next(self._to_array)}"
         self.sagemaker.create_endpoint(
             EndpointName=name, EndpointConfigName=self.config(*variants or [on_instances()])
         )

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from workbench.batch_paper import (
-    CITED,
+    CITED_MAPS,
     FAST,
     batch_dollars,
-    buffer,
     inception_resnet_v2,
     inception_v4,
+    load_maps,
     mape,
     model_errors,
     optima,
-    published_maps,
     released_quantile,
+    simulate_buffer,
 )
 from workbench.batching.timer import BatchPolicy
 from workbench.errors import Damaged, InvalidInput, NotFound
@@ -52,7 +52,7 @@ def test_a_batch_costs_its_gigabyte_seconds_and_its_call():
 
 
 def test_without_a_folder_there_are_the_three_cited():
-    assert published_maps() == CITED
+    assert load_maps() == CITED_MAPS
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -60,7 +60,7 @@ def test_a_folder_has_its_own(tmp_path, monkeypatch, named):
     table_of(tmp_path, [("NYS", 1, -3, 1, 2, -4, 2, 0, 1, 1)])
     monkeypatch.setenv("WORKBENCH_BATCH_MAPS", "" if named else str(tmp_path))
 
-    maps = published_maps(tmp_path if named else None)
+    maps = load_maps(tmp_path if named else None)
 
     assert list(maps) == ["NYS 1"]
     assert maps["NYS 1"].d0.tolist() == [[-3, 1], [2, -4]]
@@ -69,10 +69,10 @@ def test_a_folder_has_its_own(tmp_path, monkeypatch, named):
 
 def test_a_folder_without_maps_is_a_clear_error(tmp_path):
     with pytest.raises(NotFound, match=r"no batch_maps\.csv in"):
-        published_maps(tmp_path)
+        load_maps(tmp_path)
     table_of(tmp_path, [("NYS", 1)], COLUMNS[:2])
     with pytest.raises(Damaged, match="has no column 'D0_11'"):
-        published_maps(tmp_path)
+        load_maps(tmp_path)
 
 
 def test_the_solver_takes_percentiles_to_a_hundredth_of_a_second():
@@ -86,7 +86,7 @@ def test_mape_is_the_mean_of_the_amounts():
 
 
 def test_latencies_and_cost_follow_from_waits_and_sizes():
-    played = buffer(Trace([0.0, 0.25, 1.0], 2.0), BatchPolicy(max_size=2, max_wait=0.5))
+    played = simulate_buffer(Trace([0.0, 0.25, 1.0], 2.0), BatchPolicy(max_size=2, max_wait=0.5))
 
     assert played.latencies(np.array([0.1, 0.2])) == pytest.approx([0.45, 0.2, 0.6])
     assert played.cost(np.array([1.0, 3.0])) == pytest.approx((1.5 + 1.5 + 1) / 3)
@@ -102,7 +102,7 @@ def test_latencies_and_cost_follow_from_waits_and_sizes():
 def test_the_models_errors_are_those_known(name, settings, published, bias):
     """As found by a simulation of another make, of 200,000 arrivals."""
     size, wait = settings
-    found = model_errors({name: CITED[name]}, max_size=size, max_wait=wait, seed=3)
+    found = model_errors({name: CITED_MAPS[name]}, max_size=size, max_wait=wait, seed=3)
 
     assert found["service"].to_list() == ["slow", "fast"]
     assert found["released"].to_list() == pytest.approx(published, rel=0.08, abs=0.005)
@@ -112,7 +112,7 @@ def test_the_models_errors_are_those_known(name, settings, published, bias):
 
 def test_the_optimum_is_the_one_known():
     """NYS 3, fast, 0.3 s: 4 requests in 0.17 s at 1.94 dollars, where BATCH misses the target."""
-    found = optima(CITED["NYS 3"], FAST, [3008], SLO(latency=0.3), requests=100_000)
+    found = optima(CITED_MAPS["NYS 3"], FAST, [3008], SLO(latency=0.3), requests=100_000)
 
     exact, batch, alone = found.iter_rows(named=True)
     assert (exact["max_size"], exact["max_wait"]) == (4, 0.17)
@@ -130,7 +130,11 @@ def test_memory_is_chosen_too():
     memories = [2240, 2496, 3008]
 
     found = optima(
-        CITED["NYS 3"], inception_resnet_v2(memories), memories, SLO(latency=5), requests=100_000
+        CITED_MAPS["NYS 3"],
+        inception_resnet_v2(memories),
+        memories,
+        SLO(latency=5),
+        requests=100_000,
     )
 
     chosen = found.select("memory_mb", "max_size", "max_wait").rows()
@@ -141,4 +145,4 @@ def test_memory_is_chosen_too():
 @pytest.mark.parametrize("latency", [0.03, 0.0442])
 def test_a_target_that_nothing_meets_is_refused(latency):
     with pytest.raises(InvalidInput, match="Nothing on the grid meets p95"):
-        optima(CITED["NYS 3"], FAST + 0.01, [3008], SLO(latency=latency))
+        optima(CITED_MAPS["NYS 3"], FAST + 0.01, [3008], SLO(latency=latency))

@@ -16,13 +16,13 @@ from workbench.costing import (
     async_cost,
     batch_transform_cost,
     bill,
-    billed_ms,
     cost,
     instance_seconds,
     lambda_cost,
     lambda_provisioned_cost,
     local_cost,
     real_time_cost,
+    round_up_ms,
     serverless_cost,
     serverless_provisioned_cost,
 )
@@ -212,12 +212,12 @@ def test_a_price_the_sheet_lacks_is_named():
 
 @given(st.integers(0, 900_000), st.floats(0, 1e6))
 def test_whole_milliseconds_are_billed_as_they_are_whenever_they_begin(ms, start):
-    assert billed_ms([start + ms / 1000 - start])[0] == ms
+    assert round_up_ms([start + ms / 1000 - start])[0] == ms
 
 
 @given(st.floats(0, 900))
 def test_a_begun_millisecond_is_billed_whole(seconds):
-    (ms,) = billed_ms([seconds])
+    (ms,) = round_up_ms([seconds])
     assert -1e-5 <= ms - 1000 * seconds < 1
 
 

@@ -13,7 +13,7 @@ import pytest
 import workbench as wb
 from workbench.errors import InvalidInput, NotAvailable, NotPredictable, WorkbenchError
 from workbench.experiment import _crowded
-from workbench.measuring.profile import LEVELS
+from workbench.measuring.profile import QUANTILE_LEVELS
 from workbench.registry.api import Samples
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
@@ -184,7 +184,7 @@ def profile_of(experiment, cores=64):
             "state": state,
             "repeats": 99,
             **dict.fromkeys(("median", "low", "high", "mean"), 0.001 * size),
-            "quantiles": [0.001 * size] * len(LEVELS),
+            "quantiles": [0.001 * size] * len(QUANTILE_LEVELS),
         }
         for size in (1, 2, 4, 8)
         for state in ("back to back", "after idle")

@@ -6,7 +6,7 @@ from workbench.costing import cost
 from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput, NotPredictable, TooFewSamples
 from workbench.prediction import predict
-from workbench.queueing import buffered, md1, mmc
+from workbench.queueing import md1, mmc, predict_buffer
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 from workbench.traffic.map import mmpp, poisson_process
@@ -28,7 +28,7 @@ def test_on_demand_it_is_the_buffer_with_times_after_idle():
 
     found = predict(TRACE, policy, FUNCTION, times, arrivals=poisson_process(100))
 
-    by_hand = buffered(poisson_process(100), max_size=2, max_wait=0.05, service=[0.03, 0.04])
+    by_hand = predict_buffer(poisson_process(100), max_size=2, max_wait=0.05, service=[0.03, 0.04])
     levels = [0.1, 0.5, 0.9, 0.99]
     assert found.quantile(levels).tolist() == by_hand.quantile(levels).tolist()
 
@@ -120,7 +120,7 @@ def test_requests_of_several_rows_take_the_times_of_so_many():
 
     found = predict(trace, BATCHED, FUNCTION, TIMES, arrivals=poisson_process(100))
 
-    pairs = buffered(
+    pairs = predict_buffer(
         poisson_process(100), max_size=4, max_wait=0.02, service=TIMES.means[2::2].tolist()
     )
     assert found.mean_latency == pairs.mean_latency

@@ -9,26 +9,26 @@ import pytest
 
 from tests import tasks
 from workbench.errors import InvalidInput, WorkbenchError
-from workbench.process import run_apart
+from workbench.process import run_in_process
 
 
 def test_messages_arrive_in_order_and_the_result_last():
     heard = []
 
-    result = run_apart(tasks.count_to, 5, on_message=heard.append)
+    result = run_in_process(tasks.count_to, 5, on_message=heard.append)
 
     assert heard == [1, 2, 3, 4, 5]
     assert result == "counted to 5"
 
 
 def test_the_task_runs_in_another_process():
-    assert run_apart(tasks.process_id, None, on_message=print) != os.getpid()
+    assert run_in_process(tasks.process_id, None, on_message=print) != os.getpid()
 
 
 def test_stopping_reaches_the_task():
     stopped = threading.Event()
 
-    result = run_apart(
+    result = run_in_process(
         tasks.wait_for_stop, None, on_message=lambda _: stopped.set(), stopped=stopped
     )
 
@@ -37,33 +37,33 @@ def test_stopping_reaches_the_task():
 
 def test_an_error_of_the_tree_comes_back_as_itself():
     with pytest.raises(InvalidInput, match="not today"):
-        run_apart(tasks.refuse, "not today", on_message=print)
+        run_in_process(tasks.refuse, "not today", on_message=print)
 
 
 def test_a_foreign_error_comes_back_by_name():
     with pytest.raises(WorkbenchError, match="ZeroDivisionError: division by zero"):
-        run_apart(tasks.divide, 0, on_message=print)
+        run_in_process(tasks.divide, 0, on_message=print)
 
 
 def test_a_process_that_dies_says_how():
     with pytest.raises(WorkbenchError, match=r"died \(exit status 3\): so long"):
-        run_apart(tasks.die, "so long", on_message=print)
+        run_in_process(tasks.die, "so long", on_message=print)
 
 
 def test_what_cannot_be_sent_is_refused_at_once():
     with pytest.raises(InvalidInput, match="define it in a module"):
-        run_apart(lambda *_: None, None, on_message=print)
+        run_in_process(lambda *_: None, None, on_message=print)
 
 
 def test_a_failing_listener_ends_the_child():
     with pytest.raises(KeyError):
-        run_apart(tasks.count_to, 3, on_message={}.__getitem__)
+        run_in_process(tasks.count_to, 3, on_message={}.__getitem__)
 
 
 def test_work_started_from_a_thread_needs_no_signals():
     results = []
     thread = threading.Thread(
-        target=lambda: results.append(run_apart(tasks.count_to, 2, on_message=print))
+        target=lambda: results.append(run_in_process(tasks.count_to, 2, on_message=print))
     )
     thread.start()
     thread.join()
@@ -73,7 +73,7 @@ def test_work_started_from_a_thread_needs_no_signals():
 
 def script(body):
     """Start a plain script, without any guard, that prints what the task says and returns."""
-    text = f"from tests import tasks\nfrom workbench.process import run_apart\n{body}"
+    text = f"from tests import tasks\nfrom workbench.process import run_in_process\n{body}"
     return subprocess.Popen(
         [sys.executable, "-c", text],
         cwd=Path(__file__).parents[1],
@@ -84,7 +84,8 @@ def script(body):
 
 def test_an_interrupt_stops_the_task_and_keeps_its_result():
     started = script(
-        "print(run_apart(tasks.wait_for_stop, None, on_message=lambda m: print(m, flush=True)))"
+        "say = lambda message: print(message, flush=True)\n"
+        "print(run_in_process(tasks.wait_for_stop, None, on_message=say))"
     )
     with started as process:
         assert process.stdout.readline() == "waiting\n"
@@ -97,7 +98,7 @@ def test_an_interrupt_stops_the_task_and_keeps_its_result():
 
 def test_the_child_ends_when_its_parent_is_killed():
     started = script(
-        "run_apart(tasks.tell_id_and_wait, None, on_message=lambda m: print(m, flush=True))"
+        "run_in_process(tasks.tell_id_and_wait, None, on_message=lambda m: print(m, flush=True))"
     )
     with started as process:
         child = int(process.stdout.readline())

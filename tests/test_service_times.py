@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from workbench.errors import InvalidInput
-from workbench.measuring.profile import LEVELS, Profile
+from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.service_times import ServiceTimes
 
 
@@ -23,7 +23,7 @@ def profile_of(times, idle, *, sizes=(1, 2, 4)):
             "low": 0.0,
             "high": 0.0,
             "mean": size * np.mean(sample),
-            "quantiles": (size * np.quantile(sample, LEVELS)).tolist(),
+            "quantiles": (size * np.quantile(sample, QUANTILE_LEVELS)).tolist(),
         }
         for state, sample in (("back to back", times), ("after idle", idle))
         for size in sizes

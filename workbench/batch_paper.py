@@ -3,7 +3,7 @@
 What was published: arrival processes by the hour, service times by memory and batch size, the grid
 that was searched, and the rules by which cost and percentiles were taken. The rest follows::
 
-    maps = published_maps()                                     # three; all 48 from a folder
+    maps = load_maps()                                     # three; all 48 from a folder
     model_errors(maps, max_size=10, max_wait=0.2)               # BATCH's formulas, and the exact
     optima(maps["NYS 3"], FAST, [3008], SLO(latency=0.3))       # what each chooses; what is true
 
@@ -22,7 +22,13 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Lambda
 from workbench.errors import Damaged, InvalidInput, NotFound
-from workbench.queueing import Prediction, batch_as_published, buffered, percentile_size, screen
+from workbench.queueing import (
+    Prediction,
+    batch_as_published,
+    percentile_size,
+    predict_buffer,
+    screen,
+)
 from workbench.run import SLO
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import serve
@@ -33,14 +39,14 @@ from workbench.traffic.trace import Trace
 if TYPE_CHECKING:
     import polars as pl
 
-FILE = "batch_maps.csv"
-FOLDER = "WORKBENCH_BATCH_MAPS"
-"""The environment variable that names the folder of `FILE`."""
+MAPS_FILE = "batch_maps.csv"
+FOLDER_VARIABLE = "WORKBENCH_BATCH_MAPS"
+"""The environment variable that names the folder of `MAPS_FILE`."""
 
 QUANTILES = np.arange(1, 100) / 100
 """The quantiles over which errors of latency are averaged."""
 
-CITED = {
+CITED_MAPS = {
     "NYS 3": MAP([[-9.193680, 0], [0, -10.032671]], [[4.582001, 4.611679], [5.032529, 5.000142]]),
     "NYS 7": MAP(
         [[-55.650135, 0], [0, -105.957535]], [[16.609367, 39.040768], [22.869309, 83.088226]]
@@ -125,7 +131,7 @@ def batch_dollars(seconds: ArrayLike, memory_mb: ArrayLike) -> Floats:
     return np.asarray(seconds) * memory / 1024 * 1.66667e-5 + 2e-7
 
 
-def published_maps(folder: str | os.PathLike[str] | None = None) -> dict[str, MAP]:
+def load_maps(folder: str | os.PathLike[str] | None = None) -> dict[str, MAP]:
     """Return the arrival processes by trace and hour: those of a folder's file, or three.
 
     The folder, by default the one that $WORKBENCH_BATCH_MAPS names, holds `batch_maps.csv` with
@@ -136,20 +142,21 @@ def published_maps(folder: str | os.PathLike[str] | None = None) -> dict[str, MA
         NotFound: The folder has no such file.
         Damaged: The file lacks a column.
 
-    >>> list(published_maps())
+    >>> list(load_maps())
     ['NYS 3', 'NYS 7', 'Twitter 1']
     """
     import polars as pl
 
-    folder = folder or os.environ.get(FOLDER)
+    folder = folder or os.environ.get(FOLDER_VARIABLE)
     if not folder:
-        return dict(CITED)
-    path = Path(folder) / FILE
+        return dict(CITED_MAPS)
+    path = Path(folder) / MAPS_FILE
     try:
         rows = pl.read_csv(path).rows(named=True)
     except FileNotFoundError as error:
         raise NotFound(
-            f"There is no {FILE} in {folder}: name another folder, or none for the three cited."
+            f"There is no {MAPS_FILE} in {folder}: name another folder, or none for the three "
+            f"cited."
         ) from error
     try:
         return {f"{row['trace']} {row['hour']}": _map_of(row) for row in rows}
@@ -162,7 +169,7 @@ def _map_of(row: Mapping[str, Any]) -> MAP:
     return MAP(*matrices)
 
 
-class Buffered(NamedTuple):
+class BufferSimulation(NamedTuple):
     """What the buffer did to each request of a simulation: seconds of wait, requests a batch."""
 
     waits: Floats
@@ -177,24 +184,28 @@ class Buffered(NamedTuple):
         return float(np.mean(each[self.sizes - 1] / self.sizes))
 
 
-def buffer(trace: Trace, policy: BatchPolicy) -> Buffered:
+def simulate_buffer(trace: Trace, policy: BatchPolicy) -> BufferSimulation:
     """Return what the simulator says of the buffer; it does not know the service behind it.
 
-    >>> pairs = buffer(Trace([0.0, 0.25, 1.0], 2.0), BatchPolicy(max_size=2, max_wait=0.5))
+    >>> pairs = simulate_buffer(Trace([0.0, 0.25, 1.0], 2.0), BatchPolicy(max_size=2, max_wait=0.5))
     >>> pairs.waits.tolist(), pairs.sizes.tolist()
     ([0.25, 0.0, 0.5], [2, 2, 1])
     """
     function = Lambda(memory_mb=3008, max_concurrency=1000)
-    batches = serve(trace, policy, function, _ANY, cold_start=0.0).batches
+    batches = serve(trace, policy, function, _PLACEHOLDER_SERVICE, cold_start=0.0).batches
     sizes = np.diff(batches.first)
-    return Buffered(np.repeat(batches.closed, sizes) - trace.arrivals, np.repeat(sizes, sizes))
+    return BufferSimulation(
+        np.repeat(batches.closed, sizes) - trace.arrivals, np.repeat(sizes, sizes)
+    )
 
 
 def _traffic(process: MAP, requests: int, seed: int) -> Trace:
     return markovian(process.d0, process.d1, duration=requests / process.rate, seed=seed)
 
 
-_ANY = ServiceTimes(dict.fromkeys(range(1, 65), 0.001))  # the buffer comes before the service
+_PLACEHOLDER_SERVICE = ServiceTimes(
+    dict.fromkeys(range(1, 65), 0.001)
+)  # the buffer comes before the service
 
 
 def released_quantile(prediction: Prediction, q: float) -> float:
@@ -233,7 +244,7 @@ def model_errors(
     Raises:
         InvalidInput: An argument is out of its range.
 
-    >>> row = model_errors({"m": CITED["NYS 3"]}, max_size=10, max_wait=0.2).row(1, named=True)
+    >>> row = model_errors({"m": CITED_MAPS["NYS 3"]}, max_size=10, max_wait=0.2).row(1, named=True)
     >>> row["service"], row["exact"] < 0.01, row["formulas"] > 0.3
     ('fast', True, True)
     """
@@ -242,7 +253,7 @@ def model_errors(
     policy = BatchPolicy(max_size=max_size, max_wait=max_wait)
     rows: list[dict[str, Any]] = []
     for number, (name, process) in enumerate(maps.items()):
-        truth = buffer(_traffic(process, requests, seed + number), policy)
+        truth = simulate_buffer(_traffic(process, requests, seed + number), policy)
         for label, (service,) in (("slow", inception_v4()), ("fast", FAST)):
             errors = _errors(process, policy, service, truth)
             rows.append({"map": name, "service": label, **errors})
@@ -250,11 +261,11 @@ def model_errors(
 
 
 def _errors(
-    process: MAP, policy: BatchPolicy, service: Floats, truth: Buffered
+    process: MAP, policy: BatchPolicy, service: Floats, truth: BufferSimulation
 ) -> dict[str, float]:
     size, wait, times = policy.max_size, policy.max_wait, service.tolist()
-    published = _published(process, size, wait, service)
-    exact = buffered(process, max_size=size, max_wait=wait, service=times)
+    published = _predict_published(process, size, wait, service)
+    exact = predict_buffer(process, max_size=size, max_wait=wait, service=times)
     latencies = np.quantile(truth.latencies(service), QUANTILES)
     released = [released_quantile(published, q) for q in QUANTILES]
     (each,) = batch_dollars(service, 3008)
@@ -305,7 +316,7 @@ def optima(
     trace = _traffic(process, requests, seed)
     rows = []
     for name, (memory, max_size, max_wait, promised) in chosen.items():
-        truth = buffer(trace, BatchPolicy(max_size=max_size, max_wait=max_wait))
+        truth = simulate_buffer(trace, BatchPolicy(max_size=max_size, max_wait=max_wait))
         latency = float(np.quantile(truth.latencies(service[memory]), slo.quantile))
         rows.append(
             {
@@ -343,19 +354,21 @@ def _published_choice(process: MAP, service: Floats, dollars: Floats, slo: SLO) 
     """By BATCH's own cost, that of a percentile of batch sizes, and its own latency."""
     costs = np.empty((len(service), len(MAX_SIZES), len(WAITS)))
     for row, column in np.ndindex(costs.shape[1:]):
-        found = _published(process, int(MAX_SIZES[row]), float(WAITS[column]), service[0])
+        found = _predict_published(process, int(MAX_SIZES[row]), float(WAITS[column]), service[0])
         size = percentile_size(found.batch_sizes, 0.95)
         costs[:, row, column] = dollars[:, size - 1] / size
     while np.isfinite(costs).any():
         choice = _cheapest(costs, slo)
-        found = _published(process, choice.max_size, choice.max_wait, service[choice.memory])
+        found = _predict_published(
+            process, choice.max_size, choice.max_wait, service[choice.memory]
+        )
         if found.cdf(slo.latency) >= slo.quantile:
             return choice
         costs.flat[costs.argmin()] = np.inf
     return _cheapest(costs, slo)
 
 
-def _published(process: MAP, size: int, wait: float, service: Floats) -> Prediction:
+def _predict_published(process: MAP, size: int, wait: float, service: Floats) -> Prediction:
     times = service.tolist()
     return batch_as_published(process, max_size=size, max_wait=wait, service=times)
 

@@ -20,7 +20,7 @@ from workbench.measuring.profile import Profile
 from workbench.planner import rebatch
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf
-from workbench.plots.series import Result, Results, caption, named
+from workbench.plots.series import Result, Results, caption, name_results
 from workbench.prices import PriceSheet
 from workbench.run import Run
 from workbench.service_times import ServiceTimes
@@ -29,7 +29,7 @@ from workbench.sweeps import Finding, sweep
 if TYPE_CHECKING:
     import polars as pl
 
-_KINDS = {
+_COLUMN_TYPES = {
     "run": "String",
     "origin": "String",
     "requests": "Int64",
@@ -53,7 +53,7 @@ _KINDS = {
     "valid": "Boolean",
 }
 
-_POLICY_FIGURES = {
+_POLICY_COLUMN_TYPES = {
     "policy": "String",
     **dict.fromkeys(("p50", "p95", "p99", "attainment"), "Float64"),
     **dict.fromkeys(("failed", "batches"), "Int64"),
@@ -76,7 +76,7 @@ def compare(runs: Results, *, prices: PriceSheet | None = None) -> "Comparison":
     >>> compare([run("slow", 2), run("fast", 1)]).frame["run"].to_list()
     ['slow', 'fast']
     """
-    members = named(runs)
+    members = name_results(runs)
     bills = {name: _bill(result, prices) for name, result in members.items()}
     return Comparison(members, {name: bill for name, bill in bills.items() if bill})
 
@@ -146,9 +146,9 @@ def _policy_table(findings: list[Finding], deciding: Mapping[str, float]) -> "pl
         label = figures["policy"] = finding.experiment.policy.label
         figures["deciding"] = deciding.get(label, 0.0)
         figures["per_million"] = cost(finding.result).per_million
-        rows.append({name: figures[name] for name in _POLICY_FIGURES})
+        rows.append({name: figures[name] for name in _POLICY_COLUMN_TYPES})
     return pl.DataFrame(
-        rows, schema={name: getattr(pl, kind) for name, kind in _POLICY_FIGURES.items()}
+        rows, schema={name: getattr(pl, kind) for name, kind in _POLICY_COLUMN_TYPES.items()}
     )
 
 
@@ -182,7 +182,7 @@ class Comparison:
         """
         import polars as pl
 
-        schema = {name: getattr(pl, kind) for name, kind in _KINDS.items()}
+        schema = {name: getattr(pl, kind) for name, kind in _COLUMN_TYPES.items()}
         return pl.DataFrame([self._row(name) for name in self.results], schema=schema)
 
     @cached_property
@@ -193,14 +193,14 @@ class Comparison:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader has to know of each run, and of each cost once."""
-        told = [f"{name}: {w}" for name, run in self.results.items() for w in _doubts(run)]
+        told = [f"{name}: {w}" for name, run in self.results.items() for w in _warnings(run)]
         today = datetime.now(UTC).date()
         notes = [note for each in self.costs.values() for note in (*each.notes, each.stale(today))]
         return (*told, *dict.fromkeys(note for note in notes if note))
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return headings and rows of text, with units: a column a run, a row a figure."""
-        columns = [_said(row) for row in self.frame.rows(named=True)]
+        columns = [_format_row(row) for row in self.frame.rows(named=True)]
         figures = list(dict.fromkeys(figure for column in columns for figure in column))
         rows = [[figure, *(column.get(figure, "-") for column in columns)] for figure in figures]
         return ["", *self.results], rows
@@ -208,7 +208,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return the rows and the warnings as JSON values; what is infinite becomes None."""
         rows = [
-            {key: None if _endless(value) else value for key, value in row.items()}
+            {key: None if _is_non_finite(value) else value for key, value in row.items()}
             for row in self.frame.rows(named=True)
         ]
         return {"runs": rows, "warnings": list(self.warnings)}
@@ -237,7 +237,7 @@ class Comparison:
         low, high = _interval(run, 0.95)
         share = summary["attainment"]
         told = {
-            **dict.fromkeys(_KINDS),
+            **dict.fromkeys(_COLUMN_TYPES),
             **summary,
             "run": name,
             "p95_low": low,
@@ -247,10 +247,10 @@ class Comparison:
             "per_million": bill.per_million if bill and bill.answered else None,
             "price_mark": bill and bill.mark,
         }
-        return {column: told[column] for column in _KINDS}
+        return {column: told[column] for column in _COLUMN_TYPES}
 
 
-def _said(row: Mapping[str, Any]) -> dict[str, str]:
+def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
     """A row of the frame in words, without what does not apply."""
     figures = {
         "requests": _count(row["requests"]),
@@ -272,11 +272,11 @@ def _said(row: Mapping[str, Any]) -> dict[str, str]:
         figures["rows predicted right"] = percent(row["accuracy"])
     if row["per_million"] is not None:
         figures["cost of a million"] = dollars(row["per_million"])
-    figures["to be relied on"] = _reliable(row)
+    figures["to be relied on"] = _reliability(row)
     return figures
 
 
-def _reliable(row: Mapping[str, Any]) -> str:
+def _reliability(row: Mapping[str, Any]) -> str:
     if row["complete"] is None:
         return "as its assumptions"
     flaws = {"stopped early": not row["complete"], "load was late": not row["valid"]}
@@ -306,7 +306,7 @@ def _summary(run: Result) -> dict[str, Any]:
     return {**run.summary(), "attainment": share, "throughput": run.rate}
 
 
-def _doubts(run: Result) -> tuple[str, ...]:
+def _warnings(run: Result) -> tuple[str, ...]:
     """What a reader has to know of a result."""
     if isinstance(run, Run):
         return run.warnings
@@ -322,5 +322,5 @@ def _interval(run: Result, q: float) -> tuple[float, float] | tuple[None, None]:
         return None, None
 
 
-def _endless(value: object) -> bool:
+def _is_non_finite(value: object) -> bool:
     return isinstance(value, float) and not math.isfinite(value)

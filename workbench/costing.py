@@ -26,7 +26,7 @@ from workbench.deployment import (
 )
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, html_table
-from workbench.prices import Price, PriceSheet, stale, weakest
+from workbench.prices import Price, PriceSheet, staleness_warning, weakest
 from workbench.run import Run
 from workbench.validation import of_kind
 
@@ -38,7 +38,7 @@ MONTH = 730 * 3600.0
 
 _HOUR = 3600.0
 _GB = 1024**3
-_THROTTLED = "(?i)throttl|toomanyrequests"
+_THROTTLING_PATTERN = "(?i)throttl|toomanyrequests"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ class Cost:
 
     def stale(self, today: dt.date) -> str:
         """Return a warning where prices are older than half a year on that day; "" for none."""
-        return stale(((item.date, item.what) for item in self.items), today)
+        return staleness_warning(((item.date, item.what) for item in self.items), today)
 
     @cached_property
     def frame(self) -> "pl.DataFrame":
@@ -368,7 +368,7 @@ def serverless_cost(
 ) -> Items:
     """Return the cost of on-demand calls of a SageMaker serverless endpoint, and of their data.
 
-    `seconds` sums over calls, each rounded up to a millisecond: see `billed_ms`.
+    `seconds` sums over calls, each rounded up to a millisecond: see `round_up_ms`.
 
     >>> round(serverless_cost(2048, seconds=500_000)[0].dollars, 9)
     20.0
@@ -407,8 +407,8 @@ def lambda_cost(
     """Return the cost of a Lambda function: GB-seconds on demand by tier, and requests.
 
     `seconds` sums over on-demand calls, each of init and duration rounded up to a millisecond: see
-    `billed_ms`. `calls` counts all calls, those of provisioned instances too. `used_gb_seconds` is
-    what the month has seen already: the tiers start there.
+    `round_up_ms`. `calls` counts all calls, those of provisioned instances too. `used_gb_seconds`
+    is what the month has seen already: the tiers start there.
 
     >>> round(sum(item.dollars for item in lambda_cost(1024, seconds=14.88e6, calls=7.44e6)), 2)
     249.49
@@ -442,12 +442,12 @@ def lambda_provisioned_cost(
     )
 
 
-def billed_ms(seconds: ArrayLike) -> NDArray[np.int64]:
+def round_up_ms(seconds: ArrayLike) -> NDArray[np.int64]:
     """Return each call's time rounded up to a whole millisecond, as Lambda and SageMaker bill it.
 
     What a difference of floating-point instants is off by (under 10 ns) does not count as begun.
 
-    >>> billed_ms([0.0101, 10.3 - 10.0]).tolist()
+    >>> round_up_ms([0.0101, 10.3 - 10.0]).tolist()
     [11, 300]
     """
     return np.ceil(np.round(1000 * np.asarray(seconds, dtype=np.float64), 5)).astype(np.int64)
@@ -592,7 +592,7 @@ def _calls_usage(
         )
     seconds = seconds if bill_init else served.clip(min=0.0)
     known = np.isfinite(seconds)
-    billed = billed_ms(np.where(known, seconds, 0.0)) / 1000
+    billed = round_up_ms(np.where(known, seconds, 0.0)) / 1000
     warm = calls["server"].is_between(0, deployment.provisioned - 1).to_numpy()
     kept = run.facts.get("instances")  # provisioned ones, where their count changed
     usage = Usage(
@@ -636,7 +636,7 @@ def _calls(run: Run) -> "pl.DataFrame":
     for name, usual in (("init", 0.0), ("model_latency", math.nan)):
         if name not in frame.columns:
             frame = frame.with_columns(pl.lit(usual).alias(name))
-    throttled = pl.col("error").fill_null("").str.contains(_THROTTLED)
+    throttled = pl.col("error").fill_null("").str.contains(_THROTTLING_PATTERN)
     return (
         frame.filter(pl.col("batch") >= 0, ~throttled)
         .group_by("batch", maintain_order=True)

@@ -27,9 +27,9 @@ KEEP_ALIVE = 600.0
 MB_PER_VCPU = 1769
 """Memory at which a Lambda function has one full vCPU (Lambda developer guide)."""
 
-_CLOUD = "Running it takes a cloud: LocalCloud on this machine, or AWS."
+_NEEDS_CLOUD = "Running it takes a cloud: LocalCloud on this machine, or AWS."
 _MB = 1024**2
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 """The most workers, and threads of each, on this machine: more hardly start."""
 
 
@@ -42,7 +42,7 @@ class Deployment(ABC):
     """
 
     kind: ClassVar[str]
-    needs: ClassVar[str] = _CLOUD
+    needs: ClassVar[str] = _NEEDS_CLOUD
     payload_limit: ClassVar[int | None] = None
     time_limit: ClassVar[float | None] = None
     vcpus_source: ClassVar[str] = "not published"
@@ -82,12 +82,14 @@ class Deployment(ABC):
         if not isinstance(kind, str) or kind not in KINDS:
             raise InvalidInput(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
         given = {name: value for name, value in data.items() if name != "kind"}
-        knobs = {field.name: field.default is MISSING for field in fields(KINDS[kind])}
-        wrong = [f"no {name}" for name in given if name not in knobs]
-        wrong += [f"to have {name}" for name, must in knobs.items() if must and name not in given]
+        settings = {field.name: field.default is MISSING for field in fields(KINDS[kind])}
+        wrong = [f"no {name}" for name in given if name not in settings]
+        wrong += [
+            f"to have {name}" for name, must in settings.items() if must and name not in given
+        ]
         if wrong:
             raise InvalidInput(
-                f"A {kind} deployment has {', '.join(wrong)}; its knobs are {', '.join(knobs)}."
+                f"A {kind} deployment has {', '.join(wrong)}; its knobs are {', '.join(settings)}."
             )
         return KINDS[kind](**given)
 
@@ -113,8 +115,8 @@ class Local(Deployment):
     hourly_price: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_whole(self, "workers", low=1, high=MOST_THREADS)
-        _check_whole(self, "threads", low=1, high=MOST_THREADS)
+        _check_whole(self, "workers", low=1, high=MAX_THREADS)
+        _check_whole(self, "threads", low=1, high=MAX_THREADS)
         _check_number(self, "hourly_price", "US dollars")
 
     @property
@@ -125,7 +127,7 @@ class Local(Deployment):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OnInstances(Deployment):
+class _InstanceDeployment(Deployment):
     """What the types that run on instances have in common."""
 
     vcpus_source: ClassVar[str] = "inferred: the EC2 type of the same name (data/instances.csv)"
@@ -149,7 +151,7 @@ class _OnInstances(Deployment):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RealTime(_OnInstances):
+class RealTime(_InstanceDeployment):
     """A SageMaker real-time endpoint: `count` instances of `workers` each.
 
     `routing` says which instance gets a request: "least_outstanding" (fewest in flight, AWS's
@@ -212,7 +214,7 @@ class Serverless(Deployment):
     @property
     def label(self) -> str:
         """The deployment in a few words, for charts and tables."""
-        return f"serverless {self.memory_mb} MB" + _provisioned(self)
+        return f"serverless {self.memory_mb} MB" + _provisioned_label(self)
 
     @property
     def vcpus(self) -> float:
@@ -221,7 +223,7 @@ class Serverless(Deployment):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Async(_OnInstances):
+class Async(_InstanceDeployment):
     """A SageMaker asynchronous endpoint: instances behind a durable queue; `count` may be 0.
 
     `concurrency` is how many calls SageMaker sends to one instance at once (None: SageMaker
@@ -255,7 +257,7 @@ class Async(_OnInstances):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchTransform(_OnInstances):
+class BatchTransform(_InstanceDeployment):
     """SageMaker batch transform jobs: instances that live as long as a job.
 
     Requests of each `period` seconds form one job that starts when the period ends; None is one
@@ -321,7 +323,7 @@ class Lambda(Deployment):
     def label(self) -> str:
         """The deployment in a few words, for charts and tables."""
         arm = " arm64" if self.architecture == "arm64" else ""
-        return f"lambda {self.memory_mb} MB{arm}" + _provisioned(self)
+        return f"lambda {self.memory_mb} MB{arm}" + _provisioned_label(self)
 
     @property
     def vcpus(self) -> float:
@@ -362,7 +364,7 @@ def _instances() -> dict[str, float]:
     return {row["instance_type"]: float(row["vcpus"]) for row in csv.DictReader(text.splitlines())}
 
 
-def _provisioned(deployment: Serverless | Lambda) -> str:
+def _provisioned_label(deployment: Serverless | Lambda) -> str:
     return f", {deployment.provisioned} provisioned" if deployment.provisioned else ""
 
 
@@ -377,22 +379,28 @@ def _check_on_demand(deployment: Serverless | Lambda) -> None:
     _check_choice(deployment, "on_limit", ("reject", "queue"))
 
 
-def _check_whole(deployment: Deployment, knob: str, *, low: int, high: int | None = None) -> None:
+def _check_whole(
+    deployment: Deployment, setting: str, *, low: int, high: int | None = None
+) -> None:
     """Require a whole number within bounds, and keep it as an int: NumPy's do not go into JSON."""
-    number = whole_number(knob, getattr(deployment, knob), low=low, high=high)
-    object.__setattr__(deployment, knob, number)
+    number = whole_number(setting, getattr(deployment, setting), low=low, high=high)
+    object.__setattr__(deployment, setting, number)
 
 
-def _check_number(deployment: Deployment, knob: str, unit: str) -> None:
+def _check_number(deployment: Deployment, setting: str, unit: str) -> None:
     """Require a finite number of 0 or more, and keep it as a float."""
-    object.__setattr__(deployment, knob, not_negative(knob, getattr(deployment, knob), unit))
+    object.__setattr__(
+        deployment, setting, not_negative(setting, getattr(deployment, setting), unit)
+    )
 
 
-def _check_choice(deployment: Deployment, knob: str, choices: tuple[object, ...]) -> None:
-    value = getattr(deployment, knob)
+def _check_choice(deployment: Deployment, setting: str, choices: tuple[object, ...]) -> None:
+    value = getattr(deployment, setting)
     if value not in choices or isinstance(value, bool):
-        raise InvalidInput(f"{knob} must be one of {', '.join(map(str, choices))}; got {value!r}.")
-    object.__setattr__(deployment, knob, choices[choices.index(value)])
+        raise InvalidInput(
+            f"{setting} must be one of {', '.join(map(str, choices))}; got {value!r}."
+        )
+    object.__setattr__(deployment, setting, choices[choices.index(value)])
 
 
 def _check_instance_type(instance_type: object) -> None:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 Side = Literal["up", "down", "both"]
 _SIDES: tuple[Side, ...] = ("up", "down", "both")
-_HALF = 0.5  # added to every count, so that a bin without values does not weigh without bounds
+_PSEUDOCOUNT = (
+    0.5  # added to every count, so that a bin without values does not weigh without bounds
+)
 
 
 class Detector(Protocol):
@@ -87,7 +89,7 @@ class PageHinkley:
         number, self._seen = self._seen, self._seen + 1
         if number < self.settle:
             self._learn(float(x))
-        elif self._beyond(float(x)) and self.at is None:
+        elif self._is_beyond(float(x)) and self.at is None:
             self.at = number
         return self.drifted
 
@@ -97,7 +99,7 @@ class PageHinkley:
         self._mean += before / self._seen
         self._squares += before * (x - self._mean)
 
-    def _beyond(self, x: float) -> bool:
+    def _is_beyond(self, x: float) -> bool:
         deviation = math.sqrt(self._squares / (self.settle - 1))
         # Values that never differed have no deviation: any other value is then a drift.
         z = (x - self._mean) / (deviation or abs(self._mean) * 1e-9 or 1e-300)
@@ -161,9 +163,9 @@ class PopulationStability:
 
     def update(self, x: float) -> bool:
         """Take in a value, and return whether the values have drifted."""
-        place = int(self._bins(_finite([x]))[0])
-        self._latest.append(place)
-        self._counts[place] += 1
+        bin_index = int(self._bins(_finite([x]))[0])
+        self._latest.append(bin_index)
+        self._counts[bin_index] += 1
         if len(self._latest) > self.window:
             self._counts[self._latest.popleft()] -= 1
         if self.at is None and self.index > self.threshold:
@@ -181,8 +183,8 @@ def stability(counts: ArrayLike, reference: ArrayLike) -> float:
     >>> stability([50, 50], [500, 500]), round(stability([80, 20], [500, 500]), 2)
     (0.0, 0.41)
     """
-    p = np.asarray(counts, dtype=np.float64) + _HALF
-    q = np.asarray(reference, dtype=np.float64) + _HALF
+    p = np.asarray(counts, dtype=np.float64) + _PSEUDOCOUNT
+    q = np.asarray(reference, dtype=np.float64) + _PSEUDOCOUNT
     p, q = p / p.sum(), q / q.sum()
     return float(((p - q) * np.log(p / q)).sum())
 

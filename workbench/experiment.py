@@ -20,9 +20,14 @@ from workbench.backends.lambda_ import event_bytes
 from workbench.backends.local import LocalBackend
 from workbench.batching.timer import BatchPolicy, Policy
 from workbench.cloud.aws import Cloud
-from workbench.cloud.cost_guard import UP_AND_DOWN, Meter, at_most, check_payload
-from workbench.cloud.deploy import Deployed, deploy
-from workbench.cloud.transform_jobs import transform_jobs
+from workbench.cloud.cost_guard import (
+    START_AND_STOP_SECONDS,
+    CostMeter,
+    check_payload,
+    estimate_max_cost,
+)
+from workbench.cloud.deploy import DeployedModel, deploy
+from workbench.cloud.transform_jobs import prepare_jobs
 from workbench.costing import Cost
 from workbench.deployment import (
     Async,
@@ -35,10 +40,14 @@ from workbench.deployment import (
 )
 from workbench.errors import InvalidInput, NotAvailable, StorageError, WorkbenchError
 from workbench.files import as_path
-from workbench.measuring.load import Load, Rows, lag_facts, replay_apart
+from workbench.measuring.load import Load, Rows, lag_facts, replay_in_process
 from workbench.measuring.profile import Profile
-from workbench.measuring.profile_cache import kept_profile, surroundings, times_from
-from workbench.measuring.transform_run import batches_of, replay_jobs
+from workbench.measuring.profile_cache import (
+    ensure_profile,
+    machine_environment,
+    read_service_times,
+)
+from workbench.measuring.transform_run import plan_jobs, replay_jobs
 from workbench.prediction import predict
 from workbench.provenance import environment
 from workbench.queueing import Prediction
@@ -49,7 +58,7 @@ from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 from workbench.sizing import Size, service_on
 from workbench.traffic.map import MAP
-from workbench.traffic.map_fitting import Fit
+from workbench.traffic.map_fitting import MapFit
 from workbench.traffic.trace import Trace
 from workbench.validation import Seed, of_kind
 
@@ -115,14 +124,14 @@ class Experiment:
 
     def run(
         self,
-        on: Cloud | Deployed | None = None,
+        on: Cloud | DeployedModel | None = None,
         *,
         scaling: ScalingPolicy | None = None,
         budget: float | None = None,
         yes: bool = False,
         progress: Progress | None = None,
         on_rows: Callable[[Rows], None] | None = None,
-        on_deployed: Callable[[Deployed], None] | None = None,
+        on_deployed: Callable[[DeployedModel], None] | None = None,
         stopped: threading.Event | None = None,
         drain: float = 60.0,
         keep: str | Path | None = None,
@@ -179,12 +188,12 @@ class Experiment:
             InvalidInput: The deployment does not go on a cloud.
         """
         if isinstance(self.deployment, BatchTransform):
-            return at_most(self.deployment, self._jobs_take(self.deployment, drain))
-        return at_most(self.deployment, self.trace.duration + drain, **self._sent)
+            return estimate_max_cost(self.deployment, self._jobs_take(self.deployment, drain))
+        return estimate_max_cost(self.deployment, self.trace.duration + drain, **self._sent)
 
     def _run_on(
         self,
-        on: Cloud | Deployed | None,
+        on: Cloud | DeployedModel | None,
         told: "_Told",
         scaling: ScalingPolicy | None,
         *,
@@ -193,7 +202,7 @@ class Experiment:
     ) -> Run:
         if isinstance(on, Cloud) and isinstance(self.deployment, BatchTransform):
             return self._run_jobs(self.deployment, on, told, budget=budget, yes=yes)
-        if isinstance(on, Deployed):
+        if isinstance(on, DeployedModel):
             if scaling not in (None, on.scaling):
                 raise InvalidInput(
                     f"{on.name} was not deployed with this scaling: deploy(..., scaling=...)."
@@ -221,7 +230,7 @@ class Experiment:
         *,
         budget: float | None,
         yes: bool,
-    ) -> AbstractContextManager[Deployed]:
+    ) -> AbstractContextManager[DeployedModel]:
         """Return the deployment that this experiment needs, for as long as it needs it."""
         self._check_payload()
         return deploy(
@@ -245,10 +254,10 @@ class Experiment:
     def _jobs_take(self, deployment: BatchTransform, drain: float) -> float:
         """Return the seconds for which instances of batch transform jobs can be up."""
         load = self._load(FunctionBackend(lambda _: None), drain)
-        several = len(batches_of(load, deployment.period))
-        return self.trace.duration + (several - 1) * UP_AND_DOWN
+        several = len(plan_jobs(load, deployment.period))
+        return self.trace.duration + (several - 1) * START_AND_STOP_SECONDS
 
-    def _run_deployed(self, deployed: Deployed, told: "_Told", budget: float | None) -> Run:
+    def _run_deployed(self, deployed: DeployedModel, told: "_Told", budget: float | None) -> Run:
         """Return the run on an endpoint, with what the cloud has to tell about it."""
         if (deployed.model, deployed.deployment) != (self.model, self.deployment):
             raise InvalidInput(
@@ -257,7 +266,7 @@ class Experiment:
             )
         self._check_payload()
         fleet = deployed.fleet
-        meter = Meter(
+        meter = CostMeter(
             self.deployment,
             deployed.cloud,
             budget,
@@ -301,7 +310,7 @@ class Experiment:
         known = {name: fact for name, fact in more.items() if not callable(fact)}
         facts = {**self._measured(created, started), **known} if told.keep else {}
         collected = _Collected(self.trace, told, facts)
-        replay_apart(load, on_rows=collected.take, stopped=told.stopped)
+        replay_in_process(load, on_rows=collected.take, stopped=told.stopped)
         more = {name: fact() if callable(fact) else fact for name, fact in more.items()}
         return collected.run({**self._measured(created, started), **more})
 
@@ -316,7 +325,7 @@ class Experiment:
     ) -> Run:
         """Return the run of batch transform jobs, each begun when its period is over."""
         load = self._load(FunctionBackend(lambda _: None), told.drain)  # jobs answer instead
-        with transform_jobs(
+        with prepare_jobs(
             self.model,
             deployment,
             cloud,
@@ -416,7 +425,7 @@ class Experiment:
             "profile": facts,
             "created": created.isoformat(timespec="seconds"),
             "seconds": time.perf_counter() - started,
-            "environment": surroundings(),
+            "environment": machine_environment(),
             "warnings": [*run.warnings, *warnings],
         }
         return Run(run.frame, told)
@@ -425,7 +434,7 @@ class Experiment:
         self,
         profile: Profile | ServiceTimes | None = None,
         *,
-        arrivals: Fit | MAP | None = None,
+        arrivals: MapFit | MAP | None = None,
         measured: Mapping[Size, ServiceTimes] | None = None,
         progress: Progress | None = None,
     ) -> Prediction:
@@ -457,7 +466,7 @@ class Experiment:
 
         What is missing in it is measured first: see `workbench.measuring.profile_cache`.
         """
-        return kept_profile(
+        return ensure_profile(
             self.model, largest=self.largest, threads=self._threads, progress=progress
         )
 
@@ -494,7 +503,7 @@ class Experiment:
             profile = self.kept_profile(progress=progress)
         if not isinstance(profile, Profile):
             raise InvalidInput(f"profile must be a Profile or ServiceTimes, got {profile!r}.")
-        times, facts = times_from(profile, threads=self._threads)
+        times, facts = read_service_times(profile, threads=self._threads)
         return times, facts, self._doubts(profile)
 
     def _doubts(self, profile: Profile) -> list[str]:
@@ -546,7 +555,7 @@ class _Told:
     stopped: threading.Event
     drain: float
     keep: Path | None
-    on_deployed: Callable[[Deployed], None] | None = None
+    on_deployed: Callable[[DeployedModel], None] | None = None
 
     def also(self, hear: Callable[[Rows], None]) -> "_Told":
         """Return the same with one more that hears of rows."""

@@ -32,7 +32,7 @@ def runs_folder() -> Path:
     return home() / "runs"
 
 
-def kept_runs() -> list[Path]:
+def list_runs() -> list[Path]:
     """Return the folders of the runs that the app keeps, the latest last."""
     found = {}
     for path in runs_folder().glob("[!.]*/facts.json"):
@@ -65,7 +65,7 @@ def write_file(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object
     from polars.exceptions import PolarsError  # Polars hides a full disk behind its own errors
 
     path = as_path(path)
-    draft = _beside(path)
+    draft = _draft_path(path)
     try:
         with draft.open("xb") as file:
             write(file)
@@ -101,7 +101,7 @@ def save_frame(
             before is still there.
     """
     target = as_path(path)
-    draft = _beside(target)
+    draft = _draft_path(target)
     if os.path.exists(target) and not overwrite:  # noqa: PTH110 - a name too long is no error yet
         raise StorageError(f"{target} exists already: choose another name or overwrite=True.")
     made = [folder for folder in draft.parents if not folder.exists()]  # the innermost first
@@ -110,7 +110,7 @@ def save_frame(
         write_file(draft / _FRAME, frame.write_parquet)
         text = _json({**facts, "sha256": sha256(draft / _FRAME)})
         write_file(draft / _FACTS, lambda file: file.write(text.encode()))
-        _put(draft, target)
+        _replace(draft, target)
     except OSError as error:
         cause = error.__cause__ or error  # of a file's own StorageError
         raise StorageError(f"{target} cannot be written: {_reason(cause)}.") from error
@@ -191,7 +191,7 @@ def delete_frame(path: str | os.PathLike[str]) -> None:
     if more := sorted(held - {_FACTS, _FRAME}):
         raise StorageError(f"{folder} is not removed: {', '.join(more)} in it was not saved there.")
     try:
-        gone = folder.rename(_beside(folder))  # at once, or not at all
+        gone = folder.rename(_draft_path(folder))  # at once, or not at all
     except OSError as error:
         raise StorageError(f"{folder} cannot be removed: {error.strerror}.") from error
     shutil.rmtree(gone, ignore_errors=True)
@@ -205,7 +205,7 @@ def _reason(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _beside(path: Path) -> Path:
+def _draft_path(path: Path) -> Path:
     """Return a new name in the folder of a path."""
     if not path.name:
         raise StorageError(f"{path} cannot be written: it is a folder; add a name.")
@@ -219,9 +219,9 @@ def _json(facts: Mapping[str, Any]) -> str:
         raise InvalidInput(f"Facts must be JSON values to be saved: {error}.") from error
 
 
-def _put(draft: Path, target: Path) -> None:
+def _replace(draft: Path, target: Path) -> None:
     """Put the draft in the place of the target, which may exist and goes last."""
-    old = _beside(target)
+    old = _draft_path(target)
     if not target.exists():
         draft.rename(target)
         return

@@ -12,19 +12,19 @@ from dataclasses import replace
 import numpy as np
 
 from workbench.batching.timer import BatchPolicy, Policy
-from workbench.costing import Cost, Usage, bill, billed_ms
+from workbench.costing import Cost, Usage, bill, round_up_ms
 from workbench.deployment import Deployment, Lambda, Local, RealTime, Serverless
 from workbench.errors import NotPredictable
 from workbench.prices import PriceSheet
-from workbench.queueing import Prediction, buffered, mg1, mmc
-from workbench.queueing.predictions import service_laws
+from workbench.queueing import Prediction, mg1, mmc, predict_buffer
+from workbench.queueing.predictions import service_distributions
 from workbench.service_times import Floats, ServiceTimes
 from workbench.traffic.map import MAP
-from workbench.traffic.map_fitting import Fit, fit
+from workbench.traffic.map_fitting import MapFit, fit
 from workbench.traffic.trace import Trace
 from workbench.validation import of_kind
 
-_NEAR = 0.1
+_SCV_TOLERANCE = 0.1
 """How far a squared coefficient of variation may be from 1, that of an exponential time."""
 
 
@@ -34,7 +34,7 @@ def predict(
     deployment: Deployment,
     service: ServiceTimes,
     *,
-    arrivals: Fit | MAP | None = None,
+    arrivals: MapFit | MAP | None = None,
     prices: PriceSheet | None = None,
 ) -> Prediction:
     """Return what a formula says of an experiment; its `assumptions` say what it leaves out.
@@ -52,7 +52,7 @@ def predict(
         InvalidInput: Service times miss a batch size.
         TooFewSamples: The trace is too short to fit an arrival process to.
 
-    >>> from workbench.traffic.map_fitting import poisson_process
+    >>> from workbench.traffic.map import poisson_process
     >>> from workbench.traffic.patterns import poisson
     >>> trace = poisson(rate=5, duration=60, seed=1)
     >>> times = ServiceTimes({1: 0.1})
@@ -61,10 +61,10 @@ def predict(
     ('M/G/1', 0.15)
     """
     if arrivals is not None:
-        of_kind("arrivals", arrivals, Fit | MAP, "a MAP, or the Fit of one")
+        of_kind("arrivals", arrivals, MapFit | MAP, "a MAP, or the Fit of one")
     if not isinstance(policy, BatchPolicy):
         raise _no_formula(f"batches that leave by the policy '{policy.label}'")
-    requests = _by_requests(service, trace, policy.max_size)
+    requests = _service_per_request(service, trace, policy.max_size)
     on_demand = isinstance(deployment, Serverless | Lambda)
     servers = 0 if on_demand else _servers(deployment, policy)
     window = policy.max_wait if policy.max_size > 1 and policy.max_wait else None
@@ -72,21 +72,28 @@ def predict(
     process = fitted if isinstance(fitted, MAP) else fitted.map
     if isinstance(deployment, Serverless | Lambda):
         idle = requests.idle()  # where servers are without limit, each batch finds an idle one
-        found = buffered(process, max_size=policy.max_size, max_wait=policy.max_wait, service=idle)
-        notes = _ignored(deployment, found)
-        cost = _calls_cost(trace, deployment, idle, found, prices)
+        prediction = predict_buffer(
+            process, max_size=policy.max_size, max_wait=policy.max_wait, service=idle
+        )
+        notes = _on_demand_notes(deployment, prediction)
+        cost = _calls_cost(trace, deployment, idle, prediction, prices)
     else:
-        found, notes = _queued(process, requests, servers)
+        prediction, notes = _predict_queue(process, requests, servers)
         cost = _fleet_cost(trace, deployment, prices)
-    said = (*found.assumptions, *notes, *_of_fit(fitted), f"Service times: {service.label}.")
-    return replace(found, assumptions=said, cost=cost)
+    said = (
+        *prediction.assumptions,
+        *notes,
+        *_fit_notes(fitted),
+        f"Service times: {service.label}.",
+    )
+    return replace(prediction, assumptions=said, cost=cost)
 
 
 def _no_formula(what: str) -> NotPredictable:
     return NotPredictable(f"No formula is known for {what}: use simulate().")
 
 
-def _by_requests(service: ServiceTimes, trace: Trace, max_size: int) -> ServiceTimes:
+def _service_per_request(service: ServiceTimes, trace: Trace, max_size: int) -> ServiceTimes:
     """Return service times by requests, where all requests have as many rows."""
     rows = int(trace.rows[0])
     if (trace.rows != rows).any():
@@ -119,7 +126,9 @@ def _servers(deployment: Deployment, policy: BatchPolicy) -> int:
     return servers
 
 
-def _queued(process: MAP, service: ServiceTimes, servers: int) -> tuple[Prediction, list[str]]:
+def _predict_queue(
+    process: MAP, service: ServiceTimes, servers: int
+) -> tuple[Prediction, list[str]]:
     """Return the prediction of a shared queue without batching, and notes."""
     if process.phases > 1:
         raise NotPredictable(
@@ -129,7 +138,7 @@ def _queued(process: MAP, service: ServiceTimes, servers: int) -> tuple[Predicti
     if servers == 1:
         return mg1(rate=process.rate, service=service), []
     mean, scv = float(service.means[1]), _scv(service.table[1])
-    if abs(scv - 1) > _NEAR:
+    if abs(scv - 1) > _SCV_TOLERANCE:
         raise _no_formula(
             f"{servers} servers and service times that are not exponential (their squared "
             f"coefficient of variation is {scv:.2g}, not 1)"
@@ -141,22 +150,22 @@ def _queued(process: MAP, service: ServiceTimes, servers: int) -> tuple[Predicti
     ]
 
 
-def _scv(law: Floats) -> float:
+def _scv(quantiles: Floats) -> float:
     """Return variance over squared mean of a law that is uniform between its quantiles."""
-    low, high = (law, law) if len(law) == 1 else (law[:-1], law[1:])
+    low, high = (quantiles, quantiles) if len(quantiles) == 1 else (quantiles[:-1], quantiles[1:])
     square = float(((low**2 + low * high + high**2) / 3).mean())
     return max(0.0, square / float(((low + high) / 2).mean()) ** 2 - 1)
 
 
-def _ignored(deployment: Serverless | Lambda, found: Prediction) -> list[str]:
-    limit = deployment.max_concurrency
+def _on_demand_notes(deployment: Serverless | Lambda, prediction: Prediction) -> list[str]:
+    limit, used = deployment.max_concurrency, prediction.concurrency
     return [
-        f"The limit of {limit} calls in flight is ignored: {found.concurrency:.3g} are on average.",
+        f"The limit of {limit} calls in flight is ignored: {used:.3g} are on average.",
         "Cold starts are ignored.",
     ]
 
 
-def _of_fit(fitted: Fit | MAP) -> list[str]:
+def _fit_notes(fitted: MapFit | MAP) -> list[str]:
     """Return how well the process fits the trace, and what it misses."""
     if isinstance(fitted, MAP):
         return [f"Arrivals are those given: {fitted!r}."]
@@ -171,21 +180,24 @@ def _calls_cost(
     trace: Trace,
     deployment: Serverless | Lambda,
     service: ServiceTimes,
-    found: Prediction,
+    prediction: Prediction,
     prices: PriceSheet | None,
 ) -> Cost | None:
     """Return what the calls of a trace cost; None where provisioned instances take some of them."""
     if deployment.provisioned:
         return None
-    laws = service_laws(service, len(found.batch_sizes))
-    billed = np.array([billed_ms(law.values) @ law.weights for law in laws]) / 1000
-    calls = round(len(trace) / found.mean_batch_size)
-    usage = Usage(seconds=calls * float(found.batch_sizes @ billed), calls=calls)
+    distributions = service_distributions(service, len(prediction.batch_sizes))
+    billed = (
+        np.array([round_up_ms(quantiles.values) @ quantiles.weights for quantiles in distributions])
+        / 1000
+    )
+    calls = round(len(trace) / prediction.mean_batch_size)
+    usage = Usage(seconds=calls * float(prediction.batch_sizes @ billed), calls=calls)
     notes = ("Cold starts are not billed.", "Bytes in and out are not billed.")
     return Cost(
         items=bill(deployment, usage, prices=prices),
         answered=len(trace),
-        origin=found.origin,
+        origin=prediction.origin,
         notes=notes,
     )
 

@@ -79,19 +79,19 @@ class PriceSheet:
             NotFound: There is no sheet of that region.
             InvalidInput: The one that was kept is no sheet any more.
         """
-        path = _kept(of_kind("region", region, str))
+        path = _saved_path(of_kind("region", region, str))
         if not path.is_file():
-            return PriceSheet.shipped(region)
+            return PriceSheet.load_bundled(region)
         return _read(path, region, path.stat().st_mtime_ns)
 
     @staticmethod
-    def shipped(region: str = "us-east-1") -> "PriceSheet":
+    def load_bundled(region: str = "us-east-1") -> "PriceSheet":
         """Return the sheet of a region that ships with the workbench.
 
         Raises:
             NotFound: There is no sheet of that region.
         """
-        return _shipped(of_kind("region", region, str))
+        return _load_bundled(of_kind("region", region, str))
 
     def keep(self) -> Path:
         """Keep the sheet for `load` to find, in $WORKBENCH_HOME or the user's data directory.
@@ -101,7 +101,7 @@ class PriceSheet:
         Raises:
             StorageError: The file cannot be written.
         """
-        path = _kept(self.region)
+        path = _saved_path(self.region)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -206,7 +206,7 @@ class PriceSheet:
         """
         wanted = self._by_item if items is None else set(items)
         dates = [(row.date, row.item) for row in self.rows if row.item in wanted]
-        return stale(dates, today, after_days=after_days)
+        return staleness_warning(dates, today, after_days=after_days)
 
     @cached_property
     def frame(self) -> "pl.DataFrame":
@@ -240,7 +240,7 @@ def weakest(marks: Iterable[str]) -> str:
     return max(marks, key=MARKS.index, default=MARKS[0])
 
 
-def _kept(region: str) -> Path:
+def _saved_path(region: str) -> Path:
     return home() / "prices" / f"{region}.csv"
 
 
@@ -252,14 +252,15 @@ def _read(path: Path, region: str, _changed: int) -> PriceSheet:
         raise InvalidInput(f"{path}: {error} Remove it, or refresh the prices again.") from error
 
 
-def stale(
+def staleness_warning(
     dates: Iterable[tuple[dt.date | None, str]], today: dt.date, *, after_days: int = 180
 ) -> str:
     """Return a warning that names the oldest of prices older than `after_days`; "" for none.
 
     `dates` are those of the prices, each with the name of its item.
 
-    >>> stale([(dt.date(2026, 1, 1), "ml.m5.large"), (None, "mine")], dt.date(2026, 12, 1))
+    >>> dated = [(dt.date(2026, 1, 1), "ml.m5.large"), (None, "mine")]
+    >>> staleness_warning(dated, dt.date(2026, 12, 1))
     'The price of ml.m5.large is of 2026-01-01: workbench prices refresh reads it anew.'
     """
     known = [(date, item) for date, item in dates if date]
@@ -276,7 +277,7 @@ def stale(
 
 
 @cache
-def _shipped(region: str) -> PriceSheet:
+def _load_bundled(region: str) -> PriceSheet:
     folder = files("workbench.data").joinpath("prices")
     known = sorted(f.name.removesuffix(".csv") for f in folder.iterdir() if f.name.endswith(".csv"))
     if region not in known:

@@ -23,12 +23,12 @@ Emit = Callable[[Any], None]
 Task = Callable[[Any, Emit, threading.Event], Any]
 """What can run apart: a module's function of an argument, a way to send messages, a stop signal."""
 
-_POLL = 0.1
-_PATIENCE = 10.0
+_POLL_INTERVAL = 0.1
+_EXIT_TIMEOUT = 10.0
 _PROGRAM = "import sys; from workbench.process import _serve; _serve(int(sys.argv[1]))"
 
 
-def run_apart(
+def run_in_process(
     task: Task,
     argument: Any,  # noqa: ANN401 - whatever the task takes
     *,
@@ -47,7 +47,7 @@ def run_apart(
     """
     stopped = stopped or threading.Event()
     parcel = _pack(task, argument)
-    with tempfile.TemporaryFile("w+") as log, _start(log) as child, _interrupt_sets(stopped):
+    with tempfile.TemporaryFile("w+") as log, _start(log) as child, _stop_on_interrupt(stopped):
         child.send(sys.path)
         child.send(parcel)
         told = False
@@ -75,7 +75,7 @@ def _pack(task: Task, argument: Any) -> bytes:  # noqa: ANN401 - whatever the ta
 
 
 @contextlib.contextmanager
-def _interrupt_sets(stopped: threading.Event) -> Iterator[None]:
+def _stop_on_interrupt(stopped: threading.Event) -> Iterator[None]:
     """Let the first Ctrl-C set `stopped`; a second one interrupts as ever."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals reach the main thread only
@@ -125,24 +125,24 @@ class _Child:
         self._log = log
 
     def send(self, value: object) -> None:
-        with self._alive():
+        with self._report_death():
             self._link.send(value)
 
     def receive(self) -> tuple[str, Any]:
         """Return what the child says next, or "nothing" when it has been silent for a moment."""
-        with self._alive():
-            return self._link.recv() if self._link.poll(_POLL) else ("nothing", None)
+        with self._report_death():
+            return self._link.recv() if self._link.poll(_POLL_INTERVAL) else ("nothing", None)
 
     @contextlib.contextmanager
-    def _alive(self) -> Iterator[None]:
+    def _report_death(self) -> Iterator[None]:
         try:
             yield
         except (EOFError, OSError) as error:
-            raise WorkbenchError(self._obituary()) from error
+            raise WorkbenchError(self._death_message()) from error
 
-    def _obituary(self) -> str:
+    def _death_message(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_PATIENCE)
+            self._process.wait(_EXIT_TIMEOUT)
         self._log.seek(0)
         last = self._log.read().strip().splitlines()[-1:] or ["it left no message"]
         status = self._process.returncode

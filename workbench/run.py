@@ -42,8 +42,8 @@ COLUMNS = {
 """The columns of a run's frame and their Polars types."""
 
 PERCENTILES = (0.5, 0.9, 0.95, 0.99)
-_SAMPLES_ABOVE = 10
-_BATCHES = 20
+_MIN_SAMPLES_ABOVE = 10
+_INTERVAL_BATCHES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,8 +182,8 @@ class Run:
         """
         q, count = inner_share("A quantile", q), len(self)
         rank = math.ceil(q * count - 1e-9)
-        if count - rank < _SAMPLES_ABOVE:
-            needed = math.ceil(_SAMPLES_ABOVE / (1 - q) - 1e-9)
+        if count - rank < _MIN_SAMPLES_ABOVE:
+            needed = math.ceil(_MIN_SAMPLES_ABOVE / (1 - q) - 1e-9)
             raise TooFewSamples(
                 f"The {100 * q:g}th percentile needs at least {needed} requests, got {count}: "
                 "run a longer trace or ask for a lower percentile."
@@ -206,15 +206,16 @@ class Run:
 
         confidence = inner_share("confidence", confidence)
         estimate = self.quantile(q)
-        if len(self) < _SAMPLES_ABOVE * _BATCHES:
+        if len(self) < _MIN_SAMPLES_ABOVE * _INTERVAL_BATCHES:
             raise TooFewSamples(
-                f"An interval by batch means needs at least {_SAMPLES_ABOVE * _BATCHES} requests, "
+                f"An interval by batch means needs at least "
+                f"{_MIN_SAMPLES_ABOVE * _INTERVAL_BATCHES} requests, "
                 f"got {len(self)}: run a longer trace."
             )
         below = self.latencies <= estimate
-        shares = np.array([part.mean() for part in np.array_split(below, _BATCHES)])
-        error = math.sqrt(max(shares.var(ddof=1) / _BATCHES, q * (1 - q) / len(self)))
-        reach = float(stats.t.ppf((1 + confidence) / 2, _BATCHES - 1)) * error
+        shares = np.array([part.mean() for part in np.array_split(below, _INTERVAL_BATCHES)])
+        error = math.sqrt(max(shares.var(ddof=1) / _INTERVAL_BATCHES, q * (1 - q) / len(self)))
+        reach = float(stats.t.ppf((1 + confidence) / 2, _INTERVAL_BATCHES - 1)) * error
         ranks = np.clip(np.ceil(len(self) * np.array([q - reach, q + reach])), 1, len(self))
         low, high = self._sorted[ranks.astype(int) - 1]
         return float(low), float(high)

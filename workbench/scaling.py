@@ -90,12 +90,12 @@ class Schedule:
         """Return kind and settings as JSON values."""
         return {"kind": "schedule", "changes": [list(change) for change in self.changes]}
 
-    def scaler(self) -> "_Scheduled":
+    def scaler(self) -> "_ScheduleScaler":
         """Return a fresh scaler."""
-        return _Scheduled(self.changes)
+        return _ScheduleScaler(self.changes)
 
 
-class _Scheduled:
+class _ScheduleScaler:
     def __init__(self, changes: Sequence[tuple[float, int]]) -> None:
         self._changes = changes
         self._past = 0
@@ -138,12 +138,12 @@ class ScaleToZero:
         """Return kind and settings as JSON values."""
         return {"kind": "scale to zero", **asdict(self)}
 
-    def scaler(self) -> "_ToZero":
+    def scaler(self) -> "_ScaleToZeroScaler":
         """Return a fresh scaler."""
-        return _ToZero(self)
+        return _ScaleToZeroScaler(self)
 
 
-class _ToZero:
+class _ScaleToZeroScaler:
     def __init__(self, policy: ScaleToZero) -> None:
         self._policy = policy
         self._periods = 1
@@ -157,10 +157,10 @@ class _ToZero:
         self._periods += 1
         if reading.arrived or reading.done or reading.waiting or reading.serving:
             self._active = now
-        there = reading.ready + reading.starting
-        if reading.waiting and not there:
+        current = reading.ready + reading.starting
+        if reading.waiting and not current:
             return self._policy.count
-        return 0 if now - self._active >= self._policy.idle else there
+        return 0 if now - self._active >= self._policy.idle else current
 
 
 Metric = Literal["invocations", "backlog", "utilisation", "backlog without capacity"]
@@ -245,12 +245,12 @@ class TargetTracking:
         """Return kind and settings as JSON values."""
         return {"kind": "target tracking", **asdict(self)}
 
-    def scaler(self) -> "Tracking":
+    def scaler(self) -> "TargetTrackingScaler":
         """Return a fresh scaler."""
-        return Tracking(self)
+        return TargetTrackingScaler(self)
 
 
-class Tracking:
+class TargetTrackingScaler:
     """The scaler of a `TargetTracking`; `follow` is its rule, for who has the metric itself."""
 
     def __init__(self, policy: TargetTracking) -> None:
@@ -268,39 +268,39 @@ class Tracking:
         """Return how many instances there should be, as a period closes."""
         self._periods += 1
         value = measure(self._policy.metric, reading, seconds=self._policy.period)
-        there = reading.ready + reading.starting
-        return self.follow(value, measured=reading.ready, there=there, now=now)
+        current = reading.ready + reading.starting
+        return self.follow(value, measured=reading.ready, current=current, now=now)
 
-    def follow(self, value: float, *, measured: int, there: int, now: float) -> int:
+    def follow(self, value: float, *, measured: int, current: int, now: float) -> int:
         """Return how many instances there should be, by one closed period.
 
         Args:
             value: The metric in that period; NaN where it has none.
             measured: The instances that it is an average over.
-            there: Those and the ones that start.
+            current: Those and the ones that start.
             now: In seconds, on any clock.
         """
         policy = self._policy
         self._above = self._above + 1 if value > policy.target else 0
         self._below = self._below + 1 if value < policy.low * policy.target else 0
-        wanted = there
+        wanted = current
         if self._above >= policy.out_periods and now - self._out >= policy.out_cooldown:
-            wanted = max(there, self._sized(value, measured))
-        elif self._shrinks(now):
-            wanted = min(there, self._sized(value, measured))
+            wanted = max(current, self._desired_count(value, measured))
+        elif self._may_scale_in(now):
+            wanted = min(current, self._desired_count(value, measured))
         wanted = min(max(wanted, policy.least), policy.most)
-        if wanted > there:
+        if wanted > current:
             self._out = now
-        elif wanted < there:
+        elif wanted < current:
             self._in = now
         return wanted
 
-    def _shrinks(self, now: float) -> bool:
+    def _may_scale_in(self, now: float) -> bool:
         policy = self._policy
         low = policy.scale_in and self._below >= policy.in_periods
         return low and now - self._in >= policy.in_cooldown
 
-    def _sized(self, value: float, measured: int) -> int:
+    def _desired_count(self, value: float, measured: int) -> int:
         return math.ceil(max(1, measured) * value / self._policy.target)
 
 
@@ -355,12 +355,12 @@ class StepScaling:
         steps = [list(step) for step in self.steps]
         return {"kind": "step scaling", **asdict(self), "steps": steps}
 
-    def scaler(self) -> "Stepping":
+    def scaler(self) -> "StepScaler":
         """Return a fresh scaler."""
-        return Stepping(self)
+        return StepScaler(self)
 
 
-class Stepping:
+class StepScaler:
     """The scaler of a `StepScaling`; `follow` is its rule, for who has the metric itself."""
 
     def __init__(self, policy: StepScaling) -> None:
@@ -378,20 +378,20 @@ class Stepping:
         """Return how many instances there should be, as a period closes."""
         self._periods += 1
         value = measure(self._policy.metric, reading, seconds=self._policy.period)
-        return self.follow(value, there=reading.ready + reading.starting, now=now)
+        return self.follow(value, current=reading.ready + reading.starting, now=now)
 
-    def follow(self, value: float, *, there: int, now: float) -> int:
+    def follow(self, value: float, *, current: int, now: float) -> int:
         """Return how many instances there should be, by the metric in one closed period."""
         policy = self._policy
         self._reached = self._reached + 1 if value >= policy.threshold else 0
-        wanted = there
+        wanted = current
         if self._reached >= policy.periods and now - self._changed >= policy.cooldown:
             past = value - policy.threshold
             by = [change for at, change in policy.steps if at <= past]
             if by:
-                wanted = by[-1] if policy.adjustment == "exact" else there + by[-1]
+                wanted = by[-1] if policy.adjustment == "exact" else current + by[-1]
         wanted = min(max(wanted, policy.least), policy.most)
-        if wanted != there:
+        if wanted != current:
             self._changed = now
         return wanted
 

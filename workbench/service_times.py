@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-LARGEST = 100_000
+MAX_BATCH_ROWS = 100_000
 """The most rows in a batch: more than is ever served at once, and few enough for a table."""
 
 
-class Profiled(Protocol):
+class ProfileLike(Protocol):
     """What service times can be read from: a `Profile`."""
 
     def times(self, *, threads: int = ..., state: str = ...) -> "pl.DataFrame":
@@ -81,8 +81,8 @@ class ServiceTimes:
                 f"got {sorted(after_idle or ())}."
             )
         levels = max(table.shape[1], idle_table.shape[1])
-        object.__setattr__(self, "table", _refined(table, levels))
-        object.__setattr__(self, "idle_table", _refined(idle_table, levels))
+        object.__setattr__(self, "table", _match_levels(table, levels))
+        object.__setattr__(self, "idle_table", _match_levels(idle_table, levels))
         object.__setattr__(self, "label", label)
 
     @classmethod
@@ -96,12 +96,12 @@ class ServiceTimes:
         [nan, 0.01, 0.014, 0.018]
         """
         base, each = not_negative("base", base, "seconds"), not_negative("each", each, "seconds")
-        sizes = range(1, whole_number("largest", largest, low=1, high=LARGEST) + 1)
+        sizes = range(1, whole_number("largest", largest, low=1, high=MAX_BATCH_ROWS) + 1)
         label = f"{base:g} s + {each:g} s a row"
         return cls({size: base + each * size for size in sizes}, label=label)
 
     @classmethod
-    def from_profile(cls, profile: Profiled, *, threads: int = 1, sampled: bool = True) -> Self:
+    def from_profile(cls, profile: ProfileLike, *, threads: int = 1, sampled: bool = True) -> Self:
         """Return the times of a profile; sizes between measured ones lie on straight lines.
 
         Drawn from the measured quantiles, or the measured means when not `sampled`. Quantiles
@@ -113,7 +113,9 @@ class ServiceTimes:
         if not hasattr(profile, "times"):
             raise InvalidInput(f"profile must be a Profile, got {profile!r}.")
         states = {
-            state: _between(_measured(profile.times(threads=threads, state=state), sampled=sampled))
+            state: _interpolate_sizes(
+                _quantiles_by_size(profile.times(threads=threads, state=state), sampled=sampled)
+            )
             for state in ("back to back", "after idle")
         }
         return cls(
@@ -163,8 +165,9 @@ class ServiceTimes:
         asked[: self.largest + 1] &= ~self._covered
         if asked.any():
             raise InvalidInput(
-                f"Service times cover batches of {_listed(self.sizes)} rows, but batches of "
-                f"{_listed(np.flatnonzero(asked).tolist())} occur: measure those sizes too, or "
+                f"Service times cover batches of {_format_sizes(self.sizes)} rows, but batches of "
+                f"{_format_sizes(np.flatnonzero(asked).tolist())} occur: measure those sizes "
+                f"too, or "
                 "lower the policy's max_size."
             )
 
@@ -178,7 +181,7 @@ class ServiceTimes:
         [nan, 0.02]
         """
         factor = positive("factor", factor)
-        return self._of(factor * self.table, factor * self.idle_table, label)
+        return self._derive(factor * self.table, factor * self.idle_table, label)
 
     def idle(self) -> "ServiceTimes":
         """Return the times after idle as the times of every batch.
@@ -186,9 +189,9 @@ class ServiceTimes:
         >>> ServiceTimes({1: 0.010}, after_idle={1: 0.013}).idle().means.tolist()
         [nan, 0.013]
         """
-        return self._of(self.idle_table, self.idle_table, None)
+        return self._derive(self.idle_table, self.idle_table, None)
 
-    def _of(self, table: Floats, idle_table: Floats, label: str | None) -> "ServiceTimes":
+    def _derive(self, table: Floats, idle_table: Floats, label: str | None) -> "ServiceTimes":
         return ServiceTimes(
             {size: table[size] for size in self.sizes},
             after_idle={size: idle_table[size] for size in self.sizes},
@@ -206,9 +209,9 @@ class ServiceTimes:
         }
 
     def __repr__(self) -> str:
-        law = f"drawn from {self.table.shape[1]} quantiles" if self.sampled else "constant"
+        distribution = f"drawn from {self.table.shape[1]} quantiles" if self.sampled else "constant"
         name = f" {self.label}:" if self.label else ""
-        return f"<ServiceTimes{name} of {_listed(self.sizes)} rows, {law}>"
+        return f"<ServiceTimes{name} of {_format_sizes(self.sizes)} rows, {distribution}>"
 
 
 def _table(name: str, seconds: Mapping[int, ArrayLike]) -> Floats:
@@ -217,7 +220,9 @@ def _table(name: str, seconds: Mapping[int, ArrayLike]) -> Floats:
     if not seconds:
         raise InvalidInput(f"{name} is empty: give seconds by batch size, e.g. {{1: 0.01}}.")
     rows = {
-        whole_number("A batch size", size, low=1, high=LARGEST): _law(name, size, times)
+        whole_number("A batch size", size, low=1, high=MAX_BATCH_ROWS): _parse_quantiles(
+            name, size, times
+        )
         for size, times in seconds.items()
     }
     levels = {len(row) for row in rows.values()}
@@ -229,7 +234,7 @@ def _table(name: str, seconds: Mapping[int, ArrayLike]) -> Floats:
     return table
 
 
-def _law(name: str, size: int, times: ArrayLike) -> Floats:
+def _parse_quantiles(name: str, size: int, times: ArrayLike) -> Floats:
     given = np.atleast_1d(as_array(name, times))
     row = given.astype(np.float64) if given.dtype.kind in "iuf" else np.array([np.nan])
     if row.ndim != 1 or len(row) == 0 or not (np.isfinite(row) & (row > 0)).all():
@@ -239,7 +244,7 @@ def _law(name: str, size: int, times: ArrayLike) -> Floats:
     return row
 
 
-def _refined(table: Floats, levels: int) -> Floats:
+def _match_levels(table: Floats, levels: int) -> Floats:
     """Return the table with as many levels: a constant is a law of one value."""
     if table.shape[1] == levels:
         refined = table.copy()
@@ -260,27 +265,29 @@ def _means(table: Floats) -> Floats:
     return np.asarray(((table[:, 1:] + table[:, :-1]) / 2).mean(axis=1))
 
 
-def _measured(rows: "pl.DataFrame", *, sampled: bool) -> dict[int, Floats]:
-    laws = {}
+def _quantiles_by_size(rows: "pl.DataFrame", *, sampled: bool) -> dict[int, Floats]:
+    distributions = {}
     for size, mean, quantiles in rows.select("batch_size", "mean", "quantiles").iter_rows():
-        law = np.array(quantiles if sampled else [mean])
+        distribution = np.array(quantiles if sampled else [mean])
         if sampled:
-            rest = mean * (len(law) - 1) - _means(law[None, :-1])[0] * (len(law) - 2)
-            law[-1] = max(2 * rest - law[-2], law[-2])
-        laws[size] = law
-    return laws
+            rest = mean * (len(distribution) - 1) - _means(distribution[None, :-1])[0] * (
+                len(distribution) - 2
+            )
+            distribution[-1] = max(2 * rest - distribution[-2], distribution[-2])
+        distributions[size] = distribution
+    return distributions
 
 
-def _between(laws: Mapping[int, Floats]) -> dict[int, Floats]:
+def _interpolate_sizes(distributions: Mapping[int, Floats]) -> dict[int, Floats]:
     """Fill in the sizes between the given ones, quantile by quantile."""
-    known = sorted(laws)
+    known = sorted(distributions)
     sizes = range(known[0], known[-1] + 1)
-    columns = np.array([laws[size] for size in known]).T
+    columns = np.array([distributions[size] for size in known]).T
     filled = np.array([np.interp(sizes, known, column) for column in columns]).T
     return dict(zip(sizes, filled, strict=True))
 
 
-def _listed(sizes: Sequence[int]) -> str:
+def _format_sizes(sizes: Sequence[int]) -> str:
     """Return sizes in a few words: "1 to 8", or "1, 2, 4, ..."."""
     if len(sizes) > 1 and len(sizes) == sizes[-1] - sizes[0] + 1:
         return f"{sizes[0]} to {sizes[-1]}"

@@ -89,20 +89,20 @@ def service_on(
     """
     size = size_of(deployment)
     if measured and size is not None and size in measured:
-        return _as_measured(measured[size], size)
+        return _label_measured(measured[size], size)
     factor = slowdown(deployment, threads=threads)
     if size is None:
         return service
-    rule = f"x {factor:.3g} by rule ({deployment.vcpus:.3g} vCPUs, {_named(size)})"
+    rule = f"x {factor:.3g} by rule ({deployment.vcpus:.3g} vCPUs, {_format_size(size)})"
     return service.scaled(factor, label=f"{service.label}, {rule}" if service.label else rule)
 
 
-def _as_measured(times: ServiceTimes, size: Size) -> ServiceTimes:
+def _label_measured(times: ServiceTimes, size: Size) -> ServiceTimes:
     if not isinstance(times, ServiceTimes):
         raise InvalidInput(f"measured[{size!r}] must be ServiceTimes, got {times!r}.")
-    where = f"measured at {_named(size)}"
+    where = f"measured at {_format_size(size)}"
     return times.scaled(1.0, label=f"{times.label}, {where}" if times.label else where)
 
 
-def _named(size: Size) -> str:
+def _format_size(size: Size) -> str:
     return f"{size} MB" if isinstance(size, int) else size

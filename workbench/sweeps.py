@@ -40,8 +40,8 @@ from workbench.validation import as_tuple, whole_number
 
 How = Literal["simulate", "predict", "run"]
 _Future = Future[Run | Prediction]
-_WAYS = ("simulate", "predict", "run")
-_AHEAD = 2  # tasks handed over for each worker: one in hand, one to go on with
+_METHODS = ("simulate", "predict", "run")
+_TASKS_PER_WORKER = 2  # tasks handed over for each worker: one in hand, one to go on with
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +61,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Task:
+class _SweepTask:
     number: int
     experiment: Experiment
     how: How
@@ -71,9 +71,9 @@ class _Task:
     alone: bool = False
     deaths: int = 0  # of workers that had nothing else to do
 
-    def finding(self, **became: Any) -> Finding:  # noqa: ANN401 - fields of a finding
+    def finding(self, **fields: Any) -> Finding:  # noqa: ANN401 - fields of a finding
         return Finding(
-            number=self.number, experiment=self.experiment, **({"attempts": self.attempts} | became)
+            number=self.number, experiment=self.experiment, **({"attempts": self.attempts} | fields)
         )
 
     @property
@@ -83,7 +83,7 @@ class _Task:
             "experiment": self.experiment.facts(),
             "how": self.how,
             "service": None if self.profile is None else self._digest(self.profile),
-            "settings": {name: _told(value) for name, value in sorted(self.settings.items())},
+            "settings": {name: _to_json(value) for name, value in sorted(self.settings.items())},
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -130,19 +130,19 @@ def sweep(
         InvalidInput: There is none, `how` is unknown, the executor is none, or it forks.
         StorageError: A run cannot be saved.
     """
-    if how not in _WAYS:
-        raise InvalidInput(f"how must be one of {', '.join(_WAYS)}; got {how!r}.")
+    if how not in _METHODS:
+        raise InvalidInput(f"how must be one of {', '.join(_METHODS)}; got {how!r}.")
     whole_number("retries", retries, low=0)
     pool = None if executor is None else _pool_of(executor)
     tasks = _tasks(as_tuple("experiments", experiments), how, profile, settings)
-    place = None if folder is None or how == "predict" else as_path(folder)
+    folder_path = None if folder is None or how == "predict" else as_path(folder)
     found: dict[int, Finding] = {}
-    with closing(_findings(tasks, pool, place, retries)) as findings:
+    with closing(_findings(tasks, pool, folder_path, retries)) as findings:
         for finding in findings:
             found[finding.number] = finding
             if on_finding:
                 on_finding(finding)
-            _tell(progress, len(found), len(tasks))
+            _report_progress(progress, len(found), len(tasks))
     return [found[number] for number in range(len(tasks))]
 
 
@@ -151,7 +151,7 @@ def _tasks(
     how: How,
     profile: Profile | ServiceTimes | None,
     settings: dict[str, Any],
-) -> list[_Task]:
+) -> list[_SweepTask]:
     """Return a task an experiment; service times are measured here, where nothing disturbs."""
     if not experiments:
         raise InvalidInput("There is no experiment to sweep over: give at least one.")
@@ -159,7 +159,7 @@ def _tasks(
         if not isinstance(each, Experiment):
             raise InvalidInput(f"A sweep is over experiments, got {each!r}.")
     return [
-        _Task(number=number, experiment=each, how=how, profile=known, settings=settings)
+        _SweepTask(number=number, experiment=each, how=how, profile=known, settings=settings)
         for number, (each, known) in enumerate(
             zip(experiments, _profiles(experiments, how, profile), strict=True)
         )
@@ -180,40 +180,40 @@ def _profiles(
 
 
 def _findings(
-    tasks: list[_Task], pool: "_Pool | None", folder: Path | None, retries: int
+    tasks: list[_SweepTask], pool: "_Pool | None", folder: Path | None, retries: int
 ) -> Generator[Finding]:
     open_tasks = []
     for task in tasks:
-        run = None if folder is None else _restored(task, folder)
+        run = None if folder is None else _load_saved(task, folder)
         if run is None:
             open_tasks.append(task)
         else:
             yield task.finding(result=run, restored=True)
-    made = map(_here, open_tasks) if pool is None else _made(open_tasks, pool, retries)
+    made = map(_run_here, open_tasks) if pool is None else _run_on_pool(open_tasks, pool, retries)
     for finding in made:
         if folder is not None and isinstance(finding.result, Run) and finding.result.complete:
             finding.result.save(folder / tasks[finding.number].key, overwrite=True)
         yield finding
 
 
-def _restored(task: _Task, folder: Path) -> Run | None:
+def _load_saved(task: _SweepTask, folder: Path) -> Run | None:
     with suppress(WorkbenchError):  # what is wrong with a task comes out when it is carried out
         return load_run(folder / task.key)
     return None
 
 
-def _here(task: _Task) -> Finding:
-    return _judged(replace(task, attempts=1), partial(_carry_out, task))
+def _run_here(task: _SweepTask) -> Finding:
+    return _collect(replace(task, attempts=1), partial(_carry_out, task))
 
 
-def _judged(task: _Task, result: Callable[[], Run | Prediction]) -> Finding:
+def _collect(task: _SweepTask, result: Callable[[], Run | Prediction]) -> Finding:
     try:
         return task.finding(result=result())
     except Exception as error:  # noqa: BLE001 - whatever one experiment fails of, others go on
         return task.finding(error=f"{type(error).__name__}: {error}")
 
 
-def _carry_out(task: _Task) -> Run | Prediction:
+def _carry_out(task: _SweepTask) -> Run | Prediction:
     """Find out, in whatever process this is."""
     if task.how == "run":
         return task.experiment.run(**task.settings)
@@ -222,25 +222,25 @@ def _carry_out(task: _Task) -> Run | Prediction:
     return task.experiment.simulate(task.profile, **task.settings)
 
 
-def _made(tasks: list[_Task], pool: "_Pool", retries: int) -> Iterator[Finding]:
+def _run_on_pool(tasks: list[_SweepTask], pool: "_Pool", retries: int) -> Iterator[Finding]:
     """Yield findings as workers make them.
 
     When a worker of a process pool dies, all that was handed over is lost, and any of it may be
     to blame: these suspects are repeated one at a time, so that only the culprit dies again.
     """
-    waiting, suspects = deque(tasks), deque[_Task]()
-    going: dict[_Future, _Task] = {}
-    with _dropping(going, pool):
-        while waiting or suspects or going:
+    waiting, suspects = deque(tasks), deque[_SweepTask]()
+    pending: dict[_Future, _SweepTask] = {}
+    with _cancel_on_exit(pending, pool):
+        while waiting or suspects or pending:
             if suspects:
-                _hand_over(suspects, going, pool, most=1)
+                _hand_over(suspects, pending, pool, most=1)
             else:
-                _hand_over(waiting, going, pool, most=_AHEAD * pool.workers)
-            done, _ = wait(going, return_when=FIRST_COMPLETED)
+                _hand_over(waiting, pending, pool, most=_TASKS_PER_WORKER * pool.workers)
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
-                task = pool.tried(going.pop(future))
+                task = pool.tried(pending.pop(future))
                 if future.cancelled() or not isinstance(future.exception(), BrokenExecutor):
-                    yield _judged(task, future.result)
+                    yield _collect(task, future.result)
                 elif task.deaths + task.alone <= retries:
                     suspects.append(replace(task, deaths=task.deaths + task.alone))
                 else:
@@ -249,21 +249,21 @@ def _made(tasks: list[_Task], pool: "_Pool", retries: int) -> Iterator[Finding]:
 
 
 def _hand_over(
-    source: deque[_Task], going: dict[_Future, _Task], pool: "_Pool", *, most: int
+    source: deque[_SweepTask], pending: dict[_Future, _SweepTask], pool: "_Pool", *, most: int
 ) -> None:
-    while source and len(going) < most:
+    while source and len(pending) < most:
         task = source.popleft()
         task = replace(task, attempts=task.attempts + 1, alone=most == 1)
-        going[pool.submit(task)] = task
+        pending[pool.submit(task)] = task
 
 
 @contextmanager
-def _dropping(going: dict[_Future, _Task], pool: "_Pool") -> Iterator[None]:
+def _cancel_on_exit(pending: dict[_Future, _SweepTask], pool: "_Pool") -> Iterator[None]:
     """Drop what has not begun when the block is left early."""
     try:
         yield
     finally:
-        for future in going:
+        for future in pending:
             future.cancel()
         pool.close()
 
@@ -272,7 +272,7 @@ class _Pool:
     """An executor, and those that follow it when its workers die."""
 
     def __init__(self, executor: Executor, workers: Callable[[], int]) -> None:
-        self._given = self._present = executor
+        self._original = self._current = executor
         self._workers = workers
 
     @property
@@ -280,25 +280,25 @@ class _Pool:
         """How many there are now."""
         return max(1, self._workers())
 
-    def submit(self, task: _Task) -> _Future:
+    def submit(self, task: _SweepTask) -> _Future:
         """Hand a task over, to a new pool of the same make where this one is broken."""
         try:
-            return self._present.submit(_carry_out, task)
+            return self._current.submit(_carry_out, task)
         except BrokenExecutor as error:
-            if not isinstance(self._present, ProcessPoolExecutor):
-                return _failed(error)
+            if not isinstance(self._current, ProcessPoolExecutor):
+                return _failed_future(error)
             self.close()
-            self._present = _like(self._present)
-            return self._present.submit(_carry_out, task)
+            self._current = _copy_pool(self._current)
+            return self._current.submit(_carry_out, task)
 
-    def tried(self, task: _Task) -> _Task:
+    def tried(self, task: _SweepTask) -> _SweepTask:
         """Return a task that is done with, and how often it was tried."""
         return task
 
     def close(self) -> None:
         """Shut down what was not given."""
-        if self._present is not self._given:
-            self._present.shutdown(wait=False, cancel_futures=True)
+        if self._current is not self._original:
+            self._current.shutdown(wait=False, cancel_futures=True)
 
 
 class _Cluster(_Pool):
@@ -311,26 +311,26 @@ class _Cluster(_Pool):
         self._client, self._submit = client, executor.submit
         self._name = f"sweep-{secrets.token_hex(8)}"
 
-    def submit(self, task: _Task) -> _Future:
+    def submit(self, task: _SweepTask) -> _Future:
         future: _Future = self._submit(_carry_out, task, key=self._key(task))
         return future
 
-    def tried(self, task: _Task) -> _Task:
+    def tried(self, task: _SweepTask) -> _SweepTask:
         story = self._client.story(self._key(task), on_error="ignore")
         given = sum(told[0] == "scheduler" and told[3] == "processing" for told in story)
         return replace(task, attempts=max(given, 1))  # a busy scheduler forgets old stories
 
-    def _key(self, task: _Task) -> str:
+    def _key(self, task: _SweepTask) -> str:
         return f"{self._name}-{task.number}"
 
 
-def _failed(error: BaseException) -> _Future:
+def _failed_future(error: BaseException) -> _Future:
     future: _Future = Future()
     future.set_exception(error)
     return future
 
 
-def _like(pool: ProcessPoolExecutor) -> ProcessPoolExecutor:
+def _copy_pool(pool: ProcessPoolExecutor) -> ProcessPoolExecutor:
     names = {"max_workers": "_max_workers", "mp_context": "_mp_context"}
     names |= {"initializer": "_initializer", "initargs": "_initargs"}
     return ProcessPoolExecutor(**{name: getattr(pool, kept) for name, kept in names.items()})
@@ -354,7 +354,7 @@ def _pool_of(executor: Any) -> _Pool:  # noqa: ANN401 - an Executor, or a dask.d
     return _Pool(executor, lambda: workers)
 
 
-def _tell(progress: bool | Callable[[int, int], None], done: int, total: int) -> None:  # noqa: FBT001 - as given to `sweep`
+def _report_progress(progress: bool | Callable[[int, int], None], done: int, total: int) -> None:  # noqa: FBT001 - as given to `sweep`
     if callable(progress):
         progress(done, total)
     elif progress:
@@ -362,15 +362,15 @@ def _tell(progress: bool | Callable[[int, int], None], done: int, total: int) ->
         sys.stderr.flush()
 
 
-def _told(value: Any) -> Any:  # noqa: ANN401 - any setting, as JSON
+def _to_json(value: Any) -> Any:  # noqa: ANN401 - any setting, as JSON
     if isinstance(value, ServiceTimes):
         return digest_of(value, value.largest)
     if isinstance(value, Mapping):
-        return {str(name): _told(each) for name, each in value.items()}
+        return {str(name): _to_json(each) for name, each in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, list | tuple):
-        return [_told(each) for each in value]
+        return [_to_json(each) for each in value]
     if isinstance(value, str | int | float | None):
         return value
     return value.to_dict() if hasattr(value, "to_dict") else repr(value)

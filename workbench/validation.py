@@ -15,7 +15,7 @@ from workbench.errors import InvalidInput
 Seed = int | np.random.Generator
 T = TypeVar("T")
 
-_MOST = 2**53  # up to here floats tell whole numbers apart
+_MAX_EXACT_INTEGER = 2**53  # up to here floats tell whole numbers apart
 
 
 def positive(name: str, value: object, unit: str = "") -> float:
@@ -103,7 +103,7 @@ def whole_number(name: str, value: object, *, low: int, high: int | None = None)
     3
     """
     number = None if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
-    most = _MOST if high is None else high
+    most = _MAX_EXACT_INTEGER if high is None else high
     if number is None or not low <= number <= most:
         bounded = high is not None or (number or 0) > most
         wanted = f"from {low} to {most}" if bounded else f"of at least {low}"

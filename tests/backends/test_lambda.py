@@ -17,9 +17,9 @@ import workbench as wb
 from tests.played import PlayedCloud
 from workbench.backends.base import Batch
 from workbench.backends.lambda_ import LambdaBackend, durations, event_bytes
-from workbench.backends.sagemaker import NPY, packed
+from workbench.backends.sagemaker import NPY, pack_npy
 from workbench.cloud import lambda_
-from workbench.cloud.cost_guard import at_most, check_quota, hourly
+from workbench.cloud.cost_guard import check_quota, estimate_max_cost, hourly_cost
 from workbench.cloud.deploy import deploy
 from workbench.cloud.ledger import Ledger
 from workbench.errors import CloudError, InvalidInput, InvocationError
@@ -45,7 +45,7 @@ def backend(cloud):
 
 def content(array=ROWS, *, environment="one", kind="on-demand"):
     said = {"x-workbench-environment": environment, "x-workbench-initialized": kind}
-    body = base64.b64encode(packed(array)).decode()
+    body = base64.b64encode(pack_npy(array)).decode()
     answer = {"statusCode": 200, "headers": said, "body": body, "isBase64Encoded": True}
     return json.dumps(answer)
 
@@ -76,8 +76,8 @@ def test_a_batch_is_one_call_with_the_array_in_base64(cloud, backend):
     assert np.array_equal(reply.outputs, ROWS)
     assert (asked["FunctionName"], asked["LogType"]) == ("digits:1", "Tail")
     assert event["headers"] == {"content-type": NPY}
-    assert base64.b64decode(event["body"]) == packed(ROWS)
-    assert len(asked["Payload"]) == event_bytes(len(packed(ROWS)))
+    assert base64.b64decode(event["body"]) == pack_npy(ROWS)
+    assert len(asked["Payload"]) == event_bytes(len(pack_npy(ROWS)))
 
 
 def test_the_report_line_tells_duration_and_init(cloud, backend):
@@ -221,7 +221,7 @@ def test_a_function_is_made_from_the_image_and_fetches_its_model(model, cloud, l
 @pytest.mark.parametrize("direct", [True, False])
 def test_a_zip_too_large_for_a_call_goes_through_s3(model, cloud, tmp_path, monkeypatch, direct):
     if not direct:
-        monkeypatch.setattr(lambda_, "_DIRECT", 100)
+        monkeypatch.setattr(lambda_, "_MAX_INLINE_ZIP", 100)
     seen = watch(cloud)
     account(cloud)
     cloud.answer("s3", "head_bucket")
@@ -284,7 +284,7 @@ def test_a_function_that_fails_says_why_and_is_deleted(model, cloud, ledger):
 
 
 def test_waiting_for_a_function_has_an_end(model, cloud, ledger, monkeypatch):
-    monkeypatch.setattr(lambda_, "_PATIENCE", -1.0)
+    monkeypatch.setattr(lambda_, "_STATE_TIMEOUT", -1.0)
     stored(cloud)
     cloud.answer("lambda", "create_function")
     state(cloud, "Pending")
@@ -301,10 +301,10 @@ def test_what_a_function_may_cost_is_said_before_it_is_made():
     kept = wb.Lambda(memory_mb=1024, max_concurrency=10, provisioned=4)
     quick = wb.Lambda(memory_mb=1024, max_concurrency=10, timeout=5)
 
-    assert hourly(quick) == 0
-    assert hourly(kept) == pytest.approx(4 * 3600 * 0.0000041667)
-    assert at_most(quick, 100).total == pytest.approx(10 * 100 * 0.0000166667)
-    assert at_most(quick, 100, calls=1).total == pytest.approx(15 * 0.0000166667 + 0.2e-6)
+    assert hourly_cost(quick) == 0
+    assert hourly_cost(kept) == pytest.approx(4 * 3600 * 0.0000041667)
+    assert estimate_max_cost(quick, 100).total == pytest.approx(10 * 100 * 0.0000166667)
+    assert estimate_max_cost(quick, 100, calls=1).total == pytest.approx(15 * 0.0000166667 + 0.2e-6)
 
 
 def test_a_batch_that_does_not_fit_in_base64_is_refused(model):

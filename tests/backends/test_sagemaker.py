@@ -11,7 +11,7 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from workbench.backends.base import Batch
-from workbench.backends.sagemaker import NPY, SageMakerBackend, packed, unpacked
+from workbench.backends.sagemaker import NPY, SageMakerBackend, pack_npy, unpack_npy
 from workbench.cloud.aws import Cloud
 from workbench.errors import InvalidInput, InvocationError
 
@@ -43,12 +43,12 @@ def answer(backend, content, **headers):
             "ContentType": NPY,
             "ResponseMetadata": said,
         },
-        {"EndpointName": "digits", "Body": packed(ROWS), "ContentType": NPY, "Accept": NPY},
+        {"EndpointName": "digits", "Body": pack_npy(ROWS), "ContentType": NPY, "Accept": NPY},
     )
 
 
 def test_a_batch_is_one_call_with_numpys_own_format(backend):
-    answer(backend, packed(np.array([4, 2])))
+    answer(backend, pack_npy(np.array([4, 2])))
 
     reply = backend.invoke(Batch(ROWS))
 
@@ -65,7 +65,7 @@ def test_what_the_headers_tell_is_told(backend):
         "x-workbench-model-latency": "1500",
         "x-workbench-overhead-latency": "250000",
     }
-    answer(backend, packed(np.array([4, 2])), **headers)
+    answer(backend, pack_npy(np.array([4, 2])), **headers)
 
     reply = backend.invoke(Batch(ROWS))
 
@@ -111,7 +111,7 @@ def test_no_answer_is_an_error_too(backend, monkeypatch):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{}", b"\x93NUMPY\x01\x00", b"not an array at all", packed(ROWS)[:-1]],
+    [b"", b"{}", b"\x93NUMPY\x01\x00", b"not an array at all", pack_npy(ROWS)[:-1]],
     ids=["nothing", "JSON", "a stump", "text", "cut short"],
 )
 def test_an_answer_that_is_no_array_is_an_error(backend, content):
@@ -152,17 +152,17 @@ def test_concurrency_is_checked():
     ids=["three axes", "Fortran order", "strided", "text", "booleans", "no rows"],
 )
 def test_arrays_come_back_as_they_were_sent(array):
-    content = packed(array)
+    content = pack_npy(array)
     assert np.array_equal(np.load(io.BytesIO(content), allow_pickle=False), array)
-    come = unpacked(content)
+    come = unpack_npy(content)
     assert come.dtype == array.dtype
     assert np.array_equal(come, array)
 
 
 def test_objects_are_neither_sent_nor_unpickled():
     with pytest.raises(InvocationError, match="cannot be sent"):
-        packed(np.array([{}]))
+        pack_npy(np.array([{}]))
     file = io.BytesIO()
     np.save(file, np.array([{}]), allow_pickle=True)
     with pytest.raises(InvocationError, match="not an array"):
-        unpacked(file.getvalue())
+        unpack_npy(file.getvalue())

@@ -15,7 +15,7 @@ from workbench.backends.base import FunctionBackend
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.comparison import compare_policies
 from workbench.errors import InvalidInput, WorkbenchError
-from workbench.measuring.load import Load, Served, _generate, replay
+from workbench.measuring.load import CompletedBatch, Load, _generate, replay
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 from workbench.traffic.trace import Trace
@@ -80,7 +80,7 @@ class ScriptedWorkers:
         over = sorted(each for each in self.busy if each[0] <= self.clock)
         self.busy = [each for each in self.busy if each[0] > self.clock]
         self.begin()
-        return [Served(number, requests, 0, 0.0, end) for end, number, requests in over]
+        return [CompletedBatch(number, requests, 0, 0.0, end) for end, number, requests in over]
 
     def wait(self, seconds):
         ends = [end for end, _, _ in self.busy]

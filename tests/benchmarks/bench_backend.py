@@ -9,7 +9,7 @@ import onnxruntime as ort
 import workbench as wb
 from workbench.backends.base import Batch
 from workbench.backends.local import LocalBackend
-from workbench.measuring.load import Load, Workers, punctual
+from workbench.measuring.load import Load, Workers, tune_process
 from workbench.registry import zoo
 
 PAIRS = 15
@@ -61,7 +61,7 @@ def request_path(model):
     """Print what stacking, hand-off and reply add to a batch, by batch size."""
     inputs = model.samples().inputs
     trace = wb.constant(rate=1, duration=len(inputs))
-    with punctual(LocalBackend(model, wb.Local())) as backend:
+    with tune_process(LocalBackend(model, wb.Local())) as backend:
         load = Load(trace=trace, policy=wb.BatchPolicy(), backend=backend, inputs=inputs)
         workers = Workers(load, time.perf_counter, announce=True)
         for size in SIZES:

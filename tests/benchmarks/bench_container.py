@@ -21,8 +21,8 @@ import onnx
 from bench_local_cloud import REPEATS, replay, spread
 from onnx import TensorProto, helper, numpy_helper
 
-from workbench.backends.sagemaker import NPY, packed
-from workbench.process import run_apart
+from workbench.backends.sagemaker import NPY, pack_npy
+from workbench.process import run_in_process
 
 INPUTS, HIDDEN, OUTPUTS = 784, 128, 10
 RATES = {"JSON": (2000, 4000, 6000, 8000), "bytes": (5000, 10_000, 20_000, 30_000)}
@@ -83,7 +83,7 @@ def request(body, kind):
 def run(url, asked, rate, seconds=SECONDS):
     """Return latencies (NaN: an error), and answers a second until the last came."""
     began = time.perf_counter()
-    latencies = np.array(run_apart(replay, (url, asked, rate, seconds), on_message=print))
+    latencies = np.array(run_in_process(replay, (url, asked, rate, seconds), on_message=print))
     return latencies, time.perf_counter() - began
 
 
@@ -113,7 +113,7 @@ def main():
     written = [[round(float(x), 4) for x in row[0]]]
     bodies = {
         "JSON": request(json.dumps(written).encode(), "application/json"),
-        "bytes": request(packed(row), NPY),
+        "bytes": request(pack_npy(row), NPY),
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -9,7 +9,7 @@ import numpy as np
 
 import workbench as wb
 from workbench.backends.base import Reply
-from workbench.measuring.load import Load, lag_facts, replay_apart
+from workbench.measuring.load import Load, lag_facts, replay_in_process
 
 RATES = (2_000, 10_000, 30_000, 50_000)
 SECONDS = 5.0
@@ -42,7 +42,7 @@ def generate(rate, seed):
     )
     parts = []
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    replay_apart(load, on_rows=parts.append)
+    replay_in_process(load, on_rows=parts.append)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     columns = {
         name: np.concatenate([part[name] for part in parts])

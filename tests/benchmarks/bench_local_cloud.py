@@ -24,11 +24,11 @@ import numpy as np
 import uvloop
 
 import workbench as wb
-from workbench.backends.sagemaker import NPY, packed
+from workbench.backends.sagemaker import NPY, pack_npy
 from workbench.cloud.aws import Cloud
 from workbench.cloud.packaging import archive
 from workbench.localcloud import LocalCloud
-from workbench.process import run_apart
+from workbench.process import run_in_process
 from workbench.registry import zoo
 
 CALLS = 3000
@@ -203,14 +203,14 @@ class Client(asyncio.Protocol):
     length = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
     def __init__(self, done):
-        self._done = done
+        self._handle_outcome = done
         self._data = b""
 
     def connection_made(self, transport):
         self._transport = transport
 
     def send(self, request, due):
-        self._due = due
+        self._events = due
         self._transport.write(request)
 
     def data_received(self, data):
@@ -220,7 +220,7 @@ class Client(asyncio.Protocol):
             return
         if len(self._data) >= head + 4 + int(self.length.search(self._data)[1]):
             right, self._data = self._data.startswith(b"HTTP/1.1 200"), b""
-            self._done(self, self._due, right)
+            self._handle_outcome(self, self._events, right)
 
 
 def drawn(rate, seconds):
@@ -277,10 +277,10 @@ def data_plane(place, body):
         p50, p99, alone, errors = [], [], [], 0
         for _ in range(REPEATS):
             with canned() as url:
-                nothing = run_apart(replay, (url, request, rate, SECONDS), on_message=print)
+                nothing = run_in_process(replay, (url, request, rate, SECONDS), on_message=print)
             alone.append(float(np.quantile(nothing, 0.99)))
             task = (place.cloud.url, request, rate, SECONDS)
-            latencies = np.array(run_apart(replay, task, on_message=print))
+            latencies = np.array(run_in_process(replay, task, on_message=print))
             errors += int(np.isnan(latencies).sum())
             p50.append(float(np.nanquantile(latencies, 0.5)))
             p99.append(float(np.nanquantile(latencies, 0.99)))
@@ -321,7 +321,7 @@ def main():
         registry = wb.Registry(folder / "registry")
         zoo.build(registry)
         model = registry["digits-mlp-small"]
-        body = packed(model.samples().inputs[:1])
+        body = pack_npy(model.samples().inputs[:1])
         up(model, folder)
         with Place(model, folder) as place:
             place.endpoint("e", **ON_INSTANCES)

@@ -22,9 +22,9 @@ from tests.graphs import linear
 from tests.hosted import ROWS, archived, on_instances
 from workbench.cloud.aws import Cloud
 from workbench.localcloud import server
-from workbench.localcloud.core.settings import Settings
+from workbench.localcloud.core.settings import LocalCloudSettings
 from workbench.localcloud.sagemaker.metering import Metering
-from workbench.process import run_apart
+from workbench.process import run_in_process
 
 PAIRS = 15
 SECONDS = 1.0
@@ -32,8 +32,8 @@ CONNECTIONS = 8
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def serve(path, told, lifeline):
-    """Be a local cloud until the lifeline says something; SIGUSR1 turns its metrics on and off."""
+def serve(path, told, death_pipe):
+    """Be a local cloud until the pipe says something; SIGUSR1 turns its metrics on and off."""
     record, metered = Metering.record, [True]
 
     def recorded(metering, invocation):
@@ -45,7 +45,13 @@ def serve(path, told, lifeline):
 
     Metering.record = recorded
     signal.signal(signal.SIGUSR1, turn)
-    server.serve(path, port=0, ready=told.send, lifeline=lifeline.fileno(), settings=Settings())
+    server.serve(
+        path,
+        port=0,
+        ready=told.send,
+        parent_death_pipe=death_pipe.fileno(),
+        settings=LocalCloudSettings(),
+    )
 
 
 @contextlib.contextmanager
@@ -53,8 +59,8 @@ def cloud(path):
     """Yield URL and process of a local cloud with an endpoint "e"."""
     start = multiprocessing.get_context("spawn")
     heard, told = start.Pipe()
-    lifeline, end = start.Pipe()
-    process = start.Process(target=serve, args=(path, told, lifeline))
+    death_pipe, end = start.Pipe()
+    process = start.Process(target=serve, args=(path, told, death_pipe))
     process.start()
     url = heard.recv()
     try:
@@ -89,7 +95,7 @@ class Client(asyncio.Protocol):
 
     def __init__(self, request, answered):
         self._request = request
-        self._answered = answered
+        self._last_answer = answered
 
     def connection_made(self, transport):
         self._transport = transport
@@ -98,7 +104,7 @@ class Client(asyncio.Protocol):
     def data_received(self, data):
         if not data.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(data[:200])
-        self._answered.append(None)
+        self._last_answer.append(None)
         self._transport.write(self._request)
 
 
@@ -136,7 +142,7 @@ def spent(pid):
 def measured(url, pid):
     """Return requests a second, and processor seconds of the front for each."""
     before = spent(pid)
-    count = run_apart(flood, (url, SECONDS), on_message=print)
+    count = run_in_process(flood, (url, SECONDS), on_message=print)
     return count / SECONDS, (spent(pid) - before) / count
 
 

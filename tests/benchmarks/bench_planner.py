@@ -13,22 +13,22 @@ from bench_queueing import DATA, REQUESTS, timed
 from numba import njit
 
 from workbench.batch_paper import (
-    CITED,
+    CITED_MAPS,
     FAST,
-    FILE,
+    MAPS_FILE,
     MAX_SIZES,
     MEMORIES,
     WAITS,
     batch_dollars,
-    buffer,
     inception_resnet_v2,
+    load_maps,
     optima,
-    published_maps,
+    simulate_buffer,
 )
 from workbench.batching.timer import BatchPolicy
-from workbench.costing import billed_ms
+from workbench.costing import round_up_ms
 from workbench.planner import Options, crossings, plan, replan
-from workbench.planner.on_demand import screened
+from workbench.planner.on_demand import screen_on_demand
 from workbench.run import SLO
 from workbench.service_times import ServiceTimes
 from workbench.traffic.map import mmpp
@@ -81,7 +81,7 @@ def brute_force(times, service, memories, limit):
     """Whether the p95 of each setting meets the limit, and its dollars per million: simulated."""
     shape = (len(memories), len(MAX_SIZES), len(WAITS))
     met, costs = np.zeros(shape, bool), np.empty(shape)
-    each = batch_dollars(billed_ms(service) / 1000, memories)
+    each = batch_dollars(round_up_ms(service) / 1000, memories)
     order = np.argsort(-service[:, 0], kind="stable")
     left = np.ascontiguousarray(limit - service[order].T)
     assert (np.diff(left) >= 0).all()  # more memory serves faster, whatever the batch size
@@ -116,7 +116,7 @@ def decide(process, times, service, memories, limit):
 def against_brute_force():
     for name, (service, memories, limit) in CASES.items():
         several = len(memories) > 1
-        processes = list(published_maps(DATA if (DATA / FILE).exists() else None).values())
+        processes = list(load_maps(DATA if (DATA / MAPS_FILE).exists() else None).values())
         start = time.perf_counter()
         rows = np.array([compared(*each, name) for each in enumerate(processes)]).T
         optimum, cost, latency, unseen, simulations, seconds, theirs, their_cost = rows
@@ -160,7 +160,7 @@ def compared(number, process, name):
 
 
 def p95(times, max_size, max_wait, service):
-    played = buffer(trace_of(times), BatchPolicy(max_size=max_size, max_wait=max_wait))
+    played = simulate_buffer(trace_of(times), BatchPolicy(max_size=max_size, max_wait=max_wait))
     return np.quantile(played.latencies(service), 0.95)
 
 
@@ -170,7 +170,7 @@ def trace_of(times):
 
 def alone(service, memories, limit):
     """Dollars per million of the cheapest setting without batching."""
-    each = batch_dollars(billed_ms(service) / 1000, memories)[:, 0]
+    each = batch_dollars(round_up_ms(service) / 1000, memories)[:, 0]
     return 1e6 * np.where(service[:, 0] <= limit, each, np.inf).min()
 
 
@@ -181,14 +181,14 @@ def batch_pick(process, times, name):
     (pick,) = found.filter(chosen_by="BATCH").iter_rows(named=True)
     memory = list(memories).index(pick["memory_mb"])
     policy = BatchPolicy(max_size=pick["max_size"], max_wait=pick["max_wait"])
-    played = buffer(trace_of(times), policy)
-    each = batch_dollars(billed_ms(service) / 1000, memories)[memory]
+    played = simulate_buffer(trace_of(times), policy)
+    each = batch_dollars(round_up_ms(service) / 1000, memories)[memory]
     return np.quantile(played.latencies(service[memory]), 0.95), 1e6 * played.cost(each)
 
 
 def published_optima():
     print("NYS hour 3, the optimum of the reference table: 34.68 (B5 T0.47 M2240), 1.94 (B4 T0.17)")
-    process = CITED["NYS 3"]
+    process = CITED_MAPS["NYS 3"]
     times = arrivals_of(process, 1)
     for name, (service, memories, limit) in CASES.items():
         print(f"  {name}: {decide(process, times, service, memories, limit).label}")
@@ -197,7 +197,7 @@ def published_optima():
 def full_grid():
     memories, sizes, waits = np.linspace(128, 3008, 46).astype(int), range(1, 33), 50
     print("full grid of 46 memory sizes x 32 batch sizes x 50 waits, a service law for each memory")
-    for name, process in (("NYS 7", CITED["NYS 7"]), ("bursty", mmpp(rate=300, burst=6))):
+    for name, process in (("NYS 7", CITED_MAPS["NYS 7"]), ("bursty", mmpp(rate=300, burst=6))):
         times = arrivals_of(process, 1)[:100_000]
         tables = 0.03 * (0.3 + np.arange(1, 33)) * (1769 / memories)[:, None]
         options = Options(
@@ -217,7 +217,7 @@ def full_grid():
 
 def anew(task):
     vars(task).pop("screening", None)
-    return screened(task, "lambda")
+    return screen_on_demand(task, "lambda")
 
 
 def all_types():

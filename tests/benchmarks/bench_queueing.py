@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 
 from workbench.batch_paper import (
-    CITED,
+    CITED_MAPS,
     FAST,
-    FILE,
+    MAPS_FILE,
     MEMORIES,
     QUANTILES,
-    buffer,
     inception_resnet_v2,
+    load_maps,
     model_errors,
     optima,
-    published_maps,
+    simulate_buffer,
 )
 from workbench.batching.timer import BatchPolicy
-from workbench.queueing import buffered, screen
+from workbench.queueing import predict_buffer, screen
 from workbench.run import SLO
 from workbench.traffic.map import mmpp
 from workbench.traffic.map_fitting import fit
@@ -41,7 +41,7 @@ OPTIMA = {
 
 
 def latency_errors():
-    maps = published_maps(DATA if (DATA / FILE).exists() else None)
+    maps = load_maps(DATA if (DATA / MAPS_FILE).exists() else None)
     print(
         f"latency error (MAPE over quantiles 1 to 99 %) against {REQUESTS:,} simulated requests, "
         f"{len(maps)} MAPs"
@@ -65,7 +65,7 @@ def best_settings():
     print("cheapest setting of NYS 3 with p95 under a target; simulated p95 and $ per million")
     for name, (service, memories, slo) in OPTIMA.items():
         print(f"  {name}, {slo.label}")
-        found = optima(CITED["NYS 3"], service, memories, slo, requests=REQUESTS, seed=1)
+        found = optima(CITED_MAPS["NYS 3"], service, memories, slo, requests=REQUESTS, seed=1)
         for row in found.iter_rows(named=True):
             print(
                 f"    {row['chosen_by']:>11}: B{row['max_size']} T{row['max_wait']:.2f} "
@@ -90,7 +90,7 @@ def timed(call, repeats):
 def speed():
     memories, sizes = np.linspace(128, 3008, 46), np.arange(1, 33)
     waits = np.linspace(0.01, 0.5, 50)
-    processes = {"NYS 7": CITED["NYS 7"], "bursty": mmpp(rate=300, burst=6)}
+    processes = {"NYS 7": CITED_MAPS["NYS 7"], "bursty": mmpp(rate=300, burst=6)}
     print("screen of 46 memory sizes x 32 batch sizes x 50 waits, compiled before")
     for name, process in processes.items():
         for each in (0.002, 0.034, 0.5):
@@ -100,7 +100,7 @@ def speed():
             found = timed(partial(screen, process, **grid), 7)
             print(f"  {name}, {1000 * each:g} ms a request: {found}")
     one = {"max_size": 32, "max_wait": 0.1, "service": [0.02] * 32}
-    found = timed(lambda: buffered(processes["bursty"], **one).quantile(QUANTILES), 15)
+    found = timed(lambda: predict_buffer(processes["bursty"], **one).quantile(QUANTILES), 15)
     print(f"one prediction and its 99 percentiles: {found}")
 
 
@@ -115,7 +115,7 @@ def real_traces():
             print(f"  {name}: needs {path.name} in shared/data beside the checkout")
             continue
         trace = from_csv(path)
-        played = buffer(trace, BatchPolicy(max_size=8, max_wait=0.5))
+        played = simulate_buffer(trace, BatchPolicy(max_size=8, max_wait=0.5))
         sizes, latencies = played.sizes, played.latencies(FAST[0])
         print(f"  {name}: {trace}")
         print(
@@ -123,7 +123,7 @@ def real_traces():
         )
         for kind in ("poisson", "mmpp2", "map2"):
             fitted = fit(trace, kind, window=0.5)
-            found = buffered(fitted.map, max_size=8, max_wait=0.5, service=FAST[0])
+            found = predict_buffer(fitted.map, max_size=8, max_wait=0.5, service=FAST[0])
             print(f"    {kind:>7}: {summary(found.mean_batch_size, found.quantile)}; {fitted}")
 
 

@@ -71,7 +71,7 @@ class Loops:
         self.cold, self.server = np.empty(count, np.bool_), np.empty(count, np.int32)
         self.latency = np.empty(count)
         self.dice = np.random.default_rng(1)
-        self.rules = kernels.OnDemand(
+        self.rules = kernels.OnDemandRules(
             limit=PLATFORM.max_concurrency,
             provisioned=0,
             keep_alive=PLATFORM.keep_alive,
@@ -86,7 +86,10 @@ class Loops:
             self.dice.random(out=self.finished)
 
     def run(self):
-        policy, laws = self.policy, kernels.Laws(self.service.table, self.service.idle_table)
+        policy, laws = (
+            self.policy,
+            kernels.ServiceQuantiles(self.service.table, self.service.idle_table),
+        )
         count = kernels.form_batches(
             self.arrivals, policy.max_size, policy.max_wait, self.first, self.closed
         )

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 
 import workbench as wb
-from workbench.backends.sagemaker import NPY, packed
+from workbench.backends.sagemaker import NPY, pack_npy
 from workbench.cloud.packaging import archive
 from workbench.localcloud import LocalCloud
 
@@ -72,7 +72,7 @@ class Memory:
 
     def __init__(self, pid):
         self._front = psutil.Process(pid)
-        self._over = threading.Event()
+        self._finish_event = threading.Event()
         self.front = self.worker = 0
 
     def __enter__(self):
@@ -81,11 +81,11 @@ class Memory:
         return self
 
     def __exit__(self, *_):
-        self._over.set()
+        self._finish_event.set()
         self._thread.join()
 
     def _watch(self):
-        while not self._over.wait(0.05):
+        while not self._finish_event.wait(0.05):
             with contextlib.suppress(psutil.Error):
                 self.front = max(self.front, self._front.memory_info().rss)
                 for child in self._front.children(recursive=True):
@@ -141,8 +141,8 @@ class Place:
                 TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": WORKERS},
             )
             up = self._await(lambda: self._up(name) == WORKERS)
-            self._await(lambda: self._told(name)["TransformJobStatus"] != "InProgress")
-        told = self._told(name)
+            self._await(lambda: self._log_end(name)["TransformJobStatus"] != "InProgress")
+        told = self._log_end(name)
         assert told["TransformJobStatus"] == "Completed", told
         return total / (told["TransformEndTime"].timestamp() - up), memory
 
@@ -196,7 +196,7 @@ def main(total=ROWS):
         for each in (model, *(registry[name] for name in OTHERS)):
             place.add(each, Path(folder))
         for rows in PARTS:
-            place.fill(inputs, f"npy, {rows} rows an object", packed, rows, total)
+            place.fill(inputs, f"npy, {rows} rows an object", pack_npy, rows, total)
             ratio(place, model, f"npy, {rows} rows an object", total=total)
         for name in OTHERS:
             ratio(place, registry[name], f"npy, {PARTS[0]} rows an object", total=total)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from workbench import cli
 from workbench.cli import arguments, demo, main, output
 from workbench.cli import run as run_command
-from workbench.cli.arguments import policy, seconds
+from workbench.cli.arguments import parse_policy, parse_seconds
 from workbench.errors import InvalidInput, NotFound
 from workbench.measuring.profile import load_profile
 from workbench.registry.api import Registry
@@ -158,7 +158,7 @@ def test_an_interrupt_keeps_what_was_measured(capsys, monkeypatch):
     def interrupting(_):
         yield lambda done, _: done and signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(run_command, "progress", interrupting)
+    monkeypatch.setattr(run_command, "show_progress", interrupting)
     command = f"run {FAST} --rate 100 --duration 600s --policy 1 --policy 2/1ms --out kept"
 
     assert main(command.split()) == 130
@@ -217,7 +217,7 @@ def test_an_interrupted_profile_shows_the_rows_it_has(capsys, monkeypatch):
     def interrupting(_):
         yield lambda done, _: done == 1 and signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(run_command, "progress", interrupting)
+    monkeypatch.setattr(run_command, "show_progress", interrupting)
     command = f"profile {FAST} --batch-sizes {','.join(map(str, range(1, 65)))} --budget 20ms"
 
     assert main(command.split()) == 130
@@ -545,23 +545,23 @@ def test_help_shows_examples_that_are_understood(command, capsys):
     [("25ms", 0.025), ("0.1s", 0.1), ("1e-3", 0.001), ("3 min", 180), ("2h", 7200), ("5us", 5e-6)],
 )
 def test_times_may_have_a_unit(text, expected):
-    assert seconds(text) == pytest.approx(expected, rel=1e-15)
+    assert parse_seconds(text) == pytest.approx(expected, rel=1e-15)
 
 
 @given(st.floats(min_value=0, max_value=1e9))
 def test_seconds_without_a_unit_are_read_as_they_are(value):
-    assert seconds(str(value)) == value
+    assert parse_seconds(str(value)) == value
 
 
 @pytest.mark.parametrize("text", ["", "ms", "5 parsecs", "1.2.3", "1,5"])
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(InvalidInput, match="is no time"):
-        seconds(text)
+        parse_seconds(text)
 
 
 def test_a_policy_is_a_size_and_a_wait():
-    assert (policy("16/20ms").max_size, policy("16/20ms").max_wait) == (16, 0.02)
-    assert policy("4").max_wait == 0
+    assert (parse_policy("16/20ms").max_size, parse_policy("16/20ms").max_wait) == (16, 0.02)
+    assert parse_policy("4").max_wait == 0
 
 
 class Terminal(io.StringIO):
@@ -572,7 +572,7 @@ class Terminal(io.StringIO):
 def test_a_terminal_gets_a_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
 
-    with output.progress("Working") as tell:
+    with output.show_progress("Working") as tell:
         tell(1, 4)
         tell(4, 4)
 
@@ -582,7 +582,7 @@ def test_a_terminal_gets_a_bar(monkeypatch):
 
 
 def test_a_file_gets_a_line_at_the_start_and_one_at_the_end(capsys):
-    with output.progress("Working") as tell:
+    with output.show_progress("Working") as tell:
         for done in range(1, 1001):
             tell(done, 1000)
 

@@ -12,7 +12,7 @@ import pytest
 from tests.played import PlayedCloud, torn_down
 from workbench.cli import main
 from workbench.cloud.aws import Cloud
-from workbench.cloud.ledger import Entry, Ledger
+from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.localcloud import LocalCloud
 from workbench.prices import PriceSheet
 from workbench.run import load_run
@@ -34,7 +34,7 @@ def at_home(workbench_home, monkeypatch, tmp_path):
 
 def write(name, **facts):
     given = {"bucket": "models", "what": "real-time 2 x ml.m5.xlarge", "hourly": 0.46}
-    entry = Entry(name=name, **{"cloud": Cloud(poll=0.0), **given, **facts})
+    entry = LedgerEntry(name=name, **{"cloud": Cloud(poll=0.0), **given, **facts})
     Ledger().write(entry)
     return entry
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.cli import demo
-from workbench.measuring.profile import AFTER_IDLE, BACK_TO_BACK, LEVELS, Profile
+from workbench.measuring.profile import AFTER_IDLE, BACK_TO_BACK, QUANTILE_LEVELS, Profile
 
 
 def seconds(alone, size):
@@ -20,7 +20,7 @@ def wide(alone):
     rows = [
         {"batch_size": size, "threads": 1, "state": state, "repeats": 100}
         | dict.fromkeys(("median", "low", "high", "mean"), seconds(alone, size))
-        | {"quantiles": [seconds(alone, size)] * len(LEVELS)}
+        | {"quantiles": [seconds(alone, size)] * len(QUANTILE_LEVELS)}
         for size in demo.BATCH_SIZES
         for state in (BACK_TO_BACK, AFTER_IDLE)
     ]

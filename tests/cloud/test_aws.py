@@ -13,7 +13,14 @@ import workbench as wb
 from tests.played import PlayedCloud
 from workbench.cloud import cost_guard
 from workbench.cloud.aws import Cloud, aws
-from workbench.cloud.cost_guard import Meter, agree, at_most, check_payload, check_quota, hourly
+from workbench.cloud.cost_guard import (
+    CostMeter,
+    check_payload,
+    check_quota,
+    confirm_cost,
+    estimate_max_cost,
+    hourly_cost,
+)
 from workbench.errors import CloudError, InvalidInput, NotAvailable, OverBudget, Unreachable
 
 SERVERLESS = wb.Serverless(memory_mb=2048, max_concurrency=10)
@@ -120,43 +127,48 @@ def test_errors_of_a_cloud_can_be_sent():
 
 
 def test_instances_cost_from_launch_to_stop():
-    assert hourly(TWO) == pytest.approx(0.46)
-    whole = at_most(TWO, 3600.0).total
-    assert whole == pytest.approx(0.46 * (3600 + cost_guard.UP_AND_DOWN) / 3600)
+    assert hourly_cost(TWO) == pytest.approx(0.46)
+    whole = estimate_max_cost(TWO, 3600.0).total
+    assert whole == pytest.approx(0.46 * (3600 + cost_guard.START_AND_STOP_SECONDS) / 3600)
 
 
 def test_serverless_costs_no_more_than_all_places_all_the_time():
-    assert hourly(SERVERLESS) == 0
-    assert at_most(SERVERLESS, 100).total == pytest.approx(10 * 100 * 0.00004)
-    assert at_most(SERVERLESS, 100, calls=1).total == pytest.approx(60 * 0.00004)
+    assert hourly_cost(SERVERLESS) == 0
+    assert estimate_max_cost(SERVERLESS, 100).total == pytest.approx(10 * 100 * 0.00004)
+    assert estimate_max_cost(SERVERLESS, 100, calls=1).total == pytest.approx(60 * 0.00004)
     kept = wb.Serverless(memory_mb=2048, max_concurrency=10, provisioned=2)
-    assert hourly(kept) > 0
-    assert at_most(kept, 100).total > at_most(SERVERLESS, 100).total * 0.8
-    assert at_most(SERVERLESS, 100, bytes_in=1e9).total > at_most(SERVERLESS, 100).total
+    assert hourly_cost(kept) > 0
+    assert estimate_max_cost(kept, 100).total > estimate_max_cost(SERVERLESS, 100).total * 0.8
+    assert (
+        estimate_max_cost(SERVERLESS, 100, bytes_in=1e9).total
+        > estimate_max_cost(SERVERLESS, 100).total
+    )
 
 
 def test_other_types_are_no_endpoints():
     with pytest.raises(InvalidInput, match="no endpoint"):
-        hourly(wb.Local())
+        hourly_cost(wb.Local())
 
 
 def test_what_it_may_cost_is_told_before_it_is_spent():
     told = []
-    agree(at_most(TWO, 3600), TWO, Cloud(), yes=True, tell=told.append)
+    confirm_cost(estimate_max_cost(TWO, 3600), TWO, Cloud(), yes=True, notify=told.append)
     (line,) = told
     assert line.startswith("real-time 2 x ml.m5.xlarge on AWS us-east-1 costs at most $0.54 (")
     assert line.endswith("verified prices), and $0.46 an hour while it stays.")
 
 
 def test_a_cloud_that_costs_nothing_asks_nothing():
-    agree(at_most(TWO, 3600), TWO, Cloud(paid=False), budget=0.0, tell=pytest.fail)
+    confirm_cost(
+        estimate_max_cost(TWO, 3600), TWO, Cloud(paid=False), budget=0.0, notify=pytest.fail
+    )
 
 
 def test_a_budget_is_a_limit():
     with pytest.raises(OverBudget, match=r"\$0.54.*The budget is \$0.50"):
-        agree(at_most(TWO, 3600), TWO, Cloud(), budget=0.5, yes=True)
+        confirm_cost(estimate_max_cost(TWO, 3600), TWO, Cloud(), budget=0.5, yes=True)
     with pytest.raises(InvalidInput, match="budget"):
-        agree(at_most(TWO, 3600), TWO, Cloud(), budget=-1, yes=True)
+        confirm_cost(estimate_max_cost(TWO, 3600), TWO, Cloud(), budget=-1, yes=True)
 
 
 @pytest.mark.parametrize(("typed", "agreed"), [("y", True), (" Yes ", True), ("", False)])
@@ -164,17 +176,17 @@ def test_a_person_is_asked(monkeypatch, capsys, typed, agreed):
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda _: typed)
     if agreed:
-        agree(at_most(TWO, 3600), TWO, Cloud())
+        confirm_cost(estimate_max_cost(TWO, 3600), TWO, Cloud())
     else:
         with pytest.raises(NotAvailable, match="not confirmed"):
-            agree(at_most(TWO, 3600), TWO, Cloud())
+            confirm_cost(estimate_max_cost(TWO, 3600), TWO, Cloud())
     assert "costs at most" in capsys.readouterr().err
 
 
 def test_where_nobody_can_be_asked_nothing_is_spent(monkeypatch):
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
     with pytest.raises(NotAvailable, match="yes=True"):
-        agree(at_most(TWO, 3600), TWO, Cloud())
+        confirm_cost(estimate_max_cost(TWO, 3600), TWO, Cloud())
 
 
 def test_a_batch_has_to_fit_the_inference_type():
@@ -225,14 +237,14 @@ def rows(*spans):
 
 
 def test_a_meter_counts_every_call_once():
-    meter = Meter(SERVERLESS, Cloud(), None, launched=0.0, clock=lambda: 3600.0)
+    meter = CostMeter(SERVERLESS, Cloud(), None, launched=0.0, clock=lambda: 3600.0)
     meter.add(rows(2.0, math.nan, 3.0), threading.Event())
     assert meter.dollars == pytest.approx(5 * 0.00004)
 
 
 def test_a_meter_stops_a_run_once_its_budget_is_spent():
     hours = iter([1.0, 3.0, 4.0])
-    meter = Meter(TWO, Cloud(), 1.0, launched=0.0, clock=lambda: 3600.0 * next(hours))
+    meter = CostMeter(TWO, Cloud(), 1.0, launched=0.0, clock=lambda: 3600.0 * next(hours))
     stopped = threading.Event()
     meter.add(rows(1.0), stopped)
     assert not stopped.is_set()
@@ -243,7 +255,7 @@ def test_a_meter_stops_a_run_once_its_budget_is_spent():
 
 
 def test_where_nothing_costs_no_budget_is_spent():
-    meter = Meter(TWO, Cloud(paid=False), 0.0, launched=0.0, clock=lambda: 3600.0)
+    meter = CostMeter(TWO, Cloud(paid=False), 0.0, launched=0.0, clock=lambda: 3600.0)
     stopped = threading.Event()
     meter.add(rows(1.0), stopped)
     assert not stopped.is_set()

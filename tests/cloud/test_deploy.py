@@ -8,7 +8,7 @@ from tests.played import IMAGE, ROLE, PlayedCloud, created, gone, status, stored
 from workbench.cloud import deploy as deploy_module
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploy import deploy, teardown
-from workbench.cloud.ledger import Entry, Ledger
+from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.errors import CloudError, InvalidInput, NotAvailable, OverBudget
 
 SERVERLESS = wb.Serverless(memory_mb=2048, max_concurrency=5)
@@ -249,7 +249,7 @@ def test_an_endpoint_that_stays_after_its_deletion_is_told_of(up, cloud, ledger)
 
 
 def test_waiting_has_an_end(up, cloud, monkeypatch):
-    monkeypatch.setattr(deploy_module, "_PATIENCE", -1.0)
+    monkeypatch.setattr(deploy_module, "_STATUS_TIMEOUT", -1.0)
     stored(cloud)
     created(cloud)
     status(cloud, "Creating")
@@ -326,7 +326,9 @@ def test_a_backend_has_room_for_what_the_endpoint_may_reject():
     def room(**knobs):
         deployment = wb.Serverless(memory_mb=2048, max_concurrency=5, **knobs)
         facts = {"model": None, "launched": 0.0, "seconds": 0.0}
-        deployed = deploy_module.Deployed(name="x", deployment=deployment, cloud=Cloud(), **facts)
+        deployed = deploy_module.DeployedModel(
+            name="x", deployment=deployment, cloud=Cloud(), **facts
+        )
         return deployed.backend().concurrency, deployed.backend(concurrency=3).concurrency
 
     assert room(on_limit="queue") == (5, 3)
@@ -338,7 +340,7 @@ def test_a_backend_has_room_for_what_the_endpoint_may_reject():
 
 def entry(**facts):
     given = {"name": "x", "bucket": "models", "what": "serverless", "hourly": 0.0}
-    return Entry(**{"cloud": Cloud(poll=0.0), **given, **facts})
+    return LedgerEntry(**{"cloud": Cloud(poll=0.0), **given, **facts})
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def _broken(folder):
 
 
 def test_answers_that_are_not_the_models_are_told(digits, monkeypatch):
-    monkeypatch.setattr(doctor, "_agree", lambda *_: False)
+    monkeypatch.setattr(doctor, "_is_close", lambda *_: False)
     found = doctor.examine(digits)
 
     assert not found.ok
@@ -82,18 +82,18 @@ def test_answers_that_are_not_the_models_are_told(digits, monkeypatch):
     ],
 )
 def test_answers_agree_within_what_texts_keep(one, other, same):
-    assert doctor._agree(np.array(one), np.array(other)) is same
+    assert doctor._is_close(np.array(one), np.array(other)) is same
 
 
 def test_a_row_that_no_request_can_hold_is_told():
-    fits = {fit.kind: fit for fit in doctor._fits(5 * 1024**2, 100 * 1024**2)}
+    fits = {fit.kind: fit for fit in doctor._compute_fits(5 * 1024**2, 100 * 1024**2)}
     assert fits["serverless"].rows == 0
     assert fits["real-time"].rows == 1
     assert fits["lambda"].rows == 0
 
 
 def test_memory_that_serverless_does_not_have_is_told():
-    fits = {fit.kind: fit for fit in doctor._fits(100, 7000 * 1024**2)}
+    fits = {fit.kind: fit for fit in doctor._compute_fits(100, 7000 * 1024**2)}
     assert fits["serverless"].rows == 0
     assert "no memory size holds it" in fits["serverless"].told
 

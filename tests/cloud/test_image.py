@@ -19,7 +19,7 @@ import pytest
 
 from tests.graphs import linear
 from workbench import modelserver
-from workbench.backends.sagemaker import NPY, packed, unpacked
+from workbench.backends.sagemaker import NPY, pack_npy, unpack_npy
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = Path(modelserver.__file__).with_name("Dockerfile")
@@ -83,9 +83,9 @@ def test_the_image_serves_with_no_more_than_it_installs(image):
             assert (answer.status, answer.read()) == (200, b"")
         rows = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
         headers = {"content-type": NPY, "accept": NPY}
-        request = urllib.request.Request(f"{url}/invocations", packed(rows), headers)
+        request = urllib.request.Request(f"{url}/invocations", pack_npy(rows), headers)
         with urllib.request.urlopen(request) as answer:
-            assert len(unpacked(answer.read())) == 2
+            assert len(unpack_npy(answer.read())) == 2
         server.send_signal(signal.SIGTERM)
         _, rest = server.communicate(timeout=60)
     finally:

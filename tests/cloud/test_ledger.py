@@ -3,13 +3,13 @@ import sqlite3
 import pytest
 
 from workbench.cloud.aws import Cloud
-from workbench.cloud.ledger import Entry, Ledger
+from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.errors import StorageError
 
 
 def entry(cloud=None, **facts):
     given = {"name": "workbench-a", "bucket": "models", "what": "serverless 2048 MB", "hourly": 0.0}
-    return Entry(cloud=cloud or Cloud(), **given | facts)
+    return LedgerEntry(cloud=cloud or Cloud(), **given | facts)
 
 
 def test_an_entry_comes_back_as_it_was_written(tmp_path):

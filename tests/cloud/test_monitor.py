@@ -195,7 +195,7 @@ def test_a_missing_alarm_is_an_error(played):
 
 def test_a_drift_that_is_reported_starts_a_function(local):
     started = []
-    with monitor.Events(local, source=monitor.SOURCE, kinds=(monitor.DRIFT,)) as events:
+    with monitor.EventSubscription(local, source=monitor.SOURCE, kinds=(monitor.DRIFT,)) as events:
         monitor.report_drift(local, model="digits:1", what="inputs", detail={"index": 0.4})
         count = monitor.on_drift(events, started.append, wait=20)
 
@@ -204,7 +204,7 @@ def test_a_drift_that_is_reported_starts_a_function(local):
 
 
 def test_events_are_read_once_and_the_rule_goes_with_the_block(local):
-    with monitor.Events(local, source=monitor.SOURCE) as events:
+    with monitor.EventSubscription(local, source=monitor.SOURCE) as events:
         monitor.report_drift(local, model="digits:1", what="latency", detail={})
         first, second = events.read(wait=20), events.read()
         rule = events._rule
@@ -218,7 +218,7 @@ def test_events_are_read_once_and_the_rule_goes_with_the_block(local):
 
 
 def test_an_event_whose_function_fails_is_not_lost(local):
-    with monitor.Events(local, source=monitor.SOURCE) as events:
+    with monitor.EventSubscription(local, source=monitor.SOURCE) as events:
         monitor.report_drift(local, model="digits:1", what="latency", detail={})
         with pytest.raises(ZeroDivisionError):
             monitor.on_drift(events, lambda _: 1 / 0, wait=20)
@@ -276,7 +276,7 @@ def test_who_made_an_endpoint_is_on_the_trail(hosted):
 
 def test_an_endpoint_that_ends_is_an_event(hosted):
     other = hosted.endpoint()
-    with monitor.Events(hosted.cloud) as events:
+    with monitor.EventSubscription(hosted.cloud) as events:
         hosted.sagemaker.delete_endpoint(EndpointName=other)
         (event, *_) = events.read(wait=20).iter_rows(named=True)
 

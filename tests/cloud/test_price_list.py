@@ -5,7 +5,7 @@ import pytest
 from botocore.stub import Stubber
 
 from workbench.cloud.aws import Cloud
-from workbench.cloud.price_list import attributes_of, refreshed, service_of
+from workbench.cloud.price_list import attributes_of, refresh_prices, service_of
 from workbench.errors import CloudError, InvalidInput
 from workbench.localcloud import LocalCloud
 from workbench.prices import PriceSheet
@@ -44,13 +44,13 @@ def read(monkeypatch, *pages, functions=()):
             stub.add_response("get_products", {"PriceList": [*map(json.dumps, page)], **more})
         stub.add_response("get_products", {"PriceList": [*map(json.dumps, functions)]})
         monkeypatch.setattr(Cloud, "client", lambda *_, **__: client)
-        return refreshed(SHEET, Cloud(), today=TODAY)
+        return refresh_prices(SHEET, Cloud(), today=TODAY)
 
 
 @pytest.fixture(scope="module")
 def local():
     with LocalCloud() as cloud:
-        yield refreshed(SHEET, cloud, today=TODAY)
+        yield refresh_prices(SHEET, cloud, today=TODAY)
 
 
 # --- from a Price List
@@ -118,7 +118,7 @@ def test_an_empty_list_is_an_error(monkeypatch):
 def test_another_region_has_prices_of_its_own():
     sheet = PriceSheet.shipped("eu-central-1")
     with LocalCloud() as cloud:
-        found = refreshed(sheet, cloud, today=TODAY)
+        found = refresh_prices(sheet, cloud, today=TODAY)
 
     assert found.changes == {}
     assert {row.region for row in found.sheet.rows} == {"eu-central-1"}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.played import PlayedCloud
-from workbench.cloud.client import Calls
+from workbench.cloud.client import CloudClient
 from workbench.cloud.registry_sync import pull, push
 from workbench.errors import CloudError, Damaged, InvalidInput, NotAvailable, NotFound
 from workbench.localcloud import LocalCloud
@@ -47,7 +47,7 @@ def other(tmp_path):
 
 
 def package(cloud, arn):
-    with Calls(cloud) as aws:
+    with CloudClient(cloud) as aws:
         return aws.sagemaker("describe_model_package", ModelPackageName=arn)
 
 
@@ -98,7 +98,7 @@ def test_pushing_again_adds_nothing_and_brings_decisions(cloud, mine, other, gro
 def test_pulling_again_brings_decisions_that_were_made_there(cloud, mine, other, group):
     arns = mine.push(cloud, groups=[group])
     other.pull(cloud, groups=[group])
-    with Calls(cloud) as aws:
+    with CloudClient(cloud) as aws:
         aws.sagemaker(
             "update_model_package",
             ModelPackageArn=arns[1],
@@ -136,7 +136,7 @@ def test_what_is_not_there_is_not_found(cloud, mine, other):
 
 
 def test_versions_that_others_made_are_left_alone(cloud, other, group):
-    with Calls(cloud) as aws:
+    with CloudClient(cloud) as aws:
         aws.sagemaker("create_model_package_group", ModelPackageGroupName=group)
         aws.sagemaker(
             "create_model_package",
@@ -161,7 +161,7 @@ def test_a_file_that_is_not_what_was_pushed_is_refused(cloud, mine, other, group
         "samples": told["CustomerMetadataProperties"]["workbench.samples"],
     }
     bucket, _, key = urls[file].removeprefix("s3://").partition("/")
-    with Calls(cloud) as aws:
+    with CloudClient(cloud) as aws:
         kept = aws.s3("get_object", Bucket=bucket, Key=key)["Body"].read()
         if change == "no":
             aws.s3("delete_object", Bucket=bucket, Key=key)
@@ -176,7 +176,7 @@ def test_a_file_that_is_not_what_was_pushed_is_refused(cloud, mine, other, group
 @pytest.mark.parametrize("text", ["!", base64.b64encode(zlib.compress(b"[1")).decode()])
 def test_metadata_that_was_changed_is_refused(cloud, mine, other, group, text):
     (arn, _) = mine.push(cloud, groups=[group])
-    with Calls(cloud) as aws:
+    with CloudClient(cloud) as aws:
         aws.sagemaker(
             "update_model_package",
             ModelPackageArn=arn,

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from workbench.localcloud.cloudwatch.alarms import Alarms, message
+from workbench.localcloud.cloudwatch.alarms import Alarms, build_message
 from workbench.localcloud.cloudwatch.metrics import Metrics
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.core.store import Store
@@ -26,7 +26,7 @@ class Watch:
         self.fired = []
         self.changes = []
         self.metrics = Metrics(store)
-        self.alarms = Alarms(store, self.metrics, changed=self._note, clock=lambda: self.at)
+        self.alarms = Alarms(store, self.metrics, on_change=self._note, clock=lambda: self.at)
         self.alarms.on_action("arn:aws:sns:", self.fired.append)
         self.alarms.on_action("arn:aws:autoscaling:", self.fired.append)
 
@@ -184,7 +184,7 @@ def test_a_topic_is_told_what_was_seen(watch):
     watch.alarm(AlarmDescription="too hot")
     watch.state()
     (fired,) = watch.fired
-    told = json.loads(message(fired))
+    told = json.loads(build_message(fired))
     assert fired.value == 2.0
     assert (told["OldStateValue"], told["NewStateValue"]) == ("INSUFFICIENT_DATA", "ALARM")
     assert told["AlarmDescription"] == "too hot"

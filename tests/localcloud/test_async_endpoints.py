@@ -25,11 +25,11 @@ from tests.hosted import (
     until,
     writes,
 )
-from workbench.backends.sagemaker import NPY, packed, unpacked
+from workbench.backends.sagemaker import NPY, pack_npy, unpack_npy
 from workbench.localcloud.core.store import Store
-from workbench.localcloud.s3.objects import Objects
-from workbench.localcloud.sagemaker.async_endpoints import Asynchronous
-from workbench.localcloud.sagemaker.async_queue import Asked, Backlog, Notice
+from workbench.localcloud.s3.objects import ObjectStore
+from workbench.localcloud.sagemaker.async_endpoints import AsyncInvoker
+from workbench.localcloud.sagemaker.async_queue import AsyncQueue, AsyncRequest, Notice
 from workbench.localcloud.sagemaker.endpoints import Endpoint
 from workbench.modelserver.http import Request
 
@@ -184,7 +184,7 @@ def test_a_body_in_s3_is_answered(asking, steady):
 
 def test_a_large_body_and_its_answer_are_never_whole_in_memory(asking, steady):
     rows = np.tile(np.float32(ROWS), (64 * 2**20 // 12, 1))
-    asking.s3.upload_fileobj(io.BytesIO(packed(rows)), "models", "large.npy")
+    asking.s3.upload_fileobj(io.BytesIO(pack_npy(rows)), "models", "large.npy")
     (instance,) = asking.hosted.instances(steady)
     pids = (asking.cloud.pid, instance["pid"])
     before = [psutil.Process(pid).memory_info().rss for pid in pids]
@@ -192,7 +192,7 @@ def test_a_large_body_and_its_answer_are_never_whole_in_memory(asking, steady):
     large = {"InputLocation": "s3://models/large.npy", "ContentType": NPY, "Accept": NPY}
     said = asking.ask(steady, **large)
 
-    answers = unpacked(asking.result(said["OutputLocation"]))
+    answers = unpack_npy(asking.result(said["OutputLocation"]))
     np.testing.assert_array_equal(answers, np.tile(np.float32([7, -1]), (len(rows), 1)))
     grown = [most_resident(pid) - was for pid, was in zip(pids, before, strict=True)]
     assert max(grown) < 40e6
@@ -404,12 +404,12 @@ class Waiting:
     @asynccontextmanager
     async def up(self, steady):
         with closing(Store(self.path)) as store:
-            objects = Objects(store)
+            objects = ObjectStore(store)
             if not objects.buckets():
                 objects.create_bucket("kept", "us-east-1")
-            asynchronous = Asynchronous(
+            asynchronous = AsyncInvoker(
                 self,
-                Backlog(store),
+                AsyncQueue(store),
                 objects,
                 self.publish,
                 record=self.measured.append,
@@ -475,8 +475,8 @@ def test_a_restart_trusts_the_clock_no_further_than_a_requests_time(tmp_path, ju
 def test_a_notification_that_was_not_sent_goes_out_after_a_restart(tmp_path):
     waiting = Waiting(tmp_path)
     with closing(Store(tmp_path)) as store:
-        backlog = Backlog(store)
-        asked = Asked(
+        backlog = AsyncQueue(store)
+        asked = AsyncRequest(
             id="a", endpoint="one", input="", output="s3://kept/out/a", failure="", headers={},
             ttl=60, timeout=1, topics={},
         )  # fmt: skip
@@ -489,7 +489,7 @@ def test_a_notification_that_was_not_sent_goes_out_after_a_restart(tmp_path):
 
     asyncio.run(story())
     with closing(Store(tmp_path)) as store:
-        assert Backlog(store).unsent() == []
+        assert AsyncQueue(store).unsent() == []
 
 
 def test_a_thousand_requests_outlive_a_kill_and_each_is_answered_once(tmp_path):

@@ -10,13 +10,15 @@ from tests.lambdas import Lambdas
 from workbench.localcloud import LocalCloud
 from workbench.localcloud.cloudwatch.metrics import Metrics
 from workbench.localcloud.core.store import Store
-from workbench.localcloud.lambda_.invoke import Called
+from workbench.localcloud.lambda_.invoke import FunctionInvocation
 from workbench.localcloud.lambda_.metrics import NAMESPACE, FunctionMetrics
 
 
 def called(error="", duration=0.002, **more):
     usual = {"function": "f", "version": "1", "at": 60.0, "throttled": False, "init": None}
-    return Called(**usual | {"error": error, "duration": duration, "under_way": 1} | more)
+    return FunctionInvocation(
+        **usual | {"error": error, "duration": duration, "under_way": 1} | more
+    )
 
 
 @pytest.fixture

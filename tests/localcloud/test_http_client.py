@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
-from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Upstream
-from workbench.modelserver.http import Response, Server, Settings
+from workbench.localcloud.core.http_client import Answer, Exchange, Failure, WorkerClient
+from workbench.modelserver.http import Response, Server, ServerSettings
 
 PATIENCE = 30.0
 
@@ -57,7 +57,7 @@ class Asked:
 
 @asynccontextmanager
 async def worker(handler):
-    server = Server(Settings(handler, lambda status, _: Response(status)))
+    server = Server(ServerSettings(handler, lambda status, _: Response(status)))
     port = await server.listen("127.0.0.1", 0)
     try:
         yield "127.0.0.1", port
@@ -87,7 +87,7 @@ def lost_never():
 async def test_an_answer_comes_back_whole():
     asked = Asked()
     async with worker(echo) as address:
-        upstream = Upstream(address, lost=lost_never)
+        upstream = WorkerClient(address, lost=lost_never)
         upstream.send(asked.exchange(body=b"x" * 200_000))
         answer = await asked.outcome()
         upstream.close()
@@ -118,7 +118,7 @@ async def test_connections_are_kept(answer):
 
     asked = Asked()
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
-        upstream = Upstream(server.sockets[0].getsockname(), lost=lost_never)
+        upstream = WorkerClient(server.sockets[0].getsockname(), lost=lost_never)
         for name in "abc":
             upstream.send(asked.exchange(name))
             assert isinstance(await asked.outcome(name), Answer)
@@ -130,7 +130,7 @@ async def test_connections_are_kept(answer):
 async def test_requests_above_the_limit_wait_their_turn():
     asked, held = Asked(), Held()
     async with worker(held) as address:
-        upstream = Upstream(address, lost=lost_never, most=1)
+        upstream = WorkerClient(address, lost=lost_never, max_in_flight=1)
         for name in "abc":
             upstream.send(asked.exchange(name))
         await until(lambda: bool(held.replies))
@@ -153,7 +153,7 @@ async def test_a_hung_worker_is_lost_and_its_requests_fail():
     asked, held = Asked(), Held()
     lost = asyncio.Event()
     async with worker(held) as address:
-        upstream = Upstream(address, lost=lost.set, most=2)
+        upstream = WorkerClient(address, lost=lost.set, max_in_flight=2)
         late = asked.exchange("late")
         late.owner = asked
         upstream.send(asked.exchange("slow", time_limit=0.05))
@@ -170,7 +170,7 @@ async def test_a_hung_worker_is_lost_and_its_requests_fail():
 async def test_a_worker_that_answers_others_meanwhile_is_slow_and_not_lost():
     asked, held = Asked(), Held()
     async with worker(held) as address:
-        upstream = Upstream(address, lost=lost_never)
+        upstream = WorkerClient(address, lost=lost_never)
         upstream.send(asked.exchange("slow", time_limit=0.5))
         await until(lambda: "slow" in held.replies)
         upstream.send(asked.exchange("quick"))
@@ -186,7 +186,7 @@ async def test_a_worker_that_answers_others_meanwhile_is_slow_and_not_lost():
 async def test_an_answer_that_is_too_large_is_cut_off():
     asked = Asked()
     async with worker(echo) as address:
-        upstream = Upstream(address, lost=lost_never)
+        upstream = WorkerClient(address, lost=lost_never)
         upstream.send(asked.exchange("large", b"x" * 1001, max_answer=1000))
         assert await asked.outcome("large") is Failure.TOO_LARGE
         upstream.send(asked.exchange("next", b"x" * 1000, max_answer=1000))
@@ -202,7 +202,7 @@ async def test_a_connection_that_the_worker_closes_behind_its_answer_is_replaced
         reply(Response(close=True))
 
     async with worker(handler) as address:
-        upstream = Upstream(address, lost=lost_never, most=1)
+        upstream = WorkerClient(address, lost=lost_never, max_in_flight=1)
         for name in "abc":
             upstream.send(asked.exchange(name))
         for name in "abc":
@@ -215,7 +215,7 @@ async def test_a_broken_connection_means_that_the_worker_is_lost():
     asked, held = Asked(), Held()
     lost = asyncio.Event()
     async with worker(held) as address:
-        upstream = Upstream(address, lost=lost.set)
+        upstream = WorkerClient(address, lost=lost.set)
         upstream.send(asked.exchange())
         await until(lambda: bool(held.replies))
     assert await asked.outcome() is Failure.GONE
@@ -228,7 +228,7 @@ async def test_without_a_worker_requests_go_back_to_their_owner():
         pass
     asked = Asked()
     lost = asyncio.Event()
-    upstream = Upstream(address, lost=lost.set)
+    upstream = WorkerClient(address, lost=lost.set)
     owned = asked.exchange("owned")
     owned.owner = asked
     upstream.send(owned)
@@ -253,7 +253,7 @@ async def test_a_worker_that_speaks_no_http_is_lost(said):
     asked = Asked()
     lost = asyncio.Event()
     async with server:
-        upstream = Upstream(server.sockets[0].getsockname(), lost=lost.set)
+        upstream = WorkerClient(server.sockets[0].getsockname(), lost=lost.set)
         upstream.send(asked.exchange())
         await asked.outcome()
         await lost.wait()

@@ -5,7 +5,13 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from workbench.localcloud.cloudwatch.metrics import KEPT, RESOLUTION, Metric, Metrics, Summary
+from workbench.localcloud.cloudwatch.metrics import (
+    RESOLUTION,
+    RETENTION_SECONDS,
+    Metric,
+    Metrics,
+    Summary,
+)
 from workbench.localcloud.core.store import Store
 
 SPACE, NAME = "AWS/SageMaker", "ModelLatency"
@@ -107,9 +113,9 @@ def test_what_was_flushed_is_there_after_a_restart(store):
 def test_old_minutes_are_forgotten(store):
     metrics = Metrics(store)
     put(metrics, 5.0)
-    metrics.flush(now=NOON + KEPT)
+    metrics.flush(now=NOON + RETENTION_SECONDS)
     assert told(metrics).count == 1
-    metrics.flush(now=NOON + KEPT + 61)
+    metrics.flush(now=NOON + RETENTION_SECONDS + 61)
     assert told(metrics).count == 0
 
 

@@ -428,7 +428,7 @@ def test_every_pattern_of_the_service_is_understood_or_lets_pass():
     patterns = {shape["pattern"] for shape in shapes_of.values() if "pattern" in shape}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        compiled = {pattern: validation._compiled(pattern) for pattern in patterns}
+        compiled = {pattern: validation._compile_pattern(pattern) for pattern in patterns}
 
     assert len(patterns) > 100
     lenient = [pattern for pattern, made in compiled.items() if made.pattern == ".*" != pattern]

@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 from tests import wire
 from tests.hosted import Hosted, headers, on_instances, serverless, until
 from workbench.localcloud.cloudwatch.metrics import RESOLUTION
-from workbench.localcloud.eventbridge import status_of
-from workbench.localcloud.observability import _Logs, _stream_of_endpoint
+from workbench.localcloud.eventbridge import format_status
+from workbench.localcloud.observability import _LogFiles, _name_endpoint_stream
 
 HOUR = timedelta(hours=1)
 
@@ -248,7 +248,7 @@ def test_what_containers_of_transform_jobs_write_is_in_the_logs(hosted):
 def test_logs_are_read_by_the_whole_line_and_a_piece_at_a_time(tmp_path):
     path = tmp_path / "e" / "one" / "1.log"
     path.parent.mkdir(parents=True)
-    logs = _Logs(tmp_path, _stream_of_endpoint)
+    logs = _LogFiles(tmp_path, _name_endpoint_stream)
 
     def fresh():
         return [(each.stream, list(each.lines())) for each in logs.fresh()]
@@ -520,4 +520,4 @@ def test_alarms_tell_of_their_changes_too(hosted):
     ],
 )
 def test_events_word_statuses_their_own_way(status, told):
-    assert status_of(status) == told
+    assert format_status(status) == told

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import InvalidInput
-from workbench.localcloud.sagemaker.jsonpath import NotThere, parse
+from workbench.localcloud.sagemaker.jsonpath import PathNotFound, parse
 from workbench.localcloud.sagemaker.records import Processing, Splitting
 
 RECORD = {"id": 7, "x": [1, 2, {"y": 3}], "a b": "text"}
@@ -38,7 +38,7 @@ def test_a_path_picks_what_it_says(path, picked):
 
 @pytest.mark.parametrize("path", ["$.y", "$.x.y", "$[0]", "$.x[3]", "$['id','y']", "$.id[0]"])
 def test_what_is_not_there_is_said(path):
-    with pytest.raises(NotThere, match="picks what a record does not have"):
+    with pytest.raises(PathNotFound, match="picks what a record does not have"):
         parse(path).pick(RECORD)
 
 

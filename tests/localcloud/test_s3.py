@@ -18,8 +18,8 @@ from tests import wire
 from workbench.localcloud import LocalCloud
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.core.store import Store
-from workbench.localcloud.s3.objects import Objects
-from workbench.localcloud.s3.uploads import Chunks, Incoming
+from workbench.localcloud.s3.objects import ObjectStore
+from workbench.localcloud.s3.uploads import BodyWriter, ChunkDecoder
 
 MIB = 1024 * 1024
 _numbers = count()
@@ -377,7 +377,7 @@ def test_chunks_that_are_not_right_store_nothing(cloud, s3, bucket, body, said):
 def test_chunks_are_decoded_however_they_arrive(size):
     data = os.urandom(100)
     coded = chunked(data, 33, b"a: b\r\n")
-    chunks = Chunks()
+    chunks = ChunkDecoder()
     found = b"".join(chunks.feed(coded[i : i + size]) for i in range(0, len(coded), size))
 
     assert found == data
@@ -386,7 +386,7 @@ def test_chunks_are_decoded_however_they_arrive(size):
 
 
 def test_an_upload_that_cannot_be_written_says_so(tmp_path):
-    incoming = Incoming(tmp_path / "missing" / "file", {})
+    incoming = BodyWriter(tmp_path / "missing" / "file", {})
     incoming.write(b"x")
 
     with pytest.raises(AwsError, match="cannot write"):
@@ -394,7 +394,7 @@ def test_an_upload_that_cannot_be_written_says_so(tmp_path):
 
 
 def test_an_upload_that_is_given_up_leaves_no_file(tmp_path):
-    incoming = Incoming(tmp_path / "file", {})
+    incoming = BodyWriter(tmp_path / "file", {})
     incoming.write(b"x")
     incoming.close()
     incoming.close()
@@ -687,9 +687,9 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(cloud, s3, bucket):
 
 def test_a_start_removes_files_that_no_row_names(tmp_path):
     store = Store(tmp_path)
-    objects = Objects(store)
+    objects = ObjectStore(store)
     objects.create_bucket("bucket", "us-east-1")
-    kept = Incoming(objects.arriving(), {})
+    kept = BodyWriter(objects.arriving(), {})
     kept.write(b"kept")
     objects.put("bucket", "k", kept.finish(), {})
     (store.folder / "objects" / "lost").write_bytes(b"x")
@@ -697,7 +697,7 @@ def test_a_start_removes_files_that_no_row_names(tmp_path):
     store.close()
 
     store = Store(tmp_path)
-    again = Objects(store)
+    again = ObjectStore(store)
     assert again.path(again.get("bucket", "k")).read_bytes() == b"kept"
     files = [path for path in store.folder.rglob("*") if path.is_file()]
     store.close()

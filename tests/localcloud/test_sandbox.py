@@ -14,13 +14,13 @@ from onnx import TensorProto, numpy_helper
 
 from tests.graphs import linear, one_node
 from workbench.errors import InvalidInput
-from workbench.localcloud.sandbox.cgroups import group
-from workbench.localcloud.sandbox.fork_servers import Nursery
+from workbench.localcloud.sandbox.cgroups import create_group
+from workbench.localcloud.sandbox.fork_servers import ForkServers
 from workbench.localcloud.sandbox.sandbox import SandboxFailed, start
 
 ONE_NUMBER = [("x", TensorProto.FLOAT, ["n", 1])]
 
-ALLOWED = group(1024)
+ALLOWED = create_group(1024)
 if ALLOWED is not None:
     ALLOWED.remove()
 limits_allowed = pytest.mark.skipif(ALLOWED is None, reason="needs control groups, as root has")
@@ -129,12 +129,12 @@ def test_no_sandbox_outlives_its_parent_kill_9_included(folder, log):
 
 def test_forked_sandboxes_answer_like_a_fresh_one(folder, log):
     async def live(mode, nursery):
-        sandbox = await start(folder, log=log, mode=mode, nursery=nursery)
+        sandbox = await start(folder, log=log, mode=mode, fork_servers=nursery)
         answer = await asyncio.to_thread(ask, sandbox, [[1, 2, 3]])
         return sandbox.mode, answer, await sandbox.stop()
 
     async def live_all():
-        nursery = Nursery()
+        nursery = ForkServers()
         got = [await live(mode, nursery) for mode in ("imported", "snapshot", "snapshot")]
         await nursery.close()
         return got
@@ -151,7 +151,7 @@ def test_forked_sandboxes_answer_like_a_fresh_one(folder, log):
 
 def test_what_is_forked_from_has_one_thread_and_no_polars(folder, log):
     async def look():
-        nursery, found = Nursery(), []
+        nursery, found = ForkServers(), []
         for model in (None, folder):
             await nursery.prepare(model, log=log)
             pid = (await nursery._parent(model, log)).worker.pid
@@ -165,16 +165,16 @@ def test_what_is_forked_from_has_one_thread_and_no_polars(folder, log):
 
 def test_a_forked_sandbox_is_told_of_and_outlives_what_it_was_forked_from(folder, log):
     async def live():
-        nursery = Nursery()
+        nursery = ForkServers()
         first, second = [
-            await start(folder, log=log, mode="snapshot", nursery=nursery) for _ in range(2)
+            await start(folder, log=log, mode="snapshot", fork_servers=nursery) for _ in range(2)
         ]
         os.kill(first.pid, signal.SIGKILL)
         told = await first.exited()
         await nursery.forget(folder)
         answer = await asyncio.to_thread(ask, second, [[1, 2, 3]])
         await second.stop()
-        again = await start(folder, log=log, mode="snapshot", nursery=nursery)
+        again = await start(folder, log=log, mode="snapshot", fork_servers=nursery)
         ended = await again.stop()
         await nursery.close()
         return told, answer, ended
@@ -184,10 +184,10 @@ def test_a_forked_sandbox_is_told_of_and_outlives_what_it_was_forked_from(folder
 
 def test_a_snapshot_of_a_folder_without_a_model_fails_with_the_reason(tmp_path, log):
     async def fail():
-        nursery = Nursery()
+        nursery = ForkServers()
         for _ in range(2):
             with pytest.raises(SandboxFailed, match=r"must hold model\.onnx"):
-                await start(tmp_path, log=log, mode="snapshot", nursery=nursery)
+                await start(tmp_path, log=log, mode="snapshot", fork_servers=nursery)
         await nursery.close()
 
     asyncio.run(fail())
@@ -195,12 +195,14 @@ def test_a_snapshot_of_a_folder_without_a_model_fails_with_the_reason(tmp_path, 
 
 def test_a_setting_that_is_wrong_is_said_by_what_was_forked_and_the_next_fork_serves(folder, log):
     async def live():
-        nursery = Nursery()
+        nursery = ForkServers()
         try:
             wrong = {"WORKBENCH_MAX_BATCH": "none"}
             with pytest.raises(SandboxFailed, match="whole number of at least 1, got 'none'"):
-                await start(folder, log=log, mode="imported", nursery=nursery, environment=wrong)
-            sandbox = await start(folder, log=log, mode="imported", nursery=nursery)
+                await start(
+                    folder, log=log, mode="imported", fork_servers=nursery, environment=wrong
+                )
+            sandbox = await start(folder, log=log, mode="imported", fork_servers=nursery)
             return await sandbox.stop()
         finally:
             await nursery.close()
@@ -214,7 +216,9 @@ def test_a_fork_needs_a_nursery_and_a_snapshot_one_thread(folder, log):
             await start(folder, log=log, mode="imported")
         threads = {"WORKBENCH_THREADS": "2"}
         with pytest.raises(InvalidInput, match="one thread"):
-            await start(folder, log=log, mode="snapshot", nursery=Nursery(), environment=threads)
+            await start(
+                folder, log=log, mode="snapshot", fork_servers=ForkServers(), environment=threads
+            )
 
     asyncio.run(fail())
 
@@ -232,8 +236,8 @@ def test_a_model_that_needs_more_memory_than_allowed_fails_and_says_so(tmp_path,
 @pytest.mark.parametrize("mode", ["fresh", "imported"])
 def test_a_limited_sandbox_says_so_and_leaves_no_group(folder, log, mode):
     async def live():
-        nursery = Nursery()
-        sandbox = await start(folder, log=log, memory_mb=2048, mode=mode, nursery=nursery)
+        nursery = ForkServers()
+        sandbox = await start(folder, log=log, memory_mb=2048, mode=mode, fork_servers=nursery)
         mine = f"/workbench-{os.getpid()}-"
         while (groups := Path(f"/proc/{sandbox.pid}/cgroup").read_text()).count(mine) < 2:
             await asyncio.sleep(0)

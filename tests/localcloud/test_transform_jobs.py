@@ -17,14 +17,14 @@ from botocore.exceptions import ClientError
 from tests.graphs import WEIGHTS, lookup
 from tests.hosted import Hosted, alive, archived, until
 from tests.wire import check_answers
-from workbench.backends.sagemaker import NPY, packed, unpacked
+from workbench.backends.sagemaker import NPY, pack_npy, unpack_npy
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tags import Tags
 from workbench.localcloud.s3.api import S3
-from workbench.localcloud.s3.uploads import Received
+from workbench.localcloud.s3.uploads import StoredBody
 from workbench.localcloud.sagemaker.model_packages import Packages
 from workbench.localcloud.sagemaker.resources import Resources
-from workbench.localcloud.sagemaker.transform_jobs import Jobs
+from workbench.localcloud.sagemaker.transform_jobs import TransformJobApi
 
 CSV, JSONLINES = "text/csv", "application/jsonlines"
 NUMBERS = itertools.count()
@@ -202,11 +202,11 @@ def test_requests_hold_as_many_records_as_fit(cloud):
 
 def test_an_object_that_is_not_split_is_one_request(cloud):
     rows = np.array(ROWS, np.float32)
-    parts = {f"p{i}": packed(rows[i : i + 10]) for i in range(0, 50, 10)}
+    parts = {f"p{i}": pack_npy(rows[i : i + 10]) for i in range(0, 50, 10)}
     options = {"split": "None", "assemble": "None"}
     left = cloud.run(cloud.put(**parts), NPY, **options, MaxConcurrentTransforms=2)
     assert len(left) == 5
-    np.testing.assert_allclose(unpacked(left["p40.out"]), ANSWERS[40:])
+    np.testing.assert_allclose(unpack_npy(left["p40.out"]), ANSWERS[40:])
 
 
 def test_packed_objects_are_unpacked(cloud):
@@ -415,7 +415,7 @@ def test_a_job_that_cannot_be_is_refused(cloud, more, code, said):
 
 def test_more_data_than_it_takes_memory_pass_through(cloud):
     rows = np.tile(np.array(ROWS[:1], np.float32), (160_000, 1))
-    body = packed(rows)  # 1.9 MB
+    body = pack_npy(rows)  # 1.9 MB
     prefix = cloud.put(**{f"p{i:03d}": body for i in range(150)})
     before, most = resident(cloud.hosted.cloud.pid), 0
     name = cloud.begin(prefix, NPY, split="None", assemble="None", MaxPayloadInMB=2)
@@ -429,7 +429,7 @@ def test_more_data_than_it_takes_memory_pass_through(cloud):
     until(over)
     left = cloud.left(name)
     assert len(left) == 150
-    np.testing.assert_allclose(unpacked(left["p149.out"]), rows @ WEIGHTS)
+    np.testing.assert_allclose(unpack_npy(left["p149.out"]), rows @ WEIGHTS)
     assert most - before < 150 * len(body) / 2
 
 
@@ -445,8 +445,10 @@ def test_each_change_of_a_job_is_told(tmp_path):
             s3.objects.create_bucket("data", "us-east-1")
             body = tmp_path / "blobs" / "arriving" / "model"
             body.write_bytes(archived(b"no model"))
-            s3.objects.put("data", "model.tar.gz", Received(body, 1, "", {}), {})
-            jobs = Jobs(store, s3, Packages(store, tags), tmp_path / "jobs", changed=told.append)
+            s3.objects.put("data", "model.tar.gz", StoredBody(body, 1, "", {}), {})
+            jobs = TransformJobApi(
+                store, s3, Packages(store, tags), tmp_path / "jobs", on_change=told.append
+            )
             container = {"Image": "i", "ModelDataUrl": "s3://data/model.tar.gz"}
             Resources(store).add("model", "m", {"PrimaryContainer": container})
             job = {

@@ -13,10 +13,10 @@ import pytest
 
 import workbench as wb
 from workbench.cloud import transform_jobs
-from workbench.cloud.client import Calls
+from workbench.cloud.client import CloudClient
 from workbench.cloud.deploy import teardown
 from workbench.cloud.ledger import Ledger
-from workbench.cloud.transform_jobs import Jobs
+from workbench.cloud.transform_jobs import TransformJobs
 from workbench.errors import (
     CloudError,
     InvalidInput,
@@ -36,12 +36,12 @@ KILLED = """
 import os, signal, numpy as np
 import workbench as wb
 from workbench.cloud.aws import Cloud
-from workbench.cloud.transform_jobs import Jobs
+from workbench.cloud.transform_jobs import TransformJobs
 
 url, role, image = os.environ["CLOUD"].split()
 cloud = Cloud(endpoint_url=url, role=role, image=image, bucket="workbench", paid=False,
               keys=("local", "local"), poll=0.05)
-Jobs.wait = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+TransformJobs.wait = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 job = wb.BatchTransform(instance_type="ml.m5.large")
 wb.transform(wb.Registry()["digits-mlp-small"], np.zeros((9, 64)), job, cloud)
 """
@@ -71,7 +71,7 @@ pytestmark = pytest.mark.usefixtures("at_home")
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Let few rows be several pieces."""
-    monkeypatch.setattr(inputs_module, "PIECE", 100 * 64 * 4)
+    monkeypatch.setattr(inputs_module, "PIECE_BYTES", 100 * 64 * 4)
 
 
 @pytest.fixture(scope="module", name="data")
@@ -85,7 +85,7 @@ def _expected(model, data):
 
 
 def nothing_left(cloud):
-    with Calls(cloud) as aws:
+    with CloudClient(cloud) as aws:
         found = [
             *aws.sagemaker("list_models")["Models"],
             *aws.sagemaker("list_transform_jobs", StatusEquals="InProgress")[
@@ -231,9 +231,9 @@ def test_the_deployment_goes_with_the_place(cloud, model, data):
 
 def test_what_the_model_refuses_fails_the_job_with_its_reason(cloud, model, data, monkeypatch):
     """Only the first row is looked at beforehand: a fault in the middle is the container's."""
-    put = Jobs.put
+    put = TransformJobs.put
     odd = lambda jobs, job, part, rows: put(jobs, job, part, rows[:, :3] if part == 4 else rows)  # noqa: E731
-    monkeypatch.setattr(Jobs, "put", odd)
+    monkeypatch.setattr(TransformJobs, "put", odd)
     with pytest.raises(CloudError, match=r"part-00000004.npy: record 1: Received client error"):
         wb.transform(model, data, JOB, cloud)
     assert nothing_left(cloud)

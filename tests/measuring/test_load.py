@@ -7,7 +7,7 @@ import pytest
 from workbench.backends.base import FunctionBackend, Reply
 from workbench.batching.timer import BatchPolicy
 from workbench.errors import InvalidInput, InvocationError
-from workbench.measuring.load import Load, RowMaker, Served, lag_facts, replay
+from workbench.measuring.load import CompletedBatch, Load, RowMaker, lag_facts, replay
 from workbench.traffic.patterns import poisson
 from workbench.traffic.trace import Trace
 
@@ -122,9 +122,9 @@ def test_predictions_are_counted_where_other_batches_failed_or_said_nothing():
     sample = load.trace.sample
     outputs = load.inputs[(sample[1] + np.arange(2)) % 4]
     served = [
-        Served(0, [0], 0, 0.0, error="InvocationError: no"),
-        Served(1, [1], 0, 0.1, 0.2, Reply(outputs)),
-        Served(2, [2], 0, 0.2, 0.3, Reply()),
+        CompletedBatch(0, [0], 0, 0.0, error="InvocationError: no"),
+        CompletedBatch(1, [1], 0, 0.1, 0.2, Reply(outputs)),
+        CompletedBatch(2, [2], 0, 0.2, 0.3, Reply()),
     ]
     rows = RowMaker(load).of(served)
     right = np.mean(outputs == load.targets[(sample[1] + np.arange(2)) % 4])

@@ -12,7 +12,7 @@ import pytest
 
 import workbench as wb
 from workbench.backends.base import Batch
-from workbench.cloud.client import Calls
+from workbench.cloud.client import CloudClient
 from workbench.cloud.deploy import deploy, teardown
 from workbench.cloud.ledger import Ledger
 from workbench.errors import CloudError, InvalidInput, NotAvailable, Unreachable
@@ -26,15 +26,15 @@ TRACE = wb.poisson(rate=30, duration=1.0, seed=1)
 KILLED = """
 import os, signal
 from workbench import Registry, Serverless
-from workbench.cloud import deploying
+from workbench.cloud import deploy
 from workbench.cloud.aws import Cloud
 
 url, role, image = os.environ["CLOUD"].split()
 cloud = Cloud(endpoint_url=url, role=role, image=image, bucket="workbench", paid=False,
               keys=("local", "local"), poll=0.05)
-deploying._await_service = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+deploy._await_service = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 model = Registry()["digits-mlp-small"]
-with deploying.deploy(model, Serverless(memory_mb=2048, max_concurrency=4), cloud):
+with deploy.deploy(model, Serverless(memory_mb=2048, max_concurrency=4), cloud):
     pass
 """
 
@@ -49,12 +49,12 @@ pytestmark = pytest.mark.usefixtures("at_home")
 
 
 def endpoints(cloud):
-    with Calls(cloud) as aws:
+    with CloudClient(cloud) as aws:
         return [each["EndpointName"] for each in aws.sagemaker("list_endpoints")["Endpoints"]]
 
 
 def nothing_left(cloud):
-    with Calls(cloud) as aws:
+    with CloudClient(cloud) as aws:
         found = [
             *aws.sagemaker("list_endpoints")["Endpoints"],
             *aws.sagemaker("list_endpoint_configs")["EndpointConfigs"],

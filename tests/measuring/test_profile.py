@@ -7,7 +7,13 @@ import pytest
 import workbench as wb
 from workbench.errors import Damaged, InvalidInput, NotFound
 from workbench.files import save_frame
-from workbench.measuring.profile import AFTER_IDLE, BACK_TO_BACK, LEVELS, Profile, fit_service_times
+from workbench.measuring.profile import (
+    AFTER_IDLE,
+    BACK_TO_BACK,
+    QUANTILE_LEVELS,
+    Profile,
+    fit_service_times,
+)
 
 STATES = BACK_TO_BACK, AFTER_IDLE
 
@@ -32,7 +38,7 @@ def test_the_figures_of_a_cell_fit_together(measured):
     for row in measured.frame.iter_rows(named=True):
         assert row["repeats"] >= 24
         assert 0 < row["low"] <= row["median"] <= row["high"]
-        assert len(row["quantiles"]) == len(LEVELS)
+        assert len(row["quantiles"]) == len(QUANTILE_LEVELS)
         assert row["quantiles"] == sorted(row["quantiles"])
         assert row["quantiles"][10] == pytest.approx(row["median"])
 

@@ -3,13 +3,13 @@ import polars as pl
 import pytest
 
 from workbench.errors import Damaged, InvalidInput
-from workbench.measuring.profile import LEVELS, Profile
+from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.measuring.profile_cache import (
     digest_of,
-    kept_profile,
+    ensure_profile,
     machine_key,
+    read_service_times,
     sizes_up_to,
-    times_from,
 )
 from workbench.service_times import ServiceTimes
 
@@ -24,7 +24,7 @@ def row(size, threads, seconds, state):
         "low": seconds,
         "high": seconds,
         "mean": seconds,
-        "quantiles": [seconds] * len(LEVELS),
+        "quantiles": [seconds] * len(QUANTILE_LEVELS),
     }
 
 
@@ -54,33 +54,33 @@ def _meter(monkeypatch, tmp_path):
 
 
 def test_a_profile_is_measured_once(meter, model):
-    first = kept_profile(model, largest=8, measure=meter)
-    again = kept_profile(model, largest=8, measure=meter)
+    first = ensure_profile(model, largest=8, measure=meter)
+    again = ensure_profile(model, largest=8, measure=meter)
 
     assert meter.asked == [([1, 2, 4, 8], 1)]
     assert again.frame.sort("batch_size", "state").equals(first.frame.sort("batch_size", "state"))
 
 
 def test_only_missing_sizes_are_measured(meter, model):
-    kept_profile(model, largest=4, measure=meter)
-    grown = kept_profile(model, largest=12, measure=meter)
+    ensure_profile(model, largest=4, measure=meter)
+    grown = ensure_profile(model, largest=12, measure=meter)
 
     assert meter.asked == [([1, 2, 3, 4], 1), ([8, 12], 1)]
     assert grown.times()["batch_size"].to_list() == [1, 2, 3, 4, 8, 12]
-    assert kept_profile(model, largest=10, measure=meter).frame.height == grown.frame.height
+    assert ensure_profile(model, largest=10, measure=meter).frame.height == grown.frame.height
 
 
 def test_threads_are_measured_apart(meter, model):
-    kept_profile(model, largest=2, measure=meter)
-    both = kept_profile(model, largest=2, threads=2, measure=meter)
+    ensure_profile(model, largest=2, measure=meter)
+    both = ensure_profile(model, largest=2, threads=2, measure=meter)
 
     assert meter.asked == [([1, 2], 1), ([1, 2], 2)]
     assert both.times(threads=1).height == both.times(threads=2).height == 2
 
 
 def test_models_are_kept_apart(meter, model, registry):
-    kept_profile(model, largest=1, measure=meter)
-    kept_profile(registry["digits-mlp-wide"], largest=1, measure=meter)
+    ensure_profile(model, largest=1, measure=meter)
+    ensure_profile(registry["digits-mlp-wide"], largest=1, measure=meter)
 
     assert len(meter.asked) == 2
 
@@ -88,18 +88,18 @@ def test_models_are_kept_apart(meter, model, registry):
 def test_progress_is_told_of_a_measurement(meter, model):
     told = []
 
-    kept_profile(model, largest=1, measure=meter, progress=lambda *step: told.append(step))
+    ensure_profile(model, largest=1, measure=meter, progress=lambda *step: told.append(step))
 
     assert told == [(0, 2), (1, 1)]  # before anything is measured, it can be given up
 
 
 def test_a_damaged_profile_is_reported(meter, model, tmp_path):
-    kept_profile(model, largest=1, measure=meter)
+    ensure_profile(model, largest=1, measure=meter)
     (facts,) = tmp_path.glob("profiles/*/facts.json")
     facts.write_text("{")
 
     with pytest.raises(Damaged, match="cannot be read"):
-        kept_profile(model, largest=1, measure=meter)
+        ensure_profile(model, largest=1, measure=meter)
 
 
 def test_another_processor_is_another_machine():
@@ -129,7 +129,7 @@ def test_the_error_between_sizes_is_told():
         row(s, 1, t, state) for s, t in seconds.items() for state in ("back to back", "after idle")
     ]
 
-    times, facts = times_from(Profile(pl.DataFrame(rows), {"created": "today"}))
+    times, facts = read_service_times(Profile(pl.DataFrame(rows), {"created": "today"}))
 
     assert times.means[3] == pytest.approx(0.025)
     between_1_and_4, between_2_and_8 = 0.010 + 0.020 / 3, 0.020 + 0.080 / 3
@@ -142,7 +142,7 @@ def test_the_error_between_sizes_is_told():
 def test_too_few_sizes_have_no_error():
     rows = [row(1, 1, 0.01, state) for state in ("back to back", "after idle")]
 
-    assert times_from(Profile(pl.DataFrame(rows)))[1]["between"]["error"] is None
+    assert read_service_times(Profile(pl.DataFrame(rows)))[1]["between"]["error"] is None
 
 
 def test_the_digest_hangs_on_the_sizes_in_question_only():
@@ -160,4 +160,4 @@ def test_the_digest_hangs_on_the_sizes_in_question_only():
 )
 def test_impossible_sizes_are_refused(meter, model, settings, message):
     with pytest.raises(InvalidInput, match=message):
-        kept_profile(model, measure=meter, **settings)
+        ensure_profile(model, measure=meter, **settings)

@@ -14,10 +14,10 @@ from workbench.cli import main
 from workbench.cloud import autoscaling
 from workbench.cloud.autoscaling import INSTANCES, PROVISIONED, check_scaling, deregister, register
 from workbench.cloud.aws import Cloud
-from workbench.cloud.client import Calls
-from workbench.cloud.cost_guard import Meter
+from workbench.cloud.client import CloudClient
+from workbench.cloud.cost_guard import CostMeter
 from workbench.cloud.deploy import deploy, teardown
-from workbench.cloud.ledger import Entry, Ledger
+from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.errors import InvalidInput, OverBudget
 from workbench.localcloud import LocalCloud
 from workbench.scaling import Schedule, StepScaling, TargetTracking
@@ -64,7 +64,7 @@ pytestmark = pytest.mark.usefixtures("at_home")
 
 def registered(cloud):
     """Return the targets, policies and alarms that there are."""
-    with Calls(cloud) as aws:
+    with CloudClient(cloud) as aws:
         place = {"ServiceNamespace": "sagemaker"}
         service = "application-autoscaling"
         return (
@@ -75,7 +75,9 @@ def registered(cloud):
 
 
 def entry(scales=INSTANCES):
-    return Entry(name="one", bucket="models", what="", hourly=0.0, cloud=Cloud(), scales=scales)
+    return LedgerEntry(
+        name="one", bucket="models", what="", hourly=0.0, cloud=Cloud(), scales=scales
+    )
 
 
 def test_a_run_on_a_fleet_that_scales_tells_what_happened_and_bills_what_was_there(cloud, model):
@@ -175,8 +177,8 @@ def test_a_backlog_without_capacity_sets_off_an_asynchronous_endpoints_alarm(clo
 
 @pytest.mark.parametrize("before", ["register_scalable_target", "put_metric_alarm"])
 def test_teardown_ends_scaling_that_a_crash_left_half_made(cloud, model, monkeypatch, before):
-    with monkeypatch.context() as patched, Calls(cloud) as aws:
-        patched.setattr("workbench.cloud.deploy._end", lambda *_: None)
+    with monkeypatch.context() as patched, CloudClient(cloud) as aws:
+        patched.setattr("workbench.cloud.deploy._tear_down", lambda *_: None)
         with deploy(model, ONE, cloud, scaling=STEPS) as deployed:
             if before == "register_scalable_target":
                 deregister(aws, Ledger().entries()[0])
@@ -218,12 +220,12 @@ def test_the_estimate_counts_the_most_instances(model):
 
 
 def test_the_meter_of_a_fleet_of_none_goes_by_what_is_there():
-    meter = Meter(NONE, Cloud(), 1.0, launched=0.0, fleet=lambda: 7200.0, clock=lambda: 60.0)
+    meter = CostMeter(NONE, Cloud(), 1.0, launched=0.0, fleet=lambda: 7200.0, clock=lambda: 60.0)
     assert meter.dollars == pytest.approx(2 * 0.115)
 
 
 def test_the_meter_goes_by_the_instances_that_there_are():
-    meter = Meter(ONE, Cloud(), 1.0, launched=0.0, fleet=lambda: 7200.0, clock=lambda: 60.0)
+    meter = CostMeter(ONE, Cloud(), 1.0, launched=0.0, fleet=lambda: 7200.0, clock=lambda: 60.0)
     assert meter.dollars == pytest.approx(2 * 0.115)
 
 
@@ -308,8 +310,8 @@ def test_aws_takes_the_arguments(deployment, policy, monkeypatch):
         alarms.add_response("put_metric_alarm", {}, {**asked, "AlarmActions": [arn]})
     gone = {"AlarmNames": ["one"]}
     alarms.add_client_error("delete_alarms", "ResourceNotFound", expected_params=gone)
-    monkeypatch.setattr(Calls, "_client", lambda _, service, __: clients.get(service))
-    with scaling, alarms, closing(clients["cloudwatch"]), Calls(Cloud(keys=keys)) as aws:
+    monkeypatch.setattr(CloudClient, "_client", lambda _, service, __: clients.get(service))
+    with scaling, alarms, closing(clients["cloudwatch"]), CloudClient(Cloud(keys=keys)) as aws:
         register(aws, entry(scales), deployment, policy)
         deregister(aws, entry(scales))
     scaling.assert_no_pending_responses()

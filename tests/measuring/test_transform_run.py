@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from workbench.cloud.client import Calls
+from workbench.cloud.client import CloudClient
 from workbench.cloud.ledger import Ledger
-from workbench.cloud.transform_jobs import Jobs
+from workbench.cloud.transform_jobs import TransformJobs
 from workbench.errors import CloudError, Stopped
 from workbench.localcloud import LocalCloud
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("at_home")
 
 
 def nothing_left(cloud):
-    with Calls(cloud) as aws:
+    with CloudClient(cloud) as aws:
         found = [
             *aws.sagemaker("list_models")["Models"],
             *aws.s3("list_objects_v2", Bucket="workbench").get("Contents", []),
@@ -65,14 +65,14 @@ def test_without_a_period_one_job_starts_at_the_end_and_is_billed_while_it_ran(c
 
 
 def test_a_job_that_fails_fails_its_requests_and_the_others_go_on(cloud, model, monkeypatch):
-    start = Jobs.start
+    start = TransformJobs.start
 
     def refuse(jobs, job):
         if job == "1":
             raise CloudError("No instances are to be had.", "CapacityError")
         start(jobs, job)
 
-    monkeypatch.setattr(Jobs, "start", refuse)
+    monkeypatch.setattr(TransformJobs, "start", refuse)
     run = wb.Experiment(model, PERIODIC, TRACE).run(cloud)
     failed = run.frame.filter(run.frame["error"].is_not_null())
     assert set(failed["batch"]) == {1}
@@ -83,7 +83,7 @@ def test_a_job_that_fails_fails_its_requests_and_the_others_go_on(cloud, model, 
 
 def test_a_stop_before_the_jobs_are_ready_leaves_nothing(cloud, model, monkeypatch):
     stopped = threading.Event()
-    call = Calls.s3
+    call = CloudClient.s3
 
     def stopping(calls, operation, **parameters):
         answer = call(calls, operation, **parameters)
@@ -91,7 +91,7 @@ def test_a_stop_before_the_jobs_are_ready_leaves_nothing(cloud, model, monkeypat
             stopped.set()
         return answer
 
-    monkeypatch.setattr(Calls, "s3", stopping)
+    monkeypatch.setattr(CloudClient, "s3", stopping)
     with pytest.raises(Stopped, match="what was made is torn down"):
         wb.Experiment(model, PERIODIC, TRACE).run(cloud, stopped=stopped)
     assert nothing_left(cloud)

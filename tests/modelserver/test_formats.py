@@ -6,20 +6,20 @@ import json
 import numpy as np
 import pytest
 
-from workbench.modelserver.chunks import PIECE
-from workbench.modelserver.errors import Refused
+from workbench.modelserver.chunks import PIECE_BYTES
+from workbench.modelserver.errors import RequestError
 from workbench.modelserver.formats import (
     CSV,
     JSON,
     JSONLINES,
     NPY,
     TYPES,
-    Asked,
+    InputBatch,
     Reader,
     choose,
     write,
 )
-from workbench.modelserver.streaming import Writer
+from workbench.modelserver.streaming import BlockWriter
 
 READER = Reader(np.dtype(np.float32), (3,))
 ROWS = np.array([[1, 2, 3], [4, 5.5, -6]], np.float32)
@@ -41,7 +41,7 @@ def bodies(rows):
 
 
 def refused(content_type, body, reader=READER):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestError) as caught:
         reader.read(content_type, body)
     return caught.value.status, str(caught.value)
 
@@ -233,7 +233,7 @@ def test_an_answer_has_the_type_the_client_prefers(accept, chosen):
 
 @pytest.mark.parametrize("accept", ["text/html", "image/*", "application/json;q=0"])
 def test_types_that_cannot_be_written_are_not_acceptable(accept):
-    with pytest.raises(Refused, match="Accept must name") as caught:
+    with pytest.raises(RequestError, match="Accept must name") as caught:
         choose(accept, JSON)
     assert caught.value.status == 406
 
@@ -293,8 +293,8 @@ def test_answers_need_not_be_contiguous():
 @pytest.mark.parametrize("kind", [np.int64, np.longlong, np.float32, np.bool_, np.str_])
 def test_labels_of_any_type_are_written_one_a_line_or_alone(kind):
     labels = np.array([1, 0], dtype=kind)
-    lines = write(JSONLINES, labels, Asked(labels))
-    alone = write(JSON, labels, Asked(labels, single=True))
+    lines = write(JSONLINES, labels, InputBatch(labels))
+    alone = write(JSON, labels, InputBatch(labels, single=True))
 
     assert [json.loads(line) for line in lines.splitlines()] == labels.tolist()
     assert json.loads(alone) == labels.tolist()[0]
@@ -357,7 +357,7 @@ def long(first, then, last="", *, join=","):
     ],
 )
 def test_a_large_body_that_is_wrong_at_its_end_is_refused(content_type, body):
-    with pytest.raises(Refused) as error:
+    with pytest.raises(RequestError) as error:
         in_blocks(content_type, body)
 
     assert error.value.status == 400
@@ -366,8 +366,8 @@ def test_a_large_body_that_is_wrong_at_its_end_is_refused(content_type, body):
 def test_rows_of_a_free_axis_have_one_size_in_all_blocks():
     reader = Reader(np.dtype("float32"), (None,))
 
-    body = b"1," * (PIECE // 2 - 1) + b"1\n"  # a block of its own
-    with pytest.raises(Refused, match="one shape"):
+    body = b"1," * (PIECE_BYTES // 2 - 1) + b"1\n"  # a block of its own
+    with pytest.raises(RequestError, match="one shape"):
         in_blocks(CSV, body + b"1,2\n", reader)
 
 
@@ -390,9 +390,9 @@ def test_instances_stay_instances_in_blocks():
 
 def put_together(content_type, parts, **options):
     """The bytes of answers that were written one after another."""
-    writer = Writer(content_type, io.BytesIO())
+    writer = BlockWriter(content_type, io.BytesIO())
     for part in parts:
-        writer.add(part, Asked(part, **options))
+        writer.add(part, InputBatch(part, **options))
     made = writer.finish()
     with made.file as file:
         file.seek(made.offset)
@@ -406,7 +406,7 @@ def test_answers_in_blocks_are_those_of_the_whole(content_type, wrapped):
 
     made = put_together(content_type, [whole[:1], whole[1:]], wrapped=wrapped)
 
-    assert made == write(content_type, whole, Asked(whole, wrapped=wrapped))
+    assert made == write(content_type, whole, InputBatch(whole, wrapped=wrapped))
 
 
 @pytest.mark.parametrize("content_type", TYPES)
@@ -415,7 +415,7 @@ def test_labels_in_blocks_are_those_of_the_whole(content_type):
 
     made = put_together(content_type, [whole[:1], whole[1:]])
 
-    assert made == write(content_type, whole, Asked(whole))
+    assert made == write(content_type, whole, InputBatch(whole))
 
 
 def test_answers_whose_shape_changes_are_an_error():

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from workbench.backends.sagemaker import NPY, packed, unpacked
-from workbench.modelserver.errors import Refused
-from workbench.modelserver.function import Function, find_model, handler
+from workbench.backends.sagemaker import NPY, pack_npy, unpack_npy
+from workbench.modelserver.errors import RequestError
+from workbench.modelserver.function import ModelFunction, find_model, handler
 
 ENVIRONMENT = {
     "AWS_LAMBDA_LOG_STREAM_NAME": "2026/11/26/[$LATEST]abc",
@@ -25,7 +25,7 @@ def folder(model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def function(folder):
-    return Function(folder, ENVIRONMENT)
+    return ModelFunction(folder, ENVIRONMENT)
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +44,10 @@ def event(content, content_type, *, coded):
 
 
 def test_numpys_format_is_answered_in_kind_and_in_base64(function, rows, expected):
-    answer = function(event(packed(rows), NPY, coded=True), None)
+    answer = function(event(pack_npy(rows), NPY, coded=True), None)
 
     assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, True)
-    assert unpacked(base64.b64decode(answer["body"])).tolist() == expected
+    assert unpack_npy(base64.b64decode(answer["body"])).tolist() == expected
     assert json.loads(json.dumps(answer)) == answer
 
 
@@ -60,7 +60,7 @@ def test_text_is_answered_as_text(function, rows, expected):
 
 
 def test_the_environment_says_which_one_it_is_and_how_it_was_started(function, rows):
-    said = function(event(packed(rows), NPY, coded=True), None)["headers"]
+    said = function(event(pack_npy(rows), NPY, coded=True), None)["headers"]
 
     assert said["x-workbench-environment"] == "2026/11/26/[$LATEST]abc"
     assert said["x-workbench-initialized"] == "provisioned-concurrency"
@@ -91,7 +91,7 @@ def test_what_is_no_batch_for_the_model_is_refused(function, wrong, status):
 
 
 def test_rows_that_are_the_event_and_do_not_fit_are_an_error(function):
-    with pytest.raises(Refused):
+    with pytest.raises(RequestError):
         function({"instances": [[1, 2]]}, None)
 
 

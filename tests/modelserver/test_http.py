@@ -12,7 +12,7 @@ import httptools
 import pytest
 import uvloop
 
-from workbench.modelserver.http import FilePart, Response, Server, Settings, awaiting
+from workbench.modelserver.http import FilePart, Response, Server, ServerSettings, make_handler
 
 BIG = 10**7
 
@@ -33,7 +33,7 @@ class Site:
 
     async def serve(self):
         self.ended = asyncio.Event()
-        self.server = Server(Settings(self.handle, refuse, max_body=1000, spool=self.spool))
+        self.server = Server(ServerSettings(self.handle, refuse, max_body=1000, spool=self.spool))
         self.port = await self.server.listen("127.0.0.1", 0)
         self.ready.set()
         await self.ended.wait()
@@ -98,7 +98,7 @@ def part(size, offset, length, **options):
     return Response(200, FilePart(file, offset, length), **options)
 
 
-HANDLERS = {"/slow": awaiting(slow), "/fail": awaiting(fail), "/raise": fail_at_once}
+HANDLERS = {"/slow": make_handler(slow), "/fail": make_handler(fail), "/raise": fail_at_once}
 ANSWERS = {
     "/file": lambda: part(10, 2, 5),
     "/head": lambda: part(10, 0, 10, bodiless=True),
@@ -440,7 +440,7 @@ def test_a_server_that_closes_answers_what_was_begun_and_takes_nothing_more():
 
 def test_a_server_that_closes_waits_no_longer_than_its_grace():
     async def close_at_once():
-        server = Server(Settings(lambda *_: None, refuse))
+        server = Server(ServerSettings(lambda *_: None, refuse))
         port = await server.listen("127.0.0.1", 0)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(get("/never"))

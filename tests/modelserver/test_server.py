@@ -18,11 +18,11 @@ import pytest
 
 from tests.graphs import WEIGHTS, linear
 from tests.hosted import most_resident
-from workbench.backends.sagemaker import NPY, packed, unpacked
+from workbench.backends.sagemaker import NPY, pack_npy, unpack_npy
 
 ROWS = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
 READ = {
-    NPY: lambda body: np.asarray(unpacked(body)),
+    NPY: lambda body: np.asarray(unpack_npy(body)),
     "application/json": lambda body: np.array(json.loads(body)),
     "text/csv": lambda body: np.array(
         [[float(cell) for cell in line.split(",")] for line in body.decode().splitlines()]
@@ -32,7 +32,7 @@ READ = {
     ),
 }
 WRITE = {
-    NPY: packed,
+    NPY: pack_npy,
     "application/json": lambda rows: json.dumps(rows.tolist()).encode(),
     "text/csv": lambda rows: "\n".join(",".join(map(str, row)) for row in rows.tolist()).encode(),
     "application/jsonlines": lambda rows: "\n".join(map(json.dumps, rows.tolist())).encode(),
@@ -159,7 +159,7 @@ def large(content_type, *, last=b""):
     """A body that is answered in blocks, and how many rows it has before those that are `last`."""
     if content_type == NPY:
         rows = np.tile(ROWS, (64 * 2**20 // 24, 1))
-        return packed(rows), len(rows)
+        return pack_npy(rows), len(rows)
     count = 9 * 2**20 // len(LINE)
     if content_type == "text/csv":
         return (LINE + b"\n") * count + last, count
@@ -202,7 +202,7 @@ def test_a_body_in_chunks_of_any_number_is_answered_like_others(address):
     refused, _, _ = ask(address, "POST", "/invocations", iter([body[:50]]), content_type=NPY)
 
     assert (status, refused) == (200, 400)
-    np.testing.assert_allclose(unpacked(answer), ROWS @ WEIGHTS, rtol=1e-5)
+    np.testing.assert_allclose(unpack_npy(answer), ROWS @ WEIGHTS, rtol=1e-5)
 
 
 def test_a_container_that_is_told_to_end_answers_what_it_has_begun(folder):

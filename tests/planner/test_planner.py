@@ -12,8 +12,8 @@ from workbench.batching.timer import BatchPolicy
 from workbench.costing import cost
 from workbench.deployment import Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput, NotFound
-from workbench.measuring.profile import LEVELS, Profile
-from workbench.measuring.profile_cache import kept_profile
+from workbench.measuring.profile import QUANTILE_LEVELS, Profile
+from workbench.measuring.profile_cache import ensure_profile
 from workbench.planner import Options, Plan, crossings, plan, replan
 from workbench.run import SLO
 from workbench.service_times import ServiceTimes
@@ -269,7 +269,7 @@ def meter(model, batch_sizes, threads, progress):
     """Times of 10 ms and 5 ms a row, without measuring."""
     states = ("back to back", "after idle")
     rows = [
-        (size, count, state, 1, t, t, t, t, [t] * len(LEVELS))
+        (size, count, state, 1, t, t, t, t, [t] * len(QUANTILE_LEVELS))
         for size, count, state in itertools.product(batch_sizes, threads, states)
         for t in [0.01 + 0.005 * size]
     ]
@@ -280,7 +280,7 @@ def meter(model, batch_sizes, threads, progress):
 
 def test_a_model_is_planned_for_by_its_kept_profile(model, trace, tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
-    profile = kept_profile(model, largest=16, measure=meter)
+    profile = ensure_profile(model, largest=16, measure=meter)
     of_model, of_profile, of_times = (
         plan(source, trace, TARGET, ON_DEMAND) for source in (model, profile, TIMES)
     )
@@ -336,7 +336,7 @@ def test_a_step_in_traffic_brings_a_decision_of_its_own():
     assert found.frame["requests"].sum() == len(trace)
     assert found.misses[0] <= found.misses[1]
     anew, static = found.dollars
-    assert found.saved == pytest.approx(1 - anew / static)
+    assert found.saved_share == pytest.approx(1 - anew / static)
     assert found.spent > 0
     assert "decisions (1 on a change of rate)" in found._repr_html_()
     unwatched = replan(TIMES, trace, TARGET, ON_DEMAND, window=600, watch=False)
@@ -347,7 +347,7 @@ def test_steady_traffic_brings_no_alarm():
     trace = poisson(rate=40, duration=3600, seed=5)
     found = replan(TIMES, trace, TARGET, ON_DEMAND, window=900)
     assert found.frame["cause"].to_list() == ["start", "window", "window", "window"]
-    assert abs(found.saved) < 0.01
+    assert abs(found.saved_share) < 0.01
 
 
 def test_silence_is_served_by_nobody():

@@ -9,12 +9,12 @@ import pytest
 
 import workbench as wb
 from workbench import plots
-from workbench.batch_paper import CITED, FAST, MAX_SIZES, WAITS, batch_dollars
+from workbench.batch_paper import CITED_MAPS, FAST, MAX_SIZES, WAITS, batch_dollars
 from workbench.costing import MONTH
 from workbench.errors import InvalidInput
 from workbench.planner import Options, Plan, plan
 from workbench.plots.axes import log_ticks
-from workbench.queueing import buffered, screen
+from workbench.queueing import predict_buffer, screen
 from workbench.service_times import ServiceTimes
 
 TIMES = ServiceTimes.affine(0.010, 0.005, largest=16)
@@ -156,13 +156,13 @@ def test_lines_that_cannot_be_drawn_are_refused():
 
 @pytest.fixture(scope="module")
 def screened():
-    return screen(CITED["NYS 3"], max_sizes=MAX_SIZES, max_waits=WAITS, service=FAST)
+    return screen(CITED_MAPS["NYS 3"], max_sizes=MAX_SIZES, max_waits=WAITS, service=FAST)
 
 
 def test_the_grid_of_a_screen_is_the_exact_model(screened):
     (each,) = batch_dollars(FAST, 3008)
     frame = plots.batching_grid(screened, each=each)
-    found = buffered(CITED["NYS 3"], max_size=8, max_wait=0.19, service=FAST[0].tolist())
+    found = predict_buffer(CITED_MAPS["NYS 3"], max_size=8, max_wait=0.19, service=FAST[0].tolist())
 
     assert frame.height == len(MAX_SIZES) * len(WAITS)
     (row,) = frame.filter(max_size=8, max_wait=0.19).rows()

@@ -15,8 +15,8 @@ from workbench import plots
 from workbench.costing import Cost, lambda_cost, local_cost
 from workbench.errors import InvalidInput, StorageError
 from workbench.formatting import dollars
-from workbench.measuring.profile import LEVELS, Profile
-from workbench.plots.series import caption, colour, dash, named, shape
+from workbench.measuring.profile import QUANTILE_LEVELS, Profile
+from workbench.plots.series import caption, colour, dash, name_results, shape
 from workbench.plots.theme import DASHES, INK, PALETTE, SHAPES
 from workbench.run import SLO, Run
 
@@ -51,7 +51,7 @@ def profile_of(name, times):
             "low": 0.98 * seconds,
             "high": 1.02 * seconds,
             "mean": seconds,
-            "quantiles": [seconds * (0.5 + level) for level in LEVELS],
+            "quantiles": [seconds * (0.5 + level) for level in QUANTILE_LEVELS],
         }
         for (size, state), seconds in times.items()
     ]
@@ -246,12 +246,12 @@ def test_small_amounts_keep_three_digits(amount, text):
 def test_runs_are_named_by_what_their_labels_do_not_share():
     runs = [run_of([1], label=f"mlp:1, local, {policy}") for policy in ("a", "up to 8, 25 ms")]
 
-    assert list(named(runs)) == ["a", "up to 8, 25 ms"]
-    assert caption(named(runs)) == "mlp:1, local. Simulated."
+    assert list(name_results(runs)) == ["a", "up to 8, 25 ms"]
+    assert caption(name_results(runs)) == "mlp:1, local. Simulated."
 
 
 def test_a_single_run_keeps_its_label():
-    assert list(named(run_of([1], label="mlp:1, local"))) == ["mlp:1, local"]
+    assert list(name_results(run_of([1], label="mlp:1, local"))) == ["mlp:1, local"]
 
 
 def test_runs_of_several_origins_are_told_apart_by_them():
@@ -261,13 +261,15 @@ def test_runs_of_several_origins_are_told_apart_by_them():
         run_of([1], label="mlp:1", origin=f"measured: {place}") for place in ("AWS", "local cloud")
     ]
 
-    assert list(named(runs)) == ["predicted", "simulated", "measured"]
-    assert caption(named(runs)) == "mlp:1, local. Predicted, simulated, measured: this machine."
-    assert list(named(measured)) == ["measured: AWS", "measured: local cloud"]
+    assert list(name_results(runs)) == ["predicted", "simulated", "measured"]
+    assert (
+        caption(name_results(runs)) == "mlp:1, local. Predicted, simulated, measured: this machine."
+    )
+    assert list(name_results(measured)) == ["measured: AWS", "measured: local cloud"]
 
 
 def test_runs_that_cannot_be_told_apart_are_numbered():
-    assert list(named([run_of([1], label="a")] * 3)) == ["a", "a #2", "a #3"]
+    assert list(name_results([run_of([1], label="a")] * 3)) == ["a", "a #2", "a #3"]
 
 
 def test_what_is_no_run_is_refused():

@@ -10,7 +10,7 @@ from workbench import plots
 from workbench.comparison import compare
 from workbench.costing import Cost, local_cost
 from workbench.errors import InvalidInput, TooFewSamples
-from workbench.queueing import buffered, mm1
+from workbench.queueing import mm1, predict_buffer
 from workbench.run import SLO, Run
 
 TARGET = SLO(latency=0.5)
@@ -75,7 +75,7 @@ def test_batch_sizes_of_a_prediction_are_shares():
 def buffered_of_two():
     from workbench.traffic.map import poisson_process
 
-    return buffered(poisson_process(10), max_size=2, max_wait=0.1, service=[0.1, 0.2])
+    return predict_buffer(poisson_process(10), max_size=2, max_wait=0.1, service=[0.1, 0.2])
 
 
 def test_predicted_batch_sizes_are_points_on_the_bars_of_each_run():

@@ -14,9 +14,8 @@ from scipy.stats import poisson as poisson_law
 
 from workbench.errors import InvalidInput, NotPredictable
 from workbench.queueing import (
-    ServiceLaw,
+    ServiceDistribution,
     batch_as_published,
-    buffered,
     erlang_b,
     erlang_c,
     md1,
@@ -26,6 +25,7 @@ from workbench.queueing import (
     mmc,
     mmc_wait_cdf,
     percentile_size,
+    predict_buffer,
     screen,
 )
 from workbench.queueing.buffers import Buffers, PoissonWaits
@@ -103,7 +103,7 @@ def test_latency_and_batch_sizes_are_those_of_a_simulation(process, max_size, ma
     waits, sizes = simulated(trace.arrivals, max_size, max_wait)
     latencies = waits + np.array(service)[sizes - 1]
 
-    found = buffered(process, max_size=max_size, max_wait=max_wait, service=service)
+    found = predict_buffer(process, max_size=max_size, max_wait=max_wait, service=service)
 
     # Shares over 40 consecutive parts of the trace: within 5 standard errors.
     parts = np.array_split(np.arange(len(latencies)), 40)
@@ -176,7 +176,7 @@ def test_poisson_arrivals_have_the_same_law_in_closed_form_and_in_phases(max_siz
 
 
 def test_poisson_batches_have_the_published_law():
-    found = buffered(poisson_process(10), max_size=4, max_wait=0.2, service=[0.0] * 4)
+    found = predict_buffer(poisson_process(10), max_size=4, max_wait=0.2, service=[0.0] * 4)
 
     short = poisson_law.pmf(np.arange(3), 2.0)
     assert found.batch_sizes == pytest.approx([*short, 1 - short.sum()])
@@ -191,7 +191,7 @@ def test_poisson_batches_have_the_published_law():
 def test_every_law_is_one(process, max_size, max_wait, per_request):
     service = [0.01 + per_request * n for n in range(1, max_size + 1)]
 
-    found = buffered(process, max_size=max_size, max_wait=max_wait, service=service)
+    found = predict_buffer(process, max_size=max_size, max_wait=max_wait, service=service)
 
     low, high = found.latency.support
     points = np.linspace(low, high, 4001)
@@ -221,7 +221,7 @@ def test_every_law_is_one(process, max_size, max_wait, per_request):
 def test_a_buffer_that_joins_nothing_adds_no_wait(process, max_size, max_wait):
     service = [0.1] * max_size
 
-    found = buffered(process, max_size=max_size, max_wait=max_wait, service=service)
+    found = predict_buffer(process, max_size=max_size, max_wait=max_wait, service=service)
 
     assert found.mean_batch_size == 1
     assert found.mean_latency == pytest.approx(0.1)
@@ -232,7 +232,8 @@ def test_a_buffer_that_joins_nothing_adds_no_wait(process, max_size, max_wait):
 @pytest.mark.parametrize("process", [BURSTY, poisson_process(40)])
 def test_a_timer_that_never_fires_fills_every_batch(process):
     patient, forever = (
-        buffered(process, max_size=4, max_wait=wait, service=[0.1] * 4) for wait in (200.0, 1e6)
+        predict_buffer(process, max_size=4, max_wait=wait, service=[0.1] * 4)
+        for wait in (200.0, 1e6)
     )
 
     assert patient.batch_sizes == pytest.approx([0, 0, 0, 1], abs=1e-9)
@@ -244,7 +245,7 @@ def test_a_timer_that_never_fires_fills_every_batch(process):
 def test_phases_that_never_follow_each_other_at_an_opening_are_mixed():
     flip = MAP([[-100, 0], [0, -1]], [[0, 100], [1, 0]])  # every second gap is long
 
-    found = buffered(flip, max_size=2, max_wait=30.0, service=[0.0, 0.0])
+    found = predict_buffer(flip, max_size=2, max_wait=30.0, service=[0.0, 0.0])
 
     assert np.isfinite(found.cdf(np.linspace(0, 30, 50))).all()
     assert found.batch_sizes[1] == pytest.approx(1, abs=1e-6)
@@ -253,7 +254,7 @@ def test_phases_that_never_follow_each_other_at_an_opening_are_mixed():
 def test_rates_far_apart_are_predicted():
     stiff = MAP([[-5000.1, 0.1], [0.1, -1.1]], np.diag([5000.0, 1.0]))
 
-    found = buffered(stiff, max_size=32, max_wait=0.5, service=[0.01] * 32)
+    found = predict_buffer(stiff, max_size=32, max_wait=0.5, service=[0.01] * 32)
 
     # Nearly all requests come in a burst, where a batch fills in 6 ms.
     assert found.mean_batch_size > 25
@@ -265,24 +266,24 @@ def test_a_wait_beyond_the_formulas_is_refused():
     stiff = MAP([[-5000.1, 0.1], [0.1, -0.11]], np.diag([5000.0, 0.01]))
 
     with pytest.raises(NotPredictable, match=r"holds up to 1,500,030 arrivals .* made for 50,000"):
-        buffered(stiff, max_size=8, max_wait=300.0, service=[0.01] * 8)
+        predict_buffer(stiff, max_size=8, max_wait=300.0, service=[0.01] * 8)
 
 
 def test_random_service_mixes_the_predictions_of_its_values():
     kinds = {"max_size": 3, "max_wait": 0.1}
     short, long = ([v, v + 0.01, v + 0.02] for v in (0.05, 0.2))
     points = np.linspace(0, 0.5, 40)
-    mixed = [ServiceLaw(pair, weights=[3, 1]) for pair in zip(short, long, strict=True)]
+    mixed = [ServiceDistribution(pair, weights=[3, 1]) for pair in zip(short, long, strict=True)]
 
-    found = buffered(BURSTY, **kinds, service=mixed)
-    each = [buffered(BURSTY, **kinds, service=service) for service in (short, long)]
+    found = predict_buffer(BURSTY, **kinds, service=mixed)
+    each = [predict_buffer(BURSTY, **kinds, service=service) for service in (short, long)]
 
     shares = 0.75 * each[0].cdf(points) + 0.25 * each[1].cdf(points)
     assert found.cdf(points) == pytest.approx(shares)
     assert found.mean_latency == pytest.approx(
         0.75 * each[0].mean_latency + 0.25 * each[1].mean_latency
     )
-    samples = buffered(BURSTY, **kinds, service=[[0.05, 0.05], [0.06, 0.06], 0.07])
+    samples = predict_buffer(BURSTY, **kinds, service=[[0.05, 0.05], [0.06, 0.06], 0.07])
     assert samples.cdf(points) == pytest.approx(each[0].cdf(points))
 
 
@@ -291,17 +292,17 @@ def test_service_times_of_a_profile_are_taken_as_they_are():
     drawn = ServiceTimes({n: [0.01 * n, 0.02 * n, 0.04 * n] for n in range(1, 5)})
     buffer = {"max_size": 4, "max_wait": 0.05}
 
-    plain = buffered(NYS_7, **buffer, service=[0.015, 0.02, 0.025, 0.03])
-    assert buffered(NYS_7, **buffer, service=constant).quantile(0.9) == plain.quantile(0.9)
-    alone = buffered(NYS_7, max_size=1, max_wait=0, service=drawn)
+    plain = predict_buffer(NYS_7, **buffer, service=[0.015, 0.02, 0.025, 0.03])
+    assert predict_buffer(NYS_7, **buffer, service=constant).quantile(0.9) == plain.quantile(0.9)
+    alone = predict_buffer(NYS_7, max_size=1, max_wait=0, service=drawn)
     assert alone.mean_latency == pytest.approx(drawn.means[1])
     assert alone.cdf([0.015, 0.02, 0.03]) == pytest.approx([0.25, 0.5, 0.75], abs=1 / 256)
     with pytest.raises(InvalidInput, match="cover batches of 1 to 4 rows"):
-        buffered(NYS_7, max_size=5, max_wait=0.1, service=drawn)
+        predict_buffer(NYS_7, max_size=5, max_wait=0.1, service=drawn)
 
 
 def test_cost_is_over_requests_and_busy_servers_over_time():
-    found = buffered(NYS_7, max_size=3, max_wait=0.02, service=[0.1, 0.15, 0.2])
+    found = predict_buffer(NYS_7, max_size=3, max_wait=0.02, service=[0.1, 0.15, 0.2])
 
     laws = found.batch_sizes
     mean = laws @ [1, 2, 3]
@@ -311,7 +312,7 @@ def test_cost_is_over_requests_and_busy_servers_over_time():
 
 
 def test_a_prediction_reads_like_a_run():
-    found = buffered(NYS_7, max_size=3, max_wait=0.02, service=[0.1, 0.15, 0.2])
+    found = predict_buffer(NYS_7, max_size=3, max_wait=0.02, service=[0.1, 0.15, 0.2])
 
     assert found.origin == "predicted"
     assert found.attainment(SLO(latency=0.15)) == found.attainment(0.15) == found.cdf(0.15)
@@ -324,7 +325,7 @@ def test_a_prediction_reads_like_a_run():
 
 
 def test_a_limit_that_is_met_but_for_rounding_is_met():
-    found = buffered(poisson_process(1e-6), max_size=2, max_wait=0.2, service=[0.1, 0.1])
+    found = predict_buffer(poisson_process(1e-6), max_size=2, max_wait=0.2, service=[0.1, 0.1])
 
     assert 0.1 + 0.2 > 0.3
     assert found.attainment(0.3) == pytest.approx(1)
@@ -342,13 +343,13 @@ def test_a_limit_that_is_met_but_for_rounding_is_met():
 )
 def test_a_buffer_without_an_answer_is_refused(call, message):
     with pytest.raises(InvalidInput, match=message):
-        buffered(NYS_3, **{"max_size": 3, "max_wait": 0.1, "service": [0.1, 0.2, 0.3]} | call)
+        predict_buffer(NYS_3, **{"max_size": 3, "max_wait": 0.1, "service": [0.1, 0.2, 0.3]} | call)
 
 
 @pytest.mark.parametrize("weights", [[1], [1, -1], [0, 0], [1, math.nan]])
 def test_weights_that_are_no_chances_are_refused(weights):
     with pytest.raises(InvalidInput, match="weights must be one finite number"):
-        ServiceLaw([0.1, 0.2], weights)
+        ServiceDistribution([0.1, 0.2], weights)
 
 
 @pytest.mark.parametrize("q", [0, 1, -0.5, [0.5, 1.5], math.nan])
@@ -372,7 +373,9 @@ def test_a_screen_holds_what_each_prediction_says(process):
 
     costs = found.cost_per_request(dollars(service))
     for m, b, t in np.ndindex(found.quantile.shape):
-        one = buffered(process, max_size=sizes[b], max_wait=waits[t], service=service[m].tolist())
+        one = predict_buffer(
+            process, max_size=sizes[b], max_wait=waits[t], service=service[m].tolist()
+        )
         assert found.attainment[m, b, t] == pytest.approx(one.attainment(limit), abs=1e-5)
         low, high = one.quantile(np.array([0.9 - 1e-5, 0.9 + 1e-5]))
         assert low * (1 - 1e-6) <= found.quantile[m, b, t] <= high * (1 + 1e-6)
@@ -388,7 +391,7 @@ def test_a_screen_takes_samples_of_service_times():
 
     found = screen(NYS_7, max_sizes=[2], max_waits=[0.01], service=samples, limit=0.03)
 
-    one = buffered(NYS_7, max_size=2, max_wait=0.01, service=[[0.01, 0.03], [0.02, 0.05]])
+    one = predict_buffer(NYS_7, max_size=2, max_wait=0.01, service=[[0.01, 0.03], [0.02, 0.05]])
     assert found.quantile[0, 0, 0] == pytest.approx(one.quantile(0.95), rel=1e-6)
     assert found.attainment[0, 0, 0] == pytest.approx(one.attainment(0.03), abs=1e-5)
     assert found.mean_latency[0, 0, 0] == pytest.approx(one.mean_latency, rel=1e-6)
@@ -470,7 +473,7 @@ def test_batch_as_published_errs_as_was_measured(process, size, wait, slow, fast
     # Measured against a simulation of 200,000 requests, whose own error is up to 0.4 %.
     for service, expected in ((SLOW, slow), (FAST, fast)):
         grid = {"max_size": size, "max_wait": wait, "service": service[:size]}
-        exact = buffered(process, **grid).quantile(QUANTILES)
+        exact = predict_buffer(process, **grid).quantile(QUANTILES)
         published = batch_as_published(process, **grid).quantile(QUANTILES)
         error = 100 * np.mean(np.abs(published / exact - 1))
         assert error == pytest.approx(expected, abs=0.5)
@@ -485,7 +488,7 @@ def test_batch_as_published_understates_cost_as_was_measured(process, size, wait
     for service, expected in ((SLOW, slow), (FAST, fast)):
         grid = {"max_size": size, "max_wait": wait, "service": service[:size]}
         each = [dollars(seconds) for seconds in service]
-        true = buffered(process, **grid).cost_per_request(lambda n, each=each: each[n - 1])
+        true = predict_buffer(process, **grid).cost_per_request(lambda n, each=each: each[n - 1])
         batch = percentile_size(batch_as_published(process, **grid).batch_sizes, 0.95)
         assert 100 * (each[batch - 1] / batch / true - 1) == pytest.approx(expected, abs=0.06)
 
@@ -509,7 +512,7 @@ def test_the_cheapest_setting_is_the_one_that_was_found_by_simulation():
     cost, size, wait = min(pick(size, wait) for size in sizes for wait in waits)
     assert (size, wait) == (8, 0.29)
     assert 1e6 * cost == pytest.approx(1.76, abs=0.005)
-    true = buffered(NYS_3, max_size=8, max_wait=0.29, service=FAST)
+    true = predict_buffer(NYS_3, max_size=8, max_wait=0.29, service=FAST)
     assert true.quantile(0.95) == pytest.approx(0.504, abs=0.002)
     assert 1e6 * true.cost_per_request(lambda n: each[n - 1]) == pytest.approx(1.85, abs=0.005)
 

@@ -682,7 +682,7 @@ DIE = """
 import os, signal, sys
 import workbench.registry.api as code
 from tests.graphs import linear
-from workbench.registry.model_import import take_in
+from workbench.registry.model_import import import_model
 from workbench.provenance import environment
 from workbench.registry.api import Registry
 
@@ -691,7 +691,7 @@ def die_at(line):
     begun = False
     def trace(frame, event, _):
         nonlocal left, begun
-        begun = begun or frame.f_code.co_name == "_writing"
+        begun = begun or frame.f_code.co_name == "_write_transaction"
         if frame.f_code.co_filename != code.__file__:
             return None
         left -= begun and event == "line"
@@ -705,11 +705,11 @@ facts = environment()
 killed, status = 0, None
 while status is None or os.WIFSIGNALED(status):
     killed += 1
-    made = take_in(linear(note=str(killed)), samples=None, task="", kind=None, data="",
+    made = import_model(linear(note=str(killed)), samples=None, task="", kind=None, data="",
                    accuracy=None, framework="", seed=killed)
     child = os.fork()
     if not child:  # ONNX Runtime does not survive a fork, so its part is done above
-        code.take_in, code.environment = lambda *_, **__: made, lambda: facts
+        code.import_model, code.environment = lambda *_, **__: made, lambda: facts
         die_at(killed)
         registry.register(f"group-{killed}", b"")
         os._exit(0)

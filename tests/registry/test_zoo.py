@@ -159,7 +159,7 @@ def test_an_unknown_ready_made_model_is_not_found(tmp_path):
 
 BUILD = """
 import sys
-from workbench import zoo
+from workbench.registry import zoo
 from workbench.registry.api import Registry
 registry = Registry(sys.argv[1])
 sys.stdin.readline()

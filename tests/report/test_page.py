@@ -13,7 +13,7 @@ from workbench.costing import Cost, cost, local_cost
 from workbench.deployment import Local
 from workbench.errors import InvalidInput, StorageError
 from workbench.formatting import html_table
-from workbench.measuring.profile import LEVELS, Profile
+from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.queueing import mm1
 from workbench.report.page import finding, report_html, write_report
 from workbench.run import Run, load_run
@@ -64,7 +64,7 @@ def costs(runs):
 def page(runs, costs):
     row = {"batch_size": 1, "threads": 1, "state": "back to back", "repeats": 30}
     times = {"median": 0.002, "low": 0.0019, "high": 0.0021, "mean": 0.002}
-    rows = [row | times | {"quantiles": [0.001 + 0.002 * level for level in LEVELS]}]
+    rows = [row | times | {"quantiles": [0.001 + 0.002 * level for level in QUANTILE_LEVELS]}]
     profile = Profile(pl.DataFrame(rows), {"model": {"name": "mlp:1"}})
     return report_html(runs, title="A report", costs=costs, profiles=profile)
 

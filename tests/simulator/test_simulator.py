@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests import twin
 from tests.test_service_times import profile_of
 from workbench.batching.timer import BatchPolicy
-from workbench.costing import billed_ms
+from workbench.costing import round_up_ms
 from workbench.deployment import (
     Async,
     BatchTransform,
@@ -680,9 +680,9 @@ def test_what_is_billed_is_each_answered_batch_rounded_up(deployment):
     spans = (batches.finished - batches.started)[taken]
 
     for with_cold_starts, seconds in ((True, spans), (False, spans - batches.init[taken])):
-        expected = taken.sum(), billed_ms(seconds).sum()
-        assert kernels.billed(batches, with_cold_starts) == expected
-        assert kernels.billed.py_func(batches, with_cold_starts) == expected
+        expected = taken.sum(), round_up_ms(seconds).sum()
+        assert kernels.sum_billed_ms(batches, with_cold_starts) == expected
+        assert kernels.sum_billed_ms.py_func(batches, with_cold_starts) == expected
 
 
 def test_loops_compile_where_nothing_may_be_written():

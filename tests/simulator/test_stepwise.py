@@ -42,7 +42,7 @@ class Slow(Lambda):
 )
 def test_steps_and_compiled_loops_agree_bit_for_bit(policy, deployment):
     def chance():
-        return platforms.Chance(TIMES, np.array([0.1, 0.2]), *_streams(1))
+        return platforms.RandomInputs(TIMES, np.array([0.1, 0.2]), *_streams(1))
 
     compiled = platforms.serve(TRACE, policy, deployment, chance(), None)
     steps = stepwise.serve(TRACE, policy, deployment, chance())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 from workbench.errors import InvalidInput, TooFewSamples
-from workbench.traffic.map import MAP, _exponentials, mmpp, poisson_process, stationary_law
+from workbench.traffic.map import MAP, _exponentials, mmpp, poisson_process, stationary_distribution
 from workbench.traffic.map_fitting import fit
 from workbench.traffic.patterns import bursty, constant, markovian, poisson
 from workbench.traffic.replay import from_csv
@@ -116,8 +116,10 @@ def test_long_run_shares_of_phases_that_hardly_meet_are_exact():
 
     expected = np.array([3, 1, 1, 1]) / 6
 
-    assert stationary_law(chain) == pytest.approx(expected, rel=1e-12)
-    assert stationary_law(np.array([chain, chain]))[1] == pytest.approx(expected, rel=1e-12)
+    assert stationary_distribution(chain) == pytest.approx(expected, rel=1e-12)
+    assert stationary_distribution(np.array([chain, chain]))[1] == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def test_the_likelihood_is_the_product_of_the_densities_of_the_gaps():

@@ -17,7 +17,7 @@ from workbench.registry.api import Registry
 from workbench.run import Run, load_run
 from workbench.service_times import ServiceTimes
 from workbench.widgets import PlanView, RunPanel, app
-from workbench.widgets.notebook import await_end
+from workbench.widgets.notebook import await_finish
 from workbench.widgets.pickers import ModelPicker
 
 PATIENCE = 120
@@ -139,7 +139,7 @@ def test_an_interrupt_while_a_cell_waits_stops_the_run():
     here = threading.get_ident()
 
     def work(live):
-        while await_end.__code__ not in codes(sys._current_frames()[here]):
+        while await_finish.__code__ not in codes(sys._current_frames()[here]):
             pass
         signal.pthread_kill(here, signal.SIGINT)
         assert live.stopped.wait(PATIENCE)
@@ -157,7 +157,7 @@ def test_an_interrupt_while_a_cell_waits_stops_the_planning():
 
     def slow(_largest):
         if not view._live.stopped.is_set():
-            while await_end.__code__ not in codes(sys._current_frames()[here]):
+            while await_finish.__code__ not in codes(sys._current_frames()[here]):
                 pass
             signal.pthread_kill(here, signal.SIGINT)
             assert view._live.stopped.wait(PATIENCE)

@@ -21,18 +21,18 @@ from workbench.widgets import (
     SLOPicker,
     TrafficPicker,
 )
-from workbench.widgets.deployment_picker import price_words
+from workbench.widgets.deployment_picker import describe_price
 from workbench.widgets.traffic_picker import PRESETS, draw_traffic, sketch
 
 
 def shown(picker):
     """The names of the controls that can be seen."""
-    return list(picker.knobs.values)
+    return list(picker.form.values)
 
 
 def beside(picker, name):
     """What is said beside a control."""
-    knobs = getattr(picker, "_chosen", picker.knobs)
+    knobs = getattr(picker, "_chosen", picker.form)
     return re.sub("<[^>]*>", "", knobs._lines[name].value)
 
 
@@ -174,7 +174,7 @@ def test_a_limit_is_refused_beside_the_control_until_it_is_kept(value, name, bad
     ids=lambda each: getattr(each, "kind", ""),
 )
 def test_a_price_is_told_with_how_it_is_known(deployment, words):
-    assert re.search(words, price_words(deployment, rate=100))
+    assert re.search(words, describe_price(deployment, rate=100))
 
 
 def test_the_price_follows_the_knobs_and_the_traffic():

@@ -81,7 +81,7 @@ def test_what_is_deleted_or_new_meanwhile_is_seen_at_a_refresh(runs):
 
 
 def test_no_runs_and_too_many_are_said(runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(saved_runs, "_MOST", 2)
+    monkeypatch.setattr(saved_runs, "_MAX_LISTED", 2)
     assert RunsView(print).status.text.startswith(f"The latest 2 of 3 in {runs}: workbench runs")
 
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "nowhere"))

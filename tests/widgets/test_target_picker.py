@@ -9,13 +9,13 @@ import pytest
 from nbclient import NotebookClient
 
 import workbench as wb
-from workbench.cloud.client import Calls
+from workbench.cloud.client import CloudClient
 from workbench.cloud.deploy import deploy
 from workbench.cloud.ledger import Ledger
 from workbench.errors import InvalidInput, Stopped
 from workbench.localcloud import LocalCloud
 from workbench.widgets import App, RunPanel
-from workbench.widgets.target_picker import Here, OnAWS, OnLocalCloud, TargetPicker
+from workbench.widgets.target_picker import OnAWS, OnLocalCloud, TargetPicker, ThisMachine
 
 PATIENCE = 120
 
@@ -63,14 +63,14 @@ def on_aws(app):
 
 def left(cloud):
     """What is there of a deployment."""
-    with Calls(cloud) as calls:
+    with CloudClient(cloud) as calls:
         made = calls.sagemaker("list_endpoints")["Endpoints"]
         return [*made, *calls.sagemaker("list_models")["Models"], *Ledger().entries()]
 
 
 def test_what_does_not_suit_the_inference_type_is_not_offered():
     picker = TargetPicker()
-    assert picker.value == Here()
+    assert picker.value == ThisMachine()
 
     picker.cloud = True
 
@@ -80,7 +80,7 @@ def test_what_does_not_suit_the_inference_type_is_not_offered():
 
     picker.cloud = False
 
-    assert picker.value == Here()
+    assert picker.value == ThisMachine()
 
 
 def test_a_type_that_needs_a_cloud_runs_on_the_local_one_which_the_monitor_reads(app):
@@ -199,7 +199,7 @@ def test_a_deployment_that_is_under_way_is_stopped_and_torn_down(model, paid, mo
     fleet = wb.RealTime(instance_type="ml.m5.large", count=1)
     experiment = wb.Experiment(model, fleet, wb.constant(rate=10, duration=1))
     seen = []
-    call = Calls.sagemaker
+    call = CloudClient.sagemaker
 
     def stopping(calls, operation, **parameters):
         answer = call(calls, operation, **parameters)
@@ -208,7 +208,7 @@ def test_a_deployment_that_is_under_way_is_stopped_and_torn_down(model, paid, mo
             seen.extend(left(paid))
         return answer
 
-    monkeypatch.setattr(Calls, "sagemaker", stopping)
+    monkeypatch.setattr(CloudClient, "sagemaker", stopping)
 
     with pytest.raises(Stopped, match="what was made is torn down"):
         experiment.run(paid, stopped=stopped)
@@ -220,7 +220,7 @@ def test_a_deployment_that_is_under_way_is_stopped_and_torn_down(model, paid, mo
 def test_stop_ends_a_wait_for_an_endpoint_at_once(model, paid, monkeypatch):
     stopped = threading.Event()
     slow = replace(paid.value(), poll=3600.0)
-    status = Calls.sagemaker
+    status = CloudClient.sagemaker
 
     def creating(calls, operation, **parameters):
         answer = status(calls, operation, **parameters)
@@ -229,7 +229,7 @@ def test_stop_ends_a_wait_for_an_endpoint_at_once(model, paid, monkeypatch):
             return {**answer, "EndpointStatus": "Creating"}
         return answer
 
-    monkeypatch.setattr(Calls, "sagemaker", creating)
+    monkeypatch.setattr(CloudClient, "sagemaker", creating)
     fleet = wb.RealTime(instance_type="ml.m5.large", count=1)
 
     with (

@@ -18,8 +18,8 @@ from workbench.service_times import ServiceTimes
 from workbench.traffic.patterns import poisson
 from workbench.widgets import App, WhatIf
 from workbench.widgets import whatif as whatif_module
-from workbench.widgets.parameters import Dials
-from workbench.widgets.preview import outlook_of
+from workbench.widgets.parameters import TunableParameters
+from workbench.widgets.preview import summarize_simulation
 
 TIMES = ServiceTimes.affine(0.004, 0.001, largest=16)
 
@@ -36,7 +36,7 @@ def experiment(model):
 
 
 def names(experiment):
-    return [dial.name for dial in Dials(experiment, largest=16)]
+    return [dial.name for dial in TunableParameters(experiment, largest=16)]
 
 
 class Page(WhatIf):
@@ -72,7 +72,7 @@ def test_an_outlook_tells_what_the_simulated_run_tells(experiment, deployment):
     experiment = experiment.on(deployment)
     run = experiment.simulate(TIMES, seed=3)
 
-    found = outlook_of(experiment, TIMES, seed=3)
+    found = summarize_simulation(experiment, TIMES, seed=3)
 
     assert (found.requests, found.rate) == (len(run), experiment.trace.rate)
     assert found.latency == run.quantile(0.95)
@@ -83,7 +83,7 @@ def test_an_outlook_tells_what_the_simulated_run_tells(experiment, deployment):
 def test_the_law_that_is_drawn_counts_the_requests_answered_before_each_latency(experiment):
     latencies = experiment.simulate(TIMES).frame["latency"].to_numpy()
 
-    found = outlook_of(experiment, TIMES)
+    found = summarize_simulation(experiment, TIMES)
 
     counted = [(latencies < edge).mean() for edge in found.seconds]
     np.testing.assert_allclose(found.shares, counted, atol=1e-12)
@@ -94,14 +94,14 @@ def test_the_law_that_is_drawn_counts_the_requests_answered_before_each_latency(
 def test_failures_never_come_into_the_law_and_late_for_ever(experiment):
     experiment = experiment.on(Serverless(memory_mb=2048, max_concurrency=1))
 
-    found = outlook_of(experiment, TIMES)
+    found = summarize_simulation(experiment, TIMES)
 
     assert found.latency == math.inf
     assert found.shares[-1] < 0.95
 
 
 def test_without_a_target_the_percentile_is_p95_and_nothing_is_late(experiment):
-    found = outlook_of(replace(experiment, slo=None), TIMES)
+    found = summarize_simulation(replace(experiment, slo=None), TIMES)
 
     assert found.latency == experiment.simulate(TIMES).quantile(0.95)
     assert found.attainment == 1
@@ -110,14 +110,14 @@ def test_without_a_target_the_percentile_is_p95_and_nothing_is_late(experiment):
 def test_provisioned_instances_have_no_cost_that_can_be_told(experiment):
     on = Lambda(memory_mb=2048, max_concurrency=50, provisioned=1)
 
-    assert outlook_of(experiment.on(on), TIMES).per_million is None
+    assert summarize_simulation(experiment.on(on), TIMES).per_million is None
 
 
 def test_a_policy_that_is_simulated_step_by_step_is_for_the_first_requests(experiment):
     experiment = replace(experiment, policy=WorkConserving(max_size=4))
     experiment = replace(experiment, trace=poisson(rate=400, duration=60, seed=1))
 
-    assert outlook_of(experiment, TIMES).requests == 20_000
+    assert summarize_simulation(experiment, TIMES).requests == 20_000
     total = f"{len(experiment.trace):,}"
     assert f" The first 20,000 of {total} requests, " in Page(experiment, TIMES).ask()["words"]
 
@@ -146,7 +146,7 @@ def test_a_slider_begins_where_the_experiment_is_even_off_its_steps(experiment):
     policy = BatchPolicy(max_size=4, max_wait=0.01234)
     odd = replace(experiment, policy=policy).on(Lambda(memory_mb=1769, max_concurrency=50))
 
-    told = {dial.name: dial.to_dict() for dial in Dials(odd, largest=16)}
+    told = {dial.name: dial.to_dict() for dial in TunableParameters(odd, largest=16)}
 
     at = {name: each["values"][each["at"]] for name, each in told.items()}
     assert at == {"load": 1.0, "max_size": 4, "max_wait": 0.01234, "memory_mb": 1769}
@@ -161,14 +161,16 @@ def test_every_step_of_every_slider_makes_an_experiment(experiment):
         Serverless(memory_mb=2048, max_concurrency=2),
     )
     for on in kinds:
-        dials = Dials(experiment.on(on), largest=16)
+        dials = TunableParameters(experiment.on(on), largest=16)
         for dial in dials:
             for value in dial.values:
                 dials.turned(**{dial.name: value})
 
 
 def test_turned_dials_make_the_experiment_that_code_makes(experiment):
-    made = Dials(experiment, largest=16).turned(load=2.0, max_size=8, max_wait=0.005, workers=3)
+    made = TunableParameters(experiment, largest=16).turned(
+        load=2.0, max_size=8, max_wait=0.005, workers=3
+    )
 
     assert made == Experiment(
         experiment.model,
@@ -180,7 +182,7 @@ def test_turned_dials_make_the_experiment_that_code_makes(experiment):
 
 
 def test_dials_left_alone_leave_the_experiment_as_it_was(experiment):
-    dials = Dials(experiment, largest=16)
+    dials = TunableParameters(experiment, largest=16)
 
     assert dials.turned() == experiment
     assert dials.turned(load=1.0).trace is experiment.trace
@@ -202,7 +204,7 @@ def test_dials_left_alone_leave_the_experiment_as_it_was(experiment):
 )
 def test_a_bad_value_is_refused_by_name(experiment, name, value, words):
     with pytest.raises(InvalidInput) as refused:
-        Dials(experiment, largest=16).turned(**{name: value})
+        TunableParameters(experiment, largest=16).turned(**{name: value})
 
     assert str(refused.value).startswith(words)
 
@@ -276,7 +278,7 @@ def test_the_latest_experiment_that_is_prepared_is_the_one_shown(experiment, mon
         progress(1, 2)
         return TIMES
 
-    monkeypatch.setattr(whatif_module, "_kept", measured)
+    monkeypatch.setattr(whatif_module, "_load_profile", measured)
     whatif = WhatIf()
     first = whatif.prepare(experiment)
     assert entered.wait(60)
@@ -312,7 +314,7 @@ def test_what_goes_wrong_in_preparing_is_said(experiment, monkeypatch):
     def fail(*_):
         raise InvocationError("The model failed.")
 
-    monkeypatch.setattr(whatif_module, "_kept", fail)
+    monkeypatch.setattr(whatif_module, "_load_profile", fail)
     whatif = WhatIf()
 
     whatif.prepare(experiment).join()

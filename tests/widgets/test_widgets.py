@@ -19,7 +19,7 @@ from workbench.errors import InvalidInput, InvocationError, NotPredictable, Work
 from workbench.queueing import mm1
 from workbench.registry.api import Registry
 from workbench.run import SLO, Run, load_run
-from workbench.widgets import App, Live, Results, RunPanel, app, frontend
+from workbench.widgets import App, LiveProgress, Results, RunPanel, app, frontend
 
 
 def made_run(count=400, latency=0.004, **facts):
@@ -44,7 +44,7 @@ def doing(outcome):
 
 
 def test_live_percentiles_need_ten_requests_above_and_count_failures_as_late():
-    live = Live()
+    live = LiveProgress()
     live.add([0.001] * 150)
 
     assert live.quantile(0.95) is None
@@ -60,7 +60,7 @@ def test_live_percentiles_need_ten_requests_above_and_count_failures_as_late():
 
 def test_live_words_tell_progress_pace_time_left_and_percentiles():
     now = [0.0]
-    live = Live(clock=lambda: now[0])
+    live = LiveProgress(clock=lambda: now[0])
     assert live.words() == ""
 
     live.progress(0, 2000)

@@ -17,16 +17,16 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from workbench.backends.base import Batch, Reply
-from workbench.backends.sagemaker import NPY, Connects, packed, said, unpacked
+from workbench.backends.sagemaker import NPY, ClientFactory, error_text, pack_npy, unpack_npy
 from workbench.deployment import Async
 from workbench.errors import InvocationError
 from workbench.validation import whole_number
 
 _LONG_POLL = 1  # seconds that SQS holds a question without an answer; leaving waits as long
-_PAUSE = 1.0  # seconds after a failed question
-_SPARE = 60.0  # seconds that a notification may take
+_RETRY_SECONDS = 1.0  # seconds after a failed question
+_NOTIFICATION_SECONDS = 60.0  # seconds that a notification may take
 
-Told = Mapping[str, Any]
+Notification = Mapping[str, Any]
 """A notification: members by AWS's names."""
 
 
@@ -65,7 +65,7 @@ class AsyncBackend:
     def __init__(
         self,
         endpoint: str,
-        cloud: Connects,
+        cloud: ClientFactory,
         mailbox: Mailbox,
         deployment: Async,
         *,
@@ -86,8 +86,8 @@ class AsyncBackend:
             self._s3 = self._client("s3", stack)
             self._sqs = self._client("sqs", stack)
             self._clients = stack.pop_all()
-        self._awaited: dict[str, Future[Told]] = {}
-        self._over = threading.Event()
+        self._pending: dict[str, Future[Notification]] = {}
+        self._closing = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         return self
@@ -95,9 +95,9 @@ class AsyncBackend:
     def __exit__(self, *_: object) -> None:
         if self._clients is None:
             return
-        self._over.set()
+        self._closing.set()
         self._reader.join()
-        for future in list(self._awaited.values()):
+        for future in list(self._pending.values()):
             future.cancel()
         self._clients.close()
         self._clients = None
@@ -110,21 +110,25 @@ class AsyncBackend:
         """
         assert self._clients is not None, "invoke outside the with block"  # noqa: S101
         name = uuid.uuid4().hex
-        future: Future[Told] = Future()
-        self._awaited[name] = future
+        future: Future[Notification] = Future()
+        self._pending[name] = future
         try:
-            with _explained():
-                self._ask(name, packed(batch.inputs))
-                told = self._told(future)
-                if told["invocationStatus"] != "Completed":
-                    raise InvocationError(str(told.get("failureReason", "no reason was given")))
-                outputs = unpacked(self._fetch(told["responseParameters"]["outputLocation"]))
+            with _translate_errors():
+                self._send(name, pack_npy(batch.inputs))
+                notification = self._await_notification(future)
+                if notification["invocationStatus"] != "Completed":
+                    raise InvocationError(
+                        str(notification.get("failureReason", "no reason was given"))
+                    )
+                outputs = unpack_npy(
+                    self._fetch(notification["responseParameters"]["outputLocation"])
+                )
         finally:
-            self._awaited.pop(name, None)
-        age = self._clock() - datetime.fromisoformat(told["eventTime"]).timestamp()
+            self._pending.pop(name, None)
+        age = self._clock() - datetime.fromisoformat(notification["eventTime"]).timestamp()
         return Reply(outputs, server=-1, age=max(0.0, age))
 
-    def _ask(self, name: str, body: bytes) -> None:
+    def _send(self, name: str, body: bytes) -> None:
         sent: dict[str, Any] = {"Body": body}
         if len(body) > self.deployment.inline_limit:
             key = f"{self.mailbox.folder}/in/{name}"
@@ -140,8 +144,8 @@ class AsyncBackend:
             **sent,
         )
 
-    def _told(self, future: "Future[Told]") -> Told:
-        longest = self.deployment.ttl + self.deployment.timeout + _SPARE
+    def _await_notification(self, future: "Future[Notification]") -> Notification:
+        longest = self.deployment.ttl + self.deployment.timeout + _NOTIFICATION_SECONDS
         try:
             return future.result(longest)
         except TimeoutError:
@@ -154,12 +158,14 @@ class AsyncBackend:
 
     def _read(self) -> None:
         """Read notifications, and give each to whom it concerns."""
-        while not self._over.is_set():
+        while not self._closing.is_set():
             try:
-                with _explained():
+                with _translate_errors():
                     self._read_some()
             except InvocationError:
-                self._over.wait(_PAUSE)  # whoever waits is told in the end that nothing came
+                self._closing.wait(
+                    _RETRY_SECONDS
+                )  # whoever waits is told in the end that nothing came
 
     def _read_some(self) -> None:
         queue = self.mailbox.queue
@@ -168,10 +174,10 @@ class AsyncBackend:
         )
         messages = answer.get("Messages", [])
         for message in messages:
-            told = json.loads(message["Body"])
-            future = self._awaited.get(told.get("inferenceId"))
+            notification = json.loads(message["Body"])
+            future = self._pending.get(notification.get("inferenceId"))
             if future is not None and not future.done():
-                future.set_result(told)
+                future.set_result(notification)
         if messages:
             read = [
                 {"Id": str(i), "ReceiptHandle": message["ReceiptHandle"]}
@@ -185,13 +191,13 @@ class AsyncBackend:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """Turn what boto3 raises inside the block into our error."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
     except ClientError as error:
-        raise InvocationError(said(error.response)) from error
+        raise InvocationError(error_text(error.response)) from error
     except BotoCoreError as error:
         raise InvocationError(f"{type(error).__name__}: {error}") from error

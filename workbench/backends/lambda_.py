@@ -8,19 +8,19 @@ import threading
 from typing import Any, Self
 
 from workbench.backends.base import Batch, Reply
-from workbench.backends.sagemaker import NPY, Connects, packed, said, unpacked
+from workbench.backends.sagemaker import NPY, ClientFactory, error_text, pack_npy, unpack_npy
 from workbench.errors import InvocationError
 from workbench.validation import whole_number
 
-_BEFORE = f'{{"headers":{{"content-type":"{NPY}"}},"isBase64Encoded":true,"body":"'.encode()
-_BEHIND = b'"}'
+_EVENT_PREFIX = f'{{"headers":{{"content-type":"{NPY}"}},"isBase64Encoded":true,"body":"'.encode()
+_EVENT_SUFFIX = b'"}'
 _REPORT = re.compile(
     r"REPORT RequestId: \S+\s+Duration: ([\d.]+) ms.*?(?:Init Duration: ([\d.]+) ms|$)", re.DOTALL
 )
 _OVERHEAD = "x-workbench-overhead-latency"  # a local cloud's; AWS does not tell it
 _ENVIRONMENT, _INITIALIZED = "x-workbench-environment", "x-workbench-initialized"
 _PROVISIONED = "provisioned-concurrency"
-_ON_DEMAND = 1_000_000  # so that provisioned environments have the lower numbers
+_ON_DEMAND_OFFSET = 1_000_000  # so that provisioned environments have the lower numbers
 
 
 class LambdaBackend:
@@ -37,16 +37,16 @@ class LambdaBackend:
         InvalidInput: `concurrency` is not a whole number of at least 1.
     """
 
-    def __init__(self, function: str, cloud: Connects, *, concurrency: int = 64) -> None:
+    def __init__(self, function: str, cloud: ClientFactory, *, concurrency: int = 64) -> None:
         self.function = function
         self.cloud = cloud
         self.concurrency = whole_number("concurrency", concurrency, low=1)
         self._client: Any = None
-        self._environments: _Numbers | None = None
+        self._environments: _EnvironmentNumbers | None = None
 
     def __enter__(self) -> Self:
         self._client = self.cloud.client("lambda", pool=self.concurrency)
-        self._environments = _Numbers()
+        self._environments = _EnvironmentNumbers()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,12 +63,12 @@ class LambdaBackend:
         from botocore.exceptions import BotoCoreError, ClientError
 
         assert self._client is not None, "invoke outside the with block"  # noqa: S101
-        event = _BEFORE + base64.b64encode(packed(batch.inputs)) + _BEHIND
+        event = _EVENT_PREFIX + base64.b64encode(pack_npy(batch.inputs)) + _EVENT_SUFFIX
         try:
             answer = self._client.invoke(FunctionName=self.function, Payload=event, LogType="Tail")
             payload = answer["Payload"].read()
         except ClientError as error:
-            raise InvocationError(said(error.response)) from error
+            raise InvocationError(error_text(error.response)) from error
         except BotoCoreError as error:
             raise InvocationError(f"{type(error).__name__}: {error}") from error
         return self._reply(answer, _content(payload, failed="FunctionError" in answer))
@@ -81,7 +81,7 @@ class LambdaBackend:
         cold = init > 0 and not provisioned
         overhead = answer["ResponseMetadata"]["HTTPHeaders"].get(_OVERHEAD)
         return Reply(
-            unpacked(_body(content)),
+            unpack_npy(_body(content)),
             cold=cold,
             server=self._environments.number(told.get(_ENVIRONMENT), provisioned=provisioned),
             model_latency=duration,
@@ -97,7 +97,7 @@ def event_bytes(content: int) -> int:
     >>> event_bytes(3000) - event_bytes(0)
     4000
     """
-    return len(_BEFORE) + 4 * math.ceil(content / 3) + len(_BEHIND)
+    return len(_EVENT_PREFIX) + 4 * math.ceil(content / 3) + len(_EVENT_SUFFIX)
 
 
 def durations(log: str) -> tuple[float, float]:
@@ -116,7 +116,7 @@ def durations(log: str) -> tuple[float, float]:
     return float(found[1]) / 1000, float(found[2] or 0.0) / 1000
 
 
-class _Numbers:
+class _EnvironmentNumbers:
     """Numbers of execution environments, in the order in which they were first heard of."""
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ class _Numbers:
             return -1
         if name not in self._known:
             with self._lock:
-                first = 0 if provisioned else _ON_DEMAND
+                first = 0 if provisioned else _ON_DEMAND_OFFSET
                 self._known.setdefault(name, first + len(self._known))
         return self._known[name]
 

@@ -23,7 +23,7 @@ _MODEL_LATENCY = "x-workbench-model-latency"
 _OVERHEAD_LATENCY = "x-workbench-overhead-latency"
 
 
-class Connects(Protocol):
+class ClientFactory(Protocol):
     """What makes boto3's clients; a value that can be sent to another process."""
 
     def client(self, service: str, *, pool: int) -> Any:  # noqa: ANN401 - boto3 builds its clients
@@ -43,7 +43,7 @@ class SageMakerBackend:
         InvalidInput: `concurrency` is not a whole number of at least 1.
     """
 
-    def __init__(self, endpoint: str, cloud: Connects, *, concurrency: int = 64) -> None:
+    def __init__(self, endpoint: str, cloud: ClientFactory, *, concurrency: int = 64) -> None:
         self.endpoint = endpoint
         self.cloud = cloud
         self.concurrency = whole_number("concurrency", concurrency, low=1)
@@ -69,20 +69,20 @@ class SageMakerBackend:
         assert self._client is not None, "invoke outside the with block"  # noqa: S101
         try:
             answer = self._client.invoke_endpoint(
-                EndpointName=self.endpoint, Body=packed(batch.inputs), ContentType=NPY, Accept=NPY
+                EndpointName=self.endpoint, Body=pack_npy(batch.inputs), ContentType=NPY, Accept=NPY
             )
             body = answer["Body"].read()
         except ClientError as error:
-            raise InvocationError(said(error.response)) from error
+            raise InvocationError(error_text(error.response)) from error
         except BotoCoreError as error:
             raise InvocationError(f"{type(error).__name__}: {error}") from error
-        return _reply(unpacked(body), answer["ResponseMetadata"])
+        return _reply(unpack_npy(body), answer["ResponseMetadata"])
 
 
-def packed(array: NDArray[Any]) -> bytes:
+def pack_npy(array: NDArray[Any]) -> bytes:
     """Return the bytes of a .npy file that holds the array.
 
-    >>> unpacked(packed(np.array([[1, 2], [3, 4]])))
+    >>> unpack_npy(pack_npy(np.array([[1, 2], [3, 4]])))
     array([[1, 2],
            [3, 4]])
     """
@@ -90,7 +90,7 @@ def packed(array: NDArray[Any]) -> bytes:
     return _header(array.dtype, array.shape) + array.tobytes()
 
 
-def unpacked(content: bytes) -> NDArray[Any]:
+def unpack_npy(content: bytes) -> NDArray[Any]:
     """Return the array in the bytes of a .npy file; nothing is unpickled.
 
     Raises:
@@ -129,8 +129,8 @@ def _read_header(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
     return dtype, shape
 
 
-def _reply(outputs: NDArray[Any], said: Mapping[str, Any]) -> Reply:
-    headers = said["HTTPHeaders"]
+def _reply(outputs: NDArray[Any], metadata: Mapping[str, Any]) -> Reply:
+    headers = metadata["HTTPHeaders"]
     init = headers.get(_COLD)  # microseconds, where a cold start was paid
     return Reply(
         outputs,
@@ -139,7 +139,7 @@ def _reply(outputs: NDArray[Any], said: Mapping[str, Any]) -> Reply:
         model_latency=_seconds(headers.get(_MODEL_LATENCY)),
         overhead_latency=_seconds(headers.get(_OVERHEAD_LATENCY)),
         init=0.0 if init is None else _seconds(init),
-        retries=said["RetryAttempts"],
+        retries=metadata["RetryAttempts"],
     )
 
 
@@ -147,12 +147,12 @@ def _seconds(microseconds: str | None) -> float:
     return math.nan if microseconds is None else float(microseconds) / 1e6
 
 
-def said(response: Mapping[str, Any]) -> str:
+def error_text(response: Mapping[str, Any]) -> str:
     """Return what an error answer says, in one line."""
     error = response.get("Error", {})
-    said = f"{error.get('Code', 'unknown')}: {error.get('Message', '')}"
+    metadata = f"{error.get('Code', 'unknown')}: {error.get('Message', '')}"
     if "OriginalMessage" in response:
-        said += f" (the model answered {response.get('OriginalStatusCode')}: "
-        said += f"{response['OriginalMessage']})"
+        metadata += f" (the model answered {response.get('OriginalStatusCode')}: "
+        metadata += f"{response['OriginalMessage']})"
     retries = response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
-    return said + (f" after {retries} retries" if retries else "")
+    return metadata + (f" after {retries} retries" if retries else "")

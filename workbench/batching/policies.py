@@ -18,7 +18,7 @@ import numpy as np
 
 from workbench.batching.timer import Batches, BatchPolicy
 from workbench.errors import InvalidInput
-from workbench.service_times import LARGEST, ServiceTimes
+from workbench.service_times import MAX_BATCH_ROWS, ServiceTimes
 from workbench.validation import (
     as_tuple,
     inner_share,
@@ -28,8 +28,10 @@ from workbench.validation import (
     whole_number,
 )
 
-_ABOVE = 10  # latencies above a quantile from which on it is more than noise
-_OFTEN = 3  # batches of a size from which on their least latency says something of its service
+_MIN_SAMPLES_ABOVE = 10  # latencies above a quantile from which on it is more than noise
+_MIN_BATCHES_PER_SIZE = (
+    3  # batches of a size from which on their least latency says something of its service
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +67,12 @@ class WorkConserving:
         """Return kind and settings as JSON values."""
         return {"kind": "work-conserving", **asdict(self)}
 
-    def batcher(self) -> "PatientBatcher":
+    def batcher(self) -> "FreeServerBatcher":
         """Return a fresh, empty batcher."""
-        return PatientBatcher(max_size=self.max_size)
+        return FreeServerBatcher(max_size=self.max_size)
 
 
-class PatientBatcher:
+class FreeServerBatcher:
     """A buffer that sends to free servers only, once it is full or its first has waited enough."""
 
     watches = True
@@ -168,7 +170,7 @@ class DeadlineAware:
         >>> DeadlineAware.within(0.1, times, max_size=2).service
         (0.02, 0.03)
         """
-        sizes = np.arange(1, whole_number("max_size", max_size, low=1, high=LARGEST) + 1)
+        sizes = np.arange(1, whole_number("max_size", max_size, low=1, high=MAX_BATCH_ROWS) + 1)
         times.check(sizes)
         return cls(latency=latency, service=tuple(times.idle_means[sizes].tolist()), margin=margin)
 
@@ -198,24 +200,24 @@ class DeadlineBatcher:
 
     def __init__(self, policy: DeadlineAware) -> None:
         slack = policy.latency - policy.margin
-        self._patience = [slack - time for time in policy.service]
+        self._wait_limits = [slack - time for time in policy.service]
         self._waiting: list[int] = []
         self._opened = math.inf
 
     @property
     def due(self) -> float:
         """The last instant at which what waits is still on time."""
-        return self._opened + self._patience[max(0, len(self._waiting) - 1)]
+        return self._opened + self._wait_limits[max(0, len(self._waiting) - 1)]
 
     def add(self, request: int, now: float) -> Batches:
         """Take a request; send those before it first, if its company would make them late."""
         early = []
-        if self._waiting and self._opened + self._patience[len(self._waiting)] < now:
+        if self._waiting and self._opened + self._wait_limits[len(self._waiting)] < now:
             early = self._close()
         if not self._waiting:
             self._opened = now
         self._waiting.append(request)
-        full = len(self._waiting) == len(self._patience)
+        full = len(self._waiting) == len(self._wait_limits)
         return early + self._close() if full else early
 
     def wake(self, now: float) -> Batches:
@@ -269,7 +271,7 @@ class Steered:
         object.__setattr__(self, "quantile", inner_share("quantile", self.quantile))
         for name in ("aim", "gain"):
             object.__setattr__(self, name, positive_share(name, getattr(self, name)))
-        least = math.ceil(round(_ABOVE / (1 - self.quantile), 6))
+        least = math.ceil(round(_MIN_SAMPLES_ABOVE / (1 - self.quantile), 6))
         object.__setattr__(self, "window", whole_number("window", self.window, low=least))
 
     @property
@@ -287,7 +289,7 @@ class Steered:
         return SteeredBatcher(self)
 
 
-class SteeredBatcher(PatientBatcher):
+class SteeredBatcher(FreeServerBatcher):
     """The buffer of `Steered`; `max_size` and `max_wait` are its present settings."""
 
     def __init__(self, policy: Steered) -> None:
@@ -306,10 +308,10 @@ class SteeredBatcher(PatientBatcher):
             self._least.setdefault(len(latencies), []).append(service)
         allowed = (1 - self._policy.quantile) * self._policy.window
         if self._late > allowed or len(self._latencies) >= self._policy.window:
-            self._turn(sorted(self._latencies))
+            self._update(sorted(self._latencies))
             self._latencies, self._late, self._least = [], 0, {}
 
-    def _turn(self, latencies: list[float]) -> None:
+    def _update(self, latencies: list[float]) -> None:
         """Set wait and size by the latencies of a window, in order."""
         policy = self._policy
         rank = math.ceil(policy.quantile * len(latencies) - 1e-9)
@@ -319,7 +321,7 @@ class SteeredBatcher(PatientBatcher):
         slow = [
             size
             for size, times in self._least.items()
-            if len(times) >= _OFTEN and min(times) > policy.latency / 2
+            if len(times) >= _MIN_BATCHES_PER_SIZE and min(times) > policy.latency / 2
         ]
         if slow:
             self.max_size = max(1, min(slow) - 1)

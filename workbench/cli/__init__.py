@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from workbench.cli.app import add_app
-from workbench.cli.arguments import Parser, closing
+from workbench.cli.arguments import Parser, help_settings
 from workbench.cli.cloud import add_doctor, add_local_cloud, add_teardown
 from workbench.cli.models import add_registry
-from workbench.cli.output import INTERRUPTED, announce
+from workbench.cli.output import EXIT_INTERRUPTED, announce
 from workbench.cli.prices import add_prices
 from workbench.cli.report import add_report
 from workbench.cli.run import add_demo, add_profile, add_run
 from workbench.cli.runs import add_runs
 from workbench.errors import WorkbenchError
 
-_FAILED, _UNREAD = 2, 141
+_EXIT_ERROR, _EXIT_BROKEN_PIPE = 2, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _UNREAD
+        return _EXIT_BROKEN_PIPE
     except KeyboardInterrupt:
-        return announce("workbench: interrupted.", INTERRUPTED)
+        return announce("workbench: interrupted.", EXIT_INTERRUPTED)
     except WorkbenchError as error:
         if "--traceback" in words or os.environ.get("WORKBENCH_TRACEBACK"):
             raise
-        return announce(f"workbench: {' '.join(str(error).split())}", _FAILED)
+        return announce(f"workbench: {' '.join(str(error).split())}", _EXIT_ERROR)
     return status
 
 
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="workbench",
         description="Run a model under real load, here or on a cloud; see latency and cost.",
-        **closing(""),
+        **help_settings(""),
     )
     told = f"workbench {version('inference-workbench')}"
     parser.add_argument("--version", action="version", version=told)

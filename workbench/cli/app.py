@@ -3,8 +3,8 @@
 from functools import partial
 from typing import Any
 
-from workbench.cli.arguments import add_registry_path, closing, registry_of, subparser
-from workbench.cli.output import Arguments, announce, print_json, say
+from workbench.cli.arguments import add_registry_path, help_settings, registry_of, subparser
+from workbench.cli.output import Arguments, announce, print_json, print_text
 
 
 def _app(arguments: Arguments) -> int:
@@ -16,22 +16,22 @@ def _app(arguments: Arguments) -> int:
         preset=arguments.preset,
         ip=arguments.ip,
         port=arguments.port,
-        started=partial(_tell, arguments),
+        on_started=partial(_announce_url, arguments),
     )
     return 0
 
 
-def _tell(arguments: Arguments, url: str) -> None:
+def _announce_url(arguments: Arguments, url: str) -> None:
     if arguments.json:
         print_json({"url": url})
-    say(arguments, f"The app, for whoever has this address: {url}")
+    print_text(arguments, f"The app, for whoever has this address: {url}")
     announce("Ctrl-C ends it.")
 
 
 def add_app(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench app`."""
     about = "serve the app as a page for a classroom, until Ctrl-C"
-    parser = subparser(commands, "app", about, **closing("app"))
+    parser = subparser(commands, "app", about, **help_settings("app"))
     parser.add_argument(
         "--preset",
         metavar="NAME",

@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
         raise InvalidInput(f"{message}. See {self.prog} --help.")
 
 
-def typed(parse: Callable[[str], T]) -> Callable[[str], T]:
+def argument_type(parse: Callable[[str], T]) -> Callable[[str], T]:
     """A parser of one argument whose errors keep their words."""
 
     def parse_or_refuse(text: str) -> T:
@@ -36,11 +36,11 @@ def typed(parse: Callable[[str], T]) -> Callable[[str], T]:
     return parse_or_refuse
 
 
-def seconds(text: str) -> float:
+def parse_seconds(text: str) -> float:
     """Return a time in seconds; it may have a unit: us, ms, s, min or h.
 
-    >>> seconds("25ms"), seconds("0.1s"), seconds("2 min"), seconds("10")
-    (0.025, 0.1, 120.0, 10.0)
+    >>> parse_seconds("25ms"), parse_seconds("2 min"), parse_seconds("10")
+    (0.025, 120.0, 10.0)
     """
     match = re.fullmatch(r"(\S*?[\d.]|[+-]?(?:nan|inf))\s*(us|ms|s|min|h|)", text.strip())
     try:
@@ -49,19 +49,19 @@ def seconds(text: str) -> float:
         raise InvalidInput(f"{text!r} is no time: write 25ms, 0.1s, 2min or 10") from None
 
 
-def policy(text: str) -> BatchPolicy:
+def parse_policy(text: str) -> BatchPolicy:
     """Return a policy written as SIZE/WAIT; a size alone waits for no others.
 
-    >>> policy("8/25ms").label, policy("1").label
+    >>> parse_policy("8/25ms").label, parse_policy("1").label
     ('up to 8, 25 ms', 'no batching')
     """
     size, _, wait = text.partition("/")
     if not size.strip("+-").isdecimal():
         raise InvalidInput(f"{text!r} is no policy: write 1, 16 or 16/20ms")
-    return BatchPolicy(max_size=whole(size), max_wait=seconds(wait or "0"))
+    return BatchPolicy(max_size=parse_integer(size), max_wait=parse_seconds(wait or "0"))
 
 
-def whole(text: str) -> int:
+def parse_integer(text: str) -> int:
     """Return a whole number."""
     try:
         return int(text)
@@ -69,14 +69,14 @@ def whole(text: str) -> int:
         raise InvalidInput(f"{text!r} is not a whole number") from None
 
 
-def wholes(text: str) -> tuple[int, ...]:
+def parse_integers(text: str) -> tuple[int, ...]:
     """Return whole numbers that stand between commas."""
-    return tuple(whole(part) for part in text.split(","))
+    return tuple(parse_integer(part) for part in text.split(","))
 
 
-def stays(text: str) -> tuple[float, ...]:
+def parse_dwell_times(text: str) -> tuple[float, ...]:
     """Return times that stand between slashes."""
-    return tuple(seconds(part) for part in text.split("/"))
+    return tuple(parse_seconds(part) for part in text.split("/"))
 
 
 _EXAMPLES = {
@@ -133,7 +133,7 @@ _EXAMPLES = {
 }
 
 
-def closing(command: str) -> dict[str, Any]:
+def help_settings(command: str) -> dict[str, Any]:
     """Return how a command's help ends: with its examples."""
     return {
         "epilog": f"examples:{_EXAMPLES[command]}",
@@ -169,10 +169,10 @@ def add_registry_path(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def registry_of(arguments: Arguments, *, filled: bool = True) -> Registry:
+def registry_of(arguments: Arguments, *, fill: bool = True) -> Registry:
     """Return the registry that the arguments name; the user's is filled first, unless told not."""
     path = arguments.registry
-    if path is None and not filled:
+    if path is None and not fill:
         path = home() / "registry"
     return Registry(path, progress=announce)
 

@@ -12,25 +12,25 @@ from typing import Any, get_args
 
 from workbench.cli.arguments import (
     add_registry_path,
-    closing,
+    argument_type,
+    help_settings,
+    parse_integer,
+    parse_seconds,
     registry_of,
-    seconds,
     subparser,
-    typed,
-    whole,
 )
-from workbench.cli.output import Arguments, announce, print_json, say
+from workbench.cli.output import Arguments, announce, print_json, print_text
 from workbench.cloud.aws import Cloud, aws
 from workbench.cloud.deploy import teardown
 from workbench.cloud.doctor import examine
-from workbench.cloud.ledger import Entry, Ledger
+from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.deployment import KEEP_ALIVE, Deployment
 from workbench.formatting import dollars, text_table
 from workbench.localcloud import LocalCloud
 from workbench.localcloud.core.settings import ColdStart
 
-_NOT_WELL = 1
-_KNOBS: Mapping[str, tuple[Callable[[str], Any], str]] = {
+_EXIT_UNFIT = 1
+_SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "workers": (int, "model servers, or those of each instance (1)"),
     "threads": (int, "of each worker, on this machine (1)"),
     "instance_type": (str, "of real-time and async endpoints and batch transform: ml.m5.large"),
@@ -44,41 +44,44 @@ _KNOBS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "timeout": (int, "seconds that a call of a function or an async endpoint may take (900)"),
     "concurrency": (int, "calls that an async endpoint sends to an instance at once"),
     "ttl": (int, "seconds that a request may wait at an async endpoint (21600)"),
-    "period": (typed(seconds), "whose requests are one batch transform job (all are one)"),
+    "period": (
+        argument_type(parse_seconds),
+        "whose requests are one batch transform job (all are one)",
+    ),
     "hourly_price": (float, "what this machine costs in US dollars an hour, by your account (0)"),
 }
 
 
-def add_places(parser: argparse.ArgumentParser) -> None:
+def add_deployment_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where a model runs, and what that may cost."""
-    place = parser.add_argument_group("where it runs")
-    place.add_argument(
+    group = parser.add_argument_group("where it runs")
+    group.add_argument(
         "--on",
         choices=("local", "real-time", "serverless", "async", "batch-transform", "lambda"),
         default="local",
         help="(%(default)s)",
     )
-    for name, (kind, about) in _KNOBS.items():
-        place.add_argument(f"--{name.replace('_', '-')}", type=kind, help=about)
-    place.add_argument(
+    for name, (kind, about) in _SETTINGS.items():
+        group.add_argument(f"--{name.replace('_', '-')}", type=kind, help=about)
+    group.add_argument(
         "--cloud",
         choices=("local", "aws"),
         default="local",
         help="where endpoints and jobs are made: on a cloud of this machine, which costs nothing, "
         "or AWS (%(default)s)",
     )
-    place.add_argument("--aws-profile", metavar="NAME", help="of AWS's credentials")
-    place.add_argument("--region", help="of AWS")
-    place.add_argument("--budget", type=float, help="the most that it may cost, in US dollars")
-    place.add_argument("--yes", action="store_true", help="spend without asking")
+    group.add_argument("--aws-profile", metavar="NAME", help="of AWS's credentials")
+    group.add_argument("--region", help="of AWS")
+    group.add_argument("--budget", type=float, help="the most that it may cost, in US dollars")
+    group.add_argument("--yes", action="store_true", help="spend without asking")
 
 
 def deployment_of(arguments: Arguments) -> Deployment:
     """Return the deployment that the arguments describe."""
-    given = {name: getattr(arguments, name) for name in _KNOBS}
-    knobs = {name: value for name, value in given.items() if value is not None}
+    given = {name: getattr(arguments, name) for name in _SETTINGS}
+    settings = {name: value for name, value in given.items() if value is not None}
     kind = "batch transform" if arguments.on == "batch-transform" else arguments.on
-    return Deployment.from_dict({"kind": kind, **knobs})
+    return Deployment.from_dict({"kind": kind, **settings})
 
 
 @contextlib.contextmanager
@@ -96,7 +99,7 @@ def cloud_of(arguments: Arguments) -> Iterator[Cloud | None]:
 def _local_cloud(arguments: Arguments) -> int:
     ended = threading.Event()
     with (
-        _signals_set(ended),
+        _set_on_signal(ended),
         LocalCloud(
             arguments.path,
             port=arguments.port,
@@ -108,14 +111,14 @@ def _local_cloud(arguments: Arguments) -> int:
         if arguments.json:
             print_json({"url": cloud.url, "path": str(cloud.path), "environment": environment})
         exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-        say(arguments, "\n".join([f"# A cloud of this machine, at {cloud.url}", *exports]))
+        print_text(arguments, "\n".join([f"# A cloud of this machine, at {cloud.url}", *exports]))
         announce("Ctrl-C ends it.")
         ended.wait()
     return 0
 
 
 @contextlib.contextmanager
-def _signals_set(ended: threading.Event) -> Iterator[None]:
+def _set_on_signal(ended: threading.Event) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM set `ended` instead of what they do."""
 
     def end(_: int, __: FrameType | None) -> None:
@@ -140,11 +143,11 @@ def _teardown(arguments: Arguments) -> int:
         print(text_table([list(_facts(entries[0])), *rows]))
     told = f"{len(entries)} may be running" if arguments.list else f"{len(entries)} ended"
     paid = sum(each.hourly for each in entries if each.cloud.paid)
-    say(arguments, f"{told}, {dollars(paid)} an hour." if entries else f"{told}.")
+    print_text(arguments, f"{told}, {dollars(paid)} an hour." if entries else f"{told}.")
     return 0
 
 
-def _facts(entry: Entry) -> dict[str, Any]:
+def _facts(entry: LedgerEntry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "what": entry.what,
@@ -171,17 +174,21 @@ def _doctor(arguments: Arguments) -> int:
     )
     if arguments.json:
         print_json(found.to_dict())
-    say(arguments, str(found))
-    return 0 if found.ok else _NOT_WELL
+    print_text(arguments, str(found))
+    return 0 if found.ok else _EXIT_UNFIT
 
 
 def add_doctor(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench doctor`."""
     about = "check that a model can be served as AWS serves models, before any deploy"
-    parser = subparser(commands, "doctor", about, **closing("doctor"))
+    parser = subparser(commands, "doctor", about, **help_settings("doctor"))
     parser.add_argument("model", metavar="MODEL", help="group, or group:version")
-    parser.add_argument("--rows", type=typed(whole), default=16, help="of a batch (%(default)s)")
-    parser.add_argument("--threads", type=typed(whole), default=1, help="of a run (%(default)s)")
+    parser.add_argument(
+        "--rows", type=argument_type(parse_integer), default=16, help="of a batch (%(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=argument_type(parse_integer), default=1, help="of a run (%(default)s)"
+    )
     add_registry_path(parser)
     parser.set_defaults(command=_doctor)
 
@@ -189,7 +196,7 @@ def add_doctor(commands: Any) -> None:  # noqa: ANN401
 def add_local_cloud(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench local-cloud`."""
     about = "answer as AWS does, on this machine, until Ctrl-C"
-    parser = subparser(commands, "local-cloud", about, **closing("local-cloud"))
+    parser = subparser(commands, "local-cloud", about, **help_settings("local-cloud"))
     parser.add_argument("--path", metavar="FOLDER", help="keep everything here (else it is gone)")
     parser.add_argument("--port", type=int, default=0, help="(one that is free)")
     parser.add_argument(
@@ -201,7 +208,7 @@ def add_local_cloud(commands: Any) -> None:  # noqa: ANN401
     )
     parser.add_argument(
         "--keep-alive",
-        type=typed(seconds),
+        type=argument_type(parse_seconds),
         default=KEEP_ALIVE,
         help="of an idle serverless instance (10min)",
     )
@@ -211,7 +218,7 @@ def add_local_cloud(commands: Any) -> None:  # noqa: ANN401
 def add_teardown(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench teardown`."""
     about = "end what a crash left running on clouds"
-    parser = subparser(commands, "teardown", about, **closing("teardown"))
+    parser = subparser(commands, "teardown", about, **help_settings("teardown"))
     parser.add_argument("names", nargs="*", metavar="NAME", help="of deployments (all)")
     parser.add_argument("--list", action="store_true", help="only show what may be running")
     parser.set_defaults(command=_teardown)

@@ -23,8 +23,8 @@ SEED = 22
 
 _BURST = 10.0
 _DWELL = (3 / 16, 1 / 16)  # mean stays between bursts and in them, as shares of the duration
-_WAIT = 12  # service times that the first request of a batch waits for others
-_TARGET = 40  # service times within which to answer
+_MAX_WAIT_SERVICE_TIMES = 12  # service times that the first request of a batch waits for others
+_TARGET_SERVICE_TIMES = 40  # service times within which to answer
 
 
 def experiments(
@@ -43,7 +43,9 @@ def experiments(
     alone = profile.service_time(1)
     policies = {
         "no batching": BatchPolicy(),
-        "batching": BatchPolicy(max_size=BATCH_SIZES[-1], max_wait=_rounded(_WAIT * alone)),
+        "batching": BatchPolicy(
+            max_size=BATCH_SIZES[-1], max_wait=_round_significant(_MAX_WAIT_SERVICE_TIMES * alone)
+        ),
     }
     return {
         name: Experiment(
@@ -51,7 +53,7 @@ def experiments(
             deployment=Local(hourly_price=hourly_price),
             trace=traffic(profile, duration=duration, seed=seed),
             policy=policy,
-            slo=SLO(latency=_rounded(_TARGET * alone)),
+            slo=SLO(latency=_round_significant(_TARGET_SERVICE_TIMES * alone)),
         )
         for name, policy in policies.items()
     }
@@ -60,7 +62,7 @@ def experiments(
 def traffic(profile: Profile, *, duration: float = DURATION, seed: int = SEED) -> Trace:
     """Return bursty traffic at the rate that the profiled model can answer one at a time."""
     return bursty(
-        rate=_rounded(profile.capacity()),
+        rate=_round_significant(profile.capacity()),
         burst=_BURST,
         dwell=(_DWELL[0] * duration, _DWELL[1] * duration),
         duration=duration,
@@ -82,6 +84,6 @@ def explain(profile: Profile, experiment: Experiment) -> str:
     )
 
 
-def _rounded(value: float) -> float:
+def _round_significant(value: float) -> float:
     """Two significant digits."""
     return float(f"{value:.2g}")

@@ -28,12 +28,12 @@ def check_new(path: Path) -> None:
 def check_folder(path: Path) -> None:
     """Refuse a folder that cannot be written."""
     ground = next(each for each in [path, *path.absolute().parents] if each.exists())
-    with writing(path), tempfile.TemporaryFile(dir=ground):
+    with translate_write_errors(path), tempfile.TemporaryFile(dir=ground):
         pass
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def translate_write_errors(path: Path) -> Iterator[None]:
     """Turn a file that cannot be written into one of our errors."""
     try:
         yield

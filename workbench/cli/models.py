@@ -6,14 +6,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.arguments import add_registry_path, closing, registry_of, subparser, version_of
+from workbench.cli.arguments import (
+    add_registry_path,
+    help_settings,
+    registry_of,
+    subparser,
+    version_of,
+)
 from workbench.cli.output import Arguments, print_json
 from workbench.formatting import text_table
 from workbench.registry.model import Model
 from workbench.registry.onnx import check_model
 from workbench.registry.zoo import NAMES
 
-_UNSOUND = 1
+_EXIT_DAMAGED = 1
 
 
 def _list(arguments: Arguments) -> int:
@@ -35,7 +41,7 @@ def _register(arguments: Arguments) -> int:
     file = Path(arguments.file)
     check_model(file)  # before anything is trained or made
     # The ready-made models matter to the number of a version only in a group of theirs.
-    registry = registry_of(arguments, filled=arguments.group in NAMES)
+    registry = registry_of(arguments, fill=arguments.group in NAMES)
     model = registry.register(
         arguments.group,
         file,
@@ -49,7 +55,7 @@ def _register(arguments: Arguments) -> int:
     return 0
 
 
-def _decide(arguments: Arguments) -> int:
+def _set_approval(arguments: Arguments) -> int:
     registry = registry_of(arguments)
     decide = registry.approve if arguments.action == "approve" else registry.reject
     model = decide(*version_of(arguments.model), who=arguments.who, why=arguments.why)
@@ -74,7 +80,7 @@ def _verify(arguments: Arguments) -> int:
     else:
         sound = f"All files of {registry.table().height} versions are what was registered."
         print("\n".join(problems) or sound)
-    return _UNSOUND if problems else 0
+    return _EXIT_DAMAGED if problems else 0
 
 
 def models_table(models: Iterable[Model]) -> str:
@@ -108,7 +114,7 @@ def add_registry(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench registry`."""
     about = "see, add and approve models"
     parser = commands.add_parser(
-        "registry", help=about, description=f"{about.capitalize()}.", **closing("registry")
+        "registry", help=about, description=f"{about.capitalize()}.", **help_settings("registry")
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
     _action(actions, "list", "list every version of every model", _list)
@@ -122,7 +128,7 @@ def add_registry(commands: Any) -> None:  # noqa: ANN401
     )
     register.add_argument("--approve", action="store_true", help="approve it right away")
     for name in ("approve", "reject"):
-        decide = _action(actions, name, f"{name} a version", _decide, "model")
+        decide = _action(actions, name, f"{name} a version", _set_approval, "model")
         _add_reason(decide)
     _add_reason(register)
     _action(actions, "history", "show who approved a version, when and why", _history, "model")

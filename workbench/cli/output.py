@@ -10,10 +10,10 @@ from typing import Any
 Arguments = argparse.Namespace
 Progress = Callable[[int, int], None]
 
-INTERRUPTED = 130
+EXIT_INTERRUPTED = 130
 """The exit status of a command that Ctrl-C ended."""
 
-_BAR = 24
+_BAR_WIDTH = 24
 
 
 def announce(line: str, status: int = 0) -> int:
@@ -22,12 +22,12 @@ def announce(line: str, status: int = 0) -> int:
     return status
 
 
-def interrupted(kept: str) -> int:
+def report_interruption(kept: str) -> int:
     """Say that Ctrl-C came, and what is kept; return the exit status."""
-    return announce(f"workbench: interrupted; {kept}.", INTERRUPTED)
+    return announce(f"workbench: interrupted; {kept}.", EXIT_INTERRUPTED)
 
 
-def say(arguments: Arguments, text: str) -> None:
+def print_text(arguments: Arguments, text: str) -> None:
     """Print for people; stay silent where a machine reads."""
     if not arguments.json:
         print(text, flush=True)
@@ -39,7 +39,7 @@ def print_json(facts: dict[str, Any], **more: object) -> None:
 
 
 @contextlib.contextmanager
-def progress(what: str) -> Iterator[Progress]:
+def show_progress(what: str) -> Iterator[Progress]:
     """Tell on stderr how far work is: a bar on a terminal, else a line at its start and end."""
     bar = sys.stderr.isatty()
     last = ""
@@ -50,8 +50,8 @@ def progress(what: str) -> Iterator[Progress]:
         nonlocal last
         last = f"{done:,} of {total:,}"
         if bar:
-            filled = "#" * (_BAR * done // max(1, total))
-            sys.stderr.write(f"\r{what}  [{filled:.<{_BAR}}] {last} ")
+            filled = "#" * (_BAR_WIDTH * done // max(1, total))
+            sys.stderr.write(f"\r{what}  [{filled:.<{_BAR_WIDTH}}] {last} ")
             sys.stderr.flush()
 
     try:

@@ -4,10 +4,10 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any
 
-from workbench.cli.arguments import closing, subparser
-from workbench.cli.output import Arguments, announce, print_json, say
+from workbench.cli.arguments import help_settings, subparser
+from workbench.cli.output import Arguments, announce, print_json, print_text
 from workbench.cloud.aws import aws
-from workbench.cloud.price_list import Refreshed, refreshed
+from workbench.cloud.price_list import PriceRefresh, refresh_prices
 from workbench.formatting import text_table
 from workbench.localcloud import LocalCloud
 from workbench.prices import PriceSheet
@@ -32,21 +32,23 @@ def _refresh(arguments: Arguments) -> int:
     sheet = PriceSheet.load(arguments.region)
     if arguments.cloud == "local":
         with LocalCloud() as cloud:
-            found = refreshed(sheet, cloud, today=_today())
+            found = refresh_prices(sheet, cloud, today=_today())
     else:
-        place = aws(profile=arguments.aws_profile)
-        found = refreshed(sheet, place, today=_today())
+        account = aws(profile=arguments.aws_profile)
+        found = refresh_prices(sheet, account, today=_today())
     path = None if arguments.cloud == "local" else found.sheet.keep()
     if arguments.json:
         facts = {name: list(change) for name, change in found.changes.items()}
         print_json({"changes": facts, "unread": list(found.unread), "kept": path})
         return 0
-    say(arguments, _told(found))
-    say(arguments, f"Kept in {path}." if path else "Not kept: these are the prices that ship.")
+    print_text(arguments, _format_changes(found))
+    print_text(
+        arguments, f"Kept in {path}." if path else "Not kept: these are the prices that ship."
+    )
     return 0
 
 
-def _told(found: Refreshed) -> str:
+def _format_changes(found: PriceRefresh) -> str:
     """Return what a refresh changed, as text."""
     items = len({row.item for row in found.sheet.rows})
     told = [f"{items - len(found.unread)} of {items} items were read; the others are as before."]
@@ -66,7 +68,7 @@ def _today() -> date:
 def add_prices(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench prices`."""
     about = "show the prices that costs are made of, or read them anew from AWS"
-    parser = subparser(commands, "prices", about, **closing("prices"))
+    parser = subparser(commands, "prices", about, **help_settings("prices"))
     parser.add_argument("action", nargs="?", choices=("show", "refresh"), default="show")
     parser.add_argument("--region", default="us-east-1", help="whose prices (%(default)s)")
     parser.add_argument(

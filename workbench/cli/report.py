@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from workbench.cli.arguments import closing, subparser
-from workbench.cli.files import check_folder, writing
-from workbench.cli.output import Arguments, print_json, say
+from workbench.cli.arguments import help_settings, subparser
+from workbench.cli.files import check_folder, translate_write_errors
+from workbench.cli.output import Arguments, print_json, print_text
 from workbench.comparison import Comparison, compare
 from workbench.costing import Cost
 from workbench.errors import InvalidInput
@@ -27,23 +27,23 @@ _WIDTH = 100
 def _report_on(arguments: Arguments) -> int:
     region = [text.removeprefix("region=") for text in arguments.parameter if "region=" in text]
     prices = PriceSheet.load(*region[:1])
-    compared = compare([load_run(path) for path in arguments.runs], prices=prices)
+    comparison = compare([load_run(path) for path in arguments.runs], prices=prices)
     profiles = [load_profile(path) for path in arguments.profile]
     made = {}
     if arguments.notebook:
-        page, made["notebook"] = _executed(arguments)
+        page, made["notebook"] = _execute_template(arguments)
     else:
         if arguments.parameter or arguments.code or arguments.template:
             raise InvalidInput("--parameter, --code and --template go with --notebook FILE.")
-        page = write_page(compared, Path(arguments.out), arguments.title, profiles)
+        page = write_page(comparison, Path(arguments.out), arguments.title, profiles)
     if arguments.json:
-        print_json(facts_of(compared), report=str(page), **made)
-    places = [f"Report: {page}", *(f"Notebook: {path}" for path in made.values())]
-    say(arguments, f"{compared_text(compared)}\n\n" + "\n".join(places))
+        print_json(facts_of(comparison), report=str(page), **made)
+    paths = [f"Report: {page}", *(f"Notebook: {path}" for path in made.values())]
+    print_text(arguments, f"{format_comparison(comparison)}\n\n" + "\n".join(paths))
     return 0
 
 
-def _executed(arguments: Arguments) -> tuple[Path, Path]:
+def _execute_template(arguments: Arguments) -> tuple[Path, Path]:
     """Write the executed template and its page, and return where."""
     template = Path(arguments.template) if arguments.template else find_template()
     if template.suffix != ".ipynb":
@@ -57,13 +57,13 @@ def _executed(arguments: Arguments) -> tuple[Path, Path]:
     done = execute(template, values)
     whole = page_of(done, code=arguments.code).encode()
     for path, content in ((notebook, json.dumps(done, indent=1).encode()), (page, whole)):
-        with writing(path):
+        with translate_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, partial(_put, content))
+        write_file(path, partial(_write_content, content))
     return page, notebook
 
 
-def _put(content: bytes, file: IO[bytes]) -> None:
+def _write_content(content: bytes, file: IO[bytes]) -> None:
     file.write(content)
 
 
@@ -80,39 +80,39 @@ def _values(arguments: Arguments, known: Mapping[str, Parameter]) -> dict[str, o
     return told
 
 
-def write_page(compared: Comparison, path: Path, title: str, profiles: Sequence[Profile]) -> Path:
+def write_page(comparison: Comparison, path: Path, title: str, profiles: Sequence[Profile]) -> Path:
     """Write a report on compared runs and return its path."""
-    with writing(path):
+    with translate_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    runs = list(compared.runs.values())
-    return write_report(runs, path, title=title, costs=_costs(compared), profiles=profiles)
+    runs = list(comparison.runs.values())
+    return write_report(runs, path, title=title, costs=_costs(comparison), profiles=profiles)
 
 
-def facts_of(compared: Comparison) -> dict[str, Any]:
+def facts_of(comparison: Comparison) -> dict[str, Any]:
     """Return a comparison as JSON values."""
-    return {**compared.to_dict(), "finding": _finding(compared)}
+    return {**comparison.to_dict(), "finding": _finding(comparison)}
 
 
-def _finding(compared: Comparison) -> str:
-    return finding(list(compared.runs.values()), costs=_costs(compared))
+def _finding(comparison: Comparison) -> str:
+    return finding(list(comparison.runs.values()), costs=_costs(comparison))
 
 
-def _costs(compared: Comparison) -> list[Cost | None]:
-    return [compared.costs.get(name) for name in compared.runs]
+def _costs(comparison: Comparison) -> list[Cost | None]:
+    return [comparison.costs.get(name) for name in comparison.runs]
 
 
-def compared_text(compared: Comparison) -> str:
+def format_comparison(comparison: Comparison) -> str:
     """The comparison as a table of text, what it shows, and what to mind."""
-    notes = "".join(f"\nNote: {warning}" for warning in compared.warnings)
-    columns, rows = compared.table()
+    notes = "".join(f"\nNote: {warning}" for warning in comparison.warnings)
+    columns, rows = comparison.table()
     table = text_table([columns, *rows], align=str.rjust)
-    return f"{table}\n\n{textwrap.fill(_finding(compared), _WIDTH)}{notes}"
+    return f"{table}\n\n{textwrap.fill(_finding(comparison), _WIDTH)}{notes}"
 
 
 def add_report(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench report`."""
     about = "write one HTML file about saved runs, which opens without internet"
-    parser = subparser(commands, "report", about, **closing("report"))
+    parser = subparser(commands, "report", about, **help_settings("report"))
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a saved run")
     parser.add_argument(
         "--profile", action="append", default=[], metavar="FOLDER", help="a saved profile to show"

@@ -10,20 +10,27 @@ from workbench.cli import demo
 from workbench.cli.arguments import (
     add_price,
     add_registry_path,
-    closing,
-    policy,
+    argument_type,
+    help_settings,
+    parse_dwell_times,
+    parse_integers,
+    parse_policy,
+    parse_seconds,
     registry_of,
-    seconds,
-    stays,
     subparser,
-    typed,
-    wholes,
 )
-from workbench.cli.cloud import add_places, cloud_of, deployment_of
+from workbench.cli.cloud import add_deployment_options, cloud_of, deployment_of
 from workbench.cli.files import check_folder, check_new, file_name
 from workbench.cli.models import models_table
-from workbench.cli.output import Arguments, announce, interrupted, print_json, progress, say
-from workbench.cli.report import compared_text, facts_of, write_page
+from workbench.cli.output import (
+    Arguments,
+    announce,
+    print_json,
+    print_text,
+    report_interruption,
+    show_progress,
+)
+from workbench.cli.report import facts_of, format_comparison, write_page
 from workbench.cloud.aws import Cloud
 from workbench.comparison import compare
 from workbench.errors import InvalidInput
@@ -45,37 +52,41 @@ def _demo(arguments: Arguments) -> int:
     positive("duration", arguments.duration, "seconds")
     registry = registry_of(arguments)
     model = registry[demo.MODEL]
-    say(arguments, "One experiment, really run on this machine: no batching against batching.\n")
-    say(arguments, models_table(registry.models()) + "\n")
-    measured, stopped = _profile_of(model, demo.BATCH_SIZES, (1,), budget=0.2)
+    print_text(
+        arguments, "One experiment, really run on this machine: no batching against batching.\n"
+    )
+    print_text(arguments, models_table(registry.models()) + "\n")
+    profiled, stopped = _measure_profile(model, demo.BATCH_SIZES, (1,), budget=0.2)
     if stopped:
-        return interrupted("nothing was kept")
+        return report_interruption("nothing was kept")
     experiments = demo.experiments(
         model,
-        measured,
+        profiled,
         duration=arguments.duration,
         seed=arguments.seed,
         hourly_price=arguments.hourly_price,
     )
-    say(arguments, demo.explain(measured, experiments["batching"]) + "\n")
+    print_text(arguments, demo.explain(profiled, experiments["batching"]) + "\n")
     runs, stopped = _measure(experiments, drain=arguments.duration)
     if not runs:
-        return interrupted("nothing was measured")
-    compared = compare(list(runs.values()))
-    say(arguments, compared_text(compared))
-    measured.save(folder / "profile", overwrite=True)
+        return report_interruption("nothing was measured")
+    comparison = compare(list(runs.values()))
+    print_text(arguments, format_comparison(comparison))
+    profiled.save(folder / "profile", overwrite=True)
     saved = _save(runs, folder, overwrite=True)
-    page = write_page(compared, folder / "report.html", "No batching against batching", [measured])
+    page = write_page(
+        comparison, folder / "report.html", "No batching against batching", [profiled]
+    )
     if arguments.json:
-        print_json(facts_of(compared), saved=saved, report=str(page))
-    say(
+        print_json(facts_of(comparison), saved=saved, report=str(page))
+    print_text(
         arguments,
         f"\nReport: {page}  (open it in a browser; it needs no internet)\n"
         f"Runs:   {', '.join(saved)}\n"
         "Next:   make lab             the quickstart notebook, in JupyterLab\n"
         "        workbench run --help  other models, traffic and batching",
     )
-    return interrupted("what was measured was kept") if stopped else 0
+    return report_interruption("what was measured was kept") if stopped else 0
 
 
 def _run(arguments: Arguments) -> int:
@@ -96,39 +107,39 @@ def _run(arguments: Arguments) -> int:
     with cloud_of(arguments) as cloud:
         runs, stopped = _measure(experiments, cloud, budget=arguments.budget, yes=arguments.yes)
     if not runs:
-        return interrupted("nothing was measured")
-    compared = compare(list(runs.values()))
-    say(arguments, compared_text(compared))
+        return report_interruption("nothing was measured")
+    comparison = compare(list(runs.values()))
+    print_text(arguments, format_comparison(comparison))
     saved = _save(runs, Path(arguments.out)) if arguments.out else []
     if arguments.json:
-        print_json(facts_of(compared), saved=saved)
+        print_json(facts_of(comparison), saved=saved)
     if saved:
         next_step = f"workbench report {' '.join(saved)}"
-        say(arguments, f"\nRuns: {', '.join(saved)}\nNext: {next_step}")
-    return interrupted("what was measured was kept") if stopped else 0
+        print_text(arguments, f"\nRuns: {', '.join(saved)}\nNext: {next_step}")
+    return report_interruption("what was measured was kept") if stopped else 0
 
 
 def _profile(arguments: Arguments) -> int:
     if arguments.out:
         check_new(Path(arguments.out))
     model = registry_of(arguments)[arguments.model]
-    measured, stopped = _profile_of(
+    profiled, stopped = _measure_profile(
         model, arguments.batch_sizes, arguments.threads, budget=arguments.budget
     )
-    if measured.frame.is_empty():
-        return interrupted("nothing was measured")
-    say(arguments, _service_times(measured))
-    saved = [str(measured.save(arguments.out))] if arguments.out else []
+    if profiled.frame.is_empty():
+        return report_interruption("nothing was measured")
+    print_text(arguments, _format_service_times(profiled))
+    saved = [str(profiled.save(arguments.out))] if arguments.out else []
     if arguments.json:
-        rows = measured.frame.drop("quantiles").to_dicts()
-        print_json({"rows": rows, "facts": dict(measured.facts)}, saved=saved)
-    return interrupted("what was measured was kept") if stopped else 0
+        rows = profiled.frame.drop("quantiles").to_dicts()
+        print_json({"rows": rows, "facts": dict(profiled.facts)}, saved=saved)
+    return report_interruption("what was measured was kept") if stopped else 0
 
 
 def _trace(arguments: Arguments) -> Trace:
     """The traffic that the arguments describe."""
     if arguments.trace:
-        return _replayed(arguments)
+        return _replay_trace(arguments)
     if arguments.rate is None:
         raise InvalidInput(
             "Say what traffic to send: --rate REQUESTS_PER_SECOND or --trace FILE_OR_NAME."
@@ -143,7 +154,7 @@ def _trace(arguments: Arguments) -> Trace:
     return bursty(burst=arguments.burst, dwell=arguments.dwell, **settings)
 
 
-def _replayed(arguments: Arguments) -> Trace:
+def _replay_trace(arguments: Arguments) -> Trace:
     """A stored trace, brought to the rate and cut to the duration that were asked for."""
     readers = {".csv": from_csv, ".parquet": from_parquet}
     read = readers.get(Path(arguments.trace).suffix, open_trace)
@@ -168,30 +179,30 @@ def _measure(
     runs = {}
     for name, experiment in experiments.items():
         if not stopped.is_set():
-            with progress(f"Running {experiment.policy.label}") as tell:
+            with show_progress(f"Running {experiment.policy.label}") as report:
                 run = experiment.run(
-                    cloud, progress=tell, stopped=stopped, drain=drain, budget=budget, yes=yes
+                    cloud, progress=report, stopped=stopped, drain=drain, budget=budget, yes=yes
                 )
             if len(run):
                 runs[name] = run
     return runs, stopped.is_set()
 
 
-def _profile_of(
+def _measure_profile(
     model: Model, sizes: Sequence[int], threads: Sequence[int], *, budget: float
 ) -> tuple[Profile, bool]:
     """Measure service times; tell, too, whether Ctrl-C ended it."""
     stopped = threading.Event()
-    with progress(f"Profiling {model.name}") as tell:
-        measured = profile(
+    with show_progress(f"Profiling {model.name}") as report:
+        profiled = profile(
             model,
             batch_sizes=sizes,
             threads=threads,
             budget=budget,
-            progress=tell,
+            progress=report,
             stopped=stopped,
         )
-    return measured, stopped.is_set()
+    return profiled, stopped.is_set()
 
 
 def _save(runs: dict[str, Run], folder: Path, *, overwrite: bool = False) -> list[str]:
@@ -203,10 +214,10 @@ def _save(runs: dict[str, Run], folder: Path, *, overwrite: bool = False) -> lis
 def add_demo(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench demo`."""
     about = "run no batching against batching for real, under bursts, and write a report"
-    parser = subparser(commands, "demo", about, **closing("demo"))
+    parser = subparser(commands, "demo", about, **help_settings("demo"))
     parser.add_argument("--out", default="reports/demo", help="folder (%(default)s)")
     parser.add_argument(
-        "--duration", type=typed(seconds), default=demo.DURATION, help="of a run (8s)"
+        "--duration", type=argument_type(parse_seconds), default=demo.DURATION, help="of a run (8s)"
     )
     parser.add_argument("--seed", type=int, default=demo.SEED, help="of the traffic (%(default)s)")
     add_price(parser, default=0.1)
@@ -217,7 +228,7 @@ def add_demo(commands: Any) -> None:  # noqa: ANN401
 def add_run(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench run`."""
     about = "run a model under an open-loop load, on this machine or on a cloud"
-    parser = subparser(commands, "run", about, **closing("run"))
+    parser = subparser(commands, "run", about, **help_settings("run"))
     parser.add_argument("model", help="group, or group:version")
     traffic = parser.add_argument_group("traffic")
     traffic.add_argument("--rate", type=float, help="requests a second, on average")
@@ -226,7 +237,7 @@ def add_run(commands: Any) -> None:  # noqa: ANN401
     )
     traffic.add_argument(
         "--dwell",
-        type=typed(stays),
+        type=argument_type(parse_dwell_times),
         default=(4.0, 1.0),
         help="mean time between bursts and in one (4s/1s)",
     )
@@ -234,21 +245,23 @@ def add_run(commands: Any) -> None:  # noqa: ANN401
         "--trace", metavar="FILE|NAME", help="replay a .csv or .parquet file or a public trace"
     )
     traffic.add_argument(
-        "--duration", type=typed(seconds), help="seconds (10s, or the whole trace)"
+        "--duration", type=argument_type(parse_seconds), help="seconds (10s, or the whole trace)"
     )
     traffic.add_argument("--seed", type=int, default=0, help="of the traffic (%(default)s)")
     serving = parser.add_argument_group("serving")
     serving.add_argument(
         "--policy",
-        type=typed(policy),
+        type=argument_type(parse_policy),
         action="append",
         metavar="SIZE/WAIT",
         help="largest batch / longest wait for it, as 8/25ms; 1 is no batching (default); "
         "given several times, all are run and compared",
     )
-    serving.add_argument("--slo", type=typed(seconds), help="latency target, as 100ms")
+    serving.add_argument(
+        "--slo", type=argument_type(parse_seconds), help="latency target, as 100ms"
+    )
     serving.add_argument("--quantile", type=float, default=0.95, help="of the target (%(default)s)")
-    add_places(parser)
+    add_deployment_options(parser)
     parser.add_argument("--out", metavar="FOLDER", help="save each run in a folder below this one")
     add_registry_path(parser)
     parser.set_defaults(command=_run)
@@ -257,36 +270,42 @@ def add_run(commands: Any) -> None:  # noqa: ANN401
 def add_profile(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench profile`."""
     about = "measure how long batches of each size take on this machine"
-    parser = subparser(commands, "profile", about, **closing("profile"))
+    parser = subparser(commands, "profile", about, **help_settings("profile"))
     parser.add_argument("model", help="group, or group:version")
     parser.add_argument(
-        "--batch-sizes", type=typed(wholes), default=(1, 2, 4, 8, 16, 32), help="(1,2,4,8,16,32)"
+        "--batch-sizes",
+        type=argument_type(parse_integers),
+        default=(1, 2, 4, 8, 16, 32),
+        help="(1,2,4,8,16,32)",
     )
-    parser.add_argument("--threads", type=typed(wholes), default=(1,), help="(1)")
+    parser.add_argument("--threads", type=argument_type(parse_integers), default=(1,), help="(1)")
     parser.add_argument(
-        "--budget", type=typed(seconds), default=1.0, help="longest time for one figure (1s)"
+        "--budget",
+        type=argument_type(parse_seconds),
+        default=1.0,
+        help="longest time for one figure (1s)",
     )
     parser.add_argument("--out", metavar="FOLDER", help="save the profile here")
     add_registry_path(parser)
     parser.set_defaults(command=_profile)
 
 
-def _service_times(measured: Profile) -> str:
+def _format_service_times(profiled: Profile) -> str:
     """Service times by batch size, and the formula that fits them where there is one."""
     parts = []
-    for threads in sorted(set(measured.frame["threads"])):
-        rows = _service_rows(measured, threads)
+    for threads in sorted(set(profiled.frame["threads"])):
+        rows = _service_rows(profiled, threads)
         head = ["batch size", BACK_TO_BACK, "95 % interval", AFTER_IDLE, "requests/s"]
-        parts.append(f"{measured.label}, {threads} thread{'s' * (threads > 1)}")
+        parts.append(f"{profiled.label}, {threads} thread{'s' * (threads > 1)}")
         parts.append(text_table([head, *rows], align=str.rjust))
         if len(rows) >= 4:
-            fit = measured.fit(threads=threads)
+            fit = profiled.fit(threads=threads)
             parts.append(f"Best fit: {fit.kind}, {100 * fit.error:.2g} % off sizes left out.")
     return "\n".join(parts)
 
 
-def _service_rows(measured: Profile, threads: int) -> list[list[str]]:
-    rows = measured.frame.filter(threads=threads)
+def _service_rows(profiled: Profile, threads: int) -> list[list[str]]:
+    rows = profiled.frame.filter(threads=threads)
     after_idle = rows.filter(state=AFTER_IDLE)["batch_size", "median"].rows()
     idle = {size: milliseconds(median) for size, median in after_idle}
     return [

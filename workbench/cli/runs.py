@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.arguments import closing, subparser
-from workbench.cli.output import Arguments, print_json, say
+from workbench.cli.arguments import help_settings, subparser
+from workbench.cli.output import Arguments, print_json, print_text
 from workbench.errors import NotFound, WorkbenchError
-from workbench.files import kept_runs, runs_folder
+from workbench.files import list_runs, runs_folder
 from workbench.formatting import text_table
 from workbench.run import delete_run, load_run
 
@@ -17,7 +17,7 @@ def _runs(arguments: Arguments) -> int:
 
 def _list(arguments: Arguments) -> int:
     folder = runs_folder()
-    facts = [_facts(path) for path in kept_runs()]
+    facts = [_facts(path) for path in list_runs()]
     if arguments.json:
         print_json({"folder": str(folder), "runs": facts})
         return 0
@@ -30,13 +30,13 @@ def _list(arguments: Arguments) -> int:
 
 def _delete(arguments: Arguments) -> int:
     """Delete the runs of these names, or none where one is not there."""
-    kept = {path.name: path for path in kept_runs()}
+    kept = {path.name: path for path in list_runs()}
     if missing := [name for name in arguments.delete if name not in kept]:
         raise NotFound(f"No run {missing[0]!r} is kept in {runs_folder()}: see workbench runs.")
     names = list(dict.fromkeys(arguments.delete))
     for name in names:
         delete_run(kept[name])
-        say(arguments, f"Deleted: {kept[name]}")
+        print_text(arguments, f"Deleted: {kept[name]}")
     if arguments.json:
         print_json({"deleted": names})
     return 0
@@ -63,7 +63,7 @@ def _row(facts: dict[str, Any]) -> list[str]:
 def add_runs(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench runs`."""
     about = "list or delete the runs that the app keeps"
-    parser = subparser(commands, "runs", about, **closing("runs"))
+    parser = subparser(commands, "runs", about, **help_settings("runs"))
     parser.add_argument(
         "--delete", nargs="+", metavar="RUN", help="remove these from disk, for good"
     )

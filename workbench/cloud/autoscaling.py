@@ -1,7 +1,7 @@
 """Application Auto Scaling through boto3: an endpoint follows a policy of `workbench.scaling`.
 
 The policies that the simulator knows are put into AWS's words, registered for an endpoint that the
-ledger names, and taken back with it. A `Fleet` counts the instances that were there.
+ledger names, and taken back with it. A `InstanceCounter` counts the instances that were there.
 """
 
 import dataclasses
@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any, NamedTuple, Self
 
 from workbench.cloud.aws import Cloud
-from workbench.cloud.client import Calls
-from workbench.cloud.ledger import Entry
+from workbench.cloud.client import CloudClient
+from workbench.cloud.ledger import LedgerEntry
 from workbench.deployment import Async, Deployment, RealTime, Serverless
 from workbench.errors import CloudError, InvalidInput, WorkbenchError
 from workbench.scaling import ScalingPolicy, StepScaling, TargetTracking
@@ -25,35 +25,37 @@ INSTANCES = "sagemaker:variant:DesiredInstanceCount"
 PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
 
 _SERVICE = "application-autoscaling"
-_NAME = "workbench"  # of the policy
+_POLICY_NAME = "workbench"  # of the policy
 _MINUTE = 60.0  # CloudWatch has SageMaker's metrics by the minute
-_LOOK = 0.25  # seconds between two looks at an endpoint, at least
-_UNKNOWN = ("ObjectNotFoundException", "ResourceNotFound", "ResourceNotFoundException")
-_TRACKED = {  # AWS's own alarms look at so many minutes; nothing sets them
+_POLL_SECONDS = 0.25  # seconds between two looks at an endpoint, at least
+_NOT_FOUND_CODES = ("ObjectNotFoundException", "ResourceNotFound", "ResourceNotFoundException")
+_FIXED_TRACKING = {  # AWS's own alarms look at so many minutes; nothing sets them
     name: getattr(TargetTracking(target=1), name) for name in ("out_periods", "in_periods", "low")
 }
 
 
-class _Watched(NamedTuple):
+class _CloudWatchMetric(NamedTuple):
     """A metric as CloudWatch has it, and as target tracking calls it: "" for one of our choice."""
 
     name: str
     statistic: str
-    tracked: str = ""
+    predefined: str = ""
 
 
 _METRICS = {  # by deployment and metric; those of a backlog: developer guide, "Autoscale an
     # asynchronous endpoint"
-    ("real-time", "invocations"): _Watched(
+    ("real-time", "invocations"): _CloudWatchMetric(
         "InvocationsPerInstance", "Sum", "SageMakerVariantInvocationsPerInstance"
     ),
-    ("serverless", "utilisation"): _Watched(
+    ("serverless", "utilisation"): _CloudWatchMetric(
         "ServerlessProvisionedConcurrencyUtilization",
         "Average",
         "SageMakerVariantProvisionedConcurrencyUtilization",
     ),
-    ("async", "backlog"): _Watched("ApproximateBacklogSizePerInstance", "Average"),
-    ("async", "backlog without capacity"): _Watched("HasBacklogWithoutCapacity", "Average"),
+    ("async", "backlog"): _CloudWatchMetric("ApproximateBacklogSizePerInstance", "Average"),
+    ("async", "backlog without capacity"): _CloudWatchMetric(
+        "HasBacklogWithoutCapacity", "Average"
+    ),
 }
 
 
@@ -85,7 +87,7 @@ def check_scaling(deployment: Deployment, policy: ScalingPolicy, cloud: Cloud) -
         )
     _check_limits(deployment, policy)
     if isinstance(policy, TargetTracking):
-        for name, fixed in _TRACKED.items():
+        for name, fixed in _FIXED_TRACKING.items():
             if getattr(policy, name) != fixed:
                 raise InvalidInput(
                     f"{name} is {fixed} in target tracking on AWS, got {getattr(policy, name)}: "
@@ -118,11 +120,11 @@ def _check_limits(deployment: Deployment, policy: TargetTracking | StepScaling) 
         )
 
 
-def at_its_largest(deployment: Deployment, policy: ScalingPolicy | None) -> Deployment:
+def expand_to_max(deployment: Deployment, policy: ScalingPolicy | None) -> Deployment:
     """Return the deployment with as many instances as the policy may give it.
 
     >>> one = RealTime(instance_type="ml.m5.large")
-    >>> at_its_largest(one, TargetTracking(target=600, most=4)).label
+    >>> expand_to_max(one, TargetTracking(target=600, most=4)).label
     'real-time 4 x ml.m5.large'
     """
     if not isinstance(policy, TargetTracking | StepScaling):
@@ -141,50 +143,57 @@ def dimension(deployment: Deployment) -> str:
 
 
 def register(
-    aws: Calls, entry: Entry, deployment: Deployment, policy: TargetTracking | StepScaling
+    aws: CloudClient,
+    entry: LedgerEntry,
+    deployment: Deployment,
+    policy: TargetTracking | StepScaling,
 ) -> None:
     """Have the endpoint of an entry follow a policy, from now on."""
-    place = _place(entry.name, dimension(deployment))
+    identifiers = _scalable_target(entry.name, dimension(deployment))
     limits = {"MinCapacity": policy.least, "MaxCapacity": policy.most}
-    aws.call(_SERVICE, "register_scalable_target", **place, **limits)
+    aws.call(_SERVICE, "register_scalable_target", **identifiers, **limits)
     settings = (
-        _tracking(entry, deployment, policy, aws.cloud)
+        _tracking_policy(entry, deployment, policy, aws.cloud)
         if isinstance(policy, TargetTracking)
-        else _stepping(policy, aws.cloud)
+        else _step_policy(policy, aws.cloud)
     )
-    put = aws.call(_SERVICE, "put_scaling_policy", **place, PolicyName=_NAME, **settings)
+    put = aws.call(
+        _SERVICE, "put_scaling_policy", **identifiers, PolicyName=_POLICY_NAME, **settings
+    )
     if isinstance(policy, StepScaling):
         alarm = _alarm(entry, deployment, policy)
         aws.call("cloudwatch", "put_metric_alarm", **alarm, AlarmActions=[put["PolicyARN"]])
 
 
-def deregister(aws: Calls, entry: Entry) -> None:
+def deregister(aws: CloudClient, entry: LedgerEntry) -> None:
     """Have the endpoint of an entry follow nothing; its policies and alarms are gone with that."""
     for service, operation, parameters in (
-        (_SERVICE, "deregister_scalable_target", _place(entry.name, entry.scales)),
+        (_SERVICE, "deregister_scalable_target", _scalable_target(entry.name, entry.scales)),
         ("cloudwatch", "delete_alarms", {"AlarmNames": [entry.name]}),
     ):
         try:
             aws.call(service, operation, **parameters)
         except CloudError as error:
-            if error.code not in _UNKNOWN:
+            if error.code not in _NOT_FOUND_CODES:
                 raise
 
 
-def activities(aws: Calls, name: str, scales: str) -> list[dict[str, Any]]:
+def list_activities(aws: CloudClient, name: str, scales: str) -> list[dict[str, Any]]:
     """Return what scaling has done to an endpoint, oldest first, as JSON values."""
     found: list[dict[str, Any]] = []
     more: dict[str, str] = {}
     while True:
-        page = aws.call(_SERVICE, "describe_scaling_activities", **_place(name, scales), **more)
+        page = aws.call(
+            _SERVICE, "describe_scaling_activities", **_scalable_target(name, scales), **more
+        )
         found += page["ScalingActivities"]
         if "NextToken" not in page:
             break
         more = {"NextToken": page["NextToken"]}
-    return [_told(each) for each in reversed(found)]
+    return [_parse_activity(each) for each in reversed(found)]
 
 
-def _told(activity: dict[str, Any]) -> dict[str, Any]:
+def _parse_activity(activity: dict[str, Any]) -> dict[str, Any]:
     names = {
         "Description": "description",
         "Cause": "cause",
@@ -199,7 +208,7 @@ def _told(activity: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _place(name: str, scales: str) -> dict[str, str]:
+def _scalable_target(name: str, scales: str) -> dict[str, str]:
     return {
         "ServiceNamespace": "sagemaker",
         "ResourceId": f"endpoint/{name}/variant/{VARIANT}",
@@ -207,15 +216,15 @@ def _place(name: str, scales: str) -> dict[str, str]:
     }
 
 
-def _tracking(
-    entry: Entry, deployment: Deployment, policy: TargetTracking, cloud: Cloud
+def _tracking_policy(
+    entry: LedgerEntry, deployment: Deployment, policy: TargetTracking, cloud: Cloud
 ) -> dict[str, Any]:
     """Return what PutScalingPolicy calls target tracking; a cloud's minute may be a short one."""
     metric = _METRICS[deployment.kind, policy.metric]
     specification: dict[str, Any] = {
-        "PredefinedMetricSpecification": {"PredefinedMetricType": metric.tracked}
+        "PredefinedMetricSpecification": {"PredefinedMetricType": metric.predefined}
     }
-    if not metric.tracked:
+    if not metric.predefined:
         specification = {"CustomizedMetricSpecification": _metric(entry, deployment, metric)}
     share = cloud.minute / _MINUTE
     per_minute = share if policy.metric == "invocations" else 1.0
@@ -231,7 +240,7 @@ def _tracking(
     }
 
 
-def _stepping(policy: StepScaling, cloud: Cloud) -> dict[str, Any]:
+def _step_policy(policy: StepScaling, cloud: Cloud) -> dict[str, Any]:
     """Return what PutScalingPolicy calls step scaling: intervals from step to step."""
     ends = [at for at, _ in policy.steps[1:]]
     steps: list[dict[str, float]] = [
@@ -250,7 +259,7 @@ def _stepping(policy: StepScaling, cloud: Cloud) -> dict[str, Any]:
     }
 
 
-def _alarm(entry: Entry, deployment: Deployment, policy: StepScaling) -> dict[str, Any]:
+def _alarm(entry: LedgerEntry, deployment: Deployment, policy: StepScaling) -> dict[str, Any]:
     """Return the alarm that has a step policy carried out."""
     return {
         "AlarmName": entry.name,
@@ -263,20 +272,22 @@ def _alarm(entry: Entry, deployment: Deployment, policy: StepScaling) -> dict[st
     }
 
 
-def _metric(entry: Entry, deployment: Deployment, watched: _Watched) -> dict[str, Any]:
+def _metric(
+    entry: LedgerEntry, deployment: Deployment, metric: _CloudWatchMetric
+) -> dict[str, Any]:
     """Return which values of CloudWatch a metric is: a backlog is an endpoint's as a whole."""
-    place = {"EndpointName": entry.name}
+    identifiers = {"EndpointName": entry.name}
     if not isinstance(deployment, Async):
-        place["VariantName"] = VARIANT
+        identifiers["VariantName"] = VARIANT
     return {
         "Namespace": "AWS/SageMaker",
-        "MetricName": watched.name,
-        "Dimensions": [{"Name": name, "Value": value} for name, value in place.items()],
-        "Statistic": watched.statistic,
+        "MetricName": metric.name,
+        "Dimensions": [{"Name": name, "Value": value} for name, value in identifiers.items()],
+        "Statistic": metric.statistic,
     }
 
 
-class Fleet:
+class InstanceCounter:
     """Counts an endpoint's instances while a `with` block lasts, in a thread of its own.
 
     One that was asked for counts from then on, because it is billed while it boots, and one that
@@ -303,15 +314,15 @@ class Fleet:
         self._name = name
         self._clock = clock
         self._counts = [(launched, count)]
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="instances", daemon=True)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="instances", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
 
     @property
@@ -327,19 +338,19 @@ class Fleet:
         """Return the seconds of all instances together until now."""
         return sum(stop - launch for launch, stop in self.spans())
 
-    def _look(self) -> None:
-        with Calls(self._cloud) as aws:
-            while not self._over.wait(max(_LOOK, self._cloud.poll)):
+    def _poll(self) -> None:
+        with CloudClient(self._cloud) as aws:
+            while not self._stopped.wait(max(_POLL_SECONDS, self._cloud.poll)):
                 try:
                     told = aws.sagemaker("describe_endpoint", EndpointName=self._name)
                 except WorkbenchError:
                     continue  # the next look may succeed
-                count = _counted(told["ProductionVariants"][0])
+                count = _count_billed(told["ProductionVariants"][0])
                 if count != self._counts[-1][1]:
                     self._counts.append((self._clock(), count))
 
 
-def _counted(variant: dict[str, Any]) -> int:
+def _count_billed(variant: dict[str, Any]) -> int:
     """Return how many instances are billed: those there, and those that are asked for."""
     if "CurrentServerlessConfig" not in variant:
         return int(max(variant["CurrentInstanceCount"], variant["DesiredInstanceCount"]))

@@ -16,7 +16,7 @@ from workbench.errors import CloudError, NotAvailable, Unreachable
 ROLE, IMAGE, BUCKET = "WORKBENCH_ROLE_ARN", "WORKBENCH_IMAGE", "WORKBENCH_BUCKET"
 """Environment variables that `aws` reads where it is not told."""
 
-_READ = {"lambda": 910}  # seconds to wait for an answer, where it is not 70
+_READ_TIMEOUTS = {"lambda": 910}  # seconds to wait for an answer, where it is not 70
 _SIGN_IN = "Sign in (aws configure, or aws sso login), or name another profile: aws(profile=...)."
 _ADVICE = {
     NotAvailable: {
@@ -102,7 +102,7 @@ class Cloud:
         config = Config(
             retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=10,
-            read_timeout=_READ.get(service, 70),
+            read_timeout=_READ_TIMEOUTS.get(service, 70),
             max_pool_connections=pool,
             tcp_keepalive=True,
         )
@@ -130,9 +130,11 @@ class Cloud:
         try:
             yield
         except ClientError as error:
-            raise _refused(self.name, what, error.response.get("Error", {})) from error
+            raise _convert_response_error(
+                self.name, what, error.response.get("Error", {})
+            ) from error
         except BotoCoreError as error:
-            raise _unreachable(self, what, error) from error
+            raise _convert_connection_error(self, what, error) from error
 
 
 def aws(
@@ -161,7 +163,7 @@ def aws(
     url = os.environ.get("AWS_ENDPOINT_URL") or None
     return Cloud(
         name="AWS" if url is None else url,
-        region=region or _usual_region(profile),
+        region=region or _default_region(profile),
         endpoint_url=url,
         profile=profile,
         role=role or os.environ.get(ROLE),
@@ -170,7 +172,7 @@ def aws(
     )
 
 
-def _usual_region(profile: str | None) -> str:
+def _default_region(profile: str | None) -> str:
     told = os.environ.get("AWS_REGION")
     with Cloud(profile=profile).explained("find the region"):
         return told or _session(profile).get_config_variable("region") or "us-east-1"
@@ -200,7 +202,9 @@ def _loader() -> Any:  # noqa: ANN401 - botocore is not typed
     return create_loader()
 
 
-def _refused(name: str, what: str, error: Mapping[str, Any]) -> NotAvailable | CloudError:
+def _convert_response_error(
+    name: str, what: str, error: Mapping[str, Any]
+) -> NotAvailable | CloudError:
     """Return our error for one that the cloud answered."""
     code = str(error.get("Code", "unknown"))
     message = str(error.get("Message", "")).strip() or "it gave no reason"
@@ -214,7 +218,9 @@ def _refused(name: str, what: str, error: Mapping[str, Any]) -> NotAvailable | C
     return CloudError(said, code)
 
 
-def _unreachable(cloud: Cloud, what: str, error: Exception) -> NotAvailable | CloudError:
+def _convert_connection_error(
+    cloud: Cloud, what: str, error: Exception
+) -> NotAvailable | CloudError:
     """Return our error for a call that got no answer."""
     from botocore import exceptions
 

@@ -9,10 +9,10 @@ from workbench.cloud.aws import BUCKET, Cloud
 from workbench.errors import CloudError, Stopped
 
 _ATTEMPTS = 5  # nothing is timed here
-_GONE = ("could not find", "does not exist", "nosuchkey", "nosuchbucket", "not found")
+_MISSING_MESSAGES = ("could not find", "does not exist", "nosuchkey", "nosuchbucket", "not found")
 
 
-class Calls:
+class CloudClient:
     """SageMaker, S3 and other services of a cloud, for as long as a `with` block lasts.
 
     Once `stopped` is set, no call is made any more: it raises `Stopped` instead, and `pause` is
@@ -27,16 +27,16 @@ class Calls:
         with contextlib.ExitStack() as stack:
             self._sagemaker = self._client("sagemaker", stack)
             self._s3 = self._client("s3", stack)
-            self._others: dict[str, Any] = {}  # clients that few need
-            self._open = stack.pop_all()
+            self._other_clients: dict[str, Any] = {}  # clients that few need
+            self._exit_stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        self._exit_stack.close()
 
     def sagemaker(self, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
         """Return what SageMaker answers."""
-        with self._explained(operation.replace("_", " ")):
+        with self._translate_errors(operation.replace("_", " ")):
             return getattr(self._sagemaker, operation)(**parameters)
 
     def lambda_(self, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
@@ -45,14 +45,14 @@ class Calls:
 
     def call(self, service: str, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
         """Return what any other service answers."""
-        if service not in self._others:
-            self._others[service] = self._client(service, self._open)
-        with self._explained(operation.replace("_", " ")):
-            return getattr(self._others[service], operation)(**parameters)
+        if service not in self._other_clients:
+            self._other_clients[service] = self._client(service, self._exit_stack)
+        with self._translate_errors(operation.replace("_", " ")):
+            return getattr(self._other_clients[service], operation)(**parameters)
 
     def s3(self, operation: str, **parameters: Any) -> Any:  # noqa: ANN401 - an AWS answer
         """Return what S3 answers."""
-        with self._explained(f"{operation.replace('_', ' ')} in S3"):
+        with self._translate_errors(f"{operation.replace('_', ' ')} in S3"):
             return getattr(self._s3, operation)(**parameters)
 
     def pause(self) -> None:
@@ -61,23 +61,23 @@ class Calls:
 
     def bucket(self) -> str:
         """Return the bucket for models, which is made where missing."""
-        name = self.cloud.bucket or self._usual_bucket()
+        name = self.cloud.bucket or self._default_bucket()
         try:
             self.s3("head_bucket", Bucket=name)
         except CloudError as error:
             if error.code not in ("404", "NoSuchBucket"):
                 raise
-            place = {"CreateBucketConfiguration": {"LocationConstraint": self.cloud.region}}
+            location = {"CreateBucketConfiguration": {"LocationConstraint": self.cloud.region}}
             first = self.cloud.region == "us-east-1"  # which S3 does not let one name
-            self.s3("create_bucket", Bucket=name, **({} if first else place))
+            self.s3("create_bucket", Bucket=name, **({} if first else location))
         return name
 
-    def _explained(self, what: str) -> contextlib.AbstractContextManager[None]:
+    def _translate_errors(self, what: str) -> contextlib.AbstractContextManager[None]:
         if self._stopped.is_set():
             raise Stopped("Stopped before all was made: what was made is torn down.")
         return self.cloud.explained(what)
 
-    def _usual_bucket(self) -> str:
+    def _default_bucket(self) -> str:
         with (
             contextlib.closing(self.cloud.client("sts", attempts=_ATTEMPTS)) as client,
             self.cloud.explained(f"say whose account it is (name a bucket: ${BUCKET})"),
@@ -91,15 +91,15 @@ class Calls:
 
 
 @contextlib.contextmanager
-def gone_is_fine() -> Iterator[None]:
+def ignore_missing() -> Iterator[None]:
     """End the block at the news that something does not exist."""
     try:
         yield
     except CloudError as error:
-        if not is_gone(error):
+        if not is_missing(error):
             raise
 
 
-def is_gone(error: CloudError) -> bool:
+def is_missing(error: CloudError) -> bool:
     """Whether the cloud refused because something does not exist: SageMaker has no code for it."""
-    return any(word in str(error).lower() for word in _GONE)
+    return any(word in str(error).lower() for word in _MISSING_MESSAGES)

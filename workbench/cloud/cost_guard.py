@@ -18,27 +18,29 @@ from workbench.formatting import dollars
 from workbench.prices import PriceSheet
 from workbench.validation import not_negative, positive
 
-UP_AND_DOWN = 600.0
+START_AND_STOP_SECONDS = 600.0
 """Seconds that an instance is allowed for starting and stopping, which are billed. Inferred."""
 
 _HOUR = 3600.0
-_UNRESERVED = 100  # calls at once that must stay for functions without a reserve (Lambda quotas)
-_INIT = 10.0  # seconds that an INIT of Lambda's may take
+_MIN_UNRESERVED_CALLS = (
+    100  # calls at once that must stay for functions without a reserve (Lambda quotas)
+)
+_MAX_INIT_SECONDS = 10.0  # seconds that an INIT of Lambda's may take
 
 
-def hourly(deployment: Deployment, *, prices: PriceSheet | None = None) -> float:
+def hourly_cost(deployment: Deployment, *, prices: PriceSheet | None = None) -> float:
     """Return what a deployment costs an hour while nobody calls it, in US dollars.
 
-    >>> hourly(RealTime(instance_type="ml.m5.xlarge", count=2))
+    >>> hourly_cost(RealTime(instance_type="ml.m5.xlarge", count=2))
     0.46
-    >>> hourly(Serverless(memory_mb=2048, max_concurrency=20))
+    >>> hourly_cost(Serverless(memory_mb=2048, max_concurrency=20))
     0.0
     """
-    items = bill(deployment, _standing(deployment, _HOUR), prices=prices)
+    items = bill(deployment, _standing_usage(deployment, _HOUR), prices=prices)
     return float(sum(item.dollars for item in items))
 
 
-def at_most(
+def estimate_max_cost(
     deployment: Deployment,
     seconds: float,
     *,
@@ -52,13 +54,14 @@ def at_most(
     Instances are billed for the time they take to start and stop, too. On serverless every place
     is taken all the time, unless `calls`, each as long as the type allows, come to less.
 
-    >>> round(at_most(Serverless(memory_mb=2048, max_concurrency=10), 60, calls=5).total, 6)
+    >>> serverless = Serverless(memory_mb=2048, max_concurrency=10)
+    >>> round(estimate_max_cost(serverless, 60, calls=5).total, 6)
     0.012
     """
-    usage = _standing(deployment, seconds + UP_AND_DOWN)
+    usage = _standing_usage(deployment, seconds + START_AND_STOP_SECONDS)
     if isinstance(deployment, Serverless | Lambda):
         on_demand = deployment.max_concurrency - deployment.provisioned
-        longest = math.inf if calls is None else calls * _longest(deployment)
+        longest = math.inf if calls is None else calls * _max_billed_seconds(deployment)
         usage = Usage(
             enabled_seconds=usage.enabled_seconds,
             seconds=min(on_demand * seconds, longest),
@@ -67,20 +70,20 @@ def at_most(
         )
     if isinstance(deployment, Async):
         first = max(1, deployment.count)  # what is to have none starts with one
-        usage = Usage(instance_seconds=first * (seconds + UP_AND_DOWN), calls=calls or 0)
+        usage = Usage(instance_seconds=first * (seconds + START_AND_STOP_SECONDS), calls=calls or 0)
     usage = Usage(**{**vars(usage), "bytes_in": bytes_in, "bytes_out": bytes_out})
     items = bill(deployment, usage, prices=prices)
     return Cost(items=items, answered=calls or 0, origin="estimated, at most")
 
 
-def agree(
+def confirm_cost(
     cost: Cost,
     deployment: Deployment,
     cloud: Cloud,
     *,
     budget: float | None = None,
     yes: bool = False,
-    tell: Callable[[str], object] | None = None,
+    notify: Callable[[str], object] | None = None,
 ) -> None:
     """Return once it is agreed that the deployment may cost as much.
 
@@ -93,20 +96,22 @@ def agree(
     budget = None if budget is None else not_negative("budget", budget, "US dollars")
     if not cloud.paid:
         return
-    text = terms(cost, deployment, cloud, budget=budget)
-    (tell or _tell)(text)
+    text = describe_cost(cost, deployment, cloud, budget=budget)
+    (notify or _print_line)(text)
     if not yes:
-        _ask()
+        _ask_confirmation()
 
 
-def terms(cost: Cost, deployment: Deployment, cloud: Cloud, *, budget: float | None = None) -> str:
+def describe_cost(
+    cost: Cost, deployment: Deployment, cloud: Cloud, *, budget: float | None = None
+) -> str:
     """Return in words what a deployment may cost.
 
     Raises:
         OverBudget: That is more than `budget` US dollars.
     """
     text = f"{deployment.label} on {cloud.name} {cloud.region} costs at most {dollars(cost.total)}"
-    text += f" ({cost.mark} prices), and {dollars(hourly(deployment))} an hour while it stays."
+    text += f" ({cost.mark} prices), and {dollars(hourly_cost(deployment))} an hour while it stays."
     if budget is not None and cost.total > budget:
         raise OverBudget(
             f"{text} The budget is {dollars(budget)}: raise it, send a shorter trace, or deploy "
@@ -115,7 +120,7 @@ def terms(cost: Cost, deployment: Deployment, cloud: Cloud, *, budget: float | N
     return text
 
 
-class Meter:
+class CostMeter:
     """What a deployment has cost since it was launched, by what its calls took so far.
 
     Args:
@@ -145,8 +150,8 @@ class Meter:
         self._fleet = fleet
         self._clock = clock
         self._busy = 0.0
-        self._hourly = hourly(deployment)
-        self._each_second = _each_second(deployment)
+        self._hourly = hourly_cost(deployment)
+        self._cost_per_second = _cost_per_second(deployment)
         self.warnings: list[str] = []
 
     @property
@@ -155,7 +160,7 @@ class Meter:
         up = self._clock() - self._launched
         if self._fleet is not None:
             up = self._fleet() / _instances(self._deployment)
-        return up * self._hourly / _HOUR + self._busy * self._each_second
+        return up * self._hourly / _HOUR + self._busy * self._cost_per_second
 
     def add(self, rows: Mapping[str, Any], stopped: threading.Event) -> None:
         """Add the calls of these rows, and set `stopped` once the budget is spent."""
@@ -221,7 +226,7 @@ def _check_concurrency(deployment: Lambda, cloud: Cloud) -> None:
         return  # whether it is allowed will be seen
     finally:
         client.close()
-    left = limits["UnreservedConcurrentExecutions"] - _UNRESERVED
+    left = limits["UnreservedConcurrentExecutions"] - _MIN_UNRESERVED_CALLS
     if left < deployment.max_concurrency:
         raise CloudError(
             f"The account in {cloud.region} has room for functions of {max(0, left)} calls at once "
@@ -247,7 +252,7 @@ def _quota(cloud: Cloud, name: str) -> float | None:
     return None
 
 
-def _standing(deployment: Deployment, seconds: float) -> Usage:
+def _standing_usage(deployment: Deployment, seconds: float) -> Usage:
     """Return what is billed for being there."""
     seconds = positive("seconds", seconds, "seconds")
     if isinstance(deployment, RealTime | Async | BatchTransform):
@@ -264,21 +269,23 @@ def _instances(deployment: Deployment) -> int:
     return deployment.count if isinstance(deployment, RealTime | Async | BatchTransform) else 1
 
 
-def _each_second(deployment: Deployment) -> float:
+def _cost_per_second(deployment: Deployment) -> float:
     """Return what a second of a call costs."""
     if not isinstance(deployment, Serverless | Lambda):
         return 0.0
     return math.fsum(item.dollars for item in bill(deployment, Usage(seconds=1.0)))
 
 
-def _longest(deployment: Serverless | Lambda) -> float:
+def _max_billed_seconds(deployment: Serverless | Lambda) -> float:
     """Return the seconds that a call is billed at most, INIT included where that is billed."""
     return (
-        deployment.time_limit if isinstance(deployment, Serverless) else deployment.timeout + _INIT
+        deployment.time_limit
+        if isinstance(deployment, Serverless)
+        else deployment.timeout + _MAX_INIT_SECONDS
     )
 
 
-def _ask() -> None:
+def _ask_confirmation() -> None:
     if not sys.stdin.isatty():
         raise NotAvailable(
             "Nobody is there to confirm what it may cost: pass yes=True (--yes on the command line)"
@@ -288,5 +295,5 @@ def _ask() -> None:
         raise NotAvailable("It was not confirmed: nothing was made, and nothing is billed.")
 
 
-def _tell(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stderr.write(f"{line}\n")

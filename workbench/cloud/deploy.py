@@ -23,37 +23,39 @@ from workbench.backends.sagemaker import SageMakerBackend
 from workbench.cloud import lambda_
 from workbench.cloud.autoscaling import (
     VARIANT,
-    Fleet,
-    activities,
-    at_its_largest,
+    InstanceCounter,
     check_scaling,
     deregister,
     dimension,
+    expand_to_max,
+    list_activities,
     register,
 )
 from workbench.cloud.aws import IMAGE, ROLE, Cloud
-from workbench.cloud.client import Calls, gone_is_fine, is_gone
-from workbench.cloud.cost_guard import agree, at_most, check_quota, hourly
-from workbench.cloud.ledger import Entry, Ledger
+from workbench.cloud.client import CloudClient, ignore_missing, is_missing
+from workbench.cloud.cost_guard import check_quota, confirm_cost, estimate_max_cost, hourly_cost
+from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.cloud.packaging import archive
-from workbench.cloud.sns import subscribed, unsubscribe
+from workbench.cloud.sns import subscribe, unsubscribe
 from workbench.deployment import Async, Deployment, Lambda, RealTime, Serverless
 from workbench.errors import CloudError, InvalidInput, NotAvailable, Unreachable, WorkbenchError
 from workbench.registry.model import Model
 from workbench.scaling import ScalingPolicy, StepScaling, TargetTracking
 
 _ROUTING = {"least_outstanding": "LEAST_OUTSTANDING_REQUESTS", "random": "RANDOM"}
-_PATIENCE = 3600.0  # AWS itself gives up on an endpoint after about an hour
-_SPARE = 16  # calls beyond the limit of a serverless endpoint, so that it is the one to reject
-_IN_FLIGHT = 64
-_UNANSWERED = 256  # asynchronous requests, which wait at the cloud
+_STATUS_TIMEOUT = 3600.0  # AWS itself gives up on an endpoint after about an hour
+_EXTRA_CALLS = (
+    16  # calls beyond the limit of a serverless endpoint, so that it is the one to reject
+)
+_MAX_IN_FLIGHT = 64
+_MAX_UNANSWERED = 256  # asynchronous requests, which wait at the cloud
 _ASYNCHRONOUS = "asynchronous"
-_ON_ITS_WAY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
-_LEFT = "Not all could be torn down; the ledger keeps it. Try again: workbench teardown."
+_TRANSITIONAL_STATUSES = ("Creating", "Updating", "SystemUpdating", "RollingBack")
+_TEARDOWN_FAILED = "Not all could be torn down; the ledger keeps it. Try again: workbench teardown."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deployed:
+class DeployedModel:
     """A model that answers on an endpoint, or as a function.
 
     Attributes:
@@ -76,15 +78,15 @@ class Deployed:
     seconds: float
     mailbox: Mailbox | None = None
     scaling: ScalingPolicy | None = None
-    fleet: Fleet | None = None
+    fleet: InstanceCounter | None = None
 
     @property
     def concurrency(self) -> int:
         """How many calls a client should have in flight: so many that it is never what limits."""
         if isinstance(self.deployment, Serverless | Lambda):
             waits = self.deployment.on_limit == "queue"
-            return self.deployment.max_concurrency + (0 if waits else _SPARE)
-        return _IN_FLIGHT if self.mailbox is None else _UNANSWERED
+            return self.deployment.max_concurrency + (0 if waits else _EXTRA_CALLS)
+        return _MAX_IN_FLIGHT if self.mailbox is None else _MAX_UNANSWERED
 
     def facts(self) -> dict[str, Any]:
         """Return what a run there keeps about it, as JSON values."""
@@ -96,8 +98,8 @@ class Deployed:
         Raises:
             CloudError: The cloud does not tell.
         """
-        with Calls(self.cloud) as aws:
-            return activities(aws, self.name, dimension(self.deployment))
+        with CloudClient(self.cloud) as aws:
+            return list_activities(aws, self.name, dimension(self.deployment))
 
     def backend(self, *, concurrency: int | None = None) -> Backend:
         """Return it as a backend that another process can use."""
@@ -122,9 +124,9 @@ def deploy(
     bytes_in: float = 0.0,
     libraries: str | Path | None = None,
     ledger: Ledger | None = None,
-    tell: Callable[[str], object] | None = None,
+    notify: Callable[[str], object] | None = None,
     stopped: threading.Event | None = None,
-) -> Iterator[Deployed]:
+) -> Iterator[DeployedModel]:
     """Deploy a model, and tear it down when the block ends, however it ends.
 
     Args:
@@ -143,7 +145,7 @@ def deploy(
         libraries: A folder with NumPy, ONNX Runtime and orjson for this Python: a function is then
             made from a zip, else from the cloud's image.
         ledger: Where it is written down, by default the one of the workbench's home.
-        tell: Told what it may cost, by default on the error stream.
+        notify: Told what it may cost, by default on the error stream.
         stopped: Ends the deploying when it is set before all is in service.
 
     Raises:
@@ -160,43 +162,50 @@ def deploy(
         _variant(deployment)  # refuses what cannot be deployed
     if scaling is not None:
         check_scaling(deployment, scaling, cloud)
-    largest = at_its_largest(deployment, scaling)
+    largest = expand_to_max(deployment, scaling)
     zipped = function and libraries is not None
     role, image = role_of(cloud), "" if zipped else image_of(cloud)
-    cost = at_most(largest, expected, calls=calls, bytes_in=bytes_in)
-    agree(cost, largest, cloud, budget=budget, yes=yes, tell=tell)
+    cost = estimate_max_cost(largest, expected, calls=calls, bytes_in=bytes_in)
+    confirm_cost(cost, largest, cloud, budget=budget, yes=yes, notify=notify)
     check_quota(largest, cloud)
     ledger = ledger or Ledger()
-    with Calls(cloud, stopped) as aws:
+    with CloudClient(cloud, stopped) as aws:
         kind = "function" if function else "endpoint"
         if isinstance(deployment, Async):
             kind = _ASYNCHRONOUS
         scales = dimension(deployment) if scaling is not None else ""
-        entry = begun(aws, model, largest, ledger, kind=kind, scales=scales)
-        with torn_down(entry, ledger):
-            up = _up(aws, entry, model, deployment, role=role, image=image, libraries=libraries)
+        entry = open_entry(aws, model, largest, ledger, kind=kind, scales=scales)
+        with ensure_teardown(entry, ledger):
+            deployed = _launch(
+                aws, entry, model, deployment, role=role, image=image, libraries=libraries
+            )
             if isinstance(scaling, TargetTracking | StepScaling):
-                with _followed(aws, entry, up, scaling) as followed:
+                with _attach_scaling(aws, entry, deployed, scaling) as followed:
                     yield followed
             else:
-                yield up
+                yield deployed
 
 
 @contextlib.contextmanager
-def _followed(
-    aws: Calls, entry: Entry, up: Deployed, policy: TargetTracking | StepScaling
-) -> Iterator[Deployed]:
+def _attach_scaling(
+    aws: CloudClient,
+    entry: LedgerEntry,
+    deployed: DeployedModel,
+    policy: TargetTracking | StepScaling,
+) -> Iterator[DeployedModel]:
     """Have an endpoint follow a policy, and count its instances inside the block."""
-    deployment = up.deployment
+    deployment = deployed.deployment
     count = max(1, deployment.count) if isinstance(deployment, RealTime | Async) else 0
     if isinstance(deployment, Serverless):
         count = deployment.provisioned
-    with Fleet(aws.cloud.value(), up.name, count=count, launched=up.launched) as fleet:
+    with InstanceCounter(
+        aws.cloud.value(), deployed.name, count=count, launched=deployed.launched
+    ) as fleet:
         register(aws, entry, deployment, policy)
-        yield replace(up, scaling=policy, fleet=fleet)
+        yield replace(deployed, scaling=policy, fleet=fleet)
 
 
-def teardown(ledger: Ledger | None = None, *, names: tuple[str, ...] = ()) -> list[Entry]:
+def teardown(ledger: Ledger | None = None, *, names: tuple[str, ...] = ()) -> list[LedgerEntry]:
     """End all that the ledger names (or the deployments of these names) and return their entries.
 
     Raises:
@@ -208,30 +217,30 @@ def teardown(ledger: Ledger | None = None, *, names: tuple[str, ...] = ()) -> li
         if names and entry.name not in names:
             continue
         try:
-            _end(entry, ledger)
+            _tear_down(entry, ledger)
             ended.append(entry)
         except WorkbenchError as error:
             problems.append(f"{entry.label}: {error}")
     if problems:
-        raise CloudError(f"{_LEFT} {' '.join(problems)}")
+        raise CloudError(f"{_TEARDOWN_FAILED} {' '.join(problems)}")
     return ended
 
 
-def begun(
-    aws: Calls,
+def open_entry(
+    aws: CloudClient,
     model: Model,
     deployment: Deployment,
     ledger: Ledger,
     *,
     kind: str = "endpoint",
     scales: str = "",
-) -> Entry:
+) -> LedgerEntry:
     """Return the entry of what is about to be made, which the ledger has."""
-    entry = Entry(
+    entry = LedgerEntry(
         name=f"workbench-{model.group[:36]}-{secrets.token_hex(4)}",
         bucket=aws.bucket(),
         what=deployment.label,
-        hourly=hourly(deployment),
+        hourly=hourly_cost(deployment),
         cloud=aws.cloud.value(),
         kind=kind,
         scales=scales,
@@ -241,42 +250,42 @@ def begun(
 
 
 @contextlib.contextmanager
-def torn_down(entry: Entry, ledger: Ledger) -> Iterator[None]:
+def ensure_teardown(entry: LedgerEntry, ledger: Ledger) -> Iterator[None]:
     """Tear the entry down when the block ends; what ended the block is what is raised."""
     try:
         yield
     except BaseException as error:
         try:
-            _end(entry, ledger)
+            _tear_down(entry, ledger)
         except (WorkbenchError, KeyboardInterrupt) as problem:
-            left = f"{_LEFT} {entry.label}: {problem or 'interrupted'}"
+            left = f"{_TEARDOWN_FAILED} {entry.label}: {problem or 'interrupted'}"
             error.add_note(left)
             sys.stderr.write(f"{left}\n")
         raise
     try:
-        _end(entry, ledger)
+        _tear_down(entry, ledger)
     except WorkbenchError as problem:
-        raise CloudError(f"{_LEFT} {entry.label}: {problem}") from problem
+        raise CloudError(f"{_TEARDOWN_FAILED} {entry.label}: {problem}") from problem
 
 
-def _up(
-    aws: Calls,
-    entry: Entry,
+def _launch(
+    aws: CloudClient,
+    entry: LedgerEntry,
     model: Model,
     deployment: Deployment,
     *,
     role: str,
     image: str,
     libraries: str | Path | None,
-) -> Deployed:
+) -> DeployedModel:
     """Make everything and wait until it is in service."""
     name = entry.name
     if libraries is None or not isinstance(deployment, Lambda):
         upload(aws, entry, model)
-    told, mailbox = {}, None
+    extra_config, mailbox = {}, None
     if isinstance(deployment, Async):
-        topic, queue = subscribed(entry)
-        told = {"AsyncInferenceConfig": _asynchronous(entry, deployment, topic)}
+        topic, queue = subscribe(entry)
+        extra_config = {"AsyncInferenceConfig": _build_async_config(entry, deployment, topic)}
         mailbox = Mailbox(queue=queue, bucket=entry.bucket, folder=entry.folder)
     launched = time.perf_counter()
     if isinstance(deployment, Lambda):
@@ -285,11 +294,11 @@ def _up(
             code = lambda_.package(aws, entry, model, libraries)
         name = lambda_.create(aws, entry, deployment, code, role=role)
     else:
-        _create(aws, entry, deployment, told, role=role, image=image)
+        _create(aws, entry, deployment, extra_config, role=role, image=image)
         _await_service(aws, entry)
     if isinstance(deployment, Async) and deployment.count == 0:
         _scale_to_zero(aws, entry)
-    return Deployed(
+    return DeployedModel(
         name=name,
         model=model,
         deployment=deployment,
@@ -333,7 +342,7 @@ def _variant(deployment: Deployment) -> dict[str, Any]:
     )
 
 
-def _asynchronous(entry: Entry, deployment: Async, topic: str) -> dict[str, Any]:
+def _build_async_config(entry: LedgerEntry, deployment: Async, topic: str) -> dict[str, Any]:
     """Return what an endpoint configuration says of results, and of requests at once."""
     where = f"s3://{entry.bucket}/{entry.folder}"
     most = deployment.concurrency
@@ -375,7 +384,7 @@ def role_of(cloud: Cloud) -> str:
     return cloud.role
 
 
-def upload(aws: Calls, entry: Entry, model: Model) -> None:
+def upload(aws: CloudClient, entry: LedgerEntry, model: Model) -> None:
     """Put the model's archive into the bucket, in one piece."""
     with tempfile.TemporaryDirectory() as folder:
         path = archive(model, Path(folder) / "model.tar.gz")
@@ -390,10 +399,10 @@ def upload(aws: Calls, entry: Entry, model: Model) -> None:
 
 
 def _create(
-    aws: Calls,
-    entry: Entry,
+    aws: CloudClient,
+    entry: LedgerEntry,
     deployment: Deployment,
-    told: Mapping[str, Any],
+    extra_config: Mapping[str, Any],
     *,
     role: str,
     image: str,
@@ -405,16 +414,16 @@ def _create(
     for operation, parameters in (
         (
             "create_endpoint_config",
-            {"EndpointConfigName": name, "ProductionVariants": [variant], **told},
+            {"EndpointConfigName": name, "ProductionVariants": [variant], **extra_config},
         ),
         ("create_endpoint", {"EndpointName": name, "EndpointConfigName": name}),
     ):
-        with _there_is_fine():
+        with _ignore_existing():
             aws.sagemaker(operation, **parameters, Tags=tags)
 
 
 def create_model(
-    aws: Calls, entry: Entry, environment: Mapping[str, str], *, role: str, image: str
+    aws: CloudClient, entry: LedgerEntry, environment: Mapping[str, str], *, role: str, image: str
 ) -> None:
     """Create the model of an entry, whose archive is in the bucket."""
     container = {
@@ -422,7 +431,7 @@ def create_model(
         "ModelDataUrl": f"s3://{entry.bucket}/{entry.key}",
         "Environment": dict(environment),
     }
-    with _there_is_fine():
+    with _ignore_existing():
         aws.sagemaker(
             "create_model",
             ModelName=entry.name,
@@ -433,7 +442,7 @@ def create_model(
 
 
 @contextlib.contextmanager
-def _there_is_fine() -> Iterator[None]:
+def _ignore_existing() -> Iterator[None]:
     """End the block at the news that something exists: names are new, so a retry came late."""
     try:
         yield
@@ -442,17 +451,17 @@ def _there_is_fine() -> Iterator[None]:
             raise
 
 
-def _await_service(aws: Calls, entry: Entry) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while (status := _status(aws, entry)) in _ON_ITS_WAY:
+def _await_service(aws: CloudClient, entry: LedgerEntry) -> None:
+    deadline = time.monotonic() + _STATUS_TIMEOUT
+    while (status := _status(aws, entry)) in _TRANSITIONAL_STATUSES:
         _pause(aws, entry, deadline)
     if status != "InService":
-        told = aws.sagemaker("describe_endpoint", EndpointName=entry.name)
-        reason = told.get("FailureReason", "no reason was given")
+        extra_config = aws.sagemaker("describe_endpoint", EndpointName=entry.name)
+        reason = extra_config.get("FailureReason", "no reason was given")
         raise CloudError(f"The endpoint {entry.name} is {status}: {reason}", status)
 
 
-def _scale_to_zero(aws: Calls, entry: Entry) -> None:
+def _scale_to_zero(aws: CloudClient, entry: LedgerEntry) -> None:
     """End the instance that an endpoint had to begin with."""
     aws.sagemaker(
         "update_endpoint_weights_and_capacities",
@@ -462,20 +471,20 @@ def _scale_to_zero(aws: Calls, entry: Entry) -> None:
     _await_service(aws, entry)
 
 
-def _status(aws: Calls, entry: Entry) -> str:
+def _status(aws: CloudClient, entry: LedgerEntry) -> str:
     return str(aws.sagemaker("describe_endpoint", EndpointName=entry.name)["EndpointStatus"])
 
 
-def _pause(aws: Calls, entry: Entry, deadline: float) -> None:
+def _pause(aws: CloudClient, entry: LedgerEntry, deadline: float) -> None:
     if time.monotonic() > deadline:
         raise CloudError(f"{entry.name} is on its way for over an hour.", "Timeout")
     aws.pause()
 
 
-def _end(entry: Entry, ledger: Ledger) -> None:
+def _tear_down(entry: LedgerEntry, ledger: Ledger) -> None:
     """Delete all of an entry that there is, and strike it out."""
     try:
-        with Calls(entry.cloud) as aws:
+        with CloudClient(entry.cloud) as aws:
             if entry.scales:
                 deregister(aws, entry)
             if entry.kind == "function":
@@ -484,7 +493,7 @@ def _end(entry: Entry, ledger: Ledger) -> None:
                 _end_jobs(aws, entry)
             else:
                 _delete_endpoint(aws, entry)
-            with gone_is_fine():
+            with ignore_missing():
                 aws.s3("delete_object", Bucket=entry.bucket, Key=entry.key)
             if entry.kind == _ASYNCHRONOUS:
                 unsubscribe(entry)
@@ -495,9 +504,9 @@ def _end(entry: Entry, ledger: Ledger) -> None:
     ledger.strike(entry)
 
 
-def _end_jobs(aws: Calls, entry: Entry) -> None:
+def _end_jobs(aws: CloudClient, entry: LedgerEntry) -> None:
     """Stop the jobs that run, wait until they have ended, and delete what they read and wrote."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _STATUS_TIMEOUT
     for status in ("InProgress", "Stopping"):
         while jobs := _jobs(aws, entry, status):
             for job in jobs if status == "InProgress" else []:
@@ -505,58 +514,58 @@ def _end_jobs(aws: Calls, entry: Entry) -> None:
                     aws.sagemaker("stop_transform_job", TransformJobName=job)
             _pause(aws, entry, deadline)
     _delete_objects(aws, entry)
-    with gone_is_fine():
+    with ignore_missing():
         aws.sagemaker("delete_model", ModelName=entry.name)
 
 
-def _delete_objects(aws: Calls, entry: Entry) -> None:
+def _delete_objects(aws: CloudClient, entry: LedgerEntry) -> None:
     """Delete what was read and written."""
-    with gone_is_fine():
+    with ignore_missing():
         while found := _objects(aws, entry):
-            told = aws.s3("delete_objects", Bucket=entry.bucket, Delete={"Objects": found})
-            for problem in told.get("Errors", []):
+            extra_config = aws.s3("delete_objects", Bucket=entry.bucket, Delete={"Objects": found})
+            for problem in extra_config.get("Errors", []):
                 raise CloudError(f"{problem['Key']} was not deleted: {problem['Code']}.")
 
 
-def _jobs(aws: Calls, entry: Entry, status: str) -> list[str]:
+def _jobs(aws: CloudClient, entry: LedgerEntry, status: str) -> list[str]:
     listed = aws.sagemaker("list_transform_jobs", NameContains=entry.name, StatusEquals=status)
     return [each["TransformJobName"] for each in listed["TransformJobSummaries"]]
 
 
-def _objects(aws: Calls, entry: Entry) -> list[dict[str, str]]:
+def _objects(aws: CloudClient, entry: LedgerEntry) -> list[dict[str, str]]:
     page = aws.s3("list_objects_v2", Bucket=entry.bucket, Prefix=f"{entry.folder}/")
     return [{"Key": each["Key"]} for each in page.get("Contents", [])]
 
 
-def _delete_endpoint(aws: Calls, entry: Entry) -> None:
+def _delete_endpoint(aws: CloudClient, entry: LedgerEntry) -> None:
     """Delete the endpoint, its configuration and its model."""
     _end_endpoint(aws, entry)  # first: without its model, one being created gets stuck
     for operation, names in (
         ("delete_endpoint_config", {"EndpointConfigName": entry.name}),
         ("delete_model", {"ModelName": entry.name}),
     ):
-        with gone_is_fine():
+        with ignore_missing():
             aws.sagemaker(operation, **names)
 
 
-def _end_endpoint(aws: Calls, entry: Entry) -> None:
+def _end_endpoint(aws: CloudClient, entry: LedgerEntry) -> None:
     """Delete the endpoint and wait until it is gone."""
-    deadline = time.monotonic() + _PATIENCE
-    with gone_is_fine():
-        while not _deleted(aws, entry):
+    deadline = time.monotonic() + _STATUS_TIMEOUT
+    with ignore_missing():
+        while not _try_delete(aws, entry):
             _pause(aws, entry, deadline)
         while _status(aws, entry) == "Deleting":
             _pause(aws, entry, deadline)
         raise CloudError(f"The endpoint {entry.name} was deleted, but is still there.")
 
 
-def _deleted(aws: Calls, entry: Entry) -> bool:
+def _try_delete(aws: CloudClient, entry: LedgerEntry) -> bool:
     """Whether the endpoint let itself be deleted: AWS refuses while it is being created."""
-    on_its_way = _status(aws, entry) in _ON_ITS_WAY
+    on_its_way = _status(aws, entry) in _TRANSITIONAL_STATUSES
     try:
         aws.sagemaker("delete_endpoint", EndpointName=entry.name)
     except CloudError as error:
-        if is_gone(error) or not on_its_way:
+        if is_missing(error) or not on_its_way:
             raise
         return False
     return True

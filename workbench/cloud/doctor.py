@@ -35,10 +35,10 @@ from workbench.registry.model import Model
 from workbench.validation import positive, whole_number
 
 _MB = 1024**2
-_PING = 2.0  # seconds in which /ping must be answered
-_END = 30.0  # seconds between SIGTERM and SIGKILL
-_CLOSE = 1e-4  # by which answers may differ: decimals are cut off in texts
-_MEMORIES = tuple(range(1024, 6145, 1024))
+_PING_TIMEOUT = 2.0  # seconds in which /ping must be answered
+_STOP_TIMEOUT = 30.0  # seconds between SIGTERM and SIGKILL
+_TOLERANCE = 1e-4  # by which answers may differ: decimals are cut off in texts
+_MEMORY_SIZES_MB = tuple(range(1024, 6145, 1024))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
+class PayloadFit:
     """How a request of the model fits an inference type: the most rows of one, and why not more."""
 
     kind: str
@@ -65,7 +65,7 @@ class Diagnosis:
 
     model: str
     checks: tuple[Check, ...]
-    fits: tuple[Fit, ...]
+    fits: tuple[PayloadFit, ...]
 
     _COLUMNS: ClassVar = ("", "check", "found")
 
@@ -95,14 +95,16 @@ class Diagnosis:
         return html_table(f"{self.model} as a container", self._COLUMNS, rows, limit=len(rows))
 
 
-def examine(model: Model, *, threads: int = 1, rows: int = 16, patience: float = 60.0) -> Diagnosis:
+def examine(
+    model: Model, *, threads: int = 1, rows: int = 16, ping_timeout: float = 60.0
+) -> Diagnosis:
     """Return how a model keeps the contract; what it does not is a check that is not ok.
 
     Args:
         model: A version of a registry.
         threads: Of each run.
         rows: Of the batches that are sent, taken from the model's held-out samples.
-        patience: Seconds until /ping must be answered.
+        ping_timeout: Seconds until /ping must be answered.
 
     Raises:
         InvalidInput: A setting is not what it must be.
@@ -111,9 +113,9 @@ def examine(model: Model, *, threads: int = 1, rows: int = 16, patience: float =
     """
     whole_number("rows", rows, low=1)
     whole_number("threads", threads, low=1)
-    positive("patience", patience, "seconds")
+    positive("patience", ping_timeout, "seconds")
     checks: list[Check] = []
-    fits: tuple[Fit, ...] = ()
+    fits: tuple[PayloadFit, ...] = ()
     with tempfile.TemporaryDirectory(prefix="workbench-doctor-") as name:
         packed = archive(model, Path(name) / "model.tar.gz")
         folder = unpack(packed, Path(name) / "model")
@@ -122,32 +124,41 @@ def examine(model: Model, *, threads: int = 1, rows: int = 16, patience: float =
         )
         log = Path(name) / "log"
         try:
-            with _serving(folder, log, threads=threads) as (server, port):
-                fits = _look(checks, model, server, port, rows=rows, patience=patience)
-                checks.append(_ended(server))
-        except _Silent as silent:
+            with _run_server(folder, log, threads=threads) as (server, port):
+                fits = _check_requests(
+                    checks, model, server, port, rows=rows, ping_timeout=ping_timeout
+                )
+                checks.append(_check_shutdown(server))
+        except _ServerNotResponding as error:
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it wrote nothing"]
-            checks.append(Check(name="start", ok=False, told=f"{silent}. {last[0]}"))
+            checks.append(Check(name="start", ok=False, told=f"{error}. {last[0]}"))
     return Diagnosis(model=model.name, checks=tuple(checks), fits=fits)
 
 
-class _Silent(WorkbenchError):
+class _ServerNotResponding(WorkbenchError):
     """The server does not answer."""
 
 
 @contextlib.contextmanager
-def _serving(
+def _run_server(
     folder: Path, log: Path, *, threads: int
 ) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
     """Yield the server's process and port; it ends with the block, and with this process."""
-    watched, lifeline = os.pipe()
-    heard, announce = os.pipe()
+    watched, death_pipe = os.pipe()
+    port_pipe, announce = os.pipe()
     command = [
         *(sys.executable, "-P", "-m", "workbench.modelserver", "serve"),
         *("--host", "127.0.0.1", "--port", "0", "--model", str(folder)),
-        *("--threads", str(threads), "--announce", str(announce), "--lifeline", str(watched)),
+        *(
+            "--threads",
+            str(threads),
+            "--announce",
+            str(announce),
+            "--parent-death-pipe",
+            str(watched),
+        ),
     ]
-    with log.open("wb") as file, os.fdopen(heard) as announced:
+    with log.open("wb") as file, os.fdopen(port_pipe) as announced:
         server = subprocess.Popen(  # noqa: S603 - our own program
             command,
             stdin=subprocess.DEVNULL,
@@ -161,103 +172,107 @@ def _serving(
             ready, _, _ = select.select([announced], [], [], 600.0)
             line = announced.readline() if ready else ""
             if not line:
-                raise _Silent(f"The server ended with {server.wait()} before it listened")
+                raise _ServerNotResponding(
+                    f"The server ended with {server.wait()} before it listened"
+                )
             yield server, int(line)
         finally:
-            os.close(lifeline)
+            os.close(death_pipe)
             server.kill()
             server.wait()
 
 
-def _look(
+def _check_requests(
     checks: list[Check],
     model: Model,
     server: "subprocess.Popen[bytes]",
     port: int,
     *,
     rows: int,
-    patience: float,
-) -> tuple[Fit, ...]:
+    ping_timeout: float,
+) -> tuple[PayloadFit, ...]:
     """Add what each request shows, and return how requests fit."""
-    checks.append(_pinged(port, patience))
-    status, body = _ask(port, "GET", "/execution-parameters")
+    checks.append(_check_ping(port, ping_timeout))
+    status, body = _request(port, "GET", "/execution-parameters")
     asked = status == 200 and "MaxPayloadInMB" in json.loads(body)
     checks.append(Check(name="/execution-parameters", ok=asked, told=body.decode()[:200]))
     batch = model.samples().inputs[:rows]
-    right = model.session().run(batch)
+    expected = model.session().run(batch)
     sizes = {}
     for kind, sent in _bodies(batch).items():
-        check, answer = _invoked(port, kind, sent, right)
+        check, answer = _check_invocation(port, kind, sent, expected)
         checks.append(check)
         sizes[kind] = (len(sent) / len(batch), answer / len(batch))
     status, body = _invoke(port, b"{no", "application/json", "application/json")
     refused = 400 <= status < 500
     checks.append(Check(name="nonsense", ok=refused, told=f"{status}: {body.decode()[:120]}"))
-    memory = _peak(server.pid)
+    memory = _peak_memory(server.pid)
     checks.append(Check(name="memory", ok=True, told=f"{memory / _MB:,.0f} MB at its most"))
-    return _fits(max(sizes["application/x-npy"]), memory)
+    return _compute_fits(max(sizes["application/x-npy"]), memory)
 
 
-def _pinged(port: int, patience: float) -> Check:
+def _check_ping(port: int, ping_timeout: float) -> Check:
     began = time.perf_counter()
     while True:
         asked = time.perf_counter()
         with contextlib.suppress(OSError):
-            status, body = _ask(port, "GET", "/ping", timeout=_PING)
+            status, body = _request(port, "GET", "/ping", timeout=_PING_TIMEOUT)
             took = time.perf_counter() - asked
-            well = status == 200 and not body and took <= _PING
+            well = status == 200 and not body and took <= _PING_TIMEOUT
             told = f"{status} in {milliseconds(took)}, {len(body)} bytes; wanted is 200 within 2 s"
             return Check(name="/ping", ok=well, told=told)
-        if time.perf_counter() - began > patience:
-            raise _Silent(f"/ping was not answered within {patience:g} s")
+        if time.perf_counter() - began > ping_timeout:
+            raise _ServerNotResponding(f"/ping was not answered within {ping_timeout:g} s")
 
 
 def _bodies(batch: NDArray[Any]) -> Mapping[str, bytes]:
     """Return rows in every content type, as the server itself writes them."""
     from workbench.modelserver import formats
 
-    return {kind: formats.write(kind, batch, formats.Asked(batch)) for kind in formats.TYPES}
+    return {kind: formats.write(kind, batch, formats.InputBatch(batch)) for kind in formats.TYPES}
 
 
-def _invoked(port: int, kind: str, sent: bytes, right: NDArray[Any]) -> tuple[Check, int]:
+def _check_invocation(
+    port: int, kind: str, sent: bytes, expected: NDArray[Any]
+) -> tuple[Check, int]:
     """Return whether rows of a content type are answered rightly, and the bytes of the answer."""
-    from workbench.backends.sagemaker import NPY, unpacked
+    from workbench.backends.sagemaker import NPY, unpack_npy
 
     began = time.perf_counter()
     status, body = _invoke(port, sent, kind, NPY)
     took = time.perf_counter() - began
     if status != 200:
-        told = f"{len(right)} rows: {status} {body.decode(errors='replace')[:200]}"
+        told = f"{len(expected)} rows: {status} {body.decode(errors='replace')[:200]}"
         return Check(name=kind, ok=False, told=told), 0
-    same = _agree(unpacked(body), right)
+    same = _is_close(unpack_npy(body), expected)
     again, _ = _invoke(port, sent, kind, kind)
-    told = f"{len(right)} rows, {len(sent):,} bytes, in {milliseconds(took)}"
+    told = f"{len(expected)} rows, {len(sent):,} bytes, in {milliseconds(took)}"
     told += "" if same else "; the answers are not those of the model alone"
     told += "" if again == 200 else f"; as an answer: {again}"
     return Check(name=kind, ok=same and again == 200, told=told), len(body)
 
 
-def _agree(found: NDArray[Any], right: NDArray[Any]) -> bool:
-    if found.shape != right.shape:
+def _is_close(found: NDArray[Any], expected: NDArray[Any]) -> bool:
+    if found.shape != expected.shape:
         return False
-    if np.issubdtype(right.dtype, np.number):
-        return bool(np.allclose(found, right, rtol=_CLOSE, atol=_CLOSE, equal_nan=True))
-    return bool((found == right).all())
+    if np.issubdtype(expected.dtype, np.number):
+        return bool(np.allclose(found, expected, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True))
+    return bool((found == expected).all())
 
 
-def _ended(server: "subprocess.Popen[bytes]") -> Check:
+def _check_shutdown(server: "subprocess.Popen[bytes]") -> Check:
     began = time.perf_counter()
     server.terminate()
     try:
-        status = server.wait(_END)
+        status = server.wait(_STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
-        told = f"It went on {_END:g} s after SIGTERM, when AWS kills it"
+        told = f"It went on {_STOP_TIMEOUT:g} s after SIGTERM, when AWS kills it"
         return Check(name="SIGTERM", ok=False, told=told)
     told = f"It ended with {status} in {milliseconds(time.perf_counter() - began)}"
     return Check(name="SIGTERM", ok=status == 0, told=told)
 
 
-def _fits(row: float, memory: float) -> tuple[Fit, ...]:
+def _compute_fits(row: float, memory: float) -> tuple[PayloadFit, ...]:
     """Return how many rows of so many bytes fit a request of each type, and the memory needed."""
 
     def most(limit: int, size: Callable[[int], float] = float) -> int:
@@ -266,7 +281,7 @@ def _fits(row: float, memory: float) -> tuple[Fit, ...]:
             count = int(count * 0.99)
         return count
 
-    large = [size for size in _MEMORIES if size * _MB > memory]
+    large = [size for size in _MEMORY_SIZES_MB if size * _MB > memory]
     held = f"; {large[0]} MB of memory hold it" if large else "; no memory size holds it"
     kinds: tuple[tuple[type[Deployment], int, str, Callable[[int], float]], ...] = (
         (RealTime, RealTime.payload_limit, "", float),
@@ -281,11 +296,11 @@ def _fits(row: float, memory: float) -> tuple[Fit, ...]:
         if kind is Serverless and not large:
             rows = 0
         told = f"up to {rows:,} rows a request: {row:,.0f} bytes a row, {limit:,} allowed{more}"
-        found.append(Fit(kind=kind.kind, rows=rows, told=told))
+        found.append(PayloadFit(kind=kind.kind, rows=rows, told=told))
     return tuple(found)
 
 
-def _peak(pid: int) -> float:
+def _peak_memory(pid: int) -> float:
     """Return the most memory that a process had, in bytes."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
@@ -293,10 +308,10 @@ def _peak(pid: int) -> float:
 
 def _invoke(port: int, body: bytes, kind: str, accept: str) -> tuple[int, bytes]:
     headers = {"content-type": kind, "accept": accept}
-    return _ask(port, "POST", "/invocations", body, headers)
+    return _request(port, "POST", "/invocations", body, headers)
 
 
-def _ask(
+def _request(
     port: int,
     method: str,
     path: str,

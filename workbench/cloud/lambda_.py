@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from workbench.cloud.client import Calls, gone_is_fine
-from workbench.cloud.ledger import Entry
+from workbench.cloud.client import CloudClient, ignore_missing
+from workbench.cloud.ledger import LedgerEntry
 from workbench.cloud.packaging import HANDLER, MAX_ZIP, function_zip
 from workbench.deployment import Lambda
 from workbench.errors import CloudError
@@ -20,11 +20,13 @@ from workbench.registry.model import Model
 _MODEL = "WORKBENCH_MODEL"
 _ENTRY_POINT = ["python", "-m", "awslambdaric"]
 _PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
-_PATIENCE = 900.0  # seconds; large images are said to take minutes
-_DIRECT = MAX_ZIP * 3 // 4  # bytes: in a call a zip is in base64, which is longer by a third
+_STATE_TIMEOUT = 900.0  # seconds; large images are said to take minutes
+_MAX_INLINE_ZIP = (
+    MAX_ZIP * 3 // 4
+)  # bytes: in a call a zip is in base64, which is longer by a third
 
 
-def image(entry: Entry, uri: str) -> dict[str, object]:
+def image(entry: LedgerEntry, uri: str) -> dict[str, object]:
     """Return what CreateFunction is told of a function from an image."""
     return {
         "PackageType": "Image",
@@ -34,19 +36,21 @@ def image(entry: Entry, uri: str) -> dict[str, object]:
     }
 
 
-def package(aws: Calls, entry: Entry, model: Model, libraries: str | Path) -> dict[str, object]:
+def package(
+    aws: CloudClient, entry: LedgerEntry, model: Model, libraries: str | Path
+) -> dict[str, object]:
     """Return what CreateFunction is told of a function from a zip; a large one goes through S3."""
     with tempfile.TemporaryDirectory() as folder:
         content = function_zip(model, Path(folder) / "f.zip", libraries=libraries).read_bytes()
     code: dict[str, object] = {"ZipFile": content}
-    if len(content) > _DIRECT:
+    if len(content) > _MAX_INLINE_ZIP:
         aws.s3("put_object", Bucket=entry.bucket, Key=entry.key, Body=content)
         code = {"S3Bucket": entry.bucket, "S3Key": entry.key}
     return {"PackageType": "Zip", "Code": code, "Runtime": _PYTHON, "Handler": HANDLER}
 
 
 def create(
-    aws: Calls, entry: Entry, deployment: Lambda, code: dict[str, object], *, role: str
+    aws: CloudClient, entry: LedgerEntry, deployment: Lambda, code: dict[str, object], *, role: str
 ) -> str:
     """Create a function, wait until it answers, and return its name with its version, if any.
 
@@ -64,7 +68,7 @@ def create(
         Tags={each["Key"]: each["Value"] for each in entry.tags},
         **code,
     )
-    _await(aws, entry, lambda: _state(aws, name), "Active")
+    _await_state(aws, entry, lambda: _state(aws, name), "Active")
     aws.lambda_(
         "put_function_concurrency",
         FunctionName=name,
@@ -73,37 +77,39 @@ def create(
     if not deployment.provisioned:
         return name
     version = str(aws.lambda_("publish_version", FunctionName=name)["Version"])
-    _await(aws, entry, lambda: _state(aws, f"{name}:{version}"), "Active")
+    _await_state(aws, entry, lambda: _state(aws, f"{name}:{version}"), "Active")
     provisioned = {"FunctionName": name, "Qualifier": version}
     aws.lambda_(
         "put_provisioned_concurrency_config",
         **provisioned,
         ProvisionedConcurrentExecutions=deployment.provisioned,
     )
-    _await(aws, entry, lambda: _provisioned(aws, provisioned), "READY")
+    _await_state(aws, entry, lambda: _provisioned_state(aws, provisioned), "READY")
     return f"{name}:{version}"
 
 
-def delete(aws: Calls, entry: Entry) -> None:
+def delete(aws: CloudClient, entry: LedgerEntry) -> None:
     """Delete a function with all its versions, if it is there."""
-    with gone_is_fine():
+    with ignore_missing():
         aws.lambda_("delete_function", FunctionName=entry.name)
 
 
-def _state(aws: Calls, name: str) -> tuple[str, str]:
+def _state(aws: CloudClient, name: str) -> tuple[str, str]:
     told = aws.lambda_("get_function_configuration", FunctionName=name)
     return str(told["State"]), str(told.get("StateReason", ""))
 
 
-def _provisioned(aws: Calls, which: dict[str, str]) -> tuple[str, str]:
+def _provisioned_state(aws: CloudClient, which: dict[str, str]) -> tuple[str, str]:
     told = aws.lambda_("get_provisioned_concurrency_config", **which)
     return str(told["Status"]), str(told.get("StatusReason", ""))
 
 
-def _await(aws: Calls, entry: Entry, look: Callable[[], tuple[str, str]], wanted: str) -> None:
+def _await_state(
+    aws: CloudClient, entry: LedgerEntry, read_state: Callable[[], tuple[str, str]], wanted: str
+) -> None:
     """Wait until a look finds what is wanted."""
-    deadline = time.monotonic() + _PATIENCE
-    while (found := look())[0] != wanted:
+    deadline = time.monotonic() + _STATE_TIMEOUT
+    while (found := read_state())[0] != wanted:
         status, reason = found
         if status not in ("Pending", "IN_PROGRESS"):
             raise CloudError(

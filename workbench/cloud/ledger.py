@@ -24,7 +24,7 @@ _SCHEMA = "CREATE TABLE IF NOT EXISTS entries (id TEXT PRIMARY KEY, facts TEXT N
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class LedgerEntry:
     """A deployment that may be running.
 
     Attributes:
@@ -90,18 +90,18 @@ class Ledger:
     def __repr__(self) -> str:
         return f"Ledger({str(self.path)!r})"
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[LedgerEntry]:
         """Return every entry, oldest first."""
         with self._open() as database:
             rows = database.execute("SELECT facts FROM entries ORDER BY rowid").fetchall()
         return [_entry(text) for (text,) in rows]
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: LedgerEntry) -> None:
         """Write an entry, which is on the disk when this returns."""
         with self._open() as database:
             database.execute("INSERT INTO entries VALUES (?, ?)", (entry.id, _text(entry)))
 
-    def strike(self, entry: Entry) -> None:
+    def strike(self, entry: LedgerEntry) -> None:
         """Strike an entry out; doing so twice is harmless."""
         with self._open() as database:
             database.execute("DELETE FROM entries WHERE id = ?", (entry.id,))
@@ -117,14 +117,14 @@ class Ledger:
             raise StorageError(f"The ledger {self.path} cannot be used: {error}.") from error
 
 
-def _text(entry: Entry) -> str:
+def _text(entry: LedgerEntry) -> str:
     facts = asdict(entry) | {"cloud": asdict(entry.cloud.value())}
     if entry.cloud.paid:
         facts["cloud"]["keys"] = None  # a secret; those of a cloud that costs nothing are none
     return json.dumps(facts)
 
 
-def _entry(text: str) -> Entry:
+def _entry(text: str) -> LedgerEntry:
     facts = json.loads(text)
     cloud = facts["cloud"] | {"keys": facts["cloud"]["keys"] and tuple(facts["cloud"]["keys"])}
-    return Entry(**facts | {"cloud": Cloud(**cloud)})
+    return LedgerEntry(**facts | {"cloud": Cloud(**cloud)})

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from workbench.cloud.autoscaling import VARIANT
 from workbench.cloud.aws import Cloud
-from workbench.cloud.deploy import Deployed
+from workbench.cloud.deploy import DeployedModel
 from workbench.errors import CloudError, InvalidInput
 from workbench.run import SLO
 from workbench.validation import of_kind, positive, whole_number
@@ -53,14 +53,14 @@ _METRICS: dict[str, tuple[str, ...]] = {
 }
 _MICROSECONDS = frozenset({"ModelLatency", "OverheadLatency", "ModelSetupTime"})
 _COUNTS = frozenset({"Sum", "SampleCount"})
-_AT_ONCE = 500  # queries of one GetMetricData (AWS's limit)
-_LONGEST_WAIT = 20  # seconds that SQS holds a request that waits for messages (AWS's limit)
+_MAX_QUERIES = 500  # queries of one GetMetricData (AWS's limit)
+_MAX_RECEIVE_WAIT = 20  # seconds that SQS holds a request that waits for messages (AWS's limit)
 
 Clock = Callable[[], datetime]
 
 
 def metrics(
-    endpoint: str | Deployed,
+    endpoint: str | DeployedModel,
     cloud: Cloud,
     *,
     since: timedelta = timedelta(hours=1),
@@ -101,7 +101,7 @@ def metrics(
     rows = []
     with _client(cloud, "cloudwatch") as aws, cloud.explained("read metrics"):
         pages = aws.get_paginator("get_metric_data").paginate(
-            MetricDataQueries=queries[:_AT_ONCE],
+            MetricDataQueries=queries[:_MAX_QUERIES],
             StartTime=end - since,
             EndTime=end,
             ScanBy="TimestampAscending",
@@ -116,7 +116,7 @@ def metrics(
 
 
 def logs(
-    endpoint: str | Deployed, cloud: Cloud, *, search: str = "", tail: int = 100
+    endpoint: str | DeployedModel, cloud: Cloud, *, search: str = "", tail: int = 100
 ) -> "pl.DataFrame":
     """Return the last lines that the containers of an endpoint wrote.
 
@@ -152,9 +152,9 @@ def logs(
 def trail(
     cloud: Cloud,
     *,
-    name: str | Deployed | None = None,
+    name: str | DeployedModel | None = None,
     since: timedelta = timedelta(days=1),
-    most: int = 1000,
+    limit: int = 1000,
     clock: Clock = lambda: datetime.now(UTC),
 ) -> "pl.DataFrame":
     """Return which calls CloudTrail recorded, the last first; calls of models are not recorded.
@@ -165,7 +165,7 @@ def trail(
         cloud: Where.
         name: Of a resource, such as an endpoint; None: all.
         since: How far back; CloudTrail keeps 90 days.
-        most: How many calls at most.
+        limit: How many calls at most.
         clock: Tells the time.
 
     Raises:
@@ -178,7 +178,7 @@ def trail(
         pages = aws.get_paginator("lookup_events").paginate(
             StartTime=end - since,
             EndTime=end,
-            PaginationConfig={"MaxItems": whole_number("most", most, low=1)},
+            PaginationConfig={"MaxItems": whole_number("most", limit, low=1)},
             **({"LookupAttributes": [about]} if about else {}),
         )
         for each in (each for page in pages for each in page["Events"]):
@@ -190,7 +190,7 @@ def trail(
     return _frame(rows, **words, resources="List")
 
 
-class Events:
+class EventSubscription:
     """The events of a cloud from now on, by a rule and a queue of its own while a block lasts.
 
     Args:
@@ -223,11 +223,11 @@ class Events:
             self._bus = stack.enter_context(_client(self._cloud, "events"))
             with self._cloud.explained("watch events"):
                 self._begin(stack)
-            self._open = stack.pop_all()
+            self._exit_stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        self._exit_stack.close()
 
     def _begin(self, stack: ExitStack) -> None:
         tags = {"workbench": self._rule}
@@ -240,7 +240,7 @@ class Events:
         rule = self._bus.put_rule(Name=self._rule, EventPattern=pattern, Tags=listed)["RuleArn"]
         stack.callback(self._bus.delete_rule, Name=self._rule)
         self._sqs.set_queue_attributes(
-            QueueUrl=self._queue, Attributes={"Policy": _may_send(queue, rule)}
+            QueueUrl=self._queue, Attributes={"Policy": _send_policy(queue, rule)}
         )
         targets = [{"Id": f"t{n}", "Arn": arn} for n, arn in enumerate((queue, *self._targets))]
         self._bus.put_targets(Rule=self._rule, Targets=targets)
@@ -279,7 +279,7 @@ class Events:
                 got = self._sqs.receive_message(
                     QueueUrl=self._queue,
                     MaxNumberOfMessages=10,
-                    WaitTimeSeconds=min(_LONGEST_WAIT, math.ceil(left)),
+                    WaitTimeSeconds=min(_MAX_RECEIVE_WAIT, math.ceil(left)),
                 ).get("Messages", [])
             for message in got:
                 yield json.loads(message["Body"])
@@ -316,12 +316,13 @@ def report_drift(cloud: Cloud, *, model: str, what: str, detail: Mapping[str, An
 
 
 def on_drift(
-    events: Events, start: Callable[[Mapping[str, Any]], object], *, wait: float = 0.0
+    events: EventSubscription, start: Callable[[Mapping[str, Any]], object], *, wait: float = 0.0
 ) -> int:
     """Call `start` with the detail of each drift that was reported, and return how many there were.
 
-    `events` must watch for them: `Events(cloud, source=monitor.SOURCE, kinds=(monitor.DRIFT,))`.
-    An event is done with when `start` returns: if it raises, the event comes again.
+    `events` must watch for them: `EventSubscription(cloud, source=monitor.SOURCE,
+    kinds=(monitor.DRIFT,))`. An event is done with when `start` returns: if it raises, the event
+    comes again.
     """
     count = 0
     for event in events.take(wait=wait):
@@ -372,7 +373,7 @@ class BurnRate:
 
 
 def put_alarm(
-    endpoint: str | Deployed,
+    endpoint: str | DeployedModel,
     cloud: Cloud,
     burn: BurnRate,
     *,
@@ -426,7 +427,7 @@ def alarm_state(name: str, cloud: Cloud) -> str:
     return str(found[0]["StateValue"])
 
 
-def alarms(endpoint: str | Deployed, cloud: Cloud) -> "pl.DataFrame":
+def alarms(endpoint: str | DeployedModel, cloud: Cloud) -> "pl.DataFrame":
     """Return the alarms of an endpoint that `put_alarm` made.
 
     Columns: time (of the latest change of state, UTC), name, state ("OK", "ALARM" or
@@ -463,7 +464,7 @@ def delete_alarm(name: str, cloud: Cloud) -> None:
         aws.delete_alarms(AlarmNames=[name])
 
 
-def dashboard_body(endpoint: str | Deployed, *, region: str) -> str:
+def dashboard_body(endpoint: str | DeployedModel, *, region: str) -> str:
     """Return the body of a CloudWatch dashboard of an endpoint, as PutDashboard takes it.
 
     >>> [each["properties"]["title"] for each in json.loads(
@@ -477,7 +478,7 @@ def dashboard_body(endpoint: str | Deployed, *, region: str) -> str:
         ("Overhead latency", ("OverheadLatency",), ("p50", "p95", "p99")),
         ("Cold starts", ("ModelSetupTime",), ("SampleCount", "p50")),
     )
-    place = ["EndpointName", name, "VariantName", VARIANT]
+    identifiers = ["EndpointName", name, "VariantName", VARIANT]
     widgets = [
         {
             "type": "metric",
@@ -494,7 +495,7 @@ def dashboard_body(endpoint: str | Deployed, *, region: str) -> str:
                     [
                         _NAMESPACE,
                         metric,
-                        *place,
+                        *identifiers,
                         {"stat": statistic, "label": f"{metric} {statistic}"},
                     ]
                     for metric in shown
@@ -507,7 +508,7 @@ def dashboard_body(endpoint: str | Deployed, *, region: str) -> str:
     return json.dumps({"widgets": widgets})
 
 
-def put_dashboard(endpoint: str | Deployed, cloud: Cloud) -> str:
+def put_dashboard(endpoint: str | DeployedModel, cloud: Cloud) -> str:
     """Return the name of a CloudWatch dashboard of an endpoint; it costs 3 US dollars a month.
 
     Raises:
@@ -524,13 +525,15 @@ def _client(cloud: Cloud, service: str) -> Any:  # noqa: ANN401 - boto3 builds i
     return closing(cloud.client(service, attempts=_ATTEMPTS))
 
 
-def _name(endpoint: str | Deployed) -> str:
-    return endpoint.name if isinstance(endpoint, Deployed) else of_kind("endpoint", endpoint, str)
+def _name(endpoint: str | DeployedModel) -> str:
+    return (
+        endpoint.name if isinstance(endpoint, DeployedModel) else of_kind("endpoint", endpoint, str)
+    )
 
 
 def _metric(endpoint: str, metric: str) -> dict[str, Any]:
-    place = {"EndpointName": endpoint, "VariantName": VARIANT}
-    dimensions = [{"Name": name, "Value": value} for name, value in place.items()]
+    identifiers = {"EndpointName": endpoint, "VariantName": VARIANT}
+    dimensions = [{"Name": name, "Value": value} for name, value in identifiers.items()]
     return {"Namespace": _NAMESPACE, "MetricName": metric, "Dimensions": dimensions}
 
 
@@ -548,7 +551,7 @@ def _utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
-def _may_send(queue: str, rule: str) -> str:
+def _send_policy(queue: str, rule: str) -> str:
     """Return the policy that lets a rule, and nobody else, send to a queue."""
     statement = {
         "Effect": "Allow",

@@ -15,7 +15,7 @@ from typing import IO
 
 from workbench.errors import Damaged, InvalidInput, StorageError
 from workbench.files import write_file
-from workbench.registry.model import Model, read_checked
+from workbench.registry.model import Model, read_and_verify
 
 MODEL_FILE = "model.onnx"
 """The ONNX file in an archive: what the container looks for."""
@@ -35,9 +35,9 @@ MAX_UNZIPPED = 250 * 1024**2
 HANDLER = "workbench.modelserver.function.handler"
 """What answers a Lambda function's events, in a zip and in an image alike."""
 
-_SAMPLE = 32 * 1024  # bytes on either side of the middle that are tried
+_SAMPLE_BYTES = 32 * 1024  # bytes on either side of the middle that are tried
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
-_PROGRAM = ("engine", "formats", "function", "chunks", "errors", "runtime_env")
+_CONTAINER_MODULES = ("engine", "formats", "function", "chunks", "errors", "runtime_env")
 
 
 def archive(model: Model, path: str | Path) -> Path:
@@ -49,7 +49,7 @@ def archive(model: Model, path: str | Path) -> Path:
         Damaged: The model's file is missing or is not what was registered.
         StorageError: The archive cannot be written.
     """
-    content = read_checked(model.path, model.sha256, model.name)
+    content = read_and_verify(model.path, model.sha256, model.name)
     facts = {"name": model.name, "sha256": model.sha256, "traits": asdict(model.traits)}
     members = {
         FACTS_FILE: json.dumps(facts, indent=2, sort_keys=True).encode(),
@@ -72,9 +72,9 @@ def function_zip(model: Model, path: str | Path, *, libraries: str | Path | None
         InvalidInput: It would unpack to more than 250 MB.
         StorageError: A file cannot be read, or the zip not be written.
     """
-    members = {f"model/{MODEL_FILE}": read_checked(model.path, model.sha256, model.name)}
+    members = {f"model/{MODEL_FILE}": read_and_verify(model.path, model.sha256, model.name)}
     try:
-        members |= _program() | ({} if libraries is None else _tree(Path(libraries)))
+        members |= _program() | ({} if libraries is None else _read_tree(Path(libraries)))
     except OSError as error:
         raise StorageError(f"The zip of {model.name} cannot be packed: {error}.") from error
     size = sum(map(len, members.values()))
@@ -102,8 +102,8 @@ def unzip(
         raise InvalidInput(f"{target} is there already: choose a new folder to unpack into.")
     target.mkdir(parents=True)
     try:
-        with zipfile.ZipFile(source) as packed:
-            _unzip(packed, target, max_bytes)
+        with zipfile.ZipFile(source) as archive_file:
+            _unzip(archive_file, target, max_bytes)
     except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
         shutil.rmtree(target)
         raise Damaged(f"{source} is not a whole zip: {error}.") from error
@@ -148,10 +148,10 @@ def unpack(source: str | Path, folder: str | Path, *, max_bytes: int = MAX_UNPAC
 
 
 def _pack(file: IO[bytes], members: dict[str, bytes]) -> None:
-    level = _level(max(members.values(), key=len))
+    level = _compression_level(max(members.values(), key=len))
     with (
-        gzip.GzipFile("", "wb", compresslevel=level, fileobj=file, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+        gzip.GzipFile("", "wb", compresslevel=level, fileobj=file, mtime=0) as archive_file,
+        tarfile.open(fileobj=archive_file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
         for name, content in sorted(members.items()):
             member = tarfile.TarInfo(name)
@@ -159,17 +159,17 @@ def _pack(file: IO[bytes], members: dict[str, bytes]) -> None:
             tar.addfile(member, io.BytesIO(content))
 
 
-def _level(content: bytes) -> int:
+def _compression_level(content: bytes) -> int:
     """Return how hard to compress: not at all what hardly gets smaller, as weights, in seconds."""
     middle = len(content) // 2
-    sample = content[max(middle - _SAMPLE, 0) : middle + _SAMPLE]
+    sample = content[max(middle - _SAMPLE_BYTES, 0) : middle + _SAMPLE_BYTES]
     return 1 if len(zlib.compress(sample, 1)) < 0.8 * len(sample) else 0
 
 
 def _unpack(tar: tarfile.TarFile, target: Path, max_bytes: int) -> None:
     left = max_bytes
     for member in tar:
-        path = target / _checked(member)
+        path = target / _check_member(member)
         left -= member.size
         if left < 0:
             raise InvalidInput(f"The archive unpacks to more than {max_bytes:,} bytes.")
@@ -183,13 +183,13 @@ def _unpack(tar: tarfile.TarFile, target: Path, max_bytes: int) -> None:
             shutil.copyfileobj(content, file)
 
 
-def _checked(member: tarfile.TarInfo) -> PurePosixPath:
+def _check_member(member: tarfile.TarInfo) -> PurePosixPath:
     if not (member.isreg() or member.isdir()):
         raise InvalidInput(f"The archive holds {member.name!r}, neither a file nor a folder.")
-    return _inside(member.name)
+    return _check_path(member.name)
 
 
-def _inside(name: str) -> PurePosixPath:
+def _check_path(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
         raise InvalidInput(f"The archive holds {name!r}, which leads out of its folder.")
@@ -201,11 +201,12 @@ def _program() -> dict[str, bytes]:
     here = Path(__file__).parents[1] / "modelserver"
     packages = ("workbench", "workbench/modelserver")
     return {f"{each}/__init__.py": b"" for each in packages} | {
-        f"workbench/modelserver/{name}.py": (here / f"{name}.py").read_bytes() for name in _PROGRAM
+        f"workbench/modelserver/{name}.py": (here / f"{name}.py").read_bytes()
+        for name in _CONTAINER_MODULES
     }
 
 
-def _tree(folder: Path) -> dict[str, bytes]:
+def _read_tree(folder: Path) -> dict[str, bytes]:
     """Return the files below a folder, without what Python makes of them."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
@@ -215,18 +216,20 @@ def _tree(folder: Path) -> dict[str, bytes]:
 
 
 def _zip(file: IO[bytes], members: Mapping[str, bytes]) -> None:
-    with zipfile.ZipFile(file, "w") as packed:
+    with zipfile.ZipFile(file, "w") as archive_file:
         for name, content in sorted(members.items()):
             member = zipfile.ZipInfo(name, _EPOCH)
             member.external_attr = (stat.S_IFREG | 0o644) << 16
-            member.compress_type = zipfile.ZIP_DEFLATED if _level(content) else zipfile.ZIP_STORED
-            packed.writestr(member, content, compresslevel=1)
+            member.compress_type = (
+                zipfile.ZIP_DEFLATED if _compression_level(content) else zipfile.ZIP_STORED
+            )
+            archive_file.writestr(member, content, compresslevel=1)
 
 
-def _unzip(packed: zipfile.ZipFile, target: Path, max_bytes: int) -> None:
+def _unzip(archive_file: zipfile.ZipFile, target: Path, max_bytes: int) -> None:
     left = max_bytes
-    for member in packed.infolist():
-        path = target / _inside(member.filename)
+    for member in archive_file.infolist():
+        path = target / _check_path(member.filename)
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise InvalidInput(f"The zip holds {member.filename!r}, neither a file nor a folder.")
         left -= member.file_size
@@ -236,5 +239,5 @@ def _unzip(packed: zipfile.ZipFile, target: Path, max_bytes: int) -> None:
             path.mkdir(parents=True, exist_ok=True)
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        with packed.open(member) as content, path.open("xb") as file:
+        with archive_file.open(member) as content, path.open("xb") as file:
             shutil.copyfileobj(content, file)

@@ -24,7 +24,7 @@ from workbench.prices import Price, PriceSheet
 SAGEMAKER, LAMBDA = "AmazonSageMaker", "AWSLambda"
 """The services whose prices are read, as the Price List calls them."""
 
-_HOME = "us-east-1"  # one of the few regions in which the Price List answers
+_PRICE_LIST_REGION = "us-east-1"  # one of the few regions in which the Price List answers
 _ATTEMPTS = 5
 _GB = 1024
 _GROUPS = {
@@ -46,7 +46,7 @@ _USAGE = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refreshed:
+class PriceRefresh:
     """A sheet with the prices that AWS lists today, and what that changed.
 
     Attributes:
@@ -60,7 +60,7 @@ class Refreshed:
     unread: tuple[str, ...]
 
 
-def refreshed(sheet: PriceSheet, cloud: Cloud, *, today: dt.date) -> Refreshed:
+def refresh_prices(sheet: PriceSheet, cloud: Cloud, *, today: dt.date) -> PriceRefresh:
     """Return the sheet with the prices of its region as AWS's Price List has them.
 
     Reading it is free. All instance types that the list has are taken in.
@@ -76,7 +76,9 @@ def refreshed(sheet: PriceSheet, cloud: Cloud, *, today: dt.date) -> Refreshed:
     """
     found: dict[str, tuple[Price, ...]] = {}
     unclear: set[str] = set()
-    with closing(replace(cloud.value(), region=_HOME).client("pricing", attempts=_ATTEMPTS)) as aws:
+    with closing(
+        replace(cloud.value(), region=_PRICE_LIST_REGION).client("pricing", attempts=_ATTEMPTS)
+    ) as aws:
         for product in _products(aws, cloud, sheet.region):
             item = _item_of(product, sheet)
             if item is None:
@@ -93,7 +95,7 @@ def refreshed(sheet: PriceSheet, cloud: Cloud, *, today: dt.date) -> Refreshed:
         )
     kept = tuple(row for row in sheet.rows if row.item not in read)
     rows = (*kept, *(price for prices in read.values() for price in prices))
-    return Refreshed(
+    return PriceRefresh(
         sheet=replace(sheet, rows=rows),
         changes={item: change for item in read if (change := _change(item, sheet, read[item]))},
         unread=tuple(dict.fromkeys(row.item for row in kept)),
@@ -117,30 +119,32 @@ def attributes_of(item: str, region: str) -> dict[str, str]:
     >>> attributes_of("serverless 3072 MB", "us-east-1")["usagetype"]
     'USE1-ServerlessInf:Mem-3GB'
     """
-    place = {"regionCode": region}
+    region_filter = {"regionCode": region}
     if item.startswith("ml."):
-        return place | {"component": "Hosting", "instanceName": item}
+        return region_filter | {"component": "Hosting", "instanceName": item}
     if item in _GROUPS:
-        return place | {"group": _GROUPS[item]}
+        return region_filter | {"group": _GROUPS[item]}
     if item.startswith("endpoint data "):
         way = item.rpartition(" ")[2].upper()
-        return place | {"group": f"Hosting:{way}", "operation": "Invoke-Endpoint"}
+        return region_filter | {"group": f"Hosting:{way}", "operation": "Invoke-Endpoint"}
     if item == "endpoint storage":
-        return place | {"volumeType": "General Purpose-Hosting"}
+        return region_filter | {"volumeType": "General Purpose-Hosting"}
     words = item.split()
     usage = _USAGE.get(" ".join(words[:-2]))
     if usage is None or region not in _PREFIXES:
         return {}
-    return place | {"usagetype": f"{_PREFIXES[region]}-{usage.format(int(words[-2]) // _GB)}"}
+    return region_filter | {
+        "usagetype": f"{_PREFIXES[region]}-{usage.format(int(words[-2]) // _GB)}"
+    }
 
 
 def _products(aws: Any, cloud: Cloud, region: str) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 - boto3's
     """Yield every product of the two services in a region."""
     pages = aws.get_paginator("get_products")
     for service in (SAGEMAKER, LAMBDA):
-        place = {"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}
+        region_filter = {"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}
         with cloud.explained(f"read the Price List of {service}"):
-            for page in pages.paginate(ServiceCode=service, Filters=[place]):
+            for page in pages.paginate(ServiceCode=service, Filters=[region_filter]):
                 yield from map(json.loads, page["PriceList"])
 
 

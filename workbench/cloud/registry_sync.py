@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.cloud.aws import Cloud
-from workbench.cloud.client import Calls, gone_is_fine, is_gone
+from workbench.cloud.client import CloudClient, ignore_missing, is_missing
 from workbench.cloud.deploy import image_of
 from workbench.cloud.packaging import MODEL_FILE, archive, unpack
 from workbench.errors import CloudError, Damaged, InvalidInput, NotFound
@@ -26,10 +26,10 @@ from workbench.registry.api import Registry
 from workbench.registry.model import Model
 
 _TYPES = ["application/x-npy", "application/json", "application/jsonlines", "text/csv"]
-_PLAIN = ("task", "kind", "metric", "framework", "opset", "size_bytes")
-_LONGEST = 256  # characters of a value of CustomerMetadataProperties
-_PAIRS = 40  # of the 50 that a package may have
-_ALLOWED = frozenset(" _.:/=+-@")
+_READABLE_TRAITS = ("task", "kind", "metric", "framework", "opset", "size_bytes")
+_MAX_VALUE_LENGTH = 256  # characters of a value of CustomerMetadataProperties
+_MAX_FACT_PAIRS = 40  # of the 50 that a package may have
+_ALLOWED_CHARACTERS = frozenset(" _.:/=+-@")
 _STAGE_STATUS = "Current"
 
 
@@ -45,12 +45,12 @@ def push(registry: Registry, cloud: Cloud, *, groups: Sequence[str] | None = Non
         CloudError: A version there is another model, or the cloud refused.
     """
     image = image_of(cloud)
-    with Calls(cloud) as aws:
+    with CloudClient(cloud) as aws:
         bucket = aws.bucket()
         return [
-            _push(aws, registry, model, there, bucket=bucket, image=image)
+            _push(aws, registry, model, packages, bucket=bucket, image=image)
             for group in (registry.groups() if groups is None else groups)
-            for there in [_group(aws, group)]
+            for packages in [_group(aws, group)]
             for model in registry.versions(group)
         ]
 
@@ -68,7 +68,7 @@ def pull(registry: Registry, cloud: Cloud, *, groups: Sequence[str] | None = Non
         NotAvailable: Credentials are missing or do not allow it.
         CloudError: The cloud refused.
     """
-    with Calls(cloud) as aws:
+    with CloudClient(cloud) as aws:
         found = {
             group: _packages(aws, group) for group in (_groups(aws) if groups is None else groups)
         }
@@ -88,7 +88,7 @@ Packages = dict[int, dict[str, Any]]
 """What DescribeModelPackage says of the versions that were pushed, by their number here."""
 
 
-def _group(aws: Calls, group: str) -> Packages:
+def _group(aws: CloudClient, group: str) -> Packages:
     """Return the versions of a group, which is made where it is missing."""
     with contextlib.suppress(NotFound):
         return _packages(aws, group)
@@ -97,34 +97,36 @@ def _group(aws: Calls, group: str) -> Packages:
     return {}
 
 
-def _groups(aws: Calls) -> list[str]:
-    listed = _listed(aws, "list_model_package_groups", "ModelPackageGroupSummaryList")
+def _groups(aws: CloudClient) -> list[str]:
+    listed = _list_all(aws, "list_model_package_groups", "ModelPackageGroupSummaryList")
     return [each["ModelPackageGroupName"] for each in listed]
 
 
-def _packages(aws: Calls, group: str) -> Packages:
+def _packages(aws: CloudClient, group: str) -> Packages:
     try:
         aws.sagemaker("describe_model_package_group", ModelPackageGroupName=group)
     except CloudError as error:
-        if is_gone(error):
+        if is_missing(error):
             raise NotFound(f"{aws.cloud.name} has no group {group!r}.") from error
         raise
-    listed = _listed(
+    listed = _list_all(
         aws, "list_model_packages", "ModelPackageSummaryList", ModelPackageGroupName=group
     )
     packages = {}
     for each in listed:
-        with gone_is_fine():  # deleted since it was listed
+        with ignore_missing():  # deleted since it was listed
             package = aws.sagemaker(
                 "describe_model_package", ModelPackageName=each["ModelPackageArn"]
             )
-            told = package.get("CustomerMetadataProperties", {})
-            if "workbench.version" in told:
-                packages[int(told["workbench.version"])] = package
+            metadata = package.get("CustomerMetadataProperties", {})
+            if "workbench.version" in metadata:
+                packages[int(metadata["workbench.version"])] = package
     return packages
 
 
-def _listed(aws: Calls, operation: str, field: str, **parameters: str) -> Iterator[dict[str, Any]]:
+def _list_all(
+    aws: CloudClient, operation: str, field: str, **parameters: str
+) -> Iterator[dict[str, Any]]:
     token: dict[str, str] = {}
     while True:
         page = aws.sagemaker(operation, MaxResults=100, **parameters, **token)
@@ -138,23 +140,31 @@ def _listed(aws: Calls, operation: str, field: str, **parameters: str) -> Iterat
 
 
 def _push(
-    aws: Calls, registry: Registry, model: Model, there: Packages, *, bucket: str, image: str
+    aws: CloudClient,
+    registry: Registry,
+    model: Model,
+    packages: Packages,
+    *,
+    bucket: str,
+    image: str,
 ) -> str:
-    package = there.get(model.version)
+    package = packages.get(model.version)
     if package is None:
         url = _upload(aws, model, bucket)
-        made = aws.sagemaker("create_model_package", **_described(model, url, image, bucket))
+        made = aws.sagemaker("create_model_package", **_build_package(model, url, image, bucket))
         package = {"ModelPackageArn": made["ModelPackageArn"]}
     elif package["CustomerMetadataProperties"]["workbench.sha256"] != model.sha256:
         raise CloudError(
             f"Version {model.version} of {model.group!r} on {aws.cloud.name} is another model. "
             "Register yours as a new version, or in a group of another name."
         )
-    _decide(aws, registry, model, package)
+    _push_approval(aws, registry, model, package)
     return str(package["ModelPackageArn"])
 
 
-def _decide(aws: Calls, registry: Registry, model: Model, package: Mapping[str, Any]) -> None:
+def _push_approval(
+    aws: CloudClient, registry: Registry, model: Model, package: Mapping[str, Any]
+) -> None:
     """Give a package the approval and the stage that the model has, where it has others."""
     stage = package.get("ModelLifeCycle", {}).get("Stage")
     if (package.get("ModelApprovalStatus"), stage) == (model.approval, model.stage):
@@ -165,17 +175,17 @@ def _decide(aws: Calls, registry: Registry, model: Model, package: Mapping[str, 
         "update_model_package",
         ModelPackageArn=package["ModelPackageArn"],
         ModelApprovalStatus=model.approval,
-        ApprovalDescription=_why(last.why, last.who),
+        ApprovalDescription=_format_reason(last.why, last.who),
         ModelLifeCycle={"Stage": model.stage, "StageStatus": _STAGE_STATUS},
     )
 
 
-def _why(why: str, who: str) -> str:
+def _format_reason(why: str, who: str) -> str:
     said = " ".join(f"{why} ({who})".split())
     return said[:1024]
 
 
-def _described(model: Model, url: str, image: str, bucket: str) -> dict[str, Any]:
+def _build_package(model: Model, url: str, image: str, bucket: str) -> dict[str, Any]:
     """Return what CreateModelPackage is told."""
     return {
         "ModelPackageGroupName": model.group,
@@ -194,7 +204,7 @@ def _described(model: Model, url: str, image: str, bucket: str) -> dict[str, Any
 def _metadata(model: Model, samples: str) -> dict[str, str]:
     """Return what the registry knows of a model: some to read, all of it packed."""
     facts = asdict(model.traits)
-    plain = {name: str(facts[name]) for name in _PLAIN}
+    plain = {name: str(facts[name]) for name in _READABLE_TRAITS}
     if model.traits.accuracy is not None:
         plain["accuracy"] = f"{model.traits.accuracy:.6g}"
     return {
@@ -202,30 +212,31 @@ def _metadata(model: Model, samples: str) -> dict[str, str]:
         "workbench.sha256": model.sha256,
         "workbench.samples": samples,
         "workbench.samples-sha256": model.samples_sha256,
-        **{f"trait.{name}": _legible(value) for name, value in plain.items() if value},
-        **_packed({"traits": facts, "lineage": model.lineage}, model.name),
+        **{f"trait.{name}": _clean_value(value) for name, value in plain.items() if value},
+        **_pack_facts({"traits": facts, "lineage": model.lineage}, model.name),
     }
 
 
-def _legible(value: str) -> str:
+def _clean_value(value: str) -> str:
     """A value without the characters that metadata may not hold."""
-    kept = "".join(c if c.isalnum() or c in _ALLOWED else "-" for c in value)
-    return kept[:_LONGEST]
+    kept = "".join(c if c.isalnum() or c in _ALLOWED_CHARACTERS else "-" for c in value)
+    return kept[:_MAX_VALUE_LENGTH]
 
 
-def _packed(facts: Mapping[str, Any], name: str) -> dict[str, str]:
+def _pack_facts(facts: Mapping[str, Any], name: str) -> dict[str, str]:
     content = zlib.compress(json.dumps(facts, sort_keys=True).encode(), 9)
     text = base64.urlsafe_b64encode(content).decode()
-    parts = [text[at : at + _LONGEST] for at in range(0, len(text), _LONGEST)]
-    if len(parts) > _PAIRS:
+    parts = [text[at : at + _MAX_VALUE_LENGTH] for at in range(0, len(text), _MAX_VALUE_LENGTH)]
+    if len(parts) > _MAX_FACT_PAIRS:
         raise InvalidInput(
             f"Traits and lineage of {name} take {len(text):,} characters packed, and a model "
-            f"package has room for {_PAIRS * _LONGEST:,}: register it with a shorter lineage."
+            f"package has room for {_MAX_FACT_PAIRS * _MAX_VALUE_LENGTH:,}: register it with a "
+            f"shorter lineage."
         )
     return {f"workbench.facts.{number}": part for number, part in enumerate(parts)}
 
 
-def _upload(aws: Calls, model: Model, bucket: str) -> str:
+def _upload(aws: CloudClient, model: Model, bucket: str) -> str:
     """Put archive and samples into the bucket, where they are not there yet; return the URL."""
     key = f"workbench/models/{model.sha256}/model.tar.gz"
     with tempfile.TemporaryDirectory() as folder:
@@ -238,7 +249,7 @@ def _samples_key(model: Model) -> str:
     return f"workbench/samples/{model.samples_sha256}.npz"
 
 
-def _put(aws: Calls, bucket: str, key: str, path: Path) -> None:
+def _put(aws: CloudClient, bucket: str, key: str, path: Path) -> None:
     with path.open("rb") as file:
         aws.s3("put_object", Bucket=bucket, Key=key, Body=file, Tagging="workbench=registry")
 
@@ -247,28 +258,32 @@ def _put(aws: Calls, bucket: str, key: str, path: Path) -> None:
 
 
 def _pull(
-    aws: Calls, registry: Registry, group: str, version: int, package: Mapping[str, Any]
+    aws: CloudClient, registry: Registry, group: str, version: int, package: Mapping[str, Any]
 ) -> Model:
-    told = package["CustomerMetadataProperties"]
+    metadata = package["CustomerMetadataProperties"]
     name = f"{group}:{version}"
     if group in registry and version in {each.version for each in registry.versions(group)}:
         model = registry.version(group, version)
-        if model.sha256 != told["workbench.sha256"]:
+        if model.sha256 != metadata["workbench.sha256"]:
             raise InvalidInput(f"{name} is another model here than on {aws.cloud.name}.")
     else:
         model = registry.restore(
             group,
             version,
-            content=_model_file(aws, package, told["workbench.sha256"], name),
-            samples=_checked(
-                _fetched(aws, told["workbench.samples"]), told["workbench.samples-sha256"], name
+            content=_model_file(aws, package, metadata["workbench.sha256"], name),
+            samples=_check_digest(
+                _fetch(aws, metadata["workbench.samples"]),
+                metadata["workbench.samples-sha256"],
+                name,
             ),
-            facts=_unpacked(told, name),
+            facts=_unpack_facts(metadata, name),
         )
-    return _follow(registry, model, package, aws.cloud)
+    return _pull_approval(registry, model, package, aws.cloud)
 
 
-def _follow(registry: Registry, model: Model, package: Mapping[str, Any], cloud: Cloud) -> Model:
+def _pull_approval(
+    registry: Registry, model: Model, package: Mapping[str, Any], cloud: Cloud
+) -> Model:
     """Give a model the approval and the stage that the package has, where it has others."""
     who = f"Model Registry of {cloud.name}"
     why = package.get("ApprovalDescription", "")
@@ -280,38 +295,38 @@ def _follow(registry: Registry, model: Model, package: Mapping[str, Any], cloud:
     return model
 
 
-def _model_file(aws: Calls, package: Mapping[str, Any], sha256: str, name: str) -> bytes:
+def _model_file(aws: CloudClient, package: Mapping[str, Any], sha256: str, name: str) -> bytes:
     """Return the ONNX file of a package's archive."""
     (container,) = package["InferenceSpecification"]["Containers"]
     with tempfile.TemporaryDirectory() as folder:
         packed = Path(folder) / "model.tar.gz"
-        packed.write_bytes(_fetched(aws, container["ModelDataUrl"]))
+        packed.write_bytes(_fetch(aws, container["ModelDataUrl"]))
         file = unpack(packed, Path(folder) / "model") / MODEL_FILE
         if not file.is_file():
             raise Damaged(f"{name}: the archive holds no {MODEL_FILE}; push it again.")
-        return _checked(file.read_bytes(), sha256, name)
+        return _check_digest(file.read_bytes(), sha256, name)
 
 
-def _fetched(aws: Calls, url: str) -> bytes:
+def _fetch(aws: CloudClient, url: str) -> bytes:
     bucket, _, key = url.removeprefix("s3://").partition("/")
     try:
         with contextlib.closing(aws.s3("get_object", Bucket=bucket, Key=key)["Body"]) as body:
             return bytes(body.read())
     except CloudError as error:
-        if is_gone(error):
+        if is_missing(error):
             raise Damaged(f"{url} is not there any more; push it again.") from error
         raise
 
 
-def _checked(content: bytes, sha256: str, name: str) -> bytes:
+def _check_digest(content: bytes, sha256: str, name: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise Damaged(f"{name}: a file is not what was pushed; push it again.")
     return content
 
 
-def _unpacked(told: Mapping[str, str], name: str) -> dict[str, Any]:
+def _unpack_facts(metadata: Mapping[str, str], name: str) -> dict[str, Any]:
     """Return traits and lineage."""
-    text = "".join(_parts(told))
+    text = "".join(_parts(metadata))
     try:
         content = zlib.decompress(base64.urlsafe_b64decode(text))
         return dict(json.loads(content))
@@ -319,8 +334,8 @@ def _unpacked(told: Mapping[str, str], name: str) -> dict[str, Any]:
         raise Damaged(f"{name}: its metadata is not what was pushed ({error}).") from error
 
 
-def _parts(told: Mapping[str, str]) -> Iterable[str]:
+def _parts(metadata: Mapping[str, str]) -> Iterable[str]:
     number = 0
-    while (part := told.get(f"workbench.facts.{number}")) is not None:
+    while (part := metadata.get(f"workbench.facts.{number}")) is not None:
         yield part
         number += 1

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from workbench.cloud.aws import Cloud
-from workbench.cloud.client import gone_is_fine
-from workbench.cloud.ledger import Entry
+from workbench.cloud.client import ignore_missing
+from workbench.cloud.ledger import LedgerEntry
 
 _ATTEMPTS = 5  # nothing is timed here
 
 
-def subscribed(entry: Entry) -> tuple[str, str]:
+def subscribe(entry: LedgerEntry) -> tuple[str, str]:
     """Return a topic's ARN and the URL of a queue that gets its messages, both new."""
     with (
         _client(entry.cloud, "sns") as sns,
@@ -38,14 +38,14 @@ def subscribed(entry: Entry) -> tuple[str, str]:
     return topic, queue
 
 
-def unsubscribe(entry: Entry) -> None:
+def unsubscribe(entry: LedgerEntry) -> None:
     """Delete an entry's topic and queue, where there are any."""
     with _client(entry.cloud, "sns") as sns, _client(entry.cloud, "sqs") as sqs:
-        with gone_is_fine(), entry.cloud.explained("delete a topic"):
+        with ignore_missing(), entry.cloud.explained("delete a topic"):
             # Creating what exists returns its ARN: SNS finds topics by name in no other way.
             topic = sns.create_topic(Name=entry.name, Tags=entry.tags)["TopicArn"]
             sns.delete_topic(TopicArn=topic)
-        with gone_is_fine(), entry.cloud.explained("delete a queue"):
+        with ignore_missing(), entry.cloud.explained("delete a queue"):
             sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=entry.name)["QueueUrl"])
 
 

@@ -14,23 +14,32 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from workbench.backends.sagemaker import NPY, packed, unpacked
+from workbench.backends.sagemaker import NPY, pack_npy, unpack_npy
 from workbench.cloud.aws import Cloud
-from workbench.cloud.client import Calls
-from workbench.cloud.cost_guard import agree, at_most, check_quota, hourly
-from workbench.cloud.deploy import begun, create_model, image_of, role_of, torn_down, upload
-from workbench.cloud.ledger import Entry, Ledger
+from workbench.cloud.client import CloudClient
+from workbench.cloud.cost_guard import check_quota, confirm_cost, estimate_max_cost, hourly_cost
+from workbench.cloud.deploy import (
+    create_model,
+    ensure_teardown,
+    image_of,
+    open_entry,
+    role_of,
+    upload,
+)
+from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.deployment import BatchTransform
 from workbench.errors import CloudError, OverBudget
 from workbench.formatting import dollars
 from workbench.registry.model import Model
 
-_AT_A_TIME = 2  # requests on an instance: one is computed while another is on its way
+_MAX_CONCURRENT_TRANSFORMS = (
+    2  # requests on an instance: one is computed while another is on its way
+)
 _MAX_PAYLOAD_MB = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class FinishedJob:
     """A job that is over: what began and ended it, in seconds since its creation.
 
     Attributes:
@@ -49,7 +58,7 @@ class Ended:
 
 
 @dataclass
-class Jobs:
+class TransformJobs:
     """What makes jobs of one model; several may run at a time.
 
     Attributes:
@@ -61,8 +70,8 @@ class Jobs:
     deployment: BatchTransform
     cloud: Cloud
     instance_seconds: float = 0.0
-    _aws: Calls = field(kw_only=True, repr=False)
-    _entry: Entry = field(kw_only=True, repr=False)
+    _aws: CloudClient = field(kw_only=True, repr=False)
+    _entry: LedgerEntry = field(kw_only=True, repr=False)
     _budget: float | None = field(kw_only=True, repr=False)
 
     def facts(self) -> dict[str, Any]:
@@ -72,7 +81,7 @@ class Jobs:
     def put(self, job: str, part: int, rows: NDArray[Any]) -> None:
         """Bring rows to the cloud; may be called from several threads."""
         key = f"{self._folder(job)}/in/{_name(part)}"
-        self._aws.s3("put_object", Bucket=self._entry.bucket, Key=key, Body=packed(rows))
+        self._aws.s3("put_object", Bucket=self._entry.bucket, Key=key, Body=pack_npy(rows))
 
     def answers(self, job: str, part: int) -> NDArray[Any]:
         """Return the answers to rows that were brought there.
@@ -83,7 +92,7 @@ class Jobs:
         key = f"{self._folder(job)}/out/{_name(part)}.out"
         found = self._aws.s3("get_object", Bucket=self._entry.bucket, Key=key)
         with contextlib.closing(found["Body"]) as body:
-            return unpacked(body.read())
+            return unpack_npy(body.read())
 
     def answered(self, job: str) -> int:
         """Return how many parts have been answered."""
@@ -105,7 +114,7 @@ class Jobs:
             "create_transform_job",
             TransformJobName=self._job(job),
             ModelName=self._entry.name,
-            MaxConcurrentTransforms=_AT_A_TIME,
+            MaxConcurrentTransforms=_MAX_CONCURRENT_TRANSFORMS,
             MaxPayloadInMB=_MAX_PAYLOAD_MB,
             TransformInput={"DataSource": source, "ContentType": NPY, "SplitType": "None"},
             TransformOutput={"S3OutputPath": f"{where}/out/", "Accept": NPY},
@@ -122,7 +131,7 @@ class Jobs:
         *,
         stopped: threading.Event | None = None,
         progress: Callable[[int], object] | None = None,
-    ) -> Ended:
+    ) -> FinishedJob:
         """Return a job once it is over; it is stopped when `stopped` is set.
 
         `progress` is told now and then how many parts have been answered.
@@ -132,7 +141,10 @@ class Jobs:
             OverBudget: It was stopped because the budget is spent.
         """
         stopping, began = False, time.monotonic()
-        while (told := self._told(job))["TransformJobStatus"] in ("InProgress", "Stopping"):
+        while (description := self._describe(job))["TransformJobStatus"] in (
+            "InProgress",
+            "Stopping",
+        ):
             spent = self._price(time.monotonic() - began) >= (self._budget or float("inf"))
             if not stopping and (spent or (stopped is not None and stopped.is_set())):
                 stopping = True
@@ -144,11 +156,12 @@ class Jobs:
                 self._aws.pause()
             else:
                 stopped.wait(self.cloud.poll)
-        ended = _ended(told)
+        ended = _parse_times(description)
         self.instance_seconds += ended.seconds * self.deployment.count
-        if told["TransformJobStatus"] == "Failed":
+        if description["TransformJobStatus"] == "Failed":
             raise CloudError(
-                f"The transform job {self._job(job)} failed: {told.get('FailureReason')}", "Failed"
+                f"The transform job {self._job(job)} failed: {description.get('FailureReason')}",
+                "Failed",
             )
         if stopping and not ended.complete and not (stopped is not None and stopped.is_set()):
             raise OverBudget(
@@ -162,11 +175,11 @@ class Jobs:
         if not self.cloud.paid:
             return 0.0
         done = self.instance_seconds / self.deployment.count
-        return (done + running) * hourly(self.deployment) / 3600
+        return (done + running) * hourly_cost(self.deployment) / 3600
 
-    def _told(self, job: str) -> dict[str, Any]:
-        told = self._aws.sagemaker("describe_transform_job", TransformJobName=self._job(job))
-        return dict(told)
+    def _describe(self, job: str) -> dict[str, Any]:
+        description = self._aws.sagemaker("describe_transform_job", TransformJobName=self._job(job))
+        return dict(description)
 
     def _job(self, job: str) -> str:
         return f"{self._entry.name}-{job}"
@@ -176,7 +189,7 @@ class Jobs:
 
 
 @contextlib.contextmanager
-def transform_jobs(
+def prepare_jobs(
     model: Model,
     deployment: BatchTransform,
     cloud: Cloud,
@@ -185,9 +198,9 @@ def transform_jobs(
     yes: bool = False,
     expected: float = 3600.0,
     ledger: Ledger | None = None,
-    tell: Callable[[str], object] | None = None,
+    notify: Callable[[str], object] | None = None,
     stopped: threading.Event | None = None,
-) -> Iterator[Jobs]:
+) -> Iterator[TransformJobs]:
     """Make a model ready for jobs; stop them and remove everything when the block ends.
 
     Args:
@@ -198,7 +211,7 @@ def transform_jobs(
         yes: Whether it may cost money without asking.
         expected: Seconds that all jobs together take, for the estimate.
         ledger: Where it is written down, by default the one of the workbench's home.
-        tell: Told what it may cost, by default on the error stream.
+        notify: Told what it may cost, by default on the error stream.
         stopped: Ends the preparing when it is set before all is ready.
 
     Raises:
@@ -208,25 +221,32 @@ def transform_jobs(
         CloudError: The cloud refused, or not all could be removed: the ledger says what is left.
     """
     role, image = role_of(cloud), image_of(cloud)
-    agree(at_most(deployment, expected), deployment, cloud, budget=budget, yes=yes, tell=tell)
+    confirm_cost(
+        estimate_max_cost(deployment, expected),
+        deployment,
+        cloud,
+        budget=budget,
+        yes=yes,
+        notify=notify,
+    )
     check_quota(deployment, cloud)
     ledger = ledger or Ledger()
-    with Calls(cloud) as aws:
-        entry = begun(aws, model, deployment, ledger, kind="transform jobs")
-        with torn_down(entry, ledger):
-            with Calls(cloud, stopped) as until_ready:
+    with CloudClient(cloud) as aws:
+        entry = open_entry(aws, model, deployment, ledger, kind="transform jobs")
+        with ensure_teardown(entry, ledger):
+            with CloudClient(cloud, stopped) as until_ready:
                 upload(until_ready, entry, model)
                 create_model(until_ready, entry, {}, role=role, image=image)
-            yield Jobs(model, deployment, cloud, _aws=aws, _entry=entry, _budget=budget)
+            yield TransformJobs(model, deployment, cloud, _aws=aws, _entry=entry, _budget=budget)
 
 
-def _ended(told: dict[str, Any]) -> Ended:
-    created, ended = told["CreationTime"], told["TransformEndTime"]
-    started = told.get("TransformStartTime", ended)
-    return Ended(
+def _parse_times(description: dict[str, Any]) -> FinishedJob:
+    created, ended = description["CreationTime"], description["TransformEndTime"]
+    started = description.get("TransformStartTime", ended)
+    return FinishedJob(
         started=(started - created).total_seconds(),
         ended=(ended - created).total_seconds(),
-        complete=told["TransformJobStatus"] == "Completed",
+        complete=description["TransformJobStatus"] == "Completed",
     )
 
 

@@ -20,12 +20,12 @@ from workbench import errors
 from workbench.cloud.aws import Cloud
 from workbench.deployment import KEEP_ALIVE
 from workbench.errors import NotAvailable, StorageError, Unreachable, WorkbenchError
-from workbench.localcloud.core.settings import ColdStart, Settings
+from workbench.localcloud.core.settings import ColdStart, LocalCloudSettings
 
 _ACCOUNT = "123456789012"
 _REGION = "us-east-1"
-_PATIENCE = 60.0
-_GRACE = 20.0
+_STARTUP_TIMEOUT = 60.0
+_SHUTDOWN_TIMEOUT = 20.0
 
 
 class LocalCloud(Cloud):
@@ -64,7 +64,7 @@ class LocalCloud(Cloud):
 
     path: Path
     pid: int
-    settings: Settings
+    settings: LocalCloudSettings
     _end: Callable[[], object]
 
     def __init__(
@@ -77,7 +77,7 @@ class LocalCloud(Cloud):
         time_limit: float = 60.0,
         scaling_minute: float = 60.0,
     ) -> None:
-        settings = Settings(
+        settings = LocalCloudSettings(
             cold_start=cold_start,
             keep_alive=keep_alive,
             time_limit=time_limit,
@@ -115,7 +115,7 @@ class LocalCloud(Cloud):
         self.close()
 
     def __reduce__(self) -> tuple[Callable[..., Cloud], tuple[dict[str, Any]]]:
-        return _plain, ({each.name: getattr(self, each.name) for each in fields(self)},)
+        return _rebuild_cloud, ({each.name: getattr(self, each.name) for each in fields(self)},)
 
     @property
     def url(self) -> str:
@@ -173,16 +173,16 @@ class LocalCloud(Cloud):
         self._end()
 
 
-def _plain(values: Mapping[str, Any]) -> Cloud:
+def _rebuild_cloud(values: Mapping[str, Any]) -> Cloud:
     return Cloud(**values)
 
 
 @dataclass
-class _Front:
+class _ServerProcess:
     """The process that answers, seen from the one that started it."""
 
     process: "subprocess.Popen[bytes]"
-    lifeline: int
+    parent_death_pipe: int
     path: Path
     temporary: bool
     owner: int
@@ -191,9 +191,9 @@ class _Front:
     def end(self) -> None:
         if os.getpid() != self.owner:  # a fork of the one that started it
             return
-        os.close(self.lifeline)
+        os.close(self.parent_death_pipe)
         try:
-            self.process.wait(_GRACE)
+            self.process.wait(_SHUTDOWN_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -201,7 +201,7 @@ class _Front:
             shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _start(path: str | Path | None, port: int, settings: Settings) -> _Front:
+def _start(path: str | Path | None, port: int, settings: LocalCloudSettings) -> _ServerProcess:
     _check_packages()
     folder = Path(path or tempfile.mkdtemp(prefix="workbench-cloud-")).absolute()
     try:
@@ -216,26 +216,28 @@ def _start(path: str | Path | None, port: int, settings: Settings) -> _Front:
 
 
 def _check_packages() -> None:
-    missing = [name for name in ("httptools", "moto", "uvloop") if not _there(name)]
+    missing = [name for name in ("httptools", "moto", "uvloop") if not _is_installed(name)]
     if missing:
         raise NotAvailable(
             f"LocalCloud needs {' and '.join(missing)}: pip install inference-workbench[cloud]"
         )
 
 
-def _there(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def _launch(folder: Path, port: int, settings: Settings, *, temporary: bool) -> _Front:
-    watched, lifeline = os.pipe()
+def _launch(
+    folder: Path, port: int, settings: LocalCloudSettings, *, temporary: bool
+) -> _ServerProcess:
+    watched, held = os.pipe()
     heard, announce = os.pipe()
     log = folder / "front.log"
     program = [sys.executable, "-P", "-m", "workbench.localcloud.server"]
     options = {
         "path": folder,
         "port": port,
-        "lifeline": watched,
+        "parent-death-pipe": watched,
         "announce": announce,
         "settings": json.dumps(asdict(settings)),
     }
@@ -252,29 +254,29 @@ def _launch(folder: Path, port: int, settings: Settings, *, temporary: bool) -> 
                 start_new_session=True,  # a terminal's Ctrl-C is not for it
             )
     except BaseException:
-        os.close(lifeline)
+        os.close(held)
         os.close(heard)
         raise
     finally:
         os.close(watched)
         os.close(announce)
-    front = _Front(process, lifeline, folder, temporary, os.getpid())
+    front = _ServerProcess(process, held, folder, temporary, os.getpid())
     try:
-        front.url = _hear(heard, log)
+        front.url = _read_url(heard, log)
     except BaseException:
         front.end()
         raise
     return front
 
 
-def _hear(descriptor: int, log: Path) -> str:
+def _read_url(descriptor: int, log: Path) -> str:
     """Return the URL that a front announces.
 
     Raises:
         WorkbenchError: What it announces instead.
     """
     with open(descriptor, "rb") as file:
-        ready, _, _ = select.select([file], [], [], _PATIENCE)
+        ready, _, _ = select.select([file], [], [], _STARTUP_TIMEOUT)
         told = file.readline() if ready else b""
     with suppress(ValueError, KeyError):
         said = json.loads(told)

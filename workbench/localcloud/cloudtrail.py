@@ -21,7 +21,7 @@ from workbench.localcloud.core.protocol import (
     Scope,
     json_parameters,
     new_id,
-    not_offered,
+    not_implemented_error,
     now,
 )
 from workbench.localcloud.core.store import Store
@@ -30,14 +30,14 @@ from workbench.modelserver.http import Request
 SERVICE = "cloudtrail"
 """What requests are signed for."""
 
-KEPT = 90 * 86_400.0
+RETENTION_SECONDS = 90 * 86_400.0
 """Seconds of events (user guide, "Viewing recent management events")."""
 
-MOST = 100_000
+MAX_EVENTS = 100_000
 """Events at most; the oldest go first."""
 
 _PAGE = 50  # events (API reference, LookupEvents)
-_LONGEST = 300  # characters of a text in the parameters
+_MAX_TEXT_LENGTH = 300  # characters of a text in the parameters
 _HIDDEN = re.compile(
     "secret|password|credential|token|body|policydocument|environment|zipfile", re.IGNORECASE
 )
@@ -49,9 +49,9 @@ _COLUMNS = {
     "Username": "user",
     "AccessKeyId": "access_key",
 }
-_READING = ("Describe", "List", "Get", "Lookup", "Batch", "Search")
-_NAMED = re.compile("[A-Za-z]*(?:Name|Arn)")
-_DATA = {
+_READ_PREFIXES = ("Describe", "List", "Get", "Lookup", "Batch", "Search")
+_RESOURCE_MEMBER = re.compile("[A-Za-z]*(?:Name|Arn)")
+_DATA_EVENTS = {
     "events": {"PutEvents"},
     "logs": {"PutLogEvents", "GetLogEvents", "FilterLogEvents"},
     "monitoring": {"PutMetricData", "GetMetricData", "GetMetricStatistics", "ListMetrics"},
@@ -61,7 +61,7 @@ _DATA = {
         *("DeleteMessageBatch", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch"),
     },
 }
-_BUCKETS = {  # method and query of S3's calls that manage buckets; others are data events
+_BUCKET_OPERATIONS = {  # method and query of S3's calls that manage buckets; others are data events
     ("GET", ""): "ListBuckets",  # of no bucket
     ("PUT", ""): "CreateBucket",
     ("DELETE", ""): "DeleteBucket",
@@ -70,12 +70,16 @@ _BUCKETS = {  # method and query of S3's calls that manage buckets; others are d
     ("PUT", "tagging"): "PutBucketTagging",
     ("DELETE", "tagging"): "DeleteBucketTagging",
 }
-_CALLS = {"Invoke", "InvokeAsync", "InvokeWithResponseStream"}
-_SECOND = {  # of Lambda's, that CloudTrail names with a v2 (recalled from its records)
+_INVOKE_OPERATIONS = {"Invoke", "InvokeAsync", "InvokeWithResponseStream"}
+_V2_OPERATIONS = {  # of Lambda's, that CloudTrail names with a v2 (recalled from its records)
     *("GetFunction", "GetFunctionConfiguration", "UpdateFunctionCode"),
     "UpdateFunctionConfiguration",
 }
-_SPACES = {"iam": "IAM", "lambda": "Lambda", "s3": "S3"}  # of resource types; else SageMaker
+_RESOURCE_NAMESPACES = {
+    "iam": "IAM",
+    "lambda": "Lambda",
+    "s3": "S3",
+}  # of resource types; else SageMaker
 _MODELS = {"monitoring": "cloudwatch"}  # names of botocore's that are not those of signatures
 _KEY = re.compile(r"Credential=([^/,\s]*)/")
 _SCHEMA = """
@@ -89,7 +93,7 @@ CREATE INDEX IF NOT EXISTS trail_at ON trail (at);
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class ApiCall:
     """A call of an operation that manages something.
 
     Attributes:
@@ -109,26 +113,26 @@ class Called:
     access_key: str = ""
 
 
-def called(request: Request, meant: Scope) -> Called | None:
+def parse_call(request: Request, scope: Scope) -> ApiCall | None:
     """Return the call that a request is; None for what CloudTrail does not tell of."""
     try:
-        if meant.service == "s3":
-            name, params = _of_bucket(request)
-        elif meant.service == "lambda":
-            name, params = _of_function(request)
+        if scope.service == "s3":
+            name, params = _parse_bucket_call(request)
+        elif scope.service == "lambda":
+            name, params = _parse_function_call(request)
         else:
-            name, params = _named(request)
-            validation.operation(_MODELS.get(meant.service, meant.service), name)
+            name, params = _parse_named_call(request)
+            validation.operation(_MODELS.get(scope.service, scope.service), name)
     except (AwsError, UnknownServiceError, UnicodeDecodeError):
         return None
     if not name:
         return None
-    if name in _DATA.get(meant.service, ()):
+    if name in _DATA_EVENTS.get(scope.service, ()):
         return None
     key = _KEY.search(request.headers.get("authorization", ""))
-    return Called(
-        service=meant.service,
-        region=meant.region,
+    return ApiCall(
+        service=scope.service,
+        region=scope.region,
         name=name,
         params=params,
         agent=request.headers.get("user-agent", ""),
@@ -136,7 +140,7 @@ def called(request: Request, meant: Scope) -> Called | None:
     )
 
 
-def _named(request: Request) -> tuple[str, Mapping[str, Any]]:
+def _parse_named_call(request: Request) -> tuple[str, Mapping[str, Any]]:
     """Return name and parameters of a call that says its name, as most services' do."""
     target = request.headers.get("x-amz-target")
     if target is not None:
@@ -147,30 +151,30 @@ def _named(request: Request) -> tuple[str, Mapping[str, Any]]:
     return params.pop("Action", ""), params
 
 
-def _of_bucket(request: Request) -> tuple[str, Mapping[str, Any]]:
+def _parse_bucket_call(request: Request) -> tuple[str, Mapping[str, Any]]:
     """Return name and parameters of a call that manages buckets; "" for any other."""
     bucket, _, key = request.path.removeprefix("/").partition("/")
     query = {each: "" for each, _ in parse_qsl(request.query, keep_blank_values=True)}
     query.pop("x-id", None)
-    name = "" if key else _BUCKETS.get((request.method, "&".join(query)), "")
+    name = "" if key else _BUCKET_OPERATIONS.get((request.method, "&".join(query)), "")
     if (name == "ListBuckets") == bool(bucket):  # a bucket's GET lists its objects
         return "", {}
     return name, {"BucketName": bucket} if bucket else {}
 
 
-def _of_function(request: Request) -> tuple[str, Mapping[str, Any]]:
+def _parse_function_call(request: Request) -> tuple[str, Mapping[str, Any]]:
     """Return name and parameters of a call that manages functions; "" for one that calls them.
 
     CloudTrail adds the date of the API's version to the name, as in CreateFunction20150331.
     """
-    model, params = rest.asked("lambda", request)
-    if model.name in _CALLS:
+    model, params = rest.parse_request("lambda", request)
+    if model.name in _INVOKE_OPERATIONS:
         return "", {}
     date = model.http["requestUri"].split("/")[1].replace("-", "")
-    return f"{model.name}{date}{'v2' if model.name in _SECOND else ''}", params
+    return f"{model.name}{date}{'v2' if model.name in _V2_OPERATIONS else ''}", params
 
 
-class Trail:
+class CloudTrail:
     """Keeps what was called, and answers LookupEvents.
 
     Args:
@@ -184,26 +188,26 @@ class Trail:
         self._fresh: list[tuple[Any, ...]] = []
         store.db.executescript(_SCHEMA)
 
-    def record(self, called: Called, *, error: str = "", message: str = "") -> None:
+    def record(self, call: ApiCall, *, error: str = "", message: str = "") -> None:
         """Keep a call, and how it was refused; it is written at the next flush or look-up."""
         at, number = self._clock(), new_id()
-        resources = _resources(called)
-        read_only = "true" if called.name.startswith(_READING) else "false"
+        resources = _resources(call)
+        read_only = "true" if call.name.startswith(_READ_PREFIXES) else "false"
         event: dict[str, Any] = {
             "eventVersion": "1.11",
             "userIdentity": {
                 "type": "IAMUser",
                 "accountId": ACCOUNT,
-                "accessKeyId": called.access_key,
+                "accessKeyId": call.access_key,
                 "userName": "local",
             },
             "eventTime": datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "eventSource": f"{called.service}.amazonaws.com",
-            "eventName": called.name,
-            "awsRegion": called.region,
+            "eventSource": f"{call.service}.amazonaws.com",
+            "eventName": call.name,
+            "awsRegion": call.region,
             "sourceIPAddress": "127.0.0.1",
-            "userAgent": called.agent[:_LONGEST],
-            "requestParameters": _shown(called.params) or None,
+            "userAgent": call.agent[:_MAX_TEXT_LENGTH],
+            "requestParameters": _redact(call.params) or None,
             "responseElements": None,
             "requestID": new_id(),
             "eventID": number,
@@ -214,11 +218,11 @@ class Trail:
             "eventCategory": "Management",
         }
         if error:
-            event |= {"errorCode": error, "errorMessage": message[:_LONGEST]}
+            event |= {"errorCode": error, "errorMessage": message[:_MAX_TEXT_LENGTH]}
         self._fresh.append(
             (
-                *(number, at, called.name, event["eventSource"], read_only, "local"),
-                *(called.access_key, json.dumps(resources), json.dumps(event)),
+                *(number, at, call.name, event["eventSource"], read_only, "local"),
+                *(call.access_key, json.dumps(resources), json.dumps(event)),
             )
         )
 
@@ -230,9 +234,9 @@ class Trail:
             db.executemany(
                 "INSERT INTO trail VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._fresh
             )
-            db.execute("DELETE FROM trail WHERE at < ?", (self._clock() - KEPT,))
+            db.execute("DELETE FROM trail WHERE at < ?", (self._clock() - RETENTION_SECONDS,))
             newest = "(SELECT MAX(number) FROM trail)"
-            db.execute(f"DELETE FROM trail WHERE number <= {newest} - ?", (MOST,))  # noqa: S608
+            db.execute(f"DELETE FROM trail WHERE number <= {newest} - ?", (MAX_EVENTS,))  # noqa: S608
         self._fresh.clear()
 
     async def answer(self, request: Request) -> dict[str, Any]:
@@ -246,7 +250,7 @@ class Trail:
         params = json_parameters(request.body)
         validation.check(model.input_shape, params)
         if name != "LookupEvents":
-            raise not_offered(f"CloudTrail's {name}")
+            raise not_implemented_error(f"CloudTrail's {name}")
         return self._look_up(params)
 
     def _look_up(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -266,7 +270,7 @@ class Trail:
         query = f"SELECT * FROM trail WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?"  # noqa: S608 - ours
         rows = self._store.db.execute(query, (*values, most + 1)).fetchall()
         more = {"NextToken": str(rows[most - 1][0])} if rows[most:] else {}
-        return {"Events": [_told(row) for row in rows[:most]], **more}
+        return {"Events": [_format_event(row) for row in rows[:most]], **more}
 
 
 def _condition(key: str, value: str) -> tuple[str, str]:
@@ -280,7 +284,7 @@ def _condition(key: str, value: str) -> tuple[str, str]:
     return f"{_COLUMNS[key]} = ?", value
 
 
-def _told(row: tuple[Any, ...]) -> dict[str, Any]:
+def _format_event(row: tuple[Any, ...]) -> dict[str, Any]:
     _, number, at, name, source, read_only, user, access_key, resources, content = row
     return {
         "EventId": number,
@@ -295,26 +299,26 @@ def _told(row: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
-def _resources(called: Called) -> list[dict[str, str]]:
+def _resources(call: ApiCall) -> list[dict[str, str]]:
     """Return what a call was about: every name and ARN at the top of its parameters."""
     found = []
-    space = _SPACES.get(called.service, "SageMaker")
-    for member, value in called.params.items():
-        if isinstance(value, str) and _NAMED.fullmatch(member):
+    space = _RESOURCE_NAMESPACES.get(call.service, "SageMaker")
+    for member, value in call.params.items():
+        if isinstance(value, str) and _RESOURCE_MEMBER.fullmatch(member):
             kind = re.sub("(Name|Arn)$", "", member) or "Resource"
             found.append({"ResourceType": f"AWS::{space}::{kind}", "ResourceName": value})
     return found
 
 
-def _shown(content: Any) -> Any:  # noqa: ANN401 - JSON
+def _redact(content: Any) -> Any:  # noqa: ANN401 - JSON
     """Return parameters as CloudTrail shows them: no bodies, no secrets, no long texts."""
     if isinstance(content, Mapping):
         return {
             name[:1].lower() + name[1:]: "HIDDEN_DUE_TO_SECURITY_REASONS"
             if _HIDDEN.search(name)
-            else _shown(value)
+            else _redact(value)
             for name, value in content.items()
         }
     if isinstance(content, list):
-        return [_shown(each) for each in content[:50]]
-    return content[:_LONGEST] if isinstance(content, str) else content
+        return [_redact(each) for each in content[:50]]
+    return content[:_MAX_TEXT_LENGTH] if isinstance(content, str) else content

@@ -18,22 +18,22 @@ from typing import Any, cast
 from workbench.localcloud.core.protocol import ACCOUNT, REGION
 from workbench.localcloud.core.store import Store
 
-_AT_ONCE = 10  # events (API reference, PutEvents)
-_WORDS = re.compile("(?<=[a-z])(?=[A-Z])")
+_MAX_BATCH_EVENTS = 10  # events (API reference, PutEvents)
+_WORD_BOUNDARY = re.compile("(?<=[a-z])(?=[A-Z])")
 _log = logging.getLogger("workbench.localcloud")
 
 
-def status_of(status: str) -> str:
+def format_status(status: str) -> str:
     """Return a status of the API's as events have it.
 
-    >>> status_of("InService"), status_of("PendingManualApproval"), status_of("Failed")
-    ('IN_SERVICE', 'PENDING_MANUAL_APPROVAL', 'FAILED')
+    >>> format_status("InService"), format_status("PendingManualApproval")
+    ('IN_SERVICE', 'PENDING_MANUAL_APPROVAL')
     """
-    return _WORDS.sub("_", status).upper()
+    return _WORD_BOUNDARY.sub("_", status).upper()
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ServiceEvent:
     """Something that has changed; `detail` is JSON, `resources` are ARNs."""
 
     kind: str
@@ -42,23 +42,23 @@ class Event:
     source: str = "aws.sagemaker"
 
 
-class Events:
+class EventPublisher:
     """Puts events on the default event bus, and messages to topics, in order."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._due: list[Event] = []
-        self._told: list[tuple[str, str, str]] = []
+        self._events: list[ServiceEvent] = []
+        self._messages: list[tuple[str, str, str]] = []
         self._sending: asyncio.Task[None] | None = None
 
-    def put(self, event: Event) -> None:
+    def put(self, event: ServiceEvent) -> None:
         """Have an event sent before long."""
-        self._due.append(event)
+        self._events.append(event)
         self._begin()
 
     def tell(self, topic: str, subject: str, message: str) -> None:
         """Have a topic of SNS told something before long."""
-        self._told.append((topic, subject, message))
+        self._messages.append((topic, subject, message))
         self._begin()
 
     async def close(self) -> None:
@@ -71,19 +71,19 @@ class Events:
             self._sending = asyncio.get_running_loop().create_task(self._send())
 
     async def _send(self) -> None:
-        while self._due or self._told:
-            due, self._due = self._due, []
-            told, self._told = self._told, []
+        while self._events or self._messages:
+            due, self._events = self._events, []
+            told, self._messages = self._messages, []
             try:
-                await self._store.aside(_send, due, told)
+                await self._store.run_in_thread(_send, due, told)
             except Exception:  # noqa: BLE001 - the next ones are due, whatever it was
                 _log.exception("Events could not be sent.")
 
 
-def _send(events: Iterable[Event], messages: Iterable[tuple[str, str, str]]) -> None:
+def _send(events: Iterable[ServiceEvent], messages: Iterable[tuple[str, str, str]]) -> None:
     from moto.events.models import events_backends
 
-    widen_targets()
+    patch_moto_targets()
     entries = [
         {
             "Source": event.source,
@@ -93,8 +93,8 @@ def _send(events: Iterable[Event], messages: Iterable[tuple[str, str, str]]) -> 
         }
         for event in events
     ]
-    for begin in range(0, len(entries), _AT_ONCE):
-        events_backends[ACCOUNT][REGION].put_events(entries[begin : begin + _AT_ONCE])
+    for begin in range(0, len(entries), _MAX_BATCH_EVENTS):
+        events_backends[ACCOUNT][REGION].put_events(entries[begin : begin + _MAX_BATCH_EVENTS])
     for topic, subject, message in messages:
         publish(topic, message, subject=subject)
 
@@ -119,10 +119,10 @@ TARGETS: dict[str, Callable[[str, str], None]] = {"sns": publish}
 Called in the thread beside the loop.
 """
 
-_MOTOS = ("events", "logs", "sqs")
+_MOTO_TARGETS = ("events", "logs", "sqs")
 
 
-def widen_targets() -> None:
+def patch_moto_targets() -> None:
     """Let moto's rules have the targets in `TARGETS` too; one that none knows is passed over.
 
     moto itself fails at such a target, and with it at all that come after.
@@ -135,15 +135,15 @@ def widen_targets() -> None:
 
     def send(rule: Rule, event: Any, transform_input: bool = True) -> None:  # noqa: ANN401, FBT001, FBT002 - moto's
         targets = rule.targets
-        rule.targets = [each for each in targets if _service(each) in _MOTOS]
+        rule.targets = [each for each in targets if _service(each) in _MOTO_TARGETS]
         try:
             known(rule, event, transform_input)
         finally:
             rule.targets = targets
         if rule.event_pattern.matches_event(event):
             for each in targets:
-                if _service(each) not in _MOTOS:
-                    _bring(each, event)
+                if _service(each) not in _MOTO_TARGETS:
+                    _deliver(each, event)
 
     send.widened = True  # type: ignore[attr-defined]
     Rule.send_to_targets = send  # type: ignore[assignment, method-assign]
@@ -153,18 +153,18 @@ def _service(target: Mapping[str, Any]) -> str:
     return str(target["Arn"]).split(":")[2]
 
 
-def _bring(target: Mapping[str, Any], event: Mapping[str, Any]) -> None:
+def _deliver(target: Mapping[str, Any], event: Mapping[str, Any]) -> None:
     bring = TARGETS.get(_service(target))
     if bring is None:
         _log.warning("No event reaches the target %s on a local cloud.", target["Arn"])
         return
     try:
-        bring(target["Arn"], target.get("Input") or json.dumps(_shaped(target, event)))
+        bring(target["Arn"], target.get("Input") or json.dumps(_format_event(target, event)))
     except Exception:  # noqa: BLE001 - the other targets are due, whatever it was
         _log.exception("An event did not reach the target %s.", target["Arn"])
 
 
-def _shaped(target: Mapping[str, Any], event: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+def _format_event(target: Mapping[str, Any], event: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
     """Return an event as a target is told of it."""
     from moto.events.utils import EventTemplateParser
 

@@ -13,21 +13,21 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
 from workbench.localcloud.core import validation
-from workbench.localcloud.core.protocol import AwsError, json_parameters, not_offered
+from workbench.localcloud.core.protocol import AwsError, json_parameters, not_implemented_error
 from workbench.localcloud.core.store import Store
-from workbench.localcloud.eventbridge import widen_targets
+from workbench.localcloud.eventbridge import patch_moto_targets
 from workbench.modelserver.http import Request, Response
 
 SERVICES = frozenset({"events", "iam", "logs", "sns", "sqs", "sts"})
 """By the names that requests are signed for."""
 
-_PAUSE = 0.05  # seconds between two looks for messages
-_LONGEST_WAIT = 20.0  # seconds (SQS API reference, ReceiveMessage)
+_POLL_SECONDS = 0.05  # seconds between two looks for messages
+_MAX_WAIT_SECONDS = 20.0  # seconds (SQS API reference, ReceiveMessage)
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-class Forgetful:
+class MotoServices:
     """SNS, SQS, IAM, STS, Logs and Events by moto."""
 
     def __init__(self, store: Store) -> None:
@@ -42,12 +42,12 @@ class Forgetful:
         """
         _check(request, service)
         now = asyncio.get_running_loop().time
-        deadline = now() + _patience(request)
+        deadline = now() + _extract_wait(request)
         while True:
-            response = await self._store.aside(self._ask, request)
-            if now() >= deadline or _received(response):
+            response = await self._store.run_in_thread(self._call_moto, request)
+            if now() >= deadline or _has_messages(response):
                 return response
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def publish(self, topic: str, message: str) -> None:
         """Publish a message to a topic of SNS.
@@ -66,14 +66,14 @@ class Forgetful:
         }
         call = {"Action": "Publish", "Version": "2010-03-31", "TopicArn": topic, "Message": message}
         request.body = urlencode(call).encode()
-        answer = await self._store.aside(self._ask, request)
+        answer = await self._store.run_in_thread(self._call_moto, request)
         if answer.status >= 300:
             said = cast("bytes", answer.body).decode("utf-8", "replace")
             raise AwsError("NotFound", f"SNS took no message for {topic}: {said[:500]}")
 
-    def _ask(self, request: Request) -> Response:
+    def _call_moto(self, request: Request) -> Response:
         if self._application is None:
-            self._application = _moto()
+            self._application = _create_application()
         told: list[tuple[str, list[tuple[str, str]]]] = []
         parts = self._application(_environment(request), lambda *given: told.append(given[:2]))
         try:
@@ -86,7 +86,7 @@ class Forgetful:
         return Response(int(status.split()[0]), body, headers=kept)
 
 
-def _patience(request: Request) -> float:
+def _extract_wait(request: Request) -> float:
     """Return the seconds that a request waits for messages, and have moto itself wait for none.
 
     moto would wait in the one thread that everything beside the loop shares.
@@ -95,13 +95,13 @@ def _patience(request: Request) -> float:
         return 0.0
     params = json_parameters(request.body)
     wait = float(params.get("WaitTimeSeconds", 0))
-    if not 0 < wait <= _LONGEST_WAIT:
+    if not 0 < wait <= _MAX_WAIT_SECONDS:
         return 0.0
     request.body = json.dumps(params | {"WaitTimeSeconds": 0}).encode()
     return wait
 
 
-def _received(response: Response) -> bool:
+def _has_messages(response: Response) -> bool:
     """Whether there are messages, or a refusal."""
     assert isinstance(response.body, bytes)  # noqa: S101 - moto's are
     return response.status != 200 or bool(json.loads(response.body).get("Messages"))
@@ -118,9 +118,9 @@ def _check(request: Request, service: str) -> None:
         given = json_parameters(request.body)
         validation.check(model.input_shape, given)
         if model.name == "StartQuery":
-            raise not_offered("A query of Logs Insights (StartQuery)")
+            raise not_implemented_error("A query of Logs Insights (StartQuery)")
         if model.name == "PutRule" and given.get("ScheduleExpression"):
-            raise not_offered("A rule with a ScheduleExpression")
+            raise not_implemented_error("A rule with a ScheduleExpression")
         return
     form = dict(parse_qsl(request.body.decode("latin-1")))
     model = validation.operation(service, form.get("Action", ""))
@@ -130,10 +130,10 @@ def _check(request: Request, service: str) -> None:
         raise AwsError("MissingParameter", f"{model.name} needs {' and '.join(missing)}.")
 
 
-def _moto() -> Application:
+def _create_application() -> Application:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-    widen_targets()
+    patch_moto_targets()
     application: Application = DomainDispatcherApplication(create_backend_app)
     return application
 

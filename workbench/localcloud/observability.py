@@ -10,29 +10,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from workbench.localcloud.cloudtrail import Called, Trail
-from workbench.localcloud.cloudwatch.alarms import Alarm, Alarms, Fired, message
+from workbench.localcloud.cloudtrail import ApiCall, CloudTrail
+from workbench.localcloud.cloudwatch.alarms import Alarm, AlarmAction, Alarms, build_message
 from workbench.localcloud.cloudwatch.api import CloudWatch
-from workbench.localcloud.cloudwatch.log_writer import Journal, Note
+from workbench.localcloud.cloudwatch.log_writer import LogBatch, LogWriter
 from workbench.localcloud.cloudwatch.metrics import Metrics
 from workbench.localcloud.core.protocol import Operation
 from workbench.localcloud.core.store import Store
-from workbench.localcloud.eventbridge import Event, Events, status_of
-from workbench.localcloud.sagemaker.endpoint_api import Hosting
+from workbench.localcloud.eventbridge import EventPublisher, ServiceEvent, format_status
+from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint
 from workbench.localcloud.sagemaker.metering import Metering
 from workbench.localcloud.sagemaker.transform_runner import DATA_LOG
 from workbench.modelserver.http import Request, Response
 
-GROUP = "/aws/sagemaker/Endpoints"
+ENDPOINT_LOG_GROUP = "/aws/sagemaker/Endpoints"
 """What the log groups of endpoints begin with."""
 
-JOBS = "/aws/sagemaker/TransformJobs"
+TRANSFORM_LOG_GROUP = "/aws/sagemaker/TransformJobs"
 """The log group of all transform jobs."""
 
 _TICK = 1.0  # seconds between two looks at logs and alarms
 _TICKS_TO_FLUSH = 10  # which is what a cloud that is killed may lose of its metrics
-_MOST = 1024 * 1024  # bytes of a log in one look
+_MAX_READ_BYTES = 1024 * 1024  # bytes of a log in one look
 _CODE = re.compile(rb'"__type"\s*:\s*"([^"]*)"|<Code>([^<]*)</Code>')
 
 
@@ -47,22 +47,22 @@ class Monitoring:
         metering: Takes each invocation: `metering.record`.
     """
 
-    def __init__(self, store: Store, hosting: Hosting, journal: Journal) -> None:
+    def __init__(self, store: Store, hosting: EndpointApi, log_writer: LogWriter) -> None:
         self.metrics = Metrics(store)
-        self.events = Events(store)
-        self.alarms = Alarms(store, self.metrics, changed=self._alarm_changed)
-        self.alarms.on_action("arn:aws:sns:", self._tell)
+        self.events = EventPublisher(store)
+        self.alarms = Alarms(store, self.metrics, on_change=self._publish_alarm_event)
+        self.alarms.on_action("arn:aws:sns:", self._notify_topic)
         self.metering = Metering(self.metrics)
         self._cloudwatch = CloudWatch(store, self.metrics, self.alarms.operations())
-        self._trail = Trail(store)
+        self._trail = CloudTrail(store)
         self._hosting = hosting
-        self._journal = journal
+        self._log_writer = log_writer
         self._logs = (
-            _Logs(store.path / "hosting" / "logs", _stream_of_endpoint),
-            _Logs(store.path / "jobs" / "logs", _StreamsOfJobs()),
+            _LogFiles(store.path / "hosting" / "logs", _name_endpoint_stream),
+            _LogFiles(store.path / "jobs" / "logs", _JobStreamNames()),
         )
         self._ticking: asyncio.Task[None] | None = None
-        hosting.changed = self._endpoint_changed
+        hosting.changed = self._publish_endpoint_event
 
     async def start(self) -> None:
         """Begin to look at what happens."""
@@ -84,16 +84,16 @@ class Monitoring:
         """Return CloudTrail's answer."""
         return await self._trail.answer(request)
 
-    def job_changed(self, described: Mapping[str, Any]) -> None:
+    def publish_job_event(self, described: Mapping[str, Any]) -> None:
         """Tell that a transform job has another status."""
-        self.events.put(_of_job(described))
+        self.events.put(_build_job_event(described))
 
     async def fetch_logs(self) -> None:
         """Bring what containers wrote until now to Logs."""
-        self._note_logs()
-        await self._journal.flush()
+        self._write_logs()
+        await self._log_writer.flush()
 
-    def record(self, call: Called | None, response: Response) -> None:
+    def record(self, call: ApiCall | None, response: Response) -> None:
         """Keep a call for the trail, with how it was answered."""
         if call is None:
             return
@@ -103,10 +103,10 @@ class Monitoring:
             error = (
                 (found[1] or found[2]).decode("utf-8", "replace") if found else "InternalFailure"
             )
-            said = _said(response.body)
+            said = _parse_message(response.body)
         self._trail.record(call, error=error.rpartition("#")[2], message=said)
 
-    def watched(self, operations: Mapping[str, Operation]) -> dict[str, Operation]:
+    def wrap_operations(self, operations: Mapping[str, Operation]) -> dict[str, Operation]:
         """Return operations of the Model Registry such that events tell of what they change."""
         describe = operations["DescribeModelPackage"]
 
@@ -114,7 +114,7 @@ class Monitoring:
             async def done(params: dict[str, Any]) -> dict[str, Any]:
                 answer = await operation(params)
                 described = await describe({"ModelPackageName": answer["ModelPackageArn"]})
-                self.events.put(_of_package(described))
+                self.events.put(_build_package_event(described))
                 return answer
 
             return done
@@ -130,7 +130,7 @@ class Monitoring:
     async def _tick(self) -> None:
         for number in itertools.count(1):
             await asyncio.sleep(_TICK)
-            self._note_logs()
+            self._write_logs()
             self.alarms.evaluate()
             if number % _TICKS_TO_FLUSH == 0:
                 self.metering.sample(self._hosting.endpoints)
@@ -140,30 +140,30 @@ class Monitoring:
         self.metrics.flush(now=time.time())
         self._trail.flush()
 
-    def _note_logs(self) -> None:
+    def _write_logs(self) -> None:
         for logs in self._logs:
             for note in logs.fresh():
-                self._journal.add(note)
+                self._log_writer.add(note)
 
-    def _endpoint_changed(self, endpoint: Endpoint) -> None:
-        self.events.put(_of_endpoint(endpoint))
+    def _publish_endpoint_event(self, endpoint: Endpoint) -> None:
+        self.events.put(_build_endpoint_event(endpoint))
 
-    def _alarm_changed(self, alarm: Alarm, former: str) -> None:
+    def _publish_alarm_event(self, alarm: Alarm, former: str) -> None:
         detail = {
             "alarmName": alarm["AlarmName"],
             "state": {"value": alarm["StateValue"], "reason": alarm["StateReason"]},
             "previousState": {"value": former},
         }
         kind = "CloudWatch Alarm State Change"
-        self.events.put(Event(kind, detail, (alarm["AlarmArn"],), source="aws.cloudwatch"))
+        self.events.put(ServiceEvent(kind, detail, (alarm["AlarmArn"],), source="aws.cloudwatch"))
 
-    def _tell(self, fired: Fired) -> None:
-        alarm = fired.alarm
+    def _notify_topic(self, alarm_action: AlarmAction) -> None:
+        alarm = alarm_action.alarm
         subject = f'{alarm["StateValue"]}: "{alarm["AlarmName"]}"'
-        self.events.tell(fired.action, subject, message(fired))
+        self.events.tell(alarm_action.action, subject, build_message(alarm_action))
 
 
-class _Logs:
+class _LogFiles:
     """What containers wrote to their logs, a file for each instance, since it was last looked.
 
     `named` returns group and stream of a file, given when it was first seen.
@@ -175,7 +175,7 @@ class _Logs:
         self._read: dict[Path, int] = {}
         self._names: dict[Path, tuple[str, str]] = {}
 
-    def fresh(self) -> Iterator[Note]:
+    def fresh(self) -> Iterator[LogBatch]:
         """Yield what is new, in whole lines."""
         for path in self._folder.glob("*/*/*.log"):
             status = path.stat()
@@ -184,17 +184,17 @@ class _Logs:
                 continue
             if path not in self._names:
                 self._names[path] = self._named(path, status.st_mtime)
-            lines, self._read[path] = _lines(path, begin)
+            lines, self._read[path] = _read_lines(path, begin)
             if lines:
-                yield Note(*self._names[path], status.st_mtime, partial(iter, lines))
+                yield LogBatch(*self._names[path], status.st_mtime, partial(iter, lines))
 
 
-def _stream_of_endpoint(path: Path, _: float) -> tuple[str, str]:
+def _name_endpoint_stream(path: Path, _: float) -> tuple[str, str]:
     endpoint, variant = path.parts[-3:-1]
-    return f"{GROUP}/{endpoint}", f"{variant}/{path.stem}"
+    return f"{ENDPOINT_LOG_GROUP}/{endpoint}", f"{variant}/{path.stem}"
 
 
-class _StreamsOfJobs:
+class _JobStreamNames:
     """Return [job]/[instance]-[epoch timestamp], and that with /data-log for the platform's log.
 
     So has them the developer guide's table of groups ("Log SageMaker Events with Amazon
@@ -208,21 +208,21 @@ class _StreamsOfJobs:
         instance = path.name.partition(".")[0]
         began = self._began.setdefault((path.parent, instance), int(began))
         kind = "/data-log" if path.name.endswith(DATA_LOG) else ""
-        return JOBS, f"{path.parts[-3]}/{instance}-{began}{kind}"
+        return TRANSFORM_LOG_GROUP, f"{path.parts[-3]}/{instance}-{began}{kind}"
 
 
-def _lines(path: Path, begin: int) -> tuple[list[str], int]:
+def _read_lines(path: Path, begin: int) -> tuple[list[str], int]:
     with path.open("rb") as file:
         file.seek(begin)
-        content = file.read(_MOST)
+        content = file.read(_MAX_READ_BYTES)
     whole, newline, _ = content.rpartition(b"\n")
-    if not newline and len(content) == _MOST:  # a line that is longer
+    if not newline and len(content) == _MAX_READ_BYTES:  # a line that is longer
         whole = content
     text = whole.decode("utf-8", "replace")
     return [line for line in text.splitlines() if line], begin + len(whole) + len(newline)
 
 
-def _said(body: bytes) -> str:
+def _parse_message(body: bytes) -> str:
     """Return the message of a refusal, where it is JSON."""
     try:
         return str(json.loads(body).get("message", ""))
@@ -230,32 +230,34 @@ def _said(body: bytes) -> str:
         return ""
 
 
-def _of_endpoint(endpoint: Endpoint) -> Event:
+def _build_endpoint_event(endpoint: Endpoint) -> ServiceEvent:
     detail = {
         "EndpointName": endpoint.name,
         "EndpointArn": endpoint.arn,
         "EndpointConfigName": endpoint.config,
         "ProductionVariants": [variant.summary() for variant in endpoint.variants],
-        "EndpointStatus": status_of(endpoint.status),
+        "EndpointStatus": format_status(endpoint.status),
         "FailureReason": endpoint.reason,
         "CreationTime": 1000 * endpoint.created,
         "LastModifiedTime": 1000 * endpoint.modified,
         "Tags": {},
     }
     told = {name: value for name, value in detail.items() if value or name == "Tags"}
-    return Event("SageMaker Endpoint State Change", told, (endpoint.arn,))
+    return ServiceEvent("SageMaker Endpoint State Change", told, (endpoint.arn,))
 
 
-def _of_job(described: Mapping[str, Any]) -> Event:
+def _build_job_event(described: Mapping[str, Any]) -> ServiceEvent:
     """Return AWS's event of a transform job: what describes it, with times in milliseconds."""
     detail = {
         name: round(value * 1000) if name.endswith("Time") else value
         for name, value in described.items()
     }
-    return Event("SageMaker Transform Job State Change", detail, (detail["TransformJobArn"],))
+    return ServiceEvent(
+        "SageMaker Transform Job State Change", detail, (detail["TransformJobArn"],)
+    )
 
 
-def _of_package(described: Mapping[str, Any]) -> Event:
+def _build_package_event(described: Mapping[str, Any]) -> ServiceEvent:
     """Return the event of a model package; its statuses are worded as the API words them."""
     names = (
         *("ModelPackageName", "ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn"),
@@ -265,4 +267,4 @@ def _of_package(described: Mapping[str, Any]) -> Event:
     )
     detail = {name: described[name] for name in names if name in described}
     arn = described["ModelPackageArn"]
-    return Event("SageMaker Model Package State Change", detail, (arn,))
+    return ServiceEvent("SageMaker Model Package State Change", detail, (arn,))

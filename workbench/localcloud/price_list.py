@@ -6,7 +6,12 @@ from typing import Any
 
 from workbench.cloud.price_list import LAMBDA, SAGEMAKER, attributes_of, service_of
 from workbench.localcloud.core import validation
-from workbench.localcloud.core.protocol import AwsError, invalid, json_parameters, not_offered
+from workbench.localcloud.core.protocol import (
+    AwsError,
+    json_parameters,
+    not_implemented_error,
+    validation_error,
+)
 from workbench.modelserver.http import Request
 from workbench.prices import PriceSheet
 
@@ -14,7 +19,7 @@ REGIONS = ("us-east-1", "eu-central-1")
 """Those with a sheet."""
 
 _TARGET = "AWSPriceListService."
-_MOST = 100  # products of a page (botocore's model: MaxResults at most)
+_MAX_RESULTS = 100  # products of a page (botocore's model: MaxResults at most)
 
 
 class PriceList:
@@ -31,7 +36,7 @@ class PriceList:
         params = json_parameters(request.body)
         validation.check(model.input_shape, params)
         if name != "GetProducts":
-            raise not_offered(f"The Price List's {name}")
+            raise not_implemented_error(f"The Price List's {name}")
         return _get_products(params)
 
 
@@ -41,7 +46,7 @@ def _get_products(params: Mapping[str, Any]) -> dict[str, Any]:
         raise AwsError("NotFoundException", f"No products of {params['ServiceCode']} here.")
     for each in params.get("Filters", []):
         if each["Type"] != "TERM_MATCH":
-            raise not_offered(f"A filter of type {each['Type']}")
+            raise not_implemented_error(f"A filter of type {each['Type']}")
         wanted[each["Field"]] = each["Value"]
     found = [
         product
@@ -49,21 +54,21 @@ def _get_products(params: Mapping[str, Any]) -> dict[str, Any]:
         for product in _products(region, params["ServiceCode"])
         if wanted.items() <= product["product"]["attributes"].items()
     ]
-    begin = _begin(params.get("NextToken", "0"))
-    end = begin + params.get("MaxResults", _MOST)
+    begin = _parse_token(params.get("NextToken", "0"))
+    end = begin + params.get("MaxResults", _MAX_RESULTS)
     more = {"NextToken": str(end)} if end < len(found) else {}
     listed = [json.dumps(product) for product in found[begin:end]]
     return {"FormatVersion": params.get("FormatVersion", "aws_v1"), "PriceList": listed, **more}
 
 
-def _begin(token: str) -> int:
+def _parse_token(token: str) -> int:
     if not token.isdecimal():
-        raise invalid("NextToken is not one that GetProducts gave.")
+        raise validation_error("NextToken is not one that GetProducts gave.")
     return int(token)
 
 
 def _products(region: str, service: str) -> list[dict[str, Any]]:
-    sheet = PriceSheet.shipped(region)
+    sheet = PriceSheet.load_bundled(region)
     items = dict.fromkeys(row.item for row in sheet.rows)
     return [_product(sheet, item) for item in items if service_of(item) == service]
 

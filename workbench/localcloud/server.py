@@ -1,7 +1,7 @@
 """The local cloud's one address: every call comes here and goes to the part that answers it.
 
 A process of its own, with one loop. It ends, and everything that it started with it, when the other
-end of its lifeline is closed: whoever started it closed it, or died.
+end of its parent-death pipe is closed: whoever started it closed it, or died.
 """
 
 import argparse
@@ -23,9 +23,9 @@ from typing import Any, BinaryIO
 import uvloop
 
 from workbench.errors import NotAvailable, WorkbenchError
-from workbench.localcloud.autoscaling.api import ACTIONS, Autoscaling
-from workbench.localcloud.cloudtrail import called
-from workbench.localcloud.cloudwatch.log_writer import Journal
+from workbench.localcloud.autoscaling.api import POLICY_ARN_PREFIX, Autoscaling
+from workbench.localcloud.cloudtrail import parse_call
+from workbench.localcloud.cloudwatch.log_writer import LogWriter
 from workbench.localcloud.core import rest, validation
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
@@ -33,36 +33,36 @@ from workbench.localcloud.core.protocol import (
     AwsError,
     Operation,
     Scope,
-    enter_region,
-    json_answer,
+    json_error,
     json_parameters,
-    json_refusal,
+    json_response,
     new_id,
-    not_offered,
-    query_refusal,
-    scope,
-    xml_refusal,
+    not_implemented_error,
+    parse_scope,
+    query_error,
+    set_region,
+    xml_error,
 )
-from workbench.localcloud.core.settings import Settings
+from workbench.localcloud.core.settings import LocalCloudSettings
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tags import Tags
 from workbench.localcloud.eventbridge import TARGETS
 from workbench.localcloud.lambda_.functions import Functions
-from workbench.localcloud.lambda_.invoke import Calling
+from workbench.localcloud.lambda_.invoke import FunctionInvoker
 from workbench.localcloud.lambda_.metrics import FunctionMetrics
-from workbench.localcloud.moto_services import SERVICES, Forgetful
+from workbench.localcloud.moto_services import SERVICES, MotoServices
 from workbench.localcloud.observability import Monitoring
 from workbench.localcloud.price_list import PriceList
 from workbench.localcloud.s3.api import S3
-from workbench.localcloud.sagemaker.async_endpoints import Asynchronous
+from workbench.localcloud.sagemaker.async_endpoints import AsyncInvoker
 from workbench.localcloud.sagemaker.async_metrics import AsyncMetrics
-from workbench.localcloud.sagemaker.async_queue import Backlog
-from workbench.localcloud.sagemaker.endpoint_api import Hosting
-from workbench.localcloud.sagemaker.invoke import Invoking
+from workbench.localcloud.sagemaker.async_queue import AsyncQueue
+from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
+from workbench.localcloud.sagemaker.invoke import EndpointInvoker
 from workbench.localcloud.sagemaker.model_packages import Packages
-from workbench.localcloud.sagemaker.transform_jobs import Jobs
+from workbench.localcloud.sagemaker.transform_jobs import TransformJobApi
 from workbench.modelserver import http
-from workbench.modelserver.http import Reply, Request, Response, Server, awaiting
+from workbench.modelserver.http import Reply, Request, Response, Server, make_handler
 
 HEALTH = "/_workbench/health"
 STATE = "/_workbench/state"
@@ -76,36 +76,36 @@ _NAME = re.compile("[a-z][a-z0-9-]{1,39}")  # of a service, as requests are sign
 _log = logging.getLogger("workbench.localcloud")
 
 
-class Front:
+class Dispatcher:
     """Takes each request to the part of the cloud that answers it."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: LocalCloudSettings) -> None:
         self._store = store
         self._s3 = S3(store)
         tags = Tags(store)
         packages = Packages(store, tags)
-        self._hosting = Hosting(store, self._s3, packages, store.path / "hosting", settings)
-        self._journal = Journal(store)
-        self._monitoring = Monitoring(store, self._hosting, self._journal)
-        self._invoking = Invoking(self._hosting, record=self._monitoring.metering.record)
-        self._jobs = Jobs(
+        self._hosting = EndpointApi(store, self._s3, packages, store.path / "hosting", settings)
+        self._log_writer = LogWriter(store)
+        self._monitoring = Monitoring(store, self._hosting, self._log_writer)
+        self._invoking = EndpointInvoker(self._hosting, record=self._monitoring.metering.record)
+        self._jobs = TransformJobApi(
             store,
             self._s3,
             packages,
             store.path / "jobs",
-            changed=self._monitoring.job_changed,
+            on_change=self._monitoring.publish_job_event,
         )
         self._functions = Functions(store, tags, self._s3, store.path / "lambda", settings)
         record = FunctionMetrics(self._monitoring.metrics).record
-        self._calling = Calling(self._functions, self._journal, record=record)
+        self._calling = FunctionInvoker(self._functions, self._log_writer, record=record)
         self._lambda = self._functions.operations()
-        self._forgetful = Forgetful(store)
+        self._moto_services = MotoServices(store)
         told = AsyncMetrics(self._monitoring.metrics)
-        self._asynchronous = Asynchronous(
+        self._asynchronous = AsyncInvoker(
             self._hosting,
-            Backlog(store),
+            AsyncQueue(store),
             self._s3.objects,
-            self._forgetful.publish,
+            self._moto_services.publish,
             record=told.record,
             observe=told.observe,
         )
@@ -116,23 +116,23 @@ class Front:
             self._monitoring.alarms,
             minute=settings.scaling_minute,
         )
-        self._monitoring.alarms.on_action(ACTIONS, self._autoscaling.alarmed)
+        self._monitoring.alarms.on_action(POLICY_ARN_PREFIX, self._autoscaling.apply_step_policy)
         self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
-            "application-autoscaling": _as_json(self._autoscaling.answer),
-            "cloudtrail": _as_json(self._monitoring.cloudtrail),
+            "application-autoscaling": _wrap_json(self._autoscaling.answer),
+            "cloudtrail": _wrap_json(self._monitoring.cloudtrail),
             "lambda": self._operate_lambda,
             "monitoring": self._monitoring.cloudwatch,
-            "pricing": _as_json(PriceList().answer),
+            "pricing": _wrap_json(PriceList().answer),
             "s3": self._s3.answer,
-            "sagemaker": _as_json(self._operate),
+            "sagemaker": _wrap_json(self._operate),
         }
         self._operations: dict[str, Operation] = {
             **tags.operations(),
-            **self._monitoring.watched(packages.operations()),
+            **self._monitoring.wrap_operations(packages.operations()),
             **self._hosting.operations(),
             **self._jobs.operations(),
         }
-        self._later = awaiting(self._answer)
+        self._later = make_handler(self._answer)
 
     async def start(self, url: str) -> None:
         """Bring back what ran when the folder was last in use; this answers at `url`."""
@@ -171,13 +171,13 @@ class Front:
 
     def spool(self, request: Request) -> BinaryIO | None:
         """Return what takes in a body that is not for the memory."""
-        return self._s3.spool(request) if _service(request).service == "s3" else None
+        return self._s3.spool(request) if _find_scope(request).service == "s3" else None
 
     async def _answer(self, request: Request) -> Response:
-        meant = _service(request)
-        refusal = _refusal(request, meant)
+        scope = _find_scope(request)
+        refusal = _choose_error_format(request, scope)
         try:
-            response = await self._answered(request, meant)
+            response = await self._dispatch(request, scope)
         except AwsError as error:
             response = refusal(error)
         except Exception:  # noqa: BLE001 - the client has to be answered, whatever it was
@@ -185,36 +185,36 @@ class Front:
             response = refusal(
                 AwsError("InternalFailure", "The local cloud failed; its log says why.", 500)
             )
-        self._monitoring.record(called(request, meant), response)
-        if meant.service == "s3":
+        self._monitoring.record(parse_call(request, scope), response)
+        if scope.service == "s3":
             response.headers = [*response.headers, ("x-amz-request-id", new_id())]
         if request.method == "HEAD" or response.status in _BODILESS:
             response.bodiless = True
         return response
 
-    async def _answered(self, request: Request, meant: Scope) -> Response:
+    async def _dispatch(self, request: Request, scope: Scope) -> Response:
         if request.path == HEALTH:
-            return json_answer(self._health())
+            return json_response(self._health())
         if request.path == STATE:
             told = {
                 "jobs": self._jobs.state(),
                 "functions": self._functions.state(),
                 "backlogs": self._asynchronous.backlogs(),
             }
-            return json_answer(self._hosting.state() | told)
-        enter_region(meant.region)
-        if meant.service in self._services:
-            return await self._services[meant.service](request)
-        if meant.service in SERVICES:
-            return await self._forget(request, meant.service)
-        if not _NAME.fullmatch(meant.service):
-            raise AwsError("IncompleteSignature", f"{meant.service!r} names no service of AWS.")
-        raise not_offered(f"The service {meant.service!r}")
+            return json_response(self._hosting.state() | told)
+        set_region(scope.region)
+        if scope.service in self._services:
+            return await self._services[scope.service](request)
+        if scope.service in SERVICES:
+            return await self._answer_with_moto(request, scope.service)
+        if not _NAME.fullmatch(scope.service):
+            raise AwsError("IncompleteSignature", f"{scope.service!r} names no service of AWS.")
+        raise not_implemented_error(f"The service {scope.service!r}")
 
-    async def _forget(self, request: Request, service: str) -> Response:
+    async def _answer_with_moto(self, request: Request, service: str) -> Response:
         if service == "logs":
             await self._monitoring.fetch_logs()
-        return await self._forgetful.answer(request, service)
+        return await self._moto_services.answer(request, service)
 
     def _health(self) -> dict[str, Any]:
         return {
@@ -236,23 +236,23 @@ class Front:
         parameters = json_parameters(request.body)
         validation.check(model.input_shape, parameters)
         if name not in self._operations:
-            raise not_offered(f"SageMaker's {name}")
+            raise not_implemented_error(f"SageMaker's {name}")
         return await self._operations[name](parameters)
 
     async def _operate_lambda(self, request: Request) -> Response:
         """Return what an operation of Lambda's answers."""
-        model, parameters = rest.asked("lambda", request)
+        model, parameters = rest.parse_request("lambda", request)
         if model.name not in self._lambda:
-            raise not_offered(f"Lambda's {model.name}")
+            raise not_implemented_error(f"Lambda's {model.name}")
         content = await self._lambda[model.name](parameters)
         if model.name == "DeleteFunction" or model.output_shape is None:
             return Response(204, headers=[("x-amzn-requestid", new_id())])
-        response = json_answer(content)
+        response = json_response(content)
         response.status = model.http["responseCode"]
         return response
 
 
-def _as_json(
+def _wrap_json(
     answer: Callable[[Request], Awaitable[dict[str, Any]]],
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answered(request: Request) -> Response:
@@ -261,27 +261,27 @@ def _as_json(
                 "UnknownOperationException",
                 f"No operation: POST / was expected, got {request.method} {request.path}.",
             )
-        return json_answer(await answer(request))
+        return json_response(await answer(request))
 
     return answered
 
 
-def _service(request: Request) -> Scope:
+def _find_scope(request: Request) -> Scope:
     """Return what a request is meant for; S3 where it is not signed."""
-    return scope(request) or Scope("s3")
+    return parse_scope(request) or Scope("s3")
 
 
-def _refusal(request: Request, meant: Scope) -> Callable[[AwsError], Response]:
+def _choose_error_format(request: Request, scope: Scope) -> Callable[[AwsError], Response]:
     """Return what words an error as the client that made a request reads it."""
-    if meant.service == "s3":
-        return xml_refusal
+    if scope.service == "s3":
+        return xml_error
     form = "x-www-form-urlencoded" in request.headers.get("content-type", "")
-    return query_refusal if form else json_refusal
+    return query_error if form else json_error
 
 
-def _refuse(status: int, reason: str) -> Response:
+def _error_response(status: int, reason: str) -> Response:
     """Return the answer to what is not a request at all."""
-    return json_refusal(AwsError("BadRequest", reason, status))
+    return json_error(AwsError("BadRequest", reason, status))
 
 
 # --- the process
@@ -292,16 +292,16 @@ def serve(
     *,
     port: int,
     ready: Callable[[str], object],
-    lifeline: int,
-    settings: Settings,
+    parent_death_pipe: int,
+    settings: LocalCloudSettings,
 ) -> None:
-    """Be a local cloud until SIGINT or SIGTERM comes, or the lifeline's other end is closed.
+    """Be a local cloud until SIGINT or SIGTERM comes, or its parent ends.
 
     Args:
         path: The folder that it keeps everything in.
         port: To listen at, on 127.0.0.1; 0 takes a free one.
         ready: Called with the URL once it answers.
-        lifeline: A descriptor that is readable when it is time to end.
+        parent_death_pipe: A descriptor that is readable when it is time to end.
         settings: How its endpoints behave.
 
     Raises:
@@ -312,23 +312,23 @@ def serve(
         closing(Store(path)) as store,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(_serve(store, port, ready, lifeline, settings))
+        runner.run(_serve(store, port, ready, parent_death_pipe, settings))
 
 
 async def _serve(
     store: Store,
     port: int,
     ready: Callable[[str], object],
-    lifeline: int,
-    settings: Settings,
+    parent_death_pipe: int,
+    settings: LocalCloudSettings,
 ) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    loop.add_reader(lifeline, ended.set)
-    front = Front(store, settings)
-    server = Server(http.Settings(front.handle, _refuse, _MAX_BODY, front.spool))
+    loop.add_reader(parent_death_pipe, ended.set)
+    front = Dispatcher(store, settings)
+    server = Server(http.ServerSettings(front.handle, _error_response, _MAX_BODY, front.spool))
     url = f"http://127.0.0.1:{await _listen(server, port)}"
     try:
         await front.start(url)
@@ -336,7 +336,7 @@ async def _serve(
         ready(url)
         await ended.wait()
     finally:
-        loop.remove_reader(lifeline)
+        loop.remove_reader(parent_death_pipe)
         await server.close(_GRACE)
         await front.close()
 
@@ -358,7 +358,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m workbench.localcloud.server")
     parser.add_argument("--path", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--lifeline", type=int, required=True, help="ends this when it is closed")
+    parser.add_argument(
+        "--parent-death-pipe", type=int, required=True, help="ends this when it is closed"
+    )
     parser.add_argument("--announce", type=int, required=True, help="where to write how it went")
     parser.add_argument("--temporary", action="store_true", help="remove the folder at the end")
     parser.add_argument("--settings", type=json.loads, default={}, help="of the endpoints")
@@ -377,8 +379,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.path,
             port=given.port,
             ready=lambda url: announce(url=url),
-            lifeline=given.lifeline,
-            settings=Settings(**given.settings),
+            parent_death_pipe=given.parent_death_pipe,
+            settings=LocalCloudSettings(**given.settings),
         )
     except WorkbenchError as error:
         announce(error=type(error).__name__, message=str(error))

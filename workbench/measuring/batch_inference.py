@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 from workbench.backends.base import Batch
 from workbench.backends.local import LocalBackend
 from workbench.cloud.aws import Cloud
-from workbench.cloud.transform_jobs import Jobs, transform_jobs
+from workbench.cloud.transform_jobs import TransformJobs, prepare_jobs
 from workbench.costing import Cost, Usage, bill
 from workbench.deployment import BatchTransform, Deployment, Local
 from workbench.errors import CloudError, InvalidInput, InvocationError, Stopped, WorkbenchError
-from workbench.measuring.inputs import Piece, Source, source_of
-from workbench.measuring.outputs import Answers, answers_in
+from workbench.measuring.inputs import Piece, Source, open_source
+from workbench.measuring.outputs import OutputWriter, open_writer
 from workbench.registry.model import Model
 from workbench.registry.onnx import Session
 from workbench.validation import of_kind
 
-_WIDTH = 4  # objects on their way to a cloud, or from there
-_JOB = "0"
+_MAX_TRANSFERS = 4  # objects on their way to a cloud, or from there
+_JOB_NAME = "0"
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -112,13 +112,13 @@ def transform(
         StorageError: The output cannot be written.
     """
     of_kind("model", model, Model, "a Model")
-    _check_place(deployment, cloud)
-    source = source_of(data, model.traits.input_schema, columns=columns)
+    _check_deployment(deployment, cloud)
+    source = open_source(data, model.traits.input_schema, columns=columns)
     began = time.perf_counter()
-    with answers_in(output, source.names) as answers:
-        task = _Task(model, source, answers, stopped or threading.Event(), progress)
+    with open_writer(output, source.names) as answers:
+        task = _TransformTask(model, source, answers, stopped or threading.Event(), progress)
         if isinstance(deployment, BatchTransform):
-            with transform_jobs(
+            with prepare_jobs(
                 model,
                 deployment,
                 cloud,
@@ -127,10 +127,10 @@ def transform(
                 expected=expected,
                 stopped=task.stopped,
             ) as jobs:
-                _by_job(task, jobs)
+                _run_job(task, jobs)
             origin, cost = cloud.origin, _cost(jobs, answers.rows)
         else:
-            origin, cost = _by_workers(task, deployment, cloud), None
+            origin, cost = _run_workers(task, deployment, cloud), None
         answers.finish()
     return Transformed(
         outputs=answers.outputs,
@@ -142,7 +142,7 @@ def transform(
     )
 
 
-def _check_place(deployment: Deployment, cloud: object) -> None:
+def _check_deployment(deployment: Deployment, cloud: object) -> None:
     if isinstance(cloud, Cloud):
         if not isinstance(deployment, BatchTransform):
             raise InvalidInput(
@@ -159,10 +159,10 @@ def _check_place(deployment: Deployment, cloud: object) -> None:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _TransformTask:
     model: Model
     source: Source
-    answers: Answers
+    answers: OutputWriter
     stopped: threading.Event
     progress: Progress | None
 
@@ -189,33 +189,35 @@ class _Task:
 # ------------------------------------------------------------------------------------- on a cloud
 
 
-def _by_job(task: _Task, jobs: Jobs) -> None:
+def _run_job(task: _TransformTask, jobs: TransformJobs) -> None:
     """Have one job of batch transform answer."""
     count = jobs.deployment.count
-    with ThreadPoolExecutor(_WIDTH) as pool:
+    with ThreadPoolExecutor(_MAX_TRANSFERS) as pool:
         parts = 0
         pieces = enumerate(task.source.pieces(count))
-        with closing(_in_order(pool, partial(_put, jobs), pieces, ahead=_WIDTH)) as uploads:
+        with closing(
+            _map_ordered(pool, partial(_put, jobs), pieces, ahead=_MAX_TRANSFERS)
+        ) as uploads:
             for _ in uploads:
                 task.go_on()
                 parts += 1
-        jobs.start(_JOB)
+        jobs.start(_JOB_NAME)
         each = (task.source.count or 0) / parts
         tell = (lambda done: task.tell(int(done * each))) if task.progress else None
-        ended = jobs.wait(_JOB, stopped=task.stopped, progress=tell)
+        ended = jobs.wait(_JOB_NAME, stopped=task.stopped, progress=tell)
         if not ended.complete:
             task.go_on()
             raise CloudError("The job was stopped before every row was answered.", "Stopped")
-        get = partial(jobs.answers, _JOB)
-        task.take(_in_order(pool, get, range(parts), ahead=_WIDTH), count)
+        get = partial(jobs.answers, _JOB_NAME)
+        task.take(_map_ordered(pool, get, range(parts), ahead=_MAX_TRANSFERS), count)
 
 
-def _put(jobs: Jobs, numbered: tuple[int, Piece]) -> None:
+def _put(jobs: TransformJobs, numbered: tuple[int, Piece]) -> None:
     number, piece = numbered
-    jobs.put(_JOB, number, piece.inputs())
+    jobs.put(_JOB_NAME, number, piece.inputs())
 
 
-def _cost(jobs: Jobs, rows: int) -> Cost:
+def _cost(jobs: TransformJobs, rows: int) -> Cost:
     items = bill(jobs.deployment, Usage(instance_seconds=jobs.instance_seconds))
     return Cost(items=items, answered=rows, origin=jobs.cloud.origin)
 
@@ -223,7 +225,7 @@ def _cost(jobs: Jobs, rows: int) -> Cost:
 # ------------------------------------------------------------------------- on Dask, or right here
 
 
-def _by_workers(task: _Task, deployment: Deployment, client: Any) -> str:  # noqa: ANN401 - of Dask
+def _run_workers(task: _TransformTask, deployment: Deployment, client: Any) -> str:  # noqa: ANN401 - of Dask
     """Have workers answer, and return how that is called."""
     assert isinstance(deployment, Local)  # noqa: S101 - as was checked
     if client is None:
@@ -231,20 +233,20 @@ def _by_workers(task: _Task, deployment: Deployment, client: Any) -> str:  # noq
             LocalBackend(task.model, deployment) as backend,
             ThreadPoolExecutor(deployment.workers) as pool,
         ):
-            _by_executor(task, pool, partial(_invoke, backend), deployment.workers)
+            _run_executor(task, pool, partial(_invoke, backend), deployment.workers)
         return "measured: this machine"
     answer = partial(_answer, task.model, deployment.threads)
     workers = max(1, sum(client.nthreads().values()))
-    with _told_as_ours():
-        _by_executor(task, client.get_executor(pure=False), answer, workers)
+    with _translate_errors():
+        _run_executor(task, client.get_executor(pure=False), answer, workers)
     return "measured: Dask"
 
 
-def _by_executor(
-    task: _Task, executor: Executor, answer: Callable[[Piece], NDArray[Any]], workers: int
+def _run_executor(
+    task: _TransformTask, executor: Executor, answer: Callable[[Piece], NDArray[Any]], workers: int
 ) -> None:
     pieces = task.source.pieces(workers)
-    task.take(_in_order(executor, answer, pieces, ahead=2 * workers), workers)
+    task.take(_map_ordered(executor, answer, pieces, ahead=2 * workers), workers)
 
 
 def _invoke(backend: LocalBackend, piece: Piece) -> NDArray[Any]:
@@ -264,7 +266,7 @@ def _session(model: Model, threads: int) -> Session:
 
 
 @contextmanager
-def _told_as_ours() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """Turn what Dask raises, a worker that died for instance, into our errors."""
     try:
         yield
@@ -274,7 +276,7 @@ def _told_as_ours() -> Iterator[None]:
         raise InvocationError(f"Dask did not answer: {type(error).__name__}: {error}") from error
 
 
-def _in_order(
+def _map_ordered(
     executor: Executor, function: Callable[[_T], _R], items: Iterable[_T], *, ahead: int
 ) -> Generator[_R]:
     """Return what a function returns for each item, in order, with so many under way at most."""

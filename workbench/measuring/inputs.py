@@ -19,7 +19,7 @@ from workbench.registry.onnx import Tensor
 if TYPE_CHECKING:
     import polars as pl
 
-PIECE = 1024 * 1024
+PIECE_BYTES = 1024 * 1024
 """Bytes of a piece, about: with 4 MB batch transform was slower (see bench_transform.py)."""
 
 _FORMATS = (".parquet", ".csv", ".npy")
@@ -38,7 +38,7 @@ class Piece(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class InputSpec:
     """What a model takes: a tensor, out of these columns of a frame (None: of all)."""
 
     tensor: Tensor
@@ -50,11 +50,11 @@ class Taken:
         Raises:
             InvalidInput: They are not of that shape, or not such numbers.
 
-        >>> Taken(Tensor("x", "float32", (2,))).of(np.array([[1, 2]])).dtype.name
+        >>> InputSpec(Tensor("x", "float32", (2,))).of(np.array([[1, 2]])).dtype.name
         'float32'
         """
         tensor = self.tensor
-        values = rows if isinstance(rows, np.ndarray) else self._of_frame(rows)
+        values = rows if isinstance(rows, np.ndarray) else self._convert_frame(rows)
         wanted = f"the model takes {tensor}"
         if values.dtype.kind not in "biuf":
             raise InvalidInput(f"Rows must be numbers, got {values.dtype}; {wanted}.")
@@ -66,7 +66,7 @@ class Taken:
             )
         return np.ascontiguousarray(values, tensor.dtype)
 
-    def _of_frame(self, frame: "pl.DataFrame") -> NDArray[Any]:
+    def _convert_frame(self, frame: "pl.DataFrame") -> NDArray[Any]:
         import polars as pl
 
         chosen = frame.select(self.columns or frame.columns)
@@ -97,10 +97,10 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class _Here:
+class _MemoryPiece:
     """Rows that are in memory."""
 
-    taken: Taken
+    taken: InputSpec
     rows: "NDArray[Any] | pl.DataFrame"
 
     def inputs(self) -> NDArray[Any]:
@@ -117,28 +117,28 @@ class _Here:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
+class _FilePiece:
     """Rows of a file that can be read from any place."""
 
-    taken: Taken
+    taken: InputSpec
     path: Path
     first: int
     count: int
 
     def inputs(self) -> NDArray[Any]:
-        return self._here().inputs()
+        return self._read().inputs()
 
     def frame(self) -> "pl.DataFrame":
-        return self._here().frame()
+        return self._read().frame()
 
-    def _here(self) -> _Here:
+    def _read(self) -> _MemoryPiece:
         import polars as pl
 
         if self.path.suffix == ".npy":
             mapped = np.load(self.path, mmap_mode="r", allow_pickle=False)
-            return _Here(self.taken, np.array(mapped[self.first : self.first + self.count]))
+            return _MemoryPiece(self.taken, np.array(mapped[self.first : self.first + self.count]))
         part = pl.scan_parquet(self.path, glob=False).slice(self.first, self.count)
-        return _Here(self.taken, part.collect())
+        return _MemoryPiece(self.taken, part.collect())
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +151,14 @@ class Source:
         count: How many rows there are; None: that is not known before they are read.
     """
 
-    taken: Taken
+    taken: InputSpec
     names: tuple[str, ...]
     count: int | None
     _pieces: Callable[[int], Iterator[Piece]]
 
     def pieces(self, workers: int = 1) -> Iterator[Piece]:
         """Return the rows in pieces of about 1 MB, smaller where every worker is to have some."""
-        rows = max(1, PIECE // self.taken.row_bytes)
+        rows = max(1, PIECE_BYTES // self.taken.row_bytes)
         if self.count is not None:
             rows = min(rows, max(1, -(-self.count // (2 * workers))))
         return self._pieces(rows)
@@ -175,7 +175,7 @@ class Source:
         first.inputs()
 
 
-def source_of(data: Any, tensor: Tensor, *, columns: Iterable[str] | None = None) -> Source:  # noqa: ANN401 - a path, an array or a frame
+def open_source(data: Any, tensor: Tensor, *, columns: Iterable[str] | None = None) -> Source:  # noqa: ANN401 - a path, an array or a frame
     """Return data for a model that takes this tensor.
 
     Args:
@@ -188,16 +188,20 @@ def source_of(data: Any, tensor: Tensor, *, columns: Iterable[str] | None = None
         InvalidInput: They are of another kind, hold no rows, or the model does not take them.
         NotFound: There is no such file.
     """
-    taken = Taken(tensor, None if columns is None else tuple(columns))
-    source = _in_file(as_path(data), taken) if isinstance(data, str | Path) else _here(data, taken)
-    missing = [name for name in taken.columns or () if name not in source.names]
+    spec = InputSpec(tensor, None if columns is None else tuple(columns))
+    source = (
+        _file_source(as_path(data), spec)
+        if isinstance(data, str | Path)
+        else _memory_source(data, spec)
+    )
+    missing = [name for name in spec.columns or () if name not in source.names]
     if missing:
         raise InvalidInput(f"The data have no columns {missing}; they have {list(source.names)}.")
     source.check()
     return source
 
 
-def _here(data: Any, taken: Taken) -> Source:  # noqa: ANN401 - an array or a frame
+def _memory_source(data: Any, spec: InputSpec) -> Source:  # noqa: ANN401 - an array or a frame
     import polars as pl
 
     if not isinstance(data, pl.DataFrame) and not (isinstance(data, np.ndarray) and data.ndim):
@@ -208,12 +212,12 @@ def _here(data: Any, taken: Taken) -> Source:  # noqa: ANN401 - an array or a fr
     names = tuple(data.columns) if isinstance(data, pl.DataFrame) else ()
 
     def pieces(rows: int) -> Iterator[Piece]:
-        return (_Here(taken, data[at : at + rows]) for at in range(0, len(data), rows))
+        return (_MemoryPiece(spec, data[at : at + rows]) for at in range(0, len(data), rows))
 
-    return Source(taken, names, len(data), pieces)
+    return Source(spec, names, len(data), pieces)
 
 
-def _in_file(path: Path, taken: Taken) -> Source:
+def _file_source(path: Path, spec: InputSpec) -> Source:
     import polars as pl
 
     if path.suffix not in _FORMATS:
@@ -221,17 +225,17 @@ def _in_file(path: Path, taken: Taken) -> Source:
     if not path.is_file():
         raise NotFound(f"There is no file {path}.")
     try:
-        return _formatted(path.absolute(), taken)
+        return _open_file(path.absolute(), spec)
     except (ValueError, OSError, EOFError, TypeError, pl.exceptions.PolarsError) as error:
-        raise _unreadable(path, error) from error
+        raise _read_error(path, error) from error
 
 
-def _formatted(path: Path, taken: Taken) -> Source:
+def _open_file(path: Path, spec: InputSpec) -> Source:
     import polars as pl
 
     if path.suffix == ".csv":
         names = tuple(pl.scan_csv(path, glob=False).collect_schema().names())
-        return Source(taken, names, None, partial(_csv_pieces, path, taken))
+        return Source(spec, names, None, partial(_csv_pieces, path, spec))
     if path.suffix == ".npy":
         names, count = (), len(np.load(path, mmap_mode="r", allow_pickle=False))
     else:
@@ -241,12 +245,12 @@ def _formatted(path: Path, taken: Taken) -> Source:
 
     def pieces(rows: int) -> Iterator[Piece]:
         starts = range(0, count, rows)
-        return (_Stretch(taken, path, at, min(rows, count - at)) for at in starts)
+        return (_FilePiece(spec, path, at, min(rows, count - at)) for at in starts)
 
-    return Source(taken, names, count, pieces)
+    return Source(spec, names, count, pieces)
 
 
-def _csv_pieces(path: Path, taken: Taken, rows: int) -> Iterator[Piece]:
+def _csv_pieces(path: Path, spec: InputSpec, rows: int) -> Iterator[Piece]:
     """Return the rows of a file that can only be read from its beginning."""
     import polars as pl
 
@@ -258,13 +262,15 @@ def _csv_pieces(path: Path, taken: Taken, rows: int) -> Iterator[Piece]:
             held += len(batch)
             if held >= rows:
                 joined, whole = pl.concat(kept), held - held % rows
-                yield from (_Here(taken, joined[at : at + rows]) for at in range(0, whole, rows))
+                yield from (
+                    _MemoryPiece(spec, joined[at : at + rows]) for at in range(0, whole, rows)
+                )
                 kept, held = [joined[whole:]], held % rows
     except pl.exceptions.PolarsError as error:
-        raise _unreadable(path, error) from error
+        raise _read_error(path, error) from error
     if held:
-        yield _Here(taken, pl.concat(kept))
+        yield _MemoryPiece(spec, pl.concat(kept))
 
 
-def _unreadable(path: Path, error: Exception) -> InvalidInput:
+def _read_error(path: Path, error: Exception) -> InvalidInput:
     return InvalidInput(f"{path} cannot be read as {path.suffix[1:]}: {error}")

@@ -1,7 +1,7 @@
 """An open-loop load generator: a trace's requests leave on schedule, answered or not.
 
-`replay` drives a batcher and a backend in the calling thread; `replay_apart` does so in a process
-of its own, so that nothing this process does (a notebook's kernel drawing a chart, say) delays a
+`replay` drives a batcher and a backend in the calling thread; `replay_in_process` does so in a
+process of its own, so that nothing this process does (a kernel drawing a chart, say) delays a
 request, and streams the rows back. `lag_facts` tells how far the generator fell behind.
 """
 
@@ -27,7 +27,7 @@ from workbench.backends.base import Backend, Batch, Reply
 from workbench.batching.timer import Batcher, Policy
 from workbench.errors import InvalidInput
 from workbench.formatting import milliseconds
-from workbench.process import Emit, run_apart
+from workbench.process import Emit, run_in_process
 from workbench.traffic.trace import Trace
 from workbench.validation import positive
 
@@ -42,21 +42,23 @@ Correct = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.bool_] | None]
 
 BackendT = TypeVar("BackendT", bound=Backend)
 
-_LOOK_EVERY = 0.02
-_LOOKS_A_FLUSH = 12
-_MANY = 300  # batches to flush at the next look: making more into rows at once delays requests
-_LEAD = 0.05
-_LONGEST_SLEEP = 0.1
+_POLL_INTERVAL = 0.02
+_POLLS_PER_FLUSH = 12
+_FLUSH_BATCHES = (
+    300  # batches to flush at the next look: making more into rows at once delays requests
+)
+_LEAD_SECONDS = 0.05
+_MAX_SLEEP = 0.1
 _SWITCH_INTERVAL = 1e-4
 _PR_SET_TIMERSLACK = 29
-_TOLD = {  # what a reply tells of its batch, and as which type
+_REPLY_FIELDS = {  # what a reply tells of its batch, and as which type
     "cold": bool,
     "model_latency": float,
     "overhead_latency": float,
     "init": float,
     "retries": int,
 }
-_MOST_BYTES = 2**30  # what AWS takes in one request at most: an asynchronous call's 1 GiB
+_MAX_REQUEST_BYTES = 2**30  # what AWS takes in one request at most: an asynchronous call's 1 GiB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,10 +93,11 @@ class Load:
             )
         positive("drain", self.drain, "seconds")
         largest = int(self.trace.rows.max())
-        if largest * self.inputs[:1].nbytes > _MOST_BYTES:
+        if largest * self.inputs[:1].nbytes > _MAX_REQUEST_BYTES:
             raise InvalidInput(
                 f"A request of {largest:,} rows would take {largest * self.inputs[:1].nbytes:,} "
-                f"bytes, and at most {_MOST_BYTES:,} are sent at once: give the trace fewer rows."
+                f"bytes, and at most {_MAX_REQUEST_BYTES:,} are sent at once: give the trace "
+                f"fewer rows."
             )
 
 
@@ -113,7 +116,7 @@ def replay(
     """
     stopped = stopped or threading.Event()
     batcher = load.policy.batcher()
-    origin = clock() + _LEAD
+    origin = clock() + _LEAD_SECONDS
 
     def now() -> float:
         return clock() - origin
@@ -128,10 +131,10 @@ def replay(
     looks = count(1)
 
     def look() -> None:
-        if next(looks) % _LOOKS_A_FLUSH == 0 or workers.served >= _MANY:
+        if next(looks) % _POLLS_PER_FLUSH == 0 or workers.served >= _FLUSH_BATCHES:
             flush()
 
-    with _every(_LOOK_EVERY, look):
+    with _repeat_every(_POLL_INTERVAL, look):
         _generate(load.trace.arrivals, rows.sent, batcher, workers, stopped=stopped, now=now)
         workers.finish(stopped, load.trace.duration + load.drain)
     lost = workers.give_up(load.drain)
@@ -140,7 +143,7 @@ def replay(
         on_rows(rows.of(lost))
 
 
-def replay_apart(
+def replay_in_process(
     load: Load, *, on_rows: Callable[[Rows], None], stopped: threading.Event | None = None
 ) -> None:
     """Send the load from a process of its own, which opens the backend, and stream the rows here.
@@ -150,16 +153,16 @@ def replay_apart(
     Raises:
         WorkbenchError: The backend could not be opened, or the process died.
     """
-    run_apart(_replay_here, load, on_message=on_rows, stopped=stopped)
+    run_in_process(_replay, load, on_message=on_rows, stopped=stopped)
 
 
-def _replay_here(load: Load, emit: Emit, stopped: threading.Event) -> None:
-    with punctual(load.backend):
+def _replay(load: Load, emit: Emit, stopped: threading.Event) -> None:
+    with tune_process(load.backend):
         replay(load, on_rows=emit, stopped=stopped)
 
 
 @contextlib.contextmanager
-def punctual(backend: BackendT) -> Iterator[BackendT]:
+def tune_process(backend: BackendT) -> Iterator[BackendT]:
     """Enter the backend, and set up this process, which has nothing else to do, for punctuality."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
     with contextlib.suppress(OSError, AttributeError):  # Linux only: wake within a microsecond
@@ -198,7 +201,7 @@ def _generate(
     send(batcher.server_free(workers.idle, 0.0))
     while (following < len(arrivals) or waiting) and not stopped.is_set():
         if completed := workers.completed():
-            _tell(batcher, completed, schedule, now())
+            _notify(batcher, completed, schedule, now())
             send(batcher.server_free(workers.idle, now()))
         instant = now()
         if batcher.due < instant:
@@ -214,14 +217,16 @@ def _generate(
         workers.wait(min(schedule[following], batcher.due) - now())
 
 
-def _tell(batcher: Batcher, completed: "list[Served]", schedule: list[float], now: float) -> None:
+def _notify(
+    batcher: Batcher, completed: "list[CompletedBatch]", schedule: list[float], now: float
+) -> None:
     """Tell a batcher the latencies of the batches that are over and done with."""
     for batch in completed:
         finished = math.inf if math.isnan(batch.finished) else batch.finished
         batcher.answered([finished - schedule[request] for request in batch.requests], now)
 
 
-class Served(NamedTuple):
+class CompletedBatch(NamedTuple):
     """A batch that is over and done with."""
 
     number: int
@@ -242,14 +247,14 @@ class Workers:
         self._now = now
         self._numbers = count()
         self._queue: queue.SimpleQueue[tuple[int, list[int]] | None] = queue.SimpleQueue()
-        self._served: deque[Served] = deque()
+        self._served: deque[CompletedBatch] = deque()
         self._open: dict[int, list[int]] = {}
         self._closing = threading.Lock()
         self._closed = False
-        self._announced: queue.SimpleQueue[Served] | None = None
+        self._announced: queue.SimpleQueue[CompletedBatch] | None = None
         if announce:
             self._announced = queue.SimpleQueue()
-        self._heard: list[Served] = []
+        self._completed: list[CompletedBatch] = []
         self._threads = [
             threading.Thread(target=self._work, args=(worker,), daemon=True)
             for worker in range(load.backend.concurrency)
@@ -268,7 +273,7 @@ class Workers:
         self._open[number] = requests
         self._queue.put((number, requests))
 
-    def serve(self, batches: Iterable[list[int]]) -> list[Served]:
+    def serve(self, batches: Iterable[list[int]]) -> list[CompletedBatch]:
         """Send these batches at once and return them when all are served, in that order.
 
         Only where completions are announced and nothing else is under way.
@@ -282,23 +287,23 @@ class Workers:
             self._announced.get()
         return sorted(self.take_served())
 
-    def completed(self) -> list[Served]:
+    def completed(self) -> list[CompletedBatch]:
         """Return the batches completed since the last call, if those are announced."""
-        heard, self._heard = self._heard, []
+        heard, self._completed = self._completed, []
         if self._announced is not None:
             heard += [self._announced.get() for _ in range(self._announced.qsize())]
         return heard
 
     def wait(self, seconds: float) -> None:
         """Sleep, not for long, and until an announced completion at most."""
-        seconds = min(seconds, _LONGEST_SLEEP)
+        seconds = min(seconds, _MAX_SLEEP)
         if seconds <= 0:
             return
         if self._announced is None:
             time.sleep(seconds)
             return
         with contextlib.suppress(queue.Empty):
-            self._heard.append(self._announced.get(timeout=seconds))
+            self._completed.append(self._announced.get(timeout=seconds))
 
     def finish(self, stopped: threading.Event, deadline: float) -> None:
         """Wait until all that was sent is served, `stopped` is set or the deadline has come."""
@@ -306,24 +311,24 @@ class Workers:
             self._queue.put(None)
         for thread in self._threads:
             while thread.is_alive() and not stopped.is_set() and self._now() < deadline:
-                thread.join(_LONGEST_SLEEP)
+                thread.join(_MAX_SLEEP)
 
     @property
     def served(self) -> int:
         """How many batches `take_served` would return."""
         return len(self._served)
 
-    def take_served(self) -> list[Served]:
+    def take_served(self) -> list[CompletedBatch]:
         """Return the batches served since the last call."""
         return [self._served.popleft() for _ in range(len(self._served))]
 
-    def give_up(self, drain: float) -> list[Served]:
+    def give_up(self, drain: float) -> list[CompletedBatch]:
         """Return the batches that have no answer, and take no more."""
         error = f"no answer within {drain:g} s of the end of the trace"
         with self._closing:
             self._closed = True
             return [
-                Served(number, requests, -1, math.nan, error=error)
+                CompletedBatch(number, requests, -1, math.nan, error=error)
                 for number, requests in sorted(self._open.items())
             ]
 
@@ -338,16 +343,16 @@ class Workers:
             if self._announced is not None:
                 self._announced.put(served)
 
-    def _serve(self, worker: int, number: int, requests: list[int]) -> Served:
+    def _serve(self, worker: int, number: int, requests: list[int]) -> CompletedBatch:
         started = self._now()
         try:
             reply = self._backend.invoke(Batch(self._samples.inputs(requests)))
         except Exception as error:  # noqa: BLE001 - whatever a backend raises fails its batch only
             text = f"{type(error).__name__}: {error}"
-            return Served(number, requests, worker, started, error=text)
+            return CompletedBatch(number, requests, worker, started, error=text)
         finished = max(started, self._now() - reply.age)
         server = worker if reply.server is None else reply.server
-        return Served(number, requests, server, started, finished, reply)
+        return CompletedBatch(number, requests, server, started, finished, reply)
 
 
 class SampleRows:
@@ -390,7 +395,7 @@ class RowMaker:
         self._right = load.correct
         self._samples = SampleRows(load)
 
-    def of(self, served: list[Served]) -> Rows:
+    def of(self, served: list[CompletedBatch]) -> Rows:
         """Return the rows of these batches."""
         numbers, batches, servers, started, finished, replies, errors = zip(*served, strict=True)
         sizes = np.fromiter(map(len, batches), np.int64, len(served))
@@ -410,7 +415,10 @@ class RowMaker:
             "server": spread(servers, int),
             "correct": self._correct(requests, replies, sizes),
             "error": np.array(errors, object).repeat(sizes).tolist(),
-            **{name: spread(map(attrgetter(name), replies), kind) for name, kind in _TOLD.items()},
+            **{
+                name: spread(map(attrgetter(name), replies), kind)
+                for name, kind in _REPLY_FIELDS.items()
+            },
         }
 
     def _correct(
@@ -434,7 +442,7 @@ class RowMaker:
 
 
 @contextlib.contextmanager
-def _every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
+def _repeat_every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
     """Repeat the action in a thread of its own for as long as the block lasts."""
     over = threading.Event()
 

@@ -17,7 +17,7 @@ PREDICTION = "prediction"
 """The column of answers beside the rows."""
 
 
-class Answers:
+class OutputWriter:
     """Answers that are kept in memory.
 
     Attributes:
@@ -40,18 +40,18 @@ class Answers:
 
     def take(self, outputs: NDArray[Any], piece: Piece) -> None:
         """Add the answers to a piece."""
-        self._add(outputs, piece)
+        self._write(outputs, piece)
         self.rows += len(outputs)
 
     def finish(self) -> None:
         """Be done: nothing more comes."""
         self.outputs = np.concatenate(self._parts)
 
-    def _add(self, outputs: NDArray[Any], piece: Piece) -> None:  # noqa: ARG002 - for files
+    def _write(self, outputs: NDArray[Any], piece: Piece) -> None:  # noqa: ARG002 - for files
         self._parts.append(outputs)
 
 
-class _InFile(Answers):
+class _FileWriter(OutputWriter):
     """Answers in a file, which is there once it is whole and not before."""
 
     def __init__(self, path: Path) -> None:
@@ -60,7 +60,7 @@ class _InFile(Answers):
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        with self._written():
+        with self._translate_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             folder = tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".transform-")
             self._folder = Path(self._open.enter_context(folder))
@@ -70,15 +70,15 @@ class _InFile(Answers):
         self._open.close()
 
     def finish(self) -> None:
-        with self._written():
-            self._whole().rename(self.path)
+        with self._translate_errors():
+            self._assemble().rename(self.path)
 
-    def _whole(self) -> Path:
+    def _assemble(self) -> Path:
         """Return the whole file."""
         raise NotImplementedError
 
     @contextlib.contextmanager
-    def _written(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         import polars as pl
 
         try:
@@ -87,7 +87,7 @@ class _InFile(Answers):
             raise StorageError(f"{self.path} cannot be written: {error}.") from error
 
 
-class _Parquet(_InFile):
+class _ParquetWriter(_FileWriter):
     """The rows, and beside them the answers."""
 
     def _add(self, outputs: NDArray[Any], piece: Piece) -> None:
@@ -95,7 +95,7 @@ class _Parquet(_InFile):
 
         values = outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
         frame = piece.frame().with_columns(pl.Series(PREDICTION, values))
-        with self._written():
+        with self._translate_errors():
             frame.write_parquet(self._folder / f"{self.rows:016d}.parquet", compression="lz4")
 
     def _whole(self) -> Path:
@@ -107,13 +107,13 @@ class _Parquet(_InFile):
         return whole
 
 
-class _Npy(_InFile):
+class _NpyWriter(_FileWriter):
     """The answers alone."""
 
     _file: IO[bytes] | None = None
 
     def _add(self, outputs: NDArray[Any], piece: Piece) -> None:  # noqa: ARG002 - as its parent's
-        with self._written():
+        with self._translate_errors():
             if self._file is None:
                 self._kind = outputs.dtype, outputs.shape[1:]
                 self._file = self._open.enter_context((self._folder / "whole").open("xb"))
@@ -134,7 +134,7 @@ class _Npy(_InFile):
         np.lib.format.write_array_header_1_0(file, facts)
 
 
-def answers_in(output: object, names: tuple[str, ...]) -> Answers:
+def open_writer(output: object, names: tuple[str, ...]) -> OutputWriter:
     """Return where answers go: None for memory, else the path of a new file.
 
     Args:
@@ -145,14 +145,14 @@ def answers_in(output: object, names: tuple[str, ...]) -> Answers:
         InvalidInput: It is neither, is there already, or has a column of the answers' name.
     """
     if output is None:
-        return Answers()
+        return OutputWriter()
     path = as_path(output).absolute()
     if path.suffix not in (".parquet", ".npy"):
         raise InvalidInput(f"output must be a .parquet or .npy file, got {path}.")
     if path.exists():
         raise InvalidInput(f"{path} is there already: choose another name, or remove it.")
     if path.suffix == ".npy":
-        return _Npy(path)
+        return _NpyWriter(path)
     if PREDICTION in names:
         raise InvalidInput(f"The data have a column {PREDICTION!r}, as the answers: rename it.")
-    return _Parquet(path)
+    return _ParquetWriter(path)

@@ -21,14 +21,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.backends.local import LocalBackend
 from workbench.batching.timer import BatchPolicy
-from workbench.deployment import MOST_THREADS, Local
+from workbench.deployment import MAX_THREADS, Local
 from workbench.errors import Damaged, InvalidInput, InvocationError
 from workbench.files import load_frame, save_frame
-from workbench.measuring.load import Load, Workers, punctual
-from workbench.process import Emit, run_apart
+from workbench.measuring.load import Load, Workers, tune_process
+from workbench.process import Emit, run_in_process
 from workbench.provenance import environment
 from workbench.registry.api import Model
-from workbench.service_times import LARGEST
+from workbench.service_times import MAX_BATCH_ROWS
 from workbench.traffic.patterns import constant
 from workbench.validation import (
     as_array,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 BACK_TO_BACK = "back to back"
 AFTER_IDLE = "after idle"
-LEVELS = tuple(round(0.05 * step, 2) for step in range(21))
+QUANTILE_LEVELS = tuple(round(0.05 * step, 2) for step in range(21))
 """The quantile levels a profile keeps of each service time."""
 
 _COLUMNS = (
@@ -59,9 +59,9 @@ _COLUMNS = (
     "mean",
     "quantiles",
 )
-_ROUND = 8
-_LEAST, _MOST = 24, 4000
-_LONGEST_IDLE = 60.0
+_BATCHES_PER_ROUND = 8
+_MIN_REPEATS, _MAX_REPEATS = 24, 4000
+_MAX_IDLE = 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class Profile:
 
     `frame` has the columns batch_size, threads, state ("back to back" or "after idle"), repeats,
     median, low and high (a 95 % confidence interval of the median), mean, and quantiles (at
-    `LEVELS`). `facts` tells model, machine and date as JSON values.
+    `QUANTILE_LEVELS`). `facts` tells model, machine and date as JSON values.
     """
 
     frame: "pl.DataFrame"
@@ -131,7 +131,9 @@ class Profile:
         """Return the requests a second that one worker can do in batches of this size."""
         return batch_size / self.service_time(batch_size, threads=threads)
 
-    def fit(self, kind: str = "auto", *, threads: int = 1, state: str = BACK_TO_BACK) -> "Fit":
+    def fit(
+        self, kind: str = "auto", *, threads: int = 1, state: str = BACK_TO_BACK
+    ) -> "ServiceTimeFit":
         """Return a formula for the median by batch size; "auto" takes the one that errs least.
 
         Kinds are "affine", "quadratic" and "piecewise" (straight lines between measured sizes),
@@ -168,7 +170,7 @@ def load_profile(path: str | Path) -> Profile:
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class ServiceTimeFit:
     """A formula for service time by batch size, with its error where it can be known.
 
     `error` is the mean relative error of predicting a measured inner size from the others.
@@ -196,7 +198,9 @@ class Fit:
         return _CURVES[self.kind](self.sizes, self.seconds, asked)
 
 
-def fit_service_times(sizes: ArrayLike, seconds: ArrayLike, *, kind: str = "auto") -> Fit:
+def fit_service_times(
+    sizes: ArrayLike, seconds: ArrayLike, *, kind: str = "auto"
+) -> ServiceTimeFit:
     """Return the formula of a kind, or of the kind that errs least, through measured times.
 
     Raises:
@@ -212,9 +216,9 @@ def fit_service_times(sizes: ArrayLike, seconds: ArrayLike, *, kind: str = "auto
     if len(sizes) < 4:
         raise InvalidInput(f"A fit needs at least 4 batch sizes, got {len(sizes)}.")
     kinds = list(_CURVES) if kind == "auto" else [kind]
-    errors = {kind: _left_out_error(_CURVES[kind], sizes, seconds) for kind in kinds}
+    errors = {kind: _leave_one_out_error(_CURVES[kind], sizes, seconds) for kind in kinds}
     best = min(errors, key=lambda kind: round(errors[kind], 6))
-    return Fit(best, sizes, seconds, errors[best])
+    return ServiceTimeFit(best, sizes, seconds, errors[best])
 
 
 Curve = Callable[
@@ -245,7 +249,7 @@ _CURVES: dict[str, Curve] = {
 }
 
 
-def _left_out_error(
+def _leave_one_out_error(
     curve: Curve, sizes: NDArray[np.float64], seconds: NDArray[np.float64]
 ) -> float:
     errors = []
@@ -278,7 +282,7 @@ def profile(
             no sizes or threads.
         InvocationError: The model failed.
     """
-    plan = _Plan(model, batch_sizes, threads, precision, budget, idle)
+    plan = _ProfilePlan(model, batch_sizes, threads, precision, budget, idle)
     rows: list[dict[str, Any]] = []
 
     def take(row: dict[str, Any]) -> None:
@@ -286,7 +290,7 @@ def profile(
         if progress:
             progress(len(rows), 2 * len(plan.batch_sizes) * len(plan.threads))
 
-    run_apart(_measure, plan, on_message=take, stopped=stopped)
+    run_in_process(_measure, plan, on_message=take, stopped=stopped)
     facts = {
         "model": {"name": model.name, "sha256": model.sha256},
         "origin": "measured: this machine",
@@ -315,7 +319,7 @@ def _profile_frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _ProfilePlan:
     model: Model
     batch_sizes: Sequence[int]
     threads: Sequence[int]
@@ -326,14 +330,14 @@ class _Plan:
     def __post_init__(self) -> None:
         of_kind("model", self.model, Model)
         kept: dict[str, Any] = {
-            "batch_sizes": _counts("batch_sizes", self.batch_sizes, high=LARGEST),
-            "threads": _counts("threads", self.threads, high=MOST_THREADS),
+            "batch_sizes": _counts("batch_sizes", self.batch_sizes, high=MAX_BATCH_ROWS),
+            "threads": _counts("threads", self.threads, high=MAX_THREADS),
             "precision": inner_share("precision", self.precision),
             "budget": positive("budget", self.budget, "seconds"),
             "idle": not_negative("idle", self.idle, "seconds"),
         }
-        if kept["idle"] > _LONGEST_IDLE:
-            raise InvalidInput(f"idle must be at most {_LONGEST_IDLE:g} s, got {self.idle!r}.")
+        if kept["idle"] > _MAX_IDLE:
+            raise InvalidInput(f"idle must be at most {_MAX_IDLE:g} s, got {self.idle!r}.")
         for name, value in kept.items():
             object.__setattr__(self, name, value)
 
@@ -346,11 +350,11 @@ def _counts(name: str, values: Sequence[int], *, high: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(counts))
 
 
-def _measure(plan: _Plan, emit: Emit, stopped: threading.Event) -> None:
+def _measure(plan: _ProfilePlan, emit: Emit, stopped: threading.Event) -> None:
     """Measure every row of a plan and emit it."""
     inputs = plan.model.samples().inputs
     for threads in plan.threads:
-        with punctual(LocalBackend(plan.model, Local(threads=threads))) as backend:
+        with tune_process(LocalBackend(plan.model, Local(threads=threads))) as backend:
             load = Load(
                 trace=constant(rate=1, duration=len(inputs)),
                 policy=BatchPolicy(),
@@ -359,7 +363,7 @@ def _measure(plan: _Plan, emit: Emit, stopped: threading.Event) -> None:
             )
             workers = Workers(load, time.perf_counter, announce=True)
             for size in plan.batch_sizes:
-                batches = _rotating(size, len(inputs))
+                batches = _rotate_batches(size, len(inputs))
                 for state, sample in (
                     (BACK_TO_BACK, _back_to_back(workers, batches)),
                     (AFTER_IDLE, _after_idle(workers, batches, plan.idle)),
@@ -372,7 +376,7 @@ def _measure(plan: _Plan, emit: Emit, stopped: threading.Event) -> None:
                     )
 
 
-def _rotating(size: int, pool: int) -> Iterator[list[int]]:
+def _rotate_batches(size: int, pool: int) -> Iterator[list[int]]:
     """Yield batches of requests for ever, each with other rows of the pool than the last."""
     return ([(size * turn + place) % pool for place in range(size)] for turn in count())
 
@@ -380,7 +384,7 @@ def _rotating(size: int, pool: int) -> Iterator[list[int]]:
 def _back_to_back(workers: Workers, batches: Iterator[list[int]]) -> Iterator[list[float]]:
     """Yield the times that batches add to a busy server."""
     while True:
-        served = _served(workers, [next(batches) for _ in range(_ROUND + 1)])
+        served = _serve(workers, [next(batches) for _ in range(_BATCHES_PER_ROUND + 1)])
         yield np.diff([batch.finished for batch in served]).tolist()
 
 
@@ -391,11 +395,11 @@ def _after_idle(
     while True:
         time.sleep(idle)
         start = time.perf_counter()
-        (served,) = _served(workers, [next(batches)])
+        (served,) = _serve(workers, [next(batches)])
         yield [served.finished - start]
 
 
-def _served(workers: Workers, batches: Iterable[list[int]]) -> list[Any]:
+def _serve(workers: Workers, batches: Iterable[list[int]]) -> list[Any]:
     served = workers.serve(batches)
     failed = next((batch.error for batch in served if batch.error), None)
     if failed:
@@ -403,14 +407,14 @@ def _served(workers: Workers, batches: Iterable[list[int]]) -> list[Any]:
     return served
 
 
-def _repeat(sample: Iterator[list[float]], plan: _Plan) -> NDArray[np.float64]:
+def _repeat(sample: Iterator[list[float]], plan: _ProfilePlan) -> NDArray[np.float64]:
     """Sample until the median is known well enough or the budget is spent; the first is warm-up."""
     next(sample)
     times: list[float] = []
     start = time.perf_counter()
-    while len(times) < _MOST:
+    while len(times) < _MAX_REPEATS:
         times += next(sample)
-        if len(times) >= _LEAST:
+        if len(times) >= _MIN_REPEATS:
             low, high = _median_interval(np.sort(times))
             spent = time.perf_counter() - start
             if high - low <= 2 * plan.precision * np.median(times) or spent > plan.budget:
@@ -434,5 +438,5 @@ def _figures(times: NDArray[np.float64]) -> dict[str, Any]:
         "low": low,
         "high": high,
         "mean": float(times.mean()),
-        "quantiles": np.quantile(times, LEVELS).tolist(),
+        "quantiles": np.quantile(times, QUANTILE_LEVELS).tolist(),
     }

@@ -33,7 +33,7 @@ def sizes_up_to(largest: int) -> list[int]:
     return sorted(powers | ({*range(1, largest + 1)} if largest <= 4 else {largest}))
 
 
-def kept_profile(
+def ensure_profile(
     model: Model,
     *,
     largest: int = 32,
@@ -53,24 +53,24 @@ def kept_profile(
         StorageError: The profile cannot be written, or is damaged.
     """
     whole_number("threads", threads, low=1)
-    path = home() / "profiles" / f"{model.sha256}-{machine_key(surroundings())}"
+    path = home() / "profiles" / f"{model.sha256}-{machine_key(machine_environment())}"
     try:
         known = load_profile(path)
     except NotFound:
         known = None
-    missing = _missing(known, largest, threads)
+    missing = _missing_sizes(known, largest, threads)
     if known is not None and not missing:
         return known
     if progress:
         progress(0, 2 * len(missing))  # who waits can still give up
     fresh = measure(model, batch_sizes=missing, threads=(threads,), progress=progress)
-    joined = fresh if known is None else _joined(known, fresh)
+    joined = fresh if known is None else _merge(known, fresh)
     joined.save(path, overwrite=True)
     return joined
 
 
 @cache
-def surroundings() -> dict[str, Any]:
+def machine_environment() -> dict[str, Any]:
     """Return `environment()` as it was when this process first asked, for it takes a while."""
     return environment()
 
@@ -81,7 +81,9 @@ def machine_key(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 
-def times_from(profile: Profile, *, threads: int = 1) -> tuple[ServiceTimes, dict[str, Any]]:
+def read_service_times(
+    profile: Profile, *, threads: int = 1
+) -> tuple[ServiceTimes, dict[str, Any]]:
     """Return a profile's service times, and as JSON values how sure those between sizes are.
 
     Sizes between measured ones lie on straight lines; "error" is the mean relative error of
@@ -106,7 +108,7 @@ def digest_of(times: ServiceTimes, largest: int) -> str:
     return hashlib.sha256(b"".join(table.tobytes() for table in tables)).hexdigest()
 
 
-def _missing(known: Profile | None, largest: int, threads: int) -> list[int]:
+def _missing_sizes(known: Profile | None, largest: int, threads: int) -> list[int]:
     """Return the sizes to measure: none where the largest and the smallest are covered."""
     if known is None:
         return sizes_up_to(largest)
@@ -116,7 +118,7 @@ def _missing(known: Profile | None, largest: int, threads: int) -> list[int]:
     return [] if covered else [size for size in sizes_up_to(largest) if size not in sizes]
 
 
-def _joined(known: Profile, fresh: Profile) -> Profile:
+def _merge(known: Profile, fresh: Profile) -> Profile:
     import polars as pl
 
     frame = pl.concat([known.frame, fresh.frame])

@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.backends.base import Reply
-from workbench.cloud.transform_jobs import Jobs
+from workbench.cloud.transform_jobs import TransformJobs
 from workbench.errors import InvocationError, OverBudget, WorkbenchError
-from workbench.measuring.inputs import PIECE
-from workbench.measuring.load import Load, RowMaker, Rows, SampleRows, Served
+from workbench.measuring.inputs import PIECE_BYTES
+from workbench.measuring.load import CompletedBatch, Load, RowMaker, Rows, SampleRows
 
-_AT_ONCE = 16  # jobs that are prepared or under way; further ones start late
-_LOOK = 0.1  # seconds between two looks at what has ended
+_MAX_CONCURRENT_JOBS = 16  # jobs that are prepared or under way; further ones start late
+_POLL_INTERVAL = 0.1  # seconds between two looks at what has ended
 
 
 @dataclass(frozen=True)
-class Batch:
+class PlannedJob:
     """A job to be: its number, its requests, when the last of them is scheduled, when it starts."""
 
     number: int
@@ -36,7 +36,7 @@ class Batch:
 
 
 @dataclass
-class Replayed:
+class JobReplay:
     """What became of a trace besides its rows.
 
     Attributes:
@@ -48,14 +48,14 @@ class Replayed:
     warnings: list[str] = field(default_factory=list)
 
 
-def batches_of(load: Load, period: float | None) -> list[Batch]:
+def plan_jobs(load: Load, period: float | None) -> list[PlannedJob]:
     """Return the jobs that a trace becomes, in order."""
     from workbench.simulator.platforms import job_bounds  # imports Numba
 
     first, due = job_bounds(load.trace, period)
     arrivals = load.trace.arrivals
     return [
-        Batch(number, list(range(start, end)), float(arrivals[end - 1]), float(at))
+        PlannedJob(number, list(range(start, end)), float(arrivals[end - 1]), float(at))
         for number, (start, end, at) in enumerate(
             zip(first[:-1].tolist(), first[1:].tolist(), due, strict=True)
         )
@@ -64,63 +64,65 @@ def batches_of(load: Load, period: float | None) -> list[Batch]:
 
 def replay_jobs(
     load: Load,
-    jobs: Jobs,
+    jobs: TransformJobs,
     *,
     on_rows: Callable[[Rows], None],
     stopped: threading.Event,
     clock: Callable[[], float] = time.perf_counter,
-) -> Replayed:
+) -> JobReplay:
     """Run the jobs of a trace when they are due; `on_rows` gets the requests of each that ended.
 
     Rows are brought to the cloud once the last of a job is scheduled. Setting `stopped`, or Ctrl-C,
     stops the jobs under way, whose requests then have no rows.
     """
-    place = _Place(load, jobs, stopped, on_rows, began=clock(), clock=clock)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    runner = _JobRunner(load, jobs, stopped, on_rows, began=clock(), clock=clock)
+    with ThreadPoolExecutor(_MAX_CONCURRENT_JOBS) as pool:
         try:
-            for batch in batches_of(load, jobs.deployment.period):
-                if place.awaits(batch.last):
-                    place.going.add(pool.submit(place.run, batch))
-            place.hear_all()
+            for batch in plan_jobs(load, jobs.deployment.period):
+                if runner.collect_until(batch.last):
+                    runner.pending.add(pool.submit(runner.run, batch))
+            runner.collect_all()
         except KeyboardInterrupt:
             stopped.set()
-            place.hear_all()
+            runner.collect_all()
         except BaseException:
             stopped.set()  # else the pool would wait for every job
             raise
-    return place.replayed
+    return runner.outcome
 
 
 @dataclass
-class _Place:
+class _JobRunner:
     """Where one job after the other runs, and when."""
 
     load: Load
-    jobs: Jobs
+    jobs: TransformJobs
     stopped: threading.Event
     on_rows: Callable[[Rows], None]
     began: float
     clock: Callable[[], float]
-    replayed: Replayed = field(default_factory=Replayed)
-    going: set[Future[Served | None]] = field(default_factory=set)
+    outcome: JobReplay = field(default_factory=JobReplay)
+    pending: set[Future[CompletedBatch | None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._maker = RowMaker(self.load)
         self._maker.sent[:] = self.load.trace.arrivals  # no buffer holds them back
 
-    def awaits(self, instant: float) -> bool:
+    def collect_until(self, instant: float) -> bool:
         """Hear of the jobs that end until an instant; False: it was stopped before."""
-        while (left := instant - self.now()) > 0 and not self.stopped.wait(min(_LOOK, left)):
-            self._hear(0)
+        while (left := instant - self.now()) > 0 and not self.stopped.wait(
+            min(_POLL_INTERVAL, left)
+        ):
+            self._collect(0)
         return not self.stopped.is_set()
 
-    def hear_all(self) -> None:
+    def collect_all(self) -> None:
         """Hear of every job that is under way."""
-        while self.going:
-            self._hear(_LOOK)
+        while self.pending:
+            self._collect(_POLL_INTERVAL)
 
-    def _hear(self, seconds: float) -> None:
-        over, self.going = wait(self.going, seconds) if self.going else (set(), set())
+    def _collect(self, seconds: float) -> None:
+        over, self.pending = wait(self.pending, seconds) if self.pending else (set(), set())
         served = [each for each in (future.result() for future in over) if each is not None]
         if served:
             self.on_rows(self._maker.of(sorted(served)))
@@ -129,36 +131,36 @@ class _Place:
         """Return the seconds since the trace began."""
         return self.clock() - self.began
 
-    def run(self, batch: Batch) -> Served | None:
+    def run(self, batch: PlannedJob) -> CompletedBatch | None:
         """Return what became of a job; None: it was stopped."""
         started = float("nan")
         try:
-            parts = self._bring(batch)
+            parts = self._upload(batch)
             if self.stopped.wait(max(0.0, batch.due - self.now())):
                 return None
             started = self.now()
             self.jobs.start(str(batch.number))
             ended = self.jobs.wait(str(batch.number), stopped=self.stopped)
             span = (started + ended.started, started + ended.ended)
-            self.replayed.spans += [span] * self.jobs.deployment.count
+            self.outcome.spans += [span] * self.jobs.deployment.count
             if not ended.complete:
                 return None
             outputs = [self.jobs.answers(str(batch.number), part) for part in range(parts)]
         except OverBudget as error:
-            self.replayed.warnings.append(str(error))
+            self.outcome.warnings.append(str(error))
             self.stopped.set()
             return None
         except WorkbenchError as error:
             text = f"{InvocationError.__name__}: {error}"
-            return Served(batch.number, batch.requests, -1, started, error=text)
+            return CompletedBatch(batch.number, batch.requests, -1, started, error=text)
         reply = Reply(np.concatenate(outputs), cold=True)
-        return Served(batch.number, batch.requests, -1, started, span[1], reply)
+        return CompletedBatch(batch.number, batch.requests, -1, started, span[1], reply)
 
-    def _bring(self, batch: Batch) -> int:
+    def _upload(self, batch: PlannedJob) -> int:
         """Bring the rows of a job to the cloud, and return in how many parts."""
         inputs: NDArray[Any] = SampleRows(self.load).inputs(batch.requests)
         share = -(-len(inputs) // (2 * self.jobs.deployment.count))  # so that every instance works
-        each = max(1, min(PIECE // inputs[:1].nbytes, share))
+        each = max(1, min(PIECE_BYTES // inputs[:1].nbytes, share))
         starts = range(0, len(inputs), each)
         for part, at in enumerate(starts):
             self.jobs.put(str(batch.number), part, inputs[at : at + each])

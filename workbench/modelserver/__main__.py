@@ -5,20 +5,20 @@ import signal
 import sys
 
 from workbench.modelserver.options import parse
-from workbench.modelserver.parent_death import end_with
-from workbench.modelserver.runtime_env import settle_surroundings
+from workbench.modelserver.parent_death import exit_with_parent
+from workbench.modelserver.runtime_env import configure_runtime_env
 
 
 def main() -> None:
     """Serve a model, and exit with 0 once told to end; with 1 if it cannot be served."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # ignored by a first process otherwise
     options = parse(sys.argv[1:], os.environ)
-    if options.lifeline is not None:
-        end_with(options.lifeline)
-    settle_surroundings()
-    from workbench.modelserver.server import live, load
+    if options.parent_death_pipe is not None:
+        exit_with_parent(options.parent_death_pipe)
+    configure_runtime_env()
+    from workbench.modelserver.server import load, serve_and_exit
 
-    live(options, lambda: load(options.model, threads=options.threads))
+    serve_and_exit(options, lambda: load(options.model, threads=options.threads))
 
 
 if __name__ == "__main__":

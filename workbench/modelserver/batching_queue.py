@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.modelserver.engine import Engine
 
-INLINE = 0.001
+MAX_INLINE_SECONDS = 0.001
 """Seconds a run may hold up the loop: handing a shorter one to a thread costs more than it saves"""
 
 Outcome = NDArray[Any] | Exception
@@ -24,13 +24,13 @@ Deliver = Callable[[Outcome], None]
 
 
 @dataclass(slots=True)
-class _Job:
+class _QueuedRequest:
     rows: NDArray[Any]
     deliver: Deliver
     alone: bool = False
 
 
-class Queue:
+class BatchingQueue:
     """Runs a model on what is submitted, first come, first served.
 
     Args:
@@ -43,33 +43,33 @@ class Queue:
         self._engine = engine
         self._workers = workers
         self._max_batch = max_batch
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[_QueuedRequest] = deque()
         self._running = 0
-        self._due = False
+        self._start_scheduled = False
         self._threads: ThreadPoolExecutor | None = None
 
     def submit(self, rows: NDArray[Any], deliver: Deliver) -> None:
         """Have the model run on rows; `deliver` gets its outputs, or what it raised."""
-        self._waiting.append(_Job(rows, deliver))
-        if self._running == self._workers or self._due:
+        self._waiting.append(_QueuedRequest(rows, deliver))
+        if self._running == self._workers or self._start_scheduled:
             return
         if self._max_batch == 1:
             self._start()
         else:  # after the other requests that have come by now
-            self._start_soon()
+            self._schedule_start()
 
-    def _start_soon(self) -> None:
-        self._due = True
+    def _schedule_start(self) -> None:
+        self._start_scheduled = True
         asyncio.get_running_loop().call_soon(self._start)
 
     def _start(self) -> None:
-        self._due = False
+        self._start_scheduled = False
         if not self._waiting or self._running == self._workers:
             return
         jobs = self._take()
         rows = jobs[0].rows if len(jobs) == 1 else np.concatenate([job.rows for job in jobs])
         self._running += 1
-        if self._workers == 1 and self._engine.foresee(len(rows)) < INLINE:
+        if self._workers == 1 and self._engine.estimate_seconds(len(rows)) < MAX_INLINE_SECONDS:
             self._finish(jobs, self._attempt(rows))
             return
         if self._threads is None:
@@ -77,7 +77,7 @@ class Queue:
         future = asyncio.get_running_loop().run_in_executor(self._threads, self._attempt, rows)
         future.add_done_callback(lambda done: self._finish(jobs, done.result()))
 
-    def _take(self) -> list[_Job]:
+    def _take(self) -> list[_QueuedRequest]:
         """The next job, and those behind it that fit into one run with it."""
         jobs = [self._waiting.popleft()]
         shape, rows = jobs[0].rows.shape[1:], len(jobs[0].rows)
@@ -98,15 +98,15 @@ class Queue:
             return ValueError(f"{len(rows)} rows were answered with an output of {outputs.shape}.")
         return outputs
 
-    def _finish(self, jobs: list[_Job], outcome: Outcome) -> None:
+    def _finish(self, jobs: list[_QueuedRequest], outcome: Outcome) -> None:
         self._running -= 1
         if len(jobs) > 1 and isinstance(outcome, Exception):  # the fault of one: each for itself
             self._waiting.extendleft(
-                _Job(job.rows, job.deliver, alone=True) for job in reversed(jobs)
+                _QueuedRequest(job.rows, job.deliver, alone=True) for job in reversed(jobs)
             )
             jobs = []
-        if self._waiting and not self._due:
-            self._start_soon()
+        if self._waiting and not self._start_scheduled:
+            self._schedule_start()
         start = 0
         for job in jobs:
             if len(jobs) == 1 or isinstance(outcome, Exception):

@@ -1,24 +1,24 @@
 """A function's process in a local cloud: AWS's runtime interface client on the function's code.
 
-`python -m workbench.modelserver.bootstrap --lifeline FD --announce FD`. Everything else is in
-the variables that AWS sets too. On AWS the client is started by the runtime, or by the image's
-entry point: `python -m awslambdaric`.
+`python -m workbench.modelserver.bootstrap --parent-death-pipe FD --announce FD`. Everything else
+is in the variables that AWS sets too. On AWS the client is started by the runtime, or by the
+image's entry point: `python -m awslambdaric`.
 """
 
 import argparse
 import os
 import sys
 
-from workbench.modelserver.parent_death import end_with
+from workbench.modelserver.parent_death import exit_with_parent
 
 
 def main() -> None:
     """Answer events until this process is ended."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lifeline", type=int, required=True)
+    parser.add_argument("--parent-death-pipe", type=int, required=True)
     parser.add_argument("--announce", type=int, required=True)
     given = parser.parse_args()
-    end_with(given.lifeline)
+    exit_with_parent(given.parent_death_pipe)
     os.close(given.announce)  # the Runtime API is told instead
     root = os.environ["LAMBDA_TASK_ROOT"]
     os.chdir(root)

@@ -9,9 +9,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from workbench.modelserver.errors import Refused
+from workbench.modelserver.errors import RequestError
 
-PIECE = 1024 * 1024
+PIECE_BYTES = 1024 * 1024
 """Bytes that are read at a time."""
 
 _COMMA = ord(",")
@@ -19,7 +19,7 @@ _STEPS = np.zeros(256, np.int8)  # what a byte of JSON adds to the depth of brac
 _STEPS[[ord("["), ord("{")]], _STEPS[[ord("]"), ord("}")]] = 1, -1
 
 
-def whole_lines(file: BinaryIO, *, piece: int = PIECE) -> Iterator[bytes]:
+def whole_lines(file: BinaryIO, *, piece: int = PIECE_BYTES) -> Iterator[bytes]:
     r"""The lines of a file in pieces of about `piece` bytes, or of one line that is longer.
 
     Pieces of blank lines alone are left out.
@@ -42,7 +42,7 @@ def whole_lines(file: BinaryIO, *, piece: int = PIECE) -> Iterator[bytes]:
         yield last
 
 
-def json_rows(file: BinaryIO, depth: int, *, piece: int = PIECE) -> Iterator[bytes] | None:
+def json_rows(file: BinaryIO, depth: int, *, piece: int = PIECE_BYTES) -> Iterator[bytes] | None:
     """The rows of JSON in a file, in documents like it that hold some of them each.
 
     Rows are the values of an array that begins with `depth` brackets, or those of "instances".
@@ -83,7 +83,7 @@ def _json_pieces(file: BinaryIO, opening: bytes, data: bytes, piece: int) -> Ite
             rest.append(data)
         depth = int(depths[-1])
         data = file.read(piece)
-    raise Refused(400, "The body is not JSON: it ends before its rows do.")
+    raise RequestError(400, "The body is not JSON: it ends before its rows do.")
 
 
 def _check_end(opening: bytes, end: bytes) -> None:
@@ -91,23 +91,23 @@ def _check_end(opening: bytes, end: bytes) -> None:
     try:
         around = orjson.loads(opening + end)
     except ValueError as error:
-        raise Refused(
+        raise RequestError(
             400, f"The body is not JSON: what follows its rows is wrong: {error}."
         ) from None
     if around != [] and around.get("instances") != []:
-        raise Refused(400, 'The body has "instances" twice.')
+        raise RequestError(400, 'The body has "instances" twice.')
 
 
 def array_rows(
     file: BinaryIO, start: int, shape: tuple[int, ...], dtype: np.dtype[Any], *, order: str
 ) -> Iterator[NDArray[Any]]:
-    """The rows of an array that begins at byte `start`, in pieces of about `PIECE` bytes.
+    """The rows of an array that begins at byte `start`, in pieces of about `PIECE_BYTES` bytes.
 
     Raises:
         EOFError: The file ends before the array does.
     """
     row = shape[1:]
-    step = max(1, PIECE // (math.prod(row) * dtype.itemsize))
+    step = max(1, PIECE_BYTES // (math.prod(row) * dtype.itemsize))
     for first in range(0, shape[0], step):
         count = min(step, shape[0] - first)
         if order == "C":

@@ -11,37 +11,37 @@ from typing import BinaryIO
 import orjson
 
 from workbench.modelserver import formats
-from workbench.modelserver.batching_queue import Outcome, Queue
+from workbench.modelserver.batching_queue import BatchingQueue, Outcome
 from workbench.modelserver.engine import Engine
-from workbench.modelserver.errors import Refused
+from workbench.modelserver.errors import RequestError
 from workbench.modelserver.http import FilePart, Reply, Request, Response
-from workbench.modelserver.options import Options
-from workbench.modelserver.streaming import LARGE, Passage, spool
+from workbench.modelserver.options import ServerOptions
+from workbench.modelserver.streaming import SPOOL_THRESHOLD, StreamedRequest, spool
 
 Route = tuple[str, Callable[[Request, Reply], None]]
 
 
-def refuse(status: int, reason: str) -> Response:
+def error_response(status: int, reason: str) -> Response:
     """The answer that says why there is none."""
     return Response(status, orjson.dumps({"error": reason}), "application/json")
 
 
-def spooled(request: Request) -> BinaryIO | None:
+def open_spool(request: Request) -> BinaryIO | None:
     """A file for a body that may be large, else None."""
     length = request.headers.get("content-length")
     if length is None:
         large = "transfer-encoding" in request.headers
     else:
-        large = length.isdigit() and int(length) > LARGE
+        large = length.isdigit() and int(length) > SPOOL_THRESHOLD
     return spool() if large and request.path == "/invocations" else None
 
 
 class Contract:
     """Answers the requests that SageMaker sends to a container."""
 
-    def __init__(self, engine: Engine, options: Options) -> None:
+    def __init__(self, engine: Engine, options: ServerOptions) -> None:
         self._reader = formats.Reader(engine.dtype, engine.row)
-        self._queue = Queue(engine, workers=options.workers, max_batch=options.max_batch)
+        self._queue = BatchingQueue(engine, workers=options.workers, max_batch=options.max_batch)
         self._options = options
         self._routes: dict[str, Route] = {
             "/invocations": ("POST", self._invocations),
@@ -53,9 +53,11 @@ class Contract:
         """Answer a request, once the model has."""
         route = self._routes.get(request.path)
         if route is None:
-            reply(refuse(404, f"There is nothing at {request.path}."))
+            reply(error_response(404, f"There is nothing at {request.path}."))
         elif request.method != route[0]:
-            response = refuse(405, f"{request.path} takes {route[0]}, got {request.method}.")
+            response = error_response(
+                405, f"{request.path} takes {route[0]}, got {request.method}."
+            )
             response.headers = [("allow", route[0])]
             reply(response)
         else:
@@ -65,28 +67,28 @@ class Contract:
         get = request.headers.get
         try:
             if get("content-encoding", "identity") != "identity":
-                raise Refused(415, "The body must not be compressed.")
+                raise RequestError(415, "The body must not be compressed.")
             content_type = get("content-type", "")
-            if request.spooled is not None:
-                self._pass(request, request.spooled, reply)
+            if request.spool_file is not None:
+                self._stream(request, request.spool_file, reply)
                 return
-            asked = self._reader.read(content_type, request.body)
+            batch = self._reader.read(content_type, request.body)
             accept = formats.choose(get("accept", ""), content_type)
-        except Refused as refused:
-            if request.spooled is not None:
-                request.spooled.close()
-            reply(refuse(refused.status, str(refused)))
+        except RequestError as refused:
+            if request.spool_file is not None:
+                request.spool_file.close()
+            reply(error_response(refused.status, str(refused)))
             return
 
         def deliver(outcome: Outcome) -> None:
             if isinstance(outcome, Exception):
-                reply(_failed(outcome))
+                reply(_failure_response(outcome))
             else:
-                reply(Response(200, formats.write(accept, outcome, asked), accept))
+                reply(Response(200, formats.write(accept, outcome, batch), accept))
 
-        self._queue.submit(asked.rows, deliver)
+        self._queue.submit(batch.rows, deliver)
 
-    def _pass(self, request: Request, file: BinaryIO, reply: Reply) -> None:
+    def _stream(self, request: Request, file: BinaryIO, reply: Reply) -> None:
         """Answer a large body.
 
         Raises:
@@ -99,10 +101,10 @@ class Contract:
             if isinstance(outcome, FilePart):
                 reply(Response(200, outcome, accept))
             else:
-                reply(_failed(outcome))
+                reply(_failure_response(outcome))
 
         blocks = self._reader.blocks(content_type, file, request.received)
-        Passage(request, blocks, accept, self._queue, done).start()
+        StreamedRequest(request, blocks, accept, self._queue, done).start()
 
     def _execution_parameters(self, request: Request, reply: Reply) -> None:  # noqa: ARG002
         parameters = {
@@ -113,13 +115,13 @@ class Contract:
         reply(Response(200, orjson.dumps(parameters), "application/json"))
 
 
-def _failed(error: Exception) -> Response:
-    if isinstance(error, Refused):
-        return refuse(error.status, str(error))
+def _failure_response(error: Exception) -> Response:
+    if isinstance(error, RequestError):
+        return error_response(error.status, str(error))
     if isinstance(error, OSError):
-        return refuse(507, f"The answer cannot be kept: {error.strerror}.")
+        return error_response(507, f"The answer cannot be kept: {error.strerror}.")
     print(f"The model failed: {error}", file=sys.stderr, flush=True)  # noqa: T201
-    return refuse(500, f"The model failed: {error}")
+    return error_response(500, f"The model failed: {error}")
 
 
 def _ping(request: Request, reply: Reply) -> None:  # noqa: ARG001 - a handler

@@ -26,7 +26,7 @@ _DTYPES = {
 }
 
 
-class CannotLoad(Exception):
+class ModelLoadError(Exception):
     """The folder holds no model that can be served."""
 
 
@@ -44,15 +44,20 @@ class Engine:
         self._session = _open(folder, threads)
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in _DTYPES:
-            raise CannotLoad("The model must have one input, a tensor of numbers.")
+            raise ModelLoadError("The model must have one input, a tensor of numbers.")
         if not inputs[0].shape or isinstance(inputs[0].shape[0], int):
-            raise CannotLoad(f"The first axis of the input must be free, got {inputs[0].shape}.")
+            raise ModelLoadError(
+                f"The first axis of the input must be free, got {inputs[0].shape}."
+            )
         self.dtype = np.dtype(_DTYPES[inputs[0].type])
         self.row = tuple(size if isinstance(size, int) else None for size in inputs[0].shape[1:])
         self._input = inputs[0].name
         self._first = [self._session.get_outputs()[0].name]
         self._run = self._session.run
-        self._last, self._usual = (0.0, 0.0), (0.0, 0.0)  # seconds of a run, seconds of its rows
+        self._last, self._typical_times = (
+            (0.0, 0.0),
+            (0.0, 0.0),
+        )  # seconds of a run, seconds of its rows
 
     def run(self, rows: NDArray[Any]) -> NDArray[Any]:
         """The first output for a batch; raises whatever ONNX Runtime raises."""
@@ -60,12 +65,12 @@ class Engine:
         outputs = self._run(self._first, {self._input: rows})[0]
         took = time.perf_counter() - start
         before, self._last = self._last, (took, took / (len(rows) or 1))
-        self._usual = min(before[0], self._last[0]), min(before[1], self._last[1])
+        self._typical_times = min(before[0], self._last[0]), min(before[1], self._last[1])
         return np.asarray(outputs)
 
-    def foresee(self, rows: int) -> float:
+    def estimate_seconds(self, rows: int) -> float:
         """Seconds that a run will take, by the last two; of those a slow one may be an accident."""
-        run, row = self._usual
+        run, row = self._typical_times
         return max(run, row * rows)
 
     def warm(self) -> None:
@@ -89,7 +94,7 @@ def _open(folder: Path, threads: int) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise CannotLoad(f"ONNX Runtime cannot load {path}: {error}") from error
+        raise ModelLoadError(f"ONNX Runtime cannot load {path}: {error}") from error
 
 
 def _find(folder: Path) -> Path:
@@ -98,7 +103,7 @@ def _find(folder: Path) -> Path:
         return folder / MODEL_FILE
     found = sorted(folder.glob("*.onnx"))
     if len(found) != 1:
-        raise CannotLoad(
+        raise ModelLoadError(
             f"{folder} must hold {MODEL_FILE}, or one other ONNX file; it holds {len(found)}."
         )
     return found[0]

@@ -1,7 +1,7 @@
 """What a request can be refused for, with the HTTP status that says so."""
 
 
-class Refused(Exception):
+class RequestError(Exception):
     """A request cannot be answered: `status` is what HTTP calls it, the message what to change."""
 
     def __init__(self, status: int, reason: str) -> None:

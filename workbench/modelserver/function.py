@@ -17,16 +17,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench.modelserver.runtime_env import settle_surroundings
+from workbench.modelserver.runtime_env import configure_runtime_env
 
-MODEL = "WORKBENCH_MODEL"
+MODEL_VARIABLE = "WORKBENCH_MODEL"
 """The variable that holds where the model's tar.gz lies: s3://bucket/key."""
 
-_ENVIRONMENT = "AWS_LAMBDA_LOG_STREAM_NAME"  # every execution environment has one of its own
-_INITIALIZED = "AWS_LAMBDA_INITIALIZATION_TYPE"
+_LOG_STREAM_VARIABLE = (
+    "AWS_LAMBDA_LOG_STREAM_NAME"  # every execution environment has one of its own
+)
+_INIT_TYPE_VARIABLE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 
 
-class Function:
+class ModelFunction:
     """A loaded model that answers events.
 
     Args:
@@ -38,7 +40,7 @@ class Function:
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        settle_surroundings()
+        configure_runtime_env()
         import orjson
 
         from workbench.modelserver import formats
@@ -49,49 +51,51 @@ class Function:
         self._engine = Engine(folder, threads=int(environment.get("WORKBENCH_THREADS", "1")))
         self._engine.warm()
         self._reader = formats.Reader(self._engine.dtype, self._engine.row)
-        self._said = {
-            "x-workbench-environment": environment.get(_ENVIRONMENT, ""),
-            "x-workbench-initialized": environment.get(_INITIALIZED, "on-demand"),
+        self._headers = {
+            "x-workbench-environment": environment.get(_LOG_STREAM_VARIABLE, ""),
+            "x-workbench-initialized": environment.get(_INIT_TYPE_VARIABLE, "on-demand"),
         }
 
     def __call__(self, event: Any, context: object) -> dict[str, Any]:  # noqa: ANN401, ARG002 - AWS's
         """Return the answer to an event; raises what a model raises."""
-        from workbench.modelserver.errors import Refused
+        from workbench.modelserver.errors import RequestError
 
         if not (isinstance(event, dict) and "body" in event):
-            return dict(self._json.loads(self._answer("application/json", self._plain(event))[1]))
+            return dict(
+                self._json.loads(self._answer("application/json", self._encode_event(event))[1])
+            )
         try:
-            accept, content = self._answer(*_sent(event))
-        except Refused as refused:
+            accept, content = self._answer(*_parse_event(event))
+        except RequestError as refused:
             return self._reply(refused.status, "text/plain", str(refused).encode())
         return self._reply(200, accept, content)
 
-    def _plain(self, event: Any) -> bytes:  # noqa: ANN401 - any JSON
+    def _encode_event(self, event: Any) -> bytes:  # noqa: ANN401 - any JSON
         rows = event if isinstance(event, dict) else {"instances": event}
         return bytes(self._json.dumps(rows))
 
     def _answer(self, content_type: str, body: bytes) -> tuple[str, bytes]:
-        asked = self._reader.read(content_type, body)
+        batch = self._reader.read(content_type, body)
         accept = self._formats.choose("", content_type)
-        return accept, self._formats.write(accept, self._engine.run(asked.rows), asked)
+        return accept, self._formats.write(accept, self._engine.run(batch.rows), batch)
 
     def _reply(self, status: int, content_type: str, content: bytes) -> dict[str, Any]:
         text = content_type != self._formats.NPY
         return {
             "statusCode": status,
-            "headers": {"content-type": content_type, **self._said},
+            "headers": {"content-type": content_type, **self._headers},
             "body": content.decode() if text else base64.b64encode(content).decode(),
             "isBase64Encoded": not text,
         }
 
 
-def _sent(event: Mapping[str, Any]) -> tuple[str, bytes]:
+def _parse_event(event: Mapping[str, Any]) -> tuple[str, bytes]:
     """Return content type and body of an event.
 
     Raises:
         Refused: The body is not what the event says.
     """
-    from workbench.modelserver.errors import Refused
+    from workbench.modelserver.errors import RequestError
 
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     body = str(event["body"]).encode()
@@ -99,7 +103,7 @@ def _sent(event: Mapping[str, Any]) -> tuple[str, bytes]:
         try:
             body = base64.b64decode(body, validate=True)
         except binascii.Error as error:
-            raise Refused(400, f"The body is not base64: {error}.") from error
+            raise RequestError(400, f"The body is not base64: {error}.") from error
     return headers.get("content-type", "application/json"), body
 
 
@@ -109,10 +113,10 @@ def find_model(environment: Mapping[str, str]) -> Path:
     for folder in (beside, Path("/opt/ml/model")):
         if folder.is_dir():
             return folder
-    return _fetched(environment[MODEL], Path(environment.get("TMPDIR", "/tmp")))  # noqa: S108 - Lambda's
+    return _fetch_model(environment[MODEL_VARIABLE], Path(environment.get("TMPDIR", "/tmp")))  # noqa: S108 - Lambda's
 
 
-def _fetched(url: str, scratch: Path) -> Path:
+def _fetch_model(url: str, scratch: Path) -> Path:
     from botocore.session import get_session
 
     bucket, _, key = url.removeprefix("s3://").partition("/")
@@ -124,11 +128,11 @@ def _fetched(url: str, scratch: Path) -> Path:
     return folder
 
 
-def _loaded() -> Function | None:
+def _load_function() -> ModelFunction | None:
     if "AWS_LAMBDA_RUNTIME_API" not in os.environ:  # imported, but not as a function
         return None
-    return Function(find_model(os.environ), os.environ)
+    return ModelFunction(find_model(os.environ), os.environ)
 
 
-handler = _loaded()
+handler = _load_function()
 """What Lambda calls with an event and its context; None anywhere but in a function."""

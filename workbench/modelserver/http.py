@@ -24,8 +24,8 @@ MAX_HEAD = 64 * 1024
 
 _BACKLOG = 1024
 _CHUNK = 256 * 1024
-_COPIED = 64 * 1024  # bodies up to here leave in one piece with their headers
-_LINGER = 2.0
+_MAX_COPIED_BYTES = 64 * 1024  # bodies up to here leave in one piece with their headers
+_LINGER_SECONDS = 2.0
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -37,7 +37,7 @@ class Request:
     """
 
     __slots__ = (
-        *("abandoned", "body", "headers", "method", "path", "query", "received", "spooled"),
+        *("abandoned", "body", "headers", "method", "path", "query", "received", "spool_file"),
     )
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Request:
         self.query = ""
         self.headers: dict[str, str] = {}
         self.body = b""
-        self.spooled: BinaryIO | None = None
+        self.spool_file: BinaryIO | None = None
         self.received = 0
         self.abandoned = False
 
@@ -77,7 +77,7 @@ Handler = Callable[[Request, Reply], None]
 """Answers a request: calls `reply` once, now or later, from the loop's thread."""
 
 
-def awaiting(answer: Callable[[Request], Coroutine[Any, Any, Response]]) -> Handler:
+def make_handler(answer: Callable[[Request], Coroutine[Any, Any, Response]]) -> Handler:
     """Return a handler that replies with what a coroutine function returns; 500 if it raises."""
     running: set[asyncio.Task[None]] = set()
 
@@ -98,7 +98,7 @@ def awaiting(answer: Callable[[Request], Coroutine[Any, Any, Response]]) -> Hand
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ServerSettings:
     """What the connections of a server share.
 
     Attributes:
@@ -119,22 +119,22 @@ class Settings:
 class Connection(asyncio.Protocol):
     """One client's connection; `open_connections` of the server's set holds those that are up."""
 
-    def __init__(self, settings: Settings, open_connections: "set[Connection]") -> None:
+    def __init__(self, settings: ServerSettings, open_connections: "set[Connection]") -> None:
         self._settings = settings
         self._open = open_connections
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._request: Request | None = None  # the one that is being received
-        self._asked: Request | None = None  # the one that was handled last
+        self._handled_request: Request | None = None  # the one that was handled last
         self._waiting: deque[tuple[Request | Response, bool]] = deque()
         self._busy = False
         self._keep_alive = True
         self._answering = False
-        self._deaf = False  # whatever else the client sends is thrown away
-        self._leaving = False
+        self._discard_input = False  # whatever else the client sends is thrown away
+        self._closing = False
         self._closed = False
-        self._paused = False
-        self._full: asyncio.Event | None = None
+        self._reading_paused = False
+        self._drain_event: asyncio.Event | None = None
         self._sender: asyncio.Task[None] | None = None
 
     # --- asyncio's calls
@@ -148,11 +148,11 @@ class Connection(asyncio.Protocol):
         """Forget the client: what is still being answered has nobody to read it."""
         self._closed = True
         self._open.discard(self)
-        if self._asked is not None:
-            self._asked.abandoned = self._busy
-        for request in [self._request, *(asked for asked, _ in self._waiting)]:
-            if isinstance(request, Request) and request.spooled is not None:
-                request.spooled.close()
+        if self._handled_request is not None:
+            self._handled_request.abandoned = self._busy
+        for request in [self._request, *(message for message, _ in self._waiting)]:
+            if isinstance(request, Request) and request.spool_file is not None:
+                request.spool_file.close()
         self._waiting.clear()
         self.resume_writing()
         if self._sender is not None:
@@ -160,31 +160,31 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Wait: the client reads too slowly."""
-        self._full = asyncio.Event()
+        self._drain_event = asyncio.Event()
 
     def resume_writing(self) -> None:
         """Go on."""
-        if self._full is not None:
-            self._full.set()
-            self._full = None
+        if self._drain_event is not None:
+            self._drain_event.set()
+            self._drain_event = None
             self._answer_next()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; what is not HTTP is refused."""
-        if self._deaf:
+        if self._discard_input:
             return
         request = self._request
         received = 0 if request is None else request.received
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # declined: the answer is an ordinary one, and the last
-            self._deaf = self._leaving = True
+            self._discard_input = self._closing = True
             if not self._busy and not self._waiting:
                 self._transport.close()
         except httptools.HttpParserError as error:
-            self._refuse(400, f"This is not HTTP/1.1: {error}.")
+            self._reject(400, f"This is not HTTP/1.1: {error}.")
         if request is not None and self._request is request and request.received == received:
-            self._measure(len(data))
+            self._count_head(len(data))
 
     # --- the parser's calls
 
@@ -214,10 +214,10 @@ class Connection(asyncio.Protocol):
         request.path = unquote(path) if "%" in path else path
         length = request.headers.get("content-length", "")
         if settings.spool is not None:
-            request.spooled = settings.spool(request)
-        self._most = settings.max_body if request.spooled is None else settings.max_spooled
-        if length.isdigit() and int(length) > self._most:
-            self._refuse(413, f"The body has {length} bytes, at most {self._most} fit.")
+            request.spool_file = settings.spool(request)
+        self._body_limit = settings.max_body if request.spool_file is None else settings.max_spooled
+        if length.isdigit() and int(length) > self._body_limit:
+            self._reject(413, f"The body has {length} bytes, at most {self._body_limit} fit.")
         elif "expect" in request.headers and not self._busy:
             self._transport.write(_CONTINUE)
 
@@ -227,10 +227,10 @@ class Connection(asyncio.Protocol):
         if request is None:
             return
         request.received += len(body)
-        if request.received > self._most:
-            self._refuse(413, f"The body has more than {self._most} bytes.")
-        elif request.spooled is not None:
-            self._spool(request.spooled, body)
+        if request.received > self._body_limit:
+            self._reject(413, f"The body has more than {self._body_limit} bytes.")
+        elif request.spool_file is not None:
+            self._spool(request.spool_file, body)
         else:
             self._parts.append(body)
 
@@ -246,43 +246,43 @@ class Connection(asyncio.Protocol):
 
     # --- what the client sends
 
-    def _measure(self, size: int) -> None:
+    def _count_head(self, size: int) -> None:
         """Count what is not body: the parser would keep a header that never ends."""
         self._head_size += size
         if self._head_size > MAX_HEAD:
-            self._refuse(431, f"The headers have more than {MAX_HEAD} bytes.")
+            self._reject(431, f"The headers have more than {MAX_HEAD} bytes.")
 
     def _spool(self, file: BinaryIO, body: bytes) -> None:
         try:
             file.write(body)
         except OSError as error:
-            self._refuse(507, f"The body cannot be kept: {error.strerror}.")
+            self._reject(507, f"The body cannot be kept: {error.strerror}.")
 
-    def _refuse(self, status: int, reason: str) -> None:
+    def _reject(self, status: int, reason: str) -> None:
         """Answer, after what came before, that this cannot be taken, and hang up."""
-        if self._deaf:
+        if self._discard_input:
             return
-        self._deaf = True
-        if self._request is not None and self._request.spooled is not None:
-            self._request.spooled.close()
+        self._discard_input = True
+        if self._request is not None and self._request.spool_file is not None:
+            self._request.spool_file.close()
         self._request = None
         self._queue(self._settings.refuse(status, reason), keep_alive=False)
 
-    def _queue(self, asked: Request | Response, *, keep_alive: bool) -> None:
-        self._waiting.append((asked, keep_alive))
-        if self._busy or self._full is not None:
+    def _queue(self, message: Request | Response, *, keep_alive: bool) -> None:
+        self._waiting.append((message, keep_alive))
+        if self._busy or self._drain_event is not None:
             self._pause_reading()
         else:
             self._answer_next()
 
     def _pause_reading(self) -> None:
-        if not self._paused and not self._transport.is_closing():
-            self._paused = True
+        if not self._reading_paused and not self._transport.is_closing():
+            self._reading_paused = True
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
-        if self._paused and not self._transport.is_closing():
-            self._paused = False
+        if self._reading_paused and not self._transport.is_closing():
+            self._reading_paused = False
             self._transport.resume_reading()
 
     # --- answering
@@ -292,19 +292,19 @@ class Connection(asyncio.Protocol):
         if self._answering:  # further up the stack
             return
         self._answering = True
-        while self._waiting and not self._busy and self._full is None and not self._closed:
-            asked, self._keep_alive = self._waiting.popleft()
+        while self._waiting and not self._busy and self._drain_event is None and not self._closed:
+            message, self._keep_alive = self._waiting.popleft()
             self._busy = True
-            if isinstance(asked, Response):
-                self._reply(asked)
+            if isinstance(message, Response):
+                self._reply(message)
             else:
-                self._handle(asked)
+                self._handle(message)
         self._answering = False
         if not self._waiting and not self._busy:
-            self._rest()
+            self._wait_for_request()
 
     def _handle(self, request: Request) -> None:
-        self._asked = request
+        self._handled_request = request
         try:
             self._settings.handler(request, self._reply)
         except Exception:  # noqa: BLE001 - one request must not take the server with it
@@ -318,8 +318,8 @@ class Connection(asyncio.Protocol):
         if self._closed:
             return
         if response.close:  # which the client could not know when it sent more
-            self._deaf, self._keep_alive = True, False
-        elif self._leaving and not self._waiting:
+            self._discard_input, self._keep_alive = True, False
+        elif self._closing and not self._waiting:
             self._keep_alive = False
         head = _head(response, keep_alive=self._keep_alive)
         if isinstance(response.body, FilePart) and not response.bodiless:
@@ -327,11 +327,11 @@ class Connection(asyncio.Protocol):
             self._sender = loop.create_task(self._send_file(head, response.body))
             return
         body = b"" if isinstance(response.body, FilePart) else response.body
-        if len(body) <= _COPIED:
+        if len(body) <= _MAX_COPIED_BYTES:
             self._transport.write(head + body)
         else:
             self._transport.writelines((head, body))
-        self._sent()
+        self._finish_response()
 
     async def _send_file(self, head: bytes, part: FilePart) -> None:
         with part.file as file:
@@ -339,8 +339,8 @@ class Connection(asyncio.Protocol):
             self._transport.write(head)
             left = part.length
             while left and not self._closed:
-                if self._full is not None:
-                    await self._full.wait()
+                if self._drain_event is not None:
+                    await self._drain_event.wait()
                 chunk = file.read(min(_CHUNK, left))
                 if not chunk:  # shorter than promised: the client must not take it for whole
                     self._transport.abort()
@@ -348,41 +348,41 @@ class Connection(asyncio.Protocol):
                 left -= len(chunk)
                 self._transport.write(chunk)
         self._sender = None
-        self._sent()
+        self._finish_response()
 
-    def _sent(self) -> None:
+    def _finish_response(self) -> None:
         self._busy = False
         if not self._keep_alive:
             self._waiting.clear()
-            self._part()
+            self._close_gracefully()
         elif not self._answering:
             self._answer_next()
 
-    def _rest(self) -> None:
-        if self._leaving and self._request is None:
+    def _wait_for_request(self) -> None:
+        if self._closing and self._request is None:
             self._transport.close()
         else:
             self._resume_reading()
 
-    def _part(self) -> None:
+    def _close_gracefully(self) -> None:
         """Hang up; a client that is still sending gets to read the answer first.
 
         Closing on bytes that were not read makes the system reset the connection, and the client
         may then lose the answer.
         """
-        if not self._deaf or self._transport.is_closing():
+        if not self._discard_input or self._transport.is_closing():
             self._transport.close()
             return
         self._resume_reading()
         with contextlib.suppress(OSError, RuntimeError):
             self._transport.write_eof()
-        asyncio.get_running_loop().call_later(_LINGER, self._transport.close)
+        asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.close)
 
     def hang_up(self) -> None:
         """Close the connection once what the client has begun to ask is answered."""
-        self._leaving = True
+        self._closing = True
         if not self._busy and not self._waiting:
-            self._rest()
+            self._wait_for_request()
 
     def abort(self) -> None:
         """Close the connection now."""
@@ -392,7 +392,7 @@ class Connection(asyncio.Protocol):
 class Server:
     """Connections at one address, from `listen` to `close`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._open: set[Connection] = set()
         self._server: asyncio.Server

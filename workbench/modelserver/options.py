@@ -9,7 +9,7 @@ MB = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
+class ServerOptions:
     """What `serve` is told.
 
     Attributes:
@@ -20,7 +20,7 @@ class Options:
         max_batch: the most rows of several requests that are stacked into one run; 1 is none.
         max_payload_mb: the largest body.
         announce: descriptor that the port is written to, once it is open.
-        lifeline: descriptor of a pipe; the process ends when its other end is closed.
+        parent_death_pipe: descriptor of a pipe; the process ends when its other end is closed.
     """
 
     host: str = "127.0.0.1"
@@ -31,10 +31,10 @@ class Options:
     max_batch: int = 1
     max_payload_mb: int = 100
     announce: int | None = None
-    lifeline: int | None = None
+    parent_death_pipe: int | None = None
 
 
-def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> ServerOptions:
     """The options of a command line, which goes before the environment.
 
     SageMaker and its toolkits set SAGEMAKER_BIND_TO_PORT, SAGEMAKER_MODEL_SERVER_WORKERS and, in a
@@ -44,7 +44,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     >>> parse(["serve", "--port", "0"], {"WORKBENCH_THREADS": "2"}).threads
     2
     """
-    get, default = environment.get, Options()
+    get, default = environment.get, ServerOptions()
     payload = get("SAGEMAKER_MAX_PAYLOAD_IN_MB") or get("WORKBENCH_MAX_PAYLOAD_MB")
     parser = argparse.ArgumentParser(prog="workbench.modelserver", description=__doc__)
     parser.add_argument("command", choices=["serve"], help="what SageMaker runs an image with")
@@ -57,10 +57,10 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     add("--max-batch", type=_whole(1), default=get("WORKBENCH_MAX_BATCH", "1"))
     add("--max-payload-mb", type=_whole(1), default=payload or str(default.max_payload_mb))
     add("--announce", type=_whole(0))
-    add("--lifeline", type=_whole(0))
+    add("--parent-death-pipe", type=_whole(0))
     given = vars(parser.parse_args(arguments))
     given.pop("command")
-    return Options(**given)
+    return ServerOptions(**given)
 
 
 def _whole(low: int) -> "_Whole":

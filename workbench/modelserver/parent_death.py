@@ -6,7 +6,7 @@ import select
 import signal
 
 
-def end_with(descriptor: int) -> None:
+def exit_with_parent(descriptor: int) -> None:
     """Have the system end this process when the pipe's other end is closed.
 
     The signal is sent by the kernel, so it reaches a process whatever its threads are doing. (The

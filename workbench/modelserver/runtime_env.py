@@ -3,7 +3,7 @@
 import os
 
 
-def settle_surroundings() -> None:
+def configure_runtime_env() -> None:
     """Keep NumPy from starting threads, which would only wait, and ONNX Runtime from reporting.
 
     ONNX Runtime reports its use to its makers since 1.29, from a thread of its own, unless it is

@@ -11,21 +11,21 @@ from typing import NoReturn
 
 import uvloop
 
-from workbench.modelserver.contract import Contract, refuse, spooled
-from workbench.modelserver.engine import CannotLoad, Engine
-from workbench.modelserver.http import Server, Settings
-from workbench.modelserver.options import MB, Options
+from workbench.modelserver.contract import Contract, error_response, open_spool
+from workbench.modelserver.engine import Engine, ModelLoadError
+from workbench.modelserver.http import Server, ServerSettings
+from workbench.modelserver.options import MB, ServerOptions
 
 GRACE = 25.0
 """Seconds for what is in flight at SIGTERM: SageMaker kills a container after 30."""
 
 
-def live(options: Options, load_model: Callable[[], Engine]) -> NoReturn:
+def serve_and_exit(options: ServerOptions, load_model: Callable[[], Engine]) -> NoReturn:
     """Serve a model and exit: with 0 once told to end, with 1 if it cannot be served."""
     try:
         serve(load_model(), options)
         status = 0
-    except (CannotLoad, OSError) as error:
+    except (ModelLoadError, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         status = 1
     sys.stderr.flush()
@@ -40,11 +40,11 @@ def load(folder: Path, *, threads: int) -> Engine:
     """
     engine = Engine(folder, threads=threads)
     engine.warm()
-    settle()
+    freeze_garbage_collector()
     return engine
 
 
-def settle() -> None:
+def freeze_garbage_collector() -> None:
     """Have the garbage collector leave alone all that is there now.
 
     A full collection over every module would stop answers for tens of milliseconds.
@@ -53,7 +53,7 @@ def settle() -> None:
     gc.freeze()
 
 
-def serve(engine: Engine, options: Options) -> None:
+def serve(engine: Engine, options: ServerOptions) -> None:
     """Answer until SIGTERM or SIGINT, then finish what is in flight.
 
     Raises:
@@ -63,14 +63,16 @@ def serve(engine: Engine, options: Options) -> None:
         runner.run(_serve(engine, options))
 
 
-async def _serve(engine: Engine, options: Options) -> None:
+async def _serve(engine: Engine, options: ServerOptions) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     contract = Contract(engine, options)
     most = options.max_payload_mb * MB
-    settings = Settings(contract.handle, refuse, max_body=most, spool=spooled, max_spooled=most)
+    settings = ServerSettings(
+        contract.handle, error_response, max_body=most, spool=open_spool, max_spooled=most
+    )
     server = Server(settings)
     port = await server.listen(options.host, options.port)
     print(f"Serving at http://{options.host}:{port}", file=sys.stderr, flush=True)  # noqa: T201

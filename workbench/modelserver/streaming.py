@@ -14,23 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.modelserver import formats
-from workbench.modelserver.batching_queue import Outcome, Queue
+from workbench.modelserver.batching_queue import BatchingQueue, Outcome
 from workbench.modelserver.chunks import array_rows
-from workbench.modelserver.formats import CSV, JSON, JSONLINES, NPY, Asked
+from workbench.modelserver.formats import CSV, JSON, JSONLINES, NPY, InputBatch
 from workbench.modelserver.http import FilePart, Request
 
-LARGE = 8 * 1024 * 1024
+SPOOL_THRESHOLD = 8 * 1024 * 1024
 """Bytes above which a body is large: real-time and serverless endpoints take less than that."""
 
-_HEADER = 64 * 1024  # room for that of an array, which tells how many rows there are
+_HEADER_BYTES = 64 * 1024  # room for that of an array, which tells how many rows there are
 
 
 def spool() -> BinaryIO:
     """A file that is nowhere but in memory until it is large, and gone once it is closed."""
-    return cast("BinaryIO", tempfile.SpooledTemporaryFile(LARGE))
+    return cast("BinaryIO", tempfile.SpooledTemporaryFile(SPOOL_THRESHOLD))
 
 
-class Passage:
+class StreamedRequest:
     """A body on its way, from `start` until `done` is called with the answer or what failed.
 
     Other requests have their turn between two blocks. Nobody is told of what a client abandoned.
@@ -39,49 +39,49 @@ class Passage:
     def __init__(
         self,
         request: Request,
-        blocks: Iterator[Asked],
+        blocks: Iterator[InputBatch],
         accept: str,
-        queue: Queue,
+        queue: BatchingQueue,
         done: Callable[[FilePart | Exception], None],
     ) -> None:
         self._request = request
         self._blocks = blocks
         self._queue = queue
         self._done = done
-        self._writer = Writer(accept, spool())
+        self._writer = BlockWriter(accept, spool())
 
     def start(self) -> None:
         """Have the model run on the next block."""
         try:
-            asked = None if self._request.abandoned else next(self._blocks, None)
-            if asked is None:
+            batch = None if self._request.abandoned else next(self._blocks, None)
+            if batch is None:
                 self._end(self._writer.finish())
                 return
         except Exception as error:  # noqa: BLE001 - the client has to be answered, whatever it was
             self._end(error)
             return
-        self._queue.submit(asked.rows, functools.partial(self._deliver, asked))
+        self._queue.submit(batch.rows, functools.partial(self._deliver, batch))
 
-    def _deliver(self, asked: Asked, outcome: Outcome) -> None:
+    def _deliver(self, batch: InputBatch, outcome: Outcome) -> None:
         if isinstance(outcome, Exception):
             self._end(outcome)
             return
         try:
-            self._writer.add(outcome, asked)
+            self._writer.add(outcome, batch)
         except Exception as error:  # noqa: BLE001
             self._end(error)
             return
         asyncio.get_running_loop().call_soon(self.start)
 
     def _end(self, outcome: FilePart | Exception) -> None:
-        if self._request.spooled is not None:
-            self._request.spooled.close()
+        if self._request.spool_file is not None:
+            self._request.spool_file.close()
         if isinstance(outcome, Exception):
             self._writer.close()
         self._done(outcome)
 
 
-class Writer:
+class BlockWriter:
     """Answers as a body of one of `TYPES`, written block by block and like `formats.write` does.
 
     Args:
@@ -92,37 +92,37 @@ class Writer:
     def __init__(self, content_type: str, file: BinaryIO) -> None:
         self._type = content_type
         self._file = file
-        self._asked: Asked | None = None
+        self._batch: InputBatch | None = None
         self._shape: tuple[int, ...] = ()
         self._arrays: list[tuple[int, np.dtype[Any]]] = []  # rows and type of each block's
 
-    def add(self, outputs: NDArray[Any], asked: Asked) -> None:
+    def add(self, outputs: NDArray[Any], batch: InputBatch) -> None:
         """Write the answers to the next block.
 
         Raises:
             ValueError: They are not of the shape of those before.
             OSError: The file takes no more.
         """
-        first, self._asked = self._asked is None, asked
+        first, self._batch = self._batch is None, batch
         if not first and outputs.shape[1:] != self._shape:
             raise ValueError(f"Answers of {self._shape} were followed by {outputs.shape[1:]}.")
         self._shape = outputs.shape[1:]
-        if asked.single or self._type in (CSV, JSONLINES):
-            self._file.write(formats.write(self._type, outputs, asked))
+        if batch.single or self._type in (CSV, JSONLINES):
+            self._file.write(formats.write(self._type, outputs, batch))
         elif self._type == JSON:
-            self._file.write(self._opening(asked) if first else b",")
+            self._file.write(self._json_prefix(batch) if first else b",")
             self._file.write(formats.dump(outputs)[1:-1])
         else:
-            self._add_array(formats.plain(outputs))
+            self._add_array(formats.strip_objects(outputs))
 
     def finish(self) -> FilePart:
         """The whole body."""
-        asked, start = self._asked, 0
-        if asked is not None and not asked.single:
+        batch, start = self._batch, 0
+        if batch is not None and not batch.single:
             if self._type == JSON:
-                self._file.write(b"]}" if asked.wrapped else b"]")
+                self._file.write(b"]}" if batch.wrapped else b"]")
             elif self._type == NPY:
-                start = self._head()
+                start = self._write_header()
         end = self._file.seek(0, 2)
         return FilePart(self._file, start, end - start)
 
@@ -130,30 +130,30 @@ class Writer:
         """Throw away what was written."""
         self._file.close()
 
-    def _opening(self, asked: Asked) -> bytes:
-        return b'{"predictions":[' if asked.wrapped else b"["
+    def _json_prefix(self, batch: InputBatch) -> bytes:
+        return b'{"predictions":[' if batch.wrapped else b"["
 
     def _add_array(self, array: NDArray[Any]) -> None:
         if not self._arrays:
-            self._file.seek(_HEADER)
+            self._file.seek(_HEADER_BYTES)
         self._arrays.append((len(array), array.dtype))
         self._file.write(array.tobytes())
 
-    def _head(self) -> int:
+    def _write_header(self) -> int:
         """Write the header in front of the rows; return where it begins."""
         dtype = np.result_type(*{dtype for _, dtype in self._arrays})
         if any(each != dtype for _, each in self._arrays):
             self._convert(dtype)
         rows = sum(count for count, _ in self._arrays)
         header = formats.npy_header(dtype.str, (rows, *self._shape))
-        self._file.seek(_HEADER - len(header))
+        self._file.seek(_HEADER_BYTES - len(header))
         self._file.write(header)
-        return _HEADER - len(header)
+        return _HEADER_BYTES - len(header)
 
     def _convert(self, dtype: np.dtype[Any]) -> None:
         """Write all blocks anew in one type: labels may be longer in one than in another."""
         before, self._file = self._file, spool()
-        start = self._file.seek(_HEADER)
+        start = self._file.seek(_HEADER_BYTES)
         with before:
             for count, each in self._arrays:
                 shape = (count, *self._shape)

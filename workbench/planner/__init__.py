@@ -17,23 +17,28 @@ anew for each window of a trace, `rebatch` size and wait alone.
 
 from workbench.planner.break_even import crossings
 from workbench.planner.buffer_search import rebatch
-from workbench.planner.candidates import Field, Figures, Finalist, Setting
+from workbench.planner.candidates import (
+    CandidateMetrics,
+    CandidateTable,
+    Configuration,
+    SimulatedCandidate,
+)
 from workbench.planner.options import Options
 from workbench.planner.plans import Candidate, Plan
-from workbench.planner.problem import Task
+from workbench.planner.problem import PlanningProblem
 from workbench.planner.revision import Replan, replan
 from workbench.planner.search import plan
 
 __all__ = [
     "Candidate",
-    "Field",
-    "Figures",
-    "Finalist",
+    "CandidateMetrics",
+    "CandidateTable",
+    "Configuration",
     "Options",
     "Plan",
+    "PlanningProblem",
     "Replan",
-    "Setting",
-    "Task",
+    "SimulatedCandidate",
     "crossings",
     "plan",
     "rebatch",

@@ -10,29 +10,32 @@ import numpy as np
 
 from workbench.costing import MONTH
 from workbench.deployment import BatchTransform, Lambda, Serverless
-from workbench.planner.candidates import Figures, Setting
+from workbench.planner.candidates import CandidateMetrics, Configuration
 from workbench.planner.fleets import search_fleets, search_jobs
-from workbench.planner.on_demand import screened
-from workbench.planner.problem import Task
+from workbench.planner.on_demand import screen_on_demand
+from workbench.planner.problem import PlanningProblem
 from workbench.validation import as_tuple, positive
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def break_even(task: Task, rates: Sequence[float] | None) -> "pl.DataFrame":
+def break_even(problem: PlanningProblem, rates: Sequence[float] | None) -> "pl.DataFrame":
     """Return the least cost of each type by rate: see `Plan.break_even`."""
     import polars as pl
 
-    asked = task.trace.rate * np.geomspace(0.01, 10, 7) if rates is None else rates
+    asked = problem.trace.rate * np.geomspace(0.01, 10, 7) if rates is None else rates
     rows = []
     each = as_tuple("rates", asked)
     for rate in sorted(positive("A rate", rate, "requests per second") for rate in each):
-        faster = rate / task.trace.rate
+        faster = rate / problem.trace.rate
         scaled = replace(
-            task, trace=task.trace.scale(faster), arrivals=task.arrivals.scale(faster), budget=None
+            problem,
+            trace=problem.trace.scale(faster),
+            arrivals=problem.arrivals.scale(faster),
+            budget=None,
         )
-        rows += [_row(scaled, kind, rate) for kind in task.options.kinds]
+        rows += [_row(scaled, kind, rate) for kind in problem.options.kinds]
     least = pl.col("cost_per_million").min().over("rate")
     schema = {
         "rate": pl.Float64(),
@@ -49,31 +52,41 @@ _TEXTS = ("kind", "deployment", "policy")
 _NUMBERS = ("latency", "cost_per_million", "cost_per_month")
 
 
-def _row(task: Task, kind: str, rate: float) -> tuple[Any, ...]:
+def _row(problem: PlanningProblem, kind: str, rate: float) -> tuple[Any, ...]:
     on_demand = kind in {Serverless.kind, Lambda.kind}
     engine = "exact model" if on_demand else "simulator"
-    found = _least_exact(task, kind) if on_demand else _least_simulated(task, kind)
+    found = (
+        _find_cheapest_exact(problem, kind)
+        if on_demand
+        else _find_cheapest_simulated(problem, kind)
+    )
     if found is None:
         return (rate, kind, *[None] * 5, engine)
-    setting, figures = found
-    month = figures.cost * rate * MONTH / 1e6
-    place = (rate, kind, setting.place, setting.joined)
-    return (*place, figures.latency, figures.cost, month, engine)
+    configuration, metrics = found
+    month = metrics.cost * rate * MONTH / 1e6
+    key = (rate, kind, configuration.place, configuration.joined)
+    return (*key, metrics.latency, metrics.cost, month, engine)
 
 
-def _least_exact(task: Task, kind: str) -> tuple[Setting, Figures] | None:
-    field = screened(task, kind)
-    able = np.flatnonzero((field.predicted <= task.slo.latency) & (field.notes == ""))
+def _find_cheapest_exact(
+    problem: PlanningProblem, kind: str
+) -> tuple[Configuration, CandidateMetrics] | None:
+    candidates = screen_on_demand(problem, kind)
+    able = np.flatnonzero((candidates.predicted <= problem.slo.latency) & (candidates.notes == ""))
     if not len(able):
         return None
-    row = int(able[field.cost[able].argmin()])
-    columns = (field.predicted, field.attainment, field.cost)
-    return field.setting(row), Figures(*(float(column[row]) for column in columns))
+    row = int(able[candidates.cost[able].argmin()])
+    columns = (candidates.predicted, candidates.attainment, candidates.cost)
+    return candidates.setting(row), CandidateMetrics(*(float(column[row]) for column in columns))
 
 
-def _least_simulated(task: Task, kind: str) -> tuple[Setting, Figures] | None:
-    field = search_jobs(task) if kind == BatchTransform.kind else search_fleets(task, kind)
-    met = [finalist for finalist in field.finalists if task.met(finalist.figures)]
+def _find_cheapest_simulated(
+    problem: PlanningProblem, kind: str
+) -> tuple[Configuration, CandidateMetrics] | None:
+    candidates = (
+        search_jobs(problem) if kind == BatchTransform.kind else search_fleets(problem, kind)
+    )
+    met = [finalist for finalist in candidates.finalists if problem.met(finalist.figures)]
     if not met:
         return None
     best = min(met, key=lambda finalist: finalist.figures.cost)

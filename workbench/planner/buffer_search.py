@@ -8,8 +8,8 @@ from workbench.deployment import Async, Deployment, Lambda, Local, RealTime, Ser
 from workbench.errors import InvalidInput
 from workbench.planner.on_demand import batch_dollars
 from workbench.planner.options import MAX_SIZES, Options
-from workbench.planner.problem import Task
-from workbench.planner.search import fitted_arrivals
+from workbench.planner.problem import PlanningProblem
+from workbench.planner.search import fit_arrivals
 from workbench.run import SLO
 from workbench.service_times import ServiceTimes
 from workbench.traffic.trace import Trace
@@ -61,8 +61,8 @@ def rebatch(
         first = max(0.0, start - window)
         seen = first, min(first + window, trace.duration)
         if np.diff(np.searchsorted(trace.arrivals, seen))[0]:
-            task = _task(trace.clip(*seen), slo, options, service)
-            settings.append((start, _decide(task, deployment)))
+            problem = _make_problem(trace.clip(*seen), slo, options, service)
+            settings.append((start, _choose_policy(problem, deployment)))
     latest = dict(settings)  # what was decided for 0 takes the place of no batching
     return Replanned(settings=tuple(latest.items()))
 
@@ -82,9 +82,11 @@ def _options(deployment: Deployment, max_size: int) -> Options:
     raise InvalidInput(f"A {deployment.kind} deployment takes no policy: there is nothing to plan.")
 
 
-def _task(trace: Trace, slo: SLO, options: Options, service: ServiceTimes) -> Task:
-    arrivals, _ = fitted_arrivals(trace, max(options.waits(slo.latency)))
-    return Task(
+def _make_problem(
+    trace: Trace, slo: SLO, options: Options, service: ServiceTimes
+) -> PlanningProblem:
+    arrivals, _ = fit_arrivals(trace, max(options.waits(slo.latency)))
+    return PlanningProblem(
         trace=trace,
         arrivals=arrivals,
         slo=slo,
@@ -95,18 +97,18 @@ def _task(trace: Trace, slo: SLO, options: Options, service: ServiceTimes) -> Ta
     )
 
 
-def _decide(task: Task, deployment: Deployment) -> BatchPolicy:
-    table = task.screening
+def _choose_policy(problem: PlanningProblem, deployment: Deployment) -> BatchPolicy:
+    table = problem.screening
     if isinstance(deployment, Serverless | Lambda):
         servers = deployment.max_concurrency
-        each = batch_dollars([deployment], table.seconds, task.options.prices)
+        each = batch_dollars([deployment], table.seconds, problem.options.prices)
     else:
         servers = getattr(deployment, "workers", 1) * getattr(deployment, "count", 1)
         each = table.seconds.mean(axis=2)
     figures = table.found.cost_per_request(each), table.found.quantile, table.busy
     cost, latency, busy = (figure[0].ravel()[table.policies] for figure in figures)
     stable = busy < servers if (busy < servers).any() else busy == busy.min()
-    met = stable & (latency <= task.slo.latency)
+    met = stable & (latency <= problem.slo.latency)
     aim, able = (cost, met) if met.any() else (latency, stable)
     row = int(np.where(able, aim, np.inf).argmin())
     return BatchPolicy(max_size=int(table.max_sizes[row]), max_wait=float(table.max_waits[row]))

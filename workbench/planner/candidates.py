@@ -17,7 +17,7 @@ from workbench.service_times import Floats
 from workbench.simulator import Outcome
 
 
-class Figures(NamedTuple):
+class CandidateMetrics(NamedTuple):
     """What a candidate comes to: seconds at the target's quantile, share, dollars per million.
 
     `dollars` is the bill for the trace, where it was simulated.
@@ -29,7 +29,7 @@ class Figures(NamedTuple):
     dollars: float = math.nan
 
 
-class Setting(NamedTuple):
+class Configuration(NamedTuple):
     """Where and how: what a candidate is, before anything is known of it."""
 
     deployment: Deployment
@@ -41,8 +41,8 @@ class Setting(NamedTuple):
         """Deployment and scaling in a few words."""
         if self.scaling is None:
             return self.deployment.label
-        (_, kind), *knobs = self.scaling.to_dict().items()
-        settings = ", ".join(f"{name} {value:g}" for name, value in knobs)
+        (_, kind), *parameters = self.scaling.to_dict().items()
+        settings = ", ".join(f"{name} {value:g}" for name, value in parameters)
         return f"{self.deployment.label}, {kind} ({settings})"
 
     @property
@@ -53,16 +53,16 @@ class Setting(NamedTuple):
         return self.policy.label
 
 
-class Finalist(NamedTuple):
+class SimulatedCandidate(NamedTuple):
     """A setting that was simulated, what came out, and the row of its field that it settles."""
 
-    setting: Setting
-    figures: Figures
+    setting: Configuration
+    figures: CandidateMetrics
     row: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Field:
+class CandidateTable:
     """The candidates of one inference type: columns of equal length, a row a candidate.
 
     `predicted` is the exact model's quantile, NaN where it says nothing, and a lower bound where
@@ -80,21 +80,23 @@ class Field:
     cost: Floats
     notes: NDArray[np.object_]
     bound: bool = False
-    finalists: list[Finalist] = field(default_factory=list)
+    finalists: list[SimulatedCandidate] = field(default_factory=list)
 
-    def setting(self, row: int) -> Setting:
+    def setting(self, row: int) -> Configuration:
         """Return what a row stands for."""
         policy = BatchPolicy(max_size=int(self.max_size[row]), max_wait=float(self.max_wait[row]))
-        return Setting(self.deployments[self.place[row]], policy)
+        return Configuration(self.deployments[self.place[row]], policy)
 
 
-def figures_of(outcome: Outcome, deployment: Deployment, slo: SLO, prices: PriceSheet) -> Figures:
+def metrics_of(
+    outcome: Outcome, deployment: Deployment, slo: SLO, prices: PriceSheet
+) -> CandidateMetrics:
     """Return quantile, attainment and cost of what was simulated; a failure is late for ever."""
     late = np.where(np.isnan(outcome.latencies), np.inf, outcome.latencies)
     rank = max(int(np.ceil(slo.quantile * len(late) - 1e-9)), 1)
     answered = int(np.isfinite(late).sum())
     dollars = dollars_of(deployment, usage_of(outcome, deployment), prices)
-    return Figures(
+    return CandidateMetrics(
         latency=float(np.partition(late, rank - 1)[rank - 1]),
         attainment=float((late <= slo.latency * (1 + 1e-12)).mean()),
         cost=1e6 * dollars / answered if answered else math.inf,
@@ -107,12 +109,12 @@ def dollars_of(deployment: Deployment, usage: Usage, prices: PriceSheet) -> floa
     return sum(item.dollars for item in bill(deployment, usage, prices=prices))
 
 
-def unstable(busy: Floats, limits: NDArray[np.int64]) -> NDArray[np.object_]:
+def describe_instability(mean_busy: Floats, limits: NDArray[np.int64]) -> NDArray[np.object_]:
     """Return what to note of candidates by the batches in service on average, "" where they can."""
-    notes = np.full(len(busy), "", dtype=object)
-    for row in np.flatnonzero(busy >= limits):
+    notes = np.full(len(mean_busy), "", dtype=object)
+    for row in np.flatnonzero(mean_busy >= limits):
         notes[row] = (
-            f"unstable: {busy[row]:.4g} batches would be served at once on average, "
+            f"unstable: {mean_busy[row]:.4g} batches would be served at once on average, "
             f"and at most {limits[row]} can be"
         )
     return notes
@@ -129,5 +131,5 @@ def usage_of(outcome: Outcome, deployment: Deployment) -> Usage:
     from workbench.simulator import kernels
 
     # inferred: a cold start is not billed on SageMaker
-    calls, milliseconds = kernels.billed(batches, not isinstance(deployment, Serverless))
+    calls, milliseconds = kernels.sum_billed_ms(batches, not isinstance(deployment, Serverless))
     return Usage(seconds=milliseconds / 1000, calls=calls)

@@ -14,16 +14,22 @@ from numpy.typing import NDArray
 
 from workbench.costing import Usage
 from workbench.deployment import Async, BatchTransform, Deployment, Local, RealTime
-from workbench.planner.candidates import Field, Finalist, Setting, dollars_of, unstable
-from workbench.planner.problem import Task
+from workbench.planner.candidates import (
+    CandidateTable,
+    Configuration,
+    SimulatedCandidate,
+    describe_instability,
+    dollars_of,
+)
+from workbench.planner.problem import PlanningProblem
 from workbench.queueing.buffers import NoWaits, PoissonWaits
 from workbench.scaling import ScaleToZero
 from workbench.service_times import Floats
 
-_TRIES = 2  # policies simulated for a number of instances
+_POLICIES_PER_COUNT = 2  # policies simulated for a number of instances
 
 
-class Load(NamedTuple):
+class FleetMetrics(NamedTuple):
     """Of one instance type, by policy: what the exact model says, and where it is in the field."""
 
     first: int
@@ -38,7 +44,7 @@ class Load(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fleet:
+class FleetOption:
     """Instances of one type, of which there may be 1 to `most`; `one` is a fleet of one."""
 
     one: Deployment
@@ -52,46 +58,52 @@ class Fleet:
         return self.one
 
 
-def search_fleets(task: Task, kind: str) -> Field:
+def search_fleets(problem: PlanningProblem, kind: str) -> CandidateTable:
     """Return the settings of real-time, asynchronous or local deployments, the best simulated."""
-    fleets = [_fleet(task, one) for one in task.options.places(kind)]
-    field, loads = _screened(task, kind, fleets)
-    order = sorted(range(len(fleets)), key=lambda i: _least_cost(task, field, loads[i]))
-    for place in order:
-        if not loads[place].counts.min() <= fleets[place].most:
+    fleets = [_make_fleet_option(problem, one) for one in problem.options.places(kind)]
+    candidates, loads = _screen_fleets(problem, kind, fleets)
+    order = sorted(range(len(fleets)), key=lambda i: _least_cost(problem, candidates, loads[i]))
+    for index in order:
+        if not loads[index].counts.min() <= fleets[index].most:
             continue
-        best = min((f.figures.cost for f in field.finalists if task.met(f.figures)), default=np.inf)
-        least = _least_cost(task, field, loads[place])
-        if task.budget is not None or least < best or not field.finalists:
-            _Search(task, field, fleets[place], loads[place]).run()
+        best = min(
+            (f.figures.cost for f in candidates.finalists if problem.met(f.figures)), default=np.inf
+        )
+        least = _least_cost(problem, candidates, loads[index])
+        if problem.budget is not None or least < best or not candidates.finalists:
+            _Search(problem, candidates, fleets[index], loads[index]).run()
     if kind == Async.kind:
-        _scale_to_zero(task, field)
-    return field
+        _scale_to_zero(problem, candidates)
+    return candidates
 
 
-def _fleet(task: Task, one: Deployment) -> Fleet:
-    most = 1 if isinstance(one, Local) else task.options.max_count
-    return Fleet(one=one, workers=getattr(one, "workers", 1), most=most)
+def _make_fleet_option(problem: PlanningProblem, one: Deployment) -> FleetOption:
+    most = 1 if isinstance(one, Local) else problem.options.max_count
+    return FleetOption(one=one, workers=getattr(one, "workers", 1), most=most)
 
 
-def _screened(task: Task, kind: str, fleets: list[Fleet]) -> tuple[Field, list[Load]]:
+def _screen_fleets(
+    problem: PlanningProblem, kind: str, fleets: list[FleetOption]
+) -> tuple[CandidateTable, list[FleetMetrics]]:
     """Return a row for each instance type and policy, at the fewest instances that can do it."""
-    table = task.screening
-    laws, policies = table.of([fleet.one for fleet in fleets]), len(table.policies)
+    table = problem.screening
+    distributions, policies = table.of([fleet.one for fleet in fleets]), len(table.policies)
 
     def column(figures: Floats) -> Floats:
-        return np.broadcast_to(figures, table.busy.shape)[laws].reshape(len(laws), -1)[
-            :, table.policies
-        ]
+        return np.broadcast_to(figures, table.busy.shape)[distributions].reshape(
+            len(distributions), -1
+        )[:, table.policies]
 
-    servers, peak, predicted = map(column, (table.busy, _busy_at_peak(task), table.found.quantile))
+    servers, peak, predicted = map(
+        column, (table.busy, _busy_at_peak(problem), table.found.quantile)
+    )
     calls = column(1 / table.found.mean_batch_size)
-    place = np.repeat(np.arange(len(fleets)), policies)
-    workers, most = np.array([[fleet.workers, fleet.most] for fleet in fleets]).T[:, place]
+    index = np.repeat(np.arange(len(fleets)), policies)
+    workers, most = np.array([[fleet.workers, fleet.most] for fleet in fleets]).T[:, index]
     counts = (servers.ravel() // workers).astype(np.int64) + 1
-    deployments, numbers = _counted(fleets, place, np.minimum(counts, most))
+    deployments, numbers = _deduplicate_fleets(fleets, index, np.minimum(counts, most))
     ones = [fleet.one for fleet in fleets]
-    field = Field(
+    candidates = CandidateTable(
         kind=kind,
         deployments=deployments,
         place=numbers,
@@ -99,138 +111,150 @@ def _screened(task: Task, kind: str, fleets: list[Fleet]) -> tuple[Field, list[L
         max_wait=np.tile(table.max_waits, len(fleets)),
         predicted=predicted.ravel(),
         attainment=column(table.found.attainment).ravel(),
-        cost=_costs(task, ones, place, np.minimum(counts, most), calls.ravel()),
-        notes=unstable(servers.ravel(), most * workers),
+        cost=_costs(problem, ones, index, np.minimum(counts, most), calls.ravel()),
+        notes=describe_instability(servers.ravel(), most * workers),
         bound=True,
     )
-    seconds = servers / task.arrivals.rate / calls
-    price = _costs(task, ones, np.arange(len(ones)), np.ones(len(ones)), np.zeros(len(ones)))
+    seconds = servers / problem.arrivals.rate / calls
+    price = _costs(problem, ones, np.arange(len(ones)), np.ones(len(ones)), np.zeros(len(ones)))
     shape = servers.shape
     columns = (predicted, servers, peak, seconds, calls, counts.reshape(shape))
-    parts = zip(*columns, field.cost.reshape(shape), price.tolist(), strict=True)
-    return field, [Load(i * policies, *part) for i, part in enumerate(parts)]
+    parts = zip(*columns, candidates.cost.reshape(shape), price.tolist(), strict=True)
+    return candidates, [FleetMetrics(i * policies, *part) for i, part in enumerate(parts)]
 
 
-def _busy_at_peak(task: Task) -> Floats:
+def _busy_at_peak(problem: PlanningProblem) -> Floats:
     """Return batches in service while the traffic keeps to its busiest phase, indexed as it."""
-    rate, table = float(task.arrivals.d1.sum(axis=1).max()), task.screening
+    rate, table = float(problem.arrivals.d1.sum(axis=1).max()), problem.screening
     sizes = np.zeros_like(table.found.batch_sizes)
     for b, t in np.ndindex(sizes.shape[:2]):
         size, wait = table.sizes[b], table.waits[t]
         waits = PoissonWaits(rate, size, wait) if size > 1 and wait > 0 else NoWaits(size)
         sizes[b, t, :size] = waits.sizes
-    return table.busy_at(rate, sizes)
+    return table.mean_busy_at(rate, sizes)
 
 
-def _counted(
-    fleets: list[Fleet], place: NDArray[np.int64], counts: NDArray[np.int64]
+def _deduplicate_fleets(
+    fleets: list[FleetOption], index: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> tuple[list[Deployment], NDArray[np.int64]]:
     """Return the fleets of these counts, each once, and the number of each row's among them."""
-    pairs, numbers = np.unique(np.stack([place, counts]), axis=1, return_inverse=True)
+    pairs, numbers = np.unique(np.stack([index, counts]), axis=1, return_inverse=True)
     return [fleets[i].of(int(count)) for i, count in pairs.T], numbers.ravel()
 
 
 def _costs(
-    task: Task,
+    problem: PlanningProblem,
     ones: list[Deployment],
-    place: NDArray[np.int64],
+    index: NDArray[np.int64],
     counts: NDArray[Any],
     calls: Floats,
 ) -> Floats:
     """Return dollars per million of so many instances for as long as the trace lasts."""
     units = (Usage(instance_seconds=1.0, seconds=1.0), Usage(calls=1))
-    prices = [[dollars_of(one, unit, task.options.prices) for unit in units] for one in ones]
-    by_second, by_call = np.array(prices).T[:, place]
-    dollars: Floats = 1e6 * (counts * by_second / task.trace.rate + calls * by_call)
+    prices = [[dollars_of(one, unit, problem.options.prices) for unit in units] for one in ones]
+    by_second, by_call = np.array(prices).T[:, index]
+    dollars: Floats = 1e6 * (counts * by_second / problem.trace.rate + calls * by_call)
     return dollars
 
 
-def _least_cost(task: Task, field: Field, load: Load) -> float:
+def _least_cost(problem: PlanningProblem, candidates: CandidateTable, load: FleetMetrics) -> float:
     rows = slice(load.first, load.first + len(load.predicted))
-    able = (field.predicted[rows] <= task.slo.latency) & (field.notes[rows] == "")
-    return float(field.cost[rows][able].min(initial=np.inf))
+    able = (candidates.predicted[rows] <= problem.slo.latency) & (candidates.notes[rows] == "")
+    return float(candidates.cost[rows][able].min(initial=np.inf))
 
 
 class _Search:
     """The search for the right number of instances of one type."""
 
-    def __init__(self, task: Task, field: Field, fleet: Fleet, load: Load) -> None:
-        self._task, self._field, self._fleet, self._load = task, field, fleet, load
-        self._left = task.options.finalists
+    def __init__(
+        self,
+        problem: PlanningProblem,
+        candidates: CandidateTable,
+        fleet: FleetOption,
+        load: FleetMetrics,
+    ) -> None:
+        self._problem, self._candidates, self._fleet, self._load = problem, candidates, fleet, load
+        self._simulations_left = problem.options.finalists
 
     def run(self) -> None:
         """Simulate the fewest instances that meet the target, or the most within the budget."""
-        if self._task.budget is not None:
+        if self._problem.budget is not None:
             return self._spend_all()
-        for count in self._needed():
-            if self._left <= 0:
+        for count in self._search_counts():
+            if self._simulations_left <= 0:
                 break
-            self._try(count)
+            self._simulate_policies(count)
         return None
 
     def _spend_all(self) -> None:
         """Simulate the policies that promise most with as many instances as the budget pays for."""
-        load, budget = self._load, 0.998 * (self._task.budget or 0.0)  # the last answers come late
+        load, budget = (
+            self._load,
+            0.998 * (self._problem.budget or 0.0),
+        )  # the last answers come late
         counts = load.counts + ((budget - load.costs) // load.price).astype(np.int64)
         able = counts >= load.counts
-        expected = np.where(able, self._expected(counts.clip(1, self._fleet.most)), np.inf)
-        order = np.argsort(expected if able.any() else load.costs, kind="stable")[:_TRIES]
+        expected = np.where(able, self._estimate_latency(counts.clip(1, self._fleet.most)), np.inf)
+        order = np.argsort(expected if able.any() else load.costs, kind="stable")[
+            :_POLICIES_PER_COUNT
+        ]
         for policy in order.tolist():
-            self._settle(policy, int(counts[policy].clip(1, self._fleet.most)))
+            self._evaluate(policy, int(counts[policy].clip(1, self._fleet.most)))
 
-    def _settle(self, policy: int, count: int) -> Finalist:
+    def _evaluate(self, policy: int, count: int) -> SimulatedCandidate:
         row = self._load.first + policy
-        setting = Setting(self._fleet.of(count), self._field.setting(row).policy)
-        return self._task.settle(self._field, row, setting)
+        configuration = Configuration(self._fleet.of(count), self._candidates.setting(row).policy)
+        return self._problem.evaluate(self._candidates, row, configuration)
 
-    def _needed(self) -> Iterator[int]:
+    def _search_counts(self) -> Iterator[int]:
         """Yield counts between load and target, doubled until one will do, then halved."""
         workers, most = self._fleet.workers, self._fleet.most
-        able = self._load.predicted <= self._task.slo.latency
+        able = self._load.predicted <= self._problem.slo.latency
         hopeless = not able.any()
         able |= hopeless
         low = min(int(self._load.servers[able].min() // workers), most - 1)  # too few
         high = min(max(int(np.ceil(self._load.peak[able].min() / workers)), low + 1), most)
         yield high
-        while not self._met and high < most and not hopeless:
+        while not self._is_met and high < most and not hopeless:
             low, high = high, min(2 * high, most)
             yield high
-        while self._met_at(high) and high - low > 1:
+        while self._is_met_at(high) and high - low > 1:
             middle = (low + high) // 2
             yield middle
-            low, high = (low, middle) if self._met_at(middle) else (middle, high)
+            low, high = (low, middle) if self._is_met_at(middle) else (middle, high)
 
     @property
-    def _met(self) -> bool:
-        return any(self._task.met(finalist.figures) for finalist in self._mine())
+    def _is_met(self) -> bool:
+        return any(self._problem.met(finalist.figures) for finalist in self._own_candidates())
 
-    def _met_at(self, count: int) -> bool:
+    def _is_met_at(self, count: int) -> bool:
         deployment = self._fleet.of(count)
         return any(
-            self._task.met(f.figures) and f.setting.deployment == deployment for f in self._mine()
+            self._problem.met(f.figures) and f.setting.deployment == deployment
+            for f in self._own_candidates()
         )
 
-    def _mine(self) -> Iterator[Finalist]:
+    def _own_candidates(self) -> Iterator[SimulatedCandidate]:
         rows = range(self._load.first, self._load.first + len(self._load.predicted))
-        return (finalist for finalist in self._field.finalists if finalist.row in rows)
+        return (finalist for finalist in self._candidates.finalists if finalist.row in rows)
 
-    def _try(self, count: int) -> None:
+    def _simulate_policies(self, count: int) -> None:
         """Simulate the policies that promise most with so many instances, until one will do."""
-        for policy in self._promising(count):
-            self._left -= 1
-            if self._task.met(self._settle(policy, count).figures):
+        for policy in self._select_policies(count):
+            self._simulations_left -= 1
+            if self._problem.met(self._evaluate(policy, count).figures):
                 break
 
-    def _promising(self, count: int) -> list[int]:
+    def _select_policies(self, count: int) -> list[int]:
         """Return the policies to simulate: the fastest, before it that of fewest billed calls."""
-        expected = self._expected(count)
-        fastest: list[int] = np.argsort(expected, kind="stable")[:_TRIES].tolist()
-        able = np.flatnonzero(expected <= 0.95 * self._task.slo.latency)
-        if self._field.kind != Async.kind or not len(able):
+        expected = self._estimate_latency(count)
+        fastest: list[int] = np.argsort(expected, kind="stable")[:_POLICIES_PER_COUNT].tolist()
+        able = np.flatnonzero(expected <= 0.95 * self._problem.slo.latency)
+        if self._candidates.kind != Async.kind or not len(able):
             return fastest
         return [int(able[self._load.calls[able].argmin()]), fastest[0]]
 
-    def _expected(self, count: int | NDArray[np.int64]) -> Floats:
+    def _estimate_latency(self, count: int | NDArray[np.int64]) -> Floats:
         """Return a guess at the latency of each policy, good enough to put them in order.
 
         To the latency without a queue it adds three times the mean wait in the busiest phase:
@@ -241,60 +265,62 @@ class _Search:
         calm = np.minimum(share, 0.99)
         power = np.sqrt(2 * (servers + 1)) - 1
         wait = self._load.seconds * calm**power / (servers * (1 - calm))
-        limit = self._task.slo.latency if self._task.budget is None else np.inf
+        limit = self._problem.slo.latency if self._problem.budget is None else np.inf
         hopeless = self._load.predicted > limit
         overloaded = np.where(share < 0.99, 0.0, 1e3 * share)
         expected: Floats = self._load.predicted + 3 * wait + overloaded + 1e6 * hopeless
         return expected
 
 
-def _scale_to_zero(task: Task, field: Field) -> None:
+def _scale_to_zero(problem: PlanningProblem, candidates: CandidateTable) -> None:
     """Simulate the best fleet once more, gone when idle."""
-    if not field.finalists:
+    if not candidates.finalists:
         return
-    best = min(field.finalists, key=lambda finalist: task.rank(finalist.figures))
+    best = min(candidates.finalists, key=lambda finalist: problem.rank(finalist.figures))
     deployment = best.setting.deployment
     if isinstance(deployment, Async):
         scaling = ScaleToZero(count=deployment.count)
         empty = replace(deployment, count=0)
-        task.settle(field, best.row, Setting(empty, best.setting.policy, scaling))
+        problem.evaluate(candidates, best.row, Configuration(empty, best.setting.policy, scaling))
 
 
-def search_jobs(task: Task) -> Field:
+def search_jobs(problem: PlanningProblem) -> CandidateTable:
     """Return the batch transform jobs of each instance type and period, the cheapest simulated.
 
     The bound on the latency is that of traffic that is even within a period.
     """
     choices = [
-        (name, period) for name in task.options.instance_types for period in task.options.periods
+        (name, period)
+        for name in problem.options.instance_types
+        for period in problem.options.periods
     ]
     deployments: list[Deployment] = []
     costs, notes = [], []
     for name, period in choices:
         one = BatchTransform(instance_type=name, period=period)
-        times = task.service_on(one)
-        servers = task.arrivals.rate * task.rows * float(times.means[-1]) / times.largest
+        times = problem.service_on(one)
+        servers = problem.arrivals.rate * problem.rows * float(times.means[-1]) / times.largest
         count = int(servers) + 1
-        deployments.append(replace(one, count=min(count, task.options.max_count)))
-        usage = Usage(instance_seconds=servers + count * task.options.boot / period)
-        costs.append(1e6 * dollars_of(one, usage, task.options.prices) / task.arrivals.rate)
-        unstable = count > task.options.max_count
+        deployments.append(replace(one, count=min(count, problem.options.max_count)))
+        usage = Usage(instance_seconds=servers + count * problem.options.boot / period)
+        costs.append(1e6 * dollars_of(one, usage, problem.options.prices) / problem.arrivals.rate)
+        unstable = count > problem.options.max_count
         notes.append(f"unstable: {count} instances would be busy on average" if unstable else "")
     periods = np.array([period for _, period in choices])
-    field = Field(
+    candidates = CandidateTable(
         kind=BatchTransform.kind,
         deployments=deployments,
         place=np.arange(len(choices)),
         max_size=np.ones(len(choices), dtype=np.int64),
         max_wait=np.zeros(len(choices)),
-        predicted=task.slo.quantile * periods + task.options.boot,
+        predicted=problem.slo.quantile * periods + problem.options.boot,
         attainment=np.zeros(len(choices)),
         cost=np.array(costs),
         notes=np.array(notes, dtype=object),
         bound=True,
     )
     for period in np.unique(periods):
-        rows = np.flatnonzero((periods == period) & (field.notes == ""))
+        rows = np.flatnonzero((periods == period) & (candidates.notes == ""))
         if len(rows):
-            task.settle(field, int(rows[field.cost[rows].argmin()]))
-    return field
+            problem.evaluate(candidates, int(rows[candidates.cost[rows].argmin()]))
+    return candidates

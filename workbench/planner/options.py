@@ -161,15 +161,15 @@ class Options:
         """Return a deployment of each memory size or instance type, of one instance each."""
         match kind:
             case Serverless.kind:
-                limit, kept = self.serverless_concurrency, self.keep_alive
+                limit, keep_alive = self.serverless_concurrency, self.keep_alive
                 return [
-                    Serverless(memory_mb=memory, max_concurrency=limit, keep_alive=kept)
+                    Serverless(memory_mb=memory, max_concurrency=limit, keep_alive=keep_alive)
                     for memory in self.serverless_memory_mb
                 ]
             case Lambda.kind:
-                limit, kept = self.lambda_concurrency, self.keep_alive
+                limit, keep_alive = self.lambda_concurrency, self.keep_alive
                 return [
-                    Lambda(memory_mb=memory, max_concurrency=limit, keep_alive=kept)
+                    Lambda(memory_mb=memory, max_concurrency=limit, keep_alive=keep_alive)
                     for memory in self.lambda_memory_mb
                 ]
             case BatchTransform.kind:

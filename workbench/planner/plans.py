@@ -14,8 +14,13 @@ from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.formatting import dollars, html_table
 from workbench.planner.break_even import break_even
-from workbench.planner.candidates import Field, Figures, Finalist, Setting
-from workbench.planner.problem import Task
+from workbench.planner.candidates import (
+    CandidateMetrics,
+    CandidateTable,
+    Configuration,
+    SimulatedCandidate,
+)
+from workbench.planner.problem import PlanningProblem
 from workbench.registry.api import Model
 from workbench.run import SLO
 from workbench.scaling import ScalingPolicy
@@ -63,9 +68,9 @@ class Candidate:
         return f"{self.setting.place}, {self.setting.joined}"
 
     @property
-    def setting(self) -> Setting:
+    def setting(self) -> Configuration:
         """Deployment, policy and scaling."""
-        return Setting(self.deployment, self.policy, self.scaling)
+        return Configuration(self.deployment, self.policy, self.scaling)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -80,8 +85,8 @@ class Plan:
         model: the model, where the plan was made for one.
     """
 
-    task: Task
-    fields: tuple[Field, ...]
+    task: PlanningProblem
+    fields: tuple[CandidateTable, ...]
     spent: Mapping[str, float]
     notes: tuple[str, ...] = ()
     model: Model | None = field(default=None)
@@ -102,8 +107,8 @@ class Plan:
         return self.seconds * self.task.options.planning_price
 
     @cached_property
-    def _ranked(self) -> "list[tuple[Field, Finalist]]":
-        pairs = [(part, finalist) for part in self.fields for finalist in part.finalists]
+    def _ranked(self) -> "list[tuple[CandidateTable, SimulatedCandidate]]":
+        pairs = [(table, finalist) for table in self.fields for finalist in table.finalists]
         return sorted(pairs, key=lambda pair: self.task.rank(pair[1].figures))
 
     @property
@@ -121,36 +126,36 @@ class Plan:
         """The winner; where nothing meets the target, what misses it least."""
         return self.finalists[0]
 
-    def _candidate(self, part: Field, finalist: Finalist) -> Candidate:
-        setting, figures, row = finalist
+    def _candidate(self, table: CandidateTable, finalist: SimulatedCandidate) -> Candidate:
+        configuration, metrics, row = finalist
         return Candidate(
-            deployment=setting.deployment,
-            policy=setting.policy,
-            scaling=setting.scaling,
-            latency=figures.latency,
-            attainment=figures.attainment,
-            cost_per_million=figures.cost,
-            cost_per_month=figures.cost * self._millions_a_month,
+            deployment=configuration.deployment,
+            policy=configuration.policy,
+            scaling=configuration.scaling,
+            latency=metrics.latency,
+            attainment=metrics.attainment,
+            cost_per_million=metrics.cost,
+            cost_per_month=metrics.cost * self._millions_a_month,
             engine=SIMULATOR,
-            predicted=float(part.predicted[row]),
-            reason=self._reason(figures),
+            predicted=float(table.predicted[row]),
+            reason=self._reason(metrics),
         )
 
     @property
     def _millions_a_month(self) -> float:
         return self.task.trace.rate * MONTH / 1e6
 
-    def _reason(self, figures: Figures) -> str:
+    def _reason(self, metrics: CandidateMetrics) -> str:
         winner = self._ranked[0][1].figures
-        if figures is winner:
+        if metrics is winner:
             return self._why_best(winner)
-        if not self.task.met(figures):
-            return self._miss(figures)
+        if not self.task.met(metrics):
+            return self._miss(metrics)
         if self.task.budget is None:
-            return _times(figures.cost, winner.cost, "cost")
-        return _times(figures.latency, winner.latency, "latency")
+            return _format_ratio(metrics.cost, winner.cost, "cost")
+        return _format_ratio(metrics.latency, winner.latency, "latency")
 
-    def _why_best(self, winner: Figures) -> str:
+    def _why_best(self, winner: CandidateMetrics) -> str:
         if self.task.met(winner):
             return (
                 "meets the target at the least cost"
@@ -163,13 +168,13 @@ class Plan:
         over = 100 * (winner.cost / self.task.budget - 1)
         return f"nothing keeps to the budget; this exceeds it least, by {over:.3g} %"
 
-    def _miss(self, figures: Figures) -> str:
+    def _miss(self, metrics: CandidateMetrics) -> str:
         if self.task.budget is None:
             return (
-                f"{self._quantile} {_seconds(figures.latency)} above the target of "
+                f"{self._quantile} {_seconds(metrics.latency)} above the target of "
                 f"{_seconds(self.slo.latency)}"
             )
-        return f"${figures.cost:.4g} per million above the budget of ${self.task.budget:.4g}"
+        return f"${metrics.cost:.4g} per million above the budget of ${self.task.budget:.4g}"
 
     @property
     def _quantile(self) -> str:
@@ -205,56 +210,56 @@ class Plan:
             for one in self.finalists
         ]
         head = pl.DataFrame(rows)
-        rest = pl.concat([self._unsettled(part) for part in self.fields])
+        rest = pl.concat([self._screened_rows(table) for table in self.fields])
         order = ["engine", "cost_per_million" if self.task.budget is None else "latency"]
         return pl.concat([head, rest.sort(order).select(head.columns)])
 
-    def _unsettled(self, part: Field) -> "pl.DataFrame":
+    def _screened_rows(self, table: CandidateTable) -> "pl.DataFrame":
         """Return the rows of an inference type that no simulation has settled."""
         import polars as pl
 
-        left = np.ones(len(part.place), dtype=bool)
-        left[[finalist.row for finalist in part.finalists]] = False
-        pairs = np.stack([part.place, part.max_size, part.max_wait], axis=1)[left]
+        left = np.ones(len(table.place), dtype=bool)
+        left[[finalist.row for finalist in table.finalists]] = False
+        pairs = np.stack([table.place, table.max_size, table.max_wait], axis=1)[left]
         _, policies, named = np.unique(
-            pairs[:, 1:] if part.kind != BatchTransform.kind else pairs,
+            pairs[:, 1:] if table.kind != BatchTransform.kind else pairs,
             axis=0,
             return_index=True,
             return_inverse=True,
         )
         rows_left = np.flatnonzero(left)
-        joined = np.array([part.setting(rows_left[row]).joined for row in policies], dtype=object)
-        places, laws = (
-            np.array(labels, dtype=object)[part.place[left]].tolist()
+        joined = np.array([table.setting(rows_left[row]).joined for row in policies], dtype=object)
+        deployments, distributions = (
+            np.array(labels, dtype=object)[table.place[left]].tolist()
             for labels in (
-                [deployment.label for deployment in part.deployments],
-                [self.task.service_on(deployment).label for deployment in part.deployments],
+                [deployment.label for deployment in table.deployments],
+                [self.task.service_on(deployment).label for deployment in table.deployments],
             )
         )
-        notes = part.notes[left]
+        notes = table.notes[left]
         rows = pl.DataFrame(
             {
-                "deployment": places,
-                "service": laws,
+                "deployment": deployments,
+                "service": distributions,
                 "policy": joined[named.ravel()].tolist(),
-                "latency": part.predicted[left],
-                "predicted": part.predicted[left],
-                "attainment": part.attainment[left],
-                "cost_per_million": part.cost[left],
+                "latency": table.predicted[left],
+                "predicted": table.predicted[left],
+                "attainment": table.attainment[left],
+                "cost_per_million": table.cost[left],
                 "note": notes.tolist(),
-                "max_size": part.max_size[left],
-                "max_wait": part.max_wait[left],
+                "max_size": table.max_size[left],
+                "max_wait": table.max_wait[left],
             },
             schema_overrides=dict.fromkeys(("note", "deployment", "service", "policy"), pl.String),
         )
         out = pl.col("note") != ""
         return rows.with_columns(
-            kind=pl.lit(part.kind),
+            kind=pl.lit(table.kind),
             cost_per_month=pl.col("cost_per_million") * self._millions_a_month,
-            engine=pl.when(out | pl.lit(part.bound))
+            engine=pl.when(out | pl.lit(table.bound))
             .then(pl.lit(SCREENED_OUT))
             .otherwise(pl.lit(EXACT)),
-            reason=pl.when(out).then("note").otherwise(self._reasons(bound=part.bound)),
+            reason=pl.when(out).then("note").otherwise(self._reasons(bound=table.bound)),
         )
 
     def _reasons(self, *, bound: bool) -> "pl.Expr":
@@ -268,20 +273,20 @@ class Plan:
             "{} {}{} above the target of {}",
             pl.lit(self._quantile),
             pl.lit(least),
-            _in_words(latency),
+            _format_seconds_column(latency),
             pl.lit(_seconds(self.slo.latency)),
         )
         near = pl.lit("not simulated: its neighbours promised more, or did worse than predicted")
         if self.task.budget is None:
-            dear = _over(cost, winner.cost, "cost", least)
+            dear = _format_ratio_column(cost, winner.cost, "cost", least)
             other = pl.when(cost >= winner.cost).then(dear).otherwise(near)
             return pl.when(latency > self.slo.latency).then(slow).otherwise(other)
         over = pl.format(
             "${} per million above the budget of ${}",
-            _figures(cost),
+            _round_column(cost),
             pl.lit(f"{self.task.budget:.4g}"),
         )
-        slower = _over(latency, winner.latency, "latency", least)
+        slower = _format_ratio_column(latency, winner.latency, "latency", least)
         other = pl.when(latency >= winner.latency).then(slower).otherwise(near)
         return pl.when(cost > self.task.budget).then(over).otherwise(other)
 
@@ -345,7 +350,7 @@ class Plan:
     @property
     def effort(self) -> str:
         """What deciding took, in a sentence."""
-        screened = sum(len(part.place) for part in self.fields)
+        screened = sum(len(table.place) for table in self.fields)
         steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in self.spent.items())
         return (
             f"Decided in {self.seconds:.2f} s ({dollars(self.dollars)}; {steps}): {screened:,} "
@@ -371,7 +376,7 @@ class Plan:
         return html_table(caption, list(columns.values()), rows, limit=20)
 
 
-def _times(value: float, of: float, what: str) -> str:
+def _format_ratio(value: float, of: float, what: str) -> str:
     ratio = value / of
     if ratio < 1.1:
         return f"{100 * (ratio - 1):.2g} % above the winner's {what}"
@@ -382,26 +387,35 @@ def _seconds(value: float) -> str:
     return f"{value:.4g} s" if value >= 10 else f"{1000 * value:.4g} ms"
 
 
-def _figures(value: "pl.Expr", digits: int = 4) -> "pl.Expr":
+def _round_column(value: "pl.Expr", digits: int = 4) -> "pl.Expr":
     import polars as pl
 
     return value.round_sig_figs(digits).cast(pl.String).str.strip_suffix(".0")
 
 
-def _in_words(seconds: "pl.Expr") -> "pl.Expr":
+def _format_seconds_column(seconds: "pl.Expr") -> "pl.Expr":
     import polars as pl
 
-    long = pl.format("{} s", _figures(seconds))
-    return pl.when(seconds >= 10).then(long).otherwise(pl.format("{} ms", _figures(1000 * seconds)))
+    long = pl.format("{} s", _round_column(seconds))
+    return (
+        pl.when(seconds >= 10)
+        .then(long)
+        .otherwise(pl.format("{} ms", _round_column(1000 * seconds)))
+    )
 
 
-def _over(value: "pl.Expr", of: float, what: str, least: str) -> "pl.Expr":
-    """As `_times`, of a column."""
+def _format_ratio_column(value: "pl.Expr", of: float, what: str, least: str) -> "pl.Expr":
+    """As `_format_ratio`, of a column."""
     import polars as pl
 
     ratio = value / of
     little = pl.format(
-        "{}{} % above the winner's {}", pl.lit(least), _figures(100 * (ratio - 1), 2), pl.lit(what)
+        "{}{} % above the winner's {}",
+        pl.lit(least),
+        _round_column(100 * (ratio - 1), 2),
+        pl.lit(what),
     )
-    much = pl.format("{}{} times the winner's {}", pl.lit(least), _figures(ratio, 3), pl.lit(what))
+    much = pl.format(
+        "{}{} times the winner's {}", pl.lit(least), _round_column(ratio, 3), pl.lit(what)
+    )
     return pl.when(ratio < 1.1).then(little).otherwise(much)

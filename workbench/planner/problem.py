@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.deployment import BatchTransform, Deployment, Lambda, Serverless
-from workbench.planner.candidates import Field, Figures, Finalist, Setting, figures_of
+from workbench.planner.candidates import (
+    CandidateMetrics,
+    CandidateTable,
+    Configuration,
+    SimulatedCandidate,
+    metrics_of,
+)
 from workbench.planner.options import Options
 from workbench.queueing import Screen, screen
 from workbench.run import SLO
@@ -20,11 +26,11 @@ from workbench.traffic.trace import Trace
 ServiceOn = Callable[[Deployment], ServiceTimes]
 """Service times on a deployment."""
 
-SAMPLES = 20  # of a service time that is a law
+SERVICE_SAMPLES = 20  # of a service time that is a law
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class PlanningProblem:
     """What is to be planned: the traffic, the target, the choices, and service times by place."""
 
     trace: Trace
@@ -45,9 +51,9 @@ class Task:
         """Rows a request, on average."""
         return float(self.trace.rows.mean())
 
-    def simulate(self, setting: Setting) -> Figures:
+    def simulate(self, configuration: Configuration) -> CandidateMetrics:
         """Return what the simulator says of a setting under the trace itself."""
-        deployment, policy, scaling = setting
+        deployment, policy, scaling = configuration
         on_demand = isinstance(deployment, Serverless | Lambda)
         outcome = serve(
             self.trace,
@@ -58,30 +64,32 @@ class Task:
             scaling=scaling,
             seed=self.options.seed,
         )
-        return figures_of(outcome, deployment, self.slo, self.options.prices)
+        return metrics_of(outcome, deployment, self.slo, self.options.prices)
 
-    def settle(self, field: Field, row: int, setting: Setting | None = None) -> Finalist:
+    def evaluate(
+        self, candidates: CandidateTable, row: int, configuration: Configuration | None = None
+    ) -> SimulatedCandidate:
         """Simulate a row of a field, or a setting in its place, and keep what comes out."""
-        setting = setting or field.setting(row)
-        finalist = Finalist(setting, self.simulate(setting), row)
-        field.finalists.append(finalist)
+        configuration = configuration or candidates.setting(row)
+        finalist = SimulatedCandidate(configuration, self.simulate(configuration), row)
+        candidates.finalists.append(finalist)
         return finalist
 
-    def met(self, figures: Figures) -> bool:
+    def met(self, metrics: CandidateMetrics) -> bool:
         """Whether figures meet the objective's constraint: the target, or the budget."""
         if self.budget is None:
-            return figures.latency <= self.slo.latency
-        return figures.cost <= self.budget
+            return metrics.latency <= self.slo.latency
+        return metrics.cost <= self.budget
 
-    def rank(self, figures: Figures) -> tuple[bool, float, float]:
+    def rank(self, metrics: CandidateMetrics) -> tuple[bool, float, float]:
         """The less, the better: what is met before what is not, then cost or latency.
 
         Of what misses the target the least miss comes first, of what exceeds the budget the
         cheapest.
         """
-        met = self.met(figures)
+        met = self.met(metrics)
         by_cost = (self.budget is None) == met
-        first, second = figures.cost, figures.latency
+        first, second = metrics.cost, metrics.latency
         return (not met, first, second) if by_cost else (not met, second, first)
 
 
@@ -92,63 +100,76 @@ class Screening:
     on demand finds its server idle; on a fleet it follows another.
     """
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self.sizes, _ = task.options.sizes(task.largest)
-        self.waits = task.options.waits(task.slo.latency)
-        kinds = [kind for kind in task.options.kinds if kind != BatchTransform.kind]
-        laws = [self._law(one) for kind in kinds for one in task.options.places(kind)]
-        samples = max((law.shape[1] for law in laws), default=1)
-        laws = [np.broadcast_to(law, (len(law), samples)) for law in laws]
-        self._laws = {law.tobytes(): law for law in laws}
-        self._numbers = {law: number for number, law in enumerate(self._laws)}
+    def __init__(self, problem: PlanningProblem) -> None:
+        self._problem = problem
+        self.sizes, _ = problem.options.sizes(problem.largest)
+        self.waits = problem.options.waits(problem.slo.latency)
+        kinds = [kind for kind in problem.options.kinds if kind != BatchTransform.kind]
+        distributions = [
+            self._sample_service_times(one)
+            for kind in kinds
+            for one in problem.options.places(kind)
+        ]
+        samples = max((distribution.shape[1] for distribution in distributions), default=1)
+        distributions = [
+            np.broadcast_to(distribution, (len(distribution), samples))
+            for distribution in distributions
+        ]
+        self._distributions = {
+            distribution.tobytes(): distribution for distribution in distributions
+        }
+        self._numbers = {
+            distribution: number for number, distribution in enumerate(self._distributions)
+        }
         self._samples = samples
 
-    def _law(self, deployment: Deployment) -> Floats:
+    def _sample_service_times(self, deployment: Deployment) -> Floats:
         """Return seconds by requests in a batch and equally likely sample.
 
         Requests of several rows take what their mean number of rows takes; between sizes, a
         straight line.
         """
-        times = self._task.service_on(deployment)
+        times = self._problem.service_on(deployment)
         on_demand = isinstance(deployment, Serverless | Lambda)
         table = (times.idle_table if on_demand else times.table)[times.sizes]
         if table.shape[1] > 1:
             levels = np.linspace(0, 1, table.shape[1])
-            middles = (np.arange(SAMPLES) + 0.5) / SAMPLES
+            middles = (np.arange(SERVICE_SAMPLES) + 0.5) / SERVICE_SAMPLES
             table = np.array([np.interp(middles, levels, row) for row in table])
-        rows = self._task.rows * np.arange(1, max(self.sizes) + 1)
+        rows = self._problem.rows * np.arange(1, max(self.sizes) + 1)
         return np.array([np.interp(rows, times.sizes, level) for level in table.T]).T
 
     def of(self, deployments: list[Deployment]) -> NDArray[np.int64]:
         """Return the number of each deployment's law."""
         shape = (max(self.sizes), self._samples)
-        laws = [np.broadcast_to(self._law(one), shape).tobytes() for one in deployments]
-        return np.array([self._numbers[law] for law in laws])
+        distributions = [
+            np.broadcast_to(self._sample_service_times(one), shape).tobytes() for one in deployments
+        ]
+        return np.array([self._numbers[distribution] for distribution in distributions])
 
     @cached_property
     def seconds(self) -> Floats:
         """Seconds by law, requests in a batch (from 1) and equally likely sample."""
-        return np.stack(list(self._laws.values()))
+        return np.stack(list(self._distributions.values()))
 
     @cached_property
     def found(self) -> Screen:
         """What the exact model says."""
         return screen(
-            self._task.arrivals,
+            self._problem.arrivals,
             max_sizes=self.sizes,
             max_waits=self.waits,
             service=self.seconds,
-            quantile=self._task.slo.quantile,
-            limit=self._task.slo.latency,
+            quantile=self._problem.slo.quantile,
+            limit=self._problem.slo.latency,
         )
 
     @cached_property
     def busy(self) -> Floats:
         """The mean number of batches in service, with servers without limit."""
-        return self.busy_at(self._task.arrivals.rate, self.found.batch_sizes)
+        return self.mean_busy_at(self._problem.arrivals.rate, self.found.batch_sizes)
 
-    def busy_at(self, rate: float, batch_sizes: Floats) -> Floats:
+    def mean_busy_at(self, rate: float, batch_sizes: Floats) -> Floats:
         """Return the same where batches of 1, 2, ... requests have these shares."""
         largest = batch_sizes.shape[-1]
         means = self.seconds.mean(axis=2)[:, :largest]

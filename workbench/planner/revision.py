@@ -11,10 +11,10 @@ import numpy as np
 
 from workbench.errors import InvalidInput
 from workbench.formatting import html_table
-from workbench.planner.candidates import Figures, Setting
+from workbench.planner.candidates import CandidateMetrics, Configuration
 from workbench.planner.options import Options
 from workbench.planner.plans import Plan
-from workbench.planner.problem import Task
+from workbench.planner.problem import PlanningProblem
 from workbench.planner.search import Clock, Measured, plan
 from workbench.registry.api import Model
 from workbench.run import SLO
@@ -24,8 +24,8 @@ from workbench.validation import of_kind, positive
 if TYPE_CHECKING:
     import polars as pl
 
-_BUCKETS = 60  # into which a window is counted for the watch on its rate
-_DRIFT, _ALARM = 0.5, 8.0  # in standard deviations of a bucket's count
+_BUCKETS_PER_WINDOW = 60  # into which a window is counted for the watch on its rate
+_CUSUM_DRIFT, _CUSUM_THRESHOLD = 0.5, 8.0  # in standard deviations of a bucket's count
 
 
 class Stretch(NamedTuple):
@@ -34,7 +34,7 @@ class Stretch(NamedTuple):
     start: float
     stop: float
     cause: str
-    setting: Setting
+    setting: Configuration
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -51,7 +51,7 @@ class Replan:
 
     static: Plan
     stretches: tuple[Stretch, ...]
-    figures: tuple[tuple[Figures, Figures], ...]
+    figures: tuple[tuple[CandidateMetrics, CandidateMetrics], ...]
     requests: tuple[int, ...]
     spent: float
 
@@ -66,7 +66,7 @@ class Replan:
         import polars as pl
 
         rows = []
-        for stretch, count, (anew, one) in zip(
+        for stretch, count, (replanned, one) in zip(
             self.stretches, self.requests, self.figures, strict=True
         ):
             rows.append(
@@ -77,9 +77,9 @@ class Replan:
                     "requests": count,
                     "deployment": stretch.setting.place,
                     "policy": stretch.setting.joined,
-                    "latency": anew.latency,
-                    "attainment": anew.attainment,
-                    "dollars": anew.dollars,
+                    "latency": replanned.latency,
+                    "attainment": replanned.attainment,
+                    "dollars": replanned.dollars,
                     "static_latency": one.latency,
                     "static_attainment": one.attainment,
                     "static_dollars": one.dollars,
@@ -90,37 +90,39 @@ class Replan:
     @property
     def dollars(self) -> tuple[float, float]:
         """The bill as decided anew, and of the one plan."""
-        anew, one = (math.fsum(pair[i].dollars for pair in self.figures) for i in (0, 1))
-        return anew, one
+        replanned, one = (math.fsum(pair[i].dollars for pair in self.figures) for i in (0, 1))
+        return replanned, one
 
     @property
-    def saved(self) -> float:
+    def saved_share(self) -> float:
         """The share of the one plan's bill that deciding anew saves; negative where it costs."""
-        anew, one = self.dollars
-        return 1 - anew / one
+        replanned, one = self.dollars
+        return 1 - replanned / one
 
     @property
     def attainment(self) -> tuple[float, float]:
         """The share of requests within the target as decided anew, and of the one plan."""
         shares = np.array([[f.attainment for f in pair] for pair in self.figures])
-        anew, one = np.average(shares, axis=0, weights=self.requests).tolist()
-        return anew, one
+        replanned, one = np.average(shares, axis=0, weights=self.requests).tolist()
+        return replanned, one
 
     @property
     def misses(self) -> tuple[int, int]:
         """The stretches in which the quantile was above the target, of either."""
         limit = self.static.slo.latency
-        anew, one = (sum(pair[i].latency > limit for pair in self.figures) for i in (0, 1))
-        return anew, one
+        replanned, one = (sum(pair[i].latency > limit for pair in self.figures) for i in (0, 1))
+        return replanned, one
 
     @property
     def label(self) -> str:
         """What it comes to, in a sentence."""
-        (anew, one), misses, within = self.dollars, self.misses, self.attainment
+        (replanned, one), misses, within = self.dollars, self.misses, self.attainment
         changes = sum(stretch.cause == "change" for stretch in self.stretches)
         return (
-            f"{len(self.stretches)} decisions ({changes} on a change of rate): ${anew:.4g} against "
-            f"${one:.4g} of one plan, {100 * self.saved:.3g} % saved; {misses[0]} and {misses[1]} "
+            f"{len(self.stretches)} decisions ({changes} on a change of rate): ${replanned:.4g} "
+            f"against "
+            f"${one:.4g} of one plan, {100 * self.saved_share:.3g} % saved; {misses[0]} and "
+            f"{misses[1]} "
             f"stretches above the target, {100 * within[0]:.4g} and {100 * within[1]:.4g} % of "
             f"requests within it; {self.spent:.2f} s deciding "
             f"(${self.spent * self.static.task.options.planning_price:.2g})"
@@ -188,10 +190,10 @@ def replan(
     one = static.best.setting
     figures, requests = [], []
     for stretch in stretches:
-        task = replace(static.task, trace=trace.clip(stretch.start, stretch.stop))
-        anew = task.simulate(stretch.setting)
-        figures.append((anew, anew if stretch.setting == one else task.simulate(one)))
-        requests.append(len(task.trace))
+        problem = replace(static.task, trace=trace.clip(stretch.start, stretch.stop))
+        replanned = problem.simulate(stretch.setting)
+        figures.append((replanned, replanned if stretch.setting == one else problem.simulate(one)))
+        requests.append(len(problem.trace))
     return Replan(
         static=static,
         stretches=stretches,
@@ -213,8 +215,12 @@ def _stretches(
         if decided is None or _count(trace, *seen):
             decided = decide(*seen)
         end = min((math.floor(edge / window + 1e-9) + 1) * window, trace.duration)
-        known = decided.task
-        alarm = _alarm(trace, (edge, end), known, window / _BUCKETS) if watch else None
+        problem = decided.task
+        alarm = (
+            _detect_change(trace, (edge, end), problem, window / _BUCKETS_PER_WINDOW)
+            if watch
+            else None
+        )
         stop = alarm[1] if alarm else end
         if _count(trace, edge, stop):
             yield Stretch(edge, stop, cause, decided.best.setting)
@@ -228,8 +234,8 @@ def _count(trace: Trace, start: float, stop: float) -> int:
     return int(last - first)
 
 
-def _alarm(
-    trace: Trace, span: tuple[float, float], known: Task, bucket: float
+def _detect_change(
+    trace: Trace, span: tuple[float, float], problem: PlanningProblem, bucket: float
 ) -> tuple[float, float] | None:
     """Return since when the rate seems to have changed and when that is clear, None if it is not.
 
@@ -239,15 +245,15 @@ def _alarm(
     start, stop = span
     edges = start + bucket * np.arange(1 + int((stop - start) / bucket + 1e-9))
     counts = np.diff(np.searchsorted(trace.arrivals, edges))
-    mean = known.arrivals.rate * bucket
-    away = (counts - mean) / math.sqrt(mean * float(known.arrivals.dispersion(bucket)))
-    drift = _DRIFT + 2 * math.sqrt(bucket / known.trace.duration)
+    mean = problem.arrivals.rate * bucket
+    away = (counts - mean) / math.sqrt(mean * float(problem.arrivals.dispersion(bucket)))
+    drift = _CUSUM_DRIFT + 2 * math.sqrt(bucket / problem.trace.duration)
     for sign in (1.0, -1.0):
         total, since = 0.0, 0
-        for place, step in enumerate(sign * away):
+        for index, step in enumerate(sign * away):
             total += step - drift
             if total <= 0:
-                total, since = 0.0, place + 1
-            elif total > _ALARM and edges[place + 1] < stop - bucket / 2:
-                return float(edges[since]), float(edges[place + 1])
+                total, since = 0.0, index + 1
+            elif total > _CUSUM_THRESHOLD and edges[index + 1] < stop - bucket / 2:
+                return float(edges[since]), float(edges[index + 1])
     return None

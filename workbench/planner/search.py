@@ -9,16 +9,16 @@ import numpy as np
 from workbench.deployment import BatchTransform, Lambda, Serverless
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.measuring.profile import Profile
-from workbench.measuring.profile_cache import kept_profile
-from workbench.planner.candidates import Field
+from workbench.measuring.profile_cache import ensure_profile
+from workbench.planner.candidates import CandidateTable
 from workbench.planner.fleets import search_fleets, search_jobs
 from workbench.planner.on_demand import search_on_demand
 from workbench.planner.options import MAX_SIZES, Options
 from workbench.planner.plans import Plan
-from workbench.planner.problem import SAMPLES, ServiceOn, Task
+from workbench.planner.problem import SERVICE_SAMPLES, PlanningProblem, ServiceOn
 from workbench.registry.api import Model
 from workbench.run import SLO
-from workbench.service_times import Profiled, ServiceTimes
+from workbench.service_times import ProfileLike, ServiceTimes
 from workbench.sizing import service_on
 from workbench.traffic.map import MAP, poisson_process
 from workbench.traffic.map_fitting import fit
@@ -27,12 +27,12 @@ from workbench.validation import of_kind, positive
 
 Clock = Callable[[], float]
 Progress = Callable[[int, int], None]
-Measured = Profiled | ServiceTimes | ServiceOn
+Measured = ProfileLike | ServiceTimes | ServiceOn
 """A profile, service times on this machine, or a function from deployment to service times."""
 
-_MOST = 2_000_000
-_PER_SECOND = 70_000  # candidates screened, each with one constant service time
-_SHORTEST = 20  # windows that a trace must hold for burstiness to be told
+_MAX_CANDIDATES = 2_000_000
+_CANDIDATES_PER_SECOND = 70_000  # candidates screened, each with one constant service time
+_MIN_WINDOWS = 20  # windows that a trace must hold for burstiness to be told
 
 
 def plan(
@@ -77,20 +77,20 @@ def plan(
     _check(trace, slo, budget)
     if arrivals is not None:
         of_kind("arrivals", arrivals, MAP)
-    _refuse_too_large(options, slo)
-    watch = _Watch(clock)
+    _reject_large_grid(options, slo)
+    watch = _StepTimer(clock)
     model = source if isinstance(source, Model) else None
     if isinstance(source, Model):
-        source = _profiled(source, trace, options, progress)
+        source = _load_profile(source, trace, options, progress)
         watch.lap("profile")
-    service, largest = _service(source, trace, options)
+    service, largest = _resolve_service(source, trace, options)
     _, note = options.sizes(largest)
     if arrivals is None:
-        arrivals, doubts = fitted_arrivals(trace, max(options.waits(slo.latency)))
+        arrivals, warnings = fit_arrivals(trace, max(options.waits(slo.latency)))
     else:
-        doubts = ()
+        warnings = ()
     watch.lap("fit")
-    task = Task(
+    problem = PlanningProblem(
         trace=trace,
         arrivals=arrivals,
         slo=slo,
@@ -99,25 +99,25 @@ def plan(
         service_on=service,
         largest=largest,
     )
-    fields = tuple(_searched(task, progress))
+    tables = tuple(_search_all(problem, progress))
     watch.lap("screen and simulate")
-    if not any(field.finalists for field in fields):
-        raise InvalidInput(_overloaded(fields))
-    notes = (*([note] if note else []), *doubts, *_untold(task))
-    return Plan(task=task, fields=fields, spent=watch.laps, notes=notes, model=model)
+    if not any(field.finalists for field in tables):
+        raise InvalidInput(_explain_overload(tables))
+    notes = (*([note] if note else []), *warnings, *_collect_warnings(problem))
+    return Plan(task=problem, fields=tables, spent=watch.seconds, notes=notes, model=model)
 
 
-class _Watch:
+class _StepTimer:
     """Seconds by step, as a clock tells them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._last = clock()
-        self.laps: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
 
     def lap(self, step: str) -> None:
         now = self._clock()
-        self.laps[step], self._last = now - self._last, now
+        self.seconds[step], self._last = now - self._last, now
 
 
 def _check(trace: Trace, slo: SLO, budget: float | None) -> None:
@@ -127,31 +127,36 @@ def _check(trace: Trace, slo: SLO, budget: float | None) -> None:
         positive("budget", budget, "US dollars per million requests")
 
 
-def _refuse_too_large(options: Options, slo: SLO) -> None:
-    places = sum(len(options.places(kind)) for kind in options.kinds)
+def _reject_large_grid(options: Options, slo: SLO) -> None:
+    deployments = sum(len(options.places(kind)) for kind in options.kinds)
     sizes, waits = len(options.max_sizes or MAX_SIZES), len(options.waits(slo.latency))
-    candidates = places * sizes * waits
-    if candidates > _MOST:
+    candidates = deployments * sizes * waits
+    if candidates > _MAX_CANDIDATES:
         raise InvalidInput(
-            f"The grid has {places} deployments x {sizes} batch sizes x {waits} waits = "
+            f"The grid has {deployments} deployments x {sizes} batch sizes x {waits} waits = "
             f"{candidates:,} candidates, which would take about "
-            f"{candidates / _PER_SECOND / 60:,.0f} minutes, and {SAMPLES} times that where service "
-            f"times are laws: leave some out; at most {_MOST:,} are searched."
+            f"{candidates / _CANDIDATES_PER_SECOND / 60:,.0f} minutes, and {SERVICE_SAMPLES} "
+            f"times that where service "
+            f"times are laws: leave some out; at most {_MAX_CANDIDATES:,} are searched."
         )
 
 
-def _profiled(model: Model, trace: Trace, options: Options, progress: Progress | None) -> Profile:
+def _load_profile(
+    model: Model, trace: Trace, options: Options, progress: Progress | None
+) -> Profile:
     sizes, _ = options.sizes(max(options.max_sizes or (32,)))
     largest = max(sizes) * int(trace.rows.max())
-    return kept_profile(model, largest=largest, threads=options.threads, progress=progress)
+    return ensure_profile(model, largest=largest, threads=options.threads, progress=progress)
 
 
-def _service(source: Measured, trace: Trace, options: Options) -> tuple[ServiceOn, int]:
+def _resolve_service(source: Measured, trace: Trace, options: Options) -> tuple[ServiceOn, int]:
     """Return service times by deployment, and the most requests in a batch that they cover."""
-    on = _placed(source, options)
+    on = _make_service_on(source, options)
     least, most = int(trace.rows.min()), int(trace.rows.max())
     covered = min(
-        _covered(on(place), least) for kind in options.kinds for place in options.places(kind)
+        _find_largest_covered(on(deployment), least)
+        for kind in options.kinds
+        for deployment in options.places(kind)
     )
     if covered < most:
         raise InvalidInput(
@@ -161,7 +166,7 @@ def _service(source: Measured, trace: Trace, options: Options) -> tuple[ServiceO
     return on, covered // most
 
 
-def _placed(source: Measured, options: Options) -> ServiceOn:
+def _make_service_on(source: Measured, options: Options) -> ServiceOn:
     if isinstance(source, ServiceTimes):
         times = source
     elif callable(source):
@@ -175,7 +180,7 @@ def _placed(source: Measured, options: Options) -> ServiceOn:
     return partial(service_on, times, measured=options.measured, threads=options.threads)
 
 
-def _covered(times: ServiceTimes, least: int) -> int:
+def _find_largest_covered(times: ServiceTimes, least: int) -> int:
     """Return the largest size up to which, from `least` on, every size is covered."""
     sizes = np.array(times.sizes)
     sizes = sizes[sizes >= least]
@@ -183,55 +188,55 @@ def _covered(times: ServiceTimes, least: int) -> int:
     return int(sizes[run[-1]]) if len(run) else 0
 
 
-def fitted_arrivals(trace: Trace, window: float) -> tuple[MAP, tuple[str, ...]]:
+def fit_arrivals(trace: Trace, window: float) -> tuple[MAP, tuple[str, ...]]:
     """Return the process that fits a trace, for waits of up to `window`, and what it misses."""
-    longest = 0.999 * trace.duration / _SHORTEST
+    longest = 0.999 * trace.duration / _MIN_WINDOWS
     try:
         fitted = fit(trace, window=min(window, longest) or None)
     except TooFewSamples:
-        doubt = "Too few requests to tell their burstiness: they were taken to be independent."
-        return poisson_process(trace.rate), (doubt,)
+        warning = "Too few requests to tell their burstiness: they were taken to be independent."
+        return poisson_process(trace.rate), (warning,)
     return fitted.map, fitted.warnings
 
 
-def _searched(task: Task, progress: Progress | None) -> Iterator[Field]:
+def _search_all(problem: PlanningProblem, progress: Progress | None) -> Iterator[CandidateTable]:
     """Yield the candidates of each inference type, and tell how many types are done."""
-    kinds = task.options.kinds
+    kinds = problem.options.kinds
     for done, kind in enumerate(kinds):
         if progress is not None:
             progress(done, len(kinds))
-        yield _search(task, kind)
+        yield _search(problem, kind)
     if progress is not None:
         progress(len(kinds), len(kinds))
 
 
-def _search(task: Task, kind: str) -> Field:
+def _search(problem: PlanningProblem, kind: str) -> CandidateTable:
     if kind in {Serverless.kind, Lambda.kind}:
-        return search_on_demand(task, kind)
-    return search_jobs(task) if kind == BatchTransform.kind else search_fleets(task, kind)
+        return search_on_demand(problem, kind)
+    return search_jobs(problem) if kind == BatchTransform.kind else search_fleets(problem, kind)
 
 
-def _overloaded(fields: tuple[Field, ...]) -> str:
-    notes = {str(note) for field in fields for note in field.notes if note}
+def _explain_overload(tables: tuple[CandidateTable, ...]) -> str:
+    notes = {str(note) for field in tables for note in field.notes if note}
     return (
         f"No candidate can do this work: {min(notes, default='none was given')}. "
         "Allow more instances or calls in flight, or larger batches."
     )
 
 
-def _untold(task: Task) -> list[str]:
+def _collect_warnings(problem: PlanningProblem) -> list[str]:
     notes = []
-    options = task.options
+    options = problem.options
     if options.cold_start is None and {Serverless.kind, Lambda.kind} & set(options.kinds):
         notes.append(
             "On-demand instances start in no time: give Options(cold_start=...), in seconds."
         )
-    above = (1 - task.slo.quantile) * len(task.trace)
+    above = (1 - problem.slo.quantile) * len(problem.trace)
     if above < 10:
         notes.append(
-            f"Only {above:.3g} of {len(task.trace)} requests lie above the target's quantile: "
+            f"Only {above:.3g} of {len(problem.trace)} requests lie above the target's quantile: "
             "the simulated ones are noise."
         )
-    if len(np.unique(task.trace.rows)) > 1:
+    if len(np.unique(problem.trace.rows)) > 1:
         notes.append("Requests differ in rows: the exact model takes each to carry the mean.")
     return notes

@@ -7,7 +7,7 @@ import numpy as np
 
 from workbench.errors import InvalidInput
 from workbench.plots.figure import Figure
-from workbench.plots.series import colour, dash, unused
+from workbench.plots.series import colour, dash, make_unique
 from workbench.traffic.trace import Trace
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def arrival_rates(
             raise InvalidInput(
                 f"window must be at most {trace.duration:g} s, as long as the trace, got {window}."
             )
-        name = unused(trace.name or "trace", frames)
+        name = make_unique(trace.name or "trace", frames)
         start = window * np.arange(len(counts))
         columns = {"start": start, "stop": start + window, "rate": counts / window}
         frames[name] = pl.DataFrame({"run": [name] * len(counts)} | columns)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from workbench.run import SLO
 
-_LOG_FROM = 30  # latencies that span more than this factor are shown on a log scale
+_MIN_LOG_RATIO = 30  # latencies that span more than this factor are shown on a log scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class LatencyAxis:
         positive = [latency for latency in shown if latency > 0] or [1.0]
         low, high = min(positive), max(positive)
         if log is None:
-            log = high > _LOG_FROM * low and len(positive) == len(shown)
+            log = high > _MIN_LOG_RATIO * low and len(positive) == len(shown)
         return cls(low=low / 1.1 if log else 0.0, high=1.05 * high, log=log)
 
     @property
@@ -66,10 +66,10 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [tick for tick in ticks if low <= tick <= high]
 
 
-def target_in_words(slo: SLO) -> str:
+def format_target(slo: SLO) -> str:
     """Return the target as it is written in charts.
 
-    >>> target_in_words(SLO(latency=0.1))
+    >>> format_target(SLO(latency=0.1))
     'target p95 ≤ 100 ms'
     """
     return "target " + slo.label.replace("<=", "≤")

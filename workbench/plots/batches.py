@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING
 
 from workbench.plots.figure import Figure
-from workbench.plots.series import Results, caption, colour, named, panels, shape
+from workbench.plots.series import Results, caption, colour, name_results, panels, shape
 from workbench.plots.theme import INK, WIDTH
 from workbench.run import Run
 
 if TYPE_CHECKING:
     import polars as pl
 
-_RARE = 1e-6  # share of batches below which a predicted size is left out
+_MIN_SHARE = 1e-6  # share of batches below which a predicted size is left out
 
 
 def batch_sizes(runs: Results) -> "pl.DataFrame":
@@ -28,25 +28,29 @@ def batch_sizes(runs: Results) -> "pl.DataFrame":
     import polars as pl
 
     frames = [
-        (_counted(run) if isinstance(run, Run) else _predicted(run.batch_sizes.tolist()))
+        (
+            _count_batches(run)
+            if isinstance(run, Run)
+            else _tabulate_prediction(run.batch_sizes.tolist())
+        )
         .sort("batch_size")
         .select(pl.lit(name).alias("run"), "batch_size", "batches", "share")
-        for name, run in named(runs).items()
+        for name, run in name_results(runs).items()
     ]
     return pl.concat(frames)
 
 
-def _counted(run: Run) -> "pl.DataFrame":
+def _count_batches(run: Run) -> "pl.DataFrame":
     import polars as pl
 
     counts = run.batches().group_by("batch_size").agg(batches=pl.len().cast(pl.Int64))
     return counts.with_columns(share=pl.col("batches") / pl.col("batches").sum())
 
 
-def _predicted(shares: list[float]) -> "pl.DataFrame":
+def _tabulate_prediction(shares: list[float]) -> "pl.DataFrame":
     import polars as pl
 
-    rows = [(size, None, share) for size, share in enumerate(shares, 1) if share > _RARE]
+    rows = [(size, None, share) for size, share in enumerate(shares, 1) if share > _MIN_SHARE]
     types = {"batch_size": pl.Int32, "batches": pl.Int64, "share": pl.Float64}
     return pl.DataFrame(rows, schema=types, orient="row")
 
@@ -58,10 +62,10 @@ def plot_batch_sizes(runs: Results) -> Figure:
     """
     import altair as alt
 
-    members = named(runs)
+    members = name_results(runs)
     names, data = list(members), batch_sizes(runs)
     rows = [name for name in names if isinstance(members[name], Run)] or names
-    laws = [name for name in names if name not in rows]
+    predictions = [name for name in names if name not in rows]
     means = {
         name: f"{name}: mean {run.summary()['mean_batch_size']:.3g}"
         for name, run in members.items()
@@ -84,25 +88,27 @@ def plot_batch_sizes(runs: Results) -> Figure:
     points = (
         base.transform_filter("!datum.bar")
         .mark_point(filled=True, size=60, opacity=1)
-        .encode(x="batch_size:Q", shape=shape(laws).legend(legend))
-        if laws
+        .encode(x="batch_size:Q", shape=shape(predictions).legend(legend))
+        if predictions
         else None
     )
-    chart = alt.layer(*filter(None, (bars, points)), data=_panelled(data, rows, laws, means))
+    chart = alt.layer(
+        *filter(None, (bars, points)), data=_assign_panels(data, rows, predictions, means)
+    )
     return Figure(
         data=data,
         chart=chart.facet(row=panels("panel", [means[name] for name in rows])),
         title="Batch sizes",
         subtitle=(
             caption(members),
-            *([f"Points: {'; '.join(means[n] for n in laws)}."] if laws else []),
+            *([f"Points: {'; '.join(means[n] for n in predictions)}."] if predictions else []),
         ),
         description=f"Histogram of batch sizes. {'; '.join(means.values())}.",
     )
 
 
-def _panelled(
-    data: "pl.DataFrame", rows: list[str], laws: list[str], means: dict[str, str]
+def _assign_panels(
+    data: "pl.DataFrame", rows: list[str], predictions: list[str], means: dict[str, str]
 ) -> "pl.DataFrame":
     """Bars in panels of their own, and points in each of these."""
     import polars as pl
@@ -114,5 +120,5 @@ def _panelled(
         *edges,
         bar=pl.lit(True),  # noqa: FBT003
     )
-    points = data.filter(pl.col("run").is_in(laws)).join(heads, how="cross")
+    points = data.filter(pl.col("run").is_in(predictions)).join(heads, how="cross")
     return pl.concat([bars, points.with_columns(bar=pl.lit(False))], how="diagonal")  # noqa: FBT003

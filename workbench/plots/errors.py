@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from workbench.errors import TooFewSamples
 from workbench.formatting import percent
 from workbench.plots.figure import Figure
-from workbench.plots.series import Result, Results, caption, colour, dash, named
+from workbench.plots.series import Result, Results, caption, colour, dash, name_results
 from workbench.run import Run
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def latency_errors(results: Results, reference: Result) -> "pl.DataFrame":
     """
     import polars as pl
 
-    members = _named(results, reference)
+    members = _name_with_reference(results, reference)
     against, last = members.popitem()
     truth = _quantiles(last)
     rows = []
@@ -58,7 +58,7 @@ def plot_latency_errors(results: Results, reference: Result) -> Figure:
     import altair as alt
     import polars as pl
 
-    members = _named(results, reference)
+    members = _name_with_reference(results, reference)
     against, _ = members.popitem()
     names, data = list(members), latency_errors(results, reference)
     means = data.group_by("run", maintain_order=True).agg(pl.col("error").abs().mean())
@@ -85,7 +85,7 @@ def plot_latency_errors(results: Results, reference: Result) -> Figure:
         chart=alt.layer(zero, base.mark_line(strokeWidth=2.5)),
         title="Error of latency, quantile by quantile",
         subtitle=(
-            caption(_named(results, reference)),
+            caption(_name_with_reference(results, reference)),
             f"Against: {against}.",
             *(f"Mean amount (MAPE) of {amount}." for amount in amounts),
         ),
@@ -93,11 +93,11 @@ def plot_latency_errors(results: Results, reference: Result) -> Figure:
     )
 
 
-def _named(results: Results, reference: Result) -> dict[str, Result]:
+def _name_with_reference(results: Results, reference: Result) -> dict[str, Result]:
     """The results and, last, the reference, by names that tell them apart."""
     listed = [results] if isinstance(results, Result) else list(results)
-    named(listed)  # refuses what is empty
-    return named([*listed, reference])
+    name_results(listed)  # refuses what is empty
+    return name_results([*listed, reference])
 
 
 def _error(latency: float, reference: float) -> float:

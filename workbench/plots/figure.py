@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MIMETYPE = "application/vnd.vegalite.v5+json"
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 _PLACEHOLDER = "the specification goes here"
-_LINE = 84  # characters of a subtitle that the chart has room for, in a wide font
+_SUBTITLE_WIDTH = 84  # characters of a subtitle that the chart has room for, in a wide font
 _PAPER_INK = "#222222"
 _PAGE_STYLE = "<style>:root{color-scheme:light dark}body{font-family:sans-serif}</style>"
 
@@ -44,7 +44,7 @@ class Figure:
     subtitle: tuple[str, ...] = ()
     description: str = ""
 
-    def spec(self, *, ink: str = INK, headed: bool = True) -> dict[str, Any]:
+    def spec(self, *, ink: str = INK, with_title: bool = True) -> dict[str, Any]:
         """Return the Vega-Lite specification, data included, with text in the colour `ink`.
 
         `ink="currentColor"` takes the colour of the surrounding page. `headed=False` leaves the
@@ -56,21 +56,23 @@ class Figure:
         with alt.data_transformers.enable("default", max_rows=None), alt.theme.enable("none"):
             spec: dict[str, Any] = self.chart.to_dict()
         spec |= {"$schema": _SCHEMA, "config": config(ink), "description": self.description}
-        if headed:
-            lines = [part for line in self.subtitle for part in textwrap.wrap(line, _LINE)]
+        if with_title:
+            lines = [
+                part for line in self.subtitle for part in textwrap.wrap(line, _SUBTITLE_WIDTH)
+            ]
             spec["title"] = {"text": self.title, **({"subtitle": lines} if lines else {})}
-        if "facet" in spec and headed:
+        if "facet" in spec and with_title:
             spec["title"]["frame"] = "bounds"  # long names at the left leave the group little room
         if "layer" in spec or "mark" in spec:
             spec = {"width": WIDTH, "height": HEIGHT} | spec
             spec["autosize"] = {"type": "fit", "contains": "padding"}
         return spec
 
-    def svg(self, *, ink: str = INK, headed: bool = True) -> str:
+    def svg(self, *, ink: str = INK, with_title: bool = True) -> str:
         """Return the chart as an SVG image with its alternative text; `ink` as in `spec`."""
-        spec = self.spec(ink=ink, headed=headed)
+        spec = self.spec(ink=ink, with_title=with_title)
         drawn: str = _converter().vegalite_to_svg(spec, vl_version=_version())
-        drawn = re.sub("<[^>]+>", _without_roles, drawn)  # one image, not a tree of marks
+        drawn = re.sub("<[^>]+>", _strip_roles, drawn)  # one image, not a tree of marks
         label = html.escape(f"{self.title}. {self.description}")
         return drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
@@ -114,15 +116,15 @@ class Figure:
 
     def _png(self, scale: float) -> bytes:
         image: bytes = _converter().vegalite_to_png(
-            self._on_paper(), vl_version=_version(), scale=scale
+            self._paper_spec(), vl_version=_version(), scale=scale
         )
         return image
 
     def _pdf(self) -> bytes:
-        document: bytes = _converter().vegalite_to_pdf(self._on_paper(), vl_version=_version())
+        document: bytes = _converter().vegalite_to_pdf(self._paper_spec(), vl_version=_version())
         return document
 
-    def _on_paper(self) -> dict[str, Any]:
+    def _paper_spec(self) -> dict[str, Any]:
         """The specification on white: vl-convert greys what is translucent on a clear ground."""
         return self.spec(ink=_PAPER_INK) | {"background": "white"}
 
@@ -148,7 +150,7 @@ def _converter() -> Any:  # noqa: ANN401 - a module
     return vl_convert
 
 
-def _without_roles(tag: re.Match[str]) -> str:
+def _strip_roles(tag: re.Match[str]) -> str:
     return re.sub(' (role|aria-[a-z]+)="[^"]*"', "", tag[0])
 
 

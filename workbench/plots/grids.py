@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.deployment import Lambda, Serverless
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, in_ms, milliseconds
-from workbench.planner import Field, Plan
-from workbench.plots.axes import target_in_words
+from workbench.planner import CandidateTable, Plan
+from workbench.plots.axes import format_target
 from workbench.plots.figure import Figure
 from workbench.queueing import Screen
 from workbench.run import SLO
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _COLUMNS = ["max_size", "max_wait", "latency", "cost_per_million"]
-_ROWS = 24  # from so many on, not each is labelled
+_MAX_LABELS = 24  # from so many on, not each is labelled
 
 
 def batching_grid(
@@ -43,7 +43,7 @@ def batching_grid(
     import polars as pl
 
     if isinstance(source, Plan):
-        return pl.DataFrame(_of_plan(source), schema=_COLUMNS, orient="row")
+        return pl.DataFrame(_list_cells(source), schema=_COLUMNS, orient="row")
     if each is None:
         raise InvalidInput("each is missing: US dollars of a batch of 1, 2, ... requests.")
     cost = 1e6 * source.cost_per_request(np.atleast_2d(np.asarray(each, dtype=np.float64)))[0]
@@ -59,10 +59,10 @@ def batching_grid(
     )
 
 
-def _of_plan(plan: Plan) -> list[tuple[int, float, float, float]]:
+def _list_cells(plan: Plan) -> list[tuple[int, float, float, float]]:
     """Every cell; those that never join requests are one candidate."""
-    part, place = _place(plan)
-    rows = np.flatnonzero(part.place == place)
+    part, index = _find_grid_deployment(plan)
+    rows = np.flatnonzero(part.place == index)
     keys = zip(part.max_size[rows].tolist(), part.max_wait[rows].tolist(), strict=True)
     found = dict(zip(keys, zip(part.predicted[rows], part.cost[rows], strict=True), strict=True))
     alone = next((key for key in found if key[0] == 1), None)
@@ -73,7 +73,7 @@ def _of_plan(plan: Plan) -> list[tuple[int, float, float, float]]:
     return cells
 
 
-def _place(plan: Plan) -> tuple[Field, int]:
+def _find_grid_deployment(plan: Plan) -> tuple[CandidateTable, int]:
     """The inference type and place of the grid."""
     kinds = {Serverless.kind, Lambda.kind}
     fields = {part.kind: part for part in plan.fields if part.kind in kinds}
@@ -108,8 +108,8 @@ def plot_batching_grid(
     data = batching_grid(source, each=each, row=row)
     where = ""
     if isinstance(source, Plan):
-        part, place = _place(source)
-        label = part.deployments[place].label
+        part, index = _find_grid_deployment(source)
+        label = part.deployments[index].label
         slo, where = slo or source.slo, f"{label[:1].upper()}{label[1:]}. "
     if slo is None:
         raise InvalidInput("slo is missing: which target is the contour of?")
@@ -136,14 +136,14 @@ def plot_batching_grid(
         tooltip=["max_size:Q", "wait:Q", "latency:Q", "cost_per_million:Q", "met:N"],
     )
     met = cells.sort("y", "x")["met"].to_numpy().reshape(len(sizes), len(waits))
-    told = _told(best)
+    told = _describe_best(best)
     return Figure(
         data=data,
         chart=alt.layer(heat, *_contour(met), *_mark(best)),
         title="Cost by batch size and wait",
         subtitle=(
             f"{where}Predicted.",
-            f"Pale, beyond the line: misses the {target_in_words(slo)}.",
+            f"Pale, beyond the line: misses the {format_target(slo)}.",
             told,
         ),
         description=f"{int(met.sum())} of {met.size} settings meet the {slo.label}. {told}",
@@ -155,9 +155,9 @@ def _axis(kind: Any, field: str, title: str, labels: list[str]) -> Any:  # noqa:
     import altair as alt
 
     axis = alt.Axis(
-        values=[place + 0.5 for place in range(len(labels))],
+        values=[index + 0.5 for index in range(len(labels))],
         labelExpr=f"{labels}[floor(datum.value)]",
-        labelOverlap=kind is alt.X or len(labels) > _ROWS,
+        labelOverlap=kind is alt.X or len(labels) > _MAX_LABELS,
         grid=False,
     )
     scale = alt.Scale(domain=[0, len(labels)], nice=False)
@@ -200,7 +200,7 @@ def _mark(best: "pl.DataFrame") -> "list[alt.Chart]":
     ]
 
 
-def _told(best: "pl.DataFrame") -> str:
+def _describe_best(best: "pl.DataFrame") -> str:
     if best.is_empty():
         return "No setting meets it."
     size, wait, latency, cost = best.select(_COLUMNS).row(0)

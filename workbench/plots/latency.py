@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, TooFewSamples
-from workbench.plots.axes import LatencyAxis, target_in_words
+from workbench.plots.axes import LatencyAxis, format_target
 from workbench.plots.figure import Figure
 from workbench.plots.series import (
     Result,
@@ -17,7 +17,7 @@ from workbench.plots.series import (
     caption,
     colour,
     dash,
-    named,
+    name_results,
     shape,
     shared_slo,
 )
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     import altair as alt
     import polars as pl
 
-_POINTS = 200
-_PREDICTED = 500  # shares of a prediction to choose points from
-_BINS = 60
-_REQUESTS_PER_BIN = 50
+_MAX_POINTS = 200
+_PREDICTION_POINTS = 500  # shares of a prediction to choose points from
+_MAX_BINS = 60
+_MIN_REQUESTS_PER_BIN = 50
 
 
-def latency_ecdf(runs: Results, *, points: int = _POINTS) -> "pl.DataFrame":
+def latency_ecdf(runs: Results, *, points: int = _MAX_POINTS) -> "pl.DataFrame":
     """Return the share of all requests answered within a latency, at up to `points` points a run.
 
     Columns: run, origin, latency (seconds), share. The points lie on the empirical distribution of
@@ -55,25 +55,27 @@ def latency_ecdf(runs: Results, *, points: int = _POINTS) -> "pl.DataFrame":
         raise InvalidInput(f"points must be at least 2, got {points}.")
     schema = {"run": pl.String, "origin": pl.String, "latency": pl.Float64, "share": pl.Float64}
     rows = []
-    for name, run in named(runs).items():
-        latency, share = _law(run, points)
+    for name, run in name_results(runs).items():
+        latency, share = _sample_distribution(run, points)
         rows += [(name, run.origin, *point) for point in zip(latency, share, strict=True)]
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _law(run: Result, points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _sample_distribution(
+    run: Result, points: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Latencies and the shares answered within them, at a few points."""
     if isinstance(run, Run):
         answered = run.latencies[np.isfinite(run.latencies)].round(9)
         latency, counts = np.unique(answered, return_counts=True)
         share = np.cumsum(counts) / len(run)
-        ranks = list(_thinned(len(latency), points))
+        ranks = list(_thin_ranks(len(latency), points))
         return latency[ranks], share[ranks]
-    share = (np.array(list(_thinned(_PREDICTED, points))) + 0.5) / _PREDICTED
+    share = (np.array(list(_thin_ranks(_PREDICTION_POINTS, points))) + 0.5) / _PREDICTION_POINTS
     return run.quantile(share), share
 
 
-def _thinned(count: int, points: int) -> Iterable[int]:
+def _thin_ranks(count: int, points: int) -> Iterable[int]:
     """The first, the last and some ranks between, half of them in the last tenth."""
     if count <= points:
         return range(count)
@@ -92,7 +94,7 @@ def plot_latency_ecdf(runs: Results, *, slo: SLO | None = None, log: bool | None
     """
     import altair as alt
 
-    members = named(runs)
+    members = name_results(runs)
     slo = slo or shared_slo(members)
     data = latency_ecdf(runs)
     axis = LatencyAxis.over(data["latency"].to_numpy(), slo, log=log)
@@ -146,7 +148,7 @@ def _outline(points: "pl.DataFrame") -> "pl.DataFrame":
     import polars as pl
 
     below = points.with_columns(pl.col("share").shift(1, fill_value=0.0))
-    steps = below if points.height <= _POINTS // 2 else below[:1]
+    steps = below if points.height <= _MAX_POINTS // 2 else below[:1]
     return pl.concat([steps, points]).sort("latency", "share")
 
 
@@ -184,7 +186,7 @@ def _corner_note(slo: SLO, axis: "LatencyAxis") -> "alt.Chart":
     import altair as alt
     import polars as pl
 
-    note = pl.DataFrame({"latency": [slo.latency], "share": [0.0], "note": [target_in_words(slo)]})
+    note = pl.DataFrame({"latency": [slo.latency], "share": [0.0], "note": [format_target(slo)]})
     left = slo.latency > axis.middle
     chart: alt.Chart = (
         alt.Chart(note)
@@ -201,14 +203,14 @@ def _percentiles(runs: dict[str, Result]) -> "pl.DataFrame":
         (name, run.origin, f"p{100 * q:g}", latency, q, 1000 * latency)
         for name, run in runs.items()
         for q in PERCENTILES
-        if (latency := _told(run, q)) is not None
+        if (latency := _finite_quantile(run, q)) is not None
     ]
     columns = ["run", "origin", "percentile", "latency", "share", "latency (ms)"]
     types = [pl.String] * 3 + [pl.Float64] * 3
     return pl.DataFrame(rows, schema=dict(zip(columns, types, strict=True)), orient="row")
 
 
-def _told(run: Result, q: float) -> float | None:
+def _finite_quantile(run: Result, q: float) -> float | None:
     try:
         latency = float(run.quantile(q))
     except TooFewSamples:
@@ -236,11 +238,11 @@ def latency_over_time(
         raise InvalidInput(f"bins must be at least 1, got {bins}.")
     if not 0 < quantile < 1:
         raise InvalidInput(f"quantile must lie between 0 and 1, got {quantile}.")
-    members = named(runs)
+    members = name_results(runs)
     rows = [
         (name, *row)
         for name, run in members.items()
-        for row in _binned(run, _edges(run, bins), quantile)
+        for row in _aggregate_bins(run, _edges(run, bins), quantile)
     ]
     columns = ["run", "start", "stop", "requests", "failed", "median", "upper"]
     types = [pl.String, pl.Float64, pl.Float64, pl.Int64, pl.Int64, pl.Float64, pl.Float64]
@@ -249,11 +251,11 @@ def latency_over_time(
 
 def _edges(run: Run, bins: int | None) -> NDArray[np.float64]:
     """Where bins begin and end; as the run needs them, so that a short one coarsens no other."""
-    bins = bins or max(1, min(_BINS, len(run) // _REQUESTS_PER_BIN))
+    bins = bins or max(1, min(_MAX_BINS, len(run) // _MIN_REQUESTS_PER_BIN))
     return np.linspace(0, float(run.frame["scheduled"].to_numpy().max()), bins + 1)
 
 
-def _binned(run: Run, edges: NDArray[np.float64], quantile: float) -> list[tuple[Any, ...]]:
+def _aggregate_bins(run: Run, edges: NDArray[np.float64], quantile: float) -> list[tuple[Any, ...]]:
     due = np.sort(run.frame["scheduled"].to_numpy())
     parts = np.split(run.latencies, np.searchsorted(due, edges[1:-1]))
     return [
@@ -262,15 +264,15 @@ def _binned(run: Run, edges: NDArray[np.float64], quantile: float) -> list[tuple
             float(edges[number + 1]),
             len(part),
             int(np.isinf(part).sum()),
-            _smallest(part, 0.5),
-            _smallest(part, quantile),
+            _null_if_infinite_quantile(part, 0.5),
+            _null_if_infinite_quantile(part, quantile),
         )
         for number, part in enumerate(parts)
         if len(part)
     ]
 
 
-def _smallest(latencies: NDArray[np.float64], q: float) -> float | None:
+def _null_if_infinite_quantile(latencies: NDArray[np.float64], q: float) -> float | None:
     """The smallest latency that a share `q` does not exceed, None when it is infinite."""
     value = float(np.sort(latencies)[math.ceil(q * len(latencies) - 1e-9) - 1])
     return value if math.isfinite(value) else None
@@ -287,7 +289,7 @@ def plot_latency_over_time(
     import altair as alt
     import polars as pl
 
-    members = named(runs)
+    members = name_results(runs)
     slo = slo or shared_slo(members)
     quantile = slo.quantile if slo else 0.95
     upper = f"p{100 * quantile:g}"
@@ -298,7 +300,7 @@ def plot_latency_over_time(
     if slo:
         target = alt.Chart(pl.DataFrame({"upper": [slo.latency]})).mark_rule(style="target")
         layers.insert(0, target.encode(y=axis.channel(alt.Y, "upper")))
-        lines = f"{lines} Dashed: {target_in_words(slo)}."
+        lines = f"{lines} Dashed: {format_target(slo)}."
     return Figure(
         data=data,
         chart=alt.layer(*layers),
@@ -362,7 +364,7 @@ def _describe(runs: Mapping[str, Result]) -> str:
         told = [
             f"p{100 * q:g} {1000 * latency:.4g} ms"
             for q in PERCENTILES
-            if (latency := _told(run, q)) is not None
+            if (latency := _finite_quantile(run, q)) is not None
         ]
         sentences.append(f"{name}: {', '.join(told) or 'no percentile can be told'}.")
     return " ".join([*sentences, *_failures(runs, "Failed")])

@@ -19,7 +19,7 @@ _PANELS = {
     "Cold start (ms)": ("ModelSetupTime",),
 }
 _WIDTH, _HEIGHT = 330, 150
-_SHOWN = ("Sum", "p50", "p95", "p99")
+_STATISTICS = ("Sum", "p50", "p95", "p99")
 
 
 def metric_series(metrics: pl.DataFrame) -> pl.DataFrame:
@@ -39,7 +39,9 @@ def metric_series(metrics: pl.DataFrame) -> pl.DataFrame:
             "give CloudWatch some minutes after the first call."
         )
     panels = {metric: panel for panel, shown in _PANELS.items() for metric in shown}
-    kept = metrics.filter(pl.col("metric").is_in(list(panels)), pl.col("statistic").is_in(_SHOWN))
+    kept = metrics.filter(
+        pl.col("metric").is_in(list(panels)), pl.col("statistic").is_in(_STATISTICS)
+    )
     panel = pl.col("metric").replace_strict(panels, default="")
     counted = pl.col("statistic") == "Sum"
     return kept.select(

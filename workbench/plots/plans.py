@@ -9,7 +9,7 @@ from workbench.costing import MONTH
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, milliseconds
 from workbench.planner import Plan, crossings
-from workbench.plots.axes import LatencyAxis, log_ticks, target_in_words
+from workbench.plots.axes import LatencyAxis, format_target, log_ticks
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, dash, shape
 from workbench.plots.theme import INK
@@ -19,47 +19,47 @@ if TYPE_CHECKING:
     import altair as alt
     import polars as pl
 
-_MOST = 1500
-_FAR = 20  # times the target: what is slower would press the rest together
+_MAX_BEATEN = 1500
+_MAX_TARGET_RATIO = 20  # times the target: what is slower would press the rest together
 _SCREENED_OUT = "screened out"
-_NAME = ["kind", "deployment", "policy"]
+_KEY_COLUMNS = ["kind", "deployment", "policy"]
 _TITLES = {"million": "US dollars a million requests", "month": "US dollars a month"}
 
 
 # ------------------------------------------------------------------- latency against cost
 
 
-def plan_candidates(plan: Plan, *, most: int = _MOST) -> "pl.DataFrame":
+def plan_candidates(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> "pl.DataFrame":
     """Return the candidates of a plan with latency and cost, and which are beaten in both.
 
     Columns: kind, deployment, policy, latency (seconds at the target's quantile),
     cost_per_million (US dollars), engine, front (whether none is both faster and cheaper), best
     (whether it is the winner). Left out are those that no engine has a latency for, and of the
-    beaten all but `most`, evenly by cost.
+    beaten all but `max_beaten`, evenly by cost.
 
     Raises:
-        InvalidInput: `most` is below 1.
+        InvalidInput: `max_beaten` is below 1.
     """
     import polars as pl
 
-    whole_number("most", most, low=1)
-    front = plan.front.select(*_NAME, front=pl.lit(True))  # noqa: FBT003
+    whole_number("most", max_beaten, low=1)
+    front = plan.front.select(*_KEY_COLUMNS, front=pl.lit(True))  # noqa: FBT003
     known = (
         plan.frame.with_row_index()
         .filter(pl.col("latency").is_finite() & (pl.col("engine") != _SCREENED_OUT))
-        .join(front, on=_NAME, how="left")
+        .join(front, on=_KEY_COLUMNS, how="left")
         .with_columns(pl.col("front").fill_null(False), best=pl.col("index") == 0)  # noqa: FBT003
         .sort("cost_per_million", "latency")
-        .select(*_NAME, "latency", "cost_per_million", "engine", "front", "best")
+        .select(*_KEY_COLUMNS, "latency", "cost_per_million", "engine", "front", "best")
     )
     shown = pl.col("front") | pl.col("best")
     beaten = known.filter(~shown)
-    if beaten.height > most:
-        beaten = beaten[np.linspace(0, beaten.height - 1, most).astype(int).tolist()]
+    if beaten.height > max_beaten:
+        beaten = beaten[np.linspace(0, beaten.height - 1, max_beaten).astype(int).tolist()]
     return pl.concat([beaten, known.filter(shown)])
 
 
-def plot_plan(plan: Plan, *, most: int = _MOST) -> Figure:
+def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
     """Return a chart of `plan_candidates`: the front as a line, the winner ringed, the target.
 
     What is slower than 20 times the target is left to the subtitle, unless it is on the front.
@@ -67,17 +67,17 @@ def plot_plan(plan: Plan, *, most: int = _MOST) -> Figure:
     import altair as alt
     import polars as pl
 
-    data = plan_candidates(plan, most=most)
+    data = plan_candidates(plan, max_beaten=max_beaten)
     kinds, best = list(dict.fromkeys(plan.frame["kind"])), plan.best
     ahead = pl.col("front") | pl.col("best")
-    shown = data.filter(ahead | (pl.col("latency") <= _FAR * plan.slo.latency))
+    shown = data.filter(ahead | (pl.col("latency") <= _MAX_TARGET_RATIO * plan.slo.latency))
     shown = shown.rename({"kind": "run"})
     axis = LatencyAxis.over(shown["latency"].to_numpy(), plan.slo, log=None)
     cost = _dollars("million", shown["cost_per_million"].to_list())
     x = axis.channel(alt.X)
     line = alt.Chart(shown.filter("front")).mark_line(color=INK, strokeWidth=1.5)
     ring = alt.Chart(shown.filter("best")).mark_point(size=320, color=INK, strokeWidth=2.5)
-    tooltip = ["run:N", *_NAME[1:], "latency:Q", "cost_per_million:Q", "engine:N"]
+    tooltip = ["run:N", *_KEY_COLUMNS[1:], "latency:Q", "cost_per_million:Q", "engine:N"]
     bold = "datum.front || datum.best"
     points = alt.Chart(shown).mark_point(filled=True)
     layers = [
@@ -105,9 +105,13 @@ def plot_plan(plan: Plan, *, most: int = _MOST) -> Figure:
         subtitle=(
             f"Ringed: {best.label}; {told}.",
             "On the line nothing is both faster and cheaper. Predicted; the best simulated.",
-            *([f"Not shown: {far} slower than {_FAR} times the target."] if far else []),
+            *(
+                [f"Not shown: {far} slower than {_MAX_TARGET_RATIO} times the target."]
+                if far
+                else []
+            ),
         ),
-        description=f"{plan.label}. On the line: {_listed(plan.front)}.",
+        description=f"{plan.label}. On the line: {_list_front(plan.front)}.",
     )
 
 
@@ -117,7 +121,7 @@ def _target(plan: Plan, axis: LatencyAxis) -> "list[alt.Chart]":
     import polars as pl
 
     slo, left = plan.slo, plan.slo.latency > axis.middle
-    base = alt.Chart(pl.DataFrame({"latency": [slo.latency], "note": [target_in_words(slo)]}))
+    base = alt.Chart(pl.DataFrame({"latency": [slo.latency], "note": [format_target(slo)]}))
     note = base.mark_text(
         style="note", dx=-6 if left else 6, align="right" if left else "left", baseline="top"
     )
@@ -134,8 +138,8 @@ def _budget(plan: Plan) -> "list[alt.Chart]":
     return [] if budget is None else [line.mark_rule(style="target")]
 
 
-def _listed(front: "pl.DataFrame", most: int = 5) -> str:
-    rows = front.select("deployment", "policy", "latency", "cost_per_million").head(most)
+def _list_front(front: "pl.DataFrame", max_beaten: int = 5) -> str:
+    rows = front.select("deployment", "policy", "latency", "cost_per_million").head(max_beaten)
     told = [
         f"{place}, {policy}: {milliseconds(latency)}, {dollars(cost)}"
         for place, policy, latency, cost in rows.iter_rows()

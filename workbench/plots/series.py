@@ -22,7 +22,7 @@ AnyResult = TypeVar("AnyResult", Run, Result)
 Labels = Sequence[Sequence[str]]
 
 
-def named(runs: AnyResult | Sequence[AnyResult]) -> dict[str, AnyResult]:
+def name_results(runs: AnyResult | Sequence[AnyResult]) -> dict[str, AnyResult]:
     """Return results by names that tell them apart: what their labels and origins do not share.
 
     Raises:
@@ -30,7 +30,7 @@ def named(runs: AnyResult | Sequence[AnyResult]) -> dict[str, AnyResult]:
 
     >>> def run(label):
     ...     return Run.from_arrays(scheduled=[0], finished=[1], facts={"label": label})
-    >>> list(named([run("mlp:1, local, no batching"), run("mlp:1, local, up to 8, 25 ms")]))
+    >>> list(name_results([run("mlp:1, local, no batching"), run("mlp:1, local, up to 8, 25 ms")]))
     ['no batching', 'up to 8, 25 ms']
     """
     runs = [runs] if isinstance(runs, Run | Prediction) else list(as_tuple("runs", runs))
@@ -39,17 +39,17 @@ def named(runs: AnyResult | Sequence[AnyResult]) -> dict[str, AnyResult]:
     for run in runs:
         of_kind("Each of runs", run, Run | Prediction, "a Run or a Prediction")
     names: dict[str, AnyResult] = {}
-    labels, _ = distinct(_parts(runs))
+    labels, _ = split_labels(_parts(runs))
     for run, label in zip(runs, labels, strict=True):
         if isinstance(run, Run) and len(run) == 0:
             raise InvalidInput(f"The run {run.label!r} has no requests: there is nothing to show.")
-        names[unused(label, names)] = run
+        names[make_unique(label, names)] = run
     return names
 
 
 def caption(runs: Mapping[str, Result]) -> str:
     """Return what the runs' labels share, and their origins."""
-    _, shared = distinct(_parts(list(runs.values())))
+    _, shared = split_labels(_parts(list(runs.values())))
     origins = ", ".join(dict.fromkeys(run.origin for run in runs.values()))
     return ". ".join(filter(None, (shared, origins[:1].upper() + origins[1:]))) + "."
 
@@ -77,27 +77,27 @@ def _parts(runs: Sequence[Result]) -> Labels:
     ]
 
 
-def distinct(labels: Labels) -> tuple[list[str], str]:
+def split_labels(labels: Labels) -> tuple[list[str], str]:
     """Return what is each label's own, and what all have in common at both ends.
 
-    >>> distinct([["mlp", "local", "no batching"], ["mlp", "lambda", "no batching"]])
+    >>> split_labels([["mlp", "local", "no batching"], ["mlp", "lambda", "no batching"]])
     (['local', 'lambda'], 'mlp, no batching')
     """
-    head = _shared(labels)
-    tail = _shared([label[head:][::-1] for label in labels])
+    head = _count_shared(labels)
+    tail = _count_shared([label[head:][::-1] for label in labels])
     own = [", ".join(label[head : len(label) - tail]) for label in labels]
     if len(labels) == 1 or not all(own):
         return [", ".join(label) for label in labels], ""
     return own, ", ".join([*labels[0][:head], *labels[0][len(labels[0]) - tail :]])
 
 
-def _shared(labels: Labels) -> int:
+def _count_shared(labels: Labels) -> int:
     """How many parts all labels begin with."""
     alike = [len(set(parts)) == 1 for parts in zip(*labels, strict=False)]
     return alike.index(False) if False in alike else len(alike)
 
 
-def unused(name: str, taken: Container[str]) -> str:
+def make_unique(name: str, taken: Container[str]) -> str:
     """Return the name, numbered when it is taken already."""
     numbered = (f"{name} #{number}" for number in count(2))
     return next(candidate for candidate in chain([name], numbered) if candidate not in taken)
@@ -112,7 +112,7 @@ def colour(names: Sequence[str]) -> "alt.Color":
 
 def dash(names: Sequence[str]) -> dict[str, str]:
     """Return the calculation of the field `dash`; drawn without a scale, it stays off legends."""
-    dashes = _repeated(DASHES, len(names))
+    dashes = _repeat(DASHES, len(names))
     return {"dash": f"{json.dumps(dashes)}[indexof({json.dumps(list(names))}, datum.run)]"}
 
 
@@ -136,11 +136,11 @@ def _channel(names: Sequence[str], marks: Sequence[Any]) -> dict[str, Any]:
 
     width = 84 + 7 * max(len(name) for name in names)  # a rough measure of a symbol and its label
     return {
-        "scale": alt.Scale(domain=list(names), range=_repeated(marks, len(names))),
+        "scale": alt.Scale(domain=list(names), range=_repeat(marks, len(names))),
         "title": None,
         "legend": alt.Legend(orient="top", columns=max(1, WIDTH // width)),
     }
 
 
-def _repeated(values: Sequence[Any], times: int) -> list[Any]:
+def _repeat(values: Sequence[Any], times: int) -> list[Any]:
     return [values[number % len(values)] for number in range(times)]

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput
-from workbench.measuring.profile import LEVELS, Profile
+from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.plots.figure import Figure
-from workbench.plots.series import colour, dash, distinct, shape, unused
+from workbench.plots.series import colour, dash, make_unique, shape, split_labels
 from workbench.validation import as_tuple, of_kind
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Profiles = Profile | Sequence[Profile]
 
-_LOW, _HIGH = 0.05, 0.95
+_LOW_QUANTILE, _HIGH_QUANTILE = 0.05, 0.95
 
 
 def service_times(profiles: Profiles) -> "pl.DataFrame":
@@ -29,19 +29,19 @@ def service_times(profiles: Profiles) -> "pl.DataFrame":
     import polars as pl
 
     series = _series(profiles)
-    names, _ = distinct([parts for parts, _ in series])
+    names, _ = split_labels([parts for parts, _ in series])
     levels = pl.col("quantiles").list
     taken: list[str] = []
     frames = []
     for name, (_, rows) in zip(names, series, strict=True):
-        taken.append(unused(name, taken))
+        taken.append(make_unique(name, taken))
         frames.append(
             rows.sort("batch_size").select(
                 pl.lit(taken[-1]).alias("run"),
                 "batch_size",
                 "median",
-                low=levels.get(LEVELS.index(_LOW)),
-                high=levels.get(LEVELS.index(_HIGH)),
+                low=levels.get(QUANTILE_LEVELS.index(_LOW_QUANTILE)),
+                high=levels.get(QUANTILE_LEVELS.index(_HIGH_QUANTILE)),
             )
         )
     return pl.concat(frames)
@@ -73,7 +73,7 @@ def plot_service_times(profiles: Profiles) -> Figure:
     import polars as pl
 
     data = service_times(profiles)
-    _, shared = distinct([parts for parts, _ in _series(profiles)])
+    _, shared = split_labels([parts for parts, _ in _series(profiles)])
     names = list(dict.fromkeys(data["run"]))
     sizes = sorted(set(data["batch_size"]))
     milliseconds = data.with_columns(

@@ -13,10 +13,10 @@ Each states its assumptions, and refuses a load that no queue survives::
     found.quantile(0.95), found.attainment(slo), found.mean_batch_size
 """
 
-from workbench.queueing.buffers import buffered
+from workbench.queueing.buffers import predict_buffer
 from workbench.queueing.general import mg1
 from workbench.queueing.grid import Screen, screen
-from workbench.queueing.predictions import Law, Prediction, ServiceLaw
+from workbench.queueing.predictions import Distribution, Prediction, ServiceDistribution
 from workbench.queueing.published import batch_as_published, percentile_size
 from workbench.queueing.queues import (
     erlang_b,
@@ -30,12 +30,11 @@ from workbench.queueing.queues import (
 )
 
 __all__ = [
-    "Law",
+    "Distribution",
     "Prediction",
     "Screen",
-    "ServiceLaw",
+    "ServiceDistribution",
     "batch_as_published",
-    "buffered",
     "erlang_b",
     "erlang_c",
     "md1",
@@ -46,5 +45,6 @@ __all__ = [
     "mmc",
     "mmc_wait_cdf",
     "percentile_size",
+    "predict_buffer",
     "screen",
 ]

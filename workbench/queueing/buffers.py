@@ -16,11 +16,11 @@ from workbench.queueing.predictions import (
     Floats,
     Prediction,
     Service,
-    ServiceLaw,
-    counting,
-    service_laws,
+    ServiceDistribution,
+    service_distributions,
+    sizes_to,
 )
-from workbench.traffic.map import MAP, stationary_law
+from workbench.traffic.map import MAP, stationary_distribution
 
 ASSUMPTIONS = (
     "Every batch is taken up the moment it leaves the buffer: servers without limit.",
@@ -30,11 +30,13 @@ ASSUMPTIONS = (
 )
 """What the formulas of the buffer take for granted."""
 
-_NEGLIGIBLE = 1e-12  # chance of what is left out
-_MOST_TURNS = 50_000  # for memory of some hundred MB, and some seconds
+_TRUNCATION_PROBABILITY = 1e-12  # chance of what is left out
+_MAX_TRANSITIONS = 50_000  # for memory of some hundred MB, and some seconds
 
 
-def buffered(arrivals: MAP, *, max_size: int, max_wait: float, service: Service) -> Prediction:
+def predict_buffer(
+    arrivals: MAP, *, max_size: int, max_wait: float, service: Service
+) -> Prediction:
     """Exact figures of a buffer that sends a batch when full, or when its first waited max_wait.
 
     Assumed: every batch is taken up at once (servers without limit: no queue behind other batches,
@@ -56,14 +58,14 @@ def buffered(arrivals: MAP, *, max_size: int, max_wait: float, service: Service)
     Source: the counting process of a MAP, M. Neuts, "A versatile Markovian point process",
     J. Applied Probability 16 (1979); the formulas are in `Buffers`.
 
-    >>> from workbench.traffic.map_fitting import mmpp
+    >>> from workbench.traffic.map import mmpp
     >>> burst = mmpp(rate=300, burst=6, dwell=(4, 1))
-    >>> found = buffered(burst, max_size=8, max_wait=0.025, service=[0.01] * 8)
+    >>> found = predict_buffer(burst, max_size=8, max_wait=0.025, service=[0.01] * 8)
     >>> round(found.mean_batch_size, 2), round(float(found.quantile(0.95)), 3)
     (6.24, 0.035)
     """
     policy = BatchPolicy(max_size=max_size, max_wait=max_wait)
-    latency = BufferLatency(_waits(arrivals, policy), service_laws(service, max_size))
+    latency = BufferLatency(_waits(arrivals, policy), service_distributions(service, max_size))
     batch_rate = arrivals.rate / latency.mean_batch_size
     return Prediction(
         formula=f"buffer {policy.label}",
@@ -106,38 +108,42 @@ class BufferLatency:
     """The law of wait plus service, over requests."""
 
     waits: Waits
-    service: tuple[ServiceLaw, ...]
+    service: tuple[ServiceDistribution, ...]
 
     @cached_property
     def mean_batch_size(self) -> float:
         """Requests per batch."""
-        return float(self.waits.sizes @ counting(len(self.service)))
+        return float(self.waits.sizes @ sizes_to(len(self.service)))
 
     @cached_property
     def service_means(self) -> Floats:
         """Seconds by batch size."""
-        return np.array([law.mean for law in self.service])
+        return np.array([distribution.mean for distribution in self.service])
 
     @property
     def mean(self) -> float:
         """Seconds."""
-        served = self.waits.sizes * counting(len(self.service)) * self.service_means
+        served = self.waits.sizes * sizes_to(len(self.service)) * self.service_means
         return float((self.waits.waited + served).sum()) / self.mean_batch_size
 
     @property
     def support(self) -> tuple[float, float]:
         """The least and the greatest latency."""
-        laws = zip(self.service, self.waits.sizes, strict=True)
-        times = np.concatenate([law.values for law, share in laws if share > 0])
+        distributions = zip(self.service, self.waits.sizes, strict=True)
+        times = np.concatenate(
+            [distribution.values for distribution, share in distributions if share > 0]
+        )
         return float(times.min()), float(times.max() + self.waits.longest)
 
     def cdf(self, x: Floats) -> Floats:
         """The share of requests answered within x seconds."""
         within = np.zeros(len(x))
-        for size, (law, share) in enumerate(zip(self.service, self.waits.sizes, strict=True), 1):
+        for size, (distribution, share) in enumerate(
+            zip(self.service, self.waits.sizes, strict=True), 1
+        ):
             if share > 0:
-                left = x[:, None] * (1 + ROUNDING) - law.values
-                within += self._within(size, share, left) @ law.weights
+                left = x[:, None] * (1 + ROUNDING) - distribution.values
+                within += self._within(size, share, left) @ distribution.weights
         return np.asarray(within / self.mean_batch_size).clip(0, 1)
 
     def _within(self, size: int, share: float, wait: Floats) -> Floats:
@@ -195,13 +201,15 @@ class PoissonWaits:
         """The share of batches that hold 1, 2, ... requests."""
         others = np.arange(self.max_size - 1.0)
         short = poisson_chance(others, np.array(self.rate * self.longest))
-        return np.append(short, self._filled(self.max_size - 1, self.longest))
+        return np.append(short, self._fill_probability(self.max_size - 1, self.longest))
 
     @property
     def waited(self) -> Floats:
         """Seconds that the requests of a batch wait in sum."""
-        waited = self.sizes * self.longest * (counting(self.max_size) + 1) / 2
-        filling = (self.max_size - 1) / self.rate * self._filled(self.max_size, self.longest)
+        waited = self.sizes * self.longest * (sizes_to(self.max_size) + 1) / 2
+        filling = (
+            (self.max_size - 1) / self.rate * self._fill_probability(self.max_size, self.longest)
+        )
         waited[-1] = filling[()] * self.max_size / 2
         return waited
 
@@ -209,11 +217,15 @@ class PoissonWaits:
         """Requests in a batch of this size that wait at most so long."""
         if size < self.max_size:
             return float(self.sizes[size - 1]) * (size - 1) * wait / self.longest
-        middle = self._filled(size - 2, self.longest) - self._filled(size - 2, wait)
-        both_ends = self._filled(size - 1, self.longest) + (size - 1) * self._filled(size - 1, wait)
+        middle = self._fill_probability(size - 2, self.longest) - self._fill_probability(
+            size - 2, wait
+        )
+        both_ends = self._fill_probability(size - 1, self.longest) + (
+            size - 1
+        ) * self._fill_probability(size - 1, wait)
         return both_ends + self.rate * wait * middle
 
-    def _filled(self, count: int, time: float | Floats) -> Floats:
+    def _fill_probability(self, count: int, time: float | Floats) -> Floats:
         """The chance of so many arrivals or more within a time."""
         from scipy.special import pdtrc
 
@@ -245,11 +257,11 @@ class Buffers:
 
     def __init__(self, arrivals: MAP, largest: int, waits: Floats, *, fineness: int = 1) -> None:
         self.largest = largest
-        self.longest = np.minimum(waits, surely_full(arrivals, largest))
-        turns = _turns(arrivals, float(self.longest.max()))
+        self.longest = np.minimum(waits, fill_time_bound(arrivals, largest))
+        turns = _expected_transitions(arrivals, float(self.longest.max()))
         nodes = 26 + math.ceil(5.5 * math.sqrt(turns))  # enough for 1e-10: found by trial
         self.cells = fineness * (64 + 8 * math.ceil(math.sqrt(turns)))
-        times = np.outer(self.longest, (1 - _cosines(nodes)) / 2)
+        times = np.outer(self.longest, (1 - _chebyshev_nodes(nodes)) / 2)
         shape = (largest - 1, arrivals.phases, arrivals.phases, *times.shape)
         chances = arrival_chances(arrivals, times.ravel(), largest - 1)
         integrals = _integrals(arrivals, chances).reshape(shape)
@@ -262,25 +274,25 @@ class Buffers:
         anything = chances.sum(axis=2)
         arrival = np.einsum("kabtj,b->katj", chances, ends)
         filled = np.einsum("kabtj,b->katj", integrals, ends)
-        short = _convolved(chances[..., ::-1], others * anything)
-        full = _convolved(integrals[..., ::-1], (others + 1) * arrival) + (others + 2) * filled
-        read, average = _reading(chances.shape[-1], self.cells)
+        short = _convolve(chances[..., ::-1], others * anything)
+        full = _convolve(integrals[..., ::-1], (others + 1) * arrival) + (others + 2) * filled
+        read, average = _interpolation(chances.shape[-1], self.cells)
         self._chances = anything[..., -1], filled[..., -1]
         self._averages = short @ average, full @ average
-        self._tables = _tabulated(short, read), _tabulated(full, read)
+        self._tables = _interpolate(short, read), _interpolate(full, read)
 
     def laws(self, max_sizes: NDArray[np.int64], wait: int) -> tuple[Floats, Floats, Floats]:
         """Of each of these max_sizes: `sizes` and `waited` as in Waits, and their table of waits.
 
         The table has a row a batch size, and the value and the slope at each edge of a cell.
         """
-        chances = self._merged(self._chances, max_sizes, wait).clip(0)
+        chances = self._merge(self._chances, max_sizes, wait).clip(0)
         sizes = chances / chances.sum(axis=1, keepdims=True)
-        within = self._merged(self._averages, max_sizes, wait)
-        waited = (sizes * counting(self.largest) - within).clip(0) * self.longest[wait]
-        return sizes, waited, self._merged(self._tables, max_sizes, wait)
+        within = self._merge(self._averages, max_sizes, wait)
+        waited = (sizes * sizes_to(self.largest) - within).clip(0) * self.longest[wait]
+        return sizes, waited, self._merge(self._tables, max_sizes, wait)
 
-    def _merged(
+    def _merge(
         self, pair: tuple[Floats, Floats], max_sizes: NDArray[np.int64], wait: int
     ) -> Floats:
         """The short below each max_size and the full at it, shape (max_sizes, sizes, ...)."""
@@ -288,7 +300,7 @@ class Buffers:
         opening = self.opening[wait, max_sizes - 2]
         merged = np.zeros((len(max_sizes), self.largest, *short.shape[2:]))
         merged[:, :-1] = np.tensordot(opening, short, axes=(1, 1))
-        merged[counting(self.largest) >= max_sizes[:, None]] = 0
+        merged[sizes_to(self.largest) >= max_sizes[:, None]] = 0
         last = np.einsum("bn,bn...->b...", opening, full[max_sizes - 2])
         merged[np.arange(len(max_sizes)), max_sizes - 1] = last
         return merged
@@ -313,9 +325,9 @@ class TabulatedWaits:
         cells = self.table.shape[1] - 1
         fraction = wait / self.longest
         low, high = np.sqrt(fraction / 2), 1 - np.sqrt((1 - fraction) / 2)
-        place = cells * np.where(fraction < 0.5, low, high)
-        cell = np.minimum(place.astype(np.int64), cells - 1)
-        y = place - cell
+        position = cells * np.where(fraction < 0.5, low, high)
+        cell = np.minimum(position.astype(np.int64), cells - 1)
+        y = position - cell
         start, slope = self.table[size - 1, cell].T
         end, end_slope = self.table[size - 1, cell + 1].T
         rise = end - start
@@ -324,27 +336,28 @@ class TabulatedWaits:
         return within
 
 
-def _turns(arrivals: MAP, longest: float) -> float:
+def _expected_transitions(arrivals: MAP, longest: float) -> float:
     """The most arrivals and changes of phase that the longest wait holds in the mean."""
     turns = float(-arrivals.d0.diagonal().min()) * longest
-    if turns > _MOST_TURNS:
+    if turns > _MAX_TRANSITIONS:
         raise NotPredictable(
             f"A wait of {longest:.4g} s holds up to {turns:,.0f} arrivals and changes of phase of "
-            f"this process, and the formulas are made for {_MOST_TURNS:,}: shorten max_wait, or "
+            f"this process, and the formulas are made for {_MAX_TRANSITIONS:,}: shorten "
+            f"max_wait, or "
             "simulate."
         )
     return turns
 
 
-def _cosines(nodes: int) -> Floats:
+def _chebyshev_nodes(nodes: int) -> Floats:
     return np.cos(np.pi * np.arange(nodes) / (nodes - 1))
 
 
-def _tabulated(values: Floats, read: Floats) -> Floats:
+def _interpolate(values: Floats, read: Floats) -> Floats:
     return (values @ read).reshape(*values.shape[:-1], -1, 2)
 
 
-def _reading(nodes: int, cells: int) -> tuple[Floats, Floats]:
+def _interpolation(nodes: int, cells: int) -> tuple[Floats, Floats]:
     """From values at the nodes: to values and slopes at the edges of cells, and to the mean.
 
     The edges are those of `TabulatedWaits`: quadratically denser towards both ends. Slopes are per
@@ -357,9 +370,9 @@ def _reading(nodes: int, cells: int) -> tuple[Floats, Floats]:
     coefficients *= 2 / (nodes - 1)
     coefficients[[0, -1]] /= 2
     coefficients[:, [0, -1]] /= 2
-    place = np.arange(cells + 1) / cells
-    fraction = np.where(place < 0.5, 2 * place**2, 1 - 2 * (1 - place) ** 2)
-    per_cell = 8 * np.minimum(place, 1 - place) / cells
+    position = np.arange(cells + 1) / cells
+    fraction = np.where(position < 0.5, 2 * position**2, 1 - 2 * (1 - position) ** 2)
+    per_cell = 8 * np.minimum(position, 1 - position) / cells
     values = chebyshev.chebvander(2 * fraction - 1, nodes - 1)
     derivative = np.zeros((nodes, nodes))
     derivative[:-1] = chebyshev.chebder(np.eye(nodes), axis=0)
@@ -375,7 +388,7 @@ def arrival_chances(arrivals: MAP, times: Floats, count: int) -> Floats:
 
     Source: A. Jensen (1953); all terms are positive.
 
-    >>> from workbench.traffic.map_fitting import poisson_process
+    >>> from workbench.traffic.map import poisson_process
     >>> arrival_chances(poisson_process(2.0), np.array([0.5]), 2).ravel().round(4).tolist()
     [0.3679, 0.3679]
     """
@@ -383,7 +396,7 @@ def arrival_chances(arrivals: MAP, times: Floats, count: int) -> Floats:
     idle, arrive = np.eye(phases) + arrivals.d0 / turn, arrivals.d1 / turn
     order = np.argsort(times, kind="stable")
     means = turn * times[order]
-    steps = np.zeros((_reach(means[-1]), count, phases, phases))
+    steps = np.zeros((_poisson_bound(means[-1]), count, phases, phases))
     steps[0, 0] = np.eye(phases)
     for now, following in pairwise(steps):
         np.matmul(now, idle, out=following)
@@ -393,17 +406,17 @@ def arrival_chances(arrivals: MAP, times: Floats, count: int) -> Floats:
     chances = np.empty((len(columns), len(times)))
     for part in np.array_split(np.arange(len(times)), math.ceil(len(times) / 256)):
         # Only numbers of turns near the mean have a chance: sorted times share them.
-        some = slice(*_turns_near(means[part]))
+        some = slice(*_transition_range(means[part]))
         chances[:, order[part]] = columns[:, some] @ poisson_chance(turns[some], means[part])
     return chances.reshape(count, phases, phases, len(times))
 
 
-def _turns_near(means: Floats) -> tuple[int, int]:
+def _transition_range(means: Floats) -> tuple[int, int]:
     least = float(means[0])
-    return max(0, 2 * math.floor(least) - _reach(least)), _reach(float(means[-1]))
+    return max(0, 2 * math.floor(least) - _poisson_bound(least)), _poisson_bound(float(means[-1]))
 
 
-def _reach(mean: float) -> int:
+def _poisson_bound(mean: float) -> int:
     """What a Poisson variable of this mean exceeds with a chance below 1e-16."""
     return math.ceil(mean + 9 * math.sqrt(mean) + 25)
 
@@ -430,7 +443,7 @@ def _integrals(arrivals: MAP, chances: Floats) -> Floats:
     return integrals
 
 
-def _convolved(left: Floats, right: Floats) -> Floats:
+def _convolve(left: Floats, right: Floats) -> Floats:
     """Sums over m of the matrices left[m] times the vectors right[k - m], for each k and place."""
     result = np.zeros_like(right)
     for m, matrix in enumerate(left):
@@ -445,15 +458,15 @@ def _opening_phases(arrivals: MAP, chances: Floats, integrals: Floats) -> Floats
     at_close = np.moveaxis(np.cumsum(chances, axis=0) + full, -1, 0)
     next_arrival = np.linalg.solve(-arrivals.d0, arrivals.d1)
     # A trace of the long run joins opening phases that in practice never follow each other.
-    anywhere = _NEGLIGIBLE * (arrivals.phases_after_arrival + 1 / arrivals.phases)
-    return stationary_law(at_close @ next_arrival + anywhere)
+    anywhere = _TRUNCATION_PROBABILITY * (arrivals.phases_after_arrival + 1 / arrivals.phases)
+    return stationary_distribution(at_close @ next_arrival + anywhere)
 
 
-def surely_full(arrivals: MAP, max_size: int) -> float:
+def fill_time_bound(arrivals: MAP, max_size: int) -> float:
     """Seconds by which a batch is full but for a chance of 1e-12, from any phase: Chernoff's bound.
 
-    >>> from workbench.traffic.map_fitting import poisson_process
-    >>> round(surely_full(poisson_process(100.0), 2), 2)
+    >>> from workbench.traffic.map import poisson_process
+    >>> round(fill_time_bound(poisson_process(100.0), 2), 2)
     0.29
     """
     marks = np.linspace(0.05, 0.95, 19)
@@ -462,4 +475,6 @@ def surely_full(arrivals: MAP, max_size: int) -> float:
     rates = -growth.real[np.arange(len(marks)), top]
     vectors = np.abs(vectors[np.arange(len(marks)), :, top])
     spreads = vectors.max(axis=1) / vectors.min(axis=1).clip(1e-300)
-    return float(((np.log(spreads / _NEGLIGIBLE) - (max_size - 2) * np.log(marks)) / rates).min())
+    return float(
+        ((np.log(spreads / _TRUNCATION_PROBABILITY) - (max_size - 2) * np.log(marks)) / rates).min()
+    )

@@ -5,12 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from workbench.errors import NotPredictable
-from workbench.queueing.predictions import ROUNDING, Floats, Prediction, ServiceLaw, service_laws
+from workbench.queueing.predictions import (
+    ROUNDING,
+    Floats,
+    Prediction,
+    ServiceDistribution,
+    service_distributions,
+)
 from workbench.service_times import ServiceTimes
 from workbench.validation import positive
 
-_POINTS = 1 << 17
-_NEGLIGIBLE = 25.0  # minus the logarithm of the share of waits beyond the grid
+_GRID_POINTS = 1 << 17
+_TAIL_EXPONENT = 25.0  # minus the logarithm of the share of waits beyond the grid
 
 
 def mg1(*, rate: float, service: ServiceTimes) -> Prediction:
@@ -35,14 +41,14 @@ def mg1(*, rate: float, service: ServiceTimes) -> Prediction:
     0.15
     """
     positive("rate", rate, "requests per second")
-    (busy,), (idle,) = service_laws(service, 1), service_laws(service.idle(), 1)
+    (busy,), (idle,) = service_distributions(service, 1), service_distributions(service.idle(), 1)
     load = rate * busy.mean
     if load >= 1:
         raise NotPredictable(
             f"Requests bring {load:.4g} seconds of work per second for 1 server: the queue grows "
             "without end. Lower the rate or take more servers."
         )
-    alone = (1 - load) / (1 - load + rate * idle.mean)
+    idle_share = (1 - load) / (1 - load + rate * idle.mean)
     return Prediction(
         formula="M/G/1",
         assumptions=(
@@ -51,9 +57,9 @@ def mg1(*, rate: float, service: ServiceTimes) -> Prediction:
             "One queue, unbounded.",
         ),
         rate=rate,
-        latency=_latency(rate, alone, busy, idle),
+        latency=_latency(rate, idle_share, busy, idle),
         batch_sizes=np.ones(1),
-        concurrency=1 - alone,
+        concurrency=1 - idle_share,
     )
 
 
@@ -62,8 +68,8 @@ class _Latency:
     """The law of wait plus service; `within` is the share that waits, but at most `waits`."""
 
     alone: float  # share of requests that find the server idle
-    busy: ServiceLaw
-    idle: ServiceLaw
+    busy: ServiceDistribution
+    idle: ServiceDistribution
     waits: Floats
     within: Floats
     mean: float
@@ -81,27 +87,29 @@ class _Latency:
         return np.asarray(at_once + left @ self.busy.weights).clip(0, 1)
 
 
-def _latency(rate: float, alone: float, busy: ServiceLaw, idle: ServiceLaw) -> _Latency:
+def _latency(
+    rate: float, idle_share: float, busy: ServiceDistribution, idle: ServiceDistribution
+) -> _Latency:
     farthest = max(busy.values.max(), idle.values.max())
-    step = (_NEGLIGIBLE / _decay(rate, busy) + 2 * farthest) / _POINTS
+    step = (_TAIL_EXPONENT / _decay(rate, busy) + 2 * farthest) / _GRID_POINTS
     first = np.fft.rfft(rate * _survival(idle, step))
     others = np.fft.rfft(rate * _survival(busy, step))
-    share = np.fft.irfft(alone * first / (1 - others), _POINTS).clip(0)
-    waits = step * np.arange(_POINTS)
+    share = np.fft.irfft(idle_share * first / (1 - others), _GRID_POINTS).clip(0)
+    waits = step * np.arange(_GRID_POINTS)
     within = np.cumsum(share) - share / 2
     within[0] = 0.0
-    mean = alone * idle.mean + (1 - alone) * busy.mean + float(share @ waits)
-    return _Latency(alone, busy, idle, waits, within, mean)
+    mean = idle_share * idle.mean + (1 - idle_share) * busy.mean + float(share @ waits)
+    return _Latency(idle_share, busy, idle, waits, within, mean)
 
 
-def _decay(rate: float, law: ServiceLaw) -> float:
+def _decay(rate: float, distribution: ServiceDistribution) -> float:
     """The rate at which the share of waits beyond x falls with x: Lundberg's exponent."""
 
     def excess(decay: float) -> float:
-        grown = np.expm1(np.minimum(decay * law.values, 700.0)) @ law.weights
+        grown = np.expm1(np.minimum(decay * distribution.values, 700.0)) @ distribution.weights
         return float(rate * grown - decay)
 
-    low, high = 0.0, 1 / law.mean
+    low, high = 0.0, 1 / distribution.mean
     while excess(high) <= 0:
         low, high = high, 2 * high
     for _ in range(60):
@@ -110,16 +118,16 @@ def _decay(rate: float, law: ServiceLaw) -> float:
     return high
 
 
-def _survival(law: ServiceLaw, step: float) -> Floats:
+def _survival(distribution: ServiceDistribution, step: float) -> Floats:
     """The integral of P(S > x) around each point of the grid, weighted by a hat two steps wide.
 
     That is a second difference of H(x), the mean of x min(S, x) - min(S, x)^2 / 2, and keeps the
     integral and the first moment of P(S > x) exactly.
     """
-    order = np.argsort(law.values)
-    values, weights = law.values[order], law.weights[order]
+    order = np.argsort(distribution.values)
+    values, weights = distribution.values[order], distribution.weights[order]
     sums = [np.append(0.0, np.cumsum(weights * values**power)) for power in range(3)]
-    x = step * np.arange(_POINTS + 1)
+    x = step * np.arange(_GRID_POINTS + 1)
     reached = np.searchsorted(values, x, side="right")
     below, first, second = (each[reached] for each in sums)
     integral = x * first - second / 2 + (1 - below) * x**2 / 2

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
 from workbench.queueing.buffers import Buffers
-from workbench.queueing.predictions import Floats, check_share, counting, refuse_to_extrapolate
+from workbench.queueing.predictions import Floats, check_covered, check_share, sizes_to
 from workbench.traffic.map import MAP
 
 
@@ -73,7 +73,7 @@ def screen(
         InvalidInput: an argument is out of range, or service times are missing.
         NotPredictable: a wait holds more arrivals than the formulas are made for.
 
-    >>> from workbench.traffic.map_fitting import poisson_process
+    >>> from workbench.traffic.map import poisson_process
     >>> grid = dict(max_sizes=[1, 8], max_waits=[0.01, 0.02], service=[[0.1] * 8, [0.2] * 8])
     >>> screen(poisson_process(100), **grid).quantile.round(3)[:, 1].tolist()
     [[0.11, 0.12], [0.21, 0.22]]
@@ -81,30 +81,30 @@ def screen(
     sizes, waits, times = _grid(max_sizes, max_waits, service)
     check_share("quantile", quantile)
     search, largest = _compiled_search(), int(sizes.max())
-    counts = counting(largest)
-    laws = np.zeros((len(sizes), len(waits), largest))
-    laws[..., 0] = 1
-    waited = np.zeros(laws.shape[:2])
+    counts = sizes_to(largest)
+    distributions = np.zeros((len(sizes), len(waits), largest))
+    distributions[..., 0] = 1
+    waited = np.zeros(distributions.shape[:2])
     # Batches of one, that wait for nobody, are the answer for max_size 1 and for max_wait 0.
     asked = times, float(quantile), float(limit)
-    alone = search(laws[0, :1].copy(), np.zeros((1, largest, 2, 2)), 0.0, *asked)
+    alone = search(distributions[0, :1].copy(), np.zeros((1, largest, 2, 2)), 0.0, *asked)
     found = np.tile(alone[..., None], (1, 1, len(sizes), len(waits)))
     buffered, timed = np.flatnonzero(sizes > 1), np.flatnonzero(waits > 0)
     if len(buffered) and len(timed):
         buffers = Buffers(arrivals, largest, waits[timed])
         for index, wait in enumerate(timed):
-            law, in_sum, table = buffers.laws(sizes[buffered], index)
-            laws[buffered, wait], waited[buffered, wait] = law, in_sum.sum(axis=1)
-            mean = (law @ counts)[:, None]
+            distribution, in_sum, table = buffers.laws(sizes[buffered], index)
+            distributions[buffered, wait], waited[buffered, wait] = distribution, in_sum.sum(axis=1)
+            mean = (distribution @ counts)[:, None]
             table /= mean[..., None, None]
             longest = float(buffers.longest[index])
-            found[:, :, buffered, wait] = search(law / mean, table, longest, *asked)
-    mean_size = laws @ counts
-    served = np.einsum("btn,mn->mbt", laws * counts, times[:, :largest].mean(axis=2))
+            found[:, :, buffered, wait] = search(distribution / mean, table, longest, *asked)
+    mean_size = distributions @ counts
+    served = np.einsum("btn,mn->mbt", distributions * counts, times[:, :largest].mean(axis=2))
     return Screen(
         max_sizes=sizes,
         max_waits=waits,
-        batch_sizes=laws,
+        batch_sizes=distributions,
         mean_batch_size=mean_size,
         quantile=found[0],
         attainment=found[1],
@@ -128,7 +128,7 @@ def _grid(
             "service must be finite seconds, 0 or more, by memory and batch size (and sample), got "
             f"an array of shape {np.shape(service)}."
         )
-    refuse_to_extrapolate(times.shape[1], int(sizes.max()))
+    check_covered(times.shape[1], int(sizes.max()))
     return sizes.astype(np.int64), waits, times
 
 
@@ -176,11 +176,11 @@ def _search(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop
                         elif wait >= 0:
                             fraction = wait / longest
                             if fraction < 0.5:
-                                place = cells * np.sqrt(fraction / 2)
+                                position = cells * np.sqrt(fraction / 2)
                             else:
-                                place = cells * (1 - np.sqrt((1 - fraction) / 2))
-                            cell = min(int(place), cells - 1)
-                            y = place - cell
+                                position = cells * (1 - np.sqrt((1 - fraction) / 2))
+                            cell = min(int(position), cells - 1)
+                            y = position - cell
                             start, slope = table[buffer, n, cell, 0], table[buffer, n, cell, 1]
                             rise = table[buffer, n, cell + 1, 0] - start
                             bend = slope + table[buffer, n, cell + 1, 1] - 2 * rise

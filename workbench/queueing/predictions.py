@@ -17,10 +17,10 @@ Floats = NDArray[np.float64]
 ROUNDING = 1e-12
 """Share of a limit by which a latency may exceed it and still be within it."""
 
-_VALUES = 256
+_SERVICE_VALUES = 256
 
 
-class Law(Protocol):
+class Distribution(Protocol):
     """The distribution of a time, in seconds."""
 
     @property
@@ -59,7 +59,7 @@ class Prediction:
     formula: str
     assumptions: tuple[str, ...]
     rate: float
-    latency: Law
+    latency: Distribution
     batch_sizes: Floats
     concurrency: float
     cost: Any = None
@@ -78,7 +78,7 @@ class Prediction:
     @property
     def mean_batch_size(self) -> float:
         """Requests per batch."""
-        return float(self.batch_sizes @ counting(len(self.batch_sizes)))
+        return float(self.batch_sizes @ sizes_to(len(self.batch_sizes)))
 
     @property
     def mean_latency(self) -> float:
@@ -123,16 +123,16 @@ class Prediction:
         return float(self.batch_sizes @ np.array(dollars)) / self.mean_batch_size
 
 
-def _quantiles(law: Law, shares: Floats) -> Floats:
+def _quantiles(distribution: Distribution, shares: Floats) -> Floats:
     """By bisection, to 1e-10 of the latency."""
-    low, high = (np.full(len(shares), bound) for bound in law.support)
-    if math.isinf(law.support[1]):
-        high = low + law.mean
-        while (short := law.cdf(high) < shares).any():
+    low, high = (np.full(len(shares), bound) for bound in distribution.support)
+    if math.isinf(distribution.support[1]):
+        high = low + distribution.mean
+        while (short := distribution.cdf(high) < shares).any():
             low, high = np.where(short, high, low), np.where(short, 2 * high, high)
     while (high - low > 1e-10 * high).any():
         middle = (low + high) / 2
-        enough = law.cdf(middle) >= shares
+        enough = distribution.cdf(middle) >= shares
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return high
 
@@ -148,10 +148,10 @@ def check_share(name: str, share: ArrayLike) -> None:
         raise InvalidInput(f"{name} must lie between 0 and 1, both excluded, got {share!r}.")
 
 
-def counting(count: int) -> Floats:
+def sizes_to(count: int) -> Floats:
     """1.0, 2.0, ..., count: the batch sizes.
 
-    >>> counting(3).tolist()
+    >>> sizes_to(3).tolist()
     [1.0, 2.0, 3.0]
     """
     return np.arange(1.0, count + 1)
@@ -161,7 +161,7 @@ def counting(count: int) -> Floats:
 
 
 @dataclass(frozen=True, init=False, eq=False)
-class ServiceLaw:
+class ServiceDistribution:
     """A service time that takes one of several values: measured samples, say.
 
     Attributes:
@@ -171,7 +171,7 @@ class ServiceLaw:
     Raises:
         InvalidInput: no values, a value negative or not finite, or weights that are not theirs.
 
-    >>> ServiceLaw([0.1, 0.2], weights=[3, 1]).mean
+    >>> ServiceDistribution([0.1, 0.2], weights=[3, 1]).mean
     0.125
     """
 
@@ -198,11 +198,11 @@ class ServiceLaw:
         return float(self.values @ self.weights)
 
 
-Service = ServiceTimes | Sequence[float | ArrayLike | ServiceLaw]
+Service = ServiceTimes | Sequence[float | ArrayLike | ServiceDistribution]
 """Service times of batches of 1, 2, ... requests: seconds, samples of equal weight, or laws."""
 
 
-def service_laws(service: Service, max_size: int) -> tuple[ServiceLaw, ...]:
+def service_distributions(service: Service, max_size: int) -> tuple[ServiceDistribution, ...]:
     """The laws of batches of 1, 2, ..., max_size requests.
 
     Of `ServiceTimes` given by quantiles, about 256 values of equal weight between them are taken.
@@ -210,17 +210,22 @@ def service_laws(service: Service, max_size: int) -> tuple[ServiceLaw, ...]:
     Raises:
         InvalidInput: a size is not covered, or a time is not one.
 
-    >>> [law.mean for law in service_laws([0.1, [0.1, 0.3]], 2)]
+    >>> [law.mean for law in service_distributions([0.1, [0.1, 0.3]], 2)]
     [0.1, 0.2]
     """
     if isinstance(service, ServiceTimes):
         service.check(np.arange(1, max_size + 1))
-        return tuple(ServiceLaw(_between(row)) for row in service.table[1 : max_size + 1])
-    refuse_to_extrapolate(len(service), max_size)
-    return tuple(s if isinstance(s, ServiceLaw) else ServiceLaw(s) for s in service[:max_size])
+        return tuple(
+            ServiceDistribution(_midpoints(row)) for row in service.table[1 : max_size + 1]
+        )
+    check_covered(len(service), max_size)
+    return tuple(
+        s if isinstance(s, ServiceDistribution) else ServiceDistribution(s)
+        for s in service[:max_size]
+    )
 
 
-def refuse_to_extrapolate(covered: int, max_size: int) -> None:
+def check_covered(covered: int, max_size: int) -> None:
     """Do nothing where there is a service time for every batch size.
 
     Raises:
@@ -233,12 +238,12 @@ def refuse_to_extrapolate(covered: int, max_size: int) -> None:
         )
 
 
-def _between(quantiles: Floats) -> Floats:
+def _midpoints(quantiles: Floats) -> Floats:
     """Values at the middle of equal shares of a law that is uniform between its quantiles."""
     pieces = len(quantiles) - 1
     if pieces == 0:
         return quantiles
-    count = pieces * max(1, _VALUES // pieces)
+    count = pieces * max(1, _SERVICE_VALUES // pieces)
     return np.interp((np.arange(count) + 0.5) * pieces / count, np.arange(pieces + 1), quantiles)
 
 

@@ -12,9 +12,9 @@ from workbench.queueing.predictions import (
     ROUNDING,
     Floats,
     Prediction,
+    check_covered,
     check_share,
-    counting,
-    refuse_to_extrapolate,
+    sizes_to,
 )
 from workbench.traffic.map import MAP
 
@@ -43,18 +43,18 @@ def batch_as_published(
     Source: A. Ali, R. Pinciroli, F. Yan and E. Smirni, "BATCH: machine learning inference serving
     on serverless platforms with adaptive batching", SC 2020, as its released solver computes it.
 
-    >>> from workbench.traffic.map_fitting import poisson_process
+    >>> from workbench.traffic.map import poisson_process
     >>> buffer = dict(max_size=2, max_wait=0.1, service=[0.2, 0.3])
     >>> batch_as_published(poisson_process(10), **buffer).batch_sizes.round(3).tolist()
     [0.368, 0.632]
     """
     policy = BatchPolicy(max_size=max_size, max_wait=max_wait)
-    refuse_to_extrapolate(len(service), max_size)
+    check_covered(len(service), max_size)
     times = np.asarray(service[:max_size], dtype=np.float64)
     if (np.diff(times) <= 0).any():
         raise NotPredictable("BATCH's formulas need service times that grow with the batch size.")
     sizes, fill = _published_sizes(arrivals, policy)
-    counts = counting(max_size)
+    counts = sizes_to(max_size)
     seen = sizes * counts / (sizes @ counts)
     latency = _PublishedLatency(seen, times, max_wait, min(fill, max_wait))
     return Prediction(
@@ -95,7 +95,7 @@ def _published_sizes(arrivals: MAP, policy: BatchPolicy) -> tuple[Floats, float]
 
 @dataclass(frozen=True, eq=False)
 class _PublishedLatency:
-    seen: Floats  # share of requests in batches of 1, 2, ...
+    request_shares: Floats  # share of requests in batches of 1, 2, ...
     service: Floats
     longest: float
     longest_full: float
@@ -107,19 +107,23 @@ class _PublishedLatency:
     @property
     def mean(self) -> float:
         """Seconds, by the uniform waits that the formulas assume."""
-        waits = np.append(np.full(len(self.seen) - 1, self.longest), self.longest_full) / 2
-        return float(self.seen @ (self.service + waits))
+        waits = (
+            np.append(np.full(len(self.request_shares) - 1, self.longest), self.longest_full) / 2
+        )
+        return float(self.request_shares @ (self.service + waits))
 
     def cdf(self, x: Floats) -> Floats:
         left = x * (1 + ROUNDING)
         size = np.searchsorted(self.service, left, side="right")
         known = size > 0
         last = size[known] - 1
-        window = np.where(size[known] == len(self.seen), self.longest_full, self.longest)
+        window = np.where(size[known] == len(self.request_shares), self.longest_full, self.longest)
         beyond = left[known] - self.service[last]
         part = np.divide(beyond, window, out=np.ones(len(window)), where=window > 0).clip(max=1)
         within = np.zeros(len(x))
-        within[known] = np.cumsum(self.seen)[last] - self.seen[last] * (1 - part)
+        within[known] = np.cumsum(self.request_shares)[last] - self.request_shares[last] * (
+            1 - part
+        )
         return within
 
 

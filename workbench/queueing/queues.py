@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from workbench.errors import NotPredictable
 from workbench.queueing.buffers import poisson_chance
-from workbench.queueing.predictions import ROUNDING, Floats, Law, Prediction
+from workbench.queueing.predictions import ROUNDING, Distribution, Floats, Prediction
 from workbench.validation import not_negative, positive, whole_number
 
 _TAIL_FROM = 60  # requests in an M/D/1 system from which their chances fall geometrically
@@ -28,7 +28,7 @@ def mmc(*, rate: float, service: float, servers: int) -> Prediction:
     """
     _check_stable(rate, service, servers)
     latency = _ManyServersLatency(rate, service, servers)
-    return _unbatched(f"M/M/{servers}", rate, service, latency, "exponential")
+    return _predict_queue(f"M/M/{servers}", rate, service, latency, "exponential")
 
 
 def mm1(*, rate: float, service: float) -> Prediction:
@@ -55,10 +55,14 @@ def md1(*, rate: float, service: float) -> Prediction:
     0.15
     """
     _check_stable(rate, service, 1)
-    return _unbatched("M/D/1", rate, service, _ConstantServiceLatency(rate, service), "constant")
+    return _predict_queue(
+        "M/D/1", rate, service, _ConstantServiceLatency(rate, service), "constant"
+    )
 
 
-def _unbatched(formula: str, rate: float, service: float, latency: Law, kind: str) -> Prediction:
+def _predict_queue(
+    formula: str, rate: float, service: float, latency: Distribution, kind: str
+) -> Prediction:
     return Prediction(
         formula=formula,
         assumptions=("Poisson arrivals.", f"Service times are {kind}.", "One queue, unbounded."),
@@ -122,7 +126,7 @@ def erlang_c(*, load: float, servers: int) -> float:
     """
     positive("load", load)
     whole_number("servers", servers, low=1)
-    _refuse_overload(load, servers)
+    _check_load(load, servers)
     lost = erlang_b(load=load, servers=servers)
     return lost / (1 - load / servers * (1 - lost))
 
@@ -242,11 +246,11 @@ def _check_stable(rate: float, service: float, servers: int) -> float:
     positive("rate", rate, "requests per second")
     positive("service", service, "seconds")
     whole_number("servers", servers, low=1)
-    _refuse_overload(rate * service, servers)
+    _check_load(rate * service, servers)
     return rate * service
 
 
-def _refuse_overload(load: float, servers: int) -> None:
+def _check_load(load: float, servers: int) -> None:
     if load >= servers:
         raise NotPredictable(
             f"Requests bring {load:.4g} seconds of work per second for {servers} "

@@ -36,9 +36,9 @@ from workbench.registry.model import (
     Model,
     Samples,
     Traits,
-    read_checked,
+    read_and_verify,
 )
-from workbench.registry.model_import import take_in
+from workbench.registry.model_import import import_model
 from workbench.registry.onnx import Tensor, check_model
 from workbench.validation import not_negative, of_kind, whole_number
 
@@ -65,7 +65,7 @@ _COLUMNS = {
     "input": str,
     "created": str,
 }
-_SHOWN = {
+_HTML_COLUMNS = {
     "group": "group",
     "version": "version",
     "approval": "approval",
@@ -76,8 +76,8 @@ _SHOWN = {
     "input": "input",
 }
 _REMOVED = "Removed"  # the last approval of a version that was taken out
-_THERE = f"WHERE approval != '{_REMOVED}'"
-_FOREIGN = "registry.db belongs to another program; choose another directory."
+_NOT_REMOVED = f"WHERE approval != '{_REMOVED}'"
+_FOREIGN_MESSAGE = "registry.db belongs to another program; choose another directory."
 _SCHEMA = """
 CREATE TABLE versions (
     group_name TEXT NOT NULL, version INTEGER NOT NULL, created TEXT NOT NULL,
@@ -153,8 +153,8 @@ class Registry:
         return f"Registry({str(self.path)!r}, {len(self)} groups)"
 
     def _repr_html_(self) -> str:
-        rows = [[_row(each)[name] for name in _SHOWN] for each in self._all()]
-        return html_table(f"Models in {self.path}", list(_SHOWN.values()), rows)
+        rows = [[_row(each)[name] for name in _HTML_COLUMNS] for each in self._all()]
+        return html_table(f"Models in {self.path}", list(_HTML_COLUMNS.values()), rows)
 
     def __getitem__(self, name: str) -> Model:
         group, colon, number = of_kind("A model's name", name, str).partition(":")
@@ -182,8 +182,8 @@ class Registry:
 
     def groups(self, *, removed: bool = False) -> list[str]:
         """The names of the groups, sorted; with `removed` also those of which nothing is left."""
-        table = "versions" if removed else f"models {_THERE}"
-        with self._reading() as database:
+        table = "versions" if removed else f"models {_NOT_REMOVED}"
+        with self._read_connection() as database:
             rows = database.execute(f"SELECT DISTINCT group_name FROM {table} ORDER BY 1")  # noqa: S608 - ours
             return [name for (name,) in rows]
 
@@ -219,7 +219,7 @@ class Registry:
             NotFound: There never was such a group or version.
         """
         whole_number("version", version, low=1)
-        with self._reading() as database:
+        with self._read_connection() as database:
             rows = database.execute(
                 "SELECT at, who, field, value, why FROM history "
                 "WHERE group_name = ? AND version = ? ORDER BY id",
@@ -281,7 +281,7 @@ class Registry:
         _check_group(group)
         _check_stage(stage)
         _check_approval(approval)
-        made = take_in(
+        made = import_model(
             source,
             samples=samples,
             task=task,
@@ -297,7 +297,7 @@ class Registry:
             None,
             files=(made.content, made.pool),
             facts=(_json(asdict(made.traits)), _json(_code() | lineage)),
-            approval=self._entry("approval", approval, who, why),
+            approval=self._new_change("approval", approval, who, why),
             stage=stage,
         )
 
@@ -340,7 +340,7 @@ class Registry:
             version,
             files=(content, samples),
             facts=kept,
-            approval=self._entry("approval", "PendingManualApproval", who, why),
+            approval=self._new_change("approval", "PendingManualApproval", who, why),
             stage="Development",
         )
 
@@ -355,7 +355,7 @@ class Registry:
         stage: str,
     ) -> Model:
         """Write a version, by default the next, with its first approval and stage."""
-        with self._writing() as database:
+        with self._write_transaction() as database:
             number = version or _next_version(database, group)
             if version and _is_taken(database, group, version):
                 raise InvalidInput(f"There is a version {version} of {group!r} already.")
@@ -364,8 +364,8 @@ class Registry:
                 "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (group, number, approval.at, *hashes, *facts),
             )
-            _note(database, group, number, approval)
-            _note(database, group, number, replace(approval, field="stage", value=stage))
+            _insert_change(database, group, number, approval)
+            _insert_change(database, group, number, replace(approval, field="stage", value=stage))
         return self.version(group, number)
 
     def push(self, cloud: Any, *, groups: Sequence[str] | None = None) -> list[str]:  # noqa: ANN401 - a Cloud
@@ -392,14 +392,14 @@ class Registry:
     ) -> Model:
         """The version, now of this approval; who, when and why are kept in its history."""
         _check_approval(approval)
-        return self._change(group, version, self._entry("approval", approval, who, why))
+        return self._change(group, version, self._new_change("approval", approval, who, why))
 
     def set_stage(
         self, group: str, version: int, stage: str, *, who: str | None = None, why: str = ""
     ) -> Model:
         """The version, now at another stage of its life, e.g. "Production"."""
         _check_stage(stage)
-        return self._change(group, version, self._entry("stage", stage, who, why))
+        return self._change(group, version, self._new_change("stage", stage, who, why))
 
     def remove(self, group: str, version: int, *, who: str | None = None, why: str = "") -> None:
         """Take a version out; its history stays, and its number is never given again.
@@ -410,12 +410,12 @@ class Registry:
             NotFound: There is no such group or version.
             StorageError: The registry cannot be written.
         """
-        change = self._entry("approval", _REMOVED, who, why)
-        with self._writing() as database:
+        change = self._new_change("approval", _REMOVED, who, why)
+        with self._write_transaction() as database:
             gone = self.version(group, version)
-            _note(database, group, version, change)
+            _insert_change(database, group, version, change)
         # Only now, and under the lock again: a crash leaves a file too many, never one too few.
-        with self._writing():
+        with self._write_transaction():
             kept = {path for each in self._all() for path in each.files}
             for path in gone.files.keys() - kept:
                 path.unlink(missing_ok=True)
@@ -426,13 +426,13 @@ class Registry:
         Raises:
             Damaged: The database is corrupt.
         """
-        with self._reading() as database:
+        with self._read_connection() as database:
             rows = database.execute("PRAGMA integrity_check")
             found = [f"registry.db: {text}" for (text,) in rows if text != "ok"]
         for model in self._all():
             for path, digest in model.files.items():
                 try:
-                    read_checked(path, digest, model.name)
+                    read_and_verify(path, digest, model.name)
                 except Damaged as error:
                     found.append(str(error))
         return found
@@ -440,10 +440,10 @@ class Registry:
     @contextmanager
     def alone(self, timeout: float = 600.0) -> Iterator[None]:
         """Hold off every other process that asks the same of this registry, for long work."""
-        self._refuse_to_write()
+        self._check_writable()
         # SQLite's lock on a file of its own: the system lets go of it when the process dies.
         with closing(_connect(self.path / "alone.lock", timeout)) as lock:
-            with _storage(self.path):
+            with _translate_errors(self.path):
                 lock.execute("BEGIN EXCLUSIVE")
             yield
 
@@ -460,10 +460,10 @@ class Registry:
         return self.path / "registry.db"
 
     def _prepare(self) -> None:
-        with _storage(self.path):
+        with _translate_errors(self.path):
             if not self.writable:
                 with closing(self._connect()) as database:
-                    _refuse_other(database)
+                    _check_ours(database)
                 return
             self.artifacts.mkdir(parents=True, exist_ok=True)
             with closing(self._connect()) as database:
@@ -474,7 +474,7 @@ class Registry:
             return _connect(self._database, self._timeout)
         return _connect_to_read(self._database, self._timeout)
 
-    def _refuse_to_write(self) -> None:
+    def _check_writable(self) -> None:
         if not self.writable:
             raise StorageError(
                 f"The registry in {self.path} can only be read here: this process may not write "
@@ -490,15 +490,15 @@ class Registry:
         raise NotFound(f"No version {version!r} of {group!r}. Known: {known}.")
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with _storage(self.path), closing(self._connect()) as database:
+    def _read_connection(self) -> Iterator[sqlite3.Connection]:
+        with _translate_errors(self.path), closing(self._connect()) as database:
             yield database
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _write_transaction(self) -> Iterator[sqlite3.Connection]:
         """One transaction that holds the registry's only write lock; leaving early undoes it."""
-        self._refuse_to_write()
-        with self._reading() as database:
+        self._check_writable()
+        with self._read_connection() as database:
             database.execute("PRAGMA foreign_keys = ON")
             database.execute("PRAGMA synchronous = FULL")
             database.execute("BEGIN IMMEDIATE")
@@ -509,21 +509,21 @@ class Registry:
         return self._models("")
 
     def _models(self, where: str, *values: str) -> list[Model]:
-        query = f"SELECT * FROM models {_THERE} {where} ORDER BY group_name, version"  # noqa: S608 - ours
-        with self._reading() as database:
+        query = f"SELECT * FROM models {_NOT_REMOVED} {where} ORDER BY group_name, version"  # noqa: S608 - ours
+        with self._read_connection() as database:
             return [_model(row, self.artifacts) for row in database.execute(query, values)]
 
     def _change(self, group: str, version: int, change: Change) -> Model:
-        with self._writing() as database:
+        with self._write_transaction() as database:
             self.version(group, version)  # under the lock, so that nobody removes it meanwhile
-            _note(database, group, version, change)
+            _insert_change(database, group, version, change)
         return self.version(group, version)
 
-    def _entry(self, field: str, value: str, who: str | None, why: str) -> Change:
+    def _new_change(self, field: str, value: str, who: str | None, why: str) -> Change:
         who = of_kind("who", who or _user(), str)
-        return Change(self._stamp(), who, field, value, of_kind("why", why, str))
+        return Change(self._timestamp(), who, field, value, of_kind("why", why, str))
 
-    def _stamp(self) -> str:
+    def _timestamp(self) -> str:
         return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
 
     def _store(self, content: bytes, suffix: str) -> str:
@@ -623,7 +623,7 @@ def _is_taken(database: sqlite3.Connection, group: str, version: int) -> bool:
     return database.execute(found, (group, version)).fetchone() is not None
 
 
-def _note(database: sqlite3.Connection, group: str, version: int, change: Change) -> None:
+def _insert_change(database: sqlite3.Connection, group: str, version: int, change: Change) -> None:
     row = (group, version, *astuple(change))
     database.execute("INSERT INTO history VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", row)
 
@@ -649,26 +649,26 @@ def _create(database: sqlite3.Connection) -> None:
     if _pragma(database, "application_id") != _APPLICATION:
         database.execute("BEGIN IMMEDIATE")
         if _pragma(database, "application_id") != _APPLICATION:
-            _refuse_foreign(database)
+            _check_empty(database)
             for statement in _statements(_SCHEMA):
                 database.execute(statement)
             database.execute(f"PRAGMA application_id = {_APPLICATION}")
             database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         database.execute("COMMIT")
-    _refuse_other(database)
+    _check_ours(database)
     # Fails while another process is in there for the first time too; that one switches it.
     with suppress(sqlite3.OperationalError):
         database.execute("PRAGMA journal_mode = WAL")
 
 
-def _refuse_foreign(database: sqlite3.Connection) -> None:
+def _check_empty(database: sqlite3.Connection) -> None:
     if database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-        raise StorageError(_FOREIGN)
+        raise StorageError(_FOREIGN_MESSAGE)
 
 
-def _refuse_other(database: sqlite3.Connection) -> None:
+def _check_ours(database: sqlite3.Connection) -> None:
     if _pragma(database, "application_id") != _APPLICATION:
-        raise StorageError(_FOREIGN)
+        raise StorageError(_FOREIGN_MESSAGE)
     if _pragma(database, "user_version") > _SCHEMA_VERSION:
         raise StorageError("The registry was made by a newer workbench; update this one.")
 
@@ -688,12 +688,12 @@ def _pragma(database: sqlite3.Connection, name: str) -> int:
 
 
 @contextmanager
-def _storage(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite and the file system raise into the workbench's own errors."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise _translated(error, path) from error
+        raise _storage_error(error, path) from error
     except StorageError:
         raise
     except OSError as error:
@@ -701,7 +701,7 @@ def _storage(path: Path) -> Iterator[None]:
         raise StorageError(f"The registry in {path} cannot be used: {reason}.") from error
 
 
-def _translated(error: sqlite3.DatabaseError, path: Path) -> StorageError:
+def _storage_error(error: sqlite3.DatabaseError, path: Path) -> StorageError:
     code = getattr(error, "sqlite_errorname", "")
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StorageError(

@@ -33,9 +33,9 @@ class Samples:
     targets: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", _frozen("inputs", self.inputs))
+        object.__setattr__(self, "inputs", _freeze("inputs", self.inputs))
         if self.targets is not None:
-            object.__setattr__(self, "targets", _frozen("targets", self.targets))
+            object.__setattr__(self, "targets", _freeze("targets", self.targets))
         if self.inputs.ndim < 1 or not len(self.inputs):
             raise InvalidInput(f"Samples need at least 1 row, got shape {self.inputs.shape}.")
         if self.targets is not None and self.targets.shape != (len(self.inputs),):
@@ -147,7 +147,7 @@ class Model:
         Raises:
             Damaged: The file is missing or is not what was registered.
         """
-        content = read_checked(self.path, self.sha256, self.name)
+        content = read_and_verify(self.path, self.sha256, self.name)
         return Session(content, threads=threads, nan=nan)
 
     def samples(self) -> Samples:
@@ -156,7 +156,7 @@ class Model:
         Raises:
             Damaged: The file is missing or is not what was registered.
         """
-        content = read_checked(self.samples_path, self.samples_sha256, self.name)
+        content = read_and_verify(self.samples_path, self.samples_sha256, self.name)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return Samples(arrays["inputs"], arrays.get("targets"))
 
@@ -165,7 +165,7 @@ class Model:
         return correct(outputs, targets) if self.traits.kind == "classification" else None
 
 
-def _frozen(name: str, values: ArrayLike) -> NDArray[Any]:
+def _freeze(name: str, values: ArrayLike) -> NDArray[Any]:
     view = as_array(name, values).view()
     view.flags.writeable = False
     return view
@@ -182,7 +182,7 @@ def correct(outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(labels == targets)
 
 
-def read_checked(path: Path, sha256: str, name: str) -> bytes:
+def read_and_verify(path: Path, sha256: str, name: str) -> bytes:
     """The content of a file of the model `name`, which still has the hash it was stored under.
 
     Raises:

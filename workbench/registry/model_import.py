@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError
 from workbench.registry.model import Kind, Samples, Traits, correct
-from workbench.registry.onnx import Checked, Session, Tensor, check_model, from_estimator
+from workbench.registry.onnx import CheckedModel, Session, Tensor, check_model, from_estimator
 from workbench.validation import as_array, finite, generator_from, of_kind
 
 _METRICS = {"classification": "accuracy", "regression": "r2"}
@@ -18,7 +18,7 @@ _POOL_BYTES = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
-class Intake:
+class ModelContent:
     """What is to be stored of a version: the ONNX file, the pool of samples, the traits."""
 
     content: bytes
@@ -26,7 +26,7 @@ class Intake:
     traits: Traits
 
 
-def take_in(
+def import_model(
     source: Any,  # noqa: ANN401 - a path, the bytes of an ONNX file, or any estimator
     *,
     samples: Samples | ArrayLike | None,
@@ -36,7 +36,7 @@ def take_in(
     accuracy: float | None,
     framework: str,
     seed: int,
-) -> Intake:
+) -> ModelContent:
     """A source that ran on its samples; the arguments are those of `Registry.register`.
 
     Raises:
@@ -60,7 +60,7 @@ def take_in(
     checked = check_model(source)
     kind = kind or _guess_kind(checked)
     pool, origin = _pool(given, checked.signature.input, data, seed)
-    measured = _measure(_answers(checked, pool), pool.targets, kind)
+    measured = _measure(_run_samples(checked, pool), pool.targets, kind)
     score = accuracy if measured is None else measured
     traits = Traits(
         task=task,
@@ -75,7 +75,7 @@ def take_in(
         opset=checked.opset,
         size_bytes=len(checked.content),
     )
-    return Intake(content=checked.content, pool=_npz(pool), traits=traits)
+    return ModelContent(content=checked.content, pool=_npz(pool), traits=traits)
 
 
 def _kind_of(estimator: Any) -> Kind:  # noqa: ANN401
@@ -97,7 +97,7 @@ def _scikit_learn() -> str:
     return f"scikit-learn {__version__}"
 
 
-def _guess_kind(checked: Checked) -> Kind:
+def _guess_kind(checked: CheckedModel) -> Kind:
     """Whole numbers or text, one a row, are labels; one float a row is a value."""
     answer = checked.signature.outputs[0]
     if answer.shape not in ((), (1,)):
@@ -135,7 +135,7 @@ def _random_pool(wanted: Tensor, seed: int) -> Samples:
     return Samples(rng.integers(0, 2, size=(rows, *row)).astype(dtype))
 
 
-def _answers(checked: Checked, pool: Samples) -> NDArray[Any]:
+def _run_samples(checked: CheckedModel, pool: Samples) -> NDArray[Any]:
     """The first output for the pool; for 2 rows of it where the right answers are unknown."""
     session = Session(checked.content)
     inputs = pool.inputs if pool.targets is not None else pool.inputs[:2]

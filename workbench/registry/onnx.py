@@ -74,7 +74,7 @@ class Signature:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class CheckedModel:
     """An ONNX file that passed every check, and what it says about itself."""
 
     content: bytes
@@ -177,7 +177,7 @@ def read_signature(source: str | Path | bytes) -> Signature:
     return _signature(_open(source, threads=1))
 
 
-def check_model(source: str | Path | bytes) -> Checked:
+def check_model(source: str | Path | bytes) -> CheckedModel:
     """The content of an ONNX file that onnx's checker and ONNX Runtime both accept.
 
     Raises:
@@ -189,7 +189,7 @@ def check_model(source: str | Path | bytes) -> Checked:
     name = "The model" if isinstance(source, bytes) else str(source)
     proto = _parse(content, name)
     opsets = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
-    return Checked(
+    return CheckedModel(
         content=content,
         signature=read_signature(content),
         producer=f"{proto.producer_name} {proto.producer_version}".strip(),

@@ -31,7 +31,7 @@ class _Data:
 
 
 @dataclass(frozen=True, eq=False)
-class _Made:
+class _ModelSource:
     """What can be registered: a fitted estimator or the bytes of an ONNX file, and its lineage."""
 
     source: Any
@@ -40,31 +40,31 @@ class _Made:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Trained:
+class _TrainedRecipe:
     """An estimator fitted to a data set."""
 
     data: str
     estimator: Callable[[int], Any]
     finish: Callable[[Any, _Data], dict[str, Any]] = lambda *_: {}
 
-    def make(self, registry: Registry, seed: int) -> _Made:  # noqa: ARG002 - as its siblings
+    def make(self, registry: Registry, seed: int) -> _ModelSource:  # noqa: ARG002 - as its siblings
         data = _load(self.data, seed)
         fitted = _fit(self.estimator(seed), data)
         lineage = {"parameters": _parameters(fitted), "trained_on": data.sha256, "seed": seed}
-        return _Made(fitted, data, lineage | self.finish(fitted, data))
+        return _ModelSource(fitted, data, lineage | self.finish(fitted, data))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Quantised:
+class _QuantisedRecipe:
     """Another ready-made model with int8 weights."""
 
     data: str
     base: str
 
-    def make(self, registry: Registry, seed: int) -> _Made:
+    def make(self, registry: Registry, seed: int) -> _ModelSource:
         base = registry[self.base] if self.base in registry else _add(registry, self.base, seed)
         lineage = base.lineage | {"quantised_from": base.name}
-        return _Made(_quantise(base.path), _load(self.data, seed), lineage)
+        return _ModelSource(_quantise(base.path), _load(self.data, seed), lineage)
 
 
 def build(
@@ -240,21 +240,21 @@ def _mlp(*layers: int, epochs: int, solver: str = "adam") -> Callable[[int], Any
     return estimator
 
 
-_RECIPES: dict[str, _Trained | _Quantised] = {
-    "digits-logistic": _Trained(data="digits", estimator=_logistic),
-    "digits-forest": _Trained(data="digits", estimator=_forest),
-    "digits-mlp-small": _Trained(data="digits", estimator=_mlp(32, epochs=60)),
-    "digits-mlp-large": _Trained(data="digits", estimator=_mlp(1024, 1024, epochs=20)),
-    "digits-mlp-int8": _Quantised(data="digits", base="digits-mlp-large"),
-    "digits-mlp-wide": _Trained(
+_RECIPES: dict[str, _TrainedRecipe | _QuantisedRecipe] = {
+    "digits-logistic": _TrainedRecipe(data="digits", estimator=_logistic),
+    "digits-forest": _TrainedRecipe(data="digits", estimator=_forest),
+    "digits-mlp-small": _TrainedRecipe(data="digits", estimator=_mlp(32, epochs=60)),
+    "digits-mlp-large": _TrainedRecipe(data="digits", estimator=_mlp(1024, 1024, epochs=20)),
+    "digits-mlp-int8": _QuantisedRecipe(data="digits", base="digits-mlp-large"),
+    "digits-mlp-wide": _TrainedRecipe(
         data="digits",
         estimator=_mlp(5120, 5120, epochs=1, solver="sgd"),
         finish=_fit_last_layer,
     ),
-    "breast-cancer-logistic": _Trained(data="breast-cancer", estimator=_logistic),
-    "breast-cancer-forest": _Trained(data="breast-cancer", estimator=_forest),
-    "diabetes-ridge": _Trained(data="diabetes", estimator=_ridge),
-    "diabetes-boosting": _Trained(data="diabetes", estimator=_boosting),
+    "breast-cancer-logistic": _TrainedRecipe(data="breast-cancer", estimator=_logistic),
+    "breast-cancer-forest": _TrainedRecipe(data="breast-cancer", estimator=_forest),
+    "diabetes-ridge": _TrainedRecipe(data="diabetes", estimator=_ridge),
+    "diabetes-boosting": _TrainedRecipe(data="diabetes", estimator=_boosting),
 }
 
 #: The groups that `build` makes.

@@ -17,15 +17,15 @@ import workbench
 from workbench.errors import InvalidInput, NotAvailable, NotFound, WorkbenchError
 from workbench.validation import of_kind
 
-_KINDS: dict[str, tuple[type, ...]] = {
+_PARAMETER_KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
     "float": (float, int),
     "bool": (bool,),
     "list[str]": (list, tuple),
 }
-_TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
+_CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Parameter:
         >>> Parameter("size", "int", 8).check(16)
         16
         """
-        kinds = _KINDS[self.kind]
+        kinds = _PARAMETER_KINDS[self.kind]
         fits = isinstance(value, kinds) and isinstance(value, bool) == (self.kind == "bool")
         if self.kind == "list[str]" and isinstance(value, list | tuple):
             fits, value = all(isinstance(each, str) for each in value), list(value)
@@ -69,7 +69,7 @@ class Parameter:
                 case "float":
                     return float(text)
                 case "bool":
-                    return _TRUTHS[text.lower()]
+                    return _BOOLEANS[text.lower()]
                 case "list[str]":
                     return [part for part in text.split(",") if part]
         except (ValueError, KeyError):
@@ -125,7 +125,7 @@ def execute(template: Path, values: Mapping[str, object]) -> Any:  # noqa: ANN40
             f"{template.name} has no parameter {', '.join(unknown)}: it has {', '.join(known)}."
         )
     checked = {name: known[name].check(value) for name, value in values.items()}
-    with _extra():
+    with _require_extra():
         from papermill import execute_notebook
         from papermill.exceptions import PapermillException, PapermillExecutionError
     try:
@@ -153,21 +153,23 @@ def page_of(notebook: Any, *, code: bool = False) -> str:  # noqa: ANN401 - nbfo
     Raises:
         NotAvailable: The extra `report` is not installed.
     """
-    with _extra():
+    with _require_extra():
         from nbconvert import HTMLExporter
     exporter = HTMLExporter(
         exclude_input=not of_kind("code", code, bool),
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    page, _ = exporter.from_notebook_node(_worded(notebook))
+    page, _ = exporter.from_notebook_node(_add_alt_text(notebook))
     page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
     return page.replace(
-        "<head>", f'<head><meta http-equiv="Content-Security-Policy" content="{_POLICY}">', 1
+        "<head>",
+        f'<head><meta http-equiv="Content-Security-Policy" content="{_CONTENT_SECURITY_POLICY}">',
+        1,
     )
 
 
-def _worded(notebook: Any) -> Any:  # noqa: ANN401 - nbformat's node
+def _add_alt_text(notebook: Any) -> Any:  # noqa: ANN401 - nbformat's node
     """Return the notebook with its drawings as images whose words screen readers find."""
     shown = copy.deepcopy(notebook)
     for cell in shown.cells:
@@ -182,7 +184,7 @@ def _worded(notebook: Any) -> Any:  # noqa: ANN401 - nbformat's node
 
 
 def _read(template: Path) -> Any:  # noqa: ANN401 - nbformat's node
-    with _extra():
+    with _require_extra():
         import nbformat
     try:
         return nbformat.reads(template.read_text(encoding="utf-8"), as_version=4)
@@ -201,7 +203,7 @@ def _parameters(notebook: Any, template: Path) -> dict[str, Parameter]:  # noqa:
     except (ValueError, SyntaxError, KeyError) as error:
         raise InvalidInput(
             f"{template} must have one cell tagged 'parameters', of lines as `size: int = 8`; "
-            f"kinds are {', '.join(_KINDS)}."
+            f"kinds are {', '.join(_PARAMETER_KINDS)}."
         ) from error
     return {each.name: each for each in found}
 
@@ -210,13 +212,13 @@ def _parameter(line: ast.stmt) -> Parameter:
     match line:
         case ast.AnnAssign(target=ast.Name(id=name), annotation=kind, value=ast.expr() as value):
             kinds = ast.unparse(kind)
-            _KINDS[kinds]
+            _PARAMETER_KINDS[kinds]
             return Parameter(name, kinds, ast.literal_eval(value))
     raise ValueError(ast.unparse(line))
 
 
 @contextlib.contextmanager
-def _extra() -> Iterator[None]:
+def _require_extra() -> Iterator[None]:
     try:
         yield
     except ImportError as error:

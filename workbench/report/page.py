@@ -25,14 +25,14 @@ from workbench.plots.batches import plot_batch_sizes
 from workbench.plots.costs import plot_cost_by_item
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf, plot_latency_over_time
-from workbench.plots.series import Runs, named, shared_slo
+from workbench.plots.series import Runs, name_results, shared_slo
 from workbench.plots.service import Profiles, plot_service_times, service_times
 from workbench.run import PERCENTILES, SLO, Run
 from workbench.validation import as_tuple, of_kind
 
 Costs = Sequence[Cost | None]
 
-_SAME_PRICE = 0.01  # prices that differ by less than this share are called the same
+_PRICE_TOLERANCE = 0.01  # prices that differ by less than this share are called the same
 
 
 def write_report(
@@ -64,10 +64,10 @@ def report_html(
 ) -> str:
     """Return the page that `write_report` writes."""
     of_kind("title", title, str)
-    members = named(runs)
+    members = name_results(runs)
     for run in members.values():
         of_kind("Each of runs", run, Run)
-    priced = _priced(members, costs)
+    priced = _costs_by_name(members, costs)
     sections = {
         "What was run": _settings(members),
         "Results": _results(members, priced),
@@ -90,7 +90,7 @@ def report_html(
     )
 
 
-def _priced(members: Mapping[str, Run], costs: Costs) -> dict[str, Cost]:
+def _costs_by_name(members: Mapping[str, Run], costs: Costs) -> dict[str, Cost]:
     for cost in as_tuple("costs", costs):
         of_kind("Each of costs", cost, Cost | None, "a Cost, or None for a run without")
     if costs and len(costs) != len(members):
@@ -139,17 +139,17 @@ def finding(runs: Runs, *, costs: Costs = ()) -> str:
     >>> finding(run)
     'p95 is 500 ms (500 to 500) over 400 requests.'
     """
-    members = named(runs)
-    return " ".join(_findings(members, _priced(members, costs)))
+    members = name_results(runs)
+    return " ".join(_findings(members, _costs_by_name(members, costs)))
 
 
 def _findings(members: Mapping[str, Run], priced: Mapping[str, Cost]) -> list[str]:
     slo = shared_slo(members)
     return [
-        *_distrusted(members),
-        _compared(members, priced, slo),
-        *([_against_target(members, slo)] if slo else []),
-        *_failed(members),
+        *_flaw_sentences(members),
+        _compare(members, priced, slo),
+        *([_target_sentence(members, slo)] if slo else []),
+        *_failure_sentences(members),
     ]
 
 
@@ -169,18 +169,18 @@ def _interval(run: Run, q: float) -> tuple[float, float]:
         return math.nan, math.nan
 
 
-def _distrusted(members: Mapping[str, Run]) -> list[str]:
+def _flaw_sentences(members: Mapping[str, Run]) -> list[str]:
     invalid = [name for name, run in members.items() if not run.valid]
     stopped = [name for name, run in members.items() if not run.complete]
     sentences = []
     if invalid:
-        sentences.append(f"INVALID, the load was off schedule: {_listed(invalid)}.")
+        sentences.append(f"INVALID, the load was off schedule: {_join_names(invalid)}.")
     if stopped:
-        sentences.append(f"Incomplete, stopped early: {_listed(stopped)}.")
+        sentences.append(f"Incomplete, stopped early: {_join_names(stopped)}.")
     return sentences
 
 
-def _failed(members: Mapping[str, Run]) -> list[str]:
+def _failure_sentences(members: Mapping[str, Run]) -> list[str]:
     failed = [
         f'{len(run) - run.answered:,} of {len(run):,} for "{name}"'
         for name, run in members.items()
@@ -189,7 +189,7 @@ def _failed(members: Mapping[str, Run]) -> list[str]:
     return [f"Failed requests, counted as infinitely late: {', '.join(failed)}."] if failed else []
 
 
-def _compared(members: Mapping[str, Run], priced: Mapping[str, Cost], slo: SLO | None) -> str:
+def _compare(members: Mapping[str, Run], priced: Mapping[str, Cost], slo: SLO | None) -> str:
     """The highest percentile that all runs can tell, side by side."""
     for q in dict.fromkeys([slo.quantile if slo else 0.95, 0.95, 0.9, 0.5]):
         estimates = _estimates(members, q)
@@ -201,11 +201,13 @@ def _compared(members: Mapping[str, Run], priced: Mapping[str, Cost], slo: SLO |
     if len(estimates) == 1:
         return f"{what} is {estimates[0].text} over {len(members[estimates[0].name]):,} requests."
     if len(estimates) == 2:
-        return _two(what, *estimates, members=members) + _price(priced, estimates)
-    return _several(what, estimates)
+        return _compare_two(what, *estimates, members=members) + _price(priced, estimates)
+    return _compare_several(what, estimates)
 
 
-def _two(what: str, first: _Estimate, second: _Estimate, *, members: Mapping[str, Run]) -> str:
+def _compare_two(
+    what: str, first: _Estimate, second: _Estimate, *, members: Mapping[str, Run]
+) -> str:
     if math.isnan(first.low + second.low):
         return (
             f"{what} is {first} and {second}; too few requests for intervals, so the difference "
@@ -224,22 +226,22 @@ def _price(priced: Mapping[str, Cost], estimates: Sequence[_Estimate]) -> str:
     prices = [priced[e.name].per_million if e.name in priced else math.nan for e in estimates]
     if not all(map(math.isfinite, prices)) or max(prices) == 0:
         return "."
-    if max(prices) - min(prices) <= _SAME_PRICE * max(prices):
+    if max(prices) - min(prices) <= _PRICE_TOLERANCE * max(prices):
         return f", at the same price ({dollars(prices[0])} a million requests)."
     first, second = map(dollars, prices)
     return f"; a million requests cost {first} and {second}."
 
 
-def _several(what: str, estimates: Sequence[_Estimate]) -> str:
+def _compare_several(what: str, estimates: Sequence[_Estimate]) -> str:
     best, *others = sorted(estimates, key=lambda estimate: estimate.value)
     close = [other.name for other in others if not best.apart(other)]
     sentence = f"Of {len(estimates)} runs, the lowest {what} is {best}"
     if close:
-        sentence += f", from which {_listed(close)} cannot be told apart by the 95 % intervals"
+        sentence += f", from which {_join_names(close)} cannot be told apart by the 95 % intervals"
     return f"{sentence}; the highest is {others[-1]}."
 
 
-def _against_target(members: Mapping[str, Run], slo: SLO) -> str:
+def _target_sentence(members: Mapping[str, Run], slo: SLO) -> str:
     met: list[str] = []
     missed: list[str] = []
     unclear: list[str] = []
@@ -248,11 +250,13 @@ def _against_target(members: Mapping[str, Run], slo: SLO) -> str:
         side = met if high <= slo.latency else missed if low > slo.latency else unclear
         side.append(name)
     verdicts = {"met by": met, "missed by": missed, "too close or too short to tell for": unclear}
-    told = "; ".join(f"{verdict} {_listed(names)}" for verdict, names in verdicts.items() if names)
+    told = "; ".join(
+        f"{verdict} {_join_names(names)}" for verdict, names in verdicts.items() if names
+    )
     return f"Target {_sign(slo.label)}: {told}."
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     *rest, last = (f'"{name}"' for name in names)
     return f"{', '.join(rest)} and {last}" if rest else last
 
@@ -270,12 +274,12 @@ def _sign(label: str) -> str:
 
 def settings_html(runs: Runs) -> str:
     """Return tables of what the runs were made with: what differs, and what all share."""
-    return _settings(named(runs))
+    return _settings(name_results(runs))
 
 
 def _settings(members: Mapping[str, Run]) -> str:
     """What the runs were made with: once what all share, side by side what differs."""
-    described = {name: _described(run) for name, run in members.items()}
+    described = {name: _describe_settings(run) for name, run in members.items()}
     keys = list(dict.fromkeys(key for settings in described.values() for key in settings))
     rows = [(key, *(settings.get(key, "-") for settings in described.values())) for key in keys]
     shared = [row[:2] for row in rows if len(set(row[1:])) == 1]
@@ -289,7 +293,7 @@ def _settings(members: Mapping[str, Run]) -> str:
     return "".join(tables)
 
 
-def _described(run: Run) -> dict[str, str]:
+def _describe_settings(run: Run) -> dict[str, str]:
     facts = run.facts
     machine = facts.get("environment", {})
     settings = {
@@ -298,15 +302,15 @@ def _described(run: Run) -> dict[str, str]:
         "batching": _batching(facts.get("policy")),
         "traffic": _traffic(facts.get("trace")),
         "target": _sign(run.slo.label) if run.slo else "",
-        "seed": _said(facts.get("seed")),
+        "seed": _format_fact(facts.get("seed")),
         "origin of every figure": run.origin,
-        "created": _said(facts.get("created")),
-        "processor": _said(machine.get("cpu")),
-        "cores": _said(machine.get("cores")),
-        "system": _said(machine.get("system")),
-        "Python": _said(machine.get("python")),
-        "versions": _said(machine.get("versions")),
-        "commit": _said(machine.get("commit")),
+        "created": _format_fact(facts.get("created")),
+        "processor": _format_fact(machine.get("cpu")),
+        "cores": _format_fact(machine.get("cores")),
+        "system": _format_fact(machine.get("system")),
+        "Python": _format_fact(machine.get("python")),
+        "versions": _format_fact(machine.get("versions")),
+        "commit": _format_fact(machine.get("commit")),
     }
     return {key: value for key, value in settings.items() if value}
 
@@ -314,36 +318,36 @@ def _described(run: Run) -> dict[str, str]:
 def _model(facts: Any) -> str:  # noqa: ANN401 - any JSON value
     if isinstance(facts, Mapping) and "name" in facts:
         return f"{facts['name']} (sha256 {str(facts.get('sha256', 'unknown'))[:12]})"
-    return _said(facts)
+    return _format_fact(facts)
 
 
 def _deployment(facts: Any) -> str:  # noqa: ANN401 - any JSON value
     try:
         label = Deployment.from_dict(facts).label
     except (InvalidInput, AttributeError):
-        return _said(facts)
-    return f"{label} ({_said({key: facts[key] for key in facts if key != 'kind'})})"
+        return _format_fact(facts)
+    return f"{label} ({_format_fact({key: facts[key] for key in facts if key != 'kind'})})"
 
 
 def _batching(facts: Any) -> str:  # noqa: ANN401 - any JSON value
     if isinstance(facts, Mapping) and facts.keys() == {"kind", "max_size", "max_wait"}:
         return BatchPolicy(max_size=facts["max_size"], max_wait=facts["max_wait"]).label
-    return _said(facts)
+    return _format_fact(facts)
 
 
 def _traffic(facts: Any) -> str:  # noqa: ANN401 - any JSON value
     if isinstance(facts, Mapping) and {"name", "requests", "duration"} <= facts.keys():
         return f"{facts['name']}: {facts['requests']:,} requests in {facts['duration']:g} s"
-    return _said(facts)
+    return _format_fact(facts)
 
 
-def _said(value: Any) -> str:  # noqa: ANN401 - any JSON value
+def _format_fact(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """A JSON value in words."""
     if isinstance(value, Mapping):
-        told = ((key, _said(item)) for key, item in sorted(value.items()) if key != "sha256")
+        told = ((key, _format_fact(item)) for key, item in sorted(value.items()) if key != "sha256")
         return ", ".join(f"{key} {item}" for key, item in told if item)
     if isinstance(value, list | tuple):
-        return ", ".join(map(_said, value))
+        return ", ".join(map(_format_fact, value))
     return "" if value is None else str(value)
 
 
@@ -351,12 +355,12 @@ def _said(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 def _results(members: Mapping[str, Run], priced: Mapping[str, Cost]) -> str:
-    rows = _joined({name: _figures(run, priced.get(name)) for name, run in members.items()})
+    rows = _merge_columns({name: _figures(run, priced.get(name)) for name, run in members.items()})
     caption = "Figures of each run; in brackets 95 % confidence intervals"
     return f'<div class="figures">{_wide(caption, ["figure", *members], rows)}</div>'
 
 
-def _joined(columns: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+def _merge_columns(columns: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
     """Rows of all keys in order, a value for each column."""
     keys = dict.fromkeys(key for column in columns.values() for key in column)
     return [(key, *(column.get(key) for column in columns.values())) for key in keys]
@@ -394,7 +398,7 @@ def _percentile(run: Run, q: float) -> str:
 def _charts(members: Mapping[str, Run]) -> str:
     runs = list(members.values())
     figures = (plot_latency_ecdf(runs), plot_latency_over_time(runs), plot_batch_sizes(runs))
-    return "".join(_drawn(figure, number) for number, figure in enumerate(figures))
+    return "".join(_chart_html(figure, number) for number, figure in enumerate(figures))
 
 
 def _money(priced: Mapping[str, Cost]) -> str:
@@ -424,7 +428,7 @@ def _money(priced: Mapping[str, Cost]) -> str:
         for name, cost in priced.items()
         for i in cost.items
     ]
-    chart = _drawn(plot_cost_by_item(priced), "cost")
+    chart = _chart_html(plot_cost_by_item(priced), "cost")
     return chart + _wide("What was billed, in US dollars", columns, rows)
 
 
@@ -442,14 +446,14 @@ def _services(profiles: Profiles) -> str:
     ]
     table = _wide("Service times", columns, rows)
     return (
-        f"{_drawn(plot_service_times(profiles), 'service')}"
+        f"{_chart_html(plot_service_times(profiles), 'service')}"
         f"<details><summary>The same as a table</summary>{table}</details>"
     )
 
 
-def _drawn(figure: Figure, key: object) -> str:
+def _chart_html(figure: Figure, key: object) -> str:
     """The figure in the colours of the page; its clip paths named apart from other figures'."""
-    svg = figure.svg(ink="currentColor", headed=False)
+    svg = figure.svg(ink="currentColor", with_title=False)
     svg = re.sub(r'(<clipPath id="|clip-path="url\(#)', rf"\g<1>f{key}-", svg)
     caption = escape(" ".join(figure.subtitle))
     return (
@@ -469,7 +473,7 @@ def _validity(members: Mapping[str, Run]) -> str:
         }
         for name, run in members.items()
     }
-    table = _wide("Can the figures be relied on?", ["", *members], _joined(columns))
+    table = _wide("Can the figures be relied on?", ["", *members], _merge_columns(columns))
     warnings = "".join(
         f"<li>{escape(f'{name}: {warning}')}</li>"
         for name, run in members.items()

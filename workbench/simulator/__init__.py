@@ -41,7 +41,7 @@ from workbench.deployment import (
 from workbench.errors import InvalidInput
 from workbench.run import COLUMNS, SLO, Run
 from workbench.scaling import ScalingPolicy
-from workbench.service_times import Floats, Profiled, ServiceTimes
+from workbench.service_times import Floats, ProfileLike, ServiceTimes
 from workbench.traffic.trace import Trace
 from workbench.validation import Seed, as_array, generator_from, of_kind
 
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 
     from workbench.simulator.kernels import Batches
 
-_SIMULATOR = 0x51D  # sets the draws apart from those of a trace with the same seed
-_THROTTLED = "throttled: no instance was free, and no more may start"
-_EXPIRED = "expired: waited in the queue for longer than the ttl"
+_SIMULATOR_STREAM = 0x51D  # sets the draws apart from those of a trace with the same seed
+_THROTTLED_ERROR = "throttled: no instance was free, and no more may start"
+_EXPIRED_ERROR = "expired: waited in the queue for longer than the ttl"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ def simulate(
     trace: Trace,
     policy: Policy,
     deployment: Deployment,
-    service: ServiceTimes | Profiled,
+    service: ServiceTimes | ProfileLike,
     *,
     cold_start: ArrayLike | None = None,
     scaling: ScalingPolicy | None = None,
@@ -141,13 +141,15 @@ def simulate(
         },
         "slo": None if slo is None else asdict(slo),
         "service": times.to_dict(),
-        "cold_start": None if cold_start is None else float(np.mean(_cold_start_law(cold_start))),
+        "cold_start": None
+        if cold_start is None
+        else float(np.mean(_cold_start_quantiles(cold_start))),
         "scaling": None if scaling is None else scaling.to_dict(),
         "seed": int(seed) if isinstance(seed, int | np.integer) else None,
         "instances": None if spans is None else [list(span) for span in spans],
         "warnings": [
-            *_untold(policy, deployment, service, cold_start=cold_start, scaling=scaling),
-            *_overloaded(trace, deployment, outcome),
+            *_setting_warnings(policy, deployment, service, cold_start=cold_start, scaling=scaling),
+            *_overload_warnings(trace, deployment, outcome),
         ],
     }
     return Run(_frame(trace, outcome), facts)
@@ -157,7 +159,7 @@ def serve(
     trace: Trace,
     policy: Policy,
     deployment: Deployment,
-    service: ServiceTimes | Profiled,
+    service: ServiceTimes | ProfileLike,
     *,
     cold_start: ArrayLike | None = None,
     scaling: ScalingPolicy | None = None,
@@ -185,10 +187,10 @@ def serve(
             "leave it out."
         )
     times = _service_times(service, deployment)
-    law, streams = _cold_start_law(cold_start), _streams(seed)
+    quantiles, streams = _cold_start_quantiles(cold_start), _streams(seed)
     from workbench.simulator import platforms, stepwise
 
-    chance = platforms.Chance(times, law, *streams)
+    chance = platforms.RandomInputs(times, quantiles, *streams)
     if isinstance(deployment, BatchTransform):
         policy = BatchPolicy()  # jobs take none
     if isinstance(policy, BatchPolicy):
@@ -201,7 +203,7 @@ def serve(
     return Outcome(trace.arrivals, *stepwise.serve(trace, policy, deployment, chance))
 
 
-def _service_times(service: ServiceTimes | Profiled, deployment: Deployment) -> ServiceTimes:
+def _service_times(service: ServiceTimes | ProfileLike, deployment: Deployment) -> ServiceTimes:
     if isinstance(service, ServiceTimes):
         return service
     if not hasattr(service, "times"):
@@ -210,22 +212,28 @@ def _service_times(service: ServiceTimes | Profiled, deployment: Deployment) -> 
     return ServiceTimes.from_profile(service, threads=threads)
 
 
-def _cold_start_law(cold_start: ArrayLike | None) -> Floats:
+def _cold_start_quantiles(cold_start: ArrayLike | None) -> Floats:
     """Return quantiles of the cold start: those of the measured ones, or the one number."""
     given = np.atleast_1d(as_array("cold_start", 0.0 if cold_start is None else cold_start))
-    law = np.sort(given.astype(np.float64)) if given.dtype.kind in "iuf" else np.array([np.nan])
-    if law.ndim != 1 or len(law) == 0 or not (np.isfinite(law) & (law >= 0)).all():
+    quantiles = (
+        np.sort(given.astype(np.float64)) if given.dtype.kind in "iuf" else np.array([np.nan])
+    )
+    if (
+        quantiles.ndim != 1
+        or len(quantiles) == 0
+        or not (np.isfinite(quantiles) & (quantiles >= 0)).all()
+    ):
         raise InvalidInput(
             f"cold_start must be seconds, 0 or more, or a list of such, got {cold_start!r}."
         )
-    return law
+    return quantiles
 
 
 def _streams(seed: Seed) -> list[np.random.Generator]:
     """Return three independent generators, independent of those of a trace of the same seed too."""
     generator = generator_from(seed)
     if not isinstance(seed, np.random.Generator):
-        generator = np.random.default_rng([int(seed), _SIMULATOR])
+        generator = np.random.default_rng([int(seed), _SIMULATOR_STREAM])
     return generator.spawn(3)
 
 
@@ -256,16 +264,18 @@ def _frame(trace: Trace, outcome: Outcome) -> "pl.DataFrame":
         **requests._asdict(),
     }
     failure = (
-        pl.when(pl.col("started").is_nan()).then(pl.lit(_EXPIRED)).otherwise(pl.lit(_THROTTLED))
+        pl.when(pl.col("started").is_nan())
+        .then(pl.lit(_EXPIRED_ERROR))
+        .otherwise(pl.lit(_THROTTLED_ERROR))
     )
     error = pl.when(pl.col("finished").is_nan()).then(failure)
     return pl.DataFrame(columns).with_columns(error=error).select(*COLUMNS, "init")
 
 
-def _untold(
+def _setting_warnings(
     policy: Policy,
     deployment: Deployment,
-    service: ServiceTimes | Profiled,
+    service: ServiceTimes | ProfileLike,
     *,
     cold_start: ArrayLike | None,
     scaling: ScalingPolicy | None,
@@ -285,18 +295,19 @@ def _untold(
     return warnings
 
 
-def _counted(servers: int) -> str:
+def _format_servers(servers: int) -> str:
     return f"{servers} server{'s' * (servers > 1)}"
 
 
-def _overloaded(trace: Trace, deployment: Deployment, outcome: Outcome) -> list[str]:
+def _overload_warnings(trace: Trace, deployment: Deployment, outcome: Outcome) -> list[str]:
     """Return warnings of queues that only grow, and of calls that AWS would have ended."""
     warnings = []
     servers = outcome.servers
     load = outcome.busy_seconds / (servers * trace.duration) if servers else 0.0
     if load >= 1:
         warnings.append(
-            f"Load is {load:.3g}: more work arrives than {_counted(servers)} can do. The queue "
+            f"Load is {load:.3g}: more work arrives than {_format_servers(servers)} can do. The "
+            f"queue "
             "grows for as long as the trace lasts, and so do the latencies."
         )
     limit = getattr(deployment, "timeout", deployment.time_limit)

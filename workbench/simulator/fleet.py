@@ -7,7 +7,7 @@ import numpy as np
 from workbench.errors import InvalidInput
 from workbench.scaling import Reading, Scaler
 from workbench.simulator import kernels
-from workbench.simulator.kernels import SHARED, Batches, Laws
+from workbench.simulator.kernels import SHARED, Batches, ServiceQuantiles
 
 
 class Instances:
@@ -25,7 +25,7 @@ class Instances:
         everyone = count * workers
         stacks = np.arange(everyone, dtype=np.int32).reshape(queues, -1)[:, ::-1]
         ring = 1 << max(everyone - 1, 0).bit_length()
-        self.arrays = kernels.Fleet(
+        self.arrays = kernels.FleetState(
             routing=routing,
             workers=workers,
             ttl=ttl,
@@ -72,11 +72,11 @@ class Instances:
         fleet = self.arrays
         size = len(fleet.when)
         if size < len(fleet.idle):
-            places = (fleet.state[kernels.FIRST] + np.arange(size)) % size
+            positions = (fleet.state[kernels.FIRST] + np.arange(size)) % size
             fleet.state[kernels.FIRST] = 0
             wider = 1 << (len(fleet.idle) - 1).bit_length()
             when, who = np.empty(wider), np.empty(wider, np.int32)
-            when[:size], who[:size] = fleet.when[places], fleet.who[places]
+            when[:size], who[:size] = fleet.when[positions], fleet.who[positions]
             self.arrays = fleet._replace(when=when, who=who)
 
     def boot(self, instance: int, since: float) -> None:
@@ -85,7 +85,7 @@ class Instances:
         queue = 0 if self._shared else instance
         bottom = 0 if self._shared else instance * fleet.workers
         for worker in range(instance * fleet.workers, (instance + 1) * fleet.workers):
-            kernels.rest(
+            kernels.push_idle(
                 fleet.idle, fleet.idle_since, bottom, int(fleet.idle_count[queue]), (since, worker)
             )
             fleet.idle_count[queue] += 1
@@ -152,7 +152,7 @@ class Instances:
 
 def serve_scaled(
     batches: Batches,
-    laws: Laws,
+    distributions: ServiceQuantiles,
     instances: Instances,
     scaler: Scaler,
     *,
@@ -176,7 +176,7 @@ def serve_scaled(
         following = float(min(scaler.due, *boots, np.inf))
         if following <= now:
             raise InvalidInput(f"A scaler must be due later than now, {now}, got {following}.")
-        kernels.serve_fleet(batches, laws, instances.arrays, now, following)
+        kernels.serve_fleet(batches, distributions, instances.arrays, now, following)
         if following == np.inf:
             return
         now = following
@@ -187,12 +187,12 @@ def serve_scaled(
             before, arrived = arrived, int(np.searchsorted(batches.closed, now))
             reading = instances.read(arrived - before, instances.done - done, now)
             done = instances.done
-            _rescale(instances, _wanted(scaler, reading, least, now), now=now, boot=boot)
+            _rescale(instances, _ask_scaler(scaler, reading, least, now), now=now, boot=boot)
             if now >= until and done == len(batches.closed):
                 return
 
 
-def _wanted(scaler: Scaler, reading: Reading, least: int, now: float) -> int:
+def _ask_scaler(scaler: Scaler, reading: Reading, least: int, now: float) -> int:
     wanted = scaler.decide(reading, now)
     if not isinstance(wanted, int) or wanted < least:
         raise InvalidInput(

@@ -10,8 +10,8 @@ written, it compiles in every process.
 
 `BatchPolicy` closes batches whatever the servers do, so `form_batches` is a pass of its own. A
 policy that watches servers needs a loop that couples the two: one that takes the same steps
-(`push`, `rest`, `draw`) and asks the policy between completions and arrivals, where `serve_fleet`
-asks its queues.
+(`push_completion`, `push_idle`, `draw`) and asks the policy between completions and arrivals,
+where `serve_fleet` asks its queues.
 """
 
 # ruff: noqa: C901, PLR0912, PLR0915 - an event loop is one function, and may be long
@@ -54,14 +54,14 @@ class Batches(NamedTuple):
     server: Servers  # the instance's number, -1 when none took it
 
 
-class Laws(NamedTuple):
+class ServiceQuantiles(NamedTuple):
     """Quantiles of service times by rows: for a server that comes from a batch, or was idle."""
 
     busy: Floats
     idle: Floats
 
 
-class OnDemand(NamedTuple):
+class OnDemandRules(NamedTuple):
     """The rules of instances that start on demand.
 
     At most `limit` are busy, of which those numbered below `provisioned` are kept warm. Past it a
@@ -78,7 +78,7 @@ class OnDemand(NamedTuple):
     cold_start: Floats  # quantiles of its seconds
 
 
-class Fleet(NamedTuple):
+class FleetState(NamedTuple):
     """Instances of `workers` each, what waits for them, and what they do.
 
     With `routing` SHARED there is one queue, else each instance has its own. Queues are chains:
@@ -97,13 +97,13 @@ class Fleet(NamedTuple):
     head: Counts
     tail: Counts
     outstanding: Counts  # by queue: batches waiting and being served
-    when: Floats  # completions, see `push`
+    when: Floats  # completions, see `push_completion`
     who: Servers  # the worker that completes
     state: Counts
     following: Counts
 
 
-def compiled(loop: Loop) -> Loop:
+def compile_loop(loop: Loop) -> Loop:
     """Return the loop, to be compiled when first called and kept on disk where that can be."""
     try:
         return cast("Loop", njit(cache=True, nogil=True)(loop))
@@ -117,48 +117,54 @@ def step(function: Loop) -> Loop:
 
 
 @step
-def push(when: Floats, who: Servers, first: int, count: int, event: tuple[float, int]) -> None:
+def push_completion(
+    when: Floats, who: Servers, first: int, count: int, event: tuple[float, int]
+) -> None:
     """Enter a completion among `count` others, sorted by time in a ring that starts at `first`.
 
     The ring's length is a power of two. A batch taken up later mostly completes later, so the
     search from the end is short; at worst it passes all batches being served.
     """
     mask = len(when) - 1
-    place = first + count
+    position = first + count
     time, server = event
-    while place > first and when[(place - 1) & mask] > time:
-        when[place & mask] = when[(place - 1) & mask]
-        who[place & mask] = who[(place - 1) & mask]
-        place -= 1
-    when[place & mask] = time
-    who[place & mask] = server
+    while position > first and when[(position - 1) & mask] > time:
+        when[position & mask] = when[(position - 1) & mask]
+        who[position & mask] = who[(position - 1) & mask]
+        position -= 1
+    when[position & mask] = time
+    who[position & mask] = server
 
 
 @step
-def rest(idle: Servers, since: Floats, bottom: int, count: int, event: tuple[float, int]) -> None:
+def push_idle(
+    idle: Servers, since: Floats, bottom: int, count: int, event: tuple[float, int]
+) -> None:
     """Put a server on a stack of idle ones: the last freed on top, of those the lowest number."""
-    place = bottom + count
+    position = bottom + count
     time, server = event
-    while place > bottom and since[place - 1] == time and idle[place - 1] < server:
-        idle[place] = idle[place - 1]
-        since[place] = time
-        place -= 1
-    idle[place] = server
-    since[place] = time
+    while position > bottom and since[position - 1] == time and idle[position - 1] < server:
+        idle[position] = idle[position - 1]
+        since[position] = time
+        position -= 1
+    idle[position] = server
+    since[position] = time
 
 
 @step
-def draw(law: Floats, level: float) -> float:
+def draw(distribution: Floats, level: float) -> float:
     """Return the value of a law, given by quantiles at evenly spaced levels, at one in [0, 1)."""
-    last = len(law) - 1
+    last = len(distribution) - 1
     if last == 0:
-        return float(law[0])
-    place = level * last
-    below = min(int(place), last - 1)
-    return float(law[below] + (place - below) * (law[below + 1] - law[below]))
+        return float(distribution[0])
+    position = level * last
+    below = min(int(position), last - 1)
+    return float(
+        distribution[below] + (position - below) * (distribution[below + 1] - distribution[below])
+    )
 
 
-@compiled
+@compile_loop
 def form_batches(
     arrivals: Floats, max_size: int, max_wait: float, first: Counts, closed: Floats
 ) -> int:
@@ -184,8 +190,8 @@ def form_batches(
     return batch
 
 
-@compiled
-def serve_on_demand(batches: Batches, laws: Laws, rules: OnDemand) -> int:
+@compile_loop
+def serve_on_demand(batches: Batches, distributions: ServiceQuantiles, rules: OnDemandRules) -> int:
     """Serve batches on instances that start on demand; return how many there were."""
     _, closed, rows, started, finished, init, cold, server = batches
     limit, provisioned, keep_alive, queues, pace, depth, cold_start = rules
@@ -196,8 +202,8 @@ def serve_on_demand(batches: Batches, laws: Laws, rules: OnDemand) -> int:
     when, who = np.empty(ring), np.empty(ring, np.int32)
     kept, kept_since = np.empty(limit, np.int32), np.full(limit, -np.inf)
     warm, warm_since = np.empty(limit, np.int32), np.empty(limit)
-    for place in range(provisioned):
-        kept[place] = provisioned - 1 - place
+    for position in range(provisioned):
+        kept[position] = provisioned - 1 - position
     first, busy, kept_count, warm_count, launched = 0, 0, provisioned, 0, provisioned
     now, full_at = -np.inf, -np.inf
     for batch in range(len(closed)):
@@ -206,10 +212,10 @@ def serve_on_demand(batches: Batches, laws: Laws, rules: OnDemand) -> int:
             while busy > 0 and when[first & mask] <= now:
                 one = who[first & mask]
                 if one < provisioned:
-                    rest(kept, kept_since, 0, kept_count, (when[first & mask], one))
+                    push_idle(kept, kept_since, 0, kept_count, (when[first & mask], one))
                     kept_count += 1
                 else:
-                    rest(warm, warm_since, 0, warm_count, (when[first & mask], one))
+                    push_idle(warm, warm_since, 0, warm_count, (when[first & mask], one))
                     warm_count += 1
                 first += 1
                 busy -= 1
@@ -241,15 +247,19 @@ def serve_on_demand(batches: Batches, laws: Laws, rules: OnDemand) -> int:
         if one < 0:
             finished[batch] = np.nan
         else:
-            law = laws.idle[rows[batch]] if now > since else laws.busy[rows[batch]]
-            finished[batch] = now + boot + draw(law, finished[batch])
-            push(when, who, first, busy, (finished[batch], one))
+            distribution = (
+                distributions.idle[rows[batch]] if now > since else distributions.busy[rows[batch]]
+            )
+            finished[batch] = now + boot + draw(distribution, finished[batch])
+            push_completion(when, who, first, busy, (finished[batch], one))
             busy += 1
     return launched
 
 
-@compiled
-def serve_fleet(batches: Batches, laws: Laws, fleet: Fleet, now: float, until: float) -> None:
+@compile_loop
+def serve_fleet(
+    batches: Batches, distributions: ServiceQuantiles, fleet: FleetState, now: float, until: float
+) -> None:
     """Serve batches on a fleet from `now` to `until`, both included.
 
     A batch goes to the instance, among those routable, that has the fewest outstanding (the first
@@ -267,8 +277,8 @@ def serve_fleet(batches: Batches, laws: Laws, fleet: Fleet, now: float, until: f
     arriving, first, busy = state
     over = False
     while True:
-        for place in range(count):
-            queue = touched[place]
+        for position in range(count):
+            queue = touched[position]
             while head[queue] >= 0:
                 batch = head[queue]
                 late = closed[batch] + ttl < now
@@ -281,11 +291,15 @@ def serve_fleet(batches: Batches, laws: Laws, fleet: Fleet, now: float, until: f
                     continue
                 idle_count[queue] -= 1
                 top = queue * width + idle_count[queue]
-                law = laws.idle[rows[batch]] if now > idle_since[top] else laws.busy[rows[batch]]
+                distribution = (
+                    distributions.idle[rows[batch]]
+                    if now > idle_since[top]
+                    else distributions.busy[rows[batch]]
+                )
                 started[batch] = now
-                finished[batch] = now + draw(law, finished[batch])
+                finished[batch] = now + draw(distribution, finished[batch])
                 server[batch] = idle[top] // workers
-                push(when, who, first, busy, (finished[batch], idle[top]))
+                push_completion(when, who, first, busy, (finished[batch], idle[top]))
                 busy += 1
         if over:
             break
@@ -301,7 +315,7 @@ def serve_fleet(batches: Batches, laws: Laws, fleet: Fleet, now: float, until: f
                 worker = who[first & mask]
                 queue = 0 if routing == SHARED else worker // workers
                 if not retired[worker // workers]:
-                    rest(idle, idle_since, queue * width, idle_count[queue], (now, worker))
+                    push_idle(idle, idle_since, queue * width, idle_count[queue], (now, worker))
                     idle_count[queue] += 1
                 first += 1
                 busy -= 1
@@ -333,7 +347,7 @@ def serve_fleet(batches: Batches, laws: Laws, fleet: Fleet, now: float, until: f
     state[NEXT], state[FIRST], state[BUSY] = arriving, first, busy
 
 
-@compiled
+@compile_loop
 def latencies(arrivals: Floats, first: Counts, finished: Floats, latency: Floats) -> None:
     """Set each request's latency: the finish of its batch less its arrival, NaN where it failed."""
     for batch in range(len(finished)):
@@ -341,7 +355,7 @@ def latencies(arrivals: Floats, first: Counts, finished: Floats, latency: Floats
             latency[request] = finished[batch] - arrivals[request]
 
 
-@compiled
+@compile_loop
 def tally(arrivals: Floats, batches: Batches, limit: float, shift: int, counts: Counts) -> int:
     """Count requests by their latency's bits less the last `shift`; return how many meet a limit.
 
@@ -359,8 +373,10 @@ def tally(arrivals: Floats, batches: Batches, limit: float, shift: int, counts: 
     return met
 
 
-@compiled
-def pick(arrivals: Floats, batches: Batches, low: float, high: float, found: Floats) -> None:
+@compile_loop
+def collect_latencies(
+    arrivals: Floats, batches: Batches, low: float, high: float, found: Floats
+) -> None:
     """Fill in the latencies from `low` to below `high`, as many as there are."""
     first, _, _, _, finished, _, _, _ = batches
     count = 0
@@ -372,8 +388,8 @@ def pick(arrivals: Floats, batches: Batches, low: float, high: float, found: Flo
                 count += 1
 
 
-@compiled
-def billed(batches: Batches, with_cold_starts: bool) -> tuple[int, int]:  # noqa: FBT001 - Numba's
+@compile_loop
+def sum_billed_ms(batches: Batches, with_cold_starts: bool) -> tuple[int, int]:  # noqa: FBT001 - Numba's
     """Return how many batches were answered, and their milliseconds, rounded as by `billed_ms`."""
     _, _, _, started, finished, init, _, _ = batches
     calls, milliseconds = 0, 0
@@ -400,7 +416,7 @@ class Requests(NamedTuple):
     init: Floats
 
 
-@compiled
+@compile_loop
 def spread(arrivals: Floats, batches: Batches, requests: Requests) -> None:
     """Fill in `requests` from their batches."""
     first, _, _, started, finished, init, cold, server = batches

@@ -20,31 +20,33 @@ from workbench.batching.timer import Batcher, Policy
 from workbench.deployment import Deployment, Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput
 from workbench.simulator.kernels import Batches, draw
-from workbench.simulator.platforms import Chance, Served
+from workbench.simulator.platforms import RandomInputs, ServedBatches
 from workbench.traffic.trace import Trace
 
 
-def serve(trace: Trace, policy: Policy, deployment: Deployment, chance: Chance) -> Served:
+def serve(
+    trace: Trace, policy: Policy, deployment: Deployment, chance: RandomInputs
+) -> ServedBatches:
     """Return a trace's batches, served on one shared queue or on instances on demand.
 
     Raises:
         InvalidInput: The deployment is another, service times miss a batch, or the policy does not
             send each request once and in order.
     """
-    batches = _Steps(trace, policy, _platform(deployment), chance).run()
+    batches = _StepSimulation(trace, policy, _platform(deployment), chance).run()
     end = max(trace.duration, float(np.nanmax(batches.finished, initial=0.0)))
     match deployment:
         case RealTime():
             servers = deployment.count * deployment.workers
-            return Served(batches, [(0.0, end)] * deployment.count, servers)
+            return ServedBatches(batches, [(0.0, end)] * deployment.count, servers)
         case Local():
-            return Served(batches, None, deployment.workers)
+            return ServedBatches(batches, None, deployment.workers)
         case Serverless() | Lambda() if deployment.on_limit == "queue":
-            return Served(batches, None, deployment.max_concurrency)
-    return Served(batches, None, 0)
+            return ServedBatches(batches, None, deployment.max_concurrency)
+    return ServedBatches(batches, None, 0)
 
 
-class _Place:
+class _Assignment:
     """Who serves a batch: a server, idle since then (-inf: for ever), or one that starts."""
 
     __slots__ = ("cold", "server", "since")
@@ -70,7 +72,7 @@ class _Platform(Protocol):
         """When a batch that waits may begin, if no server comes free before."""
         ...
 
-    def take(self, now: float) -> _Place | None:
+    def take(self, now: float) -> _Assignment | None:
         """Give a server to a batch, if there is one."""
         ...
 
@@ -79,7 +81,7 @@ class _Platform(Protocol):
         ...
 
 
-class _Fleet:
+class _SharedQueue:
     """Servers on one queue: the one freed last is taken first, of those the lowest number."""
 
     queues = True
@@ -95,17 +97,17 @@ class _Fleet:
     def ready(self) -> float:
         return math.inf
 
-    def take(self, now: float) -> _Place | None:  # noqa: ARG002 - as in _Platform
+    def take(self, now: float) -> _Assignment | None:  # noqa: ARG002 - as in _Platform
         if not self._idle:
             return None
         since, server = self._idle.pop()
-        return _Place(-server, since)
+        return _Assignment(-server, since)
 
     def rest(self, server: int, now: float) -> None:
         insort(self._idle, (now, -server))
 
 
-class _OnDemand:
+class _OnDemandInstances:
     """Instances that start on demand: provisioned ones first, those freed last first."""
 
     workers = 1
@@ -113,7 +115,9 @@ class _OnDemand:
     def __init__(self, deployment: Serverless | Lambda) -> None:
         self.queues = deployment.on_limit == "queue"
         self._rules = deployment
-        self._kept = [(-math.inf, -server) for server in reversed(range(deployment.provisioned))]
+        self._idle_provisioned = [
+            (-math.inf, -server) for server in reversed(range(deployment.provisioned))
+        ]
         self._warm: list[tuple[float, int]] = []
         self._launched = deployment.provisioned
         self._busy = 0
@@ -129,50 +133,55 @@ class _OnDemand:
     def ready(self) -> float:
         return self._full_at + self._pace - self._depth if self.free > 0 else math.inf
 
-    def take(self, now: float) -> _Place | None:
-        place = self._idle(now) or self._new(now)
-        self._busy += place is not None
-        return place
+    def take(self, now: float) -> _Assignment | None:
+        assignment = self._take_idle(now) or self._start_instance(now)
+        self._busy += assignment is not None
+        return assignment
 
-    def _idle(self, now: float) -> _Place | None:
+    def _take_idle(self, now: float) -> _Assignment | None:
         if self._warm and now > self._warm[-1][0] + self._rules.keep_alive:
             self._warm.clear()  # the last was freed last: when it has expired, all have
-        idle = self._kept or self._warm
+        idle = self._idle_provisioned or self._warm
         if not idle:
             return None
         since, server = idle.pop()
-        return _Place(-server, since)
+        return _Assignment(-server, since)
 
-    def _new(self, now: float) -> _Place | None:
+    def _start_instance(self, now: float) -> _Assignment | None:
         if not (self.free and now >= self.ready()):
             return None
         self._full_at = max(self._full_at, now) + self._pace
         self._launched += 1
-        return _Place(self._launched - 1, now, cold=True)
+        return _Assignment(self._launched - 1, now, cold=True)
 
     def rest(self, server: int, now: float) -> None:
         self._busy -= 1
-        insort(self._kept if server < self._rules.provisioned else self._warm, (now, -server))
+        insort(
+            self._idle_provisioned if server < self._rules.provisioned else self._warm,
+            (now, -server),
+        )
 
 
 def _platform(deployment: Deployment) -> _Platform:
     match deployment:
         case Local():
-            return _Fleet(deployment.workers, 1)
+            return _SharedQueue(deployment.workers, 1)
         case RealTime() if deployment.routing == "shared" or deployment.count == 1:
-            return _Fleet(deployment.count * deployment.workers, deployment.workers)
+            return _SharedQueue(deployment.count * deployment.workers, deployment.workers)
         case Serverless() | Lambda():
-            return _OnDemand(deployment)
+            return _OnDemandInstances(deployment)
     raise InvalidInput(
         "A policy other than BatchPolicy is simulated on one shared queue (Local, or RealTime with "
         f"routing='shared'), Serverless and Lambda, not on {deployment!r}."
     )
 
 
-class _Steps:
+class _StepSimulation:
     """Virtual time: a batcher, the platform its batches go to, and what became of these."""
 
-    def __init__(self, trace: Trace, policy: Policy, platform: _Platform, chance: Chance) -> None:
+    def __init__(
+        self, trace: Trace, policy: Policy, platform: _Platform, chance: RandomInputs
+    ) -> None:
         self._arrivals: list[float] = [*trace.arrivals.tolist(), math.inf]
         self._rows = np.append(0, np.cumsum(trace.rows)).tolist()
         self._label = policy.label
@@ -183,12 +192,12 @@ class _Steps:
         self._sent = 0
         self._queue: deque[int] = deque()
         self._completions: list[tuple[float, int, int, int]] = []  # when, turn, batch, server
-        self._turns = count()
+        self._sequence = count()
         self._levels: list[tuple[float, float]] = []
         self._first: list[int] = []
         self._closed: list[float] = []
         self._batch_rows: list[int] = []
-        self._fates: dict[int, tuple[float, float, float, bool, int]] = {}
+        self._outcomes: dict[int, tuple[float, float, float, bool, int]] = {}
 
     def run(self) -> Batches:
         """Let all requests arrive and be served."""
@@ -232,7 +241,7 @@ class _Steps:
             self._send(self._batcher.server_free(free, now), now)
 
     def _latencies(self, batch: int) -> list[float]:
-        finished = self._fates[batch][1]
+        finished = self._outcomes[batch][1]
         if math.isnan(finished):
             finished = math.inf
         stop = self._first[batch + 1] if batch + 1 < len(self._first) else self._sent
@@ -259,14 +268,14 @@ class _Steps:
             self._closed.append(now)
             self._batch_rows.append(self._rows[stop] - self._rows[self._sent])
             self._sent = stop
-            self._levels.append(self._drawn())
+            self._levels.append(self._draw_levels())
             self._arrive(len(self._first) - 1, now)
 
-    def _drawn(self) -> tuple[float, float]:
+    def _draw_levels(self) -> tuple[float, float]:
         """Draw the levels of a batch's service time and cold start."""
         chance = self._chance
-        service = chance.service_dice.random() if chance.service.sampled else 0.0
-        boot = chance.cold_start_dice.random() if len(chance.cold_start) > 1 else 0.0
+        service = chance.service_rng.random() if chance.service.sampled else 0.0
+        boot = chance.cold_start_rng.random() if len(chance.cold_start) > 1 else 0.0
         return service, boot
 
     def _arrive(self, batch: int, now: float) -> None:
@@ -276,27 +285,29 @@ class _Steps:
         if self._platform.queues:
             self._queue.append(batch)
             return
-        self._fates[batch] = now, math.nan, 0.0, False, -1
-        heapq.heappush(self._completions, (now, next(self._turns), batch, -1))
+        self._outcomes[batch] = now, math.nan, 0.0, False, -1
+        heapq.heappush(self._completions, (now, next(self._sequence), batch, -1))
 
     def _begin(self, batch: int, now: float) -> bool:
         rows, service = self._batch_rows[batch], self._chance.service
         if rows > service.largest or math.isnan(service.table[rows, 0]):
             service.check(np.array([rows]))
-        place = self._platform.take(now)
-        if place is None:
+        assignment = self._platform.take(now)
+        if assignment is None:
             return False
         level, boot_level = self._levels[batch]
-        boot = draw(self._chance.cold_start, boot_level) if place.cold else 0.0
-        law = service.idle_table[rows] if now > place.since else service.table[rows]
-        finished = now + boot + draw(law, level)
-        instance = place.server // self._platform.workers
-        self._fates[batch] = now, finished, boot, place.cold, instance
-        heapq.heappush(self._completions, (finished, next(self._turns), batch, place.server))
+        boot = draw(self._chance.cold_start, boot_level) if assignment.cold else 0.0
+        distribution = service.idle_table[rows] if now > assignment.since else service.table[rows]
+        finished = now + boot + draw(distribution, level)
+        instance = assignment.server // self._platform.workers
+        self._outcomes[batch] = now, finished, boot, assignment.cold, instance
+        heapq.heappush(
+            self._completions, (finished, next(self._sequence), batch, assignment.server)
+        )
         return True
 
     def _batches(self) -> Batches:
-        fates = [self._fates[batch] for batch in range(len(self._first))]
+        fates = [self._outcomes[batch] for batch in range(len(self._first))]
         started, finished, init, cold, server = zip(*fates, strict=True) if fates else [()] * 5
         return Batches(
             first=np.array([*self._first, self._sent], np.int64),

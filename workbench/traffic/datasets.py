@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import Damaged, InvalidInput, NotAvailable, NotFound, StorageError
 from workbench.files import as_path, sha256
-from workbench.traffic.patterns import MOST_REQUESTS, streams
+from workbench.traffic.patterns import MAX_REQUESTS, streams
 from workbench.traffic.replay import from_counts, from_csv, read_counts, seconds_since
 from workbench.traffic.trace import Trace
 from workbench.validation import Seed, positive_share
@@ -155,8 +155,8 @@ def open_trace(
         StorageError: the cache cannot be written.
     """
     entry = _entry(name)
-    file = _fetch(entry) if path is None else _given(entry, as_path(path))
-    within = {"start": _second(entry, start), "stop": _second(entry, stop)}
+    file = _fetch(entry) if path is None else _check_file(entry, as_path(path))
+    within = {"start": _to_seconds(entry, start), "stop": _to_seconds(entry, stop)}
     read = _read_minutes if entry.per_minute else _read_requests
     trace = read(entry, file, **within, share=positive_share("share", share), seed=seed)
     said = {"start": start, "stop": stop, "share": None if share == 1 else share}
@@ -171,7 +171,7 @@ def _entry(name: str) -> PublicTrace:
     return CATALOGUE[name]
 
 
-def _second(entry: PublicTrace, at: float | str | datetime | None) -> float | None:
+def _to_seconds(entry: PublicTrace, at: float | str | datetime | None) -> float | None:
     if isinstance(at, str | datetime):
         return float(seconds_since([str(at)], origin=entry.begins)[0])
     return at
@@ -210,9 +210,9 @@ def _read_minutes(
     first, last = int(start // _MINUTE), math.ceil(stop / _MINUTE)
     thinning, spreading = streams(seed)
     counts = thinning.binomial(counts[first:last], share)
-    if counts.sum() > MOST_REQUESTS:
+    if counts.sum() > MAX_REQUESTS:
         raise InvalidInput(
-            f"{entry.name} has {counts.sum():,} requests here, and at most {MOST_REQUESTS:,} fit "
+            f"{entry.name} has {counts.sum():,} requests here, and at most {MAX_REQUESTS:,} fit "
             "one trace: choose a shorter part with start= and stop=, or a smaller share=."
         )
     trace = from_counts(counts, period=_MINUTE, seed=spreading)
@@ -222,7 +222,7 @@ def _read_minutes(
 # ---------------------------------------------------------------------- the file
 
 
-def _given(entry: PublicTrace, path: Path) -> Path:
+def _check_file(entry: PublicTrace, path: Path) -> Path:
     if not path.is_file():
         raise NotFound(f"There is no file {path}.")
     found = sha256(path)

@@ -20,12 +20,14 @@ from workbench.validation import as_array, positive
 Floats = NDArray[np.float64]
 Kind = Literal["poisson", "mmpp2", "map2"]
 
-_LEAST_GAPS = 200
+_MIN_GAPS = 200
 _BLOCKS = 20  # consecutive parts of a trace whose spread gives a figure's standard error
 _WINDOWS = 12
-_AT_ONCE = 100_000  # gaps whose matrices are held in memory
-_LEAST = 1e-300  # stands for a density that is 0 to the machine, so that its logarithm is finite
-_FAR = 20.0  # beyond this a logit is 0 or 1
+_CHUNK_GAPS = 100_000  # gaps whose matrices are held in memory
+_MIN_DENSITY = (
+    1e-300  # stands for a density that is 0 to the machine, so that its logarithm is finite
+)
+_MAX_LOGIT = 20.0  # beyond this a logit is 0 or 1
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -81,7 +83,7 @@ class MAP:
     @cached_property
     def phase_shares(self) -> Floats:
         """The share of time in each phase."""
-        return stationary_law(self.d0 + self.d1)
+        return stationary_distribution(self.d0 + self.d1)
 
     @cached_property
     def phases_after_arrival(self) -> Floats:
@@ -163,11 +165,11 @@ class MAP:
         decay = float(-np.linalg.eigvals(self.d0).real.max())
         rates = self.d0 + decay * np.eye(self.phases)
         phases, logarithm = self.phases_after_arrival, -decay * float(times.sum())
-        for part in np.array_split(times, len(times) // _AT_ONCE + 1):
+        for part in np.array_split(times, len(times) // _CHUNK_GAPS + 1):
             product, scale = _long_product(_exponentials(rates, part) @ self.d1)
             phases = phases @ product
-            logarithm += scale + log(max(phases.sum(), _LEAST))
-            phases = phases / max(phases.sum(), _LEAST)
+            logarithm += scale + log(max(phases.sum(), _MIN_DENSITY))
+            phases = phases / max(phases.sum(), _MIN_DENSITY)
         return logarithm
 
     def superpose(self, other: "MAP") -> "MAP":
@@ -244,7 +246,7 @@ def mmpp(*, rate: float, burst: float, dwell: tuple[float, float] = (4.0, 1.0)) 
     return MAP([[-low - up, up], [down, -high - down]], np.diag([low, high]))
 
 
-def stationary_law(generator: Floats) -> Floats:
+def stationary_distribution(generator: Floats) -> Floats:
     """The shares of time in each state of irreducible Markov processes, shape (..., states).
 
     Generators are stacked, shape (..., states, states); their diagonals are not read: with
@@ -253,7 +255,7 @@ def stationary_law(generator: Floats) -> Floats:
     Source: W. Grassmann, M. Taksar and D. Heyman, "Regenerative analysis and steady state
     distributions for Markov chains", Operations Research 33 (1985).
 
-    >>> stationary_law(np.array([[-1.0, 1.0], [3.0, -3.0]])).tolist()
+    >>> stationary_distribution(np.array([[-1.0, 1.0], [3.0, -3.0]])).tolist()
     [0.75, 0.25]
     """
     rates = np.array(generator, dtype=np.float64)
@@ -288,7 +290,7 @@ def _long_product(matrices: Floats) -> tuple[Floats, float]:
     """The product of non-negative matrices in order, scaled, and the logarithm of its scale."""
     logarithm = 0.0
     while True:
-        scale = matrices.max(axis=(1, 2)).clip(_LEAST)
+        scale = matrices.max(axis=(1, 2)).clip(_MIN_DENSITY)
         matrices = matrices / scale[:, None, None]
         logarithm += float(np.log(scale).sum())
         if len(matrices) == 1:

@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Kind = Literal["poisson", "mmpp2", "map2"]
 
-_LEAST_GAPS = 200
+_MIN_GAPS = 200
 _BLOCKS = 20  # consecutive parts of a trace whose spread gives a figure's standard error
 _WINDOWS = 12
-_AT_ONCE = 100_000  # gaps whose matrices are held in memory
-_LEAST = 1e-300  # stands for a density that is 0 to the machine, so that its logarithm is finite
-_FAR = 20.0  # beyond this a logit is 0 or 1
+_CHUNK_GAPS = 100_000  # gaps whose matrices are held in memory
+_MIN_DENSITY = (
+    1e-300  # stands for a density that is 0 to the machine, so that its logarithm is finite
+)
+_MAX_LOGIT = 20.0  # beyond this a logit is 0 or 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Fit:
+class MapFit:
     """The process that fits a trace, and how far it is from it.
 
     Attributes:
@@ -71,7 +73,7 @@ class Fit:
 
 def fit(
     trace: Trace | ArrayLike, kind: Kind | Literal["auto"] = "auto", *, window: float | None = None
-) -> Fit:
+) -> MapFit:
     """The Markovian arrival process nearest to a trace: its rate exactly, its other figures nearly.
 
     The others are the second and third moment of the gaps, their lag-1 autocorrelation, and the
@@ -102,23 +104,23 @@ def fit(
     >>> fit(bursty(rate=100, burst=5, dwell=(2, 2), duration=600, seed=1)).kind
     'mmpp2'
     """
-    seen = _observe(trace, window)
+    observed = _observe(trace, window)
     if kind != "auto":
-        return _assess(_nearest(kind, seen), kind, seen)
-    plain = _assess(poisson_process(seen.rate), "poisson", seen)
+        return _assess(_fit_kind(kind, observed), kind, observed)
+    plain = _assess(poisson_process(observed.rate), "poisson", observed)
     if plain.misfit < 1.7:
         return plain
-    switching, general = (_assess(_nearest(k, seen), k, seen) for k in ("mmpp2", "map2"))
+    switching, general = (_assess(_fit_kind(k, observed), k, observed) for k in ("mmpp2", "map2"))
     return switching if switching.misfit < 1.1 * general.misfit + 0.1 else general
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Observed:
+class _TraceStatistics:
     gaps: Floats
     rate: float
     windows: Floats
     span: float
-    watched: float | None
+    requested_window: float | None
     figures: Floats  # logs of second and third moment in mean gaps, lag-1, logs of dispersions
     errors: Floats
 
@@ -135,7 +137,7 @@ class _Observed:
         named = {f"dispersion_{w:.3g}s": d for w, d in zip(self.windows, dispersions, strict=True)}
         return {"rate": rate} | gaps | named
 
-    def named_errors(self) -> dict[str, float]:
+    def errors_by_name(self) -> dict[str, float]:
         """Standard errors of `named`: those of logarithms are relative ones."""
         values = self.named(self.rate, self.figures)
         of_rate = sqrt(self.rate * list(values.values())[-1] / self.span)
@@ -144,12 +146,12 @@ class _Observed:
         return dict(zip(values, [of_rate, *(slopes * self.errors).tolist()], strict=True))
 
 
-def _observe(trace: Trace | ArrayLike, window: float | None) -> _Observed:
+def _observe(trace: Trace | ArrayLike, window: float | None) -> _TraceStatistics:
     times, span = _times(trace)
     gaps = np.diff(times)
-    if len(gaps) < _LEAST_GAPS:
+    if len(gaps) < _MIN_GAPS:
         raise TooFewSamples(
-            f"Fitting needs at least {_LEAST_GAPS} gaps between arrivals, got {len(gaps)}: "
+            f"Fitting needs at least {_MIN_GAPS} gaps between arrivals, got {len(gaps)}: "
             "use a longer trace."
         )
     rate = len(times) / span
@@ -167,12 +169,12 @@ def _observe(trace: Trace | ArrayLike, window: float | None) -> _Observed:
     blocks = np.array([_gap_figures(part) for part in np.array_split(gaps, _BLOCKS)])
     spread = blocks.std(axis=0, ddof=1) / sqrt(_BLOCKS)
     relative = [sqrt(2 / (int(span / w) - 1)) for w in windows]
-    return _Observed(
+    return _TraceStatistics(
         gaps=gaps,
         rate=rate,
         span=span,
         windows=windows,
-        watched=window,
+        requested_window=window,
         figures=np.concatenate([_gap_figures(gaps), np.log(counted)]),
         errors=np.concatenate([spread, relative]),
     )
@@ -202,14 +204,14 @@ def _dispersion(times: Floats, span: float, window: float) -> float:
     return max(float(counts.var(ddof=1) / counts.mean()), 0.01)  # 0 has no logarithm
 
 
-def _nearest(kind: Kind, seen: _Observed) -> MAP:
+def _fit_kind(kind: Kind, observed: _TraceStatistics) -> MAP:
     if kind == "poisson":
-        return poisson_process(seen.rate)
+        return poisson_process(observed.rate)
     if kind == "mmpp2":
-        found = [_search(_switching, _switching_grid(seen), seen)]
+        found = [_search(_mmpp2_matrices, _mmpp2_grid(observed), observed)]
     elif kind == "map2":
-        forms = [partial(_canonical, positive=positive) for positive in (True, False)]
-        found = [_search(form, _canonical_grid(), seen) for form in forms]
+        forms = [partial(_map2_matrices, positive=positive) for positive in (True, False)]
+        found = [_search(form, _map2_grid(), observed) for form in forms]
     else:
         raise InvalidInput(f'kind must be "auto", "poisson", "mmpp2" or "map2", got {kind!r}.')
     return min(found, key=lambda pair: pair[0])[1]
@@ -218,23 +220,25 @@ def _nearest(kind: Kind, seen: _Observed) -> MAP:
 Form = Callable[[Floats, float], tuple[Floats, Floats]]
 
 
-def _search(form: Form, grid: Floats, seen: _Observed) -> tuple[float, MAP]:
+def _search(form: Form, grid: Floats, observed: _TraceStatistics) -> tuple[float, MAP]:
     """The least squared distance over a form's parameters, and the process that has it."""
     from scipy.optimize import least_squares
 
     def distances(parameters: Floats) -> Floats:
-        d0, d1 = form(parameters, seen.rate)
-        return (_figures(d0, d1, seen.windows, seen.rate) - seen.figures) / seen.tolerances
+        d0, d1 = form(parameters, observed.rate)
+        return (
+            _figures(d0, d1, observed.windows, observed.rate) - observed.figures
+        ) / observed.tolerances
 
     costs = (distances(grid) ** 2).sum(axis=-1)
     starts = grid[np.argsort(costs)[:4]]
     ends = [least_squares(distances, start, max_nfev=200) for start in starts]
     best = min(ends, key=lambda end: float(end.cost))
-    return float(best.cost), MAP(*form(best.x, seen.rate))
+    return float(best.cost), MAP(*form(best.x, observed.rate))
 
 
 def _figures(d0: Floats, d1: Floats, windows: Floats, rate: float) -> Floats:
-    """The figures of two-phase processes of this rate, as in `_Observed`: shape (..., figures)."""
+    """Return what `_TraceStatistics` holds, of two-phase processes: shape (..., figures)."""
     both = d0 + d1
     speed = both[..., 0, 1] + both[..., 1, 0]
     shares = np.stack([both[..., 1, 0], both[..., 0, 1]], axis=-1) / speed[..., None]
@@ -253,13 +257,13 @@ def _figures(d0: Floats, d1: Floats, windows: Floats, rate: float) -> Floats:
     return np.concatenate([np.log(moments), lag[..., None], np.log(counts.clip(0.01))], axis=-1)
 
 
-def _switching(parameters: Floats, rate: float) -> tuple[Floats, Floats]:
+def _mmpp2_matrices(parameters: Floats, rate: float) -> tuple[Floats, Floats]:
     """Matrices of an MMPP(2) of this rate, from unbounded parameters of shape (..., 3).
 
     They are the logarithms of the excess dispersion in the limit and of the speed of the phases,
     and the share of time in the high phase, as the logit of its share of what is possible.
     """
-    excess, speed, logit = np.moveaxis(parameters.clip(-_FAR, _FAR), -1, 0)
+    excess, speed, logit = np.moveaxis(parameters.clip(-_MAX_LOGIT, _MAX_LOGIT), -1, 0)
     variance, speed = rate * np.exp(excess + speed) / 2, np.exp(speed)
     high_share = _logistic(logit) * rate**2 / (rate**2 + variance)
     high = rate + np.sqrt(variance * (1 - high_share) / high_share)
@@ -269,22 +273,22 @@ def _switching(parameters: Floats, rate: float) -> tuple[Floats, Floats]:
     return _matrix([[-low - up, up], [down, -high - down]]), _matrix([[low, none], [none, high]])
 
 
-def _canonical(parameters: Floats, rate: float, *, positive: bool) -> tuple[Floats, Floats]:
+def _map2_matrices(parameters: Floats, rate: float, *, positive: bool) -> tuple[Floats, Floats]:
     """Matrices of the canonical MAP(2) of this rate, with correlated gaps of one sign or none.
 
     The unbounded parameters, of shape (..., 3), are the logarithm of by how much the fast phase is
     faster, and the logits of the chances that the canonical form calls a and b.
     """
-    ratio, a, b = np.moveaxis(parameters.clip(-_FAR, _FAR), -1, 0)
+    ratio, a, b = np.moveaxis(parameters.clip(-_MAX_LOGIT, _MAX_LOGIT), -1, 0)
     fast, none = 1 + np.exp(ratio), np.zeros_like(ratio)
     stay, leave = fast * _logistic(b), fast * _logistic(-b)
     d0 = _matrix([[none - 1, _logistic(-a)], [none, -fast]])
     if positive:
-        return _at_rate(d0, _matrix([[_logistic(a), none], [leave, stay]]), rate)
-    return _at_rate(d0, _matrix([[none, _logistic(a)], [stay, leave]]), rate)
+        return _scale_to_rate(d0, _matrix([[_logistic(a), none], [leave, stay]]), rate)
+    return _scale_to_rate(d0, _matrix([[none, _logistic(a)], [stay, leave]]), rate)
 
 
-def _at_rate(d0: Floats, d1: Floats, rate: float) -> tuple[Floats, Floats]:
+def _scale_to_rate(d0: Floats, d1: Floats, rate: float) -> tuple[Floats, Floats]:
     both = d0 + d1
     up, down, ends = both[..., 0, 1], both[..., 1, 0], d1.sum(axis=-1)
     factor = rate * (up + down) / (down * ends[..., 0] + up * ends[..., 1])
@@ -299,13 +303,13 @@ def _logistic(x: Floats) -> Floats:
     return 1 / (1 + np.exp(-x))
 
 
-def _switching_grid(seen: _Observed) -> Floats:
-    most = seen.figures[3:].max() + 2
-    speeds = np.linspace(-np.log(seen.windows[-1]) - 2, np.log(seen.rate) + 2, 16)
+def _mmpp2_grid(observed: _TraceStatistics) -> Floats:
+    most = observed.figures[3:].max() + 2
+    speeds = np.linspace(-np.log(observed.windows[-1]) - 2, np.log(observed.rate) + 2, 16)
     return _grid(np.linspace(most - 12, most, 14), speeds, np.linspace(-6, 6, 9))
 
 
-def _canonical_grid() -> Floats:
+def _map2_grid() -> Floats:
     logits = np.concatenate([np.linspace(-4, 4, 9), [6.0, 9.0]])
     return _grid(np.linspace(-3, 8, 12), logits, logits)
 
@@ -314,47 +318,49 @@ def _grid(*axes: Floats) -> Floats:
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
 
 
-def _assess(found: MAP, kind: Kind, seen: _Observed) -> Fit:
+def _assess(found: MAP, kind: Kind, observed: _TraceStatistics) -> MapFit:
     moments = [found.gap_moment(k) * found.rate**k for k in (2, 3)]
-    dispersions = found.dispersion(seen.windows).clip(0.01)
+    dispersions = found.dispersion(observed.windows).clip(0.01)
     figures = np.concatenate([np.log(moments), [found.autocorrelation()], np.log(dispersions)])
-    missed = (figures - seen.figures) / seen.tolerances
-    ks_distance = _ks_distance(found, seen.gaps)
-    return Fit(
+    missed = (figures - observed.figures) / observed.tolerances
+    ks_distance = _ks_distance(found, observed.gaps)
+    return MapFit(
         map=found,
         kind=kind,
-        trace=seen.named(seen.rate, seen.figures),
-        fitted=seen.named(found.rate, figures),
-        errors=seen.named_errors(),
+        trace=observed.named(observed.rate, observed.figures),
+        fitted=observed.named(found.rate, figures),
+        errors=observed.errors_by_name(),
         misfit=float(np.sqrt((missed**2).mean())),
         ks_distance=ks_distance,
-        log_likelihood=found.log_likelihood(seen.gaps) / len(seen.gaps),
-        warnings=(*_missed_windows(figures[3:], seen), *_missed_gaps(ks_distance)),
+        log_likelihood=found.log_likelihood(observed.gaps) / len(observed.gaps),
+        warnings=(*_window_warnings(figures[3:], observed), *_gap_warnings(ks_distance)),
     )
 
 
 def _ks_distance(found: MAP, gaps: Floats) -> float:
-    places = np.linspace(0, len(gaps) - 1, min(len(gaps), _AT_ONCE)).astype(np.int64)
+    places = np.linspace(0, len(gaps) - 1, min(len(gaps), _CHUNK_GAPS)).astype(np.int64)
     expected = found.gap_cdf(np.sort(gaps)[places])
     above, below = (places + 1) / len(gaps) - expected, expected - places / len(gaps)
     return float(np.maximum(above, below).max())
 
 
-def _missed_windows(dispersions: Floats, seen: _Observed) -> tuple[str, ...]:
+def _window_warnings(dispersions: Floats, observed: _TraceStatistics) -> tuple[str, ...]:
     """A sentence for the watched window, where it is missed, and for the worst of the others."""
-    ratios = np.exp(dispersions - seen.figures[3:])
-    excess = np.abs(np.log(ratios)) / np.maximum(np.log(1.1), 3 * seen.errors[3:])
-    watched = seen.windows == seen.watched
+    ratios = np.exp(dispersions - observed.figures[3:])
+    excess = np.abs(np.log(ratios)) / np.maximum(np.log(1.1), 3 * observed.errors[3:])
+    watched = observed.windows == observed.requested_window
     worst = np.arange(len(excess)) == np.where(watched, 0, excess).argmax()
     return tuple(
-        f"Burstiness in windows of {seen.windows[i]:.3g} s is missed: the index of dispersion is "
-        f"{np.exp(seen.figures[3 + i]):.3g} in the trace and {np.exp(dispersions[i]):.3g} in the "
+        f"Burstiness in windows of {observed.windows[i]:.3g} s is missed: the index of "
+        f"dispersion is "
+        f"{np.exp(observed.figures[3 + i]):.3g} in the trace and {np.exp(dispersions[i]):.3g} "
+        f"in the "
         f"fitted process{', at the window that matters' if watched[i] else ''}."
         for i in np.flatnonzero((excess > 1) & (watched | worst))
     )
 
 
-def _missed_gaps(ks_distance: float) -> tuple[str, ...]:
+def _gap_warnings(ks_distance: float) -> tuple[str, ...]:
     if ks_distance <= 0.1:
         return ()
     share = f"{100 * ks_distance:.0f} %"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
-from workbench.traffic.trace import Floats, Trace, shown
+from workbench.traffic.trace import Floats, Trace, format_value
 from workbench.validation import (
     Seed,
     as_array,
@@ -24,7 +24,7 @@ from workbench.validation import (
 
 Rows = int | tuple[int, int]
 
-MOST_REQUESTS = 50_000_000  # 28 bytes each: more than this does not fit a notebook's memory
+MAX_REQUESTS = 50_000_000  # 28 bytes each: more than this does not fit a notebook's memory
 
 
 def poisson(*, rate: float, duration: float, seed: Seed, rows: Rows = 1) -> Trace:
@@ -46,8 +46,8 @@ def poisson(*, rate: float, duration: float, seed: Seed, rows: Rows = 1) -> Trac
     name = _call("poisson", rate=rate, duration=duration, seed=seed, rows=rows)
     times, samples = streams(seed)
     duration = positive("duration", duration)
-    count = times.poisson(affordable(positive("rate", rate) * duration))
-    return drawn(name, times.random(count) * duration, duration, rows, samples)
+    count = times.poisson(check_expected(positive("rate", rate) * duration))
+    return draw_trace(name, times.random(count) * duration, duration, rows, samples)
 
 
 def constant(*, rate: float, duration: float, rows: int = 1) -> Trace:
@@ -60,7 +60,7 @@ def constant(*, rate: float, duration: float, rows: int = 1) -> Trace:
     [0.0, 0.25, 0.5, 0.75]
     """
     name = _call("constant", rate=rate, duration=duration, rows=rows)
-    expected = affordable(positive("rate", rate) * positive("duration", duration))
+    expected = check_expected(positive("rate", rate) * positive("duration", duration))
     count = max(1, math.ceil(expected * (1 - 1e-12)))  # 1.1 * 100 is a little over 110
     return Trace(np.arange(count) / rate, duration, rows=rows, name=name)
 
@@ -102,12 +102,12 @@ def bursty(
     times, samples = streams(seed)
     duration = positive("duration", duration)
     low, high = bursty_rates(rate=rate, burst=burst, dwell=dwell)
-    affordable(rate * duration)
-    ends, is_high = _stays(dwell, duration, times)
+    check_expected(rate * duration)
+    ends, is_high = _sojourns(dwell, duration, times)
     starts = np.concatenate([[0.0], ends[:-1]])
     counts = times.poisson(np.where(is_high, high, low) * (ends - starts))
     spread = times.random(counts.sum()) * np.repeat(ends - starts, counts)
-    return drawn(name, np.repeat(starts, counts) + spread, duration, rows, samples)
+    return draw_trace(name, np.repeat(starts, counts) + spread, duration, rows, samples)
 
 
 def bursty_rates(
@@ -164,10 +164,10 @@ def diurnal(
         raise InvalidInput(f"swing must be from 0 to 1, got {swing!r}.")
     times, samples = streams(seed)
     duration, peak = positive("duration", duration), positive("rate", rate) * (1 + swing)
-    at = times.random(times.poisson(affordable(peak * duration))) * duration
+    at = times.random(times.poisson(check_expected(peak * duration))) * duration
     wave = 1 - swing * np.cos(2 * np.pi * at / positive("period", period))
     kept = times.random(len(at)) * (1 + swing) < wave
-    return drawn(name, at[kept], duration, rows, samples)
+    return draw_trace(name, at[kept], duration, rows, samples)
 
 
 def flash_crowd(
@@ -224,7 +224,7 @@ def flash_crowd(
         extra * hold,
         extra * decay,
     )
-    affordable(sum(expected))
+    check_expected(sum(expected))
     base, climbing, staying, fading = times.poisson(expected)
     top = start + ramp
     parts = (
@@ -234,7 +234,7 @@ def flash_crowd(
         top + hold + decay * times.exponential(size=fading),
     )
     at = np.concatenate(parts)
-    return drawn(name, at[at < duration], duration, rows, samples)
+    return draw_trace(name, at[at < duration], duration, rows, samples)
 
 
 def markovian(
@@ -263,7 +263,7 @@ def markovian(
     name = _call("markovian", d0=d0, d1=d1, duration=duration, seed=seed, rows=rows)
     times, samples = streams(seed)
     duration = positive("duration", duration)
-    return drawn(name, _map_arrivals(d0, d1, duration, times), duration, rows, samples)
+    return draw_trace(name, _map_arrivals(d0, d1, duration, times), duration, rows, samples)
 
 
 def check_map(d0: ArrayLike, d1: ArrayLike) -> tuple[Floats, Floats]:
@@ -284,8 +284,8 @@ def check_map(d0: ArrayLike, d1: ArrayLike) -> tuple[Floats, Floats]:
     if d0.shape != d1.shape:
         raise InvalidInput(f"d0 and d1 must have one shape, got {d0.shape} and {d1.shape}.")
     off = d0 - np.diag(np.diag(d0))
-    _refuse_negative("d0", off, "outside the diagonal")
-    _refuse_negative("d1", d1, "everywhere")
+    _check_not_negative("d0", off, "outside the diagonal")
+    _check_not_negative("d1", d1, "everywhere")
     out = (off + d1).sum(axis=1)
     wrong = np.abs(np.diag(d0) + out) > 1e-6 * np.maximum(out, -np.diag(d0))
     if wrong.any():
@@ -296,7 +296,7 @@ def check_map(d0: ArrayLike, d1: ArrayLike) -> tuple[Floats, Floats]:
         )
     if not d1.any():
         raise InvalidInput("d1 holds no rate above 0, so that no request would ever arrive.")
-    _refuse_reducible(off + d1)
+    _check_irreducible(off + d1)
     return off - np.diag(out), d1
 
 
@@ -314,7 +314,7 @@ def streams(seed: Seed) -> list[np.random.Generator]:
 # ---------------------------------------------------------------------- drawing
 
 
-def drawn(
+def draw_trace(
     name: str, times: Floats, duration: float, rows: Rows, samples: np.random.Generator
 ) -> Trace:
     """The trace of times drawn in any order, with rows drawn from the samples' generator.
@@ -322,7 +322,7 @@ def drawn(
     Raises:
         InvalidInput: no time was drawn, or rows is not as for `poisson`.
 
-    >>> drawn("two", np.array([2.0, 1.0]), 3.0, 1, np.random.default_rng(1)).arrivals.tolist()
+    >>> draw_trace("two", np.array([2.0, 1.0]), 3.0, 1, np.random.default_rng(1)).arrivals.tolist()
     [1.0, 2.0]
     """
     if not len(times):
@@ -343,30 +343,30 @@ def _draw_rows(rows: Rows, count: int, samples: np.random.Generator) -> ArrayLik
     return samples.integers(bounds[0], bounds[1], endpoint=True, size=count)
 
 
-def affordable(expected: float) -> float:
+def check_expected(expected: float) -> float:
     """The expected number of requests, known to fit one trace.
 
     Raises:
         InvalidInput: it does not.
 
-    >>> affordable(50.0)
+    >>> check_expected(50.0)
     50.0
     """
-    if expected > MOST_REQUESTS:
+    if expected > MAX_REQUESTS:
         raise InvalidInput(
-            f"This would take {expected:,.12g} requests or steps, and at most {MOST_REQUESTS:,} "
+            f"This would take {expected:,.12g} requests or steps, and at most {MAX_REQUESTS:,} "
             "fit one trace: lower the rate or shorten the duration."
         )
     return expected
 
 
-def _stays(
+def _sojourns(
     dwell: tuple[float, float], duration: float, times: np.random.Generator
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """When each stay of the two-state process ends, up to the duration, and which are high ones."""
     starts_high = times.random() * sum(dwell) >= dwell[0]
     means = np.array(dwell[::-1] if starts_high else dwell)
-    pairs = int(affordable(duration / means.sum())) + 16
+    pairs = int(check_expected(duration / means.sum())) + 16
     stays, clock = np.empty(0), 0.0
     while clock < duration:
         stays = np.append(stays, times.exponential(size=(pairs, 2)) * means)
@@ -377,9 +377,9 @@ def _stays(
 
 
 def _map_arrivals(d0: Floats, d1: Floats, duration: float, times: np.random.Generator) -> Floats:
-    leave, edges, shares = -np.diag(d0), _jump_edges(d0, d1), _long_run(d0 + d1)
+    leave, edges, shares = -np.diag(d0), _jump_edges(d0, d1), _stationary_shares(d0 + d1)
     phases, jump_rate = len(d0), float(shares @ leave)
-    expected = affordable(jump_rate * duration)
+    expected = check_expected(jump_rate * duration)
     phase = int(np.searchsorted(np.cumsum(shares)[:-1], times.random(), side="right"))
     arrivals, clock = [], 0.0
     while clock < duration:
@@ -414,7 +414,7 @@ def _walk(
     return np.array(visited), np.array(jumps)
 
 
-def _long_run(generator: Floats) -> Floats:
+def _stationary_shares(generator: Floats) -> Floats:
     """Shares of time in each phase of an irreducible Markov process."""
     equations = generator.T / (np.abs(generator).max() or 1)  # one phase alone: [[0]]
     equations[-1] = 1.0
@@ -431,7 +431,7 @@ def _matrix(name: str, values: ArrayLike) -> Floats:
     return array.astype(np.float64)
 
 
-def _refuse_negative(name: str, matrix: Floats, where: str) -> None:
+def _check_not_negative(name: str, matrix: Floats, where: str) -> None:
     if (matrix < 0).any():
         row, column = np.unravel_index(matrix.argmin(), matrix.shape)
         raise InvalidInput(
@@ -440,7 +440,7 @@ def _refuse_negative(name: str, matrix: Floats, where: str) -> None:
         )
 
 
-def _refuse_reducible(rates: Floats) -> None:
+def _check_irreducible(rates: Floats) -> None:
     reached = (rates > 0) | np.eye(len(rates), dtype=bool)
     for _ in rates:
         reached = reached @ reached
@@ -455,4 +455,4 @@ def _refuse_reducible(rates: Floats) -> None:
 def _call(maker: str, **arguments: object) -> str:
     """The call that makes a trace, without rows where each request has one."""
     said = {k: v for k, v in arguments.items() if not (k == "rows" and v == 1)}
-    return f"{maker}({', '.join(f'{k}={shown(v)}' for k, v in said.items())})"
+    return f"{maker}({', '.join(f'{k}={format_value(v)}' for k, v in said.items())})"

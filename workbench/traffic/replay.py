@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput, NotFound, StorageError
 from workbench.files import as_path
-from workbench.traffic.patterns import Rows, affordable, drawn, streams
-from workbench.traffic.trace import Floats, Trace, shown
+from workbench.traffic.patterns import Rows, check_expected, draw_trace, streams
+from workbench.traffic.trace import Floats, Trace, format_value
 from workbench.validation import Seed, as_array, finite, positive, whole_numbers
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 _TIME_COLUMNS = ("arrival", "arrivals", "timestamp", "time")
 _TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M", "%Y-%m-%d")
-_CARRIED = ("rows", "bytes", "sample")
+_REQUEST_COLUMNS = ("rows", "bytes", "sample")
 _NOTES_MARK = b"# {"
-_LATEST_START = 1e8  # three years of silence: seconds since 1970, or milliseconds
+_MAX_START = 1e8  # three years of silence: seconds since 1970, or milliseconds
 
 
 def from_timestamps(
@@ -89,12 +89,12 @@ def seconds_since(
         read = numbers if numbers.count() else _instants(given)
     if read.dtype.is_numeric():
         seconds = read.cast(pl.Float64)
-        _refuse_unreadable(given, seconds.is_finite())
+        _check_times(given, seconds.is_finite())
         return _numbers_from(seconds.to_numpy(), origin)
     if read.dtype.base_type() not in (pl.Date, pl.Datetime):
         raise InvalidInput(f"times must be seconds or instants, got {given.dtype}.")
     instants = read.cast(pl.Datetime("ns", getattr(read.dtype, "time_zone", None))).to_physical()
-    _refuse_unreadable(given, instants.is_not_null())
+    _check_times(given, instants.is_not_null())
     zero = instants.min() if origin is None else _instant(origin)
     return (instants - zero).to_numpy() / 1e9
 
@@ -121,15 +121,19 @@ def from_counts(
     """
     period = positive("period", period)
     each = whole_numbers("counts", counts, np.size(counts), np.int64)
-    if not affordable(each.sum(dtype=float)):
+    if not check_expected(each.sum(dtype=float)):
         raise InvalidInput("counts are all 0, and a trace may not be empty.")
-    label = name or f"from_counts({len(each)} periods of {shown(period)} s, seed={shown(seed)})"
+    label = (
+        name
+        or f"from_counts({len(each)} periods of {format_value(period)} s, "
+        f"seed={format_value(seed)})"
+    )
     times, samples = streams(seed)
     edges = period * np.arange(len(each) + 1)
     at = np.repeat(edges[:-1], each) + times.random(each.sum()) * period
     # Rounding must not carry a request into the next period.
     at = np.minimum(at, np.repeat(np.nextafter(edges[1:], 0), each))
-    return drawn(label, at, float(edges[-1]), rows, samples)
+    return draw_trace(label, at, float(edges[-1]), rows, samples)
 
 
 def from_csv(
@@ -158,7 +162,7 @@ def from_csv(
     """
     import polars as pl
 
-    with _reading(path) as file:
+    with _translate_errors(path) as file:
         with file.open("rb") as opened:
             first = opened.readline(1_000_000)
         noted = first.startswith(_NOTES_MARK)
@@ -184,7 +188,7 @@ def from_parquet(
     """
     import polars as pl
 
-    with _reading(path) as file:
+    with _translate_errors(path) as file:
         notes = pl.read_parquet_metadata(file).get("workbench", "{}")
         saved = {"name": file.name} | json.loads(notes)
         return _from_frame(
@@ -220,7 +224,7 @@ def read_counts(
     import polars as pl
 
     period = positive("period", period)
-    with _reading(path) as file:
+    with _translate_errors(path) as file:
         frame = pl.read_csv(file, infer_schema_length=None)
         at = seconds_since(frame[_column(frame.columns, time)]) / period
         each = whole_numbers(count, frame[_column(frame.columns, count)], len(at), np.int64)
@@ -231,7 +235,7 @@ def read_counts(
                 f"row {int(wrong.argmax()) + 1} (counted from 1) does not begin a whole number of "
                 f"periods of {period:g} s after the row before."
             )
-    counts = np.zeros(int(affordable(places[-1] + 1)), np.int64)
+    counts = np.zeros(int(check_expected(places[-1] + 1)), np.int64)
     counts[places] = each
     return counts
 
@@ -240,7 +244,7 @@ def read_counts(
 
 
 @contextmanager
-def _reading(path: str | os.PathLike[str]) -> Iterator[Path]:
+def _translate_errors(path: str | os.PathLike[str]) -> Iterator[Path]:
     from polars.exceptions import PanicException, PolarsError
 
     file = as_path(path)
@@ -265,7 +269,7 @@ def _from_frame(
     name: str | None,
     **how: Any,  # noqa: ANN401 - handed on to from_timestamps
 ) -> Trace:
-    carried: dict[str, Any] = {c: frame[c] for c in _CARRIED if c in frame.columns}
+    carried: dict[str, Any] = {c: frame[c] for c in _REQUEST_COLUMNS if c in frame.columns}
     return from_timestamps(
         frame[_column(frame.columns, column)],
         duration=saved.get("duration") if duration is None else duration,
@@ -305,7 +309,7 @@ def _series(times: "ArrayLike | pl.Series") -> "pl.Series":
 
 
 def _numbers_from(seconds: Floats, origin: float | str | datetime | None) -> Floats:
-    if origin is None and seconds.min() > _LATEST_START:
+    if origin is None and seconds.min() > _MAX_START:
         raise InvalidInput(
             f"times are seconds from the trace's start, and these begin at {seconds.min():,.0f}: "
             "pass origin= with what becomes 0, in the same unit, and divide milliseconds by 1000."
@@ -336,7 +340,7 @@ def _instant(origin: float | str | datetime) -> int:
     return int(found)
 
 
-def _refuse_unreadable(times: "pl.Series", good: "pl.Series") -> None:
+def _check_times(times: "pl.Series", good: "pl.Series") -> None:
     good = good.fill_null(value=False)
     if not good.all():
         row = int(good.arg_min() or 0)

@@ -199,7 +199,7 @@ class Trace:
         [0.0, 1.0]
         """
         factor = positive("factor", factor)
-        name = f"{self._operand}.scale({shown(factor)})"
+        name = f"{self._operand}.scale({format_value(factor)})"
         times, duration = self.arrivals / factor, self.duration / factor
         return replace(self, arrivals=times, duration=duration, name=name)
 
@@ -228,7 +228,7 @@ class Trace:
                 f"No request arrives from {start:g} to {stop:g} s, and a trace may not be empty: "
                 "choose another start or stop."
             )
-        name = f"{self._operand}.clip({shown(start)}, {shown(stop)})"
+        name = f"{self._operand}.clip({format_value(start)}, {format_value(stop)})"
         part = self._take(np.s_[first:last], name)
         return replace(part, arrivals=part.arrivals - start, duration=stop - start)
 
@@ -244,7 +244,9 @@ class Trace:
         kept = generator_from(seed).random(len(self)) < positive_share("share", share)
         if not kept.any():
             raise InvalidInput(f"share={share!r} of {len(self)} requests left none: raise it.")
-        return self._take(kept, f"{self._operand}.thin({shown(share)}, seed={shown(seed)})")
+        return self._take(
+            kept, f"{self._operand}.thin({format_value(share)}, seed={format_value(seed)})"
+        )
 
     def __add__(self, other: "Trace") -> "Trace":
         """Both traces at once: every request of either, for as long as the longer one.
@@ -355,18 +357,18 @@ def _cell(value: float | None) -> str:
     return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """A value as the names of traces show it: a whole float without its point, arrays as lists.
 
-    >>> shown((300.0, 0.5))
+    >>> format_value((300.0, 0.5))
     '(300, 0.5)'
     """
     if isinstance(value, np.random.Generator):
         return "Generator"
     if isinstance(value, np.ndarray):
-        return shown(value.tolist())
+        return format_value(value.tolist())
     if isinstance(value, (list, tuple)):
-        inner = ", ".join(map(shown, value))
+        inner = ", ".join(map(format_value, value))
         return f"[{inner}]" if isinstance(value, list) else f"({inner})"
     if isinstance(value, Real):
         with suppress(OverflowError):  # of a whole number of hundreds of digits

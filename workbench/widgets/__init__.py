@@ -9,7 +9,7 @@ from workbench.widgets.plan_view import PlanView
 from workbench.widgets.policy_picker import PolicyPicker
 from workbench.widgets.registry_view import RegistryView
 from workbench.widgets.results import Results
-from workbench.widgets.run_panel import Live, RunPanel
+from workbench.widgets.run_panel import LiveProgress, RunPanel
 from workbench.widgets.saved_runs import RunsView
 from workbench.widgets.traffic_picker import TrafficPicker
 from workbench.widgets.whatif import WhatIf
@@ -17,7 +17,7 @@ from workbench.widgets.whatif import WhatIf
 __all__ = [
     "App",
     "DeploymentPicker",
-    "Live",
+    "LiveProgress",
     "ModelPicker",
     "MonitorView",
     "Observation",

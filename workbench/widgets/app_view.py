@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets
 
 from workbench.cloud.aws import Cloud, aws
-from workbench.cloud.deploy import Deployed
+from workbench.cloud.deploy import DeployedModel
 from workbench.deployment import Lambda
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
@@ -16,25 +16,32 @@ from workbench.planner import Options, Plan
 from workbench.registry.api import Registry
 from workbench.run import Run
 from workbench.widgets.deployment_picker import DeploymentPicker
-from workbench.widgets.form import text, whole
-from workbench.widgets.lazy_tabs import Drawers
+from workbench.widgets.form import integer, text
+from workbench.widgets.lazy_tabs import LazyTabs
 from workbench.widgets.monitor_view import MonitorView
-from workbench.widgets.notebook import Status, cell, frontend
+from workbench.widgets.notebook import Status, current_cell, frontend
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.plan_view import PlanView
 from workbench.widgets.policy_picker import PolicyPicker
 from workbench.widgets.presets import Preset, preset_of
 from workbench.widgets.registry_view import RegistryView
 from workbench.widgets.results import Results
-from workbench.widgets.run_panel import Live, Result, RunPanel, Work
-from workbench.widgets.saved_output import Kept
+from workbench.widgets.run_panel import LiveProgress, Result, RunPanel, Work
+from workbench.widgets.saved_output import SavedOutput
 from workbench.widgets.saved_runs import RunsView
-from workbench.widgets.target_picker import Closing, Here, OnAWS, Target, TargetPicker, kept_in
+from workbench.widgets.target_picker import (
+    BeforeClose,
+    OnAWS,
+    Target,
+    TargetPicker,
+    ThisMachine,
+    choose_run_folder,
+)
 from workbench.widgets.traffic_picker import TrafficPicker
 from workbench.widgets.whatif import WhatIf
 
-_PATIENCE = 3.0  # seconds for another process that writes to the registry
-_GROUP = "digits-mlp-wide"  # the ready-made model that batching helps most
+_WAIT_TIMEOUT = 3.0  # seconds for another process that writes to the registry
+_DEFAULT_GROUP = "digits-mlp-wide"  # the ready-made model that batching helps most
 
 
 def app(
@@ -61,11 +68,13 @@ def app(
     where = "wb.Registry()" if registry is None else f"wb.Registry({str(registry.path)!r})"
     if frontend() == "static":
         known = registry.groups() if registry else []
-        group = _GROUP if _GROUP in known or not known else known[0]
+        group = _DEFAULT_GROUP if _DEFAULT_GROUP in known or not known else known[0]
         return StaticApp(where, group, begin)
 
     def make() -> App:
-        found = Registry(timeout=_PATIENCE) if registry is None else registry.waiting(_PATIENCE)
+        found = (
+            Registry(timeout=_WAIT_TIMEOUT) if registry is None else registry.waiting(_WAIT_TIMEOUT)
+        )
         return App(found, where, begin)
 
     def make_or_tell() -> App | ClosedApp:
@@ -74,23 +83,23 @@ def app(
         except WorkbenchError as error:
             return ClosedApp(make, error)
 
-    return attached((where, preset), make_or_tell)
+    return get_or_create_app((where, preset), make_or_tell)
 
 
 # By cell, the how manyth there, and registry.
 _apps: dict[tuple[object, ...], "App | ClosedApp"] = {}
-_last = ("", 0)  # the request that made one last, and how many it has made
+_last_request = ("", 0)  # the request that made one last, and how many it has made
 
 
-def attached(what: object, make: Callable[[], "App | ClosedApp"]) -> "App | ClosedApp":
+def get_or_create_app(what: object, make: Callable[[], "App | ClosedApp"]) -> "App | ClosedApp":
     """Return the app of the cell that is being run, which is made where it has none of `what`."""
-    global _last  # noqa: PLW0603 - a kernel runs one cell at a time
-    running = cell()
+    global _last_request  # noqa: PLW0603 - a kernel runs one cell at a time
+    running = current_cell()
     if running is None:
         return make()
     name, request = running
-    _last = request, _last[1] + 1 if _last[0] == request else 0
-    key = name, _last[1], what
+    _last_request = request, _last_request[1] + 1 if _last_request[0] == request else 0
+    key = name, _last_request[1], what
     if key in _apps:
         _apps[key].refresh()
     else:
@@ -105,7 +114,7 @@ class SimulationPicker(Picker):
         begin = f"{cold_start:g}" if cold_start else ""
         controls = {
             "cold_start": text("Cold start (s)", begin, placeholder="no time"),
-            "seed": whole("Seed", 0),
+            "seed": integer("Seed", 0),
         }
         super().__init__("Simulation", controls)
 
@@ -116,7 +125,7 @@ class SimulationPicker(Picker):
         settings = {"seed": seed} if seed else {}
         return settings | ({"cold_start": _seconds(entered)} if entered else {})
 
-    def _words(self, value: dict[str, Any]) -> str:
+    def _describe(self, value: dict[str, Any]) -> str:
         if "cold_start" in value:
             return f"A new instance takes {value['cold_start']:g} s to start."
         return "New instances start in no time."
@@ -132,7 +141,7 @@ def _seconds(entered: str) -> float:
     return seconds
 
 
-class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Pickers of an experiment's parts, a panel that finds out, and results.
 
     The parts are there by name and can be set in code: `model`, `deployment`, `traffic`, `policy`,
@@ -150,9 +159,9 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self, registry: Registry, where: str = "wb.Registry()", preset: Preset | None = None
     ) -> None:
         preset = preset or Preset(question="")
-        self._where = where
-        self._deployed: Deployed | None = None  # the latest
-        self.model = ModelPicker(registry, _GROUP)
+        self._registry_code = where
+        self._deployed: DeployedModel | None = None  # the latest
+        self.model = ModelPicker(registry, _DEFAULT_GROUP)
         self.deployment = DeploymentPicker(preset.deployment)
         self.traffic = TrafficPicker(preset.kind, **preset.settings)
         self.policy = PolicyPicker(preset.policy)
@@ -161,12 +170,12 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self.target = TargetPicker()
         self.panel = RunPanel()
         self.results = Results()
-        self.more = Drawers(
+        self.more = LazyTabs(
             {
                 "What if": WhatIf,
                 "Plan": self._show_plan,
                 "Monitor": self._show_monitor,
-                "Kept runs": partial(RunsView, self._recall),
+                "Kept runs": partial(RunsView, self._show_saved_run),
                 "Registry": partial(self._show_registry, registry),
             }
         )
@@ -178,20 +187,20 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             *(self.policy, self.slo, self.simulation),
         )
         for part in self._parts:
-            part.observe(self._changed, ["value", "error"])
-        self.target.observe(self._changed, ["value", "error"])
+            part.observe(self._update_panel, ["value", "error"])
+        self.target.observe(self._update_panel, ["value", "error"])
         for part in self._parts:
-            part.observe(self._offer_to_sliders, ["value", "error"])
-        self.more.buttons["What if"].observe(self._offer_to_sliders, "value")
+            part.observe(self._update_sliders, ["value", "error"])
+        self.more.buttons["What if"].observe(self._update_sliders, "value")
         self.panel.observe(lambda change: self.results.add(change["new"]), "value")
-        self.panel.observe(self._changed, "way")
-        self.panel.observe(self._offer_after, "running")
-        self.results.observe(self._keep, "kept")
+        self.panel.observe(self._update_panel, "way")
+        self.panel.observe(self._update_after_run, "running")
+        self.results.observe(self._save_views, "kept")
         question = [ipywidgets.HTML(html.escape(preset.question))] if preset.question else []
         shown = [self._code, self.results, self.more]
         super().__init__([*question, *self._rows(), *shown])
         self.add_class("wb")
-        self._changed()
+        self._update_panel()
         self._show_code()
 
     @property
@@ -226,11 +235,11 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         """The lines that do what the controls say, and find out as the latest press did."""
         made = self.experiment
         return code_of(
-            f'{self._where}["{made.model.name}"]',
+            f'{self._registry_code}["{made.model.name}"]',
             *(repr(made.deployment), self.traffic.code, repr(made.policy), repr(made.slo)),
             way=self.way,
             settings=self.simulation.value if self.way == "simulate" else {},
-            target=self.target.value or Here(),
+            target=self.target.value or ThisMachine(),
         )
 
     def refresh(self) -> None:
@@ -250,12 +259,12 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         )
         return [ipywidgets.GridBox(columns, layout=layout), self.panel, self.code_button]
 
-    def _changed(self, _change: object = None) -> None:
+    def _update_panel(self, _change: object = None) -> None:
         """Give the panel the experiment that the controls make now, or say why there is none."""
         if self.traffic.value is not None:
             self.deployment.rate = self.traffic.value.rate
         if "Plan" in self.more.parts:
-            self._offer_to_plan(self.more["Plan"])
+            self._update_plan(self.more["Plan"])
         try:
             experiment = self.experiment
         except InvalidInput as error:
@@ -264,7 +273,11 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             return
         self.target.cloud = bool(experiment.deployment.needs)
         offered = works(
-            experiment, self.target.value, self._watch, self._look_again, **self.simulation.value
+            experiment,
+            self.target.value,
+            self._set_deployed,
+            self._refresh_monitor,
+            **self.simulation.value,
         )
         try:
             terms, reason = self._terms(experiment), ""
@@ -280,25 +293,25 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             raise InvalidInput(self.target.error)
         return str(self.target.value.terms(experiment))
 
-    def _keep(self, _change: object = None) -> None:
+    def _save_views(self, _change: object = None) -> None:
         """Leave in the notebook what results, plan and monitor show."""
         views = [self.results, *(self.more.parts.get(each) for each in ("Plan", "Monitor"))]
         self.keep("".join(view.kept for view in views if view is not None))
 
     def _show_plan(self) -> PlanView:
-        view = PlanView(take=self._take)
-        view.observe(self._keep, "kept")
-        self._offer_to_plan(view)
+        view = PlanView(on_apply=self._apply_plan)
+        view.observe(self._save_views, "kept")
+        self._update_plan(view)
         return view
 
     def _show_monitor(self) -> MonitorView:
         view = MonitorView(self._cloud)
-        view.observe(self._keep, "kept")
+        view.observe(self._save_views, "kept")
         if self._deployed is not None:
             view.offer(self._deployed)
         return view
 
-    def _watch(self, deployed: Deployed) -> None:
+    def _set_deployed(self, deployed: DeployedModel) -> None:
         """Have the monitor read of the endpoint of a run."""
         if isinstance(deployed.deployment, Lambda):  # a function is no endpoint
             return
@@ -306,12 +319,12 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         if "Monitor" in self.more.parts:
             self.more["Monitor"].offer(deployed)
 
-    def _look_again(self) -> None:
+    def _refresh_monitor(self) -> None:
         """Have the monitor read of a run that is over, before its cloud goes."""
         if self._deployed is not None and "Monitor" in self.more.parts:
             view = self.more["Monitor"]
             view.offer(self._deployed)
-            view.wait(_PATIENCE)  # for a reading that is under way
+            view.wait(_WAIT_TIMEOUT)  # for a reading that is under way
             view.refresh()
             view.wait()
 
@@ -320,8 +333,8 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         target = self.target.value
         return target.cloud if isinstance(target, OnAWS) else aws()
 
-    def _offer_to_plan(self, view: PlanView) -> None:
-        if self._measuring():
+    def _update_plan(self, view: PlanView) -> None:
+        if self._is_measuring():
             view.withdraw(
                 "A run is under way, which planning would disturb: plan when it has ended."
             )
@@ -333,12 +346,12 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         options = Options(cold_start=self.simulation.value.get("cold_start"))
         view.offer(self.model.value, self.traffic.value, self.slo.value, options)
 
-    def _take(self, plan: Plan) -> None:
+    def _apply_plan(self, plan: Plan) -> None:
         """Have the pickers hold what a plan chose."""
         self.deployment.set(plan.best.deployment)
         self.policy.set(plan.best.policy)
 
-    def _recall(self, run: Run) -> None:
+    def _show_saved_run(self, run: Run) -> None:
         """Show a kept run, unless it is among the results."""
         if run.facts.get("kept") not in [each.facts.get("kept", "") for each in self.runs]:
             self.results.add(run)
@@ -352,53 +365,53 @@ class App(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
     def _show_code(self, _change: object = None) -> None:
         self._code.layout.display = None if self.code_button.value else "none"
 
-    def _offer_to_sliders(self, _change: object = None) -> None:
+    def _update_sliders(self, _change: object = None) -> None:
         if not self.more.buttons["What if"].value:
             return
         sliders = self.more["What if"]
         try:
-            sliders.prepare(self.experiment, busy=self._measuring, **self.simulation.value)
+            sliders.prepare(self.experiment, busy=self._is_measuring, **self.simulation.value)
         except InvalidInput as error:
             sliders.clear(str(error))
 
-    def _measuring(self) -> bool:
+    def _is_measuring(self) -> bool:
         return bool(self.panel.running and self.way == "run")
 
-    def _offer_after(self, _change: object = None) -> None:
+    def _update_after_run(self, _change: object = None) -> None:
         """Have the sliders measure, and plan, what a run that is under way keeps from that."""
         if "Plan" in self.more.parts:
-            self._offer_to_plan(self.more["Plan"])
+            self._update_plan(self.more["Plan"])
         shown = self.more.buttons["What if"].value
         if shown and not self.panel.running and self.more["What if"].value is None:
-            self._offer_to_sliders()
+            self._update_sliders()
 
 
 def works(
     experiment: Experiment,
     target: Target | None,
-    on_deployed: Callable[[Deployed], None] | None = None,
-    closing: Closing = lambda: None,
+    on_deployed: Callable[[DeployedModel], None] | None = None,
+    before_close: BeforeClose = lambda: None,
     **simulation: Any,  # noqa: ANN401 - of simulate
 ) -> dict[str, Work]:
     """Return what each way to know an experiment's outcome does."""
     return {
-        "predict": partial(_predicted, experiment),
-        "simulate": partial(_simulated, experiment, simulation),
-        "run": partial(_measured, experiment, target or Here(), on_deployed, closing),
+        "predict": partial(_predict, experiment),
+        "simulate": partial(_simulate, experiment, simulation),
+        "run": partial(_measure, experiment, target or ThisMachine(), on_deployed, before_close),
     }
 
 
-def _predicted(experiment: Experiment, live: Live) -> Result:
-    profile = _profiled(experiment, live)
+def _predict(experiment: Experiment, live: LiveProgress) -> Result:
+    profile = _load_profile(experiment, live)
     return experiment.predict(profile)
 
 
-def _simulated(experiment: Experiment, settings: dict[str, Any], live: Live) -> Result:
-    profile = _profiled(experiment, live)
+def _simulate(experiment: Experiment, settings: dict[str, Any], live: LiveProgress) -> Result:
+    profile = _load_profile(experiment, live)
     return experiment.simulate(profile, **settings)
 
 
-def _profiled(experiment: Experiment, live: Live) -> Any:  # noqa: ANN401 - a profile
+def _load_profile(experiment: Experiment, live: LiveProgress) -> Any:  # noqa: ANN401 - a profile
     live.begin("Measuring how long batches take: once for this model and machine.")
     profile = experiment.kept_profile(progress=live.go_on)
     live.begin("Computing.")
@@ -406,14 +419,14 @@ def _profiled(experiment: Experiment, live: Live) -> Any:  # noqa: ANN401 - a pr
     return profile
 
 
-def _measured(
+def _measure(
     experiment: Experiment,
     target: Target,
-    on_deployed: Callable[[Deployed], None] | None,
-    closing: Closing,
-    live: Live,
+    on_deployed: Callable[[DeployedModel], None] | None,
+    before_close: BeforeClose,
+    live: LiveProgress,
 ) -> Result:
-    due, folder = experiment.trace.arrivals, kept_in(experiment)
+    due, folder = experiment.trace.arrivals, choose_run_folder(experiment)
     live.doing = f"Preparing: {target.preparing}."
     live.stopping = f"Stopping: {target.stopping}."
 
@@ -423,7 +436,7 @@ def _measured(
 
     return target.run(
         experiment,
-        closing,
+        before_close,
         keep=folder,
         progress=progress,
         on_deployed=on_deployed,
@@ -460,7 +473,7 @@ def code_of(
             "experiment = wb.Experiment(",
             *(f"    {each}," for each in [model, *(f"wb.{part}" for part in parts)]),
             ")",
-            (target or Here()).code if way == "run" else last,
+            (target or ThisMachine()).code if way == "run" else last,
         ]
     )
 

@@ -22,10 +22,10 @@ from workbench.deployment import (
 from workbench.errors import InvalidInput, NotFound
 from workbench.formatting import dollars, milliseconds
 from workbench.prices import PriceSheet, weakest
-from workbench.widgets.form import Control, Knobs, choice, number, text, whole
+from workbench.widgets.form import Control, Form, choice, integer, number, text
 from workbench.widgets.pickers import Picker
 
-_FIRST = {
+_DEFAULTS = {
     each.kind: each
     for each in (
         Local(),
@@ -63,12 +63,12 @@ _CHOICES: dict[tuple[str, str], Sequence[Any]] = {
     (Lambda.kind, "on_limit"): ("reject", "queue"),
     (Lambda.kind, "architecture"): ("x86_64", "arm64"),
 }
-_LEFT_OPEN = {
+_OPTIONAL_SETTINGS = {
     "concurrency": "SageMaker chooses",
     "period": "one job at the end",
 }
 
-CALL = 0.1
+CALL_SECONDS = 0.1
 """Seconds of the call of which a million are priced, where nothing better is known."""
 
 
@@ -85,50 +85,50 @@ class DeploymentPicker(Picker):
     """
 
     rate = traitlets.Float(None, allow_none=True)
-    call = traitlets.Float(CALL)
+    call = traitlets.Float(CALL_SECONDS)
 
     def __init__(
         self, value: Deployment | None = None, *, prices: PriceSheet | None = None
     ) -> None:
         value = value or Local()
         self._prices = prices or PriceSheet.load()
-        self._of_kind: dict[str, Knobs] = {}
+        self._forms: dict[str, Form] = {}
         self._box = ipywidgets.VBox()
         kinds = [(kind[:1].upper() + kind[1:], kind) for kind in KINDS]
         self.kind = choice("Type", kinds, value.kind)
-        self._turn_to(value)
+        self._build_form(value)
         super().__init__("Inference type", {"kind": self.kind}, self._box)
         self.observe(self._read, ["rate", "call"])
 
     def __getitem__(self, name: str) -> Control:
-        return self._chosen[name]
+        return self._form[name]
 
     def set(self, value: Deployment) -> None:
         """Have the controls hold this deployment."""
-        self._turn_to(value)
+        self._build_form(value)
         self.kind.value = value.kind
         self._read()
 
     @property
-    def _chosen(self) -> Knobs:
+    def _form(self) -> Form:
         kind = self.kind.value
-        if kind not in self._of_kind:
-            self._turn_to(_FIRST[kind])
-        return self._of_kind[kind]
+        if kind not in self._forms:
+            self._build_form(_DEFAULTS[kind])
+        return self._forms[kind]
 
-    def _turn_to(self, value: Deployment) -> None:
+    def _build_form(self, value: Deployment) -> None:
         controls = {each.name: self._control(value, each.name) for each in fields(value)}
-        self._of_kind[value.kind] = Knobs(controls, self._read)
+        self._forms[value.kind] = Form(controls, self._read)
 
     def _control(self, value: Deployment, name: str) -> Control:
         now, label = getattr(value, name), _LABELS[name]
-        if name in _LEFT_OPEN:
-            return text(label, "" if now is None else f"{now:g}", _LEFT_OPEN[name])
+        if name in _OPTIONAL_SETTINGS:
+            return text(label, "" if now is None else f"{now:g}", _OPTIONAL_SETTINGS[name])
         if name == "instance_type":
             return choice(label, self._instance_types(now), now)
         if options := _CHOICES.get((value.kind, name)):
             return choice(label, options, now)
-        return whole(label, now) if isinstance(now, int) else number(label, now)
+        return integer(label, now) if isinstance(now, int) else number(label, now)
 
     def _instance_types(self, *more: str) -> list[str]:
         """Return the types whose price and vCPUs are both known."""
@@ -136,21 +136,21 @@ class DeploymentPicker(Picker):
         return sorted({*filter(_has_vcpus, priced), *more})
 
     def _make(self) -> Deployment:
-        knobs = self._chosen
-        if self._box.children != (knobs,):
-            self._box.children = (knobs,)
+        form = self._form
+        if self._box.children != (form,):
+            self._box.children = (form,)
         settings = {
-            name: _read_open(name, value) if name in _LEFT_OPEN else value
-            for name, value in knobs.values.items()
+            name: _parse_optional(name, value) if name in _OPTIONAL_SETTINGS else value
+            for name, value in form.values.items()
         }
         return KINDS[self.kind.value](**settings)
 
-    def _refuse(self, error: str) -> bool:
-        return self._chosen.refuse(error)
+    def _show_error(self, error: str) -> bool:
+        return self._form.refuse(error)
 
-    def _words(self, value: Deployment) -> str:
+    def _describe(self, value: Deployment) -> str:
         try:
-            price = price_words(value, rate=self.rate, call=self.call, prices=self._prices)
+            price = describe_price(value, rate=self.rate, call=self.call, prices=self._prices)
         except NotFound as error:
             price = str(error)
         return f"{value.label}. {price}"
@@ -163,7 +163,7 @@ def _has_vcpus(instance_type: str) -> bool:
         return False
 
 
-def _read_open(name: str, entered: str) -> float | int | None:
+def _parse_optional(name: str, entered: str) -> float | int | None:
     """Return the number in a control that may be left empty."""
     if not entered.strip():
         return None
@@ -171,16 +171,16 @@ def _read_open(name: str, entered: str) -> float | int | None:
         number = float(entered)
     except ValueError:
         raise InvalidInput(
-            f"{name} must be a number, or nothing ({_LEFT_OPEN[name]}), got {entered!r}."
+            f"{name} must be a number, or nothing ({_OPTIONAL_SETTINGS[name]}), got {entered!r}."
         ) from None
     return int(number) if number.is_integer() else number
 
 
-def price_words(
+def describe_price(
     deployment: Deployment,
     *,
     rate: float | None = None,
-    call: float = CALL,
+    call: float = CALL_SECONDS,
     prices: PriceSheet | None = None,
 ) -> str:
     """Return what a deployment costs an hour and a million requests, and how the price is known.
@@ -191,16 +191,16 @@ def price_words(
         call: Seconds of a call, where calls are billed.
         prices: The price sheet, by default that of us-east-1.
 
-    >>> price_words(RealTime(instance_type="ml.m5.large", count=2), rate=100)
+    >>> describe_price(RealTime(instance_type="ml.m5.large", count=2), rate=100)
     '$0.23 an hour, $0.639 a million requests at 100 a second (price verified, 2026-05-08).'
-    >>> price_words(Local())
+    >>> describe_price(Local())
     'This machine counts as free: give its price.'
     """
     match deployment:
         case Local(hourly_price=0.0):
             return "This machine counts as free: give its price."
         case Serverless() | Lambda():
-            return _per_call(deployment, rate, call, prices)
+            return _describe_call_price(deployment, rate, call, prices)
     counted = max(1, getattr(deployment, "count", 1))
     hour = Usage(seconds=3600, instance_seconds=3600 * counted)
     items = bill(deployment, hour, prices=prices)
@@ -212,10 +212,10 @@ def price_words(
         words += " for each instance that is there"
     elif rate:
         words += f", {_usd(1e6 * hourly / 3600 / rate)} a million requests at {rate:.4g} a second"
-    return f"{words} ({_known(items)})."
+    return f"{words} ({_describe_price_source(items)})."
 
 
-def _per_call(
+def _describe_call_price(
     deployment: Serverless | Lambda, rate: float | None, call: float, prices: PriceSheet | None
 ) -> str:
     million = bill(deployment, Usage(seconds=1e6 * call, calls=1_000_000), prices=prices)
@@ -226,7 +226,7 @@ def _per_call(
         words += f", {_usd(hourly)} an hour at {rate:.4g} a second unbatched"
     if kept:
         words += f", and {_usd(_total(kept))} an hour for {deployment.provisioned} provisioned"
-    return f"{words} ({_known((*million, *kept))})."
+    return f"{words} ({_describe_price_source((*million, *kept))})."
 
 
 def _total(items: Items) -> float:
@@ -238,7 +238,7 @@ def _usd(amount: float) -> str:
     return dollars(amount) if amount >= 1 or amount < 0.001 else f"${amount:.3g}"
 
 
-def _known(items: Items) -> str:
+def _describe_price_source(items: Items) -> str:
     dates = sorted(item.date for item in items if item.date)
     mark = weakest(item.mark for item in items)
     return f"price {mark}, {dates[0]}" if dates else "price by your account"

@@ -10,7 +10,7 @@ import ipywidgets
 Control = Any  # one of ipywidgets, which has no types
 
 
-def wide() -> dict[str, Any]:
+def wide_layout() -> dict[str, Any]:
     """Return the style of a control: as wide as its box, its label wide enough for each of ours."""
     return {
         "style": {"description_width": "124px"},
@@ -18,21 +18,29 @@ def wide() -> dict[str, Any]:
     }
 
 
-def whole(label: str, value: float) -> ipywidgets.IntText:
+def integer(label: str, value: float) -> ipywidgets.IntText:
     """Return a control for whole numbers that tells of each key."""
-    return ipywidgets.IntText(description=label, value=value, continuous_update=True, **wide())
+    return ipywidgets.IntText(
+        description=label, value=value, continuous_update=True, **wide_layout()
+    )
 
 
 def number(label: str, value: float) -> ipywidgets.FloatText:
     """Return a control for numbers that tells of each key."""
     value = round(value, 9)
-    return ipywidgets.FloatText(description=label, value=value, continuous_update=True, **wide())
+    return ipywidgets.FloatText(
+        description=label, value=value, continuous_update=True, **wide_layout()
+    )
 
 
 def text(label: str, value: str = "", placeholder: str = "") -> ipywidgets.Text:
     """Return a control for words that tells when Enter or Tab is pressed."""
     return ipywidgets.Text(
-        description=label, value=value, placeholder=placeholder, continuous_update=False, **wide()
+        description=label,
+        value=value,
+        placeholder=placeholder,
+        continuous_update=False,
+        **wide_layout(),
     )
 
 
@@ -40,7 +48,7 @@ def choice(
     label: str, options: Sequence[Any] | Sequence[tuple[str, Any]], value: object
 ) -> ipywidgets.Dropdown:
     """Return a list to choose from; options are values, or pairs of a name and a value."""
-    return ipywidgets.Dropdown(description=label, options=options, value=value, **wide())
+    return ipywidgets.Dropdown(description=label, options=options, value=value, **wide_layout())
 
 
 def show(control: Control, *, shown: bool) -> None:
@@ -48,7 +56,7 @@ def show(control: Control, *, shown: bool) -> None:
     control.layout.display = None if shown else "none"
 
 
-class Knobs(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Controls by the name of the setting that each holds.
 
     Args:
@@ -94,12 +102,12 @@ class Knobs(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._lines[wrong] = ipywidgets.HTML()
             self._rows[wrong].children = (self.controls[wrong], self._lines[wrong])
         for name, line in self._lines.items():
-            said = _refusal(error) if name == wrong else ""
+            said = _error_html(error) if name == wrong else ""
             if line.value != said:
                 line.value, control = said, self.controls[name]
                 (control.add_class if said else control.remove_class)("wb-refused")
         return wrong in self.controls
 
 
-def _refusal(error: str) -> str:
+def _error_html(error: str) -> str:
     return f'<div class="wb-refusal" role="alert">{html.escape(error)}</div>'

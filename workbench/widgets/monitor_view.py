@@ -13,20 +13,20 @@ import traitlets
 
 from workbench.cloud import monitor
 from workbench.cloud.aws import Cloud, aws
-from workbench.cloud.client import is_gone
-from workbench.cloud.deploy import Deployed
+from workbench.cloud.client import is_missing
+from workbench.cloud.deploy import DeployedModel
 from workbench.errors import CloudError, InvalidInput, WorkbenchError
 from workbench.formatting import html_table
 from workbench.plots import plot_metrics
-from workbench.widgets.form import Knobs, text
-from workbench.widgets.notebook import Keyboard, Status, in_background
-from workbench.widgets.results import framed, picture
-from workbench.widgets.saved_output import Kept
+from workbench.widgets.form import Form, text
+from workbench.widgets.notebook import Keyboard, Status, run_in_background
+from workbench.widgets.results import frame_table, picture
+from workbench.widgets.saved_output import SavedOutput
 
 if TYPE_CHECKING:
     import polars as pl
 
-_LINES = 30  # of the log that are shown
+_MAX_LOG_LINES = 30  # of the log that are shown
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -63,7 +63,7 @@ class Observation:
         )
 
 
-def observe(endpoint: str | Deployed, cloud: Cloud) -> Observation:
+def observe(endpoint: str | DeployedModel, cloud: Cloud) -> Observation:
     """Return what a cloud tells of an endpoint now: the last hour, and the last lines.
 
     Of an endpoint that was deleted it tells what is left.
@@ -71,24 +71,24 @@ def observe(endpoint: str | Deployed, cloud: Cloud) -> Observation:
     Raises:
         CloudError: There is no such endpoint, or the cloud refused.
     """
-    name = endpoint.name if isinstance(endpoint, Deployed) else endpoint
+    name = endpoint.name if isinstance(endpoint, DeployedModel) else endpoint
     metrics, notes = monitor.metrics(name, cloud), []
     try:
-        _look_for(name, cloud)
+        _check_endpoint(name, cloud)
     except CloudError as error:
-        if not is_gone(error) or metrics.is_empty():
+        if not is_missing(error) or metrics.is_empty():
             raise
         notes.append("The endpoint is gone: this is what is left of it.")
     alarms = monitor.alarms(name, cloud)
     try:
         logs = monitor.logs(name, cloud)
     except CloudError as error:  # an endpoint that never wrote has no log group
-        logs = _no_lines()
+        logs = _empty_logs()
         notes.append(str(error))
     return Observation(endpoint=name, metrics=metrics, alarms=alarms, logs=logs, notes=tuple(notes))
 
 
-def _look_for(name: str, cloud: Cloud) -> None:
+def _check_endpoint(name: str, cloud: Cloud) -> None:
     with (
         contextlib.closing(cloud.client("sagemaker")) as client,
         cloud.explained(f"find endpoint {name}"),
@@ -96,7 +96,7 @@ def _look_for(name: str, cloud: Cloud) -> None:
         client.describe_endpoint(EndpointName=name)
 
 
-def _no_lines() -> "pl.DataFrame":
+def _empty_logs() -> "pl.DataFrame":
     import polars as pl
 
     return pl.DataFrame(
@@ -104,7 +104,7 @@ def _no_lines() -> "pl.DataFrame":
     )
 
 
-class MonitorView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Figures, alarms and log of an endpoint; `value` is the latest `Observation`.
 
     They are read when Refresh is pressed, in a thread of its own: a cloud may take its time.
@@ -121,14 +121,14 @@ class MonitorView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ha
     error = traitlets.Unicode("", read_only=True)
 
     def __init__(
-        self, cloud: Cloud | Callable[[], Cloud] = aws, endpoint: str | Deployed = ""
+        self, cloud: Cloud | Callable[[], Cloud] = aws, endpoint: str | DeployedModel = ""
     ) -> None:
         self._cloud = cloud
-        self._offered: Deployed | None = None
-        self._over = threading.Event()
-        self._over.set()
-        name = endpoint.name if isinstance(endpoint, Deployed) else endpoint
-        self.knobs = Knobs(
+        self._deployed: DeployedModel | None = None
+        self._finished = threading.Event()
+        self._finished.set()
+        name = endpoint.name if isinstance(endpoint, DeployedModel) else endpoint
+        self.form = Form(
             {"endpoint": text("Endpoint", name, "name of a deployed endpoint")}, lambda _: None
         )
         self.refresh_button = ipywidgets.Button(description="Refresh", button_style="primary")
@@ -136,7 +136,7 @@ class MonitorView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ha
         self.status = Status()
         scrolls = ipywidgets.Layout(overflow="auto hidden", max_width="100%")
         self.chart, self.tables = ipywidgets.HTML(layout=scrolls), ipywidgets.HTML()
-        parts = [self.knobs, self.refresh_button, self.status, self.chart, self.tables, Keyboard()]
+        parts = [self.form, self.refresh_button, self.status, self.chart, self.tables, Keyboard()]
         super().__init__(parts)
         self.add_class("wb")
         self.add_class("wb-results")
@@ -145,77 +145,79 @@ class MonitorView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ha
         )
 
     def __getitem__(self, name: str) -> ipywidgets.Text:
-        return self.knobs[name]
+        return self.form[name]
 
-    def offer(self, deployed: Deployed) -> None:
+    def offer(self, deployed: DeployedModel) -> None:
         """Name what was deployed, which is read of on the cloud where it is."""
-        self._offered = deployed
+        self._deployed = deployed
         self["endpoint"].value = deployed.name
         self.status.say(f"Press Refresh to read what {deployed.cloud.name} has measured.")
 
     def refresh(self) -> None:
         """Begin to read anew, unless that goes on already."""
         name = self["endpoint"].value.strip()
-        if self.knobs.refuse("" if name else "endpoint must be a name, got nothing."):
+        if self.form.refuse("" if name else "endpoint must be a name, got nothing."):
             self.set_trait("error", "endpoint must be a name, got nothing.")
             return
-        if not self._over.is_set():
+        if not self._finished.is_set():
             return
         self.status.say(f"Reading what there is of {name}.")
-        self._over.clear()
-        in_background(self._read, name)
+        self._finished.clear()
+        run_in_background(self._read, name)
 
     def wait(self, timeout: float | None = None) -> Observation | None:
         """Return `value` when the reading has ended, or after `timeout` seconds."""
-        self._over.wait(timeout)
-        seen: Observation | None = self.value
-        return seen
+        self._finished.wait(timeout)
+        observation: Observation | None = self.value
+        return observation
 
-    def _place(self, name: str) -> Cloud:
+    def _cloud_of(self, name: str) -> Cloud:
         """Return where an endpoint is."""
-        if self._offered is not None and self._offered.name == name:
-            return self._offered.cloud
+        if self._deployed is not None and self._deployed.name == name:
+            return self._deployed.cloud
         return self._cloud() if callable(self._cloud) else self._cloud
 
     def _read(self, name: str) -> None:
         try:
-            seen = observe(name, self._place(name))
-            chart, tables = _chart(seen), observed_tables(seen)
+            observation = observe(name, self._cloud_of(name))
+            chart, tables = _chart(observation), observation_tables(observation)
             self.chart.value, self.tables.value = chart, tables
-            self.keep(f"<p>{html.escape(seen.label)}.</p>{chart}{tables}")
-            self.set_trait("value", seen)
-            words, error = " ".join([f"{seen.label}.", *seen.notes]), ""
+            self.keep(f"<p>{html.escape(observation.label)}.</p>{chart}{tables}")
+            self.set_trait("value", observation)
+            words, error = " ".join([f"{observation.label}.", *observation.notes]), ""
         except WorkbenchError as failure:
             words = error = str(failure)
         except Exception as failure:  # noqa: BLE001 - whatever failed has to be said, not lost
             words = error = f"{type(failure).__name__}: {failure}"
         self.set_trait("error", error)
         self.status.say(words, wrong=bool(error))
-        self._over.set()
+        self._finished.set()
 
 
-def _chart(seen: Observation) -> str:
+def _chart(observation: Observation) -> str:
     try:
-        return picture(plot_metrics(seen.metrics))
+        return picture(plot_metrics(observation.metrics))
     except InvalidInput:
         return "<p>No metrics yet: CloudWatch has them some minutes after the first call.</p>"
 
 
-def observed_tables(seen: Observation) -> str:
+def observation_tables(observation: Observation) -> str:
     """Return alarms and the last lines of the log as HTML, the latest first."""
     alarms = [
         [name, state, about, _moment(time), reason]
-        for time, name, state, about, reason in seen.alarms.iter_rows()
+        for time, name, state, about, reason in observation.alarms.iter_rows()
     ]
     lines = [
         [_moment(time), stream, message]
-        for time, stream, message in seen.logs.tail(_LINES).reverse().iter_rows()
+        for time, stream, message in observation.logs.tail(_MAX_LOG_LINES).reverse().iter_rows()
     ]
     parts = [
-        framed("Alarms", html_table("Alarms", ["alarm", "state", "about", "since", "why"], alarms))
+        frame_table(
+            "Alarms", html_table("Alarms", ["alarm", "state", "about", "since", "why"], alarms)
+        )
         if alarms
         else "<p>No alarms: workbench.cloud.monitor.put_alarm makes one.</p>",
-        framed("Log", html_table("Log", ["when (UTC)", "stream", "line"], lines))
+        frame_table("Log", html_table("Log", ["when (UTC)", "stream", "line"], lines))
         if lines
         else "<p>Nothing was logged.</p>",
     ]

@@ -14,7 +14,7 @@ from workbench.errors import InvalidInput
 
 Frontend = Literal["widgets", "static"]
 
-_ASKED = "WORKBENCH_FRONTEND"
+_FRONTEND_VARIABLE = "WORKBENCH_FRONTEND"
 
 
 def frontend() -> Frontend:
@@ -26,29 +26,31 @@ def frontend() -> Frontend:
     Raises:
         InvalidInput: $WORKBENCH_FRONTEND is neither of the two.
     """
-    match os.environ.get(_ASKED):
+    match os.environ.get(_FRONTEND_VARIABLE):
         case "widgets":
             return "widgets"
         case "static":
             return "static"
         case None | "":
-            return "widgets" if _served_by_voila() or _kernel_may_ask() else "static"
+            return "widgets" if _is_voila() or _kernel_allows_input() else "static"
         case other:
-            raise InvalidInput(f"{_ASKED} must be 'widgets' or 'static', got {other!r}.")
+            raise InvalidInput(
+                f"{_FRONTEND_VARIABLE} must be 'widgets' or 'static', got {other!r}."
+            )
 
 
-def _served_by_voila() -> bool:
+def _is_voila() -> bool:
     return os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
 
 
-def _kernel_may_ask() -> bool:
+def _kernel_allows_input() -> bool:
     """Whether input() works here; ipykernel keeps that in a private attribute."""
     ipython = sys.modules.get("IPython")
     kernel = getattr(ipython.get_ipython(), "kernel", None) if ipython else None
     return bool(getattr(kernel, "_allow_stdin", False))
 
 
-def cell() -> tuple[str, str] | None:
+def current_cell() -> tuple[str, str] | None:
     """Return which cell is being run and by which request, where the front end tells (Jupyter)."""
     ipython = sys.modules.get("IPython")
     kernel = getattr(ipython.get_ipython(), "kernel", None) if ipython else None
@@ -57,7 +59,7 @@ def cell() -> tuple[str, str] | None:
     return (name, request["header"]["msg_id"]) if name else None
 
 
-def in_background(work: Callable[..., object], *arguments: object) -> threading.Thread:
+def run_in_background(work: Callable[..., object], *arguments: object) -> threading.Thread:
     """Return a thread that has begun to do the work, and may set what widgets show.
 
     Their messages find the cell by context variables, which ipykernel 7 needs copied.
@@ -68,16 +70,18 @@ def in_background(work: Callable[..., object], *arguments: object) -> threading.
     return thread
 
 
-def await_end(over: threading.Event, stop: Callable[[], object], timeout: float | None) -> None:
+def await_finish(
+    finished: threading.Event, stop: Callable[[], object], timeout: float | None
+) -> None:
     """Wait until work in the background is over, or for `timeout` seconds.
 
     Ctrl-C, and so the interrupt button of a notebook, stops it; its end is waited for.
     """
     try:
-        over.wait(timeout)
+        finished.wait(timeout)
     except KeyboardInterrupt:
         stop()
-        over.wait()
+        finished.wait()
 
 
 class Keyboard(anywidget.AnyWidget):

@@ -13,7 +13,7 @@ from workbench.validation import not_negative, positive, whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dial:
+class TunableParameter:
     """Something that can be turned: the setting's name, a label, the values that a slider has.
 
     `shown` is what a value is multiplied with to be shown in `unit`.
@@ -29,14 +29,15 @@ class Dial:
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON values, and the place of the present value.
 
-        >>> Dial(name="load", label="Load", values=(0.5, 1.0), value=1.0).to_dict()["at"]
+        >>> load = TunableParameter(name="load", label="Load", values=(0.5, 1.0), value=1.0)
+        >>> load.to_dict()["at"]
         1
         """
         values = list(self.values)
         return {**self.__dict__, "values": values, "at": values.index(self.value)}
 
 
-class Dials:
+class TunableParameters:
     """The dials of an experiment: load, batch size and wait, memory or how many serve.
 
     Args:
@@ -47,12 +48,14 @@ class Dials:
     def __init__(self, experiment: Experiment, *, largest: int) -> None:
         self.experiment = experiment
         self._largest = largest
-        self._scaled = (1.0, experiment.trace)
-        self._dials = {dial.name: dial for dial in _dials(experiment, largest)}
+        self._latest_trace = (1.0, experiment.trace)
+        self._parameters = {
+            parameter.name: parameter for parameter in _list_parameters(experiment, largest)
+        }
 
-    def __iter__(self) -> Iterator[Dial]:
+    def __iter__(self) -> Iterator[TunableParameter]:
         """Yield the dials, in the order in which they are shown."""
-        return iter(self._dials.values())
+        return iter(self._parameters.values())
 
     def turned(self, **values: float) -> Experiment:
         """Return the experiment with dials at these values, and the others where they were.
@@ -64,18 +67,20 @@ class Dials:
             InvalidInput: There is no such dial, or a value is out of its limits; the text begins
                 with the dial's name.
         """
-        if unknown := [name for name in values if name not in self._dials]:
-            raise InvalidInput(f"{unknown[0]} cannot be turned here: {', '.join(self._dials)} can.")
-        given: dict[str, Any] = dict(values)
-        changed: dict[str, Any] = {"trace": self._trace(given.pop("load", 1.0))}
+        if unknown := [name for name in values if name not in self._parameters]:
+            raise InvalidInput(
+                f"{unknown[0]} cannot be turned here: {', '.join(self._parameters)} can."
+            )
+        remaining: dict[str, Any] = dict(values)
+        changed: dict[str, Any] = {"trace": self._trace(remaining.pop("load", 1.0))}
         policy = self.experiment.policy
         if isinstance(policy, BatchPolicy):
-            size = given.pop("max_size", policy.max_size)
-            wait = not_negative("max_wait", given.pop("max_wait", policy.max_wait), "seconds")
+            size = remaining.pop("max_size", policy.max_size)
+            wait = not_negative("max_wait", remaining.pop("max_wait", policy.max_wait), "seconds")
             whole_number("max_size", size, low=1, high=max(self._largest, policy.max_size))
             changed["policy"] = BatchPolicy(max_size=size, max_wait=wait)
-        if given:
-            changed["deployment"] = replace(self.experiment.deployment, **given)
+        if remaining:
+            changed["deployment"] = replace(self.experiment.deployment, **remaining)
         return replace(self.experiment, **changed)
 
     def _trace(self, load: float) -> Trace:
@@ -85,14 +90,14 @@ class Dials:
             raise InvalidInput(f"load must be from {_LOADS[0]:g} to {_LOADS[-1]:g}, got {load:g}.")
         if load == 1.0:
             return self.experiment.trace
-        if load != self._scaled[0]:
-            self._scaled = (load, self.experiment.trace.scale(load))
-        return self._scaled[1]
+        if load != self._latest_trace[0]:
+            self._latest_trace = (load, self.experiment.trace.scale(load))
+        return self._latest_trace[1]
 
 
 _LOADS = (*(step / 10 for step in range(1, 21)), 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
-_WAITS = 40  # steps of the slider from no wait to the target
-_OF_KIND: dict[str, tuple[str, str, Sequence[int]]] = {
+_WAIT_STEPS = 40  # steps of the slider from no wait to the target
+_SCALE_SETTINGS: dict[str, tuple[str, str, Sequence[int]]] = {
     Local.kind: ("workers", "Workers", range(1, 17)),
     RealTime.kind: ("count", "Instances", range(1, 41)),
     Serverless.kind: ("memory_mb", "Memory", range(1024, 6145, 1024)),
@@ -100,20 +105,28 @@ _OF_KIND: dict[str, tuple[str, str, Sequence[int]]] = {
 }
 
 
-def _dials(experiment: Experiment, largest: int) -> Iterator[Dial]:
+def _list_parameters(experiment: Experiment, largest: int) -> Iterator[TunableParameter]:
     policy, on, slo = experiment.policy, experiment.deployment, experiment.slo
-    yield _dial("load", "Load", _LOADS, 1.0, unit="times")
+    yield _make_parameter("load", "Load", _LOADS, 1.0, unit="times")
     if isinstance(policy, BatchPolicy) and not isinstance(on, BatchTransform):
-        yield _dial("max_size", "Batch size", range(1, largest + 1), policy.max_size)
+        yield _make_parameter("max_size", "Batch size", range(1, largest + 1), policy.max_size)
         longest = slo.latency if slo else 0.1
-        waits = [round(longest * step / _WAITS, 6) for step in range(_WAITS + 1)]
-        yield _dial("max_wait", "Max wait", waits, policy.max_wait, unit="ms", shown=1000)
-    if on.kind in _OF_KIND:
-        name, label, values = _OF_KIND[on.kind]
+        waits = [round(longest * step / _WAIT_STEPS, 6) for step in range(_WAIT_STEPS + 1)]
+        yield _make_parameter("max_wait", "Max wait", waits, policy.max_wait, unit="ms", shown=1000)
+    if on.kind in _SCALE_SETTINGS:
+        name, label, values = _SCALE_SETTINGS[on.kind]
         unit = "MB" if name == "memory_mb" else ""
-        yield _dial(name, label, values, getattr(on, name), unit=unit)
+        yield _make_parameter(name, label, values, getattr(on, name), unit=unit)
 
 
-def _dial(name: str, label: str, values: Sequence[float], value: float, **more: Any) -> Dial:  # noqa: ANN401 - unit and shown
+def _make_parameter(
+    name: str,
+    label: str,
+    values: Sequence[float],
+    value: float,
+    **more: Any,  # noqa: ANN401 - what the control takes
+) -> TunableParameter:
     """Return a dial whose values include the present one."""
-    return Dial(name=name, label=label, values=sorted({*values, value}), value=value, **more)
+    return TunableParameter(
+        name=name, label=label, values=sorted({*values, value}), value=value, **more
+    )

@@ -9,7 +9,7 @@ import traitlets
 from workbench.errors import NotFound, WorkbenchError
 from workbench.registry.api import Model, Registry
 from workbench.run import SLO
-from workbench.widgets.form import Control, Knobs, choice, number, show
+from workbench.widgets.form import Control, Form, choice, number, show
 from workbench.widgets.notebook import Keyboard, Status
 
 
@@ -34,34 +34,34 @@ class Picker(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     ) -> None:
         self.title = title
         self.status = Status()
-        self.knobs = Knobs(controls, self._read)
+        self.form = Form(controls, self._read)
         heading = ipywidgets.HTML(f"<strong>{title}</strong>")
-        super().__init__([heading, self.knobs, *below, self.status, Keyboard()])
+        super().__init__([heading, self.form, *below, self.status, Keyboard()])
         self.add_class("wb")
         self._read()
 
     def __getitem__(self, name: str) -> Control:
-        return self.knobs[name]
+        return self.form[name]
 
     def _read(self, _change: object = None) -> None:
         try:
             value, error = self._make(), ""
-            words = self._words(value)
+            words = self._describe(value)
         except WorkbenchError as refusal:
             value, words, error = None, "", str(refusal)
-        beside = self._refuse(error)
+        beside = self._show_error(error)
         self.status.say(words or ("" if beside else error), wrong=bool(error) and not beside)
         self.set_trait("error", error)
         self.set_trait("value", value)
 
-    def _refuse(self, error: str) -> bool:
-        return self.knobs.refuse(error)
+    def _show_error(self, error: str) -> bool:
+        return self.form.refuse(error)
 
     def _make(self) -> Any:  # noqa: ANN401 - each picker's own
         """Return the value that the controls make, or raise what is wrong with them."""
         raise NotImplementedError
 
-    def _words(self, value: Any) -> str:  # noqa: ANN401 - each picker's own
+    def _describe(self, value: Any) -> str:  # noqa: ANN401 - each picker's own
         """Return what the value is, for the line under the controls."""
         return str(value.label)
 
@@ -76,9 +76,9 @@ class ModelPicker(Picker):
 
     def __init__(self, registry: Registry, group: str = "") -> None:
         self._registry = registry
-        self._wanted = group
+        self._initial_group = group
         self._problem: WorkbenchError | None = None
-        self._lost: str | None = None  # what was chosen and is there no more
+        self._removed_group: str | None = None  # what was chosen and is there no more
         self.group = choice("Model", [], None)
         self.again = ipywidgets.Button(description="Read again")
         self.again.on_click(lambda _: self.refresh())
@@ -88,10 +88,10 @@ class ModelPicker(Picker):
     def refresh(self) -> None:
         """Read the registry again, and keep the choice where it is still there."""
         before = self.group.label
-        self._fill(before or self._wanted)
-        self._lost = before if self.group.label != before else None
+        self._fill(before or self._initial_group)
+        self._removed_group = before if self.group.label != before else None
         self._read()
-        self._lost = None
+        self._removed_group = None
 
     def _fill(self, group: str) -> None:
         try:
@@ -118,10 +118,14 @@ class ModelPicker(Picker):
             )
         return model
 
-    def _words(self, value: Model) -> str:
+    def _describe(self, value: Model) -> str:
         traits = value.traits
         per, unit = (1e6, "MB") if traits.size_bytes >= 1e6 else (1e3, "kB")
-        lost = f"{self._lost} has no approved version any more. Now " if self._lost else ""
+        lost = (
+            f"{self._removed_group} has no approved version any more. Now "
+            if self._removed_group
+            else ""
+        )
         size = f"{lost}{value.name}, {traits.size_bytes / per:.1f} {unit}"
         if traits.accuracy is None:
             return size

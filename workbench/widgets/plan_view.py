@@ -17,18 +17,18 @@ from workbench.plots import plot_plan
 from workbench.registry.api import Model
 from workbench.run import SLO
 from workbench.traffic.trace import Trace
-from workbench.widgets.notebook import Keyboard, Status, await_end, in_background
-from workbench.widgets.results import framed, picture
-from workbench.widgets.run_panel import FLUSH_EVERY, Live
-from workbench.widgets.saved_output import Kept
+from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
+from workbench.widgets.results import frame_table, picture
+from workbench.widgets.run_panel import FLUSH_INTERVAL, LiveProgress
+from workbench.widgets.saved_output import SavedOutput
 
 if TYPE_CHECKING:
     import polars as pl
 
-_NEAR = 6  # near misses that are shown
+_MAX_NEAR_MISSES = 6  # near misses that are shown
 
 
-class PlanView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class PlanView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Plan and Stop; `value` is the latest `Plan`, of which winner, reason and chart are shown.
 
     Planning goes on in a thread of its own. `running` tells whether it does, and `error` why it
@@ -54,17 +54,17 @@ class PlanView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         slo: SLO | None = None,
         options: Options | None = None,
         *,
-        take: Callable[[Plan], object] | None = None,
+        on_apply: Callable[[Plan], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._take, self._clock = take, clock
-        self._live, self._shown = Live(clock), 0.0
-        self._over = threading.Event()
-        self._over.set()
-        self._ask: Callable[[Live], Plan] | None = None
+        self._on_apply, self._clock = on_apply, clock
+        self._live, self._last_update = LiveProgress(clock), 0.0
+        self._finished = threading.Event()
+        self._finished.set()
+        self._make_plan: Callable[[LiveProgress], Plan] | None = None
         self.plan_button = ipywidgets.Button(description="Find a plan", button_style="primary")
         self.stop_button = ipywidgets.Button(description="Stop", disabled=True)
-        self.take_button = ipywidgets.Button(description="Use this plan", disabled=True)
+        self.apply_button = ipywidgets.Button(description="Use this plan", disabled=True)
         self.bar = ipywidgets.IntProgress(layout=ipywidgets.Layout(width="160px"))
         self.figures, self.found = ipywidgets.HTML(), ipywidgets.HTML()
         self.chart = ipywidgets.HTML(
@@ -73,8 +73,8 @@ class PlanView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         self.status = Status()
         self.plan_button.on_click(lambda _: self.start())
         self.stop_button.on_click(lambda _: self.stop())
-        self.take_button.on_click(lambda _: self.take())
-        buttons = [self.plan_button, self.stop_button, *([self.take_button] if take else [])]
+        self.apply_button.on_click(lambda _: self.take())
+        buttons = [self.plan_button, self.stop_button, *([self.apply_button] if on_apply else [])]
         row = ipywidgets.Box(
             [*buttons, self.bar, self.figures],
             layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"),
@@ -92,29 +92,29 @@ class PlanView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
     ) -> None:
         """Have the button plan for these from now on."""
 
-        def ask(live: Live) -> Plan:
-            return plan(source, trace, slo, options, progress=self._told(live))
+        def make_plan(live: LiveProgress) -> Plan:
+            return plan(source, trace, slo, options, progress=self._report_progress(live))
 
-        self._ask = ask
+        self._make_plan = make_plan
         self._ready("Ready.")
 
     def withdraw(self, reason: str) -> None:
         """Have nothing to plan for, and say why."""
-        self._ask = None
+        self._make_plan = None
         self._ready(reason)
 
     def start(self) -> None:
         """Begin to plan, unless that goes on already or there is nothing to plan for."""
-        ask = self._ask
-        if self.running or ask is None:
+        make_plan = self._make_plan
+        if self.running or make_plan is None:
             return
-        self._live = Live(self._clock)
+        self._live = LiveProgress(self._clock)
         self.set_trait("running", True)  # noqa: FBT003 - a trait's value
         self.stop_button.disabled = False
-        self.plan_button.disabled = self.take_button.disabled = True
+        self.plan_button.disabled = self.apply_button.disabled = True
         self.status.say("Planning; the first time, how long batches take is measured.")
-        self._over.clear()
-        in_background(self._attend, ask, self._live)
+        self._finished.clear()
+        run_in_background(self._run_to_end, make_plan, self._live)
 
     def stop(self) -> None:
         """Ask the planning to end; the plan before it stays."""
@@ -127,40 +127,42 @@ class PlanView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
 
         Ctrl-C, and so the interrupt button of a notebook, ends the planning as Stop does.
         """
-        await_end(self._over, self.stop, timeout)
+        await_finish(self._finished, self.stop, timeout)
         found: Plan | None = self.value
         return found
 
     def take(self) -> None:
         """Take the winner over to where it can be simulated and run."""
-        if self._take is None or self.value is None:
+        if self._on_apply is None or self.value is None:
             return
-        self._take(self.value)
-        self.status.say(f"Taken over: {self.value.best.label}.{_unheld(self.value.best)}")
+        self._on_apply(self.value)
+        self.status.say(
+            f"Taken over: {self.value.best.label}.{_describe_missing_controls(self.value.best)}"
+        )
 
-    def _told(self, live: Live) -> Callable[[int, int], None]:
+    def _report_progress(self, live: LiveProgress) -> Callable[[int, int], None]:
         """Return what learns of progress, and shows it a few times a second at most."""
 
         def progress(done: int, total: int) -> None:
             live.go_on(done, total)
             now = self._clock()
-            if done == total or now - self._shown >= FLUSH_EVERY:
-                self._shown = now
+            if done == total or now - self._last_update >= FLUSH_INTERVAL:
+                self._last_update = now
                 self.bar.max, self.bar.value = max(total, 1), done
                 self.figures.value = f"{done:,} of {total:,}"
 
         return progress
 
-    def _attend(self, ask: Callable[[Live], Plan], live: Live) -> None:
+    def _run_to_end(self, make_plan: Callable[[LiveProgress], Plan], live: LiveProgress) -> None:
         try:
-            self._find(ask, live)
+            self._find(make_plan, live)
         finally:
-            self._over.set()
+            self._finished.set()
 
-    def _find(self, ask: Callable[[Live], Plan], live: Live) -> None:
+    def _find(self, make_plan: Callable[[LiveProgress], Plan], live: LiveProgress) -> None:
         words, error = "", ""
         try:
-            found = ask(live)
+            found = make_plan(live)
             self._draw(found)
             self.set_trait("value", found)
             words = " ".join([found.effort, *found.notes])
@@ -178,10 +180,10 @@ class PlanView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
         """Enable what can be pressed, then disable Stop, and say this."""
         if self.running:
             return
-        self.plan_button.disabled = self._ask is None
-        self.take_button.disabled = self.value is None
+        self.plan_button.disabled = self._make_plan is None
+        self.apply_button.disabled = self.value is None
         self.stop_button.disabled = True
-        self.status.say(words, wrong=wrong or self._ask is None)
+        self.status.say(words, wrong=wrong or self._make_plan is None)
 
     def _draw(self, found: Plan) -> None:
         chart = picture(plot_plan(found))
@@ -192,13 +194,13 @@ class PlanView(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has n
 def plan_tables(found: Plan) -> str:
     """Return a plan's winner and reason, near misses, and the best of each type, as HTML."""
     quantile = f"p{100 * found.slo.quantile:g}"
-    near = _rows(found.frame.slice(1, _NEAR))
+    near = _rows(found.frame.slice(1, _MAX_NEAR_MISSES))
     columns = ["type", "deployment and policy", quantile, "$ per million", "why"]
     word = "Winner" if found.feasible else "Nothing meets the target; the nearest"
     winner = f"<p><strong>{word}</strong>: {html.escape(found.label)}.</p>"
     tables = [
-        framed("Near misses", html_table("Near misses", columns, near)) if near else "",
-        framed("Types", html_table("The best of each type", columns, _rows(found.by_kind))),
+        frame_table("Near misses", html_table("Near misses", columns, near)) if near else "",
+        frame_table("Types", html_table("The best of each type", columns, _rows(found.by_kind))),
     ]
     return winner + "".join(tables)
 
@@ -213,7 +215,7 @@ def _rows(candidates: "pl.DataFrame") -> list[list[object]]:
     ]
 
 
-def _unheld(best: Candidate) -> str:
+def _describe_missing_controls(best: Candidate) -> str:
     """Return what of a winner the pickers do not hold."""
     if best.scaling is None:
         return ""

@@ -6,7 +6,7 @@ from typing import Any
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy, Policy
 from workbench.errors import InvalidInput
-from workbench.widgets.form import choice, number, text, whole
+from workbench.widgets.form import choice, integer, number, text
 from workbench.widgets.pickers import Picker
 
 _NONE, _TIMED, _CONSERVING, _DEADLINE, _STEERED, _REPLANNED = (
@@ -25,7 +25,7 @@ _NAMES = {
     _STEERED: "Steered by a percentile",
     _REPLANNED: "Re-planned at times",
 }
-_KNOBS = {
+_SETTINGS_BY_KIND = {
     _NONE: (),
     _TIMED: ("max_size", "max_wait"),
     _CONSERVING: ("max_size",),
@@ -35,7 +35,7 @@ _KNOBS = {
 }
 
 
-_MOST_TIMES = 1024  # of a deadline-aware policy: one for each size, all of them in its code
+_MAX_SERVICE_TIMES = 1024  # of a deadline-aware policy: one for each size, all of them in its code
 
 
 class PolicyPicker(Picker):
@@ -50,14 +50,14 @@ class PolicyPicker(Picker):
         quantiles = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)]
         controls = {
             "kind": choice("Policy", [(name, kind) for kind, name in _NAMES.items()], _TIMED),
-            "max_size": whole("Max size", 8),
+            "max_size": integer("Max size", 8),
             "max_wait": number("Max wait (ms)", 25.0),
             "latency": number("Within (ms)", 100.0),
             "quantile": choice("Percentile", quantiles, 0.95),
             "margin": number("In hand (ms)", 0.0),
             "first": number("First takes (ms)", 5.0),
             "more": number("Each more (ms)", 1.0),
-            "window": whole("Turn after", 200),
+            "window": integer("Turn after", 200),
             "settings": text("From (s), size, wait", "0 8 25", "0 8 25, 30 1 0"),
         }
         super().__init__("Batching", controls)
@@ -65,34 +65,34 @@ class PolicyPicker(Picker):
 
     def set(self, value: Policy) -> None:
         """Have the controls hold this policy."""
-        for name, setting in _held(value).items():
+        for name, setting in _control_values(value).items():
             self[name].value = setting
 
-    def expect(self, first: float, more: float) -> None:
+    def set_service_times(self, first: float, more: float) -> None:
         """Have a deadline-aware policy expect so many seconds of a batch."""
         self["first"].value, self["more"].value = round(1000 * first, 4), round(1000 * more, 4)
 
     def _make(self) -> Policy:
         kind = self["kind"].value
-        self.knobs.show(["kind", *_KNOBS[kind]])
-        return _MADE[kind](self.knobs.values)
+        self.form.show(["kind", *_SETTINGS_BY_KIND[kind]])
+        return _FACTORIES[kind](self.form.values)
 
 
-Settings = dict[str, Any]
+PolicySettings = dict[str, Any]
 
 
-def _timed(settings: Settings) -> BatchPolicy:
+def _make_timed(settings: PolicySettings) -> BatchPolicy:
     return BatchPolicy(max_size=settings["max_size"], max_wait=settings["max_wait"] / 1000)
 
 
-def _conserving(settings: Settings) -> WorkConserving:
+def _make_work_conserving(settings: PolicySettings) -> WorkConserving:
     return WorkConserving(max_size=settings["max_size"])
 
 
-def _deadline(settings: Settings) -> DeadlineAware:
+def _make_deadline_aware(settings: PolicySettings) -> DeadlineAware:
     size = BatchPolicy(max_size=settings["max_size"]).max_size
-    if size > _MOST_TIMES:
-        raise InvalidInput(f"max_size must be from 1 to {_MOST_TIMES} here, got {size}.")
+    if size > _MAX_SERVICE_TIMES:
+        raise InvalidInput(f"max_size must be from 1 to {_MAX_SERVICE_TIMES} here, got {size}.")
     service = [round(settings["first"] + n * settings["more"], 9) / 1000 for n in range(size)]
     if min(service) <= 0:
         raise InvalidInput(f"first must be such that a batch takes time, got {service[0]:g} s.")
@@ -101,14 +101,14 @@ def _deadline(settings: Settings) -> DeadlineAware:
     )
 
 
-def _steered(settings: Settings) -> Steered:
+def _make_steered(settings: PolicySettings) -> Steered:
     return Steered(
         latency=settings["latency"] / 1000,
         **{name: settings[name] for name in ("quantile", "max_size", "window")},
     )
 
 
-def _replanned(settings: Settings) -> Replanned:
+def _make_replanned(settings: PolicySettings) -> Replanned:
     try:
         parts = [each.split() for each in settings["settings"].split(",")]
         planned = [
@@ -124,17 +124,17 @@ def _replanned(settings: Settings) -> Replanned:
         ) from None
 
 
-_MADE: dict[str, Callable[[Settings], Policy]] = {
+_FACTORIES: dict[str, Callable[[PolicySettings], Policy]] = {
     _NONE: lambda _: BatchPolicy(),
-    _TIMED: _timed,
-    _CONSERVING: _conserving,
-    _DEADLINE: _deadline,
-    _STEERED: _steered,
-    _REPLANNED: _replanned,
+    _TIMED: _make_timed,
+    _CONSERVING: _make_work_conserving,
+    _DEADLINE: _make_deadline_aware,
+    _STEERED: _make_steered,
+    _REPLANNED: _make_replanned,
 }
 
 
-def _held(policy: Policy) -> Settings:
+def _control_values(policy: Policy) -> PolicySettings:
     """Return what the controls hold for a policy, the kind last."""
     match policy:
         case BatchPolicy(max_size=1):
@@ -145,20 +145,20 @@ def _held(policy: Policy) -> Settings:
         case WorkConserving():
             return {"max_size": policy.max_size, "kind": _CONSERVING}
         case DeadlineAware():
-            return _held_deadline(policy)
+            return _deadline_control_values(policy)
         case Steered():
             latency = round(1000 * policy.latency, 6)
             same = {name: getattr(policy, name) for name in ("quantile", "max_size", "window")}
             return {**same, "latency": latency, "kind": _STEERED}
         case Replanned():
-            planned = [_three(start, to) for start, to in policy.settings]
+            planned = [_format_change(start, to) for start, to in policy.settings]
             return {"settings": ", ".join(planned), "kind": _REPLANNED}
     raise InvalidInput(
         f"There are no controls for {policy!r}: take one of workbench.batching.policies."
     )
 
 
-def _held_deadline(policy: DeadlineAware) -> Settings:
+def _deadline_control_values(policy: DeadlineAware) -> PolicySettings:
     service: Sequence[float] = policy.service
     more = (service[-1] - service[0]) / max(1, len(service) - 1)
     settings = {"latency": policy.latency, "margin": policy.margin, "first": service[0]}
@@ -166,5 +166,5 @@ def _held_deadline(policy: DeadlineAware) -> Settings:
     return {**held, "max_size": policy.max_size, "kind": _DEADLINE}
 
 
-def _three(start: float, policy: BatchPolicy) -> str:
+def _format_change(start: float, policy: BatchPolicy) -> str:
     return f"{start:g} {policy.max_size} {1000 * policy.max_wait:g}"

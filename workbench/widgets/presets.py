@@ -32,21 +32,21 @@ class Preset:
         return draw_traffic(self.kind, **self.settings)
 
 
-_ALONE = BatchPolicy()
+_NO_BATCHING = BatchPolicy()
 
 PRESETS: dict[str, Preset] = {
     "batching": Preset(question="Turn max size and max wait: when does waiting for others pay?"),
     "bursts": Preset(
         question="The rate is low on average: why does p95 miss the target without batching?",
         settings={"rate": 200.0, "burst": 20.0, "duration": 20.0},
-        policy=_ALONE,
+        policy=_NO_BATCHING,
     ),
     "cold-starts": Preset(
         question="A call every five minutes: who pays for an idle instance, and who waits?",
         deployment=Serverless(memory_mb=2048, max_concurrency=20),
         kind="poisson",
         settings={"rate": round(1 / 300, 9), "duration": 864_000.0},  # as the control holds it
-        policy=_ALONE,
+        policy=_NO_BATCHING,
         slo=SLO(latency=1.0),
         cold_start=2.0,
     ),
@@ -55,7 +55,7 @@ PRESETS: dict[str, Preset] = {
         deployment=Serverless(memory_mb=2048, max_concurrency=2),
         kind="flash_crowd",
         settings={"rate": 60.0, "peak": 10.0, "duration": 20.0},
-        policy=_ALONE,
+        policy=_NO_BATCHING,
         cold_start=1.0,
     ),
     "spikes": Preset(

@@ -20,14 +20,14 @@ Counts = NDArray[np.int64]
 
 _SHIFT = 46  # leaves a latency's exponent and 6 bits of its fraction: bins 1.6 % wide at most
 _BINS = 1 << (63 - _SHIFT)
-_FAILED = int(np.array(np.inf).view(np.int64)) >> _SHIFT  # the first bin of NaN, of what failed
-_POINTS = 240
-_STEPWISE = 20_000  # requests of a trace that is simulated step by step
-_QUANTILE = 0.95  # where there is no target
+_FAILED_BIN = int(np.array(np.inf).view(np.int64)) >> _SHIFT  # the first bin of NaN, of what failed
+_MAX_POINTS = 240
+_MAX_STEPWISE_REQUESTS = 20_000  # requests of a trace that is simulated step by step
+_DEFAULT_QUANTILE = 0.95  # where there is no target
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Outlook:
+class SimulationSummary:
     """The law of an experiment's latency, its target and its cost, by the simulator.
 
     Attributes:
@@ -50,7 +50,11 @@ class Outlook:
     shares: Floats
 
 
-def outlook_of(experiment: Experiment, profile: Profile | ServiceTimes, **settings: Any) -> Outlook:  # noqa: ANN401 - as for simulate
+def summarize_simulation(
+    experiment: Experiment,
+    profile: Profile | ServiceTimes,
+    **settings: Any,  # noqa: ANN401 - what `simulate` takes
+) -> SimulationSummary:
     """Return what the simulator says of an experiment, without its rows.
 
     Quantile and attainment are those of `experiment.simulate(profile, **settings)`. Under policies
@@ -65,17 +69,17 @@ def outlook_of(experiment: Experiment, profile: Profile | ServiceTimes, **settin
         InvalidInput: Service times miss a batch size, or a setting is out of range.
     """
     trace, on, slo = experiment.trace, experiment.deployment, experiment.slo
-    if not isinstance(experiment.policy, BatchPolicy) and len(trace) > _STEPWISE:
-        trace = trace.clip(0, float(trace.arrivals[_STEPWISE]))
+    if not isinstance(experiment.policy, BatchPolicy) and len(trace) > _MAX_STEPWISE_REQUESTS:
+        trace = trace.clip(0, float(trace.arrivals[_MAX_STEPWISE_REQUESTS]))
     outcome = serve(trace, experiment.policy, on, experiment.service(profile), **settings)
-    counts, within = _counted(outcome, slo.latency * (1 + 1e-12) if slo else math.inf)
-    seconds, shares = _law(counts, len(trace))
-    return Outlook(
+    counts, within = _count_latencies(outcome, slo.latency * (1 + 1e-12) if slo else math.inf)
+    seconds, shares = _sample_distribution(counts, len(trace))
+    return SimulationSummary(
         requests=len(trace),
         rate=trace.rate,
-        latency=_quantile(outcome, counts, slo.quantile if slo else _QUANTILE),
+        latency=_quantile(outcome, counts, slo.quantile if slo else _DEFAULT_QUANTILE),
         attainment=within / len(trace) if slo else 1.0,
-        per_million=_per_million(outcome, on, int(counts[:_FAILED].sum())),
+        per_million=_per_million(outcome, on, int(counts[:_FAILED_BIN].sum())),
         seconds=seconds,
         shares=shares,
     )
@@ -92,7 +96,7 @@ def _edges(bins: Counts) -> Floats:
     return (bins << _SHIFT).view(np.float64)
 
 
-def _counted(outcome: Outcome, limit: float) -> tuple[Counts, int]:
+def _count_latencies(outcome: Outcome, limit: float) -> tuple[Counts, int]:
     """Return how many requests have a latency in each bin, and how many one within the limit."""
     from workbench.simulator import kernels
 
@@ -108,22 +112,22 @@ def _quantile(outcome: Outcome, counts: Counts, q: float) -> float:
     rank = max(1, math.ceil(q * len(outcome.arrivals) - 1e-9))
     before = np.cumsum(counts)
     its = int(np.searchsorted(before, rank))
-    if its >= _FAILED:
+    if its >= _FAILED_BIN:
         return math.inf
     low, high = _edges(np.array([its, its + 1])).tolist()
     near = np.empty(counts[its])
-    kernels.pick(outcome.arrivals, outcome.batches, low, high, near)
-    place = rank - 1 - (int(before[its]) - int(counts[its]))
-    return float(np.partition(near, place)[place])
+    kernels.collect_latencies(outcome.arrivals, outcome.batches, low, high, near)
+    index = rank - 1 - (int(before[its]) - int(counts[its]))
+    return float(np.partition(near, index)[index])
 
 
-def _law(counts: Counts, total: int) -> tuple[Floats, Floats]:
+def _sample_distribution(counts: Counts, total: int) -> tuple[Floats, Floats]:
     """Return edges of bins in seconds, and the share of requests before each."""
     met = np.flatnonzero(counts)
     edges = np.unique(np.concatenate([met, met + 1]))
-    edges = edges[edges < _FAILED]
+    edges = edges[edges < _FAILED_BIN]
     if not len(edges):
         return np.empty(0), np.empty(0)
-    kept = edges[np.unique(np.linspace(0, len(edges) - 1, _POINTS).round().astype(np.int64))]
+    kept = edges[np.unique(np.linspace(0, len(edges) - 1, _MAX_POINTS).round().astype(np.int64))]
     before = np.concatenate([[0], np.cumsum(counts)])
     return _edges(kept), before[kept] / total

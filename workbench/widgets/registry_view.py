@@ -10,9 +10,9 @@ import traitlets
 from workbench.errors import InvalidInput, InvalidModel, NotFound, WorkbenchError
 from workbench.formatting import html_table
 from workbench.registry.api import Model, Registry
-from workbench.widgets.form import Knobs, choice, text
+from workbench.widgets.form import Form, choice, text
 from workbench.widgets.notebook import Keyboard, Status
-from workbench.widgets.results import framed
+from workbench.widgets.results import frame_table
 
 
 class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -39,8 +39,8 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
             "into": text("Into group", placeholder="a new name, or one that is there"),
             "task": text("Task", placeholder="what it is for"),
         }
-        self.chosen = Knobs(chosen, self._turned)
-        self.decision, self.new = Knobs(decision, _nothing), Knobs(new, _nothing)
+        self.chosen = Form(chosen, self._show_selection)
+        self.decision, self.new = Form(decision, _ignore_change), Form(new, _ignore_change)
         self.history = ipywidgets.HTML()
         self.status = Status()
         self.buttons = {
@@ -66,19 +66,19 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
     def refresh(self, group: str = "", version: int | None = None) -> None:
         """Read the registry again; the choice stays, unless another one is asked for."""
         kept = self["version"].value if not group else version
-        self._do(lambda: self._fill(group or self["group"].value or "", kept))
+        self._run_action(lambda: self._fill(group or self["group"].value or "", kept))
 
     def approve(self) -> None:
         """Approve the version that is selected, for the reason that was entered."""
-        self._do(lambda: self._decide("Approved"), "why")
+        self._run_action(lambda: self._set_approval("Approved"), "why")
 
     def reject(self) -> None:
         """Reject the version that is selected; that takes a reason."""
-        self._do(lambda: self._decide("Rejected"), "why")
+        self._run_action(lambda: self._set_approval("Rejected"), "why")
 
     def register(self) -> None:
         """Register the file that was entered as the next version of a group; it is pending."""
-        self._do(self._register, "path")
+        self._run_action(self._register, "path")
 
     def _rows(self) -> list[ipywidgets.DOMWidget]:
         wrap = ipywidgets.Layout(flex_flow="row wrap")
@@ -95,13 +95,13 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         )
         return [ipywidgets.GridBox(columns, layout=layout), self.status, self.history]
 
-    def _turned(self, change: Any) -> None:  # noqa: ANN401 - of traitlets
+    def _show_selection(self, change: Any) -> None:  # noqa: ANN401 - of traitlets
         """Show what was selected by hand."""
         if not self._filling:
             version = None if change["owner"] is self["group"] else self["version"].value
-            self._do(lambda: self._fill(self["group"].value or "", version))
+            self._run_action(lambda: self._fill(self["group"].value or "", version))
 
-    def _do(self, action: Callable[[], str], about: str = "") -> None:
+    def _run_action(self, action: Callable[[], str], about: str = "") -> None:
         """Do it, and say what came of it, or what is wrong beside the control it is about."""
         try:
             words, error = action(), ""
@@ -112,7 +112,7 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
             about = "into" if "A group's name" in error else error.split(maxsplit=1)[0]
         except WorkbenchError as refusal:  # of the registry as a whole: locked, damaged, read only
             words, error, about = "", str(refusal), ""
-        beside = [knobs.refuse(error, about) for knobs in (self.decision, self.new)]
+        beside = [form.refuse(error, about) for form in (self.decision, self.new)]
         said = bool(error) and any(beside)
         self.status.say(words or ("" if said else error), wrong=bool(error) and not said)
         self.set_trait("error", error)
@@ -140,9 +140,9 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         self.set_trait("value", selected)
         if selected is None:
             return f"There is no model in {self._registry.path} yet: register a file."
-        return _words(selected)
+        return _describe_model(selected)
 
-    def _decide(self, approval: Any) -> str:  # noqa: ANN401 - an Approval
+    def _set_approval(self, approval: Any) -> str:  # noqa: ANN401 - an Approval
         model = self.value
         why = self["why"].value.strip()
         if model is None:
@@ -169,10 +169,10 @@ def history_table(registry: Registry, model: Model) -> str:
         for each in reversed(changes)
     ]
     label = f"History of {model.name}"
-    return framed(label, html_table(label, ["when (UTC)", "who", "what", "why"], rows))
+    return frame_table(label, html_table(label, ["when (UTC)", "who", "what", "why"], rows))
 
 
-def _words(model: Model) -> str:
+def _describe_model(model: Model) -> str:
     traits = model.traits
     words = f"{model.name} is {_APPROVALS[model.approval]}: {traits.size_bytes:,} bytes"
     if traits.accuracy is None:
@@ -191,5 +191,5 @@ def _heading(title: str) -> ipywidgets.HTML:
     return ipywidgets.HTML(f"<strong>{title}</strong>")
 
 
-def _nothing(_change: object) -> None:
+def _ignore_change(_change: object) -> None:
     """Do nothing: what was entered counts when a button is pressed."""

@@ -23,12 +23,12 @@ from workbench.run import Run, delete_run
 from workbench.widgets.form import show, text
 from workbench.widgets.notebook import Keyboard, Status
 from workbench.widgets.run_panel import Result
-from workbench.widgets.saved_output import Kept
+from workbench.widgets.saved_output import SavedOutput
 
-MOST_RUNS = 6
+MAX_RUNS = 6
 """As many as the charts have colours."""
 
-_FREE = (
+_NO_COST_HTML = (
     "<p>No cost is shown, since the price of this machine is 0 USD an hour: set it under "
     "<em>Inference type</em> for the next run.</p>"
 )
@@ -36,7 +36,7 @@ _NO_ROWS = "Predictions have no rows to save."
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class ResultRow:
     """A result, and the controls that go with it."""
 
     result: Result
@@ -54,7 +54,7 @@ class Entry:
         return Run(self.result.frame, {**self.result.facts, **told})
 
 
-class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Table and charts of the results in `value`, the latest six.
 
     Each can have a note and be deleted; rows of it that are kept on disk go at the press of one
@@ -66,8 +66,8 @@ class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no
     value = traitlets.Any((), read_only=True)
 
     def __init__(self) -> None:
-        self._one_at_a_time = threading.Lock()
-        self.entries: tuple[Entry, ...] = ()
+        self._draw_lock = threading.Lock()
+        self.entries: tuple[ResultRow, ...] = ()
         self.table = ipywidgets.HTML()
         scrolls = ipywidgets.Layout(overflow="auto hidden", max_width="100%")
         self.charts = {name: ipywidgets.HTML(layout=scrolls) for name in _CHARTS}
@@ -79,13 +79,13 @@ class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no
         self.erase_button = ipywidgets.Button(
             description="Delete from disk", button_style="warning"
         )
-        self._saved: dict[Path, Result] = {}
-        self._removed: tuple[str, ...] = ()  # folders of runs that are shown no more
+        self._saved_results: dict[Path, Result] = {}
+        self._removed_folders: tuple[str, ...] = ()  # folders of runs that are shown no more
         self.status = Status()
-        self.save_button.on_click(lambda _: self._say(self.save))
-        self.report_button.on_click(lambda _: self._say(self.report))
+        self.save_button.on_click(lambda _: self._set_status(self.save))
+        self.report_button.on_click(lambda _: self._set_status(self.report))
         self.clear_button.on_click(lambda _: self.clear())
-        self.erase_button.on_click(lambda _: self._say(self.erase))
+        self.erase_button.on_click(lambda _: self._set_status(self.erase))
         charts = ipywidgets.Box(
             list(self.charts.values()),
             layout=ipywidgets.Layout(flex_flow="row wrap", grid_gap="16px"),
@@ -102,9 +102,9 @@ class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no
 
     def add(self, result: Result) -> None:
         """Show one more result; the oldest of more than six goes."""
-        self._draw((*self.entries, self._entry(result))[-MOST_RUNS:])
+        self._draw((*self.entries, self._entry(result))[-MAX_RUNS:])
 
-    def delete(self, entry: Entry) -> None:
+    def delete(self, entry: ResultRow) -> None:
         """Remove one result, and offer to remove its rows from disk."""
         self._remove((entry,))
 
@@ -118,23 +118,23 @@ class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no
         Raises:
             StorageError: A folder holds something else, too, or cannot be removed.
         """
-        folders = self._removed
+        folders = self._removed_folders
         for at, folder in enumerate(folders, start=1):
             with contextlib.suppress(NotFound):  # somebody was faster
                 delete_run(folder)
             self._offer_to_erase(folders[at:])
         return f"Deleted from disk: {', '.join(folders)}."
 
-    def _remove(self, gone: tuple[Entry, ...]) -> None:
+    def _remove(self, gone: tuple[ResultRow, ...]) -> None:
         kept = [entry.run.facts.get("kept") for entry in gone if entry.run]
         self._draw(tuple(each for each in self.entries if each not in gone))
         self._offer_to_erase(tuple(each for each in kept if each and Path(each).exists()))
-        if self._removed:
+        if self._removed_folders:
             self.layout.display = None
-            self.status.say(f"Still on disk: {', '.join(self._removed)}.")
+            self.status.say(f"Still on disk: {', '.join(self._removed_folders)}.")
 
     def _offer_to_erase(self, folders: tuple[str, ...]) -> None:
-        self._removed = folders
+        self._removed_folders = folders
         show(self.erase_button, shown=bool(folders))
 
     @property
@@ -154,11 +154,11 @@ class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no
         runs = [(name, run, entry.result) for name, entry in members if (run := entry.run)]
         if not runs:
             return _NO_ROWS
-        folder, paths = self._made_folder(), []
+        folder, paths = self._make_folder(), []
         for name, run, result in runs:
             path = folder / _file_name(run, name)
-            paths.append(run.save(path, overwrite=self._saved.get(path) is result))
-            self._saved[path] = result
+            paths.append(run.save(path, overwrite=self._saved_results.get(path) is result))
+            self._saved_results[path] = result
         told = "" if len(paths) == len(self.entries) else f" {_NO_ROWS}"
         return f"Saved: {', '.join(map(str, paths))}; wb.load_run reads them.{told}"
 
@@ -171,11 +171,11 @@ class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no
         runs = self.runs
         if not runs:
             return "Predictions have no rows to report on: simulate or run first."
-        path = self._made_folder() / "report.html"
+        path = self._make_folder() / "report.html"
         write_report(runs, path, costs=[cost(run) for run in runs])
         return f"Written: {path}, which opens in any browser without internet."
 
-    def _made_folder(self) -> Path:
+    def _make_folder(self) -> Path:
         folder = Path(self.folder.value).expanduser().absolute()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -185,57 +185,57 @@ class Results(Kept, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no
             ) from error
         return folder
 
-    def _say(self, done: Callable[[], str]) -> None:
+    def _set_status(self, done: Callable[[], str]) -> None:
         try:
             self.status.say(done())
         except (WorkbenchError, OSError) as error:
             self.status.say(str(error), wrong=True)
 
-    def _entry(self, result: Result) -> Entry:
+    def _entry(self, result: Result) -> ResultRow:
         note, name = text("Note", placeholder="for table and files"), ipywidgets.HTML()
         note.layout.flex = "1 1 200px"
         name.layout.flex = "1 1 300px"
         delete = ipywidgets.Button(description="Delete")
         layout = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
         row = ipywidgets.Box([name, note, delete], layout=layout)
-        entry = Entry(result, name, note, delete, row)
-        note.observe(lambda _: self._noted(), "value")
+        entry = ResultRow(result, name, note, delete, row)
+        note.observe(lambda _: self._update_notes(), "value")
         delete.on_click(lambda _: self.delete(entry))
         return entry
 
-    def _draw(self, entries: tuple[Entry, ...]) -> None:
-        with self._one_at_a_time:
+    def _draw(self, entries: tuple[ResultRow, ...]) -> None:
+        with self._draw_lock:
             self.entries = entries
             self.set_trait("value", tuple(entry.result for entry in entries))
             self.layout.display = None if entries else "none"
             self.status.say("")
             self._offer_to_erase(())
-            compared = self._tabulate()
+            comparison = self._tabulate()
             self.list.children = tuple(entry.row for entry in entries)
             for name, chart in self.charts.items():
-                chart.value = _CHARTS[name](compared) if compared else ""
-            self._keep(compared)
+                chart.value = _CHARTS[name](comparison) if comparison else ""
+            self._save_view(comparison)
 
-    def _keep(self, compared: Comparison | None) -> None:
+    def _save_view(self, comparison: Comparison | None) -> None:
         """Leave table and charts in the notebook, as they are now."""
         notes = [entry.note.value for entry in self.entries]
-        table = plain_table(compared, notes) if compared else ""
+        table = plain_table(comparison, notes) if comparison else ""
         self.keep(table + "".join(chart.value for chart in self.charts.values()))
 
-    def _noted(self) -> None:
-        self._keep(self._tabulate())
+    def _update_notes(self) -> None:
+        self._save_view(self._tabulate())
 
     def _tabulate(self) -> Comparison | None:
-        compared = compare(self.value) if self.value else None
-        if compared:
+        comparison = compare(self.value) if self.value else None
+        if comparison:
             notes = [entry.note.value for entry in self.entries]
-            for name, entry in zip(compared.results, self.entries, strict=True):
+            for name, entry in zip(comparison.results, self.entries, strict=True):
                 entry.name.value = html.escape(f"{name} ({entry.result.origin})")
                 entry.delete_button.tooltip = f"Delete {name}"
-            self.table.value = runs_table(compared, notes)
+            self.table.value = runs_table(comparison, notes)
         else:
             self.table.value = ""
-        return compared
+        return comparison
 
 
 def _file_name(run: Run, name: str) -> str:
@@ -244,21 +244,21 @@ def _file_name(run: Run, name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{name} {made}".lower()).strip("-")
 
 
-def runs_table(compared: Comparison, notes: Sequence[str] = ()) -> str:
+def runs_table(comparison: Comparison, notes: Sequence[str] = ()) -> str:
     """Return what `plain_table` returns, in a frame that scrolls."""
-    return framed("Runs", plain_table(compared, notes))
+    return frame_table("Runs", plain_table(comparison, notes))
 
 
-def plain_table(compared: Comparison, notes: Sequence[str] = ()) -> str:
+def plain_table(comparison: Comparison, notes: Sequence[str] = ()) -> str:
     """Return an HTML table, a column a result, and what a reader has to know of them.
 
     >>> run = Run.from_arrays(scheduled=[0.0] * 200, finished=[0.004] * 200)
     >>> '<th scope="row">p95</th><td>4 ms</td>' in plain_table(compare(run))
     True
     """
-    columns, rows = compared.table()
-    words = caption(dict(compared.results))
-    results = compared.results.values()
+    columns, rows = comparison.table()
+    words = caption(dict(comparison.results))
+    results = comparison.results.values()
     traffic = [_traffic(each) for each in results]
     if len(known := {each for each in traffic if each}) == 1:
         words += f" Traffic: {known.pop()}."
@@ -268,11 +268,11 @@ def plain_table(compared: Comparison, notes: Sequence[str] = ()) -> str:
     if any(notes):
         rows = [["note", *(note or "-" for note in notes)], *rows]
     table = html_table(words, columns, rows)
-    warnings = "".join(f"<p>{html.escape(warning)}</p>" for warning in compared.warnings)
+    warnings = "".join(f"<p>{html.escape(warning)}</p>" for warning in comparison.warnings)
     return table + warnings
 
 
-def framed(label: str, table: str) -> str:
+def frame_table(label: str, table: str) -> str:
     """Return an HTML table that scrolls in a frame of its own, also by keyboard."""
     scrolls = f'<div role="region" aria-label="{html.escape(label)}" tabindex="0">'
     return f'<style>{_STYLE}</style><div class="wb-runs">{scrolls}{table}</div></div>'
@@ -289,23 +289,23 @@ def _traffic(result: Result) -> str:
     return str(result.facts.get("trace", {}).get("name", "")) if isinstance(result, Run) else ""
 
 
-def _latency(compared: Comparison) -> str:
-    return picture(compared.figure)
+def _latency(comparison: Comparison) -> str:
+    return picture(comparison.figure)
 
 
-def _cost(compared: Comparison) -> str:
-    if not any(bill.total for bill in compared.costs.values()):
-        return _FREE
-    return picture(plot_cost_by_item(compared.costs))
+def _cost(comparison: Comparison) -> str:
+    if not any(bill.total for bill in comparison.costs.values()):
+        return _NO_COST_HTML
+    return picture(plot_cost_by_item(comparison.costs))
 
 
-def _over_time(compared: Comparison) -> str:
-    runs = list(compared.runs.values())
+def _over_time(comparison: Comparison) -> str:
+    runs = list(comparison.runs.values())
     return picture(plot_latency_over_time(runs)) if runs else ""
 
 
-def _batch_sizes(compared: Comparison) -> str:
-    runs = list(compared.runs.values())
+def _batch_sizes(comparison: Comparison) -> str:
+    runs = list(comparison.runs.values())
     return picture(plot_batch_sizes(runs)) if runs else ""
 
 

@@ -16,18 +16,18 @@ from workbench.formatting import milliseconds, percent
 from workbench.queueing import Prediction
 from workbench.run import SLO, Run
 from workbench.widgets.form import show
-from workbench.widgets.notebook import Keyboard, Status, await_end, in_background
+from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 
-FLUSH_EVERY = 0.2
+FLUSH_INTERVAL = 0.2
 """Seconds between updates of the page: a notebook server drops messages when they are too many."""
 
-_SAMPLES_ABOVE = 10  # as Run.quantile asks for
+_MIN_SAMPLES_ABOVE = 10  # as Run.quantile asks for
 
 
 Result = Run | Prediction
 
 
-class Live:
+class LiveProgress:
     """What work under way has told: filled by the thread that does it, read by another.
 
     `stopped` is set when it is to end early; `doing` says what it is at, `stopping` what it is at
@@ -40,13 +40,13 @@ class Live:
         self.done = 0
         self.total = 0
         self._clock = clock
-        self._began = (math.nan, 0)
+        self._start = (math.nan, 0)
         self._latencies: list[NDArray[np.float64]] = []
 
     def progress(self, done: int, total: int) -> None:
         """Learn how many requests are over and done with, of how many."""
         if not self.total:
-            self._began = (self._clock(), done)
+            self._start = (self._clock(), done)
         self.done, self.total = done, total
 
     def begin(self, doing: str) -> None:
@@ -76,7 +76,7 @@ class Live:
         known = np.concatenate([np.empty(0), *self._latencies[:parts]])
         self._latencies[:parts] = [known]
         rank = math.ceil(q * len(known) - 1e-9)
-        if len(known) - rank < _SAMPLES_ABOVE:
+        if len(known) - rank < _MIN_SAMPLES_ABOVE:
             return None
         latency = float(np.partition(known, rank - 1)[rank - 1])  # NaN comes last
         return math.inf if math.isnan(latency) else latency
@@ -93,7 +93,7 @@ class Live:
         return " · ".join([f"{self.done:,} of {self.total:,}", *self._pace(), *percentiles])
 
     def _pace(self) -> list[str]:
-        began, before = self._began
+        began, before = self._start
         elapsed = self._clock() - began
         if elapsed <= 0 or self.done == before:
             return []
@@ -102,8 +102,9 @@ class Live:
         return [f"{rate:,.0f} per second", *([f"about {left:.0f} s left"] if left >= 1 else [])]
 
 
-Work = Callable[[Live], Result]
-"""What a panel does; it tells the `Live` how it goes and ends early when that is stopped."""
+Work = Callable[[LiveProgress], Result]
+"""What a panel does; it tells the `LiveProgress` how it goes and ends early when that is "
+"stopped."""
 
 WAYS = {"predict": "Predict", "simulate": "Simulate", "run": "Run"}
 """The ways to know an outcome: by a formula, in virtual time, by doing it."""
@@ -133,15 +134,15 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         works: Mapping[str, Work] | None = None,
         *,
         reason: str = "",
-        flush_every: float = FLUSH_EVERY,
+        flush_interval: float = FLUSH_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._flush_every = flush_every
+        self._flush_every = flush_interval
         self._clock = clock
-        self._live = Live(clock)
-        self._settling = threading.Lock()  # a new offer and the end of a run may coincide
-        self._over = threading.Event()  # an interrupted join believes that the thread has ended
-        self._over.set()
+        self._live = LiveProgress(clock)
+        self._lock = threading.Lock()  # a new offer and the end of a run may coincide
+        self._finished = threading.Event()  # an interrupted join believes that the thread has ended
+        self._finished.set()
         self.buttons = {
             way: ipywidgets.Button(description=name, tooltip=_HINTS[way])
             for way, name in WAYS.items()
@@ -149,7 +150,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self.buttons["run"].button_style = "primary"
         self.stop_button = ipywidgets.Button(description="Stop", disabled=True)
         self.confirm_button = ipywidgets.Button(description="Confirm", button_style="warning")
-        self._asked = ""  # the way that waits for a confirmation
+        self._pending_way = ""  # the way that waits for a confirmation
         show(self.confirm_button, shown=False)
         self.bar = ipywidgets.IntProgress(layout=ipywidgets.Layout(width="160px"))
         self.figures = ipywidgets.HTML()
@@ -180,10 +181,10 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
 
         A way with `terms`, which say what it may cost, begins once they are confirmed.
         """
-        with self._settling:
+        with self._lock:
             self._works, self._reason, self._terms = dict(works), reason, dict(terms or {})
             if not self.running:
-                self._ask("")
+                self._await_confirmation("")
                 self._enable()
                 self.status.say(reason or "Ready.", wrong=not works)
 
@@ -195,41 +196,41 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         if self.running or way not in self._works:
             return
         if way in self._terms:
-            self._ask(way)
+            self._await_confirmation(way)
             self.status.say(f"{self._terms[way]} Confirm to go on; Stop, and nothing is spent.")
         else:
             self._begin(way)
 
     def confirm(self) -> None:
         """Begin what waits for a confirmation."""
-        if self._asked and not self.running:
-            self._begin(self._asked)
+        if self._pending_way and not self.running:
+            self._begin(self._pending_way)
 
-    def _ask(self, way: str) -> None:
+    def _await_confirmation(self, way: str) -> None:
         """Wait for a confirmation of this way; "": of none."""
-        self._asked = way
+        self._pending_way = way
         show(self.confirm_button, shown=bool(way))
         self.stop_button.disabled = not way
 
     def _begin(self, way: str) -> None:
         work = self._works[way]
-        self._ask("")
-        self._live = Live(self._clock)
+        self._await_confirmation("")
+        self._live = LiveProgress(self._clock)
         self.set_trait("way", way)
         for each, button in self.buttons.items():
             button.button_style = "primary" if each == way else ""
         self._switch(running=True)
         self._show(self._live)
-        self._over.clear()
-        in_background(self._attend, work, self._live)
+        self._finished.clear()
+        run_in_background(self._run_to_end, work, self._live)
 
     def stop(self) -> None:
         """Ask the work to end; what it has found out until then is kept."""
         if self.running:
             self._live.stopped.set()
             self.status.say(self._live.stopping)
-        elif self._asked:
-            self._ask("")
+        elif self._pending_way:
+            self._await_confirmation("")
             self.status.say("Not confirmed: nothing was made, and nothing is billed.")
 
     def wait(self, timeout: float | None = None) -> Result | None:
@@ -237,36 +238,36 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
 
         Ctrl-C, and so the interrupt button of a notebook, ends the work as Stop does.
         """
-        await_end(self._over, self.stop, timeout)
+        await_finish(self._finished, self.stop, timeout)
         result: Result | None = self.value
         return result
 
-    def _attend(self, work: Work, live: Live) -> None:
+    def _run_to_end(self, work: Work, live: LiveProgress) -> None:
         try:
             self._follow(work, live)
         finally:
-            self._over.set()
+            self._finished.set()
 
-    def _follow(self, work: Work, live: Live) -> None:
+    def _follow(self, work: Work, live: LiveProgress) -> None:
         """Show how the work goes while another thread does it, and then what came of it."""
         outcome: Future[Result] = Future()
-        threading.Thread(target=_do, args=(work, live, outcome), daemon=True).start()
+        threading.Thread(target=_run_work, args=(work, live, outcome), daemon=True).start()
         while not wait([outcome], timeout=self._flush_every).done:
             self._show(live)
         self._show(live)
         try:
-            words, error = self._keep(outcome.result(), live), ""
+            words, error = self._set_result(outcome.result(), live), ""
         except Stopped as end:
             words, error = str(end), ""
         except BaseException as failure:  # noqa: BLE001 - whatever failed has to be said, not lost
             words = error = _failure(failure)
         self.set_trait("error", error)
-        with self._settling:
+        with self._lock:
             reason = "" if self._works else f" {self._reason}"
             self.status.say(words + reason, wrong=bool(error or reason))
             self._switch(running=False)
 
-    def _keep(self, result: Result, live: Live) -> str:
+    def _set_result(self, result: Result, live: LiveProgress) -> str:
         """Make the result the value, of which charts are drawn, and return what came of it."""
         if isinstance(result, Run) and not len(result):
             return "Stopped before any request was answered: nothing is kept."
@@ -274,7 +275,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self.set_trait("value", result)
         return verdict(result, stopped=live.stopped.is_set())
 
-    def _show(self, live: Live) -> None:
+    def _show(self, live: LiveProgress) -> None:
         if not live.stopped.is_set():
             self.status.say(live.doing)
         self.bar.max, self.bar.value = max(live.total, 1), live.done
@@ -302,7 +303,7 @@ _HINTS = {
 }
 
 
-def _do(work: Work, live: Live, outcome: "Future[Result]") -> None:
+def _run_work(work: Work, live: LiveProgress, outcome: "Future[Result]") -> None:
     try:
         outcome.set_result(work(live))
     except BaseException as error:  # noqa: BLE001 - a thread's failure reaches nobody otherwise
@@ -331,7 +332,7 @@ def verdict(result: Result, *, stopped: bool = False) -> str:
     except TooFewSamples as error:
         words = [f"{words[0]}.", str(error)]
     if slo:
-        words.append(f"Target {slo.label} {against(slo, result.attainment(slo))}.")
+        words.append(f"Target {slo.label} {describe_attainment(slo, result.attainment(slo))}.")
     return " ".join([*words, *(_notes(result) if isinstance(result, Run) else ())])
 
 
@@ -341,11 +342,11 @@ def _notes(run: Run) -> list[str]:
     return [*run.warnings, *([f"Kept: wb.load_run({kept!r})."] if kept else [])]
 
 
-def against(slo: SLO, share: float) -> str:
+def describe_attainment(slo: SLO, share: float) -> str:
     """Return whether a share of requests in time meets a target, and the share.
 
-    >>> against(SLO(latency=0.1), 0.9499), against(SLO(latency=0.1), 0.95)
-    ('missed: 94.9 % in time', 'met: 95 % in time')
+    >>> [describe_attainment(SLO(latency=0.1), share) for share in (0.9499, 0.95)]
+    ['missed: 94.9 % in time', 'met: 95 % in time']
     """
     met = "met" if share >= slo.quantile - 1e-12 else "missed"
     return f"{met}: {percent(share)} in time"

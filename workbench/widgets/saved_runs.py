@@ -7,12 +7,12 @@ import ipywidgets
 import traitlets
 
 from workbench.errors import WorkbenchError
-from workbench.files import kept_runs, load_facts, runs_folder
+from workbench.files import list_runs, load_facts, runs_folder
 from workbench.run import Run, load_run
-from workbench.widgets.form import wide
+from workbench.widgets.form import wide_layout
 from workbench.widgets.notebook import Keyboard, Status
 
-_MOST = 100  # that the list has
+_MAX_LISTED = 100  # that the list has
 
 
 class RunsView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -27,9 +27,9 @@ class RunsView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
     value = traitlets.Any(None, allow_none=True, read_only=True)
     error = traitlets.Unicode("", read_only=True)
 
-    def __init__(self, take: Callable[[Run], object]) -> None:
-        self._take = take
-        self.list = ipywidgets.Select(description="Kept runs", rows=6, **wide())
+    def __init__(self, on_show: Callable[[Run], object]) -> None:
+        self._on_show = on_show
+        self.list = ipywidgets.Select(description="Kept runs", rows=6, **wide_layout())
         self.show_button = ipywidgets.Button(description="Show", button_style="primary")
         self.refresh_button = ipywidgets.Button(description="Refresh")
         self.status = Status()
@@ -45,18 +45,20 @@ class RunsView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
 
     def refresh(self) -> None:
         """Look again what there is; the choice stays."""
-        chosen, found = self.list.value, kept_runs()[::-1]
-        listed = found[:_MOST]
+        chosen, found = self.list.value, list_runs()[::-1]
+        listed = found[:_MAX_LISTED]
         self.list.options = [(_line(path), path) for path in listed]
         self.list.value = chosen if chosen in listed else next(iter(listed), None)
         self.show_button.disabled = not found
         folder = runs_folder()
         if not found:
-            self._say(f"No runs in {folder} yet: Run keeps its rows there.")
-        elif len(found) > _MOST:
-            self._say(f"The latest {_MOST} of {len(found):,} in {folder}: workbench runs has all.")
+            self._set_status(f"No runs in {folder} yet: Run keeps its rows there.")
+        elif len(found) > _MAX_LISTED:
+            self._set_status(
+                f"The latest {_MAX_LISTED} of {len(found):,} in {folder}: workbench runs has all."
+            )
         else:
-            self._say(f"{len(found)} in {folder}; wb.load_run reads them in code.")
+            self._set_status(f"{len(found)} in {folder}; wb.load_run reads them in code.")
 
     def show(self) -> None:
         """Have the run that is chosen shown."""
@@ -66,13 +68,13 @@ class RunsView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         try:
             run = load_run(path)
         except WorkbenchError as error:
-            self._say(str(error), wrong=True)
+            self._set_status(str(error), wrong=True)
             return
-        self._take(run)
+        self._on_show(run)
         self.set_trait("value", run)
-        self._say(f"Shown: {path.name}.")
+        self._set_status(f"Shown: {path.name}.")
 
-    def _say(self, words: str, *, wrong: bool = False) -> None:
+    def _set_status(self, words: str, *, wrong: bool = False) -> None:
         self.set_trait("error", words if wrong else "")
         self.status.say(words, wrong=wrong)
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import traitlets
 
 from workbench.cloud.aws import Cloud, aws
-from workbench.cloud.cost_guard import terms
+from workbench.cloud.cost_guard import describe_cost
 from workbench.cloud.deploy import image_of, role_of
 from workbench.experiment import Experiment
 from workbench.files import runs_folder
@@ -21,11 +21,11 @@ from workbench.validation import not_negative
 from workbench.widgets.form import choice, number, text
 from workbench.widgets.pickers import Picker
 
-Closing = Callable[[], object]
+BeforeClose = Callable[[], object]
 
 
 @dataclass(frozen=True)
-class Here:
+class ThisMachine:
     """This machine, without a cloud."""
 
     code: ClassVar[str] = "run = experiment.run()"
@@ -37,13 +37,13 @@ class Here:
         """Return what has to be agreed to: nothing."""
         return ""
 
-    def run(self, experiment: Experiment, closing: Closing, **told: Any) -> Run:  # noqa: ANN401, ARG002 - of Experiment.run; no cloud is closed
+    def run(self, experiment: Experiment, before_close: BeforeClose, **settings: Any) -> Run:  # noqa: ANN401, ARG002 - of Experiment.run; no cloud is closed
         """Return the experiment's run there."""
-        return experiment.run(**told)
+        return experiment.run(**settings)
 
 
 @dataclass(frozen=True)
-class OnLocalCloud(Here):
+class OnLocalCloud(ThisMachine):
     """A local cloud that is there for the run alone."""
 
     code: ClassVar[str] = "with wb.LocalCloud() as cloud:\n    run = experiment.run(cloud)"
@@ -51,13 +51,13 @@ class OnLocalCloud(Here):
     preparing: ClassVar[str] = "the model is being deployed on a local cloud"
     stopping: ClassVar[str] = "what was answered is kept, and all that was made is torn down"
 
-    def run(self, experiment: Experiment, closing: Closing, **told: Any) -> Run:  # noqa: ANN401 - of Experiment.run
-        """Return the experiment's run there; `closing` is called before the cloud goes."""
+    def run(self, experiment: Experiment, before_close: BeforeClose, **settings: Any) -> Run:  # noqa: ANN401 - of Experiment.run
+        """Return the experiment's run there; `before_close` is called before the cloud goes."""
         with LocalCloud() as cloud:
             try:
-                return experiment.run(cloud, **told)
+                return experiment.run(cloud, **settings)
             finally:
-                closing()
+                before_close()
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class OnAWS:
         not_negative("budget", self.budget, "US dollars")
 
     @property
-    def _place(self) -> dict[str, str]:
+    def _session_arguments(self) -> dict[str, str]:
         named = {"profile": self.profile, "region": self.region}
         return {name: value for name, value in named.items() if value}
 
@@ -94,7 +94,7 @@ class OnAWS:
         Raises:
             NotAvailable: There is no such profile.
         """
-        return aws(**self._place)
+        return aws(**self._session_arguments)
 
     @property
     def label(self) -> str:
@@ -105,8 +105,10 @@ class OnAWS:
     @property
     def code(self) -> str:
         """The line that does it, agreed to."""
-        place = ", ".join(f"{name}={value!r}" for name, value in self._place.items())
-        return f"run = experiment.run(wb.aws({place}), budget={self.budget!r}, yes=True)"
+        arguments = ", ".join(
+            f"{name}={value!r}" for name, value in self._session_arguments.items()
+        )
+        return f"run = experiment.run(wb.aws({arguments}), budget={self.budget!r}, yes=True)"
 
     def terms(self, experiment: Experiment) -> str:
         """Return what has to be agreed to; AWS is not asked.
@@ -119,18 +121,18 @@ class OnAWS:
         cloud, cost = self.cloud, experiment.estimate()
         role_of(cloud)
         image_of(cloud)
-        return terms(cost, experiment.deployment, cloud, budget=self.budget)
+        return describe_cost(cost, experiment.deployment, cloud, budget=self.budget)
 
-    def run(self, experiment: Experiment, closing: Closing, **told: Any) -> Run:  # noqa: ANN401, ARG002 - of Experiment.run; AWS stays
+    def run(self, experiment: Experiment, before_close: BeforeClose, **settings: Any) -> Run:  # noqa: ANN401, ARG002 - of Experiment.run; AWS stays
         """Return the experiment's run there, whose terms were agreed to."""
-        return experiment.run(self.cloud, budget=self.budget, yes=True, **told)
+        return experiment.run(self.cloud, budget=self.budget, yes=True, **settings)
 
 
-Target = Here | OnAWS
+Target = ThisMachine | OnAWS
 
 
 class TargetPicker(Picker):
-    """Where a run takes place; `value` is a `Here`, `OnLocalCloud` or `OnAWS`.
+    """Where a run takes place; `value` is a `ThisMachine`, `OnLocalCloud` or `OnAWS`.
 
     `cloud` tells whether the deployment needs one: what does not suit is not offered.
     """
@@ -139,7 +141,7 @@ class TargetPicker(Picker):
 
     def __init__(self) -> None:
         controls = {
-            "where": choice("Run on", [("This machine", Here)], Here),
+            "where": choice("Run on", [("This machine", ThisMachine)], ThisMachine),
             "profile": text("AWS profile", placeholder="the usual one"),
             "region": text("AWS region", placeholder="the usual one"),
             "budget": number("Budget (USD)", 1.0),
@@ -147,21 +149,21 @@ class TargetPicker(Picker):
         super().__init__("Target of Run", controls)
 
     @traitlets.observe("cloud")
-    def _suit(self, change: dict[str, Any]) -> None:
-        self["where"].options = _CLOUDS if change["new"] else [("This machine", Here)]
+    def _update_choices(self, change: dict[str, Any]) -> None:
+        self["where"].options = _CLOUDS if change["new"] else [("This machine", ThisMachine)]
 
     def _make(self) -> Target:
         paid = self["where"].value is OnAWS
-        self.knobs.show(["where", "profile", "region", "budget"] if paid else ["where"])
-        values = {name: value for name, value in self.knobs.values.items() if name != "where"}
-        target: Target = (self["where"].value or Here)(**values)
+        self.form.show(["where", "profile", "region", "budget"] if paid else ["where"])
+        values = {name: value for name, value in self.form.values.items() if name != "where"}
+        target: Target = (self["where"].value or ThisMachine)(**values)
         return target
 
 
 _CLOUDS = [("Local cloud", OnLocalCloud), ("AWS", OnAWS)]
 
 
-def kept_in(experiment: Experiment) -> Path:
+def choose_run_folder(experiment: Experiment) -> Path:
     """Return a new folder for a run of the app: below `runs` where the workbench keeps things."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     return runs_folder() / f"{experiment.model.group}-{now}-{secrets.token_hex(2)}"

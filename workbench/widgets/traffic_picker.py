@@ -11,15 +11,15 @@ from workbench.errors import InvalidInput
 from workbench.traffic.patterns import bursty, constant, diurnal, flash_crowd, poisson
 from workbench.traffic.replay import from_csv, from_parquet
 from workbench.traffic.trace import Trace
-from workbench.widgets.form import choice, number, text, whole
+from workbench.widgets.form import choice, integer, number, text
 from workbench.widgets.pickers import Picker
 
-MOST_REQUESTS = 1_000_000
+MAX_REQUESTS = 1_000_000
 """What a picker draws at once, in about half a second; longer traces are made in code."""
 
 FILE = "file"
 
-_DRAWN: dict[str, tuple[Callable[..., Trace], tuple[str, ...]]] = {
+_PROCESSES: dict[str, tuple[Callable[..., Trace], tuple[str, ...]]] = {
     "bursty": (bursty, ("rate", "burst", "low_stay", "high_stay", "duration", "seed")),
     "poisson": (poisson, ("rate", "duration", "seed")),
     "constant": (constant, ("rate", "duration")),
@@ -29,7 +29,9 @@ _DRAWN: dict[str, tuple[Callable[..., Trace], tuple[str, ...]]] = {
         ("rate", "peak", "start", "ramp", "hold", "decay", "duration", "seed"),
     ),
 }
-_KNOBS = {kind: knobs for kind, (_, knobs) in _DRAWN.items()} | {FILE: ("path", "column")}
+_SETTINGS_BY_KIND = {kind: names for kind, (_, names) in _PROCESSES.items()} | {
+    FILE: ("path", "column")
+}
 _NAMES = {
     "bursty": "Bursts",
     "poisson": "Random (Poisson)",
@@ -39,7 +41,7 @@ _NAMES = {
     FILE: "From a file",
 }
 
-_SETTINGS = {
+_DEFAULTS = {
     "rate": 300.0,
     "burst": 6.0,
     "low_stay": 4.0,
@@ -95,16 +97,16 @@ def draw_traffic(kind: str = "bursty", **settings: float) -> Trace:
     >>> draw_traffic("constant", rate=4, duration=1)
     <Trace constant(rate=4, duration=1): 4 requests in 1 s, 4 per second>
     """
-    make, knobs = _DRAWN[kind]
-    settings = _SETTINGS | settings
+    make, names = _PROCESSES[kind]
+    settings = _DEFAULTS | settings
     expected = settings["rate"] * settings["duration"]
-    if expected > MOST_REQUESTS:
+    if expected > MAX_REQUESTS:
         many = f"{expected:,.0f}" if expected < 1e15 else f"{expected:.3g}"
         raise InvalidInput(
-            f"This would be {many} requests, and at most {MOST_REQUESTS:,} are "
+            f"This would be {many} requests, and at most {MAX_REQUESTS:,} are "
             "drawn here: lower rate or duration, or make the trace in code."
         )
-    given: dict[str, Any] = {name: settings[name] for name in knobs}
+    given: dict[str, Any] = {name: settings[name] for name in names}
     if "low_stay" in given:
         given["dwell"] = (given.pop("low_stay"), given.pop("high_stay"))
     return make(**given)
@@ -137,7 +139,7 @@ class TrafficPicker(Picker):
     """
 
     def __init__(self, kind: str = "bursty", **settings: float) -> None:
-        settings = _SETTINGS | settings
+        settings = _DEFAULTS | settings
         self.preset = choice(
             "Preset", [("Own settings", ""), *((each, each) for each in PRESETS)], ""
         )
@@ -150,17 +152,17 @@ class TrafficPicker(Picker):
             "path": text("File", placeholder="arrivals.csv or .parquet"),
             "column": text("Column of times", placeholder="found by itself"),
             **numbers,
-            "seed": whole("Seed", settings["seed"]),
+            "seed": integer("Seed", settings["seed"]),
         }
         super().__init__("Traffic", {"preset": self.preset, **controls}, self.preview)
         self.preset.unobserve(self._read, "value")
-        self.preset.observe(lambda change: self._take(change["new"]), "value")
+        self.preset.observe(lambda change: self._apply_preset(change["new"]), "value")
 
     def set(self, kind: str, **settings: float) -> None:
         """Have the controls hold a kind and settings, the rest as they begin."""
         self._paused = True
         self["kind"].value = kind
-        for name, value in (_SETTINGS | settings).items():
+        for name, value in (_DEFAULTS | settings).items():
             self[name].value = round(value, 9)
         self._paused = False
         self._read()
@@ -174,7 +176,7 @@ class TrafficPicker(Picker):
         reader = "from_csv" if path.lower().endswith("csv") else "from_parquet"
         return f"{reader}({path!r}{f', {column!r}' if column else ''})"
 
-    def _take(self, preset: str) -> None:
+    def _apply_preset(self, preset: str) -> None:
         if preset:
             kind, settings = PRESETS[preset]
             self.set(kind, **settings)
@@ -189,21 +191,21 @@ class TrafficPicker(Picker):
 
     def _make(self) -> Trace:
         kind = self["kind"].value
-        self.knobs.show(["preset", "kind", *_KNOBS[kind]])
+        self.form.show(["preset", "kind", *_SETTINGS_BY_KIND[kind]])
         self.preview.value = ""
         if kind == FILE:
             trace = read_traffic(self["path"].value, self["column"].value)
         else:
-            trace = draw_traffic(kind, **{name: self[name].value for name in _SETTINGS})
+            trace = draw_traffic(kind, **{name: self[name].value for name in _DEFAULTS})
         self.preview.value = sketch(trace)
         return trace
 
-    def _refuse(self, error: str) -> bool:
+    def _show_error(self, error: str) -> bool:
         if error and self["kind"].value == FILE:
-            return self.knobs.refuse(error, "path")
-        return self.knobs.refuse(error, "low_stay" if error.startswith("dwell") else "")
+            return self.form.refuse(error, "path")
+        return self.form.refuse(error, "low_stay" if error.startswith("dwell") else "")
 
-    def _words(self, value: Trace) -> str:
+    def _describe(self, value: Trace) -> str:
         return f"{len(value):,} requests in {value.duration:g} s, {value.rate:.4g} per second"
 
 

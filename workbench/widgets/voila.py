@@ -21,7 +21,7 @@ from workbench.widgets.presets import preset_of
 
 PORT = 8866
 LOOPBACK = "127.0.0.1"
-_IDLE = 600  # seconds after which the kernel of a page that was closed ends
+_IDLE_TIMEOUT = 600  # seconds after which the kernel of a page that was closed ends
 
 
 def serve(
@@ -30,7 +30,7 @@ def serve(
     preset: str | None = None,
     ip: str = LOOPBACK,
     port: int = PORT,
-    started: Callable[[str], object] = print,
+    on_started: Callable[[str], object] = print,
 ) -> None:
     """Serve the app until Ctrl-C or SIGTERM; every visitor needs the token in the address.
 
@@ -39,7 +39,7 @@ def serve(
         preset: What the controls begin with, as for `app`.
         ip: What to listen on, by default this machine alone.
         port: Where; 0 is one that is free.
-        started: Told the address, token included, once it is served.
+        on_started: Told the address, token included, once it is served.
 
     Raises:
         NotAvailable: Voila is not installed, or the port is taken.
@@ -48,7 +48,7 @@ def serve(
     """
     if preset is not None:
         preset_of(preset)
-    port = _free(ip, port)
+    port = _find_port(ip, port)
     try:
         from voila.app import Voila
     except ImportError as error:
@@ -62,20 +62,23 @@ def serve(
         page = Path(folder) / "app.ipynb"
         page.write_text(json.dumps(_notebook(_source(registry, preset))), encoding="utf-8")
         server = Voila()
-        server.initialize(_words(page, ip, port))
+        server.initialize(_server_arguments(page, ip, port))
         server.token = token
-        server.voila_configuration.prelaunch_hook = _let_it_end
-        server.template_paths = [_offline(server.template_paths, folder), *server.template_paths]
-        IOLoop.current().add_callback(started, f"http://{_host(ip)}:{port}/?token={token}")
+        server.voila_configuration.prelaunch_hook = _set_xsrf_cookie
+        server.template_paths = [
+            _make_offline_template(server.template_paths, folder),
+            *server.template_paths,
+        ]
+        IOLoop.current().add_callback(on_started, f"http://{_host(ip)}:{port}/?token={token}")
         server.start()
 
 
-def _let_it_end(request: Any, **_told: object) -> None:  # noqa: ANN401 - Tornado's
+def _set_xsrf_cookie(request: Any, **_told: object) -> None:  # noqa: ANN401 - Tornado's
     """Give the page the cookie without which it may not end its kernel when its tab is closed."""
     _ = request.xsrf_token
 
 
-def _free(ip: str, port: int) -> int:
+def _find_port(ip: str, port: int) -> int:
     """Return the port, or one that is free, where it can be listened on."""
     if not 0 <= of_kind("port", port, int) < 1 << 16:
         raise InvalidInput(f"port must be from 0 to 65535, got {port}.")
@@ -96,23 +99,23 @@ def _host(ip: str) -> str:
     return f"[{ip}]" if ":" in ip else ip
 
 
-def _words(page: Path, ip: str, port: int) -> list[str]:
+def _server_arguments(page: Path, ip: str, port: int) -> list[str]:
     return [
         *(str(page), "--no-browser", "--template=lab", "--Voila.log_level=WARN"),
         *(f"--Voila.ip={ip}", f"--port={port}", "--Voila.port_retries=0"),
         *(f"--Voila.root_dir={page.parent}", "--VoilaConfiguration.allow_template_override=NO"),
-        f"--MappingKernelManager.cull_idle_timeout={_IDLE}",
-        f"--MappingKernelManager.cull_interval={_IDLE // 10}",
+        f"--MappingKernelManager.cull_idle_timeout={_IDLE_TIMEOUT}",
+        f"--MappingKernelManager.cull_interval={_IDLE_TIMEOUT // 10}",
     ]
 
 
 def _source(registry: Registry | None, preset: str | None) -> str:
     """Return the page's one cell, which works in this folder and not in the page's."""
     where = "" if registry is None else f"wb.Registry({str(registry.path.absolute())!r}), "
-    return f"{_PENNILESS}os.chdir({os.getcwd()!r})\nwb.app({where}preset={preset!r})"  # noqa: PTH109
+    return f"{_CLEAR_CREDENTIALS}os.chdir({os.getcwd()!r})\nwb.app({where}preset={preset!r})"  # noqa: PTH109
 
 
-_PENNILESS = """import os
+_CLEAR_CREDENTIALS = """import os
 import workbench as wb
 for name in [each for each in os.environ if each.startswith("AWS_")]:
     del os.environ[name]
@@ -136,7 +139,7 @@ def _notebook(source: str) -> dict[str, Any]:
     return {"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
-def _offline(paths: list[str], folder: str) -> str:
+def _make_offline_template(paths: list[str], folder: str) -> str:
     """Return a folder with Voila's template, less the icons that it asks another host for."""
     for path in paths:
         with contextlib.suppress(FileNotFoundError):

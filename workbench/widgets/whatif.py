@@ -16,19 +16,21 @@ from workbench.experiment import Experiment, Progress
 from workbench.formatting import dollars, milliseconds
 from workbench.measuring.profile import Profile
 from workbench.service_times import ServiceTimes
-from workbench.widgets.notebook import in_background
-from workbench.widgets.parameters import Dials
-from workbench.widgets.preview import Outlook, outlook_of
-from workbench.widgets.run_panel import against
+from workbench.widgets.notebook import run_in_background
+from workbench.widgets.parameters import TunableParameters
+from workbench.widgets.preview import SimulationSummary, summarize_simulation
+from workbench.widgets.run_panel import describe_attainment
 
-Foresee = Callable[..., tuple[Experiment, Outlook]]
+SimulatePreview = Callable[..., tuple[Experiment, SimulationSummary]]
 """Given values of dials by name, an experiment and what it comes to."""
 
-_BUSY = (
+_BUSY_NOTE = (
     "A run is under way, which would be disturbed by measuring how long batches take; that is done "
     "when it has ended."
 )
-_LARGEST = 32  # requests in a batch that the slider reaches, where the profile is measured here
+_MAX_SLIDER_BATCH = (
+    32  # requests in a batch that the slider reaches, where the profile is measured here
+)
 
 
 class WhatIf(anywidget.AnyWidget):
@@ -62,13 +64,15 @@ class WhatIf(anywidget.AnyWidget):
         **settings: Any,  # noqa: ANN401 - as for simulate
     ) -> None:
         super().__init__()
-        self._foresee: Foresee = _nothing
+        self._simulate_preview: SimulatePreview = _reject_preview
         self._measuring = threading.Lock()
         self._latest: object = None
         self.add_class("wb")
-        self.on_msg(self._asked)
+        self.on_msg(self._handle_request)
         if experiment is not None:
-            self.offer(experiment, _kept(experiment) if profile is None else profile, **settings)
+            self.offer(
+                experiment, _load_profile(experiment) if profile is None else profile, **settings
+            )
 
     def offer(
         self,
@@ -82,13 +86,13 @@ class WhatIf(anywidget.AnyWidget):
             InvalidInput: The service times are none.
         """
         most = experiment.service(profile).largest // int(experiment.trace.rows.max())
-        dials = Dials(experiment, largest=max(most, 1))
+        dials = TunableParameters(experiment, largest=max(most, 1))
 
-        def foresee(**values: float) -> tuple[Experiment, Outlook]:
+        def foresee(**values: float) -> tuple[Experiment, SimulationSummary]:
             made = dials.turned(**values)
-            return made, outlook_of(made, profile, **settings)
+            return made, summarize_simulation(made, profile, **settings)
 
-        self._foresee = foresee
+        self._simulate_preview = foresee
         self.set_trait("value", experiment)
         with self.hold_sync():
             self.set_trait("note", "")
@@ -112,28 +116,28 @@ class WhatIf(anywidget.AnyWidget):
         def work() -> None:
             with self._measuring:
                 try:
-                    if not self._is(latest):
+                    if not self._is_latest(latest):
                         return
-                    profile = _kept(experiment, self._progress(latest, busy))
-                    if self._is(latest):
+                    profile = _load_profile(experiment, self._progress(latest, busy))
+                    if self._is_latest(latest):
                         self.offer(experiment, profile, **settings)
-                except _Void:
+                except _Superseded:
                     return
                 except Exception as error:  # noqa: BLE001 - a thread's failure reaches nobody
-                    if self._is(latest):
+                    if self._is_latest(latest):
                         self.set_trait("note", _failure(error))
 
-        return in_background(work)
+        return run_in_background(work)
 
     def clear(self, note: str = "") -> None:
         """Show no experiment, and this note."""
-        self._latest, self._foresee = object(), _nothing
+        self._latest, self._simulate_preview = object(), _reject_preview
         self.set_trait("value", None)
         with self.hold_sync():
             self.set_trait("dials", [])
             self.set_trait("note", note)
 
-    def turn(self, **values: float) -> Outlook:
+    def turn(self, **values: float) -> SimulationSummary:
         """Return what the experiment comes to with dials at these values, and make it the value.
 
         See `Dials.turned` for the dials; a wait is in seconds.
@@ -141,31 +145,31 @@ class WhatIf(anywidget.AnyWidget):
         Raises:
             WorkbenchError: There is no experiment, no such dial, or a value is out of its limits.
         """
-        experiment, found = self._foresee(**values)
+        experiment, found = self._simulate_preview(**values)
         self.set_trait("value", experiment)
         return found
 
-    def _is(self, latest: object) -> bool:
+    def _is_latest(self, latest: object) -> bool:
         return self._latest is latest
 
     def _progress(self, latest: object, busy: Callable[[], bool]) -> Progress:
         def progress(done: int, total: int) -> None:
-            if not self._is(latest):
-                raise _Void
+            if not self._is_latest(latest):
+                raise _Superseded
             if busy():
-                self.set_trait("note", _BUSY)
-                raise _Void
+                self.set_trait("note", _BUSY_NOTE)
+                raise _Superseded
             told = f"Measuring how long batches take, once for this model: {done} of {total}."
             self.set_trait("note", told)
 
         return progress
 
-    def _asked(self, _widget: object, asked: dict[str, Any], _buffers: object) -> None:
+    def _handle_request(self, _widget: object, asked: dict[str, Any], _buffers: object) -> None:
         """Answer the page, whatever happens: it asks nothing more until then."""
         number = asked.get("number")
         try:
-            experiment, found = self._foresee(**asked["values"])
-            self.send({"number": number, **_shown(found, experiment)})
+            experiment, found = self._simulate_preview(**asked["values"])
+            self.send({"number": number, **_format_preview(found, experiment)})
             self.set_trait("value", experiment)  # afterwards: traitlets compare whole traces
         except Exception as error:  # noqa: BLE001 - said on the page
             wrong = _failure(error)
@@ -173,11 +177,11 @@ class WhatIf(anywidget.AnyWidget):
             self.send({"number": number, "error": wrong, "about": about})
 
 
-class _Void(Exception):
+class _Superseded(Exception):
     """A measurement for an experiment that is not shown any more."""
 
 
-def _nothing(**_values: float) -> tuple[Experiment, Outlook]:
+def _reject_preview(**_values: float) -> tuple[Experiment, SimulationSummary]:
     raise WorkbenchError("There is no experiment yet: offer one.")
 
 
@@ -186,21 +190,21 @@ def _failure(error: Exception) -> str:
     return str(error) if known else f"{type(error).__name__}: {error}"
 
 
-def _kept(experiment: Experiment, progress: Progress | None = None) -> Profile:
+def _load_profile(experiment: Experiment, progress: Progress | None = None) -> Profile:
     """Return the kept profile, which reaches up to where the slider for the batch size does."""
     policy = experiment.policy
     if isinstance(policy, BatchPolicy):
-        policy = replace(policy, max_size=max(policy.max_size, _LARGEST))
+        policy = replace(policy, max_size=max(policy.max_size, _MAX_SLIDER_BATCH))
     return replace(experiment, policy=policy).kept_profile(progress=progress)
 
 
-def _shown(found: Outlook, experiment: Experiment) -> dict[str, Any]:
+def _format_preview(found: SimulationSummary, experiment: Experiment) -> dict[str, Any]:
     """Return an outlook for the page: milliseconds, and words."""
     slo = experiment.slo
     quantile = slo.quantile if slo else 0.95
     words = [f"Simulated: p{100 * quantile:g} {milliseconds(found.latency)}."]
     if slo:
-        words.append(f"Target {slo.label} {against(slo, found.attainment)}.")
+        words.append(f"Target {slo.label} {describe_attainment(slo, found.attainment)}.")
     if found.per_million is not None:
         words.append(f"{dollars(found.per_million)} a million requests.")
     total = len(experiment.trace)

@@ -17,7 +17,7 @@ from typing import Any
 from workbench.errors import InvalidInput
 from workbench.localcloud.autoscaling.schedules import is_due
 from workbench.localcloud.autoscaling.tracking_alarms import put_alarms
-from workbench.localcloud.cloudwatch.alarms import Alarms, Fired
+from workbench.localcloud.cloudwatch.alarms import AlarmAction, Alarms
 from workbench.localcloud.cloudwatch.metrics import MINUTE, Metrics
 from workbench.localcloud.core import validation
 from workbench.localcloud.core.protocol import (
@@ -25,21 +25,21 @@ from workbench.localcloud.core.protocol import (
     AwsError,
     Operation,
     arn,
-    invalid,
     json_parameters,
     new_id,
-    not_offered,
+    not_implemented_error,
     now,
+    validation_error,
 )
 from workbench.localcloud.core.store import Store
-from workbench.localcloud.sagemaker.endpoint_api import Hosting
+from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
 from workbench.localcloud.sagemaker.metering import INVOCATIONS
 from workbench.localcloud.sandbox.fleets import RealTimeFleet, ServerlessFleet
 from workbench.modelserver.http import Request
-from workbench.scaling import Stepping, StepScaling, TargetTracking, Tracking
+from workbench.scaling import StepScaler, StepScaling, TargetTracking, TargetTrackingScaler
 
-ACTIONS = "arn:aws:autoscaling:"
+POLICY_ARN_PREFIX = "arn:aws:autoscaling:"
 """What the ARNs of policies begin with, which alarms name as their actions."""
 
 Facts = dict[str, Any]
@@ -61,8 +61,12 @@ _METRICS = {
     (_INSTANCES, _PER_INSTANCE): "Invocations",
     (_PROVISIONED, _UTILISATION): "ServerlessProvisionedConcurrencyUtilization",
 }
-_COOLDOWN = 300.0  # user guide, "Target tracking" and "Step scaling": the default for SageMaker
-_KEPT = 42 * 86_400.0  # seconds of activities (API reference, DescribeScalingActivities: six weeks)
+_DEFAULT_COOLDOWN = (
+    300.0  # user guide, "Target tracking" and "Step scaling": the default for SageMaker
+)
+_ACTIVITY_RETENTION_SECONDS = (
+    42 * 86_400.0
+)  # seconds of activities (API reference, DescribeScalingActivities: six weeks)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS autoscaling (
     kind TEXT NOT NULL, resource TEXT NOT NULL, dimension TEXT NOT NULL, name TEXT NOT NULL,
@@ -84,17 +88,17 @@ class Autoscaling:
     """
 
     def __init__(
-        self, store: Store, hosting: Hosting, metrics: Metrics, alarms: Alarms, *, minute: float
+        self, store: Store, hosting: EndpointApi, metrics: Metrics, alarms: Alarms, *, minute: float
     ) -> None:
         self._store = store
         self._hosting = hosting
         self._metrics = metrics
         self._alarms = alarms
         self._minute = minute
-        self._followed: dict[str, _Followed] = {}
-        self._steps: dict[str, Stepping] = {}
+        self._tracking: dict[str, _TrackingPolicies] = {}
+        self._steps: dict[str, StepScaler] = {}
         self._working: set[asyncio.Task[None]] = set()
-        self._looked = 0.0
+        self._last_schedule_check = 0.0
         store.db.executescript(_SCHEMA)
         self._operations: dict[str, Operation] = {
             "RegisterScalableTarget": self._register,
@@ -120,13 +124,13 @@ class Autoscaling:
         params = json_parameters(request.body)
         validation.check(model.input_shape, params)
         if name not in self._operations:
-            raise not_offered(f"Application Auto Scaling's {name}")
+            raise not_implemented_error(f"Application Auto Scaling's {name}")
         return await self._operations[name](params)
 
     def start(self) -> None:
         """Begin to scale."""
-        self._looked = now()
-        self._work(self._tick())
+        self._last_schedule_check = now()
+        self._start_task(self._tick())
 
     async def close(self) -> None:
         """Let go of the endpoints."""
@@ -137,9 +141,9 @@ class Autoscaling:
     # --- operations
 
     async def _register(self, params: Facts) -> Facts:
-        place = _place(params)
+        target_key = _parse_target_key(params)
         self._variant(params)
-        former = self._get("target", *place, "")
+        former = self._get("target", *target_key, "")
         facts = (former or {"CreationTime": now()}) | {
             name: params[name]
             for name in ("MinCapacity", "MaxCapacity", "RoleARN")
@@ -148,73 +152,79 @@ class Autoscaling:
         former_state = facts.get("SuspendedState", dict.fromkeys(_SUSPENDABLE, False))
         facts["SuspendedState"] = former_state | params.get("SuspendedState", {})
         if "MinCapacity" not in facts or "MaxCapacity" not in facts:
-            raise invalid("A new scalable target needs MinCapacity and MaxCapacity.")
+            raise validation_error("A new scalable target needs MinCapacity and MaxCapacity.")
         if not 0 <= facts["MinCapacity"] <= facts["MaxCapacity"]:
-            raise invalid("MinCapacity must be at least 0 and not above MaxCapacity.")
+            raise validation_error("MinCapacity must be at least 0 and not above MaxCapacity.")
         facts.setdefault("ScalableTargetARN", arn(_SERVICE, f"scalable-target/{new_id()}"))
         facts.setdefault("RoleARN", _role())
-        self._put("target", *place, "", facts)
-        self._forget(place)
-        self._keep_within(place, facts, "the scalable target was registered")
+        self._put("target", *target_key, "", facts)
+        self._reset_scalers(target_key)
+        self._enforce_limits(target_key, facts, "the scalable target was registered")
         return {"ScalableTargetARN": facts["ScalableTargetARN"]}
 
     async def _deregister(self, params: Facts) -> Facts:
         self._target(params)
-        self._drop_all(_place(params))
+        self._drop_all(_parse_target_key(params))
         return {}
 
     async def _put_policy(self, params: Facts) -> Facts:
-        target, place, name = self._target(params), _place(params), params["PolicyName"]
-        former = self._get("policy", *place, name) or {}
+        target, target_key, name = (
+            self._target(params),
+            _parse_target_key(params),
+            params["PolicyName"],
+        )
+        former = self._get("policy", *target_key, name) or {}
         kept = ("PolicyType", "StepScalingPolicyConfiguration", _TRACKING)
         facts = {
             "CreationTime": now(),
             "PolicyARN": arn(
                 "autoscaling",
-                f"scalingPolicy:{new_id()}:resource/sagemaker/{place[0]}:policyName/{name}",
+                f"scalingPolicy:{new_id()}:resource/sagemaker/{target_key[0]}:policyName/{name}",
             ),
             "PolicyType": "StepScaling",
             **former,
             **{each: params[each] for each in kept if each in params},
         }
         try:
-            self._scaler(place, facts, target)
+            self._scaler(target_key, facts, target)
         except InvalidInput as error:
-            raise invalid(str(error)) from error
+            raise validation_error(str(error)) from error
         if facts["PolicyType"] == "TargetTrackingScaling":
-            metric = _metric(place, facts[_TRACKING])
-            facts["Alarms"] = put_alarms(self._alarms, place[0], facts, metric, minute=self._minute)
+            metric = _metric(target_key, facts[_TRACKING])
+            facts["Alarms"] = put_alarms(
+                self._alarms, target_key[0], facts, metric, minute=self._minute
+            )
         else:
             self._delete_alarms([former])
             facts.pop("Alarms", None)
-        self._put("policy", *place, name, facts)
-        self._forget(place)
+        self._put("policy", *target_key, name, facts)
+        self._reset_scalers(target_key)
         return {"PolicyARN": facts["PolicyARN"], "Alarms": facts.get("Alarms", [])}
 
     async def _delete_policy(self, params: Facts) -> Facts:
-        place, name = _place(params), params["PolicyName"]
-        self._delete_alarms([self._get("policy", *place, name) or {}])
+        target_key, name = _parse_target_key(params), params["PolicyName"]
+        self._delete_alarms([self._get("policy", *target_key, name) or {}])
         self._drop("policy", params, name)
-        self._forget(place)
+        self._reset_scalers(target_key)
         return {}
 
     async def _put_action(self, params: Facts) -> Facts:
         self._target(params)
-        place, name = _place(params), params["ScheduledActionName"]
+        target_key, name = _parse_target_key(params), params["ScheduledActionName"]
         kept = ("Schedule", "Timezone", "StartTime", "EndTime", "ScalableTargetAction")
-        facts = self._get("action", *place, name) or {
+        facts = self._get("action", *target_key, name) or {
             "CreationTime": now(),
             "ScheduledActionARN": arn(
                 "autoscaling",
                 f"scheduledAction:{new_id()}:resource/"
-                f"sagemaker/{place[0]}:scheduledActionName/{name}",
+                f"sagemaker/{target_key[0]}:scheduledActionName/{name}",
             ),
         }
         facts |= {each: params[each] for each in kept if each in params}
         if "Schedule" not in facts:
-            raise invalid("A new scheduled action needs a Schedule.")
-        _due(facts, before=now(), at=now())
-        self._put("action", *place, name, facts)
+            raise validation_error("A new scheduled action needs a Schedule.")
+        _is_due(facts, before=now(), at=now())
+        self._put("action", *target_key, name, facts)
         return {}
 
     async def _delete_action(self, params: Facts) -> Facts:
@@ -257,26 +267,26 @@ class Autoscaling:
             db.execute("INSERT OR REPLACE INTO autoscaling VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def _drop(self, kind: str, params: Facts, name: str) -> None:
-        place = _place(params)
-        if self._get(kind, *place, name) is None:
-            raise _unknown(f"{kind} {name} of {place[0]}")
+        target_key = _parse_target_key(params)
+        if self._get(kind, *target_key, name) is None:
+            raise _not_found_error(f"{kind} {name} of {target_key[0]}")
         with self._store.write() as db:
             db.execute(
                 "DELETE FROM autoscaling "
                 "WHERE kind = ? AND resource = ? AND dimension = ? AND name = ?",
-                (kind, *place, name),
+                (kind, *target_key, name),
             )
 
-    def _drop_all(self, place: tuple[str, str]) -> None:
+    def _drop_all(self, target_key: tuple[str, str]) -> None:
         """Forget a target with its policies and scheduled actions; activities stay known."""
-        self._forget(place)
-        chosen = {"ResourceId": place[0], "ScalableDimension": place[1]}
+        self._reset_scalers(target_key)
+        chosen = {"ResourceId": target_key[0], "ScalableDimension": target_key[1]}
         self._delete_alarms(self._all("policy", chosen))
         with self._store.write() as db:
             db.execute(
                 "DELETE FROM autoscaling "
                 "WHERE kind <> 'activity' AND resource = ? AND dimension = ?",
-                place,
+                target_key,
             )
 
     def _delete_alarms(self, policies: Iterable[Mapping[str, Any]]) -> None:
@@ -311,10 +321,10 @@ class Autoscaling:
         ]
 
     def _target(self, params: Mapping[str, Any]) -> Facts:
-        place = _place(params)
-        found = self._get("target", *place, "")
+        target_key = _parse_target_key(params)
+        found = self._get("target", *target_key, "")
         if found is None:
-            raise _unknown(f"scalable target {place[0]} with {place[1]}")
+            raise _not_found_error(f"scalable target {target_key[0]} with {target_key[1]}")
         return found
 
     def _variant(self, params: Mapping[str, Any]) -> tuple[Endpoint, Variant]:
@@ -323,14 +333,16 @@ class Autoscaling:
         Raises:
             AwsError: There is no such variant, or it is not of the dimension's kind.
         """
-        resource, dimension = _place(params)
+        resource, dimension = _parse_target_key(params)
         parts = _RESOURCE.fullmatch(resource)
-        endpoint = self._hosting.serving(parts[1]) if parts else None
+        endpoint = self._hosting.find_in_service(parts[1]) if parts else None
         variant = endpoint.variant(parts[2]) if parts and endpoint else None
         if endpoint is None or variant is None:
-            raise invalid(f"SageMaker variant {resource} does not exist.")
+            raise validation_error(f"SageMaker variant {resource} does not exist.")
         if variant.serverless != (dimension == _PROVISIONED):
-            raise invalid(f"{dimension} is not what variant {variant.name} can be scaled by.")
+            raise validation_error(
+                f"{dimension} is not what variant {variant.name} can be scaled by."
+            )
         return endpoint, variant
 
     # --- scaling
@@ -343,63 +355,65 @@ class Autoscaling:
                 self._schedule()
                 if time.monotonic() >= closes:
                     closes += self._minute
-                    self._decide()
+                    self._apply_policies()
             except Exception:  # noqa: BLE001 - the next minute is due, whatever it was
                 _log.exception("Autoscaling failed")
 
-    def _decide(self) -> None:
+    def _apply_policies(self) -> None:
         """Have each target follow its policies by the minute that has just closed."""
         for target in self._all("target", {}):
-            place = _place(target)
-            if self._gone(place):
-                self._drop_all(place)
+            target_key = _parse_target_key(target)
+            if self._has_ended(target_key):
+                self._drop_all(target_key)
                 continue
-            if place[0] not in self._followed:
-                self._followed[place[0]] = self._made(place, target)
-            self._follow(place, self._followed[place[0]])
+            if target_key[0] not in self._tracking:
+                self._tracking[target_key[0]] = self._create_scalers(target_key, target)
+            self._follow(target_key, self._tracking[target_key[0]])
 
-    def _gone(self, place: tuple[str, str]) -> bool:
-        name = place[0].split("/")[1]
+    def _has_ended(self, target_key: tuple[str, str]) -> bool:
+        name = target_key[0].split("/")[1]
         return all(each.name != name for each in self._hosting.endpoints)
 
-    def _made(self, place: tuple[str, str], target: Facts) -> "_Followed":
-        chosen = {"ResourceId": place[0], "ScalableDimension": place[1]}
-        followed = _Followed()
+    def _create_scalers(self, target_key: tuple[str, str], target: Facts) -> "_TrackingPolicies":
+        chosen = {"ResourceId": target_key[0], "ScalableDimension": target_key[1]}
+        tracking = _TrackingPolicies()
         for policy in self._all("policy", chosen, name="PolicyName"):
             if policy["PolicyType"] != "TargetTrackingScaling":
                 continue
-            scaler = self._scaler(place, policy, target)
-            assert isinstance(scaler, Tracking)  # noqa: S101 - which is what its type says
+            scaler = self._scaler(target_key, policy, target)
+            assert isinstance(scaler, TargetTrackingScaler)  # noqa: S101 - which is what its type says
             config = policy[_TRACKING]
-            series = _Watched(self._metrics, *_metric(place, config), since=now())
-            followed.policies.append((policy["PolicyName"], config, scaler, series))
-        return followed
+            series = _MetricReader(self._metrics, *_metric(target_key, config), since=now())
+            tracking.policies.append((policy["PolicyName"], config, scaler, series))
+        return tracking
 
-    def _follow(self, place: tuple[str, str], followed: "_Followed") -> None:
+    def _follow(self, target_key: tuple[str, str], tracking: "_TrackingPolicies") -> None:
         """Have one target follow its policies; while its endpoint changes, it is let be."""
-        params = {"ResourceId": place[0], "ScalableDimension": place[1]}
-        readings = [series.read(at=now()) for *_, series in followed.policies]
+        params = {"ResourceId": target_key[0], "ScalableDimension": target_key[1]}
+        readings = [series.read(at=now()) for *_, series in tracking.policies]
         try:
             endpoint, variant = self._variant(params)
         except AwsError:
             return
-        if endpoint.busy or not followed.policies:
+        if endpoint.busy or not tracking.policies:
             return
-        there, up = _size(variant), _up(variant)
+        there, up = _get_size(variant), _count_running(variant)
         asked: dict[int, str] = {}
         for (name, config, scaler, _), (count, total) in zip(
-            followed.policies, readings, strict=True
+            tracking.policies, readings, strict=True
         ):
-            value = _value(config, count, total, up)
-            wanted = scaler.follow(value, measured=up, there=there, now=time.monotonic())
+            value = _compute_metric(config, count, total, up)
+            wanted = scaler.follow(value, measured=up, current=there, now=time.monotonic())
             asked[wanted] = f"policy {name}: the metric was {value:g}, the target is " + str(
                 config["TargetValue"]
             )
         wanted = max(asked)  # who wants most prevails, as on AWS
-        if wanted != there and not self._suspended(params, _way(wanted, there)):
+        if wanted != there and not self._is_suspended(params, _suspension_flag(wanted, there)):
             self._resize(params, wanted, asked[wanted])
 
-    def _scaler(self, place: tuple[str, str], policy: Facts, target: Facts) -> Tracking | Stepping:
+    def _scaler(
+        self, target_key: tuple[str, str], policy: Facts, target: Facts
+    ) -> TargetTrackingScaler | StepScaler:
         """Return the scaler of a policy, or refuse it."""
         most = max(1, target["MaxCapacity"])
         least = target["MinCapacity"]
@@ -407,29 +421,29 @@ class Autoscaling:
         if policy["PolicyType"] == "TargetTrackingScaling":
             config = policy.get(_TRACKING)
             if config is None:
-                raise invalid(f"A policy of this type needs {_TRACKING}.")
-            _metric(place, config)
+                raise validation_error(f"A policy of this type needs {_TRACKING}.")
+            _metric(target_key, config)
             return TargetTracking(
                 target=config["TargetValue"],
                 least=least,
                 most=most,
                 period=self._minute,
-                out_cooldown=config.get("ScaleOutCooldown", _COOLDOWN) * shrunk,
-                in_cooldown=config.get("ScaleInCooldown", _COOLDOWN) * shrunk,
+                out_cooldown=config.get("ScaleOutCooldown", _DEFAULT_COOLDOWN) * shrunk,
+                in_cooldown=config.get("ScaleInCooldown", _DEFAULT_COOLDOWN) * shrunk,
                 scale_in=not config.get("DisableScaleIn", False),
             ).scaler()
         if policy["PolicyType"] != "StepScaling":
-            raise not_offered(f"The policy type {policy['PolicyType']}")
+            raise not_implemented_error(f"The policy type {policy['PolicyType']}")
         config = policy.get("StepScalingPolicyConfiguration", {})
         if "AdjustmentType" not in config:
-            raise invalid(
+            raise validation_error(
                 "A policy of this type needs a StepScalingPolicyConfiguration with AdjustmentType."
             )
         adjustment = {"ChangeInCapacity": "change", "ExactCapacity": "exact"}.get(
             config["AdjustmentType"]
         )
         if adjustment is None:
-            raise not_offered(
+            raise not_implemented_error(
                 "A step policy's AdjustmentType other than a change or exact capacity"
             )
         return StepScaling(
@@ -438,43 +452,45 @@ class Autoscaling:
             least=least,
             most=most,
             period=self._minute,
-            cooldown=config.get("Cooldown", _COOLDOWN) * shrunk,
+            cooldown=config.get("Cooldown", _DEFAULT_COOLDOWN) * shrunk,
         ).scaler()
 
-    def alarmed(self, fired: Fired) -> None:
+    def apply_step_policy(self, alarm_action: AlarmAction) -> None:
         """Carry out a step policy that an alarm names as its action.
 
         Raises:
             AwsError: There is no such policy, or what it scales is not there.
         """
         policies = self._all("policy", {}, name="PolicyName")
-        policy = next((each for each in policies if each["PolicyARN"] == fired.action), None)
+        policy = next((each for each in policies if each["PolicyARN"] == alarm_action.action), None)
         if policy is None:
-            raise _unknown(f"policy {fired.action}")
-        place = _place(policy)
-        if fired.action not in self._steps:
-            scaler = self._scaler(place, policy, self._target(policy))
-            if not isinstance(scaler, Stepping):
+            raise _not_found_error(f"policy {alarm_action.action}")
+        target_key = _parse_target_key(policy)
+        if alarm_action.action not in self._steps:
+            scaler = self._scaler(target_key, policy, self._target(policy))
+            if not isinstance(scaler, StepScaler):
                 return
-            self._steps[fired.action] = scaler
+            self._steps[alarm_action.action] = scaler
         endpoint, variant = self._variant(policy)
-        if endpoint.busy or fired.value is None:
+        if endpoint.busy or alarm_action.value is None:
             return
-        past = abs(fired.value - fired.alarm["Threshold"])
-        there = _size(variant)
-        wanted = self._steps[fired.action].follow(1.0 + past, there=there, now=time.monotonic())
-        if wanted != there and not self._suspended(policy, _way(wanted, there)):
-            alarm = fired.alarm["AlarmName"]
+        past = abs(alarm_action.value - alarm_action.alarm["Threshold"])
+        there = _get_size(variant)
+        wanted = self._steps[alarm_action.action].follow(
+            1.0 + past, current=there, now=time.monotonic()
+        )
+        if wanted != there and not self._is_suspended(policy, _suspension_flag(wanted, there)):
+            alarm = alarm_action.alarm["AlarmName"]
             cause = f"monitor alarm {alarm} in state ALARM triggered policy {policy['PolicyName']}"
             self._resize(policy, wanted, cause)
 
     def _schedule(self) -> None:
         """Carry out the scheduled actions that are due since it was last looked."""
-        before, self._looked = self._looked, now()
+        before, self._last_schedule_check = self._last_schedule_check, now()
         for action in self._all("action", {}, name="ScheduledActionName"):
-            if not _due(action, before=before, at=self._looked):
+            if not _is_due(action, before=before, at=self._last_schedule_check):
                 continue
-            if self._suspended(action, "ScheduledScalingSuspended"):
+            if self._is_suspended(action, "ScheduledScalingSuspended"):
                 continue
             try:
                 self._carry_out(action)
@@ -482,33 +498,37 @@ class Autoscaling:
                 _log.warning("A scheduled action failed: %s", error)
 
     def _carry_out(self, action: Facts) -> None:
-        place = _place(action)
+        target_key = _parse_target_key(action)
         target = self._target(action) | action.get("ScalableTargetAction", {})
-        self._put("target", *place, "", target)
-        self._forget(place)
-        self._keep_within(place, target, f"scheduled action {action['ScheduledActionName']}")
+        self._put("target", *target_key, "", target)
+        self._reset_scalers(target_key)
+        self._enforce_limits(
+            target_key, target, f"scheduled action {action['ScheduledActionName']}"
+        )
 
-    def _suspended(self, params: Mapping[str, Any], what: str) -> bool:
+    def _is_suspended(self, params: Mapping[str, Any], what: str) -> bool:
         """Whether a target's scaling of this kind rests, by RegisterScalableTarget."""
         return bool(self._target(params).get("SuspendedState", {}).get(what, False))
 
-    def _keep_within(self, place: tuple[str, str], target: Facts, cause: str) -> None:
+    def _enforce_limits(self, target_key: tuple[str, str], target: Facts, cause: str) -> None:
         """Have a variant's size keep the limits of its target."""
-        params = {"ResourceId": place[0], "ScalableDimension": place[1]}
+        params = {"ResourceId": target_key[0], "ScalableDimension": target_key[1]}
         _, variant = self._variant(params)
-        there = _size(variant)
+        there = _get_size(variant)
         wanted = min(max(there, target["MinCapacity"]), target["MaxCapacity"])
         if wanted != there:
             limits = f"minimum {target['MinCapacity']}, maximum {target['MaxCapacity']}"
             self._resize(params, wanted, f"{cause}: {limits}")
 
     def _resize(self, params: Mapping[str, Any], wanted: int, cause: str) -> None:
-        self._work(self._scale(_place(params), wanted, cause))
+        self._start_task(self._scale(_parse_target_key(params), wanted, cause))
 
-    async def _scale(self, place: tuple[str, str], wanted: int, cause: str) -> None:
+    async def _scale(self, target_key: tuple[str, str], wanted: int, cause: str) -> None:
         """Change a variant's size, and keep how that went as an activity."""
-        _, name, _, variant = place[0].split("/")
-        word = "desired instance count" if place[1] == _INSTANCES else "provisioned concurrency"
+        _, name, _, variant = target_key[0].split("/")
+        word = (
+            "desired instance count" if target_key[1] == _INSTANCES else "provisioned concurrency"
+        )
         activity: Facts = {
             "Description": f"Setting {word} to {wanted}.",
             "Cause": cause,
@@ -516,17 +536,17 @@ class Autoscaling:
             "StatusCode": "InProgress",
         }
         number = new_id()
-        self._put("activity", *place, number, activity)
+        self._put("activity", *target_key, number, activity)
         size: Facts = {"DesiredInstanceCount": wanted}
-        if place[1] == _PROVISIONED:
+        if target_key[1] == _PROVISIONED:
             size = {"ServerlessUpdateConfig": {"ProvisionedConcurrency": wanted}}
         change = {"VariantName": variant, **size}
         update = self._hosting.operations()["UpdateEndpointWeightsAndCapacities"]
         try:
             await update({"EndpointName": name, "DesiredWeightsAndCapacities": [change]})
-            endpoint = self._hosting.serving(name)
+            endpoint = self._hosting.find_in_service(name)
             if endpoint is not None:
-                await endpoint.settled.wait()
+                await endpoint.stable.wait()
             reason = endpoint.reason if endpoint is not None else "The endpoint has ended."
         except AwsError as error:
             reason = error.message
@@ -536,31 +556,34 @@ class Autoscaling:
             "StatusCode": "Failed" if reason else "Successful",
             "StatusMessage": reason or done,
         }
-        self._put("activity", *place, number, activity)
+        self._put("activity", *target_key, number, activity)
         with self._store.write() as db:
             db.execute(
-                "DELETE FROM autoscaling WHERE kind = 'activity' AND created < ?", (now() - _KEPT,)
+                "DELETE FROM autoscaling WHERE kind = 'activity' AND created < ?",
+                (now() - _ACTIVITY_RETENTION_SECONDS,),
             )
 
-    def _forget(self, place: tuple[str, str]) -> None:
+    def _reset_scalers(self, target_key: tuple[str, str]) -> None:
         """Let scalers be made anew, because what they follow has changed."""
-        self._followed.pop(place[0], None)
+        self._tracking.pop(target_key[0], None)
         self._steps.clear()
 
-    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._working.add(task)
         task.add_done_callback(self._working.discard)
 
 
 @dataclass
-class _Followed:
+class _TrackingPolicies:
     """The policies of a target that are followed each minute: name, settings, scaler, metric."""
 
-    policies: list[tuple[str, Facts, Tracking, "_Watched"]] = field(default_factory=list)
+    policies: list[tuple[str, Facts, TargetTrackingScaler, "_MetricReader"]] = field(
+        default_factory=list
+    )
 
 
-class _Watched:
+class _MetricReader:
     """One metric: how many values, and their sum, came since it was last read."""
 
     def __init__(
@@ -592,7 +615,7 @@ class _Watched:
         return count - seen, total - before
 
 
-def _value(config: Mapping[str, Any], count: float, total: float, instances: int) -> float:
+def _compute_metric(config: Mapping[str, Any], count: float, total: float, instances: int) -> float:
     """Return a policy's metric in a minute; without values, NaN or, of invocations, 0."""
     predefined = config.get("PredefinedMetricSpecification")
     if predefined and predefined["PredefinedMetricType"] == _PER_INSTANCE:
@@ -603,21 +626,25 @@ def _value(config: Mapping[str, Any], count: float, total: float, instances: int
     return total if custom.get("Statistic") == "Sum" else total / count
 
 
-def _metric(place: tuple[str, str], config: Mapping[str, Any]) -> tuple[str, str, dict[str, str]]:
+def _metric(
+    target_key: tuple[str, str], config: Mapping[str, Any]
+) -> tuple[str, str, dict[str, str]]:
     """Return namespace, name and dimensions of the metric that a policy tracks."""
     predefined = config.get("PredefinedMetricSpecification")
     custom = config.get("CustomizedMetricSpecification")
     if predefined is not None and custom is None:
         kind = predefined["PredefinedMetricType"]
-        if (place[1], kind) not in _METRICS:
-            raise invalid(f"The metric {kind} does not go with {place[1]}.")
-        _, endpoint, _, variant = place[0].split("/")
+        if (target_key[1], kind) not in _METRICS:
+            raise validation_error(f"The metric {kind} does not go with {target_key[1]}.")
+        _, endpoint, _, variant = target_key[0].split("/")
         dimensions = {"EndpointName": endpoint, "VariantName": variant}
-        return INVOCATIONS, _METRICS[place[1], kind], dimensions
+        return INVOCATIONS, _METRICS[target_key[1], kind], dimensions
     if custom is None or predefined is not None:
-        raise invalid("A policy tracks one metric: predefined or customized.")
+        raise validation_error("A policy tracks one metric: predefined or customized.")
     if "Metrics" in custom or custom.get("Statistic") not in ("Average", "Sum"):
-        raise not_offered("A customized metric other than the Average or Sum of one metric")
+        raise not_implemented_error(
+            "A customized metric other than the Average or Sum of one metric"
+        )
     given = {each["Name"]: each["Value"] for each in custom.get("Dimensions", [])}
     return custom["Namespace"], custom["MetricName"], given
 
@@ -634,23 +661,25 @@ def _steps(adjustments: Iterable[Mapping[str, Any]]) -> list[tuple[float, int]]:
         lower = each.get("MetricIntervalLowerBound")
         upper = each.get("MetricIntervalUpperBound")
         if lower is None and upper is None:
-            raise invalid("A step adjustment needs at least one bound of its interval.")
+            raise validation_error("A step adjustment needs at least one bound of its interval.")
         if upper is not None and upper <= 0:
             lower, upper = -upper, None if lower is None else -lower
         distance = lower or 0.0
         if distance in steps:
-            raise invalid("StepAdjustments must be intervals on one side of the threshold.")
+            raise validation_error(
+                "StepAdjustments must be intervals on one side of the threshold."
+            )
         steps[distance] = each["ScalingAdjustment"]
         ends.add(math.inf if upper is None else upper)
     if steps and ends != {*sorted(steps)[1:], math.inf}:
-        raise invalid(
+        raise validation_error(
             "The intervals of StepAdjustments can't overlap or have a gap, and the one farthest "
             "from the threshold has no end."
         )
     return sorted(steps.items())
 
 
-def _due(action: Mapping[str, Any], *, before: float, at: float) -> bool:
+def _is_due(action: Mapping[str, Any], *, before: float, at: float) -> bool:
     begin = action.get("StartTime", action["CreationTime"])
     return is_due(
         action["Schedule"],
@@ -661,18 +690,18 @@ def _due(action: Mapping[str, Any], *, before: float, at: float) -> bool:
     ) and begin <= at < action.get("EndTime", math.inf)
 
 
-def _place(params: Mapping[str, Any]) -> tuple[str, str]:
+def _parse_target_key(params: Mapping[str, Any]) -> tuple[str, str]:
     """Return resource and dimension."""
     resource, dimension = params["ResourceId"], params["ScalableDimension"]
     if dimension not in (_INSTANCES, _PROVISIONED) or not _RESOURCE.fullmatch(resource):
-        raise invalid(
+        raise validation_error(
             f"{resource} with {dimension} cannot be scaled: endpoint/<name>/variant/<name> with "
             f"{_INSTANCES} or {_PROVISIONED} can."
         )
     return resource, dimension
 
 
-def _size(variant: Variant) -> int:
+def _get_size(variant: Variant) -> int:
     fleet = variant.fleet
     if isinstance(fleet, RealTimeFleet):
         return fleet.count
@@ -680,14 +709,14 @@ def _size(variant: Variant) -> int:
     return fleet.provisioned
 
 
-def _way(wanted: int, there: int) -> str:
+def _suspension_flag(wanted: int, there: int) -> str:
     return f"DynamicScaling{'Out' if wanted > there else 'In'}Suspended"
 
 
-def _up(variant: Variant) -> int:
+def _count_running(variant: Variant) -> int:
     if isinstance(variant.fleet, RealTimeFleet):
         return len(variant.fleet.instances)
-    return _size(variant)
+    return _get_size(variant)
 
 
 def _page(name: str, found: list[Facts], params: Mapping[str, Any]) -> Facts:
@@ -699,7 +728,7 @@ def _page(name: str, found: list[Facts], params: Mapping[str, Any]) -> Facts:
     return {name: found[begin:end]} | ({"NextToken": str(end)} if end < len(found) else {})
 
 
-def _unknown(what: str) -> AwsError:
+def _not_found_error(what: str) -> AwsError:
     return AwsError("ObjectNotFoundException", f"There is no {what}.")
 
 

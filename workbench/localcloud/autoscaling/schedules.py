@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from workbench.localcloud.core.protocol import invalid
+from workbench.localcloud.core.protocol import validation_error
 
 _UNITS = {"minute": 60, "hour": 3600, "day": 86_400}
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
@@ -43,62 +43,66 @@ def is_due(expression: str, *, zone: str, begin: float, before: float, now: floa
     True
     """
     kind, _, rest = expression.partition("(")
-    inner, place = rest.removesuffix(")"), _zone(zone)
+    inner, place = rest.removesuffix(")"), _parse_zone(zone)
     match kind:
         case "at":
-            return before < _instant(inner, place) <= now
+            return before < _parse_instant(inner, place) <= now
         case "rate":
-            every = _every(inner)
+            every = _parse_rate(inner)
             return (now - begin) // every > max(0, (before - begin) // every)
         case "cron":
-            fields = _cron(inner)
+            fields = _parse_cron(inner)
             opened = now // 60 * 60
             return before < opened and _matches(fields, datetime.fromtimestamp(now, place))
-    raise invalid(f"Schedule must be at(...), rate(...) or cron(...), got {expression!r}.")
+    raise validation_error(f"Schedule must be at(...), rate(...) or cron(...), got {expression!r}.")
 
 
-def _zone(name: str) -> tzinfo:
+def _parse_zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, ZoneInfoNotFoundError) as error:
-        raise invalid(f"Timezone must be one such as Europe/Berlin, got {name!r}.") from error
+        raise validation_error(
+            f"Timezone must be one such as Europe/Berlin, got {name!r}."
+        ) from error
 
 
-def _instant(text: str, zone: tzinfo) -> float:
+def _parse_instant(text: str, zone: tzinfo) -> float:
     try:
         return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=zone).timestamp()
     except ValueError as error:
-        raise invalid(f"at(...) takes yyyy-mm-ddThh:mm:ss, got {text!r}.") from error
+        raise validation_error(f"at(...) takes yyyy-mm-ddThh:mm:ss, got {text!r}.") from error
 
 
-def _every(text: str) -> int:
+def _parse_rate(text: str) -> int:
     found = re.fullmatch(r"([1-9]\d*) (minute|hour|day)s?", text)
     if found is None:
-        raise invalid(f"rate(...) takes a whole number and minutes, hours or days, got {text!r}.")
+        raise validation_error(
+            f"rate(...) takes a whole number and minutes, hours or days, got {text!r}."
+        )
     return int(found[1]) * _UNITS[found[2]]
 
 
-def _cron(text: str) -> list[set[int]]:
+def _parse_cron(text: str) -> list[set[int]]:
     """Return the numbers that each of the six fields allows."""
     parts = text.upper().split()
     if len(parts) != len(_FIELDS):
-        raise invalid(f"cron(...) takes six fields, got {text!r}.")
-    return [_field(part, *limits) for part, limits in zip(parts, _FIELDS, strict=True)]
+        raise validation_error(f"cron(...) takes six fields, got {text!r}.")
+    return [_parse_field(part, *limits) for part, limits in zip(parts, _FIELDS, strict=True)]
 
 
-def _field(text: str, low: int, high: int, names: Sequence[str]) -> set[int]:
+def _parse_field(text: str, low: int, high: int, names: Sequence[str]) -> set[int]:
     allowed: set[int] = set()
     for name in names:
         text = text.replace(name, str(names.index(name) + 1))
     for part in text.split(","):
         found = re.fullmatch(r"(\*|\?|\d+)(?:-(\d+))?(?:/([1-9]\d*))?", part)
         if found is None:
-            raise invalid(f"A field of cron(...) cannot be {text!r} on the local cloud.")
+            raise validation_error(f"A field of cron(...) cannot be {text!r} on the local cloud.")
         first = low if found[1] in "*?" else int(found[1])
         alone = found[1] not in "*?" and not found[3]
         last = int(found[2]) if found[2] else first if alone else high
         if not low <= first <= last <= high:
-            raise invalid(f"A field of cron(...) lies in {low}-{high}, got {text!r}.")
+            raise validation_error(f"A field of cron(...) lies in {low}-{high}, got {text!r}.")
         allowed.update(range(first, last + 1, int(found[3] or 1)))
     return allowed
 

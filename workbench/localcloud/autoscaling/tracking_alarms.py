@@ -13,7 +13,9 @@ from workbench.localcloud.sagemaker.metering import INVOCATIONS
 from workbench.scaling import TargetTracking
 
 _PERIOD = 60
-_AVERAGED = {"Invocations": ("InvocationsPerInstance", "Sum")}  # by what one instance gets
+_PER_INSTANCE_METRICS = {
+    "Invocations": ("InvocationsPerInstance", "Sum")
+}  # by what one instance gets
 
 
 def put_alarms(
@@ -37,8 +39,8 @@ def put_alarms(
     space, name, dimensions = metric
     custom = config.get("CustomizedMetricSpecification", {})
     statistic, target = custom.get("Statistic", "Average"), config["TargetValue"]
-    if space == INVOCATIONS and name in _AVERAGED and not custom:
-        name, statistic = _AVERAGED[name]
+    if space == INVOCATIONS and name in _PER_INSTANCE_METRICS and not custom:
+        name, statistic = _PER_INSTANCE_METRICS[name]
         target *= _PERIOD / minute
     usual = TargetTracking(target=target)
     names = [each["AlarmName"] for each in policy.get("Alarms", [])] or [

@@ -14,14 +14,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from workbench.localcloud.cloudwatch.metrics import Metrics
-from workbench.localcloud.cloudwatch.statistics import answers, by_period, refused, statistic
+from workbench.localcloud.cloudwatch.statistics import (
+    evaluate_queries,
+    metrics_validation_error,
+    parse_statistic,
+    summarize_by_period,
+)
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
     REGION,
     AwsError,
     Operation,
     arn,
-    not_offered,
+    not_implemented_error,
     now,
 )
 from workbench.localcloud.core.store import Store
@@ -29,19 +34,21 @@ from workbench.localcloud.core.store import Store
 Alarm = dict[str, Any]
 """What DescribeAlarms says of an alarm."""
 
-_MORE_PERIODS = 2  # that values are looked for in, beyond those that are evaluated
-_AGAIN = (
+_EXTRA_PERIODS = 2  # that values are looked for in, beyond those that are evaluated
+_SCALING_ACTION_INTERVAL = (
     60.0  # seconds between actions of scaling while a state lasts (user guide, "Alarm actions")
 )
-_KEPT = 14 * 86_400.0  # seconds of history (API reference, DescribeAlarmHistory: two weeks)
+_HISTORY_RETENTION_SECONDS = (
+    14 * 86_400.0
+)  # seconds of history (API reference, DescribeAlarmHistory: two weeks)
 _PAGE = 50
-_COMPARED: dict[str, Callable[[float, float], bool]] = {
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": operator.ge,
     "GreaterThanThreshold": operator.gt,
     "LessThanThreshold": operator.lt,
     "LessThanOrEqualToThreshold": operator.le,
 }
-_WORDS = {
+_COMPARISON_WORDS = {
     "GreaterThanOrEqualToThreshold": "greater than or equal to",
     "GreaterThanThreshold": "greater than",
     "LessThanThreshold": "less than",
@@ -53,8 +60,8 @@ _ACTIONS = {
     "ALARM": "AlarmActions",
     "INSUFFICIENT_DATA": "InsufficientDataActions",
 }
-_NEEDED = ("ComparisonOperator", "EvaluationPeriods", "Threshold")
-_NOT_YET = (
+_REQUIRED_MEMBERS = ("ComparisonOperator", "EvaluationPeriods", "Threshold")
+_UNSUPPORTED_MEMBERS = (
     *("ThresholdMetricId", "EvaluationCriteria", "EvaluationWindow", "WarmUpConfiguration"),
     *("EvaluationInterval", "ActionConfiguration"),
 )
@@ -70,7 +77,7 @@ _log = logging.getLogger("workbench.localcloud")
 
 
 @dataclass(frozen=True, slots=True)
-class Fired:
+class AlarmAction:
     """An action of an alarm that is due.
 
     Attributes:
@@ -88,7 +95,7 @@ class Fired:
     at: float
 
 
-Act = Callable[[Fired], None]
+ActionHandler = Callable[[AlarmAction], None]
 """Carries out an action."""
 
 
@@ -107,23 +114,23 @@ class Alarms:
         store: Store,
         metrics: Metrics,
         *,
-        changed: Callable[[Alarm, str], None] | None = None,
+        on_change: Callable[[Alarm, str], None] | None = None,
         clock: Callable[[], float] = now,
     ) -> None:
         self._store = store
         self._metrics = metrics
-        self._changed = changed
+        self._on_change = on_change
         self._clock = clock
-        self._acts: dict[str, Act] = {}
-        self._acted: dict[str, float] = {}
+        self._handlers: dict[str, ActionHandler] = {}
+        self._last_actions: dict[str, float] = {}
         store.db.executescript(_SCHEMA)
 
-    def on_action(self, prefix: str, act: Act) -> None:
+    def on_action(self, prefix: str, act: ActionHandler) -> None:
         """Have actions whose ARN begins so carried out: `arn:aws:sns:`, `arn:aws:autoscaling:`.
 
         Those of scaling are due each minute for as long as the state lasts, all others once.
         """
-        self._acts[prefix] = act
+        self._handlers[prefix] = act
 
     def operations(self) -> dict[str, Operation]:
         """Return what answers the operations, by name."""
@@ -146,7 +153,7 @@ class Alarms:
         """
         _check(alarm)
         at, name = self._clock(), alarm["AlarmName"]
-        former = self._kept(name)
+        former = self._find(name)
         given = {key: value for key, value in alarm.items() if key != "Tags"}
         content = {
             "AlarmArn": arn("cloudwatch", f"alarm:{name}"),
@@ -164,17 +171,21 @@ class Alarms:
         content |= given | {"AlarmConfigurationUpdatedTimestamp": at}
         if "Metrics" in content:
             del content["Dimensions"]
-        self._keep(content)
+        self._save(content)
         done = "updated" if former else "created"
-        self._note(name, "ConfigurationUpdate", f'Alarm "{name}" {done}', {"type": done.title()})
+        self._add_history(
+            name, "ConfigurationUpdate", f'Alarm "{name}" {done}', {"type": done.title()}
+        )
         return str(content["AlarmArn"])
 
     def delete(self, name: str) -> None:
         """Forget an alarm; its history stays."""
         with self._store.write() as db:
             db.execute("DELETE FROM alarms WHERE name = ?", (name,))
-        self._acted.pop(name, None)
-        self._note(name, "ConfigurationUpdate", f'Alarm "{name}" deleted', {"type": "Delete"})
+        self._last_actions.pop(name, None)
+        self._add_history(
+            name, "ConfigurationUpdate", f'Alarm "{name}" deleted', {"type": "Delete"}
+        )
 
     def all(self) -> list[Alarm]:
         """Return every alarm, by name."""
@@ -185,12 +196,12 @@ class Alarms:
         """Bring every alarm to the state that its metric says, and carry out what is due."""
         for alarm in self.all():
             try:
-                judged = _judge(self._metrics, alarm, self._clock())
+                judged = _evaluate(self._metrics, alarm, self._clock())
             except AwsError as error:
                 _log.warning("The alarm %s cannot be evaluated: %s", alarm["AlarmName"], error)
                 continue
             if judged.state != alarm["StateValue"]:
-                self._become(alarm, judged.state, judged.reason, judged.value)
+                self._set_state(alarm, judged.state, judged.reason, judged.value)
             else:
                 self._scale_again(alarm, judged.value)
 
@@ -203,9 +214,9 @@ class Alarms:
     async def _describe(self, params: dict[str, Any]) -> dict[str, Any]:
         names = params.get("AlarmNames")
         if names is not None and "AlarmNamePrefix" in params:
-            raise refused("Give AlarmNames or AlarmNamePrefix, and not both.")
+            raise metrics_validation_error("Give AlarmNames or AlarmNamePrefix, and not both.")
         if "ChildrenOfAlarmName" in params or "ParentsOfAlarmName" in params:
-            raise not_offered("Alarms made of alarms")
+            raise not_implemented_error("Alarms made of alarms")
         if "MetricAlarm" not in params.get("AlarmTypes", ["MetricAlarm"]):
             return {"MetricAlarms": [], "CompositeAlarms": []}
         prefix, action = params.get("AlarmNamePrefix", ""), params.get("ActionPrefix", "")
@@ -236,23 +247,23 @@ class Alarms:
 
     async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
         for name in params["AlarmNames"]:
-            self._known(name)
+            self._get(name)
         for name in params["AlarmNames"]:
             self.delete(name)
         return {}
 
     async def _set(self, params: dict[str, Any]) -> dict[str, Any]:
-        alarm = self._known(params["AlarmName"])
+        alarm = self._get(params["AlarmName"])
         if "StateReasonData" in params:
             alarm["StateReasonData"] = params["StateReasonData"]
         if params["StateValue"] != alarm["StateValue"]:
-            self._become(alarm, params["StateValue"], params["StateReason"], None)
+            self._set_state(alarm, params["StateValue"], params["StateReason"], None)
         return {}
 
     async def _enable(self, params: dict[str, Any], *, enabled: bool) -> dict[str, Any]:
         for name in params["AlarmNames"]:
-            if alarm := self._kept(name):
-                self._keep(alarm | {"ActionsEnabled": enabled})
+            if alarm := self._find(name):
+                self._save(alarm | {"ActionsEnabled": enabled})
         return {}
 
     async def _history(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -284,7 +295,7 @@ class Alarms:
 
     # --- states
 
-    def _become(self, alarm: Alarm, state: str, reason: str, value: float | None) -> None:
+    def _set_state(self, alarm: Alarm, state: str, reason: str, value: float | None) -> None:
         at, former = self._clock(), alarm["StateValue"]
         alarm |= {
             "StateValue": state,
@@ -292,67 +303,73 @@ class Alarms:
             "StateUpdatedTimestamp": at,
             "StateTransitionedTimestamp": at,
         }
-        self._keep(alarm)
+        self._save(alarm)
         data = {
             "version": "1.0",
             "oldState": {"stateValue": former},
             "newState": {"stateValue": state, "stateReason": alarm["StateReason"]},
         }
-        self._note(
+        self._add_history(
             alarm["AlarmName"], "StateUpdate", f"Alarm updated from {former} to {state}", data
         )
-        if self._changed is not None:
-            self._changed(alarm, former)
+        if self._on_change is not None:
+            self._on_change(alarm, former)
         if alarm["ActionsEnabled"]:
-            self._acted[alarm["AlarmName"]] = at
+            self._last_actions[alarm["AlarmName"]] = at
             for action in alarm[_ACTIONS[state]]:
-                self._act(Fired(action, alarm, former, value, at))
+                self._act(AlarmAction(action, alarm, former, value, at))
 
     def _scale_again(self, alarm: Alarm, value: float | None) -> None:
         """Carry out once a minute what scales, because one step may not have been enough."""
         at, name, state = self._clock(), alarm["AlarmName"], alarm["StateValue"]
-        if not alarm["ActionsEnabled"] or at < self._acted.get(name, 0.0) + _AGAIN:
+        if (
+            not alarm["ActionsEnabled"]
+            or at < self._last_actions.get(name, 0.0) + _SCALING_ACTION_INTERVAL
+        ):
             return
-        self._acted[name] = at
+        self._last_actions[name] = at
         for action in alarm[_ACTIONS[state]]:
             if action.startswith("arn:aws:autoscaling:"):
-                self._act(Fired(action, alarm, state, value, at))
+                self._act(AlarmAction(action, alarm, state, value, at))
 
-    def _act(self, fired: Fired) -> None:
-        name = fired.alarm["AlarmName"]
-        for prefix, act in self._acts.items():
-            if fired.action.startswith(prefix):
+    def _act(self, alarm_action: AlarmAction) -> None:
+        name = alarm_action.alarm["AlarmName"]
+        for prefix, act in self._handlers.items():
+            if alarm_action.action.startswith(prefix):
                 try:
-                    act(fired)
+                    act(alarm_action)
                 except Exception:  # noqa: BLE001 - whatever it was, the next alarm is due
-                    _log.exception("The action %s of the alarm %s failed", fired.action, name)
-                    done = f"Failed to execute action {fired.action}"
+                    _log.exception(
+                        "The action %s of the alarm %s failed", alarm_action.action, name
+                    )
+                    done = f"Failed to execute action {alarm_action.action}"
                 else:
-                    done = f"Successfully executed action {fired.action}"
+                    done = f"Successfully executed action {alarm_action.action}"
                 break
         else:
-            done = f"Failed to execute action {fired.action}: the local cloud has no such service"
-        self._note(name, "Action", done, {"actionState": done.split()[0]})
+            action = alarm_action.action
+            done = f"Failed to execute action {action}: the local cloud has no such service"
+        self._add_history(name, "Action", done, {"actionState": done.split()[0]})
 
     # --- what is kept
 
-    def _known(self, name: str) -> Alarm:
-        found = self._kept(name)
+    def _get(self, name: str) -> Alarm:
+        found = self._find(name)
         if found is None:
             raise AwsError("ResourceNotFound", f"There is no alarm {name}.", 404)
         return found
 
-    def _kept(self, name: str) -> Alarm | None:
+    def _find(self, name: str) -> Alarm | None:
         query = "SELECT content FROM alarms WHERE name = ?"
         row = self._store.db.execute(query, (name,)).fetchone()
         return dict(json.loads(row[0])) if row else None
 
-    def _keep(self, alarm: Alarm) -> None:
+    def _save(self, alarm: Alarm) -> None:
         with self._store.write() as db:
             row = (alarm["AlarmName"], json.dumps(alarm))
             db.execute("INSERT OR REPLACE INTO alarms VALUES (?, ?)", row)
 
-    def _note(self, name: str, kind: str, summary: str, data: Mapping[str, Any]) -> None:
+    def _add_history(self, name: str, kind: str, summary: str, data: Mapping[str, Any]) -> None:
         at = self._clock()
         item = {
             "AlarmName": name,
@@ -367,12 +384,12 @@ class Alarms:
                 "INSERT INTO alarm_history VALUES (NULL, ?, ?, ?, ?)",
                 (at, name, kind, json.dumps(item)),
             )
-            db.execute("DELETE FROM alarm_history WHERE at < ?", (at - _KEPT,))
+            db.execute("DELETE FROM alarm_history WHERE at < ?", (at - _HISTORY_RETENTION_SECONDS,))
 
 
-def message(fired: Fired) -> str:
+def build_message(alarm_action: AlarmAction) -> str:
     """Return what a topic is told of an alarm (user guide, "Notifying users on alarm changes")."""
-    alarm = fired.alarm
+    alarm = alarm_action.alarm
     trigger: dict[str, Any] = {
         key: alarm[key]
         for key in (
@@ -390,22 +407,22 @@ def message(fired: Fired) -> str:
             "AlarmName": alarm["AlarmName"],
             "AlarmDescription": alarm.get("AlarmDescription"),
             "AWSAccountId": ACCOUNT,
-            "AlarmConfigurationUpdatedTimestamp": _written(
+            "AlarmConfigurationUpdatedTimestamp": _format_time(
                 alarm["AlarmConfigurationUpdatedTimestamp"]
             ),
             "NewStateValue": alarm["StateValue"],
             "NewStateReason": alarm["StateReason"],
-            "StateChangeTime": _written(fired.at),
+            "StateChangeTime": _format_time(alarm_action.at),
             "Region": REGION,
             "AlarmArn": alarm["AlarmArn"],
-            "OldStateValue": fired.former,
+            "OldStateValue": alarm_action.former,
             **{actions: alarm[actions] for actions in _ACTIONS.values()},
             "Trigger": trigger,
         }
     )
 
 
-def _written(at: float) -> str:
+def _format_time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:", "+00")
 
 
@@ -414,38 +431,44 @@ def _actions(alarm: Alarm) -> list[str]:
 
 
 def _check(alarm: Mapping[str, Any]) -> None:
-    for member in _NOT_YET:
+    for member in _UNSUPPORTED_MEMBERS:
         if member in alarm:
-            raise not_offered(f"{member} of an alarm")
-    missing = [name for name in _NEEDED if name not in alarm]
+            raise not_implemented_error(f"{member} of an alarm")
+    missing = [name for name in _REQUIRED_MEMBERS if name not in alarm]
     if missing:
-        raise refused(f"An alarm needs {' and '.join(missing)}.")
-    if alarm["ComparisonOperator"] not in _COMPARED:
-        raise not_offered("An alarm on a band (anomaly detection)")
-    _check_watched(alarm)
+        raise metrics_validation_error(f"An alarm needs {' and '.join(missing)}.")
+    if alarm["ComparisonOperator"] not in _COMPARISONS:
+        raise not_implemented_error("An alarm on a band (anomaly detection)")
+    _check_metric(alarm)
     if alarm.get("TreatMissingData", "missing") not in _TREATMENTS:
-        raise refused(f"TreatMissingData must be one of {', '.join(_TREATMENTS)}.")
+        raise metrics_validation_error(f"TreatMissingData must be one of {', '.join(_TREATMENTS)}.")
     if not 1 <= alarm.get("DatapointsToAlarm", 1) <= alarm["EvaluationPeriods"]:
-        raise refused("DatapointsToAlarm must be at least 1 and at most EvaluationPeriods.")
+        raise metrics_validation_error(
+            "DatapointsToAlarm must be at least 1 and at most EvaluationPeriods."
+        )
     period = _period(alarm)
     if period % 60 and period not in (10, 20, 30):
-        raise refused(f"Period must be 10, 20, 30 or a multiple of 60, got {period}.")
+        raise metrics_validation_error(
+            f"Period must be 10, 20, 30 or a multiple of 60, got {period}."
+        )
 
 
-def _check_watched(alarm: Mapping[str, Any]) -> None:
+def _check_metric(alarm: Mapping[str, Any]) -> None:
     """Check what an alarm watches: one metric, or an expression."""
     if ("MetricName" in alarm) == ("Metrics" in alarm):
-        raise refused("An alarm needs a MetricName or Metrics, and not both.")
+        raise metrics_validation_error("An alarm needs a MetricName or Metrics, and not both.")
     if "Metrics" in alarm:
         if sum(each.get("ReturnData", True) for each in alarm["Metrics"]) != 1:
-            raise refused("Exactly one of an alarm's Metrics must return data.")
+            raise metrics_validation_error("Exactly one of an alarm's Metrics must return data.")
         return
     if not alarm.get("Namespace") or "Period" not in alarm:
-        raise refused("An alarm on one metric needs a Namespace and a Period.")
+        raise metrics_validation_error("An alarm on one metric needs a Namespace and a Period.")
     named = [alarm[name] for name in ("Statistic", "ExtendedStatistic") if name in alarm]
     if len(named) != 1:
-        raise refused("An alarm on one metric needs a Statistic or an ExtendedStatistic.")
-    statistic(named[0])
+        raise metrics_validation_error(
+            "An alarm on one metric needs a Statistic or an ExtendedStatistic."
+        )
+    parse_statistic(named[0])
 
 
 def _period(alarm: Mapping[str, Any]) -> int:
@@ -457,7 +480,7 @@ def _period(alarm: Mapping[str, Any]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class _Evaluation:
     """The state that an alarm should have, and why."""
 
     state: str
@@ -465,41 +488,43 @@ class _Judged:
     value: float | None = None
 
 
-def _judge(metrics: Metrics, alarm: Alarm, present: float) -> _Judged:
+def _evaluate(metrics: Metrics, alarm: Alarm, present: float) -> _Evaluation:
     period = _period(alarm)
     count: int = alarm["EvaluationPeriods"]
     end = int(present) // period * period
-    values = _seen(metrics, alarm, period, end - period * (count + _MORE_PERIODS), end)[-count:]
+    values = _read_values(metrics, alarm, period, end - period * (count + _EXTRA_PERIODS), end)[
+        -count:
+    ]
     needed: int = alarm.get("DatapointsToAlarm", count)
     missing = count - len(values)
     treatment = alarm["TreatMissingData"]
     newest = values[-1] if values else None
-    compare, threshold = _COMPARED[alarm["ComparisonOperator"]], alarm["Threshold"]
+    compare, threshold = _COMPARISONS[alarm["ComparisonOperator"]], alarm["Threshold"]
     breaching = sum(compare(value, threshold) for value in values)
     if not values and treatment == "missing":
-        return _Judged("INSUFFICIENT_DATA", "Insufficient Data: no datapoints were received.")
+        return _Evaluation("INSUFFICIENT_DATA", "Insufficient Data: no datapoints were received.")
     if treatment == "ignore" and breaching < needed <= breaching + missing:  # it hangs on them
-        return _Judged(alarm["StateValue"], alarm["StateReason"], newest)
+        return _Evaluation(alarm["StateValue"], alarm["StateReason"], newest)
     if missing and treatment == "breaching":
         breaching += missing
     if missing and treatment == "missing":
         needed = min(needed, len(values))
     alarming = breaching >= needed
     points = ", ".join(f"{value:g}" for value in values) or "none"
-    words = f"{'' if alarming else 'not '}{_WORDS[alarm['ComparisonOperator']]}"
+    words = f"{'' if alarming else 'not '}{_COMPARISON_WORDS[alarm['ComparisonOperator']]}"
     reason = (
         f"Threshold Crossed: {breaching} of the last {count} datapoints [{points}] "
         f"crossed the threshold ({threshold:g}); {needed} needed: {words} it."
     )
-    return _Judged("ALARM" if alarming else "OK", reason, newest)
+    return _Evaluation("ALARM" if alarming else "OK", reason, newest)
 
 
-def _seen(metrics: Metrics, alarm: Alarm, period: int, start: int, end: int) -> list[float]:
+def _read_values(metrics: Metrics, alarm: Alarm, period: int, start: int, end: int) -> list[float]:
     """Return the values of the periods in [start, end), by time."""
     if "Metrics" in alarm:
-        ((_, found),) = answers(metrics, alarm["Metrics"], start=start, end=end)
+        ((_, found),) = evaluate_queries(metrics, alarm["Metrics"], start=start, end=end)
         return [found[at] for at in sorted(found)]
-    compute = statistic(alarm.get("Statistic") or alarm["ExtendedStatistic"])
-    points = by_period(metrics, alarm, period=period, start=start, end=end)
+    compute = parse_statistic(alarm.get("Statistic") or alarm["ExtendedStatistic"])
+    points = summarize_by_period(metrics, alarm, period=period, start=start, end=end)
     values = [compute(summary) for _, summary in points]
     return [value for value in values if value is not None]

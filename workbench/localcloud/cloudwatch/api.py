@@ -10,23 +10,23 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from workbench.localcloud.cloudwatch.metrics import KEPT, Metrics, Summary
+from workbench.localcloud.cloudwatch.metrics import RETENTION_SECONDS, Metrics, Summary
 from workbench.localcloud.cloudwatch.statistics import (
-    answers,
-    by_period,
     dimensions,
-    refused,
-    statistic,
+    evaluate_queries,
+    metrics_validation_error,
+    parse_statistic,
+    summarize_by_period,
 )
 from workbench.localcloud.core import validation
 from workbench.localcloud.core.protocol import (
     AwsError,
     Operation,
     arn,
-    json_answer,
+    json_error,
     json_parameters,
-    json_refusal,
-    not_offered,
+    json_response,
+    not_implemented_error,
     now,
 )
 from workbench.localcloud.core.store import Store
@@ -35,18 +35,18 @@ from workbench.modelserver.http import Request, Response
 SERVICE = "monitoring"
 """What requests are signed for."""
 
-MOST_POINTS = 100_800
+MAX_DATA_POINTS = 100_800
 """Data points of a page of GetMetricData (API reference)."""
 
-_MOST_STATISTICS = 1440  # data points of GetMetricStatistics (API reference)
-_MOST_QUERIES = 500  # of GetMetricData (API reference)
-_MOST_LISTED = 500  # metrics of a page (API reference)
-_MOST_VALUES = 150  # of a datum (API reference, MetricDatum)
-_MOST_DATA = 1000  # of a PutMetricData (API reference)
-_MOST_BODY = 1_048_576  # bytes of a PutMetricData, unpacked (API reference)
-_LARGEST = 2.0**360  # of a value, either way (API reference, MetricDatum)
-_FUTURE = 7200  # seconds that a time may lie ahead (API reference, MetricDatum)
-_RECENT = 3 * 3600  # seconds: PT3H
+_MAX_STATISTICS = 1440  # data points of GetMetricStatistics (API reference)
+_MAX_QUERIES = 500  # of GetMetricData (API reference)
+_MAX_LISTED_METRICS = 500  # metrics of a page (API reference)
+_MAX_VALUES = 150  # of a datum (API reference, MetricDatum)
+_MAX_DATA = 1000  # of a PutMetricData (API reference)
+_MAX_BODY_BYTES = 1_048_576  # bytes of a PutMetricData, unpacked (API reference)
+_MAX_VALUE = 2.0**360  # of a value, either way (API reference, MetricDatum)
+_MAX_FUTURE_SECONDS = 7200  # seconds that a time may lie ahead (API reference, MetricDatum)
+_RECENT_SECONDS = 3 * 3600  # seconds: PT3H
 _TARGET = "GraniteServiceVersion20100801."
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS dashboards (
@@ -87,9 +87,9 @@ class CloudWatch:
     async def answer(self, request: Request) -> Response:
         """Return the answer to a request, a refusal too."""
         try:
-            return json_answer(await self._operate(request))
+            return json_response(await self._operate(request))
         except AwsError as error:
-            return _refusal(error)
+            return _error_response(error)
 
     async def _operate(self, request: Request) -> dict[str, Any]:
         target = request.headers.get("x-amz-target", "")
@@ -100,10 +100,10 @@ class CloudWatch:
             )
         name = target.removeprefix(_TARGET)
         model = validation.operation("cloudwatch", name)
-        params = json_parameters(_unpacked(request))
+        params = json_parameters(_decompress_body(request))
         validation.check(model.input_shape, params)
         if name not in self._operations:
-            raise not_offered(f"CloudWatch's {name}")
+            raise not_implemented_error(f"CloudWatch's {name}")
         return await self._operations[name](params)
 
     # --- metrics
@@ -111,13 +111,17 @@ class CloudWatch:
     async def _put(self, params: dict[str, Any]) -> dict[str, Any]:
         namespace, data = params["Namespace"], params.get("MetricData", [])
         if params.get("EntityMetricData"):
-            raise not_offered("Metrics of entities (EntityMetricData)")
+            raise not_implemented_error("Metrics of entities (EntityMetricData)")
         if namespace.startswith("AWS/"):
-            raise refused(f"Namespaces that begin with AWS/ are AWS's own, got {namespace}.")
-        if not data or len(data) > _MOST_DATA:
-            raise refused(f"MetricData must have 1 to {_MOST_DATA} items, got {len(data)}.")
+            raise metrics_validation_error(
+                f"Namespaces that begin with AWS/ are AWS's own, got {namespace}."
+            )
+        if not data or len(data) > _MAX_DATA:
+            raise metrics_validation_error(
+                f"MetricData must have 1 to {_MAX_DATA} items, got {len(data)}."
+            )
         present = self._clock()
-        summaries = [(datum, _checked_time(datum, present), _datum(datum)) for datum in data]
+        summaries = [(datum, _check_time(datum, present), _parse_datum(datum)) for datum in data]
         for datum, at, summary in summaries:
             width = 1 if datum.get("StorageResolution", 60) < 60 else 60
             series = self._metrics.series(
@@ -132,17 +136,19 @@ class CloudWatch:
 
     async def _get(self, params: dict[str, Any]) -> dict[str, Any]:
         queries = params["MetricDataQueries"]
-        if len(queries) > _MOST_QUERIES or len({each["Id"] for each in queries}) < len(queries):
-            raise refused(f"A request has at most {_MOST_QUERIES} queries, each with its own Id.")
+        if len(queries) > _MAX_QUERIES or len({each["Id"] for each in queries}) < len(queries):
+            raise metrics_validation_error(
+                f"A request has at most {_MAX_QUERIES} queries, each with its own Id."
+            )
         start, end = params["StartTime"], params["EndTime"]
         backwards = params.get("ScanBy", "TimestampDescending") == "TimestampDescending"
         found = [
             (query, sorted(values.items(), reverse=backwards))
-            for query, values in answers(self._metrics, queries, start=start, end=end)
+            for query, values in evaluate_queries(self._metrics, queries, start=start, end=end)
         ]
-        most = min(params.get("MaxDatapoints", MOST_POINTS), MOST_POINTS)
-        begin = _begin(params)
-        results, left = _paged(found, begin, most)
+        most = min(params.get("MaxDatapoints", MAX_DATA_POINTS), MAX_DATA_POINTS)
+        begin = _parse_token(params)
+        results, left = _paginate(found, begin, most)
         more = {"NextToken": str(begin + most)} if left else {}
         return {"MetricDataResults": results, "Messages": [], **more}
 
@@ -152,9 +158,9 @@ class CloudWatch:
             raise AwsError(
                 "MissingRequiredParameterException", "Give Statistics or ExtendedStatistics."
             )
-        computed = {name: statistic(name) for name in [*named, *extended]}
+        computed = {name: parse_statistic(name) for name in [*named, *extended]}
         unit = self._metrics.unit(params["Namespace"], params["MetricName"], dimensions(params))
-        points = by_period(
+        points = summarize_by_period(
             self._metrics,
             params,
             period=params["Period"],
@@ -163,11 +169,11 @@ class CloudWatch:
         )
         if params.get("Unit", unit) != unit:
             points = []
-        if len(points) > _MOST_STATISTICS:
+        if len(points) > _MAX_STATISTICS:
             raise AwsError(
                 "InvalidParameterCombinationException",
                 f"You have requested up to {len(points)} datapoints, which exceeds the limit of "
-                f"{_MOST_STATISTICS}. Lengthen the Period, or move the window's ends together.",
+                f"{_MAX_STATISTICS}. Lengthen the Period, or move the window's ends together.",
             )
         told = []
         for at, summary in points:
@@ -178,7 +184,7 @@ class CloudWatch:
         return {"Label": params["MetricName"], "Datapoints": told}
 
     async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
-        recent = self._clock() - _RECENT if "RecentlyActive" in params else -math.inf
+        recent = self._clock() - _RECENT_SECONDS if "RecentlyActive" in params else -math.inf
         wanted = {(each["Name"], each.get("Value")) for each in params.get("Dimensions", [])}
         found = [
             {
@@ -192,8 +198,8 @@ class CloudWatch:
             and wanted <= {*metric.dimensions, *((name, None) for name, _ in metric.dimensions)}
             and metric.last >= recent
         ]
-        begin = _begin(params)
-        end = begin + _MOST_LISTED
+        begin = _parse_token(params)
+        end = begin + _MAX_LISTED_METRICS
         return {"Metrics": found[begin:end]} | ({"NextToken": str(end)} if found[end:] else {})
 
 
@@ -230,7 +236,7 @@ class Dashboards:
         return {"DashboardValidationMessages": []}
 
     async def _get(self, params: dict[str, Any]) -> dict[str, Any]:
-        name, its_arn, body, _ = self._found(params["DashboardName"])
+        name, its_arn, body, _ = self._get_dashboard(params["DashboardName"])
         return {"DashboardArn": its_arn, "DashboardBody": body, "DashboardName": name}
 
     async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -250,13 +256,13 @@ class Dashboards:
 
     async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
         for name in params["DashboardNames"]:
-            self._found(name)
+            self._get_dashboard(name)
         with self._store.write() as db:
             for name in params["DashboardNames"]:
                 db.execute("DELETE FROM dashboards WHERE name = ?", (name,))
         return {}
 
-    def _found(self, name: str) -> tuple[str, str, str, float]:
+    def _get_dashboard(self, name: str) -> tuple[str, str, str, float]:
         query = "SELECT * FROM dashboards WHERE name = ?"
         for row in self._store.db.execute(query, (name,)):
             return (row[0], row[1], row[2], row[3])
@@ -268,9 +274,9 @@ def _dashboard(name: str) -> str:
     return f"{first}:cloudwatch::{last.partition(':')[2]}"  # dashboards belong to no region
 
 
-def _refusal(error: AwsError) -> Response:
+def _error_response(error: AwsError) -> Response:
     """Return an error with the code that clients know it by, which can differ from its name."""
-    response = json_refusal(error)
+    response = json_error(error)
     shape = validation.service("cloudwatch").shape_for
     code = error.code
     if any(each.name == code for each in validation.service("cloudwatch").error_shapes):
@@ -280,30 +286,31 @@ def _refusal(error: AwsError) -> Response:
     return response
 
 
-def _unpacked(request: Request) -> bytes:
+def _decompress_body(request: Request) -> bytes:
     if request.headers.get("content-encoding", "") != "gzip":
         return request.body
     unpacking = zlib.decompressobj(wbits=31)
     try:
-        body = unpacking.decompress(request.body, _MOST_BODY + 1)
+        body = unpacking.decompress(request.body, _MAX_BODY_BYTES + 1)
     except zlib.error as error:
         raise AwsError("SerializationException", f"The body is no gzip: {error}.") from error
-    if len(body) > _MOST_BODY:
-        raise AwsError("RequestEntityTooLarge", f"The body exceeds {_MOST_BODY} bytes.", 413)
+    if len(body) > _MAX_BODY_BYTES:
+        raise AwsError("RequestEntityTooLarge", f"The body exceeds {_MAX_BODY_BYTES} bytes.", 413)
     return body
 
 
-def _checked_time(datum: Mapping[str, Any], present: float) -> float:
+def _check_time(datum: Mapping[str, Any], present: float) -> float:
     at = float(datum.get("Timestamp", present))
-    if not present - KEPT <= at <= present + _FUTURE:
-        raise refused(
-            f"The time of {datum['MetricName']} must be within the last {KEPT / 86_400:g} days "
+    if not present - RETENTION_SECONDS <= at <= present + _MAX_FUTURE_SECONDS:
+        raise metrics_validation_error(
+            f"The time of {datum['MetricName']} must be within the last "
+            f"{RETENTION_SECONDS / 86_400:g} days "
             "and at most two hours ahead."
         )
     return at
 
 
-def _datum(datum: Mapping[str, Any]) -> Summary:
+def _parse_datum(datum: Mapping[str, Any]) -> Summary:
     """Return what a datum says of its metric.
 
     Raises:
@@ -312,27 +319,35 @@ def _datum(datum: Mapping[str, Any]) -> Summary:
     ways = [name for name in ("Value", "Values", "StatisticValues") if name in datum]
     name = datum["MetricName"]
     if len(ways) != 1:
-        raise refused(f"{name} needs one of Value, Values and StatisticValues, got {len(ways)}.")
+        raise metrics_validation_error(
+            f"{name} needs one of Value, Values and StatisticValues, got {len(ways)}."
+        )
     summary = Summary()
     if ways == ["StatisticValues"]:
-        return _told(name, datum["StatisticValues"])
+        return _parse_statistics(name, datum["StatisticValues"])
     values = datum.get("Values") or [datum.get("Value")]
     counts = datum.get("Counts") or [1.0] * len(values)
-    if len(values) != len(counts) or len(values) > _MOST_VALUES:
-        raise refused(f"{name} must have as many Counts as Values, at most {_MOST_VALUES}.")
+    if len(values) != len(counts) or len(values) > _MAX_VALUES:
+        raise metrics_validation_error(
+            f"{name} must have as many Counts as Values, at most {_MAX_VALUES}."
+        )
     for value, count in zip(values, counts, strict=True):
-        if not _sound(value) or not _sound(count) or count < 0:
-            raise refused(f"{name} must have finite values, and counts that are not negative.")
+        if not _is_valid(value) or not _is_valid(count) or count < 0:
+            raise metrics_validation_error(
+                f"{name} must have finite values, and counts that are not negative."
+            )
         if count:
             summary.add(float(value), float(count))
     return summary
 
 
-def _told(name: str, given: Mapping[str, float]) -> Summary:
+def _parse_statistics(name: str, given: Mapping[str, float]) -> Summary:
     """Return values that are known by their statistics: percentiles only where all are equal."""
     count, least, most = given["SampleCount"], given["Minimum"], given["Maximum"]
-    if not all(map(_sound, given.values())) or count <= 0 or least > most:
-        raise refused(f"{name} must have finite StatisticValues, and a SampleCount above 0.")
+    if not all(map(_is_valid, given.values())) or count <= 0 or least > most:
+        raise metrics_validation_error(
+            f"{name} must have finite StatisticValues, and a SampleCount above 0."
+        )
     known = Summary()
     if least == most:
         known.add(least, count)
@@ -340,18 +355,18 @@ def _told(name: str, given: Mapping[str, float]) -> Summary:
     return Summary(count, given["Sum"], least, most)
 
 
-def _sound(value: object) -> bool:
-    return isinstance(value, int | float) and abs(value) <= _LARGEST
+def _is_valid(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= _MAX_VALUE
 
 
-def _begin(params: Mapping[str, Any]) -> int:
+def _parse_token(params: Mapping[str, Any]) -> int:
     token = params.get("NextToken", "0")
     if not token.isdecimal():
         raise AwsError("InvalidNextToken", "NextToken is not one that this operation returned.")
     return int(token)
 
 
-def _paged(
+def _paginate(
     found: Sequence[tuple[Mapping[str, Any], list[tuple[int, float]]]], begin: int, most: int
 ) -> tuple[list[dict[str, Any]], bool]:
     """Return the results of one page of data points, and whether more follow."""
@@ -360,12 +375,12 @@ def _paged(
         shown = points[max(0, begin - passed) : max(0, end - passed)]
         after = passed + len(points)
         if shown or (not points and begin <= passed < end):
-            results.append(_result(query, shown, whole=after <= end))
+            results.append(_format_result(query, shown, whole=after <= end))
         passed = after
     return results, passed > end
 
 
-def _result(
+def _format_result(
     query: Mapping[str, Any], points: list[tuple[int, float]], *, whole: bool
 ) -> dict[str, Any]:
     metric = query.get("MetricStat", {}).get("Metric", {}).get("MetricName", query["Id"])

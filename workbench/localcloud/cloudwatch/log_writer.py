@@ -10,13 +10,13 @@ from typing import Any
 from workbench.localcloud.core.protocol import ACCOUNT, REGION
 from workbench.localcloud.core.store import Store
 
-_PAUSE = 0.5  # seconds
-_KEPT = 50_000  # events of a stream: moto keeps them in memory
-_LONGEST = 256 * 1024  # bytes of an event (PutLogEvents)
+_FLUSH_SECONDS = 0.5  # seconds
+_MAX_STREAM_EVENTS = 50_000  # events of a stream: moto keeps them in memory
+_MAX_EVENT_BYTES = 256 * 1024  # bytes of an event (PutLogEvents)
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class LogBatch:
     """Lines for a log stream; `lines` is called when there is time."""
 
     group: str
@@ -25,20 +25,20 @@ class Note:
     lines: Callable[[], Iterable[str]]
 
 
-class Journal:
+class LogWriter:
     """Writes notes to Logs twice a second."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._notes: list[Note] = []
+        self._notes: list[LogBatch] = []
         self._timer: asyncio.TimerHandle | None = None
         self._writing: set[asyncio.Task[None]] = set()
 
-    def add(self, note: Note) -> None:
+    def add(self, note: LogBatch) -> None:
         """Have a note written before long."""
         self._notes.append(note)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._begin)
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._begin)
 
     async def flush(self) -> None:
         """Write all that was noted."""
@@ -47,7 +47,7 @@ class Journal:
             self._timer = None
         notes, self._notes = self._notes, []
         if notes:
-            await self._store.aside(_write, notes)
+            await self._store.run_in_thread(_write, notes)
 
     def _begin(self) -> None:
         self._timer = None
@@ -65,7 +65,7 @@ def _logs() -> Any:  # noqa: ANN401 - moto's
     return logs_backends[ACCOUNT][REGION]
 
 
-def _write(notes: Iterable[Note]) -> None:
+def _write(notes: Iterable[LogBatch]) -> None:
     logs = _logs()
     for note in notes:
         if note.group not in logs.groups:
@@ -74,6 +74,6 @@ def _write(notes: Iterable[Note]) -> None:
         if note.stream not in streams:
             logs.create_log_stream(note.group, note.stream)
         at = int(1000 * note.at)
-        events = [{"timestamp": at, "message": line[:_LONGEST]} for line in note.lines()]
+        events = [{"timestamp": at, "message": line[:_MAX_EVENT_BYTES]} for line in note.lines()]
         logs.put_log_events(note.group, note.stream, events)
-        del streams[note.stream].events[:-_KEPT]
+        del streams[note.stream].events[:-_MAX_STREAM_EVENTS]

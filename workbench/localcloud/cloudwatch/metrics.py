@@ -17,7 +17,7 @@ RESOLUTION = 1 / 512
 """How far a percentile may lie from the value that was put, as a share of it."""
 
 MINUTE = 60
-KEPT = 15 * 86_400.0
+RETENTION_SECONDS = 15 * 86_400.0
 """Seconds that a metric's minutes are kept, which is what CloudWatch keeps them apart for."""
 
 Dimensions = tuple[tuple[str, str], ...]
@@ -70,7 +70,7 @@ class Summary:
         self.sum += value * count
         self.least = min(self.least, value)
         self.most = max(self.most, value)
-        rounded = _rounded(value)
+        rounded = _round_value(value)
         self.counts[rounded] = self.counts.get(rounded, 0.0) + count
 
     def extend(self, values: Sequence[float]) -> None:
@@ -82,7 +82,7 @@ class Summary:
         self.least = min(self.least, *values)
         self.most = max(self.most, *values)
         for value, count in Counter(values).items():
-            rounded = _rounded(value)
+            rounded = _round_value(value)
             self.counts[rounded] = self.counts.get(rounded, 0.0) + count
 
     def merge(self, other: "Summary") -> None:
@@ -110,7 +110,7 @@ class Summary:
         return self.most
 
 
-def _rounded(value: float) -> float:
+def _round_value(value: float) -> float:
     mantissa, exponent = math.frexp(value)
     return math.ldexp(round(mantissa * 512), exponent - 9)
 
@@ -194,7 +194,7 @@ class Metrics:
         width: int = MINUTE,
     ) -> Series:
         """Return what takes values of one metric; who puts many keeps it."""
-        key = (namespace, name, ordered(dimensions))
+        key = (namespace, name, sort_dimensions(dimensions))
         found = self._series.get(key)
         if found is None:
             found = self._series[key] = Series(key, unit, width)
@@ -226,8 +226,8 @@ class Metrics:
     ) -> list[tuple[int, Summary]]:
         """Return the minutes (seconds) that begin in [start, end) and have values, by time."""
         self.late()
-        key = (namespace, name, ordered(dimensions))
-        found = dict(self._kept(key, start, end))
+        key = (namespace, name, sort_dimensions(dimensions))
+        found = dict(self._read_points(key, start, end))
         series = self._series.get(key)
         for at, summary in series.fresh.items() if series else ():
             if start <= at < end:
@@ -236,10 +236,10 @@ class Metrics:
 
     def unit(self, namespace: str, name: str, dimensions: Mapping[str, str]) -> str:
         """Return the unit of a metric, "None" for one that is not known."""
-        key = (namespace, name, ordered(dimensions))
+        key = (namespace, name, sort_dimensions(dimensions))
         if key in self._series:
             return self._series[key].unit
-        row = self._store.db.execute(f"SELECT unit {_WHERE}", _named(key)).fetchone()
+        row = self._store.db.execute(f"SELECT unit {_WHERE}", _encode_key(key)).fetchone()
         return str(row[0]) if row else "None"
 
     def all(self) -> list[Metric]:
@@ -266,7 +266,7 @@ class Metrics:
         with self._store.write() as db:
             for series in fresh:
                 self._write(series)
-            db.execute("DELETE FROM metric_points WHERE at < ?", (int(now - KEPT),))
+            db.execute("DELETE FROM metric_points WHERE at < ?", (int(now - RETENTION_SECONDS),))
         for series in fresh:
             series.fresh.clear()
 
@@ -275,41 +275,49 @@ class Metrics:
         db.execute(
             "INSERT INTO metrics (namespace, name, dimensions, unit) VALUES (?, ?, ?, ?) "
             "ON CONFLICT DO UPDATE SET unit = excluded.unit",
-            (*_named(series.key), series.unit),
+            (*_encode_key(series.key), series.unit),
         )
-        (number,) = db.execute(f"SELECT id {_WHERE}", _named(series.key)).fetchone()
+        (number,) = db.execute(f"SELECT id {_WHERE}", _encode_key(series.key)).fetchone()
         for at, summary in series.fresh.items():
             whole = Summary()
             for _, *row in db.execute(f"{_POINTS} ? AND at = ?", (number, at)):
-                whole = _summary(*row)
+                whole = _decode_summary(*row)
             whole.merge(summary)
             db.execute(
                 "INSERT OR REPLACE INTO metric_points VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (number, at, whole.count, whole.sum, whole.least, whole.most, _text(whole)),
+                (
+                    number,
+                    at,
+                    whole.count,
+                    whole.sum,
+                    whole.least,
+                    whole.most,
+                    _encode_counts(whole),
+                ),
             )
 
-    def _kept(
+    def _read_points(
         self, key: tuple[str, str, Dimensions], start: float, end: float
     ) -> Iterator[tuple[int, Summary]]:
         query = f"{_POINTS} (SELECT id {_WHERE}) AND at >= ? AND at < ?"
-        for at, *row in self._store.db.execute(query, (*_named(key), start, end)):
-            yield at, _summary(*row)
+        for at, *row in self._store.db.execute(query, (*_encode_key(key), start, end)):
+            yield at, _decode_summary(*row)
 
 
-def ordered(dimensions: Mapping[str, str]) -> Dimensions:
+def sort_dimensions(dimensions: Mapping[str, str]) -> Dimensions:
     """Return dimensions as they are compared: by name."""
     return tuple(sorted(dimensions.items()))
 
 
-def _named(key: tuple[str, str, Dimensions]) -> tuple[str, str, str]:
+def _encode_key(key: tuple[str, str, Dimensions]) -> tuple[str, str, str]:
     namespace, name, dimensions = key
     return namespace, name, json.dumps(dimensions)
 
 
-def _text(summary: Summary) -> str:
+def _encode_counts(summary: Summary) -> str:
     return json.dumps([list(summary.counts), list(summary.counts.values())])
 
 
-def _summary(count: float, total: float, least: float, most: float, text: str) -> Summary:
+def _decode_summary(count: float, total: float, least: float, most: float, text: str) -> Summary:
     values, counts = json.loads(text)
     return Summary(count, total, least, most, dict(zip(values, counts, strict=True)))

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from workbench.localcloud.cloudwatch.metrics import MINUTE, Metrics, Summary
-from workbench.localcloud.core.protocol import AwsError, not_offered
+from workbench.localcloud.core.protocol import AwsError, not_implemented_error
 
 Values = dict[int, float]
 """Values by the start of their period, in seconds since 1970."""
 
-_BASIC: dict[str, Callable[[Summary], float]] = {
+_BASIC_STATISTICS: dict[str, Callable[[Summary], float]] = {
     "SampleCount": lambda summary: summary.count,
     "Average": lambda summary: summary.average,
     "Sum": lambda summary: summary.sum,
@@ -33,29 +33,31 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
 _ID = re.compile("[a-z][a-zA-Z0-9_]*")
 
 
-def refused(message: str) -> AwsError:
+def metrics_validation_error(message: str) -> AwsError:
     """Return what CloudWatch answers to parameters that do not fit."""
     return AwsError("ValidationError", message)
 
 
-def statistic(name: str) -> Callable[[Summary], float | None]:
+def parse_statistic(name: str) -> Callable[[Summary], float | None]:
     """Return what computes a statistic: SampleCount, ..., Maximum, or a percentile like p99.9.
 
     Raises:
         AwsError: There is none of that name, or it is not offered.
     """
-    if name in _BASIC:
-        return _BASIC[name]
+    if name in _BASIC_STATISTICS:
+        return _BASIC_STATISTICS[name]
     found = _PERCENTILE.fullmatch(name)
     if found and float(found[1]) <= 100:
         share = float(found[1]) / 100
         return lambda summary: summary.quantile(share)
     if re.fullmatch(r"(?:tm|wm|tc|ts|TM|WM|TC|TS|PR)[\d(].*|IQM", name):
-        raise not_offered(f"The statistic {name}")
-    raise refused(f"There is no statistic {name}: take {', '.join(_BASIC)} or one like p99.")
+        raise not_implemented_error(f"The statistic {name}")
+    raise metrics_validation_error(
+        f"There is no statistic {name}: take {', '.join(_BASIC_STATISTICS)} or one like p99."
+    )
 
 
-def by_period(
+def summarize_by_period(
     metrics: Metrics,
     metric: Mapping[str, Any],
     *,
@@ -76,9 +78,13 @@ def by_period(
         AwsError: The period is not one of these, or the window is empty.
     """
     if period % MINUTE and period not in (1, 5, 10, 20, 30):
-        raise refused(f"Period must be 1, 5, 10, 20, 30 or a multiple of 60, got {period}.")
+        raise metrics_validation_error(
+            f"Period must be 1, 5, 10, 20, 30 or a multiple of 60, got {period}."
+        )
     if not start < end:
-        raise refused("The parameter StartTime must be less than the parameter EndTime.")
+        raise metrics_validation_error(
+            "The parameter StartTime must be less than the parameter EndTime."
+        )
     width = min(period, MINUTE)
     origin = int(start) // width * width
     found: dict[int, Summary] = {}
@@ -94,7 +100,7 @@ def dimensions(metric: Mapping[str, Any]) -> dict[str, str]:
     return {each["Name"]: each["Value"] for each in metric.get("Dimensions", [])}
 
 
-def answers(
+def evaluate_queries(
     metrics: Metrics, queries: Iterable[Mapping[str, Any]], *, start: float, end: float
 ) -> list[tuple[Mapping[str, Any], Values]]:
     """Return the queries of a GetMetricData that are to be returned, each with its values.
@@ -105,14 +111,16 @@ def answers(
     asked = {query["Id"]: query for query in queries}
     for name in asked:
         if not _ID.fullmatch(name):
-            raise refused(f'Id must begin with a lower-case letter, and "{name}" does not.')
+            raise metrics_validation_error(
+                f'Id must begin with a lower-case letter, and "{name}" does not.'
+            )
     found: dict[str, Values] = {}
 
     def values(name: str, above: tuple[str, ...] = ()) -> Values:
         if name not in asked:
-            raise refused(f'There is no query with the Id "{name}".')
+            raise metrics_validation_error(f'There is no query with the Id "{name}".')
         if name in above:
-            raise refused(f'The expression "{name}" depends on itself.')
+            raise metrics_validation_error(f'The expression "{name}" depends on itself.')
         if name not in found:
             found[name] = _values(
                 metrics, asked[name], lambda each: values(each, (*above, name)), start, end
@@ -130,50 +138,56 @@ def _values(
     end: float,
 ) -> Values:
     if ("MetricStat" in query) == ("Expression" in query):
-        raise refused(f'The query "{query["Id"]}" needs a MetricStat or an Expression.')
+        raise metrics_validation_error(
+            f'The query "{query["Id"]}" needs a MetricStat or an Expression.'
+        )
     if "Expression" in query:
-        return _calculated(query["Expression"], others)
+        return _evaluate_expression(query["Expression"], others)
     wanted = query["MetricStat"]
     metric = wanted["Metric"]
     if not metric.get("Namespace") or not metric.get("MetricName"):
-        raise refused(f'The metric of "{query["Id"]}" needs a Namespace and a MetricName.')
-    compute = statistic(wanted["Stat"])
+        raise metrics_validation_error(
+            f'The metric of "{query["Id"]}" needs a Namespace and a MetricName.'
+        )
+    compute = parse_statistic(wanted["Stat"])
     if "Unit" in wanted and wanted["Unit"] != metrics.unit(
         metric["Namespace"], metric["MetricName"], dimensions(metric)
     ):
         return {}
-    points = by_period(metrics, metric, period=wanted["Period"], start=start, end=end)
+    points = summarize_by_period(metrics, metric, period=wanted["Period"], start=start, end=end)
     computed = {at: compute(summary) for at, summary in points}
     return {at: value for at, value in computed.items() if value is not None}
 
 
-def _calculated(expression: str, others: Callable[[str], Values]) -> Values:
+def _evaluate_expression(expression: str, others: Callable[[str], Values]) -> Values:
     """Return what arithmetic with other queries comes to, where all of them have values."""
     try:
-        result = _computed(ast.parse(expression.strip(), mode="eval").body, others)
+        result = _evaluate_node(ast.parse(expression.strip(), mode="eval").body, others)
     except (SyntaxError, RecursionError, ValueError) as error:
-        raise refused(f"The expression {expression!r} cannot be read.") from error
+        raise metrics_validation_error(f"The expression {expression!r} cannot be read.") from error
     if isinstance(result, float):
-        raise refused(f"The expression {expression!r} is a number, not a time series.")
+        raise metrics_validation_error(
+            f"The expression {expression!r} is a number, not a time series."
+        )
     return result
 
 
-def _computed(node: ast.expr, others: Callable[[str], Values]) -> Values | float:
+def _evaluate_node(node: ast.expr, others: Callable[[str], Values]) -> Values | float:
     match node:
         case ast.Constant(value=int() | float() as number):
             return float(number)
         case ast.Name(id=name):
             return others(name)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return _combined(operator.sub, 0.0, _computed(operand, others))
+            return _combine(operator.sub, 0.0, _evaluate_node(operand, others))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
             compute = _OPERATORS[type(op)]
-            return _combined(compute, _computed(left, others), _computed(right, others))
+            return _combine(compute, _evaluate_node(left, others), _evaluate_node(right, others))
         case _:
-            raise not_offered("Metric math besides +, -, *, / and parentheses")
+            raise not_implemented_error("Metric math besides +, -, *, / and parentheses")
 
 
-def _combined(
+def _combine(
     compute: Callable[[float, float], float], left: Values | float, right: Values | float
 ) -> Values | float:
     if isinstance(left, float) and isinstance(right, float):

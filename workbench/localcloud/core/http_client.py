@@ -18,7 +18,7 @@ from workbench.modelserver.http import FilePart
 Address = str | tuple[str, int]
 """Where a worker listens: the path of a socket, or host and port."""
 
-_COPIED = 64 * 1024  # bodies up to here leave in one piece with their headers
+_MAX_COPIED_BYTES = 64 * 1024  # bodies up to here leave in one piece with their headers
 _CHUNK = 256 * 1024  # what is read at once of a body that lies in a file
 
 
@@ -112,7 +112,7 @@ class Owner(Protocol):
         ...
 
 
-class Upstream:
+class WorkerClient:
     """The way to one worker: at most `most` requests under way, the others first come first served.
 
     `lost` is called once, when the worker proves dead or hung: a connection breaks that should not,
@@ -120,14 +120,16 @@ class Upstream:
     requests without an outcome; `closed` tells that no more are sent.
     """
 
-    def __init__(self, address: Address, *, lost: Callable[[], None], most: int = 64) -> None:
+    def __init__(
+        self, address: Address, *, lost: Callable[[], None], max_in_flight: int = 64
+    ) -> None:
         self.in_flight = 0
         self._address = address
-        self._lost = lost
-        self._most = most
-        self._answered = 0.0
-        self._idle: list[_Connection] = []
-        self._open: set[_Connection] = set()
+        self._on_lost = lost
+        self._max_in_flight = max_in_flight
+        self._last_answer = 0.0
+        self._idle: list[_WorkerConnection] = []
+        self._open: set[_WorkerConnection] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._waiting: deque[Exchange] = deque()
         self.closed = False
@@ -141,7 +143,7 @@ class Upstream:
             return
         self._waiting.append(exchange)
         if self.closed:
-            self._give_back()
+            self._return_waiting()
         else:
             self._open_more()
 
@@ -150,7 +152,7 @@ class Upstream:
         self.closed = True
         for connection in list(self._open):
             connection.abort()
-        self._give_back()
+        self._return_waiting()
 
     async def drained(self) -> None:
         """Wait until no request is under way."""
@@ -163,11 +165,11 @@ class Upstream:
         """Note that the worker is lost."""
         if not self.closed:
             self.closed = True
-            self._lost()
+            self._on_lost()
             self.close()
 
     def _open_more(self) -> None:
-        if len(self._open) + len(self._opening) < self._most:
+        if len(self._open) + len(self._opening) < self._max_in_flight:
             task = asyncio.get_running_loop().create_task(self._connect())
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
@@ -176,22 +178,22 @@ class Upstream:
         loop = asyncio.get_running_loop()
         try:
             if isinstance(self._address, str):
-                await loop.create_unix_connection(lambda: _Connection(self), self._address)
+                await loop.create_unix_connection(lambda: _WorkerConnection(self), self._address)
             else:
-                await loop.create_connection(lambda: _Connection(self), *self._address)
+                await loop.create_connection(lambda: _WorkerConnection(self), *self._address)
         except OSError:
             self.broke()
 
-    def _give_back(self) -> None:
+    def _return_waiting(self) -> None:
         while self._waiting:
             exchange = self._waiting.popleft()
-            self._less()
+            self._count_finished()
             if exchange.owner is None:
                 exchange.finish(Failure.GONE)
             else:
                 exchange.owner.resend(exchange)
 
-    def _less(self) -> None:
+    def _count_finished(self) -> None:
         self.in_flight -= 1
         if not self.in_flight and self._drained is not None:
             self._drained.set_result(None)
@@ -199,7 +201,7 @@ class Upstream:
 
     # --- the connections' calls
 
-    def made(self, connection: "_Connection") -> None:
+    def add_connection(self, connection: "_WorkerConnection") -> None:
         """Use a new connection."""
         self._open.add(connection)
         if self.closed:
@@ -207,7 +209,7 @@ class Upstream:
         else:
             self.free(connection)
 
-    def free(self, connection: "_Connection") -> None:
+    def free(self, connection: "_WorkerConnection") -> None:
         """Use a connection that has nothing to do."""
         if self._waiting:
             connection.start(self._waiting.popleft())
@@ -217,13 +219,13 @@ class Upstream:
     def over(self, exchange: Exchange, outcome: Outcome) -> None:
         """Count the request as done, and tell whose it is."""
         if isinstance(outcome, Answer):
-            self._answered = time.perf_counter()
-        elif outcome is Failure.TIMEOUT and self._answered < exchange.sent:
+            self._last_answer = time.perf_counter()
+        elif outcome is Failure.TIMEOUT and self._last_answer < exchange.sent:
             self.broke()
-        self._less()
+        self._count_finished()
         exchange.finish(outcome)
 
-    def ended(self, connection: "_Connection", *, wanted: bool) -> None:
+    def ended(self, connection: "_WorkerConnection", *, wanted: bool) -> None:
         """Forget a connection; one that was not to end means that the worker is lost."""
         self._open.discard(connection)
         if connection in self._idle:
@@ -234,10 +236,10 @@ class Upstream:
             self._open_more()
 
 
-class _Connection(asyncio.Protocol):
+class _WorkerConnection(asyncio.Protocol):
     """One connection to a worker."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: WorkerClient) -> None:
         self._upstream = upstream
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport
@@ -253,7 +255,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be of use."""
         self._transport = cast("asyncio.Transport", transport)
-        self._upstream.made(self)
+        self._upstream.add_connection(self)
 
     def pause_writing(self) -> None:
         """Read no more of a file: the worker is behind."""
@@ -265,7 +267,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's words
         """Fail the request under way."""
-        exchange = self._leave()
+        exchange = self._detach_exchange()
         self._upstream.ended(self, wanted=self._wanted)
         if exchange is not None:
             self._upstream.over(exchange, Failure.GONE)
@@ -322,7 +324,7 @@ class _Connection(asyncio.Protocol):
         if isinstance(body, FilePart):
             self._transport.write(exchange.head)
             self._sending = loop.create_task(self._send(body))
-        elif len(body) <= _COPIED:
+        elif len(body) <= _MAX_COPIED_BYTES:
             self._transport.write(exchange.head + body)
         else:
             self._transport.writelines((exchange.head, body))
@@ -353,17 +355,17 @@ class _Connection(asyncio.Protocol):
         unheard = self._sending is not None and not self._sending.done()
         if unheard or not self._kept:
             self._end(answer)
-        elif (exchange := self._leave()) is not None:
+        elif (exchange := self._detach_exchange()) is not None:
             self._upstream.free(self)
             self._upstream.over(exchange, answer)
 
     def _end(self, outcome: Outcome) -> None:
         self._wanted = True
         self._transport.abort()
-        if (exchange := self._leave()) is not None:
+        if (exchange := self._detach_exchange()) is not None:
             self._upstream.over(exchange, outcome)
 
-    def _leave(self) -> Exchange | None:
+    def _detach_exchange(self) -> Exchange | None:
         exchange, self._exchange = self._exchange, None
         if self._sending is not None:
             self._sending.cancel()

@@ -5,12 +5,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from workbench.localcloud.core.protocol import invalid
+from workbench.localcloud.core.protocol import validation_error
 
-_MOST = 100  # SageMaker's own limit of MaxResults, and what it returns without one is fewer
+_MAX_RESULTS = 100  # SageMaker's own limit of MaxResults, and what it returns without one is fewer
 
 
-def page(
+def paginate(
     summaries: Sequence[Mapping[str, Any]],
     parameters: Mapping[str, Any],
     *,
@@ -38,24 +38,24 @@ def page(
     Raises:
         AwsError: The token is not one of ours.
     """
-    found = [each for each in summaries if _fits(each, parameters, name, equal or {})]
+    found = [each for each in summaries if _matches(each, parameters, name, equal or {})]
     by = parameters.get("SortBy", "CreationTime")
     member = (sorts or {}).get(by) or (name if by == "Name" else by)
 
-    def place(each: Mapping[str, Any]) -> list[Any]:
+    def sort_key(each: Mapping[str, Any]) -> list[Any]:
         return [each.get(member) or "", *(tie(each) if tie else [each[name]])]
 
     backwards = parameters.get("SortOrder", order) == "Descending"
-    found.sort(key=place, reverse=backwards)
+    found.sort(key=sort_key, reverse=backwards)
     if "NextToken" in parameters:
-        last = _from_token(parameters["NextToken"])
-        found = [each for each in found if _follows(place(each), last, backwards=backwards)]
-    most = parameters.get("MaxResults", _MOST)
+        last = _decode_token(parameters["NextToken"])
+        found = [each for each in found if _is_after(sort_key(each), last, backwards=backwards)]
+    most = parameters.get("MaxResults", _MAX_RESULTS)
     rest = found[most:]
-    return found[:most], {"NextToken": _token(place(found[most - 1]))} if rest else {}
+    return found[:most], {"NextToken": _encode_token(sort_key(found[most - 1]))} if rest else {}
 
 
-def _fits(
+def _matches(
     summary: Mapping[str, Any], parameters: Mapping[str, Any], name: str, equal: Mapping[str, str]
 ) -> bool:
     if parameters.get("NameContains", "").lower() not in str(summary[name]).lower():
@@ -72,26 +72,26 @@ def _fits(
     )
 
 
-def _follows(place: list[Any], last: list[Any], *, backwards: bool) -> bool:
+def _is_after(sort_key: list[Any], last: list[Any], *, backwards: bool) -> bool:
     try:
-        return place < last if backwards else place > last
+        return sort_key < last if backwards else sort_key > last
     except TypeError:
-        raise _foreign_token() from None
+        raise _token_error() from None
 
 
-def _token(place: list[Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+def _encode_token(sort_key: list[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(sort_key).encode()).decode()
 
 
-def _from_token(token: str) -> list[Any]:
+def _decode_token(token: str) -> list[Any]:
     try:
         last = json.loads(base64.urlsafe_b64decode(token))
     except ValueError:
-        raise _foreign_token() from None
+        raise _token_error() from None
     if not isinstance(last, list):
-        raise _foreign_token()
+        raise _token_error()
     return last
 
 
-def _foreign_token() -> Exception:
-    return invalid("NextToken is not one that this operation returned. Start without it.")
+def _token_error() -> Exception:
+    return validation_error("NextToken is not one that this operation returned. Start without it.")

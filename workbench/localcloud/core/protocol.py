@@ -56,12 +56,12 @@ class AwsError(WorkbenchError):
         self.extra = dict(extra or {})
 
 
-def invalid(message: str) -> AwsError:
+def validation_error(message: str) -> AwsError:
     """Return what SageMaker answers to parameters that do not fit."""
     return AwsError("ValidationException", message)
 
 
-def not_offered(what: str) -> AwsError:
+def not_implemented_error(what: str) -> AwsError:
     """Return the answer to what AWS has and the local cloud has not; clients do not retry it."""
     return AwsError("NotImplemented", f"{what} is not yet offered by the local cloud.", 501)
 
@@ -74,13 +74,13 @@ class Scope:
     region: str = REGION
 
 
-def scope(request: Request) -> Scope | None:
+def parse_scope(request: Request) -> Scope | None:
     """Return the scope of a request's signature, which itself is not checked; None: unsigned."""
     found = _CREDENTIAL.search(request.headers.get("authorization", ""))
     return Scope(found[2].lower(), found[1].lower()) if found else None
 
 
-def enter_region(name: str) -> None:
+def set_region(name: str) -> None:
     """Let what the present task makes belong to a region."""
     _region.set(name)
 
@@ -107,12 +107,12 @@ def new_id() -> str:
 # --- JSON
 
 
-def json_answer(content: Mapping[str, Any]) -> Response:
+def json_response(content: Mapping[str, Any]) -> Response:
     """Return what an operation gives back, as SageMaker's JSON."""
     return _json(200, content)
 
 
-def json_refusal(error: AwsError) -> Response:
+def json_error(error: AwsError) -> Response:
     """Return an error so that botocore's JSON and REST-JSON parsers know it by name."""
     content = {"__type": error.code, "message": error.message, "Message": error.message}
     return _json(error.status, content | error.extra, [("x-amzn-errortype", error.code)])
@@ -158,7 +158,7 @@ def xml(name: str, content: Any) -> str:  # noqa: ANN401 - text, numbers, dicts 
     return f"<{name}>{escape(str(content))}</{name}>"
 
 
-def xml_answer(
+def xml_response(
     name: str,
     content: Mapping[str, Any],
     headers: Iterable[tuple[str, str]] = (),
@@ -168,13 +168,13 @@ def xml_answer(
     return _xml(200, body, headers)
 
 
-def xml_refusal(error: AwsError) -> Response:
+def xml_error(error: AwsError) -> Response:
     """Return an error as S3 writes it."""
     content = {"Code": error.code, "Message": error.message} | error.extra
     return _xml(error.status, xml("Error", content))
 
 
-def query_refusal(error: AwsError) -> Response:
+def query_error(error: AwsError) -> Response:
     """Return an error as the services write it that are called by forms (EC2, CloudFormation)."""
     content = {"Errors": {"Error": {"Code": error.code, "Message": error.message}}}
     return _xml(error.status, xml("Response", content | {"RequestID": new_id()}))

@@ -13,7 +13,7 @@ from workbench.localcloud.core.protocol import AwsError, json_parameters
 from workbench.modelserver.http import Request
 
 
-def asked(service: str, request: Request) -> tuple[OperationModel, dict[str, Any]]:
+def parse_request(service: str, request: Request) -> tuple[OperationModel, dict[str, Any]]:
     """Return the operation that a request is for, and its parameters, checked.
 
     Raises:
@@ -47,13 +47,13 @@ def _parameters(
         if place == "uri":
             parameters[name] = path[called]
         elif place == "querystring" and called in query:
-            parameters[name] = _converted(member, query[called])
+            parameters[name] = _convert(member, query[called])
         elif place == "header" and called.lower() in request.headers:
-            parameters[name] = _converted(member, [request.headers[called.lower()]])
+            parameters[name] = _convert(member, [request.headers[called.lower()]])
     return parameters
 
 
-def _converted(shape: Shape, values: list[str]) -> Any:  # noqa: ANN401 - what the shape says
+def _convert(shape: Shape, values: list[str]) -> Any:  # noqa: ANN401 - what the shape says
     if shape.type_name == "list":
         return values
     if shape.type_name in ("integer", "long") and re.fullmatch(r"-?\d{1,18}", values[0]):

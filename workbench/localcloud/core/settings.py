@@ -13,7 +13,7 @@ fork of one that has the model loaded too."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class LocalCloudSettings:
     """The settings of a local cloud's endpoints.
 
     Attributes:

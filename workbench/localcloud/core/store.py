@@ -44,7 +44,7 @@ class Store:
         self.folder = self.path / "blobs"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _take(self.path / "lock")
+            self._lock = _acquire_lock(self.path / "lock")
         except OSError as error:
             if isinstance(error, StorageError):
                 raise
@@ -72,7 +72,9 @@ class Store:
             raise
         self.db.execute("COMMIT")
 
-    async def aside(self, function: Callable[_P, _T], *args: _P.args, **options: _P.kwargs) -> _T:
+    async def run_in_thread(
+        self, function: Callable[_P, _T], *args: _P.args, **options: _P.kwargs
+    ) -> _T:
         """Return what a slow function returns, called in the one thread beside the loop."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: function(*args, **options))
@@ -91,23 +93,23 @@ class Store:
         self._lock.close()
 
 
-def _take(path: Path) -> IO[str]:
+def _acquire_lock(path: Path) -> IO[str]:
     """Return the open file whose lock is ours; the system lets go of it when the process dies."""
     file = path.open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
-        told = file.read()
+        lock_text = file.read()
         file.close()
-        raise NotAvailable(_taken(path.parent, told)) from None
+        raise NotAvailable(_describe_holder(path.parent, lock_text)) from None
     return file
 
 
-def _taken(path: Path, told: str) -> str:
+def _describe_holder(path: Path, lock_text: str) -> str:
     where = ""
     with suppress(ValueError, KeyError):
-        facts = json.loads(told)
+        facts = json.loads(lock_text)
         where = f", process {facts['pid']} at {facts['url']}"
     return (
         f"Another local cloud{where} has the folder {path}. Use that one, end it, or choose "

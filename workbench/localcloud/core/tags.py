@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from workbench.localcloud.core.protocol import AwsError, Operation, invalid
+from workbench.localcloud.core.protocol import AwsError, Operation, validation_error
 from workbench.localcloud.core.store import Store
 
-_MOST = 50
+_MAX_TAGS = 50
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS tagged (arn TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tags (
@@ -54,22 +54,22 @@ class Tags:
         return [{"Key": key, "Value": value} for key, value in rows]
 
     async def _add(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        arn = self._known(parameters)
+        arn = self._check_arn(parameters)
         with self._store.write():
             self._put(arn, parameters["Tags"])
         return {"Tags": self.of(arn)}
 
     async def _list(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        return {"Tags": self.of(self._known(parameters))}
+        return {"Tags": self.of(self._check_arn(parameters))}
 
     async def _delete(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        arn = self._known(parameters)
+        arn = self._check_arn(parameters)
         with self._store.write() as db:
             pairs = [(arn, key) for key in parameters["TagKeys"]]
             db.executemany("DELETE FROM tags WHERE arn = ? AND key = ?", pairs)
         return {}
 
-    def _known(self, parameters: Mapping[str, Any]) -> str:
+    def _check_arn(self, parameters: Mapping[str, Any]) -> str:
         arn = str(parameters["ResourceArn"])
         if self._store.db.execute("SELECT 1 FROM tagged WHERE arn = ?", (arn,)).fetchone() is None:
             raise AwsError("ResourceNotFound", f"Could not find the resource {arn}.")
@@ -78,11 +78,11 @@ class Tags:
     def _put(self, arn: str, tags: Iterable[Mapping[str, str]]) -> None:
         pairs = [(tag["Key"], tag["Value"]) for tag in tags]
         if len({key for key, _ in pairs}) < len(pairs):
-            raise invalid("Tag keys must be unique.")
+            raise validation_error("Tag keys must be unique.")
         if reserved := [key for key, _ in pairs if key.lower().startswith("aws:")]:
-            raise invalid(f"Tag keys must not begin with aws:, got {reserved[0]!r}.")
+            raise validation_error(f"Tag keys must not begin with aws:, got {reserved[0]!r}.")
         with self._store.write() as db:
             rows = [(arn, *pair) for pair in pairs]
             db.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", rows)
-            if len(self.of(arn)) > _MOST:
-                raise invalid(f"A resource has at most {_MOST} tags.")
+            if len(self.of(arn)) > _MAX_TAGS:
+                raise validation_error(f"A resource has at most {_MAX_TAGS} tags.")

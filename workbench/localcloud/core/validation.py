@@ -12,7 +12,7 @@ from typing import Any
 from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
-from workbench.localcloud.core.protocol import AwsError, invalid
+from workbench.localcloud.core.protocol import AwsError, validation_error
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -67,7 +67,9 @@ def check(shape: Shape | None, value: dict[str, Any]) -> None:
     faults = list(_faults(shape, value, ""))
     if faults:
         plural = "s" if len(faults) > 1 else ""
-        raise invalid(f"{len(faults)} validation error{plural} detected: {'; '.join(faults)}")
+        raise validation_error(
+            f"{len(faults)} validation error{plural} detected: {'; '.join(faults)}"
+        )
 
 
 def _faults(shape: Shape, value: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - JSON
@@ -120,7 +122,7 @@ def _size_faults(shape: Shape, value: Any, size: int, path: str) -> Iterator[str
 def _text_faults(shape: Shape, value: str, path: str) -> Iterator[str]:
     yield from _size_faults(shape, value, len(value), path)
     pattern = shape.metadata.get("pattern")
-    if pattern is not None and not _compiled(pattern).fullmatch(value):
+    if pattern is not None and not _compile_pattern(pattern).fullmatch(value):
         yield _fault(value, path, f"Member must satisfy regular expression pattern: {pattern}")
     enum = shape.metadata.get("enum")
     if enum and value not in enum:
@@ -141,7 +143,7 @@ def _fault(value: Any, path: str, wanted: str) -> str:  # noqa: ANN401 - JSON
 
 
 @cache
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compile_pattern(pattern: str) -> re.Pattern[str]:
     """Return one of AWS's patterns, which are Java's; what Python cannot say matches anything."""
     for java, ours in _CLASSES.items():
         pattern = pattern.replace(java, ours)

@@ -13,12 +13,12 @@ from workbench.cloud.packaging import MAX_UNZIPPED, unzip
 from workbench.errors import WorkbenchError
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.core.store import Store
-from workbench.localcloud.sandbox.instances import Objects
+from workbench.localcloud.sandbox.instances import ModelStore
 
 _IMAGE = re.compile(r".*/workbench([:@].*)?")
 
 
-class Codes:
+class CodePackages:
     """Folders with code, named by the sha256 of the zip that they are from.
 
     Args:
@@ -27,7 +27,7 @@ class Codes:
         folder: For the folders.
     """
 
-    def __init__(self, store: Store, objects: Objects, folder: Path) -> None:
+    def __init__(self, store: Store, objects: ModelStore, folder: Path) -> None:
         self._store = store
         self._objects = objects
         self._folder = folder
@@ -42,10 +42,10 @@ class Codes:
             AwsError: It cannot be used.
         """
         if kind == "Image":
-            return _image(code.get("ImageUri", "")), ""
-        content = await self._store.aside(self._content, code)
+            return _describe_image(code.get("ImageUri", "")), ""
+        content = await self._store.run_in_thread(self._content, code)
         digest = hashlib.sha256(content)
-        await self._store.aside(self._unzip, content, digest.hexdigest())
+        await self._store.run_in_thread(self._unzip, content, digest.hexdigest())
         facts = {
             "PackageType": "Zip",
             "CodeSize": len(content),
@@ -64,13 +64,13 @@ class Codes:
 
     def _content(self, code: Mapping[str, Any]) -> bytes:
         if "ZipFile" in code:
-            return _decoded(code["ZipFile"])
+            return _decode_zip(code["ZipFile"])
         if "S3Bucket" not in code or "S3Key" not in code:
-            raise unfit("Please provide a source for function code.")
+            raise invalid_parameter_error("Please provide a source for function code.")
         try:
             return self._objects.open(code["S3Bucket"], code["S3Key"]).read_bytes()
         except AwsError as error:
-            raise unfit(
+            raise invalid_parameter_error(
                 f"Error occurred while GetObject. S3 Error Code: {error.code}. S3 Error Message: "
                 f"{error.message}"
             ) from error
@@ -83,34 +83,36 @@ class Codes:
         try:
             unzip(io.BytesIO(content), draft)
         except WorkbenchError as error:
-            raise unfit(_why_not(error)) from error
+            raise invalid_parameter_error(_describe_zip_error(error)) from error
         draft.rename(self.folder(sha256))
 
 
-def unfit(message: str) -> AwsError:
+def invalid_parameter_error(message: str) -> AwsError:
     """Return what Lambda answers to a parameter that cannot be."""
     return AwsError("InvalidParameterValueException", message, 400, {"Type": "User"})
 
 
-def _why_not(error: WorkbenchError) -> str:
+def _describe_zip_error(error: WorkbenchError) -> str:
     if "more than" in str(error):
         return f"Unzipped size must be smaller than {MAX_UNZIPPED} bytes"
     return "Could not unzip uploaded file. Please check your file, then try to upload again."
 
 
-def _image(uri: str) -> dict[str, Any]:
+def _describe_image(uri: str) -> dict[str, Any]:
     """Return the facts of our own image, which is the workbench that runs here.
 
     Raises:
         AwsError: It is another.
     """
     if not _IMAGE.fullmatch(uri):
-        raise unfit(f"Source image {uri} does not exist. Provide a valid source image.")
+        raise invalid_parameter_error(
+            f"Source image {uri} does not exist. Provide a valid source image."
+        )
     digest = hashlib.sha256(uri.encode()).hexdigest()
     return {"PackageType": "Image", "CodeSize": 0, "CodeSha256": digest, "_Image": uri}
 
 
-def _decoded(text: str) -> bytes:
+def _decode_zip(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except ValueError as error:

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from workbench.deployment import Lambda
-from workbench.localcloud.core.protocol import AwsError, new_id, not_offered
-from workbench.localcloud.lambda_.code_packages import unfit
+from workbench.localcloud.core.protocol import AwsError, new_id, not_implemented_error
+from workbench.localcloud.lambda_.code_packages import invalid_parameter_error
 
 LATEST = "$LATEST"
 """The version that was not published."""
 
-_NOT_YET = {
+_UNSUPPORTED_MEMBERS = {
     "Layers": "A layer (Layers)",
     "FileSystemConfigs": "A file system (FileSystemConfigs)",
     "CapacityProviderConfig": "Managed Instances (CapacityProviderConfig)",
@@ -20,7 +20,7 @@ _NOT_YET = {
     "TenancyConfig": "Tenant isolation (TenancyConfig)",
     "AcceleratorConfig": "An accelerator (AcceleratorConfig)",
 }
-_RESERVED = frozenset(  # Lambda developer guide, "Defined runtime environment variables"
+_RESERVED_VARIABLES = frozenset(  # Lambda developer guide, "Defined runtime environment variables"
     f"AWS_{name}"
     for name in (
         "ACCESS_KEY",
@@ -39,11 +39,11 @@ _RESERVED = frozenset(  # Lambda developer guide, "Defined runtime environment v
         "SESSION_TOKEN",
     )
 ) | {"LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "_HANDLER", "_X_AMZN_TRACE_ID"}
-_MAX_VARIABLES = 4096  # bytes (the guide, "Lambda quotas")
-_PLAIN = ("Description", "Timeout", "MemorySize", "Role")
+_MAX_VARIABLES_BYTES = 4096  # bytes (the guide, "Lambda quotas")
+_COPIED_MEMBERS = ("Description", "Timeout", "MemorySize", "Role")
 
 
-def new(arn: str, params: Mapping[str, Any], package: Mapping[str, Any]) -> dict[str, Any]:
+def create_facts(arn: str, params: Mapping[str, Any], package: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts of a new function; names that begin with _ are not told.
 
     Raises:
@@ -67,31 +67,31 @@ def new(arn: str, params: Mapping[str, Any], package: Mapping[str, Any]) -> dict
         "StateReason": "The function is being created.",
         "StateReasonCode": "Creating",
         **package,
-        **_surroundings(params),
-        **revised(),
+        **_collect_optional_facts(params),
+        **create_revision(),
     }
     _check_program(facts)
     return facts
 
 
-def altered(facts: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+def update_facts(facts: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """Return what UpdateFunctionConfiguration makes of a function's facts.
 
     Raises:
         AwsError: Package and program do not go together.
     """
-    plain = {name: params[name] for name in _PLAIN if name in params}
-    made = {**facts, **plain, **_surroundings(params), **revised()}
+    plain = {name: params[name] for name in _COPIED_MEMBERS if name in params}
+    made = {**facts, **plain, **_collect_optional_facts(params), **create_revision()}
     _check_program(made)
     return made
 
 
-def public(facts: Mapping[str, Any]) -> dict[str, Any]:
+def filter_public(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that are told."""
     return {name: value for name, value in facts.items() if not name.startswith("_")}
 
 
-def page(listed: list[dict[str, Any]], params: Mapping[str, Any], name: str) -> dict[str, Any]:
+def paginate(listed: list[dict[str, Any]], params: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a page of what is listed, under this name."""
     first = int(params.get("Marker") or 0)
     last = first + min(params.get("MaxItems", 50), 50)
@@ -99,12 +99,12 @@ def page(listed: list[dict[str, Any]], params: Mapping[str, Any], name: str) -> 
     return {name: listed[first:last], **more}
 
 
-def revised() -> dict[str, Any]:
+def create_revision() -> dict[str, Any]:
     """Return the facts that every change gives anew."""
-    return {"LastModified": stamp(), "RevisionId": new_id()}
+    return {"LastModified": format_now(), "RevisionId": new_id()}
 
 
-def stamp() -> str:
+def format_now() -> str:
     """Return the time as Lambda writes it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
@@ -124,13 +124,13 @@ def check(params: Mapping[str, Any]) -> None:
                 f"value less than or equal to {most}",
             )
     _check_variables(params.get("Environment", {}).get("Variables", {}))
-    for name, words in _NOT_YET.items():
+    for name, words in _UNSUPPORTED_MEMBERS.items():
         if params.get(name):
-            raise not_offered(words)
+            raise not_implemented_error(words)
     if params.get("VpcConfig", {}).get("SubnetIds"):
-        raise not_offered("A VPC (VpcConfig)")
+        raise not_implemented_error("A VPC (VpcConfig)")
     if params.get("SnapStart", {}).get("ApplyOn", "None") != "None":
-        raise not_offered("A snapshot (SnapStart)")
+        raise not_implemented_error("A snapshot (SnapStart)")
 
 
 def _check_variables(variables: Mapping[str, str]) -> None:
@@ -138,17 +138,17 @@ def _check_variables(variables: Mapping[str, str]) -> None:
         "Lambda was unable to configure your environment variables because the environment "
         "variables you have provided"
     )
-    if reserved := sorted(_RESERVED & variables.keys()):
-        raise unfit(
+    if reserved := sorted(_RESERVED_VARIABLES & variables.keys()):
+        raise invalid_parameter_error(
             f"{said} contains reserved keys that are currently not supported for modification. "
             f"Reserved keys used in this request: {', '.join(reserved)}"
         )
     size = len(json.dumps(variables, separators=(",", ":")).encode())
-    if size > _MAX_VARIABLES:
-        raise unfit(f"{said} exceeded the 4KB limit: they take {size} bytes.")
+    if size > _MAX_VARIABLES_BYTES:
+        raise invalid_parameter_error(f"{said} exceeded the 4KB limit: they take {size} bytes.")
 
 
-def permission(params: Mapping[str, Any], resource: str) -> dict[str, Any]:
+def build_statement(params: Mapping[str, Any], resource: str) -> dict[str, Any]:
     """Return the statement that AddPermission adds to a function's policy."""
     principal = params["Principal"]
     statement = {
@@ -166,7 +166,7 @@ def permission(params: Mapping[str, Any], resource: str) -> dict[str, Any]:
     return statement | ({"Condition": conditions} if conditions else {})
 
 
-def _surroundings(params: Mapping[str, Any]) -> dict[str, Any]:
+def _collect_optional_facts(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that only some functions have."""
     told = {name: params[name] for name in ("Runtime", "Handler") if name in params}
     if "Environment" in params:
@@ -179,15 +179,15 @@ def _surroundings(params: Mapping[str, Any]) -> dict[str, Any]:
 def _check_program(facts: Mapping[str, Any]) -> None:
     if facts["PackageType"] == "Image":
         if facts.get("Handler") or facts.get("Runtime"):
-            raise unfit(
+            raise invalid_parameter_error(
                 "Please don't provide Handler or Runtime or Layer when the intended "
                 "function PackageType is Image."
             )
         return
     if not facts.get("Runtime") or not facts.get("Handler"):
-        raise unfit(
+        raise invalid_parameter_error(
             "Runtime and Handler are mandatory parameters for functions created with "
             "deployment packages."
         )
     if not facts["Runtime"].startswith("python3"):
-        raise not_offered(f"The runtime {facts['Runtime']}")
+        raise not_implemented_error(f"The runtime {facts['Runtime']}")

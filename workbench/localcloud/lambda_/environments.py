@@ -17,20 +17,20 @@ from typing import Any
 from workbench.deployment import Lambda
 from workbench.localcloud.core.http_client import Answer
 from workbench.localcloud.core.protocol import REGION
-from workbench.localcloud.lambda_.runtime import InitFailed, Runtime, failure
-from workbench.localcloud.sandbox.cgroups import group
+from workbench.localcloud.lambda_.runtime import InitFailed, Runtime, encode_failure
+from workbench.localcloud.sandbox.cgroups import create_group
 from workbench.localcloud.sandbox.fleets import ServerlessFleet
 from workbench.localcloud.sandbox.instances import Instance
 from workbench.localcloud.sandbox.pool import Rate
 from workbench.localcloud.sandbox.sandbox import Sandbox
-from workbench.localcloud.sandbox.worker import Worker, container_environment, launch
+from workbench.localcloud.sandbox.worker import Worker, build_environment, launch
 
 INIT_LIMIT = 10.0
 """Seconds of INIT (Lambda developer guide, "Lambda execution environment lifecycle"). AWS starts an
 INIT anew that takes longer, with the function's own time limit; here it goes on so long."""
 
 _PROGRAM = "workbench.modelserver.bootstrap"
-_OWN = {  # what every function sees of a local cloud: no secrets
+_DEFAULT_VARIABLES = {  # what every function sees of a local cloud: no secrets
     "AWS_ACCESS_KEY_ID": "local",
     "AWS_SECRET_ACCESS_KEY": "local",
     "AWS_REGION": REGION,
@@ -87,11 +87,11 @@ class Environment(Instance):
     async def stop(self) -> None:
         """End it; being called twice does no harm."""
         await super().stop()
-        await self.runtime.shut()
+        await self.runtime.release()
 
     async def _await_end(self) -> None:
-        status = await self.box.exited()
-        self.runtime.exit = _ended(status)
+        status = await self.box.wait_exit()
+        self.runtime.exit = _describe_exit(status)
         self.runtime.broke()
 
 
@@ -113,9 +113,9 @@ class Environments:
         self._folder = folder
         self._next_number = next_number
 
-    async def __call__(self, lost: Callable[[Instance], None]) -> Instance:
+    async def __call__(self, on_lost: Callable[[Instance], None]) -> Instance:
         """Return a new environment, on demand."""
-        return await self.start(lost, "on-demand")
+        return await self.start(on_lost, "on-demand")
 
     async def start(self, lost: Callable[[Instance], None], kind: str) -> Instance:
         """Return a new environment whose INIT is over; `kind` is AWS's initialization type.
@@ -134,14 +134,14 @@ class Environments:
         worker = None
         try:
             told = self._environment(await runtime.listen(), stream, kind, scratch)
-            limits = group(program.memory_mb)
+            limits = create_group(program.memory_mb)
             worker = launch([_PROGRAM], log, environment=told, limits=limits)
             runtime.watch(worker.pid)
-            await _initialized(runtime, worker, INIT_LIMIT + program.timeout)
+            await _wait_for_init(runtime, worker, INIT_LIMIT + program.timeout)
         except BaseException:
             if worker is not None:
                 await worker.stop(0)
-            await runtime.shut()
+            await runtime.release()
             shutil.rmtree(scratch, ignore_errors=True)
             raise
         seconds = time.perf_counter() - began
@@ -158,9 +158,9 @@ class Environments:
     def _environment(self, address: str, stream: str, kind: str, scratch: Path) -> dict[str, str]:
         """Return the variables of a function ("Using Lambda environment variables")."""
         program = self._program
-        return container_environment(
+        return build_environment(
             {
-                **_OWN,
+                **_DEFAULT_VARIABLES,
                 "AWS_ENDPOINT_URL": self._url,
                 "TMPDIR": str(scratch),
                 **program.environment,
@@ -203,10 +203,10 @@ class FunctionFleet(ServerlessFleet):
         self._pool.max_concurrency = max_concurrency
 
     async def _start_one(self) -> Instance:
-        return await self._environments.start(self._lost, "provisioned-concurrency")
+        return await self._environments.start(self._handle_lost, "provisioned-concurrency")
 
 
-async def _initialized(runtime: Runtime, worker: Worker, limit: float) -> None:
+async def _wait_for_init(runtime: Runtime, worker: Worker, limit: float) -> None:
     """Return once INIT is over.
 
     Raises:
@@ -221,13 +221,13 @@ async def _initialized(runtime: Runtime, worker: Worker, limit: float) -> None:
         return
     ready.cancel()
     if worker.ended in done:
-        kind, why = "Runtime.ExitError", f"Error: {_ended(worker.ended.result())}"
+        kind, why = "Runtime.ExitError", f"Error: {_describe_exit(worker.ended.result())}"
     else:
         kind, why = "Sandbox.Timedout", f"Error: Task timed out after {limit:.2f} seconds"
-    raise InitFailed(Answer(200, {"error": kind}, failure(kind, why)))
+    raise InitFailed(Answer(200, {"error": kind}, encode_failure(kind, why)))
 
 
-def _ended(status: int) -> str:
+def _describe_exit(status: int) -> str:
     """Return how AWS says that a program has ended."""
     how = "signal: killed" if status == -9 else f"exit status {status}"
     return f"Runtime exited with error: {how}"

@@ -16,28 +16,28 @@ from typing import Any
 
 from workbench.cloud.packaging import MAX_UNZIPPED, MAX_ZIP
 from workbench.localcloud.core.protocol import AwsError, Operation, arn
-from workbench.localcloud.core.settings import Settings
+from workbench.localcloud.core.settings import LocalCloudSettings
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tags import Tags
-from workbench.localcloud.lambda_.code_packages import Codes, unfit
+from workbench.localcloud.lambda_.code_packages import CodePackages, invalid_parameter_error
 from workbench.localcloud.lambda_.configuration import (
     LATEST,
-    altered,
+    build_statement,
     check,
-    new,
-    page,
-    permission,
-    public,
-    revised,
-    stamp,
+    create_facts,
+    create_revision,
+    filter_public,
+    format_now,
+    paginate,
+    update_facts,
 )
 from workbench.localcloud.lambda_.environments import Environments, FunctionFleet, Program
-from workbench.localcloud.sandbox.instances import LaunchFailed, Objects
+from workbench.localcloud.sandbox.instances import LaunchFailed, ModelStore
 
 ACCOUNT_LIMIT = 1000
 """Events of an account that may be under way at once (Lambda developer guide, "Lambda quotas")."""
 
-UNRESERVED = 100
+MIN_UNRESERVED = 100
 """Of which so many must stay for functions without a reserve."""
 
 _SCHEMA = """
@@ -110,11 +110,16 @@ class Functions:
     """
 
     def __init__(
-        self, store: Store, tags: Tags, objects: Objects, folder: Path, settings: Settings
+        self,
+        store: Store,
+        tags: Tags,
+        objects: ModelStore,
+        folder: Path,
+        settings: LocalCloudSettings,
     ) -> None:
         self._store = store
         self._tags = tags
-        self._codes = Codes(store, objects, folder / "code")
+        self._packages = CodePackages(store, objects, folder / "code")
         self._folder = folder
         self._settings = settings
         self._functions: dict[str, Function] = {}
@@ -136,16 +141,16 @@ class Functions:
             "DeleteFunction": self._delete,
             "PublishVersion": self._publish,
             "PutFunctionConcurrency": self._reserve,
-            "GetFunctionConcurrency": self._reserved,
+            "GetFunctionConcurrency": self._get_reserved,
             "DeleteFunctionConcurrency": self._unreserve,
             "PutProvisionedConcurrencyConfig": self._provision,
-            "GetProvisionedConcurrencyConfig": self._provisioned,
+            "GetProvisionedConcurrencyConfig": self._get_provisioned,
             "DeleteProvisionedConcurrencyConfig": self._unprovision,
-            "AddPermission": self._permit,
-            "GetPolicy": self._policy,
-            "RemovePermission": self._forbid,
+            "AddPermission": self._add_permission,
+            "GetPolicy": self._get_policy,
+            "RemovePermission": self._remove_permission,
             "ListTags": self._list_tags,
-            "GetAccountSettings": self._account,
+            "GetAccountSettings": self._get_account,
         }
 
     async def start(self, url: str) -> None:
@@ -164,7 +169,7 @@ class Functions:
             function = self._functions[name]
             version = function.versions[number]
             version.provisioned, version.changed = count, changed
-            self._work(self._bring_up(function, version))
+            self._start_task(self._bring_up(function, version))
 
     async def close(self) -> None:
         """End every environment; the functions stay known."""
@@ -201,7 +206,7 @@ class Functions:
         if function is None or version is None:
             wanted = arn("lambda", f"function:{named.rpartition('function:')[2]}")
             tail = f":{qualifier}" if qualifier and qualifier not in wanted else ""
-            raise _missing(f"Function not found: {wanted}{tail}")
+            raise _not_found_error(f"Function not found: {wanted}{tail}")
         return function, version
 
     def limit(self, function: Function) -> int:
@@ -222,25 +227,25 @@ class Functions:
     async def _create(self, params: dict[str, Any]) -> dict[str, Any]:
         parts = _NAME.fullmatch(params["FunctionName"])
         if parts is None:
-            raise unfit(f"{params['FunctionName']} is no name of a function.")
+            raise invalid_parameter_error(f"{params['FunctionName']} is no name of a function.")
         name = parts[4]
         check(params)
         function = Function(name)
-        package, code = await self._codes.take(params.get("PackageType", "Zip"), params["Code"])
+        package, code = await self._packages.take(params.get("PackageType", "Zip"), params["Code"])
         if name in self._functions:
             raise AwsError("ResourceConflictException", f"Function already exist: {name}", 409)
-        facts = new(function.arn, params, package)
+        facts = create_facts(function.arn, params, package)
         version = Version(facts, code)
         function.versions[LATEST] = version
         tags = [{"Key": key, "Value": value} for key, value in params.get("Tags", {}).items()]
         with self._store.write():
-            self._keep(function, version)
+            self._save(function, version)
             self._tags.begin(function.arn, tags)
         self._functions[name] = function
         told = dict(facts)
-        self._work(self._activate(function, version))
+        self._start_task(self._activate(function, version))
         if params.get("Publish"):
-            told = self._published(function, params)
+            told = self._publish_version(function, params)
         return told
 
     async def _get(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -249,7 +254,7 @@ class Functions:
         if version.facts["PackageType"] == "Image":
             image = version.facts["_Image"]
             place = {"RepositoryType": "ECR", "ImageUri": image, "ResolvedImageUri": image}
-        told: dict[str, Any] = {"Configuration": _told(version), "Code": place}
+        told: dict[str, Any] = {"Configuration": _describe(version), "Code": place}
         if tags := {each["Key"]: each["Value"] for each in self._tags.of(function.arn)}:
             told["Tags"] = tags
         if function.reserved is not None:
@@ -257,27 +262,29 @@ class Functions:
         return told
 
     async def _get_configuration(self, params: dict[str, Any]) -> dict[str, Any]:
-        return _told(self.find(params["FunctionName"], params.get("Qualifier"))[1])
+        return _describe(self.find(params["FunctionName"], params.get("Qualifier"))[1])
 
     async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
         every = params.get("FunctionVersion") == "ALL"
         listed = [
-            _told(version)
+            _describe(version)
             for _, function in sorted(self._functions.items())
             for version in function.versions.values()
             if every or version.name == LATEST
         ]
-        return page(listed, params, "Functions")
+        return paginate(listed, params, "Functions")
 
     async def _list_versions(self, params: dict[str, Any]) -> dict[str, Any]:
         function, _ = self.find(params["FunctionName"])
-        return page([_told(each) for each in function.versions.values()], params, "Versions")
+        return paginate(
+            [_describe(each) for each in function.versions.values()], params, "Versions"
+        )
 
     async def _list_tags(self, params: dict[str, Any]) -> dict[str, Any]:
         function, _ = self.find(params["Resource"])
         return {"Tags": {each["Key"]: each["Value"] for each in self._tags.of(function.arn)}}
 
-    async def _account(self, _: dict[str, Any]) -> dict[str, Any]:
+    async def _get_account(self, _: dict[str, Any]) -> dict[str, Any]:
         every = [each for f in self._functions.values() for each in f.versions.values()]
         size = sum(each.facts["CodeSize"] for each in every)
         reserved = sum(each.reserved or 0 for each in self._functions.values())
@@ -293,26 +300,30 @@ class Functions:
         }
 
     async def _update_code(self, params: dict[str, Any]) -> dict[str, Any]:
-        function, version = self._changeable(params)
-        package, sha256 = await self._codes.take(version.facts["PackageType"], params)
-        facts = {**version.facts, **package, **revised()}
+        function, version = self._find_changeable(params)
+        package, sha256 = await self._packages.take(version.facts["PackageType"], params)
+        facts = {**version.facts, **package, **create_revision()}
         if params.get("DryRun"):
-            return public(facts)
+            return filter_public(facts)
         await self._replace(function, version, facts, sha256)
-        return self._published(function, params) if params.get("Publish") else _told(version)
+        return (
+            self._publish_version(function, params) if params.get("Publish") else _describe(version)
+        )
 
     async def _update_configuration(self, params: dict[str, Any]) -> dict[str, Any]:
-        function, version = self._changeable(params)
+        function, version = self._find_changeable(params)
         check(params)
-        facts = altered(version.facts, params)
+        facts = update_facts(version.facts, params)
         await self._replace(function, version, facts, version.code)
-        return _told(version)
+        return _describe(version)
 
     async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
         function, version = self.find(params["FunctionName"], params.get("Qualifier"))
         whole = version.name == LATEST
         if whole and params.get("Qualifier"):
-            raise unfit("$LATEST version cannot be deleted without deleting the function.")
+            raise invalid_parameter_error(
+                "$LATEST version cannot be deleted without deleting the function."
+            )
         gone = list(function.versions.values()) if whole else [version]
         with self._store.write() as db:
             for each in gone:
@@ -327,19 +338,21 @@ class Functions:
         if whole:
             del self._functions[function.name]
         await asyncio.gather(*(each.fleet.close() for each in gone if each.fleet))
-        self._codes.keep(self._used(), {each.code for each in gone})
+        self._packages.keep(self._list_used_code(), {each.code for each in gone})
         return {}
 
     async def _publish(self, params: dict[str, Any]) -> dict[str, Any]:
-        function, version = self._changeable(params)
+        function, version = self._find_changeable(params)
         wanted = params.get("CodeSha256", version.facts["CodeSha256"])
         if wanted != version.facts["CodeSha256"]:
-            raise unfit(f"CodeSHA256 ({wanted}) is different from current CodeSHA256 in $LATEST.")
-        return self._published(function, params)
+            raise invalid_parameter_error(
+                f"CodeSHA256 ({wanted}) is different from current CodeSHA256 in $LATEST."
+            )
+        return self._publish_version(function, params)
 
     # --- who may call, which is kept and told; a local cloud lets everybody
 
-    async def _permit(self, params: dict[str, Any]) -> dict[str, Any]:
+    async def _add_permission(self, params: dict[str, Any]) -> dict[str, Any]:
         function, version = self.find(params["FunctionName"], params.get("Qualifier"))
         policy, number = version.facts.get("_Policy", {}), params["StatementId"]
         if number in policy:
@@ -350,26 +363,26 @@ class Functions:
                 409,
                 {"Type": "User"},
             )
-        added = permission(params, str(version.facts["FunctionArn"]))
+        added = build_statement(params, str(version.facts["FunctionArn"]))
         version.facts = {**version.facts, "_Policy": {**policy, number: added}}
-        self._keep(function, version)
+        self._save(function, version)
         return {"Statement": json.dumps(added)}
 
-    async def _policy(self, params: dict[str, Any]) -> dict[str, Any]:
+    async def _get_policy(self, params: dict[str, Any]) -> dict[str, Any]:
         _, version = self.find(params["FunctionName"], params.get("Qualifier"))
         statements = list(version.facts.get("_Policy", {}).values())
         if not statements:
-            raise _missing("The resource you requested does not exist.")
+            raise _not_found_error("The resource you requested does not exist.")
         policy = {"Version": "2012-10-17", "Id": "default", "Statement": statements}
         return {"Policy": json.dumps(policy), "RevisionId": version.facts["RevisionId"]}
 
-    async def _forbid(self, params: dict[str, Any]) -> dict[str, Any]:
+    async def _remove_permission(self, params: dict[str, Any]) -> dict[str, Any]:
         function, version = self.find(params["FunctionName"], params.get("Qualifier"))
         policy, number = dict(version.facts.get("_Policy", {})), params["StatementId"]
         if policy.pop(number, None) is None:
-            raise _missing(f"Statement {number} is not found in resource policy.")
+            raise _not_found_error(f"Statement {number} is not found in resource policy.")
         version.facts = {**version.facts, "_Policy": policy}
-        self._keep(function, version)
+        self._save(function, version)
         return {}
 
     # --- concurrency
@@ -378,31 +391,31 @@ class Functions:
         function, _ = self.find(params["FunctionName"])
         wanted = params["ReservedConcurrentExecutions"]
         others = sum(f.reserved or 0 for f in self._functions.values() if f is not function)
-        if ACCOUNT_LIMIT - others - wanted < UNRESERVED:
-            raise unfit(
+        if ACCOUNT_LIMIT - others - wanted < MIN_UNRESERVED:
+            raise invalid_parameter_error(
                 "Specified ReservedConcurrentExecutions for function decreases account's "
-                f"UnreservedConcurrentExecution below its minimum value of [{UNRESERVED}]."
+                f"UnreservedConcurrentExecution below its minimum value of [{MIN_UNRESERVED}]."
             )
         provisioned = sum(each.provisioned for each in function.versions.values())
         if wanted < provisioned:
-            raise unfit(
+            raise invalid_parameter_error(
                 f"ReservedConcurrentExecutions {wanted} should not be lower than function's total "
                 f"provisioned concurrency [{provisioned}]."
             )
-        return await self._limited(function, wanted)
+        return await self._apply_reserved(function, wanted)
 
-    async def _reserved(self, params: dict[str, Any]) -> dict[str, Any]:
+    async def _get_reserved(self, params: dict[str, Any]) -> dict[str, Any]:
         function, _ = self.find(params["FunctionName"])
         reserved = function.reserved
         return {} if reserved is None else {"ReservedConcurrentExecutions": reserved}
 
     async def _unreserve(self, params: dict[str, Any]) -> dict[str, Any]:
-        await self._limited(self.find(params["FunctionName"])[0], None)
+        await self._apply_reserved(self.find(params["FunctionName"])[0], None)
         return {}
 
-    async def _limited(self, function: Function, reserved: int | None) -> dict[str, Any]:
+    async def _apply_reserved(self, function: Function, reserved: int | None) -> dict[str, Any]:
         function.reserved = reserved
-        self._keep_limits(function)
+        self._save_limits(function)
         for each in self._functions.values():
             for version in each.versions.values():
                 if version.fleet is not None:
@@ -413,30 +426,30 @@ class Functions:
         function, version = self.find(params["FunctionName"], params["Qualifier"])
         wanted = params["ProvisionedConcurrentExecutions"]
         if version.name == LATEST:
-            raise unfit(
+            raise invalid_parameter_error(
                 "Provisioned Concurrency Configs cannot be applied to unpublished function version."
             )
         if not version.active:
-            raise in_the_way(version)
+            raise not_active_error(version)
         others = sum(v.provisioned for v in function.versions.values() if v is not version)
         if wanted + others > self.limit(function):
-            raise unfit(
+            raise invalid_parameter_error(
                 "Requested Provisioned Concurrency should not be greater than the "
                 f"reservedConcurrentExecution for function: {self.limit(function)}."
             )
-        version.provisioned, version.changed = wanted, stamp()
+        version.provisioned, version.changed = wanted, format_now()
         with self._store.write() as db:
             row = (function.name, version.name, wanted, version.changed)
             db.execute("INSERT OR REPLACE INTO provisioned VALUES (?, ?, ?, ?)", row)
-        self._work(self._bring_up(function, version))
+        self._start_task(self._bring_up(function, version))
         version.provisioning = "IN_PROGRESS"
         return self._concurrency(version)
 
-    async def _provisioned(self, params: dict[str, Any]) -> dict[str, Any]:
-        return self._concurrency(self._with_provisioned(params)[1])
+    async def _get_provisioned(self, params: dict[str, Any]) -> dict[str, Any]:
+        return self._concurrency(self._find_provisioned(params)[1])
 
     async def _unprovision(self, params: dict[str, Any]) -> dict[str, Any]:
-        function, version = self._with_provisioned(params)
+        function, version = self._find_provisioned(params)
         version.provisioned = 0
         with self._store.write() as db:
             statement = "DELETE FROM provisioned WHERE name = ? AND version = ?"
@@ -444,7 +457,7 @@ class Functions:
         await self._bring_up(function, version)
         return {}
 
-    def _with_provisioned(self, params: Mapping[str, Any]) -> tuple[Function, Version]:
+    def _find_provisioned(self, params: Mapping[str, Any]) -> tuple[Function, Version]:
         function, version = self.find(params["FunctionName"], params["Qualifier"])
         if not version.provisioned:
             raise AwsError(
@@ -482,7 +495,7 @@ class Functions:
 
     # --- versions that run
 
-    def _changeable(self, params: Mapping[str, Any]) -> tuple[Function, Version]:
+    def _find_changeable(self, params: Mapping[str, Any]) -> tuple[Function, Version]:
         """Return a function that is not on its way, and its $LATEST.
 
         Raises:
@@ -490,7 +503,7 @@ class Functions:
         """
         function, version = self.find(params["FunctionName"])
         if not version.active:
-            raise in_the_way(version)
+            raise not_active_error(version)
         revision = params.get("RevisionId", version.facts["RevisionId"])
         if revision != version.facts["RevisionId"]:
             raise AwsError(
@@ -506,7 +519,7 @@ class Functions:
             version.facts.pop(name, None)
         version.facts |= {"State": "Active", "LastUpdateStatus": "Successful"}
         self._open(function, version)
-        self._keep(function, version)
+        self._save(function, version)
         for each in function.versions.values():  # published before it was Active
             if not each.active:
                 await self._activate(function, each)
@@ -515,7 +528,7 @@ class Functions:
         """Let a version answer."""
         if not version.active:
             version.facts["State"] = "Pending"
-            self._work(self._activate(function, version))
+            self._start_task(self._activate(function, version))
             return
         facts = version.facts
         image = facts["PackageType"] == "Image"
@@ -524,7 +537,7 @@ class Functions:
         program = Program(
             function=function.name,
             version=version.name,
-            code=self._codes.folder(version.code),
+            code=self._packages.folder(version.code),
             handler=(command or [_HANDLER])[0] if image else facts["Handler"],
             execution="AWS_Lambda_Image" if image else local,
             environment=facts.get("Environment", {}).get("Variables", {}),
@@ -545,28 +558,28 @@ class Functions:
         former, version.facts, version.fleet = version.fleet, facts, None
         gone, version.code = version.code, code
         self._open(function, version)
-        self._keep(function, version)
+        self._save(function, version)
         if former is not None:
-            self._work(self._retire(former, gone))
+            self._start_task(self._retire(former, gone))
 
     async def _retire(self, fleet: FunctionFleet, code: str) -> None:
         try:
             await fleet.drain()
         finally:
             await fleet.close()
-        self._codes.keep(self._used(), {code})
+        self._packages.keep(self._list_used_code(), {code})
 
-    def _used(self) -> set[str]:
+    def _list_used_code(self) -> set[str]:
         """Return the code that some version has."""
         every = self._functions.values()
         return {version.code for each in every for version in each.versions.values()}
 
-    def _published(self, function: Function, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _publish_version(self, function: Function, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return a new version like $LATEST, or the last one if nothing has changed since."""
         latest = function.versions[LATEST]
         last = function.versions.get(str(function.next - 1))
         if last is not None and last.facts["_Of"] == latest.facts["RevisionId"]:
-            return _told(last)
+            return _describe(last)
         number = str(function.next)
         facts = {
             **latest.facts,
@@ -575,36 +588,36 @@ class Functions:
             "Description": params.get("Description", latest.facts["Description"]),
             "_Of": latest.facts["RevisionId"],
             "_Policy": {},
-            **revised(),
+            **create_revision(),
         }
         version = Version(facts, latest.code)
         function.versions[number] = version
         function.next += 1
         with self._store.write():
-            self._keep(function, version)
+            self._save(function, version)
         if version.active:
             self._open(function, version)
-        return _told(version)
+        return _describe(version)
 
-    def _keep(self, function: Function, version: Version) -> None:
+    def _save(self, function: Function, version: Version) -> None:
         text = json.dumps({"configuration": version.facts, "code": version.code})
         with self._store.write() as db:
             row = (function.name, version.name, text)
             db.execute("INSERT OR REPLACE INTO functions VALUES (?, ?, ?)", row)
-            self._keep_limits(function)
+            self._save_limits(function)
 
-    def _keep_limits(self, function: Function) -> None:
+    def _save_limits(self, function: Function) -> None:
         with self._store.write() as db:
             row = (function.name, function.reserved, function.next)
             db.execute("INSERT OR REPLACE INTO function_limits VALUES (?, ?, ?)", row)
 
-    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
-def in_the_way(version: Version) -> AwsError:
+def not_active_error(version: Version) -> AwsError:
     """Return the refusal of what needs a function that is Active."""
     return AwsError(
         "ResourceConflictException",
@@ -615,9 +628,9 @@ def in_the_way(version: Version) -> AwsError:
     )
 
 
-def _missing(message: str) -> AwsError:
+def _not_found_error(message: str) -> AwsError:
     return AwsError("ResourceNotFoundException", message, 404, {"Type": "User"})
 
 
-def _told(version: Version) -> dict[str, Any]:
-    return public(version.facts)
+def _describe(version: Version) -> dict[str, Any]:
+    return filter_public(version.facts)

@@ -17,11 +17,11 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from workbench.localcloud.cloudwatch.log_writer import Journal, Note
+from workbench.localcloud.cloudwatch.log_writer import LogBatch, LogWriter
 from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
-from workbench.localcloud.core.protocol import AwsError, json_refusal
-from workbench.localcloud.lambda_.functions import Function, Functions, Version, in_the_way
-from workbench.localcloud.lambda_.runtime import MAX_ANSWER, Event, failure
+from workbench.localcloud.core.protocol import AwsError, json_error
+from workbench.localcloud.lambda_.functions import Function, Functions, Version, not_active_error
+from workbench.localcloud.lambda_.runtime import MAX_ANSWER, FunctionEvent, encode_failure
 from workbench.modelserver.http import Reply, Request, Response
 
 MAX_PAYLOAD = 6_291_456
@@ -32,14 +32,14 @@ MAX_EVENT = 1_048_576
 
 PATH = "/2015-03-31/functions/"
 _ACTION = "/invocations"
-_TIMED_OUT = "Sandbox.Timedout"
-_TAIL = 4096  # bytes of LogResult
+_TIMEOUT_ERROR = "Sandbox.Timedout"
+_TAIL_BYTES = 4096  # bytes of LogResult
 _MB = 1024**2
 _log = logging.getLogger("workbench.localcloud")
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class FunctionInvocation:
     """What is told of a call once it is over; times in seconds.
 
     Attributes:
@@ -62,7 +62,7 @@ class Called:
     under_way: int
 
 
-class Calling:
+class FunctionInvoker:
     """Answers `POST /2015-03-31/functions/<name>/invocations`.
 
     An event that nobody waits for (InvocationType Event) is tried once, where AWS tries it thrice.
@@ -76,11 +76,11 @@ class Calling:
     def __init__(
         self,
         functions: Functions,
-        journal: Journal,
+        log_writer: LogWriter,
         *,
-        record: Callable[[Called], None] | None = None,
+        record: Callable[[FunctionInvocation], None] | None = None,
     ) -> None:
-        self.journal = journal
+        self.log_writer = log_writer
         self.record = record
         self._functions = functions
 
@@ -95,16 +95,18 @@ class Calling:
         received = time.perf_counter()
         kind = request.headers.get("x-amz-invocation-type", "RequestResponse")
         try:
-            function, version = self._addressed(request, kind)
-            context = _context(request)
+            function, version = self._find_function(request, kind)
+            context = _parse_context(request)
         except AwsError as error:
-            reply(json_refusal(error))
+            reply(json_error(error))
             return
         if kind == "DryRun":
             reply(Response(204, bodiless=True))
             return
-        call = _Call(self, request, reply, function, version, received, kind == "Event")
-        event = Event(
+        call = _PendingFunctionCall(
+            self, request, reply, function, version, received, kind == "Event"
+        )
+        event = FunctionEvent(
             request.body or b"{}",
             call.done,
             id=str(uuid.uuid4()),
@@ -135,7 +137,7 @@ class Calling:
 
         self.handle(request, heard)
 
-    def _addressed(self, request: Request, kind: str) -> tuple[Function, Version]:
+    def _find_function(self, request: Request, kind: str) -> tuple[Function, Version]:
         """Return whom a request is for.
 
         Raises:
@@ -156,40 +158,40 @@ class Calling:
             )
         _check_json(request.body)
         if not version.active:
-            raise in_the_way(version)
+            raise not_active_error(version)
         return function, version
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class _PendingFunctionCall:
     """A client's call on its way."""
 
-    calling: Calling
+    invoker: FunctionInvoker
     request: Request
     reply: Reply
     function: Function
     version: Version
     received: float
-    unheard: bool
+    discard_response: bool
 
     def done(self, exchange: Exchange, outcome: Outcome) -> None:
         """Answer the client, and note what is to be told."""
-        assert isinstance(exchange, Event)  # noqa: S101 - this is where it was made
+        assert isinstance(exchange, FunctionEvent)  # noqa: S101 - this is where it was made
         under_way = self.function.under_way + 1
-        refusal = _refused(outcome, exchange, self.function)
-        error, body = ("", b"") if refusal else _result(outcome, exchange)
+        refusal = _make_error(outcome, exchange, self.function)
+        error, body = ("", b"") if refusal else _parse_result(outcome, exchange)
         tail = self.request.headers.get("x-amz-log-type") == "Tail"
         report = None
         if refusal is None:
             report = _Report(exchange, self.version, error, time.time(), at_once=tail)
         if refusal is not None:
             error = refusal.code
-        if not self.unheard:
-            self.reply(json_refusal(refusal) if refusal else self._response(report, body, error))
+        if not self.discard_response:
+            self.reply(json_error(refusal) if refusal else self._response(report, body, error))
         if report is not None:
-            report.note(self.calling.journal)
-        if self.calling.record is not None:
-            called = Called(
+            report.note(self.invoker.log_writer)
+        if self.invoker.record is not None:
+            called = FunctionInvocation(
                 function=self.function.name,
                 version=self.version.name,
                 at=time.time(),
@@ -199,7 +201,7 @@ class _Call:
                 init=exchange.setup,
                 under_way=under_way,
             )
-            self.calling.record(called)
+            self.invoker.record(called)
 
     def _response(self, report: "_Report | None", body: bytes, error: str) -> Response:
         assert report is not None  # noqa: S101 - there is one of every answer
@@ -224,7 +226,7 @@ class _Report:
     __slots__ = ("at", "error", "event", "kept", "version")
 
     def __init__(
-        self, event: Event, version: Version, error: str, at: float, *, at_once: bool
+        self, event: FunctionEvent, version: Version, error: str, at: float, *, at_once: bool
     ) -> None:
         self.event = event
         self.version = version
@@ -248,24 +250,24 @@ class _Report:
         return [
             f"START RequestId: {event.id} Version: {self.version.name}\n",
             *wrote.decode("utf-8", "replace").splitlines(keepends=True),
-            *self._late(),
+            *self._timeout_lines(),
             f"END RequestId: {event.id}\n",
             self._report(),
         ]
 
     def tail(self) -> str:
         """Return the last 4 KB of it in base64, as LogResult."""
-        return base64.b64encode("".join(self.lines()).encode()[-_TAIL:]).decode()
+        return base64.b64encode("".join(self.lines()).encode()[-_TAIL_BYTES:]).decode()
 
-    def note(self, journal: Journal) -> None:
+    def note(self, log_writer: LogWriter) -> None:
         """Have it written to Logs."""
         environment = self.event.environment
         if environment is not None:
             group = str(self.version.facts["LoggingConfig"]["LogGroup"])
-            journal.add(Note(group, environment.stream, self.at, self.lines))
+            log_writer.add(LogBatch(group, environment.stream, self.at, self.lines))
 
-    def _late(self) -> list[str]:
-        if self.error != _TIMED_OUT:
+    def _timeout_lines(self) -> list[str]:
+        if self.error != _TIMEOUT_ERROR:
             return []
         at = datetime.fromtimestamp(self.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
         limit = self.event.time_limit
@@ -284,7 +286,7 @@ class _Report:
         if init:
             line += f"Init Duration: {1000 * init:.2f} ms\t"
         if self.error:
-            timeout = self.error == _TIMED_OUT
+            timeout = self.error == _TIMEOUT_ERROR
             line += "Status: timeout" if timeout else f"Status: error\tError Type: {self.error}"
         return f"{line}\n"
 
@@ -308,7 +310,7 @@ def _check_json(body: bytes) -> None:
         ) from error
 
 
-def _context(request: Request) -> str:
+def _parse_context(request: Request) -> str:
     """Return the client's context as the function gets it: JSON in one line.
 
     Raises:
@@ -325,7 +327,7 @@ def _context(request: Request) -> str:
         ) from error
 
 
-def _refused(outcome: Outcome, event: Event, function: Function) -> AwsError | None:
+def _make_error(outcome: Outcome, event: FunctionEvent, function: Function) -> AwsError | None:
     """Return the error for a call that reached no environment."""
     if outcome is Failure.THROTTLED:
         reason = "ConcurrentInvocationLimitExceeded"
@@ -343,13 +345,13 @@ def _refused(outcome: Outcome, event: Event, function: Function) -> AwsError | N
     return None
 
 
-def _result(outcome: Outcome, event: Event) -> tuple[str, bytes]:
+def _parse_result(outcome: Outcome, event: FunctionEvent) -> tuple[str, bytes]:
     """Return the type of a function's error, "" for none, and the payload."""
     said = f"RequestId: {event.id} Error: "
     if isinstance(outcome, Answer):
         return outcome.headers.get("error", ""), outcome.body
     if outcome is Failure.TIMEOUT:
-        error = _TIMED_OUT
+        error = _TIMEOUT_ERROR
         said += f"Task timed out after {event.time_limit:.2f} seconds"
     elif outcome is Failure.TOO_LARGE:
         error = "Function.ResponseSizeTooLarge"
@@ -357,4 +359,4 @@ def _result(outcome: Outcome, event: Event) -> tuple[str, bytes]:
     else:
         error = "Runtime.ExitError"
         said += event.reason or "Runtime exited"
-    return error, failure(error, said)
+    return error, encode_failure(error, said)

@@ -5,7 +5,7 @@ As there, what is throttled counts in Throttles alone.
 """
 
 from workbench.localcloud.cloudwatch.metrics import Metrics, Series
-from workbench.localcloud.lambda_.invoke import Called
+from workbench.localcloud.lambda_.invoke import FunctionInvocation
 
 NAMESPACE = "AWS/Lambda"
 _UNITS = {"Duration": "Milliseconds"}
@@ -22,20 +22,20 @@ class FunctionMetrics:
         self._metrics = metrics
         self._series: dict[tuple[str, str], list[dict[str, Series]]] = {}
 
-    def record(self, called: Called) -> None:
+    def record(self, invocation: FunctionInvocation) -> None:
         """Put what is measured of a call."""
-        key = (called.function, called.version)
+        key = (invocation.function, invocation.version)
         if key not in self._series:
             self._series[key] = [self._of(key, whole=True), self._of(key, whole=False)]
         for series in self._series[key]:
-            series["Throttles"].put(float(called.throttled), at=called.at)
-            if called.throttled:
+            series["Throttles"].put(float(invocation.throttled), at=invocation.at)
+            if invocation.throttled:
                 continue
-            series["Invocations"].put(1.0, at=called.at)
-            series["Errors"].put(float(bool(called.error)), at=called.at)
-            series["ConcurrentExecutions"].put(float(called.under_way), at=called.at)
-            if called.duration is not None:
-                series["Duration"].put(1000 * called.duration, at=called.at)
+            series["Invocations"].put(1.0, at=invocation.at)
+            series["Errors"].put(float(bool(invocation.error)), at=invocation.at)
+            series["ConcurrentExecutions"].put(float(invocation.under_way), at=invocation.at)
+            if invocation.duration is not None:
+                series["Duration"].put(1000 * invocation.duration, at=invocation.at)
 
     def _of(self, key: tuple[str, str], *, whole: bool) -> dict[str, Series]:
         function, version = key

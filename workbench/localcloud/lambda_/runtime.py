@@ -27,10 +27,10 @@ _ROOT = "/2018-06-01/runtime/"
 _NEXT = f"{_ROOT}invocation/next"
 _INIT_ERROR = f"{_ROOT}init/error"
 _ERROR_TYPE = "lambda-runtime-function-error-type"
-_TAKEN = Response(202, b'{"status":"OK"}', "application/json")
+_ACCEPTED = Response(202, b'{"status":"OK"}', "application/json")
 _PEAK = re.compile(rb"VmHWM:\s+(\d+) kB")
 _PAGE = 4096
-_MOST_TEXT = 1024**2
+_MAX_TEXT_BYTES = 1024**2
 
 
 class InitFailed(LaunchFailed):
@@ -41,7 +41,7 @@ class InitFailed(LaunchFailed):
         self.outcome = outcome
 
 
-class Event(Exchange):
+class FunctionEvent(Exchange):
     """A request to a function: `id` and `arn` are told to it, `context` is the client's.
 
     Once it is over `written` are the places in the environment's log between which is what it
@@ -87,11 +87,11 @@ class Runtime:
         self.lost: Callable[[], None] = lambda: None
         self._log = os.open(log, os.O_RDONLY | os.O_CREAT, 0o600)
         self._status = -1
-        self._told = 0
-        self._server = Server(http.Settings(self._handle, self._refuse, MAX_ANSWER))
-        self._asking: Reply | None = None
-        self._event: Event | None = None
-        self._given = False
+        self._log_end = 0
+        self._server = Server(http.ServerSettings(self._handle, self._error_response, MAX_ANSWER))
+        self._next_reply: Reply | None = None
+        self._event: FunctionEvent | None = None
+        self._event_sent = False
         self._timer: asyncio.TimerHandle | None = None
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._drained: asyncio.Future[None] | None = None
@@ -115,28 +115,28 @@ class Runtime:
 
     def send(self, exchange: Exchange) -> None:
         """Give the event to the program now, or as soon as it asks for one."""
-        assert isinstance(exchange, Event)  # noqa: S101 - nobody sends anything else here
+        assert isinstance(exchange, FunctionEvent)  # noqa: S101 - nobody sends anything else here
         self.in_flight += 1
-        self._event, self._given = exchange, False
+        self._event, self._event_sent = exchange, False
         exchange.environment = self
         exchange.sent = time.perf_counter()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(exchange.time_limit, self._late)
+        self._timer = loop.call_later(exchange.time_limit, self._time_out)
         if self.closed:
             self.close()
-        elif self._asking is not None:
-            self._give(self._asking)
+        elif self._next_reply is not None:
+            self._send_event(self._next_reply)
 
     def close(self) -> None:
         """Fail what is under way; what the program never got goes back to its owner."""
         self.closed = True
-        event, given = self._event, self._given
+        event, given = self._event, self._event_sent
         if event is None:
             return
         if given or event.owner is None:
-            self._over(Failure.GONE)
+            self._finish_event(Failure.GONE)
         else:
-            self._leave()
+            self._take_event()
             event.owner.resend(event)
 
     def broke(self) -> None:
@@ -153,7 +153,7 @@ class Runtime:
                 self._drained = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
 
-    async def shut(self) -> None:
+    async def release(self) -> None:
         """Give back the address and the log."""
         await self._server.close(0)
         for descriptor in (self._log, self._status):
@@ -163,7 +163,7 @@ class Runtime:
 
     def text(self, start: int, end: int) -> bytes:
         """Return what the program wrote between two places of its log, the last MB of it."""
-        start = max(start, end - _MOST_TEXT)
+        start = max(start, end - _MAX_TEXT_BYTES)
         if start == end:
             return b""
         if self._log >= 0:
@@ -184,36 +184,36 @@ class Runtime:
     def _handle(self, request: Request, reply: Reply) -> None:
         path = request.path
         if path == _NEXT:
-            self._asked(reply)
+            self._handle_next(reply)
         elif path == _INIT_ERROR:
-            reply(_TAKEN)
-            self._init_failed(request)
+            reply(_ACCEPTED)
+            self._handle_init_error(request)
         elif (event := self._event) is not None and path.startswith(
             f"{_ROOT}invocation/{event.id}/"
         ):
-            self._answered(path.rpartition("/")[2], request)
-            reply(_TAKEN)
+            self._handle_result(path.rpartition("/")[2], request)
+            reply(_ACCEPTED)
         else:
             content = {"errorType": "InvalidRequestID", "errorMessage": "Invalid request ID"}
             reply(Response(400, json.dumps(content).encode(), "application/json"))
 
-    def _refuse(self, status: int, reason: str) -> Response:
+    def _error_response(self, status: int, reason: str) -> Response:
         if status == 413 and self._event is not None:
-            self._over(Failure.TOO_LARGE)
+            self._finish_event(Failure.TOO_LARGE)
         return Response(status, reason.encode())
 
-    def _asked(self, reply: Reply) -> None:
-        self._asking = reply
+    def _handle_next(self, reply: Reply) -> None:
+        self._next_reply = reply
         if not self._ready.done():
             self.measure()
             self._ready.set_result(None)
-        if self._event is not None and not self._given:
-            self._give(reply)
+        if self._event is not None and not self._event_sent:
+            self._send_event(reply)
 
-    def _give(self, reply: Reply) -> None:
+    def _send_event(self, reply: Reply) -> None:
         event = self._event
         assert event is not None  # noqa: S101 - whoever calls this has seen it
-        self._asking, self._given = None, True
+        self._next_reply, self._event_sent = None, True
         deadline = int(1000 * (time.time() + event.time_limit))
         headers = [
             ("Lambda-Runtime-Aws-Request-Id", event.id),
@@ -224,12 +224,12 @@ class Runtime:
             headers.append(("Lambda-Runtime-Client-Context", event.context))
         reply(Response(200, event.body, "application/json", headers))
 
-    def _answered(self, kind: str, request: Request) -> None:
+    def _handle_result(self, kind: str, request: Request) -> None:
         failed = kind == "error"
         headers = {"error": request.headers.get(_ERROR_TYPE, "Unhandled")} if failed else {}
-        self._over(Answer(200, headers, request.body))
+        self._finish_event(Answer(200, headers, request.body))
 
-    def _init_failed(self, request: Request) -> None:
+    def _handle_init_error(self, request: Request) -> None:
         if not self._ready.done():
             error = request.headers.get(_ERROR_TYPE, "Unhandled")
             self._ready.set_exception(InitFailed(Answer(200, {"error": error}, request.body)))
@@ -237,20 +237,20 @@ class Runtime:
 
     # --- the end of an event
 
-    def _late(self) -> None:
+    def _time_out(self) -> None:
         self.closed = True
         self.measure()
         self.lost()
-        self._over(Failure.TIMEOUT)
+        self._finish_event(Failure.TIMEOUT)
 
-    def _over(self, outcome: Outcome) -> None:
-        event = self._leave()
-        end = os.fstat(self._log).st_size if self._log >= 0 else self._told
-        event.written, self._told = (self._told, end), end
+    def _finish_event(self, outcome: Outcome) -> None:
+        event = self._take_event()
+        end = os.fstat(self._log).st_size if self._log >= 0 else self._log_end
+        event.written, self._log_end = (self._log_end, end), end
         event.reason = self.exit
         event.finish(outcome)
 
-    def _leave(self) -> Event:
+    def _take_event(self) -> FunctionEvent:
         event, self._event = self._event, None
         assert event is not None  # noqa: S101 - whoever calls this has seen it
         if self._timer is not None:
@@ -262,7 +262,7 @@ class Runtime:
         return event
 
 
-def failure(error_type: str, message: str) -> bytes:
+def encode_failure(error_type: str, message: str) -> bytes:
     """Return the payload of a function's error, as AWS words one that the program did not."""
     content: dict[str, Any] = {"errorType": error_type, "errorMessage": message}
     return json.dumps(content, separators=(",", ":")).encode()

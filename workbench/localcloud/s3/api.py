@@ -20,28 +20,34 @@ from workbench.localcloud.core.protocol import (
     ACCOUNT,
     REGION,
     AwsError,
-    not_offered,
-    scope,
-    xml_answer,
+    not_implemented_error,
+    parse_scope,
+    xml_response,
 )
 from workbench.localcloud.core.store import Store
-from workbench.localcloud.s3.objects import Object, Objects, Part, Upload
-from workbench.localcloud.s3.uploads import Incoming, Received, verify_body
+from workbench.localcloud.s3.objects import Object, ObjectStore, Part, Upload
+from workbench.localcloud.s3.uploads import BodyWriter, StoredBody, verify_body
 from workbench.modelserver.http import FilePart, Request, Response
 
 MAX_SIZE = 5 * 1024**3
 """Bytes of one upload: larger objects come in parts."""
 
 _OWNER = {"ID": ACCOUNT, "DisplayName": "local"}
-_KEPT = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
-_PLAIN = re.compile(
+_STORED_HEADERS = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "expires",
+)
+_PLAIN_PARAMETERS = re.compile(
     r"list-type|prefix|delimiter|marker|max-keys|encoding-type|continuation-token|start-after|"
     r"fetch-owner|max-parts|part-number-marker|max-buckets|bucket-region|x-id|X-Amz-.*"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class S3Request:
     """A request as S3 reads it."""
 
     request: Request
@@ -59,7 +65,7 @@ class Call:
     def action(self) -> tuple[str, str, str]:
         """Method, what it is about, and the parameters that make it another operation."""
         about = "object" if self.key else "bucket" if self.bucket else "service"
-        names = sorted(name for name in self.query if not _PLAIN.fullmatch(name))
+        names = sorted(name for name in self.query if not _PLAIN_PARAMETERS.fullmatch(name))
         return self.request.method, about, "&".join(names)
 
 
@@ -67,12 +73,12 @@ class S3:
     """The buckets and objects of a local cloud, over HTTP."""
 
     def __init__(self, store: Store) -> None:
-        self._objects = Objects(store)
+        self._objects = ObjectStore(store)
         self._store = store
         self._routes = self._make_routes()
 
     @property
-    def objects(self) -> Objects:
+    def objects(self) -> ObjectStore:
         """What is kept, for the parts of the cloud that read and write it themselves."""
         return self._objects
 
@@ -86,9 +92,9 @@ class S3:
 
     def spool(self, request: Request) -> BinaryIO | None:
         """Return what takes in the body of an upload; None for other requests."""
-        if request.method != "PUT" or not _names(request.path)[1]:
+        if request.method != "PUT" or not _split_path(request.path)[1]:
             return None
-        return cast("BinaryIO", Incoming(self._objects.arriving(), request.headers))
+        return cast("BinaryIO", BodyWriter(self._objects.new_path(), request.headers))
 
     async def answer(self, request: Request) -> Response:
         """Return the answer to a request.
@@ -96,18 +102,18 @@ class S3:
         Raises:
             AwsError: S3 would refuse it.
         """
-        bucket, key = _names(request.path)
-        signed = scope(request)
+        bucket, key = _split_path(request.path)
+        signed = parse_scope(request)
         query = dict(parse_qsl(request.query, keep_blank_values=True))
-        call = Call(request, bucket, key, query, signed.region if signed else REGION)
+        call = S3Request(request, bucket, key, query, signed.region if signed else REGION)
         try:
             response = await self._route(call)(call)
         finally:
-            if request.spooled is not None:
-                request.spooled.close()
+            if request.spool_file is not None:
+                request.spool_file.close()
         return response
 
-    def _route(self, call: Call) -> Callable[[Call], Awaitable[Response]]:
+    def _route(self, call: S3Request) -> Callable[[S3Request], Awaitable[Response]]:
         if len(call.key.encode()) > 1024:
             raise AwsError("KeyTooLongError", "Your key is too long.")
         route = self._routes.get(call.action)
@@ -115,12 +121,14 @@ class S3:
             return route
         method, about, extra = call.action
         if (about, extra) not in {(whose, known) for _, whose, known in self._routes}:
-            raise not_offered(f"{method} of a {about} with ?{extra}")
+            raise not_implemented_error(f"{method} of a {about} with ?{extra}")
         raise AwsError(
             "MethodNotAllowed", "The specified method is not allowed against this resource.", 405
         )
 
-    def _make_routes(self) -> dict[tuple[str, str, str], Callable[[Call], Awaitable[Response]]]:
+    def _make_routes(
+        self,
+    ) -> dict[tuple[str, str, str], Callable[[S3Request], Awaitable[Response]]]:
         return {
             ("GET", "service", ""): self._list_buckets,
             ("PUT", "bucket", ""): self._create_bucket,
@@ -146,15 +154,15 @@ class S3:
 
     # --- buckets
 
-    async def _list_buckets(self, call: Call) -> Response:  # noqa: ARG002 - as all of them
+    async def _list_buckets(self, call: S3Request) -> Response:  # noqa: ARG002 - as all of them
         buckets = [
             {"Name": name, "BucketRegion": region, "CreationDate": _iso(created)}
             for name, region, created in self._objects.buckets()
         ]
         content = {"Owner": _OWNER, "Buckets": {"Bucket": buckets}}
-        return xml_answer("ListAllMyBucketsResult", content)
+        return xml_response("ListAllMyBucketsResult", content)
 
-    async def _create_bucket(self, call: Call) -> Response:
+    async def _create_bucket(self, call: S3Request) -> Response:
         wanted = _document(call).findtext("{*}LocationConstraint") if call.request.body else None
         if (wanted or REGION) != call.region:
             raise AwsError(
@@ -165,28 +173,28 @@ class S3:
         self._objects.create_bucket(call.bucket, call.region)
         return Response(200, headers=[("location", f"/{call.bucket}")])
 
-    async def _head_bucket(self, call: Call) -> Response:
+    async def _head_bucket(self, call: S3Request) -> Response:
         return Response(200, headers=[("x-amz-bucket-region", self._objects.region(call.bucket))])
 
-    async def _delete_bucket(self, call: Call) -> Response:
+    async def _delete_bucket(self, call: S3Request) -> Response:
         self._objects.delete_bucket(call.bucket)
         return Response(204)
 
-    async def _locate_bucket(self, call: Call) -> Response:
+    async def _locate_bucket(self, call: S3Request) -> Response:
         region = self._objects.region(call.bucket)
-        answer = xml_answer("LocationConstraint", {})
+        answer = xml_response("LocationConstraint", {})
         told = b"" if region == REGION else region.encode()  # us-east-1 has no name there
         answer.body = cast("bytes", answer.body).replace(b"></Loc", b">" + told + b"</Loc")
         return answer
 
-    async def _get_tags(self, call: Call) -> Response:
+    async def _get_tags(self, call: S3Request) -> Response:
         tags = self._objects.bucket_tags(call.bucket)
         if not tags:
             raise AwsError("NoSuchTagSet", "The TagSet does not exist.", 404)
         found = [{"Key": key, "Value": value} for key, value in tags]
-        return xml_answer("Tagging", {"TagSet": {"Tag": found}})
+        return xml_response("Tagging", {"TagSet": {"Tag": found}})
 
-    async def _put_tags(self, call: Call) -> Response:
+    async def _put_tags(self, call: S3Request) -> Response:
         tags = _document(call).findall("{*}TagSet/{*}Tag")
         pairs = [[tag.findtext(f"{{*}}{name}") or "" for name in ("Key", "Value")] for tag in tags]
         if not all(key for key, _ in pairs) or len({key for key, _ in pairs}) < len(pairs):
@@ -194,13 +202,13 @@ class S3:
         self._objects.tag_bucket(call.bucket, pairs)
         return Response(204)
 
-    async def _delete_tags(self, call: Call) -> Response:
+    async def _delete_tags(self, call: S3Request) -> Response:
         self._objects.tag_bucket(call.bucket, [])
         return Response(204)
 
     # --- lists
 
-    async def _list(self, call: Call) -> Response:
+    async def _list(self, call: S3Request) -> Response:
         newer = call.query.get("list-type") == "2"
         prefix, delimiter = call.query.get("prefix", ""), call.query.get("delimiter", "")
         if newer and "continuation-token" in call.query:
@@ -208,8 +216,11 @@ class S3:
         else:
             after = call.query.get("start-after" if newer else "marker", "")
         most = min(_number(call, "max-keys", 1000), 1000)
-        entries = self._objects.listed(
-            call.bucket, prefix=prefix, delimiter=delimiter, after=_behind(after, prefix, delimiter)
+        entries = self._objects.list_objects(
+            call.bucket,
+            prefix=prefix,
+            delimiter=delimiter,
+            after=_skip_prefix(after, prefix, delimiter),
         )
         page = [each for _, each in zip(range(most + 1), entries, strict=False)]
         more = len(page) > most > 0
@@ -218,15 +229,17 @@ class S3:
         last = last if isinstance(last, str) else last.key
         content = _listing(call, page, most, more=more)
         if newer:
-            content |= {"KeyCount": len(page)} | _given(call, "StartAfter", "start-after")
-            content |= _given(call, "ContinuationToken", "continuation-token")
+            content |= {"KeyCount": len(page)} | _repeat_parameter(
+                call, "StartAfter", "start-after"
+            )
+            content |= _repeat_parameter(call, "ContinuationToken", "continuation-token")
             content |= {"NextContinuationToken": _token(last)} if more else {}
         else:
-            content["Marker"] = _coded(call, call.query.get("marker", ""))
-            content |= {"NextMarker": _coded(call, last)} if more and delimiter else {}
-        return xml_answer("ListBucketResult", content)
+            content["Marker"] = _encode_key(call, call.query.get("marker", ""))
+            content |= {"NextMarker": _encode_key(call, last)} if more and delimiter else {}
+        return xml_response("ListBucketResult", content)
 
-    async def _delete_many(self, call: Call) -> Response:
+    async def _delete_many(self, call: S3Request) -> Response:
         document = _document(call)
         keys = [each.findtext("{*}Key") or "" for each in document.findall("{*}Object")]
         if not 1 <= len(keys) <= 1000 or not all(keys):
@@ -234,13 +247,13 @@ class S3:
         self._objects.delete(call.bucket, keys)
         quiet = (document.findtext("{*}Quiet") or "").lower() == "true"
         deleted = [] if quiet else [{"Key": key} for key in keys]
-        return xml_answer("DeleteResult", {"Deleted": deleted})
+        return xml_response("DeleteResult", {"Deleted": deleted})
 
-    async def _list_uploads(self, call: Call) -> Response:
+    async def _list_uploads(self, call: S3Request) -> Response:
         prefix = call.query.get("prefix", "")
         uploads = [
             {
-                "Key": _coded(call, each.key),
+                "Key": _encode_key(call, each.key),
                 "UploadId": each.id,
                 "Initiator": _OWNER,
                 "Owner": _OWNER,
@@ -252,34 +265,34 @@ class S3:
         ]
         content = {"Bucket": call.bucket, "Prefix": prefix, "MaxUploads": 1000}
         content |= {"IsTruncated": False, "Upload": uploads} | _encoding(call)
-        return xml_answer("ListMultipartUploadsResult", content)
+        return xml_response("ListMultipartUploadsResult", content)
 
     # --- objects
 
-    async def _put(self, call: Call) -> Response:
+    async def _put(self, call: S3Request) -> Response:
         if "x-amz-copy-source" in call.headers:
             return await self._copy(call)
-        headers = _own_headers(call)
-        body = await self._received(call)
+        headers = _read_object_headers(call)
+        body = await self._finish_body(call)
         try:
             self._check_target(call)
             made = self._objects.put(call.bucket, call.key, body, headers)
         finally:
             body.path.unlink(missing_ok=True)
-        return Response(200, headers=_marks(made.etag, made.checksums))
+        return Response(200, headers=_checksum_headers(made.etag, made.checksums))
 
-    async def _get(self, call: Call) -> Response:
-        return self._found(call, await self._checked(call))
+    async def _get(self, call: S3Request) -> Response:
+        return self._object_response(call, await self._find_object(call))
 
-    async def _head(self, call: Call) -> Response:
-        return self._found(call, await self._checked(call))
+    async def _head(self, call: S3Request) -> Response:
+        return self._object_response(call, await self._find_object(call))
 
-    async def _checked(self, call: Call) -> Object:
+    async def _find_object(self, call: S3Request) -> Object:
         found = self._objects.get(call.bucket, call.key)
         _check_conditions(call.headers, found)
         return found
 
-    def _found(self, call: Call, found: Object) -> Response:
+    def _object_response(self, call: S3Request, found: Object) -> Response:
         headers = [
             ("last-modified", formatdate(found.modified, usegmt=True)),
             ("accept-ranges", "bytes"),
@@ -292,16 +305,16 @@ class S3:
         if wanted:
             headers.append(("content-range", f"bytes {first}-{first + length - 1}/{found.size}"))
         elif call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
-            headers += _marks("", found.checksums)
+            headers += _checksum_headers("", found.checksums)
         body = FilePart(self._objects.path(found).open("rb"), first, length)
         only_head = call.request.method == "HEAD"
         return Response(206 if wanted else 200, body, kind, headers, bodiless=only_head)
 
-    async def _delete(self, call: Call) -> Response:
+    async def _delete(self, call: S3Request) -> Response:
         self._objects.delete(call.bucket, [call.key])
         return Response(204)
 
-    async def _copy(self, call: Call) -> Response:
+    async def _copy(self, call: S3Request) -> Response:
         source = self._source(call)
         replaced = call.headers.get("x-amz-metadata-directive", "COPY").upper() == "REPLACE"
         there = self._objects.find(call.bucket, call.key)
@@ -311,15 +324,15 @@ class S3:
                 "This copy request is illegal because it is trying to copy an object to itself "
                 "without changing the object's metadata.",
             )
-        headers = _own_headers(call) if replaced else source.headers
+        headers = _read_object_headers(call) if replaced else source.headers
         made = await self._objects.copy(source, call.bucket, call.key, headers)
         content = {"ETag": f'"{made.etag}"', "LastModified": _iso(made.modified)}
-        return xml_answer("CopyObjectResult", content)
+        return xml_response("CopyObjectResult", content)
 
-    def _source(self, call: Call) -> Object:
+    def _source(self, call: S3Request) -> Object:
         """The object that a request names as its source."""
         named = unquote(call.headers["x-amz-copy-source"].partition("?versionId=")[0])
-        bucket, key = _names("/" + named.lstrip("/"))
+        bucket, key = _split_path("/" + named.lstrip("/"))
         if not key:
             raise AwsError("InvalidArgument", "Copy Source must mention the source bucket and key.")
         found = self._objects.get(bucket, key)
@@ -337,7 +350,7 @@ class S3:
             raise _precondition(f"{prefix}if-none-match") from None
         return found
 
-    def _check_target(self, call: Call) -> None:
+    def _check_target(self, call: S3Request) -> None:
         """Check what the client wants to be true of the object that it replaces."""
         there = self._objects.find(call.bucket, call.key)
         if call.headers.get("if-none-match") == "*" and there:
@@ -348,25 +361,25 @@ class S3:
         if wanted and there and not _matches(wanted, there.etag):
             raise _precondition("If-Match")
 
-    async def _received(self, call: Call) -> Received:
+    async def _finish_body(self, call: S3Request) -> StoredBody:
         """The body of an upload, verified."""
         self._objects.region(call.bucket)
         if call.request.received > MAX_SIZE:
             raise AwsError(
                 "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size."
             )
-        return await self._store.aside(cast("Incoming", call.request.spooled).finish)
+        return await self._store.run_in_thread(cast("BodyWriter", call.request.spool_file).finish)
 
     # --- uploads in parts
 
-    async def _begin(self, call: Call) -> Response:
+    async def _begin(self, call: S3Request) -> Response:
         algorithm = call.headers.get("x-amz-checksum-algorithm", "").lower()
-        upload = self._objects.begin(call.bucket, call.key, _own_headers(call), algorithm)
+        upload = self._objects.begin(call.bucket, call.key, _read_object_headers(call), algorithm)
         content = {"Bucket": call.bucket, "Key": call.key, "UploadId": upload.id}
         headers = [("x-amz-checksum-algorithm", algorithm.upper())] if algorithm else []
-        return xml_answer("InitiateMultipartUploadResult", content, headers)
+        return xml_response("InitiateMultipartUploadResult", content, headers)
 
-    async def _put_part(self, call: Call) -> Response:
+    async def _put_part(self, call: S3Request) -> Response:
         self._upload(call)
         number = _number(call, "partNumber", 0)
         if not 1 <= number <= 10_000:
@@ -375,23 +388,23 @@ class S3:
                 "Part number must be an integer between 1 and 10000, inclusive.",
             )
         copying = "x-amz-copy-source" in call.headers
-        body = await (self._stretch(call) if copying else self._received(call))
+        body = await (self._copy_part_range(call) if copying else self._finish_body(call))
         try:
             part = self._objects.put_part(self._upload(call), number, body)
         finally:
             body.path.unlink(missing_ok=True)
         if copying:
             content = {"ETag": f'"{part.etag}"', "LastModified": _iso(part.modified)}
-            return xml_answer("CopyPartResult", content)
-        return Response(200, headers=_marks(part.etag, part.checksums))
+            return xml_response("CopyPartResult", content)
+        return Response(200, headers=_checksum_headers(part.etag, part.checksums))
 
-    async def _stretch(self, call: Call) -> Received:
+    async def _copy_part_range(self, call: S3Request) -> StoredBody:
         source = self._source(call)
         wanted = call.headers.get("x-amz-copy-source-range", "")
         first, length = _range(wanted, source.size) or (0, source.size)
-        return await self._objects.copied_part(source, first, length)
+        return await self._objects.copy_range(source, first, length)
 
-    async def _list_parts(self, call: Call) -> Response:
+    async def _list_parts(self, call: S3Request) -> Response:
         upload = self._upload(call)
         after, most = _number(call, "part-number-marker", 0), _number(call, "max-parts", 1000)
         parts = [part for part in self._objects.parts(upload) if part.number > after]
@@ -409,12 +422,12 @@ class S3:
             "IsTruncated": len(parts) > len(page),
             "Part": [_part(each) for each in page],
         }
-        return xml_answer("ListPartsResult", content)
+        return xml_response("ListPartsResult", content)
 
-    async def _complete(self, call: Call) -> Response:
+    async def _complete(self, call: S3Request) -> Response:
         upload = self._upload(call)
         self._check_target(call)
-        made = await self._objects.complete(upload, _named_parts(_document(call)))
+        made = await self._objects.complete(upload, _parse_parts(_document(call)))
         content = {
             "Location": f"/{call.bucket}/{call.key}",
             "Bucket": call.bucket,
@@ -422,17 +435,17 @@ class S3:
             "ETag": f'"{made.etag}"',
         }
         sums = {f"Checksum{name.upper()}": value for name, value in made.checksums.items()}
-        return xml_answer("CompleteMultipartUploadResult", content | sums)
+        return xml_response("CompleteMultipartUploadResult", content | sums)
 
-    async def _abort(self, call: Call) -> Response:
+    async def _abort(self, call: S3Request) -> Response:
         self._objects.abort(call.bucket, call.key, call.query["uploadId"])
         return Response(204)
 
-    def _upload(self, call: Call) -> Upload:
+    def _upload(self, call: S3Request) -> Upload:
         return self._objects.upload(call.bucket, call.key, call.query["uploadId"])
 
 
-def _names(path: str) -> tuple[str, str]:
+def _split_path(path: str) -> tuple[str, str]:
     """Bucket and key of a path."""
     bucket, _, key = path.removeprefix("/").partition("/")
     return bucket, key
@@ -441,7 +454,7 @@ def _names(path: str) -> tuple[str, str]:
 # --- what requests say
 
 
-def _document(call: Call) -> ET.Element:
+def _document(call: S3Request) -> ET.Element:
     """The XML of a request's body, which is what its headers say it is."""
     body = call.request.body
     verify_body(call.headers, body)
@@ -457,7 +470,7 @@ def _malformed(why: str) -> AwsError:
     return AwsError("MalformedXML", f"The XML you provided was not well-formed or valid. {why}")
 
 
-def _named_parts(document: ET.Element) -> list[tuple[int, str]]:
+def _parse_parts(document: ET.Element) -> list[tuple[int, str]]:
     parts = document.findall("{*}Part")
     try:
         named = [
@@ -471,7 +484,7 @@ def _named_parts(document: ET.Element) -> list[tuple[int, str]]:
     return named
 
 
-def _number(call: Call, name: str, default: int) -> int:
+def _number(call: S3Request, name: str, default: int) -> int:
     text = call.query.get(name, str(default))
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
         raise AwsError(
@@ -482,9 +495,9 @@ def _number(call: Call, name: str, default: int) -> int:
     return int(text)
 
 
-def _own_headers(call: Call) -> dict[str, str]:
+def _read_object_headers(call: S3Request) -> dict[str, str]:
     """The headers that an object is to be answered with."""
-    headers = {name: call.headers[name] for name in _KEPT if call.headers.get(name)}
+    headers = {name: call.headers[name] for name in _STORED_HEADERS if call.headers.get(name)}
     codings = [each.strip() for each in headers.pop("content-encoding", "").split(",")]
     if codings := [each for each in codings if each not in ("", "aws-chunked")]:
         headers["content-encoding"] = ",".join(codings)
@@ -565,7 +578,7 @@ def _precondition(condition: str) -> AwsError:
 # --- what answers say
 
 
-def _marks(etag: str, checksums: Mapping[str, str]) -> list[tuple[str, str]]:
+def _checksum_headers(etag: str, checksums: Mapping[str, str]) -> list[tuple[str, str]]:
     marks = [("etag", f'"{etag}"')] if etag else []
     marks += [(f"x-amz-checksum-{name}", value) for name, value in checksums.items()]
     if checksums:
@@ -574,17 +587,17 @@ def _marks(etag: str, checksums: Mapping[str, str]) -> list[tuple[str, str]]:
     return marks
 
 
-def _listing(call: Call, page: list[Object | str], most: int, *, more: bool) -> dict[str, Any]:
+def _listing(call: S3Request, page: list[Object | str], most: int, *, more: bool) -> dict[str, Any]:
     return {
         "Name": call.bucket,
-        "Prefix": _coded(call, call.query.get("prefix", "")),
-        **_given(call, "Delimiter", "delimiter"),
+        "Prefix": _encode_key(call, call.query.get("prefix", "")),
+        **_repeat_parameter(call, "Delimiter", "delimiter"),
         **_encoding(call),
         "MaxKeys": most,
         "IsTruncated": more,
         "Contents": [
             {
-                "Key": _coded(call, each.key),
+                "Key": _encode_key(call, each.key),
                 "LastModified": _iso(each.modified),
                 "ETag": f'"{each.etag}"',
                 "Size": each.size,
@@ -594,7 +607,7 @@ def _listing(call: Call, page: list[Object | str], most: int, *, more: bool) -> 
             if isinstance(each, Object)
         ],
         "CommonPrefixes": [
-            {"Prefix": _coded(call, each)} for each in page if isinstance(each, str)
+            {"Prefix": _encode_key(call, each)} for each in page if isinstance(each, str)
         ],
     }
 
@@ -609,21 +622,21 @@ def _part(part: Part) -> dict[str, Any]:
     } | sums
 
 
-def _encoding(call: Call) -> dict[str, str]:
-    return _given(call, "EncodingType", "encoding-type")
+def _encoding(call: S3Request) -> dict[str, str]:
+    return _repeat_parameter(call, "EncodingType", "encoding-type")
 
 
-def _given(call: Call, name: str, parameter: str) -> dict[str, str]:
+def _repeat_parameter(call: S3Request, name: str, parameter: str) -> dict[str, str]:
     """A parameter of the request, repeated where it was given."""
     value = call.query.get(parameter, "")
     return (
-        {name: _coded(call, value) if name in ("Delimiter", "StartAfter") else value}
+        {name: _encode_key(call, value) if name in ("Delimiter", "StartAfter") else value}
         if value
         else {}
     )
 
 
-def _coded(call: Call, text: str) -> str:
+def _encode_key(call: S3Request, text: str) -> str:
     """A key as the client can read it: XML cannot hold every character, percents can."""
     return quote(text, safe="/") if call.query.get("encoding-type") == "url" else text
 
@@ -643,7 +656,7 @@ def _from_token(token: str) -> str:
         raise AwsError("InvalidArgument", "The continuation token provided is incorrect") from None
 
 
-def _behind(after: str, prefix: str, delimiter: str) -> str:
+def _skip_prefix(after: str, prefix: str, delimiter: str) -> str:
     """Where a list goes on: behind every key of a common prefix, where it stopped at one."""
     if delimiter and after.startswith(prefix) and after.endswith(delimiter) and after != prefix:
         return after + "\U0010ffff"

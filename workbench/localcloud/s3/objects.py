@@ -18,7 +18,7 @@ from typing import Any
 
 from workbench.localcloud.core.protocol import REGION, AwsError, now
 from workbench.localcloud.core.store import Store
-from workbench.localcloud.s3.uploads import CHECKSUMS, Received
+from workbench.localcloud.s3.uploads import CHECKSUMS, StoredBody
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS buckets (
@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS parts (
     checksums TEXT NOT NULL, PRIMARY KEY (upload, number)
 ) STRICT, WITHOUT ROWID;
 """
-_LAST = "\U0010ffff"
+_LAST_CHARACTER = "\U0010ffff"
 MIN_PART = 5 * 1024 * 1024
 """Bytes that each part but the last has at least."""
 
@@ -81,7 +81,7 @@ class Part:
     checksums: Mapping[str, str]
 
 
-class Objects:
+class ObjectStore:
     """What S3 keeps. Names, limits and errors are S3's (its API reference, "Error responses")."""
 
     def __init__(self, store: Store) -> None:
@@ -158,7 +158,7 @@ class Objects:
 
     # --- objects
 
-    def arriving(self) -> Path:
+    def new_path(self) -> Path:
         """A new path for a body on its way in; what is left there goes at the next start."""
         return self._arriving / uuid.uuid4().hex
 
@@ -183,18 +183,18 @@ class Objects:
         row = self._store.db.execute(query, (bucket, key)).fetchone()
         return row and _object(row)
 
-    def put(self, bucket: str, key: str, body: Received, headers: Mapping[str, str]) -> Object:
+    def put(self, bucket: str, key: str, body: StoredBody, headers: Mapping[str, str]) -> Object:
         """The object that a body now is, in place of what had its key."""
-        return self._keep(bucket, key, body, headers)
+        return self._save(bucket, key, body, headers)
 
     async def copy(
         self, source: Object, bucket: str, key: str, headers: Mapping[str, str]
     ) -> Object:
         """The object that is now a copy of another, with headers of its own."""
-        path = self.arriving()
-        await self._store.aside(_twin, self.path(source), path)
-        twin = Received(path, source.size, source.etag, source.checksums)
-        return self._keep(bucket, key, twin, headers)
+        path = self.new_path()
+        await self._store.run_in_thread(_link_or_copy, self.path(source), path)
+        twin = StoredBody(path, source.size, source.etag, source.checksums)
+        return self._save(bucket, key, twin, headers)
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
         """Delete the objects of these keys, where there are any."""
@@ -206,25 +206,25 @@ class Objects:
                 db.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (bucket, key))
         self._discard(gone)
 
-    def listed(
+    def list_objects(
         self, bucket: str, *, prefix: str, delimiter: str, after: str
     ) -> Iterator[Object | str]:
         """Objects behind a key, sorted by their bytes, and each common prefix once, as text."""
         self._bucket(bucket)
         while True:
-            for found in self._from(bucket, prefix, after):
+            for found in self._iterate_from(bucket, prefix, after):
                 cut = found.key.find(delimiter, len(prefix)) if delimiter else -1
                 if cut < 0:
                     yield found
                     continue
                 common = found.key[: cut + len(delimiter)]
-                after = common + _LAST
+                after = common + _LAST_CHARACTER
                 yield common
                 break
             else:
                 return
 
-    def _from(self, bucket: str, prefix: str, after: str) -> Iterator[Object]:
+    def _iterate_from(self, bucket: str, prefix: str, after: str) -> Iterator[Object]:
         query = (
             "SELECT key, blob, size, etag, modified, headers, checksums FROM objects "
             "WHERE bucket = ? AND key >= ? AND key > ? ORDER BY key"
@@ -234,11 +234,11 @@ class Objects:
                 return
             yield _object(row)
 
-    def _keep(
+    def _save(
         self,
         bucket: str,
         key: str,
-        body: Received,
+        body: StoredBody,
         headers: Mapping[str, str],
         upload: str | None = None,
     ) -> Object:
@@ -248,7 +248,7 @@ class Objects:
         kept = Object(key, blob, body.size, body.md5, now(), headers, body.checksums)
         body.path.rename(self.path(kept))
         with self._store.write() as db:
-            gone = [] if upload is None else _end(db, upload)
+            gone = [] if upload is None else _delete_upload(db, upload)
             gone += _blobs(db, "objects WHERE bucket = ? AND key = ?", bucket, key)
             texts = json.dumps(dict(headers)), json.dumps(dict(body.checksums))
             row = (bucket, key, blob, body.size, body.md5, kept.modified, *texts)
@@ -288,7 +288,7 @@ class Objects:
             )
         return _upload(row)
 
-    def put_part(self, upload: Upload, number: int, body: Received) -> Part:
+    def put_part(self, upload: Upload, number: int, body: StoredBody) -> Part:
         """The part that a body now is, in place of one of the same number."""
         part = Part(number, body.path.name, body.size, body.md5, now(), body.checksums)
         body.path.rename(self._files / part.blob)
@@ -300,9 +300,11 @@ class Objects:
         self._discard(gone)
         return part
 
-    async def copied_part(self, source: Object, first: int, length: int) -> Received:
+    async def copy_range(self, source: Object, first: int, length: int) -> StoredBody:
         """A body that is a stretch of an object."""
-        return await self._store.aside(_stretch, self.path(source), self.arriving(), first, length)
+        return await self._store.run_in_thread(
+            _copy_range, self.path(source), self.new_path(), first, length
+        )
 
     def parts(self, upload: Upload) -> list[Part]:
         """The parts of an upload, in order."""
@@ -315,26 +317,26 @@ class Objects:
 
     async def complete(self, upload: Upload, named: list[tuple[int, str]]) -> Object:
         """The object that parts, named by number and ETag, now are; the upload is over."""
-        chosen = self._chosen(upload, named)
-        path = self.arriving()
-        await self._store.aside(_join, [self._files / part.blob for part in chosen], path)
+        chosen = self._select_parts(upload, named)
+        path = self.new_path()
+        await self._store.run_in_thread(_join, [self._files / part.blob for part in chosen], path)
         try:
             self.upload(upload.bucket, upload.key, upload.id)  # nobody ended it meanwhile
         except AwsError:
             path.unlink()
             raise
         size = sum(part.size for part in chosen)
-        body = Received(path, size, _etag(chosen), _composite(upload.algorithm, chosen))
-        return self._keep(upload.bucket, upload.key, body, upload.headers, upload.id)
+        body = StoredBody(path, size, _etag(chosen), _composite(upload.algorithm, chosen))
+        return self._save(upload.bucket, upload.key, body, upload.headers, upload.id)
 
     def abort(self, bucket: str, key: str, upload: str) -> None:
         """End an upload; its parts are gone."""
         self.upload(bucket, key, upload)
         with self._store.write() as db:
-            gone = _end(db, upload)
+            gone = _delete_upload(db, upload)
         self._discard(gone)
 
-    def _chosen(self, upload: Upload, named: list[tuple[int, str]]) -> list[Part]:
+    def _select_parts(self, upload: Upload, named: list[tuple[int, str]]) -> list[Part]:
         numbers = [number for number, _ in named]
         if numbers != sorted(set(numbers)):
             raise AwsError(
@@ -390,7 +392,7 @@ def _blobs(db: sqlite3.Connection, rows: str, *values: str | int) -> list[str]:
     return [blob for (blob,) in db.execute(f"SELECT blob FROM {rows}", values)]  # noqa: S608 - ours
 
 
-def _end(db: sqlite3.Connection, upload: str) -> list[str]:
+def _delete_upload(db: sqlite3.Connection, upload: str) -> list[str]:
     """The files that nothing names any more when an upload is over."""
     blobs = _blobs(db, "parts WHERE upload = ?", upload)
     db.execute("DELETE FROM uploads WHERE id = ?", (upload,))
@@ -428,7 +430,7 @@ def _composite(algorithm: str, parts: list[Part]) -> dict[str, str]:
     return {algorithm: f"{base64.b64encode(made.digest()).decode()}-{len(parts)}"}
 
 
-def _twin(source: Path, target: Path) -> None:
+def _link_or_copy(source: Path, target: Path) -> None:
     """Give a file that never changes a second name; a copy where that cannot be had."""
     try:
         os.link(source, target)
@@ -436,7 +438,7 @@ def _twin(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _stretch(source: Path, target: Path, first: int, length: int) -> Received:
+def _copy_range(source: Path, target: Path, first: int, length: int) -> StoredBody:
     md5 = hashlib.md5(usedforsecurity=False)
     left = length
     with source.open("rb") as read, target.open("xb") as write:
@@ -447,7 +449,7 @@ def _stretch(source: Path, target: Path, first: int, length: int) -> Received:
             left -= len(piece)
         write.flush()
         os.fsync(write.fileno())
-    return Received(target, length - left, md5.hexdigest(), {})
+    return StoredBody(target, length - left, md5.hexdigest(), {})
 
 
 def _join(sources: list[Path], target: Path) -> None:

@@ -12,7 +12,7 @@ from typing import IO, Protocol
 
 from workbench.localcloud.core.protocol import AwsError
 
-_LINE = 16 * 1024
+_MAX_LINE_BYTES = 16 * 1024
 
 
 class Hash(Protocol):
@@ -50,7 +50,7 @@ CHECKSUMS: Mapping[str, Callable[[], Hash]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class StoredBody:
     """A body that is whole, as the client meant it and on the disk.
 
     Attributes:
@@ -66,7 +66,7 @@ class Received:
     checksums: Mapping[str, str]
 
 
-class Incoming:
+class BodyWriter:
     """A file that a body is written to while it arrives.
 
     Nothing is raised before `finish`: until then nobody could tell the client.
@@ -84,29 +84,31 @@ class Incoming:
         self._file: IO[bytes] | None = None
         self._size = 0
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._sums = {name: CHECKSUMS[name]() for name in self._announced() & CHECKSUMS.keys()}
-        self._payload = hashlib.sha256() if len(self._signed()) == 64 else None
-        coded = "aws-chunked" in headers.get("content-encoding", "") or self._signed().startswith(
-            "STREAMING-"
-        )
-        self._chunks = Chunks() if coded else None
+        self._sums = {name: CHECKSUMS[name]() for name in self._find_checksums() & CHECKSUMS.keys()}
+        self._payload = hashlib.sha256() if len(self._get_payload_hash()) == 64 else None
+        coded = "aws-chunked" in headers.get(
+            "content-encoding", ""
+        ) or self._get_payload_hash().startswith("STREAMING-")
+        self._chunks = ChunkDecoder() if coded else None
         try:
             self._file = path.open("xb")
         except OSError as error:
-            self._error = _unwritable(error)
+            self._error = _write_error(error)
 
     def write(self, data: bytes) -> int:
         """Take in more of the body as it came over the wire."""
         if self._error is None and self._file is not None:
             try:
-                self._take(self._file, data if self._chunks is None else self._chunks.feed(data))
+                self._write_data(
+                    self._file, data if self._chunks is None else self._chunks.feed(data)
+                )
             except AwsError as error:
                 self._error = error
             except OSError as error:
-                self._error = _unwritable(error)
+                self._error = _write_error(error)
         return len(data)
 
-    def finish(self) -> Received:
+    def finish(self) -> StoredBody:
         """Return the body, on the disk; slow, because the disk is waited for.
 
         Raises:
@@ -119,11 +121,11 @@ class Incoming:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise _unwritable(error) from error
+            raise _write_error(error) from error
         self._file.close()
         self._file = None
-        sent = {name: self._sent(name) for name in self._announced()}
-        return Received(self._path, self._size, self._md5.hexdigest(), sent)
+        sent = {name: self._get_checksum(name) for name in self._find_checksums()}
+        return StoredBody(self._path, self._size, self._md5.hexdigest(), sent)
 
     def close(self) -> None:
         """Throw away what was not finished."""
@@ -132,7 +134,7 @@ class Incoming:
             self._file = None
             self._path.unlink(missing_ok=True)
 
-    def _take(self, file: IO[bytes], data: bytes) -> None:
+    def _write_data(self, file: IO[bytes], data: bytes) -> None:
         self._size += len(data)
         self._md5.update(data)
         if self._payload is not None:
@@ -141,17 +143,17 @@ class Incoming:
             each.update(data)
         file.write(data)
 
-    def _announced(self) -> set[str]:
+    def _find_checksums(self) -> set[str]:
         """The algorithms of the checksums that come along, in headers or behind the body."""
         names = {*self._headers, *self._headers.get("x-amz-trailer", "").lower().split(",")}
         prefix = "x-amz-checksum-"
         found = {name.strip().removeprefix(prefix) for name in names if prefix in name}
         return found - {"algorithm", "type", "mode"}
 
-    def _signed(self) -> str:
+    def _get_payload_hash(self) -> str:
         return self._headers.get("x-amz-content-sha256", "")
 
-    def _sent(self, name: str) -> str:
+    def _get_checksum(self, name: str) -> str:
         header = f"x-amz-checksum-{name}"
         trailers = {} if self._chunks is None else self._chunks.trailers
         return self._headers.get(header) or trailers.get(header, "")
@@ -159,9 +161,12 @@ class Incoming:
     def _verify(self) -> None:
         self._verify_length()
         for name, value in self._sums.items():
-            if base64.b64encode(value.digest()).decode() != self._sent(name):
-                raise _bad_digest(f"{name.upper()} you specified")
-        if self._payload is not None and self._payload.hexdigest() != self._signed().lower():
+            if base64.b64encode(value.digest()).decode() != self._get_checksum(name):
+                raise _digest_error(f"{name.upper()} you specified")
+        if (
+            self._payload is not None
+            and self._payload.hexdigest() != self._get_payload_hash().lower()
+        ):
             raise AwsError(
                 "XAmzContentSHA256Mismatch",
                 "The provided 'x-amz-content-sha256' header does not match what was computed.",
@@ -180,7 +185,7 @@ class Incoming:
             )
 
 
-class Chunks:
+class ChunkDecoder:
     """The coding `aws-chunked`: sizes in hexadecimal, data, and checksums behind the last chunk.
 
     The signatures of chunks are not verified: nobody's key is secret to a local cloud.
@@ -215,8 +220,8 @@ class Chunks:
                 line = bytes(self._buffer[:end])
                 del self._buffer[: end + 2]
                 self._line(line)
-            elif len(self._buffer) > _LINE:
-                raise _malformed_chunks()
+            elif len(self._buffer) > _MAX_LINE_BYTES:
+                raise _chunk_error()
             else:
                 break
         return bytes(found)
@@ -225,14 +230,14 @@ class Chunks:
         try:
             self._left = int(line.partition(b";")[0], 16)
         except ValueError:
-            raise _malformed_chunks() from None
+            raise _chunk_error() from None
         if self._left < 0:
-            raise _malformed_chunks()
+            raise _chunk_error()
         self._line = self._end_of_chunk if self._left else self._trailer
 
     def _end_of_chunk(self, line: bytes) -> None:
         if line:
-            raise _malformed_chunks()
+            raise _chunk_error()
         self._line = self._size_line
 
     def _trailer(self, line: bytes) -> None:
@@ -251,7 +256,7 @@ def _verify_md5(sent: str, digest: bytes) -> None:
     if len(expected) != 16:
         raise AwsError("InvalidDigest", "The Content-MD5 you specified was invalid.")
     if expected != digest:
-        raise _bad_digest("Content-MD5 you specified")
+        raise _digest_error("Content-MD5 you specified")
 
 
 def verify_body(headers: Mapping[str, str], body: bytes) -> None:
@@ -266,18 +271,18 @@ def verify_body(headers: Mapping[str, str], body: bytes) -> None:
             made = make()
             made.update(body)
             if base64.b64encode(made.digest()).decode() != value:
-                raise _bad_digest(f"{name} you specified")
+                raise _digest_error(f"{name} you specified")
     if md5 := headers.get("content-md5"):
         _verify_md5(md5, hashlib.md5(body, usedforsecurity=False).digest())
 
 
-def _bad_digest(what: str) -> AwsError:
+def _digest_error(what: str) -> AwsError:
     return AwsError("BadDigest", f"The {what} did not match what we received.")
 
 
-def _malformed_chunks() -> AwsError:
+def _chunk_error() -> AwsError:
     return AwsError("InvalidRequest", "The body is not in the coding aws-chunked.")
 
 
-def _unwritable(error: OSError) -> AwsError:
+def _write_error(error: OSError) -> AwsError:
     return AwsError("InternalError", f"The local cloud cannot write: {error.strerror}.", 500)

@@ -20,14 +20,14 @@ from typing import Any
 
 from workbench.localcloud.core import validation
 from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
-from workbench.localcloud.core.protocol import ACCOUNT, AwsError, json_answer, json_refusal
-from workbench.localcloud.s3.objects import Objects
-from workbench.localcloud.s3.uploads import Incoming, Received
-from workbench.localcloud.sagemaker.async_queue import Asked, Backlog, Notice
-from workbench.localcloud.sagemaker.endpoint_api import Hosting
+from workbench.localcloud.core.protocol import ACCOUNT, AwsError, json_error, json_response
+from workbench.localcloud.s3.objects import ObjectStore
+from workbench.localcloud.s3.uploads import BodyWriter, StoredBody
+from workbench.localcloud.sagemaker.async_queue import AsyncQueue, AsyncRequest, Notice
+from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
 from workbench.localcloud.sagemaker.models import split_s3
-from workbench.localcloud.sandbox.fleets import Fleet
+from workbench.localcloud.sandbox.fleets import LocalFleet
 from workbench.modelserver.http import FilePart, Reply, Request, Response
 
 MAX_BODY = 2**30
@@ -43,7 +43,7 @@ ATTEMPTS = 3
 """Times that a request is sent to an instance that ends before it answers. Inferred."""
 
 _TICK = 0.1  # seconds between two looks at what waits for an instance or gets too old
-_SHOWN = 2000  # characters of a model's own error
+_MAX_ERROR_CHARACTERS = 2000  # characters of a model's own error
 _log = logging.getLogger("workbench.localcloud")
 
 Publish = Callable[[str, str], Awaitable[None]]
@@ -51,7 +51,7 @@ Publish = Callable[[str, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class AsyncMeasurement:
     """What CloudWatch is told of requests: values by metric, with AWS's names and units.
 
     Counts; TimeInBacklog and TotalProcessingTime in milliseconds; ModelLatency,
@@ -65,11 +65,11 @@ class Measured:
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _PendingAsyncRequest:
     """A request that waits or is under way; `deadline` and `since` by the steady clock."""
 
     number: int
-    asked: Asked
+    asked: AsyncRequest
     received: float
     since: float
     deadline: float
@@ -79,21 +79,21 @@ class _Waiting:
 
 
 @dataclass(slots=True)
-class _Line:
+class _EndpointQueue:
     """What waits for one endpoint, and how many are under way at each fleet."""
 
-    waiting: deque[_Waiting] = field(default_factory=deque)
-    running: Counter[Fleet] = field(default_factory=Counter)
+    waiting: deque[_PendingAsyncRequest] = field(default_factory=deque)
+    running: Counter[LocalFleet] = field(default_factory=Counter)
     expiry: float = math.inf
 
-    def add(self, waiting: _Waiting, *, first: bool = False) -> None:
+    def add(self, waiting: _PendingAsyncRequest, *, first: bool = False) -> None:
         self.expiry = min(self.expiry, waiting.deadline)
         if first:
             self.waiting.appendleft(waiting)
         else:
             self.waiting.append(waiting)
 
-    def expired(self, now: float) -> list[_Waiting]:
+    def pop_expired(self, now: float) -> list[_PendingAsyncRequest]:
         """Return those that waited too long, which wait no longer."""
         if now < self.expiry:
             return []
@@ -103,7 +103,7 @@ class _Line:
         return late
 
 
-class Asynchronous:
+class AsyncInvoker:
     """Answers `POST /endpoints/<name>/async-invocations`, and works on what was asked.
 
     Args:
@@ -121,12 +121,12 @@ class Asynchronous:
 
     def __init__(
         self,
-        hosting: Hosting,
-        backlog: Backlog,
-        objects: Objects,
+        hosting: EndpointApi,
+        backlog: AsyncQueue,
+        objects: ObjectStore,
         publish: Publish,
         *,
-        record: Callable[[Measured], None] | None = None,
+        record: Callable[[AsyncMeasurement], None] | None = None,
         observe: Callable[[str, Mapping[str, float], float], None] | None = None,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
@@ -141,7 +141,7 @@ class Asynchronous:
         self._clock = clock
         self._steady = steady
         self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, _EndpointQueue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticking: asyncio.TimerHandle | None = None
         self._closed = False
@@ -149,11 +149,17 @@ class Asynchronous:
     def start(self) -> None:
         """Take up the requests that were there when the local cloud ended."""
         now, wall = self._steady(), self._clock()
-        for number, received, asked in self._backlog.waiting():
-            age = min(max(0.0, wall - received), float(asked.ttl))  # clocks may have been set
-            self._queue(_Waiting(number, asked, received, now - age, now - age + asked.ttl))
-        for number, notice in self._backlog.unsent():
-            self._work(self._notify(number, notice, None))
+        for number, received, async_request in self._backlog.waiting():
+            age = min(
+                max(0.0, wall - received), float(async_request.ttl)
+            )  # clocks may have been set
+            self._queue(
+                _PendingAsyncRequest(
+                    number, async_request, received, now - age, now - age + async_request.ttl
+                )
+            )
+        for number, notice in self._backlog.list_unsent():
+            self._start_task(self._notify(number, notice, None))
         self._tick()
 
     async def close(self) -> None:
@@ -169,15 +175,15 @@ class Asynchronous:
 
     def _gauges(self) -> Iterator[tuple[str, dict[str, float]]]:
         for endpoint in self._hosting.endpoints:
-            if endpoint.asynchronous is not None:
-                line = self._lines.get(endpoint.name, _Line())
-                yield endpoint.name, self._backlog_of(endpoint, line)
+            if endpoint.async_config is not None:
+                queue = self._lines.get(endpoint.name, _EndpointQueue())
+                yield endpoint.name, self._backlog_of(endpoint, queue)
 
-    def _backlog_of(self, endpoint: Endpoint, line: _Line) -> dict[str, float]:
+    def _backlog_of(self, endpoint: Endpoint, queue: _EndpointQueue) -> dict[str, float]:
         instances = sum(len(variant.fleet.instances) for variant in endpoint.variants)
-        size = len(line.waiting) + line.running.total()
+        size = len(queue.waiting) + queue.running.total()
         now = self._steady()
-        oldest = line.waiting[0].since if line.waiting else now  # those sent again are in front
+        oldest = queue.waiting[0].since if queue.waiting else now  # those sent again are in front
         return {
             "ApproximateBacklogSize": size,
             "ApproximateBacklogSizePerInstance": size / max(1, instances),
@@ -190,98 +196,101 @@ class Asynchronous:
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request: it is on the disk, or refused."""
         try:
-            reply(self._taken(request))
+            reply(self._enqueue(request))
         except AwsError as error:
-            reply(json_refusal(error))
+            reply(json_error(error))
 
-    def _taken(self, request: Request) -> Response:
+    def _enqueue(self, request: Request) -> Response:
         name = request.path.removeprefix("/endpoints/").partition("/")[0]
-        endpoint = self._hosting.serving(name)
+        endpoint = self._hosting.find_in_service(name)
         if endpoint is None:
-            raise _invalid(f"Endpoint {name} of account {ACCOUNT} not found.")
-        if endpoint.asynchronous is None:
-            raise _invalid(f"Endpoint {name} of account {ACCOUNT} is not asynchronous.")
-        asked = _asked(request, endpoint)
-        body = None if asked.input else request.body
+            raise _validation_error(f"Endpoint {name} of account {ACCOUNT} not found.")
+        if endpoint.async_config is None:
+            raise _validation_error(f"Endpoint {name} of account {ACCOUNT} is not asynchronous.")
+        async_request = _parse_request(request, endpoint)
+        body = None if async_request.input else request.body
         received, now = self._clock(), self._steady()
-        number = self._backlog.add(asked, received, body)
-        self._queue(_Waiting(number, asked, received, now, now + asked.ttl))
-        self._pump(name)
-        told = [("X-Amzn-SageMaker-OutputLocation", asked.output)]
-        if asked.failure:
-            told.append(("X-Amzn-SageMaker-FailureLocation", asked.failure))
-        response = json_answer({"InferenceId": asked.id})
+        number = self._backlog.add(async_request, received, body)
+        self._queue(
+            _PendingAsyncRequest(number, async_request, received, now, now + async_request.ttl)
+        )
+        self._dispatch(name)
+        told = [("X-Amzn-SageMaker-OutputLocation", async_request.output)]
+        if async_request.failure:
+            told.append(("X-Amzn-SageMaker-FailureLocation", async_request.failure))
+        response = json_response({"InferenceId": async_request.id})
         response.status = 202
         response.headers = [*response.headers, *told]
         return response
 
-    def _queue(self, waiting: _Waiting) -> None:
-        self._lines.setdefault(waiting.asked.endpoint, _Line()).add(waiting)
+    def _queue(self, waiting: _PendingAsyncRequest) -> None:
+        self._lines.setdefault(waiting.asked.endpoint, _EndpointQueue()).add(waiting)
 
     # --- sending them to instances
 
     def _tick(self) -> None:
         """Look after what no event tells of: instances that came up, and requests grown old."""
         for name in list(self._lines):
-            self._pump(name)
+            self._dispatch(name)
         if self._observe is not None:
             for name, gauges in self._gauges():
                 self._observe(name, gauges, self._clock())
         if not self._closed:
             self._ticking = asyncio.get_running_loop().call_later(_TICK, self._tick)
 
-    def _pump(self, name: str) -> None:
+    def _dispatch(self, name: str) -> None:
         """Send what can be sent, and fail what cannot be answered any more."""
-        line = self._lines.get(name)
-        if line is None or self._closed:
+        queue = self._lines.get(name)
+        if queue is None or self._closed:
             return
-        for late in line.expired(self._steady()):
+        for late in queue.pop_expired(self._steady()):
             waited = f"The request expired: it waited longer than {late.asked.ttl} seconds."
             self._fail(late, waited, "ExpiredRequests")
         endpoint = self._hosting.known(name)
         if endpoint is None:
-            for waiting in line.waiting:
+            for waiting in queue.waiting:
                 self._fail(waiting, f"The endpoint {name} was deleted.", "InvocationFailures")
-            line.waiting.clear()
-            if not line.running.total():
+            queue.waiting.clear()
+            if not queue.running.total():
                 del self._lines[name]
             return
-        while line.waiting and (variant := self._free(endpoint, line)) is not None:
-            self._send(line, line.waiting.popleft(), variant)
+        while queue.waiting and (variant := self._choose_variant(endpoint, queue)) is not None:
+            self._send(queue, queue.waiting.popleft(), variant)
 
-    def _free(self, endpoint: Endpoint, line: _Line) -> Variant | None:
+    def _choose_variant(self, endpoint: Endpoint, queue: _EndpointQueue) -> Variant | None:
         """Return a variant that can take one more, drawn by weight."""
         free = [
             variant
             for variant in endpoint.variants
-            if line.running[variant.fleet] < len(variant.fleet.instances) * _most(endpoint, variant)
+            if queue.running[variant.fleet]
+            < len(variant.fleet.instances) * _max_in_flight(endpoint, variant)
         ]
         if len(free) < 2:
             return free[0] if free else None
         weights = [variant.weight for variant in free]
         return self._generator.choices(free, weights if any(weights) else None)[0]
 
-    def _send(self, line: _Line, waiting: _Waiting, variant: Variant) -> None:
+    def _send(self, queue: _EndpointQueue, waiting: _PendingAsyncRequest, variant: Variant) -> None:
         began = time.perf_counter()
         waiting.variant = variant.name
         waiting.values = {"TimeInBacklog": (self._steady() - waiting.since) * 1e3}
         try:
-            body = self._body(waiting)
+            body = self._load_body(waiting)
         except AwsError as error:
             self._fail(waiting, f"ClientError: {error.message}", "RequestDownloadFailures")
             return
         waiting.values["RequestDownloadLatency"] = (time.perf_counter() - began) * 1e6
-        line.running[variant.fleet] += 1
-        sink = Incoming(self._objects.arriving(), {})
+        queue.running[variant.fleet] += 1
+        sink = BodyWriter(self._objects.new_path(), {})
         length = body.length if isinstance(body, FilePart) else len(body)
 
         def done(exchange: Exchange, outcome: Outcome) -> None:
             if isinstance(body, FilePart):
                 body.file.close()
-            line.running[variant.fleet] -= 1
-            if not line.running[variant.fleet]:
-                del line.running[variant.fleet]
-            self._done(line, waiting, exchange, outcome, sink)
+            queue.running[variant.fleet] -= 1
+            if not queue.running[variant.fleet]:
+                del queue.running[variant.fleet]
+            self._handle_outcome(queue, waiting, exchange, outcome, sink)
 
         variant.fleet.serve(
             Exchange(
@@ -294,7 +303,7 @@ class Asynchronous:
             )
         )
 
-    def _body(self, waiting: _Waiting) -> bytes | FilePart:
+    def _load_body(self, waiting: _PendingAsyncRequest) -> bytes | FilePart:
         """Return the body of a request, which lies in a file where it came from S3.
 
         Raises:
@@ -306,18 +315,27 @@ class Asynchronous:
         try:
             found = self._objects.get(*split_s3("InputLocation", where))
         except AwsError as error:
-            raise _invalid(f"Could not download S3 object {where}: {error.message}") from error
+            raise _validation_error(
+                f"Could not download S3 object {where}: {error.message}"
+            ) from error
         if found.size > MAX_BODY:
-            raise _invalid(f"{where} has {found.size} bytes, at most {MAX_BODY} can be sent.")
+            raise _validation_error(
+                f"{where} has {found.size} bytes, at most {MAX_BODY} can be sent."
+            )
         return FilePart(self._objects.path(found).open("rb"), 0, found.size)
 
-    def _done(
-        self, line: _Line, waiting: _Waiting, exchange: Exchange, outcome: Outcome, sink: Incoming
+    def _handle_outcome(
+        self,
+        queue: _EndpointQueue,
+        waiting: _PendingAsyncRequest,
+        exchange: Exchange,
+        outcome: Outcome,
+        sink: BodyWriter,
     ) -> None:
         """Go on with an outcome: keep it, fail, or send the request again."""
         if isinstance(outcome, Answer) and outcome.status < 300 and not self._closed:
             waiting.values["ModelLatency"] = (exchange.finished - exchange.sent) * 1e6
-            self._work(self._keep(waiting, outcome, sink))
+            self._start_task(self._save_result(waiting, outcome, sink))
         else:
             sink.close()
             if self._closed:  # it stays on the disk
@@ -325,29 +343,31 @@ class Asynchronous:
             waiting.attempts += outcome is Failure.GONE
             lost = outcome is Failure.GONE and waiting.attempts < ATTEMPTS
             if lost or outcome is Failure.UNAVAILABLE:
-                line.add(waiting, first=True)
+                queue.add(waiting, first=True)
                 return  # the next tick sends it: what just broke is given a moment
-            self._fail(waiting, _reason(outcome, waiting.asked), "InvocationFailures")
-        self._pump_later(waiting.asked.endpoint)
+            self._fail(waiting, _describe_failure(outcome, waiting.asked), "InvocationFailures")
+        self._dispatch_later(waiting.asked.endpoint)
 
-    def _pump_later(self, name: str) -> None:
-        asyncio.get_running_loop().call_soon(self._pump, name)
+    def _dispatch_later(self, name: str) -> None:
+        asyncio.get_running_loop().call_soon(self._dispatch, name)
 
     # --- what becomes of them
 
-    async def _keep(self, waiting: _Waiting, answer: Answer, sink: Incoming) -> None:
+    async def _save_result(
+        self, waiting: _PendingAsyncRequest, answer: Answer, sink: BodyWriter
+    ) -> None:
         """Write a result to S3."""
         began = time.perf_counter()
         kind = answer.headers.get("content-type", "")
         try:
-            received = await self._backlog.store.aside(sink.finish)
+            received = await self._backlog.store.run_in_thread(sink.finish)
         except AwsError as error:
             self._fail(waiting, f"InternalError: {error.message}", "ResponseUploadFailures")
             return
         try:
             with self._backlog.store.write():  # both or none, whatever ends this process
                 self._put(waiting.asked.output, received, {"content-type": kind})
-                notice = self._answered(waiting, "Completed", content_type=kind)
+                notice = self._record_result(waiting, "Completed", content_type=kind)
         except AwsError as error:
             received.path.unlink(missing_ok=True)
             where = f"Could not upload to {waiting.asked.output}"
@@ -356,28 +376,28 @@ class Asynchronous:
         waiting.values["ResponseUploadLatency"] = (time.perf_counter() - began) * 1e6
         await self._notify(waiting.number, notice, waiting)
 
-    def _fail(self, waiting: _Waiting, reason: str, metric: str) -> None:
+    def _fail(self, waiting: _PendingAsyncRequest, reason: str, metric: str) -> None:
         waiting.values[metric] = 1
-        self._work(self._failed(waiting, reason))
+        self._start_task(self._save_failure(waiting, reason))
 
-    async def _failed(self, waiting: _Waiting, reason: str) -> None:
+    async def _save_failure(self, waiting: _PendingAsyncRequest, reason: str) -> None:
         """Write what is in place of a result, where it can be, and tell."""
         store, where = self._backlog.store, waiting.asked.failure
         received = None
         if where:
-            sink = Incoming(self._objects.arriving(), {})
+            sink = BodyWriter(self._objects.new_path(), {})
             sink.write(reason.encode())
             try:
-                received = await store.aside(sink.finish)
+                received = await store.run_in_thread(sink.finish)
             except AwsError as error:
                 _log.warning("No failure could be written for %s: %s", waiting.asked.id, error)
         with store.write():
             if received is not None and not self._try_put(where, received):
                 where = ""
-            notice = self._answered(waiting, "Failed", reason=reason)
+            notice = self._record_result(waiting, "Failed", reason=reason)
         await self._notify(waiting.number, notice, waiting)
 
-    def _try_put(self, where: str, received: Received) -> bool:
+    def _try_put(self, where: str, received: StoredBody) -> bool:
         try:
             self._put(where, received, {"content-type": "text/plain"})
         except AwsError as error:
@@ -386,11 +406,16 @@ class Asynchronous:
             return False
         return True
 
-    def _put(self, where: str, received: Received, headers: Mapping[str, str]) -> None:
+    def _put(self, where: str, received: StoredBody, headers: Mapping[str, str]) -> None:
         self._objects.put(*split_s3("S3OutputPath", where), received, headers)
 
-    def _answered(
-        self, waiting: _Waiting, status: str, *, reason: str = "", content_type: str = ""
+    def _record_result(
+        self,
+        waiting: _PendingAsyncRequest,
+        status: str,
+        *,
+        reason: str = "",
+        content_type: str = "",
     ) -> Notice:
         """Note that a request has its result; return what is to be told of it."""
         topic = waiting.asked.topics.get(status, "")
@@ -401,7 +426,9 @@ class Asynchronous:
         self._backlog.answered(waiting.number, notice)
         return notice
 
-    async def _notify(self, number: int, notice: Notice, waiting: _Waiting | None) -> None:
+    async def _notify(
+        self, number: int, notice: Notice, waiting: _PendingAsyncRequest | None
+    ) -> None:
         """Send a notification; a topic that is gone is logged and counted, and holds up nothing."""
         values = {} if waiting is None else dict(waiting.values)
         if notice.topic:
@@ -416,58 +443,60 @@ class Asynchronous:
             values["TotalProcessingTime"] = (self._steady() - waiting.since) * 1e3
             name = waiting.asked.endpoint
             variant = waiting.variant or self._first_variant(name)
-            self._record(Measured(name, variant, self._clock(), values))
+            self._record(AsyncMeasurement(name, variant, self._clock(), values))
 
     def _first_variant(self, name: str) -> str:
         """Return whose metrics tell of a request that was sent to no variant."""
         endpoint = self._hosting.known(name)
         return endpoint.variants[0].name if endpoint and endpoint.variants else ""
 
-    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._over)
+        task.add_done_callback(self._log_failure)
 
-    def _over(self, task: asyncio.Task[None]) -> None:
+    def _log_failure(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("An asynchronous request failed here.", exc_info=error)
 
 
-def _invalid(message: str) -> AwsError:
+def _validation_error(message: str) -> AwsError:
     return AwsError("ValidationError", message)
 
 
-def _most(endpoint: Endpoint, variant: Variant) -> int:
+def _max_in_flight(endpoint: Endpoint, variant: Variant) -> int:
     """Return how many requests an instance takes at once: by default one for each of its workers.
 
     AWS says only that SageMaker chooses; this is what the simulator takes, too.
     """
-    config = endpoint.asynchronous or {}
-    asked = config.get("ClientConfig", {}).get("MaxConcurrentInvocationsPerInstance")
+    config = endpoint.async_config or {}
+    async_request = config.get("ClientConfig", {}).get("MaxConcurrentInvocationsPerInstance")
     workers = variant.container.get("Environment", {}).get("SAGEMAKER_MODEL_SERVER_WORKERS", "1")
-    return int(asked or (workers if workers.isdigit() else 1))
+    return int(async_request or (workers if workers.isdigit() else 1))
 
 
-def _asked(request: Request, endpoint: Endpoint) -> Asked:
+def _parse_request(request: Request, endpoint: Endpoint) -> AsyncRequest:
     """Return what a request asks for.
 
     Raises:
         AwsError: It does not keep botocore's model, or asks for what cannot be.
     """
-    given = _given(request)
+    given = _parse_headers(request)
     where = given.get("InputLocation", "")
     if bool(where) == bool(request.body):
-        raise _invalid("A request has either an InputLocation or a Body, and one of the two.")
+        raise _validation_error(
+            "A request has either an InputLocation or a Body, and one of the two."
+        )
     if len(request.body) > MAX_INLINE:
-        raise _invalid(
+        raise _validation_error(
             "1 validation error detected: Value at 'body' failed to satisfy constraint: Member "
             f"must have length less than or equal to {MAX_INLINE}; it has {len(request.body)}. "
             "Put it into S3 and name it as InputLocation."
         )
     if where and not split_s3("InputLocation", where)[1]:
-        raise _invalid(f"InputLocation must name an object, got {where}.")
-    output = (endpoint.asynchronous or {})["OutputConfig"]
+        raise _validation_error(f"InputLocation must name an object, got {where}.")
+    output = (endpoint.async_config or {})["OutputConfig"]
     topics = output.get("NotificationConfig", {})
     own = str(uuid.uuid4())  # an InferenceId may come twice; no result may replace another
     extension = given.get("S3OutputPathExtension", "")
@@ -480,12 +509,12 @@ def _asked(request: Request, endpoint: Endpoint) -> Asked:
         "X-Amzn-SageMaker-Inference-Id": given.get("InferenceId", own),
     }
     named = {"Completed": topics.get("SuccessTopic"), "Failed": topics.get("ErrorTopic")}
-    return Asked(
+    return AsyncRequest(
         id=given.get("InferenceId", own),
         endpoint=endpoint.name,
         input=where,
-        output=_joined(output["S3OutputPath"], extension, name),
-        failure=_joined(failures, extension, f"{own}-error.out") if failures else "",
+        output=_join_path(output["S3OutputPath"], extension, name),
+        failure=_join_path(failures, extension, f"{own}-error.out") if failures else "",
         headers={title: value for title, value in headers.items() if value},
         ttl=given.get("RequestTTLSeconds", TTL),
         timeout=given.get("InvocationTimeoutSeconds", TIMEOUT),
@@ -493,7 +522,7 @@ def _asked(request: Request, endpoint: Endpoint) -> Asked:
     )
 
 
-def _given(request: Request) -> dict[str, Any]:
+def _parse_headers(request: Request) -> dict[str, Any]:
     """Return the parameters in a request's headers, checked."""
     shape = validation.operation("sagemaker-runtime", "InvokeEndpointAsync").input_shape
     assert shape is not None  # noqa: S101 - it has one
@@ -508,60 +537,66 @@ def _given(request: Request) -> dict[str, Any]:
     try:
         validation.check(shape, given)
     except AwsError as error:
-        raise _invalid(error.message) from error
+        raise _validation_error(error.message) from error
     return given
 
 
-def _joined(*parts: str) -> str:
+def _join_path(*parts: str) -> str:
     first, *rest = (part.rstrip("/") for part in parts if part)
     return "/".join([first, *(part.lstrip("/") for part in rest)])
 
 
-def _head(asked: Asked, length: int) -> bytes:
-    lines = "".join(f"{title}: {value}\r\n" for title, value in asked.headers.items())
+def _head(async_request: AsyncRequest, length: int) -> bytes:
+    lines = "".join(f"{title}: {value}\r\n" for title, value in async_request.headers.items())
     return (
         f"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{lines}\r\n"
     ).encode("latin-1")
 
 
-def _reason(outcome: Outcome, asked: Asked) -> str:
+def _describe_failure(outcome: Outcome, async_request: AsyncRequest) -> str:
     """Return why there is no result, as AWS words it where it does."""
     if isinstance(outcome, Answer):
-        said = outcome.body.decode("utf-8", "replace")[:_SHOWN]
+        said = outcome.body.decode("utf-8", "replace")[:_MAX_ERROR_CHARACTERS]
         side = "client" if outcome.status < 500 else "server"
         return f'Received {side} error ({outcome.status}) from model with message "{said}"'
     if outcome is Failure.TIMEOUT:
-        return f"The invocation timed out: no answer within {asked.timeout} seconds."
+        return f"The invocation timed out: no answer within {async_request.timeout} seconds."
     if outcome is Failure.TOO_LARGE:
         return f"The response is larger than {MAX_BODY} bytes."
     return f"The container ended {ATTEMPTS} times before it answered. Review its log."
 
 
 def _message(
-    waiting: _Waiting, status: str, topic: str, *, at: float, reason: str, content_type: str
+    waiting: _PendingAsyncRequest,
+    status: str,
+    topic: str,
+    *,
+    at: float,
+    reason: str,
+    content_type: str,
 ) -> dict[str, Any]:
     """Return a notification (developer guide, "Check prediction results")."""
-    asked = waiting.asked
+    async_request = waiting.asked
     request = {
-        "contentType": asked.headers.get("Content-Type", ""),
-        "endpointName": asked.endpoint,
-        "inputLocation": asked.input,
+        "contentType": async_request.headers.get("Content-Type", ""),
+        "endpointName": async_request.endpoint,
+        "inputLocation": async_request.input,
     }
-    answer = {"contentType": content_type, "outputLocation": asked.output}
+    answer = {"contentType": content_type, "outputLocation": async_request.output}
     message: dict[str, Any] = {
         "awsRegion": topic.split(":")[3] if topic else "",
         "eventTime": _iso(max(at, waiting.received)),  # the clock may have been set back
         "receivedTime": _iso(waiting.received),
         "invocationStatus": status,
         "requestParameters": {name: value for name, value in request.items() if value},
-        "inferenceId": asked.id,
+        "inferenceId": async_request.id,
         "eventVersion": "1.0",
         "eventSource": "aws:sagemaker",
         "eventName": "InferenceResult",
     }
     if status == "Completed":
         return message | {"responseParameters": answer}
-    failed = {"failureLocation": asked.failure} if asked.failure else {}
+    failed = {"failureLocation": async_request.failure} if async_request.failure else {}
     return message | {"failureReason": reason, "responseParameters": failed}
 
 

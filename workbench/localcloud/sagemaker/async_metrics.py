@@ -8,7 +8,7 @@ no Invocations, InvocationsPerInstance and OverheadLatency.
 from collections.abc import Mapping
 
 from workbench.localcloud.cloudwatch.metrics import Metrics
-from workbench.localcloud.sagemaker.async_endpoints import Measured
+from workbench.localcloud.sagemaker.async_endpoints import AsyncMeasurement
 from workbench.localcloud.sagemaker.metering import INVOCATIONS
 
 _UNITS = {
@@ -27,7 +27,7 @@ class AsyncMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def record(self, measured: Measured) -> None:
+    def record(self, measured: AsyncMeasurement) -> None:
         """Put what is told of a request that is over; a deleted endpoint's have no variant."""
         if not measured.variant:
             return

@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS async_requests (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class AsyncRequest:
     """What an asynchronous request asks for, as it was when it came.
 
     Attributes:
@@ -53,28 +53,28 @@ class Notice:
     message: str
 
 
-class Backlog:
+class AsyncQueue:
     """The requests that are not over yet, by the number that each has."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         store.db.executescript(_SCHEMA)
 
-    def add(self, asked: Asked, received: float, body: bytes | None) -> int:
+    def add(self, async_request: AsyncRequest, received: float, body: bytes | None) -> int:
         """Return the number of a new request, which is on the disk."""
         with self.store.write() as db:
-            row = (asked.endpoint, received, json.dumps(asdict(asked)), body)
+            row = (async_request.endpoint, received, json.dumps(asdict(async_request)), body)
             added = db.execute(
                 "INSERT INTO async_requests (endpoint, received, facts, body) VALUES (?, ?, ?, ?)",
                 row,
             )
         return int(added.lastrowid or 0)
 
-    def waiting(self) -> Iterator[tuple[int, float, Asked]]:
+    def waiting(self) -> Iterator[tuple[int, float, AsyncRequest]]:
         """Return number, time of arrival and content of each that has no result, oldest first."""
         query = "SELECT number, received, facts FROM async_requests WHERE notice IS NULL"
         for number, received, facts in self.store.db.execute(f"{query} ORDER BY number"):
-            yield number, received, Asked(**json.loads(facts))
+            yield number, received, AsyncRequest(**json.loads(facts))
 
     def body(self, number: int) -> bytes | None:
         """Return the body that came along with a request."""
@@ -90,7 +90,7 @@ class Backlog:
                 (json.dumps(asdict(notice)), number),
             )
 
-    def unsent(self) -> list[tuple[int, Notice]]:
+    def list_unsent(self) -> list[tuple[int, Notice]]:
         """Return the notifications that were not sent, oldest first."""
         query = "SELECT number, notice FROM async_requests WHERE notice IS NOT NULL ORDER BY number"
         rows = self.store.db.execute(query).fetchall()

@@ -6,22 +6,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.localcloud.core.paging import page
-from workbench.localcloud.core.protocol import Operation, invalid, now
-from workbench.localcloud.core.settings import Settings
+from workbench.localcloud.core.paging import paginate
+from workbench.localcloud.core.protocol import Operation, now, validation_error
+from workbench.localcloud.core.settings import LocalCloudSettings
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant, close_all, start_all
-from workbench.localcloud.sagemaker.models import Definitions, Versions, check_serverless
-from workbench.localcloud.sagemaker.resources import Resources, missing
-from workbench.localcloud.sandbox.fleets import Fleet, RealTimeFleet, ServerlessFleet
-from workbench.localcloud.sandbox.instances import Launcher, LaunchFailed, Objects, Serving
+from workbench.localcloud.sagemaker.models import ModelApi, PackageLookup, check_serverless
+from workbench.localcloud.sagemaker.resources import Resources, not_found_error
+from workbench.localcloud.sandbox.fleets import LocalFleet, RealTimeFleet, ServerlessFleet
+from workbench.localcloud.sandbox.instances import (
+    Launcher,
+    LaunchFailed,
+    LaunchSettings,
+    ModelStore,
+)
 
-_STARTUP = 480.0  # seconds for /ping on instances (AWS: "Custom Inference Code with Hosting")
-_SERVERLESS_STARTUP = 180.0  # on serverless endpoints (AWS: serverless troubleshooting)
-_PATIENCE = 10.0  # seconds that DescribeEndpoint waits for an endpoint to settle
+_STARTUP_TIMEOUT = (
+    480.0  # seconds for /ping on instances (AWS: "Custom Inference Code with Hosting")
+)
+_SERVERLESS_STARTUP_TIMEOUT = 180.0  # on serverless endpoints (AWS: serverless troubleshooting)
+_DESCRIBE_TIMEOUT = 10.0  # seconds that DescribeEndpoint waits for an endpoint to settle
 
 
-class Hosting:
+class EndpointApi:
     """SageMaker's hosting operations, and the endpoints that run.
 
     Args:
@@ -35,14 +42,14 @@ class Hosting:
     def __init__(
         self,
         store: Store,
-        objects: Objects,
-        versions: Versions,
+        objects: ModelStore,
+        versions: PackageLookup,
         folder: Path,
-        settings: Settings | None = None,
+        settings: LocalCloudSettings | None = None,
     ) -> None:
-        self.settings = settings or Settings()
+        self.settings = settings or LocalCloudSettings()
         self._resources = Resources(store)
-        self._definitions = Definitions(self._resources, objects, versions)
+        self._definitions = ModelApi(self._resources, objects, versions)
         self._launcher = Launcher(store, objects, folder)
         self._endpoints: dict[str, Endpoint] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -61,7 +68,7 @@ class Hosting:
             "DeleteEndpoint": self._delete,
         }
 
-    def serving(self, name: str) -> Endpoint | None:
+    def find_in_service(self, name: str) -> Endpoint | None:
         """Return the endpoint of that name if it answers requests."""
         endpoint = self._endpoints.get(name)
         return endpoint if endpoint is not None and endpoint.variants else None
@@ -95,7 +102,7 @@ class Hosting:
                 kept.created,
                 kept.facts["LastModifiedTime"],
                 deployment=kept.facts["LastDeploymentConfig"],
-                asynchronous=kept.facts.get("AsyncInferenceConfig"),
+                async_config=kept.facts.get("AsyncInferenceConfig"),
             )
             self._endpoints[kept.name] = endpoint
             self._resume(endpoint, kept.facts)
@@ -112,16 +119,18 @@ class Hosting:
     def _resume(self, endpoint: Endpoint, facts: Mapping[str, Any]) -> None:
         status = facts["EndpointStatus"]
         if status == "Failed":
-            endpoint.become("Failed", facts["FailureReason"])
+            endpoint.set_status("Failed", facts["FailureReason"])
         elif status == "Deleting":
-            endpoint.become("Deleting")
-            self._work(self._end(endpoint))
+            endpoint.set_status("Deleting")
+            self._start_task(self._delete_endpoint(endpoint))
         elif status == "Creating":
-            self._work(self._bring_up(endpoint, self._made(endpoint, facts["Variants"])))
+            self._start_task(
+                self._bring_up(endpoint, self._create_variants(endpoint, facts["Variants"]))
+            )
         else:
-            endpoint.variants = self._made(endpoint, facts["Variants"])
-            endpoint.become("SystemUpdating")
-            self._work(self._bring_up(endpoint, endpoint.variants))
+            endpoint.variants = self._create_variants(endpoint, facts["Variants"])
+            endpoint.set_status("SystemUpdating")
+            self._start_task(self._bring_up(endpoint, endpoint.variants))
 
     # --- operations
 
@@ -131,30 +140,30 @@ class Hosting:
         added = self._resources.add("endpoint", name, {}, params.get("Tags", []))
         endpoint = Endpoint(name, added.arn, config, added.created, added.created)
         endpoint.deployment = params.get("DeploymentConfig")
-        endpoint.asynchronous = self._definitions.asynchronous(config)
-        variants = self._made(endpoint, wanted)
-        endpoint.pending = _pending(config, variants)
+        endpoint.async_config = self._definitions.async_config(config)
+        variants = self._create_variants(endpoint, wanted)
+        endpoint.pending = _describe_pending(config, variants)
         self._endpoints[name] = endpoint
-        self._keep(endpoint, variants)
+        self._save(endpoint, variants)
         self.changed(endpoint)
-        self._work(self._bring_up(endpoint, variants))
+        self._start_task(self._bring_up(endpoint, variants))
         return {"EndpointArn": added.arn}
 
     async def _describe(self, params: dict[str, Any]) -> dict[str, Any]:
         """Wait a while for an endpoint on its way, so that who polls hears of it at once."""
-        endpoint = self._known(params)
+        endpoint = self._get(params)
         try:
-            async with asyncio.timeout(_PATIENCE):
-                await endpoint.settled.wait()
+            async with asyncio.timeout(_DESCRIBE_TIMEOUT):
+                await endpoint.stable.wait()
         except TimeoutError:
             pass
-        return self._known(params).description()
+        return self._get(params).description()
 
     async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
         summaries = [endpoint.summary() for endpoint in self._endpoints.values()]
         equal = {"StatusEquals": "EndpointStatus"}
         sorts = {"Status": "EndpointStatus"}
-        chosen, more = page(summaries, params, name="EndpointName", equal=equal, sorts=sorts)
+        chosen, more = paginate(summaries, params, name="EndpointName", equal=equal, sorts=sorts)
         return {"Endpoints": chosen, **more}
 
     async def _update(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -162,39 +171,43 @@ class Hosting:
 
         Traffic is shifted all at once, whatever the deployment configuration says.
         """
-        endpoint = self._changeable(params)
+        endpoint = self._find_changeable(params)
         config = params["EndpointConfigName"]
         wanted = self._definitions.variants(config)
         if params.get("RetainAllVariantProperties"):
             excluded = params.get("ExcludeRetainedVariantProperties", [])
             leave = {each["VariantPropertyType"] for each in excluded}
-            wanted = [_retained(variant, endpoint, leave) for variant in wanted]
-        asynchronous = self._definitions.asynchronous(config)
-        if (asynchronous is None) != (endpoint.asynchronous is None):
-            raise invalid("An endpoint stays asynchronous or not; create another one.")
-        variants = self._made(endpoint, wanted)
+            wanted = [_retain_capacity(variant, endpoint, leave) for variant in wanted]
+        asynchronous = self._definitions.async_config(config)
+        if (asynchronous is None) != (endpoint.async_config is None):
+            raise validation_error("An endpoint stays asynchronous or not; create another one.")
+        variants = self._create_variants(endpoint, wanted)
         if not endpoint.serverless and any(variant.serverless for variant in variants):
-            raise invalid("An endpoint on instances cannot become serverless; create another one.")
+            raise validation_error(
+                "An endpoint on instances cannot become serverless; create another one."
+            )
         if not params.get("RetainDeploymentConfig"):
             endpoint.deployment = params.get("DeploymentConfig")
-        endpoint.pending = _pending(config, variants)
-        self._become(endpoint, "Updating")
-        self._work(self._hand_over(endpoint, config, variants, asynchronous))
+        endpoint.pending = _describe_pending(config, variants)
+        self._set_status(endpoint, "Updating")
+        self._start_task(self._swap_variants(endpoint, config, variants, asynchronous))
         return {"EndpointArn": endpoint.arn}
 
     async def _update_weights_and_capacities(self, params: dict[str, Any]) -> dict[str, Any]:
-        endpoint = self._changeable(params)
-        changes = [_Change.of(endpoint, wanted) for wanted in params["DesiredWeightsAndCapacities"]]
-        self._become(endpoint, "Updating")
-        self._work(self._apply(endpoint, changes))
+        endpoint = self._find_changeable(params)
+        changes = [
+            _VariantChange.of(endpoint, wanted) for wanted in params["DesiredWeightsAndCapacities"]
+        ]
+        self._set_status(endpoint, "Updating")
+        self._start_task(self._apply(endpoint, changes))
         return {"EndpointArn": endpoint.arn}
 
     async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
-        endpoint = self._known(params)
+        endpoint = self._get(params)
         if endpoint.busy:
-            raise _in_progress(endpoint)
-        self._become(endpoint, "Deleting")
-        self._work(self._end(endpoint))
+            raise _in_progress_error(endpoint)
+        self._set_status(endpoint, "Deleting")
+        self._start_task(self._delete_endpoint(endpoint))
         return {}
 
     # --- the way from one status to another
@@ -204,12 +217,12 @@ class Hosting:
             await start_all(variants)
         except LaunchFailed as error:
             endpoint.variants = []
-            self._become(endpoint, "Failed", str(error))
+            self._set_status(endpoint, "Failed", str(error))
         else:
             endpoint.variants = variants
-            self._become(endpoint, "InService")
+            self._set_status(endpoint, "InService")
 
-    async def _hand_over(
+    async def _swap_variants(
         self,
         endpoint: Endpoint,
         config: str,
@@ -219,16 +232,16 @@ class Hosting:
         try:
             await start_all(variants)
         except LaunchFailed as error:
-            self._become(endpoint, "InService", f"The update was undone. {error}")
+            self._set_status(endpoint, "InService", f"The update was undone. {error}")
             return
         former, endpoint.variants = endpoint.variants, variants
         endpoint.config = config
-        endpoint.asynchronous = asynchronous
-        self._become(endpoint, "InService")
+        endpoint.async_config = asynchronous
+        self._set_status(endpoint, "InService")
         await close_all((variant.fleet for variant in former), drain=True)
 
-    async def _apply(self, endpoint: Endpoint, changes: Iterable["_Change"]) -> None:
-        done: list[_Change] = []
+    async def _apply(self, endpoint: Endpoint, changes: Iterable["_VariantChange"]) -> None:
+        done: list[_VariantChange] = []
         try:
             for change in changes:
                 await change.resize()
@@ -236,64 +249,66 @@ class Hosting:
         except LaunchFailed as error:
             for change in done:
                 await change.undo()
-            self._become(endpoint, "InService", f"The update was undone. {error}")
+            self._set_status(endpoint, "InService", f"The update was undone. {error}")
             return
         for change in done:
             change.variant.weight = change.weight
-        self._become(endpoint, "InService")
+        self._set_status(endpoint, "InService")
 
-    async def _end(self, endpoint: Endpoint) -> None:
+    async def _delete_endpoint(self, endpoint: Endpoint) -> None:
         former, endpoint.variants = endpoint.variants, []
         await close_all((variant.fleet for variant in former), drain=True)
         self._resources.remove("endpoint", endpoint.name)
         del self._endpoints[endpoint.name]
-        endpoint.settled.set()
+        endpoint.stable.set()
 
-    def _become(self, endpoint: Endpoint, status: str, reason: str = "") -> None:
+    def _set_status(self, endpoint: Endpoint, status: str, reason: str = "") -> None:
         endpoint.modified = now()
-        endpoint.become(status, reason)
+        endpoint.set_status(status, reason)
         if not endpoint.busy:
             endpoint.pending = None
-        self._keep(endpoint, endpoint.variants)
+        self._save(endpoint, endpoint.variants)
         self.changed(endpoint)
 
-    def _keep(self, endpoint: Endpoint, variants: Iterable[Variant]) -> None:
+    def _save(self, endpoint: Endpoint, variants: Iterable[Variant]) -> None:
         self._resources.change("endpoint", endpoint.name, endpoint.kept(variants))
 
-    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     # --- parts
 
-    def _known(self, params: Mapping[str, Any]) -> Endpoint:
+    def _get(self, params: Mapping[str, Any]) -> Endpoint:
         name = params["EndpointName"]
         if name not in self._endpoints:
-            raise missing("endpoint", name)
+            raise not_found_error("endpoint", name)
         return self._endpoints[name]
 
-    def _changeable(self, params: Mapping[str, Any]) -> Endpoint:
-        endpoint = self._known(params)
+    def _find_changeable(self, params: Mapping[str, Any]) -> Endpoint:
+        endpoint = self._get(params)
         if endpoint.busy:
-            raise _in_progress(endpoint)
+            raise _in_progress_error(endpoint)
         if endpoint.status != "InService":
-            raise invalid(
+            raise validation_error(
                 f'Endpoint "{endpoint.arn}" is {endpoint.status}; only one that is InService can '
                 "be updated. Delete it and create it again."
             )
         return endpoint
 
-    def _made(self, endpoint: Endpoint, variants: Iterable[Mapping[str, Any]]) -> list[Variant]:
-        return [self._variant(endpoint, dict(facts)) for facts in variants]
+    def _create_variants(
+        self, endpoint: Endpoint, variants: Iterable[Mapping[str, Any]]
+    ) -> list[Variant]:
+        return [self._create_variant(endpoint, dict(facts)) for facts in variants]
 
-    def _variant(self, endpoint: Endpoint, facts: dict[str, Any]) -> Variant:
+    def _create_variant(self, endpoint: Endpoint, facts: dict[str, Any]) -> Variant:
         container = facts.pop("Container")
         weight = facts.get("InitialVariantWeight", 1.0)
-        launch = self._launcher.launch(self._serving(endpoint.name, facts, container))
+        launch = self._launcher.launch(self._build_launch_settings(endpoint.name, facts, container))
         serverless = facts.get("ServerlessConfig")
         if serverless:
-            fleet: Fleet = ServerlessFleet(
+            fleet: LocalFleet = ServerlessFleet(
                 launch,
                 max_concurrency=serverless["MaxConcurrency"],
                 provisioned=serverless.get("ProvisionedConcurrency", 0),
@@ -301,18 +316,18 @@ class Hosting:
             )
         else:
             routing = facts.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM")
-            if endpoint.asynchronous is not None:  # so that none gets more than its share
+            if endpoint.async_config is not None:  # so that none gets more than its share
                 routing = "LEAST_OUTSTANDING_REQUESTS"
             fleet = RealTimeFleet(launch, count=facts["InitialInstanceCount"], routing=routing)
         return Variant(facts, container, fleet, weight)
 
-    def _serving(
+    def _build_launch_settings(
         self, endpoint: str, facts: Mapping[str, Any], container: Mapping[str, Any]
-    ) -> Serving:
+    ) -> LaunchSettings:
         serverless = facts.get("ServerlessConfig")
-        limit = _SERVERLESS_STARTUP if serverless else _STARTUP
+        limit = _SERVERLESS_STARTUP_TIMEOUT if serverless else _STARTUP_TIMEOUT
         asked = facts.get("ContainerStartupHealthCheckTimeoutInSeconds", limit)
-        return Serving(
+        return LaunchSettings(
             endpoint=endpoint,
             variant=facts["VariantName"],
             bucket=container["Bucket"],
@@ -325,7 +340,7 @@ class Hosting:
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
+class _VariantChange:
     """What UpdateEndpointWeightsAndCapacities makes of one variant, and what it was."""
 
     variant: Variant
@@ -334,7 +349,7 @@ class _Change:
     former: tuple[int, ...]
 
     @staticmethod
-    def of(endpoint: Endpoint, wanted: Mapping[str, Any]) -> "_Change":
+    def of(endpoint: Endpoint, wanted: Mapping[str, Any]) -> "_VariantChange":
         """Return a change that can be made.
 
         Raises:
@@ -343,19 +358,23 @@ class _Change:
         name = wanted["VariantName"]
         variant = endpoint.variant(name)
         if variant is None:
-            raise invalid(f'Endpoint "{endpoint.arn}" has no variant {name}.')
+            raise validation_error(f'Endpoint "{endpoint.arn}" has no variant {name}.')
         weight = wanted.get("DesiredWeight", variant.weight)
         fleet = variant.fleet
         if isinstance(fleet, RealTimeFleet):
             if "ServerlessUpdateConfig" in wanted:
-                raise invalid(f"Variant {name} is on instances, not serverless.")
+                raise validation_error(f"Variant {name} is on instances, not serverless.")
             count = wanted.get("DesiredInstanceCount", fleet.count)
-            if count < 1 and endpoint.asynchronous is None:
-                raise invalid(f"DesiredInstanceCount of variant {name} must be at least 1.")
-            return _Change(variant, weight, (count,), (fleet.count,))
+            if count < 1 and endpoint.async_config is None:
+                raise validation_error(
+                    f"DesiredInstanceCount of variant {name} must be at least 1."
+                )
+            return _VariantChange(variant, weight, (count,), (fleet.count,))
         assert isinstance(fleet, ServerlessFleet)  # noqa: S101 - the only other one
         if "DesiredInstanceCount" in wanted:
-            raise invalid(f"Variant {name} is serverless: change its ServerlessUpdateConfig.")
+            raise validation_error(
+                f"Variant {name} is serverless: change its ServerlessUpdateConfig."
+            )
         former = (fleet.max_concurrency, fleet.provisioned)
         asked = wanted.get("ServerlessUpdateConfig", {})
         most = asked.get("MaxConcurrency", former[0])
@@ -363,7 +382,7 @@ class _Change:
         memory = variant.facts["ServerlessConfig"]["MemorySizeInMB"]
         limits = {"MaxConcurrency": most, "ProvisionedConcurrency": provisioned}
         check_serverless(name, {"MemorySizeInMB": memory} | limits)
-        return _Change(variant, weight, (most, provisioned), former)
+        return _VariantChange(variant, weight, (most, provisioned), former)
 
     async def resize(self) -> None:
         """Give the variant its new size.
@@ -378,7 +397,7 @@ class _Change:
         await _resize(self.variant.fleet, self.former)
 
 
-async def _resize(fleet: Fleet, size: tuple[int, ...]) -> None:
+async def _resize(fleet: LocalFleet, size: tuple[int, ...]) -> None:
     if isinstance(fleet, RealTimeFleet):
         await fleet.resize(*size)
     elif isinstance(fleet, ServerlessFleet):
@@ -386,11 +405,11 @@ async def _resize(fleet: Fleet, size: tuple[int, ...]) -> None:
         await fleet.resize(max_concurrency=most, provisioned=provisioned)
 
 
-def _in_progress(endpoint: Endpoint) -> Exception:
-    return invalid(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+def _in_progress_error(endpoint: Endpoint) -> Exception:
+    return validation_error(f'Cannot update in-progress endpoint "{endpoint.arn}".')
 
 
-def _pending(config: str, variants: Iterable[Variant]) -> dict[str, Any]:
+def _describe_pending(config: str, variants: Iterable[Variant]) -> dict[str, Any]:
     """Return what DescribeEndpoint says of a deployment that is under way."""
     return {
         "EndpointConfigName": config,
@@ -398,7 +417,9 @@ def _pending(config: str, variants: Iterable[Variant]) -> dict[str, Any]:
     }
 
 
-def _retained(facts: Mapping[str, Any], endpoint: Endpoint, leave: set[str]) -> dict[str, Any]:
+def _retain_capacity(
+    facts: Mapping[str, Any], endpoint: Endpoint, leave: set[str]
+) -> dict[str, Any]:
     """Return a variant of the new configuration with the present weight and count."""
     kept = dict(facts)
     present = endpoint.variant(facts["VariantName"])

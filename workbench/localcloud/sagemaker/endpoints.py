@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from workbench.localcloud.sandbox.fleets import Fleet, RealTimeFleet, ServerlessFleet
+from workbench.localcloud.sandbox.fleets import LocalFleet, RealTimeFleet, ServerlessFleet
 
 Facts = dict[str, Any]
 """What botocore's model says of a thing: members by name."""
 
-_ON_ITS_WAY = {"Creating", "Updating", "SystemUpdating", "Deleting"}
+_TRANSIENT_STATUSES = {"Creating", "Updating", "SystemUpdating", "Deleting"}
 
 
 @dataclass(eq=False)
@@ -27,7 +27,7 @@ class Variant:
 
     facts: Facts
     container: Facts
-    fleet: Fleet
+    fleet: LocalFleet
     weight: float = 1.0
 
     @property
@@ -101,22 +101,22 @@ class Endpoint:
     deployment: Facts | None = None
     variants: list[Variant] = field(default_factory=list)
     pending: Facts | None = None
-    asynchronous: Facts | None = None
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    async_config: Facts | None = None
+    stable: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def become(self, status: str, reason: str = "") -> None:
+    def set_status(self, status: str, reason: str = "") -> None:
         """Take another status, and tell those who wait for one that lasts."""
         self.status = status
         self.reason = reason
-        if status in _ON_ITS_WAY:
-            self.settled.clear()
+        if status in _TRANSIENT_STATUSES:
+            self.stable.clear()
         else:
-            self.settled.set()
+            self.stable.set()
 
     @property
     def busy(self) -> bool:
         """Whether it is on its way to another status."""
-        return self.status in _ON_ITS_WAY
+        return self.status in _TRANSIENT_STATUSES
 
     @property
     def serverless(self) -> bool:
@@ -143,7 +143,7 @@ class Endpoint:
             "FailureReason": self.reason,
             "LastModifiedTime": self.modified,
             "LastDeploymentConfig": self.deployment,
-            "AsyncInferenceConfig": self.asynchronous,
+            "AsyncInferenceConfig": self.async_config,
             "Variants": [variant.kept() for variant in variants],
         }
 
@@ -156,7 +156,7 @@ class Endpoint:
             "FailureReason": self.reason[:1024],
             "LastDeploymentConfig": self.deployment,
             "PendingDeploymentSummary": self.pending,
-            "AsyncInferenceConfig": self.asynchronous,
+            "AsyncInferenceConfig": self.async_config,
         }
         return {name: value for name, value in facts.items() if value}
 
@@ -198,7 +198,7 @@ async def start_all(variants: Iterable[Variant]) -> None:
         raise
 
 
-async def close_all(fleets: Iterable[Fleet], *, drain: bool = False) -> None:
+async def close_all(fleets: Iterable[LocalFleet], *, drain: bool = False) -> None:
     """End fleets, where asked for when they have answered everything."""
     fleets = list(fleets)
     if drain:

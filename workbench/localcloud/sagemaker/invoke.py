@@ -16,13 +16,13 @@ from workbench.localcloud.core.protocol import (
     ACCOUNT,
     REGION,
     AwsError,
-    json_refusal,
-    not_offered,
-    scope,
+    json_error,
+    not_implemented_error,
+    parse_scope,
 )
-from workbench.localcloud.sagemaker.endpoint_api import Hosting
+from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
-from workbench.localcloud.sandbox.fleets import Load
+from workbench.localcloud.sandbox.fleets import FleetLoad
 from workbench.modelserver.http import Reply, Request, Response
 
 MAX_PAYLOAD = 6_291_456
@@ -31,16 +31,16 @@ MAX_PAYLOAD = 6_291_456
 MAX_SERVERLESS_PAYLOAD = 4 * 1024 * 1024
 """Bytes on serverless endpoints (SageMaker developer guide, "Invoke a serverless endpoint")."""
 
-_TIMED_OUT = (
+_TIMEOUT_MESSAGE = (
     "Your invocation timed out while waiting for a response from container primary. Review the "
     "latency metrics for each container in Amazon CloudWatch, resolve the issue, and try again."
 )
-_GONE = (
+_CONTAINER_ENDED_MESSAGE = (
     "Your invocation failed because the container primary ended before it answered. Review its "
     "log, resolve the issue, and try again."
 )
 _PREFIX = "x-amzn-sagemaker-"
-_PASSED = {
+_FORWARDED_HEADERS = {
     "accept": "accept",
     "content-type": "content-type",
     **{
@@ -52,13 +52,13 @@ _PASSED = {
         )
     },
 }
-_NOT_YET = {
+_UNSUPPORTED_HEADERS = {
     f"{_PREFIX}target-model": "TargetModel",
     f"{_PREFIX}target-container-hostname": "TargetContainerHostname",
     f"{_PREFIX}inference-component": "InferenceComponentName",
     f"{_PREFIX}enable-explanations": "EnableExplanations",
 }
-_CUSTOM = f"{_PREFIX}custom-attributes"
+_CUSTOM_ATTRIBUTES = f"{_PREFIX}custom-attributes"
 _TARGET_VARIANT = f"{_PREFIX}target-variant"
 
 
@@ -89,10 +89,10 @@ class Invocation:
     setup: float | None
     instance: int
     model_status: int = 0
-    load: Load = field(default_factory=Load)
+    load: FleetLoad = field(default_factory=FleetLoad)
 
 
-class Invoking:
+class EndpointInvoker:
     """Answers `POST /endpoints/<name>/invocations`.
 
     Args:
@@ -103,7 +103,7 @@ class Invoking:
 
     def __init__(
         self,
-        hosting: Hosting,
+        hosting: EndpointApi,
         *,
         record: Callable[[Invocation], None] | None = None,
         generator: random.Random | None = None,
@@ -118,15 +118,15 @@ class Invoking:
         """Answer a request, now or when a worker has."""
         received = time.perf_counter()
         try:
-            endpoint, variant = self._addressed(request)
+            endpoint, variant = self._find_variant(request)
             limit = MAX_SERVERLESS_PAYLOAD if variant.serverless else MAX_PAYLOAD
             if len(request.body) > limit:
-                raise AwsError("ValidationError", _too_large(len(request.body), limit))
+                raise AwsError("ValidationError", _size_message(len(request.body), limit))
         except AwsError as error:
-            reply(json_refusal(error))
+            reply(json_error(error))
             return
 
-        call = _Call(self, request, reply, endpoint, variant, received)
+        call = _PendingInvocation(self, request, reply, endpoint, variant, received)
         exchange = Exchange(
             _head(request),
             request.body,
@@ -136,7 +136,7 @@ class Invoking:
         )
         variant.fleet.serve(exchange)
 
-    def _addressed(self, request: Request) -> tuple[Endpoint, Variant]:
+    def _find_variant(self, request: Request) -> tuple[Endpoint, Variant]:
         """Return whom a request is for.
 
         Raises:
@@ -144,18 +144,18 @@ class Invoking:
         """
         name, _, action = request.path.removeprefix("/endpoints/").partition("/")
         if action != "invocations":
-            if action in _OTHERS:
-                raise not_offered(_OTHERS[action])
+            if action in _UNSUPPORTED_ACTIONS:
+                raise not_implemented_error(_UNSUPPORTED_ACTIONS[action])
             raise AwsError("UnknownOperationException", f"There is no POST {request.path}.", 404)
-        endpoint = self._hosting.serving(name)
+        endpoint = self._hosting.find_in_service(name)
         if endpoint is None:
             raise AwsError("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
-        if endpoint.asynchronous is not None:
+        if endpoint.async_config is not None:
             raise AwsError(
                 "ValidationError",
                 f"Endpoint {name} of account {ACCOUNT} is asynchronous: use InvokeEndpointAsync.",
             )
-        _refuse_not_yet(request)
+        _reject_unsupported(request)
         target = request.headers.get(_TARGET_VARIANT)
         if target is None:
             return endpoint, endpoint.choose(self._generator)
@@ -175,10 +175,10 @@ class Invoking:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class _PendingInvocation:
     """A client's request on its way."""
 
-    invoking: Invoking
+    invoker: EndpointInvoker
     request: Request
     reply: Reply
     endpoint: Endpoint
@@ -190,13 +190,13 @@ class _Call:
         error = ""
         if isinstance(outcome, Answer) and outcome.status < 300:
             response = Response(200, outcome.body, outcome.headers.get("content-type", ""))
-            headers = [("x-amzn-requestid", self.invoking.next_id())]
-            if custom := outcome.headers.get(_CUSTOM):
-                headers.append((_CUSTOM, custom))
+            headers = [("x-amzn-requestid", self.invoker.next_id())]
+            if custom := outcome.headers.get(_CUSTOM_ATTRIBUTES):
+                headers.append((_CUSTOM_ATTRIBUTES, custom))
         else:
-            refusal = _refused(outcome, exchange, self)
+            refusal = _make_error(outcome, exchange, self)
             error = refusal.code
-            response = json_refusal(refusal)
+            response = json_error(refusal)
             headers = list(response.headers)
         model = exchange.finished - exchange.sent if exchange.sent else None
         overhead = time.perf_counter() - self.received - (model or 0.0)
@@ -204,7 +204,7 @@ class _Call:
         headers += _times(exchange, model, overhead)
         response.headers = headers
         self.reply(response)
-        self.invoking.answered(
+        self.invoker.answered(
             Invocation(
                 endpoint=self.endpoint.name,
                 variant=self.variant.name,
@@ -234,51 +234,57 @@ def _times(exchange: Exchange, model: float | None, overhead: float) -> list[tup
     return headers
 
 
-_OTHERS = {"invocations-response-stream": "InvokeEndpointWithResponseStream"}
+_UNSUPPORTED_ACTIONS = {"invocations-response-stream": "InvokeEndpointWithResponseStream"}
 
 
-def _refuse_not_yet(request: Request) -> None:
-    for header, member in _NOT_YET.items():
+def _reject_unsupported(request: Request) -> None:
+    for header, member in _UNSUPPORTED_HEADERS.items():
         if header in request.headers:
-            raise not_offered(f"{member} of InvokeEndpoint")
+            raise not_implemented_error(f"{member} of InvokeEndpoint")
 
 
 def _head(request: Request) -> bytes:
     """Return the headers for the container: those that AWS's API knows, and no others."""
     headers = request.headers
-    lines = [f"{title}: {headers[name]}\r\n" for name, title in _PASSED.items() if name in headers]
+    lines = [
+        f"{title}: {headers[name]}\r\n"
+        for name, title in _FORWARDED_HEADERS.items()
+        if name in headers
+    ]
     return (
         "POST /invocations HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Length: {len(request.body)}\r\n{''.join(lines)}\r\n"
     ).encode("latin-1")
 
 
-def _too_large(size: int, limit: int) -> str:
+def _size_message(size: int, limit: int) -> str:
     return (
         f"1 validation error detected: Value at 'body' failed to satisfy constraint: Member must "
         f"have length less than or equal to {limit}; it has {size}."
     )
 
 
-def _refused(outcome: Outcome, exchange: Exchange, call: _Call) -> AwsError:
+def _make_error(outcome: Outcome, exchange: Exchange, call: _PendingInvocation) -> AwsError:
     """Return the error for an invocation that has no answer, or one that is an error."""
     if outcome is Failure.THROTTLED:
         return AwsError("ThrottlingException", "Rate exceeded: MaxConcurrency of the endpoint.")
     if outcome is Failure.UNAVAILABLE:
         what = f"No instance of endpoint {call.endpoint.name} is up. {exchange.reason}"
         return AwsError("ServiceUnavailable", what.strip(), 503)
-    status, message = 0, _GONE
+    status, message = 0, _CONTAINER_ENDED_MESSAGE
     if isinstance(outcome, Answer):
         status, message = outcome.status, outcome.body.decode("utf-8", "replace")
     elif outcome is Failure.TIMEOUT:
-        message = _TIMED_OUT
+        message = _TIMEOUT_MESSAGE
     elif outcome is Failure.TOO_LARGE:
         message = f"The response is larger than {exchange.max_answer} bytes."
     return _model_error(status, message, exchange, call)
 
 
-def _model_error(status: int, message: str, exchange: Exchange, call: _Call) -> AwsError:
-    signed = scope(call.request)
+def _model_error(
+    status: int, message: str, exchange: Exchange, call: _PendingInvocation
+) -> AwsError:
+    signed = parse_scope(call.request)
     region = signed.region if signed else REGION
     group = f"/aws/sagemaker/Endpoints/{call.endpoint.name}"
     stream = f"log-group:{group}:log-stream:{call.variant.name}/{exchange.worker}"

@@ -18,7 +18,7 @@ Part = str | int | slice
 """A name, an index or a range."""
 
 
-class NotThere(InvalidInput):
+class PathNotFound(InvalidInput):
     """A record has nothing at a path."""
 
 
@@ -47,7 +47,7 @@ class JsonPath:
             NotThere: The value has nothing there.
         """
         for parts in self.steps:
-            value = _all(value) if parts is None else _picked(value, parts, self.text)
+            value = _list_values(value) if parts is None else _pick_parts(value, parts, self.text)
         return value
 
 
@@ -58,13 +58,13 @@ def parse(text: str) -> JsonPath:
         InvalidInput: The text is no path, or needs an operator that SageMaker does not have.
     """
     if not text.startswith("$"):
-        raise _unknown(text)
+        raise _syntax_error(text)
     steps: list[tuple[Part, ...] | None] = []
     at = 1
     while at < len(text):
         found = _STEP.match(text, at)
         if found is None:
-            raise _unknown(text)
+            raise _syntax_error(text)
         at = found.end()
         inside, name = found["inside"], found["name"]
         if "*" in (inside, name):
@@ -79,7 +79,7 @@ def parse(text: str) -> JsonPath:
 def _parts(inside: str, text: str) -> tuple[Part, ...]:
     parts = tuple(_part(each.strip(), text) for each in inside.split(","))
     if len({isinstance(part, str) for part in parts}) > 1:
-        raise _unknown(text)
+        raise _syntax_error(text)
     return parts
 
 
@@ -91,10 +91,10 @@ def _part(token: str, text: str) -> Part:
     if found := _RANGE.fullmatch(token):
         start, end = (int(each) if each else None for each in found.groups())
         return slice(start, end)
-    raise _unknown(text)
+    raise _syntax_error(text)
 
 
-def _picked(value: Any, parts: tuple[Part, ...], text: str) -> Any:  # noqa: ANN401 - JSON
+def _pick_parts(value: Any, parts: tuple[Part, ...], text: str) -> Any:  # noqa: ANN401 - JSON
     try:
         if isinstance(value, str):  # a cell of CSV has no parts
             raise KeyError
@@ -104,7 +104,7 @@ def _picked(value: Any, parts: tuple[Part, ...], text: str) -> Any:  # noqa: ANN
             return {name: value[name] for name in parts}
         picked = [value[part] for part in parts]
     except (KeyError, IndexError, TypeError):
-        raise NotThere(f"{text} picks what a record does not have: {str(value)[:80]}") from None
+        raise PathNotFound(f"{text} picks what a record does not have: {str(value)[:80]}") from None
     return [
         each
         for part, some in zip(parts, picked, strict=True)
@@ -112,11 +112,11 @@ def _picked(value: Any, parts: tuple[Part, ...], text: str) -> Any:  # noqa: ANN
     ]
 
 
-def _all(value: Any) -> Any:  # noqa: ANN401 - JSON
+def _list_values(value: Any) -> Any:  # noqa: ANN401 - JSON
     return list(value.values()) if isinstance(value, dict) else value
 
 
-def _unknown(text: str) -> InvalidInput:
+def _syntax_error(text: str) -> InvalidInput:
     return InvalidInput(
         f"{text!r} is not a path of SageMaker's: it starts with $ and goes on with .name, "
         "['name'], [number], [start:end] or *."

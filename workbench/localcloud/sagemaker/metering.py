@@ -14,15 +14,15 @@ from pathlib import Path
 from workbench.localcloud.cloudwatch.metrics import MINUTE, Metrics, Series
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
 from workbench.localcloud.sagemaker.invoke import Invocation
-from workbench.localcloud.sandbox.fleets import Load
+from workbench.localcloud.sandbox.fleets import FleetLoad
 
 INVOCATIONS = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
 
-_BATCH = 256  # invocations; putting so many takes less than a millisecond
-_TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-_MEMORY = os.sysconf("SC_PHYS_PAGES") * _PAGE
+_BATCH_SIZE = 256  # invocations; putting so many takes less than a millisecond
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_MEMORY_BYTES = os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES
 
 
 class Metering:
@@ -34,20 +34,20 @@ class Metering:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._gathered: list[Invocation] = []
-        self._meters: dict[tuple[str, str], _Meter] = {}
-        self._usages: dict[int, _Usage] = {}
+        self._buffer: list[Invocation] = []
+        self._meters: dict[tuple[str, str], _VariantMeter] = {}
+        self._usages: dict[int, _ProcessUsage] = {}
         metrics.late = self.put
 
     def record(self, invocation: Invocation) -> None:
         """Take what is told of an invocation."""
-        self._gathered.append(invocation)
-        if len(self._gathered) >= _BATCH:
+        self._buffer.append(invocation)
+        if len(self._buffer) >= _BATCH_SIZE:
             self.put()
 
     def put(self) -> None:
         """Put the metrics of all invocations that were gathered."""
-        gathered, self._gathered = self._gathered, []
+        gathered, self._buffer = self._buffer, []
         groups: dict[tuple[str, str, int], list[Invocation]] = {}
         for each in gathered:
             minute = int(each.at) // MINUTE * MINUTE
@@ -55,16 +55,18 @@ class Metering:
         for (endpoint, variant, minute), invocations in groups.items():
             self._meter(endpoint, variant).put(invocations, minute)
 
-    def _meter(self, endpoint: str, variant: str) -> "_Meter":
+    def _meter(self, endpoint: str, variant: str) -> "_VariantMeter":
         found = self._meters.get((endpoint, variant))
         if found is None:
-            found = self._meters[endpoint, variant] = _Meter(self._metrics, endpoint, variant)
+            found = self._meters[endpoint, variant] = _VariantMeter(
+                self._metrics, endpoint, variant
+            )
         return found
 
     def sample(self, endpoints: Iterable[Endpoint], *, now: float | None = None) -> None:
         """Put what the instances of endpoints have used since they were last looked at."""
         at = time.time() if now is None else now
-        seen: dict[int, _Usage] = {}
+        seen: dict[int, _ProcessUsage] = {}
         for endpoint in endpoints:
             for variant in endpoint.variants:
                 for pid, usage in _usages(variant):
@@ -76,12 +78,12 @@ class Metering:
         self,
         endpoint: Endpoint,
         variant: Variant,
-        former: "_Usage | None",
-        usage: "_Usage",
+        former: "_ProcessUsage | None",
+        usage: "_ProcessUsage",
         at: float,
     ) -> None:
         config = variant.facts.get("ServerlessConfig")
-        limit = config["MemorySizeInMB"] * 1024**2 if config else _MEMORY
+        limit = config["MemorySizeInMB"] * 1024**2 if config else _MEMORY_BYTES
         values = {"MemoryUtilization": 100 * usage.memory / limit}
         if former is not None and not config and usage.at > former.at:
             used = (usage.seconds - former.seconds) / (usage.at - former.at)
@@ -91,7 +93,7 @@ class Metering:
             self._metrics.put(INSTANCES, name, value, at=at, unit="Percent", dimensions=dimensions)
 
 
-class _Meter:
+class _VariantMeter:
     """The metrics of one variant's invocations."""
 
     def __init__(self, metrics: Metrics, endpoint: str, variant: str) -> None:
@@ -125,16 +127,18 @@ class _Meter:
         _extend(self._errors_4xx, at, [int(400 <= status < 500) for status in statuses])
         _extend(self._errors_5xx, at, [int(status >= 500) for status in statuses])
         _extend(self._model_errors, at, [int(each.error != "") for each in admitted])
-        _extend(self._model, at, [_micro(each.model_latency) for each in reached])
-        _extend(self._overhead, at, [_micro(each.overhead_latency) for each in reached])
-        _extend(self._setup, at, [_micro(e.setup) for e in admitted if e.setup is not None])
+        _extend(self._model, at, [_to_microseconds(each.model_latency) for each in reached])
+        _extend(self._overhead, at, [_to_microseconds(each.overhead_latency) for each in reached])
+        _extend(
+            self._setup, at, [_to_microseconds(e.setup) for e in admitted if e.setup is not None]
+        )
         shares = [1 / each.load.instances for each in admitted if each.load.instances]
         _extend(self._per_instance, at, shares)
         loads = [each.load for each in admitted if each.load.provisioned]
         if loads:
             self._put_provisioned(loads, at)
 
-    def _put_provisioned(self, loads: Sequence[Load], at: int) -> None:
+    def _put_provisioned(self, loads: Sequence[FleetLoad], at: int) -> None:
         executions = [load.provisioned_busy for load in loads]
         shares = [load.provisioned_busy / load.provisioned for load in loads]
         mine = sum(load.on_provisioned for load in loads)
@@ -149,13 +153,13 @@ def _extend(series: Series, at: int, values: Sequence[float]) -> None:
         series.bucket(at).extend(values)
 
 
-def _micro(seconds: float | None) -> int:
+def _to_microseconds(seconds: float | None) -> int:
     """Return whole microseconds, as the headers of answers tell them."""
     return round((seconds or 0.0) * 1e6)
 
 
 @dataclass(frozen=True, slots=True)
-class _Usage:
+class _ProcessUsage:
     """What a process had used at an instant of `time.monotonic`: seconds of processors, bytes."""
 
     at: float
@@ -163,14 +167,14 @@ class _Usage:
     memory: int
 
 
-def _usages(variant: Variant) -> Iterator[tuple[int, _Usage]]:
+def _usages(variant: Variant) -> Iterator[tuple[int, _ProcessUsage]]:
     for instance in variant.fleet.instances:
         pid = instance.box.pid
         try:
             content = Path(f"/proc/{pid}/stat").read_text()
-            memory = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+            memory = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
         except (OSError, IndexError):  # it has just ended
             continue
         words = content.rpartition(")")[2].split()  # from the third field of proc(5) on
-        seconds = (int(words[11]) + int(words[12])) / _TICKS
-        yield pid, _Usage(time.monotonic(), seconds, memory)
+        seconds = (int(words[11]) + int(words[12])) / _TICKS_PER_SECOND
+        yield pid, _ProcessUsage(time.monotonic(), seconds, memory)

@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.localcloud.core.paging import page
-from workbench.localcloud.core.protocol import AwsError, Operation, arn, invalid, now
+from workbench.localcloud.core.paging import paginate
+from workbench.localcloud.core.protocol import AwsError, Operation, arn, now, validation_error
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tags import Tags
 
@@ -24,8 +24,8 @@ CREATE TABLE IF NOT EXISTS packages (
     version INTEGER, token TEXT UNIQUE, content TEXT NOT NULL, UNIQUE (package_group, version)
 ) STRICT;
 """
-_CREATED = {"UserProfileArn": "", "UserProfileName": "local"}
-_CHANGED = {
+_CREATED_BY = {"UserProfileArn": "", "UserProfileName": "local"}
+_MUTABLE_MEMBERS = {
     "ModelApprovalStatus",
     "ModelPackageRegistrationType",
     "ApprovalDescription",
@@ -34,7 +34,7 @@ _CHANGED = {
     "ModelCard",
     "ModelLifeCycle",
 }
-_SHORT = (
+_SUMMARY_MEMBERS = (
     "ModelPackageName",
     "ModelPackageGroupName",
     "ModelPackageVersion",
@@ -83,7 +83,7 @@ class Packages:
         Raises:
             AwsError: There is none.
         """
-        return self._found(named)
+        return self._get(named)
 
     # --- groups
 
@@ -93,14 +93,14 @@ class Packages:
         if self._store.db.execute(
             "SELECT 1 FROM package_groups WHERE name = ?", (name,)
         ).fetchone():
-            raise invalid(f"Model Package Group already exists: {made}")
+            raise validation_error(f"Model Package Group already exists: {made}")
         created = now()
         content = {
             "ModelPackageGroupName": name,
             "ModelPackageGroupArn": made,
-            **_some(parameters, "ModelPackageGroupDescription", "ManagedConfiguration"),
+            **_select(parameters, "ModelPackageGroupDescription", "ManagedConfiguration"),
             "CreationTime": created,
-            "CreatedBy": _CREATED,
+            "CreatedBy": _CREATED_BY,
             "ModelPackageGroupStatus": "Completed",
         }
         with self._store.write() as db:
@@ -116,8 +116,8 @@ class Packages:
         if parameters.get("CrossAccountFilterOption") == "CrossAccount":
             return {"ModelPackageGroupSummaryList": []}
         rows = self._store.db.execute("SELECT content FROM package_groups")
-        groups = [_without(json.loads(text), "CreatedBy") for (text,) in rows]
-        found, more = page(groups, parameters, name="ModelPackageGroupName", order="Ascending")
+        groups = [_omit(json.loads(text), "CreatedBy") for (text,) in rows]
+        found, more = paginate(groups, parameters, name="ModelPackageGroupName", order="Ascending")
         return {"ModelPackageGroupSummaryList": found} | more
 
     async def _delete_group(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Packages:
         try:
             json.loads(parameters["ResourcePolicy"])
         except ValueError:
-            raise invalid("ResourcePolicy must be a JSON document.") from None
+            raise validation_error("ResourcePolicy must be a JSON document.") from None
         return self._set_policy(parameters, parameters["ResourcePolicy"])
 
     async def _get_policy(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class Packages:
         query = "SELECT policy FROM package_groups WHERE name = ?"
         (policy,) = self._store.db.execute(query, (name,)).fetchone()
         if policy is None:
-            raise invalid(f"Model Package Group {name} has no resource policy.")
+            raise validation_error(f"Model Package Group {name} has no resource policy.")
         return {"ResourcePolicy": policy}
 
     async def _delete_policy(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -159,13 +159,13 @@ class Packages:
         with self._store.write() as db:
             row = (policy, group["ModelPackageGroupName"])
             db.execute("UPDATE package_groups SET policy = ? WHERE name = ?", row)
-        return _some(group, "ModelPackageGroupArn")
+        return _select(group, "ModelPackageGroupArn")
 
     def _group(self, named: str) -> dict[str, Any]:
         query = "SELECT content FROM package_groups WHERE name = ?"
         row = self._store.db.execute(query, (named.rpartition("/")[2],)).fetchone()
         if row is None:
-            raise invalid(f"Model Package Group {named} does not exist.")
+            raise validation_error(f"Model Package Group {named} does not exist.")
         content: dict[str, Any] = json.loads(row[0])
         return content
 
@@ -182,8 +182,8 @@ class Packages:
             if "ModelPackageGroupName" in parameters:
                 named = self._next_version(parameters["ModelPackageGroupName"])
             else:
-                named = self._named(parameters["ModelPackageName"])
-            content = named | _content(parameters)
+                named = self._build_names(parameters["ModelPackageName"])
+            content = named | _build_content(parameters)
             db.execute(
                 "INSERT INTO packages VALUES (NULL, ?, ?, ?, ?, ?, ?)",
                 (
@@ -196,7 +196,7 @@ class Packages:
                 ),
             )
             self._tags.begin(named["ModelPackageArn"], parameters.get("Tags", []))
-        return _some(named, "ModelPackageArn")
+        return _select(named, "ModelPackageArn")
 
     def _next_version(self, named: str) -> dict[str, Any]:
         """The names of the next version of a group; a number is never given twice."""
@@ -210,31 +210,31 @@ class Packages:
             "ModelPackageArn": arn("sagemaker", f"model-package/{group}/{version}"),
         }
 
-    def _named(self, name: str) -> dict[str, Any]:
+    def _build_names(self, name: str) -> dict[str, Any]:
         """The names of a package that is no version of a group."""
         if self._store.db.execute("SELECT 1 FROM packages WHERE name = ?", (name,)).fetchone():
-            raise invalid(f"Model Package already exists: {name}")
+            raise validation_error(f"Model Package already exists: {name}")
         return {
             "ModelPackageName": name,
             "ModelPackageArn": arn("sagemaker", f"model-package/{name}"),
         }
 
     async def _describe(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        found = self._found(parameters["ModelPackageName"])
+        found = self._get(parameters["ModelPackageName"])
         if parameters.get("IncludedData") == "MetadataOnly" and "ModelCard" in found:
-            found["ModelCard"] = _without(found["ModelCard"], "ModelCardContent")
+            found["ModelCard"] = _omit(found["ModelCard"], "ModelCardContent")
         return found
 
     async def _describe_many(self, parameters: dict[str, Any]) -> dict[str, Any]:
         summaries, errors = {}, {}
         for each in parameters["ModelPackageArnList"]:
             try:
-                found = self._found(each)
+                found = self._get(each)
             except AwsError as error:
                 errors[each] = {"ErrorCode": error.code, "ErrorResponse": error.message}
                 continue
-            short = _some(found, *_SHORT, "InferenceSpecification")
-            summaries[each] = _without(short, "ModelPackageName", "ModelLifeCycle")
+            short = _select(found, *_SUMMARY_MEMBERS, "InferenceSpecification")
+            summaries[each] = _omit(short, "ModelPackageName", "ModelLifeCycle")
         return {
             "ModelPackageSummaries": summaries,
             "BatchDescribeModelPackageErrorMap": errors,
@@ -246,10 +246,10 @@ class Packages:
             query += " WHERE package_group = ?"
             values.append(self._group(parameters["ModelPackageGroupName"])["ModelPackageGroupName"])
         else:
-            query += _OF_TYPE[parameters.get("ModelPackageType", "Unversioned")]
+            query += _TYPE_CONDITIONS[parameters.get("ModelPackageType", "Unversioned")]
         packages = [json.loads(text) for (text,) in self._store.db.execute(query, values)]
-        found, more = page(
-            [_some(each, *_SHORT) for each in packages],
+        found, more = paginate(
+            [_select(each, *_SUMMARY_MEMBERS) for each in packages],
             parameters,
             name="ModelPackageName",
             equal={"ModelApprovalStatus": "ModelApprovalStatus"},
@@ -257,23 +257,23 @@ class Packages:
             tie=lambda each: [each["ModelPackageName"], each.get("ModelPackageVersion", 0)],
         )
         versions = "ModelPackageGroupName"
-        short = [_without(each, "ModelPackageName") if versions in each else each for each in found]
+        short = [_omit(each, "ModelPackageName") if versions in each else each for each in found]
         return {"ModelPackageSummaryList": short} | more
 
     async def _update(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        found = self._found(parameters["ModelPackageArn"])
+        found = self._get(parameters["ModelPackageArn"])
         if "ModelApprovalStatus" in parameters and "ModelPackageVersion" not in found:
-            raise invalid("ModelApprovalStatus is for the versions of a group only.")
-        found |= {name: value for name, value in parameters.items() if name in _CHANGED}
+            raise validation_error("ModelApprovalStatus is for the versions of a group only.")
+        found |= {name: value for name, value in parameters.items() if name in _MUTABLE_MEMBERS}
         self._update_properties(found, parameters)
         added = parameters.get("AdditionalInferenceSpecificationsToAdd", [])
         if added:
             _add_specifications(found, added)
-        found |= {"LastModifiedTime": now(), "LastModifiedBy": _CREATED}
+        found |= {"LastModifiedTime": now(), "LastModifiedBy": _CREATED_BY}
         with self._store.write() as db:
             row = (json.dumps(found), found["ModelPackageArn"])
             db.execute("UPDATE packages SET content = ? WHERE arn = ?", row)
-        return _some(found, "ModelPackageArn")
+        return _select(found, "ModelPackageArn")
 
     @staticmethod
     def _update_properties(found: dict[str, Any], parameters: Mapping[str, Any]) -> None:
@@ -282,18 +282,20 @@ class Packages:
         for name in parameters.get("CustomerMetadataPropertiesToRemove", []):
             properties.pop(name, None)
         if len(properties) > 50:
-            raise invalid(f"A package has at most 50 metadata properties, got {len(properties)}.")
+            raise validation_error(
+                f"A package has at most 50 metadata properties, got {len(properties)}."
+            )
         if properties:
             found["CustomerMetadataProperties"] = properties
 
     async def _delete(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        found = self._found(parameters["ModelPackageName"])
+        found = self._get(parameters["ModelPackageName"])
         with self._store.write() as db:
             db.execute("DELETE FROM packages WHERE arn = ?", (found["ModelPackageArn"],))
             self._tags.end(found["ModelPackageArn"])
         return {}
 
-    def _found(self, named: str) -> dict[str, Any]:
+    def _get(self, named: str) -> dict[str, Any]:
         resource = named.rpartition(":model-package/")[2]
         group, slash, version = resource.partition("/")
         if slash:
@@ -305,12 +307,12 @@ class Packages:
             values,
         ).fetchone()
         if row is None:
-            raise invalid(f"Model Package {named} does not exist.")
+            raise validation_error(f"Model Package {named} does not exist.")
         content: dict[str, Any] = json.loads(row[0])
         return content
 
 
-_OF_TYPE = {
+_TYPE_CONDITIONS = {
     "Unversioned": " WHERE package_group IS NULL",
     "Versioned": " WHERE package_group IS NOT NULL",
     "Both": "",
@@ -320,26 +322,28 @@ _OF_TYPE = {
 def _check_new(parameters: Mapping[str, Any]) -> None:
     versioned = "ModelPackageGroupName" in parameters
     if versioned == ("ModelPackageName" in parameters):
-        raise invalid(
+        raise validation_error(
             "Give ModelPackageGroupName for a version of a group, or ModelPackageName for a "
             "package without versions, and not both."
         )
     if versioned and parameters.get("Tags"):
-        raise invalid("A version has the tags of its group: tag that one, and give no Tags here.")
+        raise validation_error(
+            "A version has the tags of its group: tag that one, and give no Tags here."
+        )
     if versioned and "CertifyForMarketplace" in parameters:
-        raise invalid("CertifyForMarketplace does not apply to the versions of a group.")
+        raise validation_error("CertifyForMarketplace does not apply to the versions of a group.")
     if not versioned and "ModelApprovalStatus" in parameters:
-        raise invalid("ModelApprovalStatus is for the versions of a group only.")
+        raise validation_error("ModelApprovalStatus is for the versions of a group only.")
 
 
-def _content(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _build_content(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What a new package is described with, apart from its names."""
-    given = _without(parameters, "ModelPackageName", "ModelPackageGroupName", "Tags")
+    given = _omit(parameters, "ModelPackageName", "ModelPackageGroupName", "Tags")
     if "ModelPackageGroupName" in parameters:
         given = {"ModelApprovalStatus": "PendingManualApproval"} | given
     return given | {
         "CreationTime": now(),
-        "CreatedBy": _CREATED,
+        "CreatedBy": _CREATED_BY,
         "ModelPackageStatus": "Completed",
         "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
     }
@@ -349,14 +353,16 @@ def _add_specifications(found: dict[str, Any], added: list[dict[str, Any]]) -> N
     there = found.setdefault("AdditionalInferenceSpecifications", [])
     there += added
     if len(there) > 15:
-        raise invalid(f"A package has at most 15 additional specifications, got {len(there)}.")
+        raise validation_error(
+            f"A package has at most 15 additional specifications, got {len(there)}."
+        )
     if len({each["Name"] for each in there}) < len(there):
-        raise invalid("Each additional specification needs a name of its own.")
+        raise validation_error("Each additional specification needs a name of its own.")
 
 
-def _some(content: Mapping[str, Any], *names: str) -> dict[str, Any]:
+def _select(content: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: content[name] for name in names if name in content}
 
 
-def _without(content: Mapping[str, Any], *names: str) -> dict[str, Any]:
+def _omit(content: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in content.items() if name not in names}

@@ -7,28 +7,33 @@ and the local cloud has not is refused by name.
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from workbench.localcloud.core.paging import page
-from workbench.localcloud.core.protocol import AwsError, Operation, invalid, not_offered
+from workbench.localcloud.core.paging import paginate
+from workbench.localcloud.core.protocol import (
+    AwsError,
+    Operation,
+    not_implemented_error,
+    validation_error,
+)
 from workbench.localcloud.sagemaker.resources import Kind, Resources
-from workbench.localcloud.sandbox.instances import Objects
+from workbench.localcloud.sandbox.instances import ModelStore
 
 MEMORY_SIZES = (1024, 2048, 3072, 4096, 5120, 6144)
 """MB that a serverless endpoint can have (botocore's ProductionVariantServerlessConfig)."""
 
-_NOT_IN_CONFIG = {
+_UNSUPPORTED_CONFIG_MEMBERS = {
     "ShadowProductionVariants": "A shadow variant (ShadowProductionVariants)",
     "ExplainerConfig": "An explainer (ExplainerConfig)",
     "DataCaptureConfig": "Data capture (DataCaptureConfig)",
 }
-_NOT_IN_VARIANT = {
+_UNSUPPORTED_VARIANT_MEMBERS = {
     "InstancePools": "Several instance types in one variant (InstancePools)",
     "ManagedInstanceScaling": "Scaling by SageMaker itself (ManagedInstanceScaling)",
     "AcceleratorPartitionLayouts": "Partitioned accelerators (AcceleratorPartitionLayouts)",
 }
-_ROUTED = ("RANDOM", "LEAST_OUTSTANDING_REQUESTS")
+_ROUTING_STRATEGIES = ("RANDOM", "LEAST_OUTSTANDING_REQUESTS")
 
 
-class Versions(Protocol):
+class PackageLookup(Protocol):
     """The Model Registry's versions."""
 
     def package(self, arn: str) -> dict[str, Any]:
@@ -40,10 +45,10 @@ class Versions(Protocol):
         ...
 
 
-class Definitions:
+class ModelApi:
     """The models and endpoint configurations of a local cloud."""
 
-    def __init__(self, resources: Resources, objects: Objects, versions: Versions) -> None:
+    def __init__(self, resources: Resources, objects: ModelStore, versions: PackageLookup) -> None:
         self._resources = resources
         self._objects = objects
         self._versions = versions
@@ -73,7 +78,7 @@ class Definitions:
             for variant in facts["ProductionVariants"]
         ]
 
-    def asynchronous(self, config: str) -> dict[str, Any] | None:
+    def async_config(self, config: str) -> dict[str, Any] | None:
         """Return a configuration's AsyncInferenceConfig; None: its endpoints answer at once.
 
         Raises:
@@ -88,9 +93,9 @@ class Definitions:
             AwsError: The model, or what it is made of, is gone.
         """
         facts = self._resources.get("model", model).facts
-        return self._resolved(_containers(facts)[0])
+        return self._resolve_container(_containers(facts)[0])
 
-    def _resolved(self, container: Mapping[str, Any]) -> dict[str, Any]:
+    def _resolve_container(self, container: Mapping[str, Any]) -> dict[str, Any]:
         """Return a container with what its model package says, if it is of one.
 
         Raises:
@@ -100,16 +105,16 @@ class Definitions:
         if package := container.get("ModelPackageName"):
             facts = self._versions.package(package)
             if facts.get("ModelApprovalStatus") != "Approved":
-                raise invalid(
+                raise validation_error(
                     f'Model package "{package}" is {facts.get("ModelApprovalStatus")}; only one '
                     "that is Approved can be deployed. Approve it with UpdateModelPackage."
                 )
             resolved = {**facts["InferenceSpecification"]["Containers"][0], **container}
-        bucket, key = _location(resolved)
+        bucket, key = _find_location(resolved)
         try:
             self._objects.open(bucket, key)
         except AwsError as error:
-            raise invalid(f"Could not find model data at s3://{bucket}/{key}.") from error
+            raise validation_error(f"Could not find model data at s3://{bucket}/{key}.") from error
         kept = {name: resolved[name] for name in ("Image", "Environment") if name in resolved}
         return kept | {"Bucket": bucket, "Key": key}
 
@@ -120,21 +125,21 @@ class Definitions:
         tags = facts.pop("Tags", [])
         containers = _containers(facts)
         if len(containers) > 1:
-            raise not_offered("A model of several containers")
+            raise not_implemented_error("A model of several containers")
         container = containers[0]
         if not container.get("Image") and not container.get("ModelPackageName"):
-            raise invalid("A container needs an Image or a ModelPackageName.")
+            raise validation_error("A container needs an Image or a ModelPackageName.")
         if container.get("Mode") == "MultiModel":
-            raise not_offered("A container of many models (MultiModel)")
-        self._resolved(container)
+            raise not_implemented_error("A container of many models (MultiModel)")
+        self._resolve_container(container)
         made = self._resources.add("model", facts["ModelName"], facts, tags)
         return {"ModelArn": made.arn}
 
     async def _describe_model(self, params: dict[str, Any]) -> dict[str, Any]:
-        return self._described("model", params["ModelName"], "Model")
+        return self._describe("model", params["ModelName"], "Model")
 
     async def _list_models(self, params: dict[str, Any]) -> dict[str, Any]:
-        summaries, more = self._listed("model", params, "Model")
+        summaries, more = self._list("model", params, "Model")
         return {"Models": summaries, **more}
 
     async def _delete_model(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -146,11 +151,13 @@ class Definitions:
     async def _create_config(self, params: dict[str, Any]) -> dict[str, Any]:
         facts = dict(params)
         tags = facts.pop("Tags", [])
-        _refuse(_NOT_IN_CONFIG, facts)
+        _reject_unsupported(_UNSUPPORTED_CONFIG_MEMBERS, facts)
         variants = facts["ProductionVariants"]
         names = [variant["VariantName"] for variant in variants]
         if len(set(names)) < len(names):
-            raise invalid(f"Every variant needs a name of its own, got {', '.join(names)}.")
+            raise validation_error(
+                f"Every variant needs a name of its own, got {', '.join(names)}."
+            )
         for variant in variants:
             _check_variant(variant)
             self._resources.get("model", variant["ModelName"])
@@ -162,21 +169,21 @@ class Definitions:
         return {"EndpointConfigArn": made.arn}
 
     async def _describe_config(self, params: dict[str, Any]) -> dict[str, Any]:
-        return self._described("endpoint-config", params["EndpointConfigName"], "EndpointConfig")
+        return self._describe("endpoint-config", params["EndpointConfigName"], "EndpointConfig")
 
     async def _list_configs(self, params: dict[str, Any]) -> dict[str, Any]:
-        summaries, more = self._listed("endpoint-config", params, "EndpointConfig")
+        summaries, more = self._list("endpoint-config", params, "EndpointConfig")
         return {"EndpointConfigs": summaries, **more}
 
     async def _delete_config(self, params: dict[str, Any]) -> dict[str, Any]:
         self._resources.remove("endpoint-config", params["EndpointConfigName"])
         return {}
 
-    def _described(self, kind: Kind, name: str, prefix: str) -> dict[str, Any]:
+    def _describe(self, kind: Kind, name: str, prefix: str) -> dict[str, Any]:
         found = self._resources.get(kind, name)
         return {**found.facts, f"{prefix}Arn": found.arn, "CreationTime": found.created}
 
-    def _listed(
+    def _list(
         self, kind: Kind, params: Mapping[str, Any], prefix: str
     ) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
         name, its_arn = f"{prefix}Name", f"{prefix}Arn"
@@ -184,59 +191,63 @@ class Definitions:
             {name: found.name, its_arn: found.arn, "CreationTime": found.created}
             for found in self._resources.all(kind)
         ]
-        return page(summaries, params, name=name)
+        return paginate(summaries, params, name=name)
 
 
 def _containers(model: Mapping[str, Any]) -> list[dict[str, Any]]:
     primary, several = model.get("PrimaryContainer"), model.get("Containers")
     if bool(primary) == bool(several):
-        raise invalid("A model has either a PrimaryContainer or Containers, and one of the two.")
+        raise validation_error(
+            "A model has either a PrimaryContainer or Containers, and one of the two."
+        )
     return [primary] if primary else list(several or [])
 
 
-def _location(container: Mapping[str, Any]) -> tuple[str, str]:
+def _find_location(container: Mapping[str, Any]) -> tuple[str, str]:
     """Return bucket and key of a container's model.tar.gz."""
     url = container.get("ModelDataUrl")
     if source := container.get("ModelDataSource", {}).get("S3DataSource"):
         if source["CompressionType"] != "Gzip":
-            raise not_offered("A model that is not a tar.gz (CompressionType None)")
+            raise not_implemented_error("A model that is not a tar.gz (CompressionType None)")
         url = source["S3Uri"]
     if not url:
-        raise not_offered("A model that lies in its image, without ModelDataUrl")
+        raise not_implemented_error("A model that lies in its image, without ModelDataUrl")
     scheme, _, path = url.partition("://")
     bucket, _, key = path.partition("/")
     if scheme != "s3" or not bucket or not key:
-        raise invalid(f"ModelDataUrl must look like s3://bucket/path/model.tar.gz, got {url}.")
+        raise validation_error(
+            f"ModelDataUrl must look like s3://bucket/path/model.tar.gz, got {url}."
+        )
     return bucket, key
 
 
-def _refuse(not_there: Mapping[str, str], facts: Mapping[str, Any]) -> None:
+def _reject_unsupported(not_there: Mapping[str, str], facts: Mapping[str, Any]) -> None:
     for member, words in not_there.items():
         if facts.get(member):
-            raise not_offered(words)
+            raise not_implemented_error(words)
 
 
 def _check_variant(variant: Mapping[str, Any]) -> None:
     name = variant["VariantName"]
-    _refuse(_NOT_IN_VARIANT, variant)
+    _reject_unsupported(_UNSUPPORTED_VARIANT_MEMBERS, variant)
     if not variant.get("ModelName"):
-        raise not_offered("A variant without ModelName, for inference components")
+        raise not_implemented_error("A variant without ModelName, for inference components")
     routing = variant.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM")
-    if routing not in _ROUTED:
-        raise not_offered(f"RoutingStrategy {routing}")
+    if routing not in _ROUTING_STRATEGIES:
+        raise not_implemented_error(f"RoutingStrategy {routing}")
     serverless = variant.get("ServerlessConfig")
     on_instances = [
         member for member in ("InstanceType", "InitialInstanceCount") if variant.get(member)
     ]
     if serverless and on_instances:
-        raise invalid(
+        raise validation_error(
             f"Variant {name} has ServerlessConfig and {' and '.join(on_instances)}; "
             "a variant is serverless or on instances."
         )
     if serverless:
         check_serverless(name, serverless)
     elif len(on_instances) < 2:
-        raise invalid(
+        raise validation_error(
             f"Variant {name} needs InstanceType and InitialInstanceCount, or ServerlessConfig."
         )
 
@@ -251,9 +262,11 @@ def check_serverless(variant: str, config: Mapping[str, Any]) -> None:
     provisioned = config.get("ProvisionedConcurrency", 0)
     if memory not in MEMORY_SIZES:
         sizes = ", ".join(map(str, MEMORY_SIZES))
-        raise invalid(f"MemorySizeInMB of variant {variant} must be one of {sizes}; got {memory}.")
+        raise validation_error(
+            f"MemorySizeInMB of variant {variant} must be one of {sizes}; got {memory}."
+        )
     if provisioned > most:
-        raise invalid(
+        raise validation_error(
             f"ProvisionedConcurrency of variant {variant} must not exceed its MaxConcurrency of "
             f"{most}, got {provisioned}."
         )
@@ -262,13 +275,13 @@ def check_serverless(variant: str, config: Mapping[str, Any]) -> None:
 def _check_asynchronous(config: Mapping[str, Any], variants: Iterable[Mapping[str, Any]]) -> None:
     output = config["OutputConfig"]
     if any(variant.get("ServerlessConfig") for variant in variants):
-        raise invalid("A serverless variant cannot have an AsyncInferenceConfig.")
+        raise validation_error("A serverless variant cannot have an AsyncInferenceConfig.")
     if not output.get("S3OutputPath"):
-        raise invalid("AsyncInferenceConfig needs an S3OutputPath in its OutputConfig.")
+        raise validation_error("AsyncInferenceConfig needs an S3OutputPath in its OutputConfig.")
     if output.get("KmsKeyId"):
-        raise not_offered("Encryption of results (KmsKeyId)")
+        raise not_implemented_error("Encryption of results (KmsKeyId)")
     if output.get("NotificationConfig", {}).get("IncludeInferenceResponseIn"):
-        raise not_offered("A result within its notification (IncludeInferenceResponseIn)")
+        raise not_implemented_error("A result within its notification (IncludeInferenceResponseIn)")
     for member in ("S3OutputPath", "S3FailurePath"):
         if member in output:
             split_s3(member, output[member])
@@ -283,13 +296,13 @@ def split_s3(member: str, url: str) -> tuple[str, str]:
     scheme, _, path = url.partition("://")
     bucket, _, key = path.partition("/")
     if scheme == "https":
-        raise not_offered(f"{member} that begins with https://")
+        raise not_implemented_error(f"{member} that begins with https://")
     if scheme != "s3" or not bucket:
-        raise invalid(f"{member} must look like s3://bucket/path, got {url}.")
+        raise validation_error(f"{member} must look like s3://bucket/path, got {url}.")
     return bucket, key
 
 
 def _check_mixture(variants: Iterable[Mapping[str, Any]]) -> None:
     serverless = [bool(variant.get("ServerlessConfig")) for variant in variants]
     if any(serverless) and len(serverless) > 1:
-        raise invalid("An endpoint with a serverless variant can have no other variant.")
+        raise validation_error("An endpoint with a serverless variant can have no other variant.")

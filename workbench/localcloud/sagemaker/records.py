@@ -15,13 +15,13 @@ import orjson
 from workbench.errors import InvalidInput
 from workbench.localcloud.sagemaker.jsonpath import JsonPath, parse
 
-_FORMS: Mapping[str, Literal["csv", "json"]] = {
+_FORMATS: Mapping[str, Literal["csv", "json"]] = {
     "text/csv": "csv",
     "application/json": "json",
     "application/jsonlines": "json",
 }
 _MB = 1024 * 1024
-MOST = 100 * _MB
+MAX_TRANSFORM_BYTES = 100 * _MB
 """Bytes that a request has at most, whatever a job says (API reference, MaxPayloadInMB)."""
 
 
@@ -65,7 +65,7 @@ class Processing:
         join = facts.get("JoinSource", "None") == "Input"
         if sent.whole and kept.whole and not join:
             return None
-        form, answered = _form(content_type), _form(accept or content_type)
+        form, answered = _parse_format(content_type), _parse_format(accept or content_type)
         if form is None or form != answered:
             raise InvalidInput(
                 "DataProcessing needs ContentType and Accept that are both CSV (text/csv) or both "
@@ -74,7 +74,7 @@ class Processing:
             )
         return Processing(form=form, sent=sent, kept=kept, join=join)
 
-    def to_send(self, record: bytes) -> bytes:
+    def filter_record(self, record: bytes) -> bytes:
         """Return what the model gets of a record.
 
         Raises:
@@ -82,7 +82,7 @@ class Processing:
         """
         return record if self.sent.whole else self._write(self.sent.pick(self._read(record)))
 
-    def to_keep(self, payload: Payload, body: bytes) -> Iterator[bytes]:
+    def filter_answers(self, payload: Payload, body: bytes) -> Iterator[bytes]:
         """Return what is kept of the answers to a request, each without a line's end.
 
         Raises:
@@ -97,9 +97,9 @@ class Processing:
             )
         records = payload.records or [b""] * payload.count
         for record, answer in zip(records, answers, strict=True):
-            yield self._kept(record, answer)
+            yield self._filter_answer(record, answer)
 
-    def _kept(self, record: bytes, answer: bytes) -> bytes:
+    def _filter_answer(self, record: bytes, answer: bytes) -> bytes:
         if not self.join:
             return answer if self.kept.whole else self._write(self.kept.pick(self._read(answer)))
         if self.form == "csv":
@@ -155,14 +155,14 @@ class Splitting:
             return self._whole(file)
         return self._each(file) if self.single or self.processing else self._pieces(file)
 
-    def assembled(self, payload: Payload, body: bytes) -> bytes:
+    def assemble_answer(self, payload: Payload, body: bytes) -> bytes:
         """Return what the answer to a request adds to the object of answers.
 
         Raises:
             InvalidInput: It cannot be filtered or joined.
         """
         if self.processing is not None:
-            kept = b"\n".join(self.processing.to_keep(payload, body))
+            kept = b"\n".join(self.processing.filter_answers(payload, body))
             lines = self.lines or self.assemble or payload.count > 1
             return kept + b"\n" if lines else kept
         return body + b"\n" if self.assemble and not body.endswith(b"\n") else body
@@ -177,7 +177,7 @@ class Splitting:
             yield Payload(content, 1, 1)
             return
         records = _lines(content) if processing.form == "csv" else [content]
-        body = b"\n".join(map(processing.to_send, records))
+        body = b"\n".join(map(processing.filter_record, records))
         yield Payload(body, 1, len(records), records if self._joined else ())
 
     def _pieces(self, file: IO[bytes]) -> Iterator[Payload]:
@@ -196,11 +196,11 @@ class Splitting:
 
     def _each(self, file: IO[bytes]) -> Iterator[Payload]:
         """Gather records, each filtered, until no more fit or one is enough."""
-        send = (lambda record: record) if self.processing is None else self.processing.to_send
+        send = (lambda record: record) if self.processing is None else self.processing.filter_record
         first = number = 1
         size, bodies, records = 0, list[bytes](), list[bytes]()
         for number, record in self._records(file):
-            body = _filtered(send, record, number)
+            body = _apply_filter(send, record, number)
             self._check(body, f"Record {number}")
             if bodies and (self.single or size + len(body) + 1 > self.max_payload):
                 yield Payload(b"\n".join(bodies), first, len(bodies), records)
@@ -217,10 +217,12 @@ class Splitting:
     def _records(self, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         """Return every line that is not blank, with its number."""
         number = 0
-        while line := file.readline(MOST + 2):
+        while line := file.readline(MAX_TRANSFORM_BYTES + 2):
             number += 1
-            if len(line) > MOST + 1:
-                raise InvalidInput(f"Record {number} is larger than {MOST // _MB} MB.")
+            if len(line) > MAX_TRANSFORM_BYTES + 1:
+                raise InvalidInput(
+                    f"Record {number} is larger than {MAX_TRANSFORM_BYTES // _MB} MB."
+                )
             if record := line.rstrip(b"\r\n"):
                 yield number, record
 
@@ -236,15 +238,15 @@ class Splitting:
             )
 
 
-def _filtered(send: Callable[[bytes], bytes], record: bytes, number: int) -> bytes:
+def _apply_filter(send: Callable[[bytes], bytes], record: bytes, number: int) -> bytes:
     try:
         return send(record)
     except InvalidInput as error:
         raise InvalidInput(f"Record {number}: {error}") from error
 
 
-def _form(content_type: str) -> Literal["csv", "json"] | None:
-    return _FORMS.get(content_type.partition(";")[0].strip().lower())
+def _parse_format(content_type: str) -> Literal["csv", "json"] | None:
+    return _FORMATS.get(content_type.partition(";")[0].strip().lower())
 
 
 def _lines(body: bytes) -> list[bytes]:

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from workbench.localcloud.core.protocol import AwsError, arn, invalid, now
+from workbench.localcloud.core.protocol import AwsError, arn, now, validation_error
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tags import Tags
 
 Kind = Literal["model", "endpoint-config", "endpoint", "transform-job"]
 """The kinds, as ARNs name them."""
 
-_WORDS = {
+_KIND_NAMES = {
     "model": "model",
     "endpoint-config": "endpoint configuration",
     "endpoint": "endpoint",
@@ -55,7 +55,7 @@ class Resources:
         """
         for found in self._rows("WHERE kind = ? AND name = ?", kind, name):
             return found
-        raise missing(kind, name)
+        raise not_found_error(kind, name)
 
     def all(self, kind: Kind) -> list[Resource]:
         """Return all of a kind, by name."""
@@ -74,7 +74,9 @@ class Resources:
             AwsError: The name is taken, or the tags cannot be.
         """
         if self._rows("WHERE kind = ? AND name = ?", kind, name):
-            raise invalid(f'Cannot create already existing {_WORDS[kind]} "{_arn(kind, name)}".')
+            raise validation_error(
+                f'Cannot create already existing {_KIND_NAMES[kind]} "{_arn(kind, name)}".'
+            )
         made = Resource(name, _arn(kind, name), now(), dict(facts))
         with self._store.write() as db:
             row = (kind, name, made.arn, made.created, json.dumps(made.facts))
@@ -107,9 +109,9 @@ class Resources:
         ]
 
 
-def missing(kind: Kind, name: str) -> AwsError:
+def not_found_error(kind: Kind, name: str) -> AwsError:
     """Return AWS's refusal of a name that it does not know."""
-    return invalid(f'Could not find {_WORDS[kind]} "{_arn(kind, name)}".')
+    return validation_error(f'Could not find {_KIND_NAMES[kind]} "{_arn(kind, name)}".')
 
 
 def _arn(kind: Kind, name: str) -> str:

@@ -12,28 +12,34 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import InvalidInput
-from workbench.localcloud.core.paging import page
-from workbench.localcloud.core.protocol import AwsError, Operation, invalid, not_offered, now
+from workbench.localcloud.core.paging import paginate
+from workbench.localcloud.core.protocol import (
+    AwsError,
+    Operation,
+    not_implemented_error,
+    now,
+    validation_error,
+)
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.s3.api import S3
-from workbench.localcloud.sagemaker.models import Definitions, Versions
-from workbench.localcloud.sagemaker.resources import Kind, Resource, Resources, missing
+from workbench.localcloud.sagemaker.models import ModelApi, PackageLookup
+from workbench.localcloud.sagemaker.resources import Kind, Resource, Resources, not_found_error
 from workbench.localcloud.sagemaker.transform_runner import (
-    Conveyor,
     JobFailed,
+    TransformRunner,
     environment,
     processing,
 )
-from workbench.localcloud.sandbox.instances import Launcher, Serving
+from workbench.localcloud.sandbox.instances import Launcher, LaunchSettings
 
 Facts = dict[str, Any]
 """What botocore's model says of a thing: members by name."""
 
 _KIND: Kind = "transform-job"
-_PATIENCE = 1.0  # seconds that DescribeTransformJob waits for a job to end
+_DESCRIBE_TIMEOUT = 1.0  # seconds that DescribeTransformJob waits for a job to end
 _THREADS = 4
-_OVER = ("Completed", "Failed", "Stopped")
-_LONGEST_REASON = 1024  # botocore's FailureReason
+_FINAL_STATUSES = ("Completed", "Failed", "Stopped")
+_MAX_REASON_LENGTH = 1024  # botocore's FailureReason
 _INSTANCE = "instance"  # the folder of logs, where endpoints have a variant's
 
 
@@ -54,14 +60,14 @@ class Job:
     ended: float | None = None
     modified: float = 0.0
     over: asyncio.Event = field(default_factory=asyncio.Event)
-    conveyor: Conveyor | None = None
+    runner: TransformRunner | None = None
     work: asyncio.Task[None] | None = None
 
     @staticmethod
     def of(kept: Resource) -> "Job":
         """Return the job as it was when it was last kept."""
         job = Job(kept.name, kept.arn, kept.created, **kept.facts)
-        if job.status in _OVER:
+        if job.status in _FINAL_STATUSES:
             job.over.set()
         return job
 
@@ -85,12 +91,12 @@ class Job:
             "TransformEndTime": self.ended,
             "LastModifiedTime": self.modified,
             "TransformJobStatus": self.status,
-            "FailureReason": self.reason[:_LONGEST_REASON] or None,
+            "FailureReason": self.reason[:_MAX_REASON_LENGTH] or None,
         }
         return {name: value for name, value in facts.items() if value is not None}
 
 
-class Jobs:
+class TransformJobApi:
     """SageMaker's operations on transform jobs, and the jobs that run.
 
     Args:
@@ -105,17 +111,17 @@ class Jobs:
         self,
         store: Store,
         s3: S3,
-        versions: Versions,
+        versions: PackageLookup,
         folder: Path,
         *,
-        changed: Callable[[Facts], None] | None = None,
+        on_change: Callable[[Facts], None] | None = None,
     ) -> None:
         self._store = store
         self._resources = Resources(store)
-        self._definitions = Definitions(self._resources, s3, versions)
+        self._definitions = ModelApi(self._resources, s3, versions)
         self._launcher = Launcher(store, s3, folder)
         self._objects = s3.objects
-        self._changed = changed
+        self._on_change = on_change
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="transform")
         self._jobs: dict[str, Job] = {}
 
@@ -136,14 +142,14 @@ class Jobs:
                 job.started = None
                 self._begin(job)
             elif job.status == "Stopping":
-                self._become(job, "Stopped")
+                self._set_status(job, "Stopped")
 
     def state(self) -> list[Facts]:
         """Return what only a local cloud can tell: every instance of the jobs that run."""
         return [
-            {"job": job.name, "instances": job.conveyor.state()}
+            {"job": job.name, "instances": job.runner.state()}
             for job in self._jobs.values()
-            if job.conveyor is not None
+            if job.runner is not None
         ]
 
     async def close(self) -> None:
@@ -171,15 +177,15 @@ class Jobs:
         with self._store.write():
             made = self._resources.add(_KIND, name, {}, params.get("Tags", []))
             job = self._jobs[name.lower()] = Job(name, made.arn, made.created, asked)
-            self._become(job, "InProgress")
+            self._set_status(job, "InProgress")
         self._begin(job)
         return {"TransformJobArn": job.arn}
 
     async def _describe(self, params: Facts) -> Facts:
         """Wait a while for a job to end, so that who polls hears of it at once."""
-        job = self._known(params)
+        job = self._get(params)
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_DESCRIBE_TIMEOUT):
                 await job.over.wait()
         except TimeoutError:
             pass
@@ -187,7 +193,7 @@ class Jobs:
 
     async def _list(self, params: Facts) -> Facts:
         summaries = [job.summary() for job in self._jobs.values()]
-        chosen, more = page(
+        chosen, more = paginate(
             summaries,
             params,
             name="TransformJobName",
@@ -197,20 +203,20 @@ class Jobs:
         return {"TransformJobSummaries": chosen, **more}
 
     async def _stop(self, params: Facts) -> Facts:
-        job = self._known(params)
-        if job.status in _OVER:
-            raise invalid(
+        job = self._get(params)
+        if job.status in _FINAL_STATUSES:
+            raise validation_error(
                 f"The request was rejected because the transform job is in status {job.status}."
             )
         if job.status == "InProgress" and job.work is not None:
-            self._become(job, "Stopping")
+            self._set_status(job, "Stopping")
             job.work.cancel()
         return {}
 
-    def _known(self, params: Mapping[str, Any]) -> Job:
+    def _get(self, params: Mapping[str, Any]) -> Job:
         name = params["TransformJobName"]
         if name.lower() not in self._jobs:
-            raise AwsError("ResourceNotFound", missing(_KIND, name).message)
+            raise AwsError("ResourceNotFound", not_found_error(_KIND, name).message)
         return self._jobs[name.lower()]
 
     # --- a job's life
@@ -221,10 +227,10 @@ class Jobs:
     async def _run(self, job: Job) -> None:
         status, reason = "Failed", ""
         try:
-            launch = self._launcher.launch(self._serving(job))
+            launch = self._launcher.launch(self._build_launch_settings(job))
             job.started = now()
-            job.conveyor = Conveyor(job.asked, self._objects, self._threads, launch)
-            await job.conveyor.run()
+            job.runner = TransformRunner(job.asked, self._objects, self._threads, launch)
+            await job.runner.run()
             status = "Completed"
         except (JobFailed, AwsError) as error:
             reason = str(error)
@@ -234,22 +240,22 @@ class Jobs:
             status = "Stopped"
         except Exception as error:  # noqa: BLE001 - a job ends, whatever it was
             reason = f"InternalServerError: {type(error).__name__}: {error}"
-        job.conveyor = None
+        job.runner = None
         job.ended = now()
-        self._become(job, status, reason)
+        self._set_status(job, status, reason)
 
-    def _become(self, job: Job, status: str, reason: str = "") -> None:
+    def _set_status(self, job: Job, status: str, reason: str = "") -> None:
         """Take another status, which is kept before anybody hears of it."""
         job.status, job.reason, job.modified = status, reason, now()
         self._resources.change(_KIND, job.name, job.kept())
-        if status in _OVER:
+        if status in _FINAL_STATUSES:
             job.over.set()
-        if self._changed is not None:
-            self._changed(job.description())
+        if self._on_change is not None:
+            self._on_change(job.description())
 
-    def _serving(self, job: Job) -> Serving:
+    def _build_launch_settings(self, job: Job) -> LaunchSettings:
         container = self._definitions.container(job.asked["ModelName"])
-        return Serving(
+        return LaunchSettings(
             endpoint=job.name,
             variant=_INSTANCE,
             bucket=container["Bucket"],
@@ -267,27 +273,27 @@ def _check(job: Mapping[str, Any]) -> None:
     source, output = job["TransformInput"], job["TransformOutput"]
     data = source["DataSource"]["S3DataSource"]
     if data["S3DataType"] != "S3Prefix":
-        raise not_offered(f"S3DataType {data['S3DataType']}")
+        raise not_implemented_error(f"S3DataType {data['S3DataType']}")
     if source.get("SplitType", "None") not in ("None", "Line"):
-        raise not_offered(f"SplitType {source['SplitType']}")
+        raise not_implemented_error(f"SplitType {source['SplitType']}")
     if job.get("DataCaptureConfig"):
-        raise not_offered("Data capture (DataCaptureConfig)")
+        raise not_implemented_error("Data capture (DataCaptureConfig)")
     for member, url in (("S3Uri", data["S3Uri"]), ("S3OutputPath", output["S3OutputPath"])):
         if not url.startswith("s3://"):
-            raise invalid(f"{member} must look like s3://bucket/prefix, got {url}.")
+            raise validation_error(f"{member} must look like s3://bucket/prefix, got {url}.")
     _check_payload(job)
     try:
         processing(job)
     except InvalidInput as error:
-        raise invalid(str(error)) from error
+        raise validation_error(str(error)) from error
 
 
 def _check_payload(job: Mapping[str, Any]) -> None:
     most, concurrency = job.get("MaxPayloadInMB"), job.get("MaxConcurrentTransforms") or 1
     if most == 0:
-        raise not_offered("A request in chunks of any length (MaxPayloadInMB 0)")
+        raise not_implemented_error("A request in chunks of any length (MaxPayloadInMB 0)")
     if most is not None and most * concurrency > 100:
-        raise invalid(
+        raise validation_error(
             f"MaxConcurrentTransforms * MaxPayloadInMB must be at most 100 MB, got {concurrency} * "
             f"{most}."
         )

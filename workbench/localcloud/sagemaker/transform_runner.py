@@ -21,10 +21,15 @@ from typing import IO, Any, TypeVar, cast
 from workbench.errors import CloudError, InvalidInput
 from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
 from workbench.localcloud.core.protocol import AwsError
-from workbench.localcloud.s3.objects import Object, Objects
-from workbench.localcloud.s3.uploads import Incoming
-from workbench.localcloud.sagemaker.records import MOST, Payload, Processing, Splitting
-from workbench.localcloud.sandbox.fleets import Fleet, RealTimeFleet
+from workbench.localcloud.s3.objects import Object, ObjectStore
+from workbench.localcloud.s3.uploads import BodyWriter
+from workbench.localcloud.sagemaker.records import (
+    MAX_TRANSFORM_BYTES,
+    Payload,
+    Processing,
+    Splitting,
+)
+from workbench.localcloud.sandbox.fleets import LocalFleet, RealTimeFleet
 from workbench.localcloud.sandbox.instances import Launch, LaunchFailed
 
 Facts = Mapping[str, Any]
@@ -41,10 +46,16 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 _STRATEGIES = {"MULTI_RECORD": "MultiRecord", "SINGLE_RECORD": "SingleRecord"}
 _TIMEOUT, _RETRIES = 600, 3  # API reference, ModelClientConfig
-_PATIENCE = 60.0  # seconds for /execution-parameters
-_PAUSE = 0.1  # seconds before a request is sent again, doubled each time
-_ASK = b"GET /execution-parameters HTTP/1.1\r\nHost: localhost\r\n\r\n"
-_THEIRS = (InvalidInput, AwsError, gzip.BadGzipFile, EOFError, zlib.error)  # a client's faults
+_PARAMETERS_TIMEOUT = 60.0  # seconds for /execution-parameters
+_RETRY_DELAY = 0.1  # seconds before a request is sent again, doubled each time
+_PARAMETERS_REQUEST = b"GET /execution-parameters HTTP/1.1\r\nHost: localhost\r\n\r\n"
+_CLIENT_ERRORS = (
+    InvalidInput,
+    AwsError,
+    gzip.BadGzipFile,
+    EOFError,
+    zlib.error,
+)  # a client's faults
 _T = TypeVar("_T")
 
 
@@ -53,7 +64,7 @@ class JobFailed(CloudError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class TransformSettings:
     """How a job calls its model: `concurrency` requests at a time on each instance."""
 
     splitting: Splitting
@@ -71,7 +82,7 @@ class Settings:
         )
 
     @staticmethod
-    def of(job: Facts, told: Facts) -> "Settings":
+    def of(job: Facts, told: Facts) -> "TransformSettings":
         """Return the settings of a job whose container told its own.
 
         The job's own go first, then the container's, then SageMaker's.
@@ -84,7 +95,7 @@ class Settings:
         }
         strategy, most = merged["BatchStrategy"], merged["MaxPayloadInMB"]
         concurrency = merged["MaxConcurrentTransforms"]
-        if not (most > 0 and concurrency > 0 and most * concurrency * _MB <= MOST):
+        if not (most > 0 and concurrency > 0 and most * concurrency * _MB <= MAX_TRANSFORM_BYTES):
             raise JobFailed(
                 f"ClientError: MaxConcurrentTransforms * MaxPayloadInMB must be 1 to 100, got "
                 f"{concurrency} * {most}, the container's /execution-parameters included."
@@ -98,7 +109,7 @@ class Settings:
             processing=processing(job),
             assemble=output.get("AssembleWith", "None") == "Line",
         )
-        return Settings(
+        return TransformSettings(
             splitting=splitting,
             concurrency=concurrency,
             time_limit=client.get("InvocationsTimeoutInSeconds", _TIMEOUT),
@@ -135,24 +146,24 @@ def environment(job: Facts) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class S3Prefix:
     """Objects in a bucket below a prefix."""
 
     bucket: str
     prefix: str
 
     @staticmethod
-    def of(url: str) -> "Place":
+    def of(url: str) -> "S3Prefix":
         """Return the place that an S3 URL names."""
         bucket, _, prefix = url.partition("://")[2].partition("/")
-        return Place(bucket=bucket, prefix=prefix)
+        return S3Prefix(bucket=bucket, prefix=prefix)
 
-    def within(self, key: str) -> str:
+    def relative_name(self, key: str) -> str:
         """Return what an object of that key is called from here.
 
-        >>> Place.of("s3://data/in").within("in/a/b.csv")
+        >>> S3Prefix.of("s3://data/in").relative_name("in/a/b.csv")
         'a/b.csv'
-        >>> Place.of("s3://data/in/part-").within("in/part-1.csv")
+        >>> S3Prefix.of("s3://data/in/part-").relative_name("in/part-1.csv")
         'part-1.csv'
         """
         rest = key.removeprefix(self.prefix)
@@ -165,7 +176,7 @@ class Place:
         return f"{self.prefix.rstrip('/')}/{name}" if self.prefix else name
 
 
-class Conveyor:
+class TransformRunner:
     """The work of one job.
 
     Args:
@@ -176,16 +187,16 @@ class Conveyor:
     """
 
     def __init__(
-        self, job: Facts, objects: Objects, threads: ThreadPoolExecutor, launch: Launch
+        self, job: Facts, objects: ObjectStore, threads: ThreadPoolExecutor, launch: Launch
     ) -> None:
         self._job = job
         self._objects = objects
         self._threads = threads
         self._launch = launch
-        self._source = Place.of(job["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
-        self._target = Place.of(job["TransformOutput"]["S3OutputPath"])
+        self._source = S3Prefix.of(job["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
+        self._target = S3Prefix.of(job["TransformOutput"]["S3OutputPath"])
         self._problems: list[str] = []
-        self._fleets: list[Fleet] = []
+        self._fleets: list[LocalFleet] = []
         self._concurrency: int | None = None
 
     def state(self) -> list[dict[str, Any]]:
@@ -204,25 +215,27 @@ class Conveyor:
         """
         keys = self._keys()
         async with self._instances() as fleets:
-            settings = Settings.of(self._job, await self._told(fleets[0]))
+            settings = TransformSettings.of(self._job, await self._fetch_parameters(fleets[0]))
             self._concurrency = settings.concurrency
             following = iter(keys)
             async with asyncio.TaskGroup() as group:
                 for fleet in fleets:
-                    instance = _Instance(fleet, settings)
+                    instance = _TransformInstance(fleet, settings)
                     instance.note(settings.told)
                     for _ in range(settings.concurrency + 2):  # one is read and one is written
-                        group.create_task(self._take(instance, following))
+                        group.create_task(self._transform_keys(instance, following))
         if self._problems:
             more = f" {len(self._problems)} of {len(keys)} objects failed." * (len(keys) > 1)
             raise JobFailed(f"{self._problems[0]}{more}")
 
     def _keys(self) -> list[str]:
         """Return the keys of the objects, in order; those of folders are none."""
-        place = self._source
+        prefix = self._source
         try:
             self._objects.region(self._target.bucket)
-            found = self._objects.listed(place.bucket, prefix=place.prefix, delimiter="", after="")
+            found = self._objects.list_objects(
+                prefix.bucket, prefix=prefix.prefix, delimiter="", after=""
+            )
             keys = [
                 each.key
                 for each in found
@@ -233,13 +246,13 @@ class Conveyor:
         if not keys:
             raise JobFailed(
                 f"ClientError: No S3 objects found under S3 URL "
-                f'"s3://{place.bucket}/{place.prefix}" given in input data source. Please ensure '
+                f'"s3://{prefix.bucket}/{prefix.prefix}" given in input data source. Please ensure '
                 "that the bucket exists and that objects exist under that S3 prefix."
             )
         return keys
 
     @asynccontextmanager
-    async def _instances(self) -> AsyncIterator[list[Fleet]]:
+    async def _instances(self) -> AsyncIterator[list[LocalFleet]]:
         """Return the instances, each a fleet of its own that replaces what dies."""
         count = self._job["TransformResources"]["InstanceCount"]
         self._fleets = [RealTimeFleet(self._launch, count=1) for _ in range(count)]
@@ -249,9 +262,11 @@ class Conveyor:
         finally:
             await asyncio.gather(*(fleet.close() for fleet in self._fleets))
 
-    async def _told(self, fleet: Fleet) -> dict[str, Any]:
+    async def _fetch_parameters(self, fleet: LocalFleet) -> dict[str, Any]:
         """Return what the container wants, where it says so at all."""
-        outcome, _ = await _ask(fleet, _ASK, b"", time_limit=_PATIENCE)
+        outcome, _ = await _send_request(
+            fleet, _PARAMETERS_REQUEST, b"", time_limit=_PARAMETERS_TIMEOUT
+        )
         if not isinstance(outcome, Answer) or outcome.status != 200:
             return {}
         try:
@@ -268,78 +283,80 @@ class Conveyor:
             ) from error
         return numbers | ({"BatchStrategy": strategy} if strategy else {})
 
-    async def _take(self, instance: "_Instance", keys: Iterator[str]) -> None:
+    async def _transform_keys(self, instance: "_TransformInstance", keys: Iterator[str]) -> None:
         """Transform one object after the other."""
         for key in keys:
             try:
                 await self._transform(instance, key)
-            except* (JobFailed, *_THEIRS, OSError) as errors:
-                error = _first(errors)
+            except* (JobFailed, *_CLIENT_ERRORS, OSError) as errors:
+                error = _find_first_error(errors)
                 instance.note(f"{self._source.bucket}/{key}: {error}")
-                self._problems.append(self._said(key, error))
+                self._problems.append(self._describe_error(key, error))
 
-    def _said(self, key: str, error: BaseException) -> str:
+    def _describe_error(self, key: str, error: BaseException) -> str:
         said = str(error)
         if not isinstance(error, JobFailed):
-            side = "ClientError" if isinstance(error, _THEIRS) else "InternalError"
+            side = "ClientError" if isinstance(error, _CLIENT_ERRORS) else "InternalError"
             said = f"{side}: {said}"
         kind, _, rest = said.partition(": ")
         return f"{kind}: s3://{self._source.bucket}/{key}: {rest}"
 
-    async def _transform(self, instance: "_Instance", key: str) -> None:
+    async def _transform(self, instance: "_TransformInstance", key: str) -> None:
         """Transform an object; nothing is written unless all of it was answered."""
-        output = Incoming(self._objects.arriving(), {})
+        output = BodyWriter(self._objects.new_path(), {})
         try:
             path = self._objects.path(self._objects.get(self._source.bucket, key))
-            file = await self._aside(self._opened, path)
+            file = await self._run_in_thread(self._open_input, path)
             try:
-                await self._convey(instance, file, output)
+                await self._send_payloads(instance, file, output)
             finally:
                 file.close()
-            body = await self._aside(output.finish)
-            target = self._target.joined(f"{self._source.within(key)}.out")
+            body = await self._run_in_thread(output.finish)
+            target = self._target.joined(f"{self._source.relative_name(key)}.out")
             self._objects.put(self._target.bucket, target, body, self._headers())
         finally:
             output.close()
 
-    async def _convey(self, instance: "_Instance", file: IO[bytes], output: Incoming) -> None:
+    async def _send_payloads(
+        self, instance: "_TransformInstance", file: IO[bytes], output: BodyWriter
+    ) -> None:
         """Send what an object becomes, and write the answers in its order."""
         payloads = instance.settings.splitting.payloads(file)
         before: asyncio.Task[None] | None = None
         async with asyncio.TaskGroup() as group:
             while True:
-                await instance.room.acquire()
+                await instance.slots.acquire()
                 try:
-                    payload = await self._aside(next, payloads, None)
+                    payload = await self._run_in_thread(next, payloads, None)
                 except BaseException:
-                    instance.room.release()
+                    instance.slots.release()
                     raise
                 if payload is None:
-                    instance.room.release()
+                    instance.slots.release()
                     return
-                before = group.create_task(self._pass(instance, payload, output, before))
-                before.add_done_callback(lambda _: instance.room.release())
+                before = group.create_task(self._send_payload(instance, payload, output, before))
+                before.add_done_callback(lambda _: instance.slots.release())
 
-    async def _pass(
+    async def _send_payload(
         self,
-        instance: "_Instance",
+        instance: "_TransformInstance",
         payload: Payload,
-        output: Incoming,
+        output: BodyWriter,
         before: asyncio.Task[None] | None,
     ) -> None:
         """Send one request, and write its answer behind that of the one before."""
-        body = await instance.answer(payload, self._head(payload))
-        made = await self._aside(instance.settings.splitting.assembled, payload, body)
+        body = await instance.answer(payload, self._build_head(payload))
+        made = await self._run_in_thread(instance.settings.splitting.assemble_answer, payload, body)
         if before is not None:
             await before
-        await self._aside(output.write, made)
+        await self._run_in_thread(output.write, made)
 
-    def _opened(self, path: Path) -> IO[bytes]:
+    def _open_input(self, path: Path) -> IO[bytes]:
         if self._job["TransformInput"].get("CompressionType") == "Gzip":
             return cast("IO[bytes]", gzip.open(path, "rb"))
         return path.open("rb")
 
-    def _head(self, payload: Payload) -> bytes:
+    def _build_head(self, payload: Payload) -> bytes:
         source, output = self._job["TransformInput"], self._job["TransformOutput"]
         told = {"Content-Type": source.get("ContentType"), "Accept": output.get("Accept")}
         lines = "".join(f"{name}: {value}\r\n" for name, value in told.items() if value)
@@ -352,7 +369,7 @@ class Conveyor:
         accept = self._job["TransformOutput"].get("Accept")
         return {"content-type": accept} if accept else {}
 
-    async def _aside(self, function: Callable[..., _T], *args: Any) -> _T:  # noqa: ANN401 - of any function
+    async def _run_in_thread(self, function: Callable[..., _T], *args: Any) -> _T:  # noqa: ANN401 - of any function
         """Return what a slow function returns; a thread that has begun is waited for."""
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._threads, lambda: function(*args))
@@ -363,12 +380,12 @@ class Conveyor:
             raise
 
 
-class _Instance:
+class _TransformInstance:
     """An instance of a job: `room` is for requests that are read and not yet written."""
 
-    def __init__(self, fleet: Fleet, settings: Settings) -> None:
+    def __init__(self, fleet: LocalFleet, settings: TransformSettings) -> None:
         self.settings = settings
-        self.room = asyncio.Semaphore(settings.concurrency + 1)
+        self.slots = asyncio.Semaphore(settings.concurrency + 1)
         self._fleet = fleet
         self._calls = asyncio.Semaphore(settings.concurrency)
 
@@ -387,18 +404,20 @@ class _Instance:
         """
         async with self._calls:
             for attempt in itertools.count():
-                outcome, reason = await _ask(
+                outcome, reason = await _send_request(
                     self._fleet, head, payload.body, time_limit=self.settings.time_limit
                 )
                 if isinstance(outcome, Answer) and outcome.status < 300:
                     return outcome.body
-                if attempt == self.settings.retries or not _may_pass(outcome):
+                if attempt == self.settings.retries or not _is_retryable(outcome):
                     break
-                await asyncio.sleep(_PAUSE * 2**attempt)
-        raise JobFailed(_refused(outcome, reason, payload, self.settings))
+                await asyncio.sleep(_RETRY_DELAY * 2**attempt)
+        raise JobFailed(_describe_failure(outcome, reason, payload, self.settings))
 
 
-async def _ask(fleet: Fleet, head: bytes, body: bytes, *, time_limit: float) -> tuple[Outcome, str]:
+async def _send_request(
+    fleet: LocalFleet, head: bytes, body: bytes, *, time_limit: float
+) -> tuple[Outcome, str]:
     """Return the outcome of a request, and what more is known of a failure."""
     future: asyncio.Future[tuple[Outcome, str]] = asyncio.get_running_loop().create_future()
 
@@ -406,18 +425,20 @@ async def _ask(fleet: Fleet, head: bytes, body: bytes, *, time_limit: float) -> 
         if not future.done():
             future.set_result((outcome, exchange.reason))
 
-    fleet.serve(Exchange(head, body, done, time_limit=time_limit, max_answer=MOST))
+    fleet.serve(Exchange(head, body, done, time_limit=time_limit, max_answer=MAX_TRANSFORM_BYTES))
     return await future
 
 
-def _may_pass(outcome: Outcome) -> bool:
+def _is_retryable(outcome: Outcome) -> bool:
     """Whether the same request may be answered another time."""
     if isinstance(outcome, Answer):
         return outcome.status == 429 or outcome.status >= 500
     return outcome in (Failure.TIMEOUT, Failure.GONE)
 
 
-def _refused(outcome: Outcome, reason: str, payload: Payload, settings: Settings) -> str:
+def _describe_failure(
+    outcome: Outcome, reason: str, payload: Payload, settings: TransformSettings
+) -> str:
     last = payload.first + payload.count - 1
     which = f"record {last}" if payload.count == 1 else f"records {payload.first} to {last}"
     if isinstance(outcome, Answer):
@@ -433,18 +454,18 @@ def _refused(outcome: Outcome, reason: str, payload: Payload, settings: Settings
     return f"AlgorithmError: {which}: {outcome.value}. {reason}".rstrip()
 
 
-async def _start(fleets: Iterable[Fleet]) -> None:
+async def _start(fleets: Iterable[LocalFleet]) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             for fleet in fleets:
                 group.create_task(fleet.start())
     except* LaunchFailed as errors:
-        error = _first(errors)
+        error = _find_first_error(errors)
         said = f"AlgorithmError: An instance did not come up. {error.__cause__ or error}"
         raise JobFailed(said) from errors
 
 
-def _first(error: BaseException) -> BaseException:
+def _find_first_error(error: BaseException) -> BaseException:
     """Return the first error of a group of them."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

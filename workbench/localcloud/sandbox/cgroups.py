@@ -15,26 +15,26 @@ from pathlib import Path
 
 from workbench.deployment import MB_PER_VCPU
 
-PERIOD = 0.002
+CPU_PERIOD_SECONDS = 0.002
 """Seconds of a period of the processor's quota.
 
 At the kernel's default of 0.1 s, a call of a few milliseconds would end before it is ever slowed.
 """
 
-_LEAST = 0.001  # seconds: the kernel takes no shorter quota
+_MIN_QUOTA_SECONDS = 0.001  # seconds: the kernel takes no shorter quota
 _MB = 1024**2
-_MINE = "workbench"
+_GROUP_PREFIX = "workbench"
 _NUMBERS = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ControlGroup:
     """Control groups of one sandbox: who is in them is limited."""
 
     folders: tuple[Path, ...]
 
     @property
-    def doors(self) -> list[Path]:
+    def procs_files(self) -> list[Path]:
         """The files that take the number of a process which is to be limited."""
         return [folder / "cgroup.procs" for folder in self.folders]
 
@@ -44,8 +44,8 @@ class Group:
         Raises:
             OSError: It is gone.
         """
-        for door in self.doors:
-            door.write_text(str(pid))
+        for procs_file in self.procs_files:
+            procs_file.write_text(str(pid))
 
     def ran_out_of_memory(self) -> bool:
         """Whether the kernel ended a process of the group because of its memory."""
@@ -70,9 +70,9 @@ class Group:
         return True
 
 
-def group(memory_mb: int, *, proc: Path = Path("/proc")) -> Group | None:
+def create_group(memory_mb: int, *, proc: Path = Path("/proc")) -> ControlGroup | None:
     """Return new control groups for a sandbox of this memory, or None where none can be made."""
-    for kind, parents in _places(proc).items():
+    for kind, parents in _find_parents(proc).items():
         with contextlib.suppress(OSError):
             return _make(kind, parents, memory_mb, proc)
     return None
@@ -87,15 +87,15 @@ def quota(memory_mb: int) -> tuple[int, int]:
     (1000, 3455)
     """
     share = memory_mb / MB_PER_VCPU
-    period = max(PERIOD, _LEAST / share)
+    period = max(CPU_PERIOD_SECONDS, _MIN_QUOTA_SECONDS / share)
     return round(1e6 * share * period), round(1e6 * period)
 
 
-def _make(kind: str, parents: list[Path], memory_mb: int, proc: Path) -> Group:
-    name = f"{_MINE}-{os.getpid()}-{next(_NUMBERS)}"
+def _make(kind: str, parents: list[Path], memory_mb: int, proc: Path) -> ControlGroup:
+    name = f"{_GROUP_PREFIX}-{os.getpid()}-{next(_NUMBERS)}"
     for parent in parents:
         _sweep(parent, proc)
-    made = Group(tuple(parent / name for parent in parents))
+    made = ControlGroup(tuple(parent / name for parent in parents))
     try:
         for folder in made.folders:
             folder.mkdir()
@@ -127,25 +127,25 @@ def _set(folders: tuple[Path, ...], setting: str, value: str) -> None:
     raise FileNotFoundError(errno.ENOENT, "no such setting", setting)
 
 
-def _places(proc: Path) -> dict[str, list[Path]]:
+def _find_parents(proc: Path) -> dict[str, list[Path]]:
     """The folders that groups can be made in, by version of control groups."""
     mounted = list(_mounts(proc))
     own = dict(_memberships(proc))
     first = [
-        _inside(point, root, own[name])
+        _resolve_mount(point, root, own[name])
         for name in ("memory", "cpu")
         for kind, point, root, offered in mounted
         if kind == "cgroup" and name in offered and name in own
     ]
     second = [
-        _inside(point, root, own[""])
+        _resolve_mount(point, root, own[""])
         for kind, point, root, _ in mounted
         if kind == "cgroup2" and "" in own
     ]
-    places = {"v1": first} if len(first) == 2 else {}
+    parents = {"v1": first} if len(first) == 2 else {}
     if second and _delegates(second[0]):
-        places["v2"] = second[:1]
-    return places
+        parents["v2"] = second[:1]
+    return parents
 
 
 def _delegates(folder: Path) -> bool:
@@ -183,14 +183,14 @@ def _lines(path: Path) -> list[str]:
     return []
 
 
-def _inside(point: Path, root: str, own: str) -> Path:
+def _resolve_mount(point: Path, root: str, own: str) -> Path:
     """The own group's folder where the hierarchy below `root` is mounted at `point`."""
     return point / own.removeprefix(root.rstrip("/")).lstrip("/")
 
 
 def _sweep(parent: Path, proc: Path) -> None:
     """Remove groups whose maker was killed before it could; those in use cannot be."""
-    for folder in parent.glob(f"{_MINE}-*-*"):
+    for folder in parent.glob(f"{_GROUP_PREFIX}-*-*"):
         if not (proc / folder.name.split("-")[1]).exists():
             with contextlib.suppress(OSError):
                 folder.rmdir()

@@ -16,12 +16,12 @@ from workbench.localcloud.sandbox.pool import Pool, Rate, Verdict
 
 Routing = Literal["LEAST_OUTSTANDING_REQUESTS", "RANDOM"]
 
-_LONGEST_PAUSE = 30.0
-_SLACK = 0.002  # seconds; a timer that fires a moment early finds nothing to do
+_MAX_RESTART_DELAY = 30.0
+_TIMER_SLACK_SECONDS = 0.002  # seconds; a timer that fires a moment early finds nothing to do
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class FleetLoad:
     """How busy a fleet was when it had answered a request, that one included.
 
     Attributes:
@@ -39,14 +39,14 @@ class Load:
     on_provisioned: bool = False
 
 
-class Fleet(ABC):
+class LocalFleet(ABC):
     """Instances that answer one variant's requests; those that die are replaced."""
 
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
         self._under_way = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._starting: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -61,7 +61,7 @@ class Fleet(ABC):
         return [instance.state() for instance in self.instances]
 
     @abstractmethod
-    def load(self, number: int) -> Load:
+    def load(self, number: int) -> FleetLoad:
         """Return the load with the request that an instance has answered; 0 for no instance."""
 
     @abstractmethod
@@ -76,20 +76,20 @@ class Fleet(ABC):
     def _route(self, exchange: Exchange) -> None: ...
 
     @abstractmethod
-    def _lost(self, instance: Instance) -> None: ...
+    def _handle_lost(self, instance: Instance) -> None: ...
 
     def serve(self, exchange: Exchange) -> None:
         """Have the request answered."""
         exchange.owner = self
         self._under_way += 1
-        self._quiet.clear()
+        self._idle.clear()
         self._route(exchange)
 
     def over(self, exchange: Exchange, outcome: Outcome) -> None:  # noqa: ARG002 - an Owner's
         """Note that a request has its outcome."""
         self._under_way -= 1
         if not self._under_way:
-            self._quiet.set()
+            self._idle.set()
 
     def resend(self, exchange: Exchange) -> None:
         """Send to another instance what was not sent to one that is lost."""
@@ -97,7 +97,7 @@ class Fleet(ABC):
 
     async def drain(self) -> None:
         """Wait until every request has its outcome."""
-        await self._quiet.wait()
+        await self._idle.wait()
 
     async def close(self) -> None:
         """End every instance, and with it what it is answering."""
@@ -122,7 +122,7 @@ class Fleet(ABC):
             raise
 
     async def _start_one(self) -> Instance:
-        return await self._launch(self._lost)
+        return await self._launch(self._handle_lost)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Do beside the requests what is given up when the fleet closes."""
@@ -144,11 +144,11 @@ async def _stop(instances: Iterable[Instance]) -> None:
 
 
 @cache
-def _shared_by(instances: int) -> Load:
-    return Load(instances=instances)
+def _make_load(instances: int) -> FleetLoad:
+    return FleetLoad(instances=instances)
 
 
-class RealTimeFleet(Fleet):
+class RealTimeFleet(LocalFleet):
     """`count` instances, each with a queue of its own; requests wait while none is up.
 
     `generator` draws the instance where `routing` is RANDOM, which it is by default, as on AWS.
@@ -175,9 +175,9 @@ class RealTimeFleet(Fleet):
         """Those that are up."""
         return list(self._ready)
 
-    def load(self, number: int) -> Load:  # noqa: ARG002 - a Fleet's
+    def load(self, number: int) -> FleetLoad:  # noqa: ARG002 - a Fleet's
         """Return how many instances share the requests."""
-        return _shared_by(len(self._ready))
+        return _make_load(len(self._ready))
 
     async def start(self) -> None:
         """Start every instance."""
@@ -235,7 +235,7 @@ class RealTimeFleet(Fleet):
             return min(self._ready, key=lambda instance: instance.upstream.in_flight)
         return self._generator.choice(self._ready)
 
-    def _lost(self, instance: Instance) -> None:
+    def _handle_lost(self, instance: Instance) -> None:
         if instance in self._ready:
             self._ready.remove(instance)
         self._end([instance])
@@ -252,12 +252,12 @@ class RealTimeFleet(Fleet):
         pause = 1.0
         while len(self._ready) < self.count:
             try:
-                self._add(await self._launch(self._lost))
+                self._add(await self._launch(self._handle_lost))
             except LaunchFailed as error:
                 self._failed = str(error)
                 self._fail_waiting(self._failed)
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                pause = min(2 * pause, _MAX_RESTART_DELAY)
             else:
                 return
 
@@ -268,7 +268,7 @@ class RealTimeFleet(Fleet):
             exchange.finish(Failure.UNAVAILABLE)
 
 
-class ServerlessFleet(Fleet):
+class ServerlessFleet(LocalFleet):
     """Instances that are started when a request needs one, and ended when they were idle too long.
 
     Each answers one request at a time. Those `provisioned` are up from the start and stay.
@@ -304,12 +304,12 @@ class ServerlessFleet(Fleet):
         """Requests under way at most."""
         return self._pool.max_concurrency
 
-    def load(self, number: int) -> Load:
+    def load(self, number: int) -> FleetLoad:
         """Return the load with the request that the instance of a number has just answered."""
         busy = self._pool.busy + (number > 0)
         provisioned = {each.number for each in self._provisioned} if self.provisioned else ()
         mine = number in provisioned
-        return Load(
+        return FleetLoad(
             in_use=min(1.0, busy / self.max_concurrency),
             provisioned=self.provisioned,
             provisioned_busy=mine + sum(e.number in provisioned for e in self._busy.values())
@@ -359,7 +359,7 @@ class ServerlessFleet(Fleet):
         """Take back the instance of a request that is over."""
         instance = self._busy.pop(exchange, None)
         if instance is not None:
-            self._take_back(instance)
+            self._return_to_pool(instance)
         super().over(exchange, outcome)
 
     def resend(self, exchange: Exchange) -> None:
@@ -368,7 +368,7 @@ class ServerlessFleet(Fleet):
         self._pool.lose()
         self._route(exchange)
 
-    def _take_back(self, instance: Instance) -> None:
+    def _return_to_pool(self, instance: Instance) -> None:
         if instance.upstream.closed:
             self._pool.lose()
             return
@@ -395,7 +395,7 @@ class ServerlessFleet(Fleet):
         """Pay a cold start, the request's own from here on."""
         began = time.perf_counter()
         try:
-            instance = await self._launch(self._lost)
+            instance = await self._launch(self._handle_lost)
         except (LaunchFailed, asyncio.CancelledError) as error:
             self._pool.lose()
             exchange.reason = str(error)
@@ -406,7 +406,7 @@ class ServerlessFleet(Fleet):
         exchange.setup = time.perf_counter() - began
         self._send(exchange, instance)
 
-    def _lost(self, instance: Instance) -> None:
+    def _handle_lost(self, instance: Instance) -> None:
         self._pool.discard(instance)
         self._end([instance])
         if instance in self._provisioned and not self._closed:
@@ -420,7 +420,7 @@ class ServerlessFleet(Fleet):
                 self._provisioned.remove(instance)
             except LaunchFailed:
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                pause = min(2 * pause, _MAX_RESTART_DELAY)
 
     def _provision(self, instances: Iterable[Instance]) -> None:
         for instance in instances:
@@ -429,11 +429,11 @@ class ServerlessFleet(Fleet):
 
     def _expire_later(self) -> None:
         if self._expiry is None and self._pool.next_expiry < float("inf"):
-            delay = self._pool.next_expiry - self._clock() + _SLACK
+            delay = self._pool.next_expiry - self._clock() + _TIMER_SLACK_SECONDS
             loop = asyncio.get_running_loop()
             self._expiry = loop.call_later(max(0.0, delay), self._expire)
 
     def _expire(self) -> None:
         self._expiry = None
-        self._end(self._pool.expired(self._clock()))
+        self._end(self._pool.pop_expired(self._clock()))
         self._expire_later()

@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import CloudError
-from workbench.localcloud.sandbox.cgroups import Group
-from workbench.localcloud.sandbox.worker import Pipes, Worker, container_environment, launch
+from workbench.localcloud.sandbox.cgroups import ControlGroup
+from workbench.localcloud.sandbox.worker import Pipes, Worker, build_environment, launch
 
-_LONGEST = 4096  # bytes of an answer
+_MAX_MESSAGE_BYTES = 4096  # bytes of an answer
 
 
-class NurseryFailed(CloudError):
+class ForkFailed(CloudError):
     """The process to fork from ended, most often because the model cannot be loaded."""
 
 
-class Nursery:
+class ForkServers:
     """The processes that sandboxes are forked from, each started when it is first needed."""
 
     def __init__(self) -> None:
-        self._parents: dict[Path | None, asyncio.Task[_Parent]] = {}
+        self._parents: dict[Path | None, asyncio.Task[_ForkServerClient]] = {}
 
     async def prepare(self, model_folder: Path | None, *, log: Path) -> None:
         """Have the process ready that has this model loaded; None for the one without a model.
@@ -42,7 +42,7 @@ class Nursery:
         *,
         log: Path,
         environment: Mapping[str, str],
-        limits: Group | None,
+        limits: ControlGroup | None,
     ) -> Worker:
         """Return a container forked from the process that has this model loaded, or none.
 
@@ -52,7 +52,7 @@ class Nursery:
         parent = await self._parent(model_folder, log)
         return await parent.fork(arguments, log=log, environment=environment, limits=limits)
 
-    async def forget(self, model_folder: Path) -> None:
+    async def stop_fork_server(self, model_folder: Path) -> None:
         """End the process that has this model loaded; what was forked from it goes on."""
         starting = self._parents.pop(model_folder, None)
         if starting is not None:
@@ -64,7 +64,7 @@ class Nursery:
         for starting in parents.values():
             await _end(starting)
 
-    async def _parent(self, model_folder: Path | None, log: Path) -> "_Parent":
+    async def _parent(self, model_folder: Path | None, log: Path) -> "_ForkServerClient":
         starting = self._parents.get(model_folder)
         if starting is None or (starting.done() and not _lives(starting)):
             starting = asyncio.get_running_loop().create_task(_start(model_folder, log))
@@ -72,39 +72,39 @@ class Nursery:
         return await asyncio.shield(starting)
 
 
-def _lives(starting: "asyncio.Task[_Parent]") -> bool:
+def _lives(starting: "asyncio.Task[_ForkServerClient]") -> bool:
     failed = starting.cancelled() or starting.exception() is not None
     return not failed and not starting.result().worker.ended.done()
 
 
-async def _end(starting: "asyncio.Task[_Parent]") -> None:
+async def _end(starting: "asyncio.Task[_ForkServerClient]") -> None:
     await asyncio.wait([starting])
     if _lives(starting):
         await starting.result().worker.stop(0)
 
 
-async def _start(model_folder: Path | None, log: Path) -> "_Parent":
+async def _start(model_folder: Path | None, log: Path) -> "_ForkServerClient":
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    program = ["workbench.modelserver.fork_server", "--orders", str(there.fileno())]
+    program = ["workbench.modelserver.fork_server", "--commands", str(there.fileno())]
     if model_folder is not None:
         program += ["--model", str(model_folder)]
     with there:
         worker = launch(
             program,
             log,
-            environment=container_environment({}),
+            environment=build_environment({}),
             descriptors=(there.fileno(),),
         )
-    parent = _Parent(worker, here)
+    parent = _ForkServerClient(worker, here)
     try:
         await asyncio.shield(parent.ready)
-    except NurseryFailed:
+    except ForkFailed:
         await worker.ended
         raise
     return parent
 
 
-class _Parent:
+class _ForkServerClient:
     """This side of the socket to a process that forks."""
 
     def __init__(self, worker: Worker, link: socket.socket) -> None:
@@ -113,7 +113,7 @@ class _Parent:
         self.ready: asyncio.Future[None] = loop.create_future()
         self._link = link
         self._numbers = itertools.count()
-        self._orders: dict[int, asyncio.Future[tuple[int, int]]] = {}
+        self._commands: dict[int, asyncio.Future[tuple[int, int]]] = {}
         self._statuses: dict[int, asyncio.Future[int]] = {}
         link.settimeout(0)
         loop.add_reader(link, self._on_packet)
@@ -124,25 +124,25 @@ class _Parent:
         *,
         log: Path,
         environment: Mapping[str, str],
-        limits: Group | None,
+        limits: ControlGroup | None,
     ) -> Worker:
         number, pipes = next(self._numbers), Pipes()
-        self._orders[number] = asyncio.get_running_loop().create_future()
-        order = {
+        self._commands[number] = asyncio.get_running_loop().create_future()
+        command = {
             "number": number,
             "arguments": arguments,
             "environment": dict(environment),
-            "doors": [str(door) for door in limits.doors] if limits else [],
+            "procs_files": [str(file) for file in limits.procs_files] if limits else [],
         }
         try:
-            self._send(order, log, pipes)
-            pid, handle = await self._orders[number]
+            self._send(command, log, pipes)
+            pid, handle = await self._commands[number]
         except BaseException:
             pipes.close()  # on which it ends, if it was ever forked
             raise
         finally:
-            del self._orders[number]
-            pipes.hand_over()
+            del self._commands[number]
+            pipes.close_child_ends()
         ended = self._statuses[pid]
 
         async def status() -> int:
@@ -150,17 +150,17 @@ class _Parent:
 
         return Worker(pid, handle, pipes=pipes, limits=limits, status=status)
 
-    def _send(self, order: dict[str, Any], log: Path, pipes: Pipes) -> None:
+    def _send(self, command: dict[str, Any], log: Path, pipes: Pipes) -> None:
         with log.open("ab") as output:
-            descriptors = [*pipes.passed, output.fileno()]
+            descriptors = [*pipes.child_descriptors, output.fileno()]
             try:
-                socket.send_fds(self._link, [json.dumps(order).encode()], descriptors)
+                socket.send_fds(self._link, [json.dumps(command).encode()], descriptors)
             except OSError as error:
-                raise NurseryFailed(f"The process to fork from is gone: {error}.") from error
+                raise ForkFailed(f"The process to fork from is gone: {error}.") from error
 
     def _on_packet(self) -> None:
         try:
-            text, descriptors, _, _ = socket.recv_fds(self._link, _LONGEST, 1)
+            text, descriptors, _, _ = socket.recv_fds(self._link, _MAX_MESSAGE_BYTES, 1)
         except OSError:
             text, descriptors = b"", []
         if not text:
@@ -177,7 +177,7 @@ class _Parent:
     def _on_start(self, fact: dict[str, int], handle: int) -> None:
         loop = asyncio.get_running_loop()
         self._statuses[fact["started"]] = loop.create_future()
-        waiting = self._orders.get(fact["order"])
+        waiting = self._commands.get(fact["command"])
         if waiting is None or waiting.done():  # whoever ordered it has gone, and it ends with that
             os.close(handle)
         else:
@@ -186,10 +186,10 @@ class _Parent:
     def _on_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._link)
         self._link.close()
-        failed = NurseryFailed("The process to fork from ended.")
+        failed = ForkFailed("The process to fork from ended.")
         if not self.ready.done():
             self.ready.set_exception(failed)
-        for waiting in self._orders.values():
+        for waiting in self._commands.values():
             if not waiting.done():
                 waiting.set_exception(failed)
         for status in self._statuses.values():  # nobody is left who could tell

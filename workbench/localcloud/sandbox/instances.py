@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from workbench.cloud.packaging import unpack
 from workbench.errors import CloudError, WorkbenchError
-from workbench.localcloud.core.http_client import Exchange, Failure, Outcome, Upstream
+from workbench.localcloud.core.http_client import Exchange, Failure, Outcome, WorkerClient
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.sandbox import sandbox
-from workbench.localcloud.sandbox.fork_servers import Nursery
+from workbench.localcloud.sandbox.fork_servers import ForkServers
 from workbench.localcloud.sandbox.sandbox import Mode, Sandbox
 
 _GRACE = 2.0  # seconds to end in, as what ends has nothing left to answer
@@ -29,7 +29,7 @@ class LaunchFailed(CloudError):
     outcome: Outcome = Failure.UNAVAILABLE
 
 
-class Way(Protocol):
+class InstanceClient(Protocol):
     """The way to an instance, as `Upstream` is one."""
 
     in_flight: int
@@ -52,7 +52,7 @@ class Way(Protocol):
         ...
 
 
-class Objects(Protocol):
+class ModelStore(Protocol):
     """Where models lie: S3."""
 
     def open(self, bucket: str, key: str) -> Path:
@@ -65,7 +65,7 @@ class Objects(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Serving:
+class LaunchSettings:
     """What the instances of a variant run, and how.
 
     Attributes:
@@ -94,17 +94,17 @@ class Instance:
         self.number = number
         self.box = box
         self.setup = setup
-        self.upstream: Way
+        self.upstream: InstanceClient
         self._folder = folder
         self._watch: asyncio.Task[None] | None = None
 
-    def attend(self, lost: "Callable[[Instance], None]") -> None:
-        """Call `lost` once the instance proves dead or hung."""
-        self.upstream = Upstream(self.box.address, lost=lambda: lost(self))
+    def watch(self, on_lost: "Callable[[Instance], None]") -> None:
+        """Call `on_lost` once the instance proves dead or hung."""
+        self.upstream = WorkerClient(self.box.address, lost=lambda: on_lost(self))
         self._watch = asyncio.get_running_loop().create_task(self._await_end())
 
     async def _await_end(self) -> None:
-        await self.box.exited()
+        await self.box.wait_exit()
         self.upstream.broke()
 
     async def stop(self) -> None:
@@ -134,8 +134,8 @@ class Instance:
 class Launch(Protocol):
     """Starts the instances of a variant."""
 
-    async def __call__(self, lost: Callable[[Instance], None]) -> Instance:
-        """Return a new instance; `lost` is called when it is lost.
+    async def __call__(self, on_lost: Callable[[Instance], None]) -> Instance:
+        """Return a new instance; `on_lost` is called when it is lost.
 
         Raises:
             LaunchFailed: It did not come up; nothing of it is left.
@@ -156,44 +156,49 @@ class Launcher:
         folder: For unpacked models, which go with their instance, and for logs, which stay.
     """
 
-    def __init__(self, store: Store, objects: Objects, folder: Path) -> None:
+    def __init__(self, store: Store, objects: ModelStore, folder: Path) -> None:
         self._store = store
         self._objects = objects
         self._models = folder / "instances"
         self._logs = folder / "logs"
         shutil.rmtree(self._models, ignore_errors=True)  # left by a cloud that was killed
         self._numbers = itertools.count(1)
-        self._nursery = Nursery()
+        self._fork_servers = ForkServers()
 
-    def launch(self, serving: Serving) -> Launch:
+    def launch(self, launch_settings: LaunchSettings) -> Launch:
         """Return what starts the instances of a variant."""
-        return _Snapshots(self, serving) if serving.mode == "snapshot" else _Copies(self, serving)
+        return (
+            _SnapshotLauncher(self, launch_settings)
+            if launch_settings.mode == "snapshot"
+            else _CopyLauncher(self, launch_settings)
+        )
 
     async def close(self) -> None:
         """End the processes that instances are forked from."""
-        await self._nursery.close()
+        await self._fork_servers.close()
 
-    async def fetch(self, serving: Serving, name: str) -> Path:
+    async def fetch(self, launch_settings: LaunchSettings, name: str) -> Path:
         """Return a new folder with the variant's model in it.
 
         Raises:
             LaunchFailed: The model is not there, or cannot be unpacked.
         """
         try:
-            archive = self._objects.open(serving.bucket, serving.key)
-            return await self._store.aside(unpack, archive, self._models / name)
+            archive = self._objects.open(launch_settings.bucket, launch_settings.key)
+            return await self._store.run_in_thread(unpack, archive, self._models / name)
         except WorkbenchError as error:
-            where = f"s3://{serving.bucket}/{serving.key}"
+            where = f"s3://{launch_settings.bucket}/{launch_settings.key}"
             raise LaunchFailed(
-                f"The model at {where} of production variant {serving.variant} failed: {error}"
+                f"The model at {where} of production variant {launch_settings.variant} failed: "
+                f"{error}"
             ) from error
 
-    async def forget(self, folder: Path) -> None:
+    async def stop_fork_server(self, folder: Path) -> None:
         """End the process that has a model loaded."""
-        await self._nursery.forget(folder)
+        await self._fork_servers.stop_fork_server(folder)
 
     async def start(
-        self, serving: Serving, folder: Path, number: int, *, own: bool, began: float
+        self, launch_settings: LaunchSettings, folder: Path, number: int, *, own: bool, began: float
     ) -> Instance:
         """Return an instance on the model in a folder, which goes with it if it is its `own`.
 
@@ -203,16 +208,17 @@ class Launcher:
         try:
             box = await sandbox.start(
                 folder,
-                log=self._log(serving, str(number)),
-                mode=serving.mode,
-                nursery=self._nursery,
-                memory_mb=serving.memory_mb,
-                environment=serving.environment,
-                timeout=serving.startup_limit,
+                log=self._log(launch_settings, str(number)),
+                mode=launch_settings.mode,
+                fork_servers=self._fork_servers,
+                memory_mb=launch_settings.memory_mb,
+                environment=launch_settings.environment,
+                timeout=launch_settings.startup_limit,
             )
         except WorkbenchError as error:
             raise LaunchFailed(
-                f"The primary container for production variant {serving.variant} did not pass the "
+                f"The primary container for production variant {launch_settings.variant} did "
+                f"not pass the "
                 f"ping health check. {error}"
             ) from error
         return Instance(number, box, folder if own else None, time.perf_counter() - began)
@@ -221,63 +227,63 @@ class Launcher:
         """Return the number of a new instance."""
         return next(self._numbers)
 
-    def _log(self, serving: Serving, name: str) -> Path:
-        log = self._logs / serving.endpoint / serving.variant / f"{name}.log"
+    def _log(self, launch_settings: LaunchSettings, name: str) -> Path:
+        log = self._logs / launch_settings.endpoint / launch_settings.variant / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         return log
 
 
-class _Copies:
+class _CopyLauncher:
     """Starts instances that have each a copy of the model to themselves."""
 
-    def __init__(self, launcher: Launcher, serving: Serving) -> None:
+    def __init__(self, launcher: Launcher, launch_settings: LaunchSettings) -> None:
         self._launcher = launcher
-        self._serving = serving
+        self._launch_settings = launch_settings
 
-    async def __call__(self, lost: Callable[[Instance], None]) -> Instance:
-        launcher, serving = self._launcher, self._serving
+    async def __call__(self, on_lost: Callable[[Instance], None]) -> Instance:
+        launcher, launch_settings = self._launcher, self._launch_settings
         began = time.perf_counter()
         number = launcher.next_number()
-        folder = await launcher.fetch(serving, str(number))
+        folder = await launcher.fetch(launch_settings, str(number))
         try:
-            instance = await launcher.start(serving, folder, number, own=True, began=began)
+            instance = await launcher.start(launch_settings, folder, number, own=True, began=began)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        instance.attend(lost)
+        instance.watch(on_lost)
         return instance
 
     async def close(self) -> None:
         """There is nothing to give back."""
 
 
-class _Snapshots:
+class _SnapshotLauncher:
     """Starts instances as forks of one process that has the model loaded."""
 
-    def __init__(self, launcher: Launcher, serving: Serving) -> None:
+    def __init__(self, launcher: Launcher, launch_settings: LaunchSettings) -> None:
         self._launcher = launcher
-        self._serving = serving
+        self._launch_settings = launch_settings
         self._folder: asyncio.Task[Path] | None = None
 
-    async def __call__(self, lost: Callable[[Instance], None]) -> Instance:
-        launcher, serving = self._launcher, self._serving
-        folder = await self._loaded()
+    async def __call__(self, on_lost: Callable[[Instance], None]) -> Instance:
+        launcher, launch_settings = self._launcher, self._launch_settings
+        folder = await self._load_model()
         began = time.perf_counter()
         number = launcher.next_number()
-        instance = await launcher.start(serving, folder, number, own=False, began=began)
-        instance.attend(lost)
+        instance = await launcher.start(launch_settings, folder, number, own=False, began=began)
+        instance.watch(on_lost)
         return instance
 
     async def close(self) -> None:
         """End the process, and remove the model."""
         if self._folder is not None and self._folder.done() and not self._folder.exception():
-            await self._launcher.forget(self._folder.result())
+            await self._launcher.stop_fork_server(self._folder.result())
             shutil.rmtree(self._folder.result(), ignore_errors=True)
 
-    async def _loaded(self) -> Path:
+    async def _load_model(self) -> Path:
         failed = self._folder is not None and self._folder.done() and self._folder.exception()
         if self._folder is None or failed:
             name = f"snapshot-{self._launcher.next_number()}"
-            fetching = self._launcher.fetch(self._serving, name)
+            fetching = self._launcher.fetch(self._launch_settings, name)
             self._folder = asyncio.get_running_loop().create_task(fetching)
         return await asyncio.shield(self._folder)

@@ -18,7 +18,7 @@ class Rate:
     What was not used adds up to one `step`, as in the simulator.
 
     >>> rate = Rate(step=2, period=10.0)
-    >>> [rate.admits(now) for now in (0.0, 0.0, 4.9, 5.0)]
+    >>> [rate.admit(now) for now in (0.0, 0.0, 4.9, 5.0)]
     [True, True, False, True]
     """
 
@@ -27,7 +27,7 @@ class Rate:
         self._depth = period
         self._full_at = -math.inf
 
-    def admits(self, now: float) -> bool:
+    def admit(self, now: float) -> bool:
         """Whether one may be started now; it is counted as started then."""
         if now < self._full_at + self._pace - self._depth:
             return False
@@ -88,7 +88,7 @@ class Pool(Generic[InstanceT]):
             return self._provisioned.pop()
         if self._on_demand:
             return self._on_demand.pop()[1]
-        if self._rate is not None and not self._rate.admits(now):
+        if self._rate is not None and not self._rate.admit(now):
             self.busy -= 1
             return Verdict.THROTTLE
         return Verdict.START
@@ -115,7 +115,7 @@ class Pool(Generic[InstanceT]):
             self._provisioned.remove(instance)
         self._on_demand = [each for each in self._on_demand if each[1] is not instance]
 
-    def expired(self, now: float) -> list[InstanceT]:
+    def pop_expired(self, now: float) -> list[InstanceT]:
         """Return the on-demand instances that were idle for too long; they are forgotten here."""
         gone = [instance for since, instance in self._on_demand if since + self.keep_alive < now]
         self._on_demand = self._on_demand[len(gone) :]

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from workbench.errors import CloudError, InvalidInput
-from workbench.localcloud.sandbox.cgroups import group
-from workbench.localcloud.sandbox.fork_servers import Nursery, NurseryFailed
-from workbench.localcloud.sandbox.worker import Worker, container_environment, launch
+from workbench.localcloud.sandbox.cgroups import create_group
+from workbench.localcloud.sandbox.fork_servers import ForkFailed, ForkServers
+from workbench.localcloud.sandbox.worker import Worker, build_environment, launch
 
 Mode = Literal["fresh", "imported", "snapshot"]
 """How a sandbox starts: as a new process; forked from one that has ONNX Runtime imported; or forked
@@ -25,8 +25,8 @@ GRACE = 30.0
 """Seconds between SIGTERM and SIGKILL, as on SageMaker."""
 
 _HOST = "127.0.0.1"
-_TAIL = 20  # lines
-_PAUSE = 0.02  # seconds between two calls of /ping
+_TAIL_LINES = 20  # lines
+_POLL_SECONDS = 0.02  # seconds between two calls of /ping
 _PING_LIMIT = 2.0  # seconds: SageMaker developer guide, "... Respond to Health Check Requests"
 
 
@@ -60,13 +60,13 @@ class Sandbox:
         """Have it finish what is in flight and end, kill it after `grace` seconds; its status."""
         return await self._worker.stop(grace)
 
-    async def exited(self) -> int:
+    async def wait_exit(self) -> int:
         """Return its exit status once it has ended, negative for the signal that ended it."""
         return await asyncio.shield(self._worker.ended)
 
     def tail(self) -> str:
         """Return the last lines of its log."""
-        return _tail(self.log)
+        return _read_tail(self.log)
 
 
 async def start(
@@ -74,7 +74,7 @@ async def start(
     *,
     log: str | Path,
     mode: Mode = "fresh",
-    nursery: Nursery | None = None,
+    fork_servers: ForkServers | None = None,
     memory_mb: int | None = None,
     environment: Mapping[str, str] | None = None,
     timeout: float = 60.0,
@@ -85,7 +85,8 @@ async def start(
         model_folder: What `model.tar.gz` was unpacked to.
         log: The file that its output is added to.
         mode: How it is started.
-        nursery: What it is forked from, unless it is fresh. Getting that ready is no part of the
+        fork_servers: What it is forked from, unless it is fresh. Getting that ready is no part of
+        the
             sandbox's `seconds`.
         memory_mb: Limits its memory and, in proportion, its processors; None for no limits. Memory
             that a fork shares with what it was forked from does not count.
@@ -100,16 +101,16 @@ async def start(
     limits = None
     if mode == "fresh":
         began = time.perf_counter()
-        limits = None if memory_mb is None else group(memory_mb)
+        limits = None if memory_mb is None else create_group(memory_mb)
         worker = launch(
             ["workbench.modelserver", *_arguments(folder)],
             log,
-            environment=container_environment(given),
+            environment=build_environment(given),
             limits=limits,
         )
     else:
         worker, began = await _fork(
-            folder, log, mode, nursery, memory_mb=memory_mb, environment=given
+            folder, log, mode, fork_servers, memory_mb=memory_mb, environment=given
         )
     port = await _await_ping(worker, log, timeout)
     return Sandbox(
@@ -127,12 +128,12 @@ async def _fork(
     folder: Path,
     log: Path,
     mode: Mode,
-    nursery: Nursery | None,
+    fork_servers: ForkServers | None,
     *,
     memory_mb: int | None,
     environment: Mapping[str, str],
 ) -> tuple[Worker, float]:
-    if nursery is None:
+    if fork_servers is None:
         raise InvalidInput(f"A sandbox that starts as {mode!r} needs a nursery to be forked from.")
     if mode == "snapshot" and environment.get("WORKBENCH_THREADS", "1") != "1":
         raise InvalidInput(
@@ -141,18 +142,18 @@ async def _fork(
         )
     loaded = folder if mode == "snapshot" else None
     try:
-        await nursery.prepare(loaded, log=log)
+        await fork_servers.prepare(loaded, log=log)
         began = time.perf_counter()
-        limits = None if memory_mb is None else group(memory_mb)
-        worker = await nursery.fork(
+        limits = None if memory_mb is None else create_group(memory_mb)
+        worker = await fork_servers.fork(
             loaded,
             _arguments(folder),
             log=log,
-            environment=container_environment(environment),
+            environment=build_environment(environment),
             limits=limits,
         )
-    except NurseryFailed as error:
-        raise SandboxFailed(f"{error} {_tail(log)}") from error
+    except ForkFailed as error:
+        raise SandboxFailed(f"{error} {_read_tail(log)}") from error
     return worker, began
 
 
@@ -164,7 +165,7 @@ async def _await_ping(worker: Worker, log: Path, timeout: float) -> int:
     """Return the port once /ping is answered there; else nothing of the process is left."""
     try:
         async with asyncio.timeout(timeout):
-            port = await worker.announced()
+            port = await worker.wait_for_port()
             await _ping(port)
     except (TimeoutError, EOFError) as error:
         status = await worker.stop(0)
@@ -172,7 +173,7 @@ async def _await_ping(worker: Worker, log: Path, timeout: float) -> int:
         why = f"did not answer /ping within {timeout:g} s" if slow else f"ended with {status}"
         if worker.ran_out_of_memory:
             why = "needed more memory than it may have"
-        raise SandboxFailed(f"The container {why}. {_tail(log)}") from error
+        raise SandboxFailed(f"The container {why}. {_read_tail(log)}") from error
     except BaseException:
         await worker.stop(0)
         raise
@@ -184,12 +185,12 @@ async def _ping(port: int) -> None:
     while True:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(_PING_LIMIT):
-                if await _status_of(port, "/ping") == 200:
+                if await _get_status(port, "/ping") == 200:
                     return
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _status_of(port: int, path: str) -> int:
+async def _get_status(port: int, path: str) -> int:
     reader, writer = await asyncio.open_connection(_HOST, port)
     try:
         writer.write(
@@ -201,6 +202,6 @@ async def _status_of(port: int, path: str) -> int:
         writer.close()
 
 
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-_TAIL:] if log.exists() else []
+def _read_tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-_TAIL_LINES:] if log.exists() else []
     return "\n".join(lines) or "It wrote nothing."

@@ -9,28 +9,28 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from workbench.localcloud.sandbox.cgroups import Group
+from workbench.localcloud.sandbox.cgroups import ControlGroup
 
 _ROOT = Path(__file__).parents[3]
-_KEPT = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
-_PAUSE = 0.01
+_INHERITED_VARIABLES = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
+_POLL_SECONDS = 0.01
 
 
 class Pipes:
-    """The lifeline to a process, and the pipe on which it tells its port."""
+    """The pipe that ends a process with its parent, and the one on which it announces its port."""
 
     def __init__(self) -> None:
-        self.lifeline, self._held = os.pipe()
+        self.parent_death_pipe, self._held = os.pipe()
         self.announced, self.announce = os.pipe()
 
     @property
-    def passed(self) -> tuple[int, int]:
+    def child_descriptors(self) -> tuple[int, int]:
         """The ends of the process."""
-        return self.lifeline, self.announce
+        return self.parent_death_pipe, self.announce
 
-    def hand_over(self) -> None:
+    def close_child_ends(self) -> None:
         """Close what only the process needs from now on."""
-        for end in self.passed:
+        for end in self.child_descriptors:
             os.close(end)
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class Worker:
         handle: int,
         *,
         pipes: Pipes,
-        limits: Group | None,
+        limits: ControlGroup | None,
         status: Callable[[], Awaitable[int]],
     ) -> None:
         self.pid = pid
@@ -78,7 +78,7 @@ class Worker:
         """Whether its memory and processors are limited."""
         return self._limits is not None
 
-    async def announced(self) -> int:
+    async def wait_for_port(self) -> int:
         """Return its port.
 
         Raises:
@@ -86,7 +86,7 @@ class Worker:
         """
         text = b""
         while not text.endswith(b"\n"):
-            await _readable(self._pipes.announced)
+            await _wait_readable(self._pipes.announced)
             part = os.read(self._pipes.announced, 64)
             if not part:
                 raise EOFError
@@ -119,7 +119,7 @@ class Worker:
         if self._limits is not None:
             self.ran_out_of_memory = self._limits.ran_out_of_memory()
             while not self._limits.remove():
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(_POLL_SECONDS)
         self.ended.set_result(status)
 
 
@@ -128,25 +128,32 @@ def launch(
     log: Path,
     *,
     environment: Mapping[str, str],
-    limits: Group | None = None,
+    limits: ControlGroup | None = None,
     descriptors: tuple[int, ...] = (),
 ) -> Worker:
-    """Return a new process of this Python that was given a lifeline and a pipe to announce on."""
+    """Return a new process of this Python, with the pipes to end it and to announce its port on."""
     pipes = Pipes()
     with log.open("ab") as output:
         child = subprocess.Popen(  # noqa: S603 - this interpreter, with a constant program
             [
-                *(sys.executable, "-P", "-m", *program, "--lifeline", str(pipes.lifeline)),
+                *(
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    *program,
+                    "--parent-death-pipe",
+                    str(pipes.parent_death_pipe),
+                ),
                 *("--announce", str(pipes.announce)),
             ],
             env=environment,
-            pass_fds=(*pipes.passed, *descriptors),
+            pass_fds=(*pipes.child_descriptors, *descriptors),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,  # a terminal's Ctrl-C is not for it
         )
-    pipes.hand_over()
+    pipes.close_child_ends()
     if limits is not None:
         with contextlib.suppress(ProcessLookupError):
             limits.add(child.pid)
@@ -158,26 +165,26 @@ def launch(
     return Worker(child.pid, handle, pipes=pipes, limits=limits, status=status)
 
 
-def container_environment(given: Mapping[str, str]) -> dict[str, str]:
+def build_environment(given: Mapping[str, str]) -> dict[str, str]:
     """Return what a container sees: its own variables, and what any program needs of ours."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name in _KEPT or name.startswith("COVERAGE")
+        if name in _INHERITED_VARIABLES or name.startswith("COVERAGE")
     }
     return {**kept, "PYTHONPATH": str(_ROOT), **given}
 
 
-async def _readable(descriptor: int) -> None:
+async def _wait_readable(descriptor: int) -> None:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(descriptor, _settle, ready)
+    loop.add_reader(descriptor, _resolve, ready)
     try:
         await ready
     finally:
         loop.remove_reader(descriptor)
 
 
-def _settle(ready: asyncio.Future[None]) -> None:
+def _resolve(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)
