@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import math
 import signal
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import pytest
 
 import workbench as wb
 from workbench.errors import InvalidInput, NotAvailable, NotPredictable, WorkbenchError
-from workbench.experiment import _crowded
 from workbench.measuring.profile import QUANTILE_LEVELS
 from workbench.registry.api import Samples
 from workbench.service_times import ServiceTimes
@@ -292,21 +290,3 @@ def test_jobs_need_times_of_their_chunks(experiment):
     jobs = experiment.on(wb.BatchTransform(instance_type="ml.m5.large"))
 
     assert (experiment.largest, jobs.largest) == (4, 32)
-
-
-def test_instances_that_share_this_machines_processors_for_long_are_told_of():
-    calls = pl.DataFrame(
-        {
-            "batch": [0, 0, 1, 2, 3, 4],
-            "finished": [1.0, 1.0, 1.0, 1.0, 9.0, math.nan],
-            "model_latency": [0.5, 0.5, 0.5, 0.3, 4.0, 0.5],
-            "init": [0.0, 0.0, math.nan, 0.2, 0.0, 0.0],
-            "server": [0, 0, 1, 2, 0, 3],
-        }
-    )
-
-    (warning,) = _crowded(calls, 2)
-    assert "Up to 3 instances computed at once on this machine's 2 processors, 27 % of" in warning
-    assert _crowded(calls, 3) == []
-    assert _crowded(calls.with_columns(server=0), 1) == []  # one that the others waited for
-    assert _crowded(calls.drop("model_latency"), 1) == []

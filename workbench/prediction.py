@@ -7,6 +7,7 @@ and `RealTime` where all wait in one queue). For the rest there is the simulator
     predict(trace, BatchPolicy(max_size=8, max_wait=0.02), deployment, times).quantile(0.95)
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from workbench.errors import NotPredictable
 from workbench.prices import PriceSheet
 from workbench.queueing import Prediction, mg1, mmc, predict_buffer
 from workbench.queueing.predictions import service_distributions
+from workbench.run import SLO
 from workbench.service_times import Floats, ServiceTimes
 from workbench.traffic.map import MAP
 from workbench.traffic.map_fitting import MapFit, fit
@@ -36,6 +38,9 @@ def predict(
     *,
     arrivals: MapFit | MAP | None = None,
     prices: PriceSheet | None = None,
+    label: str | None = None,
+    slo: SLO | None = None,
+    notes: Iterable[str] = (),
 ) -> Prediction:
     """Return what a formula says of an experiment; its `assumptions` say what it leaves out.
 
@@ -46,6 +51,9 @@ def predict(
         service: Service times there, by rows.
         arrivals: The process to compute with; by default the one fitted to the trace.
         prices: The price sheet of `cost`, by default that of us-east-1.
+        label: The prediction's; by default the formula's.
+        slo: The target to compare it with.
+        notes: What else it assumes.
 
     Raises:
         NotPredictable: There is no formula, or the load is 1 or more: simulate instead.
@@ -75,18 +83,15 @@ def predict(
         prediction = predict_buffer(
             process, max_size=policy.max_size, max_wait=policy.max_wait, service=idle
         )
-        notes = _on_demand_notes(deployment, prediction)
+        ignored = _on_demand_notes(deployment, prediction)
         cost = _calls_cost(trace, deployment, idle, prediction, prices)
     else:
-        prediction, notes = _predict_queue(process, requests, servers)
+        prediction, ignored = _predict_queue(process, requests, servers)
         cost = _fleet_cost(trace, deployment, prices)
-    said = (
-        *prediction.assumptions,
-        *notes,
-        *_fit_notes(fitted),
-        f"Service times: {service.label}.",
-    )
-    return replace(prediction, assumptions=said, cost=cost)
+    of_service = f"Service times: {service.label}."
+    assumptions = (*prediction.assumptions, *ignored, *_fit_notes(fitted), of_service, *notes)
+    label = prediction.label if label is None else label
+    return replace(prediction, assumptions=assumptions, cost=cost, label=label, slo=slo)
 
 
 def _no_formula(what: str) -> NotPredictable:

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ def environment() -> dict[str, Any]:
         "versions": {name: _version(name) for name in _PACKAGES},
         "commit": _commit(Path.cwd()),
     }
+
+
+@cache
+def cached_environment() -> dict[str, Any]:
+    """Return `environment()` as it was when this process first asked: asking git takes a while."""
+    return environment()
 
 
 def _cpu() -> str:

@@ -8,7 +8,7 @@ request has a NaN latency, counts as infinitely late in percentiles and as a mis
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,10 @@ from workbench.validation import as_array, inner_share, of_kind, positive
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
+
+    from workbench.batching.timer import Policy
+    from workbench.deployment import Deployment
+    from workbench.traffic.trace import Trace
 
 COLUMNS = {
     "request": "UInt32",  # its number in the trace
@@ -68,6 +72,24 @@ class SLO:
     def label(self) -> str:
         """The target in a few words, for charts and tables."""
         return f"p{100 * self.quantile:g} <= {1000 * self.latency:g} ms"
+
+
+def setup_facts(
+    trace: "Trace", policy: "Policy", deployment: "Deployment", slo: SLO | None
+) -> dict[str, Any]:
+    """Return what every run is described by, as JSON values; the trace's arrivals by hash."""
+    return {
+        "deployment": deployment.to_dict(),
+        "policy": policy.to_dict(),
+        "trace": {
+            "name": trace.name,
+            "requests": len(trace),
+            "duration": trace.duration,
+            "sha256": trace.digest,
+            "notice": trace.notice,
+        },
+        "slo": None if slo is None else asdict(slo),
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,13 +3,12 @@
 import hashlib
 import json
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 from workbench.errors import NotFound
 from workbench.files import home
 from workbench.measuring.profile import Profile, load_profile, profile
-from workbench.provenance import environment
+from workbench.provenance import cached_environment
 from workbench.registry.api import Model
 from workbench.service_times import Floats, ServiceTimes
 from workbench.validation import whole_number
@@ -53,7 +52,7 @@ def ensure_profile(
         StorageError: The profile cannot be written, or is damaged.
     """
     whole_number("threads", threads, low=1)
-    path = home() / "profiles" / f"{model.sha256}-{machine_key(machine_environment())}"
+    path = home() / "profiles" / f"{model.sha256}-{machine_key(cached_environment())}"
     try:
         known = load_profile(path)
     except NotFound:
@@ -67,12 +66,6 @@ def ensure_profile(
     joined = fresh if known is None else _merge(known, fresh)
     joined.save(path, overwrite=True)
     return joined
-
-
-@cache
-def machine_environment() -> dict[str, Any]:
-    """Return `environment()` as it was when this process first asked, for it takes a while."""
-    return environment()
 
 
 def machine_key(facts: dict[str, Any]) -> str:

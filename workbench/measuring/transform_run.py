@@ -20,6 +20,7 @@ from workbench.cloud.transform_jobs import TransformJobs
 from workbench.errors import InvocationError, OverBudget, WorkbenchError
 from workbench.measuring.inputs import PIECE_BYTES
 from workbench.measuring.load import CompletedBatch, Load, RowMaker, Rows, SampleRows
+from workbench.traffic.trace import Trace
 
 _MAX_CONCURRENT_JOBS = 16  # jobs that are prepared or under way; further ones start late
 _POLL_INTERVAL = 0.1  # seconds between two looks at what has ended
@@ -27,7 +28,7 @@ _POLL_INTERVAL = 0.1  # seconds between two looks at what has ended
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job to be: its number, its requests, when the last of them is scheduled, when it starts."""
+    """A job to come: number, requests, when the last of them is scheduled, when it starts."""
 
     number: int
     requests: list[int]
@@ -48,12 +49,12 @@ class JobReplay:
     warnings: list[str] = field(default_factory=list)
 
 
-def plan_jobs(load: Load, period: float | None) -> list[PlannedJob]:
+def jobs_of(trace: Trace, period: float | None) -> list[PlannedJob]:
     """Return the jobs that a trace becomes, in order."""
     from workbench.simulator.platforms import job_bounds  # imports Numba
 
-    first, due = job_bounds(load.trace, period)
-    arrivals = load.trace.arrivals
+    first, due = job_bounds(trace, period)
+    arrivals = trace.arrivals
     return [
         PlannedJob(number, list(range(start, end)), float(arrivals[end - 1]), float(at))
         for number, (start, end, at) in enumerate(
@@ -78,9 +79,9 @@ def replay_jobs(
     runner = _JobRunner(load, jobs, stopped, on_rows, began=clock(), clock=clock)
     with ThreadPoolExecutor(_MAX_CONCURRENT_JOBS) as pool:
         try:
-            for batch in plan_jobs(load, jobs.deployment.period):
-                if runner.collect_until(batch.last):
-                    runner.pending.add(pool.submit(runner.run, batch))
+            for job in jobs_of(load.trace, jobs.deployment.period):
+                if runner.collect_until(job.last):
+                    runner.pending.add(pool.submit(runner.run, job))
             runner.collect_all()
         except KeyboardInterrupt:
             stopped.set()
@@ -131,37 +132,37 @@ class _JobRunner:
         """Return the seconds since the trace began."""
         return self.clock() - self.began
 
-    def run(self, batch: PlannedJob) -> CompletedBatch | None:
+    def run(self, job: PlannedJob) -> CompletedBatch | None:
         """Return what became of a job; None: it was stopped."""
         started = float("nan")
         try:
-            parts = self._upload(batch)
-            if self.stopped.wait(max(0.0, batch.due - self.now())):
+            parts = self._upload(job)
+            if self.stopped.wait(max(0.0, job.due - self.now())):
                 return None
             started = self.now()
-            self.jobs.start(str(batch.number))
-            ended = self.jobs.wait(str(batch.number), stopped=self.stopped)
+            self.jobs.start(str(job.number))
+            ended = self.jobs.wait(str(job.number), stopped=self.stopped)
             span = (started + ended.started, started + ended.ended)
             self.outcome.spans += [span] * self.jobs.deployment.count
             if not ended.complete:
                 return None
-            outputs = [self.jobs.answers(str(batch.number), part) for part in range(parts)]
+            outputs = [self.jobs.answers(str(job.number), part) for part in range(parts)]
         except OverBudget as error:
             self.outcome.warnings.append(str(error))
             self.stopped.set()
             return None
         except WorkbenchError as error:
             text = f"{InvocationError.__name__}: {error}"
-            return CompletedBatch(batch.number, batch.requests, -1, started, error=text)
+            return CompletedBatch(job.number, job.requests, -1, started, error=text)
         reply = Reply(np.concatenate(outputs), cold=True)
-        return CompletedBatch(batch.number, batch.requests, -1, started, span[1], reply)
+        return CompletedBatch(job.number, job.requests, -1, started, span[1], reply)
 
-    def _upload(self, batch: PlannedJob) -> int:
+    def _upload(self, job: PlannedJob) -> int:
         """Bring the rows of a job to the cloud, and return in how many parts."""
-        inputs: NDArray[Any] = SampleRows(self.load).inputs(batch.requests)
+        inputs: NDArray[Any] = SampleRows(self.load).inputs(job.requests)
         share = -(-len(inputs) // (2 * self.jobs.deployment.count))  # so that every instance works
         each = max(1, min(PIECE_BYTES // inputs[:1].nbytes, share))
         starts = range(0, len(inputs), each)
         for part, at in enumerate(starts):
-            self.jobs.put(str(batch.number), part, inputs[at : at + each])
+            self.jobs.put(str(job.number), part, inputs[at : at + each])
         return len(starts)

@@ -21,7 +21,8 @@ less. A batch transform job starts instances of its own and cuts its rows into c
 largest size that has a service time.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ from workbench.deployment import (
     Serverless,
 )
 from workbench.errors import InvalidInput
-from workbench.run import COLUMNS, SLO, Run
+from workbench.run import COLUMNS, SLO, Run, setup_facts
 from workbench.scaling import ScalingPolicy
 from workbench.service_times import Floats, ProfileLike, ServiceTimes
 from workbench.traffic.trace import Trace
@@ -123,36 +124,12 @@ def simulate(
     """
     if slo is not None:
         of_kind("slo", slo, SLO, "an SLO")
-    outcome = serve(
+    simulation = prepare(
         trace, policy, deployment, service, cold_start=cold_start, scaling=scaling, seed=seed
     )
-    times = _service_times(service, deployment)
-    spans = outcome.instances
-    facts = {
-        "label": f"{deployment.label}, {policy.label}",
-        "origin": "simulated",
-        "deployment": deployment.to_dict(),
-        "policy": policy.to_dict(),
-        "trace": {
-            "name": trace.name,
-            "requests": len(trace),
-            "duration": trace.duration,
-            "sha256": trace.digest,
-        },
-        "slo": None if slo is None else asdict(slo),
-        "service": times.to_dict(),
-        "cold_start": None
-        if cold_start is None
-        else float(np.mean(_cold_start_quantiles(cold_start))),
-        "scaling": None if scaling is None else scaling.to_dict(),
-        "seed": int(seed) if isinstance(seed, int | np.integer) else None,
-        "instances": None if spans is None else [list(span) for span in spans],
-        "warnings": [
-            *_setting_warnings(policy, deployment, service, cold_start=cold_start, scaling=scaling),
-            *_overload_warnings(trace, deployment, outcome),
-        ],
-    }
-    return Run(_frame(trace, outcome), facts)
+    label = f"{deployment.label}, {policy.label}"
+    facts = {"label": label, **setup_facts(trace, policy, deployment, slo)}
+    return simulation.run(simulation.serve(), facts)
 
 
 def serve(
@@ -175,6 +152,27 @@ def serve(
     >>> serve(constant(rate=2, duration=2), BatchPolicy(), Local(), times).busy_seconds
     1.0
     """
+    simulation = prepare(
+        trace, policy, deployment, service, cold_start=cold_start, scaling=scaling, seed=seed
+    )
+    return simulation.serve()
+
+
+def prepare(
+    trace: Trace,
+    policy: Policy,
+    deployment: Deployment,
+    service: ServiceTimes | ProfileLike,
+    *,
+    cold_start: ArrayLike | None = None,
+    scaling: ScalingPolicy | None = None,
+    seed: Seed = 0,
+) -> "Simulation":
+    """Return a simulation whose arguments, those of `simulate`, were checked.
+
+    Raises:
+        InvalidInput: One is not what it must be.
+    """
     of_kind("trace", trace, Trace)
     of_kind("deployment", deployment, Deployment)
     if not hasattr(policy, "batcher"):
@@ -186,21 +184,75 @@ def serve(
             f"scaling is for real-time and async fleets, not for a {deployment.kind} deployment: "
             "leave it out."
         )
-    times = _service_times(service, deployment)
-    quantiles, streams = _cold_start_quantiles(cold_start), _streams(seed)
-    from workbench.simulator import platforms, stepwise
+    return Simulation(
+        trace=trace,
+        policy=policy,
+        deployment=deployment,
+        times=_service_times(service, deployment),
+        cold_start=None if cold_start is None else _cold_start_quantiles(cold_start),
+        scaling=scaling,
+        seed=seed,
+        warnings=_setting_warnings(
+            policy, deployment, service, cold_start=cold_start, scaling=scaling
+        ),
+    )
 
-    chance = platforms.RandomInputs(times, quantiles, *streams)
-    if isinstance(deployment, BatchTransform):
-        policy = BatchPolicy()  # jobs take none
-    if isinstance(policy, BatchPolicy):
-        served = platforms.serve(trace, policy, deployment, chance, scaling)
-        return Outcome(trace.arrivals, *served)
-    if scaling is not None:
-        raise InvalidInput(
-            f"A fleet that scales is simulated with BatchPolicy only, got {policy!r}."
-        )
-    return Outcome(trace.arrivals, *stepwise.serve(trace, policy, deployment, chance))
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Simulation:
+    """A trace, and all that decides what becomes of it.
+
+    Attributes:
+        times: Service times, by rows.
+        cold_start: Quantiles of the seconds a new instance takes to start; None: it takes none.
+        warnings: What was left open, or does not apply.
+    """
+
+    trace: Trace
+    policy: Policy
+    deployment: Deployment
+    times: ServiceTimes
+    cold_start: Floats | None
+    scaling: ScalingPolicy | None
+    seed: Seed
+    warnings: list[str]
+
+    def serve(self) -> Outcome:
+        """Return what becomes of each batch.
+
+        Raises:
+            InvalidInput: Service times miss a batch size.
+        """
+        from workbench.simulator import platforms, stepwise
+
+        trace, policy, deployment = self.trace, self.policy, self.deployment
+        quantiles = np.zeros(1) if self.cold_start is None else self.cold_start
+        chance = platforms.RandomInputs(self.times, quantiles, *_streams(self.seed))
+        if isinstance(deployment, BatchTransform):
+            policy = BatchPolicy()  # jobs take none
+        if isinstance(policy, BatchPolicy):
+            served = platforms.serve(trace, policy, deployment, chance, self.scaling)
+            return Outcome(trace.arrivals, *served)
+        if self.scaling is not None:
+            raise InvalidInput(
+                f"A fleet that scales is simulated with BatchPolicy only, got {policy!r}."
+            )
+        return Outcome(trace.arrivals, *stepwise.serve(trace, policy, deployment, chance))
+
+    def run(self, outcome: Outcome, facts: Mapping[str, Any], warnings: Iterable[str] = ()) -> Run:
+        """Return the run of an outcome, with facts of what was simulated and further warnings."""
+        spans = outcome.instances
+        overload = _overload_warnings(self.trace, self.deployment, outcome)
+        simulated = {
+            "origin": "simulated",
+            "service": self.times.to_dict(),
+            "cold_start": None if self.cold_start is None else float(np.mean(self.cold_start)),
+            "scaling": None if self.scaling is None else self.scaling.to_dict(),
+            "seed": int(self.seed) if isinstance(self.seed, int | np.integer) else None,
+            "instances": None if spans is None else [list(span) for span in spans],
+            "warnings": [*self.warnings, *overload, *warnings],
+        }
+        return Run(_frame(self.trace, outcome), {**facts, **simulated})
 
 
 def _service_times(service: ServiceTimes | ProfileLike, deployment: Deployment) -> ServiceTimes:
@@ -212,9 +264,9 @@ def _service_times(service: ServiceTimes | ProfileLike, deployment: Deployment) 
     return ServiceTimes.from_profile(service, threads=threads)
 
 
-def _cold_start_quantiles(cold_start: ArrayLike | None) -> Floats:
+def _cold_start_quantiles(cold_start: ArrayLike) -> Floats:
     """Return quantiles of the cold start: those of the measured ones, or the one number."""
-    given = np.atleast_1d(as_array("cold_start", 0.0 if cold_start is None else cold_start))
+    given = np.atleast_1d(as_array("cold_start", cold_start))
     quantiles = (
         np.sort(given.astype(np.float64)) if given.dtype.kind in "iuf" else np.array([np.nan])
     )

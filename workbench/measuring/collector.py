@@ -1,0 +1,140 @@
+"""The rows of a run under way: collected as they come, passed on, and saved now and then."""
+
+import contextlib
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import StorageError
+from workbench.measuring.load import Rows, lag_facts
+from workbench.run import Run
+from workbench.traffic.trace import Trace
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from workbench.cloud.deploy import DeployedModel
+
+_OPTIONAL = ("model_latency", "overhead_latency", "init")  # seconds that not every backend tells
+_SAVE_EVERY = 1.0  # seconds
+_SAVE_SHARE = 20  # saving takes at most one part in so many of a run's time
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Who is notified of a run under way, where it is saved, and when it ends.
+
+    Attributes:
+        progress: Called with the number of requests completed, and of all.
+        on_rows: Called with the rows of completed requests.
+        on_deployed: Called with what was deployed for the run, before its first request.
+        stopped: Ends the run when it is set.
+        drain: Seconds that answers are awaited after the end of the trace.
+        folder: Where the run is saved; None: nowhere.
+
+    Raises:
+        StorageError: The folder exists.
+    """
+
+    progress: Callable[[int, int], None] | None = None
+    on_rows: Callable[[Rows], None] | None = None
+    on_deployed: "Callable[[DeployedModel], None] | None" = None
+    stopped: threading.Event = dataclasses.field(default_factory=threading.Event)
+    drain: float = 60.0
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.folder is not None and self.folder.exists():
+            raise StorageError(
+                f"{self.folder} exists already: keep the run in a folder of another name."
+            )
+
+
+class Collector:
+    """Collects the rows of a run, notifies who listens, and saves what there is.
+
+    Args:
+        trace: What is sent.
+        options: Who listens, and where to save.
+        describe: Returns the facts of the run as of now.
+    """
+
+    def __init__(
+        self, trace: Trace, options: RunOptions, describe: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        self._trace = trace
+        self._options = options
+        self._describe = describe
+        self._completed = 0
+        self._parts: list[Rows] = []
+        self._save_at = time.monotonic() + _SAVE_EVERY
+
+    def add(self, rows: Rows) -> None:
+        """Add rows of completed requests."""
+        self._parts.append(rows)
+        self._completed += len(rows["request"])
+        if self._options.on_rows:
+            self._options.on_rows(rows)
+        if self._options.progress:
+            self._options.progress(self._completed, len(self._trace))
+        if self._options.folder is not None and time.monotonic() >= self._save_at:
+            self._save(self._options.folder)
+
+    def _save(self, folder: Path) -> None:
+        """Save what there is; the next time comes later where saving takes long."""
+        began = time.monotonic()
+        frame, facts = self.collect()
+        with contextlib.suppress(StorageError):  # no reason to end a run; the last save reports it
+            Run(frame, {**self._describe(), **facts}).save(folder, overwrite=True)
+        ended = time.monotonic()
+        self._save_at = ended + max(_SAVE_EVERY, _SAVE_SHARE * (ended - began))
+
+    def collect(self) -> "tuple[pl.DataFrame, dict[str, Any]]":
+        """Return all rows in order of the trace, and facts of how they were sent."""
+        if not self._parts:
+            frame = Run.from_arrays(scheduled=[], finished=[]).frame
+            return frame, {"complete": False, "warnings": []}
+        requests = _join(self._parts, "request")
+        order = np.argsort(requests)
+        columns: dict[str, Any] = {name: _join(self._parts, name)[order] for name in self._parts[0]}
+        retries = int(columns.pop("retries").sum())
+        optional = {name: columns.pop(name) for name in _OPTIONAL}
+        scheduled = self._trace.arrivals[columns["request"]]
+        run = Run.from_arrays(scheduled=scheduled, **columns)
+        facts = lag_facts(columns["sent"] - scheduled, columns["finished"] - scheduled)
+        facts |= {"complete": len(requests) == len(self._trace), "retries": retries}
+        if not facts["complete"]:
+            facts["warnings"].append(
+                f"Stopped early: {len(requests)} of {len(self._trace)} requests came to an end."
+            )
+        return run.frame.with_columns(**_informative(optional)), facts
+
+
+def save_completed(run: Run, folder: Path) -> Run:
+    """Save a completed run, and return it with the fact of where it is, or why it is not there."""
+    if not len(run):
+        return run
+    saved = Run(run.frame, {**run.facts, "kept": str(folder)})
+    try:
+        saved.save(folder, overwrite=True)
+    except StorageError as error:
+        return Run(run.frame, {**run.facts, "warnings": [*run.warnings, f"Not kept: {error}"]})
+    return saved
+
+
+def _informative(columns: Mapping[str, NDArray[np.float64]]) -> "dict[str, pl.Series]":
+    """Return the columns that hold anything but 0 and NaN."""
+    import polars as pl
+
+    return {name: pl.Series(each) for name, each in columns.items() if np.nan_to_num(each).any()}
+
+
+def _join(parts: list[Rows], name: str) -> NDArray[Any]:
+    kind = object if name == "error" else None
+    return np.concatenate([np.asarray(part[name], dtype=kind) for part in parts])

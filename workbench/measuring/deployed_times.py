@@ -1,0 +1,84 @@
+"""Service times on a deployment, and where they come from."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from workbench.deployment import Local
+from workbench.errors import InvalidInput
+from workbench.measuring.setup import Setup
+from workbench.service_times import ServiceTimes
+from workbench.sizing import Size, service_on
+
+if TYPE_CHECKING:
+    from workbench.measuring.profile import Profile
+
+
+class DeployedTimes(NamedTuple):
+    """Service times on a deployment, facts of their source, and warnings about it."""
+
+    times: ServiceTimes
+    facts: dict[str, Any]
+    warnings: list[str]
+
+
+def find_times(
+    setup: Setup,
+    profile: "Profile | ServiceTimes | None" = None,
+    *,
+    measured: Mapping[Size, ServiceTimes] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DeployedTimes:
+    """Return the service times of an experiment's model on its deployment.
+
+    Args:
+        setup: The experiment.
+        profile: Times on this machine; by default the saved profile, completed first.
+        measured: Times by memory in MB or instance type, in place of the rule of
+            `workbench.sizing`.
+        progress: Notified of the measurement of a profile.
+
+    Raises:
+        InvalidInput: An argument is of another kind.
+    """
+    here = _times_here(setup, profile, progress)
+    times = service_on(here.times, setup.deployment, measured=measured, threads=setup.threads)
+    return here._replace(times=times)
+
+
+def _times_here(
+    setup: Setup,
+    profile: "Profile | ServiceTimes | None",
+    progress: Callable[[int, int], None] | None,
+) -> DeployedTimes:
+    """Return service times on this machine."""
+    if isinstance(profile, ServiceTimes):
+        return DeployedTimes(profile, profile.to_dict(), [])
+    from workbench.measuring.profile import Profile
+    from workbench.measuring.profile_cache import ensure_profile, read_service_times
+
+    if profile is None:
+        profile = ensure_profile(
+            setup.model, largest=setup.largest, threads=setup.threads, progress=progress
+        )
+    if not isinstance(profile, Profile):
+        raise InvalidInput(f"profile must be a Profile or ServiceTimes, got {profile!r}.")
+    return DeployedTimes(
+        *read_service_times(profile, threads=setup.threads), _warnings(setup, profile)
+    )
+
+
+def _warnings(setup: Setup, profile: "Profile") -> list[str]:
+    """Return warnings of what the profile cannot know about the deployment."""
+    sha256 = profile.facts.get("model", {}).get("sha256")
+    warnings = []
+    if sha256 not in (None, setup.model.sha256):
+        warnings.append(f"The profile is of another model: {profile.label}.")
+    cores = profile.facts.get("environment", {}).get("cores")
+    if isinstance(setup.deployment, Local) and cores:
+        wanted = setup.deployment.workers * setup.deployment.threads
+        if wanted > cores:
+            warnings.append(
+                f"{setup.deployment.label} wants {wanted} cores, and the profiled machine has "
+                f"{cores}: busy workers slow each other down, which is not counted."
+            )
+    return warnings

@@ -1,0 +1,69 @@
+"""The engine of `Experiment.run`: the trace is really sent, and what happened is collected."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from workbench.cloud.aws import Cloud
+from workbench.cloud.deploy import DeployedModel
+from workbench.measuring.collector import Collector, RunOptions, save_completed
+from workbench.measuring.load import Load
+from workbench.measuring.setup import Setup
+from workbench.measuring.targets import RunTarget, open_target
+from workbench.provenance import environment
+from workbench.run import Run
+from workbench.scaling import ScalingPolicy
+
+
+def measure(
+    setup: Setup,
+    on: Cloud | DeployedModel | None = None,
+    options: RunOptions | None = None,
+    *,
+    scaling: ScalingPolicy | None = None,
+    budget: float | None = None,
+    yes: bool = False,
+) -> Run:
+    """Return what happened when the trace of an experiment was sent, in real time.
+
+    Arguments and errors are those of `Experiment.run`.
+    """
+    options = options or RunOptions()
+    terms: dict[str, Any] = {"scaling": scaling, "budget": budget, "yes": yes}
+    with open_target(setup, on, options, **terms) as target:
+        run = _send(setup, target, options)
+    return run if options.folder is None else save_completed(run, options.folder)
+
+
+def _send(setup: Setup, target: RunTarget, options: RunOptions) -> Run:
+    """Send the trace to an open target, and return the run."""
+    started = time.perf_counter()
+    known = {
+        **setup.facts(target.scaling),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment(),
+        "origin": target.origin,
+    }
+
+    def describe() -> dict[str, Any]:
+        return {**known, "seconds": time.perf_counter() - started}
+
+    collector = Collector(setup.trace, options, describe)
+    target.send(_load(setup, target, options.drain), collector.add, options.stopped)
+    frame, sent = collector.collect()
+    frame, found, warnings = target.report(frame, known["environment"]["cores"])
+    warnings = [*sent.pop("warnings"), *warnings]
+    return Run(frame, {**describe(), **sent, **found, "warnings": warnings})
+
+
+def _load(setup: Setup, target: RunTarget, drain: float) -> Load:
+    samples = setup.model.samples()
+    return Load(
+        trace=setup.trace,
+        policy=setup.policy,
+        backend=target.backend,
+        inputs=samples.inputs,
+        targets=samples.targets,
+        correct=setup.model.correct,
+        drain=drain,
+    )

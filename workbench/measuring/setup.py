@@ -1,0 +1,52 @@
+"""What a measurement asks of an experiment."""
+
+from typing import Any, Protocol
+
+from workbench.batching.timer import Policy
+from workbench.deployment import Deployment
+from workbench.registry.model import Model
+from workbench.scaling import ScalingPolicy
+from workbench.traffic.trace import Trace
+
+
+class Setup(Protocol):
+    """A model, a deployment, a trace and a policy: an `Experiment`, as its engine sees it."""
+
+    @property
+    def model(self) -> Model:
+        """The model that answers."""
+        ...
+
+    @property
+    def deployment(self) -> Deployment:
+        """Where it answers."""
+        ...
+
+    @property
+    def trace(self) -> Trace:
+        """What is sent."""
+        ...
+
+    @property
+    def policy(self) -> Policy:
+        """How requests become batches."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """The experiment in a few words."""
+        ...
+
+    @property
+    def largest(self) -> int:
+        """The most rows that a batch can have."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """The threads that compute a batch."""
+        ...
+
+    def facts(self, scaling: ScalingPolicy | None = None) -> dict[str, Any]:
+        """Return what the experiment consists of, as JSON values."""
+        ...

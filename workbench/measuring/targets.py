@@ -1,0 +1,238 @@
+"""Where the requests of a run go: this machine, an endpoint on a cloud, or transform jobs.
+
+`open_target` is the one place that chooses between them.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from threading import Event
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from workbench.backends.base import Backend, FunctionBackend
+from workbench.backends.local import LocalBackend
+from workbench.batching.timer import BatchPolicy, Policy
+from workbench.cloud.aws import Cloud
+from workbench.cloud.cost_guard import CostMeter
+from workbench.cloud.deploy import DeployedModel, deploy
+from workbench.cloud.transform_jobs import TransformJobs, prepare_jobs
+from workbench.deployment import Async, BatchTransform, Local, RealTime, Serverless
+from workbench.errors import InvalidInput, NotAvailable, WorkbenchError
+from workbench.measuring.collector import RunOptions
+from workbench.measuring.limits import bytes_of_trace, check_batches, seconds_of_jobs
+from workbench.measuring.load import Load, Rows, replay_in_process
+from workbench.measuring.oversubscription import oversubscription_warnings
+from workbench.measuring.setup import Setup
+from workbench.measuring.transform_run import JobReplay, replay_jobs
+from workbench.scaling import ScalingPolicy
+
+if TYPE_CHECKING:
+    import polars as pl
+
+OnRows = Callable[[Rows], None]
+
+
+class Report(NamedTuple):
+    """What a target adds to a run: its rows, servers numbered; facts; warnings."""
+
+    frame: "pl.DataFrame"
+    facts: dict[str, Any]
+    warnings: list[str]
+
+
+class RunTarget(Protocol):
+    """Where the requests of one run go."""
+
+    origin: str
+    backend: Backend
+    scaling: ScalingPolicy | None
+
+    def send(self, load: Load, on_rows: OnRows, stopped: Event) -> None:
+        """Send the load, and pass on the rows of completed requests."""
+        ...
+
+    def report(self, frame: "pl.DataFrame", cores: int) -> Report:
+        """Return what the target knows of the rows of a run on a machine of so many cores."""
+        ...
+
+
+@contextlib.contextmanager
+def open_target(
+    setup: Setup,
+    on: Cloud | DeployedModel | None,
+    options: RunOptions,
+    *,
+    scaling: ScalingPolicy | None,
+    budget: float | None,
+    yes: bool,
+) -> Iterator[RunTarget]:
+    """Open the target of a run, for as long as a `with` block lasts.
+
+    Raises:
+        NotAvailable: The deployment needs a cloud, or that cloud needs something.
+        InvalidInput: Experiment, cloud and scaling do not fit one another.
+        OverBudget: It may cost more than the budget.
+    """
+    deployment = setup.deployment
+    if scaling is not None and (on is None or isinstance(deployment, BatchTransform)):
+        raise InvalidInput(
+            f"{deployment.label} is not scaled: only a real-time, asynchronous or "
+            "serverless endpoint on a cloud is."
+        )
+    if on is None:
+        yield LocalTarget(setup)
+        return
+    if isinstance(on, DeployedModel):
+        _check_deployed(setup, on, scaling)
+        check_batches(setup)
+        yield EndpointTarget(on, budget)
+        return
+    terms: dict[str, Any] = {"budget": budget, "yes": yes, "stopped": options.stopped}
+    if isinstance(on, Cloud) and isinstance(deployment, BatchTransform):
+        terms["expected"] = seconds_of_jobs(setup, deployment)
+        with prepare_jobs(setup.model, deployment, on, **terms) as jobs:
+            yield JobsTarget(jobs, setup.policy)
+        return
+    check_batches(setup)
+    terms["expected"] = setup.trace.duration + options.drain
+    terms |= {"calls": len(setup.trace), "bytes_in": bytes_of_trace(setup)}
+    with deploy(setup.model, deployment, on, scaling=scaling, **terms) as deployed:
+        if options.on_deployed:
+            options.on_deployed(deployed)
+        yield EndpointTarget(deployed, budget)
+
+
+def _check_deployed(setup: Setup, deployed: DeployedModel, scaling: ScalingPolicy | None) -> None:
+    """Require that a deployment is the one of the experiment."""
+    if scaling not in (None, deployed.scaling):
+        raise InvalidInput(
+            f"{deployed.name} was not deployed with this scaling: deploy(..., scaling=...)."
+        )
+    if (deployed.model, deployed.deployment) != (setup.model, setup.deployment):
+        raise InvalidInput(
+            f"{deployed.name} is {deployed.model.name}, {deployed.deployment.label}, and the "
+            f"experiment is {setup.label}: run it with experiment.run(cloud)."
+        )
+
+
+class LocalTarget:
+    """The model in a process of its own on this machine.
+
+    Raises:
+        NotAvailable: The deployment is of another kind.
+    """
+
+    origin = "measured: this machine"
+    scaling: ScalingPolicy | None = None
+
+    def __init__(self, setup: Setup) -> None:
+        deployment = setup.deployment
+        if not isinstance(deployment, Local):
+            raise NotAvailable(
+                f"A {deployment.kind} deployment does not run here. {deployment.needs} "
+                "With one: experiment.run(cloud). "
+                "On this machine: experiment.on(workbench.Local()).run()."
+            )
+        self.backend: Backend = LocalBackend(setup.model, deployment)
+
+    def send(self, load: Load, on_rows: OnRows, stopped: Event) -> None:
+        """Send the load from a process of its own, which runs the model too."""
+        replay_in_process(load, on_rows=on_rows, stopped=stopped)
+
+    def report(self, frame: "pl.DataFrame", cores: int) -> Report:  # noqa: ARG002 - as others
+        """Return the rows alone."""
+        return Report(frame, {}, [])
+
+
+class EndpointTarget:
+    """An endpoint or a function on a cloud, metered while the load is sent."""
+
+    def __init__(self, deployed: DeployedModel, budget: float | None) -> None:
+        self.origin = deployed.cloud.origin
+        self.backend = deployed.backend()
+        self.scaling = deployed.scaling
+        self._deployed = deployed
+        self._began = time.perf_counter()
+        self._meter = CostMeter(
+            deployed.deployment,
+            deployed.cloud,
+            budget,
+            launched=deployed.launched,
+            fleet=None if deployed.fleet is None else deployed.fleet.seconds,
+        )
+
+    def send(self, load: Load, on_rows: OnRows, stopped: Event) -> None:
+        """Send the load from a process of its own, until the budget is spent at most."""
+
+        def meter(rows: Rows) -> None:
+            self._meter.add(rows, stopped)
+            on_rows(rows)
+
+        self._began = time.perf_counter()
+        replay_in_process(load, on_rows=meter, stopped=stopped)
+
+    def report(self, frame: "pl.DataFrame", cores: int) -> Report:
+        """Return what the cloud tells of the run, and what it does not."""
+        facts, warnings = self._instances(), list(self._meter.warnings)
+        facts["cloud"] = self._deployed.facts()
+        if self.scaling is not None:
+            try:
+                facts["activities"] = self._deployed.scaled()
+            except WorkbenchError as error:  # a run is worth more than the history of its scaling
+                warnings.append(str(error))
+        cloud = self._deployed.cloud
+        serverless = isinstance(self._deployed.deployment, Serverless)
+        if serverless and "model_latency" not in frame.columns:
+            warnings.append(f"{cloud.name} does not tell which starts were cold.")
+        if not cloud.paid:
+            warnings += oversubscription_warnings(frame, cores)
+        return Report(_number_servers(frame), facts, warnings)
+
+    def _instances(self) -> dict[str, Any]:
+        """Return when instances were up, in seconds of the run, where they are billed."""
+        began, deployment, fleet = self._began, self._deployed.deployment, self._deployed.fleet
+        if self.scaling is not None and fleet is not None:
+            return {
+                "scaling": self.scaling.to_dict(),
+                "instances": [(up - began, down - began) for up, down in fleet.spans()],
+                "counts": [(at - began, count) for at, count in fleet.counts],
+            }
+        if isinstance(deployment, RealTime | Async):
+            span = (self._deployed.launched - began, time.perf_counter() - began)
+            return {"instances": [span] * deployment.count}
+        return {}
+
+
+class JobsTarget:
+    """Batch transform jobs, each begun when its period has ended."""
+
+    scaling: ScalingPolicy | None = None
+
+    def __init__(self, jobs: TransformJobs, policy: Policy) -> None:
+        self.origin = jobs.cloud.origin
+        self.backend: Backend = FunctionBackend(lambda _: None)  # jobs answer in its place
+        self._jobs = jobs
+        self._policy = policy
+        self._replay = JobReplay()
+
+    def send(self, load: Load, on_rows: OnRows, stopped: Event) -> None:
+        """Run the jobs of the load when they are due."""
+        self._replay = replay_jobs(load, self._jobs, on_rows=on_rows, stopped=stopped)
+
+    def report(self, frame: "pl.DataFrame", cores: int) -> Report:  # noqa: ARG002 - as others
+        """Return when the instances of jobs were up, and what did not apply."""
+        warnings = list(self._replay.warnings)
+        if self._policy != BatchPolicy():
+            label = self._policy.label
+            warnings.append(f"A batch transform job takes no policy: {label} is not applied.")
+        facts = {"cloud": self._jobs.facts(), "instances": self._replay.spans}
+        return Report(frame, facts, warnings)
+
+
+def _number_servers(frame: "pl.DataFrame") -> "pl.DataFrame":
+    """Return rows whose instances are numbered from 0, in the order they were started."""
+    import polars as pl
+
+    known = (pl.col("server") >= 0) & pl.col("error").is_null()
+    number = pl.when(known).then(pl.col("server")).rank("dense").cast(pl.Int32) - 1
+    return frame.with_columns(server=pl.when(known).then(number).otherwise(-1))
