@@ -11,6 +11,12 @@ import workbench
 from workbench import _HOME
 
 HEAVY = ("altair", "boto3", "ipywidgets", "numba", "onnx", "onnxruntime", "polars", "sklearn")
+ENGINES = (  # what `run` needs
+    "workbench.backends",
+    "workbench.cloud",
+    "workbench.measuring.load",
+    "workbench.measuring.profile",
+)
 UNSEEN = ("altair", "boto3", "numba", "onnx", "onnxruntime", "sklearn")  # an app is shown without
 
 
@@ -47,12 +53,44 @@ def test_an_unknown_name_is_an_attribute_error():
         workbench.serverles  # noqa: B018 - looking it up is the point
 
 
+def modules_after(script):
+    """Return the modules that a fresh process has loaded after a script."""
+    script += "\nimport sys; print(*sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    return set(printed.stdout.decode().split())
+
+
 @pytest.mark.parametrize(
-    ("wanted", "free_of"), [("workbench", HEAVY), ("workbench.widgets as w; w.app", UNSEEN)]
+    ("wanted", "free_of"),
+    [
+        pytest.param("workbench", HEAVY, id="the root"),
+        pytest.param("workbench.widgets as w; w.app", UNSEEN, id="the app"),
+        pytest.param("workbench as wb; wb.Experiment", (*HEAVY, *ENGINES, "numpy"), id="a value"),
+    ],
 )
 def test_importing_it_loads_nothing_heavy(wanted, free_of):
-    script = f"import sys; import {wanted}; print(set({free_of}) & set(sys.modules))"
+    assert not modules_after(f"import {wanted}") & set(free_of)
 
-    printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
-    assert printed.stdout.decode().strip() == "set()"
+SIMULATED = """
+import workbench as wb
+model = wb.Registry({path!r})["digits-mlp-small"]
+deployment = wb.Serverless(memory_mb=2048, max_concurrency=20)
+trace = wb.poisson(rate=100, duration=10, seed=1)
+experiment = wb.Experiment(model, deployment, trace)
+run = experiment.{how}
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "needed"),
+    [
+        ("simulate(wb.ServiceTimes({1: 0.01}), cold_start=0.3)", {"polars"}),
+        ("predict(wb.ServiceTimes({1: 0.01}))", set()),
+    ],
+    ids=["simulate", "predict"],
+)
+def test_knowing_by_computation_loads_neither_cloud_nor_model(registry, how, needed):
+    loaded = modules_after(SIMULATED.format(path=str(registry.path), how=how))
+
+    assert not loaded & (set(HEAVY) | set(ENGINES)) - needed

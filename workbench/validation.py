@@ -1,18 +1,22 @@
-"""What an argument must be: each check returns the value in one type, or says what is wrong."""
+"""What an argument must be: each check returns the value in one type, or says what is wrong.
+
+NumPy is imported where it is needed: values without arrays are made without it.
+"""
 
 import math
 from collections.abc import Iterable
 from contextlib import suppress
 from numbers import Integral, Real
 from types import UnionType
-from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from workbench.errors import InvalidInput
 
-Seed = int | np.random.Generator
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+Seed: TypeAlias = "int | np.random.Generator"
 T = TypeVar("T")
 
 _MAX_EXACT_INTEGER = 2**53  # up to here floats tell whole numbers apart
@@ -99,6 +103,7 @@ def whole_number(name: str, value: object, *, low: int, high: int | None = None)
     Raises:
         InvalidInput: it is not, or is a boolean.
 
+    >>> import numpy as np
     >>> whole_number("workers", np.int32(3), low=1)
     3
     """
@@ -141,7 +146,7 @@ def as_tuple(name: str, values: object) -> tuple[Any, ...]:
     raise InvalidInput(f"{name} must be a list, got {values!r}.")
 
 
-def as_array(name: str, values: ArrayLike) -> NDArray[Any]:
+def as_array(name: str, values: "ArrayLike") -> "NDArray[Any]":
     """The values as an array.
 
     Raises:
@@ -150,6 +155,8 @@ def as_array(name: str, values: ArrayLike) -> NDArray[Any]:
     >>> as_array("times", [1, 2])
     array([1, 2])
     """
+    import numpy as np
+
     try:
         return np.asarray(values)
     except (ValueError, TypeError) as error:
@@ -157,8 +164,8 @@ def as_array(name: str, values: ArrayLike) -> NDArray[Any]:
 
 
 def whole_numbers(
-    name: str, values: ArrayLike, count: int, dtype: type[np.integer[Any]], *, least: int = 0
-) -> NDArray[Any]:
+    name: str, values: "ArrayLike", count: int, dtype: "type[np.integer[Any]]", *, least: int = 0
+) -> "NDArray[Any]":
     """An array of so many whole numbers, from one for all or one for each.
 
     It is a new one, unless such an array is given that nobody may write to.
@@ -166,9 +173,12 @@ def whole_numbers(
     Raises:
         InvalidInput: another length, a fraction, or a value below the least or beyond the dtype.
 
+    >>> import numpy as np
     >>> whole_numbers("rows", 1.0, 3, np.int32)
     array([1, 1, 1], dtype=int32)
     """
+    import numpy as np
+
     given = as_array(name, values)
     if given.dtype.kind not in "iuf":
         raise InvalidInput(f"{name} must be whole numbers, got {given.dtype}.")
@@ -190,7 +200,7 @@ def whole_numbers(
     return np.broadcast_to(given, (count,)).astype(dtype)
 
 
-def generator_from(seed: object) -> np.random.Generator:
+def generator_from(seed: object) -> "np.random.Generator":
     """The generator itself, or a new one of a seed.
 
     Raises:
@@ -199,6 +209,8 @@ def generator_from(seed: object) -> np.random.Generator:
     >>> generator_from(1).integers(10), generator_from(1).integers(10)
     (np.int64(4), np.int64(4))
     """
+    import numpy as np
+
     if isinstance(seed, np.random.Generator):
         return seed
     if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:

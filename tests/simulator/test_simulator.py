@@ -31,12 +31,18 @@ from workbench.errors import InvalidInput
 from workbench.run import SLO
 from workbench.scaling import ScaleToZero, Schedule, StepScaling, TargetTracking
 from workbench.service_times import ServiceTimes
-from workbench.simulator import _streams, kernels, serve, simulate
+from workbench.simulator import _streams, compilation, kernels, serve, simulate
 from workbench.traffic.patterns import poisson
 from workbench.traffic.trace import Trace
 
 UNBATCHED = BatchPolicy()
 LOOPS = ("form_batches", "serve_on_demand", "serve_fleet", "latencies", "spread")
+
+
+@pytest.fixture(autouse=True)
+def compiled_loops(monkeypatch):
+    """Let no loop run in plain Python."""
+    monkeypatch.setattr(compilation.BUDGET, "steps", 0)
 
 
 class SlowlyScaled(Lambda):
@@ -655,8 +661,7 @@ def test_service_times_do_not_depend_on_arrivals_of_the_same_seed():
 def test_plain_python_gives_the_same_numbers(deployment, monkeypatch):
     compiled = small_run(deployment)
     for name in LOOPS:
-        loop = getattr(kernels, name)
-        monkeypatch.setattr(kernels, name, getattr(loop, "py_func", loop))
+        monkeypatch.setattr(kernels, name, getattr(kernels, name).py_func)
 
     assert small_run(deployment).frame.equals(compiled.frame)
     np.testing.assert_array_equal(
@@ -688,7 +693,9 @@ def test_what_is_billed_is_each_answered_batch_rounded_up(deployment):
 def test_loops_compile_where_nothing_may_be_written():
     script = (
         "import numpy as np\n"
+        "from workbench.simulator import compilation\n"
         "from workbench.simulator.kernels import form_batches\n"
+        "compilation.BUDGET.steps = 0\n"
         "print(form_batches(np.zeros(3), 2, 0.0, np.zeros(4, np.int64), np.zeros(3)))"
     )
 
@@ -708,9 +715,19 @@ def test_each_loop_is_compiled_once():
     simulate(at(0, 1), BatchPolicy(max_wait=1), real_time(), constantly(1), cold_start=1)
     latencies_of_every_kind()
 
-    assert {name: len(getattr(kernels, name).signatures) for name in LOOPS} == dict.fromkeys(
-        LOOPS, 1
-    )
+    signatures = {name: getattr(kernels, name).dispatcher.signatures for name in LOOPS}
+    assert {name: len(found) for name, found in signatures.items()} == dict.fromkeys(LOOPS, 1)
+
+
+def test_loops_are_compiled_once_plain_python_has_taken_its_steps(monkeypatch):
+    loop = compilation.compiled(kernels.form_batches.py_func)
+    monkeypatch.setattr(compilation, "BUDGET", compilation.Budget(5))
+    array, first = np.zeros(3), np.zeros(4, np.int64)
+
+    assert loop(array, 2, 0.0, first, np.zeros(3)) == 2  # 4 steps: the length of `first`
+    assert loop.dispatcher is None
+    assert loop(array, 2, 0.0, first, np.zeros(3)) == 2
+    assert loop.dispatcher is not None
 
 
 def test_memory_does_not_grow_beyond_the_result():

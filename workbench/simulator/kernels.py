@@ -1,12 +1,8 @@
-"""The simulator's event loops, compiled by Numba; importing this module imports Numba.
+"""The simulator's event loops, which Numba compiles: see `compilation` for when.
 
 They work on arrays that the caller owns. Draws from laws come in where results go out: before a
 loop runs, `finished` holds for each batch a number uniform in [0, 1) for its service time, `init`
 one for its cold start and `started` one for its route; none is read where nothing is drawn.
-
-A loop compiles on its first call and is kept on disk: beside this file or, where that is
-read-only, in the user's cache folder (NUMBA_CACHE_DIR overrides both). Where nothing can be
-written, it compiles in every process.
 
 `BatchPolicy` closes batches whatever the servers do, so `form_batches` is a pass of its own. A
 policy that watches servers needs a loop that couples the two: one that takes the same steps
@@ -17,19 +13,17 @@ where `serve_fleet` asks its queues.
 # ruff: noqa: C901, PLR0912, PLR0915 - an event loop is one function, and may be long
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
-from numba.extending import register_jitable
 from numpy.typing import NDArray
+
+from workbench.simulator.compilation import step
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Servers = NDArray[np.int32]
 Flags = NDArray[np.bool_]
-Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 LEAST_OUTSTANDING, RANDOM, SHARED = range(3)
 """How a fleet's batches find their queue: see `serve_fleet`."""
@@ -101,19 +95,6 @@ class FleetState(NamedTuple):
     who: Servers  # the worker that completes
     state: Counts
     following: Counts
-
-
-def compile_loop(loop: Loop) -> Loop:
-    """Return the loop, to be compiled when first called and kept on disk where that can be."""
-    try:
-        return cast("Loop", njit(cache=True, nogil=True)(loop))
-    except RuntimeError:  # Numba found no folder that it may write to
-        return cast("Loop", njit(nogil=True)(loop))
-
-
-def step(function: Loop) -> Loop:
-    """Return the function, for loops to call."""
-    return register_jitable(function)
 
 
 @step

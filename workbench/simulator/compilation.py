@@ -1,0 +1,87 @@
+"""When an event loop is compiled: not before there is work enough.
+
+Numba and its compiled code take most of a second and 100 MB to load (some ten seconds where they
+are compiled for the first time), which is longer than plain Python takes over a few thousand
+requests. So a process runs its loops as they are written until they have taken `INTERPRETED_STEPS`
+steps together, and compiled from then on. The numbers are the same, bit for bit.
+
+A compiled loop is kept on disk: beside its file or, where that is read-only, in the user's cache
+folder (NUMBA_CACHE_DIR overrides both). Where nothing can be written, it compiles in every process.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+INTERPRETED_STEPS = 50_000
+"""Requests or batches, each in one loop: plain Python takes as long for them as Numba to load."""
+
+
+class Budget:
+    """Counts the steps that this process may still take in plain Python."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def take(self, steps: int) -> bool:
+        """Take so many steps, if they are left: then return True."""
+        self.steps -= steps
+        return self.steps >= 0
+
+
+BUDGET = Budget(INTERPRETED_STEPS)
+_steps_of_loops: list[Callable[..., Any]] = []
+
+
+class EventLoop(Generic[P, R]):
+    """A function over arrays, compiled once the budget of plain Python is spent."""
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        functools.update_wrapper(self, function)
+        self.py_func = function
+        self.dispatcher: Callable[P, R] | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the loop."""
+        if self.dispatcher is None:
+            if BUDGET.take(_length(args)):
+                with np.errstate(all="ignore"):  # compiled code raises no warnings either
+                    return self.py_func(*args, **kwargs)
+            self.dispatcher = _compile(self.py_func)
+        return self.dispatcher(*args, **kwargs)
+
+
+def compiled(loop: Callable[P, R]) -> EventLoop[P, R]:
+    """Return the loop, compiled when that pays."""
+    return EventLoop(loop)
+
+
+def step(function: Function) -> Function:
+    """Return the function, for loops to call: it is compiled into them."""
+    _steps_of_loops.append(function)
+    return function
+
+
+def _length(args: tuple[object, ...]) -> int:
+    """Return the entries of the longest array among arguments, or within them."""
+    arrays = [each for arg in args for each in (arg if isinstance(arg, tuple) else (arg,))]
+    return max(len(each) for each in arrays if isinstance(each, np.ndarray))
+
+
+def _compile(loop: Callable[P, R]) -> Callable[P, R]:
+    from numba import njit
+    from numba.extending import register_jitable
+
+    while _steps_of_loops:
+        register_jitable(_steps_of_loops.pop())
+    try:
+        dispatcher: Callable[P, R] = njit(cache=True, nogil=True)(loop)
+    except RuntimeError:  # Numba found no folder that it may write to
+        dispatcher = njit(nogil=True)(loop)
+    return dispatcher
