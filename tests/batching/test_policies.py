@@ -15,7 +15,7 @@ from workbench.backends.base import FunctionBackend
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.comparison import compare_policies
 from workbench.errors import InvalidInput, WorkbenchError
-from workbench.measuring.load import CompletedBatch, Load, _generate, replay
+from workbench.measuring.load import Buffer, CompletedBatch, Load, _generate, replay
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 from workbench.traffic.trace import Trace
@@ -65,7 +65,8 @@ class ScriptedWorkers:
     def idle(self):
         return max(0, self.servers - len(self.busy) - len(self.queue))
 
-    def send(self, requests):
+    def send(self, requests, formed):
+        assert formed == self.clock
         self.queue.append(requests)
         self.begin()
 
@@ -95,8 +96,7 @@ def live(policy, arrivals, servers):
     _generate(
         instants,
         np.empty(len(instants)),
-        policy.batcher(),
-        workers,
+        [Buffer(policy.batcher(), workers)],
         stopped=threading.Event(),
         now=workers.now,
     )

@@ -80,6 +80,24 @@ def test_a_partial_batch_waits_for_its_timer():
     assert (rows["started"] >= rows["sent"][0] + 0.05).all()
 
 
+def test_a_batch_says_which_requests_it_holds_and_when_it_was_formed():
+    seen = []
+
+    class Recorder(FunctionBackend):
+        def invoke(self, batch):
+            seen.append(batch)
+            return super().invoke(batch)
+
+    trace = Trace(arrivals=[0.0, 0.01, 0.1], duration=0.2)
+    policy = BatchPolicy(max_size=2, max_wait=0.05)
+    rows = columns_of(Load(trace=trace, policy=policy, backend=Recorder(len), inputs=POOL))
+
+    first, second = seen
+    assert (first.requests, second.requests) == ((0, 1), (2,))
+    assert rows["sent"][1] <= first.formed <= rows["started"][1]
+    assert rows["sent"][2] + policy.max_wait <= second.formed <= rows["started"][2]
+
+
 def test_requests_carry_their_own_rows_of_the_pool():
     seen = []
     trace = Trace(arrivals=[0.0, 0.0], duration=0.1, rows=[2, 3], sample=[8, 9])

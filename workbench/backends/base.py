@@ -17,9 +17,18 @@ from workbench.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is sent at once: `inputs` stacks the rows of its requests, in order of arrival."""
+    """What is sent at once.
+
+    Attributes:
+        inputs: The rows of its requests, stacked in order of arrival.
+        requests: The numbers of its requests in the trace, which tell it from every other batch of
+            a run; empty where its rows come from no trace.
+        formed: When the buffer closed it, in seconds from the start of the trace; NaN without one.
+    """
 
     inputs: NDArray[Any]
+    requests: tuple[int, ...] = ()
+    formed: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,13 +115,14 @@ def replay(
     are left out.
     """
     stopped = stopped or threading.Event()
-    batcher = load.policy.batcher()
     origin = clock() + _LEAD_SECONDS
 
     def now() -> float:
         return clock() - origin
 
+    batcher = load.policy.batcher()
     workers = Workers(load, now, announce=batcher.watches)
+    buffers = [Buffer(batcher, workers)]  # by place: a load has one
     rows = RowMaker(load)
 
     def flush() -> None:
@@ -135,7 +136,7 @@ def replay(
             flush()
 
     with _repeat_every(_POLL_INTERVAL, look):
-        _generate(load.trace.arrivals, rows.sent, batcher, workers, stopped=stopped, now=now)
+        _generate(load.trace.arrivals, rows.sent, buffers, stopped=stopped, now=now)
         workers.finish(stopped, load.trace.duration + load.drain)
     lost = workers.give_up(load.drain)
     flush()
@@ -174,56 +175,75 @@ def tune_process(backend: BackendT) -> Iterator[BackendT]:
         yield backend
 
 
+class Buffer:
+    """The requests that wait at one place, the batcher that groups them, and who answers there."""
+
+    def __init__(self, batcher: Batcher, workers: "Workers") -> None:
+        self.workers = workers
+        self.waiting = 0
+        self._batcher = batcher
+        self._send(batcher.server_free(workers.idle, 0.0), 0.0)
+
+    @property
+    def due(self) -> float:
+        """When the batcher's timer runs out."""
+        return self._batcher.due
+
+    def add(self, request: int, now: float) -> None:
+        """Add a request that arrived."""
+        self.waiting += 1
+        self._send(self._batcher.add(request, now), now)
+
+    def wake(self, now: float) -> None:
+        """Act on a timer that ran out."""
+        self._send(self._batcher.wake(now), now)
+
+    def collect(self, schedule: list[float], now: Callable[[], float]) -> None:
+        """Notify the batcher of the latencies of completed batches, and of idle workers."""
+        if not (completed := self.workers.completed()):
+            return
+        for batch in completed:
+            finished = math.inf if math.isnan(batch.finished) else batch.finished
+            latencies = [finished - schedule[request] for request in batch.requests]
+            self._batcher.answered(latencies, now())
+        instant = now()
+        self._send(self._batcher.server_free(self.workers.idle, instant), instant)
+
+    def _send(self, batches: Iterable[list[int]], now: float) -> None:
+        for requests in batches:
+            self.waiting -= len(requests)
+            self.workers.send(requests, now)
+
+
 def _generate(
     arrivals: NDArray[np.float64],
     sent: NDArray[np.float64],
-    batcher: Batcher,
-    workers: "Workers",
+    buffers: Sequence[Buffer],
     *,
     stopped: threading.Event,
     now: Callable[[], float],
 ) -> None:
-    """Give every request to the batcher when it is due, and send the batches it makes.
+    """Give every request to a buffer when it is due, and let the buffers send their batches.
 
-    At one instant completions come first, then arrivals, then the batcher's timer; a timer that
+    At one instant completions come first, then arrivals, then a batcher's timer; a timer that
     ran out before now goes before the arrivals at hand.
     """
     schedule: list[float] = [*arrivals.tolist(), math.inf]
     following = 0
-    waiting = 0
-
-    def send(batches: Iterable[list[int]]) -> None:
-        nonlocal waiting
-        for batch in batches:
-            waiting -= len(batch)
-            workers.send(batch)
-
-    send(batcher.server_free(workers.idle, 0.0))
-    while (following < len(arrivals) or waiting) and not stopped.is_set():
-        if completed := workers.completed():
-            _notify(batcher, completed, schedule, now())
-            send(batcher.server_free(workers.idle, now()))
+    (buffer,) = buffers  # routing would choose one for each request
+    while (following < len(arrivals) or buffer.waiting) and not stopped.is_set():
+        buffer.collect(schedule, now)
         instant = now()
-        if batcher.due < instant:
-            send(batcher.wake(instant))
+        if buffer.due < instant:
+            buffer.wake(instant)
         while schedule[following] <= instant:
             sent[following] = instant
-            waiting += 1
-            send(batcher.add(following, instant))
+            buffer.add(following, instant)
             following += 1
             instant = now()
-        if batcher.due <= instant:
-            send(batcher.wake(instant))
-        workers.wait(min(schedule[following], batcher.due) - now())
-
-
-def _notify(
-    batcher: Batcher, completed: "list[CompletedBatch]", schedule: list[float], now: float
-) -> None:
-    """Tell a batcher the latencies of the batches that are over and done with."""
-    for batch in completed:
-        finished = math.inf if math.isnan(batch.finished) else batch.finished
-        batcher.answered([finished - schedule[request] for request in batch.requests], now)
+        if buffer.due <= instant:
+            buffer.wake(instant)
+        buffer.workers.wait(min(schedule[following], buffer.due) - now())
 
 
 class CompletedBatch(NamedTuple):
@@ -246,7 +266,7 @@ class Workers:
         self._samples = SampleRows(load)
         self._now = now
         self._numbers = count()
-        self._queue: queue.SimpleQueue[tuple[int, list[int]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[int, list[int], float] | None] = queue.SimpleQueue()
         self._served: deque[CompletedBatch] = deque()
         self._open: dict[int, list[int]] = {}
         self._closing = threading.Lock()
@@ -267,11 +287,11 @@ class Workers:
         """How many workers have nothing to do."""
         return max(0, len(self._threads) - len(self._open))
 
-    def send(self, requests: list[int]) -> None:
-        """Queue a batch."""
+    def send(self, requests: list[int], formed: float) -> None:
+        """Queue a batch that was formed at an instant."""
         number = next(self._numbers)
         self._open[number] = requests
-        self._queue.put((number, requests))
+        self._queue.put((number, requests, formed))
 
     def serve(self, batches: Iterable[list[int]]) -> list[CompletedBatch]:
         """Send these batches at once and return them when all are served, in that order.
@@ -281,7 +301,7 @@ class Workers:
         assert self._announced is not None  # noqa: S101 - the caller's own choice
         awaited = 0
         for batch in batches:
-            self.send(batch)
+            self.send(batch, self._now())
             awaited += 1
         for _ in range(awaited):
             self._announced.get()
@@ -343,10 +363,13 @@ class Workers:
             if self._announced is not None:
                 self._announced.put(served)
 
-    def _serve(self, worker: int, number: int, requests: list[int]) -> CompletedBatch:
+    def _serve(
+        self, worker: int, number: int, requests: list[int], formed: float
+    ) -> CompletedBatch:
         started = self._now()
         try:
-            reply = self._backend.invoke(Batch(self._samples.inputs(requests)))
+            batch = Batch(self._samples.inputs(requests), tuple(requests), formed)
+            reply = self._backend.invoke(batch)
         except Exception as error:  # noqa: BLE001 - whatever a backend raises fails its batch only
             text = f"{type(error).__name__}: {error}"
             return CompletedBatch(number, requests, worker, started, error=text)

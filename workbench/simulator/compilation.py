@@ -19,7 +19,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-INTERPRETED_STEPS = 50_000
+INTERPRETED_STEPS = 100_000
 """Requests or batches, each in one loop: plain Python takes as long for them as Numba to load."""
 
 
