@@ -188,32 +188,18 @@ class Experiment:
         Raises:
             InvalidInput: An argument is not what it must be, or service times miss a batch size.
         """
-        import time
         from datetime import UTC, datetime
 
         from workbench.measuring.deployed_times import find_times
-        from workbench.provenance import cached_environment
+        from workbench.provenance import circumstances
         from workbench.simulator import prepare
 
-        started, created = time.perf_counter(), datetime.now(UTC)
+        began = datetime.now(UTC)
         found = find_times(self, profile, measured=measured, progress=progress)
-        simulation = prepare(
-            self.trace,
-            self.policy,
-            self.deployment,
-            found.times,
-            cold_start=cold_start,
-            scaling=scaling,
-            seed=seed,
-        )
+        parts = self.trace, self.policy, self.deployment, found.times
+        simulation = prepare(*parts, cold_start=cold_start, scaling=scaling, seed=seed)
         outcome = simulation.serve()
-        facts = {
-            **self.facts(scaling),
-            "profile": found.facts,
-            "created": created.isoformat(timespec="seconds"),
-            "seconds": time.perf_counter() - started,
-            "environment": cached_environment(),
-        }
+        facts = {**self.facts(scaling), "profile": found.facts, **circumstances(began)}
         return simulation.run(outcome, facts, warnings=found.warnings)
 
     def predict(
@@ -239,16 +225,9 @@ class Experiment:
         from workbench.prediction import predict
 
         found = find_times(self, profile, measured=measured, progress=progress)
-        return predict(
-            self.trace,
-            self.policy,
-            self.deployment,
-            found.times,
-            arrivals=arrivals,
-            label=self.label,
-            slo=self.slo,
-            notes=found.warnings,
-        )
+        parts = self.trace, self.policy, self.deployment, found.times
+        described: dict[str, Any] = {"label": self.label, "slo": self.slo, "notes": found.warnings}
+        return predict(*parts, arrivals=arrivals, **described)
 
     @property
     def largest(self) -> int:

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +34,15 @@ def environment() -> dict[str, Any]:
 def cached_environment() -> dict[str, Any]:
     """Return `environment()` as it was when this process first asked: asking git takes a while."""
     return environment()
+
+
+def circumstances(began: datetime) -> dict[str, Any]:
+    """Return JSON facts of when work began, in UTC, the seconds since, and where it was done."""
+    return {
+        "created": began.isoformat(timespec="seconds"),
+        "seconds": (datetime.now(UTC) - began).total_seconds(),
+        "environment": cached_environment(),
+    }
 
 
 def _cpu() -> str:
