@@ -57,7 +57,7 @@ class EventLoop(Generic[P, R]):
         return self.dispatcher(*args, **kwargs)
 
 
-def compiled(loop: Callable[P, R]) -> EventLoop[P, R]:
+def compile_loop(loop: Callable[P, R]) -> EventLoop[P, R]:
     """Return the loop, compiled when that pays."""
     return EventLoop(loop)
 
