@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import tarfile
 import time
-import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -124,8 +123,7 @@ class Hosted:
 
     def instances(self, name, variant=None):
         """Return what the local cloud tells of an endpoint's instances."""
-        with urllib.request.urlopen(f"{self.cloud.url}/_workbench/state") as answer:
-            told = json.load(answer)
+        told = self.cloud.state()
         return [
             instance
             for endpoint in told["endpoints"]

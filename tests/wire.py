@@ -1,8 +1,12 @@
 """Calls of AWS that boto3 would not make, and a closer look at the answers to those it makes."""
 
+import hashlib
+import hmac
 import http.client
 import json
-from urllib.parse import urlsplit
+import time
+from functools import reduce
+from urllib.parse import quote, unquote, urlsplit
 
 from botocore.parsers import create_parser
 
@@ -20,29 +24,70 @@ def check_answers(client, but=()):
     client.meta.events.register("before-parse.*.*", check)
 
 
-def signed(service, region="us-east-1"):
-    """The header of a request that is meant for a service; nobody checks the signature."""
-    return {
-        "authorization": f"AWS4-HMAC-SHA256 Credential=local/20261124/{region}/{service}/"
-        "aws4_request, SignedHeaders=host, Signature=0"
+def signed(cloud, method, path, body=b"", headers=(), *, service="s3", region="us-east-1", at=None):
+    """Headers with those of signature version 4, written from AWS's description alone.
+
+    `at` is the instant, in seconds since 1970, by default now.
+    """
+    key, secret = cloud.keys
+    digest = hashlib.sha256(body).hexdigest()
+    headers = {
+        "host": urlsplit(cloud.endpoint_url).netloc,
+        "x-amz-date": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at)),
+        **({"x-amz-content-sha256": digest} if service == "s3" else {}),
+        **dict(headers),
+    }
+    path, _, query = path.partition("?")
+    path = quote(unquote(path, "latin-1"), "/~", "latin-1") if service == "s3" else quote(path)
+    pairs = sorted(each.partition("=")[::2] for each in query.split("&") if each)
+    names = sorted(headers)
+    canonical = "\n".join(
+        [
+            *(method, path, "&".join(f"{name}={value}" for name, value in pairs)),
+            *(f"{name}:{headers[name].strip()}" for name in names),
+            *("", ";".join(names), headers.get("x-amz-content-sha256", digest)),
+        ]
+    )
+    scope = f"{headers['x-amz-date'][:8]}/{region}/{service}/aws4_request"
+    text = [
+        *("AWS4-HMAC-SHA256", headers["x-amz-date"], scope),
+        hashlib.sha256(canonical.encode("latin-1")).hexdigest(),
+    ]
+    parts = [*scope.encode("latin-1").split(b"/"), "\n".join(text).encode("latin-1")]
+    signature = reduce(
+        lambda key, part: hmac.digest(key, part, "sha256"), parts, b"AWS4" + secret.encode()
+    )
+    return headers | {
+        "authorization": f"AWS4-HMAC-SHA256 Credential={key}/{scope}, "
+        f"SignedHeaders={';'.join(names)}, Signature={signature.hex()}"
     }
 
 
-def ask(url, method, path, body=b"", headers=()):
-    """Status, headers and body of any request."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+def packet(cloud, method, path, body, headers, *, service):
+    """A signed request as it goes over the wire; it may be sent again for 15 minutes."""
+    signing = signed(cloud, method, path, body, headers, service=service)
+    lines = [f"{name}: {value}" for name, value in {**signing, "content-length": len(body)}.items()]
+    return "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "", ""]).encode() + body
+
+
+def ask(cloud, method, path, body=b"", headers=(), *, service="s3"):
+    """Status, headers and body of any request, signed for a service; None: not signed."""
+    headers = dict(headers)
+    if service is not None:
+        headers = signed(cloud, method, path, body, headers, service=service)
+    connection = http.client.HTTPConnection(urlsplit(cloud.endpoint_url).netloc, timeout=60)
     try:
-        connection.request(method, path, body, dict(headers))
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read()
     finally:
         connection.close()
 
 
-def ask_sagemaker(url, operation, body):
+def ask_sagemaker(cloud, operation, body):
     """Status and error of a call with a body of one's own, as botocore parses them."""
-    headers = signed("sagemaker") | {"x-amz-target": f"SageMaker.{operation}"}
+    headers = {"x-amz-target": f"SageMaker.{operation}"}
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    status, found, answer = ask(url, "POST", "/", content, headers)
+    status, found, answer = ask(cloud, "POST", "/", content, headers, service="sagemaker")
     facts = {"status_code": status, "headers": found, "body": answer}
     return status, create_parser("json").parse(facts, None).get("Error", {})

@@ -7,7 +7,6 @@ is the sum, so that what the local cloud adds can be told from what no server co
 
 import asyncio
 import contextlib
-import json
 import re
 import socket
 import statistics
@@ -15,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import deque
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,6 +22,7 @@ import numpy as np
 import uvloop
 
 import workbench as wb
+from tests import wire
 from workbench.backends.sagemaker import NPY, pack_npy
 from workbench.cloud.aws import Cloud
 from workbench.cloud.packaging import archive
@@ -91,8 +90,7 @@ class Place:
     def idle(self):
         """Wait until no instance is up."""
         while True:
-            with urllib.request.urlopen(f"{self.cloud.url}/_workbench/state") as answer:
-                endpoints = json.load(answer)["endpoints"]
+            endpoints = self.cloud.state()["endpoints"]
             if not any(each["instances"] for one in endpoints for each in one["variants"]):
                 return
 
@@ -269,10 +267,8 @@ def replay(task, emit, stopped):
 
 def data_plane(place, body):
     """Print the latencies of raw HTTP requests at several rates, each due at its own instant."""
-    request = (
-        f"POST /endpoints/e/invocations HTTP/1.1\r\nHost: local\r\nContent-Type: {NPY}\r\n"
-        f"Accept: {NPY}\r\nContent-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
+    path, headers = "/endpoints/e/invocations", {"content-type": NPY, "accept": NPY}
+    request = wire.packet(place.cloud, "POST", path, body, headers, service="sagemaker")
     for rate in RATES:
         p50, p99, alone, errors = [], [], [], 0
         for _ in range(REPEATS):

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
+from tests import wire
 from tests.graphs import linear
 from tests.hosted import ROWS, archived, on_instances
 from workbench.cloud.aws import Cloud
@@ -45,10 +46,14 @@ def serve(path, told, death_pipe):
 
     Metering.record = recorded
     signal.signal(signal.SIGUSR1, turn)
+
+    def ready(url, key):
+        told.send((url, (key.id, key.secret)))
+
     server.serve(
         path,
         port=0,
-        ready=told.send,
+        ready=ready,
         parent_death_pipe=death_pipe.fileno(),
         settings=LocalCloudSettings(),
     )
@@ -56,27 +61,27 @@ def serve(path, told, death_pipe):
 
 @contextlib.contextmanager
 def cloud(path):
-    """Yield URL and process of a local cloud with an endpoint "e"."""
+    """Yield a local cloud with an endpoint "e", and its process."""
     start = multiprocessing.get_context("spawn")
     heard, told = start.Pipe()
     death_pipe, end = start.Pipe()
     process = start.Process(target=serve, args=(path, told, death_pipe))
     process.start()
-    url = heard.recv()
+    url, keys = heard.recv()
     try:
-        deploy(url)
-        yield url, process.pid
+        there = Cloud(
+            name="bench", region="us-east-1", endpoint_url=url, paid=False, poll=0.05,
+            role="arn:aws:iam::123456789012:role/w", image="i", bucket="b", keys=keys,
+        )  # fmt: skip
+        deploy(there)
+        yield there, process.pid
     finally:
         end.send("end")
         process.join()
 
 
-def deploy(url):
+def deploy(there):
     """Bring up an endpoint with a tiny model, so that what is measured is not the model."""
-    there = Cloud(
-        name="bench", region="us-east-1", endpoint_url=url, paid=False, poll=0.05,
-        role="arn:aws:iam::123456789012:role/w", image="i", bucket="b", keys=("local", "local"),
-    )  # fmt: skip
     with (
         contextlib.closing(there.client("s3")) as s3,
         contextlib.closing(there.client("sagemaker")) as aws,
@@ -108,14 +113,12 @@ class Client(asyncio.Protocol):
         self._transport.write(self._request)
 
 
-async def closed_loop(url, seconds):
+async def closed_loop(there, seconds):
     """Return how many requests were answered."""
+    path, headers = "/endpoints/e/invocations", {"content-type": "application/json"}
     body = json.dumps(ROWS).encode()
-    request = (
-        "POST /endpoints/e/invocations HTTP/1.1\r\nHost: local\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
-    where, answered = urlsplit(url), []
+    request = wire.packet(there, "POST", path, body, headers, service="sagemaker")
+    where, answered = urlsplit(there.endpoint_url), []
     loop = asyncio.get_running_loop()
     made = [
         await loop.create_connection(lambda: Client(request, answered), where.hostname, where.port)
@@ -139,10 +142,10 @@ def spent(pid):
     return (int(words[11]) + int(words[12])) / TICKS
 
 
-def measured(url, pid):
+def measured(there, pid):
     """Return requests a second, and processor seconds of the front for each."""
     before = spent(pid)
-    count = run_in_process(flood, (url, SECONDS), on_message=print)
+    count = run_in_process(flood, (there, SECONDS), on_message=print)
     return count / SECONDS, (spent(pid) - before) / count
 
 
@@ -152,7 +155,7 @@ def shown(name, ratios):
     print(f"  {name}: {middle:.3f} (middle half {low:.3f} to {high:.3f}, {len(ratios)} pairs)")
 
 
-def pairs(url, pid, *, turning):
+def pairs(there, pid, *, turning):
     """Return the ratios of rates and of costs in pairs of runs, the second run's to the first's.
 
     Where `turning`, the metrics are off in the first run of a pair and on in the second; else off
@@ -160,10 +163,10 @@ def pairs(url, pid, *, turning):
     """
     rates, costs, plain = [], [], []
     for number in range(PAIRS):
-        first = measured(url, pid)
+        first = measured(there, pid)
         if turning:
             os.kill(pid, signal.SIGUSR1)
-        second = measured(url, pid)
+        second = measured(there, pid)
         off, on = (second, first) if number % 2 else (first, second)
         rates.append(on[0] / off[0])
         costs.append(on[1] / off[1])
@@ -172,11 +175,11 @@ def pairs(url, pid, *, turning):
 
 
 def main():
-    with tempfile.TemporaryDirectory() as name, cloud(Path(name)) as (url, pid):
-        measured(url, pid)
+    with tempfile.TemporaryDirectory() as name, cloud(Path(name)) as (there, pid):
+        measured(there, pid)
         os.kill(pid, signal.SIGUSR1)
-        nothing = pairs(url, pid, turning=False)
-        found = pairs(url, pid, turning=True)
+        nothing = pairs(there, pid, turning=False)
+        found = pairs(there, pid, turning=True)
     print(f"  without metrics {statistics.median(found[2]):.0f} requests/s")
     for words, (rates, costs, _) in (
         ("with metrics against without; goal 0.95", found),

@@ -42,6 +42,7 @@ def test_secrets_of_a_cloud_that_costs_are_not_written(tmp_path):
     assert paid.cloud.keys is None
     assert free.cloud.keys == ("local", "local")
     assert b"hush" not in (tmp_path / "ledger.db").read_bytes()
+    assert (tmp_path / "ledger.db").stat().st_mode & 0o077 == 0
 
 
 def test_a_label_says_what_it_costs_an_hour():

@@ -1,14 +1,16 @@
 """InvokeEndpoint of the local cloud through boto3: answers, limits, errors, cold and warm."""
 
+import http.client
 import json
 import os
 import signal
-import socket
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests import wire
 from tests.graphs import lookup
 from tests.hosted import ROWS, Hosted, alive, archived, headers, on_instances, serverless, until
 
@@ -192,10 +194,7 @@ def test_what_is_not_offered_yet_is_said(hosted, steady):
 
 @pytest.mark.parametrize("path", ["/endpoints/", "/endpoints/x", "/endpoints/x/y/z"])
 def test_other_paths_are_refused(hosted, path):
-    url = urlsplit(hosted.cloud.url)
-    with socket.create_connection((url.hostname, url.port), timeout=30) as connection:
-        connection.sendall(f"POST {path} HTTP/1.1\r\nContent-Length: 0\r\n\r\n".encode())
-        assert connection.recv(1000).startswith(b"HTTP/1.1 404")
+    assert wire.ask(hosted.cloud, "POST", path, service="sagemaker")[0] == 404
 
 
 # --- serverless
@@ -270,15 +269,11 @@ def test_a_client_that_hangs_up_keeps_no_instance(hosted):
     name = hosted.endpoint(serverless(most=1, ProvisionedConcurrency=1))
     url = urlsplit(hosted.cloud.url)
     body = json.dumps(ROWS).encode()
-    head = (
-        f"POST /endpoints/{name}/invocations HTTP/1.1\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    ).encode()
-    with (
-        hosted.stopped(name),
-        socket.create_connection((url.hostname, url.port), timeout=30) as connection,
-    ):
-        connection.sendall(head + body)
+    path, headers = f"/endpoints/{name}/invocations", {"content-type": "application/json"}
+    signed = wire.signed(hosted.cloud, "POST", path, body, headers, service="sagemaker")
+    connection = http.client.HTTPConnection(url.netloc, timeout=30)
+    with hosted.stopped(name), closing(connection):
+        connection.request("POST", path, body, signed)
         until(lambda: hosted.instances(name)[0]["in_flight"])
         connection.close()
     until(lambda: not hosted.instances(name)[0]["in_flight"])

@@ -370,7 +370,7 @@ def test_a_refused_group_leaves_nothing(registry):
 
 def refused(cloud, operation, **parameters):
     """The refusal of parameters that boto3 itself might not send."""
-    status, error = wire.ask_sagemaker(cloud.url, operation, parameters)
+    status, error = wire.ask_sagemaker(cloud, operation, parameters)
     assert status == 400
     return error
 

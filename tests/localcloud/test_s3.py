@@ -62,7 +62,7 @@ def md5(data):
 
 def raw(cloud, method, path, body=b"", headers=()):
     """Status, headers and body of a request that boto3 would not make."""
-    return wire.ask(cloud.url, method, path, body, headers)
+    return wire.ask(cloud, method, path, body, headers)
 
 
 # --- buckets

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import signal
-import urllib.request
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tests.graphs import WEIGHTS, lookup
 from tests.hosted import Hosted, alive, archived, until
 from tests.wire import check_answers
 from workbench.backends.sagemaker import NPY, pack_npy, unpack_npy
+from workbench.localcloud.core.access import AccessControl, make_access_key
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tags import Tags
 from workbench.localcloud.s3.api import S3
@@ -117,8 +117,7 @@ class Transforms:
         }
 
     def instances(self, name):
-        with urllib.request.urlopen(f"{self.hosted.cloud.url}/_workbench/state") as answer:
-            jobs = json.load(answer)["jobs"]
+        jobs = self.hosted.cloud.state()["jobs"]
         return [each for job in jobs if job["job"] == name for each in job["instances"]]
 
     def in_flight(self, name):
@@ -441,7 +440,7 @@ def test_each_change_of_a_job_is_told(tmp_path):
 
     async def live():
         with closing(Store(tmp_path)) as store:
-            s3, tags = S3(store), Tags(store)
+            s3, tags = S3(store, AccessControl(make_access_key())), Tags(store)
             s3.objects.create_bucket("data", "us-east-1")
             body = tmp_path / "blobs" / "arriving" / "model"
             body.write_bytes(archived(b"no model"))

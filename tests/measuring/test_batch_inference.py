@@ -38,9 +38,9 @@ import workbench as wb
 from workbench.cloud.aws import Cloud
 from workbench.cloud.transform_jobs import TransformJobs
 
-url, role, image = os.environ["CLOUD"].split()
+url, role, image, *keys = os.environ["CLOUD"].split()
 cloud = Cloud(endpoint_url=url, role=role, image=image, bucket="workbench", paid=False,
-              keys=("local", "local"), poll=0.05)
+              keys=tuple(keys), poll=0.05)
 TransformJobs.wait = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 job = wb.BatchTransform(instance_type="ml.m5.large")
 wb.transform(wb.Registry()["digits-mlp-small"], np.zeros((9, 64)), job, cloud)
@@ -283,7 +283,7 @@ def test_a_job_that_has_spent_its_budget_is_stopped(paid, cloud, model, data, mo
 
 def test_what_a_crash_leaves_is_in_the_ledger(cloud, workbench_home, tmp_path):
     environment = os.environ | {
-        "CLOUD": f"{cloud.url} {cloud.role} {cloud.image}",
+        "CLOUD": " ".join([cloud.url, cloud.role, cloud.image, *cloud.keys]),
         "WORKBENCH_HOME": str(workbench_home),
     }
     ended = subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False)

@@ -29,9 +29,9 @@ from workbench import Registry, Serverless
 from workbench.cloud import deploy
 from workbench.cloud.aws import Cloud
 
-url, role, image = os.environ["CLOUD"].split()
+url, role, image, *keys = os.environ["CLOUD"].split()
 cloud = Cloud(endpoint_url=url, role=role, image=image, bucket="workbench", paid=False,
-              keys=("local", "local"), poll=0.05)
+              keys=tuple(keys), poll=0.05)
 deploy._await_service = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 model = Registry()["digits-mlp-small"]
 with deploy.deploy(model, Serverless(memory_mb=2048, max_concurrency=4), cloud):
@@ -236,7 +236,7 @@ def test_a_model_that_does_not_load_fails_with_the_workers_words(cloud, model, m
 
 
 def test_teardown_ends_what_a_killed_process_left(cloud, at_home):
-    told = f"{cloud.endpoint_url} {cloud.role} {cloud.image}"
+    told = " ".join([cloud.endpoint_url, cloud.role, cloud.image, *cloud.keys])
     child = subprocess.run(
         [sys.executable, "-c", KILLED], env={**os.environ, "CLOUD": told}, check=False
     )

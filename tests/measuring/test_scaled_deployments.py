@@ -41,9 +41,9 @@ from workbench.cloud.aws import Cloud
 from workbench.cloud.deploy import deploy
 from workbench.scaling import StepScaling, TargetTracking
 
-url, role, image, minute = os.environ["CLOUD"].split()
+url, role, image, minute, *keys = os.environ["CLOUD"].split()
 cloud = Cloud(endpoint_url=url, role=role, image=image, bucket="workbench", paid=False,
-              keys=("local", "local"), poll=0.05, minute=float(minute))
+              keys=tuple(keys), poll=0.05, minute=float(minute))
 model = Registry()["digits-mlp-small"]
 tracking = TargetTracking(target=5, metric="backlog", least=0, period=float(minute))
 steps = StepScaling(metric="invocations", least=1)
@@ -191,7 +191,7 @@ def test_teardown_ends_scaling_that_a_crash_left_half_made(cloud, model, monkeyp
 
 
 def test_teardown_ends_scaling_that_a_killed_process_left(cloud, capsys):
-    told = f"{cloud.endpoint_url} {cloud.role} {cloud.image} {MINUTE}"
+    told = " ".join([cloud.endpoint_url, cloud.role, cloud.image, str(MINUTE), *cloud.keys])
     child = subprocess.run(
         [sys.executable, "-c", KILLED], env={**os.environ, "CLOUD": told}, check=False
     )

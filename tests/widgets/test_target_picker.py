@@ -34,10 +34,7 @@ def paid(tmp_path_factory):
 def aws(paid, monkeypatch):
     """What `wb.aws()` finds in the environment."""
     told = {
-        "AWS_ENDPOINT_URL": paid.endpoint_url,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_REGION": paid.region,
+        **paid.environment(),
         "WORKBENCH_ROLE_ARN": paid.role,
         "WORKBENCH_IMAGE": paid.image,
         "WORKBENCH_BUCKET": "workbench",

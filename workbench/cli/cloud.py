@@ -112,7 +112,7 @@ def _local_cloud(arguments: Arguments) -> int:
             print_json({"url": cloud.url, "path": str(cloud.path), "environment": environment})
         exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
         print_text(arguments, "\n".join([f"# A cloud of this machine, at {cloud.url}", *exports]))
-        announce("Ctrl-C ends it.")
+        announce("It answers whoever has this key; the next start makes another. Ctrl-C ends it.")
         ended.wait()
     return 0
 

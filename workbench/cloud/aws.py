@@ -23,7 +23,8 @@ _ADVICE = {
         _SIGN_IN: (
             "ExpiredToken ExpiredTokenException RequestExpired UnrecognizedClientException "
             "InvalidClientTokenId InvalidAccessKeyId SignatureDoesNotMatch "
-            "InvalidSignatureException MissingAuthenticationToken"
+            "InvalidSignatureException MissingAuthenticationToken "
+            "MissingAuthenticationTokenException RequestTimeTooSkewed"
         ),
         "Ask who looks after the account for permission, or use another profile.": (
             "AccessDenied AccessDeniedException UnauthorizedOperation OptInRequired 403"

@@ -110,6 +110,9 @@ class Ledger:
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.touch(0o600)  # it may hold a local cloud's key: no other user reads it
+            if self.path.stat().st_mode & 0o077:  # made by an older version
+                self.path.chmod(0o600)
             with closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as database:
                 database.execute(_SCHEMA)
                 yield database
@@ -120,7 +123,9 @@ class Ledger:
 def _text(entry: LedgerEntry) -> str:
     facts = asdict(entry) | {"cloud": asdict(entry.cloud.value())}
     if entry.cloud.paid:
-        facts["cloud"]["keys"] = None  # a secret; those of a cloud that costs nothing are none
+        # A secret that outlives the cloud's process. A local cloud's key ends with it; until then
+        # another process needs it to end what a crash left there.
+        facts["cloud"]["keys"] = None
     return json.dumps(facts)
 
 

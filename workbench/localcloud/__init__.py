@@ -11,7 +11,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +20,7 @@ from workbench import errors
 from workbench.cloud.aws import Cloud
 from workbench.deployment import KEEP_ALIVE
 from workbench.errors import NotAvailable, StorageError, Unreachable, WorkbenchError
+from workbench.localcloud.core.access import AccessKey
 from workbench.localcloud.core.settings import ColdStart, LocalCloudSettings
 
 _ACCOUNT = "123456789012"
@@ -35,7 +36,8 @@ class LocalCloud(Cloud):
     metrics, alarms, the trail of calls and what containers log are kept in a folder and come back
     with it, and transform jobs that were in progress begin anew; SNS, SQS, IAM, STS, Events and
     all else in Logs are kept in memory. Requests of every region find the same things. It listens
-    on 127.0.0.1 alone, and whoever reaches it may do everything: signatures are not checked.
+    on 127.0.0.1 alone, and answers what is signed with its access key (signature version 4): each
+    start makes one at random. Whoever has that may do everything. Pages of the web get nothing.
 
     Another process that gets it as an argument can use it, not end it.
 
@@ -94,7 +96,7 @@ class LocalCloud(Cloud):
             role=f"arn:aws:iam::{_ACCOUNT}:role/workbench",
             image=f"{_ACCOUNT}.dkr.ecr.{_REGION}.amazonaws.com/workbench:latest",
             bucket="workbench",
-            keys=("local", "local"),
+            keys=(front.key.id, front.key.secret),
         )
         vars(self).update(  # past the guard of a frozen value
             path=front.path,
@@ -151,22 +153,23 @@ class LocalCloud(Cloud):
         """
         import urllib.request
 
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
+
+        url = f"{self.url}/_workbench/state"
+        signed = AWSRequest("GET", url)
+        SigV4Auth(Credentials(*(self.keys or ())), "workbench", self.region).add_auth(signed)
+        request = urllib.request.Request(url, headers=dict(signed.headers))  # noqa: S310 - our own
         try:
-            with urllib.request.urlopen(f"{self.url}/_workbench/state", timeout=10) as answer:  # noqa: S310 - our own
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own
                 return dict(json.load(answer))
         except OSError as error:
             raise Unreachable(f"The local cloud at {self.url} has ended: {error}.") from error
 
     def environment(self) -> dict[str, str]:
         """Return the variables that send any program built on AWS's libraries here."""
-        key, secret = self.keys or ("", "")
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": key,
-            "AWS_SECRET_ACCESS_KEY": secret,
-            "AWS_REGION": self.region,
-            "AWS_DEFAULT_REGION": self.region,
-        }
+        return AccessKey(*(self.keys or ("", ""))).environment(self.url, self.region)
 
     def close(self) -> None:
         """End it, and everything that it runs; once is enough."""
@@ -187,6 +190,7 @@ class _ServerProcess:
     temporary: bool
     owner: int
     url: str = ""
+    key: AccessKey = field(default_factory=lambda: AccessKey("", ""))
 
     def end(self) -> None:
         if os.getpid() != self.owner:  # a fork of the one that started it
@@ -205,7 +209,7 @@ def _start(path: str | Path | None, port: int, settings: LocalCloudSettings) -> 
     _check_packages()
     folder = Path(path or tempfile.mkdtemp(prefix="workbench-cloud-")).absolute()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(0o700, parents=True, exist_ok=True)  # no other user reads what is in it
         return _launch(folder, port, settings, temporary=path is None)
     except OSError as error:
         if isinstance(error, WorkbenchError):
@@ -262,15 +266,15 @@ def _launch(
         os.close(announce)
     front = _ServerProcess(process, held, folder, temporary, os.getpid())
     try:
-        front.url = _read_url(heard, log)
+        front.url, front.key = _read_url(heard, log)
     except BaseException:
         front.end()
         raise
     return front
 
 
-def _read_url(descriptor: int, log: Path) -> str:
-    """Return the URL that a front announces.
+def _read_url(descriptor: int, log: Path) -> tuple[str, AccessKey]:
+    """Return the URL and the access key that a front announces.
 
     Raises:
         WorkbenchError: What it announces instead.
@@ -282,6 +286,6 @@ def _read_url(descriptor: int, log: Path) -> str:
         said = json.loads(told)
         if "error" in said:
             raise getattr(errors, said["error"], WorkbenchError)(said["message"])
-        return str(said["url"])
+        return str(said["url"]), AccessKey(said["key"], said["secret"])
     last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["its log is empty"]
     raise WorkbenchError(f"The local cloud did not start: {last[0]} (see {log}).")

@@ -27,6 +27,7 @@ from workbench.localcloud.autoscaling.api import POLICY_ARN_PREFIX, Autoscaling
 from workbench.localcloud.cloudtrail import parse_call
 from workbench.localcloud.cloudwatch.log_writer import LogWriter
 from workbench.localcloud.core import rest, validation
+from workbench.localcloud.core.access import AccessControl, AccessKey, make_access_key
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
     REGION,
@@ -79,9 +80,9 @@ _log = logging.getLogger("workbench.localcloud")
 class Dispatcher:
     """Takes each request to the part of the cloud that answers it."""
 
-    def __init__(self, store: Store, settings: LocalCloudSettings) -> None:
+    def __init__(self, store: Store, settings: LocalCloudSettings, access: AccessControl) -> None:
         self._store = store
-        self._s3 = S3(store)
+        self._s3 = S3(store, access)
         tags = Tags(store)
         packages = Packages(store, tags)
         self._hosting = EndpointApi(store, self._s3, packages, store.path / "hosting", settings)
@@ -95,7 +96,9 @@ class Dispatcher:
             store.path / "jobs",
             on_change=self._monitoring.publish_job_event,
         )
-        self._functions = Functions(store, tags, self._s3, store.path / "lambda", settings)
+        self._functions = Functions(
+            store, tags, self._s3, store.path / "lambda", settings=settings, key=access.key
+        )
         record = FunctionMetrics(self._monitoring.metrics).record
         self._calling = FunctionInvoker(self._functions, self._log_writer, record=record)
         self._lambda = self._functions.operations()
@@ -291,7 +294,7 @@ def serve(
     path: Path,
     *,
     port: int,
-    ready: Callable[[str], object],
+    ready: Callable[[str, AccessKey], object],
     parent_death_pipe: int,
     settings: LocalCloudSettings,
 ) -> None:
@@ -300,7 +303,7 @@ def serve(
     Args:
         path: The folder that it keeps everything in.
         port: To listen at, on 127.0.0.1; 0 takes a free one.
-        ready: Called with the URL once it answers.
+        ready: Called with its URL and its access key, a new one at each start, once it answers.
         parent_death_pipe: A descriptor that is readable when it is time to end.
         settings: How its endpoints behave.
 
@@ -318,7 +321,7 @@ def serve(
 async def _serve(
     store: Store,
     port: int,
-    ready: Callable[[str], object],
+    ready: Callable[[str, AccessKey], object],
     parent_death_pipe: int,
     settings: LocalCloudSettings,
 ) -> None:
@@ -327,13 +330,16 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     loop.add_reader(parent_death_pipe, ended.set)
-    front = Dispatcher(store, settings)
-    server = Server(http.ServerSettings(front.handle, _error_response, _MAX_BODY, front.spool))
-    url = f"http://127.0.0.1:{await _listen(server, port)}"
+    access = AccessControl(make_access_key(), open_paths=[HEALTH])
+    front = Dispatcher(store, settings, access)
+    handle, spool = access.guard(front.handle), access.guard_spool(front.spool)
+    server = Server(http.ServerSettings(handle, _error_response, _MAX_BODY, spool))
+    access.port = await _listen(server, port)
+    url = f"http://127.0.0.1:{access.port}"
     try:
         await front.start(url)
         store.tell(url)
-        ready(url)
+        ready(url, access.key)
         await ended.wait()
     finally:
         loop.remove_reader(parent_death_pipe)
@@ -378,7 +384,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         serve(
             given.path,
             port=given.port,
-            ready=lambda url: announce(url=url),
+            ready=lambda url, key: announce(url=url, key=key.id, secret=key.secret),
             parent_death_pipe=given.parent_death_pipe,
             settings=LocalCloudSettings(**given.settings),
         )

@@ -33,16 +33,19 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Request:
     """What a client asks: `headers` by lower-case name; `body` whole, or in the file `spooled`.
 
+    `path` is decoded, `raw_path` as it was sent, which is what clients sign.
     `abandoned` once the client has left without its answer.
     """
 
     __slots__ = (
-        *("abandoned", "body", "headers", "method", "path", "query", "received", "spool_file"),
+        *("abandoned", "body", "headers", "method", "path", "query", "raw_path", "received"),
+        "spool_file",
     )
 
     def __init__(self) -> None:
         self.method = ""
         self.path = ""
+        self.raw_path = ""
         self.query = ""
         self.headers: dict[str, str] = {}
         self.body = b""
@@ -211,6 +214,7 @@ class Connection(asyncio.Protocol):
             return
         request.method = self._parser.get_method().decode("ascii")
         path, _, request.query = self._target.decode("latin-1").partition("?")
+        request.raw_path = path
         request.path = unquote(path) if "%" in path else path
         length = request.headers.get("content-length", "")
         if settings.spool is not None:
@@ -395,7 +399,7 @@ class Server:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._open: set[Connection] = set()
-        self._server: asyncio.Server
+        self._server: asyncio.Server | None = None
 
     async def listen(self, host: str, port: int) -> int:
         """Take connections, and return the port: a free one where `port` is 0.
@@ -412,7 +416,8 @@ class Server:
 
     async def close(self, grace: float) -> None:
         """Take no more connections, and end each once it is answered, in `grace` seconds."""
-        self._server.close()
+        if self._server is not None:  # else it never listened
+            self._server.close()
         for connection in list(self._open):
             connection.hang_up()
         loop = asyncio.get_running_loop()

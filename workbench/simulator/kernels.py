@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.simulator.compilation import step
+from workbench.simulator.compilation import compile_loop, step
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

@@ -28,7 +28,10 @@ Times are seconds since 1970 both ways.
 
 _JSON = "application/x-amz-json-1.1"
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-_CREDENTIAL = re.compile(r"Credential=[^/,\s]*/\d{8}/([a-zA-Z0-9-]+)/([a-zA-Z0-9-]+)/aws4_request")
+_CREDENTIAL = re.compile(
+    r"Credential=[^/,\s]*(?:/|%2F)\d{8}(?:/|%2F)([a-zA-Z0-9_-]+)(?:/|%2F)([a-zA-Z0-9_-]+)(?:/|%2F)"
+    "aws4_request"
+)
 _region: ContextVar[str] = ContextVar("region", default=REGION)
 
 
@@ -75,8 +78,11 @@ class Scope:
 
 
 def parse_scope(request: Request) -> Scope | None:
-    """Return the scope of a request's signature, which itself is not checked; None: unsigned."""
-    found = _CREDENTIAL.search(request.headers.get("authorization", ""))
+    """Return the scope of a request's signature of version 4; None: it has none.
+
+    The signature itself was checked before (`access`).
+    """
+    found = _CREDENTIAL.search(request.headers.get("authorization") or request.query)
     return Scope(found[2].lower(), found[1].lower()) if found else None
 
 

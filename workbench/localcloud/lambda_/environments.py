@@ -9,6 +9,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +17,9 @@ from typing import Any
 
 from workbench.deployment import Lambda
 from workbench.localcloud.core.http_client import Answer
-from workbench.localcloud.core.protocol import REGION
 from workbench.localcloud.lambda_.runtime import InitFailed, Runtime, encode_failure
 from workbench.localcloud.sandbox.cgroups import create_group
-from workbench.localcloud.sandbox.fleets import ServerlessFleet
+from workbench.localcloud.sandbox.fleets import ServerlessFleet, finish_start
 from workbench.localcloud.sandbox.instances import Instance
 from workbench.localcloud.sandbox.pool import Rate
 from workbench.localcloud.sandbox.sandbox import Sandbox
@@ -30,11 +30,7 @@ INIT_LIMIT = 10.0
 INIT anew that takes longer, with the function's own time limit; here it goes on so long."""
 
 _PROGRAM = "workbench.modelserver.bootstrap"
-_DEFAULT_VARIABLES = {  # what every function sees of a local cloud: no secrets
-    "AWS_ACCESS_KEY_ID": "local",
-    "AWS_SECRET_ACCESS_KEY": "local",
-    "AWS_REGION": REGION,
-    "AWS_DEFAULT_REGION": REGION,
+_DEFAULT_VARIABLES = {  # what every function sees
     "TZ": ":UTC",
     "PYTHONDONTWRITEBYTECODE": "1",  # the code is another's to write on
 }
@@ -72,10 +68,8 @@ class Program:
 class Environment(Instance):
     """An execution environment whose INIT is over."""
 
-    def __init__(
-        self, number: int, box: Sandbox, runtime: Runtime, scratch: Path, setup: float
-    ) -> None:
-        super().__init__(number, box, scratch, setup)
+    def __init__(self, number: int, box: Sandbox, runtime: Runtime, setup: float) -> None:
+        super().__init__(number, box, None, setup)
         self.runtime = runtime
 
     def attend(self, lost: Callable[[Instance], None]) -> None:
@@ -100,16 +94,21 @@ class Environments:
 
     Args:
         program: What they run.
-        url: Where the local cloud answers, for the function's own calls.
-        folder: For logs, and for what a function writes to its TMPDIR, which goes with it.
+        account: The variables for the function's own calls: where the local cloud answers, its
+            access key and region.
+        folder: For logs, and for a function's HOME and TMPDIR, which go with it.
         next_number: Gives each a number.
     """
 
     def __init__(
-        self, program: Program, url: str, folder: Path, next_number: Callable[[], int]
+        self,
+        program: Program,
+        account: Mapping[str, str],
+        folder: Path,
+        next_number: Callable[[], int],
     ) -> None:
         self._program = program
-        self._url = url
+        self._account = account
         self._folder = folder
         self._next_number = next_number
 
@@ -122,33 +121,31 @@ class Environments:
 
         Raises:
             InitFailed: INIT failed; nothing of it is left.
+            OSError: The machine has no process, memory or file descriptor left for it.
         """
         program, number = self._program, self._next_number()
         stream = f"{datetime.now(UTC):%Y/%m/%d}/[{program.version}]{secrets.token_hex(16)}"
         log = self._folder / "logs" / program.function / f"{number}.log"
         scratch = self._folder / "scratch" / str(number)
-        for folder in (log.parent, scratch):
-            folder.mkdir(parents=True, exist_ok=True)
-        runtime = Runtime(stream, log)
-        began = time.perf_counter()
-        worker = None
-        try:
+        async with AsyncExitStack() as undo:
+            for folder in (log.parent, scratch):
+                folder.mkdir(parents=True, exist_ok=True)
+            undo.callback(shutil.rmtree, scratch, ignore_errors=True)
+            runtime = Runtime(stream, log)
+            undo.push_async_callback(runtime.release)
+            began = time.perf_counter()
             told = self._environment(await runtime.listen(), stream, kind, scratch)
             limits = create_group(program.memory_mb)
             worker = launch([_PROGRAM], log, environment=told, limits=limits)
+            undo.push_async_callback(worker.stop, 0)
             runtime.watch(worker.pid)
             await _wait_for_init(runtime, worker, INIT_LIMIT + program.timeout)
-        except BaseException:
-            if worker is not None:
-                await worker.stop(0)
-            await runtime.release()
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
+            undo.pop_all()
         seconds = time.perf_counter() - began
         host, _, port = told["AWS_LAMBDA_RUNTIME_API"].partition(":")
         address = (host, int(port))
-        box = Sandbox(worker.pid, address, "fresh", seconds, worker.limited, log, worker)
-        environment = Environment(number, box, runtime, scratch, seconds)
+        box = Sandbox(worker.pid, address, "fresh", seconds, worker.limited, log, scratch, worker)
+        environment = Environment(number, box, runtime, seconds)
         environment.attend(lost)
         return environment
 
@@ -161,8 +158,7 @@ class Environments:
         return build_environment(
             {
                 **_DEFAULT_VARIABLES,
-                "AWS_ENDPOINT_URL": self._url,
-                "TMPDIR": str(scratch),
+                **self._account,
                 **program.environment,
                 "AWS_LAMBDA_RUNTIME_API": address,
                 "_HANDLER": program.handler,
@@ -174,7 +170,8 @@ class Environments:
                 "AWS_LAMBDA_LOG_GROUP_NAME": program.group,
                 "AWS_LAMBDA_LOG_STREAM_NAME": stream,
                 "AWS_LAMBDA_INITIALIZATION_TYPE": kind,
-            }
+            },
+            scratch,
         )
 
 
@@ -203,7 +200,8 @@ class FunctionFleet(ServerlessFleet):
         self._pool.max_concurrency = max_concurrency
 
     async def _start_one(self) -> Instance:
-        return await self._environments.start(self._handle_lost, "provisioned-concurrency")
+        starting = self._environments.start(self._handle_lost, "provisioned-concurrency")
+        return await finish_start(starting)
 
 
 async def _wait_for_init(runtime: Runtime, worker: Worker, limit: float) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.cloud.packaging import MAX_UNZIPPED, MAX_ZIP
-from workbench.localcloud.core.protocol import AwsError, Operation, arn
+from workbench.localcloud.core.access import AccessKey
+from workbench.localcloud.core.protocol import REGION, AwsError, Operation, arn
 from workbench.localcloud.core.settings import LocalCloudSettings
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tags import Tags
@@ -107,6 +108,7 @@ class Functions:
         objects: Where zips may lie: S3.
         folder: For code, logs and what functions write.
         settings: How long an idle environment is kept.
+        key: What functions sign their own calls with.
     """
 
     def __init__(
@@ -115,13 +117,16 @@ class Functions:
         tags: Tags,
         objects: ModelStore,
         folder: Path,
+        *,
         settings: LocalCloudSettings,
+        key: AccessKey,
     ) -> None:
         self._store = store
         self._tags = tags
         self._packages = CodePackages(store, objects, folder / "code")
         self._folder = folder
         self._settings = settings
+        self._key = key
         self._functions: dict[str, Function] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
@@ -544,7 +549,8 @@ class Functions:
             memory_mb=facts["MemorySize"],
             timeout=float(facts["Timeout"]),
         )
-        environments = Environments(program, self._url, self._folder, lambda: next(self._numbers))
+        account = self._key.environment(self._url, REGION)
+        environments = Environments(program, account, self._folder, lambda: next(self._numbers))
         version.fleet = FunctionFleet(
             environments,
             max_concurrency=self.limit(function),

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from workbench.localcloud.core.access import check_address
 from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
+from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.sandbox.instances import LaunchFailed
 from workbench.modelserver import http
 from workbench.modelserver.http import Reply, Request, Response, Server
@@ -85,6 +87,7 @@ class Runtime:
         self.peak = 0
         self.exit = ""
         self.lost: Callable[[], None] = lambda: None
+        self._port = 0
         self._log = os.open(log, os.O_RDONLY | os.O_CREAT, 0o600)
         self._status = -1
         self._log_end = 0
@@ -98,7 +101,8 @@ class Runtime:
 
     async def listen(self) -> str:
         """Return the address, for AWS_LAMBDA_RUNTIME_API."""
-        return f"{_HOST}:{await self._server.listen(_HOST, 0)}"
+        self._port = await self._server.listen(_HOST, 0)
+        return f"{_HOST}:{self._port}"
 
     def watch(self, pid: int) -> None:
         """Measure the memory of this process."""
@@ -182,6 +186,11 @@ class Runtime:
     # --- the program's calls
 
     def _handle(self, request: Request, reply: Reply) -> None:
+        try:
+            check_address(request, self._port)
+        except AwsError as error:  # a web page, for which the function's client was not made
+            reply(Response(error.status))
+            return
         path = request.path
         if path == _NEXT:
             self._handle_next(reply)

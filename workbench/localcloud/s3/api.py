@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import parse_qsl, quote, unquote
 from xml.etree import ElementTree as ET
 
+from workbench.localcloud.core.access import AccessControl
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
     REGION,
@@ -42,7 +43,8 @@ _STORED_HEADERS = (
 )
 _PLAIN_PARAMETERS = re.compile(
     r"list-type|prefix|delimiter|marker|max-keys|encoding-type|continuation-token|start-after|"
-    r"fetch-owner|max-parts|part-number-marker|max-buckets|bucket-region|x-id|X-Amz-.*"
+    r"fetch-owner|max-parts|part-number-marker|max-buckets|bucket-region|x-id|X-Amz-.*|"
+    r"AWSAccessKeyId|Signature|Expires|content-type|content-md5|x-amz-.*"  # of presigned URLs
 )
 
 
@@ -72,7 +74,8 @@ class S3Request:
 class S3:
     """The buckets and objects of a local cloud, over HTTP."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, access: AccessControl) -> None:
+        self._access = access
         self._objects = ObjectStore(store)
         self._store = store
         self._routes = self._make_routes()
@@ -94,7 +97,8 @@ class S3:
         """Return what takes in the body of an upload; None for other requests."""
         if request.method != "PUT" or not _split_path(request.path)[1]:
             return None
-        return cast("BinaryIO", BodyWriter(self._objects.new_path(), request.headers))
+        signatures = self._access.chunk_signatures(request)
+        return cast("BinaryIO", BodyWriter(self._objects.new_path(), request.headers, signatures))
 
     async def answer(self, request: Request) -> Response:
         """Return the answer to a request.

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+from workbench.localcloud.core.access import ChunkSignatures
 from workbench.localcloud.core.protocol import AwsError
 
 _MAX_LINE_BYTES = 16 * 1024
+_TRAILER_SIGNATURE = "x-amz-trailer-signature"
 
 
 class Hash(Protocol):
@@ -75,9 +77,12 @@ class BodyWriter:
         path: Of the file, which must not exist.
         headers: Of the request, by lower-case name: they say how the body is coded and what to
             verify (botocore sends `Content-MD5`, `x-amz-checksum-*` or a trailer with the latter).
+        signatures: Checks those of the chunks, where they are signed.
     """
 
-    def __init__(self, path: Path, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: Path, headers: Mapping[str, str], signatures: ChunkSignatures | None = None
+    ) -> None:
         self._path = path
         self._headers = headers
         self._error: AwsError | None = None
@@ -89,7 +94,7 @@ class BodyWriter:
         coded = "aws-chunked" in headers.get(
             "content-encoding", ""
         ) or self._get_payload_hash().startswith("STREAMING-")
-        self._chunks = ChunkDecoder() if coded else None
+        self._chunks = ChunkDecoder(signatures) if coded else None
         try:
             self._file = path.open("xb")
         except OSError as error:
@@ -188,16 +193,21 @@ class BodyWriter:
 class ChunkDecoder:
     """The coding `aws-chunked`: sizes in hexadecimal, data, and checksums behind the last chunk.
 
-    The signatures of chunks are not verified: nobody's key is secret to a local cloud.
+    Args:
+        signatures: Checks those of the chunks, where they are signed.
 
     Attributes:
         trailers: What followed the last chunk, by lower-case name.
         done: Whether the end was seen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, signatures: ChunkSignatures | None = None) -> None:
         self.trailers: dict[str, str] = {}
         self.done = False
+        self._signatures = signatures
+        self._signature = ""  # of the present chunk
+        self._hash = hashlib.sha256()
+        self._signed_trailer = b""
         self._buffer = bytearray()
         self._left = 0
         self._line = self._size_line
@@ -206,7 +216,7 @@ class ChunkDecoder:
         """Return the data that these bytes complete.
 
         Raises:
-            AwsError: The bytes are not in this coding.
+            AwsError: The bytes are not in this coding, or not those that were signed.
         """
         self._buffer += data
         found = bytearray()
@@ -214,6 +224,8 @@ class ChunkDecoder:
             if self._left:
                 piece = self._buffer[: self._left]
                 found += piece
+                if self._signatures is not None:
+                    self._hash.update(piece)
                 self._left -= len(piece)
                 del self._buffer[: len(piece)]
             elif (end := self._buffer.find(b"\r\n")) >= 0:
@@ -227,25 +239,46 @@ class ChunkDecoder:
         return bytes(found)
 
     def _size_line(self, line: bytes) -> None:
+        size, _, extension = line.partition(b";")
         try:
-            self._left = int(line.partition(b";")[0], 16)
+            self._left = int(size, 16)
         except ValueError:
             raise _chunk_error() from None
         if self._left < 0:
             raise _chunk_error()
-        self._line = self._end_of_chunk if self._left else self._trailer
+        self._signature = extension.decode("latin-1").strip().removeprefix("chunk-signature=")
+        if self._left:
+            self._line = self._end_of_chunk
+        else:
+            self._check_chunk()
+            self._line = self._trailer
 
     def _end_of_chunk(self, line: bytes) -> None:
         if line:
             raise _chunk_error()
+        self._check_chunk()
         self._line = self._size_line
+
+    def _check_chunk(self) -> None:
+        if self._signatures is not None:
+            self._signatures.check_chunk(self._hash.hexdigest(), self._signature)
+            self._hash = hashlib.sha256()
 
     def _trailer(self, line: bytes) -> None:
         if not line:
+            self._check_trailer()
             self.done = True
             return
         name, _, value = line.decode("latin-1").partition(":")
-        self.trailers[name.strip().lower()] = value.strip()
+        name, value = name.strip().lower(), value.strip()
+        if name != _TRAILER_SIGNATURE:
+            self._signed_trailer += f"{name}:{value}\n".encode("latin-1")
+        self.trailers[name] = value
+
+    def _check_trailer(self) -> None:
+        if self._signatures is not None and self._signed_trailer:
+            given = self.trailers.get(_TRAILER_SIGNATURE, "")
+            self._signatures.check_trailer(self._signed_trailer, given)
 
 
 def _verify_md5(sent: str, digest: bytes) -> None:

@@ -1,11 +1,12 @@
 """What routes a variant's requests to its instances: real-time fleets and serverless ones."""
 
 import asyncio
+import logging
 import random
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from workbench.localcloud.sandbox.pool import Pool, Rate, Verdict
 Routing = Literal["LEAST_OUTSTANDING_REQUESTS", "RANDOM"]
 
 _MAX_RESTART_DELAY = 30.0
+_log = logging.getLogger("workbench.localcloud")
 _TIMER_SLACK_SECONDS = 0.002  # seconds; a timer that fires a moment early finds nothing to do
 
 
@@ -122,7 +124,7 @@ class LocalFleet(ABC):
             raise
 
     async def _start_one(self) -> Instance:
-        return await self._launch(self._handle_lost)
+        return await finish_start(self._launch(self._handle_lost))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Do beside the requests what is given up when the fleet closes."""
@@ -131,6 +133,25 @@ class LocalFleet(ABC):
     def _end(self, instances: Iterable[Instance]) -> None:
         """End instances beside the requests."""
         _run(_stop(instances), self._ending)
+
+
+async def finish_start(starting: Awaitable[Instance]) -> Instance:
+    """Return the instance that is being started.
+
+    Whatever else goes wrong than a model that does not serve (no process or descriptor is to be
+    had, the disk is full, or this program has a fault) fails the start like that: requests wait for
+    it, and it counts against a limit.
+
+    Raises:
+        LaunchFailed: It did not come up.
+    """
+    try:
+        return await starting
+    except LaunchFailed:
+        raise
+    except Exception as error:
+        _log.exception("An instance did not start.")
+        raise LaunchFailed(f"It did not start: {type(error).__name__}: {error}.") from error
 
 
 def _run(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
@@ -252,7 +273,7 @@ class RealTimeFleet(LocalFleet):
         pause = 1.0
         while len(self._ready) < self.count:
             try:
-                self._add(await self._launch(self._handle_lost))
+                self._add(await self._start_one())
             except LaunchFailed as error:
                 self._failed = str(error)
                 self._fail_waiting(self._failed)
@@ -395,7 +416,7 @@ class ServerlessFleet(LocalFleet):
         """Pay a cold start, the request's own from here on."""
         began = time.perf_counter()
         try:
-            instance = await self._launch(self._handle_lost)
+            instance = await finish_start(self._launch(self._handle_lost))
         except (LaunchFailed, asyncio.CancelledError) as error:
             self._pool.lose()
             exchange.reason = str(error)

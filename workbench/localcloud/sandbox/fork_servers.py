@@ -88,13 +88,17 @@ async def _start(model_folder: Path | None, log: Path) -> "_ForkServerClient":
     program = ["workbench.modelserver.fork_server", "--commands", str(there.fileno())]
     if model_folder is not None:
         program += ["--model", str(model_folder)]
-    with there:
-        worker = launch(
-            program,
-            log,
-            environment=build_environment({}),
-            descriptors=(there.fileno(),),
-        )
+    try:
+        with there:
+            worker = launch(
+                program,
+                log,
+                environment=build_environment({}, home=log.parent),
+                descriptors=(there.fileno(),),
+            )
+    except BaseException:
+        here.close()
+        raise
     parent = _ForkServerClient(worker, here)
     try:
         await asyncio.shield(parent.ready)
@@ -172,16 +176,19 @@ class _ForkServerClient:
         elif "ended" in fact:
             self._statuses.pop(fact["ended"]).set_result(fact["status"])
         else:
-            self._on_start(fact, descriptors[0])
+            self._on_start(fact, descriptors)
 
-    def _on_start(self, fact: dict[str, int], handle: int) -> None:
+    def _on_start(self, fact: dict[str, int], handles: list[int]) -> None:
         loop = asyncio.get_running_loop()
         self._statuses[fact["started"]] = loop.create_future()
         waiting = self._commands.get(fact["command"])
         if waiting is None or waiting.done():  # whoever ordered it has gone, and it ends with that
-            os.close(handle)
+            for handle in handles:
+                os.close(handle)
+        elif not handles:  # the kernel drops what there is no descriptor for (man 7 unix)
+            waiting.set_exception(ForkFailed("There are no file descriptors left."))
         else:
-            waiting.set_result((fact["started"], handle))
+            waiting.set_result((fact["started"], handles[0]))
 
     def _on_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._link)

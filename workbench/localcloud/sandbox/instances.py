@@ -186,7 +186,8 @@ class Launcher:
         try:
             archive = self._objects.open(launch_settings.bucket, launch_settings.key)
             return await self._store.run_in_thread(unpack, archive, self._models / name)
-        except WorkbenchError as error:
+        except (WorkbenchError, OSError) as error:
+            shutil.rmtree(self._models / name, ignore_errors=True)
             where = f"s3://{launch_settings.bucket}/{launch_settings.key}"
             raise LaunchFailed(
                 f"The model at {where} of production variant {launch_settings.variant} failed: "

@@ -5,7 +5,8 @@ only this process has.
 """
 
 import asyncio
-import contextlib
+import errno
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class Sandbox:
         limited: Whether memory and processors are limited; False where the machine does not allow
             it, or no memory was given.
         log: What it wrote to its standard output and error.
+        home: Its own folder, which goes when it is stopped.
     """
 
     pid: int
@@ -54,11 +56,14 @@ class Sandbox:
     seconds: float
     limited: bool
     log: Path
+    home: Path
     _worker: Worker = field(repr=False)
 
     async def stop(self, grace: float = GRACE) -> int:
         """Have it finish what is in flight and end, kill it after `grace` seconds; its status."""
-        return await self._worker.stop(grace)
+        status = await self._worker.stop(grace)
+        shutil.rmtree(self.home, ignore_errors=True)
+        return status
 
     async def wait_exit(self) -> int:
         """Return its exit status once it has ended, negative for the signal that ended it."""
@@ -96,23 +101,26 @@ async def start(
     Raises:
         SandboxFailed: It ended, or did not answer in time; nothing of it is left.
         InvalidInput: A mode that forks was given no nursery, or a snapshot several threads.
+        OSError: The machine has no process, memory or file descriptor left for it.
     """
     folder, log, given = Path(model_folder), Path(log), environment or {}
-    limits = None
-    if mode == "fresh":
-        began = time.perf_counter()
-        limits = None if memory_mb is None else create_group(memory_mb)
-        worker = launch(
-            ["workbench.modelserver", *_arguments(folder)],
-            log,
-            environment=build_environment(given),
-            limits=limits,
-        )
-    else:
-        worker, began = await _fork(
-            folder, log, mode, fork_servers, memory_mb=memory_mb, environment=given
-        )
-    port = await _await_ping(worker, log, timeout)
+    home = log.with_suffix(".home")
+    home.mkdir(0o700, exist_ok=True)
+    variables = build_environment(given, home)
+    try:
+        if mode == "fresh":
+            began = time.perf_counter()
+            limits = None if memory_mb is None else create_group(memory_mb)
+            program = ["workbench.modelserver", *_arguments(folder)]
+            worker = launch(program, log, environment=variables, limits=limits)
+        else:
+            worker, began = await _fork(
+                folder, log, mode, fork_servers, memory_mb=memory_mb, environment=variables
+            )
+        port = await _await_ping(worker, log, timeout)
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
     return Sandbox(
         pid=worker.pid,
         address=(_HOST, port),
@@ -120,6 +128,7 @@ async def start(
         seconds=time.perf_counter() - began,
         limited=worker.limited,
         log=log,
+        home=home,
         _worker=worker,
     )
 
@@ -141,19 +150,20 @@ async def _fork(
             'WORKBENCH_THREADS out, or start it as "imported".'
         )
     loaded = folder if mode == "snapshot" else None
+    limits = None
     try:
         await fork_servers.prepare(loaded, log=log)
         began = time.perf_counter()
         limits = None if memory_mb is None else create_group(memory_mb)
         worker = await fork_servers.fork(
-            loaded,
-            _arguments(folder),
-            log=log,
-            environment=build_environment(environment),
-            limits=limits,
+            loaded, _arguments(folder), log=log, environment=environment, limits=limits
         )
-    except ForkFailed as error:
-        raise SandboxFailed(f"{error} {_read_tail(log)}") from error
+    except BaseException as error:
+        if limits is not None:
+            limits.remove()
+        if isinstance(error, ForkFailed):
+            raise SandboxFailed(f"{error} {_read_tail(log)}") from error
+        raise
     return worker, began
 
 
@@ -181,12 +191,21 @@ async def _await_ping(worker: Worker, log: Path, timeout: float) -> int:
 
 
 async def _ping(port: int) -> None:
-    """Return once /ping is answered with 200."""
+    """Return once /ping is answered with 200.
+
+    Raises:
+        OSError: There are no file descriptors left to ask with.
+    """
     while True:
-        with contextlib.suppress(OSError, TimeoutError):
+        try:
             async with asyncio.timeout(_PING_LIMIT):
                 if await _get_status(port, "/ping") == 200:
                     return
+        except TimeoutError:
+            pass
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # ours, and no answer of the container
+                raise
         await asyncio.sleep(_POLL_SECONDS)
 
 

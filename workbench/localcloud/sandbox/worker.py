@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import site
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 from workbench.localcloud.sandbox.cgroups import ControlGroup
 
 _ROOT = Path(__file__).parents[3]
-_INHERITED_VARIABLES = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
+_INHERITED_VARIABLES = ("LANG", "LD_LIBRARY_PATH", "PATH", "VIRTUAL_ENV")
 _POLL_SECONDS = 0.01
 
 
@@ -21,7 +22,12 @@ class Pipes:
 
     def __init__(self) -> None:
         self.parent_death_pipe, self._held = os.pipe()
-        self.announced, self.announce = os.pipe()
+        try:
+            self.port_pipe, self.announce = os.pipe()
+        except OSError:
+            os.close(self.parent_death_pipe)
+            os.close(self._held)
+            raise
 
     @property
     def child_descriptors(self) -> tuple[int, int]:
@@ -36,7 +42,7 @@ class Pipes:
     def close(self) -> None:
         """Close what is left, on which the process ends if it still runs."""
         os.close(self._held)
-        os.close(self.announced)
+        os.close(self.port_pipe)
 
 
 class Worker:
@@ -86,8 +92,8 @@ class Worker:
         """
         text = b""
         while not text.endswith(b"\n"):
-            await _wait_readable(self._pipes.announced)
-            part = os.read(self._pipes.announced, 64)
+            await _wait_readable(self._pipes.port_pipe)
+            part = os.read(self._pipes.port_pipe, 64)
             if not part:
                 raise EOFError
             text += part
@@ -131,10 +137,45 @@ def launch(
     limits: ControlGroup | None = None,
     descriptors: tuple[int, ...] = (),
 ) -> Worker:
-    """Return a new process of this Python, with the pipes to end it and to announce its port on."""
-    pipes = Pipes()
+    """Return a new process of this Python with the pipes to end it and to announce its port on.
+
+    Raises:
+        OSError: It cannot be started: no process, memory or descriptor is to be had. Nothing of it
+            is left, its limits neither.
+    """
+    with contextlib.ExitStack() as undo:
+        if limits is not None:
+            undo.callback(limits.remove)
+        pipes = Pipes()
+        undo.callback(pipes.close)
+        try:
+            child = _spawn(program, log, environment, pipes, descriptors)
+        finally:
+            pipes.close_child_ends()
+        undo.callback(_kill, child)
+        if limits is not None:
+            with contextlib.suppress(ProcessLookupError):
+                limits.add(child.pid)
+
+        async def status() -> int:
+            return child.wait()
+
+        handle = os.pidfd_open(child.pid)
+        undo.callback(os.close, handle)
+        worker = Worker(child.pid, handle, pipes=pipes, limits=limits, status=status)
+        undo.pop_all()
+        return worker
+
+
+def _spawn(
+    program: list[str],
+    log: Path,
+    environment: Mapping[str, str],
+    pipes: Pipes,
+    descriptors: tuple[int, ...],
+) -> "subprocess.Popen[bytes]":
     with log.open("ab") as output:
-        child = subprocess.Popen(  # noqa: S603 - this interpreter, with a constant program
+        return subprocess.Popen(  # noqa: S603 - this interpreter, with a constant program
             [
                 *(
                     sys.executable,
@@ -153,26 +194,29 @@ def launch(
             stderr=output,
             start_new_session=True,  # a terminal's Ctrl-C is not for it
         )
-    pipes.close_child_ends()
-    if limits is not None:
-        with contextlib.suppress(ProcessLookupError):
-            limits.add(child.pid)
-
-    async def status() -> int:
-        return child.wait()
-
-    handle = os.pidfd_open(child.pid)
-    return Worker(child.pid, handle, pipes=pipes, limits=limits, status=status)
 
 
-def build_environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Return what a container sees: its own variables, and what any program needs of ours."""
+def _kill(child: "subprocess.Popen[bytes]") -> None:
+    child.kill()
+    child.wait()
+
+
+def build_environment(given: Mapping[str, str], home: Path) -> dict[str, str]:
+    """Return what a container sees: its own variables, and what any program needs of ours.
+
+    Its HOME, and where it writes what is temporary, is a folder that is not the owner's: keys and
+    settings lie in that one (~/.aws, ~/.ssh). Packages that pip has installed for the owner alone
+    are found all the same.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
         if name in _INHERITED_VARIABLES or name.startswith("COVERAGE")
     }
-    return {**kept, "PYTHONPATH": str(_ROOT), **given}
+    if site.ENABLE_USER_SITE:
+        kept["PYTHONUSERBASE"] = site.getuserbase()
+    own = {"HOME": str(home), "TMPDIR": str(home), "PYTHONPATH": str(_ROOT)}
+    return {**kept, **own, **given}
 
 
 async def _wait_readable(descriptor: int) -> None:
