@@ -148,9 +148,9 @@ class AccessControl:
 
         def handle_admitted(request: Request, reply: Reply) -> None:
             try:
-                if isinstance(request.spooled, _Discard):
-                    raise request.spooled.error
-                if request.spooled is None:  # else it was checked before its body came
+                if isinstance(request.spool_file, _Discard):
+                    raise request.spool_file.error
+                if request.spool_file is None:  # else it was checked before its body came
                     self.check(request)
             except AwsError as error:
                 reply(_response(request, error))
