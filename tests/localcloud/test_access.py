@@ -405,7 +405,7 @@ def test_a_web_page_gets_no_function_s_event(tmp_path, foreign):
             await asyncio.to_thread(wire.ask, there, "POST", path, b"{}", more, service=None)
             for more in (foreign, {})
         ]
-        await runtime.shut()
+        await runtime.release()
         return [answer[0] for answer in answers]
 
     assert asyncio.run(run()) == [403, 202]

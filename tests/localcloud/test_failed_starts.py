@@ -257,7 +257,7 @@ def test_a_function_that_cannot_be_started_leaves_nothing(tmp_path, monkeypatch,
 def test_an_address_that_was_never_had_is_given_back(tmp_path):
     async def run():
         before = descriptors()
-        await Runtime("stream", tmp_path / "log").shut()
+        await Runtime("stream", tmp_path / "log").release()
         return before, descriptors()
 
     before, after = asyncio.run(run())
