@@ -14,7 +14,7 @@ import numpy as np
 from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
 from workbench.scaling import Reading
 
-COMPLETION, DISPATCH, ARRIVAL, TIMER, BOOT, SCALER, REDISPATCH = range(7)
+COMPLETION, DISPATCH, ANSWERS, ARRIVAL, TIMER, BOOT, SCALER, REDISPATCH, FAILURES = range(9)
 
 
 @dataclass
@@ -65,6 +65,9 @@ class World:
         self.levels = []
         self.batches = []
         self.to_come = len(trace)
+        self.completed = []  # batches whose fate the buffer does not know yet
+        self.tell = lambda: None
+        self.timer = math.inf
 
     def at(self, time, rank, action):
         heapq.heappush(self.events, (time, rank, next(self.order), action))
@@ -93,6 +96,8 @@ class World:
 
         def complete():
             worker.idle_since = self.now
+            self.completed.append(batch)
+            self.at(self.now, ANSWERS, self.tell)
             done()
 
         self.at(batch.finished, COMPLETION, complete)
@@ -108,14 +113,27 @@ class World:
                 self.batches.append(batch)
                 self.to_come -= len(requests)
                 platform.take(batch)
+            if batcher.due not in (math.inf, self.timer):
+                self.timer = batcher.due
+                self.at(max(self.now, self.timer), TIMER, lambda: send(batcher.wake(self.now)))
 
-        def arrive(request):
-            send(batcher.add(request, self.now))
-            if batcher.due < math.inf:
-                self.at(batcher.due, TIMER, lambda: send(batcher.wake(self.now)))
+        def tell():
+            for batch in self.completed:
+                finished = math.inf if math.isnan(batch.finished) else batch.finished
+                latencies = [finished - self.trace.arrivals[each] for each in batch.requests]
+                batcher.answered(latencies, self.now)
+            self.completed = []
+            send(batcher.server_free(max(0, platform.free()), self.now))
 
+        if batcher.watches:
+            self.tell = tell
+            tell()
         for request, arrival in enumerate(self.trace.arrivals):
-            self.at(float(arrival), ARRIVAL, lambda request=request: arrive(request))
+            self.at(
+                float(arrival),
+                ARRIVAL,
+                lambda request=request: send(batcher.add(request, self.now)),
+            )
 
 
 class OnDemand:
@@ -137,10 +155,16 @@ class OnDemand:
         while self.queue and self.start(self.queue[0]):
             self.queue.pop(0)
         if self.queue and self.rules.on_limit == "reject":
-            self.queue.pop().started = self.world.now
+            failed = self.queue.pop()
+            failed.started = self.world.now
+            self.world.completed.append(failed)
+            self.world.at(self.world.now, FAILURES, self.world.tell)
         elif self.queue and self.busy() < self.rules.max_concurrency:
             ready = self.counted + (1 - self.tokens) * self.pace
             self.world.at(ready, DISPATCH, self.dispatch)
+
+    def free(self):
+        return self.rules.max_concurrency - self.busy() - len(self.queue)
 
     def busy(self):
         return sum(each.idle_since is None for each in self.instances)
@@ -205,7 +229,16 @@ class Fleet:
         """The instances that take batches."""
         return [each for each in self.instances if each.workers and each.retired is None]
 
+    def free(self):
+        """How many batches could begin, less those that wait; a fleet of none takes one."""
+        there = self.open()
+        outstanding = sum(len(each.queue) + len(each.serving) for each in there)
+        return self.workers * len(there) + (not there) - outstanding - len(self.queue)
+
     def take(self, batch):
+        if self.ttl < math.inf:
+            expired = math.nextafter(self.world.now + self.ttl, math.inf)
+            self.world.at(expired, DISPATCH, self.dispatch)
         self.arrivals.append(self.world.now)
         if self.routing == "shared":
             self.queue.append(batch)
@@ -246,13 +279,18 @@ class Fleet:
 
     def expire(self):
         while self.queue and self.queue[0].closed + self.ttl < self.world.now:
-            self.queue.pop(0)
+            self.world.completed.append(self.queue.pop(0))
             self.over += 1
+            self.world.at(self.world.now, ANSWERS, self.world.tell)
 
     def boot(self, instance, since):
         if instance.retired is None:
             instance.workers = [Worker(instance.number, since) for _ in range(self.workers)]
-            self.world.at(self.world.now, REDISPATCH, self.dispatch)
+            self.world.at(self.world.now, REDISPATCH, self.redispatch)
+
+    def redispatch(self):
+        self.dispatch()
+        self.world.tell()
 
     def decide(self):
         world = self.world
@@ -281,7 +319,7 @@ class Fleet:
                 self.boot(new, world.now)
             else:
                 world.at(new.ready, BOOT, lambda new=new: self.boot(new, world.now))
-        world.at(world.now, REDISPATCH, self.dispatch)
+        world.at(world.now, REDISPATCH, self.redispatch)
         at_work = world.to_come or reading.waiting or reading.serving
         if self.scaler.due < math.inf and (at_work or world.now < world.trace.duration):
             world.at(self.scaler.due, SCALER, self.decide)

@@ -1,12 +1,14 @@
-"""The simulator: its loops alone, full runs, how time and memory grow, and a first call.
+"""The simulator: its loops alone, full runs, policies, how time and memory grow, and a first call.
 
 Poisson arrivals, 1000 a second, on serverless instances with cold starts unless said otherwise.
 Rates are requests per second of CPU time of one core.
 """
 
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import tracemalloc
 from functools import partial
@@ -14,10 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy
-from workbench.deployment import Local, RealTime, Serverless
+from workbench.deployment import Lambda, Local, RealTime, Serverless
+from workbench.scaling import TargetTracking
 from workbench.service_times import ServiceTimes
-from workbench.simulator import _streams, kernels, serve, simulate
+from workbench.simulator import _streams, kernels, platforms, serve, simulate, stepwise
 from workbench.traffic.patterns import poisson
 
 REPEATS = 9
@@ -33,16 +37,33 @@ LAWS = {
         ServiceTimes({1: -0.05 * np.log1p(-(np.arange(200) + 0.5) / 200)}),
     ),
 }
+TIMES = ServiceTimes.affine(0.020, 0.002, largest=8)
+POLICIES = {
+    "work-conserving": WorkConserving(max_size=8),
+    "steered": Steered(latency=0.1, max_size=8),
+    "deadline-aware": DeadlineAware.within(0.1, TIMES, max_size=8),
+    "re-planned": Replanned(settings=[(0, BATCHED), (10, BatchPolicy(max_size=4, max_wait=0.01))]),
+}
+MACHINES = {"instance_type": "ml.m5.large", "count": 8}
+PLATFORMS = {
+    "a shared queue": (Local(workers=8), None),
+    "real-time": (RealTime(**MACHINES), None),
+    "real-time, scaled": (RealTime(**MACHINES), TargetTracking(target=3000, most=12)),
+    "serverless": (Serverless(memory_mb=2048, max_concurrency=8, on_limit="queue"), None),
+    "serverless, no limit met": (PLATFORM, None),
+    "lambda": (Lambda(memory_mb=2048, max_concurrency=8, on_limit="queue"), None),
+}
 FIRST_CALL = """
 import time
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Serverless
+from workbench.batching.policies import Steered, WorkConserving
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 from workbench.traffic.patterns import poisson
 trace = poisson(rate=1000, duration=1, seed=1)
 start, cpu = time.perf_counter(), time.process_time()
-simulate(trace, BatchPolicy(max_size=8, max_wait=0.01), Serverless(memory_mb=2048,
+simulate(trace, {policy}, Serverless(memory_mb=2048,
     max_concurrency=200), ServiceTimes.affine(0.02, 0.002, largest=8), cold_start=0.5)
 print(time.perf_counter() - start, time.process_time() - cpu)
 """
@@ -126,6 +147,57 @@ def fleets(trace):
         name = f"{deployment.label} {getattr(deployment, 'routing', '')}"
         work = partial(simulate, trace, UNBATCHED, deployment, half)
         print(f"  full run, {name:46}", rates(len(trace), work))
+
+
+def seconds(work):
+    """CPU seconds of some work."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def spread(ratios):
+    low, *_, high = sorted(ratios)
+    return f"{statistics.median(ratios):6.1f} ({low:.1f} to {high:.1f})"
+
+
+def policies():
+    """Each policy compiled, against step by step, and against a timer's batches of the same size.
+
+    The three are timed in turn, so that what else the machine does falls on all of them.
+    """
+    long, short = (poisson(rate=1000, duration=each, seed=1) for each in (1000, 20))
+    for place, (deployment, scaling) in PLATFORMS.items():
+        for name, policy in POLICIES.items():
+            given = {"cold_start": COLD_START, "scaling": scaling}
+            batches = serve(long, policy, deployment, TIMES, **given).batches
+            size = max(1, round(len(long) / len(batches.closed)))
+            timer = BatchPolicy(max_size=size, max_wait=0.1)
+            steps = partial(by_steps, short, policy, deployment, scaling)
+            compiled, timed = (
+                partial(serve, long, each, deployment, TIMES, **given) for each in (policy, timer)
+            )
+            turns = [
+                (
+                    seconds(steps) / len(short),
+                    seconds(compiled) / len(long),
+                    seconds(timed) / len(long),
+                )
+                for _ in range(REPEATS + 1)
+            ][1:]
+            rates = [1e-6 / fast for _, fast, _ in turns]
+            print(
+                f"  {place + ', ' + name:41} {statistics.median(rates):6.1f} M/s "
+                f"({min(rates):.1f} to {max(rates):.1f}),"
+                f"{spread([slow / fast for slow, fast, _ in turns])} times step by step, "
+                f"{spread([fast / timed for _, fast, timed in turns])} times as long as a timer of "
+                f"{size}"
+            )
+
+
+def by_steps(trace, policy, deployment, scaling):
+    chance = platforms.RandomInputs(TIMES, np.array([COLD_START]), *_streams(0))
+    stepwise.serve(trace, policy, deployment, chance, scaling)
 
 
 def growth():
@@ -230,23 +302,33 @@ class SimpyPeer:
 
 
 def first_call():
-    command = [sys.executable, "-c", FIRST_CALL]
-    calls = [
-        subprocess.run(command, check=True, capture_output=True).stdout.split()
-        for _ in range(REPEATS + 1)
-    ]
-    for kind, figures in zip(("wall", "CPU"), zip(*calls[1:], strict=True), strict=True):
-        seconds = [float(figure) for figure in figures]
-        print(
-            f"  first call in a fresh process, compiled before: {statistics.median(seconds):.2f} s "
-            f"({min(seconds):.2f} to {max(seconds):.2f}) of {kind} time"
-        )
+    for policy in (BATCHED, *list(POLICIES.values())[:2]):
+        command = [sys.executable, "-c", FIRST_CALL.format(policy=policy)]
+        with tempfile.TemporaryDirectory() as folder:
+            fresh = os.environ | {"NUMBA_CACHE_DIR": folder}
+            first, *calls = (
+                [
+                    float(figure)
+                    for figure in subprocess.run(
+                        command, check=True, capture_output=True, env=fresh
+                    ).stdout.split()
+                ]
+                for _ in range(REPEATS + 1)
+            )
+        print(f"  first call in a fresh process, {policy.label}:")
+        print(f"    with compilation {first[0]:.2f} s wall, {first[1]:.2f} s CPU")
+        for kind, times in zip(("wall", "CPU"), zip(*calls, strict=True), strict=True):
+            print(
+                f"    compiled before: {statistics.median(times):.2f} s "
+                f"({min(times):.2f} to {max(times):.2f}) of {kind} time"
+            )
 
 
 def main():
     trace = poisson(rate=1000, duration=2000, seed=1)
     loops_and_runs(trace)
     fleets(trace)
+    policies()
     growth()
     plain_python()
     simpy_peer()

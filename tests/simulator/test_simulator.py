@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests import twin
 from tests.test_service_times import profile_of
+from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy
 from workbench.costing import round_up_ms
 from workbench.deployment import (
@@ -36,13 +37,17 @@ from workbench.traffic.patterns import poisson
 from workbench.traffic.trace import Trace
 
 UNBATCHED = BatchPolicy()
-LOOPS = ("form_batches", "serve_on_demand", "serve_fleet", "latencies", "spread")
-
-
-@pytest.fixture(autouse=True)
-def compiled_loops(monkeypatch):
-    """Let no loop run in plain Python."""
-    monkeypatch.setattr(compilation.BUDGET, "steps", 0)
+LOOPS = (
+    "form_batches",
+    "form_by_settings",
+    "form_by_deadline",
+    "serve_on_demand",
+    "serve_fleet",
+    "serve_on_demand_from_buffer",
+    "serve_fleet_from_buffer",
+    "latencies",
+    "spread",
+)
 
 
 class SlowlyScaled(Lambda):
@@ -89,13 +94,38 @@ def columns(trace, deployment, service, *names, policy=UNBATCHED, **settings):
 TICK = 1 / 16  # times of so many binary digits add up exactly: equal instants are equal
 
 ticks = st.integers(0, 64).map(lambda count: count * TICK)
-policies = st.builds(BatchPolicy, max_size=st.integers(1, 5), max_wait=ticks)
+sizes = st.integers(1, 5)
+timed = st.builds(BatchPolicy, max_size=sizes, max_wait=ticks)
+planned = st.dictionaries(st.integers(1, 400).map(lambda count: count * TICK), timed, max_size=3)
+deadlines = st.lists(ticks.map(lambda time: time + TICK), min_size=1, max_size=5)
+policies = st.one_of(
+    timed,
+    st.builds(WorkConserving, max_size=sizes),
+    st.builds(
+        lambda first, later: Replanned(settings=[(0, first), *sorted(later.items())]),
+        timed,
+        planned,
+    ),
+    st.builds(
+        lambda service, slack: DeadlineAware(latency=service[0] + slack, service=service),
+        deadlines,
+        ticks.map(lambda time: time + TICK),
+    ),
+    st.builds(
+        Steered,
+        latency=st.sampled_from([0.5, 2.0, 8.0]),
+        quantile=st.just(0.5),
+        window=st.integers(20, 24),
+        max_size=sizes,
+        gain=st.sampled_from([0.25, 1.0]),
+    ),
+)
 counts = st.integers(1, 4)
 
 
 @st.composite
 def traces(draw):
-    gaps = draw(st.lists(st.integers(0, 24), min_size=1, max_size=40))
+    gaps = draw(st.lists(st.integers(0, 24), min_size=1, max_size=80))
     arrivals = np.cumsum(gaps) * TICK
     rows = draw(st.lists(st.integers(1, 2), min_size=len(gaps), max_size=len(gaps)))
     return Trace(arrivals, arrivals[-1] + TICK * draw(st.integers(1, 40)), rows=rows)
@@ -191,13 +221,13 @@ def assert_twins(trace, policy, deployment, service, *, scaling=None, cold_start
     np.testing.assert_allclose(outcome.instances or [], spans or [], rtol=1e-12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(traces(), policies, on_demand(), service_times(), ticks)
 def test_instances_on_demand_do_as_the_twin_does(trace, policy, deployment, service, cold_start):
     assert_twins(trace, policy, deployment, service, cold_start=cold_start)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(traces(), policies, fleets, service_times(), ticks)
 def test_fleets_do_as_the_twin_does(trace, policy, fleet, service, cold_start):
     deployment, scaling = fleet
@@ -607,15 +637,29 @@ EVERY_KIND = {
 every_kind = pytest.mark.parametrize("deployment", EVERY_KIND.values(), ids=EVERY_KIND)
 
 
-def small_run(deployment, seed=0, make=simulate):
-    service = ServiceTimes({size: [0.1 * size, 0.4 * size] for size in (1, 2, 3)})
+SMALL_TIMES = ServiceTimes({size: [0.1 * size, 0.4 * size] for size in (1, 2, 3)})
+SMALL = BatchPolicy(max_size=3, max_wait=0.2)
+EVERY_POLICY = {
+    "timed": SMALL,
+    "re-planned": Replanned(settings=[(0, SMALL), (5, BatchPolicy(max_size=2))]),
+    "deadline-aware": DeadlineAware.within(1.0, SMALL_TIMES, max_size=3),
+    "work-conserving": WorkConserving(max_size=3),
+    "steered": Steered(latency=0.5, quantile=0.5, window=20, max_size=3),
+}
+
+
+def small_run(deployment, seed=0, make=simulate, policy=SMALL):
+    service = SMALL_TIMES
     trace = poisson(rate=9, duration=20, seed=1)
-    policy = BatchPolicy(max_size=3, max_wait=0.2)
     return make(trace, policy, deployment, service, cold_start=[0.2, 0.9], seed=seed)
 
 
 def latencies_of_every_kind():
-    outcomes = [small_run(deployment, make=serve) for deployment in EVERY_KIND.values()]
+    outcomes = [
+        small_run(deployment, make=serve, policy=policy)
+        for deployment in EVERY_KIND.values()
+        for policy in EVERY_POLICY.values()
+    ]
     return [outcome.latencies.tolist() for outcome in outcomes]
 
 
@@ -658,14 +702,15 @@ def test_service_times_do_not_depend_on_arrivals_of_the_same_seed():
 
 
 @every_kind
-def test_plain_python_gives_the_same_numbers(deployment, monkeypatch):
-    compiled = small_run(deployment)
+@pytest.mark.parametrize("policy", EVERY_POLICY.values(), ids=EVERY_POLICY)
+def test_plain_python_gives_the_same_numbers(deployment, policy, monkeypatch):
+    compiled = small_run(deployment, policy=policy)
     for name in LOOPS:
         monkeypatch.setattr(kernels, name, getattr(kernels, name).py_func)
 
-    assert small_run(deployment).frame.equals(compiled.frame)
+    assert small_run(deployment, policy=policy).frame.equals(compiled.frame)
     np.testing.assert_array_equal(
-        small_run(deployment, make=serve).latencies, compiled.frame["latency"]
+        small_run(deployment, make=serve, policy=policy).latencies, compiled.frame["latency"]
     )
 
 
@@ -720,7 +765,7 @@ def test_each_loop_is_compiled_once():
 
 
 def test_loops_are_compiled_once_plain_python_has_taken_its_steps(monkeypatch):
-    loop = compilation.compiled(kernels.form_batches.py_func)
+    loop = compilation.compile_loop(kernels.form_batches.py_func)
     monkeypatch.setattr(compilation, "BUDGET", compilation.Budget(5))
     array, first = np.zeros(3), np.zeros(4, np.int64)
 

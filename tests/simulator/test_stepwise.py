@@ -2,14 +2,18 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from workbench.batching.policies import WorkConserving
+from tests.simulator.test_simulator import fleets, on_demand, policies, service_times, ticks, traces
+from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy, TimedBatcher
 from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput
-from workbench.scaling import ScaleToZero
+from workbench.scaling import ScaleToZero, Schedule, TargetTracking
 from workbench.service_times import ServiceTimes
 from workbench.simulator import _streams, platforms, simulate, stepwise
+from workbench.simulator.kernels import Batches
 from workbench.traffic.patterns import bursty
 from workbench.traffic.trace import Trace
 
@@ -22,34 +26,137 @@ REAL_TIME = {"instance_type": "ml.m5.large", "workers": 2}
 ON_DEMAND = {"memory_mb": 1024, "keep_alive": 0.05}
 
 
+LARGE = BatchPolicy(max_size=16, max_wait=0.1)
+
+
 class Slow(Lambda):
     scaling_step = 3
     scaling_period = 1.0
 
 
-@pytest.mark.parametrize("policy", [BatchPolicy(), BatchPolicy(max_size=8, max_wait=0.03)])
-@pytest.mark.parametrize(
-    "deployment",
-    [
-        Local(workers=2),
-        RealTime(**REAL_TIME, count=2, routing="shared"),
-        RealTime(**REAL_TIME),
-        Serverless(**ON_DEMAND, max_concurrency=5),
-        Serverless(**ON_DEMAND, max_concurrency=5, provisioned=2, on_limit="queue"),
-        Slow(**ON_DEMAND, max_concurrency=50),
-        Slow(**ON_DEMAND, max_concurrency=9, provisioned=1, on_limit="queue"),
-    ],
-)
-def test_steps_and_compiled_loops_agree_bit_for_bit(policy, deployment):
+POLICIES = {
+    "no batching": BatchPolicy(),
+    "timed": BatchPolicy(max_size=8, max_wait=0.03),
+    "re-planned": Replanned(
+        settings=[(0, BatchPolicy(max_size=8, max_wait=0.03)), (2, BatchPolicy()), (3, LARGE)]
+    ),
+    "deadline-aware": DeadlineAware.within(0.06, TIMES, max_size=8),
+    "work-conserving": WorkConserving(max_size=8),
+    "steered": Steered(latency=0.06, quantile=0.9, window=100, max_size=8),
+}
+DEPLOYMENTS = {
+    "workers": Local(workers=2),
+    "shared queue": RealTime(**REAL_TIME, count=2, routing="shared"),
+    "one instance": RealTime(**REAL_TIME),
+    "least outstanding": RealTime(**REAL_TIME, count=3),
+    "random": RealTime(**REAL_TIME, count=3, routing="random"),
+    "async": Async(**REAL_TIME, count=2),
+    "serverless": Serverless(**ON_DEMAND, max_concurrency=5),
+    "provisioned": Serverless(**ON_DEMAND, max_concurrency=5, provisioned=2, on_limit="queue"),
+    "lambda": Slow(**ON_DEMAND, max_concurrency=50),
+    "lambda that queues": Slow(**ON_DEMAND, max_concurrency=9, provisioned=1, on_limit="queue"),
+}
+FLEETS = {
+    "least outstanding": RealTime(**REAL_TIME),
+    "random": RealTime(**REAL_TIME, routing="random"),
+    "shared": RealTime(**REAL_TIME, routing="shared"),
+    "async": Async(**REAL_TIME, count=1),
+}
+SCALING = {
+    "schedule": Schedule([(1.0, 3), (2.5, 1), (4.0, 4), (6.0, 2)]),
+    "tracking": TargetTracking(
+        target=0.5, metric="utilisation", most=4, period=0.5, out_cooldown=1, in_cooldown=1
+    ),
+}
+
+
+def assert_same(  # noqa: PLR0917 - what is simulated, in its usual order
+    policy, deployment, scaling=None, trace=TRACE, service=TIMES, cold_start=(0.1, 0.2)
+):
+    """Compiled loops and step-by-step loop give the same to the bit."""
+
     def chance():
-        return platforms.RandomInputs(TIMES, np.array([0.1, 0.2]), *_streams(1))
+        return platforms.RandomInputs(service, np.array(cold_start), *_streams(1))
 
-    compiled = platforms.serve(TRACE, policy, deployment, chance(), None)
-    steps = stepwise.serve(TRACE, policy, deployment, chance())
+    compiled = platforms.serve(trace, policy, deployment, chance(), scaling)
+    steps = stepwise.serve(trace, policy, deployment, chance(), scaling)
 
-    for one, other in zip(compiled.batches, steps.batches, strict=True):
-        assert np.array_equal(one, other, equal_nan=True)
+    for name, one, other in zip(Batches._fields, compiled.batches, steps.batches, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=name)
     assert steps[1:] == compiled[1:]
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+@pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
+def test_steps_and_compiled_loops_agree_bit_for_bit(policy, deployment):
+    assert_same(policy, deployment)
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+@pytest.mark.parametrize("deployment", FLEETS.values(), ids=FLEETS)
+@pytest.mark.parametrize("scaling", SCALING.values(), ids=SCALING)
+def test_steps_and_compiled_loops_agree_on_fleets_that_scale(policy, deployment, scaling):
+    assert_same(policy, deployment, scaling)
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_steps_and_compiled_loops_agree_on_fleets_that_go_to_zero(policy):
+    burst = bursty(rate=100, burst=6, duration=3, seed=1).arrivals
+    trace = Trace(np.concatenate([burst, burst + 30]), 40.0)
+    scaling = ScaleToZero(count=2, idle=3, period=1.0)
+
+    assert_same(policy, Async(**REAL_TIME, count=0), scaling, trace)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    traces(),
+    policies,
+    on_demand().map(lambda each: (each, None)) | fleets,
+    service_times(),
+    st.lists(ticks, min_size=1, max_size=3).map(sorted),
+)
+def test_any_settings_fare_the_same_compiled_and_step_by_step(
+    trace, policy, platform, service, cold_start
+):
+    assert_same(policy, *platform, trace, service, cold_start)
+
+
+def test_a_window_of_answers_moves_size_and_wait():
+    """The agreement above says little unless steering comes into play."""
+    steered = platforms.serve(
+        TRACE,
+        POLICIES["steered"],
+        Local(workers=2),
+        platforms.RandomInputs(TIMES, np.array([0.0]), *_streams(1)),
+        None,
+    )
+    waits = steered.batches.closed - TRACE.arrivals[steered.batches.first[:-1]]
+
+    assert steered.batches.rows.max() == 8
+    assert (waits > 0).any()
+
+
+def test_a_policy_of_ones_own_fares_on_a_fleet_that_scales_as_the_one_it_copies():
+    scaling = SCALING["schedule"]
+    fleet = FLEETS["random"]
+
+    ours, own = (
+        simulate(TRACE, policy, fleet, TIMES, cold_start=[0.1, 0.2], scaling=scaling)
+        for policy in (WorkConserving(max_size=8), Own(WorkConserving(max_size=8).batcher))
+    )
+
+    assert own.frame.equals(ours.frame)
+
+
+def test_a_class_derived_from_a_policy_keeps_its_own_batcher():
+    class Alone(WorkConserving):
+        def batcher(self):
+            return BatchPolicy().batcher()
+
+    run = simulate(TRACE, Alone(max_size=8), Local(), TIMES)
+
+    assert run.frame["batch_size"].max() == 1
 
 
 def test_a_run_repeats_itself():
@@ -130,19 +237,30 @@ def test_policies_that_lose_or_repeat_requests_are_refused(batcher, message):
         simulate(Trace([0.0, 1.0], 2.0), Own(batcher), Local(), TIMES)
 
 
-@pytest.mark.parametrize(
-    ("deployment", "settings", "message"),
-    [
-        (Async(instance_type="ml.m5.large"), {}, "is simulated on one shared queue"),
-        (RealTime(**REAL_TIME, count=2), {}, "is simulated on one shared queue"),
-        (RealTime(**REAL_TIME), {"scaling": ScaleToZero()}, "scales is simulated with BatchPolicy"),
-    ],
-)
-def test_where_only_timed_policies_go_others_are_refused(deployment, settings, message):
-    with pytest.raises(InvalidInput, match=message):
-        simulate(TRACE, WorkConserving(max_size=2), deployment, TIMES, **settings)
+@pytest.mark.parametrize("deployment", [Local(), Serverless(**ON_DEMAND, max_concurrency=1)])
+@pytest.mark.parametrize("most", [17, 98])
+def test_sizes_that_were_not_measured_are_refused(deployment, most):
+    trace = Trace([0.0] * 99, 1.0)
+
+    for policy in (WorkConserving(max_size=most), Own(WorkConserving(max_size=most).batcher)):
+        with pytest.raises(InvalidInput, match=f"of 1 to 16 rows, but batches of {most} occur"):
+            simulate(trace, policy, deployment, TIMES)
 
 
-def test_sizes_that_were_not_measured_are_refused():
-    with pytest.raises(InvalidInput, match="Service times cover batches of 1 to 16 rows"):
-        simulate(Trace([0.0] * 99, 1.0), WorkConserving(max_size=99), Local(), TIMES)
+def test_a_size_between_measured_ones_is_refused():
+    with pytest.raises(InvalidInput, match="batches of 2 occur"):
+        simulate(
+            Trace([0.0] * 3, 1.0), WorkConserving(max_size=2), Local(), ServiceTimes({1: 1, 3: 1})
+        )
+
+
+def test_sizes_and_windows_beyond_any_trace_never_fill():
+    trace = Trace([0.0, 0.0, 0.0], 1.0)
+    times = ServiceTimes({1: 1.0, 2: 1.0, 3: 1.0})
+
+    for policy in (
+        BatchPolicy(max_size=2**53, max_wait=0.5),
+        WorkConserving(max_size=2**53),
+        Steered(latency=1.0, max_size=2**53, window=2**53),
+    ):
+        assert simulate(trace, policy, Local(), times).answered == 3

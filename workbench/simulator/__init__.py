@@ -7,11 +7,14 @@ which is all a search over many settings needs::
     run = simulate(trace, BatchPolicy(max_size=8, max_wait=0.02), deployment, service, seed=1)
     latency = serve(trace, policy, deployment, service).latencies
 
-First the buffer closes batches, then the platform serves them. On instances that start on demand
-a batch finds a server idle, or starts one; the time after idle holds where the server had been
-free since an earlier instant. A cold start ends where its batch's service begins, so that service
-is not counted as after idle. Of idle workers or instances the one freed last is taken, and of those
-freed at one instant the lowest number.
+The buffer closes batches and the platform serves them. A policy that watches servers is told how
+many are free: on demand as many as calls may begin below the limit, on a fleet the workers of the
+instances that take batches, less the batches sent to these. A fleet without any counts as one free
+server, since only a batch that waits makes it scale. On instances that start on demand a batch
+finds a server idle, or starts one; the time after idle holds where the server had been free since
+an earlier instant. A cold start ends where its batch's service begins, so that service is not
+counted as after idle. Of idle workers or instances the one freed last is taken, and of those freed
+at one instant the lowest number.
 
 Inferred, since nobody publishes it: Lambda's 1000 new instances every 10 s are a bucket of 1000
 tokens refilled evenly (AWS: refilled continuously, unused ones not carried over); a batch that
@@ -29,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy, Policy
 from workbench.deployment import (
     Async,
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
 
     from workbench.simulator.kernels import Batches
 
+_COMPILED = (BatchPolicy, DeadlineAware, Replanned, Steered, WorkConserving)
 _SIMULATOR_STREAM = 0x51D  # sets the draws apart from those of a trace with the same seed
 _THROTTLED_ERROR = "throttled: no instance was free, and no more may start"
 _EXPIRED_ERROR = "expired: waited in the queue for longer than the ttl"
@@ -101,8 +106,8 @@ def simulate(
 
     Args:
         trace: The requests.
-        policy: How they become batches. Any but a `BatchPolicy` is simulated step by step in plain
-            Python, some hundred times slower, and on a shared queue or on demand only.
+        policy: How they become batches. One of your own making is simulated step by step in plain
+            Python, some hundred times slower than those of the workbench.
         deployment: Where they are answered.
         service: Service times, or a profile measured on this machine.
         cold_start: Seconds a new instance takes to start: a number, or measured ones to draw from.
@@ -228,16 +233,12 @@ class Simulation:
         trace, policy, deployment = self.trace, self.policy, self.deployment
         quantiles = np.zeros(1) if self.cold_start is None else self.cold_start
         chance = platforms.RandomInputs(self.times, quantiles, *_streams(self.seed))
-        if isinstance(deployment, BatchTransform):
-            policy = BatchPolicy()  # jobs take none
-        if isinstance(policy, BatchPolicy):
-            served = platforms.serve(trace, policy, deployment, chance, self.scaling)
-            return Outcome(trace.arrivals, *served)
-        if self.scaling is not None:
-            raise InvalidInput(
-                f"A fleet that scales is simulated with BatchPolicy only, got {policy!r}."
-            )
-        return Outcome(trace.arrivals, *stepwise.serve(trace, policy, deployment, chance))
+        # Jobs take no policy.
+        is_fast = is_compiled(policy) or isinstance(deployment, BatchTransform)
+        loops = platforms if is_fast else stepwise
+        return Outcome(
+            trace.arrivals, *loops.serve(trace, policy, deployment, chance, self.scaling)
+        )
 
     def run(self, outcome: Outcome, facts: Mapping[str, Any], warnings: Iterable[str] = ()) -> Run:
         """Return the run of an outcome, with facts of what was simulated and further warnings."""
@@ -253,6 +254,17 @@ class Simulation:
             "warnings": [*self.warnings, *overload, *warnings],
         }
         return Run(_frame(self.trace, outcome), {**facts, **simulated})
+
+
+def is_compiled(policy: Policy) -> bool:
+    """Return whether compiled loops know a policy; others are simulated step by step.
+
+    A class derived from one of those may have a batcher of its own, and counts as another.
+
+    >>> is_compiled(BatchPolicy())
+    True
+    """
+    return type(policy) in _COMPILED
 
 
 def _service_times(service: ServiceTimes | ProfileLike, deployment: Deployment) -> ServiceTimes:

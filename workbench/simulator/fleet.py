@@ -1,25 +1,82 @@
 """Fleets: instances that are launched, boot, serve and retire while batches come in."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
 from workbench.errors import InvalidInput
 from workbench.scaling import Reading, Scaler
 from workbench.simulator import kernels
-from workbench.simulator.kernels import SHARED, Batches, ServiceQuantiles
+from workbench.simulator.kernels import SHARED, Batches
 
 
-class Instances:
-    """The instances of a fleet in order of launch, and the arrays that `serve_fleet` works on.
+class Roster:
+    """When each instance of a fleet was launched, is ready and was retired, in order of launch.
 
     It begins with `count` instances, launched at 0 and idle since ever.
     """
 
-    def __init__(self, *, count: int, workers: int, routing: int, ttl: float, batches: int) -> None:
+    def __init__(self, count: int) -> None:
         self.launched = [0.0] * count
         self.ready = [-np.inf] * count
         self.retired: list[float | None] = [None] * count
+
+    def launch(self, now: float, ready: float) -> None:
+        """Add an instance that serves from the instant `ready` on, once `boot` is called."""
+        self.launched.append(now)
+        self.ready.append(ready)
+        self.retired.append(None)
+
+    def boot(self, instance: int, since: float) -> None:
+        """Let an instance take batches; its workers count as idle `since` then."""
+        raise NotImplementedError
+
+    def retire(self, instance: int, now: float) -> None:
+        """Let an instance take no more batches; those it has, it still serves."""
+        self.retired[instance] = now
+
+    def is_idle(self, instance: int) -> bool:
+        """Whether an instance serves nothing and nothing waits in a queue of its own."""
+        raise NotImplementedError
+
+    @property
+    def serving(self) -> int:
+        """How many batches are being served."""
+        raise NotImplementedError
+
+    @property
+    def waiting(self) -> int:
+        """How many batches wait for a server."""
+        raise NotImplementedError
+
+    @property
+    def done(self) -> int:
+        """How many batches have been answered or have expired."""
+        raise NotImplementedError
+
+    @property
+    def staying(self) -> list[int]:
+        """The instances that have not been retired."""
+        return [number for number, retired in enumerate(self.retired) if retired is None]
+
+    def spans(self, batches: Batches, end: float) -> list[tuple[float, float]]:
+        """Return when each instance was launched and stopped; the last ones stop at `end`."""
+        last = np.zeros(len(self.launched))
+        if len(self.staying) < len(last):
+            served = batches.server >= 0
+            np.maximum.at(last, batches.server[served], batches.finished[served])
+        return [
+            (launched, float(max(launched, end) if retired is None else max(retired, finished)))
+            for launched, retired, finished in zip(self.launched, self.retired, last, strict=True)
+        ]
+
+
+class Instances(Roster):
+    """The instances of a fleet, and the arrays that the compiled loops work on."""
+
+    def __init__(self, *, count: int, workers: int, routing: int, ttl: float, batches: int) -> None:
+        super().__init__(count)
         self._shared = routing == SHARED
         queues = 1 if self._shared else count
         everyone = count * workers
@@ -44,10 +101,8 @@ class Instances:
         )
 
     def launch(self, now: float, ready: float) -> None:
-        """Add an instance that serves from the instant `ready` on, once `boot` is called."""
-        self.launched.append(now)
-        self.ready.append(ready)
-        self.retired.append(None)
+        """Add an instance, with room for what it does."""
+        super().launch(now, ready)
         fleet = self.arrays
         self.arrays = fleet._replace(
             retired=np.append(fleet.retired, False),
@@ -80,7 +135,7 @@ class Instances:
             self.arrays = fleet._replace(when=when, who=who)
 
     def boot(self, instance: int, since: float) -> None:
-        """Let an instance take batches; its workers count as idle `since` then."""
+        """Put its workers among the idle ones."""
         fleet = self.arrays
         queue = 0 if self._shared else instance
         bottom = 0 if self._shared else instance * fleet.workers
@@ -92,8 +147,8 @@ class Instances:
         self.arrays = fleet._replace(routable=np.sort(np.append(fleet.routable, instance)))
 
     def retire(self, instance: int, now: float) -> None:
-        """Let an instance take no more batches; those it has, it still serves."""
-        self.retired[instance] = now
+        """Take it off the routable ones, and its idle workers from a shared queue."""
+        super().retire(instance, now)
         fleet = self.arrays
         self.arrays = fleet._replace(routable=fleet.routable[fleet.routable != instance])
         if self._shared:
@@ -104,13 +159,8 @@ class Instances:
             fleet.idle_since[: len(stays)] = fleet.idle_since[stays]
             fleet.idle_count[0] = len(stays)
 
-    @property
-    def staying(self) -> list[int]:
-        """The instances that have not been retired."""
-        return [number for number, retired in enumerate(self.retired) if retired is None]
-
     def is_idle(self, instance: int) -> bool:
-        """Whether an instance serves nothing and nothing waits in a queue of its own."""
+        """Whether it serves nothing and nothing waits in a queue of its own."""
         fleet = self.arrays
         if instance not in fleet.routable:
             return True
@@ -119,48 +169,47 @@ class Instances:
         idle = fleet.idle[: fleet.idle_count[0]] // fleet.workers
         return bool((idle == instance).sum() == fleet.workers)
 
-    def read(self, arrived: int, done: int, now: float) -> Reading:
-        """Return what a scaler is told."""
-        serving = int(self.arrays.state[kernels.BUSY])
-        staying = self.staying
-        ready = sum(self.ready[i] <= now for i in staying)
-        return Reading(
-            arrived=arrived,
-            done=done,
-            waiting=int(self.arrays.outstanding.sum()) - serving,
-            serving=serving,
-            ready=ready,
-            starting=len(staying) - ready,
-        )
+    @property
+    def serving(self) -> int:
+        """How many batches are being served."""
+        return int(self.arrays.state[kernels.BUSY])
+
+    @property
+    def waiting(self) -> int:
+        """How many batches wait for a server."""
+        return int(self.arrays.outstanding.sum()) - self.serving
 
     @property
     def done(self) -> int:
         """How many batches have been answered or have expired."""
         return int(self.arrays.state[kernels.NEXT] - self.arrays.outstanding.sum())
 
-    def spans(self, batches: Batches, end: float) -> list[tuple[float, float]]:
-        """Return when each instance was launched and stopped; the last ones stop at `end`."""
-        last = np.zeros(len(self.launched))
-        if len(self.staying) < len(last):
-            served = batches.server >= 0
-            np.maximum.at(last, batches.server[served], batches.finished[served])
-        return [
-            (launched, float(max(launched, end) if retired is None else max(retired, finished)))
-            for launched, retired, finished in zip(self.launched, self.retired, last, strict=True)
-        ]
+
+class Arrivals(Protocol):
+    """What a fleet has to serve."""
+
+    def sent(self, now: float) -> int:
+        """Return how many batches were sent before now."""
+        ...
+
+    def is_over(self, done: int) -> bool:
+        """Whether these were all, if so many are done."""
+        ...
 
 
 def serve_scaled(
-    batches: Batches,
-    distributions: ServiceQuantiles,
-    instances: Instances,
+    arrivals: Arrivals,
+    instances: Roster,
     scaler: Scaler,
     *,
+    advance: Callable[[float, float], None],
     boot: Callable[[], float],
     least: int,
     until: float,
 ) -> None:
     """Serve batches on a fleet of `least` instances or more, whose scaler is asked when due.
+
+    `advance` lets happen what happens between two instants, both included, with that fleet.
 
     It is asked until the instant `until`, and on until the last batch is served.
 
@@ -176,7 +225,7 @@ def serve_scaled(
         following = float(min(scaler.due, *boots, np.inf))
         if following <= now:
             raise InvalidInput(f"A scaler must be due later than now, {now}, got {following}.")
-        kernels.serve_fleet(batches, distributions, instances.arrays, now, following)
+        advance(now, following)
         if following == np.inf:
             return
         now = following
@@ -184,12 +233,26 @@ def serve_scaled(
             if instances.ready[instance] == now:
                 instances.boot(instance, now)
         if scaler.due <= now:
-            before, arrived = arrived, int(np.searchsorted(batches.closed, now))
-            reading = instances.read(arrived - before, instances.done - done, now)
+            before, arrived = arrived, arrivals.sent(now)
+            reading = _read(instances, arrived - before, instances.done - done, now)
             done = instances.done
             _rescale(instances, _ask_scaler(scaler, reading, least, now), now=now, boot=boot)
-            if now >= until and done == len(batches.closed):
+            if now >= until and arrivals.is_over(done):
                 return
+
+
+def _read(instances: Roster, arrived: int, done: int, now: float) -> Reading:
+    """Return what a scaler is told."""
+    staying = instances.staying
+    ready = sum(instances.ready[i] <= now for i in staying)
+    return Reading(
+        arrived=arrived,
+        done=done,
+        waiting=instances.waiting,
+        serving=instances.serving,
+        ready=ready,
+        starting=len(staying) - ready,
+    )
 
 
 def _ask_scaler(scaler: Scaler, reading: Reading, least: int, now: float) -> int:
@@ -201,7 +264,7 @@ def _ask_scaler(scaler: Scaler, reading: Reading, least: int, now: float) -> int
     return wanted
 
 
-def _rescale(instances: Instances, wanted: int, *, now: float, boot: Callable[[], float]) -> None:
+def _rescale(instances: Roster, wanted: int, *, now: float, boot: Callable[[], float]) -> None:
     """Launch what is missing; retire what is too much, the newest idle ones first."""
     staying = instances.staying
     by_use = sorted(staying, key=lambda i: (not instances.is_idle(i), -i))

@@ -4,13 +4,16 @@ They work on arrays that the caller owns. Draws from laws come in where results 
 loop runs, `finished` holds for each batch a number uniform in [0, 1) for its service time, `init`
 one for its cold start and `started` one for its route; none is read where nothing is drawn.
 
-`BatchPolicy` closes batches whatever the servers do, so `form_batches` is a pass of its own. A
-policy that watches servers needs a loop that couples the two: one that takes the same steps
-(`push_completion`, `push_idle`, `draw`) and asks the policy between completions and arrivals,
-where `serve_fleet` asks its queues.
+`BatchPolicy`, `Replanned` and `DeadlineAware` close batches whatever the servers do: a loop of its
+own, `form_...`, closes them all before a platform's loop serves them. `WorkConserving` and
+`Steered` send to free servers only, so their loops, `..._from_buffer`, couple buffer and platform;
+they take the same steps (`push_completion`, `push_idle`).
+
+All loops are in this one file because Numba compiles a loop on disk again only when the file of
+that loop has changed: a step in another file would go stale unnoticed.
 """
 
-# ruff: noqa: C901, PLR0912, PLR0915 - an event loop is one function, and may be long
+# ruff: noqa: C901, PLR0912, PLR0915, PLR0917 - an event loop is one function, and may be long
 
 import math
 from typing import NamedTuple
@@ -30,6 +33,17 @@ LEAST_OUTSTANDING, RANDOM, SHARED = range(3)
 
 NEXT, FIRST, BUSY = range(3)
 """What a fleet's `state` counts: batches arrived, completions past, batches being served."""
+
+ARRIVED, SENT, CLOSED, MAX_SIZE, UNCOVERED = range(5)
+"""What a buffer's `state` counts: requests arrived and sent, batches closed, the largest batch now,
+and the rows of a batch that service times do not cover (0: none)."""
+
+ANSWERED, LATE = range(2)
+"""What a steering's `counts` are: answers in the window, and those of them that were late."""
+
+LEAST_BATCHES = 3
+"""Batches of a size from which on their least latency says something of its service time; the same
+number as in `batching.policies`."""
 
 
 class Batches(NamedTuple):
@@ -70,6 +84,53 @@ class OnDemandRules(NamedTuple):
     pace: float
     depth: float
     cold_start: Floats  # quantiles of its seconds
+
+
+class Settings(NamedTuple):
+    """How batches are closed, by when their first request arrived: from `starts` on, ascending."""
+
+    starts: Floats
+    sizes: Counts
+    waits: Floats
+
+
+class Steering(NamedTuple):
+    """The rules of a `Steered` policy; `window` 0: no steering."""
+
+    latency: float
+    quantile: float
+    window: int
+    aim: float
+    gain: float
+    max_size: int
+
+
+class Seen(NamedTuple):
+    """What a `Steered` policy has seen in the present window of answers.
+
+    `latencies` has room for a window and one batch more. `tried` and `least` say by batch size how
+    many batches there were and the shortest of their latencies, less the wait.
+    """
+
+    latencies: Floats
+    counts: Counts  # ANSWERED and LATE
+    tried: Counts
+    least: Floats
+
+
+class Buffer(NamedTuple):
+    """Requests that wait for a free server, and when how many of them leave.
+
+    A batch leaves when a server is free and either `MAX_SIZE` requests wait or the first of them
+    has waited for the one number in `max_wait`; steering changes both.
+    """
+
+    arrivals: Floats
+    rows: Servers  # of each request
+    state: Counts
+    max_wait: Floats
+    steering: Steering
+    seen: Seen
 
 
 class FleetState(NamedTuple):
@@ -145,15 +206,23 @@ def draw(distribution: Floats, level: float) -> float:
     )
 
 
-@compile_loop
-def form_batches(
-    arrivals: Floats, max_size: int, max_wait: float, first: Counts, closed: Floats
-) -> int:
-    """Close batches of `max_size` requests, or `max_wait` after their first; return how many."""
+@step
+def form(
+    arrivals: Floats,
+    span: tuple[int, int, int],
+    max_size: int,
+    max_wait: float,
+    first: Counts,
+    closed: Floats,
+) -> tuple[int, int]:
+    """Close the batches opened by requests of a span; return that after the last, and how many.
+
+    The span is the first request, that after the last to open a batch, and how many batches there
+    are already. The last batch may go beyond it.
+    """
+    begin, stop, batch = span
     total = len(arrivals)
-    batch = 0
-    begin = 0
-    while begin < total:
+    while begin < stop:
         due = arrivals[begin] + max_wait
         end = begin + max_size
         if end <= total and arrivals[end - 1] <= due:
@@ -167,6 +236,59 @@ def form_batches(
         first[batch] = begin
         batch += 1
         begin = end
+    first[batch] = begin
+    return begin, batch
+
+
+@compile_loop
+def form_batches(
+    arrivals: Floats, max_size: int, max_wait: float, first: Counts, closed: Floats
+) -> int:
+    """Close batches of `max_size` requests, or `max_wait` after their first; return how many."""
+    return form(arrivals, (0, len(arrivals), 0), max_size, max_wait, first, closed)[1]
+
+
+@compile_loop
+def form_by_settings(arrivals: Floats, settings: Settings, first: Counts, closed: Floats) -> int:
+    """Close batches by the settings of the instant at which they open; return how many."""
+    starts, sizes, waits = settings
+    begin, batch = 0, 0
+    for setting in range(len(starts)):
+        stop = len(arrivals)
+        if setting + 1 < len(starts):
+            stop = np.searchsorted(arrivals, starts[setting + 1])
+        span = (begin, stop, batch)
+        begin, batch = form(arrivals, span, sizes[setting], waits[setting], first, closed)
+    return batch
+
+
+@compile_loop
+def form_by_deadline(arrivals: Floats, waits: Floats, first: Counts, closed: Floats) -> int:
+    """Close batches of n when their first request has waited `waits[n - 1]`; return how many.
+
+    A request that would thereby make the batch late closes it as it arrives, and opens the next.
+    """
+    total = len(arrivals)
+    batch = 0
+    begin = 0
+    while begin < total:
+        size = 1
+        while True:
+            due = arrivals[begin] + waits[size - 1]
+            end = begin + size
+            if size == len(waits):
+                closed[batch] = arrivals[end - 1]  # full
+                break
+            if end == total or arrivals[end] > due:
+                closed[batch] = due
+                break
+            if arrivals[begin] + waits[size] < arrivals[end]:
+                closed[batch] = arrivals[end]  # it would be late with this one
+                break
+            size += 1
+        first[batch] = begin
+        batch += 1
+        begin += size
     first[batch] = total
     return batch
 
@@ -326,6 +448,419 @@ def serve_fleet(
             touched[0] = queue
             count = 1
     state[NEXT], state[FIRST], state[BUSY] = arriving, first, busy
+
+
+@step
+def draw_row(table: Floats, row: int, level: float) -> float:
+    """Return what `draw` does of a table's row, without the 10 ns of counting references to it."""
+    last = table.shape[1] - 1
+    if last == 0:
+        return float(table[row, 0])
+    position = level * last
+    below = min(int(position), last - 1)
+    return float(
+        table[row, below] + (position - below) * (table[row, below + 1] - table[row, below])
+    )
+
+
+@step
+def sift(heap: Floats, place: int, size: int) -> None:
+    """Move a value down its heap, the least of which is first, to where it belongs."""
+    value = heap[place]
+    while 2 * place + 1 < size:
+        child = 2 * place + 1
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[child] >= value:
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = value
+
+
+@step
+def select_rank(values: Floats, count: int, rank: int) -> float:
+    """Return the `rank`-th smallest of the first `count` values, which change places.
+
+    Ranks asked for are high, so a heap of the largest values is small and few of the others enter
+    it: a tenth of the time of `np.partition`.
+    """
+    size = count - rank + 1
+    for position in range(size // 2 - 1, -1, -1):
+        sift(values, position, size)
+    for other in range(size, count):
+        if values[other] > values[0]:
+            values[0] = values[other]
+            sift(values, 0, size)
+    return float(values[0])
+
+
+@step
+def note(
+    latencies: Floats,
+    counts: Counts,
+    tried: Counts,
+    least: Floats,
+    arrivals: Floats,
+    answer: tuple[float, int, int],
+    present: tuple[float, int, int, float],
+) -> None:
+    """Add a batch's latencies to what a window has seen, see `Seen`.
+
+    `answer` is when, inf for a failure, the first request of the batch and that after its last;
+    `present` the target, how many requests wait, largest size and wait. The arrays come one by one
+    because a tuple of them costs 20 ns a call in counts of references.
+    """
+    finished, begin, end = answer
+    target, backlog, max_size, wait = present
+    answered, late = counts[ANSWERED], counts[LATE]
+    for request in range(begin, end):
+        latencies[answered] = finished - arrivals[request]
+        late += latencies[answered] > target
+        answered += 1
+    counts[ANSWERED], counts[LATE] = answered, late
+    if backlog < max_size:  # behind a backlog, waits would pass for service
+        size = end - begin
+        seconds = finished - arrivals[end - 1] - wait  # the last to arrive waited least
+        least[size] = min(least[size], seconds) if tried[size] > 0 else seconds
+        tried[size] += 1
+
+
+@step
+def steer(
+    steering: Steering, seen: Seen, backlog: int, max_size: int, wait: float
+) -> tuple[int, float]:
+    """Return largest size and wait by what a window has seen, and begin the next.
+
+    The rule is that of `batching.policies.SteeredBatcher`, to the bit; `backlog` is how many
+    requests wait.
+    """
+    latency, quantile, _, aim, gain, most = steering
+    latencies, counts, tried, least = seen
+    answered = counts[ANSWERED]
+    rank = math.ceil(quantile * answered - 1e-9)
+    spare = aim * latency - select_rank(latencies, answered, rank)
+    wait = min(max(0.0, wait + (gain if spare > 0 else 1.0) * spare), latency)
+    slow = 0
+    for size in range(len(tried) - 1, 0, -1):
+        if tried[size] >= LEAST_BATCHES and least[size] > latency / 2:
+            slow = size
+        tried[size] = 0
+    if slow > 0:
+        max_size = max(1, slow - 1)
+    elif spare > 0 or backlog >= max_size:
+        max_size = min(most, max_size + 1)
+    counts[ANSWERED], counts[LATE] = 0, 0
+    return max_size, wait
+
+
+@step
+def count_rows(table: Floats, rows: Servers, begin: int, end: int) -> int:
+    """Return the rows of a batch; their negative where the table has no times for so many.
+
+    Such a batch must not be served: compiled loops read tables without a check of bounds.
+    """
+    count = 0
+    for request in range(begin, end):
+        count += rows[request]
+    return count if count < len(table) and not np.isnan(table[count, 0]) else -count
+
+
+@compile_loop
+def serve_on_demand_from_buffer(
+    buffer: Buffer, batches: Batches, distributions: ServiceQuantiles, rules: OnDemandRules
+) -> int:
+    """Send batches to instances on demand, as long as some are free; return how many there were.
+
+    As many are free as calls may begin below the limit. A batch may still have to wait or fail,
+    where starts are paced. What fails counts as answered after all arrivals of its instant.
+    """
+    # arrays in variables of their own: each access by the tuple's name counts references, 5 ns
+    arrivals, request_rows, state, max_wait, steering, seen = buffer
+    first_request, closed, rows, started, finished, init, cold, server = batches
+    limit, provisioned, keep_alive, queues, pace, depth, cold_start = rules
+    busy_times, idle_times = distributions
+    steered = steering.window > 0
+    latencies, counts, tried, least = seen
+    # a window ends when it is full, or when more are late than its quantile can bear
+    window, bearable = steering.window, (1 - steering.quantile) * steering.window
+    total = len(arrivals)
+    ring = 1
+    while ring < limit:
+        ring *= 2
+    mask = ring - 1
+    when, who = np.empty(ring), np.empty(ring, np.int32)  # completions, and of which batch
+    kept, kept_since = np.empty(limit, np.int32), np.full(limit, -np.inf)
+    warm, warm_since = np.empty(limit, np.int32), np.empty(limit)
+    for position in range(provisioned):
+        kept[position] = provisioned - 1 - position
+    first, busy, kept_count, warm_count, launched = 0, 0, provisioned, 0, provisioned
+    now, full_at = 0.0, -np.inf
+    arrived, sent = 0, 0
+    count, begun, failed = 0, 0, 0  # batches closed, taken up or failed, failed in this instant
+    free, max_size, wait = limit, state[MAX_SIZE], max_wait[0]
+    while True:
+        done = when[first & mask] if busy > 0 else np.inf
+        if begun < count and busy < limit:
+            done = min(done, full_at + pace - depth)
+        arrival = arrivals[arrived] if arrived < total else np.inf
+        due = arrivals[sent] + wait if free > 0 and sent < arrived else np.inf
+        upcoming = min(done, arrival, due)
+        if failed > 0 and upcoming > now:
+            for batch in range(count - failed, count):
+                if steered:
+                    answer = (np.inf, first_request[batch], first_request[batch + 1])
+                    present = (steering.latency, arrived - sent, max_size, wait)
+                    note(latencies, counts, tried, least, arrivals, answer, present)
+                    if counts[ANSWERED] >= window or counts[LATE] > bearable:
+                        max_size, wait = steer(steering, seen, arrived - sent, max_size, wait)
+            failed = 0
+            free = limit - busy
+        elif upcoming == np.inf:
+            break
+        elif done <= upcoming:
+            now = max(now, done)
+            completed = first
+            while busy > 0 and when[first & mask] <= now:
+                batch = who[first & mask]
+                one = server[batch]
+                if one < provisioned:
+                    push_idle(kept, kept_since, 0, kept_count, (when[first & mask], one))
+                    kept_count += 1
+                else:
+                    push_idle(warm, warm_since, 0, warm_count, (when[first & mask], one))
+                    warm_count += 1
+                first += 1
+                busy -= 1
+                if steered:
+                    answer = (finished[batch], first_request[batch], first_request[batch + 1])
+                    present = (steering.latency, arrived - sent, max_size, wait)
+                    note(latencies, counts, tried, least, arrivals, answer, present)
+                    if counts[ANSWERED] >= window or counts[LATE] > bearable:
+                        max_size, wait = steer(steering, seen, arrived - sent, max_size, wait)
+            if first > completed:
+                free = max(0, limit - busy - (count - begun))
+        elif arrival <= upcoming:
+            arrived += 1
+            # arrivals change nothing until the next completion or timer, or until a batch is full
+            quiet, stop = done, total
+            if free > 0:
+                quiet, stop = min(done, arrivals[sent] + wait), min(total, sent + max_size)
+            while failed == 0 and arrived < stop and arrivals[arrived] < quiet:
+                arrived += 1
+            now = arrivals[arrived - 1]
+        else:
+            now = max(now, due)
+        while free > 0 and sent < arrived:
+            if arrived - sent < max_size and now < arrivals[sent] + wait:
+                break
+            end = min(arrived, sent + max_size)
+            rows[count] = count_rows(busy_times, request_rows, sent, end)
+            if rows[count] < 0:
+                state[UNCOVERED] = -rows[count]
+                return launched
+            first_request[count] = sent
+            first_request[count + 1] = end
+            closed[count] = now
+            sent = end
+            count += 1
+            free -= 1
+        while begun < count:
+            one, since, boot, is_new = np.int32(-1), now, 0.0, False
+            if kept_count > 0:
+                kept_count -= 1
+                one, since = kept[kept_count], kept_since[kept_count]
+            elif warm_count > 0 and now <= warm_since[warm_count - 1] + keep_alive:
+                warm_count -= 1
+                one, since = warm[warm_count], warm_since[warm_count]
+            else:
+                warm_count = 0  # the top was freed last: when it has expired, all have
+                if busy < limit and now >= full_at + pace - depth:
+                    full_at = max(full_at, now) + pace
+                    one = np.int32(launched)
+                    launched += 1
+                    boot, is_new = draw(cold_start, init[begun]), True
+                elif queues:
+                    break
+            started[begun] = now
+            init[begun] = boot
+            cold[begun] = is_new
+            server[begun] = one
+            if one < 0:
+                finished[begun] = np.nan
+                failed += 1
+            else:
+                times = idle_times if now > since else busy_times
+                finished[begun] = now + boot + draw_row(times, rows[begun], finished[begun])
+                push_completion(when, who, first, busy, (finished[begun], begun))
+                busy += 1
+            begun += 1
+    state[ARRIVED], state[SENT], state[CLOSED] = arrived, sent, count
+    return launched
+
+
+@compile_loop
+def serve_fleet_from_buffer(
+    buffer: Buffer,
+    batches: Batches,
+    distributions: ServiceQuantiles,
+    fleet: FleetState,
+    now: float,
+    until: float,
+) -> None:
+    """Send batches to a fleet as long as it has free servers, from `now` to `until`, both included.
+
+    Free are the workers of routable instances, less the batches there; a fleet without any counts
+    as one, or nothing would ever wake it. Routes, waits and `ttl` are those of `serve_fleet`, but
+    what waits too long fails at once, since that frees its server for the buffer. Whoever calls
+    again with a later `until` may have changed the fleet in between.
+    """
+    arrivals, request_rows, buffered, max_wait, steering, seen = buffer
+    first_request, closed, rows, started, finished, _, _, server = batches
+    busy_times, idle_times = distributions
+    routing, workers, ttl, routable, _ = fleet[:5]
+    idle, idle_since, idle_count, head, tail, outstanding = fleet[5:11]
+    when, who, state, following = fleet[11:]
+    steered = steering.window > 0
+    latencies, counts, tried, least = seen
+    # a window ends when it is full, or when more are late than its quantile can bear
+    window, bearable = steering.window, (1 - steering.quantile) * steering.window
+    total = len(arrivals)
+    mask = len(when) - 1
+    width = len(idle) // len(head)
+    count, first, busy = state
+    arrived, sent, max_size = buffered[ARRIVED], buffered[SENT], buffered[MAX_SIZE]
+    wait = max_wait[0]
+    takes = np.zeros(len(idle) // workers, np.bool_)  # by instance: whether it is routable
+    takes[routable] = True
+    if routing == SHARED:
+        spare = idle_count[0] - (outstanding[0] - busy)
+        if len(routable) == 0:
+            spare += 1
+    else:
+        spare = workers * len(routable)
+        for instance in routable:
+            spare -= outstanding[instance]
+    free = max(0, spare)
+    touched = np.zeros(len(when) + 1, np.int64)  # the queues from which a batch may now be taken
+    touches = 1 if routing == SHARED else 0
+    while True:
+        for position in range(touches):
+            queue = touched[position]
+            while head[queue] >= 0:
+                batch = head[queue]
+                late = closed[batch] + ttl < now
+                if not late and idle_count[queue] == 0:
+                    break
+                head[queue] = following[batch]
+                if late:
+                    started[batch], finished[batch], server[batch] = np.nan, np.nan, -1
+                    outstanding[queue] -= 1
+                    spare += 1
+                    free = max(0, spare)
+                    if steered:
+                        answer = (np.inf, first_request[batch], first_request[batch + 1])
+                        present = (steering.latency, arrived - sent, max_size, wait)
+                        note(latencies, counts, tried, least, arrivals, answer, present)
+                        if counts[ANSWERED] >= window or counts[LATE] > bearable:
+                            max_size, wait = steer(steering, seen, arrived - sent, max_size, wait)
+                    continue
+                idle_count[queue] -= 1
+                top = queue * width + idle_count[queue]
+                times = idle_times if now > idle_since[top] else busy_times
+                started[batch] = now
+                finished[batch] = now + draw_row(times, rows[batch], finished[batch])
+                server[batch] = idle[top] // workers
+                following[batch] = idle[top]  # it has left its chain: room for its worker
+                push_completion(when, who, first, busy, (finished[batch], batch))
+                busy += 1
+        touches = 0
+        if (
+            free > 0
+            and sent < arrived
+            and (arrived - sent >= max_size or now >= arrivals[sent] + wait)
+        ):
+            end = min(arrived, sent + max_size)
+            rows[count] = count_rows(busy_times, request_rows, sent, end)
+            if rows[count] < 0:
+                buffered[UNCOVERED] = -rows[count]
+                break
+            first_request[count] = sent
+            first_request[count + 1] = end
+            closed[count] = now
+            sent = end
+            queue = 0
+            if routing == RANDOM:
+                queue = routable[min(int(started[count] * len(routable)), len(routable) - 1)]
+            elif routing == LEAST_OUTSTANDING:
+                queue = routable[0]
+                for other in routable:
+                    if outstanding[other] < outstanding[queue]:
+                        queue = other
+                    if outstanding[queue] == 0:
+                        break
+            outstanding[queue] += 1
+            following[count] = -1
+            if head[queue] < 0:
+                head[queue] = count
+            else:
+                following[tail[queue]] = count
+            tail[queue] = count
+            count += 1
+            spare -= 1
+            free -= 1
+            touched[0] = queue
+            touches = 1
+            continue  # one at a time: of equal completions, the batch sent first comes first
+        done = when[first & mask] if busy > 0 else np.inf
+        if routing == SHARED and head[0] >= 0:
+            done = min(done, np.nextafter(closed[head[0]] + ttl, np.inf))  # it has waited longer
+        arrival = arrivals[arrived] if arrived < total else np.inf
+        due = arrivals[sent] + wait if free > 0 and sent < arrived else np.inf
+        upcoming = min(done, arrival, due)
+        if upcoming > until or upcoming == np.inf:
+            break
+        if done <= upcoming:
+            now = max(now, done)
+            if routing == SHARED:
+                touches = 1
+                touched[0] = 0
+            while busy > 0 and when[first & mask] <= now:
+                batch = who[first & mask]
+                worker = following[batch]
+                instance = worker // workers
+                queue = 0 if routing == SHARED else instance
+                if routing != SHARED or takes[instance]:
+                    push_idle(idle, idle_since, queue * width, idle_count[queue], (now, worker))
+                    idle_count[queue] += 1
+                first += 1
+                busy -= 1
+                outstanding[queue] -= 1
+                spare += takes[instance]
+                if routing != SHARED:
+                    touched[touches] = queue
+                    touches += 1
+                if steered:
+                    answer = (finished[batch], first_request[batch], first_request[batch + 1])
+                    present = (steering.latency, arrived - sent, max_size, wait)
+                    note(latencies, counts, tried, least, arrivals, answer, present)
+                    if counts[ANSWERED] >= window or counts[LATE] > bearable:
+                        max_size, wait = steer(steering, seen, arrived - sent, max_size, wait)
+            free = max(0, spare)
+        elif arrival <= upcoming:
+            arrived += 1
+            # arrivals change nothing until the next completion or timer, or until a batch is full
+            quiet, stop = min(done, until), total
+            if free > 0:
+                quiet, stop = min(quiet, arrivals[sent] + wait), min(total, sent + max_size)
+            while arrived < stop and arrivals[arrived] < quiet:
+                arrived += 1
+            now = arrivals[arrived - 1]
+        else:
+            now = max(now, due)
+    state[NEXT], state[FIRST], state[BUSY] = count, first, busy
+    buffered[ARRIVED], buffered[SENT], buffered[CLOSED] = arrived, sent, count
+    buffered[MAX_SIZE], max_wait[0] = max_size, wait
 
 
 @compile_loop

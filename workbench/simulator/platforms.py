@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.batching.timer import BatchPolicy
+from workbench.batching.timer import Policy
 from workbench.deployment import (
     Async,
     BatchTransform,
@@ -18,15 +18,9 @@ from workbench.errors import InvalidInput
 from workbench.scaling import ScalingPolicy
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import kernels
-from workbench.simulator.fleet import Instances, serve_scaled
-from workbench.simulator.kernels import (
-    LEAST_OUTSTANDING,
-    RANDOM,
-    SHARED,
-    Batches,
-    Counts,
-    ServiceQuantiles,
-)
+from workbench.simulator.fleet import Instances, Roster, serve_scaled
+from workbench.simulator.kernels import LEAST_OUTSTANDING, RANDOM, SHARED, Batches, Counts
+from workbench.simulator.sources import ClosedBatches, Source, allocate, make_batches, source_of
 from workbench.traffic.trace import Trace
 
 _ROUTING = {"least_outstanding": LEAST_OUTSTANDING, "random": RANDOM, "shared": SHARED}
@@ -70,79 +64,60 @@ class FleetShape(NamedTuple):
 
 def serve(
     trace: Trace,
-    policy: BatchPolicy,
+    policy: Policy,
     deployment: Deployment,
     randomness: RandomInputs,
     scaling: ScalingPolicy | None,
 ) -> ServedBatches:
-    """Return a trace's batches, served on a deployment.
+    """Return a trace's batches, served on a deployment by the compiled loops.
 
     Raises:
-        InvalidInput: The service times do not cover a batch, or the deployment is not known.
+        InvalidInput: The service times do not cover a batch, or the deployment or the policy is
+            not known.
     """
     if isinstance(deployment, BatchTransform):
         return _serve_jobs(trace, deployment, randomness)
-    first, closed = np.empty(len(trace) + 1, np.int64), np.empty(len(trace))
-    count = kernels.form_batches(
-        trace.arrivals, policy.max_size, float(policy.max_wait), first, closed
-    )
-    if count < len(trace):
-        first, closed = first[: count + 1].copy(), closed[:count].copy()
-    batches = _draw_service_levels(_prepare_batches(trace, first, closed), randomness)
+    source = source_of(trace, policy, randomness.service)
     if isinstance(deployment, Serverless | Lambda):
-        return _serve_on_demand(batches, deployment, randomness)
-    shape = _shape(deployment)
-    instances = _serve_fleet(batches, shape, randomness, scaling, until=trace.duration)
+        return _serve_on_demand(source, deployment, randomness)
+    instances = _serve_fleet(
+        source, shape_of(deployment), randomness, scaling, until=trace.duration
+    )
+    return finish_fleet(source.batches, instances, deployment, trace, scaling)
+
+
+def finish_fleet(
+    batches: Batches,
+    instances: Roster,
+    deployment: Deployment,
+    trace: Trace,
+    scaling: ScalingPolicy | None,
+) -> ServedBatches:
+    """Return a fleet's batches with the times that its instances ran."""
     end = max(trace.duration, float(np.nanmax(batches.finished, initial=0.0)))
     spans = None if isinstance(deployment, Local) else instances.spans(batches, end)
+    shape = shape_of(deployment)
     return ServedBatches(batches, spans, shape.instances * shape.workers if scaling is None else 0)
 
 
-def _prepare_batches(trace: Trace, first: Counts, closed: Floats) -> Batches:
-    if int(trace.rows.max(initial=0)) > 1:
-        rows = np.add.reduceat(trace.rows, first[:-1], dtype=np.int64)
-    else:  # as mostly, and ten times as fast
-        rows = np.diff(first)
-    return _allocate_batches(first, closed, rows)
-
-
-def _allocate_batches(first: Counts, closed: Floats, rows: Counts) -> Batches:
-    count = len(closed)
-    return Batches(
-        first=first,
-        closed=closed,
-        rows=rows,
-        started=np.empty(count),
-        finished=np.empty(count),
-        init=np.zeros(count),
-        cold=np.zeros(count, np.bool_),
-        server=np.empty(count, np.int32),
-    )
-
-
-def _draw_service_levels(batches: Batches, randomness: RandomInputs) -> Batches:
-    """Check that service times cover the batches, and draw the levels of those times."""
-    randomness.service.check(batches.rows)
+def _draw_times(source: Source, randomness: RandomInputs) -> None:
+    """Draw the levels of the batches' service times."""
     if randomness.service.sampled:
-        randomness.service_rng.random(out=batches.finished)
-    return batches
-
-
-def _service_quantiles(service: ServiceTimes) -> ServiceQuantiles:
-    return ServiceQuantiles(service.table, service.idle_table)
+        randomness.service_rng.random(out=source.room.finished)
 
 
 def _serve_on_demand(
-    batches: Batches, deployment: Serverless | Lambda, randomness: RandomInputs
+    source: Source, deployment: Serverless | Lambda, randomness: RandomInputs
 ) -> ServedBatches:
+    _draw_times(source, randomness)
     if len(randomness.cold_start) > 1:
-        randomness.cold_start_rng.random(out=batches.init)
+        randomness.cold_start_rng.random(out=source.room.init)
     pace, depth = 0.0, np.inf
     if isinstance(deployment, Lambda):
         pace = deployment.scaling_period / deployment.scaling_step
         depth = deployment.scaling_period
     queues = deployment.on_limit == "queue"
-    most = len(batches.closed)  # instances that can be busy at once
+    most = len(source.room.closed)  # instances that can be busy at once
     rules = kernels.OnDemandRules(
         limit=min(deployment.max_concurrency, most),
         provisioned=min(deployment.provisioned, most),
@@ -152,11 +127,16 @@ def _serve_on_demand(
         depth=depth,
         cold_start=randomness.cold_start,
     )
-    kernels.serve_on_demand(batches, _service_quantiles(randomness.service), rules)
-    return ServedBatches(batches, None, deployment.max_concurrency if queues else 0)
+    source.serve_on_demand(rules)
+    return ServedBatches(source.batches, None, deployment.max_concurrency if queues else 0)
 
 
-def _shape(deployment: Deployment) -> FleetShape:
+def shape_of(deployment: Deployment) -> FleetShape:
+    """Return what a deployment's fleet is made of.
+
+    Raises:
+        InvalidInput: It has none.
+    """
     match deployment:
         case Local():
             return FleetShape(deployment.workers, 1, SHARED)
@@ -169,7 +149,7 @@ def _shape(deployment: Deployment) -> FleetShape:
 
 
 def _serve_fleet(
-    batches: Batches,
+    source: Source,
     shape: FleetShape,
     randomness: RandomInputs,
     scaling: ScalingPolicy | None,
@@ -181,19 +161,23 @@ def _serve_fleet(
         workers=shape.workers,
         routing=shape.routing,
         ttl=shape.ttl,
-        batches=len(batches.closed),
+        batches=len(source.room.closed),
     )
+    _draw_times(source, randomness)
     if shape.routing == RANDOM:
-        randomness.route_rng.random(out=batches.started)
-    distributions = _service_quantiles(randomness.service)
+        randomness.route_rng.random(out=source.room.started)
+
+    def advance(now: float, until: float) -> None:
+        source.serve_fleet(instances.arrays, now, until)
+
     if scaling is None:
-        kernels.serve_fleet(batches, distributions, instances.arrays, -np.inf, np.inf)
+        advance(-np.inf, np.inf)
     else:
         serve_scaled(
-            batches,
-            distributions,
+            source,
             instances,
             scaling.scaler(),
+            advance=advance,
             boot=randomness.draw_cold_start,
             least=shape.least,
             until=until,
@@ -210,15 +194,14 @@ def _serve_jobs(
     done when the last chunk is.
     """
     first, due = job_bounds(trace, deployment.period)
-    jobs = _prepare_batches(trace, first, due)
+    jobs = make_batches(trace, first, due)
     jobs.cold[:], jobs.server[:], jobs.started[:] = True, -1, due
     for job, rows in enumerate(jobs.rows):
         jobs.init[job] = randomness.draw_cold_start()
-        chunks = _draw_service_levels(
-            _chunks(rows, due[job] + jobs.init[job], randomness.service.largest), randomness
-        )
+        chunks = _chunks(rows, due[job] + jobs.init[job], randomness.service.largest)
+        source = ClosedBatches(chunks, randomness.service)
         _serve_fleet(
-            chunks, FleetShape(deployment.count, 1, SHARED), randomness, None, until=np.inf
+            source, FleetShape(deployment.count, 1, SHARED), randomness, None, until=np.inf
         )
         jobs.finished[job] = chunks.finished.max()
     spans = zip(due.tolist(), jobs.finished.tolist(), strict=True)
@@ -239,4 +222,4 @@ def job_bounds(trace: Trace, period: float | None) -> tuple[Counts, Floats]:
 def _chunks(rows: int, start: float, largest: int) -> Batches:
     full, rest = divmod(int(rows), largest)
     sizes = np.array([largest] * full + [rest] * (rest > 0))
-    return _allocate_batches(np.arange(len(sizes) + 1), np.full(len(sizes), start), sizes)
+    return allocate(np.arange(len(sizes) + 1), np.full(len(sizes), start), sizes)

@@ -1,14 +1,13 @@
-"""Any policy, event by event in plain Python, where the compiled loops know `BatchPolicy` only.
+"""Any policy, event by event in plain Python: what the compiled loops are tested against.
 
 A batcher is driven as a live run drives it: at one instant completions first, of which it is told
-before it hears how many servers are free, then arrivals, then its timer. On instances that start
-on demand as many servers are free as calls may still begin below the limit. Draws are those of the
-compiled loops, so that `BatchPolicy` fares the same in both.
+before it learns how many servers are free, then arrivals, then its timer. After boots and scaling
+it is told again. Draws are those of the compiled loops, so that a policy fares the same in both.
 """
 
 import heapq
 import math
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable
 from itertools import count
@@ -17,33 +16,52 @@ from typing import Protocol
 import numpy as np
 
 from workbench.batching.timer import Batcher, Policy
-from workbench.deployment import Deployment, Lambda, Local, RealTime, Serverless
+from workbench.deployment import Deployment, Lambda, Serverless
 from workbench.errors import InvalidInput
-from workbench.simulator.kernels import Batches, draw
-from workbench.simulator.platforms import RandomInputs, ServedBatches
+from workbench.scaling import ScalingPolicy
+from workbench.simulator.fleet import Roster, serve_scaled
+from workbench.simulator.kernels import RANDOM, SHARED, Batches, draw
+from workbench.simulator.platforms import (
+    FleetShape,
+    RandomInputs,
+    ServedBatches,
+    finish_fleet,
+    shape_of,
+)
 from workbench.traffic.trace import Trace
 
 
 def serve(
-    trace: Trace, policy: Policy, deployment: Deployment, chance: RandomInputs
+    trace: Trace,
+    policy: Policy,
+    deployment: Deployment,
+    chance: RandomInputs,
+    scaling: ScalingPolicy | None,
 ) -> ServedBatches:
-    """Return a trace's batches, served on one shared queue or on instances on demand.
+    """Return a trace's batches, served on a deployment but a batch transform.
 
     Raises:
-        InvalidInput: The deployment is another, service times miss a batch, or the policy does not
-            send each request once and in order.
+        InvalidInput: Service times miss a batch, or the policy does not send each request once and
+            in order.
     """
-    batches = _StepSimulation(trace, policy, _platform(deployment), chance).run()
-    end = max(trace.duration, float(np.nanmax(batches.finished, initial=0.0)))
-    match deployment:
-        case RealTime():
-            servers = deployment.count * deployment.workers
-            return ServedBatches(batches, [(0.0, end)] * deployment.count, servers)
-        case Local():
-            return ServedBatches(batches, None, deployment.workers)
-        case Serverless() | Lambda() if deployment.on_limit == "queue":
-            return ServedBatches(batches, None, deployment.max_concurrency)
-    return ServedBatches(batches, None, 0)
+    if isinstance(deployment, Serverless | Lambda):
+        platform = _OnDemandInstances(deployment)
+        batches = _StepSimulation(trace, policy, platform, chance).run()
+        return ServedBatches(batches, None, deployment.max_concurrency if platform.waits else 0)
+    shape = shape_of(deployment)
+    fleet = _SharedQueue(shape)
+    steps = _StepSimulation(trace, policy, fleet, chance)
+    if scaling is not None:
+        serve_scaled(
+            steps,
+            fleet,
+            scaling.scaler(),
+            advance=steps.advance,
+            boot=chance.draw_cold_start,
+            least=shape.least,
+            until=trace.duration,
+        )
+    return finish_fleet(steps.run(), fleet, deployment, trace, scaling)
 
 
 class _Assignment:
@@ -58,62 +76,151 @@ class _Assignment:
 
 
 class _Platform(Protocol):
-    queues: bool
+    queues: list[deque[int]]
+    """The batches that wait, first come first served."""
+    waits: bool
     """Whether a batch that finds no server waits; else it fails."""
     workers: int
     """Servers that share a number."""
+    ttl: float
+    """The longest wait in seconds."""
+    has_routes: bool
+    """Whether a batch's queue is drawn."""
+    has_starts: bool
+    """Whether a batch may have to start its server."""
 
     @property
     def free(self) -> int:
-        """How many batches could begin."""
+        """How many batches could begin, less those that wait."""
         ...
 
-    def ready(self) -> float:
+    def next_start(self) -> float:
         """When a batch that waits may begin, if no server comes free before."""
         ...
 
-    def take(self, now: float) -> _Assignment | None:
+    def route(self, level: float) -> int:
+        """Return the queue of the next batch."""
+        ...
+
+    def take(self, queue: int, now: float) -> _Assignment | None:
         """Give a server to a batch, if there is one."""
         ...
 
-    def rest(self, server: int, now: float) -> None:
-        """Take a server back."""
+    def rest(self, server: int, now: float) -> int:
+        """Take a server back, and return the queue that it serves."""
+        ...
+
+    def expire(self) -> None:
+        """Learn that a batch has waited too long."""
         ...
 
 
-class _SharedQueue:
-    """Servers on one queue: the one freed last is taken first, of those the lowest number."""
+class _SharedQueue(Roster):
+    """Instances with one queue, or one each: the worker freed last is taken first."""
 
-    queues = True
+    waits = True
+    has_starts = False
 
-    def __init__(self, servers: int, workers: int) -> None:
-        self.workers = workers
-        self._idle = [(-math.inf, -server) for server in reversed(range(servers))]
+    def __init__(self, shape: FleetShape) -> None:
+        super().__init__(0)
+        self.workers, self.ttl, self._routing = shape.workers, shape.ttl, shape.routing
+        self._shared = shape.routing == SHARED
+        self.has_routes = shape.routing == RANDOM
+        self.queues: list[deque[int]] = [deque()] if self._shared else []
+        self._idle: list[list[tuple[float, int]]] = [[]] if self._shared else []
+        self._open: list[int] = []  # instances that take batches
+        self._outstanding: list[int] = []  # batches that each has, waiting or being served
+        self._serving = self._done = 0
+        for instance in range(shape.instances):
+            self.launch(0.0, -math.inf)
+            self.boot(instance, -math.inf)
+
+    def launch(self, now: float, ready: float) -> None:
+        super().launch(now, ready)
+        self._outstanding.append(0)
+        if not self._shared:
+            self.queues.append(deque())
+            self._idle.append([])
+
+    def boot(self, instance: int, since: float) -> None:
+        insort(self._open, instance)
+        for worker in range(instance * self.workers, (instance + 1) * self.workers):
+            insort(self._idle[0 if self._shared else instance], (since, -worker))
+
+    def retire(self, instance: int, now: float) -> None:
+        super().retire(instance, now)
+        if instance in self._open:
+            self._open.remove(instance)
+        if self._shared:
+            self._idle[0] = [each for each in self._idle[0] if -each[1] // self.workers != instance]
+
+    def is_idle(self, instance: int) -> bool:
+        return instance not in self._open or not self._outstanding[instance]
+
+    @property
+    def serving(self) -> int:
+        return self._serving
+
+    @property
+    def waiting(self) -> int:
+        return sum(map(len, self.queues))
+
+    @property
+    def done(self) -> int:
+        return self._done
 
     @property
     def free(self) -> int:
-        return len(self._idle)
+        if self._shared:
+            return len(self._idle[0]) + (not self._open) - len(self.queues[0])
+        return sum(self.workers - self._outstanding[each] for each in self._open)
 
-    def ready(self) -> float:
+    def next_start(self) -> float:
         return math.inf
 
-    def take(self, now: float) -> _Assignment | None:  # noqa: ARG002 - as in _Platform
-        if not self._idle:
+    def route(self, level: float) -> int:
+        if self._shared:
+            return 0
+        if self._routing == RANDOM:
+            queue = self._open[min(int(level * len(self._open)), len(self._open) - 1)]
+        else:
+            queue = min(self._open, key=self._outstanding.__getitem__)
+        self._outstanding[queue] += 1
+        return queue
+
+    def take(self, queue: int, now: float) -> _Assignment | None:  # noqa: ARG002 - as in _Platform
+        if not self._idle[queue]:
             return None
-        since, server = self._idle.pop()
+        since, server = self._idle[queue].pop()
+        self._serving += 1
+        self._outstanding[-server // self.workers] += self._shared
         return _Assignment(-server, since)
 
-    def rest(self, server: int, now: float) -> None:
-        insort(self._idle, (now, -server))
+    def rest(self, server: int, now: float) -> int:
+        instance = server // self.workers
+        queue = 0 if self._shared else instance
+        self._serving -= 1
+        self._done += 1
+        self._outstanding[instance] -= 1
+        if not self._shared or self.retired[instance] is None:
+            insort(self._idle[queue], (now, -server))
+        return queue
+
+    def expire(self) -> None:
+        self._done += 1
 
 
 class _OnDemandInstances:
     """Instances that start on demand: provisioned ones first, those freed last first."""
 
     workers = 1
+    ttl = math.inf
+    has_routes = False
+    has_starts = True
 
     def __init__(self, deployment: Serverless | Lambda) -> None:
-        self.queues = deployment.on_limit == "queue"
+        self.waits = deployment.on_limit == "queue"
+        self.queues: list[deque[int]] = [deque()]
         self._rules = deployment
         self._idle_provisioned = [
             (-math.inf, -server) for server in reversed(range(deployment.provisioned))
@@ -128,12 +235,16 @@ class _OnDemandInstances:
 
     @property
     def free(self) -> int:
-        return self._rules.max_concurrency - self._busy
+        return self._rules.max_concurrency - self._busy - len(self.queues[0])
 
-    def ready(self) -> float:
-        return self._full_at + self._pace - self._depth if self.free > 0 else math.inf
+    def next_start(self) -> float:
+        is_below = self._busy < self._rules.max_concurrency
+        return self._full_at + self._pace - self._depth if is_below else math.inf
 
-    def take(self, now: float) -> _Assignment | None:
+    def route(self, level: float) -> int:  # noqa: ARG002 - as in _Platform
+        return 0
+
+    def take(self, queue: int, now: float) -> _Assignment | None:  # noqa: ARG002 - as in _Platform
         assignment = self._take_idle(now) or self._start_instance(now)
         self._busy += assignment is not None
         return assignment
@@ -148,32 +259,22 @@ class _OnDemandInstances:
         return _Assignment(-server, since)
 
     def _start_instance(self, now: float) -> _Assignment | None:
-        if not (self.free and now >= self.ready()):
+        if now < self.next_start():
             return None
         self._full_at = max(self._full_at, now) + self._pace
         self._launched += 1
         return _Assignment(self._launched - 1, now, cold=True)
 
-    def rest(self, server: int, now: float) -> None:
+    def rest(self, server: int, now: float) -> int:
         self._busy -= 1
         insort(
             self._idle_provisioned if server < self._rules.provisioned else self._warm,
             (now, -server),
         )
+        return 0
 
-
-def _platform(deployment: Deployment) -> _Platform:
-    match deployment:
-        case Local():
-            return _SharedQueue(deployment.workers, 1)
-        case RealTime() if deployment.routing == "shared" or deployment.count == 1:
-            return _SharedQueue(deployment.count * deployment.workers, deployment.workers)
-        case Serverless() | Lambda():
-            return _OnDemandInstances(deployment)
-    raise InvalidInput(
-        "A policy other than BatchPolicy is simulated on one shared queue (Local, or RealTime with "
-        f"routing='shared'), Serverless and Lambda, not on {deployment!r}."
-    )
+    def expire(self) -> None:
+        raise AssertionError("What waits for an instance on demand never expires.")
 
 
 class _StepSimulation:
@@ -190,7 +291,6 @@ class _StepSimulation:
         self._chance = chance
         self._following = 0
         self._sent = 0
-        self._queue: deque[int] = deque()
         self._completions: list[tuple[float, int, int, int]] = []  # when, turn, batch, server
         self._sequence = count()
         self._levels: list[tuple[float, float]] = []
@@ -200,17 +300,8 @@ class _StepSimulation:
         self._outcomes: dict[int, tuple[float, float, float, bool, int]] = {}
 
     def run(self) -> Batches:
-        """Let all requests arrive and be served."""
-        self._send(self._batcher.server_free(self._platform.free, 0.0), 0.0)
-        now = 0.0
-        while (upcoming := self._upcoming()) < math.inf:
-            now = max(now, upcoming)
-            self._complete(now)
-            while self._arrivals[self._following] <= now:
-                self._following += 1
-                self._send(self._batcher.add(self._following - 1, now), now)
-            if self._batcher.due <= now:
-                self._wake(now)
+        """Let all requests that are left arrive and be served, and return all batches."""
+        self.advance(-math.inf, math.inf)
         if self._sent < len(self._arrivals) - 1:
             raise InvalidInput(
                 f"The policy '{self._label}' sent {self._sent} of {len(self._arrivals) - 1} "
@@ -218,27 +309,75 @@ class _StepSimulation:
             )
         return self._batches()
 
+    def advance(self, now: float, until: float) -> None:
+        """Let happen what happens from now to `until`, both included; servers may be others now."""
+        now = max(now, 0.0)
+        for queue in range(len(self._platform.queues)):
+            self._serve(queue, now)
+        self._send(self._batcher.server_free(max(0, self._platform.free), now), now)
+        while (upcoming := self._upcoming()) <= until and upcoming < math.inf:
+            now = max(now, upcoming)
+            self._complete(now)
+            while self._arrivals[self._following] <= now:
+                self._following += 1
+                self._send(self._batcher.add(self._following - 1, now), now)
+            if self._batcher.due <= now:
+                self._wake(now)
+
+    def sent(self, now: float) -> int:
+        """Return how many batches were sent before now."""
+        return bisect_left(self._closed, now)
+
+    def is_over(self, done: int) -> bool:  # noqa: ARG002 - as in fleet.Arrivals
+        """Whether nothing is to come: a policy that has lost requests never sends them."""
+        return self._upcoming() == math.inf
+
     def _upcoming(self) -> float:
         """Return when something happens next."""
         completion = self._completions[0][0] if self._completions else math.inf
-        ready = self._platform.ready() if self._queue else math.inf
-        return min(completion, ready, self._arrivals[self._following], self._batcher.due)
+        upcoming = min(completion, self._arrivals[self._following], self._batcher.due)
+        queues = self._platform.queues
+        if not (queues and queues[0]):
+            return upcoming
+        # one that has waited for the ttl may still begin: past it, it fails
+        expiry = math.nextafter(self._closed[queues[0][0]] + self._platform.ttl, math.inf)
+        return min(upcoming, self._platform.next_start(), expiry)
 
     def _complete(self, now: float) -> None:
         """Take servers back whose batches are done, and give them to what waits."""
+        if not (self._completions and self._completions[0][0] <= now) and not any(
+            self._platform.queues
+        ):
+            return
         done = []
+        queues = [0] if len(self._platform.queues) == 1 else []
         while self._completions and self._completions[0][0] <= now:
             _, _, batch, server = heapq.heappop(self._completions)
             done.append(batch)
             if server >= 0:
-                self._platform.rest(server, now)
-        while self._queue and self._begin(self._queue[0], now):
-            self._queue.popleft()
+                queues.append(self._platform.rest(server, now))
+        for queue in queues:
+            done += self._serve(queue, now)
         if done and self._batcher.watches:
             for batch in done:
                 self._batcher.answered(self._latencies(batch), now)
-            free = max(0, self._platform.free - len(self._queue))
+            free = max(0, self._platform.free)
             self._send(self._batcher.server_free(free, now), now)
+
+    def _serve(self, queue: int, now: float) -> list[int]:
+        """Begin what can of the batches that wait; return those that have waited too long."""
+        waiting = self._platform.queues[queue]
+        expired = []
+        while waiting:
+            batch = waiting[0]
+            if self._closed[batch] + self._platform.ttl < now:
+                self._outcomes[batch] = math.nan, math.nan, 0.0, False, -1
+                self._platform.expire()
+                expired.append(batch)
+            elif not self._begin(batch, queue, now):
+                break
+            waiting.popleft()
+        return expired
 
     def _latencies(self, batch: int) -> list[float]:
         finished = self._outcomes[batch][1]
@@ -268,31 +407,29 @@ class _StepSimulation:
             self._closed.append(now)
             self._batch_rows.append(self._rows[stop] - self._rows[self._sent])
             self._sent = stop
-            self._levels.append(self._draw_levels())
             self._arrive(len(self._first) - 1, now)
-
-    def _draw_levels(self) -> tuple[float, float]:
-        """Draw the levels of a batch's service time and cold start."""
-        chance = self._chance
-        service = chance.service_rng.random() if chance.service.sampled else 0.0
-        boot = chance.cold_start_rng.random() if len(chance.cold_start) > 1 else 0.0
-        return service, boot
 
     def _arrive(self, batch: int, now: float) -> None:
         """Begin a batch, or have it wait, or fail it."""
-        if not self._queue and self._begin(batch, now):
+        chance, platform = self._chance, self._platform
+        level = chance.service_rng.random() if chance.service.sampled else 0.0
+        drawn = platform.has_starts and len(chance.cold_start) > 1
+        self._levels.append((level, chance.cold_start_rng.random() if drawn else 0.0))
+        queue = platform.route(chance.route_rng.random() if platform.has_routes else 0.0)
+        waiting = platform.queues[queue]
+        if not waiting and self._begin(batch, queue, now):
             return
-        if self._platform.queues:
-            self._queue.append(batch)
-            return
-        self._outcomes[batch] = now, math.nan, 0.0, False, -1
-        heapq.heappush(self._completions, (now, next(self._sequence), batch, -1))
+        if platform.waits:
+            waiting.append(batch)
+        else:
+            self._outcomes[batch] = now, math.nan, 0.0, False, -1
+            heapq.heappush(self._completions, (now, next(self._sequence), batch, -1))
 
-    def _begin(self, batch: int, now: float) -> bool:
+    def _begin(self, batch: int, queue: int, now: float) -> bool:
         rows, service = self._batch_rows[batch], self._chance.service
         if rows > service.largest or math.isnan(service.table[rows, 0]):
             service.check(np.array([rows]))
-        assignment = self._platform.take(now)
+        assignment = self._platform.take(queue, now)
         if assignment is None:
             return False
         level, boot_level = self._levels[batch]

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Deployment, Lambda, Serverless
 from workbench.experiment import Experiment
 from workbench.measuring.profile import Profile
 from workbench.planner.candidates import dollars_of, usage_of
 from workbench.prices import PriceSheet
 from workbench.service_times import Floats, ServiceTimes
-from workbench.simulator import Outcome, serve
+from workbench.simulator import Outcome, is_compiled, serve
 
 Counts = NDArray[np.int64]
 
@@ -58,7 +57,7 @@ def summarize_simulation(
     """Return what the simulator says of an experiment, without its rows.
 
     Quantile and attainment are those of `experiment.simulate(profile, **settings)`. Under policies
-    that are simulated step by step, only the first 20,000 requests are.
+    that are simulated step by step, those of the user, only the first 20,000 requests are.
 
     Args:
         experiment: What to simulate.
@@ -69,7 +68,7 @@ def summarize_simulation(
         InvalidInput: Service times miss a batch size, or a setting is out of range.
     """
     trace, on, slo = experiment.trace, experiment.deployment, experiment.slo
-    if not isinstance(experiment.policy, BatchPolicy) and len(trace) > _MAX_STEPWISE_REQUESTS:
+    if not is_compiled(experiment.policy) and len(trace) > _MAX_STEPWISE_REQUESTS:
         trace = trace.clip(0, float(trace.arrivals[_MAX_STEPWISE_REQUESTS]))
     outcome = serve(trace, experiment.policy, on, experiment.service(profile), **settings)
     counts, within = _count_latencies(outcome, slo.latency * (1 + 1e-12) if slo else math.inf)
