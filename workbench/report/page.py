@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from workbench.batching.timer import BatchPolicy
-from workbench.costing import Cost
 from workbench.deployment import Deployment
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.files import write_file
@@ -27,6 +26,7 @@ from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf, plot_latency_over_time
 from workbench.plots.series import Runs, name_results, shared_slo
 from workbench.plots.service import Profiles, plot_service_times, service_times
+from workbench.pricing.cost import Cost
 from workbench.run import PERCENTILES, SLO, Run
 from workbench.validation import as_tuple, of_kind
 
