@@ -15,6 +15,7 @@ from workbench.deployment.batch_transform import BatchTransform
 from workbench.deployment.instance_types import instance_vcpus
 from workbench.deployment.lambda_ import Lambda
 from workbench.deployment.local import Local
+from workbench.deployment.on_premise import OnPremise
 from workbench.deployment.real_time import RealTime
 from workbench.deployment.serverless import Serverless
 
@@ -26,6 +27,7 @@ __all__ = [
     "Deployment",
     "Lambda",
     "Local",
+    "OnPremise",
     "RealTime",
     "Serverless",
     "Size",
@@ -37,6 +39,7 @@ KINDS.update(
         each.kind: each
         for each in (
             Local,
+            OnPremise,
             RealTime,
             Serverless,
             Async,
