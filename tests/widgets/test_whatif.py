@@ -50,7 +50,7 @@ class Page(WhatIf):
         self.answers.append(content)
 
     def ask(self, **values):
-        self._asked(self, {"number": "7", "values": values}, [])
+        self._handle_request(self, {"number": "7", "values": values}, [])
         return self.answers[-1]
 
 
@@ -114,7 +114,10 @@ def test_provisioned_instances_have_no_cost_that_can_be_told(experiment):
 
 
 def test_a_policy_that_is_simulated_step_by_step_is_for_the_first_requests(experiment):
-    experiment = replace(experiment, policy=WorkConserving(max_size=4))
+    class Own(WorkConserving):
+        """A policy that no compiled loop knows."""
+
+    experiment = replace(experiment, policy=Own(max_size=4))
     experiment = replace(experiment, trace=poisson(rate=400, duration=60, seed=1))
 
     assert summarize_simulation(experiment, TIMES).requests == 20_000
@@ -297,7 +300,7 @@ def test_nothing_is_measured_beside_a_run_but_once_it_has_ended(registry, tmp_pa
     app = App(registry)
     whatif = app.more["What if"]
     app.panel.set_trait("running", True)
-    whatif.prepare(app.experiment, busy=app._measuring).join()
+    whatif.prepare(app.experiment, busy=app._is_measuring).join()
 
     assert whatif.note.startswith("A run is under way, which would be disturbed by measuring")
     assert not (tmp_path / "profiles").exists()

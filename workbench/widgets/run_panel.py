@@ -120,7 +120,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
     Args:
         works: What each way does; the buttons of those missing are disabled.
         reason: What to know before pressing one, or why there is nothing to do.
-        flush_every: Seconds between updates of the page.
+        flush_interval: Seconds between updates of the page.
         clock: Gives seconds, for pace and time left.
     """
 
@@ -137,7 +137,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         flush_interval: float = FLUSH_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._flush_every = flush_interval
+        self._flush_interval = flush_interval
         self._clock = clock
         self._live = LiveProgress(clock)
         self._lock = threading.Lock()  # a new offer and the end of a run may coincide
@@ -252,7 +252,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         """Show how the work goes while another thread does it, and then what came of it."""
         outcome: Future[Result] = Future()
         threading.Thread(target=_run_work, args=(work, live, outcome), daemon=True).start()
-        while not wait([outcome], timeout=self._flush_every).done:
+        while not wait([outcome], timeout=self._flush_interval).done:
             self._show(live)
         self._show(live)
         try:
