@@ -5,7 +5,6 @@ the same shape, so one chart can hold both. Latency is counted from the schedule
 request has a NaN latency, counts as infinitely late in percentiles and as a miss in attainment.
 """
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import Damaged, InvalidInput, NotAvailable, TooFewSamples
 from workbench.files import delete_frame, load_frame, save_frame
+from workbench.quantiles import estimate_interval, find_rank, require_samples
 from workbench.validation import as_array, inner_share, of_kind, positive
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ COLUMNS = {
 """The columns of a run's frame and their Polars types."""
 
 PERCENTILES = (0.5, 0.9, 0.95, 0.99)
-_MIN_SAMPLES_ABOVE = 10
-_INTERVAL_BATCHES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,45 +200,21 @@ class Run:
             InvalidInput: `q` is not between 0 and 1.
             TooFewSamples: Fewer than 10 requests lie above the quantile: it would be noise.
         """
-        q, count = inner_share("A quantile", q), len(self)
-        rank = math.ceil(q * count - 1e-9)
-        if count - rank < _MIN_SAMPLES_ABOVE:
-            needed = math.ceil(_MIN_SAMPLES_ABOVE / (1 - q) - 1e-9)
-            raise TooFewSamples(
-                f"The {100 * q:g}th percentile needs at least {needed} requests, got {count}: "
-                "run a longer trace or ask for a lower percentile."
-            )
-        return float(self._sorted[rank - 1])
+        q = inner_share("A quantile", q)
+        require_samples(q, len(self))
+        return float(self._sorted[find_rank(q, len(self)) - 1])
 
     def interval(self, q: float, *, confidence: float = 0.95) -> tuple[float, float]:
         """Return a confidence interval of the quantile `q`, by batch means; seconds.
 
-        Waits are correlated, so the variance of the share of requests below the quantile comes
-        from the shares in 20 consecutive batches of the run (never less than that of independent
-        requests); its interval is carried back through the empirical distribution. After
-        Heidelberger and Lewis, "Quantile estimation in dependent sequences" (1984).
+        See `workbench.quantiles.estimate_interval`.
 
         Raises:
             InvalidInput: `q` or `confidence` is not between 0 and 1.
-            TooFewSamples: The quantile itself cannot be told, or the run has under 200 requests.
+            TooFewSamples: The quantile itself is noise, or the run has under 200 requests.
         """
-        from scipy import stats
-
-        confidence = inner_share("confidence", confidence)
-        estimate = self.quantile(q)
-        if len(self) < _MIN_SAMPLES_ABOVE * _INTERVAL_BATCHES:
-            raise TooFewSamples(
-                f"An interval by batch means needs at least "
-                f"{_MIN_SAMPLES_ABOVE * _INTERVAL_BATCHES} requests, "
-                f"got {len(self)}: run a longer trace."
-            )
-        below = self.latencies <= estimate
-        shares = np.array([part.mean() for part in np.array_split(below, _INTERVAL_BATCHES)])
-        error = math.sqrt(max(shares.var(ddof=1) / _INTERVAL_BATCHES, q * (1 - q) / len(self)))
-        reach = float(stats.t.ppf((1 + confidence) / 2, _INTERVAL_BATCHES - 1)) * error
-        ranks = np.clip(np.ceil(len(self) * np.array([q - reach, q + reach])), 1, len(self))
-        low, high = self._sorted[ranks.astype(int) - 1]
-        return float(low), float(high)
+        q = inner_share("A quantile", q)
+        return estimate_interval(self.latencies, q, confidence=confidence, ordered=self._sorted)
 
     def cdf(self, latency: ArrayLike) -> NDArray[np.float64]:
         """Return the share of all requests answered within each `latency` (seconds)."""
