@@ -156,7 +156,7 @@ def _policy_table(findings: list[Finding], deciding: Mapping[str, float]) -> "pl
 
 def _bill(result: Result, prices: PriceSheet | None) -> Cost | None:
     if isinstance(result, Run):
-        return cost(result, prices=prices) if "deployment" in result.facts else None
+        return cost(result, prices=prices) if result.record.deployment else None
     return result.cost if isinstance(result.cost, Cost) else None
 
 

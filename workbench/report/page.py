@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from workbench.plots.series import Runs, name_results, shared_slo
 from workbench.plots.service import Profiles, plot_service_times, service_times
 from workbench.pricing.cost import Cost
 from workbench.run import PERCENTILES, SLO, Run
+from workbench.run.record import Lag, ModelRecord, TraceRecord
 from workbench.validation import as_tuple, of_kind
 
 Costs = Sequence[Cost | None]
@@ -294,17 +295,17 @@ def _settings(members: Mapping[str, Run]) -> str:
 
 
 def _describe_settings(run: Run) -> dict[str, str]:
-    facts = run.facts
-    machine = facts.get("environment", {})
+    record = run.record
+    machine = record.environment or {}
     settings = {
-        "model": _model(facts.get("model")),
-        "deployment": _deployment(facts.get("deployment")),
-        "batching": _batching(facts.get("policy")),
-        "traffic": _traffic(facts.get("trace")),
+        "model": _model(record.model),
+        "deployment": _deployment(record.deployment),
+        "batching": _batching(record.policy),
+        "traffic": _traffic(record.trace),
         "target": _sign(run.slo.label) if run.slo else "",
-        "seed": _format_fact(facts.get("seed")),
+        "seed": _format_fact(record.seed),
         "origin of every figure": run.origin,
-        "created": _format_fact(facts.get("created")),
+        "created": _format_fact(record.created),
         "processor": _format_fact(machine.get("cpu")),
         "cores": _format_fact(machine.get("cores")),
         "system": _format_fact(machine.get("system")),
@@ -315,30 +316,27 @@ def _describe_settings(run: Run) -> dict[str, str]:
     return {key: value for key, value in settings.items() if value}
 
 
-def _model(facts: Any) -> str:  # noqa: ANN401 - any JSON value
-    if isinstance(facts, Mapping) and "name" in facts:
-        return f"{facts['name']} (sha256 {str(facts.get('sha256', 'unknown'))[:12]})"
-    return _format_fact(facts)
+def _model(model: ModelRecord | None) -> str:
+    return f"{model.name} (sha256 {(model.sha256 or 'unknown')[:12]})" if model else ""
 
 
-def _deployment(facts: Any) -> str:  # noqa: ANN401 - any JSON value
-    try:
-        label = Deployment.from_dict(facts).label
-    except (InvalidInput, AttributeError):
-        return _format_fact(facts)
-    return f"{label} ({_format_fact({key: facts[key] for key in facts if key != 'kind'})})"
+def _deployment(deployment: Deployment | None) -> str:
+    if deployment is None:
+        return ""
+    settings = {name: value for name, value in deployment.to_dict().items() if name != "kind"}
+    return f"{deployment.label} ({_format_fact(settings)})"
 
 
-def _batching(facts: Any) -> str:  # noqa: ANN401 - any JSON value
-    if isinstance(facts, Mapping) and facts.keys() == {"kind", "max_size", "max_wait"}:
-        return BatchPolicy(max_size=facts["max_size"], max_wait=facts["max_wait"]).label
-    return _format_fact(facts)
+def _batching(policy: Mapping[str, Any] | None) -> str:
+    if policy and policy.keys() == {"kind", "max_size", "max_wait"}:
+        return BatchPolicy(max_size=policy["max_size"], max_wait=policy["max_wait"]).label
+    return _format_fact(policy)
 
 
-def _traffic(facts: Any) -> str:  # noqa: ANN401 - any JSON value
-    if isinstance(facts, Mapping) and {"name", "requests", "duration"} <= facts.keys():
-        return f"{facts['name']}: {facts['requests']:,} requests in {facts['duration']:g} s"
-    return _format_fact(facts)
+def _traffic(trace: TraceRecord | None) -> str:
+    if trace is None or trace.requests is None or trace.duration is None:
+        return trace.name if trace else ""
+    return f"{trace.name}: {trace.requests:,} requests in {trace.duration:g} s"
 
 
 def _format_fact(value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -469,7 +467,7 @@ def _validity(members: Mapping[str, Run]) -> str:
         name: {
             "complete": "yes" if run.complete else "NO: it was stopped early",
             "valid": "yes" if run.valid else "NO: its load was off schedule",
-            **_lag(run.facts.get("lag")),
+            **_lag(run.record.lag),
         }
         for name, run in members.items()
     }
@@ -482,14 +480,14 @@ def _validity(members: Mapping[str, Run]) -> str:
     return table + (f"<ul>{warnings}</ul>" if warnings else "<p>No warnings.</p>")
 
 
-def _lag(lag: Mapping[str, float] | None) -> dict[str, str]:
+def _lag(lag: Lag | None) -> dict[str, str]:
     """How late the generator sent requests."""
-    told = {name: lag[name] for name in ("p50", "p99", "max") if lag and name in lag}
-    return {f"sent late, {name} (ms)": in_ms(seconds) for name, seconds in told.items()}
+    figures = asdict(lag) if lag else {}
+    return {f"sent late, {name} (ms)": in_ms(seconds) for name, seconds in figures.items()}
 
 
 def _raw(name: str, run: Run) -> str:
-    facts = json.dumps(dict(run.facts), indent=2, sort_keys=True, default=str, ensure_ascii=False)
+    facts = json.dumps(run.facts, indent=2, sort_keys=True, default=str, ensure_ascii=False)
     return f"<details><summary>{escape(name)}</summary><pre>{escape(facts)}</pre></details>"
 
 

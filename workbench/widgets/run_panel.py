@@ -333,7 +333,7 @@ def verdict(result: Result, *, stopped: bool = False) -> str:
 
 def _notes(run: Run) -> list[str]:
     """Return what to know about a run: its warnings, and where it is kept."""
-    kept = run.facts.get("kept")
+    kept = run.record.kept
     return [*run.warnings, *([f"Kept: wb.load_run({kept!r})."] if kept else [])]
 
 

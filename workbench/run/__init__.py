@@ -1,13 +1,13 @@
 """What happened to each request, and the figures that follow from it.
 
-A `Run` is one row a request plus the facts it was made under. Simulated and measured runs are of
+A `Run` is one row a request and the record of what it was. Simulated and measured runs are of
 the same shape, so one chart can hold both. Latency is counted from the scheduled instant; a failed
 request has a NaN latency, counts as infinitely late in percentiles and as a miss in attainment.
 """
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,104 +15,48 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import Damaged, InvalidInput, NotAvailable, TooFewSamples
-from workbench.files import delete_frame, load_frame, save_frame
+from workbench.errors import Damaged, InvalidInput, NotAvailable, StorageError, TooFewSamples
+from workbench.files import delete_frame, load_facts, load_frame, save_frame
 from workbench.quantiles import estimate_interval, find_rank, require_samples
-from workbench.validation import as_array, inner_share, of_kind, positive
+from workbench.run.columns import COLUMNS, as_floats, build_frame, check_columns
+from workbench.run.record import SLO, RunRecord
+from workbench.validation import inner_share, of_kind, positive
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-    from workbench.batching.timer import Policy
-    from workbench.deployment import Deployment
-    from workbench.traffic.trace import Trace
+__all__ = ["COLUMNS", "PERCENTILES", "SLO", "Run", "RunRecord", "delete_run", "load_run"]
 
-COLUMNS = {
-    "request": "UInt32",  # its number in the trace
-    "scheduled": "Float64",  # when it was due, seconds from the start of the trace
-    "sent": "Float64",  # when it reached the buffer
-    "started": "Float64",  # when its batch was taken up
-    "finished": "Float64",  # when its answer was there; NaN when there was none
-    "latency": "Float64",  # finished - scheduled
-    "batch": "Int64",  # number of the batch it went in
-    "batch_size": "Int32",  # requests in that batch
-    "rows": "Int32",  # rows the request carried
-    "server": "Int32",  # worker or instance that answered, -1 when unknown
-    "cold": "Boolean",  # whether a new instance was started for its batch
-    "correct": "Float64",  # share of its rows predicted right; NaN when that cannot be told
-    "error": "String",  # what went wrong; null when it was answered
-}
-"""The columns of a run's frame and their Polars types."""
+FORMAT = 2
+"""Of saved runs: 2 has the column `place` and says what it is, 1 had neither."""
 
 PERCENTILES = (0.5, 0.9, 0.95, 0.99)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SLO:
-    """A latency target: the `quantile` of latencies is at most `latency` seconds.
-
-    Raises:
-        InvalidInput: `latency` is not positive or `quantile` not between 0 and 1.
-
-    >>> SLO(latency=0.1).label
-    'p95 <= 100 ms'
-    """
-
-    latency: float
-    quantile: float = 0.95
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "latency", positive("latency", self.latency, "seconds"))
-        object.__setattr__(self, "quantile", inner_share("quantile", self.quantile))
-
-    @property
-    def label(self) -> str:
-        """The target in a few words, for charts and tables."""
-        return f"p{100 * self.quantile:g} <= {1000 * self.latency:g} ms"
-
-
-def setup_facts(
-    trace: "Trace", policy: "Policy", deployment: "Deployment", slo: SLO | None
-) -> dict[str, Any]:
-    """Return what every run is described by, as JSON values; the trace's arrivals by hash."""
-    return {
-        "deployment": deployment.to_dict(),
-        "policy": policy.to_dict(),
-        "trace": {
-            "name": trace.name,
-            "requests": len(trace),
-            "duration": trace.duration,
-            "sha256": trace.digest,
-            "notice": trace.notice,
-        },
-        "slo": None if slo is None else asdict(slo),
-    }
-
-
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One row a request (`frame`, a Polars frame with `COLUMNS`), and what it was run with.
+    """One row a request (`frame`, a Polars frame of `COLUMNS`), and the `record` of the run.
 
-    `facts` holds JSON values: model, deployment, policy, trace, SLO, seeds, versions, machine,
-    `origin` ("measured: this machine", "simulated", ...), `complete` (False when it was stopped),
-    `valid` (False when the load generator could not keep to the schedule) and `warnings`.
+    The record says what the run was made of and how it went: see `RunRecord`.
+
+    Raises:
+        InvalidInput: The frame lacks a column or has another one, or a column has another type.
 
     >>> run = Run.from_arrays(scheduled=[0.0, 1.0], finished=[0.5, 1.25], origin="simulated")
-    >>> run.frame["latency"].to_list(), run.attainment(SLO(latency=0.3))
-    ([0.5, 0.25], 0.5)
+    >>> run.frame["latency"].to_list(), run.attainment(SLO(latency=0.3)), run.record.complete
+    ([0.5, 0.25], 0.5, True)
     """
 
     frame: "pl.DataFrame"
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    record: RunRecord = field(default_factory=RunRecord)
 
     def __post_init__(self) -> None:
         import polars as pl
 
         of_kind("frame", self.frame, pl.DataFrame, "a Polars frame")
-        missing = [name for name in COLUMNS if name not in self.frame.columns]
-        if missing:
-            raise InvalidInput(f"A run needs the columns {list(COLUMNS)}; missing: {missing}.")
+        of_kind("record", self.record, RunRecord)
+        check_columns(self.frame, len(self.record.places))
 
     @classmethod
     def from_arrays(
@@ -127,20 +71,27 @@ class Run:
         """Build a run from arrays of equal length; what is not given takes its plainest value.
 
         Requests are unbatched, sent when scheduled and taken up at once, unless `columns` say
-        otherwise. Where `finished` is NaN the request failed.
+        otherwise. Where `finished` is NaN the request failed. `facts` are fields of the record.
 
         Raises:
-            InvalidInput: A column is unknown or of another type, or lengths differ.
+            InvalidInput: A column or fact is unknown or of another type, or lengths differ.
         """
-        unknown = sorted(set(columns) - set(COLUMNS))
-        if unknown:
-            raise InvalidInput(f"Unknown columns {unknown}; a run has {list(COLUMNS)}.")
-        values = _plain_columns(
-            _column("scheduled", _floats("scheduled", scheduled)),
-            _column("finished", _floats("finished", finished)),
-        )
-        values |= {name: _column(name, array) for name, array in columns.items()}
-        return cls(_frame(values), {"origin": origin, **(facts or {})})
+        record = RunRecord.from_dict({"origin": origin, **(facts or {})})
+        return cls(build_frame(scheduled, finished, columns), record)
+
+    def amend(self, **changes: Any) -> "Run":  # noqa: ANN401 - fields of the record
+        """Return the run with other values in its record.
+
+        >>> run = Run.from_arrays(scheduled=[0.0], finished=[0.5])
+        >>> run.amend(label="first").label
+        'first'
+        """
+        return replace(self, record=replace(self.record, **changes))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return self.record.to_dict()
 
     def __len__(self) -> int:
         return self.frame.height
@@ -148,33 +99,32 @@ class Run:
     @property
     def origin(self) -> str:
         """How the figures came about: "measured: this machine", "simulated", ..."""
-        return str(self.facts.get("origin", "unknown"))
+        return self.record.origin
 
     @property
     def label(self) -> str:
         """The run in a few words, for charts and tables."""
-        return str(self.facts.get("label", self.origin))
+        return self.origin if self.record.label is None else self.record.label
 
     @property
     def complete(self) -> bool:
         """Whether every request of the trace was sent and awaited."""
-        return bool(self.facts.get("complete", True))
+        return self.record.complete
 
     @property
     def valid(self) -> bool:
         """Whether the load generator kept to the schedule."""
-        return bool(self.facts.get("valid", True))
+        return self.record.valid
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the figures has to know."""
-        return tuple(self.facts.get("warnings", ()))
+        return self.record.warnings
 
     @property
     def slo(self) -> SLO | None:
         """The target the run was made for."""
-        facts = self.facts.get("slo")
-        return None if facts is None else SLO(**facts)
+        return self.record.slo
 
     @cached_property
     def latencies(self) -> NDArray[np.float64]:
@@ -218,7 +168,9 @@ class Run:
 
     def cdf(self, latency: ArrayLike) -> NDArray[np.float64]:
         """Return the share of all requests answered within each `latency` (seconds)."""
-        return np.searchsorted(self._sorted, _floats("latency", latency), side="right") / len(self)
+        return np.searchsorted(self._sorted, as_floats("latency", latency), side="right") / len(
+            self
+        )
 
     def attainment(self, slo: SLO | float | None = None) -> float:
         """Return the share of all requests answered within a target's latency, or so many seconds.
@@ -239,13 +191,14 @@ class Run:
         return self.answered / last if last > 0 else 0.0
 
     def batches(self) -> "pl.DataFrame":
-        """Return one row a batch: its size, when it was taken up and finished, where, and how."""
+        """Return one row a batch: where, its size, when it was taken up and finished, and how."""
         import polars as pl
 
         return (
             self.frame.group_by("batch", maintain_order=True)
             .agg(
-                pl.col("batch_size", "started", "finished", "server", "cold", "error").first(),
+                pl.col("place", "batch_size", "started", "finished", "server").first(),
+                pl.col("cold", "error").first(),
                 pl.col("rows").sum(),
             )
             .sort("batch")
@@ -298,7 +251,7 @@ class Run:
         Raises:
             StorageError: The folder exists (unless `overwrite`), or cannot be written.
         """
-        return save_frame(path, self.frame, self.facts, overwrite=overwrite)
+        return save_frame(path, self.frame, self.facts | {"format": FORMAT}, overwrite=overwrite)
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:
@@ -306,11 +259,38 @@ def load_run(path: str | os.PathLike[str]) -> Run:
 
     Raises:
         NotFound: There is no saved run.
+        StorageError: A later version of the workbench saved it.
         Damaged: Its files are not what was saved.
     """
+    import polars as pl
+
+    load_record(path)  # before the rows, which may be in a later format, too
     frame, facts = load_frame(path)
+    record = _parse_record(path, facts)
+    if "place" not in frame.columns:  # of format 1, where all ran in one place
+        frame = frame.with_columns(place=pl.lit(0, pl.UInt8))
+    ordered = [name for name in COLUMNS if name in frame.columns]
     try:
-        return Run(frame, facts)
+        return Run(frame.select(*ordered, pl.exclude(ordered)), record)
+    except InvalidInput as error:
+        raise Damaged(f"{path} does not hold a run: {error}") from error
+
+
+def load_record(path: str | os.PathLike[str]) -> RunRecord:
+    """Return the record of a saved run, without a look at its rows; errors as `load_run`'s."""
+    return _parse_record(path, load_facts(path))
+
+
+def _parse_record(path: str | os.PathLike[str], facts: Mapping[str, Any]) -> RunRecord:
+    """Return the record in a saved run's facts of any format so far."""
+    version = facts.get("format", 1)  # the first one did not say
+    if not isinstance(version, int) or version > FORMAT:
+        raise StorageError(
+            f"{path} was saved by a later version of the workbench, in format {version} of runs, "
+            f"and this one reads up to {FORMAT}: pip install --upgrade inference-workbench."
+        )
+    try:
+        return RunRecord.from_dict({name: facts[name] for name in facts if name != "format"})
     except InvalidInput as error:
         raise Damaged(f"{path} does not hold a run: {error}") from error
 
@@ -325,66 +305,6 @@ def delete_run(path: str | os.PathLike[str]) -> None:
         StorageError: The folder holds something else, too, or cannot be removed.
     """
     delete_frame(path)
-
-
-def _plain_columns(scheduled: NDArray[np.float64], finished: NDArray[np.float64]) -> dict[str, Any]:
-    """Columns of requests that are sent when scheduled, unbatched and taken up at once."""
-    count = len(scheduled)
-    return {
-        "request": np.arange(count),
-        "scheduled": scheduled,
-        "sent": scheduled,
-        "started": scheduled,
-        "finished": finished,
-        "latency": finished - scheduled if len(finished) == count else finished,
-        "batch": np.arange(count),
-        "batch_size": np.ones(count),
-        "rows": np.ones(count),
-        "server": np.full(count, -1),
-        "cold": np.zeros(count, dtype=bool),
-        "correct": np.full(count, np.nan),
-        "error": None,
-    }
-
-
-def _frame(values: dict[str, Any]) -> "pl.DataFrame":
-    import polars as pl
-
-    count = len(values["scheduled"])
-    errors = values["error"]
-    values["error"] = (
-        pl.repeat(None, count, dtype=pl.String, eager=True)
-        if errors is None
-        else pl.Series(list(errors), dtype=pl.String)
-    )
-    wrong = {name: len(values[name]) for name in COLUMNS if len(values[name]) != count}
-    if wrong:
-        raise InvalidInput(f"Every column needs {count} values, got {wrong}.")
-    return pl.DataFrame({name: _cast(name, values[name]) for name in COLUMNS})
-
-
-def _cast(name: str, values: Any) -> "pl.Series":  # noqa: ANN401 - whatever makes a series
-    import polars as pl
-
-    try:
-        return pl.Series(values).cast(getattr(pl, COLUMNS[name]))
-    except (pl.exceptions.PolarsError, TypeError) as error:
-        wrong = f"{name} must be of type {COLUMNS[name]}: {str(error).splitlines()[0]}."
-        raise InvalidInput(wrong) from error
-
-
-def _column(name: str, values: ArrayLike) -> NDArray[Any]:
-    column = as_array(name, values)
-    if column.ndim != 1:
-        raise InvalidInput(f"{name} must be one list, a value a request, got {values!r}.")
-    return column
-
-
-def _floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    given = as_array(name, values)
-    if given.dtype.kind not in "iuf" and given.size:
-        raise InvalidInput(f"{name} must be seconds, got {values!r}.")
-    return given.astype(np.float64)
 
 
 def _or_none(figure: Any, *arguments: Any) -> float | None:  # noqa: ANN401 - any figure of a run
