@@ -1,5 +1,6 @@
 """The columns of a run's frame: the type and the meaning of each, and of those it may lack."""
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,14 @@ OPTIONAL_COLUMNS = {
 """Columns that a frame has where backend or simulator tell of them, after the others."""
 
 
+@cache
+def _types() -> dict[str, Any]:
+    """Return the Polars type of each column there can be."""
+    import polars as pl
+
+    return {name: getattr(pl, kind) for name, kind in (COLUMNS | OPTIONAL_COLUMNS).items()}
+
+
 def has_column(frame: "pl.DataFrame", name: str) -> bool:
     """Return whether a run's frame has an optional column.
 
@@ -64,16 +73,16 @@ def check_columns(frame: "pl.DataFrame", places: int) -> None:
     Raises:
         InvalidInput: A column is missing, unknown or of another type, or a place has no name.
     """
-    declared = COLUMNS | OPTIONAL_COLUMNS
+    declared = _types()
     missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:
         raise InvalidInput(f"A run needs the columns {list(COLUMNS)}; missing: {missing}.")
     unknown = [name for name in frame.columns if name not in declared]
     if unknown:
         raise InvalidInput(f"Unknown columns {unknown}; a run has {list(declared)}.")
-    wrong = {name: str(kind) for name, kind in frame.schema.items() if str(kind) != declared[name]}
+    wrong = {name: str(kind) for name, kind in frame.schema.items() if kind != declared[name]}
     if wrong:
-        wanted = {name: declared[name] for name in wrong}
+        wanted = {name: str(declared[name]) for name in wrong}
         raise InvalidInput(f"A run has columns of the types {wanted}, got {wrong}.")
     most = frame["place"].max()
     if isinstance(most, int) and most >= places:
@@ -140,7 +149,7 @@ def _cast(name: str, values: Any) -> "pl.Series":  # noqa: ANN401 - whatever mak
     import polars as pl
 
     try:
-        return pl.Series(values).cast(getattr(pl, COLUMNS[name]))
+        return pl.Series(values).cast(_types()[name])
     except (pl.exceptions.PolarsError, TypeError) as error:
         wrong = f"{name} must be of type {COLUMNS[name]}: {str(error).splitlines()[0]}."
         raise InvalidInput(wrong) from error
