@@ -14,21 +14,11 @@ from urllib.parse import parse_qsl
 
 from botocore.exceptions import UnknownServiceError
 
-from workbench.localcloud.core import rest, validation
-from workbench.localcloud.core.protocol import (
-    ACCOUNT,
-    AwsError,
-    Scope,
-    json_parameters,
-    new_id,
-    not_implemented_error,
-    now,
-)
+from workbench.localcloud.core import rest
+from workbench.localcloud.core.dispatch import parse_form, parse_target
+from workbench.localcloud.core.protocol import ACCOUNT, AwsError, Operation, Scope, new_id, now
 from workbench.localcloud.core.store import Store
 from workbench.modelserver.http import Request
-
-SERVICE = "cloudtrail"
-"""What requests are signed for."""
 
 RETENTION_SECONDS = 90 * 86_400.0
 """Seconds of events (user guide, "Viewing recent management events")."""
@@ -121,8 +111,9 @@ def parse_call(request: Request, scope: Scope) -> ApiCall | None:
         elif scope.service == "lambda":
             name, params = _parse_function_call(request)
         else:
-            name, params = _parse_named_call(request)
-            validation.operation(_MODELS.get(scope.service, scope.service), name)
+            parse = parse_target if "x-amz-target" in request.headers else parse_form
+            model, params = parse(_MODELS.get(scope.service, scope.service), request)
+            name = model.name
     except (AwsError, UnknownServiceError, UnicodeDecodeError):
         return None
     if not name:
@@ -140,18 +131,7 @@ def parse_call(request: Request, scope: Scope) -> ApiCall | None:
     )
 
 
-def _parse_named_call(request: Request) -> tuple[str, Mapping[str, Any]]:
-    """Return name and parameters of a call that says its name, as most services' do."""
-    target = request.headers.get("x-amz-target")
-    if target is not None:
-        return target.rpartition(".")[2], json_parameters(request.body)
-    if "x-www-form-urlencoded" not in request.headers.get("content-type", ""):
-        raise AwsError("MissingAction", "The request names no operation.")
-    params = dict(parse_qsl(request.body.decode("latin-1")))
-    return params.pop("Action", ""), params
-
-
-def _parse_bucket_call(request: Request) -> tuple[str, Mapping[str, Any]]:
+def _parse_bucket_call(request: Request) -> tuple[str, dict[str, Any]]:
     """Return name and parameters of a call that manages buckets; "" for any other."""
     bucket, _, key = request.path.removeprefix("/").partition("/")
     query = {each: "" for each, _ in parse_qsl(request.query, keep_blank_values=True)}
@@ -162,7 +142,7 @@ def _parse_bucket_call(request: Request) -> tuple[str, Mapping[str, Any]]:
     return name, {"BucketName": bucket} if bucket else {}
 
 
-def _parse_function_call(request: Request) -> tuple[str, Mapping[str, Any]]:
+def _parse_function_call(request: Request) -> tuple[str, dict[str, Any]]:
     """Return name and parameters of a call that manages functions; "" for one that calls them.
 
     CloudTrail adds the date of the API's version to the name, as in CreateFunction20150331.
@@ -239,21 +219,11 @@ class CloudTrail:
             db.execute(f"DELETE FROM trail WHERE number <= {newest} - ?", (MAX_EVENTS,))  # noqa: S608
         self._fresh.clear()
 
-    async def answer(self, request: Request) -> dict[str, Any]:
-        """Return what an operation gives back.
+    def operations(self) -> dict[str, Operation]:
+        """Return what answers CloudTrail's operations, by name."""
+        return {"LookupEvents": self._look_up}
 
-        Raises:
-            AwsError: AWS would refuse it, or it is not offered.
-        """
-        name = request.headers.get("x-amz-target", "").rpartition(".")[2]
-        model = validation.operation(SERVICE, name)
-        params = json_parameters(request.body)
-        validation.check(model.input_shape, params)
-        if name != "LookupEvents":
-            raise not_implemented_error(f"CloudTrail's {name}")
-        return self._look_up(params)
-
-    def _look_up(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    async def _look_up(self, params: dict[str, Any]) -> dict[str, Any]:
         self.flush()
         begin, end = params.get("StartTime", 0.0), params.get("EndTime", self._clock() + 1)
         if begin > end:

@@ -44,6 +44,7 @@ class Monitoring:
         alarms: On metrics; `alarms.on_action` takes who carries out other actions than telling a
             topic, such as scaling.
         events: Puts events that rules send on.
+        trail: The calls that came.
         metering: Takes each invocation: `metering.record`.
     """
 
@@ -54,7 +55,7 @@ class Monitoring:
         self.alarms.on_action("arn:aws:sns:", self._notify_topic)
         self.metering = Metering(self.metrics)
         self._cloudwatch = CloudWatch(store, self.metrics, self.alarms.operations())
-        self._trail = CloudTrail(store)
+        self.trail = CloudTrail(store)
         self._hosting = hosting
         self._log_writer = log_writer
         self._logs = (
@@ -80,10 +81,6 @@ class Monitoring:
         """Return CloudWatch's answer."""
         return await self._cloudwatch.answer(request)
 
-    async def cloudtrail(self, request: Request) -> dict[str, Any]:
-        """Return CloudTrail's answer."""
-        return await self._trail.answer(request)
-
     def publish_job_event(self, described: Mapping[str, Any]) -> None:
         """Tell that a transform job has another status."""
         self.events.put(_build_job_event(described))
@@ -104,7 +101,7 @@ class Monitoring:
                 (found[1] or found[2]).decode("utf-8", "replace") if found else "InternalFailure"
             )
             said = _parse_message(response.body)
-        self._trail.record(call, error=error.rpartition("#")[2], message=said)
+        self.trail.record(call, error=error.rpartition("#")[2], message=said)
 
     def wrap_operations(self, operations: Mapping[str, Operation]) -> dict[str, Operation]:
         """Return operations of the Model Registry such that events tell of what they change."""
@@ -138,7 +135,7 @@ class Monitoring:
 
     def _flush(self) -> None:
         self.metrics.flush(now=time.time())
-        self._trail.flush()
+        self.trail.flush()
 
     def _write_logs(self) -> None:
         for logs in self._logs:

@@ -19,13 +19,11 @@ from workbench.localcloud.autoscaling.schedules import is_due
 from workbench.localcloud.autoscaling.tracking_alarms import put_alarms
 from workbench.localcloud.cloudwatch.alarms import AlarmAction, Alarms
 from workbench.localcloud.cloudwatch.metrics import MINUTE, Metrics
-from workbench.localcloud.core import validation
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
     AwsError,
     Operation,
     arn,
-    json_parameters,
     new_id,
     not_implemented_error,
     now,
@@ -36,7 +34,6 @@ from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
 from workbench.localcloud.sagemaker.metering import INVOCATIONS
 from workbench.localcloud.sandbox.fleets import RealTimeFleet, ServerlessFleet
-from workbench.modelserver.http import Request
 from workbench.scaling import StepScaler, StepScaling, TargetTracking, TargetTrackingScaler
 
 POLICY_ARN_PREFIX = "arn:aws:autoscaling:"
@@ -45,7 +42,6 @@ POLICY_ARN_PREFIX = "arn:aws:autoscaling:"
 Facts = dict[str, Any]
 
 _TRACKING = "TargetTrackingScalingPolicyConfiguration"
-_TARGET = "AnyScaleFrontendService."
 _SERVICE = "application-autoscaling"
 _INSTANCES = "sagemaker:variant:DesiredInstanceCount"
 _PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
@@ -100,7 +96,10 @@ class Autoscaling:
         self._working: set[asyncio.Task[None]] = set()
         self._last_schedule_check = 0.0
         store.db.executescript(_SCHEMA)
-        self._operations: dict[str, Operation] = {
+
+    def operations(self) -> dict[str, Operation]:
+        """Return what answers the operations, by name."""
+        return {
             "RegisterScalableTarget": self._register,
             "DescribeScalableTargets": self._describe_targets,
             "DeregisterScalableTarget": self._deregister,
@@ -112,20 +111,6 @@ class Autoscaling:
             "DeleteScheduledAction": self._delete_action,
             "DescribeScalingActivities": self._describe_activities,
         }
-
-    async def answer(self, request: Request) -> Facts:
-        """Return what an operation gives back.
-
-        Raises:
-            AwsError: AWS would refuse it, or it is not offered.
-        """
-        name = request.headers.get("x-amz-target", "").removeprefix(_TARGET)
-        model = validation.operation(_SERVICE, name)
-        params = json_parameters(request.body)
-        validation.check(model.input_shape, params)
-        if name not in self._operations:
-            raise not_implemented_error(f"Application Auto Scaling's {name}")
-        return await self._operations[name](params)
 
     def start(self) -> None:
         """Begin to scale."""

@@ -19,21 +19,17 @@ from workbench.localcloud.cloudwatch.statistics import (
     summarize_by_period,
 )
 from workbench.localcloud.core import validation
+from workbench.localcloud.core.dispatch import JsonService
 from workbench.localcloud.core.protocol import (
     AwsError,
     Operation,
     arn,
     json_error,
-    json_parameters,
-    json_response,
     not_implemented_error,
     now,
 )
 from workbench.localcloud.core.store import Store
 from workbench.modelserver.http import Request, Response
-
-SERVICE = "monitoring"
-"""What requests are signed for."""
 
 MAX_DATA_POINTS = 100_800
 """Data points of a page of GetMetricData (API reference)."""
@@ -47,7 +43,6 @@ _MAX_BODY_BYTES = 1_048_576  # bytes of a PutMetricData, unpacked (API reference
 _MAX_VALUE = 2.0**360  # of a value, either way (API reference, MetricDatum)
 _MAX_FUTURE_SECONDS = 7200  # seconds that a time may lie ahead (API reference, MetricDatum)
 _RECENT_SECONDS = 3 * 3600  # seconds: PT3H
-_TARGET = "GraniteServiceVersion20100801."
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS dashboards (
     name TEXT PRIMARY KEY, arn TEXT NOT NULL, body TEXT NOT NULL, modified REAL NOT NULL
@@ -75,7 +70,7 @@ class CloudWatch:
     ) -> None:
         self._metrics = metrics
         self._clock = clock
-        self._operations: dict[str, Operation] = {
+        operations: dict[str, Operation] = {
             "PutMetricData": self._put,
             "GetMetricData": self._get,
             "GetMetricStatistics": self._statistics,
@@ -83,28 +78,14 @@ class CloudWatch:
             **Dashboards(store).operations(),
             **alarms,
         }
+        self._service = JsonService("cloudwatch", operations, read_body=_decompress_body)
 
     async def answer(self, request: Request) -> Response:
         """Return the answer to a request, a refusal too."""
         try:
-            return json_response(await self._operate(request))
+            return await self._service.answer(request)
         except AwsError as error:
             return _error_response(error)
-
-    async def _operate(self, request: Request) -> dict[str, Any]:
-        target = request.headers.get("x-amz-target", "")
-        if not target.startswith(_TARGET):
-            raise AwsError(
-                "UnknownOperationException",
-                f"X-Amz-Target is {target!r}; CloudWatch speaks JSON 1.0 here: use a newer client.",
-            )
-        name = target.removeprefix(_TARGET)
-        model = validation.operation("cloudwatch", name)
-        params = json_parameters(_decompress_body(request))
-        validation.check(model.input_shape, params)
-        if name not in self._operations:
-            raise not_implemented_error(f"CloudWatch's {name}")
-        return await self._operations[name](params)
 
     # --- metrics
 
