@@ -16,6 +16,7 @@ from botocore.exceptions import UnknownServiceError
 
 from workbench.localcloud.core import rest
 from workbench.localcloud.core.dispatch import parse_form, parse_target
+from workbench.localcloud.core.paging import MAX_POSITION, Pager
 from workbench.localcloud.core.protocol import ACCOUNT, AwsError, Operation, Scope, new_id, now
 from workbench.localcloud.core.store import Store
 from workbench.modelserver.http import Request
@@ -26,7 +27,7 @@ RETENTION_SECONDS = 90 * 86_400.0
 MAX_EVENTS = 100_000
 """Events at most; the oldest go first."""
 
-_PAGE = 50  # events (API reference, LookupEvents)
+_PAGER = Pager(50, error="InvalidNextTokenException")  # events (API reference, LookupEvents)
 _MAX_TEXT_LENGTH = 300  # characters of a text in the parameters
 _HIDDEN = re.compile(
     "secret|password|credential|token|body|policydocument|environment|zipfile", re.IGNORECASE
@@ -228,19 +229,16 @@ class CloudTrail:
         begin, end = params.get("StartTime", 0.0), params.get("EndTime", self._clock() + 1)
         if begin > end:
             raise AwsError("InvalidTimeRangeException", "StartTime must not be later than EndTime.")
-        last = params.get("NextToken", str(2**62))
-        if not last.isdecimal():
-            raise AwsError("InvalidNextTokenException", "NextToken is not one of LookupEvents.")
-        conditions, values = ["at >= ?", "at <= ?", "number < ?"], [begin, end, int(last)]
+        last = _PAGER.start(params, MAX_POSITION)
+        conditions, values = ["at >= ?", "at <= ?", "number < ?"], [begin, end, last]
         for each in params.get("LookupAttributes", []):
             condition, value = _condition(each["AttributeKey"], each["AttributeValue"])
             conditions.append(condition)
             values.append(value)
-        most = params.get("MaxResults", _PAGE)
         query = f"SELECT * FROM trail WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?"  # noqa: S608 - ours
-        rows = self._store.db.execute(query, (*values, most + 1)).fetchall()
-        more = {"NextToken": str(rows[most - 1][0])} if rows[most:] else {}
-        return {"Events": [_format_event(row) for row in rows[:most]], **more}
+        rows = self._store.db.execute(query, (*values, _PAGER.limit(params) + 1)).fetchall()
+        page, more = _PAGER.cut(rows, params, lambda row: row[0])
+        return {"Events": [_format_event(row) for row in page], **more}
 
 
 def _condition(key: str, value: str) -> tuple[str, str]:

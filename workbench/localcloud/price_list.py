@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from workbench.cloud.price_list import LAMBDA, SAGEMAKER, attributes_of, service_of
-from workbench.localcloud.core.protocol import AwsError, not_implemented_error, validation_error
+from workbench.localcloud.core.paging import Pager
+from workbench.localcloud.core.protocol import AwsError, not_implemented_error
 from workbench.pricing.sheet import PriceSheet
 
 REGIONS = ("us-east-1", "eu-central-1")
 """Those with a sheet."""
 
-_MAX_RESULTS = 100  # products of a page (botocore's model: MaxResults at most)
+_PAGER = Pager(100, error="InvalidNextTokenException")  # botocore's model: MaxResults at most
 
 
 async def get_products(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,17 +34,9 @@ async def get_products(params: Mapping[str, Any]) -> dict[str, Any]:
         for product in _products(region, params["ServiceCode"])
         if wanted.items() <= product["product"]["attributes"].items()
     ]
-    begin = _parse_token(params.get("NextToken", "0"))
-    end = begin + params.get("MaxResults", _MAX_RESULTS)
-    more = {"NextToken": str(end)} if end < len(found) else {}
-    listed = [json.dumps(product) for product in found[begin:end]]
+    page, more = _PAGER.page(found, params)
+    listed = [json.dumps(product) for product in page]
     return {"FormatVersion": params.get("FormatVersion", "aws_v1"), "PriceList": listed, **more}
-
-
-def _parse_token(token: str) -> int:
-    if not token.isdecimal():
-        raise validation_error("NextToken is not one that GetProducts gave.")
-    return int(token)
 
 
 def _products(region: str, service: str) -> list[dict[str, Any]]:

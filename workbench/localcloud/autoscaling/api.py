@@ -19,6 +19,7 @@ from workbench.localcloud.autoscaling.schedules import is_due
 from workbench.localcloud.autoscaling.tracking_alarms import put_alarms
 from workbench.localcloud.cloudwatch.alarms import AlarmAction, Alarms
 from workbench.localcloud.cloudwatch.metrics import MINUTE, Metrics
+from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
     AwsError,
@@ -63,6 +64,7 @@ _DEFAULT_COOLDOWN = (
 _ACTIVITY_RETENTION_SECONDS = (
     42 * 86_400.0
 )  # seconds of activities (API reference, DescribeScalingActivities: six weeks)
+_PAGER = Pager(50, error="InvalidNextTokenException")  # API reference, MaxResults
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS autoscaling (
     kind TEXT NOT NULL, resource TEXT NOT NULL, dimension TEXT NOT NULL, name TEXT NOT NULL,
@@ -705,12 +707,8 @@ def _count_running(variant: Variant) -> int:
 
 
 def _page(name: str, found: list[Facts], params: Mapping[str, Any]) -> Facts:
-    token = params.get("NextToken", "0")
-    if not token.isdecimal():
-        raise AwsError("InvalidNextTokenException", f"{token!r} is not a token of this list.")
-    begin = int(token)
-    end = begin + params.get("MaxResults", 50)
-    return {name: found[begin:end]} | ({"NextToken": str(end)} if end < len(found) else {})
+    page, more = _PAGER.page(found, params)
+    return {name: page, **more}
 
 
 def _not_found_error(what: str) -> AwsError:

@@ -20,6 +20,7 @@ from workbench.localcloud.cloudwatch.statistics import (
     parse_statistic,
     summarize_by_period,
 )
+from workbench.localcloud.core.paging import MAX_POSITION, Pager
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
     REGION,
@@ -41,7 +42,8 @@ _SCALING_ACTION_INTERVAL = (
 _HISTORY_RETENTION_SECONDS = (
     14 * 86_400.0
 )  # seconds of history (API reference, DescribeAlarmHistory: two weeks)
-_PAGE = 50
+_ALARM_PAGER = Pager(50, most=100, size="MaxRecords")  # API reference, DescribeAlarms
+_HISTORY_PAGER = Pager(100, size="MaxRecords")  # API reference, DescribeAlarmHistory
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": operator.ge,
     "GreaterThanThreshold": operator.gt,
@@ -220,18 +222,18 @@ class Alarms:
         if "MetricAlarm" not in params.get("AlarmTypes", ["MetricAlarm"]):
             return {"MetricAlarms": [], "CompositeAlarms": []}
         prefix, action = params.get("AlarmNamePrefix", ""), params.get("ActionPrefix", "")
+        last = _ALARM_PAGER.start(params, "")
         found = [
             alarm
             for alarm in self.all()
             if (names is None or alarm["AlarmName"] in names)
             and alarm["AlarmName"].startswith(prefix)
-            and alarm["AlarmName"] > params.get("NextToken", "")
+            and alarm["AlarmName"] > last
             and params.get("StateValue", alarm["StateValue"]) == alarm["StateValue"]
             and (not action or any(each.startswith(action) for each in _actions(alarm)))
         ]
-        most = params.get("MaxRecords", _PAGE)
-        more = {"NextToken": found[most - 1]["AlarmName"]} if found[most:] else {}
-        return {"MetricAlarms": found[:most], "CompositeAlarms": [], **more}
+        page, more = _ALARM_PAGER.cut(found, params, lambda alarm: alarm["AlarmName"])
+        return {"MetricAlarms": page, "CompositeAlarms": [], **more}
 
     async def _describe_for_metric(self, params: dict[str, Any]) -> dict[str, Any]:
         members = ("Namespace", "MetricName", "Dimensions")
@@ -268,30 +270,23 @@ class Alarms:
 
     async def _history(self, params: dict[str, Any]) -> dict[str, Any]:
         order = 1 if params.get("ScanBy") == "TimestampAscending" else -1
-        token = params.get("NextToken", "0")
-        if not token.isdecimal():
-            raise AwsError("InvalidNextToken", "NextToken is not one that this returned.")
         query = (
-            "SELECT content FROM alarm_history WHERE (?1 IS NULL OR alarm = ?1) "
-            "AND (?2 IS NULL OR type = ?2) AND at >= ?3 AND at <= ?4 "
-            "ORDER BY ?7 * id LIMIT ?5 OFFSET ?6"
+            "SELECT id, content FROM alarm_history WHERE (?1 IS NULL OR alarm = ?1) "
+            "AND (?2 IS NULL OR type = ?2) AND at >= ?3 AND at <= ?4 AND ?5 * id > ?6 "
+            "ORDER BY ?5 * id LIMIT ?7"
         )
-        most = params.get("MaxRecords", 100)
-        rows = self._store.db.execute(
-            query,
-            (
-                params.get("AlarmName"),
-                params.get("HistoryItemType"),
-                params.get("StartDate", 0),
-                params.get("EndDate", self._clock() + 1),
-                most + 1,
-                int(token),
-                order,
-            ),
-        ).fetchall()
-        items = [json.loads(content) for (content,) in rows]
-        more = {"NextToken": str(int(token) + most)} if items[most:] else {}
-        return {"AlarmHistoryItems": items[:most], **more}
+        values = (
+            params.get("AlarmName"),
+            params.get("HistoryItemType"),
+            params.get("StartDate", 0),
+            params.get("EndDate", self._clock() + 1),
+            order,
+            order * _HISTORY_PAGER.start(params, 0 if order > 0 else MAX_POSITION),
+            _HISTORY_PAGER.limit(params) + 1,
+        )
+        rows = self._store.db.execute(query, values).fetchall()
+        page, more = _HISTORY_PAGER.cut(rows, params, lambda row: row[0])
+        return {"AlarmHistoryItems": [json.loads(content) for _, content in page], **more}
 
     # --- states
 

@@ -20,6 +20,7 @@ from workbench.localcloud.cloudwatch.statistics import (
 )
 from workbench.localcloud.core import validation
 from workbench.localcloud.core.dispatch import JsonService
+from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import (
     AwsError,
     Operation,
@@ -36,7 +37,7 @@ MAX_DATA_POINTS = 100_800
 
 _MAX_STATISTICS = 1440  # data points of GetMetricStatistics (API reference)
 _MAX_QUERIES = 500  # of GetMetricData (API reference)
-_MAX_LISTED_METRICS = 500  # metrics of a page (API reference)
+_PAGER = Pager(500)  # metrics of a page (API reference, ListMetrics)
 _MAX_VALUES = 150  # of a datum (API reference, MetricDatum)
 _MAX_DATA = 1000  # of a PutMetricData (API reference)
 _MAX_BODY_BYTES = 1_048_576  # bytes of a PutMetricData, unpacked (API reference)
@@ -128,9 +129,9 @@ class CloudWatch:
             for query, values in evaluate_queries(self._metrics, queries, start=start, end=end)
         ]
         most = min(params.get("MaxDatapoints", MAX_DATA_POINTS), MAX_DATA_POINTS)
-        begin = _parse_token(params)
-        results, left = _paginate(found, begin, most)
-        more = {"NextToken": str(begin + most)} if left else {}
+        begin = _PAGER.start(params, 0)
+        results, left = _take_points(found, begin, most)
+        more = _PAGER.continuation(begin + most) if left else {}
         return {"MetricDataResults": results, "Messages": [], **more}
 
     async def _statistics(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -179,9 +180,8 @@ class CloudWatch:
             and wanted <= {*metric.dimensions, *((name, None) for name, _ in metric.dimensions)}
             and metric.last >= recent
         ]
-        begin = _parse_token(params)
-        end = begin + _MAX_LISTED_METRICS
-        return {"Metrics": found[begin:end]} | ({"NextToken": str(end)} if found[end:] else {})
+        page, more = _PAGER.page(found, params)
+        return {"Metrics": page, **more}
 
 
 class Dashboards:
@@ -340,17 +340,10 @@ def _is_valid(value: object) -> bool:
     return isinstance(value, int | float) and abs(value) <= _MAX_VALUE
 
 
-def _parse_token(params: Mapping[str, Any]) -> int:
-    token = params.get("NextToken", "0")
-    if not token.isdecimal():
-        raise AwsError("InvalidNextToken", "NextToken is not one that this operation returned.")
-    return int(token)
-
-
-def _paginate(
+def _take_points(
     found: Sequence[tuple[Mapping[str, Any], list[tuple[int, float]]]], begin: int, most: int
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Return the results of one page of data points, and whether more follow."""
+    """Return the results of one page of data points, counted over all, and whether more follow."""
     results, passed, end = [], 0, begin + most
     for query, points in found:
         shown = points[max(0, begin - passed) : max(0, end - passed)]

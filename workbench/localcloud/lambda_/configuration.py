@@ -91,14 +91,6 @@ def filter_public(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if not name.startswith("_")}
 
 
-def paginate(listed: list[dict[str, Any]], params: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a page of what is listed, under this name."""
-    first = int(params.get("Marker") or 0)
-    last = first + min(params.get("MaxItems", 50), 50)
-    more = {"NextMarker": str(last)} if last < len(listed) else {}
-    return {name: listed[first:last], **more}
-
-
 def create_revision() -> dict[str, Any]:
     """Return the facts that every change gives anew."""
     return {"LastModified": format_now(), "RevisionId": new_id()}

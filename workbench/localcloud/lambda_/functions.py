@@ -16,6 +16,7 @@ from typing import Any
 
 from workbench.cloud.packaging import MAX_UNZIPPED, MAX_ZIP
 from workbench.localcloud.core.access import AccessKey
+from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import REGION, AwsError, Operation, arn
 from workbench.localcloud.core.settings import LocalCloudSettings
 from workbench.localcloud.core.store import Store
@@ -29,7 +30,6 @@ from workbench.localcloud.lambda_.configuration import (
     create_revision,
     filter_public,
     format_now,
-    paginate,
     update_facts,
 )
 from workbench.localcloud.lambda_.environments import Environments, FunctionFleet, Program
@@ -53,6 +53,13 @@ CREATE TABLE IF NOT EXISTS provisioned (
     PRIMARY KEY (name, version)
 ) STRICT, WITHOUT ROWID;
 """
+_PAGER = Pager(  # Lambda returns up to 50, whatever is asked for (API reference, ListFunctions)
+    50,
+    size="MaxItems",
+    token="Marker",  # noqa: S106 - a parameter's name
+    next_token="NextMarker",  # noqa: S106 - a member's name
+    error="InvalidParameterValueException",
+)
 _HANDLER = "workbench.modelserver.function.handler"  # of our own image
 _NAME = re.compile(r"(arn:[^:]+:lambda:[^:]*:)?(\d{12}:)?(function:)?([\w-]{1,64})(:([\w$-]+))?")
 
@@ -277,13 +284,13 @@ class Functions:
             for version in function.versions.values()
             if every or version.name == LATEST
         ]
-        return paginate(listed, params, "Functions")
+        page, more = _PAGER.page(listed, params)
+        return {"Functions": page, **more}
 
     async def _list_versions(self, params: dict[str, Any]) -> dict[str, Any]:
         function, _ = self.find(params["FunctionName"])
-        return paginate(
-            [_describe(each) for each in function.versions.values()], params, "Versions"
-        )
+        page, more = _PAGER.page([_describe(each) for each in function.versions.values()], params)
+        return {"Versions": page, **more}
 
     async def _list_tags(self, params: dict[str, Any]) -> dict[str, Any]:
         function, _ = self.find(params["Resource"])
