@@ -5,7 +5,6 @@ changes endpoints by the operation that AWS changes them by. What a minute is ca
 """
 
 import asyncio
-import json
 import logging
 import math
 import re
@@ -30,7 +29,7 @@ from workbench.localcloud.core.protocol import (
     now,
     validation_error,
 )
-from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.store import Store, Table
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
 from workbench.localcloud.sagemaker.metering import INVOCATIONS
@@ -65,11 +64,9 @@ _ACTIVITY_RETENTION_SECONDS = (
     42 * 86_400.0
 )  # seconds of activities (API reference, DescribeScalingActivities: six weeks)
 _PAGER = Pager(50, error="InvalidNextTokenException")  # API reference, MaxResults
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS autoscaling (
-    kind TEXT NOT NULL, resource TEXT NOT NULL, dimension TEXT NOT NULL, name TEXT NOT NULL,
-    created REAL NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (kind, resource, dimension, name)
-) STRICT, WITHOUT ROWID;
+_COLUMNS = """
+kind TEXT NOT NULL, resource TEXT NOT NULL, dimension TEXT NOT NULL, name TEXT NOT NULL,
+created REAL NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (kind, resource, dimension, name)
 """
 _log = logging.getLogger("workbench.localcloud")
 
@@ -97,7 +94,7 @@ class Autoscaling:
         self._steps: dict[str, StepScaler] = {}
         self._working: set[asyncio.Task[None]] = set()
         self._last_schedule_check = 0.0
-        store.db.executescript(_SCHEMA)
+        self._table = Table(store, "autoscaling", _COLUMNS, json=["facts"])
 
     def operations(self) -> dict[str, Operation]:
         """Return what answers the operations, by name."""
@@ -241,40 +238,27 @@ class Autoscaling:
     # --- what is kept
 
     def _get(self, kind: str, resource: str, dimension: str, name: str) -> Facts | None:
-        row = self._store.db.execute(
-            "SELECT facts FROM autoscaling "
-            "WHERE kind = ? AND resource = ? AND dimension = ? AND name = ?",
-            (kind, resource, dimension, name),
-        ).fetchone()
-        return json.loads(row[0]) if row else None
+        row = self._table.find(kind=kind, resource=resource, dimension=dimension, name=name)
+        return row and row["facts"]
 
     def _put(self, kind: str, resource: str, dimension: str, name: str, facts: Facts) -> None:
-        values = (kind, resource, dimension, name, now(), json.dumps(facts))
-        with self._store.write() as db:
-            db.execute("INSERT OR REPLACE INTO autoscaling VALUES (?, ?, ?, ?, ?, ?)", values)
+        key = {"kind": kind, "resource": resource, "dimension": dimension, "name": name}
+        self._table.put(**key, created=now(), facts=facts)
 
     def _drop(self, kind: str, params: Facts, name: str) -> None:
-        target_key = _parse_target_key(params)
-        if self._get(kind, *target_key, name) is None:
-            raise _not_found_error(f"{kind} {name} of {target_key[0]}")
-        with self._store.write() as db:
-            db.execute(
-                "DELETE FROM autoscaling "
-                "WHERE kind = ? AND resource = ? AND dimension = ? AND name = ?",
-                (kind, *target_key, name),
-            )
+        resource, dimension = _parse_target_key(params)
+        if self._get(kind, resource, dimension, name) is None:
+            raise _not_found_error(f"{kind} {name} of {resource}")
+        self._table.remove(kind=kind, resource=resource, dimension=dimension, name=name)
 
     def _drop_all(self, target_key: tuple[str, str]) -> None:
         """Forget a target with its policies and scheduled actions; activities stay known."""
         self._reset_scalers(target_key)
         chosen = {"ResourceId": target_key[0], "ScalableDimension": target_key[1]}
         self._delete_alarms(self._all("policy", chosen))
-        with self._store.write() as db:
-            db.execute(
-                "DELETE FROM autoscaling "
-                "WHERE kind <> 'activity' AND resource = ? AND dimension = ?",
-                target_key,
-            )
+        with self._store.write():
+            for kind in ("target", "policy", "action"):
+                self._table.remove(kind=kind, resource=target_key[0], dimension=target_key[1])
 
     def _delete_alarms(self, policies: Iterable[Mapping[str, Any]]) -> None:
         for policy in policies:
@@ -290,21 +274,18 @@ class Autoscaling:
         names: Iterable[str] | None = None,
     ) -> list[Facts]:
         """Return the facts of a kind as they are described."""
-        rows = self._store.db.execute(
-            "SELECT resource, dimension, name, facts FROM autoscaling WHERE kind = ? "
-            "AND resource = COALESCE(?, resource) AND dimension = COALESCE(?, dimension)",
-            (kind, params.get("ResourceId"), params.get("ScalableDimension")),
-        )
+        columns = {"resource": "ResourceId", "dimension": "ScalableDimension"}
+        chosen = {column: params[each] for column, each in columns.items() if each in params}
         return [
             {
                 "ServiceNamespace": "sagemaker",
-                "ResourceId": resource,
-                "ScalableDimension": dimension,
-                **({name: called} if name else {}),
-                **json.loads(facts),
+                "ResourceId": row["resource"],
+                "ScalableDimension": row["dimension"],
+                **({name: row["name"]} if name else {}),
+                **row["facts"],
             }
-            for resource, dimension, called, facts in rows
-            if names is None or called in names
+            for row in self._table.rows(kind=kind, **chosen)
+            if names is None or row["name"] in names
         ]
 
     def _target(self, params: Mapping[str, Any]) -> Facts:

@@ -30,7 +30,7 @@ from workbench.localcloud.core.protocol import (
     not_implemented_error,
     now,
 )
-from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.store import Store, Table
 
 Alarm = dict[str, Any]
 """What DescribeAlarms says of an alarm."""
@@ -67,13 +67,9 @@ _UNSUPPORTED_MEMBERS = (
     *("ThresholdMetricId", "EvaluationCriteria", "EvaluationWindow", "WarmUpConfiguration"),
     *("EvaluationInterval", "ActionConfiguration"),
 )
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS alarms (name TEXT PRIMARY KEY, content TEXT NOT NULL)
-    STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS alarm_history (
-    id INTEGER PRIMARY KEY, at REAL NOT NULL, alarm TEXT NOT NULL, type TEXT NOT NULL,
-    content TEXT NOT NULL
-) STRICT;
+_HISTORY_COLUMNS = """
+id INTEGER PRIMARY KEY, at REAL NOT NULL, alarm TEXT NOT NULL, type TEXT NOT NULL,
+content TEXT NOT NULL
 """
 _log = logging.getLogger("workbench.localcloud")
 
@@ -125,7 +121,11 @@ class Alarms:
         self._clock = clock
         self._handlers: dict[str, ActionHandler] = {}
         self._last_actions: dict[str, float] = {}
-        store.db.executescript(_SCHEMA)
+        columns = "name TEXT PRIMARY KEY, content TEXT NOT NULL"
+        self._alarms = Table(store, "alarms", columns, json=["content"])
+        self._changes = Table(
+            store, "alarm_history", _HISTORY_COLUMNS, json=["content"], options="STRICT"
+        )
 
     def on_action(self, prefix: str, act: ActionHandler) -> None:
         """Have actions whose ARN begins so carried out: `arn:aws:sns:`, `arn:aws:autoscaling:`.
@@ -182,8 +182,7 @@ class Alarms:
 
     def delete(self, name: str) -> None:
         """Forget an alarm; its history stays."""
-        with self._store.write() as db:
-            db.execute("DELETE FROM alarms WHERE name = ?", (name,))
+        self._alarms.remove(name=name)
         self._last_actions.pop(name, None)
         self._add_history(
             name, "ConfigurationUpdate", f'Alarm "{name}" deleted', {"type": "Delete"}
@@ -191,8 +190,7 @@ class Alarms:
 
     def all(self) -> list[Alarm]:
         """Return every alarm, by name."""
-        rows = self._store.db.execute("SELECT content FROM alarms ORDER BY name")
-        return [json.loads(content) for (content,) in rows]
+        return [row["content"] for row in self._alarms.rows(order="name")]
 
     def evaluate(self) -> None:
         """Bring every alarm to the state that its metric says, and carry out what is due."""
@@ -284,9 +282,10 @@ class Alarms:
             order * _HISTORY_PAGER.start(params, 0 if order > 0 else MAX_POSITION),
             _HISTORY_PAGER.limit(params) + 1,
         )
-        rows = self._store.db.execute(query, values).fetchall()
-        page, more = _HISTORY_PAGER.cut(rows, params, lambda row: row[0])
-        return {"AlarmHistoryItems": [json.loads(content) for _, content in page], **more}
+        found = self._store.db.execute(query, values)
+        rows = [self._changes.decode(("id", "content"), row) for row in found]
+        page, more = _HISTORY_PAGER.cut(rows, params, lambda row: row["id"])
+        return {"AlarmHistoryItems": [row["content"] for row in page], **more}
 
     # --- states
 
@@ -355,14 +354,11 @@ class Alarms:
         return found
 
     def _find(self, name: str) -> Alarm | None:
-        query = "SELECT content FROM alarms WHERE name = ?"
-        row = self._store.db.execute(query, (name,)).fetchone()
-        return dict(json.loads(row[0])) if row else None
+        row = self._alarms.find(name=name)
+        return row and row["content"]
 
     def _save(self, alarm: Alarm) -> None:
-        with self._store.write() as db:
-            row = (alarm["AlarmName"], json.dumps(alarm))
-            db.execute("INSERT OR REPLACE INTO alarms VALUES (?, ?)", row)
+        self._alarms.put(name=alarm["AlarmName"], content=alarm)
 
     def _add_history(self, name: str, kind: str, summary: str, data: Mapping[str, Any]) -> None:
         at = self._clock()
@@ -375,10 +371,7 @@ class Alarms:
             "HistoryData": json.dumps(data)[:4095],
         }
         with self._store.write() as db:
-            db.execute(
-                "INSERT INTO alarm_history VALUES (NULL, ?, ?, ?, ?)",
-                (at, name, kind, json.dumps(item)),
-            )
+            self._changes.add(at=at, alarm=name, type=kind, content=item)
             db.execute("DELETE FROM alarm_history WHERE at < ?", (at - _HISTORY_RETENTION_SECONDS,))
 
 

@@ -29,7 +29,7 @@ from workbench.localcloud.core.protocol import (
     not_implemented_error,
     now,
 )
-from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.store import Store, Table
 from workbench.modelserver.http import Request, Response
 
 MAX_DATA_POINTS = 100_800
@@ -44,11 +44,9 @@ _MAX_BODY_BYTES = 1_048_576  # bytes of a PutMetricData, unpacked (API reference
 _MAX_VALUE = 2.0**360  # of a value, either way (API reference, MetricDatum)
 _MAX_FUTURE_SECONDS = 7200  # seconds that a time may lie ahead (API reference, MetricDatum)
 _RECENT_SECONDS = 3 * 3600  # seconds: PT3H
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS dashboards (
-    name TEXT PRIMARY KEY, arn TEXT NOT NULL, body TEXT NOT NULL, modified REAL NOT NULL
-) STRICT, WITHOUT ROWID;
-"""
+_DASHBOARD_COLUMNS = (
+    "name TEXT PRIMARY KEY, arn TEXT NOT NULL, body TEXT NOT NULL, modified REAL NOT NULL"
+)
 
 
 class CloudWatch:
@@ -189,7 +187,7 @@ class Dashboards:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        store.db.executescript(_SCHEMA)
+        self._dashboards = Table(store, "dashboards", _DASHBOARD_COLUMNS)
 
     def operations(self) -> dict[str, Operation]:
         """Return what answers the operations, by name."""
@@ -211,43 +209,44 @@ class Dashboards:
                 "DashboardInvalidInputError",
                 "The dashboard body is invalid: it must be a JSON object with the list widgets.",
             )
-        with self._store.write() as db:
-            row = (name, _dashboard(name), body, now())
-            db.execute("INSERT OR REPLACE INTO dashboards VALUES (?, ?, ?, ?)", row)
+        self._dashboards.put(name=name, arn=_dashboard(name), body=body, modified=now())
         return {"DashboardValidationMessages": []}
 
     async def _get(self, params: dict[str, Any]) -> dict[str, Any]:
-        name, its_arn, body, _ = self._get_dashboard(params["DashboardName"])
-        return {"DashboardArn": its_arn, "DashboardBody": body, "DashboardName": name}
+        found = self._get_dashboard(params["DashboardName"])
+        return {
+            "DashboardArn": found["arn"],
+            "DashboardBody": found["body"],
+            "DashboardName": found["name"],
+        }
 
     async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
         prefix = params.get("DashboardNamePrefix", "")
-        rows = self._store.db.execute("SELECT * FROM dashboards ORDER BY name")
         entries = [
             {
-                "DashboardName": name,
-                "DashboardArn": its_arn,
-                "LastModified": modified,
-                "Size": len(body.encode()),
+                "DashboardName": found["name"],
+                "DashboardArn": found["arn"],
+                "LastModified": found["modified"],
+                "Size": len(found["body"].encode()),
             }
-            for name, its_arn, body, modified in rows
-            if name.startswith(prefix)
+            for found in self._dashboards.rows(order="name")
+            if found["name"].startswith(prefix)
         ]
         return {"DashboardEntries": entries}
 
     async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
         for name in params["DashboardNames"]:
             self._get_dashboard(name)
-        with self._store.write() as db:
+        with self._store.write():
             for name in params["DashboardNames"]:
-                db.execute("DELETE FROM dashboards WHERE name = ?", (name,))
+                self._dashboards.remove(name=name)
         return {}
 
-    def _get_dashboard(self, name: str) -> tuple[str, str, str, float]:
-        query = "SELECT * FROM dashboards WHERE name = ?"
-        for row in self._store.db.execute(query, (name,)):
-            return (row[0], row[1], row[2], row[3])
-        raise AwsError("DashboardNotFoundError", f"Dashboard {name} does not exist.", 404)
+    def _get_dashboard(self, name: str) -> dict[str, Any]:
+        found = self._dashboards.find(name=name)
+        if found is None:
+            raise AwsError("DashboardNotFoundError", f"Dashboard {name} does not exist.", 404)
+        return found
 
 
 def _dashboard(name: str) -> str:
