@@ -17,6 +17,7 @@ from workbench.localcloud.cloudwatch.log_writer import LogBatch, LogWriter
 from workbench.localcloud.cloudwatch.metrics import Metrics
 from workbench.localcloud.core.protocol import Operation
 from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.eventbridge import EventPublisher, ServiceEvent, format_status
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint
@@ -62,18 +63,16 @@ class Monitoring:
             _LogFiles(store.path / "hosting" / "logs", _name_endpoint_stream),
             _LogFiles(store.path / "jobs" / "logs", _JobStreamNames()),
         )
-        self._ticking: asyncio.Task[None] | None = None
+        self._tasks = TaskSet()
         hosting.changed = self._publish_endpoint_event
 
     async def start(self) -> None:
         """Begin to look at what happens."""
-        self._ticking = asyncio.get_running_loop().create_task(self._tick())
+        self._tasks.start(self._tick())
 
     async def close(self) -> None:
         """Write down what is not yet written."""
-        if self._ticking is not None:
-            self._ticking.cancel()
-            await asyncio.gather(self._ticking, return_exceptions=True)
+        await self._tasks.cancel()
         await self.events.close()
         self._flush()
 

@@ -9,7 +9,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,7 @@ from workbench.localcloud.core.protocol import (
     validation_error,
 )
 from workbench.localcloud.core.store import Store, Table
+from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
 from workbench.localcloud.sagemaker.metering import INVOCATIONS
@@ -92,7 +93,7 @@ class Autoscaling:
         self._minute = minute
         self._tracking: dict[str, _TrackingPolicies] = {}
         self._steps: dict[str, StepScaler] = {}
-        self._working: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
         self._last_schedule_check = 0.0
         self._table = Table(store, "autoscaling", _COLUMNS, json=["facts"])
 
@@ -114,13 +115,11 @@ class Autoscaling:
     def start(self) -> None:
         """Begin to scale."""
         self._last_schedule_check = now()
-        self._start_task(self._tick())
+        self._tasks.start(self._tick())
 
     async def close(self) -> None:
         """Let go of the endpoints."""
-        for task in self._working:
-            task.cancel()
-        await asyncio.gather(*self._working, return_exceptions=True)
+        await self._tasks.cancel()
 
     # --- operations
 
@@ -489,7 +488,7 @@ class Autoscaling:
             self._resize(params, wanted, f"{cause}: {limits}")
 
     def _resize(self, params: Mapping[str, Any], wanted: int, cause: str) -> None:
-        self._start_task(self._scale(_parse_target_key(params), wanted, cause))
+        self._tasks.start(self._scale(_parse_target_key(params), wanted, cause))
 
     async def _scale(self, target_key: tuple[str, str], wanted: int, cause: str) -> None:
         """Change a variant's size, and keep how that went as an activity."""
@@ -535,11 +534,6 @@ class Autoscaling:
         """Let scalers be made anew, because what they follow has changed."""
         self._tracking.pop(target_key[0], None)
         self._steps.clear()
-
-    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._working.add(task)
-        task.add_done_callback(self._working.discard)
 
 
 @dataclass

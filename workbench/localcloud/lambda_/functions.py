@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from workbench.localcloud.core.protocol import REGION, AwsError, Operation, arn
 from workbench.localcloud.core.settings import LocalCloudSettings
 from workbench.localcloud.core.store import Store, Table
 from workbench.localcloud.core.tags import Tags
+from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.lambda_.code_packages import CodePackages, invalid_parameter_error
 from workbench.localcloud.lambda_.configuration import (
     LATEST,
@@ -131,7 +132,7 @@ class Functions:
         self._settings = settings
         self._key = key
         self._functions: dict[str, Function] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
         self._numbers = itertools.count(1)
         self._url = ""
         self._versions = Table(store, "functions", _VERSION_COLUMNS, json=["facts"])
@@ -179,13 +180,11 @@ class Functions:
             function = self._functions[row["name"]]
             version = function.versions[row["version"]]
             version.provisioned, version.changed = row["count"], row["changed"]
-            self._start_task(self._bring_up(function, version))
+            self._tasks.start(self._bring_up(function, version))
 
     async def close(self) -> None:
         """End every environment; the functions stay known."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
         every = [each for f in self._functions.values() for each in f.versions.values()]
         await asyncio.gather(*(each.fleet.close() for each in every if each.fleet))
 
@@ -253,7 +252,7 @@ class Functions:
             self._tags.begin(function.arn, tags)
         self._functions[name] = function
         told = dict(facts)
-        self._start_task(self._activate(function, version))
+        self._tasks.start(self._activate(function, version))
         if params.get("Publish"):
             told = self._publish_version(function, params)
         return told
@@ -450,7 +449,7 @@ class Functions:
         self._provisioned.put(
             name=function.name, version=version.name, count=wanted, changed=version.changed
         )
-        self._start_task(self._bring_up(function, version))
+        self._tasks.start(self._bring_up(function, version))
         version.provisioning = "IN_PROGRESS"
         return self._concurrency(version)
 
@@ -535,7 +534,7 @@ class Functions:
         """Let a version answer."""
         if not version.active:
             version.facts["State"] = "Pending"
-            self._start_task(self._activate(function, version))
+            self._tasks.start(self._activate(function, version))
             return
         facts = version.facts
         image = facts["PackageType"] == "Image"
@@ -568,7 +567,7 @@ class Functions:
         self._open(function, version)
         self._save(function, version)
         if former is not None:
-            self._start_task(self._retire(former, gone))
+            self._tasks.start(self._retire(former, gone))
 
     async def _retire(self, fleet: FunctionFleet, code: str) -> None:
         try:
@@ -615,11 +614,6 @@ class Functions:
 
     def _save_limits(self, function: Function) -> None:
         self._limits.put(name=function.name, reserved=function.reserved, next=function.next)
-
-    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def not_active_error(version: Version) -> AwsError:
