@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from workbench.deployment import Lambda
+from workbench.deployment.lambda_ import Lambda
 from workbench.localcloud.core.protocol import AwsError, new_id, not_implemented_error
 from workbench.localcloud.lambda_.code_packages import invalid_parameter_error
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench.localcloud.core.paging import paginate
 from workbench.localcloud.core.protocol import Operation, now, validation_error
-from workbench.localcloud.core.settings import LocalCloudSettings
+from workbench.localcloud.core.settings import LocalCloudSettings, limit_resources
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant, close_all, start_all
@@ -328,7 +328,7 @@ class EndpointApi:
             key=container["Key"],
             environment=container.get("Environment", {}),
             mode=self.settings.cold_start if serverless else "fresh",
-            memory_mb=serverless["MemorySizeInMB"] if serverless else None,
+            limits=limit_resources(serverless["MemorySizeInMB"]) if serverless else None,
             startup_limit=asked,
         )
 
