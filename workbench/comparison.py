@@ -1,6 +1,5 @@
 """Results side by side: their main figures, what a million requests cost, and one chart."""
 
-import base64
 import html
 import math
 import time
@@ -15,7 +14,7 @@ from workbench.batching.timer import BatchPolicy, Policy
 from workbench.costing import Cost, cost
 from workbench.errors import InvalidInput, TooFewSamples, WorkbenchError
 from workbench.experiment import Experiment
-from workbench.formatting import dollars, html_table, in_ms, milliseconds, percent, text_table
+from workbench.formatting import Table, dollars, format_cell, in_ms, milliseconds, percent
 from workbench.measuring.profile import Profile
 from workbench.planner import rebatch
 from workbench.plots.figure import Figure
@@ -198,12 +197,12 @@ class Comparison:
         notes = [note for each in self.costs.values() for note in (*each.notes, each.stale(today))]
         return (*told, *dict.fromkeys(note for note in notes if note))
 
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return headings and rows of text, with units: a column a run, a row a figure."""
+    def table(self) -> Table:
+        """Return the figures as text, with units: a column a run, a row a figure."""
         columns = [_format_row(row) for row in self.frame.rows(named=True)]
         figures = list(dict.fromkeys(figure for column in columns for figure in column))
-        rows = [[figure, *(column.get(figure, "-") for column in columns)] for figure in figures]
-        return ["", *self.results], rows
+        rows = [[figure, *(column.get(figure) for column in columns)] for figure in figures]
+        return Table(["", *self.results], rows, caption(dict(self.results)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rows and the warnings as JSON values; what is infinite becomes None."""
@@ -217,19 +216,11 @@ class Comparison:
         return f"<Comparison: {'; '.join(self.results)}>"
 
     def __str__(self) -> str:
-        columns, rows = self.table()
-        return text_table([columns, *rows], align=str.rjust)
+        return self.table().text(right=True)
 
     def _repr_html_(self) -> str:
-        columns, rows = self.table()
-        # An image, since JupyterLab strips inline SVG from notebooks it does not trust.
-        picture = base64.b64encode(self.figure.svg().encode()).decode()
-        text = html.escape(f"{self.figure.title}. {self.figure.description}")
         notes = "".join(f"<p>{html.escape(warning)}</p>" for warning in self.warnings)
-        return (
-            html_table(caption(dict(self.results)), columns, rows)
-            + f'{notes}<img src="data:image/svg+xml;base64,{picture}" alt="{text}">'
-        )
+        return f"{self.table().html()}{notes}{self.figure.image()}"
 
     def _row(self, name: str) -> dict[str, Any]:
         run, bill = self.results[name], self.costs.get(name)
@@ -253,8 +244,8 @@ class Comparison:
 def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
     """A row of the frame in words, without what does not apply."""
     figures = {
-        "requests": _count(row["requests"]),
-        "failed": _count(row["failed"]),
+        "requests": format_cell(row["requests"]),
+        "failed": format_cell(row["failed"]),
         "p50": _milliseconds(row["p50"]),
         "p95": _milliseconds(row["p95"]),
         "p95, 95 % interval": _span(row["p95_low"], row["p95_high"]),
@@ -264,10 +255,10 @@ def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
         figures["target"] = row["target"]
         figures["answered in time"] = percent(row["attainment"])
         figures["target met"] = "yes" if row["met"] else "NO"
-    figures["answers a second"] = f"{row['throughput']:.4g}"
+    figures["answers a second"] = format_cell(row["throughput"])
     figures["mean batch size"] = f"{row['mean_batch_size']:.3g}"
     if row["cold_starts"]:
-        figures["cold starts"] = f"{row['cold_starts']:,}"
+        figures["cold starts"] = format_cell(row["cold_starts"])
     if row["accuracy"] is not None:
         figures["rows predicted right"] = percent(row["accuracy"])
     if row["per_million"] is not None:
@@ -282,10 +273,6 @@ def _reliability(row: Mapping[str, Any]) -> str:
     flaws = {"stopped early": not row["complete"], "load was late": not row["valid"]}
     told = [flaw for flaw, present in flaws.items() if present]
     return f"NO: {', '.join(told)}" if told else "yes"
-
-
-def _count(number: int | None) -> str:
-    return "-" if number is None else f"{number:,}"
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -25,7 +25,7 @@ from workbench.deployment import (
     Serverless,
 )
 from workbench.errors import InvalidInput
-from workbench.formatting import dollars, html_table
+from workbench.formatting import Table, dollars
 from workbench.prices import Price, PriceSheet, staleness_warning, weakest
 from workbench.run import Run
 from workbench.validation import of_kind
@@ -169,7 +169,7 @@ class Cost:
         rows = [[getattr(item, column) for column in columns] for item in self.items]
         rows.append(["total", "", "", "", self.total, self.mark, "", ""])
         caption = " ".join([f"Cost: {self.label} ({self.origin}).", *self.notes])
-        return html_table(caption, columns, rows)
+        return Table(columns, rows, caption).html()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput, NotFound, StorageError
 from workbench.files import home, write_file
-from workbench.formatting import html_table
+from workbench.formatting import Table
 from workbench.validation import not_negative, of_kind
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class PriceSheet:
     def _repr_html_(self) -> str:
         columns = ["item", "unit", "dollars", "start", "date", "mark", "source", "note"]
         rows = [[getattr(row, column) for column in columns] for row in self.rows]
-        return html_table(f"Prices of {self.region}, US dollars", columns, rows, limit=len(rows))
+        return Table(columns, rows, f"Prices of {self.region}, US dollars").html(limit=None)
 
 
 def weakest(marks: Iterable[str]) -> str:

@@ -129,7 +129,7 @@ def test_a_table_has_predictions_too(three):
     bill = Cost(items=local_cost(3600, hourly_price=0.5), answered=1000)
     compared = compare([replace(three[0], cost=bill), *three[1:]])
     row = compared.frame.row(0, named=True)
-    table = {figure: values for figure, *values in compared.table()[1]}
+    table = {figure: values for figure, *values in compared.table().rows}
 
     assert (row["run"], row["requests"], row["complete"]) == ("predicted", None, None)
     assert row["p95"] == pytest.approx(-0.1 * np.log(0.05))

@@ -83,7 +83,7 @@ def test_a_notebook_and_a_page_are_written_about_saved_runs(saved, capsys):
     page = Path("new/r.html").read_text()
     assert "<title>A&lt;B</title>" in page
     assert "<h1>A&lt;B</h1><p>p95 fell from" in page
-    assert len(re.findall(r'<img alt="[^"]{20,}" src="data:image/svg', page)) == 4
+    assert len(re.findall(r'<img alt="[^"]{20,}"[^>]* src="data:image/svg', page)) == 4
     assert "&lt;b&gt;mlp&lt;/b&gt;:1" in page
     assert "<b>mlp" not in page
     assert not LOADING.search(page)

@@ -12,10 +12,11 @@ from workbench.batching.timer import BatchPolicy
 from workbench.costing import Cost, cost, local_cost
 from workbench.deployment import Local
 from workbench.errors import InvalidInput, StorageError
-from workbench.formatting import html_table
+from workbench.formatting import Table
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.queueing import mm1
-from workbench.report.page import finding, report_html, write_report
+from workbench.report.finding import finding
+from workbench.report.page import report_html, write_report
 from workbench.run import Run, load_run
 
 HOSTILE = "<script>alert('x')</script>&\"quoted\""
@@ -134,11 +135,11 @@ def test_short_runs_say_that_a_difference_may_be_chance():
 
     assert finding(runs).startswith("p90 is ")  # p95 has too few requests above it
     assert "too few requests for intervals, so the difference may be chance." in finding(runs)
-    assert "too close or too short to tell for" in finding(runs)
+    assert "too close or too short to decide for" in finding(runs)
 
 
 def test_ten_requests_tell_nothing():
-    assert finding(run_of(0.02, count=10)).startswith("There are too few requests to tell")
+    assert finding(run_of(0.02, count=10)).startswith("There are too few requests for")
 
 
 def test_of_several_runs_the_lowest_is_named_and_who_cannot_be_told_from_it():
@@ -147,7 +148,7 @@ def test_of_several_runs_the_lowest_is_named_and_who_cannot_be_told_from_it():
 
     assert re.search(
         r'Of 3 runs, the lowest p95 is [\d.]+ ms \(.*\) for "up to 2, 0 ms", from which '
-        r'"up to 3, 0 ms" cannot be told apart by the 95 % intervals; '
+        r'"up to 3, 0 ms" cannot be distinguished by the 95 % intervals; '
         r'the highest is \d+ ms \(.*\) for "no batching"\.',
         finding(runs),
     )
@@ -410,7 +411,7 @@ def test_a_report_on_nothing_is_refused():
 
 def test_a_table_shows_figures_to_the_right_with_four_digits():
     row = ["a", 12345, 1234.56, 0.123456, math.nan, math.inf, -math.inf, None, True, False]
-    table = html_table("T", [str(n) for n in range(10)], [row])
+    table = Table([str(n) for n in range(10)], [row], "T").html()
 
     cells = re.findall("<td(.*?)>(.*?)</td>", table)
     right = ' style="text-align:right"'
@@ -421,13 +422,13 @@ def test_a_table_shows_figures_to_the_right_with_four_digits():
 
 
 def test_a_long_table_says_how_much_it_leaves_out():
-    table = html_table("T", ["n"], [[n] for n in range(1200)], limit=3)
+    table = Table(["n"], [[n] for n in range(1200)], "T").html(limit=3)
 
     assert "<caption>T (the first 3 of 1,200 rows)</caption>" in table
     assert table.count('scope="row"') == 3
 
 
 def test_a_table_shows_markup_as_text():
-    table = html_table(HOSTILE, [HOSTILE], [[HOSTILE, HOSTILE]])
+    table = Table([HOSTILE], [[HOSTILE, HOSTILE]], HOSTILE).html()
 
     assert Page(table).words == [HOSTILE] * 4

@@ -8,7 +8,7 @@ from workbench.cli.arguments import help_settings, subparser
 from workbench.cli.output import Arguments, announce, print_json, print_text
 from workbench.cloud.aws import aws
 from workbench.cloud.price_list import PriceRefresh, refresh_prices
-from workbench.formatting import text_table
+from workbench.formatting import Table
 from workbench.localcloud import LocalCloud
 from workbench.prices import PriceSheet
 
@@ -23,8 +23,8 @@ def _prices(arguments: Arguments) -> int:
     if arguments.json:
         print_json({"region": sheet.region, "prices": [asdict(row) for row in sheet.rows]})
         return 0
-    rows = [[f"{getattr(row, name)}" for name in _COLUMNS] for row in sheet.rows]
-    print(text_table([list(_COLUMNS), *rows]))
+    rows = [[f"{getattr(row, name)}" for name in _COLUMNS] for row in sheet.rows]  # all digits
+    print(Table(_COLUMNS, rows))
     return announce(f"Note: {warning}") if warning else 0
 
 
@@ -57,7 +57,7 @@ def _format_changes(found: PriceRefresh) -> str:
             [item, "-" if before is None else f"{before:g}", f"{now:g}"]
             for item, (before, now) in sorted(found.changes.items())
         ]
-        told.insert(0, text_table([["item", "before", "now"], *rows]))
+        told.insert(0, Table(["item", "before", "now"], rows).text())
     return "\n".join(told)
 
 

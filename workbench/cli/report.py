@@ -14,11 +14,11 @@ from workbench.comparison import Comparison, compare
 from workbench.costing import Cost
 from workbench.errors import InvalidInput
 from workbench.files import write_file
-from workbench.formatting import text_table
 from workbench.measuring.profile import Profile, load_profile
 from workbench.prices import PriceSheet
+from workbench.report.finding import finding
 from workbench.report.notebook import Parameter, execute, find_template, page_of, parameters_of
-from workbench.report.page import finding, write_report
+from workbench.report.page import write_report
 from workbench.run import load_run
 
 _WIDTH = 100
@@ -104,9 +104,7 @@ def _costs(comparison: Comparison) -> list[Cost | None]:
 def format_comparison(comparison: Comparison) -> str:
     """The comparison as a table of text, what it shows, and what to mind."""
     notes = "".join(f"\nNote: {warning}" for warning in comparison.warnings)
-    columns, rows = comparison.table()
-    table = text_table([columns, *rows], align=str.rjust)
-    return f"{table}\n\n{textwrap.fill(_finding(comparison), _WIDTH)}{notes}"
+    return f"{comparison}\n\n{textwrap.fill(_finding(comparison), _WIDTH)}{notes}"
 
 
 def add_report(commands: Any) -> None:  # noqa: ANN401

@@ -35,7 +35,7 @@ from workbench.cloud.aws import Cloud
 from workbench.comparison import compare
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
-from workbench.formatting import milliseconds, text_table
+from workbench.formatting import Table, milliseconds
 from workbench.measuring.profile import AFTER_IDLE, BACK_TO_BACK, Profile, profile
 from workbench.registry.model import Model
 from workbench.run import SLO, Run
@@ -297,7 +297,7 @@ def _format_service_times(profiled: Profile) -> str:
         rows = _service_rows(profiled, threads)
         head = ["batch size", BACK_TO_BACK, "95 % interval", AFTER_IDLE, "requests/s"]
         parts.append(f"{profiled.label}, {threads} thread{'s' * (threads > 1)}")
-        parts.append(text_table([head, *rows], align=str.rjust))
+        parts.append(Table(head, rows).text(right=True))
         if len(rows) >= 4:
             fit = profiled.fit(threads=threads)
             parts.append(f"Best fit: {fit.kind}, {100 * fit.error:.2g} % off sizes left out.")

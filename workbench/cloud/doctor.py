@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from workbench.backends.lambda_ import event_bytes
 from workbench.cloud.packaging import archive, unpack
 from workbench.deployment import Async, BatchTransform, Deployment, Lambda, RealTime, Serverless
 from workbench.errors import WorkbenchError
-from workbench.formatting import html_table, milliseconds, text_table
+from workbench.formatting import Table, milliseconds
 from workbench.registry.model import Model
 from workbench.validation import positive, whole_number
 
@@ -67,8 +67,6 @@ class Diagnosis:
     checks: tuple[Check, ...]
     fits: tuple[PayloadFit, ...]
 
-    _COLUMNS: ClassVar = ("", "check", "found")
-
     @property
     def ok(self) -> bool:
         """Whether all is well."""
@@ -83,16 +81,16 @@ class Diagnosis:
             "fits": [vars(fit) for fit in self.fits],
         }
 
-    def _rows(self) -> list[list[str]]:
+    def _table(self) -> Table:
         checks = [["ok" if each.ok else "NOT OK", each.name, each.told] for each in self.checks]
-        return checks + [["", f"as {each.kind}", each.told] for each in self.fits]
+        fits = [["", f"as {each.kind}", each.told] for each in self.fits]
+        return Table(["", "check", "found"], checks + fits, f"{self.model} as a container")
 
     def __str__(self) -> str:
-        return text_table([list(self._COLUMNS), *self._rows()])
+        return str(self._table())
 
     def _repr_html_(self) -> str:
-        rows = self._rows()
-        return html_table(f"{self.model} as a container", self._COLUMNS, rows, limit=len(rows))
+        return self._table().html(limit=None)
 
 
 def examine(

@@ -12,7 +12,7 @@ from workbench.costing import MONTH
 from workbench.deployment import BatchTransform, Deployment
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
-from workbench.formatting import dollars, html_table
+from workbench.formatting import Table, dollars
 from workbench.planner.break_even import break_even
 from workbench.planner.candidates import (
     CandidateMetrics,
@@ -373,7 +373,7 @@ class Plan:
         }
         rows = self.frame.head(max(len(self._ranked), 12)).select(*columns).rows()
         caption = " ".join([f"Plan for {self.slo.label}: {self.label}.", self.effort, *self.notes])
-        return html_table(caption, list(columns.values()), rows, limit=20)
+        return Table(list(columns.values()), rows, caption).html(limit=20)
 
 
 def _format_ratio(value: float, of: float, what: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from workbench.errors import InvalidInput
-from workbench.formatting import html_table
+from workbench.formatting import Table
 from workbench.planner.candidates import CandidateMetrics, Configuration
 from workbench.planner.options import Options
 from workbench.planner.plans import Plan
@@ -132,7 +132,8 @@ class Replan:
         return f"<Replan {self.label}>"
 
     def _repr_html_(self) -> str:
-        return html_table(f"Decided anew: {self.label}.", self.frame.columns, self.frame.rows())
+        caption = f"Decided again: {self.label}."
+        return Table(self.frame.columns, self.frame.rows(), caption).html()
 
 
 def replan(

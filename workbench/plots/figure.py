@@ -5,6 +5,7 @@ Lab bundles Vega-Lite 5, Altair writes version 6, so the specification is handed
 mimetype Lab knows and kept to what Vega-Lite 5.6 understands. Elsewhere it is an SVG.
 """
 
+import base64
 import html
 import json
 import os
@@ -75,6 +76,13 @@ class Figure:
         drawn = re.sub("<[^>]+>", _strip_roles, drawn)  # one image, not a tree of marks
         label = html.escape(f"{self.title}. {self.description}")
         return drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+    def image(self) -> str:
+        """Return the chart as an HTML image that brings its data along and needs no script."""
+        # Not inline SVG: JupyterLab strips that from notebooks it does not trust.
+        data = base64.b64encode(self.svg().encode()).decode()
+        text = html.escape(f"{self.title}. {self.description}")
+        return f'<img src="data:image/svg+xml;base64,{data}" alt="{text}" class="wb-chart">'
 
     def html(self) -> str:
         """Return an interactive page that needs no internet (0.9 MB: it brings Vega along)."""

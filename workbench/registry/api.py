@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 
 from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
 from workbench.files import as_path, home, sha256
-from workbench.formatting import html_table
+from workbench.formatting import Table
 from workbench.provenance import environment
 from workbench.registry.model import (
     Approval,
@@ -154,7 +154,7 @@ class Registry:
 
     def _repr_html_(self) -> str:
         rows = [[_row(each)[name] for name in _HTML_COLUMNS] for each in self._all()]
-        return html_table(f"Models in {self.path}", list(_HTML_COLUMNS.values()), rows)
+        return Table(list(_HTML_COLUMNS.values()), rows, f"Models in {self.path}").html()
 
     def __getitem__(self, name: str) -> Model:
         group, colon, number = of_kind("A model's name", name, str).partition(":")

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
 from workbench.files import write_file
+from workbench.formatting import Table
 from workbench.validation import (
     Seed,
     as_array,
@@ -119,13 +120,9 @@ class Trace:
         return f"<Trace{label}: {size} in {self.duration:g} s, {self.rate:.4g} per second>"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align: left'>{key.replace('_', ' ')}</th>"
-            f"<td style='text-align: right'>{_cell(value)}</td></tr>"
-            for key, value in self.describe().items()
-        )
+        rows = [(key.replace("_", " "), value) for key, value in self.describe().items()]
         notice = f"<pre>{html.escape(self.notice)}</pre>" if self.notice else ""
-        return f"<table><caption>{html.escape(self.name)}</caption>{rows}</table>{notice}"
+        return Table([], rows, self.name).html() + notice
 
     @cached_property
     def digest(self) -> str:
@@ -351,10 +348,6 @@ def _duration(value: float, last: float) -> float:
             f"duration must be at least the last arrival, {last:.9g} s, got {value!r}."
         )
     return duration
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
 def format_value(value: object) -> str:

@@ -8,7 +8,7 @@ import ipywidgets
 import traitlets
 
 from workbench.errors import InvalidInput, InvalidModel, NotFound, WorkbenchError
-from workbench.formatting import html_table
+from workbench.formatting import Table
 from workbench.registry.api import Model, Registry
 from workbench.widgets.form import Form, choice, text
 from workbench.widgets.notebook import Keyboard, Status
@@ -165,11 +165,11 @@ def history_table(registry: Registry, model: Model) -> str:
     """Return what became of a version as an HTML table, the latest on top."""
     changes = registry.history(model.group, model.version)
     rows = [
-        [each.at[:19].replace("T", " "), each.who, f"{each.field}: {each.value}", each.why or "-"]
+        [each.at[:19].replace("T", " "), each.who, f"{each.field}: {each.value}", each.why]
         for each in reversed(changes)
     ]
-    label = f"History of {model.name}"
-    return frame_table(label, html_table(label, ["when (UTC)", "who", "what", "why"], rows))
+    columns = ["when (UTC)", "who", "what", "why"]
+    return frame_table(Table(columns, rows, f"History of {model.name}"))
 
 
 def _describe_model(model: Model) -> str:
