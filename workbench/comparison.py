@@ -242,7 +242,7 @@ class Comparison:
 
 
 def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
-    """A row of the frame in words, without what does not apply."""
+    """Return a row of the frame in words, without what does not apply."""
     figures = {
         "requests": format_cell(row["requests"]),
         "failed": format_cell(row["failed"]),
@@ -286,7 +286,7 @@ def _span(low: float | None, high: float | None) -> str:
 
 
 def _summary(run: Result) -> dict[str, Any]:
-    """The main figures; those of a prediction with the names of a run's."""
+    """Return the main figures; those of a prediction with the names of a run's."""
     if isinstance(run, Run):
         return run.summary()
     share = None if run.slo is None else run.attainment(run.slo)
@@ -294,7 +294,7 @@ def _summary(run: Result) -> dict[str, Any]:
 
 
 def _warnings(run: Result) -> tuple[str, ...]:
-    """What a reader has to know of a result."""
+    """Return what a reader has to know of a result."""
     if isinstance(run, Run):
         return run.warnings
     return (f"{run.formula}. {' '.join(run.assumptions)}",)

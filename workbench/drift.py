@@ -94,7 +94,7 @@ class PageHinkley:
         return self.drifted
 
     def _learn(self, x: float) -> None:
-        """Welford's running mean and sum of squares."""
+        """Compute the running mean and sum of squares by Welford's method."""
         before = x - self._mean
         self._mean += before / self._seen
         self._squares += before * (x - self._mean)

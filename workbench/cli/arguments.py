@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def argument_type(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """A parser of one argument whose errors keep their words."""
+    """Return a parser of one argument whose errors keep their words."""
 
     def parse_or_refuse(text: str) -> T:
         try:

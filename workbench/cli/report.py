@@ -102,7 +102,7 @@ def _costs(comparison: Comparison) -> list[Cost | None]:
 
 
 def format_comparison(comparison: Comparison) -> str:
-    """The comparison as a table of text, what it shows, and what to mind."""
+    """Return the comparison as a table of text, what it shows, and what to mind."""
     notes = "".join(f"\nNote: {warning}" for warning in comparison.warnings)
     return f"{comparison}\n\n{textwrap.fill(_finding(comparison), _WIDTH)}{notes}"
 

@@ -137,7 +137,7 @@ def _profile(arguments: Arguments) -> int:
 
 
 def _trace(arguments: Arguments) -> Trace:
-    """The traffic that the arguments describe."""
+    """Return the traffic that the arguments describe."""
     if arguments.trace:
         return _replay_trace(arguments)
     if arguments.rate is None:
@@ -155,7 +155,7 @@ def _trace(arguments: Arguments) -> Trace:
 
 
 def _replay_trace(arguments: Arguments) -> Trace:
-    """A stored trace, brought to the rate and cut to the duration that were asked for."""
+    """Return a stored trace, brought to the rate and cut to the duration that were asked for."""
     readers = {".csv": from_csv, ".parquet": from_parquet}
     read = readers.get(Path(arguments.trace).suffix, open_trace)
     trace: Trace = read(arguments.trace)
@@ -291,7 +291,7 @@ def add_profile(commands: Any) -> None:  # noqa: ANN401
 
 
 def _format_service_times(profiled: Profile) -> str:
-    """Service times by batch size, and the formula that fits them where there is one."""
+    """Return service times by batch size, and the formula that fits them where there is one."""
     parts = []
     for threads in sorted(set(profiled.frame["threads"])):
         rows = _service_rows(profiled, threads)

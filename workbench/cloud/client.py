@@ -101,5 +101,5 @@ def ignore_missing() -> Iterator[None]:
 
 
 def is_missing(error: CloudError) -> bool:
-    """Whether the cloud refused because something does not exist: SageMaker has no code for it."""
+    """Return whether the error says that something does not exist; SageMaker has no code."""
     return any(word in str(error).lower() for word in _MISSING_MESSAGES)

@@ -218,7 +218,7 @@ def _metadata(model: Model, samples: str) -> dict[str, str]:
 
 
 def _clean_value(value: str) -> str:
-    """A value without the characters that metadata may not hold."""
+    """Return a value without the characters that metadata may not hold."""
     kept = "".join(c if c.isalnum() or c in _ALLOWED_CHARACTERS else "-" for c in value)
     return kept[:_MAX_VALUE_LENGTH]
 

@@ -68,7 +68,7 @@ def rebatch(
 
 
 def _options(deployment: Deployment, max_size: int) -> Options:
-    """What leaves the deployment as the only place."""
+    """Return options that allow this deployment only."""
     sizes = [size for size in MAX_SIZES if size < max_size] + [max_size]
     match deployment:
         case Serverless(memory_mb=memory):

@@ -307,7 +307,7 @@ class Plan:
         return self.frame.unique("kind", keep="first", maintain_order=True)
 
     def break_even(self, rates: "Sequence[float] | None" = None) -> "pl.DataFrame":
-        """The least cost of each inference type that meets the target as traffic grows.
+        """Return the least cost of each inference type that meets the target as traffic grows.
 
         The trace is played slower or faster. On-demand types are those of the exact model; the
         number of instances of a fleet is found anew by simulation.
@@ -405,7 +405,7 @@ def _format_seconds_column(seconds: "pl.Expr") -> "pl.Expr":
 
 
 def _format_ratio_column(value: "pl.Expr", of: float, what: str, least: str) -> "pl.Expr":
-    """As `_format_ratio`, of a column."""
+    """Return what `_format_ratio` does, of a column."""
     import polars as pl
 
     ratio = value / of

@@ -76,13 +76,13 @@ class PlanningProblem:
         return finalist
 
     def met(self, metrics: CandidateMetrics) -> bool:
-        """Whether figures meet the objective's constraint: the target, or the budget."""
+        """Return whether figures meet the objective's constraint: the target, or the budget."""
         if self.budget is None:
             return metrics.latency <= self.slo.latency
         return metrics.cost <= self.budget
 
     def rank(self, metrics: CandidateMetrics) -> tuple[bool, float, float]:
-        """The less, the better: what is met before what is not, then cost or latency.
+        """Return a key, the lowest the best: what is met before what is not, then cost or latency.
 
         Of what misses the target the least miss comes first, of what exceeds the budget the
         cheapest.

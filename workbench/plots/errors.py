@@ -94,7 +94,7 @@ def plot_latency_errors(results: Results, reference: Result) -> Figure:
 
 
 def _name_with_reference(results: Results, reference: Result) -> dict[str, Result]:
-    """The results and, last, the reference, by names that tell them apart."""
+    """Return the results and, last, the reference, by names that tell them apart."""
     listed = [results] if isinstance(results, Result) else list(results)
     name_results(listed)  # refuses what is empty
     return name_results([*listed, reference])
@@ -105,7 +105,7 @@ def _error(latency: float, reference: float) -> float:
 
 
 def _quantiles(result: Result) -> dict[float, float]:
-    """Latencies by the shares that can be told."""
+    """Return latencies by the shares that enough requests support."""
     if not isinstance(result, Run):
         return dict(zip(_LEVELS, result.quantile(_LEVELS).tolist(), strict=True))
     found = {}

@@ -133,7 +133,7 @@ class Figure:
         return document
 
     def _paper_spec(self) -> dict[str, Any]:
-        """The specification on white: vl-convert greys what is translucent on a clear ground."""
+        """Return the specification on white: vl-convert greys translucent marks on no ground."""
         return self.spec(ink=_PAPER_INK) | {"background": "white"}
 
     def _repr_mimebundle_(
@@ -163,5 +163,5 @@ def _strip_roles(tag: re.Match[str]) -> str:
 
 
 def _version() -> str:
-    """The oldest Vega-Lite at hand, the nearest to what JupyterLab draws with."""
+    """Return the oldest Vega-Lite at hand, the nearest to what JupyterLab draws with."""
     return str(min(_converter().get_vegalite_versions(), key=lambda v: [*map(int, v.split("."))]))

@@ -64,7 +64,7 @@ def latency_ecdf(runs: Results, *, points: int = _MAX_POINTS) -> "pl.DataFrame":
 def _sample_distribution(
     run: Result, points: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Latencies and the shares answered within them, at a few points."""
+    """Return latencies and the shares answered within them, at a few points."""
     if isinstance(run, Run):
         answered = run.latencies[np.isfinite(run.latencies)].round(9)
         latency, counts = np.unique(answered, return_counts=True)
@@ -76,7 +76,7 @@ def _sample_distribution(
 
 
 def _thin_ranks(count: int, points: int) -> Iterable[int]:
-    """The first, the last and some ranks between, half of them in the last tenth."""
+    """Return the first, the last and some ranks between, half of them in the last tenth."""
     if count <= points:
         return range(count)
     even = np.linspace(0, 1, max(2, points // 2))
@@ -120,7 +120,7 @@ def plot_latency_ecdf(runs: Results, *, slo: SLO | None = None, log: bool | None
 
 
 def _curves(data: "pl.DataFrame", runs: dict[str, Result], axis: "LatencyAxis") -> "alt.Chart":
-    """Curves that go on to the chart's end at the height they reached."""
+    """Return curves that go on to the chart's end at the height they reached."""
     import altair as alt
     import polars as pl
 
@@ -144,7 +144,7 @@ def _curves(data: "pl.DataFrame", runs: dict[str, Result], axis: "LatencyAxis") 
 
 
 def _outline(points: "pl.DataFrame") -> "pl.DataFrame":
-    """Points to join by straight lines: steps, unless there are too many to be seen."""
+    """Return points to join by straight lines: steps, unless there are too many to be seen."""
     import polars as pl
 
     below = points.with_columns(pl.col("share").shift(1, fill_value=0.0))
@@ -153,7 +153,7 @@ def _outline(points: "pl.DataFrame") -> "pl.DataFrame":
 
 
 def _points(runs: dict[str, Result]) -> "alt.Chart":
-    """The percentiles that can be told, on the curves."""
+    """Return the known percentiles, on the curves."""
     import altair as alt
 
     names = list(runs)
@@ -170,7 +170,7 @@ def _points(runs: dict[str, Result]) -> "alt.Chart":
 
 
 def _corner(slo: SLO, axis: "LatencyAxis") -> "alt.Chart":
-    """The target: from the left at its share to its latency, and down."""
+    """Return the target: from the left at its share to its latency, and down."""
     import altair as alt
     import polars as pl
 
@@ -182,7 +182,7 @@ def _corner(slo: SLO, axis: "LatencyAxis") -> "alt.Chart":
 
 
 def _corner_note(slo: SLO, axis: "LatencyAxis") -> "alt.Chart":
-    """The target in words, on the side where there is room."""
+    """Return the target in words, on the side where there is room."""
     import altair as alt
     import polars as pl
 
@@ -250,7 +250,7 @@ def latency_over_time(
 
 
 def _edges(run: Run, bins: int | None) -> NDArray[np.float64]:
-    """Where bins begin and end; as the run needs them, so that a short one coarsens no other."""
+    """Return the edges of bins, by what this run needs: a short one coarsens no other."""
     bins = bins or max(1, min(_MAX_BINS, len(run) // _MIN_REQUESTS_PER_BIN))
     return np.linspace(0, float(run.frame["scheduled"].to_numpy().max()), bins + 1)
 
@@ -273,7 +273,7 @@ def _aggregate_bins(run: Run, edges: NDArray[np.float64], quantile: float) -> li
 
 
 def _null_if_infinite_quantile(latencies: NDArray[np.float64], q: float) -> float | None:
-    """The smallest latency that a share `q` does not exceed, None when it is infinite."""
+    """Return the smallest latency that a share `q` does not exceed, None when it is infinite."""
     value = float(np.sort(latencies)[math.ceil(q * len(latencies) - 1e-9) - 1])
     return value if math.isfinite(value) else None
 
@@ -348,7 +348,7 @@ def _lines(
 
 
 def _failures(runs: Mapping[str, Result], effect: str) -> tuple[str, ...]:
-    """A line on the requests that failed and what that does to the chart, if any did."""
+    """Return a line on the requests that failed and what that does to the chart, if any did."""
     failed = [
         f"{name} {len(run) - run.answered:,} of {len(run):,}"
         for name, run in runs.items()
@@ -358,7 +358,7 @@ def _failures(runs: Mapping[str, Result], effect: str) -> tuple[str, ...]:
 
 
 def _describe(runs: Mapping[str, Result]) -> str:
-    """Percentiles in words, for who cannot see the chart."""
+    """Return percentiles in words, for readers who cannot see the chart."""
     sentences = []
     for name, run in runs.items():
         told = [

@@ -116,7 +116,7 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
 
 
 def _target(plan: Plan, axis: LatencyAxis) -> "list[alt.Chart]":
-    """A line at the target, and the target in words where there is room."""
+    """Return a line at the target, and the target in words where there is room."""
     import altair as alt
     import polars as pl
 
@@ -129,7 +129,7 @@ def _target(plan: Plan, axis: LatencyAxis) -> "list[alt.Chart]":
 
 
 def _budget(plan: Plan) -> "list[alt.Chart]":
-    """A line at the budget, where there is one."""
+    """Return a line at the budget, where there is one."""
     import altair as alt
     import polars as pl
 
@@ -149,7 +149,7 @@ def _list_front(front: "pl.DataFrame", max_beaten: int = 5) -> str:
 
 
 def _dollars(per: str, amounts: list[float | None]) -> "alt.Y":
-    """The channel of a cost, on a log scale with some room at both ends."""
+    """Return the channel of a cost, on a log scale with some room at both ends."""
     import altair as alt
 
     known = [amount for amount in amounts if amount is not None and 0 < amount < math.inf]

@@ -61,7 +61,7 @@ def shared_slo(runs: Mapping[str, Result]) -> SLO | None:
 
 
 def _parts(runs: Sequence[Result]) -> Labels:
-    """What each label lists, and where origins differ, the origin or its first word.
+    """Return what each label lists, and where origins differ, the origin or its first word.
 
     A comma before a figure ("up to 8, 25 ms") separates nothing.
     """
@@ -92,7 +92,7 @@ def split_labels(labels: Labels) -> tuple[list[str], str]:
 
 
 def _count_shared(labels: Labels) -> int:
-    """How many parts all labels begin with."""
+    """Return how many parts all labels begin with."""
     alike = [len(set(parts)) == 1 for parts in zip(*labels, strict=False)]
     return alike.index(False) if False in alike else len(alike)
 

@@ -38,7 +38,7 @@ class Screen:
     mean_latency: Floats
 
     def cost_per_request(self, batch_cost: ArrayLike) -> Floats:
-        """Mean dollars per request, from the dollars of a batch by memory and size 1, 2, ..."""
+        """Return mean dollars per request, from those of a batch by memory and size 1, 2, ..."""
         dollars = np.asarray(batch_cost, dtype=np.float64)[:, : self.batch_sizes.shape[-1]]
         per_batch: Floats = np.einsum("btn,mn->mbt", self.batch_sizes, dollars)
         return per_batch / self.mean_batch_size
@@ -53,7 +53,7 @@ def screen(
     quantile: float = 0.95,
     limit: float = math.nan,
 ) -> Screen:
-    """Figures of `buffered` for every service table, max_size and max_wait of a grid.
+    """Predict as `buffered` for every service table, max_size and max_wait of a grid.
 
     The buffer does not know the memory behind it: batch sizes and waits are computed once for all
     service tables. Shares are exact to 1e-5 and quantiles those of a share so near. The first call
@@ -142,7 +142,7 @@ def _compiled_search() -> Callable[..., Floats]:
 def _search(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop
     shares: Floats, table: Floats, longest: float, service: Floats, quantile: float, limit: float
 ) -> Floats:
-    """Quantile and attainment, shape (2, memories, buffers).
+    """Return quantile and attainment, shape (2, memories, buffers).
 
     `shares` and `table` are those of `Buffers.laws`, over requests in place of batches. The
     quantile is found to 1e-7 of the longest latency by the ITP method: I. Oliveira and

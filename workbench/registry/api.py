@@ -181,14 +181,14 @@ class Registry:
         return len(self.groups())
 
     def groups(self, *, removed: bool = False) -> list[str]:
-        """The names of the groups, sorted; with `removed` also those of which nothing is left."""
+        """Return the names of the groups, sorted; with `removed` also those that are empty."""
         table = "versions" if removed else f"models {_NOT_REMOVED}"
         with self._read_connection() as database:
             rows = database.execute(f"SELECT DISTINCT group_name FROM {table} ORDER BY 1")  # noqa: S608 - ours
             return [name for (name,) in rows]
 
     def versions(self, group: str) -> list[Model]:
-        """Every version of a group, oldest first.
+        """Return every version of a group, oldest first.
 
         Raises:
             NotFound: There is no such group.
@@ -200,12 +200,12 @@ class Registry:
         return versions
 
     def models(self) -> list[Model]:
-        """The newest approved version of each group that has one."""
+        """Return the newest approved version of each group that has one."""
         newest = {each.group: each for each in self._all() if each.approval == "Approved"}
         return list(newest.values())
 
     def version(self, group: str, version: int) -> Model:
-        """One version of a group, approved or not.
+        """Return one version of a group, approved or not.
 
         Raises:
             NotFound: There is no such group or version.
@@ -213,7 +213,7 @@ class Registry:
         return self._version(group, version)
 
     def history(self, group: str, version: int) -> list[Change]:
-        """Every change of a version's approval and stage, oldest first; removed ones have theirs.
+        """Return every change of a version's approval and stage, oldest first; also when removed.
 
         Raises:
             NotFound: There never was such a group or version.
@@ -231,7 +231,7 @@ class Registry:
         return changes
 
     def table(self) -> "pl.DataFrame":
-        """One row for each version of each group, with its traits."""
+        """Return one row for each version of each group, with its traits."""
         import polars as pl
 
         return pl.DataFrame([_row(each) for each in self._all()], schema=_COLUMNS)
@@ -254,7 +254,7 @@ class Registry:
         why: str = "",
         seed: int = 0,
     ) -> Model:
-        """The next version of a group, made from an ONNX file or a fitted estimator.
+        """Register the next version of a group, from an ONNX file or a fitted estimator.
 
         Args:
             group: Its name: letters, digits and inner hyphens, at most 63.
@@ -312,7 +312,7 @@ class Registry:
         who: str | None = None,
         why: str = "",
     ) -> Model:
-        """A version as another registry had it, with its number; its approval is pending.
+        """Adopt a version from another registry, with its number; its approval is pending.
 
         Args:
             group: Its name.
@@ -369,35 +369,35 @@ class Registry:
         return self.version(group, number)
 
     def push(self, cloud: Any, *, groups: Sequence[str] | None = None) -> list[str]:  # noqa: ANN401 - a Cloud
-        """The ARNs of these groups' versions (by default all), which now are on a cloud, too.
+        """Push these groups' versions (by default all) to a cloud, and return their ARNs.
 
         See `workbench.cloud.registry_sync`, which says what may go wrong.
         """
         return list(pkgutil.resolve_name(f"{self.publishing}:push")(self, cloud, groups=groups))
 
     def pull(self, cloud: Any, *, groups: Sequence[str] | None = None) -> list[Model]:  # noqa: ANN401 - a Cloud
-        """The versions of these groups (by default all) that were on a cloud, and now are here."""
+        """Pull the versions of these groups (by default all) from a cloud, and return them."""
         return list(pkgutil.resolve_name(f"{self.publishing}:pull")(self, cloud, groups=groups))
 
     def approve(self, group: str, version: int, *, who: str | None = None, why: str = "") -> Model:
-        """The version, now approved; who, when and why are kept in its history."""
+        """Approve a version; who, when and why are kept in its history."""
         return self.decide(group, version, "Approved", who=who, why=why)
 
     def reject(self, group: str, version: int, *, who: str | None = None, why: str = "") -> Model:
-        """The version, now rejected; who, when and why are kept in its history."""
+        """Reject a version; who, when and why are kept in its history."""
         return self.decide(group, version, "Rejected", who=who, why=why)
 
     def decide(
         self, group: str, version: int, approval: Approval, *, who: str | None = None, why: str = ""
     ) -> Model:
-        """The version, now of this approval; who, when and why are kept in its history."""
+        """Set a version's approval; who, when and why are kept in its history."""
         _check_approval(approval)
         return self._change(group, version, self._new_change("approval", approval, who, why))
 
     def set_stage(
         self, group: str, version: int, stage: str, *, who: str | None = None, why: str = ""
     ) -> Model:
-        """The version, now at another stage of its life, e.g. "Production"."""
+        """Set the stage of a version's life, e.g. "Production"."""
         _check_stage(stage)
         return self._change(group, version, self._new_change("stage", stage, who, why))
 
@@ -421,7 +421,7 @@ class Registry:
                 path.unlink(missing_ok=True)
 
     def verify(self) -> list[str]:
-        """One sentence for each file that is missing or changed; empty when all is well.
+        """Return one sentence for each file that is missing or changed; empty when all is well.
 
         Raises:
             Damaged: The database is corrupt.
@@ -496,7 +496,7 @@ class Registry:
 
     @contextmanager
     def _write_transaction(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that holds the registry's only write lock; leaving early undoes it."""
+        """Hold the registry's only write lock for one transaction; an error rolls it back."""
         self._check_writable()
         with self._read_connection() as database:
             database.execute("PRAGMA foreign_keys = ON")
@@ -527,7 +527,7 @@ class Registry:
         return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
 
     def _store(self, content: bytes, suffix: str) -> str:
-        """The sha256 of a file that is now among the artifacts, whole and on the disk."""
+        """Store a file among the artifacts, whole and on the disk, and return its sha256."""
         digest = hashlib.sha256(content).hexdigest()
         path = self.artifacts / f"{digest}{suffix}"
         if path.exists() and sha256(path) == digest:
@@ -549,7 +549,7 @@ class Registry:
 
 
 def _code() -> dict[str, Any]:
-    """The state of the code that registers: versions of packages, commit of the folder."""
+    """Return the state of the code that registers: versions of packages, commit of the folder."""
     facts = environment()
     return {"code_version": {"commit": facts["commit"], **facts["versions"]}}
 
@@ -674,7 +674,7 @@ def _check_ours(database: sqlite3.Connection) -> None:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Statements one by one, because `executescript` would end the transaction."""
+    """Yield statements one by one, because `executescript` would end the transaction."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

@@ -135,7 +135,7 @@ def _add(registry: Registry, name: str, seed: int) -> Model:
 
 @cache
 def _load(name: str, seed: int) -> _Data:
-    """Seven tenths of a data set to train on, the rest held out."""
+    """Return seven tenths of a data set to train on, the rest held out."""
     from sklearn import datasets
     from sklearn.model_selection import train_test_split
 
@@ -184,14 +184,14 @@ def _fit_last_layer(pipeline: Any, data: _Data) -> dict[str, Any]:  # noqa: ANN4
 
 
 def _parameters(estimator: Any) -> dict[str, Any]:  # noqa: ANN401
-    """The settings of an estimator, or of a pipeline's last step, that JSON can hold."""
+    """Return the settings of an estimator, or of a pipeline's last step, that JSON can hold."""
     last = estimator[-1] if hasattr(estimator, "steps") else estimator
     plain = (bool, int, float, str, tuple)
     return {name: value for name, value in last.get_params().items() if isinstance(value, plain)}
 
 
 def _quantise(path: Path) -> bytes:
-    """The ONNX file with 8-bit weights; activations are quantised as they come."""
+    """Return the ONNX file with 8-bit weights; activations are quantised as they come."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 

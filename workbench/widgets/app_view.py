@@ -247,7 +247,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.model.refresh()
 
     def _rows(self) -> list[ipywidgets.DOMWidget]:
-        """The pickers, in as many columns as there is room for, and what stands under them."""
+        """Return the pickers, in as many columns as fit, and what stands under them."""
         columns = [
             ipywidgets.VBox([self.model, self.deployment, self.target]),
             ipywidgets.VBox([self.traffic]),

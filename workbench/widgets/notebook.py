@@ -44,7 +44,7 @@ def _is_voila() -> bool:
 
 
 def _kernel_allows_input() -> bool:
-    """Whether input() works here; ipykernel keeps that in a private attribute."""
+    """Return whether input() works here; ipykernel keeps that in a private attribute."""
     ipython = sys.modules.get("IPython")
     kernel = getattr(ipython.get_ipython(), "kernel", None) if ipython else None
     return bool(getattr(kernel, "_allow_stdin", False))
