@@ -208,7 +208,7 @@ _PLACEHOLDER_SERVICE = ServiceTimes(
 )  # the buffer comes before the service
 
 
-def released_quantile(prediction: Prediction, q: float) -> float:
+def bisect_quantile(prediction: Prediction, q: float) -> float:
     """Return the percentile as BATCH's solver takes it: to 0.01 s, by bisection up to 30 s."""
     low, high = 0.0, 30.0
     while high - low > 0.01:
@@ -267,7 +267,7 @@ def _errors(
     published = _predict_published(process, size, wait, service)
     exact = predict_buffer(process, max_size=size, max_wait=wait, service=times)
     latencies = np.quantile(truth.latencies(service), QUANTILES)
-    released = [released_quantile(published, q) for q in QUANTILES]
+    released = [bisect_quantile(published, q) for q in QUANTILES]
     (each,) = batch_dollars(service, 3008)
     size = percentile_size(published.batch_sizes, 0.95)
     return {
@@ -310,8 +310,8 @@ def optima(
     dollars = batch_dollars(service, memories)
     chosen = {
         "exact model": _exact_choice(process, service, dollars, slo),
-        "BATCH": _published_choice(process, service, dollars, slo),
-        "no batching": _unbatched_choice(service, dollars, slo),
+        "BATCH": _choose_published(process, service, dollars, slo),
+        "no batching": _choose_unbatched(service, dollars, slo),
     }
     trace = _traffic(process, requests, seed)
     rows = []
@@ -350,7 +350,7 @@ def _exact_choice(process: MAP, service: Floats, dollars: Floats, slo: SLO) -> _
     return _cheapest(costs, slo)
 
 
-def _published_choice(process: MAP, service: Floats, dollars: Floats, slo: SLO) -> _Choice:
+def _choose_published(process: MAP, service: Floats, dollars: Floats, slo: SLO) -> _Choice:
     """Choose by BATCH's own cost, that of a percentile of batch sizes, and its own latency."""
     costs = np.empty((len(service), len(MAX_SIZES), len(WAITS)))
     for row, column in np.ndindex(costs.shape[1:]):
@@ -373,7 +373,7 @@ def _predict_published(process: MAP, size: int, wait: float, service: Floats) ->
     return batch_as_published(process, max_size=size, max_wait=wait, service=times)
 
 
-def _unbatched_choice(service: Floats, dollars: Floats, slo: SLO) -> _Choice:
+def _choose_unbatched(service: Floats, dollars: Floats, slo: SLO) -> _Choice:
     costs = np.where(service[:, 0] < slo.latency, dollars[:, 0], np.inf)
     memory, *_, cost = _cheapest(costs[:, None, None], slo)
     return _Choice(memory, 1, 0.0, cost)

@@ -96,7 +96,7 @@ def compare_policies(
     same re-planned for each `window` (seconds; by default an hour, or a quarter of a trace of less
     than four) as BATCH does, see `workbench.planner.rebatch`; `WorkConserving`, `DeadlineAware`
     and `Steered` of this size for the experiment's SLO, and those given. Latencies are in seconds,
-    costs in US dollars a million answered requests; null where not to be told. `deciding` is the
+    costs in US dollars a million answered requests; null if unknown. `deciding` is the
     seconds that were spent here on finding a policy's settings: 0 where they were given.
 
     Raises:
@@ -177,7 +177,7 @@ class Comparison:
         """One row a run: latencies in seconds, shares, US dollars a million answered requests.
 
         `p95_low` and `p95_high` are its 95 % interval, `met` tells whether the share of requests
-        answered in time (`attainment`) reaches the run's own target. Null where not to be told.
+        answered in time (`attainment`) reaches the run's own target. Null if unknown.
         """
         import polars as pl
 
@@ -192,10 +192,10 @@ class Comparison:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader has to know of each run, and of each cost once."""
-        told = [f"{name}: {w}" for name, run in self.results.items() for w in _warnings(run)]
+        warnings = [f"{name}: {w}" for name, run in self.results.items() for w in _warnings(run)]
         today = datetime.now(UTC).date()
         notes = [note for each in self.costs.values() for note in (*each.notes, each.stale(today))]
-        return (*told, *dict.fromkeys(note for note in notes if note))
+        return (*warnings, *dict.fromkeys(note for note in notes if note))
 
     def table(self) -> Table:
         """Return the figures as text, with units: a column a run, a row a figure."""
@@ -227,7 +227,7 @@ class Comparison:
         summary = _summary(run)
         low, high = _interval(run, 0.95)
         share = summary["attainment"]
-        told = {
+        row = {
             **dict.fromkeys(_COLUMN_TYPES),
             **summary,
             "run": name,
@@ -238,7 +238,7 @@ class Comparison:
             "per_million": bill.per_million if bill and bill.answered else None,
             "price_mark": bill and bill.mark,
         }
-        return {column: told[column] for column in _COLUMN_TYPES}
+        return {column: row[column] for column in _COLUMN_TYPES}
 
 
 def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
@@ -271,8 +271,8 @@ def _reliability(row: Mapping[str, Any]) -> str:
     if row["complete"] is None:
         return "as its assumptions"
     flaws = {"stopped early": not row["complete"], "load was late": not row["valid"]}
-    told = [flaw for flaw, present in flaws.items() if present]
-    return f"NO: {', '.join(told)}" if told else "yes"
+    present_flaws = [flaw for flaw, present in flaws.items() if present]
+    return f"NO: {', '.join(present_flaws)}" if present_flaws else "yes"
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -284,7 +284,9 @@ def test_a_model_is_planned_for_by_its_kept_profile(model, trace, tmp_path, monk
     of_model, of_profile, of_times = (
         plan(source, trace, TARGET, ON_DEMAND) for source in (model, profile, TIMES)
     )
-    assert of_model.best.setting == of_profile.best.setting == of_times.best.setting
+    assert (
+        of_model.best.configuration == of_profile.best.configuration == of_times.best.configuration
+    )
     assert "profile" in of_model.spent
     assert of_model.experiment().model == model
 

@@ -248,7 +248,7 @@ class Steered:
 
     Sizes start at `max_size`. One whose service alone takes more than half the target is given up
     (the rule of INFless, ASPLOS 2022), and tried again one by one with each window that fits. The
-    service of a size is told from the least latency seen of it, so no profile is needed.
+    service of a size is estimated by the least latency seen of it, so no profile is needed.
 
     Raises:
         InvalidInput: A setting is out of its range, or a window holds too few answers for the

@@ -1,4 +1,4 @@
-"""How requests become batches: a policy is a value, its batcher a state machine told the time.
+"""How requests become batches: a policy is a value, its batcher a state machine that gets the time.
 
 Nothing here reads a clock. The simulator and the live generator drive the same batcher::
 
@@ -20,7 +20,7 @@ Batches = Sequence[list[int]]
 
 
 class Batcher(Protocol):
-    """A buffer of waiting requests that is told what happens and says what to send."""
+    """A buffer of waiting requests that gets events and says what to send."""
 
     watches: bool
     """Whether `server_free` and `answered` have to be called: a policy that only times needs no

@@ -17,7 +17,7 @@ _UNITS = {"us": 1e6, "ms": 1e3, "s": 1.0, "": 1.0, "min": 1 / 60, "h": 1 / 3600}
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises what it refuses, so that every error is told in the same way."""
+    """Raises what it refuses, so that every error is shown in the same way."""
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong with the arguments."""
@@ -170,7 +170,7 @@ def add_registry_path(parser: argparse.ArgumentParser) -> None:
 
 
 def registry_of(arguments: Arguments, *, fill: bool = True) -> Registry:
-    """Return the registry that the arguments name; the user's is filled first, unless told not."""
+    """Return the registry that the arguments name; the user's is filled first, by default."""
     path = arguments.registry
     if path is None and not fill:
         path = home() / "registry"

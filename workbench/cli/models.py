@@ -124,7 +124,9 @@ def add_registry(commands: Any) -> None:  # noqa: ANN401
     )
     register.add_argument("--task", default="", help="what it is for, as digits")
     register.add_argument(
-        "--kind", choices=("classification", "regression", "other"), help="(told by its output)"
+        "--kind",
+        choices=("classification", "regression", "other"),
+        help="(by its output)",
     )
     register.add_argument("--approve", action="store_true", help="approve it right away")
     for name in ("approve", "reject"):

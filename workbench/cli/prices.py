@@ -51,14 +51,14 @@ def _refresh(arguments: Arguments) -> int:
 def _format_changes(found: PriceRefresh) -> str:
     """Return what a refresh changed, as text."""
     items = len({row.item for row in found.sheet.rows})
-    told = [f"{items - len(found.unread)} of {items} items were read; the others are as before."]
+    parts = [f"{items - len(found.unread)} of {items} items were read; the others are as before."]
     if found.changes:
         rows = [
             [item, "-" if before is None else f"{before:g}", f"{now:g}"]
             for item, (before, now) in sorted(found.changes.items())
         ]
-        told.insert(0, Table(["item", "before", "now"], rows).text())
-    return "\n".join(told)
+        parts.insert(0, Table(["item", "before", "now"], rows).text())
+    return "\n".join(parts)
 
 
 def _today() -> date:
@@ -67,7 +67,7 @@ def _today() -> date:
 
 def add_prices(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench prices`."""
-    about = "show the prices that costs are made of, or read them anew from AWS"
+    about = "show the prices that costs are made of, or refresh them from AWS"
     parser = subparser(commands, "prices", about, **help_settings("prices"))
     parser.add_argument("action", nargs="?", choices=("show", "refresh"), default="show")
     parser.add_argument("--region", default="us-east-1", help="whose prices (%(default)s)")

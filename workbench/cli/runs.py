@@ -23,8 +23,8 @@ def _list(arguments: Arguments) -> int:
         return 0
     total = sum(each["size_bytes"] for each in facts) / 1e6
     table = Table(["run", "what", "requests", "size"], list(map(_row, facts)))
-    told = f"{table}\n\n{total:.1f} MB in {folder}; wb.load_run reads them."
-    print(told if facts else f"No runs in {folder} yet.")
+    text = f"{table}\n\n{total:.1f} MB in {folder}; wb.load_run reads them."
+    print(text if facts else f"No runs in {folder} yet.")
     return 0
 
 

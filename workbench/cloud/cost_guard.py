@@ -36,7 +36,7 @@ def hourly_cost(deployment: Deployment, *, prices: PriceSheet | None = None) -> 
     >>> hourly_cost(Serverless(memory_mb=2048, max_concurrency=20))
     0.0
     """
-    items = bill(deployment, _standing_usage(deployment, _HOUR), prices=prices)
+    items = bill(deployment, _estimate_usage(deployment, _HOUR), prices=prices)
     return float(sum(item.dollars for item in items))
 
 
@@ -58,7 +58,7 @@ def estimate_max_cost(
     >>> round(estimate_max_cost(serverless, 60, calls=5).total, 6)
     0.012
     """
-    usage = _standing_usage(deployment, seconds + START_AND_STOP_SECONDS)
+    usage = _estimate_usage(deployment, seconds + START_AND_STOP_SECONDS)
     if isinstance(deployment, Serverless | Lambda):
         on_demand = deployment.max_concurrency - deployment.provisioned
         longest = math.inf if calls is None else calls * _max_billed_seconds(deployment)
@@ -87,7 +87,7 @@ def confirm_cost(
 ) -> None:
     """Return once it is agreed that the deployment may cost as much.
 
-    Where it costs something, the amount is told, and a person at a terminal is asked unless `yes`.
+    Where it costs something, the amount is shown, and a person at a terminal is asked unless `yes`.
 
     Raises:
         OverBudget: It may cost more than `budget` US dollars.
@@ -220,7 +220,7 @@ def check_quota(deployment: Deployment, cloud: Cloud) -> None:
 def _check_concurrency(deployment: Lambda, cloud: Cloud) -> None:
     client = cloud.client("lambda", attempts=3)
     try:
-        with cloud.explained("tell its limits"):
+        with cloud.translate_errors("tell its limits"):
             limits = client.get_account_settings()["AccountLimit"]
     except (CloudError, NotAvailable):
         return  # whether it is allowed will be seen
@@ -239,7 +239,7 @@ def _check_concurrency(deployment: Lambda, cloud: Cloud) -> None:
 def _quota(cloud: Cloud, name: str) -> float | None:
     client = cloud.client("service-quotas", attempts=3)
     try:
-        with cloud.explained("list the quotas"):
+        with cloud.translate_errors("list the quotas"):
             pages = client.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
             for page in pages:
                 for quota in page["Quotas"]:
@@ -252,7 +252,7 @@ def _quota(cloud: Cloud, name: str) -> float | None:
     return None
 
 
-def _standing_usage(deployment: Deployment, seconds: float) -> Usage:
+def _estimate_usage(deployment: Deployment, seconds: float) -> Usage:
     """Return what is billed for being there."""
     seconds = positive("seconds", seconds, "seconds")
     if isinstance(deployment, RealTime | Async | BatchTransform):

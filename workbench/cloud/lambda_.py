@@ -27,7 +27,7 @@ _MAX_INLINE_ZIP = (
 
 
 def image(entry: LedgerEntry, uri: str) -> dict[str, object]:
-    """Return what CreateFunction is told of a function from an image."""
+    """Return the arguments of CreateFunction for a function from an image."""
     return {
         "PackageType": "Image",
         "Code": {"ImageUri": uri},
@@ -39,7 +39,7 @@ def image(entry: LedgerEntry, uri: str) -> dict[str, object]:
 def package(
     aws: CloudClient, entry: LedgerEntry, model: Model, libraries: str | Path
 ) -> dict[str, object]:
-    """Return what CreateFunction is told of a function from a zip; a large one goes through S3."""
+    """Return the arguments of CreateFunction for a zip; a large one goes through S3."""
     with tempfile.TemporaryDirectory() as folder:
         content = function_zip(model, Path(folder) / "f.zip", libraries=libraries).read_bytes()
     code: dict[str, object] = {"ZipFile": content}
@@ -84,7 +84,7 @@ def create(
         **provisioned,
         ProvisionedConcurrentExecutions=deployment.provisioned,
     )
-    _await_state(aws, entry, lambda: _provisioned_state(aws, provisioned), "READY")
+    _await_state(aws, entry, lambda: _read_provisioned_state(aws, provisioned), "READY")
     return f"{name}:{version}"
 
 
@@ -95,13 +95,13 @@ def delete(aws: CloudClient, entry: LedgerEntry) -> None:
 
 
 def _state(aws: CloudClient, name: str) -> tuple[str, str]:
-    told = aws.lambda_("get_function_configuration", FunctionName=name)
-    return str(told["State"]), str(told.get("StateReason", ""))
+    answer = aws.lambda_("get_function_configuration", FunctionName=name)
+    return str(answer["State"]), str(answer.get("StateReason", ""))
 
 
-def _provisioned_state(aws: CloudClient, which: dict[str, str]) -> tuple[str, str]:
-    told = aws.lambda_("get_provisioned_concurrency_config", **which)
-    return str(told["Status"]), str(told.get("StatusReason", ""))
+def _read_provisioned_state(aws: CloudClient, which: dict[str, str]) -> tuple[str, str]:
+    answer = aws.lambda_("get_provisioned_concurrency_config", **which)
+    return str(answer["Status"]), str(answer.get("StatusReason", ""))
 
 
 def _await_state(

@@ -186,7 +186,7 @@ def _format_reason(why: str, who: str) -> str:
 
 
 def _build_package(model: Model, url: str, image: str, bucket: str) -> dict[str, Any]:
-    """Return what CreateModelPackage is told."""
+    """Return the arguments of CreateModelPackage."""
     return {
         "ModelPackageGroupName": model.group,
         "ModelPackageDescription": f"{model.name}, by the Inference Workbench"[:1024],

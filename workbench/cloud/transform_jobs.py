@@ -134,7 +134,7 @@ class TransformJobs:
     ) -> FinishedJob:
         """Return a job once it is over; it is stopped when `stopped` is set.
 
-        `progress` is told now and then how many parts have been answered.
+        `progress` is called now and then with how many parts have been answered.
 
         Raises:
             CloudError: It failed.
@@ -211,7 +211,7 @@ def prepare_jobs(
         yes: Whether it may cost money without asking.
         expected: Seconds that all jobs together take, for the estimate.
         ledger: Where it is written down, by default the one of the workbench's home.
-        notify: Told what it may cost, by default on the error stream.
+        notify: Called with what it may cost, by default on the error stream.
         stopped: Ends the preparing when it is set before all is ready.
 
     Raises:

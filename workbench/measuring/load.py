@@ -34,7 +34,7 @@ from workbench.validation import positive
 Rows = Mapping[str, Any]
 """Requests that are over and done with: a run's columns, without scheduled and latency, and more.
 
-`model_latency` and `overhead_latency` are seconds as the backend told them (NaN: it did not),
+`model_latency` and `overhead_latency` are seconds as the backend reported them (NaN: it did not),
 `init` those in which a new instance started, and `retries` the times a batch was sent again.
 """
 
@@ -309,10 +309,10 @@ class Workers:
 
     def completed(self) -> list[CompletedBatch]:
         """Return the batches completed since the last call, if those are announced."""
-        heard, self._completed = self._completed, []
+        batches, self._completed = self._completed, []
         if self._announced is not None:
-            heard += [self._announced.get() for _ in range(self._announced.qsize())]
-        return heard
+            batches += [self._announced.get() for _ in range(self._announced.qsize())]
+        return batches
 
     def wait(self, seconds: float) -> None:
         """Sleep, not for long, and until an announced completion at most."""
@@ -454,13 +454,13 @@ class RowMaker:
         outputs = [reply.outputs for reply in replies if reply.outputs is not None]
         if not outputs:
             return shares
-        told = np.array([reply.outputs is not None for reply in replies]).repeat(sizes)
-        targets = self._targets[self._samples.of(requests[told])]
+        answered = np.array([reply.outputs is not None for reply in replies]).repeat(sizes)
+        targets = self._targets[self._samples.of(requests[answered])]
         right = self._right(np.concatenate(outputs), targets)
         if right is not None:
-            rows = self._rows[requests[told]]
+            rows = self._rows[requests[answered]]
             right_rows = np.add.reduceat(right, np.cumsum(rows) - rows, dtype=float)
-            shares[told] = right_rows / rows
+            shares[answered] = right_rows / rows
         return shares
 
 

@@ -12,7 +12,7 @@ Serverless and Lambda are screened by the exact model of the buffer under the pr
 trace, which knows neither cold starts nor limits; what looks best is simulated with the trace
 itself. The number of instances of a fleet is found by simulation between two bounds. Service times
 elsewhere than where they were measured follow the rule of `workbench.sizing`. `replan` decides
-anew for each window of a trace, `rebatch` size and wait alone.
+again for each window of a trace, `rebatch` size and wait alone.
 """
 
 from workbench.planner.break_even import crossings

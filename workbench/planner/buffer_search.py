@@ -1,4 +1,4 @@
-"""Size and wait of batches decided anew for each window of a trace, as BATCH does hour by hour."""
+"""Size and wait of batches decided again for each window of a trace, as BATCH does hour by hour."""
 
 import numpy as np
 
@@ -105,7 +105,7 @@ def _choose_policy(problem: PlanningProblem, deployment: Deployment) -> BatchPol
     else:
         servers = getattr(deployment, "workers", 1) * getattr(deployment, "count", 1)
         each = table.seconds.mean(axis=2)
-    figures = table.found.cost_per_request(each), table.found.quantile, table.busy
+    figures = table.screen.cost_per_request(each), table.screen.quantile, table.busy
     cost, latency, busy = (figure[0].ravel()[table.policies] for figure in figures)
     stable = busy < servers if (busy < servers).any() else busy == busy.min()
     met = stable & (latency <= problem.slo.latency)

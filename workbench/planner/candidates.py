@@ -46,7 +46,7 @@ class Configuration(NamedTuple):
         return f"{self.deployment.label}, {kind} ({settings})"
 
     @property
-    def joined(self) -> str:
+    def batching_label(self) -> str:
         """How requests are joined in a few words: the policy, or the jobs they form."""
         if isinstance(self.deployment, BatchTransform):
             return f"jobs of {self.deployment.period:g} s"
@@ -56,7 +56,7 @@ class Configuration(NamedTuple):
 class SimulatedCandidate(NamedTuple):
     """A setting that was simulated, what came out, and the row of its field that it settles."""
 
-    setting: Configuration
+    configuration: Configuration
     figures: CandidateMetrics
     row: int
 
@@ -82,7 +82,7 @@ class CandidateTable:
     bound: bool = False
     finalists: list[SimulatedCandidate] = field(default_factory=list)
 
-    def setting(self, row: int) -> Configuration:
+    def configuration(self, row: int) -> Configuration:
         """Return what a row stands for."""
         policy = BatchPolicy(max_size=int(self.max_size[row]), max_wait=float(self.max_wait[row]))
         return Configuration(self.deployments[self.place[row]], policy)

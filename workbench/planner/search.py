@@ -32,7 +32,7 @@ Measured = ProfileLike | ServiceTimes | ServiceOn
 
 _MAX_CANDIDATES = 2_000_000
 _CANDIDATES_PER_SECOND = 70_000  # candidates screened, each with one constant service time
-_MIN_WINDOWS = 20  # windows that a trace must hold for burstiness to be told
+_MIN_WINDOWS = 20  # windows that a trace must hold to show burstiness
 
 
 def plan(
@@ -137,7 +137,7 @@ def _reject_large_grid(options: Options, slo: SLO) -> None:
             f"{candidates:,} candidates, which would take about "
             f"{candidates / _CANDIDATES_PER_SECOND / 60:,.0f} minutes, and {SERVICE_SAMPLES} "
             f"times that where service "
-            f"times are laws: leave some out; at most {_MAX_CANDIDATES:,} are searched."
+            f"times are distributions: leave some out; at most {_MAX_CANDIDATES:,} are searched."
         )
 
 

@@ -24,7 +24,7 @@ def latency_errors(results: Results, reference: Result) -> "pl.DataFrame":
 
     Raises:
         InvalidInput: There is no result, or one has no requests.
-        TooFewSamples: No quantile of a result can be told.
+        TooFewSamples: No quantile of a result has enough requests.
 
     >>> from workbench.queueing import mm1
     >>> frame = latency_errors(mm1(rate=1, service=0.2), mm1(rate=1, service=0.1))

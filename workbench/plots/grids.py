@@ -136,7 +136,7 @@ def plot_batching_grid(
         tooltip=["max_size:Q", "wait:Q", "latency:Q", "cost_per_million:Q", "met:N"],
     )
     met = cells.sort("y", "x")["met"].to_numpy().reshape(len(sizes), len(waits))
-    told = _describe_best(best)
+    best_text = _describe_best(best)
     return Figure(
         data=data,
         chart=alt.layer(heat, *_contour(met), *_mark(best)),
@@ -144,9 +144,9 @@ def plot_batching_grid(
         subtitle=(
             f"{where}Predicted.",
             f"Pale, beyond the line: misses the {format_target(slo)}.",
-            told,
+            best_text,
         ),
-        description=f"{int(met.sum())} of {met.size} settings meet the {slo.label}. {told}",
+        description=f"{int(met.sum())} of {met.size} settings meet the {slo.label}. {best_text}",
     )
 
 

@@ -16,10 +16,10 @@ from workbench.plots.series import (
     Runs,
     caption,
     colour,
+    common_slo,
     dash,
     name_results,
     shape,
-    shared_slo,
 )
 from workbench.run import PERCENTILES, SLO, Run
 
@@ -37,9 +37,9 @@ def latency_ecdf(runs: Results, *, points: int = _MAX_POINTS) -> "pl.DataFrame":
     """Return the share of all requests answered within a latency, at up to `points` points a run.
 
     Columns: run, origin, latency (seconds), share. The points lie on the empirical distribution of
-    latencies, told apart to the nanosecond: evenly by rank, and closer towards the slowest. A
-    failed request is never answered, so the share of a run with failures does not reach 1; a run
-    that failed throughout has no rows. Of a prediction the points lie on its law, from the share
+    latencies, exact to the nanosecond: evenly by rank, and closer towards the slowest. A failed
+    request is never answered, so the share of a run with failures does not reach 1; a run that
+    failed throughout has no rows. Points of a prediction lie on its distribution, from the share
     0.1 % to 99.9 %.
 
     Raises:
@@ -95,7 +95,7 @@ def plot_latency_ecdf(runs: Results, *, slo: SLO | None = None, log: bool | None
     import altair as alt
 
     members = name_results(runs)
-    slo = slo or shared_slo(members)
+    slo = slo or common_slo(members)
     data = latency_ecdf(runs)
     axis = LatencyAxis.over(data["latency"].to_numpy(), slo, log=log)
     corner = [_corner(slo, axis), _corner_note(slo, axis)] if slo else []
@@ -290,7 +290,7 @@ def plot_latency_over_time(
     import polars as pl
 
     members = name_results(runs)
-    slo = slo or shared_slo(members)
+    slo = slo or common_slo(members)
     quantile = slo.quantile if slo else 0.95
     upper = f"p{100 * quantile:g}"
     data = latency_over_time(runs, quantile=quantile)
@@ -361,10 +361,10 @@ def _describe(runs: Mapping[str, Result]) -> str:
     """Return percentiles in words, for readers who cannot see the chart."""
     sentences = []
     for name, run in runs.items():
-        told = [
+        known = [
             f"p{100 * q:g} {1000 * latency:.4g} ms"
             for q in PERCENTILES
             if (latency := _finite_quantile(run, q)) is not None
         ]
-        sentences.append(f"{name}: {', '.join(told) or 'no percentile can be told'}.")
+        sentences.append(f"{name}: {', '.join(known) or 'too few requests for a percentile'}.")
     return " ".join([*sentences, *_failures(runs, "Failed")])

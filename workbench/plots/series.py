@@ -54,7 +54,7 @@ def caption(runs: Mapping[str, Result]) -> str:
     return ". ".join(filter(None, (shared, origins[:1].upper() + origins[1:]))) + "."
 
 
-def shared_slo(runs: Mapping[str, Result]) -> SLO | None:
+def common_slo(runs: Mapping[str, Result]) -> SLO | None:
     """Return the target of the runs, None when they have none or not the same."""
     targets = {run.slo for run in runs.values()}
     return targets.pop() if len(targets) == 1 else None
@@ -70,10 +70,10 @@ def _parts(runs: Sequence[Result]) -> Labels:
     if len(set(origins)) == 1:
         return labels
     kinds = [origin.partition(":")[0] for origin in origins]
-    told = kinds if len(set(kinds)) == len(set(origins)) else origins
+    words = kinds if len(set(kinds)) == len(set(origins)) else origins
     return [
         label if label[-1] == origin else [*label, kind]
-        for label, origin, kind in zip(labels, origins, told, strict=True)
+        for label, origin, kind in zip(labels, origins, words, strict=True)
     ]
 
 

@@ -91,7 +91,7 @@ class Waits(Protocol):
         ...
 
     @property
-    def waited(self) -> Floats:
+    def total_wait(self) -> Floats:
         """Seconds that a batch's requests wait in sum: the mean over batches, split by size."""
         ...
 
@@ -105,7 +105,7 @@ class Waits(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class BufferLatency:
-    """The law of wait plus service, over requests."""
+    """The distribution of wait plus service, over requests."""
 
     waits: Waits
     service: tuple[ServiceDistribution, ...]
@@ -124,7 +124,7 @@ class BufferLatency:
     def mean(self) -> float:
         """Seconds."""
         served = self.waits.sizes * sizes_to(len(self.service)) * self.service_means
-        return float((self.waits.waited + served).sum()) / self.mean_batch_size
+        return float((self.waits.total_wait + served).sum()) / self.mean_batch_size
 
     @property
     def support(self) -> tuple[float, float]:
@@ -174,7 +174,7 @@ class NoWaits:
         return np.asarray(np.eye(self.max_size)[0])
 
     @property
-    def waited(self) -> Floats:
+    def total_wait(self) -> Floats:
         """Nobody waits."""
         return np.zeros(self.max_size)
 
@@ -204,14 +204,14 @@ class PoissonWaits:
         return np.append(short, self._fill_probability(self.max_size - 1, self.longest))
 
     @property
-    def waited(self) -> Floats:
+    def total_wait(self) -> Floats:
         """Seconds that the requests of a batch wait in sum."""
-        waited = self.sizes * self.longest * (sizes_to(self.max_size) + 1) / 2
+        total_wait = self.sizes * self.longest * (sizes_to(self.max_size) + 1) / 2
         filling = (
             (self.max_size - 1) / self.rate * self._fill_probability(self.max_size, self.longest)
         )
-        waited[-1] = filling[()] * self.max_size / 2
-        return waited
+        total_wait[-1] = filling[()] * self.max_size / 2
+        return total_wait
 
     def within(self, size: int, wait: Floats) -> Floats:
         """Return requests in a batch of this size that wait at most so long."""
@@ -258,7 +258,7 @@ class Buffers:
     def __init__(self, arrivals: MAP, largest: int, waits: Floats, *, fineness: int = 1) -> None:
         self.largest = largest
         self.longest = np.minimum(waits, fill_time_bound(arrivals, largest))
-        turns = _expected_transitions(arrivals, float(self.longest.max()))
+        turns = _count_transitions(arrivals, float(self.longest.max()))
         nodes = 26 + math.ceil(5.5 * math.sqrt(turns))  # enough for 1e-10: found by trial
         self.cells = fineness * (64 + 8 * math.ceil(math.sqrt(turns)))
         times = np.outer(self.longest, (1 - _chebyshev_nodes(nodes)) / 2)
@@ -266,7 +266,7 @@ class Buffers:
         chances = arrival_chances(arrivals, times.ravel(), largest - 1)
         integrals = _integrals(arrivals, chances).reshape(shape)
         chances = chances.reshape(shape)
-        self.opening = _opening_phases(arrivals, chances[..., -1], integrals[..., -1])
+        self.opening = _phases_at_opening(arrivals, chances[..., -1], integrals[..., -1])
         self._tabulate(chances, integrals, arrivals.d1.sum(axis=1))
 
     def _tabulate(self, chances: Floats, integrals: Floats, ends: Floats) -> None:
@@ -281,16 +281,18 @@ class Buffers:
         self._averages = short @ average, full @ average
         self._tables = _interpolate(short, read), _interpolate(full, read)
 
-    def laws(self, max_sizes: NDArray[np.int64], wait: int) -> tuple[Floats, Floats, Floats]:
-        """Return `sizes` and `waited` as in Waits of each of these max_sizes, and all waits.
+    def distributions(
+        self, max_sizes: NDArray[np.int64], wait: int
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return `sizes` and `total_wait` as in Waits of each of these max_sizes, and all waits.
 
         The table has a row a batch size, and the value and the slope at each edge of a cell.
         """
         chances = self._merge(self._chances, max_sizes, wait).clip(0)
         sizes = chances / chances.sum(axis=1, keepdims=True)
         within = self._merge(self._averages, max_sizes, wait)
-        waited = (sizes * sizes_to(self.largest) - within).clip(0) * self.longest[wait]
-        return sizes, waited, self._merge(self._tables, max_sizes, wait)
+        total_wait = (sizes * sizes_to(self.largest) - within).clip(0) * self.longest[wait]
+        return sizes, total_wait, self._merge(self._tables, max_sizes, wait)
 
     def _merge(
         self, pair: tuple[Floats, Floats], max_sizes: NDArray[np.int64], wait: int
@@ -307,8 +309,8 @@ class Buffers:
 
     def waits(self) -> "TabulatedWaits":
         """Return the waits of the largest max_size at the first max_wait."""
-        sizes, waited, table = self.laws(np.array([self.largest]), 0)
-        return TabulatedWaits(float(self.longest[0]), sizes[0], waited[0], table[0])
+        sizes, total_wait, table = self.distributions(np.array([self.largest]), 0)
+        return TabulatedWaits(float(self.longest[0]), sizes[0], total_wait[0], table[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,7 +319,7 @@ class TabulatedWaits:
 
     longest: float
     sizes: Floats
-    waited: Floats
+    total_wait: Floats
     table: Floats
 
     def within(self, size: int, wait: Floats) -> Floats:
@@ -336,7 +338,7 @@ class TabulatedWaits:
         return within
 
 
-def _expected_transitions(arrivals: MAP, longest: float) -> float:
+def _count_transitions(arrivals: MAP, longest: float) -> float:
     """Return the most arrivals and changes of phase that the longest wait holds in the mean."""
     turns = float(-arrivals.d0.diagonal().min()) * longest
     if turns > _MAX_TRANSITIONS:
@@ -452,7 +454,7 @@ def _convolve(left: Floats, right: Floats) -> Floats:
     return result
 
 
-def _opening_phases(arrivals: MAP, chances: Floats, integrals: Floats) -> Floats:
+def _phases_at_opening(arrivals: MAP, chances: Floats, integrals: Floats) -> Floats:
     """Return phase probabilities just after an opening arrival, (waits, max_sizes - 1, phases)."""
     full = np.einsum("kabt,bc->kact", integrals, arrivals.d1)
     at_close = np.moveaxis(np.cumsum(chances, axis=0) + full, -1, 0)

@@ -22,8 +22,8 @@ _TAIL_EXPONENT = 25.0  # minus the logarithm of the share of waits beyond the gr
 def mg1(*, rate: float, service: ServiceTimes) -> Prediction:
     """Predict Poisson arrivals, one server, the service times of single requests (M/G/1).
 
-    Requests that find the server idle take the times after idle. The law of the work V that a
-    request finds is solved for on a grid of 131,072 points, by level crossing: V is 0 with
+    Requests that find the server idle take the times after idle. The distribution of the work V
+    that a request finds is solved for on a grid of 131,072 points, by level crossing: V is 0 with
     probability p and else has the density f, where
 
         f(x) = rate p P(S0 > x) + rate * integral over y from 0 to x of f(y) P(S > x - y)
@@ -65,7 +65,7 @@ def mg1(*, rate: float, service: ServiceTimes) -> Prediction:
 
 @dataclass(frozen=True, eq=False)
 class _Latency:
-    """The law of wait plus service; `within` is the share that waits, but at most `waits`."""
+    """The distribution of wait plus service; `within` is the share waiting, but at most `waits`."""
 
     alone: float  # share of requests that find the server idle
     busy: ServiceDistribution

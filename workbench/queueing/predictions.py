@@ -1,4 +1,4 @@
-"""What a formula says: the law of the latency, of the batch size, and what both assume."""
+"""What a formula says: the distribution of the latency, of the batch size, and what both assume."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ class Prediction:
         formula: which one it is.
         assumptions: what has to hold for it to be right, in sentences.
         rate: requests per second.
-        latency: the law of a request's latency, from its arrival to its answer.
+        latency: the distribution of a request's latency, from its arrival to its answer.
         batch_sizes: share of the batches that hold 1, 2, ... requests.
         concurrency: mean number of batches in service: to compare with a deployment's limit.
         cost: filled in by who knows prices.
@@ -199,7 +199,7 @@ class ServiceDistribution:
 
 
 Service = ServiceTimes | Sequence[float | ArrayLike | ServiceDistribution]
-"""Service times of batches of 1, 2, ... requests: seconds, samples of equal weight, or laws."""
+"""Times of batches of 1, 2, ... requests: seconds, equally likely samples, or distributions."""
 
 
 def service_distributions(service: Service, max_size: int) -> tuple[ServiceDistribution, ...]:
@@ -210,7 +210,7 @@ def service_distributions(service: Service, max_size: int) -> tuple[ServiceDistr
     Raises:
         InvalidInput: a size is not covered, or a time is not one.
 
-    >>> [law.mean for law in service_distributions([0.1, [0.1, 0.3]], 2)]
+    >>> [each.mean for each in service_distributions([0.1, [0.1, 0.3]], 2)]
     [0.1, 0.2]
     """
     if isinstance(service, ServiceTimes):

@@ -53,7 +53,7 @@ def batch_as_published(
     times = np.asarray(service[:max_size], dtype=np.float64)
     if (np.diff(times) <= 0).any():
         raise NotPredictable("BATCH's formulas need service times that grow with the batch size.")
-    sizes, fill = _published_sizes(arrivals, policy)
+    sizes, fill = _size_distribution(arrivals, policy)
     counts = sizes_to(max_size)
     seen = sizes * counts / (sizes @ counts)
     latency = _PublishedLatency(seen, times, max_wait, min(fill, max_wait))
@@ -70,7 +70,7 @@ def batch_as_published(
     )
 
 
-def _published_sizes(arrivals: MAP, policy: BatchPolicy) -> tuple[Floats, float]:
+def _size_distribution(arrivals: MAP, policy: BatchPolicy) -> tuple[Floats, float]:
     """Return the distribution of the batch size, and the mean time to fill a batch."""
     size, rates = policy.max_size, arrivals.d1.diagonal()
     leave = -(arrivals.d0.diagonal() + rates)

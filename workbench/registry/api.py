@@ -143,7 +143,7 @@ class Registry:
         if path is None and self.writable:
             pkgutil.resolve_name(self.ready_made)(self, progress=progress or _announce)
 
-    def waiting(self, timeout: float) -> "Registry":
+    def with_timeout(self, timeout: float) -> "Registry":
         """Return the same registry, with other seconds to wait for another process."""
         same = copy.copy(self)
         same._timeout = not_negative("timeout", timeout, "seconds")  # noqa: SLF001 - one of ours
@@ -261,7 +261,7 @@ class Registry:
             source: Path of an ONNX file, its bytes, or a fitted scikit-learn estimator.
             samples: Held-out rows. Without any, a random pool that fits the signature is made.
             task: What the model is for, e.g. "digits".
-            kind: Told by the estimator or by the type of the first output when not given.
+            kind: From the estimator or the type of the first output when not given.
             data: Name of the data that the samples come from.
             accuracy: Taken as given when the samples have no targets, else measured here.
             framework: What the model was made with, where the file does not tell.
@@ -636,7 +636,7 @@ def _connect_to_read(path: Path, timeout: float) -> sqlite3.Connection:
     """Open a database whose folder may not be written.
 
     Where a writer is at work, the files of its log are there to be read along; else SQLite would
-    want to make them, unless it is told that nothing changes.
+    want to make them, unless opened as immutable.
     """
     there = path.with_name(f"{path.name}-shm").exists()
     how = "mode=ro" if there else "mode=ro&immutable=1"
@@ -711,7 +711,7 @@ def _storage_error(error: sqlite3.DatabaseError, path: Path) -> StorageError:
     if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return Damaged(
             f"{path / 'registry.db'} is not a sound database ({error}); restore it from a copy, "
-            "or move it away to start anew."
+            "or move it away to start afresh."
         )
     return StorageError(f"The registry in {path} cannot be used: {error}.")
 

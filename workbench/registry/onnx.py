@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import onnxruntime
 
-# ONNX Runtime reports its use to its makers since 1.29, unless it is told not to before it loads.
+# Since 1.29 ONNX Runtime reports its use to its makers, unless a variable set before forbids it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 Nan = Literal["allow", "refuse"]

@@ -96,18 +96,18 @@ def build(
         known = ", ".join(_RECIPES)
         raise NotFound(f"No ready-made model {min(unknown)!r}. Known: {known}.")
 
-    def missing() -> list[str]:
+    def list_missing() -> list[str]:
         # Whoever removed a ready-made model does not want it back unasked.
         known = registry.groups(removed=names is None)
         return [name for name in wanted if name not in known]
 
-    if not missing():
+    if not list_missing():
         return
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     # One thread: every machine adds in the same order, and none spins against its neighbours.
     with registry.alone(), threadpool_limits(1):
-        lacking = missing()
+        lacking = list_missing()
         if lacking and progress is not None:
             progress(f"Training {len(lacking)} ready-made models, once, into {registry.path} ...")
         for name in lacking:
@@ -222,7 +222,7 @@ def _ridge(seed: int) -> Any:  # noqa: ANN401
     return Ridge(alpha=0.1, random_state=seed)
 
 
-def _boosting(seed: int) -> Any:  # noqa: ANN401
+def _gradient_boosting(seed: int) -> Any:  # noqa: ANN401
     from sklearn.ensemble import GradientBoostingRegressor
 
     return GradientBoostingRegressor(max_depth=2, learning_rate=0.05, random_state=seed)
@@ -254,7 +254,7 @@ _RECIPES: dict[str, _TrainedRecipe | _QuantisedRecipe] = {
     "breast-cancer-logistic": _TrainedRecipe(data="breast-cancer", estimator=_logistic),
     "breast-cancer-forest": _TrainedRecipe(data="breast-cancer", estimator=_forest),
     "diabetes-ridge": _TrainedRecipe(data="diabetes", estimator=_ridge),
-    "diabetes-boosting": _TrainedRecipe(data="diabetes", estimator=_boosting),
+    "diabetes-boosting": _TrainedRecipe(data="diabetes", estimator=_gradient_boosting),
 }
 
 #: The groups that `build` makes.

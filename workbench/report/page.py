@@ -24,11 +24,11 @@ from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf, plot_latency_over_time
 from workbench.plots.series import Runs, name_results
 from workbench.plots.service import Profiles, plot_service_times, service_times
-from workbench.report.finding import (
+from workbench.report.conclusion import (
     Costs,
+    conclusion_sentences,
     costs_by_name,
     estimates_of,
-    finding_sentences,
     format_target,
 )
 from workbench.run import PERCENTILES, Run
@@ -73,7 +73,7 @@ def report_html(
     return _render(
         "page.html.j2",
         title=title,
-        finding=finding_sentences(members, costs_of),
+        finding=conclusion_sentences(members, costs_of),
         settings=_settings(members),
         results=_results(members, costs_of),
         charts=[plot_latency_ecdf(shown), plot_latency_over_time(shown), plot_batch_sizes(shown)],
@@ -96,11 +96,11 @@ def _render(template: str, **values: object) -> str:
     engine = Environment(
         loader=PackageLoader("workbench.report", ""), undefined=StrictUndefined, autoescape=True
     )
-    engine.filters["drawing"] = _drawing
+    engine.filters["svg"] = _draw_svg
     return engine.get_template(template).render(values)
 
 
-def _drawing(figure: Figure, key: object) -> str:
+def _draw_svg(figure: Figure, key: object) -> str:
     """Return the figure as SVG in the colours of the page."""
     svg = figure.svg(ink="currentColor", with_title=False)
     # Vega numbers the clip paths of each drawing from zero: on one page they need names apart.
@@ -132,10 +132,10 @@ def _describe_settings(run: Run) -> dict[str, str]:
     facts = run.facts
     machine = facts.get("environment", {})
     settings = {
-        "model": _model(facts.get("model")),
-        "deployment": _deployment(facts.get("deployment")),
-        "batching": _batching(facts.get("policy")),
-        "traffic": _traffic(facts.get("trace")),
+        "model": _describe_model(facts.get("model")),
+        "deployment": _describe_deployment(facts.get("deployment")),
+        "batching": _describe_policy(facts.get("policy")),
+        "traffic": _describe_traffic(facts.get("trace")),
         "target": format_target(run.slo) if run.slo else "",
         "seed": _format_fact(facts.get("seed")),
         "origin of every figure": run.origin,
@@ -150,13 +150,13 @@ def _describe_settings(run: Run) -> dict[str, str]:
     return {key: value for key, value in settings.items() if value}
 
 
-def _model(facts: Any) -> str:  # noqa: ANN401 - any JSON value
+def _describe_model(facts: Any) -> str:  # noqa: ANN401 - any JSON value
     if isinstance(facts, Mapping) and "name" in facts:
         return f"{facts['name']} (sha256 {str(facts.get('sha256', 'unknown'))[:12]})"
     return _format_fact(facts)
 
 
-def _deployment(facts: Any) -> str:  # noqa: ANN401 - any JSON value
+def _describe_deployment(facts: Any) -> str:  # noqa: ANN401 - any JSON value
     try:
         label = Deployment.from_dict(facts).label
     except (InvalidInput, AttributeError):
@@ -164,13 +164,13 @@ def _deployment(facts: Any) -> str:  # noqa: ANN401 - any JSON value
     return f"{label} ({_format_fact({key: facts[key] for key in facts if key != 'kind'})})"
 
 
-def _batching(facts: Any) -> str:  # noqa: ANN401 - any JSON value
+def _describe_policy(facts: Any) -> str:  # noqa: ANN401 - any JSON value
     if isinstance(facts, Mapping) and facts.keys() == {"kind", "max_size", "max_wait"}:
         return BatchPolicy(max_size=facts["max_size"], max_wait=facts["max_wait"]).label
     return _format_fact(facts)
 
 
-def _traffic(facts: Any) -> str:  # noqa: ANN401 - any JSON value
+def _describe_traffic(facts: Any) -> str:  # noqa: ANN401 - any JSON value
     if isinstance(facts, Mapping) and {"name", "requests", "duration"} <= facts.keys():
         return f"{facts['name']}: {facts['requests']:,} requests in {facts['duration']:g} s"
     return _format_fact(facts)

@@ -197,7 +197,7 @@ def prepare(
         cold_start=None if cold_start is None else _cold_start_quantiles(cold_start),
         scaling=scaling,
         seed=seed,
-        warnings=_setting_warnings(
+        warnings=_warn_of_settings(
             policy, deployment, service, cold_start=cold_start, scaling=scaling
         ),
     )
@@ -336,7 +336,7 @@ def _frame(trace: Trace, outcome: Outcome) -> "pl.DataFrame":
     return pl.DataFrame(columns).with_columns(error=error).select(*COLUMNS, "init")
 
 
-def _setting_warnings(
+def _warn_of_settings(
     policy: Policy,
     deployment: Deployment,
     service: ServiceTimes | ProfileLike,

@@ -87,7 +87,7 @@ class MAP:
 
     @cached_property
     def phases_after_arrival(self) -> Floats:
-        """The law of the phase just after an arrival."""
+        """The distribution of the phase just after an arrival."""
         flow: Floats = self.phase_shares @ self.d1
         return np.asarray(flow / flow.sum())
 
@@ -141,8 +141,10 @@ class MAP:
             raise InvalidInput(f"window must be finite seconds above 0, got {window!r}.")
         left = np.eye(self.phases) - _exponentials(self.d0 + self.d1, windows.ravel())
         starts, ends = self.phase_shares @ self.d1, self.d1.sum(axis=1)
-        settled = (starts @ self._deviation @ self._deviation @ left @ ends).reshape(windows.shape)
-        dispersion: Floats = (self.dispersion_limit - 2 * settled / (self.rate * windows))[()]
+        remainder = (starts @ self._deviation @ self._deviation @ left @ ends).reshape(
+            windows.shape
+        )
+        dispersion: Floats = (self.dispersion_limit - 2 * remainder / (self.rate * windows))[()]
         return dispersion
 
     @property
@@ -250,7 +252,7 @@ def stationary_distribution(generator: Floats) -> Floats:
     """Return the shares of time in each state of irreducible Markov processes, shape (..., states).
 
     Generators are stacked, shape (..., states, states); their diagonals are not read: with
-    transition probabilities the law is that of the chain. No subtraction, hence no cancellation.
+    transition probabilities they are those of the chain. No subtraction, so no cancellation.
 
     Source: W. Grassmann, M. Taksar and D. Heyman, "Regenerative analysis and steady state
     distributions for Markov chains", Operations Research 33 (1985).
@@ -264,10 +266,10 @@ def stationary_distribution(generator: Floats) -> Floats:
         rates[..., :last, last] /= rates[..., last, :last].sum(axis=-1, keepdims=True)
         detour = rates[..., :last, last, None] * rates[..., None, last, :last]
         rates[..., :last, :last] += detour
-    law = np.ones(rates.shape[:-1])
+    shares = np.ones(rates.shape[:-1])
     for state in range(1, states):
-        law[..., state] = (law[..., :state] * rates[..., :state, state]).sum(axis=-1)
-    return np.asarray(law / law.sum(axis=-1, keepdims=True))
+        shares[..., state] = (shares[..., :state] * rates[..., :state, state]).sum(axis=-1)
+    return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
 
 
 def _exponentials(rates: Floats, times: Floats) -> Floats:

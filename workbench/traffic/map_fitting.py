@@ -129,7 +129,7 @@ class _TraceStatistics:
         # Without the 1 %, the figures of a long trace that no process meets outweigh all others.
         return np.hypot(self.errors, 0.01)
 
-    def named(self, rate: float, figures: Floats) -> dict[str, float]:
+    def name_figures(self, rate: float, figures: Floats) -> dict[str, float]:
         """Return the figures in plain units, by name."""
         second, third = np.exp(figures[:2]).tolist()
         gaps = {"scv": second - 1, "third_moment": third, "autocorrelation_1": float(figures[2])}
@@ -138,8 +138,8 @@ class _TraceStatistics:
         return {"rate": rate} | gaps | named
 
     def errors_by_name(self) -> dict[str, float]:
-        """Return standard errors of `named`: those of logarithms are relative ones."""
-        values = self.named(self.rate, self.figures)
+        """Return standard errors of `name_figures`: those of logarithms are relative ones."""
+        values = self.name_figures(self.rate, self.figures)
         of_rate = sqrt(self.rate * list(values.values())[-1] / self.span)
         slopes = np.exp(self.figures)
         slopes[2] = 1.0
@@ -327,8 +327,8 @@ def _assess(found: MAP, kind: Kind, observed: _TraceStatistics) -> MapFit:
     return MapFit(
         map=found,
         kind=kind,
-        trace=observed.named(observed.rate, observed.figures),
-        fitted=observed.named(found.rate, figures),
+        trace=observed.name_figures(observed.rate, observed.figures),
+        fitted=observed.name_figures(found.rate, figures),
         errors=observed.errors_by_name(),
         misfit=float(np.sqrt((missed**2).mean())),
         ks_distance=ks_distance,

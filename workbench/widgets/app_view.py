@@ -73,7 +73,9 @@ def app(
 
     def make() -> App:
         found = (
-            Registry(timeout=_WAIT_TIMEOUT) if registry is None else registry.waiting(_WAIT_TIMEOUT)
+            Registry(timeout=_WAIT_TIMEOUT)
+            if registry is None
+            else registry.with_timeout(_WAIT_TIMEOUT)
         )
         return App(found, where, begin)
 

@@ -31,7 +31,7 @@ _MAX_LOG_LINES = 30  # of the log that are shown
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Observation:
-    """What a cloud told of an endpoint, as the frames of `workbench.cloud.monitor`.
+    """What a cloud reports of an endpoint, as the frames of `workbench.cloud.monitor`.
 
     Attributes:
         endpoint: its name.
@@ -91,7 +91,7 @@ def observe(endpoint: str | DeployedModel, cloud: Cloud) -> Observation:
 def _check_endpoint(name: str, cloud: Cloud) -> None:
     with (
         contextlib.closing(cloud.client("sagemaker")) as client,
-        cloud.explained(f"find endpoint {name}"),
+        cloud.translate_errors(f"find endpoint {name}"),
     ):
         client.describe_endpoint(EndpointName=name)
 
@@ -154,7 +154,7 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         self.status.say(f"Press Refresh to read what {deployed.cloud.name} has measured.")
 
     def refresh(self) -> None:
-        """Begin to read anew, unless that goes on already."""
+        """Begin to read again, unless that goes on already."""
         name = self["endpoint"].value.strip()
         if self.form.refuse("" if name else "endpoint must be a name, got nothing."):
             self.set_trait("error", "endpoint must be a name, got nothing.")

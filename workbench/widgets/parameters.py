@@ -57,7 +57,7 @@ class TunableParameters:
         """Yield the dials, in the order in which they are shown."""
         return iter(self._parameters.values())
 
-    def turned(self, **values: float) -> Experiment:
+    def vary(self, **values: float) -> Experiment:
         """Return the experiment with dials at these values, and the others where they were.
 
         Values need not be among the slider's: `load` is in times of the trace's rate, `max_wait`

@@ -27,7 +27,7 @@ _DEFAULT_QUANTILE = 0.95  # where there is no target
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SimulationSummary:
-    """The law of an experiment's latency, its target and its cost, by the simulator.
+    """The distribution of an experiment's latency, its target and its cost, by the simulator.
 
     Attributes:
         requests: how many were simulated.
@@ -36,7 +36,7 @@ class SimulationSummary:
         attainment: share of the requests within the target, failures counting as late; 1 without.
         per_million: US dollars a million answered requests, without bytes sent; None where
             nothing was answered or the bill depends on provisioned instances.
-        seconds: latencies at which the law is drawn, ascending.
+        seconds: latencies at which the distribution is drawn, ascending.
         shares: of all requests, answered before each of them.
     """
 

@@ -86,8 +86,8 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         decide = ipywidgets.Box([press[name] for name in ("Approve", "Reject", "Refresh")])
         decide.layout = wrap
         columns = [
-            ipywidgets.VBox([_heading("Versions"), self.chosen, self.decision, decide]),
-            ipywidgets.VBox([_heading("New version"), self.new, press["Register"]]),
+            ipywidgets.VBox([_make_heading("Versions"), self.chosen, self.decision, decide]),
+            ipywidgets.VBox([_make_heading("New version"), self.new, press["Register"]]),
         ]
         layout = ipywidgets.Layout(
             grid_template_columns="repeat(auto-fit, minmax(min(100%, 250px), 1fr))",
@@ -105,13 +105,13 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         """Do it, and say what came of it, or what is wrong beside the control it is about."""
         try:
             words, error = action(), ""
-        except (InvalidModel, NotFound) as refusal:
-            words, error = "", str(refusal)
-        except InvalidInput as refusal:
-            words, error = "", str(refusal)
+        except (InvalidModel, NotFound) as failure:
+            words, error = "", str(failure)
+        except InvalidInput as failure:
+            words, error = "", str(failure)
             about = "into" if "A group's name" in error else error.split(maxsplit=1)[0]
-        except WorkbenchError as refusal:  # of the registry as a whole: locked, damaged, read only
-            words, error, about = "", str(refusal), ""
+        except WorkbenchError as failure:  # of the registry as a whole: locked, damaged, read only
+            words, error, about = "", str(failure), ""
         beside = [form.refuse(error, about) for form in (self.decision, self.new)]
         said = bool(error) and any(beside)
         self.status.say(words or ("" if said else error), wrong=bool(error) and not said)
@@ -187,7 +187,7 @@ _APPROVALS = {
 }
 
 
-def _heading(title: str) -> ipywidgets.HTML:
+def _make_heading(title: str) -> ipywidgets.HTML:
     return ipywidgets.HTML(f"<strong>{title}</strong>")
 
 

@@ -48,8 +48,8 @@ class ResultRow:
         """The result with its note, where it is a run."""
         if not isinstance(self.result, Run):
             return None
-        told = {"note": self.note.value} if self.note.value else {}
-        return Run(self.result.frame, {**self.result.facts, **told})
+        note = {"note": self.note.value} if self.note.value else {}
+        return Run(self.result.frame, {**self.result.facts, **note})
 
 
 class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -157,8 +157,8 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
             path = folder / _file_name(run, name)
             paths.append(run.save(path, overwrite=self._saved_results.get(path) is result))
             self._saved_results[path] = result
-        told = "" if len(paths) == len(self.entries) else f" {_NO_ROWS}"
-        return f"Saved: {', '.join(map(str, paths))}; wb.load_run reads them.{told}"
+        missing = "" if len(paths) == len(self.entries) else f" {_NO_ROWS}"
+        return f"Saved: {', '.join(map(str, paths))}; wb.load_run reads them.{missing}"
 
     def report(self) -> str:
         """Write one page on all runs, and return in words where.

@@ -80,7 +80,7 @@ class WhatIf(anywidget.AnyWidget):
         profile: Profile | ServiceTimes,
         **settings: Any,  # noqa: ANN401 - as for simulate
     ) -> None:
-        """Begin anew with this experiment, service times, and settings of `Experiment.simulate`.
+        """Begin again with this experiment, service times, and settings of `Experiment.simulate`.
 
         Raises:
             InvalidInput: The service times are none.
@@ -88,11 +88,11 @@ class WhatIf(anywidget.AnyWidget):
         most = experiment.service(profile).largest // int(experiment.trace.rows.max())
         dials = TunableParameters(experiment, largest=max(most, 1))
 
-        def foresee(**values: float) -> tuple[Experiment, SimulationSummary]:
-            made = dials.turned(**values)
+        def simulate_values(**values: float) -> tuple[Experiment, SimulationSummary]:
+            made = dials.vary(**values)
             return made, summarize_simulation(made, profile, **settings)
 
-        self._simulate_preview = foresee
+        self._simulate_preview = simulate_values
         self.set_trait("value", experiment)
         with self.hold_sync():
             self.set_trait("note", "")
@@ -140,7 +140,7 @@ class WhatIf(anywidget.AnyWidget):
     def turn(self, **values: float) -> SimulationSummary:
         """Return what the experiment comes to with dials at these values, and make it the value.
 
-        See `Dials.turned` for the dials; a wait is in seconds.
+        See `Dials.vary` for the dials; a wait is in seconds.
 
         Raises:
             WorkbenchError: There is no experiment, no such dial, or a value is out of its limits.
@@ -159,8 +159,8 @@ class WhatIf(anywidget.AnyWidget):
             if busy():
                 self.set_trait("note", _BUSY_NOTE)
                 raise _Superseded
-            told = f"Measuring how long batches take, once for this model: {done} of {total}."
-            self.set_trait("note", told)
+            note = f"Measuring how long batches take, once for this model: {done} of {total}."
+            self.set_trait("note", note)
 
         return progress
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from workbench.costing import Cost
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.formatting import dollars, in_ms, milliseconds
-from workbench.plots.series import Runs, name_results, shared_slo
+from workbench.plots.series import Runs, common_slo, name_results
 from workbench.run import SLO, Run
 from workbench.validation import as_tuple, of_kind
 
@@ -41,15 +41,15 @@ class Estimate:
         return f'{self.text} for "{self.name}"'
 
 
-def finding(runs: Runs, *, costs: Costs = ()) -> str:
+def conclude(runs: Runs, *, costs: Costs = ()) -> str:
     """Return in a few sentences what the runs show, and no more than their intervals carry.
 
     >>> run = Run.from_arrays(scheduled=range(400), finished=[k + 0.5 for k in range(400)])
-    >>> finding(run)
+    >>> conclude(run)
     'p95 is 500 ms (500 to 500) over 400 requests.'
     """
     members = name_results(runs)
-    return " ".join(finding_sentences(members, costs_by_name(members, costs)))
+    return " ".join(conclusion_sentences(members, costs_by_name(members, costs)))
 
 
 def costs_by_name(members: Mapping[str, Run], costs: Costs) -> dict[str, Cost]:
@@ -67,9 +67,9 @@ def costs_by_name(members: Mapping[str, Run], costs: Costs) -> dict[str, Cost]:
     return {name: cost for name, cost in zip(members, costs, strict=False) if cost is not None}
 
 
-def finding_sentences(members: Mapping[str, Run], priced: Mapping[str, Cost]) -> list[str]:
+def conclusion_sentences(members: Mapping[str, Run], priced: Mapping[str, Cost]) -> list[str]:
     """Return what named runs show, flaws first."""
-    slo = shared_slo(members)
+    slo = common_slo(members)
     return [
         *_flaw_sentences(members),
         _compare(members, priced, slo),
