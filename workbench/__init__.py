@@ -7,35 +7,45 @@ the workbench loads nothing heavy.
 from importlib import import_module
 
 _CONTENTS = {
-    "traffic.datasets": ["open_trace", "public_traces"],
-    "batching.timer": ["BatchPolicy"],
-    "cloud.aws": ["aws"],
-    "cloud.deploy": ["deploy"],
-    "cloud.doctor": ["examine"],
-    "localcloud": ["LocalCloud"],
-    "comparison": ["compare", "compare_policies"],
-    "costing": ["Cost", "cost"],
-    "deployment": ["Async", "BatchTransform", "Lambda", "Local", "RealTime", "Serverless"],
-    "drift": ["PageHinkley", "PopulationStability", "input_drift", "latency_drift"],
-    "errors": ["WorkbenchError"],
-    "experiment": ["Experiment"],
-    "planner": ["Options", "Plan", "plan", "replan"],
-    "batching.policies": ["DeadlineAware", "Replanned", "Steered", "WorkConserving"],
-    "prices": ["PriceSheet"],
-    "measuring.profile": ["Profile", "load_profile", "profile"],
-    "queueing": ["Prediction"],
+    # what is to be run: a model, how long its batches take
     "registry.api": ["Registry"],
     "registry.model": ["Model"],
-    "traffic.replay": ["from_counts", "from_csv", "from_parquet", "from_timestamps"],
-    "report.page": ["write_report"],
-    "run": ["SLO", "Run", "delete_run", "load_run"],
+    "measuring.profile": ["Profile", "load_profile", "profile"],
     "service_times": ["ServiceTimes"],
-    "simulator": ["simulate"],
-    "sweeps": ["sweep"],
+    # the requests
     "traffic.trace": ["Trace"],
     "traffic.patterns": ["bursty", "constant", "diurnal", "flash_crowd", "markovian", "poisson"],
+    "traffic.replay": ["from_counts", "from_csv", "from_parquet", "from_timestamps"],
+    "traffic.datasets": ["open_trace", "public_traces"],
+    # how they become batches
+    "batching.timer": ["BatchPolicy"],
+    "batching.policies": ["DeadlineAware", "Replanned", "Steered", "WorkConserving"],
+    # where the model runs, and what that costs
+    "deployment": ["Async", "BatchTransform", "Lambda", "Local", "RealTime", "Serverless"],
+    "prices": ["PriceSheet"],
+    "costing": ["Cost", "cost"],
+    # the question, and three ways to an answer
+    "experiment": ["Experiment"],
+    "simulator": ["simulate"],
+    "queueing": ["Prediction"],
+    "run": ["SLO", "Run", "delete_run", "load_run"],
+    "sweeps": ["sweep"],
+    # what to do about it
+    "planner": ["Options", "Plan", "plan", "replan"],
+    "comparison": ["compare", "compare_policies"],
+    "report.page": ["write_report"],
+    # whole data sets, without a queue
     "measuring.batch_inference": ["Transformed", "transform"],
+    # a cloud, AWS or the one on this machine
+    "cloud.aws": ["aws"],
+    "localcloud": ["LocalCloud"],
+    "cloud.deploy": ["deploy"],
+    "cloud.doctor": ["examine"],
+    # whether things are still as they were
+    "drift": ["PageHinkley", "PopulationStability", "input_drift", "latency_drift"],
+    # in a notebook, and when something fails
     "widgets": ["app"],
+    "errors": ["WorkbenchError"],
 }
 
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}

@@ -178,7 +178,7 @@ def test_prices_are_shown_with_their_age(capsys):
 
 def test_prices_are_read_anew_and_kept(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
-    PriceSheet.shipped().with_price("ml.m5.large", 9).keep()
+    PriceSheet.load_bundled().with_price("ml.m5.large", 9).keep()
 
     assert main(["prices", "refresh", "--cloud", "local"]) == 0
     told = capsys.readouterr().out

@@ -98,7 +98,7 @@ def test_memory_that_serverless_does_not_have_is_told():
     assert "no memory size holds it" in fits["serverless"].finding
 
 
-@pytest.mark.parametrize("given", [{"rows": 0}, {"threads": 0}, {"patience": -1}])
+@pytest.mark.parametrize("given", [{"rows": 0}, {"threads": 0}, {"ping_timeout": -1}])
 def test_settings_out_of_their_limits_are_refused(digits, given):
     with pytest.raises(InvalidInput, match=next(iter(given))):
         doctor.examine(digits, **given)

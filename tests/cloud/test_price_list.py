@@ -11,7 +11,7 @@ from workbench.localcloud import LocalCloud
 from workbench.prices import PriceSheet
 
 TODAY = dt.date(2026, 12, 1)
-SHEET = PriceSheet.shipped()
+SHEET = PriceSheet.load_bundled()
 
 
 def product(sku, attributes, *tiers, unit="Hrs", region="us-east-1"):
@@ -116,7 +116,7 @@ def test_an_empty_list_is_an_error(monkeypatch):
 
 
 def test_another_region_has_prices_of_its_own():
-    sheet = PriceSheet.shipped("eu-central-1")
+    sheet = PriceSheet.load_bundled("eu-central-1")
     with LocalCloud() as cloud:
         found = refresh_prices(sheet, cloud, today=TODAY)
 
@@ -189,7 +189,7 @@ def test_a_kept_sheet_is_loaded_until_it_is_removed(home):
     path = own.keep()
 
     assert PriceSheet.load().price("ml.m5.large").dollars == 0.5
-    assert PriceSheet.shipped() == SHEET
+    assert PriceSheet.load_bundled() == SHEET
     path.unlink()
     assert PriceSheet.load() == SHEET
 

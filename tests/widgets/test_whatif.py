@@ -50,7 +50,7 @@ class Page(WhatIf):
         self.answers.append(content)
 
     def ask(self, **values):
-        self._asked(self, {"number": "7", "values": values}, [])
+        self._handle_request(self, {"number": "7", "values": values}, [])
         return self.answers[-1]
 
 
@@ -297,7 +297,7 @@ def test_nothing_is_measured_beside_a_run_but_once_it_has_ended(registry, tmp_pa
     app = App(registry)
     whatif = app.more["What if"]
     app.panel.set_trait("running", True)
-    whatif.prepare(app.experiment, busy=app._measuring).join()
+    whatif.prepare(app.experiment, busy=app._is_measuring).join()
 
     assert whatif.note.startswith("A run is under way, which would be disturbed by measuring")
     assert not (tmp_path / "profiles").exists()

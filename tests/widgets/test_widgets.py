@@ -136,7 +136,7 @@ def test_work_with_nothing_to_keep_can_be_given_up():
         live.go_on(2, 9)
         measuring.set()
 
-    panel = RunPanel({"predict": work}, flush_every=0.001)
+    panel = RunPanel({"predict": work}, flush_interval=0.001)
     panel.start("predict")
     assert entered.wait(60)
     panel.stop()
@@ -225,7 +225,7 @@ def test_the_page_is_updated_by_the_clock_and_not_by_every_request():
             live.progress(done, 20_000)
         return made_run()
 
-    panel = RunPanel({"run": work}, flush_every=3600)
+    panel = RunPanel({"run": work}, flush_interval=3600)
     sent = []
     panel.bar.observe(lambda change: sent.append(change["new"]), "value")
     panel.start()

@@ -111,7 +111,7 @@ def examine(
     """
     whole_number("rows", rows, low=1)
     whole_number("threads", threads, low=1)
-    positive("patience", ping_timeout, "seconds")
+    positive("ping_timeout", ping_timeout, "seconds")
     checks: list[Check] = []
     fits: tuple[PayloadFit, ...] = ()
     with tempfile.TemporaryDirectory(prefix="workbench-doctor-") as name:
