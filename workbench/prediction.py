@@ -156,7 +156,7 @@ def _predict_queue(
 
 
 def _scv(quantiles: Floats) -> float:
-    """Return variance over squared mean of a law that is uniform between its quantiles."""
+    """Return variance over squared mean of a distribution that is uniform between its quantiles."""
     low, high = (quantiles, quantiles) if len(quantiles) == 1 else (quantiles[:-1], quantiles[1:])
     square = float(((low**2 + low * high + high**2) / 3).mean())
     return max(0.0, square / float(((low + high) / 2).mean()) ** 2 - 1)

@@ -40,7 +40,7 @@ COLUMNS = {
     "rows": "Int32",  # rows the request carried
     "server": "Int32",  # worker or instance that answered, -1 when unknown
     "cold": "Boolean",  # whether a new instance was started for its batch
-    "correct": "Float64",  # share of its rows predicted right; NaN when that cannot be told
+    "correct": "Float64",  # share of its rows predicted right; NaN when that is unknown
     "error": "String",  # what went wrong; null when it was answered
 }
 """The columns of a run's frame and their Polars types."""
@@ -222,7 +222,7 @@ class Run:
 
         Raises:
             InvalidInput: `q` or `confidence` is not between 0 and 1.
-            TooFewSamples: The quantile itself cannot be told, or the run has under 200 requests.
+            TooFewSamples: Too few requests support the quantile, or the run has under 200 requests.
         """
         from scipy import stats
 
@@ -278,7 +278,7 @@ class Run:
         )
 
     def summary(self) -> dict[str, Any]:
-        """Return the run's main figures by name; seconds and shares; None where not to be told."""
+        """Return the run's main figures by name; seconds and shares; None if unknown."""
         batches = self.batches()
         correct = self.frame["correct"].to_numpy()
         known = ~np.isnan(correct)

@@ -132,7 +132,7 @@ class ServiceTimes:
     @property
     def sizes(self) -> list[int]:
         """The sizes covered, in order."""
-        return [int(size) for size in np.flatnonzero(self._covered)]
+        return [int(size) for size in np.flatnonzero(self._has_size)]
 
     @property
     def sampled(self) -> bool:
@@ -150,7 +150,7 @@ class ServiceTimes:
         return _means(self.idle_table)
 
     @cached_property
-    def _covered(self) -> NDArray[np.bool_]:
+    def _has_size(self) -> NDArray[np.bool_]:
         return ~np.isnan(self.table[:, 0])
 
     def check(self, sizes: NDArray[np.int64]) -> None:
@@ -162,7 +162,7 @@ class ServiceTimes:
         most = int(sizes.max(initial=0))
         asked = np.zeros(max(most, self.largest) + 1, dtype=bool)
         asked[sizes] = True
-        asked[: self.largest + 1] &= ~self._covered
+        asked[: self.largest + 1] &= ~self._has_size
         if asked.any():
             raise InvalidInput(
                 f"Service times cover batches of {_format_sizes(self.sizes)} rows, but batches of "
@@ -203,8 +203,8 @@ class ServiceTimes:
         return {
             "label": self.label,
             "sizes": self.sizes,
-            "mean": self.means[self._covered].tolist(),
-            "mean_after_idle": self.idle_means[self._covered].tolist(),
+            "mean": self.means[self._has_size].tolist(),
+            "mean_after_idle": self.idle_means[self._has_size].tolist(),
             "levels": self.table.shape[1],
         }
 

@@ -104,7 +104,7 @@ class FreeServerBatcher:
         self._free = count
         return self._send(now)
 
-    def answered(self, latencies: Sequence[float], now: float) -> None:
+    def learn_latencies(self, latencies: Sequence[float], now: float) -> None:
         """Take no notice of latencies."""
 
     def _send(self, now: float) -> Batches:
@@ -228,7 +228,7 @@ class DeadlineBatcher:
         """Send nothing: this policy watches the clock only."""
         return []
 
-    def answered(self, latencies: Sequence[float], now: float) -> None:
+    def learn_latencies(self, latencies: Sequence[float], now: float) -> None:
         """Take no notice of latencies."""
 
     def _close(self) -> list[list[int]]:
@@ -299,7 +299,7 @@ class SteeredBatcher(FreeServerBatcher):
         self._late = 0
         self._least: dict[int, list[float]] = {}
 
-    def answered(self, latencies: Sequence[float], now: float) -> None:  # noqa: ARG002 - as above
+    def learn_latencies(self, latencies: Sequence[float], now: float) -> None:  # noqa: ARG002 - as above
         """Learn the latencies of a batch's requests, infinite where they failed."""
         self._latencies += latencies
         self._late += sum(latency > self._policy.latency for latency in latencies)
@@ -408,5 +408,5 @@ class ReplannedBatcher:
         """Send nothing: this policy only counts and times."""
         return self._present.server_free(count, now)
 
-    def answered(self, latencies: Sequence[float], now: float) -> None:
+    def learn_latencies(self, latencies: Sequence[float], now: float) -> None:
         """Take no notice of latencies."""

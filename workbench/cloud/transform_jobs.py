@@ -94,7 +94,7 @@ class TransformJobs:
         with contextlib.closing(found["Body"]) as body:
             return unpack_npy(body.read())
 
-    def answered(self, job: str) -> int:
+    def count_answered(self, job: str) -> int:
         """Return how many parts have been answered."""
         prefix, token, count = f"{self._folder(job)}/out/", dict[str, str](), 0
         while True:
@@ -151,7 +151,7 @@ class TransformJobs:
                 with contextlib.suppress(CloudError):  # it may just have ended
                     self._aws.sagemaker("stop_transform_job", TransformJobName=self._job(job))
             if progress is not None:
-                progress(self.answered(job))
+                progress(self.count_answered(job))
             if stopping or stopped is None:
                 self._aws.pause()
             else:

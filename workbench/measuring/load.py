@@ -132,7 +132,7 @@ def replay(
     looks = count(1)
 
     def look() -> None:
-        if next(looks) % _POLLS_PER_FLUSH == 0 or workers.served >= _FLUSH_BATCHES:
+        if next(looks) % _POLLS_PER_FLUSH == 0 or workers.served_count >= _FLUSH_BATCHES:
             flush()
 
     with _repeat_every(_POLL_INTERVAL, look):
@@ -200,12 +200,12 @@ class Buffer:
 
     def collect(self, schedule: list[float], now: Callable[[], float]) -> None:
         """Notify the batcher of the latencies of completed batches, and of idle workers."""
-        if not (completed := self.workers.completed()):
+        if not (completed := self.workers.take_completed()):
             return
         for batch in completed:
             finished = math.inf if math.isnan(batch.finished) else batch.finished
             latencies = [finished - schedule[request] for request in batch.requests]
-            self._batcher.answered(latencies, now())
+            self._batcher.learn_latencies(latencies, now())
         instant = now()
         self._send(self._batcher.server_free(self.workers.idle, instant), instant)
 
@@ -307,7 +307,7 @@ class Workers:
             self._announced.get()
         return sorted(self.take_served())
 
-    def completed(self) -> list[CompletedBatch]:
+    def take_completed(self) -> list[CompletedBatch]:
         """Return the batches completed since the last call, if those are announced."""
         batches, self._completed = self._completed, []
         if self._announced is not None:
@@ -334,7 +334,7 @@ class Workers:
                 thread.join(_MAX_SLEEP)
 
     @property
-    def served(self) -> int:
+    def served_count(self) -> int:
         """How many batches `take_served` would return."""
         return len(self._served)
 

@@ -48,8 +48,8 @@ def predict_buffer(
         arrivals: the process; that of a trace is ``fit(trace).map``.
         max_size: requests that make a batch full.
         max_wait: seconds from a batch's first request until it leaves at the latest.
-        service: seconds for batches of 1, 2, ..., max_size requests; samples or a `ServiceLaw` in
-            place of a number make it random; or `ServiceTimes`.
+        service: seconds for batches of 1, 2, ..., max_size requests; samples or a
+            `ServiceDistribution` in place of a number make it random; or `ServiceTimes`.
 
     Raises:
         InvalidInput: a size or a wait out of range, or a service time missing.

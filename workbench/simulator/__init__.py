@@ -7,7 +7,7 @@ which is all a search over many settings needs::
     run = simulate(trace, BatchPolicy(max_size=8, max_wait=0.02), deployment, service, seed=1)
     latency = serve(trace, policy, deployment, service).latencies
 
-The buffer closes batches and the platform serves them. A policy that watches servers is told how
+The buffer closes batches and the platform serves them. A policy that watches servers learns how
 many are free: on demand as many as calls may begin below the limit, on a fleet the workers of the
 instances that take batches, less the batches sent to these. A fleet without any counts as one free
 server, since only a batch that waits makes it scale. On instances that start on demand a batch

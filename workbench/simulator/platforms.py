@@ -20,14 +20,20 @@ from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import kernels
 from workbench.simulator.fleet import Instances, Roster, serve_scaled
 from workbench.simulator.kernels import LEAST_OUTSTANDING, RANDOM, SHARED, Batches, Counts
-from workbench.simulator.sources import ClosedBatches, Source, allocate, make_batches, source_of
+from workbench.simulator.sources import (
+    BatchSource,
+    ClosedBatches,
+    allocate,
+    make_batches,
+    source_of,
+)
 from workbench.traffic.trace import Trace
 
 _ROUTING = {"least_outstanding": LEAST_OUTSTANDING, "random": RANDOM, "shared": SHARED}
 
 
 class RandomInputs(NamedTuple):
-    """The laws of a run, and a random stream for each kind of draw: one does not shift another."""
+    """The distributions of a run, and an independent random stream for each kind of draw."""
 
     service: ServiceTimes
     cold_start: Floats
@@ -100,14 +106,14 @@ def finish_fleet(
     return ServedBatches(batches, spans, shape.instances * shape.workers if scaling is None else 0)
 
 
-def _draw_times(source: Source, randomness: RandomInputs) -> None:
+def _draw_times(source: BatchSource, randomness: RandomInputs) -> None:
     """Draw the levels of the batches' service times."""
     if randomness.service.sampled:
         randomness.service_rng.random(out=source.room.finished)
 
 
 def _serve_on_demand(
-    source: Source, deployment: Serverless | Lambda, randomness: RandomInputs
+    source: BatchSource, deployment: Serverless | Lambda, randomness: RandomInputs
 ) -> ServedBatches:
     _draw_times(source, randomness)
     if len(randomness.cold_start) > 1:
@@ -149,7 +155,7 @@ def shape_of(deployment: Deployment) -> FleetShape:
 
 
 def _serve_fleet(
-    source: Source,
+    source: BatchSource,
     shape: FleetShape,
     randomness: RandomInputs,
     scaling: ScalingPolicy | None,
