@@ -251,7 +251,7 @@ def test_assumptions_are_told(trace):
     assert plan(TIMES, trace, TARGET, ON_DEMAND).notes == ()
     silent = plan(TIMES, trace.clip(0, 2), TARGET, replace(ON_DEMAND, cold_start=None))
     told = " ".join(silent.notes)
-    assert "start in no time" in told
+    assert "start without delay" in told
     assert "Too few requests" in told
     assert "are noise" in told
 

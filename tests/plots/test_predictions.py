@@ -119,7 +119,7 @@ def test_quantiles_that_cannot_be_told_are_left_out(predicted):
 
 
 def test_what_cannot_be_compared_is_refused(predicted):
-    with pytest.raises(TooFewSamples, match="too few requests to tell a percentile"):
+    with pytest.raises(TooFewSamples, match="too few requests for a percentile"):
         plots.latency_errors(predicted, run_of([0.1] * 9))
     with pytest.raises(InvalidInput, match="no run to show"):
         plots.latency_errors([], predicted)

@@ -170,7 +170,7 @@ def test_a_kernel_that_dies_is_said():
 def test_what_is_no_notebook_is_refused():
     Path("mine.ipynb").write_text("once upon a time")
 
-    with pytest.raises(InvalidInput, match=r"mine\.ipynb is no notebook"):
+    with pytest.raises(InvalidInput, match=r"mine\.ipynb is not a notebook"):
         parameters_of(Path("mine.ipynb"))
 
 

@@ -199,7 +199,7 @@ def test_dials_left_alone_leave_the_experiment_as_it_was(experiment):
         ("max_size", "", "max_size must be a whole number from 1 to 16, got ''."),
         ("max_wait", -0.001, "max_wait must be a finite number of seconds"),
         ("workers", 0, "workers must be a whole number from 1 to 1024, got 0."),
-        ("memory_mb", 2048, "memory_mb cannot be turned here: load, max_size"),
+        ("memory_mb", 2048, "memory_mb cannot be changed here: load, max_size"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(experiment, name, value, words):

@@ -46,7 +46,9 @@ def parse_seconds(text: str) -> float:
     try:
         return float(match[1]) / _UNITS[match[2]]  # type: ignore[index]
     except (TypeError, ValueError):
-        raise InvalidInput(f"{text!r} is no time: write 25ms, 0.1s, 2min or 10") from None
+        raise InvalidInput(
+            f"{text!r} is not a valid time; examples: 25ms, 0.1s, 2min, 10"
+        ) from None
 
 
 def parse_policy(text: str) -> BatchPolicy:
@@ -57,7 +59,7 @@ def parse_policy(text: str) -> BatchPolicy:
     """
     size, _, wait = text.partition("/")
     if not size.strip("+-").isdecimal():
-        raise InvalidInput(f"{text!r} is no policy: write 1, 16 or 16/20ms")
+        raise InvalidInput(f"{text!r} is not a valid policy; examples: 1, 16, 16/20ms")
     return BatchPolicy(max_size=parse_integer(size), max_wait=parse_seconds(wait or "0"))
 
 

@@ -377,7 +377,7 @@ def _measure(plan: _ProfilePlan, emit: Emit, stopped: threading.Event) -> None:
 
 
 def _rotate_batches(size: int, pool: int) -> Iterator[list[int]]:
-    """Yield batches of requests for ever, each with other rows of the pool than the last."""
+    """Yield batches of requests without end, each with other rows of the pool than the last."""
     return ([(size * turn + place) % pool for place in range(size)] for turn in count())
 
 

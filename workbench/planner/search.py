@@ -229,7 +229,7 @@ def _collect_warnings(problem: PlanningProblem) -> list[str]:
     options = problem.options
     if options.cold_start is None and {Serverless.kind, Lambda.kind} & set(options.kinds):
         notes.append(
-            "On-demand instances start in no time: give Options(cold_start=...), in seconds."
+            "On-demand instances start without delay: give Options(cold_start=...), in seconds."
         )
     above = (1 - problem.slo.quantile) * len(problem.trace)
     if above < 10:

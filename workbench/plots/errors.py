@@ -42,7 +42,7 @@ def latency_errors(results: Results, reference: Result) -> "pl.DataFrame":
         known = [level for level in _LEVELS if level in found and level in truth]
         if not known:
             raise TooFewSamples(
-                f"{name} against {against}: too few requests to tell a percentile. Run longer."
+                f"{name} against {against}: too few requests for a percentile. Run longer."
             )
         rows += [
             (name, result.origin, level, *(pair := (found[level], truth[level])), _error(*pair))

@@ -99,7 +99,7 @@ def parameters_of(template: Path) -> dict[str, Parameter]:
     Raises:
         NotAvailable: The extra `report` is not installed.
         NotFound: There is no such file.
-        InvalidInput: It is no notebook, or has no such cell of lines `name: kind = default`.
+        InvalidInput: It is not a notebook, or has no such cell of lines `name: kind = default`.
     """
     return _parameters(_read(template), template)
 
@@ -171,7 +171,7 @@ def _read(template: Path) -> Any:  # noqa: ANN401 - nbformat's node
     except OSError as error:
         raise NotFound(f"No template at {template}: {error.strerror}.") from error
     except (ValueError, nbformat.ValidationError) as error:
-        raise InvalidInput(f"{template} is no notebook.") from error
+        raise InvalidInput(f"{template} is not a notebook.") from error
 
 
 def _parameters(notebook: Any, template: Path) -> dict[str, Parameter]:  # noqa: ANN401

@@ -348,7 +348,7 @@ def _warn_of_settings(
     warnings = []
     starts = isinstance(deployment, Serverless | Lambda | BatchTransform) or scaling is not None
     if starts and cold_start is None:
-        warnings.append("New instances start in no time: give cold_start=, in seconds.")
+        warnings.append("New instances start without delay: give cold_start=, in seconds.")
     if isinstance(deployment, BatchTransform) and policy != BatchPolicy():
         warnings.append(f"A batch transform job takes no policy: {policy.label} is not applied.")
     if not isinstance(deployment, Local) and not isinstance(service, ServiceTimes):

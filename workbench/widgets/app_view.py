@@ -88,7 +88,7 @@ def app(
     return get_or_create_app((where, preset), make_or_tell)
 
 
-# By cell, the how manyth there, and registry.
+# Keyed by cell, position within it, and registry.
 _apps: dict[tuple[object, ...], "App | ClosedApp"] = {}
 _last_request = ("", 0)  # the request that made one last, and how many it has made
 
@@ -130,7 +130,7 @@ class SimulationPicker(Picker):
     def _describe(self, value: dict[str, Any]) -> str:
         if "cold_start" in value:
             return f"A new instance takes {value['cold_start']:g} s to start."
-        return "New instances start in no time."
+        return "New instances start without delay."
 
 
 def _seconds(entered: str) -> float:

@@ -1,4 +1,4 @@
-"""What of an experiment can be turned, and the experiments that come of it."""
+"""The settings of an experiment that sliders can change, and the experiments they give."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from workbench.validation import not_negative, positive, whole_number
 
 @dataclass(frozen=True, kw_only=True)
 class TunableParameter:
-    """Something that can be turned: the setting's name, a label, the values that a slider has.
+    """Something that can be changed: the setting's name, a label, the values that a slider has.
 
     `shown` is what a value is multiplied with to be shown in `unit`.
     """
@@ -41,7 +41,7 @@ class TunableParameters:
     """The dials of an experiment: load, batch size and wait, memory or how many serve.
 
     Args:
-        experiment: Whose parts are turned.
+        experiment: Whose parts are changed.
         largest: The most requests in a batch.
     """
 
@@ -69,7 +69,7 @@ class TunableParameters:
         """
         if unknown := [name for name in values if name not in self._parameters]:
             raise InvalidInput(
-                f"{unknown[0]} cannot be turned here: {', '.join(self._parameters)} can."
+                f"{unknown[0]} cannot be changed here: {', '.join(self._parameters)} can."
             )
         remaining: dict[str, Any] = dict(values)
         changed: dict[str, Any] = {"trace": self._trace(remaining.pop("load", 1.0))}

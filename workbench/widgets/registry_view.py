@@ -148,7 +148,7 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         if model is None:
             raise NotFound("There is no version to decide on: register a file first.")
         if approval == "Rejected" and not why:
-            raise InvalidInput("why a version is rejected must be said: enter a reason.")
+            raise InvalidInput("why must be given for a rejection: enter a reason.")
         decided = self._registry.decide(model.group, model.version, approval, why=why)
         self["why"].value = ""
         return self._fill(decided.group, decided.version)
