@@ -46,9 +46,7 @@ def parse_seconds(text: str) -> float:
     try:
         return float(match[1]) / _UNITS[match[2]]  # type: ignore[index]
     except (TypeError, ValueError):
-        raise InvalidInput(
-            f"{text!r} is not a valid time; examples: 25ms, 0.1s, 2min, 10"
-        ) from None
+        raise InvalidInput(f"{text!r} is not a valid time; examples: 25ms, 0.1s, 2min") from None
 
 
 def parse_policy(text: str) -> BatchPolicy:

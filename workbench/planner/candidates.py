@@ -91,7 +91,7 @@ class CandidateTable:
 def metrics_of(
     outcome: Outcome, deployment: Deployment, slo: SLO, prices: PriceSheet
 ) -> CandidateMetrics:
-    """Return quantile, attainment and cost of a simulation; a failed request counts as infinite latency."""
+    """Return quantile, attainment and cost; a failed request counts as infinite latency."""
     late = np.where(np.isnan(outcome.latencies), np.inf, outcome.latencies)
     rank = max(int(np.ceil(slo.quantile * len(late) - 1e-9)), 1)
     answered = int(np.isfinite(late).sum())

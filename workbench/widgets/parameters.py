@@ -38,7 +38,7 @@ class TunableParameter:
 
 
 class TunableParameters:
-    """The dials of an experiment: load, batch size and wait, memory or how many serve.
+    """The parameters of an experiment: load, batch size and wait, memory or how many serve.
 
     Args:
         experiment: Whose parts are changed.
@@ -54,18 +54,18 @@ class TunableParameters:
         }
 
     def __iter__(self) -> Iterator[TunableParameter]:
-        """Yield the dials, in the order in which they are shown."""
+        """Yield the parameters, in the order in which they are shown."""
         return iter(self._parameters.values())
 
     def vary(self, **values: float) -> Experiment:
-        """Return the experiment with dials at these values, and the others where they were.
+        """Return the experiment with parameters at these values, and the others where they were.
 
         Values need not be among the slider's: `load` is in times of the trace's rate, `max_wait`
         in seconds.
 
         Raises:
-            InvalidInput: There is no such dial, or a value is out of its limits; the text begins
-                with the dial's name.
+            InvalidInput: There is no such parameter, or a value is out of its limits; the text
+                begins with the parameter's name.
         """
         if unknown := [name for name in values if name not in self._parameters]:
             raise InvalidInput(
@@ -126,7 +126,7 @@ def _make_parameter(
     value: float,
     **more: Any,  # noqa: ANN401 - what the control takes
 ) -> TunableParameter:
-    """Return a dial whose values include the present one."""
+    """Return a parameter whose values include the present one."""
     return TunableParameter(
         name=name, label=label, values=sorted({*values, value}), value=value, **more
     )

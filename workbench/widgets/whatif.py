@@ -22,7 +22,7 @@ from workbench.widgets.preview import SimulationSummary, summarize_simulation
 from workbench.widgets.run_panel import describe_attainment
 
 SimulatePreview = Callable[..., tuple[Experiment, SimulationSummary]]
-"""Given values of dials by name, an experiment and what it comes to."""
+"""Given values of sliders by name, an experiment and what it comes to."""
 
 _BUSY_NOTE = (
     "A run is under way, which would be disturbed by measuring how long batches take; that is done "
@@ -86,17 +86,17 @@ class WhatIf(anywidget.AnyWidget):
             InvalidInput: The service times are none.
         """
         most = experiment.service(profile).largest // int(experiment.trace.rows.max())
-        dials = TunableParameters(experiment, largest=max(most, 1))
+        parameters = TunableParameters(experiment, largest=max(most, 1))
 
         def simulate_values(**values: float) -> tuple[Experiment, SimulationSummary]:
-            made = dials.vary(**values)
+            made = parameters.vary(**values)
             return made, summarize_simulation(made, profile, **settings)
 
         self._simulate_preview = simulate_values
         self.set_trait("value", experiment)
         with self.hold_sync():
             self.set_trait("note", "")
-            self.set_trait("dials", [dial.to_dict() for dial in dials])
+            self.set_trait("dials", [each.to_dict() for each in parameters])
 
     def prepare(
         self,
@@ -138,12 +138,12 @@ class WhatIf(anywidget.AnyWidget):
             self.set_trait("note", note)
 
     def turn(self, **values: float) -> SimulationSummary:
-        """Return what the experiment comes to with dials at these values, and make it the value.
+        """Return what the experiment comes to with sliders at these values, and make it the value.
 
-        See `Dials.vary` for the dials; a wait is in seconds.
+        See `TunableParameters.vary` for the values; a wait is in seconds.
 
         Raises:
-            WorkbenchError: There is no experiment, no such dial, or a value is out of its limits.
+            WorkbenchError: There is no experiment, no such slider, or a value is out of its limits.
         """
         experiment, found = self._simulate_preview(**values)
         self.set_trait("value", experiment)
