@@ -77,7 +77,7 @@ class ScriptedWorkers:
             self.busy.append((finished, len(self.sent), requests))
             self.sent.append((self.clock, requests))
 
-    def completed(self):
+    def take_completed(self):
         over = sorted(each for each in self.busy if each[0] <= self.clock)
         self.busy = [each for each in self.busy if each[0] > self.clock]
         self.begin()

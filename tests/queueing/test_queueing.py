@@ -407,7 +407,7 @@ def test_a_screen_without_batches_is_the_law_of_the_service():
 
 def test_the_search_finds_the_same_compiled_or_not():
     buffers = Buffers(NYS_7, 3, np.array([0.05]))
-    sizes, _, table = buffers.laws(np.array([2, 3]), 0)
+    sizes, _, table = buffers.distributions(np.array([2, 3]), 0)
     means = sizes @ [1.0, 2.0, 3.0]
     service = np.array([[0.01, 0.02, 0.03], [0.1, 0.1, 0.1]])
 
