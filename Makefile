@@ -12,7 +12,12 @@ HAS_VENV := $(PYTHON) -c 'import ensurepip' 2>/dev/null
 APT := DEBIAN_FRONTEND=noninteractive apt-get -qq
 AWS := $(VENV)/aws
 AWSCLI := awscli==1.46.3
+IN_PARALLEL := --numprocesses=2 --dist=loadgroup
+TIMES ?= 10
 MAY_INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
+
+# The tests start many processes, and none should compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # $(READY) is written last and names the checkout, so an interrupted installation has none and that
 # of a folder which was moved, or whose Python is gone, does not count: both are made again.
@@ -34,7 +39,17 @@ lab: $(READY) ## the quickstart notebook in JupyterLab
 
 .PHONY: test
 test: $(READY) lint browser aws ## lint, types, layers, and every test with coverage
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --cov --cov-report=term
+	@$(BIN)/python -m pytest $(IN_PARALLEL) --durations=25 --cov --cov-report=term
+
+.PHONY: flaky
+flaky: $(READY) browser aws ## every test TIMES times (10) on a busy machine, until one fails
+	@trap 'kill $$loops' EXIT; trap 'exit 130' INT TERM; loops=; \
+	for _ in 1 2; do nice sh -c 'while :; do :; done' & loops="$$loops $$!"; done; \
+	for round in $$(seq $(TIMES)); do \
+	     echo "Round $$round of $(TIMES)"; \
+	     $(BIN)/python -m pytest $(IN_PARALLEL) --maxfail=1 --quiet $(TESTS) \
+	     || { echo "A test failed in round $$round." >&2; exit 1; }; \
+	done
 
 .PHONY: lint
 lint: $(READY) ## ruff, mypy and the layers of imports

@@ -9,12 +9,12 @@
 
         expect(page.locator(".jp-OutputArea-output")).to_have_text("42")
 
-A test that uses `page` carries the mark `browser`, runs beside no other one, and fails when the
-page asked for anything outside this machine. `open_notebook` opens JupyterLab's page once for a
-module, and anew after a failure; each notebook has a kernel of its own, which was started ahead and
-has imported the widgets. Playwright keeps an asyncio loop open in its
-thread, so a module of browser tests holds no test that starts a loop of its own (nbclient,
-asyncio.run).
+A test that uses `page` carries the mark `browser` and fails when the page asked for anything
+outside this machine. Each worker has one JupyterLab, and a module runs on one worker.
+`open_notebook` opens JupyterLab's page once for a module, and again after a failure; each notebook
+has a kernel of its own, which was started ahead and has imported the widgets. Playwright keeps an
+asyncio loop open in its thread, so a module of browser tests holds no test that starts a loop of
+its own (nbclient, asyncio.run).
 """
 
 import contextlib
@@ -51,7 +51,7 @@ FLAGS = (
     "--disable-sync",
 )
 ELSEWHERE = re.compile(r"^(?!\w+://(127\.0\.0\.1|localhost)[:/])(https?|wss?)://")
-PATIENCE = 60  # seconds; how long a busy machine may take for one thing on the page
+PATIENCE = 120  # seconds; how long a busy machine may take for one thing on the page
 FAILED = pytest.StashKey[bool]()
 LIGHT, WINDOW = "JupyterLab Light", {"width": 1280, "height": 720}
 CLOSE_ALL = "() => [...window.jupyterapp.shell.widgets('main')].forEach(each => each.dispose())"
@@ -68,12 +68,10 @@ def find_chromium() -> str | None:
     return None
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the group afterwards
 def pytest_collection_modifyitems(items):
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))
             item.add_marker(pytest.mark.skipif(not find_chromium(), reason=MISSING))
 
 

@@ -4,8 +4,9 @@ import hashlib
 import os
 import resource
 import shutil
+import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -22,8 +23,47 @@ from workbench.registry.model import Model
 
 pytest_plugins = ["tests.browser"]
 
+# A shell ignores Ctrl-C in what it starts in the background, and that is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+LONGEST_ID = 60  # characters
+MEASURED = "tests/localcloud/", "tests/modelserver/", "tests/test_process.py"
+"""Tests whose processes are measured for coverage, because what they run is what is tested.
+
+Elsewhere that would find nothing more and make processes half as slow again.
+"""
+
 settings.register_profile("patient", settings(), deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Return a short name for a long value: the workers send each other every test's name."""
+    if isinstance(val, str | bytes) and len(val) > LONGEST_ID:
+        return f"{val[:LONGEST_ID]!a}, {len(val)} in all"
+    return None  # as pytest names it
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the group afterwards
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a module whose tests share a fixture on one worker, so that it is made once."""
+    for item in items:
+        if any(fixture[-1].scope == "module" for fixture in _fixtures_of(item)):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def _fixtures_of(item: pytest.Item) -> Iterable[Sequence[pytest.FixtureDef[object]]]:
+    information = getattr(item, "_fixtureinfo", None)  # functions have it, documents do not
+    return information.name2fixturedefs.values() if information else ()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure the processes that a test starts only where they are what is tested."""
+    with pytest.MonkeyPatch.context() as environment:
+        if not item.nodeid.startswith(MEASURED):
+            environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        return (yield)
 
 
 @pytest.fixture(scope="session", name="registry")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 from workbench.errors import InvalidInput
@@ -21,6 +22,14 @@ def process_id(_, emit, stopped):
 def wait_for_stop(_, emit, stopped):
     emit("waiting")
     return "stopped" if stopped.wait(60) else "never stopped"
+
+
+def ignore_stop(_, emit, stopped):
+    emit("waiting")
+    stopped.wait(60)
+    emit("stopping")
+    threading.Event().wait(60)
+    return "never stopped"
 
 
 def tell_id_and_wait(_, emit, stopped):

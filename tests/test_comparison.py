@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from workbench.comparison import Comparison, compare
-from workbench.costing import cost
 from workbench.deployment import Local, RealTime
 from workbench.errors import InvalidInput
-from workbench.prices import PriceSheet
+from workbench.pricing.sheet import PriceSheet
 from workbench.run import SLO, Run
+from workbench.run_cost import cost
 
 TARGET = SLO(latency=0.1)
 

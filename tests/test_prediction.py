@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from workbench.batching.timer import BatchPolicy
-from workbench.costing import cost
 from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput, NotPredictable, TooFewSamples
 from workbench.prediction import predict
 from workbench.queueing import md1, mmc, predict_buffer
+from workbench.run_cost import cost
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 from workbench.traffic.map import mmpp, poisson_process

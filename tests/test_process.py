@@ -96,6 +96,30 @@ def test_an_interrupt_stops_the_task_and_keeps_its_result():
     assert process.returncode == 0
 
 
+def test_a_second_interrupt_ends_a_task_that_does_not_stop_and_keeps_its_messages():
+    messages = []
+    stopped = threading.Event()
+
+    def interrupt(message):
+        messages.append(message)
+        signal.raise_signal(signal.SIGINT)
+
+    result = run_in_process(tasks.ignore_stop, None, on_message=interrupt, stopped=stopped)
+
+    assert result is None
+    assert stopped.is_set()
+    assert messages == ["waiting", "stopping"]
+
+
+def test_a_third_interrupt_is_as_usual():
+    def interrupt(_):
+        for _ in range(3):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_in_process(tasks.wait_for_stop, None, on_message=interrupt)
+
+
 def test_the_child_ends_when_its_parent_is_killed():
     started = script(
         "run_in_process(tasks.tell_id_and_wait, None, on_message=lambda m: print(m, flush=True))"

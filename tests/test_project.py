@@ -42,7 +42,10 @@ FILES = [
     path
     for path in [*ROOT.iterdir(), *(ROOT / ".ci").iterdir()]
     + [p for d in ("workbench", "tests", "data", "notebooks") for p in (ROOT / d).rglob("*")]
-    if path.is_file() and not MADE & set(path.parts) and not path.name.startswith(".coverage")
+    if path.is_file()
+    and not MADE & set(path.parts)
+    and not path.name.startswith(".coverage")
+    and path.name != ".git"  # a file in a checkout beside another one
 ]
 
 

@@ -21,9 +21,18 @@ _CONTENTS = {
     "batching.timer": ["BatchPolicy"],
     "batching.policies": ["DeadlineAware", "Replanned", "Steered", "WorkConserving"],
     # where the model runs, and what that costs
-    "deployment": ["Async", "BatchTransform", "Lambda", "Local", "RealTime", "Serverless"],
-    "prices": ["PriceSheet"],
-    "costing": ["Cost", "cost"],
+    "deployment": [
+        "Async",
+        "BatchTransform",
+        "Lambda",
+        "Local",
+        "OnPremise",
+        "RealTime",
+        "Serverless",
+    ],
+    "pricing.sheet": ["PriceSheet"],
+    "pricing.cost": ["Cost"],
+    "run_cost": ["cost"],
     # the question, and three ways to an answer
     "experiment": ["Experiment"],
     "simulator": ["simulate"],

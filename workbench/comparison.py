@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.batching.policies import DeadlineAware, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy, Policy
-from workbench.costing import Cost, cost
 from workbench.errors import InvalidInput, TooFewSamples, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.formatting import Table, dollars, format_cell, in_ms, milliseconds, percent
@@ -20,8 +19,10 @@ from workbench.planner import rebatch
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf
 from workbench.plots.series import Result, Results, caption, name_results
-from workbench.prices import PriceSheet
+from workbench.pricing.cost import Cost
+from workbench.pricing.sheet import PriceSheet
 from workbench.run import Run
+from workbench.run_cost import cost
 from workbench.service_times import ServiceTimes
 from workbench.sweeps import Finding, sweep
 

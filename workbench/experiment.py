@@ -19,16 +19,15 @@ if TYPE_CHECKING:
 
     from workbench.cloud.aws import Cloud
     from workbench.cloud.deploy import DeployedModel
-    from workbench.costing import Cost
-    from workbench.deployment import Deployment
+    from workbench.deployment.base import Deployment, Size
     from workbench.measuring.load import Rows
     from workbench.measuring.profile import Profile
+    from workbench.pricing.cost import Cost
     from workbench.queueing import Prediction
     from workbench.registry.model import Model
     from workbench.run import SLO, Run
     from workbench.scaling import ScalingPolicy
     from workbench.service_times import ServiceTimes
-    from workbench.sizing import Size
     from workbench.traffic.map import MAP
     from workbench.traffic.map_fitting import MapFit
     from workbench.traffic.trace import Trace
@@ -38,6 +37,7 @@ Progress = Callable[[int, int], None]
 """Notified of how many requests, or rows of a profile, are completed, of how many."""
 
 _JOB_ROWS = 32  # rows in a chunk of a batch transform job
+_SHARE_SEED = 0  # of the draw of requests that one of several like servers gets
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Experiment:
     slo: "SLO | None" = None
 
     def __post_init__(self) -> None:
-        from workbench.deployment import Deployment
+        from workbench.deployment.base import Deployment
         from workbench.registry.model import Model
         from workbench.run import SLO
         from workbench.traffic.trace import Trace
@@ -107,8 +107,9 @@ class Experiment:
     ) -> "Run":
         """Return what happened when the trace was really sent, in real time.
 
-        The load is generated in a process of its own, which on a `Local` deployment also runs the
-        model. `on_rows` receives the completed requests four times a second, and
+        The load is generated in a process of its own, which without a cloud also runs the model. Of
+        several like servers this machine is one, and gets its share of the requests: see `here`.
+        `on_rows` receives the completed requests four times a second, and
         up to fifty times when they are many.
         Setting `stopped`, or Ctrl-C, ends the run early: it then holds the requests that were
         answered until then, and is marked incomplete. Requests without an answer `drain` seconds
@@ -116,7 +117,7 @@ class Experiment:
 
         Args:
             on: The cloud to deploy on, for this run; or a deployment that is there already and
-                stays. A `Local` deployment needs none.
+                stays. A machine of one's own needs none.
             scaling: What its size follows, as in `simulate`: a `TargetTracking` or `StepScaling`,
                 done by Application Auto Scaling. What it did and the counts of instances are in
                 the run's facts, and those instances are billed.
@@ -182,7 +183,7 @@ class Experiment:
             scaling: How a real-time or async fleet changes its size; without it, it does not.
             seed: Of all draws.
             measured: Service times by memory in MB or instance type, instead of the rule of
-                `workbench.sizing`.
+                `workbench.deployment.vcpu_rule`.
             progress: Notified of the measurement of a profile.
 
         Raises:
@@ -232,16 +233,28 @@ class Experiment:
     @property
     def largest(self) -> int:
         """The most rows that a batch of this experiment can have."""
-        from workbench.deployment import BatchTransform
-
-        if isinstance(self.deployment, BatchTransform):
+        if self.deployment.by_job:
             return _JOB_ROWS
         return self.policy.max_size * int(self.trace.rows.max())
 
     @property
     def threads(self) -> int:
         """The threads that compute a batch."""
-        return int(getattr(self.deployment, "threads", 1))
+        return self.deployment.session_threads
+
+    @property
+    def here(self) -> "Experiment":
+        """The experiment as this machine can run it: of like servers one, with its share of work.
+
+        Where a cloud is needed, it is the experiment itself.
+        """
+        if self.deployment.needs:
+            return self
+        one, parts = self.deployment.part_here()
+        if parts == 1:
+            return self
+        share = self.trace.thin(1 / parts, seed=_SHARE_SEED)
+        return dataclasses.replace(self, deployment=one, trace=share)
 
     @property
     def profiled_as(self) -> tuple[str, int]:

@@ -1,8 +1,8 @@
 """Which formula says what of a trace, a policy and a deployment, and what it leaves out.
 
-A formula exists for the buffer in front of servers without limit (`Serverless` and `Lambda`, whose
-limits and cold starts it ignores, and says so), and for shared queues without batching (`Local`,
-and `RealTime` where all wait in one queue). For the rest there is the simulator::
+A formula exists for the buffer in front of servers without limit (deployments on demand, whose
+limits and cold starts it ignores, and says so), and for fleets without batching where all wait in
+one queue. For the rest there is the simulator::
 
     predict(trace, BatchPolicy(max_size=8, max_wait=0.02), deployment, times).quantile(0.95)
 """
@@ -13,10 +13,12 @@ from dataclasses import replace
 import numpy as np
 
 from workbench.batching.timer import BatchPolicy, Policy
-from workbench.costing import Cost, Usage, bill, round_up_ms
-from workbench.deployment import Deployment, Lambda, Local, RealTime, Serverless
+from workbench.deployment.base import Deployment
+from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
 from workbench.errors import NotPredictable
-from workbench.prices import PriceSheet
+from workbench.pricing.cost import Cost
+from workbench.pricing.sheet import PriceSheet
+from workbench.pricing.usage import Usage, round_up_ms
 from workbench.queueing import Prediction, mg1, mmc, predict_buffer
 from workbench.queueing.predictions import service_distributions
 from workbench.run import SLO
@@ -60,6 +62,7 @@ def predict(
         InvalidInput: Service times miss a batch size.
         TooFewSamples: The trace is too short to fit an arrival process to.
 
+    >>> from workbench.deployment import Local
     >>> from workbench.traffic.map import poisson_process
     >>> from workbench.traffic.patterns import poisson
     >>> trace = poisson(rate=5, duration=60, seed=1)
@@ -73,21 +76,29 @@ def predict(
     if not isinstance(policy, BatchPolicy):
         raise _no_formula(f"batches that leave by the policy '{policy.label}'")
     requests = _service_per_request(service, trace, policy.max_size)
-    on_demand = isinstance(deployment, Serverless | Lambda)
+    platform = deployment.platform
+    on_demand = isinstance(platform, OnDemandPlatform)
     servers = 0 if on_demand else _servers(deployment, policy)
     window = policy.max_wait if policy.max_size > 1 and policy.max_wait else None
     fitted = fit(trace, window=window) if arrivals is None else arrivals
     process = fitted if isinstance(fitted, MAP) else fitted.map
-    if isinstance(deployment, Serverless | Lambda):
+    if isinstance(platform, OnDemandPlatform):
         idle = requests.idle()  # where servers are without limit, each batch finds an idle one
         prediction = predict_buffer(
             process, max_size=policy.max_size, max_wait=policy.max_wait, service=idle
         )
-        ignored = _on_demand_notes(deployment, prediction)
-        cost = _calls_cost(trace, deployment, idle, prediction, prices)
+        ignored = _on_demand_notes(platform.limit, prediction)
+        usage = _calls_usage(trace, idle, prediction)
     else:
         prediction, ignored = _predict_queue(process, requests, servers)
-        cost = _fleet_cost(trace, deployment, prices)
+        usage = replace(
+            deployment.idle_usage(trace.duration),
+            notes=("Billed from the start of the trace to its end.",),
+        )
+    known = not (
+        on_demand and platform.idle_instances
+    )  # else which calls the provisioned took is open
+    cost = _cost(trace, deployment, usage, prices) if known else None
     of_service = f"Service times: {service.label}."
     assumptions = (*prediction.assumptions, *ignored, *_fit_notes(fitted), of_service, *notes)
     label = prediction.label if label is None else label
@@ -116,13 +127,11 @@ def _service_per_request(service: ServiceTimes, trace: Trace, max_size: int) -> 
 
 def _servers(deployment: Deployment, policy: BatchPolicy) -> int:
     """Return how many servers work on the one queue of a deployment."""
-    match deployment:
-        case Local():
-            servers = deployment.workers
-        case RealTime() if deployment.routing == "shared" or deployment.count == 1:
-            servers = deployment.count * deployment.workers
-        case RealTime():
-            raise _no_formula(f"instances with a queue each (routing {deployment.routing})")
+    match deployment.platform:
+        case FleetPlatform(one_queue=True) as fleet:
+            servers = fleet.servers
+        case FleetPlatform(routing=("least_outstanding" | "random") as routing):
+            raise _no_formula(f"instances with a queue each (routing {routing})")
         case _:
             raise _no_formula(f"deployments of the kind '{deployment.kind}'")
     if policy.max_size > 1:
@@ -162,8 +171,8 @@ def _scv(quantiles: Floats) -> float:
     return max(0.0, square / float(((low + high) / 2).mean()) ** 2 - 1)
 
 
-def _on_demand_notes(deployment: Serverless | Lambda, prediction: Prediction) -> list[str]:
-    limit, used = deployment.max_concurrency, prediction.concurrency
+def _on_demand_notes(limit: int, prediction: Prediction) -> list[str]:
+    used = prediction.concurrency
     return [
         f"The limit of {limit} calls in flight is ignored: {used:.3g} are on average.",
         "Cold starts are ignored.",
@@ -181,39 +190,25 @@ def _fit_notes(fitted: MapFit | MAP) -> list[str]:
     return [f"Arrivals are the fitted {fitted.kind} process: {near}.", *fitted.warnings]
 
 
-def _calls_cost(
-    trace: Trace,
-    deployment: Serverless | Lambda,
-    service: ServiceTimes,
-    prediction: Prediction,
-    prices: PriceSheet | None,
-) -> Cost | None:
-    """Return what the calls of a trace cost; None where provisioned instances take some of them."""
-    if deployment.provisioned:
-        return None
+def _calls_usage(trace: Trace, service: ServiceTimes, prediction: Prediction) -> Usage:
+    """Return what the calls of a trace are billed where none is provisioned for."""
     distributions = service_distributions(service, len(prediction.batch_sizes))
     billed = (
         np.array([round_up_ms(quantiles.values) @ quantiles.weights for quantiles in distributions])
         / 1000
     )
     calls = round(len(trace) / prediction.mean_batch_size)
-    usage = Usage(seconds=calls * float(prediction.batch_sizes @ billed), calls=calls)
-    notes = ("Cold starts are not billed.", "Bytes in and out are not billed.")
-    return Cost(
-        items=bill(deployment, usage, prices=prices),
-        answered=len(trace),
-        origin=prediction.origin,
-        notes=notes,
+    return Usage(
+        seconds=calls * float(prediction.batch_sizes @ billed),
+        calls=calls,
+        notes=("Cold starts are not billed.", "Bytes in and out are not billed."),
     )
 
 
-def _fleet_cost(trace: Trace, deployment: Deployment, prices: PriceSheet | None) -> Cost:
-    """Return what a fleet costs for as long as the trace lasts."""
-    instances = deployment.count if isinstance(deployment, RealTime) else 0
-    usage = Usage(seconds=trace.duration, instance_seconds=instances * trace.duration)
+def _cost(trace: Trace, deployment: Deployment, usage: Usage, prices: PriceSheet | None) -> Cost:
     return Cost(
-        items=bill(deployment, usage, prices=prices),
+        items=deployment.bill(usage, prices=prices),
         answered=len(trace),
         origin=Prediction.origin,
-        notes=("Billed from the start of the trace to its end.",),
+        notes=usage.notes,
     )

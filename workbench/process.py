@@ -38,8 +38,9 @@ def run_in_process(
     """Return `task(argument, emit, stopped)`, computed in a process of its own.
 
     What the task emits reaches `on_message` here, in order. Setting `stopped`, or pressing Ctrl-C,
-    sets the task's own `stopped`; the task then decides what to return. Ctrl-C is swallowed here:
-    `stopped` tells that it came.
+    sets the task's own `stopped`; the task then decides what to return. A second Ctrl-C ends the
+    process without waiting, and None is returned: what was emitted before has been handed over.
+    Neither raises KeyboardInterrupt: `stopped` is set. A third one interrupts as usual.
 
     Raises:
         InvalidInput: The task or its argument cannot be sent to another process.
@@ -47,11 +48,15 @@ def run_in_process(
     """
     stopped = stopped or threading.Event()
     parcel = _pack(task, argument)
-    with tempfile.TemporaryFile("w+") as log, _start(log) as child, _stop_on_interrupt(stopped):
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        _stop_on_interrupt(stopped) as ended,
+        _start(log) as child,
+    ):
         child.send(sys.path)
         child.send(parcel)
         notified = False
-        while True:
+        while not ended.is_set():
             if stopped.is_set() and not notified:
                 notified = True
                 child.send("stop")
@@ -62,6 +67,7 @@ def run_in_process(
                 return value
             elif kind == "error":
                 raise value
+    return None
 
 
 def _pack(task: Task, argument: Any) -> bytes:  # noqa: ANN401 - whatever the task takes
@@ -75,20 +81,26 @@ def _pack(task: Task, argument: Any) -> bytes:  # noqa: ANN401 - whatever the ta
 
 
 @contextlib.contextmanager
-def _stop_on_interrupt(stopped: threading.Event) -> Iterator[None]:
-    """Let the first Ctrl-C set `stopped`; a second one interrupts as ever."""
+def _stop_on_interrupt(stopped: threading.Event) -> Iterator[threading.Event]:
+    """Let the first Ctrl-C set `stopped` and the second one the event that this returns.
+
+    An exception raised by a signal could cut `on_message` short with half of a message stored.
+    """
+    ended = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread only
+        yield ended  # signals reach the main thread only
         return
     usual = signal.getsignal(signal.SIGINT) or signal.default_int_handler
+    events = [ended, stopped]
 
     def stop(*_: object) -> None:
-        stopped.set()
-        signal.signal(signal.SIGINT, usual)
+        events.pop().set()
+        if not events:
+            signal.signal(signal.SIGINT, usual)
 
     signal.signal(signal.SIGINT, stop)
     try:
-        yield
+        yield ended
     finally:
         signal.signal(signal.SIGINT, usual)
 

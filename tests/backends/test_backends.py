@@ -21,11 +21,11 @@ def in_memory(model):
 
 
 def on_this_machine(model):
-    return LocalBackend(model, wb.Local(workers=3))
+    return LocalBackend(model, workers=3)
 
 
 def with_threads(model):
-    return LocalBackend(model, wb.Local(workers=3, threads=2))
+    return LocalBackend(model, workers=3, threads=2)
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,13 @@ from botocore.response import StreamingBody
 import workbench as wb
 from tests.played import PlayedCloud
 from workbench.backends.base import Batch
-from workbench.backends.lambda_ import LambdaBackend, durations, event_bytes
+from workbench.backends.lambda_ import LambdaBackend, durations
 from workbench.backends.sagemaker import NPY, pack_npy
-from workbench.cloud import lambda_
-from workbench.cloud.cost_guard import check_quota, estimate_max_cost, hourly_cost
+from workbench.cloud.adapters import ADAPTERS, lambda_
+from workbench.cloud.cost_guard import estimate_max_cost, hourly_cost
 from workbench.cloud.deploy import deploy
 from workbench.cloud.ledger import Ledger
+from workbench.deployment import Lambda
 from workbench.errors import CloudError, InvalidInput, InvocationError
 
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -77,7 +78,7 @@ def test_a_batch_is_one_call_with_the_array_in_base64(cloud, backend):
     assert (asked["FunctionName"], asked["LogType"]) == ("digits:1", "Tail")
     assert event["headers"] == {"content-type": NPY}
     assert base64.b64decode(event["body"]) == pack_npy(ROWS)
-    assert len(asked["Payload"]) == event_bytes(len(pack_npy(ROWS)))
+    assert len(asked["Payload"]) == Lambda.payload(len(pack_npy(ROWS)))
 
 
 def test_the_report_line_tells_duration_and_init(cloud, backend):
@@ -321,9 +322,9 @@ def test_an_account_that_has_no_room_for_a_function_is_told_before_it_is_made(cl
     cloud.refuse("lambda", "get_account_settings", "AccessDeniedException")
 
     with pytest.raises(CloudError, match="room for functions of 5 calls at once") as caught:
-        check_quota(LAMBDA, cloud)
+        ADAPTERS["lambda"].check_quota(LAMBDA, cloud)
     assert caught.value.code == "ResourceLimitExceeded"
-    check_quota(LAMBDA, cloud)
-    check_quota(LAMBDA, cloud)
-    check_quota(LAMBDA, PlayedCloud(paid=False))
+    ADAPTERS["lambda"].check_quota(LAMBDA, cloud)
+    ADAPTERS["lambda"].check_quota(LAMBDA, cloud)
+    ADAPTERS["lambda"].check_quota(LAMBDA, PlayedCloud(paid=False))
     cloud.done()

@@ -43,7 +43,7 @@ def compare(model, size):
     session = bare_session(model)
     name = session.get_inputs()[0].name
     outputs = [session.get_outputs()[0].name]
-    with LocalBackend(model, wb.Local()) as backend:
+    with LocalBackend(model) as backend:
         pairs = []
         for _ in range(PAIRS):
             theirs = seconds_of(lambda x: session.run(outputs, {name: x}), arrays)
@@ -61,7 +61,7 @@ def request_path(model):
     """Print what stacking, hand-off and reply add to a batch, by batch size."""
     inputs = model.samples().inputs
     trace = wb.constant(rate=1, duration=len(inputs))
-    with tune_process(LocalBackend(model, wb.Local())) as backend:
+    with tune_process(LocalBackend(model)) as backend:
         load = Load(trace=trace, policy=wb.BatchPolicy(), backend=backend, inputs=inputs)
         workers = Workers(load, time.perf_counter, announce=True)
         for size in SIZES:

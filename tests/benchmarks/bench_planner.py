@@ -26,9 +26,9 @@ from workbench.batch_paper import (
     simulate_buffer,
 )
 from workbench.batching.timer import BatchPolicy
-from workbench.costing import round_up_ms
 from workbench.planner import Options, crossings, plan, replan
 from workbench.planner.on_demand import screen_on_demand
+from workbench.pricing.usage import round_up_ms
 from workbench.run import SLO
 from workbench.service_times import ServiceTimes
 from workbench.traffic.map import mmpp

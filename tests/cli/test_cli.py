@@ -172,6 +172,35 @@ def test_an_interrupt_keeps_what_was_measured(capsys, monkeypatch):
     assert [path.name for path in Path("kept").iterdir()] == ["no-batching"]
 
 
+def test_an_interrupt_before_a_run_sends_anything_keeps_the_runs_before_it(capsys, monkeypatch):
+    real = run_command.Experiment.run
+
+    def interrupted_at_the_second(experiment, *arguments, **settings):
+        if experiment.policy.max_size == 2:
+            signal.raise_signal(signal.SIGINT)
+        return real(experiment, *arguments, **settings)
+
+    monkeypatch.setattr(run_command.Experiment, "run", interrupted_at_the_second)
+    command = f"run {FAST} --rate 100 --duration 0.5s --policy 1 --policy 2/1ms --out kept"
+
+    assert main(command.split()) == 130
+    told = capsys.readouterr()
+    assert told.err.splitlines()[-1] == "workbench: interrupted; what was measured was kept."
+    assert [path.name for path in Path("kept").iterdir()] == ["no-batching"]
+    assert load_run("kept/no-batching").complete
+
+
+def test_an_interrupt_before_the_first_run_sends_anything_says_so(capsys, monkeypatch):
+    def interrupt(*_arguments, **_settings):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(run_command.Experiment, "run", interrupt)
+
+    assert main(["run", FAST, "--rate", "1", "--out", "kept"]) == 130
+    assert "nothing was measured" in capsys.readouterr().err
+    assert files() == []
+
+
 def test_an_interrupt_before_the_first_answer_says_that_nothing_was_measured(capsys, monkeypatch):
     real = run_command.Experiment.run
 

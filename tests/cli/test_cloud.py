@@ -14,7 +14,7 @@ from workbench.cli import main
 from workbench.cloud.aws import Cloud
 from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.localcloud import LocalCloud
-from workbench.prices import PriceSheet
+from workbench.pricing.sheet import PriceSheet
 from workbench.run import load_run
 
 FAST = "digits-mlp-small"

@@ -12,11 +12,11 @@ from botocore import exceptions
 import workbench as wb
 from tests.played import PlayedCloud
 from workbench.cloud import cost_guard
+from workbench.cloud.adapters import ADAPTERS
 from workbench.cloud.aws import Cloud, aws
 from workbench.cloud.cost_guard import (
     CostMeter,
     check_payload,
-    check_quota,
     confirm_cost,
     estimate_max_cost,
     hourly_cost,
@@ -209,20 +209,20 @@ def test_a_quota_that_is_too_small_stops_it_before_it_starts():
     quotas(cloud, ("ml.m5.large for endpoint usage", 9.0), more={"NextToken": "2"})
     quotas(cloud, ("ml.m5.xlarge for endpoint usage", 1.0))
     with pytest.raises(CloudError, match=r"is 1, and real-time 2 x ml.m5.xlarge takes 2") as caught:
-        check_quota(TWO, cloud)
+        ADAPTERS[TWO.kind].check_quota(TWO, cloud)
     assert caught.value.code == "ResourceLimitExceeded"
     quotas(cloud, ("ml.m5.xlarge for endpoint usage", 2.0))
-    check_quota(TWO, cloud)
+    ADAPTERS[TWO.kind].check_quota(TWO, cloud)
 
 
 def test_quotas_that_are_not_told_do_not_stop_it():
     cloud = PlayedCloud()
     quotas(cloud)
-    check_quota(TWO, cloud)
+    ADAPTERS[TWO.kind].check_quota(TWO, cloud)
     cloud.refuse("service-quotas", "list_service_quotas", "AccessDeniedException")
-    check_quota(TWO, cloud)
-    check_quota(SERVERLESS, cloud)
-    check_quota(TWO, PlayedCloud(paid=False))
+    ADAPTERS[TWO.kind].check_quota(TWO, cloud)
+    ADAPTERS[SERVERLESS.kind].check_quota(SERVERLESS, cloud)
+    ADAPTERS[TWO.kind].check_quota(TWO, PlayedCloud(paid=False))
     cloud.done()
 
 

@@ -249,7 +249,7 @@ def test_an_endpoint_that_stays_after_its_deletion_is_told_of(up, cloud, ledger)
 
 
 def test_waiting_has_an_end(up, cloud, monkeypatch):
-    monkeypatch.setattr(deploy_module, "_STATUS_TIMEOUT", -1.0)
+    monkeypatch.setattr("workbench.cloud.adapters.endpoint.PATIENCE", -1.0)
     stored(cloud)
     created(cloud)
     status(cloud, "Creating")

@@ -8,7 +8,7 @@ from workbench.cloud.aws import Cloud
 from workbench.cloud.price_list import attributes_of, refresh_prices, service_of
 from workbench.errors import CloudError, InvalidInput
 from workbench.localcloud import LocalCloud
-from workbench.prices import PriceSheet
+from workbench.pricing.sheet import PriceSheet
 
 TODAY = dt.date(2026, 12, 1)
 SHEET = PriceSheet.load_bundled()

@@ -6,6 +6,7 @@ It lives in an environment of its own, which `make test` makes where it can.
 import json
 import os
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,12 @@ def aws(cloud, tmp_path_factory):
 
 def _option(name):
     return "--" + name.replace("_", "-")
+
+
+def wait_for(cloud, state):
+    with closing(cloud.client("sagemaker")) as sagemaker:
+        waiter = sagemaker.get_waiter(state)
+        waiter.wait(EndpointName="digits", WaiterConfig={"Delay": 0.05, "MaxAttempts": 1200})
 
 
 def test_files_go_to_s3_and_come_back(aws, tmp_path):
@@ -110,6 +117,8 @@ def test_a_model_lives_from_its_registration_to_the_end_of_its_endpoint(aws, clo
     )
     names = {"endpoint_name": "digits"}
     aws("sagemaker", "create-endpoint", **names, endpoint_config_name="digits")
+    # The command line looks every 30 s: what it waits for is there before it looks.
+    wait_for(cloud, "endpoint_in_service")
     aws("sagemaker", "wait", "endpoint-in-service", **names)
 
     (tmp_path / "rows.json").write_text(json.dumps(ROWS))
@@ -124,6 +133,7 @@ def test_a_model_lives_from_its_registration_to_the_end_of_its_endpoint(aws, clo
     assert len(json.loads((tmp_path / "answer.json").read_text())) == len(ROWS)
 
     aws("sagemaker", "delete-endpoint", **names)
+    wait_for(cloud, "endpoint_deleted")
     aws("sagemaker", "wait", "endpoint-deleted", **names)
     aws("sagemaker", "delete-endpoint-config", endpoint_config_name="digits")
     aws("sagemaker", "delete-model", model_name="digits")

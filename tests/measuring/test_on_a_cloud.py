@@ -26,15 +26,16 @@ TRACE = wb.poisson(rate=30, duration=1.0, seed=1)
 KILLED = """
 import os, signal
 from workbench import Registry, Serverless
-from workbench.cloud import deploy
+from workbench.cloud.adapters import endpoint
 from workbench.cloud.aws import Cloud
+from workbench.cloud.deploy import deploy
 
 url, role, image, *keys = os.environ["CLOUD"].split()
 cloud = Cloud(endpoint_url=url, role=role, image=image, bucket="workbench", paid=False,
               keys=tuple(keys), poll=0.05)
-deploy._await_service = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+endpoint.await_service = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 model = Registry()["digits-mlp-small"]
-with deploy.deploy(model, Serverless(memory_mb=2048, max_concurrency=4), cloud):
+with deploy(model, Serverless(memory_mb=2048, max_concurrency=4), cloud):
     pass
 """
 
@@ -229,7 +230,7 @@ def test_a_model_that_does_not_load_fails_with_the_workers_words(cloud, model, m
         path.write_bytes(b"this is no archive")
         return path
 
-    monkeypatch.setattr("workbench.cloud.deploy.archive", spoil)
+    monkeypatch.setattr("workbench.cloud.adapters.resources.archive", spoil)
     with pytest.raises(CloudError, match="is Failed"), deploy(model, SERVERLESS, cloud):
         pytest.fail("the block must not be entered")
     assert nothing_left(cloud)

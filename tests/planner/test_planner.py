@@ -9,13 +9,13 @@ import pytest
 
 import workbench as wb
 from workbench.batching.timer import BatchPolicy
-from workbench.costing import cost
 from workbench.deployment import Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput, NotFound
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.measuring.profile_cache import ensure_profile
 from workbench.planner import Options, Plan, crossings, plan, replan
 from workbench.run import SLO
+from workbench.run_cost import cost
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 from workbench.traffic.map import MAP
@@ -72,7 +72,7 @@ def test_the_published_optimum_is_found():
 
 def brute_force(trace: Trace, options: Options, slo: SLO) -> float:
     """The least cost that meets a target, every setting simulated."""
-    from workbench.sizing import service_on
+    from workbench.deployment.vcpu_rule import service_on
 
     costs = []
     places = [place for kind in options.kinds for place in options.places(kind)]
@@ -151,7 +151,7 @@ def test_nothing_is_cheap_enough_for_a_tiny_budget(trace):
 
 def test_this_machine_takes_part_where_asked(trace):
     here = Local(workers=2, hourly_price=0.001)
-    found = plan(TIMES, trace, TARGET, replace(ON_DEMAND, local=here))
+    found = plan(TIMES, trace, TARGET, replace(ON_DEMAND, deployments=[here]))
     assert found.best.deployment == here
     assert "local" in set(found.frame["kind"])
 
@@ -383,7 +383,8 @@ def test_silence_is_served_by_nobody():
         ({"instance_types": ["large"]}, "instance_type must look like 'ml.m5.large', got 'large'"),
         ({"lambda_concurrency": 0}, "max_concurrency must be a whole number of at least 1, got 0"),
         ({"keep_alive": "long"}, "keep_alive must be a finite number of seconds"),
-        ({"local": True}, "local must be a Local, got True"),
+        ({"deployments": True}, "deployments must be a list, got True"),
+        ({"deployments": [1]}, "must be a Deployment, got 1"),
         ({"measured": [1]}, "measured must be service times by memory or instance type"),
         ({"prices": "us-east-1"}, "prices must be a PriceSheet, got 'us-east-1'"),
         ({"deciding_price": -1}, "deciding_price must be a finite number of US dollars"),

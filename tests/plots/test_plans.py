@@ -10,10 +10,10 @@ import pytest
 import workbench as wb
 from workbench import plots
 from workbench.batch_paper import CITED_MAPS, FAST, MAX_SIZES, WAITS, batch_dollars
-from workbench.costing import MONTH
 from workbench.errors import InvalidInput
 from workbench.planner import Options, Plan, plan
 from workbench.plots.axes import log_ticks
+from workbench.pricing.cost import MONTH
 from workbench.queueing import predict_buffer, screen
 from workbench.service_times import ServiceTimes
 
@@ -124,7 +124,7 @@ def test_the_figure_tells_where_lines_cross_and_what_never_meets(per):
 
     assert f"US dollars a {per}" in drawn(figure)
     assert figure.subtitle == (
-        "Below 10 requests a second lambda_ is the cheapest, above it fleet.",
+        "Below 10 requests a second (864,000 a day) lambda_ is the cheapest, above it fleet.",
         "Never meets the target: never.",
     )
 

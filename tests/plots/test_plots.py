@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import plots
-from workbench.costing import Cost, lambda_cost, local_cost
+from workbench.deployment import Lambda, Local
 from workbench.errors import InvalidInput, StorageError
 from workbench.formatting import dollars
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.plots.series import caption, colour, dash, name_results, shape
 from workbench.plots.theme import DASHES, INK, PALETTE, SHAPES
+from workbench.pricing.cost import Cost
+from workbench.pricing.usage import Usage
 from workbench.run import SLO, Run
 
 NAN = math.nan
@@ -63,9 +65,15 @@ def every_figure():
         gamma(600, 0.02, 1, label="model, no batching", slo=0.1),
         gamma(600, 0.9, 2, label="model, up to 8, 25 ms", slo=0.1),
     ]
+    function = Lambda(memory_mb=1024, max_concurrency=9)
+    there = function.bill(Usage(seconds=6, calls=600))
     costs = {
-        "here": Cost(items=local_cost(60, hourly_price=0.4), answered=600),
-        "there": Cost(items=lambda_cost(1024, seconds=6, calls=600), answered=600, notes=("A.",)),
+        "here": Cost(items=Local(hourly_price=0.4).bill(Usage(seconds=60)), answered=600),
+        "there": Cost(
+            items=there,
+            answered=600,
+            notes=("A.",),
+        ),
     }
     profile = profile_of("m", {(1, "back to back"): 0.002, (4, "back to back"): 0.004})
     return {
@@ -162,7 +170,9 @@ def test_a_short_run_beside_a_long_one_leaves_it_its_bins():
 
 def test_words_too_long_for_a_chart_go_on_in_the_next_line():
     name = "serverless 2048 MB, up to 8, 25 ms, measured: local cloud"
-    cost = Cost(items=local_cost(1, hourly_price=1), answered=1, notes=("word " * 40,))
+    cost = Cost(
+        items=Local(hourly_price=1).bill(Usage(seconds=1)), answered=1, notes=("word " * 40,)
+    )
     figure = plots.plot_cost_by_item({name: cost})
     title = figure.spec()["title"]
 
@@ -190,7 +200,7 @@ def test_batch_sizes_count_batches_and_not_requests():
 
 
 def test_cost_by_item_ends_with_the_total_of_each_run():
-    cost = Cost(items=local_cost(3600, hourly_price=0.5), answered=1000)
+    cost = Cost(items=Local(hourly_price=0.5).bill(Usage(seconds=3600)), answered=1000)
     frame = plots.cost_by_item({"a": cost, "b": Cost(items=(), answered=0)})
 
     assert frame.rows() == [

@@ -4,17 +4,21 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser import command
-from workbench.costing import Cost, local_cost
+from workbench.deployment import Local
 from workbench.plots import plot_latency_ecdf
+from workbench.pricing.cost import Cost
+from workbench.pricing.usage import Usage
 from workbench.report.page import write_report
 from workbench.run import SLO, Run
 
 RUN = """
-from workbench.costing import Cost, local_cost
+from workbench.deployment import Local
+from workbench.pricing.cost import Cost
+from workbench.pricing.usage import Usage
 from workbench.plots import *
 from workbench.run import SLO, Run
 run = Run.from_arrays(scheduled=range(400), finished=[k + 0.01 + k % 7 / 50 for k in range(400)])
-cost = Cost(items=local_cost(60, hourly_price=0.4), answered=400)
+cost = Cost(items=Local(hourly_price=0.4).bill(Usage(seconds=60)), answered=400)
 """
 SHOW = (
     "plot_latency_ecdf(run, slo=SLO(latency=0.1))",
@@ -58,7 +62,7 @@ def test_a_figure_saved_as_a_page_is_drawn_without_internet(page, run, tmp_path)
 def test_a_report_is_shown_without_a_word_from_the_console(page, run, tmp_path):
     said = []
     page.on("console", lambda message: said.append(message.text))
-    bill = Cost(items=local_cost(60, hourly_price=0.4), answered=400)
+    bill = Cost(items=Local(hourly_price=0.4).bill(Usage(seconds=60)), answered=400)
 
     page.goto(write_report(run, tmp_path / "report.html", costs=[bill]).as_uri())
 

@@ -8,8 +8,10 @@ import pytest
 
 from workbench import plots
 from workbench.comparison import compare
-from workbench.costing import Cost, local_cost
+from workbench.deployment import Local
 from workbench.errors import InvalidInput, TooFewSamples
+from workbench.pricing.cost import Cost
+from workbench.pricing.usage import Usage
 from workbench.queueing import mm1, predict_buffer
 from workbench.run import SLO, Run
 
@@ -126,7 +128,7 @@ def test_what_cannot_be_compared_is_refused(predicted):
 
 
 def test_a_table_has_predictions_too(three):
-    bill = Cost(items=local_cost(3600, hourly_price=0.5), answered=1000)
+    bill = Cost(items=Local(hourly_price=0.5).bill(Usage(seconds=3600)), answered=1000)
     compared = compare([replace(three[0], cost=bill), *three[1:]])
     row = compared.frame.row(0, named=True)
     table = {figure: values for figure, *values in compared.table().rows}

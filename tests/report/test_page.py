@@ -9,15 +9,17 @@ import polars as pl
 import pytest
 
 from workbench.batching.timer import BatchPolicy
-from workbench.costing import Cost, cost, local_cost
 from workbench.deployment import Local
 from workbench.errors import InvalidInput, StorageError
 from workbench.formatting import Table
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
+from workbench.pricing.cost import Cost
+from workbench.pricing.usage import Usage
 from workbench.queueing import mm1
 from workbench.report.conclusion import conclude
 from workbench.report.page import report_html, write_report
 from workbench.run import Run, load_run
+from workbench.run_cost import cost
 
 HOSTILE = "<script>alert('x')</script>&\"quoted\""
 LOADING = re.compile(r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//|@import|url\(\s*["']?\s*http""")
@@ -105,8 +107,8 @@ class Page(HTMLParser):
 
 def test_two_runs_apart_are_a_change_at_a_price():
     slow, fast = run_of(0.4), run_of(0.02, policy=BATCHING, seed=2)
-    same = Cost(items=local_cost(10, hourly_price=0.36), answered=1000)
-    dear = Cost(items=local_cost(20, hourly_price=0.36), answered=1000)
+    same = Cost(items=Local(hourly_price=0.36).bill(Usage(seconds=10)), answered=1000)
+    dear = Cost(items=Local(hourly_price=0.36).bill(Usage(seconds=20)), answered=1000)
 
     assert re.fullmatch(
         r'p95 fell from \d{3} ms \(\d+ to \d+\) for "no batching" to [\d.]+ ms \([\d.]+ to [\d.]+\)'
@@ -184,7 +186,7 @@ def test_runs_without_a_target_are_not_judged_by_one():
 
 
 def test_no_price_is_told_of_runs_that_cost_nothing(runs):
-    free = Cost(items=local_cost(10, hourly_price=0), answered=10)
+    free = Cost(items=Local(hourly_price=0).bill(Usage(seconds=10)), answered=10)
 
     assert "million" not in conclude(runs, costs=[free, free])
     assert "million" not in conclude(runs, costs=[free, None])
@@ -321,7 +323,9 @@ def test_what_comes_from_outside_stays_text():
         "created": HOSTILE,
     }
     runs = [run_of(0.02, label=HOSTILE, **facts), run_of(0.4, label=f"other {HOSTILE}", **facts)]
-    bills = [Cost(items=local_cost(1, hourly_price=1), answered=1, notes=(HOSTILE,))] * 2
+    bills = [
+        Cost(items=Local(hourly_price=1).bill(Usage(seconds=1)), answered=1, notes=(HOSTILE,))
+    ] * 2
 
     page = Page(report_html(runs, title=HOSTILE, costs=bills))
 

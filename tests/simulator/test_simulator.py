@@ -18,17 +18,16 @@ from tests import twin
 from tests.test_service_times import profile_of
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy
-from workbench.costing import round_up_ms
 from workbench.deployment import (
     Async,
     BatchTransform,
-    Deployment,
     Lambda,
     Local,
     RealTime,
     Serverless,
 )
 from workbench.errors import InvalidInput
+from workbench.pricing.usage import round_up_ms
 from workbench.run import SLO
 from workbench.scaling import ScaleToZero, Schedule, StepScaling, TargetTracking
 from workbench.service_times import ServiceTimes
@@ -895,16 +894,6 @@ def test_what_cannot_be_simulated_is_refused(changed, message):
 
     with pytest.raises(InvalidInput, match=message):
         simulate(**arguments)
-
-
-class Hybrid(Deployment):
-    kind = "hybrid"
-    label = "a mixture"
-
-
-def test_a_deployment_without_rules_is_refused():
-    with pytest.raises(InvalidInput, match=r"No rule says how to simulate .*Hybrid"):
-        serve(at(0.0), UNBATCHED, Hybrid(), constantly(1.0))
 
 
 def test_a_limit_that_nothing_reaches_takes_no_memory():

@@ -9,7 +9,7 @@ from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkC
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import KINDS, Async, BatchTransform, Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput
-from workbench.prices import PriceSheet
+from workbench.pricing.sheet import PriceSheet
 from workbench.registry.api import Registry
 from workbench.run import SLO
 from workbench.traffic.patterns import bursty, constant, diurnal, flash_crowd, poisson

@@ -9,11 +9,11 @@ import pytest
 
 from workbench.batching.policies import WorkConserving
 from workbench.batching.timer import BatchPolicy
-from workbench.costing import cost
 from workbench.deployment import BatchTransform, Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput, InvocationError, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.run import SLO
+from workbench.run_cost import cost
 from workbench.service_times import ServiceTimes
 from workbench.traffic.patterns import poisson
 from workbench.widgets import App, WhatIf

@@ -37,11 +37,13 @@ class Mailbox:
     Attributes:
         queue: The URL of the SQS queue that notifications arrive in.
         bucket, folder: Where bodies too large to come along are put, in S3.
+        topic: The ARN of the SNS topic that the queue listens to.
     """
 
     queue: str
     bucket: str
     folder: str
+    topic: str = ""
 
 
 class AsyncBackend:

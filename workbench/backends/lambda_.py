@@ -91,15 +91,6 @@ class LambdaBackend:
         )
 
 
-def event_bytes(content: int) -> int:
-    """Return the bytes of an event that carries so many bytes in base64.
-
-    >>> event_bytes(3000) - event_bytes(0)
-    4000
-    """
-    return len(_EVENT_PREFIX) + 4 * math.ceil(content / 3) + len(_EVENT_SUFFIX)
-
-
 def durations(log: str) -> tuple[float, float]:
     r"""Return the seconds of Duration and of Init Duration that a LogResult tells.
 

@@ -6,22 +6,21 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from workbench.backends.base import Batch, Reply
-from workbench.deployment import Local
 from workbench.registry.api import Model
 from workbench.registry.onnx import Session
 
 
 class LocalBackend:
-    """A model's sessions on this machine, one for each worker of the deployment.
+    """A model's sessions on this machine, one for each of its workers, each of some threads.
 
     ONNX Runtime lets go of Python's lock while it computes, so workers run side by side. Sessions
     are opened, and warmed with a few of the model's own samples, on entering.
     """
 
-    def __init__(self, model: Model, deployment: Local) -> None:
-        self.concurrency = deployment.workers
+    def __init__(self, model: Model, *, workers: int = 1, threads: int = 1) -> None:
+        self.concurrency = workers
         self._model = model
-        self._threads = deployment.threads
+        self._threads = threads
         self._sessions: SimpleQueue[Session] | None = None
 
     def __enter__(self) -> Self:

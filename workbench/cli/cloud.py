@@ -2,11 +2,12 @@
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import shlex
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, get_args
 
@@ -24,32 +25,14 @@ from workbench.cloud.aws import Cloud, aws
 from workbench.cloud.deploy import teardown
 from workbench.cloud.doctor import examine
 from workbench.cloud.ledger import Ledger, LedgerEntry
-from workbench.deployment import KEEP_ALIVE, Deployment
+from workbench.deployment import KEEP_ALIVE, KINDS, Deployment
+from workbench.deployment.settings import settings_of
 from workbench.formatting import Table, dollars
 from workbench.localcloud import LocalCloud
 from workbench.localcloud.core.settings import ColdStart
 
 _EXIT_UNFIT = 1
-_SETTINGS: Mapping[str, tuple[Callable[[str], Any], str]] = {
-    "workers": (int, "model servers, or those of each instance (1)"),
-    "threads": (int, "of each worker, on this machine (1)"),
-    "instance_type": (str, "of real-time and async endpoints and batch transform: ml.m5.large"),
-    "count": (int, "how many instances (1)"),
-    "routing": (str, "of a real-time endpoint (least_outstanding), or random"),
-    "memory_mb": (int, "of a serverless endpoint, 1024 to 6144, or of a function, 128 to 10240"),
-    "max_concurrency": (int, "calls that a serverless endpoint or a function takes at once"),
-    "provisioned": (int, "its instances that are kept warm (0)"),
-    "on_limit": (str, "what it does with more calls: reject (default) or queue"),
-    "architecture": (str, "of a function: x86_64 (default) or arm64"),
-    "timeout": (int, "seconds that a call of a function or an async endpoint may take (900)"),
-    "concurrency": (int, "calls that an async endpoint sends to an instance at once"),
-    "ttl": (int, "seconds that a request may wait at an async endpoint (21600)"),
-    "period": (
-        argument_type(parse_seconds),
-        "whose requests are one batch transform job (all are one)",
-    ),
-    "hourly_price": (float, "what this machine costs in US dollars an hour, by your account (0)"),
-}
+_KINDS = {kind.replace(" ", "-"): each for kind, each in KINDS.items()}
 
 
 def add_deployment_options(parser: argparse.ArgumentParser) -> None:
@@ -57,12 +40,12 @@ def add_deployment_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where it runs")
     group.add_argument(
         "--on",
-        choices=("local", "real-time", "serverless", "async", "batch-transform", "lambda"),
+        choices=tuple(_KINDS),
         default="local",
         help="(%(default)s)",
     )
-    for name, (kind, about) in _SETTINGS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", type=kind, help=about)
+    for name, (parse, about) in _settings().items():
+        group.add_argument(f"--{name.replace('_', '-')}", type=parse, help=about)
     group.add_argument(
         "--cloud",
         choices=("local", "aws"),
@@ -76,18 +59,50 @@ def add_deployment_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--yes", action="store_true", help="spend without asking")
 
 
+def _settings() -> dict[str, tuple[Callable[[str], Any], str]]:
+    """Return the settings of all inference types: how each is parsed, and what the help says."""
+    parsers: dict[str, Callable[[str], Any]] = {}
+    lines: dict[str, dict[str, list[str]]] = {}
+    for option, kind in _KINDS.items():
+        known = {each.name: each for each in dataclasses.fields(kind)}
+        for name, described in settings_of(kind).items():
+            if described.only_simulated:
+                continue
+            parsers[name] = (
+                argument_type(parse_seconds) if described.is_time else _parser(known[name])
+            )
+            lines.setdefault(name, {}).setdefault(described.about, []).append(
+                f"{option}{_default(known[name])}"
+            )
+    return {
+        name: (parse, "; ".join(f"{about} ({', '.join(on)})" for about, on in lines[name].items()))
+        for name, parse in parsers.items()
+    }
+
+
+def _parser(setting: "dataclasses.Field[Any]") -> type:
+    """Return the type that a setting is parsed as: int for `int | None`."""
+    kinds = (setting.type, *get_args(setting.type))
+    return next(each for each in (int, float, str) if each in kinds)
+
+
+def _default(setting: "dataclasses.Field[Any]") -> str:
+    """Return a setting's default as the help tells it; "" where it has none."""
+    open_ = setting.default is dataclasses.MISSING or setting.default is None
+    return "" if open_ else f": {setting.default}"
+
+
 def deployment_of(arguments: Arguments) -> Deployment:
     """Return the deployment that the arguments describe."""
-    given = {name: getattr(arguments, name) for name in _SETTINGS}
+    given = {name: getattr(arguments, name) for name in _settings()}
     settings = {name: value for name, value in given.items() if value is not None}
-    kind = "batch transform" if arguments.on == "batch-transform" else arguments.on
-    return Deployment.from_dict({"kind": kind, **settings})
+    return Deployment.from_dict({"kind": _KINDS[arguments.on].kind, **settings})
 
 
 @contextlib.contextmanager
 def cloud_of(arguments: Arguments) -> Iterator[Cloud | None]:
     """Yield the cloud that the arguments name, where one is needed."""
-    if arguments.on == "local":
+    if not _KINDS[arguments.on].needs:
         yield None
     elif arguments.cloud == "aws":
         yield aws(profile=arguments.aws_profile, region=arguments.region)
@@ -141,9 +156,9 @@ def _teardown(arguments: Arguments) -> int:
     if entries:
         rows = [list(_facts(each).values()) for each in entries]
         print(Table(list(_facts(entries[0])), rows))
-    told = f"{len(entries)} may be running" if arguments.list else f"{len(entries)} ended"
+    state = f"{len(entries)} may be running" if arguments.list else f"{len(entries)} ended"
     paid = sum(each.hourly for each in entries if each.cloud.paid)
-    print_text(arguments, f"{told}, {dollars(paid)} an hour." if entries else f"{told}.")
+    print_text(arguments, f"{state}, {dollars(paid)} an hour." if entries else f"{state}.")
     return 0
 
 

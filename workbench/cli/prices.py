@@ -10,7 +10,7 @@ from workbench.cloud.aws import aws
 from workbench.cloud.price_list import PriceRefresh, refresh_prices
 from workbench.formatting import Table
 from workbench.localcloud import LocalCloud
-from workbench.prices import PriceSheet
+from workbench.pricing.sheet import PriceSheet
 
 _COLUMNS = ("item", "unit", "dollars", "date", "mark")
 

@@ -11,11 +11,11 @@ from workbench.cli.arguments import help_settings, subparser
 from workbench.cli.files import check_folder, translate_write_errors
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.comparison import Comparison, compare
-from workbench.costing import Cost
 from workbench.errors import InvalidInput
 from workbench.files import write_file
 from workbench.measuring.profile import Profile, load_profile
-from workbench.prices import PriceSheet
+from workbench.pricing.cost import Cost
+from workbench.pricing.sheet import PriceSheet
 from workbench.report.conclusion import conclude
 from workbench.report.notebook import Parameter, execute, find_template, page_of, parameters_of
 from workbench.report.page import write_report

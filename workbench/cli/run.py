@@ -178,11 +178,16 @@ def _measure(
     stopped = threading.Event()
     runs = {}
     for name, experiment in experiments.items():
-        if not stopped.is_set():
+        if stopped.is_set():
+            break
+        try:
             with show_progress(f"Running {experiment.policy.label}") as report:
                 run = experiment.run(
                     cloud, progress=report, stopped=stopped, drain=drain, budget=budget, yes=yes
                 )
+        except KeyboardInterrupt:  # before this run began to send: those before it are kept
+            stopped.set()
+        else:
             if len(run):
                 runs[name] = run
     return runs, stopped.is_set()

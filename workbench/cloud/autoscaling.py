@@ -4,25 +4,26 @@ The policies that the simulator knows are put into AWS's words, registered for a
 ledger names, and taken back with it. A `InstanceCounter` counts the instances that were there.
 """
 
-import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
+from workbench.cloud.adapters import ADAPTERS
+from workbench.cloud.adapters.base import WatchedMetric
+from workbench.cloud.adapters.endpoint import VARIANT
 from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient
 from workbench.cloud.ledger import LedgerEntry
-from workbench.deployment import Async, Deployment, RealTime, Serverless
+from workbench.deployment.base import Deployment
+from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
 from workbench.errors import CloudError, InvalidInput, WorkbenchError
 from workbench.scaling import ScalingPolicy, StepScaling, TargetTracking
 
-VARIANT = "all"
-"""The name of the one variant that endpoints here have."""
-
 INSTANCES = "sagemaker:variant:DesiredInstanceCount"
 PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
+_DIMENSIONS = {"count": INSTANCES, "provisioned": PROVISIONED}  # by the setting that is changed
 
 _SERVICE = "application-autoscaling"
 _POLICY_NAME = "workbench"  # of the policy
@@ -34,37 +35,13 @@ _FIXED_TRACKING = {  # AWS's own alarms look at so many minutes; nothing sets th
 }
 
 
-class _CloudWatchMetric(NamedTuple):
-    """A metric as CloudWatch has it, and as target tracking calls it: "" for one of our choice."""
-
-    name: str
-    statistic: str
-    predefined: str = ""
-
-
-_METRICS = {  # by deployment and metric; those of a backlog: developer guide, "Autoscale an
-    # asynchronous endpoint"
-    ("real-time", "invocations"): _CloudWatchMetric(
-        "InvocationsPerInstance", "Sum", "SageMakerVariantInvocationsPerInstance"
-    ),
-    ("serverless", "utilisation"): _CloudWatchMetric(
-        "ServerlessProvisionedConcurrencyUtilization",
-        "Average",
-        "SageMakerVariantProvisionedConcurrencyUtilization",
-    ),
-    ("async", "backlog"): _CloudWatchMetric("ApproximateBacklogSizePerInstance", "Average"),
-    ("async", "backlog without capacity"): _CloudWatchMetric(
-        "HasBacklogWithoutCapacity", "Average"
-    ),
-}
-
-
 def check_scaling(deployment: Deployment, policy: ScalingPolicy, cloud: Cloud) -> None:
     """Require that the cloud can have the deployment follow the policy.
 
     Raises:
         InvalidInput: Application Auto Scaling has no such policy, or not for this deployment.
 
+    >>> from workbench.deployment import RealTime
     >>> two = RealTime(instance_type="ml.m5.large", count=2)
     >>> check_scaling(two, TargetTracking(target=600, out_periods=1), Cloud())
     Traceback (most recent call last):
@@ -74,8 +51,10 @@ def check_scaling(deployment: Deployment, policy: ScalingPolicy, cloud: Cloud) -
         raise InvalidInput(
             f"scaling on a cloud must be a TargetTracking or a StepScaling, got {policy!r}."
         )
-    if (deployment.kind, policy.metric) not in _METRICS:
-        known = [f"{metric!r} for {kind}" for kind, metric in _METRICS]
+    if policy.metric not in _metrics(deployment):
+        known = [
+            f"{metric!r} for {kind}" for kind, each in ADAPTERS.items() for metric in each.metrics
+        ]
         raise InvalidInput(
             f"Application Auto Scaling has no metric {policy.metric!r} for {deployment.kind}: "
             f"it has {', '.join(known[:-1])} and {known[-1]}."
@@ -101,45 +80,46 @@ def check_scaling(deployment: Deployment, policy: ScalingPolicy, cloud: Cloud) -
         )
 
 
+def _metrics(deployment: Deployment) -> Mapping[str, WatchedMetric]:
+    adapter = ADAPTERS.get(deployment.kind)
+    return {} if adapter is None else adapter.metrics
+
+
 def _check_limits(deployment: Deployment, policy: TargetTracking | StepScaling) -> None:
-    if policy.least < 1 and not isinstance(deployment, Async):
+    platform = deployment.platform
+    if policy.least < (platform.least if isinstance(platform, FleetPlatform) else 1):
         raise InvalidInput(
             f"A {deployment.kind} endpoint cannot be scaled to 0: least must be at least 1, "
             f"got {policy.least}."
         )
-    if not isinstance(deployment, Serverless):
+    if not isinstance(platform, OnDemandPlatform):
         return
-    if not deployment.provisioned:
+    if not platform.provisioned:
         raise InvalidInput(
             "Only provisioned concurrency is scaled: give Serverless(provisioned=...) 1 at least."
         )
-    if policy.most > deployment.max_concurrency:
+    if policy.most > platform.limit:
         raise InvalidInput(
-            f"most must not exceed max_concurrency, {deployment.max_concurrency}, "
-            f"got {policy.most}."
+            f"most must not exceed max_concurrency, {platform.limit}, got {policy.most}."
         )
 
 
 def expand_to_max(deployment: Deployment, policy: ScalingPolicy | None) -> Deployment:
     """Return the deployment with as many instances as the policy may give it.
 
+    >>> from workbench.deployment import RealTime
     >>> one = RealTime(instance_type="ml.m5.large")
     >>> expand_to_max(one, TargetTracking(target=600, most=4)).label
     'real-time 4 x ml.m5.large'
     """
     if not isinstance(policy, TargetTracking | StepScaling):
         return deployment
-    if isinstance(deployment, RealTime | Async):
-        return dataclasses.replace(deployment, count=max(deployment.count, policy.most))
-    if isinstance(deployment, Serverless):
-        most = max(deployment.provisioned, policy.most)
-        return dataclasses.replace(deployment, provisioned=most)
-    return deployment
+    return deployment.with_scale(policy.most)
 
 
 def dimension(deployment: Deployment) -> str:
     """Return what Application Auto Scaling calls that which it changes."""
-    return PROVISIONED if isinstance(deployment, Serverless) else INSTANCES
+    return _DIMENSIONS[deployment.scaled_by]
 
 
 def register(
@@ -220,12 +200,12 @@ def _target_tracking(
     entry: LedgerEntry, deployment: Deployment, policy: TargetTracking, cloud: Cloud
 ) -> dict[str, Any]:
     """Return what PutScalingPolicy calls target tracking; a cloud's minute may be a short one."""
-    metric = _METRICS[deployment.kind, policy.metric]
+    metric = _metrics(deployment)[policy.metric]
     specification: dict[str, Any] = {
-        "PredefinedMetricSpecification": {"PredefinedMetricType": metric.predefined}
+        "PredefinedMetricSpecification": {"PredefinedMetricType": metric.tracked}
     }
-    if not metric.predefined:
-        specification = {"CustomizedMetricSpecification": _metric(entry, deployment, metric)}
+    if not metric.tracked:
+        specification = {"CustomizedMetricSpecification": _metric(entry, metric)}
     share = cloud.minute / _MINUTE
     per_minute = share if policy.metric == "invocations" else 1.0
     return {
@@ -263,7 +243,7 @@ def _alarm(entry: LedgerEntry, deployment: Deployment, policy: StepScaling) -> d
     """Return the alarm that has a step policy carried out."""
     return {
         "AlarmName": entry.name,
-        **_metric(entry, deployment, _METRICS[deployment.kind, policy.metric]),
+        **_metric(entry, _metrics(deployment)[policy.metric]),
         "Period": int(_MINUTE),
         "EvaluationPeriods": policy.periods,
         "Threshold": policy.threshold,
@@ -272,12 +252,10 @@ def _alarm(entry: LedgerEntry, deployment: Deployment, policy: StepScaling) -> d
     }
 
 
-def _metric(
-    entry: LedgerEntry, deployment: Deployment, metric: _CloudWatchMetric
-) -> dict[str, Any]:
+def _metric(entry: LedgerEntry, metric: WatchedMetric) -> dict[str, Any]:
     """Return which values of CloudWatch a metric is: a backlog is an endpoint's as a whole."""
     identifiers = {"EndpointName": entry.name}
-    if not isinstance(deployment, Async):
+    if metric.of_variant:
         identifiers["VariantName"] = VARIANT
     return {
         "Namespace": "AWS/SageMaker",

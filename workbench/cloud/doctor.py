@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.backends.lambda_ import event_bytes
 from workbench.cloud.packaging import archive, unpack
-from workbench.deployment import Async, BatchTransform, Deployment, Lambda, RealTime, Serverless
+from workbench.deployment import KINDS, Deployment
+from workbench.deployment.settings import settings_of
 from workbench.errors import WorkbenchError
 from workbench.formatting import Table, milliseconds
 from workbench.registry.model import Model
@@ -38,7 +38,6 @@ _MB = 1024**2
 _PING_TIMEOUT = 2.0  # seconds in which /ping must be answered
 _STOP_TIMEOUT = 30.0  # seconds between SIGTERM and SIGKILL
 _TOLERANCE = 1e-4  # by which answers may differ: decimals are cut off in texts
-_MEMORY_SIZES_MB = tuple(range(1024, 6145, 1024))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,30 +273,24 @@ def _check_shutdown(server: "subprocess.Popen[bytes]") -> Check:
 
 def _compute_fits(row: float, memory: float) -> tuple[PayloadFit, ...]:
     """Return how many rows of so many bytes fit a request of each type, and the memory needed."""
-
-    def most(limit: int, size: Callable[[int], float] = float) -> int:
-        count = int(limit / row)
-        while count and size(int(count * row)) > limit:
-            count = int(count * 0.99)
-        return count
-
-    large = [size for size in _MEMORY_SIZES_MB if size * _MB > memory]
-    held = f"; {large[0]} MB of memory hold it" if large else "; no memory size holds it"
-    kinds: tuple[tuple[type[Deployment], int, str, Callable[[int], float]], ...] = (
-        (RealTime, RealTime.payload_limit, "", float),
-        (Serverless, Serverless.payload_limit, held, float),
-        (Async, Async.payload_limit, f" ({Async.inline_limit:,} inline)", float),
-        (BatchTransform, BatchTransform.payload_limit, "", float),
-        (Lambda, Lambda.payload_limit, ", as base64", event_bytes),
+    return tuple(
+        _fit(kind, limit, row, memory)
+        for kind in KINDS.values()
+        if (limit := kind.payload_limit) is not None
     )
-    found = []
-    for kind, limit, more, size in kinds:
-        rows = most(limit, size)
-        if kind is Serverless and not large:
-            rows = 0
-        finding = f"up to {rows:,} rows a request: {row:,.0f} bytes a row, {limit:,} allowed{more}"
-        found.append(PayloadFit(kind=kind.kind, rows=rows, finding=finding))
-    return tuple(found)
+
+
+def _fit(kind: type[Deployment], limit: int, row: float, memory: float) -> PayloadFit:
+    rows, more = int(limit / row), kind.payload_note
+    while rows and kind.payload(int(rows * row)) > limit:
+        rows = int(rows * 0.99)
+    sizes = settings_of(kind)["memory_mb"].choices if "memory_mb" in settings_of(kind) else ()
+    if sizes:
+        large = [size for size in sizes if size * _MB > memory]
+        held = f"{large[0]} MB of memory hold it" if large else "no memory size holds it"
+        rows, more = rows if large else 0, f"{more}; {held}"
+    finding = f"up to {rows:,} rows a request: {row:,.0f} bytes a row, {limit:,} allowed{more}"
+    return PayloadFit(kind=kind.kind, rows=rows, finding=finding)
 
 
 def _peak_memory(pid: int) -> float:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from workbench.cloud.autoscaling import VARIANT
+from workbench.cloud.adapters.endpoint import VARIANT
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploy import DeployedModel
 from workbench.errors import CloudError, InvalidInput

@@ -19,7 +19,7 @@ from typing import Any
 
 from workbench.cloud.aws import Cloud
 from workbench.errors import CloudError, NotFound
-from workbench.prices import Price, PriceSheet
+from workbench.pricing.sheet import Price, PriceSheet
 
 SAGEMAKER, LAMBDA = "AmazonSageMaker", "AWSLambda"
 """The services whose prices are read, as the Price List calls them."""

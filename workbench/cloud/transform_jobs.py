@@ -15,20 +15,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from workbench.backends.sagemaker import NPY, pack_npy, unpack_npy
+from workbench.cloud.adapters.batch_transform import BatchTransformAdapter
+from workbench.cloud.adapters.resources import create_model, image_of, role_of, upload
 from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient
-from workbench.cloud.cost_guard import check_quota, confirm_cost, estimate_max_cost, hourly_cost
-from workbench.cloud.deploy import (
-    create_model,
-    ensure_teardown,
-    image_of,
-    open_entry,
-    role_of,
-    upload,
-)
+from workbench.cloud.cost_guard import confirm_cost, estimate_max_cost, hourly_cost
+from workbench.cloud.deploy import ensure_teardown, open_entry
 from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.deployment import BatchTransform
-from workbench.errors import CloudError, OverBudget
+from workbench.deployment.base import Deployment
+from workbench.errors import CloudError, InvalidInput, OverBudget
 from workbench.formatting import dollars
 from workbench.registry.model import Model
 
@@ -191,7 +187,7 @@ class TransformJobs:
 @contextlib.contextmanager
 def prepare_jobs(
     model: Model,
-    deployment: BatchTransform,
+    deployment: Deployment,
     cloud: Cloud,
     *,
     budget: float | None = None,
@@ -205,7 +201,7 @@ def prepare_jobs(
 
     Args:
         model: What transforms.
-        deployment: Which instances, and how many.
+        deployment: A batch transform deployment: which instances, and how many.
         cloud: Where.
         budget: The most that it may cost, in US dollars: a job that reaches it is stopped.
         yes: Whether it may cost money without asking.
@@ -215,11 +211,14 @@ def prepare_jobs(
         stopped: Ends the preparing when it is set before all is ready.
 
     Raises:
+        InvalidInput: The deployment is of another type.
         Stopped: `stopped` was set meanwhile.
         NotAvailable: Nobody agreed to the cost, or credentials, a role or an image are missing.
         OverBudget: It may cost more than the budget.
         CloudError: The cloud refused, or not all could be removed: the ledger says what is left.
     """
+    if not isinstance(deployment, BatchTransform):
+        raise InvalidInput(f"deployment must be a BatchTransform, got {deployment!r}.")
     role, image = role_of(cloud), image_of(cloud)
     confirm_cost(
         estimate_max_cost(deployment, expected),
@@ -229,10 +228,10 @@ def prepare_jobs(
         yes=yes,
         notify=notify,
     )
-    check_quota(deployment, cloud)
+    BatchTransformAdapter().check_quota(deployment, cloud)
     ledger = ledger or Ledger()
     with CloudClient(cloud) as aws:
-        entry = open_entry(aws, model, deployment, ledger, kind="transform jobs")
+        entry = open_entry(aws, model, deployment, ledger, kind=BatchTransformAdapter.ledger_kind)
         with ensure_teardown(entry, ledger):
             with CloudClient(cloud, stopped) as until_ready:
                 upload(until_ready, entry, model)

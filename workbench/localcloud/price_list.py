@@ -13,7 +13,7 @@ from workbench.localcloud.core.protocol import (
     validation_error,
 )
 from workbench.modelserver.http import Request
-from workbench.prices import PriceSheet
+from workbench.pricing.sheet import PriceSheet
 
 REGIONS = ("us-east-1", "eu-central-1")
 """Those with a sheet."""

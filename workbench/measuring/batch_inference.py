@@ -21,11 +21,12 @@ from workbench.backends.base import Batch
 from workbench.backends.local import LocalBackend
 from workbench.cloud.aws import Cloud
 from workbench.cloud.transform_jobs import TransformJobs, prepare_jobs
-from workbench.costing import Cost, Usage, bill
-from workbench.deployment import BatchTransform, Deployment, Local
+from workbench.deployment.base import Deployment
 from workbench.errors import CloudError, InvalidInput, InvocationError, Stopped, WorkbenchError
 from workbench.measuring.inputs import Piece, Source, open_source
 from workbench.measuring.outputs import OutputWriter, open_writer
+from workbench.pricing.cost import Cost
+from workbench.pricing.usage import Usage
 from workbench.registry.model import Model
 from workbench.registry.onnx import Session
 from workbench.validation import of_kind
@@ -117,7 +118,7 @@ def transform(
     began = time.perf_counter()
     with open_writer(output, source.names) as answers:
         task = _TransformTask(model, source, answers, stopped or threading.Event(), progress)
-        if isinstance(deployment, BatchTransform):
+        if deployment.by_job:
             with prepare_jobs(
                 model,
                 deployment,
@@ -144,14 +145,14 @@ def transform(
 
 def _check_deployment(deployment: Deployment, cloud: object) -> None:
     if isinstance(cloud, Cloud):
-        if not isinstance(deployment, BatchTransform):
+        if not deployment.by_job:
             raise InvalidInput(
                 f"{cloud.name} transforms by BatchTransform jobs, got {deployment!r}: take for "
                 "instance BatchTransform(instance_type='ml.m5.large')."
             )
     elif cloud is not None and not hasattr(cloud, "get_executor"):
         raise InvalidInput(f"cloud must be a Cloud or a dask.distributed.Client, got {cloud!r}.")
-    elif not isinstance(deployment, Local):
+    elif deployment.needs:
         raise InvalidInput(
             f"On Dask and on this machine the deployment must be Local, got {deployment!r}. "
             "A BatchTransform deployment needs a cloud: LocalCloud() or aws()."
@@ -218,7 +219,7 @@ def _put(jobs: TransformJobs, numbered: tuple[int, Piece]) -> None:
 
 
 def _cost(jobs: TransformJobs, rows: int) -> Cost:
-    items = bill(jobs.deployment, Usage(instance_seconds=jobs.instance_seconds))
+    items = jobs.deployment.bill(Usage(instance_seconds=jobs.instance_seconds))
     return Cost(items=items, answered=rows, origin=jobs.cloud.origin)
 
 
@@ -227,15 +228,16 @@ def _cost(jobs: TransformJobs, rows: int) -> Cost:
 
 def _run_workers(task: _TransformTask, deployment: Deployment, client: Any) -> str:  # noqa: ANN401 - of Dask
     """Have workers answer, and return how that is called."""
-    assert isinstance(deployment, Local)  # noqa: S101 - as was checked
+    one, _ = deployment.part_here()
+    workers, threads = one.instance_workers, one.session_threads
     if client is None:
         with (
-            LocalBackend(task.model, deployment) as backend,
-            ThreadPoolExecutor(deployment.workers) as pool,
+            LocalBackend(task.model, workers=workers, threads=threads) as backend,
+            ThreadPoolExecutor(workers) as pool,
         ):
-            _run_executor(task, pool, partial(_invoke, backend), deployment.workers)
+            _run_executor(task, pool, partial(_invoke, backend), workers)
         return "measured: this machine"
-    answer = partial(_answer, task.model, deployment.threads)
+    answer = partial(_answer, task.model, threads)
     workers = max(1, sum(client.nthreads().values()))
     with _translate_errors():
         _run_executor(task, client.get_executor(pure=False), answer, workers)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from workbench.deployment import Local
+from workbench.deployment.base import Size
+from workbench.deployment.vcpu_rule import service_on
 from workbench.errors import InvalidInput
 from workbench.measuring.setup import Setup
 from workbench.service_times import ServiceTimes
-from workbench.sizing import Size, service_on
 
 if TYPE_CHECKING:
     from workbench.measuring.profile import Profile
@@ -34,7 +34,7 @@ def find_times(
         setup: The experiment.
         profile: Times on this machine; by default the saved profile, completed first.
         measured: Times by memory in MB or instance type, in place of the rule of
-            `workbench.sizing`.
+            `workbench.deployment.vcpu_rule`.
         progress: Notified of the measurement of a profile.
 
     Raises:
@@ -74,8 +74,8 @@ def _warnings(setup: Setup, profile: "Profile") -> list[str]:
     if sha256 not in (None, setup.model.sha256):
         warnings.append(f"The profile is of another model: {profile.label}.")
     cores = profile.facts.get("environment", {}).get("cores")
-    if isinstance(setup.deployment, Local) and cores:
-        wanted = setup.deployment.workers * setup.deployment.threads
+    if not setup.deployment.needs and cores:
+        wanted = setup.deployment.instance_workers * setup.deployment.session_threads
         if wanted > cores:
             warnings.append(
                 f"{setup.deployment.label} wants {wanted} cores, and the profiled machine has "

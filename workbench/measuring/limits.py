@@ -1,11 +1,10 @@
 """What a run can send and cost at most, known before it begins."""
 
-from workbench.backends.lambda_ import event_bytes
 from workbench.cloud.cost_guard import START_AND_STOP_SECONDS, check_payload, estimate_max_cost
-from workbench.costing import Cost
-from workbench.deployment import BatchTransform, Lambda
+from workbench.deployment.platforms import JobPlatform
 from workbench.measuring.setup import Setup
 from workbench.measuring.transform_run import jobs_of
+from workbench.pricing.cost import Cost
 
 _HEADER_BYTES = 128  # NumPy's format puts this much before the rows of a batch
 
@@ -20,8 +19,8 @@ def estimate_cost(setup: Setup, *, drain: float) -> Cost:
     Raises:
         InvalidInput: The deployment does not go on a cloud.
     """
-    if isinstance(setup.deployment, BatchTransform):
-        return estimate_max_cost(setup.deployment, seconds_of_jobs(setup, setup.deployment))
+    if setup.deployment.by_job:
+        return estimate_max_cost(setup.deployment, seconds_of_jobs(setup))
     return estimate_max_cost(
         setup.deployment,
         setup.trace.duration + drain,
@@ -30,9 +29,11 @@ def estimate_cost(setup: Setup, *, drain: float) -> Cost:
     )
 
 
-def seconds_of_jobs(setup: Setup, deployment: BatchTransform) -> float:
+def seconds_of_jobs(setup: Setup) -> float:
     """Return the seconds for which the instances of a trace's transform jobs can be up."""
-    jobs = len(jobs_of(setup.trace, deployment.period))
+    platform = setup.deployment.platform
+    period = platform.period if isinstance(platform, JobPlatform) else None
+    jobs = len(jobs_of(setup.trace, period))
     return setup.trace.duration + (jobs - 1) * START_AND_STOP_SECONDS
 
 
@@ -48,8 +49,7 @@ def check_batches(setup: Setup) -> None:
         InvalidInput: It does not.
     """
     size = setup.largest * _bytes_of_row(setup) + _HEADER_BYTES
-    sent = event_bytes(size) if isinstance(setup.deployment, Lambda) else size
-    check_payload(setup.deployment, sent)
+    check_payload(setup.deployment, size)
 
 
 def _bytes_of_row(setup: Setup) -> int:

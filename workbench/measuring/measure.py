@@ -31,7 +31,7 @@ def measure(
     options = options or RunOptions()
     terms: dict[str, Any] = {"scaling": scaling, "budget": budget, "yes": yes}
     with open_target(setup, on, options, **terms) as target:
-        run = _send(setup, target, options)
+        run = _send(setup.here if on is None else setup, target, options)
     return run if options.folder is None else save_completed(run, options.folder)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.backends.local import LocalBackend
 from workbench.batching.timer import BatchPolicy
-from workbench.deployment import MAX_THREADS, Local
+from workbench.deployment.local import MAX_THREADS
 from workbench.errors import Damaged, InvalidInput, InvocationError
 from workbench.files import load_frame, save_frame
 from workbench.measuring.load import Load, Workers, tune_process
@@ -354,7 +354,7 @@ def _measure(plan: _ProfilePlan, emit: Emit, stopped: threading.Event) -> None:
     """Measure every row of a plan and emit it."""
     inputs = plan.model.samples().inputs
     for threads in plan.threads:
-        with tune_process(LocalBackend(plan.model, Local(threads=threads))) as backend:
+        with tune_process(LocalBackend(plan.model, threads=threads)) as backend:
             load = Load(
                 trace=constant(rate=1, duration=len(inputs)),
                 policy=BatchPolicy(),

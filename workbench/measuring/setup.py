@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 from workbench.batching.timer import Policy
-from workbench.deployment import Deployment
+from workbench.deployment.base import Deployment
 from workbench.registry.model import Model
 from workbench.scaling import ScalingPolicy
 from workbench.traffic.trace import Trace
@@ -40,6 +40,11 @@ class Setup(Protocol):
     @property
     def largest(self) -> int:
         """The most rows that a batch can have."""
+        ...
+
+    @property
+    def here(self) -> "Setup":
+        """The part of it that this machine can run; itself where a cloud is needed."""
         ...
 
     @property

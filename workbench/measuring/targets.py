@@ -16,7 +16,7 @@ from workbench.cloud.aws import Cloud
 from workbench.cloud.cost_guard import CostMeter
 from workbench.cloud.deploy import DeployedModel, deploy
 from workbench.cloud.transform_jobs import TransformJobs, prepare_jobs
-from workbench.deployment import Async, BatchTransform, Local, RealTime, Serverless
+from workbench.deployment.platforms import FleetPlatform
 from workbench.errors import InvalidInput, NotAvailable, WorkbenchError
 from workbench.measuring.collector import RunOptions
 from workbench.measuring.limits import bytes_of_trace, check_batches, seconds_of_jobs
@@ -74,7 +74,7 @@ def open_target(
         OverBudget: It may cost more than the budget.
     """
     deployment = setup.deployment
-    if scaling is not None and (on is None or isinstance(deployment, BatchTransform)):
+    if scaling is not None and (on is None or deployment.by_job):
         raise InvalidInput(
             f"{deployment.label} is not scaled: only a real-time, asynchronous or "
             "serverless endpoint on a cloud is."
@@ -88,8 +88,8 @@ def open_target(
         yield EndpointTarget(on, budget)
         return
     terms: dict[str, Any] = {"budget": budget, "yes": yes, "stopped": options.stopped}
-    if isinstance(on, Cloud) and isinstance(deployment, BatchTransform):
-        terms["expected"] = seconds_of_jobs(setup, deployment)
+    if isinstance(on, Cloud) and deployment.by_job:
+        terms["expected"] = seconds_of_jobs(setup)
         with prepare_jobs(setup.model, deployment, on, **terms) as jobs:
             yield JobsTarget(jobs, setup.policy)
         return
@@ -116,10 +116,10 @@ def _check_deployed(setup: Setup, deployed: DeployedModel, scaling: ScalingPolic
 
 
 class LocalTarget:
-    """The model in a process of its own on this machine.
+    """The model in a process of its own on this machine: of several like servers one.
 
     Raises:
-        NotAvailable: The deployment is of another kind.
+        NotAvailable: The deployment takes a cloud.
     """
 
     origin = "measured: this machine"
@@ -127,21 +127,30 @@ class LocalTarget:
 
     def __init__(self, setup: Setup) -> None:
         deployment = setup.deployment
-        if not isinstance(deployment, Local):
+        if deployment.needs:
             raise NotAvailable(
                 f"A {deployment.kind} deployment does not run here. {deployment.needs} "
                 "With one: experiment.run(cloud). "
                 "On this machine: experiment.on(workbench.Local()).run()."
             )
-        self.backend: Backend = LocalBackend(setup.model, deployment)
+        one, self._parts = deployment.part_here()
+        self.backend: Backend = LocalBackend(
+            setup.model, workers=one.instance_workers, threads=one.session_threads
+        )
 
     def send(self, load: Load, on_rows: OnRows, stopped: Event) -> None:
         """Send the load from a process of its own, which runs the model too."""
         replay_in_process(load, on_rows=on_rows, stopped=stopped)
 
     def report(self, frame: "pl.DataFrame", cores: int) -> Report:  # noqa: ARG002 - as others
-        """Return the rows alone."""
-        return Report(frame, {}, [])
+        """Return the rows, and a warning where this machine stood for several."""
+        if self._parts == 1:
+            return Report(frame, {}, [])
+        warning = (
+            f"Measured on one of {self._parts} like servers, this machine, with 1 in {self._parts} "
+            "of the requests, drawn at random; the cost is that of one server."
+        )
+        return Report(frame, {}, [warning])
 
 
 class EndpointTarget:
@@ -177,12 +186,11 @@ class EndpointTarget:
         facts["cloud"] = self._deployed.facts()
         if self.scaling is not None:
             try:
-                facts["activities"] = self._deployed.scaled()
+                facts["activities"] = self._deployed.scaling_activities()
             except WorkbenchError as error:  # a run is worth more than the history of its scaling
                 warnings.append(str(error))
         cloud = self._deployed.cloud
-        serverless = isinstance(self._deployed.deployment, Serverless)
-        if serverless and "model_latency" not in frame.columns:
+        if self._deployed.deployment.on_demand and "model_latency" not in frame.columns:
             warnings.append(f"{cloud.name} does not tell which starts were cold.")
         if not cloud.paid:
             warnings += oversubscription_warnings(frame, cores)
@@ -197,9 +205,9 @@ class EndpointTarget:
                 "instances": [(up - began, down - began) for up, down in fleet.spans()],
                 "counts": [(at - began, count) for at, count in fleet.counts],
             }
-        if isinstance(deployment, RealTime | Async):
+        if isinstance(deployment.platform, FleetPlatform):
             span = (self._deployed.launched - began, time.perf_counter() - began)
-            return {"instances": [span] * deployment.count}
+            return {"instances": [span] * deployment.platform.instances}
         return {}
 
 

@@ -11,8 +11,8 @@
 Serverless and Lambda are screened by the exact model of the buffer under the process that fits the
 trace, which knows neither cold starts nor limits; what looks best is simulated with the trace
 itself. The number of instances of a fleet is found by simulation between two bounds. Service times
-elsewhere than where they were measured follow the rule of `workbench.sizing`. `replan` decides
-again for each window of a trace, `rebatch` size and wait alone.
+elsewhere than where they were measured follow the rule of `workbench.deployment.vcpu_rule`.
+`replan` decides again for each window of a trace, `rebatch` size and wait alone.
 """
 
 from workbench.planner.break_even import crossings

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.costing import MONTH
-from workbench.deployment import BatchTransform, Lambda, Serverless
+from workbench.deployment.base import KINDS
 from workbench.planner.candidates import CandidateMetrics, Configuration
-from workbench.planner.fleets import search_fleets, search_jobs
+from workbench.planner.fleets import search_without_formula
 from workbench.planner.on_demand import screen_on_demand
 from workbench.planner.problem import PlanningProblem
+from workbench.pricing.cost import MONTH
 from workbench.validation import as_tuple, positive
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _NUMBERS = ("latency", "cost_per_million", "cost_per_month")
 
 
 def _row(problem: PlanningProblem, kind: str, rate: float) -> tuple[Any, ...]:
-    on_demand = kind in {Serverless.kind, Lambda.kind}
+    on_demand = KINDS[kind].on_demand
     engine = "exact model" if on_demand else "simulator"
     found = (
         _find_cheapest_exact(problem, kind)
@@ -85,9 +85,7 @@ def _find_cheapest_exact(
 def _find_cheapest_simulated(
     problem: PlanningProblem, kind: str
 ) -> tuple[Configuration, CandidateMetrics] | None:
-    candidates = (
-        search_jobs(problem) if kind == BatchTransform.kind else search_fleets(problem, kind)
-    )
+    candidates = search_without_formula(problem, kind)
     met = [
         finalist for finalist in candidates.finalists if problem.meets_constraint(finalist.figures)
     ]

@@ -4,7 +4,7 @@ import numpy as np
 
 from workbench.batching.policies import Replanned
 from workbench.batching.timer import BatchPolicy
-from workbench.deployment import Async, Deployment, Lambda, Local, RealTime, Serverless
+from workbench.deployment.base import Deployment
 from workbench.errors import InvalidInput
 from workbench.planner.on_demand import batch_dollars
 from workbench.planner.options import MAX_SIZES, Options
@@ -29,7 +29,7 @@ def rebatch(
 
     A decision takes the traffic of the window before it for what is to come, the first its own;
     where nothing came, the settings stay. It chooses the least cost that meets the target, and
-    where nothing does, the least latency. On serverless and Lambda cost is what calls are billed,
+    where nothing does, the least latency. On demand, cost is what calls are billed,
     elsewhere the time that servers are busy. The model knows no queue behind the buffer: of its
     settings, those that keep all servers busy are ruled out, and no more.
 
@@ -44,6 +44,7 @@ def rebatch(
     Raises:
         InvalidInput: An argument is not what it must be, or service times miss a batch.
 
+    >>> from workbench.deployment import Lambda
     >>> from workbench.traffic.patterns import poisson
     >>> times = ServiceTimes.affine(0.02, 0.004, largest=8)
     >>> function = Lambda(memory_mb=1769, max_concurrency=100)
@@ -69,17 +70,12 @@ def rebatch(
 
 def _options(deployment: Deployment, max_size: int) -> Options:
     """Return options that allow this deployment only."""
+    if deployment.by_job:
+        raise InvalidInput(
+            f"A {deployment.kind} deployment takes no policy: there is nothing to plan."
+        )
     sizes = [size for size in MAX_SIZES if size < max_size] + [max_size]
-    match deployment:
-        case Serverless(memory_mb=memory):
-            return Options(kinds=[deployment.kind], serverless_memory_mb=[memory], max_sizes=sizes)
-        case Lambda(memory_mb=memory):
-            return Options(kinds=[deployment.kind], lambda_memory_mb=[memory], max_sizes=sizes)
-        case RealTime(instance_type=name) | Async(instance_type=name):
-            return Options(kinds=[deployment.kind], instance_types=[name], max_sizes=sizes)
-        case Local():
-            return Options(kinds=[deployment.kind], local=deployment, max_sizes=sizes)
-    raise InvalidInput(f"A {deployment.kind} deployment takes no policy: there is nothing to plan.")
+    return Options(kinds=[deployment.kind], deployments=[deployment], max_sizes=sizes)
 
 
 def _make_problem(
@@ -99,11 +95,10 @@ def _make_problem(
 
 def _choose_policy(problem: PlanningProblem, deployment: Deployment) -> BatchPolicy:
     table = problem.screening
-    if isinstance(deployment, Serverless | Lambda):
-        servers = deployment.max_concurrency
+    servers = deployment.platform.servers
+    if deployment.on_demand:
         each = batch_dollars([deployment], table.seconds, problem.options.prices)
     else:
-        servers = getattr(deployment, "workers", 1) * getattr(deployment, "count", 1)
         each = table.seconds.mean(axis=2)
     figures = table.screen.cost_per_request(each), table.screen.quantile, table.busy
     cost, latency, busy = (figure[0].ravel()[table.policies] for figure in figures)

@@ -2,15 +2,18 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.batching.timer import BatchPolicy
-from workbench.costing import Usage, bill, instance_seconds
-from workbench.deployment import BatchTransform, Deployment, Local, Serverless
-from workbench.prices import PriceSheet
+from workbench.deployment.base import Deployment
+from workbench.deployment.platforms import JobPlatform
+from workbench.errors import InvalidInput
+from workbench.pricing.cost import total
+from workbench.pricing.sheet import PriceSheet
+from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
 from workbench.run import SLO
 from workbench.scaling import ScalingPolicy
 from workbench.service_times import Floats
@@ -48,8 +51,11 @@ class Configuration(NamedTuple):
     @property
     def batching_label(self) -> str:
         """How requests are joined in a few words: the policy, or the jobs they form."""
-        if isinstance(self.deployment, BatchTransform):
-            return f"jobs of {self.deployment.period:g} s"
+        match self.deployment.platform:
+            case JobPlatform(period=float() as period):
+                return f"jobs of {period:g} s"
+            case JobPlatform():
+                return "one job"
         return self.policy.label
 
 
@@ -106,7 +112,7 @@ def metrics_of(
 
 def dollars_of(deployment: Deployment, usage: Usage, prices: PriceSheet) -> float:
     """Return the dollars of billed quantities."""
-    return sum(item.dollars for item in bill(deployment, usage, prices=prices))
+    return total(deployment.bill(usage, prices=prices))
 
 
 def describe_instability(mean_busy: Floats, limits: NDArray[np.int64]) -> NDArray[np.object_]:
@@ -122,14 +128,54 @@ def describe_instability(mean_busy: Floats, limits: NDArray[np.int64]) -> NDArra
 
 def usage_of(outcome: Outcome, deployment: Deployment) -> Usage:
     """Return what is billed for what was simulated: as `workbench.cost` of the run, bytes apart."""
-    batches = outcome.batches
-    if outcome.instances is not None:
-        seconds = instance_seconds(outcome.instances)
-        return Usage(instance_seconds=seconds, calls=len(batches.closed))
-    if isinstance(deployment, Local):
-        return Usage(seconds=float(np.nanmax(batches.finished, initial=0.0)))
-    from workbench.simulator import kernels
+    return deployment.usage(SimulatedActivity(outcome))
 
-    # inferred: a cold start is not billed on SageMaker
-    calls, milliseconds = kernels.sum_billed_ms(batches, not isinstance(deployment, Serverless))
-    return Usage(seconds=milliseconds / 1000, calls=calls)
+
+@dataclass(frozen=True)
+class SimulatedActivity:
+    """The billed activity of a simulation: an `Activity`, read from its batches."""
+
+    outcome: Outcome
+
+    @property
+    def end(self) -> float:
+        """The instant of the last answer in seconds, 0 where there is none."""
+        return float(np.nanmax(self.outcome.batches.finished, initial=0.0))
+
+    @property
+    def calls(self) -> int:
+        """Batches."""
+        return len(self.outcome.batches.closed)
+
+    @property
+    def instances(self) -> Spans | None:
+        """Launch and stop of each instance; None where instances are not billed."""
+        return self.outcome.instances
+
+    @property
+    def service_spans(self) -> Spans:
+        """Start and end of each batch that was answered."""
+        batches = self.outcome.batches
+        spans = np.stack([batches.started, batches.finished], axis=1)
+        return cast("Spans", spans[np.isfinite(batches.finished)].tolist())
+
+    def part(self, number: int) -> "SimulatedActivity":
+        """Return what a part of a composite deployment did.
+
+        Raises:
+            InvalidInput: No composite deployment is simulated.
+        """
+        raise InvalidInput(f"What part {number} of a deployment did is not simulated.")
+
+    def call_times(self, *, with_cold_starts: bool, provisioned: int) -> CallTimes:
+        """Return what batches are billed, as calls."""
+        from workbench.simulator import kernels
+
+        batches = self.outcome.batches
+        calls, milliseconds = kernels.sum_billed_ms(batches, with_cold_starts)
+        warm = 0
+        if provisioned:
+            mine = (batches.server >= 0) & (batches.server < provisioned)
+            mine &= np.isfinite(batches.finished)
+            warm = int(round_up_ms((batches.finished - batches.started)[mine]).sum())
+        return CallTimes((milliseconds - warm) / 1000, warm / 1000, calls)

@@ -6,14 +6,14 @@ number of instances is doubled and halved until the target is just met.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.costing import Usage
-from workbench.deployment import Async, BatchTransform, Deployment, Local, RealTime
+from workbench.deployment.base import KINDS, Deployment
+from workbench.deployment.platforms import FleetPlatform
 from workbench.planner.candidates import (
     CandidateTable,
     Configuration,
@@ -22,6 +22,7 @@ from workbench.planner.candidates import (
     dollars_of,
 )
 from workbench.planner.problem import PlanningProblem
+from workbench.pricing.usage import Usage
 from workbench.queueing.buffers import NoWaits, PoissonWaits
 from workbench.scaling import ScaleToZero
 from workbench.service_times import Floats
@@ -41,6 +42,7 @@ class FleetMetrics(NamedTuple):
     counts: NDArray[np.int64]  # instances that the work takes at least
     costs: Floats  # dollars per million of so many
     price: float  # of one more
+    call_price: float  # dollars per million of a call for each request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +55,16 @@ class FleetOption:
 
     def of(self, count: int) -> Deployment:
         """Return the fleet of so many."""
-        if isinstance(self.one, RealTime | Async):
-            return replace(self.one, count=count)
-        return self.one
+        return self.one.with_count(count)
+
+
+def search_without_formula(problem: PlanningProblem, kind: str) -> CandidateTable:
+    """Return the settings of a type whose queues have no formula, the best simulated."""
+    return search_jobs(problem, kind) if KINDS[kind].by_job else search_fleets(problem, kind)
 
 
 def search_fleets(problem: PlanningProblem, kind: str) -> CandidateTable:
-    """Return the settings of real-time, asynchronous or local deployments, the best simulated."""
+    """Return the settings of a type whose instances stay, the best simulated."""
     fleets = [_make_fleet_option(problem, one) for one in problem.options.places(kind)]
     candidates, loads = _screen_fleets(problem, kind, fleets)
     order = sorted(range(len(fleets)), key=lambda i: _least_cost(problem, candidates, loads[i]))
@@ -73,14 +78,14 @@ def search_fleets(problem: PlanningProblem, kind: str) -> CandidateTable:
         least = _least_cost(problem, candidates, loads[index])
         if problem.budget is not None or least < best or not candidates.finalists:
             _Search(problem, candidates, fleets[index], loads[index]).run()
-    if kind == Async.kind:
-        _scale_to_zero(problem, candidates)
+    _scale_to_zero(problem, candidates)
     return candidates
 
 
 def _make_fleet_option(problem: PlanningProblem, one: Deployment) -> FleetOption:
-    most = 1 if isinstance(one, Local) else problem.options.max_count
-    return FleetOption(one=one, workers=getattr(one, "workers", 1), most=most)
+    if one.counted_by:
+        return FleetOption(one=one, workers=one.instance_workers, most=problem.options.max_count)
+    return FleetOption(one=one, workers=one.platform.servers, most=1)
 
 
 def _screen_fleets(
@@ -117,10 +122,15 @@ def _screen_fleets(
         bound=True,
     )
     seconds = servers / problem.arrivals.rate / calls
-    price = _costs(problem, ones, np.arange(len(ones)), np.ones(len(ones)), np.zeros(len(ones)))
+    each, no = np.arange(len(ones)), np.zeros(len(ones))
+    price, call_price = (
+        _costs(problem, ones, each, no + 1, no),
+        _costs(problem, ones, each, no, no + 1),
+    )
     shape = servers.shape
     columns = (predicted, servers, peak, seconds, calls, counts.reshape(shape))
-    parts = zip(*columns, candidates.cost.reshape(shape), price.tolist(), strict=True)
+    prices = price.tolist(), call_price.tolist()
+    parts = zip(*columns, candidates.cost.reshape(shape), *prices, strict=True)
     return candidates, [FleetMetrics(i * policies, *part) for i, part in enumerate(parts)]
 
 
@@ -151,11 +161,16 @@ def _costs(
     calls: Floats,
 ) -> Floats:
     """Return dollars per million of so many instances for as long as the trace lasts."""
-    units = (Usage(instance_seconds=1.0, seconds=1.0), Usage(calls=1))
-    prices = [[dollars_of(one, unit, problem.options.prices) for unit in units] for one in ones]
+    prices = [
+        [dollars_of(one, usage, problem.options.prices) for usage in (one.idle_usage(1), _CALL)]
+        for one in ones
+    ]
     by_second, by_call = np.array(prices).T[:, index]
     dollars: Floats = 1e6 * (counts * by_second / problem.trace.rate + calls * by_call)
     return dollars
+
+
+_CALL = Usage(calls=1)
 
 
 def _least_cost(problem: PlanningProblem, candidates: CandidateTable, load: FleetMetrics) -> float:
@@ -255,7 +270,7 @@ class _Search:
         expected = self._estimate_latency(count)
         fastest: list[int] = np.argsort(expected, kind="stable")[:_POLICIES_PER_COUNT].tolist()
         able = np.flatnonzero(expected <= 0.95 * self._problem.slo.latency)
-        if self._candidates.kind != Async.kind or not len(able):
+        if not self._load.call_price or not len(able):
             return fastest
         return [int(able[self._load.calls[able].argmin()]), fastest[0]]
 
@@ -278,44 +293,43 @@ class _Search:
 
 
 def _scale_to_zero(problem: PlanningProblem, candidates: CandidateTable) -> None:
-    """Simulate the best fleet once more, gone when idle."""
+    """Simulate the best fleet once more, gone when idle, where its type can be."""
     if not candidates.finalists:
         return
     best = min(candidates.finalists, key=lambda finalist: problem.rank(finalist.figures))
-    deployment = best.configuration.deployment
-    if isinstance(deployment, Async):
-        scaling = ScaleToZero(count=deployment.count)
-        empty = replace(deployment, count=0)
-        problem.evaluate(
-            candidates, best.row, Configuration(empty, best.configuration.policy, scaling)
-        )
+    deployment, policy, _ = best.configuration
+    match deployment.platform:
+        case FleetPlatform(least=0, instances=count):
+            scaling = ScaleToZero(count=count)
+            problem.evaluate(
+                candidates, best.row, Configuration(deployment.with_count(0), policy, scaling)
+            )
 
 
-def search_jobs(problem: PlanningProblem) -> CandidateTable:
-    """Return the batch transform jobs of each instance type and period, the cheapest simulated.
+def search_jobs(problem: PlanningProblem, kind: str) -> CandidateTable:
+    """Return the jobs of each instance type and period, the cheapest simulated.
 
     The bound on the latency is that of traffic that is even within a period.
     """
     choices = [
-        (name, period)
-        for name in problem.options.instance_types
+        (one.with_period(period), period)
+        for one in problem.options.places(kind)
         for period in problem.options.periods
     ]
     deployments: list[Deployment] = []
     costs, notes = [], []
-    for name, period in choices:
-        one = BatchTransform(instance_type=name, period=period)
+    for one, period in choices:
         times = problem.service_on(one)
         servers = problem.arrivals.rate * problem.rows * float(times.means[-1]) / times.largest
         count = int(servers) + 1
-        deployments.append(replace(one, count=min(count, problem.options.max_count)))
+        deployments.append(one.with_count(min(count, problem.options.max_count)))
         usage = Usage(instance_seconds=servers + count * problem.options.boot / period)
         costs.append(1e6 * dollars_of(one, usage, problem.options.prices) / problem.arrivals.rate)
         unstable = count > problem.options.max_count
         notes.append(f"unstable: {count} instances would be busy on average" if unstable else "")
     periods = np.array([period for _, period in choices])
     candidates = CandidateTable(
-        kind=BatchTransform.kind,
+        kind=kind,
         deployments=deployments,
         place=np.arange(len(choices)),
         max_size=np.ones(len(choices), dtype=np.int64),

@@ -1,12 +1,12 @@
-"""Serverless and Lambda: every setting by the exact model, the best of them simulated."""
+"""Types on demand: every setting by the exact model, the best of them simulated."""
 
 import numpy as np
 
-from workbench.costing import Usage, round_up_ms
-from workbench.deployment import Deployment
+from workbench.deployment.base import Deployment
 from workbench.planner.candidates import CandidateTable, describe_instability, dollars_of
 from workbench.planner.problem import PlanningProblem
-from workbench.prices import PriceSheet
+from workbench.pricing.sheet import PriceSheet
+from workbench.pricing.usage import Usage, round_up_ms
 from workbench.service_times import Floats
 
 _PREDICTION_SLACK = 1.003  # what the exact model may be off by, and a little more
@@ -23,7 +23,7 @@ def screen_on_demand(problem: PlanningProblem, kind: str) -> CandidateTable:
     """Return the settings of a type whose instances start on demand, by the exact model."""
     deployments, table = problem.options.places(kind), problem.screening
     distributions, count = table.of(deployments), len(table.policies)
-    limits = np.array([getattr(one, "max_concurrency", 0) for one in deployments])
+    limits = np.array([one.platform.servers for one in deployments])
     index = np.repeat(np.arange(len(deployments)), count)
 
     def column(figures: Floats) -> Floats:

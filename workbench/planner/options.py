@@ -7,21 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from workbench.deployment import (
-    KEEP_ALIVE,
-    Async,
-    BatchTransform,
-    Deployment,
-    Lambda,
-    Local,
-    RealTime,
-    Serverless,
-    instance_vcpus,
-)
+from workbench.deployment import KINDS, Deployment
+from workbench.deployment.base import PlanChoices, Size
 from workbench.errors import InvalidInput
-from workbench.prices import PriceSheet
+from workbench.pricing.sheet import PriceSheet
 from workbench.service_times import ServiceTimes
-from workbench.sizing import Size
 from workbench.validation import (
     as_tuple,
     generator_from,
@@ -31,15 +21,19 @@ from workbench.validation import (
     whole_number,
 )
 
-CLOUD_KINDS = (Serverless.kind, Lambda.kind, RealTime.kind, Async.kind, BatchTransform.kind)
-"""The inference types that are searched unless told otherwise."""
+CLOUD_KINDS = tuple(
+    kind
+    for kind, each in sorted(KINDS.items(), key=lambda item: not item[1].on_demand)
+    if each.needs
+)
+"""The inference types that are searched by default: those on demand first."""
 
 MAX_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
-"""The batch sizes that are searched unless told otherwise."""
+"""The batch sizes that are searched by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(PlanChoices):
     """What a plan may choose from, and what it takes for granted.
 
     Attributes:
@@ -59,9 +53,11 @@ class Options:
             None: no time, and the plan says so.
         boot: seconds an instance takes to boot, billed. 180, which MArk charges for a launch
             (C. Zhang et al., ATC 2019).
-        local: this machine as one more candidate; its `hourly_price` is what it costs.
+        deployments: further candidates, such as a machine of one's own, Local(hourly_price=0.1).
+            Of their inference types no others are searched; where instances are counted, their
+            number is varied.
         measured: measured service times by deployment that go before the scaling rule: as in
-            `workbench.sizing.service_on`.
+            `workbench.deployment.vcpu_rule.service_on`.
         threads: of a session, where service times come from a profile.
         finalists: the most simulations of one inference type.
         seed: of the simulations.
@@ -76,21 +72,14 @@ class Options:
     """
 
     kinds: Sequence[str] = CLOUD_KINDS
-    serverless_memory_mb: Sequence[int] = (1024, 2048, 3072, 4096, 5120, 6144)
-    lambda_memory_mb: Sequence[int] = (512, 768, 1024, 1280, 1536, 1769, 2048, 2560, 3008)
-    instance_types: Sequence[str] = ("ml.c5.large", "ml.c5.xlarge", "ml.m5.large", "ml.m5.xlarge")
     max_count: int = 200
     max_sizes: Sequence[int] | None = None
     max_waits: Sequence[float] | None = None
     periods: Sequence[float] = (60.0, 900.0, 3600.0)
-    serverless_concurrency: int = 200
-    lambda_concurrency: int = 1000
-    keep_alive: float = KEEP_ALIVE
     cold_start: ArrayLike | None = None
     boot: float = 180.0
-    local: Local | None = None
+    deployments: Sequence[Deployment] = ()
     measured: Mapping[Size, ServiceTimes] | None = None
-    threads: int = 1
     finalists: int = 12
     seed: int = 0
     prices: PriceSheet = field(default_factory=PriceSheet.load)
@@ -98,15 +87,13 @@ class Options:
 
     def __post_init__(self) -> None:
         self._check_numbers()
-        if self.local is not None:
-            of_kind("local", self.local, Local)
         of_kind("prices", self.prices, PriceSheet)
         if self.measured is not None:
             of_kind("measured", self.measured, Mapping, "service times by memory or instance type")
         self._set_choices()
         self._set_kinds()
         for kind in self.kinds:
-            self.places(kind)  # each checks its own knobs
+            self.places(kind)  # each checks its own settings
 
     def _check_numbers(self) -> None:
         for name in ("max_count", "finalists", "threads"):
@@ -117,6 +104,10 @@ class Options:
         generator_from(self.seed)
 
     def _set_choices(self) -> None:
+        deployments = as_tuple("deployments", self.deployments)
+        for each in deployments:
+            of_kind("Each of deployments", each, Deployment)
+        object.__setattr__(self, "deployments", deployments)
         for name in ("serverless_memory_mb", "lambda_memory_mb", "instance_types"):
             object.__setattr__(self, name, _choices(name, getattr(self, name)))
         for name, check in (("periods", _period), ("max_sizes", _size), ("max_waits", _wait)):
@@ -126,12 +117,12 @@ class Options:
 
     def _set_kinds(self) -> None:
         kinds = _choices("kinds", self.kinds)
-        here = () if self.local is None else (Local.kind,)
-        known = (*CLOUD_KINDS, *here)
+        given = tuple(each.kind for each in self.deployments)
+        known = tuple(dict.fromkeys((*CLOUD_KINDS, *given)))
         for kind in kinds:
             if kind not in known:
                 raise InvalidInput(f"kinds must be of {', '.join(known)}; got {kind!r}.")
-        object.__setattr__(self, "kinds", tuple(dict.fromkeys((*kinds, *here))))
+        object.__setattr__(self, "kinds", tuple(dict.fromkeys((*kinds, *given))))
 
     def sizes(self, largest: int) -> tuple[list[int], str]:
         """Return the max_sizes that service times up to `largest` allow, and what to note.
@@ -158,29 +149,9 @@ class Options:
         return [0.0, *(float(f"{wait:.2g}") for wait in np.geomspace(0.01 * target, target, 24))]
 
     def places(self, kind: str) -> list[Deployment]:
-        """Return a deployment of each memory size or instance type, of one instance each."""
-        match kind:
-            case Serverless.kind:
-                limit, keep_alive = self.serverless_concurrency, self.keep_alive
-                return [
-                    Serverless(memory_mb=memory, max_concurrency=limit, keep_alive=keep_alive)
-                    for memory in self.serverless_memory_mb
-                ]
-            case Lambda.kind:
-                limit, keep_alive = self.lambda_concurrency, self.keep_alive
-                return [
-                    Lambda(memory_mb=memory, max_concurrency=limit, keep_alive=keep_alive)
-                    for memory in self.lambda_memory_mb
-                ]
-            case BatchTransform.kind:
-                return [BatchTransform(instance_type=name) for name in self.instance_types]
-            case Local.kind if self.local:
-                return [self.local]
-        of_kind = RealTime if kind == RealTime.kind else Async
-        return [
-            of_kind(instance_type=name, workers=max(1, int(instance_vcpus(name)) // self.threads))
-            for name in self.instance_types
-        ]
+        """Return the deployments of a type that are tried, of one instance each."""
+        given = [each.with_count(1) for each in self.deployments if each.kind == kind]
+        return given or [*KINDS[kind].variants(self)]
 
     @property
     def planning_price(self) -> float:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.batching.timer import BatchPolicy
-from workbench.costing import MONTH
-from workbench.deployment import BatchTransform, Deployment
+from workbench.deployment.base import KINDS, Deployment
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.formatting import Table, dollars
@@ -21,6 +20,7 @@ from workbench.planner.candidates import (
     SimulatedCandidate,
 )
 from workbench.planner.problem import PlanningProblem
+from workbench.pricing.cost import MONTH
 from workbench.registry.api import Model
 from workbench.run import SLO
 from workbench.scaling import ScalingPolicy
@@ -222,7 +222,7 @@ class Plan:
         left[[finalist.row for finalist in table.finalists]] = False
         pairs = np.stack([table.place, table.max_size, table.max_wait], axis=1)[left]
         _, policies, named = np.unique(
-            pairs[:, 1:] if table.kind != BatchTransform.kind else pairs,
+            pairs if KINDS[table.kind].by_job else pairs[:, 1:],
             axis=0,
             return_index=True,
             return_inverse=True,

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.deployment import BatchTransform, Deployment, Lambda, Serverless
+from workbench.deployment.base import KINDS, Deployment
 from workbench.planner.candidates import (
     CandidateMetrics,
     CandidateTable,
@@ -54,13 +54,12 @@ class PlanningProblem:
     def simulate(self, configuration: Configuration) -> CandidateMetrics:
         """Return what the simulator says of a setting under the trace itself."""
         deployment, policy, scaling = configuration
-        on_demand = isinstance(deployment, Serverless | Lambda)
         outcome = serve(
             self.trace,
             policy,
             deployment,
             self.service_on(deployment),
-            cold_start=self.options.cold_start if on_demand else self.options.boot,
+            cold_start=self.options.cold_start if deployment.on_demand else self.options.boot,
             scaling=scaling,
             seed=self.options.seed,
         )
@@ -104,7 +103,7 @@ class Screening:
         self._problem = problem
         self.sizes, _ = problem.options.sizes(problem.largest)
         self.waits = problem.options.waits(problem.slo.latency)
-        kinds = [kind for kind in problem.options.kinds if kind != BatchTransform.kind]
+        kinds = [kind for kind in problem.options.kinds if not KINDS[kind].by_job]
         distributions = [
             self._sample_service_times(one)
             for kind in kinds
@@ -130,8 +129,7 @@ class Screening:
         straight line.
         """
         times = self._problem.service_on(deployment)
-        on_demand = isinstance(deployment, Serverless | Lambda)
-        table = (times.idle_table if on_demand else times.table)[times.sizes]
+        table = (times.idle_table if deployment.on_demand else times.table)[times.sizes]
         if table.shape[1] > 1:
             levels = np.linspace(0, 1, table.shape[1])
             middles = (np.arange(SERVICE_SAMPLES) + 0.5) / SERVICE_SAMPLES

@@ -6,12 +6,13 @@ from functools import partial
 
 import numpy as np
 
-from workbench.deployment import BatchTransform, Lambda, Serverless
+from workbench.deployment.base import KINDS
+from workbench.deployment.vcpu_rule import service_on
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.measuring.profile import Profile
 from workbench.measuring.profile_cache import ensure_profile
 from workbench.planner.candidates import CandidateTable
-from workbench.planner.fleets import search_fleets, search_jobs
+from workbench.planner.fleets import search_without_formula
 from workbench.planner.on_demand import search_on_demand
 from workbench.planner.options import MAX_SIZES, Options
 from workbench.planner.plans import Plan
@@ -19,7 +20,6 @@ from workbench.planner.problem import SERVICE_SAMPLES, PlanningProblem, ServiceO
 from workbench.registry.api import Model
 from workbench.run import SLO
 from workbench.service_times import ProfileLike, ServiceTimes
-from workbench.sizing import service_on
 from workbench.traffic.map import MAP, poisson_process
 from workbench.traffic.map_fitting import fit
 from workbench.traffic.trace import Trace
@@ -211,9 +211,9 @@ def _search_all(problem: PlanningProblem, progress: Progress | None) -> Iterator
 
 
 def _search(problem: PlanningProblem, kind: str) -> CandidateTable:
-    if kind in {Serverless.kind, Lambda.kind}:
+    if KINDS[kind].on_demand:
         return search_on_demand(problem, kind)
-    return search_jobs(problem) if kind == BatchTransform.kind else search_fleets(problem, kind)
+    return search_without_formula(problem, kind)
 
 
 def _explain_overload(tables: tuple[CandidateTable, ...]) -> str:
@@ -227,7 +227,7 @@ def _explain_overload(tables: tuple[CandidateTable, ...]) -> str:
 def _collect_warnings(problem: PlanningProblem) -> list[str]:
     notes = []
     options = problem.options
-    if options.cold_start is None and {Serverless.kind, Lambda.kind} & set(options.kinds):
+    if options.cold_start is None and any(KINDS[kind].on_demand for kind in options.kinds):
         notes.append(
             "On-demand instances start without delay: give Options(cold_start=...), in seconds."
         )

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from workbench.costing import Cost
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, panels
 from workbench.plots.theme import WIDTH
+from workbench.pricing.cost import Cost
 
 if TYPE_CHECKING:
     import polars as pl

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.deployment import Lambda, Serverless
+from workbench.deployment.base import KINDS
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, in_ms, milliseconds
 from workbench.planner import CandidateTable, Plan
@@ -75,8 +75,7 @@ def _list_cells(plan: Plan) -> list[tuple[int, float, float, float]]:
 
 def _find_grid_deployment(plan: Plan) -> tuple[CandidateTable, int]:
     """Return the inference type and the deployment of the grid."""
-    kinds = {Serverless.kind, Lambda.kind}
-    fields = {part.kind: part for part in plan.fields if part.kind in kinds}
+    fields = {part.kind: part for part in plan.fields if KINDS[part.kind].on_demand}
     best = next((one for one in plan.finalists if one.deployment.kind in fields), None)
     if best is None:
         raise InvalidInput(

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from workbench.costing import MONTH
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, milliseconds
 from workbench.planner import Plan, crossings
@@ -13,6 +12,7 @@ from workbench.plots.axes import LatencyAxis, format_target, log_ticks
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, dash, shape
 from workbench.plots.theme import INK
+from workbench.pricing.cost import MONTH
 from workbench.validation import whole_number
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MAX_BEATEN = 1500
 _MAX_TARGET_RATIO = 20  # times the target: what is slower would press the rest together
 _SCREENED_OUT = "screened out"
+_DAY = 24 * 3600.0  # seconds
 _KEY_COLUMNS = ["kind", "deployment", "policy"]
 _TITLES = {"million": "US dollars a million requests", "month": "US dollars a month"}
 
@@ -241,6 +242,6 @@ def plot_break_even(
 
 def _find_crossing(row: dict[str, Any]) -> str:
     return (
-        f"Below {row['rate']:,.3g} requests a second {row['below']} is the cheapest, above it "
-        f"{row['above']}."
+        f"Below {row['rate']:,.3g} requests a second ({_DAY * row['rate']:,.0f} a day) "
+        f"{row['below']} is the cheapest, above it {row['above']}."
     )

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from workbench.costing import Cost
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.formatting import dollars, in_ms, milliseconds
 from workbench.plots.series import Runs, common_slo, name_results
+from workbench.pricing.cost import Cost
 from workbench.run import SLO, Run
 from workbench.validation import as_tuple, of_kind
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from workbench.batching.timer import BatchPolicy
-from workbench.costing import Cost, CostItem
 from workbench.deployment import Deployment
 from workbench.errors import InvalidInput
 from workbench.files import write_file
@@ -24,6 +23,7 @@ from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf, plot_latency_over_time
 from workbench.plots.series import Runs, name_results
 from workbench.plots.service import Profiles, plot_service_times, service_times
+from workbench.pricing.cost import Cost, CostItem
 from workbench.report.conclusion import (
     Costs,
     conclusion_sentences,

@@ -34,15 +34,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy, Policy
-from workbench.deployment import (
-    Async,
-    BatchTransform,
-    Deployment,
-    Lambda,
-    Local,
-    RealTime,
-    Serverless,
-)
+from workbench.deployment.base import Deployment
+from workbench.deployment.platforms import FleetPlatform
 from workbench.errors import InvalidInput
 from workbench.run import COLUMNS, SLO, Run, setup_facts
 from workbench.scaling import ScalingPolicy
@@ -121,6 +114,7 @@ def simulate(
     Raises:
         InvalidInput: An argument is not what it must be, or service times miss a batch size.
 
+    >>> from workbench.deployment import Local
     >>> from workbench.traffic.patterns import constant
     >>> times = ServiceTimes({1: 0.25})
     >>> run = simulate(constant(rate=2, duration=2), BatchPolicy(), Local(), times)
@@ -152,6 +146,7 @@ def serve(
     Raises:
         InvalidInput: An argument is not what it must be, or service times miss a batch size.
 
+    >>> from workbench.deployment import Local
     >>> from workbench.traffic.patterns import constant
     >>> times = ServiceTimes({1: 0.25})
     >>> serve(constant(rate=2, duration=2), BatchPolicy(), Local(), times).busy_seconds
@@ -184,7 +179,7 @@ def prepare(
         raise InvalidInput(f"policy must be a policy such as BatchPolicy, got {policy!r}.")
     if scaling is not None and not hasattr(scaling, "scaler"):
         raise InvalidInput(f"scaling must be a policy such as ScaleToZero, got {scaling!r}.")
-    if scaling is not None and not isinstance(deployment, RealTime | Async):
+    if scaling is not None and not _can_scale(deployment):
         raise InvalidInput(
             f"scaling is for real-time and async fleets, not for a {deployment.kind} deployment: "
             "leave it out."
@@ -234,7 +229,7 @@ class Simulation:
         quantiles = np.zeros(1) if self.cold_start is None else self.cold_start
         chance = platforms.RandomInputs(self.times, quantiles, *_streams(self.seed))
         # Jobs take no policy.
-        is_fast = is_compiled(policy) or isinstance(deployment, BatchTransform)
+        is_fast = is_compiled(policy) or deployment.by_job
         loops = platforms if is_fast else stepwise
         return Outcome(
             trace.arrivals, *loops.serve(trace, policy, deployment, chance, self.scaling)
@@ -267,13 +262,16 @@ def is_compiled(policy: Policy) -> bool:
     return type(policy) in _COMPILED
 
 
+def _can_scale(deployment: Deployment) -> bool:
+    return bool(deployment.scaled_by) and isinstance(deployment.platform, FleetPlatform)
+
+
 def _service_times(service: ServiceTimes | ProfileLike, deployment: Deployment) -> ServiceTimes:
     if isinstance(service, ServiceTimes):
         return service
     if not hasattr(service, "times"):
         raise InvalidInput(f"service must be ServiceTimes or a profile, got {service!r}.")
-    threads = deployment.threads if isinstance(deployment, Local) else 1
-    return ServiceTimes.from_profile(service, threads=threads)
+    return ServiceTimes.from_profile(service, threads=deployment.session_threads)
 
 
 def _cold_start_quantiles(cold_start: ArrayLike) -> Floats:
@@ -346,12 +344,12 @@ def _warn_of_settings(
 ) -> list[str]:
     """Return warnings of what the caller left open, or what does not apply."""
     warnings = []
-    starts = isinstance(deployment, Serverless | Lambda | BatchTransform) or scaling is not None
+    starts = deployment.on_demand or deployment.by_job or scaling is not None
     if starts and cold_start is None:
         warnings.append("New instances start without delay: give cold_start=, in seconds.")
-    if isinstance(deployment, BatchTransform) and policy != BatchPolicy():
+    if deployment.by_job and policy != BatchPolicy():
         warnings.append(f"A batch transform job takes no policy: {policy.label} is not applied.")
-    if not isinstance(deployment, Local) and not isinstance(service, ServiceTimes):
+    if deployment.needs and not isinstance(service, ServiceTimes):
         warnings.append(
             "Service times are those measured on this machine with 1 thread, whatever the "
             f"deployment: {deployment.label} may be faster or slower."
@@ -374,9 +372,9 @@ def _overload_warnings(trace: Trace, deployment: Deployment, outcome: Outcome) -
             f"queue "
             "grows for as long as the trace lasts, and so do the latencies."
         )
-    limit = getattr(deployment, "timeout", deployment.time_limit)
+    limit = deployment.call_limit
     batches = outcome.batches
-    if limit is not None and not isinstance(deployment, BatchTransform):
+    if limit is not None:
         late = int((batches.finished - batches.started - batches.init > limit).sum())
         if late:
             warnings.append(

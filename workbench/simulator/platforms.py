@@ -1,20 +1,12 @@
-"""What each inference type does with batches: from a deployment's knobs to the event loops."""
+"""What each kind of platform does with batches: from a deployment's settings to the event loops."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from workbench.batching.timer import Policy
-from workbench.deployment import (
-    Async,
-    BatchTransform,
-    Deployment,
-    Lambda,
-    Local,
-    RealTime,
-    Serverless,
-)
-from workbench.errors import InvalidInput
+from workbench.deployment.base import Deployment
+from workbench.deployment.platforms import FleetPlatform, JobPlatform, OnDemandPlatform
 from workbench.scaling import ScalingPolicy
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import kernels
@@ -29,7 +21,7 @@ from workbench.simulator.sources import (
 )
 from workbench.traffic.trace import Trace
 
-_ROUTING = {"least_outstanding": LEAST_OUTSTANDING, "random": RANDOM, "shared": SHARED}
+ROUTING = {"least_outstanding": LEAST_OUTSTANDING, "random": RANDOM, "shared": SHARED}
 
 
 class RandomInputs(NamedTuple):
@@ -58,16 +50,6 @@ class ServedBatches(NamedTuple):
     servers: int
 
 
-class FleetShape(NamedTuple):
-    """What a fleet is made of."""
-
-    instances: int
-    workers: int
-    routing: int
-    ttl: float = np.inf
-    least: int = 1
-
-
 def serve(
     trace: Trace,
     policy: Policy,
@@ -78,32 +60,29 @@ def serve(
     """Return a trace's batches, served on a deployment by the compiled loops.
 
     Raises:
-        InvalidInput: The service times do not cover a batch, or the deployment or the policy is
-            not known.
+        InvalidInput: The service times do not cover a batch, or the policy is not known.
     """
-    if isinstance(deployment, BatchTransform):
-        return _serve_jobs(trace, deployment, randomness)
+    platform = deployment.platform
+    if isinstance(platform, JobPlatform):
+        return _serve_jobs(trace, platform, randomness)
     source = source_of(trace, policy, randomness.service)
-    if isinstance(deployment, Serverless | Lambda):
-        return _serve_on_demand(source, deployment, randomness)
-    instances = _serve_fleet(
-        source, shape_of(deployment), randomness, scaling, until=trace.duration
-    )
-    return finish_fleet(source.batches, instances, deployment, trace, scaling)
+    if isinstance(platform, OnDemandPlatform):
+        return _serve_on_demand(source, platform, randomness)
+    instances = _serve_fleet(source, platform, randomness, scaling, until=trace.duration)
+    return finish_fleet(source.batches, instances, platform, trace, scaling)
 
 
 def finish_fleet(
     batches: Batches,
     instances: Roster,
-    deployment: Deployment,
+    fleet: FleetPlatform,
     trace: Trace,
     scaling: ScalingPolicy | None,
 ) -> ServedBatches:
     """Return a fleet's batches with the times that its instances ran."""
     end = max(trace.duration, float(np.nanmax(batches.finished, initial=0.0)))
-    spans = None if isinstance(deployment, Local) else instances.spans(batches, end)
-    shape = shape_of(deployment)
-    return ServedBatches(batches, spans, shape.instances * shape.workers if scaling is None else 0)
+    spans = instances.spans(batches, end) if fleet.metered else None
+    return ServedBatches(batches, spans, fleet.servers if scaling is None else 0)
 
 
 def _draw_times(source: BatchSource, randomness: RandomInputs) -> None:
@@ -113,64 +92,43 @@ def _draw_times(source: BatchSource, randomness: RandomInputs) -> None:
 
 
 def _serve_on_demand(
-    source: BatchSource, deployment: Serverless | Lambda, randomness: RandomInputs
+    source: BatchSource, platform: OnDemandPlatform, randomness: RandomInputs
 ) -> ServedBatches:
     _draw_times(source, randomness)
     if len(randomness.cold_start) > 1:
         randomness.cold_start_rng.random(out=source.room.init)
-    pace, depth = 0.0, np.inf
-    if isinstance(deployment, Lambda):
-        pace = deployment.scaling_period / deployment.scaling_step
-        depth = deployment.scaling_period
-    queues = deployment.on_limit == "queue"
     most = len(source.room.closed)  # instances that can be busy at once
     rules = kernels.OnDemandRules(
-        limit=min(deployment.max_concurrency, most),
-        provisioned=min(deployment.provisioned, most),
-        keep_alive=deployment.keep_alive,
-        queues=queues,
-        pace=pace,
-        depth=depth,
+        limit=min(platform.limit, most),
+        provisioned=min(platform.provisioned, most),
+        keep_alive=platform.keep_alive,
+        queues=platform.queues,
+        pace=platform.pace,
+        depth=platform.depth,
         cold_start=randomness.cold_start,
     )
     source.serve_on_demand(rules)
-    return ServedBatches(source.batches, None, deployment.max_concurrency if queues else 0)
-
-
-def shape_of(deployment: Deployment) -> FleetShape:
-    """Return what a deployment's fleet is made of.
-
-    Raises:
-        InvalidInput: It has none.
-    """
-    match deployment:
-        case Local():
-            return FleetShape(deployment.workers, 1, SHARED)
-        case RealTime():
-            return FleetShape(deployment.count, deployment.workers, _ROUTING[deployment.routing])
-        case Async():
-            workers = min(deployment.workers, deployment.concurrency or deployment.workers)
-            return FleetShape(deployment.count, workers, SHARED, ttl=float(deployment.ttl), least=0)
-    raise InvalidInput(f"No rule says how to simulate {deployment!r}.")
+    return ServedBatches(source.batches, None, platform.limit if platform.queues else 0)
 
 
 def _serve_fleet(
     source: BatchSource,
-    shape: FleetShape,
+    fleet: FleetPlatform,
     randomness: RandomInputs,
     scaling: ScalingPolicy | None,
     *,
     until: float,
 ) -> Instances:
+    routing = ROUTING[fleet.routing]
     instances = Instances(
-        count=shape.instances,
-        workers=shape.workers,
-        routing=shape.routing,
-        ttl=shape.ttl,
+        count=fleet.instances,
+        workers=fleet.workers,
+        routing=routing,
+        ttl=fleet.ttl,
         batches=len(source.room.closed),
     )
     _draw_times(source, randomness)
-    if shape.routing == RANDOM:
+    if routing == RANDOM:
         randomness.route_rng.random(out=source.room.started)
 
     def advance(now: float, until: float) -> None:
@@ -185,33 +143,30 @@ def _serve_fleet(
             scaling.scaler(),
             advance=advance,
             boot=randomness.draw_cold_start,
-            least=shape.least,
+            least=fleet.least,
             until=until,
         )
     return instances
 
 
-def _serve_jobs(
-    trace: Trace, deployment: BatchTransform, randomness: RandomInputs
-) -> ServedBatches:
+def _serve_jobs(trace: Trace, platform: JobPlatform, randomness: RandomInputs) -> ServedBatches:
     """Serve a trace in jobs, each a batch on instances of its own.
 
     They boot, then take its rows in chunks of the largest size with a service time; the job is
     done when the last chunk is.
     """
-    first, due = job_bounds(trace, deployment.period)
+    fleet = FleetPlatform(instances=platform.instances)
+    first, due = job_bounds(trace, platform.period)
     jobs = make_batches(trace, first, due)
     jobs.cold[:], jobs.server[:], jobs.started[:] = True, -1, due
     for job, rows in enumerate(jobs.rows):
         jobs.init[job] = randomness.draw_cold_start()
         chunks = _chunks(rows, due[job] + jobs.init[job], randomness.service.largest)
         source = ClosedBatches(chunks, randomness.service)
-        _serve_fleet(
-            source, FleetShape(deployment.count, 1, SHARED), randomness, None, until=np.inf
-        )
+        _serve_fleet(source, fleet, randomness, None, until=np.inf)
         jobs.finished[job] = chunks.finished.max()
     spans = zip(due.tolist(), jobs.finished.tolist(), strict=True)
-    return ServedBatches(jobs, [span for span in spans for _ in range(deployment.count)], 0)
+    return ServedBatches(jobs, [span for span in spans for _ in range(platform.instances)], 0)
 
 
 def job_bounds(trace: Trace, period: float | None) -> tuple[Counts, Floats]:

@@ -16,17 +16,17 @@ from typing import Protocol
 import numpy as np
 
 from workbench.batching.timer import Batcher, Policy
-from workbench.deployment import Deployment, Lambda, Serverless
+from workbench.deployment.base import Deployment
+from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
 from workbench.errors import InvalidInput
 from workbench.scaling import ScalingPolicy
 from workbench.simulator.fleet import Roster, serve_scaled
 from workbench.simulator.kernels import RANDOM, SHARED, Batches, draw
 from workbench.simulator.platforms import (
-    FleetShape,
+    ROUTING,
     RandomInputs,
     ServedBatches,
     finish_fleet,
-    shape_of,
 )
 from workbench.traffic.trace import Trace
 
@@ -44,12 +44,13 @@ def serve(
         InvalidInput: Service times miss a batch, or the policy does not send each request once and
             in order.
     """
-    if isinstance(deployment, Serverless | Lambda):
-        platform = _OnDemandInstances(deployment)
-        batches = _StepSimulation(trace, policy, platform, chance).run()
-        return ServedBatches(batches, None, deployment.max_concurrency if platform.waits else 0)
-    shape = shape_of(deployment)
-    fleet = _SharedQueue(shape)
+    platform = deployment.platform
+    if isinstance(platform, OnDemandPlatform):
+        instances = _OnDemandInstances(platform)
+        batches = _StepSimulation(trace, policy, instances, chance).run()
+        return ServedBatches(batches, None, platform.limit if platform.queues else 0)
+    assert isinstance(platform, FleetPlatform)  # noqa: S101 - jobs take no policy
+    fleet = _SharedQueue(platform)
     steps = _StepSimulation(trace, policy, fleet, chance)
     if scaling is not None:
         serve_scaled(
@@ -58,10 +59,10 @@ def serve(
             scaling.scaler(),
             advance=steps.advance,
             boot=chance.draw_cold_start,
-            least=shape.least,
+            least=platform.least,
             until=trace.duration,
         )
-    return finish_fleet(steps.run(), fleet, deployment, trace, scaling)
+    return finish_fleet(steps.run(), fleet, platform, trace, scaling)
 
 
 class _Assignment:
@@ -121,17 +122,17 @@ class _SharedQueue(Roster):
     waits = True
     has_starts = False
 
-    def __init__(self, shape: FleetShape) -> None:
+    def __init__(self, rules: FleetPlatform) -> None:
         super().__init__(0)
-        self.workers, self.ttl, self._routing = shape.workers, shape.ttl, shape.routing
-        self._shared = shape.routing == SHARED
-        self.has_routes = shape.routing == RANDOM
+        self.workers, self.ttl, self._routing = rules.workers, rules.ttl, ROUTING[rules.routing]
+        self._shared = self._routing == SHARED
+        self.has_routes = self._routing == RANDOM
         self.queues: list[deque[int]] = [deque()] if self._shared else []
         self._idle: list[list[tuple[float, int]]] = [[]] if self._shared else []
         self._open: list[int] = []  # instances that take batches
         self._outstanding: list[int] = []  # batches that each has, waiting or being served
         self._serving = self._done = 0
-        for instance in range(shape.instances):
+        for instance in range(rules.instances):
             self.launch(0.0, -math.inf)
             self.boot(instance, -math.inf)
 
@@ -218,28 +219,25 @@ class _OnDemandInstances:
     has_routes = False
     has_starts = True
 
-    def __init__(self, deployment: Serverless | Lambda) -> None:
-        self.waits = deployment.on_limit == "queue"
+    def __init__(self, rules: OnDemandPlatform) -> None:
+        self.waits = rules.queues
         self.queues: list[deque[int]] = [deque()]
-        self._rules = deployment
+        self._rules = rules
         self._idle_provisioned = [
-            (-math.inf, -server) for server in reversed(range(deployment.provisioned))
+            (-math.inf, -server) for server in reversed(range(rules.provisioned))
         ]
         self._warm: list[tuple[float, int]] = []
-        self._launched = deployment.provisioned
+        self._launched = rules.provisioned
         self._busy = 0
-        self._full_at, self._pace, self._depth = -math.inf, 0.0, math.inf
-        if isinstance(deployment, Lambda):
-            self._pace = deployment.scaling_period / deployment.scaling_step
-            self._depth = deployment.scaling_period
+        self._full_at = -math.inf
 
     @property
     def free(self) -> int:
-        return self._rules.max_concurrency - self._busy - len(self.queues[0])
+        return self._rules.limit - self._busy - len(self.queues[0])
 
     def next_start(self) -> float:
-        is_below = self._busy < self._rules.max_concurrency
-        return self._full_at + self._pace - self._depth if is_below else math.inf
+        is_below = self._busy < self._rules.limit
+        return self._full_at + self._rules.pace - self._rules.depth if is_below else math.inf
 
     def route(self, level: float) -> int:  # noqa: ARG002 - as in _Platform
         return 0
@@ -261,7 +259,7 @@ class _OnDemandInstances:
     def _start_instance(self, now: float) -> _Assignment | None:
         if now < self.next_start():
             return None
-        self._full_at = max(self._full_at, now) + self._pace
+        self._full_at = max(self._full_at, now) + self._rules.pace
         self._launched += 1
         return _Assignment(self._launched - 1, now, cold=True)
 

@@ -9,10 +9,11 @@ import ipywidgets
 
 from workbench.cloud.aws import Cloud, aws
 from workbench.cloud.deploy import DeployedModel
-from workbench.deployment import Lambda
+from workbench.deployment.base import Deployment
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.planner import Options, Plan
+from workbench.pricing.cost import HOUR, total
 from workbench.registry.api import Registry
 from workbench.run import Run
 from workbench.widgets.deployment_picker import DeploymentPicker
@@ -315,7 +316,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
 
     def _set_deployed(self, deployed: DeployedModel) -> None:
         """Have the monitor read of the endpoint of a run."""
-        if isinstance(deployed.deployment, Lambda):  # a function is no endpoint
+        if not deployed.is_endpoint:  # a function is no endpoint
             return
         self._deployed = deployed
         if "Monitor" in self.more.parts:
@@ -345,7 +346,11 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         if wrong := [f"{part.title}: {part.error}" for part in asked if part.error]:
             view.withdraw(" ".join(wrong))
             return
-        options = Options(cold_start=self.simulation.value.get("cold_start"))
+        own = self.deployment.value
+        options = Options(
+            cold_start=self.simulation.value.get("cold_start"),
+            deployments=[own] if _is_priced_machine(own) else [],
+        )
         view.offer(self.model.value, self.traffic.value, self.slo.value, options)
 
     def _apply_plan(self, plan: Plan) -> None:
@@ -428,7 +433,7 @@ def _measure(
     before_close: BeforeClose,
     live: LiveProgress,
 ) -> Result:
-    due, folder = experiment.trace.arrivals, choose_run_folder(experiment)
+    due, folder = experiment.here.trace.arrivals, choose_run_folder(experiment)
     live.doing = f"Preparing: {target.preparing}."
     live.stopping = f"Stopping: {target.stopping}."
 
@@ -445,6 +450,11 @@ def _measure(
         on_rows=lambda rows: live.add(rows["finished"] - due[rows["request"]]),
         stopped=live.stopped,
     )
+
+
+def _is_priced_machine(deployment: Deployment) -> bool:
+    """Return whether it is a machine of the user's own that costs something; a plan may take it."""
+    return not deployment.needs and total(deployment.bill(deployment.idle_usage(HOUR))) > 0
 
 
 def code_of(

@@ -1,83 +1,30 @@
-"""Where a model runs: every inference type with its own knobs, and what it costs as they turn."""
+"""Where a model runs: every inference type with its own settings, and what it costs with them."""
 
-from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import ipywidgets
 import traitlets
 
-from workbench.costing import Items, Usage, bill
-from workbench.deployment import (
-    KINDS,
-    Async,
-    BatchTransform,
-    Deployment,
-    Lambda,
-    Local,
-    RealTime,
-    Serverless,
-    instance_vcpus,
-)
+from workbench.deployment import KINDS, Deployment, instance_vcpus
+from workbench.deployment.settings import SettingDescription, settings_of
 from workbench.errors import InvalidInput, NotFound
 from workbench.formatting import dollars, milliseconds
-from workbench.prices import PriceSheet, weakest
+from workbench.pricing.cost import Items, total
+from workbench.pricing.sheet import PriceSheet, weakest
+from workbench.pricing.usage import Usage
 from workbench.widgets.form import Control, Form, choice, integer, number, text
 from workbench.widgets.pickers import Picker
-
-_DEFAULTS = {
-    each.kind: each
-    for each in (
-        Local(),
-        RealTime(instance_type="ml.m5.large"),
-        Serverless(memory_mb=2048, max_concurrency=20),
-        Async(instance_type="ml.m5.large"),
-        BatchTransform(instance_type="ml.m5.large"),
-        Lambda(memory_mb=1769, max_concurrency=100),
-    )
-}
-"""What each inference type begins with."""
-
-_LABELS = {
-    "workers": "Workers",
-    "threads": "Threads",
-    "hourly_price": "Price (USD/hour)",
-    "instance_type": "Instance type",
-    "count": "Instances",
-    "routing": "Routing",
-    "memory_mb": "Memory (MB)",
-    "max_concurrency": "Max concurrency",
-    "provisioned": "Provisioned",
-    "keep_alive": "Keep alive (s)",
-    "on_limit": "At the limit",
-    "concurrency": "Calls at once",
-    "ttl": "In queue (s)",
-    "timeout": "Timeout (s)",
-    "period": "Job every (s)",
-    "architecture": "Architecture",
-}
-_CHOICES: dict[tuple[str, str], Sequence[Any]] = {
-    (RealTime.kind, "routing"): ("least_outstanding", "random", "shared"),
-    (Serverless.kind, "memory_mb"): range(1024, 6145, 1024),
-    (Serverless.kind, "on_limit"): ("reject", "queue"),
-    (Lambda.kind, "on_limit"): ("reject", "queue"),
-    (Lambda.kind, "architecture"): ("x86_64", "arm64"),
-}
-_OPTIONAL_SETTINGS = {
-    "concurrency": "SageMaker chooses",
-    "period": "one job at the end",
-}
 
 CALL_SECONDS = 0.1
 """Seconds of the call of which a million are priced, where nothing better is known."""
 
 
 class DeploymentPicker(Picker):
-    """An inference type with its own knobs alone; `value` is a deployment.
+    """An inference type with its own settings alone; `value` is a deployment.
 
     The line under them tells the price, an hour and a million. Those of instances hang on the
     traffic, and those of calls on how long one takes: `rate` and `call` say what is reckoned with.
-    The knobs of the chosen type can be had by name: `picker["memory_mb"].value = 4096`.
+    The settings of the chosen type are had by name: `picker["memory_mb"].value = 4096`.
 
     Args:
         value: The deployment to begin with.
@@ -90,7 +37,7 @@ class DeploymentPicker(Picker):
     def __init__(
         self, value: Deployment | None = None, *, prices: PriceSheet | None = None
     ) -> None:
-        value = value or Local()
+        value = value or next(iter(KINDS.values())).example()
         self._prices = prices or PriceSheet.load()
         self._forms: dict[str, Form] = {}
         self._box = ipywidgets.VBox()
@@ -113,21 +60,24 @@ class DeploymentPicker(Picker):
     def _form(self) -> Form:
         kind = self.kind.value
         if kind not in self._forms:
-            self._build_form(_DEFAULTS[kind])
+            self._build_form(KINDS[kind].example())
         return self._forms[kind]
 
     def _build_form(self, value: Deployment) -> None:
-        controls = {each.name: self._control(value, each.name) for each in fields(value)}
+        controls = {
+            name: self._control(described, name, getattr(value, name))
+            for name, described in settings_of(type(value)).items()
+        }
         self._forms[value.kind] = Form(controls, self._read)
 
-    def _control(self, value: Deployment, name: str) -> Control:
-        now, label = getattr(value, name), _LABELS[name]
-        if name in _OPTIONAL_SETTINGS:
-            return text(label, "" if now is None else f"{now:g}", _OPTIONAL_SETTINGS[name])
+    def _control(self, described: SettingDescription, name: str, now: Any) -> Control:  # noqa: ANN401 - of any setting
+        label = described.label
+        if described.empty:
+            return text(label, "" if now is None else f"{now:g}", described.empty)
         if name == "instance_type":
             return choice(label, self._instance_types(now), now)
-        if options := _CHOICES.get((value.kind, name)):
-            return choice(label, options, now)
+        if described.choices:
+            return choice(label, described.choices, now)
         return integer(label, now) if isinstance(now, int) else number(label, now)
 
     def _instance_types(self, *more: str) -> list[str]:
@@ -139,11 +89,13 @@ class DeploymentPicker(Picker):
         form = self._form
         if self._box.children != (form,):
             self._box.children = (form,)
+        kind = KINDS[self.kind.value]
+        described = settings_of(kind)
         settings = {
-            name: _parse_optional(name, value) if name in _OPTIONAL_SETTINGS else value
+            name: _parse_optional(name, value, empty) if (empty := described[name].empty) else value
             for name, value in form.values.items()
         }
-        return KINDS[self.kind.value](**settings)
+        return kind(**settings)
 
     def _show_error(self, error: str) -> bool:
         return self._form.refuse(error)
@@ -163,7 +115,7 @@ def _has_vcpus(instance_type: str) -> bool:
         return False
 
 
-def _parse_optional(name: str, entered: str) -> float | int | None:
+def _parse_optional(name: str, entered: str, empty: str) -> float | int | None:
     """Return the number in a control that may be left empty."""
     if not entered.strip():
         return None
@@ -171,7 +123,7 @@ def _parse_optional(name: str, entered: str) -> float | int | None:
         number = float(entered)
     except ValueError:
         raise InvalidInput(
-            f"{name} must be a number, or nothing ({_OPTIONAL_SETTINGS[name]}), got {entered!r}."
+            f"{name} must be a number, or nothing ({empty}), got {entered!r}."
         ) from None
     return int(number) if number.is_integer() else number
 
@@ -191,24 +143,24 @@ def describe_price(
         call: Seconds of a call, where calls are billed.
         prices: The price sheet, by default that of us-east-1.
 
+    >>> from workbench.deployment import Local, RealTime
     >>> describe_price(RealTime(instance_type="ml.m5.large", count=2), rate=100)
     '$0.23 an hour, $0.639 a million requests at 100 a second (price verified, 2026-05-08).'
     >>> describe_price(Local())
     'This machine counts as free: give its price.'
     """
-    match deployment:
-        case Local(hourly_price=0.0):
-            return "This machine counts as free: give its price."
-        case Serverless() | Lambda():
-            return _describe_call_price(deployment, rate, call, prices)
-    counted = max(1, getattr(deployment, "count", 1))
-    hour = Usage(seconds=3600, instance_seconds=3600 * counted)
-    items = bill(deployment, hour, prices=prices)
-    hourly = _total(items)
+    if deployment.on_demand:
+        return _describe_call_price(deployment, rate, call, prices)
+    there = deployment.platform.idle_instances
+    one = deployment if there else deployment.with_count(1)
+    items = one.bill(one.idle_usage(3600.0), prices=prices)
+    hourly = total(items)
+    if not hourly:
+        return "This machine counts as free: give its price."
     words = f"{_usd(hourly)} an hour"
-    if isinstance(deployment, BatchTransform):
+    if deployment.by_job:
         words += " while a job runs"
-    elif getattr(deployment, "count", 1) == 0:
+    elif not there:
         words += " for each instance that is there"
     elif rate:
         words += f", {_usd(1e6 * hourly / 3600 / rate)} a million requests at {rate:.4g} a second"
@@ -216,21 +168,18 @@ def describe_price(
 
 
 def _describe_call_price(
-    deployment: Serverless | Lambda, rate: float | None, call: float, prices: PriceSheet | None
+    deployment: Deployment, rate: float | None, call: float, prices: PriceSheet | None
 ) -> str:
-    million = bill(deployment, Usage(seconds=1e6 * call, calls=1_000_000), prices=prices)
-    kept = bill(deployment, Usage(enabled_seconds=3600 * deployment.provisioned), prices=prices)
-    words = f"{_usd(_total(million))} a million calls of {milliseconds(call)}"
+    million = deployment.bill(Usage(seconds=1e6 * call, calls=1_000_000), prices=prices)
+    kept = deployment.bill(deployment.idle_usage(3600.0), prices=prices)
+    words = f"{_usd(total(million))} a million calls of {milliseconds(call)}"
     if rate:
-        hourly = _total(million) * rate * 3600 / 1e6
+        hourly = total(million) * rate * 3600 / 1e6
         words += f", {_usd(hourly)} an hour at {rate:.4g} a second unbatched"
     if kept:
-        words += f", and {_usd(_total(kept))} an hour for {deployment.provisioned} provisioned"
+        count = deployment.platform.idle_instances
+        words += f", and {_usd(total(kept))} an hour for {count} provisioned"
     return f"{words} ({_describe_price_source((*million, *kept))})."
-
-
-def _total(items: Items) -> float:
-    return sum(item.dollars for item in items)
 
 
 def _usd(amount: float) -> str:

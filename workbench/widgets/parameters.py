@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workbench.batching.timer import BatchPolicy
-from workbench.deployment import BatchTransform, Lambda, Local, RealTime, Serverless
+from workbench.deployment.settings import settings_of
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.traffic.trace import Trace
@@ -97,26 +97,20 @@ class TunableParameters:
 
 _LOADS = (*(step / 10 for step in range(1, 21)), 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _WAIT_STEPS = 40  # steps of the slider from no wait to the target
-_SCALE_SETTINGS: dict[str, tuple[str, str, Sequence[int]]] = {
-    Local.kind: ("workers", "Workers", range(1, 17)),
-    RealTime.kind: ("count", "Instances", range(1, 41)),
-    Serverless.kind: ("memory_mb", "Memory", range(1024, 6145, 1024)),
-    Lambda.kind: ("memory_mb", "Memory", (128, *range(256, 10_241, 128))),
-}
 
 
 def _list_parameters(experiment: Experiment, largest: int) -> Iterator[TunableParameter]:
     policy, on, slo = experiment.policy, experiment.deployment, experiment.slo
     yield _make_parameter("load", "Load", _LOADS, 1.0, unit="times")
-    if isinstance(policy, BatchPolicy) and not isinstance(on, BatchTransform):
+    if isinstance(policy, BatchPolicy) and not on.by_job:
         yield _make_parameter("max_size", "Batch size", range(1, largest + 1), policy.max_size)
         longest = slo.latency if slo else 0.1
         waits = [round(longest * step / _WAIT_STEPS, 6) for step in range(_WAIT_STEPS + 1)]
         yield _make_parameter("max_wait", "Max wait", waits, policy.max_wait, unit="ms", shown=1000)
-    if on.kind in _SCALE_SETTINGS:
-        name, label, values = _SCALE_SETTINGS[on.kind]
-        unit = "MB" if name == "memory_mb" else ""
-        yield _make_parameter(name, label, values, getattr(on, name), unit=unit)
+    for name, described in settings_of(type(on)).items():
+        if described.steps:
+            label, _, unit = described.label.rstrip(")").partition(" (")
+            yield _make_parameter(name, label, described.steps, getattr(on, name), unit=unit)
 
 
 def _make_parameter(

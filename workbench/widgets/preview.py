@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.deployment import Deployment, Lambda, Serverless
+from workbench.deployment.base import Deployment
 from workbench.experiment import Experiment
 from workbench.measuring.profile import Profile
 from workbench.planner.candidates import dollars_of, usage_of
-from workbench.prices import PriceSheet
+from workbench.pricing.sheet import PriceSheet
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import Outcome, is_compiled, serve
 
@@ -85,7 +85,7 @@ def summarize_simulation(
 
 
 def _per_million(outcome: Outcome, on: Deployment, answered: int) -> float | None:
-    if not answered or (isinstance(on, Serverless | Lambda) and on.provisioned):
+    if not answered or (on.on_demand and on.platform.idle_instances):
         return None
     return 1e6 * dollars_of(on, usage_of(outcome, on), PriceSheet.load()) / answered
 

@@ -12,12 +12,12 @@ import ipywidgets
 import traitlets
 
 from workbench.comparison import Comparison, compare
-from workbench.costing import cost
 from workbench.errors import NotFound, StorageError, WorkbenchError
 from workbench.formatting import Table
 from workbench.plots import plot_batch_sizes, plot_cost_by_item, plot_latency_over_time
 from workbench.report.page import write_report
 from workbench.run import Run, delete_run
+from workbench.run_cost import cost
 from workbench.widgets.form import show, text
 from workbench.widgets.notebook import Keyboard, Status
 from workbench.widgets.run_panel import Result

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.deployment import MB_PER_VCPU
+from workbench.deployment.on_demand import MB_PER_VCPU
 
 CPU_PERIOD_SECONDS = 0.002
 """Seconds of a period of the processor's quota.

@@ -13,6 +13,7 @@ from workbench.deployment import (
     Deployment,
     Lambda,
     Local,
+    OnPremise,
     RealTime,
     Serverless,
     instance_vcpus,
@@ -44,6 +45,16 @@ deployments = st.one_of(
         count=counts,
         workers=counts,
         routing=st.sampled_from(["least_outstanding", "random", "shared"]),
+    ),
+    st.builds(
+        OnPremise,
+        servers=counts,
+        workers=counts,
+        purchase_price=seconds,
+        lifetime_years=st.floats(0.001, 100),
+        power_watts=seconds,
+        kwh_price=seconds,
+        upkeep_per_year=seconds,
     ),
     on_demand(Serverless, 200, memory_mb=st.sampled_from(range(1024, 6145, 1024))),
     st.builds(
@@ -85,8 +96,8 @@ def test_the_repr_builds_the_deployment_again(deployment):
 
 
 @given(deployments)
-def test_only_local_runs_without_a_cloud(deployment):
-    assert (deployment.needs == "") == isinstance(deployment, Local)
+def test_only_ones_own_machines_run_without_a_cloud(deployment):
+    assert (deployment.needs == "") == isinstance(deployment, Local | OnPremise)
     assert deployment.needs == "" or "LocalCloud" in deployment.needs
     assert deployment.label.startswith(deployment.kind)
 
@@ -196,9 +207,12 @@ def test_a_knob_out_of_its_limits_is_refused(kind, knobs, message):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({}, "kind must be one of local, real-time, .*; got None"),
+        ({}, "kind must be one of local, on-premise, .*; got None"),
         ({"kind": ["local"]}, "kind must be one of"),
-        ({"kind": "local", "memory_mb": 1}, "A local deployment has no memory_mb; its knobs are"),
+        (
+            {"kind": "local", "memory_mb": 1},
+            "A local deployment has no memory_mb",
+        ),
         ({"kind": "real-time"}, "has to have instance_type"),
         ({"kind": "local", "workers": 0}, "workers must be"),
     ],
@@ -212,6 +226,7 @@ def test_limits_are_those_of_the_invoke_calls():
     limits = {each.kind: (each.payload_limit, each.time_limit) for each in KINDS.values()}
     assert limits == {
         "local": (None, None),
+        "on-premise": (None, None),
         "real-time": (6_291_456, 60),
         "serverless": (4_194_304, 60),
         "async": (1_073_741_824, 3600),

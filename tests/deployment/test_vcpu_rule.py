@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
+from workbench.deployment.vcpu_rule import service_on, slowdown
 from workbench.errors import InvalidInput, NotFound
 from workbench.service_times import ServiceTimes
-from workbench.sizing import service_on, size_of, slowdown
 
 TIMES = ServiceTimes({1: [0.009, 0.010, 0.013], 2: [0.012, 0.014, 0.019]}, label="here")
 
@@ -101,6 +101,6 @@ def test_times_are_not_scaled_by_nothing():
 
 
 def test_sizes():
-    assert size_of(function(512)) == 512
-    assert size_of(RealTime(instance_type="ml.m5.large")) == "ml.m5.large"
-    assert size_of(Local()) is None
+    assert function(512).size == 512
+    assert RealTime(instance_type="ml.m5.large").size == "ml.m5.large"
+    assert Local().size is None

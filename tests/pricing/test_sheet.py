@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import InvalidInput, NotFound
-from workbench.prices import MARKS, Price, PriceSheet, weakest
+from workbench.pricing.sheet import MARKS, Price, PriceSheet, weakest
 
 REGIONS = ["eu-central-1", "us-east-1"]
 
@@ -205,7 +205,7 @@ def test_the_weakest_mark_is_no_firmer_than_any(marks):
 
 
 def test_the_readme_of_the_data_names_every_file():
-    folder = Path(__file__).parents[1] / "data"
+    folder = Path(__file__).parents[2] / "data"
     readme = (folder / "README.md").read_text(encoding="utf-8")
     shipped = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     names = {path.relative_to(folder).as_posix() for path in shipped} - {"README.md"}

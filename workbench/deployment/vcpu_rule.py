@@ -14,36 +14,23 @@ its share is used up::
 
 from collections.abc import Mapping
 
-from workbench.deployment import Async, Deployment, Lambda, Local, RealTime, Serverless
+from workbench.deployment.base import Deployment, Size
 from workbench.errors import InvalidInput
 from workbench.service_times import ServiceTimes
 from workbench.validation import whole_number
-
-Size = int | str
-"""What a deployment's speed hangs on: its memory in MB, or its instance type."""
-
-
-def size_of(deployment: Deployment) -> Size | None:
-    """Return the memory in MB or the instance type of a deployment, None where it has neither.
-
-    >>> size_of(Serverless(memory_mb=1024, max_concurrency=20))
-    1024
-    """
-    if isinstance(deployment, Serverless | Lambda):
-        return deployment.memory_mb
-    return getattr(deployment, "instance_type", None)
 
 
 def slowdown(deployment: Deployment, *, threads: int = 1) -> float:
     """Return how many times longer than on cores of their own `threads` take, by the rule.
 
     The workers of an instance share its vCPUs: the factor is that of all of them being busy.
-    `Local` is the machine that was measured: 1.
+    A machine whose vCPUs are not known counts as the one that was measured: 1.
 
     Raises:
         InvalidInput: threads is below 1.
         NotFound: The vCPUs of the instance type are not known.
 
+    >>> from workbench.deployment import Lambda, RealTime
     >>> slowdown(Lambda(memory_mb=884, max_concurrency=9)).__round__(3)
     2.001
     >>> slowdown(Lambda(memory_mb=10240, max_concurrency=9))
@@ -52,11 +39,8 @@ def slowdown(deployment: Deployment, *, threads: int = 1) -> float:
     2.0
     """
     whole_number("threads", threads, low=1)
-    if isinstance(deployment, Local):
-        return 1.0
-    workers = deployment.workers if isinstance(deployment, RealTime | Async) else 1
     vcpus = deployment.vcpus
-    return 1.0 if vcpus is None else max(1.0, threads * workers / vcpus)
+    return 1.0 if vcpus is None else max(1.0, threads * deployment.instance_workers / vcpus)
 
 
 def service_on(
@@ -80,6 +64,7 @@ def service_on(
         InvalidInput: measured holds something else than service times, or threads is below 1.
         NotFound: The vCPUs of the instance type are not known.
 
+    >>> from workbench.deployment import Serverless
     >>> times = ServiceTimes({1: 0.010}, label="mine")
     >>> on = Serverless(memory_mb=1024, max_concurrency=20)
     >>> service_on(times, on)
@@ -87,7 +72,7 @@ def service_on(
     >>> service_on(times, on, measured={1024: ServiceTimes({1: 0.02})})
     <ServiceTimes measured at 1024 MB: of 1 rows, constant>
     """
-    size = size_of(deployment)
+    size = deployment.size
     if measured and size is not None and size in measured:
         return _label_measured(measured[size], size)
     factor = slowdown(deployment, threads=threads)

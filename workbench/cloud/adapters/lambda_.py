@@ -1,4 +1,4 @@
-"""Functions of AWS Lambda for a model: made, waited for, and deleted.
+"""Functions of AWS Lambda on a cloud.
 
 A function is made from the image that endpoints use too, started as `python -m awslambdaric`, and
 fetches its model at INIT; or from a zip with handler, model and libraries.
@@ -9,7 +9,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
+from workbench.backends.asynchronous import Mailbox
+from workbench.backends.base import Backend
+from workbench.backends.lambda_ import LambdaBackend
+from workbench.cloud.adapters.base import CallTarget, Creation, LiveAdapter
+from workbench.cloud.adapters.quotas import check_concurrency
+from workbench.cloud.adapters.resources import upload
+from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient, ignore_missing
 from workbench.cloud.ledger import LedgerEntry
 from workbench.cloud.packaging import HANDLER, MAX_ZIP, function_zip
@@ -26,8 +34,51 @@ _MAX_INLINE_ZIP = (
 )  # bytes: in a call a zip is in base64, which is longer by a third
 
 
-def image(entry: LedgerEntry, uri: str) -> dict[str, object]:
-    """Return the arguments of CreateFunction for a function from an image."""
+class LambdaAdapter(LiveAdapter[Lambda]):
+    """Makes functions."""
+
+    ledger_kind: ClassVar[str] = "function"
+    is_endpoint: ClassVar[bool] = False
+
+    def check_quota(self, deployment: Lambda, cloud: Cloud) -> None:
+        """Require room for its calls at once."""
+        check_concurrency(cloud, deployment.max_concurrency, label=deployment.label)
+
+    def image(self, cloud: Cloud, libraries: str | Path | None) -> str:
+        """Return the URI of the image it is made from; "" where it is made from a zip."""
+        return super().image(cloud, libraries) if libraries is None else ""
+
+    def prepare(self, creation: Creation[Lambda]) -> Mailbox | None:
+        """Put the model's archive into the bucket, unless a zip holds the model."""
+        if creation.libraries is None:
+            upload(creation.aws, creation.entry, creation.model)
+        return None
+
+    def create(self, creation: Creation[Lambda], mailbox: Mailbox | None) -> str:  # noqa: ARG002
+        """Create a function, wait until it answers, and return its name with its version, if any.
+
+        Raises:
+            CloudError: The cloud refused, or the function failed.
+        """
+        aws, entry, deployment = creation.aws, creation.entry, creation.deployment
+        code = _image_code(entry, creation.image)
+        if creation.libraries is not None:
+            code = _zip_code(aws, entry, creation.model, creation.libraries)
+        _create_function(aws, entry, deployment, code, role=creation.role)
+        return _provision(aws, entry, deployment) if deployment.provisioned else entry.name
+
+    def backend(self, target: CallTarget[Lambda]) -> Backend:
+        """Return what calls Invoke."""
+        return LambdaBackend(target.name, target.cloud, concurrency=target.concurrency)
+
+    def delete(self, aws: CloudClient, entry: LedgerEntry) -> None:
+        """Delete a function with all its versions, if it is there."""
+        with ignore_missing():
+            aws.lambda_("delete_function", FunctionName=entry.name)
+
+
+def _image_code(entry: LedgerEntry, uri: str) -> dict[str, object]:
+    """Return the arguments of CreateFunction for an image."""
     return {
         "PackageType": "Image",
         "Code": {"ImageUri": uri},
@@ -36,7 +87,7 @@ def image(entry: LedgerEntry, uri: str) -> dict[str, object]:
     }
 
 
-def package(
+def _zip_code(
     aws: CloudClient, entry: LedgerEntry, model: Model, libraries: str | Path
 ) -> dict[str, object]:
     """Return the arguments of CreateFunction for a zip; a large one goes through S3."""
@@ -49,14 +100,9 @@ def package(
     return {"PackageType": "Zip", "Code": code, "Runtime": _PYTHON, "Handler": HANDLER}
 
 
-def create(
+def _create_function(
     aws: CloudClient, entry: LedgerEntry, deployment: Lambda, code: dict[str, object], *, role: str
-) -> str:
-    """Create a function, wait until it answers, and return its name with its version, if any.
-
-    Raises:
-        CloudError: The cloud refused, or the function failed.
-    """
+) -> None:
     name = entry.name
     aws.lambda_(
         "create_function",
@@ -74,8 +120,11 @@ def create(
         FunctionName=name,
         ReservedConcurrentExecutions=deployment.max_concurrency,
     )
-    if not deployment.provisioned:
-        return name
+
+
+def _provision(aws: CloudClient, entry: LedgerEntry, deployment: Lambda) -> str:
+    """Publish a version, keep instances of it warm, and return the name it is called by."""
+    name = entry.name
     version = str(aws.lambda_("publish_version", FunctionName=name)["Version"])
     _await_state(aws, entry, lambda: _state(aws, f"{name}:{version}"), "Active")
     provisioned = {"FunctionName": name, "Qualifier": version}
@@ -86,12 +135,6 @@ def create(
     )
     _await_state(aws, entry, lambda: _read_provisioned_state(aws, provisioned), "READY")
     return f"{name}:{version}"
-
-
-def delete(aws: CloudClient, entry: LedgerEntry) -> None:
-    """Delete a function with all its versions, if it is there."""
-    with ignore_missing():
-        aws.lambda_("delete_function", FunctionName=entry.name)
 
 
 def _state(aws: CloudClient, name: str) -> tuple[str, str]:

@@ -1,0 +1,131 @@
+"""What an adapter does: it makes deployments of one inference type on a cloud, and deletes them.
+
+A `LiveAdapter` makes something that answers calls; a type that has jobs has a bare `Adapter`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Generic, NamedTuple, TypeVar
+
+from workbench.backends.asynchronous import Mailbox
+from workbench.backends.base import Backend
+from workbench.cloud.adapters.resources import image_of
+from workbench.cloud.aws import Cloud
+from workbench.cloud.client import CloudClient
+from workbench.cloud.ledger import LedgerEntry
+from workbench.deployment.base import Deployment
+from workbench.registry.model import Model
+
+D = TypeVar("D", bound=Deployment)
+
+
+class WatchedMetric(NamedTuple):
+    """A metric that autoscaling watches.
+
+    Attributes:
+        name: In CloudWatch.
+        statistic: Of a minute.
+        tracked: What target tracking calls it; "" where it is one of our choice.
+        of_variant: Whether it is a variant's; else the endpoint's as a whole.
+    """
+
+    name: str
+    statistic: str
+    tracked: str = ""
+    of_variant: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Creation(Generic[D]):
+    """What is to be made of a ledger's entry: a model, deployed.
+
+    `image` is "" where none is needed, and `libraries` a folder for a zip, if any.
+    """
+
+    aws: CloudClient
+    entry: LedgerEntry
+    model: Model
+    deployment: D
+    role: str
+    image: str
+    libraries: str | Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallTarget(Generic[D]):
+    """What is to be called, by up to `concurrency` calls at once."""
+
+    name: str
+    cloud: Cloud
+    deployment: D
+    mailbox: Mailbox | None
+    concurrency: int
+
+
+class Adapter(ABC, Generic[D]):
+    """What a cloud does for one inference type.
+
+    Attributes:
+        ledger_kind: What the ledger calls its entries.
+        metrics: What autoscaling can watch, by the name in `workbench.scaling`.
+    """
+
+    ledger_kind: ClassVar[str]
+    metrics: ClassVar[Mapping[str, WatchedMetric]] = {}
+
+    @abstractmethod
+    def check_quota(self, deployment: D, cloud: Cloud) -> None:
+        """Require that the account may have the deployment, where AWS says so.
+
+        Raises:
+            CloudError: The quota is too small.
+        """
+
+    @abstractmethod
+    def delete(self, aws: CloudClient, entry: LedgerEntry) -> None:
+        """Delete all of an entry that there is, but for the model's archive."""
+
+
+class LiveAdapter(Adapter[D]):
+    """What a cloud does for an inference type that answers calls.
+
+    Attributes:
+        in_flight: Calls that a client should have in flight where instances set no limit.
+        is_endpoint: Whether it is an endpoint, with an endpoint's metrics.
+    """
+
+    in_flight: ClassVar[int] = 64
+    is_endpoint: ClassVar[bool] = True
+
+    def check(self, deployment: D) -> None:
+        """Require that AWS has such a deployment.
+
+        Raises:
+            InvalidInput: It has not.
+        """
+
+    def image(self, cloud: Cloud, libraries: str | Path | None) -> str:  # noqa: ARG002 - of others
+        """Return the URI of the image it is made from; "" where it takes none.
+
+        Raises:
+            NotAvailable: The image is not known.
+        """
+        return image_of(cloud)
+
+    @abstractmethod
+    def prepare(self, creation: Creation[D]) -> Mailbox | None:
+        """Make what has to be there before; return where answers arrive that come later."""
+
+    @abstractmethod
+    def create(self, creation: Creation[D], mailbox: Mailbox | None) -> str:
+        """Make it, wait until it answers, and return the name it is called by.
+
+        Raises:
+            CloudError: The cloud refused, or it failed.
+        """
+
+    @abstractmethod
+    def backend(self, target: CallTarget[D]) -> Backend:
+        """Return what calls it."""

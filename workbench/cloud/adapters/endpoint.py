@@ -1,0 +1,132 @@
+"""What SageMaker's endpoints of all types have in common: configuration, creation, deletion.
+
+Models, endpoint configurations and endpoints go by SageMaker's calls of these names.
+"""
+
+import time
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from workbench.backends.asynchronous import Mailbox
+from workbench.backends.base import Backend
+from workbench.backends.sagemaker import SageMakerBackend
+from workbench.cloud.adapters.base import CallTarget, Creation, D, LiveAdapter
+from workbench.cloud.adapters.resources import (
+    PATIENCE,
+    create_model,
+    ignore_existing,
+    pause,
+    upload,
+)
+from workbench.cloud.client import CloudClient, ignore_missing, is_missing
+from workbench.cloud.ledger import LedgerEntry
+from workbench.errors import CloudError
+
+VARIANT = "all"
+"""The name of the one variant that endpoints here have."""
+
+_IN_TRANSITION = ("Creating", "Updating", "SystemUpdating", "RollingBack")
+
+
+class EndpointAdapter(LiveAdapter[D]):
+    """Base of the adapters whose deployments are endpoints."""
+
+    ledger_kind: ClassVar[str] = "endpoint"
+
+    @abstractmethod
+    def variant(self, deployment: D) -> dict[str, Any]:
+        """Return what a production variant says of the deployment."""
+
+    def configuration(
+        self,
+        creation: Creation[D],  # noqa: ARG002 - of others
+        mailbox: Mailbox | None,  # noqa: ARG002
+    ) -> Mapping[str, Any]:
+        """Return what the endpoint configuration says beside its variant."""
+        return {}
+
+    def environment(self, deployment: D) -> dict[str, str]:
+        """Return how the model server is set."""
+        return {"SAGEMAKER_MODEL_SERVER_WORKERS": str(deployment.instance_workers)}
+
+    def prepare(self, creation: Creation[D]) -> Mailbox | None:
+        """Put the model's archive into the bucket."""
+        upload(creation.aws, creation.entry, creation.model)
+        return None
+
+    def create(self, creation: Creation[D], mailbox: Mailbox | None) -> str:
+        """Create model, endpoint configuration and endpoint, in this order, and wait."""
+        aws, entry, deployment = creation.aws, creation.entry, creation.deployment
+        name, environment = entry.name, self.environment(deployment)
+        create_model(aws, entry, environment, role=creation.role, image=creation.image)
+        variant = {"VariantName": VARIANT, "ModelName": name, **self.variant(deployment)}
+        configuration = {
+            "EndpointConfigName": name,
+            "ProductionVariants": [variant],
+            **self.configuration(creation, mailbox),
+        }
+        for operation, parameters in (
+            ("create_endpoint_config", configuration),
+            ("create_endpoint", {"EndpointName": name, "EndpointConfigName": name}),
+        ):
+            with ignore_existing():
+                aws.sagemaker(operation, **parameters, Tags=entry.tags)
+        await_service(aws, entry)
+        return name
+
+    def backend(self, target: CallTarget[D]) -> Backend:
+        """Return what calls InvokeEndpoint."""
+        return SageMakerBackend(target.name, target.cloud, concurrency=target.concurrency)
+
+    def delete(self, aws: CloudClient, entry: LedgerEntry) -> None:
+        """Delete the endpoint, its configuration and its model."""
+        _delete_endpoint(aws, entry)  # first: without its model, one being created gets stuck
+        for operation, names in (
+            ("delete_endpoint_config", {"EndpointConfigName": entry.name}),
+            ("delete_model", {"ModelName": entry.name}),
+        ):
+            with ignore_missing():
+                aws.sagemaker(operation, **names)
+
+
+def await_service(aws: CloudClient, entry: LedgerEntry) -> None:
+    """Wait until an endpoint is in service.
+
+    Raises:
+        CloudError: It failed, or is not after an hour.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while (status := _status(aws, entry)) in _IN_TRANSITION:
+        pause(aws, entry, deadline)
+    if status != "InService":
+        answer = aws.sagemaker("describe_endpoint", EndpointName=entry.name)
+        reason = answer.get("FailureReason", "no reason was given")
+        raise CloudError(f"The endpoint {entry.name} is {status}: {reason}", status)
+
+
+def _status(aws: CloudClient, entry: LedgerEntry) -> str:
+    return str(aws.sagemaker("describe_endpoint", EndpointName=entry.name)["EndpointStatus"])
+
+
+def _delete_endpoint(aws: CloudClient, entry: LedgerEntry) -> None:
+    """Delete the endpoint and wait until it is gone."""
+    deadline = time.monotonic() + PATIENCE
+    with ignore_missing():
+        while not _delete_if_allowed(aws, entry):
+            pause(aws, entry, deadline)
+        while _status(aws, entry) == "Deleting":
+            pause(aws, entry, deadline)
+        raise CloudError(f"The endpoint {entry.name} was deleted, but is still there.")
+
+
+def _delete_if_allowed(aws: CloudClient, entry: LedgerEntry) -> bool:
+    """Return whether the endpoint could be deleted: AWS refuses while it is being created."""
+    in_transition = _status(aws, entry) in _IN_TRANSITION
+    try:
+        aws.sagemaker("delete_endpoint", EndpointName=entry.name)
+    except CloudError as error:
+        if is_missing(error) or not in_transition:
+            raise
+        return False
+    return True

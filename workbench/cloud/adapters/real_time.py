@@ -1,0 +1,47 @@
+"""Real-time endpoints on a cloud."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from workbench.cloud.adapters.base import WatchedMetric
+from workbench.cloud.adapters.endpoint import EndpointAdapter
+from workbench.cloud.adapters.quotas import check_instances
+from workbench.cloud.aws import Cloud
+from workbench.deployment import RealTime
+from workbench.errors import InvalidInput
+
+_ROUTING = {"least_outstanding": "LEAST_OUTSTANDING_REQUESTS", "random": "RANDOM"}
+
+
+class RealTimeAdapter(EndpointAdapter[RealTime]):
+    """Makes real-time endpoints."""
+
+    metrics: ClassVar[Mapping[str, WatchedMetric]] = {
+        "invocations": WatchedMetric(
+            "InvocationsPerInstance", "Sum", "SageMakerVariantInvocationsPerInstance"
+        )
+    }
+
+    def check(self, deployment: RealTime) -> None:
+        """Require a routing that AWS has.
+
+        Raises:
+            InvalidInput: It is "shared".
+        """
+        if deployment.routing not in _ROUTING:
+            raise InvalidInput(
+                "AWS offers no shared queue: take routing='least_outstanding' or 'random'."
+            )
+
+    def check_quota(self, deployment: RealTime, cloud: Cloud) -> None:
+        """Require a quota for its instances."""
+        name, count = deployment.instance_type, deployment.count
+        check_instances(cloud, name, count, use="endpoint", label=deployment.label)
+
+    def variant(self, deployment: RealTime) -> dict[str, Any]:
+        """Return what a production variant says of the deployment."""
+        return {
+            "InstanceType": deployment.instance_type,
+            "InitialInstanceCount": deployment.count,
+            "RoutingConfig": {"RoutingStrategy": _ROUTING[deployment.routing]},
+        }

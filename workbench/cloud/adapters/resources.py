@@ -1,0 +1,113 @@
+"""What deployments are made of on a cloud, whatever their type: archive, model, role and image."""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from workbench.cloud.aws import IMAGE, ROLE, Cloud
+from workbench.cloud.client import CloudClient, ignore_missing
+from workbench.cloud.ledger import LedgerEntry
+from workbench.cloud.packaging import archive
+from workbench.errors import CloudError, NotAvailable
+from workbench.registry.model import Model
+
+PATIENCE = 3600.0
+"""Seconds to wait for an endpoint: AWS itself gives up on one after about an hour."""
+
+
+def image_of(cloud: Cloud) -> str:
+    """Return the URI of the image with the model server.
+
+    Raises:
+        NotAvailable: It is not known.
+    """
+    if cloud.image is None:
+        raise NotAvailable(
+            f"{cloud.name} needs the URI of an image with the model server: "
+            f"workbench.aws(image=...) or ${IMAGE}."
+        )
+    return cloud.image
+
+
+def role_of(cloud: Cloud) -> str:
+    """Return the ARN of the role that endpoints run under.
+
+    Raises:
+        NotAvailable: It is not known.
+    """
+    if cloud.role is None:
+        raise NotAvailable(
+            f"{cloud.name} needs the ARN of a role that SageMaker may take: "
+            f"workbench.aws(role=...) or ${ROLE}."
+        )
+    return cloud.role
+
+
+def upload(aws: CloudClient, entry: LedgerEntry, model: Model) -> None:
+    """Put the model's archive into the bucket, in one piece."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = archive(model, Path(folder) / "model.tar.gz")
+        with path.open("rb") as file:
+            aws.s3(
+                "put_object",
+                Bucket=entry.bucket,
+                Key=entry.key,
+                Body=file,
+                Tagging=f"workbench={entry.id}",
+            )
+
+
+def create_model(
+    aws: CloudClient, entry: LedgerEntry, environment: Mapping[str, str], *, role: str, image: str
+) -> None:
+    """Create the model of an entry, whose archive is in the bucket."""
+    container = {
+        "Image": image,
+        "ModelDataUrl": f"s3://{entry.bucket}/{entry.key}",
+        "Environment": dict(environment),
+    }
+    with ignore_existing():
+        aws.sagemaker(
+            "create_model",
+            ModelName=entry.name,
+            PrimaryContainer=container,
+            ExecutionRoleArn=role,
+            Tags=entry.tags,
+        )
+
+
+def delete_objects(aws: CloudClient, entry: LedgerEntry) -> None:
+    """Delete what was read and written under an entry's folder."""
+    with ignore_missing():
+        while found := _objects(aws, entry):
+            answer = aws.s3("delete_objects", Bucket=entry.bucket, Delete={"Objects": found})
+            for problem in answer.get("Errors", []):
+                raise CloudError(f"{problem['Key']} was not deleted: {problem['Code']}.")
+
+
+def _objects(aws: CloudClient, entry: LedgerEntry) -> list[dict[str, str]]:
+    page = aws.s3("list_objects_v2", Bucket=entry.bucket, Prefix=f"{entry.folder}/")
+    return [{"Key": each["Key"]} for each in page.get("Contents", [])]
+
+
+@contextlib.contextmanager
+def ignore_existing() -> Iterator[None]:
+    """End the block at the news that something exists: names are new, so a retry came late."""
+    try:
+        yield
+    except CloudError as error:
+        if "already exist" not in str(error).lower():
+            raise
+
+
+def pause(aws: CloudClient, entry: LedgerEntry, deadline: float) -> None:
+    """Wait a moment for something of an entry.
+
+    Raises:
+        CloudError: The deadline, by `time.monotonic`, has passed.
+    """
+    if time.monotonic() > deadline:
+        raise CloudError(f"{entry.name} is on its way for over an hour.", "Timeout")
+    aws.pause()

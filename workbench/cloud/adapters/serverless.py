@@ -1,0 +1,35 @@
+"""Serverless endpoints on a cloud."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from workbench.cloud.adapters.base import WatchedMetric
+from workbench.cloud.adapters.endpoint import EndpointAdapter
+from workbench.cloud.aws import Cloud
+from workbench.deployment import Serverless
+
+
+class ServerlessAdapter(EndpointAdapter[Serverless]):
+    """Makes serverless endpoints."""
+
+    metrics: ClassVar[Mapping[str, WatchedMetric]] = {
+        "utilisation": WatchedMetric(
+            "ServerlessProvisionedConcurrencyUtilization",
+            "Average",
+            "SageMakerVariantProvisionedConcurrencyUtilization",
+        )
+    }
+
+    def check_quota(self, deployment: Serverless, cloud: Cloud) -> None:
+        """Require nothing: the quota is on the concurrency of all endpoints, which none lists."""
+
+    def variant(self, deployment: Serverless) -> dict[str, Any]:
+        """Return what a production variant says of the deployment."""
+        kept = {"ProvisionedConcurrency": deployment.provisioned}
+        return {
+            "ServerlessConfig": {
+                "MemorySizeInMB": deployment.memory_mb,
+                "MaxConcurrency": deployment.max_concurrency,
+                **(kept if deployment.provisioned else {}),
+            }
+        }

@@ -1,0 +1,106 @@
+"""SageMaker asynchronous endpoints."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from workbench.deployment.base import MB, PlanChoices
+from workbench.deployment.on_instances import OnInstances, workers_that_fit
+from workbench.deployment.platforms import FleetPlatform
+from workbench.deployment.settings import setting, whole
+from workbench.pricing.cost import HOUR, Items, bill_item
+from workbench.pricing.sheet import PriceSheet
+from workbench.pricing.usage import Usage
+
+_GB = 1024**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Async(OnInstances):
+    """A SageMaker asynchronous endpoint: instances behind a durable queue; `count` may be 0.
+
+    `concurrency` is how many calls SageMaker sends to one instance at once (None: SageMaker
+    chooses). A call waits in the queue for at most `ttl` seconds and is answered within `timeout`.
+
+    Raises:
+        InvalidInput: A setting is out of its limits.
+
+    >>> Async(instance_type="ml.m5.large", count=0).label
+    'async 0 x ml.m5.large'
+    """
+
+    kind: ClassVar[str] = "async"
+    payload_limit: ClassVar[int] = 1024 * MB  # an S3 object; developer guide, async-inference
+    inline_limit: ClassVar[int] = 128_000  # InvokeEndpointAsync: Body instead of InputLocation
+    payload_note: ClassVar[str] = f" ({inline_limit:,} inline)"
+    time_limit: ClassVar[float] = 3600.0  # InvocationTimeoutSeconds at most
+    scaled_by: ClassVar[str] = "count"
+    bills_data: ClassVar[bool] = True
+
+    count: int = field(default=1, metadata=setting("Instances", "how many instances", whole(0)))
+    workers: int = field(
+        default=1, metadata=setting("Workers", "model servers of each instance", whole(1))
+    )
+    concurrency: int | None = field(
+        default=None,
+        metadata=setting(
+            "Calls at once",
+            "calls sent to an instance at once",
+            whole(1, 1000),
+            empty="SageMaker chooses",
+        ),
+    )
+    ttl: int = field(
+        default=21_600,
+        metadata=setting(
+            "In queue (s)", "seconds that a request may wait, 60 to 21600", whole(60, 21_600)
+        ),
+    )
+    timeout: int = field(
+        default=900,
+        metadata=setting("Timeout (s)", "seconds that a call may take, 1 to 3600", whole(1, 3600)),
+    )
+
+    @property
+    def platform(self) -> FleetPlatform:
+        """Its instances on one queue, which a call leaves after `ttl`."""
+        workers = min(self.workers, self.concurrency or self.workers)
+        return FleetPlatform(instances=self.count, workers=workers, ttl=float(self.ttl), least=0)
+
+    @classmethod
+    def variants(cls, choices: PlanChoices) -> Sequence["Async"]:
+        """Return one instance of each type, with as many workers as it has vCPUs for."""
+        return [
+            cls(instance_type=name, workers=workers_that_fit(name, choices))
+            for name in choices.instance_types
+        ]
+
+    @property
+    def instance_workers(self) -> int:
+        """The model servers of one instance."""
+        return self.workers
+
+    @property
+    def call_limit(self) -> float:
+        """The timeout."""
+        return self.timeout
+
+    def _bill(self, usage: Usage, prices: PriceSheet) -> Items:
+        """Return instances, data, and S3 and SNS for each call.
+
+        That an instance costs as much as under a real-time endpoint is inferred. A call puts and
+        gets its input and its result in S3 once each and publishes one notification.
+        """
+        hours, calls = usage.instance_seconds / HOUR, usage.calls
+        return (
+            *bill_item(prices, self.instance_type, hours, inferred=True),
+            *bill_item(prices, "async data", (usage.bytes_in + usage.bytes_out) / _GB),
+            *bill_item(prices, "s3 put", 2 * calls),
+            *bill_item(prices, "s3 get", 2 * calls),
+            *bill_item(prices, "sns publish", calls),
+        )
+
+    def usage_at_most(self, seconds: float, *, calls: int | None, up_and_down: float) -> Usage:
+        """Return the most that can be billed: what is to have no instance starts with one."""
+        instances = max(1, self.count)
+        return Usage(instance_seconds=instances * (seconds + up_and_down), calls=calls or 0)

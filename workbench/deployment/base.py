@@ -1,0 +1,247 @@
+"""What every inference type says of itself: the questions that the rest of the workbench asks.
+
+A deployment is a value: frozen, its limits checked when it is built, its dictionary fit for JSON.
+Whoever adds an inference type answers these questions in one file.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any, ClassVar, Self
+
+from workbench.deployment.platforms import Platform
+from workbench.deployment.settings import settings_of
+from workbench.errors import InvalidInput
+from workbench.pricing.cost import Items
+from workbench.pricing.sheet import PriceSheet
+from workbench.pricing.usage import Activity, Usage
+
+MB = 1024**2
+
+KEEP_ALIVE = 600.0
+"""Seconds an idle instance is kept by default. Inferred: AWS does not publish it."""
+
+Size = int | str
+"""What a deployment's speed hangs on: its memory in MB, or its instance type."""
+
+KINDS: dict[str, type["Deployment"]] = {}
+"""The inference types by kind, filled by the package's table of contents."""
+
+_NEEDS_CLOUD = "Running it takes a cloud: LocalCloud on this machine, or AWS."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanChoices:
+    """What a plan tries of the inference types: see `workbench.planner.Options`, which has more."""
+
+    serverless_memory_mb: Sequence[int] = (1024, 2048, 3072, 4096, 5120, 6144)
+    lambda_memory_mb: Sequence[int] = (512, 768, 1024, 1280, 1536, 1769, 2048, 2560, 3008)
+    instance_types: Sequence[str] = ("ml.c5.large", "ml.c5.xlarge", "ml.m5.large", "ml.m5.xlarge")
+    serverless_concurrency: int = 200
+    lambda_concurrency: int = 1000
+    keep_alive: float = KEEP_ALIVE
+    threads: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment(ABC):
+    """Base of the inference types.
+
+    Attributes:
+        kind: The type's name.
+        needs: What running it takes; "" where this machine will do.
+        payload_limit: The largest request in bytes; None: any.
+        payload_note: What to add where the limit is shown.
+        time_limit: Seconds that an answer may take; None: any.
+        vcpus_source: How the vCPUs are known.
+        on_demand: Whether instances start when a call comes.
+        by_job: Whether requests are answered by jobs, to which no batching policy applies.
+        counted_by: The setting that says how many instances there are; "" where none does.
+        scaled_by: The setting that autoscaling changes; "" where there is no autoscaling.
+        bills_data: Whether bytes in and out are billed.
+    """
+
+    kind: ClassVar[str]
+    needs: ClassVar[str] = _NEEDS_CLOUD
+    payload_limit: ClassVar[int | None] = None
+    payload_note: ClassVar[str] = ""
+    time_limit: ClassVar[float | None] = None
+    vcpus_source: ClassVar[str] = "not published"
+    on_demand: ClassVar[bool] = False
+    by_job: ClassVar[bool] = False
+    counted_by: ClassVar[str] = ""
+    scaled_by: ClassVar[str] = ""
+    bills_data: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check each setting, and keep it in its plain type: NumPy's do not go into JSON."""
+        for name, described in settings_of(type(self)).items():
+            given = getattr(self, name)
+            plain = described.validate(name, given)
+            if plain is not given:
+                object.__setattr__(self, name, plain)  # it is frozen
+        self._check_together()
+
+    def _check_together(self) -> None:  # noqa: B027 - most types have nothing to check here
+        """Check what one setting asks of another."""
+
+    # ---------------------------------------------------------------- what it is
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """The deployment in a few words, for charts and tables."""
+
+    @property
+    @abstractmethod
+    def platform(self) -> Platform:
+        """What serves its batches."""
+
+    @classmethod
+    @abstractmethod
+    def example(cls) -> Self:
+        """Return what a form begins with."""
+
+    @classmethod
+    def variants(cls, choices: PlanChoices) -> Sequence["Deployment"]:  # noqa: ARG003 - of others
+        """Return the deployments that a plan tries, one instance each; none by default."""
+        return ()
+
+    # ------------------------------------------------------- what it is made of
+
+    @property
+    def simple_parts(self) -> tuple["Deployment", ...]:
+        """The deployments it is made of: itself, unless it is a composite."""
+        return (self,)
+
+    @property
+    def vcpus(self) -> float | None:
+        """The vCPUs of one instance; None if unknown. See `vcpus_source`."""
+        return None
+
+    @property
+    def size(self) -> Size | None:
+        """The memory in MB or the instance type that its speed hangs on; None where it has none."""
+        return None
+
+    @property
+    def instance_workers(self) -> int:
+        """The model servers of one instance, which share its vCPUs."""
+        return 1
+
+    @property
+    def session_threads(self) -> int:
+        """The threads that one model server computes with."""
+        return 1
+
+    @property
+    def call_limit(self) -> float | None:
+        """Seconds after which a call fails; None: never."""
+        return self.time_limit
+
+    @classmethod
+    def payload(cls, content: int) -> int:
+        """Return the bytes that a request with so many bytes of content takes."""
+        return content
+
+    def with_count(self, count: int) -> Self:
+        """Return the same deployment with so many instances; as it is if they are not counted."""
+        return replace(self, **{self.counted_by: count}) if self.counted_by else self
+
+    def with_period(self, period: float) -> Self:  # noqa: ARG002 - of others
+        """Return the same deployment with a job each so many seconds; as it is without jobs."""
+        return self
+
+    def with_scale(self, least: int) -> Self:
+        """Return the deployment with at least so many of what autoscaling changes."""
+        if not self.scaled_by:
+            return self
+        return replace(self, **{self.scaled_by: max(least, getattr(self, self.scaled_by))})
+
+    def part_here(self) -> tuple["Deployment", int]:
+        """Return what this machine can run of it, and of how many like parts that is one.
+
+        Raises:
+            InvalidInput: It takes a cloud.
+        """
+        raise InvalidInput(f"A {self.kind} deployment does not run on this machine. {self.needs}")
+
+    # ------------------------------------------------------------- what it costs
+
+    def bill(self, usage: Usage, *, prices: PriceSheet | None = None) -> Items:
+        """Return what billed quantities cost, item by item.
+
+        Args:
+            usage: The quantities.
+            prices: The price sheet, by default that of us-east-1.
+
+        Raises:
+            InvalidInput: A quantity is negative or not finite.
+            NotFound: The sheet lacks a price.
+        """
+        return self._bill(usage, PriceSheet.load() if prices is None else prices)
+
+    @abstractmethod
+    def _bill(self, usage: Usage, prices: PriceSheet) -> Items:
+        """Return the items of billed quantities."""
+
+    @abstractmethod
+    def usage(self, activity: Activity, *, bill_cold_start: bool = False) -> Usage:
+        """Return what is billed for what happened, bytes apart.
+
+        `bill_cold_start` bills cold starts even where the type, as is inferred, does not.
+        """
+
+    @abstractmethod
+    def idle_usage(self, seconds: float) -> Usage:
+        """Return what is billed for being there so long without a call."""
+
+    def usage_at_most(self, seconds: float, *, calls: int | None, up_and_down: float) -> Usage:  # noqa: ARG002 - of others
+        """Return the most that can be billed for `seconds` of traffic.
+
+        Args:
+            seconds: Of traffic.
+            calls: How many there are at most; None: any number.
+            up_and_down: Seconds that instances take to start and stop, which are billed.
+        """
+        return self.idle_usage(seconds + up_and_down)
+
+    # ------------------------------------------------------------ how it is saved
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values.
+
+        >>> from workbench.deployment import Local
+        >>> Local(workers=2).to_dict()
+        {'kind': 'local', 'workers': 2, 'threads': 1, 'hourly_price': 0.0}
+        """
+        return {
+            "kind": self.kind,
+            **{field.name: getattr(self, field.name) for field in fields(self)},
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> "Deployment":
+        """Return the deployment that `to_dict` described.
+
+        Raises:
+            InvalidInput: Kind or setting is unknown, or a setting is missing or out of its limits.
+
+        >>> Deployment.from_dict({"kind": "local", "workers": 2})
+        Local(workers=2, threads=1, hourly_price=0.0)
+        """
+        kind = data.get("kind")
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise InvalidInput(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
+        given = {name: value for name, value in data.items() if name != "kind"}
+        required = {field.name: field.default is MISSING for field in fields(KINDS[kind])}
+        wrong = [f"no {name}" for name in given if name not in required]
+        wrong += [
+            f"to have {name}" for name, must in required.items() if must and name not in given
+        ]
+        if wrong:
+            raise InvalidInput(
+                f"A {kind} deployment has {', '.join(wrong)}; its settings are "
+                f"{', '.join(required)}."
+            )
+        return KINDS[kind](**given)

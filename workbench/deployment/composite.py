@@ -1,0 +1,138 @@
+"""Deployments made of others: what holds of a whole follows from its parts."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from workbench.deployment.base import Deployment
+from workbench.deployment.platforms import Platform
+from workbench.deployment.settings import setting
+from workbench.errors import InvalidInput
+from workbench.pricing.cost import Items
+from workbench.pricing.sheet import PriceSheet
+from workbench.pricing.usage import Activity, Usage
+from workbench.validation import as_tuple
+
+
+def _deployments(name: str, values: object) -> tuple[Deployment, ...]:
+    """Return deployments, given as such or as their dictionaries."""
+    parts = tuple(
+        Deployment.from_dict(each) if isinstance(each, Mapping) else each
+        for each in as_tuple(name, values)
+    )
+    for each in parts:
+        if not isinstance(each, Deployment):
+            raise InvalidInput(f"Each of {name} must be a deployment, got {each!r}.")
+    if len(parts) < 2:
+        raise InvalidInput(f"{name} must be at least 2 deployments, got {len(parts)}.")
+    return parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composite(Deployment):
+    """Base of deployments made of parts, one of which answers each request.
+
+    Money is the sum of the parts', and each limit the least of theirs. A subclass says which part
+    a request goes to; no part knows of the others.
+
+    Raises:
+        InvalidInput: There are fewer than two parts, or one is no deployment.
+    """
+
+    parts: tuple[Deployment, ...] = field(
+        metadata=setting("Parts", "the deployments it is made of", _deployments)
+    )
+
+    @property
+    def label(self) -> str:
+        """The labels of the parts."""
+        return " + ".join(part.label for part in self.parts)
+
+    @property
+    @abstractmethod
+    def platform(self) -> Platform:
+        """What serves its batches, as far as one queue can stand for those of the parts."""
+
+    @property
+    def simple_parts(self) -> tuple[Deployment, ...]:
+        """The deployments it is made of, those of parts that are composites themselves included."""
+        return tuple(each for part in self.parts for each in part.simple_parts)
+
+    @property
+    def needs(self) -> str:  # type: ignore[override]  # a property in place of a class's constant
+        """What running all parts takes."""
+        return next((part.needs for part in self.parts if part.needs), "")
+
+    @property
+    def payload_limit(self) -> int | None:  # type: ignore[override]
+        """The largest request that every part takes, in bytes."""
+        return min(
+            (p.payload_limit for p in self.parts if p.payload_limit is not None), default=None
+        )
+
+    @property
+    def time_limit(self) -> float | None:  # type: ignore[override]
+        """The seconds within which every part may answer."""
+        return min((p.time_limit for p in self.parts if p.time_limit is not None), default=None)
+
+    @property
+    def call_limit(self) -> float | None:
+        """Seconds after which a call fails somewhere."""
+        return min((p.call_limit for p in self.parts if p.call_limit is not None), default=None)
+
+    @property
+    def bills_data(self) -> bool:  # type: ignore[override]
+        """Whether a part bills bytes in and out."""
+        return any(part.bills_data for part in self.parts)
+
+    def _bill(self, usage: Usage, prices: PriceSheet) -> Items:
+        """Return the items of all parts; bytes of the whole are shared in proportion to calls."""
+        if len(usage.parts) != len(self.parts):
+            raise InvalidInput(
+                f"{self.label} has {len(self.parts)} parts, and the usage is of "
+                f"{len(usage.parts)}: give Usage(parts=...)."
+            )
+        calls = sum(each.calls for each in usage.parts)
+        items: list[Any] = []
+        for part, used in zip(self.parts, usage.parts, strict=True):
+            share = used.calls / calls if calls else 1 / len(self.parts)
+            bytes_in = used.bytes_in + share * usage.bytes_in
+            bytes_out = used.bytes_out + share * usage.bytes_out
+            own = replace(used, bytes_in=bytes_in, bytes_out=bytes_out)
+            items += part.bill(own, prices=prices)
+        return tuple(items)
+
+    def usage(self, activity: Activity, *, bill_cold_start: bool = False) -> Usage:
+        """Return the usage of each part, with the notes of all."""
+        return _whole(
+            *(
+                part.usage(activity.part(number), bill_cold_start=bill_cold_start)
+                for number, part in enumerate(self.parts)
+            )
+        )
+
+    def idle_usage(self, seconds: float) -> Usage:
+        """Return what each part is billed for being there."""
+        return _whole(*(part.idle_usage(seconds) for part in self.parts))
+
+    def usage_at_most(self, seconds: float, *, calls: int | None, up_and_down: float) -> Usage:
+        """Return the most that each part can be billed, as if all calls went there."""
+        return _whole(
+            *(
+                part.usage_at_most(seconds, calls=calls, up_and_down=up_and_down)
+                for part in self.parts
+            )
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values, the parts as their dictionaries."""
+        return {**super().to_dict(), "parts": [part.to_dict() for part in self.parts]}
+
+
+def _whole(*parts: Usage) -> Usage:
+    return Usage(
+        calls=sum(each.calls for each in parts),
+        notes=tuple(dict.fromkeys(note for each in parts for note in each.notes)),
+        parts=parts,
+    )

@@ -1,0 +1,122 @@
+"""AWS Lambda functions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from workbench.deployment.base import MB, PlanChoices
+from workbench.deployment.on_demand import OnDemandDeployment
+from workbench.deployment.platforms import OnDemandPlatform
+from workbench.deployment.settings import one_of, setting, whole
+from workbench.pricing.cost import Items, bill_item
+from workbench.pricing.sheet import PriceSheet
+from workbench.pricing.usage import Usage
+
+INIT_LIMIT = 10.0
+"""Seconds that the start of a function may take (Lambda developer guide, "Lambda quotas")."""
+
+_ENVELOPE = 81  # bytes of an event around its base64: see workbench.backends.lambda_
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lambda(OnDemandDeployment):
+    """An AWS Lambda function: as `Serverless`, with Lambda's limits and rate of scaling.
+
+    `timeout` is the longest a call may take. `keep_alive` is inferred: AWS does not publish it.
+
+    Raises:
+        InvalidInput: A setting is out of its limits.
+
+    >>> Lambda(memory_mb=1769, max_concurrency=100, architecture="arm64").label
+    'lambda 1769 MB arm64'
+    """
+
+    kind: ClassVar[str] = "lambda"
+    payload_limit: ClassVar[int] = 6 * MB  # Invoke: 6 MB synchronously
+    payload_note: ClassVar[str] = ", as base64"
+    time_limit: ClassVar[float] = 900.0  # developer guide, gettingstarted-limits
+    scaling_step: ClassVar[int] = 1000  # new instances of a function within `scaling_period`,
+    scaling_period: ClassVar[float] = 10.0  # seconds; developer guide, scaling-behavior
+    vcpus_source: ClassVar[str] = "verified: 1 vCPU at 1769 MB (Lambda developer guide)"
+    bills_cold_start: ClassVar[bool] = True
+
+    # boto3 lets 32768 MB and 5400 s pass, which only Lambda Managed Instances have
+    memory_mb: int = field(
+        metadata=setting(
+            "Memory (MB)",
+            "MB of memory, 128 to 10240",
+            whole(128, 10_240),
+            steps=(128, *range(256, 10_241, 128)),
+        )
+    )
+    max_concurrency: int = field(
+        metadata=setting("Max concurrency", "calls in flight at most", whole(1))
+    )
+    architecture: str = field(
+        default="x86_64",
+        metadata=setting("Architecture", "x86_64 or arm64", one_of("x86_64", "arm64")),
+    )
+    timeout: int = field(
+        default=900,
+        metadata=setting("Timeout (s)", "seconds that a call may take, 1 to 900", whole(1, 900)),
+    )
+
+    @property
+    def label(self) -> str:
+        """The deployment in a few words, for charts and tables."""
+        memory, arm = f"{self.memory_mb} MB", " arm64" if self.architecture == "arm64" else ""
+        return super().label.replace(memory, memory + arm)
+
+    @property
+    def platform(self) -> OnDemandPlatform:
+        """Instances that start on demand, at Lambda's rate of scaling."""
+        return replace(
+            super().platform,
+            pace=self.scaling_period / self.scaling_step,
+            depth=self.scaling_period,
+        )
+
+    @classmethod
+    def example(cls) -> "Lambda":
+        """Return what a form begins with."""
+        return cls(memory_mb=1769, max_concurrency=100)
+
+    @classmethod
+    def variants(cls, choices: PlanChoices) -> Sequence["Lambda"]:
+        """Return one of each memory size."""
+        limit, kept = choices.lambda_concurrency, choices.keep_alive
+        return [
+            cls(memory_mb=memory, max_concurrency=limit, keep_alive=kept)
+            for memory in choices.lambda_memory_mb
+        ]
+
+    @classmethod
+    def payload(cls, content: int) -> int:
+        """Return the bytes of an event that carries so many bytes in base64.
+
+        >>> Lambda.payload(3000) - Lambda.payload(0)
+        4000
+        """
+        return _ENVELOPE + 4 * -(-content // 3)
+
+    @property
+    def call_limit(self) -> float:
+        """The timeout."""
+        return self.timeout
+
+    @property
+    def longest_call(self) -> float:
+        """Seconds that a call is billed at most, its cold start included."""
+        return self.timeout + INIT_LIMIT
+
+    def _bill(self, usage: Usage, prices: PriceSheet) -> Items:
+        """Return GB-seconds on demand by tier, requests, and provisioned concurrency."""
+        gb, chip = self.memory_mb / 1024, self.architecture
+        return (
+            *bill_item(prices, f"lambda duration {chip}", gb * usage.seconds),
+            *bill_item(prices, "lambda requests", usage.calls),
+            *bill_item(prices, f"lambda provisioned {chip}", gb * usage.enabled_seconds),
+            *bill_item(
+                prices, f"lambda provisioned duration {chip}", gb * usage.provisioned_seconds
+            ),
+        )

@@ -1,0 +1,74 @@
+"""What the types that run on SageMaker's instances have in common."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+from workbench.deployment.base import Deployment, PlanChoices
+from workbench.deployment.instance_types import check_instance_type, instance_vcpus
+from workbench.deployment.settings import setting, whole
+from workbench.pricing.usage import Activity, Spans, Usage, instance_seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnInstances(Deployment):
+    """Base of the types whose instances are billed from launch to stop."""
+
+    vcpus_source: ClassVar[str] = "inferred: the EC2 type of the same name (data/instances.csv)"
+    counted_by: ClassVar[str] = "count"
+
+    instance_type: str = field(
+        metadata=setting("Instance type", "for instance ml.m5.large", check_instance_type)
+    )
+    count: int = field(default=1, metadata=setting("Instances", "how many instances", whole(1)))
+
+    @property
+    def label(self) -> str:
+        """The deployment in a few words, for charts and tables."""
+        return f"{self.kind} {self.count} x {self.instance_type}"
+
+    @classmethod
+    def example(cls) -> Self:
+        """Return what a form begins with."""
+        return cls(instance_type="ml.m5.large")
+
+    @property
+    def vcpus(self) -> float:
+        """The vCPUs of one instance.
+
+        Raises:
+            NotFound: The type is not in the table.
+        """
+        return instance_vcpus(self.instance_type)
+
+    @property
+    def size(self) -> str:
+        """The instance type."""
+        return self.instance_type
+
+    def usage(self, activity: Activity, *, bill_cold_start: bool = False) -> Usage:  # noqa: ARG002
+        """Return the instances' time from launch to stop, as far as it was recorded."""
+        if activity.instances is not None:
+            seconds = instance_seconds(activity.instances)
+            return Usage(instance_seconds=seconds, calls=activity.calls)
+        spans, until = self._spans_without_record(activity)
+        note = (
+            f"Launch and stop of instances are not recorded: {self.count} are billed {until}, "
+            "boot excluded."
+        )
+        return Usage(
+            instance_seconds=self.count * instance_seconds(spans),
+            calls=activity.calls,
+            notes=(note,),
+        )
+
+    def _spans_without_record(self, activity: Activity) -> tuple[Spans, str]:
+        return [(0.0, activity.end)], "from the trace's start to the last answer"
+
+    def idle_usage(self, seconds: float) -> Usage:
+        """Return the time of all instances."""
+        return Usage(instance_seconds=self.count * seconds)
+
+
+def workers_that_fit(instance_type: str, choices: PlanChoices) -> int:
+    """Return how many model servers of a plan's threads an instance has vCPUs for, 1 at least."""
+    return max(1, int(instance_vcpus(instance_type)) // choices.threads)

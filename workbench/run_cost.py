@@ -1,0 +1,181 @@
+"""What a run costs: the billed quantities read from its rows, and the bill of its deployment."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.deployment.base import Deployment
+from workbench.errors import InvalidInput
+from workbench.pricing.cost import Cost
+from workbench.pricing.sheet import PriceSheet
+from workbench.pricing.usage import CallTimes, Spans, round_up_ms
+from workbench.run import Run
+from workbench.validation import of_kind
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_THROTTLED = "(?i)throttl|toomanyrequests"
+
+
+def cost(
+    run: Run,
+    *,
+    prices: PriceSheet | None = None,
+    bytes_in: float = 0.0,
+    bytes_out: float = 0.0,
+    bill_cold_start: bool = False,
+) -> Cost:
+    """Return what a run costs on the deployment named in its facts.
+
+    A batch is one call; it is billed from `started` to `finished`, or for its `model_latency` where
+    there is such a column. Where there is a column `init`, the seconds of that span in which a cold
+    instance started, Lambda bills them and SageMaker serverless does not, unless `bill_cold_start`
+    (that it does not is inferred). Throttled calls are free. Servers numbered below `provisioned`
+    are the provisioned ones. Instances are billed from launch to stop as in `facts["instances"]`, a
+    list of such pairs in seconds.
+
+    Args:
+        run: The run, with `facts["deployment"]` from `Deployment.to_dict`.
+        prices: The price sheet, by default that of us-east-1.
+        bytes_in: Bytes of all requests together.
+        bytes_out: Bytes of all answers together.
+        bill_cold_start: Whether SageMaker serverless bills the start of a cold instance.
+
+    Raises:
+        InvalidInput: The run does not say how it was deployed, or an `init` exceeds its call.
+        NotFound: The sheet lacks a price.
+
+    >>> from workbench.deployment import Local
+    >>> facts = {"deployment": Local(hourly_price=0.36).to_dict()}
+    >>> run = Run.from_arrays(scheduled=[0, 1], finished=[1, 10], origin="simulated", facts=facts)
+    >>> bill = cost(run)
+    >>> round(bill.total, 9), round(bill.per_million, 9), bill.origin
+    (0.001, 500.0, 'simulated')
+    """
+    of_kind("run", run, Run)
+    if prices is not None:
+        of_kind("prices", prices, PriceSheet)
+    deployment = _deployment(run)
+    usage = deployment.usage(RunActivity(run), bill_cold_start=bill_cold_start)
+    notes = list(usage.notes)
+    if deployment.bills_data and not (bytes_in or bytes_out):
+        notes.append("Bytes in and out are not given: data processing is not billed.")
+    usage = replace(usage, bytes_in=bytes_in, bytes_out=bytes_out)
+    return Cost(
+        items=deployment.bill(usage, prices=prices),
+        answered=run.answered,
+        origin=run.origin,
+        notes=tuple(notes),
+    )
+
+
+def _deployment(run: Run) -> Deployment:
+    facts = run.facts.get("deployment")
+    if not isinstance(facts, Mapping):
+        raise InvalidInput(
+            "This run does not say how it was deployed: "
+            "put Deployment.to_dict() into its facts as 'deployment'."
+        )
+    return Deployment.from_dict(facts)
+
+
+@dataclass(frozen=True)
+class RunActivity:
+    """The billed activity of a run: an `Activity`, read from its rows and facts."""
+
+    run: Run
+
+    @property
+    def end(self) -> float:
+        """The instant of the last answer in seconds, 0 where there is none."""
+        return float(np.nanmax(self.run.frame["finished"].to_numpy(), initial=0.0))
+
+    @property
+    def calls(self) -> int:
+        """Batches that were not throttled."""
+        return len(self._calls)
+
+    @property
+    def instances(self) -> Spans | None:
+        """Launch and stop of each instance; None where that was not recorded."""
+        spans: Spans | None = self.run.facts.get("instances")
+        return spans
+
+    @property
+    def service_spans(self) -> Spans:
+        """Start and end of each call that was answered."""
+        return self._calls.drop_nans("finished").select("started", "finished").rows()
+
+    def part(self, number: int) -> "RunActivity":
+        """Return what a part of a composite deployment did.
+
+        Raises:
+            InvalidInput: The run does not say which part answered.
+        """
+        raise InvalidInput(f"This run does not say what part {number} of its deployment answered.")
+
+    def call_times(self, *, with_cold_starts: bool, provisioned: int) -> CallTimes:
+        """Return what calls are billed: what the endpoint reports, or what the client saw.
+
+        Raises:
+            InvalidInput: An `init` exceeds its call.
+        """
+        calls = self._calls
+        init = calls["init"].to_numpy()
+        reported = calls["model_latency"].to_numpy()
+        served = (calls["finished"] - calls["started"]).to_numpy() - init
+        if np.isfinite(reported).any():
+            served = reported
+        if (served < -1e-6).any():
+            raise InvalidInput(
+                "init must be a part of the span from started to finished, "
+                f"got one that exceeds it by {-np.nanmin(served):.6g} s."
+            )
+        seconds = served + init if with_cold_starts else served.clip(min=0.0)
+        known = np.isfinite(seconds)
+        billed = round_up_ms(np.where(known, seconds, 0.0)) / 1000
+        warm = calls["server"].is_between(0, provisioned - 1).to_numpy()
+        return CallTimes(
+            on_demand=float(billed[~warm].sum()),
+            provisioned=float(billed[warm].sum()),
+            calls=len(calls),
+            notes=self._notes(unknown=int((~known).sum()), provisioned=provisioned),
+        )
+
+    def _notes(self, *, unknown: int, provisioned: int) -> tuple[str, ...]:
+        notes = []
+        if "model_latency" in self.run.frame.columns:
+            notes.append(
+                "Billed time is what the model took for each call, as the endpoint tells it."
+            )
+        elif self.run.origin.startswith("measured"):
+            notes.append("Billed time is what the client saw of each call, network included.")
+        if unknown:
+            notes.append(f"{unknown} failed calls have no finish: their time is not billed.")
+        if provisioned and (self._calls["server"] < 0).all():
+            notes.append(
+                "Which calls provisioned instances took is unknown: none is billed as such."
+            )
+        return tuple(notes)
+
+    @cached_property
+    def _calls(self) -> "pl.DataFrame":
+        """A row for each call that was not throttled: started, finished, server, init, ..."""
+        import polars as pl
+
+        frame = self.run.frame
+        for name, usual in (("init", 0.0), ("model_latency", math.nan)):
+            if name not in frame.columns:
+                frame = frame.with_columns(pl.lit(usual).alias(name))
+        throttled = pl.col("error").fill_null("").str.contains(_THROTTLED)
+        return (
+            frame.filter(pl.col("batch") >= 0, ~throttled)
+            .group_by("batch", maintain_order=True)
+            .agg(pl.col("started", "finished", "server", "init", "model_latency").first())
+            .with_columns(pl.col("init").fill_null(0.0))
+        )
