@@ -9,13 +9,13 @@ from workbench.batch_paper import (
     CITED_MAPS,
     FAST,
     batch_dollars,
+    bisect_quantile,
     inception_resnet_v2,
     inception_v4,
     load_maps,
     mape,
     model_errors,
     optima,
-    released_quantile,
     simulate_buffer,
 )
 from workbench.batching.timer import BatchPolicy
@@ -78,7 +78,7 @@ def test_a_folder_without_maps_is_a_clear_error(tmp_path):
 def test_the_solver_takes_percentiles_to_a_hundredth_of_a_second():
     prediction = mm1(rate=1, service=0.5)
 
-    assert released_quantile(prediction, 0.95) == pytest.approx(-np.log(0.05), abs=0.01)
+    assert bisect_quantile(prediction, 0.95) == pytest.approx(-np.log(0.05), abs=0.01)
 
 
 def test_mape_is_the_mean_of_the_amounts():

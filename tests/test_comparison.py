@@ -81,7 +81,7 @@ def test_what_too_few_requests_cannot_tell_is_left_open():
 
     assert row["p50"] == pytest.approx(0.02)
     assert [row[key] for key in ("p95", "p95_low", "target", "attainment", "met")] == [None] * 5
-    assert ["p95", "-"] in compared.table()[1]
+    assert ["p95", "-"] in compared.table().rows
 
 
 def test_the_share_just_reached_meets_the_target():
@@ -100,20 +100,20 @@ def test_failed_requests_are_infinitely_late_and_fit_into_json():
 
 
 def test_the_table_tells_each_figure_with_its_unit(slow, fast):
-    columns, rows = compare([slow, fast]).table()
-    table = {figure: values for figure, *values in rows}
+    shown = compare([slow, fast]).table()
+    table = {figure: values for figure, *values in shown.rows}
 
-    assert columns == ["", "slow", "fast"]
+    assert shown.columns == ["", "slow", "fast"]
     assert table["p50"] == ["200 ms", "20 ms"]
     assert table["answered in time"] == ["24.8 %", "100 %"]
     assert table["target met"] == ["NO", "yes"]
-    assert all(len(row) == 3 for row in rows)
+    assert all(len(row) == 3 for row in shown.rows)
 
 
 def test_the_table_says_what_not_to_rely_on(fast):
     stopped = fast.amend(complete=False, label="stopped")
     late = stopped.amend(valid=False, label="late")
-    table = {figure: values for figure, *values in compare([fast, stopped, late]).table()[1]}
+    table = {figure: values for figure, *values in compare([fast, stopped, late]).table().rows}
 
     assert table["to be relied on"] == [
         "yes",
@@ -124,7 +124,7 @@ def test_the_table_says_what_not_to_rely_on(fast):
 
 def test_nearly_all_is_not_all():
     latencies = [0.02] * 9999 + [0.2]
-    table = dict(map(tuple, compare(made(latencies, label="nearly")).table()[1]))
+    table = dict(map(tuple, compare(made(latencies, label="nearly")).table().rows))
 
     assert table["answered in time"] == "99.99 %"
 

@@ -24,6 +24,7 @@ CORE = {
         "botocore",
         "ipython",
         "ipywidgets",
+        "jinja2",
         "jupyterlab",
         "numba",
         "numpy",

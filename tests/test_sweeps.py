@@ -124,7 +124,7 @@ def test_a_sweep_goes_on_where_it_was(grid, tmp_path):
     "change",
     [
         {"seed": 2},
-        {"profile": TIMES.scaled(2)},
+        {"profile": TIMES.scale(2)},
         {"cold_start": [0.5, 0.6]},
         {"cold_start": np.array([0.5, 0.6])},
         {"progress": False, "scaling": Schedule([(1.0, 2)])},

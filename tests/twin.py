@@ -121,7 +121,7 @@ class World:
             for batch in self.completed:
                 finished = math.inf if math.isnan(batch.finished) else batch.finished
                 latencies = [finished - self.trace.arrivals[each] for each in batch.requests]
-                batcher.answered(latencies, self.now)
+                batcher.learn_latencies(latencies, self.now)
             self.completed = []
             send(batcher.server_free(max(0, platform.free()), self.now))
 

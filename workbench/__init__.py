@@ -7,15 +7,20 @@ the workbench loads nothing heavy.
 from importlib import import_module
 
 _CONTENTS = {
+    # what is to be run: a model, how long its batches take
+    "registry.api": ["Registry"],
+    "registry.model": ["Model"],
+    "measuring.profile": ["Profile", "load_profile", "profile"],
+    "service_times": ["ServiceTimes"],
+    # the requests
+    "traffic.trace": ["Trace"],
+    "traffic.patterns": ["bursty", "constant", "diurnal", "flash_crowd", "markovian", "poisson"],
+    "traffic.replay": ["from_counts", "from_csv", "from_parquet", "from_timestamps"],
     "traffic.datasets": ["open_trace", "public_traces"],
+    # how they become batches
     "batching.timer": ["BatchPolicy"],
-    "cloud.aws": ["aws"],
-    "cloud.deploy": ["deploy"],
-    "cloud.doctor": ["examine"],
-    "localcloud": ["LocalCloud"],
-    "comparison": ["compare", "compare_policies"],
-    "pricing.cost": ["Cost"],
-    "run_cost": ["cost"],
+    "batching.policies": ["DeadlineAware", "Replanned", "Steered", "WorkConserving"],
+    # where the model runs, and what that costs
     "deployment": [
         "Async",
         "BatchTransform",
@@ -25,26 +30,31 @@ _CONTENTS = {
         "RealTime",
         "Serverless",
     ],
-    "drift": ["PageHinkley", "PopulationStability", "input_drift", "latency_drift"],
-    "errors": ["WorkbenchError"],
-    "experiment": ["Experiment"],
-    "planner": ["Options", "Plan", "plan", "replan"],
-    "batching.policies": ["DeadlineAware", "Replanned", "Steered", "WorkConserving"],
     "pricing.sheet": ["PriceSheet"],
-    "measuring.profile": ["Profile", "load_profile", "profile"],
-    "queueing": ["Prediction"],
-    "registry.api": ["Registry"],
-    "registry.model": ["Model"],
-    "traffic.replay": ["from_counts", "from_csv", "from_parquet", "from_timestamps"],
-    "report.page": ["write_report"],
-    "run": ["SLO", "Run", "delete_run", "load_run"],
-    "service_times": ["ServiceTimes"],
+    "pricing.cost": ["Cost"],
+    "run_cost": ["cost"],
+    # the question, and three ways to an answer
+    "experiment": ["Experiment"],
     "simulator": ["simulate"],
+    "queueing": ["Prediction"],
+    "run": ["SLO", "Run", "delete_run", "load_run"],
     "sweeps": ["sweep"],
-    "traffic.trace": ["Trace"],
-    "traffic.patterns": ["bursty", "constant", "diurnal", "flash_crowd", "markovian", "poisson"],
+    # what to do about it
+    "planner": ["Options", "Plan", "plan", "replan"],
+    "comparison": ["compare", "compare_policies"],
+    "report.page": ["write_report"],
+    # whole data sets, without a queue
     "measuring.batch_inference": ["Transformed", "transform"],
+    # a cloud, AWS or the one on this machine
+    "cloud.aws": ["aws"],
+    "localcloud": ["LocalCloud"],
+    "cloud.deploy": ["deploy"],
+    "cloud.doctor": ["examine"],
+    # whether things are still as they were
+    "drift": ["PageHinkley", "PopulationStability", "input_drift", "latency_drift"],
+    # in a notebook, and when something fails
     "widgets": ["app"],
+    "errors": ["WorkbenchError"],
 }
 
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names}

@@ -92,7 +92,7 @@ _RESNET_V2 = (
 
 
 def inception_v4(memory_mb: ArrayLike = 3008) -> Floats:
-    """Seconds of batches of 1 to 20 on Lambda, a row a memory size: the slow model.
+    """Return seconds of batches of 1 to 20 on Lambda, a row a memory size: the slow model.
 
     >>> inception_v4()[0, [0, 19]].round(3).tolist()
     [1.008, 11.267]
@@ -101,7 +101,7 @@ def inception_v4(memory_mb: ArrayLike = 3008) -> Floats:
 
 
 def inception_resnet_v2(memory_mb: ArrayLike = 3008) -> Floats:
-    """Seconds of batches of 1 to 20 on Lambda, a row a memory size: a model slower still.
+    """Return seconds of batches of 1 to 20 on Lambda, a row a memory size: a model slower still.
 
     >>> inception_resnet_v2()[0, [0, 19]].round(3).tolist()
     [1.527, 12.409]
@@ -123,7 +123,7 @@ FAST = (0.034 * SIZES + 0.01)[None, :]
 
 
 def batch_dollars(seconds: ArrayLike, memory_mb: ArrayLike) -> Floats:
-    """What batches cost on Lambda by the formula published: nothing is rounded or free.
+    """Return what batches cost on Lambda by the formula published: nothing is rounded or free.
 
     `seconds` has a row a memory size.
     """
@@ -176,11 +176,11 @@ class BufferSimulation(NamedTuple):
     sizes: NDArray[np.int64]
 
     def latencies(self, service: Floats) -> Floats:
-        """Seconds from arrival to answer, where a batch of n takes `service[n - 1]`."""
+        """Return seconds from arrival to answer, where a batch of n takes `service[n - 1]`."""
         return self.waits + service[self.sizes - 1]
 
     def cost(self, each: Floats) -> float:
-        """Dollars a request, where a batch of n costs `each[n - 1]`."""
+        """Return dollars a request, where a batch of n costs `each[n - 1]`."""
         return float(np.mean(each[self.sizes - 1] / self.sizes))
 
 
@@ -208,8 +208,8 @@ _PLACEHOLDER_SERVICE = ServiceTimes(
 )  # the buffer comes before the service
 
 
-def released_quantile(prediction: Prediction, q: float) -> float:
-    """The percentile as BATCH's released solver takes it: to 0.01 s, by bisection up to 30 s."""
+def bisect_quantile(prediction: Prediction, q: float) -> float:
+    """Return the percentile as BATCH's solver takes it: to 0.01 s, by bisection up to 30 s."""
     low, high = 0.0, 30.0
     while high - low > 0.01:
         middle = (low + high) / 2
@@ -218,7 +218,7 @@ def released_quantile(prediction: Prediction, q: float) -> float:
 
 
 def mape(latencies: ArrayLike, truth: ArrayLike) -> float:
-    """The mean of the amounts by which latencies miss the true ones, as a share of these.
+    """Return the mean of the amounts by which latencies miss the true ones, as a share of these.
 
     >>> mape([1.25, 0.5], [1.0, 1.0])
     0.375
@@ -267,7 +267,7 @@ def _errors(
     published = _predict_published(process, size, wait, service)
     exact = predict_buffer(process, max_size=size, max_wait=wait, service=times)
     latencies = np.quantile(truth.latencies(service), QUANTILES)
-    released = [released_quantile(published, q) for q in QUANTILES]
+    released = [bisect_quantile(published, q) for q in QUANTILES]
     (each,) = batch_dollars(service, 3008)
     size = percentile_size(published.batch_sizes, 0.95)
     return {
@@ -310,8 +310,8 @@ def optima(
     dollars = batch_dollars(service, memories)
     chosen = {
         "exact model": _exact_choice(process, service, dollars, slo),
-        "BATCH": _published_choice(process, service, dollars, slo),
-        "no batching": _unbatched_choice(service, dollars, slo),
+        "BATCH": _choose_published(process, service, dollars, slo),
+        "no batching": _choose_unbatched(service, dollars, slo),
     }
     trace = _traffic(process, requests, seed)
     rows = []
@@ -350,8 +350,8 @@ def _exact_choice(process: MAP, service: Floats, dollars: Floats, slo: SLO) -> _
     return _cheapest(costs, slo)
 
 
-def _published_choice(process: MAP, service: Floats, dollars: Floats, slo: SLO) -> _Choice:
-    """By BATCH's own cost, that of a percentile of batch sizes, and its own latency."""
+def _choose_published(process: MAP, service: Floats, dollars: Floats, slo: SLO) -> _Choice:
+    """Choose by BATCH's own cost, that of a percentile of batch sizes, and its own latency."""
     costs = np.empty((len(service), len(MAX_SIZES), len(WAITS)))
     for row, column in np.ndindex(costs.shape[1:]):
         found = _predict_published(process, int(MAX_SIZES[row]), float(WAITS[column]), service[0])
@@ -373,7 +373,7 @@ def _predict_published(process: MAP, size: int, wait: float, service: Floats) ->
     return batch_as_published(process, max_size=size, max_wait=wait, service=times)
 
 
-def _unbatched_choice(service: Floats, dollars: Floats, slo: SLO) -> _Choice:
+def _choose_unbatched(service: Floats, dollars: Floats, slo: SLO) -> _Choice:
     costs = np.where(service[:, 0] < slo.latency, dollars[:, 0], np.inf)
     memory, *_, cost = _cheapest(costs[:, None, None], slo)
     return _Choice(memory, 1, 0.0, cost)

@@ -1,6 +1,5 @@
 """Results side by side: their main figures, what a million requests cost, and one chart."""
 
-import base64
 import html
 import math
 import time
@@ -14,7 +13,7 @@ from workbench.batching.policies import DeadlineAware, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy, Policy
 from workbench.errors import InvalidInput, TooFewSamples, WorkbenchError
 from workbench.experiment import Experiment
-from workbench.formatting import dollars, html_table, in_ms, milliseconds, percent, text_table
+from workbench.formatting import Table, dollars, format_cell, in_ms, milliseconds, percent
 from workbench.measuring.profile import Profile
 from workbench.planner import rebatch
 from workbench.plots.figure import Figure
@@ -99,7 +98,7 @@ def compare_policies(
     same re-planned for each `window` (seconds; by default an hour, or a quarter of a trace of less
     than four) as BATCH does, see `workbench.planner.rebatch`; `WorkConserving`, `DeadlineAware`
     and `Steered` of this size for the experiment's SLO, and those given. Latencies are in seconds,
-    costs in US dollars a million answered requests; null where not to be told. `deciding` is the
+    costs in US dollars a million answered requests; null if unknown. `deciding` is the
     seconds that were spent here on finding a policy's settings: 0 where they were given.
 
     Raises:
@@ -180,7 +179,7 @@ class Comparison:
         """One row a run: latencies in seconds, shares, US dollars a million answered requests.
 
         `p95_low` and `p95_high` are its 95 % interval, `met` tells whether the share of requests
-        answered in time (`attainment`) reaches the run's own target. Null where not to be told.
+        answered in time (`attainment`) reaches the run's own target. Null if unknown.
         """
         import polars as pl
 
@@ -195,17 +194,17 @@ class Comparison:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader has to know of each run, and of each cost once."""
-        told = [f"{name}: {w}" for name, run in self.results.items() for w in _warnings(run)]
+        warnings = [f"{name}: {w}" for name, run in self.results.items() for w in _warnings(run)]
         today = datetime.now(UTC).date()
         notes = [note for each in self.costs.values() for note in (*each.notes, each.stale(today))]
-        return (*told, *dict.fromkeys(note for note in notes if note))
+        return (*warnings, *dict.fromkeys(note for note in notes if note))
 
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return headings and rows of text, with units: a column a run, a row a figure."""
+    def table(self) -> Table:
+        """Return the figures as text, with units: a column a run, a row a figure."""
         columns = [_format_row(row) for row in self.frame.rows(named=True)]
         figures = list(dict.fromkeys(figure for column in columns for figure in column))
-        rows = [[figure, *(column.get(figure, "-") for column in columns)] for figure in figures]
-        return ["", *self.results], rows
+        rows = [[figure, *(column.get(figure) for column in columns)] for figure in figures]
+        return Table(["", *self.results], rows, caption(dict(self.results)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rows and the warnings as JSON values; what is infinite becomes None."""
@@ -219,26 +218,18 @@ class Comparison:
         return f"<Comparison: {'; '.join(self.results)}>"
 
     def __str__(self) -> str:
-        columns, rows = self.table()
-        return text_table([columns, *rows], align=str.rjust)
+        return self.table().text(right=True)
 
     def _repr_html_(self) -> str:
-        columns, rows = self.table()
-        # An image, since JupyterLab strips inline SVG from notebooks it does not trust.
-        picture = base64.b64encode(self.figure.svg().encode()).decode()
-        text = html.escape(f"{self.figure.title}. {self.figure.description}")
         notes = "".join(f"<p>{html.escape(warning)}</p>" for warning in self.warnings)
-        return (
-            html_table(caption(dict(self.results)), columns, rows)
-            + f'{notes}<img src="data:image/svg+xml;base64,{picture}" alt="{text}">'
-        )
+        return f"{self.table().html()}{notes}{self.figure.image()}"
 
     def _row(self, name: str) -> dict[str, Any]:
         run, bill = self.results[name], self.costs.get(name)
         summary = _summary(run)
         low, high = _interval(run, 0.95)
         share = summary["attainment"]
-        told = {
+        row = {
             **dict.fromkeys(_COLUMN_TYPES),
             **summary,
             "run": name,
@@ -249,14 +240,14 @@ class Comparison:
             "per_million": bill.per_million if bill and bill.answered else None,
             "price_mark": bill and bill.mark,
         }
-        return {column: told[column] for column in _COLUMN_TYPES}
+        return {column: row[column] for column in _COLUMN_TYPES}
 
 
 def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
-    """A row of the frame in words, without what does not apply."""
+    """Return a row of the frame in words, without what does not apply."""
     figures = {
-        "requests": _count(row["requests"]),
-        "failed": _count(row["failed"]),
+        "requests": format_cell(row["requests"]),
+        "failed": format_cell(row["failed"]),
         "p50": _milliseconds(row["p50"]),
         "p95": _milliseconds(row["p95"]),
         "p95, 95 % interval": _span(row["p95_low"], row["p95_high"]),
@@ -266,10 +257,10 @@ def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
         figures["target"] = row["target"]
         figures["answered in time"] = percent(row["attainment"])
         figures["target met"] = "yes" if row["met"] else "NO"
-    figures["answers a second"] = f"{row['throughput']:.4g}"
+    figures["answers a second"] = format_cell(row["throughput"])
     figures["mean batch size"] = f"{row['mean_batch_size']:.3g}"
     if row["cold_starts"]:
-        figures["cold starts"] = f"{row['cold_starts']:,}"
+        figures["cold starts"] = format_cell(row["cold_starts"])
     if row["accuracy"] is not None:
         figures["rows predicted right"] = percent(row["accuracy"])
     if row["per_million"] is not None:
@@ -282,12 +273,8 @@ def _reliability(row: Mapping[str, Any]) -> str:
     if row["complete"] is None:
         return "as its assumptions"
     flaws = {"stopped early": not row["complete"], "load was late": not row["valid"]}
-    told = [flaw for flaw, present in flaws.items() if present]
-    return f"NO: {', '.join(told)}" if told else "yes"
-
-
-def _count(number: int | None) -> str:
-    return "-" if number is None else f"{number:,}"
+    present_flaws = [flaw for flaw, present in flaws.items() if present]
+    return f"NO: {', '.join(present_flaws)}" if present_flaws else "yes"
 
 
 def _milliseconds(seconds: float | None) -> str:
@@ -301,7 +288,7 @@ def _span(low: float | None, high: float | None) -> str:
 
 
 def _summary(run: Result) -> dict[str, Any]:
-    """The main figures; those of a prediction with the names of a run's."""
+    """Return the main figures; those of a prediction with the names of a run's."""
     if isinstance(run, Run):
         return run.summary()
     share = None if run.slo is None else run.attainment(run.slo)
@@ -309,7 +296,7 @@ def _summary(run: Result) -> dict[str, Any]:
 
 
 def _warnings(run: Result) -> tuple[str, ...]:
-    """What a reader has to know of a result."""
+    """Return what a reader has to know of a result."""
     if isinstance(run, Run):
         return run.warnings
     return (f"{run.formula}. {' '.join(run.assumptions)}",)

@@ -1,4 +1,4 @@
-"""Whether what comes in, or how long it takes, is still as it was: detectors told one value a time.
+"""Detectors of drift: whether requests, or how long they take, are still as they were.
 
 A detector is given values by `update` and says from when on they have drifted::
 
@@ -32,7 +32,7 @@ _PSEUDOCOUNT = (
 
 
 class Detector(Protocol):
-    """Anything that is told values one after the other, and says whether they have drifted."""
+    """Anything that takes values one after the other, and says whether they have drifted."""
 
     def update(self, x: float) -> bool:
         """Take in a value, and return whether the values have drifted; once so, always so."""
@@ -53,7 +53,7 @@ class PageHinkley:
 
     Attributes:
         drifted: Whether the values have drifted.
-        at: The number of the value that told so, from 0; None: none yet.
+        at: The number of the value that showed it, from 0; None: none yet.
 
     Raises:
         InvalidInput: A setting is out of its limits, or a value is not finite.
@@ -94,7 +94,7 @@ class PageHinkley:
         return self.drifted
 
     def _learn(self, x: float) -> None:
-        """Welford's running mean and sum of squares."""
+        """Compute the running mean and sum of squares by Welford's method."""
         before = x - self._mean
         self._mean += before / self._seen
         self._squares += before * (x - self._mean)
@@ -122,7 +122,7 @@ class PopulationStability:
     Attributes:
         index: Of the latest window; NaN until there is one.
         chance: What to expect of it where nothing drifts: (bins - 1)(1/window + 1/reference).
-        at: The number of the value that told a drift, from 0; None: none yet.
+        at: The number of the value that showed a drift, from 0; None: none yet.
 
     Raises:
         InvalidInput: A setting is out of its limits, or a value is not finite.

@@ -14,7 +14,7 @@
     ├── InvocationError    a backend could not answer a batch
     ├── CloudError         a cloud refused a call, or what it made does not work
     │   └── OverBudget     it would cost more than it may
-    ├── Stopped            work was told to end before it had anything to keep
+    ├── Stopped            work was stopped before it had anything to keep
     └── TooFewSamples      the rows do not carry the figure that was asked for (also a ValueError)
 
 Each message says what came, what was wanted, and what to do now.
@@ -74,7 +74,7 @@ class OverBudget(CloudError):
 
 
 class Stopped(WorkbenchError):
-    """Work was told to end before it had anything to keep."""
+    """Work was stopped before it had anything to keep."""
 
 
 class TooFewSamples(WorkbenchError, ValueError):

@@ -23,8 +23,8 @@ def home() -> Path:
     """Return where the workbench keeps things: $WORKBENCH_HOME or the user's data directory."""
     from platformdirs import user_data_path
 
-    told = os.environ.get("WORKBENCH_HOME")
-    return Path(told) if told else user_data_path("inference-workbench")
+    folder = os.environ.get("WORKBENCH_HOME")
+    return Path(folder) if folder else user_data_path("inference-workbench")
 
 
 def runs_folder() -> Path:
@@ -198,10 +198,10 @@ def delete_frame(path: str | os.PathLike[str]) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return why a file was not written, in the words of the system where it told."""
-    told = re.search(r"os error (\d+)", str(error))  # as Polars words it
-    if told:
-        return os.strerror(int(told[1]))
+    """Return why a file was not written, in the words of the system where known."""
+    number = re.search(r"os error (\d+)", str(error))  # as Polars words it
+    if number:
+        return os.strerror(int(number[1]))
     return str(getattr(error, "strerror", None) or error)
 
 

@@ -92,10 +92,12 @@ def predict(
     else:
         prediction, ignored = _predict_queue(process, requests, servers)
         usage = replace(
-            deployment.standing_usage(trace.duration),
+            deployment.idle_usage(trace.duration),
             notes=("Billed from the start of the trace to its end.",),
         )
-    known = not (on_demand and platform.standing)  # else which calls the provisioned took is open
+    known = not (
+        on_demand and platform.idle_instances
+    )  # else which calls the provisioned took is open
     cost = _cost(trace, deployment, usage, prices) if known else None
     of_service = f"Service times: {service.label}."
     assumptions = (*prediction.assumptions, *ignored, *_fit_notes(fitted), of_service, *notes)
@@ -163,7 +165,7 @@ def _predict_queue(
 
 
 def _scv(quantiles: Floats) -> float:
-    """Return variance over squared mean of a law that is uniform between its quantiles."""
+    """Return variance over squared mean of a distribution that is uniform between its quantiles."""
     low, high = (quantiles, quantiles) if len(quantiles) == 1 else (quantiles[:-1], quantiles[1:])
     square = float(((low**2 + low * high + high**2) / 3).mean())
     return max(0.0, square / float(((low + high) / 2).mean()) ** 2 - 1)

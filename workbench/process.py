@@ -55,10 +55,10 @@ def run_in_process(
     ):
         child.send(sys.path)
         child.send(parcel)
-        told = False
+        notified = False
         while not ended.is_set():
-            if stopped.is_set() and not told:
-                told = True
+            if stopped.is_set() and not notified:
+                notified = True
                 child.send("stop")
             kind, value = child.receive()
             if kind == "message":
@@ -181,7 +181,7 @@ def _serve(descriptor: int) -> None:
         pass
     except WorkbenchError as error:
         send("error", error)
-    except Exception as error:  # noqa: BLE001 - the parent has to hear of it, whatever it is
+    except Exception as error:  # noqa: BLE001 - the parent gets it, whatever it is
         send("error", WorkbenchError(f"{type(error).__name__}: {error}"))
     os._exit(0)  # threads of a hung backend must not keep the process alive
 

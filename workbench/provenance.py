@@ -31,7 +31,7 @@ def environment() -> dict[str, Any]:
 
 
 @cache
-def cached_environment() -> dict[str, Any]:
+def recall_environment() -> dict[str, Any]:
     """Return `environment()` as it was when this process first asked: asking git takes a while."""
     return environment()
 
@@ -41,7 +41,7 @@ def circumstances(began: datetime) -> dict[str, Any]:
     return {
         "created": began.isoformat(timespec="seconds"),
         "seconds": (datetime.now(UTC) - began).total_seconds(),
-        "environment": cached_environment(),
+        "environment": recall_environment(),
     }
 
 

@@ -104,7 +104,7 @@ class RunActivity:
         return self.run.record.instances
 
     @property
-    def serving(self) -> Spans:
+    def service_spans(self) -> Spans:
         """Start and end of each call that was answered."""
         return self._calls.drop_nans("finished").select("started", "finished").rows()
 
@@ -156,7 +156,7 @@ class RunActivity:
             notes.append(f"{unknown} failed calls have no finish: their time is not billed.")
         if provisioned and (self._calls["server"] < 0).all():
             notes.append(
-                "Which calls provisioned instances took is not told: none is billed as such."
+                "Which calls provisioned instances took is unknown: none is billed as such."
             )
         return tuple(notes)
 

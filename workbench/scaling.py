@@ -1,4 +1,4 @@
-"""How many instances a fleet should have: a policy is a value, its scaler is told the time.
+"""How many instances a fleet should have: a policy is a value, its scaler gets the time.
 
 Nothing here reads a clock. `TargetTracking` and `StepScaling` are also what a cloud follows, where
 `workbench.cloud.autoscaling` registers them. Simulator and local cloud ask the same scaler,
@@ -285,9 +285,9 @@ class TargetTrackingScaler:
         self._below = self._below + 1 if value < policy.low * policy.target else 0
         wanted = current
         if self._above >= policy.out_periods and now - self._out >= policy.out_cooldown:
-            wanted = max(current, self._desired_count(value, measured))
+            wanted = max(current, self._count_for_target(value, measured))
         elif self._may_scale_in(now):
-            wanted = min(current, self._desired_count(value, measured))
+            wanted = min(current, self._count_for_target(value, measured))
         wanted = min(max(wanted, policy.least), policy.most)
         if wanted > current:
             self._out = now
@@ -300,7 +300,7 @@ class TargetTrackingScaler:
         low = policy.scale_in and self._below >= policy.in_periods
         return low and now - self._in >= policy.in_cooldown
 
-    def _desired_count(self, value: float, measured: int) -> int:
+    def _count_for_target(self, value: float, measured: int) -> int:
         return math.ceil(max(1, measured) * value / self._policy.target)
 
 

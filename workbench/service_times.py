@@ -1,7 +1,7 @@
 """Service times by batch size: what profile, queueing and simulator hand to one another.
 
 A size is the number of rows in a batch, which is its number of requests where each carries one
-row. The time of a size is a constant, or a law given by its quantiles::
+row. The time of a size is a constant, or a distribution given by its quantiles::
 
     ServiceTimes({1: 0.010, 2: 0.014})                              # seconds
     ServiceTimes({1: [0.009, 0.010, 0.013], 2: [0.012, 0.014, 0.019]})  # least, median, most
@@ -41,9 +41,9 @@ class ProfileLike(Protocol):
 class ServiceTimes:
     """Seconds that a server takes for a batch, by the batch's rows.
 
-    Several numbers for a size are quantiles of its law at evenly spaced levels from 0 to 1, with
-    straight lines between them. `after_idle` holds the times of a batch that finds its server
-    idle; without it they are the same.
+    Several numbers for a size are quantiles of its distribution at evenly spaced levels from 0
+    to 1, with straight lines between them. `after_idle` holds the times of a batch that
+    finds its server idle; without it they are the same.
 
     Attributes:
         table: seconds, float64 of shape (largest size + 1, levels); a row a size, NaN where the
@@ -105,7 +105,7 @@ class ServiceTimes:
         """Return the times of a profile; sizes between measured ones lie on straight lines.
 
         Drawn from the measured quantiles, or the measured means when not `sampled`. Quantiles
-        say little beyond the last but one, so the last is set to give the law its measured mean.
+        say little beyond the last but one, so the last is set to give the measured mean.
 
         Raises:
             InvalidInput: It is no profile, or has no times for so many threads.
@@ -132,11 +132,11 @@ class ServiceTimes:
     @property
     def sizes(self) -> list[int]:
         """The sizes covered, in order."""
-        return [int(size) for size in np.flatnonzero(self._covered)]
+        return [int(size) for size in np.flatnonzero(self._has_size)]
 
     @property
     def sampled(self) -> bool:
-        """Whether times are drawn from a law."""
+        """Whether times are drawn from a distribution."""
         return bool(self.table.shape[1] > 1)
 
     @cached_property
@@ -150,7 +150,7 @@ class ServiceTimes:
         return _means(self.idle_table)
 
     @cached_property
-    def _covered(self) -> NDArray[np.bool_]:
+    def _has_size(self) -> NDArray[np.bool_]:
         return ~np.isnan(self.table[:, 0])
 
     def check(self, sizes: NDArray[np.int64]) -> None:
@@ -162,7 +162,7 @@ class ServiceTimes:
         most = int(sizes.max(initial=0))
         asked = np.zeros(max(most, self.largest) + 1, dtype=bool)
         asked[sizes] = True
-        asked[: self.largest + 1] &= ~self._covered
+        asked[: self.largest + 1] &= ~self._has_size
         if asked.any():
             raise InvalidInput(
                 f"Service times cover batches of {_format_sizes(self.sizes)} rows, but batches of "
@@ -171,13 +171,13 @@ class ServiceTimes:
                 "lower the policy's max_size."
             )
 
-    def scaled(self, factor: float, *, label: str | None = None) -> "ServiceTimes":
+    def scale(self, factor: float, *, label: str | None = None) -> "ServiceTimes":
         """Return times `factor` times as long, under the same label unless another is given.
 
         Raises:
             InvalidInput: The factor is not a positive number.
 
-        >>> ServiceTimes({1: 0.010}).scaled(2).means.tolist()
+        >>> ServiceTimes({1: 0.010}).scale(2).means.tolist()
         [nan, 0.02]
         """
         factor = positive("factor", factor)
@@ -203,8 +203,8 @@ class ServiceTimes:
         return {
             "label": self.label,
             "sizes": self.sizes,
-            "mean": self.means[self._covered].tolist(),
-            "mean_after_idle": self.idle_means[self._covered].tolist(),
+            "mean": self.means[self._has_size].tolist(),
+            "mean_after_idle": self.idle_means[self._has_size].tolist(),
             "levels": self.table.shape[1],
         }
 
@@ -245,7 +245,7 @@ def _parse_quantiles(name: str, size: int, times: ArrayLike) -> Floats:
 
 
 def _match_levels(table: Floats, levels: int) -> Floats:
-    """Return the table with as many levels: a constant is a law of one value."""
+    """Return the table with as many levels: a constant is a distribution of one value."""
     if table.shape[1] == levels:
         refined = table.copy()
     elif table.shape[1] == 1:
@@ -259,7 +259,7 @@ def _match_levels(table: Floats, levels: int) -> Floats:
 
 
 def _means(table: Floats) -> Floats:
-    """Return the mean of each row's law, which is uniform between neighbouring quantiles."""
+    """Return the mean of each row's distribution: uniform between neighbouring quantiles."""
     if table.shape[1] == 1:
         return table[:, 0].copy()
     return np.asarray(((table[:, 1:] + table[:, :-1]) / 2).mean(axis=1))

@@ -71,7 +71,7 @@ class _SweepTask:
     alone: bool = False
     deaths: int = 0  # of workers that had nothing else to do
 
-    def finding(self, **fields: Any) -> Finding:  # noqa: ANN401 - fields of a finding
+    def make_finding(self, **fields: Any) -> Finding:  # noqa: ANN401 - fields of a finding
         return Finding(
             number=self.number, experiment=self.experiment, **({"attempts": self.attempts} | fields)
         )
@@ -117,7 +117,7 @@ def sweep(
             model are read, or measured, in this process before anything else begins.
         folder: Where runs are saved as they come, and found again by a later sweep: under a hash
             of the experiment, `how`, service times and settings. Predictions are not saved.
-        progress: Whether to say on standard error how far it is, or a function to be told so.
+        progress: Whether to say on standard error how far it is, or a function to call.
         on_finding: Called with each finding as it comes, those restored first.
         retries: How many more attempts an experiment gets after one at which a worker died that
             had nothing else to do.
@@ -188,7 +188,7 @@ def _findings(
         if run is None:
             open_tasks.append(task)
         else:
-            yield task.finding(result=run, restored=True)
+            yield task.make_finding(result=run, restored=True)
     made = map(_run_here, open_tasks) if pool is None else _run_on_pool(open_tasks, pool, retries)
     for finding in made:
         if folder is not None and isinstance(finding.result, Run) and finding.result.complete:
@@ -208,9 +208,9 @@ def _run_here(task: _SweepTask) -> Finding:
 
 def _collect(task: _SweepTask, result: Callable[[], Run | Prediction]) -> Finding:
     try:
-        return task.finding(result=result())
+        return task.make_finding(result=result())
     except Exception as error:  # noqa: BLE001 - whatever one experiment fails of, others go on
-        return task.finding(error=f"{type(error).__name__}: {error}")
+        return task.make_finding(error=f"{type(error).__name__}: {error}")
 
 
 def _carry_out(task: _SweepTask) -> Run | Prediction:
@@ -238,14 +238,14 @@ def _run_on_pool(tasks: list[_SweepTask], pool: "_Pool", retries: int) -> Iterat
                 _hand_over(waiting, pending, pool, most=_TASKS_PER_WORKER * pool.workers)
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
-                task = pool.tried(pending.pop(future))
+                task = pool.count_attempts(pending.pop(future))
                 if future.cancelled() or not isinstance(future.exception(), BrokenExecutor):
                     yield _collect(task, future.result)
                 elif task.deaths + task.alone <= retries:
                     suspects.append(replace(task, deaths=task.deaths + task.alone))
                 else:
                     died = f"Its worker died, {task.deaths + 1} times: {future.exception()}"
-                    yield task.finding(error=died)
+                    yield task.make_finding(error=died)
 
 
 def _hand_over(
@@ -286,12 +286,12 @@ class _Pool:
             return self._current.submit(_carry_out, task)
         except BrokenExecutor as error:
             if not isinstance(self._current, ProcessPoolExecutor):
-                return _failed_future(error)
+                return _make_failed_future(error)
             self.close()
             self._current = _copy_pool(self._current)
             return self._current.submit(_carry_out, task)
 
-    def tried(self, task: _SweepTask) -> _SweepTask:
+    def count_attempts(self, task: _SweepTask) -> _SweepTask:
         """Return a task that is done with, and how often it was tried."""
         return task
 
@@ -315,16 +315,16 @@ class _Cluster(_Pool):
         future: _Future = self._submit(_carry_out, task, key=self._key(task))
         return future
 
-    def tried(self, task: _SweepTask) -> _SweepTask:
+    def count_attempts(self, task: _SweepTask) -> _SweepTask:
         story = self._client.story(self._key(task), on_error="ignore")
-        given = sum(told[0] == "scheduler" and told[3] == "processing" for told in story)
+        given = sum(event[0] == "scheduler" and event[3] == "processing" for event in story)
         return replace(task, attempts=max(given, 1))  # a busy scheduler forgets old stories
 
     def _key(self, task: _SweepTask) -> str:
         return f"{self._name}-{task.number}"
 
 
-def _failed_future(error: BaseException) -> _Future:
+def _make_failed_future(error: BaseException) -> _Future:
     future: _Future = Future()
     future.set_exception(error)
     return future

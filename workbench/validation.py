@@ -23,7 +23,7 @@ _MAX_EXACT_INTEGER = 2**53  # up to here floats tell whole numbers apart
 
 
 def positive(name: str, value: object, unit: str = "") -> float:
-    """The value as a float, known to be finite and above 0.
+    """Return the value as a float, known to be finite and above 0.
 
     Raises:
         InvalidInput: it is not.
@@ -38,7 +38,7 @@ def positive(name: str, value: object, unit: str = "") -> float:
 
 
 def finite(name: str, value: object, unit: str = "") -> float:
-    """The value as a float, known to be finite.
+    """Return the value as a float, known to be finite.
 
     Raises:
         InvalidInput: it is not.
@@ -53,7 +53,7 @@ def finite(name: str, value: object, unit: str = "") -> float:
 
 
 def not_negative(name: str, value: object, unit: str = "") -> float:
-    """The value as a float, known to be finite and at least 0.
+    """Return the value as a float, known to be finite and at least 0.
 
     Raises:
         InvalidInput: it is not.
@@ -68,7 +68,7 @@ def not_negative(name: str, value: object, unit: str = "") -> float:
 
 
 def positive_share(name: str, value: object) -> float:
-    """The share as a float, known to be above 0 and at most 1.
+    """Return the share as a float, known to be above 0 and at most 1.
 
     Raises:
         InvalidInput: it is not.
@@ -83,7 +83,7 @@ def positive_share(name: str, value: object) -> float:
 
 
 def inner_share(name: str, value: object) -> float:
-    """The share as a float, known to be above 0 and below 1.
+    """Return the share as a float, known to be above 0 and below 1.
 
     Raises:
         InvalidInput: it is not.
@@ -98,7 +98,7 @@ def inner_share(name: str, value: object) -> float:
 
 
 def whole_number(name: str, value: object, *, low: int, high: int | None = None) -> int:
-    """The value as an int, known to be within bounds, both included; 2**53 bounds any.
+    """Return the value as an int, known to be within bounds, both included; 2**53 bounds any.
 
     Raises:
         InvalidInput: it is not, or is a boolean.
@@ -117,7 +117,7 @@ def whole_number(name: str, value: object, *, low: int, high: int | None = None)
 
 
 def of_kind(name: str, value: T, kind: type[Any] | UnionType, wanted: str = "") -> T:
-    """The value, known to be of a class; `wanted` says so in words, by default "a <class>".
+    """Return the value, known to be of a class; `wanted` says so in words, by default "a <class>".
 
     Raises:
         InvalidInput: it is not.
@@ -132,7 +132,7 @@ def of_kind(name: str, value: T, kind: type[Any] | UnionType, wanted: str = "") 
 
 
 def as_tuple(name: str, values: object) -> tuple[Any, ...]:
-    """What a list, or anything else to go through, holds; a text is no list of its letters.
+    """Return what a list, or anything else to go through, holds; a text is no list of its letters.
 
     Raises:
         InvalidInput: there is nothing to go through.
@@ -147,7 +147,7 @@ def as_tuple(name: str, values: object) -> tuple[Any, ...]:
 
 
 def as_array(name: str, values: "ArrayLike") -> "NDArray[Any]":
-    """The values as an array.
+    """Return the values as an array.
 
     Raises:
         InvalidInput: lists in them differ in length.
@@ -166,7 +166,7 @@ def as_array(name: str, values: "ArrayLike") -> "NDArray[Any]":
 def whole_numbers(
     name: str, values: "ArrayLike", count: int, dtype: "type[np.integer[Any]]", *, least: int = 0
 ) -> "NDArray[Any]":
-    """An array of so many whole numbers, from one for all or one for each.
+    """Return an array of so many whole numbers, from one for all or one for each.
 
     It is a new one, unless such an array is given that nobody may write to.
 
@@ -201,7 +201,7 @@ def whole_numbers(
 
 
 def generator_from(seed: object) -> "np.random.Generator":
-    """The generator itself, or a new one of a seed.
+    """Return the generator itself, or a new one of a seed.
 
     Raises:
         InvalidInput: the seed is neither a whole number of at least 0 nor a generator.
@@ -221,7 +221,7 @@ def generator_from(seed: object) -> "np.random.Generator":
 
 
 def _finite(value: object) -> float:
-    """The value as a float, NaN where it is not a finite number."""
+    """Return the value as a float, NaN where it is not a finite number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return math.nan
     try:

@@ -77,7 +77,7 @@ class ScriptedWorkers:
             self.busy.append((finished, len(self.sent), requests))
             self.sent.append((self.clock, requests))
 
-    def completed(self):
+    def take_completed(self):
         over = sorted(each for each in self.busy if each[0] <= self.clock)
         self.busy = [each for each in self.busy if each[0] > self.clock]
         self.begin()
@@ -102,7 +102,7 @@ def live(policy, arrivals, servers):
     )
     while workers.busy:
         workers.wait(math.inf)
-        workers.completed()
+        workers.take_completed()
     return [(started / TICK, requests) for started, requests in workers.sent]
 
 
@@ -201,7 +201,7 @@ def test_the_percentile_settles_at_the_share_aimed_at(bursts, deployment):
 
 def answer(batcher, latency, size, times):
     for _ in range(times):
-        batcher.answered([latency] * size, 0.0)
+        batcher.learn_latencies([latency] * size, 0.0)
 
 
 def test_the_wait_grows_while_latencies_leave_room():

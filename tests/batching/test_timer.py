@@ -65,7 +65,7 @@ def test_an_idle_server_changes_nothing():
     batcher = BatchPolicy(max_size=2, max_wait=1).batcher()
     batcher.add(0, 5.0)
 
-    batcher.answered([math.inf], 5.4)
+    batcher.learn_latencies([math.inf], 5.4)
 
     assert batcher.server_free(3, 5.5) == ()
     assert not batcher.watches

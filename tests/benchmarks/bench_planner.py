@@ -266,7 +266,7 @@ def real_traces():
 
 
 def every_setting(found):
-    return (field.setting(row) for field in found.fields for row in range(len(field.place)))
+    return (field.configuration(row) for field in found.fields for row in range(len(field.place)))
 
 
 def main():

@@ -372,14 +372,14 @@ BAD_RUNS = [
     ("", "Say what traffic to send"),
     ("--rate 9 --duration nan", "duration must be"),
     ("--rate 9 --duration=-1s", "duration must be"),
-    ("--rate 9 --duration soon", "'soon' is no time"),
+    ("--rate 9 --duration soon", "'soon' is not a valid time"),
     ("--rate 9 --burst 0.5", "burst is the high rate over the low one"),
     ("--rate 9 --burst 2 --dwell 1s", "dwell must be two mean stays"),
     ("--rate 9 --policy 0", "max_size must be"),
     ("--rate 9 --policy 8/nan", "max_wait must be"),
     ("--rate 9 --policy 8/-5ms", "max_wait must be"),
-    ("--rate 9 --policy many", "'many' is no policy: write 1, 16 or 16/20ms"),
-    ("--rate 9 --policy 0,25ms", "'0,25ms' is no policy"),
+    ("--rate 9 --policy many", "'many' is not a valid policy; examples: 1, 16, 16/20ms"),
+    ("--rate 9 --policy 0,25ms", "'0,25ms' is not a valid policy"),
     ("--rate 9 --workers 0", "workers must be"),
     ("--rate 9 --threads 0", "threads must be"),
     ("--rate 9 --hourly-price nan", "hourly_price must be"),
@@ -584,7 +584,7 @@ def test_seconds_without_a_unit_are_read_as_they_are(value):
 
 @pytest.mark.parametrize("text", ["", "ms", "5 parsecs", "1.2.3", "1,5"])
 def test_what_is_no_time_is_refused(text):
-    with pytest.raises(InvalidInput, match="is no time"):
+    with pytest.raises(InvalidInput, match="is not a valid time"):
         parse_seconds(text)
 
 

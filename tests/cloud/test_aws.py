@@ -67,7 +67,7 @@ def test_a_profile_that_does_not_exist_is_named(nobody):
 
 def test_without_credentials_a_call_says_to_sign_in(nobody):
     cloud = aws()
-    with pytest.raises(NotAvailable, match="Sign in"), cloud.explained("list the models"):
+    with pytest.raises(NotAvailable, match="Sign in"), cloud.translate_errors("list the models"):
         cloud.client("sagemaker").list_models()
 
 
@@ -93,7 +93,7 @@ def test_each_refusal_is_one_clear_error(code, kind, advice):
     cloud = PlayedCloud()
     cloud.refuse("sagemaker", "list_models", code)
 
-    with pytest.raises(kind, match=advice) as caught, cloud.explained("list the models"):
+    with pytest.raises(kind, match=advice) as caught, cloud.translate_errors("list the models"):
         cloud.client("sagemaker").list_models()
 
     assert str(caught.value).startswith("AWS did not list the models. It said ")
@@ -114,7 +114,10 @@ def test_each_refusal_is_one_clear_error(code, kind, advice):
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_no_answer_is_a_clear_error_too(error, kind):
-    with pytest.raises(kind, match="AWS could not list"), Cloud().explained("list the models"):
+    with (
+        pytest.raises(kind, match="AWS could not list"),
+        Cloud().translate_errors("list the models"),
+    ):
         raise error
 
 

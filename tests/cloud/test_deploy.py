@@ -383,7 +383,7 @@ def test_only_a_cloud_that_costs_nothing_may_be_gone_itself(ledger, monkeypatch,
     ledger.write(entry(cloud=Cloud(paid=paid, poll=0.0)))
 
     def refuse(*_, **__):
-        with Cloud().explained("delete it"):
+        with Cloud().translate_errors("delete it"):
             raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
 
     monkeypatch.setattr(Cloud, "client", refuse)
@@ -399,7 +399,7 @@ def test_without_credentials_the_ledger_stays(ledger, monkeypatch):
     ledger.write(entry())
 
     def refuse(*_, **__):
-        with Cloud().explained("delete it"):
+        with Cloud().translate_errors("delete it"):
             raise NoCredentialsError
 
     monkeypatch.setattr(Cloud, "client", refuse)

@@ -53,8 +53,8 @@ def test_a_server_that_does_not_come_up_gives_its_last_words(digits, monkeypatch
 
     assert not found.ok
     assert found.checks[-1].name == "start"
-    assert "ended with 1 before it listened. " in found.checks[-1].told
-    assert "Traceback" not in found.checks[-1].told
+    assert "ended with 1 before it listened. " in found.checks[-1].finding
+    assert "Traceback" not in found.checks[-1].finding
 
 
 def _broken(folder):
@@ -95,10 +95,10 @@ def test_a_row_that_no_request_can_hold_is_told():
 def test_memory_that_serverless_does_not_have_is_told():
     fits = {fit.kind: fit for fit in doctor._compute_fits(100, 7000 * 1024**2)}
     assert fits["serverless"].rows == 0
-    assert "no memory size holds it" in fits["serverless"].told
+    assert "no memory size holds it" in fits["serverless"].finding
 
 
-@pytest.mark.parametrize("given", [{"rows": 0}, {"threads": 0}, {"patience": -1}])
+@pytest.mark.parametrize("given", [{"rows": 0}, {"threads": 0}, {"ping_timeout": -1}])
 def test_settings_out_of_their_limits_are_refused(digits, given):
     with pytest.raises(InvalidInput, match=next(iter(given))):
         doctor.examine(digits, **given)

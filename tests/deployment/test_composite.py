@@ -58,7 +58,7 @@ def test_a_whole_costs_what_its_parts_cost():
 
 
 def test_standing_and_the_most_are_sums_too():
-    hour = PAIR.bill(PAIR.standing_usage(3600))
+    hour = PAIR.bill(PAIR.idle_usage(3600))
     most = PAIR.usage_at_most(60, calls=None, up_and_down=600)
 
     assert total(hour) == pytest.approx(2 * 0.115)

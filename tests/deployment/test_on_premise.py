@@ -31,7 +31,7 @@ TRACE = wb.poisson(rate=80, duration=60, seed=1)
 
 
 def test_purchase_energy_and_upkeep_by_hand():
-    items = {item.what: item for item in THREE.bill(THREE.standing_usage(7200))}
+    items = {item.what: item for item in THREE.bill(THREE.idle_usage(7200))}
 
     assert {name: item.dollars for name, item in items.items()} == pytest.approx(
         {"purchase": 6.0, "energy": 0.6, "upkeep": 0.6}
@@ -50,7 +50,7 @@ def test_an_idle_hour_costs_what_a_busy_one_does():
 def test_what_has_no_price_is_no_item():
     bought = OnPremise(purchase_price=35_040, lifetime_years=4)
 
-    assert [item.what for item in bought.bill(bought.standing_usage(3600))] == ["purchase"]
+    assert [item.what for item in bought.bill(bought.idle_usage(3600))] == ["purchase"]
 
 
 @pytest.mark.parametrize("routing", ["least_outstanding", "random", "shared"])
@@ -200,4 +200,4 @@ def test_a_setting_out_of_its_limits_is_refused(settings):
 
 
 def test_all_items_add_up():
-    assert total(ONE.bill(ONE.standing_usage(3600))) == pytest.approx(1.2)
+    assert total(ONE.bill(ONE.idle_usage(3600))) == pytest.approx(1.2)

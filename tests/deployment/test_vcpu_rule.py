@@ -97,7 +97,7 @@ def test_what_cannot_be_is_refused(settings, message):
 
 def test_times_are_not_scaled_by_nothing():
     with pytest.raises(InvalidInput, match="factor must be a finite number above 0, got 0"):
-        TIMES.scaled(0)
+        TIMES.scale(0)
 
 
 def test_sizes():

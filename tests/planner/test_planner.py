@@ -251,7 +251,7 @@ def test_assumptions_are_told(trace):
     assert plan(TIMES, trace, TARGET, ON_DEMAND).notes == ()
     silent = plan(TIMES, trace.clip(0, 2), TARGET, replace(ON_DEMAND, cold_start=None))
     told = " ".join(silent.notes)
-    assert "start in no time" in told
+    assert "start without delay" in told
     assert "Too few requests" in told
     assert "are noise" in told
 
@@ -284,7 +284,9 @@ def test_a_model_is_planned_for_by_its_kept_profile(model, trace, tmp_path, monk
     of_model, of_profile, of_times = (
         plan(source, trace, TARGET, ON_DEMAND) for source in (model, profile, TIMES)
     )
-    assert of_model.best.setting == of_profile.best.setting == of_times.best.setting
+    assert (
+        of_model.best.configuration == of_profile.best.configuration == of_times.best.configuration
+    )
     assert "profile" in of_model.spent
     assert of_model.experiment().model == model
 

@@ -54,7 +54,7 @@ def test_none_of_the_front_is_beaten_and_all_others_are(decided):
     front, others = (frame.filter(pl.col("front") == on) for on in (True, False))
 
     assert front.height == decided.front.height
-    assert frame.filter("best")["deployment"].to_list() == [decided.best.setting.place]
+    assert frame.filter("best")["deployment"].to_list() == [decided.best.configuration.place]
     for latency, cost in others.select("latency", "cost_per_million").iter_rows():
         beaten = (front["latency"] <= latency) & (front["cost_per_million"] <= cost)
         assert beaten.any()

@@ -121,7 +121,7 @@ def test_quantiles_that_cannot_be_told_are_left_out(predicted):
 
 
 def test_what_cannot_be_compared_is_refused(predicted):
-    with pytest.raises(TooFewSamples, match="too few requests to tell a percentile"):
+    with pytest.raises(TooFewSamples, match="too few requests for a percentile"):
         plots.latency_errors(predicted, run_of([0.1] * 9))
     with pytest.raises(InvalidInput, match="no run to show"):
         plots.latency_errors([], predicted)
@@ -131,7 +131,7 @@ def test_a_table_has_predictions_too(three):
     bill = Cost(items=Local(hourly_price=0.5).bill(Usage(seconds=3600)), answered=1000)
     compared = compare([replace(three[0], cost=bill), *three[1:]])
     row = compared.frame.row(0, named=True)
-    table = {figure: values for figure, *values in compared.table()[1]}
+    table = {figure: values for figure, *values in compared.table().rows}
 
     assert (row["run"], row["requests"], row["complete"]) == ("predicted", None, None)
     assert row["p95"] == pytest.approx(-0.1 * np.log(0.05))

@@ -167,7 +167,7 @@ def test_poisson_arrivals_have_the_same_law_in_closed_form_and_in_phases(max_siz
         tabulated = Buffers(process, max_size, np.array([max_wait]), fineness=4).waits()
 
         assert tabulated.sizes == pytest.approx(closed.sizes, abs=1e-10)
-        assert tabulated.waited == pytest.approx(closed.waited, abs=1e-8)
+        assert tabulated.total_wait == pytest.approx(closed.total_wait, abs=1e-8)
         waits = np.linspace(0, 0.999, 57) ** 2 * tabulated.longest
         for size in range(1, max_size + 1):
             assert tabulated.within(size, waits) == pytest.approx(
@@ -407,7 +407,7 @@ def test_a_screen_without_batches_is_the_law_of_the_service():
 
 def test_the_search_finds_the_same_compiled_or_not():
     buffers = Buffers(NYS_7, 3, np.array([0.05]))
-    sizes, _, table = buffers.laws(np.array([2, 3]), 0)
+    sizes, _, table = buffers.distributions(np.array([2, 3]), 0)
     means = sizes @ [1.0, 2.0, 3.0]
     service = np.array([[0.01, 0.02, 0.03], [0.1, 0.1, 0.1]])
 

@@ -11,12 +11,13 @@ import pytest
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Local
 from workbench.errors import InvalidInput, StorageError
-from workbench.formatting import html_table
+from workbench.formatting import Table
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.pricing.cost import Cost
 from workbench.pricing.usage import Usage
 from workbench.queueing import mm1
-from workbench.report.page import finding, report_html, write_report
+from workbench.report.conclusion import conclude
+from workbench.report.page import report_html, write_report
 from workbench.run import Run, load_run
 from workbench.run_cost import cost
 
@@ -113,34 +114,36 @@ def test_two_runs_apart_are_a_change_at_a_price():
         r'p95 fell from \d{3} ms \(\d+ to \d+\) for "no batching" to [\d.]+ ms \([\d.]+ to [\d.]+\)'
         r' for "up to 8, 25 ms", at the same price \(\$1.00 a million requests\)\. '
         r'Target p95 ≤ 100 ms: met by "up to 8, 25 ms"; missed by "no batching"\.',
-        finding([slow, fast], costs=[same, same]),
+        conclude([slow, fast], costs=[same, same]),
     )
-    assert finding([fast, slow]).startswith("p95 rose from ")
-    assert "; a million requests cost $1.00 and $2.00." in finding([slow, fast], costs=[same, dear])
+    assert conclude([fast, slow]).startswith("p95 rose from ")
+    assert "; a million requests cost $1.00 and $2.00." in conclude(
+        [slow, fast], costs=[same, dear]
+    )
 
 
 def test_two_runs_whose_intervals_meet_do_not_differ():
     alike = [run_of(0.02, seed=1), run_of(0.0201, policy=BATCHING, seed=2)]
 
-    assert finding(alike).startswith("p95 does not differ beyond its 95 % intervals: ")
+    assert conclude(alike).startswith("p95 does not differ beyond its 95 % intervals: ")
 
 
 def test_a_prediction_is_not_called_a_change():
     runs = [run_of(0.02), run_of(0.4, origin="simulated")]
 
-    assert re.match('p95 is .* for "measured", but .* for "simulated"', finding(runs))
+    assert re.match('p95 is .* for "measured", but .* for "simulated"', conclude(runs))
 
 
 def test_short_runs_say_that_a_difference_may_be_chance():
     runs = [run_of(0.02, count=199), run_of(0.4, count=199, policy=BATCHING)]
 
-    assert finding(runs).startswith("p90 is ")  # p95 has too few requests above it
-    assert "too few requests for intervals, so the difference may be chance." in finding(runs)
-    assert "too close or too short to tell for" in finding(runs)
+    assert conclude(runs).startswith("p90 is ")  # p95 has too few requests above it
+    assert "too few requests for intervals, so the difference may be chance." in conclude(runs)
+    assert "too close or too short to decide for" in conclude(runs)
 
 
 def test_ten_requests_tell_nothing():
-    assert finding(run_of(0.02, count=10)).startswith("There are too few requests to tell")
+    assert conclude(run_of(0.02, count=10)).startswith("There are too few requests for")
 
 
 def test_of_several_runs_the_lowest_is_named_and_who_cannot_be_told_from_it():
@@ -149,9 +152,9 @@ def test_of_several_runs_the_lowest_is_named_and_who_cannot_be_told_from_it():
 
     assert re.search(
         r'Of 3 runs, the lowest p95 is [\d.]+ ms \(.*\) for "up to 2, 0 ms", from which '
-        r'"up to 3, 0 ms" cannot be told apart by the 95 % intervals; '
+        r'"up to 3, 0 ms" cannot be distinguished by the 95 % intervals; '
         r'the highest is \d+ ms \(.*\) for "no batching"\.',
-        finding(runs),
+        conclude(runs),
     )
 
 
@@ -159,16 +162,16 @@ def test_of_runs_that_are_all_apart_none_is_said_to_be_close():
     policies = [BatchPolicy(max_size=size) for size in (1, 2, 3)]
     runs = [run_of(m, policy=p) for m, p in zip((0.4, 0.02, 0.1), policies, strict=True)]
 
-    assert re.search(r'is [\d.]+ ms \([^)]*\) for "up to 2, 0 ms"; the highest', finding(runs))
+    assert re.search(r'is [\d.]+ ms \([^)]*\) for "up to 2, 0 ms"; the highest', conclude(runs))
 
 
 def test_an_interval_that_reaches_into_the_failed_requests_has_no_end():
-    assert re.match(r"p95 is [\d,]+ ms \(\d+ to ∞\)", finding(run_of(0.4, failed=48)))
+    assert re.match(r"p95 is [\d,]+ ms \(\d+ to ∞\)", conclude(run_of(0.4, failed=48)))
 
 
 def test_what_cannot_be_relied_on_is_said_first():
     runs = [run_of(0.02, valid=False), run_of(0.02, policy=BATCHING, complete=False, failed=100)]
-    told = finding(runs)
+    told = conclude(runs)
 
     assert told.startswith(
         'INVALID, the load was off schedule: "no batching". '
@@ -179,14 +182,14 @@ def test_what_cannot_be_relied_on_is_said_first():
 
 
 def test_runs_without_a_target_are_not_judged_by_one():
-    assert "Target" not in finding([run_of(0.02, slo=None)])
+    assert "Target" not in conclude([run_of(0.02, slo=None)])
 
 
 def test_no_price_is_told_of_runs_that_cost_nothing(runs):
     free = Cost(items=Local(hourly_price=0).bill(Usage(seconds=10)), answered=10)
 
-    assert "million" not in finding(runs, costs=[free, free])
-    assert "million" not in finding(runs, costs=[free, None])
+    assert "million" not in conclude(runs, costs=[free, free])
+    assert "million" not in conclude(runs, costs=[free, None])
 
 
 # -------------------------------------------------------------------------------------------- page
@@ -410,7 +413,7 @@ def test_a_report_on_nothing_is_refused():
 
 def test_a_table_shows_figures_to_the_right_with_four_digits():
     row = ["a", 12345, 1234.56, 0.123456, math.nan, math.inf, -math.inf, None, True, False]
-    table = html_table("T", [str(n) for n in range(10)], [row])
+    table = Table([str(n) for n in range(10)], [row], "T").html()
 
     cells = re.findall("<td(.*?)>(.*?)</td>", table)
     right = ' style="text-align:right"'
@@ -421,13 +424,13 @@ def test_a_table_shows_figures_to_the_right_with_four_digits():
 
 
 def test_a_long_table_says_how_much_it_leaves_out():
-    table = html_table("T", ["n"], [[n] for n in range(1200)], limit=3)
+    table = Table(["n"], [[n] for n in range(1200)], "T").html(limit=3)
 
     assert "<caption>T (the first 3 of 1,200 rows)</caption>" in table
     assert table.count('scope="row"') == 3
 
 
 def test_a_table_shows_markup_as_text():
-    table = html_table(HOSTILE, [HOSTILE], [[HOSTILE, HOSTILE]])
+    table = Table([HOSTILE], [[HOSTILE, HOSTILE]], HOSTILE).html()
 
     assert Page(table).words == [HOSTILE] * 4

@@ -828,7 +828,7 @@ def test_a_profile_of_this_machine_is_taken_as_it_is():
 def test_a_run_says_that_new_instances_took_no_time():
     run = simulate(at(0.0), UNBATCHED, serverless(1), constantly(1.0))
 
-    assert run.warnings == ("New instances start in no time: give cold_start=, in seconds.",)
+    assert run.warnings == ("New instances start without delay: give cold_start=, in seconds.",)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import json
 import math
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -117,7 +118,7 @@ def test_the_rich_display_escapes_what_it_shows():
 
     assert "&lt;b&gt;" in page
     assert "<pre>A &amp; B</pre>" in page
-    assert ">requests</th><td style='text-align: right'>2</td>" in page
+    assert re.search(">requests</th><td[^>]*>2</td>", page)
 
 
 # ---------------------------------------------------------------------- its figures

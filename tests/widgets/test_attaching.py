@@ -201,10 +201,10 @@ def test_an_app_does_not_wait_as_long_for_a_locked_registry_as_code_does(registr
     own = Registry(tmp_path, timeout=3600)
     own.register("mine", registry["digits-logistic"].path, approval="Approved")
     with locked(tmp_path):
-        picker = ModelPicker(own.waiting(0.01))
+        picker = ModelPicker(own.with_timeout(0.01))
 
         assert picker.error.startswith("Another process is writing to the registry")
-    assert own.waiting(0)["mine"] == own["mine"]
+    assert own.with_timeout(0)["mine"] == own["mine"]
 
 
 def test_a_registry_that_is_gone_is_said(registry, tmp_path):

@@ -32,7 +32,7 @@ def shown(picker):
 
 def beside(picker, name):
     """What is said beside a control."""
-    knobs = getattr(picker, "_chosen", picker.form)
+    knobs = getattr(picker, "_form", picker.form)
     return re.sub("<[^>]*>", "", knobs._lines[name].value)
 
 
@@ -90,7 +90,7 @@ def test_an_inference_type_has_its_own_knobs_alone_and_holds_any_value(value):
     turned.set(value)
 
     assert begun.value == turned.value == value
-    assert list(begun._chosen.controls) == [field.name for field in fields(value)]
+    assert list(begun._form.controls) == [field.name for field in fields(value)]
 
 
 def test_every_inference_type_begins_with_something_that_is_allowed():
@@ -332,7 +332,7 @@ def test_a_policy_waits_milliseconds_in_the_control_and_seconds_in_the_value():
 def test_a_deadline_aware_policy_is_told_what_a_batch_takes():
     picker = PolicyPicker(DeadlineAware(latency=0.1, service=(0.02, 0.03)))
 
-    picker.expect(0.001, 0.0005)
+    picker.set_service_times(0.001, 0.0005)
 
     assert picker.value.service == (0.001, 0.0015)
 

@@ -40,13 +40,13 @@ def test_the_value_is_the_plan_and_winner_reason_and_near_misses_are_shown(found
 
 def test_the_winner_is_taken_over_by_a_press():
     taken = []
-    view = PlanView(TIMES, TRACE, TARGET, SMALL, take=taken.append)
-    view.take_button.click()
+    view = PlanView(TIMES, TRACE, TARGET, SMALL, on_apply=taken.append)
+    view.apply_button.click()
     assert taken == []
 
     view.start()
     view.wait()
-    view.take_button.click()
+    view.apply_button.click()
 
     assert taken == [view.value]
     assert view.status.text.startswith(f"Taken over: {view.value.best.label}.")
@@ -128,7 +128,7 @@ def test_the_app_plans_for_its_pickers_and_they_take_the_winner_over(registry, f
     view.offer(TIMES, TRACE, TARGET, SMALL)
     view.start()
     view.wait()
-    view.take_button.click()
+    view.apply_button.click()
 
     assert f"{found.label}." in shown.kept
     assert "<img " in shown.kept

@@ -167,11 +167,11 @@ def test_every_step_of_every_slider_makes_an_experiment(experiment):
         dials = TunableParameters(experiment.on(on), largest=16)
         for dial in dials:
             for value in dial.values:
-                dials.turned(**{dial.name: value})
+                dials.vary(**{dial.name: value})
 
 
 def test_turned_dials_make_the_experiment_that_code_makes(experiment):
-    made = TunableParameters(experiment, largest=16).turned(
+    made = TunableParameters(experiment, largest=16).vary(
         load=2.0, max_size=8, max_wait=0.005, workers=3
     )
 
@@ -187,9 +187,9 @@ def test_turned_dials_make_the_experiment_that_code_makes(experiment):
 def test_dials_left_alone_leave_the_experiment_as_it_was(experiment):
     dials = TunableParameters(experiment, largest=16)
 
-    assert dials.turned() == experiment
-    assert dials.turned(load=1.0).trace is experiment.trace
-    assert dials.turned(load=2.0).trace is dials.turned(load=2.0, max_size=2).trace
+    assert dials.vary() == experiment
+    assert dials.vary(load=1.0).trace is experiment.trace
+    assert dials.vary(load=2.0).trace is dials.vary(load=2.0, max_size=2).trace
 
 
 @pytest.mark.parametrize(
@@ -202,12 +202,12 @@ def test_dials_left_alone_leave_the_experiment_as_it_was(experiment):
         ("max_size", "", "max_size must be a whole number from 1 to 16, got ''."),
         ("max_wait", -0.001, "max_wait must be a finite number of seconds"),
         ("workers", 0, "workers must be a whole number from 1 to 1024, got 0."),
-        ("memory_mb", 2048, "memory_mb cannot be turned here: load, max_size"),
+        ("memory_mb", 2048, "memory_mb cannot be changed here: load, max_size"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(experiment, name, value, words):
     with pytest.raises(InvalidInput) as refused:
-        TunableParameters(experiment, largest=16).turned(**{name: value})
+        TunableParameters(experiment, largest=16).vary(**{name: value})
 
     assert str(refused.value).startswith(words)
 

@@ -108,7 +108,7 @@ class AsyncBackend:
         """Send the batch as one request, and wait for its result.
 
         Raises:
-            InvocationError: The request was refused, or it failed, or nothing was told of it.
+            InvocationError: The request was refused, or it failed, or no answer was found.
         """
         assert self._clients is not None, "invoke outside the with block"  # noqa: S101
         name = uuid.uuid4().hex
@@ -165,9 +165,7 @@ class AsyncBackend:
                 with _translate_errors():
                     self._read_some()
             except InvocationError:
-                self._closing.wait(
-                    _RETRY_SECONDS
-                )  # whoever waits is told in the end that nothing came
+                self._closing.wait(_RETRY_SECONDS)  # whoever waits gets a timeout in the end
 
     def _read_some(self) -> None:
         queue = self.mailbox.queue

@@ -75,15 +75,15 @@ class LambdaBackend:
 
     def _reply(self, answer: dict[str, Any], content: dict[str, Any]) -> Reply:
         assert self._environments is not None  # noqa: S101 - as above
-        told = content.get("headers", {})
-        provisioned = told.get(_INITIALIZED) == _PROVISIONED
+        headers = content.get("headers", {})
+        provisioned = headers.get(_INITIALIZED) == _PROVISIONED
         duration, init = durations(answer.get("LogResult", ""))
         cold = init > 0 and not provisioned
         overhead = answer["ResponseMetadata"]["HTTPHeaders"].get(_OVERHEAD)
         return Reply(
             unpack_npy(_body(content)),
             cold=cold,
-            server=self._environments.number(told.get(_ENVIRONMENT), provisioned=provisioned),
+            server=self._environments.number(headers.get(_ENVIRONMENT), provisioned=provisioned),
             model_latency=duration,
             overhead_latency=math.nan if overhead is None else float(overhead) / 1e6,
             init=init if cold else 0.0,
@@ -108,7 +108,7 @@ def durations(log: str) -> tuple[float, float]:
 
 
 class _EnvironmentNumbers:
-    """Numbers of execution environments, in the order in which they were first heard of."""
+    """Numbers of execution environments, in the order in which they were first seen."""
 
     def __init__(self) -> None:
         self._known: dict[str, int] = {}

@@ -104,7 +104,7 @@ class FreeServerBatcher:
         self._free = count
         return self._send(now)
 
-    def answered(self, latencies: Sequence[float], now: float) -> None:
+    def learn_latencies(self, latencies: Sequence[float], now: float) -> None:
         """Take no notice of latencies."""
 
     def _send(self, now: float) -> Batches:
@@ -228,7 +228,7 @@ class DeadlineBatcher:
         """Send nothing: this policy watches the clock only."""
         return []
 
-    def answered(self, latencies: Sequence[float], now: float) -> None:
+    def learn_latencies(self, latencies: Sequence[float], now: float) -> None:
         """Take no notice of latencies."""
 
     def _close(self) -> list[list[int]]:
@@ -248,7 +248,7 @@ class Steered:
 
     Sizes start at `max_size`. One whose service alone takes more than half the target is given up
     (the rule of INFless, ASPLOS 2022), and tried again one by one with each window that fits. The
-    service of a size is told from the least latency seen of it, so no profile is needed.
+    service of a size is estimated by the least latency seen of it, so no profile is needed.
 
     Raises:
         InvalidInput: A setting is out of its range, or a window holds too few answers for the
@@ -299,7 +299,7 @@ class SteeredBatcher(FreeServerBatcher):
         self._late = 0
         self._least: dict[int, list[float]] = {}
 
-    def answered(self, latencies: Sequence[float], now: float) -> None:  # noqa: ARG002 - as above
+    def learn_latencies(self, latencies: Sequence[float], now: float) -> None:  # noqa: ARG002 - as above
         """Learn the latencies of a batch's requests, infinite where they failed."""
         self._latencies += latencies
         self._late += sum(latency > self._policy.latency for latency in latencies)
@@ -408,5 +408,5 @@ class ReplannedBatcher:
         """Send nothing: this policy only counts and times."""
         return self._present.server_free(count, now)
 
-    def answered(self, latencies: Sequence[float], now: float) -> None:
+    def learn_latencies(self, latencies: Sequence[float], now: float) -> None:
         """Take no notice of latencies."""

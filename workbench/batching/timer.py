@@ -1,4 +1,4 @@
-"""How requests become batches: a policy is a value, its batcher a state machine told the time.
+"""How requests become batches: a policy is a value, its batcher a state machine that gets the time.
 
 Nothing here reads a clock. The simulator and the live generator drive the same batcher::
 
@@ -20,11 +20,10 @@ Batches = Sequence[list[int]]
 
 
 class Batcher(Protocol):
-    """A buffer of waiting requests that is told what happens and says what to send."""
+    """A buffer of waiting requests that gets events and says what to send."""
 
     watches: bool
-    """Whether `server_free` and `answered` have to be called: a policy that only times needs no
-    telling."""
+    """Whether `server_free` and `learn_latencies` have to be called; a mere timer needs neither."""
 
     @property
     def due(self) -> float:
@@ -39,7 +38,7 @@ class Batcher(Protocol):
         """Act on a timer; calling it before `due` does nothing."""
         ...
 
-    def answered(self, latencies: Sequence[float], now: float) -> None:
+    def learn_latencies(self, latencies: Sequence[float], now: float) -> None:
         """Learn the latencies of a batch's requests, in seconds, infinite where they failed.
 
         Where completions are followed by `server_free`, this comes first.
@@ -143,7 +142,7 @@ class TimedBatcher:
         """Send what waits, once its first request has waited `max_wait`."""
         return self._close() if now >= self.due else ()
 
-    def answered(self, latencies: Sequence[float], now: float) -> None:
+    def learn_latencies(self, latencies: Sequence[float], now: float) -> None:
         """Take no notice of latencies."""
 
     def server_free(self, count: int, now: float) -> Batches:  # noqa: ARG002 - the protocol's words

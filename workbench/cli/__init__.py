@@ -50,8 +50,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Run a model under real load, here or on a cloud; see latency and cost.",
         **help_settings(""),
     )
-    told = f"workbench {version('inference-workbench')}"
-    parser.add_argument("--version", action="version", version=told)
+    version_text = f"workbench {version('inference-workbench')}"
+    parser.add_argument("--version", action="version", version=version_text)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_demo(commands)
     add_run(commands)

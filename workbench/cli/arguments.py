@@ -17,7 +17,7 @@ _UNITS = {"us": 1e6, "ms": 1e3, "s": 1.0, "": 1.0, "min": 1 / 60, "h": 1 / 3600}
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises what it refuses, so that every error is told in the same way."""
+    """Raises what it refuses, so that every error is shown in the same way."""
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong with the arguments."""
@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def argument_type(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """A parser of one argument whose errors keep their words."""
+    """Return a parser of one argument whose errors keep their words."""
 
     def parse_or_refuse(text: str) -> T:
         try:
@@ -46,7 +46,7 @@ def parse_seconds(text: str) -> float:
     try:
         return float(match[1]) / _UNITS[match[2]]  # type: ignore[index]
     except (TypeError, ValueError):
-        raise InvalidInput(f"{text!r} is no time: write 25ms, 0.1s, 2min or 10") from None
+        raise InvalidInput(f"{text!r} is not a valid time; examples: 25ms, 0.1s, 2min") from None
 
 
 def parse_policy(text: str) -> BatchPolicy:
@@ -57,7 +57,7 @@ def parse_policy(text: str) -> BatchPolicy:
     """
     size, _, wait = text.partition("/")
     if not size.strip("+-").isdecimal():
-        raise InvalidInput(f"{text!r} is no policy: write 1, 16 or 16/20ms")
+        raise InvalidInput(f"{text!r} is not a valid policy; examples: 1, 16, 16/20ms")
     return BatchPolicy(max_size=parse_integer(size), max_wait=parse_seconds(wait or "0"))
 
 
@@ -170,7 +170,7 @@ def add_registry_path(parser: argparse.ArgumentParser) -> None:
 
 
 def registry_of(arguments: Arguments, *, fill: bool = True) -> Registry:
-    """Return the registry that the arguments name; the user's is filled first, unless told not."""
+    """Return the registry that the arguments name; the user's is filled first, by default."""
     path = arguments.registry
     if path is None and not fill:
         path = home() / "registry"

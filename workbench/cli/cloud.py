@@ -27,7 +27,7 @@ from workbench.cloud.doctor import examine
 from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.deployment import KEEP_ALIVE, KINDS, Deployment
 from workbench.deployment.settings import settings_of
-from workbench.formatting import dollars, text_table
+from workbench.formatting import Table, dollars
 from workbench.localcloud import LocalCloud
 from workbench.localcloud.core.settings import ColdStart
 
@@ -154,11 +154,11 @@ def _teardown(arguments: Arguments) -> int:
         print_json({"ended": not arguments.list, "deployments": [_facts(each) for each in entries]})
         return 0
     if entries:
-        rows = [[str(value) for value in _facts(each).values()] for each in entries]
-        print(text_table([list(_facts(entries[0])), *rows]))
-    told = f"{len(entries)} may be running" if arguments.list else f"{len(entries)} ended"
+        rows = [list(_facts(each).values()) for each in entries]
+        print(Table(list(_facts(entries[0])), rows))
+    state = f"{len(entries)} may be running" if arguments.list else f"{len(entries)} ended"
     paid = sum(each.hourly for each in entries if each.cloud.paid)
-    print_text(arguments, f"{told}, {dollars(paid)} an hour." if entries else f"{told}.")
+    print_text(arguments, f"{state}, {dollars(paid)} an hour." if entries else f"{state}.")
     return 0
 
 

@@ -85,5 +85,5 @@ def explain(profile: Profile, experiment: Experiment) -> str:
 
 
 def _round_significant(value: float) -> float:
-    """Two significant digits."""
+    """Round to two significant digits."""
     return float(f"{value:.2g}")

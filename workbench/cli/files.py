@@ -10,7 +10,7 @@ from workbench.errors import StorageError
 
 
 def file_name(label: str) -> str:
-    """A label as a file's name.
+    """Return a label as a file's name.
 
     >>> file_name("up to 8, 25 ms")
     'up-to-8-25-ms'

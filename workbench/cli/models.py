@@ -14,7 +14,7 @@ from workbench.cli.arguments import (
     version_of,
 )
 from workbench.cli.output import Arguments, print_json
-from workbench.formatting import text_table
+from workbench.formatting import Table
 from workbench.registry.model import Model
 from workbench.registry.onnx import check_model
 from workbench.registry.zoo import NAMES
@@ -68,7 +68,7 @@ def _history(arguments: Arguments) -> int:
     if arguments.json:
         print_json({"history": changes})
     else:
-        print(text_table([list(changes[0]), *(list(change.values()) for change in changes)]))
+        print(Table(list(changes[0]), [list(change.values()) for change in changes]))
     return 0
 
 
@@ -85,12 +85,12 @@ def _verify(arguments: Arguments) -> int:
 
 def models_table(models: Iterable[Model]) -> str:
     """Return models as a table of text."""
-    rows = [["model", "approval", "task", "score", "size"]]
+    rows = []
     for model in models:
         traits = model.traits
-        score = "-" if traits.accuracy is None else f"{traits.metric} {traits.accuracy:.3f}"
-        rows.append([model.name, model.approval, traits.task or "-", score, _size(model)])
-    return text_table(rows)
+        score = None if traits.accuracy is None else f"{traits.metric} {traits.accuracy:.3f}"
+        rows.append([model.name, model.approval, traits.task or None, score, _size(model)])
+    return Table(["model", "approval", "task", "score", "size"], rows).text()
 
 
 def _size(model: Model) -> str:
@@ -107,7 +107,7 @@ def _print_model(model: Model, *, as_json: bool) -> None:
     traits = facts.pop("traits")
     traits["input_schema"] = str(model.traits.input_schema)
     traits["output_schema"] = "; ".join(map(str, model.traits.output_schema))
-    print(text_table([[key, str(value)] for key, value in (facts | traits).items()]))
+    print(Table([], list((facts | traits).items())))
 
 
 def add_registry(commands: Any) -> None:  # noqa: ANN401
@@ -124,7 +124,9 @@ def add_registry(commands: Any) -> None:  # noqa: ANN401
     )
     register.add_argument("--task", default="", help="what it is for, as digits")
     register.add_argument(
-        "--kind", choices=("classification", "regression", "other"), help="(told by its output)"
+        "--kind",
+        choices=("classification", "regression", "other"),
+        help="(by its output)",
     )
     register.add_argument("--approve", action="store_true", help="approve it right away")
     for name in ("approve", "reject"):

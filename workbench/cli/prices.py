@@ -8,7 +8,7 @@ from workbench.cli.arguments import help_settings, subparser
 from workbench.cli.output import Arguments, announce, print_json, print_text
 from workbench.cloud.aws import aws
 from workbench.cloud.price_list import PriceRefresh, refresh_prices
-from workbench.formatting import text_table
+from workbench.formatting import Table
 from workbench.localcloud import LocalCloud
 from workbench.pricing.sheet import PriceSheet
 
@@ -23,8 +23,8 @@ def _prices(arguments: Arguments) -> int:
     if arguments.json:
         print_json({"region": sheet.region, "prices": [asdict(row) for row in sheet.rows]})
         return 0
-    rows = [[f"{getattr(row, name)}" for name in _COLUMNS] for row in sheet.rows]
-    print(text_table([list(_COLUMNS), *rows]))
+    rows = [[f"{getattr(row, name)}" for name in _COLUMNS] for row in sheet.rows]  # all digits
+    print(Table(_COLUMNS, rows))
     return announce(f"Note: {warning}") if warning else 0
 
 
@@ -51,14 +51,14 @@ def _refresh(arguments: Arguments) -> int:
 def _format_changes(found: PriceRefresh) -> str:
     """Return what a refresh changed, as text."""
     items = len({row.item for row in found.sheet.rows})
-    told = [f"{items - len(found.unread)} of {items} items were read; the others are as before."]
+    parts = [f"{items - len(found.unread)} of {items} items were read; the others are as before."]
     if found.changes:
         rows = [
             [item, "-" if before is None else f"{before:g}", f"{now:g}"]
             for item, (before, now) in sorted(found.changes.items())
         ]
-        told.insert(0, text_table([["item", "before", "now"], *rows]))
-    return "\n".join(told)
+        parts.insert(0, Table(["item", "before", "now"], rows).text())
+    return "\n".join(parts)
 
 
 def _today() -> date:
@@ -67,7 +67,7 @@ def _today() -> date:
 
 def add_prices(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench prices`."""
-    about = "show the prices that costs are made of, or read them anew from AWS"
+    about = "show the prices that costs are made of, or refresh them from AWS"
     parser = subparser(commands, "prices", about, **help_settings("prices"))
     parser.add_argument("action", nargs="?", choices=("show", "refresh"), default="show")
     parser.add_argument("--region", default="us-east-1", help="whose prices (%(default)s)")

@@ -1,4 +1,4 @@
-"""The command that reports on saved runs, and how runs are told of anywhere."""
+"""The command that reports on saved runs, and how any command shows runs."""
 
 import json
 import textwrap
@@ -13,12 +13,12 @@ from workbench.cli.output import Arguments, print_json, print_text
 from workbench.comparison import Comparison, compare
 from workbench.errors import InvalidInput
 from workbench.files import write_file
-from workbench.formatting import text_table
 from workbench.measuring.profile import Profile, load_profile
 from workbench.pricing.cost import Cost
 from workbench.pricing.sheet import PriceSheet
+from workbench.report.conclusion import conclude
 from workbench.report.notebook import Parameter, execute, find_template, page_of, parameters_of
-from workbench.report.page import finding, write_report
+from workbench.report.page import write_report
 from workbench.run import load_run
 
 _WIDTH = 100
@@ -69,15 +69,15 @@ def _write_content(content: bytes, file: IO[bytes]) -> None:
 
 def _values(arguments: Arguments, known: Mapping[str, Parameter]) -> dict[str, object]:
     """Return the template's parameters: what the options say, and what -p says."""
-    told: dict[str, object] = {"runs": arguments.runs, "title": arguments.title}
+    values: dict[str, object] = {"runs": arguments.runs, "title": arguments.title}
     if arguments.profile:
-        told["profiles"] = arguments.profile
+        values["profiles"] = arguments.profile
     for text in arguments.parameter:
         name, equals, value = text.partition("=")
-        if not equals or name in told:
+        if not equals or name in values:
             raise InvalidInput(f"A parameter is written once, as NAME=VALUE, got {text!r}.")
-        told[name] = known[name].read(value) if name in known else value
-    return told
+        values[name] = known[name].read(value) if name in known else value
+    return values
 
 
 def write_page(comparison: Comparison, path: Path, title: str, profiles: Sequence[Profile]) -> Path:
@@ -90,11 +90,11 @@ def write_page(comparison: Comparison, path: Path, title: str, profiles: Sequenc
 
 def facts_of(comparison: Comparison) -> dict[str, Any]:
     """Return a comparison as JSON values."""
-    return {**comparison.to_dict(), "finding": _finding(comparison)}
+    return {**comparison.to_dict(), "finding": _conclude(comparison)}
 
 
-def _finding(comparison: Comparison) -> str:
-    return finding(list(comparison.runs.values()), costs=_costs(comparison))
+def _conclude(comparison: Comparison) -> str:
+    return conclude(list(comparison.runs.values()), costs=_costs(comparison))
 
 
 def _costs(comparison: Comparison) -> list[Cost | None]:
@@ -102,11 +102,9 @@ def _costs(comparison: Comparison) -> list[Cost | None]:
 
 
 def format_comparison(comparison: Comparison) -> str:
-    """The comparison as a table of text, what it shows, and what to mind."""
+    """Return the comparison as a table of text, what it shows, and what to mind."""
     notes = "".join(f"\nNote: {warning}" for warning in comparison.warnings)
-    columns, rows = comparison.table()
-    table = text_table([columns, *rows], align=str.rjust)
-    return f"{table}\n\n{textwrap.fill(_finding(comparison), _WIDTH)}{notes}"
+    return f"{comparison}\n\n{textwrap.fill(_conclude(comparison), _WIDTH)}{notes}"
 
 
 def add_report(commands: Any) -> None:  # noqa: ANN401

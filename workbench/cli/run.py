@@ -35,7 +35,7 @@ from workbench.cloud.aws import Cloud
 from workbench.comparison import compare
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
-from workbench.formatting import milliseconds, text_table
+from workbench.formatting import Table, milliseconds
 from workbench.measuring.profile import AFTER_IDLE, BACK_TO_BACK, Profile, profile
 from workbench.registry.model import Model
 from workbench.run import SLO, Run
@@ -137,7 +137,7 @@ def _profile(arguments: Arguments) -> int:
 
 
 def _trace(arguments: Arguments) -> Trace:
-    """The traffic that the arguments describe."""
+    """Return the traffic that the arguments describe."""
     if arguments.trace:
         return _replay_trace(arguments)
     if arguments.rate is None:
@@ -155,7 +155,7 @@ def _trace(arguments: Arguments) -> Trace:
 
 
 def _replay_trace(arguments: Arguments) -> Trace:
-    """A stored trace, brought to the rate and cut to the duration that were asked for."""
+    """Return a stored trace, brought to the rate and cut to the duration that were asked for."""
     readers = {".csv": from_csv, ".parquet": from_parquet}
     read = readers.get(Path(arguments.trace).suffix, open_trace)
     trace: Trace = read(arguments.trace)
@@ -296,13 +296,13 @@ def add_profile(commands: Any) -> None:  # noqa: ANN401
 
 
 def _format_service_times(profiled: Profile) -> str:
-    """Service times by batch size, and the formula that fits them where there is one."""
+    """Return service times by batch size, and the formula that fits them where there is one."""
     parts = []
     for threads in sorted(set(profiled.frame["threads"])):
         rows = _service_rows(profiled, threads)
         head = ["batch size", BACK_TO_BACK, "95 % interval", AFTER_IDLE, "requests/s"]
         parts.append(f"{profiled.label}, {threads} thread{'s' * (threads > 1)}")
-        parts.append(text_table([head, *rows], align=str.rjust))
+        parts.append(Table(head, rows).text(right=True))
         if len(rows) >= 4:
             fit = profiled.fit(threads=threads)
             parts.append(f"Best fit: {fit.kind}, {100 * fit.error:.2g} % off sizes left out.")

@@ -7,7 +7,7 @@ from workbench.cli.arguments import help_settings, subparser
 from workbench.cli.output import Arguments, print_json, print_text
 from workbench.errors import NotFound, WorkbenchError
 from workbench.files import list_runs, runs_folder
-from workbench.formatting import text_table
+from workbench.formatting import Table
 from workbench.run import delete_run, load_run
 
 
@@ -22,9 +22,9 @@ def _list(arguments: Arguments) -> int:
         print_json({"folder": str(folder), "runs": facts})
         return 0
     total = sum(each["size_bytes"] for each in facts) / 1e6
-    rows = [["run", "what", "requests", "size"], *(_row(each) for each in facts)]
-    told = f"{text_table(rows)}\n\n{total:.1f} MB in {folder}; wb.load_run reads them."
-    print(told if facts else f"No runs in {folder} yet.")
+    table = Table(["run", "what", "requests", "size"], list(map(_row, facts)))
+    text = f"{table}\n\n{total:.1f} MB in {folder}; wb.load_run reads them."
+    print(text if facts else f"No runs in {folder} yet.")
     return 0
 
 
@@ -52,12 +52,12 @@ def _facts(path: Path) -> dict[str, Any]:
     return facts | {"origin": run.origin, "requests": len(run), "complete": run.complete}
 
 
-def _row(facts: dict[str, Any]) -> list[str]:
+def _row(facts: dict[str, Any]) -> list[object]:
     size = f"{facts['size_bytes'] / 1e6:.1f} MB"
     if "error" in facts:
-        return [facts["name"], "damaged", "-", size]
+        return [facts["name"], "damaged", None, size]
     what = facts["origin"] + ("" if facts["complete"] else ", stopped early")
-    return [facts["name"], what, f"{facts['requests']:,}", size]
+    return [facts["name"], what, facts["requests"], size]
 
 
 def add_runs(commands: Any) -> None:  # noqa: ANN401

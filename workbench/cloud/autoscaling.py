@@ -133,7 +133,7 @@ def register(
     limits = {"MinCapacity": policy.least, "MaxCapacity": policy.most}
     aws.call(_SERVICE, "register_scalable_target", **identifiers, **limits)
     settings = (
-        _tracking_policy(entry, deployment, policy, aws.cloud)
+        _target_tracking(entry, deployment, policy, aws.cloud)
         if isinstance(policy, TargetTracking)
         else _step_policy(policy, aws.cloud)
     )
@@ -181,10 +181,10 @@ def _parse_activity(activity: dict[str, Any]) -> dict[str, Any]:
         "StartTime": "started",
         "EndTime": "ended",
     }
-    told = {word: activity[name] for name, word in names.items() if name in activity}
+    facts = {word: activity[name] for name, word in names.items() if name in activity}
     return {
         word: each.isoformat() if isinstance(each, datetime) else each
-        for word, each in told.items()
+        for word, each in facts.items()
     }
 
 
@@ -196,7 +196,7 @@ def _scalable_target(name: str, scales: str) -> dict[str, str]:
     }
 
 
-def _tracking_policy(
+def _target_tracking(
     entry: LedgerEntry, deployment: Deployment, policy: TargetTracking, cloud: Cloud
 ) -> dict[str, Any]:
     """Return what PutScalingPolicy calls target tracking; a cloud's minute may be a short one."""
@@ -320,10 +320,10 @@ class InstanceCounter:
         with CloudClient(self._cloud) as aws:
             while not self._stopped.wait(max(_POLL_SECONDS, self._cloud.poll)):
                 try:
-                    told = aws.sagemaker("describe_endpoint", EndpointName=self._name)
+                    endpoint = aws.sagemaker("describe_endpoint", EndpointName=self._name)
                 except WorkbenchError:
                     continue  # the next look may succeed
-                count = _count_billed(told["ProductionVariants"][0])
+                count = _count_billed(endpoint["ProductionVariants"][0])
                 if count != self._counts[-1][1]:
                     self._counts.append((self._clock(), count))
 

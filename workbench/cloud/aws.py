@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workbench.registry.model import Model
 
 ROLE, IMAGE, BUCKET = "WORKBENCH_ROLE_ARN", "WORKBENCH_IMAGE", "WORKBENCH_BUCKET"
-"""Environment variables that `aws` reads where it is not told."""
+"""Environment variables that `aws` reads by default."""
 
 _READ_TIMEOUTS = {"lambda": 910}  # seconds to wait for an answer, where it is not 70
 _SIGN_IN = "Sign in (aws configure, or aws sso login), or name another profile: aws(profile=...)."
@@ -111,7 +111,7 @@ class Cloud:
             max_pool_connections=pool,
             tcp_keepalive=True,
         )
-        with self.explained(f"reach {service}"):
+        with self.translate_errors(f"reach {service}"):
             return _session(self.profile).create_client(
                 service,
                 region_name=self.region,
@@ -144,7 +144,7 @@ class Cloud:
         return registry_sync.pull(registry, self, groups=groups)
 
     @contextmanager
-    def explained(self, what: str) -> Iterator[None]:
+    def translate_errors(self, what: str) -> Iterator[None]:
         """Turn what boto3 raises inside the block, which was to do `what`, into our errors.
 
         Raises:
@@ -200,9 +200,9 @@ def aws(
 
 
 def _default_region(profile: str | None) -> str:
-    told = os.environ.get("AWS_REGION")
-    with Cloud(profile=profile).explained("find the region"):
-        return told or _session(profile).get_config_variable("region") or "us-east-1"
+    region = os.environ.get("AWS_REGION")
+    with Cloud(profile=profile).translate_errors("find the region"):
+        return region or _session(profile).get_config_variable("region") or "us-east-1"
 
 
 def _session(profile: str | None) -> Any:  # noqa: ANN401 - botocore is not typed

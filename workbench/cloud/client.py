@@ -75,12 +75,12 @@ class CloudClient:
     def _translate_errors(self, what: str) -> contextlib.AbstractContextManager[None]:
         if self._stopped.is_set():
             raise Stopped("Stopped before all was made: what was made is torn down.")
-        return self.cloud.explained(what)
+        return self.cloud.translate_errors(what)
 
     def _default_bucket(self) -> str:
         with (
             contextlib.closing(self.cloud.client("sts", attempts=_ATTEMPTS)) as client,
-            self.cloud.explained(f"say whose account it is (name a bucket: ${BUCKET})"),
+            self.cloud.translate_errors(f"say whose account it is (name a bucket: ${BUCKET})"),
         ):
             return f"workbench-{client.get_caller_identity()['Account']}-{self.cloud.region}"
 
@@ -101,5 +101,5 @@ def ignore_missing() -> Iterator[None]:
 
 
 def is_missing(error: CloudError) -> bool:
-    """Whether the cloud refused because something does not exist: SageMaker has no code for it."""
+    """Return whether the error says that something does not exist; SageMaker has no code."""
     return any(word in str(error).lower() for word in _MISSING_MESSAGES)

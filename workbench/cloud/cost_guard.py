@@ -32,7 +32,7 @@ def hourly_cost(deployment: Deployment, *, prices: PriceSheet | None = None) -> 
     0.0
     """
     _require_cloud(deployment)
-    return total(deployment.bill(deployment.standing_usage(HOUR), prices=prices))
+    return total(deployment.bill(deployment.idle_usage(HOUR), prices=prices))
 
 
 def estimate_max_cost(
@@ -73,7 +73,7 @@ def confirm_cost(
 ) -> None:
     """Return once it is agreed that the deployment may cost as much.
 
-    Where it costs something, the amount is told, and a person at a terminal is asked unless `yes`.
+    Where it costs something, the amount is shown, and a person at a terminal is asked unless `yes`.
 
     Raises:
         OverBudget: It may cost more than `budget` US dollars.
@@ -145,7 +145,7 @@ class CostMeter:
         """What it has cost, about: bytes and what AWS rounds up apart."""
         up = self._clock() - self._launched
         if self._fleet is not None:
-            up = self._fleet() / self._deployment.platform.standing
+            up = self._fleet() / self._deployment.platform.idle_instances
         return up * self._hourly / HOUR + self._busy * self._cost_per_second
 
     def add(self, rows: Mapping[str, Any], stopped: threading.Event) -> None:

@@ -88,7 +88,7 @@ class DeployedModel:
         """Return what a run there keeps about it, as JSON values."""
         return {**self.cloud.facts(), "endpoint": self.name, "deploy_seconds": self.seconds}
 
-    def scaled(self) -> list[dict[str, Any]]:
+    def scaling_activities(self) -> list[dict[str, Any]]:
         """Return what Application Auto Scaling has done so far, oldest first, as JSON values.
 
         Raises:
@@ -144,7 +144,7 @@ def deploy(
         libraries: A folder with NumPy, ONNX Runtime and orjson for this Python: a function is then
             made from a zip, else from the cloud's image.
         ledger: Where it is written down, by default the one of the workbench's home.
-        notify: Told what it may cost, by default on the error stream.
+        notify: Called with what it may cost, by default on the error stream.
         stopped: Ends the deploying when it is set before all is in service.
 
     Raises:
@@ -196,7 +196,7 @@ def _attach_scaling(
 ) -> Iterator[DeployedModel]:
     """Have an endpoint follow a policy, and count its instances inside the block."""
     deployment = deployed.deployment
-    count = max(1, deployment.platform.standing)
+    count = max(1, deployment.platform.idle_instances)
     with InstanceCounter(
         aws.cloud.value(), deployed.name, count=count, launched=deployed.launched
     ) as fleet:

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from workbench.cloud.packaging import archive, unpack
 from workbench.deployment import KINDS, Deployment
 from workbench.deployment.settings import settings_of
 from workbench.errors import WorkbenchError
-from workbench.formatting import html_table, milliseconds, text_table
+from workbench.formatting import Table, milliseconds
 from workbench.registry.model import Model
 from workbench.validation import positive, whole_number
 
@@ -46,7 +46,7 @@ class Check:
 
     name: str
     ok: bool
-    told: str
+    finding: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class PayloadFit:
 
     kind: str
     rows: int
-    told: str
+    finding: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,6 @@ class Diagnosis:
     model: str
     checks: tuple[Check, ...]
     fits: tuple[PayloadFit, ...]
-
-    _COLUMNS: ClassVar = ("", "check", "found")
 
     @property
     def ok(self) -> bool:
@@ -82,16 +80,16 @@ class Diagnosis:
             "fits": [vars(fit) for fit in self.fits],
         }
 
-    def _rows(self) -> list[list[str]]:
-        checks = [["ok" if each.ok else "NOT OK", each.name, each.told] for each in self.checks]
-        return checks + [["", f"as {each.kind}", each.told] for each in self.fits]
+    def _table(self) -> Table:
+        checks = [["ok" if each.ok else "NOT OK", each.name, each.finding] for each in self.checks]
+        fits = [["", f"as {each.kind}", each.finding] for each in self.fits]
+        return Table(["", "check", "found"], checks + fits, f"{self.model} as a container")
 
     def __str__(self) -> str:
-        return text_table([list(self._COLUMNS), *self._rows()])
+        return str(self._table())
 
     def _repr_html_(self) -> str:
-        rows = self._rows()
-        return html_table(f"{self.model} as a container", self._COLUMNS, rows, limit=len(rows))
+        return self._table().html(limit=None)
 
 
 def examine(
@@ -112,14 +110,16 @@ def examine(
     """
     whole_number("rows", rows, low=1)
     whole_number("threads", threads, low=1)
-    positive("patience", ping_timeout, "seconds")
+    positive("ping_timeout", ping_timeout, "seconds")
     checks: list[Check] = []
     fits: tuple[PayloadFit, ...] = ()
     with tempfile.TemporaryDirectory(prefix="workbench-doctor-") as name:
         packed = archive(model, Path(name) / "model.tar.gz")
         folder = unpack(packed, Path(name) / "model")
         checks.append(
-            Check(name="archive", ok=True, told=f"model.tar.gz has {packed.stat().st_size:,} bytes")
+            Check(
+                name="archive", ok=True, finding=f"model.tar.gz has {packed.stat().st_size:,} bytes"
+            )
         )
         log = Path(name) / "log"
         try:
@@ -130,7 +130,7 @@ def examine(
                 checks.append(_check_shutdown(server))
         except _ServerNotResponding as error:
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it wrote nothing"]
-            checks.append(Check(name="start", ok=False, told=f"{error}. {last[0]}"))
+            checks.append(Check(name="start", ok=False, finding=f"{error}. {last[0]}"))
     return Diagnosis(model=model.name, checks=tuple(checks), fits=fits)
 
 
@@ -194,7 +194,7 @@ def _check_requests(
     checks.append(_check_ping(port, ping_timeout))
     status, body = _request(port, "GET", "/execution-parameters")
     asked = status == 200 and "MaxPayloadInMB" in json.loads(body)
-    checks.append(Check(name="/execution-parameters", ok=asked, told=body.decode()[:200]))
+    checks.append(Check(name="/execution-parameters", ok=asked, finding=body.decode()[:200]))
     batch = model.samples().inputs[:rows]
     expected = model.session().run(batch)
     sizes = {}
@@ -204,9 +204,9 @@ def _check_requests(
         sizes[kind] = (len(sent) / len(batch), answer / len(batch))
     status, body = _invoke(port, b"{no", "application/json", "application/json")
     refused = 400 <= status < 500
-    checks.append(Check(name="nonsense", ok=refused, told=f"{status}: {body.decode()[:120]}"))
+    checks.append(Check(name="nonsense", ok=refused, finding=f"{status}: {body.decode()[:120]}"))
     memory = _peak_memory(server.pid)
-    checks.append(Check(name="memory", ok=True, told=f"{memory / _MB:,.0f} MB at its most"))
+    checks.append(Check(name="memory", ok=True, finding=f"{memory / _MB:,.0f} MB at its most"))
     return _compute_fits(max(sizes["application/x-npy"]), memory)
 
 
@@ -218,8 +218,8 @@ def _check_ping(port: int, ping_timeout: float) -> Check:
             status, body = _request(port, "GET", "/ping", timeout=_PING_TIMEOUT)
             took = time.perf_counter() - asked
             well = status == 200 and not body and took <= _PING_TIMEOUT
-            told = f"{status} in {milliseconds(took)}, {len(body)} bytes; wanted is 200 within 2 s"
-            return Check(name="/ping", ok=well, told=told)
+            finding = f"{status} in {milliseconds(took)}, {len(body)} bytes; 200 is due within 2 s"
+            return Check(name="/ping", ok=well, finding=finding)
         if time.perf_counter() - began > ping_timeout:
             raise _ServerNotResponding(f"/ping was not answered within {ping_timeout:g} s")
 
@@ -241,14 +241,14 @@ def _check_invocation(
     status, body = _invoke(port, sent, kind, NPY)
     took = time.perf_counter() - began
     if status != 200:
-        told = f"{len(expected)} rows: {status} {body.decode(errors='replace')[:200]}"
-        return Check(name=kind, ok=False, told=told), 0
+        finding = f"{len(expected)} rows: {status} {body.decode(errors='replace')[:200]}"
+        return Check(name=kind, ok=False, finding=finding), 0
     same = _is_close(unpack_npy(body), expected)
     again, _ = _invoke(port, sent, kind, kind)
-    told = f"{len(expected)} rows, {len(sent):,} bytes, in {milliseconds(took)}"
-    told += "" if same else "; the answers are not those of the model alone"
-    told += "" if again == 200 else f"; as an answer: {again}"
-    return Check(name=kind, ok=same and again == 200, told=told), len(body)
+    finding = f"{len(expected)} rows, {len(sent):,} bytes, in {milliseconds(took)}"
+    finding += "" if same else "; the answers are not those of the model alone"
+    finding += "" if again == 200 else f"; as an answer: {again}"
+    return Check(name=kind, ok=same and again == 200, finding=finding), len(body)
 
 
 def _is_close(found: NDArray[Any], expected: NDArray[Any]) -> bool:
@@ -265,10 +265,10 @@ def _check_shutdown(server: "subprocess.Popen[bytes]") -> Check:
     try:
         status = server.wait(_STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
-        told = f"It went on {_STOP_TIMEOUT:g} s after SIGTERM, when AWS kills it"
-        return Check(name="SIGTERM", ok=False, told=told)
-    told = f"It ended with {status} in {milliseconds(time.perf_counter() - began)}"
-    return Check(name="SIGTERM", ok=status == 0, told=told)
+        finding = f"It went on {_STOP_TIMEOUT:g} s after SIGTERM, when AWS kills it"
+        return Check(name="SIGTERM", ok=False, finding=finding)
+    finding = f"It ended with {status} in {milliseconds(time.perf_counter() - began)}"
+    return Check(name="SIGTERM", ok=status == 0, finding=finding)
 
 
 def _compute_fits(row: float, memory: float) -> tuple[PayloadFit, ...]:
@@ -289,8 +289,8 @@ def _fit(kind: type[Deployment], limit: int, row: float, memory: float) -> Paylo
         large = [size for size in sizes if size * _MB > memory]
         held = f"{large[0]} MB of memory hold it" if large else "no memory size holds it"
         rows, more = rows if large else 0, f"{more}; {held}"
-    told = f"up to {rows:,} rows a request: {row:,.0f} bytes a row, {limit:,} allowed{more}"
-    return PayloadFit(kind=kind.kind, rows=rows, told=told)
+    finding = f"up to {rows:,} rows a request: {row:,.0f} bytes a row, {limit:,} allowed{more}"
+    return PayloadFit(kind=kind.kind, rows=rows, finding=finding)
 
 
 def _peak_memory(pid: int) -> float:

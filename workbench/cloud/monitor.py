@@ -99,7 +99,7 @@ def metrics(
     ]
     end = clock()
     rows = []
-    with _client(cloud, "cloudwatch") as aws, cloud.explained("read metrics"):
+    with _client(cloud, "cloudwatch") as aws, cloud.translate_errors("read metrics"):
         pages = aws.get_paginator("get_metric_data").paginate(
             MetricDataQueries=queries[:_MAX_QUERIES],
             StartTime=end - since,
@@ -135,7 +135,7 @@ def logs(
     whole_number("tail", tail, low=1)
     pattern = search if search[:1] in ("", "{", "[", '"') else json.dumps(search)
     group = f"/aws/sagemaker/Endpoints/{_name(endpoint)}"
-    with _client(cloud, "logs") as aws, cloud.explained(f"read the logs of {group}"):
+    with _client(cloud, "logs") as aws, cloud.translate_errors(f"read the logs of {group}"):
         pages = aws.get_paginator("filter_log_events").paginate(
             logGroupName=group, **({"filterPattern": pattern} if pattern else {})
         )
@@ -174,7 +174,7 @@ def trail(
     end = clock()
     about = {"AttributeKey": "ResourceName", "AttributeValue": _name(name)} if name else None
     rows = []
-    with _client(cloud, "cloudtrail") as aws, cloud.explained("read CloudTrail"):
+    with _client(cloud, "cloudtrail") as aws, cloud.translate_errors("read CloudTrail"):
         pages = aws.get_paginator("lookup_events").paginate(
             StartTime=end - since,
             EndTime=end,
@@ -182,10 +182,10 @@ def trail(
             **({"LookupAttributes": [about]} if about else {}),
         )
         for each in (each for page in pages for each in page["Events"]):
-            told = json.loads(each.get("CloudTrailEvent", "{}"))
+            event = json.loads(each.get("CloudTrailEvent", "{}"))
             resources = [r.get("ResourceName", "") for r in each.get("Resources", [])]
             rows.append((_utc(each["EventTime"]), each["EventName"], each.get("EventSource", ""),
-                         each.get("Username", ""), told.get("errorCode"), resources))  # fmt: skip
+                         each.get("Username", ""), event.get("errorCode"), resources))  # fmt: skip
     words = dict.fromkeys(("event", "service", "user", "error"), "String")
     return _frame(rows, **words, resources="List")
 
@@ -198,7 +198,7 @@ class EventSubscription:
         source: Of the events; "aws.sagemaker" are changes of endpoints, jobs and model packages.
         kinds: Their detail-types; none: all of the source.
         targets: ARNs that get each event as well, such as that of a function that retrains. AWS
-            must have been told that events may call them.
+            must allow events to call them.
 
     Raises:
         CloudError: The cloud refused.
@@ -221,7 +221,7 @@ class EventSubscription:
         with ExitStack() as stack:
             self._sqs = stack.enter_context(_client(self._cloud, "sqs"))
             self._bus = stack.enter_context(_client(self._cloud, "events"))
-            with self._cloud.explained("watch events"):
+            with self._cloud.translate_errors("watch events"):
                 self._begin(stack)
             self._exit_stack = stack.pop_all()
         return self
@@ -275,7 +275,7 @@ class EventSubscription:
         deadline = time.monotonic() + wait
         while True:
             left = max(0.0, deadline - time.monotonic())
-            with self._cloud.explained("read events"):
+            with self._cloud.translate_errors("read events"):
                 got = self._sqs.receive_message(
                     QueueUrl=self._queue,
                     MaxNumberOfMessages=10,
@@ -283,7 +283,7 @@ class EventSubscription:
                 ).get("Messages", [])
             for message in got:
                 yield json.loads(message["Body"])
-                with self._cloud.explained("read events"):
+                with self._cloud.translate_errors("read events"):
                     self._sqs.delete_message(
                         QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"]
                     )
@@ -307,9 +307,9 @@ def report_drift(cloud: Cloud, *, model: str, what: str, detail: Mapping[str, An
     Raises:
         CloudError: The cloud refused.
     """
-    told = json.dumps({**detail, "model": model, "what": what})
-    with _client(cloud, "events") as bus, cloud.explained("send an event"):
-        answer = bus.put_events(Entries=[{"Source": SOURCE, "DetailType": DRIFT, "Detail": told}])
+    text = json.dumps({**detail, "model": model, "what": what})
+    with _client(cloud, "events") as bus, cloud.translate_errors("send an event"):
+        answer = bus.put_events(Entries=[{"Source": SOURCE, "DetailType": DRIFT, "Detail": text}])
     if answer.get("FailedEntryCount"):
         (entry,) = answer["Entries"]
         raise CloudError(f"The event was refused: {entry.get('ErrorMessage')}.", entry["ErrorCode"])
@@ -389,14 +389,14 @@ def put_alarm(
         endpoint: Its name.
         cloud: Where it is.
         burn: When to go off.
-        actions: ARNs of SNS topics that are told.
+        actions: ARNs of SNS topics to notify.
         metric: "ModelLatency", or "OverheadLatency" for cold starts and waiting.
 
     Raises:
         CloudError: The cloud refused.
     """
     name = f"workbench-{_name(endpoint)}-{burn.statistic}-{burn.threshold:g}us"
-    with _client(cloud, "cloudwatch") as aws, cloud.explained("put an alarm"):
+    with _client(cloud, "cloudwatch") as aws, cloud.translate_errors("put an alarm"):
         aws.put_metric_alarm(
             AlarmName=name,
             AlarmDescription=f"{burn.slo.label} is missed {burn.rate:g} times as often as allowed",
@@ -420,7 +420,7 @@ def alarm_state(name: str, cloud: Cloud) -> str:
     Raises:
         CloudError: There is no such alarm.
     """
-    with _client(cloud, "cloudwatch") as aws, cloud.explained("read an alarm"):
+    with _client(cloud, "cloudwatch") as aws, cloud.translate_errors("read an alarm"):
         found = aws.describe_alarms(AlarmNames=[name])["MetricAlarms"]
     if not found:
         raise CloudError(f"There is no alarm {name} on {cloud.name}.", "ResourceNotFound")
@@ -436,7 +436,7 @@ def alarms(endpoint: str | DeployedModel, cloud: Cloud) -> "pl.DataFrame":
     Raises:
         CloudError: The cloud refused.
     """
-    with _client(cloud, "cloudwatch") as aws, cloud.explained("read alarms"):
+    with _client(cloud, "cloudwatch") as aws, cloud.translate_errors("read alarms"):
         pages = aws.get_paginator("describe_alarms").paginate(
             AlarmNamePrefix=f"workbench-{_name(endpoint)}-"
         )
@@ -458,7 +458,7 @@ def delete_alarm(name: str, cloud: Cloud) -> None:
     """
     with (
         _client(cloud, "cloudwatch") as aws,
-        cloud.explained("delete an alarm"),
+        cloud.translate_errors("delete an alarm"),
         suppress(aws.exceptions.ResourceNotFound),
     ):
         aws.delete_alarms(AlarmNames=[name])
@@ -516,7 +516,7 @@ def put_dashboard(endpoint: str | DeployedModel, cloud: Cloud) -> str:
     """
     name = f"workbench-{_name(endpoint)}"
     body = dashboard_body(endpoint, region=cloud.region)
-    with _client(cloud, "cloudwatch") as aws, cloud.explained("put a dashboard"):
+    with _client(cloud, "cloudwatch") as aws, cloud.translate_errors("put a dashboard"):
         aws.put_dashboard(DashboardName=name, DashboardBody=body)
     return name
 

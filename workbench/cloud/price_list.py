@@ -1,6 +1,6 @@
-"""Prices read anew from AWS's Price List, through boto3.
+"""Prices refreshed from AWS's Price List, through boto3.
 
-An item of a sheet and a product of the list are told to be the same by the product's attributes::
+An item of a sheet and a product of the list are matched by the product's attributes::
 
     attributes_of("ml.m5.large", "us-east-1")["instanceName"]     # 'ml.m5.large'
 
@@ -143,19 +143,19 @@ def _products(aws: Any, cloud: Cloud, region: str) -> Iterator[Mapping[str, Any]
     pages = aws.get_paginator("get_products")
     for service in (SAGEMAKER, LAMBDA):
         region_filter = {"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}
-        with cloud.explained(f"read the Price List of {service}"):
+        with cloud.translate_errors(f"read the Price List of {service}"):
             for page in pages.paginate(ServiceCode=service, Filters=[region_filter]):
                 yield from map(json.loads, page["PriceList"])
 
 
 def _item_of(product: Mapping[str, Any], sheet: PriceSheet) -> str | None:
     """Return the item that a product is; None: not one that a sheet has."""
-    told = product.get("product", {}).get("attributes", {})
-    instance = str(told.get("instanceName", ""))
+    attributes = product.get("product", {}).get("attributes", {})
+    instance = str(attributes.get("instanceName", ""))
     items = {row.item for row in sheet.rows} | ({instance} if instance.startswith("ml.") else set())
     for item in sorted(items):
         wanted = attributes_of(item, sheet.region)
-        if wanted and wanted.items() <= told.items():
+        if wanted and wanted.items() <= attributes.items():
             return item
     return None
 
@@ -175,7 +175,7 @@ def _prices(
             if dollars > 0:
                 tiers.append((float(dimension.get("beginRange", 0)), dollars))
     tiers.sort()
-    source = f"AWS Price List, SKU {product.get('product', {}).get('sku', 'not told')}"
+    source = f"AWS Price List, SKU {product.get('product', {}).get('sku', 'unknown')}"
     return tuple(
         replace(
             known,

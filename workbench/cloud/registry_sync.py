@@ -186,7 +186,7 @@ def _format_reason(why: str, who: str) -> str:
 
 
 def _build_package(model: Model, url: str, image: str, bucket: str) -> dict[str, Any]:
-    """Return what CreateModelPackage is told."""
+    """Return the arguments of CreateModelPackage."""
     return {
         "ModelPackageGroupName": model.group,
         "ModelPackageDescription": f"{model.name}, by the Inference Workbench"[:1024],
@@ -218,7 +218,7 @@ def _metadata(model: Model, samples: str) -> dict[str, str]:
 
 
 def _clean_value(value: str) -> str:
-    """A value without the characters that metadata may not hold."""
+    """Return a value without the characters that metadata may not hold."""
     kept = "".join(c if c.isalnum() or c in _ALLOWED_CHARACTERS else "-" for c in value)
     return kept[:_MAX_VALUE_LENGTH]
 

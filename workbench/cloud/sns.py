@@ -20,7 +20,7 @@ def subscribe(entry: LedgerEntry) -> tuple[str, str]:
     with (
         _client(entry.cloud, "sns") as sns,
         _client(entry.cloud, "sqs") as sqs,
-        entry.cloud.explained("make a topic and a queue"),
+        entry.cloud.translate_errors("make a topic and a queue"),
     ):
         topic = str(sns.create_topic(Name=entry.name, Tags=entry.tags)["TopicArn"])
         tags = {each["Key"]: each["Value"] for each in entry.tags}
@@ -41,11 +41,11 @@ def subscribe(entry: LedgerEntry) -> tuple[str, str]:
 def unsubscribe(entry: LedgerEntry) -> None:
     """Delete an entry's topic and queue, where there are any."""
     with _client(entry.cloud, "sns") as sns, _client(entry.cloud, "sqs") as sqs:
-        with ignore_missing(), entry.cloud.explained("delete a topic"):
+        with ignore_missing(), entry.cloud.translate_errors("delete a topic"):
             # Creating what exists returns its ARN: SNS finds topics by name in no other way.
             topic = sns.create_topic(Name=entry.name, Tags=entry.tags)["TopicArn"]
             sns.delete_topic(TopicArn=topic)
-        with ignore_missing(), entry.cloud.explained("delete a queue"):
+        with ignore_missing(), entry.cloud.translate_errors("delete a queue"):
             sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=entry.name)["QueueUrl"])
 
 

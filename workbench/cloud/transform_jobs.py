@@ -90,7 +90,7 @@ class TransformJobs:
         with contextlib.closing(found["Body"]) as body:
             return unpack_npy(body.read())
 
-    def answered(self, job: str) -> int:
+    def count_answered(self, job: str) -> int:
         """Return how many parts have been answered."""
         prefix, token, count = f"{self._folder(job)}/out/", dict[str, str](), 0
         while True:
@@ -130,7 +130,7 @@ class TransformJobs:
     ) -> FinishedJob:
         """Return a job once it is over; it is stopped when `stopped` is set.
 
-        `progress` is told now and then how many parts have been answered.
+        `progress` is called now and then with how many parts have been answered.
 
         Raises:
             CloudError: It failed.
@@ -147,7 +147,7 @@ class TransformJobs:
                 with contextlib.suppress(CloudError):  # it may just have ended
                     self._aws.sagemaker("stop_transform_job", TransformJobName=self._job(job))
             if progress is not None:
-                progress(self.answered(job))
+                progress(self.count_answered(job))
             if stopping or stopped is None:
                 self._aws.pause()
             else:
@@ -207,7 +207,7 @@ def prepare_jobs(
         yes: Whether it may cost money without asking.
         expected: Seconds that all jobs together take, for the estimate.
         ledger: Where it is written down, by default the one of the workbench's home.
-        notify: Told what it may cost, by default on the error stream.
+        notify: Called with what it may cost, by default on the error stream.
         stopped: Ends the preparing when it is set before all is ready.
 
     Raises:

@@ -51,7 +51,7 @@ class Deployment(ABC):
         kind: The type's name.
         needs: What running it takes; "" where this machine will do.
         payload_limit: The largest request in bytes; None: any.
-        payload_note: What to add where the limit is told.
+        payload_note: What to add where the limit is shown.
         time_limit: Seconds that an answer may take; None: any.
         vcpus_source: How the vCPUs are known.
         on_demand: Whether instances start when a call comes.
@@ -193,7 +193,7 @@ class Deployment(ABC):
         """
 
     @abstractmethod
-    def standing_usage(self, seconds: float) -> Usage:
+    def idle_usage(self, seconds: float) -> Usage:
         """Return what is billed for being there so long without a call."""
 
     def usage_at_most(self, seconds: float, *, calls: int | None, up_and_down: float) -> Usage:  # noqa: ARG002 - of others
@@ -204,7 +204,7 @@ class Deployment(ABC):
             calls: How many there are at most; None: any number.
             up_and_down: Seconds that instances take to start and stop, which are billed.
         """
-        return self.standing_usage(seconds + up_and_down)
+        return self.idle_usage(seconds + up_and_down)
 
     # ------------------------------------------------------------ how it is saved
 

@@ -67,4 +67,4 @@ class BatchTransform(OnInstances):
         return bill_item(prices, self.instance_type, usage.instance_seconds / HOUR, inferred=True)
 
     def _spans_without_record(self, activity: Activity) -> tuple[Spans, str]:
-        return activity.serving, "while a job ran"
+        return activity.service_spans, "while a job ran"

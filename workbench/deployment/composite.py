@@ -112,9 +112,9 @@ class Composite(Deployment):
             )
         )
 
-    def standing_usage(self, seconds: float) -> Usage:
+    def idle_usage(self, seconds: float) -> Usage:
         """Return what each part is billed for being there."""
-        return _whole(*(part.standing_usage(seconds) for part in self.parts))
+        return _whole(*(part.idle_usage(seconds) for part in self.parts))
 
     def usage_at_most(self, seconds: float, *, calls: int | None, up_and_down: float) -> Usage:
         """Return the most that each part can be billed, as if all calls went there."""

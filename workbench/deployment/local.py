@@ -84,6 +84,6 @@ class Local(Deployment):
         free = "This machine counts as free: give its price as Local(hourly_price=...)."
         return Usage(seconds=activity.end, notes=() if self.hourly_price else (free,))
 
-    def standing_usage(self, seconds: float) -> Usage:
+    def idle_usage(self, seconds: float) -> Usage:
         """Return the time itself."""
         return Usage(seconds=seconds)

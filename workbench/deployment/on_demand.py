@@ -109,7 +109,7 @@ class OnDemandDeployment(Deployment):
             )
         return (note,) if kept or self.provisioned else ()
 
-    def standing_usage(self, seconds: float) -> Usage:
+    def idle_usage(self, seconds: float) -> Usage:
         """Return the time of provisioned instances."""
         return Usage(enabled_seconds=self.provisioned * seconds)
 

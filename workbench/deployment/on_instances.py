@@ -64,7 +64,7 @@ class OnInstances(Deployment):
     def _spans_without_record(self, activity: Activity) -> tuple[Spans, str]:
         return [(0.0, activity.end)], "from the trace's start to the last answer"
 
-    def standing_usage(self, seconds: float) -> Usage:
+    def idle_usage(self, seconds: float) -> Usage:
         """Return the time of all instances."""
         return Usage(instance_seconds=self.count * seconds)
 

@@ -121,6 +121,6 @@ class OnPremise(Deployment):
         """Return the time from 0 to the last answer, which every server is on."""
         return Usage(seconds=activity.end)
 
-    def standing_usage(self, seconds: float) -> Usage:
+    def idle_usage(self, seconds: float) -> Usage:
         """Return the time itself."""
         return Usage(seconds=seconds)

@@ -29,7 +29,7 @@ class FleetPlatform:
     metered: bool = True
 
     @property
-    def standing(self) -> int:
+    def idle_instances(self) -> int:
         """How many instances there are without any call."""
         return self.instances
 
@@ -65,7 +65,7 @@ class OnDemandPlatform:
     depth: float = math.inf
 
     @property
-    def standing(self) -> int:
+    def idle_instances(self) -> int:
         """How many instances there are without any call."""
         return self.provisioned
 
@@ -88,7 +88,7 @@ class JobPlatform:
     period: float | None
 
     @property
-    def standing(self) -> int:
+    def idle_instances(self) -> int:
         """How many instances there are while a job runs."""
         return self.instances
 

@@ -30,7 +30,7 @@ class SettingDescription:
         steps: Values that a slider offers; a setting without is turned by no slider.
         empty: What None stands for; "" where the setting must have a value.
         is_time: Whether it is a time, which the command line takes with a unit.
-        only_simulated: Whether it is an assumption of the simulator that no cloud can be told.
+        only_simulated: Whether it is an assumption of the simulator, unknown to any cloud.
     """
 
     label: str

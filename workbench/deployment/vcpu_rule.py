@@ -79,14 +79,14 @@ def service_on(
     if size is None:
         return service
     rule = f"x {factor:.3g} by rule ({deployment.vcpus:.3g} vCPUs, {_format_size(size)})"
-    return service.scaled(factor, label=f"{service.label}, {rule}" if service.label else rule)
+    return service.scale(factor, label=f"{service.label}, {rule}" if service.label else rule)
 
 
 def _label_measured(times: ServiceTimes, size: Size) -> ServiceTimes:
     if not isinstance(times, ServiceTimes):
         raise InvalidInput(f"measured[{size!r}] must be ServiceTimes, got {times!r}.")
     where = f"measured at {_format_size(size)}"
-    return times.scaled(1.0, label=f"{times.label}, {where}" if times.label else where)
+    return times.scale(1.0, label=f"{times.label}, {where}" if times.label else where)
 
 
 def _format_size(size: Size) -> str:

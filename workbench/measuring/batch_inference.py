@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 Progress = Callable[[int, int], object]
-"""Told how many rows have been answered, of how many: as many, where that is not known."""
+"""A function called with the rows answered and those in all: the same where not known."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,7 +99,7 @@ def transform(
         budget: The most that it may cost, in US dollars: a job that reaches it is stopped.
         yes: Whether it may cost money without asking.
         expected: Seconds that the job takes, for the estimate.
-        progress: Told how many rows have been answered.
+        progress: Called with how many rows have been answered.
         stopped: Stops the job when it is set.
 
     Raises:

@@ -34,7 +34,7 @@ from workbench.validation import positive
 Rows = Mapping[str, Any]
 """Requests that are over and done with: a run's columns, without scheduled and latency, and more.
 
-`model_latency` and `overhead_latency` are seconds as the backend told them (NaN: it did not),
+`model_latency` and `overhead_latency` are seconds as the backend reported them (NaN: it did not),
 `init` those in which a new instance started, and `retries` the times a batch was sent again.
 """
 
@@ -132,7 +132,7 @@ def replay(
     looks = count(1)
 
     def look() -> None:
-        if next(looks) % _POLLS_PER_FLUSH == 0 or workers.served >= _FLUSH_BATCHES:
+        if next(looks) % _POLLS_PER_FLUSH == 0 or workers.served_count >= _FLUSH_BATCHES:
             flush()
 
     with _repeat_every(_POLL_INTERVAL, look):
@@ -200,12 +200,12 @@ class Buffer:
 
     def collect(self, schedule: list[float], now: Callable[[], float]) -> None:
         """Notify the batcher of the latencies of completed batches, and of idle workers."""
-        if not (completed := self.workers.completed()):
+        if not (completed := self.workers.take_completed()):
             return
         for batch in completed:
             finished = math.inf if math.isnan(batch.finished) else batch.finished
             latencies = [finished - schedule[request] for request in batch.requests]
-            self._batcher.answered(latencies, now())
+            self._batcher.learn_latencies(latencies, now())
         instant = now()
         self._send(self._batcher.server_free(self.workers.idle, instant), instant)
 
@@ -307,12 +307,12 @@ class Workers:
             self._announced.get()
         return sorted(self.take_served())
 
-    def completed(self) -> list[CompletedBatch]:
+    def take_completed(self) -> list[CompletedBatch]:
         """Return the batches completed since the last call, if those are announced."""
-        heard, self._completed = self._completed, []
+        batches, self._completed = self._completed, []
         if self._announced is not None:
-            heard += [self._announced.get() for _ in range(self._announced.qsize())]
-        return heard
+            batches += [self._announced.get() for _ in range(self._announced.qsize())]
+        return batches
 
     def wait(self, seconds: float) -> None:
         """Sleep, not for long, and until an announced completion at most."""
@@ -334,7 +334,7 @@ class Workers:
                 thread.join(_MAX_SLEEP)
 
     @property
-    def served(self) -> int:
+    def served_count(self) -> int:
         """How many batches `take_served` would return."""
         return len(self._served)
 
@@ -454,13 +454,13 @@ class RowMaker:
         outputs = [reply.outputs for reply in replies if reply.outputs is not None]
         if not outputs:
             return shares
-        told = np.array([reply.outputs is not None for reply in replies]).repeat(sizes)
-        targets = self._targets[self._samples.of(requests[told])]
+        answered = np.array([reply.outputs is not None for reply in replies]).repeat(sizes)
+        targets = self._targets[self._samples.of(requests[answered])]
         right = self._right(np.concatenate(outputs), targets)
         if right is not None:
-            rows = self._rows[requests[told]]
+            rows = self._rows[requests[answered]]
             right_rows = np.add.reduceat(right, np.cumsum(rows) - rows, dtype=float)
-            shares[told] = right_rows / rows
+            shares[answered] = right_rows / rows
         return shares
 
 

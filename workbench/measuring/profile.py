@@ -1,6 +1,6 @@
 """Service times of a model, measured by batch size and threads through the path of a live run.
 
-Two states are told apart, since they differ by a fifth and more for models of a few milliseconds:
+Two states are distinguished: they differ by a fifth and more for models of a few milliseconds:
 "back to back", the time a batch adds when the server is busy and batches wait, and "after idle",
 the time from handing a batch over to its answer when the server has slept. Inputs rotate through
 the model's held-out samples: one row repeated makes tree models look up to three times faster.
@@ -275,7 +275,7 @@ def profile(
 
     Each row is repeated until the 95 % interval of its median is within `precision` of it, or for
     `budget` seconds, but 24 times at least; an idle server has slept `idle` seconds, a minute at
-    most. `progress` is told rows done and in all. Ctrl-C keeps the rows measured so far.
+    most. `progress` is called with rows done and in all. Ctrl-C keeps the rows measured so far.
 
     Raises:
         InvalidInput: A batch size, a number of threads or a setting is out of range, or there are
@@ -377,7 +377,7 @@ def _measure(plan: _ProfilePlan, emit: Emit, stopped: threading.Event) -> None:
 
 
 def _rotate_batches(size: int, pool: int) -> Iterator[list[int]]:
-    """Yield batches of requests for ever, each with other rows of the pool than the last."""
+    """Yield batches of requests without end, each with other rows of the pool than the last."""
     return ([(size * turn + place) % pool for place in range(size)] for turn in count())
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from workbench.errors import NotFound
 from workbench.files import home
 from workbench.measuring.profile import Profile, load_profile, profile
-from workbench.provenance import cached_environment
+from workbench.provenance import recall_environment
 from workbench.registry.api import Model
 from workbench.service_times import Floats, ServiceTimes
 from workbench.validation import whole_number
 
 Progress = Callable[[int, int], None]
-"""Told how many rows of a profile are measured, of how many."""
+"""A function called with how many rows of a profile are measured, of how many."""
 
 Measure = Callable[..., Profile]
 
@@ -52,12 +52,12 @@ def ensure_profile(
         StorageError: The profile cannot be written, or is damaged.
     """
     whole_number("threads", threads, low=1)
-    path = home() / "profiles" / f"{model.sha256}-{machine_key(cached_environment())}"
+    path = home() / "profiles" / f"{model.sha256}-{machine_key(recall_environment())}"
     try:
         known = load_profile(path)
     except NotFound:
         known = None
-    missing = _missing_sizes(known, largest, threads)
+    missing = _list_missing_sizes(known, largest, threads)
     if known is not None and not missing:
         return known
     if progress:
@@ -70,8 +70,8 @@ def ensure_profile(
 
 def machine_key(facts: dict[str, Any]) -> str:
     """Return what tells machines apart: a hash of processor, cores and ONNX Runtime's version."""
-    told = [facts["cpu"], facts["cores"], facts["versions"]["onnxruntime"]]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+    parts = [facts["cpu"], facts["cores"], facts["versions"]["onnxruntime"]]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
 def read_service_times(
@@ -101,7 +101,7 @@ def digest_of(times: ServiceTimes, largest: int) -> str:
     return hashlib.sha256(b"".join(table.tobytes() for table in tables)).hexdigest()
 
 
-def _missing_sizes(known: Profile | None, largest: int, threads: int) -> list[int]:
+def _list_missing_sizes(known: Profile | None, largest: int, threads: int) -> list[int]:
     """Return the sizes to measure: none where the largest and the smallest are covered."""
     if known is None:
         return sizes_up_to(largest)

@@ -187,7 +187,7 @@ class EndpointTarget:
         facts["cloud"] = self._deployed.facts()
         if self.scaling is not None:
             try:
-                facts["activities"] = self._deployed.scaled()
+                facts["activities"] = self._deployed.scaling_activities()
             except WorkbenchError as error:  # a run is worth more than the history of its scaling
                 warnings.append(str(error))
         cloud = self._deployed.cloud

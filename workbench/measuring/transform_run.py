@@ -110,7 +110,7 @@ class _JobRunner:
         self._maker.sent[:] = self.load.trace.arrivals  # no buffer holds them back
 
     def collect_until(self, instant: float) -> bool:
-        """Hear of the jobs that end until an instant; False: it was stopped before."""
+        """Collect the jobs that end until an instant; False: it was stopped before."""
         while (left := instant - self.now()) > 0 and not self.stopped.wait(
             min(_POLL_INTERVAL, left)
         ):
@@ -118,7 +118,7 @@ class _JobRunner:
         return not self.stopped.is_set()
 
     def collect_all(self) -> None:
-        """Hear of every job that is under way."""
+        """Collect every job that is under way."""
         while self.pending:
             self._collect(_POLL_INTERVAL)
 

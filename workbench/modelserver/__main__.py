@@ -10,7 +10,7 @@ from workbench.modelserver.runtime_env import configure_runtime_env
 
 
 def main() -> None:
-    """Serve a model, and exit with 0 once told to end; with 1 if it cannot be served."""
+    """Serve a model, and exit with 0 once asked to end; with 1 if it cannot be served."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # ignored by a first process otherwise
     options = parse(sys.argv[1:], os.environ)
     if options.parent_death_pipe is not None:

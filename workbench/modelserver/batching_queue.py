@@ -78,7 +78,7 @@ class BatchingQueue:
         future.add_done_callback(lambda done: self._finish(jobs, done.result()))
 
     def _take(self) -> list[_QueuedRequest]:
-        """The next job, and those behind it that fit into one run with it."""
+        """Return the next job, and those behind it that fit into one run with it."""
         jobs = [self._waiting.popleft()]
         shape, rows = jobs[0].rows.shape[1:], len(jobs[0].rows)
         while self._waiting and not jobs[0].alone:
@@ -92,7 +92,7 @@ class BatchingQueue:
     def _attempt(self, rows: NDArray[Any]) -> Outcome:
         try:
             outputs = self._engine.run(rows)
-        except Exception as error:  # noqa: BLE001 - whatever the model did, its client is told
+        except Exception as error:  # noqa: BLE001 - whatever the model did, its client gets an answer
             return error
         if not outputs.ndim or len(outputs) != len(rows):
             return ValueError(f"{len(rows)} rows were answered with an output of {outputs.shape}.")

@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--announce", type=int, required=True)
     given = parser.parse_args()
     exit_with_parent(given.parent_death_pipe)
-    os.close(given.announce)  # the Runtime API is told instead
+    os.close(given.announce)  # the Runtime API gets it instead
     root = os.environ["LAMBDA_TASK_ROOT"]
     os.chdir(root)
     sys.path.insert(0, root)

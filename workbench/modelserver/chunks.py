@@ -20,7 +20,7 @@ _STEPS[[ord("["), ord("{")]], _STEPS[[ord("]"), ord("}")]] = 1, -1
 
 
 def whole_lines(file: BinaryIO, *, piece: int = PIECE_BYTES) -> Iterator[bytes]:
-    r"""The lines of a file in pieces of about `piece` bytes, or of one line that is longer.
+    r"""Return the lines of a file in pieces of about `piece` bytes, or of one line that is longer.
 
     Pieces of blank lines alone are left out.
 
@@ -43,7 +43,7 @@ def whole_lines(file: BinaryIO, *, piece: int = PIECE_BYTES) -> Iterator[bytes]:
 
 
 def json_rows(file: BinaryIO, depth: int, *, piece: int = PIECE_BYTES) -> Iterator[bytes] | None:
-    """The rows of JSON in a file, in documents like it that hold some of them each.
+    """Return the rows of JSON in a file, in documents like it that hold some of them each.
 
     Rows are the values of an array that begins with `depth` brackets, or those of "instances".
     Anything else gives None. Brackets within text are mistaken for others: such documents are no
@@ -87,7 +87,7 @@ def _json_pieces(file: BinaryIO, opening: bytes, data: bytes, piece: int) -> Ite
 
 
 def _check_end(opening: bytes, end: bytes) -> None:
-    """What stands around the rows has to be JSON without them, too."""
+    """Require that what stands around the rows is JSON without them, too."""
     try:
         around = orjson.loads(opening + end)
     except ValueError as error:
@@ -101,7 +101,7 @@ def _check_end(opening: bytes, end: bytes) -> None:
 def array_rows(
     file: BinaryIO, start: int, shape: tuple[int, ...], dtype: np.dtype[Any], *, order: str
 ) -> Iterator[NDArray[Any]]:
-    """The rows of an array that begins at byte `start`, in pieces of about `PIECE_BYTES` bytes.
+    """Yield the rows of an array that begins at byte `start`, in pieces of about `PIECE_BYTES`.
 
     Raises:
         EOFError: The file ends before the array does.

@@ -22,12 +22,12 @@ Route = tuple[str, Callable[[Request, Reply], None]]
 
 
 def error_response(status: int, reason: str) -> Response:
-    """The answer that says why there is none."""
+    """Return the answer that says why there is none."""
     return Response(status, orjson.dumps({"error": reason}), "application/json")
 
 
 def open_spool(request: Request) -> BinaryIO | None:
-    """A file for a body that may be large, else None."""
+    """Return a file for a body that may be large, else None."""
     length = request.headers.get("content-length")
     if length is None:
         large = "transfer-encoding" in request.headers

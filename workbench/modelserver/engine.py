@@ -60,7 +60,7 @@ class Engine:
         )  # seconds of a run, seconds of its rows
 
     def run(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """The first output for a batch; raises whatever ONNX Runtime raises."""
+        """Return the first output for a batch; raises whatever ONNX Runtime raises."""
         start = time.perf_counter()
         outputs = self._run(self._first, {self._input: rows})[0]
         took = time.perf_counter() - start
@@ -69,7 +69,7 @@ class Engine:
         return np.asarray(outputs)
 
     def estimate_seconds(self, rows: int) -> float:
-        """Seconds that a run will take, by the last two; of those a slow one may be an accident."""
+        """Estimate the seconds of a run by the last two, of which a slow one may be an accident."""
         run, row = self._typical_times
         return max(run, row * rows)
 
@@ -98,7 +98,7 @@ def _open(folder: Path, threads: int) -> onnxruntime.InferenceSession:
 
 
 def _find(folder: Path) -> Path:
-    """The folder's model.onnx, or its only ONNX file."""
+    """Return the folder's model.onnx, or its only ONNX file."""
     if (folder / MODEL_FILE).is_file():
         return folder / MODEL_FILE
     found = sorted(folder.glob("*.onnx"))

@@ -45,7 +45,7 @@ class ForkServer:
         self._children: dict[int, int] = {}  # handle -> pid
 
     def run(self) -> None:
-        """Fork until nobody gives orders any more."""
+        """Fork until the end of the commands."""
         self._send({"ready": os.getpid()})
         while True:
             ready, _, _ = select.select([self._commands.fileno(), *self._children], [], [])

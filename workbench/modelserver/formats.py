@@ -62,7 +62,7 @@ class Reader:
         self._headers: dict[bytes, tuple[tuple[int, ...], np.dtype[Any], str]] = {}
 
     def read(self, content_type: str, body: bytes) -> InputBatch:
-        """The rows of a body.
+        """Return the rows of a body.
 
         Raises:
             Refused: 415 for a type that is not one of `TYPES`, 400 for a body that is not what
@@ -71,7 +71,7 @@ class Reader:
         return self._find_reader(content_type)(body)
 
     def blocks(self, content_type: str, file: BinaryIO, size: int) -> Iterator[InputBatch]:
-        """The rows of a body of `size` bytes in a file, in order, block by block.
+        """Return the rows of a body of `size` bytes in a file, in order, block by block.
 
         A single row is one block, whatever its size.
 
@@ -142,7 +142,7 @@ class Reader:
     def _read_npy_header(
         self, body: bytes, size: int
     ) -> tuple[tuple[int, ...], np.dtype[Any], str, int]:
-        """Shape, type and order of an array of `size` bytes, its header's too, and where it begins.
+        """Read shape, type, order and start of an array of `size` bytes, its header included.
 
         `body` is the whole or enough of it.
         """
@@ -208,7 +208,7 @@ class Reader:
         return self._cast(array)
 
     def _cast(self, array: NDArray[Any]) -> NDArray[Any]:
-        """The array in the model's type, unless that would lose more than precision."""
+        """Return the array in the model's type, unless that would lose more than precision."""
         if array.dtype == self._dtype:
             return array
         if self._dtype.kind in "iu" and array.dtype.kind in "iu" and array.size:
@@ -223,7 +223,7 @@ class Reader:
         )
 
     def _to_batch(self, array: NDArray[Any]) -> InputBatch:
-        """The array as a batch, whether it is one or a single row."""
+        """Return the array as a batch, whether it is one or a single row."""
         if array.ndim == len(self._row):
             return InputBatch(self._check_batch(array[None]), single=True)
         return InputBatch(self._check_batch(array))
@@ -245,7 +245,7 @@ class Reader:
 
 
 def choose(accept: str, content_type: str) -> str:
-    """The type to answer in: the client's first choice, or the type it sent where it has none.
+    """Choose the type to answer in: the client's first choice, or the type it sent.
 
     Raises:
         Refused: 406 if none of `TYPES` is acceptable.
@@ -271,7 +271,7 @@ def choose(accept: str, content_type: str) -> str:
 
 
 def write(content_type: str, outputs: NDArray[Any], batch: InputBatch) -> bytes:
-    """The answers to `batch` as a body of one of `TYPES`; NaN and infinity are null in JSON."""
+    """Encode the answers to `batch` in one of `TYPES`; NaN and infinity are null in JSON."""
     if content_type == NPY:
         return _write_npy(outputs[0] if batch.single else outputs)
     if content_type == JSON:
@@ -301,7 +301,7 @@ def _header_end(body: bytes) -> int:
 
 
 def _parse_header(header: bytes) -> tuple[tuple[int, ...], np.dtype[Any], str]:
-    """Shape, type and order; nothing is ever unpickled."""
+    """Return shape, type and order; nothing is ever unpickled."""
     file = io.BytesIO(header)
     try:
         version = np.lib.format.read_magic(file)
@@ -330,7 +330,7 @@ def _as_list(value: Any) -> list[Any]:  # noqa: ANN401
 
 
 def _features(value: Any) -> Any:  # noqa: ANN401
-    """The row of `{"features": row}`, as SageMaker's own algorithms write it, or the row itself."""
+    """Unwrap `{"features": row}`, as SageMaker's own algorithms write it, to the row."""
     return value["features"] if isinstance(value, dict) and "features" in value else value
 
 
@@ -345,7 +345,7 @@ def _parse_csv(body: bytes) -> NDArray[Any]:
 
 
 def dump(outputs: Any) -> bytes:  # noqa: ANN401
-    """Outputs as JSON."""
+    """Return outputs as JSON."""
     if isinstance(outputs, np.ndarray) and outputs.dtype.kind in "OUS":
         outputs = outputs.tolist()
     elif isinstance(outputs, np.ndarray):
@@ -361,13 +361,13 @@ def _write_npy(outputs: Any) -> bytes:  # noqa: ANN401
 
 
 def strip_objects(array: NDArray[Any]) -> NDArray[Any]:
-    """An array without Python's objects: labels are strings."""
+    """Return an array without Python's objects: labels are strings."""
     return array.astype(str) if array.dtype == object else array
 
 
 @lru_cache(_HEADER_CACHE_SIZE)
 def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """What stands before an array in NumPy's own format."""
+    """Return what stands before an array in NumPy's own format."""
     file = io.BytesIO()
     facts = {"descr": dtype, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, facts)

@@ -10,7 +10,7 @@ MB = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerOptions:
-    """What `serve` is told.
+    """The settings of `serve`.
 
     Attributes:
         host, port: where to listen; port 0 is any free one.
@@ -35,7 +35,7 @@ class ServerOptions:
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> ServerOptions:
-    """The options of a command line, which goes before the environment.
+    """Return the options of a command line, which goes before the environment.
 
     SageMaker and its toolkits set SAGEMAKER_BIND_TO_PORT, SAGEMAKER_MODEL_SERVER_WORKERS and, in a
     transform job, SAGEMAKER_MAX_PAYLOAD_IN_MB. WORKBENCH_HOST, WORKBENCH_THREADS,

@@ -1,4 +1,4 @@
-"""The life of a container: load, listen, answer, and end when told."""
+"""The life of a container: load, listen, answer, and end when asked to."""
 
 import asyncio
 import gc
@@ -21,7 +21,7 @@ GRACE = 25.0
 
 
 def serve_and_exit(options: ServerOptions, load_model: Callable[[], Engine]) -> NoReturn:
-    """Serve a model and exit: with 0 once told to end, with 1 if it cannot be served."""
+    """Serve a model and exit: with 0 once asked to end, with 1 if it cannot be served."""
     try:
         serve(load_model(), options)
         status = 0
@@ -33,7 +33,7 @@ def serve_and_exit(options: ServerOptions, load_model: Callable[[], Engine]) -> 
 
 
 def load(folder: Path, *, threads: int) -> Engine:
-    """The model of a folder, warm, with all memory that is in use now left to itself.
+    """Return the model of a folder, warm, with all memory that is in use now left to itself.
 
     Raises:
         CannotLoad: The folder holds no model that can be served.

@@ -26,14 +26,14 @@ _HEADER_BYTES = 64 * 1024  # room for that of an array, which tells how many row
 
 
 def spool() -> BinaryIO:
-    """A file that is nowhere but in memory until it is large, and gone once it is closed."""
+    """Return a file that is nowhere but in memory until it is large, and gone once it is closed."""
     return cast("BinaryIO", tempfile.SpooledTemporaryFile(SPOOL_THRESHOLD))
 
 
 class StreamedRequest:
     """A body on its way, from `start` until `done` is called with the answer or what failed.
 
-    Other requests have their turn between two blocks. Nobody is told of what a client abandoned.
+    Other requests have their turn between two blocks. What a client abandoned is not reported.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class BlockWriter:
             self._add_array(formats.strip_objects(outputs))
 
     def finish(self) -> FilePart:
-        """The whole body."""
+        """Return the whole body."""
         batch, start = self._batch, 0
         if batch is not None and not batch.single:
             if self._type == JSON:
@@ -151,7 +151,7 @@ class BlockWriter:
         return _HEADER_BYTES - len(header)
 
     def _convert(self, dtype: np.dtype[Any]) -> None:
-        """Write all blocks anew in one type: labels may be longer in one than in another."""
+        """Write all blocks again in one type: labels may be longer in one than in another."""
         before, self._file = self._file, spool()
         start = self._file.seek(_HEADER_BYTES)
         with before:

@@ -64,7 +64,7 @@ def _row(problem: PlanningProblem, kind: str, rate: float) -> tuple[Any, ...]:
         return (rate, kind, *[None] * 5, engine)
     configuration, metrics = found
     month = metrics.cost * rate * MONTH / 1e6
-    key = (rate, kind, configuration.place, configuration.joined)
+    key = (rate, kind, configuration.place, configuration.batching_label)
     return (*key, metrics.latency, metrics.cost, month, engine)
 
 
@@ -77,18 +77,22 @@ def _find_cheapest_exact(
         return None
     row = int(able[candidates.cost[able].argmin()])
     columns = (candidates.predicted, candidates.attainment, candidates.cost)
-    return candidates.setting(row), CandidateMetrics(*(float(column[row]) for column in columns))
+    return candidates.configuration(row), CandidateMetrics(
+        *(float(column[row]) for column in columns)
+    )
 
 
 def _find_cheapest_simulated(
     problem: PlanningProblem, kind: str
 ) -> tuple[Configuration, CandidateMetrics] | None:
     candidates = search_without_formula(problem, kind)
-    met = [finalist for finalist in candidates.finalists if problem.met(finalist.figures)]
+    met = [
+        finalist for finalist in candidates.finalists if problem.meets_constraint(finalist.figures)
+    ]
     if not met:
         return None
     best = min(met, key=lambda finalist: finalist.figures.cost)
-    return best.setting, best.figures
+    return best.configuration, best.figures
 
 
 def crossings(frame: "pl.DataFrame") -> list[tuple[float, str, str]]:

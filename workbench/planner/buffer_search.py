@@ -1,4 +1,4 @@
-"""Size and wait of batches decided anew for each window of a trace, as BATCH does hour by hour."""
+"""Size and wait of batches decided again for each window of a trace, as BATCH does hour by hour."""
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def rebatch(
 
 
 def _options(deployment: Deployment, max_size: int) -> Options:
-    """Return what leaves the deployment as the only candidate."""
+    """Return options that allow this deployment only."""
     if deployment.by_job:
         raise InvalidInput(
             f"A {deployment.kind} deployment takes no policy: there is nothing to plan."
@@ -100,7 +100,7 @@ def _choose_policy(problem: PlanningProblem, deployment: Deployment) -> BatchPol
         each = batch_dollars([deployment], table.seconds, problem.options.prices)
     else:
         each = table.seconds.mean(axis=2)
-    figures = table.found.cost_per_request(each), table.found.quantile, table.busy
+    figures = table.screen.cost_per_request(each), table.screen.quantile, table.busy
     cost, latency, busy = (figure[0].ravel()[table.policies] for figure in figures)
     stable = busy < servers if (busy < servers).any() else busy == busy.min()
     met = stable & (latency <= problem.slo.latency)

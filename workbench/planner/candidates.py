@@ -50,7 +50,7 @@ class Configuration(NamedTuple):
         return f"{self.deployment.label}, {kind} ({settings})"
 
     @property
-    def joined(self) -> str:
+    def batching_label(self) -> str:
         """How requests are joined in a few words: the policy, or the jobs they form."""
         match self.deployment.platform:
             case JobPlatform(period=float() as period):
@@ -63,7 +63,7 @@ class Configuration(NamedTuple):
 class SimulatedCandidate(NamedTuple):
     """A setting that was simulated, what came out, and the row of its field that it settles."""
 
-    setting: Configuration
+    configuration: Configuration
     figures: CandidateMetrics
     row: int
 
@@ -89,7 +89,7 @@ class CandidateTable:
     bound: bool = False
     finalists: list[SimulatedCandidate] = field(default_factory=list)
 
-    def setting(self, row: int) -> Configuration:
+    def configuration(self, row: int) -> Configuration:
         """Return what a row stands for."""
         policy = BatchPolicy(max_size=int(self.max_size[row]), max_wait=float(self.max_wait[row]))
         return Configuration(self.deployments[self.place[row]], policy)
@@ -98,7 +98,7 @@ class CandidateTable:
 def metrics_of(
     outcome: Outcome, deployment: Deployment, slo: SLO, prices: PriceSheet
 ) -> CandidateMetrics:
-    """Return quantile, attainment and cost of what was simulated; a failure is late for ever."""
+    """Return quantile, attainment and cost; a failed request counts as infinite latency."""
     late = np.where(np.isnan(outcome.latencies), np.inf, outcome.latencies)
     answered = int(np.isfinite(late).sum())
     dollars = dollars_of(deployment, usage_of(outcome, deployment), prices)
@@ -153,7 +153,7 @@ class SimulatedActivity:
         return self.outcome.instances
 
     @property
-    def serving(self) -> Spans:
+    def service_spans(self) -> Spans:
         """Start and end of each batch that was answered."""
         batches = self.outcome.batches
         spans = np.stack([batches.started, batches.finished], axis=1)

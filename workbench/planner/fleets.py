@@ -72,7 +72,8 @@ def search_fleets(problem: PlanningProblem, kind: str) -> CandidateTable:
         if not loads[index].counts.min() <= fleets[index].most:
             continue
         best = min(
-            (f.figures.cost for f in candidates.finalists if problem.met(f.figures)), default=np.inf
+            (f.figures.cost for f in candidates.finalists if problem.meets_constraint(f.figures)),
+            default=np.inf,
         )
         least = _least_cost(problem, candidates, loads[index])
         if problem.budget is not None or least < best or not candidates.finalists:
@@ -100,9 +101,9 @@ def _screen_fleets(
         )[:, table.policies]
 
     servers, peak, predicted = map(
-        column, (table.busy, _busy_at_peak(problem), table.found.quantile)
+        column, (table.busy, _busy_at_peak(problem), table.screen.quantile)
     )
-    calls = column(1 / table.found.mean_batch_size)
+    calls = column(1 / table.screen.mean_batch_size)
     index = np.repeat(np.arange(len(fleets)), policies)
     workers, most = np.array([[fleet.workers, fleet.most] for fleet in fleets]).T[:, index]
     counts = (servers.ravel() // workers).astype(np.int64) + 1
@@ -115,7 +116,7 @@ def _screen_fleets(
         max_size=np.tile(table.max_sizes, len(fleets)),
         max_wait=np.tile(table.max_waits, len(fleets)),
         predicted=predicted.ravel(),
-        attainment=column(table.found.attainment).ravel(),
+        attainment=column(table.screen.attainment).ravel(),
         cost=_costs(problem, ones, index, np.minimum(counts, most), calls.ravel()),
         notes=describe_instability(servers.ravel(), most * workers),
         bound=True,
@@ -136,7 +137,7 @@ def _screen_fleets(
 def _busy_at_peak(problem: PlanningProblem) -> Floats:
     """Return batches in service while the traffic keeps to its busiest phase, indexed as it."""
     rate, table = float(problem.arrivals.d1.sum(axis=1).max()), problem.screening
-    sizes = np.zeros_like(table.found.batch_sizes)
+    sizes = np.zeros_like(table.screen.batch_sizes)
     for b, t in np.ndindex(sizes.shape[:2]):
         size, wait = table.sizes[b], table.waits[t]
         waits = PoissonWaits(rate, size, wait) if size > 1 and wait > 0 else NoWaits(size)
@@ -161,7 +162,7 @@ def _costs(
 ) -> Floats:
     """Return dollars per million of so many instances for as long as the trace lasts."""
     prices = [
-        [dollars_of(one, usage, problem.options.prices) for usage in (one.standing_usage(1), _CALL)]
+        [dollars_of(one, usage, problem.options.prices) for usage in (one.idle_usage(1), _CALL)]
         for one in ones
     ]
     by_second, by_call = np.array(prices).T[:, index]
@@ -218,7 +219,9 @@ class _Search:
 
     def _evaluate(self, policy: int, count: int) -> SimulatedCandidate:
         row = self._load.first + policy
-        configuration = Configuration(self._fleet.of(count), self._candidates.setting(row).policy)
+        configuration = Configuration(
+            self._fleet.of(count), self._candidates.configuration(row).policy
+        )
         return self._problem.evaluate(self._candidates, row, configuration)
 
     def _search_counts(self) -> Iterator[int]:
@@ -240,12 +243,14 @@ class _Search:
 
     @property
     def _is_met(self) -> bool:
-        return any(self._problem.met(finalist.figures) for finalist in self._own_candidates())
+        return any(
+            self._problem.meets_constraint(finalist.figures) for finalist in self._own_candidates()
+        )
 
     def _is_met_at(self, count: int) -> bool:
         deployment = self._fleet.of(count)
         return any(
-            self._problem.met(f.figures) and f.setting.deployment == deployment
+            self._problem.meets_constraint(f.figures) and f.configuration.deployment == deployment
             for f in self._own_candidates()
         )
 
@@ -257,7 +262,7 @@ class _Search:
         """Simulate the policies that promise most with so many instances, until one will do."""
         for policy in self._select_policies(count):
             self._simulations_left -= 1
-            if self._problem.met(self._evaluate(policy, count).figures):
+            if self._problem.meets_constraint(self._evaluate(policy, count).figures):
                 break
 
     def _select_policies(self, count: int) -> list[int]:
@@ -292,7 +297,7 @@ def _scale_to_zero(problem: PlanningProblem, candidates: CandidateTable) -> None
     if not candidates.finalists:
         return
     best = min(candidates.finalists, key=lambda finalist: problem.rank(finalist.figures))
-    deployment, policy, _ = best.setting
+    deployment, policy, _ = best.configuration
     match deployment.platform:
         case FleetPlatform(least=0, instances=count):
             scaling = ScaleToZero(count=count)

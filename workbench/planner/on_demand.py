@@ -36,9 +36,9 @@ def screen_on_demand(problem: PlanningProblem, kind: str) -> CandidateTable:
         place=index,
         max_size=np.tile(table.max_sizes, len(deployments)),
         max_wait=np.tile(table.max_waits, len(deployments)),
-        predicted=column(table.found.quantile[distributions]),
-        attainment=column(table.found.attainment[distributions]),
-        cost=column(1e6 * table.found.cost_per_request(each)),
+        predicted=column(table.screen.quantile[distributions]),
+        attainment=column(table.screen.attainment[distributions]),
+        cost=column(1e6 * table.screen.cost_per_request(each)),
         notes=describe_instability(column(table.busy[distributions]), limits[index]),
     )
 
@@ -82,7 +82,7 @@ def evaluate_candidates(problem: PlanningProblem, candidates: CandidateTable) ->
         if not by_cost:
             aim, against = against, aim
         ratio = float(np.clip(against / limited[row], 0.5, 2.0))
-        if problem.met(figures):
+        if problem.meets_constraint(figures):
             best = min(best, aim)
     if np.isinf(best) and left.any():
         open_rows = np.flatnonzero(left)

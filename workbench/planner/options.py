@@ -26,10 +26,10 @@ CLOUD_KINDS = tuple(
     for kind, each in sorted(KINDS.items(), key=lambda item: not item[1].on_demand)
     if each.needs
 )
-"""The inference types that are searched unless told otherwise: those on demand first."""
+"""The inference types that are searched by default: those on demand first."""
 
 MAX_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
-"""The batch sizes that are searched unless told otherwise."""
+"""The batch sizes that are searched by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class Options(PlanChoices):
         self._set_choices()
         self._set_kinds()
         for kind in self.kinds:
-            self.places(kind)  # each checks its own knobs
+            self.places(kind)  # each checks its own settings
 
     def _check_numbers(self) -> None:
         for name in ("max_count", "finalists", "threads"):

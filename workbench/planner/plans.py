@@ -11,7 +11,7 @@ from workbench.batching.timer import BatchPolicy
 from workbench.deployment.base import KINDS, Deployment
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
-from workbench.formatting import dollars, html_table
+from workbench.formatting import Table, dollars
 from workbench.planner.break_even import break_even
 from workbench.planner.candidates import (
     CandidateMetrics,
@@ -65,10 +65,10 @@ class Candidate:
     @property
     def label(self) -> str:
         """The candidate in a few words."""
-        return f"{self.setting.place}, {self.setting.joined}"
+        return f"{self.configuration.place}, {self.configuration.batching_label}"
 
     @property
-    def setting(self) -> Configuration:
+    def configuration(self) -> Configuration:
         """Deployment, policy and scaling."""
         return Configuration(self.deployment, self.policy, self.scaling)
 
@@ -107,19 +107,19 @@ class Plan:
         return self.seconds * self.task.options.planning_price
 
     @cached_property
-    def _ranked(self) -> "list[tuple[CandidateTable, SimulatedCandidate]]":
+    def _ranking(self) -> "list[tuple[CandidateTable, SimulatedCandidate]]":
         pairs = [(table, finalist) for table in self.fields for finalist in table.finalists]
         return sorted(pairs, key=lambda pair: self.task.rank(pair[1].figures))
 
     @property
     def feasible(self) -> bool:
         """Whether the best meets the target, or keeps to the budget."""
-        return self.task.met(self._ranked[0][1].figures)
+        return self.task.meets_constraint(self._ranking[0][1].figures)
 
     @cached_property
     def finalists(self) -> tuple[Candidate, ...]:
         """What was simulated, the best first."""
-        return tuple(self._candidate(*pair) for pair in self._ranked)
+        return tuple(self._candidate(*pair) for pair in self._ranking)
 
     @property
     def best(self) -> Candidate:
@@ -146,17 +146,17 @@ class Plan:
         return self.task.trace.rate * MONTH / 1e6
 
     def _reason(self, metrics: CandidateMetrics) -> str:
-        winner = self._ranked[0][1].figures
+        winner = self._ranking[0][1].figures
         if metrics is winner:
             return self._why_best(winner)
-        if not self.task.met(metrics):
+        if not self.task.meets_constraint(metrics):
             return self._miss(metrics)
         if self.task.budget is None:
             return _format_ratio(metrics.cost, winner.cost, "cost")
         return _format_ratio(metrics.latency, winner.latency, "latency")
 
     def _why_best(self, winner: CandidateMetrics) -> str:
-        if self.task.met(winner):
+        if self.task.meets_constraint(winner):
             return (
                 "meets the target at the least cost"
                 if self.task.budget is None
@@ -194,8 +194,8 @@ class Plan:
         rows = [
             {
                 "kind": one.deployment.kind,
-                "deployment": one.setting.place,
-                "policy": one.setting.joined,
+                "deployment": one.configuration.place,
+                "policy": one.configuration.batching_label,
                 "latency": one.latency,
                 "predicted": one.predicted,
                 "attainment": one.attainment,
@@ -210,12 +210,12 @@ class Plan:
             for one in self.finalists
         ]
         head = pl.DataFrame(rows)
-        rest = pl.concat([self._screened_rows(table) for table in self.fields])
+        rest = pl.concat([self._candidate_rows(table) for table in self.fields])
         order = ["engine", "cost_per_million" if self.task.budget is None else "latency"]
         return pl.concat([head, rest.sort(order).select(head.columns)])
 
-    def _screened_rows(self, table: CandidateTable) -> "pl.DataFrame":
-        """Return the rows of an inference type that no simulation has settled."""
+    def _candidate_rows(self, table: CandidateTable) -> "pl.DataFrame":
+        """Return the rows of an inference type that no simulation has evaluated."""
         import polars as pl
 
         left = np.ones(len(table.place), dtype=bool)
@@ -228,7 +228,9 @@ class Plan:
             return_inverse=True,
         )
         rows_left = np.flatnonzero(left)
-        joined = np.array([table.setting(rows_left[row]).joined for row in policies], dtype=object)
+        joined = np.array(
+            [table.configuration(rows_left[row]).batching_label for row in policies], dtype=object
+        )
         deployments, distributions = (
             np.array(labels, dtype=object)[table.place[left]].tolist()
             for labels in (
@@ -266,7 +268,7 @@ class Plan:
         """Return why rows that were not simulated lost, as an expression."""
         import polars as pl
 
-        winner = self._ranked[0][1].figures
+        winner = self._ranking[0][1].figures
         latency, cost = pl.col("latency"), pl.col("cost_per_million")
         least = "at least " if bound else ""
         slow = pl.format(
@@ -307,10 +309,10 @@ class Plan:
         return self.frame.unique("kind", keep="first", maintain_order=True)
 
     def break_even(self, rates: "Sequence[float] | None" = None) -> "pl.DataFrame":
-        """The least cost of each inference type that meets the target as traffic grows.
+        """Return the least cost of each inference type that meets the target as traffic grows.
 
         The trace is played slower or faster. On-demand types are those of the exact model; the
-        number of instances of a fleet is found anew by simulation.
+        number of instances of a fleet is found by simulation.
 
         Args:
             rates: requests per second; by default 7 from a hundredth of the trace's to tenfold.
@@ -354,7 +356,7 @@ class Plan:
         steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in self.spent.items())
         return (
             f"Decided in {self.seconds:.2f} s ({dollars(self.dollars)}; {steps}): {screened:,} "
-            f"candidates by the exact model, {len(self._ranked)} simulations."
+            f"candidates by the exact model, {len(self._ranking)} simulations."
         )
 
     def __repr__(self) -> str:
@@ -371,9 +373,9 @@ class Plan:
             "engine": "engine",
             "reason": "reason",
         }
-        rows = self.frame.head(max(len(self._ranked), 12)).select(*columns).rows()
+        rows = self.frame.head(max(len(self._ranking), 12)).select(*columns).rows()
         caption = " ".join([f"Plan for {self.slo.label}: {self.label}.", self.effort, *self.notes])
-        return html_table(caption, list(columns.values()), rows, limit=20)
+        return Table(list(columns.values()), rows, caption).html(limit=20)
 
 
 def _format_ratio(value: float, of: float, what: str) -> str:
@@ -405,7 +407,7 @@ def _format_seconds_column(seconds: "pl.Expr") -> "pl.Expr":
 
 
 def _format_ratio_column(value: "pl.Expr", of: float, what: str, least: str) -> "pl.Expr":
-    """As `_format_ratio`, of a column."""
+    """Return what `_format_ratio` does, of a column."""
     import polars as pl
 
     ratio = value / of

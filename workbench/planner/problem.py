@@ -26,7 +26,7 @@ from workbench.traffic.trace import Trace
 ServiceOn = Callable[[Deployment], ServiceTimes]
 """Service times on a deployment."""
 
-SERVICE_SAMPLES = 20  # of a service time that is a law
+SERVICE_SAMPLES = 20  # of a service time that is a distribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,24 +69,24 @@ class PlanningProblem:
         self, candidates: CandidateTable, row: int, configuration: Configuration | None = None
     ) -> SimulatedCandidate:
         """Simulate a row of a field, or a setting in its place, and keep what comes out."""
-        configuration = configuration or candidates.setting(row)
+        configuration = configuration or candidates.configuration(row)
         finalist = SimulatedCandidate(configuration, self.simulate(configuration), row)
         candidates.finalists.append(finalist)
         return finalist
 
-    def met(self, metrics: CandidateMetrics) -> bool:
-        """Whether figures meet the objective's constraint: the target, or the budget."""
+    def meets_constraint(self, metrics: CandidateMetrics) -> bool:
+        """Return whether figures meet the objective's constraint: the target, or the budget."""
         if self.budget is None:
             return metrics.latency <= self.slo.latency
         return metrics.cost <= self.budget
 
     def rank(self, metrics: CandidateMetrics) -> tuple[bool, float, float]:
-        """The less, the better: what is met before what is not, then cost or latency.
+        """Return a key, the lowest the best: what is met before what is not, then cost or latency.
 
         Of what misses the target the least miss comes first, of what exceeds the budget the
         cheapest.
         """
-        met = self.met(metrics)
+        met = self.meets_constraint(metrics)
         by_cost = (self.budget is None) == met
         first, second = metrics.cost, metrics.latency
         return (not met, first, second) if by_cost else (not met, second, first)
@@ -95,8 +95,8 @@ class PlanningProblem:
 class Screening:
     """Figures of every policy, once for all deployments that serve alike.
 
-    Figures are indexed by law (see `of`), max_size and max_wait. A batch on instances that start
-    on demand finds its server idle; on a fleet it follows another.
+    Figures are indexed by distribution (see `of`), max_size and max_wait. A batch on instances
+    that start on demand finds its server idle; on a fleet it follows another.
     """
 
     def __init__(self, problem: PlanningProblem) -> None:
@@ -138,7 +138,7 @@ class Screening:
         return np.array([np.interp(rows, times.sizes, level) for level in table.T]).T
 
     def of(self, deployments: list[Deployment]) -> NDArray[np.int64]:
-        """Return the number of each deployment's law."""
+        """Return the number of each deployment's distribution."""
         shape = (max(self.sizes), self._samples)
         distributions = [
             np.broadcast_to(self._sample_service_times(one), shape).tobytes() for one in deployments
@@ -147,11 +147,11 @@ class Screening:
 
     @cached_property
     def seconds(self) -> Floats:
-        """Seconds by law, requests in a batch (from 1) and equally likely sample."""
+        """Seconds by distribution, requests in a batch (from 1) and equally likely sample."""
         return np.stack(list(self._distributions.values()))
 
     @cached_property
-    def found(self) -> Screen:
+    def screen(self) -> Screen:
         """What the exact model says."""
         return screen(
             self._problem.arrivals,
@@ -165,7 +165,7 @@ class Screening:
     @cached_property
     def busy(self) -> Floats:
         """The mean number of batches in service, with servers without limit."""
-        return self.mean_busy_at(self._problem.arrivals.rate, self.found.batch_sizes)
+        return self.mean_busy_at(self._problem.arrivals.rate, self.screen.batch_sizes)
 
     def mean_busy_at(self, rate: float, batch_sizes: Floats) -> Floats:
         """Return the same where batches of 1, 2, ... requests have these shares."""

@@ -1,4 +1,4 @@
-"""Deciding anew while traffic goes on: every window, and when the rate has changed."""
+"""Deciding again while traffic goes on: every window, and when the rate has changed."""
 
 import math
 import time
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from workbench.errors import InvalidInput
-from workbench.formatting import html_table
+from workbench.formatting import Table
 from workbench.planner.candidates import CandidateMetrics, Configuration
 from workbench.planner.options import Options
 from workbench.planner.plans import Plan
@@ -34,19 +34,19 @@ class Stretch(NamedTuple):
     start: float
     stop: float
     cause: str
-    setting: Configuration
+    configuration: Configuration
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Replan:
-    """What deciding anew comes to, beside one plan for the whole trace.
+    """What deciding again comes to, beside one plan for the whole trace.
 
     Attributes:
         static: the one plan, made with the whole trace in hindsight.
         stretches: who served when.
-        figures: of each stretch: as decided anew, and of the one plan.
+        figures: of each stretch: as decided again, and of the one plan.
         requests: of each stretch.
-        spent: seconds deciding anew, all decisions together.
+        spent: seconds deciding again, all decisions together.
     """
 
     static: Plan
@@ -60,7 +60,7 @@ class Replan:
         """A row a stretch.
 
         Columns: start, stop, cause ("start", "window", "change"), requests, deployment, policy,
-        latency, attainment and dollars as decided anew, static_latency, static_attainment and
+        latency, attainment and dollars as decided again, static_latency, static_attainment and
         static_dollars of the one plan.
         """
         import polars as pl
@@ -75,8 +75,8 @@ class Replan:
                     "stop": stretch.stop,
                     "cause": stretch.cause,
                     "requests": count,
-                    "deployment": stretch.setting.place,
-                    "policy": stretch.setting.joined,
+                    "deployment": stretch.configuration.place,
+                    "policy": stretch.configuration.batching_label,
                     "latency": replanned.latency,
                     "attainment": replanned.attainment,
                     "dollars": replanned.dollars,
@@ -89,19 +89,19 @@ class Replan:
 
     @property
     def dollars(self) -> tuple[float, float]:
-        """The bill as decided anew, and of the one plan."""
+        """The bill as decided again, and of the one plan."""
         replanned, one = (math.fsum(pair[i].dollars for pair in self.figures) for i in (0, 1))
         return replanned, one
 
     @property
     def saved_share(self) -> float:
-        """The share of the one plan's bill that deciding anew saves; negative where it costs."""
+        """The share of the one plan's bill that deciding again saves; negative where it costs."""
         replanned, one = self.dollars
         return 1 - replanned / one
 
     @property
     def attainment(self) -> tuple[float, float]:
-        """The share of requests within the target as decided anew, and of the one plan."""
+        """The share of requests within the target as decided again, and of the one plan."""
         shares = np.array([[f.attainment for f in pair] for pair in self.figures])
         replanned, one = np.average(shares, axis=0, weights=self.requests).tolist()
         return replanned, one
@@ -132,7 +132,8 @@ class Replan:
         return f"<Replan {self.label}>"
 
     def _repr_html_(self) -> str:
-        return html_table(f"Decided anew: {self.label}.", self.frame.columns, self.frame.rows())
+        caption = f"Decided again: {self.label}."
+        return Table(self.frame.columns, self.frame.rows(), caption).html()
 
 
 def replan(
@@ -145,7 +146,7 @@ def replan(
     watch: bool = True,
     clock: Clock = time.perf_counter,
 ) -> Replan:
-    """Return what deciding anew for each window comes to, beside one plan for the whole trace.
+    """Return what deciding again for each window comes to, beside one plan for the whole trace.
 
     A decision sees the traffic of the window before it; the first sees its own. With `watch`, a
     change of rate within a window brings a decision of its own, from the traffic since the change
@@ -187,12 +188,14 @@ def replan(
         return decided
 
     stretches = tuple(_stretches(trace, window, decide, watch=watch))
-    one = static.best.setting
+    one = static.best.configuration
     figures, requests = [], []
     for stretch in stretches:
         problem = replace(static.task, trace=trace.clip(stretch.start, stretch.stop))
-        replanned = problem.simulate(stretch.setting)
-        figures.append((replanned, replanned if stretch.setting == one else problem.simulate(one)))
+        replanned = problem.simulate(stretch.configuration)
+        figures.append(
+            (replanned, replanned if stretch.configuration == one else problem.simulate(one))
+        )
         requests.append(len(problem.trace))
     return Replan(
         static=static,
@@ -223,7 +226,7 @@ def _stretches(
         )
         stop = alarm[1] if alarm else end
         if _count(trace, edge, stop):
-            yield Stretch(edge, stop, cause, decided.best.setting)
+            yield Stretch(edge, stop, cause, decided.best.configuration)
         changed = alarm[0] if alarm else changed
         seen = max(changed, stop - window), stop
         edge, cause = stop, "change" if alarm else "window"

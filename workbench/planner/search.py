@@ -33,7 +33,7 @@ Measured = ProfileLike | ServiceTimes | ServiceOn
 
 _MAX_CANDIDATES = 2_000_000
 _CANDIDATES_PER_SECOND = 70_000  # candidates screened, each with one constant service time
-_MIN_WINDOWS = 20  # windows that a trace must hold for burstiness to be told
+_MIN_WINDOWS = 20  # windows that a trace must hold to show burstiness
 
 
 def plan(
@@ -138,7 +138,7 @@ def _reject_large_grid(options: Options, slo: SLO) -> None:
             f"{candidates:,} candidates, which would take about "
             f"{candidates / _CANDIDATES_PER_SECOND / 60:,.0f} minutes, and {SERVICE_SAMPLES} "
             f"times that where service "
-            f"times are laws: leave some out; at most {_MAX_CANDIDATES:,} are searched."
+            f"times are distributions: leave some out; at most {_MAX_CANDIDATES:,} are searched."
         )
 
 
@@ -230,7 +230,7 @@ def _collect_warnings(problem: PlanningProblem) -> list[str]:
     options = problem.options
     if options.cold_start is None and any(KINDS[kind].on_demand for kind in options.kinds):
         notes.append(
-            "On-demand instances start in no time: give Options(cold_start=...), in seconds."
+            "On-demand instances start without delay: give Options(cold_start=...), in seconds."
         )
     if not has_enough_samples(problem.slo.quantile, len(problem.trace)):
         above = (1 - problem.slo.quantile) * len(problem.trace)

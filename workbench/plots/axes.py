@@ -38,7 +38,7 @@ class LatencyAxis:
         return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
 
     def channel(self, kind: Any, field: str = "latency") -> Any:  # noqa: ANN401
-        """The channel `kind` (alt.X or alt.Y) for a field in seconds."""
+        """Return the channel `kind` (alt.X or alt.Y) for a field in seconds."""
         import altair as alt
 
         label = "format(datum.value * 1000, ',.4~r')"

@@ -110,7 +110,7 @@ def plot_batch_sizes(runs: Results) -> Figure:
 def _assign_panels(
     data: "pl.DataFrame", rows: list[str], predictions: list[str], means: dict[str, str]
 ) -> "pl.DataFrame":
-    """Bars in panels of their own, and points in each of these."""
+    """Return bars in panels of their own, and points in each of these."""
     import polars as pl
 
     edges = (pl.col("batch_size") - 0.45).alias("from"), (pl.col("batch_size") + 0.45).alias("to")

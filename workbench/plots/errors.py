@@ -24,7 +24,7 @@ def latency_errors(results: Results, reference: Result) -> "pl.DataFrame":
 
     Raises:
         InvalidInput: There is no result, or one has no requests.
-        TooFewSamples: No quantile of a result can be told.
+        TooFewSamples: No quantile of a result has enough requests.
 
     >>> from workbench.queueing import mm1
     >>> frame = latency_errors(mm1(rate=1, service=0.2), mm1(rate=1, service=0.1))
@@ -42,7 +42,7 @@ def latency_errors(results: Results, reference: Result) -> "pl.DataFrame":
         known = [level for level in _LEVELS if level in found and level in truth]
         if not known:
             raise TooFewSamples(
-                f"{name} against {against}: too few requests to tell a percentile. Run longer."
+                f"{name} against {against}: too few requests for a percentile. Run longer."
             )
         rows += [
             (name, result.origin, level, *(pair := (found[level], truth[level])), _error(*pair))
@@ -94,7 +94,7 @@ def plot_latency_errors(results: Results, reference: Result) -> Figure:
 
 
 def _name_with_reference(results: Results, reference: Result) -> dict[str, Result]:
-    """The results and, last, the reference, by names that tell them apart."""
+    """Return the results and, last, the reference, by names that tell them apart."""
     listed = [results] if isinstance(results, Result) else list(results)
     name_results(listed)  # refuses what is empty
     return name_results([*listed, reference])
@@ -105,7 +105,7 @@ def _error(latency: float, reference: float) -> float:
 
 
 def _quantiles(result: Result) -> dict[float, float]:
-    """Latencies by the shares that can be told."""
+    """Return latencies by the shares that enough requests support."""
     if not isinstance(result, Run):
         return dict(zip(_LEVELS, result.quantile(_LEVELS).tolist(), strict=True))
     found = {}

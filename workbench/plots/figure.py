@@ -5,6 +5,7 @@ Lab bundles Vega-Lite 5, Altair writes version 6, so the specification is handed
 mimetype Lab knows and kept to what Vega-Lite 5.6 understands. Elsewhere it is an SVG.
 """
 
+import base64
 import html
 import json
 import os
@@ -76,6 +77,13 @@ class Figure:
         label = html.escape(f"{self.title}. {self.description}")
         return drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
+    def image(self) -> str:
+        """Return the chart as an HTML image that brings its data along and needs no script."""
+        # Not inline SVG: JupyterLab strips that from notebooks it does not trust.
+        data = base64.b64encode(self.svg().encode()).decode()
+        text = html.escape(f"{self.title}. {self.description}")
+        return f'<img src="data:image/svg+xml;base64,{data}" alt="{text}" class="wb-chart">'
+
     def html(self) -> str:
         """Return an interactive page that needs no internet (0.9 MB: it brings Vega along)."""
         page: str = _converter().vegalite_to_html(
@@ -125,7 +133,7 @@ class Figure:
         return document
 
     def _paper_spec(self) -> dict[str, Any]:
-        """The specification on white: vl-convert greys what is translucent on a clear ground."""
+        """Return the specification on white: vl-convert greys translucent marks on no ground."""
         return self.spec(ink=_PAPER_INK) | {"background": "white"}
 
     def _repr_mimebundle_(
@@ -155,5 +163,5 @@ def _strip_roles(tag: re.Match[str]) -> str:
 
 
 def _version() -> str:
-    """The oldest Vega-Lite at hand, the nearest to what JupyterLab draws with."""
+    """Return the oldest Vega-Lite at hand, the nearest to what JupyterLab draws with."""
     return str(min(_converter().get_vegalite_versions(), key=lambda v: [*map(int, v.split("."))]))

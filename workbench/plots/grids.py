@@ -60,7 +60,7 @@ def batching_grid(
 
 
 def _list_cells(plan: Plan) -> list[tuple[int, float, float, float]]:
-    """Every cell; those that never join requests are one candidate."""
+    """Return every cell; those that never batch requests are one candidate."""
     part, index = _find_grid_deployment(plan)
     rows = np.flatnonzero(part.place == index)
     keys = zip(part.max_size[rows].tolist(), part.max_wait[rows].tolist(), strict=True)
@@ -74,7 +74,7 @@ def _list_cells(plan: Plan) -> list[tuple[int, float, float, float]]:
 
 
 def _find_grid_deployment(plan: Plan) -> tuple[CandidateTable, int]:
-    """The inference type and place of the grid."""
+    """Return the inference type and the deployment of the grid."""
     fields = {part.kind: part for part in plan.fields if KINDS[part.kind].on_demand}
     best = next((one for one in plan.finalists if one.deployment.kind in fields), None)
     if best is None:
@@ -135,7 +135,7 @@ def plot_batching_grid(
         tooltip=["max_size:Q", "wait:Q", "latency:Q", "cost_per_million:Q", "met:N"],
     )
     met = cells.sort("y", "x")["met"].to_numpy().reshape(len(sizes), len(waits))
-    told = _describe_best(best)
+    best_text = _describe_best(best)
     return Figure(
         data=data,
         chart=alt.layer(heat, *_contour(met), *_mark(best)),
@@ -143,14 +143,14 @@ def plot_batching_grid(
         subtitle=(
             f"{where}Predicted.",
             f"Pale, beyond the line: misses the {format_target(slo)}.",
-            told,
+            best_text,
         ),
-        description=f"{int(met.sum())} of {met.size} settings meet the {slo.label}. {told}",
+        description=f"{int(met.sum())} of {met.size} settings meet the {slo.label}. {best_text}",
     )
 
 
 def _axis(kind: Any, field: str, title: str, labels: list[str]) -> Any:  # noqa: ANN401 - a channel
-    """A channel of cells from 0 to 1, from 1 to 2, ..., each labelled at its middle."""
+    """Return a channel of cells from 0 to 1, from 1 to 2, ..., each labelled at its middle."""
     import altair as alt
 
     axis = alt.Axis(
@@ -164,7 +164,7 @@ def _axis(kind: Any, field: str, title: str, labels: list[str]) -> Any:  # noqa:
 
 
 def _contour(met: NDArray[np.bool_]) -> "list[alt.Chart]":
-    """The edges between cells that meet the target and cells that do not, dark on light."""
+    """Return the edges between cells that meet the target and cells that do not, dark on light."""
     import altair as alt
     import polars as pl
 
@@ -181,7 +181,7 @@ def _contour(met: NDArray[np.bool_]) -> "list[alt.Chart]":
 
 
 def _changes(met: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Row and column of each cell that differs from the next in its row."""
+    """Return row and column of each cell that differs from the next in its row."""
     return np.argwhere(met[:, 1:] != met[:, :-1])
 
 

@@ -16,10 +16,10 @@ from workbench.plots.series import (
     Runs,
     caption,
     colour,
+    common_slo,
     dash,
     name_results,
     shape,
-    shared_slo,
 )
 from workbench.quantiles import select_quantile
 from workbench.run import PERCENTILES, SLO, Run
@@ -38,9 +38,9 @@ def latency_ecdf(runs: Results, *, points: int = _MAX_POINTS) -> "pl.DataFrame":
     """Return the share of all requests answered within a latency, at up to `points` points a run.
 
     Columns: run, origin, latency (seconds), share. The points lie on the empirical distribution of
-    latencies, told apart to the nanosecond: evenly by rank, and closer towards the slowest. A
-    failed request is never answered, so the share of a run with failures does not reach 1; a run
-    that failed throughout has no rows. Of a prediction the points lie on its law, from the share
+    latencies, exact to the nanosecond: evenly by rank, and closer towards the slowest. A failed
+    request is never answered, so the share of a run with failures does not reach 1; a run that
+    failed throughout has no rows. Points of a prediction lie on its distribution, from the share
     0.1 % to 99.9 %.
 
     Raises:
@@ -65,7 +65,7 @@ def latency_ecdf(runs: Results, *, points: int = _MAX_POINTS) -> "pl.DataFrame":
 def _sample_distribution(
     run: Result, points: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Latencies and the shares answered within them, at a few points."""
+    """Return latencies and the shares answered within them, at a few points."""
     if isinstance(run, Run):
         answered = run.latencies[np.isfinite(run.latencies)].round(9)
         latency, counts = np.unique(answered, return_counts=True)
@@ -77,7 +77,7 @@ def _sample_distribution(
 
 
 def _thin_ranks(count: int, points: int) -> Iterable[int]:
-    """The first, the last and some ranks between, half of them in the last tenth."""
+    """Return the first, the last and some ranks between, half of them in the last tenth."""
     if count <= points:
         return range(count)
     even = np.linspace(0, 1, max(2, points // 2))
@@ -96,7 +96,7 @@ def plot_latency_ecdf(runs: Results, *, slo: SLO | None = None, log: bool | None
     import altair as alt
 
     members = name_results(runs)
-    slo = slo or shared_slo(members)
+    slo = slo or common_slo(members)
     data = latency_ecdf(runs)
     axis = LatencyAxis.over(data["latency"].to_numpy(), slo, log=log)
     corner = [_corner(slo, axis), _corner_note(slo, axis)] if slo else []
@@ -121,7 +121,7 @@ def plot_latency_ecdf(runs: Results, *, slo: SLO | None = None, log: bool | None
 
 
 def _curves(data: "pl.DataFrame", runs: dict[str, Result], axis: "LatencyAxis") -> "alt.Chart":
-    """Curves that go on to the chart's end at the height they reached."""
+    """Return curves that go on to the chart's end at the height they reached."""
     import altair as alt
     import polars as pl
 
@@ -145,7 +145,7 @@ def _curves(data: "pl.DataFrame", runs: dict[str, Result], axis: "LatencyAxis") 
 
 
 def _outline(points: "pl.DataFrame") -> "pl.DataFrame":
-    """Points to join by straight lines: steps, unless there are too many to be seen."""
+    """Return points to join by straight lines: steps, unless there are too many to be seen."""
     import polars as pl
 
     below = points.with_columns(pl.col("share").shift(1, fill_value=0.0))
@@ -154,7 +154,7 @@ def _outline(points: "pl.DataFrame") -> "pl.DataFrame":
 
 
 def _points(runs: dict[str, Result]) -> "alt.Chart":
-    """The percentiles that can be told, on the curves."""
+    """Return the known percentiles, on the curves."""
     import altair as alt
 
     names = list(runs)
@@ -171,7 +171,7 @@ def _points(runs: dict[str, Result]) -> "alt.Chart":
 
 
 def _corner(slo: SLO, axis: "LatencyAxis") -> "alt.Chart":
-    """The target: from the left at its share to its latency, and down."""
+    """Return the target: from the left at its share to its latency, and down."""
     import altair as alt
     import polars as pl
 
@@ -183,7 +183,7 @@ def _corner(slo: SLO, axis: "LatencyAxis") -> "alt.Chart":
 
 
 def _corner_note(slo: SLO, axis: "LatencyAxis") -> "alt.Chart":
-    """The target in words, on the side where there is room."""
+    """Return the target in words, on the side where there is room."""
     import altair as alt
     import polars as pl
 
@@ -251,7 +251,7 @@ def latency_over_time(
 
 
 def _edges(run: Run, bins: int | None) -> NDArray[np.float64]:
-    """Where bins begin and end; as the run needs them, so that a short one coarsens no other."""
+    """Return the edges of bins, by what this run needs: a short one coarsens no other."""
     bins = bins or max(1, min(_MAX_BINS, len(run) // _MIN_REQUESTS_PER_BIN))
     return np.linspace(0, float(run.frame["scheduled"].to_numpy().max()), bins + 1)
 
@@ -274,7 +274,7 @@ def _aggregate_bins(run: Run, edges: NDArray[np.float64], quantile: float) -> li
 
 
 def _null_if_infinite_quantile(latencies: NDArray[np.float64], q: float) -> float | None:
-    """The smallest latency that a share `q` does not exceed, None when it is infinite."""
+    """Return the smallest latency that a share `q` does not exceed, None when it is infinite."""
     value = select_quantile(latencies, q)
     return value if math.isfinite(value) else None
 
@@ -291,7 +291,7 @@ def plot_latency_over_time(
     import polars as pl
 
     members = name_results(runs)
-    slo = slo or shared_slo(members)
+    slo = slo or common_slo(members)
     quantile = slo.quantile if slo else 0.95
     upper = f"p{100 * quantile:g}"
     data = latency_over_time(runs, quantile=quantile)
@@ -349,7 +349,7 @@ def _lines(
 
 
 def _failures(runs: Mapping[str, Result], effect: str) -> tuple[str, ...]:
-    """A line on the requests that failed and what that does to the chart, if any did."""
+    """Return a line on the requests that failed and what that does to the chart, if any did."""
     failed = [
         f"{name} {len(run) - run.answered:,} of {len(run):,}"
         for name, run in runs.items()
@@ -359,13 +359,13 @@ def _failures(runs: Mapping[str, Result], effect: str) -> tuple[str, ...]:
 
 
 def _describe(runs: Mapping[str, Result]) -> str:
-    """Percentiles in words, for who cannot see the chart."""
+    """Return percentiles in words, for readers who cannot see the chart."""
     sentences = []
     for name, run in runs.items():
-        told = [
+        known = [
             f"p{100 * q:g} {1000 * latency:.4g} ms"
             for q in PERCENTILES
             if (latency := _finite_quantile(run, q)) is not None
         ]
-        sentences.append(f"{name}: {', '.join(told) or 'no percentile can be told'}.")
+        sentences.append(f"{name}: {', '.join(known) or 'too few requests for a percentile'}.")
     return " ".join([*sentences, *_failures(runs, "Failed")])

@@ -97,14 +97,14 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
         ring.encode(x=x, y=cost),
     ]
     quantile = f"p{100 * plan.slo.quantile:g}"
-    told = f"{quantile} {milliseconds(best.latency)}, {dollars(best.cost_per_million)} a million"
+    summary = f"{quantile} {milliseconds(best.latency)}, {dollars(best.cost_per_million)} a million"
     far = data.height - shown.height
     return Figure(
         data=data,
         chart=alt.layer(*layers),
         title=f"Latency ({quantile}) against cost",
         subtitle=(
-            f"Ringed: {best.label}; {told}.",
+            f"Ringed: {best.label}; {summary}.",
             "On the line nothing is both faster and cheaper. Predicted; the best simulated.",
             *(
                 [f"Not shown: {far} slower than {_MAX_TARGET_RATIO} times the target."]
@@ -117,7 +117,7 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
 
 
 def _target(plan: Plan, axis: LatencyAxis) -> "list[alt.Chart]":
-    """A line at the target, and the target in words where there is room."""
+    """Return a line at the target, and the target in words where there is room."""
     import altair as alt
     import polars as pl
 
@@ -130,7 +130,7 @@ def _target(plan: Plan, axis: LatencyAxis) -> "list[alt.Chart]":
 
 
 def _budget(plan: Plan) -> "list[alt.Chart]":
-    """A line at the budget, where there is one."""
+    """Return a line at the budget, where there is one."""
     import altair as alt
     import polars as pl
 
@@ -141,16 +141,16 @@ def _budget(plan: Plan) -> "list[alt.Chart]":
 
 def _list_front(front: "pl.DataFrame", max_beaten: int = 5) -> str:
     rows = front.select("deployment", "policy", "latency", "cost_per_million").head(max_beaten)
-    told = [
+    labels = [
         f"{place}, {policy}: {milliseconds(latency)}, {dollars(cost)}"
         for place, policy, latency, cost in rows.iter_rows()
     ]
-    more = front.height - len(told)
-    return "; ".join([*told, *([f"and {more} more"] if more > 0 else [])])
+    more = front.height - len(labels)
+    return "; ".join([*labels, *([f"and {more} more"] if more > 0 else [])])
 
 
 def _dollars(per: str, amounts: list[float | None]) -> "alt.Y":
-    """The channel of a cost, on a log scale with some room at both ends."""
+    """Return the channel of a cost, on a log scale with some room at both ends."""
     import altair as alt
 
     known = [amount for amount in amounts if amount is not None and 0 < amount < math.inf]
@@ -227,20 +227,20 @@ def plot_break_even(
     ]
     cost = _dollars(per, known[f"cost_per_{per}"].to_list())
     flat = [layers[0].encode(x=rate), *(each.encode(x=rate, y=cost) for each in layers[1:])]
-    told = [_crossing(row) for row in marks.iter_rows(named=True)]
-    told = told or [f"The cheapest throughout: {data.filter('cheapest')['kind'][0]}."]
+    sentences = [_find_crossing(row) for row in marks.iter_rows(named=True)]
+    sentences = sentences or [f"The cheapest throughout: {data.filter('cheapest')['kind'][0]}."]
     never = [kind for kind in dict.fromkeys(data["kind"]) if kind not in kinds]
-    told += [f"Never meets the target: {', '.join(never)}."] if never else []
+    sentences += [f"Never meets the target: {', '.join(never)}."] if never else []
     return Figure(
         data=data,
         chart=alt.layer(*flat),
         title="The least cost that meets the target, by rate",
-        subtitle=tuple(told),
-        description=" ".join(told),
+        subtitle=tuple(sentences),
+        description=" ".join(sentences),
     )
 
 
-def _crossing(row: dict[str, Any]) -> str:
+def _find_crossing(row: dict[str, Any]) -> str:
     return (
         f"Below {row['rate']:,.3g} requests a second ({_DAY * row['rate']:,.0f} a day) "
         f"{row['below']} is the cheapest, above it {row['above']}."

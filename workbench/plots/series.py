@@ -54,14 +54,14 @@ def caption(runs: Mapping[str, Result]) -> str:
     return ". ".join(filter(None, (shared, origins[:1].upper() + origins[1:]))) + "."
 
 
-def shared_slo(runs: Mapping[str, Result]) -> SLO | None:
+def common_slo(runs: Mapping[str, Result]) -> SLO | None:
     """Return the target of the runs, None when they have none or not the same."""
     targets = {run.slo for run in runs.values()}
     return targets.pop() if len(targets) == 1 else None
 
 
 def _parts(runs: Sequence[Result]) -> Labels:
-    """What each label lists, and where origins differ, the origin or its first word.
+    """Return what each label lists, and where origins differ, the origin or its first word.
 
     A comma before a figure ("up to 8, 25 ms") separates nothing.
     """
@@ -70,10 +70,10 @@ def _parts(runs: Sequence[Result]) -> Labels:
     if len(set(origins)) == 1:
         return labels
     kinds = [origin.partition(":")[0] for origin in origins]
-    told = kinds if len(set(kinds)) == len(set(origins)) else origins
+    words = kinds if len(set(kinds)) == len(set(origins)) else origins
     return [
         label if label[-1] == origin else [*label, kind]
-        for label, origin, kind in zip(labels, origins, told, strict=True)
+        for label, origin, kind in zip(labels, origins, words, strict=True)
     ]
 
 
@@ -92,7 +92,7 @@ def split_labels(labels: Labels) -> tuple[list[str], str]:
 
 
 def _count_shared(labels: Labels) -> int:
-    """How many parts all labels begin with."""
+    """Return how many parts all labels begin with."""
     alike = [len(set(parts)) == 1 for parts in zip(*labels, strict=False)]
     return alike.index(False) if False in alike else len(alike)
 

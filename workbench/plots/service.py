@@ -48,7 +48,7 @@ def service_times(profiles: Profiles) -> "pl.DataFrame":
 
 
 def _series(profiles: Profiles) -> "list[tuple[tuple[str, ...], pl.DataFrame]]":
-    """The rows of each model, number of threads and state, and these three in words."""
+    """Return the rows of each model, number of threads and state, and these three in words."""
     profiles = [profiles] if isinstance(profiles, Profile) else as_tuple("profiles", profiles)
     for profile in profiles:
         of_kind("Each of profiles", profile, Profile)

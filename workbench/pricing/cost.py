@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput
-from workbench.formatting import dollars, html_table
+from workbench.formatting import Table, dollars
 from workbench.pricing.sheet import Price, PriceSheet, staleness_warning, weakest
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Cost:
         rows = [[getattr(item, column) for column in columns] for item in self.items]
         rows.append(["total", "", "", "", self.total, self.mark, "", ""])
         caption = " ".join([f"Cost: {self.label} ({self.origin}).", *self.notes])
-        return html_table(caption, columns, rows)
+        return Table(columns, rows, caption).html()
 
 
 def total(items: Iterable[CostItem]) -> float:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput, NotFound, StorageError
 from workbench.files import home, write_file
-from workbench.formatting import html_table
+from workbench.formatting import Table
 from workbench.validation import not_negative, of_kind
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class PriceSheet:
             NotFound: There is no sheet of that region.
             InvalidInput: The one that was kept is no sheet any more.
         """
-        path = _saved_path(of_kind("region", region, str))
+        path = _user_path(of_kind("region", region, str))
         if not path.is_file():
             return PriceSheet.load_bundled(region)
         return _read(path, region, path.stat().st_mtime_ns)
@@ -101,7 +101,7 @@ class PriceSheet:
         Raises:
             StorageError: The file cannot be written.
         """
-        path = _saved_path(self.region)
+        path = _user_path(self.region)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -228,7 +228,7 @@ class PriceSheet:
     def _repr_html_(self) -> str:
         columns = ["item", "unit", "dollars", "start", "date", "mark", "source", "note"]
         rows = [[getattr(row, column) for column in columns] for row in self.rows]
-        return html_table(f"Prices of {self.region}, US dollars", columns, rows, limit=len(rows))
+        return Table(columns, rows, f"Prices of {self.region}, US dollars").html(limit=None)
 
 
 def weakest(marks: Iterable[str]) -> str:
@@ -240,7 +240,7 @@ def weakest(marks: Iterable[str]) -> str:
     return max(marks, key=MARKS.index, default=MARKS[0])
 
 
-def _saved_path(region: str) -> Path:
+def _user_path(region: str) -> Path:
     return home() / "prices" / f"{region}.csv"
 
 
@@ -261,7 +261,7 @@ def staleness_warning(
 
     >>> dated = [(dt.date(2026, 1, 1), "ml.m5.large"), (None, "mine")]
     >>> staleness_warning(dated, dt.date(2026, 12, 1))
-    'The price of ml.m5.large is of 2026-01-01: workbench prices refresh reads it anew.'
+    'The price of ml.m5.large is of 2026-01-01: workbench prices refresh updates it.'
     """
     known = [(date, item) for date, item in dates if date]
     old = sorted(each for each in known if (today - each[0]).days > after_days)
@@ -269,10 +269,10 @@ def staleness_warning(
         return ""
     (date, item), rest = old[0], len(old) - 1
     if not rest:
-        return f"The price of {item} is of {date}: workbench prices refresh reads it anew."
+        return f"The price of {item} is of {date}: workbench prices refresh updates it."
     return (
         f"{rest + 1} of {len(known)} prices are older than {after_days} days, the oldest that of "
-        f"{item} ({date}): workbench prices refresh reads them anew."
+        f"{item} ({date}): workbench prices refresh updates them."
     )
 
 

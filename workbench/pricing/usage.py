@@ -62,7 +62,7 @@ class Activity(Protocol):
         ...
 
     @property
-    def serving(self) -> Spans:
+    def service_spans(self) -> Spans:
         """Start and end of each call that was answered."""
         ...
 

@@ -13,11 +13,11 @@ Each states its assumptions, and refuses a load that no queue survives::
     found.quantile(0.95), found.attainment(slo), found.mean_batch_size
 """
 
+from workbench.queueing.batch_formulas import batch_as_published, percentile_size
 from workbench.queueing.buffers import predict_buffer
 from workbench.queueing.general import mg1
 from workbench.queueing.grid import Screen, screen
 from workbench.queueing.predictions import Distribution, Prediction, ServiceDistribution
-from workbench.queueing.published import batch_as_published, percentile_size
 from workbench.queueing.queues import (
     erlang_b,
     erlang_c,

@@ -37,7 +37,7 @@ _MAX_TRANSITIONS = 50_000  # for memory of some hundred MB, and some seconds
 def predict_buffer(
     arrivals: MAP, *, max_size: int, max_wait: float, service: Service
 ) -> Prediction:
-    """Exact figures of a buffer that sends a batch when full, or when its first waited max_wait.
+    """Predict a buffer exactly that sends a batch when full, or when its first waited max_wait.
 
     Assumed: every batch is taken up at once (servers without limit: no queue behind other batches,
     no limit on concurrency), no cold starts, and service times that depend on the number of
@@ -48,8 +48,8 @@ def predict_buffer(
         arrivals: the process; that of a trace is ``fit(trace).map``.
         max_size: requests that make a batch full.
         max_wait: seconds from a batch's first request until it leaves at the latest.
-        service: seconds for batches of 1, 2, ..., max_size requests; samples or a `ServiceLaw` in
-            place of a number make it random; or `ServiceTimes`.
+        service: seconds for batches of 1, 2, ..., max_size requests; samples or a
+            `ServiceDistribution` in place of a number make it random; or `ServiceTimes`.
 
     Raises:
         InvalidInput: a size or a wait out of range, or a service time missing.
@@ -91,12 +91,12 @@ class Waits(Protocol):
         ...
 
     @property
-    def waited(self) -> Floats:
+    def total_wait(self) -> Floats:
         """Seconds that a batch's requests wait in sum: the mean over batches, split by size."""
         ...
 
     def within(self, size: int, wait: Floats) -> Floats:
-        """Requests in a batch of this size that wait at most so long: the mean over all batches.
+        """Return requests in a batch of this size that wait at most so long, on average.
 
         Asked only for 0 <= wait < longest: beyond, it is size * sizes[size - 1].
         """
@@ -105,7 +105,7 @@ class Waits(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class BufferLatency:
-    """The law of wait plus service, over requests."""
+    """The distribution of wait plus service, over requests."""
 
     waits: Waits
     service: tuple[ServiceDistribution, ...]
@@ -124,7 +124,7 @@ class BufferLatency:
     def mean(self) -> float:
         """Seconds."""
         served = self.waits.sizes * sizes_to(len(self.service)) * self.service_means
-        return float((self.waits.waited + served).sum()) / self.mean_batch_size
+        return float((self.waits.total_wait + served).sum()) / self.mean_batch_size
 
     @property
     def support(self) -> tuple[float, float]:
@@ -136,7 +136,7 @@ class BufferLatency:
         return float(times.min()), float(times.max() + self.waits.longest)
 
     def cdf(self, x: Floats) -> Floats:
-        """The share of requests answered within x seconds."""
+        """Return the share of requests answered within x seconds."""
         within = np.zeros(len(x))
         for size, (distribution, share) in enumerate(
             zip(self.service, self.waits.sizes, strict=True), 1
@@ -174,12 +174,12 @@ class NoWaits:
         return np.asarray(np.eye(self.max_size)[0])
 
     @property
-    def waited(self) -> Floats:
+    def total_wait(self) -> Floats:
         """Nobody waits."""
         return np.zeros(self.max_size)
 
     def within(self, size: int, wait: Floats) -> Floats:  # noqa: ARG002 - as in Waits
-        """Never asked: no wait is below the longest."""
+        """Return 0: no wait is below the longest, 0 s."""
         return np.zeros(len(wait))
 
 
@@ -204,17 +204,17 @@ class PoissonWaits:
         return np.append(short, self._fill_probability(self.max_size - 1, self.longest))
 
     @property
-    def waited(self) -> Floats:
+    def total_wait(self) -> Floats:
         """Seconds that the requests of a batch wait in sum."""
-        waited = self.sizes * self.longest * (sizes_to(self.max_size) + 1) / 2
+        total_wait = self.sizes * self.longest * (sizes_to(self.max_size) + 1) / 2
         filling = (
             (self.max_size - 1) / self.rate * self._fill_probability(self.max_size, self.longest)
         )
-        waited[-1] = filling[()] * self.max_size / 2
-        return waited
+        total_wait[-1] = filling[()] * self.max_size / 2
+        return total_wait
 
     def within(self, size: int, wait: Floats) -> Floats:
-        """Requests in a batch of this size that wait at most so long."""
+        """Return requests in a batch of this size that wait at most so long."""
         if size < self.max_size:
             return float(self.sizes[size - 1]) * (size - 1) * wait / self.longest
         middle = self._fill_probability(size - 2, self.longest) - self._fill_probability(
@@ -226,7 +226,7 @@ class PoissonWaits:
         return both_ends + self.rate * wait * middle
 
     def _fill_probability(self, count: int, time: float | Floats) -> Floats:
-        """The chance of so many arrivals or more within a time."""
+        """Return the chance of so many arrivals or more within a time."""
         from scipy.special import pdtrc
 
         means = self.rate * np.asarray(time, dtype=np.float64)
@@ -258,7 +258,7 @@ class Buffers:
     def __init__(self, arrivals: MAP, largest: int, waits: Floats, *, fineness: int = 1) -> None:
         self.largest = largest
         self.longest = np.minimum(waits, fill_time_bound(arrivals, largest))
-        turns = _expected_transitions(arrivals, float(self.longest.max()))
+        turns = _count_transitions(arrivals, float(self.longest.max()))
         nodes = 26 + math.ceil(5.5 * math.sqrt(turns))  # enough for 1e-10: found by trial
         self.cells = fineness * (64 + 8 * math.ceil(math.sqrt(turns)))
         times = np.outer(self.longest, (1 - _chebyshev_nodes(nodes)) / 2)
@@ -266,7 +266,7 @@ class Buffers:
         chances = arrival_chances(arrivals, times.ravel(), largest - 1)
         integrals = _integrals(arrivals, chances).reshape(shape)
         chances = chances.reshape(shape)
-        self.opening = _opening_phases(arrivals, chances[..., -1], integrals[..., -1])
+        self.opening = _phases_at_opening(arrivals, chances[..., -1], integrals[..., -1])
         self._tabulate(chances, integrals, arrivals.d1.sum(axis=1))
 
     def _tabulate(self, chances: Floats, integrals: Floats, ends: Floats) -> None:
@@ -281,21 +281,23 @@ class Buffers:
         self._averages = short @ average, full @ average
         self._tables = _interpolate(short, read), _interpolate(full, read)
 
-    def laws(self, max_sizes: NDArray[np.int64], wait: int) -> tuple[Floats, Floats, Floats]:
-        """Of each of these max_sizes: `sizes` and `waited` as in Waits, and their table of waits.
+    def distributions(
+        self, max_sizes: NDArray[np.int64], wait: int
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return `sizes` and `total_wait` as in Waits of each of these max_sizes, and all waits.
 
         The table has a row a batch size, and the value and the slope at each edge of a cell.
         """
         chances = self._merge(self._chances, max_sizes, wait).clip(0)
         sizes = chances / chances.sum(axis=1, keepdims=True)
         within = self._merge(self._averages, max_sizes, wait)
-        waited = (sizes * sizes_to(self.largest) - within).clip(0) * self.longest[wait]
-        return sizes, waited, self._merge(self._tables, max_sizes, wait)
+        total_wait = (sizes * sizes_to(self.largest) - within).clip(0) * self.longest[wait]
+        return sizes, total_wait, self._merge(self._tables, max_sizes, wait)
 
     def _merge(
         self, pair: tuple[Floats, Floats], max_sizes: NDArray[np.int64], wait: int
     ) -> Floats:
-        """The short below each max_size and the full at it, shape (max_sizes, sizes, ...)."""
+        """Return the short below each max_size, the full at it: (max_sizes, sizes, ...)."""
         short, full = pair[0][:, :, wait], pair[1][:, :, wait]
         opening = self.opening[wait, max_sizes - 2]
         merged = np.zeros((len(max_sizes), self.largest, *short.shape[2:]))
@@ -306,9 +308,9 @@ class Buffers:
         return merged
 
     def waits(self) -> "TabulatedWaits":
-        """Those of the largest max_size at the first max_wait."""
-        sizes, waited, table = self.laws(np.array([self.largest]), 0)
-        return TabulatedWaits(float(self.longest[0]), sizes[0], waited[0], table[0])
+        """Return the waits of the largest max_size at the first max_wait."""
+        sizes, total_wait, table = self.distributions(np.array([self.largest]), 0)
+        return TabulatedWaits(float(self.longest[0]), sizes[0], total_wait[0], table[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,11 +319,11 @@ class TabulatedWaits:
 
     longest: float
     sizes: Floats
-    waited: Floats
+    total_wait: Floats
     table: Floats
 
     def within(self, size: int, wait: Floats) -> Floats:
-        """Requests in a batch of this size that wait at most so long: cubic between the edges."""
+        """Return requests of a batch that wait at most so long, cubic between the edges."""
         cells = self.table.shape[1] - 1
         fraction = wait / self.longest
         low, high = np.sqrt(fraction / 2), 1 - np.sqrt((1 - fraction) / 2)
@@ -336,8 +338,8 @@ class TabulatedWaits:
         return within
 
 
-def _expected_transitions(arrivals: MAP, longest: float) -> float:
-    """The most arrivals and changes of phase that the longest wait holds in the mean."""
+def _count_transitions(arrivals: MAP, longest: float) -> float:
+    """Return the most arrivals and changes of phase that the longest wait holds in the mean."""
     turns = float(-arrivals.d0.diagonal().min()) * longest
     if turns > _MAX_TRANSITIONS:
         raise NotPredictable(
@@ -358,7 +360,7 @@ def _interpolate(values: Floats, read: Floats) -> Floats:
 
 
 def _interpolation(nodes: int, cells: int) -> tuple[Floats, Floats]:
-    """From values at the nodes: to values and slopes at the edges of cells, and to the mean.
+    """Convert values at the nodes: to values and slopes at the edges of cells, and to the mean.
 
     The edges are those of `TabulatedWaits`: quadratically denser towards both ends. Slopes are per
     cell.
@@ -384,7 +386,7 @@ def _interpolation(nodes: int, cells: int) -> tuple[Floats, Floats]:
 
 
 def arrival_chances(arrivals: MAP, times: Floats, count: int) -> Floats:
-    """P_k(t) for k below the count, shape (count, phases, phases, times), by uniformisation.
+    """Return P_k(t) for k below the count, shape (count, phases, phases, times), by uniformisation.
 
     Source: A. Jensen (1953); all terms are positive.
 
@@ -417,12 +419,12 @@ def _transition_range(means: Floats) -> tuple[int, int]:
 
 
 def _poisson_bound(mean: float) -> int:
-    """What a Poisson variable of this mean exceeds with a chance below 1e-16."""
+    """Return the number that a Poisson variable of this mean exceeds with a chance below 1e-16."""
     return math.ceil(mean + 9 * math.sqrt(mean) + 25)
 
 
 def poisson_chance(counts: Floats, means: Floats) -> Floats:
-    """The chance that a Poisson variable of this mean takes this value.
+    """Return the chance that a Poisson variable of this mean takes this value.
 
     >>> poisson_chance(np.array([0.0, 1.0]), np.array([1.0])).round(4).tolist()
     [0.3679, 0.3679]
@@ -433,7 +435,7 @@ def poisson_chance(counts: Floats, means: Floats) -> Floats:
 
 
 def _integrals(arrivals: MAP, chances: Floats) -> Floats:
-    """I_k(t), from P_k = I_k D0 + I_{k-1} D1, where I_{-1} D1 stands for the unit matrix."""
+    """Return I_k(t), from P_k = I_k D0 + I_{k-1} D1, where I_{-1} D1 stands for the unit matrix."""
     stay = np.linalg.inv(-arrivals.d0)
     before = np.broadcast_to(np.eye(arrivals.phases)[..., None], chances.shape[1:])
     integrals = np.empty_like(chances)
@@ -444,7 +446,7 @@ def _integrals(arrivals: MAP, chances: Floats) -> Floats:
 
 
 def _convolve(left: Floats, right: Floats) -> Floats:
-    """Sums over m of the matrices left[m] times the vectors right[k - m], for each k and place."""
+    """Return the sums over m of left[m] @ right[k - m], for each k and position."""
     result = np.zeros_like(right)
     for m, matrix in enumerate(left):
         for phase in range(left.shape[2]):
@@ -452,8 +454,8 @@ def _convolve(left: Floats, right: Floats) -> Floats:
     return result
 
 
-def _opening_phases(arrivals: MAP, chances: Floats, integrals: Floats) -> Floats:
-    """The law of the phase just after an opening arrival, shape (waits, max_sizes - 1, phases)."""
+def _phases_at_opening(arrivals: MAP, chances: Floats, integrals: Floats) -> Floats:
+    """Return phase probabilities just after an opening arrival, (waits, max_sizes - 1, phases)."""
     full = np.einsum("kabt,bc->kact", integrals, arrivals.d1)
     at_close = np.moveaxis(np.cumsum(chances, axis=0) + full, -1, 0)
     next_arrival = np.linalg.solve(-arrivals.d0, arrivals.d1)
@@ -463,7 +465,7 @@ def _opening_phases(arrivals: MAP, chances: Floats, integrals: Floats) -> Floats
 
 
 def fill_time_bound(arrivals: MAP, max_size: int) -> float:
-    """Seconds by which a batch is full but for a chance of 1e-12, from any phase: Chernoff's bound.
+    """Return seconds after which a batch is full with chance 1 - 1e-12, by Chernoff's bound.
 
     >>> from workbench.traffic.map import poisson_process
     >>> round(fill_time_bound(poisson_process(100.0), 2), 2)

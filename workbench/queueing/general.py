@@ -20,10 +20,10 @@ _TAIL_EXPONENT = 25.0  # minus the logarithm of the share of waits beyond the gr
 
 
 def mg1(*, rate: float, service: ServiceTimes) -> Prediction:
-    """Poisson arrivals, one server, the service times of single requests (M/G/1).
+    """Predict Poisson arrivals, one server, the service times of single requests (M/G/1).
 
-    Requests that find the server idle take the times after idle. The law of the work V that a
-    request finds is solved for on a grid of 131,072 points, by level crossing: V is 0 with
+    Requests that find the server idle take the times after idle. The distribution of the work V
+    that a request finds is solved for on a grid of 131,072 points, by level crossing: V is 0 with
     probability p and else has the density f, where
 
         f(x) = rate p P(S0 > x) + rate * integral over y from 0 to x of f(y) P(S > x - y)
@@ -65,7 +65,7 @@ def mg1(*, rate: float, service: ServiceTimes) -> Prediction:
 
 @dataclass(frozen=True, eq=False)
 class _Latency:
-    """The law of wait plus service; `within` is the share that waits, but at most `waits`."""
+    """The distribution of wait plus service; `within` is the share waiting, but at most `waits`."""
 
     alone: float  # share of requests that find the server idle
     busy: ServiceDistribution
@@ -80,7 +80,7 @@ class _Latency:
         return float(min(self.busy.values.min(), self.idle.values.min())), np.inf
 
     def cdf(self, x: Floats) -> Floats:
-        """The share of requests answered within x seconds."""
+        """Return the share of requests answered within x seconds."""
         limits = x[:, None] * (1 + ROUNDING)
         at_once = self.alone * ((limits >= self.idle.values) @ self.idle.weights)
         left = np.interp(limits - self.busy.values, self.waits, self.within)
@@ -103,7 +103,7 @@ def _latency(
 
 
 def _decay(rate: float, distribution: ServiceDistribution) -> float:
-    """The rate at which the share of waits beyond x falls with x: Lundberg's exponent."""
+    """Return the rate at which the share of waits beyond x falls with x: Lundberg's exponent."""
 
     def excess(decay: float) -> float:
         grown = np.expm1(np.minimum(decay * distribution.values, 700.0)) @ distribution.weights
@@ -119,7 +119,7 @@ def _decay(rate: float, distribution: ServiceDistribution) -> float:
 
 
 def _survival(distribution: ServiceDistribution, step: float) -> Floats:
-    """The integral of P(S > x) around each point of the grid, weighted by a hat two steps wide.
+    """Integrate P(S > x) around each point of the grid, weighted by a hat two steps wide.
 
     That is a second difference of H(x), the mean of x min(S, x) - min(S, x)^2 / 2, and keeps the
     integral and the first moment of P(S > x) exactly.

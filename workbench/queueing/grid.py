@@ -38,7 +38,7 @@ class Screen:
     mean_latency: Floats
 
     def cost_per_request(self, batch_cost: ArrayLike) -> Floats:
-        """Mean dollars per request, from the dollars of a batch by memory and size 1, 2, ..."""
+        """Return mean dollars per request, from those of a batch by memory and size 1, 2, ..."""
         dollars = np.asarray(batch_cost, dtype=np.float64)[:, : self.batch_sizes.shape[-1]]
         per_batch: Floats = np.einsum("btn,mn->mbt", self.batch_sizes, dollars)
         return per_batch / self.mean_batch_size
@@ -53,7 +53,7 @@ def screen(
     quantile: float = 0.95,
     limit: float = math.nan,
 ) -> Screen:
-    """Figures of `buffered` for every service table, max_size and max_wait of a grid.
+    """Predict as `buffered` for every service table, max_size and max_wait of a grid.
 
     The buffer does not know the memory behind it: batch sizes and waits are computed once for all
     service tables. Shares are exact to 1e-5 and quantiles those of a share so near. The first call
@@ -80,7 +80,7 @@ def screen(
     """
     sizes, waits, times = _grid(max_sizes, max_waits, service)
     check_share("quantile", quantile)
-    search, largest = _compiled_search(), int(sizes.max())
+    search, largest = _compile_search(), int(sizes.max())
     counts = sizes_to(largest)
     distributions = np.zeros((len(sizes), len(waits), largest))
     distributions[..., 0] = 1
@@ -93,7 +93,7 @@ def screen(
     if len(buffered) and len(timed):
         buffers = Buffers(arrivals, largest, waits[timed])
         for index, wait in enumerate(timed):
-            distribution, in_sum, table = buffers.laws(sizes[buffered], index)
+            distribution, in_sum, table = buffers.distributions(sizes[buffered], index)
             distributions[buffered, wait], waited[buffered, wait] = distribution, in_sum.sum(axis=1)
             mean = (distribution @ counts)[:, None]
             table /= mean[..., None, None]
@@ -120,7 +120,7 @@ def _grid(
         raise InvalidInput(f"max_sizes must be whole numbers of at least 1, got {max_sizes!r}.")
     if waits.ndim != 1 or not len(waits) or not (np.isfinite(waits) & (waits >= 0)).all():
         raise InvalidInput(f"max_waits must be finite seconds, 0 or more, got {max_waits!r}.")
-    # A copy: read-only or strided arrays would be compiled for anew.
+    # A copy: read-only or strided arrays would be compiled for again.
     times = np.array(service, dtype=np.float64, order="C")
     times = times[..., None] if times.ndim == 2 else times
     if times.ndim != 3 or not times.size or not (np.isfinite(times) & (times >= 0)).all():
@@ -133,7 +133,7 @@ def _grid(
 
 
 @cache
-def _compiled_search() -> Callable[..., Floats]:
+def _compile_search() -> Callable[..., Floats]:
     from numba import njit
 
     return cast("Callable[..., Floats]", njit(cache=True)(_search))
@@ -142,10 +142,10 @@ def _compiled_search() -> Callable[..., Floats]:
 def _search(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop
     shares: Floats, table: Floats, longest: float, service: Floats, quantile: float, limit: float
 ) -> Floats:
-    """Quantile and attainment, shape (2, memories, buffers).
+    """Return quantile and attainment, shape (2, memories, buffers).
 
-    `shares` and `table` are those of `Buffers.laws`, over requests in place of batches. The
-    quantile is found to 1e-7 of the longest latency by the ITP method: I. Oliveira and
+    `shares` and `table` are those of `Buffers.distributions`, over requests instead of batches.
+    The quantile is found to 1e-7 of the longest latency by the ITP method: I. Oliveira and
     R. Takahashi, "An enhancement of the bisection method average performance preserving minmax
     optimality", ACM Transactions on Mathematical Software 47 (2020).
     """

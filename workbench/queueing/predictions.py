@@ -1,4 +1,4 @@
-"""What a formula says: the law of the latency, of the batch size, and what both assume."""
+"""What a formula says: the distribution of the latency, of the batch size, and what both assume."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ class Distribution(Protocol):
         ...
 
     def cdf(self, x: Floats) -> Floats:
-        """The share of values of at most x, shape (n,), for x of shape (n,)."""
+        """Return the share of values of at most x, shape (n,), for x of shape (n,)."""
         ...
 
 
@@ -46,7 +46,7 @@ class Prediction:
         formula: which one it is.
         assumptions: what has to hold for it to be right, in sentences.
         rate: requests per second.
-        latency: the law of a request's latency, from its arrival to its answer.
+        latency: the distribution of a request's latency, from its arrival to its answer.
         batch_sizes: share of the batches that hold 1, 2, ... requests.
         concurrency: mean number of batches in service: to compare with a deployment's limit.
         cost: filled in by who knows prices.
@@ -86,12 +86,12 @@ class Prediction:
         return self.latency.mean
 
     def cdf(self, latency: ArrayLike) -> Floats:
-        """The share of requests answered within each latency, in seconds."""
+        """Return the share of requests answered within each latency, in seconds."""
         limits = np.asarray(latency, dtype=np.float64)
         return self.latency.cdf(limits.ravel()).reshape(limits.shape)[()]
 
     def quantile(self, q: ArrayLike) -> Floats:
-        """The latency, in seconds, that the share q of requests stays within.
+        """Return the latency, in seconds, that the share q of requests stays within.
 
         Raises:
             InvalidInput: q is not between 0 and 1.
@@ -101,11 +101,11 @@ class Prediction:
         return _quantiles(self.latency, shares.ravel()).reshape(shares.shape)[()]
 
     def attainment(self, slo: SLO | float) -> float:
-        """The share of requests answered within a target's latency, or within so many seconds."""
+        """Return the share answered within a target's latency, or within so many seconds."""
         return float(self.cdf(slo.latency if isinstance(slo, SLO) else slo))
 
     def summary(self) -> dict[str, Any]:
-        """The main figures by name; seconds, shares and requests."""
+        """Return the main figures by name; seconds, shares and requests."""
         quantiles = self.quantile(PERCENTILES).tolist()
         percentiles = {f"p{100 * q:g}": x for q, x in zip(PERCENTILES, quantiles, strict=True)}
         means = {"mean_latency": self.mean_latency, "mean_batch_size": self.mean_batch_size}
@@ -113,7 +113,7 @@ class Prediction:
         return {**head, **percentiles, **means, "concurrency": self.concurrency}
 
     def cost_per_request(self, batch_cost: Callable[[int], float]) -> float:
-        """Mean dollars per request, from the dollars that a batch of so many requests costs.
+        """Return mean dollars per request, from the dollars that a batch of so many requests costs.
 
         >>> from workbench.queueing import mm1
         >>> mm1(rate=5, service=0.1).cost_per_request(lambda size: 0.5 * size)
@@ -124,7 +124,7 @@ class Prediction:
 
 
 def _quantiles(distribution: Distribution, shares: Floats) -> Floats:
-    """By bisection, to 1e-10 of the latency."""
+    """Search by bisection, to 1e-10 of the latency."""
     low, high = (np.full(len(shares), bound) for bound in distribution.support)
     if math.isinf(distribution.support[1]):
         high = low + distribution.mean
@@ -149,7 +149,7 @@ def check_share(name: str, share: ArrayLike) -> None:
 
 
 def sizes_to(count: int) -> Floats:
-    """1.0, 2.0, ..., count: the batch sizes.
+    """Return 1.0, 2.0, ..., count: the batch sizes.
 
     >>> sizes_to(3).tolist()
     [1.0, 2.0, 3.0]
@@ -199,18 +199,18 @@ class ServiceDistribution:
 
 
 Service = ServiceTimes | Sequence[float | ArrayLike | ServiceDistribution]
-"""Service times of batches of 1, 2, ... requests: seconds, samples of equal weight, or laws."""
+"""Times of batches of 1, 2, ... requests: seconds, equally likely samples, or distributions."""
 
 
 def service_distributions(service: Service, max_size: int) -> tuple[ServiceDistribution, ...]:
-    """The laws of batches of 1, 2, ..., max_size requests.
+    """Return the distributions of batches of 1, 2, ..., max_size requests.
 
     Of `ServiceTimes` given by quantiles, about 256 values of equal weight between them are taken.
 
     Raises:
         InvalidInput: a size is not covered, or a time is not one.
 
-    >>> [law.mean for law in service_distributions([0.1, [0.1, 0.3]], 2)]
+    >>> [each.mean for each in service_distributions([0.1, [0.1, 0.3]], 2)]
     [0.1, 0.2]
     """
     if isinstance(service, ServiceTimes):
@@ -239,7 +239,7 @@ def check_covered(covered: int, max_size: int) -> None:
 
 
 def _midpoints(quantiles: Floats) -> Floats:
-    """Values at the middle of equal shares of a law that is uniform between its quantiles."""
+    """Return values at the middle of equal shares, uniform between the quantiles."""
     pieces = len(quantiles) - 1
     if pieces == 0:
         return quantiles

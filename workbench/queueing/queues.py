@@ -15,7 +15,7 @@ _TAIL_FROM = 60  # requests in an M/D/1 system from which their chances fall geo
 
 
 def mmc(*, rate: float, service: float, servers: int) -> Prediction:
-    """Poisson arrivals, exponential service of this mean, one queue for all servers (M/M/c).
+    """Predict Poisson arrivals, exponential service of this mean, one queue for all (M/M/c).
 
     Raises:
         InvalidInput: an argument is out of range.
@@ -32,7 +32,7 @@ def mmc(*, rate: float, service: float, servers: int) -> Prediction:
 
 
 def mm1(*, rate: float, service: float) -> Prediction:
-    """Poisson arrivals, exponential service of this mean, one server (M/M/1).
+    """Predict Poisson arrivals, exponential service of this mean, one server (M/M/1).
 
     Raises:
         InvalidInput: an argument is out of range.
@@ -45,7 +45,7 @@ def mm1(*, rate: float, service: float) -> Prediction:
 
 
 def md1(*, rate: float, service: float) -> Prediction:
-    """Poisson arrivals, a service time that is always the same, one server (M/D/1).
+    """Predict Poisson arrivals, a service time that is always the same, one server (M/D/1).
 
     Raises:
         InvalidInput: an argument is out of range.
@@ -74,7 +74,7 @@ def _predict_queue(
 
 
 def mg1_mean_wait(*, rate: float, service: float, scv: float) -> float:
-    """Mean seconds in the queue of one server, Poisson arrivals, any service time (M/G/1).
+    """Return mean seconds in the queue of one server, Poisson arrivals, any service time (M/G/1).
 
     Args:
         rate: requests per second.
@@ -96,7 +96,7 @@ def mg1_mean_wait(*, rate: float, service: float, scv: float) -> float:
 
 
 def erlang_b(*, load: float, servers: int) -> float:
-    """The share of requests that find all servers busy and are lost; load is rate x mean service.
+    """Return the share of requests lost as all servers are busy; load is rate x mean service.
 
     Raises:
         InvalidInput: an argument is out of range.
@@ -115,7 +115,7 @@ def erlang_b(*, load: float, servers: int) -> float:
 
 
 def erlang_c(*, load: float, servers: int) -> float:
-    """The share of requests that find all servers busy and wait; load is rate x mean service.
+    """Return the share of requests that wait for a server; load is rate x mean service.
 
     Raises:
         InvalidInput: an argument is out of range.
@@ -132,7 +132,7 @@ def erlang_c(*, load: float, servers: int) -> float:
 
 
 def mmc_wait_cdf(wait: ArrayLike, *, rate: float, service: float, servers: int) -> Floats:
-    """The share of requests that wait at most so many seconds for one of the servers (M/M/c).
+    """Return the share of requests that wait at most so many seconds for a server (M/M/c).
 
     Raises:
         InvalidInput: an argument is out of range.
@@ -149,7 +149,7 @@ def mmc_wait_cdf(wait: ArrayLike, *, rate: float, service: float, servers: int) 
 
 
 def md1_wait_cdf(wait: ArrayLike, *, rate: float, service: float) -> Floats:
-    """The share of requests that wait at most so many seconds for the server (M/D/1).
+    """Return the share of requests that wait at most so many seconds for the server (M/D/1).
 
     Raises:
         InvalidInput: an argument is out of range.
@@ -168,7 +168,7 @@ def md1_wait_cdf(wait: ArrayLike, *, rate: float, service: float) -> Floats:
 
 
 def _md1_longer(load: float, waits: Floats) -> Floats:
-    """The chance to wait longer than so many service times."""
+    """Return the chance to wait longer than so many service times."""
     from scipy.special import lambertw, pdtrc
 
     system, decay = _md1_system(load), float(-load / lambertw(-load * np.exp(-load), -1).real)
@@ -185,7 +185,7 @@ def _md1_longer(load: float, waits: Floats) -> Floats:
 
 
 def _md1_system(load: float) -> Floats:
-    """Chances of 0, 1, ... requests in the M/D/1 system, from the flow across each level."""
+    """Return chances of 0, 1, ... requests in the M/D/1 system, from the flow across each level."""
     from scipy.special import pdtrc
 
     at_least = np.append(1.0, pdtrc(np.arange(_TAIL_FROM + 1), load))
@@ -242,7 +242,7 @@ class _ConstantServiceLatency:
 
 
 def _check_stable(rate: float, service: float, servers: int) -> float:
-    """The load, rate x mean service, known to be below the number of servers."""
+    """Return the load, rate x mean service, known to be below the number of servers."""
     positive("rate", rate, "requests per second")
     positive("service", service, "seconds")
     whole_number("servers", servers, low=1)

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 
 from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
 from workbench.files import as_path, home, sha256
-from workbench.formatting import html_table
+from workbench.formatting import Table
 from workbench.provenance import environment
 from workbench.registry.model import (
     Approval,
@@ -151,7 +151,7 @@ class Registry:
 
             zoo.build(self, progress=progress or _announce)
 
-    def waiting(self, timeout: float) -> "Registry":
+    def with_timeout(self, timeout: float) -> "Registry":
         """Return the same registry, with other seconds to wait for another process."""
         same = copy.copy(self)
         same._timeout = not_negative("timeout", timeout, "seconds")  # noqa: SLF001 - one of ours
@@ -162,7 +162,7 @@ class Registry:
 
     def _repr_html_(self) -> str:
         rows = [[_row(each)[name] for name in _HTML_COLUMNS] for each in self._all()]
-        return html_table(f"Models in {self.path}", list(_HTML_COLUMNS.values()), rows)
+        return Table(list(_HTML_COLUMNS.values()), rows, f"Models in {self.path}").html()
 
     def __getitem__(self, name: str) -> Model:
         group, colon, number = of_kind("A model's name", name, str).partition(":")
@@ -189,14 +189,14 @@ class Registry:
         return len(self.groups())
 
     def groups(self, *, removed: bool = False) -> list[str]:
-        """The names of the groups, sorted; with `removed` also those of which nothing is left."""
+        """Return the names of the groups, sorted; with `removed` also those that are empty."""
         table = "versions" if removed else f"models {_NOT_REMOVED}"
         with self._read_connection() as database:
             rows = database.execute(f"SELECT DISTINCT group_name FROM {table} ORDER BY 1")  # noqa: S608 - ours
             return [name for (name,) in rows]
 
     def versions(self, group: str) -> list[Model]:
-        """Every version of a group, oldest first.
+        """Return every version of a group, oldest first.
 
         Raises:
             NotFound: There is no such group.
@@ -208,12 +208,12 @@ class Registry:
         return versions
 
     def models(self) -> list[Model]:
-        """The newest approved version of each group that has one."""
+        """Return the newest approved version of each group that has one."""
         newest = {each.group: each for each in self._all() if each.approval == "Approved"}
         return list(newest.values())
 
     def version(self, group: str, version: int) -> Model:
-        """One version of a group, approved or not.
+        """Return one version of a group, approved or not.
 
         Raises:
             NotFound: There is no such group or version.
@@ -221,7 +221,7 @@ class Registry:
         return self._version(group, version)
 
     def history(self, group: str, version: int) -> list[Change]:
-        """Every change of a version's approval and stage, oldest first; removed ones have theirs.
+        """Return every change of a version's approval and stage, oldest first; also when removed.
 
         Raises:
             NotFound: There never was such a group or version.
@@ -239,7 +239,7 @@ class Registry:
         return changes
 
     def table(self) -> "pl.DataFrame":
-        """One row for each version of each group, with its traits."""
+        """Return one row for each version of each group, with its traits."""
         import polars as pl
 
         return pl.DataFrame([_row(each) for each in self._all()], schema=_COLUMNS)
@@ -262,14 +262,14 @@ class Registry:
         why: str = "",
         seed: int = 0,
     ) -> Model:
-        """The next version of a group, made from an ONNX file or a fitted estimator.
+        """Register the next version of a group, from an ONNX file or a fitted estimator.
 
         Args:
             group: Its name: letters, digits and inner hyphens, at most 63.
             source: Path of an ONNX file, its bytes, or a fitted scikit-learn estimator.
             samples: Held-out rows. Without any, a random pool that fits the signature is made.
             task: What the model is for, e.g. "digits".
-            kind: Told by the estimator or by the type of the first output when not given.
+            kind: From the estimator or the type of the first output when not given.
             data: Name of the data that the samples come from.
             accuracy: Taken as given when the samples have no targets, else measured here.
             framework: What the model was made with, where the file does not tell.
@@ -320,7 +320,7 @@ class Registry:
         who: str | None = None,
         why: str = "",
     ) -> Model:
-        """A version as another registry had it, with its number; its approval is pending.
+        """Adopt a version from another registry, with its number; its approval is pending.
 
         Args:
             group: Its name.
@@ -377,35 +377,35 @@ class Registry:
         return self.version(group, number)
 
     def push(self, cloud: ModelCloud, *, groups: Sequence[str] | None = None) -> list[str]:
-        """Bring these groups (by default all) to a cloud, and return the ARNs of their versions.
+        """Push these groups' versions (by default all) to a cloud, and return their ARNs.
 
         See the cloud's `push_models`, which says what may go wrong.
         """
         return cloud.push_models(self, groups)
 
     def pull(self, cloud: ModelCloud, *, groups: Sequence[str] | None = None) -> list[Model]:
-        """Bring these groups (by default all) here from a cloud, and return their versions."""
+        """Pull the versions of these groups (by default all) from a cloud, and return them."""
         return cloud.pull_models(self, groups)
 
     def approve(self, group: str, version: int, *, who: str | None = None, why: str = "") -> Model:
-        """The version, now approved; who, when and why are kept in its history."""
+        """Approve a version; who, when and why are kept in its history."""
         return self.decide(group, version, "Approved", who=who, why=why)
 
     def reject(self, group: str, version: int, *, who: str | None = None, why: str = "") -> Model:
-        """The version, now rejected; who, when and why are kept in its history."""
+        """Reject a version; who, when and why are kept in its history."""
         return self.decide(group, version, "Rejected", who=who, why=why)
 
     def decide(
         self, group: str, version: int, approval: Approval, *, who: str | None = None, why: str = ""
     ) -> Model:
-        """The version, now of this approval; who, when and why are kept in its history."""
+        """Set a version's approval; who, when and why are kept in its history."""
         _check_approval(approval)
         return self._change(group, version, self._new_change("approval", approval, who, why))
 
     def set_stage(
         self, group: str, version: int, stage: str, *, who: str | None = None, why: str = ""
     ) -> Model:
-        """The version, now at another stage of its life, e.g. "Production"."""
+        """Set the stage of a version's life, e.g. "Production"."""
         _check_stage(stage)
         return self._change(group, version, self._new_change("stage", stage, who, why))
 
@@ -429,7 +429,7 @@ class Registry:
                 path.unlink(missing_ok=True)
 
     def verify(self) -> list[str]:
-        """One sentence for each file that is missing or changed; empty when all is well.
+        """Return one sentence for each file that is missing or changed; empty when all is well.
 
         Raises:
             Damaged: The database is corrupt.
@@ -504,7 +504,7 @@ class Registry:
 
     @contextmanager
     def _write_transaction(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that holds the registry's only write lock; leaving early undoes it."""
+        """Hold the registry's only write lock for one transaction; an error rolls it back."""
         self._check_writable()
         with self._read_connection() as database:
             database.execute("PRAGMA foreign_keys = ON")
@@ -535,7 +535,7 @@ class Registry:
         return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
 
     def _store(self, content: bytes, suffix: str) -> str:
-        """The sha256 of a file that is now among the artifacts, whole and on the disk."""
+        """Store a file among the artifacts, whole and on the disk, and return its sha256."""
         digest = hashlib.sha256(content).hexdigest()
         path = self.artifacts / f"{digest}{suffix}"
         if path.exists() and sha256(path) == digest:
@@ -557,7 +557,7 @@ class Registry:
 
 
 def _code() -> dict[str, Any]:
-    """The state of the code that registers: versions of packages, commit of the folder."""
+    """Return the state of the code that registers: versions of packages, commit of the folder."""
     facts = environment()
     return {"code_version": {"commit": facts["commit"], **facts["versions"]}}
 
@@ -644,7 +644,7 @@ def _connect_to_read(path: Path, timeout: float) -> sqlite3.Connection:
     """Open a database whose folder may not be written.
 
     Where a writer is at work, the files of its log are there to be read along; else SQLite would
-    want to make them, unless it is told that nothing changes.
+    want to make them, unless opened as immutable.
     """
     there = path.with_name(f"{path.name}-shm").exists()
     how = "mode=ro" if there else "mode=ro&immutable=1"
@@ -682,7 +682,7 @@ def _check_ours(database: sqlite3.Connection) -> None:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Statements one by one, because `executescript` would end the transaction."""
+    """Yield statements one by one, because `executescript` would end the transaction."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line
@@ -719,7 +719,7 @@ def _storage_error(error: sqlite3.DatabaseError, path: Path) -> StorageError:
     if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return Damaged(
             f"{path / 'registry.db'} is not a sound database ({error}); restore it from a copy, "
-            "or move it away to start anew."
+            "or move it away to start afresh."
         )
     return StorageError(f"The registry in {path} cannot be used: {error}.")
 

@@ -142,7 +142,7 @@ class Model:
         return f"Model({self.name}, {self.approval}{score}, {self.size_bytes / 1e3:,.1f} kB)"
 
     def session(self, threads: int = 1, *, nan: Nan = "allow") -> Session:
-        """The model loaded into ONNX Runtime, after a check of its file's hash.
+        """Load the model into ONNX Runtime, after a check of its file's hash.
 
         Raises:
             Damaged: The file is missing or is not what was registered.
@@ -151,7 +151,7 @@ class Model:
         return Session(content, threads=threads, nan=nan)
 
     def samples(self) -> Samples:
-        """The pool of held-out samples (random ones where none were given: see the traits).
+        """Return the pool of held-out samples (random ones where none were given: see the traits).
 
         Raises:
             Damaged: The file is missing or is not what was registered.
@@ -161,7 +161,7 @@ class Model:
             return Samples(arrays["inputs"], arrays.get("targets"))
 
     def correct(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """Which rows a classifier got right; None for other models."""
+        """Return which rows a classifier got right; None for other models."""
         return correct(outputs, targets) if self.traits.kind == "classification" else None
 
 
@@ -172,7 +172,7 @@ def _freeze(name: str, values: ArrayLike) -> NDArray[Any]:
 
 
 def correct(outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which rows are predicted right: equal labels, or the largest of several scores a row.
+    """Return which rows are predicted right: equal labels, or the largest of several scores a row.
 
     >>> correct(np.array([3, 1]), np.array([3, 2]))
     array([ True, False])
@@ -183,7 +183,7 @@ def correct(outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def read_and_verify(path: Path, sha256: str, name: str) -> bytes:
-    """The content of a file of the model `name`, which still has the hash it was stored under.
+    """Return the content of a file of the model `name`, after a check of its hash.
 
     Raises:
         Damaged: The file is missing or has changed.

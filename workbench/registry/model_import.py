@@ -37,7 +37,7 @@ def import_model(
     framework: str,
     seed: int,
 ) -> ModelContent:
-    """A source that ran on its samples; the arguments are those of `Registry.register`.
+    """Run a source on its samples and return it; the arguments are those of `Registry.register`.
 
     Raises:
         NotFound: There is no such file.
@@ -98,7 +98,7 @@ def _scikit_learn() -> str:
 
 
 def _guess_kind(checked: CheckedModel) -> Kind:
-    """Whole numbers or text, one a row, are labels; one float a row is a value."""
+    """Return the task: whole numbers or text, one a row, are labels; one float is a value."""
     answer = checked.signature.outputs[0]
     if answer.shape not in ((), (1,)):
         return "other"
@@ -106,7 +106,7 @@ def _guess_kind(checked: CheckedModel) -> Kind:
 
 
 def _pool(given: Samples | None, wanted: Tensor, data: str, seed: int) -> tuple[Samples, str]:
-    """A pool in the model's own input type, and where it comes from."""
+    """Return a pool in the model's own input type, and where it comes from."""
     if given is None:
         return _random_pool(wanted, seed), f"random, seed {seed}"
     rows = given.inputs
@@ -122,7 +122,7 @@ def _pool(given: Samples | None, wanted: Tensor, data: str, seed: int) -> tuple[
 
 
 def _random_pool(wanted: Tensor, seed: int) -> Samples:
-    """Up to 256 random rows in up to 16 MiB."""
+    """Return up to 256 random rows in up to 16 MiB."""
     if None in wanted.shape:
         raise InvalidInput(f"The model takes {wanted}: give samples, as rows can have any size.")
     row = tuple(size or 0 for size in wanted.shape)
@@ -136,7 +136,7 @@ def _random_pool(wanted: Tensor, seed: int) -> Samples:
 
 
 def _run_samples(checked: CheckedModel, pool: Samples) -> NDArray[Any]:
-    """The first output for the pool; for 2 rows of it where the right answers are unknown."""
+    """Return the first output for the pool; for 2 rows where targets are unknown."""
     session = Session(checked.content)
     inputs = pool.inputs if pool.targets is not None else pool.inputs[:2]
     try:
@@ -161,7 +161,7 @@ def _measure(outputs: NDArray[Any], targets: NDArray[Any] | None, kind: Kind) ->
 
 
 def _r2(values: NDArray[Any], targets: NDArray[Any]) -> float | None:
-    """Share of the targets' variance that is explained, at most 1; None when they have none."""
+    """Return the explained share of the targets' variance; None when they have none."""
     if not targets.var():
         return None
     return float(1 - np.mean((targets - values) ** 2) / targets.var())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import onnxruntime
 
-# ONNX Runtime reports its use to its makers since 1.29, unless it is told not to before it loads.
+# Since 1.29 ONNX Runtime reports its use to its makers, unless a variable set before forbids it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 Nan = Literal["allow", "refuse"]
@@ -59,7 +59,7 @@ class Tensor:
         return f"{self.name}: {self.dtype} ({axes})"
 
     def fits(self, batch: NDArray[Any]) -> bool:
-        """Whether the rows of a batch have this shape."""
+        """Return whether the rows of a batch have this shape."""
         return batch.ndim == 1 + len(self.shape) and all(
             want in (None, got) for got, want in zip(batch.shape[1:], self.shape, strict=True)
         )
@@ -117,7 +117,7 @@ class Session:
         return f"Session({self.signature.input}, threads={self.threads})"
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """The first output for a batch of shape (n, *row): labels of a classifier, else values.
+        """Return the first output for a batch (n, *row): labels of a classifier, else values.
 
         Raises:
             InvalidInput: The batch has another type or shape, no rows, or a NaN that is refused.
@@ -130,7 +130,7 @@ class Session:
             raise InvocationError(f"ONNX Runtime could not run the model: {error}") from error
 
     def run_all(self, batch: NDArray[Any]) -> dict[str, Any]:
-        """Every output by name; raises what `run` raises."""
+        """Return every output by name; raises what `run` raises."""
         self._check(batch)
         try:
             outputs = self._run(None, {self._input: batch})
@@ -168,7 +168,7 @@ class Session:
 
 
 def read_signature(source: str | Path | bytes) -> Signature:
-    """What the model in an ONNX file takes and gives.
+    """Return what the model in an ONNX file takes and gives.
 
     Raises:
         NotFound: There is no such file.
@@ -178,7 +178,7 @@ def read_signature(source: str | Path | bytes) -> Signature:
 
 
 def check_model(source: str | Path | bytes) -> CheckedModel:
-    """The content of an ONNX file that onnx's checker and ONNX Runtime both accept.
+    """Return the content of an ONNX file that onnx's checker and ONNX Runtime both accept.
 
     Raises:
         NotFound: There is no such file.
@@ -198,7 +198,7 @@ def check_model(source: str | Path | bytes) -> CheckedModel:
 
 
 def from_estimator(estimator: Any, inputs: NDArray[Any] | None = None) -> bytes:  # noqa: ANN401
-    """A fitted scikit-learn estimator as the bytes of an ONNX file with a dynamic batch axis.
+    """Convert a fitted scikit-learn estimator to an ONNX file with a dynamic batch axis.
 
     Classifiers answer with labels first, then a plain array of probabilities.
 
@@ -275,7 +275,7 @@ def _parse(content: bytes, name: str) -> Any:  # noqa: ANN401
 
 
 def _tensors(message: Any) -> "Iterator[Any]":  # noqa: ANN401
-    """Every tensor anywhere in a protobuf message: subgraphs and functions hold some too."""
+    """Return every tensor anywhere in a protobuf message: subgraphs and functions hold some too."""
     for field, value in message.ListFields():
         if field.message_type is None:
             continue

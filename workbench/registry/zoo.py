@@ -98,18 +98,18 @@ def build(
         known = ", ".join(_RECIPES)
         raise NotFound(f"No ready-made model {min(unknown)!r}. Known: {known}.")
 
-    def missing() -> list[str]:
+    def list_missing() -> list[str]:
         # Whoever removed a ready-made model does not want it back unasked.
         known = registry.groups(removed=names is None)
         return [name for name in wanted if name not in known]
 
-    if not missing():
+    if not list_missing():
         return
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     # One thread: every machine adds in the same order, and none spins against its neighbours.
     with registry.alone(), threadpool_limits(1):
-        lacking = missing()
+        lacking = list_missing()
         if lacking and progress is not None:
             progress(f"Training {len(lacking)} ready-made models, once, into {registry.path} ...")
         for name in lacking:
@@ -137,7 +137,7 @@ def _add(registry: "Registry", name: str, seed: int) -> Model:
 
 @cache
 def _load(name: str, seed: int) -> _Data:
-    """Seven tenths of a data set to train on, the rest held out."""
+    """Return seven tenths of a data set to train on, the rest held out."""
     from sklearn import datasets
     from sklearn.model_selection import train_test_split
 
@@ -186,14 +186,14 @@ def _fit_last_layer(pipeline: Any, data: _Data) -> dict[str, Any]:  # noqa: ANN4
 
 
 def _parameters(estimator: Any) -> dict[str, Any]:  # noqa: ANN401
-    """The settings of an estimator, or of a pipeline's last step, that JSON can hold."""
+    """Return the settings of an estimator, or of a pipeline's last step, that JSON can hold."""
     last = estimator[-1] if hasattr(estimator, "steps") else estimator
     plain = (bool, int, float, str, tuple)
     return {name: value for name, value in last.get_params().items() if isinstance(value, plain)}
 
 
 def _quantise(path: Path) -> bytes:
-    """The ONNX file with 8-bit weights; activations are quantised as they come."""
+    """Return the ONNX file with 8-bit weights; activations are quantised as they come."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -224,7 +224,7 @@ def _ridge(seed: int) -> Any:  # noqa: ANN401
     return Ridge(alpha=0.1, random_state=seed)
 
 
-def _boosting(seed: int) -> Any:  # noqa: ANN401
+def _gradient_boosting(seed: int) -> Any:  # noqa: ANN401
     from sklearn.ensemble import GradientBoostingRegressor
 
     return GradientBoostingRegressor(max_depth=2, learning_rate=0.05, random_state=seed)
@@ -256,7 +256,7 @@ _RECIPES: dict[str, _TrainedRecipe | _QuantisedRecipe] = {
     "breast-cancer-logistic": _TrainedRecipe(data="breast-cancer", estimator=_logistic),
     "breast-cancer-forest": _TrainedRecipe(data="breast-cancer", estimator=_forest),
     "diabetes-ridge": _TrainedRecipe(data="diabetes", estimator=_ridge),
-    "diabetes-boosting": _TrainedRecipe(data="diabetes", estimator=_boosting),
+    "diabetes-boosting": _TrainedRecipe(data="diabetes", estimator=_gradient_boosting),
 }
 
 #: The groups that `build` makes.

@@ -4,9 +4,7 @@ Papermill executes it and nbconvert makes the page, both of the extra `report`.
 """
 
 import ast
-import base64
 import contextlib
-import copy
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +23,6 @@ _PARAMETER_KINDS: dict[str, tuple[type, ...]] = {
     "list[str]": (list, tuple),
 }
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
-_CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ def parameters_of(template: Path) -> dict[str, Parameter]:
     Raises:
         NotAvailable: The extra `report` is not installed.
         NotFound: There is no such file.
-        InvalidInput: It is no notebook, or has no such cell of lines `name: kind = default`.
+        InvalidInput: It is not a notebook, or has no such cell of lines `name: kind = default`.
     """
     return _parameters(_read(template), template)
 
@@ -156,31 +153,14 @@ def page_of(notebook: Any, *, code: bool = False) -> str:  # noqa: ANN401 - nbfo
     with _require_extra():
         from nbconvert import HTMLExporter
     exporter = HTMLExporter(
+        template_file="notebook.html.j2",
+        extra_template_paths=[str(Path(__file__).parent)],
         exclude_input=not of_kind("code", code, bool),
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    page, _ = exporter.from_notebook_node(_add_alt_text(notebook))
-    page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
-    return page.replace(
-        "<head>",
-        f'<head><meta http-equiv="Content-Security-Policy" content="{_CONTENT_SECURITY_POLICY}">',
-        1,
-    )
-
-
-def _add_alt_text(notebook: Any) -> Any:  # noqa: ANN401 - nbformat's node
-    """Return the notebook with its drawings as images whose words screen readers find."""
-    shown = copy.deepcopy(notebook)
-    for cell in shown.cells:
-        for output in cell.get("outputs", ()):
-            if svg := output.get("data", {}).get("image/svg+xml"):
-                data = base64.b64encode(svg.encode()).decode()
-                words = re.search('aria-label="([^"]*)"', svg)
-                alt = words[1] if words else "A drawing"
-                image = f'<img src="data:image/svg+xml;base64,{data}" alt="{alt}">'
-                output["data"] = {"text/html": image}
-    return shown
+    page, _ = exporter.from_notebook_node(notebook)
+    return re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
 
 
 def _read(template: Path) -> Any:  # noqa: ANN401 - nbformat's node
@@ -191,7 +171,7 @@ def _read(template: Path) -> Any:  # noqa: ANN401 - nbformat's node
     except OSError as error:
         raise NotFound(f"No template at {template}: {error.strerror}.") from error
     except (ValueError, nbformat.ValidationError) as error:
-        raise InvalidInput(f"{template} is no notebook.") from error
+        raise InvalidInput(f"{template} is not a notebook.") from error
 
 
 def _parameters(notebook: Any, template: Path) -> dict[str, Parameter]:  # noqa: ANN401

@@ -205,7 +205,7 @@ class Run:
         )
 
     def summary(self) -> dict[str, Any]:
-        """Return the run's main figures by name; seconds and shares; None where not to be told."""
+        """Return the run's main figures by name; seconds and shares; None if unknown."""
         batches = self.batches()
         correct = self.frame["correct"].to_numpy()
         known = ~np.isnan(correct)

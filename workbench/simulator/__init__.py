@@ -7,7 +7,7 @@ which is all a search over many settings needs::
     run = simulate(trace, BatchPolicy(max_size=8, max_wait=0.02), deployment, service, seed=1)
     latency = serve(trace, policy, deployment, service).latencies
 
-The buffer closes batches and the platform serves them. A policy that watches servers is told how
+The buffer closes batches and the platform serves them. A policy that watches servers learns how
 many are free: on demand as many as calls may begin below the limit, on a fleet the workers of the
 instances that take batches, less the batches sent to these. A fleet without any counts as one free
 server, since only a batch that waits makes it scale. On instances that start on demand a batch
@@ -194,7 +194,7 @@ def prepare(
         cold_start=None if cold_start is None else _cold_start_quantiles(cold_start),
         scaling=scaling,
         seed=seed,
-        warnings=_setting_warnings(
+        warnings=_warn_of_settings(
             policy, deployment, service, cold_start=cold_start, scaling=scaling
         ),
     )
@@ -338,7 +338,7 @@ def _frame(trace: Trace, outcome: Outcome) -> "pl.DataFrame":
     return pl.DataFrame(columns).with_columns(error=error).select(*COLUMNS, "init")
 
 
-def _setting_warnings(
+def _warn_of_settings(
     policy: Policy,
     deployment: Deployment,
     service: ServiceTimes | ProfileLike,
@@ -350,7 +350,7 @@ def _setting_warnings(
     warnings = []
     starts = deployment.on_demand or deployment.by_job or scaling is not None
     if starts and cold_start is None:
-        warnings.append("New instances start in no time: give cold_start=, in seconds.")
+        warnings.append("New instances start without delay: give cold_start=, in seconds.")
     if deployment.by_job and policy != BatchPolicy():
         warnings.append(f"A batch transform job takes no policy: {policy.label} is not applied.")
     if deployment.needs and not isinstance(service, ServiceTimes):

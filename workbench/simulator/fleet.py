@@ -41,12 +41,12 @@ class Roster:
         raise NotImplementedError
 
     @property
-    def serving(self) -> int:
+    def busy_count(self) -> int:
         """How many batches are being served."""
         raise NotImplementedError
 
     @property
-    def waiting(self) -> int:
+    def queue_length(self) -> int:
         """How many batches wait for a server."""
         raise NotImplementedError
 
@@ -56,14 +56,14 @@ class Roster:
         raise NotImplementedError
 
     @property
-    def staying(self) -> list[int]:
+    def active(self) -> list[int]:
         """The instances that have not been retired."""
         return [number for number, retired in enumerate(self.retired) if retired is None]
 
     def spans(self, batches: Batches, end: float) -> list[tuple[float, float]]:
         """Return when each instance was launched and stopped; the last ones stop at `end`."""
         last = np.zeros(len(self.launched))
-        if len(self.staying) < len(last):
+        if len(self.active) < len(last):
             served = batches.server >= 0
             np.maximum.at(last, batches.server[served], batches.finished[served])
         return [
@@ -170,14 +170,14 @@ class Instances(Roster):
         return bool((idle == instance).sum() == fleet.workers)
 
     @property
-    def serving(self) -> int:
+    def busy_count(self) -> int:
         """How many batches are being served."""
         return int(self.arrays.state[kernels.BUSY])
 
     @property
-    def waiting(self) -> int:
+    def queue_length(self) -> int:
         """How many batches wait for a server."""
-        return int(self.arrays.outstanding.sum()) - self.serving
+        return int(self.arrays.outstanding.sum()) - self.busy_count
 
     @property
     def done(self) -> int:
@@ -188,7 +188,7 @@ class Instances(Roster):
 class Arrivals(Protocol):
     """What a fleet has to serve."""
 
-    def sent(self, now: float) -> int:
+    def count_sent(self, now: float) -> int:
         """Return how many batches were sent before now."""
         ...
 
@@ -221,7 +221,7 @@ def serve_scaled(
     """
     now, arrived, done = -np.inf, 0, 0
     while True:
-        boots = [instances.ready[i] for i in instances.staying if instances.ready[i] > now]
+        boots = [instances.ready[i] for i in instances.active if instances.ready[i] > now]
         following = float(min(scaler.due, *boots, np.inf))
         if following <= now:
             raise InvalidInput(f"A scaler must be due later than now, {now}, got {following}.")
@@ -229,11 +229,11 @@ def serve_scaled(
         if following == np.inf:
             return
         now = following
-        for instance in instances.staying:
+        for instance in instances.active:
             if instances.ready[instance] == now:
                 instances.boot(instance, now)
         if scaler.due <= now:
-            before, arrived = arrived, arrivals.sent(now)
+            before, arrived = arrived, arrivals.count_sent(now)
             reading = _read(instances, arrived - before, instances.done - done, now)
             done = instances.done
             _rescale(instances, _ask_scaler(scaler, reading, least, now), now=now, boot=boot)
@@ -242,16 +242,16 @@ def serve_scaled(
 
 
 def _read(instances: Roster, arrived: int, done: int, now: float) -> Reading:
-    """Return what a scaler is told."""
-    staying = instances.staying
-    ready = sum(instances.ready[i] <= now for i in staying)
+    """Return the reading that a scaler gets."""
+    active = instances.active
+    ready = sum(instances.ready[i] <= now for i in active)
     return Reading(
         arrived=arrived,
         done=done,
-        waiting=instances.waiting,
-        serving=instances.serving,
+        waiting=instances.queue_length,
+        serving=instances.busy_count,
         ready=ready,
-        starting=len(staying) - ready,
+        starting=len(active) - ready,
     )
 
 
@@ -266,11 +266,11 @@ def _ask_scaler(scaler: Scaler, reading: Reading, least: int, now: float) -> int
 
 def _rescale(instances: Roster, wanted: int, *, now: float, boot: Callable[[], float]) -> None:
     """Launch what is missing; retire what is too much, the newest idle ones first."""
-    staying = instances.staying
-    by_use = sorted(staying, key=lambda i: (not instances.is_idle(i), -i))
-    for instance in by_use[: max(0, len(staying) - wanted)]:
+    active = instances.active
+    by_use = sorted(active, key=lambda i: (not instances.is_idle(i), -i))
+    for instance in by_use[: max(0, len(active) - wanted)]:
         instances.retire(instance, now)
-    for _ in range(wanted - len(staying)):
+    for _ in range(wanted - len(active)):
         seconds = boot()
         instances.launch(now, now + seconds)
         if seconds == 0:

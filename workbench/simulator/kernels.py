@@ -1,6 +1,6 @@
 """The simulator's event loops, which Numba compiles: see `compilation` for when.
 
-They work on arrays that the caller owns. Draws from laws come in where results go out: before a
+They work on arrays that the caller owns. Random draws come in where results go out: before a
 loop runs, `finished` holds for each batch a number uniform in [0, 1) for its service time, `init`
 one for its cold start and `started` one for its route; none is read where nothing is drawn.
 
@@ -121,7 +121,7 @@ class Seen(NamedTuple):
     least: Floats
 
 
-class Buffer(NamedTuple):
+class SharedBuffer(NamedTuple):
     """Requests that wait for a free server, and when how many of them leave.
 
     A batch leaves when a server is free and either `MAX_SIZE` requests wait or the first of them
@@ -198,7 +198,7 @@ def push_idle(
 
 @step
 def draw(distribution: Floats, level: float) -> float:
-    """Return the value of a law, given by quantiles at evenly spaced levels, at one in [0, 1)."""
+    """Return a quantile, at a level in [0, 1), from quantiles at evenly spaced levels."""
     last = len(distribution) - 1
     if last == 0:
         return float(distribution[0])
@@ -571,7 +571,7 @@ def count_rows(table: Floats, rows: Servers, begin: int, end: int) -> int:
 
 @compile_loop
 def serve_on_demand_from_buffer(
-    buffer: Buffer, batches: Batches, distributions: ServiceQuantiles, rules: OnDemandRules
+    buffer: SharedBuffer, batches: Batches, distributions: ServiceQuantiles, rules: OnDemandRules
 ) -> int:
     """Send batches to instances on demand, as long as some are free; return how many there were.
 
@@ -704,7 +704,7 @@ def serve_on_demand_from_buffer(
 
 @compile_loop
 def serve_fleet_from_buffer(
-    buffer: Buffer,
+    buffer: SharedBuffer,
     batches: Batches,
     distributions: ServiceQuantiles,
     fleet: FleetState,

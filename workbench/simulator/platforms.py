@@ -12,14 +12,20 @@ from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import kernels
 from workbench.simulator.fleet import Instances, Roster, serve_scaled
 from workbench.simulator.kernels import LEAST_OUTSTANDING, RANDOM, SHARED, Batches, Counts
-from workbench.simulator.sources import ClosedBatches, Source, allocate, make_batches, source_of
+from workbench.simulator.sources import (
+    BatchSource,
+    ClosedBatches,
+    allocate,
+    make_batches,
+    source_of,
+)
 from workbench.traffic.trace import Trace
 
 ROUTING = {"least_outstanding": LEAST_OUTSTANDING, "random": RANDOM, "shared": SHARED}
 
 
 class RandomInputs(NamedTuple):
-    """The laws of a run, and a random stream for each kind of draw: one does not shift another."""
+    """The distributions of a run, and an independent random stream for each kind of draw."""
 
     service: ServiceTimes
     cold_start: Floats
@@ -79,14 +85,14 @@ def finish_fleet(
     return ServedBatches(batches, spans, fleet.servers if scaling is None else 0)
 
 
-def _draw_times(source: Source, randomness: RandomInputs) -> None:
+def _draw_times(source: BatchSource, randomness: RandomInputs) -> None:
     """Draw the levels of the batches' service times."""
     if randomness.service.sampled:
         randomness.service_rng.random(out=source.room.finished)
 
 
 def _serve_on_demand(
-    source: Source, platform: OnDemandPlatform, randomness: RandomInputs
+    source: BatchSource, platform: OnDemandPlatform, randomness: RandomInputs
 ) -> ServedBatches:
     _draw_times(source, randomness)
     if len(randomness.cold_start) > 1:
@@ -106,7 +112,7 @@ def _serve_on_demand(
 
 
 def _serve_fleet(
-    source: Source,
+    source: BatchSource,
     fleet: FleetPlatform,
     randomness: RandomInputs,
     scaling: ScalingPolicy | None,

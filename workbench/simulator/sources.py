@@ -15,19 +15,19 @@ from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import kernels
 from workbench.simulator.kernels import (
     Batches,
-    Buffer,
     Counts,
     FleetState,
     OnDemandRules,
     Seen,
     ServiceQuantiles,
     Settings,
+    SharedBuffer,
     Steering,
 )
 from workbench.traffic.trace import Trace
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """Batches, and the loops that serve them."""
 
     room: Batches
@@ -46,7 +46,7 @@ class Source(Protocol):
         """Serve what comes from `now` to `until` on a fleet."""
         ...
 
-    def sent(self, now: float) -> int:
+    def count_sent(self, now: float) -> int:
         """Return how many batches were sent before now."""
         ...
 
@@ -55,7 +55,7 @@ class Source(Protocol):
         ...
 
 
-def source_of(trace: Trace, policy: Policy, service: ServiceTimes) -> Source:
+def source_of(trace: Trace, policy: Policy, service: ServiceTimes) -> BatchSource:
     """Return the batches of a trace under a policy that the compiled loops know.
 
     Raises:
@@ -123,17 +123,17 @@ class ClosedBatches:
     def __init__(self, batches: Batches, service: ServiceTimes) -> None:
         service.check(batches.rows)
         self.room = self.batches = batches
-        self._laws = ServiceQuantiles(service.table, service.idle_table)
+        self._distributions = ServiceQuantiles(service.table, service.idle_table)
 
     def serve_on_demand(self, rules: OnDemandRules) -> None:
         """Serve all on instances that start on demand."""
-        kernels.serve_on_demand(self.batches, self._laws, rules)
+        kernels.serve_on_demand(self.batches, self._distributions, rules)
 
     def serve_fleet(self, fleet: FleetState, now: float, until: float) -> None:
         """Serve what comes from `now` to `until` on a fleet."""
-        kernels.serve_fleet(self.batches, self._laws, fleet, now, until)
+        kernels.serve_fleet(self.batches, self._distributions, fleet, now, until)
 
-    def sent(self, now: float) -> int:
+    def count_sent(self, now: float) -> int:
         """Return how many batches were sent before now."""
         return int(np.searchsorted(self.batches.closed, now))
 
@@ -154,8 +154,11 @@ class BufferedRequests:
         total = len(trace)
         # sizes beyond the trace never fill, and need not have room
         max_size = min(policy.max_size, total + 1)
-        self._service, self._laws = service, ServiceQuantiles(service.table, service.idle_table)
-        self._buffer = Buffer(
+        self._service, self._distributions = (
+            service,
+            ServiceQuantiles(service.table, service.idle_table),
+        )
+        self._buffer = SharedBuffer(
             arrivals=trace.arrivals,
             rows=trace.rows,
             state=np.array([0, 0, 0, max_size, 0]),
@@ -178,15 +181,17 @@ class BufferedRequests:
 
     def serve_on_demand(self, rules: OnDemandRules) -> None:
         """Serve all on instances that start on demand."""
-        kernels.serve_on_demand_from_buffer(self._buffer, self.room, self._laws, rules)
+        kernels.serve_on_demand_from_buffer(self._buffer, self.room, self._distributions, rules)
         self._check()
 
     def serve_fleet(self, fleet: FleetState, now: float, until: float) -> None:
         """Serve what comes from `now` to `until` on a fleet."""
-        kernels.serve_fleet_from_buffer(self._buffer, self.room, self._laws, fleet, now, until)
+        kernels.serve_fleet_from_buffer(
+            self._buffer, self.room, self._distributions, fleet, now, until
+        )
         self._check()
 
-    def sent(self, now: float) -> int:
+    def count_sent(self, now: float) -> int:
         """Return how many batches were sent before now."""
         count = self._buffer.state[kernels.CLOSED]
         return int(np.searchsorted(self.room.closed[:count], now))

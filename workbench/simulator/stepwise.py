@@ -1,8 +1,8 @@
 """Any policy, event by event in plain Python: what the compiled loops are tested against.
 
-A batcher is driven as a live run drives it: at one instant completions first, of which it is told
-before it learns how many servers are free, then arrivals, then its timer. After boots and scaling
-it is told again. Draws are those of the compiled loops, so that a policy fares the same in both.
+A batcher is driven as a live run drives it: at one instant completions come first, then how many
+servers are free, then arrivals, then its timer. After boots and scaling it learns again how many
+are free. Draws are those of the compiled loops, so that a policy fares the same in both.
 """
 
 import heapq
@@ -159,11 +159,11 @@ class _SharedQueue(Roster):
         return instance not in self._open or not self._outstanding[instance]
 
     @property
-    def serving(self) -> int:
+    def busy_count(self) -> int:
         return self._serving
 
     @property
-    def waiting(self) -> int:
+    def queue_length(self) -> int:
         return sum(map(len, self.queues))
 
     @property
@@ -313,7 +313,7 @@ class _StepSimulation:
         for queue in range(len(self._platform.queues)):
             self._serve(queue, now)
         self._send(self._batcher.server_free(max(0, self._platform.free), now), now)
-        while (upcoming := self._upcoming()) <= until and upcoming < math.inf:
+        while (upcoming := self._next_event()) <= until and upcoming < math.inf:
             now = max(now, upcoming)
             self._complete(now)
             while self._arrivals[self._following] <= now:
@@ -322,15 +322,15 @@ class _StepSimulation:
             if self._batcher.due <= now:
                 self._wake(now)
 
-    def sent(self, now: float) -> int:
+    def count_sent(self, now: float) -> int:
         """Return how many batches were sent before now."""
         return bisect_left(self._closed, now)
 
     def is_over(self, done: int) -> bool:  # noqa: ARG002 - as in fleet.Arrivals
         """Whether nothing is to come: a policy that has lost requests never sends them."""
-        return self._upcoming() == math.inf
+        return self._next_event() == math.inf
 
-    def _upcoming(self) -> float:
+    def _next_event(self) -> float:
         """Return when something happens next."""
         completion = self._completions[0][0] if self._completions else math.inf
         upcoming = min(completion, self._arrivals[self._following], self._batcher.due)
@@ -358,7 +358,7 @@ class _StepSimulation:
             done += self._serve(queue, now)
         if done and self._batcher.watches:
             for batch in done:
-                self._batcher.answered(self._latencies(batch), now)
+                self._batcher.learn_latencies(self._latencies(batch), now)
             free = max(0, self._platform.free)
             self._send(self._batcher.server_free(free, now), now)
 

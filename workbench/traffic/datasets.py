@@ -104,7 +104,7 @@ CATALOGUE: Mapping[str, PublicTrace] = MappingProxyType({entry.name: entry for e
 
 
 def public_traces() -> "pl.DataFrame":
-    """One row for each trace that `open_trace` knows: what, from where, on what terms.
+    """Return one row for each trace that `open_trace` knows: what, from where, on what terms.
 
     >>> public_traces()["name"].to_list()
     ['azure-llm-2023-code', 'azure-llm-2023-conv', 'worldcup98']
@@ -116,7 +116,7 @@ def public_traces() -> "pl.DataFrame":
 
 
 def cache_directory() -> Path:
-    """Where downloads are kept: $WORKBENCH_HOME/cache when set, else the user's cache directory."""
+    """Return the folder of downloads: $WORKBENCH_HOME/cache when set, else the user's cache."""
     from platformdirs import user_cache_path
 
     home = os.environ.get("WORKBENCH_HOME")
@@ -132,7 +132,7 @@ def open_trace(
     share: float = 1.0,
     seed: Seed = 0,
 ) -> Trace:
-    """The public trace of that name, or a part of it; downloaded on first use.
+    """Open the public trace of that name, or a part of it; it is downloaded on first use.
 
     Its notice says whose data it is and on what terms. A trace of counts per minute has its
     requests spread at random within each minute.

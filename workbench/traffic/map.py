@@ -87,7 +87,7 @@ class MAP:
 
     @cached_property
     def phases_after_arrival(self) -> Floats:
-        """The law of the phase just after an arrival."""
+        """The distribution of the phase just after an arrival."""
         flow: Floats = self.phase_shares @ self.d1
         return np.asarray(flow / flow.sum())
 
@@ -97,7 +97,7 @@ class MAP:
         return float((self.phase_shares @ self.d1).sum())
 
     def gap_moment(self, order: int) -> float:
-        """The mean of a gap's power, in seconds to that power.
+        """Return the mean of a gap's power, in seconds to that power.
 
         >>> poisson_process(2.0).gap_moment(2)
         0.5
@@ -111,7 +111,7 @@ class MAP:
         return self.gap_moment(2) * self.rate**2 - 1
 
     def autocorrelation(self, lag: int = 1) -> float:
-        """The correlation of a gap with the one so many arrivals later.
+        """Return the correlation of a gap with the one so many arrivals later.
 
         >>> poisson_process(2.0).autocorrelation()
         0.0
@@ -121,7 +121,7 @@ class MAP:
         return (product * self.rate**2 - 1) / self.scv
 
     def gap_cdf(self, gap: ArrayLike) -> Floats:
-        """The share of gaps of at most so many seconds."""
+        """Return the share of gaps of at most so many seconds."""
         gaps = np.asarray(gap, dtype=np.float64).clip(0)
         longer = (self.phases_after_arrival @ _exponentials(self.d0, gaps.ravel())).sum(axis=-1)
         shares: Floats = (1 - longer).clip(0, 1).reshape(gaps.shape)[()]
@@ -141,8 +141,10 @@ class MAP:
             raise InvalidInput(f"window must be finite seconds above 0, got {window!r}.")
         left = np.eye(self.phases) - _exponentials(self.d0 + self.d1, windows.ravel())
         starts, ends = self.phase_shares @ self.d1, self.d1.sum(axis=1)
-        settled = (starts @ self._deviation @ self._deviation @ left @ ends).reshape(windows.shape)
-        dispersion: Floats = (self.dispersion_limit - 2 * settled / (self.rate * windows))[()]
+        remainder = (starts @ self._deviation @ self._deviation @ left @ ends).reshape(
+            windows.shape
+        )
+        dispersion: Floats = (self.dispersion_limit - 2 * remainder / (self.rate * windows))[()]
         return dispersion
 
     @property
@@ -152,7 +154,7 @@ class MAP:
         return 1 + 2 * float(covered) / self.rate
 
     def log_likelihood(self, gaps: ArrayLike) -> float:
-        """The logarithm of the density of these gaps, in this order.
+        """Return the logarithm of the density of these gaps, in this order.
 
         Raises:
             InvalidInput: gaps that are negative, not finite, or all 0.
@@ -173,7 +175,7 @@ class MAP:
         return logarithm
 
     def superpose(self, other: "MAP") -> "MAP":
-        """Arrivals of both processes, running independently: the Kronecker sum; also ``a + b``.
+        """Superpose both processes, independent of one another: the Kronecker sum; also ``a + b``.
 
         >>> (poisson_process(2) + poisson_process(3)).rate
         5.0
@@ -187,7 +189,7 @@ class MAP:
     __add__ = superpose
 
     def scale(self, factor: float) -> "MAP":
-        """The same pattern, factor times as fast.
+        """Return the same pattern, factor times as fast.
 
         >>> poisson_process(2).scale(3).rate
         6.0
@@ -196,7 +198,7 @@ class MAP:
         return MAP(self.d0 * factor, self.d1 * factor)
 
     def describe(self) -> dict[str, float]:
-        """Figures of gaps and counts by name, as `Trace.describe` has them of a trace.
+        """Return figures of gaps and counts by name, as `Trace.describe` has them of a trace.
 
         Rate (1/s), scv and lag-1 autocorrelation of the gaps, index of dispersion in windows of 1,
         10 and 60 s and in the limit.
@@ -218,7 +220,7 @@ class MAP:
 
 
 def poisson_process(rate: float) -> MAP:
-    """The MAP of independent arrivals at a constant rate, per second.
+    """Return the MAP of independent arrivals at a constant rate, per second.
 
     >>> poisson_process(10)
     <MAP of 1 phase: 10 per second, scv 1, dispersion 1>
@@ -228,7 +230,7 @@ def poisson_process(rate: float) -> MAP:
 
 
 def mmpp(*, rate: float, burst: float, dwell: tuple[float, float] = (4.0, 1.0)) -> MAP:
-    """The MAP of `bursty` traffic: Poisson arrivals that switch between two rates.
+    """Return the MAP of `bursty` traffic: Poisson arrivals that switch between two rates.
 
     Args:
         rate: requests per second, averaged over time.
@@ -247,10 +249,10 @@ def mmpp(*, rate: float, burst: float, dwell: tuple[float, float] = (4.0, 1.0)) 
 
 
 def stationary_distribution(generator: Floats) -> Floats:
-    """The shares of time in each state of irreducible Markov processes, shape (..., states).
+    """Return the shares of time in each state of irreducible Markov processes, shape (..., states).
 
     Generators are stacked, shape (..., states, states); their diagonals are not read: with
-    transition probabilities the law is that of the chain. No subtraction, hence no cancellation.
+    transition probabilities they are those of the chain. No subtraction, so no cancellation.
 
     Source: W. Grassmann, M. Taksar and D. Heyman, "Regenerative analysis and steady state
     distributions for Markov chains", Operations Research 33 (1985).
@@ -264,14 +266,14 @@ def stationary_distribution(generator: Floats) -> Floats:
         rates[..., :last, last] /= rates[..., last, :last].sum(axis=-1, keepdims=True)
         detour = rates[..., :last, last, None] * rates[..., None, last, :last]
         rates[..., :last, :last] += detour
-    law = np.ones(rates.shape[:-1])
+    shares = np.ones(rates.shape[:-1])
     for state in range(1, states):
-        law[..., state] = (law[..., :state] * rates[..., :state, state]).sum(axis=-1)
-    return np.asarray(law / law.sum(axis=-1, keepdims=True))
+        shares[..., state] = (shares[..., :state] * rates[..., :state, state]).sum(axis=-1)
+    return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
 
 
 def _exponentials(rates: Floats, times: Floats) -> Floats:
-    """The matrices exp(rates * t), shape (times, phases, phases); off-diagonal rates are >= 0."""
+    """Return exp(rates * t), shape (times, phases, phases); off-diagonal rates are >= 0."""
     if len(rates) > 2:
         from scipy.linalg import expm
 
@@ -287,7 +289,7 @@ def _exponentials(rates: Floats, times: Floats) -> Floats:
 
 
 def _long_product(matrices: Floats) -> tuple[Floats, float]:
-    """The product of non-negative matrices in order, scaled, and the logarithm of its scale."""
+    """Multiply non-negative matrices in order; return the scaled product and its log scale."""
     logarithm = 0.0
     while True:
         scale = matrices.max(axis=(1, 2)).clip(_MIN_DENSITY)

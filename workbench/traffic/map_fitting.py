@@ -74,7 +74,7 @@ class MapFit:
 def fit(
     trace: Trace | ArrayLike, kind: Kind | Literal["auto"] = "auto", *, window: float | None = None
 ) -> MapFit:
-    """The Markovian arrival process nearest to a trace: its rate exactly, its other figures nearly.
+    """Fit a Markovian arrival process to a trace: its rate exactly, its other figures nearly.
 
     The others are the second and third moment of the gaps, their lag-1 autocorrelation, and the
     index of dispersion in windows from one mean gap to a twentieth of the trace. Their squared
@@ -129,8 +129,8 @@ class _TraceStatistics:
         # Without the 1 %, the figures of a long trace that no process meets outweigh all others.
         return np.hypot(self.errors, 0.01)
 
-    def named(self, rate: float, figures: Floats) -> dict[str, float]:
-        """The figures in plain units, by name."""
+    def name_figures(self, rate: float, figures: Floats) -> dict[str, float]:
+        """Return the figures in plain units, by name."""
         second, third = np.exp(figures[:2]).tolist()
         gaps = {"scv": second - 1, "third_moment": third, "autocorrelation_1": float(figures[2])}
         dispersions = np.exp(figures[3:]).tolist()
@@ -138,8 +138,8 @@ class _TraceStatistics:
         return {"rate": rate} | gaps | named
 
     def errors_by_name(self) -> dict[str, float]:
-        """Standard errors of `named`: those of logarithms are relative ones."""
-        values = self.named(self.rate, self.figures)
+        """Return standard errors of `name_figures`: those of logarithms are relative ones."""
+        values = self.name_figures(self.rate, self.figures)
         of_rate = sqrt(self.rate * list(values.values())[-1] / self.span)
         slopes = np.exp(self.figures)
         slopes[2] = 1.0
@@ -221,7 +221,7 @@ Form = Callable[[Floats, float], tuple[Floats, Floats]]
 
 
 def _search(form: Form, grid: Floats, observed: _TraceStatistics) -> tuple[float, MAP]:
-    """The least squared distance over a form's parameters, and the process that has it."""
+    """Return the least squared distance over a form's parameters, and the process that has it."""
     from scipy.optimize import least_squares
 
     def distances(parameters: Floats) -> Floats:
@@ -258,7 +258,7 @@ def _figures(d0: Floats, d1: Floats, windows: Floats, rate: float) -> Floats:
 
 
 def _mmpp2_matrices(parameters: Floats, rate: float) -> tuple[Floats, Floats]:
-    """Matrices of an MMPP(2) of this rate, from unbounded parameters of shape (..., 3).
+    """Return matrices of an MMPP(2) of this rate, from unbounded parameters of shape (..., 3).
 
     They are the logarithms of the excess dispersion in the limit and of the speed of the phases,
     and the share of time in the high phase, as the logit of its share of what is possible.
@@ -274,7 +274,7 @@ def _mmpp2_matrices(parameters: Floats, rate: float) -> tuple[Floats, Floats]:
 
 
 def _map2_matrices(parameters: Floats, rate: float, *, positive: bool) -> tuple[Floats, Floats]:
-    """Matrices of the canonical MAP(2) of this rate, with correlated gaps of one sign or none.
+    """Return the canonical MAP(2) of this rate, its gaps correlated with one sign or none.
 
     The unbounded parameters, of shape (..., 3), are the logarithm of by how much the fast phase is
     faster, and the logits of the chances that the canonical form calls a and b.
@@ -327,8 +327,8 @@ def _assess(found: MAP, kind: Kind, observed: _TraceStatistics) -> MapFit:
     return MapFit(
         map=found,
         kind=kind,
-        trace=observed.named(observed.rate, observed.figures),
-        fitted=observed.named(found.rate, figures),
+        trace=observed.name_figures(observed.rate, observed.figures),
+        fitted=observed.name_figures(found.rate, figures),
         errors=observed.errors_by_name(),
         misfit=float(np.sqrt((missed**2).mean())),
         ks_distance=ks_distance,
@@ -345,7 +345,7 @@ def _ks_distance(found: MAP, gaps: Floats) -> float:
 
 
 def _window_warnings(dispersions: Floats, observed: _TraceStatistics) -> tuple[str, ...]:
-    """A sentence for the watched window, where it is missed, and for the worst of the others."""
+    """Return sentences on the watched window, where missed, and on the worst other one."""
     ratios = np.exp(dispersions - observed.figures[3:])
     excess = np.abs(np.log(ratios)) / np.maximum(np.log(1.1), 3 * observed.errors[3:])
     watched = observed.windows == observed.requested_window

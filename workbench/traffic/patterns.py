@@ -28,7 +28,7 @@ MAX_REQUESTS = 50_000_000  # 28 bytes each: more than this does not fit a notebo
 
 
 def poisson(*, rate: float, duration: float, seed: Seed, rows: Rows = 1) -> Trace:
-    """Independent arrivals at a constant rate.
+    """Return independent arrivals at a constant rate.
 
     Args:
         rate: requests per second.
@@ -51,7 +51,7 @@ def poisson(*, rate: float, duration: float, seed: Seed, rows: Rows = 1) -> Trac
 
 
 def constant(*, rate: float, duration: float, rows: int = 1) -> Trace:
-    """Evenly spaced arrivals: at 0, 1/rate, 2/rate, ... before the duration.
+    """Return evenly spaced arrivals: at 0, 1/rate, 2/rate, ... before the duration.
 
     Raises:
         InvalidInput: an argument is out of range.
@@ -74,7 +74,7 @@ def bursty(
     seed: Seed,
     rows: Rows = 1,
 ) -> Trace:
-    """Poisson arrivals whose rate switches between a low and a high value: an MMPP(2).
+    """Return Poisson arrivals whose rate switches between a low and a high value: an MMPP(2).
 
     Stays in each state are exponential. The trace starts in a state drawn from the long-run
     shares, so that its expected rate is the same at every instant.
@@ -113,7 +113,7 @@ def bursty(
 def bursty_rates(
     *, rate: float, burst: float, dwell: tuple[float, float] = (4.0, 1.0)
 ) -> tuple[float, float]:
-    """The low and the high rate of `bursty`, in requests per second.
+    """Return the low and the high rate of `bursty`, in requests per second.
 
     >>> bursty_rates(rate=300, burst=6, dwell=(4, 1))
     (150.0, 900.0)
@@ -137,7 +137,7 @@ def diurnal(
     seed: Seed,
     rows: Rows = 1,
 ) -> Trace:
-    """Poisson arrivals whose rate is a wave that starts at its lowest point.
+    """Return Poisson arrivals whose rate is a wave that starts at its lowest point.
 
     The rate at t is ``rate * (1 - swing * cos(2 pi t / period))``: its mean over whole periods is
     `rate`. Exact, by thinning.
@@ -182,7 +182,7 @@ def flash_crowd(
     seed: Seed,
     rows: Rows = 1,
 ) -> Trace:
-    """Poisson arrivals at a base rate, with one crowd that comes, stays and fades.
+    """Return Poisson arrivals at a base rate, with one crowd that comes, stays and fades.
 
     From `start` the rate climbs in a straight line to ``peak * rate`` within `ramp` seconds, stays
     there for `hold` seconds, and falls back exponentially with time constant `decay`. Exact: the
@@ -240,7 +240,7 @@ def flash_crowd(
 def markovian(
     d0: ArrayLike, d1: ArrayLike, *, duration: float, seed: Seed, rows: Rows = 1
 ) -> Trace:
-    """Arrivals of the Markovian arrival process MAP(D0, D1), started in its long-run phase.
+    """Return arrivals of the Markovian arrival process MAP(D0, D1), started in its long-run phase.
 
     Args:
         d0: rates of the phase changes without an arrival, per second; each diagonal entry is minus
@@ -267,7 +267,7 @@ def markovian(
 
 
 def check_map(d0: ArrayLike, d1: ArrayLike) -> tuple[Floats, Floats]:
-    """The matrices as float64, known to be those of a Markovian arrival process.
+    """Return the matrices as float64, known to be those of a Markovian arrival process.
 
     Rows of D0 + D1 may miss 0 by a millionth of their rates, as printed matrices do; the diagonal
     of what is returned makes up for it.
@@ -301,7 +301,7 @@ def check_map(d0: ArrayLike, d1: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def streams(seed: Seed) -> list[np.random.Generator]:
-    """Two independent generators: one for the times, one for what the requests carry.
+    """Return two independent generators: one for the times, one for what the requests carry.
 
     Raises:
         InvalidInput: the seed is neither a whole number of at least 0 nor a generator.
@@ -317,7 +317,7 @@ def streams(seed: Seed) -> list[np.random.Generator]:
 def draw_trace(
     name: str, times: Floats, duration: float, rows: Rows, samples: np.random.Generator
 ) -> Trace:
-    """The trace of times drawn in any order, with rows drawn from the samples' generator.
+    """Return the trace of times drawn in any order, with rows drawn from the samples' generator.
 
     Raises:
         InvalidInput: no time was drawn, or rows is not as for `poisson`.
@@ -344,7 +344,7 @@ def _draw_rows(rows: Rows, count: int, samples: np.random.Generator) -> ArrayLik
 
 
 def check_expected(expected: float) -> float:
-    """The expected number of requests, known to fit one trace.
+    """Return the expected number of requests, known to fit one trace.
 
     Raises:
         InvalidInput: it does not.
@@ -363,7 +363,7 @@ def check_expected(expected: float) -> float:
 def _sojourns(
     dwell: tuple[float, float], duration: float, times: np.random.Generator
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """When each stay of the two-state process ends, up to the duration, and which are high ones."""
+    """Draw when each stay of the two-state process ends, up to the duration, and which are high."""
     starts_high = times.random() * sum(dwell) >= dwell[0]
     means = np.array(dwell[::-1] if starts_high else dwell)
     pairs = int(check_expected(duration / means.sum())) + 16
@@ -394,7 +394,7 @@ def _map_arrivals(d0: Floats, d1: Floats, duration: float, times: np.random.Gene
 
 
 def _jump_edges(d0: Floats, d1: Floats) -> list[list[float]]:
-    """For each phase the cumulative probabilities of its jumps: without, then with an arrival."""
+    """Return cumulative probabilities of jumps by phase: without, then with an arrival."""
     rates = np.hstack([d0 - np.diag(np.diag(d0)), d1])
     edges = np.cumsum(rates, axis=1)
     return (edges / edges[:, -1:]).tolist()  # type: ignore[no-any-return]
@@ -403,7 +403,7 @@ def _jump_edges(d0: Floats, d1: Floats) -> list[list[float]]:
 def _walk(
     edges: list[list[float]], phase: int, draws: Floats
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The phases visited and the jumps taken, one for each draw: each depends on the one before."""
+    """Walk the phases, one jump for each draw; return the phases visited and the jumps taken."""
     phases = len(edges)
     visited, jumps = [], []
     for draw in draws.tolist():
@@ -415,7 +415,7 @@ def _walk(
 
 
 def _stationary_shares(generator: Floats) -> Floats:
-    """Shares of time in each phase of an irreducible Markov process."""
+    """Return shares of time in each phase of an irreducible Markov process."""
     equations = generator.T / (np.abs(generator).max() or 1)  # one phase alone: [[0]]
     equations[-1] = 1.0
     shares: Floats = np.linalg.solve(equations, np.eye(len(generator))[-1]).clip(0)
@@ -453,6 +453,6 @@ def _check_irreducible(rates: Floats) -> None:
 
 
 def _call(maker: str, **arguments: object) -> str:
-    """The call that makes a trace, without rows where each request has one."""
+    """Return the call that makes a trace, without rows where each request has one."""
     said = {k: v for k, v in arguments.items() if not (k == "rows" and v == 1)}
     return f"{maker}({', '.join(f'{k}={format_value(v)}' for k, v in said.items())})"

@@ -39,7 +39,7 @@ def from_timestamps(
     name: str = "from_timestamps",
     notice: str = "",
 ) -> Trace:
-    """The trace of requests that arrived at given times.
+    """Return the trace of requests that arrived at given times.
 
     Args:
         times: seconds, or instants: datetimes, or texts in ISO 8601 (taken as UTC without offset).
@@ -75,7 +75,7 @@ def from_timestamps(
 def seconds_since(
     times: "ArrayLike | pl.Series", origin: float | str | datetime | None = None
 ) -> Floats:
-    """Times as seconds after the origin; arguments and errors as for `from_timestamps`.
+    """Return times as seconds after the origin; arguments and errors as for `from_timestamps`.
 
     >>> seconds_since(["1998-06-26"], origin="1998-06-25 12:00").tolist()
     [43200.0]
@@ -102,7 +102,7 @@ def seconds_since(
 def from_counts(
     counts: ArrayLike, *, period: float, seed: Seed, rows: Rows = 1, name: str | None = None
 ) -> Trace:
-    """Requests counted per period, each spread uniformly at random over its period.
+    """Spread requests counted per period, each uniformly at random over its period.
 
     ``trace.counts(period)`` gives the counts back.
 
@@ -145,7 +145,7 @@ def from_csv(
     sort: bool = False,
     name: str | None = None,
 ) -> Trace:
-    """The trace in a CSV file with a header: one of `Trace.to_csv`, or any with a column of times.
+    """Read the trace in a CSV file with a header: of `Trace.to_csv`, or any with a column of times.
 
     Args:
         path: of the file. Columns named rows, bytes and sample are read too.
@@ -182,7 +182,7 @@ def from_parquet(
     sort: bool = False,
     name: str | None = None,
 ) -> Trace:
-    """The trace in a Parquet file: one of `Trace.to_parquet`, or any with a column of times.
+    """Read the trace in a Parquet file: one of `Trace.to_parquet`, or any with a column of times.
 
     Arguments and errors are those of `from_csv`.
     """
@@ -209,7 +209,7 @@ def read_counts(
     time: str = "period",
     count: str = "count",
 ) -> NDArray[np.int64]:
-    """Requests in each period, from a CSV file with a row a period; 0 where a row is missing.
+    """Read requests in each period from a CSV file, a row a period; 0 where one is missing.
 
     Args:
         path: of the file.
@@ -281,7 +281,7 @@ def _from_frame(
 
 
 def _column(columns: list[str], wanted: str | None) -> str:
-    """The column asked for, or the one that must hold the times."""
+    """Return the column asked for, or the one that must hold the times."""
     if wanted in columns:
         return wanted
     if wanted:
@@ -320,7 +320,7 @@ def _numbers_from(seconds: Floats, origin: float | str | datetime | None) -> Flo
 
 
 def _instants(texts: "pl.Series") -> "pl.Series":
-    """Texts in ISO 8601 as instants in UTC, null where one is not."""
+    """Parse texts in ISO 8601 as instants in UTC, null where one is not."""
     import polars as pl
 
     spaced = texts.str.strip_chars().str.replace("T", " ", literal=True)

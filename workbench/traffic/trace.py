@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
 from workbench.files import write_file
+from workbench.formatting import Table
 from workbench.validation import (
     Seed,
     as_array,
@@ -119,13 +120,9 @@ class Trace:
         return f"<Trace{label}: {size} in {self.duration:g} s, {self.rate:.4g} per second>"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align: left'>{key.replace('_', ' ')}</th>"
-            f"<td style='text-align: right'>{_cell(value)}</td></tr>"
-            for key, value in self.describe().items()
-        )
+        rows = [(key.replace("_", " "), value) for key, value in self.describe().items()]
         notice = f"<pre>{html.escape(self.notice)}</pre>" if self.notice else ""
-        return f"<table><caption>{html.escape(self.name)}</caption>{rows}</table>{notice}"
+        return Table([], rows, self.name).html() + notice
 
     @cached_property
     def digest(self) -> str:
@@ -155,7 +152,7 @@ class Trace:
         return pl.DataFrame({"arrival": self.arrivals} | columns)
 
     def counts(self, window: float) -> NDArray[np.int64]:
-        """Requests in each whole window of so many seconds; what is left at the end is left out.
+        """Count requests in each whole window of so many seconds; the rest at the end is left out.
 
         >>> Trace([0.0, 1.0, 4.0], 10.0).counts(3).tolist()
         [2, 1, 0]
@@ -178,7 +175,7 @@ class Trace:
         return float(counts.var(ddof=1) / counts.mean())
 
     def describe(self) -> dict[str, float | None]:
-        """Figures of the arrivals; None where the trace is too short for one.
+        """Return figures of the arrivals; None where the trace is too short for one.
 
         Requests, duration (s), rate (1/s), scv (squared coefficient of variation of the gaps),
         index of dispersion in windows of 1, 10 and 60 s, peak_to_mean (busiest second over mean).
@@ -193,7 +190,7 @@ class Trace:
         return {**figures, "scv": self._scv(), **dispersion, "peak_to_mean": peak}
 
     def scale(self, factor: float) -> "Trace":
-        """The same requests, factor times as fast: times and duration divided by the factor.
+        """Return the same requests, factor times as fast: times and duration divided by the factor.
 
         >>> Trace([0.0, 5.0], 10.0).scale(5).arrivals.tolist()
         [0.0, 1.0]
@@ -204,7 +201,7 @@ class Trace:
         return replace(self, arrivals=times, duration=duration, name=name)
 
     def clip(self, start: float = 0.0, stop: float | None = None) -> "Trace":
-        """The requests with start <= arrival < stop, with start as the new 0.
+        """Return the requests with start <= arrival < stop, with start as the new 0.
 
         A stop at the end of the trace (the default) keeps a request of that very instant.
 
@@ -233,7 +230,7 @@ class Trace:
         return replace(part, arrivals=part.arrivals - start, duration=stop - start)
 
     def thin(self, share: float, *, seed: Seed) -> "Trace":
-        """Each request kept with probability share, independently; the duration stays.
+        """Keep each request with probability share, independently; the duration stays.
 
         Raises:
             InvalidInput: the share is not above 0 and at most 1, or no request is left.
@@ -249,7 +246,7 @@ class Trace:
         )
 
     def __add__(self, other: "Trace") -> "Trace":
-        """Both traces at once: every request of either, for as long as the longer one.
+        """Merge both traces: every request of either, for as long as the longer one.
 
         >>> (Trace([1.0], 2.0) + Trace([0.5], 4.0)).arrivals.tolist()
         [0.5, 1.0]
@@ -269,7 +266,7 @@ class Trace:
         )
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
-        """The path of a file that `from_csv` reads back as an equal trace, written whole or not.
+        """Write a file that `from_csv` reads back as an equal trace, whole or not at all.
 
         Its first line is a comment (# and JSON) with duration, name and notice.
 
@@ -285,7 +282,7 @@ class Trace:
         return write_file(path, write)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
-        """The path of a file that `from_parquet` reads back as an equal trace, whole or not at all.
+        """Write a file that `from_parquet` reads back as an equal trace, whole or not at all.
 
         Raises:
             StorageError: the file cannot be written.
@@ -353,12 +350,8 @@ def _duration(value: float, last: float) -> float:
     return duration
 
 
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
-
-
 def format_value(value: object) -> str:
-    """A value as the names of traces show it: a whole float without its point, arrays as lists.
+    """Format a value for names of traces: a whole float without its point, arrays as lists.
 
     >>> format_value((300.0, 0.5))
     '(300, 0.5)'

@@ -74,7 +74,9 @@ def app(
 
     def make() -> App:
         found = (
-            Registry(timeout=_WAIT_TIMEOUT) if registry is None else registry.waiting(_WAIT_TIMEOUT)
+            Registry(timeout=_WAIT_TIMEOUT)
+            if registry is None
+            else registry.with_timeout(_WAIT_TIMEOUT)
         )
         return App(found, where, begin)
 
@@ -87,7 +89,7 @@ def app(
     return get_or_create_app((where, preset), make_or_tell)
 
 
-# By cell, the how manyth there, and registry.
+# Keyed by cell, position within it, and registry.
 _apps: dict[tuple[object, ...], "App | ClosedApp"] = {}
 _last_request = ("", 0)  # the request that made one last, and how many it has made
 
@@ -129,7 +131,7 @@ class SimulationPicker(Picker):
     def _describe(self, value: dict[str, Any]) -> str:
         if "cold_start" in value:
             return f"A new instance takes {value['cold_start']:g} s to start."
-        return "New instances start in no time."
+        return "New instances start without delay."
 
 
 def _seconds(entered: str) -> float:
@@ -248,7 +250,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.model.refresh()
 
     def _rows(self) -> list[ipywidgets.DOMWidget]:
-        """The pickers, in as many columns as there is room for, and what stands under them."""
+        """Return the pickers, in as many columns as fit, and what stands under them."""
         columns = [
             ipywidgets.VBox([self.model, self.deployment, self.target]),
             ipywidgets.VBox([self.traffic]),
@@ -452,7 +454,7 @@ def _measure(
 
 def _is_priced_machine(deployment: Deployment) -> bool:
     """Return whether it is a machine of the user's own that costs something; a plan may take it."""
-    return not deployment.needs and total(deployment.bill(deployment.standing_usage(HOUR))) > 0
+    return not deployment.needs and total(deployment.bill(deployment.idle_usage(HOUR))) > 0
 
 
 def code_of(

@@ -20,11 +20,11 @@ CALL_SECONDS = 0.1
 
 
 class DeploymentPicker(Picker):
-    """An inference type with its own knobs alone; `value` is a deployment.
+    """An inference type with its own settings alone; `value` is a deployment.
 
     The line under them tells the price, an hour and a million. Those of instances hang on the
     traffic, and those of calls on how long one takes: `rate` and `call` say what is reckoned with.
-    The knobs of the chosen type can be had by name: `picker["memory_mb"].value = 4096`.
+    The settings of the chosen type are had by name: `picker["memory_mb"].value = 4096`.
 
     Args:
         value: The deployment to begin with.
@@ -151,9 +151,9 @@ def describe_price(
     """
     if deployment.on_demand:
         return _describe_call_price(deployment, rate, call, prices)
-    there = deployment.platform.standing
+    there = deployment.platform.idle_instances
     one = deployment if there else deployment.with_count(1)
-    items = one.bill(one.standing_usage(3600.0), prices=prices)
+    items = one.bill(one.idle_usage(3600.0), prices=prices)
     hourly = total(items)
     if not hourly:
         return "This machine counts as free: give its price."
@@ -171,13 +171,14 @@ def _describe_call_price(
     deployment: Deployment, rate: float | None, call: float, prices: PriceSheet | None
 ) -> str:
     million = deployment.bill(Usage(seconds=1e6 * call, calls=1_000_000), prices=prices)
-    kept = deployment.bill(deployment.standing_usage(3600.0), prices=prices)
+    kept = deployment.bill(deployment.idle_usage(3600.0), prices=prices)
     words = f"{_usd(total(million))} a million calls of {milliseconds(call)}"
     if rate:
         hourly = total(million) * rate * 3600 / 1e6
         words += f", {_usd(hourly)} an hour at {rate:.4g} a second unbatched"
     if kept:
-        words += f", and {_usd(total(kept))} an hour for {deployment.platform.standing} provisioned"
+        count = deployment.platform.idle_instances
+        words += f", and {_usd(total(kept))} an hour for {count} provisioned"
     return f"{words} ({_describe_price_source((*million, *kept))})."
 
 

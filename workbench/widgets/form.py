@@ -94,7 +94,7 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def refuse(self, error: str, about: str = "") -> bool:
         """Say what is wrong beside the control that it is about, and tell whether there is one.
 
-        Unless told, it is the one with whose name the error begins. What was said before is taken
+        By default it is the one with whose name the error begins. What was said before is taken
         back.
         """
         wrong = about or re.split(r"\W", error, maxsplit=1)[0]
@@ -110,4 +110,4 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
 
 def _error_html(error: str) -> str:
-    return f'<div class="wb-refusal" role="alert">{html.escape(error)}</div>'
+    return f'<div class="wb-error" role="alert">{html.escape(error)}</div>'

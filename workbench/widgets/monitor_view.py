@@ -16,11 +16,11 @@ from workbench.cloud.aws import Cloud, aws
 from workbench.cloud.client import is_missing
 from workbench.cloud.deploy import DeployedModel
 from workbench.errors import CloudError, InvalidInput, WorkbenchError
-from workbench.formatting import html_table
+from workbench.formatting import Table
 from workbench.plots import plot_metrics
 from workbench.widgets.form import Form, text
 from workbench.widgets.notebook import Keyboard, Status, run_in_background
-from workbench.widgets.results import frame_table, picture
+from workbench.widgets.results import frame_table
 from workbench.widgets.saved_output import SavedOutput
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _MAX_LOG_LINES = 30  # of the log that are shown
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Observation:
-    """What a cloud told of an endpoint, as the frames of `workbench.cloud.monitor`.
+    """What a cloud reports of an endpoint, as the frames of `workbench.cloud.monitor`.
 
     Attributes:
         endpoint: its name.
@@ -91,7 +91,7 @@ def observe(endpoint: str | DeployedModel, cloud: Cloud) -> Observation:
 def _check_endpoint(name: str, cloud: Cloud) -> None:
     with (
         contextlib.closing(cloud.client("sagemaker")) as client,
-        cloud.explained(f"find endpoint {name}"),
+        cloud.translate_errors(f"find endpoint {name}"),
     ):
         client.describe_endpoint(EndpointName=name)
 
@@ -154,7 +154,7 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         self.status.say(f"Press Refresh to read what {deployed.cloud.name} has measured.")
 
     def refresh(self) -> None:
-        """Begin to read anew, unless that goes on already."""
+        """Begin to read again, unless that goes on already."""
         name = self["endpoint"].value.strip()
         if self.form.refuse("" if name else "endpoint must be a name, got nothing."):
             self.set_trait("error", "endpoint must be a name, got nothing.")
@@ -196,7 +196,7 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
 
 def _chart(observation: Observation) -> str:
     try:
-        return picture(plot_metrics(observation.metrics))
+        return plot_metrics(observation.metrics).image()
     except InvalidInput:
         return "<p>No metrics yet: CloudWatch has them some minutes after the first call.</p>"
 
@@ -211,17 +211,12 @@ def observation_tables(observation: Observation) -> str:
         [_moment(time), stream, message]
         for time, stream, message in observation.logs.tail(_MAX_LOG_LINES).reverse().iter_rows()
     ]
-    parts = [
-        frame_table(
-            "Alarms", html_table("Alarms", ["alarm", "state", "about", "since", "why"], alarms)
-        )
-        if alarms
-        else "<p>No alarms: workbench.cloud.monitor.put_alarm makes one.</p>",
-        frame_table("Log", html_table("Log", ["when (UTC)", "stream", "line"], lines))
-        if lines
-        else "<p>Nothing was logged.</p>",
-    ]
-    return "".join(parts)
+    shown = "<p>No alarms: workbench.cloud.monitor.put_alarm makes one.</p>"
+    if alarms:
+        shown = frame_table(Table(["alarm", "state", "about", "since", "why"], alarms, "Alarms"))
+    if lines:
+        return shown + frame_table(Table(["when (UTC)", "stream", "line"], lines, "Log"))
+    return f"{shown}<p>Nothing was logged.</p>"
 
 
 def _moment(time: datetime) -> str:

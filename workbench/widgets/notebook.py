@@ -1,4 +1,4 @@
-"""What the notebook around the controls has to be told, and asked."""
+"""What the notebook around the controls gets and answers."""
 
 import contextvars
 import os
@@ -44,7 +44,7 @@ def _is_voila() -> bool:
 
 
 def _kernel_allows_input() -> bool:
-    """Whether input() works here; ipykernel keeps that in a private attribute."""
+    """Return whether input() works here; ipykernel keeps that in a private attribute."""
     ipython = sys.modules.get("IPython")
     kernel = getattr(ipython.get_ipython(), "kernel", None) if ipython else None
     return bool(getattr(kernel, "_allow_stdin", False))
@@ -149,7 +149,7 @@ class Status(anywidget.AnyWidget):
     .wb-status.wb-wrong {
       border-left: 3px solid var(--jp-error-color1); font-weight: 600; padding-left: 6px;
     }
-    .wb-refusal {
+    .wb-error {
       border-left: 3px solid var(--jp-error-color1); color: var(--jp-ui-font-color1);
       font-size: var(--jp-ui-font-size1); font-weight: 600; line-height: 1.4;
       margin-left: 126px; overflow-wrap: anywhere; padding-left: 6px;

@@ -1,4 +1,4 @@
-"""What of an experiment can be turned, and the experiments that come of it."""
+"""The settings of an experiment that sliders can change, and the experiments they give."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from workbench.validation import not_negative, positive, whole_number
 
 @dataclass(frozen=True, kw_only=True)
 class TunableParameter:
-    """Something that can be turned: the setting's name, a label, the values that a slider has.
+    """Something that can be changed: the setting's name, a label, the values that a slider has.
 
     `shown` is what a value is multiplied with to be shown in `unit`.
     """
@@ -38,10 +38,10 @@ class TunableParameter:
 
 
 class TunableParameters:
-    """The dials of an experiment: load, batch size and wait, memory or how many serve.
+    """The parameters of an experiment: load, batch size and wait, memory or how many serve.
 
     Args:
-        experiment: Whose parts are turned.
+        experiment: Whose parts are changed.
         largest: The most requests in a batch.
     """
 
@@ -54,22 +54,22 @@ class TunableParameters:
         }
 
     def __iter__(self) -> Iterator[TunableParameter]:
-        """Yield the dials, in the order in which they are shown."""
+        """Yield the parameters, in the order in which they are shown."""
         return iter(self._parameters.values())
 
-    def turned(self, **values: float) -> Experiment:
-        """Return the experiment with dials at these values, and the others where they were.
+    def vary(self, **values: float) -> Experiment:
+        """Return the experiment with parameters at these values, and the others where they were.
 
         Values need not be among the slider's: `load` is in times of the trace's rate, `max_wait`
         in seconds.
 
         Raises:
-            InvalidInput: There is no such dial, or a value is out of its limits; the text begins
-                with the dial's name.
+            InvalidInput: There is no such parameter, or a value is out of its limits; the text
+                begins with the parameter's name.
         """
         if unknown := [name for name in values if name not in self._parameters]:
             raise InvalidInput(
-                f"{unknown[0]} cannot be turned here: {', '.join(self._parameters)} can."
+                f"{unknown[0]} cannot be changed here: {', '.join(self._parameters)} can."
             )
         remaining: dict[str, Any] = dict(values)
         changed: dict[str, Any] = {"trace": self._trace(remaining.pop("load", 1.0))}
@@ -120,7 +120,7 @@ def _make_parameter(
     value: float,
     **more: Any,  # noqa: ANN401 - what the control takes
 ) -> TunableParameter:
-    """Return a dial whose values include the present one."""
+    """Return a parameter whose values include the present one."""
     return TunableParameter(
         name=name, label=label, values=sorted({*values, value}), value=value, **more
     )

@@ -47,8 +47,8 @@ class Picker(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         try:
             value, error = self._make(), ""
             words = self._describe(value)
-        except WorkbenchError as refusal:
-            value, words, error = None, "", str(refusal)
+        except WorkbenchError as failure:
+            value, words, error = None, "", str(failure)
         beside = self._show_error(error)
         self.status.say(words or ("" if beside else error), wrong=bool(error) and not beside)
         self.set_trait("error", error)

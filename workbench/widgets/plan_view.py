@@ -10,7 +10,7 @@ import ipywidgets
 import traitlets
 
 from workbench.errors import Stopped, WorkbenchError
-from workbench.formatting import html_table, milliseconds
+from workbench.formatting import Table, milliseconds
 from workbench.planner import Candidate, Options, Plan, plan
 from workbench.planner.search import Measured
 from workbench.plots import plot_plan
@@ -18,7 +18,7 @@ from workbench.registry.api import Model
 from workbench.run import SLO
 from workbench.traffic.trace import Trace
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
-from workbench.widgets.results import frame_table, picture
+from workbench.widgets.results import frame_table
 from workbench.widgets.run_panel import FLUSH_INTERVAL, LiveProgress
 from workbench.widgets.saved_output import SavedOutput
 
@@ -186,7 +186,7 @@ class PlanView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidget
         self.status.say(words, wrong=wrong or self._make_plan is None)
 
     def _draw(self, found: Plan) -> None:
-        chart = picture(plot_plan(found))
+        chart = plot_plan(found).image()
         self.found.value, self.chart.value = plan_tables(found), chart
         self.keep(self.found.value + chart)
 
@@ -198,11 +198,9 @@ def plan_tables(found: Plan) -> str:
     columns = ["type", "deployment and policy", quantile, "$ per million", "why"]
     word = "Winner" if found.feasible else "Nothing meets the target; the nearest"
     winner = f"<p><strong>{word}</strong>: {html.escape(found.label)}.</p>"
-    tables = [
-        frame_table("Near misses", html_table("Near misses", columns, near)) if near else "",
-        frame_table("Types", html_table("The best of each type", columns, _rows(found.by_kind))),
-    ]
-    return winner + "".join(tables)
+    misses = frame_table(Table(columns, near, "Near misses")) if near else ""
+    best = frame_table(Table(columns, _rows(found.by_kind), "The best of each type"))
+    return winner + misses + best
 
 
 def _rows(candidates: "pl.DataFrame") -> list[list[object]]:

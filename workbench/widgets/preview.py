@@ -28,7 +28,7 @@ _DEFAULT_QUANTILE = 0.95  # where there is no target
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SimulationSummary:
-    """The law of an experiment's latency, its target and its cost, by the simulator.
+    """The distribution of an experiment's latency, its target and its cost, by the simulator.
 
     Attributes:
         requests: how many were simulated.
@@ -37,7 +37,7 @@ class SimulationSummary:
         attainment: share of the requests within the target, failures counting as late; 1 without.
         per_million: US dollars a million answered requests, without bytes sent; None where
             nothing was answered or the bill depends on provisioned instances.
-        seconds: latencies at which the law is drawn, ascending.
+        seconds: latencies at which the distribution is drawn, ascending.
         shares: of all requests, answered before each of them.
     """
 
@@ -86,7 +86,7 @@ def summarize_simulation(
 
 
 def _per_million(outcome: Outcome, on: Deployment, answered: int) -> float | None:
-    if not answered or (on.on_demand and on.platform.standing):
+    if not answered or (on.on_demand and on.platform.idle_instances):
         return None
     return 1e6 * dollars_of(on, usage_of(outcome, on), PriceSheet.load()) / answered
 

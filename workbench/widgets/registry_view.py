@@ -8,7 +8,7 @@ import ipywidgets
 import traitlets
 
 from workbench.errors import InvalidInput, InvalidModel, NotFound, WorkbenchError
-from workbench.formatting import html_table
+from workbench.formatting import Table
 from workbench.registry.api import Model, Registry
 from workbench.widgets.form import Form, choice, text
 from workbench.widgets.notebook import Keyboard, Status
@@ -86,8 +86,8 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         decide = ipywidgets.Box([press[name] for name in ("Approve", "Reject", "Refresh")])
         decide.layout = wrap
         columns = [
-            ipywidgets.VBox([_heading("Versions"), self.chosen, self.decision, decide]),
-            ipywidgets.VBox([_heading("New version"), self.new, press["Register"]]),
+            ipywidgets.VBox([_make_heading("Versions"), self.chosen, self.decision, decide]),
+            ipywidgets.VBox([_make_heading("New version"), self.new, press["Register"]]),
         ]
         layout = ipywidgets.Layout(
             grid_template_columns="repeat(auto-fit, minmax(min(100%, 250px), 1fr))",
@@ -105,13 +105,13 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         """Do it, and say what came of it, or what is wrong beside the control it is about."""
         try:
             words, error = action(), ""
-        except (InvalidModel, NotFound) as refusal:
-            words, error = "", str(refusal)
-        except InvalidInput as refusal:
-            words, error = "", str(refusal)
+        except (InvalidModel, NotFound) as failure:
+            words, error = "", str(failure)
+        except InvalidInput as failure:
+            words, error = "", str(failure)
             about = "into" if "A group's name" in error else error.split(maxsplit=1)[0]
-        except WorkbenchError as refusal:  # of the registry as a whole: locked, damaged, read only
-            words, error, about = "", str(refusal), ""
+        except WorkbenchError as failure:  # of the registry as a whole: locked, damaged, read only
+            words, error, about = "", str(failure), ""
         beside = [form.refuse(error, about) for form in (self.decision, self.new)]
         said = bool(error) and any(beside)
         self.status.say(words or ("" if said else error), wrong=bool(error) and not said)
@@ -148,7 +148,7 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         if model is None:
             raise NotFound("There is no version to decide on: register a file first.")
         if approval == "Rejected" and not why:
-            raise InvalidInput("why a version is rejected must be said: enter a reason.")
+            raise InvalidInput("why must be given for a rejection: enter a reason.")
         decided = self._registry.decide(model.group, model.version, approval, why=why)
         self["why"].value = ""
         return self._fill(decided.group, decided.version)
@@ -165,11 +165,11 @@ def history_table(registry: Registry, model: Model) -> str:
     """Return what became of a version as an HTML table, the latest on top."""
     changes = registry.history(model.group, model.version)
     rows = [
-        [each.at[:19].replace("T", " "), each.who, f"{each.field}: {each.value}", each.why or "-"]
+        [each.at[:19].replace("T", " "), each.who, f"{each.field}: {each.value}", each.why]
         for each in reversed(changes)
     ]
-    label = f"History of {model.name}"
-    return frame_table(label, html_table(label, ["when (UTC)", "who", "what", "why"], rows))
+    columns = ["when (UTC)", "who", "what", "why"]
+    return frame_table(Table(columns, rows, f"History of {model.name}"))
 
 
 def _describe_model(model: Model) -> str:
@@ -187,7 +187,7 @@ _APPROVALS = {
 }
 
 
-def _heading(title: str) -> ipywidgets.HTML:
+def _make_heading(title: str) -> ipywidgets.HTML:
     return ipywidgets.HTML(f"<strong>{title}</strong>")
 
 

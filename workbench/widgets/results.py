@@ -1,6 +1,5 @@
 """What came out: a table and charts, the latest beside the ones before it; notes, and export."""
 
-import base64
 import contextlib
 import html
 import re
@@ -14,9 +13,8 @@ import traitlets
 
 from workbench.comparison import Comparison, compare
 from workbench.errors import NotFound, StorageError, WorkbenchError
-from workbench.formatting import html_table
-from workbench.plots import Figure, plot_batch_sizes, plot_cost_by_item, plot_latency_over_time
-from workbench.plots.series import caption
+from workbench.formatting import Table
+from workbench.plots import plot_batch_sizes, plot_cost_by_item, plot_latency_over_time
 from workbench.report.page import write_report
 from workbench.run import Run, delete_run
 from workbench.run_cost import cost
@@ -158,8 +156,8 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
             path = folder / _file_name(run, name)
             paths.append(run.save(path, overwrite=self._saved_results.get(path) is result))
             self._saved_results[path] = result
-        told = "" if len(paths) == len(self.entries) else f" {_NO_ROWS}"
-        return f"Saved: {', '.join(map(str, paths))}; wb.load_run reads them.{told}"
+        missing = "" if len(paths) == len(self.entries) else f" {_NO_ROWS}"
+        return f"Saved: {', '.join(map(str, paths))}; wb.load_run reads them.{missing}"
 
     def report(self) -> str:
         """Write one page on all runs, and return in words where.
@@ -217,9 +215,12 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
 
     def _save_view(self, comparison: Comparison | None) -> None:
         """Leave table and charts in the notebook, as they are now."""
-        notes = [entry.note.value for entry in self.entries]
-        table = plain_table(comparison, notes) if comparison else ""
-        self.keep(table + "".join(chart.value for chart in self.charts.values()))
+        shown = [chart.value for chart in self.charts.values()]
+        if comparison:
+            notes = [entry.note.value for entry in self.entries]
+            table = comparison_table(comparison, notes)
+            shown = [table.html(), _warnings(comparison), *shown]
+        self.keep("".join(shown))
 
     def _update_notes(self) -> None:
         self._save_view(self._tabulate())
@@ -231,7 +232,8 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
             for name, entry in zip(comparison.results, self.entries, strict=True):
                 entry.name.value = html.escape(f"{name} ({entry.result.origin})")
                 entry.delete_button.tooltip = f"Delete {name}"
-            self.table.value = runs_table(comparison, notes)
+            table = comparison_table(comparison, notes)
+            self.table.value = frame_table(table, "Runs") + _warnings(comparison)
         else:
             self.table.value = ""
         return comparison
@@ -243,45 +245,36 @@ def _file_name(run: Run, name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{name} {made}".lower()).strip("-")
 
 
-def runs_table(comparison: Comparison, notes: Sequence[str] = ()) -> str:
-    """Return what `plain_table` returns, in a frame that scrolls."""
-    return frame_table("Runs", plain_table(comparison, notes))
-
-
-def plain_table(comparison: Comparison, notes: Sequence[str] = ()) -> str:
-    """Return an HTML table, a column a result, and what a reader has to know of them.
+def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table:
+    """Return a table with a column a result, and rows of how it came to be known.
 
     >>> run = Run.from_arrays(scheduled=[0.0] * 200, finished=[0.004] * 200)
-    >>> '<th scope="row">p95</th><td>4 ms</td>' in plain_table(compare(run))
+    >>> '<th scope="row">p95</th><td>4 ms</td>' in comparison_table(compare(run)).html()
     True
     """
-    columns, rows = comparison.table()
-    words = caption(dict(comparison.results))
+    table = comparison.table()
+    rows, caption = table.rows, table.caption
     results = comparison.results.values()
     traffic = [_traffic(each) for each in results]
     if len(known := {each for each in traffic if each}) == 1:
-        words += f" Traffic: {known.pop()}."
+        caption += f" Traffic: {known.pop()}."
     else:
-        rows = [["traffic", *(each or "-" for each in traffic)], *rows]
+        rows = [["traffic", *(each or None for each in traffic)], *rows]
     rows = [["known by", *(each.origin for each in results)], *rows]
     if any(notes):
-        rows = [["note", *(note or "-" for note in notes)], *rows]
-    table = html_table(words, columns, rows)
-    warnings = "".join(f"<p>{html.escape(warning)}</p>" for warning in comparison.warnings)
-    return table + warnings
+        rows = [["note", *(note or None for note in notes)], *rows]
+    return Table(table.columns, rows, caption)
 
 
-def frame_table(label: str, table: str) -> str:
+def frame_table(table: Table, label: str = "") -> str:
     """Return an HTML table that scrolls in a frame of its own, also by keyboard."""
-    scrolls = f'<div role="region" aria-label="{html.escape(label)}" tabindex="0">'
-    return f'<style>{_STYLE}</style><div class="wb-runs">{scrolls}{table}</div></div>'
+    label = html.escape(label or table.caption)
+    scrolls = f'<div role="region" aria-label="{label}" tabindex="0">'
+    return f'<style>{_STYLE}</style><div class="wb-runs">{scrolls}{table.html()}</div></div>'
 
 
-def picture(figure: Figure) -> str:
-    """Return a chart as an HTML image that brings its data along and needs no script."""
-    data = base64.b64encode(figure.svg().encode()).decode()
-    words = html.escape(f"{figure.title}. {figure.description}")
-    return f'<img src="data:image/svg+xml;base64,{data}" alt="{words}" class="wb-chart">'
+def _warnings(comparison: Comparison) -> str:
+    return "".join(f"<p>{html.escape(warning)}</p>" for warning in comparison.warnings)
 
 
 def _traffic(result: Result) -> str:
@@ -289,23 +282,23 @@ def _traffic(result: Result) -> str:
 
 
 def _latency(comparison: Comparison) -> str:
-    return picture(comparison.figure)
+    return comparison.figure.image()
 
 
 def _cost(comparison: Comparison) -> str:
     if not any(bill.total for bill in comparison.costs.values()):
         return _NO_COST_HTML
-    return picture(plot_cost_by_item(comparison.costs))
+    return plot_cost_by_item(comparison.costs).image()
 
 
 def _over_time(comparison: Comparison) -> str:
     runs = list(comparison.runs.values())
-    return picture(plot_latency_over_time(runs)) if runs else ""
+    return plot_latency_over_time(runs).image() if runs else ""
 
 
 def _batch_sizes(comparison: Comparison) -> str:
     runs = list(comparison.runs.values())
-    return picture(plot_batch_sizes(runs)) if runs else ""
+    return plot_batch_sizes(runs).image() if runs else ""
 
 
 _CHARTS: Mapping[str, Callable[[Comparison], str]] = {

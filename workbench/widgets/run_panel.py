@@ -27,7 +27,7 @@ Result = Run | Prediction
 
 
 class LiveProgress:
-    """What work under way has told: filled by the thread that does it, read by another.
+    """What work under way has reported: filled by the thread that does it, read by another.
 
     `stopped` is set when it is to end early; `doing` says what it is at, `stopping` what it is at
     from then on.

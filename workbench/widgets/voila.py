@@ -39,7 +39,7 @@ def serve(
         preset: What the controls begin with, as for `app`.
         ip: What to listen on, by default this machine alone.
         port: Where; 0 is one that is free.
-        on_started: Told the address, token included, once it is served.
+        on_started: Called with the address, token included, once it is served.
 
     Raises:
         NotAvailable: Voila is not installed, or the port is taken.
@@ -73,7 +73,7 @@ def serve(
         server.start()
 
 
-def _set_xsrf_cookie(request: Any, **_told: object) -> None:  # noqa: ANN401 - Tornado's
+def _set_xsrf_cookie(request: Any, **_arguments: object) -> None:  # noqa: ANN401 - Tornado's
     """Give the page the cookie without which it may not end its kernel when its tab is closed."""
     _ = request.xsrf_token
 

@@ -20,7 +20,7 @@ function dial({ name, label, values, at, unit, shown }, turned) {
     { ...ours, "aria-label": label });
   const typed = element("input", { type: "number", step: "any" },
     { ...ours, "aria-label": unit ? `${label}, ${unit}` : `${label}, typed` });
-  const refusal = element("div", {}, { role: "alert" });
+  const problem = element("div", {}, { role: "alert" });
   let value = values[at];
   const slide = (place) => {
     slider.value = place;
@@ -45,10 +45,10 @@ function dial({ name, label, values, at, unit, shown }, turned) {
   return {
     name,
     row: element("div", { className: "wb-dial" }, {}, element("span", { textContent: label }),
-      slider, typed, element("span", { textContent: unit }), refusal),
+      slider, typed, element("span", { textContent: unit }), problem),
     value: () => value,
     refuse: (words) => {
-      if (refusal.textContent !== words) refusal.textContent = words;
+      if (problem.textContent !== words) problem.textContent = words;
       typed.setAttribute("aria-invalid", words ? "true" : "false");
     },
   };
@@ -101,9 +101,9 @@ function plot(canvas, now, before) {
     line([[x(now.target), TOP], [x(now.target), y(0)]], { dash: [4, 4], thick: 1.5 });
     line([[LEFT, y(now.quantile)], [x(now.target), y(now.quantile)]], { dash: [4, 4], thick: 1.5 });
   }
-  const law = ({ ms, shares }) => ms.map((each, n) => [x(each), y(shares[n])]);
-  if (before !== now) line(law(before), { dash: [2, 3], thick: 2, faint: 0.6 });
-  line(law(now), { colour: CURVE, thick: 2.5 });
+  const curve = ({ ms, shares }) => ms.map((each, n) => [x(each), y(shares[n])]);
+  if (before !== now) line(curve(before), { dash: [2, 3], thick: 2, faint: 0.6 });
+  line(curve(now), { colour: CURVE, thick: 2.5 });
 }
 
 function render({ model, el }) {
@@ -152,7 +152,7 @@ function render({ model, el }) {
     say(now.words, !now.met);
     paint();
   };
-  const told = (answer) => {
+  const receive = (answer) => {
     if (answer.number !== question?.number) return;
     clearTimeout(late);
     const answered = question;
@@ -186,7 +186,7 @@ function render({ model, el }) {
     if (model.get("note")) say(model.get("note"), false);
   };
 
-  model.on("msg:custom", told);
+  model.on("msg:custom", receive);
   model.on("change:dials", build);
   model.on("change:note", note);
   const sized = new ResizeObserver(paint);
@@ -199,7 +199,7 @@ function render({ model, el }) {
     clearTimeout(late);
     sized.disconnect();
     theme.disconnect();
-    model.off("msg:custom", told);
+    model.off("msg:custom", receive);
     model.off("change:dials", build);
     model.off("change:note", note);
   };

@@ -23,7 +23,7 @@ from workbench.widgets.preview import SimulationSummary, summarize_simulation
 from workbench.widgets.run_panel import describe_attainment
 
 SimulatePreview = Callable[..., tuple[Experiment, SimulationSummary]]
-"""Given values of dials by name, an experiment and what it comes to."""
+"""Given values of sliders by name, an experiment and what it comes to."""
 
 _BUSY_NOTE = (
     "A run is under way, which would be disturbed by measuring how long batches take; that is done "
@@ -81,23 +81,23 @@ class WhatIf(anywidget.AnyWidget):
         profile: Profile | ServiceTimes,
         **settings: Any,  # noqa: ANN401 - as for simulate
     ) -> None:
-        """Begin anew with this experiment, service times, and settings of `Experiment.simulate`.
+        """Begin again with this experiment, service times, and settings of `Experiment.simulate`.
 
         Raises:
             InvalidInput: The service times are none.
         """
         most = experiment.service(profile).largest // int(experiment.trace.rows.max())
-        dials = TunableParameters(experiment, largest=max(most, 1))
+        parameters = TunableParameters(experiment, largest=max(most, 1))
 
-        def foresee(**values: float) -> tuple[Experiment, SimulationSummary]:
-            made = dials.turned(**values)
+        def simulate_values(**values: float) -> tuple[Experiment, SimulationSummary]:
+            made = parameters.vary(**values)
             return made, summarize_simulation(made, profile, **settings)
 
-        self._simulate_preview = foresee
+        self._simulate_preview = simulate_values
         self.set_trait("value", experiment)
         with self.hold_sync():
             self.set_trait("note", "")
-            self.set_trait("dials", [dial.to_dict() for dial in dials])
+            self.set_trait("dials", [each.to_dict() for each in parameters])
 
     def prepare(
         self,
@@ -139,12 +139,12 @@ class WhatIf(anywidget.AnyWidget):
             self.set_trait("note", note)
 
     def turn(self, **values: float) -> SimulationSummary:
-        """Return what the experiment comes to with dials at these values, and make it the value.
+        """Return what the experiment comes to with sliders at these values, and make it the value.
 
-        See `Dials.turned` for the dials; a wait is in seconds.
+        See `TunableParameters.vary` for the values; a wait is in seconds.
 
         Raises:
-            WorkbenchError: There is no experiment, no such dial, or a value is out of its limits.
+            WorkbenchError: There is no experiment, no such slider, or a value is out of its limits.
         """
         experiment, found = self._simulate_preview(**values)
         self.set_trait("value", experiment)
@@ -160,8 +160,8 @@ class WhatIf(anywidget.AnyWidget):
             if busy():
                 self.set_trait("note", _BUSY_NOTE)
                 raise _Superseded
-            told = f"Measuring how long batches take, once for this model: {done} of {total}."
-            self.set_trait("note", told)
+            note = f"Measuring how long batches take, once for this model: {done} of {total}."
+            self.set_trait("note", note)
 
         return progress
 

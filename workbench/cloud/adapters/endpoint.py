@@ -15,7 +15,7 @@ from workbench.cloud.adapters.base import CallTarget, Creation, D, LiveAdapter
 from workbench.cloud.adapters.resources import (
     PATIENCE,
     create_model,
-    existing_is_fine,
+    ignore_existing,
     pause,
     upload,
 )
@@ -70,7 +70,7 @@ class EndpointAdapter(LiveAdapter[D]):
             ("create_endpoint_config", configuration),
             ("create_endpoint", {"EndpointName": name, "EndpointConfigName": name}),
         ):
-            with existing_is_fine():
+            with ignore_existing():
                 aws.sagemaker(operation, **parameters, Tags=entry.tags)
         await_service(aws, entry)
         return name

@@ -78,7 +78,7 @@ class LambdaAdapter(LiveAdapter[Lambda]):
 
 
 def _image_code(entry: LedgerEntry, uri: str) -> dict[str, object]:
-    """Return what CreateFunction is told of a function from an image."""
+    """Return the arguments of CreateFunction for an image."""
     return {
         "PackageType": "Image",
         "Code": {"ImageUri": uri},
@@ -90,7 +90,7 @@ def _image_code(entry: LedgerEntry, uri: str) -> dict[str, object]:
 def _zip_code(
     aws: CloudClient, entry: LedgerEntry, model: Model, libraries: str | Path
 ) -> dict[str, object]:
-    """Return what CreateFunction is told of a function from a zip; a large one goes through S3."""
+    """Return the arguments of CreateFunction for a zip; a large one goes through S3."""
     with tempfile.TemporaryDirectory() as folder:
         content = function_zip(model, Path(folder) / "f.zip", libraries=libraries).read_bytes()
     code: dict[str, object] = {"ZipFile": content}
@@ -133,18 +133,18 @@ def _provision(aws: CloudClient, entry: LedgerEntry, deployment: Lambda) -> str:
         **provisioned,
         ProvisionedConcurrentExecutions=deployment.provisioned,
     )
-    _await_state(aws, entry, lambda: _provisioned_state(aws, provisioned), "READY")
+    _await_state(aws, entry, lambda: _read_provisioned_state(aws, provisioned), "READY")
     return f"{name}:{version}"
 
 
 def _state(aws: CloudClient, name: str) -> tuple[str, str]:
-    extra_config = aws.lambda_("get_function_configuration", FunctionName=name)
-    return str(extra_config["State"]), str(extra_config.get("StateReason", ""))
+    answer = aws.lambda_("get_function_configuration", FunctionName=name)
+    return str(answer["State"]), str(answer.get("StateReason", ""))
 
 
-def _provisioned_state(aws: CloudClient, which: dict[str, str]) -> tuple[str, str]:
-    extra_config = aws.lambda_("get_provisioned_concurrency_config", **which)
-    return str(extra_config["Status"]), str(extra_config.get("StatusReason", ""))
+def _read_provisioned_state(aws: CloudClient, which: dict[str, str]) -> tuple[str, str]:
+    answer = aws.lambda_("get_provisioned_concurrency_config", **which)
+    return str(answer["Status"]), str(answer.get("StatusReason", ""))
 
 
 def _await_state(

@@ -46,7 +46,7 @@ def check_concurrency(cloud: Cloud, concurrency: int, *, label: str) -> None:
         return
     client = cloud.client("lambda", attempts=3)
     try:
-        with cloud.explained("tell its limits"):
+        with cloud.translate_errors("tell its limits"):
             limits = client.get_account_settings()["AccountLimit"]
     except (CloudError, NotAvailable):
         return  # whether it is allowed will be seen
@@ -65,7 +65,7 @@ def check_concurrency(cloud: Cloud, concurrency: int, *, label: str) -> None:
 def _quota(cloud: Cloud, name: str) -> float | None:
     client = cloud.client("service-quotas", attempts=3)
     try:
-        with cloud.explained("list the quotas"):
+        with cloud.translate_errors("list the quotas"):
             pages = client.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
             for page in pages:
                 for quota in page["Quotas"]:

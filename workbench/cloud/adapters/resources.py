@@ -68,7 +68,7 @@ def create_model(
         "ModelDataUrl": f"s3://{entry.bucket}/{entry.key}",
         "Environment": dict(environment),
     }
-    with existing_is_fine():
+    with ignore_existing():
         aws.sagemaker(
             "create_model",
             ModelName=entry.name,
@@ -93,7 +93,7 @@ def _objects(aws: CloudClient, entry: LedgerEntry) -> list[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def existing_is_fine() -> Iterator[None]:
+def ignore_existing() -> Iterator[None]:
     """End the block at the news that something exists: names are new, so a retry came late."""
     try:
         yield

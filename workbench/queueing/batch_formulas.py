@@ -22,7 +22,7 @@ from workbench.traffic.map import MAP
 def batch_as_published(
     arrivals: MAP, *, max_size: int, max_wait: float, service: Sequence[float]
 ) -> Prediction:
-    """What BATCH's own formulas say of the buffer: an approximation, to compare with `buffered`.
+    """Predict the buffer by BATCH's own formulas: an approximation, to compare with `buffered`.
 
     It takes D1's diagonal for the arrival rates of an MMPP's states, waits for uniform over
     max_wait, and size classes for disjoint: max_wait must not exceed the step from one batch
@@ -53,7 +53,7 @@ def batch_as_published(
     times = np.asarray(service[:max_size], dtype=np.float64)
     if (np.diff(times) <= 0).any():
         raise NotPredictable("BATCH's formulas need service times that grow with the batch size.")
-    sizes, fill = _published_sizes(arrivals, policy)
+    sizes, fill = _size_distribution(arrivals, policy)
     counts = sizes_to(max_size)
     seen = sizes * counts / (sizes @ counts)
     latency = _PublishedLatency(seen, times, max_wait, min(fill, max_wait))
@@ -70,8 +70,8 @@ def batch_as_published(
     )
 
 
-def _published_sizes(arrivals: MAP, policy: BatchPolicy) -> tuple[Floats, float]:
-    """The law of the batch size, and the mean time to fill a batch."""
+def _size_distribution(arrivals: MAP, policy: BatchPolicy) -> tuple[Floats, float]:
+    """Return the distribution of the batch size, and the mean time to fill a batch."""
     size, rates = policy.max_size, arrivals.d1.diagonal()
     leave = -(arrivals.d0.diagonal() + rates)
     opening = np.ones(1)
@@ -128,7 +128,7 @@ class _PublishedLatency:
 
 
 def percentile_size(batch_sizes: Floats, q: float) -> int:
-    """The least batch size that the share q of batches does not exceed.
+    """Return the least batch size that the share q of batches does not exceed.
 
     >>> percentile_size(np.array([0.5, 0.3, 0.2]), 0.8)
     2
