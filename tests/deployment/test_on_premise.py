@@ -163,7 +163,7 @@ def test_the_app_plans_with_it_beside_the_cloud(registry, monkeypatch):
 def test_a_slider_turns_the_number_of_servers(model):
     dials = TunableParameters(wb.Experiment(model, ONE, TRACE), largest=4)
 
-    assert dials.turned(servers=2).deployment == ONE.with_count(2)
+    assert dials.vary(servers=2).deployment == ONE.with_count(2)
 
 
 def test_the_command_line_runs_it(capsys, workbench_home, monkeypatch, tmp_path):
