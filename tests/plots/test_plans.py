@@ -61,15 +61,15 @@ def test_none_of_the_front_is_beaten_and_all_others_are(decided):
 
 
 def test_the_beaten_are_thinned_evenly_and_the_front_is_kept(decided):
-    every, few = (plots.plan_candidates(decided, most=most) for most in (10**6, 5))
+    every, few = (plots.plan_candidates(decided, max_beaten=most) for most in (10**6, 5))
     kept = pl.col("front") | pl.col("best")
 
     assert few.filter(~kept).height == 5
     assert few.filter(kept).rows() == every.filter(kept).rows()
     for end in ("min", "max"):
         assert getattr(few["cost_per_million"], end)() == getattr(every["cost_per_million"], end)()
-    with pytest.raises(InvalidInput, match="most must be a whole number"):
-        plots.plan_candidates(decided, most=0)
+    with pytest.raises(InvalidInput, match="max_beaten must be a whole number"):
+        plots.plan_candidates(decided, max_beaten=0)
 
 
 def test_the_figure_names_the_winner_and_the_target(decided):

@@ -43,7 +43,7 @@ def plan_candidates(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> "pl.DataFra
     """
     import polars as pl
 
-    whole_number("most", max_beaten, low=1)
+    whole_number("max_beaten", max_beaten, low=1)
     front = plan.front.select(*_KEY_COLUMNS, front=pl.lit(True))  # noqa: FBT003
     known = (
         plan.frame.with_row_index()
