@@ -111,8 +111,8 @@ def test_the_table_tells_each_figure_with_its_unit(slow, fast):
 
 
 def test_the_table_says_what_not_to_rely_on(fast):
-    stopped = Run(fast.frame, {**fast.facts, "complete": False, "label": "stopped"})
-    late = Run(stopped.frame, {**stopped.facts, "valid": False, "label": "late"})
+    stopped = fast.amend(complete=False, label="stopped")
+    late = stopped.amend(valid=False, label="late")
     table = {figure: values for figure, *values in compare([fast, stopped, late]).table().rows}
 
     assert table["to be relied on"] == [
@@ -131,7 +131,7 @@ def test_nearly_all_is_not_all():
 
 def test_warnings_name_their_run_and_notes_come_once():
     runs = [made([0.02] * 20, label=label, deployment=Local()) for label in ("m, a", "m, b")]
-    runs[1] = Run(runs[1].frame, {**runs[1].facts, "warnings": ["The load was late."]})
+    runs[1] = runs[1].amend(warnings=["The load was late."])
     first, *others = compare(runs).warnings
 
     assert first == "b: The load was late."

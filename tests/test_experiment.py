@@ -210,7 +210,7 @@ def test_simulated_and_measured_runs_stand_side_by_side(experiment, run):
 def test_a_profile_says_how_sure_sizes_between_are(experiment):
     run = experiment.simulate(profile_of(experiment))
 
-    assert run.facts["profile"]["between"]["error"] == pytest.approx(0, abs=1e-9)
+    assert run.record.profile["between"]["error"] == pytest.approx(0, abs=1e-9)
     assert run.warnings == ()
 
 
@@ -220,8 +220,8 @@ def test_times_elsewhere_follow_the_rule_or_the_measurement(experiment):
     by_rule = elsewhere.simulate(TIMES, cold_start=0.1)
     measured = elsewhere.simulate(TIMES, cold_start=0.1, measured={1024: TIMES})
 
-    assert "by rule (0.579 vCPUs, 1024 MB)" in by_rule.facts["service"]["label"]
-    assert measured.facts["service"]["label"] == "mine, measured at 1024 MB"
+    assert "by rule (0.579 vCPUs, 1024 MB)" in by_rule.record.service["label"]
+    assert measured.record.service["label"] == "mine, measured at 1024 MB"
     assert by_rule.quantile(0.5) > measured.quantile(0.5)
 
 
@@ -249,7 +249,7 @@ def test_without_a_profile_it_is_measured_and_kept(experiment, monkeypatch, tmp_
 
     assert told == [(0, 2), (1, 2), (2, 2)]
     assert first.frame.equals(again.frame)
-    assert first.facts["profile"]["origin"] == "measured: this machine"
+    assert first.record.profile["origin"] == "measured: this machine"
 
 
 def test_a_prediction_and_a_simulation_agree(experiment):

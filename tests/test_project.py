@@ -152,3 +152,76 @@ def test_no_file_names_a_path_of_one_machine_or_the_host_of_an_index():
     text = [path for path in FILES if b"\0" not in path.read_bytes()]
 
     assert [name_of(path) for path in text if either.search(path.read_text())] == []
+
+
+def dotted(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {dotted(path): path for path in MODULES}
+CONTRACTS = {each["name"].split()[0]: each for each in PROJECT["tool"]["importlinter"]["contracts"]}
+LAYERS = [set(layer.split(" | ")) for layer in CONTRACTS["imports"]["layers"]]
+
+
+def layer_of(name):
+    """The number of a module's layer, 0 for the highest; -1 for the package itself."""
+    top = [*name.split("."), ""][1]
+    return next((i for i, layer in enumerate(LAYERS) if top in layer), -1)
+
+
+def imported_at_once(name):
+    """The modules of ours that a module imports when it is imported itself."""
+    waiting, found = [ast.parse(NAMES[name].read_text())], set()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            found.update(each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{each.name}" for each in node.names}
+            found |= inner & NAMES.keys() or {node.module}
+        typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if not typing and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            waiting += ast.iter_child_nodes(node)
+    return sorted(found & NAMES.keys() - {name})
+
+
+def longest_chain(name, found):
+    if name not in found:
+        chains = [longest_chain(each, found) for each in imported_at_once(name)]
+        found[name] = [name, *max(chains, key=len, default=[])]
+    return found[name]
+
+
+@pytest.mark.parametrize(("package", "most"), [("workbench", 24), ("workbench.localcloud", 12)])
+def test_the_longest_chain_of_imports_is_short(package, most):
+    found = {}
+    inside = [name for name in NAMES if f"{name}.".startswith(f"{package}.")]
+    longest = max((longest_chain(name, found) for name in inside), key=len)
+
+    assert len(longest) <= most, " > ".join(longest)
+
+
+def test_no_string_names_a_module_of_a_higher_layer():
+    for name, path in NAMES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named = node.value.partition(":")[0]
+                higher = "." in named and named in NAMES and layer_of(named) < layer_of(name)
+                assert not higher or name == "workbench", f"{name} names {node.value}"
+
+
+def test_the_local_cloud_may_import_these_and_no_others():
+    """The contract in pyproject.toml has to list what is forbidden; this lists what is not."""
+    lower = LAYERS[layer_of("workbench.localcloud") + 1 :]
+    below = {f"workbench.{each}" for layer in lower for each in layer}
+    cloud = {name for name in NAMES if name.startswith("workbench.cloud.") and name.count(".") == 2}
+    forbidden = set(CONTRACTS["localcloud"]["forbidden_modules"])
+
+    assert (below - {"workbench.cloud"} | cloud) - forbidden == {
+        *("workbench.errors", "workbench.validation", "workbench.scaling", "workbench.modelserver"),
+        "workbench.quantiles",  # the rule of CloudWatch's percentiles
+        *("workbench.deployment", "workbench.pricing"),  # limits and prices
+        *("workbench.cloud.packaging", "workbench.cloud.price_list"),
+        "workbench.cloud.aws",  # the value that it hands out
+    }

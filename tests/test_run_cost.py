@@ -28,7 +28,7 @@ def run_on(deployment, *, started, finished, origin="simulated", init=None, fact
         facts=facts,
         **columns,
     )
-    return run if init is None else Run(run.frame.with_columns(init=pl.Series(init)), run.facts)
+    return run if init is None else Run(run.frame.with_columns(init=pl.Series(init)), run.record)
 
 
 def test_local_is_billed_from_zero_to_the_last_finish():
@@ -99,7 +99,7 @@ def test_serverless_bills_the_start_of_a_cold_instance_only_when_told():
 def test_what_the_endpoint_says_the_model_took_is_billed_instead_of_what_the_client_saw():
     run = run_on(SERVERLESS_TOLD, started=[0, 1], finished=[1.5, 1.1], origin="measured: AWS")
     told = pl.Series("model_latency", [0.4, 0.05]), pl.Series("init", [1.0, 0.0])
-    run = Run(run.frame.with_columns(*told), run.facts)
+    run = Run(run.frame.with_columns(*told), run.record)
 
     bill = cost(run)
 

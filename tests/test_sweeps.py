@@ -217,7 +217,7 @@ def test_a_profile_is_measured_before_work_begins(experiment, monkeypatch, tmp_p
         findings = sweep([experiment, experiment], pool, progress=False)
 
     assert len(list(tmp_path.glob("profiles/*/facts.json"))) == 1
-    assert findings[0].result.facts["profile"] == findings[1].result.facts["profile"]
+    assert findings[0].result.record.profile == findings[1].result.record.profile
 
 
 def test_a_workers_death_costs_another_attempt(grid, tmp_path):

@@ -21,6 +21,7 @@ from workbench.plots.latency import plot_latency_ecdf
 from workbench.plots.series import Result, Results, caption, name_results
 from workbench.pricing.cost import Cost
 from workbench.pricing.sheet import PriceSheet
+from workbench.quantiles import is_met
 from workbench.run import Run
 from workbench.run_cost import cost
 from workbench.service_times import ServiceTimes
@@ -154,7 +155,7 @@ def _policy_table(findings: list[Finding], deciding: Mapping[str, float]) -> "pl
 
 def _bill(result: Result, prices: PriceSheet | None) -> Cost | None:
     if isinstance(result, Run):
-        return cost(result, prices=prices) if "deployment" in result.facts else None
+        return cost(result, prices=prices) if result.record.deployment else None
     return result.cost if isinstance(result.cost, Cost) else None
 
 
@@ -235,7 +236,7 @@ class Comparison:
             "p95_low": low,
             "p95_high": high,
             "target": run.slo and run.slo.label,
-            "met": None if run.slo is None else share >= run.slo.quantile - 1e-12,
+            "met": None if run.slo is None else is_met(share, run.slo.quantile),
             "per_million": bill.per_million if bill and bill.answered else None,
             "price_mark": bill and bill.mark,
         }

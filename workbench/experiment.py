@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from workbench.queueing import Prediction
     from workbench.registry.model import Model
     from workbench.run import SLO, Run
+    from workbench.run.record import RunRecord
     from workbench.scaling import ScalingPolicy
     from workbench.service_times import ServiceTimes
     from workbench.traffic.map import MAP
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Notified of how many requests, or rows of a profile, are completed, of how many."""
 
+_FACTS = ("label", "model", "deployment", "policy", "trace", "slo")  # what an experiment is
 _JOB_ROWS = 32  # rows in a chunk of a batch transform job
 _SHARE_SEED = 0  # of the draw of requests that one of several like servers gets
 
@@ -120,7 +122,7 @@ class Experiment:
                 stays. A machine of one's own needs none.
             scaling: What its size follows, as in `simulate`: a `TargetTracking` or `StepScaling`,
                 done by Application Auto Scaling. What it did and the counts of instances are in
-                the run's facts, and those instances are billed.
+                the run's record, and those instances are billed.
             budget: The most that it may cost, in US dollars: a run that reaches it is ended early.
             yes: Whether it may cost money without asking.
             progress: Notified of how many requests are completed.
@@ -200,8 +202,9 @@ class Experiment:
         parts = self.trace, self.policy, self.deployment, found.times
         simulation = prepare(*parts, cold_start=cold_start, scaling=scaling, seed=seed)
         outcome = simulation.serve()
-        facts = {**self.facts(scaling), "profile": found.facts, **circumstances(began)}
-        return simulation.run(outcome, facts, warnings=found.warnings)
+        record = self.record(scaling)
+        record = dataclasses.replace(record, profile=found.facts, **circumstances(began))
+        return simulation.run(outcome, record, warnings=found.warnings)
 
     def predict(
         self,
@@ -278,21 +281,23 @@ class Experiment:
 
         return find_times(self, profile).times
 
-    def facts(self, scaling: "ScalingPolicy | None" = None) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """Return what the experiment consists of as JSON values; files and arrays by hash."""
+        facts = self.record().to_dict()
+        return {name: facts.get(name) for name in _FACTS}
+
+    def record(self, scaling: "ScalingPolicy | None" = None) -> "RunRecord":
+        """Return the record of a run of the experiment, as far as it is known before."""
         import json
 
-        from workbench.run import setup_facts
+        from workbench.run.record import ModelRecord, describe_setup
 
-        model = {
+        facts = {
             "name": self.model.name,
             "sha256": self.model.sha256,
             "traits": dataclasses.asdict(self.model.traits),
             "lineage": self.model.lineage,
         }
-        facts = {
-            "label": self._label(scaling),
-            "model": model,
-            **setup_facts(self.trace, self.policy, self.deployment, self.slo),
-        }
-        return dict(json.loads(json.dumps(facts, default=str)))
+        model = ModelRecord(**json.loads(json.dumps(facts, default=str)))
+        setup = self.trace, self.policy, self.deployment, self.slo
+        return describe_setup(*setup, label=self._label(scaling), model=model)

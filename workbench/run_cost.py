@@ -1,7 +1,5 @@
 """What a run costs: the billed quantities read from its rows, and the bill of its deployment."""
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ from workbench.pricing.cost import Cost
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import CallTimes, Spans, round_up_ms
 from workbench.run import Run
+from workbench.run.columns import has_column, with_optional_columns
 from workbench.validation import of_kind
 
 if TYPE_CHECKING:
@@ -30,17 +29,17 @@ def cost(
     bytes_out: float = 0.0,
     bill_cold_start: bool = False,
 ) -> Cost:
-    """Return what a run costs on the deployment named in its facts.
+    """Return what a run costs on the deployment in its record.
 
     A batch is one call; it is billed from `started` to `finished`, or for its `model_latency` where
     there is such a column. Where there is a column `init`, the seconds of that span in which a cold
     instance started, Lambda bills them and SageMaker serverless does not, unless `bill_cold_start`
     (that it does not is inferred). Throttled calls are free. Servers numbered below `provisioned`
-    are the provisioned ones. Instances are billed from launch to stop as in `facts["instances"]`, a
-    list of such pairs in seconds.
+    are the provisioned ones. Instances are billed from launch to stop as in the record's
+    `instances`.
 
     Args:
-        run: The run, with `facts["deployment"]` from `Deployment.to_dict`.
+        run: The run, with a deployment in its record.
         prices: The price sheet, by default that of us-east-1.
         bytes_in: Bytes of all requests together.
         bytes_out: Bytes of all answers together.
@@ -51,8 +50,8 @@ def cost(
         NotFound: The sheet lacks a price.
 
     >>> from workbench.deployment import Local
-    >>> facts = {"deployment": Local(hourly_price=0.36).to_dict()}
-    >>> run = Run.from_arrays(scheduled=[0, 1], finished=[1, 10], origin="simulated", facts=facts)
+    >>> run = Run.from_arrays(scheduled=[0, 1], finished=[1, 10], origin="simulated")
+    >>> run = run.amend(deployment=Local(hourly_price=0.36))
     >>> bill = cost(run)
     >>> round(bill.total, 9), round(bill.per_million, 9), bill.origin
     (0.001, 500.0, 'simulated')
@@ -75,18 +74,17 @@ def cost(
 
 
 def _deployment(run: Run) -> Deployment:
-    facts = run.facts.get("deployment")
-    if not isinstance(facts, Mapping):
+    if run.record.deployment is None:
         raise InvalidInput(
             "This run does not say how it was deployed: "
-            "put Deployment.to_dict() into its facts as 'deployment'."
+            "run.amend(deployment=...) returns it with one."
         )
-    return Deployment.from_dict(facts)
+    return run.record.deployment
 
 
 @dataclass(frozen=True)
 class RunActivity:
-    """The billed activity of a run: an `Activity`, read from its rows and facts."""
+    """The billed activity of a run: an `Activity`, read from its rows and record."""
 
     run: Run
 
@@ -103,8 +101,7 @@ class RunActivity:
     @property
     def instances(self) -> Spans | None:
         """Launch and stop of each instance; None where that was not recorded."""
-        spans: Spans | None = self.run.facts.get("instances")
-        return spans
+        return self.run.record.instances
 
     @property
     def service_spans(self) -> Spans:
@@ -149,7 +146,7 @@ class RunActivity:
 
     def _notes(self, *, unknown: int, provisioned: int) -> tuple[str, ...]:
         notes = []
-        if "model_latency" in self.run.frame.columns:
+        if has_column(self.run.frame, "model_latency"):
             notes.append(
                 "Billed time is what the model took for each call, as the endpoint tells it."
             )
@@ -168,14 +165,10 @@ class RunActivity:
         """A row for each call that was not throttled: started, finished, server, init, ..."""
         import polars as pl
 
-        frame = self.run.frame
-        for name, usual in (("init", 0.0), ("model_latency", math.nan)):
-            if name not in frame.columns:
-                frame = frame.with_columns(pl.lit(usual).alias(name))
         throttled = pl.col("error").fill_null("").str.contains(_THROTTLED)
         return (
-            frame.filter(pl.col("batch") >= 0, ~throttled)
+            with_optional_columns(self.run.frame)
+            .filter(pl.col("batch") >= 0, ~throttled)
             .group_by("batch", maintain_order=True)
             .agg(pl.col("started", "finished", "server", "init", "model_latency").first())
-            .with_columns(pl.col("init").fill_null(0.0))
         )

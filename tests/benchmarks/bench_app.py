@@ -80,7 +80,7 @@ made = wb.Experiment(
 def told(run):
     frame = run.frame
     lag = (frame["sent"] - frame["scheduled"]).quantile(0.99)
-    rate = run.facts["complete"] * (len(run) - 1) / (frame["sent"].max() - frame["sent"].min())
+    rate = run.record.complete * (len(run) - 1) / (frame["sent"].max() - frame["sent"].min())
     due = (len(run) - 1) / (frame["scheduled"].max() - frame["scheduled"].min())
     return "figures " + json.dumps({{"lag": 1e3 * lag, "share": rate / due}})"""
 UNWATCHED = """with tempfile.TemporaryDirectory() as kept:

@@ -137,7 +137,7 @@ def test_items_without_a_place_in_the_list_have_no_attributes():
     ("operation", "parameters", "said"),
     [
         ("get_products", {"ServiceCode": "AmazonEC2"}, "NotFoundException"),
-        ("get_products", {"ServiceCode": "AWSLambda", "NextToken": "x"}, "Validation"),
+        ("get_products", {"ServiceCode": "AWSLambda", "NextToken": "x"}, "InvalidNextToken"),
         ("describe_services", {}, "NotImplemented"),
         (
             "get_products",

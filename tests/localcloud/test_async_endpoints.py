@@ -377,7 +377,7 @@ class Waiting:
         output = {"S3OutputPath": "s3://kept/out", "S3FailurePath": "s3://kept/failed"}
         topics = {"SuccessTopic": "arn:aws:sns:r:1:t", "ErrorTopic": "arn:aws:sns:r:1:t"}
         self.endpoint = Endpoint("one", "arn", "config", 0.0, 0.0)
-        self.endpoint.asynchronous = {"OutputConfig": output | {"NotificationConfig": topics}}
+        self.endpoint.async_config = {"OutputConfig": output | {"NotificationConfig": topics}}
         self.measured = []
 
     @property
@@ -387,7 +387,7 @@ class Waiting:
     def known(self, _):
         return self.endpoint
 
-    serving = known
+    find_in_service = known
 
     async def publish(self, _, message):
         self.told.append(json.loads(message))
@@ -436,10 +436,10 @@ def test_a_request_expires_by_a_clock_that_never_jumps(tmp_path):
             waiting.ask(asynchronous, requestttlseconds="60")
             waiting.wall -= 5000  # the clock is set back, and nothing comes of it
             steady[0] = 59.9
-            asynchronous._pump("one")
+            asynchronous._dispatch("one")
             assert asynchronous.backlogs()[0]["ApproximateBacklogSize"] == 1
             steady[0] = 60.0
-            asynchronous._pump("one")
+            asynchronous._dispatch("one")
             await soon(lambda: waiting.measured)
 
     asyncio.run(story())
@@ -462,10 +462,10 @@ def test_a_restart_trusts_the_clock_no_further_than_a_requests_time(tmp_path, ju
         async with waiting.up(lambda: steady[0]) as asynchronous:
             if left:
                 steady[0] += left - 0.1
-                asynchronous._pump("one")
+                asynchronous._dispatch("one")
                 assert asynchronous.backlogs()[0]["ApproximateBacklogSize"] == 1
                 steady[0] += 0.1
-                asynchronous._pump("one")
+                asynchronous._dispatch("one")
             await soon(lambda: waiting.told)
 
     asyncio.run(story())
@@ -489,7 +489,7 @@ def test_a_notification_that_was_not_sent_goes_out_after_a_restart(tmp_path):
 
     asyncio.run(story())
     with closing(Store(tmp_path)) as store:
-        assert AsyncQueue(store).unsent() == []
+        assert AsyncQueue(store).list_unsent() == []
 
 
 def test_a_thousand_requests_outlive_a_kill_and_each_is_answered_once(tmp_path):

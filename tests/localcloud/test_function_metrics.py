@@ -10,8 +10,7 @@ from tests.lambdas import Lambdas
 from workbench.localcloud import LocalCloud
 from workbench.localcloud.cloudwatch.metrics import Metrics
 from workbench.localcloud.core.store import Store
-from workbench.localcloud.lambda_.invoke import FunctionInvocation
-from workbench.localcloud.lambda_.metrics import NAMESPACE, FunctionMetrics
+from workbench.localcloud.lambda_.metrics import NAMESPACE, FunctionInvocation, FunctionMetrics
 
 
 def called(error="", duration=0.002, **more):

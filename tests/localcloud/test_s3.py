@@ -689,11 +689,11 @@ def test_a_start_removes_files_that_no_row_names(tmp_path):
     store = Store(tmp_path)
     objects = ObjectStore(store)
     objects.create_bucket("bucket", "us-east-1")
-    kept = BodyWriter(objects.arriving(), {})
+    kept = BodyWriter(objects.new_path(), {})
     kept.write(b"kept")
     objects.put("bucket", "k", kept.finish(), {})
     (store.folder / "objects" / "lost").write_bytes(b"x")
-    objects.arriving().write_bytes(b"x")
+    objects.new_path().write_bytes(b"x")
     store.close()
 
     store = Store(tmp_path)

@@ -14,13 +14,14 @@ from onnx import TensorProto, numpy_helper
 
 from tests.graphs import linear, one_node
 from workbench.errors import InvalidInput
+from workbench.localcloud.core.settings import limit_resources
 from workbench.localcloud.sandbox.cgroups import create_group
 from workbench.localcloud.sandbox.fork_servers import ForkServers
 from workbench.localcloud.sandbox.sandbox import SandboxFailed, start
 
 ONE_NUMBER = [("x", TensorProto.FLOAT, ["n", 1])]
 
-ALLOWED = create_group(1024)
+ALLOWED = create_group(limit_resources(1024))
 if ALLOWED is not None:
     ALLOWED.remove()
 limits_allowed = pytest.mark.skipif(ALLOWED is None, reason="needs control groups, as root has")
@@ -69,7 +70,7 @@ def test_a_sandbox_answers_and_ends_with_0_when_told(folder, log):
     async def live():
         sandbox = await start(folder, log=log)
         answer = await asyncio.to_thread(ask, sandbox, [[1, 2, 3]])
-        return sandbox, answer, await sandbox.stop(), await sandbox.exited()
+        return sandbox, answer, await sandbox.stop(), await sandbox.wait_exit()
 
     before = descriptors()
     sandbox, answer, status, again = asyncio.run(live())
@@ -99,7 +100,7 @@ def test_a_killed_sandbox_is_told_of(folder, log):
     async def live():
         sandbox = await start(folder, log=log)
         os.kill(sandbox.pid, signal.SIGKILL)
-        status = await sandbox.exited()
+        status = await sandbox.wait_exit()
         return status, await sandbox.stop()
 
     assert asyncio.run(live()) == (-signal.SIGKILL, -signal.SIGKILL)
@@ -112,7 +113,7 @@ from workbench.localcloud.sandbox.sandbox import start
 async def live():
     sandbox = await start(sys.argv[1], log=sys.argv[2])
     print(sandbox.pid, flush=True)
-    await sandbox.exited()
+    await sandbox.wait_exit()
 
 asyncio.run(live())
 """
@@ -170,8 +171,8 @@ def test_a_forked_sandbox_is_told_of_and_outlives_what_it_was_forked_from(folder
             await start(folder, log=log, mode="snapshot", fork_servers=nursery) for _ in range(2)
         ]
         os.kill(first.pid, signal.SIGKILL)
-        told = await first.exited()
-        await nursery.forget(folder)
+        told = await first.wait_exit()
+        await nursery.stop_fork_server(folder)
         answer = await asyncio.to_thread(ask, second, [[1, 2, 3]])
         await second.stop()
         again = await start(folder, log=log, mode="snapshot", fork_servers=nursery)
@@ -229,7 +230,7 @@ def test_a_model_that_needs_more_memory_than_allowed_fails_and_says_so(tmp_path,
     (tmp_path / "model.onnx").write_bytes(one_node("Expand", weights=[big], inputs=ONE_NUMBER))
 
     with pytest.raises(SandboxFailed, match="more memory than it may have"):
-        asyncio.run(start(tmp_path, log=log, memory_mb=128))
+        asyncio.run(start(tmp_path, log=log, limits=limit_resources(128)))
 
 
 @limits_allowed
@@ -237,7 +238,9 @@ def test_a_model_that_needs_more_memory_than_allowed_fails_and_says_so(tmp_path,
 def test_a_limited_sandbox_says_so_and_leaves_no_group(folder, log, mode):
     async def live():
         nursery = ForkServers()
-        sandbox = await start(folder, log=log, memory_mb=2048, mode=mode, fork_servers=nursery)
+        sandbox = await start(
+            folder, log=log, limits=limit_resources(2048), mode=mode, fork_servers=nursery
+        )
         mine = f"/workbench-{os.getpid()}-"
         while (groups := Path(f"/proc/{sandbox.pid}/cgroup").read_text()).count(mine) < 2:
             await asyncio.sleep(0)

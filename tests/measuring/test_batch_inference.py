@@ -275,7 +275,7 @@ def test_what_costs_money_is_asked_for_and_capped(paid, cloud, model, data):
 
 
 def test_a_job_that_has_spent_its_budget_is_stopped(paid, cloud, model, data, monkeypatch):
-    monkeypatch.setattr(transform_jobs, "hourly", lambda _: 1e9)
+    monkeypatch.setattr(transform_jobs, "hourly_cost", lambda _: 1e9)
     with pytest.raises(OverBudget, match="was spent"):
         wb.transform(model, np.tile(data, (40, 1)), JOB, paid, yes=True, budget=1.0)
     assert nothing_left(cloud)

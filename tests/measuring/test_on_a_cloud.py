@@ -76,10 +76,10 @@ def test_an_experiment_runs_on_a_cloud_and_leaves_nothing(cloud, model, deployme
     told = run.frame.select("model_latency", "overhead_latency").sum_horizontal().to_numpy()
     seen = (run.frame["finished"] - run.frame["started"]).to_numpy()
     assert (told < seen).all()
-    assert run.facts["retries"] == 0
-    assert run.facts["cloud"]["cold_start"] == "fresh"
-    assert run.facts["cloud"]["memory_and_cpu"] in (["limited"], ["not limited"])
-    assert run.facts["cloud"]["deploy_seconds"] > 0
+    assert run.record.retries == 0
+    assert run.record.cloud["cold_start"] == "fresh"
+    assert run.record.cloud["memory_and_cpu"] in (["limited"], ["not limited"])
+    assert run.record.cloud["deploy_seconds"] > 0
     assert wb.cost(run).total > 0
     assert nothing_left(cloud)
 
@@ -120,7 +120,7 @@ def test_an_answer_counts_from_its_notification_not_from_when_it_was_read(cloud,
 def test_a_real_time_run_is_billed_from_launch(cloud, model):
     at_once = wb.Trace(arrivals=np.repeat(np.arange(1, 11) / 10, 20), duration=1.0)  # for both
     run = wb.Experiment(model, REAL_TIME, at_once).run(cloud)
-    (first, second) = run.facts["instances"]
+    (first, second) = run.record.instances
     assert first == second
     launch, stop = first
     assert launch < 0 < at_once.arrivals[-1] <= stop

@@ -91,12 +91,12 @@ def test_a_run_on_a_fleet_that_scales_tells_what_happened_and_bills_what_was_the
 
         run = experiment.run(deployed, scaling=TRACKING, on_rows=look, stopped=grown)
 
-    assert [count for _, count in run.facts["counts"]] == [1, 2]
-    (_, grew) = run.facts["counts"][1]
+    assert [count for _, count in run.record.counts] == [1, 2]
+    (_, grew) = run.record.counts[1]
     assert grew == 2
-    assert run.facts["activities"][0]["description"] == "Setting desired instance count to 2."
-    assert "the target is" in run.facts["activities"][0]["cause"]
-    first, second = run.facts["instances"]
+    assert run.record.activities[0]["description"] == "Setting desired instance count to 2."
+    assert "the target is" in run.record.activities[0]["cause"]
+    first, second = run.record.instances
     assert first[0] < 0 < second[0] < second[1] == first[1]
     billed = wb.cost(run).items[0]
     assert billed.quantity * 3600 == pytest.approx(
@@ -114,7 +114,7 @@ def test_simulation_and_run_take_the_same_policy(cloud, model):
     simulated = experiment.simulate(profile, scaling=TRACKING)
     run = experiment.run(cloud, scaling=TRACKING)
 
-    assert run.facts["scaling"] == simulated.facts["scaling"]
+    assert run.record.scaling == simulated.record.scaling
     assert run.label == simulated.label
     assert "real-time 1 x ml.m5.large scaled 1 to 2" in run.label
     assert registered(cloud) == ([], [], [])
@@ -130,7 +130,7 @@ def test_provisioned_concurrency_is_registered_and_billed_while_it_is_there(clou
     tracking = policy["TargetTrackingScalingPolicyConfiguration"]
     assert tracking["TargetValue"] == 0.7
     items = {item.what: item.quantity for item in wb.cost(run).items}
-    assert items["serverless provisioned 2048 MB"] >= run.facts["counts"][0][1]
+    assert items["serverless provisioned 2048 MB"] >= run.record.counts[0][1]
 
 
 def test_steps_are_registered_with_the_alarm_that_takes_them_and_go_with_the_endpoint(cloud, model):
@@ -155,9 +155,9 @@ def test_an_asynchronous_fleet_grows_from_none_with_its_backlog(cloud, model):
 
     assert run.answered == len(run)
     assert "async 0 x ml.m5.large scaled 0 to 2" in run.label
-    began, none, some = [count for _, count in run.facts["counts"]][:3]
+    began, none, some = [count for _, count in run.record.counts][:3]
     assert (began, none, some) == (1, 0, 2)
-    descriptions = [each["description"] for each in run.facts["activities"]]
+    descriptions = [each["description"] for each in run.record.activities]
     assert descriptions[0] == "Setting desired instance count to 2."
     assert wb.cost(run).items[0].quantity > 0
     assert registered(cloud) == ([], [], [])

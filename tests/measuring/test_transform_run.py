@@ -56,7 +56,7 @@ def test_without_a_period_one_job_starts_at_the_end_and_is_billed_while_it_ran(c
     run = wb.Experiment(model, once, trace, wb.BatchPolicy(max_size=8, max_wait=0.1)).run(cloud)
     assert run.frame["batch"].n_unique() == 1
     assert run.frame["started"].min() >= trace.duration
-    (first, second) = run.facts["instances"]
+    (first, second) = run.record.instances
     assert first == second
     assert trace.duration <= first[0] < first[1] == run.frame["finished"][0]
     seconds = 2 * math.ceil(first[1] - first[0])

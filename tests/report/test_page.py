@@ -262,17 +262,13 @@ def test_cold_starts_and_accuracy_are_shown_where_there_are_any(page):
     assert "predicted right" not in page
 
 
-def test_facts_in_another_form_are_shown_as_they_are():
-    facts = {
-        "model": "a name",
-        "deployment": {"kind": "moon"},
-        "policy": {"kind": "steered"},
-        "trace": ["a", "b"],
-    }
+def test_a_record_that_knows_little_shows_what_it_knows():
+    facts = {"model": {"name": "mlp:1"}, "policy": {"kind": "steered"}, "trace": {"name": "mine"}}
     shown = report_html(Run.from_arrays(scheduled=[0, 1], finished=[1, 2], facts=facts))
 
-    for said in ("a name", "kind moon", "kind steered", "a, b"):
+    for said in ("mlp:1 (sha256 unknown)", "kind steered", "mine"):
         assert f"<td>{said}</td>" in shown
+    assert '<th scope="row">deployment</th>' not in shown
 
 
 def test_invalid_runs_and_warnings_are_marked_in_words():

@@ -534,7 +534,7 @@ def test_a_job_takes_what_was_scheduled_in_its_period():
     assert run.frame["batch"].to_list() == [0, 0, 1, 2]
     assert run.frame["started"].to_list() == [1.0, 1.0, 2.0, 4.0]
     assert run.frame["finished"].to_list() == [1.75, 1.75, 2.75, 4.75]
-    assert run.facts["instances"] == [[1.0, 1.75], [2.0, 2.75], [4.0, 4.75]]
+    assert run.record.instances == ((1.0, 1.75), (2.0, 2.75), (4.0, 4.75))
 
 
 def test_one_job_starts_at_the_end_of_the_trace_and_shares_out_its_rows():
@@ -576,7 +576,7 @@ def test_a_fleet_of_none_is_launched_for_what_waits_and_goes_when_idle():
     )
 
     assert run.frame["started"].to_list() == [150.0, 152.0, 450.0]
-    assert run.facts["instances"] == [[120.0, 300.0], [420.0, 600.0]]
+    assert run.record.instances == ((120.0, 300.0), (420.0, 600.0))
 
 
 def test_a_fleet_grows_and_shrinks_by_schedule_newest_idle_first():
@@ -589,10 +589,10 @@ def test_a_fleet_grows_and_shrinks_by_schedule_newest_idle_first():
     assert server[:4] == [0, 0, 0, 0]  # two more were launched at 2.5 and serve from 3.5 on
     assert server[4:7] == [1, 2, 1]
     assert set(server[7:]) == {0}
-    first, second, third = run.facts["instances"]
-    assert first == [0.0, run.frame["finished"].max()]
-    assert second == [2.5, 8.5]  # it was serving when it was retired, and something waited
-    assert third == [2.5, 7.25]
+    first, second, third = run.record.instances
+    assert first == (0.0, run.frame["finished"].max())
+    assert second == (2.5, 8.5)  # it was serving when it was retired, and something waited
+    assert third == (2.5, 7.25)
 
 
 def test_requests_are_conserved_and_instances_serve_one_batch_at_a_time():
@@ -804,9 +804,10 @@ def test_a_run_names_what_it_was_made_of():
 
     assert json.loads(json.dumps(run.facts)) == run.facts
     assert run.label == "serverless 1024 MB, up to 2, 100 ms"
-    assert run.facts["deployment"]["kind"] == "serverless"
-    assert run.facts["trace"]["sha256"] == trace.digest
-    assert (run.origin, run.facts["seed"], run.facts["cold_start"]) == ("simulated", 4, 1.0)
+    assert run.record.deployment.kind == "serverless"
+    assert run.record.trace.sha256 == trace.digest
+    assert run.record.places == (run.record.deployment.label,)
+    assert (run.origin, run.record.seed, run.record.cold_start) == ("simulated", 4, 1.0)
     assert run.slo == SLO(latency=0.3)
     assert not run.warnings
     assert run.summary()["requests"] == len(trace)

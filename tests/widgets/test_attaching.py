@@ -62,7 +62,7 @@ def test_a_kept_run_is_the_run_and_tells_where(model, tmp_path):
 
     run = experiment.run(keep=tmp_path / "run")
 
-    assert run.facts["kept"] == str(tmp_path / "run")
+    assert run.record.kept == str(tmp_path / "run")
     assert load_run(tmp_path / "run").facts == run.facts
     with pytest.raises(StorageError, match="exists already: keep the run in a folder of another"):
         experiment.run(keep=tmp_path / "run")

@@ -77,7 +77,7 @@ def test_the_preset_of_days_is_simulated_whole(registry, frontend):
     assert opened.panel.error == ""
     cold = run.frame["cold"].mean()
     assert 0.1 < cold < 0.9  # who waits, and who does not
-    assert run.facts["trace"]["duration"] == PRESETS["cold-starts"].settings["duration"]
+    assert run.record.trace.duration == PRESETS["cold-starts"].settings["duration"]
     opened.close()
 
 

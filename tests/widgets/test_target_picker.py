@@ -154,7 +154,7 @@ def test_aws_begins_nothing_before_the_estimate_is_confirmed(app, aws):
     app.panel.wait(PATIENCE)
 
     assert app.panel.error == ""
-    assert app.runs[0].facts["cloud"]["paid"]
+    assert app.runs[0].record.cloud["paid"]
     assert app.panel.confirm_button.layout.display == "none"
     assert left(aws) == []
     assert app.code.endswith("run = experiment.run(wb.aws(), budget=1.0, yes=True)")

@@ -114,10 +114,10 @@ def test_provisioned_instances_have_no_cost_that_can_be_told(experiment):
 
 
 def test_a_policy_that_is_simulated_step_by_step_is_for_the_first_requests(experiment):
-    class OwnPolicy(WorkConserving):  # the workbench's own are all compiled
-        pass
+    class Own(WorkConserving):
+        """A policy that no compiled loop knows."""
 
-    experiment = replace(experiment, policy=OwnPolicy(max_size=4))
+    experiment = replace(experiment, policy=Own(max_size=4))
     experiment = replace(experiment, trace=poisson(rate=400, duration=60, seed=1))
 
     assert summarize_simulation(experiment, TIMES).requests == 20_000

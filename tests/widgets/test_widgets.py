@@ -346,7 +346,7 @@ def test_a_note_goes_into_the_table_and_the_saved_run(no_charts, tmp_path):
     (folder,) = (tmp_path / "kept").iterdir()
     assert folder.name == "mlp-1-local-no-batching-2026-11-24t12-00-00"
     saved = load_run(folder)
-    assert saved.facts["note"] == "with <spare> cores"
+    assert saved.record.note == "with <spare> cores"
     assert saved.frame.equals(results.value[0].frame)
     assert results.status.text == f"Saved: {folder}; wb.load_run reads them."
 
@@ -354,7 +354,7 @@ def test_a_note_goes_into_the_table_and_the_saved_run(no_charts, tmp_path):
     results.save_button.click()  # again, as after one more run
 
     assert results.status.text.startswith("Saved: ")
-    assert load_run(folder).facts["note"] == "as ever"
+    assert load_run(folder).record.note == "as ever"
 
     others = Results()
     others.add(results.value[0])
@@ -404,7 +404,7 @@ def test_a_deleted_run_leaves_the_disk_once_that_is_confirmed(no_charts, tmp_pat
     results = Results()
     for name in ("a", "b"):
         run = made_run()
-        kept = Run(run.frame, {**run.facts, "kept": str(tmp_path / name)})
+        kept = run.amend(kept=str(tmp_path / name))
         kept.save(tmp_path / name)
         results.add(kept)
     results.add(made_run())
@@ -505,8 +505,8 @@ def test_run_measures_the_experiment_of_that_moment(panel):
     assert (len(run), run.complete) == (300, True)
     assert {name: run.facts[name] for name in wanted} == wanted
     assert panel.panel.figures.value.startswith("300 of 300")
-    assert load_run(run.facts["kept"]).frame.equals(run.frame)
-    assert f"wb.load_run({run.facts['kept']!r})" in panel.panel.status.text
+    assert load_run(run.record.kept).frame.equals(run.frame)
+    assert f"wb.load_run({run.record.kept!r})" in panel.panel.status.text
 
 
 def settled(panel, way):
@@ -553,7 +553,7 @@ def test_every_inference_type_is_simulated(no_charts, panel, kind):
 
     run = settled(panel, "simulate")
 
-    assert run.facts["deployment"] == panel.deployment.value.to_dict()
+    assert run.record.deployment == panel.deployment.value
 
 
 def test_what_no_formula_covers_is_said_with_the_way_out(panel):

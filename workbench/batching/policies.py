@@ -18,6 +18,7 @@ import numpy as np
 
 from workbench.batching.timer import Batches, BatchPolicy
 from workbench.errors import InvalidInput
+from workbench.quantiles import find_rank, samples_needed
 from workbench.service_times import MAX_BATCH_ROWS, ServiceTimes
 from workbench.validation import (
     as_tuple,
@@ -28,7 +29,6 @@ from workbench.validation import (
     whole_number,
 )
 
-_MIN_SAMPLES_ABOVE = 10  # latencies above a quantile from which on it is more than noise
 _MIN_BATCHES_PER_SIZE = (
     3  # batches of a size from which on their least latency says something of its service
 )
@@ -271,7 +271,7 @@ class Steered:
         object.__setattr__(self, "quantile", inner_share("quantile", self.quantile))
         for name in ("aim", "gain"):
             object.__setattr__(self, name, positive_share(name, getattr(self, name)))
-        least = math.ceil(round(_MIN_SAMPLES_ABOVE / (1 - self.quantile), 6))
+        least = samples_needed(self.quantile)
         object.__setattr__(self, "window", whole_number("window", self.window, low=least))
 
     @property
@@ -314,7 +314,7 @@ class SteeredBatcher(FreeServerBatcher):
     def _update(self, latencies: list[float]) -> None:
         """Set wait and size by the latencies of a window, in order."""
         policy = self._policy
-        rank = math.ceil(policy.quantile * len(latencies) - 1e-9)
+        rank = find_rank(policy.quantile, len(latencies))
         spare = policy.aim * policy.latency - latencies[rank - 1]
         wait = self.max_wait + (policy.gain if spare > 0 else 1) * spare
         self.max_wait = min(max(0.0, wait), policy.latency)

@@ -5,13 +5,17 @@ is the one that boto3 sees. What a cloud refuses is turned into the workbench's 
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import CloudError, NotAvailable, Unreachable
+
+if TYPE_CHECKING:
+    from workbench.registry.api import Registry
+    from workbench.registry.model import Model
 
 ROLE, IMAGE, BUCKET = "WORKBENCH_ROLE_ARN", "WORKBENCH_IMAGE", "WORKBENCH_BUCKET"
 """Environment variables that `aws` reads by default."""
@@ -116,6 +120,28 @@ class Cloud:
                 aws_secret_access_key=secret,
                 config=config,
             )
+
+    def push_models(self, registry: "Registry", groups: Sequence[str] | None = None) -> list[str]:
+        """Bring groups of a registry, by default all, here and return the ARNs of their versions.
+
+        Raises:
+            WorkbenchError: As `workbench.cloud.registry_sync.push` says.
+        """
+        from workbench.cloud import registry_sync
+
+        return registry_sync.push(registry, self, groups=groups)
+
+    def pull_models(
+        self, registry: "Registry", groups: Sequence[str] | None = None
+    ) -> "list[Model]":
+        """Bring groups, by default all, to a registry from here and return their versions there.
+
+        Raises:
+            WorkbenchError: As `workbench.cloud.registry_sync.pull` says.
+        """
+        from workbench.cloud import registry_sync
+
+        return registry_sync.pull(registry, self, groups=groups)
 
     @contextmanager
     def translate_errors(self, what: str) -> Iterator[None]:

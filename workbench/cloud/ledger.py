@@ -81,7 +81,7 @@ class Ledger:
         path: Its file, made where missing; by default `ledger.db` in the workbench's home.
 
     Raises:
-        StorageError: It cannot be read or written.
+        StorageError: It cannot be read or written, or a later version wrote an entry.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
@@ -94,7 +94,13 @@ class Ledger:
         """Return every entry, oldest first."""
         with self._open() as database:
             rows = database.execute("SELECT facts FROM entries ORDER BY rowid").fetchall()
-        return [_entry(text) for (text,) in rows]
+        try:
+            return [_entry(text) for (text,) in rows]
+        except (KeyError, TypeError, ValueError) as error:
+            raise StorageError(
+                f"The ledger {self.path} has an entry that this version cannot read: update the "
+                "workbench before anything is torn down."
+            ) from error
 
     def write(self, entry: LedgerEntry) -> None:
         """Write an entry, which is on the disk when this returns."""

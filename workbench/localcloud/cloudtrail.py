@@ -14,21 +14,12 @@ from urllib.parse import parse_qsl
 
 from botocore.exceptions import UnknownServiceError
 
-from workbench.localcloud.core import rest, validation
-from workbench.localcloud.core.protocol import (
-    ACCOUNT,
-    AwsError,
-    Scope,
-    json_parameters,
-    new_id,
-    not_implemented_error,
-    now,
-)
+from workbench.localcloud.core import rest
+from workbench.localcloud.core.dispatch import parse_form, parse_target
+from workbench.localcloud.core.paging import MAX_POSITION, Pager
+from workbench.localcloud.core.protocol import ACCOUNT, AwsError, Operation, Scope, new_id, now
 from workbench.localcloud.core.store import Store
 from workbench.modelserver.http import Request
-
-SERVICE = "cloudtrail"
-"""What requests are signed for."""
 
 RETENTION_SECONDS = 90 * 86_400.0
 """Seconds of events (user guide, "Viewing recent management events")."""
@@ -36,7 +27,7 @@ RETENTION_SECONDS = 90 * 86_400.0
 MAX_EVENTS = 100_000
 """Events at most; the oldest go first."""
 
-_PAGE = 50  # events (API reference, LookupEvents)
+_PAGER = Pager(50, error="InvalidNextTokenException")  # events (API reference, LookupEvents)
 _MAX_TEXT_LENGTH = 300  # characters of a text in the parameters
 _HIDDEN = re.compile(
     "secret|password|credential|token|body|policydocument|environment|zipfile", re.IGNORECASE
@@ -121,8 +112,9 @@ def parse_call(request: Request, scope: Scope) -> ApiCall | None:
         elif scope.service == "lambda":
             name, params = _parse_function_call(request)
         else:
-            name, params = _parse_named_call(request)
-            validation.operation(_MODELS.get(scope.service, scope.service), name)
+            parse = parse_target if "x-amz-target" in request.headers else parse_form
+            model, params = parse(_MODELS.get(scope.service, scope.service), request)
+            name = model.name
     except (AwsError, UnknownServiceError, UnicodeDecodeError):
         return None
     if not name:
@@ -140,18 +132,7 @@ def parse_call(request: Request, scope: Scope) -> ApiCall | None:
     )
 
 
-def _parse_named_call(request: Request) -> tuple[str, Mapping[str, Any]]:
-    """Return name and parameters of a call that says its name, as most services' do."""
-    target = request.headers.get("x-amz-target")
-    if target is not None:
-        return target.rpartition(".")[2], json_parameters(request.body)
-    if "x-www-form-urlencoded" not in request.headers.get("content-type", ""):
-        raise AwsError("MissingAction", "The request names no operation.")
-    params = dict(parse_qsl(request.body.decode("latin-1")))
-    return params.pop("Action", ""), params
-
-
-def _parse_bucket_call(request: Request) -> tuple[str, Mapping[str, Any]]:
+def _parse_bucket_call(request: Request) -> tuple[str, dict[str, Any]]:
     """Return name and parameters of a call that manages buckets; "" for any other."""
     bucket, _, key = request.path.removeprefix("/").partition("/")
     query = {each: "" for each, _ in parse_qsl(request.query, keep_blank_values=True)}
@@ -162,7 +143,7 @@ def _parse_bucket_call(request: Request) -> tuple[str, Mapping[str, Any]]:
     return name, {"BucketName": bucket} if bucket else {}
 
 
-def _parse_function_call(request: Request) -> tuple[str, Mapping[str, Any]]:
+def _parse_function_call(request: Request) -> tuple[str, dict[str, Any]]:
     """Return name and parameters of a call that manages functions; "" for one that calls them.
 
     CloudTrail adds the date of the API's version to the name, as in CreateFunction20150331.
@@ -239,38 +220,25 @@ class CloudTrail:
             db.execute(f"DELETE FROM trail WHERE number <= {newest} - ?", (MAX_EVENTS,))  # noqa: S608
         self._fresh.clear()
 
-    async def answer(self, request: Request) -> dict[str, Any]:
-        """Return what an operation gives back.
+    def operations(self) -> dict[str, Operation]:
+        """Return what answers CloudTrail's operations, by name."""
+        return {"LookupEvents": self._look_up}
 
-        Raises:
-            AwsError: AWS would refuse it, or it is not offered.
-        """
-        name = request.headers.get("x-amz-target", "").rpartition(".")[2]
-        model = validation.operation(SERVICE, name)
-        params = json_parameters(request.body)
-        validation.check(model.input_shape, params)
-        if name != "LookupEvents":
-            raise not_implemented_error(f"CloudTrail's {name}")
-        return self._look_up(params)
-
-    def _look_up(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    async def _look_up(self, params: dict[str, Any]) -> dict[str, Any]:
         self.flush()
         begin, end = params.get("StartTime", 0.0), params.get("EndTime", self._clock() + 1)
         if begin > end:
             raise AwsError("InvalidTimeRangeException", "StartTime must not be later than EndTime.")
-        last = params.get("NextToken", str(2**62))
-        if not last.isdecimal():
-            raise AwsError("InvalidNextTokenException", "NextToken is not one of LookupEvents.")
-        conditions, values = ["at >= ?", "at <= ?", "number < ?"], [begin, end, int(last)]
+        last = _PAGER.start(params, MAX_POSITION)
+        conditions, values = ["at >= ?", "at <= ?", "number < ?"], [begin, end, last]
         for each in params.get("LookupAttributes", []):
             condition, value = _condition(each["AttributeKey"], each["AttributeValue"])
             conditions.append(condition)
             values.append(value)
-        most = params.get("MaxResults", _PAGE)
         query = f"SELECT * FROM trail WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?"  # noqa: S608 - ours
-        rows = self._store.db.execute(query, (*values, most + 1)).fetchall()
-        more = {"NextToken": str(rows[most - 1][0])} if rows[most:] else {}
-        return {"Events": [_format_event(row) for row in rows[:most]], **more}
+        rows = self._store.db.execute(query, (*values, _PAGER.limit(params) + 1)).fetchall()
+        page, more = _PAGER.cut(rows, params, lambda row: row[0])
+        return {"Events": [_format_event(row) for row in page], **more}
 
 
 def _condition(key: str, value: str) -> tuple[str, str]:

@@ -10,9 +10,10 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from workbench.localcloud.core import validation
+from workbench.localcloud.core.dispatch import parse_form, parse_target
 from workbench.localcloud.core.protocol import AwsError, json_parameters, not_implemented_error
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.eventbridge import patch_moto_targets
@@ -109,21 +110,17 @@ def _has_messages(response: Response) -> bool:
 
 def _check(request: Request, service: str) -> None:
     """Check what moto does not, and would fail over."""
-    target = request.headers.get("x-amz-target")
     if request.method != "POST":
         raise AwsError("MethodNotAllowed", f"{service} takes POST, got {request.method}.", 405)
-    if target is not None:
-        prefix = f"{validation.service(service).metadata.get('targetPrefix')}."
-        model = validation.operation(service, target.removeprefix(prefix))
-        given = json_parameters(request.body)
+    if "x-amz-target" in request.headers:
+        model, given = parse_target(service, request)
         validation.check(model.input_shape, given)
         if model.name == "StartQuery":
             raise not_implemented_error("A query of Logs Insights (StartQuery)")
         if model.name == "PutRule" and given.get("ScheduleExpression"):
             raise not_implemented_error("A rule with a ScheduleExpression")
         return
-    form = dict(parse_qsl(request.body.decode("latin-1")))
-    model = validation.operation(service, form.get("Action", ""))
+    model, form = parse_form(service, request)
     named = {name.partition(".")[0] for name in form}
     required = model.input_shape.required_members if model.input_shape else []
     if missing := [name for name in required if name not in named]:

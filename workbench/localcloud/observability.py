@@ -17,6 +17,7 @@ from workbench.localcloud.cloudwatch.log_writer import LogBatch, LogWriter
 from workbench.localcloud.cloudwatch.metrics import Metrics
 from workbench.localcloud.core.protocol import Operation
 from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.eventbridge import EventPublisher, ServiceEvent, format_status
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint
@@ -44,6 +45,7 @@ class Monitoring:
         alarms: On metrics; `alarms.on_action` takes who carries out other actions than telling a
             topic, such as scaling.
         events: Puts events that rules send on.
+        trail: The calls that came.
         metering: Takes each invocation: `metering.record`.
     """
 
@@ -54,35 +56,29 @@ class Monitoring:
         self.alarms.on_action("arn:aws:sns:", self._notify_topic)
         self.metering = Metering(self.metrics)
         self._cloudwatch = CloudWatch(store, self.metrics, self.alarms.operations())
-        self._trail = CloudTrail(store)
+        self.trail = CloudTrail(store)
         self._hosting = hosting
         self._log_writer = log_writer
         self._logs = (
             _LogFiles(store.path / "hosting" / "logs", _name_endpoint_stream),
             _LogFiles(store.path / "jobs" / "logs", _JobStreamNames()),
         )
-        self._ticking: asyncio.Task[None] | None = None
+        self._tasks = TaskSet()
         hosting.changed = self._publish_endpoint_event
 
     async def start(self) -> None:
         """Begin to look at what happens."""
-        self._ticking = asyncio.get_running_loop().create_task(self._tick())
+        self._tasks.start(self._tick())
 
     async def close(self) -> None:
         """Write down what is not yet written."""
-        if self._ticking is not None:
-            self._ticking.cancel()
-            await asyncio.gather(self._ticking, return_exceptions=True)
+        await self._tasks.cancel()
         await self.events.close()
         self._flush()
 
     async def cloudwatch(self, request: Request) -> Response:
         """Return CloudWatch's answer."""
         return await self._cloudwatch.answer(request)
-
-    async def cloudtrail(self, request: Request) -> dict[str, Any]:
-        """Return CloudTrail's answer."""
-        return await self._trail.answer(request)
 
     def publish_job_event(self, described: Mapping[str, Any]) -> None:
         """Tell that a transform job has another status."""
@@ -104,7 +100,7 @@ class Monitoring:
                 (found[1] or found[2]).decode("utf-8", "replace") if found else "InternalFailure"
             )
             said = _parse_message(response.body)
-        self._trail.record(call, error=error.rpartition("#")[2], message=said)
+        self.trail.record(call, error=error.rpartition("#")[2], message=said)
 
     def wrap_operations(self, operations: Mapping[str, Operation]) -> dict[str, Operation]:
         """Return operations of the Model Registry such that events tell of what they change."""
@@ -138,7 +134,7 @@ class Monitoring:
 
     def _flush(self) -> None:
         self.metrics.flush(now=time.time())
-        self._trail.flush()
+        self.trail.flush()
 
     def _write_logs(self) -> None:
         for logs in self._logs:

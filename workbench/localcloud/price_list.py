@@ -5,42 +5,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from workbench.cloud.price_list import LAMBDA, SAGEMAKER, attributes_of, service_of
-from workbench.localcloud.core import validation
-from workbench.localcloud.core.protocol import (
-    AwsError,
-    json_parameters,
-    not_implemented_error,
-    validation_error,
-)
-from workbench.modelserver.http import Request
+from workbench.localcloud.core.paging import Pager
+from workbench.localcloud.core.protocol import AwsError, not_implemented_error
 from workbench.pricing.sheet import PriceSheet
 
 REGIONS = ("us-east-1", "eu-central-1")
 """Those with a sheet."""
 
-_TARGET = "AWSPriceListService."
-_MAX_RESULTS = 100  # products of a page (botocore's model: MaxResults at most)
+_PAGER = Pager(100, error="InvalidNextTokenException")  # botocore's model: MaxResults at most
 
 
-class PriceList:
-    """Answers GetProducts, with filters of type TERM_MATCH."""
+async def get_products(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return products, chosen by filters of the type TERM_MATCH (operation GetProducts).
 
-    async def answer(self, request: Request) -> dict[str, Any]:
-        """Return what an operation gives back.
-
-        Raises:
-            AwsError: AWS would refuse it, or it is not offered.
-        """
-        name = request.headers.get("x-amz-target", "").removeprefix(_TARGET)
-        model = validation.operation("pricing", name)
-        params = json_parameters(request.body)
-        validation.check(model.input_shape, params)
-        if name != "GetProducts":
-            raise not_implemented_error(f"The Price List's {name}")
-        return _get_products(params)
-
-
-def _get_products(params: Mapping[str, Any]) -> dict[str, Any]:
+    Raises:
+        AwsError: There is no such service here, or a filter is of another type.
+    """
     wanted: dict[str, str] = {}
     if params["ServiceCode"] not in (SAGEMAKER, LAMBDA):
         raise AwsError("NotFoundException", f"No products of {params['ServiceCode']} here.")
@@ -54,17 +34,9 @@ def _get_products(params: Mapping[str, Any]) -> dict[str, Any]:
         for product in _products(region, params["ServiceCode"])
         if wanted.items() <= product["product"]["attributes"].items()
     ]
-    begin = _parse_token(params.get("NextToken", "0"))
-    end = begin + params.get("MaxResults", _MAX_RESULTS)
-    more = {"NextToken": str(end)} if end < len(found) else {}
-    listed = [json.dumps(product) for product in found[begin:end]]
+    page, more = _PAGER.page(found, params)
+    listed = [json.dumps(product) for product in page]
     return {"FormatVersion": params.get("FormatVersion", "aws_v1"), "PriceList": listed, **more}
-
-
-def _parse_token(token: str) -> int:
-    if not token.isdecimal():
-        raise validation_error("NextToken is not one that GetProducts gave.")
-    return int(token)
 
 
 def _products(region: str, service: str) -> list[dict[str, Any]]:

@@ -26,16 +26,14 @@ from workbench.errors import NotAvailable, WorkbenchError
 from workbench.localcloud.autoscaling.api import POLICY_ARN_PREFIX, Autoscaling
 from workbench.localcloud.cloudtrail import parse_call
 from workbench.localcloud.cloudwatch.log_writer import LogWriter
-from workbench.localcloud.core import rest, validation
 from workbench.localcloud.core.access import AccessControl, AccessKey, make_access_key
+from workbench.localcloud.core.dispatch import JsonService, RestService
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
     REGION,
     AwsError,
-    Operation,
     Scope,
     json_error,
-    json_parameters,
     json_response,
     new_id,
     not_implemented_error,
@@ -53,7 +51,7 @@ from workbench.localcloud.lambda_.invoke import FunctionInvoker
 from workbench.localcloud.lambda_.metrics import FunctionMetrics
 from workbench.localcloud.moto_services import SERVICES, MotoServices
 from workbench.localcloud.observability import Monitoring
-from workbench.localcloud.price_list import PriceList
+from workbench.localcloud.price_list import get_products
 from workbench.localcloud.s3.api import S3
 from workbench.localcloud.sagemaker.async_endpoints import AsyncInvoker
 from workbench.localcloud.sagemaker.async_metrics import AsyncMetrics
@@ -72,7 +70,6 @@ STATE = "/_workbench/state"
 _MAX_BODY = 70_167_211  # of what is no upload: Lambda's CreateFunction; others have lower limits
 _BODILESS = (204, 304)  # statuses that HTTP gives no body
 _GRACE = 5.0
-_TARGET = "SageMaker."
 _NAME = re.compile("[a-z][a-z0-9-]{1,39}")  # of a service, as requests are signed for it
 _log = logging.getLogger("workbench.localcloud")
 
@@ -101,7 +98,6 @@ class Dispatcher:
         )
         record = FunctionMetrics(self._monitoring.metrics).record
         self._calling = FunctionInvoker(self._functions, self._log_writer, record=record)
-        self._lambda = self._functions.operations()
         self._moto_services = MotoServices(store)
         told = AsyncMetrics(self._monitoring.metrics)
         self._asynchronous = AsyncInvoker(
@@ -120,20 +116,23 @@ class Dispatcher:
             minute=settings.scaling_minute,
         )
         self._monitoring.alarms.on_action(POLICY_ARN_PREFIX, self._autoscaling.apply_step_policy)
-        self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
-            "application-autoscaling": _wrap_json(self._autoscaling.answer),
-            "cloudtrail": _wrap_json(self._monitoring.cloudtrail),
-            "lambda": self._operate_lambda,
-            "monitoring": self._monitoring.cloudwatch,
-            "pricing": _wrap_json(PriceList().answer),
-            "s3": self._s3.answer,
-            "sagemaker": _wrap_json(self._operate),
-        }
-        self._operations: dict[str, Operation] = {
+        sagemaker = {
             **tags.operations(),
             **self._monitoring.wrap_operations(packages.operations()),
             **self._hosting.operations(),
             **self._jobs.operations(),
+        }
+        services = [
+            JsonService("application-autoscaling", self._autoscaling.operations()),
+            JsonService("cloudtrail", self._monitoring.trail.operations()),
+            RestService("lambda", self._functions.operations()),
+            JsonService("pricing", {"GetProducts": get_products}),
+            JsonService("sagemaker", sagemaker),
+        ]
+        self._services: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            **{service.name: service.answer for service in services},
+            "monitoring": self._monitoring.cloudwatch,  # CloudWatch, as requests are signed for it
+            "s3": self._s3.answer,
         }
         self._later = make_handler(self._answer)
 
@@ -226,47 +225,6 @@ class Dispatcher:
             "account": ACCOUNT,
             "region": REGION,
         }
-
-    async def _operate(self, request: Request) -> dict[str, Any]:
-        """Return what an operation of SageMaker's answers; its parameters keep botocore's model."""
-        target = request.headers.get("x-amz-target", "")
-        name = target.removeprefix(_TARGET)
-        if not target.startswith(_TARGET):
-            raise AwsError(
-                "UnknownOperationException", f"No operation: X-Amz-Target is {target!r}."
-            )
-        model = validation.operation("sagemaker", name)
-        parameters = json_parameters(request.body)
-        validation.check(model.input_shape, parameters)
-        if name not in self._operations:
-            raise not_implemented_error(f"SageMaker's {name}")
-        return await self._operations[name](parameters)
-
-    async def _operate_lambda(self, request: Request) -> Response:
-        """Return what an operation of Lambda's answers."""
-        model, parameters = rest.parse_request("lambda", request)
-        if model.name not in self._lambda:
-            raise not_implemented_error(f"Lambda's {model.name}")
-        content = await self._lambda[model.name](parameters)
-        if model.name == "DeleteFunction" or model.output_shape is None:
-            return Response(204, headers=[("x-amzn-requestid", new_id())])
-        response = json_response(content)
-        response.status = model.http["responseCode"]
-        return response
-
-
-def _wrap_json(
-    answer: Callable[[Request], Awaitable[dict[str, Any]]],
-) -> Callable[[Request], Awaitable[Response]]:
-    async def answered(request: Request) -> Response:
-        if (request.method, request.path) != ("POST", "/"):
-            raise AwsError(
-                "UnknownOperationException",
-                f"No operation: POST / was expected, got {request.method} {request.path}.",
-            )
-        return json_response(await answer(request))
-
-    return answered
 
 
 def _find_scope(request: Request) -> Scope:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from workbench.errors import StorageError
 from workbench.measuring.load import Rows, lag_facts
 from workbench.run import Run
+from workbench.run.columns import OPTIONAL_COLUMNS
+from workbench.run.record import RunRecord
 from workbench.traffic.trace import Trace
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
     from workbench.cloud.deploy import DeployedModel
 
-_OPTIONAL = ("model_latency", "overhead_latency", "init")  # seconds that not every backend tells
 _SAVE_EVERY = 1.0  # seconds
 _SAVE_SHARE = 20  # saving takes at most one part in so many of a run's time
 
@@ -62,11 +63,11 @@ class Collector:
     Args:
         trace: What is sent.
         options: Who listens, and where to save.
-        describe: Returns the facts of the run as of now.
+        describe: Returns the record of the run as of now.
     """
 
     def __init__(
-        self, trace: Trace, options: RunOptions, describe: Callable[[], Mapping[str, Any]]
+        self, trace: Trace, options: RunOptions, describe: Callable[[], RunRecord]
     ) -> None:
         self._trace = trace
         self._options = options
@@ -89,14 +90,15 @@ class Collector:
     def _save(self, folder: Path) -> None:
         """Save what there is; the next time comes later where saving takes long."""
         began = time.monotonic()
-        frame, facts = self.collect()
+        frame, sent = self.collect()
+        run = Run(frame, dataclasses.replace(self._describe(), **sent))
         with contextlib.suppress(StorageError):  # no reason to end a run; the last save reports it
-            Run(frame, {**self._describe(), **facts}).save(folder, overwrite=True)
+            run.save(folder, overwrite=True)
         ended = time.monotonic()
         self._save_at = ended + max(_SAVE_EVERY, _SAVE_SHARE * (ended - began))
 
     def collect(self) -> "tuple[pl.DataFrame, dict[str, Any]]":
-        """Return all rows in order of the trace, and facts of how they were sent."""
+        """Return all rows in order of the trace, and fields of the record: how they were sent."""
         if not self._parts:
             frame = Run.from_arrays(scheduled=[], finished=[]).frame
             return frame, {"complete": False, "warnings": []}
@@ -104,7 +106,7 @@ class Collector:
         order = np.argsort(requests)
         columns: dict[str, Any] = {name: _join(self._parts, name)[order] for name in self._parts[0]}
         retries = int(columns.pop("retries").sum())
-        optional = {name: columns.pop(name) for name in _OPTIONAL}
+        optional = {name: columns.pop(name) for name in OPTIONAL_COLUMNS}
         scheduled = self._trace.arrivals[columns["request"]]
         run = Run.from_arrays(scheduled=scheduled, **columns)
         facts = lag_facts(columns["sent"] - scheduled, columns["finished"] - scheduled)
@@ -117,14 +119,14 @@ class Collector:
 
 
 def save_completed(run: Run, folder: Path) -> Run:
-    """Save a completed run, and return it with the fact of where it is, or why it is not there."""
+    """Save a completed run, and return it with where it is, or why it is not there."""
     if not len(run):
         return run
-    saved = Run(run.frame, {**run.facts, "kept": str(folder)})
+    saved = run.amend(kept=str(folder))
     try:
         saved.save(folder, overwrite=True)
     except StorageError as error:
-        return Run(run.frame, {**run.facts, "warnings": [*run.warnings, f"Not kept: {error}"]})
+        return run.amend(warnings=[*run.warnings, f"Not kept: {error}"])
     return saved
 
 

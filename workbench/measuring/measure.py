@@ -1,5 +1,6 @@
 """The engine of `Experiment.run`: the trace is really sent, and what happened is collected."""
 
+import dataclasses
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ from workbench.measuring.setup import Setup
 from workbench.measuring.targets import RunTarget, open_target
 from workbench.provenance import environment
 from workbench.run import Run
+from workbench.run.record import RunRecord
 from workbench.scaling import ScalingPolicy
 
 
@@ -38,22 +40,23 @@ def measure(
 def _send(setup: Setup, target: RunTarget, options: RunOptions) -> Run:
     """Send the trace to an open target, and return the run."""
     started = time.perf_counter()
-    known = {
-        **setup.facts(target.scaling),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": environment(),
-        "origin": target.origin,
-    }
+    here = environment()
+    known = dataclasses.replace(
+        setup.record(target.scaling),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=here,
+        origin=target.origin,
+    )
 
-    def describe() -> dict[str, Any]:
-        return {**known, "seconds": time.perf_counter() - started}
+    def describe() -> RunRecord:
+        return dataclasses.replace(known, seconds=time.perf_counter() - started)
 
     collector = Collector(setup.trace, options, describe)
     target.send(_load(setup, target, options.drain), collector.add, options.stopped)
     frame, sent = collector.collect()
-    frame, found, warnings = target.report(frame, known["environment"]["cores"])
-    warnings = [*sent.pop("warnings"), *warnings]
-    return Run(frame, {**describe(), **sent, **found, "warnings": warnings})
+    frame, found, warnings = target.report(frame, here["cores"])
+    every = (*sent.pop("warnings"), *warnings)
+    return Run(frame, dataclasses.replace(describe(), **sent, **found, warnings=every))
 
 
 def _load(setup: Setup, target: RunTarget, drain: float) -> Load:

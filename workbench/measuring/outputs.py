@@ -90,7 +90,7 @@ class _FileWriter(OutputWriter):
 class _ParquetWriter(_FileWriter):
     """The rows, and beside them the answers."""
 
-    def _add(self, outputs: NDArray[Any], piece: Piece) -> None:
+    def _write(self, outputs: NDArray[Any], piece: Piece) -> None:
         import polars as pl
 
         values = outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
@@ -98,7 +98,7 @@ class _ParquetWriter(_FileWriter):
         with self._translate_errors():
             frame.write_parquet(self._folder / f"{self.rows:016d}.parquet", compression="lz4")
 
-    def _whole(self) -> Path:
+    def _assemble(self) -> Path:
         import polars as pl
 
         parts = sorted(self._folder.iterdir())
@@ -112,7 +112,7 @@ class _NpyWriter(_FileWriter):
 
     _file: IO[bytes] | None = None
 
-    def _add(self, outputs: NDArray[Any], piece: Piece) -> None:  # noqa: ARG002 - as its parent's
+    def _write(self, outputs: NDArray[Any], piece: Piece) -> None:  # noqa: ARG002 - as its parent's
         with self._translate_errors():
             if self._file is None:
                 self._kind = outputs.dtype, outputs.shape[1:]
@@ -120,7 +120,7 @@ class _NpyWriter(_FileWriter):
                 self._write_header(self._file, 0)
             self._file.write(outputs.tobytes())
 
-    def _whole(self) -> Path:
+    def _assemble(self) -> Path:
         assert self._file is not None  # noqa: S101 - there was a row at least
         self._file.seek(0)
         self._write_header(self._file, self.rows)

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from workbench.run.columns import has_column, with_optional_columns
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -25,10 +27,9 @@ def oversubscription(frame: "pl.DataFrame", cores: int) -> Oversubscription:
     """
     import polars as pl
 
-    calls = frame.unique("batch").drop_nulls("model_latency").drop_nans("finished")
-    took = calls["model_latency"].fill_nan(0.0)
-    if "init" in calls.columns:
-        took += calls["init"].fill_nan(0.0)
+    calls = with_optional_columns(frame).unique("batch")
+    calls = calls.drop_nulls("model_latency").drop_nans("finished")
+    took = calls["model_latency"].fill_nan(0.0) + calls["init"].fill_nan(0.0)
     calls = calls.with_columns(began=calls["finished"] - took).sort("server", "began")
     free = pl.col("finished").cum_max().shift(1).over("server")  # for what waited in the instance
     calls = calls.with_columns(began=pl.max_horizontal("began", free))
@@ -43,7 +44,7 @@ def oversubscription(frame: "pl.DataFrame", cores: int) -> Oversubscription:
 
 def oversubscription_warnings(frame: "pl.DataFrame", cores: int) -> list[str]:
     """Return a warning where instances shared this machine's processors for long, or nothing."""
-    if "model_latency" not in frame.columns:
+    if not has_column(frame, "model_latency"):
         return []
     found = oversubscription(frame, cores)
     if found.share <= _SHARE:

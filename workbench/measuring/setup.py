@@ -1,10 +1,11 @@
 """What a measurement asks of an experiment."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from workbench.batching.timer import Policy
 from workbench.deployment.base import Deployment
 from workbench.registry.model import Model
+from workbench.run.record import RunRecord
 from workbench.scaling import ScalingPolicy
 from workbench.traffic.trace import Trace
 
@@ -52,6 +53,6 @@ class Setup(Protocol):
         """The threads that compute a batch."""
         ...
 
-    def facts(self, scaling: ScalingPolicy | None = None) -> dict[str, Any]:
-        """Return what the experiment consists of, as JSON values."""
+    def record(self, scaling: ScalingPolicy | None = None) -> RunRecord:
+        """Return the record of a run of the experiment, as far as it is known before."""
         ...

@@ -24,6 +24,7 @@ from workbench.measuring.load import Load, Rows, replay_in_process
 from workbench.measuring.oversubscription import oversubscription_warnings
 from workbench.measuring.setup import Setup
 from workbench.measuring.transform_run import JobReplay, replay_jobs
+from workbench.run.columns import has_column
 from workbench.scaling import ScalingPolicy
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ OnRows = Callable[[Rows], None]
 
 
 class Report(NamedTuple):
-    """What a target adds to a run: its rows, servers numbered; facts; warnings."""
+    """What a target adds to a run: its rows, servers numbered; fields of its record; warnings."""
 
     frame: "pl.DataFrame"
     facts: dict[str, Any]
@@ -190,7 +191,8 @@ class EndpointTarget:
             except WorkbenchError as error:  # a run is worth more than the history of its scaling
                 warnings.append(str(error))
         cloud = self._deployed.cloud
-        if self._deployed.deployment.on_demand and "model_latency" not in frame.columns:
+        on_demand = self._deployed.deployment.on_demand
+        if on_demand and not has_column(frame, "model_latency"):
             warnings.append(f"{cloud.name} does not tell which starts were cold.")
         if not cloud.paid:
             warnings += oversubscription_warnings(frame, cores)

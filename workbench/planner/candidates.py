@@ -14,6 +14,7 @@ from workbench.errors import InvalidInput
 from workbench.pricing.cost import total
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
+from workbench.quantiles import select_quantile
 from workbench.run import SLO
 from workbench.scaling import ScalingPolicy
 from workbench.service_times import Floats
@@ -99,11 +100,10 @@ def metrics_of(
 ) -> CandidateMetrics:
     """Return quantile, attainment and cost; a failed request counts as infinite latency."""
     late = np.where(np.isnan(outcome.latencies), np.inf, outcome.latencies)
-    rank = max(int(np.ceil(slo.quantile * len(late) - 1e-9)), 1)
     answered = int(np.isfinite(late).sum())
     dollars = dollars_of(deployment, usage_of(outcome, deployment), prices)
     return CandidateMetrics(
-        latency=float(np.partition(late, rank - 1)[rank - 1]),
+        latency=select_quantile(late, slo.quantile),
         attainment=float((late <= slo.latency * (1 + 1e-12)).mean()),
         cost=1e6 * dollars / answered if answered else math.inf,
         dollars=dollars,

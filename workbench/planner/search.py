@@ -17,6 +17,7 @@ from workbench.planner.on_demand import search_on_demand
 from workbench.planner.options import MAX_SIZES, Options
 from workbench.planner.plans import Plan
 from workbench.planner.problem import SERVICE_SAMPLES, PlanningProblem, ServiceOn
+from workbench.quantiles import has_enough_samples
 from workbench.registry.api import Model
 from workbench.run import SLO
 from workbench.service_times import ProfileLike, ServiceTimes
@@ -231,8 +232,8 @@ def _collect_warnings(problem: PlanningProblem) -> list[str]:
         notes.append(
             "On-demand instances start without delay: give Options(cold_start=...), in seconds."
         )
-    above = (1 - problem.slo.quantile) * len(problem.trace)
-    if above < 10:
+    if not has_enough_samples(problem.slo.quantile, len(problem.trace)):
+        above = (1 - problem.slo.quantile) * len(problem.trace)
         notes.append(
             f"Only {above:.3g} of {len(problem.trace)} requests lie above the target's quantile: "
             "the simulated ones are noise."

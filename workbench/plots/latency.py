@@ -21,6 +21,7 @@ from workbench.plots.series import (
     name_results,
     shape,
 )
+from workbench.quantiles import select_quantile
 from workbench.run import PERCENTILES, SLO, Run
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ def _aggregate_bins(run: Run, edges: NDArray[np.float64], quantile: float) -> li
 
 def _null_if_infinite_quantile(latencies: NDArray[np.float64], q: float) -> float | None:
     """Return the smallest latency that a share `q` does not exceed, None when it is infinite."""
-    value = float(np.sort(latencies)[math.ceil(q * len(latencies) - 1e-9) - 1])
+    value = select_quantile(latencies, q)
     return value if math.isfinite(value) else None
 
 

@@ -12,7 +12,6 @@ import getpass
 import hashlib
 import json
 import os
-import pkgutil
 import re
 import sqlite3
 import sys
@@ -21,7 +20,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, astuple, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from numpy.typing import ArrayLike
 
@@ -102,6 +101,18 @@ FROM versions v;
 """
 
 
+class ModelCloud(Protocol):
+    """A cloud with a model registry of its own, such as `workbench.Cloud`."""
+
+    def push_models(self, registry: "Registry", groups: Sequence[str] | None) -> list[str]:
+        """Bring groups (None: all) there, and return the ARNs of their versions."""
+        ...
+
+    def pull_models(self, registry: "Registry", groups: Sequence[str] | None) -> list[Model]:
+        """Bring groups (None: all) from there, and return their versions here."""
+        ...
+
+
 class Registry:
     """A directory of model groups and their versions.
 
@@ -122,11 +133,6 @@ class Registry:
         Damaged: The database is corrupt.
     """
 
-    #: What fills a registry without a path: above this layer, so found by name.
-    ready_made = "workbench.registry.zoo:build"
-    #: What brings versions to a cloud and back, likewise.
-    publishing = "workbench.cloud.registry_sync"
-
     def __init__(
         self,
         path: str | Path | None = None,
@@ -141,7 +147,9 @@ class Registry:
         self._timeout = not_negative("timeout", timeout, "seconds")
         self._prepare()
         if path is None and self.writable:
-            pkgutil.resolve_name(self.ready_made)(self, progress=progress or _announce)
+            from workbench.registry import zoo  # trains models, which few processes need
+
+            zoo.build(self, progress=progress or _announce)
 
     def with_timeout(self, timeout: float) -> "Registry":
         """Return the same registry, with other seconds to wait for another process."""
@@ -368,16 +376,16 @@ class Registry:
             _insert_change(database, group, number, replace(approval, field="stage", value=stage))
         return self.version(group, number)
 
-    def push(self, cloud: Any, *, groups: Sequence[str] | None = None) -> list[str]:  # noqa: ANN401 - a Cloud
+    def push(self, cloud: ModelCloud, *, groups: Sequence[str] | None = None) -> list[str]:
         """Push these groups' versions (by default all) to a cloud, and return their ARNs.
 
-        See `workbench.cloud.registry_sync`, which says what may go wrong.
+        See the cloud's `push_models`, which says what may go wrong.
         """
-        return list(pkgutil.resolve_name(f"{self.publishing}:push")(self, cloud, groups=groups))
+        return cloud.push_models(self, groups)
 
-    def pull(self, cloud: Any, *, groups: Sequence[str] | None = None) -> list[Model]:  # noqa: ANN401 - a Cloud
+    def pull(self, cloud: ModelCloud, *, groups: Sequence[str] | None = None) -> list[Model]:
         """Pull the versions of these groups (by default all) from a cloud, and return them."""
-        return list(pkgutil.resolve_name(f"{self.publishing}:pull")(self, cloud, groups=groups))
+        return cloud.pull_models(self, groups)
 
     def approve(self, group: str, version: int, *, who: str | None = None, why: str = "") -> Model:
         """Approve a version; who, when and why are kept in its history."""

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import NotFound
-from workbench.registry.api import Registry
 from workbench.registry.model import Model, Samples
+
+if TYPE_CHECKING:
+    from workbench.registry.api import Registry
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ class _TrainedRecipe:
     estimator: Callable[[int], Any]
     finish: Callable[[Any, _Data], dict[str, Any]] = lambda *_: {}
 
-    def make(self, registry: Registry, seed: int) -> _ModelSource:  # noqa: ARG002 - as its siblings
+    def make(self, registry: "Registry", seed: int) -> _ModelSource:  # noqa: ARG002 - as its siblings
         data = _load(self.data, seed)
         fitted = _fit(self.estimator(seed), data)
         lineage = {"parameters": _parameters(fitted), "trained_on": data.sha256, "seed": seed}
@@ -61,14 +63,14 @@ class _QuantisedRecipe:
     data: str
     base: str
 
-    def make(self, registry: Registry, seed: int) -> _ModelSource:
+    def make(self, registry: "Registry", seed: int) -> _ModelSource:
         base = registry[self.base] if self.base in registry else _add(registry, self.base, seed)
         lineage = base.lineage | {"quantised_from": base.name}
         return _ModelSource(_quantise(base.path), _load(self.data, seed), lineage)
 
 
 def build(
-    registry: Registry,
+    registry: "Registry",
     *,
     names: Collection[str] | None = None,
     progress: Callable[[str], object] | None = None,
@@ -114,7 +116,7 @@ def build(
             _add(registry, name, seed)
 
 
-def _add(registry: Registry, name: str, seed: int) -> Model:
+def _add(registry: "Registry", name: str, seed: int) -> Model:
     from sklearn import __version__
 
     made = _RECIPES[name].make(registry, seed)

@@ -8,12 +8,12 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Deployment
-from workbench.errors import InvalidInput
 from workbench.files import write_file
 from workbench.formatting import Table, dollars, in_ms, milliseconds, percent
 from workbench.measuring.profile import Profile
@@ -32,6 +32,7 @@ from workbench.report.conclusion import (
     format_target,
 )
 from workbench.run import PERCENTILES, Run
+from workbench.run.record import Lag, ModelRecord, TraceRecord
 from workbench.validation import of_kind
 
 
@@ -129,17 +130,17 @@ def _settings(members: Mapping[str, Run]) -> list[Table]:
 
 
 def _describe_settings(run: Run) -> dict[str, str]:
-    facts = run.facts
-    machine = facts.get("environment", {})
+    record = run.record
+    machine = record.environment or {}
     settings = {
-        "model": _describe_model(facts.get("model")),
-        "deployment": _describe_deployment(facts.get("deployment")),
-        "batching": _describe_policy(facts.get("policy")),
-        "traffic": _describe_traffic(facts.get("trace")),
+        "model": _describe_model(record.model),
+        "deployment": _describe_deployment(record.deployment),
+        "batching": _describe_policy(record.policy),
+        "traffic": _describe_traffic(record.trace),
         "target": format_target(run.slo) if run.slo else "",
-        "seed": _format_fact(facts.get("seed")),
+        "seed": _format_fact(record.seed),
         "origin of every figure": run.origin,
-        "created": _format_fact(facts.get("created")),
+        "created": _format_fact(record.created),
         "processor": _format_fact(machine.get("cpu")),
         "cores": _format_fact(machine.get("cores")),
         "system": _format_fact(machine.get("system")),
@@ -150,30 +151,27 @@ def _describe_settings(run: Run) -> dict[str, str]:
     return {key: value for key, value in settings.items() if value}
 
 
-def _describe_model(facts: Any) -> str:  # noqa: ANN401 - any JSON value
-    if isinstance(facts, Mapping) and "name" in facts:
-        return f"{facts['name']} (sha256 {str(facts.get('sha256', 'unknown'))[:12]})"
-    return _format_fact(facts)
+def _describe_model(model: ModelRecord | None) -> str:
+    return f"{model.name} (sha256 {(model.sha256 or 'unknown')[:12]})" if model else ""
 
 
-def _describe_deployment(facts: Any) -> str:  # noqa: ANN401 - any JSON value
-    try:
-        label = Deployment.from_dict(facts).label
-    except (InvalidInput, AttributeError):
-        return _format_fact(facts)
-    return f"{label} ({_format_fact({key: facts[key] for key in facts if key != 'kind'})})"
+def _describe_deployment(deployment: Deployment | None) -> str:
+    if deployment is None:
+        return ""
+    settings = {name: value for name, value in deployment.to_dict().items() if name != "kind"}
+    return f"{deployment.label} ({_format_fact(settings)})"
 
 
-def _describe_policy(facts: Any) -> str:  # noqa: ANN401 - any JSON value
-    if isinstance(facts, Mapping) and facts.keys() == {"kind", "max_size", "max_wait"}:
-        return BatchPolicy(max_size=facts["max_size"], max_wait=facts["max_wait"]).label
-    return _format_fact(facts)
+def _describe_policy(policy: Mapping[str, Any] | None) -> str:
+    if policy and policy.keys() == {"kind", "max_size", "max_wait"}:
+        return BatchPolicy(max_size=policy["max_size"], max_wait=policy["max_wait"]).label
+    return _format_fact(policy)
 
 
-def _describe_traffic(facts: Any) -> str:  # noqa: ANN401 - any JSON value
-    if isinstance(facts, Mapping) and {"name", "requests", "duration"} <= facts.keys():
-        return f"{facts['name']}: {facts['requests']:,} requests in {facts['duration']:g} s"
-    return _format_fact(facts)
+def _describe_traffic(trace: TraceRecord | None) -> str:
+    if trace is None or trace.requests is None or trace.duration is None:
+        return trace.name if trace else ""
+    return f"{trace.name}: {trace.requests:,} requests in {trace.duration:g} s"
 
 
 def _format_fact(value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -263,17 +261,17 @@ def _validity(members: Mapping[str, Run]) -> Table:
         name: {
             "complete": "yes" if run.complete else "NO: it was stopped early",
             "valid": "yes" if run.valid else "NO: its load was off schedule",
-            **_lag(run.facts.get("lag")),
+            **_lag(run.record.lag),
         }
         for name, run in members.items()
     }
     return Table(["", *members], _merge_columns(columns), "Can the figures be relied on?")
 
 
-def _lag(lag: Mapping[str, float] | None) -> dict[str, str]:
+def _lag(lag: Lag | None) -> dict[str, str]:
     """Return how late the generator sent requests."""
-    known = {name: lag[name] for name in ("p50", "p99", "max") if lag and name in lag}
-    return {f"sent late, {name} (ms)": in_ms(seconds) for name, seconds in known.items()}
+    figures = asdict(lag) if lag else {}
+    return {f"sent late, {name} (ms)": in_ms(seconds) for name, seconds in figures.items()}
 
 
 def _format_json(facts: Mapping[str, Any]) -> str:

@@ -24,8 +24,8 @@ less. A batch transform job starts instances of its own and cuts its rows into c
 largest size that has a service time.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,9 @@ from workbench.batching.timer import BatchPolicy, Policy
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform
 from workbench.errors import InvalidInput
-from workbench.run import COLUMNS, SLO, Run, setup_facts
+from workbench.run import SLO, Run
+from workbench.run.columns import COLUMNS
+from workbench.run.record import RunRecord, describe_setup
 from workbench.scaling import ScalingPolicy
 from workbench.service_times import Floats, ProfileLike, ServiceTimes
 from workbench.traffic.trace import Trace
@@ -105,11 +107,11 @@ def simulate(
         service: Service times, or a profile measured on this machine.
         cold_start: Seconds a new instance takes to start: a number, or measured ones to draw from.
         scaling: How a real-time or async fleet changes its size; without it, it does not.
-        slo: The target, for the run's facts.
+        slo: The target, for the run's record.
         seed: Of all draws.
 
     The run has a column more than a measured one may have: `init`, the seconds of a batch's cold
-    start. Its facts warn of what makes the figures doubtful, of a load of 1 or more for example.
+    start. Its record warns of what makes the figures doubtful, of a load of 1 or more for example.
 
     Raises:
         InvalidInput: An argument is not what it must be, or service times miss a batch size.
@@ -127,8 +129,8 @@ def simulate(
         trace, policy, deployment, service, cold_start=cold_start, scaling=scaling, seed=seed
     )
     label = f"{deployment.label}, {policy.label}"
-    facts = {"label": label, **setup_facts(trace, policy, deployment, slo)}
-    return simulation.run(simulation.serve(), facts)
+    record = describe_setup(trace, policy, deployment, slo, label=label)
+    return simulation.run(simulation.serve(), record)
 
 
 def serve(
@@ -141,7 +143,7 @@ def serve(
     scaling: ScalingPolicy | None = None,
     seed: Seed = 0,
 ) -> Outcome:
-    """Return what would become of each batch: `simulate` without rows and facts.
+    """Return what would become of each batch: `simulate` without rows and record.
 
     Raises:
         InvalidInput: An argument is not what it must be, or service times miss a batch size.
@@ -235,20 +237,21 @@ class Simulation:
             trace.arrivals, *loops.serve(trace, policy, deployment, chance, self.scaling)
         )
 
-    def run(self, outcome: Outcome, facts: Mapping[str, Any], warnings: Iterable[str] = ()) -> Run:
-        """Return the run of an outcome, with facts of what was simulated and further warnings."""
+    def run(self, outcome: Outcome, record: RunRecord, warnings: Iterable[str] = ()) -> Run:
+        """Return the run of an outcome; what was simulated is added to its record, and warnings."""
         spans = outcome.instances
         overload = _overload_warnings(self.trace, self.deployment, outcome)
-        simulated = {
-            "origin": "simulated",
-            "service": self.times.to_dict(),
-            "cold_start": None if self.cold_start is None else float(np.mean(self.cold_start)),
-            "scaling": None if self.scaling is None else self.scaling.to_dict(),
-            "seed": int(self.seed) if isinstance(self.seed, int | np.integer) else None,
-            "instances": None if spans is None else [list(span) for span in spans],
-            "warnings": [*self.warnings, *overload, *warnings],
-        }
-        return Run(_frame(self.trace, outcome), {**facts, **simulated})
+        simulated = replace(
+            record,
+            origin="simulated",
+            service=self.times.to_dict(),
+            cold_start=None if self.cold_start is None else float(np.mean(self.cold_start)),
+            scaling=None if self.scaling is None else self.scaling.to_dict(),
+            seed=int(self.seed) if isinstance(self.seed, int | np.integer) else None,
+            instances=None if spans is None else tuple(spans),
+            warnings=(*self.warnings, *overload, *warnings),
+        )
+        return Run(_frame(self.trace, outcome), simulated)
 
 
 def is_compiled(policy: Policy) -> bool:
@@ -322,6 +325,7 @@ def _frame(trace: Trace, outcome: Outcome) -> "pl.DataFrame":
         "scheduled": trace.arrivals,
         "sent": trace.arrivals,
         "rows": trace.rows,
+        "place": np.zeros(count, np.uint8),
         "correct": np.full(count, np.nan),
         **requests._asdict(),
     }

@@ -21,7 +21,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.quantiles import find_rank
 from workbench.simulator.compilation import compile_loop, step
+
+step(find_rank)  # the rule for percentiles is one, compiled or not
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -538,7 +541,7 @@ def steer(
     latency, quantile, _, aim, gain, most = steering
     latencies, counts, tried, least = seen
     answered = counts[ANSWERED]
-    rank = math.ceil(quantile * answered - 1e-9)
+    rank = find_rank(quantile, answered)
     spare = aim * latency - select_rank(latencies, answered, rank)
     wait = min(max(0.0, wait + (gain if spare > 0 else 1.0) * spare), latency)
     slow = 0

@@ -360,7 +360,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
 
     def _show_saved_run(self, run: Run) -> None:
         """Show a kept run, unless it is among the results."""
-        if run.facts.get("kept") not in [each.facts.get("kept", "") for each in self.runs]:
+        if run.record.kept not in [each.record.kept or "" for each in self.runs]:
             self.results.add(run)
 
     def _show_registry(self, registry: Registry) -> RegistryView:

@@ -12,6 +12,7 @@ from workbench.experiment import Experiment
 from workbench.measuring.profile import Profile
 from workbench.planner.candidates import dollars_of, usage_of
 from workbench.pricing.sheet import PriceSheet
+from workbench.quantiles import find_rank
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import Outcome, is_compiled, serve
 
@@ -108,7 +109,7 @@ def _quantile(outcome: Outcome, counts: Counts, q: float) -> float:
     """Return the quantile, looked for in its bin alone; failures come last."""
     from workbench.simulator import kernels
 
-    rank = max(1, math.ceil(q * len(outcome.arrivals) - 1e-9))
+    rank = find_rank(q, len(outcome.arrivals))
     before = np.cumsum(counts)
     its = int(np.searchsorted(before, rank))
     if its >= _FAILED_BIN:

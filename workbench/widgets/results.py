@@ -48,8 +48,7 @@ class ResultRow:
         """The result with its note, where it is a run."""
         if not isinstance(self.result, Run):
             return None
-        note = {"note": self.note.value} if self.note.value else {}
-        return Run(self.result.frame, {**self.result.facts, **note})
+        return self.result.amend(note=self.note.value) if self.note.value else self.result
 
 
 class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -124,7 +123,7 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
         return f"Deleted from disk: {', '.join(folders)}."
 
     def _remove(self, gone: tuple[ResultRow, ...]) -> None:
-        kept = [entry.run.facts.get("kept") for entry in gone if entry.run]
+        kept = [entry.run.record.kept for entry in gone if entry.run]
         self._draw(tuple(each for each in self.entries if each not in gone))
         self._offer_to_erase(tuple(each for each in kept if each and Path(each).exists()))
         if self._removed_folders:
@@ -242,7 +241,7 @@ class Results(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets
 
 def _file_name(run: Run, name: str) -> str:
     """Return what a run's folder is called: what sets it apart, and when it was made."""
-    made = str(run.facts.get("created", ""))[:19]
+    made = (run.record.created or "")[:19]
     return re.sub(r"[^a-z0-9]+", "-", f"{name} {made}".lower()).strip("-")
 
 
@@ -279,7 +278,7 @@ def _warnings(comparison: Comparison) -> str:
 
 
 def _traffic(result: Result) -> str:
-    return str(result.facts.get("trace", {}).get("name", "")) if isinstance(result, Run) else ""
+    return result.record.trace.name if isinstance(result, Run) and result.record.trace else ""
 
 
 def _latency(comparison: Comparison) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import NotPredictable, Stopped, TooFewSamples, WorkbenchError
 from workbench.formatting import milliseconds, percent
+from workbench.quantiles import has_enough_samples, is_met, select_quantile
 from workbench.queueing import Prediction
 from workbench.run import SLO, Run
 from workbench.widgets.form import show
@@ -20,8 +21,6 @@ from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_ba
 
 FLUSH_INTERVAL = 0.2
 """Seconds between updates of the page: a notebook server drops messages when they are too many."""
-
-_MIN_SAMPLES_ABOVE = 10  # as Run.quantile asks for
 
 
 Result = Run | Prediction
@@ -75,11 +74,7 @@ class LiveProgress:
         parts = len(self._latencies)
         known = np.concatenate([np.empty(0), *self._latencies[:parts]])
         self._latencies[:parts] = [known]
-        rank = math.ceil(q * len(known) - 1e-9)
-        if len(known) - rank < _MIN_SAMPLES_ABOVE:
-            return None
-        latency = float(np.partition(known, rank - 1)[rank - 1])  # NaN comes last
-        return math.inf if math.isnan(latency) else latency
+        return select_quantile(known, q) if has_enough_samples(q, len(known)) else None
 
     def words(self) -> str:
         """Return progress, pace and percentiles so far as text."""
@@ -120,7 +115,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
     Args:
         works: What each way does; the buttons of those missing are disabled.
         reason: What to know before pressing one, or why there is nothing to do.
-        flush_every: Seconds between updates of the page.
+        flush_interval: Seconds between updates of the page.
         clock: Gives seconds, for pace and time left.
     """
 
@@ -137,7 +132,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         flush_interval: float = FLUSH_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._flush_every = flush_interval
+        self._flush_interval = flush_interval
         self._clock = clock
         self._live = LiveProgress(clock)
         self._lock = threading.Lock()  # a new offer and the end of a run may coincide
@@ -252,7 +247,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         """Show how the work goes while another thread does it, and then what came of it."""
         outcome: Future[Result] = Future()
         threading.Thread(target=_run_work, args=(work, live, outcome), daemon=True).start()
-        while not wait([outcome], timeout=self._flush_every).done:
+        while not wait([outcome], timeout=self._flush_interval).done:
             self._show(live)
         self._show(live)
         try:
@@ -338,7 +333,7 @@ def verdict(result: Result, *, stopped: bool = False) -> str:
 
 def _notes(run: Run) -> list[str]:
     """Return what to know about a run: its warnings, and where it is kept."""
-    kept = run.facts.get("kept")
+    kept = run.record.kept
     return [*run.warnings, *([f"Kept: wb.load_run({kept!r})."] if kept else [])]
 
 
@@ -348,7 +343,7 @@ def describe_attainment(slo: SLO, share: float) -> str:
     >>> [describe_attainment(SLO(latency=0.1), share) for share in (0.9499, 0.95)]
     ['missed: 94.9 % in time', 'met: 95 % in time']
     """
-    met = "met" if share >= slo.quantile - 1e-12 else "missed"
+    met = "met" if is_met(share, slo.quantile) else "missed"
     return f"{met}: {percent(share)} in time"
 
 

@@ -7,8 +7,8 @@ import ipywidgets
 import traitlets
 
 from workbench.errors import WorkbenchError
-from workbench.files import list_runs, load_facts, runs_folder
-from workbench.run import Run, load_run
+from workbench.files import list_runs, runs_folder
+from workbench.run import Run, load_record, load_run
 from workbench.widgets.form import wide_layout
 from workbench.widgets.notebook import Keyboard, Status
 
@@ -82,10 +82,10 @@ class RunsView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
 def _line(path: Path) -> str:
     """Return when a run was made, and what it is."""
     try:
-        facts = load_facts(path)
+        record = load_record(path)
     except WorkbenchError:
         return f"{path.name}: damaged"
-    when = str(facts.get("created", ""))[:16].replace("T", " ")
-    state = [] if facts.get("complete", True) else ["not complete"]
-    known = [when, facts.get("label"), facts.get("origin"), *state]
+    when = (record.created or "")[:16].replace("T", " ")
+    state = [] if record.complete else ["not complete"]
+    known = [when, record.label, record.origin, *state]
     return " · ".join(str(each) for each in known if each)

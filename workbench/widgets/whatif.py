@@ -15,6 +15,7 @@ from workbench.errors import WorkbenchError
 from workbench.experiment import Experiment, Progress
 from workbench.formatting import dollars, milliseconds
 from workbench.measuring.profile import Profile
+from workbench.quantiles import is_met
 from workbench.service_times import ServiceTimes
 from workbench.widgets.notebook import run_in_background
 from workbench.widgets.parameters import TunableParameters
@@ -215,6 +216,6 @@ def _format_preview(found: SimulationSummary, experiment: Experiment) -> dict[st
         "shares": found.shares.tolist(),
         "target": 1000 * slo.latency if slo else None,
         "quantile": quantile,
-        "met": slo is None or found.attainment >= slo.quantile - 1e-12,
+        "met": slo is None or is_met(found.attainment, slo.quantile),
         "words": " ".join(words),
     }

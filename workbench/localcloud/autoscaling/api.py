@@ -5,12 +5,11 @@ changes endpoints by the operation that AWS changes them by. What a minute is ca
 """
 
 import asyncio
-import json
 import logging
 import math
 import re
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,24 +18,23 @@ from workbench.localcloud.autoscaling.schedules import is_due
 from workbench.localcloud.autoscaling.tracking_alarms import put_alarms
 from workbench.localcloud.cloudwatch.alarms import AlarmAction, Alarms
 from workbench.localcloud.cloudwatch.metrics import MINUTE, Metrics
-from workbench.localcloud.core import validation
+from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
     AwsError,
     Operation,
     arn,
-    json_parameters,
     new_id,
     not_implemented_error,
     now,
     validation_error,
 )
-from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.store import Store, StoreTable
+from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
 from workbench.localcloud.sagemaker.metering import INVOCATIONS
 from workbench.localcloud.sandbox.fleets import RealTimeFleet, ServerlessFleet
-from workbench.modelserver.http import Request
 from workbench.scaling import StepScaler, StepScaling, TargetTracking, TargetTrackingScaler
 
 POLICY_ARN_PREFIX = "arn:aws:autoscaling:"
@@ -45,7 +43,6 @@ POLICY_ARN_PREFIX = "arn:aws:autoscaling:"
 Facts = dict[str, Any]
 
 _TRACKING = "TargetTrackingScalingPolicyConfiguration"
-_TARGET = "AnyScaleFrontendService."
 _SERVICE = "application-autoscaling"
 _INSTANCES = "sagemaker:variant:DesiredInstanceCount"
 _PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
@@ -67,11 +64,10 @@ _DEFAULT_COOLDOWN = (
 _ACTIVITY_RETENTION_SECONDS = (
     42 * 86_400.0
 )  # seconds of activities (API reference, DescribeScalingActivities: six weeks)
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS autoscaling (
-    kind TEXT NOT NULL, resource TEXT NOT NULL, dimension TEXT NOT NULL, name TEXT NOT NULL,
-    created REAL NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (kind, resource, dimension, name)
-) STRICT, WITHOUT ROWID;
+_PAGER = Pager(50, error="InvalidNextTokenException")  # API reference, MaxResults
+_COLUMNS = """
+kind TEXT NOT NULL, resource TEXT NOT NULL, dimension TEXT NOT NULL, name TEXT NOT NULL,
+created REAL NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (kind, resource, dimension, name)
 """
 _log = logging.getLogger("workbench.localcloud")
 
@@ -97,10 +93,13 @@ class Autoscaling:
         self._minute = minute
         self._tracking: dict[str, _TrackingPolicies] = {}
         self._steps: dict[str, StepScaler] = {}
-        self._working: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
         self._last_schedule_check = 0.0
-        store.db.executescript(_SCHEMA)
-        self._operations: dict[str, Operation] = {
+        self._table = StoreTable(store, "autoscaling", _COLUMNS, json=["facts"])
+
+    def operations(self) -> dict[str, Operation]:
+        """Return what answers the operations, by name."""
+        return {
             "RegisterScalableTarget": self._register,
             "DescribeScalableTargets": self._describe_targets,
             "DeregisterScalableTarget": self._deregister,
@@ -113,30 +112,14 @@ class Autoscaling:
             "DescribeScalingActivities": self._describe_activities,
         }
 
-    async def answer(self, request: Request) -> Facts:
-        """Return what an operation gives back.
-
-        Raises:
-            AwsError: AWS would refuse it, or it is not offered.
-        """
-        name = request.headers.get("x-amz-target", "").removeprefix(_TARGET)
-        model = validation.operation(_SERVICE, name)
-        params = json_parameters(request.body)
-        validation.check(model.input_shape, params)
-        if name not in self._operations:
-            raise not_implemented_error(f"Application Auto Scaling's {name}")
-        return await self._operations[name](params)
-
     def start(self) -> None:
         """Begin to scale."""
         self._last_schedule_check = now()
-        self._start_task(self._tick())
+        self._tasks.start(self._tick())
 
     async def close(self) -> None:
         """Let go of the endpoints."""
-        for task in self._working:
-            task.cancel()
-        await asyncio.gather(*self._working, return_exceptions=True)
+        await self._tasks.cancel()
 
     # --- operations
 
@@ -254,40 +237,27 @@ class Autoscaling:
     # --- what is kept
 
     def _get(self, kind: str, resource: str, dimension: str, name: str) -> Facts | None:
-        row = self._store.db.execute(
-            "SELECT facts FROM autoscaling "
-            "WHERE kind = ? AND resource = ? AND dimension = ? AND name = ?",
-            (kind, resource, dimension, name),
-        ).fetchone()
-        return json.loads(row[0]) if row else None
+        row = self._table.find(kind=kind, resource=resource, dimension=dimension, name=name)
+        return row and row["facts"]
 
     def _put(self, kind: str, resource: str, dimension: str, name: str, facts: Facts) -> None:
-        values = (kind, resource, dimension, name, now(), json.dumps(facts))
-        with self._store.write() as db:
-            db.execute("INSERT OR REPLACE INTO autoscaling VALUES (?, ?, ?, ?, ?, ?)", values)
+        key = {"kind": kind, "resource": resource, "dimension": dimension, "name": name}
+        self._table.put(**key, created=now(), facts=facts)
 
     def _drop(self, kind: str, params: Facts, name: str) -> None:
-        target_key = _parse_target_key(params)
-        if self._get(kind, *target_key, name) is None:
-            raise _not_found_error(f"{kind} {name} of {target_key[0]}")
-        with self._store.write() as db:
-            db.execute(
-                "DELETE FROM autoscaling "
-                "WHERE kind = ? AND resource = ? AND dimension = ? AND name = ?",
-                (kind, *target_key, name),
-            )
+        resource, dimension = _parse_target_key(params)
+        if self._get(kind, resource, dimension, name) is None:
+            raise _not_found_error(f"{kind} {name} of {resource}")
+        self._table.remove(kind=kind, resource=resource, dimension=dimension, name=name)
 
     def _drop_all(self, target_key: tuple[str, str]) -> None:
         """Forget a target with its policies and scheduled actions; activities stay known."""
         self._reset_scalers(target_key)
         chosen = {"ResourceId": target_key[0], "ScalableDimension": target_key[1]}
         self._delete_alarms(self._all("policy", chosen))
-        with self._store.write() as db:
-            db.execute(
-                "DELETE FROM autoscaling "
-                "WHERE kind <> 'activity' AND resource = ? AND dimension = ?",
-                target_key,
-            )
+        with self._store.write():
+            for kind in ("target", "policy", "action"):
+                self._table.remove(kind=kind, resource=target_key[0], dimension=target_key[1])
 
     def _delete_alarms(self, policies: Iterable[Mapping[str, Any]]) -> None:
         for policy in policies:
@@ -303,21 +273,18 @@ class Autoscaling:
         names: Iterable[str] | None = None,
     ) -> list[Facts]:
         """Return the facts of a kind as they are described."""
-        rows = self._store.db.execute(
-            "SELECT resource, dimension, name, facts FROM autoscaling WHERE kind = ? "
-            "AND resource = COALESCE(?, resource) AND dimension = COALESCE(?, dimension)",
-            (kind, params.get("ResourceId"), params.get("ScalableDimension")),
-        )
+        columns = {"resource": "ResourceId", "dimension": "ScalableDimension"}
+        chosen = {column: params[each] for column, each in columns.items() if each in params}
         return [
             {
                 "ServiceNamespace": "sagemaker",
-                "ResourceId": resource,
-                "ScalableDimension": dimension,
-                **({name: called} if name else {}),
-                **json.loads(facts),
+                "ResourceId": row["resource"],
+                "ScalableDimension": row["dimension"],
+                **({name: row["name"]} if name else {}),
+                **row["facts"],
             }
-            for resource, dimension, called, facts in rows
-            if names is None or called in names
+            for row in self._table.rows(kind=kind, **chosen)
+            if names is None or row["name"] in names
         ]
 
     def _target(self, params: Mapping[str, Any]) -> Facts:
@@ -521,7 +488,7 @@ class Autoscaling:
             self._resize(params, wanted, f"{cause}: {limits}")
 
     def _resize(self, params: Mapping[str, Any], wanted: int, cause: str) -> None:
-        self._start_task(self._scale(_parse_target_key(params), wanted, cause))
+        self._tasks.start(self._scale(_parse_target_key(params), wanted, cause))
 
     async def _scale(self, target_key: tuple[str, str], wanted: int, cause: str) -> None:
         """Change a variant's size, and keep how that went as an activity."""
@@ -567,11 +534,6 @@ class Autoscaling:
         """Let scalers be made anew, because what they follow has changed."""
         self._tracking.pop(target_key[0], None)
         self._steps.clear()
-
-    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._working.add(task)
-        task.add_done_callback(self._working.discard)
 
 
 @dataclass
@@ -720,12 +682,8 @@ def _count_running(variant: Variant) -> int:
 
 
 def _page(name: str, found: list[Facts], params: Mapping[str, Any]) -> Facts:
-    token = params.get("NextToken", "0")
-    if not token.isdecimal():
-        raise AwsError("InvalidNextTokenException", f"{token!r} is not a token of this list.")
-    begin = int(token)
-    end = begin + params.get("MaxResults", 50)
-    return {name: found[begin:end]} | ({"NextToken": str(end)} if end < len(found) else {})
+    page, more = _PAGER.page(found, params)
+    return {name: page, **more}
 
 
 def _not_found_error(what: str) -> AwsError:

@@ -20,6 +20,7 @@ from workbench.localcloud.cloudwatch.statistics import (
     parse_statistic,
     summarize_by_period,
 )
+from workbench.localcloud.core.paging import MAX_POSITION, Pager
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
     REGION,
@@ -29,7 +30,7 @@ from workbench.localcloud.core.protocol import (
     not_implemented_error,
     now,
 )
-from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.store import Store, StoreTable
 
 Alarm = dict[str, Any]
 """What DescribeAlarms says of an alarm."""
@@ -41,7 +42,8 @@ _SCALING_ACTION_INTERVAL = (
 _HISTORY_RETENTION_SECONDS = (
     14 * 86_400.0
 )  # seconds of history (API reference, DescribeAlarmHistory: two weeks)
-_PAGE = 50
+_ALARM_PAGER = Pager(50, most=100, size="MaxRecords")  # API reference, DescribeAlarms
+_HISTORY_PAGER = Pager(100, size="MaxRecords")  # API reference, DescribeAlarmHistory
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": operator.ge,
     "GreaterThanThreshold": operator.gt,
@@ -65,13 +67,9 @@ _UNSUPPORTED_MEMBERS = (
     *("ThresholdMetricId", "EvaluationCriteria", "EvaluationWindow", "WarmUpConfiguration"),
     *("EvaluationInterval", "ActionConfiguration"),
 )
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS alarms (name TEXT PRIMARY KEY, content TEXT NOT NULL)
-    STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS alarm_history (
-    id INTEGER PRIMARY KEY, at REAL NOT NULL, alarm TEXT NOT NULL, type TEXT NOT NULL,
-    content TEXT NOT NULL
-) STRICT;
+_HISTORY_COLUMNS = """
+id INTEGER PRIMARY KEY, at REAL NOT NULL, alarm TEXT NOT NULL, type TEXT NOT NULL,
+content TEXT NOT NULL
 """
 _log = logging.getLogger("workbench.localcloud")
 
@@ -123,7 +121,11 @@ class Alarms:
         self._clock = clock
         self._handlers: dict[str, ActionHandler] = {}
         self._last_actions: dict[str, float] = {}
-        store.db.executescript(_SCHEMA)
+        columns = "name TEXT PRIMARY KEY, content TEXT NOT NULL"
+        self._alarms = StoreTable(store, "alarms", columns, json=["content"])
+        self._changes = StoreTable(
+            store, "alarm_history", _HISTORY_COLUMNS, json=["content"], options="STRICT"
+        )
 
     def on_action(self, prefix: str, act: ActionHandler) -> None:
         """Have actions whose ARN begins so carried out: `arn:aws:sns:`, `arn:aws:autoscaling:`.
@@ -180,8 +182,7 @@ class Alarms:
 
     def delete(self, name: str) -> None:
         """Forget an alarm; its history stays."""
-        with self._store.write() as db:
-            db.execute("DELETE FROM alarms WHERE name = ?", (name,))
+        self._alarms.remove(name=name)
         self._last_actions.pop(name, None)
         self._add_history(
             name, "ConfigurationUpdate", f'Alarm "{name}" deleted', {"type": "Delete"}
@@ -189,8 +190,7 @@ class Alarms:
 
     def all(self) -> list[Alarm]:
         """Return every alarm, by name."""
-        rows = self._store.db.execute("SELECT content FROM alarms ORDER BY name")
-        return [json.loads(content) for (content,) in rows]
+        return [row["content"] for row in self._alarms.rows(order="name")]
 
     def evaluate(self) -> None:
         """Bring every alarm to the state that its metric says, and carry out what is due."""
@@ -220,18 +220,18 @@ class Alarms:
         if "MetricAlarm" not in params.get("AlarmTypes", ["MetricAlarm"]):
             return {"MetricAlarms": [], "CompositeAlarms": []}
         prefix, action = params.get("AlarmNamePrefix", ""), params.get("ActionPrefix", "")
+        last = _ALARM_PAGER.start(params, "")
         found = [
             alarm
             for alarm in self.all()
             if (names is None or alarm["AlarmName"] in names)
             and alarm["AlarmName"].startswith(prefix)
-            and alarm["AlarmName"] > params.get("NextToken", "")
+            and alarm["AlarmName"] > last
             and params.get("StateValue", alarm["StateValue"]) == alarm["StateValue"]
             and (not action or any(each.startswith(action) for each in _actions(alarm)))
         ]
-        most = params.get("MaxRecords", _PAGE)
-        more = {"NextToken": found[most - 1]["AlarmName"]} if found[most:] else {}
-        return {"MetricAlarms": found[:most], "CompositeAlarms": [], **more}
+        page, more = _ALARM_PAGER.cut(found, params, lambda alarm: alarm["AlarmName"])
+        return {"MetricAlarms": page, "CompositeAlarms": [], **more}
 
     async def _describe_for_metric(self, params: dict[str, Any]) -> dict[str, Any]:
         members = ("Namespace", "MetricName", "Dimensions")
@@ -268,30 +268,24 @@ class Alarms:
 
     async def _history(self, params: dict[str, Any]) -> dict[str, Any]:
         order = 1 if params.get("ScanBy") == "TimestampAscending" else -1
-        token = params.get("NextToken", "0")
-        if not token.isdecimal():
-            raise AwsError("InvalidNextToken", "NextToken is not one that this returned.")
         query = (
-            "SELECT content FROM alarm_history WHERE (?1 IS NULL OR alarm = ?1) "
-            "AND (?2 IS NULL OR type = ?2) AND at >= ?3 AND at <= ?4 "
-            "ORDER BY ?7 * id LIMIT ?5 OFFSET ?6"
+            "SELECT id, content FROM alarm_history WHERE (?1 IS NULL OR alarm = ?1) "
+            "AND (?2 IS NULL OR type = ?2) AND at >= ?3 AND at <= ?4 AND ?5 * id > ?6 "
+            "ORDER BY ?5 * id LIMIT ?7"
         )
-        most = params.get("MaxRecords", 100)
-        rows = self._store.db.execute(
-            query,
-            (
-                params.get("AlarmName"),
-                params.get("HistoryItemType"),
-                params.get("StartDate", 0),
-                params.get("EndDate", self._clock() + 1),
-                most + 1,
-                int(token),
-                order,
-            ),
-        ).fetchall()
-        items = [json.loads(content) for (content,) in rows]
-        more = {"NextToken": str(int(token) + most)} if items[most:] else {}
-        return {"AlarmHistoryItems": items[:most], **more}
+        values = (
+            params.get("AlarmName"),
+            params.get("HistoryItemType"),
+            params.get("StartDate", 0),
+            params.get("EndDate", self._clock() + 1),
+            order,
+            order * _HISTORY_PAGER.start(params, 0 if order > 0 else MAX_POSITION),
+            _HISTORY_PAGER.limit(params) + 1,
+        )
+        found = self._store.db.execute(query, values)
+        rows = [self._changes.decode(("id", "content"), row) for row in found]
+        page, more = _HISTORY_PAGER.cut(rows, params, lambda row: row["id"])
+        return {"AlarmHistoryItems": [row["content"] for row in page], **more}
 
     # --- states
 
@@ -360,14 +354,11 @@ class Alarms:
         return found
 
     def _find(self, name: str) -> Alarm | None:
-        query = "SELECT content FROM alarms WHERE name = ?"
-        row = self._store.db.execute(query, (name,)).fetchone()
-        return dict(json.loads(row[0])) if row else None
+        row = self._alarms.find(name=name)
+        return row and row["content"]
 
     def _save(self, alarm: Alarm) -> None:
-        with self._store.write() as db:
-            row = (alarm["AlarmName"], json.dumps(alarm))
-            db.execute("INSERT OR REPLACE INTO alarms VALUES (?, ?)", row)
+        self._alarms.put(name=alarm["AlarmName"], content=alarm)
 
     def _add_history(self, name: str, kind: str, summary: str, data: Mapping[str, Any]) -> None:
         at = self._clock()
@@ -380,10 +371,7 @@ class Alarms:
             "HistoryData": json.dumps(data)[:4095],
         }
         with self._store.write() as db:
-            db.execute(
-                "INSERT INTO alarm_history VALUES (NULL, ?, ?, ?, ?)",
-                (at, name, kind, json.dumps(item)),
-            )
+            self._changes.add(at=at, alarm=name, type=kind, content=item)
             db.execute("DELETE FROM alarm_history WHERE at < ?", (at - _HISTORY_RETENTION_SECONDS,))
 
 

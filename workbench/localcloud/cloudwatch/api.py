@@ -19,40 +19,34 @@ from workbench.localcloud.cloudwatch.statistics import (
     summarize_by_period,
 )
 from workbench.localcloud.core import validation
+from workbench.localcloud.core.dispatch import JsonService
+from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import (
     AwsError,
     Operation,
     arn,
     json_error,
-    json_parameters,
-    json_response,
     not_implemented_error,
     now,
 )
-from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.store import Store, StoreTable
 from workbench.modelserver.http import Request, Response
-
-SERVICE = "monitoring"
-"""What requests are signed for."""
 
 MAX_DATA_POINTS = 100_800
 """Data points of a page of GetMetricData (API reference)."""
 
 _MAX_STATISTICS = 1440  # data points of GetMetricStatistics (API reference)
 _MAX_QUERIES = 500  # of GetMetricData (API reference)
-_MAX_LISTED_METRICS = 500  # metrics of a page (API reference)
+_PAGER = Pager(500)  # metrics of a page (API reference, ListMetrics)
 _MAX_VALUES = 150  # of a datum (API reference, MetricDatum)
 _MAX_DATA = 1000  # of a PutMetricData (API reference)
 _MAX_BODY_BYTES = 1_048_576  # bytes of a PutMetricData, unpacked (API reference)
 _MAX_VALUE = 2.0**360  # of a value, either way (API reference, MetricDatum)
 _MAX_FUTURE_SECONDS = 7200  # seconds that a time may lie ahead (API reference, MetricDatum)
 _RECENT_SECONDS = 3 * 3600  # seconds: PT3H
-_TARGET = "GraniteServiceVersion20100801."
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS dashboards (
-    name TEXT PRIMARY KEY, arn TEXT NOT NULL, body TEXT NOT NULL, modified REAL NOT NULL
-) STRICT, WITHOUT ROWID;
-"""
+_DASHBOARD_COLUMNS = (
+    "name TEXT PRIMARY KEY, arn TEXT NOT NULL, body TEXT NOT NULL, modified REAL NOT NULL"
+)
 
 
 class CloudWatch:
@@ -75,7 +69,7 @@ class CloudWatch:
     ) -> None:
         self._metrics = metrics
         self._clock = clock
-        self._operations: dict[str, Operation] = {
+        operations: dict[str, Operation] = {
             "PutMetricData": self._put,
             "GetMetricData": self._get,
             "GetMetricStatistics": self._statistics,
@@ -83,28 +77,14 @@ class CloudWatch:
             **Dashboards(store).operations(),
             **alarms,
         }
+        self._service = JsonService("cloudwatch", operations, read_body=_decompress_body)
 
     async def answer(self, request: Request) -> Response:
         """Return the answer to a request, a refusal too."""
         try:
-            return json_response(await self._operate(request))
+            return await self._service.answer(request)
         except AwsError as error:
             return _error_response(error)
-
-    async def _operate(self, request: Request) -> dict[str, Any]:
-        target = request.headers.get("x-amz-target", "")
-        if not target.startswith(_TARGET):
-            raise AwsError(
-                "UnknownOperationException",
-                f"X-Amz-Target is {target!r}; CloudWatch speaks JSON 1.0 here: use a newer client.",
-            )
-        name = target.removeprefix(_TARGET)
-        model = validation.operation("cloudwatch", name)
-        params = json_parameters(_decompress_body(request))
-        validation.check(model.input_shape, params)
-        if name not in self._operations:
-            raise not_implemented_error(f"CloudWatch's {name}")
-        return await self._operations[name](params)
 
     # --- metrics
 
@@ -147,9 +127,9 @@ class CloudWatch:
             for query, values in evaluate_queries(self._metrics, queries, start=start, end=end)
         ]
         most = min(params.get("MaxDatapoints", MAX_DATA_POINTS), MAX_DATA_POINTS)
-        begin = _parse_token(params)
-        results, left = _paginate(found, begin, most)
-        more = {"NextToken": str(begin + most)} if left else {}
+        begin = _PAGER.start(params, 0)
+        results, left = _take_points(found, begin, most)
+        more = _PAGER.continuation(begin + most) if left else {}
         return {"MetricDataResults": results, "Messages": [], **more}
 
     async def _statistics(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -198,9 +178,8 @@ class CloudWatch:
             and wanted <= {*metric.dimensions, *((name, None) for name, _ in metric.dimensions)}
             and metric.last >= recent
         ]
-        begin = _parse_token(params)
-        end = begin + _MAX_LISTED_METRICS
-        return {"Metrics": found[begin:end]} | ({"NextToken": str(end)} if found[end:] else {})
+        page, more = _PAGER.page(found, params)
+        return {"Metrics": page, **more}
 
 
 class Dashboards:
@@ -208,7 +187,7 @@ class Dashboards:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        store.db.executescript(_SCHEMA)
+        self._dashboards = StoreTable(store, "dashboards", _DASHBOARD_COLUMNS)
 
     def operations(self) -> dict[str, Operation]:
         """Return what answers the operations, by name."""
@@ -230,43 +209,44 @@ class Dashboards:
                 "DashboardInvalidInputError",
                 "The dashboard body is invalid: it must be a JSON object with the list widgets.",
             )
-        with self._store.write() as db:
-            row = (name, _dashboard(name), body, now())
-            db.execute("INSERT OR REPLACE INTO dashboards VALUES (?, ?, ?, ?)", row)
+        self._dashboards.put(name=name, arn=_dashboard(name), body=body, modified=now())
         return {"DashboardValidationMessages": []}
 
     async def _get(self, params: dict[str, Any]) -> dict[str, Any]:
-        name, its_arn, body, _ = self._get_dashboard(params["DashboardName"])
-        return {"DashboardArn": its_arn, "DashboardBody": body, "DashboardName": name}
+        found = self._get_dashboard(params["DashboardName"])
+        return {
+            "DashboardArn": found["arn"],
+            "DashboardBody": found["body"],
+            "DashboardName": found["name"],
+        }
 
     async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
         prefix = params.get("DashboardNamePrefix", "")
-        rows = self._store.db.execute("SELECT * FROM dashboards ORDER BY name")
         entries = [
             {
-                "DashboardName": name,
-                "DashboardArn": its_arn,
-                "LastModified": modified,
-                "Size": len(body.encode()),
+                "DashboardName": found["name"],
+                "DashboardArn": found["arn"],
+                "LastModified": found["modified"],
+                "Size": len(found["body"].encode()),
             }
-            for name, its_arn, body, modified in rows
-            if name.startswith(prefix)
+            for found in self._dashboards.rows(order="name")
+            if found["name"].startswith(prefix)
         ]
         return {"DashboardEntries": entries}
 
     async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
         for name in params["DashboardNames"]:
             self._get_dashboard(name)
-        with self._store.write() as db:
+        with self._store.write():
             for name in params["DashboardNames"]:
-                db.execute("DELETE FROM dashboards WHERE name = ?", (name,))
+                self._dashboards.remove(name=name)
         return {}
 
-    def _get_dashboard(self, name: str) -> tuple[str, str, str, float]:
-        query = "SELECT * FROM dashboards WHERE name = ?"
-        for row in self._store.db.execute(query, (name,)):
-            return (row[0], row[1], row[2], row[3])
-        raise AwsError("DashboardNotFoundError", f"Dashboard {name} does not exist.", 404)
+    def _get_dashboard(self, name: str) -> dict[str, Any]:
+        found = self._dashboards.find(name=name)
+        if found is None:
+            raise AwsError("DashboardNotFoundError", f"Dashboard {name} does not exist.", 404)
+        return found
 
 
 def _dashboard(name: str) -> str:
@@ -359,17 +339,10 @@ def _is_valid(value: object) -> bool:
     return isinstance(value, int | float) and abs(value) <= _MAX_VALUE
 
 
-def _parse_token(params: Mapping[str, Any]) -> int:
-    token = params.get("NextToken", "0")
-    if not token.isdecimal():
-        raise AwsError("InvalidNextToken", "NextToken is not one that this operation returned.")
-    return int(token)
-
-
-def _paginate(
+def _take_points(
     found: Sequence[tuple[Mapping[str, Any], list[tuple[int, float]]]], begin: int, most: int
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Return the results of one page of data points, and whether more follow."""
+    """Return the results of one page of data points, counted over all, and whether more follow."""
     results, passed, end = [], 0, begin + most
     for query, points in found:
         shown = points[max(0, begin - passed) : max(0, end - passed)]

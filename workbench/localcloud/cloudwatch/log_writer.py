@@ -9,6 +9,7 @@ from typing import Any
 
 from workbench.localcloud.core.protocol import ACCOUNT, REGION
 from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.tasks import TaskSet
 
 _FLUSH_SECONDS = 0.5  # seconds
 _MAX_STREAM_EVENTS = 50_000  # events of a stream: moto keeps them in memory
@@ -32,7 +33,7 @@ class LogWriter:
         self._store = store
         self._notes: list[LogBatch] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._writing: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
 
     def add(self, note: LogBatch) -> None:
         """Have a note written before long."""
@@ -51,9 +52,7 @@ class LogWriter:
 
     def _begin(self) -> None:
         self._timer = None
-        task = asyncio.get_running_loop().create_task(self.flush())
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        self._tasks.start(self.flush())
 
 
 @cache

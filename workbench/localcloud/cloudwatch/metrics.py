@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from workbench.localcloud.core.store import Store
+from workbench.quantiles import select_weighted_quantile
 
 RESOLUTION = 1 / 512
 """How far a percentile may lie from the value that was put, as a share of it."""
@@ -101,13 +102,8 @@ class Summary:
         """
         if not self.count or sum(self.counts.values()) < self.count:
             return None
-        wanted = q * self.count - 1e-9  # 0.07 * 100 is a little more than 7
-        reached = 0.0
-        for value in sorted(self.counts):
-            reached += self.counts[value]
-            if reached >= wanted:
-                return min(max(value, self.least), self.most)
-        return self.most
+        value = select_weighted_quantile(self.counts.items(), q)
+        return min(max(value, self.least), self.most)  # which are not rounded
 
 
 def _round_value(value: float) -> float:

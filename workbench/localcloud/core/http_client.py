@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 
 import httptools
 
+from workbench.localcloud.core.tasks import TaskSet
 from workbench.modelserver.http import FilePart
 
 Address = str | tuple[str, int]
@@ -130,7 +131,7 @@ class WorkerClient:
         self._last_answer = 0.0
         self._idle: list[_WorkerConnection] = []
         self._open: set[_WorkerConnection] = set()
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening = TaskSet()
         self._waiting: deque[Exchange] = deque()
         self.closed = False
         self._drained: asyncio.Future[None] | None = None
@@ -170,9 +171,7 @@ class WorkerClient:
 
     def _open_more(self) -> None:
         if len(self._open) + len(self._opening) < self._max_in_flight:
-            task = asyncio.get_running_loop().create_task(self._connect())
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            self._opening.start(self._connect())
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()

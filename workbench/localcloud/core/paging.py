@@ -1,13 +1,101 @@
-"""Pages of what SageMaker's List operations return, filtered and sorted as their parameters say."""
+"""Pages of what List and Describe operations return, and the tokens that continue them.
+
+A token says where a page ended: by the sort key of its last item, where items have one, so that a
+list stays right while items come and go; else by how many items came before.
+"""
 
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from workbench.localcloud.core.protocol import validation_error
+from workbench.localcloud.core.protocol import AwsError
 
-_MAX_RESULTS = 100  # SageMaker's own limit of MaxResults, and what it returns without one is fewer
+MAX_POSITION = 2**62
+"""The greatest number that a token holds, which no list and no row's number comes near."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Pager:
+    """How an operation divides what it returns into pages.
+
+    Attributes:
+        default: Items of a page where the request does not say.
+        most: Items of a page at most, where that is not `default`.
+        size, token: The parameters of the request.
+        next_token: The member of the answer.
+        error: AWS's name of the error for a token that it did not give.
+    """
+
+    default: int
+    most: int | None = None
+    size: str = "MaxResults"
+    token: str = "NextToken"  # noqa: S105 - a parameter's name
+    next_token: str = "NextToken"  # noqa: S105 - a member's name
+    error: str = "InvalidNextToken"
+
+    def page(
+        self, found: Sequence[_T], parameters: Mapping[str, Any]
+    ) -> tuple[list[_T], dict[str, str]]:
+        """Return the items of a page, and the member with the next token where more follow.
+
+        Raises:
+            AwsError: The token is not one of ours.
+
+        >>> first, more = Pager(2).page("abc", {})
+        >>> first, Pager(2).page("abc", more)
+        (['a', 'b'], (['c'], {}))
+        """
+        begin = self.start(parameters, 0)
+        end = begin + self.limit(parameters)
+        return list(found[begin:end]), self.continuation(end) if found[end:] else {}
+
+    def cut(
+        self, rest: Sequence[_T], parameters: Mapping[str, Any], key: Callable[[_T], Any]
+    ) -> tuple[list[_T], dict[str, str]]:
+        """Return the same of items that are sorted by a key and begin behind the request's token.
+
+        `rest` has one item more than a page, if there is one; a key is JSON.
+        """
+        end = self.limit(parameters)
+        return list(rest[:end]), self.continuation(key(rest[end - 1])) if rest[end:] else {}
+
+    def limit(self, parameters: Mapping[str, Any]) -> int:
+        """Return how many items a page has at most."""
+        return min(int(parameters.get(self.size, self.default)), self.most or self.default)
+
+    def start(self, parameters: Mapping[str, Any], default: _T) -> _T:
+        """Return what the request's token says, a value of the default's type; else the default.
+
+        Raises:
+            AwsError: The token is not one of ours.
+        """
+        if not (token := parameters.get(self.token)):
+            return default
+        try:
+            value = json.loads(base64.urlsafe_b64decode(token))
+        except (ValueError, RecursionError):
+            raise self.token_error() from None
+        sound = not isinstance(value, int) or 0 <= value <= MAX_POSITION
+        if type(value) is not type(default) or not sound:
+            raise self.token_error()
+        return value
+
+    def continuation(self, value: Any) -> dict[str, str]:  # noqa: ANN401 - JSON
+        """Return the member of an answer whose token says this."""
+        return {self.next_token: base64.urlsafe_b64encode(json.dumps(value).encode()).decode()}
+
+    def token_error(self) -> AwsError:
+        """Return the answer to a token that is not one of ours."""
+        return AwsError(
+            self.error, f"{self.token} is not one that this operation returned. Start without it."
+        )
+
+
+_SAGEMAKER = Pager(100, error="ValidationException")  # botocore's model: MaxResults at most
 
 
 def paginate(
@@ -20,7 +108,7 @@ def paginate(
     sorts: Mapping[str, str] | None = None,
     tie: Callable[[Mapping[str, Any]], list[Any]] | None = None,
 ) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
-    """Return the summaries of one page, and `{"NextToken": ...}` where more follow.
+    """Return the summaries of one page of SageMaker's, and `{"NextToken": ...}` where more follow.
 
     Understood are NameContains, CreationTimeAfter and -Before, LastModifiedTimeAfter and -Before,
     SortBy, SortOrder, MaxResults and NextToken.
@@ -47,12 +135,9 @@ def paginate(
 
     backwards = parameters.get("SortOrder", order) == "Descending"
     found.sort(key=sort_key, reverse=backwards)
-    if "NextToken" in parameters:
-        last = _decode_token(parameters["NextToken"])
+    if last := _SAGEMAKER.start(parameters, list[Any]()):
         found = [each for each in found if _is_after(sort_key(each), last, backwards=backwards)]
-    most = parameters.get("MaxResults", _MAX_RESULTS)
-    rest = found[most:]
-    return found[:most], {"NextToken": _encode_token(sort_key(found[most - 1]))} if rest else {}
+    return _SAGEMAKER.cut(found, parameters, sort_key)
 
 
 def _matches(
@@ -76,22 +161,4 @@ def _is_after(sort_key: list[Any], last: list[Any], *, backwards: bool) -> bool:
     try:
         return sort_key < last if backwards else sort_key > last
     except TypeError:
-        raise _token_error() from None
-
-
-def _encode_token(sort_key: list[Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(sort_key).encode()).decode()
-
-
-def _decode_token(token: str) -> list[Any]:
-    try:
-        last = json.loads(base64.urlsafe_b64decode(token))
-    except ValueError:
-        raise _token_error() from None
-    if not isinstance(last, list):
-        raise _token_error()
-    return last
-
-
-def _token_error() -> Exception:
-    return validation_error("NextToken is not one that this operation returned. Start without it.")
+        raise _SAGEMAKER.token_error() from None

@@ -14,18 +14,16 @@ from workbench.modelserver.http import Request
 
 
 def parse_request(service: str, request: Request) -> tuple[OperationModel, dict[str, Any]]:
-    """Return the operation that a request is for, and its parameters, checked.
+    """Return the operation that a request is for, and its parameters, not yet checked.
 
     Raises:
-        AwsError: There is no such operation, or a parameter is not what it must be.
+        AwsError: There is no such operation, or the body is not a JSON object.
     """
     query = parse_qs(request.query, keep_blank_values=True)
     for method, pattern, fixed, model in _routes(service):
         found = pattern.fullmatch(request.path) if method == request.method else None
         if found is not None and all(query.get(name) == [value] for name, value in fixed.items()):
-            parameters = _parameters(model, request, query, found.groupdict())
-            validation.check(model.input_shape, parameters)
-            return model, parameters
+            return model, _parameters(model, request, query, found.groupdict())
     raise AwsError(
         "UnknownOperationException", f"There is no {request.method} {request.path}.", 404
     )

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from workbench.deployment import KEEP_ALIVE
+from workbench.deployment.base import KEEP_ALIVE
+from workbench.deployment.on_demand import MB_PER_VCPU
 from workbench.errors import InvalidInput
+from workbench.localcloud.sandbox.cgroups import ResourceLimits
 from workbench.validation import not_negative, positive
 
 ColdStart = Literal["fresh", "imported", "snapshot"]
@@ -39,3 +41,14 @@ class LocalCloudSettings:
         not_negative("keep_alive", self.keep_alive)
         positive("time_limit", self.time_limit)
         positive("scaling_minute", self.scaling_minute)
+
+
+def limit_resources(memory_mb: int) -> ResourceLimits:
+    """Return the limits of an instance of this memory, whose processors are in proportion.
+
+    So it is for Lambda ("Configure Lambda function memory"), and inferred for SageMaker serverless.
+
+    >>> limit_resources(1769)
+    ResourceLimits(memory_mb=1769, cpus=1.0)
+    """
+    return ResourceLimits(memory_mb, memory_mb / MB_PER_VCPU)

@@ -9,11 +9,11 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, ParamSpec, TypeVar
+from typing import IO, Any, ParamSpec, TypeVar
 
 from workbench.errors import Damaged, NotAvailable, StorageError
 
@@ -91,6 +91,114 @@ class Store:
         self._thread.shutdown()
         self.db.close()
         self._lock.close()
+
+
+class StoreTable:
+    """A table of a store, whose rows are dicts by column; some columns hold JSON.
+
+    Conditions are columns with the values that they must have; None finds what has none.
+
+    Args:
+        store: Where the table is made, if it is not there.
+        name: Of the table.
+        columns: Definitions, as SQL has them.
+        json: The columns whose values are written as JSON.
+        options: Of the table, as SQL has them.
+
+    >>> import tempfile
+    >>> store = Store(Path(tempfile.mkdtemp()))
+    >>> columns = "name TEXT PRIMARY KEY, content TEXT"
+    >>> alarms = StoreTable(store, "alarms", columns, json=["content"])
+    >>> alarms.put(name="slow", content={"Threshold": 100})
+    >>> alarms.find(name="slow")
+    {'name': 'slow', 'content': {'Threshold': 100}}
+    >>> store.close()
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        columns: str,
+        *,
+        json: Collection[str] = (),
+        options: str = "STRICT, WITHOUT ROWID",
+    ) -> None:
+        store.db.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns}) {options}")
+        self._store = store
+        self._name = name
+        self._json = frozenset(json)
+        self._columns = tuple(row[1] for row in store.db.execute(f"PRAGMA table_info({name})"))
+
+    def find(
+        self,
+        columns: Collection[str] = (),
+        **equal: Any,  # noqa: ANN401 - what columns hold
+    ) -> dict[str, Any] | None:
+        """Return the first row that meets the conditions, None if there is none; as `rows` does."""
+        return next(self.rows(columns, **equal), None)
+
+    def rows(
+        self,
+        columns: Collection[str] = (),
+        *,
+        order: str = "",
+        **equal: Any,  # noqa: ANN401 - what columns hold
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the rows that meet the conditions, with these columns (else all), in an order."""
+        columns = columns or self._columns
+        query = f"SELECT {', '.join(columns)} FROM {self._name}{_where(equal)}"  # noqa: S608 - ours
+        query += f" ORDER BY {order}" if order else ""
+        for row in self._store.db.execute(query, tuple(equal.values())):
+            yield self.decode(columns, row)
+
+    def put(self, **values: Any) -> None:  # noqa: ANN401 - what columns hold
+        """Write a row in place of those with the same key."""
+        self._insert("INSERT OR REPLACE", values)
+
+    def add(self, **values: Any) -> int:  # noqa: ANN401 - what columns hold
+        """Return the number of a new row, where the table numbers its rows.
+
+        Raises:
+            sqlite3.IntegrityError: There is one with the same key.
+        """
+        return self._insert("INSERT", values)
+
+    def change(self, equal: Mapping[str, Any], **values: Any) -> None:  # noqa: ANN401 - what columns hold
+        """Write new values into the rows that meet the conditions."""
+        settings = ", ".join(f"{column} = ?" for column in values)
+        statement = f"UPDATE {self._name} SET {settings}{_where(equal)}"  # noqa: S608 - ours
+        with self._store.write() as db:
+            db.execute(statement, (*self._encode(values), *equal.values()))
+
+    def remove(self, **equal: Any) -> None:  # noqa: ANN401 - what columns hold
+        """Remove the rows that meet the conditions."""
+        with self._store.write() as db:
+            db.execute(f"DELETE FROM {self._name}{_where(equal)}", tuple(equal.values()))  # noqa: S608 - ours
+
+    def decode(self, columns: Collection[str], row: Collection[Any]) -> dict[str, Any]:
+        """Return a row of these columns, as a query of one's own found it."""
+        return {
+            column: json.loads(value) if column in self._json and value is not None else value
+            for column, value in zip(columns, row, strict=True)
+        }
+
+    def _insert(self, verb: str, values: Mapping[str, Any]) -> int:
+        names, places = ", ".join(values), ", ".join("?" * len(values))
+        statement = f"{verb} INTO {self._name} ({names}) VALUES ({places})"
+        with self._store.write() as db:
+            return db.execute(statement, self._encode(values)).lastrowid or 0
+
+    def _encode(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(
+            json.dumps(value) if column in self._json and value is not None else value
+            for column, value in values.items()
+        )
+
+
+def _where(equal: Mapping[str, Any]) -> str:
+    conditions = " AND ".join(f"{column} IS ?" for column in equal)
+    return f" WHERE {conditions}" if equal else ""
 
 
 def _acquire_lock(path: Path) -> IO[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from workbench.deployment import Lambda
+from workbench.deployment.lambda_ import Lambda
 from workbench.localcloud.core.protocol import AwsError, new_id, not_implemented_error
 from workbench.localcloud.lambda_.code_packages import invalid_parameter_error
 
@@ -89,14 +89,6 @@ def update_facts(facts: Mapping[str, Any], params: Mapping[str, Any]) -> dict[st
 def filter_public(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that are told."""
     return {name: value for name, value in facts.items() if not name.startswith("_")}
-
-
-def paginate(listed: list[dict[str, Any]], params: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a page of what is listed, under this name."""
-    first = int(params.get("Marker") or 0)
-    last = first + min(params.get("MaxItems", 50), 50)
-    more = {"NextMarker": str(last)} if last < len(listed) else {}
-    return {name: listed[first:last], **more}
 
 
 def create_revision() -> dict[str, Any]:

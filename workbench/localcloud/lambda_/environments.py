@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from workbench.deployment import Lambda
+from workbench.deployment.lambda_ import Lambda
 from workbench.localcloud.core.http_client import Answer
+from workbench.localcloud.core.settings import limit_resources
 from workbench.localcloud.lambda_.runtime import InitFailed, Runtime, encode_failure
 from workbench.localcloud.sandbox.cgroups import create_group
 from workbench.localcloud.sandbox.fleets import ServerlessFleet, finish_start
@@ -135,7 +136,7 @@ class Environments:
             undo.push_async_callback(runtime.release)
             began = time.perf_counter()
             told = self._environment(await runtime.listen(), stream, kind, scratch)
-            limits = create_group(program.memory_mb)
+            limits = create_group(limit_resources(program.memory_mb))
             worker = launch([_PROGRAM], log, environment=told, limits=limits)
             undo.push_async_callback(worker.stop, 0)
             runtime.watch(worker.pid)

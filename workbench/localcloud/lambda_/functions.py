@@ -9,17 +9,19 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from workbench.cloud.packaging import MAX_UNZIPPED, MAX_ZIP
 from workbench.localcloud.core.access import AccessKey
+from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import REGION, AwsError, Operation, arn
 from workbench.localcloud.core.settings import LocalCloudSettings
-from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tags import Tags
+from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.lambda_.code_packages import CodePackages, invalid_parameter_error
 from workbench.localcloud.lambda_.configuration import (
     LATEST,
@@ -29,7 +31,6 @@ from workbench.localcloud.lambda_.configuration import (
     create_revision,
     filter_public,
     format_now,
-    paginate,
     update_facts,
 )
 from workbench.localcloud.lambda_.environments import Environments, FunctionFleet, Program
@@ -41,18 +42,21 @@ ACCOUNT_LIMIT = 1000
 MIN_UNRESERVED = 100
 """Of which so many must stay for functions without a reserve."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS functions (
-    name TEXT NOT NULL, version TEXT NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (name, version)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS function_limits (
-    name TEXT PRIMARY KEY, reserved INTEGER, next INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS provisioned (
-    name TEXT NOT NULL, version TEXT NOT NULL, count INTEGER NOT NULL, changed TEXT NOT NULL,
-    PRIMARY KEY (name, version)
-) STRICT, WITHOUT ROWID;
+_VERSION_COLUMNS = """
+name TEXT NOT NULL, version TEXT NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (name, version)
 """
+_LIMIT_COLUMNS = "name TEXT PRIMARY KEY, reserved INTEGER, next INTEGER NOT NULL"
+_PROVISIONED_COLUMNS = """
+name TEXT NOT NULL, version TEXT NOT NULL, count INTEGER NOT NULL, changed TEXT NOT NULL,
+PRIMARY KEY (name, version)
+"""
+_PAGER = Pager(  # Lambda returns up to 50, whatever is asked for (API reference, ListFunctions)
+    50,
+    size="MaxItems",
+    token="Marker",  # noqa: S106 - a parameter's name
+    next_token="NextMarker",  # noqa: S106 - a member's name
+    error="InvalidParameterValueException",
+)
 _HANDLER = "workbench.modelserver.function.handler"  # of our own image
 _NAME = re.compile(r"(arn:[^:]+:lambda:[^:]*:)?(\d{12}:)?(function:)?([\w-]{1,64})(:([\w$-]+))?")
 
@@ -128,10 +132,12 @@ class Functions:
         self._settings = settings
         self._key = key
         self._functions: dict[str, Function] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
         self._numbers = itertools.count(1)
         self._url = ""
-        store.db.executescript(_SCHEMA)
+        self._versions = StoreTable(store, "functions", _VERSION_COLUMNS, json=["facts"])
+        self._limits = StoreTable(store, "function_limits", _LIMIT_COLUMNS)
+        self._provisioned = StoreTable(store, "provisioned", _PROVISIONED_COLUMNS)
 
     def operations(self) -> dict[str, Operation]:
         """Return what answers Lambda's operations, by name; Invoke is answered elsewhere."""
@@ -162,25 +168,23 @@ class Functions:
         """Bring back the functions that were there when the local cloud ended."""
         self._url = url
         shutil.rmtree(self._folder / "scratch", ignore_errors=True)  # left by one that was killed
-        db = self._store.db
-        for name, reserved, following in db.execute("SELECT * FROM function_limits"):
-            self._functions[name] = Function(name, reserved=reserved, next=following)
-        for name, _, text in db.execute("SELECT * FROM functions"):
-            facts = json.loads(text)
+        for row in self._limits.rows():
+            name = row["name"]
+            self._functions[name] = Function(name, reserved=row["reserved"], next=row["next"])
+        for row in self._versions.rows():
+            function, facts = self._functions[row["name"]], row["facts"]
             version = Version(facts["configuration"], facts["code"])
-            self._functions[name].versions[version.name] = version
-            self._open(self._functions[name], version)
-        for name, number, count, changed in db.execute("SELECT * FROM provisioned"):
-            function = self._functions[name]
-            version = function.versions[number]
-            version.provisioned, version.changed = count, changed
-            self._start_task(self._bring_up(function, version))
+            function.versions[version.name] = version
+            self._open(function, version)
+        for row in self._provisioned.rows():
+            function = self._functions[row["name"]]
+            version = function.versions[row["version"]]
+            version.provisioned, version.changed = row["count"], row["changed"]
+            self._tasks.start(self._bring_up(function, version))
 
     async def close(self) -> None:
         """End every environment; the functions stay known."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
         every = [each for f in self._functions.values() for each in f.versions.values()]
         await asyncio.gather(*(each.fleet.close() for each in every if each.fleet))
 
@@ -248,7 +252,7 @@ class Functions:
             self._tags.begin(function.arn, tags)
         self._functions[name] = function
         told = dict(facts)
-        self._start_task(self._activate(function, version))
+        self._tasks.start(self._activate(function, version))
         if params.get("Publish"):
             told = self._publish_version(function, params)
         return told
@@ -277,13 +281,13 @@ class Functions:
             for version in function.versions.values()
             if every or version.name == LATEST
         ]
-        return paginate(listed, params, "Functions")
+        page, more = _PAGER.page(listed, params)
+        return {"Functions": page, **more}
 
     async def _list_versions(self, params: dict[str, Any]) -> dict[str, Any]:
         function, _ = self.find(params["FunctionName"])
-        return paginate(
-            [_describe(each) for each in function.versions.values()], params, "Versions"
-        )
+        page, more = _PAGER.page([_describe(each) for each in function.versions.values()], params)
+        return {"Versions": page, **more}
 
     async def _list_tags(self, params: dict[str, Any]) -> dict[str, Any]:
         function, _ = self.find(params["Resource"])
@@ -330,13 +334,12 @@ class Functions:
                 "$LATEST version cannot be deleted without deleting the function."
             )
         gone = list(function.versions.values()) if whole else [version]
-        with self._store.write() as db:
+        with self._store.write():
             for each in gone:
-                for table in ("functions", "provisioned"):
-                    statement = f"DELETE FROM {table} WHERE name = ? AND version = ?"  # noqa: S608
-                    db.execute(statement, (function.name, each.name))
+                self._versions.remove(name=function.name, version=each.name)
+                self._provisioned.remove(name=function.name, version=each.name)
             if whole:
-                db.execute("DELETE FROM function_limits WHERE name = ?", (function.name,))
+                self._limits.remove(name=function.name)
                 self._tags.end(function.arn)
         for each in gone:
             del function.versions[each.name]
@@ -443,10 +446,10 @@ class Functions:
                 f"reservedConcurrentExecution for function: {self.limit(function)}."
             )
         version.provisioned, version.changed = wanted, format_now()
-        with self._store.write() as db:
-            row = (function.name, version.name, wanted, version.changed)
-            db.execute("INSERT OR REPLACE INTO provisioned VALUES (?, ?, ?, ?)", row)
-        self._start_task(self._bring_up(function, version))
+        self._provisioned.put(
+            name=function.name, version=version.name, count=wanted, changed=version.changed
+        )
+        self._tasks.start(self._bring_up(function, version))
         version.provisioning = "IN_PROGRESS"
         return self._concurrency(version)
 
@@ -456,9 +459,7 @@ class Functions:
     async def _unprovision(self, params: dict[str, Any]) -> dict[str, Any]:
         function, version = self._find_provisioned(params)
         version.provisioned = 0
-        with self._store.write() as db:
-            statement = "DELETE FROM provisioned WHERE name = ? AND version = ?"
-            db.execute(statement, (function.name, version.name))
+        self._provisioned.remove(name=function.name, version=version.name)
         await self._bring_up(function, version)
         return {}
 
@@ -533,7 +534,7 @@ class Functions:
         """Let a version answer."""
         if not version.active:
             version.facts["State"] = "Pending"
-            self._start_task(self._activate(function, version))
+            self._tasks.start(self._activate(function, version))
             return
         facts = version.facts
         image = facts["PackageType"] == "Image"
@@ -566,7 +567,7 @@ class Functions:
         self._open(function, version)
         self._save(function, version)
         if former is not None:
-            self._start_task(self._retire(former, gone))
+            self._tasks.start(self._retire(former, gone))
 
     async def _retire(self, fleet: FunctionFleet, code: str) -> None:
         try:
@@ -606,21 +607,13 @@ class Functions:
         return _describe(version)
 
     def _save(self, function: Function, version: Version) -> None:
-        text = json.dumps({"configuration": version.facts, "code": version.code})
-        with self._store.write() as db:
-            row = (function.name, version.name, text)
-            db.execute("INSERT OR REPLACE INTO functions VALUES (?, ?, ?)", row)
+        facts = {"configuration": version.facts, "code": version.code}
+        with self._store.write():
+            self._versions.put(name=function.name, version=version.name, facts=facts)
             self._save_limits(function)
 
     def _save_limits(self, function: Function) -> None:
-        with self._store.write() as db:
-            row = (function.name, function.reserved, function.next)
-            db.execute("INSERT OR REPLACE INTO function_limits VALUES (?, ?, ?)", row)
-
-    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._limits.put(name=function.name, reserved=function.reserved, next=function.next)
 
 
 def not_active_error(version: Version) -> AwsError:

@@ -21,6 +21,7 @@ from workbench.localcloud.cloudwatch.log_writer import LogBatch, LogWriter
 from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
 from workbench.localcloud.core.protocol import AwsError, json_error
 from workbench.localcloud.lambda_.functions import Function, Functions, Version, not_active_error
+from workbench.localcloud.lambda_.metrics import FunctionInvocation
 from workbench.localcloud.lambda_.runtime import MAX_ANSWER, FunctionEvent, encode_failure
 from workbench.modelserver.http import Reply, Request, Response
 
@@ -36,30 +37,6 @@ _TIMEOUT_ERROR = "Sandbox.Timedout"
 _TAIL_BYTES = 4096  # bytes of LogResult
 _MB = 1024**2
 _log = logging.getLogger("workbench.localcloud")
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionInvocation:
-    """What is told of a call once it is over; times in seconds.
-
-    Attributes:
-        function, version: Who answered.
-        at: When, since 1970.
-        error: What a failed function said, or AWS's name of the refusal; "" for none.
-        throttled: Whether it was refused for its limits.
-        duration: What the function took; None: it never got the event.
-        init: Of the INIT that was waited for; None: there was none.
-        under_way: Events of the function that were under way, this one included.
-    """
-
-    function: str
-    version: str
-    at: float
-    error: str
-    throttled: bool
-    duration: float | None
-    init: float | None
-    under_way: int
 
 
 class FunctionInvoker:

@@ -4,12 +4,37 @@ Names, units and dimensions are Lambda's (developer guide, "Types of metrics for
 As there, what is throttled counts in Throttles alone.
 """
 
+from dataclasses import dataclass
+
 from workbench.localcloud.cloudwatch.metrics import Metrics, Series
-from workbench.localcloud.lambda_.invoke import FunctionInvocation
 
 NAMESPACE = "AWS/Lambda"
 _UNITS = {"Duration": "Milliseconds"}
 _NAMES = ("Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions")
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionInvocation:
+    """What is told of a call once it is over; times in seconds.
+
+    Attributes:
+        function, version: Who answered.
+        at: When, since 1970.
+        error: What a failed function said, or AWS's name of the refusal; "" for none.
+        throttled: Whether it was refused for its limits.
+        duration: What the function took; None: it never got the event.
+        init: Of the INIT that was waited for; None: there was none.
+        under_way: Events of the function that were under way, this one included.
+    """
+
+    function: str
+    version: str
+    at: float
+    error: str
+    throttled: bool
+    duration: float | None
+    init: float | None
+    under_way: int
 
 
 class FunctionMetrics:

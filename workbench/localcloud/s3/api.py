@@ -4,8 +4,6 @@ Statuses, headers, errors and documents are those of the Amazon S3 API Reference
 disk and come from there, whatever their size.
 """
 
-import base64
-import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from urllib.parse import parse_qsl, quote, unquote
 from xml.etree import ElementTree as ET
 
 from workbench.localcloud.core.access import AccessControl
+from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
     REGION,
@@ -33,6 +32,13 @@ from workbench.modelserver.http import FilePart, Request, Response
 MAX_SIZE = 5 * 1024**3
 """Bytes of one upload: larger objects come in parts."""
 
+_PAGER = Pager(  # API reference, ListObjectsV2
+    1000,
+    size="max-keys",
+    token="continuation-token",  # noqa: S106 - a parameter's name
+    next_token="NextContinuationToken",  # noqa: S106 - a member's name
+    error="InvalidArgument",
+)
 _OWNER = {"ID": ACCOUNT, "DisplayName": "local"}
 _STORED_HEADERS = (
     "cache-control",
@@ -216,10 +222,10 @@ class S3:
         newer = call.query.get("list-type") == "2"
         prefix, delimiter = call.query.get("prefix", ""), call.query.get("delimiter", "")
         if newer and "continuation-token" in call.query:
-            after = _from_token(call.query["continuation-token"])
+            after = _PAGER.start(call.query, "")
         else:
             after = call.query.get("start-after" if newer else "marker", "")
-        most = min(_number(call, "max-keys", 1000), 1000)
+        most = min(_number(call, "max-keys", _PAGER.default), _PAGER.default)
         entries = self._objects.list_objects(
             call.bucket,
             prefix=prefix,
@@ -237,7 +243,7 @@ class S3:
                 call, "StartAfter", "start-after"
             )
             content |= _repeat_parameter(call, "ContinuationToken", "continuation-token")
-            content |= {"NextContinuationToken": _token(last)} if more else {}
+            content |= _PAGER.continuation(last) if more else {}
         else:
             content["Marker"] = _encode_key(call, call.query.get("marker", ""))
             content |= {"NextMarker": _encode_key(call, last)} if more and delimiter else {}
@@ -647,17 +653,6 @@ def _encode_key(call: S3Request, text: str) -> str:
 
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-
-
-def _token(last: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps(last).encode()).decode()
-
-
-def _from_token(token: str) -> str:
-    try:
-        return str(json.loads(base64.urlsafe_b64decode(token)))
-    except ValueError:
-        raise AwsError("InvalidArgument", "The continuation token provided is incorrect") from None
 
 
 def _skip_prefix(after: str, prefix: str, delimiter: str) -> str:

@@ -5,39 +5,35 @@ A file is whole and on the disk before a row names it, and goes after the last r
 
 import base64
 import hashlib
-import json
 import os
 import re
 import shutil
-import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from workbench.localcloud.core.protocol import REGION, AwsError, now
-from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.s3.uploads import CHECKSUMS, StoredBody
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS buckets (
-    name TEXT PRIMARY KEY, region TEXT NOT NULL, created REAL NOT NULL, tags TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS objects (
-    bucket TEXT NOT NULL REFERENCES buckets, key TEXT NOT NULL, blob TEXT NOT NULL,
-    size INTEGER NOT NULL, etag TEXT NOT NULL, modified REAL NOT NULL, headers TEXT NOT NULL,
-    checksums TEXT NOT NULL, PRIMARY KEY (bucket, key)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS uploads (
-    id TEXT PRIMARY KEY, bucket TEXT NOT NULL REFERENCES buckets, key TEXT NOT NULL,
-    started REAL NOT NULL, headers TEXT NOT NULL, algorithm TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS parts (
-    upload TEXT NOT NULL REFERENCES uploads ON DELETE CASCADE, number INTEGER NOT NULL,
-    blob TEXT NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL, modified REAL NOT NULL,
-    checksums TEXT NOT NULL, PRIMARY KEY (upload, number)
-) STRICT, WITHOUT ROWID;
+_BUCKET_COLUMNS = """
+name TEXT PRIMARY KEY, region TEXT NOT NULL, created REAL NOT NULL, tags TEXT NOT NULL
+"""
+_OBJECT_COLUMNS = """
+bucket TEXT NOT NULL REFERENCES buckets, key TEXT NOT NULL, blob TEXT NOT NULL,
+size INTEGER NOT NULL, etag TEXT NOT NULL, modified REAL NOT NULL, headers TEXT NOT NULL,
+checksums TEXT NOT NULL, PRIMARY KEY (bucket, key)
+"""
+_UPLOAD_COLUMNS = """
+id TEXT PRIMARY KEY, bucket TEXT NOT NULL REFERENCES buckets, key TEXT NOT NULL,
+started REAL NOT NULL, headers TEXT NOT NULL, algorithm TEXT NOT NULL
+"""
+_PART_COLUMNS = """
+upload TEXT NOT NULL REFERENCES uploads ON DELETE CASCADE, number INTEGER NOT NULL,
+blob TEXT NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL, modified REAL NOT NULL,
+checksums TEXT NOT NULL, PRIMARY KEY (upload, number)
 """
 _LAST_CHARACTER = "\U0010ffff"
 MIN_PART = 5 * 1024 * 1024
@@ -81,6 +77,10 @@ class Part:
     checksums: Mapping[str, str]
 
 
+_OBJECT = tuple(each.name for each in fields(Object))
+_PART = tuple(each.name for each in fields(Part))
+
+
 class ObjectStore:
     """What S3 keeps. Names, limits and errors are S3's (its API reference, "Error responses")."""
 
@@ -90,7 +90,15 @@ class ObjectStore:
         self._arriving = store.folder / "arriving"
         for folder in (self._files, self._arriving):
             folder.mkdir(exist_ok=True)
-        store.db.executescript(_SCHEMA)
+        sums = "checksums"
+        self._buckets = StoreTable(
+            store, "buckets", _BUCKET_COLUMNS, json=["tags"], options="STRICT"
+        )
+        self._objects = StoreTable(store, "objects", _OBJECT_COLUMNS, json=["headers", sums])
+        self._uploads = StoreTable(
+            store, "uploads", _UPLOAD_COLUMNS, json=["headers"], options="STRICT"
+        )
+        self._parts = StoreTable(store, "parts", _PART_COLUMNS, json=[sums])
         self._sweep()
 
     # --- buckets
@@ -98,10 +106,8 @@ class ObjectStore:
     def create_bucket(self, name: str, region: str) -> None:
         """Make a bucket; in us-east-1 making one's own again is no error, as on AWS."""
         _check_bucket_name(name)
-        row = self._store.db.execute("SELECT 1 FROM buckets WHERE name = ?", (name,)).fetchone()
-        if row is None:
-            with self._store.write() as db:
-                db.execute("INSERT INTO buckets VALUES (?, ?, ?, '[]')", (name, region, now()))
+        if self._buckets.find(name=name) is None:
+            self._buckets.add(name=name, region=region, created=now(), tags=[])
         elif region != REGION:
             raise AwsError(
                 "BucketAlreadyOwnedByYou",
@@ -113,29 +119,26 @@ class ObjectStore:
 
     def buckets(self) -> list[tuple[str, str, float]]:
         """Name, region and time of creation of every bucket, sorted by name."""
-        rows = self._store.db.execute("SELECT name, region, created FROM buckets ORDER BY name")
-        return rows.fetchall()
+        rows = self._buckets.rows(order="name")
+        return [(row["name"], row["region"], row["created"]) for row in rows]
 
     def region(self, bucket: str) -> str:
         """The region of a bucket."""
-        return str(self._bucket(bucket)[0])
+        return str(self._bucket(bucket)["region"])
 
     def bucket_tags(self, bucket: str) -> list[list[str]]:
         """Pairs of key and value."""
-        tags: list[list[str]] = json.loads(self._bucket(bucket)[1])
-        return tags
+        return list(self._bucket(bucket)["tags"])
 
     def tag_bucket(self, bucket: str, tags: list[list[str]]) -> None:
         """Replace the tags of a bucket."""
         self._bucket(bucket)
-        with self._store.write() as db:
-            db.execute("UPDATE buckets SET tags = ? WHERE name = ?", (json.dumps(tags), bucket))
+        self._buckets.change({"name": bucket}, tags=tags)
 
     def delete_bucket(self, bucket: str) -> None:
         """Delete a bucket that is empty; uploads that were begun there are lost."""
         self._bucket(bucket)
-        query = "SELECT 1 FROM objects WHERE bucket = ? LIMIT 1"
-        if self._store.db.execute(query, (bucket,)).fetchone():
+        if self._objects.find(bucket=bucket):
             raise AwsError(
                 "BucketNotEmpty",
                 "The bucket you tried to delete is not empty.",
@@ -144,12 +147,10 @@ class ObjectStore:
             )
         for upload in self.uploads(bucket):
             self.abort(bucket, upload.key, upload.id)
-        with self._store.write() as db:
-            db.execute("DELETE FROM buckets WHERE name = ?", (bucket,))
+        self._buckets.remove(name=bucket)
 
-    def _bucket(self, name: str) -> tuple[str, str]:
-        query = "SELECT region, tags FROM buckets WHERE name = ?"
-        row: tuple[str, str] | None = self._store.db.execute(query, (name,)).fetchone()
+    def _bucket(self, name: str) -> dict[str, Any]:
+        row = self._buckets.find(name=name)
         if row is None:
             raise AwsError(
                 "NoSuchBucket", "The specified bucket does not exist.", 404, {"BucketName": name}
@@ -176,12 +177,8 @@ class ObjectStore:
 
     def find(self, bucket: str, key: str) -> Object | None:
         """The object of that key, or None."""
-        query = (
-            "SELECT key, blob, size, etag, modified, headers, checksums FROM objects "
-            "WHERE bucket = ? AND key = ?"
-        )
-        row = self._store.db.execute(query, (bucket, key)).fetchone()
-        return row and _object(row)
+        row = self._objects.find(_OBJECT, bucket=bucket, key=key)
+        return Object(**row) if row else None
 
     def put(self, bucket: str, key: str, body: StoredBody, headers: Mapping[str, str]) -> Object:
         """The object that a body now is, in place of what had its key."""
@@ -200,10 +197,10 @@ class ObjectStore:
         """Delete the objects of these keys, where there are any."""
         self._bucket(bucket)
         gone: list[str] = []
-        with self._store.write() as db:
+        with self._store.write():
             for key in keys:
-                gone += _blobs(db, "objects WHERE bucket = ? AND key = ?", bucket, key)
-                db.execute("DELETE FROM objects WHERE bucket = ? AND key = ?", (bucket, key))
+                gone += _blobs(self._objects, bucket=bucket, key=key)
+                self._objects.remove(bucket=bucket, key=key)
         self._discard(gone)
 
     def list_objects(
@@ -226,13 +223,14 @@ class ObjectStore:
 
     def _iterate_from(self, bucket: str, prefix: str, after: str) -> Iterator[Object]:
         query = (
-            "SELECT key, blob, size, etag, modified, headers, checksums FROM objects "
+            f"SELECT {', '.join(_OBJECT)} FROM objects "  # noqa: S608 - ours
             "WHERE bucket = ? AND key >= ? AND key > ? ORDER BY key"
         )
         for row in self._store.db.execute(query, (bucket, prefix, after)):
-            if not row[0].startswith(prefix):
+            found = Object(**self._objects.decode(_OBJECT, row))
+            if not found.key.startswith(prefix):
                 return
-            yield _object(row)
+            yield found
 
     def _save(
         self,
@@ -245,14 +243,13 @@ class ObjectStore:
         """The object that a file now is; the upload that it comes from is over."""
         self._bucket(bucket)
         blob = body.path.name
-        kept = Object(key, blob, body.size, body.md5, now(), headers, body.checksums)
+        sums = dict(body.checksums)
+        kept = Object(key, blob, body.size, body.md5, now(), dict(headers), sums)
         body.path.rename(self.path(kept))
-        with self._store.write() as db:
-            gone = [] if upload is None else _delete_upload(db, upload)
-            gone += _blobs(db, "objects WHERE bucket = ? AND key = ?", bucket, key)
-            texts = json.dumps(dict(headers)), json.dumps(dict(body.checksums))
-            row = (bucket, key, blob, body.size, body.md5, kept.modified, *texts)
-            db.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        with self._store.write():
+            gone = [] if upload is None else self._delete_upload(upload)
+            gone += _blobs(self._objects, bucket=bucket, key=key)
+            self._objects.put(bucket=bucket, **asdict(kept))
         self._discard(gone)
         return kept
 
@@ -261,23 +258,20 @@ class ObjectStore:
     def begin(self, bucket: str, key: str, headers: Mapping[str, str], algorithm: str) -> Upload:
         """A new upload, whose parts have checksums of an algorithm where it is not ''."""
         self._bucket(bucket)
-        upload = Upload(uuid.uuid4().hex, bucket, key, now(), headers, algorithm)
-        row = (upload.id, bucket, key, upload.started, json.dumps(dict(headers)), algorithm)
-        with self._store.write() as db:
-            db.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, ?, ?)", row)
+        upload = Upload(uuid.uuid4().hex, bucket, key, now(), dict(headers), algorithm)
+        self._uploads.add(**asdict(upload))
         return upload
 
     def uploads(self, bucket: str) -> list[Upload]:
         """The uploads that were begun in a bucket, sorted by key."""
         self._bucket(bucket)
-        query = "SELECT * FROM uploads WHERE bucket = ? ORDER BY key, started"
-        return [_upload(row) for row in self._store.db.execute(query, (bucket,))]
+        rows = self._uploads.rows(bucket=bucket, order="key, started")
+        return [Upload(**row) for row in rows]
 
     def upload(self, bucket: str, key: str, upload: str) -> Upload:
         """The upload of that id."""
         self._bucket(bucket)
-        query = "SELECT * FROM uploads WHERE id = ? AND bucket = ? AND key = ?"
-        row = self._store.db.execute(query, (upload, bucket, key)).fetchone()
+        row = self._uploads.find(id=upload, bucket=bucket, key=key)
         if row is None:
             raise AwsError(
                 "NoSuchUpload",
@@ -286,17 +280,16 @@ class ObjectStore:
                 404,
                 {"UploadId": upload},
             )
-        return _upload(row)
+        return Upload(**row)
 
     def put_part(self, upload: Upload, number: int, body: StoredBody) -> Part:
         """The part that a body now is, in place of one of the same number."""
-        part = Part(number, body.path.name, body.size, body.md5, now(), body.checksums)
+        sums = dict(body.checksums)
+        part = Part(number, body.path.name, body.size, body.md5, now(), sums)
         body.path.rename(self._files / part.blob)
-        with self._store.write() as db:
-            gone = _blobs(db, "parts WHERE upload = ? AND number = ?", upload.id, number)
-            sums = json.dumps(dict(body.checksums))
-            row = (upload.id, number, part.blob, part.size, part.etag, part.modified, sums)
-            db.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        with self._store.write():
+            gone = _blobs(self._parts, upload=upload.id, number=number)
+            self._parts.put(upload=upload.id, **asdict(part))
         self._discard(gone)
         return part
 
@@ -308,12 +301,8 @@ class ObjectStore:
 
     def parts(self, upload: Upload) -> list[Part]:
         """The parts of an upload, in order."""
-        query = (
-            "SELECT number, blob, size, etag, modified, checksums FROM parts WHERE upload = ? "
-            "ORDER BY number"
-        )
-        rows = self._store.db.execute(query, (upload.id,))
-        return [_part(row) for row in rows]
+        rows = self._parts.rows(_PART, upload=upload.id, order="number")
+        return [Part(**row) for row in rows]
 
     async def complete(self, upload: Upload, named: list[tuple[int, str]]) -> Object:
         """The object that parts, named by number and ETag, now are; the upload is over."""
@@ -332,9 +321,13 @@ class ObjectStore:
     def abort(self, bucket: str, key: str, upload: str) -> None:
         """End an upload; its parts are gone."""
         self.upload(bucket, key, upload)
-        with self._store.write() as db:
-            gone = _delete_upload(db, upload)
-        self._discard(gone)
+        self._discard(self._delete_upload(upload))
+
+    def _delete_upload(self, upload: str) -> list[str]:
+        """The files that nothing names any more when an upload is over."""
+        blobs = _blobs(self._parts, upload=upload)
+        self._uploads.remove(id=upload)
+        return blobs
 
     def _select_parts(self, upload: Upload, named: list[tuple[int, str]]) -> list[Part]:
         numbers = [number for number, _ in named]
@@ -371,8 +364,7 @@ class ObjectStore:
 
     def _sweep(self) -> None:
         """Remove what a process that was killed had not yet given a row, or not yet removed."""
-        db = self._store.db
-        named = {*_blobs(db, "objects"), *_blobs(db, "parts")}
+        named = {*_blobs(self._objects), *_blobs(self._parts)}
         self._discard(path.name for path in self._files.iterdir() if path.name not in named)
         for path in self._arriving.iterdir():
             path.unlink()
@@ -387,31 +379,9 @@ def _check_bucket_name(name: str) -> None:
         )
 
 
-def _blobs(db: sqlite3.Connection, rows: str, *values: str | int) -> list[str]:
+def _blobs(table: StoreTable, **equal: Any) -> list[str]:  # noqa: ANN401 - what columns hold
     """The files that rows name."""
-    return [blob for (blob,) in db.execute(f"SELECT blob FROM {rows}", values)]  # noqa: S608 - ours
-
-
-def _delete_upload(db: sqlite3.Connection, upload: str) -> list[str]:
-    """The files that nothing names any more when an upload is over."""
-    blobs = _blobs(db, "parts WHERE upload = ?", upload)
-    db.execute("DELETE FROM uploads WHERE id = ?", (upload,))
-    return blobs
-
-
-def _object(row: tuple[Any, ...]) -> Object:
-    key, blob, size, etag, modified, headers, checksums = row
-    return Object(key, blob, size, etag, modified, json.loads(headers), json.loads(checksums))
-
-
-def _upload(row: tuple[Any, ...]) -> Upload:
-    upload, bucket, key, started, headers, algorithm = row
-    return Upload(upload, bucket, key, started, json.loads(headers), algorithm)
-
-
-def _part(row: tuple[Any, ...]) -> Part:
-    number, blob, size, etag, modified, checksums = row
-    return Part(number, blob, size, etag, modified, json.loads(checksums))
+    return [row["blob"] for row in table.rows(["blob"], **equal)]
 
 
 def _etag(parts: list[Part]) -> str:

@@ -13,7 +13,7 @@ import random
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from workbench.localcloud.core import validation
 from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
 from workbench.localcloud.core.protocol import ACCOUNT, AwsError, json_error, json_response
+from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.s3.objects import ObjectStore
 from workbench.localcloud.s3.uploads import BodyWriter, StoredBody
 from workbench.localcloud.sagemaker.async_queue import AsyncQueue, AsyncRequest, Notice
@@ -142,7 +143,7 @@ class AsyncInvoker:
         self._steady = steady
         self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
         self._lines: dict[str, _EndpointQueue] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
         self._ticking: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -159,7 +160,7 @@ class AsyncInvoker:
                 )
             )
         for number, notice in self._backlog.list_unsent():
-            self._start_task(self._notify(number, notice, None))
+            self._tasks.start(self._notify(number, notice, None))
         self._tick()
 
     async def close(self) -> None:
@@ -167,7 +168,7 @@ class AsyncInvoker:
         self._closed = True
         if self._ticking is not None:
             self._ticking.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.finish()
 
     def backlogs(self) -> list[dict[str, Any]]:
         """Return each endpoint's metrics of its backlog, by AWS's names."""
@@ -335,7 +336,7 @@ class AsyncInvoker:
         """Go on with an outcome: keep it, fail, or send the request again."""
         if isinstance(outcome, Answer) and outcome.status < 300 and not self._closed:
             waiting.values["ModelLatency"] = (exchange.finished - exchange.sent) * 1e6
-            self._start_task(self._save_result(waiting, outcome, sink))
+            self._tasks.start(self._save_result(waiting, outcome, sink))
         else:
             sink.close()
             if self._closed:  # it stays on the disk
@@ -378,7 +379,7 @@ class AsyncInvoker:
 
     def _fail(self, waiting: _PendingAsyncRequest, reason: str, metric: str) -> None:
         waiting.values[metric] = 1
-        self._start_task(self._save_failure(waiting, reason))
+        self._tasks.start(self._save_failure(waiting, reason))
 
     async def _save_failure(self, waiting: _PendingAsyncRequest, reason: str) -> None:
         """Write what is in place of a result, where it can be, and tell."""
@@ -449,16 +450,6 @@ class AsyncInvoker:
         """Return whose metrics tell of a request that was sent to no variant."""
         endpoint = self._hosting.known(name)
         return endpoint.variants[0].name if endpoint and endpoint.variants else ""
-
-    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._log_failure)
-
-    def _log_failure(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("An asynchronous request failed here.", exc_info=error)
 
 
 def _validation_error(message: str) -> AwsError:

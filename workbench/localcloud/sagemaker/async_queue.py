@@ -4,18 +4,14 @@ A request is a row from its 202 until its result lies in S3 and its notification
 and the result are in one database, so that one transaction makes the result and ends the request.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.store import Store, StoreTable
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS async_requests (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, endpoint TEXT NOT NULL, received REAL NOT NULL,
-    facts TEXT NOT NULL, body BLOB, notice TEXT
-) STRICT;
+_COLUMNS = """
+number INTEGER PRIMARY KEY AUTOINCREMENT, endpoint TEXT NOT NULL, received REAL NOT NULL,
+facts TEXT NOT NULL, body BLOB, notice TEXT
 """
 
 
@@ -58,45 +54,39 @@ class AsyncQueue:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        store.db.executescript(_SCHEMA)
+        self._table = StoreTable(
+            store, "async_requests", _COLUMNS, json=["facts", "notice"], options="STRICT"
+        )
 
     def add(self, async_request: AsyncRequest, received: float, body: bytes | None) -> int:
         """Return the number of a new request, which is on the disk."""
-        with self.store.write() as db:
-            row = (async_request.endpoint, received, json.dumps(asdict(async_request)), body)
-            added = db.execute(
-                "INSERT INTO async_requests (endpoint, received, facts, body) VALUES (?, ?, ?, ?)",
-                row,
-            )
-        return int(added.lastrowid or 0)
+        return self._table.add(
+            endpoint=async_request.endpoint,
+            received=received,
+            facts=asdict(async_request),
+            body=body,
+        )
 
     def waiting(self) -> Iterator[tuple[int, float, AsyncRequest]]:
         """Return number, time of arrival and content of each that has no result, oldest first."""
-        query = "SELECT number, received, facts FROM async_requests WHERE notice IS NULL"
-        for number, received, facts in self.store.db.execute(f"{query} ORDER BY number"):
-            yield number, received, AsyncRequest(**json.loads(facts))
+        columns = ("number", "received", "facts")
+        for row in self._table.rows(columns, notice=None, order="number"):
+            yield row["number"], row["received"], AsyncRequest(**row["facts"])
 
     def body(self, number: int) -> bytes | None:
         """Return the body that came along with a request."""
-        query = "SELECT body FROM async_requests WHERE number = ?"
-        row: tuple[Any] = self.store.db.execute(query, (number,)).fetchone()
-        return None if row[0] is None else bytes(row[0])
+        (row,) = self._table.rows(["body"], number=number)
+        return None if row["body"] is None else bytes(row["body"])
 
     def answered(self, number: int, notice: Notice) -> None:
         """Note that a request has its result, and what is to be told of it."""
-        with self.store.write() as db:
-            db.execute(
-                "UPDATE async_requests SET notice = ?, body = NULL WHERE number = ?",
-                (json.dumps(asdict(notice)), number),
-            )
+        self._table.change({"number": number}, notice=asdict(notice), body=None)
 
     def list_unsent(self) -> list[tuple[int, Notice]]:
         """Return the notifications that were not sent, oldest first."""
-        query = "SELECT number, notice FROM async_requests WHERE notice IS NOT NULL ORDER BY number"
-        rows = self.store.db.execute(query).fetchall()
-        return [(number, Notice(**json.loads(notice))) for number, notice in rows]
+        rows = self._table.rows(["number", "notice"], order="number")
+        return [(row["number"], Notice(**row["notice"])) for row in rows if row["notice"]]
 
     def remove(self, number: int) -> None:
         """Forget a request."""
-        with self.store.write() as db:
-            db.execute("DELETE FROM async_requests WHERE number = ?", (number,))
+        self._table.remove(number=number)

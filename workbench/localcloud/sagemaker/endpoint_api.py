@@ -1,15 +1,16 @@
 """The endpoints of a local cloud: made, changed, ended, and brought back after a restart."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from workbench.localcloud.core.paging import paginate
 from workbench.localcloud.core.protocol import Operation, now, validation_error
-from workbench.localcloud.core.settings import LocalCloudSettings
+from workbench.localcloud.core.settings import LocalCloudSettings, limit_resources
 from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant, close_all, start_all
 from workbench.localcloud.sagemaker.models import ModelApi, PackageLookup, check_serverless
 from workbench.localcloud.sagemaker.resources import Resources, not_found_error
@@ -52,7 +53,7 @@ class EndpointApi:
         self._definitions = ModelApi(self._resources, objects, versions)
         self._launcher = Launcher(store, objects, folder)
         self._endpoints: dict[str, Endpoint] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
         self.changed: Callable[[Endpoint], None] = lambda _: None
         """Told of each endpoint whose status has changed."""
 
@@ -109,9 +110,7 @@ class EndpointApi:
 
     async def close(self) -> None:
         """End every instance; the endpoints stay known."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
         endpoints = self._endpoints.values()
         await close_all(variant.fleet for each in endpoints for variant in each.variants)
         await self._launcher.close()
@@ -122,15 +121,15 @@ class EndpointApi:
             endpoint.set_status("Failed", facts["FailureReason"])
         elif status == "Deleting":
             endpoint.set_status("Deleting")
-            self._start_task(self._delete_endpoint(endpoint))
+            self._tasks.start(self._delete_endpoint(endpoint))
         elif status == "Creating":
-            self._start_task(
+            self._tasks.start(
                 self._bring_up(endpoint, self._create_variants(endpoint, facts["Variants"]))
             )
         else:
             endpoint.variants = self._create_variants(endpoint, facts["Variants"])
             endpoint.set_status("SystemUpdating")
-            self._start_task(self._bring_up(endpoint, endpoint.variants))
+            self._tasks.start(self._bring_up(endpoint, endpoint.variants))
 
     # --- operations
 
@@ -146,7 +145,7 @@ class EndpointApi:
         self._endpoints[name] = endpoint
         self._save(endpoint, variants)
         self.changed(endpoint)
-        self._start_task(self._bring_up(endpoint, variants))
+        self._tasks.start(self._bring_up(endpoint, variants))
         return {"EndpointArn": added.arn}
 
     async def _describe(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -190,7 +189,7 @@ class EndpointApi:
             endpoint.deployment = params.get("DeploymentConfig")
         endpoint.pending = _describe_pending(config, variants)
         self._set_status(endpoint, "Updating")
-        self._start_task(self._swap_variants(endpoint, config, variants, asynchronous))
+        self._tasks.start(self._swap_variants(endpoint, config, variants, asynchronous))
         return {"EndpointArn": endpoint.arn}
 
     async def _update_weights_and_capacities(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -199,7 +198,7 @@ class EndpointApi:
             _VariantChange.of(endpoint, wanted) for wanted in params["DesiredWeightsAndCapacities"]
         ]
         self._set_status(endpoint, "Updating")
-        self._start_task(self._apply(endpoint, changes))
+        self._tasks.start(self._apply(endpoint, changes))
         return {"EndpointArn": endpoint.arn}
 
     async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -207,7 +206,7 @@ class EndpointApi:
         if endpoint.busy:
             raise _in_progress_error(endpoint)
         self._set_status(endpoint, "Deleting")
-        self._start_task(self._delete_endpoint(endpoint))
+        self._tasks.start(self._delete_endpoint(endpoint))
         return {}
 
     # --- the way from one status to another
@@ -273,11 +272,6 @@ class EndpointApi:
     def _save(self, endpoint: Endpoint, variants: Iterable[Variant]) -> None:
         self._resources.change("endpoint", endpoint.name, endpoint.kept(variants))
 
-    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     # --- parts
 
     def _get(self, params: Mapping[str, Any]) -> Endpoint:
@@ -334,7 +328,7 @@ class EndpointApi:
             key=container["Key"],
             environment=container.get("Environment", {}),
             mode=self.settings.cold_start if serverless else "fresh",
-            memory_mb=serverless["MemorySizeInMB"] if serverless else None,
+            limits=limit_resources(serverless["MemorySizeInMB"]) if serverless else None,
             startup_limit=asked,
         )
 

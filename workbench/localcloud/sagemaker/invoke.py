@@ -9,7 +9,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
 from workbench.localcloud.core.protocol import (
@@ -22,7 +22,7 @@ from workbench.localcloud.core.protocol import (
 )
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
-from workbench.localcloud.sandbox.fleets import FleetLoad
+from workbench.localcloud.sagemaker.metering import Invocation
 from workbench.modelserver.http import Reply, Request, Response
 
 MAX_PAYLOAD = 6_291_456
@@ -60,36 +60,6 @@ _UNSUPPORTED_HEADERS = {
 }
 _CUSTOM_ATTRIBUTES = f"{_PREFIX}custom-attributes"
 _TARGET_VARIANT = f"{_PREFIX}target-variant"
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """What is told of an invocation once it was answered; times in seconds.
-
-    Attributes:
-        endpoint, variant: Who answered.
-        at: When, since 1970.
-        status: Of the answer to the client.
-        error: AWS's name of the error; "" for none.
-        model_latency: From the request's way to the worker until its answer; None: it got to none.
-        overhead_latency: The rest of the time here, a cold start included.
-        setup: Of a cold start, where one was paid.
-        instance: The number of the instance; 0 for none.
-        model_status: Of the model's own answer; 0 for none.
-        load: Of the variant, at that time.
-    """
-
-    endpoint: str
-    variant: str
-    at: float
-    status: int
-    error: str
-    model_latency: float | None
-    overhead_latency: float
-    setup: float | None
-    instance: int
-    model_status: int = 0
-    load: FleetLoad = field(default_factory=FleetLoad)
 
 
 class EndpointInvoker:

@@ -2,6 +2,11 @@
 
 The operators are those of the SageMaker developer guide, "Associate Prediction Results with Input
 Records": `$`, `.name`, `['name', 'name']`, `[number, number]`, `[start:end]` and `*`.
+
+No library serves here, because SageMaker picks a value where JSONPath lists matches: several names
+make an object that has these names, a path to one place is the value there and no list of it, and a
+record that lacks one of several names is an error. jsonpath-ng, which comes with moto, loses the
+names, finds less without a word, refuses `[0, 2:4]`, and takes operators that SageMaker does not.
 """
 
 import re
@@ -44,7 +49,7 @@ class JsonPath:
         """Return what is at the path: of several names an object, of several places an array.
 
         Raises:
-            NotThere: The value has nothing there.
+            PathNotFound: The value has nothing there.
         """
         for parts in self.steps:
             value = _list_values(value) if parts is None else _pick_parts(value, parts, self.text)

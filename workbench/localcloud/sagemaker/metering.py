@@ -8,12 +8,11 @@ throttled requests but how much of the concurrency is in use.
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.localcloud.cloudwatch.metrics import MINUTE, Metrics, Series
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
-from workbench.localcloud.sagemaker.invoke import Invocation
 from workbench.localcloud.sandbox.fleets import FleetLoad
 
 INVOCATIONS = "AWS/SageMaker"
@@ -23,6 +22,36 @@ _BATCH_SIZE = 256  # invocations; putting so many takes less than a millisecond
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _MEMORY_BYTES = os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What is told of an invocation once it was answered; times in seconds.
+
+    Attributes:
+        endpoint, variant: Who answered.
+        at: When, since 1970.
+        status: Of the answer to the client.
+        error: AWS's name of the error; "" for none.
+        model_latency: From the request's way to the worker until its answer; None: it got to none.
+        overhead_latency: The rest of the time here, a cold start included.
+        setup: Of a cold start, where one was paid.
+        instance: The number of the instance; 0 for none.
+        model_status: Of the model's own answer; 0 for none.
+        load: Of the variant, at that time.
+    """
+
+    endpoint: str
+    variant: str
+    at: float
+    status: int
+    error: str
+    model_latency: float | None
+    overhead_latency: float
+    setup: float | None
+    instance: int
+    model_status: int = 0
+    load: FleetLoad = field(default_factory=FleetLoad)
 
 
 class Metering:

@@ -10,19 +10,17 @@ from typing import Any
 
 from workbench.localcloud.core.paging import paginate
 from workbench.localcloud.core.protocol import AwsError, Operation, arn, now, validation_error
-from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tags import Tags
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS package_groups (
-    name TEXT PRIMARY KEY COLLATE NOCASE, arn TEXT NOT NULL, created REAL NOT NULL,
-    next INTEGER NOT NULL, policy TEXT, content TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS packages (
-    id INTEGER PRIMARY KEY, arn TEXT NOT NULL UNIQUE COLLATE NOCASE,
-    name TEXT COLLATE NOCASE, package_group TEXT COLLATE NOCASE REFERENCES package_groups,
-    version INTEGER, token TEXT UNIQUE, content TEXT NOT NULL, UNIQUE (package_group, version)
-) STRICT;
+_GROUP_COLUMNS = """
+name TEXT PRIMARY KEY COLLATE NOCASE, arn TEXT NOT NULL, created REAL NOT NULL,
+next INTEGER NOT NULL, policy TEXT, content TEXT NOT NULL
+"""
+_PACKAGE_COLUMNS = """
+id INTEGER PRIMARY KEY, arn TEXT NOT NULL UNIQUE COLLATE NOCASE,
+name TEXT COLLATE NOCASE, package_group TEXT COLLATE NOCASE REFERENCES package_groups,
+version INTEGER, token TEXT UNIQUE, content TEXT NOT NULL, UNIQUE (package_group, version)
 """
 _CREATED_BY = {"UserProfileArn": "", "UserProfileName": "local"}
 _MUTABLE_MEMBERS = {
@@ -57,7 +55,12 @@ class Packages:
     def __init__(self, store: Store, tags: Tags) -> None:
         self._store = store
         self._tags = tags
-        store.db.executescript(_SCHEMA)
+        self._groups = StoreTable(
+            store, "package_groups", _GROUP_COLUMNS, json=["content"], options="STRICT"
+        )
+        self._packages = StoreTable(
+            store, "packages", _PACKAGE_COLUMNS, json=["content"], options="STRICT"
+        )
 
     def operations(self) -> dict[str, Operation]:
         """What this answers, by the name of the operation."""
@@ -90,9 +93,7 @@ class Packages:
     async def _create_group(self, parameters: dict[str, Any]) -> dict[str, Any]:
         name = parameters["ModelPackageGroupName"]
         made = arn("sagemaker", f"model-package-group/{name}")
-        if self._store.db.execute(
-            "SELECT 1 FROM package_groups WHERE name = ?", (name,)
-        ).fetchone():
+        if self._groups.find(name=name):
             raise validation_error(f"Model Package Group already exists: {made}")
         created = now()
         content = {
@@ -103,9 +104,8 @@ class Packages:
             "CreatedBy": _CREATED_BY,
             "ModelPackageGroupStatus": "Completed",
         }
-        with self._store.write() as db:
-            row = (name, made, created, 1, None, json.dumps(content))
-            db.execute("INSERT INTO package_groups VALUES (?, ?, ?, ?, ?, ?)", row)
+        with self._store.write():
+            self._groups.add(name=name, arn=made, created=created, next=1, content=content)
             self._tags.begin(made, parameters.get("Tags", []))
         return {"ModelPackageGroupArn": made}
 
@@ -115,23 +115,20 @@ class Packages:
     async def _list_groups(self, parameters: dict[str, Any]) -> dict[str, Any]:
         if parameters.get("CrossAccountFilterOption") == "CrossAccount":
             return {"ModelPackageGroupSummaryList": []}
-        rows = self._store.db.execute("SELECT content FROM package_groups")
-        groups = [_omit(json.loads(text), "CreatedBy") for (text,) in rows]
+        groups = [_omit(row["content"], "CreatedBy") for row in self._groups.rows(["content"])]
         found, more = paginate(groups, parameters, name="ModelPackageGroupName", order="Ascending")
         return {"ModelPackageGroupSummaryList": found} | more
 
     async def _delete_group(self, parameters: dict[str, Any]) -> dict[str, Any]:
         group = self._group(parameters["ModelPackageGroupName"])
         name, made = group["ModelPackageGroupName"], group["ModelPackageGroupArn"]
-        query = "SELECT COUNT(*) FROM packages WHERE package_group = ?"
-        (left,) = self._store.db.execute(query, (name,)).fetchone()
-        if left:
+        if left := len(list(self._packages.rows(["id"], package_group=name))):
             raise AwsError(
                 "ConflictException",
                 f"Model Package Group {made} still has {left} model packages. Delete them first.",
             )
-        with self._store.write() as db:
-            db.execute("DELETE FROM package_groups WHERE name = ?", (name,))
+        with self._store.write():
+            self._groups.remove(name=name)
             self._tags.end(made)
         return {}
 
@@ -144,8 +141,7 @@ class Packages:
 
     async def _get_policy(self, parameters: dict[str, Any]) -> dict[str, Any]:
         name = self._group(parameters["ModelPackageGroupName"])["ModelPackageGroupName"]
-        query = "SELECT policy FROM package_groups WHERE name = ?"
-        (policy,) = self._store.db.execute(query, (name,)).fetchone()
+        ((policy,),) = (row.values() for row in self._groups.rows(["policy"], name=name))
         if policy is None:
             raise validation_error(f"Model Package Group {name} has no resource policy.")
         return {"ResourcePolicy": policy}
@@ -156,44 +152,35 @@ class Packages:
 
     def _set_policy(self, parameters: dict[str, Any], policy: str | None) -> dict[str, Any]:
         group = self._group(parameters["ModelPackageGroupName"])
-        with self._store.write() as db:
-            row = (policy, group["ModelPackageGroupName"])
-            db.execute("UPDATE package_groups SET policy = ? WHERE name = ?", row)
+        self._groups.change({"name": group["ModelPackageGroupName"]}, policy=policy)
         return _select(group, "ModelPackageGroupArn")
 
     def _group(self, named: str) -> dict[str, Any]:
-        query = "SELECT content FROM package_groups WHERE name = ?"
-        row = self._store.db.execute(query, (named.rpartition("/")[2],)).fetchone()
+        row = self._groups.find(name=named.rpartition("/")[2])
         if row is None:
             raise validation_error(f"Model Package Group {named} does not exist.")
-        content: dict[str, Any] = json.loads(row[0])
-        return content
+        return dict(row["content"])
 
     # --- packages
 
     async def _create(self, parameters: dict[str, Any]) -> dict[str, Any]:
         token = parameters.pop("ClientToken", None)
-        query = "SELECT arn FROM packages WHERE token = ?"
-        row = token and self._store.db.execute(query, (token,)).fetchone()
-        if row:
-            return {"ModelPackageArn": row[0]}
+        if token and (made := self._packages.find(token=token)):
+            return {"ModelPackageArn": made["arn"]}
         _check_new(parameters)
-        with self._store.write() as db:
+        with self._store.write():
             if "ModelPackageGroupName" in parameters:
                 named = self._next_version(parameters["ModelPackageGroupName"])
             else:
                 named = self._build_names(parameters["ModelPackageName"])
             content = named | _build_content(parameters)
-            db.execute(
-                "INSERT INTO packages VALUES (NULL, ?, ?, ?, ?, ?, ?)",
-                (
-                    named["ModelPackageArn"],
-                    parameters.get("ModelPackageName"),
-                    named.get("ModelPackageGroupName"),
-                    named.get("ModelPackageVersion"),
-                    token,
-                    json.dumps(content),
-                ),
+            self._packages.add(
+                arn=named["ModelPackageArn"],
+                name=parameters.get("ModelPackageName"),
+                package_group=named.get("ModelPackageGroupName"),
+                version=named.get("ModelPackageVersion"),
+                token=token,
+                content=content,
             )
             self._tags.begin(named["ModelPackageArn"], parameters.get("Tags", []))
         return _select(named, "ModelPackageArn")
@@ -212,7 +199,7 @@ class Packages:
 
     def _build_names(self, name: str) -> dict[str, Any]:
         """The names of a package that is no version of a group."""
-        if self._store.db.execute("SELECT 1 FROM packages WHERE name = ?", (name,)).fetchone():
+        if self._packages.find(name=name):
             raise validation_error(f"Model Package already exists: {name}")
         return {
             "ModelPackageName": name,
@@ -241,13 +228,15 @@ class Packages:
         }
 
     async def _list(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        query, values = "SELECT content FROM packages", []
+        chosen, kind = {}, parameters.get("ModelPackageType", "Unversioned")
         if "ModelPackageGroupName" in parameters:
-            query += " WHERE package_group = ?"
-            values.append(self._group(parameters["ModelPackageGroupName"])["ModelPackageGroupName"])
-        else:
-            query += _TYPE_CONDITIONS[parameters.get("ModelPackageType", "Unversioned")]
-        packages = [json.loads(text) for (text,) in self._store.db.execute(query, values)]
+            group, kind = self._group(parameters["ModelPackageGroupName"]), "Versioned"
+            chosen = {"package_group": group["ModelPackageGroupName"]}
+        packages = [
+            row["content"]
+            for row in self._packages.rows(["content"], **chosen)
+            if kind in ("Both", _get_type(row["content"]))
+        ]
         found, more = paginate(
             [_select(each, *_SUMMARY_MEMBERS) for each in packages],
             parameters,
@@ -270,9 +259,7 @@ class Packages:
         if added:
             _add_specifications(found, added)
         found |= {"LastModifiedTime": now(), "LastModifiedBy": _CREATED_BY}
-        with self._store.write() as db:
-            row = (json.dumps(found), found["ModelPackageArn"])
-            db.execute("UPDATE packages SET content = ? WHERE arn = ?", row)
+        self._packages.change({"arn": found["ModelPackageArn"]}, content=found)
         return _select(found, "ModelPackageArn")
 
     @staticmethod
@@ -290,33 +277,23 @@ class Packages:
 
     async def _delete(self, parameters: dict[str, Any]) -> dict[str, Any]:
         found = self._get(parameters["ModelPackageName"])
-        with self._store.write() as db:
-            db.execute("DELETE FROM packages WHERE arn = ?", (found["ModelPackageArn"],))
+        with self._store.write():
+            self._packages.remove(arn=found["ModelPackageArn"])
             self._tags.end(found["ModelPackageArn"])
         return {}
 
     def _get(self, named: str) -> dict[str, Any]:
         resource = named.rpartition(":model-package/")[2]
         group, slash, version = resource.partition("/")
-        if slash:
-            query, values = "package_group = ? AND version = ?", (group, version)
-        else:
-            query, values = "name = ? AND ? = ''", (group, "")
-        row = self._store.db.execute(
-            f"SELECT content FROM packages WHERE {query}",  # noqa: S608 - ours
-            values,
-        ).fetchone()
+        chosen = {"package_group": group, "version": version} if slash else {"name": group}
+        row = self._packages.find(**chosen)
         if row is None:
             raise validation_error(f"Model Package {named} does not exist.")
-        content: dict[str, Any] = json.loads(row[0])
-        return content
+        return dict(row["content"])
 
 
-_TYPE_CONDITIONS = {
-    "Unversioned": " WHERE package_group IS NULL",
-    "Versioned": " WHERE package_group IS NOT NULL",
-    "Both": "",
-}
+def _get_type(package: Mapping[str, Any]) -> str:
+    return "Versioned" if "ModelPackageVersion" in package else "Unversioned"
 
 
 def _check_new(parameters: Mapping[str, Any]) -> None:

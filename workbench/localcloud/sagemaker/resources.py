@@ -1,12 +1,11 @@
 """Models, endpoint configurations, endpoints and jobs by name: rows of the store's database."""
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from workbench.localcloud.core.protocol import AwsError, arn, now, validation_error
-from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tags import Tags
 
 Kind = Literal["model", "endpoint-config", "endpoint", "transform-job"]
@@ -18,11 +17,9 @@ _KIND_NAMES = {
     "endpoint": "endpoint",
     "transform-job": "transform job",
 }
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS resources (
-    kind TEXT NOT NULL, name TEXT NOT NULL COLLATE NOCASE, arn TEXT NOT NULL,
-    created REAL NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (kind, name)
-) STRICT, WITHOUT ROWID;
+_COLUMNS = """
+kind TEXT NOT NULL, name TEXT NOT NULL COLLATE NOCASE, arn TEXT NOT NULL, created REAL NOT NULL,
+facts TEXT NOT NULL, PRIMARY KEY (kind, name)
 """
 
 
@@ -45,7 +42,7 @@ class Resources:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._tags = Tags(store)
-        store.db.executescript(_SCHEMA)
+        self._table = StoreTable(store, "resources", _COLUMNS, json=["facts"])
 
     def get(self, kind: Kind, name: str) -> Resource:
         """Return the one of that name.
@@ -53,13 +50,14 @@ class Resources:
         Raises:
             AwsError: There is none.
         """
-        for found in self._rows("WHERE kind = ? AND name = ?", kind, name):
-            return found
-        raise not_found_error(kind, name)
+        found = self._table.find(kind=kind, name=name)
+        if found is None:
+            raise not_found_error(kind, name)
+        return _resource(found)
 
     def all(self, kind: Kind) -> list[Resource]:
         """Return all of a kind, by name."""
-        return self._rows("WHERE kind = ? ORDER BY name", kind)
+        return [_resource(row) for row in self._table.rows(kind=kind, order="name")]
 
     def add(
         self,
@@ -73,22 +71,19 @@ class Resources:
         Raises:
             AwsError: The name is taken, or the tags cannot be.
         """
-        if self._rows("WHERE kind = ? AND name = ?", kind, name):
+        if self._table.find(kind=kind, name=name):
             raise validation_error(
                 f'Cannot create already existing {_KIND_NAMES[kind]} "{_arn(kind, name)}".'
             )
         made = Resource(name, _arn(kind, name), now(), dict(facts))
-        with self._store.write() as db:
-            row = (kind, name, made.arn, made.created, json.dumps(made.facts))
-            db.execute("INSERT INTO resources VALUES (?, ?, ?, ?, ?)", row)
+        with self._store.write():
+            self._table.add(kind=kind, **asdict(made))
             self._tags.begin(made.arn, tags)
         return made
 
     def change(self, kind: Kind, name: str, facts: Mapping[str, Any]) -> None:
         """Replace what is kept about one."""
-        with self._store.write() as db:
-            statement = "UPDATE resources SET facts = ? WHERE kind = ? AND name = ?"
-            db.execute(statement, (json.dumps(facts), kind, name))
+        self._table.change({"kind": kind, "name": name}, facts=facts)
 
     def remove(self, kind: Kind, name: str) -> None:
         """Forget one, and its tags.
@@ -97,16 +92,13 @@ class Resources:
             AwsError: There is none.
         """
         found = self.get(kind, name)
-        with self._store.write() as db:
-            db.execute("DELETE FROM resources WHERE kind = ? AND name = ?", (kind, name))
+        with self._store.write():
+            self._table.remove(kind=kind, name=name)
             self._tags.end(found.arn)
 
-    def _rows(self, where: str, *values: str) -> list[Resource]:
-        query = f"SELECT name, arn, created, facts FROM resources {where}"  # noqa: S608 - ours
-        return [
-            Resource(name, its_arn, created, json.loads(facts))
-            for name, its_arn, created, facts in self._store.db.execute(query, values)
-        ]
+
+def _resource(row: Mapping[str, Any]) -> Resource:
+    return Resource(row["name"], row["arn"], row["created"], row["facts"])
 
 
 def not_found_error(kind: Kind, name: str) -> AwsError:

@@ -1,8 +1,7 @@
 """What a sandbox may use of this machine: memory and a share of its processors.
 
 Both by Linux control groups, version 1 or 2, where this machine lets us make some; else a sandbox
-is not limited, and says so. As for AWS Lambda, and inferred for SageMaker serverless, 1,769 MB are
-one processor.
+is not limited, and says so.
 """
 
 import contextlib
@@ -12,8 +11,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from workbench.deployment.on_demand import MB_PER_VCPU
 
 CPU_PERIOD_SECONDS = 0.002
 """Seconds of a period of the processor's quota.
@@ -25,6 +22,14 @@ _MIN_QUOTA_SECONDS = 0.001  # seconds: the kernel takes no shorter quota
 _MB = 1024**2
 _GROUP_PREFIX = "workbench"
 _NUMBERS = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceLimits:
+    """What a sandbox may use: megabytes of memory, and processors."""
+
+    memory_mb: int
+    cpus: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +75,27 @@ class ControlGroup:
         return True
 
 
-def create_group(memory_mb: int, *, proc: Path = Path("/proc")) -> ControlGroup | None:
-    """Return new control groups for a sandbox of this memory, or None where none can be made."""
+def create_group(limits: ResourceLimits, *, proc: Path = Path("/proc")) -> ControlGroup | None:
+    """Return new control groups with these limits, or None where none can be made."""
     for kind, parents in _find_parents(proc).items():
         with contextlib.suppress(OSError):
-            return _make(kind, parents, memory_mb, proc)
+            return _make(kind, parents, limits, proc)
     return None
 
 
-def quota(memory_mb: int) -> tuple[int, int]:
+def quota(cpus: float) -> tuple[int, int]:
     """Return the microseconds a sandbox may compute, and of how many.
 
-    >>> quota(1769)
+    >>> quota(1)
     (2000, 2000)
-    >>> quota(512)
-    (1000, 3455)
+    >>> quota(0.25)
+    (1000, 4000)
     """
-    share = memory_mb / MB_PER_VCPU
-    period = max(CPU_PERIOD_SECONDS, _MIN_QUOTA_SECONDS / share)
-    return round(1e6 * share * period), round(1e6 * period)
+    period = max(CPU_PERIOD_SECONDS, _MIN_QUOTA_SECONDS / cpus)
+    return round(1e6 * cpus * period), round(1e6 * period)
 
 
-def _make(kind: str, parents: list[Path], memory_mb: int, proc: Path) -> ControlGroup:
+def _make(kind: str, parents: list[Path], limits: ResourceLimits, proc: Path) -> ControlGroup:
     name = f"{_GROUP_PREFIX}-{os.getpid()}-{next(_NUMBERS)}"
     for parent in parents:
         _sweep(parent, proc)
@@ -99,7 +103,7 @@ def _make(kind: str, parents: list[Path], memory_mb: int, proc: Path) -> Control
     try:
         for folder in made.folders:
             folder.mkdir()
-        for setting, value in _settings(kind, memory_mb):
+        for setting, value in _settings(kind, limits):
             _set(made.folders, setting, value)
     except OSError:
         made.remove()
@@ -107,13 +111,14 @@ def _make(kind: str, parents: list[Path], memory_mb: int, proc: Path) -> Control
     return made
 
 
-def _settings(kind: str, memory_mb: int) -> Iterator[tuple[str, str]]:
-    allowed, period = quota(memory_mb)
+def _settings(kind: str, limits: ResourceLimits) -> Iterator[tuple[str, str]]:
+    allowed, period = quota(limits.cpus)
+    memory = str(limits.memory_mb * _MB)
     if kind == "v2":
-        yield "memory.max", str(memory_mb * _MB)
+        yield "memory.max", memory
         yield "cpu.max", f"{allowed} {period}"
         return
-    yield "memory.limit_in_bytes", str(memory_mb * _MB)
+    yield "memory.limit_in_bytes", memory
     yield "cpu.cfs_period_us", str(period)
     yield "cpu.cfs_quota_us", str(allowed)
 

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Literal
 
 from workbench.localcloud.core.http_client import Exchange, Failure, Outcome
+from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.sandbox.instances import Instance, Launch, LaunchFailed
 from workbench.localcloud.sandbox.pool import Pool, Rate, Verdict
 
@@ -49,8 +50,8 @@ class LocalFleet(ABC):
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._starting: set[asyncio.Task[None]] = set()
-        self._ending: set[asyncio.Task[None]] = set()
+        self._starting = TaskSet()
+        self._ending = TaskSet()
         self._closed = False
 
     @property
@@ -104,10 +105,8 @@ class LocalFleet(ABC):
     async def close(self) -> None:
         """End every instance, and with it what it is answering."""
         self._closed = True
-        for task in self._starting:
-            task.cancel()
-        await asyncio.gather(*self._starting, return_exceptions=True)
-        await asyncio.gather(_stop(self.instances), *self._ending)
+        await self._starting.cancel()
+        await asyncio.gather(_stop(self.instances), self._ending.finish())
         await self._launch.close()
 
     async def _start_many(self, count: int) -> list[Instance]:
@@ -128,11 +127,11 @@ class LocalFleet(ABC):
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Do beside the requests what is given up when the fleet closes."""
-        _run(work, self._starting)
+        self._starting.start(work)
 
     def _end(self, instances: Iterable[Instance]) -> None:
         """End instances beside the requests."""
-        _run(_stop(instances), self._ending)
+        self._ending.start(_stop(instances))
 
 
 async def finish_start(starting: Awaitable[Instance]) -> Instance:
@@ -152,12 +151,6 @@ async def finish_start(starting: Awaitable[Instance]) -> Instance:
     except Exception as error:
         _log.exception("An instance did not start.")
         raise LaunchFailed(f"It did not start: {type(error).__name__}: {error}.") from error
-
-
-def _run(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
-    task = asyncio.get_running_loop().create_task(work)
-    tasks.add(task)
-    task.add_done_callback(tasks.discard)
 
 
 async def _stop(instances: Iterable[Instance]) -> None:

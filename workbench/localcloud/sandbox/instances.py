@@ -14,6 +14,7 @@ from workbench.errors import CloudError, WorkbenchError
 from workbench.localcloud.core.http_client import Exchange, Failure, Outcome, WorkerClient
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.sandbox import sandbox
+from workbench.localcloud.sandbox.cgroups import ResourceLimits
 from workbench.localcloud.sandbox.fork_servers import ForkServers
 from workbench.localcloud.sandbox.sandbox import Mode, Sandbox
 
@@ -73,7 +74,7 @@ class LaunchSettings:
         bucket, key: Where the model's `model.tar.gz` lies.
         environment: Variables of the container.
         mode: How a sandbox starts.
-        memory_mb: Limits memory and processors; None for no limits.
+        limits: Of memory and processors; None for none.
         startup_limit: Seconds until the instance must be up.
     """
 
@@ -83,7 +84,7 @@ class LaunchSettings:
     key: str
     environment: Mapping[str, str] = field(default_factory=dict)
     mode: Mode = "fresh"
-    memory_mb: int | None = None
+    limits: ResourceLimits | None = None
     startup_limit: float = 480.0
 
 
@@ -212,7 +213,7 @@ class Launcher:
                 log=self._log(launch_settings, str(number)),
                 mode=launch_settings.mode,
                 fork_servers=self._fork_servers,
-                memory_mb=launch_settings.memory_mb,
+                limits=launch_settings.limits,
                 environment=launch_settings.environment,
                 timeout=launch_settings.startup_limit,
             )

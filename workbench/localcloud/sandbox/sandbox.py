@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from workbench.errors import CloudError, InvalidInput
-from workbench.localcloud.sandbox.cgroups import create_group
+from workbench.localcloud.sandbox.cgroups import ResourceLimits, create_group
 from workbench.localcloud.sandbox.fork_servers import ForkFailed, ForkServers
 from workbench.localcloud.sandbox.worker import Worker, build_environment, launch
 
@@ -80,7 +80,7 @@ async def start(
     log: str | Path,
     mode: Mode = "fresh",
     fork_servers: ForkServers | None = None,
-    memory_mb: int | None = None,
+    limits: ResourceLimits | None = None,
     environment: Mapping[str, str] | None = None,
     timeout: float = 60.0,
 ) -> Sandbox:
@@ -93,8 +93,8 @@ async def start(
         fork_servers: What it is forked from, unless it is fresh. Getting that ready is no part of
         the
             sandbox's `seconds`.
-        memory_mb: Limits its memory and, in proportion, its processors; None for no limits. Memory
-            that a fork shares with what it was forked from does not count.
+        limits: Of its memory and processors; None for none. Memory that a fork shares with what it
+            was forked from does not count.
         environment: Variables of the container, as in `CreateModel`.
         timeout: Seconds until /ping must be answered.
 
@@ -110,12 +110,12 @@ async def start(
     try:
         if mode == "fresh":
             began = time.perf_counter()
-            limits = None if memory_mb is None else create_group(memory_mb)
+            group = create_group(limits) if limits else None
             program = ["workbench.modelserver", *_arguments(folder)]
-            worker = launch(program, log, environment=variables, limits=limits)
+            worker = launch(program, log, environment=variables, limits=group)
         else:
             worker, began = await _fork(
-                folder, log, mode, fork_servers, memory_mb=memory_mb, environment=variables
+                folder, log, mode, fork_servers, limits=limits, environment=variables
             )
         port = await _await_ping(worker, log, timeout)
     except BaseException:
@@ -139,7 +139,7 @@ async def _fork(
     mode: Mode,
     fork_servers: ForkServers | None,
     *,
-    memory_mb: int | None,
+    limits: ResourceLimits | None,
     environment: Mapping[str, str],
 ) -> tuple[Worker, float]:
     if fork_servers is None:
@@ -150,17 +150,17 @@ async def _fork(
             'WORKBENCH_THREADS out, or start it as "imported".'
         )
     loaded = folder if mode == "snapshot" else None
-    limits = None
+    group = None
     try:
         await fork_servers.prepare(loaded, log=log)
         began = time.perf_counter()
-        limits = None if memory_mb is None else create_group(memory_mb)
+        group = create_group(limits) if limits else None
         worker = await fork_servers.fork(
-            loaded, _arguments(folder), log=log, environment=environment, limits=limits
+            loaded, _arguments(folder), log=log, environment=environment, limits=group
         )
     except BaseException as error:
-        if limits is not None:
-            limits.remove()
+        if group is not None:
+            group.remove()
         if isinstance(error, ForkFailed):
             raise SandboxFailed(f"{error} {_read_tail(log)}") from error
         raise

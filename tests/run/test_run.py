@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from workbench import SLO, Run, load_run
 from workbench.errors import Damaged, InvalidInput, NotFound, StorageError, TooFewSamples
+from workbench.run import COLUMNS
+from workbench.run.columns import has_column, with_optional_columns
 
 
 def run_of(latencies, **settings):
@@ -202,6 +204,59 @@ def test_columns_must_be_known_and_of_one_length():
         run_of(np.ones(2), rows=[1, 1, 1])
     with pytest.raises(InvalidInput, match="missing"):
         Run(pl.DataFrame({"request": [1]}))
+
+
+def test_a_run_says_which_place_answered_each_request(tmp_path):
+    facts = {"places": ["local", "serverless"]}
+    run = run_of(np.ones(4), place=[0, 1, 1, 0], batch=[0, 1, 1, 2], facts=facts)
+
+    again = load_run(run.save(tmp_path / "run"))
+
+    assert [again.record.places[at] for at in again.frame["place"]] == [
+        "local", "serverless", "serverless", "local",
+    ]  # fmt: skip
+    assert again.batches()["place"].to_list() == [0, 1, 0]
+    with pytest.raises(InvalidInput, match="place 1 has no name: the record has 1"):
+        run.amend(places=["local"])
+
+
+def test_a_run_with_another_record_keeps_its_rows():
+    run = run_of(np.ones(2), facts={"label": "first"})
+
+    noted = run.amend(note="a slow day", complete=False)
+
+    assert (noted.record.note, noted.complete, noted.label) == ("a slow day", False, "first")
+    assert noted.frame is run.frame
+    assert run.complete
+
+
+@pytest.mark.parametrize(
+    ("column", "named"),
+    [
+        (pl.lit("first").alias("server"), "server"),
+        (pl.lit(1.0).alias("mood"), "mood"),
+        (pl.lit(1).alias("init"), "init"),
+    ],
+)
+def test_every_column_is_declared_with_its_type(column, named):
+    run = run_of(np.ones(2))
+
+    with pytest.raises(InvalidInput, match=named):
+        Run(run.frame.with_columns(column), run.record)
+
+
+def test_optional_columns_are_asked_for_by_their_declared_names():
+    frame = run_of(np.ones(2)).frame
+    timed = frame.with_columns(model_latency=pl.Series([0.5, math.nan]))
+
+    assert [has_column(each, "model_latency") for each in (frame, timed)] == [False, True]
+    with pytest.raises(KeyError):
+        has_column(frame, "model_latencies")
+    full = with_optional_columns(timed)
+    assert full.columns == [*COLUMNS, "model_latency", "overhead_latency", "init"]
+    assert full["init"].to_list() == [0.0, 0.0]
+    assert np.isnan(full["overhead_latency"].to_numpy()).all()
+    Run(full)
 
 
 @pytest.mark.parametrize(

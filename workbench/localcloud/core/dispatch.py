@@ -1,0 +1,122 @@
+"""Calls of operations: read from requests, checked against botocore's models, and answered.
+
+AWS's services differ in how a request names its operation (AWS's own "Smithy" specifications): in
+the header X-Amz-Target with JSON (JSON 1.0 and 1.1), in the member Action of a form (Query), or by
+method and path (REST-JSON). S3, which is none of these, reads its requests itself.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from botocore.model import OperationModel
+
+from workbench.localcloud.core import rest, validation
+from workbench.localcloud.core.protocol import (
+    AwsError,
+    Operation,
+    json_parameters,
+    json_response,
+    new_id,
+    not_implemented_error,
+)
+from workbench.modelserver.http import Request, Response
+
+Call = tuple[OperationModel, dict[str, Any]]
+"""An operation, and the parameters that it is called with."""
+
+
+def parse_target(service: str, request: Request, body: bytes | None = None) -> Call:
+    """Return the call of a request that names its operation in X-Amz-Target.
+
+    Args:
+        service: As botocore names it.
+        request: Its parameters are JSON, and not yet checked.
+        body: The JSON, where it is not the request's body itself.
+
+    Raises:
+        AwsError: It calls no operation of this service, or its body is not a JSON object.
+    """
+    target = request.headers.get("x-amz-target", "")
+    space, _, name = target.rpartition(".")
+    wanted = validation.service(service).metadata.get("targetPrefix")  # None: called by forms
+    # CloudTrail's is a class of Java, and some clients leave out its package
+    if space and wanted and f".{wanted}".endswith(f".{space}"):
+        text = request.body if body is None else body
+        return validation.operation(service, name), json_parameters(text)
+    raise AwsError(
+        "UnknownOperationException",
+        f"X-Amz-Target must be {wanted}.<operation>, got {target!r}. The local cloud speaks JSON "
+        f"with {service}: use a client that does, such as boto3.",
+    )
+
+
+def parse_form(service: str, request: Request) -> Call:
+    """Return the call of a request that is a form; lists and structures stay as forms write them.
+
+    Raises:
+        AwsError: It calls no operation of this service.
+    """
+    form = dict(parse_qsl(request.body.decode("latin-1")))
+    if "Action" not in form:
+        raise AwsError("MissingAction", "The request names no operation.")
+    return validation.operation(service, form.pop("Action")), form
+
+
+class JsonService:
+    """The operations of a service, called by X-Amz-Target.
+
+    Args:
+        name: As botocore names it.
+        operations: What answers them, by name; all others are answered with 501.
+        read_body: Returns the JSON of a request.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        operations: Mapping[str, Operation],
+        *,
+        read_body: Callable[[Request], bytes] = lambda request: request.body,
+    ) -> None:
+        self.name = name
+        self._operations = operations
+        self._read_body = read_body
+
+    async def answer(self, request: Request) -> Response:
+        """Return what the operation of a request gives back.
+
+        Raises:
+            AwsError: AWS would refuse it, or it is not offered.
+        """
+        model, parameters = self._parse(request)
+        validation.check(model.input_shape, parameters)
+        if model.name not in self._operations:
+            raise not_implemented_error(f"{model.service_model.service_id}'s {model.name}")
+        return self._respond(model, await self._operations[model.name](parameters))
+
+    def _parse(self, request: Request) -> Call:
+        if (request.method, request.path) != ("POST", "/"):
+            raise AwsError(
+                "UnknownOperationException",
+                f"No operation: POST / was expected, got {request.method} {request.path}.",
+            )
+        return parse_target(self.name, request, self._read_body(request))
+
+    def _respond(self, model: OperationModel, content: Mapping[str, Any]) -> Response:  # noqa: ARG002 - JSON answers all alike
+        return json_response(content)
+
+
+class RestService(JsonService):
+    """The operations of a service, called by method and path."""
+
+    def _parse(self, request: Request) -> Call:
+        return rest.parse_request(self.name, request)
+
+    def _respond(self, model: OperationModel, content: Mapping[str, Any]) -> Response:
+        # botocore's model has 200 and a body for DeleteFunction; Lambda answers 204 without one
+        if model.name == "DeleteFunction" or model.output_shape is None:
+            return Response(204, headers=[("x-amzn-requestid", new_id())])
+        response = json_response(content)
+        response.status = model.http["responseCode"]
+        return response

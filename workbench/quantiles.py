@@ -1,0 +1,149 @@
+"""The one rule for percentiles: which sample is one, how many it needs, how sure it is.
+
+A quantile `q` of n samples is the least of them that a share `q` of all does not exceed: the one of
+rank ceil(q n). Nothing is interpolated, so that a quantile is a latency that some request had. It
+needs ten samples above it, or else two or three requests decide it. Every latency percentile
+of the workbench comes from here, those of CloudWatch on the local cloud too: AWS documents no rule
+of its own. (Service times are another matter: a profile interpolates between its measurements.)
+"""
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from workbench.errors import TooFewSamples
+from workbench.validation import inner_share
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MIN_SAMPLES_ABOVE = 10
+"""Samples above a quantile from which on it is more than noise."""
+
+INTERVAL_BATCHES = 20
+"""Batches of an interval by batch means: 10 to 30 are advised, of samples that are correlated."""
+
+_ROUNDING = 1e-9  # 0.07 * 100 is a little more than 7, and yet the 7th of 100 samples is meant
+_SHARE_ROUNDING = 1e-12  # likewise where 19 / 20 is compared with 0.95
+
+
+def find_rank(q: float, count: int) -> int:
+    """Return which of `count` samples in order, counted from 1, is their quantile `q`.
+
+    >>> find_rank(0.07, 100), find_rank(0.95, 30), find_rank(0.5, 1)
+    (7, 29, 1)
+    """
+    return max(1, math.ceil(q * count - _ROUNDING))
+
+
+def samples_needed(q: float) -> int:
+    """Return the least number of samples of which ten lie above the quantile `q`.
+
+    >>> samples_needed(0.5), samples_needed(0.95), samples_needed(0.9999)
+    (20, 200, 100000)
+    """
+    return math.ceil((MIN_SAMPLES_ABOVE - _ROUNDING) / (1 - q))
+
+
+def has_enough_samples(q: float, count: int) -> bool:
+    """Return whether ten of so many samples lie above the quantile `q`."""
+    return count - find_rank(q, count) >= MIN_SAMPLES_ABOVE
+
+
+def require_samples(q: float, count: int) -> None:
+    """Check that a quantile of so many samples is more than noise.
+
+    Raises:
+        TooFewSamples: Fewer than ten of them lie above it.
+    """
+    if not has_enough_samples(q, count):
+        raise TooFewSamples(
+            f"The {100 * q:g}th percentile needs at least {samples_needed(q)} requests, got "
+            f"{count}: run a longer trace or ask for a lower percentile."
+        )
+
+
+def select_quantile(values: "NDArray[np.float64]", q: float) -> float:
+    """Return the quantile `q` of one or more values in any order, few as they may be.
+
+    NaN stands for a request that failed, and comes last: infinite.
+
+    >>> import numpy as np
+    >>> select_quantile(np.array([3.0, 1.0, 2.0, np.nan]), 0.75)
+    3.0
+    """
+    import numpy as np
+
+    index = find_rank(q, len(values)) - 1
+    value = float(np.partition(values, index)[index])
+    return math.inf if math.isnan(value) else value
+
+
+def select_weighted_quantile(weighted: Iterable[tuple[float, float]], q: float) -> float:
+    """Return the quantile `q`, from 0 to 1, of one or more pairs of a value and its weight.
+
+    A weight of 2 is as good as the value twice; it need not be whole.
+
+    >>> select_weighted_quantile([(10.0, 1), (1.0, 2), (3.0, 1)], 0.5)
+    1.0
+    """
+    pairs = sorted(weighted)
+    wanted = q * sum(weight for _, weight in pairs) - _ROUNDING
+    reached = 0.0
+    for value, weight in pairs:
+        reached += weight
+        if reached >= wanted:
+            return value
+    return pairs[-1][0]
+
+
+def estimate_interval(
+    values: "NDArray[np.float64]",
+    q: float,
+    *,
+    confidence: float = 0.95,
+    ordered: "NDArray[np.float64] | None" = None,
+) -> tuple[float, float]:
+    """Return a confidence interval of the quantile `q` of values in order of time.
+
+    Waits are correlated, so the variance of the share of values below the quantile comes from the
+    shares in 20 consecutive batches (never less than that of independent values); its interval is
+    carried back through the empirical distribution. After Heidelberger and Lewis, "Quantile
+    estimation in dependent sequences" (1984). `ordered` are the values by size, for who has them.
+
+    Raises:
+        InvalidInput: `confidence` is not between 0 and 1.
+        TooFewSamples: The quantile is noise, or there are under 200 values.
+
+    >>> import numpy as np
+    >>> estimate_interval(np.arange(400.0), 0.5)
+    (103.0, 296.0)
+    """
+    import numpy as np
+    from scipy import stats
+
+    confidence, count = inner_share("confidence", confidence), len(values)
+    require_samples(q, count)
+    if count < MIN_SAMPLES_ABOVE * INTERVAL_BATCHES:
+        raise TooFewSamples(
+            "An interval by batch means needs at least "
+            f"{MIN_SAMPLES_ABOVE * INTERVAL_BATCHES} requests, got {count}: run a longer trace."
+        )
+    ordered = np.sort(values) if ordered is None else ordered
+    below = values <= ordered[find_rank(q, count) - 1]
+    shares = np.array([part.mean() for part in np.array_split(below, INTERVAL_BATCHES)])
+    error = math.sqrt(max(shares.var(ddof=1) / INTERVAL_BATCHES, q * (1 - q) / count))
+    reach = float(stats.t.ppf((1 + confidence) / 2, INTERVAL_BATCHES - 1)) * error
+    ranks = np.clip(np.ceil(count * np.array([q - reach, q + reach])), 1, count)
+    low, high = ordered[ranks.astype(int) - 1].tolist()
+    return low, high
+
+
+def is_met(share: float, q: float) -> bool:
+    """Return whether a share of requests in time meets a target for a share `q` of them.
+
+    >>> is_met(19 / 20, 0.95), is_met(0.9499, 0.95)
+    (True, False)
+    """
+    return share >= q - _SHARE_ROUNDING

@@ -1,0 +1,317 @@
+"""What happened to each request, and the figures that follow from it.
+
+A `Run` is one row a request and the record of what it was. Simulated and measured runs are of
+the same shape, so one chart can hold both. Latency is counted from the scheduled instant; a failed
+request has a NaN latency, counts as infinitely late in percentiles and as a miss in attainment.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import Damaged, InvalidInput, NotAvailable, StorageError, TooFewSamples
+from workbench.files import delete_frame, load_facts, load_frame, save_frame
+from workbench.quantiles import estimate_interval, find_rank, require_samples
+from workbench.run.columns import COLUMNS, as_floats, build_frame, check_columns
+from workbench.run.record import SLO, RunRecord
+from workbench.validation import inner_share, of_kind, positive
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+__all__ = ["COLUMNS", "PERCENTILES", "SLO", "Run", "RunRecord", "delete_run", "load_run"]
+
+FORMAT = 2
+"""Of saved runs: 2 has the column `place` and says what it is, 1 had neither."""
+
+PERCENTILES = (0.5, 0.9, 0.95, 0.99)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One row a request (`frame`, a Polars frame of `COLUMNS`), and the `record` of the run.
+
+    The record says what the run was made of and how it went: see `RunRecord`.
+
+    Raises:
+        InvalidInput: The frame lacks a column or has another one, or a column has another type.
+
+    >>> run = Run.from_arrays(scheduled=[0.0, 1.0], finished=[0.5, 1.25], origin="simulated")
+    >>> run.frame["latency"].to_list(), run.attainment(SLO(latency=0.3)), run.record.complete
+    ([0.5, 0.25], 0.5, True)
+    """
+
+    frame: "pl.DataFrame"
+    record: RunRecord = field(default_factory=RunRecord)
+
+    def __post_init__(self) -> None:
+        import polars as pl
+
+        of_kind("frame", self.frame, pl.DataFrame, "a Polars frame")
+        of_kind("record", self.record, RunRecord)
+        check_columns(self.frame, len(self.record.places))
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        scheduled: ArrayLike,
+        finished: ArrayLike,
+        origin: str = "unknown",
+        facts: Mapping[str, Any] | None = None,
+        **columns: ArrayLike,
+    ) -> "Run":
+        """Build a run from arrays of equal length; what is not given takes its plainest value.
+
+        Requests are unbatched, sent when scheduled and taken up at once, unless `columns` say
+        otherwise. Where `finished` is NaN the request failed. `facts` are fields of the record.
+
+        Raises:
+            InvalidInput: A column or fact is unknown or of another type, or lengths differ.
+        """
+        record = RunRecord.from_dict({"origin": origin, **(facts or {})})
+        return cls(build_frame(scheduled, finished, columns), record)
+
+    def amend(self, **changes: Any) -> "Run":  # noqa: ANN401 - fields of the record
+        """Return the run with other values in its record.
+
+        >>> run = Run.from_arrays(scheduled=[0.0], finished=[0.5])
+        >>> run.amend(label="first").label
+        'first'
+        """
+        return replace(self, record=replace(self.record, **changes))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return self.record.to_dict()
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    @property
+    def origin(self) -> str:
+        """How the figures came about: "measured: this machine", "simulated", ..."""
+        return self.record.origin
+
+    @property
+    def label(self) -> str:
+        """The run in a few words, for charts and tables."""
+        return self.origin if self.record.label is None else self.record.label
+
+    @property
+    def complete(self) -> bool:
+        """Whether every request of the trace was sent and awaited."""
+        return self.record.complete
+
+    @property
+    def valid(self) -> bool:
+        """Whether the load generator kept to the schedule."""
+        return self.record.valid
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the figures has to know."""
+        return self.record.warnings
+
+    @property
+    def slo(self) -> SLO | None:
+        """The target the run was made for."""
+        return self.record.slo
+
+    @cached_property
+    def latencies(self) -> NDArray[np.float64]:
+        """Latencies in order of schedule, infinite for failed requests; seconds, one a request."""
+        latency = self.frame.sort("scheduled", maintain_order=True)["latency"].to_numpy()
+        return np.where(np.isnan(latency), np.inf, latency)
+
+    @cached_property
+    def _sorted_latencies(self) -> NDArray[np.float64]:
+        return np.sort(self.latencies)
+
+    @property
+    def answered(self) -> int:
+        """The number of requests that were answered."""
+        return int(np.isfinite(self._sorted_latencies).sum())
+
+    def quantile(self, q: float) -> float:
+        """Return the smallest latency that a share `q` of all requests does not exceed, seconds.
+
+        Infinite when so many requests failed that the quantile falls among them.
+
+        Raises:
+            InvalidInput: `q` is not between 0 and 1.
+            TooFewSamples: Fewer than 10 requests lie above the quantile: it would be noise.
+        """
+        q = inner_share("A quantile", q)
+        require_samples(q, len(self))
+        return float(self._sorted_latencies[find_rank(q, len(self)) - 1])
+
+    def interval(self, q: float, *, confidence: float = 0.95) -> tuple[float, float]:
+        """Return a confidence interval of the quantile `q`, by batch means; seconds.
+
+        See `workbench.quantiles.estimate_interval`.
+
+        Raises:
+            InvalidInput: `q` or `confidence` is not between 0 and 1.
+            TooFewSamples: The quantile itself is noise, or the run has under 200 requests.
+        """
+        q = inner_share("A quantile", q)
+        return estimate_interval(
+            self.latencies, q, confidence=confidence, ordered=self._sorted_latencies
+        )
+
+    def cdf(self, latency: ArrayLike) -> NDArray[np.float64]:
+        """Return the share of all requests answered within each `latency` (seconds)."""
+        return np.searchsorted(
+            self._sorted_latencies, as_floats("latency", latency), side="right"
+        ) / len(self)
+
+    def attainment(self, slo: SLO | float | None = None) -> float:
+        """Return the share of all requests answered within a target's latency, or so many seconds.
+
+        Raises:
+            InvalidInput: The run has no target of its own and none was given.
+        """
+        slo = self.slo if slo is None else slo
+        if slo is None:
+            raise InvalidInput("This run has no SLO: pass one, e.g. attainment(SLO(latency=0.1)).")
+        within = slo.latency if isinstance(slo, SLO) else positive("slo", slo, "seconds")
+        return float(self.cdf(within))
+
+    @property
+    def throughput(self) -> float:
+        """Requests answered per second, from the trace's start to the last answer."""
+        last = float(np.nanmax(self.frame["finished"].to_numpy(), initial=0.0))
+        return self.answered / last if last > 0 else 0.0
+
+    def batches(self) -> "pl.DataFrame":
+        """Return one row a batch: where, its size, when it was taken up and finished, and how."""
+        import polars as pl
+
+        return (
+            self.frame.group_by("batch", maintain_order=True)
+            .agg(
+                pl.col("place", "batch_size", "started", "finished", "server").first(),
+                pl.col("cold", "error").first(),
+                pl.col("rows").sum(),
+            )
+            .sort("batch")
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run's main figures by name; seconds and shares; None if unknown."""
+        batches = self.batches()
+        correct = self.frame["correct"].to_numpy()
+        known = ~np.isnan(correct)
+        rows = self.frame["rows"].to_numpy()[known]
+        return {
+            "run": self.label,
+            "origin": self.origin,
+            "requests": len(self),
+            "answered": self.answered,
+            "failed": len(self) - self.answered,
+            **{f"p{100 * q:g}": _or_none(self.quantile, q) for q in PERCENTILES},
+            "attainment": None if self.slo is None else self.attainment(),
+            "throughput": self.throughput,
+            "batches": batches.height,
+            "mean_batch_size": float(batches["batch_size"].mean() or 0.0),  # type: ignore[arg-type]
+            "cold_starts": int(batches["cold"].sum()),
+            "accuracy": float(np.average(correct[known], weights=rows)) if known.any() else None,
+            "complete": self.complete,
+            "valid": self.valid,
+        }
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the rows as a pandas frame.
+
+        Raises:
+            NotAvailable: pandas is not installed.
+        """
+        try:
+            return self.frame.to_pandas()
+        except ImportError as error:
+            raise NotAvailable(
+                "to_pandas needs pandas and pyarrow: pip install pandas pyarrow."
+            ) from error
+
+    def __repr__(self) -> str:
+        state = "" if self.complete else ", incomplete"
+        state += "" if self.valid else ", INVALID"
+        return f"<Run {self.label}: {len(self)} requests, {self.origin}{state}>"
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the run as a folder of a Parquet and a JSON file, whole or not at all.
+
+        Raises:
+            StorageError: The folder exists (unless `overwrite`), or cannot be written.
+        """
+        return save_frame(path, self.frame, self.facts | {"format": FORMAT}, overwrite=overwrite)
+
+
+def load_run(path: str | os.PathLike[str]) -> Run:
+    """Return the run that `Run.save` wrote to the folder `path`.
+
+    Raises:
+        NotFound: There is no saved run.
+        StorageError: A later version of the workbench saved it.
+        Damaged: Its files are not what was saved.
+    """
+    import polars as pl
+
+    load_record(path)  # before the rows, which may be in a later format, too
+    frame, facts = load_frame(path)
+    record = _parse_record(path, facts)
+    if "place" not in frame.columns:  # of format 1, where all ran in one place
+        frame = frame.with_columns(place=pl.lit(0, pl.UInt8))
+    ordered = [name for name in COLUMNS if name in frame.columns]
+    try:
+        return Run(frame.select(*ordered, pl.exclude(ordered)), record)
+    except InvalidInput as error:
+        raise Damaged(f"{path} does not hold a run: {error}") from error
+
+
+def load_record(path: str | os.PathLike[str]) -> RunRecord:
+    """Return the record of a saved run, without a look at its rows; errors as `load_run`'s."""
+    return _parse_record(path, load_facts(path))
+
+
+def _parse_record(path: str | os.PathLike[str], facts: Mapping[str, Any]) -> RunRecord:
+    """Return the record in a saved run's facts of any format so far."""
+    version = facts.get("format", 1)  # the first one did not say
+    if not isinstance(version, int) or version > FORMAT:
+        raise StorageError(
+            f"{path} was saved by a later version of the workbench, in format {version} of runs, "
+            f"and this one reads up to {FORMAT}: pip install --upgrade inference-workbench."
+        )
+    try:
+        return RunRecord.from_dict({name: facts[name] for name in facts if name != "format"})
+    except InvalidInput as error:
+        raise Damaged(f"{path} does not hold a run: {error}") from error
+
+
+def delete_run(path: str | os.PathLike[str]) -> None:
+    """Remove the run that `Run.save`, or a run with `keep`, wrote to the folder `path`.
+
+    A run that is still under way writes itself there again.
+
+    Raises:
+        NotFound: There is no saved run.
+        StorageError: The folder holds something else, too, or cannot be removed.
+    """
+    delete_frame(path)
+
+
+def _or_none(figure: Any, *arguments: Any) -> float | None:  # noqa: ANN401 - any figure of a run
+    try:
+        value = float(figure(*arguments))
+    except TooFewSamples:
+        return None
+    return value

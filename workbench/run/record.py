@@ -1,0 +1,327 @@
+"""What a run was: a record with a field for each fact, read and written as JSON.
+
+Each field but the ones with a plain default is None where it is not known or does not apply, and
+is then left out of the JSON.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any
+
+from workbench.batching.timer import Policy
+from workbench.deployment.base import Deployment
+from workbench.errors import InvalidInput
+from workbench.traffic.trace import Trace
+from workbench.validation import (
+    as_tuple,
+    finite,
+    inner_share,
+    not_negative,
+    of_kind,
+    positive,
+    whole_number,
+)
+
+MAX_PLACES = 256
+"""Places that a run can have: its column `place` is a byte a request."""
+
+
+def _parse_text(name: str, value: Any) -> str:  # noqa: ANN401 - any JSON value
+    return str(of_kind(name, value, str, "a text"))
+
+
+def _parse_flag(name: str, value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    return bool(of_kind(name, value, bool, "true or false"))
+
+
+def _parse_count(name: str, value: Any) -> int:  # noqa: ANN401 - any JSON value
+    return whole_number(name, value, low=0)
+
+
+def _parse_object(name: str, value: Any) -> Mapping[str, Any]:  # noqa: ANN401 - any JSON value
+    found = of_kind(name, value, Mapping, "a JSON object")
+    return dict(found)
+
+
+def _parse_texts(name: str, value: Any) -> tuple[str, ...]:  # noqa: ANN401 - any JSON value
+    return tuple(_parse_text(f"Each of {name}", each) for each in as_tuple(name, value))
+
+
+def _parse_objects(name: str, value: Any) -> tuple[Mapping[str, Any], ...]:  # noqa: ANN401
+    return tuple(_parse_object(f"Each of {name}", each) for each in as_tuple(name, value))
+
+
+def _parse_pairs(
+    name: str,
+    value: Any,  # noqa: ANN401 - any JSON value
+    parse: Callable[[str, Any], float] = finite,
+) -> tuple[tuple[float, Any], ...]:
+    pairs = [as_tuple(f"Each of {name}", each) for each in as_tuple(name, value)]
+    if any(len(pair) != 2 for pair in pairs):
+        raise InvalidInput(f"{name} must be pairs, got {value!r}.")
+    return tuple((finite(name, first), parse(name, second)) for first, second in pairs)
+
+
+def _parse_counts(name: str, value: Any) -> tuple[tuple[float, int], ...]:  # noqa: ANN401
+    return _parse_pairs(name, value, _parse_count)
+
+
+def _validate(value: Any, parsers: Mapping[str, Callable[[str, Any], Any]]) -> None:  # noqa: ANN401
+    """Put what its parser returns into each field of a frozen value that is not None."""
+    for name, parse in parsers.items():
+        if (given := getattr(value, name)) is not None:
+            object.__setattr__(value, name, parse(name, given))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SLO:
+    """A latency target: the `quantile` of latencies is at most `latency` seconds.
+
+    Raises:
+        InvalidInput: `latency` is not positive or `quantile` not between 0 and 1.
+
+    >>> SLO(latency=0.1).label
+    'p95 <= 100 ms'
+    """
+
+    latency: float
+    quantile: float = 0.95
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "latency", positive("latency", self.latency, "seconds"))
+        object.__setattr__(self, "quantile", inner_share("quantile", self.quantile))
+
+    @property
+    def label(self) -> str:
+        """The target in a few words, for charts and tables."""
+        return f"p{100 * self.quantile:g} <= {1000 * self.latency:g} ms"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """The model of a run: its name and version, the hash of its file, traits and lineage."""
+
+    name: str
+    sha256: str | None = None
+    traits: Mapping[str, Any] | None = None
+    lineage: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        _validate(self, {"name": _parse_text, "sha256": _parse_text})
+        _validate(self, {"traits": _parse_object, "lineage": _parse_object})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceRecord:
+    """The trace of a run: its name, requests, seconds, hash of its arrivals, and who to cite."""
+
+    name: str
+    requests: int | None = None
+    duration: float | None = None
+    sha256: str | None = None
+    notice: str = ""
+
+    def __post_init__(self) -> None:
+        _validate(self, {"name": _parse_text, "sha256": _parse_text, "notice": _parse_text})
+        _validate(self, {"requests": _parse_count, "duration": not_negative})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lag:
+    """How late the load generator sent requests, in seconds: median, 99th percentile, most."""
+
+    p50: float
+    p99: float
+    max: float
+
+    def __post_init__(self) -> None:
+        _validate(self, {"p50": finite, "p99": finite, "max": finite})
+
+
+def _parse_deployment(name: str, value: Any) -> Deployment:  # noqa: ANN401 - any JSON value
+    if isinstance(value, Deployment):
+        return value
+    return Deployment.from_dict(_parse_object(name, value))
+
+
+def _parser_of(kind: type[Any]) -> Callable[[str, Any], Any]:
+    """Return what makes a part of the record, one of its classes here, from JSON."""
+
+    def parse(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        if isinstance(value, kind):
+            return value
+        values = _parse_object(name, value)
+        _reject_unknown(name, values, (each.name for each in fields(kind)))
+        try:
+            return kind(**values)
+        except TypeError as error:
+            raise InvalidInput(f"{name} lacks what it needs, got {value!r}.") from error
+
+    return parse
+
+
+def _reject_unknown(name: str, values: Mapping[str, Any], known: Iterable[str]) -> None:
+    known = list(known)
+    if unknown := sorted(set(values) - set(known)):
+        raise InvalidInput(f"{name} has no {', '.join(unknown)}: it has {', '.join(known)}.")
+
+
+_PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
+    "label": _parse_text,
+    "origin": _parse_text,
+    "model": _parser_of(ModelRecord),
+    "deployment": _parse_deployment,
+    "policy": _parse_object,
+    "trace": _parser_of(TraceRecord),
+    "slo": _parser_of(SLO),
+    "places": _parse_texts,
+    "seed": _parse_count,
+    "service": _parse_object,
+    "profile": _parse_object,
+    "cold_start": not_negative,
+    "scaling": _parse_object,
+    "instances": _parse_pairs,
+    "counts": _parse_counts,
+    "activities": _parse_objects,
+    "cloud": _parse_object,
+    "created": _parse_text,
+    "seconds": not_negative,
+    "environment": _parse_object,
+    "complete": _parse_flag,
+    "valid": _parse_flag,
+    "lag": _parser_of(Lag),
+    "retries": _parse_count,
+    "warnings": _parse_texts,
+    "kept": _parse_text,
+    "note": _parse_text,
+}
+"""What checks each field of a record, or reads it from JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What a run was made of, how it went, and where.
+
+    Attributes:
+        label: The run in a few words; by default its origin.
+        origin: How the figures came about: "measured: this machine", "simulated", ...
+        model, deployment, trace: What answered, on what, which requests.
+        policy: How requests became batches, as its `to_dict` says: anybody may write a policy.
+        slo: The target that the run was made for.
+        places: The names of the parts that answered; the column `place` counts in them.
+        seed: Of a simulation's draws; None also where it was a generator.
+        service: The service times that were simulated, as `ServiceTimes.to_dict` says.
+        profile: Where those times come from.
+        cold_start: Seconds a simulated instance takes to start, on average.
+        scaling: What the size of the fleet followed, as the policy's `to_dict` says.
+        instances: From when to when each instance was billed, in seconds of the run.
+        counts: From which second on there were so many instances, as they were counted.
+        activities: What Application Auto Scaling did.
+        cloud: Name, region and settings of the cloud, and what was deployed there.
+        created: When the run began: a date and time in ISO 8601, UTC.
+        seconds: How long it took to make.
+        environment: Processor, versions, commit: see `workbench.provenance.environment`.
+        complete: Whether every request of the trace was sent and awaited.
+        valid: Whether the load generator kept to the schedule.
+        lag: How late it was.
+        retries: How many times a batch was sent again.
+        warnings: What a reader of the figures has to know.
+        kept: The folder of a run that was made with `keep`.
+        note: What somebody wrote about it.
+
+    Raises:
+        InvalidInput: A value is not what it must be.
+
+    >>> record = RunRecord(origin="simulated", trace={"name": "one a second"})
+    >>> record.trace.name, record.to_dict()["origin"], record == RunRecord(**record.to_dict())
+    ('one a second', 'simulated', True)
+    """
+
+    label: str | None = None
+    origin: str = "unknown"
+    model: ModelRecord | None = None
+    deployment: Deployment | None = None
+    policy: Mapping[str, Any] | None = None
+    trace: TraceRecord | None = None
+    slo: SLO | None = None
+    places: tuple[str, ...] = ("",)
+    seed: int | None = None
+    service: Mapping[str, Any] | None = None
+    profile: Mapping[str, Any] | None = None
+    cold_start: float | None = None
+    scaling: Mapping[str, Any] | None = None
+    instances: tuple[tuple[float, float], ...] | None = None
+    counts: tuple[tuple[float, int], ...] | None = None
+    activities: tuple[Mapping[str, Any], ...] | None = None
+    cloud: Mapping[str, Any] | None = None
+    created: str | None = None
+    seconds: float | None = None
+    environment: Mapping[str, Any] | None = None
+    complete: bool = True
+    valid: bool = True
+    lag: Lag | None = None
+    retries: int | None = None
+    warnings: tuple[str, ...] = ()
+    kept: str | None = None
+    note: str | None = None
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if getattr(self, each.name) is None:  # known to be not known, or left at its default
+                object.__setattr__(self, each.name, each.default)
+        _validate(self, _PARSERS)
+        if not 0 < len(self.places) <= MAX_PLACES:
+            raise InvalidInput(f"A run has 1 to {MAX_PLACES} places, got {len(self.places)}.")
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> "RunRecord":
+        """Return the record that `to_dict` described; what is missing in it is not known.
+
+        Raises:
+            InvalidInput: A fact is unknown, or its value is not what it must be.
+        """
+        facts = _parse_object("The record of a run", facts)
+        _reject_unknown("The record of a run", facts, (each.name for each in fields(cls)))
+        return cls(**facts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all that is known as JSON values."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: _to_json(value) for name, value in values.items() if value is not None}
+
+
+def describe_setup(
+    trace: Trace,
+    policy: Policy,
+    deployment: Deployment,
+    slo: SLO | None,
+    *,
+    label: str,
+    model: ModelRecord | None = None,
+) -> RunRecord:
+    """Return the record of a run that is to be made."""
+    return RunRecord(
+        label=label,
+        model=model,
+        trace=TraceRecord(
+            name=trace.name,
+            requests=len(trace),
+            duration=trace.duration,
+            sha256=trace.digest,
+            notice=trace.notice,
+        ),
+        policy=policy.to_dict(),
+        deployment=deployment,
+        slo=slo,
+        places=(deployment.label,),
+    )
+
+
+def _to_json(value: Any) -> Any:  # noqa: ANN401 - a field of the record
+    if isinstance(value, Deployment):
+        return value.to_dict()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: each for name, each in asdict(value).items() if each is not None}
+    if isinstance(value, tuple):
+        return [_to_json(each) for each in value]
+    return value
