@@ -202,14 +202,13 @@ def test_a_process_that_cannot_be_started_leaves_nothing(tmp_path, monkeypatch, 
 
     async def run():
         environment = build_environment({}, tmp_path)
-        before = descriptors()
+        before = descriptors(), children()
         with broken(monkeypatch, where), pytest.raises(OSError, match="Too many open files"):
             launch(["http.server"], tmp_path / "log", environment=environment, limits=limits)
-        return before, descriptors()
+        return before, (descriptors(), children())
 
     before, after = asyncio.run(run())
     assert after == before
-    assert children() == []
     assert limits.removed == 1
 
 
@@ -241,16 +240,15 @@ def test_a_function_that_cannot_be_started_leaves_nothing(tmp_path, monkeypatch,
     async def run():
         environments = Environments(program, {}, tmp_path, lambda: 1)
         fleet = FunctionFleet(environments, max_concurrency=1, keep_alive=60.0)
-        before = descriptors()
+        before = descriptors(), children()
         with broken(monkeypatch, where):
             found = [await outcome(fleet) for _ in range(2)]
         await fleet.close()
-        return before, descriptors(), found
+        return before, (descriptors(), children()), found
 
     before, after, found = asyncio.run(run())
     assert after == before
     assert [each for each, _ in found] == 2 * [Failure.UNAVAILABLE]
-    assert children() == []
     assert not (tmp_path / "scratch" / "1").exists()
 
 

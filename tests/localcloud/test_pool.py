@@ -55,7 +55,7 @@ def test_idle_for_exactly_keep_alive_is_still_alive(now, gone):
     some.add("a", now=1.0)
     some.add("b", now=2.0)
     assert some.next_expiry == 11.0
-    assert some.expired(now) == gone
+    assert some.pop_expired(now) == gone
     assert some.idle == [each for each in ("a", "b") if each not in gone]
 
 
@@ -63,7 +63,7 @@ def test_provisioned_instances_never_expire():
     some = pool()
     some.add("p", now=0.0, provisioned=True)
     assert some.next_expiry == math.inf
-    assert some.expired(1e9) == []
+    assert some.pop_expired(1e9) == []
     assert some.idle == ["p"]
 
 
@@ -92,6 +92,6 @@ def test_a_thousand_instances_start_at_once_and_then_one_every_ten_milliseconds(
 
 def test_what_was_not_used_of_a_rate_adds_up_to_one_step():
     rate = Rate(step=10, period=1.0)
-    [rate.admits(0.0) for _ in range(10)]
+    [rate.admit(0.0) for _ in range(10)]
 
-    assert sum(rate.admits(100.0) for _ in range(30)) == 10
+    assert sum(rate.admit(100.0) for _ in range(30)) == 10

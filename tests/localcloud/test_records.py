@@ -82,7 +82,7 @@ def test_answers_that_are_not_as_many_as_the_records_are_refused():
     splitting = Splitting(lines=True, single=False, max_payload=100, processing=processing)
     (payload,) = splitting.payloads(io.BytesIO(b"1\n2\n"))
     with pytest.raises(InvalidInput, match="answered 2 records with 1"):
-        splitting.assembled(payload, b"3\n")
+        splitting.assemble_answer(payload, b"3\n")
 
 
 def test_a_whole_json_object_is_one_record():
@@ -91,7 +91,7 @@ def test_a_whole_json_object_is_one_record():
     splitting = Splitting(lines=False, single=False, max_payload=100, processing=processing)
     (payload,) = splitting.payloads(io.BytesIO(b'{"rows":\n[[1], [2]]}'))
     assert json.loads(payload.body) == [[1], [2]]
-    assert json.loads(splitting.assembled(payload, b"[3, 4]")) == {
+    assert json.loads(splitting.assemble_answer(payload, b"[3, 4]")) == {
         "rows": [[1], [2]],
         "SageMakerOutput": [3, 4],
     }

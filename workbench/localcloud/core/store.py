@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar
 
@@ -184,8 +185,7 @@ class StoreTable:
         }
 
     def _insert(self, verb: str, values: Mapping[str, Any]) -> int:
-        names, places = ", ".join(values), ", ".join("?" * len(values))
-        statement = f"{verb} INTO {self._name} ({names}) VALUES ({places})"
+        statement = _insert_statement(verb, self._name, tuple(values))
         with self._store.write() as db:
             return db.execute(statement, self._encode(values)).lastrowid or 0
 
@@ -194,6 +194,12 @@ class StoreTable:
             json.dumps(value) if column in self._json and value is not None else value
             for column, value in values.items()
         )
+
+
+@cache  # on the way of each asynchronous request
+def _insert_statement(verb: str, table: str, columns: tuple[str, ...]) -> str:
+    places = ", ".join("?" * len(columns))
+    return f"{verb} INTO {table} ({', '.join(columns)}) VALUES ({places})"
 
 
 def _where(equal: Mapping[str, Any]) -> str:

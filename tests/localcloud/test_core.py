@@ -1,0 +1,136 @@
+"""What the services of a local cloud share: reading calls, paging, tables and tasks."""
+
+import asyncio
+import base64
+from contextlib import closing
+
+import pytest
+
+from workbench.localcloud.core.dispatch import parse_form, parse_target
+from workbench.localcloud.core.paging import Pager
+from workbench.localcloud.core.protocol import AwsError
+from workbench.localcloud.core.store import Store, Table
+from workbench.localcloud.core.tasks import TaskSet
+from workbench.modelserver.http import Request
+
+CLASS = "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101"
+
+
+def call(target=None, body=b"{}"):
+    request = Request()
+    request.method, request.path, request.body = "POST", "/", body
+    request.headers = {} if target is None else {"x-amz-target": target}
+    return request
+
+
+@pytest.mark.parametrize("space", [CLASS, "CloudTrail_20131101"])
+def test_a_target_may_leave_out_the_package_of_its_class(space):
+    model, parameters = parse_target("cloudtrail", call(f"{space}.LookupEvents"))
+
+    assert (model.name, parameters) == ("LookupEvents", {})
+
+
+@pytest.mark.parametrize(
+    "target",
+    [None, "", "LookupEvents", ".LookupEvents", "SageMaker.LookupEvents", "20131101.LookupEvents"],
+)
+def test_a_target_of_another_service_is_no_call(target):
+    with pytest.raises(AwsError) as caught:
+        parse_target("cloudtrail", call(target))
+
+    assert caught.value.code == "UnknownOperationException"
+
+
+def test_a_service_of_forms_has_no_targets():
+    with pytest.raises(AwsError):
+        parse_target("iam", call("Iam.CreateRole"))
+
+
+def test_a_form_names_its_operation():
+    model, form = parse_form("sts", call(body=b"Action=GetCallerIdentity&Version=2011-06-15"))
+
+    assert (model.name, form) == ("GetCallerIdentity", {"Version": "2011-06-15"})
+
+
+def test_pages_cover_a_list_once():
+    pager, found, more = Pager(3), [], {}
+    while not found or more:
+        page, more = pager.page(range(10), more)
+        found += page
+
+    assert found == list(range(10))
+
+
+def test_pages_by_key_stay_right_while_items_come():
+    pager, names = Pager(2), ["b", "d", "f"]
+    first, more = pager.cut(names, {}, lambda name: name)
+    names = ["a", *names]
+    last = pager.start(more, "")
+
+    assert first == ["b", "d"]
+    assert pager.cut([name for name in names if name > last], more, str) == (["f"], {})
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"-1", b"true", b'"1"', b"[1]", b"99999999999999999999", b"[" * 100_000]
+)
+def test_a_token_that_no_page_gave_is_refused(content):
+    token = base64.urlsafe_b64encode(content).decode() or "."
+
+    with pytest.raises(AwsError) as caught:
+        Pager(3, error="InvalidNextTokenException").page("abc", {"NextToken": token})
+
+    assert caught.value.code == "InvalidNextTokenException"
+
+
+def test_a_table_keeps_what_was_put_and_finds_what_has_no_value(tmp_path):
+    columns = "name TEXT PRIMARY KEY, owner TEXT, content TEXT"
+    with closing(Store(tmp_path)) as store:
+        table = Table(store, "things", columns, json=["content"])
+        table.put(name="one", owner=None, content={"size": [1, None]})
+        table.put(name="two", owner="me", content=None)
+        table.change({"name": "two"}, content="text")
+
+    with closing(Store(tmp_path)) as store:
+        table = Table(store, "things", columns, json=["content"])
+        assert table.find(owner=None)["content"] == {"size": [1, None]}
+        assert list(table.rows(["content"], owner="me")) == [{"content": "text"}]
+        table.remove(owner=None)
+        assert [row["name"] for row in table.rows(order="name")] == ["two"]
+
+
+def test_tasks_that_are_cancelled_are_over_even_those_that_they_start():
+    ended = []
+
+    async def wait(name):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+            if name == "first":
+                tasks.start(wait("second"))
+
+    async def story():
+        tasks.start(wait("first"))
+        await asyncio.sleep(0)
+        await tasks.cancel()
+        return len(tasks)
+
+    tasks = TaskSet()
+
+    assert asyncio.run(story()) == 0
+    assert ended[0] == "first"
+
+
+def test_a_task_that_fails_is_written_to_the_log(caplog):
+    async def fail():
+        raise ValueError("broken")
+
+    async def story():
+        tasks = TaskSet()
+        tasks.start(fail())
+        await tasks.finish()
+
+    asyncio.run(story())
+
+    assert "broken" in caplog.text
