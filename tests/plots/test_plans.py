@@ -68,7 +68,7 @@ def test_the_beaten_are_thinned_evenly_and_the_front_is_kept(decided):
     assert few.filter(kept).rows() == every.filter(kept).rows()
     for end in ("min", "max"):
         assert getattr(few["cost_per_million"], end)() == getattr(every["cost_per_million"], end)()
-    with pytest.raises(InvalidInput, match="most must be a whole number"):
+    with pytest.raises(InvalidInput, match="max_beaten must be a whole number"):
         plots.plan_candidates(decided, max_beaten=0)
 
 

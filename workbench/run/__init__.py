@@ -133,13 +133,13 @@ class Run:
         return np.where(np.isnan(latency), np.inf, latency)
 
     @cached_property
-    def _sorted(self) -> NDArray[np.float64]:
+    def _sorted_latencies(self) -> NDArray[np.float64]:
         return np.sort(self.latencies)
 
     @property
     def answered(self) -> int:
         """The number of requests that were answered."""
-        return int(np.isfinite(self._sorted).sum())
+        return int(np.isfinite(self._sorted_latencies).sum())
 
     def quantile(self, q: float) -> float:
         """Return the smallest latency that a share `q` of all requests does not exceed, seconds.
@@ -152,7 +152,7 @@ class Run:
         """
         q = inner_share("A quantile", q)
         require_samples(q, len(self))
-        return float(self._sorted[find_rank(q, len(self)) - 1])
+        return float(self._sorted_latencies[find_rank(q, len(self)) - 1])
 
     def interval(self, q: float, *, confidence: float = 0.95) -> tuple[float, float]:
         """Return a confidence interval of the quantile `q`, by batch means; seconds.
@@ -164,13 +164,15 @@ class Run:
             TooFewSamples: The quantile itself is noise, or the run has under 200 requests.
         """
         q = inner_share("A quantile", q)
-        return estimate_interval(self.latencies, q, confidence=confidence, ordered=self._sorted)
+        return estimate_interval(
+            self.latencies, q, confidence=confidence, ordered=self._sorted_latencies
+        )
 
     def cdf(self, latency: ArrayLike) -> NDArray[np.float64]:
         """Return the share of all requests answered within each `latency` (seconds)."""
-        return np.searchsorted(self._sorted, as_floats("latency", latency), side="right") / len(
-            self
-        )
+        return np.searchsorted(
+            self._sorted_latencies, as_floats("latency", latency), side="right"
+        ) / len(self)
 
     def attainment(self, slo: SLO | float | None = None) -> float:
         """Return the share of all requests answered within a target's latency, or so many seconds.

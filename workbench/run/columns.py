@@ -25,7 +25,7 @@ COLUMNS = {
     "place": "UInt8",  # which of the record's places answered, counted from 0
     "server": "Int32",  # worker or instance that answered, -1 when unknown
     "cold": "Boolean",  # whether a new instance was started for its batch
-    "correct": "Float64",  # share of its rows predicted right; NaN when that cannot be told
+    "correct": "Float64",  # share of its rows predicted right; NaN when that is unknown
     "error": "String",  # what went wrong; null when it was answered
 }
 """The columns of a run's frame and their Polars types."""

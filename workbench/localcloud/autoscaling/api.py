@@ -29,7 +29,7 @@ from workbench.localcloud.core.protocol import (
     now,
     validation_error,
 )
-from workbench.localcloud.core.store import Store, Table
+from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
@@ -95,7 +95,7 @@ class Autoscaling:
         self._steps: dict[str, StepScaler] = {}
         self._tasks = TaskSet()
         self._last_schedule_check = 0.0
-        self._table = Table(store, "autoscaling", _COLUMNS, json=["facts"])
+        self._table = StoreTable(store, "autoscaling", _COLUMNS, json=["facts"])
 
     def operations(self) -> dict[str, Operation]:
         """Return what answers the operations, by name."""

@@ -30,7 +30,7 @@ from workbench.localcloud.core.protocol import (
     not_implemented_error,
     now,
 )
-from workbench.localcloud.core.store import Store, Table
+from workbench.localcloud.core.store import Store, StoreTable
 
 Alarm = dict[str, Any]
 """What DescribeAlarms says of an alarm."""
@@ -122,8 +122,8 @@ class Alarms:
         self._handlers: dict[str, ActionHandler] = {}
         self._last_actions: dict[str, float] = {}
         columns = "name TEXT PRIMARY KEY, content TEXT NOT NULL"
-        self._alarms = Table(store, "alarms", columns, json=["content"])
-        self._changes = Table(
+        self._alarms = StoreTable(store, "alarms", columns, json=["content"])
+        self._changes = StoreTable(
             store, "alarm_history", _HISTORY_COLUMNS, json=["content"], options="STRICT"
         )
 

@@ -29,7 +29,7 @@ from workbench.localcloud.core.protocol import (
     not_implemented_error,
     now,
 )
-from workbench.localcloud.core.store import Store, Table
+from workbench.localcloud.core.store import Store, StoreTable
 from workbench.modelserver.http import Request, Response
 
 MAX_DATA_POINTS = 100_800
@@ -187,7 +187,7 @@ class Dashboards:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._dashboards = Table(store, "dashboards", _DASHBOARD_COLUMNS)
+        self._dashboards = StoreTable(store, "dashboards", _DASHBOARD_COLUMNS)
 
     def operations(self) -> dict[str, Operation]:
         """Return what answers the operations, by name."""

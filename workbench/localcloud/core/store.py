@@ -94,7 +94,7 @@ class Store:
         self._lock.close()
 
 
-class Table:
+class StoreTable:
     """A table of a store, whose rows are dicts by column; some columns hold JSON.
 
     Conditions are columns with the values that they must have; None finds what has none.
@@ -108,7 +108,8 @@ class Table:
 
     >>> import tempfile
     >>> store = Store(Path(tempfile.mkdtemp()))
-    >>> alarms = Table(store, "alarms", "name TEXT PRIMARY KEY, content TEXT", json=["content"])
+    >>> columns = "name TEXT PRIMARY KEY, content TEXT"
+    >>> alarms = StoreTable(store, "alarms", columns, json=["content"])
     >>> alarms.put(name="slow", content={"Threshold": 100})
     >>> alarms.find(name="slow")
     {'name': 'slow', 'content': {'Threshold': 100}}

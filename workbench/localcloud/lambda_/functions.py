@@ -19,7 +19,7 @@ from workbench.localcloud.core.access import AccessKey
 from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import REGION, AwsError, Operation, arn
 from workbench.localcloud.core.settings import LocalCloudSettings
-from workbench.localcloud.core.store import Store, Table
+from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tags import Tags
 from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.lambda_.code_packages import CodePackages, invalid_parameter_error
@@ -135,9 +135,9 @@ class Functions:
         self._tasks = TaskSet()
         self._numbers = itertools.count(1)
         self._url = ""
-        self._versions = Table(store, "functions", _VERSION_COLUMNS, json=["facts"])
-        self._limits = Table(store, "function_limits", _LIMIT_COLUMNS)
-        self._provisioned = Table(store, "provisioned", _PROVISIONED_COLUMNS)
+        self._versions = StoreTable(store, "functions", _VERSION_COLUMNS, json=["facts"])
+        self._limits = StoreTable(store, "function_limits", _LIMIT_COLUMNS)
+        self._provisioned = StoreTable(store, "provisioned", _PROVISIONED_COLUMNS)
 
     def operations(self) -> dict[str, Operation]:
         """Return what answers Lambda's operations, by name; Invoke is answered elsewhere."""

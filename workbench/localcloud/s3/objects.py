@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.localcloud.core.protocol import REGION, AwsError, now
-from workbench.localcloud.core.store import Store, Table
+from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.s3.uploads import CHECKSUMS, StoredBody
 
 _BUCKET_COLUMNS = """
@@ -91,10 +91,14 @@ class ObjectStore:
         for folder in (self._files, self._arriving):
             folder.mkdir(exist_ok=True)
         sums = "checksums"
-        self._buckets = Table(store, "buckets", _BUCKET_COLUMNS, json=["tags"], options="STRICT")
-        self._objects = Table(store, "objects", _OBJECT_COLUMNS, json=["headers", sums])
-        self._uploads = Table(store, "uploads", _UPLOAD_COLUMNS, json=["headers"], options="STRICT")
-        self._parts = Table(store, "parts", _PART_COLUMNS, json=[sums])
+        self._buckets = StoreTable(
+            store, "buckets", _BUCKET_COLUMNS, json=["tags"], options="STRICT"
+        )
+        self._objects = StoreTable(store, "objects", _OBJECT_COLUMNS, json=["headers", sums])
+        self._uploads = StoreTable(
+            store, "uploads", _UPLOAD_COLUMNS, json=["headers"], options="STRICT"
+        )
+        self._parts = StoreTable(store, "parts", _PART_COLUMNS, json=[sums])
         self._sweep()
 
     # --- buckets
@@ -375,7 +379,7 @@ def _check_bucket_name(name: str) -> None:
         )
 
 
-def _blobs(table: Table, **equal: Any) -> list[str]:  # noqa: ANN401 - what columns hold
+def _blobs(table: StoreTable, **equal: Any) -> list[str]:  # noqa: ANN401 - what columns hold
     """The files that rows name."""
     return [row["blob"] for row in table.rows(["blob"], **equal)]
 

@@ -7,7 +7,7 @@ and the result are in one database, so that one transaction makes the result and
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from workbench.localcloud.core.store import Store, Table
+from workbench.localcloud.core.store import Store, StoreTable
 
 _COLUMNS = """
 number INTEGER PRIMARY KEY AUTOINCREMENT, endpoint TEXT NOT NULL, received REAL NOT NULL,
@@ -54,7 +54,7 @@ class AsyncQueue:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._table = Table(
+        self._table = StoreTable(
             store, "async_requests", _COLUMNS, json=["facts", "notice"], options="STRICT"
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from workbench.localcloud.core.paging import paginate
 from workbench.localcloud.core.protocol import AwsError, Operation, arn, now, validation_error
-from workbench.localcloud.core.store import Store, Table
+from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tags import Tags
 
 _GROUP_COLUMNS = """
@@ -55,10 +55,10 @@ class Packages:
     def __init__(self, store: Store, tags: Tags) -> None:
         self._store = store
         self._tags = tags
-        self._groups = Table(
+        self._groups = StoreTable(
             store, "package_groups", _GROUP_COLUMNS, json=["content"], options="STRICT"
         )
-        self._packages = Table(
+        self._packages = StoreTable(
             store, "packages", _PACKAGE_COLUMNS, json=["content"], options="STRICT"
         )
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from workbench.localcloud.core.protocol import AwsError, arn, now, validation_error
-from workbench.localcloud.core.store import Store, Table
+from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tags import Tags
 
 Kind = Literal["model", "endpoint-config", "endpoint", "transform-job"]
@@ -42,7 +42,7 @@ class Resources:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._tags = Tags(store)
-        self._table = Table(store, "resources", _COLUMNS, json=["facts"])
+        self._table = StoreTable(store, "resources", _COLUMNS, json=["facts"])
 
     def get(self, kind: Kind, name: str) -> Resource:
         """Return the one of that name.
