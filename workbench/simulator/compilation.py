@@ -11,6 +11,7 @@ folder (NUMBA_CACHE_DIR overrides both). Where nothing can be written, it compil
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
@@ -53,8 +54,20 @@ class EventLoop(Generic[P, R]):
             if BUDGET.take(_length(args)):
                 with np.errstate(all="ignore"):  # compiled code raises no warnings either
                     return self.py_func(*args, **kwargs)
-            self.dispatcher = _compile(self.py_func)
+            return self._call_first(*args, **kwargs)
         return self.dispatcher(*args, **kwargs)
+
+    def _call_first(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compile the loop and run it."""
+        self.dispatcher = _compile(self.py_func)
+        try:
+            return self.dispatcher(*args, **kwargs)
+        except AttributeError:
+            # Numba reads what an earlier version kept before it sees that it is stale, and fails
+            # where an argument's type had another name then. See findings/.
+            _remove_cache(self.dispatcher)
+            self.dispatcher = _compile(self.py_func)
+            return self.dispatcher(*args, **kwargs)
 
 
 def compile_loop(loop: Callable[P, R]) -> EventLoop[P, R]:
@@ -85,3 +98,11 @@ def _compile(loop: Callable[P, R]) -> Callable[P, R]:
     except RuntimeError:  # Numba found no folder that it may write to
         dispatcher = njit(nogil=True)(loop)
     return dispatcher
+
+
+def _remove_cache(dispatcher: Any) -> None:  # noqa: ANN401 - Numba's, which has no types
+    """Remove what is on disk of a compiled loop."""
+    folder = dispatcher.stats.cache_path
+    if folder is not None:
+        for path in Path(folder).glob(f"*.{dispatcher.py_func.__name__}-*.nb[ic]"):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,39 @@
+"""When event loops are compiled, and what is kept of them on disk."""
+
+import subprocess
+import sys
+
+LOOP = """
+from typing import NamedTuple
+
+import numpy as np
+
+from workbench.simulator import compilation
+
+compilation.BUDGET.steps = 0
+
+
+class {name}(NamedTuple):
+    values: np.ndarray
+
+
+@compilation.compile_loop
+def total(box):
+    return box.values.sum()
+"""
+
+
+def test_what_an_earlier_version_kept_is_compiled_again(tmp_path):
+    def total(name):
+        (tmp_path / "box.py").write_text(LOOP.format(name=name))
+        script = f"import box, numpy; print(box.total(box.{name}(numpy.ones(3))))"
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    assert total("Before") == total("Afterwards") == "3.0\n"
+
+    kept = list((tmp_path / "__pycache__").glob("box.total-*.nbi"))
+    assert len(kept) == 1
+    assert b"Before" not in kept[0].read_bytes()
