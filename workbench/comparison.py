@@ -112,7 +112,7 @@ def compare_policies(
         max_size=max_size, max_wait=slo.latency / 2 if max_wait is None else max_wait
     )
     timed = replace(experiment, policy=batched)
-    profile = profile or timed.kept_profile()
+    profile = profile or timed.ensure_profile()
     times = timed.service(profile)
     began = time.perf_counter()
     planned = rebatch(

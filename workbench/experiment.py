@@ -261,11 +261,11 @@ class Experiment:
 
     @property
     def profiled_as(self) -> tuple[str, int]:
-        """Which kept profile is read: that of the model's sha256 and so many threads."""
+        """Which cached profile is read: that of the model's sha256 and so many threads."""
         return self.model.sha256, self.threads
 
-    def kept_profile(self, *, progress: Progress | None = None) -> "Profile":
-        """Return the profile kept for the model on this machine, which covers this experiment.
+    def ensure_profile(self, *, progress: Progress | None = None) -> "Profile":
+        """Return the profile cached for the model on this machine, which covers this experiment.
 
         What is missing in it is measured first: see `workbench.measuring.profile_cache`.
         """

@@ -175,7 +175,7 @@ def _profiles(
     # the largest first: what a model's experiments need is then measured in one go
     for each in sorted(experiments, key=lambda one: -one.largest):
         if each.profiled_as not in known:
-            known[each.profiled_as] = each.kept_profile()
+            known[each.profiled_as] = each.ensure_profile()
     return [known[each.profiled_as] for each in experiments]
 
 

@@ -384,10 +384,10 @@ class Waiting:
     def endpoints(self):
         return [self.endpoint]
 
-    def known(self, _):
+    def find(self, _):
         return self.endpoint
 
-    find_in_service = known
+    find_in_service = find
 
     async def publish(self, _, message):
         self.told.append(json.loads(message))
@@ -481,7 +481,9 @@ def test_a_notification_that_was_not_sent_goes_out_after_a_restart(tmp_path):
             ttl=60, timeout=1, topics={},
         )  # fmt: skip
         number = backlog.add(asked, 1.0, b"x")
-        backlog.answered(number, Notice("arn:aws:sns:r:1:t", json.dumps({"invocationStatus": "y"})))
+        backlog.set_notice(
+            number, Notice("arn:aws:sns:r:1:t", json.dumps({"invocationStatus": "y"}))
+        )
 
     async def story():
         async with waiting.up(lambda: 0.0):

@@ -136,14 +136,14 @@ async def test_requests_above_the_limit_wait_their_turn():
         await until(lambda: bool(held.replies))
         assert list(held.replies) == ["a"]
         assert upstream.in_flight == 3
-        drained = asyncio.ensure_future(upstream.drained())
+        drained = asyncio.ensure_future(upstream.wait_until_idle())
         for name in "abc":
             await until(lambda name=name: name in held.replies)
             assert not drained.done()
             held.replies[name](Response())
             await asked.outcome(name)
         await drained
-        await upstream.drained()
+        await upstream.wait_until_idle()
         assert upstream.in_flight == 0
         upstream.close()
 

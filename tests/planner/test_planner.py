@@ -278,7 +278,7 @@ def meter(model, batch_sizes, threads, progress):
     return Profile(frame.cast({"batch_size": pl.Int32, "threads": pl.Int32, "repeats": pl.Int32}))
 
 
-def test_a_model_is_planned_for_by_its_kept_profile(model, trace, tmp_path, monkeypatch):
+def test_a_model_is_planned_for_by_its_cached_profile(model, trace, tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
     profile = ensure_profile(model, largest=16, measure=meter)
     of_model, of_profile, of_times = (

@@ -34,7 +34,7 @@ class LocalCloud(Cloud):
 
     S3, SageMaker's Model Registry, its endpoints and what they need, asynchronous requests,
     metrics, alarms, the trail of calls and what containers log are kept in a folder and come back
-    with it, and transform jobs that were in progress begin anew; SNS, SQS, IAM, STS, Events and
+    with it, and transform jobs that were in progress begin again; SNS, SQS, IAM, STS, Events and
     all else in Logs are kept in memory. Requests of every region find the same things. It listens
     on 127.0.0.1 alone, and answers what is signed with its access key (signature version 4): each
     start makes one at random. Whoever has that may do everything. Pages of the web get nothing.
@@ -46,7 +46,7 @@ class LocalCloud(Cloud):
         port: By default one that is free.
         cold_start: How a serverless instance is started: "fresh" starts a process, "imported" forks
             one that has the runtime loaded, "snapshot" one that has the model loaded too. Functions
-            of Lambda always start afresh.
+            of Lambda always start from nothing.
         keep_alive: Seconds that an idle serverless instance or function is kept.
         time_limit: Seconds that a model may take to answer: 60 on AWS.
         scaling_minute: Seconds that autoscaling takes for a minute: 60 on AWS. A shorter one shows
@@ -235,7 +235,7 @@ def _launch(
     folder: Path, port: int, settings: LocalCloudSettings, *, temporary: bool
 ) -> _ServerProcess:
     watched, held = os.pipe()
-    heard, announce = os.pipe()
+    output, announce = os.pipe()
     log = folder / "front.log"
     program = [sys.executable, "-P", "-m", "workbench.localcloud.server"]
     options = {
@@ -259,14 +259,14 @@ def _launch(
             )
     except BaseException:
         os.close(held)
-        os.close(heard)
+        os.close(output)
         raise
     finally:
         os.close(watched)
         os.close(announce)
     front = _ServerProcess(process, held, folder, temporary, os.getpid())
     try:
-        front.url, front.key = _read_url(heard, log)
+        front.url, front.key = _read_url(output, log)
     except BaseException:
         front.end()
         raise
@@ -281,11 +281,11 @@ def _read_url(descriptor: int, log: Path) -> tuple[str, AccessKey]:
     """
     with open(descriptor, "rb") as file:
         ready, _, _ = select.select([file], [], [], _STARTUP_TIMEOUT)
-        told = file.readline() if ready else b""
+        line = file.readline() if ready else b""
     with suppress(ValueError, KeyError):
-        said = json.loads(told)
-        if "error" in said:
-            raise getattr(errors, said["error"], WorkbenchError)(said["message"])
-        return str(said["url"]), AccessKey(said["key"], said["secret"])
+        facts = json.loads(line)
+        if "error" in facts:
+            raise getattr(errors, facts["error"], WorkbenchError)(facts["message"])
+        return str(facts["url"]), AccessKey(facts["key"], facts["secret"])
     last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["its log is empty"]
     raise WorkbenchError(f"The local cloud did not start: {last[0]} (see {log}).")

@@ -1,4 +1,4 @@
-"""EventBridge on a local cloud: what SageMaker and CloudWatch tell when something has changed.
+"""EventBridge on a local cloud: what SageMaker and CloudWatch publish when something changes.
 
 Events go through moto's Events to the targets of rules, such as queues and topics, in the thread
 beside the loop and in order. They are shaped as EventBridge's reference shapes them (SageMaker
@@ -52,12 +52,12 @@ class EventPublisher:
         self._sending: asyncio.Task[None] | None = None
 
     def put(self, event: ServiceEvent) -> None:
-        """Have an event sent before long."""
+        """Send an event soon."""
         self._events.append(event)
         self._begin()
 
-    def tell(self, topic: str, subject: str, message: str) -> None:
-        """Have a topic of SNS told something before long."""
+    def notify(self, topic: str, subject: str, message: str) -> None:
+        """Send a message to a topic of SNS soon."""
         self._messages.append((topic, subject, message))
         self._begin()
 
@@ -73,9 +73,9 @@ class EventPublisher:
     async def _send(self) -> None:
         while self._events or self._messages:
             due, self._events = self._events, []
-            told, self._messages = self._messages, []
+            messages, self._messages = self._messages, []
             try:
-                await self._store.run_in_thread(_send, due, told)
+                await self._store.run_in_thread(_send, due, messages)
             except Exception:  # noqa: BLE001 - the next ones are due, whatever it was
                 _log.exception("Events could not be sent.")
 
@@ -100,7 +100,7 @@ def _send(events: Iterable[ServiceEvent], messages: Iterable[tuple[str, str, str
 
 
 def publish(topic: str, message: str, *, subject: str | None = None) -> None:
-    """Tell a topic; one that is gone is written to the log, as nobody else can be told.
+    """Send a message to a topic; a failure is logged, because no client waits for it.
 
     In the thread beside the loop, where all that moto does is done.
     """
@@ -110,7 +110,7 @@ def publish(topic: str, message: str, *, subject: str | None = None) -> None:
     try:
         sns_backends[ACCOUNT][region].publish(message, arn=topic, subject=subject and subject[:100])
     except Exception as error:  # noqa: BLE001 - moto raises what its clients are answered
-        _log.warning("The topic %s could not be told: %s", topic, error)
+        _log.warning("The topic %s took no message: %s", topic, error)
 
 
 TARGETS: dict[str, Callable[[str, str], None]] = {"sns": publish}
@@ -165,7 +165,7 @@ def _deliver(target: Mapping[str, Any], event: Mapping[str, Any]) -> None:
 
 
 def _format_event(target: Mapping[str, Any], event: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
-    """Return an event as a target is told of it."""
+    """Return an event in the form that a target receives."""
     from moto.events.utils import EventTemplateParser
 
     if shaped := target.get("InputTransformer"):

@@ -75,13 +75,13 @@ class MotoServices:
     def _call_moto(self, request: Request) -> Response:
         if self._application is None:
             self._application = _create_application()
-        told: list[tuple[str, list[tuple[str, str]]]] = []
-        parts = self._application(_environment(request), lambda *given: told.append(given[:2]))
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+        parts = self._application(_environment(request), lambda *given: started.append(given[:2]))
         try:
             body = b"".join(parts)
         finally:
             getattr(parts, "close", lambda: None)()
-        status, headers = told[-1]
+        status, headers = started[-1]
         ours = ("content-length", "connection", "date", "server")
         kept = [(name, value) for name, value in headers if name.lower() not in ours]
         return Response(int(status.split()[0]), body, headers=kept)
@@ -103,7 +103,7 @@ def _extract_wait(request: Request) -> float:
 
 
 def _has_messages(response: Response) -> bool:
-    """Whether there are messages, or a refusal."""
+    """Whether there are messages, or an error."""
     assert isinstance(response.body, bytes)  # noqa: S101 - moto's are
     return response.status != 200 or bool(json.loads(response.body).get("Messages"))
 
@@ -136,7 +136,7 @@ def _create_application() -> Application:
 
 
 def _environment(request: Request) -> dict[str, Any]:
-    """A request as WSGI has it (PEP 3333)."""
+    """Return the WSGI environment of a request (PEP 3333)."""
     host, _, port = request.headers.get("host", "127.0.0.1").partition(":")
     environment = {
         "REQUEST_METHOD": request.method,

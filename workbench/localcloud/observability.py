@@ -103,10 +103,10 @@ class Monitoring:
         self.trail.record(call, error=error.rpartition("#")[2], message=said)
 
     def wrap_operations(self, operations: Mapping[str, Operation]) -> dict[str, Operation]:
-        """Return operations of the Model Registry such that events tell of what they change."""
+        """Return operations of the Model Registry that publish an event for each change."""
         describe = operations["DescribeModelPackage"]
 
-        def watching(operation: Operation) -> Operation:
+        def wrap(operation: Operation) -> Operation:
             async def done(params: dict[str, Any]) -> dict[str, Any]:
                 answer = await operation(params)
                 described = await describe({"ModelPackageName": answer["ModelPackageArn"]})
@@ -117,7 +117,7 @@ class Monitoring:
 
         changing = ("CreateModelPackage", "UpdateModelPackage")
         return {
-            name: watching(operation) if name in changing else operation
+            name: wrap(operation) if name in changing else operation
             for name, operation in operations.items()
         }
 
@@ -156,7 +156,7 @@ class Monitoring:
     def _notify_topic(self, alarm_action: AlarmAction) -> None:
         alarm = alarm_action.alarm
         subject = f'{alarm["StateValue"]}: "{alarm["AlarmName"]}"'
-        self.events.tell(alarm_action.action, subject, build_message(alarm_action))
+        self.events.notify(alarm_action.action, subject, build_message(alarm_action))
 
 
 class _LogFiles:
@@ -219,7 +219,7 @@ def _read_lines(path: Path, begin: int) -> tuple[list[str], int]:
 
 
 def _parse_message(body: bytes) -> str:
-    """Return the message of a refusal, where it is JSON."""
+    """Return the message of an error, where it is JSON."""
     try:
         return str(json.loads(body).get("message", ""))
     except (ValueError, AttributeError):
@@ -238,8 +238,8 @@ def _build_endpoint_event(endpoint: Endpoint) -> ServiceEvent:
         "LastModifiedTime": 1000 * endpoint.modified,
         "Tags": {},
     }
-    told = {name: value for name, value in detail.items() if value or name == "Tags"}
-    return ServiceEvent("SageMaker Endpoint State Change", told, (endpoint.arn,))
+    facts = {name: value for name, value in detail.items() if value or name == "Tags"}
+    return ServiceEvent("SageMaker Endpoint State Change", facts, (endpoint.arn,))
 
 
 def _build_job_event(described: Mapping[str, Any]) -> ServiceEvent:

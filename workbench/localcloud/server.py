@@ -99,14 +99,14 @@ class Dispatcher:
         record = FunctionMetrics(self._monitoring.metrics).record
         self._calling = FunctionInvoker(self._functions, self._log_writer, record=record)
         self._moto_services = MotoServices(store)
-        told = AsyncMetrics(self._monitoring.metrics)
+        async_metrics = AsyncMetrics(self._monitoring.metrics)
         self._asynchronous = AsyncInvoker(
             self._hosting,
             AsyncQueue(store),
             self._s3.objects,
             self._moto_services.publish,
-            record=told.record,
-            observe=told.observe,
+            record=async_metrics.record,
+            observe=async_metrics.observe,
         )
         self._autoscaling = Autoscaling(
             store,
@@ -147,7 +147,7 @@ class Dispatcher:
         loop = asyncio.get_running_loop()
 
         def call(function: str, event: str) -> None:
-            loop.call_soon_threadsafe(self._calling.tell, function, event)
+            loop.call_soon_threadsafe(self._calling.invoke_event, function, event)
 
         TARGETS["lambda"] = call
 
@@ -177,14 +177,14 @@ class Dispatcher:
 
     async def _answer(self, request: Request) -> Response:
         scope = _find_scope(request)
-        refusal = _choose_error_format(request, scope)
+        format_error = _choose_error_format(request, scope)
         try:
             response = await self._dispatch(request, scope)
         except AwsError as error:
-            response = refusal(error)
+            response = format_error(error)
         except Exception:  # noqa: BLE001 - the client has to be answered, whatever it was
             _log.exception("%s %s failed", request.method, request.path)
-            response = refusal(
+            response = format_error(
                 AwsError("InternalFailure", "The local cloud failed; its log says why.", 500)
             )
         self._monitoring.record(parse_call(request, scope), response)
@@ -198,12 +198,12 @@ class Dispatcher:
         if request.path == HEALTH:
             return json_response(self._health())
         if request.path == STATE:
-            told = {
+            state = {
                 "jobs": self._jobs.state(),
                 "functions": self._functions.state(),
                 "backlogs": self._asynchronous.backlogs(),
             }
-            return json_response(self._hosting.state() | told)
+            return json_response(self._hosting.state() | state)
         set_region(scope.region)
         if scope.service in self._services:
             return await self._services[scope.service](request)
@@ -296,7 +296,7 @@ async def _serve(
     url = f"http://127.0.0.1:{access.port}"
     try:
         await front.start(url)
-        store.tell(url)
+        store.announce(url)
         ready(url, access.key)
         await ended.wait()
     finally:
@@ -333,9 +333,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     announcement = os.fdopen(given.announce, "w")
 
-    def announce(**told: str) -> None:
+    def announce(**facts: str) -> None:
         if not announcement.closed:
-            announcement.write(json.dumps(told) + "\n")
+            announcement.write(json.dumps(facts) + "\n")
             announcement.close()
 
     try:
@@ -349,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WorkbenchError as error:
         announce(error=type(error).__name__, message=str(error))
         return 1
-    except Exception as error:  # noqa: BLE001 - who waits for the address is told, whatever it was
+    except Exception as error:  # noqa: BLE001 - who waits for the address gets the reason
         _log.exception("The local cloud ended.")
         said = f"The local cloud did not start: {type(error).__name__}: {error}"
         announce(error="WorkbenchError", message=f"{said} (see {given.path / 'front.log'}).")

@@ -420,7 +420,7 @@ def _simulate(experiment: Experiment, settings: dict[str, Any], live: LiveProgre
 
 def _load_profile(experiment: Experiment, live: LiveProgress) -> Any:  # noqa: ANN401 - a profile
     live.begin("Measuring how long batches take: once for this model and machine.")
-    profile = experiment.kept_profile(progress=live.go_on)
+    profile = experiment.ensure_profile(progress=live.go_on)
     live.begin("Computing.")
     live.go_on(0, 0)
     return profile

@@ -196,7 +196,7 @@ def _load_profile(experiment: Experiment, progress: Progress | None = None) -> P
     policy = experiment.policy
     if isinstance(policy, BatchPolicy):
         policy = replace(policy, max_size=max(policy.max_size, _MAX_SLIDER_BATCH))
-    return replace(experiment, policy=policy).kept_profile(progress=progress)
+    return replace(experiment, policy=policy).ensure_profile(progress=progress)
 
 
 def _format_preview(found: SimulationSummary, experiment: Experiment) -> dict[str, Any]:

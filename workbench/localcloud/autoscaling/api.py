@@ -355,7 +355,7 @@ class Autoscaling:
         return tracking
 
     def _follow(self, target_key: tuple[str, str], tracking: "_TrackingPolicies") -> None:
-        """Have one target follow its policies; while its endpoint changes, it is let be."""
+        """Have one target follow its policies; it is skipped while the endpoint updates."""
         params = {"ResourceId": target_key[0], "ScalableDimension": target_key[1]}
         readings = [series.read(at=now()) for *_, series in tracking.policies]
         try:
@@ -531,7 +531,7 @@ class Autoscaling:
             )
 
     def _reset_scalers(self, target_key: tuple[str, str]) -> None:
-        """Let scalers be made anew, because what they follow has changed."""
+        """Drop scalers, which are made again, because what they follow has changed."""
         self._tracking.pop(target_key[0], None)
         self._steps.clear()
 

@@ -103,8 +103,8 @@ class Alarms:
     Args:
         store: Where they are kept.
         metrics: What they watch.
-        changed: Told of each change of a state: the alarm, and the state that it was in.
-        clock: Tells the time, in seconds since 1970.
+        changed: Called at each change of a state: the alarm, and the state that it was in.
+        clock: Gives the time, in seconds since 1970.
     """
 
     def __init__(
@@ -376,7 +376,7 @@ class Alarms:
 
 
 def build_message(alarm_action: AlarmAction) -> str:
-    """Return what a topic is told of an alarm (user guide, "Notifying users on alarm changes")."""
+    """Return the message about an alarm (user guide, "Notifying users on alarm changes")."""
     alarm = alarm_action.alarm
     trigger: dict[str, Any] = {
         key: alarm[key]

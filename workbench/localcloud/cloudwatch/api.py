@@ -80,7 +80,7 @@ class CloudWatch:
         self._service = JsonService("cloudwatch", operations, read_body=_decompress_body)
 
     async def answer(self, request: Request) -> Response:
-        """Return the answer to a request, a refusal too."""
+        """Return the answer to a request, which may be an error."""
         try:
             return await self._service.answer(request)
         except AwsError as error:
@@ -155,13 +155,13 @@ class CloudWatch:
                 f"You have requested up to {len(points)} datapoints, which exceeds the limit of "
                 f"{_MAX_STATISTICS}. Lengthen the Period, or move the window's ends together.",
             )
-        told = []
+        datapoints = []
         for at, summary in points:
             values = {name: compute(summary) for name, compute in computed.items()}
             point = {"Timestamp": at, "Unit": unit} | {name: values[name] for name in named}
             more = {name: values[name] for name in extended if values[name] is not None}
-            told.append(point | ({"ExtendedStatistics": more} if extended else {}))
-        return {"Label": params["MetricName"], "Datapoints": told}
+            datapoints.append(point | ({"ExtendedStatistics": more} if extended else {}))
+        return {"Label": params["MetricName"], "Datapoints": datapoints}
 
     async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
         recent = self._clock() - _RECENT_SECONDS if "RecentlyActive" in params else -math.inf

@@ -108,10 +108,10 @@ def check_address(request: Request, port: int) -> None:
     else:  # without a port, which is then 80
         name, ours = host, port == 80
     if not ours or not (name in _LOOPBACK or name.endswith(".localhost")):
-        raise _Refusal("denied", f"Host is {host!r}; this is localhost:{port}.")
+        raise _AccessError("denied", f"Host is {host!r}; this is localhost:{port}.")
     origin = request.headers.get("origin")
     if origin is not None and origin.lower() != f"http://{host}":
-        raise _Refusal("denied", f"Pages of {origin!r} may not call this cloud.")
+        raise _AccessError("denied", f"Pages of {origin!r} may not call this cloud.")
 
 
 class AccessControl:
@@ -205,7 +205,9 @@ class AccessControl:
             if "AWSAccessKeyId=" in request.query:
                 self._check_version_2(request)
                 return
-            raise _Refusal("missing", "The request is not signed; sign it with the printed key.")
+            raise _AccessError(
+                "missing", "The request is not signed; sign it with the printed key."
+            )
         self._check_key(signature.key_id)
         self._check_time(signature)
         _check_signed_headers(request, signature)
@@ -215,7 +217,7 @@ class AccessControl:
         text = f"{_ALGORITHM}\n{signature.at}\n{signature.scope}\n{digest}"
         signer = self._signer(signature.date, signature.region, signature.service)
         if not hmac.compare_digest(_sign(signer, text), signature.value):
-            raise _Refusal("signature", _MISMATCH)
+            raise _AccessError("signature", _MISMATCH)
 
     def chunk_signatures(self, request: Request) -> "ChunkSignatures | None":
         """Return what checks the chunks of an admitted upload; None where they are not signed."""
@@ -235,7 +237,7 @@ class AccessControl:
 
     def _check_key(self, key_id: str) -> None:
         if key_id != self.key.id:
-            raise _Refusal(
+            raise _AccessError(
                 "key",
                 f"The access key {key_id!r} is not this local cloud's; each start has its own.",
             )
@@ -243,19 +245,21 @@ class AccessControl:
     def _check_time(self, signature: "_Signature") -> None:
         made = _seconds(signature.at)
         if made is None or not signature.at.startswith(signature.date):
-            raise _Refusal("malformed", f"The request's date {signature.at!r} is not its scope's.")
+            raise _AccessError(
+                "malformed", f"The request's date {signature.at!r} is not its scope's."
+            )
         now = self._clock()
         if signature.expires is None:
             if abs(now - made) > MAX_SKEW:
-                raise _Refusal(
+                raise _AccessError(
                     "skewed",
                     f"The request was signed at {signature.at}, and it is {_iso(now)}: the "
                     f"difference is more than {MAX_SKEW / 60:.0f} minutes.",
                 )
         elif made - now > MAX_SKEW:
-            raise _Refusal("expired", f"The request is valid from {signature.at} on.")
+            raise _AccessError("expired", f"The request is valid from {signature.at} on.")
         elif now > made + signature.expires:
-            raise _Refusal("expired", _expiry(made + signature.expires, now))
+            raise _AccessError("expired", _expiry(made + signature.expires, now))
 
     def _check_version_2(self, request: Request) -> None:
         """Check a presigned URL of version 2 (S3 developer guide, "Signing ... REST requests")."""
@@ -263,13 +267,13 @@ class AccessControl:
         self._check_key(query["AWSAccessKeyId"])
         expires = query.get("Expires", "")
         if not expires.isdecimal():
-            raise _Refusal("expired", f"Expires must be seconds since 1970, got {expires!r}.")
+            raise _AccessError("expired", f"Expires must be seconds since 1970, got {expires!r}.")
         digest = hmac.digest(self.key.secret.encode(), _text_of_version_2(request, query), "sha1")
         given = query.get("Signature", "").encode("latin-1")
         if not hmac.compare_digest(b64encode(digest), given):
-            raise _Refusal("signature", _MISMATCH)
+            raise _AccessError("signature", _MISMATCH)
         if (now := self._clock()) > int(expires):
-            raise _Refusal("expired", _expiry(int(expires), now))
+            raise _AccessError("expired", _expiry(int(expires), now))
 
 
 class ChunkSignatures:
@@ -337,7 +341,7 @@ def _read_signature(request: Request) -> _Signature | None:
         return _read_presigned(request) if "X-Amz-Signature=" in request.query else None
     found = _AUTHORIZATION.fullmatch(text)
     if found is None:
-        raise _Refusal("malformed", f"Authorization must be that of {_ALGORITHM}.")
+        raise _AccessError("malformed", f"Authorization must be that of {_ALGORITHM}.")
     key_id, date, region, service, names, value = found.groups()
     at = request.headers.get("x-amz-date") or _basic(request.headers.get("date", ""))
     return _Signature(key_id, date, region, service, _split(names), value, at)
@@ -358,7 +362,7 @@ def _read_presigned(request: Request) -> _Signature:
         or not (expires.isdecimal() and len(expires) <= 6 and int(expires) <= MAX_EXPIRES)
         or _HASH.fullmatch(query["X-Amz-Signature"]) is None
     ):
-        raise _Refusal(
+        raise _AccessError(
             "parameters",
             f"X-Amz-Algorithm must be {_ALGORITHM}, X-Amz-Credential id/date/region/service/"
             f"aws4_request, X-Amz-Expires at most {MAX_EXPIRES}, X-Amz-Signature 64 hex digits.",
@@ -375,7 +379,7 @@ def _check_signed_headers(request: Request, signature: _Signature) -> None:
     signed = signature.signed_headers
     for name in request.headers:
         if (name == "host" or name.startswith("x-amz-")) and name not in signed:
-            raise _Refusal("unsigned", f"{name!r} must be a signed header.")
+            raise _AccessError("unsigned", f"{name!r} must be a signed header.")
 
 
 def _payload_hash(request: Request, signature: _Signature, body: bytes | None) -> str:
@@ -501,13 +505,13 @@ def _expiry(until: float, now: float) -> str:
     return f"Request has expired: it was valid until {_iso(until)}, and it is {_iso(now)}."
 
 
-# --- refusals
+# --- errors
 
 _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your "
     "AWS Secret Access Key and signing method."
 )
-_CODES = {  # AWS's names of a refusal: in S3, in services called by forms, in all others
+_CODES = {  # AWS's codes of an error: in S3, in services called by forms, in all others
     "missing": (
         "AccessDenied",
         "MissingAuthenticationToken",
@@ -530,11 +534,11 @@ _CODES = {  # AWS's names of a refusal: in S3, in services called by forms, in a
     "unsigned": ("AccessDenied", "SignatureDoesNotMatch", "InvalidSignatureException"),
     "denied": ("AccessDenied", "AccessDenied", "AccessDeniedException"),
 }
-_BAD_REQUEST = ("malformed", "parameters")  # 400; what is well-formed and refused is 403
+_BAD_REQUEST = ("malformed", "parameters")  # 400; a well-formed request that is rejected gets 403
 
 
-class _Refusal(AwsError):
-    """A refusal whose code depends on the service that was asked."""
+class _AccessError(AwsError):
+    """An error whose code depends on the service that was asked."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(reason, message, 400 if reason in _BAD_REQUEST else 403)
@@ -554,10 +558,10 @@ class _Discard(io.RawIOBase):
 
 
 def _response(request: Request, error: AwsError) -> Response:
-    """Return a refusal as the client that made a request reads it."""
+    """Return an error in the format that the client of a request reads."""
     form = "x-www-form-urlencoded" in request.headers.get("content-type", "")
     asked = 0 if _is_for_s3(request) else 1 if form else 2
-    if isinstance(error, _Refusal):
+    if isinstance(error, _AccessError):
         error.code = _CODES[error.reason][asked]
     response = (xml_error, query_error, json_error)[asked](error)
     if asked == 0:

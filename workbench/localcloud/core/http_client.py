@@ -118,7 +118,7 @@ class WorkerClient:
 
     `lost` is called once, when the worker proves dead or hung: a connection breaks that should not,
     or a request times out and nothing else was answered since it was sent. `in_flight` counts the
-    requests without an outcome; `closed` tells that no more are sent.
+    requests without an outcome; `closed` says that no more are sent.
     """
 
     def __init__(
@@ -155,14 +155,14 @@ class WorkerClient:
             connection.abort()
         self._return_waiting()
 
-    async def drained(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until no request is under way."""
         if self.in_flight:
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
 
-    def broke(self) -> None:
+    def mark_broken(self) -> None:
         """Note that the worker is lost."""
         if not self.closed:
             self.closed = True
@@ -181,7 +181,7 @@ class WorkerClient:
             else:
                 await loop.create_connection(lambda: _WorkerConnection(self), *self._address)
         except OSError:
-            self.broke()
+            self.mark_broken()
 
     def _return_waiting(self) -> None:
         while self._waiting:
@@ -220,17 +220,17 @@ class WorkerClient:
         if isinstance(outcome, Answer):
             self._last_answer = time.perf_counter()
         elif outcome is Failure.TIMEOUT and self._last_answer < exchange.sent:
-            self.broke()
+            self.mark_broken()
         self._count_finished()
         exchange.finish(outcome)
 
-    def ended(self, connection: "_WorkerConnection", *, wanted: bool) -> None:
+    def forget(self, connection: "_WorkerConnection", *, wanted: bool) -> None:
         """Forget a connection; one that was not to end means that the worker is lost."""
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
         if not wanted:
-            self.broke()
+            self.mark_broken()
         elif self._waiting:
             self._open_more()
 
@@ -267,7 +267,7 @@ class _WorkerConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's words
         """Fail the request under way."""
         exchange = self._detach_exchange()
-        self._upstream.ended(self, wanted=self._wanted)
+        self._upstream.forget(self, wanted=self._wanted)
         if exchange is not None:
             self._upstream.over(exchange, Failure.GONE)
 

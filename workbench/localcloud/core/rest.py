@@ -64,7 +64,7 @@ _Route = tuple[str, re.Pattern[str], dict[str, str], OperationModel]
 
 @cache
 def _routes(service: str) -> list[_Route]:
-    """Method, path, what the query must hold, and operation; those with a query first."""
+    """Return method, path, required query and operation; those with a query first."""
     model = validation.service(service)
     routes = []
     for name in model.operation_names:

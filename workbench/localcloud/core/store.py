@@ -80,7 +80,7 @@ class Store:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: function(*args, **options))
 
-    def tell(self, url: str) -> None:
+    def announce(self, url: str) -> None:
         """Write down where the cloud answers, for whoever wants the same folder."""
         self._lock.seek(0)
         self._lock.truncate()

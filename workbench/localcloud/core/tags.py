@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS tags (
 
 
 class Tags:
-    """The tags of everything that has an ARN. Whoever makes a resource tells it, and who ends it.
+    """The tags of everything that has an ARN. Makers of a resource call `begin` and `end`.
 
     Limits are those of the SageMaker API Reference, "AddTags": 50 tags, none that begins with
     "aws:".
@@ -28,7 +28,7 @@ class Tags:
         store.db.executescript(_SCHEMA)
 
     def operations(self) -> dict[str, Operation]:
-        """What this answers, by the name of the operation."""
+        """Return the operations that this answers, by name."""
         return {"AddTags": self._add, "ListTags": self._list, "DeleteTags": self._delete}
 
     def begin(self, arn: str, tags: Iterable[Mapping[str, str]] = ()) -> None:
@@ -47,7 +47,7 @@ class Tags:
             db.execute("DELETE FROM tagged WHERE arn = ?", (arn,))
 
     def of(self, arn: str) -> list[dict[str, str]]:
-        """The tags of a resource, sorted by key."""
+        """Return the tags of a resource, sorted by key."""
         rows = self._store.db.execute(
             "SELECT key, value FROM tags WHERE arn = ? ORDER BY key", (arn,)
         )

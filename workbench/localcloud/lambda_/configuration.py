@@ -44,7 +44,7 @@ _COPIED_MEMBERS = ("Description", "Timeout", "MemorySize", "Role")
 
 
 def create_facts(arn: str, params: Mapping[str, Any], package: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts of a new function; names that begin with _ are not told.
+    """Return the facts of a new function; names that begin with _ are internal.
 
     Raises:
         AwsError: Package and program do not go together.
@@ -87,12 +87,12 @@ def update_facts(facts: Mapping[str, Any], params: Mapping[str, Any]) -> dict[st
 
 
 def filter_public(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts that are told."""
+    """Return the facts that clients see."""
     return {name: value for name, value in facts.items() if not name.startswith("_")}
 
 
 def create_revision() -> dict[str, Any]:
-    """Return the facts that every change gives anew."""
+    """Return the facts that every change replaces."""
     return {"LastModified": format_now(), "RevisionId": new_id()}
 
 
@@ -160,12 +160,12 @@ def build_statement(params: Mapping[str, Any], resource: str) -> dict[str, Any]:
 
 def _collect_optional_facts(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that only some functions have."""
-    told = {name: params[name] for name in ("Runtime", "Handler") if name in params}
+    facts = {name: params[name] for name in ("Runtime", "Handler") if name in params}
     if "Environment" in params:
-        told["Environment"] = {"Variables": params["Environment"].get("Variables", {})}
+        facts["Environment"] = {"Variables": params["Environment"].get("Variables", {})}
     if "ImageConfig" in params:
-        told["ImageConfigResponse"] = {"ImageConfig": params["ImageConfig"]}
-    return told
+        facts["ImageConfigResponse"] = {"ImageConfig": params["ImageConfig"]}
+    return facts
 
 
 def _check_program(facts: Mapping[str, Any]) -> None:

@@ -27,8 +27,8 @@ from workbench.localcloud.sandbox.sandbox import Sandbox
 from workbench.localcloud.sandbox.worker import Worker, build_environment, launch
 
 INIT_LIMIT = 10.0
-"""Seconds of INIT (Lambda developer guide, "Lambda execution environment lifecycle"). AWS starts an
-INIT anew that takes longer, with the function's own time limit; here it goes on so long."""
+"""Seconds of INIT (Lambda developer guide, "Lambda execution environment lifecycle"). AWS repeats
+an INIT that takes longer, with the function's own time limit; here it goes on so long."""
 
 _PROGRAM = "workbench.modelserver.bootstrap"
 _DEFAULT_VARIABLES = {  # what every function sees
@@ -87,7 +87,7 @@ class Environment(Instance):
     async def _await_end(self) -> None:
         status = await self.box.wait_exit()
         self.runtime.exit = _describe_exit(status)
-        self.runtime.broke()
+        self.runtime.mark_broken()
 
 
 class Environments:
@@ -135,15 +135,15 @@ class Environments:
             runtime = Runtime(stream, log)
             undo.push_async_callback(runtime.release)
             began = time.perf_counter()
-            told = self._environment(await runtime.listen(), stream, kind, scratch)
+            variables = self._environment(await runtime.listen(), stream, kind, scratch)
             limits = create_group(limit_resources(program.memory_mb))
-            worker = launch([_PROGRAM], log, environment=told, limits=limits)
+            worker = launch([_PROGRAM], log, environment=variables, limits=limits)
             undo.push_async_callback(worker.stop, 0)
             runtime.watch(worker.pid)
             await _wait_for_init(runtime, worker, INIT_LIMIT + program.timeout)
             undo.pop_all()
         seconds = time.perf_counter() - began
-        host, _, port = told["AWS_LAMBDA_RUNTIME_API"].partition(":")
+        host, _, port = variables["AWS_LAMBDA_RUNTIME_API"].partition(":")
         address = (host, int(port))
         box = Sandbox(worker.pid, address, "fresh", seconds, worker.limited, log, scratch, worker)
         environment = Environment(number, box, runtime, seconds)

@@ -251,11 +251,11 @@ class Functions:
             self._save(function, version)
             self._tags.begin(function.arn, tags)
         self._functions[name] = function
-        told = dict(facts)
+        answer = dict(facts)
         self._tasks.start(self._activate(function, version))
         if params.get("Publish"):
-            told = self._publish_version(function, params)
-        return told
+            answer = self._publish_version(function, params)
+        return answer
 
     async def _get(self, params: dict[str, Any]) -> dict[str, Any]:
         function, version = self.find(params["FunctionName"], params.get("Qualifier"))
@@ -263,12 +263,12 @@ class Functions:
         if version.facts["PackageType"] == "Image":
             image = version.facts["_Image"]
             place = {"RepositoryType": "ECR", "ImageUri": image, "ResolvedImageUri": image}
-        told: dict[str, Any] = {"Configuration": _describe(version), "Code": place}
+        answer: dict[str, Any] = {"Configuration": _describe(version), "Code": place}
         if tags := {each["Key"]: each["Value"] for each in self._tags.of(function.arn)}:
-            told["Tags"] = tags
+            answer["Tags"] = tags
         if function.reserved is not None:
-            told["Concurrency"] = {"ReservedConcurrentExecutions": function.reserved}
-        return told
+            answer["Concurrency"] = {"ReservedConcurrentExecutions": function.reserved}
+        return answer
 
     async def _get_configuration(self, params: dict[str, Any]) -> dict[str, Any]:
         return _describe(self.find(params["FunctionName"], params.get("Qualifier"))[1])
@@ -358,7 +358,7 @@ class Functions:
             )
         return self._publish_version(function, params)
 
-    # --- who may call, which is kept and told; a local cloud lets everybody
+    # --- who may call: saved and described, but a local cloud lets everybody
 
     async def _add_permission(self, params: dict[str, Any]) -> dict[str, Any]:
         function, version = self.find(params["FunctionName"], params.get("Qualifier"))
@@ -617,7 +617,7 @@ class Functions:
 
 
 def not_active_error(version: Version) -> AwsError:
-    """Return the refusal of what needs a function that is Active."""
+    """Return the error for what needs a function that is Active."""
     return AwsError(
         "ResourceConflictException",
         "The operation cannot be performed at this time. The function is currently in the "

@@ -1,4 +1,4 @@
-"""Lambda's Invoke: from a client's call to an environment and back, and what is told about it.
+"""Lambda's Invoke: from a client's call to an environment and back, with its log lines and metrics.
 
 Errors and payloads are worded as AWS words them, because programs read them. Sources: Lambda API
 Reference, "Invoke", and developer guide, "Understanding retry behavior", "View CloudWatch logs".
@@ -98,21 +98,21 @@ class FunctionInvoker:
         else:
             version.fleet.serve(event)
 
-    def tell(self, function: str, event: str) -> None:
+    def invoke_event(self, function: str, event: str) -> None:
         """Call a function, by name or ARN, with an event that nobody waits for; called in the loop.
 
-        One that is gone, or not Active, is written to the log, as nobody else can be told.
+        One that is gone, or not Active, is logged, because no client waits for it.
         """
         request = Request()
         request.method, request.path = "POST", f"{PATH}{function}{_ACTION}"
         request.headers = {"x-amz-invocation-type": "Event"}
         request.body = event.encode()
 
-        def heard(response: Response) -> None:
+        def log_failure(response: Response) -> None:
             if response.status >= 300:
                 _log.warning("%s was not called: %s", function, response.body)
 
-        self.handle(request, heard)
+        self.handle(request, log_failure)
 
     def _find_function(self, request: Request, kind: str) -> tuple[Function, Version]:
         """Return whom a request is for.
@@ -152,19 +152,19 @@ class _PendingFunctionCall:
     discard_response: bool
 
     def done(self, exchange: Exchange, outcome: Outcome) -> None:
-        """Answer the client, and note what is to be told."""
+        """Answer the client, and record the invocation."""
         assert isinstance(exchange, FunctionEvent)  # noqa: S101 - this is where it was made
         under_way = self.function.under_way + 1
-        refusal = _make_error(outcome, exchange, self.function)
-        error, body = ("", b"") if refusal else _parse_result(outcome, exchange)
+        failure = _make_error(outcome, exchange, self.function)
+        error, body = ("", b"") if failure else _parse_result(outcome, exchange)
         tail = self.request.headers.get("x-amz-log-type") == "Tail"
         report = None
-        if refusal is None:
+        if failure is None:
             report = _Report(exchange, self.version, error, time.time(), at_once=tail)
-        if refusal is not None:
-            error = refusal.code
+        if failure is not None:
+            error = failure.code
         if not self.discard_response:
-            self.reply(json_error(refusal) if refusal else self._response(report, body, error))
+            self.reply(json_error(failure) if failure else self._response(report, body, error))
         if report is not None:
             report.note(self.invoker.log_writer)
         if self.invoker.record is not None:

@@ -15,12 +15,12 @@ _NAMES = ("Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecution
 
 @dataclass(frozen=True, slots=True)
 class FunctionInvocation:
-    """What is told of a call once it is over; times in seconds.
+    """The measurements of a completed call; times in seconds.
 
     Attributes:
         function, version: Who answered.
         at: When, since 1970.
-        error: What a failed function said, or AWS's name of the refusal; "" for none.
+        error: What a failed function said, or AWS's code of the error; "" for none.
         throttled: Whether it was refused for its limits.
         duration: What the function took; None: it never got the event.
         init: Of the INIT that was waited for; None: there was none.

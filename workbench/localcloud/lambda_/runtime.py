@@ -44,7 +44,7 @@ class InitFailed(LaunchFailed):
 
 
 class FunctionEvent(Exchange):
-    """A request to a function: `id` and `arn` are told to it, `context` is the client's.
+    """A request to a function: it sees `id` and `arn`, `context` is the client's.
 
     Once it is over `written` are the places in the environment's log between which is what it
     wrote, and `environment` is where it was answered.
@@ -143,14 +143,14 @@ class Runtime:
             self._take_event()
             event.owner.resend(event)
 
-    def broke(self) -> None:
+    def mark_broken(self) -> None:
         """Note that the program has ended, or has to."""
         if not self.closed:
             self.closed = True
             self.lost()
             self.close()
 
-    async def drained(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until no event is under way."""
         if self.in_flight:
             if self._drained is None:

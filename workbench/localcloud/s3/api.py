@@ -193,8 +193,8 @@ class S3:
     async def _locate_bucket(self, call: S3Request) -> Response:
         region = self._objects.region(call.bucket)
         answer = xml_response("LocationConstraint", {})
-        told = b"" if region == REGION else region.encode()  # us-east-1 has no name there
-        answer.body = cast("bytes", answer.body).replace(b"></Loc", b">" + told + b"</Loc")
+        location = b"" if region == REGION else region.encode()  # us-east-1 has no name there
+        answer.body = cast("bytes", answer.body).replace(b"></Loc", b">" + location + b"</Loc")
         return answer
 
     async def _get_tags(self, call: S3Request) -> Response:
@@ -237,7 +237,7 @@ class S3:
         page = page[:most]
         last = page[-1] if page else ""
         last = last if isinstance(last, str) else last.key
-        content = _listing(call, page, most, more=more)
+        content = _build_listing(call, page, most, more=more)
         if newer:
             content |= {"KeyCount": len(page)} | _repeat_parameter(
                 call, "StartAfter", "start-after"
@@ -253,7 +253,7 @@ class S3:
         document = _document(call)
         keys = [each.findtext("{*}Key") or "" for each in document.findall("{*}Object")]
         if not 1 <= len(keys) <= 1000 or not all(keys):
-            raise _malformed("Name 1 to 1000 objects by their keys.")
+            raise _document_error("Name 1 to 1000 objects by their keys.")
         self._objects.delete(call.bucket, keys)
         quiet = (document.findtext("{*}Quiet") or "").lower() == "true"
         deleted = [] if quiet else [{"Key": key} for key in keys]
@@ -274,7 +274,7 @@ class S3:
             if each.key.startswith(prefix)
         ]
         content = {"Bucket": call.bucket, "Prefix": prefix, "MaxUploads": 1000}
-        content |= {"IsTruncated": False, "Upload": uploads} | _encoding(call)
+        content |= {"IsTruncated": False, "Upload": uploads} | _repeat_encoding(call)
         return xml_response("ListMultipartUploadsResult", content)
 
     # --- objects
@@ -340,7 +340,7 @@ class S3:
         return xml_response("CopyObjectResult", content)
 
     def _source(self, call: S3Request) -> Object:
-        """The object that a request names as its source."""
+        """Return the object that a request names as its source."""
         named = unquote(call.headers["x-amz-copy-source"].partition("?versionId=")[0])
         bucket, key = _split_path("/" + named.lstrip("/"))
         if not key:
@@ -372,7 +372,7 @@ class S3:
             raise _precondition("If-Match")
 
     async def _finish_body(self, call: S3Request) -> StoredBody:
-        """The body of an upload, verified."""
+        """Return the body of an upload, verified."""
         self._objects.region(call.bucket)
         if call.request.received > MAX_SIZE:
             raise AwsError(
@@ -465,18 +465,18 @@ def _split_path(path: str) -> tuple[str, str]:
 
 
 def _document(call: S3Request) -> ET.Element:
-    """The XML of a request's body, which is what its headers say it is."""
+    """Return the XML of a request's body, which is what its headers say it is."""
     body = call.request.body
     verify_body(call.headers, body)
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
-        raise _malformed("It must not define entities.")
+        raise _document_error("It must not define entities.")
     try:
         return ET.fromstring(body)  # noqa: S314 - no entities, and of bounded size
     except ET.ParseError as error:
-        raise _malformed(f"It is not XML: {error}.") from error
+        raise _document_error(f"It is not XML: {error}.") from error
 
 
-def _malformed(why: str) -> AwsError:
+def _document_error(why: str) -> AwsError:
     return AwsError("MalformedXML", f"The XML you provided was not well-formed or valid. {why}")
 
 
@@ -490,7 +490,7 @@ def _parse_parts(document: ET.Element) -> list[tuple[int, str]]:
     except ValueError:
         named = []
     if not named:
-        raise _malformed("Name each part by PartNumber and ETag.")
+        raise _document_error("Name each part by PartNumber and ETag.")
     return named
 
 
@@ -506,7 +506,7 @@ def _number(call: S3Request, name: str, default: int) -> int:
 
 
 def _read_object_headers(call: S3Request) -> dict[str, str]:
-    """The headers that an object is to be answered with."""
+    """Return the headers to store with an object, which its readers get."""
     headers = {name: call.headers[name] for name in _STORED_HEADERS if call.headers.get(name)}
     codings = [each.strip() for each in headers.pop("content-encoding", "").split(",")]
     if codings := [each for each in codings if each not in ("", "aws-chunked")]:
@@ -597,12 +597,14 @@ def _checksum_headers(etag: str, checksums: Mapping[str, str]) -> list[tuple[str
     return marks
 
 
-def _listing(call: S3Request, page: list[Object | str], most: int, *, more: bool) -> dict[str, Any]:
+def _build_listing(
+    call: S3Request, page: list[Object | str], most: int, *, more: bool
+) -> dict[str, Any]:
     return {
         "Name": call.bucket,
         "Prefix": _encode_key(call, call.query.get("prefix", "")),
         **_repeat_parameter(call, "Delimiter", "delimiter"),
-        **_encoding(call),
+        **_repeat_encoding(call),
         "MaxKeys": most,
         "IsTruncated": more,
         "Contents": [
@@ -632,12 +634,12 @@ def _part(part: Part) -> dict[str, Any]:
     } | sums
 
 
-def _encoding(call: S3Request) -> dict[str, str]:
+def _repeat_encoding(call: S3Request) -> dict[str, str]:
     return _repeat_parameter(call, "EncodingType", "encoding-type")
 
 
 def _repeat_parameter(call: S3Request, name: str, parameter: str) -> dict[str, str]:
-    """A parameter of the request, repeated where it was given."""
+    """Return a parameter of the request, where it was given, to repeat it."""
     value = call.query.get(parameter, "")
     return (
         {name: _encode_key(call, value) if name in ("Delimiter", "StartAfter") else value}
@@ -647,7 +649,7 @@ def _repeat_parameter(call: S3Request, name: str, parameter: str) -> dict[str, s
 
 
 def _encode_key(call: S3Request, text: str) -> str:
-    """A key as the client can read it: XML cannot hold every character, percents can."""
+    """Return a key percent-encoded if asked: XML cannot hold every character."""
     return quote(text, safe="/") if call.query.get("encoding-type") == "url" else text
 
 

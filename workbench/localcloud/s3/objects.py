@@ -123,7 +123,7 @@ class ObjectStore:
         return [(row["name"], row["region"], row["created"]) for row in rows]
 
     def region(self, bucket: str) -> str:
-        """The region of a bucket."""
+        """Return the region of a bucket."""
         return str(self._bucket(bucket)["region"])
 
     def bucket_tags(self, bucket: str) -> list[list[str]]:
@@ -160,15 +160,15 @@ class ObjectStore:
     # --- objects
 
     def new_path(self) -> Path:
-        """A new path for a body on its way in; what is left there goes at the next start."""
+        """Return a new path for an incoming body; what is left there goes at the next start."""
         return self._arriving / uuid.uuid4().hex
 
     def path(self, found: Object) -> Path:
-        """The file of an object."""
+        """Return the file of an object."""
         return self._files / found.blob
 
     def get(self, bucket: str, key: str) -> Object:
-        """The object of that key."""
+        """Return the object of that key."""
         self._bucket(bucket)
         found = self.find(bucket, key)
         if found is None:
@@ -176,18 +176,18 @@ class ObjectStore:
         return found
 
     def find(self, bucket: str, key: str) -> Object | None:
-        """The object of that key, or None."""
+        """Return the object of that key, or None."""
         row = self._objects.find(_OBJECT, bucket=bucket, key=key)
         return Object(**row) if row else None
 
     def put(self, bucket: str, key: str, body: StoredBody, headers: Mapping[str, str]) -> Object:
-        """The object that a body now is, in place of what had its key."""
+        """Save a body as the object of a key, in place of what had it."""
         return self._save(bucket, key, body, headers)
 
     async def copy(
         self, source: Object, bucket: str, key: str, headers: Mapping[str, str]
     ) -> Object:
-        """The object that is now a copy of another, with headers of its own."""
+        """Copy an object, with headers of the copy's own."""
         path = self.new_path()
         await self._store.run_in_thread(_link_or_copy, self.path(source), path)
         twin = StoredBody(path, source.size, source.etag, source.checksums)
@@ -240,7 +240,7 @@ class ObjectStore:
         headers: Mapping[str, str],
         upload: str | None = None,
     ) -> Object:
-        """The object that a file now is; the upload that it comes from is over."""
+        """Save a file as an object and end the upload that it comes from."""
         self._bucket(bucket)
         blob = body.path.name
         sums = dict(body.checksums)
@@ -256,20 +256,20 @@ class ObjectStore:
     # --- uploads in parts
 
     def begin(self, bucket: str, key: str, headers: Mapping[str, str], algorithm: str) -> Upload:
-        """A new upload, whose parts have checksums of an algorithm where it is not ''."""
+        """Begin an upload, whose parts have checksums of an algorithm where it is not ''."""
         self._bucket(bucket)
         upload = Upload(uuid.uuid4().hex, bucket, key, now(), dict(headers), algorithm)
         self._uploads.add(**asdict(upload))
         return upload
 
     def uploads(self, bucket: str) -> list[Upload]:
-        """The uploads that were begun in a bucket, sorted by key."""
+        """Return the uploads that were begun in a bucket, sorted by key."""
         self._bucket(bucket)
         rows = self._uploads.rows(bucket=bucket, order="key, started")
         return [Upload(**row) for row in rows]
 
     def upload(self, bucket: str, key: str, upload: str) -> Upload:
-        """The upload of that id."""
+        """Return the upload of that id."""
         self._bucket(bucket)
         row = self._uploads.find(id=upload, bucket=bucket, key=key)
         if row is None:
@@ -283,7 +283,7 @@ class ObjectStore:
         return Upload(**row)
 
     def put_part(self, upload: Upload, number: int, body: StoredBody) -> Part:
-        """The part that a body now is, in place of one of the same number."""
+        """Save a body as a part, in place of one of the same number."""
         sums = dict(body.checksums)
         part = Part(number, body.path.name, body.size, body.md5, now(), sums)
         body.path.rename(self._files / part.blob)
@@ -294,18 +294,18 @@ class ObjectStore:
         return part
 
     async def copy_range(self, source: Object, first: int, length: int) -> StoredBody:
-        """A body that is a stretch of an object."""
+        """Copy a range of an object, in bytes, to a new body."""
         return await self._store.run_in_thread(
             _copy_range, self.path(source), self.new_path(), first, length
         )
 
     def parts(self, upload: Upload) -> list[Part]:
-        """The parts of an upload, in order."""
+        """Return the parts of an upload, in order."""
         rows = self._parts.rows(_PART, upload=upload.id, order="number")
         return [Part(**row) for row in rows]
 
     async def complete(self, upload: Upload, named: list[tuple[int, str]]) -> Object:
-        """The object that parts, named by number and ETag, now are; the upload is over."""
+        """Join parts, named by number and ETag, to an object and end the upload."""
         chosen = self._select_parts(upload, named)
         path = self.new_path()
         await self._store.run_in_thread(_join, [self._files / part.blob for part in chosen], path)
@@ -324,7 +324,7 @@ class ObjectStore:
         self._discard(self._delete_upload(upload))
 
     def _delete_upload(self, upload: str) -> list[str]:
-        """The files that nothing names any more when an upload is over."""
+        """Delete an upload; return the files that nothing names any more."""
         blobs = _blobs(self._parts, upload=upload)
         self._uploads.remove(id=upload)
         return blobs
@@ -380,18 +380,18 @@ def _check_bucket_name(name: str) -> None:
 
 
 def _blobs(table: StoreTable, **equal: Any) -> list[str]:  # noqa: ANN401 - what columns hold
-    """The files that rows name."""
+    """Return the files that rows name."""
     return [row["blob"] for row in table.rows(["blob"], **equal)]
 
 
 def _etag(parts: list[Part]) -> str:
-    """The ETag of an object made of parts: the MD5 of theirs, and how many there were."""
+    """Return the ETag of an object made of parts: the MD5 of theirs, and their number."""
     md5s = b"".join(bytes.fromhex(part.etag) for part in parts)
     return f"{hashlib.md5(md5s, usedforsecurity=False).hexdigest()}-{len(parts)}"
 
 
 def _composite(algorithm: str, parts: list[Part]) -> dict[str, str]:
-    """The checksum of the parts' checksums, where each has one."""
+    """Return the checksum of the parts' checksums, where each has one."""
     sums = [part.checksums.get(algorithm, "") for part in parts]
     if algorithm not in CHECKSUMS or not all(sums):
         return {}

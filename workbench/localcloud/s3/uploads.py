@@ -28,7 +28,7 @@ class Hash(Protocol):
 
 
 class Crc32:
-    """The checksum that botocore sends unless it is told otherwise."""
+    """The checksum that botocore sends unless another is chosen."""
 
     def __init__(self) -> None:
         self._value = 0
@@ -149,7 +149,7 @@ class BodyWriter:
         file.write(data)
 
     def _find_checksums(self) -> set[str]:
-        """The algorithms of the checksums that come along, in headers or behind the body."""
+        """Return the algorithms of the checksums that come along, in headers or behind the body."""
         names = {*self._headers, *self._headers.get("x-amz-trailer", "").lower().split(",")}
         prefix = "x-amz-checksum-"
         found = {name.strip().removeprefix(prefix) for name in names if prefix in name}

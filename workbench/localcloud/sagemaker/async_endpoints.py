@@ -53,7 +53,7 @@ Publish = Callable[[str, str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class AsyncMeasurement:
-    """What CloudWatch is told of requests: values by metric, with AWS's names and units.
+    """The measurements of requests for CloudWatch: values by metric, with AWS's names and units.
 
     Counts; TimeInBacklog and TotalProcessingTime in milliseconds; ModelLatency,
     RequestDownloadLatency and ResponseUploadLatency in microseconds.
@@ -112,7 +112,7 @@ class AsyncInvoker:
         backlog: Keeps the requests.
         objects: S3, for bodies and results.
         publish: Sends notifications.
-        record: Called with what CloudWatch is to be told of a request.
+        record: Called with the measurements of a request for CloudWatch.
         observe: Called ten times a second with an endpoint's name, the metrics of its backlog by
             AWS's names, and the time.
         clock: Gives seconds since 1970, for what is written; it may jump.
@@ -150,7 +150,7 @@ class AsyncInvoker:
     def start(self) -> None:
         """Take up the requests that were there when the local cloud ended."""
         now, wall = self._steady(), self._clock()
-        for number, received, async_request in self._backlog.waiting():
+        for number, received, async_request in self._backlog.list_unanswered():
             age = min(
                 max(0.0, wall - received), float(async_request.ttl)
             )  # clocks may have been set
@@ -216,12 +216,12 @@ class AsyncInvoker:
             _PendingAsyncRequest(number, async_request, received, now, now + async_request.ttl)
         )
         self._dispatch(name)
-        told = [("X-Amzn-SageMaker-OutputLocation", async_request.output)]
+        headers = [("X-Amzn-SageMaker-OutputLocation", async_request.output)]
         if async_request.failure:
-            told.append(("X-Amzn-SageMaker-FailureLocation", async_request.failure))
+            headers.append(("X-Amzn-SageMaker-FailureLocation", async_request.failure))
         response = json_response({"InferenceId": async_request.id})
         response.status = 202
-        response.headers = [*response.headers, *told]
+        response.headers = [*response.headers, *headers]
         return response
 
     def _queue(self, waiting: _PendingAsyncRequest) -> None:
@@ -230,7 +230,7 @@ class AsyncInvoker:
     # --- sending them to instances
 
     def _tick(self) -> None:
-        """Look after what no event tells of: instances that came up, and requests grown old."""
+        """Look after what no event announces: instances that came up, and requests grown old."""
         for name in list(self._lines):
             self._dispatch(name)
         if self._observe is not None:
@@ -247,7 +247,7 @@ class AsyncInvoker:
         for late in queue.pop_expired(self._steady()):
             waited = f"The request expired: it waited longer than {late.asked.ttl} seconds."
             self._fail(late, waited, "ExpiredRequests")
-        endpoint = self._hosting.known(name)
+        endpoint = self._hosting.find(name)
         if endpoint is None:
             for waiting in queue.waiting:
                 self._fail(waiting, f"The endpoint {name} was deleted.", "InvocationFailures")
@@ -382,7 +382,7 @@ class AsyncInvoker:
         self._tasks.start(self._save_failure(waiting, reason))
 
     async def _save_failure(self, waiting: _PendingAsyncRequest, reason: str) -> None:
-        """Write what is in place of a result, where it can be, and tell."""
+        """Write what is in place of a result, where it can be, and notify."""
         store, where = self._backlog.store, waiting.asked.failure
         received = None
         if where:
@@ -418,13 +418,13 @@ class AsyncInvoker:
         reason: str = "",
         content_type: str = "",
     ) -> Notice:
-        """Note that a request has its result; return what is to be told of it."""
+        """Note that a request has its result; return its notification."""
         topic = waiting.asked.topics.get(status, "")
         message = _message(
             waiting, status, topic, at=self._clock(), reason=reason, content_type=content_type
         )
         notice = Notice(topic, json.dumps(message))
-        self._backlog.answered(waiting.number, notice)
+        self._backlog.set_notice(waiting.number, notice)
         return notice
 
     async def _notify(
@@ -447,8 +447,8 @@ class AsyncInvoker:
             self._record(AsyncMeasurement(name, variant, self._clock(), values))
 
     def _first_variant(self, name: str) -> str:
-        """Return whose metrics tell of a request that was sent to no variant."""
-        endpoint = self._hosting.known(name)
+        """Return the variant whose metrics count a request that was sent to no variant."""
+        endpoint = self._hosting.find(name)
         return endpoint.variants[0].name if endpoint and endpoint.variants else ""
 
 

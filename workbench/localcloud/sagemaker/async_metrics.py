@@ -28,7 +28,7 @@ class AsyncMetrics:
         self._metrics = metrics
 
     def record(self, measured: AsyncMeasurement) -> None:
-        """Put what is told of a request that is over; a deleted endpoint's have no variant."""
+        """Put the metrics of a completed request; those of a deleted endpoint have no variant."""
         if not measured.variant:
             return
         dimensions = {"EndpointName": measured.endpoint, "VariantName": measured.variant}

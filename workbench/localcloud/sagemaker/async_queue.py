@@ -27,7 +27,7 @@ class AsyncRequest:
             latter may be "".
         headers: For the container.
         ttl, timeout: Seconds that it may wait, and that its answer may take.
-        topics: Of SNS, by the status that they are told of: "Completed", "Failed".
+        topics: Of SNS, by the status that they announce: "Completed", "Failed".
     """
 
     id: str
@@ -67,7 +67,7 @@ class AsyncQueue:
             body=body,
         )
 
-    def waiting(self) -> Iterator[tuple[int, float, AsyncRequest]]:
+    def list_unanswered(self) -> Iterator[tuple[int, float, AsyncRequest]]:
         """Return number, time of arrival and content of each that has no result, oldest first."""
         columns = ("number", "received", "facts")
         for row in self._table.rows(columns, notice=None, order="number"):
@@ -78,8 +78,8 @@ class AsyncQueue:
         (row,) = self._table.rows(["body"], number=number)
         return None if row["body"] is None else bytes(row["body"])
 
-    def answered(self, number: int, notice: Notice) -> None:
-        """Note that a request has its result, and what is to be told of it."""
+    def set_notice(self, number: int, notice: Notice) -> None:
+        """Note that a request has its result, and the notification about it."""
         self._table.change({"number": number}, notice=asdict(notice), body=None)
 
     def list_unsent(self) -> list[tuple[int, Notice]]:

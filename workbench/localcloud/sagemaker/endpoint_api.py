@@ -55,7 +55,7 @@ class EndpointApi:
         self._endpoints: dict[str, Endpoint] = {}
         self._tasks = TaskSet()
         self.changed: Callable[[Endpoint], None] = lambda _: None
-        """Told of each endpoint whose status has changed."""
+        """Called with each endpoint whose status has changed."""
 
     def operations(self) -> dict[str, Operation]:
         """Return what answers SageMaker's operations, by name."""
@@ -79,12 +79,12 @@ class EndpointApi:
         """All endpoints, whatever their status."""
         return list(self._endpoints.values())
 
-    def known(self, name: str) -> Endpoint | None:
+    def find(self, name: str) -> Endpoint | None:
         """Return the endpoint of that name, whatever its status."""
         return self._endpoints.get(name)
 
     def state(self) -> dict[str, Any]:
-        """Return what only a local cloud can tell: its settings, and every instance."""
+        """Return what only a local cloud knows: its settings, and every instance."""
         return {
             "settings": asdict(self.settings),
             "endpoints": [endpoint.state() for endpoint in self._endpoints.values()],
@@ -149,7 +149,7 @@ class EndpointApi:
         return {"EndpointArn": added.arn}
 
     async def _describe(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Wait a while for an endpoint on its way, so that who polls hears of it at once."""
+        """Wait a while for an endpoint on its way, so that who polls knows at once."""
         endpoint = self._get(params)
         try:
             async with asyncio.timeout(_DESCRIBE_TIMEOUT):
@@ -270,7 +270,7 @@ class EndpointApi:
         self.changed(endpoint)
 
     def _save(self, endpoint: Endpoint, variants: Iterable[Variant]) -> None:
-        self._resources.change("endpoint", endpoint.name, endpoint.kept(variants))
+        self._resources.change("endpoint", endpoint.name, endpoint.to_facts(variants))
 
     # --- parts
 

@@ -40,7 +40,7 @@ class Variant:
         """Whether it runs on demand rather than on instances."""
         return isinstance(self.fleet, ServerlessFleet)
 
-    def kept(self) -> Facts:
+    def to_facts(self) -> Facts:
         """Return what it takes to start the variant again as it is now."""
         present = {"Container": self.container, "InitialVariantWeight": self.weight}
         return {**self.facts, **present, **self._sizes()}
@@ -105,7 +105,7 @@ class Endpoint:
     stable: asyncio.Event = field(default_factory=asyncio.Event)
 
     def set_status(self, status: str, reason: str = "") -> None:
-        """Take another status, and tell those who wait for one that lasts."""
+        """Take another status, and wake those who wait for one that lasts."""
         self.status = status
         self.reason = reason
         if status in _TRANSIENT_STATUSES:
@@ -135,7 +135,7 @@ class Endpoint:
         """Return the variant of that name."""
         return next((variant for variant in self.variants if variant.name == name), None)
 
-    def kept(self, variants: Iterable[Variant]) -> Facts:
+    def to_facts(self, variants: Iterable[Variant]) -> Facts:
         """Return what a restart needs to know: all this, with the variants to start."""
         return {
             "EndpointConfigName": self.config,
@@ -144,7 +144,7 @@ class Endpoint:
             "LastModifiedTime": self.modified,
             "LastDeploymentConfig": self.deployment,
             "AsyncInferenceConfig": self.async_config,
-            "Variants": [variant.kept() for variant in variants],
+            "Variants": [variant.to_facts() for variant in variants],
         }
 
     def description(self) -> Facts:

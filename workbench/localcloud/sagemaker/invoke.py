@@ -134,8 +134,8 @@ class EndpointInvoker:
             raise AwsError("ValidationError", f"Variant {target} of endpoint {name} not found.")
         return endpoint, variant
 
-    def answered(self, invocation: Invocation) -> None:
-        """Pass on what is told of an invocation."""
+    def record(self, invocation: Invocation) -> None:
+        """Record a completed invocation."""
         if self._record is not None:
             self._record(invocation)
 
@@ -164,9 +164,9 @@ class _PendingInvocation:
             if custom := outcome.headers.get(_CUSTOM_ATTRIBUTES):
                 headers.append((_CUSTOM_ATTRIBUTES, custom))
         else:
-            refusal = _make_error(outcome, exchange, self)
-            error = refusal.code
-            response = json_error(refusal)
+            failure = _make_error(outcome, exchange, self)
+            error = failure.code
+            response = json_error(failure)
             headers = list(response.headers)
         model = exchange.finished - exchange.sent if exchange.sent else None
         overhead = time.perf_counter() - self.received - (model or 0.0)
@@ -174,7 +174,7 @@ class _PendingInvocation:
         headers += _times(exchange, model, overhead)
         response.headers = headers
         self.reply(response)
-        self.invoker.answered(
+        self.invoker.record(
             Invocation(
                 endpoint=self.endpoint.name,
                 variant=self.variant.name,

@@ -26,7 +26,7 @@ _MEMORY_BYTES = os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What is told of an invocation once it was answered; times in seconds.
+    """The measurements of a completed invocation; times in seconds.
 
     Attributes:
         endpoint, variant: Who answered.
@@ -69,7 +69,7 @@ class Metering:
         metrics.late = self.put
 
     def record(self, invocation: Invocation) -> None:
-        """Take what is told of an invocation."""
+        """Take in a completed invocation."""
         self._buffer.append(invocation)
         if len(self._buffer) >= _BATCH_SIZE:
             self.put()
@@ -183,7 +183,7 @@ def _extend(series: Series, at: int, values: Sequence[float]) -> None:
 
 
 def _to_microseconds(seconds: float | None) -> int:
-    """Return whole microseconds, as the headers of answers tell them."""
+    """Return whole microseconds, as the headers of answers have them."""
     return round((seconds or 0.0) * 1e6)
 
 

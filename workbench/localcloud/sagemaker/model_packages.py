@@ -63,7 +63,7 @@ class Packages:
         )
 
     def operations(self) -> dict[str, Operation]:
-        """What this answers, by the name of the operation."""
+        """Return the operations that this answers, by name."""
         return {
             "CreateModelPackageGroup": self._create_group,
             "DescribeModelPackageGroup": self._describe_group,
@@ -81,7 +81,7 @@ class Packages:
         }
 
     def package(self, named: str) -> dict[str, Any]:
-        """What DescribeModelPackage answers of a package, named by its ARN or name.
+        """Return what DescribeModelPackage answers of a package, named by its ARN or name.
 
         Raises:
             AwsError: There is none.
@@ -186,7 +186,7 @@ class Packages:
         return _select(named, "ModelPackageArn")
 
     def _next_version(self, named: str) -> dict[str, Any]:
-        """The names of the next version of a group; a number is never given twice."""
+        """Return the names of the next version of a group; a number is never given twice."""
         group = self._group(named)["ModelPackageGroupName"]
         update = "UPDATE package_groups SET next = next + 1 WHERE name = ? RETURNING next - 1"
         ((version,),) = self._store.db.execute(update, (group,)).fetchall()
@@ -198,7 +198,7 @@ class Packages:
         }
 
     def _build_names(self, name: str) -> dict[str, Any]:
-        """The names of a package that is no version of a group."""
+        """Return the names of a package that is no version of a group."""
         if self._packages.find(name=name):
             raise validation_error(f"Model Package already exists: {name}")
         return {
@@ -314,7 +314,7 @@ def _check_new(parameters: Mapping[str, Any]) -> None:
 
 
 def _build_content(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What a new package is described with, apart from its names."""
+    """Return what a new package is described with, apart from its names."""
     given = _omit(parameters, "ModelPackageName", "ModelPackageGroupName", "Tags")
     if "ModelPackageGroupName" in parameters:
         given = {"ModelApprovalStatus": "PendingManualApproval"} | given

@@ -92,8 +92,8 @@ class Processing:
         answers = [body] if self.form == "json" and payload.count == 1 else _lines(body)
         if len(answers) != payload.count:
             raise InvalidInput(
-                f"The model answered {payload.count} records with {len(answers)}: they cannot be "
-                "told apart. It must give one line for each record."
+                f"The model answered {payload.count} records with {len(answers)}: which "
+                "belongs to which is unknown. It must give one line for each record."
             )
         records = payload.records or [b""] * payload.count
         for record, answer in zip(records, answers, strict=True):
@@ -178,7 +178,7 @@ class Splitting:
             return
         records = _lines(content) if processing.form == "csv" else [content]
         body = b"\n".join(map(processing.filter_record, records))
-        yield Payload(body, 1, len(records), records if self._joined else ())
+        yield Payload(body, 1, len(records), records if self._joins else ())
 
     def _pieces(self, file: IO[bytes]) -> Iterator[Payload]:
         """Cut at the last line's end that fits: nothing is done line by line."""
@@ -209,7 +209,7 @@ class Splitting:
                 first = number
             size += len(body) + bool(bodies)
             bodies.append(body)
-            if self._joined:
+            if self._joins:
                 records.append(record)
         if bodies:
             yield Payload(b"\n".join(bodies), first, len(bodies), records)
@@ -227,7 +227,7 @@ class Splitting:
                 yield number, record
 
     @property
-    def _joined(self) -> bool:
+    def _joins(self) -> bool:
         return self.processing is not None and self.processing.join
 
     def _check(self, body: bytes, what: str) -> None:

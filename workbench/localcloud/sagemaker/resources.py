@@ -36,7 +36,7 @@ class Resource:
 class Resources:
     """What a local cloud hosts, or is ready to host.
 
-    Refusals are worded as AWS words them, because programs read them.
+    Errors are worded as AWS words them, because programs read them.
     """
 
     def __init__(self, store: Store) -> None:
@@ -102,7 +102,7 @@ def _resource(row: Mapping[str, Any]) -> Resource:
 
 
 def not_found_error(kind: Kind, name: str) -> AwsError:
-    """Return AWS's refusal of a name that it does not know."""
+    """Return AWS's error for a name that it does not know."""
     return validation_error(f'Could not find {_KIND_NAMES[kind]} "{_arn(kind, name)}".')
 
 

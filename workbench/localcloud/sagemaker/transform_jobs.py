@@ -1,4 +1,4 @@
-"""Batch transform jobs of a local cloud: made, stopped, and begun anew after a restart.
+"""Batch transform jobs of a local cloud: made, stopped, and begun again after a restart.
 
 What AWS has and the local cloud has not is refused by name. A job that was in progress when the
 local cloud ended is done again from its first object when it is back.
@@ -28,7 +28,7 @@ from workbench.localcloud.sagemaker.transform_runner import (
     JobFailed,
     TransformRunner,
     environment,
-    processing,
+    read_processing,
 )
 from workbench.localcloud.sandbox.instances import Launcher, LaunchSettings
 
@@ -71,7 +71,7 @@ class Job:
             job.over.set()
         return job
 
-    def kept(self) -> Facts:
+    def to_facts(self) -> Facts:
         """Return what a restart needs to know."""
         names = ("asked", "status", "reason", "started", "ended", "modified")
         return {name: getattr(self, name) for name in names}
@@ -104,7 +104,7 @@ class TransformJobApi:
         s3: Where models and data lie.
         versions: The Model Registry's versions.
         folder: For logs and unpacked models.
-        changed: Told what DescribeTransformJob says, each time that a job's status has changed.
+        changed: Called with what DescribeTransformJob says, whenever a job's status has changed.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class TransformJobApi:
         }
 
     def start(self) -> None:
-        """Bring back the jobs; those that were in progress begin anew."""
+        """Bring back the jobs; those that were in progress begin again."""
         for kept in self._resources.all(_KIND):
             job = self._jobs[kept.name.lower()] = Job.of(kept)
             if job.status == "InProgress":
@@ -145,7 +145,7 @@ class TransformJobApi:
                 self._set_status(job, "Stopped")
 
     def state(self) -> list[Facts]:
-        """Return what only a local cloud can tell: every instance of the jobs that run."""
+        """Return what only a local cloud knows: every instance of the jobs that run."""
         return [
             {"job": job.name, "instances": job.runner.state()}
             for job in self._jobs.values()
@@ -182,7 +182,7 @@ class TransformJobApi:
         return {"TransformJobArn": job.arn}
 
     async def _describe(self, params: Facts) -> Facts:
-        """Wait a while for a job to end, so that who polls hears of it at once."""
+        """Wait a while for a job to end, so that who polls knows at once."""
         job = self._get(params)
         try:
             async with asyncio.timeout(_DESCRIBE_TIMEOUT):
@@ -245,9 +245,9 @@ class TransformJobApi:
         self._set_status(job, status, reason)
 
     def _set_status(self, job: Job, status: str, reason: str = "") -> None:
-        """Take another status, which is kept before anybody hears of it."""
+        """Take another status, which is saved before it is announced."""
         job.status, job.reason, job.modified = status, reason, now()
-        self._resources.change(_KIND, job.name, job.kept())
+        self._resources.change(_KIND, job.name, job.to_facts())
         if status in _FINAL_STATUSES:
             job.over.set()
         if self._on_change is not None:
@@ -283,7 +283,7 @@ def _check(job: Mapping[str, Any]) -> None:
             raise validation_error(f"{member} must look like s3://bucket/prefix, got {url}.")
     _check_payload(job)
     try:
-        processing(job)
+        read_processing(job)
     except InvalidInput as error:
         raise validation_error(str(error)) from error
 

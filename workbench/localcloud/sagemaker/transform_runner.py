@@ -36,7 +36,7 @@ Facts = Mapping[str, Any]
 """Members of CreateTransformJob, by name."""
 
 DATA_LOG = ".data.log"
-"""How the name of a log ends that tells what the platform has to say of a job's data."""
+"""The end of the name of the platform's log about a job's data."""
 
 _MB = 1024 * 1024
 _DEFAULTS: Mapping[str, Any] = {
@@ -73,7 +73,7 @@ class TransformSettings:
     retries: int
 
     @property
-    def told(self) -> str:
+    def log_line(self) -> str:
         """The settings as the platform's log has them."""
         strategy = "SINGLE_RECORD" if self.splitting.single else "MULTI_RECORD"
         return (
@@ -82,16 +82,17 @@ class TransformSettings:
         )
 
     @staticmethod
-    def of(job: Facts, told: Facts) -> "TransformSettings":
-        """Return the settings of a job whose container told its own.
+    def of(job: Facts, parameters: Facts) -> "TransformSettings":
+        """Return the settings of a job whose container has its own parameters.
 
         The job's own go first, then the container's, then SageMaker's.
 
         Raises:
-            JobFailed: What the container told cannot be.
+            JobFailed: The container's parameters are not possible.
         """
         merged = {
-            name: job.get(name) or told.get(name) or usual for name, usual in _DEFAULTS.items()
+            name: job.get(name) or parameters.get(name) or usual
+            for name, usual in _DEFAULTS.items()
         }
         strategy, most = merged["BatchStrategy"], merged["MaxPayloadInMB"]
         concurrency = merged["MaxConcurrentTransforms"]
@@ -106,7 +107,7 @@ class TransformSettings:
             lines=source.get("SplitType", "None") == "Line",
             single=strategy == "SingleRecord",
             max_payload=most * _MB,
-            processing=processing(job),
+            processing=read_processing(job),
             assemble=output.get("AssembleWith", "None") == "Line",
         )
         return TransformSettings(
@@ -117,7 +118,7 @@ class TransformSettings:
         )
 
 
-def processing(job: Facts) -> Processing | None:
+def read_processing(job: Facts) -> Processing | None:
     """Return what is filtered and joined in a job.
 
     Raises:
@@ -134,14 +135,14 @@ def environment(job: Facts) -> dict[str, str]:
     SageMaker sets the last three only to what the job says (developer guide, "Use Your Own
     Inference Code with Batch Transform").
     """
-    told = {
+    settings = {
         "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": job.get("MaxConcurrentTransforms"),
         "SAGEMAKER_MAX_PAYLOAD_IN_MB": job.get("MaxPayloadInMB"),
         "SAGEMAKER_BATCH_STRATEGY": {value: name for name, value in _STRATEGIES.items()}.get(
             job.get("BatchStrategy", "")
         ),
     }
-    given = {name: str(value) for name, value in told.items() if value}
+    given = {name: str(value) for name, value in settings.items() if value}
     return {**job.get("Environment", {}), "SAGEMAKER_BATCH": "true", **given}
 
 
@@ -171,7 +172,7 @@ class S3Prefix:
             return rest
         return rest[1:] if rest.startswith("/") else key[self.prefix.rfind("/") + 1 :]
 
-    def joined(self, name: str) -> str:
+    def join(self, name: str) -> str:
         """Return the key of what is called so from here."""
         return f"{self.prefix.rstrip('/')}/{name}" if self.prefix else name
 
@@ -202,10 +203,10 @@ class TransformRunner:
     def state(self) -> list[dict[str, Any]]:
         """Return what only the local cloud knows of the instances that are up.
 
-        Their `concurrency` is None until the container has told how it wants to be called.
+        Their `concurrency` is None until the container has said how it wants to be called.
         """
         known = {"concurrency": self._concurrency}
-        return [told | known for fleet in self._fleets for told in fleet.state()]
+        return [each | known for fleet in self._fleets for each in fleet.state()]
 
     async def run(self) -> None:
         """Transform every object.
@@ -221,7 +222,7 @@ class TransformRunner:
             async with asyncio.TaskGroup() as group:
                 for fleet in fleets:
                     instance = _TransformInstance(fleet, settings)
-                    instance.note(settings.told)
+                    instance.note(settings.log_line)
                     for _ in range(settings.concurrency + 2):  # one is read and one is written
                         group.create_task(self._transform_keys(instance, following))
         if self._problems:
@@ -270,12 +271,12 @@ class TransformRunner:
         if not isinstance(outcome, Answer) or outcome.status != 200:
             return {}
         try:
-            told = json.loads(outcome.body)
-            strategy = _STRATEGIES.get(str(told.get("BatchStrategy")))
+            wanted = json.loads(outcome.body)
+            strategy = _STRATEGIES.get(str(wanted.get("BatchStrategy")))
             numbers = {
-                name: int(told[name])
+                name: int(wanted[name])
                 for name in ("MaxConcurrentTransforms", "MaxPayloadInMB")
-                if name in told
+                if name in wanted
             }
         except (ValueError, TypeError, AttributeError) as error:
             raise JobFailed(
@@ -312,7 +313,7 @@ class TransformRunner:
             finally:
                 file.close()
             body = await self._run_in_thread(output.finish)
-            target = self._target.joined(f"{self._source.relative_name(key)}.out")
+            target = self._target.join(f"{self._source.relative_name(key)}.out")
             self._objects.put(self._target.bucket, target, body, self._headers())
         finally:
             output.close()
@@ -358,8 +359,8 @@ class TransformRunner:
 
     def _build_head(self, payload: Payload) -> bytes:
         source, output = self._job["TransformInput"], self._job["TransformOutput"]
-        told = {"Content-Type": source.get("ContentType"), "Accept": output.get("Accept")}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in told.items() if value)
+        headers = {"Content-Type": source.get("ContentType"), "Accept": output.get("Accept")}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value)
         return (
             "POST /invocations HTTP/1.1\r\nHost: localhost\r\n"
             f"Content-Length: {len(payload.body)}\r\n{lines}\r\n"
@@ -391,9 +392,9 @@ class _TransformInstance:
 
     def note(self, line: str) -> None:
         """Write a line to the platform's log, beside that of the container that is up."""
-        for told in self._fleet.state()[:1]:
+        for instance in self._fleet.state()[:1]:
             at = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
-            with Path(told["log"]).with_suffix(DATA_LOG).open("a") as log:
+            with Path(instance["log"]).with_suffix(DATA_LOG).open("a") as log:
                 log.write(f"{at}:[sagemaker logs]: {line}\n")
 
     async def answer(self, payload: Payload, head: bytes) -> bytes:

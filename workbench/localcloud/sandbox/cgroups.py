@@ -133,7 +133,7 @@ def _set(folders: tuple[Path, ...], setting: str, value: str) -> None:
 
 
 def _find_parents(proc: Path) -> dict[str, list[Path]]:
-    """The folders that groups can be made in, by version of control groups."""
+    """Return the folders that groups can be made in, by version of control groups."""
     mounted = list(_mounts(proc))
     own = dict(_memberships(proc))
     first = [
@@ -175,7 +175,7 @@ def _mounts(proc: Path) -> Iterator[tuple[str, Path, str, set[str]]]:
 
 
 def _memberships(proc: Path) -> Iterator[tuple[str, str]]:
-    """The own group in each hierarchy by controller, "" for version 2 (man 7 cgroups)."""
+    """Yield controller and own group of each hierarchy, "" for version 2 (man 7 cgroups)."""
     for line in _lines(proc / "self/cgroup"):
         _, controllers, path = line.split(":", 2)
         for name in controllers.split(","):
@@ -189,7 +189,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _resolve_mount(point: Path, root: str, own: str) -> Path:
-    """The own group's folder where the hierarchy below `root` is mounted at `point`."""
+    """Return the own group's folder where the hierarchy below `root` is mounted at `point`."""
     return point / own.removeprefix(root.rstrip("/")).lstrip("/")
 
 

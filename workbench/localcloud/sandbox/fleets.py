@@ -258,7 +258,7 @@ class RealTimeFleet(LocalFleet):
 
     async def _retire(self, instance: Instance) -> None:
         try:
-            await instance.upstream.drained()
+            await instance.upstream.wait_until_idle()
         finally:
             self._end([instance])
 

@@ -44,11 +44,11 @@ class InstanceClient(Protocol):
         """End what is under way."""
         ...
 
-    def broke(self) -> None:
+    def mark_broken(self) -> None:
         """Note that the instance is lost."""
         ...
 
-    async def drained(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until no request is under way."""
         ...
 
@@ -106,7 +106,7 @@ class Instance:
 
     async def _await_end(self) -> None:
         await self.box.wait_exit()
-        self.upstream.broke()
+        self.upstream.mark_broken()
 
     async def stop(self) -> None:
         """End it, at once if it is lost; being called twice does no harm."""

@@ -1,4 +1,4 @@
-"""Which instance of a serverless endpoint answers, and which one ends: logic that is told the time.
+"""Which instance of a serverless endpoint answers, and which one ends: the time is an argument.
 
 The rules are those of the simulator: a request takes a provisioned idle instance, then an
 on-demand one, each time the one that became free last; else, below the maximum concurrency, a new
