@@ -9,7 +9,7 @@ import pytest
 from workbench.localcloud.core.dispatch import parse_form, parse_target
 from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import AwsError
-from workbench.localcloud.core.store import Store, Table
+from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tasks import TaskSet
 from workbench.modelserver.http import Request
 
@@ -86,13 +86,13 @@ def test_a_token_that_no_page_gave_is_refused(content):
 def test_a_table_keeps_what_was_put_and_finds_what_has_no_value(tmp_path):
     columns = "name TEXT PRIMARY KEY, owner TEXT, content TEXT"
     with closing(Store(tmp_path)) as store:
-        table = Table(store, "things", columns, json=["content"])
+        table = StoreTable(store, "things", columns, json=["content"])
         table.put(name="one", owner=None, content={"size": [1, None]})
         table.put(name="two", owner="me", content=None)
         table.change({"name": "two"}, content="text")
 
     with closing(Store(tmp_path)) as store:
-        table = Table(store, "things", columns, json=["content"])
+        table = StoreTable(store, "things", columns, json=["content"])
         assert table.find(owner=None)["content"] == {"size": [1, None]}
         assert list(table.rows(["content"], owner="me")) == [{"content": "text"}]
         table.remove(owner=None)

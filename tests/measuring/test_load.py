@@ -224,7 +224,7 @@ class Greedy:
         self.free = count
         return self.send()
 
-    def answered(self, latencies, _):
+    def learn_latencies(self, latencies, _):
         self.latencies.append(latencies)
 
     def send(self):

@@ -181,7 +181,8 @@ def test_a_large_body_is_answered_at_bounded_memory(roomy, content_type):
     assert len(answers) == count
     np.testing.assert_allclose(answers[0], ROWS[0] @ WEIGHTS, rtol=1e-5)
     np.testing.assert_array_equal(answers[2:], answers[:-2])
-    assert most_resident(server.pid) - before < 40e6
+    # Parsed at once, the rows would take hundreds of MB; 21 to 43 were seen, with coverage.
+    assert most_resident(server.pid) - before < 60e6
 
 
 def test_an_error_in_the_last_line_of_a_large_body_is_an_error(roomy):
