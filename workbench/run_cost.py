@@ -94,6 +94,12 @@ class RunActivity:
         return float(np.nanmax(self.run.frame["finished"].to_numpy(), initial=0.0))
 
     @property
+    def span(self) -> float:
+        """Seconds until the trace's end or the last answer, whichever is later."""
+        trace = self.run.record.trace
+        return max(self.end, (trace and trace.duration) or 0.0)
+
+    @property
     def calls(self) -> int:
         """Batches that were not throttled."""
         return len(self._calls)

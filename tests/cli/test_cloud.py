@@ -70,7 +70,7 @@ def test_a_model_runs_on_a_cloud(capsys, tmp_path, options, label):
         ("--on serverless --memory-mb 2048", "max_concurrency"),
         ("--on serverless --memory-mb 2048 --max-concurrency 4 --threads 2", "no threads"),
         ("--on real-time --instance-type m5", "must look like 'ml.m5.large'"),
-        ("--count 2", "A local deployment has no count"),
+        ("--count 2", "has no count"),
         ("--on lambda --memory-mb 64 --max-concurrency 4", "memory_mb"),
         ("--on batch-transform --instance-type ml.m5.large --ttl 60", "has no ttl"),
         ("--on moon", "invalid choice: 'moon'"),

@@ -211,7 +211,7 @@ def test_a_knob_out_of_its_limits_is_refused(kind, knobs, message):
         ({"kind": ["local"]}, "kind must be one of"),
         (
             {"kind": "local", "memory_mb": 1},
-            "A local deployment has no memory_mb",
+            "has no memory_mb",
         ),
         ({"kind": "real-time"}, "has to have instance_type"),
         ({"kind": "local", "workers": 0}, "workers must be"),

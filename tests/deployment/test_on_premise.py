@@ -16,6 +16,7 @@ from workbench.queueing import mmc
 from workbench.scaling import ScaleToZero
 from workbench.simulator import simulate
 from workbench.traffic.map import poisson_process
+from workbench.traffic.trace import Trace
 from workbench.widgets import App, DeploymentPicker, app_view
 from workbench.widgets.deployment_picker import describe_price
 from workbench.widgets.parameters import TunableParameters
@@ -130,7 +131,8 @@ def test_a_run_measures_this_machine_as_one_of_the_servers(model):
     assert run.facts["deployment"]["servers"] == 1
     assert len(run) == len(experiment.here.trace) < len(trace) / 2
     assert "one of 3 like servers" in run.warnings[-1]
-    assert wb.cost(run).total == pytest.approx(1.2 / 3600 * run.frame["finished"].max())
+    on = max(experiment.here.trace.duration, run.frame["finished"].max())
+    assert wb.cost(run).total == pytest.approx(1.2 / 3600 * on)
 
 
 def test_one_server_gets_the_whole_traffic(model):
@@ -201,3 +203,14 @@ def test_a_setting_out_of_its_limits_is_refused(settings):
 
 def test_all_items_add_up():
     assert total(ONE.bill(ONE.idle_usage(3600))) == pytest.approx(1.2)
+
+
+def test_servers_cost_the_same_where_no_request_comes_for_most_of_the_time(model):
+    idle = Trace([0.0, 1.0], 3600.0)
+    experiment = wb.Experiment(model, THREE, idle)
+    times = wb.ServiceTimes({1: 0.01})
+
+    simulated = wb.cost(experiment.simulate(times))
+    predicted = THREE.bill(THREE.idle_usage(3600.0))
+
+    assert simulated.total == pytest.approx(sum(item.dollars for item in predicted))

@@ -211,7 +211,7 @@ def test_a_batch_that_is_too_large_is_refused_before_anything_is_made(cloud, mod
 
 
 def test_what_does_not_go_on_a_cloud_is_refused(cloud, model):
-    with pytest.raises(InvalidInput, match="local deployment cannot be deployed"):
+    with pytest.raises(InvalidInput, match="local, 1 worker cannot be deployed"):
         wb.Experiment(model, wb.Local(), TRACE).run(cloud)
     with pytest.raises(NotAvailable, match=r"experiment\.run\(cloud\)"):
         wb.Experiment(model, SERVERLESS, TRACE).run()

@@ -76,7 +76,7 @@ def test_what_no_setting_can_serve_gets_the_least_busy():
 
 
 def test_what_takes_no_policy_is_refused():
-    with pytest.raises(InvalidInput, match="takes no policy"):
+    with pytest.raises(InvalidInput, match="take no policy"):
         rebatch(STEP, TARGET, wb.BatchTransform(instance_type="ml.c5.large"), TIMES)
     with pytest.raises(InvalidInput, match="window must be"):
         rebatch(STEP, TARGET, FUNCTION, TIMES, window=0)

@@ -879,7 +879,7 @@ def test_a_run_says_that_a_job_takes_no_policy():
         ({"cold_start": [math.nan]}, "cold_start must be seconds"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"seed": "one"}, "seed must be a whole number"),
-        ({"scaling": ScaleToZero()}, "not for a local deployment"),
+        ({"scaling": ScaleToZero()}, "not for local"),
         ({"policy": BatchPolicy(max_size=3, max_wait=9)}, "cover batches of 1 rows, .* of 2 occur"),
     ],
     ids=str,

@@ -89,7 +89,7 @@ def _check_limits(deployment: Deployment, policy: TargetTracking | StepScaling) 
     platform = deployment.platform
     if policy.least < (platform.least if isinstance(platform, FleetPlatform) else 1):
         raise InvalidInput(
-            f"A {deployment.kind} endpoint cannot be scaled to 0: least must be at least 1, "
+            f"{deployment.label} cannot be scaled to 0: least must be at least 1, "
             f"got {policy.least}."
         )
     if not isinstance(platform, OnDemandPlatform):

@@ -180,7 +180,7 @@ def check_payload(deployment: Deployment, size: int) -> None:
 
 def _require_cloud(deployment: Deployment) -> None:
     if not deployment.needs:
-        raise InvalidInput(f"A {deployment.kind} deployment is no endpoint to be estimated.")
+        raise InvalidInput(f"{deployment.label} is no endpoint to be estimated.")
 
 
 def _ask_confirmation() -> None:

@@ -32,7 +32,7 @@ from workbench.deployment.settings import settings_of
 from workbench.errors import WorkbenchError
 from workbench.formatting import Table, milliseconds
 from workbench.registry.model import Model
-from workbench.validation import positive, whole_number
+from workbench.validation import of_kind, positive, whole_number
 
 _MB = 1024**2
 _PING_TIMEOUT = 2.0  # seconds in which /ping must be answered
@@ -108,6 +108,7 @@ def examine(
         Damaged: The model's file is not what was registered.
         StorageError: There is no room to unpack the model.
     """
+    of_kind("model", model, Model, "a version of a registry such as Registry()['name']")
     whole_number("rows", rows, low=1)
     whole_number("threads", threads, low=1)
     positive("ping_timeout", ping_timeout, "seconds")

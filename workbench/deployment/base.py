@@ -164,7 +164,7 @@ class Deployment(ABC):
         Raises:
             InvalidInput: It takes a cloud.
         """
-        raise InvalidInput(f"A {self.kind} deployment does not run on this machine. {self.needs}")
+        raise InvalidInput(f"{self.label} does not run on this machine. {self.needs}")
 
     # ------------------------------------------------------------- what it costs
 
@@ -241,7 +241,7 @@ class Deployment(ABC):
         ]
         if wrong:
             raise InvalidInput(
-                f"A {kind} deployment has {', '.join(wrong)}; its settings are "
+                f"A deployment of kind {kind!r} has {', '.join(wrong)}; its settings are "
                 f"{', '.join(required)}."
             )
         return KINDS[kind](**given)

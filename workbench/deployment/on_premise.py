@@ -82,9 +82,7 @@ class OnPremise(Deployment):
     @property
     def platform(self) -> FleetPlatform:
         """Its servers, each with a queue of its own unless routing is "shared"."""
-        return FleetPlatform(
-            instances=self.servers, workers=self.workers, routing=self.routing, metered=False
-        )
+        return FleetPlatform(instances=self.servers, workers=self.workers, routing=self.routing)
 
     @classmethod
     def example(cls) -> "OnPremise":
@@ -118,8 +116,8 @@ class OnPremise(Deployment):
         return tuple(item for item in items if item.quantity and item.unit_price)
 
     def usage(self, activity: Activity, *, bill_cold_start: bool = False) -> Usage:  # noqa: ARG002
-        """Return the time from 0 to the last answer, which every server is on."""
-        return Usage(seconds=activity.end)
+        """Return the time that every server is on: to the trace's end, or the last answer."""
+        return Usage(seconds=activity.span)
 
     def idle_usage(self, seconds: float) -> Usage:
         """Return the time itself."""

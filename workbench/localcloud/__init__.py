@@ -288,4 +288,4 @@ def _read_url(descriptor: int, log: Path) -> tuple[str, AccessKey]:
             raise getattr(errors, facts["error"], WorkbenchError)(facts["message"])
         return str(facts["url"]), AccessKey(facts["key"], facts["secret"])
     last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["its log is empty"]
-    raise WorkbenchError(f"The local cloud did not start: {last[0]} (see {log}).")
+    raise WorkbenchError(f"The local cloud did not start: {last[0].rstrip('.')}; see {log}.")

@@ -26,6 +26,7 @@ from workbench.measuring.setup import Setup
 from workbench.measuring.transform_run import JobReplay, replay_jobs
 from workbench.run.columns import has_column
 from workbench.scaling import ScalingPolicy
+from workbench.validation import of_kind
 
 if TYPE_CHECKING:
     import polars as pl
@@ -88,8 +89,9 @@ def open_target(
         check_batches(setup)
         yield EndpointTarget(on, budget)
         return
+    of_kind("on", on, Cloud, "a cloud such as LocalCloud() or aws(), or what deploy() returned")
     terms: dict[str, Any] = {"budget": budget, "yes": yes, "stopped": options.stopped}
-    if isinstance(on, Cloud) and deployment.by_job:
+    if deployment.by_job:
         terms["expected"] = seconds_of_jobs(setup)
         with prepare_jobs(setup.model, deployment, on, **terms) as jobs:
             yield JobsTarget(jobs, setup.policy)
@@ -130,7 +132,7 @@ class LocalTarget:
         deployment = setup.deployment
         if deployment.needs:
             raise NotAvailable(
-                f"A {deployment.kind} deployment does not run here. {deployment.needs} "
+                f"{deployment.label} does not run here. {deployment.needs} "
                 "With one: experiment.run(cloud). "
                 "On this machine: experiment.on(workbench.Local()).run()."
             )

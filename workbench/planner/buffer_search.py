@@ -72,7 +72,7 @@ def _options(deployment: Deployment, max_size: int) -> Options:
     """Return options that allow this deployment only."""
     if deployment.by_job:
         raise InvalidInput(
-            f"A {deployment.kind} deployment takes no policy: there is nothing to plan."
+            f"Deployments of kind {deployment.kind!r} take no policy: there is nothing to plan."
         )
     sizes = [size for size in MAX_SIZES if size < max_size] + [max_size]
     return Options(kinds=[deployment.kind], deployments=[deployment], max_sizes=sizes)

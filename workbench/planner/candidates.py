@@ -143,6 +143,11 @@ class SimulatedActivity:
         return float(np.nanmax(self.outcome.batches.finished, initial=0.0))
 
     @property
+    def span(self) -> float:
+        """Seconds until the trace's end or the last answer, as instances that stay are up."""
+        return max([self.end, *(stopped for _, stopped in self.outcome.instances or ())])
+
+    @property
     def calls(self) -> int:
         """Batches."""
         return len(self.outcome.batches.closed)

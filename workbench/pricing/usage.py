@@ -52,6 +52,11 @@ class Activity(Protocol):
         ...
 
     @property
+    def span(self) -> float:
+        """Seconds until the trace's end or the last answer, whichever is later."""
+        ...
+
+    @property
     def calls(self) -> int:
         """How many calls were let in."""
         ...

@@ -1,6 +1,6 @@
 """Latency, batch sizes and busy servers from formulas, where formulas exist.
 
-- `buffered`: the (max_size, max_wait) buffer under any Markovian arrival process, exactly.
+- `predict_buffer`: the (max_size, max_wait) buffer under any Markovian arrival process, exactly.
 - `screen`: the same for a whole grid of sizes, waits and service times at once.
 - `batch_as_published`: what BATCH's own formulas say of the same buffer, to compare with.
 - `mm1`, `mmc`, `md1`, `mg1`: shared queues without batching.
@@ -9,7 +9,7 @@
 Each states its assumptions, and refuses a load that no queue survives::
 
     fitted = fit(trace, window=0.025)
-    found = buffered(fitted.map, max_size=8, max_wait=0.025, service=[0.010, 0.014, ...])
+    found = predict_buffer(fitted.map, max_size=8, max_wait=0.025, service=[0.010, 0.014, ...])
     found.quantile(0.95), found.attainment(slo), found.mean_batch_size
 """
 

@@ -22,7 +22,7 @@ from workbench.traffic.map import MAP
 def batch_as_published(
     arrivals: MAP, *, max_size: int, max_wait: float, service: Sequence[float]
 ) -> Prediction:
-    """Predict the buffer by BATCH's own formulas: an approximation, to compare with `buffered`.
+    """Predict the buffer by BATCH's own formulas, to compare with `predict_buffer`.
 
     It takes D1's diagonal for the arrival rates of an MMPP's states, waits for uniform over
     max_wait, and size classes for disjoint: max_wait must not exceed the step from one batch
@@ -79,7 +79,7 @@ def _size_distribution(arrivals: MAP, policy: BatchPolicy) -> tuple[Floats, floa
         if not (rates > 0).all() or not (leave > 0).all():
             raise NotPredictable(
                 "BATCH's formulas need a positive rate on D1's diagonal, and a way out, for every "
-                "phase: use `buffered`, which does not."
+                "phase: use `predict_buffer`, which does not."
             )
         opening = rates / leave / np.minimum(size, np.floor(rates * policy.max_wait + 1))
         opening /= opening.sum()

@@ -53,7 +53,7 @@ def screen(
     quantile: float = 0.95,
     limit: float = math.nan,
 ) -> Screen:
-    """Predict as `buffered` for every service table, max_size and max_wait of a grid.
+    """Predict as `predict_buffer` for every service table, max_size and max_wait of a grid.
 
     The buffer does not know the memory behind it: batch sizes and waits are computed once for all
     service tables. Shares are exact to 1e-5 and quantiles those of a share so near. The first call

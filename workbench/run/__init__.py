@@ -7,7 +7,7 @@ request has a NaN latency, counts as infinitely late in percentiles and as a mis
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,10 +82,17 @@ class Run:
     def amend(self, **changes: Any) -> "Run":  # noqa: ANN401 - fields of the record
         """Return the run with other values in its record.
 
+        Raises:
+            InvalidInput: The record has no such field, or the value does not fit it.
+
         >>> run = Run.from_arrays(scheduled=[0.0], finished=[0.5])
         >>> run.amend(label="first").label
         'first'
         """
+        known = [field.name for field in fields(self.record)]
+        unknown = sorted(set(changes) - set(known))
+        if unknown:
+            raise InvalidInput(f"The record of a run has no {unknown}; it has {known}.")
         return replace(self, record=replace(self.record, **changes))
 
     @property

@@ -183,8 +183,7 @@ def prepare(
         raise InvalidInput(f"scaling must be a policy such as ScaleToZero, got {scaling!r}.")
     if scaling is not None and not _can_scale(deployment):
         raise InvalidInput(
-            f"scaling is for real-time and async fleets, not for a {deployment.kind} deployment: "
-            "leave it out."
+            f"scaling is for real-time and async fleets, not for {deployment.label}: leave it out."
         )
     return Simulation(
         trace=trace,

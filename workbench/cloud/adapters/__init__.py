@@ -34,7 +34,5 @@ def adapter_of(deployment: Deployment) -> LiveAdapter[Any]:
     adapter = ADAPTERS.get(deployment.kind)
     if not isinstance(adapter, LiveAdapter):
         live = [kind for kind, each in ADAPTERS.items() if isinstance(each, LiveAdapter)]
-        raise InvalidInput(
-            f"A {deployment.kind} deployment cannot be deployed: {', '.join(live)} can."
-        )
+        raise InvalidInput(f"{deployment.label} cannot be deployed: {', '.join(live)} can.")
     return adapter

@@ -108,7 +108,7 @@ def check_address(request: Request, port: int) -> None:
     else:  # without a port, which is then 80
         name, ours = host, port == 80
     if not ours or not (name in _LOOPBACK or name.endswith(".localhost")):
-        raise _AccessError("denied", f"Host is {host!r}; this is localhost:{port}.")
+        raise _AccessError("denied", f"Host is {host!r}; this is 127.0.0.1:{port}.")
     origin = request.headers.get("origin")
     if origin is not None and origin.lower() != f"http://{host}":
         raise _AccessError("denied", f"Pages of {origin!r} may not call this cloud.")
@@ -206,7 +206,8 @@ class AccessControl:
                 self._check_version_2(request)
                 return
             raise _AccessError(
-                "missing", "The request is not signed; sign it with the printed key."
+                "missing",
+                "The request is not signed; sign it with the access key that this start made.",
             )
         self._check_key(signature.key_id)
         self._check_time(signature)
