@@ -274,10 +274,11 @@ def test_what_costs_money_is_asked_for_and_capped(paid, cloud, model, data):
     assert nothing_left(cloud)
 
 
-def test_a_job_that_has_spent_its_budget_is_stopped(paid, cloud, model, data, monkeypatch):
+def test_a_job_that_has_spent_its_budget_is_stopped(paid, cloud, registry, data, monkeypatch):
     monkeypatch.setattr(transform_jobs, "hourly_cost", lambda _: 1e9)
+    slow = registry["digits-mlp-wide"]  # the job outlasts the second that the cloud lets polls wait
     with pytest.raises(OverBudget, match="was spent"):
-        wb.transform(model, np.tile(data, (40, 1)), JOB, paid, yes=True, budget=1.0)
+        wb.transform(slow, np.tile(data, (40, 1)), JOB, paid, yes=True, budget=1.0)
     assert nothing_left(cloud)
 
 
