@@ -1,14 +1,14 @@
-"""Markovian arrival processes: their figures in closed form, and the one that fits a trace.
+"""Markovian arrival processes, and their figures in closed form.
 
 A `MAP` is two matrices: the rates of phase changes without an arrival (`d0`) and with one (`d1`).
-One phase is a Poisson process; two phases hold most of what traffic does within minutes. `fit`
-finds the process of a trace, and says how far its gaps and counts are from those of the trace.
+One phase is a Poisson process; two phases hold most of what traffic does within minutes.
+`map_fitting.fit` finds the process of a trace.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 from math import factorial, log, sqrt
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,16 +18,9 @@ from workbench.traffic.patterns import bursty_rates, check_map
 from workbench.validation import as_array, positive
 
 Floats = NDArray[np.float64]
-Kind = Literal["poisson", "mmpp2", "map2"]
 
-_MIN_GAPS = 200
-_BLOCKS = 20  # consecutive parts of a trace whose spread gives a figure's standard error
-_WINDOWS = 12
-_CHUNK_GAPS = 100_000  # gaps whose matrices are held in memory
-_MIN_DENSITY = (
-    1e-300  # stands for a density that is 0 to the machine, so that its logarithm is finite
-)
-_MAX_LOGIT = 20.0  # beyond this a logit is 0 or 1
+CHUNK_GAPS = 100_000  # gaps whose matrices are held in memory
+_MIN_DENSITY = 1e-300  # stands for a density that is 0 to the machine: its logarithm is finite
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -167,7 +160,7 @@ class MAP:
         decay = float(-np.linalg.eigvals(self.d0).real.max())
         rates = self.d0 + decay * np.eye(self.phases)
         phases, logarithm = self.phases_after_arrival, -decay * float(times.sum())
-        for part in np.array_split(times, len(times) // _CHUNK_GAPS + 1):
+        for part in np.array_split(times, len(times) // CHUNK_GAPS + 1):
             product, scale = _long_product(_exponentials(rates, part) @ self.d1)
             phases = phases @ product
             logarithm += scale + log(max(phases.sum(), _MIN_DENSITY))

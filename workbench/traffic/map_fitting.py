@@ -7,26 +7,21 @@ from math import sqrt
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from workbench.errors import InvalidInput, TooFewSamples
-from workbench.traffic.map import MAP, as_gaps, poisson_process
+from workbench.traffic.map import CHUNK_GAPS, MAP, Floats, as_gaps, poisson_process
 from workbench.traffic.trace import Trace
 from workbench.validation import positive
 
 if TYPE_CHECKING:
     import polars as pl
 
-Floats = NDArray[np.float64]
 Kind = Literal["poisson", "mmpp2", "map2"]
 
 _MIN_GAPS = 200
 _BLOCKS = 20  # consecutive parts of a trace whose spread gives a figure's standard error
 _WINDOWS = 12
-_CHUNK_GAPS = 100_000  # gaps whose matrices are held in memory
-_MIN_DENSITY = (
-    1e-300  # stands for a density that is 0 to the machine, so that its logarithm is finite
-)
 _MAX_LOGIT = 20.0  # beyond this a logit is 0 or 1
 
 
@@ -338,7 +333,7 @@ def _assess(found: MAP, kind: Kind, observed: _TraceStatistics) -> MapFit:
 
 
 def _ks_distance(found: MAP, gaps: Floats) -> float:
-    places = np.linspace(0, len(gaps) - 1, min(len(gaps), _CHUNK_GAPS)).astype(np.int64)
+    places = np.linspace(0, len(gaps) - 1, min(len(gaps), CHUNK_GAPS)).astype(np.int64)
     expected = found.gap_cdf(np.sort(gaps)[places])
     above, below = (places + 1) / len(gaps) - expected, expected - places / len(gaps)
     return float(np.maximum(above, below).max())
