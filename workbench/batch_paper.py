@@ -155,8 +155,8 @@ def load_maps(folder: str | os.PathLike[str] | None = None) -> dict[str, MAP]:
         rows = pl.read_csv(path).rows(named=True)
     except FileNotFoundError as error:
         raise NotFound(
-            f"There is no {MAPS_FILE} in {folder}: name another folder, or none for the three "
-            f"cited."
+            f"There is no {MAPS_FILE} in {folder}: name another folder, "
+            "or none for the three cited."
         ) from error
     try:
         return {f"{row['trace']} {row['hour']}": _map_of(row) for row in rows}

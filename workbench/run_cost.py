@@ -95,8 +95,8 @@ class RunActivity:
 
     @property
     def span(self) -> float:
-        """Seconds until the trace's end or the last answer, whichever is later."""
-        trace = self.run.record.trace
+        """Seconds until the trace's end or the last answer; a run that was stopped ends with it."""
+        trace = self.run.record.trace if self.run.complete else None
         return max(self.end, (trace and trace.duration) or 0.0)
 
     @property

@@ -166,9 +166,8 @@ class ServiceTimes:
         if asked.any():
             raise InvalidInput(
                 f"Service times cover batches of {_format_sizes(self.sizes)} rows, but batches of "
-                f"{_format_sizes(np.flatnonzero(asked).tolist())} occur: measure those sizes "
-                f"too, or "
-                "lower the policy's max_size."
+                f"{_format_sizes(np.flatnonzero(asked).tolist())} occur: "
+                "measure those sizes too, or lower the policy's max_size."
             )
 
     def scale(self, factor: float, *, label: str | None = None) -> "ServiceTimes":

@@ -214,3 +214,13 @@ def test_servers_cost_the_same_where_no_request_comes_for_most_of_the_time(model
     predicted = THREE.bill(THREE.idle_usage(3600.0))
 
     assert simulated.total == pytest.approx(sum(item.dollars for item in predicted))
+
+
+def test_a_run_that_was_stopped_is_billed_until_it_was(model):
+    whole = wb.Experiment(model, ONE, Trace([0.0, 1.0], 3600.0)).simulate(
+        wb.ServiceTimes({1: 0.01})
+    )
+    stopped = whole.amend(complete=False)
+
+    assert wb.cost(whole).total == pytest.approx(1.2)
+    assert wb.cost(stopped).total == pytest.approx(1.2 / 3600 * stopped.frame["finished"].max())

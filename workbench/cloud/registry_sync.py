@@ -230,8 +230,8 @@ def _pack_facts(facts: Mapping[str, Any], name: str) -> dict[str, str]:
     if len(parts) > _MAX_FACT_PAIRS:
         raise InvalidInput(
             f"Traits and lineage of {name} take {len(text):,} characters packed, and a model "
-            f"package has room for {_MAX_FACT_PAIRS * _MAX_VALUE_LENGTH:,}: register it with a "
-            f"shorter lineage."
+            f"package has room for {_MAX_FACT_PAIRS * _MAX_VALUE_LENGTH:,}: "
+            "register it with a shorter lineage."
         )
     return {f"workbench.facts.{number}": part for number, part in enumerate(parts)}
 

@@ -1,11 +1,10 @@
 """SageMaker asynchronous endpoints."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from workbench.deployment.base import MB, PlanChoices
-from workbench.deployment.on_instances import OnInstances, workers_that_fit
+from workbench.deployment.base import MB
+from workbench.deployment.on_instances import EndpointOnInstances
 from workbench.deployment.platforms import FleetPlatform
 from workbench.deployment.settings import setting, whole
 from workbench.pricing.cost import HOUR, Items, bill_item
@@ -16,7 +15,7 @@ _GB = 1024**3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Async(OnInstances):
+class Async(EndpointOnInstances):
     """A SageMaker asynchronous endpoint: instances behind a durable queue; `count` may be 0.
 
     `concurrency` is how many calls SageMaker sends to one instance at once (None: SageMaker
@@ -34,13 +33,8 @@ class Async(OnInstances):
     inline_limit: ClassVar[int] = 128_000  # InvokeEndpointAsync: Body instead of InputLocation
     payload_note: ClassVar[str] = f" ({inline_limit:,} inline)"
     time_limit: ClassVar[float] = 3600.0  # InvocationTimeoutSeconds at most
-    scaled_by: ClassVar[str] = "count"
-    bills_data: ClassVar[bool] = True
 
     count: int = field(default=1, metadata=setting("Instances", "how many instances", whole(0)))
-    workers: int = field(
-        default=1, metadata=setting("Workers", "model servers of each instance", whole(1))
-    )
     concurrency: int | None = field(
         default=None,
         metadata=setting(
@@ -66,19 +60,6 @@ class Async(OnInstances):
         """Its instances on one queue, which a call leaves after `ttl`."""
         workers = min(self.workers, self.concurrency or self.workers)
         return FleetPlatform(instances=self.count, workers=workers, ttl=float(self.ttl), least=0)
-
-    @classmethod
-    def variants(cls, choices: PlanChoices) -> Sequence["Async"]:
-        """Return one instance of each type, with as many workers as it has vCPUs for."""
-        return [
-            cls(instance_type=name, workers=workers_that_fit(name, choices))
-            for name in choices.instance_types
-        ]
-
-    @property
-    def instance_workers(self) -> int:
-        """The model servers of one instance."""
-        return self.workers
 
     @property
     def call_limit(self) -> float:

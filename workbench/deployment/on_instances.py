@@ -1,5 +1,6 @@
 """What the types that run on SageMaker's instances have in common."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -69,6 +70,29 @@ class OnInstances(Deployment):
         return Usage(instance_seconds=self.count * seconds)
 
 
-def workers_that_fit(instance_type: str, choices: PlanChoices) -> int:
-    """Return how many model servers of a plan's threads an instance has vCPUs for, 1 at least."""
-    return max(1, int(instance_vcpus(instance_type)) // choices.threads)
+@dataclass(frozen=True, kw_only=True)
+class EndpointOnInstances(OnInstances):
+    """Base of the endpoints on instances, which autoscaling may change in number."""
+
+    scaled_by: ClassVar[str] = "count"
+    bills_data: ClassVar[bool] = True
+
+    workers: int = field(
+        default=1, metadata=setting("Workers", "model servers of each instance", whole(1))
+    )
+
+    @classmethod
+    def variants(cls, choices: PlanChoices) -> Sequence[Self]:
+        """Return one instance of each type, with as many workers as it has vCPUs for."""
+        return [
+            cls(
+                instance_type=name,
+                workers=max(1, int(instance_vcpus(name)) // choices.threads),
+            )
+            for name in choices.instance_types
+        ]
+
+    @property
+    def instance_workers(self) -> int:
+        """The model servers of one instance."""
+        return self.workers

@@ -96,8 +96,8 @@ class Load:
         if largest * self.inputs[:1].nbytes > _MAX_REQUEST_BYTES:
             raise InvalidInput(
                 f"A request of {largest:,} rows would take {largest * self.inputs[:1].nbytes:,} "
-                f"bytes, and at most {_MAX_REQUEST_BYTES:,} are sent at once: give the trace "
-                f"fewer rows."
+                f"bytes, and at most {_MAX_REQUEST_BYTES:,} are sent at once: "
+                "give the trace fewer rows."
             )
 
 

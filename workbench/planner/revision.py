@@ -119,12 +119,11 @@ class Replan:
         (replanned, one), misses, within = self.dollars, self.misses, self.attainment
         changes = sum(stretch.cause == "change" for stretch in self.stretches)
         return (
-            f"{len(self.stretches)} decisions ({changes} on a change of rate): ${replanned:.4g} "
-            f"against "
-            f"${one:.4g} of one plan, {100 * self.saved_share:.3g} % saved; {misses[0]} and "
-            f"{misses[1]} "
-            f"stretches above the target, {100 * within[0]:.4g} and {100 * within[1]:.4g} % of "
-            f"requests within it; {self.spent:.2f} s deciding "
+            f"{len(self.stretches)} decisions ({changes} on a change of rate): "
+            f"${replanned:.4g} against ${one:.4g} of one plan, {100 * self.saved_share:.3g} % "
+            f"saved; {misses[0]} and {misses[1]} stretches above the target, "
+            f"{100 * within[0]:.4g} and {100 * within[1]:.4g} % of requests within it; "
+            f"{self.spent:.2f} s deciding "
             f"(${self.spent * self.static.task.options.planning_price:.2g})"
         )
 

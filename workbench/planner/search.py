@@ -137,8 +137,8 @@ def _reject_large_grid(options: Options, slo: SLO) -> None:
             f"The grid has {deployments} deployments x {sizes} batch sizes x {waits} waits = "
             f"{candidates:,} candidates, which would take about "
             f"{candidates / _CANDIDATES_PER_SECOND / 60:,.0f} minutes, and {SERVICE_SAMPLES} "
-            f"times that where service "
-            f"times are distributions: leave some out; at most {_MAX_CANDIDATES:,} are searched."
+            "times that where service times are distributions: leave some out; "
+            f"at most {_MAX_CANDIDATES:,} are searched."
         )
 
 

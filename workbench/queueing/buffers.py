@@ -344,9 +344,8 @@ def _count_transitions(arrivals: MAP, longest: float) -> float:
     if turns > _MAX_TRANSITIONS:
         raise NotPredictable(
             f"A wait of {longest:.4g} s holds up to {turns:,.0f} arrivals and changes of phase of "
-            f"this process, and the formulas are made for {_MAX_TRANSITIONS:,}: shorten "
-            f"max_wait, or "
-            "simulate."
+            f"this process, and the formulas are made for {_MAX_TRANSITIONS:,}: "
+            "shorten max_wait, or simulate."
         )
     return turns
 

@@ -371,9 +371,8 @@ def _overload_warnings(trace: Trace, deployment: Deployment, outcome: Outcome) -
     load = outcome.busy_seconds / (servers * trace.duration) if servers else 0.0
     if load >= 1:
         warnings.append(
-            f"Load is {load:.3g}: more work arrives than {_format_servers(servers)} can do. The "
-            f"queue "
-            "grows for as long as the trace lasts, and so do the latencies."
+            f"Load is {load:.3g}: more work arrives than {_format_servers(servers)} can do. "
+            "The queue grows for as long as the trace lasts, and so do the latencies."
         )
     limit = deployment.call_limit
     batches = outcome.batches

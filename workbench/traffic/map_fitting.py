@@ -346,11 +346,10 @@ def _window_warnings(dispersions: Floats, observed: _TraceStatistics) -> tuple[s
     watched = observed.windows == observed.requested_window
     worst = np.arange(len(excess)) == np.where(watched, 0, excess).argmax()
     return tuple(
-        f"Burstiness in windows of {observed.windows[i]:.3g} s is missed: the index of "
-        f"dispersion is "
-        f"{np.exp(observed.figures[3 + i]):.3g} in the trace and {np.exp(dispersions[i]):.3g} "
-        f"in the "
-        f"fitted process{', at the window that matters' if watched[i] else ''}."
+        f"Burstiness in windows of {observed.windows[i]:.3g} s is missed: "
+        f"the index of dispersion is {np.exp(observed.figures[3 + i]):.3g} in the trace and "
+        f"{np.exp(dispersions[i]):.3g} in the fitted process"
+        f"{', at the window that matters' if watched[i] else ''}."
         for i in np.flatnonzero((excess > 1) & (watched | worst))
     )
 

@@ -220,8 +220,7 @@ class Launcher:
         except WorkbenchError as error:
             raise LaunchFailed(
                 f"The primary container for production variant {launch_settings.variant} did "
-                f"not pass the "
-                f"ping health check. {error}"
+                f"not pass the ping health check. {error}"
             ) from error
         return Instance(number, box, folder if own else None, time.perf_counter() - began)
 
