@@ -37,7 +37,8 @@ _CONTENTS = {
     "experiment": ["Experiment"],
     "simulator": ["simulate"],
     "queueing": ["Prediction"],
-    "run": ["SLO", "Run", "delete_run", "load_run"],
+    "quantiles": ["SLO"],
+    "run": ["Run", "delete_run", "load_run"],
     "sweeps": ["sweep"],
     # what to do about it
     "planner": ["Options", "Plan", "plan", "replan"],

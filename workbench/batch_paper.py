@@ -22,14 +22,11 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Lambda
 from workbench.errors import Damaged, InvalidInput, NotFound
-from workbench.queueing import (
-    Prediction,
-    batch_as_published,
-    percentile_size,
-    predict_buffer,
-    screen,
-)
-from workbench.run import SLO
+from workbench.quantiles import SLO
+from workbench.queueing.batch_formulas import batch_as_published, percentile_size
+from workbench.queueing.buffers import predict_buffer
+from workbench.queueing.grid import screen
+from workbench.queueing.predictions import Prediction
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import serve
 from workbench.traffic.map import MAP

@@ -15,7 +15,7 @@ from workbench.errors import InvalidInput, TooFewSamples, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.formatting import Table, dollars, format_cell, in_ms, milliseconds, percent
 from workbench.measuring.profile import Profile
-from workbench.planner import rebatch
+from workbench.planner.buffer_search import rebatch
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf
 from workbench.plots.series import Result, Results, caption, name_results

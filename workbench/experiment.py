@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from workbench.measuring.load import Rows
     from workbench.measuring.profile import Profile
     from workbench.pricing.cost import Cost
-    from workbench.queueing import Prediction
+    from workbench.quantiles import SLO
+    from workbench.queueing.predictions import Prediction
     from workbench.registry.model import Model
-    from workbench.run import SLO, Run
+    from workbench.run import Run
     from workbench.run.record import RunRecord
     from workbench.scaling import ScalingPolicy
     from workbench.service_times import ServiceTimes
@@ -62,8 +63,8 @@ class Experiment:
 
     def __post_init__(self) -> None:
         from workbench.deployment.base import Deployment
+        from workbench.quantiles import SLO
         from workbench.registry.model import Model
-        from workbench.run import SLO
         from workbench.traffic.trace import Trace
         from workbench.validation import of_kind
 

@@ -19,9 +19,11 @@ from workbench.errors import NotPredictable
 from workbench.pricing.cost import Cost
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage, round_up_ms
-from workbench.queueing import Prediction, mg1, mmc, predict_buffer
-from workbench.queueing.predictions import service_distributions
-from workbench.run import SLO
+from workbench.quantiles import SLO
+from workbench.queueing.buffers import predict_buffer
+from workbench.queueing.general import mg1
+from workbench.queueing.predictions import Prediction, service_distributions
+from workbench.queueing.queues import mmc
 from workbench.service_times import Floats, ServiceTimes
 from workbench.traffic.map import MAP
 from workbench.traffic.map_fitting import MapFit, fit

@@ -9,14 +9,18 @@ of its own. (Service times are another matter: a profile interpolates between it
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.errors import TooFewSamples
-from workbench.validation import inner_share
+from workbench.validation import inner_share, positive
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+PERCENTILES = (0.5, 0.9, 0.95, 0.99)
+"""Those that summaries and charts show."""
 
 MIN_SAMPLES_ABOVE = 10
 """Samples above a quantile from which on it is more than noise."""
@@ -26,6 +30,30 @@ INTERVAL_BATCHES = 20
 
 _ROUNDING = 1e-9  # 0.07 * 100 is a little more than 7, and yet the 7th of 100 samples is meant
 _SHARE_ROUNDING = 1e-12  # likewise where 19 / 20 is compared with 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class SLO:
+    """A latency target: the `quantile` of latencies is at most `latency` seconds.
+
+    Raises:
+        InvalidInput: `latency` is not positive or `quantile` not between 0 and 1.
+
+    >>> SLO(latency=0.1).label
+    'p95 <= 100 ms'
+    """
+
+    latency: float
+    quantile: float = 0.95
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "latency", positive("latency", self.latency, "seconds"))
+        object.__setattr__(self, "quantile", inner_share("quantile", self.quantile))
+
+    @property
+    def label(self) -> str:
+        """The target in a few words, for charts and tables."""
+        return f"p{100 * self.quantile:g} <= {1000 * self.latency:g} ms"
 
 
 def find_rank(q: float, count: int) -> int:

@@ -33,7 +33,7 @@ from workbench.experiment import Experiment
 from workbench.files import as_path
 from workbench.measuring.profile import Profile
 from workbench.measuring.profile_cache import digest_of
-from workbench.queueing import Prediction
+from workbench.queueing.predictions import Prediction
 from workbench.run import Run, load_run
 from workbench.service_times import ServiceTimes
 from workbench.validation import as_tuple, whole_number

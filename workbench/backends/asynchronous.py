@@ -4,6 +4,8 @@ A batch has its answer when the notification says that the result was written, n
 was accepted, nor when the result was fetched.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import threading
@@ -13,14 +15,16 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from workbench.backends.base import Batch, Reply
 from workbench.backends.sagemaker import NPY, ClientFactory, error_text, pack_npy, unpack_npy
-from workbench.deployment import Async
 from workbench.errors import InvocationError
 from workbench.validation import whole_number
+
+if TYPE_CHECKING:
+    from workbench.deployment import Async
 
 _LONG_POLL = 1  # seconds that SQS holds a question without an answer; leaving waits as long
 _RETRY_SECONDS = 1.0  # seconds after a failed question
@@ -146,7 +150,7 @@ class AsyncBackend:
             **sent,
         )
 
-    def _await_notification(self, future: "Future[Notification]") -> Notification:
+    def _await_notification(self, future: Future[Notification]) -> Notification:
         longest = self.deployment.ttl + self.deployment.timeout + _NOTIFICATION_SECONDS
         try:
             return future.result(longest)

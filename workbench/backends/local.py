@@ -6,7 +6,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from workbench.backends.base import Batch, Reply
-from workbench.registry.api import Model
+from workbench.registry.model import Model
 from workbench.registry.onnx import Session
 
 

@@ -9,8 +9,8 @@ from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Local
 from workbench.experiment import Experiment
 from workbench.measuring.profile import Profile
+from workbench.quantiles import SLO
 from workbench.registry.model import Model
-from workbench.run import SLO
 from workbench.traffic.patterns import bursty
 from workbench.traffic.trace import Trace
 

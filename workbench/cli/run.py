@@ -37,8 +37,9 @@ from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.formatting import Table, milliseconds
 from workbench.measuring.profile import AFTER_IDLE, BACK_TO_BACK, Profile, profile
+from workbench.quantiles import SLO
 from workbench.registry.model import Model
-from workbench.run import SLO, Run
+from workbench.run import Run
 from workbench.traffic.datasets import open_trace
 from workbench.traffic.patterns import bursty, poisson
 from workbench.traffic.replay import from_csv, from_parquet

@@ -26,7 +26,7 @@ from workbench.cloud.adapters.endpoint import VARIANT
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploy import DeployedModel
 from workbench.errors import CloudError, InvalidInput
-from workbench.run import SLO
+from workbench.quantiles import SLO
 from workbench.validation import of_kind, positive, whole_number
 
 if TYPE_CHECKING:

@@ -4,17 +4,21 @@ A deployment is a value: frozen, its limits checked when it is built, its dictio
 Whoever adds an inference type answers these questions in one file.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from workbench.deployment.platforms import Platform
 from workbench.deployment.settings import settings_of
 from workbench.errors import InvalidInput
-from workbench.pricing.cost import Items
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Usage
+
+if TYPE_CHECKING:
+    from workbench.pricing.cost import Items
 
 MB = 1024**2
 
@@ -24,7 +28,7 @@ KEEP_ALIVE = 600.0
 Size = int | str
 """What a deployment's speed hangs on: its memory in MB, or its instance type."""
 
-KINDS: dict[str, type["Deployment"]] = {}
+KINDS: dict[str, type[Deployment]] = {}
 """The inference types by kind, filled by the package's table of contents."""
 
 _NEEDS_CLOUD = "Running it takes a cloud: LocalCloud on this machine, or AWS."
@@ -103,14 +107,14 @@ class Deployment(ABC):
         """Return what a form begins with."""
 
     @classmethod
-    def variants(cls, choices: PlanChoices) -> Sequence["Deployment"]:  # noqa: ARG003 - of others
+    def variants(cls, choices: PlanChoices) -> Sequence[Deployment]:  # noqa: ARG003 - of others
         """Return the deployments that a plan tries, one instance each; none by default."""
         return ()
 
     # ------------------------------------------------------- what it is made of
 
     @property
-    def simple_parts(self) -> tuple["Deployment", ...]:
+    def simple_parts(self) -> tuple[Deployment, ...]:
         """The deployments it is made of: itself, unless it is a composite."""
         return (self,)
 
@@ -158,7 +162,7 @@ class Deployment(ABC):
             return self
         return replace(self, **{self.scaled_by: max(least, getattr(self, self.scaled_by))})
 
-    def part_here(self) -> tuple["Deployment", int]:
+    def part_here(self) -> tuple[Deployment, int]:
         """Return what this machine can run of it, and of how many like parts that is one.
 
         Raises:
@@ -221,7 +225,7 @@ class Deployment(ABC):
         }
 
     @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> "Deployment":
+    def from_dict(data: Mapping[str, Any]) -> Deployment:
         """Return the deployment that `to_dict` described.
 
         Raises:

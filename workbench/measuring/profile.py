@@ -27,7 +27,7 @@ from workbench.files import load_frame, save_frame
 from workbench.measuring.load import Load, Workers, tune_process
 from workbench.process import Emit, run_in_process
 from workbench.provenance import environment
-from workbench.registry.api import Model
+from workbench.registry.model import Model
 from workbench.service_times import MAX_BATCH_ROWS
 from workbench.traffic.patterns import constant
 from workbench.validation import (

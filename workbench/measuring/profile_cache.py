@@ -9,7 +9,7 @@ from workbench.errors import NotFound
 from workbench.files import home
 from workbench.measuring.profile import Profile, load_profile, profile
 from workbench.provenance import recall_environment
-from workbench.registry.api import Model
+from workbench.registry.model import Model
 from workbench.service_times import Floats, ServiceTimes
 from workbench.validation import whole_number
 

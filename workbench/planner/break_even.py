@@ -1,5 +1,7 @@
 """At which rates another inference type becomes the cheapest."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,15 +14,16 @@ from workbench.deployment.base import KINDS
 from workbench.planner.candidates import CandidateMetrics, Configuration
 from workbench.planner.fleets import search_without_formula
 from workbench.planner.on_demand import screen_on_demand
-from workbench.planner.problem import PlanningProblem
 from workbench.pricing.cost import MONTH
 from workbench.validation import as_tuple, positive
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from workbench.planner.problem import PlanningProblem
 
-def break_even(problem: PlanningProblem, rates: Sequence[float] | None) -> "pl.DataFrame":
+
+def break_even(problem: PlanningProblem, rates: Sequence[float] | None) -> pl.DataFrame:
     """Return the least cost of each type by rate: see `Plan.break_even`."""
     import polars as pl
 
@@ -95,7 +98,7 @@ def _find_cheapest_simulated(
     return best.configuration, best.figures
 
 
-def crossings(frame: "pl.DataFrame") -> list[tuple[float, str, str]]:
+def crossings(frame: pl.DataFrame) -> list[tuple[float, str, str]]:
     """Return where the cheapest type changes: the rate, which was cheapest below it, which above.
 
     Between two rates of the frame, that of `Plan.break_even`, costs per million are taken to lie

@@ -10,7 +10,7 @@ from workbench.planner.on_demand import batch_dollars
 from workbench.planner.options import MAX_SIZES, Options
 from workbench.planner.problem import PlanningProblem
 from workbench.planner.search import fit_arrivals
-from workbench.run import SLO
+from workbench.quantiles import SLO
 from workbench.service_times import ServiceTimes
 from workbench.traffic.trace import Trace
 from workbench.validation import positive, whole_number

@@ -1,24 +1,27 @@
 """Candidates of one inference type, and what became of those that were simulated."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.batching.timer import BatchPolicy
-from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import JobPlatform
 from workbench.errors import InvalidInput
 from workbench.pricing.cost import total
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
-from workbench.quantiles import select_quantile
-from workbench.run import SLO
+from workbench.quantiles import SLO, select_quantile
 from workbench.scaling import ScalingPolicy
 from workbench.service_times import Floats
-from workbench.simulator import Outcome
+
+if TYPE_CHECKING:
+    from workbench.deployment.base import Deployment
+    from workbench.simulator import Outcome
 
 
 class CandidateMetrics(NamedTuple):
@@ -164,7 +167,7 @@ class SimulatedActivity:
         spans = np.stack([batches.started, batches.finished], axis=1)
         return cast("Spans", spans[np.isfinite(batches.finished)].tolist())
 
-    def part(self, number: int) -> "SimulatedActivity":
+    def part(self, number: int) -> SimulatedActivity:
         """Return what a part of a composite deployment did.
 
         Raises:

@@ -5,9 +5,11 @@ without limit, which no fleet is below, and the load, which no fleet is above; b
 number of instances is doubled and halved until the target is just met.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +23,13 @@ from workbench.planner.candidates import (
     describe_instability,
     dollars_of,
 )
-from workbench.planner.problem import PlanningProblem
 from workbench.pricing.usage import Usage
 from workbench.queueing.buffers import NoWaits, PoissonWaits
 from workbench.scaling import ScaleToZero
 from workbench.service_times import Floats
+
+if TYPE_CHECKING:
+    from workbench.planner.problem import PlanningProblem
 
 _POLICIES_PER_COUNT = 2  # policies simulated for a number of instances
 

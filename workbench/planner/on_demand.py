@@ -1,13 +1,19 @@
 """Types on demand: every setting by the exact model, the best of them simulated."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from workbench.deployment.base import Deployment
 from workbench.planner.candidates import CandidateTable, describe_instability, dollars_of
-from workbench.planner.problem import PlanningProblem
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage, round_up_ms
 from workbench.service_times import Floats
+
+if TYPE_CHECKING:
+    from workbench.planner.problem import PlanningProblem
 
 _PREDICTION_SLACK = 1.003  # what the exact model may be off by, and a little more
 

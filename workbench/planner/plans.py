@@ -1,5 +1,7 @@
 """The plan: what won, what lost and why, and what deciding took."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,10 +21,9 @@ from workbench.planner.candidates import (
     Configuration,
     SimulatedCandidate,
 )
-from workbench.planner.problem import PlanningProblem
 from workbench.pricing.cost import MONTH
-from workbench.registry.api import Model
-from workbench.run import SLO
+from workbench.quantiles import SLO
+from workbench.registry.model import Model
 from workbench.scaling import ScalingPolicy
 from workbench.traffic.trace import Trace
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import polars as pl
+
+    from workbench.planner.problem import PlanningProblem
 
 EXACT, SIMULATOR, SCREENED_OUT = "exact model", "simulator", "screened out"
 
@@ -107,7 +110,7 @@ class Plan:
         return self.seconds * self.task.options.planning_price
 
     @cached_property
-    def _ranking(self) -> "list[tuple[CandidateTable, SimulatedCandidate]]":
+    def _ranking(self) -> list[tuple[CandidateTable, SimulatedCandidate]]:
         pairs = [(table, finalist) for table in self.fields for finalist in table.finalists]
         return sorted(pairs, key=lambda pair: self.task.rank(pair[1].figures))
 
@@ -181,7 +184,7 @@ class Plan:
         return f"p{100 * self.slo.quantile:g}"
 
     @cached_property
-    def frame(self) -> "pl.DataFrame":
+    def frame(self) -> pl.DataFrame:
         """A row a candidate, finalists first, the best of them on top.
 
         Columns: kind, deployment, policy, latency and predicted (seconds), attainment,
@@ -214,7 +217,7 @@ class Plan:
         order = ["engine", "cost_per_million" if self.task.budget is None else "latency"]
         return pl.concat([head, rest.sort(order).select(head.columns)])
 
-    def _candidate_rows(self, table: CandidateTable) -> "pl.DataFrame":
+    def _candidate_rows(self, table: CandidateTable) -> pl.DataFrame:
         """Return the rows of an inference type that no simulation has evaluated."""
         import polars as pl
 
@@ -264,7 +267,7 @@ class Plan:
             reason=pl.when(out).then("note").otherwise(self._reasons(bound=table.bound)),
         )
 
-    def _reasons(self, *, bound: bool) -> "pl.Expr":
+    def _reasons(self, *, bound: bool) -> pl.Expr:
         """Return why rows that were not simulated lost, as an expression."""
         import polars as pl
 
@@ -293,7 +296,7 @@ class Plan:
         return pl.when(cost > self.task.budget).then(over).otherwise(other)
 
     @cached_property
-    def front(self) -> "pl.DataFrame":
+    def front(self) -> pl.DataFrame:
         """The rows of `frame` that none beats in both latency and cost, the cheapest first."""
         import polars as pl
 
@@ -304,11 +307,11 @@ class Plan:
         return known.filter(pl.col("latency") < fastest)
 
     @cached_property
-    def by_kind(self) -> "pl.DataFrame":
+    def by_kind(self) -> pl.DataFrame:
         """The best row of each inference type, the winner on top."""
         return self.frame.unique("kind", keep="first", maintain_order=True)
 
-    def break_even(self, rates: "Sequence[float] | None" = None) -> "pl.DataFrame":
+    def break_even(self, rates: Sequence[float] | None = None) -> pl.DataFrame:
         """Return the least cost of each inference type that meets the target as traffic grows.
 
         The trace is played slower or faster. On-demand types are those of the exact model; the
@@ -389,13 +392,13 @@ def _seconds(value: float) -> str:
     return f"{value:.4g} s" if value >= 10 else f"{1000 * value:.4g} ms"
 
 
-def _round_column(value: "pl.Expr", digits: int = 4) -> "pl.Expr":
+def _round_column(value: pl.Expr, digits: int = 4) -> pl.Expr:
     import polars as pl
 
     return value.round_sig_figs(digits).cast(pl.String).str.strip_suffix(".0")
 
 
-def _format_seconds_column(seconds: "pl.Expr") -> "pl.Expr":
+def _format_seconds_column(seconds: pl.Expr) -> pl.Expr:
     import polars as pl
 
     long = pl.format("{} s", _round_column(seconds))
@@ -406,7 +409,7 @@ def _format_seconds_column(seconds: "pl.Expr") -> "pl.Expr":
     )
 
 
-def _format_ratio_column(value: "pl.Expr", of: float, what: str, least: str) -> "pl.Expr":
+def _format_ratio_column(value: pl.Expr, of: float, what: str, least: str) -> pl.Expr:
     """Return what `_format_ratio` does, of a column."""
     import polars as pl
 

@@ -1,8 +1,11 @@
 """What is to be planned, and the exact model's figures that all inference types share."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +18,15 @@ from workbench.planner.candidates import (
     SimulatedCandidate,
     metrics_of,
 )
-from workbench.planner.options import Options
-from workbench.queueing import Screen, screen
-from workbench.run import SLO
+from workbench.quantiles import SLO
+from workbench.queueing.grid import Screen, screen
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import serve
-from workbench.traffic.map import MAP
 from workbench.traffic.trace import Trace
+
+if TYPE_CHECKING:
+    from workbench.planner.options import Options
+    from workbench.traffic.map import MAP
 
 ServiceOn = Callable[[Deployment], ServiceTimes]
 """Service times on a deployment."""
@@ -42,7 +47,7 @@ class PlanningProblem:
     largest: int
 
     @cached_property
-    def screening(self) -> "Screening":
+    def screening(self) -> Screening:
         """The exact model's figures of every policy with the service times of every deployment."""
         return Screening(self)
 

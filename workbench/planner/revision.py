@@ -16,8 +16,8 @@ from workbench.planner.options import Options
 from workbench.planner.plans import Plan
 from workbench.planner.problem import PlanningProblem
 from workbench.planner.search import Clock, Measured, plan
-from workbench.registry.api import Model
-from workbench.run import SLO
+from workbench.quantiles import SLO
+from workbench.registry.model import Model
 from workbench.traffic.trace import Trace
 from workbench.validation import of_kind, positive
 

@@ -17,9 +17,8 @@ from workbench.planner.on_demand import search_on_demand
 from workbench.planner.options import MAX_SIZES, Options
 from workbench.planner.plans import Plan
 from workbench.planner.problem import SERVICE_SAMPLES, PlanningProblem, ServiceOn
-from workbench.quantiles import has_enough_samples
-from workbench.registry.api import Model
-from workbench.run import SLO
+from workbench.quantiles import SLO, has_enough_samples
+from workbench.registry.model import Model
 from workbench.service_times import ProfileLike, ServiceTimes
 from workbench.traffic.map import MAP, poisson_process
 from workbench.traffic.map_fitting import fit

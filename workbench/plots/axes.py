@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.run import SLO
+from workbench.quantiles import SLO
 
 _MIN_LOG_RATIO = 30  # latencies that span more than this factor are shown on a log scale
 

@@ -9,11 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.deployment.base import KINDS
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, in_ms, milliseconds
-from workbench.planner import CandidateTable, Plan
+from workbench.planner.candidates import CandidateTable
+from workbench.planner.plans import Plan
 from workbench.plots.axes import format_target
 from workbench.plots.figure import Figure
-from workbench.queueing import Screen
-from workbench.run import SLO
+from workbench.quantiles import SLO
+from workbench.queueing.grid import Screen
 
 if TYPE_CHECKING:
     import altair as alt

@@ -21,8 +21,8 @@ from workbench.plots.series import (
     name_results,
     shape,
 )
-from workbench.quantiles import select_quantile
-from workbench.run import PERCENTILES, SLO, Run
+from workbench.quantiles import PERCENTILES, SLO, select_quantile
+from workbench.run import Run
 
 if TYPE_CHECKING:
     import altair as alt

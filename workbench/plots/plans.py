@@ -7,7 +7,8 @@ import numpy as np
 
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, milliseconds
-from workbench.planner import Plan, crossings
+from workbench.planner.break_even import crossings
+from workbench.planner.plans import Plan
 from workbench.plots.axes import LatencyAxis, format_target, log_ticks
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, dash, shape

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.errors import InvalidInput
 from workbench.plots.theme import DASHES, PALETTE, SHAPES, WIDTH
-from workbench.queueing import Prediction
-from workbench.run import SLO, Run
+from workbench.quantiles import SLO
+from workbench.queueing.predictions import Prediction
+from workbench.run import Run
 from workbench.validation import as_tuple, of_kind
 
 if TYPE_CHECKING:

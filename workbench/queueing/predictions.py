@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
-from workbench.run import PERCENTILES, SLO
+from workbench.quantiles import PERCENTILES, SLO
 from workbench.service_times import ServiceTimes
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,8 @@ from workbench.errors import InvalidInput, TooFewSamples
 from workbench.formatting import dollars, in_ms, milliseconds
 from workbench.plots.series import Runs, common_slo, name_results
 from workbench.pricing.cost import Cost
-from workbench.run import SLO, Run
+from workbench.quantiles import SLO
+from workbench.run import Run
 from workbench.validation import as_tuple, of_kind
 
 Costs = Sequence[Cost | None]

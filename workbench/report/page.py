@@ -24,6 +24,7 @@ from workbench.plots.latency import plot_latency_ecdf, plot_latency_over_time
 from workbench.plots.series import Runs, name_results
 from workbench.plots.service import Profiles, plot_service_times, service_times
 from workbench.pricing.cost import Cost, CostItem
+from workbench.quantiles import PERCENTILES
 from workbench.report.conclusion import (
     Costs,
     conclusion_sentences,
@@ -31,7 +32,7 @@ from workbench.report.conclusion import (
     estimates_of,
     format_target,
 )
-from workbench.run import PERCENTILES, Run
+from workbench.run import Run
 from workbench.run.record import Lag, ModelRecord, TraceRecord
 from workbench.validation import of_kind
 

@@ -17,9 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import Damaged, InvalidInput, NotAvailable, StorageError, TooFewSamples
 from workbench.files import delete_frame, load_facts, load_frame, save_frame
-from workbench.quantiles import estimate_interval, find_rank, require_samples
+from workbench.quantiles import (
+    PERCENTILES,
+    SLO,
+    estimate_interval,
+    find_rank,
+    require_samples,
+)
 from workbench.run.columns import COLUMNS, as_floats, build_frame, check_columns
-from workbench.run.record import SLO, RunRecord
+from workbench.run.record import RunRecord
 from workbench.validation import inner_share, of_kind, positive
 
 if TYPE_CHECKING:
@@ -30,8 +36,6 @@ __all__ = ["COLUMNS", "PERCENTILES", "SLO", "Run", "RunRecord", "delete_run", "l
 
 FORMAT = 2
 """Of saved runs: 2 has the column `place` and says what it is, 1 had neither."""
-
-PERCENTILES = (0.5, 0.9, 0.95, 0.99)
 
 
 @dataclass(frozen=True, eq=False)

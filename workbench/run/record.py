@@ -11,14 +11,13 @@ from typing import Any
 from workbench.batching.timer import Policy
 from workbench.deployment.base import Deployment
 from workbench.errors import InvalidInput
+from workbench.quantiles import SLO
 from workbench.traffic.trace import Trace
 from workbench.validation import (
     as_tuple,
     finite,
-    inner_share,
     not_negative,
     of_kind,
-    positive,
     whole_number,
 )
 
@@ -71,30 +70,6 @@ def _validate(value: Any, parsers: Mapping[str, Callable[[str, Any], Any]]) -> N
     for name, parse in parsers.items():
         if (given := getattr(value, name)) is not None:
             object.__setattr__(value, name, parse(name, given))
-
-
-@dataclass(frozen=True, kw_only=True)
-class SLO:
-    """A latency target: the `quantile` of latencies is at most `latency` seconds.
-
-    Raises:
-        InvalidInput: `latency` is not positive or `quantile` not between 0 and 1.
-
-    >>> SLO(latency=0.1).label
-    'p95 <= 100 ms'
-    """
-
-    latency: float
-    quantile: float = 0.95
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "latency", positive("latency", self.latency, "seconds"))
-        object.__setattr__(self, "quantile", inner_share("quantile", self.quantile))
-
-    @property
-    def label(self) -> str:
-        """The target in a few words, for charts and tables."""
-        return f"p{100 * self.quantile:g} <= {1000 * self.latency:g} ms"
 
 
 @dataclass(frozen=True, kw_only=True)

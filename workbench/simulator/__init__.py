@@ -37,7 +37,8 @@ from workbench.batching.timer import BatchPolicy, Policy
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform
 from workbench.errors import InvalidInput
-from workbench.run import SLO, Run
+from workbench.quantiles import SLO
+from workbench.run import Run
 from workbench.run.columns import COLUMNS
 from workbench.run.record import RunRecord, describe_setup
 from workbench.scaling import ScalingPolicy

@@ -12,7 +12,8 @@ from workbench.cloud.deploy import DeployedModel
 from workbench.deployment.base import Deployment
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
-from workbench.planner import Options, Plan
+from workbench.planner.options import Options
+from workbench.planner.plans import Plan
 from workbench.pricing.cost import HOUR, total
 from workbench.registry.api import Registry
 from workbench.run import Run

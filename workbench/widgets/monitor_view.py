@@ -17,7 +17,7 @@ from workbench.cloud.client import is_missing
 from workbench.cloud.deploy import DeployedModel
 from workbench.errors import CloudError, InvalidInput, WorkbenchError
 from workbench.formatting import Table
-from workbench.plots import plot_metrics
+from workbench.plots.monitor import plot_metrics
 from workbench.widgets.form import Form, text
 from workbench.widgets.notebook import Keyboard, Status, run_in_background
 from workbench.widgets.results import frame_table

@@ -7,8 +7,9 @@ import ipywidgets
 import traitlets
 
 from workbench.errors import NotFound, WorkbenchError
-from workbench.registry.api import Model, Registry
-from workbench.run import SLO
+from workbench.quantiles import SLO
+from workbench.registry.api import Registry
+from workbench.registry.model import Model
 from workbench.widgets.form import Control, Form, choice, number, show
 from workbench.widgets.notebook import Keyboard, Status
 

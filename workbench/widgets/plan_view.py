@@ -11,11 +11,12 @@ import traitlets
 
 from workbench.errors import Stopped, WorkbenchError
 from workbench.formatting import Table, milliseconds
-from workbench.planner import Candidate, Options, Plan, plan
-from workbench.planner.search import Measured
-from workbench.plots import plot_plan
-from workbench.registry.api import Model
-from workbench.run import SLO
+from workbench.planner.options import Options
+from workbench.planner.plans import Candidate, Plan
+from workbench.planner.search import Measured, plan
+from workbench.plots.plans import plot_plan
+from workbench.quantiles import SLO
+from workbench.registry.model import Model
 from workbench.traffic.trace import Trace
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 from workbench.widgets.results import frame_table

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from workbench.batching.timer import BatchPolicy, Policy
 from workbench.deployment import Deployment, Local, RealTime, Serverless
 from workbench.errors import NotFound
-from workbench.run import SLO
+from workbench.quantiles import SLO
 from workbench.traffic.trace import Trace
 from workbench.widgets.traffic_picker import draw_traffic
 

@@ -9,7 +9,8 @@ import traitlets
 
 from workbench.errors import InvalidInput, InvalidModel, NotFound, WorkbenchError
 from workbench.formatting import Table
-from workbench.registry.api import Model, Registry
+from workbench.registry.api import Registry
+from workbench.registry.model import Model
 from workbench.widgets.form import Form, choice, text
 from workbench.widgets.notebook import Keyboard, Status
 from workbench.widgets.results import frame_table

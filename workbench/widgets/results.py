@@ -14,7 +14,9 @@ import traitlets
 from workbench.comparison import Comparison, compare
 from workbench.errors import NotFound, StorageError, WorkbenchError
 from workbench.formatting import Table
-from workbench.plots import plot_batch_sizes, plot_cost_by_item, plot_latency_over_time
+from workbench.plots.batches import plot_batch_sizes
+from workbench.plots.costs import plot_cost_by_item
+from workbench.plots.latency import plot_latency_over_time
 from workbench.report.page import write_report
 from workbench.run import Run, delete_run
 from workbench.run_cost import cost

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import NotPredictable, Stopped, TooFewSamples, WorkbenchError
 from workbench.formatting import milliseconds, percent
-from workbench.quantiles import has_enough_samples, is_met, select_quantile
-from workbench.queueing import Prediction
-from workbench.run import SLO, Run
+from workbench.quantiles import SLO, has_enough_samples, is_met, select_quantile
+from workbench.queueing.predictions import Prediction
+from workbench.run import Run
 from workbench.widgets.form import show
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 

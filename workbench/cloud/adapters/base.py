@@ -3,13 +3,14 @@
 A `LiveAdapter` makes something that answers calls; a type that has jobs has a bare `Adapter`.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 
-from workbench.backends.asynchronous import Mailbox
 from workbench.backends.base import Backend
 from workbench.cloud.adapters.resources import image_of
 from workbench.cloud.aws import Cloud
@@ -17,6 +18,9 @@ from workbench.cloud.client import CloudClient
 from workbench.cloud.ledger import LedgerEntry
 from workbench.deployment.base import Deployment
 from workbench.registry.model import Model
+
+if TYPE_CHECKING:
+    from workbench.backends.asynchronous import Mailbox
 
 D = TypeVar("D", bound=Deployment)
 
