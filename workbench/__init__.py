@@ -42,7 +42,8 @@ _CONTENTS = {
     "sweeps": ["sweep"],
     # what to do about it
     "planner": ["Options", "Plan", "plan", "replan"],
-    "comparison": ["compare", "compare_policies"],
+    "planner.policies": ["compare_policies"],
+    "comparison": ["compare"],
     "report.page": ["write_report"],
     # whole data sets, without a queue
     "measuring.batch_inference": ["Transformed", "transform"],

@@ -2,20 +2,14 @@
 
 import html
 import math
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from workbench.batching.policies import DeadlineAware, Steered, WorkConserving
-from workbench.batching.timer import BatchPolicy, Policy
-from workbench.errors import InvalidInput, TooFewSamples, WorkbenchError
-from workbench.experiment import Experiment
+from workbench.errors import TooFewSamples
 from workbench.formatting import Table, dollars, format_cell, in_ms, milliseconds, percent
-from workbench.measuring.profile import Profile
-from workbench.planner.buffer_search import rebatch
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf
 from workbench.plots.series import Result, Results, caption, name_results
@@ -24,8 +18,6 @@ from workbench.pricing.sheet import PriceSheet
 from workbench.quantiles import is_met
 from workbench.run import Run
 from workbench.run_cost import cost
-from workbench.service_times import ServiceTimes
-from workbench.sweeps import Finding, sweep
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,14 +46,6 @@ _COLUMN_TYPES = {
     "valid": "Boolean",
 }
 
-_POLICY_COLUMN_TYPES = {
-    "policy": "String",
-    **dict.fromkeys(("p50", "p95", "p99", "attainment"), "Float64"),
-    **dict.fromkeys(("failed", "batches"), "Int64"),
-    **dict.fromkeys(("mean_batch_size", "per_million", "deciding"), "Float64"),
-}
-_HOUR = 3600.0
-
 
 def compare(runs: Results, *, prices: PriceSheet | None = None) -> "Comparison":
     """Return runs and predictions side by side, priced by the sheet (by default of us-east-1).
@@ -80,77 +64,6 @@ def compare(runs: Results, *, prices: PriceSheet | None = None) -> "Comparison":
     members = name_results(runs)
     bills = {name: _bill(result, prices) for name, result in members.items()}
     return Comparison(members, {name: bill for name, bill in bills.items() if bill})
-
-
-def compare_policies(
-    experiment: Experiment,
-    *,
-    max_size: int = 8,
-    max_wait: float | None = None,
-    policies: Sequence[Policy] = (),
-    window: float | None = None,
-    profile: Profile | ServiceTimes | None = None,
-    **settings: Any,  # noqa: ANN401 - whatever `sweep` takes
-) -> "pl.DataFrame":
-    """Return a table of an experiment under the policies there are, one row a policy.
-
-    No batching, `BatchPolicy` of this size and wait (by default half the target's latency), the
-    same re-planned for each `window` (seconds; by default an hour, or a quarter of a trace of less
-    than four) as BATCH does, see `workbench.planner.rebatch`; `WorkConserving`, `DeadlineAware`
-    and `Steered` of this size for the experiment's SLO, and those given. Latencies are in seconds,
-    costs in US dollars a million answered requests; null if unknown. `deciding` is the
-    seconds that were spent here on finding a policy's settings: 0 where they were given.
-
-    Raises:
-        InvalidInput: The experiment has no SLO.
-        WorkbenchError: One could not be simulated.
-    """
-    slo = experiment.slo
-    if slo is None:
-        raise InvalidInput("Policies are compared by a target: give the experiment an slo.")
-    batched = BatchPolicy(
-        max_size=max_size, max_wait=slo.latency / 2 if max_wait is None else max_wait
-    )
-    timed = replace(experiment, policy=batched)
-    profile = profile or timed.ensure_profile()
-    times = timed.service(profile)
-    began = time.perf_counter()
-    planned = rebatch(
-        experiment.trace,
-        slo,
-        experiment.deployment,
-        times,
-        max_size=max_size,
-        window=window or min(_HOUR, experiment.trace.duration / 4),
-    )
-    deciding = {planned.label: time.perf_counter() - began}
-    known: list[Policy] = [
-        BatchPolicy(),
-        batched,
-        planned,
-        WorkConserving(max_size=max_size),
-        DeadlineAware.within(slo.latency, times, max_size=max_size),
-        Steered(latency=slo.latency, quantile=slo.quantile, max_size=max_size),
-    ]
-    rows = [replace(experiment, policy=policy) for policy in [*known, *policies]]
-    return _policy_table(sweep(rows, profile=profile, **settings), deciding)
-
-
-def _policy_table(findings: list[Finding], deciding: Mapping[str, float]) -> "pl.DataFrame":
-    import polars as pl
-
-    rows = []
-    for finding in findings:
-        if not isinstance(finding.result, Run):
-            raise WorkbenchError(f"{finding.experiment.policy.label}: {finding.error}")
-        figures = finding.result.summary()
-        label = figures["policy"] = finding.experiment.policy.label
-        figures["deciding"] = deciding.get(label, 0.0)
-        figures["per_million"] = cost(finding.result).per_million
-        rows.append({name: figures[name] for name in _POLICY_COLUMN_TYPES})
-    return pl.DataFrame(
-        rows, schema={name: getattr(pl, kind) for name, kind in _POLICY_COLUMN_TYPES.items()}
-    )
 
 
 def _bill(result: Result, prices: PriceSheet | None) -> Cost | None:

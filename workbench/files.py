@@ -232,3 +232,18 @@ def _replace(draft: Path, target: Path) -> None:
         old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def read_and_verify(path: Path, sha256: str, name: str) -> bytes:
+    """Return the content of a file of the model `name`, after a check of its hash.
+
+    Raises:
+        Damaged: The file is missing or has changed.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Damaged(f"{name}: {path} cannot be read: {error.strerror}.") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise Damaged(f"{name}: {path} is not what was registered; register the model again.")
+    return content

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import workbench as wb
 from workbench.backends.base import FunctionBackend
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
-from workbench.comparison import compare_policies
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.measuring.load import Buffer, CompletedBatch, Load, _generate, replay
+from workbench.planner.policies import compare_policies
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 from workbench.traffic.trace import Trace

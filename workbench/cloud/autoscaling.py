@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
-from workbench.cloud.adapters import ADAPTERS
-from workbench.cloud.adapters.base import WatchedMetric
+from workbench.cloud.adapters.base import ADAPTERS, WatchedMetric
 from workbench.cloud.adapters.endpoint import VARIANT
 from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient

@@ -266,3 +266,31 @@ def _convert_connection_error(
     if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
         return Unreachable(f"{said} Check the network, and that the cloud is running.")
     return CloudError(said)
+
+
+def image_of(cloud: Cloud) -> str:
+    """Return the URI of the image with the model server.
+
+    Raises:
+        NotAvailable: It is not known.
+    """
+    if cloud.image is None:
+        raise NotAvailable(
+            f"{cloud.name} needs the URI of an image with the model server: "
+            f"workbench.aws(image=...) or ${IMAGE}."
+        )
+    return cloud.image
+
+
+def role_of(cloud: Cloud) -> str:
+    """Return the ARN of the role that endpoints run under.
+
+    Raises:
+        NotAvailable: It is not known.
+    """
+    if cloud.role is None:
+        raise NotAvailable(
+            f"{cloud.name} needs the ARN of a role that SageMaker may take: "
+            f"workbench.aws(role=...) or ${ROLE}."
+        )
+    return cloud.role

@@ -1,22 +1,26 @@
 """What a deployment may cost, asked before the first call, and what it has cost so far."""
 
+from __future__ import annotations
+
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.cloud.aws import Cloud
-from workbench.deployment import Deployment
 from workbench.errors import InvalidInput, NotAvailable, OverBudget
 from workbench.formatting import dollars
 from workbench.pricing.cost import HOUR, Cost, total
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
 from workbench.validation import not_negative, positive
+
+if TYPE_CHECKING:
+    from workbench.deployment import Deployment
 
 START_AND_STOP_SECONDS = 600.0
 """Seconds that an instance is allowed for starting and stopping, which are billed. Inferred."""

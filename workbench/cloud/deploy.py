@@ -17,9 +17,7 @@ from typing import Any
 
 from workbench.backends.asynchronous import Mailbox
 from workbench.backends.base import Backend
-from workbench.cloud.adapters import BY_LEDGER_KIND, adapter_of
-from workbench.cloud.adapters.base import CallTarget, Creation
-from workbench.cloud.adapters.resources import role_of
+from workbench.cloud.adapters.base import ADAPTERS, CallTarget, Creation, adapter_of
 from workbench.cloud.autoscaling import (
     InstanceCounter,
     check_scaling,
@@ -29,7 +27,7 @@ from workbench.cloud.autoscaling import (
     list_activities,
     register,
 )
-from workbench.cloud.aws import Cloud
+from workbench.cloud.aws import Cloud, role_of
 from workbench.cloud.client import CloudClient, ignore_missing
 from workbench.cloud.cost_guard import confirm_cost, estimate_max_cost, hourly_cost
 from workbench.cloud.ledger import Ledger, LedgerEntry
@@ -290,7 +288,8 @@ def _tear_down(entry: LedgerEntry, ledger: Ledger) -> None:
         with CloudClient(entry.cloud) as aws:
             if entry.scales:
                 deregister(aws, entry)
-            BY_LEDGER_KIND[entry.kind].delete(aws, entry)
+            by_kind = {each.ledger_kind: each for each in ADAPTERS.values()}
+            by_kind[entry.kind].delete(aws, entry)  # those of one name delete alike
             with ignore_missing():
                 aws.s3("delete_object", Bucket=entry.bucket, Key=entry.key)
     except Unreachable:

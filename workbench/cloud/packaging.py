@@ -1,5 +1,7 @@
 """What a deployment ships: the archive of a model, and the zip of a function."""
 
+from __future__ import annotations
+
 import gzip
 import io
 import json
@@ -11,11 +13,13 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from workbench.errors import Damaged, InvalidInput, StorageError
-from workbench.files import write_file
-from workbench.registry.model import Model, read_and_verify
+from workbench.files import read_and_verify, write_file
+
+if TYPE_CHECKING:
+    from workbench.registry.model import Model
 
 MODEL_FILE = "model.onnx"
 """The ONNX file in an archive: what the container looks for."""

@@ -17,8 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from workbench.cloud.adapters.resources import image_of
-from workbench.cloud.aws import Cloud
+from workbench.cloud.aws import Cloud, image_of
 from workbench.cloud.client import CloudClient, ignore_missing, is_missing
 from workbench.cloud.packaging import MODEL_FILE, archive, unpack
 from workbench.errors import CloudError, Damaged, InvalidInput, NotFound

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from workbench.backends.sagemaker import NPY, pack_npy, unpack_npy
 from workbench.cloud.adapters.batch_transform import BatchTransformAdapter
-from workbench.cloud.adapters.resources import create_model, image_of, role_of, upload
-from workbench.cloud.aws import Cloud
+from workbench.cloud.adapters.resources import create_model, upload
+from workbench.cloud.aws import Cloud, image_of, role_of
 from workbench.cloud.client import CloudClient
 from workbench.cloud.cost_guard import confirm_cost, estimate_max_cost, hourly_cost
 from workbench.cloud.deploy import ensure_teardown, open_entry

@@ -5,22 +5,26 @@ job that starts at (k + 1) * period, or at the end of the trace without a period
 finish when it ends.
 """
 
+from __future__ import annotations
+
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.backends.base import Reply
-from workbench.cloud.transform_jobs import TransformJobs
 from workbench.errors import InvocationError, OverBudget, WorkbenchError
 from workbench.measuring.inputs import PIECE_BYTES
 from workbench.measuring.load import CompletedBatch, Load, RowMaker, Rows, SampleRows
 from workbench.traffic.trace import Trace
+
+if TYPE_CHECKING:
+    from workbench.cloud.transform_jobs import TransformJobs
 
 _MAX_CONCURRENT_JOBS = 16  # jobs that are prepared or under way; further ones start late
 _POLL_INTERVAL = 0.1  # seconds between two looks at what has ended

@@ -8,8 +8,7 @@ from workbench.deployment.base import Deployment
 from workbench.errors import InvalidInput
 from workbench.planner.on_demand import batch_dollars
 from workbench.planner.options import MAX_SIZES, Options
-from workbench.planner.problem import PlanningProblem
-from workbench.planner.search import fit_arrivals
+from workbench.planner.problem import PlanningProblem, fit_arrivals
 from workbench.quantiles import SLO
 from workbench.service_times import ServiceTimes
 from workbench.traffic.trace import Trace

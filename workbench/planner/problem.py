@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.deployment.base import KINDS, Deployment
+from workbench.errors import TooFewSamples
 from workbench.planner.candidates import (
     CandidateMetrics,
     CandidateTable,
@@ -22,6 +23,8 @@ from workbench.quantiles import SLO
 from workbench.queueing.grid import Screen, screen
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import serve
+from workbench.traffic.map import poisson_process
+from workbench.traffic.map_fitting import fit
 from workbench.traffic.trace import Trace
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 ServiceOn = Callable[[Deployment], ServiceTimes]
 """Service times on a deployment."""
 
+_MIN_WINDOWS = 20  # windows that a trace must hold to show burstiness
 SERVICE_SAMPLES = 20  # of a service time that is a distribution
 
 
@@ -202,3 +206,14 @@ class Screening:
         sizes = np.repeat(self.sizes, len(self.waits))[self.policies]
         waits = np.tile(np.array(self.waits, dtype=np.float64), len(self.sizes))[self.policies]
         return np.where(sizes > 1, waits, 0.0)
+
+
+def fit_arrivals(trace: Trace, window: float) -> tuple[MAP, tuple[str, ...]]:
+    """Return the process that fits a trace, for waits of up to `window`, and what it misses."""
+    longest = 0.999 * trace.duration / _MIN_WINDOWS
+    try:
+        fitted = fit(trace, window=min(window, longest) or None)
+    except TooFewSamples:
+        warning = "Too few requests to tell their burstiness: they were taken to be independent."
+        return poisson_process(trace.rate), (warning,)
+    return fitted.map, fitted.warnings

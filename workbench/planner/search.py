@@ -8,7 +8,7 @@ import numpy as np
 
 from workbench.deployment.base import KINDS
 from workbench.deployment.vcpu_rule import service_on
-from workbench.errors import InvalidInput, TooFewSamples
+from workbench.errors import InvalidInput
 from workbench.measuring.profile import Profile
 from workbench.measuring.profile_cache import ensure_profile
 from workbench.planner.candidates import CandidateTable
@@ -16,12 +16,11 @@ from workbench.planner.fleets import search_without_formula
 from workbench.planner.on_demand import search_on_demand
 from workbench.planner.options import MAX_SIZES, Options
 from workbench.planner.plans import Plan
-from workbench.planner.problem import SERVICE_SAMPLES, PlanningProblem, ServiceOn
+from workbench.planner.problem import SERVICE_SAMPLES, PlanningProblem, ServiceOn, fit_arrivals
 from workbench.quantiles import SLO, has_enough_samples
 from workbench.registry.model import Model
 from workbench.service_times import ProfileLike, ServiceTimes
-from workbench.traffic.map import MAP, poisson_process
-from workbench.traffic.map_fitting import fit
+from workbench.traffic.map import MAP
 from workbench.traffic.trace import Trace
 from workbench.validation import of_kind, positive
 
@@ -32,7 +31,6 @@ Measured = ProfileLike | ServiceTimes | ServiceOn
 
 _MAX_CANDIDATES = 2_000_000
 _CANDIDATES_PER_SECOND = 70_000  # candidates screened, each with one constant service time
-_MIN_WINDOWS = 20  # windows that a trace must hold to show burstiness
 
 
 def plan(
@@ -186,17 +184,6 @@ def _find_largest_covered(times: ServiceTimes, least: int) -> int:
     sizes = sizes[sizes >= least]
     run = np.flatnonzero(sizes == np.arange(least, least + len(sizes)))
     return int(sizes[run[-1]]) if len(run) else 0
-
-
-def fit_arrivals(trace: Trace, window: float) -> tuple[MAP, tuple[str, ...]]:
-    """Return the process that fits a trace, for waits of up to `window`, and what it misses."""
-    longest = 0.999 * trace.duration / _MIN_WINDOWS
-    try:
-        fitted = fit(trace, window=min(window, longest) or None)
-    except TooFewSamples:
-        warning = "Too few requests to tell their burstiness: they were taken to be independent."
-        return poisson_process(trace.rate), (warning,)
-    return fitted.map, fitted.warnings
 
 
 def _search_all(problem: PlanningProblem, progress: Progress | None) -> Iterator[CandidateTable]:

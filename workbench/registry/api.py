@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 from numpy.typing import ArrayLike
 
 from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
-from workbench.files import as_path, home, sha256
+from workbench.files import as_path, home, read_and_verify, sha256
 from workbench.formatting import Table
 from workbench.provenance import environment
 from workbench.registry.model import (
@@ -35,7 +35,6 @@ from workbench.registry.model import (
     Model,
     Samples,
     Traits,
-    read_and_verify,
 )
 from workbench.registry.model_import import import_model
 from workbench.registry.onnx import Tensor, check_model

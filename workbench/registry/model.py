@@ -1,6 +1,5 @@
 """What a version of a model is: its traits, its lineage, its files, and how it is opened."""
 
-import hashlib
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import Damaged, InvalidInput
+from workbench.errors import InvalidInput
+from workbench.files import read_and_verify
 from workbench.registry.onnx import Nan, Session, Tensor
 from workbench.validation import as_array
 
@@ -180,18 +180,3 @@ def correct(outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_]:
     scores = outputs.ndim == 2 and outputs.shape[1] > 1
     labels = outputs.argmax(axis=1) if scores else outputs.reshape(-1)
     return np.asarray(labels == targets)
-
-
-def read_and_verify(path: Path, sha256: str, name: str) -> bytes:
-    """Return the content of a file of the model `name`, after a check of its hash.
-
-    Raises:
-        Damaged: The file is missing or has changed.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise Damaged(f"{name}: {path} cannot be read: {error.strerror}.") from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise Damaged(f"{name}: {path} is not what was registered; register the model again.")
-    return content

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
-from workbench.traffic.patterns import bursty_rates, check_map
-from workbench.validation import as_array, positive
+from workbench.validation import as_array, as_tuple, positive
 
 Floats = NDArray[np.float64]
 
@@ -32,7 +31,7 @@ class MAP:
         d1: rates of those (the diagonal: of staying) with an arrival; rows of d0 + d1 sum to 0.
 
     Raises:
-        InvalidInput: as for `workbench.traffic.patterns.check_map`.
+        InvalidInput: as for `check_map`.
 
     Formulas: W. Fischer and K. Meier-Hellstern, "The Markov-modulated Poisson process (MMPP)
     cookbook", Performance Evaluation 18 (1993); M. Neuts, "Structured stochastic matrices of
@@ -301,3 +300,84 @@ def as_gaps(values: ArrayLike) -> Floats:
     if gaps.ndim != 1 or not (np.isfinite(gaps) & (gaps >= 0)).all() or not gaps.any():
         raise InvalidInput("gaps must be one list of finite seconds, 0 or more and not all 0.")
     return gaps
+
+
+def bursty_rates(
+    *, rate: float, burst: float, dwell: tuple[float, float] = (4.0, 1.0)
+) -> tuple[float, float]:
+    """Return the low and the high rate of `bursty`, in requests per second.
+
+    >>> bursty_rates(rate=300, burst=6, dwell=(4, 1))
+    (150.0, 900.0)
+    """
+    if not positive("burst", burst) >= 1:
+        raise InvalidInput(f"burst is the high rate over the low one, at least 1, got {burst!r}.")
+    stays = as_tuple("dwell", dwell)
+    if len(stays) != 2:
+        raise InvalidInput(f"dwell must be two mean stays in seconds, low first, got {dwell!r}.")
+    low_stay, high_stay = (positive("dwell", stay, "seconds") for stay in stays)
+    low = positive("rate", rate) * (low_stay + high_stay) / (low_stay + burst * high_stay)
+    return low, burst * low
+
+
+def check_map(d0: ArrayLike, d1: ArrayLike) -> tuple[Floats, Floats]:
+    """Return the matrices as float64, known to be those of a Markovian arrival process.
+
+    Rows of D0 + D1 may miss 0 by a millionth of their rates, as printed matrices do; the diagonal
+    of what is returned makes up for it.
+
+    Raises:
+        InvalidInput: not two square matrices of one shape, an entry not finite, a negative entry
+            outside D0's diagonal, a row that does not sum to 0, no arrivals, or phases that cannot
+            all be reached from each other.
+
+    >>> check_map([[-3]], [[3]])[1]
+    array([[3.]])
+    """
+    d0, d1 = _matrix("d0", d0), _matrix("d1", d1)
+    if d0.shape != d1.shape:
+        raise InvalidInput(f"d0 and d1 must have one shape, got {d0.shape} and {d1.shape}.")
+    off = d0 - np.diag(np.diag(d0))
+    _check_not_negative("d0", off, "outside the diagonal")
+    _check_not_negative("d1", d1, "everywhere")
+    out = (off + d1).sum(axis=1)
+    wrong = np.abs(np.diag(d0) + out) > 1e-6 * np.maximum(out, -np.diag(d0))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InvalidInput(
+            f"Each row of d0 + d1 must sum to 0, row {row + 1} sums to "
+            f"{d0[row, row] + out[row]:g}: set d0's diagonal to minus the sum of the row's others."
+        )
+    if not d1.any():
+        raise InvalidInput("d1 holds no rate above 0, so that no request would ever arrive.")
+    _check_irreducible(off + d1)
+    return off - np.diag(out), d1
+
+
+def _matrix(name: str, values: ArrayLike) -> Floats:
+    array = as_array(name, values)
+    square = array.ndim == 2 and array.shape[0] == array.shape[1] > 0
+    if not square or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise InvalidInput(f"{name} must be a square matrix of finite numbers, got {values!r}.")
+    return array.astype(np.float64)
+
+
+def _check_not_negative(name: str, matrix: Floats, where: str) -> None:
+    if (matrix < 0).any():
+        row, column = np.unravel_index(matrix.argmin(), matrix.shape)
+        raise InvalidInput(
+            f"{name} holds rates, at least 0 {where}, "
+            f"got {matrix[row, column]:g} in row {row + 1}, column {column + 1}."
+        )
+
+
+def _check_irreducible(rates: Floats) -> None:
+    reached = (rates > 0) | np.eye(len(rates), dtype=bool)
+    for _ in rates:
+        reached = reached @ reached
+    if not reached.all():
+        start, end = np.argwhere(~reached)[0] + 1
+        raise InvalidInput(
+            f"The process is reducible: phase {end} is never reached from phase {start}. "
+            "Leave out the phases that do not return."
+        )

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
+from workbench.traffic.map import bursty_rates, check_map, stationary_distribution
 from workbench.traffic.trace import Floats, Trace, format_value
 from workbench.validation import (
     Seed,
-    as_array,
-    as_tuple,
     generator_from,
     not_negative,
     positive,
@@ -108,24 +107,6 @@ def bursty(
     counts = times.poisson(np.where(is_high, high, low) * (ends - starts))
     spread = times.random(counts.sum()) * np.repeat(ends - starts, counts)
     return draw_trace(name, np.repeat(starts, counts) + spread, duration, rows, samples)
-
-
-def bursty_rates(
-    *, rate: float, burst: float, dwell: tuple[float, float] = (4.0, 1.0)
-) -> tuple[float, float]:
-    """Return the low and the high rate of `bursty`, in requests per second.
-
-    >>> bursty_rates(rate=300, burst=6, dwell=(4, 1))
-    (150.0, 900.0)
-    """
-    if not positive("burst", burst) >= 1:
-        raise InvalidInput(f"burst is the high rate over the low one, at least 1, got {burst!r}.")
-    stays = as_tuple("dwell", dwell)
-    if len(stays) != 2:
-        raise InvalidInput(f"dwell must be two mean stays in seconds, low first, got {dwell!r}.")
-    low_stay, high_stay = (positive("dwell", stay, "seconds") for stay in stays)
-    low = positive("rate", rate) * (low_stay + high_stay) / (low_stay + burst * high_stay)
-    return low, burst * low
 
 
 def diurnal(
@@ -266,40 +247,6 @@ def markovian(
     return draw_trace(name, _map_arrivals(d0, d1, duration, times), duration, rows, samples)
 
 
-def check_map(d0: ArrayLike, d1: ArrayLike) -> tuple[Floats, Floats]:
-    """Return the matrices as float64, known to be those of a Markovian arrival process.
-
-    Rows of D0 + D1 may miss 0 by a millionth of their rates, as printed matrices do; the diagonal
-    of what is returned makes up for it.
-
-    Raises:
-        InvalidInput: not two square matrices of one shape, an entry not finite, a negative entry
-            outside D0's diagonal, a row that does not sum to 0, no arrivals, or phases that cannot
-            all be reached from each other.
-
-    >>> check_map([[-3]], [[3]])[1]
-    array([[3.]])
-    """
-    d0, d1 = _matrix("d0", d0), _matrix("d1", d1)
-    if d0.shape != d1.shape:
-        raise InvalidInput(f"d0 and d1 must have one shape, got {d0.shape} and {d1.shape}.")
-    off = d0 - np.diag(np.diag(d0))
-    _check_not_negative("d0", off, "outside the diagonal")
-    _check_not_negative("d1", d1, "everywhere")
-    out = (off + d1).sum(axis=1)
-    wrong = np.abs(np.diag(d0) + out) > 1e-6 * np.maximum(out, -np.diag(d0))
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise InvalidInput(
-            f"Each row of d0 + d1 must sum to 0, row {row + 1} sums to "
-            f"{d0[row, row] + out[row]:g}: set d0's diagonal to minus the sum of the row's others."
-        )
-    if not d1.any():
-        raise InvalidInput("d1 holds no rate above 0, so that no request would ever arrive.")
-    _check_irreducible(off + d1)
-    return off - np.diag(out), d1
-
-
 def streams(seed: Seed) -> list[np.random.Generator]:
     """Return two independent generators: one for the times, one for what the requests carry.
 
@@ -377,7 +324,7 @@ def _sojourns(
 
 
 def _map_arrivals(d0: Floats, d1: Floats, duration: float, times: np.random.Generator) -> Floats:
-    leave, edges, shares = -np.diag(d0), _jump_edges(d0, d1), _stationary_shares(d0 + d1)
+    leave, edges, shares = -np.diag(d0), _jump_edges(d0, d1), stationary_distribution(d0 + d1)
     phases, jump_rate = len(d0), float(shares @ leave)
     expected = check_expected(jump_rate * duration)
     phase = int(np.searchsorted(np.cumsum(shares)[:-1], times.random(), side="right"))
@@ -412,44 +359,6 @@ def _walk(
         jumps.append(jump)
         phase = jump % phases
     return np.array(visited), np.array(jumps)
-
-
-def _stationary_shares(generator: Floats) -> Floats:
-    """Return shares of time in each phase of an irreducible Markov process."""
-    equations = generator.T / (np.abs(generator).max() or 1)  # one phase alone: [[0]]
-    equations[-1] = 1.0
-    shares: Floats = np.linalg.solve(equations, np.eye(len(generator))[-1]).clip(0)
-    shares /= shares.sum()
-    return shares
-
-
-def _matrix(name: str, values: ArrayLike) -> Floats:
-    array = as_array(name, values)
-    square = array.ndim == 2 and array.shape[0] == array.shape[1] > 0
-    if not square or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        raise InvalidInput(f"{name} must be a square matrix of finite numbers, got {values!r}.")
-    return array.astype(np.float64)
-
-
-def _check_not_negative(name: str, matrix: Floats, where: str) -> None:
-    if (matrix < 0).any():
-        row, column = np.unravel_index(matrix.argmin(), matrix.shape)
-        raise InvalidInput(
-            f"{name} holds rates, at least 0 {where}, "
-            f"got {matrix[row, column]:g} in row {row + 1}, column {column + 1}."
-        )
-
-
-def _check_irreducible(rates: Floats) -> None:
-    reached = (rates > 0) | np.eye(len(rates), dtype=bool)
-    for _ in rates:
-        reached = reached @ reached
-    if not reached.all():
-        start, end = np.argwhere(~reached)[0] + 1
-        raise InvalidInput(
-            f"The process is reducible: phase {end} is never reached from phase {start}. "
-            "Leave out the phases that do not return."
-        )
 
 
 def _call(maker: str, **arguments: object) -> str:

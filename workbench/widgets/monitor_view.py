@@ -20,8 +20,8 @@ from workbench.formatting import Table
 from workbench.plots.monitor import plot_metrics
 from workbench.widgets.form import Form, text
 from workbench.widgets.notebook import Keyboard, Status, run_in_background
-from workbench.widgets.results import frame_table
 from workbench.widgets.saved_output import SavedOutput
+from workbench.widgets.tables import frame_table
 
 if TYPE_CHECKING:
     import polars as pl

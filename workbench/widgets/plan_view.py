@@ -19,9 +19,9 @@ from workbench.quantiles import SLO
 from workbench.registry.model import Model
 from workbench.traffic.trace import Trace
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
-from workbench.widgets.results import frame_table
 from workbench.widgets.run_panel import FLUSH_INTERVAL, LiveProgress
 from workbench.widgets.saved_output import SavedOutput
+from workbench.widgets.tables import frame_table
 
 if TYPE_CHECKING:
     import polars as pl

@@ -13,7 +13,7 @@ from workbench.registry.api import Registry
 from workbench.registry.model import Model
 from workbench.widgets.form import Form, choice, text
 from workbench.widgets.notebook import Keyboard, Status
-from workbench.widgets.results import frame_table
+from workbench.widgets.tables import frame_table
 
 
 class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types

@@ -24,6 +24,7 @@ from workbench.widgets.form import show, text
 from workbench.widgets.notebook import Keyboard, Status
 from workbench.widgets.run_panel import Result
 from workbench.widgets.saved_output import SavedOutput
+from workbench.widgets.tables import frame_table
 
 MAX_RUNS = 6
 """As many as the charts have colours."""
@@ -268,13 +269,6 @@ def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table
     return Table(table.columns, rows, caption)
 
 
-def frame_table(table: Table, label: str = "") -> str:
-    """Return an HTML table that scrolls in a frame of its own, also by keyboard."""
-    label = html.escape(label or table.caption)
-    scrolls = f'<div role="region" aria-label="{label}" tabindex="0">'
-    return f'<style>{_STYLE}</style><div class="wb-runs">{scrolls}{table.html()}</div></div>'
-
-
 def _warnings(comparison: Comparison) -> str:
     return "".join(f"<p>{html.escape(warning)}</p>" for warning in comparison.warnings)
 
@@ -309,17 +303,3 @@ _CHARTS: Mapping[str, Callable[[Comparison], str]] = {
     "batch sizes": _batch_sizes,
     "cost": _cost,
 }
-
-_STYLE = """
-.wb-results .widget-html, .wb-results .widget-html-content { min-width: 0; }
-.wb-chart { max-width: max(100%, 560px); }
-.wb-runs { color: var(--jp-ui-font-color1); line-height: 1.4; }
-.wb-runs div { overflow-x: auto; }
-.wb-runs p { margin: 8px 0 0; }
-.wb-runs table { border-collapse: collapse; }
-.wb-runs caption { text-align: left; padding: 4px 0; }
-.wb-runs th, .wb-runs td {
-  border-bottom: 1px solid var(--jp-border-color2); padding: 2px 16px 2px 0; text-align: left;
-}
-.wb-runs tbody th { font-weight: normal; white-space: nowrap; }
-"""

@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 
 import traitlets
 
-from workbench.cloud.adapters.resources import image_of, role_of
-from workbench.cloud.aws import Cloud, aws
+from workbench.cloud.aws import Cloud, aws, image_of, role_of
 from workbench.cloud.cost_guard import describe_cost
 from workbench.experiment import Experiment
 from workbench.files import runs_folder

@@ -9,14 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from workbench.backends.base import Backend
-from workbench.cloud.adapters.resources import image_of
-from workbench.cloud.aws import Cloud
+from workbench.cloud.aws import Cloud, image_of
 from workbench.cloud.client import CloudClient
 from workbench.cloud.ledger import LedgerEntry
 from workbench.deployment.base import Deployment
+from workbench.errors import InvalidInput
 from workbench.registry.model import Model
 
 if TYPE_CHECKING:
@@ -133,3 +133,20 @@ class LiveAdapter(Adapter[D]):
     @abstractmethod
     def backend(self, target: CallTarget[D]) -> Backend:
         """Return what calls it."""
+
+
+ADAPTERS: dict[str, Adapter[Any]] = {}
+"""Adapters by the kind of the deployment, filled by the package's table."""
+
+
+def adapter_of(deployment: Deployment) -> LiveAdapter[Any]:
+    """Return what makes a deployment that answers calls.
+
+    Raises:
+        InvalidInput: Its type has no such thing on a cloud.
+    """
+    adapter = ADAPTERS.get(deployment.kind)
+    if not isinstance(adapter, LiveAdapter):
+        live = [kind for kind, each in ADAPTERS.items() if isinstance(each, LiveAdapter)]
+        raise InvalidInput(f"{deployment.label} cannot be deployed: {', '.join(live)} can.")
+    return adapter

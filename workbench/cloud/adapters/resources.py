@@ -6,43 +6,14 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from workbench.cloud.aws import IMAGE, ROLE, Cloud
 from workbench.cloud.client import CloudClient, ignore_missing
 from workbench.cloud.ledger import LedgerEntry
 from workbench.cloud.packaging import archive
-from workbench.errors import CloudError, NotAvailable
+from workbench.errors import CloudError
 from workbench.registry.model import Model
 
 PATIENCE = 3600.0
 """Seconds to wait for an endpoint: AWS itself gives up on one after about an hour."""
-
-
-def image_of(cloud: Cloud) -> str:
-    """Return the URI of the image with the model server.
-
-    Raises:
-        NotAvailable: It is not known.
-    """
-    if cloud.image is None:
-        raise NotAvailable(
-            f"{cloud.name} needs the URI of an image with the model server: "
-            f"workbench.aws(image=...) or ${IMAGE}."
-        )
-    return cloud.image
-
-
-def role_of(cloud: Cloud) -> str:
-    """Return the ARN of the role that endpoints run under.
-
-    Raises:
-        NotAvailable: It is not known.
-    """
-    if cloud.role is None:
-        raise NotAvailable(
-            f"{cloud.name} needs the ARN of a role that SageMaker may take: "
-            f"workbench.aws(role=...) or ${ROLE}."
-        )
-    return cloud.role
 
 
 def upload(aws: CloudClient, entry: LedgerEntry, model: Model) -> None:
