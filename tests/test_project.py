@@ -36,6 +36,10 @@ CORE = {
 }
 SHIPPED = {"workbench.data", "workbench.notebooks.reports"}  # from folders beside workbench/
 MODULES = sorted((ROOT / "workbench").rglob("*.py"))
+NAMES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in MODULES
+}
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 MADE = {"__pycache__", ".ipynb_checkpoints"}  # folders that tools make
 FILES = [
@@ -225,3 +229,28 @@ def test_the_local_cloud_may_import_these_and_no_others():
         *("workbench.cloud.packaging", "workbench.cloud.price_list"),
         "workbench.cloud.aws",  # the value that it hands out
     }
+
+
+def test_no_chain_of_imports_is_longer_than_twelve_modules():
+    depths = {}
+
+    def depth(name):
+        if name not in depths:
+            depths[name] = 0
+            depths[name] = 1 + max(map(depth, imports_of(name)), default=0)
+        return depths[name]
+
+    assert max(map(depth, NAMES)) <= 12
+
+
+def imports_of(name):
+    """Return the modules of the workbench that a module imports when it is loaded."""
+    waiting = list(ast.parse(NAMES[name].read_text()).body)
+    for node in waiting:
+        if isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{each.name}" for each in node.names} | {node.module}
+            yield from names & NAMES.keys() - {name}
+        elif isinstance(node, ast.If | ast.Try | ast.With | ast.ClassDef) and not (
+            isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        ):
+            waiting += node.body
