@@ -9,6 +9,7 @@ row. The time of a size is a constant, or a distribution given by its quantiles:
     ServiceTimes.from_profile(profile, threads=2)
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -291,3 +292,9 @@ def _format_sizes(sizes: Sequence[int]) -> str:
     if len(sizes) > 1 and len(sizes) == sizes[-1] - sizes[0] + 1:
         return f"{sizes[0]} to {sizes[-1]}"
     return ", ".join(map(str, sizes[:6])) + (", ..." if len(sizes) > 6 else "")
+
+
+def digest_of(times: ServiceTimes, largest: int) -> str:
+    """Return the sha256 of the times of batches of up to `largest` rows."""
+    tables: list[Floats] = [times.table[: largest + 1], times.idle_table[: largest + 1]]
+    return hashlib.sha256(b"".join(table.tobytes() for table in tables)).hexdigest()

@@ -11,6 +11,8 @@ goes on where it was::
     sweep(grid, dask.distributed.Client("tcp://scheduler:8786"))
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -24,19 +26,20 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.files import as_path
-from workbench.measuring.profile import Profile
-from workbench.measuring.profile_cache import digest_of
 from workbench.queueing.predictions import Prediction
 from workbench.run import Run, load_run
-from workbench.service_times import ServiceTimes
+from workbench.service_times import ServiceTimes, digest_of
 from workbench.validation import as_tuple, whole_number
+
+if TYPE_CHECKING:
+    from workbench.measuring.profile import Profile
 
 How = Literal["simulate", "predict", "run"]
 _Future = Future[Run | Prediction]
@@ -180,7 +183,7 @@ def _profiles(
 
 
 def _findings(
-    tasks: list[_SweepTask], pool: "_Pool | None", folder: Path | None, retries: int
+    tasks: list[_SweepTask], pool: _Pool | None, folder: Path | None, retries: int
 ) -> Generator[Finding]:
     open_tasks = []
     for task in tasks:
@@ -222,7 +225,7 @@ def _carry_out(task: _SweepTask) -> Run | Prediction:
     return task.experiment.simulate(task.profile, **task.settings)
 
 
-def _run_on_pool(tasks: list[_SweepTask], pool: "_Pool", retries: int) -> Iterator[Finding]:
+def _run_on_pool(tasks: list[_SweepTask], pool: _Pool, retries: int) -> Iterator[Finding]:
     """Yield findings as workers make them.
 
     When a worker of a process pool dies, all that was handed over is lost, and any of it may be
@@ -249,7 +252,7 @@ def _run_on_pool(tasks: list[_SweepTask], pool: "_Pool", retries: int) -> Iterat
 
 
 def _hand_over(
-    source: deque[_SweepTask], pending: dict[_Future, _SweepTask], pool: "_Pool", *, most: int
+    source: deque[_SweepTask], pending: dict[_Future, _SweepTask], pool: _Pool, *, most: int
 ) -> None:
     while source and len(pending) < most:
         task = source.popleft()
@@ -258,7 +261,7 @@ def _hand_over(
 
 
 @contextmanager
-def _cancel_on_exit(pending: dict[_Future, _SweepTask], pool: "_Pool") -> Iterator[None]:
+def _cancel_on_exit(pending: dict[_Future, _SweepTask], pool: _Pool) -> Iterator[None]:
     """Drop what has not begun when the block is left early."""
     try:
         yield

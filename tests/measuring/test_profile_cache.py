@@ -5,13 +5,12 @@ import pytest
 from workbench.errors import Damaged, InvalidInput
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.measuring.profile_cache import (
-    digest_of,
     ensure_profile,
     machine_key,
     read_service_times,
     sizes_up_to,
 )
-from workbench.service_times import ServiceTimes
+from workbench.service_times import ServiceTimes, digest_of
 
 
 def row(size, threads, seconds, state):

@@ -10,7 +10,7 @@ from workbench.files import home
 from workbench.measuring.profile import Profile, load_profile, profile
 from workbench.provenance import recall_environment
 from workbench.registry.model import Model
-from workbench.service_times import Floats, ServiceTimes
+from workbench.service_times import ServiceTimes
 from workbench.validation import whole_number
 
 Progress = Callable[[int, int], None]
@@ -93,12 +93,6 @@ def read_service_times(
         **{name: profile.facts[name] for name in kept if name in profile.facts},
     }
     return times, facts
-
-
-def digest_of(times: ServiceTimes, largest: int) -> str:
-    """Return the sha256 of the times of batches of up to `largest` rows."""
-    tables: list[Floats] = [times.table[: largest + 1], times.idle_table[: largest + 1]]
-    return hashlib.sha256(b"".join(table.tobytes() for table in tables)).hexdigest()
 
 
 def _list_missing_sizes(known: Profile | None, largest: int, threads: int) -> list[int]:
