@@ -28,6 +28,7 @@ from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
 from workbench.files import as_path, home, read_and_verify, sha256
 from workbench.formatting import Table
 from workbench.provenance import environment
+from workbench.registry.invariance import BatchInvariance
 from workbench.registry.model import (
     Approval,
     Change,
@@ -61,6 +62,7 @@ _COLUMNS = {
     "framework": str,
     "opset": int,
     "input": str,
+    "batch_invariance": str,
     "created": str,
 }
 _HTML_COLUMNS = {
@@ -70,6 +72,7 @@ _HTML_COLUMNS = {
     "stage": "stage",
     "accuracy": "score",
     "metric": "metric",
+    "batch_invariance": "batch invariance",
     "size_bytes": "size (bytes)",
     "input": "input",
 }
@@ -123,7 +126,8 @@ class Registry:
     Args:
         path: The directory, made where missing. Without one it is `registry` in $WORKBENCH_HOME
             or in the user's data directory, and the ready-made models are trained on first use.
-        progress: Called with a line of text before something slow.
+        progress: Called with a line of text before something slow, and where a model that is
+            registered answers in another way in batches. By default that goes to stderr.
         clock: Gives the time that changes are stamped with.
         timeout: Seconds to wait for another process that is writing.
 
@@ -143,12 +147,13 @@ class Registry:
         self.path = as_path(path) if path is not None else home() / "registry"
         self.artifacts = self.path / "artifacts"
         self._clock = clock or _now
+        self._progress = progress or _announce
         self._timeout = not_negative("timeout", timeout, "seconds")
         self._prepare()
         if path is None and self.writable:
             from workbench.registry import zoo  # trains models, which few processes need
 
-            zoo.build(self, progress=progress or _announce)
+            zoo.build(self, progress=self._progress)
 
     def with_timeout(self, timeout: float) -> "Registry":
         """Return the same registry, with other seconds to wait for another process."""
@@ -299,6 +304,8 @@ class Registry:
             seed=seed,
         )
         lineage = of_kind("lineage", {} if lineage is None else lineage, dict)
+        if warning := made.traits.batch_caveat:
+            self._progress(f"{group}: {warning}")
         return self._add(
             group,
             None,
@@ -589,7 +596,9 @@ def _traits(facts: dict[str, Any]) -> Traits:
         "input_schema": _tensor(facts["input_schema"]),
         "output_schema": tuple(_tensor(each) for each in facts["output_schema"]),
     }
-    return Traits(**facts | tensors)
+    found = facts.get("batch_invariance")
+    invariance = None if found is None else BatchInvariance.from_dict(found)
+    return Traits(**facts | tensors | {"batch_invariance": invariance})
 
 
 def _tensor(facts: dict[str, Any]) -> Tensor:
@@ -597,7 +606,9 @@ def _tensor(facts: dict[str, Any]) -> Tensor:
 
 
 def _row(model: Model) -> dict[str, Any]:
-    facts = asdict(model.traits) | {"input": str(model.traits.input_schema)}
+    traits = model.traits
+    shown = {"input": str(traits.input_schema), "batch_invariance": traits.batches}
+    facts = asdict(traits) | shown
     return {name: facts[name] if name in facts else getattr(model, name) for name in _COLUMNS}
 
 

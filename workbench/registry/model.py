@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
 from workbench.files import read_and_verify
+from workbench.registry.invariance import NOT_CHECKED, BatchInvariance
 from workbench.registry.onnx import Nan, Session, Tensor
 from workbench.validation import as_array
 
@@ -67,6 +68,7 @@ class Traits:
         framework: What the model was made with.
         opset: ONNX operator set.
         size_bytes: Size of the ONNX file.
+        batch_invariance: Whether an answer depends on the batch; None where that was not checked.
     """
 
     task: str
@@ -80,6 +82,22 @@ class Traits:
     framework: str
     opset: int
     size_bytes: int
+    batch_invariance: BatchInvariance | None = None
+
+    @property
+    def batches(self) -> str:
+        """Whether an answer depends on the batch, in a word or two."""
+        return self.batch_invariance.verdict if self.batch_invariance else NOT_CHECKED
+
+    @property
+    def batch_caveat(self) -> str:
+        """A sentence for who batches requests; empty where answers stay the same, or unchecked."""
+        found = self.batch_invariance
+        if found is None or found.invariant:
+            return ""
+        if not found.deterministic:
+            return f"Whether batching changes answers cannot be known: {found.sentence}."
+        return f"Batching changes answers: {found.sentence}."
 
 
 @dataclass(frozen=True)
@@ -139,7 +157,9 @@ class Model:
     def __repr__(self) -> str:
         known = self.traits.accuracy is not None
         score = f", {self.traits.metric} {self.traits.accuracy:.3f}" if known else ""
-        return f"Model({self.name}, {self.approval}{score}, {self.size_bytes / 1e3:,.1f} kB)"
+        warning = ", batching changes answers" if self.traits.batches == "changes" else ""
+        size = f"{self.size_bytes / 1e3:,.1f} kB"
+        return f"Model({self.name}, {self.approval}{score}, {size}{warning})"
 
     def session(self, threads: int = 1, *, nan: Nan = "allow") -> Session:
         """Load the model into ONNX Runtime, after a check of its file's hash.

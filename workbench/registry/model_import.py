@@ -1,7 +1,8 @@
 """What a source must be to become a version: checked, tried on its samples, measured."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,12 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError
+from workbench.registry.invariance import BatchInvariance
+from workbench.registry.invariance_probe import probe
 from workbench.registry.model import Kind, Samples, Traits, correct
 from workbench.registry.onnx import CheckedModel, Session, Tensor, check_model, from_estimator
 from workbench.validation import as_array, finite, generator_from, of_kind
 
 _METRICS = {"classification": "accuracy", "regression": "r2"}
 _POOL_BYTES = 2**24
+_BATCH_SIZES = (1, 8, 32)  # by which a figure is measured where answers change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +64,7 @@ def import_model(
     checked = check_model(source)
     kind = kind or _guess_kind(checked)
     pool, origin = _pool(given, checked.signature.input, data, seed)
-    measured = _measure(_run_samples(checked, pool), pool.targets, kind)
+    found, measured = _try(checked, pool, kind)
     score = accuracy if measured is None else measured
     traits = Traits(
         task=task,
@@ -74,6 +78,7 @@ def import_model(
         framework=framework or checked.producer or "unknown",
         opset=checked.opset,
         size_bytes=len(checked.content),
+        batch_invariance=found,
     )
     return ModelContent(content=checked.content, pool=_npz(pool), traits=traits)
 
@@ -135,29 +140,39 @@ def _random_pool(wanted: Tensor, seed: int) -> Samples:
     return Samples(rng.integers(0, 2, size=(rows, *row)).astype(dtype))
 
 
-def _run_samples(checked: CheckedModel, pool: Samples) -> NDArray[Any]:
-    """Return the first output for the pool; for 2 rows where targets are unknown."""
-    session = Session(checked.content)
-    inputs = pool.inputs if pool.targets is not None else pool.inputs[:2]
+def _try(checked: CheckedModel, pool: Samples, kind: Kind) -> tuple[BatchInvariance, float | None]:
+    """Return what batching does to answers, and the model's figure on rows that run alone."""
+    opened = cache(partial(_open, checked.content))
+    labels = kind == "classification"
     try:
-        batches = [session.run(inputs[at : at + 32]) for at in range(0, len(inputs), 32)]
+        found = probe(opened, pool.inputs, labels=labels, forest=checked.forest)
+        if found.fault:
+            raise InvalidModel(
+                f"The model cannot be batched: {found.fault}. Make every operator in it keep the "
+                "rows of its first axis apart, and register it again."
+            )
+        if found.invariant:  # what batches have cost is time alone
+            return found, _measure(opened(1), pool, kind, _BATCH_SIZES[-1])
+        figures = [(size, _measure(opened(1), pool, kind, size)) for size in _BATCH_SIZES]
     except InvocationError as error:
         raise InvalidModel(f"The model does not run on its samples: {error}") from error
-    rows = sum(len(batch) for batch in batches)
-    if rows != len(inputs):
-        raise InvalidModel(
-            f"The model answers {len(inputs)} rows with {rows}: its batch axis is fixed inside. "
-            "Export it again with a dynamic batch axis throughout."
-        )
-    return np.concatenate(batches)
+    known = tuple((size, figure) for size, figure in figures if figure is not None)
+    return replace(found, accuracy=known), figures[0][1]
 
 
-def _measure(outputs: NDArray[Any], targets: NDArray[Any] | None, kind: Kind) -> float | None:
-    if targets is None or kind == "other":
+def _open(content: bytes, threads: int) -> Session:
+    return Session(content, threads=threads)
+
+
+def _measure(session: Session, pool: Samples, kind: Kind, size: int) -> float | None:
+    """Return a model's figure where rows run in batches of a size; None: it has none."""
+    if pool.targets is None or kind == "other":
         return None
+    starts = range(0, len(pool), size)
+    outputs = np.concatenate([session.run(pool.inputs[at : at + size]) for at in starts])
     if kind == "classification":
-        return float(correct(outputs, targets).mean())
-    return _r2(outputs.reshape(-1), targets)
+        return float(correct(outputs, pool.targets).mean())
+    return _r2(outputs.reshape(-1), pool.targets)
 
 
 def _r2(values: NDArray[Any], targets: NDArray[Any]) -> float | None:

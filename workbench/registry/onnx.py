@@ -75,12 +75,13 @@ class Signature:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedModel:
-    """An ONNX file that passed every check, and what it says about itself."""
+    """An ONNX file that passed every check, what it says about itself, whether trees vote in it."""
 
     content: bytes
     signature: Signature
     producer: str
     opset: int
+    forest: bool
 
 
 class Session:
@@ -194,6 +195,7 @@ def check_model(source: str | Path | bytes) -> CheckedModel:
         signature=read_signature(content),
         producer=f"{proto.producer_name} {proto.producer_version}".strip(),
         opset=max(opsets, default=0),
+        forest=any(node.op_type.startswith("TreeEnsemble") for node in proto.graph.node),
     )
 
 
