@@ -12,6 +12,7 @@
     ├── StorageError       reading or writing failed: no space, no permission (also an OSError)
     │   └── Damaged        a stored file is not what was stored
     ├── InvocationError    a backend could not answer a batch
+    │   └── RowMismatch    it answered more or fewer rows than it was asked
     ├── CloudError         a cloud refused a call, or what it made does not work
     │   └── OverBudget     it would cost more than it may
     ├── Stopped            work was stopped before it had anything to keep
@@ -59,6 +60,10 @@ class Damaged(StorageError):
 
 class InvocationError(WorkbenchError):
     """A backend could not answer a batch."""
+
+
+class RowMismatch(InvocationError):
+    """A backend answered more or fewer rows than it was asked."""
 
 
 class CloudError(WorkbenchError):

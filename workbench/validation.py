@@ -10,7 +10,7 @@ from numbers import Integral, Real
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, RowMismatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,6 +161,30 @@ def as_array(name: str, values: "ArrayLike") -> "NDArray[Any]":
         return np.asarray(values)
     except (ValueError, TypeError) as error:
         raise InvalidInput(f"{name} must be one list of values: {error}") from error
+
+
+def require_rows(outputs: "NDArray[Any]", rows: int) -> "NDArray[Any]":
+    """Return the answers to so many rows.
+
+    Raises:
+        RowMismatch: They are not one a row.
+
+    >>> import numpy as np
+    >>> require_rows(np.zeros((2, 4)), 8)
+    Traceback (most recent call last):
+    ...
+    workbench.errors.RowMismatch: 8 rows got 2 answers (an output of shape (2, 4)); one a row is \
+wanted, in their order.
+    """
+    shape = outputs.shape if hasattr(outputs, "shape") else (len(outputs),)
+    answers = shape[0] if shape else 0
+    if answers != rows:
+        counts = ((rows, "row"), (answers, "answer"))
+        asked, got = (f"{count} {what}{'s' * (count != 1)}" for count, what in counts)
+        raise RowMismatch(
+            f"{asked} got {got} (an output of shape {shape}); one a row is wanted, in their order."
+        )
+    return outputs
 
 
 def whole_numbers(

@@ -167,7 +167,7 @@ def test_workers_run_side_by_side():
     together = threading.Barrier(3)
     trace = Trace(arrivals=[0.0, 0.0, 0.0], duration=0.1)
 
-    rows = columns_of(load_of(trace, lambda _: together.wait(30) and None, concurrency=3))
+    rows = columns_of(load_of(trace, lambda rows: together.wait(30) >= 0 and rows, concurrency=3))
 
     assert sorted(rows["server"].tolist()) == [0, 1, 2]
     assert all(error is None for error in rows["error"])
@@ -319,3 +319,12 @@ def test_a_generator_that_cannot_keep_up_makes_the_run_invalid():
 
 def test_no_rows_no_verdict():
     assert lag_facts(np.array([]), np.array([])) == {"lag": None, "valid": True, "warnings": []}
+
+
+@pytest.mark.parametrize("answers", [lambda rows: rows[1:], lambda rows: np.array(1.0)])
+def test_fewer_answers_than_rows_fail_their_requests(answers):
+    trace = Trace(arrivals=[0.0, 0.01], duration=0.1)
+
+    rows = columns_of(load_of(trace, answers))
+
+    assert all(error.startswith("RowMismatch: 1 row got 0 answers") for error in rows["error"])

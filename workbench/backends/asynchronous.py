@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from workbench.backends.base import Batch, Reply
 from workbench.backends.sagemaker import NPY, ClientFactory, error_text, pack_npy, unpack_npy
 from workbench.errors import InvocationError
-from workbench.validation import whole_number
+from workbench.validation import require_rows, whole_number
 
 if TYPE_CHECKING:
     from workbench.deployment import Async
@@ -113,6 +113,7 @@ class AsyncBackend:
 
         Raises:
             InvocationError: The request was refused, or it failed, or no answer was found.
+            RowMismatch: The answers are not one a row.
         """
         assert self._clients is not None, "invoke outside the with block"  # noqa: S101
         name = uuid.uuid4().hex
@@ -132,6 +133,7 @@ class AsyncBackend:
         finally:
             self._pending.pop(name, None)
         age = self._clock() - datetime.fromisoformat(notification["eventTime"]).timestamp()
+        outputs = require_rows(outputs, len(batch.inputs))
         return Reply(outputs, server=-1, age=max(0.0, age))
 
     def _send(self, name: str, body: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from workbench.backends.base import Batch, Reply
 from workbench.backends.sagemaker import NPY, ClientFactory, error_text, pack_npy, unpack_npy
 from workbench.errors import InvocationError
-from workbench.validation import whole_number
+from workbench.validation import require_rows, whole_number
 
 _EVENT_PREFIX = f'{{"headers":{{"content-type":"{NPY}"}},"isBase64Encoded":true,"body":"'.encode()
 _EVENT_SUFFIX = b'"}'
@@ -59,6 +59,7 @@ class LambdaBackend:
 
         Raises:
             InvocationError: The function failed, was throttled, or did not answer at all.
+            RowMismatch: Its answers are not one a row.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -71,9 +72,10 @@ class LambdaBackend:
             raise InvocationError(error_text(error.response)) from error
         except BotoCoreError as error:
             raise InvocationError(f"{type(error).__name__}: {error}") from error
-        return self._reply(answer, _content(payload, failed="FunctionError" in answer))
+        content = _content(payload, failed="FunctionError" in answer)
+        return self._reply(answer, content, len(batch.inputs))
 
-    def _reply(self, answer: dict[str, Any], content: dict[str, Any]) -> Reply:
+    def _reply(self, answer: dict[str, Any], content: dict[str, Any], rows: int) -> Reply:
         assert self._environments is not None  # noqa: S101 - as above
         headers = content.get("headers", {})
         provisioned = headers.get(_INITIALIZED) == _PROVISIONED
@@ -81,7 +83,7 @@ class LambdaBackend:
         cold = init > 0 and not provisioned
         overhead = answer["ResponseMetadata"]["HTTPHeaders"].get(_OVERHEAD)
         return Reply(
-            unpack_npy(_body(content)),
+            require_rows(unpack_npy(_body(content)), rows),
             cold=cold,
             server=self._environments.number(headers.get(_ENVIRONMENT), provisioned=provisioned),
             model_latency=duration,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from workbench.backends.base import Batch, Reply
 from workbench.errors import InvocationError
-from workbench.validation import whole_number
+from workbench.validation import require_rows, whole_number
 
 NPY = "application/x-npy"
 """The content type of one NumPy array, in the format of a .npy file."""
@@ -63,6 +63,7 @@ class SageMakerBackend:
 
         Raises:
             InvocationError: The endpoint answered with an error, or not at all.
+            RowMismatch: Its answers are not one a row.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -76,7 +77,8 @@ class SageMakerBackend:
             raise InvocationError(error_text(error.response)) from error
         except BotoCoreError as error:
             raise InvocationError(f"{type(error).__name__}: {error}") from error
-        return _reply(unpack_npy(body), answer["ResponseMetadata"])
+        outputs = require_rows(unpack_npy(body), len(batch.inputs))
+        return _reply(outputs, answer["ResponseMetadata"])
 
 
 def pack_npy(array: NDArray[Any]) -> bytes:

@@ -31,6 +31,7 @@ from workbench.deployment import KINDS, Deployment
 from workbench.deployment.settings import settings_of
 from workbench.errors import WorkbenchError
 from workbench.formatting import Table, milliseconds
+from workbench.registry.invariance_probe import has_trees, probe
 from workbench.registry.model import Model
 from workbench.validation import of_kind, positive, whole_number
 
@@ -122,6 +123,7 @@ def examine(
                 name="archive", ok=True, finding=f"model.tar.gz has {packed.stat().st_size:,} bytes"
             )
         )
+        checks.append(_check_batches(model))
         log = Path(name) / "log"
         try:
             with _run_server(folder, log, threads=threads) as (server, port):
@@ -209,6 +211,18 @@ def _check_requests(
     memory = _peak_memory(server.pid)
     checks.append(Check(name="memory", ok=True, finding=f"{memory / _MB:,.0f} MB at its most"))
     return _compute_fits(max(sizes["application/x-npy"]), memory)
+
+
+def _check_batches(model: Model) -> Check:
+    """Return whether rows together are answered as alone; answers at random are not compared."""
+    found = probe(
+        model.session,
+        model.samples().inputs,
+        labels=model.traits.kind == "classification",
+        forest=has_trees(model.path.read_bytes()),
+    )
+    well = found.invariant or not found.deterministic
+    return Check(name="rows together", ok=well, finding=str(found))
 
 
 def _check_ping(port: int, ping_timeout: float) -> Check:

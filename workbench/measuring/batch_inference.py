@@ -29,7 +29,7 @@ from workbench.pricing.cost import Cost
 from workbench.pricing.usage import Usage
 from workbench.registry.model import Model
 from workbench.registry.onnx import Session
-from workbench.validation import of_kind
+from workbench.validation import of_kind, require_rows
 
 _MAX_TRANSFERS = 4  # objects on their way to a cloud, or from there
 _JOB_NAME = "0"
@@ -110,6 +110,7 @@ def transform(
         Stopped: `stopped` was set before every row was answered.
         CloudError: The job failed, somebody else stopped it, or the cloud refused.
         InvocationError: The model failed, here or on Dask.
+        RowMismatch: A piece has more or fewer answers than rows.
         StorageError: The output cannot be written.
     """
     of_kind("model", model, Model, "a Model")
@@ -194,28 +195,35 @@ def _run_job(task: _TransformTask, jobs: TransformJobs) -> None:
     """Have one job of batch transform answer."""
     count = jobs.deployment.count
     with ThreadPoolExecutor(_MAX_TRANSFERS) as pool:
-        parts = 0
+        sizes = []
         pieces = enumerate(task.source.pieces(count))
         with closing(
             _map_ordered(pool, partial(_put, jobs), pieces, ahead=_MAX_TRANSFERS)
         ) as uploads:
-            for _ in uploads:
+            for rows in uploads:
                 task.go_on()
-                parts += 1
+                sizes.append(rows)
         jobs.start(_JOB_NAME)
-        each = (task.source.count or 0) / parts
+        each = (task.source.count or 0) / len(sizes)
         tell = (lambda done: task.tell(int(done * each))) if task.progress else None
         ended = jobs.wait(_JOB_NAME, stopped=task.stopped, progress=tell)
         if not ended.complete:
             task.go_on()
             raise CloudError("The job was stopped before every row was answered.", "Stopped")
-        get = partial(jobs.answers, _JOB_NAME)
-        task.take(_map_ordered(pool, get, range(parts), ahead=_MAX_TRANSFERS), count)
+
+        def get(numbered: tuple[int, int]) -> NDArray[Any]:
+            part, rows = numbered
+            return require_rows(jobs.answers(_JOB_NAME, part), rows)
+
+        task.take(_map_ordered(pool, get, enumerate(sizes), ahead=_MAX_TRANSFERS), count)
 
 
-def _put(jobs: TransformJobs, numbered: tuple[int, Piece]) -> None:
+def _put(jobs: TransformJobs, numbered: tuple[int, Piece]) -> int:
+    """Bring a piece to the cloud, and return its rows."""
     number, piece = numbered
-    jobs.put(_JOB_NAME, number, piece.inputs())
+    rows = piece.inputs()
+    jobs.put(_JOB_NAME, number, rows)
+    return len(rows)
 
 
 def _cost(jobs: TransformJobs, rows: int) -> Cost:

@@ -29,7 +29,7 @@ from workbench.errors import InvalidInput
 from workbench.formatting import milliseconds
 from workbench.process import Emit, run_in_process
 from workbench.traffic.trace import Trace
-from workbench.validation import positive
+from workbench.validation import positive, require_rows
 
 Rows = Mapping[str, Any]
 """Requests that are over and done with: a run's columns, without scheduled and latency, and more.
@@ -370,6 +370,8 @@ class Workers:
         try:
             batch = Batch(self._samples.inputs(requests), tuple(requests), formed)
             reply = self._backend.invoke(batch)
+            if reply.outputs is not None:
+                require_rows(reply.outputs, len(batch.inputs))
         except Exception as error:  # noqa: BLE001 - whatever a backend raises fails its batch only
             text = f"{type(error).__name__}: {error}"
             return CompletedBatch(number, requests, worker, started, error=text)

@@ -22,6 +22,7 @@ from workbench.errors import InvocationError, OverBudget, WorkbenchError
 from workbench.measuring.inputs import PIECE_BYTES
 from workbench.measuring.load import CompletedBatch, Load, RowMaker, Rows, SampleRows
 from workbench.traffic.trace import Trace
+from workbench.validation import require_rows
 
 if TYPE_CHECKING:
     from workbench.cloud.transform_jobs import TransformJobs
@@ -140,7 +141,7 @@ class _JobRunner:
         """Return what became of a job; None: it was stopped."""
         started = float("nan")
         try:
-            parts = self._upload(job)
+            sizes = self._upload(job)
             if self.stopped.wait(max(0.0, job.due - self.now())):
                 return None
             started = self.now()
@@ -150,7 +151,10 @@ class _JobRunner:
             self.outcome.spans += [span] * self.jobs.deployment.count
             if not ended.complete:
                 return None
-            outputs = [self.jobs.answers(str(job.number), part) for part in range(parts)]
+            outputs = [
+                require_rows(self.jobs.answers(str(job.number), part), size)
+                for part, size in enumerate(sizes)
+            ]
         except OverBudget as error:
             self.outcome.warnings.append(str(error))
             self.stopped.set()
@@ -161,12 +165,12 @@ class _JobRunner:
         reply = Reply(np.concatenate(outputs), cold=True)
         return CompletedBatch(job.number, job.requests, -1, started, span[1], reply)
 
-    def _upload(self, job: PlannedJob) -> int:
-        """Bring the rows of a job to the cloud, and return in how many parts."""
+    def _upload(self, job: PlannedJob) -> list[int]:
+        """Bring the rows of a job to the cloud, and return how many each part has."""
         inputs: NDArray[Any] = SampleRows(self.load).inputs(job.requests)
         share = -(-len(inputs) // (2 * self.jobs.deployment.count))  # so that every instance works
         each = max(1, min(PIECE_BYTES // inputs[:1].nbytes, share))
-        starts = range(0, len(inputs), each)
-        for part, at in enumerate(starts):
-            self.jobs.put(str(job.number), part, inputs[at : at + each])
-        return len(starts)
+        parts = [inputs[at : at + each] for at in range(0, len(inputs), each)]
+        for number, part in enumerate(parts):
+            self.jobs.put(str(job.number), number, part)
+        return [len(part) for part in parts]

@@ -60,13 +60,20 @@ class Engine:
         )  # seconds of a run, seconds of its rows
 
     def run(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return the first output for a batch; raises whatever ONNX Runtime raises."""
+        """Return the first output for a batch; raises whatever ONNX Runtime raises.
+
+        Raises:
+            ValueError: There is not one answer a row.
+        """
         start = time.perf_counter()
         outputs = self._run(self._first, {self._input: rows})[0]
         took = time.perf_counter() - start
         before, self._last = self._last, (took, took / (len(rows) or 1))
         self._typical_times = min(before[0], self._last[0]), min(before[1], self._last[1])
-        return np.asarray(outputs)
+        outputs = np.asarray(outputs)
+        if not outputs.ndim or len(outputs) != len(rows):
+            raise ValueError(f"{len(rows)} rows were answered with an output of {outputs.shape}.")
+        return outputs
 
     def estimate_seconds(self, rows: int) -> float:
         """Estimate the seconds of a run by the last two, of which a slow one may be an accident."""

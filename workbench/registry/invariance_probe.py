@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.errors import InvocationError
+from workbench.errors import InvocationError, RowMismatch
 from workbench.registry.invariance import BatchInvariance, Company
+from workbench.validation import require_rows
 
 SIZES = (1, 2, 3, 7, 16, 50, 51)
 """Rows in a batch that are tried; ONNX Runtime shares out trees in another way from 51 rows on."""
@@ -85,17 +86,9 @@ def probe(
     return found.sum_up()
 
 
-def describe_mismatch(rows: int, outputs: NDArray[Any]) -> str:
-    """Return a sentence that says how many rows had how many answers.
-
-    >>> describe_mismatch(8, np.zeros((2, 4)))
-    '8 rows got 2 answers (an output of shape (2, 4)); one a row is wanted, in their order'
-    """
-    answers = len(outputs) if outputs.ndim else 0
-    return (
-        f"{rows} row{'' if rows == 1 else 's'} got {answers} answer{'' if answers == 1 else 's'} "
-        f"(an output of shape {outputs.shape}); one a row is wanted, in their order"
-    )
+def has_trees(content: bytes) -> bool:
+    """Return whether an ONNX file has trees, by the names of its operators."""
+    return b"TreeEnsemble" in content
 
 
 class _Fault(Exception):
@@ -296,10 +289,11 @@ class _Probe:
     def _run(self, batch: NDArray[Any], threads: int = 1) -> NDArray[Any]:
         if threads not in self._sessions:
             self._sessions[threads] = self._open(threads)
-        outputs = np.asarray(self._sessions[threads].run(np.ascontiguousarray(batch)))
-        if not outputs.ndim or len(outputs) != len(batch):
-            raise _Fault(describe_mismatch(len(batch), outputs))
-        return outputs
+        try:
+            outputs = self._sessions[threads].run(np.ascontiguousarray(batch))
+            return np.asarray(require_rows(outputs, len(batch)))
+        except RowMismatch as error:
+            raise _Fault(str(error).rstrip(".")) from error
 
     def _note_many(self, at: int, found: NDArray[Any], alone: NDArray[Any]) -> None:
         which = np.arange(at, at + len(found))

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError
 from workbench.registry.invariance import BatchInvariance
-from workbench.registry.invariance_probe import probe
+from workbench.registry.invariance_probe import has_trees, probe
 from workbench.registry.model import Kind, Samples, Traits, correct
 from workbench.registry.onnx import CheckedModel, Session, Tensor, check_model, from_estimator
 from workbench.validation import as_array, finite, generator_from, of_kind
@@ -145,7 +145,8 @@ def _try(checked: CheckedModel, pool: Samples, kind: Kind) -> tuple[BatchInvaria
     opened = cache(partial(_open, checked.content))
     labels = kind == "classification"
     try:
-        found = probe(opened, pool.inputs, labels=labels, forest=checked.forest)
+        forest = has_trees(checked.content)
+        found = probe(opened, pool.inputs, labels=labels, forest=forest)
         if found.fault:
             raise InvalidModel(
                 f"The model cannot be batched: {found.fault}. Make every operator in it keep the "

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFound
-from workbench.validation import whole_number
+from workbench.validation import require_rows, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,13 +75,12 @@ class Signature:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedModel:
-    """An ONNX file that passed every check, what it says about itself, whether trees vote in it."""
+    """An ONNX file that passed every check, and what it says about itself."""
 
     content: bytes
     signature: Signature
     producer: str
     opset: int
-    forest: bool
 
 
 class Session:
@@ -123,12 +122,14 @@ class Session:
         Raises:
             InvalidInput: The batch has another type or shape, no rows, or a NaN that is refused.
             InvocationError: ONNX Runtime failed while it ran the model.
+            RowMismatch: The answers are not one a row.
         """
         self._check(batch)
         try:
-            return self._run(self._first, {self._input: batch})[0]  # type: ignore[no-any-return]
+            outputs = self._run(self._first, {self._input: batch})[0]
         except Exception as error:
             raise InvocationError(f"ONNX Runtime could not run the model: {error}") from error
+        return require_rows(outputs, len(batch))
 
     def run_all(self, batch: NDArray[Any]) -> dict[str, Any]:
         """Return every output by name; raises what `run` raises."""
@@ -137,6 +138,7 @@ class Session:
             outputs = self._run(None, {self._input: batch})
         except Exception as error:
             raise InvocationError(f"ONNX Runtime could not run the model: {error}") from error
+        require_rows(outputs[0], len(batch))
         names = [output.name for output in self.signature.outputs]
         return dict(zip(names, outputs, strict=True))
 
@@ -195,7 +197,6 @@ def check_model(source: str | Path | bytes) -> CheckedModel:
         signature=read_signature(content),
         producer=f"{proto.producer_name} {proto.producer_version}".strip(),
         opset=max(opsets, default=0),
-        forest=any(node.op_type.startswith("TreeEnsemble") for node in proto.graph.node),
     )
 
 

@@ -176,6 +176,7 @@ def history_table(registry: Registry, model: Model) -> str:
 def _describe_model(model: Model) -> str:
     traits = model.traits
     words = f"{model.name} is {_APPROVALS[model.approval]}: {traits.size_bytes:,} bytes"
+    words += f", rows together: {traits.batches}"
     if traits.accuracy is None:
         return f"{words}."
     return f"{words}, {traits.metric} {traits.accuracy:.3f} on {traits.accuracy_data}."
