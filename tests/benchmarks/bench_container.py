@@ -61,7 +61,8 @@ def serving(folder, max_batch):
     command = [
         *(sys.executable, "-P", "-m", "workbench.modelserver", "serve"),
         *("--host", "127.0.0.1", "--port", "0", "--model", str(folder)),
-        *("--max-batch", str(max_batch), "--announce", str(write)),
+        *("--stack", "even-if-answers-change", "--max-batch", str(max_batch)),
+        *("--announce", str(write)),
     ]
     with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as server:
         os.close(write)

@@ -27,6 +27,7 @@ def test_a_sound_model_passes_every_check(found):
     names = [check.name for check in found.checks]
     assert names == [
         "archive",
+        "rows together",
         "/ping",
         "/execution-parameters",
         "application/x-npy",

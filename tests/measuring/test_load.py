@@ -321,7 +321,7 @@ def test_no_rows_no_verdict():
     assert lag_facts(np.array([]), np.array([])) == {"lag": None, "valid": True, "warnings": []}
 
 
-@pytest.mark.parametrize("answers", [lambda rows: rows[1:], lambda rows: np.array(1.0)])
+@pytest.mark.parametrize("answers", [lambda rows: rows[1:], lambda _: np.array(1.0)])
 def test_fewer_answers_than_rows_fail_their_requests(answers):
     trace = Trace(arrivals=[0.0, 0.01], duration=0.1)
 

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 import workbench as wb
+from tests.graphs import one_node
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput, NotFound
@@ -449,3 +450,41 @@ def test_plan_and_replan_are_public():
     assert wb.plan is plan
     assert wb.replan is replan
     assert isinstance(RealTime(instance_type="ml.c5.large"), wb.RealTime)
+
+
+# ------------------------------------------- models whose answers depend on the batch
+
+
+@pytest.fixture(name="changing", scope="module")
+def _changing(tmp_path_factory):
+    """A model that a row's neighbours give another answer, quick to profile."""
+    registry = wb.Registry(tmp_path_factory.mktemp("registry"), progress=len)
+    return registry.register("softmax", one_node("Softmax", axis=0), approval="Approved")
+
+
+def test_requests_of_a_model_whose_answers_change_are_not_mixed(changing):
+    options, note = replace(SMALL, kinds=["lambda", "batch transform"]).spare(changing)
+
+    assert (options.max_sizes, options.kinds) == ((1,), ("lambda",))
+    assert "Batching changes answers" in note
+    assert "even_if_answers_change" in note
+
+
+def test_they_are_mixed_if_that_is_asked_for_by_name(changing):
+    asked = replace(SMALL, even_if_answers_change=True)
+
+    assert asked.spare(changing) == (asked, "")
+
+
+def test_jobs_alone_are_nothing_for_such_a_model(changing):
+    with pytest.raises(InvalidInput, match="even_if_answers_change=True"):
+        replace(SMALL, kinds=["batch transform"]).spare(changing)
+
+
+def test_a_plan_says_why_every_request_goes_alone(changing, trace, monkeypatch):
+    monkeypatch.setattr("workbench.planner.search._load_profile", lambda *_: TIMES)
+
+    found = plan(changing, trace, TARGET, ON_DEMAND)
+
+    assert found.best.policy.max_size == 1
+    assert any("goes alone" in note for note in found.notes)

@@ -54,7 +54,12 @@ def archive(model: Model, path: str | Path) -> Path:
         StorageError: The archive cannot be written.
     """
     content = read_and_verify(model.path, model.sha256, model.name)
-    facts = {"name": model.name, "sha256": model.sha256, "traits": asdict(model.traits)}
+    facts = {
+        "name": model.name,
+        "sha256": model.sha256,
+        "traits": asdict(model.traits),
+        "batch_invariance": model.traits.batches,  # for the model server's queue
+    }
     members = {
         FACTS_FILE: json.dumps(facts, indent=2, sort_keys=True).encode(),
         MODEL_FILE: content,

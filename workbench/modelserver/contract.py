@@ -15,7 +15,7 @@ from workbench.modelserver.batching_queue import BatchingQueue, Outcome
 from workbench.modelserver.engine import Engine
 from workbench.modelserver.errors import RequestError
 from workbench.modelserver.http import FilePart, Reply, Request, Response
-from workbench.modelserver.options import ServerOptions
+from workbench.modelserver.options import EVEN_IF_ANSWERS_CHANGE, IF_ANSWERS_STAY, ServerOptions
 from workbench.modelserver.streaming import SPOOL_THRESHOLD, StreamedRequest, spool
 
 Route = tuple[str, Callable[[Request, Reply], None]]
@@ -41,7 +41,16 @@ class Contract:
 
     def __init__(self, engine: Engine, options: ServerOptions) -> None:
         self._reader = formats.Reader(engine.dtype, engine.row)
-        self._queue = BatchingQueue(engine, workers=options.workers, max_batch=options.max_batch)
+        apart = options.stack == IF_ANSWERS_STAY and not engine.invariant
+        max_batch = 1 if apart else options.max_batch
+        self._queue = BatchingQueue(engine, workers=options.workers, max_batch=max_batch)
+        self.note = ""  # for the log
+        if max_batch < options.max_batch:
+            self.note = (
+                "Requests are not stacked, since one could change the answers to another (rows "
+                f"together: {engine.batch_invariance}). To stack them nevertheless: "
+                f"--stack {EVEN_IF_ANSWERS_CHANGE}, or WORKBENCH_STACK."
+            )
         self._options = options
         self._routes: dict[str, Route] = {
             "/invocations": ("POST", self._invocations),

@@ -1,5 +1,6 @@
 """The model of a folder, loaded into ONNX Runtime."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 MODEL_FILE = "model.onnx"
+_FACTS_FILE = "model.json"  # what the registry knew of the model, in an archive that it packed
 
+_NOT_CHECKED = "not checked"
 _DTYPES = {
     "tensor(float16)": "float16",
     "tensor(float)": "float32",
@@ -35,6 +38,8 @@ class Engine:
 
     Attributes:
         dtype, row: type and shape of one row of the input; None is an axis of any size.
+        batch_invariance: what the registry knows of rows together; "not checked" without it.
+        invariant: whether rows together are answered as alone.
 
     Raises:
         CannotLoad: There is no ONNX file of one numeric input with a free first axis.
@@ -42,6 +47,8 @@ class Engine:
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         self._session = _open(folder, threads)
+        self.batch_invariance = _read_invariance(folder)
+        self.invariant = self.batch_invariance in ("identical", "within tolerance")
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in _DTYPES:
             raise ModelLoadError("The model must have one input, a tensor of numbers.")
@@ -102,6 +109,14 @@ def _open(folder: Path, threads: int) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ModelLoadError(f"ONNX Runtime cannot load {path}: {error}") from error
+
+
+def _read_invariance(folder: Path) -> str:
+    try:
+        facts = json.loads((folder / _FACTS_FILE).read_bytes())
+        return str(facts.get("batch_invariance", _NOT_CHECKED))
+    except (OSError, ValueError, AttributeError):  # another's folder
+        return _NOT_CHECKED
 
 
 def _find(folder: Path) -> Path:

@@ -7,6 +7,12 @@ from pathlib import Path
 
 MB = 1024 * 1024
 
+IF_ANSWERS_STAY = "if-answers-stay"
+"""Stack the requests of a model whose answers do not depend on the batch, as its archive says."""
+
+EVEN_IF_ANSWERS_CHANGE = "even-if-answers-change"
+"""Stack the requests of any model: then one client's rows may change another's answers."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerOptions:
@@ -18,6 +24,8 @@ class ServerOptions:
         threads: threads of ONNX Runtime for one run.
         workers: runs at a time.
         max_batch: the most rows of several requests that are stacked into one run; 1 is none.
+        stack: whose requests those are: by default only those of a model that is known to answer
+            rows together as alone.
         max_payload_mb: the largest body.
         announce: descriptor that the port is written to, once it is open.
         parent_death_pipe: descriptor of a pipe; the process ends when its other end is closed.
@@ -29,6 +37,7 @@ class ServerOptions:
     threads: int = 1
     workers: int = 1
     max_batch: int = 1
+    stack: str = IF_ANSWERS_STAY
     max_payload_mb: int = 100
     announce: int | None = None
     parent_death_pipe: int | None = None
@@ -39,7 +48,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> ServerOpt
 
     SageMaker and its toolkits set SAGEMAKER_BIND_TO_PORT, SAGEMAKER_MODEL_SERVER_WORKERS and, in a
     transform job, SAGEMAKER_MAX_PAYLOAD_IN_MB. WORKBENCH_HOST, WORKBENCH_THREADS,
-    WORKBENCH_MAX_BATCH and WORKBENCH_MAX_PAYLOAD_MB are for a model's own environment.
+    WORKBENCH_MAX_BATCH, WORKBENCH_STACK and WORKBENCH_MAX_PAYLOAD_MB are for a model's own
+    environment.
 
     >>> parse(["serve", "--port", "0"], {"WORKBENCH_THREADS": "2"}).threads
     2
@@ -55,12 +65,21 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> ServerOpt
     add("--threads", type=_whole(1), default=get("WORKBENCH_THREADS", "1"))
     add("--workers", type=_whole(1), default=get("SAGEMAKER_MODEL_SERVER_WORKERS", "1"))
     add("--max-batch", type=_whole(1), default=get("WORKBENCH_MAX_BATCH", "1"))
+    add("--stack", type=_stack, default=get("WORKBENCH_STACK", default.stack))
     add("--max-payload-mb", type=_whole(1), default=payload or str(default.max_payload_mb))
     add("--announce", type=_whole(0))
     add("--parent-death-pipe", type=_whole(0))
     given = vars(parser.parse_args(arguments))
     given.pop("command")
     return ServerOptions(**given)
+
+
+def _stack(text: str) -> str:
+    if text not in (IF_ANSWERS_STAY, EVEN_IF_ANSWERS_CHANGE):
+        raise argparse.ArgumentTypeError(
+            f"must be {IF_ANSWERS_STAY} or {EVEN_IF_ANSWERS_CHANGE}, got {text!r}"
+        )
+    return text
 
 
 def _whole(low: int) -> "_Whole":

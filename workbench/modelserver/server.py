@@ -69,6 +69,8 @@ async def _serve(engine: Engine, options: ServerOptions) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     contract = Contract(engine, options)
+    if contract.note:
+        print(contract.note, file=sys.stderr)  # noqa: T201
     most = options.max_payload_mb * MB
     settings = ServerSettings(
         contract.handle, error_response, max_body=most, spool=open_spool, max_spooled=most

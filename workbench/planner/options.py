@@ -1,7 +1,7 @@
 """What a plan may choose from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from workbench.deployment import KINDS, Deployment
 from workbench.deployment.base import PlanChoices, Size
 from workbench.errors import InvalidInput
 from workbench.pricing.sheet import PriceSheet
+from workbench.registry.model import Model
 from workbench.service_times import ServiceTimes
 from workbench.validation import (
     as_tuple,
@@ -45,6 +46,8 @@ class Options(PlanChoices):
         max_sizes: the most requests in a batch; None: steps from 1 to what service times cover,
             64 at most.
         max_waits: seconds; None: 24 steps from a hundredth of the target to the whole of it.
+        even_if_answers_change: whether to batch requests of a model that the registry knows to
+            answer a row in another way beside others; by default each goes alone.
         periods: seconds between the jobs of batch transform.
         serverless_concurrency: the most calls in flight, AWS's quota of an endpoint.
         lambda_concurrency: likewise; AWS's default quota of an account.
@@ -74,6 +77,7 @@ class Options(PlanChoices):
     kinds: Sequence[str] = CLOUD_KINDS
     max_count: int = 200
     max_sizes: Sequence[int] | None = None
+    even_if_answers_change: bool = False
     max_waits: Sequence[float] | None = None
     periods: Sequence[float] = (60.0, 900.0, 3600.0)
     cold_start: ArrayLike | None = None
@@ -87,6 +91,7 @@ class Options(PlanChoices):
 
     def __post_init__(self) -> None:
         self._check_numbers()
+        of_kind("even_if_answers_change", self.even_if_answers_change, bool, "True or False")
         of_kind("prices", self.prices, PriceSheet)
         if self.measured is not None:
             of_kind("measured", self.measured, Mapping, "service times by memory or instance type")
@@ -123,6 +128,28 @@ class Options(PlanChoices):
             if kind not in known:
                 raise InvalidInput(f"kinds must be of {', '.join(known)}; got {kind!r}.")
         object.__setattr__(self, "kinds", tuple(dict.fromkeys((*kinds, *given))))
+
+    def spare(self, model: Model) -> tuple["Options", str]:
+        """Return what may be chosen for a model, and what was left out to spare its answers.
+
+        Raises:
+            InvalidInput: Nothing is left.
+        """
+        caveat = model.traits.batch_caveat
+        if not caveat or self.even_if_answers_change:
+            return self, ""
+        kinds = [kind for kind in self.kinds if not KINDS[kind].by_job]
+        if not kinds:
+            raise InvalidInput(
+                f"{caveat} Jobs answer requests together: allow other inference types, or "
+                "Options(even_if_answers_change=True)."
+            )
+        left = [each for each in self.deployments if not each.by_job]
+        note = (
+            f"{caveat} So every request goes alone, and no jobs are planned; batches are with "
+            "Options(even_if_answers_change=True)."
+        )
+        return replace(self, kinds=kinds, deployments=left, max_sizes=[1]), note
 
     def sizes(self, largest: int) -> tuple[list[int], str]:
         """Return the max_sizes that service times up to `largest` allow, and what to note.

@@ -73,6 +73,9 @@ def plan(
     """
     options = Options() if options is None else of_kind("options", options, Options, "Options")
     _check(trace, slo, budget)
+    spared = ""
+    if isinstance(source, Model):
+        options, spared = options.spare(source)
     if arrivals is not None:
         of_kind("arrivals", arrivals, MAP)
     _reject_large_grid(options, slo)
@@ -101,7 +104,7 @@ def plan(
     watch.lap("screen and simulate")
     if not any(field.finalists for field in tables):
         raise InvalidInput(_explain_overload(tables))
-    notes = (*([note] if note else []), *warnings, *_collect_warnings(problem))
+    notes = (*filter(None, [spared, note]), *warnings, *_collect_warnings(problem))
     return Plan(task=problem, fields=tables, spent=watch.seconds, notes=notes, model=model)
 
 

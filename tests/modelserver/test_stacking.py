@@ -1,0 +1,94 @@
+"""Whose requests the model server stacks into one run."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from tests.graphs import linear
+from workbench.backends.sagemaker import NPY, pack_npy
+from workbench.cloud.packaging import archive, unpack
+from workbench.modelserver.contract import Contract
+from workbench.modelserver.engine import Engine
+from workbench.modelserver.http import Request
+from workbench.modelserver.options import ServerOptions, parse
+from workbench.registry.api import Registry
+from workbench.registry.invariance import BatchInvariance, Company
+
+CHANGED = BatchInvariance(companies=(Company(beside="inf", rows=1, changed=1),))
+
+
+@pytest.fixture(name="folder_of")
+def _folder_of(tmp_path):
+    def folder_of(found):
+        """The folder that a container unpacks, of a model that was found to be like this."""
+        model = Registry(tmp_path / "registry").register("linear", linear())
+        object.__setattr__(model.traits, "batch_invariance", found)
+        return unpack(archive(model, tmp_path / "model.tar.gz"), tmp_path / "model")
+
+    return folder_of
+
+
+def runs(folder, **options):
+    """Rows in each run, where three clients ask at once, and what the log says."""
+    engine, sizes, answers = Engine(folder), [], []
+    answer = engine.run
+
+    def run(rows):
+        sizes.append(len(rows))
+        return answer(rows)
+
+    engine.run = run
+
+    async def ask():
+        contract = Contract(engine, ServerOptions(max_batch=8, **options))
+        for number in range(3):
+            request = Request()
+            request.method, request.path = "POST", "/invocations"
+            request.headers = {"content-type": NPY}
+            request.body = pack_npy(np.full((2, 3), number, np.float32))
+            contract.handle(request, answers.append)
+        while len(answers) < 3:
+            await asyncio.sleep(0)
+        return contract.note
+
+    note = asyncio.run(ask())
+    assert {each.status for each in answers} == {200}
+    return sizes, note
+
+
+def test_requests_of_a_model_that_is_invariant_are_stacked(folder_of):
+    assert runs(folder_of(BatchInvariance())) == ([6], "")
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (CHANGED, "changes"),
+        (BatchInvariance(deterministic=False), "non-deter"),
+        (None, "not check"),
+    ],
+)
+def test_requests_of_other_models_are_not(folder_of, found, why):
+    sizes, note = runs(folder_of(found))
+
+    assert sizes == [2, 2, 2]
+    assert why in note
+
+
+def test_they_are_if_that_is_asked_for_by_name(folder_of):
+    assert runs(folder_of(CHANGED), stack="even-if-answers-change") == ([6], "")
+
+
+def test_a_folder_that_no_registry_packed_is_not_known_to_be_invariant(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(linear())
+
+    assert runs(tmp_path)[0] == [2, 2, 2]
+
+
+def test_stacking_is_an_option_and_a_variable():
+    assert parse(["serve"], {}).stack == "if-answers-stay"
+    variables = {"WORKBENCH_STACK": "even-if-answers-change"}
+    assert parse(["serve"], variables).stack == "even-if-answers-change"
+    with pytest.raises(SystemExit):
+        parse(["serve", "--stack", "yes"], {})
