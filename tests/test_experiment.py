@@ -10,11 +10,13 @@ import polars as pl
 import pytest
 
 import workbench as wb
+from tests.graphs import linear, one_node
 from workbench.errors import InvalidInput, NotAvailable, NotPredictable, WorkbenchError
 from workbench.measuring.profile import QUANTILE_LEVELS
 from workbench.registry.api import Samples
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
+from workbench.traffic.trace import Trace
 
 TIMES = ServiceTimes({size: 0.001 + 0.0005 * size for size in range(1, 9)}, label="mine")
 
@@ -290,3 +292,24 @@ def test_jobs_need_times_of_their_chunks(experiment):
     jobs = experiment.on(wb.BatchTransform(instance_type="ml.m5.large"))
 
     assert (experiment.largest, jobs.largest) == (4, 32)
+
+
+def test_a_run_of_a_model_whose_answers_change_says_so(tmp_path):
+    registry = wb.Registry(tmp_path, progress=len)
+    model = registry.register("softmax", one_node("Softmax", axis=0), approval="Approved")
+    plain = registry.register("linear", linear(), approval="Approved")
+    trace, policy = Trace(arrivals=[0.0] * 20, duration=1.0), wb.BatchPolicy(max_size=5, max_wait=1)
+
+    changed, same = (
+        wb.Experiment(each, wb.Local(), trace, policy).run(progress=False)
+        for each in (model, plain)
+    )
+
+    assert changed.summary()["batch_invariance"] == "changes"
+    assert "batching changes answers" in repr(changed)
+    assert any(w.startswith("In this run 20 of 20 answers change") for w in changed.warnings)
+    assert same.summary()["batch_invariance"] == "identical"
+    assert "none of 20 rows looked at in this run changed" in same.record.batch_invariance
+    assert not any("changes" in warning for warning in same.warnings)
+    together = wb.compare([changed, same]).frame["batch_invariance"]
+    assert together.to_list() == ["changes", "identical"]

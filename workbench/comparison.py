@@ -40,6 +40,7 @@ _COLUMN_TYPES = {
     "mean_batch_size": "Float64",
     "cold_starts": "Int64",
     "accuracy": "Float64",
+    "batch_invariance": "String",
     "per_million": "Float64",
     "price_mark": "String",
     "complete": "Boolean",
@@ -176,6 +177,8 @@ def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
         figures["cold starts"] = format_cell(row["cold_starts"])
     if row["accuracy"] is not None:
         figures["rows predicted right"] = percent(row["accuracy"])
+    if row["batch_invariance"] is not None:
+        figures["rows together"] = row["batch_invariance"]
     if row["per_million"] is not None:
         figures["cost of a million"] = dollars(row["per_million"])
     figures["to be relied on"] = _reliability(row)

@@ -301,4 +301,8 @@ class Experiment:
         }
         model = ModelRecord(**json.loads(json.dumps(facts, default=str)))
         setup = self.trace, self.policy, self.deployment, self.slo
-        return describe_setup(*setup, label=self._label(scaling), model=model)
+        record = describe_setup(*setup, label=self._label(scaling), model=model)
+        traits = self.model.traits
+        return dataclasses.replace(
+            record, batch_invariance=str(traits.batch_invariance or traits.batches)
+        )

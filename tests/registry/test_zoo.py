@@ -12,7 +12,8 @@ from workbench.errors import NotFound
 from workbench.registry import zoo
 from workbench.registry.api import Registry
 
-DIGITS = [name for name in zoo.NAMES if name.startswith("digits")]
+TWIN = "digits-mlp-int8-static"  # in size as digits-mlp-int8
+DIGITS = [name for name in zoo.NAMES if name.startswith("digits") and name != TWIN]
 
 
 def test_every_ready_made_model_is_approved_and_whole(registry):
@@ -55,6 +56,7 @@ def test_a_batch_gives_each_row_the_answer_it_gets_alone(registry, name):
         ("digits-mlp-small", 0.92),
         ("digits-mlp-large", 0.95),
         ("digits-mlp-int8", 0.95),
+        ("digits-mlp-int8-static", 0.95),
         ("digits-mlp-wide", 0.95),
         ("breast-cancer-logistic", 0.92),
         ("breast-cancer-forest", 0.92),
@@ -81,6 +83,30 @@ def test_int8_weights_cost_a_quarter_and_hardly_any_accuracy(registry):
     assert small.lineage["quantised_from"] == large.name
     assert small.size_bytes < 0.3 * large.size_bytes
     assert abs(small.traits.accuracy - large.traits.accuracy) < 0.02
+
+
+def test_one_odd_pixel_spoils_the_batch_of_dynamic_scales_and_not_that_of_static_ones(registry):
+    dynamic, static = registry["digits-mlp-int8"], registry["digits-mlp-int8-static"]
+    rows, targets = dynamic.samples().inputs.copy(), dynamic.samples().targets
+    rows[::60, 0] = 1000
+
+    def right(model, size):
+        run, starts = model.session().run, range(0, len(rows), size)
+        return model.correct(np.concatenate([run(rows[i : i + size]) for i in starts]), targets)
+
+    assert right(dynamic, 1).mean() > 0.95
+    assert 0.8 < right(dynamic, 8).mean() < 0.9
+    assert right(dynamic, 32).mean() < 0.6
+    assert (right(static, 32) == right(static, 1)).all()
+    assert right(static, 32).mean() > 0.95
+
+
+def test_the_registry_knows_which_ready_made_models_batching_changes(registry):
+    verdicts = {name: registry[name].traits.batches for name in zoo.NAMES}
+
+    assert verdicts["digits-mlp-int8"] == "changes"
+    assert verdicts["digits-mlp-int8-static"] == "identical"
+    assert verdicts["digits-mlp-large"] in ("identical", "within tolerance")
 
 
 def test_lineage_tells_how_a_model_was_made(registry):

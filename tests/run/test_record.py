@@ -31,6 +31,7 @@ FULL = {
     "complete": False,
     "valid": False,
     "lag": {"p50": 0.001, "p99": 0.002, "max": 0.003},
+    "batch_invariance": "identical: rows together are answered as alone",
     "retries": 1,
     "warnings": ["Stopped early."],
     "kept": "runs/one",

@@ -7,6 +7,7 @@ from typing import Any
 
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploy import DeployedModel
+from workbench.measuring.batch_check import describe_batching
 from workbench.measuring.collector import Collector, RunOptions, save_completed
 from workbench.measuring.load import Load
 from workbench.measuring.setup import Setup
@@ -52,10 +53,13 @@ def _send(setup: Setup, target: RunTarget, options: RunOptions) -> Run:
         return dataclasses.replace(known, seconds=time.perf_counter() - started)
 
     collector = Collector(setup.trace, options, describe)
-    target.send(_load(setup, target, options.drain), collector.add, options.stopped)
+    load = _load(setup, target, options.drain)
+    target.send(load, collector.add, options.stopped)
     frame, sent = collector.collect()
     frame, found, warnings = target.report(frame, here["cores"])
-    every = (*sent.pop("warnings"), *warnings)
+    batching, caveats = describe_batching(setup.model, load, frame, setup.threads)
+    found["batch_invariance"] = batching
+    every = (*sent.pop("warnings"), *warnings, *caveats)
     return Run(frame, dataclasses.replace(describe(), **sent, **found, warnings=every))
 
 

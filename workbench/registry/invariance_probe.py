@@ -86,6 +86,25 @@ def probe(
     return found.sum_up()
 
 
+def compare_batches(
+    session: BatchSession, batches: Iterable[NDArray[Any]], *, labels: bool
+) -> Company:
+    """Return how answers to the rows of batches differ from those to the rows alone.
+
+    Raises:
+        InvocationError: The model fails, or does not answer row by row.
+    """
+    changes, at, tolerance, texts = _Changes(), 0, 0.0, False
+    for batch in batches:
+        together = np.asarray(session.run(batch))
+        alone = np.concatenate([session.run(batch[i : i + 1]) for i in range(len(batch))])
+        changed = _find_labels(together) != _find_labels(alone)
+        changes.add(np.arange(at, at + len(batch)), _compare(together, alone), changed)
+        at += len(batch)
+        tolerance, texts = _tolerate(alone), alone.dtype.kind != "f"
+    return changes.sum_up("the others of their batch", tolerance, labels=labels or texts)
+
+
 def has_trees(content: bytes) -> bool:
     """Return whether an ONNX file has trees, by the names of its operators."""
     return b"TreeEnsemble" in content
@@ -197,8 +216,7 @@ class _Probe:
             kept.append(number)
             self._seconds = self._watch.clock() - began
         self._rows, self._alone = rows[kept], np.concatenate(answers)
-        if self._alone.dtype.kind == "f":
-            self._tolerance = _TOLERANCES.get(self._alone.dtype.name, _TOLERANCE)
+        self._tolerance = _tolerate(self._alone)
         for number in [*range(min(3, len(kept)))] * (_REPEATS - 1):
             again = self._run(self._rows[number : number + 1])
             self.deterministic &= not _compare(again, answers[number]).any()
@@ -359,6 +377,12 @@ def _compare(found: NDArray[Any], alone: NDArray[Any]) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore"):
         shares = np.where(finite, np.abs(one - two) / sizes[:, None], 1.0)
     return np.asarray(np.where(same, 0.0, shares).max(axis=1, initial=0.0))
+
+
+def _tolerate(answers: NDArray[Any]) -> float:
+    """Return the deviation that is still called the same answer."""
+    numbers = answers.dtype.kind == "f"
+    return _TOLERANCES.get(answers.dtype.name, _TOLERANCE) if numbers else 0.0
 
 
 def _find_labels(answers: NDArray[Any]) -> NDArray[Any]:

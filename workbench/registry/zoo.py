@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from workbench.registry.api import Registry
 
 
+_CALIBRATION_ROWS = 300  # of the training rows
+
+
 @dataclass(frozen=True, eq=False)
 class _Data:
     name: str
@@ -58,15 +61,21 @@ class _TrainedRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class _QuantisedRecipe:
-    """Another ready-made model with int8 weights."""
+    """Another ready-made model with int8 weights, and activations with scales fixed or not."""
 
     data: str
     base: str
+    static: bool = False
 
     def make(self, registry: "Registry", seed: int) -> _ModelSource:
         base = registry[self.base] if self.base in registry else _add(registry, self.base, seed)
-        lineage = base.lineage | {"quantised_from": base.name}
-        return _ModelSource(_quantise(base.path), _load(self.data, seed), lineage)
+        data = _load(self.data, seed)
+        lineage = base.lineage | {
+            "quantised_from": base.name,
+            "activations": "scales from training rows" if self.static else "scales by the batch",
+        }
+        calibration = data.train[:_CALIBRATION_ROWS] if self.static else None
+        return _ModelSource(_quantise(base.path, calibration), data, lineage)
 
 
 def build(
@@ -192,15 +201,41 @@ def _parameters(estimator: Any) -> dict[str, Any]:  # noqa: ANN401
     return {name: value for name, value in last.get_params().items() if isinstance(value, plain)}
 
 
-def _quantise(path: Path) -> bytes:
-    """Return the ONNX file with 8-bit weights; activations are quantised as they come."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+class _Calibration:
+    """Rows by which ONNX Runtime fixes the scales of activations."""
+
+    def __init__(self, rows: NDArray[np.float32]) -> None:
+        self._rows = iter(rows)
+
+    def get_next(self) -> dict[str, Any] | None:
+        row = next(self._rows, None)
+        return None if row is None else {"input": row[None]}
+
+
+def _quantise(path: Path, calibration: NDArray[np.float32] | None) -> bytes:
+    """Return the ONNX file with 8-bit weights.
+
+    Activations get scales from the rows for calibration. Without any, they are quantised as they
+    come, with one scale for a whole batch, so that a row's answer depends on those beside it.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with TemporaryDirectory() as folder:
         prepared, result = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         quant_pre_process(path, prepared, skip_symbolic_shape=True)
-        quantize_dynamic(prepared, result, weight_type=QuantType.QInt8)
+        if calibration is None:
+            quantize_dynamic(prepared, result, weight_type=QuantType.QInt8)
+        else:
+            quantize_static(
+                prepared,
+                result,
+                _Calibration(calibration),
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+                # Biases of shape (1, n), as skl2onnx writes them, are too much for the adjustment.
+                extra_options={"QDQDisableWeightAdjustForInt32Bias": True},
+            )
         return result.read_bytes()
 
 
@@ -248,6 +283,7 @@ _RECIPES: dict[str, _TrainedRecipe | _QuantisedRecipe] = {
     "digits-mlp-small": _TrainedRecipe(data="digits", estimator=_mlp(32, epochs=60)),
     "digits-mlp-large": _TrainedRecipe(data="digits", estimator=_mlp(1024, 1024, epochs=20)),
     "digits-mlp-int8": _QuantisedRecipe(data="digits", base="digits-mlp-large"),
+    "digits-mlp-int8-static": _QuantisedRecipe(data="digits", base="digits-mlp-large", static=True),
     "digits-mlp-wide": _TrainedRecipe(
         data="digits",
         estimator=_mlp(5120, 5120, epochs=1, solver="sgd"),

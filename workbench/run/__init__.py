@@ -6,6 +6,7 @@ request has a NaN latency, counts as infinitely late in percentiles and as a mis
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -235,10 +236,17 @@ class Run:
             "batches": batches.height,
             "mean_batch_size": float(batches["batch_size"].mean() or 0.0),  # type: ignore[arg-type]
             "cold_starts": int(batches["cold"].sum()),
+            "batch_invariance": self._batch_verdict,
             "accuracy": float(np.average(correct[known], weights=rows)) if known.any() else None,
             "complete": self.complete,
             "valid": self.valid,
         }
+
+    @property
+    def _batch_verdict(self) -> str | None:
+        """What batching does to answers, in a word or two."""
+        found = self.record.batch_invariance
+        return None if found is None else re.split("[:;]", found)[0]
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return the rows as a pandas frame.
@@ -256,6 +264,7 @@ class Run:
     def __repr__(self) -> str:
         state = "" if self.complete else ", incomplete"
         state += "" if self.valid else ", INVALID"
+        state += ", batching changes answers" if self._batch_verdict == "changes" else ""
         return f"<Run {self.label}: {len(self)} requests, {self.origin}{state}>"
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

@@ -166,6 +166,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "valid": _parse_flag,
     "lag": _parser_of(Lag),
     "retries": _parse_count,
+    "batch_invariance": _parse_text,
     "warnings": _parse_texts,
     "kept": _parse_text,
     "note": _parse_text,
@@ -200,6 +201,7 @@ class RunRecord:
         valid: Whether the load generator kept to the schedule.
         lag: How late it was.
         retries: How many times a batch was sent again.
+        batch_invariance: What batching does to the model's answers.
         warnings: What a reader of the figures has to know.
         kept: The folder of a run that was made with `keep`.
         note: What somebody wrote about it.
@@ -236,6 +238,7 @@ class RunRecord:
     valid: bool = True
     lag: Lag | None = None
     retries: int | None = None
+    batch_invariance: str | None = None
     warnings: tuple[str, ...] = ()
     kept: str | None = None
     note: str | None = None

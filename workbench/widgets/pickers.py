@@ -128,6 +128,7 @@ class ModelPicker(Picker):
             else ""
         )
         size = f"{lost}{value.name}, {traits.size_bytes / per:.1f} {unit}"
+        size += ", batching changes answers" if traits.batches == "changes" else ""
         if traits.accuracy is None:
             return size
         return f"{size}, {traits.metric} {traits.accuracy:.3f} on {traits.accuracy_data}"
