@@ -65,15 +65,15 @@ def import_model(
     kind = kind or _guess_kind(checked)
     pool, origin = _pool(given, checked.signature.input, data, seed)
     found, measured = _try(checked, pool, kind)
-    score = accuracy if measured is None else measured
+    figure = accuracy if measured is None else measured
     traits = Traits(
         task=task,
         kind=kind,
         input_schema=checked.signature.input,
         output_schema=checked.signature.outputs,
-        accuracy=score,
-        metric="" if score is None else _METRICS.get(kind, ""),
-        accuracy_data="" if score is None else data if measured is None else origin,
+        accuracy=figure,
+        metric="" if figure is None else _METRICS.get(kind, ""),
+        accuracy_data="" if figure is None else data if measured is None else origin,
         samples=origin,
         framework=framework or checked.producer or "unknown",
         opset=checked.opset,
@@ -153,8 +153,8 @@ def _try(checked: CheckedModel, pool: Samples, kind: Kind) -> tuple[BatchInvaria
                 "rows of its first axis apart, and register it again."
             )
         if found.invariant:  # what batches have cost is time alone
-            return found, _measure(opened(1), pool, kind, _BATCH_SIZES[-1])
-        figures = [(size, _measure(opened(1), pool, kind, size)) for size in _BATCH_SIZES]
+            return found, score(opened(1), pool, kind, _BATCH_SIZES[-1])
+        figures = [(size, score(opened(1), pool, kind, size)) for size in _BATCH_SIZES]
     except InvocationError as error:
         raise InvalidModel(f"The model does not run on its samples: {error}") from error
     known = tuple((size, figure) for size, figure in figures if figure is not None)
@@ -165,8 +165,14 @@ def _open(content: bytes, threads: int) -> Session:
     return Session(content, threads=threads)
 
 
-def _measure(session: Session, pool: Samples, kind: Kind, size: int) -> float | None:
-    """Return a model's figure where rows run in batches of a size; None: it has none."""
+def score(session: Session, pool: Samples, kind: Kind, size: int) -> float | None:
+    """Return a model's figure where rows run in batches of a size.
+
+    That is the share predicted right, for regression r2; None where there is none.
+
+    Raises:
+        InvocationError: The model fails, or does not answer row by row.
+    """
     if pool.targets is None or kind == "other":
         return None
     starts = range(0, len(pool), size)

@@ -135,6 +135,7 @@ def _describe_settings(run: Run) -> dict[str, str]:
     machine = record.environment or {}
     settings = {
         "model": _describe_model(record.model),
+        "rows together": record.batch_invariance or "",
         "deployment": _describe_deployment(record.deployment),
         "batching": _describe_policy(record.policy),
         "traffic": _describe_traffic(record.trace),
