@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 from workbench.backends.base import Batch
 from workbench.backends.sagemaker import NPY, SageMakerBackend, pack_npy, unpack_npy
 from workbench.cloud.aws import Cloud
-from workbench.errors import InvalidInput, InvocationError
+from workbench.errors import InvalidInput, InvocationError, RowMismatch
 
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -117,6 +117,13 @@ def test_no_answer_is_an_error_too(backend, monkeypatch):
 def test_an_answer_that_is_no_array_is_an_error(backend, content):
     answer(backend, content)
     with pytest.raises(InvocationError, match="not an array"):
+        backend.invoke(Batch(ROWS))
+
+
+def test_fewer_answers_than_rows_are_an_error(backend):
+    answer(backend, pack_npy(np.array([4])))
+
+    with pytest.raises(RowMismatch, match="2 rows got 1 answer "):
         backend.invoke(Batch(ROWS))
 
 
