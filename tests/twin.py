@@ -62,6 +62,7 @@ class World:
         self.service = service
         self.cold_start = np.sort(np.atleast_1d(np.asarray(cold_start, float)))
         self.service_dice, self.cold_dice, self.route_dice = dice
+        self.phase = self.service_dice.random() if service.speed else 0.0
         self.levels = []
         self.batches = []
         self.to_come = len(trace)
@@ -83,6 +84,18 @@ class World:
             self.levels.append(self.service_dice.random())
         return self.levels[number]
 
+    def level_then(self, number, begins, instance):
+        """The draw of a batch among the calls of the speed that its instance has as it begins."""
+        record, level = self.service.speed, self.level(number)
+        if record is None:
+            return level
+        slices = len(record.slices)
+        apart = 0 if self.one_machine else (math.sqrt(5) - 1) / 2
+        turns = begins / record.span + self.phase + instance * apart
+        speed = record.slices[math.floor(turns % 1 * slices)]
+        ranks = record.ranks[record.bounds[speed] : record.bounds[speed + 1]]
+        return ranks[math.floor(level * len(ranks))]
+
     def law(self, quantiles, level):
         return float(np.interp(level * (len(quantiles) - 1), range(len(quantiles)), quantiles))
 
@@ -91,7 +104,8 @@ class World:
         rested = self.now > worker.idle_since
         table = self.service.idle_table if rested else self.service.table
         batch.started, batch.init, batch.server = self.now, init, worker.instance
-        batch.finished = self.now + init + self.law(table[batch.rows], self.level(batch.number))
+        level = self.level_then(batch.number, self.now + init, worker.instance)
+        batch.finished = self.now + init + self.law(table[batch.rows], level)
         worker.idle_since = None
 
         def complete():
@@ -355,15 +369,16 @@ def jobs(world, deployment):
         rows = int(trace.rows[requests].sum())
         batch = Batch(number, requests, due, rows, started=due, cold=True, init=boot)
         world.batches.append(batch)
-        free = [(due + boot, True)] * deployment.count
+        free = [(due + boot, True, instance) for instance in range(deployment.count)]
         while rows:
             size = min(rows, world.service.largest)
             rows -= size
-            start, fresh = min(free)
-            free.remove((start, fresh))
+            start, fresh, instance = min(free)
+            free.remove((start, fresh, instance))
             table = world.service.idle_table if fresh else world.service.table
-            free.append((start + world.law(table[size], world.level(next(chunks))), False))
-        batch.finished = max(time for time, _ in free)
+            level = world.level_then(next(chunks), start, instance)
+            free.append((start + world.law(table[size], level), False, instance))
+        batch.finished = max(time for time, _, _ in free)
         spans += [(due, batch.finished)] * deployment.count
     return spans
 
@@ -371,6 +386,7 @@ def jobs(world, deployment):
 def simulate(trace, policy, deployment, service, *, cold_start=0.0, scaling=None, dice):
     """Return the batches, as they fared, and when instances were launched and stopped."""
     world = World(trace, service, cold_start, dice)
+    world.one_machine = isinstance(deployment, Local)
     match deployment:
         case BatchTransform():
             return world.batches, jobs(world, deployment)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
+from workbench.speed import SpeedRecord
 from workbench.validation import as_array, not_negative, of_kind, positive, whole_number
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class ServiceTimes:
             size is not covered. Read-only, as `idle_table`.
         idle_table: the same after idle.
         label: where the times come from.
+        speed: how the server's speed changed, for slow calls that come together; None where
+            each call is drawn independently.
 
     Raises:
         InvalidInput: A size is not a whole number from 1, a time not a positive number, quantiles
@@ -66,6 +69,7 @@ class ServiceTimes:
     table: Floats
     idle_table: Floats
     label: str
+    speed: SpeedRecord | None
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class ServiceTimes:
         *,
         after_idle: Mapping[int, ArrayLike] | None = None,
         label: str = "",
+        speed: SpeedRecord | None = None,
     ) -> None:
         table = _table("seconds", seconds)
         idle_table = table if after_idle is None else _table("after_idle", after_idle)
@@ -85,6 +90,7 @@ class ServiceTimes:
         object.__setattr__(self, "table", _match_levels(table, levels))
         object.__setattr__(self, "idle_table", _match_levels(idle_table, levels))
         object.__setattr__(self, "label", label)
+        object.__setattr__(self, "speed", speed)
 
     @classmethod
     def affine(cls, base: float, each: float, *, largest: int) -> Self:
@@ -196,6 +202,7 @@ class ServiceTimes:
             {size: table[size] for size in self.sizes},
             after_idle={size: idle_table[size] for size in self.sizes},
             label=self.label if label is None else label,
+            speed=self.speed,
         )
 
     def to_dict(self) -> dict[str, Any]:

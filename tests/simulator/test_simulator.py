@@ -32,6 +32,7 @@ from workbench.run import SLO
 from workbench.scaling import ScaleToZero, Schedule, StepScaling, TargetTracking
 from workbench.service_times import ServiceTimes
 from workbench.simulator import _streams, compilation, kernels, serve, simulate
+from workbench.speed import SpeedRecord
 from workbench.traffic.patterns import poisson
 from workbench.traffic.trace import Trace
 
@@ -120,6 +121,13 @@ policies = st.one_of(
     ),
 )
 counts = st.integers(1, 4)
+SLOW_STRETCHES = SpeedRecord(
+    ranks=np.array([0.1, 0.3, 0.5, 0.6, 0.7, 0.9, 0.95]),
+    bounds=np.array([0, 4, 7]),
+    slices=np.array([0, 0, 0, 1, 0, 1, 0, 0]),
+    span=7.0,
+    window=9,
+)
 
 
 @st.composite
@@ -252,12 +260,15 @@ def test_jobs_do_as_the_twin_does(trace, deployment, service, cold_start):
     ],
     ids=str,
 )
-def test_drawn_times_are_those_of_the_twin(deployment, scaling):
+@pytest.mark.parametrize("speed", [None, SLOW_STRETCHES], ids=["independent", "in stretches"])
+def test_drawn_times_are_those_of_the_twin(deployment, scaling, speed):
     trace = poisson(rate=8, duration=30, seed=1, rows=(1, 2))
     service = ServiceTimes(
         {size: [0.1 * size, 0.2 * size, 0.5 * size] for size in range(1, 9)},
         after_idle={size: [0.2 * size, 0.3 * size, 0.9 * size] for size in range(1, 9)},
+        speed=speed,
     )
+
     policy = BatchPolicy(max_size=4, max_wait=0.2)
 
     assert_twins(trace, policy, deployment, service, scaling=scaling, cold_start=[0.5, 1, 4])

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.simulator.test_simulator import fleets, on_demand, policies, service_times, ticks, traces
+from tests.simulator.test_simulator import (
+    SLOW_STRETCHES,
+    fleets,
+    on_demand,
+    policies,
+    service_times,
+    ticks,
+    traces,
+)
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy, TimedBatcher
 from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
@@ -20,6 +28,7 @@ from workbench.traffic.trace import Trace
 TIMES = ServiceTimes(
     {size: [0.008 + 0.002 * size, 0.01 + 0.002 * size] for size in range(1, 17)},
     after_idle={size: [0.009 + 0.002 * size, 0.012 + 0.002 * size] for size in range(1, 17)},
+    speed=SLOW_STRETCHES,
 )
 TRACE = bursty(rate=200, burst=6, duration=10, seed=1)
 REAL_TIME = {"instance_type": "ml.m5.large", "workers": 2}
@@ -76,7 +85,7 @@ def assert_same(  # noqa: PLR0917 - what is simulated, in its usual order
     """Compiled loops and step-by-step loop give the same to the bit."""
 
     def chance():
-        return platforms.RandomInputs(service, np.array(cold_start), *_streams(1))
+        return platforms.RandomInputs(service, np.array(cold_start), *_streams(1), phase=0.3)
 
     compiled = platforms.serve(trace, policy, deployment, chance(), scaling)
     steps = stepwise.serve(trace, policy, deployment, chance(), scaling)

@@ -2,7 +2,8 @@
 
 They work on arrays that the caller owns. Random draws come in where results go out: before a
 loop runs, `finished` holds for each batch a number uniform in [0, 1) for its service time, `init`
-one for its cold start and `started` one for its route; none is read where nothing is drawn.
+one for its cold start and `started` one for its route; none is read where nothing is drawn. Where
+the server's speed was recorded, a service time is drawn among those of the speed when it begins.
 
 `BatchPolicy`, `Replanned` and `DeadlineAware` close batches whatever the servers do: a loop of its
 own, `form_...`, closes them all before a platform's loop serves them. `WorkConserving` and
@@ -65,11 +66,26 @@ class Batches(NamedTuple):
     server: Servers  # the instance's number, -1 when none took it
 
 
+class Speeds(NamedTuple):
+    """A `SpeedRecord` that goes round: `pace` slices a second, from `phase` on; `pace` 0: none.
+
+    Each instance is `apart` slices ahead of the one before it.
+    """
+
+    ranks: Floats
+    bounds: Counts
+    slices: Counts
+    pace: float
+    phase: float
+    apart: float
+
+
 class ServiceQuantiles(NamedTuple):
     """Quantiles of service times by rows: for a server that comes from a batch, or was idle."""
 
     busy: Floats
     idle: Floats
+    speeds: Speeds
 
 
 class OnDemandRules(NamedTuple):
@@ -210,6 +226,15 @@ def draw(distribution: Floats, level: float) -> float:
 
 
 @step
+def find_level(speeds: Speeds, now: float, instance: int, level: float) -> float:
+    """Return the level of a service time that begins now, from one drawn in [0, 1)."""
+    ranks, bounds, slices, pace, phase, apart = speeds
+    speed = slices[int(now * pace + phase + instance * apart) % len(slices)]
+    low, high = bounds[speed], bounds[speed + 1]
+    return float(ranks[min(low + int(level * (high - low)), high - 1)])
+
+
+@step
 def form(
     arrivals: Floats,
     span: tuple[int, int, int],
@@ -301,6 +326,7 @@ def serve_on_demand(batches: Batches, distributions: ServiceQuantiles, rules: On
     """Serve batches on instances that start on demand; return how many there were."""
     _, closed, rows, started, finished, init, cold, server = batches
     limit, provisioned, keep_alive, queues, pace, depth, cold_start = rules
+    varies = distributions.speeds.pace > 0
     ring = 1
     while ring < limit:
         ring *= 2
@@ -356,7 +382,10 @@ def serve_on_demand(batches: Batches, distributions: ServiceQuantiles, rules: On
             distribution = (
                 distributions.idle[rows[batch]] if now > since else distributions.busy[rows[batch]]
             )
-            finished[batch] = now + boot + draw(distribution, finished[batch])
+            level = finished[batch]
+            if varies:
+                level = find_level(distributions.speeds, now + boot, one, level)
+            finished[batch] = now + boot + draw(distribution, level)
             push_completion(when, who, first, busy, (finished[batch], one))
             busy += 1
     return launched
@@ -376,6 +405,7 @@ def serve_fleet(
     routing, workers, ttl, routable, retired = fleet[:5]
     idle, idle_since, idle_count, head, tail, outstanding = fleet[5:11]
     when, who, state, following = fleet[11:]
+    varies = distributions.speeds.pace > 0
     mask = len(when) - 1
     width = len(idle) // len(head)
     touched = np.zeros(len(when), np.int64)  # the queues from which a batch may now be taken
@@ -403,8 +433,11 @@ def serve_fleet(
                     else distributions.busy[rows[batch]]
                 )
                 started[batch] = now
-                finished[batch] = now + draw(distribution, finished[batch])
                 server[batch] = idle[top] // workers
+                level = finished[batch]
+                if varies:
+                    level = find_level(distributions.speeds, now, server[batch], level)
+                finished[batch] = now + draw(distribution, level)
                 push_completion(when, who, first, busy, (finished[batch], idle[top]))
                 busy += 1
         if over:
@@ -582,7 +615,8 @@ def serve_on_demand_from_buffer(
     arrivals, request_rows, state, max_wait, steering, seen = buffer
     first_request, closed, rows, started, finished, init, cold, server = batches
     limit, provisioned, keep_alive, queues, pace, depth, cold_start = rules
-    busy_times, idle_times = distributions
+    busy_times, idle_times, speeds = distributions
+    varies = speeds.pace > 0
     steered = steering.window > 0
     latencies, counts, tried, least = seen
     # a window ends when it is full, or when more are late than its quantile can bear
@@ -694,7 +728,10 @@ def serve_on_demand_from_buffer(
                 failed += 1
             else:
                 times = idle_times if now > since else busy_times
-                finished[begun] = now + boot + draw_row(times, rows[begun], finished[begun])
+                level = finished[begun]
+                if varies:
+                    level = find_level(speeds, now + boot, one, level)
+                finished[begun] = now + boot + draw_row(times, rows[begun], level)
                 push_completion(when, who, first, busy, (finished[begun], begun))
                 busy += 1
             begun += 1
@@ -720,7 +757,8 @@ def serve_fleet_from_buffer(
     """
     arrivals, request_rows, buffered, max_wait, steering, seen = buffer
     first_request, closed, rows, started, finished, _, _, server = batches
-    busy_times, idle_times = distributions
+    busy_times, idle_times, speeds = distributions
+    varies = speeds.pace > 0
     routing, workers, ttl, routable, _ = fleet[:5]
     idle, idle_since, idle_count, head, tail, outstanding = fleet[5:11]
     when, who, state, following = fleet[11:]
@@ -772,8 +810,11 @@ def serve_fleet_from_buffer(
                 top = queue * width + idle_count[queue]
                 times = idle_times if now > idle_since[top] else busy_times
                 started[batch] = now
-                finished[batch] = now + draw_row(times, rows[batch], finished[batch])
                 server[batch] = idle[top] // workers
+                level = finished[batch]
+                if varies:
+                    level = find_level(speeds, now, server[batch], level)
+                finished[batch] = now + draw_row(times, rows[batch], level)
                 following[batch] = idle[top]  # it has left its chain: room for its worker
                 push_completion(when, who, first, busy, (finished[batch], batch))
                 busy += 1

@@ -6,7 +6,12 @@ import numpy as np
 
 from workbench.batching.timer import Policy
 from workbench.deployment.base import Deployment
-from workbench.deployment.platforms import FleetPlatform, JobPlatform, OnDemandPlatform
+from workbench.deployment.platforms import (
+    FleetPlatform,
+    JobPlatform,
+    OnDemandPlatform,
+    Platform,
+)
 from workbench.scaling import ScalingPolicy
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import kernels
@@ -17,6 +22,7 @@ from workbench.simulator.sources import (
     ClosedBatches,
     allocate,
     make_batches,
+    quantiles_of,
     source_of,
 )
 from workbench.traffic.trace import Trace
@@ -25,13 +31,22 @@ ROUTING = {"least_outstanding": LEAST_OUTSTANDING, "random": RANDOM, "shared": S
 
 
 class RandomInputs(NamedTuple):
-    """The distributions of a run, and an independent random stream for each kind of draw."""
+    """The distributions of a run, and an independent random stream for each kind of draw.
+
+    `phase` is where the record of the server's speed begins, as a share of it.
+    """
 
     service: ServiceTimes
     cold_start: Floats
     service_rng: np.random.Generator
     cold_start_rng: np.random.Generator
     route_rng: np.random.Generator
+    phase: float = 0.0
+
+    def distributions(self, platform: Platform) -> kernels.ServiceQuantiles:
+        """Return service times as the loops take them; what is not metered is one machine."""
+        one_machine = isinstance(platform, FleetPlatform) and not platform.metered
+        return quantiles_of(self.service, self.phase, one_machine=one_machine)
 
     def draw_cold_start(self) -> float:
         """Draw the seconds of one cold start."""
@@ -65,7 +80,7 @@ def serve(
     platform = deployment.platform
     if isinstance(platform, JobPlatform):
         return _serve_jobs(trace, platform, randomness)
-    source = source_of(trace, policy, randomness.service)
+    source = source_of(trace, policy, randomness.service, randomness.distributions(platform))
     if isinstance(platform, OnDemandPlatform):
         return _serve_on_demand(source, platform, randomness)
     instances = _serve_fleet(source, platform, randomness, scaling, until=trace.duration)
@@ -156,13 +171,14 @@ def _serve_jobs(trace: Trace, platform: JobPlatform, randomness: RandomInputs) -
     done when the last chunk is.
     """
     fleet = FleetPlatform(instances=platform.instances)
+    distributions = randomness.distributions(fleet)
     first, due = job_bounds(trace, platform.period)
     jobs = make_batches(trace, first, due)
     jobs.cold[:], jobs.server[:], jobs.started[:] = True, -1, due
     for job, rows in enumerate(jobs.rows):
         jobs.init[job] = randomness.draw_cold_start()
         chunks = _chunks(rows, due[job] + jobs.init[job], randomness.service.largest)
-        source = ClosedBatches(chunks, randomness.service)
+        source = ClosedBatches(chunks, randomness.service, distributions)
         _serve_fleet(source, fleet, randomness, None, until=np.inf)
         jobs.finished[job] = chunks.finished.max()
     spans = zip(due.tolist(), jobs.finished.tolist(), strict=True)

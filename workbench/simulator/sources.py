@@ -4,6 +4,7 @@ A source has the two loops that serve its batches, on demand and on a fleet, and
 them have come. `source_of` makes the right one for a policy.
 """
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -22,9 +23,12 @@ from workbench.simulator.kernels import (
     ServiceQuantiles,
     Settings,
     SharedBuffer,
+    Speeds,
     Steering,
 )
 from workbench.traffic.trace import Trace
+
+_GOLDEN_SECTION = (math.sqrt(5) - 1) / 2
 
 
 class BatchSource(Protocol):
@@ -55,19 +59,46 @@ class BatchSource(Protocol):
         ...
 
 
-def source_of(trace: Trace, policy: Policy, service: ServiceTimes) -> BatchSource:
+def quantiles_of(
+    service: ServiceTimes, phase: float, *, one_machine: bool = False
+) -> ServiceQuantiles:
+    """Return service times as the loops take them; `phase` is where their record of speed begins.
+
+    The phase is a share of the record, in [0, 1). Instances that are not `one_machine` are slow at
+    times of their own: each begins a golden section of the record further on than the one before
+    it, which spreads any number of them evenly.
+    """
+    none = np.zeros(0, np.int64)
+    speeds = Speeds(np.zeros(0), none, none, 0.0, 0.0, 0.0)
+    record = service.speed
+    if record is not None and service.sampled:
+        count = len(record.slices)
+        speeds = Speeds(
+            ranks=record.ranks,
+            bounds=record.bounds,
+            slices=record.slices,
+            pace=count / record.span,
+            phase=phase * count,
+            apart=0.0 if one_machine else _GOLDEN_SECTION * count,
+        )
+    return ServiceQuantiles(service.table, service.idle_table, speeds)
+
+
+def source_of(
+    trace: Trace, policy: Policy, service: ServiceTimes, distributions: ServiceQuantiles
+) -> BatchSource:
     """Return the batches of a trace under a policy that the compiled loops know.
 
     Raises:
         InvalidInput: Service times do not cover a batch, or the policy is another.
     """
     if isinstance(policy, WorkConserving | Steered):
-        return BufferedRequests(trace, policy, service)
+        return BufferedRequests(trace, policy, service, distributions)
     first, closed = np.empty(len(trace) + 1, np.int64), np.empty(len(trace))
     count = _close(trace.arrivals, policy, first, closed)
     if count < len(trace):
         first, closed = first[: count + 1].copy(), closed[:count].copy()
-    return ClosedBatches(make_batches(trace, first, closed), service)
+    return ClosedBatches(make_batches(trace, first, closed), service, distributions)
 
 
 def _close(arrivals: Floats, policy: Policy, first: Counts, closed: Floats) -> int:
@@ -120,10 +151,12 @@ class ClosedBatches:
         InvalidInput: Service times do not cover one.
     """
 
-    def __init__(self, batches: Batches, service: ServiceTimes) -> None:
+    def __init__(
+        self, batches: Batches, service: ServiceTimes, distributions: ServiceQuantiles
+    ) -> None:
         service.check(batches.rows)
         self.room = self.batches = batches
-        self._distributions = ServiceQuantiles(service.table, service.idle_table)
+        self._distributions = distributions
 
     def serve_on_demand(self, rules: OnDemandRules) -> None:
         """Serve all on instances that start on demand."""
@@ -149,15 +182,16 @@ class BufferedRequests:
     """
 
     def __init__(
-        self, trace: Trace, policy: WorkConserving | Steered, service: ServiceTimes
+        self,
+        trace: Trace,
+        policy: WorkConserving | Steered,
+        service: ServiceTimes,
+        distributions: ServiceQuantiles,
     ) -> None:
         total = len(trace)
         # sizes beyond the trace never fill, and need not have room
         max_size = min(policy.max_size, total + 1)
-        self._service, self._distributions = (
-            service,
-            ServiceQuantiles(service.table, service.idle_table),
-        )
+        self._service, self._distributions = service, distributions
         self._buffer = SharedBuffer(
             arrivals=trace.arrivals,
             rows=trace.rows,

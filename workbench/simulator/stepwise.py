@@ -21,7 +21,7 @@ from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
 from workbench.errors import InvalidInput
 from workbench.scaling import ScalingPolicy
 from workbench.simulator.fleet import Roster, serve_scaled
-from workbench.simulator.kernels import RANDOM, SHARED, Batches, draw
+from workbench.simulator.kernels import RANDOM, SHARED, Batches, Speeds, draw, find_level
 from workbench.simulator.platforms import (
     ROUTING,
     RandomInputs,
@@ -45,13 +45,14 @@ def serve(
             in order.
     """
     platform = deployment.platform
+    speeds = chance.distributions(platform).speeds
     if isinstance(platform, OnDemandPlatform):
         instances = _OnDemandInstances(platform)
-        batches = _StepSimulation(trace, policy, instances, chance).run()
+        batches = _StepSimulation(trace, policy, instances, chance, speeds).run()
         return ServedBatches(batches, None, platform.limit if platform.queues else 0)
     assert isinstance(platform, FleetPlatform)  # noqa: S101 - jobs take no policy
     fleet = _SharedQueue(platform)
-    steps = _StepSimulation(trace, policy, fleet, chance)
+    steps = _StepSimulation(trace, policy, fleet, chance, speeds)
     if scaling is not None:
         serve_scaled(
             steps,
@@ -279,7 +280,12 @@ class _StepSimulation:
     """Virtual time: a batcher, the platform its batches go to, and what became of these."""
 
     def __init__(
-        self, trace: Trace, policy: Policy, platform: _Platform, chance: RandomInputs
+        self,
+        trace: Trace,
+        policy: Policy,
+        platform: _Platform,
+        chance: RandomInputs,
+        speeds: Speeds,
     ) -> None:
         self._arrivals: list[float] = [*trace.arrivals.tolist(), math.inf]
         self._rows = np.append(0, np.cumsum(trace.rows)).tolist()
@@ -287,6 +293,7 @@ class _StepSimulation:
         self._batcher: Batcher = policy.batcher()
         self._platform = platform
         self._chance = chance
+        self._speeds = speeds
         self._following = 0
         self._sent = 0
         self._completions: list[tuple[float, int, int, int]] = []  # when, turn, batch, server
@@ -433,8 +440,10 @@ class _StepSimulation:
         level, boot_level = self._levels[batch]
         boot = draw(self._chance.cold_start, boot_level) if assignment.cold else 0.0
         distribution = service.idle_table[rows] if now > assignment.since else service.table[rows]
-        finished = now + boot + draw(distribution, level)
         instance = assignment.server // self._platform.workers
+        if self._speeds.pace > 0:
+            level = find_level(self._speeds, now + boot, instance, level)
+        finished = now + boot + draw(distribution, level)
         self._outcomes[batch] = now, finished, boot, assignment.cold, instance
         heapq.heappush(
             self._completions, (finished, next(self._sequence), batch, assignment.server)
