@@ -101,8 +101,13 @@ def predict(
         on_demand and platform.idle_instances
     )  # else which calls the provisioned took is open
     cost = _cost(trace, deployment, usage, prices) if known else None
-    of_service = f"Service times: {service.label}."
-    assumptions = (*prediction.assumptions, *ignored, *_fit_notes(fitted), of_service, *notes)
+    assumptions = (
+        *prediction.assumptions,
+        *ignored,
+        *_fit_notes(fitted),
+        *_service_notes(service),
+        *notes,
+    )
     label = prediction.label if label is None else label
     return replace(prediction, assumptions=assumptions, cost=cost, label=label, slo=slo)
 
@@ -190,6 +195,17 @@ def _fit_notes(fitted: MapFit | MAP) -> list[str]:
         f"largest distance of the gaps' distributions {fitted.ks_distance:.2g}"
     )
     return [f"Arrivals are the fitted {fitted.kind} process: {near}.", *fitted.warnings]
+
+
+def _service_notes(service: ServiceTimes) -> list[str]:
+    """Return where service times come from, and what the formula misses of their order."""
+    notes = [f"Service times: {service.label}."]
+    if service.speed is not None:
+        notes.append(
+            "Service times are drawn one by one, yet slow calls came together when measured: "
+            "queues grow longer than this says. simulate() repeats the slow stretches."
+        )
+    return notes
 
 
 def _calls_usage(trace: Trace, service: ServiceTimes, prediction: Prediction) -> Usage:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
-from workbench.speed import SpeedRecord
+from workbench.speed import SpeedRecord, record_speed
 from workbench.validation import as_array, not_negative, of_kind, positive, whole_number
 
 if TYPE_CHECKING:
@@ -31,11 +31,32 @@ MAX_BATCH_ROWS = 100_000
 """The most rows in a batch: more than is ever served at once, and few enough for a table."""
 
 
+_FINE_LEVELS = np.linspace(0, 1, 1001)
+_TAIL = 900  # from which of them on a profile knows more than its samples do
+
+
 class ProfileLike(Protocol):
     """What service times can be read from: a `Profile`."""
 
+    def speed(self, *, threads: int = ...) -> SpeedRecord | None:
+        """Return how the server's speed changed, None where it did not show."""
+        ...
+
     def times(self, *, threads: int = ..., state: str = ...) -> "pl.DataFrame":
-        """Return one row a batch size: batch_size, mean and quantiles at evenly spaced levels."""
+        """Return one row a batch size: batch_size, repeats, mean, quantiles, samples and tail."""
+        ...
+
+
+class RunLike(Protocol):
+    """What service times can be read from, too: a `Run`."""
+
+    @property
+    def label(self) -> str:
+        """The run's name."""
+        ...
+
+    def batches(self) -> "pl.DataFrame":
+        """Return one row a batch: rows, started, finished, and init where it is known."""
         ...
 
 
@@ -111,24 +132,57 @@ class ServiceTimes:
     def from_profile(cls, profile: ProfileLike, *, threads: int = 1, sampled: bool = True) -> Self:
         """Return the times of a profile; sizes between measured ones lie on straight lines.
 
-        Drawn from the measured quantiles, or the measured means when not `sampled`. Quantiles
-        say little beyond the last but one, so the last is set to give the measured mean.
+        Drawn from the measured times at 1001 levels (a profile of an earlier version has 21), or
+        the measured means when not `sampled`. Quantiles say little beyond the last but one, so the
+        last is set to give the measured mean. Of fewer than 1000 calls after idle the ten slowest
+        say nothing of rarer ones: there the tail is that back to back, later by the difference of
+        the medians. Where slow calls came together, they do so again: see `workbench.speed`.
 
         Raises:
             InvalidInput: It is no profile, or has no times for so many threads.
         """
         if not hasattr(profile, "times"):
             raise InvalidInput(f"profile must be a Profile, got {profile!r}.")
-        states = {
-            state: _interpolate_sizes(
-                _quantiles_by_size(profile.times(threads=threads, state=state), sampled=sampled)
-            )
-            for state in ("back to back", "after idle")
-        }
+        rows, idle_rows = (
+            profile.times(threads=threads, state=state) for state in ("back to back", "after idle")
+        )
+        seconds = _quantiles_by_size(rows, sampled=sampled)
+        after_idle = _quantiles_by_size(idle_rows, sampled=sampled)
+        if sampled:
+            calls = dict(idle_rows.select("batch_size", "repeats").iter_rows())
+            after_idle = {
+                size: _borrow_tail(own, calls[size], seconds.get(size, own))
+                for size, own in after_idle.items()
+            }
         return cls(
-            states["back to back"],
-            after_idle=states["after idle"],
+            _interpolate_sizes(seconds),
+            after_idle=_interpolate_sizes(after_idle),
             label=f"{getattr(profile, 'label', 'profile')}, {threads} threads",
+            speed=profile.speed(threads=threads) if sampled else None,
+        )
+
+    @classmethod
+    def from_run(cls, run: RunLike) -> Self:
+        """Return the times that a run's own batches had, and their order; cold starts apart.
+
+        Sizes between those that occurred lie on straight lines.
+
+        Raises:
+            InvalidInput: It is no run, or no batch was answered.
+        """
+        if not hasattr(run, "batches"):
+            raise InvalidInput(f"run must be a Run, got {run!r}.")
+        batches = run.batches()
+        starts, seconds, sizes = _answered_batches(batches)
+        return cls(
+            _interpolate_sizes(
+                {
+                    int(size): np.quantile(seconds[sizes == size], _FINE_LEVELS)
+                    for size in np.unique(sizes)
+                }
+            ),
+            label=f"{run.label}, its own batches",
+            speed=record_speed(starts, seconds, sizes),
         )
 
     @property
@@ -213,6 +267,7 @@ class ServiceTimes:
             "mean": self.means[self._has_size].tolist(),
             "mean_after_idle": self.idle_means[self._has_size].tolist(),
             "levels": self.table.shape[1],
+            **({} if self.speed is None else {"speed_recorded": self.speed.span}),
         }
 
     def __repr__(self) -> str:
@@ -273,16 +328,56 @@ def _means(table: Floats) -> Floats:
 
 
 def _quantiles_by_size(rows: "pl.DataFrame", *, sampled: bool) -> dict[int, Floats]:
+    """Return by size the mean, or quantiles: as fine as the samples of any row allow."""
+    if not sampled:
+        return {size: np.array([mean]) for size, mean in rows["batch_size", "mean"].iter_rows()}
+    is_fine = rows["samples"].null_count() < rows.height
     distributions = {}
-    for size, mean, quantiles in rows.select("batch_size", "mean", "quantiles").iter_rows():
-        distribution = np.array(quantiles if sampled else [mean])
-        if sampled:
-            rest = mean * (len(distribution) - 1) - _means(distribution[None, :-1])[0] * (
-                len(distribution) - 2
-            )
-            distribution[-1] = max(2 * rest - distribution[-2], distribution[-2])
-        distributions[size] = distribution
+    for size, mean, quantiles, samples, tail in rows.select(
+        "batch_size", "mean", "quantiles", "samples", "tail"
+    ).iter_rows():
+        distribution = np.array(quantiles)
+        if samples is not None:
+            distribution = np.quantile(np.array(samples), _FINE_LEVELS)
+            distribution[_TAIL:] = tail
+            distribution = np.maximum.accumulate(distribution)  # samples are rounded
+        elif is_fine:
+            evenly = np.linspace(0, 1, len(distribution))
+            distribution = np.interp(_FINE_LEVELS, evenly, distribution)
+        distributions[size] = _match_mean(distribution, mean)
     return distributions
+
+
+def _match_mean(distribution: Floats, mean: float) -> Floats:
+    """Return quantiles of which the last gives them a mean, where it can."""
+    rest = mean * (len(distribution) - 1) - _means(distribution[None, :-1])[0] * (
+        len(distribution) - 2
+    )
+    last = max(2 * rest - distribution[-2], distribution[-2])
+    return np.append(distribution[:-1], last)
+
+
+def _borrow_tail(own: Floats, calls: int, other: Floats) -> Floats:
+    """Return quantiles after idle with the tail of those back to back, where calls are few."""
+    last = len(own) - 1
+    if calls >= last or len(own) < len(_FINE_LEVELS) or len(other) != len(own):
+        return own
+    known = max(last // 2, int(last * (1 - 10 / calls)))
+    later = own[last // 2] - other[last // 2]
+    return np.maximum.accumulate(np.append(own[:known], other[known:] + later))
+
+
+def _answered_batches(batches: "pl.DataFrame") -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Return starts, seconds and rows of the batches of a run that were answered."""
+    started, finished = batches["started"].to_numpy(), batches["finished"].to_numpy()
+    init = batches["init"].fill_null(0).fill_nan(0).to_numpy() if "init" in batches.columns else 0.0
+    starts, seconds = started + init, finished - started - init
+    found = np.isfinite(seconds) & (seconds > 0)
+    if batches["error"].null_count() < batches.height:
+        found &= batches["error"].is_null().to_numpy()
+    if not found.any():
+        raise InvalidInput("The run has no batch that was answered: nothing is known of its times.")
+    return starts[found], seconds[found], batches["rows"].to_numpy()[found].astype(np.int64)
 
 
 def _interpolate_sizes(distributions: Mapping[int, Floats]) -> dict[int, Floats]:
@@ -303,5 +398,7 @@ def _format_sizes(sizes: Sequence[int]) -> str:
 
 def digest_of(times: ServiceTimes, largest: int) -> str:
     """Return the sha256 of the times of batches of up to `largest` rows."""
-    tables: list[Floats] = [times.table[: largest + 1], times.idle_table[: largest + 1]]
-    return hashlib.sha256(b"".join(table.tobytes() for table in tables)).hexdigest()
+    arrays: list[NDArray[Any]] = [times.table[: largest + 1], times.idle_table[: largest + 1]]
+    if (speed := times.speed) is not None:
+        arrays += [speed.ranks, speed.bounds, speed.slices, np.array([speed.span])]
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()

@@ -36,6 +36,7 @@ from workbench.comparison import compare
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.formatting import Table, milliseconds
+from workbench.measuring import kept_calls
 from workbench.measuring.profile import AFTER_IDLE, BACK_TO_BACK, Profile, profile
 from workbench.quantiles import SLO
 from workbench.registry.model import Model
@@ -125,15 +126,20 @@ def _profile(arguments: Arguments) -> int:
         check_new(Path(arguments.out))
     model = registry_of(arguments)[arguments.model]
     profiled, stopped = _measure_profile(
-        model, arguments.batch_sizes, arguments.threads, budget=arguments.budget
+        model,
+        arguments.batch_sizes,
+        arguments.threads,
+        repeats=arguments.repeats,
+        budget=arguments.budget,
     )
     if profiled.frame.is_empty():
         return report_interruption("nothing was measured")
     print_text(arguments, _format_service_times(profiled))
     saved = [str(profiled.save(arguments.out))] if arguments.out else []
     if arguments.json:
-        rows = profiled.frame.drop("quantiles").to_dicts()
-        print_json({"rows": rows, "facts": dict(profiled.facts)}, saved=saved)
+        rows = profiled.frame.drop("quantiles", *kept_calls.COLUMNS).to_dicts()
+        facts = {**profiled.facts, "tail": profiled.note}
+        print_json({"rows": rows, "facts": facts}, saved=saved)
     return report_interruption("what was measured was kept") if stopped else 0
 
 
@@ -195,7 +201,12 @@ def _measure(
 
 
 def _measure_profile(
-    model: Model, sizes: Sequence[int], threads: Sequence[int], *, budget: float
+    model: Model,
+    sizes: Sequence[int],
+    threads: Sequence[int],
+    *,
+    repeats: int = 1000,
+    budget: float,
 ) -> tuple[Profile, bool]:
     """Measure service times; tell, too, whether Ctrl-C ended it."""
     stopped = threading.Event()
@@ -204,6 +215,7 @@ def _measure_profile(
             model,
             batch_sizes=sizes,
             threads=threads,
+            repeats=repeats,
             budget=budget,
             progress=report,
             stopped=stopped,
@@ -291,6 +303,12 @@ def add_profile(commands: Any) -> None:  # noqa: ANN401
         default=1.0,
         help="longest time for one figure (1s)",
     )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=1000,
+        help="calls to time, within the budget: more show rarer slow ones (1000)",
+    )
     parser.add_argument("--out", metavar="FOLDER", help="save the profile here")
     add_registry_path(parser)
     parser.set_defaults(command=_profile)
@@ -307,7 +325,7 @@ def _format_service_times(profiled: Profile) -> str:
         if len(rows) >= 4:
             fit = profiled.fit(threads=threads)
             parts.append(f"Best fit: {fit.kind}, {100 * fit.error:.2g} % off sizes left out.")
-    return "\n".join(parts)
+    return "\n".join([*parts, profiled.note])
 
 
 def _service_rows(profiled: Profile, threads: int) -> list[list[str]]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,13 @@ from workbench.batching.timer import BatchPolicy
 from workbench.deployment.local import MAX_THREADS
 from workbench.errors import Damaged, InvalidInput, InvocationError
 from workbench.files import load_frame, save_frame
+from workbench.measuring import kept_calls
 from workbench.measuring.load import Load, Workers, tune_process
 from workbench.process import Emit, run_in_process
 from workbench.provenance import environment
 from workbench.registry.model import Model
 from workbench.service_times import MAX_BATCH_ROWS
+from workbench.speed import SpeedRecord, record_speed
 from workbench.traffic.patterns import constant
 from workbench.validation import (
     as_array,
@@ -59,8 +61,11 @@ _COLUMNS = (
     "mean",
     "quantiles",
 )
+Call = tuple[float, float]
+"""When a call began, by the measuring process's clock, and how many seconds it took."""
+
 _BATCHES_PER_ROUND = 8
-_MIN_REPEATS, _MAX_REPEATS = 24, 4000
+_MIN_REPEATS, _MAX_REPEATS = 24, 100_000
 _MAX_IDLE = 60.0
 
 
@@ -69,12 +74,14 @@ class Profile:
     """Service times in seconds: a row for each batch size, number of threads and state.
 
     `frame` has the columns batch_size, threads, state ("back to back" or "after idle"), repeats,
-    median, low and high (a 95 % confidence interval of the median), mean, and quantiles (at
-    `QUANTILE_LEVELS`). `facts` tells model, machine and date as JSON values.
+    median, low and high (a 95 % confidence interval of the median), mean, quantiles (at
+    `QUANTILE_LEVELS`), and those of `kept_calls`, null in profiles of earlier versions: tail,
+    samples and gaps. `facts` tells model, machine and date as JSON values.
     """
 
     frame: "pl.DataFrame"
     facts: Mapping[str, Any] = field(default_factory=dict)
+    _speeds: dict[int, SpeedRecord | None] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         import polars as pl
@@ -83,6 +90,12 @@ class Profile:
         missing = [name for name in _COLUMNS if name not in self.frame.columns]
         if missing:
             raise InvalidInput(f"A profile needs the columns {_COLUMNS}; missing: {missing}.")
+        nothing = [
+            pl.lit(None, pl.List(pl.Float32())).alias(name)
+            for name in kept_calls.COLUMNS
+            if name not in self.frame.columns
+        ]
+        object.__setattr__(self, "frame", self.frame.with_columns(nothing))
 
     @property
     def label(self) -> str:
@@ -109,6 +122,55 @@ class Profile:
                 f"Nothing was measured {state} with {threads} threads. Measured: {known}."
             )
         return rows.sort("batch_size")
+
+    def speed(self, *, threads: int = 1) -> SpeedRecord | None:
+        """Return how the server's speed changed while it was timed; None where it did not show."""
+        if threads not in self._speeds:
+            self._speeds[threads] = self._record_speed(threads)
+        return self._speeds[threads]
+
+    def _record_speed(self, threads: int) -> SpeedRecord | None:
+        import polars as pl
+
+        rows = self.frame.filter(pl.col("threads") == threads, pl.col("samples").is_not_null())
+        if rows.is_empty():
+            return None
+        gaps = [np.asarray(each, np.float64) for each in rows["gaps"].to_list()]
+        return record_speed(
+            np.concatenate([np.cumsum(each) for each in gaps]),
+            np.concatenate(rows["samples"].to_list()),
+            np.repeat(np.arange(rows.height), [len(each) for each in gaps]),
+        )
+
+    @property
+    def watched(self) -> float:
+        """For how many seconds calls were timed, from the first to the last; 0 if not known."""
+        return float(self.frame["gaps"].list.sum().max() or 0.0)  # type: ignore[arg-type]
+
+    @property
+    def note(self) -> str:
+        """What is known of slow calls: how far the tail goes, and what order would have shown."""
+        rows = self.frame.filter(state=BACK_TO_BACK)
+        if rows["samples"].null_count():
+            return (
+                "Rows from an earlier version keep 21 quantiles: the tail is unknown beyond p95 "
+                "but for its mean and maximum, and so is whether slow calls come together. "
+                "Profile the model again."
+            )
+        if rows.is_empty():
+            return "Nothing was timed back to back."
+        levels = [f"p{max(0.0, 100 * (1 - 10 / calls)):.4g}" for calls in sorted(rows["repeats"])]
+        reach = levels[0] if levels[0] == levels[-1] else f"{levels[0]} to {levels[-1]}"
+        order = (
+            "Slow calls came together: simulations repeat the stretches."
+            if any(self.speed(threads=each) for each in rows["threads"].unique())
+            else "Slow calls came together no more than by chance."
+        )
+        return (
+            f"Slow calls are known up to {reach}, by batch size (10 lie beyond). {order} "
+            f"{self.watched:.3g} s were watched: slow stretches longer than "
+            f"{self.watched / 4:.2g} s, or rarer than one in {self.watched:.3g} s, would not show."
+        )
 
     def service_time(
         self, batch_size: int, *, threads: int = 1, state: str = BACK_TO_BACK
@@ -152,7 +214,8 @@ class Profile:
         return save_frame(path, self.frame, self.facts, overwrite=overwrite)
 
     def __repr__(self) -> str:
-        return f"<Profile {self.label}: {self.frame.height} rows, {self.origin}>"
+        tail = ", tail unknown beyond p95" if self.frame["samples"].null_count() else ""
+        return f"<Profile {self.label}: {self.frame.height} rows, {self.origin}{tail}>"
 
 
 def load_profile(path: str | Path) -> Profile:
@@ -266,6 +329,7 @@ def profile(
     batch_sizes: Sequence[int] = (1, 2, 4, 8, 16, 32),
     threads: Sequence[int] = (1,),
     precision: float = 0.02,
+    repeats: int = 1000,
     budget: float = 1.0,
     idle: float = 0.02,
     progress: Callable[[int, int], None] | None = None,
@@ -273,16 +337,19 @@ def profile(
 ) -> Profile:
     """Measure service times on this machine, in a process of its own.
 
-    Each row is repeated until the 95 % interval of its median is within `precision` of it, or for
-    `budget` seconds, but 24 times at least; an idle server has slept `idle` seconds, a minute at
-    most. `progress` is called with rows done and in all. Ctrl-C keeps the rows measured so far.
+    Each row is repeated until the 95 % interval of its median is within `precision` of it and,
+    back to back, `repeats` calls were timed, or for `budget` seconds, but 24 times at least; an
+    idle server has slept `idle` seconds, a minute at most. Rows are measured in turns, so that all
+    of them see how the machine's speed changes. Of p99 a row knows something from 1000 calls on, of
+    slow stretches what fits in the time that was watched: `Profile.note` says so. `progress` is
+    called with rows done and in all. Ctrl-C keeps the rows measured 24 times by then.
 
     Raises:
         InvalidInput: A batch size, a number of threads or a setting is out of range, or there are
             no sizes or threads.
         InvocationError: The model failed.
     """
-    plan = _ProfilePlan(model, batch_sizes, threads, precision, budget, idle)
+    plan = _ProfilePlan(model, batch_sizes, threads, precision, repeats, budget, idle)
     rows: list[dict[str, Any]] = []
 
     def take(row: dict[str, Any]) -> None:
@@ -296,9 +363,14 @@ def profile(
         "origin": "measured: this machine",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": environment(),
-        "settings": {"precision": plan.precision, "budget": plan.budget, "idle": plan.idle},
+        "settings": {
+            "precision": plan.precision,
+            "repeats": plan.repeats,
+            "budget": plan.budget,
+            "idle": plan.idle,
+        },
     }
-    return Profile(_profile_frame(rows), facts)
+    return Profile(kept_calls.thin_calls(_profile_frame(rows)), facts)
 
 
 def _profile_frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":
@@ -314,6 +386,7 @@ def _profile_frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":
         "high": pl.Float64(),
         "mean": pl.Float64(),
         "quantiles": pl.List(pl.Float64()),
+        **dict.fromkeys(kept_calls.COLUMNS, pl.List(pl.Float32())),
     }
     return pl.DataFrame(rows, schema=kinds)
 
@@ -324,6 +397,7 @@ class _ProfilePlan:
     batch_sizes: Sequence[int]
     threads: Sequence[int]
     precision: float
+    repeats: int
     budget: float
     idle: float
 
@@ -333,6 +407,7 @@ class _ProfilePlan:
             "batch_sizes": _counts("batch_sizes", self.batch_sizes, high=MAX_BATCH_ROWS),
             "threads": _counts("threads", self.threads, high=MAX_THREADS),
             "precision": inner_share("precision", self.precision),
+            "repeats": whole_number("repeats", self.repeats, low=1, high=_MAX_REPEATS),
             "budget": positive("budget", self.budget, "seconds"),
             "idle": not_negative("idle", self.idle, "seconds"),
         }
@@ -353,6 +428,7 @@ def _counts(name: str, values: Sequence[int], *, high: int) -> tuple[int, ...]:
 def _measure(plan: _ProfilePlan, emit: Emit, stopped: threading.Event) -> None:
     """Measure every row of a plan and emit it."""
     inputs = plan.model.samples().inputs
+    begun = time.perf_counter()
     for threads in plan.threads:
         with tune_process(LocalBackend(plan.model, threads=threads)) as backend:
             load = Load(
@@ -362,18 +438,37 @@ def _measure(plan: _ProfilePlan, emit: Emit, stopped: threading.Event) -> None:
                 inputs=inputs,
             )
             workers = Workers(load, time.perf_counter, announce=True)
-            for size in plan.batch_sizes:
-                batches = _rotate_batches(size, len(inputs))
+            rows = [
+                _Row(size, threads, state, sample, plan)
+                for size in plan.batch_sizes
                 for state, sample in (
-                    (BACK_TO_BACK, _back_to_back(workers, batches)),
-                    (AFTER_IDLE, _after_idle(workers, batches, plan.idle)),
-                ):
-                    if stopped.is_set():
-                        return
-                    times = _repeat(sample, plan)
-                    emit(
-                        {"batch_size": size, "threads": threads, "state": state, **_figures(times)}
-                    )
+                    (BACK_TO_BACK, _back_to_back(workers, _rotate_batches(size, len(inputs)))),
+                    (
+                        AFTER_IDLE,
+                        _after_idle(workers, _rotate_batches(size, len(inputs)), plan.idle),
+                    ),
+                )
+            ]
+            _measure_in_turns(rows, emit, stopped, begun)
+            if stopped.is_set():
+                return
+
+
+def _measure_in_turns(
+    rows: "list[_Row]", emit: Emit, stopped: threading.Event, begun: float
+) -> None:
+    """Measure rows turn by turn, and emit each as it is done; when stopped, what there is."""
+    while rows and not stopped.is_set():
+        for row in rows:
+            row.measure()
+            if row.is_done:
+                emit(row.figures(begun))
+            if stopped.is_set():
+                break
+        rows = [row for row in rows if not row.is_done]
+    for row in rows:
+        if len(row.calls) >= _MIN_REPEATS:
+            emit(row.figures(begun))
 
 
 def _rotate_batches(size: int, pool: int) -> Iterator[list[int]]:
@@ -381,22 +476,22 @@ def _rotate_batches(size: int, pool: int) -> Iterator[list[int]]:
     return ([(size * turn + place) % pool for place in range(size)] for turn in count())
 
 
-def _back_to_back(workers: Workers, batches: Iterator[list[int]]) -> Iterator[list[float]]:
+def _back_to_back(workers: Workers, batches: Iterator[list[int]]) -> Iterator[list[Call]]:
     """Yield the times that batches add to a busy server."""
     while True:
         served = _serve(workers, [next(batches) for _ in range(_BATCHES_PER_ROUND + 1)])
-        yield np.diff([batch.finished for batch in served]).tolist()
+        yield [(one.finished, other.finished - one.finished) for one, other in pairwise(served)]
 
 
 def _after_idle(
     workers: Workers, batches: Iterator[list[int]], idle: float
-) -> Iterator[list[float]]:
+) -> Iterator[list[Call]]:
     """Yield the times from handing a batch over to its answer, the server having slept."""
     while True:
         time.sleep(idle)
         start = time.perf_counter()
         (served,) = _serve(workers, [next(batches)])
-        yield [served.finished - start]
+        yield [(start, served.finished - start)]
 
 
 def _serve(workers: Workers, batches: Iterable[list[int]]) -> list[Any]:
@@ -407,19 +502,49 @@ def _serve(workers: Workers, batches: Iterable[list[int]]) -> list[Any]:
     return served
 
 
-def _repeat(sample: Iterator[list[float]], plan: _ProfilePlan) -> NDArray[np.float64]:
-    """Sample until the median is known well enough or the budget is spent; the first is warm-up."""
-    next(sample)
-    times: list[float] = []
-    start = time.perf_counter()
-    while len(times) < _MAX_REPEATS:
-        times += next(sample)
-        if len(times) >= _MIN_REPEATS:
-            low, high = _median_interval(np.sort(times))
-            spent = time.perf_counter() - start
-            if high - low <= 2 * plan.precision * np.median(times) or spent > plan.budget:
-                break
-    return np.asarray(times)
+class _Row:
+    """A row in the making: its calls so far, and whether they are enough."""
+
+    def __init__(
+        self, size: int, threads: int, state: str, sample: Iterator[list[Call]], plan: _ProfilePlan
+    ) -> None:
+        self.key = {"batch_size": size, "threads": threads, "state": state}
+        self.calls: list[Call] = []
+        self.is_done = False
+        self._sample, self._plan = sample, plan
+        self._wanted = plan.repeats if state == BACK_TO_BACK else 1
+        self._spent = 0.0
+        self._is_warm = False
+
+    def measure(self) -> None:
+        """Time some more calls; the first are warm-up."""
+        if not self._is_warm:
+            next(self._sample)
+            self._is_warm = True
+        start = time.perf_counter()
+        self.calls += next(self._sample)
+        self._spent += time.perf_counter() - start
+        self.is_done = self._is_enough()
+
+    def _is_enough(self) -> bool:
+        count = len(self.calls)
+        if count < _MIN_REPEATS:
+            return False
+        if count >= _MAX_REPEATS or self._spent > self._plan.budget:
+            return True
+        if count < self._wanted:
+            return False
+        times = self._seconds()
+        low, high = _median_interval(np.sort(times))
+        return bool(high - low <= 2 * self._plan.precision * np.median(times))
+
+    def _seconds(self) -> NDArray[np.float64]:
+        return np.array([seconds for _, seconds in self.calls])
+
+    def figures(self, begun: float) -> dict[str, Any]:
+        """Return the row of the profile that began at an instant."""
+        starts = np.array([start for start, _ in self.calls]) - begun
+        return {**self.key, **_figures(starts, self._seconds())}
 
 
 def _median_interval(times: NDArray[np.float64]) -> tuple[float, float]:
@@ -430,7 +555,7 @@ def _median_interval(times: NDArray[np.float64]) -> tuple[float, float]:
     return float(times[low]), float(times[high])
 
 
-def _figures(times: NDArray[np.float64]) -> dict[str, Any]:
+def _figures(starts: NDArray[np.float64], times: NDArray[np.float64]) -> dict[str, Any]:
     low, high = _median_interval(np.sort(times))
     return {
         "repeats": len(times),
@@ -439,4 +564,5 @@ def _figures(times: NDArray[np.float64]) -> dict[str, Any]:
         "high": high,
         "mean": float(times.mean()),
         "quantiles": np.quantile(times, QUANTILE_LEVELS).tolist(),
+        **kept_calls.keep_calls(starts, times),
     }

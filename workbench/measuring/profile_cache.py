@@ -7,6 +7,7 @@ from typing import Any
 
 from workbench.errors import NotFound
 from workbench.files import home
+from workbench.measuring.kept_calls import delay_calls, thin_calls
 from workbench.measuring.profile import Profile, load_profile, profile
 from workbench.provenance import recall_environment
 from workbench.registry.model import Model
@@ -90,6 +91,7 @@ def read_service_times(
         "measured_sizes": sizes,
         "threads": threads,
         "between": {"kind": "piecewise", "error": error},
+        "tail": profile.note,
         **{name: profile.facts[name] for name in kept if name in profile.facts},
     }
     return times, facts
@@ -108,5 +110,6 @@ def _list_missing_sizes(known: Profile | None, largest: int, threads: int) -> li
 def _merge(known: Profile, fresh: Profile) -> Profile:
     import polars as pl
 
-    frame = pl.concat([known.frame, fresh.frame])
-    return Profile(frame.unique(["batch_size", "threads", "state"], keep="last"), fresh.facts)
+    frame = pl.concat([known.frame, delay_calls(fresh.frame, known.watched)])
+    frame = frame.unique(["batch_size", "threads", "state"], keep="last")
+    return Profile(thin_calls(frame), fresh.facts)

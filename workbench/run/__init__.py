@@ -212,7 +212,7 @@ class Run:
             self.frame.group_by("batch", maintain_order=True)
             .agg(
                 pl.col("place", "batch_size", "started", "finished", "server").first(),
-                pl.col("cold", "error").first(),
+                pl.col("^(cold|error|init)$").first(),
                 pl.col("rows").sum(),
             )
             .sort("batch")

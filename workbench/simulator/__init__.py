@@ -229,9 +229,9 @@ class Simulation:
 
         trace, policy, deployment = self.trace, self.policy, self.deployment
         quantiles = np.zeros(1) if self.cold_start is None else self.cold_start
-        streams = _streams(self.seed)
-        phase = 0.0 if self.times.speed is None else streams[0].random()
-        chance = platforms.RandomInputs(self.times, quantiles, *streams, phase=phase)
+        services, starts, routes = _streams(self.seed)
+        phase = 0.0 if self.times.speed is None else services.random()
+        chance = platforms.RandomInputs(self.times, quantiles, services, starts, routes, phase)
         # Jobs take no policy.
         is_fast = is_compiled(policy) or deployment.by_job
         loops = platforms if is_fast else stepwise
