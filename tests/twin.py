@@ -93,8 +93,7 @@ class World:
         apart = 0 if self.one_machine else (math.sqrt(5) - 1) / 2
         turns = begins / record.span + self.phase + instance * apart
         speed = record.slices[math.floor(turns % 1 * slices)]
-        ranks = record.ranks[record.bounds[speed] : record.bounds[speed + 1]]
-        return ranks[math.floor(level * len(ranks))]
+        return self.law(record.levels[speed], level)
 
     def law(self, quantiles, level):
         return float(np.interp(level * (len(quantiles) - 1), range(len(quantiles)), quantiles))

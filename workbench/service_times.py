@@ -400,5 +400,5 @@ def digest_of(times: ServiceTimes, largest: int) -> str:
     """Return the sha256 of the times of batches of up to `largest` rows."""
     arrays: list[NDArray[Any]] = [times.table[: largest + 1], times.idle_table[: largest + 1]]
     if (speed := times.speed) is not None:
-        arrays += [speed.ranks, speed.bounds, speed.slices, np.array([speed.span])]
+        arrays += [speed.levels, speed.slices, np.array([speed.span])]
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()

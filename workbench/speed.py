@@ -34,6 +34,7 @@ _STEP = 0.1
 _SHUFFLES = 10
 _LEAST_RATIO = 2.0
 _MAX_SLICES = 8192
+_LEVELS = np.linspace(0, 1, 1001)
 _NORMAL_MAD = 1.4826  # a normal distribution's standard deviation over its median distance
 _NORMAL_MEDIAN = 1.2533  # the standard error of its median over that of its mean
 
@@ -43,26 +44,19 @@ class SpeedRecord:
     """The speeds of a server over a span of time, and the calls made at each.
 
     Attributes:
-        ranks: of each call among its kind, in (0, 1): by speed, and ascending within it.
-        bounds: where the ranks of each speed begin, and their number in all.
+        levels: by speed, evenly spaced quantiles of its calls' ranks among their kind, in (0, 1).
         slices: the speed in each of equally long slices of the span.
         span: seconds that were watched.
         window: calls over which speeds were smoothed.
     """
 
-    ranks: Floats
-    bounds: Counts
+    levels: Floats
     slices: Counts
     span: float
     window: int
 
-    @property
-    def longest(self) -> float:
-        """The longest stretch in seconds that it could show well: a quarter of the span."""
-        return self.span / 4
-
     def __repr__(self) -> str:
-        return f"<SpeedRecord of {self.span:.3g} s: {len(self.bounds) - 1} speeds>"
+        return f"<SpeedRecord of {self.span:.3g} s: {len(self.levels)} speeds>"
 
 
 def record_speed(starts: ArrayLike, seconds: ArrayLike, kinds: ArrayLike) -> SpeedRecord | None:
@@ -100,14 +94,14 @@ def record_speed(starts: ArrayLike, seconds: ArrayLike, kinds: ArrayLike) -> Spe
     )
     if smoothed.var() <= _LEAST_RATIO * chance:
         return None
-    _, speeds = np.unique(np.rint(smoothed / _STEP), return_inverse=True)
+    found, speeds = np.unique(np.rint(smoothed / _STEP), return_inverse=True)
+    count = len(found)
     span = float(starts[-1] + seconds[-1] - starts[0])
-    count = min(len(starts), _MAX_SLICES)
-    middles = starts[0] + (np.arange(count) + 0.5) * span / count
+    slices = min(len(starts), _MAX_SLICES)
+    middles = starts[0] + (np.arange(slices) + 0.5) * span / slices
     return SpeedRecord(
-        ranks=ranks[np.lexsort((ranks, speeds))],
-        bounds=np.append(0, np.cumsum(np.bincount(speeds))),
-        slices=speeds[np.searchsorted(starts, middles, side="right") - 1],
+        levels=np.array([np.quantile(ranks[speeds == each], _LEVELS) for each in range(count)]),
+        slices=speeds[np.searchsorted((starts[1:] + starts[:-1]) / 2, middles)],  # the nearest
         span=span,
         window=window,
     )

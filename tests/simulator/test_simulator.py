@@ -122,8 +122,7 @@ policies = st.one_of(
 )
 counts = st.integers(1, 4)
 SLOW_STRETCHES = SpeedRecord(
-    ranks=np.array([0.1, 0.3, 0.5, 0.6, 0.7, 0.9, 0.95]),
-    bounds=np.array([0, 4, 7]),
+    levels=np.array([[0.1, 0.3, 0.6], [0.7, 0.9, 0.95]]),
     slices=np.array([0, 0, 0, 1, 0, 1, 0, 0]),
     span=7.0,
     window=9,

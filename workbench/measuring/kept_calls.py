@@ -42,16 +42,30 @@ def keep_calls(starts: Floats, seconds: Floats) -> dict[str, Any]:
 
 
 def thin_calls(frame: "pl.DataFrame") -> "pl.DataFrame":
-    """Return a profile's rows with no more calls in all than may be kept: every so manieth."""
+    """Return a profile's rows with no more calls in all than may be kept.
+
+    Rows with many calls keep every second, third, ... of them; what short rows leave is theirs.
+    """
     import polars as pl
 
-    room = max(1, MAX_CALLS // max(1, frame.height))
+    room = _find_room(frame["samples"].list.len().fill_null(0).to_list())
     kept = {
         name: [_thin(name, calls, room) for calls in frame[name]] for name in ("samples", "gaps")
     }
     return frame.with_columns(
         pl.Series(name, calls, pl.List(pl.Float32())) for name, calls in kept.items()
     )
+
+
+def _find_room(counts: list[int]) -> int:
+    """Return how many calls a row may keep."""
+    left = MAX_CALLS
+    for place, count in enumerate(sorted(counts)):
+        room = left // (len(counts) - place)
+        if count > room:
+            return max(1, room)
+        left -= count
+    return MAX_CALLS
 
 
 def _thin(name: str, calls: "pl.Series | None", room: int) -> list[float] | None:

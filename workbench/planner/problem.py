@@ -35,7 +35,7 @@ ServiceOn = Callable[[Deployment], ServiceTimes]
 """Service times on a deployment."""
 
 _MIN_WINDOWS = 20  # windows that a trace must hold to show burstiness
-SERVICE_SAMPLES = 20  # of a service time that is a distribution
+SERVICE_SAMPLES = 20  # of a service time that is a distribution: the means of equal shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,9 +140,10 @@ class Screening:
         times = self._problem.service_on(deployment)
         table = (times.idle_table if deployment.on_demand else times.table)[times.sizes]
         if table.shape[1] > 1:
-            levels = np.linspace(0, 1, table.shape[1])
-            middles = (np.arange(SERVICE_SAMPLES) + 0.5) / SERVICE_SAMPLES
-            table = np.array([np.interp(middles, levels, row) for row in table])
+            levels, fine = np.linspace(0, 1, table.shape[1]), np.linspace(0, 1, 1001)
+            drawn = np.array([np.interp(fine, levels, row) for row in table])
+            between = (drawn[:, 1:] + drawn[:, :-1]) / 2
+            table = between.reshape(len(table), SERVICE_SAMPLES, -1).mean(axis=2)
         rows = self._problem.rows * np.arange(1, max(self.sizes) + 1)
         return np.array([np.interp(rows, times.sizes, level) for level in table.T]).T
 

@@ -72,8 +72,7 @@ class Speeds(NamedTuple):
     Each instance is `apart` slices ahead of the one before it.
     """
 
-    ranks: Floats
-    bounds: Counts
+    levels: Floats
     slices: Counts
     pace: float
     phase: float
@@ -226,12 +225,13 @@ def draw(distribution: Floats, level: float) -> float:
 
 
 @step
-def find_level(speeds: Speeds, now: float, instance: int, level: float) -> float:
-    """Return the level of a service time that begins now, from one drawn in [0, 1)."""
-    ranks, bounds, slices, pace, phase, apart = speeds
-    speed = slices[int(now * pace + phase + instance * apart) % len(slices)]
-    low, high = bounds[speed], bounds[speed + 1]
-    return float(ranks[min(low + int(level * (high - low)), high - 1)])
+def find_slice(now: float, instance: int, times: tuple[float, float, float], count: int) -> int:
+    """Return the slice of a record of speed, of so many, in which an instance is now.
+
+    Where no arrays are passed, no references to them are counted: see `draw_row`.
+    """
+    pace, phase, apart = times
+    return int(now * pace + phase + instance * apart) % count
 
 
 @step
@@ -326,7 +326,8 @@ def serve_on_demand(batches: Batches, distributions: ServiceQuantiles, rules: On
     """Serve batches on instances that start on demand; return how many there were."""
     _, closed, rows, started, finished, init, cold, server = batches
     limit, provisioned, keep_alive, queues, pace, depth, cold_start = rules
-    varies = distributions.speeds.pace > 0
+    levels, slices, rate, phase, apart = distributions.speeds
+    turning, varies = (rate, phase, apart), rate > 0
     ring = 1
     while ring < limit:
         ring *= 2
@@ -384,7 +385,8 @@ def serve_on_demand(batches: Batches, distributions: ServiceQuantiles, rules: On
             )
             level = finished[batch]
             if varies:
-                level = find_level(distributions.speeds, now + boot, one, level)
+                place = find_slice(now + boot, one, turning, len(slices))
+                level = draw_row(levels, slices[place], level)
             finished[batch] = now + boot + draw(distribution, level)
             push_completion(when, who, first, busy, (finished[batch], one))
             busy += 1
@@ -405,7 +407,8 @@ def serve_fleet(
     routing, workers, ttl, routable, retired = fleet[:5]
     idle, idle_since, idle_count, head, tail, outstanding = fleet[5:11]
     when, who, state, following = fleet[11:]
-    varies = distributions.speeds.pace > 0
+    levels, slices, rate, phase, apart = distributions.speeds
+    turning, varies = (rate, phase, apart), rate > 0
     mask = len(when) - 1
     width = len(idle) // len(head)
     touched = np.zeros(len(when), np.int64)  # the queues from which a batch may now be taken
@@ -436,7 +439,8 @@ def serve_fleet(
                 server[batch] = idle[top] // workers
                 level = finished[batch]
                 if varies:
-                    level = find_level(distributions.speeds, now, server[batch], level)
+                    place = find_slice(now, server[batch], turning, len(slices))
+                    level = draw_row(levels, slices[place], level)
                 finished[batch] = now + draw(distribution, level)
                 push_completion(when, who, first, busy, (finished[batch], idle[top]))
                 busy += 1
@@ -616,7 +620,8 @@ def serve_on_demand_from_buffer(
     first_request, closed, rows, started, finished, init, cold, server = batches
     limit, provisioned, keep_alive, queues, pace, depth, cold_start = rules
     busy_times, idle_times, speeds = distributions
-    varies = speeds.pace > 0
+    levels, slices, rate, phase, apart = speeds
+    turning, varies = (rate, phase, apart), rate > 0
     steered = steering.window > 0
     latencies, counts, tried, least = seen
     # a window ends when it is full, or when more are late than its quantile can bear
@@ -730,7 +735,8 @@ def serve_on_demand_from_buffer(
                 times = idle_times if now > since else busy_times
                 level = finished[begun]
                 if varies:
-                    level = find_level(speeds, now + boot, one, level)
+                    place = find_slice(now + boot, one, turning, len(slices))
+                    level = draw_row(levels, slices[place], level)
                 finished[begun] = now + boot + draw_row(times, rows[begun], level)
                 push_completion(when, who, first, busy, (finished[begun], begun))
                 busy += 1
@@ -758,7 +764,8 @@ def serve_fleet_from_buffer(
     arrivals, request_rows, buffered, max_wait, steering, seen = buffer
     first_request, closed, rows, started, finished, _, _, server = batches
     busy_times, idle_times, speeds = distributions
-    varies = speeds.pace > 0
+    levels, slices, rate, phase, apart = speeds
+    turning, varies = (rate, phase, apart), rate > 0
     routing, workers, ttl, routable, _ = fleet[:5]
     idle, idle_since, idle_count, head, tail, outstanding = fleet[5:11]
     when, who, state, following = fleet[11:]
@@ -813,7 +820,8 @@ def serve_fleet_from_buffer(
                 server[batch] = idle[top] // workers
                 level = finished[batch]
                 if varies:
-                    level = find_level(speeds, now, server[batch], level)
+                    place = find_slice(now, server[batch], turning, len(slices))
+                    level = draw_row(levels, slices[place], level)
                 finished[batch] = now + draw_row(times, rows[batch], level)
                 following[batch] = idle[top]  # it has left its chain: room for its worker
                 push_completion(when, who, first, busy, (finished[batch], batch))

@@ -68,14 +68,12 @@ def quantiles_of(
     times of their own: each begins a golden section of the record further on than the one before
     it, which spreads any number of them evenly.
     """
-    none = np.zeros(0, np.int64)
-    speeds = Speeds(np.zeros(0), none, none, 0.0, 0.0, 0.0)
+    speeds = Speeds(np.zeros((0, 1)), np.zeros(0, np.int64), 0.0, 0.0, 0.0)
     record = service.speed
     if record is not None and service.sampled:
         count = len(record.slices)
         speeds = Speeds(
-            ranks=record.ranks,
-            bounds=record.bounds,
+            levels=record.levels,
             slices=record.slices,
             pace=count / record.span,
             phase=phase * count,

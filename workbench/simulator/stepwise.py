@@ -21,7 +21,7 @@ from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
 from workbench.errors import InvalidInput
 from workbench.scaling import ScalingPolicy
 from workbench.simulator.fleet import Roster, serve_scaled
-from workbench.simulator.kernels import RANDOM, SHARED, Batches, Speeds, draw, find_level
+from workbench.simulator.kernels import RANDOM, SHARED, Batches, Speeds, draw, draw_row, find_slice
 from workbench.simulator.platforms import (
     ROUTING,
     RandomInputs,
@@ -442,7 +442,9 @@ class _StepSimulation:
         distribution = service.idle_table[rows] if now > assignment.since else service.table[rows]
         instance = assignment.server // self._platform.workers
         if self._speeds.pace > 0:
-            level = find_level(self._speeds, now + boot, instance, level)
+            levels, slices, *turning = self._speeds
+            place = find_slice(now + boot, instance, tuple(turning), len(slices))
+            level = draw_row(levels, slices[place], level)
         finished = now + boot + draw(distribution, level)
         self._outcomes[batch] = now, finished, boot, assignment.cold, instance
         heapq.heappush(
