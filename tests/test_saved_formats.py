@@ -130,7 +130,12 @@ def test_the_profile_opens():
 
     assert profile.label == "linear:1"
     assert profile.times()["batch_size"].to_list() == [1, 2]
-    assert wb.ServiceTimes.from_profile(profile).sizes == [1, 2]
+    times = wb.ServiceTimes.from_profile(profile)
+    assert times.sizes == [1, 2]
+    assert times.table.shape[1] == 21
+    assert times.speed is None
+    assert "tail unknown beyond p95" in repr(profile)
+    assert "Profile the model again" in profile.note
 
 
 def test_the_ledger_opens(saved):

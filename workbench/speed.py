@@ -8,8 +8,8 @@ was, and which of its calls were made at each speed. Its rule:
 1. A call counts by the logarithm of its time over the median of its kind (size and state).
 2. A running median over `window` calls smooths them: as many as make the median of independent
    calls known within 4 %, and 9 at least. A lone slow call does not move it, a slow stretch does.
-3. Where the smoothed times vary no more than twice as much as those of the same calls shuffled,
-   order says nothing: there is no record, and draws are independent.
+3. Where smoothed times a window apart correlate by less than a third, or than four standard errors
+   of chance, order says nothing: there is no record, and draws are independent.
 4. Speeds are the smoothed times in steps of 10 %.
 
 The simulator repeats the record from a random instant on, round and round, for each instance from
@@ -31,8 +31,7 @@ Counts = NDArray[np.int64]
 LEAST_WINDOW = 9
 _TOLERANCE = 0.04
 _STEP = 0.1
-_SHUFFLES = 10
-_LEAST_RATIO = 2.0
+_LEAST_CORRELATION = 1 / 3
 _MAX_SLICES = 8192
 _LEVELS = np.linspace(0, 1, 1001)
 _NORMAL_MAD = 1.4826  # a normal distribution's standard deviation over its median distance
@@ -88,11 +87,7 @@ def record_speed(starts: ArrayLike, seconds: ArrayLike, kinds: ArrayLike) -> Spe
     if len(starts) < 8 * window:
         return None
     smoothed = _running_median(ratios, window)
-    random = np.random.default_rng(0)  # its shuffles are a yardstick, nobody's luck
-    chance = max(
-        _running_median(random.permutation(ratios), window).var() for _ in range(_SHUFFLES)
-    )
-    if smoothed.var() <= _LEAST_RATIO * chance:
+    if _correlate(smoothed, window) < max(_LEAST_CORRELATION, 4 * np.sqrt(window / len(starts))):
         return None
     found, speeds = np.unique(np.rint(smoothed / _STEP), return_inverse=True)
     count = len(found)
@@ -123,6 +118,14 @@ def _find_window(ratios: Floats) -> int:
         return LEAST_WINDOW
     spread = _NORMAL_MAD * float(np.median(np.abs(np.diff(ratios)))) / np.sqrt(2)
     return max(LEAST_WINDOW, int((_NORMAL_MEDIAN * spread / _TOLERANCE) ** 2) | 1)
+
+
+def _correlate(values: Floats, lag: int) -> float:
+    """Return the correlation of values so far apart, from their differences; 0 of constants."""
+    variance = float(values.var())
+    if variance == 0:
+        return 0.0
+    return 1 - float(np.mean((values[lag:] - values[:-lag]) ** 2)) / (2 * variance)
 
 
 def _running_median(values: Floats, window: int) -> Floats:

@@ -7,11 +7,14 @@ import pytest
 import workbench as wb
 from workbench.errors import Damaged, InvalidInput, NotFound
 from workbench.files import save_frame
+from workbench.measuring.kept_calls import MAX_CALLS, delay_calls, thin_calls
 from workbench.measuring.profile import (
     AFTER_IDLE,
     BACK_TO_BACK,
     QUANTILE_LEVELS,
     Profile,
+    _figures,
+    _profile_frame,
     fit_service_times,
 )
 
@@ -180,3 +183,70 @@ def test_a_fit_needs_a_known_kind_and_enough_sizes():
         fit_service_times(SIZES, SIZES, kind="cubic")
     with pytest.raises(InvalidInput, match="at least 4 batch sizes, got 3"):
         fit_service_times([1, 2, 3], [1, 2, 3])
+
+
+def test_a_profile_keeps_its_slowest_call_and_the_order_of_calls(measured):
+    row = measured.frame.sort("repeats").row(-1, named=True)
+
+    assert row["tail"][-1] == pytest.approx(row["quantiles"][-1])
+    assert len(row["samples"]) == len(row["gaps"])
+    assert min(row["gaps"]) > 0
+    assert measured.watched == pytest.approx(
+        max(map(sum, measured.frame["gaps"].to_list())), rel=1e-3
+    )
+
+
+def kept(count, rows):
+    """A profile of many rows that were timed often: the noise of 5 %, and 2 % ten times as long."""
+    random = np.random.default_rng(1)
+    parts = []
+    for size in range(1, rows // 2 + 1):
+        for state in STATES:
+            times = 0.01 * np.exp(0.05 * random.standard_normal(count))
+            times[random.random(count) < 0.02] *= 10
+            parts.append(
+                {"batch_size": size, "threads": 1, "state": state}
+                | _figures(np.cumsum(times) - times, times)
+            )
+    return Profile(thin_calls(_profile_frame(parts)))
+
+
+def test_a_profile_with_full_tails_takes_no_more_than_64_kb(tmp_path):
+    profile = kept(20_000, 12)
+
+    folder = profile.save(tmp_path / "profile")
+
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 64_000
+    assert sum(map(len, profile.frame["samples"])) <= MAX_CALLS
+
+
+def test_service_times_have_the_tail_that_was_measured():
+    times = wb.ServiceTimes.from_profile(kept(20_000, 2))
+
+    assert times.table.shape == (2, 1001)
+    assert times.table[1, 970] < 0.02
+    assert times.table[1, 990] > 0.08
+    assert times.speed is None  # one by one
+
+
+def test_few_calls_after_idle_have_the_tail_of_those_back_to_back():
+    busy = kept(20_000, 2).frame.filter(state=BACK_TO_BACK)
+    slept = {"batch_size": 1, "threads": 1, "state": AFTER_IDLE}
+    idle = _profile_frame([slept | _figures(np.arange(50.0), np.full(50, 0.02))])
+
+    times = wb.ServiceTimes.from_profile(Profile(pl.concat([busy, idle])))
+
+    assert times.idle_table[1, 700] == pytest.approx(0.02, rel=1e-3)
+    assert times.idle_table[1, 990] == pytest.approx(times.table[1, 990] + 0.01, rel=1e-2)
+
+
+def test_the_note_says_how_long_a_slow_stretch_would_have_shown(measured):
+    assert f"{measured.watched / 4:.2g} s" in measured.note
+    assert "tail" not in repr(measured)
+
+
+def test_profiles_of_the_same_model_that_are_joined_follow_one_another():
+    one = kept(100, 2)
+    later = delay_calls(one.frame, 5.0)
+
+    assert Profile(later).watched == pytest.approx(one.watched + 5)
