@@ -173,7 +173,7 @@ class ServiceTimes:
         if not hasattr(run, "batches"):
             raise InvalidInput(f"run must be a Run, got {run!r}.")
         batches = run.batches()
-        starts, seconds, sizes = _answered_batches(batches)
+        starts, seconds, sizes = _read_batches(batches)
         return cls(
             _interpolate_sizes(
                 {
@@ -367,7 +367,7 @@ def _borrow_tail(own: Floats, calls: int, other: Floats) -> Floats:
     return np.maximum.accumulate(np.append(own[:known], other[known:] + later))
 
 
-def _answered_batches(batches: "pl.DataFrame") -> tuple[Floats, Floats, NDArray[np.int64]]:
+def _read_batches(batches: "pl.DataFrame") -> tuple[Floats, Floats, NDArray[np.int64]]:
     """Return starts, seconds and rows of the batches of a run that were answered."""
     started, finished = batches["started"].to_numpy(), batches["finished"].to_numpy()
     init = batches["init"].fill_null(0).fill_nan(0).to_numpy() if "init" in batches.columns else 0.0

@@ -7,7 +7,7 @@ was, and which of its calls were made at each speed. Its rule:
 
 1. A call counts by the logarithm of its time over the median of its kind (size and state).
 2. A running median over `window` calls smooths them: as many as make the median of independent
-   calls known within 4 %, and 9 at least. A lone slow call does not move it, a slow stretch does.
+   calls known within 4 %, and 5 at least. A lone slow call does not move it, a slow stretch does.
 3. Where smoothed times a window apart correlate by less than a third, or than four standard errors
    of chance, order says nothing: there is no record, and draws are independent.
 4. Speeds are the smoothed times in steps of 10 %.
@@ -28,7 +28,7 @@ from workbench.errors import InvalidInput
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-LEAST_WINDOW = 9
+LEAST_WINDOW = 5
 _TOLERANCE = 0.04
 _STEP = 0.1
 _LEAST_CORRELATION = 1 / 3
@@ -86,7 +86,7 @@ def record_speed(starts: ArrayLike, seconds: ArrayLike, kinds: ArrayLike) -> Spe
     window = _find_window(ratios)
     if len(starts) < 8 * window:
         return None
-    smoothed = _running_median(ratios, window)
+    smoothed = _smooth(ratios, window)
     if _correlate(smoothed, window) < max(_LEAST_CORRELATION, 4 * np.sqrt(window / len(starts))):
         return None
     found, speeds = np.unique(np.rint(smoothed / _STEP), return_inverse=True)
@@ -128,7 +128,7 @@ def _correlate(values: Floats, lag: int) -> float:
     return 1 - float(np.mean((values[lag:] - values[:-lag]) ** 2)) / (2 * variance)
 
 
-def _running_median(values: Floats, window: int) -> Floats:
+def _smooth(values: Floats, window: int) -> Floats:
     import polars as pl
 
     return pl.Series(values).rolling_median(window, min_samples=1, center=True).to_numpy()

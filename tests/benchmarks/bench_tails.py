@@ -69,7 +69,7 @@ class Server:
 PROCESSES = {  # what is slow, mean seconds of a call, and for how long the profile watches
     "2 % take ten times as long": ({"rare": 0.02}, 0.0118, 300),
     "3 s of 30 at half speed": ({"period": 30}, 0.011, 300),
-    "slow for 1 s now and then": ({"sojourn": 1.0}, 0.011, 1200),
+    "slow for 1 s now and then": ({"sojourn": 1.0}, 0.011, 600),
     "2 % ten times, 3 s of 30 half": ({"rare": 0.02, "period": 30}, 0.01298, 300),
 }
 

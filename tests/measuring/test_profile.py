@@ -191,9 +191,7 @@ def test_a_profile_keeps_its_slowest_call_and_the_order_of_calls(measured):
     assert row["tail"][-1] == pytest.approx(row["quantiles"][-1])
     assert len(row["samples"]) == len(row["gaps"])
     assert min(row["gaps"]) > 0
-    assert measured.watched == pytest.approx(
-        max(map(sum, measured.frame["gaps"].to_list())), rel=1e-3
-    )
+    assert measured.span == pytest.approx(max(map(sum, measured.frame["gaps"].to_list())), rel=1e-3)
 
 
 def kept(count, rows):
@@ -241,7 +239,7 @@ def test_few_calls_after_idle_have_the_tail_of_those_back_to_back():
 
 
 def test_the_note_says_how_long_a_slow_stretch_would_have_shown(measured):
-    assert f"{measured.watched / 4:.2g} s" in measured.note
+    assert f"{measured.span / 4:.2g} s" in measured.note
     assert "tail" not in repr(measured)
 
 
@@ -249,4 +247,4 @@ def test_profiles_of_the_same_model_that_are_joined_follow_one_another():
     one = kept(100, 2)
     later = delay_calls(one.frame, 5.0)
 
-    assert Profile(later).watched == pytest.approx(one.watched + 5)
+    assert Profile(later).span == pytest.approx(one.span + 5)

@@ -143,7 +143,7 @@ class Profile:
         )
 
     @property
-    def watched(self) -> float:
+    def span(self) -> float:
         """For how many seconds calls were timed, from the first to the last; 0 if not known."""
         return float(self.frame["gaps"].list.sum().max() or 0.0)  # type: ignore[arg-type]
 
@@ -168,8 +168,8 @@ class Profile:
         )
         return (
             f"Slow calls are known up to {reach}, by batch size (10 lie beyond). {order} "
-            f"{self.watched:.3g} s were watched: slow stretches longer than "
-            f"{self.watched / 4:.2g} s, or rarer than one in {self.watched:.3g} s, would not show."
+            f"{self.span:.3g} s were watched: slow stretches longer than "
+            f"{self.span / 4:.2g} s, or rarer than one in {self.span:.3g} s, would not show."
         )
 
     def service_time(

@@ -110,6 +110,6 @@ def _list_missing_sizes(known: Profile | None, largest: int, threads: int) -> li
 def _merge(known: Profile, fresh: Profile) -> Profile:
     import polars as pl
 
-    frame = pl.concat([known.frame, delay_calls(fresh.frame, known.watched)])
+    frame = pl.concat([known.frame, delay_calls(fresh.frame, known.span)])
     frame = frame.unique(["batch_size", "threads", "state"], keep="last")
     return Profile(thin_calls(frame), fresh.facts)

@@ -442,8 +442,8 @@ class _StepSimulation:
         distribution = service.idle_table[rows] if now > assignment.since else service.table[rows]
         instance = assignment.server // self._platform.workers
         if self._speeds.pace > 0:
-            levels, slices, *turning = self._speeds
-            place = find_slice(now + boot, instance, tuple(turning), len(slices))
+            levels, slices, pace, phase, apart = self._speeds
+            place = find_slice(now + boot, instance, (pace, phase, apart), len(slices))
             level = draw_row(levels, slices[place], level)
         finished = now + boot + draw(distribution, level)
         self._outcomes[batch] = now, finished, boot, assignment.cold, instance
