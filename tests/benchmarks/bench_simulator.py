@@ -22,6 +22,7 @@ from workbench.deployment import Lambda, Local, RealTime, Serverless
 from workbench.scaling import TargetTracking
 from workbench.service_times import ServiceTimes
 from workbench.simulator import _streams, kernels, platforms, serve, simulate, stepwise
+from workbench.simulator.sources import quantiles_of
 from workbench.traffic.patterns import poisson
 
 REPEATS = 9
@@ -107,10 +108,7 @@ class Loops:
             self.dice.random(out=self.finished)
 
     def run(self):
-        policy, laws = (
-            self.policy,
-            kernels.ServiceQuantiles(self.service.table, self.service.idle_table),
-        )
+        policy, laws = self.policy, quantiles_of(self.service, 0.0)
         count = kernels.form_batches(
             self.arrivals, policy.max_size, policy.max_wait, self.first, self.closed
         )
