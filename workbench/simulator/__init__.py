@@ -16,6 +16,9 @@ an earlier instant. A cold start ends where its batch's service begins, so that 
 counted as after idle. Of idle workers or instances the one freed last is taken, and of those freed
 at one instant the lowest number.
 
+Service times are drawn independently, unless they come with a record of the server's speed: then a
+batch is drawn among the calls of the speed at which it begins, see `workbench.speed`.
+
 Inferred, since nobody publishes it: Lambda's 1000 new instances every 10 s are a bucket of 1000
 tokens refilled evenly (AWS: refilled continuously, unused ones not carried over); a batch that
 finds it empty is handled as at the concurrency limit. Lambda's limit on requests a second is left
