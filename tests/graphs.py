@@ -38,6 +38,27 @@ def one_node(op, *, inputs=None, output=TensorProto.FLOAT, domain=None, weights=
     return graph([node], inputs, outputs, weights, domain=domain).SerializeToString()
 
 
+def mean():
+    """The bytes of a model that answers with one number for the whole batch."""
+    node = helper.make_node("ReduceMean", ["x"], ["y"], keepdims=0)
+    inputs, outputs = [("x", TensorProto.FLOAT, ["n", 3])], [("y", TensorProto.FLOAT, [])]
+    return graph([node], inputs, outputs).SerializeToString()
+
+
+def answering(kind):
+    """The bytes of a model whose first output "y" is a sequence or an optional of its input."""
+    inputs, outputs = [("x", TensorProto.FLOAT, ["n", 3])], [("z", TensorProto.FLOAT, ["n", 3])]
+    nodes = [
+        helper.make_node("SequenceConstruct" if kind == "sequence" else "Optional", ["x"], ["y"]),
+        helper.make_node("Identity", ["x"], ["z"]),
+    ]
+    made = graph(nodes, inputs, outputs)
+    tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, ["n", 3])
+    make = getattr(helper, f"make_{kind}_type_proto")
+    made.graph.output.insert(0, helper.make_value_info("y", make(tensor)))
+    return made.SerializeToString()
+
+
 def lookup():
     """The bytes of a model that takes indices and fails at every one but 0."""
     table = numpy_helper.from_array(np.zeros((1, 1), np.float32), "table")

@@ -19,7 +19,7 @@ from onnx import TensorProto
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from tests.graphs import WEIGHTS, linear, lookup, one_node
+from tests.graphs import WEIGHTS, answering, linear, lookup, mean, one_node
 from workbench.errors import Damaged, InvalidInput, InvalidModel, NotFound, StorageError
 from workbench.registry.api import Registry, Samples
 from workbench.registry.model import Change, correct
@@ -356,6 +356,9 @@ def test_a_random_pool_of_long_rows_is_short(mine):
             {"source": one_node("ReduceSum", keepdims=1, noop_with_empty_axes=0)},
             "cannot be batched: 2 rows got 1 answer",
         ),
+        ({"source": mean()}, "an answer for each row is wanted"),
+        ({"source": answering("sequence")}, r"first output, 'y', is a seq\(tensor\(float\)\)"),
+        ({"source": answering("optional")}, r"first output, 'y', is a optional\("),
     ],
 )
 def test_what_cannot_be_registered_leaves_nothing(mine, arguments, message):

@@ -15,7 +15,7 @@ from workbench.cli.arguments import (
 )
 from workbench.cli.output import Arguments, print_json
 from workbench.formatting import Table
-from workbench.registry.invariance import NOT_CHECKED
+from workbench.registry.agreement import NOT_CHECKED
 from workbench.registry.model import Model
 from workbench.registry.onnx import check_model
 from workbench.registry.zoo import NAMES
@@ -107,6 +107,7 @@ def _print_model(model: Model, *, as_json: bool) -> None:
         return
     traits = facts.pop("traits")
     traits["batch_invariance"] = str(model.traits.batch_invariance or NOT_CHECKED)
+    traits["agreement"] = str(model.traits.agreement or NOT_CHECKED)
     traits["input_schema"] = str(model.traits.input_schema)
     traits["output_schema"] = "; ".join(map(str, model.traits.output_schema))
     print(Table([], list((facts | traits).items())))

@@ -206,6 +206,8 @@ def _metadata(model: Model, samples: str) -> dict[str, str]:
     plain = {name: str(facts[name]) for name in _READABLE_TRAITS}
     if model.traits.accuracy is not None:
         plain["accuracy"] = f"{model.traits.accuracy:.6g}"
+    if model.traits.agreement is not None:
+        plain["agreement"] = str(model.traits.agreement)
     return {
         "workbench.version": str(model.version),
         "workbench.sha256": model.sha256,

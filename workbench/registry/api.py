@@ -28,6 +28,7 @@ from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
 from workbench.files import as_path, home, read_and_verify, sha256
 from workbench.formatting import Table
 from workbench.provenance import environment
+from workbench.registry.agreement import NOT_CHECKED, read_agreement
 from workbench.registry.invariance import BatchInvariance
 from workbench.registry.model import (
     Approval,
@@ -63,6 +64,7 @@ _COLUMNS = {
     "opset": int,
     "input": str,
     "batch_invariance": str,
+    "agreement": str,
     "created": str,
 }
 _HTML_COLUMNS = {
@@ -75,6 +77,7 @@ _HTML_COLUMNS = {
     "batch_invariance": "batch invariance",
     "size_bytes": "size (bytes)",
     "input": "input",
+    "agreement": "file and estimator",
 }
 _REMOVED = "Removed"  # the last approval of a version that was taken out
 _NOT_REMOVED = f"WHERE approval != '{_REMOVED}'"
@@ -253,6 +256,7 @@ class Registry:
         group: str,
         source: Any,  # noqa: ANN401 - a path, the bytes of an ONNX file, or any estimator
         *,
+        estimator: Any = None,  # noqa: ANN401
         samples: Samples | ArrayLike | None = None,
         task: str = "",
         kind: Kind | None = None,
@@ -271,6 +275,8 @@ class Registry:
         Args:
             group: Its name: letters, digits and inner hyphens, at most 63.
             source: Path of an ONNX file, its bytes, or a fitted scikit-learn estimator.
+            estimator: The fitted estimator that a file was made of, by whatever converter, with
+                scikit-learn's `predict`; the file's answers are compared with it.
             samples: Held-out rows. Without any, a random pool that fits the signature is made.
             task: What the model is for, e.g. "digits".
             kind: From the estimator or the type of the first output when not given.
@@ -286,7 +292,8 @@ class Registry:
 
         Raises:
             NotFound: There is no such file.
-            InvalidModel: The source is not a model the workbench can run.
+            InvalidModel: The source is not a model the workbench can run, or the file answers
+                otherwise than its estimator.
             InvalidInput: Another argument is not what it must be.
             StorageError: It could not be written; the registry is as before.
         """
@@ -295,6 +302,7 @@ class Registry:
         _check_approval(approval)
         made = import_model(
             source,
+            estimator=estimator,
             samples=samples,
             task=task,
             kind=kind,
@@ -592,13 +600,14 @@ def _model(row: tuple[Any, ...], artifacts: Path) -> Model:
 
 
 def _traits(facts: dict[str, Any]) -> Traits:
-    tensors = {
+    values = {
         "input_schema": _tensor(facts["input_schema"]),
         "output_schema": tuple(_tensor(each) for each in facts["output_schema"]),
+        "agreement": read_agreement(facts.get("agreement")),
     }
     found = facts.get("batch_invariance")
     invariance = None if found is None else BatchInvariance.from_dict(found)
-    return Traits(**facts | tensors | {"batch_invariance": invariance})
+    return Traits(**facts | values | {"batch_invariance": invariance})
 
 
 def _tensor(facts: dict[str, Any]) -> Tensor:
@@ -607,7 +616,11 @@ def _tensor(facts: dict[str, Any]) -> Tensor:
 
 def _row(model: Model) -> dict[str, Any]:
     traits = model.traits
-    shown = {"input": str(traits.input_schema), "batch_invariance": traits.batches}
+    shown = {
+        "input": str(traits.input_schema),
+        "batch_invariance": traits.batches,
+        "agreement": str(traits.agreement or NOT_CHECKED),
+    }
     facts = asdict(traits) | shown
     return {name: facts[name] if name in facts else getattr(model, name) for name in _COLUMNS}
 

@@ -6,9 +6,6 @@ from typing import Any, Literal
 
 Verdict = Literal["identical", "within tolerance", "changes", "non-deterministic", "broken"]
 
-NOT_CHECKED = "not checked"
-"""What is said of a model that was registered before there was such a trait."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Company:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
 from workbench.files import read_and_verify
-from workbench.registry.invariance import NOT_CHECKED, BatchInvariance
+from workbench.registry.agreement import NOT_CHECKED, Agreement
+from workbench.registry.invariance import BatchInvariance
 from workbench.registry.onnx import Nan, Session, Tensor
 from workbench.validation import as_array
 
@@ -69,6 +70,7 @@ class Traits:
         opset: ONNX operator set.
         size_bytes: Size of the ONNX file.
         batch_invariance: Whether an answer depends on the batch; None where that was not checked.
+        agreement: How the file answers beside the estimator it was made of; None: not checked.
     """
 
     task: str
@@ -83,6 +85,7 @@ class Traits:
     opset: int
     size_bytes: int
     batch_invariance: BatchInvariance | None = None
+    agreement: Agreement | None = None
 
     @property
     def batches(self) -> str:

@@ -1,6 +1,8 @@
 """What a source must be to become a version: checked, tried on its samples, measured."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -10,15 +12,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError
+from workbench.registry.agreement_probe import compare_with_file
 from workbench.registry.invariance import BatchInvariance
 from workbench.registry.invariance_probe import has_trees, probe
 from workbench.registry.model import Kind, Samples, Traits, correct
-from workbench.registry.onnx import CheckedModel, Session, Tensor, check_model, from_estimator
+from workbench.registry.onnx import (
+    OTHER_MEANS,
+    CheckedModel,
+    Session,
+    Tensor,
+    check_model,
+    from_estimator,
+)
 from workbench.validation import as_array, finite, generator_from, of_kind
 
 _METRICS = {"classification": "accuracy", "regression": "r2"}
 _POOL_BYTES = 2**24
 _BATCH_SIZES = (1, 8, 32)  # by which a figure is measured where answers change
+_LARGE_FILE = 2**24  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +44,7 @@ class ModelContent:
 def import_model(
     source: Any,  # noqa: ANN401 - a path, the bytes of an ONNX file, or any estimator
     *,
+    estimator: Any = None,  # noqa: ANN401
     samples: Samples | ArrayLike | None,
     task: str,
     kind: Kind | None,
@@ -57,14 +69,26 @@ def import_model(
     given = samples
     if not isinstance(given, Samples | None):
         given = Samples(as_array("samples", given))
+    explain: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if not isinstance(source, str | Path | bytes):
-        kind = kind or _kind_of(source)
+        estimator = source
+        kind = kind or _kind_of(estimator)
+        source = from_estimator(estimator, None if given is None else given.inputs)
         framework = framework or _scikit_learn()
-        source = from_estimator(source, None if given is None else given.inputs)
-    checked = check_model(source)
-    kind = kind or _guess_kind(checked)
-    pool, origin = _pool(given, checked.signature.input, data, seed)
-    found, measured = _try(checked, pool, kind)
+        explain = _explain_conversion(estimator)
+    elif estimator is not None:
+        kind = kind or _kind_of(estimator)
+    with explain:
+        checked = check_model(source)
+        kind = kind or _guess_kind(checked)
+        pool, origin = _pool(given, checked.signature.input, data, seed)
+        found, measured = _try(checked, pool, kind)
+    agreement = None
+    if estimator is not None:
+        rows = None if given is None else given.inputs
+        large = len(checked.content) > _LARGE_FILE
+        session = Session(checked.content)
+        agreement = compare_with_file(estimator, session, rows, large=large)
     figure = accuracy if measured is None else measured
     traits = Traits(
         task=task,
@@ -79,8 +103,21 @@ def import_model(
         opset=checked.opset,
         size_bytes=len(checked.content),
         batch_invariance=found,
+        agreement=agreement,
     )
     return ModelContent(content=checked.content, pool=_npz(pool), traits=traits)
+
+
+@contextlib.contextmanager
+def _explain_conversion(estimator: Any) -> Iterator[None]:  # noqa: ANN401
+    """Say of what is wrong with a file that it was made here, not by the user."""
+    try:
+        yield
+    except InvalidModel as error:
+        kind = type(estimator).__name__
+        raise InvalidModel(
+            f"What skl2onnx makes of this {kind} is no model: {error} {OTHER_MEANS}"
+        ) from error
 
 
 def _kind_of(estimator: Any) -> Kind:  # noqa: ANN401

@@ -39,6 +39,13 @@ _DTYPES = {
     "tensor(uint64)": "uint64",
 }
 
+OTHER_MEANS = (
+    "Use another estimator, or convert it by other means and register the file with estimator=."
+)
+"""What is to be done where skl2onnx makes no file of an estimator, or another model."""
+
+_ANSWERS = {*_DTYPES.values(), "tensor(string)"}
+
 _PICKLES = {".pkl", ".pickle", ".joblib", ".cloudpickle"}
 
 
@@ -142,6 +149,21 @@ class Session:
         names = [output.name for output in self.signature.outputs]
         return dict(zip(names, outputs, strict=True))
 
+    def list_undeclared(self, batch: NDArray[Any]) -> list[str]:
+        """Return a sentence for each output that is not what the file declares.
+
+        Raises:
+            InvalidInput: The model does not take the batch.
+            InvocationError: ONNX Runtime failed while it ran the model.
+        """
+        given = self.run_all(batch)
+        return [
+            f"{each.name!r} is declared {each.type} of shape {each.shape}, and gives "
+            f"{_describe(given[each.name])} for {len(batch)} rows."
+            for each in self._session.get_outputs()
+            if not _is_declared(given[each.name], each.type, each.shape)
+        ]
+
     def _check(self, batch: NDArray[Any]) -> None:
         if (
             not isinstance(batch, np.ndarray)
@@ -203,7 +225,8 @@ def check_model(source: str | Path | bytes) -> CheckedModel:
 def from_estimator(estimator: Any, inputs: NDArray[Any] | None = None) -> bytes:  # noqa: ANN401
     """Convert a fitted scikit-learn estimator to an ONNX file with a dynamic batch axis.
 
-    Classifiers answer with labels first, then a plain array of probabilities.
+    Classifiers answer with labels first, then a plain array of probabilities. Of a search, the
+    best estimator is converted, which is the one that answers for it.
 
     Args:
         estimator: A fitted estimator or pipeline.
@@ -212,9 +235,6 @@ def from_estimator(estimator: Any, inputs: NDArray[Any] | None = None) -> bytes:
     Raises:
         InvalidModel: It is not fitted, tells no number of features, or skl2onnx cannot convert it.
     """
-    from skl2onnx import convert_sklearn
-    from skl2onnx.common.data_types import FloatTensorType
-    from sklearn.base import is_classifier
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
@@ -226,20 +246,43 @@ def from_estimator(estimator: Any, inputs: NDArray[Any] | None = None) -> bytes:
     columns = getattr(estimator, "n_features_in_", None if inputs is None else inputs.shape[-1])
     if columns is None:
         raise InvalidModel(f"This {kind} does not tell its number of features; give samples.")
+    estimator = getattr(estimator, "best_estimator_", estimator)
     try:
-        proto = convert_sklearn(
-            estimator,
-            name=kind,  # otherwise a random one, and no two exports would have one hash
-            initial_types=[("input", FloatTensorType([None, columns]))],
-            options={id(estimator): {"zipmap": False}} if is_classifier(estimator) else None,
-        )
+        return _convert(estimator, columns)
     except Exception as error:
+        from skl2onnx import __version__
+
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
         raise InvalidModel(
-            f"skl2onnx cannot convert this {kind} ({reason}). Use another estimator, or export it "
-            "to ONNX yourself and register the file."
+            f"skl2onnx {__version__} cannot convert this {kind} ({reason}). {OTHER_MEANS}"
         ) from error
-    return bytes(proto.SerializeToString())
+
+
+def _convert(estimator: Any, columns: int) -> bytes:  # noqa: ANN401
+    """Return what skl2onnx makes of an estimator, without maps where it knows how to omit them."""
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.base import is_classifier
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.svm import LinearSVC
+
+    def convert(options: Any) -> bytes:  # noqa: ANN401 - by type or by id
+        proto = convert_sklearn(
+            estimator,
+            name=type(estimator).__name__,  # else a random one, and no two files had one hash
+            initial_types=[("input", FloatTensorType([None, columns]))],
+            options=options,
+        )
+        return bytes(proto.SerializeToString())
+
+    if not is_classifier(estimator):
+        return convert(None)
+    try:
+        return convert({id(estimator): {"zipmap": False}})
+    except NameError:
+        # A LinearSVC never answers with maps and does not know the option. In a pipeline skl2onnx
+        # sets it by itself, unless the step's type has options already.
+        return convert({LinearSVC: {}, GridSearchCV: {}})
 
 
 def _read(path: Path) -> bytes:
@@ -321,14 +364,38 @@ def _signature(session: "onnxruntime.InferenceSession") -> Signature:
     if not shape or isinstance(shape[0], int):
         raise InvalidModel(
             f"Input {name!r} has the fixed shape {shape}, and its first axis must be dynamic to "
-            "take batches. Export again with that axis free: torch.onnx.export(..., "
+            "take batches. Make the file with that axis free: torch.onnx.export(..., "
             f"dynamic_axes={{{name!r}: {{0: 'batch'}}}}), or FloatTensorType([None, columns]) in "
             "skl2onnx."
         )
     outputs = tuple(_tensor(each.name, each.type, each.shape) for each in session.get_outputs())
+    if outputs[0].dtype not in _ANSWERS:
+        raise InvalidModel(
+            f"The first output, {outputs[0].name!r}, is a {outputs[0].dtype}; a tensor of numbers "
+            "or texts is wanted, as it is the model's answer. Make the file without maps (in "
+            'skl2onnx: options={"zipmap": False}), or with such a tensor as its first output.'
+        )
     return Signature(_tensor(name, kind, shape), outputs)
 
 
 def _tensor(name: str, kind: str, shape: list[int | str | None]) -> Tensor:
     row = tuple(size if isinstance(size, int) else None for size in shape[1:])
     return Tensor(name, _DTYPES.get(kind, kind), row)
+
+
+def _is_declared(value: Any, kind: str, shape: list[int | str | None]) -> bool:  # noqa: ANN401
+    """Return whether an output has its declared type, and axes where any are declared."""
+    if not isinstance(value, np.ndarray):
+        return not kind.startswith("tensor(")
+    axes = zip(shape, value.shape, strict=False)
+    return (
+        _DTYPES.get(kind, "object") == value.dtype.name
+        and len(shape) in (0, value.ndim)
+        and all(want == got for want, got in axes if isinstance(want, int))
+    )
+
+
+def _describe(value: Any) -> str:  # noqa: ANN401 - an array, else what stands for a sequence
+    if not isinstance(value, np.ndarray):
+        return f"a {type(value).__name__}"
+    return f"{value.dtype} of shape {value.shape}"

@@ -9,6 +9,7 @@ import traitlets
 
 from workbench.errors import InvalidInput, InvalidModel, NotFound, WorkbenchError
 from workbench.formatting import Table
+from workbench.registry.agreement import NOT_CHECKED
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
 from workbench.widgets.form import Form, choice, text
@@ -177,6 +178,7 @@ def _describe_model(model: Model) -> str:
     traits = model.traits
     words = f"{model.name} is {_APPROVALS[model.approval]}: {traits.size_bytes:,} bytes"
     words += f", rows together: {traits.batches}"
+    words += f", file against estimator: {traits.agreement or NOT_CHECKED}"
     if traits.accuracy is None:
         return f"{words}."
     return f"{words}, {traits.metric} {traits.accuracy:.3f} on {traits.accuracy_data}."
