@@ -41,7 +41,15 @@ HANDLER = "workbench.modelserver.function.handler"
 
 _SAMPLE_BYTES = 32 * 1024  # bytes on either side of the middle that are tried
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
-_CONTAINER_MODULES = ("engine", "formats", "function", "chunks", "errors", "runtime_env")
+_CONTAINER_MODULES = (
+    "engine",
+    "formats",
+    "function",
+    "chunks",
+    "errors",
+    "runtime_env",
+    "tiny_numbers",
+)
 
 
 def archive(model: Model, path: str | Path) -> Path:

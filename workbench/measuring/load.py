@@ -24,9 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.backends.base import Backend, Batch, Reply
+from workbench.backends.local import LocalBackend
 from workbench.batching.timer import Batcher, Policy
 from workbench.errors import InvalidInput
 from workbench.formatting import milliseconds
+from workbench.modelserver.tiny_numbers import flush_tiny_numbers
 from workbench.process import Emit, run_in_process
 from workbench.traffic.trace import Trace
 from workbench.validation import positive, require_rows
@@ -166,6 +168,8 @@ def _replay(load: Load, emit: Emit, stopped: threading.Event) -> None:
 def tune_process(backend: BackendT) -> Iterator[BackendT]:
     """Enter the backend, and set up this process, which has nothing else to do, for punctuality."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
+    if isinstance(backend, LocalBackend):
+        flush_tiny_numbers()
     with contextlib.suppress(OSError, AttributeError):  # Linux only: wake within a microsecond
         ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1000, 0, 0, 0)
     with backend:

@@ -17,7 +17,9 @@ def main() -> None:
         exit_with_parent(options.parent_death_pipe)
     configure_runtime_env()
     from workbench.modelserver.server import load, serve_and_exit
+    from workbench.modelserver.tiny_numbers import flush_tiny_numbers
 
+    flush_tiny_numbers()
     serve_and_exit(options, lambda: load(options.model, threads=options.threads))
 
 

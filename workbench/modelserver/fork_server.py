@@ -37,7 +37,9 @@ class ForkServer:
     def __init__(self, commands: socket.socket, model: Path | None) -> None:
         configure_runtime_env()
         from workbench.modelserver import server
+        from workbench.modelserver.tiny_numbers import flush_tiny_numbers
 
+        flush_tiny_numbers()  # what is forked has it from here
         self._commands = commands
         self._server = server
         self._engine = None if model is None else server.load(model, threads=1)

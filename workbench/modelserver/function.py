@@ -131,6 +131,10 @@ def _fetch_model(url: str, scratch: Path) -> Path:
 def _load_function() -> ModelFunction | None:
     if "AWS_LAMBDA_RUNTIME_API" not in os.environ:  # imported, but not as a function
         return None
+    configure_runtime_env()
+    from workbench.modelserver.tiny_numbers import flush_tiny_numbers
+
+    flush_tiny_numbers()
     return ModelFunction(find_model(os.environ), os.environ)
 
 
