@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
+from workbench.quantiles import longest_within
 from workbench.scaling import Reading
 
-COMPLETION, DISPATCH, ANSWERS, ARRIVAL, TIMER, BOOT, SCALER, REDISPATCH, FAILURES = range(9)
+COMPLETION, DISPATCH, ANSWERS, ARRIVAL, TIMER, BOOT, REDISPATCH, SCALER, FAILURES = range(9)
 
 
 @dataclass
@@ -190,7 +191,8 @@ class OnDemand:
         warm = [
             each
             for each in idle
-            if each not in kept and world.now <= each.idle_since + self.rules.keep_alive
+            if each not in kept
+            and world.now <= each.idle_since + longest_within(self.rules.keep_alive)
         ]
         if kept or warm:
             worker = max(kept or warm, key=lambda each: (each.idle_since, -each.instance))
@@ -225,7 +227,8 @@ class OnDemand:
 
 class Fleet:
     def __init__(self, world, *, count, workers, routing, ttl=math.inf, scaling=None):
-        self.world, self.workers, self.routing, self.ttl = world, workers, routing, ttl
+        self.world, self.workers, self.routing = world, workers, routing
+        self.ttl = longest_within(ttl)
         self.instances = []
         self.queue = []
         for _ in range(count):
@@ -342,10 +345,8 @@ class Fleet:
         end = max(self.world.trace.duration, last)
         return [
             (
-                each.launched,
-                max(each.launched, end)
-                if each.retired is None
-                else max(each.retired, each.last_finish),
+                min(each.launched, end),
+                end if each.retired is None else min(max(each.retired, each.last_finish), end),
             )
             for each in self.instances
         ]

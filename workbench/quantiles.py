@@ -168,6 +168,18 @@ def estimate_interval(
     return low, high
 
 
+def longest_within(limit: float) -> float:
+    """Return the longest time, in seconds, that still counts as within a limit of so many.
+
+    Latencies are differences of sums: within a year of seconds they are off by up to 10 ns, which
+    must not make an answer late. Every comparison with a target or a limit of time uses this.
+
+    >>> 0.1 + 0.2 <= 0.3, 0.1 + 0.2 <= longest_within(0.3), 0.300001 <= longest_within(0.3)
+    (False, True, False)
+    """
+    return limit + 1e-8
+
+
 def is_met(share: float, q: float) -> bool:
     """Return whether a share of requests in time meets a target for a share `q` of them.
 

@@ -471,6 +471,21 @@ def test_an_instance_idle_for_exactly_keep_alive_is_still_alive():
     assert server == [0, 0, 1]
 
 
+@pytest.mark.parametrize("keep_alive", [0.7, 0.6, 0.3])
+@pytest.mark.parametrize("policy", [UNBATCHED, WorkConserving(max_size=1)])
+def test_rounding_does_not_end_an_instance(keep_alive, policy):
+    trace = at(0.0, 0.1 + keep_alive, 0.2 + 2 * keep_alive, 1.1 + 3 * keep_alive)
+    shortly = serverless(2, keep_alive=keep_alive)
+
+    assert columns(trace, shortly, constantly(0.1), "cold", policy=policy) == [1, 0, 0, 1]
+
+
+def test_rounding_does_not_expire_a_call():
+    run = simulate(at(0.2, 0.2), UNBATCHED, asynchronous(ttl=0.1), constantly(0.1))
+
+    assert run.answered == 2
+
+
 def test_a_batch_stays_with_the_instance_it_started():
     trace = at(0.0, 0.5)
 
@@ -926,6 +941,104 @@ class Stuck:
 def test_a_scaler_that_does_not_move_on_is_refused():
     with pytest.raises(InvalidInput, match=r"due later than now, 1.0, got 1.0"):
         serve(at(0.0, 5.0), UNBATCHED, real_time(), constantly(1.0), scaling=Stuck())
+
+
+class Recorded(Schedule):
+    """A schedule whose readings can be looked at afterwards."""
+
+    def scaler(self):
+        scaler = super().scaler()
+        scaler.readings = self.__dict__.setdefault("readings", [])
+        decide = scaler.decide
+        scaler.decide = lambda reading, now: (
+            scaler.readings.append(reading),
+            decide(reading, now),
+        )[1]
+        return scaler
+
+
+class StepByStep(BatchPolicy):
+    """A policy that compiled loops do not know."""
+
+
+at_once = pytest.mark.parametrize(
+    "policy", [UNBATCHED, StepByStep(), WorkConserving(max_size=1)], ids=lambda one: one.label
+)
+
+
+@pytest.mark.parametrize("kind", [BatchPolicy, StepByStep])
+def test_a_scaler_is_asked_after_finish_arrival_and_timer_of_its_instant(kind):
+    """At 4 the first batch is done, a request arrives, and a batch of two leaves by its timer."""
+    scaling = Recorded([(4.0, 1)])
+    policy = kind(max_size=3, max_wait=1.0)
+    trace = at(0.0, 3.0, 4.0, 4.5)
+
+    run = simulate(trace, policy, real_time(), constantly(3.0, largest=3), scaling=scaling)
+
+    assert run.frame["started"].to_list() == [1.0, 4.0, 4.0, 7.0]
+    (reading,) = scaling.readings
+    assert (reading.arrived, reading.done, reading.waiting, reading.serving) == (1, 1, 0, 1)
+
+
+@at_once
+@pytest.mark.parametrize("routing", ["shared", "least_outstanding"])
+def test_an_instance_that_boots_as_the_scaler_is_asked_serves_what_waits(policy, routing):
+    scaling = Recorded([(1.0, 2), (2.0, 1), (3.0, 1)])
+    trace = at(0.0, 0.5, 0.5)
+    fleet = asynchronous(count=1) if routing == "shared" else real_time(routing=routing)
+
+    run = simulate(trace, policy, fleet, constantly(4.0), scaling=scaling, cold_start=1.0)
+
+    takes = routing == "shared" or policy == WorkConserving(max_size=1)
+    reading = scaling.readings[1]
+    assert (reading.ready, reading.serving) == (2, 1 + takes)
+    assert run.record.instances[1] == (1.0, 6.0 if takes else 2.0)
+
+
+@at_once
+@pytest.mark.parametrize("boot", [1.0, 1.0 - 2**-20, 1e-17])
+def test_an_instance_serves_from_the_instant_it_is_ready(policy, boot):
+    scaling = Schedule([(1.0, 2), (2.0, 2)])
+
+    started = columns(
+        at(0.0, 0.5),
+        asynchronous(count=1),
+        constantly(4.0),
+        "started",
+        policy=policy,
+        scaling=scaling,
+        cold_start=boot,
+    )
+
+    assert started == [0.0, 1.0 + boot]
+
+
+@pytest.mark.parametrize("changes", [[(8.0, 1)], [(8.0, 5)], [(3.0, 1)], [(5.0, 3), (8.0, 1)]])
+@pytest.mark.parametrize("duration", [1.0, 6.0])
+def test_no_instance_is_billed_past_trace_and_last_answer(changes, duration):
+    trace = at(0.0, 0.5, duration=duration)
+
+    run = simulate(
+        trace, UNBATCHED, asynchronous(count=2), constantly(2.0), scaling=Schedule(changes)
+    )
+
+    end = max(duration, run.frame["finished"].max())
+    assert all(0 <= launch <= stop <= end for launch, stop in run.record.instances)
+    assert max(stop for _, stop in run.record.instances) == end
+
+
+def test_a_batch_that_leaves_at_its_deadline_is_on_time():
+    """In floating point some of these answers come up to 2e-13 s after the deadline."""
+    trace = poisson(rate=3, duration=2000, seed=1)
+    policy = DeadlineAware(latency=0.7, service=(0.1, 0.3))
+
+    run = simulate(
+        trace, policy, serverless(200), ServiceTimes({1: 0.1, 2: 0.3}), slo=SLO(latency=0.7)
+    )
+
+    assert 0.7 < run.frame["latency"].max() < 0.7 + 1e-9
+    assert run.attainment() == 1.0
+    assert run.attainment(0.6999) < 1.0
 
 
 def test_a_real_time_fleet_is_never_scaled_to_none():

@@ -18,7 +18,7 @@ import numpy as np
 
 from workbench.batching.timer import Batches, BatchPolicy
 from workbench.errors import InvalidInput
-from workbench.quantiles import find_rank, samples_needed
+from workbench.quantiles import find_rank, longest_within, samples_needed
 from workbench.service_times import MAX_BATCH_ROWS, ServiceTimes
 from workbench.validation import (
     as_tuple,
@@ -302,7 +302,7 @@ class SteeredBatcher(FreeServerBatcher):
     def learn_latencies(self, latencies: Sequence[float], now: float) -> None:  # noqa: ARG002 - as above
         """Learn the latencies of a batch's requests, infinite where they failed."""
         self._latencies += latencies
-        self._late += sum(latency > self._policy.latency for latency in latencies)
+        self._late += sum(latency > longest_within(self._policy.latency) for latency in latencies)
         if len(self._waiting) < self.max_size:  # behind a backlog, waits would pass for service
             service = min(latencies) - self.max_wait
             self._least.setdefault(len(latencies), []).append(service)

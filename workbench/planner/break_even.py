@@ -15,6 +15,7 @@ from workbench.planner.candidates import CandidateMetrics, Configuration
 from workbench.planner.fleets import search_without_formula
 from workbench.planner.on_demand import screen_on_demand
 from workbench.pricing.cost import MONTH
+from workbench.quantiles import longest_within
 from workbench.validation import as_tuple, positive
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ def _find_cheapest_exact(
     problem: PlanningProblem, kind: str
 ) -> tuple[Configuration, CandidateMetrics] | None:
     candidates = screen_on_demand(problem, kind)
-    able = np.flatnonzero((candidates.predicted <= problem.slo.latency) & (candidates.notes == ""))
+    able = np.flatnonzero(
+        (candidates.predicted <= longest_within(problem.slo.latency)) & (candidates.notes == "")
+    )
     if not len(able):
         return None
     row = int(able[candidates.cost[able].argmin()])

@@ -9,7 +9,7 @@ from workbench.errors import InvalidInput
 from workbench.planner.on_demand import batch_dollars
 from workbench.planner.options import MAX_SIZES, Options
 from workbench.planner.problem import PlanningProblem, fit_arrivals
-from workbench.quantiles import SLO
+from workbench.quantiles import SLO, longest_within
 from workbench.service_times import ServiceTimes
 from workbench.traffic.trace import Trace
 from workbench.validation import positive, whole_number
@@ -102,7 +102,7 @@ def _choose_policy(problem: PlanningProblem, deployment: Deployment) -> BatchPol
     figures = table.screen.cost_per_request(each), table.screen.quantile, table.busy
     cost, latency, busy = (figure[0].ravel()[table.policies] for figure in figures)
     stable = busy < servers if (busy < servers).any() else busy == busy.min()
-    met = stable & (latency <= problem.slo.latency)
+    met = stable & (latency <= longest_within(problem.slo.latency))
     aim, able = (cost, met) if met.any() else (latency, stable)
     row = int(np.where(able, aim, np.inf).argmin())
     return BatchPolicy(max_size=int(table.max_sizes[row]), max_wait=float(table.max_waits[row]))

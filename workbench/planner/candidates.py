@@ -15,7 +15,7 @@ from workbench.errors import InvalidInput
 from workbench.pricing.cost import total
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
-from workbench.quantiles import SLO, select_quantile
+from workbench.quantiles import SLO, longest_within, select_quantile
 from workbench.scaling import ScalingPolicy
 from workbench.service_times import Floats
 
@@ -107,7 +107,7 @@ def metrics_of(
     dollars = dollars_of(deployment, usage_of(outcome, deployment), prices)
     return CandidateMetrics(
         latency=select_quantile(late, slo.quantile),
-        attainment=float((late <= slo.latency * (1 + 1e-12)).mean()),
+        attainment=float((late <= longest_within(slo.latency)).mean()),
         cost=1e6 * dollars / answered if answered else math.inf,
         dollars=dollars,
     )

@@ -24,6 +24,7 @@ from workbench.planner.candidates import (
     dollars_of,
 )
 from workbench.pricing.usage import Usage
+from workbench.quantiles import longest_within
 from workbench.queueing.buffers import NoWaits, PoissonWaits
 from workbench.scaling import ScaleToZero
 from workbench.service_times import Floats
@@ -179,7 +180,9 @@ _CALL = Usage(calls=1)
 
 def _least_cost(problem: PlanningProblem, candidates: CandidateTable, load: FleetMetrics) -> float:
     rows = slice(load.first, load.first + len(load.predicted))
-    able = (candidates.predicted[rows] <= problem.slo.latency) & (candidates.notes[rows] == "")
+    able = (candidates.predicted[rows] <= longest_within(problem.slo.latency)) & (
+        candidates.notes[rows] == ""
+    )
     return float(candidates.cost[rows][able].min(initial=np.inf))
 
 

@@ -10,6 +10,7 @@ from workbench.deployment.base import Deployment
 from workbench.planner.candidates import CandidateTable, describe_instability, dollars_of
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage, round_up_ms
+from workbench.quantiles import longest_within
 from workbench.service_times import Floats
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def evaluate_candidates(problem: PlanningProblem, candidates: CandidateTable) ->
         if by_cost
         else (candidates.predicted, candidates.cost)
     )
-    limit = problem.slo.latency if problem.budget is None else problem.budget
+    limit = longest_within(problem.slo.latency) if problem.budget is None else problem.budget
     left = candidates.notes == ""
     best, ratio = np.inf, 1.0
     for _ in range(problem.options.finalists):

@@ -22,7 +22,7 @@ from workbench.planner.candidates import (
     SimulatedCandidate,
 )
 from workbench.pricing.cost import MONTH
-from workbench.quantiles import SLO
+from workbench.quantiles import SLO, longest_within
 from workbench.registry.model import Model
 from workbench.scaling import ScalingPolicy
 from workbench.traffic.trace import Trace
@@ -285,7 +285,7 @@ class Plan:
         if self.task.budget is None:
             dear = _format_ratio_column(cost, winner.cost, "cost", least)
             other = pl.when(cost >= winner.cost).then(dear).otherwise(near)
-            return pl.when(latency > self.slo.latency).then(slow).otherwise(other)
+            return pl.when(latency > longest_within(self.slo.latency)).then(slow).otherwise(other)
         over = pl.format(
             "${} per million above the budget of ${}",
             _round_column(cost),

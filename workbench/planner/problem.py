@@ -19,7 +19,7 @@ from workbench.planner.candidates import (
     SimulatedCandidate,
     metrics_of,
 )
-from workbench.quantiles import SLO
+from workbench.quantiles import SLO, longest_within
 from workbench.queueing.grid import Screen, screen
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import serve
@@ -86,7 +86,7 @@ class PlanningProblem:
     def meets_constraint(self, metrics: CandidateMetrics) -> bool:
         """Return whether figures meet the objective's constraint: the target, or the budget."""
         if self.budget is None:
-            return metrics.latency <= self.slo.latency
+            return metrics.latency <= longest_within(self.slo.latency)
         return metrics.cost <= self.budget
 
     def rank(self, metrics: CandidateMetrics) -> tuple[bool, float, float]:

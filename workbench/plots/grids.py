@@ -13,7 +13,7 @@ from workbench.planner.candidates import CandidateTable
 from workbench.planner.plans import Plan
 from workbench.plots.axes import format_target
 from workbench.plots.figure import Figure
-from workbench.quantiles import SLO
+from workbench.quantiles import SLO, longest_within
 from workbench.queueing.grid import Screen
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def plot_batching_grid(
     cells = data.with_columns(
         x=pl.col("max_wait").replace_strict(waits, range(len(waits))),
         y=pl.col("max_size").replace_strict(sizes, range(len(sizes))),
-        met=pl.col("latency") <= slo.latency,
+        met=pl.col("latency") <= longest_within(slo.latency),
     ).with_columns(x2=pl.col("x") + 1, y2=pl.col("y") + 1)
     best = cells.filter("met").sort("cost_per_million", "latency").head(1)
     base = alt.Chart(cells.with_columns(wait=1000 * pl.col("max_wait")))

@@ -8,7 +8,7 @@ from workbench.errors import InvalidInput, TooFewSamples
 from workbench.formatting import dollars, in_ms, milliseconds
 from workbench.plots.series import Runs, common_slo, name_results
 from workbench.pricing.cost import Cost
-from workbench.quantiles import SLO
+from workbench.quantiles import SLO, longest_within
 from workbench.run import Run
 from workbench.validation import as_tuple, of_kind
 
@@ -173,9 +173,10 @@ def _target_sentence(members: Mapping[str, Run], slo: SLO) -> str:
     met: list[str] = []
     missed: list[str] = []
     unclear: list[str] = []
+    limit = longest_within(slo.latency)
     for name, run in members.items():
         low, high = _interval(run, slo.quantile)
-        side = met if high <= slo.latency else missed if low > slo.latency else unclear
+        side = met if high <= limit else missed if low > limit else unclear
         side.append(name)
     verdicts = {"met by": met, "missed by": missed, "too close or too short to decide for": unclear}
     sides = "; ".join(

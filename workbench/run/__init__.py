@@ -23,6 +23,7 @@ from workbench.quantiles import (
     SLO,
     estimate_interval,
     find_rank,
+    longest_within,
     require_samples,
 )
 from workbench.run.columns import COLUMNS, as_floats, build_frame, check_columns
@@ -196,7 +197,7 @@ class Run:
         if slo is None:
             raise InvalidInput("This run has no SLO: pass one, e.g. attainment(SLO(latency=0.1)).")
         within = slo.latency if isinstance(slo, SLO) else positive("slo", slo, "seconds")
-        return float(self.cdf(within))
+        return float(self.cdf(longest_within(within)))
 
     @property
     def throughput(self) -> float:

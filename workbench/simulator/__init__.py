@@ -40,7 +40,7 @@ from workbench.batching.timer import BatchPolicy, Policy
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform
 from workbench.errors import InvalidInput
-from workbench.quantiles import SLO
+from workbench.quantiles import SLO, longest_within
 from workbench.run import Run
 from workbench.run.columns import COLUMNS
 from workbench.run.record import RunRecord, describe_setup
@@ -383,7 +383,9 @@ def _overload_warnings(trace: Trace, deployment: Deployment, outcome: Outcome) -
     limit = deployment.call_limit
     batches = outcome.batches
     if limit is not None:
-        late = int((batches.finished - batches.started - batches.init > limit).sum())
+        late = int(
+            (batches.finished - batches.started - batches.init > longest_within(limit)).sum()
+        )
         if late:
             warnings.append(
                 f"{late} batches took longer than the {limit:g} s after which AWS fails a call."

@@ -61,13 +61,19 @@ class Roster:
         return [number for number, retired in enumerate(self.retired) if retired is None]
 
     def spans(self, batches: Batches, end: float) -> list[tuple[float, float]]:
-        """Return when each instance was launched and stopped; the last ones stop at `end`."""
+        """Return when each instance was launched and stopped, all by `end`.
+
+        A scaler may decide once more after the end of a run: that is billed to nobody.
+        """
         last = np.zeros(len(self.launched))
         if len(self.active) < len(last):
             served = batches.server >= 0
             np.maximum.at(last, batches.server[served], batches.finished[served])
         return [
-            (launched, float(max(launched, end) if retired is None else max(retired, finished)))
+            (
+                min(launched, end),
+                float(end if retired is None else min(max(retired, finished), end)),
+            )
             for launched, retired, finished in zip(self.launched, self.retired, last, strict=True)
         ]
 
@@ -213,8 +219,10 @@ def serve_scaled(
 
     It is asked until the instant `until`, and on until the last batch is served.
 
-    At one instant boots come before the scaler's decision, which takes effect at once: launched
-    instances serve `boot()` seconds later; of those too many, the newest idle ones go first.
+    At one instant completions come first, then arrivals, then timers, then boots, whose instances
+    take what waits, then the scaler's decision, which sees all of that but the arrivals. It takes
+    effect at once: launched instances serve `boot()` seconds later; of those too many, the newest
+    idle ones go first.
 
     Raises:
         InvalidInput: The scaler's next instant does not lie ahead, or its count is not one.
@@ -229,10 +237,12 @@ def serve_scaled(
         if following == np.inf:
             return
         now = following
-        for instance in instances.active:
-            if instances.ready[instance] == now:
-                instances.boot(instance, now)
+        booted = [i for i in instances.active if instances.ready[i] == now]
+        for instance in booted:
+            instances.boot(instance, now)
         if scaler.due <= now:
+            if booted:
+                advance(now, now)  # or they would look idle while batches wait for them
             before, arrived = arrived, arrivals.count_sent(now)
             reading = _read(instances, arrived - before, instances.done - done, now)
             done = instances.done
@@ -273,5 +283,5 @@ def _rescale(instances: Roster, wanted: int, *, now: float, boot: Callable[[], f
     for _ in range(wanted - len(active)):
         seconds = boot()
         instances.launch(now, now + seconds)
-        if seconds == 0:
+        if now + seconds == now:
             instances.boot(len(instances.launched) - 1, now)

@@ -22,10 +22,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.quantiles import find_rank
+from workbench.quantiles import find_rank, longest_within
 from workbench.simulator.compilation import compile_loop, step
 
-step(find_rank)  # the rule for percentiles is one, compiled or not
+for rule in (find_rank, longest_within):
+    step(rule)  # compiled or not, there is one rule
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -556,7 +557,7 @@ def note(
     answered, late = counts[ANSWERED], counts[LATE]
     for request in range(begin, end):
         latencies[answered] = finished - arrivals[request]
-        late += latencies[answered] > target
+        late += latencies[answered] > longest_within(target)
         answered += 1
     counts[ANSWERED], counts[LATE] = answered, late
     if backlog < max_size:  # behind a backlog, waits would pass for service

@@ -12,6 +12,7 @@ from workbench.deployment.platforms import (
     OnDemandPlatform,
     Platform,
 )
+from workbench.quantiles import longest_within
 from workbench.scaling import ScalingPolicy
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import kernels
@@ -116,7 +117,7 @@ def _serve_on_demand(
     rules = kernels.OnDemandRules(
         limit=min(platform.limit, most),
         provisioned=min(platform.provisioned, most),
-        keep_alive=platform.keep_alive,
+        keep_alive=longest_within(platform.keep_alive),
         queues=platform.queues,
         pace=platform.pace,
         depth=platform.depth,
@@ -139,7 +140,7 @@ def _serve_fleet(
         count=fleet.instances,
         workers=fleet.workers,
         routing=routing,
-        ttl=fleet.ttl,
+        ttl=longest_within(fleet.ttl),
         batches=len(source.room.closed),
     )
     _draw_times(source, randomness)

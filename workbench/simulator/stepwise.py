@@ -19,6 +19,7 @@ from workbench.batching.timer import Batcher, Policy
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
 from workbench.errors import InvalidInput
+from workbench.quantiles import longest_within
 from workbench.scaling import ScalingPolicy
 from workbench.simulator.fleet import Roster, serve_scaled
 from workbench.simulator.kernels import RANDOM, SHARED, Batches, Speeds, draw, draw_row, find_slice
@@ -125,7 +126,8 @@ class _SharedQueue(Roster):
 
     def __init__(self, rules: FleetPlatform) -> None:
         super().__init__(0)
-        self.workers, self.ttl, self._routing = rules.workers, rules.ttl, ROUTING[rules.routing]
+        self.workers, self.ttl = rules.workers, longest_within(rules.ttl)
+        self._routing = ROUTING[rules.routing]
         self._shared = self._routing == SHARED
         self.has_routes = self._routing == RANDOM
         self.queues: list[deque[int]] = [deque()] if self._shared else []
@@ -249,7 +251,7 @@ class _OnDemandInstances:
         return assignment
 
     def _take_idle(self, now: float) -> _Assignment | None:
-        if self._warm and now > self._warm[-1][0] + self._rules.keep_alive:
+        if self._warm and now > self._warm[-1][0] + longest_within(self._rules.keep_alive):
             self._warm.clear()  # the last was freed last: when it has expired, all have
         idle = self._idle_provisioned or self._warm
         if not idle:

@@ -12,7 +12,7 @@ from workbench.experiment import Experiment
 from workbench.measuring.profile import Profile
 from workbench.planner.candidates import dollars_of, usage_of
 from workbench.pricing.sheet import PriceSheet
-from workbench.quantiles import find_rank
+from workbench.quantiles import find_rank, longest_within
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import Outcome, is_compiled, serve
 
@@ -72,7 +72,7 @@ def summarize_simulation(
     if not is_compiled(experiment.policy) and len(trace) > _MAX_STEPWISE_REQUESTS:
         trace = trace.clip(0, float(trace.arrivals[_MAX_STEPWISE_REQUESTS]))
     outcome = serve(trace, experiment.policy, on, experiment.service(profile), **settings)
-    counts, within = _count_latencies(outcome, slo.latency * (1 + 1e-12) if slo else math.inf)
+    counts, within = _count_latencies(outcome, longest_within(slo.latency) if slo else math.inf)
     seconds, shares = _sample_distribution(counts, len(trace))
     return SimulationSummary(
         requests=len(trace),
