@@ -149,6 +149,27 @@ async def test_requests_above_the_limit_wait_their_turn():
 
 
 @looped
+async def test_an_exchange_that_is_abandoned_makes_room_for_the_next():
+    asked, held = Asked(), Held()
+    async with worker(held) as address:
+        upstream = WorkerClient(address, lost=lost_never, max_in_flight=1)
+        exchanges = {name: asked.exchange(name) for name in "abc"}
+        for exchange in exchanges.values():
+            upstream.send(exchange)
+        await until(lambda: "a" in held.replies)
+        exchanges["b"].abandon()
+        exchanges["a"].abandon()
+        assert await asked.outcome("a") is Failure.ABANDONED
+        assert await asked.outcome("b") is Failure.ABANDONED
+        await until(lambda: "c" in held.replies)
+        assert list(held.replies) == ["a", "c"]
+        held.replies["c"](Response())
+        assert isinstance(await asked.outcome("c"), Answer)
+        assert upstream.in_flight == 0
+        upstream.close()
+
+
+@looped
 async def test_a_hung_worker_is_lost_and_its_requests_fail():
     asked, held = Asked(), Held()
     lost = asyncio.Event()

@@ -280,6 +280,23 @@ def test_a_client_that_hangs_up_keeps_no_instance(hosted):
     assert hosted.invoke(name)["Body"]
 
 
+def test_requests_of_clients_that_hang_up_leave_the_queue_of_an_instance(hosted):
+    name = hosted.endpoint(on_instances("one"))
+    url = urlsplit(hosted.cloud.url)
+    body = json.dumps(ROWS).encode()
+    path, headers = f"/endpoints/{name}/invocations", {"content-type": "application/json"}
+    links = [http.client.HTTPConnection(url.netloc, timeout=30) for _ in range(3)]
+    with hosted.stopped(name):
+        for link in links:
+            signed = wire.signed(hosted.cloud, "POST", path, body, headers, service="sagemaker")
+            link.request("POST", path, body, signed)
+        until(lambda: hosted.instances(name)[0]["in_flight"] == 3)
+        for link in links:
+            link.close()
+        until(lambda: not hosted.instances(name)[0]["in_flight"])
+    assert hosted.invoke(name)["Body"]
+
+
 @pytest.mark.parametrize("mode", ["imported", "snapshot"])
 def test_cold_starts_can_be_forks(mode):
     hosted = Hosted(cold_start=mode)

@@ -20,7 +20,6 @@ RECORD = {"id": 7, "x": [1, 2, {"y": 3}], "a b": "text"}
         ("$", RECORD),
         ("$.id", 7),
         ("$['a b']", "text"),
-        ('$["id"]', 7),
         ("$.x[2].y", 3),
         ("$.x[-1]['y']", 3),
         ("$.x[0,1]", [1, 2]),
@@ -45,6 +44,22 @@ def test_what_is_not_there_is_said(path):
 @pytest.mark.parametrize("path", ["", "x", "$x", "$[", "$[a]", "$..x", "$['a',0]", "$[?(@.x)]"])
 def test_what_is_no_path_is_refused(path):
     with pytest.raises(InvalidInput, match="is not a path"):
+        parse(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("$[0:2,3:]", "only single ranges"),
+        ("$[:1, 0, 2:]", "only single ranges"),
+        ("$['id','x.y']", "cannot be a path"),
+        ("$['account_id']", "unexpected '_'"),
+        ("$.account_id", "unexpected '_'"),
+        ('$["id"]', "unexpected '\"'"),
+    ],
+)
+def test_what_sagemaker_refuses_is_refused(path, said):
+    with pytest.raises(InvalidInput, match=said):
         parse(path)
 
 

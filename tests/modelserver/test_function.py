@@ -51,6 +51,24 @@ def test_numpys_format_is_answered_in_kind_and_in_base64(function, rows, expecte
     assert json.loads(json.dumps(answer)) == answer
 
 
+@pytest.mark.parametrize("accept", ["text/csv", "text/html, text/csv;q=0.5"])
+def test_an_answer_is_of_the_type_that_is_accepted(function, rows, expected, accept):
+    asked = event(json.dumps(rows.tolist()).encode(), "application/json", coded=False)
+    asked["headers"]["Accept"] = accept
+
+    answer = function(asked, None)
+
+    assert answer["headers"]["content-type"] == "text/csv"
+    assert [float(line) for line in answer["body"].split()] == expected
+
+
+def test_a_type_that_no_answer_can_have_is_refused_with_406(function, rows):
+    asked = event(json.dumps(rows.tolist()).encode(), "application/json", coded=False)
+    asked["headers"]["accept"] = "text/html"
+
+    assert function(asked, None)["statusCode"] == 406
+
+
 def test_text_is_answered_as_text(function, rows, expected):
     answer = function(event(json.dumps(rows.tolist()).encode(), "application/json", coded=False), 0)
 

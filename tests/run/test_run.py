@@ -137,6 +137,14 @@ def test_batches_are_one_row_each():
     assert run.batches()["rows"].to_list() == [3, 7]
 
 
+def test_a_failed_request_is_nan_in_the_frame_and_infinite_for_those_who_compute():
+    run = Run.from_arrays(scheduled=[1.0, 0.0, 2.0], finished=[np.nan, 0.25, 3.0])
+
+    assert np.isnan(run.frame["latency"][0])
+    assert run.latencies_or_inf.tolist() == [np.inf, 0.25, 1.0]
+    assert run.latencies.tolist() == [0.25, np.inf, 1.0]
+
+
 def test_latencies_are_in_order_of_schedule():
     run = Run.from_arrays(scheduled=[2.0, 1.0], finished=[2.5, 1.25])
 

@@ -1,20 +1,23 @@
 """The queue in front of the model, which stacks what waits while the model runs.
 
 Work-conserving: an idle model takes what waits at once, and never waits for more. The cap is 1 by
-default, because an experiment's own policy decides what becomes a batch.
+default, because an experiment's own policy decides what becomes a batch. What nobody waits for any
+more is dropped before the model takes it, or a bout of clients' time-outs would hold up all others.
 """
 
 import asyncio
+import dataclasses
+import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.modelserver.engine import Engine
+from workbench.modelserver.errors import RequestError
 
 MAX_INLINE_SECONDS = 0.001
 """Seconds a run may hold up the loop: handing a shorter one to a thread costs more than it saves"""
@@ -23,10 +26,11 @@ Outcome = NDArray[Any] | Exception
 Deliver = Callable[[Outcome], None]
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class _QueuedRequest:
     rows: NDArray[Any]
     deliver: Deliver
+    is_wanted: Callable[[], bool]
     alone: bool = False
 
 
@@ -37,20 +41,28 @@ class BatchingQueue:
         engine: The model.
         workers: Runs at a time; above 1, each has a thread of its own.
         max_batch: The most rows that are stacked into one run; a request is never split.
+
+    `dropped` counts the requests whose clients had left before the model took them.
     """
 
     def __init__(self, engine: Engine, *, workers: int = 1, max_batch: int = 1) -> None:
         self._engine = engine
         self._workers = workers
         self._max_batch = max_batch
+        self.dropped = 0
         self._waiting: deque[_QueuedRequest] = deque()
         self._running = 0
         self._start_scheduled = False
         self._threads: ThreadPoolExecutor | None = None
 
-    def submit(self, rows: NDArray[Any], deliver: Deliver) -> None:
-        """Have the model run on rows; `deliver` gets its outputs, or what it raised."""
-        self._waiting.append(_QueuedRequest(rows, deliver))
+    def submit(
+        self, rows: NDArray[Any], deliver: Deliver, is_wanted: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Have the model run on rows; `deliver` gets its outputs, or what it raised.
+
+        What is no longer wanted once its turn has come gets a `RequestError`.
+        """
+        self._waiting.append(_QueuedRequest(rows, deliver, is_wanted))
         if self._running == self._workers or self._start_scheduled:
             return
         if self._max_batch == 1:
@@ -64,6 +76,7 @@ class BatchingQueue:
 
     def _start(self) -> None:
         self._start_scheduled = False
+        self._drop_unwanted()
         if not self._waiting or self._running == self._workers:
             return
         jobs = self._take()
@@ -77,11 +90,23 @@ class BatchingQueue:
         future = asyncio.get_running_loop().run_in_executor(self._threads, self._attempt, rows)
         future.add_done_callback(lambda done: self._finish(jobs, done.result()))
 
+    def _drop_unwanted(self) -> None:
+        before = self.dropped
+        while self._waiting and not self._waiting[0].is_wanted():
+            self.dropped += 1
+            self._waiting.popleft().deliver(RequestError(499, "The client has left."))
+        if self.dropped > before:
+            said = f"Dropped what no client waits for any more: {self.dropped} requests so far."
+            print(said, file=sys.stderr, flush=True)  # noqa: T201
+
     def _take(self) -> list[_QueuedRequest]:
         """Return the next job, and those behind it that fit into one run with it."""
         jobs = [self._waiting.popleft()]
         shape, rows = jobs[0].rows.shape[1:], len(jobs[0].rows)
-        while self._waiting and not jobs[0].alone:
+        while not jobs[0].alone:
+            self._drop_unwanted()
+            if not self._waiting:
+                break
             job = self._waiting[0]
             rows += len(job.rows)
             if rows > self._max_batch or job.rows.shape[1:] != shape or job.alone:
@@ -98,9 +123,7 @@ class BatchingQueue:
     def _finish(self, jobs: list[_QueuedRequest], outcome: Outcome) -> None:
         self._running -= 1
         if len(jobs) > 1 and isinstance(outcome, Exception):  # the fault of one: each for itself
-            self._waiting.extendleft(
-                _QueuedRequest(job.rows, job.deliver, alone=True) for job in reversed(jobs)
-            )
+            self._waiting.extendleft(dataclasses.replace(job, alone=True) for job in reversed(jobs))
             jobs = []
         if self._waiting and not self._start_scheduled:
             self._schedule_start()

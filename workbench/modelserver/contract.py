@@ -95,7 +95,7 @@ class Contract:
             else:
                 reply(Response(200, formats.write(accept, outcome, batch), accept))
 
-        self._queue.submit(batch.rows, deliver)
+        self._queue.submit(batch.rows, deliver, lambda: not request.abandoned)
 
     def _stream(self, request: Request, file: BinaryIO, reply: Reply) -> None:
         """Answer a large body.

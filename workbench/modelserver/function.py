@@ -2,8 +2,9 @@
 
 Importing this in a function loads the model, so that it is part of INIT. The model lies beside the
 program (a zip, or an image built for it), or in S3 as `$WORKBENCH_MODEL` names it. An event is that
-of a function URL: `{"headers": {"content-type": ...}, "body": ..., "isBase64Encoded": ...}`, and so
-is the answer. `{"instances": [...]}` is answered with `{"predictions": [...]}`.
+of a function URL: `{"headers": {"content-type": ..., "accept": ...}, "body": ...,
+"isBase64Encoded": ...}`, and so is the answer, in the type that is accepted. `{"instances": [...]}`
+is answered with `{"predictions": [...]}`.
 
 Source: Lambda developer guide, "Invoking Lambda function URLs" (payload format version 2.0).
 """
@@ -62,7 +63,7 @@ class ModelFunction:
 
         if not (isinstance(event, dict) and "body" in event):
             return dict(
-                self._json.loads(self._answer("application/json", self._encode_event(event))[1])
+                self._json.loads(self._answer(self._formats.JSON, "", self._encode_event(event))[1])
             )
         try:
             accept, content = self._answer(*_parse_event(event))
@@ -74,9 +75,9 @@ class ModelFunction:
         rows = event if isinstance(event, dict) else {"instances": event}
         return bytes(self._json.dumps(rows))
 
-    def _answer(self, content_type: str, body: bytes) -> tuple[str, bytes]:
+    def _answer(self, content_type: str, accept: str, body: bytes) -> tuple[str, bytes]:
         batch = self._reader.read(content_type, body)
-        accept = self._formats.choose("", content_type)
+        accept = self._formats.choose(accept, content_type)
         return accept, self._formats.write(accept, self._engine.run(batch.rows), batch)
 
     def _reply(self, status: int, content_type: str, content: bytes) -> dict[str, Any]:
@@ -89,8 +90,8 @@ class ModelFunction:
         }
 
 
-def _parse_event(event: Mapping[str, Any]) -> tuple[str, bytes]:
-    """Return content type and body of an event.
+def _parse_event(event: Mapping[str, Any]) -> tuple[str, str, bytes]:
+    """Return content type, accepted type and body of an event.
 
     Raises:
         Refused: The body is not what the event says.
@@ -104,7 +105,7 @@ def _parse_event(event: Mapping[str, Any]) -> tuple[str, bytes]:
             body = base64.b64decode(body, validate=True)
         except binascii.Error as error:
             raise RequestError(400, f"The body is not base64: {error}.") from error
-    return headers.get("content-type", "application/json"), body
+    return headers.get("content-type", "application/json"), headers.get("accept", ""), body
 
 
 def find_model(environment: Mapping[str, str]) -> Path:

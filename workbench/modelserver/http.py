@@ -34,12 +34,12 @@ class Request:
     """What a client asks: `headers` by lower-case name; `body` whole, or in the file `spooled`.
 
     `path` is decoded, `raw_path` as it was sent, which is what clients sign.
-    `abandoned` once the client has left without its answer.
+    `abandoned` once the client has left without its answer; `on_abandoned` is called then.
     """
 
     __slots__ = (
-        *("abandoned", "body", "headers", "method", "path", "query", "raw_path", "received"),
-        "spool_file",
+        *("abandoned", "body", "headers", "method", "on_abandoned", "path", "query", "raw_path"),
+        *("received", "spool_file"),
     )
 
     def __init__(self) -> None:
@@ -52,6 +52,7 @@ class Request:
         self.spool_file: BinaryIO | None = None
         self.received = 0
         self.abandoned = False
+        self.on_abandoned: Callable[[], None] | None = None
 
 
 @dataclass(slots=True)
@@ -151,8 +152,11 @@ class Connection(asyncio.Protocol):
         """Forget the client: what is still being answered has nobody to read it."""
         self._closed = True
         self._open.discard(self)
-        if self._handled_request is not None:
-            self._handled_request.abandoned = self._busy
+        handled = self._handled_request
+        if handled is not None and self._busy:
+            handled.abandoned = True
+            if handled.on_abandoned is not None:
+                handled.on_abandoned()
         for request in [self._request, *(message for message, _ in self._waiting)]:
             if isinstance(request, Request) and request.spool_file is not None:
                 request.spool_file.close()

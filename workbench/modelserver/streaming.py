@@ -60,7 +60,11 @@ class StreamedRequest:
         except Exception as error:  # noqa: BLE001 - the client has to be answered, whatever it was
             self._end(error)
             return
-        self._queue.submit(batch.rows, functools.partial(self._deliver, batch))
+        self._queue.submit(
+            batch.rows,
+            functools.partial(self._deliver, batch),
+            lambda: not self._request.abandoned,
+        )
 
     def _deliver(self, batch: InputBatch, outcome: Outcome) -> None:
         if isinstance(outcome, Exception):

@@ -44,6 +44,11 @@ FORMAT = 2
 class Run:
     """One row a request (`frame`, a Polars frame of `COLUMNS`), and the `record` of the run.
 
+    The latency of a failed request is NaN in the frame. Whoever computes with that column has to
+    choose: pandas and DuckDB leave NaN out, so that their percentiles are of answered requests
+    only, NumPy and Polars answer NaN. `quantile` counts such a request as infinitely late;
+    `latencies_or_inf` is the column in which it is.
+
     The record says what the run was made of and how it went: see `RunRecord`.
 
     Raises:
@@ -139,11 +144,22 @@ class Run:
         """The target the run was made for."""
         return self.record.slo
 
+    @property
+    def latencies_or_inf(self) -> NDArray[np.float64]:
+        """The frame's column `latency`, seconds, but infinite (not NaN) for failed requests.
+
+        >>> run = Run.from_arrays(scheduled=[0.0, 1.0], finished=[0.5, float("nan")])
+        >>> run.frame.with_columns(latency=run.latencies_or_inf)["latency"].to_list()
+        [0.5, inf]
+        """
+        latency = self.frame["latency"].to_numpy()
+        return np.where(np.isnan(latency), np.inf, latency)
+
     @cached_property
     def latencies(self) -> NDArray[np.float64]:
-        """Latencies in order of schedule, infinite for failed requests; seconds, one a request."""
-        latency = self.frame.sort("scheduled", maintain_order=True)["latency"].to_numpy()
-        return np.where(np.isnan(latency), np.inf, latency)
+        """`latencies_or_inf` in order of schedule: of failed requests infinite, and never NaN."""
+        order = np.argsort(self.frame["scheduled"].to_numpy(), kind="stable")
+        return self.latencies_or_inf[order]
 
     @cached_property
     def _sorted_latencies(self) -> NDArray[np.float64]:
@@ -251,6 +267,9 @@ class Run:
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return the rows as a pandas frame.
+
+        The latency of a failed request is NaN there, which pandas leaves out of its figures:
+        `latencies_or_inf` is the column that counts it as infinitely late, as `quantile` does.
 
         Raises:
             NotAvailable: pandas is not installed.

@@ -18,7 +18,7 @@ COLUMNS = {
     "sent": "Float64",  # when it reached the buffer
     "started": "Float64",  # when its batch was taken up
     "finished": "Float64",  # when its answer was there; NaN when there was none
-    "latency": "Float64",  # finished - scheduled
+    "latency": "Float64",  # finished - scheduled; NaN when there was no answer
     "batch": "Int64",  # number of the batch it went in
     "batch_size": "Int32",  # requests in that batch
     "rows": "Int32",  # rows the request carried

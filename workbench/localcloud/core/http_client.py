@@ -31,6 +31,7 @@ class Failure(enum.Enum):
     TOO_LARGE = "the answer is larger than allowed"
     THROTTLED = "as many requests as allowed are under way"
     UNAVAILABLE = "no worker is up"
+    ABANDONED = "whoever asked has left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,13 @@ class Exchange:
     `sent` and `finished` are the instants (seconds of `time.perf_counter`) of the request's first
     byte out and of its outcome. `time_limit` counts from `sent`; `max_answer` is in bytes. What
     routes it is its `owner`, who notes the number of the `worker` and, where a cold start was
-    waited for, how long that took (`setup`, seconds); `reason` says more about a failure.
+    waited for, how long that took (`setup`, seconds); `reason` says more about a failure. Nobody
+    waits for the outcome of one that is `abandoned`.
     """
 
     __slots__ = (
-        *("body", "done", "finished", "head", "max_answer", "owner", "reason", "sent", "setup"),
-        *("sink", "time_limit", "worker"),
+        *("abandoned", "body", "connection", "done", "finished", "head", "max_answer", "owner"),
+        *("reason", "sent", "setup", "sink", "time_limit", "worker"),
     )
 
     def __init__(
@@ -79,11 +81,19 @@ class Exchange:
         self.max_answer = max_answer
         self.sink = sink
         self.owner: Owner | None = None
+        self.abandoned = False
+        self.connection: _WorkerConnection | None = None
         self.worker = 0
         self.setup: float | None = None
         self.reason = ""
         self.sent = 0.0
         self.finished = 0.0
+
+    def abandon(self) -> None:
+        """Hang up on the worker, which drops what it has not begun; unsent, it is never sent."""
+        self.abandoned = True
+        if self.connection is not None:
+            self.connection.end(Failure.ABANDONED)
 
     def finish(self, outcome: Outcome) -> None:
         """Tell the owner and then whoever asked; to be called once."""
@@ -210,10 +220,13 @@ class WorkerClient:
 
     def free(self, connection: "_WorkerConnection") -> None:
         """Use a connection that has nothing to do."""
-        if self._waiting:
-            connection.start(self._waiting.popleft())
-        else:
-            self._idle.append(connection)
+        while self._waiting:
+            exchange = self._waiting.popleft()
+            if not exchange.abandoned:
+                connection.start(exchange)
+                return
+            self.over(exchange, Failure.ABANDONED)
+        self._idle.append(connection)
 
     def over(self, exchange: Exchange, outcome: Outcome) -> None:
         """Count the request as done, and tell whose it is."""
@@ -283,7 +296,7 @@ class _WorkerConnection(asyncio.Protocol):
             self._transport.abort()
             return
         if self._size > exchange.max_answer:
-            self._end(Failure.TOO_LARGE)
+            self.end(Failure.TOO_LARGE)
         elif self._whole:
             self._answer()
 
@@ -312,6 +325,7 @@ class _WorkerConnection(asyncio.Protocol):
     def start(self, exchange: Exchange) -> None:
         """Send a request."""
         self._exchange = exchange
+        exchange.connection = self
         self._headers: dict[str, str] = {}
         self._parts: list[bytes] = []
         self._size = 0
@@ -327,7 +341,7 @@ class _WorkerConnection(asyncio.Protocol):
             self._transport.write(exchange.head + body)
         else:
             self._transport.writelines((exchange.head, body))
-        self._timer = loop.call_later(exchange.time_limit, self._end, Failure.TIMEOUT)
+        self._timer = loop.call_later(exchange.time_limit, self.end, Failure.TIMEOUT)
 
     async def _send(self, part: FilePart) -> None:
         """Send a body as fast as the worker takes it."""
@@ -345,7 +359,7 @@ class _WorkerConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection and fail what is under way."""
-        self._end(Failure.GONE)
+        self.end(Failure.GONE)
 
     def _answer(self) -> None:
         parser, parts = self._parser, self._parts
@@ -353,12 +367,13 @@ class _WorkerConnection(asyncio.Protocol):
         answer = Answer(parser.get_status_code(), self._headers, body)
         unheard = self._sending is not None and not self._sending.done()
         if unheard or not self._kept:
-            self._end(answer)
+            self.end(answer)
         elif (exchange := self._detach_exchange()) is not None:
             self._upstream.free(self)
             self._upstream.over(exchange, answer)
 
-    def _end(self, outcome: Outcome) -> None:
+    def end(self, outcome: Outcome) -> None:
+        """End the connection, with this as the outcome of the request under way."""
         self._wanted = True
         self._transport.abort()
         if (exchange := self._detach_exchange()) is not None:
@@ -366,6 +381,8 @@ class _WorkerConnection(asyncio.Protocol):
 
     def _detach_exchange(self) -> Exchange | None:
         exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.connection = None
         if self._sending is not None:
             self._sending.cancel()
             self._sending = None

@@ -104,6 +104,8 @@ class EndpointInvoker:
             time_limit=self._hosting.settings.time_limit,
             max_answer=limit,
         )
+        if not variant.serverless:  # there nothing queues behind it, and its instance stays busy
+            request.on_abandoned = exchange.abandon
         variant.fleet.serve(exchange)
 
     def _find_variant(self, request: Request) -> tuple[Endpoint, Variant]:
@@ -238,6 +240,8 @@ def _make_error(outcome: Outcome, exchange: Exchange, call: _PendingInvocation) 
     """Return the error for an invocation that has no answer, or one that is an error."""
     if outcome is Failure.THROTTLED:
         return AwsError("ThrottlingException", "Rate exceeded: MaxConcurrency of the endpoint.")
+    if outcome is Failure.ABANDONED:
+        return AwsError("ClientClosedRequest", "The client has left.", 499)
     if outcome is Failure.UNAVAILABLE:
         what = f"No instance of endpoint {call.endpoint.name} is up. {exchange.reason}"
         return AwsError("ServiceUnavailable", what.strip(), 503)

@@ -1,7 +1,10 @@
 """The JSONPath that batch transform's filters are written in: what is picked from a record.
 
 The operators are those of the SageMaker developer guide, "Associate Prediction Results with Input
-Records": `$`, `.name`, `['name', 'name']`, `[number, number]`, `[start:end]` and `*`.
+Records": `$`, `.name`, `['name', 'name']`, `[number, number]`, `[start:end]` and `*`. What SageMaker refuses is
+refused: several ranges in one bracket (aws/sagemaker-python-sdk #1112; `[0,5:]` is documented), a
+path as one of several names (the same page), and signs that are none of its operators, such as the
+underscore (aws/aws-sdk #184).
 
 No library serves here, because SageMaker picks a value where JSONPath lists matches: several names
 make an object that has these names, a path to one place is the value there and no list of it, and a
@@ -15,8 +18,9 @@ from typing import Any
 
 from workbench.errors import InvalidInput
 
+_SIGNS = "$[]*. ,:-'"
 _STEP = re.compile(r"\.?\[(?P<inside>[^\]]*)\]|\.(?P<name>[^.\[\]]+)")
-_QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
+_QUOTED = re.compile(r"'([^']*)'")
 _RANGE = re.compile(r"(-?\d*)\s*:\s*(-?\d*)")
 
 Part = str | int | slice
@@ -64,6 +68,12 @@ def parse(text: str) -> JsonPath:
     """
     if not text.startswith("$"):
         raise _syntax_error(text)
+    for sign in text:
+        if not (sign.isalnum() or sign in _SIGNS):
+            raise InvalidInput(
+                f"{text!r} is not a path of SageMaker's: unexpected {sign!r}. It takes letters, "
+                f"digits, spaces and {' '.join(_SIGNS.replace(' ', ''))} only."
+            )
     steps: list[tuple[Part, ...] | None] = []
     at = 1
     while at < len(text):
@@ -85,12 +95,21 @@ def _parts(inside: str, text: str) -> tuple[Part, ...]:
     parts = tuple(_part(each.strip(), text) for each in inside.split(","))
     if len({isinstance(part, str) for part in parts}) > 1:
         raise _syntax_error(text)
+    if sum(isinstance(part, slice) for part in parts) > 1:
+        raise InvalidInput(
+            f"Invalid JSONPath {text!r}: only single ranges such as [1:5] are supported, got "
+            f"[{inside}]. List the other numbers one by one."
+        )
+    if len(parts) > 1 and any(isinstance(part, str) and "." in part for part in parts):
+        raise InvalidInput(
+            f"Invalid JSONPath {text!r}: one of several names cannot be a path, got [{inside}]."
+        )
     return parts
 
 
 def _part(token: str, text: str) -> Part:
     if quoted := _QUOTED.fullmatch(token):
-        return quoted[1] or quoted[2] or ""
+        return quoted[1]
     if re.fullmatch(r"-?\d+", token):
         return int(token)
     if found := _RANGE.fullmatch(token):

@@ -232,7 +232,9 @@ class RealTimeFleet(LocalFleet):
             self._route(self._waiting.popleft())
 
     def _route(self, exchange: Exchange) -> None:
-        if self._ready:
+        if exchange.abandoned:
+            exchange.finish(Failure.ABANDONED)
+        elif self._ready:
             instance = self._choose()
             exchange.worker = instance.number
             instance.upstream.send(exchange)
