@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from workbench import prediction_errors
 from workbench.errors import TooFewSamples
 from workbench.formatting import Table, dollars, format_cell, in_ms, milliseconds, percent
 from workbench.plots.figure import Figure
@@ -45,13 +46,16 @@ _COLUMN_TYPES = {
     "price_mark": "String",
     "complete": "Boolean",
     "valid": "Boolean",
+    "fit_warnings": "String",
+    **prediction_errors.COLUMN_TYPES,
 }
 
 
 def compare(runs: Results, *, prices: PriceSheet | None = None) -> "Comparison":
     """Return runs and predictions side by side, priced by the sheet (by default of us-east-1).
 
-    Predictions bring their cost along.
+    Predictions bring their cost along. Beside predictions and simulations stands how far they are
+    off the measured run of the same experiment, which is kept: `prediction_errors`.
 
     Raises:
         InvalidInput: There is no run, or one without requests.
@@ -64,7 +68,10 @@ def compare(runs: Results, *, prices: PriceSheet | None = None) -> "Comparison":
     """
     members = name_results(runs)
     bills = {name: _bill(result, prices) for name, result in members.items()}
-    return Comparison(members, {name: bill for name, bill in bills.items() if bill})
+    comparison = Comparison(members, {name: bill for name, bill in bills.items() if bill})
+    if prediction_errors.find_measured(members):
+        prediction_errors.record_comparison(comparison.figures, members)
+    return comparison
 
 
 def _bill(result: Result, prices: PriceSheet | None) -> Cost | None:
@@ -93,12 +100,20 @@ class Comparison:
         """One row a run: latencies in seconds, shares, US dollars a million answered requests.
 
         `p95_low` and `p95_high` are its 95 % interval, `met` tells whether the share of requests
-        answered in time (`attainment`) reaches the run's own target. Null if unknown.
+        answered in time (`attainment`) reaches the run's own target. `against` names the measured
+        run that the columns `..._error` are about, ratios less 1. Null if unknown.
         """
         import polars as pl
 
         schema = {name: getattr(pl, kind) for name, kind in _COLUMN_TYPES.items()}
-        return pl.DataFrame([self._row(name) for name in self.results], schema=schema)
+        errors = prediction_errors.error_columns(self.figures, self.results)
+        rows = [{**row, **errors[name]} for name, row in self.figures.items()]
+        return pl.DataFrame(rows, schema=schema)
+
+    @cached_property
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """The figures of each result by name, without errors: rows of `frame`."""
+        return {name: self._row(name) for name in self.results}
 
     @cached_property
     def figure(self) -> Figure:
@@ -132,7 +147,9 @@ class Comparison:
         return f"<Comparison: {'; '.join(self.results)}>"
 
     def __str__(self) -> str:
-        return self.table().text(right=True)
+        predictions = [(name, e) for name, e in self.results.items() if not isinstance(e, Run)]
+        warned = [f"\n{name}: WARNING: {w}" for name, each in predictions for w in each.warnings]
+        return self.table().text(right=True) + "".join(warned)
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<p>{html.escape(warning)}</p>" for warning in self.warnings)
@@ -153,6 +170,7 @@ class Comparison:
             "met": None if run.slo is None else is_met(share, run.slo.quantile),
             "per_million": bill.per_million if bill and bill.answered else None,
             "price_mark": bill and bill.mark,
+            "fit_warnings": None if isinstance(run, Run) else " ".join(run.warnings) or None,
         }
         return {column: row[column] for column in _COLUMN_TYPES}
 
@@ -181,11 +199,14 @@ def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
         figures["rows together"] = row["batch_invariance"]
     if row["per_million"] is not None:
         figures["cost of a million"] = dollars(row["per_million"])
+    figures |= prediction_errors.format_errors(row)
     figures["to be relied on"] = _reliability(row)
     return figures
 
 
 def _reliability(row: Mapping[str, Any]) -> str:
+    if row["fit_warnings"]:
+        return "with care: see the WARNING of its fit"
     if row["complete"] is None:
         return "as its assumptions"
     flaws = {"stopped early": not row["complete"], "load was late": not row["valid"]}
@@ -215,7 +236,9 @@ def _warnings(run: Result) -> tuple[str, ...]:
     """Return what a reader has to know of a result."""
     if isinstance(run, Run):
         return run.warnings
-    return (f"{run.formula}. {' '.join(run.assumptions)}",)
+    warned = set(run.warnings)  # which are among the assumptions, too
+    assumptions = " ".join(each for each in run.assumptions if each not in warned)
+    return (*(f"WARNING: {warning}" for warning in run.warnings), f"{run.formula}. {assumptions}")
 
 
 def _interval(run: Result, q: float) -> tuple[float, float] | tuple[None, None]:

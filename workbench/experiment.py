@@ -195,6 +195,7 @@ class Experiment:
         from datetime import UTC, datetime
 
         from workbench.measuring.deployed_times import find_times
+        from workbench.measuring.error_history import read_past_errors
         from workbench.provenance import circumstances
         from workbench.simulator import prepare
 
@@ -204,7 +205,10 @@ class Experiment:
         simulation = prepare(*parts, cold_start=cold_start, scaling=scaling, seed=seed)
         outcome = simulation.serve()
         record = self.record(scaling)
-        record = dataclasses.replace(record, profile=found.facts, **circumstances(began))
+        past = read_past_errors("simulated")
+        record = dataclasses.replace(
+            record, profile=found.facts, past_errors=past, **circumstances(began)
+        )
         return simulation.run(outcome, record, warnings=found.warnings)
 
     def predict(
@@ -227,12 +231,16 @@ class Experiment:
             TooFewSamples: The trace is too short to fit an arrival process to.
         """
         from workbench.measuring.deployed_times import find_times
+        from workbench.measuring.error_history import read_past_errors
         from workbench.prediction import predict
 
         found = find_times(self, profile, measured=measured, progress=progress)
         parts = self.trace, self.policy, self.deployment, found.times
         described: dict[str, Any] = {"label": self.label, "slo": self.slo, "notes": found.warnings}
-        return predict(*parts, arrivals=arrivals, **described)
+        prediction = predict(*parts, arrivals=arrivals, **described)
+        return dataclasses.replace(
+            prediction, setup=self.record(), past_errors=read_past_errors("predicted")
+        )
 
     @property
     def largest(self) -> int:

@@ -41,6 +41,16 @@ def percent(share: float) -> str:
     return f"{math.floor(100 * share * 10**places + 1e-6) / 10**places:.{digits}g} %"
 
 
+def percent_with_sign(share: float) -> str:
+    """Return a difference as a share in percent, rounded, with its sign.
+
+    >>> [percent_with_sign(share) for share in (-0.0512, 0.39, 0.0001, 20)]
+    ['-5.1 %', '+39 %', '0 %', '+2,000 %']
+    """
+    rounded = round(100 * share, 1 if abs(share) < 0.0995 else 0)
+    return f"{rounded:+,g} %" if rounded else "0 %"
+
+
 def dollars(amount: float) -> str:
     """Return an amount of US dollars with three significant digits, but no fewer than cents.
 

@@ -24,6 +24,7 @@ from workbench.queueing.buffers import predict_buffer
 from workbench.queueing.general import mg1
 from workbench.queueing.predictions import Prediction, service_distributions
 from workbench.queueing.queues import mmc
+from workbench.run.record import describe_setup
 from workbench.service_times import Floats, ServiceTimes
 from workbench.traffic.map import MAP
 from workbench.traffic.map_fitting import MapFit, fit
@@ -109,7 +110,15 @@ def predict(
         *notes,
     )
     label = prediction.label if label is None else label
-    return replace(prediction, assumptions=assumptions, cost=cost, label=label, slo=slo)
+    return replace(
+        prediction,
+        assumptions=assumptions,
+        cost=cost,
+        label=label,
+        slo=slo,
+        warnings=fitted.warnings if isinstance(fitted, MapFit) else (),
+        setup=describe_setup(trace, policy, deployment, slo, label=label),
+    )
 
 
 def _no_formula(what: str) -> NotPredictable:

@@ -1,8 +1,11 @@
 """Where figures were made: the machine, the versions and the state of the user's code."""
 
+import hashlib
+import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -18,6 +21,11 @@ def environment() -> dict[str, Any]:
     >>> sorted(environment())
     ['commit', 'cores', 'cpu', 'python', 'system', 'versions']
     """
+    return {**machine(), "commit": _commit(Path.cwd())}
+
+
+def machine() -> dict[str, Any]:
+    """Return JSON facts of this machine alone: `environment()` without the commit."""
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0))
@@ -26,8 +34,13 @@ def environment() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
-        "commit": _commit(Path.cwd()),
     }
+
+
+def machine_key(facts: Mapping[str, Any]) -> str:
+    """Return what tells machines apart: a hash of processor, cores and ONNX Runtime's version."""
+    parts = [facts["cpu"], facts["cores"], facts["versions"]["onnxruntime"]]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
 @cache

@@ -6,10 +6,10 @@ from workbench.errors import Damaged, InvalidInput
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.measuring.profile_cache import (
     ensure_profile,
-    machine_key,
     read_service_times,
     sizes_up_to,
 )
+from workbench.provenance import machine_key
 from workbench.service_times import ServiceTimes, digest_of
 
 

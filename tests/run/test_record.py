@@ -36,6 +36,7 @@ FULL = {
     "warnings": ["Stopped early."],
     "kept": "runs/one",
     "note": "with spare cores",
+    "past_errors": {"way": "simulated", "runs": 2, "low": -0.05, "high": 0.03},
 }
 
 

@@ -1,7 +1,5 @@
 """Profiles that are kept: a model's service times on this machine, measured once."""
 
-import hashlib
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +7,7 @@ from workbench.errors import NotFound
 from workbench.files import home
 from workbench.measuring.kept_calls import delay_calls, thin_calls
 from workbench.measuring.profile import Profile, load_profile, profile
-from workbench.provenance import recall_environment
+from workbench.provenance import machine_key, recall_environment
 from workbench.registry.model import Model
 from workbench.service_times import ServiceTimes
 from workbench.validation import whole_number
@@ -67,12 +65,6 @@ def ensure_profile(
     joined = fresh if known is None else _merge(known, fresh)
     joined.save(path, overwrite=True)
     return joined
-
-
-def machine_key(facts: dict[str, Any]) -> str:
-    """Return what tells machines apart: a hash of processor, cores and ONNX Runtime's version."""
-    parts = [facts["cpu"], facts["cores"], facts["versions"]["onnxruntime"]]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
 def read_service_times(

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.errors import InvalidInput
 from workbench.quantiles import PERCENTILES, SLO
 from workbench.service_times import ServiceTimes
+
+if TYPE_CHECKING:
+    from workbench.run.past_errors import PastErrors
+    from workbench.run.record import RunRecord
 
 Floats = NDArray[np.float64]
 
@@ -52,6 +56,9 @@ class Prediction:
         cost: filled in by who knows prices.
         label: what it is of, in a few words; by default the formula.
         slo: the target of the experiment, where there is one.
+        warnings: what makes it doubtful: what the fitted process misses of the trace's burstiness.
+        setup: what it is of: trace, policy and deployment; None where that is not known.
+        past_errors: how far predictions on this machine lay from measured runs before this one.
     """
 
     origin: ClassVar[str] = "predicted"
@@ -65,6 +72,9 @@ class Prediction:
     cost: Any = None
     label: str = ""
     slo: SLO | None = None
+    warnings: tuple[str, ...] = ()
+    setup: "RunRecord | None" = None
+    past_errors: "PastErrors | None" = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.formula)
@@ -72,7 +82,9 @@ class Prediction:
     def __repr__(self) -> str:
         return (
             f"<Prediction, {self.formula}: {self.mean_batch_size:.4g} requests a batch, "
-            f"mean latency {self.mean_latency:.4g} s, p95 {self.quantile(0.95):.4g} s>"
+            f"mean latency {self.mean_latency:.4g} s, p95 {self.quantile(0.95):.4g} s"
+            f"{''.join(f'; WARNING: {warning}' for warning in self.warnings)}"
+            f"{f'; {self.past_errors}' if self.past_errors else ''}>"
         )
 
     @property
@@ -110,7 +122,8 @@ class Prediction:
         percentiles = {f"p{100 * q:g}": x for q, x in zip(PERCENTILES, quantiles, strict=True)}
         means = {"mean_latency": self.mean_latency, "mean_batch_size": self.mean_batch_size}
         head = {"run": self.label, "origin": self.origin}
-        return {**head, **percentiles, **means, "concurrency": self.concurrency}
+        known = {"concurrency": self.concurrency, "warnings": list(self.warnings)}
+        return {**head, **percentiles, **means, **known}
 
     def cost_per_request(self, batch_cost: Callable[[int], float]) -> float:
         """Return mean dollars per request, from the dollars that a batch of so many requests costs.

@@ -14,6 +14,7 @@ from typing import Any
 
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Deployment
+from workbench.errors import InvalidInput
 from workbench.files import write_file
 from workbench.formatting import Table, dollars, in_ms, milliseconds, percent
 from workbench.measuring.profile import Profile
@@ -21,10 +22,12 @@ from workbench.plots.batches import plot_batch_sizes
 from workbench.plots.costs import plot_cost_by_item
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf, plot_latency_over_time
-from workbench.plots.series import Runs, name_results
+from workbench.plots.series import Result, Results, Runs, name_results
 from workbench.plots.service import Profiles, plot_service_times, service_times
+from workbench.prediction_errors import error_columns, format_errors
 from workbench.pricing.cost import Cost, CostItem
 from workbench.quantiles import PERCENTILES
+from workbench.queueing.predictions import Prediction
 from workbench.report.conclusion import (
     Costs,
     conclusion_sentences,
@@ -38,7 +41,7 @@ from workbench.validation import of_kind
 
 
 def write_report(
-    runs: Runs,
+    runs: Results,
     path: str | os.PathLike[str],
     *,
     title: str = "Inference report",
@@ -48,6 +51,7 @@ def write_report(
     """Write a report on the runs as one HTML file, whole or not at all, and return its path.
 
     `costs` are those of the runs, in their order; without them the report has no prices.
+    Predictions among them stand in the table of figures and on the chart of latencies.
 
     Raises:
         InvalidInput: There is no run, a run has no requests, or there is not one cost for each run.
@@ -58,7 +62,7 @@ def write_report(
 
 
 def report_html(
-    runs: Runs,
+    runs: Results,
     *,
     title: str = "Inference report",
     costs: Costs = (),
@@ -66,9 +70,12 @@ def report_html(
 ) -> str:
     """Return the page that `write_report` writes."""
     of_kind("title", title, str)
-    members = name_results(runs)
-    for run in members.values():
-        of_kind("Each of runs", run, Run)
+    results = name_results(runs)
+    members = {name: each for name, each in results.items() if isinstance(each, Run)}
+    if not members:
+        raise InvalidInput(
+            f"Each of runs must be a Run, got {runs!r} only: predictions stand beside runs."
+        )
     costs_of = costs_by_name(members, costs)
     shown = list(members.values())
     services = _service_times(profiles)
@@ -77,15 +84,21 @@ def report_html(
         title=title,
         finding=conclusion_sentences(members, costs_of),
         settings=_settings(members),
-        results=_results(members, costs_of),
-        charts=[plot_latency_ecdf(shown), plot_latency_over_time(shown), plot_batch_sizes(shown)],
+        results=_results(results, costs_of),
+        charts=[
+            plot_latency_ecdf(list(results.values())),
+            plot_latency_over_time(shown),
+            plot_batch_sizes(shown),
+        ],
         bill=_bill(costs_of) if costs_of else None,
         cost_chart=plot_cost_by_item(costs_of) if costs_of else None,
         services=services,
         service_chart=plot_service_times(profiles) if services else None,
         validity=_validity(members),
         warnings=[
-            f"{name}: {warning}" for name, run in members.items() for warning in run.warnings
+            f"{name}: {warning}"
+            for name, each in results.items()
+            for warning in (each.warnings if isinstance(each, Run) else each.assumptions)
         ],
         facts={name: _format_json(run.facts) for name, run in members.items()},
     )
@@ -188,12 +201,23 @@ def _format_fact(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return "" if value is None else str(value)
 
 
-def _results(members: Mapping[str, Run], costs_of: Mapping[str, Cost]) -> Table:
-    rows = _merge_columns(
-        {name: _figures(run, costs_of.get(name)) for name, run in members.items()}
-    )
+def _results(results: Mapping[str, Result], costs_of: Mapping[str, Cost]) -> Table:
+    summaries = {name: _summary(each, costs_of.get(name)) for name, each in results.items()}
+    errors = error_columns(summaries, results)
+    columns = {
+        name: {**_figures(each, costs_of.get(name)), **format_errors(errors[name])}
+        for name, each in results.items()
+    }
+    rows = _merge_columns(columns)
     caption = "Figures of each run; in brackets 95 % confidence intervals"
-    return Table(["figure", *members], rows, caption)
+    return Table(["figure", *results], rows, caption)
+
+
+def _summary(result: Result, cost: Cost | None) -> dict[str, Any]:
+    """Return the figures that have errors, by name."""
+    rate = {} if isinstance(result, Run) else {"throughput": result.rate}
+    priced = cost.per_million if cost and cost.answered else None
+    return {**result.summary(), **rate, "per_million": priced}
 
 
 def _merge_columns(columns: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
@@ -202,7 +226,9 @@ def _merge_columns(columns: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, 
     return [(key, *(column.get(key) for column in columns.values())) for key in keys]
 
 
-def _figures(run: Run, cost: Cost | None) -> dict[str, Any]:
+def _figures(run: Result, cost: Cost | None) -> dict[str, Any]:
+    if not isinstance(run, Run):
+        return _figures_of_prediction(run)
     summary = run.summary()
     figures: dict[str, Any] = {
         "requests": len(run),
@@ -223,6 +249,21 @@ def _figures(run: Run, cost: Cost | None) -> dict[str, Any]:
     if cost:
         figures["cost"] = dollars(cost.total)
         figures["cost of a million requests"] = dollars(cost.per_million) if cost.answered else None
+    return figures
+
+
+def _figures_of_prediction(prediction: Prediction) -> dict[str, Any]:
+    """Return a prediction's figures by the names of a run's."""
+    figures: dict[str, Any] = {
+        f"p{100 * q:g} latency (ms)": in_ms(float(prediction.quantile(q))) for q in PERCENTILES
+    }
+    if prediction.slo:
+        within = prediction.attainment(prediction.slo)
+        figures[f"answered within {milliseconds(prediction.slo.latency)}"] = percent(within)
+    figures["throughput (answers a second)"] = prediction.rate
+    figures["mean batch size (requests)"] = prediction.mean_batch_size
+    if prediction.warnings:
+        figures["fit of arrivals"] = "WARNED, see below"
     return figures
 
 

@@ -285,6 +285,7 @@ class Run:
         state = "" if self.complete else ", incomplete"
         state += "" if self.valid else ", INVALID"
         state += ", batching changes answers" if self._batch_verdict == "changes" else ""
+        state += f"; {past}" if (past := self.record.past_errors) else ""
         return f"<Run {self.label}: {len(self)} requests, {self.origin}{state}>"
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

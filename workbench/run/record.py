@@ -12,6 +12,7 @@ from workbench.batching.timer import Policy
 from workbench.deployment.base import Deployment
 from workbench.errors import InvalidInput
 from workbench.quantiles import SLO
+from workbench.run.past_errors import PastErrors
 from workbench.traffic.trace import Trace
 from workbench.validation import (
     as_tuple,
@@ -170,6 +171,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "warnings": _parse_texts,
     "kept": _parse_text,
     "note": _parse_text,
+    "past_errors": _parser_of(PastErrors),
 }
 """What checks each field of a record, or reads it from JSON."""
 
@@ -205,6 +207,7 @@ class RunRecord:
         warnings: What a reader of the figures has to know.
         kept: The folder of a run that was made with `keep`.
         note: What somebody wrote about it.
+        past_errors: How far simulations on this machine lay from measured runs before this one.
 
     Raises:
         InvalidInput: A value is not what it must be.
@@ -242,6 +245,7 @@ class RunRecord:
     warnings: tuple[str, ...] = ()
     kept: str | None = None
     note: str | None = None
+    past_errors: PastErrors | None = None
 
     def __post_init__(self) -> None:
         for each in fields(self):

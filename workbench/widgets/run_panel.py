@@ -328,13 +328,15 @@ def verdict(result: Result, *, stopped: bool = False) -> str:
         words = [f"{words[0]}.", str(error)]
     if slo:
         words.append(f"Target {slo.label} {describe_attainment(slo, result.attainment(slo))}.")
-    return " ".join([*words, *(_notes(result) if isinstance(result, Run) else ())])
+    return " ".join([*words, *_notes(result)])
 
 
-def _notes(run: Run) -> list[str]:
-    """Return what to know about a run: its warnings, and where it is kept."""
-    kept = run.record.kept
-    return [*run.warnings, *([f"Kept: wb.load_run({kept!r})."] if kept else [])]
+def _notes(result: Result) -> list[str]:
+    """Return what to know about a result: warnings, past errors, and where a run is kept."""
+    kept = result.record.kept if isinstance(result, Run) else None
+    carried = result.record.past_errors if isinstance(result, Run) else result.past_errors
+    past = [f"{str(carried)[:1].upper()}{str(carried)[1:]}."] if carried else []
+    return [*result.warnings, *past, *([f"Kept: wb.load_run({kept!r})."] if kept else [])]
 
 
 def describe_attainment(slo: SLO, share: float) -> str:

@@ -1,8 +1,8 @@
 """The JSONPath that batch transform's filters are written in: what is picked from a record.
 
 The operators are those of the SageMaker developer guide, "Associate Prediction Results with Input
-Records": `$`, `.name`, `['name', 'name']`, `[number, number]`, `[start:end]` and `*`. What SageMaker refuses is
-refused: several ranges in one bracket (aws/sagemaker-python-sdk #1112; `[0,5:]` is documented), a
+Records": `$`, `.name`, `['name', 'name']`, `[number, number]`, `[start:end]` and `*`. SageMaker
+refuses several ranges in one bracket (aws/sagemaker-python-sdk #1112; `[0,5:]` is documented), a
 path as one of several names (the same page), and signs that are none of its operators, such as the
 underscore (aws/aws-sdk #184).
 
