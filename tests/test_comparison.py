@@ -18,8 +18,8 @@ TARGET = SLO(latency=0.1)
 
 
 def made(latencies, *, label, deployment=None, slo=TARGET):
-    """A run whose requests are due every 10 ms and take so long."""
-    scheduled = np.arange(len(latencies)) / 100
+    """A run whose requests are due every second and take so long."""
+    scheduled = np.arange(len(latencies), dtype=float)
     facts = {"label": label, "origin": "simulated"}
     facts |= {"slo": {"latency": slo.latency, "quantile": slo.quantile}} if slo else {}
     facts |= {"deployment": deployment.to_dict()} if deployment else {}

@@ -16,7 +16,7 @@ from workbench.plots.latency import plot_latency_ecdf
 from workbench.plots.series import Result, Results, caption, name_results
 from workbench.pricing.cost import Cost
 from workbench.pricing.sheet import PriceSheet
-from workbench.quantiles import is_met
+from workbench.quantiles import is_met, round_up
 from workbench.run import Run
 from workbench.run_cost import cost
 
@@ -33,6 +33,7 @@ _COLUMN_TYPES = {
     "p95": "Float64",
     "p95_low": "Float64",
     "p95_high": "Float64",
+    "p95_missing": "Float64",
     "p99": "Float64",
     "target": "String",
     "attainment": "Float64",
@@ -99,7 +100,8 @@ class Comparison:
     def frame(self) -> "pl.DataFrame":
         """One row a run: latencies in seconds, shares, US dollars a million answered requests.
 
-        `p95_low` and `p95_high` are its 95 % interval, `met` tells whether the share of requests
+        `p95_low` and `p95_high` are its 95 % interval, `p95_missing` how many requests more one
+        would take (infinite where none are enough), `met` tells whether the share of requests
         answered in time (`attainment`) reaches the run's own target. `against` names the measured
         run that the columns `..._error` are about, ratios less 1. Null if unknown.
         """
@@ -166,6 +168,9 @@ class Comparison:
             "run": name,
             "p95_low": low,
             "p95_high": high,
+            "p95_missing": run.count_missing(0.95)
+            if low is None and isinstance(run, Run)
+            else None,
             "target": run.slo and run.slo.label,
             "met": None if run.slo is None else is_met(share, run.slo.quantile),
             "per_million": bill.per_million if bill and bill.answered else None,
@@ -182,7 +187,7 @@ def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
         "failed": format_cell(row["failed"]),
         "p50": _milliseconds(row["p50"]),
         "p95": _milliseconds(row["p95"]),
-        "p95, 95 % interval": _span(row["p95_low"], row["p95_high"]),
+        "p95, 95 % interval": _span(row),
         "p99": _milliseconds(row["p99"]),
     }
     if row["target"]:
@@ -218,10 +223,15 @@ def _milliseconds(seconds: float | None) -> str:
     return "-" if seconds is None else milliseconds(seconds)
 
 
-def _span(low: float | None, high: float | None) -> str:
-    if low is None or high is None:
+def _span(row: Mapping[str, Any]) -> str:
+    """Return the interval of p95, or what it would take."""
+    low, high, missing = row["p95_low"], row["p95_high"], row["p95_missing"]
+    if low is not None and high is not None:
+        return f"{in_ms(low)} to {milliseconds(high)}"
+    if missing is None:
         return "-"
-    return f"{in_ms(low)} to {milliseconds(high)}"
+    more = f"{round_up(missing):,} requests more" if math.isfinite(missing) else "no long run"
+    return f"too short: {more}"
 
 
 def _summary(run: Result) -> dict[str, Any]:
@@ -235,7 +245,8 @@ def _summary(run: Result) -> dict[str, Any]:
 def _warnings(run: Result) -> tuple[str, ...]:
     """Return what a reader has to know of a result."""
     if isinstance(run, Run):
-        return run.warnings
+        repeated = run.replications_for(0.95)
+        return run.warnings + (() if repeated is None else (f"Interval from {repeated.about}.",))
     warned = set(run.warnings)  # which are among the assumptions, too
     assumptions = " ".join(each for each in run.assumptions if each not in warned)
     return (*(f"WARNING: {warning}" for warning in run.warnings), f"{run.formula}. {assumptions}")

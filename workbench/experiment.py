@@ -174,6 +174,7 @@ class Experiment:
         cold_start: "ArrayLike | None" = None,
         scaling: "ScalingPolicy | None" = None,
         seed: "Seed" = 0,
+        replications: int | None = None,
         measured: "Mapping[Size, ServiceTimes] | None" = None,
         progress: Progress | None = None,
     ) -> "Run":
@@ -185,6 +186,8 @@ class Experiment:
             cold_start: Seconds a new instance takes to start: a number, or ones to draw from.
             scaling: How a real-time or async fleet changes its size; without it, it does not.
             seed: Of all draws.
+            replications: How many repetitions intervals come from, at least 2; by default 20, made
+                when an interval is asked for that the run itself is too short for.
             measured: Service times by memory in MB or instance type, instead of the rule of
                 `workbench.deployment.vcpu_rule`.
             progress: Notified of the measurement of a profile.
@@ -209,7 +212,7 @@ class Experiment:
         record = dataclasses.replace(
             record, profile=found.facts, past_errors=past, **circumstances(began)
         )
-        return simulation.run(outcome, record, warnings=found.warnings)
+        return simulation.run(outcome, record, warnings=found.warnings, replications=replications)
 
     def predict(
         self,

@@ -25,8 +25,11 @@ PERCENTILES = (0.5, 0.9, 0.95, 0.99)
 MIN_SAMPLES_ABOVE = 10
 """Samples above a quantile from which on it is more than noise."""
 
-INTERVAL_BATCHES = 20
-"""Batches of an interval by batch means: 10 to 30 are advised, of samples that are correlated."""
+INTERVAL_BATCHES = 10
+"""Batches of an interval by batch means: few, so that each outlasts what its requests share."""
+
+MIN_INDEPENDENT = 100
+"""Independent requests that a run is worth at least where it has an interval: ten a batch."""
 
 _ROUNDING = 1e-9  # 0.07 * 100 is a little more than 7, and yet the 7th of 100 samples is meant
 _SHARE_ROUNDING = 1e-12  # likewise where 19 / 20 is compared with 0.95
@@ -126,46 +129,99 @@ def select_weighted_quantile(weighted: Iterable[tuple[float, float]], q: float) 
     return pairs[-1][0]
 
 
+def independent_needed(q: float) -> int:
+    """Return how many independent requests a run must be worth for an interval of the quantile.
+
+    Ten of them lie on either side of it, as of samples above it, and each batch has ten.
+
+    >>> independent_needed(0.5), independent_needed(0.95), independent_needed(0.99)
+    (100, 200, 1000)
+    """
+    return max(MIN_INDEPENDENT, samples_needed(max(q, 1 - q)))
+
+
 def estimate_interval(
     values: "NDArray[np.float64]",
     q: float,
     *,
     confidence: float = 0.95,
+    worth: float | None = None,
+    extra: float = 0.0,
     ordered: "NDArray[np.float64] | None" = None,
 ) -> tuple[float, float]:
     """Return a confidence interval of the quantile `q` of values in order of time.
 
     Waits are correlated, so the variance of the share of values below the quantile comes from the
-    shares in 20 consecutive batches (never less than that of independent values); its interval is
-    carried back through the empirical distribution. After Heidelberger and Lewis, "Quantile
-    estimation in dependent sequences" (1984). `ordered` are the values by size, for who has them.
+    shares in 10 consecutive batches (never less than that of independent values), and is carried
+    back through the empirical distribution. Batches that are worth few independent values are
+    correlated, too, and miss the rare long queues: the variance is raised by 4 over the number of
+    independent values beyond the quantile, which has to be 10. `tests/benchmarks` shows that this
+    holds. After Heidelberger and Lewis, "Quantile estimation in dependent sequences" (1984).
+
+    Args:
+        values: In order of time.
+        q: Which quantile.
+        confidence: How often such intervals contain the truth.
+        worth: How many independent values they are worth; by default all.
+        extra: The share of values that may be of the start alone; the interval holds without
+            them, too. They are taken to be among the largest.
+        ordered: The values by size, for who has them.
+
+    An end beyond the largest value is infinite.
 
     Raises:
         InvalidInput: `confidence` is not between 0 and 1.
-        TooFewSamples: The quantile is noise, or there are under 200 values.
+        TooFewSamples: The values are worth too few: see `independent_needed`.
 
     >>> import numpy as np
     >>> estimate_interval(np.arange(400.0), 0.5)
-    (103.0, 296.0)
+    (47.0, 352.0)
     """
     import numpy as np
     from scipy import stats
 
     confidence, count = inner_share("confidence", confidence), len(values)
     require_samples(q, count)
-    if count < MIN_SAMPLES_ABOVE * INTERVAL_BATCHES:
+    worth = min(count, count if worth is None else worth)
+    if worth < independent_needed(q):
         raise TooFewSamples(
-            "An interval by batch means needs at least "
-            f"{MIN_SAMPLES_ABOVE * INTERVAL_BATCHES} requests, got {count}: run a longer trace."
+            f"An interval of the {100 * q:g}th percentile needs {independent_needed(q):,} "
+            f"independent requests, and these {count:,} are worth {worth:,.3g}."
         )
     ordered = np.sort(values) if ordered is None else ordered
     below = values <= ordered[find_rank(q, count) - 1]
     shares = np.array([part.mean() for part in np.array_split(below, INTERVAL_BATCHES)])
-    error = math.sqrt(max(shares.var(ddof=1) / INTERVAL_BATCHES, q * (1 - q) / count))
+    error = math.sqrt(
+        max(raise_variance(q, worth) * shares.var(ddof=1) / INTERVAL_BATCHES, q * (1 - q) / count)
+    )
     reach = float(stats.t.ppf((1 + confidence) / 2, INTERVAL_BATCHES - 1)) * error
-    ranks = np.clip(np.ceil(count * np.array([q - reach, q + reach])), 1, count)
-    low, high = ordered[ranks.astype(int) - 1].tolist()
-    return low, high
+    return _rank_bounds(ordered, q * (1 - extra) - reach, q + reach)
+
+
+def raise_variance(q: float, worth: float) -> float:
+    """Return the factor by which the variance of a share below the quantile is raised.
+
+    >>> raise_variance(0.95, 200)
+    1.4
+    """
+    return round(1 + 4 / (min(q, 1 - q) * worth), 9)
+
+
+def _rank_bounds(ordered: "NDArray[np.float64]", low: float, high: float) -> tuple[float, float]:
+    """Return the values at two shares of all, infinite beyond the last."""
+    count = len(ordered)
+    first = float(ordered[max(find_rank(low, count), 1) - 1])
+    return first, math.inf if high >= 1 else float(ordered[find_rank(high, count) - 1])
+
+
+def round_up(requests: float) -> int:
+    """Round a number of requests up to two digits: nobody counts on more.
+
+    >>> round_up(11654), round_up(7)
+    (12000, 7)
+    """
+    step = 10 ** max(len(str(int(requests))) - 2, 0)
+    return int(math.ceil(requests / step) * step)
 
 
 def longest_within(limit: float) -> float:

@@ -24,7 +24,7 @@ LOADING = re.compile(r"<(script|link|iframe|object|embed)\b|@import|(src|href)=.
 
 def run_of(policy, mean, seed):
     random = np.random.default_rng(seed)
-    scheduled = 0.01 * np.arange(1000)
+    scheduled = 2.0 * np.arange(1000)
     return Run.from_arrays(
         scheduled=scheduled,
         finished=scheduled + random.gamma(4, mean / 4, 1000),

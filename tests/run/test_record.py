@@ -6,6 +6,7 @@ import pytest
 from workbench import SLO, BatchPolicy, Local, poisson
 from workbench.errors import InvalidInput
 from workbench.run.record import Lag, ModelRecord, RunRecord, TraceRecord, describe_setup
+from workbench.run.replications import LEVELS
 
 FULL = {
     "label": "a run",
@@ -17,6 +18,14 @@ FULL = {
     "slo": {"latency": 0.1, "quantile": 0.9},
     "places": ["here", "there"],
     "seed": 4,
+    "replications": {
+        "count": 2,
+        "about": "two",
+        "worth": 20.0,
+        "quantiles": [0.5] * len(LEVELS),
+        "errors": [0.25] * len(LEVELS),
+        "cold": 0.0,
+    },
     "service": {"sizes": [1]},
     "profile": {"origin": "measured"},
     "cold_start": 0.5,

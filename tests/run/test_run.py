@@ -13,9 +13,9 @@ from workbench.run import COLUMNS
 from workbench.run.columns import has_column, with_optional_columns
 
 
-def run_of(latencies, **settings):
-    """A run of requests one second apart with these latencies; NaN is a failure."""
-    scheduled = np.arange(len(latencies), dtype=float)
+def run_of(latencies, *, apart=1.0, **settings):
+    """A run of requests so many seconds apart with these latencies; NaN is a failure."""
+    scheduled = apart * np.arange(len(latencies), dtype=float)
     settings.setdefault("origin", "simulated")
     return Run.from_arrays(scheduled=scheduled, finished=scheduled + latencies, **settings)
 
@@ -66,7 +66,7 @@ def test_the_interval_of_independent_requests_covers_the_truth():
     truth = -math.log(0.1)
     covered = 0
     for _ in range(200):
-        low, high = run_of(rng.exponential(1.0, 1000)).interval(0.9)
+        low, high = run_of(rng.exponential(1.0, 1000), apart=20.0).interval(0.9)
         covered += low <= truth <= high
 
     assert covered >= 180  # 95 % of 200 less 3 standard errors
@@ -77,14 +77,18 @@ def test_the_interval_of_correlated_requests_is_wider():
     blocks = np.repeat(rng.exponential(1.0, 40), 50)
     scattered = rng.permutation(blocks)
 
-    correlated, independent = run_of(blocks).interval(0.5), run_of(scattered).interval(0.5)
+    correlated, independent = (
+        run_of(latencies, apart=20.0).interval(0.5) for latencies in (blocks, scattered)
+    )
 
     assert correlated[1] - correlated[0] > 2 * (independent[1] - independent[0])
 
 
 def test_an_interval_needs_enough_requests():
     with pytest.raises(TooFewSamples, match="at least 200 requests, got 150"):
-        run_of(np.ones(150)).interval(0.5)
+        run_of(np.full(150, 0.01)).interval(0.95)
+    with pytest.raises(TooFewSamples, match="worth 90 independent ones of 100 needed"):
+        run_of(np.full(90, 0.01)).interval(0.5)
 
 
 def test_throughput_counts_the_answered_up_to_the_last_answer():
@@ -284,7 +288,7 @@ def test_what_is_no_run_is_refused(make, message):
 
 
 def test_figures_asked_for_amiss_are_refused():
-    run = run_of(np.ones(300))
+    run = run_of(np.full(300, 0.5))
 
     for q in (1.5, "0.5", None, True):
         with pytest.raises(InvalidInput, match="A quantile must lie between 0 and 1, got"):

@@ -8,7 +8,7 @@ from workbench.errors import InvalidInput, TooFewSamples
 from workbench.formatting import dollars, in_ms, milliseconds
 from workbench.plots.series import Runs, common_slo, name_results
 from workbench.pricing.cost import Cost
-from workbench.quantiles import SLO, longest_within
+from workbench.quantiles import SLO, longest_within, round_up
 from workbench.run import Run
 from workbench.validation import as_tuple, of_kind
 
@@ -19,16 +19,25 @@ _PRICE_TOLERANCE = 0.01  # prices that differ by less than this share are called
 
 @dataclass(frozen=True)
 class Estimate:
-    """A quantile of a run's latencies with its interval, both ends NaN where it is not known."""
+    """A quantile of a run's latencies with its interval, both ends NaN where it has none.
+
+    `missing` is how many requests more an interval would take, infinite where none are enough.
+    """
 
     name: str
     value: float
     low: float
     high: float
+    missing: float = 0
 
     def differs_from(self, other: "Estimate") -> bool:
         """Return whether both intervals are known and do not meet."""
         return self.high < other.low or other.high < self.low
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an interval."""
+        return not math.isnan(self.low)
 
     @property
     def text(self) -> str:
@@ -36,7 +45,14 @@ class Estimate:
         if math.isinf(self.value):
             return "infinite"
         interval = f" ({in_ms(self.low)} to {in_ms(self.high)})"
-        return milliseconds(self.value) + interval * (not math.isnan(self.low))
+        return milliseconds(self.value) + interval * self.is_known
+
+    @property
+    def lack(self) -> str:
+        """What an interval would take."""
+        if math.isinf(self.missing):
+            return f'"{self.name}" has no long run to measure'
+        return f'"{self.name}" takes {round_up(self.missing):,} requests more'
 
     def __str__(self) -> str:
         return f'{self.text} for "{self.name}"'
@@ -80,19 +96,24 @@ def conclusion_sentences(members: Mapping[str, Run], priced: Mapping[str, Cost])
 
 
 def estimates_of(members: Mapping[str, Run], q: float) -> list[Estimate]:
-    """Return the quantile of each run, none when one of them has too few requests."""
+    """Return the quantile of each run, none when one of them has too few requests.
+
+    Where its interval comes from repetitions, so does the quantile.
+    """
     try:
-        values = {name: run.quantile(q) for name, run in members.items()}
+        return [_estimate(name, run, q) for name, run in members.items()]
     except TooFewSamples:
         return []
-    return [Estimate(name, value, *_interval(members[name], q)) for name, value in values.items()]
 
 
-def _interval(run: Run, q: float) -> tuple[float, float]:
+def _estimate(name: str, run: Run, q: float) -> Estimate:
+    own = run.quantile(q)
     try:
-        return run.interval(q)
+        interval = run.interval(q)
     except TooFewSamples:
-        return math.nan, math.nan
+        return Estimate(name, own, math.nan, math.nan, run.count_missing(q))
+    repeated = run.replications_for(q)
+    return Estimate(name, own if repeated is None else repeated.quantile(q), *interval)
 
 
 def _flaw_sentences(members: Mapping[str, Run]) -> list[str]:
@@ -134,10 +155,10 @@ def _compare(members: Mapping[str, Run], priced: Mapping[str, Cost], slo: SLO | 
 def _compare_two(
     what: str, first: Estimate, second: Estimate, *, members: Mapping[str, Run]
 ) -> str:
-    if math.isnan(first.low + second.low):
+    if lacking := [each for each in (first, second) if not each.is_known]:
         return (
-            f"{what} is {first} and {second}; too few requests for intervals, so the difference "
-            "may be chance"
+            f"{what} is {first} and {second}; too short to tell whether that is chance "
+            f"({'; '.join(each.lack for each in lacking)})"
         )
     if not first.differs_from(second):
         return f"{what} does not differ beyond its 95 % intervals: {first}, {second}"
@@ -160,29 +181,40 @@ def _price(priced: Mapping[str, Cost], estimates: Sequence[Estimate]) -> str:
 
 def _compare_several(what: str, estimates: Sequence[Estimate]) -> str:
     best, *others = sorted(estimates, key=lambda estimate: estimate.value)
-    close = [other.name for other in others if not best.differs_from(other)]
+    close = [other.name for other in others if other.is_known and not best.differs_from(other)]
     sentence = f"Of {len(estimates)} runs, the lowest {what} is {best}"
-    if close:
-        sentence += (
-            f", from which {_join_names(close)} cannot be distinguished by the 95 % intervals"
-        )
+    if best.is_known and close:
+        sentence += f", which may be chance beside {_join_names(close)}: the 95 % intervals overlap"
+    if lacking := [each for each in estimates if not each.is_known]:
+        sentence += f"; too short to tell: {'; '.join(each.lack for each in lacking)}"
     return f"{sentence}; the highest is {others[-1]}."
 
 
 def _target_sentence(members: Mapping[str, Run], slo: SLO) -> str:
-    met: list[str] = []
-    missed: list[str] = []
-    unclear: list[str] = []
+    sides: dict[str, list[str]] = {"met by": [], "missed by": [], "too close to decide for": []}
+    lacking: list[str] = []
     limit = longest_within(slo.latency)
     for name, run in members.items():
-        low, high = _interval(run, slo.quantile)
+        try:
+            low, high = run.interval(slo.quantile)
+        except TooFewSamples:
+            lacking.append(
+                Estimate(
+                    name,
+                    math.nan,
+                    low=math.nan,
+                    high=math.nan,
+                    missing=run.count_missing(slo.quantile),
+                ).lack
+            )
+            continue
+        met, missed, unclear = sides.values()
         side = met if high <= limit else missed if low > limit else unclear
         side.append(name)
-    verdicts = {"met by": met, "missed by": missed, "too close or too short to decide for": unclear}
-    sides = "; ".join(
-        f"{verdict} {_join_names(names)}" for verdict, names in verdicts.items() if names
-    )
-    return f"Target {format_target(slo)}: {sides}."
+    found = [f"{verdict} {_join_names(names)}" for verdict, names in sides.items() if names]
+    if lacking:
+        found.append(f"too short to decide: {', '.join(lacking)}")
+    return f"Target {format_target(slo)}: {'; '.join(found)}."
 
 
 def _join_names(names: Sequence[str]) -> str:

@@ -209,7 +209,7 @@ def _results(results: Mapping[str, Result], costs_of: Mapping[str, Cost]) -> Tab
         for name, each in results.items()
     }
     rows = _merge_columns(columns)
-    caption = "Figures of each run; in brackets 95 % confidence intervals"
+    caption = "Figures of each run; in brackets 95 % confidence intervals of the long run"
     return Table(["figure", *results], rows, caption)
 
 
@@ -305,10 +305,20 @@ def _validity(members: Mapping[str, Run]) -> Table:
             "complete": "yes" if run.complete else "NO: it was stopped early",
             "valid": "yes" if run.valid else "NO: its load was off schedule",
             **_lag(run.record.lag),
+            "intervals": _describe_intervals(run),
         }
         for name, run in members.items()
     }
     return Table(["", *members], _merge_columns(columns), "Can the figures be relied on?")
+
+
+def _describe_intervals(run: Run) -> str:
+    """Return what the intervals of p95 come from, or why there are none."""
+    if (repeated := run.replications_for(0.95)) is not None:
+        return f"from {repeated.about}"
+    if run.count_missing(0.95):
+        return run.explain_missing(0.95)
+    return f"from this run alone, worth {run.worth:,.0f} independent requests at its load"
 
 
 def _lag(lag: Lag | None) -> dict[str, str]:

@@ -5,9 +5,10 @@ the same shape, so one chart can hold both. Latency is counted from the schedule
 request has a NaN latency, counts as infinitely late in percentiles and as a miss in attainment.
 """
 
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +24,16 @@ from workbench.quantiles import (
     SLO,
     estimate_interval,
     find_rank,
+    independent_needed,
     longest_within,
     require_samples,
+    round_up,
+    samples_needed,
 )
-from workbench.run.columns import COLUMNS, as_floats, build_frame, check_columns
+from workbench.run.columns import COLUMNS, as_floats, build_frame, check_columns, has_column
 from workbench.run.record import RunRecord
+from workbench.run.relaxation import Relaxation, find_relaxation, infer_work
+from workbench.run.replications import Replications
 from workbench.validation import inner_share, of_kind, positive
 
 if TYPE_CHECKING:
@@ -61,6 +67,8 @@ class Run:
 
     frame: "pl.DataFrame"
     record: RunRecord = field(default_factory=RunRecord)
+    replicate: Callable[[], Replications | None] | None = field(default=None, repr=False)
+    """Repeats the simulation that the run comes from; not saved."""
 
     def __post_init__(self) -> None:
         import polars as pl
@@ -184,18 +192,104 @@ class Run:
         return float(self._sorted_latencies[find_rank(q, len(self)) - 1])
 
     def interval(self, q: float, *, confidence: float = 0.95) -> tuple[float, float]:
-        """Return a confidence interval of the quantile `q`, by batch means; seconds.
+        """Return a confidence interval of the quantile `q` in the long run, seconds.
 
-        See `workbench.quantiles.estimate_interval`.
+        That of a simulation comes from `replications`, where it was repeated. A single run's comes
+        from batch means, see `workbench.quantiles.estimate_interval`, if the run is long for its
+        load: `workbench.run.relaxation` says how many independent requests it is worth. Where it
+        is not, a simulation is repeated now, and a measured run has no interval. Requests that met
+        a cold start may be of the start alone: the interval holds with and without them.
 
         Raises:
             InvalidInput: `q` or `confidence` is not between 0 and 1.
-            TooFewSamples: The quantile itself is noise, or the run has under 200 requests.
+            TooFewSamples: The run is too short for its load; it says how many requests are missing.
         """
         q = inner_share("A quantile", q)
+        if (found := self.replications_for(q)) is not None:
+            return found.interval(q, confidence=confidence)
+        require_samples(q, len(self))
+        if self.count_missing(q):
+            raise TooFewSamples(self.explain_missing(q))
         return estimate_interval(
-            self.latencies, q, confidence=confidence, ordered=self._sorted_latencies
+            self.latencies,
+            q,
+            confidence=confidence,
+            worth=self.worth,
+            extra=self._cold_share,
+            ordered=self._sorted_latencies,
         )
+
+    @property
+    def _cold_share(self) -> float:
+        """The share of requests that waited for a cold start, where known: else that met one."""
+        cold = self.frame["cold"].to_numpy()
+        if has_column(self.frame, "init"):
+            cold = cold & (self.frame["init"].fill_null(0.0).to_numpy() != 0)
+        return float(cold.mean())
+
+    def replications_for(self, q: float) -> Replications | None:
+        """Return the repetitions that an interval of the quantile `q` comes from, None if none."""
+        if (found := self.record.replications) is None and self.count_missing(q):
+            found = self._replications
+        return found if found is not None and found.covers(q) else None
+
+    @cached_property
+    def _replications(self) -> Replications | None:
+        return None if self.replicate is None else self.replicate()
+
+    @cached_property
+    def relaxation(self) -> Relaxation:
+        """How soon what answered forgets its past, by load and service: see that module."""
+        rows = self.frame.sort("scheduled", maintain_order=True)
+        arrivals, started, finished, size = (
+            rows[name].to_numpy() for name in ("scheduled", "started", "finished", "batch_size")
+        )
+        init = rows["init"].fill_null(0.0).to_numpy() if has_column(rows, "init") else 0.0
+        work = np.nan_to_num((finished - started - init) / size).clip(0)
+        record = self.record
+        known = record.deployment is not None and len(record.places) == 1
+        platform = record.deployment.platform if known and record.deployment else None
+        if record.scaling is not None:  # its load is not that of one queue
+            return Relaxation(math.inf, math.nan)
+        if platform is None:
+            work = infer_work(arrivals, finished)
+        batches = float((1 / size).sum()) or 1.0
+        each = float(work.sum()) / batches
+        return find_relaxation(arrivals, work, platform, batch_service=each)
+
+    @cached_property
+    def worth(self) -> float:
+        """How many independent requests the run is worth: none that share a batch, or a queue."""
+        if len(self) < 2 or not math.isfinite(self.relaxation.seconds):
+            return 0.0
+        at = self.frame["scheduled"].to_numpy()
+        batches = float((1 / self.frame["batch_size"].to_numpy()).sum())
+        seconds = self.relaxation.seconds
+        return min(batches, float(at.max() - at.min()) / seconds) if seconds else batches
+
+    def count_missing(self, q: float) -> float:
+        """Return how many requests more an interval of the quantile needs, infinite if unknown."""
+        if not self.worth:
+            return math.inf
+        needed = max(len(self) * independent_needed(q) / self.worth, samples_needed(q))
+        return max(math.ceil(needed) - len(self), 0)
+
+    def explain_missing(self, q: float) -> str:
+        """Return why a quantile has no interval, and what would give it one."""
+        what, load = f"The {100 * q:g}th percentile", self.relaxation.load
+        if math.isnan(load):
+            why = "the fleet changed its size, so that one run says little of another"
+        elif not math.isfinite(self.relaxation.seconds):
+            why = f"the load is {load:.3g}, so that waits depend on when it began"
+        else:
+            why = (
+                f"at a load of {load:.2g} what happens is forgotten after "
+                f"{self.relaxation.seconds:.3g} s, so that its {len(self):,} requests are worth "
+                f"{self.worth:,.3g} independent ones of {independent_needed(q):,} needed"
+            )
+        more = self.count_missing(q)
+        cure = f"Run {round_up(more):,} requests more, or s" if math.isfinite(more) else "S"
+        return f"{what} has no interval: {why}. {cure}imulate with replications=20."
 
     def cdf(self, latency: ArrayLike) -> NDArray[np.float64]:
         """Return the share of all requests answered within each `latency` (seconds)."""
@@ -294,7 +388,10 @@ class Run:
         Raises:
             StorageError: The folder exists (unless `overwrite`), or cannot be written.
         """
-        return save_frame(path, self.frame, self.facts | {"format": FORMAT}, overwrite=overwrite)
+        facts = self.facts
+        if (found := vars(self).get("_replications")) is not None:  # made since, and worth keeping
+            facts = self.amend(replications=found).facts
+        return save_frame(path, self.frame, facts | {"format": FORMAT}, overwrite=overwrite)
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:

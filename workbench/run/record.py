@@ -13,6 +13,7 @@ from workbench.deployment.base import Deployment
 from workbench.errors import InvalidInput
 from workbench.quantiles import SLO
 from workbench.run.past_errors import PastErrors
+from workbench.run.replications import Replications
 from workbench.traffic.trace import Trace
 from workbench.validation import (
     as_tuple,
@@ -152,6 +153,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "slo": _parser_of(SLO),
     "places": _parse_texts,
     "seed": _parse_count,
+    "replications": _parser_of(Replications),
     "service": _parse_object,
     "profile": _parse_object,
     "cold_start": not_negative,
@@ -188,6 +190,7 @@ class RunRecord:
         slo: The target that the run was made for.
         places: The names of the parts that answered; the column `place` counts in them.
         seed: Of a simulation's draws; None also where it was a generator.
+        replications: What independent repetitions of a simulation say.
         service: The service times that were simulated, as `ServiceTimes.to_dict` says.
         profile: Where those times come from.
         cold_start: Seconds a simulated instance takes to start, on average.
@@ -226,6 +229,7 @@ class RunRecord:
     slo: SLO | None = None
     places: tuple[str, ...] = ("",)
     seed: int | None = None
+    replications: Replications | None = None
     service: Mapping[str, Any] | None = None
     profile: Mapping[str, Any] | None = None
     cold_start: float | None = None

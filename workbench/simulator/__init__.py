@@ -29,7 +29,7 @@ largest size that has a service time.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,6 +100,7 @@ def simulate(
     scaling: ScalingPolicy | None = None,
     slo: SLO | None = None,
     seed: Seed = 0,
+    replications: int | None = None,
 ) -> Run:
     """Return what would happen to each request of a trace, in virtual time; the same for a seed.
 
@@ -113,6 +114,8 @@ def simulate(
         scaling: How a real-time or async fleet changes its size; without it, it does not.
         slo: The target, for the run's record.
         seed: Of all draws.
+        replications: How many repetitions its intervals come from: see `replication`. By default
+            they are made when an interval is asked for that the run itself is too short for.
 
     The run has a column more than a measured one may have: `init`, the seconds of a batch's cold
     start. Its record warns of what makes the figures doubtful, of a load of 1 or more for example.
@@ -134,7 +137,7 @@ def simulate(
     )
     label = f"{deployment.label}, {policy.label}"
     record = describe_setup(trace, policy, deployment, slo, label=label)
-    return simulation.run(simulation.serve(), record)
+    return simulation.run(simulation.serve(), record, replications=replications)
 
 
 def serve(
@@ -242,8 +245,17 @@ class Simulation:
             trace.arrivals, *loops.serve(trace, policy, deployment, chance, self.scaling)
         )
 
-    def run(self, outcome: Outcome, record: RunRecord, warnings: Iterable[str] = ()) -> Run:
+    def run(
+        self,
+        outcome: Outcome,
+        record: RunRecord,
+        warnings: Iterable[str] = (),
+        *,
+        replications: int | None = None,
+    ) -> Run:
         """Return the run of an outcome; what was simulated is added to its record, and warnings."""
+        from workbench.simulator.replication import replicate, replicate_if_random
+
         spans = outcome.instances
         overload = _overload_warnings(self.trace, self.deployment, outcome)
         simulated = replace(
@@ -255,8 +267,9 @@ class Simulation:
             seed=int(self.seed) if isinstance(self.seed, int | np.integer) else None,
             instances=None if spans is None else tuple(spans),
             warnings=(*self.warnings, *overload, *warnings),
+            replications=None if replications is None else replicate(self, replications),
         )
-        return Run(_frame(self.trace, outcome), simulated)
+        return Run(_frame(self.trace, outcome), simulated, partial(replicate_if_random, self))
 
 
 def is_compiled(policy: Policy) -> bool:

@@ -1,0 +1,168 @@
+"""The same simulation with other draws, as often as an interval takes.
+
+Where arrivals come from a stationary process and wait for a fixed fleet, each repetition is a
+stretch of the long run: it is as long as the queue's memory asks for, and begins with a part that
+is left out, until the start from empty is forgotten. Elsewhere it is the same trace, or one drawn
+like it, from empty: the start counts.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.deployment.platforms import FleetPlatform, Platform
+from workbench.errors import InvalidInput
+from workbench.run.relaxation import find_relaxation
+from workbench.run.replications import Replications
+from workbench.traffic.recipes import can_redraw, is_stationary, redraw
+from workbench.traffic.trace import Trace
+from workbench.validation import whole_number
+
+if TYPE_CHECKING:
+    from workbench.simulator import Outcome, Simulation
+
+COUNT = 20
+"""Repetitions where nobody says how many."""
+
+_STREAM = 0x2E9  # sets the draws apart from those of the run itself
+_WANTED = 4000.0  # independent requests: four times what p99 needs
+_LEAST = 400.0  # fewer, and the long run is out of reach
+_WARM_UP = 5.0  # relaxation times, after which 1 % of the start is left
+_PILOT = 100_000  # requests from which the relaxation time is found
+_TRACES = 500  # drawn like the trace, each from empty, where there is no long run
+_MOST = 4_000_000  # requests in all
+_MOST_STEPWISE = 200_000  # likewise, of a policy that is simulated step by step
+
+
+def replicate(simulation: "Simulation", count: int = COUNT) -> Replications:
+    """Return what `count` repetitions say: see the module.
+
+    Raises:
+        InvalidInput: There are fewer than 2, or nothing that would differ between them.
+    """
+    whole_number("replications", count, low=2)
+    generator = _generator(simulation)
+    again = can_redraw(simulation.trace)
+    drawn = _random_parts(simulation, again=again)
+    if not drawn:
+        raise InvalidInput(
+            "Replications would all be the same: the trace is no drawn pattern, and service times "
+            "are constant. Use a pattern such as poisson(...), or measured service times."
+        )
+    if again and (found := _long_run(simulation, count, generator, drawn)) is not None:
+        return found
+    if again:
+        count = max(count, min(_TRACES, _most(simulation) // (2 * len(simulation.trace))))
+    parts, cold = [], []
+    for each in generator.spawn(count):
+        trace = redraw(simulation.trace, each) if again else None
+        outcome = _serve(simulation, trace or simulation.trace, each)
+        parts.append(outcome.latencies)
+        cold.append(_cold_share(outcome))
+    kept = "" if again else ", for the arrivals of this trace alone"
+    about = (
+        f"{count} repetitions of the whole trace, {' and '.join(drawn)} drawn again{kept}; "
+        "the start from empty counts"
+    )
+    return Replications.of(parts, about=about, cold=float(np.mean(cold)))
+
+
+def replicate_if_random(simulation: "Simulation") -> Replications | None:
+    """Return what `COUNT` repetitions say, None of a trace of which no other can be drawn."""
+    return replicate(simulation) if can_redraw(simulation.trace) else None
+
+
+def _generator(simulation: "Simulation") -> np.random.Generator:
+    seed = simulation.seed
+    if isinstance(seed, np.random.Generator):
+        return seed.spawn(1)[0]
+    return np.random.default_rng([int(seed), _STREAM])
+
+
+def _serve(simulation: "Simulation", trace: Trace, seed: np.random.Generator) -> "Outcome":
+    return replace(simulation, trace=trace, seed=seed).serve()
+
+
+def _cold_share(outcome: "Outcome") -> float:
+    """Return the share of requests whose batch waited for a cold start."""
+    batches = outcome.batches
+    return float(np.diff(batches.first)[batches.init > 0].sum() / len(outcome.arrivals))
+
+
+def _most(simulation: "Simulation") -> int:
+    from workbench.simulator import is_compiled
+
+    return _MOST if is_compiled(simulation.policy) else _MOST_STEPWISE
+
+
+def _long_run(
+    simulation: "Simulation", count: int, generator: np.random.Generator, drawn: list[str]
+) -> Replications | None:
+    """Return what stretches of the long run say, None where there is none, or it is too long."""
+    trace, platform = simulation.trace, simulation.deployment.platform
+    fixed = isinstance(platform, FleetPlatform) and simulation.scaling is None
+    if not fixed or not is_stationary(trace):
+        return None
+    most = _most(simulation)
+    seconds = _relaxation_time(simulation, generator, min(_PILOT, most))
+    skipped = _WARM_UP * seconds
+    length = max(trace.duration, _WANTED * seconds / count)
+    length = min(length, max(trace.duration, most / (count * trace.rate) - skipped))
+    worth = count * length / seconds if seconds else np.inf
+    if not worth >= _LEAST or (skipped + length) * count * trace.rate > 2 * max(most, len(trace)):
+        return None
+    parts, memories = [], []
+    for each in generator.spawn(count):
+        longer = redraw(trace, each, stretch=(skipped + length) / trace.duration)
+        if longer is None:
+            return None
+        first = int(np.searchsorted(longer.arrivals, skipped))
+        outcome = _serve(simulation, longer, each)
+        parts.append(outcome.latencies[first:])
+        memories.append(_memory(outcome, platform))
+    if count * length < _LEAST * np.median(memories):  # near a load of 1 the pilot run may mislead
+        return None
+    about = (
+        f"{count} stretches of the long run, {' and '.join(drawn)} drawn again, of about "
+        f"{length * trace.rate:,.0f} requests each; the {skipped * trace.rate:,.0f} before, until "
+        "the start from empty is forgotten, are left out"
+    )
+    return Replications.of(parts, about=about, worth=float(worth))
+
+
+def _relaxation_time(
+    simulation: "Simulation", generator: np.random.Generator, requests: int
+) -> float:
+    """Return the queue's relaxation time, from a pilot run of so many requests; inf if unstable."""
+    trace = simulation.trace
+    (seed,) = generator.spawn(1)
+    pilot = redraw(trace, seed, stretch=max(1.0, requests / len(trace)))
+    if pilot is None:
+        return np.inf
+    return _memory(_serve(simulation, pilot, seed), simulation.deployment.platform)
+
+
+def _memory(outcome: "Outcome", platform: Platform) -> float:
+    """Return the relaxation time that an outcome shows, seconds."""
+    batches = outcome.batches
+    work = np.nan_to_num(batches.finished - batches.started - batches.init)
+    return find_relaxation(
+        outcome.arrivals[batches.first[:-1]],
+        work,
+        platform,
+        batch_service=float(work.mean()),
+    ).seconds
+
+
+def _random_parts(simulation: "Simulation", *, again: bool) -> list[str]:
+    """Return what differs between repetitions."""
+    cold = simulation.cold_start
+    routing = getattr(simulation.deployment.platform, "routing", "")
+    differs = {
+        "arrivals": again,
+        "service times": simulation.times.sampled,
+        "cold starts": cold is not None and len(cold) > 1,
+        "routing": routing == "random",
+    }
+    return [what for what, does in differs.items() if does]
