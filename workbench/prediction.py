@@ -14,6 +14,7 @@ import numpy as np
 
 from workbench.batching.timer import BatchPolicy, Policy
 from workbench.deployment.base import Deployment
+from workbench.deployment.call_limits import CallDemand, broken_limits
 from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
 from workbench.errors import NotPredictable
 from workbench.pricing.cost import Cost
@@ -28,7 +29,7 @@ from workbench.run.record import describe_setup
 from workbench.service_times import Floats, ServiceTimes
 from workbench.traffic.map import MAP
 from workbench.traffic.map_fitting import MapFit, fit
-from workbench.traffic.trace import Trace
+from workbench.traffic.trace import Trace, largest_run
 from workbench.validation import of_kind
 
 _SCV_TOLERANCE = 0.1
@@ -103,6 +104,7 @@ def predict(
     )  # else which calls the provisioned took is open
     cost = _cost(trace, deployment, usage, prices) if known else None
     assumptions = (
+        *_broken_limits(trace, policy, deployment, requests),
         *prediction.assumptions,
         *ignored,
         *_fit_notes(fitted),
@@ -119,6 +121,16 @@ def predict(
         warnings=fitted.warnings if isinstance(fitted, MapFit) else (),
         setup=describe_setup(trace, policy, deployment, slo, label=label),
     )
+
+
+def _broken_limits(
+    trace: Trace, policy: BatchPolicy, deployment: Deployment, service: ServiceTimes
+) -> list[str]:
+    """Return which of the platform's limits a full batch breaks, which no formula knows."""
+    seconds = float(service.idle_table[policy.max_size].max())
+    demand = CallDemand(seconds=seconds, content=largest_run(trace.bytes, policy.max_size))
+    broken = broken_limits(deployment, demand)
+    return [f"The platform would not do this: {broken}."] if broken else []
 
 
 def _no_formula(what: str) -> NotPredictable:

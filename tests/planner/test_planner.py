@@ -34,6 +34,7 @@ SMALL = Options(
     max_waits=[0.02, 0.05, 0.1, 0.15],
     periods=[60.0],
     cold_start=0.3,
+    unseen_draws=0,
 )
 ON_DEMAND = replace(SMALL, kinds=["serverless", "lambda"])
 NYS_3 = (  # A. Ali et al., BATCH (SC 2020), released with the solver
@@ -250,7 +251,8 @@ def test_time_and_money_spent_deciding_are_shown(trace):
 
 
 def test_assumptions_are_told(trace):
-    assert plan(TIMES, trace, TARGET, ON_DEMAND).notes == ()
+    known = replace(ON_DEMAND, row_bytes=100, answer_bytes=10, model_memory=1e6)
+    assert plan(TIMES, trace, TARGET, known).notes == ()
     silent = plan(TIMES, trace.clip(0, 2), TARGET, replace(ON_DEMAND, cold_start=None))
     told = " ".join(silent.notes)
     assert "start without delay" in told
@@ -315,9 +317,7 @@ def test_instances_win_where_traffic_keeps_them_busy():
     assert rate == pytest.approx(0.102 / 3600 / lambda_cost, rel=0.02)
     jobs = frame.filter(pl.col("kind") == "batch transform")
     assert jobs["cost_per_million"].is_null().all()
-    engines = dict(frame.select("kind", "engine").unique().iter_rows())
-    assert engines["lambda"] == "exact model"
-    assert engines["real-time"] == "simulator"
+    assert set(frame["engine"]) == {"simulator"}
 
 
 def test_a_type_that_cannot_keep_up_has_no_cost(trace):
@@ -377,7 +377,7 @@ def test_silence_is_served_by_nobody():
         ({"finalists": 0}, "finalists must be a whole number of at least 1"),
         ({"boot": -1}, "boot must be"),
         ({"kinds": None}, "kinds must be a list, got None"),
-        ({"periods": None}, "periods must be a list, got None"),
+        ({"periods": []}, "periods must be a list of at least one choice"),
         ({"periods": [0]}, "A period must be a finite number of seconds above 0, got 0"),
         ({"max_sizes": 8}, "max_sizes must be a list, got 8"),
         ({"lambda_memory_mb": ["1769"]}, "memory_mb must be a whole number .* got '1769'"),

@@ -56,7 +56,11 @@ class Deployment(ABC):
         needs: What running it takes; "" where this machine will do.
         payload_limit: The largest request in bytes; None: any.
         payload_note: What to add where the limit is shown.
+        payload_encoding: How content is encoded, which makes it longer; "" where it is not.
         time_limit: Seconds that an answer may take; None: any.
+        time_limit_from_sending: Whether they begin when a call is sent, not when it is served.
+        start_limit: Seconds that an instance may take to start; None: any.
+        default_quota: Calls in flight that an account may have unless AWS raised it; None: none.
         vcpus_source: How the vCPUs are known.
         on_demand: Whether instances start when a call comes.
         by_job: Whether requests are answered by jobs, to which no batching policy applies.
@@ -69,7 +73,11 @@ class Deployment(ABC):
     needs: ClassVar[str] = _NEEDS_CLOUD
     payload_limit: ClassVar[int | None] = None
     payload_note: ClassVar[str] = ""
+    payload_encoding: ClassVar[str] = ""
     time_limit: ClassVar[float | None] = None
+    time_limit_from_sending: ClassVar[bool] = False
+    start_limit: ClassVar[float | None] = None
+    default_quota: ClassVar[int | None] = None
     vcpus_source: ClassVar[str] = "not published"
     on_demand: ClassVar[bool] = False
     by_job: ClassVar[bool] = False
@@ -126,6 +134,11 @@ class Deployment(ABC):
     @property
     def size(self) -> Size | None:
         """The memory in MB or the instance type that its speed hangs on; None where it has none."""
+        return None
+
+    @property
+    def memory(self) -> float | None:
+        """The bytes of memory of one instance; None if unknown."""
         return None
 
     @property

@@ -1,4 +1,4 @@
-"""Instance types of SageMaker and their vCPUs, from data/instances.csv."""
+"""Instance types of SageMaker, their vCPUs and memory, from data/instances.csv."""
 
 import csv
 import difflib
@@ -27,7 +27,17 @@ def instance_vcpus(instance_type: str) -> float:
             f"The vCPUs of {instance_type!r} are not known: use one of {', '.join(near)}, "
             "or measure a profile on it."
         )
-    return table[instance_type]
+    return float(table[instance_type]["vcpus"])
+
+
+def instance_memory(instance_type: str) -> float | None:
+    """Return the bytes of memory of an instance type; None where it is not in the table.
+
+    >>> instance_memory("ml.m5.large") == 8 * 1024**3
+    True
+    """
+    row = _instances().get(instance_type)
+    return None if row is None else 1024**3 * float(row["memory_gib"])
 
 
 def check_instance_type(name: str, value: object) -> str:
@@ -42,6 +52,6 @@ def check_instance_type(name: str, value: object) -> str:
 
 
 @cache
-def _instances() -> dict[str, float]:
+def _instances() -> dict[str, dict[str, str]]:
     text = files("workbench.data").joinpath("instances.csv").read_text(encoding="utf-8")
-    return {row["instance_type"]: float(row["vcpus"]) for row in csv.DictReader(text.splitlines())}
+    return {row["instance_type"]: row for row in csv.DictReader(text.splitlines())}

@@ -34,7 +34,9 @@ class Lambda(OnDemandDeployment):
     kind: ClassVar[str] = "lambda"
     payload_limit: ClassVar[int] = 6 * MB  # Invoke: 6 MB synchronously
     payload_note: ClassVar[str] = ", as base64"
+    payload_encoding: ClassVar[str] = " as base64"
     time_limit: ClassVar[float] = 900.0  # developer guide, gettingstarted-limits
+    default_quota: ClassVar[int] = 1000  # calls in flight; developer guide, gettingstarted-limits
     scaling_step: ClassVar[int] = 1000  # new instances of a function within `scaling_period`,
     scaling_period: ClassVar[float] = 10.0  # seconds; developer guide, scaling-behavior
     vcpus_source: ClassVar[str] = "verified: 1 vCPU at 1769 MB (Lambda developer guide)"

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from workbench.deployment.base import KEEP_ALIVE, Deployment
+from workbench.deployment.base import KEEP_ALIVE, MB, Deployment
 from workbench.deployment.platforms import OnDemandPlatform
 from workbench.deployment.settings import amount, one_of, setting, whole
 from workbench.errors import InvalidInput
@@ -77,6 +77,11 @@ class OnDemandDeployment(Deployment):
     def size(self) -> int:
         """The memory in MB."""
         return self.memory_mb
+
+    @property
+    def memory(self) -> float:
+        """The bytes of memory of one instance."""
+        return self.memory_mb * MB
 
     @property
     @abstractmethod

@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from workbench.deployment.base import Deployment, PlanChoices
-from workbench.deployment.instance_types import check_instance_type, instance_vcpus
+from workbench.deployment.instance_types import (
+    check_instance_type,
+    instance_memory,
+    instance_vcpus,
+)
 from workbench.deployment.settings import setting, whole
 from workbench.pricing.usage import Activity, Spans, Usage, instance_seconds
 
@@ -40,6 +44,11 @@ class OnInstances(Deployment):
             NotFound: The type is not in the table.
         """
         return instance_vcpus(self.instance_type)
+
+    @property
+    def memory(self) -> float | None:
+        """The bytes of memory of one instance; None where the type is not in the table."""
+        return instance_memory(self.instance_type)
 
     @property
     def size(self) -> str:

@@ -33,6 +33,7 @@ class Serverless(OnDemandDeployment):
     kind: ClassVar[str] = "serverless"
     payload_limit: ClassVar[int] = 4 * MB  # developer guide, serverless-endpoints-invoke
     time_limit: ClassVar[float] = 60.0  # developer guide, serverless-endpoints
+    start_limit: ClassVar[float] = 180.0  # developer guide: /ping answers within 3 minutes
     vcpus_source: ClassVar[str] = "inferred: grows with memory as Lambda's, 1 vCPU at 1769 MB"
     scaled_by: ClassVar[str] = "provisioned"
     bills_data: ClassVar[bool] = True

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.deployment.base import KINDS
-from workbench.planner.candidates import CandidateMetrics, Configuration
-from workbench.planner.fleets import search_without_formula
-from workbench.planner.on_demand import screen_on_demand
+from workbench.planner.candidates import CandidateTable, SimulatedCandidate
+from workbench.planner.reliability import secure_all
+from workbench.planner.type_search import search_type, search_types
 from workbench.pricing.cost import MONTH
-from workbench.quantiles import longest_within
 from workbench.validation import as_tuple, positive
 
 if TYPE_CHECKING:
@@ -37,68 +36,57 @@ def break_even(problem: PlanningProblem, rates: Sequence[float] | None) -> pl.Da
             problem,
             trace=problem.trace.scale(faster),
             arrivals=problem.arrivals.scale(faster),
+            days=None if problem.days is None else problem.days.scale(faster),
             budget=None,
         )
-        rows += [_row(scaled, kind, rate) for kind in problem.options.kinds]
-    least = pl.col("cost_per_million").min().over("rate")
+        rows += _rows(scaled, rate)
     schema = {
         "rate": pl.Float64(),
         **dict.fromkeys(_TEXTS, pl.String()),
         **dict.fromkeys(_NUMBERS, pl.Float64()),
+        "unseen": pl.String(),
         "engine": pl.String(),
+        "cheapest": pl.Boolean(),
     }
-    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(
-        cheapest=pl.col("cost_per_million") == least
-    )
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 _TEXTS = ("kind", "deployment", "policy")
 _NUMBERS = ("latency", "cost_per_million", "cost_per_month")
 
 
-def _row(problem: PlanningProblem, kind: str, rate: float) -> tuple[Any, ...]:
-    on_demand = KINDS[kind].on_demand
-    engine = "exact model" if on_demand else "simulator"
-    found = (
-        _find_cheapest_exact(problem, kind)
-        if on_demand
-        else _find_cheapest_simulated(problem, kind)
-    )
-    if found is None:
-        return (rate, kind, *[None] * 5, engine)
-    configuration, metrics = found
-    month = metrics.cost * rate * MONTH / 1e6
-    key = (rate, kind, configuration.place, configuration.batching_label)
-    return (*key, metrics.latency, metrics.cost, month, engine)
-
-
-def _find_cheapest_exact(
-    problem: PlanningProblem, kind: str
-) -> tuple[Configuration, CandidateMetrics] | None:
-    candidates = screen_on_demand(problem, kind)
-    able = np.flatnonzero(
-        (candidates.predicted <= longest_within(problem.slo.latency)) & (candidates.notes == "")
-    )
-    if not len(able):
-        return None
-    row = int(able[candidates.cost[able].argmin()])
-    columns = (candidates.predicted, candidates.attainment, candidates.cost)
-    return candidates.configuration(row), CandidateMetrics(
-        *(float(column[row]) for column in columns)
-    )
-
-
-def _find_cheapest_simulated(
-    problem: PlanningProblem, kind: str
-) -> tuple[Configuration, CandidateMetrics] | None:
-    candidates = search_without_formula(problem, kind)
-    met = [
-        finalist for finalist in candidates.finalists if problem.meets_constraint(finalist.figures)
+def _rows(problem: PlanningProblem, rate: float) -> list[tuple[Any, ...]]:
+    """Return a row a type, with the pick that a plan at this rate has of it."""
+    tables = search_types(problem)
+    secure_all(problem, tables, search_type)
+    picks = [
+        (problem.rank_judged(table, pick), pick, table)
+        for table in tables
+        for pick in [min(table.finalists, key=partial(problem.rank_judged, table), default=None)]
+        if pick is not None and problem.meets_constraint(pick.figures)
     ]
-    if not met:
-        return None
-    best = min(met, key=lambda finalist: finalist.figures.cost)
-    return best.configuration, best.figures
+    first = min((rank for rank, _, _ in picks), default=())
+    found = {
+        table.kind: (*_describe(pick, table, rate), rank == first) for rank, pick, table in picks
+    }
+    return [
+        (rate, table.kind, *found.get(table.kind, (*[None] * 6, "simulator", False)))
+        for table in tables
+    ]
+
+
+def _describe(pick: SimulatedCandidate, table: CandidateTable, rate: float) -> tuple[Any, ...]:
+    configuration, metrics, _ = pick
+    judged = table.judged.get(configuration)
+    return (
+        configuration.place,
+        configuration.batching_label,
+        metrics.latency,
+        metrics.cost,
+        metrics.cost * rate * MONTH / 1e6,
+        judged and judged.label,
+        "simulator",
+    )
 
 
 def crossings(frame: pl.DataFrame) -> list[tuple[float, str, str]]:
@@ -120,7 +108,7 @@ def crossings(frame: pl.DataFrame) -> list[tuple[float, str, str]]:
         corners = [costs[rate, kind] for kind in (before, after) for rate in (low, high)]
         if before != after and None not in corners:
             at_low, at_high = (math.log(corners[2 + i] / corners[i]) for i in (0, 1))
-            share = at_low / (at_low - at_high)
+            share = min(max(at_low / (at_low - at_high), 0.0), 1.0) if at_low != at_high else 1.0
             found.append((float(low * (high / low) ** share), before, after))
         elif before != after:  # one of them cannot meet the target at one of the rates
             found.append((float(high), before, after))

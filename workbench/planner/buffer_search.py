@@ -87,7 +87,7 @@ def _make_problem(
         slo=slo,
         budget=None,
         options=options,
-        service_on=lambda _: service,
+        service=lambda _: service,
         largest=max(options.sizes(service.largest)[0]),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment.platforms import JobPlatform
 from workbench.errors import InvalidInput
-from workbench.pricing.cost import total
-from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
 from workbench.quantiles import SLO, longest_within, select_quantile
 from workbench.scaling import ScalingPolicy
@@ -21,19 +19,22 @@ from workbench.service_times import Floats
 
 if TYPE_CHECKING:
     from workbench.deployment.base import Deployment
+    from workbench.pricing.sheet import PriceSheet
     from workbench.simulator import Outcome
 
 
 class CandidateMetrics(NamedTuple):
     """What a candidate comes to: seconds at the target's quantile, share, dollars per million.
 
-    `dollars` is the bill for the trace, where it was simulated.
+    `dollars` is the bill for the trace, where it was simulated, and `broken` says in words which
+    limits of the platform a call breaks; "" where it breaks none.
     """
 
     latency: float
     attainment: float
     cost: float
     dollars: float = math.nan
+    broken: str = ""
 
 
 class Configuration(NamedTuple):
@@ -63,6 +64,32 @@ class Configuration(NamedTuple):
         return self.policy.label
 
 
+class Reliability(NamedTuple):
+    """On how many other days a pick keeps to its limit, of how many.
+
+    `worst` is what is limited on such a day, as a share of the limit: that of the stated share of
+    the days is no more.
+    """
+
+    met: int
+    tried: int
+    worst: float
+
+    @property
+    def share(self) -> float:
+        """The share of days on which it does."""
+        return self.met / self.tried
+
+    @property
+    def label(self) -> str:
+        """The count in words."""
+        return f"{self.met} of {self.tried}"
+
+    def holds(self, share: float) -> bool:
+        """Return whether that is enough."""
+        return self.share >= share - 1e-9
+
+
 class SimulatedCandidate(NamedTuple):
     """A setting that was simulated, what came out, and the row of its field that it settles."""
 
@@ -77,7 +104,7 @@ class CandidateTable:
 
     `predicted` is the exact model's quantile, NaN where it says nothing, and a lower bound where
     `bound` (queues behind a fleet have no formula). `notes` tells why a row is out of the question
-    and is "" where it is not.
+    and is "" where it is not; `judged` how the picks do on other days.
     """
 
     kind: str
@@ -91,6 +118,7 @@ class CandidateTable:
     notes: NDArray[np.object_]
     bound: bool = False
     finalists: list[SimulatedCandidate] = field(default_factory=list)
+    judged: dict[Configuration, Reliability] = field(default_factory=dict)
 
     def configuration(self, row: int) -> Configuration:
         """Return what a row stands for."""
@@ -98,24 +126,68 @@ class CandidateTable:
         return Configuration(self.deployments[self.place[row]], policy)
 
 
-def metrics_of(
-    outcome: Outcome, deployment: Deployment, slo: SLO, prices: PriceSheet
-) -> CandidateMetrics:
-    """Return quantile, attainment and cost; a failed request counts as infinite latency."""
-    late = np.where(np.isnan(outcome.latencies), np.inf, outcome.latencies)
-    answered = int(np.isfinite(late).sum())
-    dollars = dollars_of(deployment, usage_of(outcome, deployment), prices)
-    return CandidateMetrics(
+class OutcomeSummary(NamedTuple):
+    """What a simulation comes to before prices: see `CandidateMetrics`."""
+
+    latency: float
+    attainment: float
+    answered: int
+    usage: Usage
+    broken: str
+
+    def price(self, deployment: Deployment, prices: PriceSheet) -> CandidateMetrics:
+        """Return the figures with the bill of a deployment."""
+        dollars = dollars_of(deployment, self.usage, prices)
+        cost = 1e6 * dollars / self.answered if self.answered else math.inf
+        return CandidateMetrics(self.latency, self.attainment, cost, dollars, self.broken)
+
+
+def summarize(
+    outcome: Outcome,
+    deployment: Deployment,
+    slo: SLO,
+    content: NDArray[np.int64],
+    bytes_out: float,
+) -> OutcomeSummary:
+    """Return quantile, attainment and usage; a failed request counts as infinite latency.
+
+    `content` are the bytes of each request, `bytes_out` those of all answers.
+    """
+    late, broken = latencies_of(outcome, deployment, content)
+    usage = usage_of(outcome, deployment)
+    return OutcomeSummary(
         latency=select_quantile(late, slo.quantile),
         attainment=float((late <= longest_within(slo.latency)).mean()),
-        cost=1e6 * dollars / answered if answered else math.inf,
-        dollars=dollars,
+        answered=int(np.isfinite(late).sum()),
+        usage=replace(usage, bytes_in=float(content.sum()), bytes_out=bytes_out),
+        broken=broken,
     )
+
+
+def latencies_of(
+    outcome: Outcome, deployment: Deployment, content: NDArray[np.int64]
+) -> tuple[Floats, str]:
+    """Return latencies, infinite where a request failed, and which limits calls break, in words."""
+    from workbench.simulator.call_limits import find_broken_calls
+
+    late = outcome.latencies
+    longest = float(late.max())
+    if math.isnan(longest):
+        late = np.where(np.isnan(late), np.inf, late)
+        longest = math.inf
+    limit = deployment.call_limit or math.inf
+    if (longest <= limit or math.isinf(limit)) and not content.any():
+        return late, ""  # as mostly
+    calls = find_broken_calls(outcome.batches, deployment, content)
+    failed = calls.late | calls.heavy
+    if failed.any():
+        late = np.where(np.repeat(failed, np.diff(outcome.batches.first)), np.inf, late)
+    return late, " ".join(calls.warnings)
 
 
 def dollars_of(deployment: Deployment, usage: Usage, prices: PriceSheet) -> float:
     """Return the dollars of billed quantities."""
-    return total(deployment.bill(usage, prices=prices))
+    return math.fsum(item.dollars for item in deployment.bill(usage, prices=prices))
 
 
 def describe_instability(mean_busy: Floats, limits: NDArray[np.int64]) -> NDArray[np.object_]:

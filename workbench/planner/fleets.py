@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.deployment.base import KINDS, Deployment
+from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform
+from workbench.planner.best_first import search_best_first
 from workbench.planner.candidates import (
+    CandidateMetrics,
     CandidateTable,
     Configuration,
     SimulatedCandidate,
@@ -24,14 +26,15 @@ from workbench.planner.candidates import (
     dollars_of,
 )
 from workbench.pricing.usage import Usage
-from workbench.quantiles import longest_within
-from workbench.queueing.buffers import NoWaits, PoissonWaits
-from workbench.scaling import ScaleToZero
+from workbench.scaling import ScaleToZero, ScalingPolicy
 from workbench.service_times import Floats
 
 if TYPE_CHECKING:
     from workbench.planner.problem import PlanningProblem
 
+_MORE_INSTANCES = 3  # than the work takes, tried of those that go when idle
+_PREDICTION_SLACK = 1.1  # how far a trace may be below what its process says
+_SEARCHES = 3  # of a type, which share the simulations that are worth while
 _POLICIES_PER_COUNT = 2  # policies simulated for a number of instances
 
 
@@ -39,7 +42,7 @@ class FleetMetrics(NamedTuple):
     """Of one instance type, by policy: what the exact model says, and where it is in the field."""
 
     first: int
-    predicted: Floats
+    predicted: Floats  # infinite where a call breaks a limit
     servers: Floats  # batches in service on average, with instances without limit
     peak: Floats  # the same while the traffic is in its busiest phase
     seconds: Floats  # of a batch
@@ -63,28 +66,27 @@ class FleetOption:
         return self.one.with_count(count)
 
 
-def search_without_formula(problem: PlanningProblem, kind: str) -> CandidateTable:
-    """Return the settings of a type whose queues have no formula, the best simulated."""
-    return search_jobs(problem, kind) if KINDS[kind].by_job else search_fleets(problem, kind)
-
-
 def search_fleets(problem: PlanningProblem, kind: str) -> CandidateTable:
     """Return the settings of a type whose instances stay, the best simulated."""
     fleets = [_make_fleet_option(problem, one) for one in problem.options.places(kind)]
     candidates, loads = _screen_fleets(problem, kind, fleets)
-    order = sorted(range(len(fleets)), key=lambda i: _least_cost(problem, candidates, loads[i]))
-    for index in order:
-        if not loads[index].counts.min() <= fleets[index].most:
+    searches = [_Search(problem, candidates, *each) for each in zip(fleets, loads, strict=True)]
+    for search in sorted(searches, key=lambda each: each.least_cost):
+        if not search.load.counts.min() <= search.fleet.most:
             continue
-        best = min(
-            (f.figures.cost for f in candidates.finalists if problem.meets_constraint(f.figures)),
-            default=np.inf,
-        )
-        least = _least_cost(problem, candidates, loads[index])
-        if problem.budget is not None or least < best or not candidates.finalists:
-            _Search(problem, candidates, fleets[index], loads[index]).run()
-    _scale_to_zero(problem, candidates)
+        best = best_cost(problem, candidates)
+        if problem.budget is not None or search.least_cost < best or not candidates.finalists:
+            search.run()
+    if problem.budget is None:
+        _try_cheaper(problem, candidates, searches)
+    _scale_to_zero(problem, candidates, searches)
     return candidates
+
+
+def best_cost(problem: PlanningProblem, candidates: CandidateTable) -> float:
+    """Return the least cost that is known to meet the constraint; infinite where none does."""
+    met = (f.figures.cost for f in candidates.finalists if problem.meets_constraint(f.figures))
+    return min(met, default=np.inf)
 
 
 def _make_fleet_option(problem: PlanningProblem, one: Deployment) -> FleetOption:
@@ -105,15 +107,16 @@ def _screen_fleets(
             len(distributions), -1
         )[:, table.policies]
 
-    servers, peak, predicted = map(
-        column, (table.busy, _busy_at_peak(problem), table.screen.quantile)
-    )
+    servers, peak, predicted = map(column, (table.busy, table.busy_at_peak, table.screen.quantile))
     calls = column(1 / table.screen.mean_batch_size)
     index = np.repeat(np.arange(len(fleets)), policies)
     workers, most = np.array([[fleet.workers, fleet.most] for fleet in fleets]).T[:, index]
     counts = (servers.ravel() // workers).astype(np.int64) + 1
     deployments, numbers = _deduplicate_fleets(fleets, index, np.minimum(counts, most))
     ones = [fleet.one for fleet in fleets]
+    broken = table.broken_limits(ones)
+    unstable = describe_instability(servers.ravel(), most * workers)
+    data = np.array([problem.data_dollars(one) for one in ones])
     candidates = CandidateTable(
         kind=kind,
         deployments=deployments,
@@ -122,8 +125,8 @@ def _screen_fleets(
         max_wait=np.tile(table.max_waits, len(fleets)),
         predicted=predicted.ravel(),
         attainment=column(table.screen.attainment).ravel(),
-        cost=_costs(problem, ones, index, np.minimum(counts, most), calls.ravel()),
-        notes=describe_instability(servers.ravel(), most * workers),
+        cost=_costs(problem, ones, index, np.minimum(counts, most), calls.ravel()) + data[index],
+        notes=np.where(unstable != "", unstable, broken.ravel()),
         bound=True,
     )
     seconds = servers / problem.arrivals.rate / calls
@@ -133,21 +136,17 @@ def _screen_fleets(
         _costs(problem, ones, each, no, no + 1),
     )
     shape = servers.shape
-    columns = (predicted, servers, peak, seconds, calls, counts.reshape(shape))
+    columns = (
+        np.where(broken == "", predicted, np.inf),
+        servers,
+        peak,
+        seconds,
+        calls,
+        counts.reshape(shape),
+    )
     prices = price.tolist(), call_price.tolist()
     parts = zip(*columns, candidates.cost.reshape(shape), *prices, strict=True)
     return candidates, [FleetMetrics(i * policies, *part) for i, part in enumerate(parts)]
-
-
-def _busy_at_peak(problem: PlanningProblem) -> Floats:
-    """Return batches in service while the traffic keeps to its busiest phase, indexed as it."""
-    rate, table = float(problem.arrivals.d1.sum(axis=1).max()), problem.screening
-    sizes = np.zeros_like(table.screen.batch_sizes)
-    for b, t in np.ndindex(sizes.shape[:2]):
-        size, wait = table.sizes[b], table.waits[t]
-        waits = PoissonWaits(rate, size, wait) if size > 1 and wait > 0 else NoWaits(size)
-        sizes[b, t, :size] = waits.sizes
-    return table.mean_busy_at(rate, sizes)
 
 
 def _deduplicate_fleets(
@@ -178,14 +177,6 @@ def _costs(
 _CALL = Usage(calls=1)
 
 
-def _least_cost(problem: PlanningProblem, candidates: CandidateTable, load: FleetMetrics) -> float:
-    rows = slice(load.first, load.first + len(load.predicted))
-    able = (candidates.predicted[rows] <= longest_within(problem.slo.latency)) & (
-        candidates.notes[rows] == ""
-    )
-    return float(candidates.cost[rows][able].min(initial=np.inf))
-
-
 class _Search:
     """The search for the right number of instances of one type."""
 
@@ -196,8 +187,15 @@ class _Search:
         fleet: FleetOption,
         load: FleetMetrics,
     ) -> None:
-        self._problem, self._candidates, self._fleet, self._load = problem, candidates, fleet, load
+        self._problem, self._candidates, self.fleet, self.load = problem, candidates, fleet, load
         self._simulations_left = problem.options.finalists
+        self.failed = load.counts - 1  # by policy: so many instances are too few
+
+    @property
+    def least_cost(self) -> float:
+        """The least cost of what the exact model does not rule out."""
+        able = (self.load.predicted <= self._problem.limit) & (self.load.counts <= self.fleet.most)
+        return float(self.load.costs[able].min(initial=np.inf))
 
     def run(self) -> None:
         """Simulate the fewest instances that meet the target, or the most within the budget."""
@@ -212,33 +210,42 @@ class _Search:
     def _spend_all(self) -> None:
         """Simulate the policies that promise most with as many instances as the budget pays for."""
         load, budget = (
-            self._load,
-            0.998 * (self._problem.budget or 0.0),
+            self.load,
+            0.998 * self._problem.limit,
         )  # the last answers come late
         counts = load.counts + ((budget - load.costs) // load.price).astype(np.int64)
         able = counts >= load.counts
-        expected = np.where(able, self._estimate_latency(counts.clip(1, self._fleet.most)), np.inf)
+        expected = np.where(able, self.estimate_latency(counts.clip(1, self.fleet.most)), np.inf)
         order = np.argsort(expected if able.any() else load.costs, kind="stable")[
             :_POLICIES_PER_COUNT
         ]
         for policy in order.tolist():
-            self._evaluate(policy, int(counts[policy].clip(1, self._fleet.most)))
+            self.evaluate(policy, int(counts[policy].clip(1, self.fleet.most)))
 
-    def _evaluate(self, policy: int, count: int) -> SimulatedCandidate:
-        row = self._load.first + policy
+    def evaluate(
+        self, policy: int, count: int, scaling: ScalingPolicy | None = None
+    ) -> SimulatedCandidate:
+        """Simulate a policy with so many instances."""
+        row = self.load.first + policy
+        deployment = self.fleet.of(count)
         configuration = Configuration(
-            self._fleet.of(count), self._candidates.configuration(row).policy
+            deployment if scaling is None else deployment.with_count(0),
+            self._candidates.configuration(row).policy,
+            scaling,
         )
-        return self._problem.evaluate(self._candidates, row, configuration)
+        found = self._problem.evaluate(self._candidates, row, configuration)
+        if scaling is None and not self._problem.meets_constraint(found.figures):
+            self.failed[policy] = max(self.failed[policy], count)
+        return found
 
     def _search_counts(self) -> Iterator[int]:
         """Yield counts between load and target, doubled until one will do, then halved."""
-        workers, most = self._fleet.workers, self._fleet.most
-        able = self._load.predicted <= self._problem.slo.latency
+        workers, most = self.fleet.workers, self.fleet.most
+        able = self.load.predicted <= self._problem.limit
         hopeless = not able.any()
         able |= hopeless
-        low = min(int(self._load.servers[able].min() // workers), most - 1)  # too few
-        high = min(max(int(np.ceil(self._load.peak[able].min() / workers)), low + 1), most)
+        low = min(int(self.load.servers[able].min() // workers), most - 1)  # too few
+        high = min(max(int(np.ceil(self.load.peak[able].min() / workers)), low + 1), most)
         yield high
         while not self._is_met and high < most and not hopeless:
             low, high = high, min(2 * high, most)
@@ -255,100 +262,184 @@ class _Search:
         )
 
     def _is_met_at(self, count: int) -> bool:
-        deployment = self._fleet.of(count)
+        deployment = self.fleet.of(count)
         return any(
             self._problem.meets_constraint(f.figures) and f.configuration.deployment == deployment
             for f in self._own_candidates()
         )
 
     def _own_candidates(self) -> Iterator[SimulatedCandidate]:
-        rows = range(self._load.first, self._load.first + len(self._load.predicted))
+        rows = range(self.load.first, self.load.first + len(self.load.predicted))
         return (finalist for finalist in self._candidates.finalists if finalist.row in rows)
 
     def _simulate_policies(self, count: int) -> None:
         """Simulate the policies that promise most with so many instances, until one will do."""
         for policy in self._select_policies(count):
             self._simulations_left -= 1
-            if self._problem.meets_constraint(self._evaluate(policy, count).figures):
+            if self._problem.meets_constraint(self.evaluate(policy, count).figures):
                 break
 
     def _select_policies(self, count: int) -> list[int]:
         """Return the policies to simulate: the fastest, before it that of fewest billed calls."""
-        expected = self._estimate_latency(count)
+        expected = self.estimate_latency(count)
         fastest: list[int] = np.argsort(expected, kind="stable")[:_POLICIES_PER_COUNT].tolist()
-        able = np.flatnonzero(expected <= 0.95 * self._problem.slo.latency)
-        if not self._load.call_price or not len(able):
+        able = np.flatnonzero(expected <= 0.95 * self._problem.limit)
+        if not self.load.call_price or not len(able):
             return fastest
-        return [int(able[self._load.calls[able].argmin()]), fastest[0]]
+        return [int(able[self.load.calls[able].argmin()]), fastest[0]]
 
-    def _estimate_latency(self, count: int | NDArray[np.int64]) -> Floats:
+    def estimate_latency(self, count: int | NDArray[np.int64]) -> Floats:
         """Return a guess at the latency of each policy, good enough to put them in order.
 
         To the latency without a queue it adds three times the mean wait in the busiest phase:
         H. Sakasegawa, "An approximation formula L = a rho^b / (1 - rho)" (1977).
         """
-        servers = count * self._fleet.workers
-        share = self._load.peak / servers
+        servers = count * self.fleet.workers
+        share = self.load.peak / servers
         calm = np.minimum(share, 0.99)
         power = np.sqrt(2 * (servers + 1)) - 1
-        wait = self._load.seconds * calm**power / (servers * (1 - calm))
-        limit = self._problem.slo.latency if self._problem.budget is None else np.inf
-        hopeless = self._load.predicted > limit
+        wait = self.load.seconds * calm**power / (servers * (1 - calm))
+        limit = self._problem.latency_limit
+        hopeless = self.load.predicted > limit
         overloaded = np.where(share < 0.99, 0.0, 1e3 * share)
-        expected: Floats = self._load.predicted + 3 * wait + overloaded + 1e6 * hopeless
+        expected: Floats = self.load.predicted + 3 * wait + overloaded + 1e6 * hopeless
         return expected
 
 
-def _scale_to_zero(problem: PlanningProblem, candidates: CandidateTable) -> None:
-    """Simulate the best fleet once more, gone when idle, where its type can be."""
-    if not candidates.finalists:
+class _Choices(NamedTuple):
+    """Which search, which of its policies and how many instances: columns of equal length."""
+
+    search: NDArray[np.int64]
+    policy: NDArray[np.int64]
+    instances: NDArray[np.int64]
+    cost: Floats
+    expected: Floats
+
+
+def _try_cheaper(
+    problem: PlanningProblem, candidates: CandidateTable, searches: list[_Search]
+) -> None:
+    """Simulate what is cheaper than the best found and not known to be too little."""
+    best = best_cost(problem, candidates)
+    if np.isinf(best):
         return
-    best = min(candidates.finalists, key=lambda finalist: problem.rank(finalist.figures))
-    deployment, policy, _ = best.configuration
-    match deployment.platform:
-        case FleetPlatform(least=0, instances=count):
-            scaling = ScaleToZero(count=count)
-            problem.evaluate(
-                candidates, best.row, Configuration(deployment.with_count(0), policy, scaling)
-            )
+    parts = [_cheaper_choices(problem, number, each, best) for number, each in enumerate(searches)]
+    choices = _Choices(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    left = np.ones(len(choices.cost), bool)
 
+    def simulate(row: int) -> CandidateMetrics:
+        search, policy, count = (int(column[row]) for column in choices[:3])
+        found = searches[search].evaluate(policy, count)
+        if not problem.meets_constraint(found.figures):  # nor would fewer do
+            alike = (choices.search == search) & (choices.policy == policy)
+            left[alike & (choices.instances <= count)] = False
+        return found.figures
 
-def search_jobs(problem: PlanningProblem, kind: str) -> CandidateTable:
-    """Return the jobs of each instance type and period, the cheapest simulated.
-
-    The bound on the latency is that of traffic that is even within a period.
-    """
-    choices = [
-        (one.with_period(period), period)
-        for one in problem.options.places(kind)
-        for period in problem.options.periods
-    ]
-    deployments: list[Deployment] = []
-    costs, notes = [], []
-    for one, period in choices:
-        times = problem.service_on(one)
-        servers = problem.arrivals.rate * problem.rows * float(times.means[-1]) / times.largest
-        count = int(servers) + 1
-        deployments.append(one.with_count(min(count, problem.options.max_count)))
-        usage = Usage(instance_seconds=servers + count * problem.options.boot / period)
-        costs.append(1e6 * dollars_of(one, usage, problem.options.prices) / problem.arrivals.rate)
-        unstable = count > problem.options.max_count
-        notes.append(f"unstable: {count} instances would be busy on average" if unstable else "")
-    periods = np.array([period for _, period in choices])
-    candidates = CandidateTable(
-        kind=kind,
-        deployments=deployments,
-        place=np.arange(len(choices)),
-        max_size=np.ones(len(choices), dtype=np.int64),
-        max_wait=np.zeros(len(choices)),
-        predicted=problem.slo.quantile * periods + problem.options.boot,
-        attainment=np.zeros(len(choices)),
-        cost=np.array(costs),
-        notes=np.array(notes, dtype=object),
-        bound=True,
+    search_best_first(
+        problem,
+        aims=choices.cost,
+        limited=choices.expected,
+        left=left,
+        simulate=simulate,
+        best=best,
+        tries=problem.tries // _SEARCHES,
+        sweep_slack=np.inf,
     )
-    for period in np.unique(periods):
-        rows = np.flatnonzero((periods == period) & (candidates.notes == ""))
-        if len(rows):
-            problem.evaluate(candidates, int(rows[candidates.cost[rows].argmin()]))
-    return candidates
+
+
+def _cheaper_choices(
+    problem: PlanningProblem, number: int, search: _Search, best: float
+) -> _Choices:
+    """Return the choices of a search below a cost."""
+    load = search.load
+    counts = np.arange(load.counts.min(), search.fleet.most + 1)[:, None]
+    costs = load.costs + load.price * (counts - load.counts)
+    possible = load.predicted <= _PREDICTION_SLACK * problem.limit
+    able = possible & (counts > search.failed) & (costs < best)
+    rows, policies = np.nonzero(able)
+    expected = [search.estimate_latency(int(counts[row, 0])) for row in np.unique(rows)]
+    chosen = counts[rows, 0]
+    return _Choices(
+        search=np.full(len(rows), number),
+        policy=policies,
+        instances=chosen,
+        cost=costs[able],
+        expected=np.array(expected).reshape(-1, len(load.costs))[
+            np.unique(rows, return_inverse=True)[1], policies
+        ],
+    )
+
+
+def _scale_to_zero(
+    problem: PlanningProblem, candidates: CandidateTable, searches: list[_Search]
+) -> None:
+    """Simulate fleets that go when idle, where their type can be without an instance.
+
+    How long instances are up hangs little on the policy: it is read from one simulation for each
+    instance type and number, and the policies follow by what their calls cost.
+    """
+    parts = [
+        _probe_fleets(problem, number, search)
+        for number, search in enumerate(searches)
+        if _can_be_without(search.fleet.one) and _is_sometimes_idle(problem)
+    ]
+    if not parts:
+        return
+    choices = _Choices(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def simulate(row: int) -> CandidateMetrics:
+        search, policy, count = (int(column[row]) for column in choices[:3])
+        return searches[search].evaluate(policy, count, ScaleToZero(count=count)).figures
+
+    by_cost = problem.budget is None
+    columns = choices.cost, choices.expected
+    search_best_first(
+        problem,
+        aims=columns[not by_cost],
+        limited=columns[by_cost],
+        left=np.ones(len(choices.cost), bool),
+        simulate=simulate,
+        best=best_cost(problem, candidates) if by_cost else np.inf,
+    )
+
+
+def _can_be_without(deployment: Deployment) -> bool:
+    platform = deployment.platform
+    return isinstance(platform, FleetPlatform) and platform.least == 0
+
+
+def _is_sometimes_idle(problem: PlanningProblem) -> bool:
+    """Return whether so few requests come while instances boot that the target can be met."""
+    arrivals, boot = problem.trace.arrivals, problem.options.boot
+    if problem.budget is not None or problem.limit >= boot:
+        return True
+    first = np.append(0, np.flatnonzero(problem.trace.gaps > ScaleToZero().idle) + 1)
+    waiting = np.searchsorted(arrivals, arrivals[first] + boot - problem.limit) - first
+    return bool(waiting.sum() <= (1 - problem.slo.quantile) * len(arrivals))
+
+
+def _probe_fleets(problem: PlanningProblem, number: int, search: _Search) -> _Choices:
+    """Return every policy with each number of instances that go when idle."""
+    load = search.load
+    able = np.flatnonzero(np.isfinite(load.predicted) & (load.predicted <= problem.latency_limit))
+    counts = range(1, min(search.fleet.most, int(load.counts.min()) + _MORE_INSTANCES) + 1)
+    parts = []
+    for count in counts if len(able) else ():
+        probe = int(able[load.calls[able].argmin()])
+        figures = search.evaluate(probe, count, ScaleToZero(count=count)).figures
+        less_calls = load.calls[able] - load.calls[probe]
+        parts.append(
+            _Choices(
+                search=np.full(len(able), number),
+                policy=able,
+                instances=np.full(len(able), count),
+                cost=figures.cost + load.call_price * less_calls,
+                expected=figures.latency + load.predicted[able] - load.predicted[probe],
+            )
+        )
+    empty = np.zeros(0, np.int64)
+    return (
+        _Choices(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        if parts
+        else _Choices(empty, empty, empty, np.zeros(0), np.zeros(0))
+    )

@@ -19,6 +19,7 @@ from workbench.validation import (
     not_negative,
     of_kind,
     positive,
+    positive_share,
     whole_number,
 )
 
@@ -28,6 +29,8 @@ CLOUD_KINDS = tuple(
     if each.needs
 )
 """The inference types that are searched by default: those on demand first."""
+
+_PERIODS = (60.0, 900.0, 3600.0)  # seconds between jobs
 
 MAX_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 """The batch sizes that are searched by default."""
@@ -48,7 +51,8 @@ class Options(PlanChoices):
         max_waits: seconds; None: 24 steps from a hundredth of the target to the whole of it.
         even_if_answers_change: whether to batch requests of a model that the registry knows to
             answer a row in another way beside others; by default each goes alone.
-        periods: seconds between the jobs of batch transform.
+        periods: seconds between the jobs of batch transform; None: a minute, a quarter of an hour
+            and an hour, and 8 steps to the whole of the target.
         serverless_concurrency: the most calls in flight, AWS's quota of an endpoint.
         lambda_concurrency: likewise; AWS's default quota of an account.
         keep_alive: seconds an idle on-demand instance is kept; inferred.
@@ -59,6 +63,13 @@ class Options(PlanChoices):
         deployments: further candidates, such as a machine of one's own, Local(hourly_price=0.1).
             Of their inference types no others are searched; where instances are counted, their
             number is varied.
+        unseen_draws: other days on which each pick is tried; 0: none.
+        unseen_share: the share of them on which a pick must keep to the limit.
+        row_bytes: bytes of a row in a request, which count where the trace does not tell its own;
+            None: those of the model, where one is given.
+        answer_bytes: bytes of the answer to a row; None: likewise.
+        model_memory: bytes of memory that the model takes while it answers; None: at least those
+            of its file, where one is given.
         measured: measured service times by deployment that go before the scaling rule: as in
             `workbench.deployment.vcpu_rule.service_on`.
         threads: of a session, where service times come from a profile.
@@ -79,10 +90,15 @@ class Options(PlanChoices):
     max_sizes: Sequence[int] | None = None
     even_if_answers_change: bool = False
     max_waits: Sequence[float] | None = None
-    periods: Sequence[float] = (60.0, 900.0, 3600.0)
+    periods: Sequence[float] | None = None
     cold_start: ArrayLike | None = None
     boot: float = 180.0
     deployments: Sequence[Deployment] = ()
+    unseen_draws: int = 20
+    unseen_share: float = 0.95
+    row_bytes: float | None = None
+    answer_bytes: float | None = None
+    model_memory: float | None = None
     measured: Mapping[Size, ServiceTimes] | None = None
     finalists: int = 12
     seed: int = 0
@@ -103,7 +119,14 @@ class Options(PlanChoices):
     def _check_numbers(self) -> None:
         for name in ("max_count", "finalists", "threads"):
             object.__setattr__(self, name, whole_number(name, getattr(self, name), low=1))
+        object.__setattr__(
+            self, "unseen_draws", whole_number("unseen_draws", self.unseen_draws, low=0)
+        )
+        positive_share("unseen_share", self.unseen_share)
         not_negative("boot", self.boot, "seconds")
+        for name in ("row_bytes", "answer_bytes", "model_memory"):
+            if getattr(self, name) is not None:
+                not_negative(name, getattr(self, name), "bytes")
         if self.deciding_price is not None:
             not_negative("deciding_price", self.deciding_price, "US dollars")
         generator_from(self.seed)
@@ -116,7 +139,7 @@ class Options(PlanChoices):
         for name in ("serverless_memory_mb", "lambda_memory_mb", "instance_types"):
             object.__setattr__(self, name, _choices(name, getattr(self, name)))
         for name, check in (("periods", _period), ("max_sizes", _size), ("max_waits", _wait)):
-            if name == "periods" or getattr(self, name) is not None:
+            if getattr(self, name) is not None:
                 chosen = {check(value) for value in _choices(name, getattr(self, name))}
                 object.__setattr__(self, name, tuple(sorted(chosen)))
 
@@ -174,6 +197,13 @@ class Options(PlanChoices):
         if self.max_waits is not None:
             return list(self.max_waits)
         return [0.0, *(float(f"{wait:.2g}") for wait in np.geomspace(0.01 * target, target, 24))]
+
+    def job_periods(self, target: float) -> list[float]:
+        """Return the periods of jobs for a latency target."""
+        if self.periods is not None:
+            return list(self.periods)
+        steps = (float(f"{step:.2g}") for step in np.geomspace(0.1 * target, target, 8))
+        return sorted({*_PERIODS, *(step for step in steps if step > min(_PERIODS))})
 
     def places(self, kind: str) -> list[Deployment]:
         """Return the deployments of a type that are tried, of one instance each."""

@@ -19,6 +19,7 @@ from workbench.planner.candidates import (
     CandidateMetrics,
     CandidateTable,
     Configuration,
+    Reliability,
     SimulatedCandidate,
 )
 from workbench.pricing.cost import MONTH
@@ -52,6 +53,7 @@ class Candidate:
         engine: "simulator" or "exact model": which says so.
         predicted: seconds by the exact model, whatever the engine; a lower bound for fleets.
         reason: a sentence.
+        unseen: on how many other days it keeps to the limit; None: it was not tried on any.
     """
 
     deployment: Deployment
@@ -64,6 +66,7 @@ class Candidate:
     engine: str
     predicted: float
     reason: str
+    unseen: Reliability | None = None
 
     @property
     def label(self) -> str:
@@ -112,7 +115,7 @@ class Plan:
     @cached_property
     def _ranking(self) -> list[tuple[CandidateTable, SimulatedCandidate]]:
         pairs = [(table, finalist) for table in self.fields for finalist in table.finalists]
-        return sorted(pairs, key=lambda pair: self.task.rank(pair[1].figures))
+        return sorted(pairs, key=lambda pair: self.task.rank_judged(*pair))
 
     @property
     def feasible(self) -> bool:
@@ -141,24 +144,68 @@ class Plan:
             cost_per_month=metrics.cost * self._millions_a_month,
             engine=SIMULATOR,
             predicted=float(table.predicted[row]),
-            reason=self._reason(metrics),
+            reason=self._reason(table, finalist),
+            unseen=table.judged.get(configuration),
         )
 
     @property
     def _millions_a_month(self) -> float:
         return self.task.trace.rate * MONTH / 1e6
 
-    def _reason(self, metrics: CandidateMetrics) -> str:
+    def _reason(self, table: CandidateTable, finalist: SimulatedCandidate) -> str:
+        metrics, judged = finalist.figures, table.judged.get(finalist.configuration)
         winner = self._ranking[0][1].figures
         if metrics is winner:
-            return self._why_best(winner)
+            return self._why_best(winner) + self._why_trusted(judged)
+        if metrics.broken:
+            return f"not possible: {metrics.broken}"
         if not self.task.meets_constraint(metrics):
             return self._miss(metrics)
-        if self.task.budget is None:
-            return _format_ratio(metrics.cost, winner.cost, "cost")
-        return _format_ratio(metrics.latency, winner.latency, "latency")
+        what = "cost" if self.task.budget is None else "latency"
+        against, aim = self.task.aim(metrics), self.task.aim(winner)
+        if judged is not None and not judged.holds(self.task.options.unseen_share):
+            return f"{self._keeps} on {judged.label} other days only"
+        if against < aim:
+            return f"{self._keeps} on this trace with less headroom; not tried on other days"
+        return _format_ratio(against, aim, what)
+
+    @property
+    def _keeps(self) -> str:
+        return "meets the target" if self.task.budget is None else "keeps to the budget"
+
+    def _why_trusted(self, judged: Reliability | None) -> str:
+        """Return how the winner does on other days, and what its headroom costs."""
+        if judged is None:
+            return ""
+        share = self.task.options.unseen_share
+        words = f" on {judged.label} other days"
+        if not judged.holds(share):
+            return f"; no pick does so on {100 * share:g} % of other days, this{words}"
+        price = self.headroom
+        if price <= 0:
+            return f", and{words}"
+        what = "more than the cheapest" if self.task.budget is None else "slower than the fastest"
+        return (
+            f", and{words}; its headroom makes it {100 * price:.3g} % {what} for this trace alone"
+        )
+
+    @property
+    def headroom(self) -> float:
+        """How much dearer the winner is than the cheapest for this trace alone, as a share.
+
+        With a budget, how much slower than the fastest.
+        """
+        met = [
+            self.task.aim(finalist.figures)
+            for _, finalist in self._ranking
+            if self.task.meets_constraint(finalist.figures)
+        ]
+        winner = self.task.aim(self._ranking[0][1].figures)
+        return winner / min(met) - 1 if met else 0.0
 
     def _why_best(self, winner: CandidateMetrics) -> str:
+        if winner.broken:
+            return f"nothing keeps to the limits of its platform; here {winner.broken}"
         if self.task.meets_constraint(winner):
             return (
                 "meets the target at the least cost"
@@ -188,8 +235,9 @@ class Plan:
         """A row a candidate, finalists first, the best of them on top.
 
         Columns: kind, deployment, policy, latency and predicted (seconds), attainment,
-        cost_per_million, cost_per_month (US dollars), engine, reason, service (where its service
-        times come from), max_size, max_wait. What has engine "screened out" was not simulated, and
+        cost_per_million, cost_per_month (US dollars), engine, reason, unseen (on how many other
+        days it keeps to the limit, "19 of 20"), service (where its service times come from),
+        max_size, max_wait. What has engine "screened out" was not simulated, and
         the exact model gives a lower bound alone, or it was unstable.
         """
         import polars as pl
@@ -206,13 +254,14 @@ class Plan:
                 "cost_per_month": one.cost_per_month,
                 "engine": one.engine,
                 "reason": one.reason,
+                "unseen": one.unseen and one.unseen.label,
                 "service": self.task.service_on(one.deployment).label,
                 "max_size": one.policy.max_size,
                 "max_wait": one.policy.max_wait,
             }
             for one in self.finalists
         ]
-        head = pl.DataFrame(rows)
+        head = pl.DataFrame(rows, schema_overrides={"unseen": pl.String})
         rest = pl.concat([self._candidate_rows(table) for table in self.fields])
         order = ["engine", "cost_per_million" if self.task.budget is None else "latency"]
         return pl.concat([head, rest.sort(order).select(head.columns)])
@@ -261,6 +310,7 @@ class Plan:
         return rows.with_columns(
             kind=pl.lit(table.kind),
             cost_per_month=pl.col("cost_per_million") * self._millions_a_month,
+            unseen=pl.lit(None, pl.String),
             engine=pl.when(out | pl.lit(table.bound))
             .then(pl.lit(SCREENED_OUT))
             .otherwise(pl.lit(EXACT)),
@@ -314,16 +364,17 @@ class Plan:
     def break_even(self, rates: Sequence[float] | None = None) -> pl.DataFrame:
         """Return the least cost of each inference type that meets the target as traffic grows.
 
-        The trace is played slower or faster. On-demand types are those of the exact model; the
-        number of instances of a fleet is found by simulation.
+        The trace is played slower or faster, and planned for as `plan` does, with cold starts and
+        on other days.
 
         Args:
             rates: requests per second; by default 7 from a hundredth of the trace's to tenfold.
 
         Returns:
             A row a rate and type: rate, kind, deployment, policy, latency, cost_per_million,
-            cost_per_month, engine, cheapest. A type that cannot meet the target has no cost. Where
-            the cheapest type changes, `workbench.planner.crossings` says.
+            cost_per_month, unseen, engine, cheapest (a plan's choice at that rate). A type that
+            cannot meet the target has no cost. Where the cheapest type changes,
+            `workbench.planner.crossings` says.
         """
         return break_even(self.task, rates)
 
@@ -373,6 +424,7 @@ class Plan:
             "attainment": "attainment",
             "cost_per_million": "$ per million",
             "cost_per_month": "$ a month",
+            "unseen": "other days",
             "engine": "engine",
             "reason": "reason",
         }

@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.deployment.base import KINDS, Deployment
+from workbench.deployment.call_limits import CallDemand, broken_limits
 from workbench.errors import TooFewSamples
 from workbench.planner.candidates import (
     CandidateMetrics,
     CandidateTable,
     Configuration,
+    OutcomeSummary,
     SimulatedCandidate,
-    metrics_of,
+    dollars_of,
+    latencies_of,
+    summarize,
 )
-from workbench.quantiles import SLO, longest_within
+from workbench.pricing.usage import Usage
+from workbench.quantiles import SLO, find_rank, longest_within, select_quantile
+from workbench.queueing.buffers import NoWaits, PoissonWaits
 from workbench.queueing.grid import Screen, screen
 from workbench.service_times import Floats, ServiceTimes
-from workbench.simulator import serve
+from workbench.simulator import Outcome, serve
 from workbench.traffic.map import poisson_process
 from workbench.traffic.map_fitting import fit
-from workbench.traffic.trace import Trace
+from workbench.traffic.trace import Trace, largest_run
 
 if TYPE_CHECKING:
     from workbench.planner.options import Options
     from workbench.traffic.map import MAP
+    from workbench.traffic.redraws import Redraws
 
 ServiceOn = Callable[[Deployment], ServiceTimes]
 """Service times on a deployment."""
 
 _MIN_WINDOWS = 20  # windows that a trace must hold to show burstiness
+_CACHES = ("_contents", "_mean_content", "_service_times", "_summaries")
+_TRIED_REQUESTS = 100_000  # requests that a search simulates before it counts its simulations
 SERVICE_SAMPLES = 20  # of a service time that is a distribution: the means of equal shares
 
 
@@ -47,8 +56,38 @@ class PlanningProblem:
     slo: SLO
     budget: float | None
     options: Options
-    service_on: ServiceOn
+    service: ServiceOn
     largest: int
+    days: Redraws | None = None
+    tightness: float = 1.0
+
+    @property
+    def limit(self) -> float:
+        """What is searched for: the target in seconds or the budget in dollars, or less of it."""
+        if self.budget is None:
+            return longest_within(self.tightness * self.slo.latency)
+        return self.tightness * self.budget
+
+    @property
+    def latency_limit(self) -> float:
+        """The seconds that the target's quantile may reach; infinite with a budget."""
+        return self.limit if self.budget is None else np.inf
+
+    def tighten(self, tightness: float) -> PlanningProblem:
+        """Return the same problem with a share of its limit, and what is known of it already."""
+        shared = ("screening", "rows", "content", *_CACHES)
+        known = {name: getattr(self, name) for name in shared}
+        tighter = replace(self, tightness=tightness)
+        vars(tighter).update(known)
+        return tighter
+
+    def aim(self, metrics: CandidateMetrics) -> float:
+        """Return what is to be low: dollars per million, with a budget seconds."""
+        return metrics.cost if self.budget is None else metrics.latency
+
+    def figure_to_limit(self, metrics: CandidateMetrics) -> float:
+        """Return what must keep to the limit: seconds, with a budget dollars per million."""
+        return metrics.latency if self.budget is None else metrics.cost
 
     @cached_property
     def screening(self) -> Screening:
@@ -60,10 +99,54 @@ class PlanningProblem:
         """Rows a request, on average."""
         return float(self.trace.rows.mean())
 
-    def simulate(self, configuration: Configuration) -> CandidateMetrics:
-        """Return what the simulator says of a setting under the trace itself."""
+    @property
+    def tries(self) -> int:
+        """How many simulations of one search are worth while: more where they are short."""
+        return int(self.options.finalists * np.clip(_TRIED_REQUESTS / len(self.trace), 1, 10))
+
+    def service_on(self, deployment: Deployment) -> ServiceTimes:
+        """Return the service times on a deployment, made once for each size and type."""
+        key = deployment.with_count(1)
+        if key not in self._service_times:
+            self._service_times[key] = self.service(deployment)
+        return self._service_times[key]
+
+    @cached_property
+    def _service_times(self) -> dict[Deployment, ServiceTimes]:
+        return {}
+
+    def on_day(self, number: int) -> PlanningProblem:
+        """Return the same problem on another day."""
+        assert self.days is not None  # noqa: S101 - who asks has seen to it
+        seed = self.options.seed + 1 + number
+        other = replace(self, trace=self.days[number], options=replace(self.options, seed=seed))
+        vars(other).update(_service_times=self._service_times)
+        return other
+
+    def ratio(self, configuration: Configuration) -> float:
+        """Return what must keep to the limit as a share of it; 1 where a latency keeps to it.
+
+        Infinite where calls break limits of their platform.
+        """
+        deployment = configuration.deployment
+        outcome = self.serve(configuration)
+        if self.budget is not None:
+            data = self.content, self.bytes_out * len(self.trace)
+            summary = summarize(outcome, deployment, self.slo, *data)
+            cost = summary.price(deployment, self.options.prices).cost
+            return np.inf if summary.broken else cost / self.limit
+        late, broken = latencies_of(outcome, deployment, self.content)
+        if broken:
+            return np.inf
+        within = np.count_nonzero(late <= self.limit)
+        if within >= find_rank(self.slo.quantile, len(late)):
+            return 1.0  # and the quantile itself would take several times as long
+        return select_quantile(late, self.slo.quantile) / self.limit
+
+    def serve(self, configuration: Configuration) -> Outcome:
+        """Return what would become of the trace with a setting."""
         deployment, policy, scaling = configuration
-        outcome = serve(
+        return serve(
             self.trace,
             policy,
             deployment,
@@ -72,33 +155,103 @@ class PlanningProblem:
             scaling=scaling,
             seed=self.options.seed,
         )
-        return metrics_of(outcome, deployment, self.slo, self.options.prices)
+
+    def simulate(self, configuration: Configuration) -> CandidateMetrics:
+        """Return what the simulator says of a setting under the trace itself."""
+        deployment, policy, scaling = configuration
+        times = self.service_on(deployment)
+        # What differs in price alone fares the same.
+        alike = (type(deployment), deployment.platform, deployment.call_limit, policy, scaling)
+        key = (*alike, times.table.tobytes(), times.idle_table.tobytes())
+        if key not in self._summaries:
+            outcome = self.serve(configuration)
+            data = self.content, self.bytes_out * len(self.trace)
+            self._summaries[key] = summarize(outcome, deployment, self.slo, *data)
+        figures = self._summaries[key].price(deployment, self.options.prices)
+        broken = self.find_broken_limits(deployment, policy.max_size)
+        return figures._replace(broken=broken) if broken else figures
+
+    @cached_property
+    def _summaries(self) -> dict[Any, OutcomeSummary]:
+        return {}
+
+    def find_broken_limits(self, deployment: Deployment, max_size: int) -> str:
+        """Return which limits a call of so many requests can break, in words."""
+        options, largest = self.options, self._largest_content(max_size)
+        seconds, rows = 0.0, int(np.ceil(self.rows * max_size))
+        if not deployment.by_job:
+            table = self.service_on(deployment).idle_table
+            seconds = float(np.nan_to_num(table[: rows + 1]).max())
+        start = 0.0
+        if deployment.on_demand and options.cold_start is not None:
+            start = float(np.max(options.cold_start))
+        return broken_limits(deployment, CallDemand(seconds, largest, options.model_memory, start))
+
+    def _largest_content(self, max_size: int) -> int:
+        if max_size not in self._contents:
+            self._contents[max_size] = largest_run(self.content, max_size)
+        return self._contents[max_size]
+
+    @cached_property
+    def _contents(self) -> dict[int, int]:
+        return {}
+
+    @cached_property
+    def content(self) -> NDArray[np.int64]:
+        """Bytes of each request, 0 where unknown: the trace's own, or those of its rows."""
+        if self.trace.bytes.any() or not self.options.row_bytes:
+            return self.trace.bytes
+        return np.round(self.options.row_bytes * self.trace.rows).astype(np.int64)
+
+    @cached_property
+    def _mean_content(self) -> float:
+        return float(self.content.mean())
+
+    @property
+    def bytes_out(self) -> float:
+        """Bytes of an answer on average, 0 where unknown."""
+        return self.rows * (self.options.answer_bytes or 0.0)
+
+    def data_dollars(self, deployment: Deployment) -> float:
+        """Return what the data of a million requests cost."""
+        usage = Usage(bytes_in=self._mean_content, bytes_out=self.bytes_out)
+        return 1e6 * dollars_of(deployment, usage, self.options.prices)
 
     def evaluate(
         self, candidates: CandidateTable, row: int, configuration: Configuration | None = None
     ) -> SimulatedCandidate:
         """Simulate a row of a field, or a setting in its place, and keep what comes out."""
         configuration = configuration or candidates.configuration(row)
+        for finalist in candidates.finalists:
+            if finalist.configuration == configuration:
+                return finalist
         finalist = SimulatedCandidate(configuration, self.simulate(configuration), row)
         candidates.finalists.append(finalist)
         return finalist
 
     def meets_constraint(self, metrics: CandidateMetrics) -> bool:
         """Return whether figures meet the objective's constraint: the target, or the budget."""
-        if self.budget is None:
-            return metrics.latency <= longest_within(self.slo.latency)
-        return metrics.cost <= self.budget
+        return not metrics.broken and self.figure_to_limit(metrics) <= self.limit
 
-    def rank(self, metrics: CandidateMetrics) -> tuple[bool, float, float]:
+    def rank(self, metrics: CandidateMetrics) -> tuple[bool, bool, float, float]:
         """Return a key, the lowest the best: what is met before what is not, then cost or latency.
 
-        Of what misses the target the least miss comes first, of what exceeds the budget the
-        cheapest.
+        What breaks a limit of its platform comes last. Of what misses the target the least miss
+        comes first, of what exceeds the budget the cheapest.
         """
         met = self.meets_constraint(metrics)
         by_cost = (self.budget is None) == met
         first, second = metrics.cost, metrics.latency
-        return (not met, first, second) if by_cost else (not met, second, first)
+        key = (bool(metrics.broken), not met)
+        return (*key, first, second) if by_cost else (*key, second, first)
+
+    def rank_judged(self, table: CandidateTable, finalist: SimulatedCandidate) -> tuple[Any, ...]:
+        """Return a key as `rank` does, where what holds on other days precedes what does not."""
+        judged = table.judged.get(finalist.configuration)
+        broken, missed, *order = self.rank(finalist.figures)
+        held = judged is not None and judged.holds(self.options.unseen_share)
+        share = 0.0 if held or judged is None else judged.share
+        return broken, missed, not held, -share, *order
 
 
 class Screening:
@@ -177,6 +330,17 @@ class Screening:
         """The mean number of batches in service, with servers without limit."""
         return self.mean_busy_at(self._problem.arrivals.rate, self.screen.batch_sizes)
 
+    @cached_property
+    def busy_at_peak(self) -> Floats:
+        """The same while the traffic keeps to its busiest phase."""
+        rate = float(self._problem.arrivals.d1.sum(axis=1).max())
+        sizes = np.zeros_like(self.screen.batch_sizes)
+        for b, t in np.ndindex(sizes.shape[:2]):
+            size, wait = self.sizes[b], self.waits[t]
+            waits = PoissonWaits(rate, size, wait) if size > 1 and wait > 0 else NoWaits(size)
+            sizes[b, t, :size] = waits.sizes
+        return self.mean_busy_at(rate, sizes)
+
     def mean_busy_at(self, rate: float, batch_sizes: Floats) -> Floats:
         """Return the same where batches of 1, 2, ... requests have these shares."""
         largest = batch_sizes.shape[-1]
@@ -194,6 +358,15 @@ class Screening:
         keep = ~alone.ravel()
         keep[np.flatnonzero(alone)[:1]] = True
         return np.flatnonzero(keep)
+
+    def broken_limits(self, deployments: list[Deployment]) -> NDArray[np.object_]:
+        """Return which limits calls can break, in words: a row a deployment, by policy."""
+        sizes, places = np.unique(self.max_sizes, return_inverse=True)
+        words = [
+            [self._problem.find_broken_limits(one, int(size)) for size in sizes]
+            for one in deployments
+        ]
+        return np.array(words, dtype=object)[:, places]
 
     @cached_property
     def max_sizes(self) -> NDArray[np.int64]:

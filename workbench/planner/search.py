@@ -1,8 +1,10 @@
 """From a model or a profile, a trace and a target to a plan."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -12,20 +14,21 @@ from workbench.errors import InvalidInput
 from workbench.measuring.profile import Profile
 from workbench.measuring.profile_cache import ensure_profile
 from workbench.planner.candidates import CandidateTable
-from workbench.planner.fleets import search_without_formula
-from workbench.planner.on_demand import search_on_demand
 from workbench.planner.options import MAX_SIZES, Options
 from workbench.planner.plans import Plan
 from workbench.planner.problem import SERVICE_SAMPLES, PlanningProblem, ServiceOn, fit_arrivals
+from workbench.planner.reliability import secure_all
+from workbench.planner.type_search import Progress, search_type, search_types
 from workbench.quantiles import SLO, has_enough_samples
 from workbench.registry.model import Model
+from workbench.registry.onnx import Tensor
 from workbench.service_times import ProfileLike, ServiceTimes
 from workbench.traffic.map import MAP
+from workbench.traffic.redraws import redraw
 from workbench.traffic.trace import Trace
 from workbench.validation import of_kind, positive
 
 Clock = Callable[[], float]
-Progress = Callable[[int, int], None]
 Measured = ProfileLike | ServiceTimes | ServiceOn
 """A profile, service times on this machine, or a function from deployment to service times."""
 
@@ -72,6 +75,8 @@ def plan(
     (True, 'lambda', 'simulator')
     """
     options = Options() if options is None else of_kind("options", options, Options, "Options")
+    if isinstance(source, Model):
+        options = describe_model(source, options)
     _check(trace, slo, budget)
     spared = ""
     if isinstance(source, Model):
@@ -86,10 +91,11 @@ def plan(
         watch.lap("profile")
     service, largest = _resolve_service(source, trace, options)
     _, note = options.sizes(largest)
+    known = arrivals is not None
+    warnings: tuple[str, ...] = ()
     if arrivals is None:
         arrivals, warnings = fit_arrivals(trace, max(options.waits(slo.latency)))
-    else:
-        warnings = ()
+    days = redraw(trace, arrivals, explained=not warnings, known=known, seed=options.seed)
     watch.lap("fit")
     problem = PlanningProblem(
         trace=trace,
@@ -97,13 +103,17 @@ def plan(
         slo=slo,
         budget=budget,
         options=options,
-        service_on=service,
+        service=service,
         largest=largest,
+        days=days if options.unseen_draws else None,
     )
-    tables = tuple(_search_all(problem, progress))
+    tables = search_types(problem, progress)
     watch.lap("screen and simulate")
     if not any(field.finalists for field in tables):
         raise InvalidInput(_explain_overload(tables))
+    if problem.days is not None:
+        secure_all(problem, tables, search_type, progress)
+        watch.lap("try on other days")
     notes = (*filter(None, [spared, note]), *warnings, *_collect_warnings(problem))
     return Plan(task=problem, fields=tables, spent=watch.seconds, notes=notes, model=model)
 
@@ -189,21 +199,23 @@ def _find_largest_covered(times: ServiceTimes, least: int) -> int:
     return int(sizes[run[-1]]) if len(run) else 0
 
 
-def _search_all(problem: PlanningProblem, progress: Progress | None) -> Iterator[CandidateTable]:
-    """Yield the candidates of each inference type, and tell how many types are done."""
-    kinds = problem.options.kinds
-    for done, kind in enumerate(kinds):
-        if progress is not None:
-            progress(done, len(kinds))
-        yield _search(problem, kind)
-    if progress is not None:
-        progress(len(kinds), len(kinds))
+def describe_model(model: Model, options: Options) -> Options:
+    """Return options with the bytes that a model's rows, answers and file have, where not given."""
+    traits = model.traits
+    sizes: dict[str, Any] = {
+        "row_bytes": float(model.samples().inputs[:1].nbytes),
+        "answer_bytes": _bytes_of_row(traits.output_schema[0]),
+        "model_memory": float(traits.size_bytes),
+    }
+    missing = {name: size for name, size in sizes.items() if getattr(options, name) is None}
+    return replace(options, **missing)
 
 
-def _search(problem: PlanningProblem, kind: str) -> CandidateTable:
-    if KINDS[kind].on_demand:
-        return search_on_demand(problem, kind)
-    return search_without_formula(problem, kind)
+def _bytes_of_row(tensor: Tensor) -> float | None:
+    sizes = [size for size in tensor.shape if size is not None]
+    if len(sizes) < len(tensor.shape) or tensor.dtype == "object":
+        return None
+    return float(np.prod(sizes) * np.dtype(tensor.dtype).itemsize)
 
 
 def _explain_overload(tables: tuple[CandidateTable, ...]) -> str:
@@ -214,9 +226,45 @@ def _explain_overload(tables: tuple[CandidateTable, ...]) -> str:
     )
 
 
+def _collect_unknown_limits(problem: PlanningProblem) -> list[str]:
+    """Return which limits and charges of the platforms no figure counts, in sentences."""
+    options, notes = problem.options, []
+    places = [place for kind in options.kinds for place in options.places(kind)]
+    away = [place for place in places if place.needs]
+    if away and not problem.content.any():
+        notes.append(
+            "How many bytes requests carry is not known: neither limits on payloads nor charges "
+            "for data in count. Give the trace its bytes, or Options(row_bytes=...)."
+        )
+    if any(place.bills_data for place in away) and options.answer_bytes is None:
+        notes.append(
+            "How many bytes answers have is not known: charges for data out do not count. Give "
+            "Options(answer_bytes=...)."
+        )
+    if away and options.model_memory is None:
+        notes.append(
+            "The memory that the model takes is not known, and not compared with that of the "
+            "instances. Give Options(model_memory=...), in bytes."
+        )
+    elif unknown := [place.label for place in away if place.memory is None]:
+        notes.append(f"The memory of {', '.join(unknown)} is not known.")
+    if counted := sorted({place.kind for place in away if place.counted_by}):
+        notes.append(
+            f"How many instances of a type the account may have is not known: up to "
+            f"{options.max_count} were taken for {', '.join(counted)}."
+        )
+    notes += [
+        f"{place.kind}: {place.platform.servers:,} calls in flight take a raised quota; "
+        f"AWS's default is {place.default_quota:,}."
+        for place in {place.kind: place for place in away}.values()
+        if place.default_quota is not None and place.platform.servers > place.default_quota
+    ]
+    return notes
+
+
 def _collect_warnings(problem: PlanningProblem) -> list[str]:
-    notes = []
     options = problem.options
+    notes = _collect_unknown_limits(problem)
     if options.cold_start is None and any(KINDS[kind].on_demand for kind in options.kinds):
         notes.append(
             "On-demand instances start without delay: give Options(cold_start=...), in seconds."
@@ -229,4 +277,11 @@ def _collect_warnings(problem: PlanningProblem) -> list[str]:
         )
     if len(np.unique(problem.trace.rows)) > 1:
         notes.append("Requests differ in rows: the exact model takes each to carry the mean.")
+    if problem.days is not None and not problem.days.source:
+        notes.append(
+            "Nothing can be redrawn of a trace whose requests all come at one instant: no pick was "
+            "tried on other days."
+        )
+    elif problem.days is not None:
+        notes.append(f"Other days are {problem.days.source}.")
     return notes

@@ -8,7 +8,7 @@ import numpy as np
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, milliseconds
 from workbench.planner.break_even import crossings
-from workbench.planner.plans import Plan
+from workbench.planner.plans import Candidate, Plan
 from workbench.plots.axes import LatencyAxis, format_target, log_ticks
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, dash, shape
@@ -35,9 +35,9 @@ def plan_candidates(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> "pl.DataFra
     """Return the candidates of a plan with latency and cost, and which are beaten in both.
 
     Columns: kind, deployment, policy, latency (seconds at the target's quantile),
-    cost_per_million (US dollars), engine, front (whether none is both faster and cheaper), best
-    (whether it is the winner). Left out are those that no engine has a latency for, and of the
-    beaten all but `max_beaten`, evenly by cost.
+    cost_per_million (US dollars), engine, unseen (on how many other days it holds), front
+    (whether none is both faster and cheaper), best (whether it is the winner). Left out are those
+    that no engine has a latency for, and of the beaten all but `max_beaten`, evenly by cost.
 
     Raises:
         InvalidInput: `max_beaten` is below 1.
@@ -52,7 +52,7 @@ def plan_candidates(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> "pl.DataFra
         .join(front, on=_KEY_COLUMNS, how="left")
         .with_columns(pl.col("front").fill_null(False), best=pl.col("index") == 0)  # noqa: FBT003
         .sort("cost_per_million", "latency")
-        .select(*_KEY_COLUMNS, "latency", "cost_per_million", "engine", "front", "best")
+        .select(*_KEY_COLUMNS, "latency", "cost_per_million", "engine", "unseen", "front", "best")
     )
     shown = pl.col("front") | pl.col("best")
     beaten = known.filter(~shown)
@@ -79,7 +79,14 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
     x = axis.channel(alt.X)
     line = alt.Chart(shown.filter("front")).mark_line(color=INK, strokeWidth=1.5)
     ring = alt.Chart(shown.filter("best")).mark_point(size=320, color=INK, strokeWidth=2.5)
-    tooltip = ["run:N", *_KEY_COLUMNS[1:], "latency:Q", "cost_per_million:Q", "engine:N"]
+    tooltip = [
+        "run:N",
+        *_KEY_COLUMNS[1:],
+        "latency:Q",
+        "cost_per_million:Q",
+        "engine:N",
+        "unseen:N",
+    ]
     bold = "datum.front || datum.best"
     points = alt.Chart(shown).mark_point(filled=True)
     layers = [
@@ -105,7 +112,7 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
         chart=alt.layer(*layers),
         title=f"Latency ({quantile}) against cost",
         subtitle=(
-            f"Ringed: {best.label}; {summary}.",
+            f"Ringed: {best.label}; {summary}{_unseen(best)}.",
             "On the line nothing is both faster and cheaper. Predicted; the best simulated.",
             *(
                 [f"Not shown: {far} slower than {_MAX_TARGET_RATIO} times the target."]
@@ -115,6 +122,10 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
         ),
         description=f"{plan.label}. On the line: {_list_front(plan.front)}.",
     )
+
+
+def _unseen(best: Candidate) -> str:
+    return "" if best.unseen is None else f"; holds on {best.unseen.label} other days"
 
 
 def _target(plan: Plan, axis: LatencyAxis) -> "list[alt.Chart]":

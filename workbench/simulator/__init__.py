@@ -40,7 +40,7 @@ from workbench.batching.timer import BatchPolicy, Policy
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform
 from workbench.errors import InvalidInput
-from workbench.quantiles import SLO, longest_within
+from workbench.quantiles import SLO
 from workbench.run import Run
 from workbench.run.columns import COLUMNS
 from workbench.run.record import RunRecord, describe_setup
@@ -384,7 +384,9 @@ def _format_servers(servers: int) -> str:
 
 
 def _overload_warnings(trace: Trace, deployment: Deployment, outcome: Outcome) -> list[str]:
-    """Return warnings of queues that only grow, and of calls that AWS would have ended."""
+    """Return warnings of queues that only grow, and of calls that AWS ends or refuses."""
+    from workbench.simulator.call_limits import find_broken_calls
+
     warnings = []
     servers = outcome.servers
     load = outcome.busy_seconds / (servers * trace.duration) if servers else 0.0
@@ -393,14 +395,4 @@ def _overload_warnings(trace: Trace, deployment: Deployment, outcome: Outcome) -
             f"Load is {load:.3g}: more work arrives than {_format_servers(servers)} can do. "
             "The queue grows for as long as the trace lasts, and so do the latencies."
         )
-    limit = deployment.call_limit
-    batches = outcome.batches
-    if limit is not None:
-        late = int(
-            (batches.finished - batches.started - batches.init > longest_within(limit)).sum()
-        )
-        if late:
-            warnings.append(
-                f"{late} batches took longer than the {limit:g} s after which AWS fails a call."
-            )
-    return warnings
+    return [*warnings, *find_broken_calls(outcome.batches, deployment, trace.bytes).warnings]

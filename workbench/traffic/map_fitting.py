@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import sqrt
 from typing import TYPE_CHECKING, Literal
 
@@ -38,7 +38,7 @@ class MapFit:
         misfit: root mean square of the distances between the two, in standard errors (of no
             less than 1 %); near 1 where the process explains the trace.
         ks_distance: largest distance between the gaps' distributions (Kolmogorov-Smirnov).
-        log_likelihood: of the trace's gaps, per gap.
+        gaps: of the trace, in seconds.
         warnings: what of the trace's burstiness the process misses, in sentences.
     """
 
@@ -49,12 +49,17 @@ class MapFit:
     errors: Mapping[str, float]
     misfit: float
     ks_distance: float
-    log_likelihood: float
+    gaps: Floats
     warnings: tuple[str, ...]
 
     def __repr__(self) -> str:
         warned = f", warnings: {len(self.warnings)}" if self.warnings else ""
         return f"<Fit {self.kind}, misfit {self.misfit:.2g}{warned}: {self.map!r}>"
+
+    @cached_property
+    def log_likelihood(self) -> float:
+        """The logarithm of the likelihood of the trace's gaps, per gap."""
+        return self.map.log_likelihood(self.gaps) / len(self.gaps)
 
     @property
     def frame(self) -> "pl.DataFrame":
@@ -327,7 +332,7 @@ def _assess(found: MAP, kind: Kind, observed: _TraceStatistics) -> MapFit:
         errors=observed.errors_by_name(),
         misfit=float(np.sqrt((missed**2).mean())),
         ks_distance=ks_distance,
-        log_likelihood=found.log_likelihood(observed.gaps) / len(observed.gaps),
+        gaps=observed.gaps,
         warnings=(*_window_warnings(figures[3:], observed), *_gap_warnings(ks_distance)),
     )
 

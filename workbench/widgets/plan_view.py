@@ -196,7 +196,7 @@ def plan_tables(found: Plan) -> str:
     """Return a plan's winner and reason, near misses, and the best of each type, as HTML."""
     quantile = f"p{100 * found.slo.quantile:g}"
     near = _rows(found.frame.slice(1, _MAX_NEAR_MISSES))
-    columns = ["type", "deployment and policy", quantile, "$ per million", "why"]
+    columns = ["type", "deployment and policy", quantile, "$ per million", "other days", "why"]
     word = "Winner" if found.feasible else "Nothing meets the target; the nearest"
     winner = f"<p><strong>{word}</strong>: {html.escape(found.label)}.</p>"
     misses = frame_table(Table(columns, near, "Near misses")) if near else ""
@@ -206,11 +206,11 @@ def plan_tables(found: Plan) -> str:
 
 def _rows(candidates: "pl.DataFrame") -> list[list[object]]:
     chosen = candidates.select(
-        "kind", "deployment", "policy", "latency", "cost_per_million", "reason"
+        "kind", "deployment", "policy", "latency", "cost_per_million", "unseen", "reason"
     )
     return [
-        [kind, f"{place}, {policy}", milliseconds(latency), cost, reason]
-        for kind, place, policy, latency, cost, reason in chosen.iter_rows()
+        [kind, f"{place}, {policy}", milliseconds(latency), cost, unseen or "not tried", reason]
+        for kind, place, policy, latency, cost, unseen, reason in chosen.iter_rows()
     ]
 
 

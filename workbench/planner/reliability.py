@@ -1,0 +1,203 @@
+"""Whether a pick meets its target on other days, and how much headroom that takes.
+
+What is best for one trace is best for what chance brought that day. A pick is simulated on days
+that the search has not seen (`workbench.traffic.redraws`); where it misses the target on too many,
+the search is made again with a tighter one, until what it picks holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from workbench.deployment.platforms import FleetPlatform
+from workbench.planner.candidates import (
+    CandidateTable,
+    Configuration,
+    Reliability,
+    SimulatedCandidate,
+)
+
+if TYPE_CHECKING:
+    from workbench.planner.problem import PlanningProblem
+
+
+SearchType = Callable[["PlanningProblem", str], CandidateTable]
+"""Returns the settings of an inference type, the best simulated."""
+
+_ROUNDS = 6  # tighter limits that are searched with
+_AT_ONCE = 2  # days simulated at a time: the loops release the interpreter
+_MOST_EXCESS = 2.0  # times the limit: how much tighter the next one is at most
+_BELOW = 0.999  # of a pick's own figure: the limit that it does not meet
+
+
+def secure_picks(
+    problem: PlanningProblem, tables: tuple[CandidateTable, ...], search: SearchType
+) -> Iterator[int]:
+    """Try the pick of each type on other days, and give it headroom until it holds.
+
+    Yields how many types are done, before each.
+    """
+    if problem.days is None or not problem.days.source:
+        return
+    picks = [(pick, table) for table in tables if (pick := find_pick(problem, table))]
+    yield 0
+    judge(problem, picks)
+    for done, (pick, table) in enumerate(picks):
+        yield done
+        _Headroom(problem, table, search).raise_from(pick)
+
+
+def secure_all(
+    problem: PlanningProblem,
+    tables: tuple[CandidateTable, ...],
+    search: SearchType,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Try the picks of all types on other days, and notify of how many types are done.
+
+    A type whose pick does not hold is searched again with tighter limits, by `search`.
+    """
+    for done in secure_picks(problem, tables, search):
+        if progress is not None:
+            progress(done, len(tables))
+    if progress is not None:
+        progress(len(tables), len(tables))
+
+
+def find_pick(problem: PlanningProblem, table: CandidateTable) -> SimulatedCandidate | None:
+    """Return the best finalist that meets the constraint, None where none does."""
+    met = [each for each in table.finalists if problem.meets_constraint(each.figures)]
+    return min(met, key=lambda each: problem.rank(each.figures), default=None)
+
+
+class _Headroom:
+    """The search for what holds on other days, of one type."""
+
+    def __init__(self, problem: PlanningProblem, table: CandidateTable, search: SearchType) -> None:
+        self._problem, self._table, self._search_type = problem, table, search
+        self._held = math.inf  # the least aim of what holds
+
+    def raise_from(self, pick: SimulatedCandidate) -> None:
+        """Try a pick, and what has more headroom until something holds."""
+        if self._holds(pick):
+            return
+        self._add_instances(pick)
+        self._tighten(pick)
+        if math.isinf(self._held):
+            met = (e for e in self._table.finalists if self._problem.meets_constraint(e.figures))
+            self._holds(min(met, key=lambda each: self._problem.figure_to_limit(each.figures)))
+
+    def _holds(self, pick: SimulatedCandidate) -> bool:
+        judge(self._problem, [(pick, self._table)])
+        judged = self._table.judged[pick.configuration]
+        holds = judged.holds(self._problem.options.unseen_share)
+        if holds:
+            self._held = min(self._held, self._problem.aim(pick.figures))
+        return holds
+
+    def _is_better(self, pick: SimulatedCandidate) -> bool:
+        return self._problem.aim(pick.figures) < self._held
+
+    def _add_instances(self, pick: SimulatedCandidate) -> None:
+        """Try a fleet with more and more instances, then with the fewest of these that hold."""
+        deployment, policy, scaling = pick.configuration
+        platform = deployment.platform
+        if not isinstance(platform, FleetPlatform) or not deployment.counted_by or scaling:
+            return
+
+        def grow(count: int) -> SimulatedCandidate:
+            larger = Configuration(deployment.with_count(count), policy)
+            return self._problem.evaluate(self._table, pick.row, larger)
+
+        most = self._problem.options.max_count
+        few, many = platform.instances, platform.instances + 1
+        while many <= most and not self._holds(grow(many)):
+            if not self._is_better(grow(many)):
+                return
+            few, many = many, 2 * many
+        while many <= most and many - few > 1:
+            middle = (few + many) // 2
+            few, many = (few, middle) if self._holds(grow(middle)) else (middle, many)
+
+    def _tighten(self, pick: SimulatedCandidate) -> None:
+        """Search again with tighter limits, then with the loosest of these that holds."""
+        failing, holding = self._next_limits(pick)
+        for _ in range(_ROUNDS):
+            found = self._search(holding)
+            if found is None or not self._is_better(found):
+                break
+            if self._holds(found):
+                break
+            failing, holding = self._next_limits(found)
+        else:
+            return
+        for _ in range(_ROUNDS // 2):
+            found = self._search(math.sqrt(failing * holding))
+            if found is None or found.configuration in self._table.judged:
+                break
+            own = self._problem.figure_to_limit(found.figures) / self._problem.limit
+            if not self._is_better(found):
+                holding = own
+            elif self._holds(found):
+                break
+            else:
+                failing = own
+
+    def _next_limits(self, pick: SimulatedCandidate) -> tuple[float, float]:
+        """Return the share of the limit at which a pick failed, and one at which to search next.
+
+        It would hold if what is limited grew on other days in proportion.
+        """
+        own = self._problem.figure_to_limit(pick.figures) / self._problem.limit
+        excess = min(max(self._table.judged[pick.configuration].worst, 1.0), _MOST_EXCESS)
+        return own, min(own * _BELOW, own / excess)
+
+    def _search(self, tightness: float) -> SimulatedCandidate | None:
+        """Return the pick of a tighter limit, None where nothing meets it."""
+        tighter = self._problem.tighten(tightness)
+        known = {each.configuration for each in self._table.finalists}
+        found = self._search_type(tighter, self._table.kind).finalists
+        self._table.finalists.extend(each for each in found if each.configuration not in known)
+        return find_pick(tighter, self._table)
+
+
+def judge(
+    problem: PlanningProblem, picks: Sequence[tuple[SimulatedCandidate, CandidateTable]]
+) -> None:
+    """Simulate picks on other days, each until it is clear that it fails, and keep the counts."""
+    options = problem.options
+    allowed = options.unseen_draws - math.ceil(options.unseen_share * options.unseen_draws - 1e-9)
+    ratios: dict[int, list[float]] = {
+        place: []
+        for place, (pick, table) in enumerate(picks)
+        if pick.configuration not in table.judged
+    }
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for first in range(0, options.unseen_draws, _AT_ONCE):
+            left = [n for n, seen in ratios.items() if sum(each > 1 for each in seen) <= allowed]
+            configurations = [picks[place][0].configuration for place in left]
+            days = range(first, min(first + _AT_ONCE, options.unseen_draws)) if left else ()
+            for found in pool.map(partial(_try_day, problem, configurations), days):
+                for place, ratio in zip(left, found, strict=True):
+                    ratios[place].append(ratio)
+    for place, seen in ratios.items():
+        pick, table = picks[place]
+        table.judged[pick.configuration] = _count(seen, options.unseen_share)
+
+
+def _try_day(
+    problem: PlanningProblem, configurations: Sequence[Configuration], number: int
+) -> list[float]:
+    day = problem.on_day(number)
+    return [day.ratio(each) for each in configurations]
+
+
+def _count(ratios: list[float], share: float) -> Reliability:
+    rank = max(1, math.ceil(share * len(ratios) - 1e-9))
+    return Reliability(
+        met=sum(each <= 1 for each in ratios), tried=len(ratios), worst=sorted(ratios)[rank - 1]
+    )

@@ -1,0 +1,47 @@
+"""The candidates of one inference type, by the search that its platform takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.deployment.base import KINDS
+from workbench.planner.candidates import CandidateTable
+from workbench.planner.fleets import search_fleets
+from workbench.planner.jobs import search_jobs
+from workbench.planner.on_demand import search_on_demand
+
+if TYPE_CHECKING:
+    from workbench.planner.problem import PlanningProblem
+
+
+Progress = Callable[[int, int], None]
+"""Notified of how much of a step is done, of how much."""
+
+
+def search_type(problem: PlanningProblem, kind: str) -> CandidateTable:
+    """Return the settings of an inference type, the best simulated."""
+    search = search_jobs if KINDS[kind].by_job else search_fleets
+    if KINDS[kind].on_demand:
+        search = search_on_demand
+    candidates = search(problem, kind)
+    possible = np.flatnonzero([not str(note).startswith("unstable") for note in candidates.notes])
+    if not candidates.finalists and len(possible):  # what breaks a limit is shown as it is
+        problem.evaluate(candidates, int(possible[candidates.predicted[possible].argmin()]))
+    return candidates
+
+
+def search_types(
+    problem: PlanningProblem, progress: Progress | None = None
+) -> tuple[CandidateTable, ...]:
+    """Return the candidates of each inference type, and notify of how many types are done."""
+    kinds, tables = problem.options.kinds, []
+    for done, kind in enumerate(kinds):
+        if progress is not None:
+            progress(done, len(kinds))
+        tables.append(search_type(problem, kind))
+    if progress is not None:
+        progress(len(kinds), len(kinds))
+    return tuple(tables)

@@ -1,0 +1,76 @@
+"""Which simulated calls a platform would have ended or refused."""
+
+from bisect import bisect_right
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.deployment.base import MB, Deployment
+from workbench.quantiles import longest_within
+from workbench.simulator.kernels import Batches
+
+Mask = NDArray[np.bool_]
+
+
+class BrokenCalls(NamedTuple):
+    """By batch, whether it took too long and whether it carried too much, and both in words."""
+
+    late: Mask
+    heavy: Mask
+    warnings: tuple[str, ...]
+
+
+def find_broken_calls(
+    batches: Batches, deployment: Deployment, content: NDArray[np.int64]
+) -> BrokenCalls:
+    """Return which batches break a limit of their deployment.
+
+    Args:
+        batches: What was simulated.
+        deployment: Where.
+        content: Bytes of each request, 0 where unknown.
+    """
+    late, heavy = _late(batches, deployment), np.zeros(len(batches.closed), bool)
+    most = _largest_content(deployment)
+    if most is not None and content.any():
+        heavy = _contents(batches, deployment, content) > most
+    warnings = []
+    if late.any():
+        warnings.append(
+            f"{late.sum():,} batches took longer than the {deployment.call_limit:g} s after which "
+            "AWS fails a call."
+        )
+    if heavy.any():
+        warnings.append(
+            f"{heavy.sum():,} batches carried more than the {(most or 0) / MB:.4g} MB that a "
+            f"call to {deployment.kind} takes: AWS refuses them."
+        )
+    return BrokenCalls(late, heavy, tuple(warnings))
+
+
+def _late(batches: Batches, deployment: Deployment) -> Mask:
+    limit = deployment.call_limit
+    if limit is None:
+        return np.zeros(len(batches.closed), bool)
+    began = batches.closed if deployment.time_limit_from_sending else batches.started
+    late: Mask = batches.finished - began - batches.init > longest_within(limit)
+    return late
+
+
+def _contents(
+    batches: Batches, deployment: Deployment, content: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return bytes by batch; of a job, whose calls the simulator does not know, of one request."""
+    join = np.maximum if deployment.by_job else np.add
+    return join.reduceat(content, batches.first[:-1])
+
+
+def _largest_content(deployment: Deployment) -> int | None:
+    """Return the most bytes of content that a call may carry; None: any."""
+    most = [
+        bisect_right(range(part.payload_limit + 1), part.payload_limit, key=part.payload) - 1
+        for part in deployment.simple_parts
+        if part.payload_limit is not None
+    ]
+    return min(most, default=None)
