@@ -5,8 +5,11 @@ Brute force simulates every setting of the grid with as many requests as the pla
 winner is judged once more under requests that neither has seen.
 """
 
+import sys
 import time
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from bench_queueing import DATA, REQUESTS, timed
@@ -28,13 +31,23 @@ from workbench.batch_paper import (
 from workbench.batching.timer import BatchPolicy
 from workbench.planner import Options, crossings, plan, replan
 from workbench.planner.on_demand import screen_on_demand
+from workbench.planner.options import CLOUD_KINDS
 from workbench.pricing.usage import round_up_ms
 from workbench.run import SLO
 from workbench.service_times import ServiceTimes
 from workbench.traffic.map import mmpp
-from workbench.traffic.patterns import bursty, diurnal, markovian
+from workbench.traffic.patterns import bursty, diurnal, flash_crowd, markovian
 from workbench.traffic.replay import from_csv
 from workbench.traffic.trace import Trace
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.planner.test_optimality import (
+    GRID,
+    TIMES,
+    TRACES,
+    cost_over_brute_force,
+    targets_of,
+)
 
 CASES = {
     "fast, 0.3 s": (FAST, np.array([3008]), 0.3),
@@ -108,6 +121,7 @@ def decide(process, times, service, memories, limit):
         max_sizes=MAX_SIZES.tolist(),
         max_waits=WAITS.tolist(),
         cold_start=0.0,
+        unseen_draws=0,  # brute force has no headroom either
     )
     slo = SLO(latency=limit)
     return plan(service_of(service, memories), trace_of(times), slo, options, arrivals=process)
@@ -206,6 +220,7 @@ def full_grid():
             max_sizes=list(sizes),
             max_waits=np.linspace(0.01, 0.5, waits).tolist(),
             cold_start=0.0,
+            unseen_draws=0,
         )
         trace = trace_of(times)
         service = service_of(tables, memories)
@@ -225,11 +240,18 @@ def all_types():
     times = ServiceTimes.affine(0.006, 0.004, largest=32)
     law = np.linspace(0.8, 1.5, 21)
     drawn = ServiceTimes({size: (0.006 + 0.004 * size) * law for size in range(1, 33)})
-    print(f"all inference types, {len(trace):,} requests, fitted, screened and simulated")
+    print(f"all inference types, {len(trace):,} requests, with and without 20 unseen days")
     for name, service in (("constant service", times), ("service drawn from 21 quantiles", drawn)):
-        whole = partial(plan, service, trace, SLO(latency=0.1), Options(cold_start=0.3))
-        found = whole()
-        print(f"  {name}: {timed(whole, 3)}\n    {found.effort}\n    {found.label}")
+        for draws in (0, 20):
+            options = Options(cold_start=0.3, unseen_draws=draws)
+            whole = partial(plan, service, trace, SLO(latency=0.1), options)
+            began = time.process_time()
+            found = whole()
+            spent = time.process_time() - began
+            print(
+                f"  {name}, {draws} days: {timed(whole, 3)}, {spent:.1f} s of one core\n"
+                f"    {found.effort}\n    {found.label}"
+            )
     start = time.perf_counter()
     frame = plan(times, trace.clip(0, 300), SLO(latency=0.1)).break_even()
     print(f"  break-even at 7 rates, {time.perf_counter() - start:.1f} s: {crossings(frame)}")
@@ -246,7 +268,9 @@ def over_a_day():
 def real_traces():
     """Requests that no process of two phases explains: the simulator corrects the exact model."""
     service = ServiceTimes.affine(0.05, 0.03, largest=16)
-    options = Options(kinds=["lambda"], lambda_memory_mb=[1024, 1769], cold_start=0.5)
+    options = Options(
+        kinds=["lambda"], lambda_memory_mb=[1024, 1769], cold_start=0.5, unseen_draws=0
+    )
     print("real requests: the plan's cost over that of brute force by simulation of all settings")
     for name in ("code", "conv"):
         path = DATA / f"azure_llm_2023_{name}.csv"
@@ -269,7 +293,48 @@ def every_setting(found):
     return (field.configuration(row) for field in found.fields for row in range(len(field.place)))
 
 
+def every_type():
+    """Every setting of a small grid, simulated: the winner of each type against the cheapest."""
+    print("the winner of each inference type against brute force over a small grid")
+    for kind in CLOUD_KINDS:
+        gaps = [
+            cost_over_brute_force(plan(TIMES, trace, SLO(latency=latency), options))
+            for trace in TRACES.values()
+            for latency in targets_of(kind)
+            for options in [replace(GRID, kinds=[kind])]
+        ]
+        print(f"  {kind}: {len(gaps)} cases, at worst {100 * max(gaps):+.3f} %")
+
+
+def on_other_days():
+    """The share of 30 days that neither search nor trial has seen on which the winner does."""
+    print("the winner on 30 days that it has not seen, found without and with unseen draws")
+    times = ServiceTimes.affine(0.006, 0.004, largest=32)
+    crowd = partial(
+        flash_crowd, rate=40, peak=12, start=30, ramp=5, hold=15, decay=10, duration=120
+    )
+    bursts = partial(bursty, rate=60, burst=5, dwell=(20, 5), duration=600)
+    for name, day in (("flash crowd", crowd), ("bursty", bursts)):
+        for kind in ("real-time", "async", "lambda"):
+            options = Options(kinds=[kind], cold_start=0.3)
+            shares = []
+            for draws in (0, 20):
+                chosen = replace(options, unseen_draws=draws)
+                found = plan(times, day(seed=1), SLO(latency=0.1), chosen)
+                days = [day(seed=seed) for seed in range(1000, 1030)]
+                shares.append(f"{100 * share_met(found, days):.0f} %")
+            print(f"  {name}, {kind}: {' and '.join(shares)}, headroom {found.headroom:.1%}")
+
+
+def share_met(found, days):
+    """On which share of days the winner meets the target."""
+    played = [replace(found.task, trace=day).ratio(found.best.configuration) for day in days]
+    return np.mean([each <= 1 for each in played])
+
+
 def main():
+    every_type()
+    on_other_days()
     full_grid()
     all_types()
     published_optima()
