@@ -171,7 +171,7 @@ def test_columns_of_other_types_are_left_out_by_name(model, data, expected, tmp_
     output = tmp_path / "answers.parquet"
     wb.transform(model, frame, HERE, columns=names, output=output)
     assert pl.read_parquet(output)["id"].to_list() == frame["id"].to_list()
-    with pytest.raises(InvalidInput, match=r"Columns \['id'\] hold text"):
+    with pytest.raises(InvalidInput, match="Column 'id' holds text"):
         wb.transform(model, frame, HERE)
 
 
@@ -181,7 +181,7 @@ def test_a_row_without_all_its_values_gets_no_answer(model, data, tmp_path):
     cut = tmp_path / "cut.csv"
     cut.write_text(whole.read_text() + "1.0,2.0\n")
     assert wb.transform(model, whole, HERE).rows == 5
-    with pytest.raises(InvalidInput, match="has no value in 1 of these"):
+    with pytest.raises(InvalidInput, match="Row 6, column 'pixel2' is missing"):
         wb.transform(model, cut, HERE)
 
 

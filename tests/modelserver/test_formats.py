@@ -107,6 +107,8 @@ def test_a_free_axis_takes_any_size():
         ("int64", b"[[1,2,3]]", [[1, 2, 3]]),
         ("uint8", b"[[0,2,255]]", [[0, 2, 255]]),
         ("bool", b"[[true,false,true]]", [[True, False, True]]),
+        ("bool", b"[[1,0,1.0]]", [[True, False, True]]),
+        ("int32", b"[[1,2,3.0]]", [[1, 2, 3]]),
         ("float16", b"[[1,0.5,3]]", [[1, 0.5, 3]]),
         ("float64", b"[[0.1,2,true]]", [[0.1, 2, 1]]),
     ],
@@ -124,7 +126,11 @@ def test_values_are_read_in_the_model_s_own_type(kind, body, expected):
         ("int64", b"[[1,2,0.5]]"),
         ("uint8", b"[[0,2,256]]"),
         ("uint8", b"[[0,2,-1]]"),
-        ("bool", b"[[1,0,1]]"),
+        ("bool", b"[[1,0,2]]"),
+        ("float16", b"[[1,2,70000]]"),
+        ("float32", b"[[1,2,1e39]]"),
+        ("float32", b"[[0.5,2,16777217]]"),
+        ("float64", b"[[0.5,2,9007199254740993]]"),
         ("int64", b"[[1,2,99999999999999999999999]]"),
     ],
 )
@@ -145,7 +151,11 @@ def test_values_that_would_not_survive_the_model_s_type_are_refused(kind, body):
         (JSON, b"[[1,2]]", "shape"),
         (JSON, b"[[[1,2,3]]]", "shape"),
         (JSON, b'[["1","2","3"]]', "must be a number"),
-        (JSON, b"[[1,2,null]]", "must be a number"),
+        (JSON, b"[[1,2,null]]", "Row 1, column 3 is missing"),
+        (JSON, b"[1,null,3]", "Row 1, column 2 is missing"),
+        (CSV, b"1,2,3\n1,NA,3\n", "Row 2, column 2 is missing"),
+        (CSV, b"1,2,3\n1,nan,3\n", "Row 2, column 2 is missing"),
+        (CSV, b"1,1_000,3\n", "must hold numbers"),
         (JSON, b'{"rows":[[1,2,3]]}', "instances"),
         (JSON, b'{"instances":3}', "list"),
         (JSON, b'{"instances":[{"x":1}]}', "must be a number"),
@@ -157,7 +167,7 @@ def test_values_that_would_not_survive_the_model_s_type_are_refused(kind, body):
         (CSV, b"a,b,c\n1,2,3\n", "must hold numbers"),
         (CSV, b"1,2,3\n1,2\n", "must hold numbers"),
         (CSV, b"1,2\n", "shape"),
-        (CSV, b"1,,3\n", "must hold numbers"),
+        (CSV, b"1,,3\n", "Row 1, column 2 is missing"),
         (CSV, b"1,true,x\n", "must hold numbers"),
         (CSV, b"\xff\n", "must hold numbers"),
         (CSV, b'"' + b"1" * 200_000, "must hold numbers"),
@@ -179,6 +189,18 @@ def test_a_body_that_is_wrong_is_refused_with_what_is_wrong(content_type, body, 
 
     assert status == 400
     assert complaint in reason
+
+
+@pytest.mark.parametrize("content_type", TYPES)
+def test_a_value_far_down_a_streamed_body_is_named_by_its_row(content_type):
+    rows = np.ones((PIECE_BYTES // 8, 3), np.int64)
+    rows[-2, 1] = 300
+    reader = Reader(np.dtype(np.uint8), (3,))
+    file = io.BytesIO(bodies(rows)[content_type])
+
+    with pytest.raises(RequestError, match=f"Row {len(rows) - 1}, column 2 is 300") as caught:
+        list(reader.blocks(content_type, file, len(file.getvalue())))
+    assert caught.value.status == 400
 
 
 def test_a_header_that_promises_a_huge_array_costs_nothing():

@@ -45,6 +45,7 @@ _CONTAINER_MODULES = (
     "engine",
     "formats",
     "function",
+    "casts",
     "chunks",
     "errors",
     "runtime_env",

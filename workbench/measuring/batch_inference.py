@@ -7,7 +7,7 @@ memory: `output` is for answers that do not.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from workbench.cloud.aws import Cloud
 from workbench.cloud.transform_jobs import TransformJobs, prepare_jobs
 from workbench.deployment.base import Deployment
 from workbench.errors import CloudError, InvalidInput, InvocationError, Stopped, WorkbenchError
+from workbench.measuring.conversion import Missing
 from workbench.measuring.inputs import Piece, Source, open_source
 from workbench.measuring.outputs import OutputWriter, open_writer
 from workbench.pricing.cost import Cost
@@ -73,6 +74,9 @@ def transform(
     cloud: Any = None,  # noqa: ANN401 - a Cloud, or a dask.distributed client
     *,
     columns: Iterable[str] | None = None,
+    header: bool | None = None,
+    schema: Mapping[str, Any] | None = None,
+    missing: Missing = "refuse",
     output: str | Path | None = None,
     budget: float | None = None,
     yes: bool = False,
@@ -87,13 +91,20 @@ def transform(
     Args:
         model: What answers.
         data: A NumPy array whose first axis are rows, a Polars frame, or the path of a `.parquet`,
-            `.csv` or `.npy` file, which is read in pieces.
+            `.csv`, `.jsonl` or `.npy` file, which is read in pieces. A column of lists of one
+            length, such as answers are written as, is as many values.
         deployment: `BatchTransform` on a cloud; `Local` on Dask and on this machine, where its
             `threads` are those of each run of the model.
         cloud: Where; a `dask.distributed` client has its workers answer, which must see the
             registry's folder, and a `.parquet` or `.npy` file, under the same path as this
             process. Without one, this machine answers.
         columns: Those of a frame or file that the model takes, by default all.
+        header: Whether a CSV has a header; by default it has none, and a warning says so, if its
+            first line holds numbers or instants alone.
+        schema: Types of a text file's columns by name, "float32" or Polars's; by default those
+            that all their cells have.
+        missing: "nan" has a model of floats see NaN where a value is missing: an empty cell, `nan`,
+            `NA` or `null` in a text file, null in a frame.
         output: A new `.parquet` file for the rows with the column "prediction" beside them, or a
             `.npy` file for the answers alone.
         budget: The most that it may cost, in US dollars: a job that reaches it is stopped.
@@ -103,7 +114,8 @@ def transform(
         stopped: Stops the job when it is set.
 
     Raises:
-        InvalidInput: Data, deployment or output are not what they must be.
+        InvalidInput: Data, deployment or output are not what they must be; a value that the
+            model's type does not hold is named by row and column.
         NotFound: There is no such file.
         NotAvailable: Nobody agreed to the cost, or credentials, a role or an image are missing.
         OverBudget: It may cost more than the budget, or did.
@@ -115,7 +127,14 @@ def transform(
     """
     of_kind("model", model, Model, "a Model")
     _check_deployment(deployment, cloud)
-    source = open_source(data, model.traits.input_schema, columns=columns)
+    source = open_source(
+        data,
+        model.traits.input_schema,
+        columns=columns,
+        header=header,
+        schema=schema,
+        missing=missing,
+    )
     began = time.perf_counter()
     with open_writer(output, source.names) as answers:
         task = _TransformTask(model, source, answers, stopped or threading.Event(), progress)

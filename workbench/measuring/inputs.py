@@ -3,18 +3,27 @@
 Data can be gone through more than once and come in the same pieces each time. Nothing is unpickled.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.cells import as_schema, parse_column
 from workbench.errors import InvalidInput, NotFound
 from workbench.files import as_path
+from workbench.measuring.conversion import InputSpec, Missing
 from workbench.registry.onnx import Tensor
+from workbench.tables import (
+    TEXT_FORMATS,
+    TextTable,
+    column_types,
+    open_table,
+)
+from workbench.validation import as_tuple
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
 PIECE_BYTES = 1024 * 1024
 """Bytes of a piece, about: with 4 MB batch transform was slower (see bench_transform.py)."""
 
-_FORMATS = (".parquet", ".csv", ".npy")
+_FORMATS = (".parquet", ".npy", *TEXT_FORMATS)
 
 
 class Piece(Protocol):
@@ -38,73 +47,15 @@ class Piece(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class InputSpec:
-    """What a model takes: a tensor, out of these columns of a frame (None: of all)."""
-
-    tensor: Tensor
-    columns: tuple[str, ...] | None = None
-
-    def of(self, rows: "NDArray[Any] | pl.DataFrame") -> NDArray[Any]:
-        """Return rows as the model takes them.
-
-        Raises:
-            InvalidInput: They are not of that shape, or not such numbers.
-
-        >>> InputSpec(Tensor("x", "float32", (2,))).of(np.array([[1, 2]])).dtype.name
-        'float32'
-        """
-        tensor = self.tensor
-        values = rows if isinstance(rows, np.ndarray) else self._convert_frame(rows)
-        wanted = f"the model takes {tensor}"
-        if values.dtype.kind not in "biuf":
-            raise InvalidInput(f"Rows must be numbers, got {values.dtype}; {wanted}.")
-        if not np.can_cast(values.dtype, tensor.dtype, "same_kind"):
-            raise InvalidInput(f"The rows are {values.dtype}; {wanted}: convert them.")
-        if not tensor.fits(values):
-            raise InvalidInput(
-                f"The rows have shape {values.shape}; {wanted}: name its columns, or reshape them."
-            )
-        return np.ascontiguousarray(values, tensor.dtype)
-
-    def _convert_frame(self, frame: "pl.DataFrame") -> NDArray[Any]:
-        import polars as pl
-
-        chosen = frame.select(self.columns or frame.columns)
-        wanted = f"the model takes {self.tensor}"
-        for column in chosen.iter_columns():
-            if gaps := column.null_count():
-                raise InvalidInput(
-                    f"Column {column.name!r} has no value in {gaps} of these {len(chosen)} rows; "
-                    f"{wanted}: fill them or leave those rows out. Where the model is to see NaN, "
-                    "write NaN."
-                )
-        if text := [name for name, kind in chosen.schema.items() if kind == pl.String]:
-            raise InvalidInput(f"Columns {text} hold text; {wanted}: name its columns.")
-        values = chosen.to_numpy()
-        row = self.tensor.shape
-        if not row:
-            return values[:, 0] if values.shape[1] == 1 else values
-        whole = [size for size in row if size is not None]
-        if 1 < len(whole) == len(row) and values.shape[1] == np.prod(whole):
-            return values.reshape(-1, *whole)
-        return values
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of a row, an axis of any size counted once."""
-        sizes = [size or 1 for size in self.tensor.shape]
-        return int(np.prod(sizes, initial=np.dtype(self.tensor.dtype).itemsize))
-
-
-@dataclass(frozen=True, slots=True)
 class _MemoryPiece:
     """Rows that are in memory."""
 
     taken: InputSpec
     rows: "NDArray[Any] | pl.DataFrame"
+    first: int = 0
 
     def inputs(self) -> NDArray[Any]:
-        return self.taken.of(self.rows)
+        return self.taken.of(self.rows, first=self.first)
 
     def frame(self) -> "pl.DataFrame":
         import polars as pl
@@ -114,6 +65,26 @@ class _MemoryPiece:
         if self.rows.ndim == 2:
             return pl.DataFrame(self.rows, schema=[f"x{i}" for i in range(self.rows.shape[1])])
         return pl.DataFrame({"x": pl.Series(self.rows)})
+
+
+@dataclass(frozen=True, slots=True)
+class _TextPiece(_MemoryPiece):
+    """Rows of a text file, each cell as it stands there."""
+
+    table: TextTable | None = None
+
+    def frame(self) -> "pl.DataFrame":
+        import polars as pl
+
+        assert self.table is not None  # noqa: S101 - it has one; only the parent has none
+        assert isinstance(self.rows, pl.DataFrame)  # noqa: S101 - of a text file
+        types = column_types(self.table, self.taken.schema)
+        return pl.DataFrame(
+            [
+                parse_column(column.name, column, types[column.name], first=self.first)
+                for column in self.rows.iter_columns()
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +107,10 @@ class _FilePiece:
 
         if self.path.suffix == ".npy":
             mapped = np.load(self.path, mmap_mode="r", allow_pickle=False)
-            return _MemoryPiece(self.taken, np.array(mapped[self.first : self.first + self.count]))
+            rows = np.array(mapped[self.first : self.first + self.count])
+            return _MemoryPiece(self.taken, rows, self.first)
         part = pl.scan_parquet(self.path, glob=False).slice(self.first, self.count)
-        return _MemoryPiece(self.taken, part.collect())
+        return _MemoryPiece(self.taken, part.collect(), self.first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,28 +147,42 @@ class Source:
         first.inputs()
 
 
-def open_source(data: Any, tensor: Tensor, *, columns: Iterable[str] | None = None) -> Source:  # noqa: ANN401 - a path, an array or a frame
+def open_source(
+    data: Any,  # noqa: ANN401 - a path, an array or a frame
+    tensor: Tensor,
+    *,
+    columns: Iterable[str] | None = None,
+    header: bool | None = None,
+    schema: Mapping[str, Any] | None = None,
+    missing: Missing = "refuse",
+) -> Source:
     """Return data for a model that takes this tensor.
 
     Args:
         data: An array whose first axis are rows, a Polars frame, or the path of a `.parquet`,
-            `.csv` or `.npy` file.
+            `.csv`, `.jsonl` or `.npy` file.
         tensor: The model's input.
         columns: Those of a frame or file that the model takes, by default all.
+        header: Whether a CSV has one, where its first line does not tell.
+        schema: The types of columns of a text file, by name, where its cells do not tell.
+        missing: "nan" has the model see NaN where a value is missing.
 
     Raises:
         InvalidInput: They are of another kind, hold no rows, or the model does not take them.
         NotFound: There is no such file.
     """
-    spec = InputSpec(tensor, None if columns is None else tuple(columns))
+    if missing not in get_args(Missing):
+        raise InvalidInput(f"missing must be one of {get_args(Missing)}, got {missing!r}.")
+    chosen = None if columns is None else as_tuple("columns", columns)
+    spec = InputSpec(tensor, chosen, missing, schema=as_schema(schema))
     source = (
-        _file_source(as_path(data), spec)
+        _file_source(as_path(data), spec, header=header)
         if isinstance(data, str | Path)
         else _memory_source(data, spec)
     )
-    missing = [name for name in spec.columns or () if name not in source.names]
-    if missing:
-        raise InvalidInput(f"The data have no columns {missing}; they have {list(source.names)}.")
+    lacking = [name for name in (*(spec.columns or ()), *spec.schema) if name not in source.names]
+    if lacking:
+        raise InvalidInput(f"The data have no columns {lacking}; they have {list(source.names)}.")
     source.check()
     return source
 
@@ -204,6 +190,8 @@ def open_source(data: Any, tensor: Tensor, *, columns: Iterable[str] | None = No
 def _memory_source(data: Any, spec: InputSpec) -> Source:  # noqa: ANN401 - an array or a frame
     import polars as pl
 
+    if spec.schema:
+        raise InvalidInput("schema is for text files; arrays and frames have types of their own.")
     if not isinstance(data, pl.DataFrame) and not (isinstance(data, np.ndarray) and data.ndim):
         raise InvalidInput(
             "data must be a NumPy array of rows, a Polars DataFrame or the path of a file, got "
@@ -212,12 +200,12 @@ def _memory_source(data: Any, spec: InputSpec) -> Source:  # noqa: ANN401 - an a
     names = tuple(data.columns) if isinstance(data, pl.DataFrame) else ()
 
     def pieces(rows: int) -> Iterator[Piece]:
-        return (_MemoryPiece(spec, data[at : at + rows]) for at in range(0, len(data), rows))
+        return (_MemoryPiece(spec, data[at : at + rows], at) for at in range(0, len(data), rows))
 
     return Source(spec, names, len(data), pieces)
 
 
-def _file_source(path: Path, spec: InputSpec) -> Source:
+def _file_source(path: Path, spec: InputSpec, *, header: bool | None) -> Source:
     import polars as pl
 
     if path.suffix not in _FORMATS:
@@ -225,19 +213,23 @@ def _file_source(path: Path, spec: InputSpec) -> Source:
     if not path.is_file():
         raise NotFound(f"There is no file {path}.")
     try:
-        return _open_file(path.absolute(), spec)
+        return _open_file(path.absolute(), spec, header=header)
+    except InvalidInput:
+        raise
     except (ValueError, OSError, EOFError, TypeError, pl.exceptions.PolarsError) as error:
         raise _read_error(path, error) from error
 
 
-def _open_file(path: Path, spec: InputSpec) -> Source:
+def _open_file(path: Path, spec: InputSpec, *, header: bool | None) -> Source:
     import polars as pl
 
-    if path.suffix == ".csv":
-        names = tuple(pl.scan_csv(path, glob=False).collect_schema().names())
-        return Source(spec, names, None, partial(_csv_pieces, path, spec))
+    if path.suffix in TEXT_FORMATS:
+        table = open_table(path, header=header, columns=spec.columns)
+        read = partial(_text_pieces, table, replace(spec, text=True))
+        return Source(spec, table.names, None, read)
+    names: tuple[str, ...] = ()
     if path.suffix == ".npy":
-        names, count = (), len(np.load(path, mmap_mode="r", allow_pickle=False))
+        count = len(np.load(path, mmap_mode="r", allow_pickle=False))
     else:
         scan = pl.scan_parquet(path, glob=False)
         names = tuple(scan.collect_schema().names())
@@ -250,26 +242,17 @@ def _open_file(path: Path, spec: InputSpec) -> Source:
     return Source(spec, names, count, pieces)
 
 
-def _csv_pieces(path: Path, spec: InputSpec, rows: int) -> Iterator[Piece]:
+def _text_pieces(table: TextTable, spec: InputSpec, rows: int) -> Iterator[Piece]:
     """Return the rows of a file that can only be read from its beginning."""
     import polars as pl
 
-    kept: list[pl.DataFrame] = []
-    held = 0
+    first = 0
     try:
-        for batch in pl.scan_csv(path, glob=False).collect_batches(chunk_size=rows):
-            kept.append(batch)
-            held += len(batch)
-            if held >= rows:
-                joined, whole = pl.concat(kept), held - held % rows
-                yield from (
-                    _MemoryPiece(spec, joined[at : at + rows]) for at in range(0, whole, rows)
-                )
-                kept, held = [joined[whole:]], held % rows
+        for batch in table.batches(rows):
+            yield _TextPiece(spec, batch, first, table)
+            first += len(batch)
     except pl.exceptions.PolarsError as error:
-        raise _read_error(path, error) from error
-    if held:
-        yield _MemoryPiece(spec, pl.concat(kept))
+        raise _read_error(table.path, error) from error
 
 
 def _read_error(path: Path, error: Exception) -> InvalidInput:

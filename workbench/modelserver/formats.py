@@ -5,6 +5,7 @@ answered without it; CSV and JSON Lines always hold a batch, one row a line. JSO
 `{"instances": [...]}`, and is then answered as `{"predictions": [...]}`.
 """
 
+import contextlib
 import csv
 import io
 import math
@@ -17,6 +18,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from workbench.modelserver.casts import MISSING, CastError, as_numbers, cast
 from workbench.modelserver.chunks import array_rows, json_rows, whole_lines
 from workbench.modelserver.errors import RequestError
 
@@ -68,7 +70,11 @@ class Reader:
             Refused: 415 for a type that is not one of `TYPES`, 400 for a body that is not what
                 its type says or does not hold rows for this model.
         """
-        return self._find_reader(content_type)(body)
+        read = self._find_reader(content_type)
+        try:
+            return read(body)
+        except CastError as error:
+            raise self._refuse(error) from error
 
     def blocks(self, content_type: str, file: BinaryIO, size: int) -> Iterator[InputBatch]:
         """Return the rows of a body of `size` bytes in a file, in order, block by block.
@@ -81,15 +87,29 @@ class Reader:
         read = self._find_reader(content_type)
         file.seek(0)
         shape: tuple[int, ...] | None = None
-        for batch in self._read_blocks(read, file, size):
+        blocks, done = self._read_blocks(read, file, size), 0
+        while True:
+            try:
+                batch = next(blocks, None)
+            except CastError as error:
+                raise self._refuse(error, done) from error
+            if batch is None:
+                break
             if shape not in (None, batch.rows.shape[1:]):
-                raise RequestError(
-                    400, f"The rows must all have one shape, {self._describe_input()}."
-                )
+                raise self._refuse_shapes()
             shape = batch.rows.shape[1:]
+            done += len(batch.rows)
             yield batch
         if shape is None:
             yield read(b"")  # which is refused, as no rows are
+
+    def _refuse(self, error: CastError, first: int = 0) -> RequestError:
+        """Return the answer to a value that the model's type does not hold."""
+        where = error.describe(first=first)
+        return RequestError(400, f"{where}; the model takes {self._describe_input()}.")
+
+    def _refuse_shapes(self) -> RequestError:
+        return RequestError(400, f"The rows must all have one shape, {self._describe_input()}.")
 
     def _find_reader(self, content_type: str) -> Callable[[bytes], InputBatch]:
         name = content_type.partition(";")[0].strip().lower()
@@ -114,7 +134,7 @@ class Reader:
     def _npy(self, body: bytes) -> InputBatch:
         shape, dtype, order, end = self._read_npy_header(body, len(body))
         values = np.frombuffer(body, dtype, offset=end).reshape(shape, order=order)  # type: ignore[call-overload]
-        return self._to_batch(self._cast(values))
+        return self._to_batch(values)
 
     def _npy_blocks(self, file: BinaryIO, size: int) -> Iterator[InputBatch]:
         shape, dtype, order, end = self._read_npy_header(file.read(_MAX_HEADER_BYTES), size)
@@ -123,7 +143,7 @@ class Reader:
             yield self._npy(file.read(size))
             return
         for rows in array_rows(file, end, shape, dtype, order=order):
-            yield InputBatch(self._check_batch(self._cast(rows)))
+            yield InputBatch(self._check_batch(rows))
 
     def _json_blocks(self, file: BinaryIO, size: int) -> Iterator[InputBatch]:
         pieces = json_rows(file, 1 + len(self._row))
@@ -134,9 +154,7 @@ class Reader:
         for piece in pieces:
             batch = self._json(piece)
             if batch.single:
-                raise RequestError(
-                    400, f"The rows must all have one shape, {self._describe_input()}."
-                )
+                raise self._refuse_shapes()
             yield batch
 
     def _read_npy_header(
@@ -181,11 +199,11 @@ class Reader:
         if not lines:
             raise RequestError(400, "The CSV holds no rows.")
         try:  # most CSV is also JSON, whose parser is fast
-            values = np.array(orjson.loads(b"[[" + b"],[".join(lines) + b"]]"))
+            values = as_numbers(orjson.loads(b"[[" + b"],[".join(lines) + b"]]"), self._dtype)
             plain = values.ndim == 2 and values.dtype.kind in "iuf"
         except ValueError:
             plain = False
-        rows = self._cast(values if plain else _parse_csv(body))
+        rows = values if plain else _parse_csv(body, self._dtype)
         if self._row and None not in self._row and rows.shape[1] == math.prod(self._row):  # type: ignore[arg-type]
             rows = rows.reshape(-1, *self._row)
         elif not self._row and rows.shape[1] == 1:
@@ -194,33 +212,17 @@ class Reader:
 
     def _to_array(self, values: Any) -> NDArray[Any]:  # noqa: ANN401 - whatever JSON can hold
         try:
-            array = np.array(values)
+            array = as_numbers(values, self._dtype)
         except (ValueError, OverflowError) as error:
-            raise RequestError(
-                400, f"The rows must all have one shape, {self._describe_input()}."
-            ) from error
+            raise self._refuse_shapes() from error
         if array.size == 0:
             raise RequestError(400, f"There are no rows; the model takes {self._describe_input()}.")
-        if array.dtype.kind not in "biuf":
+        objects = array.flat if array.dtype.kind == "O" else ()
+        if array.dtype.kind not in "biufO" or any(isinstance(v, str | dict) for v in objects):
             raise RequestError(
                 400, f"Every value must be a number; the model takes {self._describe_input()}."
             )
-        return self._cast(array)
-
-    def _cast(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the array in the model's type, unless that would lose more than precision."""
-        if array.dtype == self._dtype:
-            return array
-        if self._dtype.kind in "iu" and array.dtype.kind in "iu" and array.size:
-            bounds = np.iinfo(self._dtype)
-            if int(array.min()) >= bounds.min and int(array.max()) <= bounds.max:
-                return array.astype(self._dtype)
-        elif np.can_cast(array.dtype, self._dtype, "same_kind"):
-            with np.errstate(over="ignore"):
-                return array.astype(self._dtype)
-        raise RequestError(
-            400, f"The values are {array.dtype}; the model takes {self._describe_input()}."
-        )
+        return array
 
     def _to_batch(self, array: NDArray[Any]) -> InputBatch:
         """Return the array as a batch, whether it is one or a single row."""
@@ -229,6 +231,7 @@ class Reader:
         return InputBatch(self._check_batch(array))
 
     def _check_batch(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return rows of the model's shape in its type."""
         fits = array.ndim == 1 + len(self._row) and all(
             want is None or want == got
             for want, got in zip(self._row, array.shape[1:], strict=True)
@@ -237,7 +240,7 @@ class Reader:
             raise RequestError(
                 400, f"The rows have shape {array.shape}; wanted: {self._describe_input()}."
             )
-        return array
+        return cast(array, self._dtype)
 
     def _describe_input(self) -> str:
         axes = ["rows", *("any" if size is None else str(size) for size in self._row)]
@@ -334,14 +337,31 @@ def _features(value: Any) -> Any:  # noqa: ANN401
     return value["features"] if isinstance(value, dict) and "features" in value else value
 
 
-def _parse_csv(body: bytes) -> NDArray[Any]:
+def _parse_csv(body: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         rows = list(csv.reader(body.decode().splitlines()))
-        return np.array([[float(cell) for cell in row] for row in rows if row])
+        return as_numbers([[_parse_cell(cell) for cell in row] for row in rows if row], dtype)
     except (ValueError, csv.Error) as error:
         raise RequestError(
             400, f"The CSV must hold numbers, as many in each row: {error}."
         ) from error
+
+
+def _parse_cell(cell: str) -> float | None:
+    """Return a cell's number or truth value; None where it is missing."""
+    text = cell.strip().lower()
+    if "_" in text:  # Python would read 1_000
+        raise ValueError(f"{cell!r} is no number")
+    if text in MISSING:
+        return None
+    if text in ("true", "false"):
+        return text == "true"
+    with contextlib.suppress(ValueError):
+        return int(text)
+    number = float(text)
+    if math.isinf(number) and "inf" not in text:
+        raise ValueError(f"{cell!r} is too large")
+    return number
 
 
 def dump(outputs: Any) -> bytes:  # noqa: ANN401

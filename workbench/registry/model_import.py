@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError
+from workbench.modelserver.casts import CastError, cast
 from workbench.registry.agreement_probe import compare_with_file
 from workbench.registry.invariance import BatchInvariance
 from workbench.registry.invariance_probe import has_trees, probe
@@ -152,14 +153,18 @@ def _pool(given: Samples | None, wanted: Tensor, data: str, seed: int) -> tuple[
     if given is None:
         return _random_pool(wanted, seed), f"random, seed {seed}"
     rows = given.inputs
-    if not wanted.fits(rows) or not np.can_cast(rows.dtype, wanted.dtype, "same_kind"):
+    if not wanted.fits(rows) or rows.dtype.kind not in "biufO":
         raise InvalidInput(
             f"The samples are {rows.dtype} of shape {rows.shape}, and the model takes {wanted}."
         )
+    try:
+        rows = cast(rows, np.dtype(wanted.dtype))
+    except CastError as error:
+        raise InvalidInput(f"samples: {error.describe()}; the model takes {wanted}.") from error
     targets = given.targets
     if targets is not None and targets.dtype.kind == "O":  # text labels, e.g. out of a frame
         targets = targets.astype(str)
-    pool = Samples(np.ascontiguousarray(rows, wanted.dtype), targets)
+    pool = Samples(np.ascontiguousarray(rows), targets)
     return pool, f"{len(pool)} held-out rows of {data or 'data given by the user'}"
 
 

@@ -1,0 +1,187 @@
+"""A user's rows as the array that a model takes: every value kept, or refused by row and column."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.cells import parse_column, parse_numbers
+from workbench.errors import InvalidInput
+from workbench.modelserver.casts import CastError, cast
+from workbench.registry.onnx import Tensor
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Missing = Literal["refuse", "nan"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What a model takes: a tensor, out of these columns of a frame (None: of all).
+
+    Attributes:
+        tensor: The model's input.
+        columns: Those of a frame, in the order of the model's values.
+        missing: "nan" gives the model NaN for a value that is missing.
+        text: Whether cells of text are numbers to be read, as those of a text file are.
+        schema: The types of such columns, where they were given.
+    """
+
+    tensor: Tensor
+    columns: tuple[str, ...] | None = None
+    missing: Missing = "refuse"
+    text: bool = False
+    schema: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, rows: "NDArray[Any] | pl.DataFrame", *, first: int = 0) -> NDArray[Any]:
+        """Return rows as the model takes them; `first` is how many there are before them.
+
+        A column of lists of one length is as many values; a frame's columns stand side by side.
+
+        Raises:
+            InvalidInput: They are not of that shape, or hold a value that its type does not; row
+                and column say where.
+
+        >>> InputSpec(Tensor("x", "float32", (2,))).of(np.array([[1, 2]])).dtype.name
+        'float32'
+        """
+        if isinstance(rows, np.ndarray):
+            return self._convert_array(rows, first)
+        return self._fit(self._convert_frame(rows, first), first)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row, an axis of any size counted once."""
+        sizes = [size or 1 for size in self.tensor.shape]
+        return int(np.prod(sizes, initial=np.dtype(self.tensor.dtype).itemsize))
+
+    @property
+    def _wanted(self) -> str:
+        return f"the model takes {self.tensor}"
+
+    def _convert_array(self, values: NDArray[Any], first: int) -> NDArray[Any]:
+        if values.dtype.kind not in "biuf":
+            raise InvalidInput(f"Rows must be numbers, got {values.dtype}; {self._wanted}.")
+        self._check_shape(values, values, first)
+        try:
+            return np.ascontiguousarray(cast(values, np.dtype(self.tensor.dtype)))
+        except CastError as error:
+            raise InvalidInput(f"{error.describe(first=first)}; {self._wanted}.") from error
+
+    def _convert_frame(self, frame: "pl.DataFrame", first: int) -> NDArray[Any]:
+        """Return the values of a frame, side by side unless one column holds them all."""
+        chosen = frame.select(self.columns or frame.columns)
+        kinds = set(chosen.dtypes)
+        plain = len(kinds) == 1 and next(iter(kinds)).is_numeric()
+        if plain and not any(column.null_count() for column in chosen.iter_columns()):
+            values = chosen.to_numpy()
+            if values.dtype.kind in "iuf":
+                try:
+                    return cast(values, np.dtype(self.tensor.dtype))
+                except CastError as error:
+                    where = error.describe(first=first, names=chosen.columns)
+                    raise InvalidInput(f"{where}; {self._wanted}.") from error
+        parts = [self._convert_column(column, first) for column in chosen.iter_columns()]
+        if len(parts) == 1 and parts[0].ndim > 1:
+            return parts[0]
+        return np.concatenate([part.reshape(len(chosen), -1) for part in parts], axis=1)
+
+    def _convert_column(self, column: "pl.Series", first: int) -> NDArray[Any]:
+        cells, row = self._flatten(column, first)
+        width = max(1, int(np.prod(row)))
+        if column.name in self.schema:
+            values: Any = parse_column(column.name, cells, self.schema[column.name], first=first)
+        elif self.text:
+            values = parse_numbers(column.name, cells, first=first, width=width)
+        else:
+            values = cells
+        dtype = np.dtype(self.tensor.dtype)
+        try:
+            array = self._as_array(values, column.name)
+            return array.reshape(len(column), *row)
+        except CastError as error:
+            place = CastError((error.place[0] // width, 0), error.value, error.reason)
+            where = place.describe(first=first, names=[column.name])
+            hint = (
+                " Fill such values or leave their rows out, or have the model see NaN for them "
+                "with missing='nan'."
+                if error.value is None and dtype.kind == "f"
+                else ""
+            )
+            raise InvalidInput(f"{where}; {self._wanted}.{hint}") from error
+
+    def _as_array(self, values: "pl.Series | NDArray[Any]", name: str) -> NDArray[Any]:
+        """Return cells in the model's type, NaN where they are missing and that was asked for."""
+        import polars as pl
+
+        dtype = np.dtype(self.tensor.dtype)
+        if isinstance(values, np.ndarray):
+            missing = np.array([value is None for value in values])
+        else:
+            if not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
+                what = "text" if values.dtype == pl.String else str(values.dtype)
+                raise InvalidInput(
+                    f"Column {name!r} holds {what}; {self._wanted}: name its columns."
+                )
+            missing = values.is_null().to_numpy()
+            if missing.any() or not (values.dtype.is_integer() or values.dtype.is_float()):
+                values = np.array(values.to_list(), object)
+            else:
+                values = values.to_numpy()
+        if self.missing == "refuse" or dtype.kind != "f" or not missing.any():
+            return cast(values, dtype)
+        array = np.full(len(values), np.nan, dtype)
+        array[~missing] = cast(values[~missing], dtype)
+        return array
+
+    def _flatten(self, column: "pl.Series", first: int) -> "tuple[pl.Series, tuple[int, ...]]":
+        """Return the cells of a column one below the other, and the shape of a row.
+
+        Raises:
+            InvalidInput: Its lists differ in length.
+        """
+        import polars as pl
+
+        row: tuple[int, ...] = ()
+        cells = column
+        while isinstance(cells.dtype, pl.List | pl.Array):
+            cells = cells.arr.to_list() if isinstance(cells.dtype, pl.Array) else cells
+            sizes = cells.list.len()
+            width = sizes[0] if len(sizes) else 0
+            other = (sizes.is_null() | (sizes != width)).fill_null(value=True)
+            if not width or other.any():
+                at = int(other.arg_max() or 0)
+                each = max(1, int(np.prod(row)))
+                raise InvalidInput(
+                    f"Row {first + at // each + 1}, column {column.name!r} holds a list of "
+                    f"{sizes[at]} values and row {first + 1} one of {width}: all must have one "
+                    f"length; {self._wanted}."
+                )
+            row, cells = (*row, int(width)), cells.explode()
+        return cells, row
+
+    def _fit(self, values: NDArray[Any], first: int) -> NDArray[Any]:
+        """Return values in the shape of the model's rows.
+
+        Raises:
+            InvalidInput: They have another.
+        """
+        row = self.tensor.shape
+        fitted = values
+        if not self.tensor.fits(values):
+            if not row and values.ndim == 2 and values.shape[1] == 1:
+                fitted = values[:, 0]
+            elif row and None not in row and values[0].size == np.prod(row):
+                fitted = values.reshape(-1, *row)  # type: ignore[arg-type]
+        self._check_shape(fitted, values, first)
+        return np.ascontiguousarray(fitted)
+
+    def _check_shape(self, fitted: NDArray[Any], values: NDArray[Any], first: int) -> None:
+        if not self.tensor.fits(fitted):
+            raise InvalidInput(
+                f"The rows from row {first + 1} on have shape {values.shape}; {self._wanted}: name "
+                "its columns, or reshape them."
+            )
