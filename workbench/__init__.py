@@ -15,7 +15,7 @@ _CONTENTS = {
     # the requests
     "traffic.trace": ["Trace"],
     "traffic.patterns": ["bursty", "constant", "diurnal", "flash_crowd", "markovian", "poisson"],
-    "traffic.replay": ["from_counts", "from_csv", "from_parquet", "from_timestamps"],
+    "traffic.replay": ["from_counts", "from_csv", "from_jsonl", "from_parquet", "from_timestamps"],
     "traffic.datasets": ["open_trace", "public_traces"],
     # how they become batches
     "batching.timer": ["BatchPolicy"],

@@ -95,10 +95,10 @@ def _cast_text(
     if kind.is_float():
         wrong |= (made.is_infinite() & ~text.str.contains("inf")).fill_null(value=False)
     if wrong.any():
-        row = int(wrong.arg_max() or 0)
+        row, what = int(wrong.arg_max() or 0), "a number" if kind.is_numeric() else str(kind)
         raise InvalidInput(
-            f"Row {first + row // width + 1}, column {name!r} is {text[row]!r}: {kind} is wanted "
-            "there. Name the columns that are used, or give a schema."
+            f"Row {first + row // width + 1}, column {name!r} is {text[row]!r}: {what} is wanted. "
+            "Name the columns that are used, or say in schema= what it is."
         )
     return made
 

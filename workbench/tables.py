@@ -5,12 +5,12 @@ value is missing where the cell is empty, `nan`, `NA` or `null` in any case, or 
 """
 
 import csv
-import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
+from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ class TextTable:
         blank: Blank lines at the end.
         vectors: The columns of JSON that hold lists, and how deep.
         changed: Size and time of the file, so that what is known of it is not of another.
+        json: Whether the lines are JSON.
     """
 
     path: Path
@@ -51,12 +52,13 @@ class TextTable:
     blank: int
     vectors: tuple[tuple[str, int], ...]
     changed: tuple[int, int]
+    json: bool = False
 
     def scan(self) -> "pl.LazyFrame":
         """Return the rows as text, those of blank lines at the end of a CSV with them."""
         import polars as pl
 
-        if self.path.suffix == ".csv":
+        if not self.json:
             return pl.scan_csv(
                 self.path,
                 glob=False,
@@ -104,6 +106,7 @@ def open_table(
     header: bool | None = None,
     columns: Iterable[str] | None = None,
     skip: int = 0,
+    json: bool | None = None,
 ) -> TextTable:
     """Return the table in a CSV or JSON Lines file, as far as its first and last lines tell.
 
@@ -115,6 +118,7 @@ def open_table(
         header: Whether a CSV has a header, for those who know.
         columns: Names that are asked for: if the first line holds them all, it is the header.
         skip: Lines before it.
+        json: Whether each line is JSON; by default the ending of the file's name tells.
 
     Raises:
         InvalidInput: It is empty, or what the first line is cannot be known.
@@ -122,9 +126,9 @@ def open_table(
     """
     facts = path.stat()
     changed = facts.st_size, facts.st_mtime_ns
-    if path.suffix in JSON_LINES:
+    if path.suffix in JSON_LINES if json is None else json:
         named, names, vectors = _json_columns(path)
-        return TextTable(path, names, named, 0, 0, vectors, changed)
+        return TextTable(path, names, named, 0, 0, vectors, changed, json=True)
     cells = _first_cells(path, skip)
     if header is None and columns is not None:
         header = set(columns) <= set(cells) or None
@@ -268,7 +272,7 @@ def _first_value(path: Path) -> Any:  # noqa: ANN401 - JSON
         for line in file:
             if line.strip():
                 try:
-                    return json.loads(line)
+                    return loads(line)
                 except ValueError as error:
                     raise InvalidInput(f"{path} is not JSON Lines: {error}.") from error
     raise InvalidInput(f"{path} cannot be read as a table: it is empty.")

@@ -21,9 +21,7 @@ def mirror(tmp_path_factory):
 
     def make(kind, *row):
         name = "-".join(map(str, ["m", kind, *row]))
-        code = getattr(
-            TensorProto, {"float32": "FLOAT", "float64": "DOUBLE"}.get(kind, kind.upper())
-        )
+        code = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
         values = [helper.make_tensor_value_info(end, code, ["n", *row]) for end in "xy"]
         graph = helper.make_graph(
             [helper.make_node("Identity", ["x"], ["y"])], "g", values[:1], values[1:]

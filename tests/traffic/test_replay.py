@@ -81,7 +81,7 @@ def test_counts_that_are_none_are_refused(counts, message):
 @pytest.mark.parametrize(
     "times",
     [
-        ["2026-01-31T12:00:00Z", "2026-01-31T13:00:01.5+01:00", "2026-01-31 12:00:10"],
+        ["2026-01-31T12:00:00Z", "2026-01-31T13:00:01.5+01:00", "2026-01-31 12:00:10Z"],
         [datetime(2026, 1, 31, 12, 0, s, u, UTC) for s, u in ((0, 0), (1, 500_000), (10, 0))],
         np.array(["2026-01-31T12:00:00.0", "2026-01-31T12:00:01.5", "2026-01-31T12:00:10.0"], "M8"),
         pl.Series([datetime(2026, 1, 31, 12, 0, s, u) for s, u in ((0, 0), (1, 500_000), (10, 0))]),  # noqa: DTZ001
@@ -129,14 +129,14 @@ def test_sorting_keeps_what_a_request_carries_beside_its_time():
         ([1.0, math.nan], {}, "row 2 .* is nan: it must be a number of seconds or an ISO 8601"),
         ([1.0, None], {}, "row 2 .* is None"),
         (["2026-01-31", "tomorrow"], {}, "row 2 .* is 'tomorrow'"),
-        ([1.7e9, 1.7e9], {}, "these begin at 1,700,000,000: pass origin="),
+        ([1.7e9, 1.7e9], {}, "these begin at 1,700,000,000.* pass unit='s'"),
         ([1.0], {"origin": "2026-01-31"}, "origin must be one too, got '2026-01-31'"),
         ([1.0], {"origin": [0]}, r"origin must be a finite number of seconds, got \[0\]"),
         ([1.0], {"origin": 10**400}, "origin must be a finite number of seconds, got 1000"),
         (["2026-01-31"], {"origin": 3}, "origin must be an instant, .* got 3"),
         (["2026-01-31"], {"origin": "noon"}, "origin must be an instant, .* got 'noon'"),
         (["2026-01-31"], {"origin": "2026-02-01"}, "at least 0, got -86400 in row 1"),
-        (["2026-01-31"], {}, "duration must be a finite number above 0, got 0.0"),
+        (["2026-01-31"], {}, "pass duration="),
         ([1.0, 2.0], {"rows": [1, 0]}, "rows must be whole numbers of at least 1"),
     ],
 )
@@ -212,10 +212,10 @@ def test_the_only_column_is_the_one_of_the_times(tmp_path):
         ("time\n", None, "times.csv: times must be a list of at least one"),
         ("time\n1\nlater\n", None, "times.csv: the time in row 2 .* is 'later'"),
         ("time,x\n1,1\n,1\n", None, "times.csv: the time in row 2 .* is None"),
-        ("time\n1\nNaN\n", None, "times.csv: the time in row 2 .* is nan"),
+        ("time\n1\nNaN\n", None, "times.csv: the time in row 2 .* is 'NaN'"),
         ("time\n2\n1\n", None, "times.csv: arrivals must be sorted, but row 2 .* with sort=True"),
         ("time,rows\n1,1\n2,\n", None, "times.csv: rows must be whole numbers .* got nan in row 2"),
-        ("time,bytes\n1,x\n", None, "times.csv: bytes must be whole numbers, got"),
+        ("time,bytes\n1,x\n", None, "times.csv: Row 1, column 'bytes' is 'x'"),
         ("# {broken\ntime\n1\n", None, "times.csv: "),
     ],
 )

@@ -161,7 +161,7 @@ def _reason(value: Any, dtype: np.dtype[Any]) -> str:  # noqa: ANN401 - any numb
         return "a boolean is 0 or 1, false or true"
     if dtype.kind == "f":
         limits = np.finfo(dtype)
-        if abs(value) > limits.max:
+        if abs(value) > float(limits.max):
             return f"a {dtype} is at most {limits.max:g}"
         return (
             f"a {dtype} holds whole numbers exactly up to {2 ** (limits.nmant + 1)}; "

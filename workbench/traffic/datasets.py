@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import Damaged, InvalidInput, NotAvailable, NotFound, StorageError
 from workbench.files import as_path, sha256
+from workbench.traffic.instants import seconds_since
 from workbench.traffic.patterns import MAX_REQUESTS, streams
-from workbench.traffic.replay import from_counts, from_csv, read_counts, seconds_since
+from workbench.traffic.replay import from_counts, from_csv, read_counts
 from workbench.traffic.trace import Trace
 from workbench.validation import Seed, positive_share
 
