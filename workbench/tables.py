@@ -290,9 +290,9 @@ def _json_columns(path: Path) -> tuple[bool, tuple[str, ...], tuple[tuple[str, i
     schema = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
     vectors = []
     for name, kind in schema.items():
-        depth, inner = 0, pl.Series(dtype=kind).dtype
-        while isinstance(inner, pl.List):
-            depth, inner = depth + 1, inner.inner
+        depth, inner = 0, pl.Series(dtype=kind)
+        while isinstance(inner.dtype, pl.List):
+            depth, inner = depth + 1, inner.explode()
         if depth:
             vectors.append((name, depth))
     return True, tuple(schema), tuple(vectors)

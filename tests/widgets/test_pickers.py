@@ -262,7 +262,7 @@ def test_traffic_comes_from_a_file(tmp_path, ending):
     picker["kind"].value = "file"
 
     assert shown(picker) == ["preset", "kind", "path", "column"]
-    assert "path must name a file that ends in .csv or .parquet" in beside(picker, "path")
+    assert "path must name a file that ends in .csv, .jsonl or .parquet" in beside(picker, "path")
 
     picker["path"].value = str(path)
 

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -15,6 +16,7 @@ from workbench.cli.prices import add_prices
 from workbench.cli.report import add_report
 from workbench.cli.run import add_demo, add_profile, add_run
 from workbench.cli.runs import add_runs
+from workbench.cli.transform import add_transform
 from workbench.errors import WorkbenchError
 
 _EXIT_ERROR, _EXIT_BROKEN_PIPE = 2, 141
@@ -30,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     try:
         arguments = _parser().parse_args(words)
-        status: int = arguments.command(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _announce_warning
+            status: int = arguments.command(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -42,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return announce(f"workbench: {' '.join(str(error).split())}", _EXIT_ERROR)
     return status
+
+
+def _announce_warning(message: Warning | str, *_: object) -> None:
+    announce(f"workbench: {message}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     add_demo(commands)
     add_run(commands)
     add_profile(commands)
+    add_transform(commands)
     add_registry(commands)
     add_report(commands)
     add_runs(commands)

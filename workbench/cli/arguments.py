@@ -92,6 +92,7 @@ _EXAMPLES = {
   workbench run digits-mlp-wide --rate 200 --burst 6 --policy 1 --policy 16/20ms --slo 100ms
   workbench run digits-forest:1 --rate 500 --duration 30s --workers 2 --out runs/forest
   workbench run digits-mlp-large --trace arrivals.csv --policy 8/25ms
+  workbench run digits-mlp-large --trace log.jsonl --column ts --unit ms
   workbench run digits-mlp-large --rate 50 --on serverless --memory-mb 2048 --max-concurrency 20
   workbench run digits-mlp-large --rate 50 --on real-time --instance-type ml.m5.large --cloud aws
   workbench run digits-mlp-large --rate 50 --on batch-transform --instance-type ml.m5.large
@@ -99,6 +100,9 @@ _EXAMPLES = {
     "profile": """
   workbench profile digits-mlp-wide
   workbench profile digits-forest --batch-sizes 1,8,64 --threads 1,2 --out profiles/forest""",
+    "transform": """
+  workbench transform digits-mlp-wide rows.csv --output answers.parquet
+  workbench transform my-model rows.csv --columns a,b --schema id=text --output answers.parquet""",
     "report": """
   workbench report reports/demo/no-batching reports/demo/batching --profile reports/demo/profile
   workbench report runs/forest/no-batching --out forest.html --title "Random forest"

@@ -1,9 +1,9 @@
 """The commands that measure: demo, run and profile."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from workbench.batching.timer import BatchPolicy
 from workbench.cli import demo
@@ -31,6 +31,7 @@ from workbench.cli.output import (
     show_progress,
 )
 from workbench.cli.report import facts_of, format_comparison, write_page
+from workbench.cli.transform import add_header
 from workbench.cloud.aws import Cloud
 from workbench.comparison import compare
 from workbench.errors import InvalidInput
@@ -42,10 +43,18 @@ from workbench.quantiles import SLO
 from workbench.registry.model import Model
 from workbench.run import Run
 from workbench.traffic.datasets import open_trace
+from workbench.traffic.instants import Unit
 from workbench.traffic.patterns import bursty, poisson
-from workbench.traffic.replay import from_csv, from_parquet
+from workbench.traffic.replay import from_csv, from_jsonl, from_parquet
 from workbench.traffic.trace import Trace
 from workbench.validation import positive
+
+_READERS: dict[str, Callable[..., Trace]] = {
+    ".csv": from_csv,
+    ".parquet": from_parquet,
+    ".jsonl": from_jsonl,
+    ".ndjson": from_jsonl,
+}
 
 
 def _demo(arguments: Arguments) -> int:
@@ -161,16 +170,33 @@ def _trace(arguments: Arguments) -> Trace:
     return bursty(burst=arguments.burst, dwell=arguments.dwell, **settings)
 
 
+def _parse_origin(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _replay_trace(arguments: Arguments) -> Trace:
     """Return a stored trace, brought to the rate and cut to the duration that were asked for."""
-    readers = {".csv": from_csv, ".parquet": from_parquet}
-    read = readers.get(Path(arguments.trace).suffix, open_trace)
-    trace: Trace = read(arguments.trace)
+    suffix, how = Path(arguments.trace).suffix, _reading(arguments)
+    read = _READERS.get(suffix, open_trace)
+    if (how and read is open_trace) or ("header" in how and read is not from_csv):
+        raise InvalidInput(f"{arguments.trace} is not read with {', '.join(how)}: leave that out.")
+    trace: Trace = read(arguments.trace, **how)
     if trace.notice:
         announce(trace.notice)
     if arguments.rate is not None:
         trace = trace.scale(positive("rate", arguments.rate) / trace.rate)
     return trace if arguments.duration is None else trace.clip(0.0, arguments.duration)
+
+
+def _reading(arguments: Arguments) -> dict[str, Any]:
+    """Return how a file of times is to be read, as far as the arguments say so."""
+    names = ("column", "header", "unit", "origin", "sort")
+    given = {name: getattr(arguments, name) for name in names}
+    given["duration"] = arguments.trace_duration
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _measure(
@@ -260,7 +286,23 @@ def add_run(commands: Any) -> None:  # noqa: ANN401
         help="mean time between bursts and in one (4s/1s)",
     )
     traffic.add_argument(
-        "--trace", metavar="FILE|NAME", help="replay a .csv or .parquet file or a public trace"
+        "--trace",
+        metavar="FILE|NAME",
+        help="replay a .csv, .jsonl or .parquet file or a public trace",
+    )
+    traffic.add_argument("--column", help="of the file's times (found by itself)")
+    add_header(traffic)
+    traffic.add_argument("--unit", choices=get_args(Unit), help="of times that are numbers (s)")
+    traffic.add_argument(
+        "--origin", type=_parse_origin, help="what becomes 0, an instant or a number of that unit"
+    )
+    traffic.add_argument(
+        "--sort", action="store_true", default=None, help="put the file's times in order"
+    )
+    traffic.add_argument(
+        "--trace-duration",
+        type=argument_type(parse_seconds),
+        help="how long the file's trace is (until its last request)",
     )
     traffic.add_argument(
         "--duration", type=argument_type(parse_seconds), help="seconds (10s, or the whole trace)"

@@ -174,8 +174,8 @@ class InputSpec:
         if not self.tensor.fits(values):
             if not row and values.ndim == 2 and values.shape[1] == 1:
                 fitted = values[:, 0]
-            elif row and None not in row and values[0].size == np.prod(row):
-                fitted = values.reshape(-1, *row)  # type: ignore[arg-type]
+            elif row and None not in row and values[0].size == np.prod([size or 0 for size in row]):
+                fitted = values.reshape(-1, *(size or 0 for size in row))
         self._check_shape(fitted, values, first)
         return np.ascontiguousarray(fitted)
 

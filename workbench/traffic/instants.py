@@ -71,7 +71,7 @@ def seconds_since(
     return (instants - zero).to_numpy() / 1e9
 
 
-def _series(times: "ArrayLike | pl.Series") -> "pl.Series":
+def _series(times: Any) -> "pl.Series":  # noqa: ANN401 - a list of anything, an array or a series
     import polars as pl
 
     if isinstance(times, list | tuple) and any(isinstance(each, datetime) for each in times):
@@ -116,7 +116,7 @@ def _numbers_from(times: "pl.Series", origin: Origin, unit: Unit | None) -> NDAr
         zero = first
     if times.dtype.is_integer() and isinstance(zero, int):
         return np.asarray(times.to_numpy() - zero, dtype=np.float64) / per_second
-    return (times.to_numpy().astype(np.float64) - zero) / per_second
+    return np.asarray((times.to_numpy().astype(np.float64) - zero) / per_second)
 
 
 def _ask_for_unit(times: "pl.Series", origin: Origin) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench.errors import InvalidInput
 from workbench.traffic.patterns import bursty, constant, diurnal, flash_crowd, poisson
-from workbench.traffic.replay import from_csv, from_parquet
+from workbench.traffic.replay import from_csv, from_jsonl, from_parquet
 from workbench.traffic.trace import Trace
 from workbench.widgets.form import choice, integer, number, text
 from workbench.widgets.pickers import Picker
@@ -113,7 +113,7 @@ def draw_traffic(kind: str = "bursty", **settings: float) -> Trace:
 
 
 def read_traffic(path: str, column: str = "") -> Trace:
-    """Return the trace in a CSV or Parquet file, by the ending of its name.
+    """Return the trace in a CSV, JSON Lines or Parquet file, by the ending of its name.
 
     Raises:
         NotFound: There is no such file.
@@ -124,7 +124,11 @@ def read_traffic(path: str, column: str = "") -> Trace:
             return from_csv(path, column or None)
         case "parquet":
             return from_parquet(path, column or None)
-    raise InvalidInput(f"path must name a file that ends in .csv or .parquet, got {path!r}.")
+        case "jsonl" | "ndjson":
+            return from_jsonl(path, column or None)
+    raise InvalidInput(
+        f"path must name a file that ends in .csv, .jsonl or .parquet, got {path!r}."
+    )
 
 
 class TrafficPicker(Picker):
@@ -149,7 +153,7 @@ class TrafficPicker(Picker):
             each.continuous_update = False  # a long trace takes a while to draw
         controls = {
             "kind": choice("Arrivals", [(name, of) for of, name in _NAMES.items()], kind),
-            "path": text("File", placeholder="arrivals.csv or .parquet"),
+            "path": text("File", placeholder="arrivals.csv, .jsonl or .parquet"),
             "column": text("Column of times", placeholder="found by itself"),
             **numbers,
             "seed": integer("Seed", settings["seed"]),
@@ -173,7 +177,8 @@ class TrafficPicker(Picker):
         if self["kind"].value != FILE:
             return str(self.value.name)
         path, column = self["path"].value, self["column"].value
-        reader = "from_csv" if path.lower().endswith("csv") else "from_parquet"
+        ending = path.rpartition(".")[2].lower()
+        reader = {"csv": "from_csv", "parquet": "from_parquet"}.get(ending, "from_jsonl")
         return f"{reader}({path!r}{f', {column!r}' if column else ''})"
 
     def _apply_preset(self, preset: str) -> None:
