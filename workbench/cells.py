@@ -44,6 +44,9 @@ def parse_numbers(
     whole = text.cast(pl.Int64, strict=False)
     if whole.null_count() == text.null_count():
         return whole
+    floats = text.cast(pl.Float64, strict=False)
+    if floats.null_count() == text.null_count() and floats.abs().max() < _HALF_EXACT:  # type: ignore[operator]
+        return floats.fill_nan(None)  # the usual case, and quick
     plain = _clean_column(text)
     plain = plain.replace(["true", "false"], ["1", "0"])
     for kind in (pl.Int64, pl.UInt64):
@@ -73,7 +76,7 @@ def parse_column(name: str, text: "pl.Series", kind: Any, *, first: int = 0) -> 
 
 
 def _clean_column(text: "pl.Series") -> "pl.Series":
-    return text.to_frame("text").select(cleaned("text")).to_series().alias(text.name)
+    return text.to_frame("text").select(clean_cells("text")).to_series().alias(text.name)
 
 
 def _cast_text(
@@ -138,7 +141,7 @@ def as_schema(schema: Mapping[str, Any] | None) -> dict[str, Any]:
         ) from error
 
 
-def cleaned(name: str) -> "pl.Expr":
+def clean_cells(name: str) -> "pl.Expr":
     """Return the cells of a column in lower case and without space, null where one is missing."""
     import polars as pl
 

@@ -14,7 +14,7 @@ from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.cells import cleaned
+from workbench.cells import clean_cells
 from workbench.errors import InvalidInput
 from workbench.modelserver.casts import MISSING
 
@@ -151,11 +151,11 @@ def column_types(table: TextTable, schema: Mapping[str, Any] | None = None) -> d
     >>> column_types(open_table(path))
     {'id': String, 'x': Float64}
     """
-    return _found_types(table) | dict(schema or {})
+    return _find_types(table) | dict(schema or {})
 
 
 @lru_cache(maxsize=16)
-def _found_types(table: TextTable) -> dict[str, Any]:
+def _find_types(table: TextTable) -> dict[str, Any]:
     import polars as pl
 
     vectors = dict(table.vectors)
@@ -164,10 +164,10 @@ def _found_types(table: TextTable) -> dict[str, Any]:
         table.scan()
         .select(
             pl.struct(
-                _holds(cleaned(name), pl.Int64, r"^[+-]?0\d").alias("whole"),
-                _holds(cleaned(name), pl.Float64, r"^[+-]?0\d").alias("float"),
-                cleaned(name).is_in(["true", "false"]).all().alias("truth"),
-                cleaned(name).is_not_null().any().alias("any"),
+                _holds(clean_cells(name), pl.Int64, r"^[+-]?0\d").alias("whole"),
+                _holds(clean_cells(name), pl.Float64, r"^[+-]?0\d").alias("float"),
+                clean_cells(name).is_in(["true", "false"]).all().alias("truth"),
+                clean_cells(name).is_not_null().any().alias("any"),
             ).alias(name)
             for name in names
         )

@@ -179,7 +179,7 @@ def _parse_origin(text: str) -> float | str:
 
 def _replay_trace(arguments: Arguments) -> Trace:
     """Return a stored trace, brought to the rate and cut to the duration that were asked for."""
-    suffix, how = Path(arguments.trace).suffix, _reading(arguments)
+    suffix, how = Path(arguments.trace).suffix, _reader_options(arguments)
     read = _READERS.get(suffix, open_trace)
     if (how and read is open_trace) or ("header" in how and read is not from_csv):
         raise InvalidInput(f"{arguments.trace} is not read with {', '.join(how)}: leave that out.")
@@ -191,7 +191,7 @@ def _replay_trace(arguments: Arguments) -> Trace:
     return trace if arguments.duration is None else trace.clip(0.0, arguments.duration)
 
 
-def _reading(arguments: Arguments) -> dict[str, Any]:
+def _reader_options(arguments: Arguments) -> dict[str, Any]:
     """Return how a file of times is to be read, as far as the arguments say so."""
     names = ("column", "header", "unit", "origin", "sort")
     given = {name: getattr(arguments, name) for name in names}

@@ -59,17 +59,17 @@ class InputSpec:
         return int(np.prod(sizes, initial=np.dtype(self.tensor.dtype).itemsize))
 
     @property
-    def _wanted(self) -> str:
+    def _demand(self) -> str:
         return f"the model takes {self.tensor}"
 
     def _convert_array(self, values: NDArray[Any], first: int) -> NDArray[Any]:
         if values.dtype.kind not in "biuf":
-            raise InvalidInput(f"Rows must be numbers, got {values.dtype}; {self._wanted}.")
+            raise InvalidInput(f"Rows must be numbers, got {values.dtype}; {self._demand}.")
         self._check_shape(values, values, first)
         try:
             return np.ascontiguousarray(cast(values, np.dtype(self.tensor.dtype)))
         except CastError as error:
-            raise InvalidInput(f"{error.describe(first=first)}; {self._wanted}.") from error
+            raise InvalidInput(f"{error.describe(first=first)}; {self._demand}.") from error
 
     def _convert_frame(self, frame: "pl.DataFrame", first: int) -> NDArray[Any]:
         """Return the values of a frame, side by side unless one column holds them all."""
@@ -83,7 +83,7 @@ class InputSpec:
                     return cast(values, np.dtype(self.tensor.dtype))
                 except CastError as error:
                     where = error.describe(first=first, names=chosen.columns)
-                    raise InvalidInput(f"{where}; {self._wanted}.") from error
+                    raise InvalidInput(f"{where}; {self._demand}.") from error
         parts = [self._convert_column(column, first) for column in chosen.iter_columns()]
         if len(parts) == 1 and parts[0].ndim > 1:
             return parts[0]
@@ -111,7 +111,7 @@ class InputSpec:
                 if error.value is None and dtype.kind == "f"
                 else ""
             )
-            raise InvalidInput(f"{where}; {self._wanted}.{hint}") from error
+            raise InvalidInput(f"{where}; {self._demand}.{hint}") from error
 
     def _as_array(self, values: "pl.Series | NDArray[Any]", name: str) -> NDArray[Any]:
         """Return cells in the model's type, NaN where they are missing and that was asked for."""
@@ -124,7 +124,7 @@ class InputSpec:
             if not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
                 what = "text" if values.dtype == pl.String else str(values.dtype)
                 raise InvalidInput(
-                    f"Column {name!r} holds {what}; {self._wanted}: name its columns."
+                    f"Column {name!r} holds {what}; {self._demand}: name its columns."
                 )
             missing = values.is_null().to_numpy()
             if missing.any() or not (values.dtype.is_integer() or values.dtype.is_float()):
@@ -158,7 +158,7 @@ class InputSpec:
                 raise InvalidInput(
                     f"Row {first + at // each + 1}, column {column.name!r} holds a list of "
                     f"{sizes[at]} values and row {first + 1} one of {width}: all must have one "
-                    f"length; {self._wanted}."
+                    f"length; {self._demand}."
                 )
             row, cells = (*row, int(width)), cells.explode()
         return cells, row
@@ -182,6 +182,6 @@ class InputSpec:
     def _check_shape(self, fitted: NDArray[Any], values: NDArray[Any], first: int) -> None:
         if not self.tensor.fits(fitted):
             raise InvalidInput(
-                f"The rows from row {first + 1} on have shape {values.shape}; {self._wanted}: name "
+                f"The rows from row {first + 1} on have shape {values.shape}; {self._demand}: name "
                 "its columns, or reshape them."
             )

@@ -128,7 +128,7 @@ def _find_wrong(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_]
     if dtype.kind == "b":
         return np.asarray((values != 0) & (values != 1))
     if dtype.kind == "f":
-        return _infinite(values, dtype) if given == "f" else _rounded(values, dtype)
+        return _infinite(values, dtype) if given == "f" else _find_inexact(values, dtype)
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     if given == "f":
         wide = values.astype(np.float64)
@@ -145,7 +145,7 @@ def _infinite(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_] |
     return np.asarray(np.isinf(values.astype(dtype)) & ~np.isinf(values))
 
 
-def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_] | None:
+def _find_inexact(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_] | None:
     """Return which whole numbers a float type does not hold exactly."""
     most = 2 ** (np.finfo(dtype).nmant + 1)
     if -most <= int(values.min()) and int(values.max()) <= most:
