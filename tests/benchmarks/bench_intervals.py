@@ -70,7 +70,7 @@ class Setting:
         if self.times is EXPONENTIAL and self.deployment == ONE_WORKER:
             found = mg1(rate=self.rate, service=self.times)
             return {q: float(found.quantile(q)) for q in QUANTILES}
-        count, length = (4, LONG) if self.stable else (LONG * 4 // requests // 2, requests)
+        count, length = (4, LONG) if self.stable else (6 * LONG // requests, requests)
         latencies = np.concatenate(
             [
                 serve(

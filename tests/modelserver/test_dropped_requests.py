@@ -19,6 +19,7 @@ class GatedEngine:
 
     dtype = np.dtype(np.float32)
     row = (1,)
+    invariant = True
 
     def __init__(self):
         self.began, self.gate = threading.Event(), threading.Event()

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
 
 from workbench.cli.app import add_app
 from workbench.cli.arguments import Parser, help_settings
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _announce_warning(message: Warning | str, *_: object) -> None:
+def _announce_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     announce(f"workbench: {message}")
 
 

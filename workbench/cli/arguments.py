@@ -187,3 +187,12 @@ def version_of(name: str) -> tuple[str, int]:
     if not number.isdecimal():
         raise InvalidInput(f"Name a version, as in {group}:1; got {name!r}.")
     return group, int(number)
+
+
+def add_header(parser: Any) -> None:  # noqa: ANN401 - a parser or a group of its options
+    """Add the option that says whether a CSV has a header."""
+    parser.add_argument(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help="whether the first line of a CSV names its columns (no, if all are numbers or times)",
+    )

@@ -8,6 +8,7 @@ from typing import Any, get_args
 from workbench.batching.timer import BatchPolicy
 from workbench.cli import demo
 from workbench.cli.arguments import (
+    add_header,
     add_price,
     add_registry_path,
     argument_type,
@@ -31,7 +32,6 @@ from workbench.cli.output import (
     show_progress,
 )
 from workbench.cli.report import facts_of, format_comparison, write_page
-from workbench.cli.transform import add_header
 from workbench.cloud.aws import Cloud
 from workbench.comparison import compare
 from workbench.errors import InvalidInput

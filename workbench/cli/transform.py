@@ -1,11 +1,11 @@
 """The command `transform`, and the options of whatever reads a user's tables."""
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from workbench.cli.arguments import (
+    add_header,
     add_registry_path,
     argument_type,
     help_settings,
@@ -17,15 +17,6 @@ from workbench.cli.output import Arguments, print_json, print_text, show_progres
 from workbench.errors import InvalidInput
 from workbench.measuring.batch_inference import transform
 from workbench.measuring.conversion import Missing
-
-
-def add_header(parser: Any) -> None:  # noqa: ANN401 - a parser or a group of its options
-    """Add the option that says whether a CSV has a header."""
-    parser.add_argument(
-        "--header",
-        action=argparse.BooleanOptionalAction,
-        help="whether the first line of a CSV names its columns (no, if all are numbers or times)",
-    )
 
 
 def parse_columns(text: str) -> tuple[str, ...]:

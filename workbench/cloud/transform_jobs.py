@@ -22,8 +22,8 @@ from workbench.cloud.client import CloudClient
 from workbench.cloud.cost_guard import confirm_cost, estimate_max_cost, hourly_cost
 from workbench.cloud.deploy import ensure_teardown, open_entry
 from workbench.cloud.ledger import Ledger, LedgerEntry
-from workbench.deployment import BatchTransform
 from workbench.deployment.base import Deployment
+from workbench.deployment.batch_transform import BatchTransform
 from workbench.errors import CloudError, InvalidInput, OverBudget
 from workbench.formatting import dollars
 from workbench.registry.model import Model

@@ -53,7 +53,7 @@ def replicate(simulation: "Simulation", count: int = COUNT) -> Replications:
     if again and (found := _long_run(simulation, count, generator, drawn)) is not None:
         return found
     if again:
-        count = max(count, min(_TRACES, _most(simulation) // (2 * len(simulation.trace))))
+        count = max(count, min(_TRACES, 3 * _most(simulation) // (2 * len(simulation.trace))))
     parts, cold = [], []
     for each in generator.spawn(count):
         trace = redraw(simulation.trace, each) if again else None

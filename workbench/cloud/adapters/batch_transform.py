@@ -10,7 +10,7 @@ from workbench.cloud.adapters.resources import PATIENCE, delete_objects, pause
 from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient, ignore_missing
 from workbench.cloud.ledger import LedgerEntry
-from workbench.deployment import BatchTransform
+from workbench.deployment.batch_transform import BatchTransform
 from workbench.errors import CloudError
 
 
