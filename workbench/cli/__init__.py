@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _announce_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+def _announce_warning(message: Warning | str, *_: Any, **__: Any) -> None:  # noqa: ANN401
     announce(f"workbench: {message}")
 
 
