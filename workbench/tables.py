@@ -27,6 +27,7 @@ VECTOR = "features"
 """The column of rows that are lists, as the model server calls them."""
 
 _TAIL = 64 * 1024  # bytes at the end of a file among which blank lines are looked for
+_LEADING_ZERO = r"^[+-]?0\d"  # a code such as 007, which is no number
 _EXACT = 2.0**53  # from here on a float skips whole numbers
 
 
@@ -159,13 +160,14 @@ def _find_types(table: TextTable) -> dict[str, Any]:
     import polars as pl
 
     vectors = dict(table.vectors)
-    names = [name for name in table.names if name not in vectors]
+    types = _find_plain_numbers(table)
+    names = [name for name in table.names if name not in vectors and name not in types]
     found = (
         table.scan()
         .select(
             pl.struct(
-                _holds(clean_cells(name), pl.Int64, r"^[+-]?0\d").alias("whole"),
-                _holds(clean_cells(name), pl.Float64, r"^[+-]?0\d").alias("float"),
+                _holds(clean_cells(name), pl.Int64, _LEADING_ZERO).alias("whole"),
+                _holds(clean_cells(name), pl.Float64, _LEADING_ZERO).alias("float"),
                 clean_cells(name).is_in(["true", "false"]).all().alias("truth"),
                 clean_cells(name).is_not_null().any().alias("any"),
             ).alias(name)
@@ -173,8 +175,7 @@ def _find_types(table: TextTable) -> dict[str, Any]:
         )
         .collect(engine="streaming")
     )
-    types: dict[str, Any] = {}
-    for name in table.names:
+    for name in [name for name in table.names if name not in types]:
         facts = found[name][0] if name in names else {}
         if not facts:
             kind: Any = pl.Float64
@@ -189,7 +190,38 @@ def _find_types(table: TextTable) -> dict[str, Any]:
             types[name] = pl.Float64
         else:
             types[name] = pl.Boolean if facts["truth"] else pl.String
-    return types
+    return {name: types[name] for name in table.names}
+
+
+def _find_plain_numbers(table: TextTable) -> dict[str, Any]:
+    """Return the types of columns that Polars reads as they are: most, and far faster so.
+
+    Not so columns with blanks, missing values, signs of text, or numbers that need care.
+    """
+    import polars as pl
+
+    names = [name for name in table.names if name not in dict(table.vectors)]
+    sizes = {name: pl.col(name).cast(pl.Float64, strict=False).abs() for name in names}
+    found = (
+        table.scan()
+        .select(
+            pl.struct(
+                ((sizes[name] < _EXACT) & ~pl.col(name).str.contains(_LEADING_ZERO))
+                .fill_null(value=False)
+                .all()
+                .alias("plain"),
+                pl.col(name).cast(pl.Int64, strict=False).is_not_null().all().alias("whole"),
+            ).alias(name)
+            for name in names
+        )
+        .collect(engine="streaming")
+    )
+    facts = {name: found[name][0] for name in names}
+    return {
+        name: pl.Int64 if fact["whole"] else pl.Float64
+        for name, fact in facts.items()
+        if fact["plain"]
+    }
 
 
 def _holds(cells: "pl.Expr", kind: Any, never: str) -> "pl.Expr":  # noqa: ANN401 - of Polars
