@@ -28,6 +28,8 @@ def test_a_sound_model_passes_every_check(found):
     assert names == [
         "archive",
         "rows together",
+        "outputs",
+        "estimator",
         "/ping",
         "/execution-parameters",
         "application/x-npy",
@@ -87,14 +89,14 @@ def test_answers_agree_within_what_texts_keep(one, other, same):
 
 
 def test_a_row_that_no_request_can_hold_is_told():
-    fits = {fit.kind: fit for fit in doctor._compute_fits(5 * 1024**2, 100 * 1024**2)}
+    fits = {fit.kind: fit for fit in doctor._compute_fits(5 * 1024**2, 100 * 1024**2, 0.0)}
     assert fits["serverless"].rows == 0
     assert fits["real-time"].rows == 1
     assert fits["lambda"].rows == 0
 
 
 def test_memory_that_serverless_does_not_have_is_told():
-    fits = {fit.kind: fit for fit in doctor._compute_fits(100, 7000 * 1024**2)}
+    fits = {fit.kind: fit for fit in doctor._compute_fits(100, 7000 * 1024**2, 0.0)}
     assert fits["serverless"].rows == 0
     assert "no memory size holds it" in fits["serverless"].finding
 
@@ -125,3 +127,12 @@ def test_the_command_fails_for_a_model_that_cannot_be_served(
     status = main(["doctor", "tiny", "--registry", str(tmp_path / "registry")])
     assert status == 1
     assert "NOT OK" in capsys.readouterr().out
+
+
+def test_rows_are_as_many_as_memory_holds_and_the_need_is_said():
+    mb = 1024**2
+    fits = {fit.kind: fit for fit in doctor._compute_fits(100, 100 * mb, 1 * mb)}
+
+    assert fits["serverless"].rows == 6144 - 100
+    assert f"{fits['async'].rows + 100:,} MB of memory needed" in fits["async"].finding
+    assert fits["async"].rows == 1024**3 // 100

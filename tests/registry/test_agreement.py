@@ -213,3 +213,12 @@ def test_an_answer_that_is_not_finite_has_the_largest_difference(mine):
     with pytest.raises(InvalidModel, match=r"file \[nan"):
         mine.register("group", broken.SerializeToString(), estimator=regressor)
     assert str(Agreement(rows=0, share=None)).startswith("not checked: no rows")
+
+
+def test_an_object_that_is_no_estimator_of_scikit_learn_is_refused(tmp_path):
+    class Booster:
+        def predict(self, rows):
+            return rows
+
+    with pytest.raises(InvalidModel, match="Booster"):
+        Registry(tmp_path).register("m", Booster())

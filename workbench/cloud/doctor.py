@@ -31,6 +31,7 @@ from workbench.deployment import KINDS, Deployment
 from workbench.deployment.settings import settings_of
 from workbench.errors import WorkbenchError
 from workbench.formatting import Table, milliseconds
+from workbench.registry.agreement import NOT_CHECKED
 from workbench.registry.invariance_probe import has_trees, probe
 from workbench.registry.model import Model
 from workbench.validation import of_kind, positive, whole_number
@@ -38,6 +39,7 @@ from workbench.validation import of_kind, positive, whole_number
 _MB = 1024**2
 _PING_TIMEOUT = 2.0  # seconds in which /ping must be answered
 _STOP_TIMEOUT = 30.0  # seconds between SIGTERM and SIGKILL
+_MANY_ROWS, _MANY_BYTES = 1024, 2 * _MB  # of the larger batch whose memory is seen, at most
 _TOLERANCE = 1e-4  # by which answers may differ: decimals are cut off in texts
 
 
@@ -123,7 +125,7 @@ def examine(
                 name="archive", ok=True, finding=f"model.tar.gz has {packed.stat().st_size:,} bytes"
             )
         )
-        checks.append(_check_batches(model))
+        checks += [_check_batches(model), _check_outputs(model, rows), _check_origin(model)]
         log = Path(name) / "log"
         try:
             with _run_server(folder, log, threads=threads) as (server, port):
@@ -208,9 +210,41 @@ def _check_requests(
     status, body = _invoke(port, b"{no", "application/json", "application/json")
     refused = 400 <= status < 500
     checks.append(Check(name="nonsense", ok=refused, finding=f"{status}: {body.decode()[:120]}"))
-    memory = _peak_memory(server.pid)
-    checks.append(Check(name="memory", ok=True, finding=f"{memory / _MB:,.0f} MB at its most"))
-    return _compute_fits(max(sizes["application/x-npy"]), memory)
+    check, base, growth = _check_memory(server.pid, port, batch)
+    checks.append(check)
+    return _compute_fits(max(sizes["application/x-npy"]), base, growth)
+
+
+def _check_memory(pid: int, port: int, batch: NDArray[Any]) -> tuple[Check, float, float]:
+    """Return what memory was seen at two sizes, the bytes at the first, and those of a row more."""
+    from workbench.modelserver.formats import NPY
+
+    base = _peak_memory(pid)
+    size = max(len(batch) + 1, min(_MANY_ROWS, int(_MANY_BYTES / (batch.nbytes / len(batch)))))
+    many = np.resize(batch, (size, *batch.shape[1:]))
+    status, body = _invoke(port, _bodies(many)[NPY], NPY, NPY)
+    most = _peak_memory(pid)
+    finding = f"{base / _MB:,.0f} MB for {len(batch):,} rows, {most / _MB:,.0f} MB for {size:,}"
+    if status != 200:
+        finding += f", which were answered {status}: {body.decode(errors='replace')[:100]}"
+    growth = (most - base) / (size - len(batch))
+    return Check(name="memory", ok=True, finding=finding), base, growth
+
+
+def _check_outputs(model: Model, rows: int) -> Check:
+    """Return whether each output is of the type and shape that the file declares."""
+    wrong = model.session().list_undeclared(model.samples().inputs[:rows])
+    return Check(name="outputs", ok=not wrong, finding=" ".join(wrong) or "as the file declares")
+
+
+def _check_origin(model: Model) -> Check:
+    """Return how the file answers beside its estimator, or that nothing can be known of it."""
+    agreement = model.traits.agreement
+    unknown = (
+        f"{NOT_CHECKED}: the file came without it, and nothing more can be known from the file; "
+        "register(..., estimator=) compares them"
+    )
+    return Check(name="estimator", ok=True, finding=str(agreement) if agreement else unknown)
 
 
 def _check_batches(model: Model) -> Check:
@@ -286,25 +320,33 @@ def _check_shutdown(server: "subprocess.Popen[bytes]") -> Check:
     return Check(name="SIGTERM", ok=status == 0, finding=finding)
 
 
-def _compute_fits(row: float, memory: float) -> tuple[PayloadFit, ...]:
-    """Return how many rows of so many bytes fit a request of each type, and the memory needed."""
+def _compute_fits(row: float, memory: float, growth: float) -> tuple[PayloadFit, ...]:
+    """Return how many rows of so many bytes fit a request of each type, and the memory needed.
+
+    That is `memory` and, for each row, `growth`; at least the bytes that come and go.
+    """
     return tuple(
-        _fit(kind, limit, row, memory)
+        _fit(kind, limit, row, memory, max(growth, row))
         for kind in KINDS.values()
         if (limit := kind.payload_limit) is not None
     )
 
 
-def _fit(kind: type[Deployment], limit: int, row: float, memory: float) -> PayloadFit:
+def _fit(
+    kind: type[Deployment], limit: int, row: float, memory: float, growth: float
+) -> PayloadFit:
     rows, more = int(limit / row), kind.payload_note
     while rows and kind.payload(int(rows * row)) > limit:
         rows = int(rows * 0.99)
     sizes = settings_of(kind)["memory_mb"].choices if "memory_mb" in settings_of(kind) else ()
     if sizes:
-        large = [size for size in sizes if size * _MB > memory]
+        rows = max(0, min(rows, int((max(sizes) * _MB - memory) / growth)))
+        large = [size for size in sizes if size * _MB >= memory + rows * growth]
         held = f"{large[0]} MB of memory hold it" if large else "no memory size holds it"
         rows, more = rows if large else 0, f"{more}; {held}"
+    needed = f"; {(memory + rows * growth) / _MB:,.0f} MB of memory needed then"
     finding = f"up to {rows:,} rows a request: {row:,.0f} bytes a row, {limit:,} allowed{more}"
+    finding += needed if rows else ""
     return PayloadFit(kind=kind.kind, rows=rows, finding=finding)
 
 

@@ -129,9 +129,15 @@ def _kind_of(estimator: Any) -> Kind:  # noqa: ANN401
         )
     from sklearn.base import is_classifier, is_regressor
 
-    if is_classifier(estimator):
-        return "classification"
-    return "regression" if is_regressor(estimator) else "other"
+    try:
+        if is_classifier(estimator):
+            return "classification"
+        return "regression" if is_regressor(estimator) else "other"
+    except AttributeError as error:  # a library's own object, such as a Booster of LightGBM
+        raise InvalidModel(
+            f"A {type(estimator).__name__} does not say what it predicts: give the fitted "
+            "estimator that its library makes for scikit-learn."
+        ) from error
 
 
 def _scikit_learn() -> str:
