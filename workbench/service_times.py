@@ -38,7 +38,7 @@ _TAIL = 900  # from which of them on a profile knows more than its samples do
 class ProfileLike(Protocol):
     """What service times can be read from: a `Profile`."""
 
-    def speed(self, *, threads: int = ...) -> SpeedRecord | None:
+    def find_speed(self, *, threads: int = ...) -> SpeedRecord | None:
         """Return how the server's speed changed, None where it did not show."""
         ...
 
@@ -158,7 +158,7 @@ class ServiceTimes:
             _interpolate_sizes(seconds),
             after_idle=_interpolate_sizes(after_idle),
             label=f"{getattr(profile, 'label', 'profile')}, {threads} threads",
-            speed=profile.speed(threads=threads) if sampled else None,
+            speed=profile.find_speed(threads=threads) if sampled else None,
         )
 
     @classmethod

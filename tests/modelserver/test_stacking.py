@@ -13,9 +13,9 @@ from workbench.modelserver.engine import Engine
 from workbench.modelserver.http import Request
 from workbench.modelserver.options import ServerOptions, parse
 from workbench.registry.api import Registry
-from workbench.registry.invariance import BatchInvariance, Company
+from workbench.registry.invariance import BatchInvariance, NeighbourEffect
 
-CHANGED = BatchInvariance(companies=(Company(beside="inf", rows=1, changed=1),))
+CHANGED = BatchInvariance(companies=(NeighbourEffect(beside="inf", rows=1, changed=1),))
 
 
 @pytest.fixture(name="folder_of")

@@ -1,5 +1,6 @@
 """A user's rows as the array that a model takes: every value kept, or refused by row and column."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.cells import parse_column, parse_numbers
+from workbench.cells import parse_column, parse_numbers, read_small_numbers
 from workbench.errors import InvalidInput
 from workbench.modelserver.casts import CastError, cast
 from workbench.registry.onnx import Tensor
@@ -74,6 +75,9 @@ class InputSpec:
     def _convert_frame(self, frame: "pl.DataFrame", first: int) -> NDArray[Any]:
         """Return the values of a frame, side by side unless one column holds them all."""
         chosen = frame.select(self.columns or frame.columns)
+        if self.text and not self.schema and (small := read_small_numbers(chosen)) is not None:
+            with contextlib.suppress(CastError):  # what that refuses is named below
+                return cast(small.to_numpy(), np.dtype(self.tensor.dtype))
         kinds = set(chosen.dtypes)
         plain = len(kinds) == 1 and next(iter(kinds)).is_numeric()
         if plain and not any(column.null_count() for column in chosen.iter_columns()):

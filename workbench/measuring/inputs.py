@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.cells import as_schema, parse_column
+from workbench.cells import as_schema, parse_frame
 from workbench.errors import InvalidInput, NotFound
 from workbench.files import as_path
 from workbench.measuring.conversion import InputSpec, Missing
@@ -79,12 +79,7 @@ class _TextPiece(_MemoryPiece):
         assert self.table is not None  # noqa: S101 - it has one; only the parent has none
         assert isinstance(self.rows, pl.DataFrame)  # noqa: S101 - of a text file
         types = column_types(self.table, self.taken.schema)
-        return pl.DataFrame(
-            [
-                parse_column(column.name, column, types[column.name], first=self.first)
-                for column in self.rows.iter_columns()
-            ]
-        )
+        return parse_frame(self.rows, types, first=self.first)
 
 
 @dataclass(frozen=True, slots=True)

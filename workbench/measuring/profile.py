@@ -123,7 +123,7 @@ class Profile:
             )
         return rows.sort("batch_size")
 
-    def speed(self, *, threads: int = 1) -> SpeedRecord | None:
+    def find_speed(self, *, threads: int = 1) -> SpeedRecord | None:
         """Return how the server's speed changed while it was timed; None where it did not show."""
         if threads not in self._speeds:
             self._speeds[threads] = self._record_speed(threads)
@@ -163,7 +163,7 @@ class Profile:
         reach = levels[0] if levels[0] == levels[-1] else f"{levels[0]} to {levels[-1]}"
         order = (
             "Slow calls came together: simulations repeat the stretches."
-            if any(self.speed(threads=each) for each in rows["threads"].unique())
+            if any(self.find_speed(threads=each) for each in rows["threads"].unique())
             else "Slow calls came together no more than by chance."
         )
         return (

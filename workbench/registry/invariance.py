@@ -8,7 +8,7 @@ Verdict = Literal["identical", "within tolerance", "changes", "non-deterministic
 
 
 @dataclass(frozen=True, kw_only=True)
-class Company:
+class NeighbourEffect:
     """How answers to rows changed beside others.
 
     Attributes:
@@ -51,11 +51,11 @@ class BatchInvariance:
         left_out: What there was no time or room to try.
         accuracy: The model's figure by rows in a batch, where answers change.
 
-    >>> BatchInvariance(companies=(Company(beside="a large value", rows=15, labels=9, changed=9),))
+    >>> BatchInvariance(companies=(NeighbourEffect(beside="a large value", rows=15, labels=9, changed=9),))
     BatchInvariance(changes: 9 of 15 labels change beside a large value)
     """
 
-    companies: tuple[Company, ...] = ()
+    companies: tuple[NeighbourEffect, ...] = ()
     tolerance: float = 0.0
     deterministic: bool = True
     fault: str = ""
@@ -65,7 +65,7 @@ class BatchInvariance:
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> "BatchInvariance":
         """Return what `asdict` described."""
-        companies = tuple(Company(**each) for each in facts["companies"])
+        companies = tuple(NeighbourEffect(**each) for each in facts["companies"])
         accuracy = tuple((int(size), float(figure)) for size, figure in facts["accuracy"])
         return cls(**{**facts, "companies": companies, "accuracy": accuracy})
 

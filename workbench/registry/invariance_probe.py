@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvocationError, RowMismatch
-from workbench.registry.invariance import BatchInvariance, Company
+from workbench.registry.invariance import BatchInvariance, NeighbourEffect
 from workbench.validation import require_rows
 
 SIZES = (1, 2, 3, 7, 16, 50, 51)
@@ -88,7 +88,7 @@ def probe(
 
 def compare_batches(
     session: BatchSession, batches: Iterable[NDArray[Any]], *, labels: bool
-) -> Company:
+) -> NeighbourEffect:
     """Return how answers to the rows of batches differ from those to the rows alone.
 
     Raises:
@@ -171,10 +171,10 @@ class _Changes:
         np.fmax.at(self.deviations, which, deviations)
         np.logical_or.at(self.labels, which, labels)
 
-    def sum_up(self, beside: str, tolerance: float, *, labels: bool) -> Company:
+    def sum_up(self, beside: str, tolerance: float, *, labels: bool) -> NeighbourEffect:
         """Return it in figures."""
         compared = self.deviations[~np.isnan(self.deviations)]
-        return Company(
+        return NeighbourEffect(
             beside=beside,
             rows=len(compared),
             changed=int((compared > tolerance).sum()),

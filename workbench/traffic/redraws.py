@@ -68,7 +68,7 @@ class Redraws:
         return replace(self, factor=self.factor * factor)
 
     def _draw(self, number: int) -> Trace:
-        day = self.draw(_seed(self.seed, number))
+        day = self.draw(_derive_seed(self.seed, number))
         carries = self.trace.bytes.any() or len(np.unique(self.trace.rows)) > 1
         if not carries:
             return day
@@ -111,7 +111,7 @@ def redraw(
     return Redraws(words, partial(_join_blocks, trace, length), trace, seed=seed)
 
 
-def _seed(seed: int, number: int) -> int:
+def _derive_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number, 0xDA7]).generate_state(1)[0])
 
 
