@@ -15,7 +15,7 @@ from workbench.modelserver.options import ServerOptions, parse
 from workbench.registry.api import Registry
 from workbench.registry.invariance import BatchInvariance, NeighbourEffect
 
-CHANGED = BatchInvariance(companies=(NeighbourEffect(beside="inf", rows=1, changed=1),))
+CHANGED = BatchInvariance(effects=(NeighbourEffect(beside="inf", rows=1, changed=1),))
 
 
 @pytest.fixture(name="folder_of")

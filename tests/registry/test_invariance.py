@@ -68,7 +68,7 @@ def probed(content, rows=ROWS, **settings):
 
 
 def company(found, beside):
-    return next(each for each in found.companies if each.beside == beside)
+    return next(each for each in found.effects if each.beside == beside)
 
 
 @pytest.mark.parametrize("content", CHANGING.values(), ids=CHANGING)
@@ -157,7 +157,7 @@ def test_a_linear_model_is_invariant(kind):
 
     assert found.invariant
     assert found.deviation <= found.tolerance
-    assert {each.beside for each in found.companies} >= {"ordinary rows", "inf", "NaN"}
+    assert {each.beside for each in found.effects} >= {"ordinary rows", "inf", "NaN"}
 
 
 def test_constant_answers_and_indices_are_invariant():
@@ -185,7 +185,7 @@ def test_random_answers_are_reported_and_not_compared(attributes):
     found = probed(model(noise, node("Add", ["x", "noise"], ["y"])))
 
     assert found.verdict == "non-deterministic"
-    assert not found.companies
+    assert not found.effects
 
 
 def test_what_a_model_refuses_itself_is_no_company():
@@ -198,7 +198,7 @@ def test_what_a_model_refuses_itself_is_no_company():
     found = probe(lambda _: NoMissing(linear()), ROWS[:, :3])
 
     assert found.verdict == "identical"
-    assert {each.beside for each in found.companies} == {
+    assert {each.beside for each in found.effects} == {
         *("ordinary rows", "a large value", "large values")
     }
 

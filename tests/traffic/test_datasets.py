@@ -292,7 +292,7 @@ def test_the_notices_travel_with_the_traces(by_hand):
 
     assert "CC BY 4.0" in open_trace("requests").notice
     notice = (open_trace("minutes") + open_trace("requests")).clip(0, 200).notice
-    assert "Copyright (C) 1997, 1998, 1999 Hewlett-Packard NeighbourEffect" in notice
+    assert "Copyright (C) 1997, 1998, 1999 Hewlett-Packard Company" in notice
     assert "non-commercial purposes only" in notice
     assert "http://ita.ee.lbl.gov/html/contrib/WorldCup.html" in notice
 

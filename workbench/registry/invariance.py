@@ -44,18 +44,19 @@ class BatchInvariance:
     """What was found when rows were run alone and together.
 
     Attributes:
-        companies: What changed beside what.
+        effects: What changed beside what.
         tolerance: The deviation that is still called the same answer.
         deterministic: Whether a row alone had one answer whenever it was asked.
         fault: Why batches cannot be trusted at all: too few answers, or in another order.
         left_out: What there was no time or room to try.
         accuracy: The model's figure by rows in a batch, where answers change.
 
-    >>> BatchInvariance(companies=(NeighbourEffect(beside="a large value", rows=15, labels=9, changed=9),))
+    >>> effect = NeighbourEffect(beside="a large value", rows=15, labels=9, changed=9)
+    >>> BatchInvariance(effects=(effect,))
     BatchInvariance(changes: 9 of 15 labels change beside a large value)
     """
 
-    companies: tuple[NeighbourEffect, ...] = ()
+    effects: tuple[NeighbourEffect, ...] = ()
     tolerance: float = 0.0
     deterministic: bool = True
     fault: str = ""
@@ -65,9 +66,9 @@ class BatchInvariance:
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> "BatchInvariance":
         """Return what `asdict` described."""
-        companies = tuple(NeighbourEffect(**each) for each in facts["companies"])
+        effects = tuple(NeighbourEffect(**each) for each in facts["effects"])
         accuracy = tuple((int(size), float(figure)) for size, figure in facts["accuracy"])
-        return cls(**{**facts, "companies": companies, "accuracy": accuracy})
+        return cls(**{**facts, "effects": effects, "accuracy": accuracy})
 
     @property
     def verdict(self) -> Verdict:
@@ -76,7 +77,7 @@ class BatchInvariance:
             return "broken"
         if not self.deterministic:
             return "non-deterministic"
-        if any(each.changed for each in self.companies):
+        if any(each.changed for each in self.effects):
             return "changes"
         return "within tolerance" if self.deviation else "identical"
 
@@ -88,7 +89,7 @@ class BatchInvariance:
     @property
     def deviation(self) -> float:
         """The most by which a number differed, as a share of the largest in its row."""
-        return max((each.deviation for each in self.companies), default=0.0)
+        return max((each.deviation for each in self.effects), default=0.0)
 
     @property
     def sentence(self) -> str:
@@ -111,7 +112,7 @@ class BatchInvariance:
             case "non-deterministic":
                 yield "the same row alone has several answers, so that none can be compared"
             case "changes":
-                changes = [each for each in self.companies if each.change]
+                changes = [each for each in self.effects if each.change]
                 worst = max(changes, key=lambda each: ((each.labels or 0), each.changed))
                 also = ", ".join(each.beside for each in changes if each is not worst)
                 yield worst.change + (f" (some also beside {also})" if also else "")

@@ -259,7 +259,7 @@ class _Probe:
             for name, each in self._changes.items()
         ]
         return BatchInvariance(
-            companies=tuple(found) if self.deterministic else (),
+            effects=tuple(found) if self.deterministic else (),
             tolerance=self._tolerance,
             deterministic=self.deterministic,
             left_out=self._left_out,
