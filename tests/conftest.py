@@ -69,8 +69,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.fixture(scope="session", name="registry")
 def _registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """The ready-made models: trained once for each state of the code, a copy for each process."""
-    names = "model_import", "model", "onnx", "api", "zoo"
-    code = b"".join(Path(zoo.__file__).with_stem(name).read_bytes() for name in names)
+    code = b"".join(path.read_bytes() for path in sorted(Path(zoo.__file__).parent.glob("*.py")))
     made_by = [version(name) for name in ("scikit-learn", "skl2onnx", "onnxruntime")]
     key = hashlib.sha256(code + repr(made_by).encode()).hexdigest()[:12]
     kept = Registry(request.config.cache.mkdir(f"models-{key}"))
