@@ -15,7 +15,7 @@ PROSE = [
 NOUNS = {  # of the field, though they end as participles do
     *("batching", "pricing", "queueing", "autoscaling", "scaling", "measuring"),
     *("fitting", "formatting", "metering", "packaging", "paging", "ranking", "screening"),
-    *("setting", "streaming"),
+    *("routing", "setting", "streaming"),
 }
 VERBS = {"bring", "embed", "exceed", "feed", "need", "ping", "seed", "speed"}
 ADJECTIVES = {  # as properties they say whether something is so

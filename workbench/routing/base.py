@@ -1,0 +1,196 @@
+"""What a router is: it chooses the places that are asked, and says whose answer is given.
+
+A routing policy is a frozen value, its router a state machine that gets the time and draws from
+a seed. The simulator, live runs and `workbench serve` drive the same router through
+`workbench.routing.calls`; nothing here reads a clock::
+
+    router = RoundRobin().router(places, seed=1)
+    router.choose(request, states, now=0.0)              # (0,)
+    router.settle(request, [answer], 0, states, now=0.1)   # Settlement(given=0)
+    router.observe(request, answer, now=0.1)
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from workbench.errors import InvalidInput
+from workbench.validation import of_kind, whole_number
+
+
+class RoutedRequest(NamedTuple):
+    """What a router sees of a request.
+
+    Attributes:
+        number: Its number in the trace.
+        rows: Rows it carries.
+        context: Its kind, "" where it has none.
+        client: The number of the client that sent it.
+        size: Units of input, for models whose latency depends on it.
+    """
+
+    number: int
+    rows: int = 1
+    context: str = ""
+    client: int = 0
+    size: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What is known of a model on a deployment before anything is asked there.
+
+    NaN is what is not known; no router may take it for the best.
+
+    Attributes:
+        name: Its name in the ensemble.
+        accuracy: Share of answers that are right.
+        accuracy_by_context: The same by kind of request.
+        seconds: Service time of one request alone.
+        cost: US dollars a request.
+        servers: Requests that it serves at once.
+        network_latency: Seconds to the place and back, by the client's number.
+        traits: Anything else by which a router may choose.
+
+    Raises:
+        InvalidInput: A value is out of its range.
+    """
+
+    name: str
+    accuracy: float = math.nan
+    accuracy_by_context: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = math.nan
+    cost: float = math.nan
+    servers: int = 1
+    network_latency: tuple[float, ...] = (0.0,)
+    traits: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        of_kind("name", self.name, str)
+        whole_number("servers", self.servers, low=1)
+        if not self.network_latency or min(self.network_latency) < 0:
+            raise InvalidInput(
+                f"network_latency must be seconds, 0 or more, by client: {self.network_latency}."
+            )
+        for accuracy in (self.accuracy, *self.accuracy_by_context.values()):
+            if not (math.isnan(accuracy) or 0 <= accuracy <= 1):
+                raise InvalidInput(f"accuracy must be from 0 to 1, got {accuracy!r}.")
+
+    def accuracy_of(self, context: str) -> float:
+        """Return the accuracy for requests of a kind, over all kinds where that is not known."""
+        return self.accuracy_by_context.get(context, self.accuracy)
+
+
+class PlaceState:
+    """A place while requests are under way: what a router sees of it.
+
+    Attributes:
+        index: Its number among all places: what a router returns.
+        place: What was known of it before.
+        in_flight: Requests asked there that are not answered yet.
+    """
+
+    __slots__ = ("in_flight", "index", "place")
+
+    def __init__(self, index: int, place: Place) -> None:
+        self.index = index
+        self.place = place
+        self.in_flight = 0
+
+
+class PlaceAnswer(NamedTuple):
+    """The answer of one place to a request, or its failure.
+
+    Attributes:
+        place: The number of the place.
+        latency: Seconds from asking to the answer; infinite where there is none.
+        label: What was answered, comparable between places; None where that is not known.
+        confidence: From 0 to 1, of the request's least certain row; NaN where it is not known.
+        correct: Share of its rows that are right; NaN where that is not known.
+        in_flight: Requests that were under way there when it was asked, itself included.
+        error: What went wrong; None where it was answered.
+    """
+
+    place: int
+    latency: float
+    label: Any = None
+    confidence: float = math.nan
+    correct: float = math.nan
+    in_flight: int = 1
+    error: str | None = None
+
+
+class Settlement(NamedTuple):
+    """What becomes of a request: the number of the answer given, or places to ask, or neither."""
+
+    given: int | None = None
+    ask: Sequence[int] = ()
+
+
+class Router(Protocol):
+    """A state machine that chooses places for requests and learns from their answers."""
+
+    def choose(
+        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
+    ) -> Sequence[int]:
+        """Return the numbers of the places to ask at once, at least one of `states`."""
+        ...
+
+    def settle(
+        self,
+        request: RoutedRequest,
+        answers: Sequence[PlaceAnswer],
+        pending: int,
+        states: Sequence[PlaceState],
+        now: float,
+    ) -> Settlement:
+        """Decide on a request that has answers, at least one and none of them a failure.
+
+        `pending` counts the places that still owe one, `states` are those not asked yet. With no
+        answer pending, one is given or a place is asked.
+        """
+        ...
+
+    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
+        """Learn from an answer or a failure, given or not."""
+        ...
+
+
+class RoutingPolicy(Protocol):
+    """Anything that makes a router."""
+
+    @property
+    def label(self) -> str:
+        """The policy in a few words, for charts and tables."""
+        ...
+
+    def router(self, places: Sequence[Place], seed: int = 0) -> Router:
+        """Return a fresh router among these places.
+
+        Raises:
+            InvalidInput: The policy does not fit the places.
+        """
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values."""
+        ...
+
+
+class SingleAnswerRouter:
+    """Base of routers that ask one place and give its answer."""
+
+    def settle(
+        self,
+        request: RoutedRequest,  # noqa: ARG002 - the protocol's words
+        answers: Sequence[PlaceAnswer],  # noqa: ARG002
+        pending: int,  # noqa: ARG002
+        states: Sequence[PlaceState],  # noqa: ARG002
+        now: float,  # noqa: ARG002
+    ) -> Settlement:
+        """Give the first answer."""
+        return Settlement(given=0)
+
+    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
+        """Learn nothing."""
