@@ -26,10 +26,10 @@ from workbench.cloud.deploy import teardown
 from workbench.cloud.doctor import examine
 from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.deployment import KEEP_ALIVE, KINDS, Deployment
-from workbench.deployment.settings import settings_of
 from workbench.formatting import Table, dollars
 from workbench.localcloud import LocalCloud
 from workbench.localcloud.core.settings import ColdStart
+from workbench.settings import settings_of
 
 _EXIT_UNFIT = 1
 _KINDS = {kind.replace(" ", "-"): each for kind, each in KINDS.items()}

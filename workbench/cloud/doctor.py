@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 
 from workbench.cloud.packaging import archive, unpack
 from workbench.deployment import KINDS, Deployment
-from workbench.deployment.settings import settings_of
 from workbench.errors import WorkbenchError
 from workbench.formatting import Table, milliseconds
 from workbench.registry.agreement import NOT_CHECKED
 from workbench.registry.invariance_probe import has_trees, probe
 from workbench.registry.model import Model
+from workbench.settings import settings_of
 from workbench.validation import of_kind, positive, whole_number
 
 _MB = 1024**2

@@ -6,10 +6,10 @@ from typing import ClassVar
 from workbench.deployment.base import MB
 from workbench.deployment.on_instances import EndpointOnInstances
 from workbench.deployment.platforms import FleetPlatform
-from workbench.deployment.settings import setting, whole
 from workbench.pricing.cost import HOUR, Items, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
+from workbench.settings import setting, whole
 
 _GB = 1024**3
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from workbench.deployment.platforms import Platform
-from workbench.deployment.settings import settings_of
 from workbench.errors import InvalidInput
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Usage
+from workbench.settings import build_from_dict, check_settings
 
 if TYPE_CHECKING:
     from workbench.pricing.cost import Items
@@ -86,12 +86,8 @@ class Deployment(ABC):
     bills_data: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Check each setting, and keep it in its plain type: NumPy's do not go into JSON."""
-        for name, described in settings_of(type(self)).items():
-            given = getattr(self, name)
-            plain = described.validate(name, given)
-            if plain is not given:
-                object.__setattr__(self, name, plain)  # it is frozen
+        """Check the settings, each by itself and then together."""
+        check_settings(self)
         self._check_together()
 
     def _check_together(self) -> None:  # noqa: B027 - most types have nothing to check here
@@ -247,18 +243,4 @@ class Deployment(ABC):
         >>> Deployment.from_dict({"kind": "local", "workers": 2})
         Local(workers=2, threads=1, hourly_price=0.0)
         """
-        kind = data.get("kind")
-        if not isinstance(kind, str) or kind not in KINDS:
-            raise InvalidInput(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
-        given = {name: value for name, value in data.items() if name != "kind"}
-        required = {field.name: field.default is MISSING for field in fields(KINDS[kind])}
-        wrong = [f"no {name}" for name in given if name not in required]
-        wrong += [
-            f"to have {name}" for name, must in required.items() if must and name not in given
-        ]
-        if wrong:
-            raise InvalidInput(
-                f"A deployment of kind {kind!r} has {', '.join(wrong)}; its settings are "
-                f"{', '.join(required)}."
-            )
-        return KINDS[kind](**given)
+        return build_from_dict("deployment", KINDS, data)

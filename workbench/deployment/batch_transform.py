@@ -7,10 +7,10 @@ from typing import ClassVar, Self
 from workbench.deployment.base import MB, PlanChoices
 from workbench.deployment.on_instances import OnInstances
 from workbench.deployment.platforms import JobPlatform
-from workbench.deployment.settings import positive_amount, setting
 from workbench.pricing.cost import HOUR, Items, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Spans, Usage
+from workbench.settings import positive_amount, setting
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import Platform
-from workbench.deployment.settings import setting
 from workbench.errors import InvalidInput
 from workbench.pricing.cost import Items
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Usage
+from workbench.settings import setting
 from workbench.validation import as_tuple
 
 

@@ -7,10 +7,10 @@ from typing import ClassVar
 from workbench.deployment.base import MB, PlanChoices
 from workbench.deployment.on_demand import OnDemandDeployment
 from workbench.deployment.platforms import OnDemandPlatform
-from workbench.deployment.settings import one_of, setting, whole
 from workbench.pricing.cost import Items, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
+from workbench.settings import one_of, setting, whole
 
 INIT_LIMIT = 10.0
 """Seconds that the start of a function may take (Lambda developer guide, "Lambda quotas")."""

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from workbench.deployment.base import KEEP_ALIVE, MB, Deployment
 from workbench.deployment.platforms import OnDemandPlatform
-from workbench.deployment.settings import amount, one_of, setting, whole
 from workbench.errors import InvalidInput
 from workbench.pricing.usage import Activity, Spans, Usage, instance_seconds
+from workbench.settings import amount, one_of, setting, whole
 
 MB_PER_VCPU = 1769
 """Memory at which a Lambda function has one full vCPU (Lambda developer guide)."""

@@ -10,8 +10,8 @@ from workbench.deployment.instance_types import (
     instance_memory,
     instance_vcpus,
 )
-from workbench.deployment.settings import setting, whole
 from workbench.pricing.usage import Activity, Spans, Usage, instance_seconds
+from workbench.settings import setting, whole
 
 
 @dataclass(frozen=True, kw_only=True)

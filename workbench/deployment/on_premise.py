@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform
-from workbench.deployment.settings import amount, one_of, positive_amount, setting, whole
 from workbench.pricing.cost import HOUR, CostItem, Items
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Usage
+from workbench.settings import amount, one_of, positive_amount, setting, whole
 
 YEAR_HOURS = 8760.0
 """Hours of a year of 365 days, over which purchase and upkeep are spread evenly."""

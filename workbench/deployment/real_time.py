@@ -6,10 +6,10 @@ from typing import ClassVar
 from workbench.deployment.base import MB
 from workbench.deployment.on_instances import EndpointOnInstances
 from workbench.deployment.platforms import FleetPlatform
-from workbench.deployment.settings import one_of, setting, whole
 from workbench.pricing.cost import HOUR, Items, bill_data, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
+from workbench.settings import one_of, setting, whole
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from workbench.deployment.base import MB, PlanChoices
 from workbench.deployment.on_demand import OnDemandDeployment
-from workbench.deployment.settings import one_of, setting, whole
 from workbench.pricing.cost import Items, bill_data, bill_item
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
+from workbench.settings import one_of, setting, whole
 
 _MEMORY = range(1024, 6145, 1024)
 

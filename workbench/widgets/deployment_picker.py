@@ -6,12 +6,12 @@ import ipywidgets
 import traitlets
 
 from workbench.deployment import KINDS, Deployment, instance_vcpus
-from workbench.deployment.settings import SettingDescription, settings_of
 from workbench.errors import InvalidInput, NotFound
 from workbench.formatting import dollars, milliseconds
 from workbench.pricing.cost import Items, total
 from workbench.pricing.sheet import PriceSheet, weakest
 from workbench.pricing.usage import Usage
+from workbench.settings import SettingDescription, settings_of
 from workbench.widgets.form import Control, Form, choice, integer, number, text
 from workbench.widgets.pickers import Picker
 

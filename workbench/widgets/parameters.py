@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workbench.batching.timer import BatchPolicy
-from workbench.deployment.settings import settings_of
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
+from workbench.settings import settings_of
 from workbench.traffic.trace import Trace
 from workbench.validation import not_negative, positive, whole_number
 
