@@ -11,11 +11,13 @@ a seed. The simulator, live runs and `workbench serve` drive the same router thr
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from workbench.errors import InvalidInput
+from workbench.settings import build_from_dict, check_settings
 from workbench.validation import of_kind, whole_number
 
 
@@ -77,6 +79,10 @@ class Place:
             if not (math.isnan(accuracy) or 0 <= accuracy <= 1):
                 raise InvalidInput(f"accuracy must be from 0 to 1, got {accuracy!r}.")
 
+    def network_of(self, client: int) -> float:
+        """Return the network latency of a client; the numbers begin again where they run out."""
+        return self.network_latency[client % len(self.network_latency)]
+
     def accuracy_of(self, context: str) -> float:
         """Return the accuracy for requests of a kind, over all kinds where that is not known."""
         return self.accuracy_by_context.get(context, self.accuracy)
@@ -129,7 +135,10 @@ class Settlement(NamedTuple):
 
 
 class Router(Protocol):
-    """A state machine that chooses places for requests and learns from their answers."""
+    """A state machine that chooses places for requests and learns from their answers.
+
+    One that asks places whose answer is never given has their numbers as `silent`.
+    """
 
     def choose(
         self, request: RoutedRequest, states: Sequence[PlaceState], now: float
@@ -153,7 +162,10 @@ class Router(Protocol):
         ...
 
     def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
-        """Learn from an answer or a failure, given or not."""
+        """Learn from an answer or a failure, given or not.
+
+        A place that stalls is seen to fail at once, and again to answer where it does so late.
+        """
         ...
 
 
@@ -194,3 +206,78 @@ class SingleAnswerRouter:
 
     def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
         """Learn nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutingRule(ABC):
+    """Base of the routing policies: settings with label, help and check, as `settings` has them.
+
+    Attributes:
+        kind: The policy's name.
+    """
+
+    kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_settings(self)
+
+    @property
+    def label(self) -> str:
+        """The policy in a few words, for charts and tables."""
+        return self.kind
+
+    @abstractmethod
+    def router(self, places: Sequence[Place], seed: int = 0) -> Router:
+        """Return a fresh router among these places."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values.
+
+        >>> from workbench.routing.simple import Canary
+        >>> Canary(place="new", share=0.1).to_dict()
+        {'kind': 'canary', 'place': 'new', 'share': 0.1, 'others': {'kind': 'round-robin'}}
+        """
+        settings = {each.name: _to_json(getattr(self, each.name)) for each in fields(self)}
+        return {"kind": self.kind, **settings}
+
+
+ROUTING_POLICIES: dict[str, type[RoutingRule]] = {}
+"""The routing policies by kind, filled by the package's table of contents."""
+
+
+def policy_from_dict(data: Mapping[str, Any]) -> RoutingRule:
+    """Return the routing policy that `to_dict` described.
+
+    Raises:
+        InvalidInput: Kind or setting is unknown, or a setting is missing or out of its limits.
+
+    >>> policy_from_dict({"kind": "random"})
+    RandomChoice()
+    """
+    return build_from_dict("routing policy", ROUTING_POLICIES, data)
+
+
+def routing_policy(name: str, value: object) -> RoutingRule:
+    """Return the routing policy, also from its dictionary: the check of a setting that is one."""
+    if isinstance(value, Mapping):
+        return policy_from_dict(value)
+    return of_kind(name, value, RoutingRule, "a routing policy")  # type: ignore[return-value]
+
+
+def _to_json(value: object) -> object:
+    if isinstance(value, RoutingRule):
+        return value.to_dict()
+    return [_to_json(each) for each in value] if isinstance(value, tuple) else value
+
+
+def find_place(places: Sequence[Place], name: str) -> int:
+    """Return the number of the place with a name.
+
+    Raises:
+        InvalidInput: There is none.
+    """
+    names = [place.name for place in places]
+    if name not in names:
+        raise InvalidInput(f"place must be one of {', '.join(names)}; got {name!r}.")
+    return names.index(name)

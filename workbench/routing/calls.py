@@ -4,6 +4,7 @@ Live runs, the simulator and `workbench serve` hand arrivals, answers and the ti
 and do what it returns. A request whose place fails is asked elsewhere; a place that fails three
 times in a row is left out for a second, then for twice as long each time, and a place that does not
 answer within `patience` seconds is handled as if it had failed, except that its late answer counts.
+Answers of a router's `silent` places are never given nor waited for.
 """
 
 import heapq
@@ -72,6 +73,7 @@ class RoutedCalls:
         self.states = [PlaceState(index, place) for index, place in enumerate(places)]
         self.events: list[PlaceEvent] = []
         self._router = router
+        self._silent: frozenset[int] = getattr(router, "silent", frozenset())
         self._patience = patience
         self._open: dict[int, _OpenRequest] = {}
         self._timers: list[tuple[float, int, int]] = []  # when, request, place
@@ -92,8 +94,10 @@ class RoutedCalls:
 
     def arrive(self, request: RoutedRequest, now: float) -> Reaction:
         """Take a request that arrives now."""
-        opened = self._open[request.number] = _OpenRequest(request)
-        return Reaction(self._choose(opened, now))
+        opened = _OpenRequest(request)
+        asked = self._choose(opened, now)
+        self._open[request.number] = opened
+        return Reaction(asked)
 
     def answer(self, request: int, answer: PlaceAnswer, now: float) -> Reaction:
         """Take the answer of a place, or its failure; when it was asked is known here."""
@@ -107,7 +111,7 @@ class RoutedCalls:
         opened.pending.discard(answer.place)
         self._note_health(answer, now)
         self._router.observe(opened.request, answer, now)
-        if opened.is_given:
+        if opened.is_given or answer.place in self._silent:
             self._close(opened)
             return Reaction()
         if answer.error is None:
@@ -123,8 +127,14 @@ class RoutedCalls:
             if opened is None or opened.is_given or place not in opened.pending:
                 continue
             opened.pending.discard(place)
-            stalled = PlaceAnswer(place, math.inf, error=f"no answer for {self._patience:g} s")
+            stalled = PlaceAnswer(
+                place,
+                math.inf,
+                in_flight=opened.asked[place][1],
+                error=f"no answer for {self._patience:g} s",
+            )
             self._note_health(stalled, now)
+            self._router.observe(opened.request, stalled, now)
             reactions.append(self._settle(opened, stalled, now))
         return reactions
 
@@ -134,7 +144,7 @@ class RoutedCalls:
         if not opened.answers:
             if opened.pending:
                 return Reaction()
-            if left:
+            if any(state.index not in self._silent for state in left):
                 return Reaction(self._choose(opened, now))
             return self._give(opened, last)
         settled = self._router.settle(
@@ -154,7 +164,7 @@ class RoutedCalls:
         self, opened: _OpenRequest, places: Sequence[int], now: float
     ) -> tuple[tuple[int, int], ...]:
         number = opened.request.number
-        if not places or any(place in opened.asked for place in places):
+        if len(places) != len({*places} - opened.asked.keys()) or not places:
             raise InvalidInput(
                 f"A router must ask places that request {number} has not been to, got {places!r}."
             )
@@ -163,6 +173,8 @@ class RoutedCalls:
             state.in_flight += 1
             opened.asked[place] = now, state.in_flight
             opened.under_way += 1
+            if place in self._silent:
+                continue
             opened.pending.add(place)
             if self._patience < math.inf:
                 heapq.heappush(self._timers, (now + self._patience, number, place))
@@ -174,17 +186,19 @@ class RoutedCalls:
         return Reaction(given=GivenAnswer(opened.request.number, answer, len(opened.asked)))
 
     def _close(self, opened: _OpenRequest) -> None:
-        if not opened.under_way:
+        if opened.is_given and not opened.under_way:
             self._open.pop(opened.request.number, None)
 
     def _list_left(self, opened: _OpenRequest, now: float) -> Sequence[PlaceState]:
         """Return the places that may be asked: those in order, or else whatever is left."""
         if len(self._available) < len(self.states):
             self._take_back(now)
-        if not opened.asked:
-            return self._available or self.states
+        elif not opened.asked:
+            return self._available
         fit = [state for state in self._available if state.index not in opened.asked]
-        return fit or [state for state in self.states if state.index not in opened.asked]
+        if any(state.index not in self._silent for state in fit):
+            return fit
+        return [state for state in self.states if state.index not in opened.asked]
 
     def _note_health(self, answer: PlaceAnswer, now: float) -> None:
         """Leave out a place that fails again and again, and trust one that answers."""
