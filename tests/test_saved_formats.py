@@ -81,10 +81,10 @@ def test_an_old_run_was_in_one_place_and_stays_the_same_when_saved_again(name, t
 
 def test_a_run_of_a_later_format_is_refused_before_its_rows_are_read(saved):
     folder = saved / "measured"
-    rewrite(folder, format=3, rows="elsewhere")
+    rewrite(folder, format=4, rows="elsewhere")
     (folder / "rows.parquet").unlink()
 
-    with pytest.raises(StorageError, match=r"format 3 .* up to 2: pip install --upgrade") as told:
+    with pytest.raises(StorageError, match=r"format 4 .* up to 3: pip install --upgrade") as told:
         wb.load_run(folder)
     assert not isinstance(told.value, Damaged)
 

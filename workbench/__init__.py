@@ -33,6 +33,8 @@ _CONTENTS = {
     "pricing.sheet": ["PriceSheet"],
     "pricing.cost": ["Cost"],
     "run_cost": ["cost"],
+    # several models, and who answers
+    "ensemble": ["Ensemble", "Member"],
     # the question, and three ways to an answer
     "experiment": ["Experiment"],
     "simulator": ["simulate"],

@@ -1,13 +1,16 @@
 """One experiment: a model, where it runs, its traffic, how requests are batched, and the target.
 
+Several models, and a router that chooses among them for each request, are an `Ensemble`.
+
 The engines are imported by the methods that need them: the value alone loads none of them.
 """
 
 import dataclasses
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from workbench.batching.timer import BatchPolicy, Policy
 from workbench.errors import InvalidInput
@@ -20,8 +23,10 @@ if TYPE_CHECKING:
     from workbench.cloud.aws import Cloud
     from workbench.cloud.deploy import DeployedModel
     from workbench.deployment.base import Deployment, Size
+    from workbench.ensemble import Ensemble
     from workbench.measuring.load import Rows
     from workbench.measuring.profile import Profile
+    from workbench.measuring.setup import RoutedSetup, Setup
     from workbench.pricing.cost import Cost
     from workbench.quantiles import SLO
     from workbench.queueing.predictions import Prediction
@@ -39,6 +44,7 @@ Progress = Callable[[int, int], None]
 """Notified of how many requests, or rows of a profile, are completed, of how many."""
 
 _FACTS = ("label", "model", "deployment", "policy", "trace", "slo")  # what an experiment is
+_ROUTED_FACTS = ("members", "router", "patience")  # and one of an ensemble
 _JOB_ROWS = 32  # rows in a chunk of a batch transform job
 _SHARE_SEED = 0  # of the draw of requests that one of several like servers gets
 
@@ -46,6 +52,10 @@ _SHARE_SEED = 0  # of the draw of requests that one of several like servers gets
 @dataclass(frozen=True)
 class Experiment:
     """A model, a deployment, a trace, a batching policy and a latency target.
+
+    In place of a model there may be an `Ensemble`, as in `Experiment(ensemble, trace=trace)`: each
+    of its members has a deployment and a policy, the deployment of the experiment is made of
+    theirs, and its policy is not used. A plan or a profile of one is that of its members: `alone`.
 
     An experiment is a value. `run` measures what happens, `simulate` computes it in virtual time,
     `predict` by a formula. `on` and `dataclasses.replace` give the same experiment with something
@@ -55,25 +65,95 @@ class Experiment:
         InvalidInput: A part is not of the kind it must be.
     """
 
-    model: "Model"
-    deployment: "Deployment"
-    trace: "Trace"
+    model: "Model | Ensemble"
+    deployment: "Deployment" = None  # type: ignore[assignment]  # an ensemble has its own
+    trace: "Trace" = None  # type: ignore[assignment]  # it must be given, by its name at least
     policy: Policy = field(default_factory=BatchPolicy)
     slo: "SLO | None" = None
 
     def __post_init__(self) -> None:
         from workbench.deployment.base import Deployment
+        from workbench.ensemble import Ensemble
         from workbench.quantiles import SLO
         from workbench.registry.model import Model
         from workbench.traffic.trace import Trace
         from workbench.validation import of_kind
 
-        for name, kind in (("model", Model), ("deployment", Deployment), ("trace", Trace)):
+        if isinstance(self.model, Ensemble):
+            self._take_deployments(self.model)
+        of_kind("model", self.model, Model | Ensemble, "a Model or an Ensemble")
+        for name, kind in (("deployment", Deployment), ("trace", Trace)):
             of_kind(name, getattr(self, name), kind)
         if not hasattr(self.policy, "batcher"):
             raise InvalidInput(f"policy must be a policy such as BatchPolicy, got {self.policy!r}.")
         if self.slo is not None:
             of_kind("slo", self.slo, SLO, "an SLO")
+
+    def _take_deployments(self, ensemble: "Ensemble") -> None:
+        """Make the deployment of the experiment out of those of the members."""
+        from workbench.deployment.places import RoutedDeployment
+
+        if not isinstance(self.deployment, RoutedDeployment | None):
+            raise InvalidInput(
+                f"The members of an ensemble have deployments of their own, got "
+                f"{self.deployment.label} beside them: give Experiment(ensemble, trace=trace)."
+            )
+        if self.policy != BatchPolicy():
+            raise InvalidInput(
+                f"The members of an ensemble have policies of their own, got {self.policy!r} "
+                "beside them: give Member(model, deployment, policy)."
+            )
+        object.__setattr__(self, "deployment", ensemble.deployment)  # it is frozen
+
+    @property
+    def ensemble(self) -> "Ensemble | None":
+        """The ensemble of the experiment; None where there is one model."""
+        from workbench.ensemble import Ensemble
+
+        return self.model if isinstance(self.model, Ensemble) else None
+
+    @property
+    def _one_model(self) -> "Model":
+        """The model of a plain experiment.
+
+        Raises:
+            InvalidInput: There are several.
+        """
+        from workbench.registry.model import Model
+
+        if not isinstance(self.model, Model):
+            raise InvalidInput(
+                f"{self.label} has several models: ask of one, with experiment.alone(name)."
+            )
+        return self.model
+
+    def _plain(self) -> "Setup":
+        """Return the experiment as one that has a single model."""
+        _ = self._one_model
+        return cast("Setup", self)
+
+    def _of_ensemble(self) -> "RoutedSetup":
+        """Return the experiment as one that has an ensemble."""
+        return cast("RoutedSetup", self)
+
+    def _setups(self) -> "list[Setup]":
+        """Return the experiment, or as many as its ensemble has members, each alone."""
+        if self.ensemble is None:
+            return [self._plain()]
+        return [self.alone(name)._plain() for name in self.ensemble.names]  # noqa: SLF001 - its own
+
+    def alone(self, name: str) -> "Experiment":
+        """Return the experiment in which a member of the ensemble answers all requests.
+
+        Raises:
+            InvalidInput: There is no such member, or no ensemble.
+        """
+        members = {} if self.ensemble is None else self.ensemble.members
+        if name not in members:
+            raise InvalidInput(f"{self.label} has no member {name!r}; it has {list(members)}.")
+        member = members[name]
+        parts = member.model, member.deployment, self.trace, member.policy, self.slo
+        return Experiment(*parts)
 
     @property
     def label(self) -> str:
@@ -82,6 +162,10 @@ class Experiment:
 
     def _label(self, scaling: "ScalingPolicy | None") -> str:
         """Return the label of the experiment where the deployment's size follows a policy."""
+        from workbench.registry.model import Model
+
+        if not isinstance(self.model, Model):
+            return self.model.label
         deployment = self.deployment.label
         if scaling is not None:
             deployment += " scaled"
@@ -91,7 +175,11 @@ class Experiment:
         return f"{self.model.name}, {deployment}, {self.policy.label}"
 
     def on(self, deployment: "Deployment") -> "Experiment":
-        """Return the same experiment on another deployment."""
+        """Return the same experiment on another deployment.
+
+        Raises:
+            InvalidInput: It is one of an ensemble, whose members have their own.
+        """
         return dataclasses.replace(self, deployment=deployment)
 
     def run(
@@ -146,6 +234,7 @@ class Experiment:
         from workbench.files import as_path
         from workbench.measuring.collector import RunOptions
         from workbench.measuring.measure import measure
+        from workbench.measuring.routed_run import measure_ensemble
 
         options = RunOptions(
             progress=progress,
@@ -155,7 +244,10 @@ class Experiment:
             drain=drain,
             folder=None if keep is None else as_path(keep),
         )
-        return measure(self, on, options, scaling=scaling, budget=budget, yes=yes)
+        terms: dict[str, Any] = {"scaling": scaling, "budget": budget, "yes": yes}
+        if self.ensemble is not None:
+            return measure_ensemble(self._of_ensemble(), on, options, **terms)
+        return measure(self._plain(), on, options, **terms)
 
     def estimate(self, *, drain: float = 60.0) -> "Cost":
         """Return the most that `run` can cost on a cloud that costs money.
@@ -165,11 +257,11 @@ class Experiment:
         """
         from workbench.measuring.limits import estimate_cost
 
-        return estimate_cost(self, drain=drain)
+        return estimate_cost(self._setups(), self.deployment, drain=drain)
 
     def simulate(
         self,
-        profile: "Profile | ServiceTimes | None" = None,
+        profile: "Profile | ServiceTimes | Mapping[str, Profile | ServiceTimes] | None" = None,
         *,
         cold_start: "ArrayLike | None" = None,
         scaling: "ScalingPolicy | None" = None,
@@ -183,6 +275,7 @@ class Experiment:
         Args:
             profile: Service times on this machine. By default those kept for the model and this
                 machine: what is missing in them is measured first, which takes some seconds once.
+                Of an ensemble, by the member's name.
             cold_start: Seconds a new instance takes to start: a number, or ones to draw from.
             scaling: How a real-time or async fleet changes its size; without it, it does not.
             seed: Of all draws.
@@ -197,13 +290,26 @@ class Experiment:
         """
         from datetime import UTC, datetime
 
+        from workbench.ensemble_simulation import simulate_ensemble
         from workbench.measuring.deployed_times import find_times
         from workbench.measuring.error_history import read_past_errors
         from workbench.provenance import circumstances
         from workbench.simulator import prepare
 
+        if self.ensemble is not None:
+            return simulate_ensemble(
+                self._of_ensemble(),
+                profile,
+                cold_start=cold_start,
+                scaling=scaling,
+                seed=seed,
+                replications=replications,
+                measured=measured,
+                progress=progress,
+            )
+
         began = datetime.now(UTC)
-        found = find_times(self, profile, measured=measured, progress=progress)
+        found = find_times(self._plain(), profile, measured=measured, progress=progress)
         parts = self.trace, self.policy, self.deployment, found.times
         simulation = prepare(*parts, cold_start=cold_start, scaling=scaling, seed=seed)
         outcome = simulation.serve()
@@ -216,7 +322,7 @@ class Experiment:
 
     def predict(
         self,
-        profile: "Profile | ServiceTimes | None" = None,
+        profile: "Profile | ServiceTimes | Mapping[str, Profile | ServiceTimes] | None" = None,
         *,
         arrivals: "MapFit | MAP | None" = None,
         measured: "Mapping[Size, ServiceTimes] | None" = None,
@@ -233,11 +339,15 @@ class Experiment:
             InvalidInput: Service times miss a batch size.
             TooFewSamples: The trace is too short to fit an arrival process to.
         """
+        from workbench.ensemble_prediction import predict_ensemble
         from workbench.measuring.deployed_times import find_times
         from workbench.measuring.error_history import read_past_errors
         from workbench.prediction import predict
 
-        found = find_times(self, profile, measured=measured, progress=progress)
+        if self.ensemble is not None:
+            terms: dict[str, Any] = {"measured": measured, "progress": progress}
+            return predict_ensemble(self._of_ensemble(), profile, arrivals=arrivals, **terms)
+        found = find_times(self._plain(), profile, measured=measured, progress=progress)
         parts = self.trace, self.policy, self.deployment, found.times
         described: dict[str, Any] = {"label": self.label, "slo": self.slo, "notes": found.warnings}
         prediction = predict(*parts, arrivals=arrivals, **described)
@@ -250,6 +360,8 @@ class Experiment:
         """The most rows that a batch of this experiment can have."""
         if self.deployment.by_job:
             return _JOB_ROWS
+        if self.ensemble is not None:
+            return max(setup.largest for setup in self._setups())
         return self.policy.max_size * int(self.trace.rows.max())
 
     @property
@@ -269,12 +381,14 @@ class Experiment:
         if parts == 1:
             return self
         share = self.trace.thin(1 / parts, seed=_SHARE_SEED)
+        if self.ensemble is not None:
+            return Experiment(self.ensemble.on(one.simple_parts), trace=share, slo=self.slo)
         return dataclasses.replace(self, deployment=one, trace=share)
 
     @property
     def profiled_as(self) -> tuple[str, int]:
         """Which cached profile is read: that of the model's sha256 and so many threads."""
-        return self.model.sha256, self.threads
+        return self._one_model.sha256, self.threads
 
     def ensure_profile(self, *, progress: Progress | None = None) -> "Profile":
         """Return the profile cached for the model on this machine, which covers this experiment.
@@ -284,36 +398,43 @@ class Experiment:
         from workbench.measuring.profile_cache import ensure_profile
 
         return ensure_profile(
-            self.model, largest=self.largest, threads=self.threads, progress=progress
+            self._one_model, largest=self.largest, threads=self.threads, progress=progress
         )
 
     def service(self, profile: "Profile | ServiceTimes") -> "ServiceTimes":
         """Return the service times that a profile of this machine gives on the deployment."""
         from workbench.measuring.deployed_times import find_times
 
-        return find_times(self, profile).times
+        return find_times(self._plain(), profile).times
 
     def facts(self) -> dict[str, Any]:
         """Return what the experiment consists of as JSON values; files and arrays by hash."""
         facts = self.record().to_dict()
-        return {name: facts.get(name) for name in _FACTS}
+        names = _FACTS if self.ensemble is None else (*_FACTS, *_ROUTED_FACTS)
+        return {name: facts.get(name) for name in names}
 
     def record(self, scaling: "ScalingPolicy | None" = None) -> "RunRecord":
         """Return the record of a run of the experiment, as far as it is known before."""
-        import json
+        from workbench.run.record import describe_setup
 
-        from workbench.run.record import ModelRecord, describe_setup
-
-        facts = {
-            "name": self.model.name,
-            "sha256": self.model.sha256,
-            "traits": dataclasses.asdict(self.model.traits),
-            "lineage": self.model.lineage,
-        }
-        model = ModelRecord(**json.loads(json.dumps(facts, default=str)))
+        if self.ensemble is not None:
+            return self._record_of_ensemble(self.ensemble)
+        model = self._one_model
         setup = self.trace, self.policy, self.deployment, self.slo
-        record = describe_setup(*setup, label=self._label(scaling), model=model)
-        traits = self.model.traits
+        record = describe_setup(*setup, label=self._label(scaling), model=model.record())
+        traits = model.traits
         return dataclasses.replace(
             record, batch_invariance=str(traits.batch_invariance or traits.batches)
+        )
+
+    def _record_of_ensemble(self, ensemble: "Ensemble") -> "RunRecord":
+        """Return the record of a run of an ensemble, as far as it is known before."""
+        from workbench.run.record import describe_setup
+
+        return dataclasses.replace(
+            describe_setup(self.trace, None, self.deployment, self.slo, label=self.label),
+            places=ensemble.names,
+            members=ensemble.member_records(),
+            router=ensemble.router.to_dict(),
+            patience=ensemble.patience if math.isfinite(ensemble.patience) else None,
         )

@@ -16,7 +16,7 @@ from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
 if TYPE_CHECKING:
     import polars as pl
 
-_FRAME, _FACTS = "rows.parquet", "facts.json"
+_FRAME, _FACTS, _CALLS = "rows.parquet", "facts.json", "calls.parquet"
 
 
 def home() -> Path:
@@ -91,9 +91,12 @@ def save_frame(
     frame: "pl.DataFrame",
     facts: Mapping[str, Any],
     *,
+    calls: "pl.DataFrame | None" = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a frame and its facts as a folder of a Parquet and a JSON file, and return its path.
+
+    `calls` is a second frame, in a file beside the first.
 
     Raises:
         InvalidInput: A fact is no JSON value.
@@ -108,7 +111,11 @@ def save_frame(
     try:
         draft.mkdir(parents=True)
         write_file(draft / _FRAME, frame.write_parquet)
-        text = _json({**facts, "sha256": sha256(draft / _FRAME)})
+        hashes = {"sha256": sha256(draft / _FRAME)}
+        if calls is not None:
+            write_file(draft / _CALLS, calls.write_parquet)
+            hashes["calls_sha256"] = sha256(draft / _CALLS)
+        text = _json({**facts, **hashes})
         write_file(draft / _FACTS, lambda file: file.write(text.encode()))
         _replace(draft, target)
     except OSError as error:
@@ -125,6 +132,8 @@ def save_frame(
 def load_frame(path: str | os.PathLike[str]) -> tuple["pl.DataFrame", dict[str, Any]]:
     """Return the frame and the facts that `save_frame` wrote.
 
+    A second frame is among the facts, as `calls`.
+
     Raises:
         NotFound: There is no such folder.
         StorageError: It may not be read.
@@ -134,15 +143,27 @@ def load_frame(path: str | os.PathLike[str]) -> tuple["pl.DataFrame", dict[str, 
 
     folder = as_path(path)
     facts, expected = _facts(folder)
+    _verify(folder / _FRAME, expected)
+    if (expected := facts.pop("calls_sha256", "")) != "":
+        _verify(folder / _CALLS, expected)
+        facts["calls"] = pl.read_parquet(folder / _CALLS)
+    return pl.read_parquet(folder / _FRAME), facts
+
+
+def _verify(path: Path, expected: str) -> None:
+    """Require that a file is what was saved.
+
+    Raises:
+        Damaged: It is not.
+    """
     try:
-        whole = expected == sha256(folder / _FRAME)
+        whole = expected == sha256(path)
     except OSError as error:
         raise Damaged(
-            f"{folder / _FRAME} cannot be read: {error.strerror}. Restore it or run again."
+            f"{path} cannot be read: {error.strerror}. Restore it or run again."
         ) from error
     if not whole:
-        raise Damaged(f"{folder / _FRAME} is not what was saved. Restore it or run again.")
-    return pl.read_parquet(folder / _FRAME), facts
+        raise Damaged(f"{path} is not what was saved. Restore it or run again.")
 
 
 def load_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -188,7 +209,7 @@ def delete_frame(path: str | os.PathLike[str]) -> None:
         held = set()
     if _FACTS not in held:
         raise NotFound(f"Nothing saved at {folder}: expected a folder with {_FACTS} in it.")
-    if more := sorted(held - {_FACTS, _FRAME}):
+    if more := sorted(held - {_FACTS, _FRAME, _CALLS}):
         raise StorageError(f"{folder} is not removed: {', '.join(more)} in it was not saved there.")
     try:
         gone = folder.rename(_draft_path(folder))  # at once, or not at all

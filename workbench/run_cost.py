@@ -115,12 +115,22 @@ class RunActivity:
         return self._calls.drop_nans("finished").select("started", "finished").rows()
 
     def part(self, number: int) -> "RunActivity":
-        """Return what a part of a composite deployment did.
+        """Return what a part of a composite deployment did: each call, its answer given or not.
 
         Raises:
             InvalidInput: The run does not say which part answered.
         """
-        raise InvalidInput(f"This run does not say what part {number} of its deployment answered.")
+        import polars as pl
+
+        calls, record = self.run.calls, self.run.record
+        if calls is None or record.members is None:
+            raise InvalidInput(
+                f"This run does not say what part {number} of its deployment answered."
+            )
+        member = record.members[number]
+        own = {name: getattr(member, name) for name in ("deployment", "instances", "counts")}
+        asked = calls.filter(pl.col("place") == number)
+        return RunActivity(Run(asked, replace(record, **own)))
 
     def call_times(self, *, with_cold_starts: bool, provisioned: int) -> CallTimes:
         """Return what calls are billed: what the endpoint reports, or what the client saw.

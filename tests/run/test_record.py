@@ -17,6 +17,20 @@ FULL = {
     "trace": {"name": "t", "requests": 3, "duration": 1.5, "sha256": "cd", "notice": ""},
     "slo": {"latency": 0.1, "quantile": 0.9},
     "places": ["here", "there"],
+    "members": [
+        {
+            "name": name,
+            "model": {"name": "m:1"},
+            "deployment": Local(workers=2).to_dict(),
+            "policy": {"kind": "mine"},
+            "instances": [[0.0, 2.0]],
+            "counts": [[0.0, 1]],
+            "network_latency": [0.25],
+        }
+        for name in ("here", "there")
+    ],
+    "router": {"kind": "ours"},
+    "patience": 2.0,
     "seed": 4,
     "replications": {
         "count": 2,

@@ -10,16 +10,18 @@ a cold start takes is no setting: it is measured, and belongs to a profile.
 """
 
 from workbench.deployment.asynchronous import Async
-from workbench.deployment.base import KEEP_ALIVE, KINDS, Deployment, Size
+from workbench.deployment.base import COMPOSITES, KEEP_ALIVE, KINDS, Deployment, Size
 from workbench.deployment.batch_transform import BatchTransform
 from workbench.deployment.instance_types import instance_vcpus
 from workbench.deployment.lambda_ import Lambda
 from workbench.deployment.local import Local
 from workbench.deployment.on_premise import OnPremise
+from workbench.deployment.places import RoutedDeployment
 from workbench.deployment.real_time import RealTime
 from workbench.deployment.serverless import Serverless
 
 __all__ = [
+    "COMPOSITES",
     "KEEP_ALIVE",
     "KINDS",
     "Async",
@@ -29,6 +31,7 @@ __all__ = [
     "Local",
     "OnPremise",
     "RealTime",
+    "RoutedDeployment",
     "Serverless",
     "Size",
     "instance_vcpus",
@@ -48,3 +51,4 @@ KINDS.update(
         )
     }
 )
+COMPOSITES[RoutedDeployment.kind] = RoutedDeployment

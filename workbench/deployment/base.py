@@ -31,6 +31,9 @@ Size = int | str
 KINDS: dict[str, type[Deployment]] = {}
 """The inference types by kind, filled by the package's table of contents."""
 
+COMPOSITES: dict[str, type[Deployment]] = {}
+"""Kinds that are made of others, filled likewise: they are read, and nobody chooses from them."""
+
 _NEEDS_CLOUD = "Running it takes a cloud: LocalCloud on this machine, or AWS."
 
 
@@ -243,4 +246,4 @@ class Deployment(ABC):
         >>> Deployment.from_dict({"kind": "local", "workers": 2})
         Local(workers=2, threads=1, hourly_price=0.0)
         """
-        return build_from_dict("deployment", KINDS, data)
+        return build_from_dict("deployment", KINDS | COMPOSITES, data)

@@ -24,8 +24,8 @@ def _deployments(name: str, values: object) -> tuple[Deployment, ...]:
     for each in parts:
         if not isinstance(each, Deployment):
             raise InvalidInput(f"Each of {name} must be a deployment, got {each!r}.")
-    if len(parts) < 2:
-        raise InvalidInput(f"{name} must be at least 2 deployments, got {len(parts)}.")
+    if not parts:
+        raise InvalidInput(f"{name} must be at least 1 deployment, got none.")
     return parts
 
 
@@ -37,7 +37,7 @@ class Composite(Deployment):
     a request goes to; no part knows of the others.
 
     Raises:
-        InvalidInput: There are fewer than two parts, or one is no deployment.
+        InvalidInput: There are no parts, or one is no deployment.
     """
 
     parts: tuple[Deployment, ...] = field(

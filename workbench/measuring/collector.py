@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from workbench.errors import StorageError
 from workbench.measuring.load import Rows, lag_facts
 from workbench.run import Run
-from workbench.run.columns import OPTIONAL_COLUMNS
+from workbench.run.columns import REPLY_COLUMNS
 from workbench.run.record import RunRecord
 from workbench.traffic.trace import Trace
 
@@ -106,7 +106,7 @@ class Collector:
         order = np.argsort(requests)
         columns: dict[str, Any] = {name: _join(self._parts, name)[order] for name in self._parts[0]}
         retries = int(columns.pop("retries").sum())
-        optional = {name: columns.pop(name) for name in OPTIONAL_COLUMNS}
+        optional = {name: columns.pop(name) for name in REPLY_COLUMNS}
         scheduled = self._trace.arrivals[columns["request"]]
         run = Run.from_arrays(scheduled=scheduled, **columns)
         facts = lag_facts(columns["sent"] - scheduled, columns["finished"] - scheduled)

@@ -23,7 +23,7 @@ class DeployedTimes(NamedTuple):
 
 def find_times(
     setup: Setup,
-    profile: "Profile | ServiceTimes | None" = None,
+    profile: "Profile | ServiceTimes | Mapping[str, Any] | None" = None,
     *,
     measured: Mapping[Size, ServiceTimes] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -47,7 +47,7 @@ def find_times(
 
 def _times_here(
     setup: Setup,
-    profile: "Profile | ServiceTimes | None",
+    profile: "Profile | ServiceTimes | Mapping[str, Any] | None",
     progress: Callable[[int, int], None] | None,
 ) -> DeployedTimes:
     """Return service times on this machine."""

@@ -1,6 +1,9 @@
 """What a run can send and cost at most, known before it begins."""
 
+from collections.abc import Sequence
+
 from workbench.cloud.cost_guard import START_AND_STOP_SECONDS, check_payload, estimate_max_cost
+from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import JobPlatform
 from workbench.measuring.setup import Setup
 from workbench.measuring.transform_run import jobs_of
@@ -9,23 +12,23 @@ from workbench.pricing.cost import Cost
 _HEADER_BYTES = 128  # NumPy's format puts this much before the rows of a batch
 
 
-def estimate_cost(setup: Setup, *, drain: float) -> Cost:
+def estimate_cost(setups: Sequence[Setup], deployment: Deployment, *, drain: float) -> Cost:
     """Return the most that a run can cost on a cloud that costs money.
 
     Args:
-        setup: What is measured.
+        setups: What is measured: of an ensemble each member, as if it got all requests.
+        deployment: Where, all members together.
         drain: Seconds that answers are awaited after the end of the trace.
 
     Raises:
         InvalidInput: The deployment does not go on a cloud.
     """
-    if setup.deployment.by_job:
-        return estimate_max_cost(setup.deployment, seconds_of_jobs(setup))
+    if deployment.by_job:
+        return estimate_max_cost(deployment, seconds_of_jobs(setups[0]))
+    trace = setups[0].trace
+    bytes_in = sum(map(bytes_of_trace, setups))
     return estimate_max_cost(
-        setup.deployment,
-        setup.trace.duration + drain,
-        calls=len(setup.trace),
-        bytes_in=bytes_of_trace(setup),
+        deployment, trace.duration + drain, calls=len(trace), bytes_in=bytes_in
     )
 
 

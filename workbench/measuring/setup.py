@@ -1,13 +1,19 @@
 """What a measurement asks of an experiment."""
 
-from typing import Protocol
+from __future__ import annotations
 
-from workbench.batching.timer import Policy
-from workbench.deployment.base import Deployment
-from workbench.registry.model import Model
-from workbench.run.record import RunRecord
-from workbench.scaling import ScalingPolicy
-from workbench.traffic.trace import Trace
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from workbench.batching.timer import Policy
+    from workbench.deployment.base import Deployment
+    from workbench.deployment.places import RoutedDeployment
+    from workbench.ensemble import Ensemble
+    from workbench.quantiles import SLO
+    from workbench.registry.model import Model
+    from workbench.run.record import RunRecord
+    from workbench.scaling import ScalingPolicy
+    from workbench.traffic.trace import Trace
 
 
 class Setup(Protocol):
@@ -44,13 +50,55 @@ class Setup(Protocol):
         ...
 
     @property
-    def here(self) -> "Setup":
+    def here(self) -> Setup:
         """The part of it that this machine can run; itself where a cloud is needed."""
         ...
 
     @property
     def threads(self) -> int:
         """The threads that compute a batch."""
+        ...
+
+    def record(self, scaling: ScalingPolicy | None = None) -> RunRecord:
+        """Return the record of a run of the experiment, as far as it is known before."""
+        ...
+
+
+class RoutedSetup(Protocol):
+    """An ensemble and a trace: an `Experiment` of several models, as its engines see it."""
+
+    @property
+    def model(self) -> Ensemble:
+        """The models, and the router that chooses among them."""
+        ...
+
+    @property
+    def deployment(self) -> RoutedDeployment:
+        """Where they answer."""
+        ...
+
+    @property
+    def trace(self) -> Trace:
+        """What is sent."""
+        ...
+
+    @property
+    def slo(self) -> SLO | None:
+        """The target."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """The experiment in a few words."""
+        ...
+
+    @property
+    def here(self) -> RoutedSetup:
+        """The part of it that this machine can run; itself where a cloud is needed."""
+        ...
+
+    def alone(self, name: str) -> Setup:
+        """Return the experiment in which a member answers all requests."""
         ...
 
     def record(self, scaling: ScalingPolicy | None = None) -> RunRecord:

@@ -1,9 +1,10 @@
 """What a version of a model is: its traits, its lineage, its files, and how it is opened."""
 
 import io
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,9 @@ from workbench.registry.agreement import NOT_CHECKED, Agreement
 from workbench.registry.invariance import BatchInvariance
 from workbench.registry.onnx import Nan, Session, Tensor
 from workbench.validation import as_array
+
+if TYPE_CHECKING:
+    from workbench.run.record import ModelRecord
 
 Approval = Literal["PendingManualApproval", "Approved", "Rejected"]
 Kind = Literal["classification", "regression", "other"]
@@ -182,6 +186,18 @@ class Model:
         content = read_and_verify(self.samples_path, self.samples_sha256, self.name)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return Samples(arrays["inputs"], arrays.get("targets"))
+
+    def record(self) -> "ModelRecord":
+        """Return what the record of a run says of the model."""
+        from workbench.run.record import ModelRecord
+
+        facts = {
+            "name": self.name,
+            "sha256": self.sha256,
+            "traits": asdict(self.traits),
+            "lineage": self.lineage,
+        }
+        return ModelRecord(**json.loads(json.dumps(facts, default=str)))
 
     def correct(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_] | None:
         """Return which rows a classifier got right; None for other models."""

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "PERCENTILES", "SLO", "Run", "RunRecord", "delete_run", "load_run"]
 
-FORMAT = 2
-"""Of saved runs: 2 has the column `place` and says what it is, 1 had neither."""
+FORMAT = 3
+"""Of saved runs: 3 may have members and calls, 2 the column `place`, 1 had neither."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,10 @@ class Run:
     choose: pandas and DuckDB leave NaN out, so that their percentiles are of answered requests
     only, NumPy and Polars answer NaN. `quantile` counts such a request as infinitely late;
     `latencies_or_inf` is the column in which it is.
+
+    A request of an ensemble may have been asked of several places: its row is that of the answer
+    that was given, but `sent` when it was first asked and `finished` when the answer was given;
+    `calls` has a row of the same columns for each place that was asked.
 
     The record says what the run was made of and how it went: see `RunRecord`.
 
@@ -69,6 +73,8 @@ class Run:
     record: RunRecord = field(default_factory=RunRecord)
     replicate: Callable[[], Replications | None] | None = field(default=None, repr=False)
     """Repeats the simulation that the run comes from; not saved."""
+    calls: "pl.DataFrame | None" = None
+    """One row for each place that each request was asked of; None of a plain run."""
 
     def __post_init__(self) -> None:
         import polars as pl
@@ -76,6 +82,9 @@ class Run:
         of_kind("frame", self.frame, pl.DataFrame, "a Polars frame")
         of_kind("record", self.record, RunRecord)
         check_columns(self.frame, len(self.record.places))
+        if self.calls is not None:
+            of_kind("calls", self.calls, pl.DataFrame, "a Polars frame")
+            check_columns(self.calls, len(self.record.places))
 
     @classmethod
     def from_arrays(
@@ -391,7 +400,8 @@ class Run:
         facts = self.facts
         if (found := vars(self).get("_replications")) is not None:  # made since, and worth keeping
             facts = self.amend(replications=found).facts
-        return save_frame(path, self.frame, facts | {"format": FORMAT}, overwrite=overwrite)
+        facts = facts | {"format": FORMAT}
+        return save_frame(path, self.frame, facts, calls=self.calls, overwrite=overwrite)
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:
@@ -406,12 +416,13 @@ def load_run(path: str | os.PathLike[str]) -> Run:
 
     load_record(path)  # before the rows, which may be in a later format, too
     frame, facts = load_frame(path)
+    calls = facts.pop("calls", None)
     record = _parse_record(path, facts)
     if "place" not in frame.columns:  # of format 1, where all ran in one place
         frame = frame.with_columns(place=pl.lit(0, pl.UInt8))
     ordered = [name for name in COLUMNS if name in frame.columns]
     try:
-        return Run(frame.select(*ordered, pl.exclude(ordered)), record)
+        return Run(frame.select(*ordered, pl.exclude(ordered)), record, calls=calls)
     except InvalidInput as error:
         raise Damaged(f"{path} does not hold a run: {error}") from error
 
@@ -430,7 +441,9 @@ def _parse_record(path: str | os.PathLike[str], facts: Mapping[str, Any]) -> Run
             f"and this one reads up to {FORMAT}: pip install --upgrade inference-workbench."
         )
     try:
-        return RunRecord.from_dict({name: facts[name] for name in facts if name != "format"})
+        return RunRecord.from_dict(
+            {name: facts[name] for name in facts if name not in ("format", "calls_sha256")}
+        )
     except InvalidInput as error:
         raise Damaged(f"{path} does not hold a run: {error}") from error
 

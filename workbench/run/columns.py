@@ -30,12 +30,21 @@ COLUMNS = {
 }
 """The columns of a run's frame and their Polars types."""
 
-OPTIONAL_COLUMNS = {
+REPLY_COLUMNS = {
     "model_latency": "Float64",  # seconds the model took for the batch; NaN: the backend says none
     "overhead_latency": "Float64",  # seconds of its call that the model did not take; likewise
     "init": "Float64",  # seconds a new instance took to start for its batch; 0 on a warm one
 }
 """Columns that a frame has where backend or simulator tell of them, after the others."""
+
+ROUTED_COLUMNS = {
+    "tried": "UInt8",  # how many places were asked
+    "context": "String",  # the request's kind, "" where it has none
+}
+"""Columns of a run of an ensemble."""
+
+OPTIONAL_COLUMNS = REPLY_COLUMNS | ROUTED_COLUMNS
+"""All columns that a frame may lack."""
 
 
 @cache
@@ -57,11 +66,11 @@ def has_column(frame: "pl.DataFrame", name: str) -> bool:
 
 
 def with_optional_columns(frame: "pl.DataFrame") -> "pl.DataFrame":
-    """Return a run's frame with all optional columns; none started cold, nothing else is known."""
+    """Return a run's frame with what backends tell; none started cold, nothing else is known."""
     import polars as pl
 
     plain = {"init": 0.0}
-    missing = [name for name in OPTIONAL_COLUMNS if name not in frame.columns]
+    missing = [name for name in REPLY_COLUMNS if name not in frame.columns]
     return frame.with_columns(
         pl.lit(plain.get(name, float("nan"))).alias(name) for name in missing
     ).with_columns(pl.col("init").fill_null(0.0))

@@ -5,7 +5,7 @@ is then left out of the JSON.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from workbench.batching.timer import Policy
@@ -63,6 +63,15 @@ def _parse_pairs(
     return tuple((finite(name, first), parse(name, second)) for first, second in pairs)
 
 
+def _parse_floats(name: str, value: Any) -> tuple[float, ...]:  # noqa: ANN401 - any JSON value
+    return tuple(not_negative(f"Each of {name}", each) for each in as_tuple(name, value))
+
+
+def _parse_members(name: str, value: Any) -> tuple["MemberRecord", ...]:  # noqa: ANN401
+    parse = _parser_of(MemberRecord)
+    return tuple(parse(f"Each of {name}", each) for each in as_tuple(name, value))
+
+
 def _parse_counts(name: str, value: Any) -> tuple[tuple[float, int], ...]:  # noqa: ANN401
     return _parse_pairs(name, value, _parse_count)
 
@@ -86,6 +95,29 @@ class ModelRecord:
     def __post_init__(self) -> None:
         _validate(self, {"name": _parse_text, "sha256": _parse_text})
         _validate(self, {"traits": _parse_object, "lineage": _parse_object})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberRecord:
+    """A member of an ensemble: its name, its model, where it ran, how requests became batches.
+
+    `instances` and `counts` are as in `RunRecord`; `network_latency` is seconds to the member and
+    back, by the client's number.
+    """
+
+    name: str
+    model: ModelRecord
+    deployment: Deployment
+    policy: Mapping[str, Any] | None = None
+    instances: tuple[tuple[float, float], ...] | None = None
+    counts: tuple[tuple[float, int], ...] | None = None
+    network_latency: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _validate(self, {"name": _parse_text, "model": _parser_of(ModelRecord)})
+        _validate(self, {"deployment": _parse_deployment, "policy": _parse_object})
+        _validate(self, {"instances": _parse_pairs, "counts": _parse_counts})
+        _validate(self, {"network_latency": _parse_floats})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +184,9 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "trace": _parser_of(TraceRecord),
     "slo": _parser_of(SLO),
     "places": _parse_texts,
+    "members": _parse_members,
+    "router": _parse_object,
+    "patience": not_negative,
     "seed": _parse_count,
     "replications": _parser_of(Replications),
     "service": _parse_object,
@@ -189,6 +224,9 @@ class RunRecord:
         policy: How requests became batches, as its `to_dict` says: anybody may write a policy.
         slo: The target that the run was made for.
         places: The names of the parts that answered; the column `place` counts in them.
+        members: Of an ensemble, one for each place; None of a plain run.
+        router: The policy that chose among them, as its `to_dict` says.
+        patience: Seconds after which a member without an answer was given up; None: never.
         seed: Of a simulation's draws; None also where it was a generator.
         replications: What independent repetitions of a simulation say.
         service: The service times that were simulated, as `ServiceTimes.to_dict` says.
@@ -228,6 +266,9 @@ class RunRecord:
     trace: TraceRecord | None = None
     slo: SLO | None = None
     places: tuple[str, ...] = ("",)
+    members: tuple[MemberRecord, ...] | None = None
+    router: Mapping[str, Any] | None = None
+    patience: float | None = None
     seed: int | None = None
     replications: Replications | None = None
     service: Mapping[str, Any] | None = None
@@ -258,6 +299,9 @@ class RunRecord:
         _validate(self, _PARSERS)
         if not 0 < len(self.places) <= MAX_PLACES:
             raise InvalidInput(f"A run has 1 to {MAX_PLACES} places, got {len(self.places)}.")
+        names = tuple(each.name for each in self.members or ())
+        if self.members is not None and names != self.places:
+            raise InvalidInput(f"members must be those of places {self.places}, got {names}.")
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> "RunRecord":
@@ -278,7 +322,7 @@ class RunRecord:
 
 def describe_setup(
     trace: Trace,
-    policy: Policy,
+    policy: Policy | None,
     deployment: Deployment,
     slo: SLO | None,
     *,
@@ -296,7 +340,7 @@ def describe_setup(
             sha256=trace.digest,
             notice=trace.notice,
         ),
-        policy=policy.to_dict(),
+        policy=None if policy is None else policy.to_dict(),
         deployment=deployment,
         slo=slo,
         places=(deployment.label,),
@@ -307,7 +351,8 @@ def _to_json(value: Any) -> Any:  # noqa: ANN401 - a field of the record
     if isinstance(value, Deployment):
         return value.to_dict()
     if is_dataclass(value) and not isinstance(value, type):
-        return {name: each for name, each in asdict(value).items() if each is not None}
+        values = {each.name: _to_json(getattr(value, each.name)) for each in fields(value)}
+        return {name: each for name, each in values.items() if each is not None}
     if isinstance(value, tuple):
         return [_to_json(each) for each in value]
     return value

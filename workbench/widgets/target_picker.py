@@ -165,4 +165,4 @@ _CLOUDS = [("Local cloud", OnLocalCloud), ("AWS", OnAWS)]
 def choose_run_folder(experiment: Experiment) -> Path:
     """Return a new folder for a run of the app: below `runs` where the workbench keeps things."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    return runs_folder() / f"{experiment.model.group}-{now}-{secrets.token_hex(2)}"
+    return runs_folder() / f"{experiment.model.name.partition(':')[0]}-{now}-{secrets.token_hex(2)}"

@@ -1,0 +1,245 @@
+"""Several models under names, each where it runs, and the router that chooses among them.
+
+A place is the name of a member whose answer a request got. The members answer the same questions:
+rows of one shape, a pool of as many samples with the same right answers, one task.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from workbench.batching.timer import BatchPolicy, Policy
+from workbench.deployment.base import Deployment
+from workbench.deployment.places import RoutedDeployment
+from workbench.errors import InvalidInput
+from workbench.registry.model import Model
+from workbench.routing.base import Place, RoutingPolicy
+from workbench.run.record import MemberRecord
+from workbench.service_times import ServiceTimes
+from workbench.validation import as_tuple, not_negative, of_kind
+
+MAX_MEMBERS = 255
+"""The most members: a run's column `tried` counts them in a byte."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model of an ensemble, where it runs, and how its requests become batches.
+
+    Raises:
+        InvalidInput: A part is not of the kind it must be, or answers by jobs.
+    """
+
+    model: Model
+    deployment: Deployment
+    policy: Policy = field(default_factory=BatchPolicy)
+
+    def __post_init__(self) -> None:
+        of_kind("model", self.model, Model)
+        of_kind("deployment", self.deployment, Deployment)
+        if not hasattr(self.policy, "batcher"):
+            raise InvalidInput(f"policy must be a policy such as BatchPolicy, got {self.policy!r}.")
+        if self.deployment.by_job or len(self.deployment.simple_parts) > 1:
+            raise InvalidInput(
+                f"{self.deployment.label} answers no single calls, so that no request can be "
+                "routed there: choose another deployment for this member."
+            )
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Members by name, the policy that chooses among them, and how long it waits for an answer.
+
+    Args:
+        members: `Member` values, by names of one's own.
+        router: Chooses the members that each request is asked of, and the answer that is given.
+        patience: Seconds after which a member that has not answered is given up.
+        network_latency: Seconds from a client to a member and back, by the member's name: one
+            number, or one for each client. 0 where it is not given.
+
+    Raises:
+        InvalidInput: There are no members, or they do not answer the same questions.
+
+    >>> Ensemble({}, router=None)
+    Traceback (most recent call last):
+    workbench.errors.InvalidInput: An ensemble needs 1 to 255 members, got 0.
+    """
+
+    members: Mapping[str, Member]
+    router: RoutingPolicy
+    patience: float = math.inf
+    network_latency: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        members = dict(of_kind("members", self.members, Mapping, "members by name"))
+        if not 0 < len(members) <= MAX_MEMBERS:
+            raise InvalidInput(f"An ensemble needs 1 to {MAX_MEMBERS} members, got {len(members)}.")
+        for name, member in members.items():
+            if not isinstance(name, str) or not name:
+                raise InvalidInput(f"A member's name must be a text, got {name!r}.")
+            of_kind(f"Member {name}", member, Member)
+        _check_alike(members)
+        if not hasattr(self.router, "router"):
+            raise InvalidInput(f"router must be a routing policy, got {self.router!r}.")
+        if not (isinstance(self.patience, int | float) and self.patience > 0):
+            raise InvalidInput(f"patience must be seconds above 0, got {self.patience!r}.")
+        given = of_kind("network_latency", self.network_latency, Mapping, "seconds by name")
+        latencies = {name: _latencies(name, each) for name, each in given.items()}
+        if unknown := sorted(set(latencies) - set(members)):
+            raise InvalidInput(f"network_latency names {unknown}; members are {list(members)}.")
+        object.__setattr__(self, "members", MappingProxyType(members))
+        object.__setattr__(self, "network_latency", MappingProxyType(latencies))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.members.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = dict(self.members), self.router, self.patience, dict(self.network_latency)
+        return Ensemble, parts
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the members, in order."""
+        return tuple(self.members)
+
+    @property
+    def name(self) -> str:
+        """The names of the members in one."""
+        return "+".join(self.members)
+
+    @property
+    def label(self) -> str:
+        """The ensemble in a few words, for charts and tables."""
+        return f"{self.router.label}: {', '.join(self.members)}"
+
+    def on(self, deployments: Sequence[Deployment]) -> "Ensemble":
+        """Return the same ensemble on other deployments, one for each member in order."""
+        moved = zip(self.members.items(), deployments, strict=True)
+        return replace(
+            self,
+            members={name: replace(member, deployment=each) for (name, member), each in moved},
+        )
+
+    @property
+    def deployment(self) -> RoutedDeployment:
+        """The deployments of the members, in order."""
+        return RoutedDeployment(parts=tuple(each.deployment for each in self.members.values()))
+
+    def places(
+        self,
+        *,
+        accuracy: Mapping[str, float] | None = None,
+        accuracy_by_context: Mapping[str, Mapping[str, float]] | None = None,
+        times: Mapping[str, ServiceTimes] | None = None,
+        costs: Mapping[str, float] | None = None,
+    ) -> list[Place]:
+        """Return what a router knows of the members beforehand, NaN what is not known.
+
+        Args:
+            accuracy: Share of right answers by member; by default that of its traits.
+            accuracy_by_context: The same by member and kind of request.
+            times: Service times by member, on its deployment.
+            costs: US dollars a request by member.
+        """
+        accuracy, times, costs = accuracy or {}, times or {}, costs or {}
+        by_context = accuracy_by_context or {}
+        return [
+            Place(
+                name=name,
+                accuracy=accuracy.get(name, _accuracy(member.model)),
+                accuracy_by_context=by_context.get(name, {}),
+                seconds=float(times[name].means[1]) if name in times else math.nan,
+                cost=costs.get(name, math.nan),
+                servers=member.deployment.platform.servers,
+                network_latency=self.network_latency.get(name, (0.0,)),
+                traits=vars(member.model.traits),
+            )
+            for name, member in self.members.items()
+        ]
+
+    def member_records(self) -> tuple[MemberRecord, ...]:
+        """Return what the record of a run says of each member."""
+        return tuple(
+            MemberRecord(
+                name=name,
+                model=member.model.record(),
+                deployment=member.deployment,
+                policy=member.policy.to_dict(),
+                network_latency=self.network_latency.get(name),
+            )
+            for name, member in self.members.items()
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ensemble as JSON values, each model by name and hash."""
+        members = {
+            name: {
+                "model": member.model.name,
+                "sha256": member.model.sha256,
+                "deployment": member.deployment.to_dict(),
+                "policy": member.policy.to_dict(),
+            }
+            for name, member in self.members.items()
+        }
+        latencies = {name: list(each) for name, each in self.network_latency.items()}
+        patience = self.patience if math.isfinite(self.patience) else None
+        return {
+            "members": members,
+            "router": self.router.to_dict(),
+            "patience": patience,
+            "network_latency": latencies,
+        }
+
+
+def _accuracy(model: Model) -> float:
+    """Return the share of a model's answers that are right; NaN where that is not known."""
+    traits = model.traits
+    known = traits.metric == "accuracy" and traits.accuracy is not None
+    return float(traits.accuracy) if known and traits.accuracy is not None else math.nan
+
+
+def _latencies(name: str, given: object) -> tuple[float, ...]:
+    values = (given,) if isinstance(given, int | float) else as_tuple("network_latency", given)
+    if not values:
+        raise InvalidInput(f"network_latency of {name} must be a number at least, got none.")
+    return tuple(not_negative(f"network_latency of {name}", each, "seconds") for each in values)
+
+
+def _check_alike(members: Mapping[str, Member]) -> None:
+    """Require that all members answer the same questions.
+
+    Raises:
+        InvalidInput: They differ in task, kind, rows, or samples.
+    """
+    (first, one), *others = members.items()
+    pool = None
+    for name, other in others:
+        for what, mine, its in _comparisons(one.model, other.model):
+            if mine != its:
+                raise InvalidInput(
+                    f"Members must answer the same questions: {first} has the {what} {mine}, and "
+                    f"{name} has {its}."
+                )
+        if other.model.samples_sha256 == one.model.samples_sha256:
+            continue
+        pool = one.model.samples() if pool is None else pool
+        samples = other.model.samples()
+        same = len(samples) == len(pool) and np.array_equal(samples.targets, pool.targets)  # type: ignore[arg-type]
+        if not same:
+            raise InvalidInput(
+                f"Members must have one pool of samples: {first} has {pool!r} and {name} has "
+                f"{samples!r}, or other targets. Register both with the same samples."
+            )
+
+
+def _comparisons(one: Model, other: Model) -> list[tuple[str, object, object]]:
+    mine, its = one.traits, other.traits
+    return [
+        ("task", mine.task, its.task),
+        ("kind", mine.kind, its.kind),
+        ("shape of a row", mine.input_schema.shape, its.input_schema.shape),
+    ]
