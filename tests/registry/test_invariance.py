@@ -227,10 +227,11 @@ def test_a_slow_model_is_tried_in_twos_and_threes_at_least():
             sizes.add(len(batch))
             return batch
 
-    found = probe(lambda _: Slow(), ROWS, clock=lambda: now[0])
+    found = probe(lambda _: Slow(), ROWS, forest=True, clock=lambda: now[0])
 
     assert sizes == {1, 2, 3}
     assert "batches" in found.left_out
+    assert "mixed rows" in found.left_out
 
 
 def test_votes_that_tie_by_the_batch_are_found_among_thousands_of_rows():
