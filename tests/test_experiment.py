@@ -164,6 +164,19 @@ def test_a_model_that_is_gone_is_reported(experiment, tmp_path):
         dataclasses.replace(experiment, model=lost).run()
 
 
+def test_requests_without_a_kind_are_of_that_of_their_row(registry, model, tmp_path):
+    pool = model.samples()
+    kinds = np.where(np.arange(len(pool)) % 2, "odd", "even")
+    mine = wb.Registry(tmp_path)
+    kept = mine.register("kinds", model.path, samples=Samples(pool.inputs, pool.targets, kinds))
+    trace = wb.Trace([0.0, 1.0], 2.0, sample=[len(pool), 3])
+
+    assert wb.Experiment(kept, wb.Local(), trace).context.tolist() == ["even", "odd"]
+    own = dataclasses.replace(trace, context=["a", ""])
+    assert wb.Experiment(kept, wb.Local(), own).context.tolist() == ["a", ""]
+    assert wb.Experiment(model, wb.Local(), trace).context is None
+
+
 def test_a_model_without_right_answers_runs_without_accuracy(registry, model, tmp_path):
     own = wb.Registry(tmp_path)
     pool = Samples(model.samples().inputs)

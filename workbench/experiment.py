@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from workbench.batching.timer import BatchPolicy, Policy
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from workbench.service_times import ServiceTimes
     from workbench.traffic.map import MAP
     from workbench.traffic.map_fitting import MapFit
-    from workbench.traffic.trace import Trace
+    from workbench.traffic.trace import Context, Trace
     from workbench.validation import Seed
 
 Progress = Callable[[int, int], None]
@@ -173,6 +174,11 @@ class Experiment:
             if least is not None:
                 deployment += f" {least} to {most}"
         return f"{self.model.name}, {deployment}, {self.policy.label}"
+
+    @cached_property
+    def context(self) -> "Context | None":
+        """The kind of each request: the trace's, else that of the first row that it carries."""
+        return self.model.samples().context_of(self.trace)
 
     def on(self, deployment: "Deployment") -> "Experiment":
         """Return the same experiment on another deployment.

@@ -224,6 +224,40 @@ def whole_numbers(
     return np.broadcast_to(given, (count,)).astype(dtype)
 
 
+def as_context(values: "ArrayLike | None", count: int) -> "NDArray[np.str_] | None":
+    """Return the kind of each of so many requests or rows, from one for all or one for each.
+
+    It is None where none has one.
+
+    Raises:
+        InvalidInput: They are no texts, or of another number.
+
+    >>> as_context(["clean", ""], 2).tolist()
+    ['clean', '']
+    >>> as_context(["", ""], 2)
+    """
+    import numpy as np
+
+    if values is None:
+        return None
+    given = as_array("context", values)
+    if given.dtype.kind == "O" and all(isinstance(each, str) for each in given.flat):
+        given = given.astype(str)
+    if given.dtype.kind != "U":
+        raise InvalidInput(f'context must be texts, "" where it is not known, got {given.dtype}.')
+    if given.shape not in ((), (count,)):
+        raise InvalidInput(
+            f"context must be one text or {count}, one for each, got shape {given.shape}."
+        )
+    if not given.astype(bool).any():
+        return None
+    if given.shape == (count,) and given.flags.owndata and not given.flags.writeable:
+        return given
+    context = np.broadcast_to(given, (count,)).copy()
+    context.flags.writeable = False
+    return context
+
+
 def generator_from(seed: object) -> "np.random.Generator":
     """Return the generator itself, or a new one of a seed.
 

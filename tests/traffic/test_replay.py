@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,6 +16,7 @@ from workbench.traffic.patterns import poisson
 from workbench.traffic.replay import (
     from_counts,
     from_csv,
+    from_jsonl,
     from_parquet,
     from_timestamps,
     read_counts,
@@ -154,15 +156,7 @@ FORMATS = {"csv": from_csv, "parquet": from_parquet}
 @given(traces(), st.sampled_from(sorted(FORMATS)), st.text())
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_saved_trace_is_read_back_equal_with_its_name_and_notice(tmp_path, trace, form, notice):
-    told = Trace(
-        trace.arrivals,
-        trace.duration,
-        rows=trace.rows,
-        bytes=trace.bytes,
-        sample=trace.sample,
-        name=trace.name,
-        notice=notice,
-    )
+    told = replace(trace, notice=notice)
 
     path = getattr(told, f"to_{form}")(tmp_path / f"trace.{form}")
     back = FORMATS[form](path)
@@ -188,12 +182,22 @@ def test_a_column_of_times_is_enough(tmp_path):
 
 
 def test_columns_named_as_the_attributes_are_read_too(tmp_path):
-    path = write(tmp_path, "when,rows,bytes,sample\n2,4,100,7\n1,3,0,9\n")
+    path = write(tmp_path, "when,rows,bytes,sample,context\n2,4,100,7,noisy\n1,3,0,9,\n")
 
     trace = from_csv(path, "when", sort=True, duration=5, name="mine")
 
-    assert requests(trace) == [(1.0, 3, 0, 9), (2.0, 4, 100, 7)]
+    assert requests(trace) == [(1.0, 3, 0, 9, ""), (2.0, 4, 100, 7, "noisy")]
     assert (trace.duration, trace.name) == (5.0, "mine")
+
+
+def test_kinds_of_requests_are_read_from_every_format(tmp_path):
+    pl.DataFrame({"arrival": [1.0, 2.0], "context": [3, None]}).write_parquet(
+        tmp_path / "t.parquet"
+    )
+    lines = write(tmp_path, '{"arrival": 1, "context": "3"}\n{"arrival": 2}\n', "t.jsonl")
+
+    for trace in (from_parquet(tmp_path / "t.parquet"), from_jsonl(lines)):
+        assert trace.context.tolist() == ["3", ""]
 
 
 def test_the_only_column_is_the_one_of_the_times(tmp_path):

@@ -604,6 +604,7 @@ def _traits(facts: dict[str, Any]) -> Traits:
         "input_schema": _tensor(facts["input_schema"]),
         "output_schema": tuple(_tensor(each) for each in facts["output_schema"]),
         "agreement": read_agreement(facts.get("agreement")),
+        "classes": None if facts.get("classes") is None else tuple(facts["classes"]),
     }
     found = facts.get("batch_invariance")
     invariance = None if found is None else BatchInvariance.from_dict(found)

@@ -14,13 +14,19 @@ from workbench.files import read_and_verify
 from workbench.registry.agreement import NOT_CHECKED, Agreement
 from workbench.registry.invariance import BatchInvariance
 from workbench.registry.onnx import Nan, Session, Tensor
-from workbench.validation import as_array
+from workbench.validation import as_array, as_context
+
+if TYPE_CHECKING:
+    from workbench.traffic.trace import Context, Trace
 
 if TYPE_CHECKING:
     from workbench.run.record import ModelRecord
 
 Approval = Literal["PendingManualApproval", "Approved", "Rejected"]
 Kind = Literal["classification", "regression", "other"]
+Label = bool | int | float | str
+
+_ROUNDING = 0.01  # by which probabilities of 16 bits may miss a sum of 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +36,7 @@ class Samples:
     Args:
         inputs: Shape (n, *row), n at least 1, in the model's input type.
         targets: Shape (n,), or None.
+        context: Kind of each row, such as "noisy"; None where it is not known.
 
     >>> Samples(np.zeros((3, 2), np.float32), np.array([0, 1, 1]))
     Samples(3 rows, with targets)
@@ -37,6 +44,7 @@ class Samples:
 
     inputs: NDArray[Any]
     targets: NDArray[Any] | None = None
+    context: "Context | None" = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inputs", _freeze("inputs", self.inputs))
@@ -49,6 +57,13 @@ class Samples:
                 f"targets must have shape ({len(self.inputs)},), one for each row, "
                 f"got {self.targets.shape}."
             )
+        object.__setattr__(self, "context", as_context(self.context, len(self.inputs)))
+
+    def context_of(self, trace: "Trace") -> "Context | None":
+        """Return the kind of each request: its own, else that of the first row that it carries."""
+        if trace.context is not None or self.context is None:
+            return trace.context
+        return self.context[trace.sample % len(self)]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -75,6 +90,8 @@ class Traits:
         size_bytes: Size of the ONNX file.
         batch_invariance: Whether an answer depends on the batch; None where that was not checked.
         agreement: How the file answers beside the estimator it was made of; None: not checked.
+        classes: What the columns of a classifier's scores stand for, where it answers with scores;
+            None: for their own numbers, or it answers with labels.
     """
 
     task: str
@@ -90,6 +107,7 @@ class Traits:
     size_bytes: int
     batch_invariance: BatchInvariance | None = None
     agreement: Agreement | None = None
+    classes: tuple[Label, ...] | None = None
 
     @property
     def batches(self) -> str:
@@ -185,7 +203,19 @@ class Model:
         """
         content = read_and_verify(self.samples_path, self.samples_sha256, self.name)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return Samples(arrays["inputs"], arrays.get("targets"))
+            return Samples(arrays["inputs"], arrays.get("targets"), arrays.get("context"))
+
+    def labels(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the class of each row where this is a classifier, else what was answered."""
+        classifies = self.traits.kind == "classification"
+        return find_labels(outputs, self.traits.classes) if classifies else outputs
+
+    def confidence(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the probability of each row's class; NaN where the answer holds none."""
+        if self.traits.kind != "classification" or not _are_scores(outputs):
+            return np.full(len(outputs), np.nan)
+        proper = (outputs >= 0).all(axis=1) & (abs(outputs.sum(axis=1) - 1) < _ROUNDING)
+        return np.where(proper, outputs.max(axis=1), np.nan).astype(float).clip(max=1)
 
     def record(self) -> "ModelRecord":
         """Return what the record of a run says of the model."""
@@ -201,7 +231,9 @@ class Model:
 
     def correct(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_] | None:
         """Return which rows a classifier got right; None for other models."""
-        return correct(outputs, targets) if self.traits.kind == "classification" else None
+        if self.traits.kind != "classification":
+            return None
+        return correct(outputs, targets, self.traits.classes)
 
 
 def _freeze(name: str, values: ArrayLike) -> NDArray[Any]:
@@ -210,12 +242,30 @@ def _freeze(name: str, values: ArrayLike) -> NDArray[Any]:
     return view
 
 
-def correct(outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which rows are predicted right: equal labels, or the largest of several scores a row.
+def find_labels(outputs: NDArray[Any], classes: tuple[Label, ...] | None = None) -> NDArray[Any]:
+    """Return the label of each row: as answered, or the class with the largest of several scores.
+
+    Without `classes` the class is the number of the score's column, from 0.
+
+    >>> find_labels(np.array([[0.2, 0.8], [0.7, 0.3]]), ("cat", "dog")).tolist()
+    ['dog', 'cat']
+    """
+    if not _are_scores(outputs):
+        return np.asarray(outputs.reshape(-1))
+    columns: NDArray[Any] = outputs.argmax(axis=1)
+    return columns if classes is None else np.asarray(classes)[columns]
+
+
+def correct(
+    outputs: NDArray[Any], targets: NDArray[Any], classes: tuple[Label, ...] | None = None
+) -> NDArray[np.bool_]:
+    """Return which rows are predicted right, by the labels that `find_labels` gives.
 
     >>> correct(np.array([3, 1]), np.array([3, 2]))
     array([ True, False])
     """
-    scores = outputs.ndim == 2 and outputs.shape[1] > 1
-    labels = outputs.argmax(axis=1) if scores else outputs.reshape(-1)
-    return np.asarray(labels == targets)
+    return np.asarray(find_labels(outputs, classes) == targets)
+
+
+def _are_scores(outputs: NDArray[Any]) -> bool:
+    return outputs.ndim == 2 and outputs.shape[1] > 1

@@ -170,7 +170,7 @@ def _pool(given: Samples | None, wanted: Tensor, data: str, seed: int) -> tuple[
     targets = given.targets
     if targets is not None and targets.dtype.kind == "O":  # text labels, e.g. out of a frame
         targets = targets.astype(str)
-    pool = Samples(np.ascontiguousarray(rows), targets)
+    pool = Samples(np.ascontiguousarray(rows), targets, given.context)
     return pool, f"{len(pool)} held-out rows of {data or 'data given by the user'}"
 
 
@@ -238,9 +238,8 @@ def _r2(values: NDArray[Any], targets: NDArray[Any]) -> float | None:
 
 
 def _npz(pool: Samples) -> bytes:
-    arrays = {"inputs": pool.inputs}
-    if pool.targets is not None:
-        arrays["targets"] = pool.targets
+    known = {"inputs": pool.inputs, "targets": pool.targets, "context": pool.context}
+    arrays = {name: values for name, values in known.items() if values is not None}
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **arrays)
     return file.getvalue()

@@ -18,13 +18,14 @@ from workbench.tables import TextTable, open_table
 from workbench.traffic.instants import Origin, Unit, seconds_since
 from workbench.traffic.patterns import Rows, check_expected, draw_trace, streams
 from workbench.traffic.trace import Trace, format_value
-from workbench.validation import Seed, positive, whole_numbers
+from workbench.validation import Seed, as_context, positive, whole_numbers
 
 if TYPE_CHECKING:
     import polars as pl
 
 _TIME_COLUMNS = ("arrival", "arrivals", "timestamp", "time")
-_REQUEST_COLUMNS = ("rows", "bytes", "sample")
+_CONTEXT = "context"
+_REQUEST_COLUMNS = ("rows", "bytes", "sample", _CONTEXT)
 _NOTES_MARK = b"# {"
 
 
@@ -38,6 +39,7 @@ def from_timestamps(
     rows: ArrayLike = 1,
     bytes: ArrayLike = 0,  # noqa: A002 - the attribute's name
     sample: ArrayLike | None = None,
+    context: ArrayLike | None = None,
     name: str = "from_timestamps",
     notice: str = "",
 ) -> Trace:
@@ -52,6 +54,7 @@ def from_timestamps(
         rows: as in `Trace`, in the order of `times`.
         bytes: as in `Trace`, in the order of `times`.
         sample: as in `Trace`, in the order of `times`.
+        context: as in `Trace`, in the order of `times`.
         name: how the trace was made.
         notice: source and terms that travel with the data.
 
@@ -65,12 +68,14 @@ def from_timestamps(
     seconds = seconds_since(times, origin, unit=unit)
     count = len(seconds)
     order = np.argsort(seconds, kind="stable") if sort else np.arange(count)
+    kinds = as_context(context, count)
     return Trace(
         seconds[order],
         _last(seconds) if duration is None else duration,
         rows=whole_numbers("rows", rows, count, np.int32, least=1)[order],
         bytes=whole_numbers("bytes", bytes, count, np.int64)[order],
         sample=None if sample is None else whole_numbers("sample", sample, count, np.int64)[order],
+        context=None if kinds is None else kinds[order],
         name=name,
         notice=notice,
     )
@@ -136,7 +141,7 @@ def from_csv(
     """Read the trace in a CSV file: of `Trace.to_csv`, or any with a column of times.
 
     Args:
-        path: of the file. Columns named rows, bytes and sample are read too, others are not.
+        path: of the file. Columns named rows, bytes, sample and context are read too, others not.
         column: the times, as for `from_timestamps`. Default: arrival, arrivals, timestamp or time
             in any case, or the only column.
         header: whether the first line names the columns. Default: it does not, and a warning says
@@ -207,7 +212,7 @@ def from_parquet(
         carried = [each for each in _REQUEST_COLUMNS if each in names and each != times]
         frame = pl.read_parquet(file, columns=[times, *carried])
         how: dict[str, Any] = {"origin": origin, "unit": unit, "duration": duration, "sort": sort}
-        values = {each: frame[each] for each in carried}
+        values = {each: frame[each] for each in carried} | _parse_context(frame)
         return _from_columns(frame[times], values, saved, name=name, **how)
 
 
@@ -282,7 +287,8 @@ def _from_table(
     times = _column(list(table.names), column)
     carried = [each for each in _REQUEST_COLUMNS if each in table.names and each != times]
     frame = table.read([times, *carried])
-    values = {each: _parse_whole(each, frame) for each in carried}
+    numbers = [each for each in carried if each != _CONTEXT]
+    values = {each: _parse_whole(each, frame) for each in numbers} | _parse_context(frame)
     return _from_columns(frame[times], values, saved, **how)
 
 
@@ -303,6 +309,16 @@ def _from_columns(
         **carried,
         **how,
     )
+
+
+def _parse_context(frame: "pl.DataFrame") -> dict[str, Any]:
+    """Return the column of kinds, if there is one, "" where one is missing."""
+    import polars as pl
+
+    if _CONTEXT not in frame.columns:
+        return {}
+    texts = frame[_CONTEXT].cast(pl.String).fill_null("")
+    return {_CONTEXT: np.array(texts.to_list(), str)}
 
 
 def _parse_whole(name: str, frame: "pl.DataFrame") -> "pl.Series | NDArray[Any]":

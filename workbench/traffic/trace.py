@@ -9,6 +9,7 @@ import hashlib
 import html
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
@@ -25,6 +26,7 @@ from workbench.formatting import Table
 from workbench.validation import (
     Seed,
     as_array,
+    as_context,
     generator_from,
     not_negative,
     of_kind,
@@ -36,7 +38,10 @@ from workbench.validation import (
 if TYPE_CHECKING:
     import polars as pl
 
+    from workbench.traffic.contexts import RowPool
+
 Floats = NDArray[np.float64]
+Context = NDArray[np.str_]
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -52,6 +57,8 @@ class Trace:
         bytes: of each request's payload, int64, 0 where unknown.
         sample: index of each request's first row among the model's held-out samples, taken
             modulo their number, int64; 0, 1, 2, ... when not given.
+        context: kind of each request, such as "noisy", "" where one's is not known; None where
+            none's is.
         name: how the trace was made.
         notice: source and terms that travel with other people's data; "" for a generated trace.
 
@@ -67,6 +74,7 @@ class Trace:
     rows: NDArray[np.int32]
     bytes: NDArray[np.int64]
     sample: NDArray[np.int64]
+    context: Context | None
     name: str
     notice: str
 
@@ -78,6 +86,7 @@ class Trace:
         rows: ArrayLike = 1,
         bytes: ArrayLike = 0,  # noqa: A002 - the attribute's name
         sample: ArrayLike | None = None,
+        context: ArrayLike | None = None,
         name: str = "",
         notice: str = "",
     ) -> None:
@@ -91,6 +100,7 @@ class Trace:
             "sample": whole_numbers(
                 "sample", np.arange(count) if sample is None else sample, count, np.int64
             ),
+            "context": as_context(context, count),
             "name": of_kind("name", name, str),
             "notice": of_kind("notice", notice, str),
         }
@@ -131,6 +141,8 @@ class Trace:
         columns = ((self.arrivals, "<f8"), (self.rows, "<i4"), (self.bytes, "<i8"))
         for array, dtype in (*columns, (self.sample, "<i8")):
             sha.update(array.astype(dtype, copy=False).data)
+        if self.context is not None:  # without any the hash is what it was before there were some
+            sha.update(json.dumps(self.context.tolist()).encode())
         return sha.hexdigest()
 
     @property
@@ -145,11 +157,12 @@ class Trace:
 
     @property
     def frame(self) -> "pl.DataFrame":
-        """One row a request: arrival, rows, bytes, sample."""
+        """One row a request: arrival, rows, bytes, sample, and context where there is one."""
         import polars as pl
 
         columns = {"rows": self.rows, "bytes": self.bytes, "sample": self.sample}
-        return pl.DataFrame({"arrival": self.arrivals} | columns)
+        context = {} if self.context is None else {"context": pl.Series(self.context)}
+        return pl.DataFrame({"arrival": self.arrivals} | columns | context)
 
     def counts(self, window: float) -> NDArray[np.int64]:
         """Count requests in each whole window of so many seconds; the rest at the end is left out.
@@ -245,6 +258,27 @@ class Trace:
             kept, f"{self._operand}.thin({format_value(share)}, seed={format_value(seed)})"
         )
 
+    def draw_samples(
+        self, pool: "RowPool", *, mix: Mapping[str, float] | None = None, seed: Seed
+    ) -> "Trace":
+        """Return the same requests, each with a row drawn from the pool, and that row's context.
+
+        A request of several rows carries those after it, too, which may be of other kinds.
+
+        Args:
+            pool: a model's samples, say.
+            mix: the share of each kind; by default every row is as likely as any other.
+            seed: a whole number, or a NumPy generator.
+
+        Raises:
+            InvalidInput: the shares do not add up to 1, or the pool has no row of a kind.
+        """
+        from workbench.traffic.contexts import draw_rows
+
+        sample = draw_rows(pool, len(self), mix, seed)
+        context = None if pool.context is None else pool.context[sample]
+        return replace(self, sample=sample, context=context)
+
     def __add__(self, other: "Trace") -> "Trace":
         """Merge both traces: every request of either, for as long as the longer one.
 
@@ -255,12 +289,14 @@ class Trace:
             return NotImplemented
         times = np.concatenate([self.arrivals, other.arrivals])
         order = np.argsort(times, kind="stable")
+        kinds = [np.full(len(t), "") if t.context is None else t.context for t in (self, other)]
         return Trace(
             times[order],
             max(self.duration, other.duration),
             rows=np.concatenate([self.rows, other.rows])[order],
             bytes=np.concatenate([self.bytes, other.bytes])[order],
             sample=np.concatenate([self.sample, other.sample])[order],
+            context=np.concatenate(kinds)[order],
             name=f"{self._label} + {other._label}",
             notice="\n\n".join(dict.fromkeys(filter(None, (self.notice, other.notice)))),
         )
@@ -304,7 +340,9 @@ class Trace:
 
     def _take(self, index: Any, name: str) -> "Trace":  # noqa: ANN401 - whatever indexes an array
         columns = ("arrivals", "rows", "bytes", "sample")
-        return replace(self, name=name, **{c: getattr(self, c)[index] for c in columns})
+        context = None if self.context is None else self.context[index]
+        taken = {c: getattr(self, c)[index] for c in columns}
+        return replace(self, name=name, context=context, **taken)
 
     def _scv(self) -> float | None:
         gaps = self.gaps
