@@ -42,10 +42,15 @@ def test_a_ready_made_model_does_what_its_traits_say(registry, name):
 
 @pytest.mark.parametrize("name", zoo.NAMES)
 def test_a_batch_gives_each_row_the_answer_it_gets_alone(registry, name):
-    session, inputs = registry[name].session(), registry[name].samples().inputs[:40]
+    model = registry[name]
+    session, inputs = model.session(), model.samples().inputs[:40]
     alone = np.concatenate([session.run(inputs[at : at + 1]) for at in range(len(inputs))])
+    together = session.run(inputs)
 
-    assert np.allclose(session.run(inputs), alone, rtol=1e-5)
+    if model.traits.kind == "classification":
+        assert (model.labels(together) == model.labels(alone)).all()
+    if model.traits.batches != "changes":
+        assert np.allclose(together, alone, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +112,19 @@ def test_the_registry_knows_which_ready_made_models_batching_changes(registry):
     assert verdicts["digits-mlp-int8"] == "changes"
     assert verdicts["digits-mlp-int8-static"] == "identical"
     assert verdicts["digits-mlp-large"] in ("identical", "within tolerance")
+
+
+@pytest.mark.parametrize("name", [name for name in zoo.NAMES if not name.startswith("diabetes")])
+def test_a_ready_made_classifier_says_how_sure_it_is(registry, name):
+    model = registry[name]
+    pool = model.samples()
+    answers = model.session().run(pool.inputs)
+
+    assert model.traits.classes == tuple(range(answers.shape[1]))
+    assert (model.labels(answers) == pool.targets).mean() > 0.9
+    sure, right = model.confidence(answers), model.correct(answers, pool.targets)
+    assert sure[right].mean() > sure[~right].mean()
+    assert 1 / answers.shape[1] < sure.min() <= sure.max() <= 1
 
 
 def test_lineage_tells_how_a_model_was_made(registry):

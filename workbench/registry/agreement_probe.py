@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidModel
 from workbench.registry.agreement import Agreement
+from workbench.registry.model import find_labels
 from workbench.registry.onnx import OTHER_MEANS, Session
 
 MIN_SHARE = 0.99
@@ -102,10 +103,23 @@ class _Pair:
         expected = self.predict(rows)
         outputs = self.session.run_all(rows.astype(self.dtype))
         (name, first), *others = outputs.items()
+        if self._holds_scores(first):  # the label beside them is made of them
+            others = [(name, first), *(each for each in others if each[1].dtype.kind == "f")]
+            first = find_labels(first, tuple(self.estimator.classes_.tolist()))
         differences = {key: self._difference(rows, value) for key, value in others}
         if self.holds_values:
             differences = {name: _largest_difference(expected, first)} | differences
         return _Comparison(self, rows, numbers, expected, first, differences)
+
+    def _holds_scores(self, first: NDArray[Any]) -> bool:
+        """Return whether the first output is a score for each class, not a label."""
+        classes = getattr(self.estimator, "classes_", None)
+        return (
+            isinstance(classes, np.ndarray)
+            and isinstance(first, np.ndarray)
+            and first.dtype.kind == "f"
+            and first.shape[1:] == classes.shape != (1,)
+        )
 
     def scores(self, rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """Yield what the estimator can say of rows beside its prediction."""

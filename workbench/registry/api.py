@@ -29,6 +29,7 @@ from workbench.files import as_path, home, read_and_verify, sha256
 from workbench.formatting import Table
 from workbench.provenance import environment
 from workbench.registry.agreement import NOT_CHECKED, read_agreement
+from workbench.registry.answers import Answer
 from workbench.registry.invariance import BatchInvariance
 from workbench.registry.model import (
     Approval,
@@ -263,6 +264,7 @@ class Registry:
         data: str = "",
         accuracy: float | None = None,
         framework: str = "",
+        answer: Answer | None = None,
         lineage: dict[str, Any] | None = None,
         stage: str = "Development",
         approval: Approval = "PendingManualApproval",
@@ -283,6 +285,8 @@ class Registry:
             data: Name of the data that the samples come from.
             accuracy: Taken as given when the samples have no targets, else measured here.
             framework: What the model was made with, where the file does not tell.
+            answer: "probabilities" makes a classifier answer with those of all classes, so that it
+                is known how sure it is, instead of what the file has first, the label mostly.
             lineage: Data set, parameters, seed: anything that JSON can hold.
             stage: Where it is in its life: any name.
             approval: Its first approval.
@@ -309,6 +313,7 @@ class Registry:
             data=data,
             accuracy=accuracy,
             framework=framework,
+            answer=answer,
             seed=seed,
         )
         lineage = of_kind("lineage", {} if lineage is None else lineage, dict)

@@ -214,8 +214,8 @@ class Model:
         """Return the probability of each row's class; NaN where the answer holds none."""
         if self.traits.kind != "classification" or not _are_scores(outputs):
             return np.full(len(outputs), np.nan)
-        proper = (outputs >= 0).all(axis=1) & (abs(outputs.sum(axis=1) - 1) < _ROUNDING)
-        return np.where(proper, outputs.max(axis=1), np.nan).astype(float).clip(max=1)
+        sure = outputs.max(axis=1).astype(float).clip(max=1)
+        return np.where(are_probabilities(outputs), sure, np.nan)
 
     def record(self) -> "ModelRecord":
         """Return what the record of a run says of the model."""
@@ -265,6 +265,15 @@ def correct(
     array([ True, False])
     """
     return np.asarray(find_labels(outputs, classes) == targets)
+
+
+def are_probabilities(scores: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which rows hold numbers of at least 0 that add up to 1, but for rounding.
+
+    >>> are_probabilities(np.array([[0.25, 0.75], [0.5, 0.9], [-1.0, 2.0]])).tolist()
+    [True, False, False]
+    """
+    return np.asarray((scores >= 0).all(axis=1) & (abs(scores.sum(axis=1) - 1) < _ROUNDING))
 
 
 def _are_scores(outputs: NDArray[Any]) -> bool:

@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.errors import InvalidInput, InvalidModel, InvocationError
 from workbench.modelserver.casts import CastError, cast
 from workbench.registry.agreement_probe import compare_with_file
+from workbench.registry.answers import Answer, choose_answer
 from workbench.registry.invariance import BatchInvariance
 from workbench.registry.invariance_probe import has_trees, probe
-from workbench.registry.model import Kind, Samples, Traits, correct
+from workbench.registry.model import Kind, Label, Samples, Traits, correct
 from workbench.registry.onnx import (
     OTHER_MEANS,
     CheckedModel,
@@ -52,6 +53,7 @@ def import_model(
     data: str,
     accuracy: float | None,
     framework: str,
+    answer: Answer | None = None,
     seed: int,
 ) -> ModelContent:
     """Run a source on its samples and return it; the arguments are those of `Registry.register`.
@@ -81,9 +83,9 @@ def import_model(
         kind = kind or _kind_of(estimator)
     with explain:
         checked = check_model(source)
-        kind = kind or _guess_kind(checked)
         pool, origin = _pool(given, checked.signature.input, data, seed)
-        found, measured = _try(checked, pool, kind)
+        checked, kind, classes = choose_answer(checked, answer, kind, estimator, pool)
+        found, measured = _try(checked, pool, kind, classes)
     agreement = None
     if estimator is not None:
         rows = None if given is None else given.inputs
@@ -105,6 +107,7 @@ def import_model(
         size_bytes=len(checked.content),
         batch_invariance=found,
         agreement=agreement,
+        classes=classes,
     )
     return ModelContent(content=checked.content, pool=_npz(pool), traits=traits)
 
@@ -146,14 +149,6 @@ def _scikit_learn() -> str:
     return f"scikit-learn {__version__}"
 
 
-def _guess_kind(checked: CheckedModel) -> Kind:
-    """Return the task: whole numbers or text, one a row, are labels; one float is a value."""
-    answer = checked.signature.outputs[0]
-    if answer.shape not in ((), (1,)):
-        return "other"
-    return "regression" if answer.dtype.startswith("float") else "classification"
-
-
 def _pool(given: Samples | None, wanted: Tensor, data: str, seed: int) -> tuple[Samples, str]:
     """Return a pool in the model's own input type, and where it comes from."""
     if given is None:
@@ -188,7 +183,9 @@ def _random_pool(wanted: Tensor, seed: int) -> Samples:
     return Samples(rng.integers(0, 2, size=(rows, *row)).astype(dtype))
 
 
-def _try(checked: CheckedModel, pool: Samples, kind: Kind) -> tuple[BatchInvariance, float | None]:
+def _try(
+    checked: CheckedModel, pool: Samples, kind: Kind, classes: tuple[Label, ...] | None
+) -> tuple[BatchInvariance, float | None]:
     """Return what batching does to answers, and the model's figure on rows that run alone."""
     opened = cache(partial(_open, checked.content))
     labels = kind == "classification"
@@ -201,8 +198,8 @@ def _try(checked: CheckedModel, pool: Samples, kind: Kind) -> tuple[BatchInvaria
                 "rows of its first axis apart, and register it again."
             )
         if found.invariant:  # what batches have cost is time alone
-            return found, score(opened(1), pool, kind, _BATCH_SIZES[-1])
-        figures = [(size, score(opened(1), pool, kind, size)) for size in _BATCH_SIZES]
+            return found, score(opened(1), pool, kind, _BATCH_SIZES[-1], classes)
+        figures = [(size, score(opened(1), pool, kind, size, classes)) for size in _BATCH_SIZES]
     except InvocationError as error:
         raise InvalidModel(f"The model does not run on its samples: {error}") from error
     known = tuple((size, figure) for size, figure in figures if figure is not None)
@@ -213,7 +210,13 @@ def _open(content: bytes, threads: int) -> Session:
     return Session(content, threads=threads)
 
 
-def score(session: Session, pool: Samples, kind: Kind, size: int) -> float | None:
+def score(
+    session: Session,
+    pool: Samples,
+    kind: Kind,
+    size: int,
+    classes: tuple[Label, ...] | None = None,
+) -> float | None:
     """Return a model's figure where rows run in batches of a size.
 
     That is the share predicted right, for regression r2; None where there is none.
@@ -226,7 +229,7 @@ def score(session: Session, pool: Samples, kind: Kind, size: int) -> float | Non
     starts = range(0, len(pool), size)
     outputs = np.concatenate([session.run(pool.inputs[at : at + size]) for at in starts])
     if kind == "classification":
-        return float(correct(outputs, pool.targets).mean())
+        return float(correct(outputs, pool.targets, classes).mean())
     return _r2(outputs.reshape(-1), pool.targets)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import NotFound
+from workbench.registry.answers import Answer
 from workbench.registry.model import Model, Samples
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ class _Data:
     test: Samples
     sha256: str
 
+    @property
+    def labels(self) -> bool:
+        """Whether the targets are labels."""
+        return self.train_targets.dtype.kind in "iu"
+
 
 @dataclass(frozen=True, eq=False)
 class _ModelSource:
@@ -42,6 +48,11 @@ class _ModelSource:
     source: Any
     data: _Data
     lineage: dict[str, Any]
+
+    @property
+    def answer(self) -> Answer | None:
+        """What it answers with: classifiers say how sure they are."""
+        return "probabilities" if self.data.labels else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +144,7 @@ def _add(registry: "Registry", name: str, seed: int) -> Model:
         name,
         made.source,
         samples=made.data.test,
+        answer=made.answer,
         task=made.data.name,
         data=made.data.name,
         framework=f"scikit-learn {__version__}",

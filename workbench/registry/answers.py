@@ -1,0 +1,139 @@
+"""Which output of a classifier is its answer: the label, or the probabilities of all classes."""
+
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import InvalidInput
+from workbench.registry.agreement_probe import MIN_SHARE
+from workbench.registry.model import Kind, Label, Samples, are_probabilities
+from workbench.registry.onnx import CheckedModel, Session, Tensor, check_model
+
+Answer = Literal["probabilities"]
+
+_ROWS = 512  # of the pool, to find out what the columns are
+_USUAL_NAME = "probabilities"  # skl2onnx's
+
+
+def choose_answer(
+    checked: CheckedModel,
+    answer: Answer | None,
+    kind: Kind | None,
+    estimator: Any,  # noqa: ANN401
+    pool: Samples,
+) -> tuple[CheckedModel, Kind, tuple[Label, ...] | None]:
+    """Return the model with what it is to answer as its first output, its kind, and its classes.
+
+    The classes are those of the columns of probabilities, None where only their numbers are known.
+    Where the file has labels, too, they must agree with what the estimator or the file names.
+
+    Raises:
+        InvalidInput: It has no probabilities, or what they stand for cannot be known.
+    """
+    if answer is None:
+        return checked, kind or _guess_kind(checked), None
+    if answer not in get_args(Answer):
+        raise InvalidInput(f'answer must be "probabilities" or None, got {answer!r}.')
+    if kind not in (None, "classification"):
+        raise InvalidInput(f'answer="probabilities" is for classifiers, and this is {kind}.')
+    reordered = _put_scores_first(checked)
+    return reordered, "classification", _find_classes(reordered, estimator, pool)
+
+
+def _guess_kind(checked: CheckedModel) -> Kind:
+    """Return the task: whole numbers or text, one a row, are labels; one float is a value."""
+    answer = checked.signature.outputs[0]
+    if answer.shape not in ((), (1,)):
+        return "other"
+    return "regression" if answer.dtype.startswith("float") else "classification"
+
+
+def _put_scores_first(checked: CheckedModel) -> CheckedModel:
+    """Return the model with the scores of its classes as the first output."""
+    import onnx
+
+    outputs = checked.signature.outputs
+    found = [each.name for each in outputs if _holds_scores(each)]
+    named = [name for name in found if name == _USUAL_NAME] or found
+    if len(named) != 1:
+        raise InvalidInput(
+            f'answer="probabilities" needs one output of floats with a column a class, and this '
+            f"model has {len(found)} among {', '.join(map(str, outputs))}. Make the file without "
+            'maps (in skl2onnx: options={"zipmap": False}), or register it without answer=.'
+        )
+    if named[0] == outputs[0].name:
+        return checked
+    proto = onnx.load_model_from_string(checked.content)
+    ordered = sorted(proto.graph.output, key=lambda each: each.name != named[0])
+    del proto.graph.output[:]
+    proto.graph.output.extend(ordered)
+    return check_model(proto.SerializeToString())
+
+
+def _find_classes(
+    checked: CheckedModel,
+    estimator: Any,  # noqa: ANN401
+    pool: Samples,
+) -> tuple[Label, ...] | None:
+    """Return what the columns of the scores stand for."""
+    outputs = Session(checked.content).run_all(pool.inputs[:_ROWS])
+    scores, *others = outputs.values()
+    if not are_probabilities(scores).all():
+        raise InvalidInput(
+            f"The scores of this model are no probabilities: they run from {scores.min():.3g} to "
+            f"{scores.max():.3g}. Calibrate it, as CalibratedClassifierCV does, or register it "
+            "without answer=."
+        )
+    columns = scores.argmax(axis=1)
+    labels = next((each for each in others if _are_labels(each, len(scores))), None)
+    known = [_as_labels(each) for each in _list_known(checked, estimator)]
+    for classes in (*known, tuple(range(scores.shape[1]))):
+        if len(classes) == scores.shape[1] and _agree(np.asarray(classes)[columns], labels):
+            return classes if known or labels is not None else None
+    raise InvalidInput(
+        f"What the {scores.shape[1]} columns of the scores stand for is not in the file: register "
+        "it with estimator=, or without answer=."
+    )
+
+
+def _holds_scores(output: Tensor) -> bool:
+    return output.dtype.startswith("float") and len(output.shape) == 1 and output.shape != (1,)
+
+
+def _are_labels(output: Any, count: int) -> bool:  # noqa: ANN401 - an array or a list
+    return isinstance(output, np.ndarray) and output.size == count and output.dtype.kind != "f"
+
+
+def _agree(classes: NDArray[Any], labels: NDArray[Any] | None) -> bool:
+    """Return whether classes are the labels, but for few of rows between two."""
+    if labels is None:
+        return True
+    return bool((classes.astype(str) == labels.reshape(-1).astype(str)).mean() >= MIN_SHARE)
+
+
+def _list_known(checked: CheckedModel, estimator: Any) -> Iterator[NDArray[Any]]:  # noqa: ANN401
+    """Yield the classes that an estimator or a file names."""
+    import onnx
+
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    classes = getattr(estimator, "classes_", None)
+    if classes is not None and np.ndim(classes) == 1:
+        yield np.asarray(classes)
+    graph = onnx.load_model_from_string(checked.content).graph
+    for node in graph.node:
+        for each in node.attribute:
+            if each.name.startswith("classlabels_") and (each.ints or each.strings):
+                texts = [text.decode() for text in each.strings]
+                yield np.array(texts or list(each.ints))
+    for tensor in graph.initializer:
+        if tensor.name.startswith("classes"):  # skl2onnx's name of what labels are taken from
+            yield onnx.numpy_helper.to_array(tensor).reshape(-1)
+
+
+def _as_labels(classes: NDArray[Any]) -> tuple[Label, ...]:
+    """Return classes as values of Python, which JSON keeps."""
+    if classes.dtype.kind == "O":
+        classes = np.array([each.decode() if isinstance(each, bytes) else each for each in classes])
+    return tuple(classes.tolist())
