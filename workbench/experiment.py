@@ -178,7 +178,7 @@ class Experiment:
     @cached_property
     def context(self) -> "Context | None":
         """The kind of each request: the trace's, else that of the first row that it carries."""
-        return self.model.samples().context_of(self.trace)
+        return self._setups()[0].model.samples().context_of(self.trace)
 
     def on(self, deployment: "Deployment") -> "Experiment":
         """Return the same experiment on another deployment.

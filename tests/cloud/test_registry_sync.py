@@ -24,6 +24,9 @@ def cloud(tmp_path_factory):
         yield cloud
 
 
+TRAITS = {"licence": "MIT {1}", "age": 12, "price": 2.0, "reviewed": True}
+
+
 @pytest.fixture
 def group(request):
     """A name that no other test has."""
@@ -35,7 +38,8 @@ def mine(tmp_path, model, group):
     """A registry of two versions: one approved, one in production that nobody looked at."""
     registry = Registry(tmp_path / "mine")
     samples, lineage = model.samples(), {"data": "digits, {1} & \u00fc", "seed": 1}
-    registry.register(group, model.path, samples=samples, lineage=lineage, task="digits: 0, 1")
+    more = {"lineage": lineage, "traits": TRAITS, "task": "digits: 0, 1"}
+    registry.register(group, model.path, samples=samples, **more)
     registry.register(group, model.path, accuracy=0.5, stage="Production", who="ada")
     registry.approve(group, 1, who="ada", why="better by 2 %")
     return registry
@@ -61,8 +65,25 @@ def test_versions_come_back_as_they_went(cloud, mine, other, group):
         assert (came.traits, came.lineage) == (went.traits, went.lineage)
         assert (came.approval, came.stage) == (went.approval, went.stage)
         assert np.array_equal(came.samples().inputs, went.samples().inputs)
-        assert came.session().run(came.samples().inputs[:3]).shape == (3,)
+        assert came.session().run(came.samples().inputs[:3]).shape == (3, 10)
     assert other.verify() == []
+
+
+def test_traits_of_users_can_be_read_there_and_come_back_with_their_types(
+    cloud, mine, other, group
+):
+    arn, *_ = mine.push(cloud, groups=[group])
+    metadata = package(cloud, arn)["CustomerMetadataProperties"]
+    assert metadata["user.licence"] == "MIT -1-"
+    assert [metadata[f"user.{name}"] for name in ("age", "price", "reviewed")] == [
+        "12",
+        "2.0",
+        "true",
+    ]
+
+    came, _ = other.pull(cloud, groups=[group])
+    assert came.traits.user == TRAITS
+    assert [type(value) for value in came.traits.user.values()] == [str, int, float, bool]
 
 
 def test_the_reason_of_an_approval_goes_along(cloud, mine, other, group):

@@ -149,6 +149,16 @@ def test_outcomes_say_how_sure_the_model_was(mine, tmp_path, monkeypatch):
     assert outcomes.confidence == pytest.approx(fitted.predict_proba(ROWS).max(axis=1), abs=1e-5)
 
 
+def test_a_file_that_answers_with_probabilities_is_known_for_a_classifier(mine):
+    first = register(mine, NAMES, fit(NAMES))
+
+    again = mine.register("again", first.path, samples=first.samples())
+
+    assert (again.traits.kind, again.traits.classes) == ("classification", first.traits.classes)
+    assert again.traits.accuracy == first.traits.accuracy
+    assert mine.register("other", first.path, kind="other").traits.kind == "other"
+
+
 def test_traits_of_an_older_version_have_no_classes(mine):
     model = mine.register("iris", fit(NUMBERS), samples=Samples(ROWS, NUMBERS))
     facts = json.loads(json.dumps(dataclasses.asdict(model.traits)))

@@ -1,10 +1,12 @@
 """The commands of the registry."""
 
 import argparse
+import contextlib
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from workbench.cli.arguments import (
     add_registry_path,
@@ -16,6 +18,7 @@ from workbench.cli.arguments import (
 from workbench.cli.output import Arguments, print_json
 from workbench.formatting import Table
 from workbench.registry.agreement import NOT_CHECKED
+from workbench.registry.answers import Answer
 from workbench.registry.model import Model
 from workbench.registry.onnx import check_model
 from workbench.registry.zoo import NAMES
@@ -48,6 +51,8 @@ def _register(arguments: Arguments) -> int:
         file,
         task=arguments.task,
         kind=arguments.kind,
+        answer=arguments.answer,
+        traits=dict(arguments.trait),
         approval="Approved" if arguments.approve else "PendingManualApproval",
         who=arguments.who,
         why=arguments.why,
@@ -131,6 +136,15 @@ def add_registry(commands: Any) -> None:  # noqa: ANN401
         choices=("classification", "regression", "other"),
         help="(by its output)",
     )
+    register.add_argument("--answer", choices=get_args(Answer), help="(the file's first output)")
+    register.add_argument(
+        "--trait",
+        metavar="NAME=VALUE",
+        type=_parse_trait,
+        action="append",
+        default=[],
+        help="what else is to be known of it, as licence=MIT; may be given again",
+    )
     register.add_argument("--approve", action="store_true", help="approve it right away")
     for name in ("approve", "reject"):
         decide = _action(actions, name, f"{name} a version", _set_approval, "model")
@@ -138,6 +152,17 @@ def add_registry(commands: Any) -> None:  # noqa: ANN401
     _add_reason(register)
     _action(actions, "history", "show who approved a version, when and why", _history, "model")
     _action(actions, "verify", "check every file by its hash", _verify)
+
+
+def _parse_trait(text: str) -> tuple[str, Any]:
+    """Return name and value: a number, true or false where it is written as one, else a text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} has no =, as in licence=MIT")
+    with contextlib.suppress(ValueError):
+        plain = json.loads(value)
+        return name, plain if isinstance(plain, int | float) else value
+    return name, value
 
 
 def _action(

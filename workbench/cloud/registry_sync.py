@@ -22,12 +22,12 @@ from workbench.cloud.client import CloudClient, ignore_missing, is_missing
 from workbench.cloud.packaging import MODEL_FILE, archive, unpack
 from workbench.errors import CloudError, Damaged, InvalidInput, NotFound
 from workbench.registry.api import Registry
-from workbench.registry.model import Model
+from workbench.registry.model import Label, Model
 
 _TYPES = ["application/x-npy", "application/json", "application/jsonlines", "text/csv"]
 _READABLE_TRAITS = ("task", "kind", "metric", "framework", "opset", "size_bytes")
 _MAX_VALUE_LENGTH = 256  # characters of a value of CustomerMetadataProperties
-_MAX_FACT_PAIRS = 40  # of the 50 that a package may have
+_MAX_PAIRS = 50  # of CustomerMetadataProperties
 _ALLOWED_CHARACTERS = frozenset(" _.:/=+-@")
 _STAGE_STATUS = "Current"
 
@@ -208,14 +208,26 @@ def _metadata(model: Model, samples: str) -> dict[str, str]:
         plain["accuracy"] = f"{model.traits.accuracy:.6g}"
     if model.traits.agreement is not None:
         plain["agreement"] = str(model.traits.agreement)
-    return {
+    readable = {
         "workbench.version": str(model.version),
         "workbench.sha256": model.sha256,
         "workbench.samples": samples,
         "workbench.samples-sha256": model.samples_sha256,
         **{f"trait.{name}": _clean_value(value) for name, value in plain.items() if value},
-        **_pack_facts({"traits": facts, "lineage": model.lineage}, model.name),
+        **{f"user.{name}": _clean_value(_write(value)) for name, value in facts["user"].items()},
     }
+    packed = _pack_facts({"traits": facts, "lineage": model.lineage})
+    if len(readable) + len(packed) > _MAX_PAIRS:
+        raise InvalidInput(
+            f"Traits and lineage of {model.name} take {len(readable) + len(packed)} pairs of "
+            f"metadata, and a model package has room for {_MAX_PAIRS}: register it with fewer "
+            "traits or a shorter lineage."
+        )
+    return readable | packed
+
+
+def _write(value: Label) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _clean_value(value: str) -> str:
@@ -224,16 +236,10 @@ def _clean_value(value: str) -> str:
     return kept[:_MAX_VALUE_LENGTH]
 
 
-def _pack_facts(facts: Mapping[str, Any], name: str) -> dict[str, str]:
+def _pack_facts(facts: Mapping[str, Any]) -> dict[str, str]:
     content = zlib.compress(json.dumps(facts, sort_keys=True).encode(), 9)
     text = base64.urlsafe_b64encode(content).decode()
     parts = [text[at : at + _MAX_VALUE_LENGTH] for at in range(0, len(text), _MAX_VALUE_LENGTH)]
-    if len(parts) > _MAX_FACT_PAIRS:
-        raise InvalidInput(
-            f"Traits and lineage of {name} take {len(text):,} characters packed, and a model "
-            f"package has room for {_MAX_FACT_PAIRS * _MAX_VALUE_LENGTH:,}: "
-            "register it with a shorter lineage."
-        )
     return {f"workbench.facts.{number}": part for number, part in enumerate(parts)}
 
 

@@ -1,5 +1,6 @@
 """Which output of a classifier is its answer: the label, or the probabilities of all classes."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
@@ -33,6 +34,9 @@ def choose_answer(
         InvalidInput: It has no probabilities, or what they stand for cannot be known.
     """
     if answer is None:
+        if kind in (None, "classification") and _answers_with_scores(checked):
+            with contextlib.suppress(InvalidInput):
+                return checked, "classification", _find_classes(checked, estimator, pool)
         return checked, kind or _guess_kind(checked), None
     if answer not in get_args(Answer):
         raise InvalidInput(f'answer must be "probabilities" or None, got {answer!r}.')
@@ -40,6 +44,14 @@ def choose_answer(
         raise InvalidInput(f'answer="probabilities" is for classifiers, and this is {kind}.')
     reordered = _put_scores_first(checked)
     return reordered, "classification", _find_classes(reordered, estimator, pool)
+
+
+def _answers_with_scores(checked: CheckedModel) -> bool:
+    """Return whether scores come first, and labels behind them."""
+    first, *others = checked.signature.outputs
+    return _holds_scores(first) and any(
+        each.shape in ((), (1,)) and not each.dtype.startswith("float") for each in others
+    )
 
 
 def _guess_kind(checked: CheckedModel) -> Kind:

@@ -17,7 +17,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, astuple, replace
+from dataclasses import asdict, astuple, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args
@@ -35,12 +35,14 @@ from workbench.registry.model import (
     Approval,
     Change,
     Kind,
+    Label,
     Model,
     Samples,
     Traits,
 )
 from workbench.registry.model_import import import_model
 from workbench.registry.onnx import Tensor, check_model
+from workbench.registry.user_traits import check_user_traits
 from workbench.validation import not_negative, of_kind, whole_number
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ _HTML_COLUMNS = {
     "input": "input",
     "agreement": "file and estimator",
 }
+_TAKEN = {*_COLUMNS, *(each.name for each in (*fields(Traits), *fields(Model))), "name", "batches"}
 _REMOVED = "Removed"  # the last approval of a version that was taken out
 _NOT_REMOVED = f"WHERE approval != '{_REMOVED}'"
 _FOREIGN_MESSAGE = "registry.db belongs to another program; choose another directory."
@@ -169,8 +172,11 @@ class Registry:
         return f"Registry({str(self.path)!r}, {len(self)} groups)"
 
     def _repr_html_(self) -> str:
-        rows = [[_row(each)[name] for name in _HTML_COLUMNS] for each in self._all()]
-        return Table(list(_HTML_COLUMNS.values()), rows, f"Models in {self.path}").html()
+        models = self._all()
+        user = _user_columns(models)
+        columns = _HTML_COLUMNS | {name: name for name in user}
+        rows = [[_row(each, user)[name] for name in columns] for each in models]
+        return Table(list(columns.values()), rows, f"Models in {self.path}").html()
 
     def __getitem__(self, name: str) -> Model:
         group, colon, number = of_kind("A model's name", name, str).partition(":")
@@ -247,10 +253,16 @@ class Registry:
         return changes
 
     def table(self) -> "pl.DataFrame":
-        """Return one row for each version of each group, with its traits."""
+        """Return one row for each version of each group, with its traits, the user's own last.
+
+        A column of those is of texts where versions have values of different types.
+        """
         import polars as pl
 
-        return pl.DataFrame([_row(each) for each in self._all()], schema=_COLUMNS)
+        models = self._all()
+        user = _user_columns(models)
+        schema: dict[str, Any] = _COLUMNS | user
+        return pl.DataFrame([_row(each, user) for each in models], schema=schema)
 
     def register(
         self,
@@ -265,6 +277,7 @@ class Registry:
         accuracy: float | None = None,
         framework: str = "",
         answer: Answer | None = None,
+        traits: Mapping[str, Label] | None = None,
         lineage: dict[str, Any] | None = None,
         stage: str = "Development",
         approval: Approval = "PendingManualApproval",
@@ -287,6 +300,8 @@ class Registry:
             framework: What the model was made with, where the file does not tell.
             answer: "probabilities" makes a classifier answer with those of all classes, so that it
                 is known how sure it is, instead of what the file has first, the label mostly.
+            traits: What else is to be known of it by name, such as {"licence": "MIT"}: texts of up
+                to 256 characters, numbers, True or False.
             lineage: Data set, parameters, seed: anything that JSON can hold.
             stage: Where it is in its life: any name.
             approval: Its first approval.
@@ -304,6 +319,7 @@ class Registry:
         _check_group(group)
         _check_stage(stage)
         _check_approval(approval)
+        user = check_user_traits(traits, _TAKEN)
         made = import_model(
             source,
             estimator=estimator,
@@ -323,7 +339,7 @@ class Registry:
             group,
             None,
             files=(made.content, made.pool),
-            facts=(_json(asdict(made.traits)), _json(_code() | lineage)),
+            facts=(_json(asdict(replace(made.traits, user=user))), _json(_code() | lineage)),
             approval=self._new_change("approval", approval, who, why),
             stage=stage,
         )
@@ -358,7 +374,7 @@ class Registry:
         _check_group(group)
         check_model(content)
         try:
-            _traits(dict(facts["traits"]))
+            check_user_traits(_traits(dict(facts["traits"])).user, _TAKEN)
             kept = _json(facts["traits"]), _json(facts["lineage"])
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"These are not a version's traits and lineage: {error}.") from error
@@ -609,6 +625,7 @@ def _traits(facts: dict[str, Any]) -> Traits:
         "input_schema": _tensor(facts["input_schema"]),
         "output_schema": tuple(_tensor(each) for each in facts["output_schema"]),
         "agreement": read_agreement(facts.get("agreement")),
+        "user": dict(facts.get("user") or {}),
         "classes": None if facts.get("classes") is None else tuple(facts["classes"]),
     }
     found = facts.get("batch_invariance")
@@ -620,7 +637,8 @@ def _tensor(facts: dict[str, Any]) -> Tensor:
     return Tensor(facts["name"], facts["dtype"], tuple(facts["shape"]))
 
 
-def _row(model: Model) -> dict[str, Any]:
+def _row(model: Model, user: Mapping[str, type]) -> dict[str, Any]:
+    """Return the columns of a version, and those of users' traits in their types."""
     traits = model.traits
     shown = {
         "input": str(traits.input_schema),
@@ -628,7 +646,24 @@ def _row(model: Model) -> dict[str, Any]:
         "agreement": str(traits.agreement or NOT_CHECKED),
     }
     facts = asdict(traits) | shown
-    return {name: facts[name] if name in facts else getattr(model, name) for name in _COLUMNS}
+    row = {name: facts[name] if name in facts else getattr(model, name) for name in _COLUMNS}
+    given = traits.user
+    return row | {name: kind(given[name]) if name in given else None for name, kind in user.items()}
+
+
+def _user_columns(models: Sequence[Model]) -> dict[str, type]:
+    """Return the type of each of the user's traits, by name."""
+    kinds: dict[str, set[type]] = {}
+    for model in models:
+        for name, value in model.traits.user.items():
+            kinds.setdefault(name, set()).add(type(value))
+    return {name: _join_types(kinds[name]) for name in sorted(kinds)}
+
+
+def _join_types(kinds: set[type]) -> type:
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    return float if kinds == {int, float} else str
 
 
 def _check_group(group: str) -> None:

@@ -92,6 +92,7 @@ class Traits:
         agreement: How the file answers beside the estimator it was made of; None: not checked.
         classes: What the columns of a classifier's scores stand for, where it answers with scores;
             None: for their own numbers, or it answers with labels.
+        user: What its user said of it, such as {"licence": "MIT"}.
     """
 
     task: str
@@ -108,6 +109,7 @@ class Traits:
     batch_invariance: BatchInvariance | None = None
     agreement: Agreement | None = None
     classes: tuple[Label, ...] | None = None
+    user: dict[str, Label] = field(default_factory=dict, hash=False)
 
     @property
     def batches(self) -> str:
