@@ -26,6 +26,14 @@ pytest_plugins = ["tests.browser"]
 # A shell ignores Ctrl-C in what it starts in the background, and that is inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+FRAMED = (
+    "logistic",
+    "mlp-medium",
+    "patches-small",
+    "patches-medium",
+    "patches-medium-int8",
+    "gate",
+)
 LONGEST_ID = 60  # characters
 MEASURED = "tests/localcloud/", "tests/modelserver/", "tests/test_process.py"
 """Tests whose processes are measured for coverage, because what they run is what is tested.
@@ -66,20 +74,33 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
-@pytest.fixture(scope="session", name="registry")
-def _registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    """The ready-made models: trained once for each state of the code, a copy for each process."""
+def _registry_of(
+    request: pytest.FixtureRequest, copy: Path, kind: str, names: Sequence[str] | None
+) -> Registry:
+    """Ready-made models: trained once for each state of the code, a copy for each process."""
     code = b"".join(path.read_bytes() for path in sorted(Path(zoo.__file__).parent.glob("*.py")))
     made_by = [version(name) for name in ("scikit-learn", "skl2onnx", "onnxruntime")]
     key = hashlib.sha256(code + repr(made_by).encode()).hexdigest()[:12]
-    kept = Registry(request.config.cache.mkdir(f"models-{key}"))
-    zoo.build(kept)
-    copy = tmp_path_factory.mktemp("registry")
+    kept = Registry(request.config.cache.mkdir(f"{kind}-{key}"))
+    zoo.build(kept, names=names)
     shutil.copytree(kept.artifacts, copy / "artifacts", copy_function=os.symlink)
     with sqlite3.connect(kept.path / "registry.db") as database:
         database.execute("VACUUM INTO ?", (str(copy / "registry.db"),))
     database.close()
     return Registry(copy)
+
+
+@pytest.fixture(scope="session", name="registry")
+def _registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """The ready-made models."""
+    return _registry_of(request, tmp_path_factory.mktemp("registry"), "models", None)
+
+
+@pytest.fixture(scope="session")
+def framed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """Some that read digits in frames, of three kinds: those that are trained soon."""
+    names = [f"framed-digits-{name}" for name in FRAMED]
+    return _registry_of(request, tmp_path_factory.mktemp("framed"), "framed", names)
 
 
 @pytest.fixture(scope="session")

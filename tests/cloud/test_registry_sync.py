@@ -83,7 +83,9 @@ def test_traits_of_users_can_be_read_there_and_come_back_with_their_types(
 
     came, _ = other.pull(cloud, groups=[group])
     assert came.traits.user == TRAITS
-    assert [type(value) for value in came.traits.user.values()] == [str, int, float, bool]
+    assert {name: type(value) for name, value in came.traits.user.items()} == {
+        name: type(value) for name, value in TRAITS.items()
+    }
 
 
 def test_the_reason_of_an_approval_goes_along(cloud, mine, other, group):

@@ -15,13 +15,13 @@ from workbench.cli.arguments import (
     subparser,
     version_of,
 )
-from workbench.cli.output import Arguments, print_json
+from workbench.cli.output import Arguments, announce, print_json
 from workbench.formatting import Table
 from workbench.registry.agreement import NOT_CHECKED
 from workbench.registry.answers import Answer
 from workbench.registry.model import Model
 from workbench.registry.onnx import check_model
-from workbench.registry.zoo import NAMES
+from workbench.registry.zoo import NAMES, build
 
 _EXIT_DAMAGED = 1
 
@@ -58,6 +58,17 @@ def _register(arguments: Arguments) -> int:
         why=arguments.why,
     )
     _print_model(model, as_json=arguments.json)
+    return 0
+
+
+def _train(arguments: Arguments) -> int:
+    registry = registry_of(arguments, fill=False)
+    build(registry, task=arguments.task, progress=announce)
+    models = [model for model in registry.models() if model.traits.task == arguments.task]
+    if arguments.json:
+        print_json({"models": [model.name for model in models]})
+    else:
+        print(models_table(models))
     return 0
 
 
@@ -146,6 +157,7 @@ def add_registry(commands: Any) -> None:  # noqa: ANN401
         help="what else is to be known of it, as licence=MIT; may be given again",
     )
     register.add_argument("--approve", action="store_true", help="approve it right away")
+    _action(actions, "train", "train the ready-made models for a task", _train, "task")
     for name in ("approve", "reject"):
         decide = _action(actions, name, f"{name} a version", _set_approval, "model")
         _add_reason(decide)

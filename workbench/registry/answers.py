@@ -14,7 +14,7 @@ from workbench.registry.onnx import CheckedModel, Session, Tensor, check_model
 
 Answer = Literal["probabilities"]
 
-_ROWS = 512  # of the pool, to find out what the columns are
+_ROWS = 256  # of the pool, to find out what the columns are
 _USUAL_NAME = "probabilities"  # skl2onnx's
 
 

@@ -26,7 +26,7 @@ Approval = Literal["PendingManualApproval", "Approved", "Rejected"]
 Kind = Literal["classification", "regression", "other"]
 Label = bool | int | float | str
 
-_ROUNDING = 0.01  # by which probabilities of 16 bits may miss a sum of 1
+_ROUNDING = 0.05  # by which probabilities of 8 bits may miss a sum of 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,22 +9,24 @@ import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import NotFound
+from workbench.registry import framed_digits
 from workbench.registry.answers import Answer
 from workbench.registry.model import Model, Samples
+from workbench.registry.quantisation import quantise
 
 if TYPE_CHECKING:
     from workbench.registry.api import Registry
 
 
 _CALIBRATION_ROWS = 300  # of the training rows
+_FRAMED_TARGETS = {framed_digits.TASK: "digits", f"{framed_digits.TASK}-kind": "kinds"}
+"""What is asked in each task on framed digits: which digit it is, or of which kind the row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class _Data:
     @property
     def labels(self) -> bool:
         """Whether the targets are labels."""
-        return self.train_targets.dtype.kind in "iu"
+        return self.train_targets.dtype.kind != "f"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,42 @@ class _ModelSource:
     def answer(self) -> Answer | None:
         """What it answers with: classifiers say how sure they are."""
         return "probabilities" if self.data.labels else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PatchRecipe:
+    """A network that looks for patches of the images."""
+
+    patches: int
+    keep: int | None = None
+    width: int = 0
+    data: str = framed_digits.TASK
+
+    def make(self, registry: "Registry", seed: int) -> _ModelSource:  # noqa: ARG002 - as its siblings
+        train, _ = framed_digits.load(seed)
+        content = framed_digits.fit_patches(
+            train, self.patches, seed, keep=self.keep, width=self.width
+        )
+        parameters = {"patches": self.patches, "keep": self.keep, "width": self.width}
+        data = _load(self.data, seed)
+        lineage = {"parameters": parameters, "trained_on": data.sha256, "seed": seed}
+        return _ModelSource(content, data, lineage)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PrunedRecipe:
+    """Another ready-made network without some of its hidden units."""
+
+    base: str
+    share: float
+    data: str = framed_digits.TASK
+
+    def make(self, registry: "Registry", seed: int) -> _ModelSource:
+        base = _require(registry, self.base, seed)
+        data, (train, _) = _load(self.data, seed), framed_digits.load(seed)
+        pruned = framed_digits.prune_network(base.path.read_bytes(), train, self.share, seed)
+        more = {"pruned_from": base.name, "share_of_units": self.share}
+        return _ModelSource(_fit(pruned, data), data, base.lineage | more)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,20 +117,21 @@ class _QuantisedRecipe:
     static: bool = False
 
     def make(self, registry: "Registry", seed: int) -> _ModelSource:
-        base = registry[self.base] if self.base in registry else _add(registry, self.base, seed)
+        base = _require(registry, self.base, seed)
         data = _load(self.data, seed)
         lineage = base.lineage | {
             "quantised_from": base.name,
             "activations": "scales from training rows" if self.static else "scales by the batch",
         }
         calibration = data.train[:_CALIBRATION_ROWS] if self.static else None
-        return _ModelSource(_quantise(base.path, calibration), data, lineage)
+        return _ModelSource(quantise(base.path, calibration), data, lineage)
 
 
 def build(
     registry: "Registry",
     *,
     names: Collection[str] | None = None,
+    task: str | None = None,
     progress: Callable[[str], object] | None = None,
     seed: int = 0,
 ) -> None:
@@ -105,15 +144,16 @@ def build(
 
     Args:
         registry: Where they go, one group each.
-        names: Some of `NAMES`; all of them by default.
+        names: Some of `NAMES` and `ON_DEMAND`; by default all of `NAMES`.
+        task: Instead of names: all models of a task, such as "framed-digits".
         progress: Called once, with a line of text, before training starts.
         seed: Of the split into training and held-out rows, and of every estimator.
 
     Raises:
-        NotFound: A name is not among `NAMES`.
+        NotFound: There is no such name or task.
         StorageError: The registry cannot be written.
     """
-    wanted = NAMES if names is None else tuple(names)
+    wanted = _of_task(task) if task is not None else NAMES if names is None else tuple(names)
     if unknown := set(wanted) - set(_RECIPES):
         known = ", ".join(_RECIPES)
         raise NotFound(f"No ready-made model {min(unknown)!r}. Known: {known}.")
@@ -134,6 +174,19 @@ def build(
             progress(f"Training {len(lacking)} ready-made models, once, into {registry.path} ...")
         for name in lacking:
             _add(registry, name, seed)
+
+
+def _of_task(task: str) -> tuple[str, ...]:
+    found = tuple(name for name, recipe in _RECIPES.items() if recipe.data == task)
+    if not found:
+        tasks = ", ".join(dict.fromkeys(recipe.data for recipe in _RECIPES.values()))
+        raise NotFound(f"No ready-made models for the task {task!r}. Known: {tasks}.")
+    return found
+
+
+def _require(registry: "Registry", name: str, seed: int) -> Model:
+    """Return a ready-made model, which is made where it is missing."""
+    return registry[name] if name in registry else _add(registry, name, seed)
 
 
 def _add(registry: "Registry", name: str, seed: int) -> Model:
@@ -159,6 +212,8 @@ def _add(registry: "Registry", name: str, seed: int) -> Model:
 @cache
 def _load(name: str, seed: int) -> _Data:
     """Return seven tenths of a data set to train on, the rest held out."""
+    if name in _FRAMED_TARGETS:
+        return _load_framed(name, seed)
     from sklearn import datasets
     from sklearn.model_selection import train_test_split
 
@@ -177,6 +232,13 @@ def _load(name: str, seed: int) -> _Data:
     )
     sha256 = hashlib.sha256(train.tobytes() + train_targets.tobytes()).hexdigest()
     return _Data(name, train, train_targets, Samples(test, test_targets), sha256)
+
+
+def _load_framed(name: str, seed: int) -> _Data:
+    train, test = framed_digits.load(seed)
+    known, right = (getattr(each, _FRAMED_TARGETS[name]) for each in (train, test))
+    sha256 = hashlib.sha256(train.rows.tobytes() + known.tobytes()).hexdigest()
+    return _Data(name, train.rows, known, Samples(test.rows, right, test.kinds), sha256)
 
 
 def _fit(estimator: Any, data: _Data) -> Any:  # noqa: ANN401
@@ -213,44 +275,6 @@ def _parameters(estimator: Any) -> dict[str, Any]:  # noqa: ANN401
     return {name: value for name, value in last.get_params().items() if isinstance(value, plain)}
 
 
-class _Calibration:
-    """Rows by which ONNX Runtime fixes the scales of activations."""
-
-    def __init__(self, rows: NDArray[np.float32]) -> None:
-        self._rows = iter(rows)
-
-    def get_next(self) -> dict[str, Any] | None:
-        row = next(self._rows, None)
-        return None if row is None else {"input": row[None]}
-
-
-def _quantise(path: Path, calibration: NDArray[np.float32] | None) -> bytes:
-    """Return the ONNX file with 8-bit weights.
-
-    Activations get scales from the rows for calibration. Without any, they are quantised as they
-    come, with one scale for a whole batch, so that a row's answer depends on those beside it.
-    """
-    from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    with TemporaryDirectory() as folder:
-        prepared, result = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        quant_pre_process(path, prepared, skip_symbolic_shape=True)
-        if calibration is None:
-            quantize_dynamic(prepared, result, weight_type=QuantType.QInt8)
-        else:
-            quantize_static(
-                prepared,
-                result,
-                _Calibration(calibration),
-                per_channel=True,
-                weight_type=QuantType.QInt8,
-                # Biases of shape (1, n), as skl2onnx writes them, are too much for the adjustment.
-                extra_options={"QDQDisableWeightAdjustForInt32Bias": True},
-            )
-        return result.read_bytes()
-
-
 def _logistic(seed: int) -> Any:  # noqa: ANN401
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -259,10 +283,13 @@ def _logistic(seed: int) -> Any:  # noqa: ANN401
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, random_state=seed))
 
 
-def _forest(seed: int) -> Any:  # noqa: ANN401
-    from sklearn.ensemble import RandomForestClassifier
+def _forest(trees: int = 200, depth: int | None = None) -> Callable[[int], Any]:
+    def estimator(seed: int) -> Any:  # noqa: ANN401
+        from sklearn.ensemble import RandomForestClassifier
 
-    return RandomForestClassifier(200, random_state=seed)
+        return RandomForestClassifier(trees, max_depth=depth, random_state=seed)
+
+    return estimator
 
 
 def _ridge(seed: int) -> Any:  # noqa: ANN401
@@ -277,21 +304,23 @@ def _gradient_boosting(seed: int) -> Any:  # noqa: ANN401
     return GradientBoostingRegressor(max_depth=2, learning_rate=0.05, random_state=seed)
 
 
-def _mlp(*layers: int, epochs: int, solver: str = "adam") -> Callable[[int], Any]:
+def _mlp(
+    *layers: int, epochs: int, solver: str = "adam", scale: bool = True
+) -> Callable[[int], Any]:
     def estimator(seed: int) -> Any:  # noqa: ANN401
         from sklearn.neural_network import MLPClassifier
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import MinMaxScaler
 
         network = MLPClassifier(layers, max_iter=epochs, solver=solver, random_state=seed)
-        return make_pipeline(MinMaxScaler(), network)
+        return make_pipeline(MinMaxScaler(), network) if scale else network
 
     return estimator
 
 
-_RECIPES: dict[str, _TrainedRecipe | _QuantisedRecipe] = {
+_RECIPES: dict[str, _TrainedRecipe | _QuantisedRecipe | _PrunedRecipe | _PatchRecipe] = {
     "digits-logistic": _TrainedRecipe(data="digits", estimator=_logistic),
-    "digits-forest": _TrainedRecipe(data="digits", estimator=_forest),
+    "digits-forest": _TrainedRecipe(data="digits", estimator=_forest()),
     "digits-mlp-small": _TrainedRecipe(data="digits", estimator=_mlp(32, epochs=60)),
     "digits-mlp-large": _TrainedRecipe(data="digits", estimator=_mlp(1024, 1024, epochs=20)),
     "digits-mlp-int8": _QuantisedRecipe(data="digits", base="digits-mlp-large"),
@@ -302,10 +331,41 @@ _RECIPES: dict[str, _TrainedRecipe | _QuantisedRecipe] = {
         finish=_fit_last_layer,
     ),
     "breast-cancer-logistic": _TrainedRecipe(data="breast-cancer", estimator=_logistic),
-    "breast-cancer-forest": _TrainedRecipe(data="breast-cancer", estimator=_forest),
+    "breast-cancer-forest": _TrainedRecipe(data="breast-cancer", estimator=_forest()),
     "diabetes-ridge": _TrainedRecipe(data="diabetes", estimator=_ridge),
     "diabetes-boosting": _TrainedRecipe(data="diabetes", estimator=_gradient_boosting),
 }
 
-#: The groups that `build` makes.
+#: The groups that `build` makes by default.
 NAMES = tuple(_RECIPES)
+
+_FRAMED = framed_digits.TASK
+_RECIPES |= {
+    f"{_FRAMED}-logistic": _TrainedRecipe(data=_FRAMED, estimator=_logistic),
+    f"{_FRAMED}-forest": _TrainedRecipe(data=_FRAMED, estimator=_forest(60, depth=13)),
+    f"{_FRAMED}-mlp-small": _TrainedRecipe(
+        data=_FRAMED, estimator=_mlp(16, epochs=25, scale=False)
+    ),
+    f"{_FRAMED}-mlp-medium": _TrainedRecipe(
+        data=_FRAMED, estimator=_mlp(128, epochs=15, scale=False)
+    ),
+    f"{_FRAMED}-mlp-large": _TrainedRecipe(
+        data=_FRAMED, estimator=_mlp(512, 256, epochs=12, scale=False)
+    ),
+    f"{_FRAMED}-mlp-large-int8": _QuantisedRecipe(
+        data=_FRAMED, base=f"{_FRAMED}-mlp-large", static=True
+    ),
+    f"{_FRAMED}-mlp-large-pruned": _PrunedRecipe(base=f"{_FRAMED}-mlp-large", share=0.5),
+    f"{_FRAMED}-patches-small": _PatchRecipe(patches=32),
+    f"{_FRAMED}-patches-medium": _PatchRecipe(patches=128),
+    f"{_FRAMED}-patches-medium-int8": _QuantisedRecipe(
+        data=_FRAMED, base=f"{_FRAMED}-patches-medium", static=True
+    ),
+    f"{_FRAMED}-patches-medium-pruned": _PatchRecipe(patches=128, keep=64),
+    f"{_FRAMED}-patches-large": _PatchRecipe(patches=512),
+    f"{_FRAMED}-patches-wide": _PatchRecipe(patches=1024, width=4096),
+    f"{_FRAMED}-gate": _TrainedRecipe(data=f"{_FRAMED}-kind", estimator=_forest(10, depth=6)),
+}
+
+#: The groups that it makes only where they are asked for, by name or by task.
+ON_DEMAND = tuple(name for name in _RECIPES if name not in NAMES)
