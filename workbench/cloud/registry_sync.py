@@ -22,7 +22,8 @@ from workbench.cloud.client import CloudClient, ignore_missing, is_missing
 from workbench.cloud.packaging import MODEL_FILE, archive, unpack
 from workbench.errors import CloudError, Damaged, InvalidInput, NotFound
 from workbench.registry.api import Registry
-from workbench.registry.model import Label, Model
+from workbench.registry.labels import Label
+from workbench.registry.model import Model
 
 _TYPES = ["application/x-npy", "application/json", "application/jsonlines", "text/csv"]
 _READABLE_TRAITS = ("task", "kind", "metric", "framework", "opset", "size_bytes")

@@ -7,6 +7,9 @@ from typing import Any
 NOT_CHECKED = "not checked"
 """What is said of a file that came without its estimator, or before the two were compared."""
 
+MIN_SHARE = 0.99
+"""Least share of equal answers: 2 of 256 rows may fall on another side of a rounded threshold."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:

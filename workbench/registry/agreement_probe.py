@@ -15,12 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidModel
-from workbench.registry.agreement import Agreement
-from workbench.registry.model import find_labels
+from workbench.registry.agreement import MIN_SHARE, Agreement
+from workbench.registry.labels import find_labels
 from workbench.registry.onnx import OTHER_MEANS, Session
-
-MIN_SHARE = 0.99
-"""Least share of equal answers: 2 of 256 rows may fall on another side of a rounded threshold."""
 
 _ROWS = 256
 _ROWS_OF_LARGE_FILE = 32  # of files beyond 2**24 bytes, of which a row takes milliseconds

@@ -2,15 +2,18 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
-from workbench.registry.agreement_probe import MIN_SHARE
-from workbench.registry.model import Kind, Label, Samples, are_probabilities
+from workbench.registry.agreement import MIN_SHARE
+from workbench.registry.labels import Label, are_probabilities
 from workbench.registry.onnx import CheckedModel, Session, Tensor, check_model
+
+if TYPE_CHECKING:
+    from workbench.registry.model import Kind, Samples
 
 Answer = Literal["probabilities"]
 
@@ -21,10 +24,10 @@ _USUAL_NAME = "probabilities"  # skl2onnx's
 def choose_answer(
     checked: CheckedModel,
     answer: Answer | None,
-    kind: Kind | None,
+    kind: "Kind | None",
     estimator: Any,  # noqa: ANN401
-    pool: Samples,
-) -> tuple[CheckedModel, Kind, tuple[Label, ...] | None]:
+    pool: "Samples",
+) -> "tuple[CheckedModel, Kind, tuple[Label, ...] | None]":
     """Return the model with what it is to answer as its first output, its kind, and its classes.
 
     The classes are those of the columns of probabilities, None where only their numbers are known.
@@ -54,7 +57,7 @@ def _answers_with_scores(checked: CheckedModel) -> bool:
     )
 
 
-def _guess_kind(checked: CheckedModel) -> Kind:
+def _guess_kind(checked: CheckedModel) -> "Kind":
     """Return the task: whole numbers or text, one a row, are labels; one float is a value."""
     answer = checked.signature.outputs[0]
     if answer.shape not in ((), (1,)):
@@ -87,7 +90,7 @@ def _put_scores_first(checked: CheckedModel) -> CheckedModel:
 def _find_classes(
     checked: CheckedModel,
     estimator: Any,  # noqa: ANN401
-    pool: Samples,
+    pool: "Samples",
 ) -> tuple[Label, ...] | None:
     """Return what the columns of the scores stand for."""
     outputs = Session(checked.content).run_all(pool.inputs[:_ROWS])

@@ -31,11 +31,11 @@ from workbench.provenance import environment
 from workbench.registry.agreement import NOT_CHECKED, read_agreement
 from workbench.registry.answers import Answer
 from workbench.registry.invariance import BatchInvariance
+from workbench.registry.labels import Label
 from workbench.registry.model import (
     Approval,
     Change,
     Kind,
-    Label,
     Model,
     Samples,
     Traits,

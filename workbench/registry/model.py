@@ -13,6 +13,7 @@ from workbench.errors import InvalidInput
 from workbench.files import read_and_verify
 from workbench.registry.agreement import NOT_CHECKED, Agreement
 from workbench.registry.invariance import BatchInvariance
+from workbench.registry.labels import Label, are_probabilities, are_scores, correct, find_labels
 from workbench.registry.onnx import Nan, Session, Tensor
 from workbench.validation import as_array, as_context
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 Approval = Literal["PendingManualApproval", "Approved", "Rejected"]
 Kind = Literal["classification", "regression", "other"]
-Label = bool | int | float | str
-
-_ROUNDING = 0.05  # by which probabilities of 8 bits may miss a sum of 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +212,7 @@ class Model:
 
     def confidence(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
         """Return the probability of each row's class; NaN where the answer holds none."""
-        if self.traits.kind != "classification" or not _are_scores(outputs):
+        if self.traits.kind != "classification" or not are_scores(outputs):
             return np.full(len(outputs), np.nan)
         sure = outputs.max(axis=1).astype(float).clip(max=1)
         return np.where(are_probabilities(outputs), sure, np.nan)
@@ -242,41 +240,3 @@ def _freeze(name: str, values: ArrayLike) -> NDArray[Any]:
     view = as_array(name, values).view()
     view.flags.writeable = False
     return view
-
-
-def find_labels(outputs: NDArray[Any], classes: tuple[Label, ...] | None = None) -> NDArray[Any]:
-    """Return the label of each row: as answered, or the class with the largest of several scores.
-
-    Without `classes` the class is the number of the score's column, from 0.
-
-    >>> find_labels(np.array([[0.2, 0.8], [0.7, 0.3]]), ("cat", "dog")).tolist()
-    ['dog', 'cat']
-    """
-    if not _are_scores(outputs):
-        return np.asarray(outputs.reshape(-1))
-    columns: NDArray[Any] = outputs.argmax(axis=1)
-    return columns if classes is None else np.asarray(classes)[columns]
-
-
-def correct(
-    outputs: NDArray[Any], targets: NDArray[Any], classes: tuple[Label, ...] | None = None
-) -> NDArray[np.bool_]:
-    """Return which rows are predicted right, by the labels that `find_labels` gives.
-
-    >>> correct(np.array([3, 1]), np.array([3, 2]))
-    array([ True, False])
-    """
-    return np.asarray(find_labels(outputs, classes) == targets)
-
-
-def are_probabilities(scores: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which rows hold numbers of at least 0 that add up to 1, but for rounding.
-
-    >>> are_probabilities(np.array([[0.25, 0.75], [0.5, 0.9], [-1.0, 2.0]])).tolist()
-    [True, False, False]
-    """
-    return np.asarray((scores >= 0).all(axis=1) & (abs(scores.sum(axis=1) - 1) < _ROUNDING))
-
-
-def _are_scores(outputs: NDArray[Any]) -> bool:
-    return outputs.ndim == 2 and outputs.shape[1] > 1

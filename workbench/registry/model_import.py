@@ -17,7 +17,8 @@ from workbench.registry.agreement_probe import compare_with_file
 from workbench.registry.answers import Answer, choose_answer
 from workbench.registry.invariance import BatchInvariance
 from workbench.registry.invariance_probe import has_trees, probe
-from workbench.registry.model import Kind, Label, Samples, Traits, correct
+from workbench.registry.labels import Label, correct
+from workbench.registry.model import Kind, Samples, Traits
 from workbench.registry.onnx import (
     OTHER_MEANS,
     CheckedModel,

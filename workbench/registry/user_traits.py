@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from workbench.errors import InvalidInput
-from workbench.registry.model import Label
+from workbench.registry.labels import Label
 from workbench.validation import finite, of_kind, whole_number
 
 MAX_LENGTH = 256
