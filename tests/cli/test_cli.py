@@ -307,6 +307,30 @@ def test_a_model_is_registered_without_training_those_it_does_not_need(
     assert Registry(tmp_path / "fresh/registry").groups() == ["mine"]
 
 
+def test_a_model_is_registered_with_traits_and_answers_with_probabilities(
+    capsys, registry, tmp_path
+):
+    file = str(registry["digits-logistic"].path)
+    traits = ["--trait", "licence=MIT", "--trait", "age=12", "--trait", "reviewed=true"]
+    own = ["--registry", str(tmp_path / "own")]
+
+    command = ["registry", "register", "mine", file, "--answer", "probabilities", *traits, *own]
+    assert main([*command, "--json"]) == 0
+
+    kept = as_json(capsys)["traits"]
+    assert kept["user"] == {"licence": "MIT", "age": 12, "reviewed": True}
+    assert kept["classes"] == list(range(10))
+
+
+def test_models_for_a_task_are_trained_when_asked_for(capsys, tmp_path):
+    own = ["--registry", str(tmp_path / "own")]
+
+    assert main(["registry", "train", "framed-digits-kind", *own]) == 0
+    assert "framed-digits-gate:1" in capsys.readouterr().out
+    assert main(["registry", "train", "faces", *own]) == 2
+    assert "No ready-made models for the task 'faces'" in capsys.readouterr().err
+
+
 def test_models_are_listed(capsys, registry):
     assert main(["registry", "list"]) == 0
     listed = capsys.readouterr().out
