@@ -30,7 +30,7 @@ largest size that has a service time.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,12 +52,13 @@ from workbench.validation import Seed, as_array, generator_from, of_kind
 if TYPE_CHECKING:
     import polars as pl
 
-    from workbench.simulator.kernels import Batches
+    from workbench.simulator.kernels import Batches, Requests
+    from workbench.simulator.platforms import RandomInputs
 
 _COMPILED = (BatchPolicy, DeadlineAware, Replanned, Steered, WorkConserving)
 _SIMULATOR_STREAM = 0x51D  # sets the draws apart from those of a trace with the same seed
-_THROTTLED_ERROR = "throttled: no instance was free, and no more may start"
-_EXPIRED_ERROR = "expired: waited in the queue for longer than the ttl"
+THROTTLED_ERROR = "throttled: no instance was free, and no more may start"
+EXPIRED_ERROR = "expired: waited in the queue for longer than the ttl"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,38 @@ class Outcome:
         """Seconds that batches were served, over all instances together; no cold starts."""
         batches = self.batches
         return float(np.nansum(batches.finished - batches.started - batches.init))
+
+    @property
+    def cold_share(self) -> float:
+        """Share of requests whose batch waited for a cold start."""
+        batches = self.batches
+        return float(np.diff(batches.first)[batches.init > 0].sum() / len(self.arrivals))
+
+    def spread(self) -> "Requests":
+        """Return what became of each request."""
+        from workbench.simulator import kernels
+
+        count = len(self.arrivals)
+        requests = kernels.Requests(
+            started=np.empty(count),
+            finished=np.empty(count),
+            latency=np.empty(count),
+            batch=np.empty(count, np.int64),
+            batch_size=np.empty(count, np.int32),
+            server=np.empty(count, np.int32),
+            cold=np.empty(count, np.bool_),
+            init=np.empty(count),
+        )
+        kernels.spread(self.arrivals, self.batches, requests)
+        return requests
+
+
+class KnownAnswers(Protocol):
+    """What a model answers to each row of its pool, whatever the load."""
+
+    def of_requests(self, trace: Trace) -> tuple[NDArray[Any], Floats, Floats]:
+        """Return label, confidence and the share of rows that are right, by request."""
+        ...
 
 
 def simulate(
@@ -214,6 +247,7 @@ class Simulation:
         times: Service times, by rows.
         cold_start: Quantiles of the seconds a new instance takes to start; None: it takes none.
         warnings: What was left open, or does not apply.
+        answers: What the model answers; None where that is not known.
     """
 
     trace: Trace
@@ -224,6 +258,7 @@ class Simulation:
     scaling: ScalingPolicy | None
     seed: Seed
     warnings: list[str]
+    answers: KnownAnswers | None = None
 
     def serve(self) -> Outcome:
         """Return what becomes of each batch.
@@ -234,16 +269,48 @@ class Simulation:
         from workbench.simulator import platforms, stepwise
 
         trace, policy, deployment = self.trace, self.policy, self.deployment
-        quantiles = np.zeros(1) if self.cold_start is None else self.cold_start
-        services, starts, routes = _streams(self.seed)
-        phase = 0.0 if self.times.speed is None else services.random()
-        chance = platforms.RandomInputs(self.times, quantiles, services, starts, routes, phase)
+        chance = self.random_inputs(_streams(self.seed))
         # Jobs take no policy.
         is_fast = is_compiled(policy) or deployment.by_job
         loops = platforms if is_fast else stepwise
         return Outcome(
             trace.arrivals, *loops.serve(trace, policy, deployment, chance, self.scaling)
         )
+
+    def random_inputs(self, streams: list[np.random.Generator]) -> "RandomInputs":
+        """Return what is drawn from, given three streams: services, cold starts and routes."""
+        from workbench.simulator.platforms import RandomInputs
+
+        quantiles = np.zeros(1) if self.cold_start is None else self.cold_start
+        phase = 0.0 if self.times.speed is None else streams[0].random()
+        return RandomInputs(self.times, quantiles, *streams, phase)
+
+    def again(self, trace: Trace, seed: np.random.Generator) -> "Simulation":
+        """Return the same simulation with another trace and other draws."""
+        return replace(self, trace=trace, seed=seed)
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether compiled loops serve it."""
+        return is_compiled(self.policy)
+
+    @property
+    def fixed_fleet(self) -> FleetPlatform | None:
+        """The fleet whose long run there may be; None where its size is not fixed."""
+        platform = self.deployment.platform
+        fixed = isinstance(platform, FleetPlatform) and self.scaling is None
+        return platform if fixed else None  # type: ignore[return-value]
+
+    @property
+    def random_parts(self) -> list[str]:
+        """What another seed would change, besides arrivals."""
+        cold, platform = self.cold_start, self.deployment.platform
+        differs = {
+            "service times": self.times.sampled,
+            "cold starts": cold is not None and len(cold) > 1,
+            "routing": isinstance(platform, FleetPlatform) and platform.routing == "random",
+        }
+        return [what for what, does in differs.items() if does]
 
     def run(
         self,
@@ -257,7 +324,7 @@ class Simulation:
         from workbench.simulator.replication import replicate, replicate_if_random
 
         spans = outcome.instances
-        overload = _overload_warnings(self.trace, self.deployment, outcome)
+        overload = overload_warnings(self.trace, self.deployment, outcome)
         simulated = replace(
             record,
             origin="simulated",
@@ -269,7 +336,8 @@ class Simulation:
             warnings=(*self.warnings, *overload, *warnings),
             replications=None if replications is None else replicate(self, replications),
         )
-        return Run(_frame(self.trace, outcome), simulated, partial(replicate_if_random, self))
+        frame = build_frame(self.trace, outcome, self.answers)
+        return Run(frame, simulated, partial(replicate_if_random, self))
 
 
 def is_compiled(policy: Policy) -> bool:
@@ -312,45 +380,42 @@ def _cold_start_quantiles(cold_start: ArrayLike) -> Floats:
     return quantiles
 
 
-def _streams(seed: Seed) -> list[np.random.Generator]:
-    """Return three independent generators, independent of those of a trace of the same seed too."""
+def _streams(seed: Seed, count: int = 3) -> list[np.random.Generator]:
+    """Return independent generators, independent of those of a trace of the same seed too."""
     generator = generator_from(seed)
     if not isinstance(seed, np.random.Generator):
         generator = np.random.default_rng([int(seed), _SIMULATOR_STREAM])
-    return generator.spawn(3)
+    return generator.spawn(count)
 
 
-def _frame(trace: Trace, outcome: Outcome) -> "pl.DataFrame":
-    """Return the rows of a run, and `init`."""
+def build_frame(
+    trace: Trace,
+    outcome: Outcome,
+    answers: KnownAnswers | None,
+    requests: NDArray[np.int64] | slice = slice(None),
+    place: int = 0,
+) -> "pl.DataFrame":
+    """Return the rows of a run, and `init`: of those requests of a trace that a place was asked."""
     import polars as pl
 
-    from workbench.simulator import kernels
-
-    count = len(trace)
-    requests = kernels.Requests(
-        started=np.empty(count),
-        finished=np.empty(count),
-        latency=np.empty(count),
-        batch=np.empty(count, np.int64),
-        batch_size=np.empty(count, np.int32),
-        server=np.empty(count, np.int32),
-        cold=np.empty(count, np.bool_),
-        init=np.empty(count),
-    )
-    kernels.spread(trace.arrivals, outcome.batches, requests)
+    seen = outcome.spread()
+    count = len(outcome.arrivals)
+    correct = np.full(count, np.nan)
+    if answers is not None:
+        correct = np.where(np.isnan(seen.finished), np.nan, answers.of_requests(trace)[2][requests])
     columns: dict[str, NDArray[Any]] = {
-        "request": np.arange(count, dtype=np.uint32),
-        "scheduled": trace.arrivals,
-        "sent": trace.arrivals,
-        "rows": trace.rows,
-        "place": np.zeros(count, np.uint8),
-        "correct": np.full(count, np.nan),
-        **requests._asdict(),
+        "request": np.arange(len(trace), dtype=np.uint32)[requests],
+        "scheduled": trace.arrivals[requests],
+        "sent": outcome.arrivals,
+        "rows": trace.rows[requests],
+        "place": np.full(count, place, np.uint8),
+        "correct": correct,
+        **seen._asdict(),
     }
     failure = (
         pl.when(pl.col("started").is_nan())
-        .then(pl.lit(_EXPIRED_ERROR))
-        .otherwise(pl.lit(_THROTTLED_ERROR))
+        .then(pl.lit(EXPIRED_ERROR))
+        .otherwise(pl.lit(THROTTLED_ERROR))
     )
     error = pl.when(pl.col("finished").is_nan()).then(failure)
     return pl.DataFrame(columns).with_columns(error=error).select(*COLUMNS, "init")
@@ -383,7 +448,7 @@ def _format_servers(servers: int) -> str:
     return f"{servers} server{'s' * (servers > 1)}"
 
 
-def _overload_warnings(trace: Trace, deployment: Deployment, outcome: Outcome) -> list[str]:
+def overload_warnings(trace: Trace, deployment: Deployment, outcome: Outcome) -> list[str]:
     """Return warnings of queues that only grow, and of calls that AWS ends or refuses."""
     from workbench.simulator.call_limits import find_broken_calls
 

@@ -203,51 +203,97 @@ class Arrivals(Protocol):
         ...
 
 
-def serve_scaled(
-    arrivals: Arrivals,
-    instances: Roster,
-    scaler: Scaler,
-    *,
-    advance: Callable[[float, float], None],
-    boot: Callable[[], float],
-    least: int,
-    until: float,
-) -> None:
-    """Serve batches on a fleet of `least` instances or more, whose scaler is asked when due.
-
-    `advance` lets happen what happens between two instants, both included, with that fleet.
-
-    It is asked until the instant `until`, and on until the last batch is served.
+class Rescaling:
+    """A fleet of `least` instances or more whose scaler is asked when due; `boot` draws seconds.
 
     At one instant completions come first, then arrivals, then timers, then boots, whose instances
     take what waits, then the scaler's decision, which sees all of that but the arrivals. It takes
     effect at once: launched instances serve `boot()` seconds later; of those too many, the newest
     idle ones go first.
+    """
+
+    def __init__(
+        self,
+        arrivals: Arrivals,
+        instances: Roster,
+        scaler: Scaler,
+        *,
+        boot: Callable[[], float],
+        least: int,
+    ) -> None:
+        self.arrivals = arrivals
+        self._instances, self._scaler = instances, scaler
+        self._boot, self._least = boot, least
+        self._now, self._arrived, self._done = -np.inf, 0, 0
+
+    @property
+    def due(self) -> float:
+        """When an instance is ready or the scaler is asked next.
+
+        Raises:
+            InvalidInput: The scaler's next instant does not lie ahead.
+        """
+        ready = (self._instances.ready[i] for i in self._instances.active)
+        following = float(min(self._scaler.due, *(at for at in ready if at > self._now), np.inf))
+        if following <= self._now:
+            raise InvalidInput(
+                f"A scaler must be due later than now, {self._now}, got {following}."
+            )
+        return following
+
+    def boot(self, now: float) -> bool:
+        """Let the instances that are ready now take batches; return whether there are any."""
+        self._now = now
+        booted = [i for i in self._instances.active if self._instances.ready[i] == now]
+        for instance in booted:
+            self._instances.boot(instance, now)
+        return bool(booted)
+
+    def is_asked(self, now: float) -> bool:
+        """Whether the scaler decides now."""
+        return self._scaler.due <= now
+
+    def decide(self, now: float) -> None:
+        """Let the scaler decide, and launch and retire.
+
+        Raises:
+            InvalidInput: It asks for what is no count of instances.
+        """
+        instances = self._instances
+        before, self._arrived = self._arrived, self.arrivals.count_sent(now)
+        reading = _read(instances, self._arrived - before, instances.done - self._done, now)
+        self._done = instances.done
+        wanted = _ask_scaler(self._scaler, reading, self._least, now)
+        _rescale(instances, wanted, now=now, boot=self._boot)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to serve."""
+        return self.arrivals.is_over(self._done)
+
+
+def serve_scaled(
+    rescaling: Rescaling, *, advance: Callable[[float, float], None], until: float
+) -> None:
+    """Serve batches on a fleet that scales, asked until `until` and on until the last is served.
+
+    `advance` lets happen what happens between two instants, both included, with that fleet.
 
     Raises:
         InvalidInput: The scaler's next instant does not lie ahead, or its count is not one.
     """
-    now, arrived, done = -np.inf, 0, 0
+    now = -np.inf
     while True:
-        boots = [instances.ready[i] for i in instances.active if instances.ready[i] > now]
-        following = float(min(scaler.due, *boots, np.inf))
-        if following <= now:
-            raise InvalidInput(f"A scaler must be due later than now, {now}, got {following}.")
-        advance(now, following)
-        if following == np.inf:
+        before, now = now, rescaling.due
+        advance(before, now)
+        if now == np.inf:
             return
-        now = following
-        booted = [i for i in instances.active if instances.ready[i] == now]
-        for instance in booted:
-            instances.boot(instance, now)
-        if scaler.due <= now:
+        booted = rescaling.boot(now)
+        if rescaling.is_asked(now):
             if booted:
                 advance(now, now)  # or they would look idle while batches wait for them
-            before, arrived = arrived, arrivals.count_sent(now)
-            reading = _read(instances, arrived - before, instances.done - done, now)
-            done = instances.done
-            _rescale(instances, _ask_scaler(scaler, reading, least, now), now=now, boot=boot)
-            if now >= until and arrivals.is_over(done):
+            rescaling.decide(now)
+            if now >= until and rescaling.is_over:
                 return
 
 

@@ -16,7 +16,7 @@ from workbench.quantiles import longest_within
 from workbench.scaling import ScalingPolicy
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import kernels
-from workbench.simulator.fleet import Instances, Roster, serve_scaled
+from workbench.simulator.fleet import Instances, Rescaling, Roster, serve_scaled
 from workbench.simulator.kernels import LEAST_OUTSTANDING, RANDOM, SHARED, Batches, Counts
 from workbench.simulator.sources import (
     BatchSource,
@@ -85,18 +85,18 @@ def serve(
     if isinstance(platform, OnDemandPlatform):
         return _serve_on_demand(source, platform, randomness)
     instances = _serve_fleet(source, platform, randomness, scaling, until=trace.duration)
-    return finish_fleet(source.batches, instances, platform, trace, scaling)
+    return finish_fleet(source.batches, instances, platform, trace.duration, scaling)
 
 
 def finish_fleet(
     batches: Batches,
     instances: Roster,
     fleet: FleetPlatform,
-    trace: Trace,
+    until: float,
     scaling: ScalingPolicy | None,
 ) -> ServedBatches:
-    """Return a fleet's batches with the times that its instances ran."""
-    end = max(trace.duration, float(np.nanmax(batches.finished, initial=0.0)))
+    """Return a fleet's batches with the times that its instances ran, at least to `until`."""
+    end = max(until, float(np.nanmax(batches.finished, initial=0.0)))
     spans = instances.spans(batches, end) if fleet.metered else None
     return ServedBatches(batches, spans, fleet.servers if scaling is None else 0)
 
@@ -153,15 +153,14 @@ def _serve_fleet(
     if scaling is None:
         advance(-np.inf, np.inf)
     else:
-        serve_scaled(
+        rescaling = Rescaling(
             source,
             instances,
             scaling.scaler(),
-            advance=advance,
             boot=randomness.draw_cold_start,
             least=fleet.least,
-            until=until,
         )
+        serve_scaled(rescaling, advance=advance, until=until)
     return instances
 
 

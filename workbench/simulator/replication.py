@@ -6,18 +6,18 @@ is left out, until the start from empty is forgotten. Elsewhere it is the same t
 like it, from empty: the start counts.
 """
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from workbench.deployment.platforms import FleetPlatform, Platform
+from workbench.deployment.platforms import Platform
 from workbench.errors import InvalidInput
 from workbench.run.relaxation import find_relaxation
 from workbench.run.replications import Replications
 from workbench.traffic.recipes import can_redraw, is_stationary, redraw
 from workbench.traffic.trace import Trace
-from workbench.validation import whole_number
+from workbench.validation import Seed, whole_number
 
 if TYPE_CHECKING:
     from workbench.simulator import Outcome, Simulation
@@ -35,7 +35,49 @@ _MOST = 4_000_000  # requests in all
 _MOST_STEPWISE = 200_000  # likewise, of a policy that is simulated step by step
 
 
-def replicate(simulation: "Simulation", count: int = COUNT) -> Replications:
+class _Replica(Protocol):
+    """What became of requests."""
+
+    @property
+    def latencies(self) -> NDArray[np.float64]: ...
+
+    @property
+    def cold_share(self) -> float: ...
+
+
+class Replicable(Protocol):
+    """A simulation that can be repeated: a `Simulation`, or one of several places."""
+
+    @property
+    def trace(self) -> Trace:
+        """The requests."""
+        ...
+
+    @property
+    def seed(self) -> Seed:
+        """Of all draws."""
+        ...
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether compiled loops serve it."""
+        ...
+
+    @property
+    def random_parts(self) -> list[str]:
+        """What another seed would change, besides arrivals."""
+        ...
+
+    def again(self, trace: Trace, seed: np.random.Generator) -> "Replicable":
+        """Return the same simulation with another trace and other draws."""
+        ...
+
+    def serve(self) -> _Replica:
+        """Return what becomes of the requests."""
+        ...
+
+
+def replicate(simulation: Replicable, count: int = COUNT) -> Replications:
     """Return what `count` repetitions say: see the module.
 
     Raises:
@@ -44,7 +86,7 @@ def replicate(simulation: "Simulation", count: int = COUNT) -> Replications:
     whole_number("replications", count, low=2)
     generator = _generator(simulation)
     again = can_redraw(simulation.trace)
-    drawn = _random_parts(simulation, again=again)
+    drawn = ["arrivals"] * again + simulation.random_parts
     if not drawn:
         raise InvalidInput(
             "Replications would all be the same: the trace is no drawn pattern, and service times "
@@ -57,9 +99,9 @@ def replicate(simulation: "Simulation", count: int = COUNT) -> Replications:
     parts, cold = [], []
     for each in generator.spawn(count):
         trace = redraw(simulation.trace, each) if again else None
-        outcome = _serve(simulation, trace or simulation.trace, each)
+        outcome = simulation.again(trace or simulation.trace, each).serve()
         parts.append(outcome.latencies)
-        cold.append(_cold_share(outcome))
+        cold.append(outcome.cold_share)
     kept = "" if again else ", for the arrivals of this trace alone"
     about = (
         f"{count} repetitions of the whole trace, {' and '.join(drawn)} drawn again{kept}; "
@@ -68,42 +110,33 @@ def replicate(simulation: "Simulation", count: int = COUNT) -> Replications:
     return Replications.of(parts, about=about, cold=float(np.mean(cold)))
 
 
-def replicate_if_random(simulation: "Simulation") -> Replications | None:
+def replicate_if_random(simulation: Replicable) -> Replications | None:
     """Return what `COUNT` repetitions say, None of a trace of which no other can be drawn."""
     return replicate(simulation) if can_redraw(simulation.trace) else None
 
 
-def _generator(simulation: "Simulation") -> np.random.Generator:
+def _generator(simulation: Replicable) -> np.random.Generator:
     seed = simulation.seed
     if isinstance(seed, np.random.Generator):
         return seed.spawn(1)[0]
     return np.random.default_rng([int(seed), _STREAM])
 
 
-def _serve(simulation: "Simulation", trace: Trace, seed: np.random.Generator) -> "Outcome":
-    return replace(simulation, trace=trace, seed=seed).serve()
-
-
-def _cold_share(outcome: "Outcome") -> float:
-    """Return the share of requests whose batch waited for a cold start."""
-    batches = outcome.batches
-    return float(np.diff(batches.first)[batches.init > 0].sum() / len(outcome.arrivals))
-
-
-def _most(simulation: "Simulation") -> int:
-    from workbench.simulator import is_compiled
-
-    return _MOST if is_compiled(simulation.policy) else _MOST_STEPWISE
+def _most(simulation: Replicable) -> int:
+    return _MOST if simulation.is_fast else _MOST_STEPWISE
 
 
 def _long_run(
-    simulation: "Simulation", count: int, generator: np.random.Generator, drawn: list[str]
+    simulation: Replicable, count: int, generator: np.random.Generator, drawn: list[str]
 ) -> Replications | None:
     """Return what stretches of the long run say, None where there is none, or it is too long."""
-    trace, platform = simulation.trace, simulation.deployment.platform
-    fixed = isinstance(platform, FleetPlatform) and simulation.scaling is None
-    if not fixed or not is_stationary(trace):
+    from workbench.simulator import Simulation
+
+    trace = simulation.trace
+    platform = simulation.fixed_fleet if isinstance(simulation, Simulation) else None
+    if platform is None or not is_stationary(trace):
         return None
+    assert isinstance(simulation, Simulation)  # noqa: S101 - it has a fleet
     most = _most(simulation)
     seconds = _relaxation_time(simulation, generator, min(_PILOT, most))
     skipped = _WARM_UP * seconds
@@ -118,7 +151,7 @@ def _long_run(
         if longer is None:
             return None
         first = int(np.searchsorted(longer.arrivals, skipped))
-        outcome = _serve(simulation, longer, each)
+        outcome = simulation.again(longer, each).serve()
         parts.append(outcome.latencies[first:])
         memories.append(_memory(outcome, platform))
     if count * length < _LEAST * np.median(memories):  # near a load of 1 the pilot run may mislead
@@ -140,7 +173,7 @@ def _relaxation_time(
     pilot = redraw(trace, seed, stretch=max(1.0, requests / len(trace)))
     if pilot is None:
         return np.inf
-    return _memory(_serve(simulation, pilot, seed), simulation.deployment.platform)
+    return _memory(simulation.again(pilot, seed).serve(), simulation.deployment.platform)
 
 
 def _memory(outcome: "Outcome", platform: Platform) -> float:
@@ -153,16 +186,3 @@ def _memory(outcome: "Outcome", platform: Platform) -> float:
         platform,
         batch_service=float(work.mean()),
     ).seconds
-
-
-def _random_parts(simulation: "Simulation", *, again: bool) -> list[str]:
-    """Return what differs between repetitions."""
-    cold = simulation.cold_start
-    routing = getattr(simulation.deployment.platform, "routing", "")
-    differs = {
-        "arrivals": again,
-        "service times": simulation.times.sampled,
-        "cold starts": cold is not None and len(cold) > 1,
-        "routing": routing == "random",
-    }
-    return [what for what, does in differs.items() if does]

@@ -17,12 +17,14 @@ import numpy as np
 
 from workbench.batching.timer import Batcher, Policy
 from workbench.deployment.base import Deployment
-from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
+from workbench.deployment.platforms import FleetPlatform, JobPlatform, OnDemandPlatform
 from workbench.errors import InvalidInput
 from workbench.quantiles import longest_within
 from workbench.scaling import ScalingPolicy
-from workbench.simulator.fleet import Roster, serve_scaled
-from workbench.simulator.kernels import RANDOM, SHARED, Batches, Speeds, draw, draw_row, find_slice
+from workbench.service_times import Floats
+from workbench.simulator import EXPIRED_ERROR, THROTTLED_ERROR
+from workbench.simulator.fleet import Rescaling, Roster, serve_scaled
+from workbench.simulator.kernels import RANDOM, SHARED, Batches, draw, draw_row, find_slice
 from workbench.simulator.platforms import (
     ROUTING,
     RandomInputs,
@@ -45,26 +47,32 @@ def serve(
         InvalidInput: Service times miss a batch, or the policy does not send each request once and
             in order.
     """
-    platform = deployment.platform
-    speeds = chance.distributions(platform).speeds
-    if isinstance(platform, OnDemandPlatform):
-        instances = _OnDemandInstances(platform)
-        batches = _StepSimulation(trace, policy, instances, chance, speeds).run()
-        return ServedBatches(batches, None, platform.limit if platform.queues else 0)
-    assert isinstance(platform, FleetPlatform)  # noqa: S101 - jobs take no policy
-    fleet = _SharedQueue(platform)
-    steps = _StepSimulation(trace, policy, fleet, chance, speeds)
+    steps = begin_steps(policy, deployment, chance, trace)
     if scaling is not None:
-        serve_scaled(
-            steps,
-            fleet,
-            scaling.scaler(),
-            advance=steps.advance,
-            boot=chance.draw_cold_start,
-            least=platform.least,
-            until=trace.duration,
+        rescaling = steps.rescaling(scaling)
+        serve_scaled(rescaling, advance=steps.advance, until=trace.duration)
+    steps.run()
+    return steps.finish(trace.duration, scaling)
+
+
+def begin_steps(
+    policy: Policy, deployment: Deployment, chance: RandomInputs, trace: Trace | None = None
+) -> "StepSimulation":
+    """Return virtual time at 0, with a trace to come, or without: then `admit` adds requests.
+
+    Raises:
+        InvalidInput: The deployment works in jobs, which take no policy.
+    """
+    rules = deployment.platform
+    if isinstance(rules, JobPlatform):
+        raise InvalidInput(
+            f"{deployment.label} answers in jobs, not request by request: it cannot be simulated "
+            "step by step, nor be asked by a router."
         )
-    return finish_fleet(steps.run(), fleet, platform, trace, scaling)
+    platform: _Platform = (
+        _OnDemandInstances(rules) if isinstance(rules, OnDemandPlatform) else _SharedQueue(rules)
+    )
+    return StepSimulation(trace, policy, platform, rules, chance)
 
 
 class _Assignment:
@@ -278,24 +286,28 @@ class _OnDemandInstances:
         raise AssertionError("What waits for an instance on demand never expires.")
 
 
-class _StepSimulation:
+class StepSimulation:
     """Virtual time: a batcher, the platform its batches go to, and what became of these."""
 
     def __init__(
         self,
-        trace: Trace,
+        trace: Trace | None,
         policy: Policy,
         platform: _Platform,
+        rules: FleetPlatform | OnDemandPlatform,
         chance: RandomInputs,
-        speeds: Speeds,
     ) -> None:
-        self._arrivals: list[float] = [*trace.arrivals.tolist(), math.inf]
-        self._rows = np.append(0, np.cumsum(trace.rows)).tolist()
+        self._arrivals: list[float] = [math.inf]
+        self._rows: list[int] = [0]
+        if trace is not None:
+            self._arrivals = [*trace.arrivals.tolist(), math.inf]
+            self._rows = np.append(0, np.cumsum(trace.rows)).tolist()
         self._label = policy.label
         self._batcher: Batcher = policy.batcher()
         self._platform = platform
+        self._platform_rules = rules
         self._chance = chance
-        self._speeds = speeds
+        self._speeds = chance.distributions(rules).speeds
         self._following = 0
         self._sent = 0
         self._completions: list[tuple[float, int, int, int]] = []  # when, turn, batch, server
@@ -306,30 +318,68 @@ class _StepSimulation:
         self._batch_rows: list[int] = []
         self._outcomes: dict[int, tuple[float, float, float, bool, int]] = {}
 
-    def run(self) -> Batches:
-        """Let all requests that are left arrive and be served, and return all batches."""
+    def rescaling(self, scaling: ScalingPolicy) -> Rescaling:
+        """Return what changes the size of its fleet."""
+        assert isinstance(self._platform, _SharedQueue)  # noqa: S101 - else nothing scales
+        assert isinstance(self._platform_rules, FleetPlatform)  # noqa: S101
+        return Rescaling(
+            self,
+            self._platform,
+            scaling.scaler(),
+            boot=self._chance.draw_cold_start,
+            least=self._platform_rules.least,
+        )
+
+    def run(self) -> None:
+        """Let all requests that are left arrive and be served.
+
+        Raises:
+            InvalidInput: The policy does not send them all, or service times miss a batch.
+        """
         self.advance(-math.inf, math.inf)
+        self.check_sent()
+
+    def check_sent(self) -> None:
+        """Require that the policy has sent all requests.
+
+        Raises:
+            InvalidInput: It has not, and waits for nothing.
+        """
         if self._sent < len(self._arrivals) - 1:
             raise InvalidInput(
                 f"The policy '{self._label}' sent {self._sent} of {len(self._arrivals) - 1} "
                 "requests and waits for nothing: its `due` has to tell when to wake it."
             )
-        return self._batches()
 
     def advance(self, now: float, until: float) -> None:
         """Let happen what happens from now to `until`, both included; servers may be others now."""
         now = max(now, 0.0)
-        for queue in range(len(self._platform.queues)):
-            self._serve(queue, now)
-        self._send(self._batcher.server_free(max(0, self._platform.free), now), now)
-        while (upcoming := self._next_event()) <= until and upcoming < math.inf:
+        self.resume(now)
+        while (upcoming := self.next_event) <= until and upcoming < math.inf:
             now = max(now, upcoming)
-            self._complete(now)
+            self.complete(now)
             while self._arrivals[self._following] <= now:
-                self._following += 1
-                self._send(self._batcher.add(self._following - 1, now), now)
-            if self._batcher.due <= now:
-                self._wake(now)
+                self._add_next(now)
+            self.wake(now)
+
+    def resume(self, now: float) -> list[int]:
+        """Learn that servers may be others now; return batches that have waited too long."""
+        expired = []
+        for queue in range(len(self._platform.queues)):
+            expired += self._serve(queue, now)
+        self._send(self._batcher.server_free(max(0, self._platform.free), now), now)
+        return expired
+
+    def admit(self, rows: int, now: float) -> None:
+        """Take a request that arrives now, of so many rows, and that no trace foretold."""
+        self._arrivals[-1] = now
+        self._arrivals.append(math.inf)
+        self._rows.append(self._rows[-1] + rows)
+        self._add_next(now)
+
+    def _add_next(self, now: float) -> None:
+        self._following += 1
+        self._send(self._batcher.add(self._following - 1, now), now)
 
     def count_sent(self, now: float) -> int:
         """Return how many batches were sent before now."""
@@ -337,10 +387,11 @@ class _StepSimulation:
 
     def is_over(self, done: int) -> bool:  # noqa: ARG002 - as in fleet.Arrivals
         """Whether nothing is to come: a policy that has lost requests never sends them."""
-        return self._next_event() == math.inf
+        return self.next_event == math.inf
 
-    def _next_event(self) -> float:
-        """Return when something happens next."""
+    @property
+    def next_event(self) -> float:
+        """When something happens next."""
         completion = self._completions[0][0] if self._completions else math.inf
         upcoming = min(completion, self._arrivals[self._following], self._batcher.due)
         queues = self._platform.queues
@@ -350,13 +401,16 @@ class _StepSimulation:
         expiry = math.nextafter(self._closed[queues[0][0]] + self._platform.ttl, math.inf)
         return min(upcoming, self._platform.next_start(), expiry)
 
-    def _complete(self, now: float) -> None:
-        """Take servers back whose batches are done, and give them to what waits."""
+    def complete(self, now: float) -> list[int]:
+        """Take servers back whose batches are done, and give them to what waits.
+
+        Return the batches that are done, or have failed.
+        """
+        done: list[int] = []
         if not (self._completions and self._completions[0][0] <= now) and not any(
             self._platform.queues
         ):
-            return
-        done = []
+            return done
         queues = [0] if len(self._platform.queues) == 1 else []
         while self._completions and self._completions[0][0] <= now:
             _, _, batch, server = heapq.heappop(self._completions)
@@ -370,6 +424,7 @@ class _StepSimulation:
                 self._batcher.learn_latencies(self._latencies(batch), now)
             free = max(0, self._platform.free)
             self._send(self._batcher.server_free(free, now), now)
+        return done
 
     def _serve(self, queue: int, now: float) -> list[int]:
         """Begin what can of the batches that wait; return those that have waited too long."""
@@ -390,10 +445,34 @@ class _StepSimulation:
         finished = self._outcomes[batch][1]
         if math.isnan(finished):
             finished = math.inf
-        stop = self._first[batch + 1] if batch + 1 < len(self._first) else self._sent
-        return [finished - arrival for arrival in self._arrivals[self._first[batch] : stop]]
+        requests = self.requests_of(batch)
+        return [finished - arrival for arrival in self._arrivals[requests.start : requests.stop]]
 
-    def _wake(self, now: float) -> None:
+    def requests_of(self, batch: int) -> range:
+        """Return the numbers of a batch's requests."""
+        stop = self._first[batch + 1] if batch + 1 < len(self._first) else self._sent
+        return range(self._first[batch], stop)
+
+    @property
+    def arrivals(self) -> Floats:
+        """When its requests arrived, or will, in seconds."""
+        return np.array(self._arrivals[:-1], np.float64)
+
+    def find_error(self, batch: int) -> str | None:
+        """Return what went wrong with a batch that is done: it was refused, or waited too long."""
+        started, finished, *_ = self._outcomes[batch]
+        if not math.isnan(finished):
+            return None
+        return EXPIRED_ERROR if math.isnan(started) else THROTTLED_ERROR
+
+    def wake(self, now: float) -> None:
+        """Let the batcher act on its timer, where that is due.
+
+        Raises:
+            InvalidInput: It is due again at once.
+        """
+        if self._batcher.due > now:
+            return
         sent = self._batcher.wake(now)
         self._send(sent, now)
         if not sent and self._batcher.due <= now:
@@ -454,7 +533,9 @@ class _StepSimulation:
         )
         return True
 
-    def _batches(self) -> Batches:
+    @property
+    def batches(self) -> Batches:
+        """The batches so far, all of which are done."""
         fates = [self._outcomes[batch] for batch in range(len(self._first))]
         started, finished, init, cold, server = zip(*fates, strict=True) if fates else [()] * 5
         return Batches(
@@ -467,3 +548,11 @@ class _StepSimulation:
             cold=np.array(cold, np.bool_),
             server=np.array(server, np.int32),
         )
+
+    def finish(self, until: float, scaling: ScalingPolicy | None) -> ServedBatches:
+        """Return the batches and who served them; instances ran at least to `until`."""
+        rules, platform = self._platform_rules, self._platform
+        if isinstance(rules, OnDemandPlatform):
+            return ServedBatches(self.batches, None, rules.limit if rules.queues else 0)
+        assert isinstance(platform, _SharedQueue)  # noqa: S101 - of a fleet
+        return finish_fleet(self.batches, platform, rules, until, scaling)

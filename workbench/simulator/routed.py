@@ -1,0 +1,363 @@
+"""Virtual time over several places: requests that a router sends, answers that it may not take.
+
+Each place has the step-by-step simulation of a plain run, with a buffer, servers and draws of its
+own; `RoutedCalls` says who is asked, as in a live run. At one instant completions come first, and
+their answers; then arrivals: requests that are asked again, because their answer did not do or
+because it did not come in time, and after them those of the trace; then the timers of buffers; then
+boots and decisions of scalers. Among places, the first comes first.
+
+The network latency of a place is added to the time of its answers, as the client sees it.
+"""
+
+import heapq
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.routing.base import Place, PlaceAnswer, RoutedRequest, RoutingPolicy
+from workbench.routing.calls import GivenAnswer, PlaceEvent, Reaction, RoutedCalls
+from workbench.run import Run
+from workbench.run.record import RunRecord
+from workbench.service_times import Floats
+from workbench.simulator import (
+    Outcome,
+    Simulation,
+    _streams,
+    build_frame,
+    overload_warnings,
+)
+from workbench.simulator.fleet import Rescaling
+from workbench.simulator.stepwise import begin_steps
+from workbench.traffic.trace import Trace
+from workbench.validation import Seed
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class PlaceOutcome(NamedTuple):
+    """What became of the requests that one place was asked, by their numbers in the trace."""
+
+    requests: NDArray[np.int64]
+    outcome: Outcome
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RoutedOutcome:
+    """What became of each request, and of each call at each place.
+
+    Attributes:
+        arrivals: When requests arrived, seconds.
+        places: What each place was asked.
+        given: The place whose answer each request got, or that failed last.
+        finished: When it got it, seconds; NaN where it failed.
+        tried: How many places were asked.
+        errors: What went wrong, by the number of a request that failed.
+        events: Places that were left out, or taken back.
+    """
+
+    arrivals: Floats
+    places: tuple[PlaceOutcome, ...]
+    given: NDArray[np.uint8]
+    finished: Floats
+    tried: NDArray[np.uint8]
+    errors: dict[int, str]
+    events: tuple[PlaceEvent, ...]
+
+    @cached_property
+    def latencies(self) -> Floats:
+        """Seconds from each request's arrival to its answer, NaN where it failed."""
+        return self.finished - self.arrivals
+
+    @property
+    def cold_share(self) -> float:
+        """Share of requests whose answer waited for a cold start."""
+        cold = 0
+        for place, (requests, outcome) in enumerate(self.places):
+            cold += int((outcome.spread().init[self.given[requests] == place] > 0).sum())
+        return cold / len(self.arrivals)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RoutedSimulation:
+    """A trace, the places that may answer it, and the policy that chooses among them.
+
+    Attributes:
+        members: What serves each place, and what it answers.
+        places: What the router knows of each beforehand.
+        patience: Seconds after which a place that has not answered is given up.
+    """
+
+    trace: Trace
+    members: tuple[Simulation, ...]
+    places: tuple[Place, ...]
+    router: RoutingPolicy
+    patience: float = math.inf
+    seed: Seed = 0
+    is_fast = False
+
+    @property
+    def random_parts(self) -> list[str]:
+        """What another seed would change, besides arrivals."""
+        parts = [part for member in self.members for part in member.random_parts]
+        return list(dict.fromkeys(parts))
+
+    def again(self, trace: Trace, seed: np.random.Generator) -> "RoutedSimulation":
+        """Return the same simulation with another trace and other draws."""
+        return replace(self, trace=trace, seed=seed)
+
+    def serve(self) -> RoutedOutcome:
+        """Return what becomes of each request.
+
+        Raises:
+            InvalidInput: A place works in jobs, service times miss a batch size, or a policy loses
+                requests.
+        """
+        return _RoutedSteps(self).run()
+
+    def run(
+        self,
+        outcome: RoutedOutcome,
+        record: RunRecord,
+        warnings: Iterable[str] = (),
+        *,
+        replications: int | None = None,
+    ) -> Run:
+        """Return the run of an outcome; what was simulated is added to its record, and warnings."""
+        from workbench.simulator.replication import replicate, replicate_if_random
+
+        calls = self._calls(outcome)
+        members = tuple(
+            replace(each, instances=None if spans is None else tuple(spans))
+            for each, spans in zip(
+                record.members or (),
+                (each.outcome.instances for each in outcome.places),
+                strict=False,
+            )
+        )
+        simulated = replace(
+            record,
+            origin="simulated",
+            places=tuple(place.name for place in self.places),
+            members=members or None,
+            seed=int(self.seed) if isinstance(self.seed, int | np.integer) else None,
+            warnings=(*self._warnings(outcome), *warnings),
+            replications=None if replications is None else replicate(self, replications),
+        )
+        again = partial(replicate_if_random, self)
+        return Run(self._frame(outcome, calls), simulated, calls, again)
+
+    def _calls(self, outcome: RoutedOutcome) -> "pl.DataFrame":
+        """Return a row for each call, in order of requests and then of places."""
+        import polars as pl
+
+        frames, batches = [], 0
+        for number, (requests, place) in enumerate(outcome.places):
+            answers = self.members[number].answers
+            frame = build_frame(self.trace, place, answers, requests, number)
+            frames.append(frame.with_columns(pl.col("batch") + batches))
+            batches += len(place.batches.closed)
+        return pl.concat(frames).sort("request", "place")
+
+    def _frame(self, outcome: RoutedOutcome, calls: "pl.DataFrame") -> "pl.DataFrame":
+        """Return a row for each request: that of the call whose answer it got, when it got it."""
+        import polars as pl
+
+        given = outcome.given[calls["request"].to_numpy()] == calls["place"].to_numpy()
+        errors: list[str | None] = [None] * len(self.trace)
+        for request, error in outcome.errors.items():
+            errors[request] = error
+        failed = np.isnan(outcome.finished)
+        return calls.filter(given).with_columns(
+            sent=pl.col("scheduled"),
+            finished=outcome.finished,
+            latency=outcome.latencies,
+            correct=pl.when(pl.Series(failed)).then(np.nan).otherwise(pl.col("correct")),
+            error=pl.Series(errors, dtype=pl.String),
+            tried=outcome.tried,
+            context=pl.Series(_contexts(self.trace), dtype=pl.String),
+        )
+
+    def _warnings(self, outcome: RoutedOutcome) -> Iterator[str]:
+        """Return warnings of each place, under its name where there are several."""
+        for member, place, (requests, served) in zip(
+            self.members, self.places, outcome.places, strict=True
+        ):
+            own = list(member.warnings)
+            if len(requests):
+                span = max(self.trace.duration, served.arrivals[-1])
+                asked = Trace(served.arrivals, span, bytes=self.trace.bytes[requests])
+                own += overload_warnings(asked, member.deployment, served)
+            yield from (f"{place.name}: {each}" if len(self.places) > 1 else each for each in own)
+
+
+class _RoutedSteps:
+    """Virtual time: the steps of all places, the calls between them, and what came of these."""
+
+    def __init__(self, simulation: RoutedSimulation) -> None:
+        trace, members = simulation.trace, simulation.members
+        *streams, seeds = _streams(simulation.seed, 3 * len(members) + 1)
+        self._simulation = simulation
+        self._steps = [
+            begin_steps(each.policy, each.deployment, each.random_inputs(list(dice)))
+            for each, dice in zip(members, zip(*[iter(streams)] * 3, strict=True), strict=True)
+        ]
+        self._rescaling: list[Rescaling | None] = [
+            steps.rescaling(each.scaling) if each.scaling else None
+            for steps, each in zip(self._steps, members, strict=True)
+        ]
+        self._known = [_list_answers(each, trace) for each in members]
+        self._delays = [place.network_latency[0] for place in simulation.places]
+        router = simulation.router.router(simulation.places, seed=int(seeds.integers(2**31)))
+        self._calls = RoutedCalls(router, simulation.places, patience=simulation.patience)
+        self._arrivals: list[float] = [*trace.arrivals.tolist(), math.inf]
+        self._rows: list[int] = trace.rows.tolist()
+        self._contexts = _contexts(trace)
+        self._following = 0
+        self._asked: list[list[int]] = [[] for _ in members]  # requests, in the order of each place
+        self._due = [math.inf] * len(members)  # when something happens next at each place
+        self._touched: set[int] = set()
+        self._delayed: list[tuple[float, int, int, PlaceAnswer]] = []  # answers on their way
+        self._sequence = count()
+        self._given: list[GivenAnswer | None] = [None] * len(trace)
+        self._given_at = [math.nan] * len(trace)
+
+    def run(self) -> RoutedOutcome:
+        """Let all requests arrive and be answered."""
+        for place in range(len(self._steps)):
+            self._resume(place, 0.0)
+        scaling = [math.inf if each is None else each.due for each in self._rescaling]
+        while True:
+            now = min(scaling)
+            self._advance(now)
+            if now == math.inf:
+                break
+            for place, rescaling in enumerate(self._rescaling):
+                if rescaling is not None and scaling[place] <= now:
+                    scaling[place] = self._rescale(place, rescaling, now)
+        for steps in self._steps:
+            steps.check_sent()
+        return self._outcome()
+
+    def _rescale(self, place: int, rescaling: Rescaling, now: float) -> float:
+        """Boot and launch and retire at a place, and return when that is due again."""
+        booted = rescaling.boot(now)
+        if rescaling.is_asked(now):
+            if booted:
+                self._resume(place, now)
+                self._advance(now)
+            rescaling.decide(now)
+            if now >= self._simulation.trace.duration and self._next_event() == math.inf:
+                return math.inf
+        self._resume(place, now)
+        return rescaling.due
+
+    def _resume(self, place: int, now: float) -> None:
+        self._report(place, self._steps[place].resume(now), now)
+        self._due[place] = self._steps[place].next_event
+
+    def _next_event(self) -> float:
+        delayed = self._delayed[0][0] if self._delayed else math.inf
+        return min(*self._due, self._arrivals[self._following], delayed, self._calls.due)
+
+    def _advance(self, until: float) -> None:
+        """Let happen what happens until then, included."""
+        while (now := self._next_event()) <= until and now < math.inf:
+            self._complete(now)
+            if self._calls.due <= now:
+                for reaction in self._calls.wake(now):
+                    self._react(reaction, now)
+            while self._arrivals[self._following] <= now:
+                number = self._following
+                self._following += 1
+                request = RoutedRequest(number, self._rows[number], self._contexts[number])
+                self._react(self._calls.arrive(request, now), now)
+            for place in sorted(self._touched):
+                steps = self._steps[place]
+                steps.wake(now)
+                self._due[place] = steps.next_event
+            self._touched.clear()
+
+    def _complete(self, now: float) -> None:
+        """Let places complete what is due, and then take the answers that are there now."""
+        for place, due in enumerate(self._due):
+            if due <= now:
+                self._touched.add(place)
+                self._report(place, self._steps[place].complete(now), now)
+        delayed = self._delayed
+        while delayed and delayed[0][0] <= now:
+            _, _, number, answer = heapq.heappop(delayed)
+            self._react(self._calls.answer(number, answer, now), now)
+
+    def _report(self, place: int, batches: Sequence[int], now: float) -> None:
+        """Send the answers of batches on their way."""
+        if not batches:
+            return
+        steps, asked, delay = self._steps[place], self._asked[place], self._delays[place]
+        labels, confidence, correct = self._known[place]
+        for batch in batches:
+            error = steps.find_error(batch)
+            for local in steps.requests_of(batch):
+                number = asked[local]
+                answer = (
+                    PlaceAnswer(
+                        place, math.inf, labels[number], confidence[number], correct[number]
+                    )
+                    if error is None
+                    else PlaceAnswer(place, math.inf, error=error)
+                )
+                heapq.heappush(self._delayed, (now + delay, next(self._sequence), number, answer))
+
+    def _react(self, reaction: Reaction, now: float) -> None:
+        """Ask places, and note the answer that is given."""
+        for number, place in reaction.ask:
+            self._asked[place].append(number)
+            self._steps[place].admit(self._rows[number], now)
+            self._touched.add(place)
+        if reaction.given is not None:
+            self._given[reaction.given.request] = reaction.given
+            self._given_at[reaction.given.request] = now
+
+    def _outcome(self) -> RoutedOutcome:
+        trace = self._simulation.trace
+        given = [each for each in self._given if each is not None]
+        errors = {each.request: each.answer.error for each in given if each.answer.error}
+        finished = np.array(self._given_at)
+        finished[list(errors)] = math.nan
+        last = [np.nanmax(steps.batches.finished, initial=0.0) for steps in self._steps]
+        until = max(trace.duration, *last)
+        places = []
+        for steps, asked, member in zip(
+            self._steps, self._asked, self._simulation.members, strict=True
+        ):
+            served = steps.finish(until, member.scaling)
+            places.append(PlaceOutcome(np.array(asked, np.int64), Outcome(steps.arrivals, *served)))
+        return RoutedOutcome(
+            arrivals=trace.arrivals,
+            places=tuple(places),
+            given=np.array([each.answer.place for each in given], np.uint8),
+            finished=finished,
+            tried=np.array([each.tried for each in given], np.uint8),
+            errors=errors,
+            events=tuple(self._calls.events),
+        )
+
+
+def _list_answers(member: Simulation, trace: Trace) -> tuple[Sequence[Any], ...]:
+    """Return label, confidence and the share of right rows, by request."""
+    if member.answers is None:
+        unknown = [math.nan] * len(trace)
+        return [None] * len(trace), unknown, unknown
+    return tuple(each.tolist() for each in member.answers.of_requests(trace))
+
+
+def _contexts(trace: Trace) -> Sequence[str]:
+    """Return the kind of each request, "" where it has none."""
+    context = getattr(trace, "context", None)
+    return [""] * len(trace) if context is None else context.tolist()
