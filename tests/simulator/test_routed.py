@@ -1,18 +1,32 @@
 """Routed simulation: against the plain one, against a twin, and rule by rule."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.simulator.test_simulator import fleets, on_demand, policies, service_times, ticks, traces
+from tests import routed_twin
+from tests.simulator.test_simulator import (
+    TICK,
+    UNBATCHED,
+    fleets,
+    on_demand,
+    policies,
+    service_times,
+    ticks,
+    traces,
+)
 from tests.simulator.test_stepwise import DEPLOYMENTS, POLICIES, TIMES, TRACE
+from workbench.deployment import Local
 from workbench.routing.base import Place, Settlement, SingleAnswerRouter
+from workbench.service_times import ServiceTimes
 from workbench.simulator import prepare
 from workbench.simulator.kernels import Batches
 from workbench.simulator.routed import RoutedSimulation
+from workbench.traffic.trace import Trace
 
 
 class InTurns(SingleAnswerRouter):
@@ -20,32 +34,37 @@ class InTurns(SingleAnswerRouter):
 
     label = "in turns"
 
-    def router(self, places, seed=0):
-        return InTurns()
+    def router(self, *_, **__):
+        return self
 
-    def choose(self, request, states, now):
+    def choose(self, request, states, *_):
         return (states[request.number % len(states)].index,)
 
 
-def simulation(trace, *members, router=None, seed=1, **settings):
+def simulation(trace, *members, router=None, seed=1, delays=(0.0,) * 8, **settings):
     """A routed simulation of members that `prepare` made, under the names a, b, ..."""
-    places = tuple(Place(name=name) for name, _ in zip("abcdefgh", members, strict=False))
+    places = tuple(
+        Place(name=name, network_latency=(delay,))
+        for name, delay, _ in zip("abcdefgh", delays, members, strict=False)
+    )
     return RoutedSimulation(
-        trace=trace, members=members, places=places, router=router or InTurns(), seed=seed, **settings
+        trace=trace,
+        members=members,
+        places=places,
+        router=router or InTurns(),
+        seed=seed,
+        **settings,
     )
 
 
-def assert_plain(trace, policy, deployment, service, scaling=None, cold_start=(0.1, 0.2)):
+def assert_plain(trace, policy, deployment, service, **settings):
     """With one candidate, all is as without a router, to the bit."""
-    member = prepare(
-        trace, policy, deployment, service, cold_start=cold_start, scaling=scaling, seed=1
-    )
+    settings = {"cold_start": (0.1, 0.2)} | settings
+    member = prepare(trace, policy, deployment, service, seed=1, **settings)
     plain, routed = member.serve(), simulation(trace, member).serve()
     (place,) = routed.places
 
-    for name, one, other in zip(
-        Batches._fields, plain.batches, place.outcome.batches, strict=True
-    ):
+    for name, one, other in zip(Batches._fields, plain.batches, place.outcome.batches, strict=True):
         np.testing.assert_array_equal(one, other, err_msg=name)
     assert place.outcome.instances == plain.instances
     assert place.outcome.servers == plain.servers
@@ -73,4 +92,87 @@ def test_a_router_with_one_candidate_is_the_plain_simulation_in_any_settings(
 ):
     deployment, scaling = platform
 
-    assert_plain(trace, policy, deployment, service, scaling, cold_start)
+    assert_plain(trace, policy, deployment, service, scaling=scaling, cold_start=cold_start)
+
+
+# ---------------------------------------------------------------------- the twin
+
+
+class Shortest:
+    """Asks where the fewest requests are under way, and elsewhere while it is not sure."""
+
+    label = "shortest"
+
+    def router(self, *_, **__):
+        return self
+
+    def choose(self, _, states, *__):
+        return (min(states, key=lambda each: (each.in_flight, each.index)).index,)
+
+    def settle(self, request, answers, _, states, now):
+        if answers[-1].confidence >= 0.5 or not states:
+            return Settlement(given=len(answers) - 1)
+        return Settlement(ask=self.choose(request, states, now))
+
+    def observe(self, *_):
+        pass
+
+
+class Known:
+    """Answers known beforehand: nobody knows whether the labels are right."""
+
+    def __init__(self, confidence, correct=None):
+        self.confidence = np.array(confidence, float)
+        self.correct = np.full(len(confidence), math.nan) if correct is None else np.array(correct)
+
+    def of_requests(self, trace):
+        return np.arange(len(trace)), self.confidence[: len(trace)], self.correct[: len(trace)]
+
+
+def member(trace, deployment, service, *, policy=UNBATCHED, answers=None, **settings):
+    prepared = prepare(trace, policy, deployment, service, seed=1, **settings)
+    return replace(prepared, answers=answers)
+
+
+@st.composite
+def stations(draw, requests):
+    seconds = draw(st.integers(1, 24)) * TICK
+    return routed_twin.Station(
+        servers=draw(st.integers(1, 3)),
+        seconds=seconds,
+        after_idle=seconds + draw(ticks),
+        delay=draw(ticks),
+        confidence=draw(
+            st.lists(st.sampled_from([0.2, 0.9]), min_size=requests, max_size=requests)
+        ),
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), traces())
+def test_requests_fare_as_the_twin_says(data, trace):
+    trace = Trace(trace.arrivals, trace.duration)
+    count = data.draw(st.integers(1, 3))
+    given_stations = [data.draw(stations(len(trace))) for _ in range(count)]
+    members = [
+        member(
+            trace,
+            Local(workers=each.servers),
+            ServiceTimes({1: each.seconds}, after_idle={1: each.after_idle}),
+            answers=Known(each.confidence),
+        )
+        for each in given_stations
+    ]
+    delays = [each.delay for each in given_stations]
+
+    found = simulation(trace, *members, router=Shortest(), delays=delays).serve()
+    expected = routed_twin.simulate(trace.arrivals.tolist(), given_stations, threshold=0.5)
+
+    assert found.given.tolist() == [each.given for each in expected]
+    assert found.finished.tolist() == [each.done for each in expected]
+    assert found.tried.tolist() == [len(each.asked) for each in expected]
+    for place, (requests, outcome) in enumerate(found.places):
+        seen = outcome.spread()
+        for name in ("started", "finished"):
+            times = [getattr(expected[each], name)[place] for each in requests]
+            assert getattr(seen, name).tolist() == times

@@ -301,18 +301,23 @@ class _RoutedSteps:
             return
         steps, asked, delay = self._steps[place], self._asked[place], self._delays[place]
         labels, confidence, correct = self._known[place]
+        at = now + delay
         for batch in batches:
             error = steps.find_error(batch)
             for local in steps.requests_of(batch):
                 number = asked[local]
                 answer = (
                     PlaceAnswer(
-                        place, math.inf, labels[number], confidence[number], correct[number]
+                        place,
+                        at - steps.arrived(local),
+                        labels[number],
+                        confidence[number],
+                        correct[number],
                     )
                     if error is None
                     else PlaceAnswer(place, math.inf, error=error)
                 )
-                heapq.heappush(self._delayed, (now + delay, next(self._sequence), number, answer))
+                heapq.heappush(self._delayed, (at, next(self._sequence), number, answer))
 
     def _react(self, reaction: Reaction, now: float) -> None:
         """Ask places, and note the answer that is given."""
@@ -330,14 +335,14 @@ class _RoutedSteps:
         errors = {each.request: each.answer.error for each in given if each.answer.error}
         finished = np.array(self._given_at)
         finished[list(errors)] = math.nan
-        last = [np.nanmax(steps.batches.finished, initial=0.0) for steps in self._steps]
+        batches = [steps.batches for steps in self._steps]
+        last = (float(np.nanmax(each.finished, initial=0.0)) for each in batches)
         until = max(trace.duration, *last)
         places = []
-        for steps, asked, member in zip(
-            self._steps, self._asked, self._simulation.members, strict=True
-        ):
-            served = steps.finish(until, member.scaling)
-            places.append(PlaceOutcome(np.array(asked, np.int64), Outcome(steps.arrivals, *served)))
+        for number, member in enumerate(self._simulation.members):
+            steps, asked = self._steps[number], np.array(self._asked[number], np.int64)
+            served = steps.finish(batches[number], until, member.scaling)
+            places.append(PlaceOutcome(asked, Outcome(steps.arrivals, *served)))
         return RoutedOutcome(
             arrivals=trace.arrivals,
             places=tuple(places),

@@ -52,7 +52,7 @@ def serve(
         rescaling = steps.rescaling(scaling)
         serve_scaled(rescaling, advance=steps.advance, until=trace.duration)
     steps.run()
-    return steps.finish(trace.duration, scaling)
+    return steps.finish(steps.batches, trace.duration, scaling)
 
 
 def begin_steps(
@@ -458,6 +458,10 @@ class StepSimulation:
         """When its requests arrived, or will, in seconds."""
         return np.array(self._arrivals[:-1], np.float64)
 
+    def arrived(self, request: int) -> float:
+        """Return when a request arrived, seconds."""
+        return self._arrivals[request]
+
     def find_error(self, batch: int) -> str | None:
         """Return what went wrong with a batch that is done: it was refused, or waited too long."""
         started, finished, *_ = self._outcomes[batch]
@@ -549,10 +553,12 @@ class StepSimulation:
             server=np.array(server, np.int32),
         )
 
-    def finish(self, until: float, scaling: ScalingPolicy | None) -> ServedBatches:
-        """Return the batches and who served them; instances ran at least to `until`."""
+    def finish(
+        self, batches: Batches, until: float, scaling: ScalingPolicy | None
+    ) -> ServedBatches:
+        """Return its batches and who served them; instances ran at least to `until`."""
         rules, platform = self._platform_rules, self._platform
         if isinstance(rules, OnDemandPlatform):
-            return ServedBatches(self.batches, None, rules.limit if rules.queues else 0)
+            return ServedBatches(batches, None, rules.limit if rules.queues else 0)
         assert isinstance(platform, _SharedQueue)  # noqa: S101 - of a fleet
-        return finish_fleet(self.batches, platform, rules, until, scaling)
+        return finish_fleet(batches, platform, rules, until, scaling)
