@@ -110,7 +110,7 @@ class Prediction:
         """
         check_share("q", q)
         shares = np.asarray(q, dtype=np.float64)
-        return _quantiles(self.latency, shares.ravel()).reshape(shares.shape)[()]
+        return find_quantiles(self.latency, shares.ravel()).reshape(shares.shape)[()]
 
     def attainment(self, slo: SLO | float) -> float:
         """Return the share answered within a target's latency, or within so many seconds."""
@@ -136,8 +136,8 @@ class Prediction:
         return float(self.batch_sizes @ np.array(dollars)) / self.mean_batch_size
 
 
-def _quantiles(distribution: Distribution, shares: Floats) -> Floats:
-    """Search by bisection, to 1e-10 of the latency."""
+def find_quantiles(distribution: Distribution, shares: Floats) -> Floats:
+    """Return the values that these shares stay within: by bisection, to 1e-10 of each."""
     low, high = (np.full(len(shares), bound) for bound in distribution.support)
     if math.isinf(distribution.support[1]):
         high = low + distribution.mean
