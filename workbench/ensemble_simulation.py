@@ -1,30 +1,64 @@
 """The simulation of an ensemble: a router chooses who answers each request, in virtual time."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from workbench.deployment.base import Size
-from workbench.errors import InvalidInput
+from workbench.measuring.error_history import read_past_errors
+from workbench.measuring.member_facts import find_facts
 from workbench.measuring.setup import RoutedSetup
+from workbench.provenance import circumstances
 from workbench.run import Run
 from workbench.scaling import ScalingPolicy
 from workbench.service_times import ServiceTimes
+from workbench.simulator import prepare
+from workbench.simulator.routed import RoutedSimulation
 from workbench.validation import Seed
 
 
 def simulate_ensemble(
     setup: RoutedSetup,
-    profile: Any = None,  # noqa: ANN401, ARG001
+    profile: Any = None,  # noqa: ANN401 - see find_facts
     *,
-    cold_start: Any = None,  # noqa: ANN401, ARG001
-    scaling: ScalingPolicy | None = None,  # noqa: ARG001
-    seed: Seed = 0,  # noqa: ARG001
-    replications: int | None = None,  # noqa: ARG001
-    measured: Mapping[Size, ServiceTimes] | None = None,  # noqa: ARG001
-    progress: Callable[[int, int], None] | None = None,  # noqa: ARG001
+    cold_start: Any = None,  # noqa: ANN401 - see Experiment.simulate
+    scaling: ScalingPolicy | None = None,
+    seed: Seed = 0,
+    replications: int | None = None,
+    measured: Mapping[Size, ServiceTimes] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Return what would happen when the trace is sent to an ensemble.
 
-    Arguments and errors are those of `Experiment.simulate`.
+    Arguments and errors are those of `Experiment.simulate`; cold starts and scaling are those of
+    every member.
     """
-    raise InvalidInput(f"{setup.label} is an ensemble, which is not simulated yet: simulate one.")
+    began = datetime.now(UTC)
+    facts = find_facts(setup, profile, measured=measured, progress=progress)
+    trace, ensemble = setup.trace, setup.model
+    terms: dict[str, Any] = {"cold_start": cold_start, "scaling": scaling}
+    members = tuple(
+        replace(
+            prepare(trace, member.policy, member.deployment, facts.times[name].times, **terms),
+            answers=facts.outcomes[name],
+        )
+        for name, member in ensemble.members.items()
+    )
+    simulation = RoutedSimulation(
+        trace=trace,
+        members=members,
+        places=facts.places(setup),
+        router=ensemble.router,
+        patience=ensemble.patience,
+        seed=seed,
+    )
+    profiles = {name: each.facts for name, each in facts.times.items()}
+    record = replace(
+        setup.record(scaling),
+        profile=profiles,
+        past_errors=read_past_errors("simulated"),
+        **circumstances(began),
+    )
+    outcome = simulation.serve()
+    return simulation.run(outcome, record, facts.warnings, replications=replications)

@@ -299,6 +299,7 @@ class Experiment:
         from workbench.ensemble_simulation import simulate_ensemble
         from workbench.measuring.deployed_times import find_times
         from workbench.measuring.error_history import read_past_errors
+        from workbench.measuring.member_facts import find_known_answers
         from workbench.provenance import circumstances
         from workbench.simulator import prepare
 
@@ -318,6 +319,7 @@ class Experiment:
         found = find_times(self._plain(), profile, measured=measured, progress=progress)
         parts = self.trace, self.policy, self.deployment, found.times
         simulation = prepare(*parts, cold_start=cold_start, scaling=scaling, seed=seed)
+        simulation = dataclasses.replace(simulation, answers=find_known_answers(self._one_model))
         outcome = simulation.serve()
         record = self.record(scaling)
         past = read_past_errors("simulated")

@@ -126,7 +126,8 @@ class Known:
         self.correct = np.full(len(confidence), math.nan) if correct is None else np.array(correct)
 
     def of_requests(self, trace):
-        return np.arange(len(trace)), self.confidence[: len(trace)], self.correct[: len(trace)]
+        self.label = np.arange(len(trace))
+        return self
 
 
 def member(trace, deployment, service, *, policy=UNBATCHED, answers=None, **settings):

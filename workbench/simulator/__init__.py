@@ -115,11 +115,30 @@ class Outcome:
         return requests
 
 
-class KnownAnswers(Protocol):
-    """What a model answers to each row of its pool, whatever the load."""
+class AnswersByRequest(Protocol):
+    """What a model answers to each request of a trace."""
 
-    def of_requests(self, trace: Trace) -> tuple[NDArray[Any], Floats, Floats]:
-        """Return label, confidence and the share of rows that are right, by request."""
+    @property
+    def label(self) -> NDArray[Any]:
+        """What it answers."""
+        ...
+
+    @property
+    def confidence(self) -> Floats:
+        """That of the least certain row; NaN where it is not known."""
+        ...
+
+    @property
+    def correct(self) -> Floats:
+        """Share of its rows that are right; NaN where that is not known."""
+        ...
+
+
+class KnownAnswers(Protocol):
+    """What a model answers to each row of its pool, whatever the load: `Outcomes`, say."""
+
+    def of_requests(self, trace: Trace) -> AnswersByRequest:
+        """Return what is answered to each request of a trace."""
         ...
 
 
@@ -403,7 +422,9 @@ def build_frame(
     count = len(outcome.arrivals)
     correct = np.full(count, np.nan)
     if answers is not None:
-        correct = np.where(np.isnan(seen.finished), np.nan, answers.of_requests(trace)[2][requests])
+        correct = np.where(
+            np.isnan(seen.finished), np.nan, answers.of_requests(trace).correct[requests]
+        )
     columns: dict[str, NDArray[Any]] = {
         "request": np.arange(len(trace), dtype=np.uint32)[requests],
         "scheduled": trace.arrivals[requests],

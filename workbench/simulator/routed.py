@@ -213,7 +213,7 @@ class _RoutedSteps:
             for steps, each in zip(self._steps, members, strict=True)
         ]
         self._known = [_list_answers(each, trace) for each in members]
-        self._delays = [place.network_latency[0] for place in simulation.places]
+        self._delays = [place.network_of(0) for place in simulation.places]
         router = simulation.router.router(simulation.places, seed=int(seeds.integers(2**31)))
         self._calls = RoutedCalls(router, simulation.places, patience=simulation.patience)
         self._arrivals: list[float] = [*trace.arrivals.tolist(), math.inf]
@@ -359,7 +359,8 @@ def _list_answers(member: Simulation, trace: Trace) -> tuple[Sequence[Any], ...]
     if member.answers is None:
         unknown = [math.nan] * len(trace)
         return [None] * len(trace), unknown, unknown
-    return tuple(each.tolist() for each in member.answers.of_requests(trace))
+    found = member.answers.of_requests(trace)
+    return found.label.tolist(), found.confidence.tolist(), found.correct.tolist()
 
 
 def _contexts(trace: Trace) -> Sequence[str]:

@@ -1,0 +1,110 @@
+"""What is known of an ensemble's members before any request: service times, answers, costs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.deployment.base import Deployment, Size
+from workbench.deployment.platforms import OnDemandPlatform
+from workbench.errors import InvalidInput
+from workbench.measuring.deployed_times import DeployedTimes, find_times
+from workbench.measuring.outcomes import Outcomes, find_outcomes
+from workbench.measuring.setup import RoutedSetup
+from workbench.pricing.cost import total
+from workbench.pricing.sheet import PriceSheet
+from workbench.pricing.usage import Usage, round_up_ms
+from workbench.registry.model import Model
+from workbench.routing.base import Place
+from workbench.service_times import ServiceTimes
+
+if TYPE_CHECKING:
+    from workbench.measuring.profile import Profile
+
+
+@dataclass(frozen=True)
+class MemberFacts:
+    """What is known of each member, by name: times on its deployment, answers to its pool."""
+
+    times: Mapping[str, DeployedTimes]
+    outcomes: Mapping[str, Outcomes]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings about the times of each member, under its name."""
+        return [
+            f"{name}: {warning}" for name, each in self.times.items() for warning in each.warnings
+        ]
+
+    def places(self, setup: RoutedSetup, prices: PriceSheet | None = None) -> tuple[Place, ...]:
+        """Return what a router knows of the members: accuracy by kind, times, cost."""
+        members = setup.model.members
+        known = {name: each for name, each in self.outcomes.items() if each.has_targets}
+        times = {name: each.times for name, each in self.times.items()}
+        rates = {
+            name: call_cost(members[name].deployment, float(times[name].means[1]), prices)
+            for name in members
+        }
+        kinds = {
+            name: {kind: found.share for kind, found in each.accuracy_by_context.items()}
+            for name, each in known.items()
+        }
+        return tuple(
+            setup.model.places(
+                accuracy={name: each.accuracy.share for name, each in known.items()},
+                accuracy_by_context=kinds,
+                times=times,
+                costs=rates,
+            )
+        )
+
+
+def find_facts(
+    setup: RoutedSetup,
+    profile: "Mapping[str, Profile | ServiceTimes] | None" = None,
+    *,
+    measured: Mapping[Size, ServiceTimes] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> MemberFacts:
+    """Return what is known of the members; what is missing is measured first.
+
+    Args:
+        setup: The experiment.
+        profile: Service times on this machine by member; by default the saved profile of each.
+        measured: Times by memory in MB or instance type, as for `find_times`.
+        progress: Notified of the measurement of a profile.
+
+    Raises:
+        InvalidInput: The profile is for no member, or of another kind.
+    """
+    members = setup.model.members
+    given: Mapping[str, Any] = {} if profile is None else profile
+    if not isinstance(given, Mapping) or not set(given) <= set(members):
+        raise InvalidInput(
+            f"An ensemble takes profiles by member, of {', '.join(members)}; got {profile!r}."
+        )
+    times = {
+        name: find_times(setup.alone(name), given.get(name), measured=measured, progress=progress)
+        for name in members
+    }
+    return MemberFacts(times, {name: find_outcomes(each.model) for name, each in members.items()})
+
+
+def find_known_answers(model: Model) -> Outcomes | None:
+    """Return what a classifier answers to its pool; None where nobody knows what is right."""
+    known = model.traits.kind == "classification" and model.traits.accuracy is not None
+    return find_outcomes(model) if known else None
+
+
+def call_cost(deployment: Deployment, seconds: float, prices: PriceSheet | None = None) -> float:
+    """Return the US dollars of a call of so many seconds, on a server that is always busy.
+
+    >>> from workbench.deployment import Local
+    >>> call_cost(Local(workers=2, hourly_price=7.2), 1.0)
+    0.001
+    """
+    platform = deployment.platform
+    if isinstance(platform, OnDemandPlatform):
+        usage = Usage(seconds=float(round_up_ms([seconds])[0]) / 1000, calls=1)
+    else:
+        usage = deployment.idle_usage(seconds / platform.servers)
+    return total(deployment.bill(usage, prices=prices))
