@@ -16,7 +16,7 @@ from workbench.batching.timer import BatchPolicy, Policy
 from workbench.deployment.base import Deployment
 from workbench.deployment.places import RoutedDeployment
 from workbench.errors import InvalidInput
-from workbench.registry.model import Model
+from workbench.registry.model import Model, Samples
 from workbench.routing.base import Place, RoutingPolicy
 from workbench.run.record import MemberRecord
 from workbench.service_times import ServiceTimes
@@ -123,6 +123,10 @@ class Ensemble:
             self,
             members={name: replace(member, deployment=each) for (name, member), each in moved},
         )
+
+    def samples(self) -> Samples:
+        """Return the pool of samples, which all members have: that of the first."""
+        return next(iter(self.members.values())).model.samples()
 
     @property
     def deployment(self) -> RoutedDeployment:

@@ -52,6 +52,7 @@ def simulate_ensemble(
         router=ensemble.router,
         patience=ensemble.patience,
         seed=seed,
+        context_of=ensemble.samples().context_of,
     )
     profiles = {name: each.facts for name, each in facts.times.items()}
     record = replace(

@@ -11,10 +11,11 @@ The network latency of a place is added to the time of its answers, as the clien
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import count
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ from workbench.simulator import (
 )
 from workbench.simulator.fleet import Rescaling
 from workbench.simulator.stepwise import begin_steps
-from workbench.traffic.trace import Trace
+from workbench.traffic.trace import Context, Trace
 from workbench.validation import Seed
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class RoutedSimulation:
         members: What serves each place, and what it answers.
         places: What the router knows of each beforehand.
         patience: Seconds after which a place that has not answered is given up.
+        context_of: Returns the kind of each request of a trace, None where it has none.
     """
 
     trace: Trace
@@ -100,7 +102,14 @@ class RoutedSimulation:
     router: RoutingPolicy
     patience: float = math.inf
     seed: Seed = 0
+    context_of: Callable[[Trace], Context | None] = attrgetter("context")
     is_fast = False
+
+    @property
+    def contexts(self) -> list[str]:
+        """The kind of each request, "" where it has none."""
+        found = self.context_of(self.trace)
+        return [""] * len(self.trace) if found is None else found.tolist()
 
     @property
     def random_parts(self) -> list[str]:
@@ -151,7 +160,7 @@ class RoutedSimulation:
             replications=None if replications is None else replicate(self, replications),
         )
         again = partial(replicate_if_random, self)
-        return Run(self._frame(outcome, calls), simulated, calls, again)
+        return Run(self._frame(outcome, calls), simulated, calls=calls, replicate=again)
 
     def _calls(self, outcome: RoutedOutcome) -> "pl.DataFrame":
         """Return a row for each call, in order of requests and then of places."""
@@ -181,7 +190,7 @@ class RoutedSimulation:
             correct=pl.when(pl.Series(failed)).then(np.nan).otherwise(pl.col("correct")),
             error=pl.Series(errors, dtype=pl.String),
             tried=outcome.tried,
-            context=pl.Series(_contexts(self.trace), dtype=pl.String),
+            context=pl.Series(self.contexts, dtype=pl.String),
         )
 
     def _warnings(self, outcome: RoutedOutcome) -> Iterator[str]:
@@ -218,7 +227,7 @@ class _RoutedSteps:
         self._calls = RoutedCalls(router, simulation.places, patience=simulation.patience)
         self._arrivals: list[float] = [*trace.arrivals.tolist(), math.inf]
         self._rows: list[int] = trace.rows.tolist()
-        self._contexts = _contexts(trace)
+        self._contexts = simulation.contexts
         self._following = 0
         self._asked: list[list[int]] = [[] for _ in members]  # requests, in the order of each place
         self._due = [math.inf] * len(members)  # when something happens next at each place
@@ -361,9 +370,3 @@ def _list_answers(member: Simulation, trace: Trace) -> tuple[Sequence[Any], ...]
         return [None] * len(trace), unknown, unknown
     found = member.answers.of_requests(trace)
     return found.label.tolist(), found.confidence.tolist(), found.correct.tolist()
-
-
-def _contexts(trace: Trace) -> Sequence[str]:
-    """Return the kind of each request, "" where it has none."""
-    context = getattr(trace, "context", None)
-    return [""] * len(trace) if context is None else context.tolist()
