@@ -37,8 +37,10 @@ class Mixture:
 
     def cdf(self, x: Floats) -> Floats:
         """Return the share of values of at most x, shape (n,), for x of shape (n,)."""
-        within = [s * part.cdf(x) for s, part in zip(self.shares, self.parts, strict=True)]
-        return np.sum(within, axis=0)
+        within = np.zeros_like(x)
+        for share, part in zip(self.shares, self.parts, strict=True):
+            within += share * part.cdf(x)
+        return within
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,6 @@ _LEAST = 400.0  # fewer, and the long run is out of reach
 _WARM_UP = 5.0  # relaxation times, after which 1 % of the start is left
 _PILOT = 100_000  # requests from which the relaxation time is found
 _TRACES = 500  # drawn like the trace, each from empty, where there is no long run
-_MOST = 4_000_000  # requests in all
-_MOST_STEPWISE = 200_000  # likewise, of a policy that is simulated step by step
 
 
 class _Replica(Protocol):
@@ -59,8 +57,8 @@ class Replicable(Protocol):
         ...
 
     @property
-    def is_fast(self) -> bool:
-        """Whether compiled loops serve it."""
+    def most_requests(self) -> int:
+        """How many requests its repetitions may have in all, so that they take seconds."""
         ...
 
     @property
@@ -95,7 +93,8 @@ def replicate(simulation: Replicable, count: int = COUNT) -> Replications:
     if again and (found := _long_run(simulation, count, generator, drawn)) is not None:
         return found
     if again:
-        count = max(count, min(_TRACES, 3 * _most(simulation) // (2 * len(simulation.trace))))
+        affordable = 3 * simulation.most_requests // (2 * len(simulation.trace))
+        count = max(count, min(_TRACES, affordable))
     parts, cold = [], []
     for each in generator.spawn(count):
         trace = redraw(simulation.trace, each) if again else None
@@ -122,10 +121,6 @@ def _generator(simulation: Replicable) -> np.random.Generator:
     return np.random.default_rng([int(seed), _STREAM])
 
 
-def _most(simulation: Replicable) -> int:
-    return _MOST if simulation.is_fast else _MOST_STEPWISE
-
-
 def _long_run(
     simulation: Replicable, count: int, generator: np.random.Generator, drawn: list[str]
 ) -> Replications | None:
@@ -137,7 +132,7 @@ def _long_run(
     if platform is None or not is_stationary(trace):
         return None
     assert isinstance(simulation, Simulation)  # noqa: S101 - it has a fleet
-    most = _most(simulation)
+    most = simulation.most_requests
     seconds = _relaxation_time(simulation, generator, min(_PILOT, most))
     skipped = _WARM_UP * seconds
     length = max(trace.duration, _WANTED * seconds / count)

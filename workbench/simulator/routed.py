@@ -103,7 +103,7 @@ class RoutedSimulation:
     patience: float = math.inf
     seed: Seed = 0
     context_of: Callable[[Trace], Context | None] = attrgetter("context")
-    is_fast = False
+    most_requests = 100_000
 
     @property
     def contexts(self) -> list[str]:
