@@ -1,25 +1,179 @@
-"""The prediction of an ensemble: what formulas say of each member's share of the requests."""
+"""The prediction of an ensemble: what formulas say of each member's share of the requests.
 
-from collections.abc import Callable, Mapping
-from typing import Any
+A router that does not look at load sends each request the same way whatever the load, so that the
+ways are known beforehand: each member is predicted with the requests that reach it, latencies along
+a way are added up, and the ways are mixed by their shares.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from workbench.deployment.base import Size
-from workbench.errors import InvalidInput
+from workbench.errors import NotPredictable
+from workbench.measuring.error_history import read_past_errors
+from workbench.measuring.member_facts import MemberFacts, find_facts
 from workbench.measuring.setup import RoutedSetup
-from workbench.queueing.predictions import Prediction
+from workbench.prediction import predict
+from workbench.pricing.cost import Cost
+from workbench.queueing.compositions import Mixture, Sum
+from workbench.queueing.predictions import Floats, Prediction
+from workbench.routing.base import Place, PlaceAnswer, RoutedRequest
+from workbench.routing.calls import RoutedCalls
 from workbench.service_times import ServiceTimes
+from workbench.traffic.map import MAP
+from workbench.traffic.map_fitting import MapFit
 
 
 def predict_ensemble(
     setup: RoutedSetup,
-    profile: Any = None,  # noqa: ANN401, ARG001
+    profile: Any = None,  # noqa: ANN401 - see find_facts
     *,
-    arrivals: Any = None,  # noqa: ANN401, ARG001
-    measured: Mapping[Size, ServiceTimes] | None = None,  # noqa: ARG001
-    progress: Callable[[int, int], None] | None = None,  # noqa: ARG001
+    arrivals: MapFit | MAP | None = None,
+    measured: Mapping[Size, ServiceTimes] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Return what formulas say of an ensemble, where they say anything.
 
     Arguments and errors are those of `Experiment.predict`.
     """
-    raise InvalidInput(f"{setup.label} is an ensemble, which is not predicted yet: simulate it.")
+    ensemble = setup.model
+    if getattr(ensemble.router, "sees_load", True):
+        raise NotPredictable(
+            f"The router '{ensemble.router.label}' looks at latencies or at calls in flight, and "
+            "no formula is known for that: use simulate()."
+        )
+    process = arrivals.map if isinstance(arrivals, MapFit) else arrivals
+    facts = find_facts(setup, profile, measured=measured, progress=progress)
+    places = facts.places(setup)
+    ways = _find_ways(setup, facts, places)
+    parts = {
+        number: _predict_place(setup, facts, number, ways.asked[:, number], process)
+        for number in np.flatnonzero(ways.asked.any(axis=0)).tolist()
+    }
+    shares = Counter(ways.steps)
+    latencies = tuple(
+        Sum(
+            tuple(parts[number].latency for number in way),
+            sum(places[number].network_of(0) for number in way),
+        )
+        for way in shares
+    )
+    named = [(places[number].name, part) for number, part in parts.items()]
+    return Prediction(
+        formula="; ".join(f"{name}: {part.formula}" for name, part in named),
+        assumptions=(*_name_ways(shares), *_prefix(named, "assumptions"), *facts.warnings),
+        rate=setup.trace.rate if process is None else process.rate,
+        latency=Mixture(latencies, tuple(each / len(setup.trace) for each in shares.values())),
+        batch_sizes=_mix_batches(list(parts.values())),
+        concurrency=sum(part.concurrency for part in parts.values()),
+        cost=_add_costs(setup, parts),
+        label=setup.label,
+        slo=setup.slo,
+        warnings=tuple(_prefix(named, "warnings")),
+        setup=setup.record(),
+        past_errors=read_past_errors("predicted"),
+    )
+
+
+class _Ways(NamedTuple):
+    """The places whose answers each request waits for, in order, and all those it was asked of."""
+
+    steps: list[tuple[int, ...]]
+    asked: NDArray[np.bool_]  # shape (requests, places)
+
+
+def _find_ways(setup: RoutedSetup, facts: MemberFacts, places: Sequence[Place]) -> _Ways:
+    """Return which way the router sends each request, when every answer comes at once.
+
+    Raises:
+        NotPredictable: One waits for several answers at once.
+    """
+    trace = setup.trace
+    router = setup.model.router.router(places)
+    silent = getattr(router, "silent", frozenset())
+    calls = RoutedCalls(router, places)
+    answers = facts.list_answers(trace)
+    context = setup.model.samples().context_of(trace)
+    kinds = [""] * len(trace) if context is None else context.tolist()
+    ways = _Ways([], np.zeros((len(trace), len(places)), bool))
+    for number, (arrival, rows) in enumerate(zip(trace.arrivals, trace.rows, strict=True)):
+        steps: list[int] = []
+        reaction = calls.arrive(RoutedRequest(number, int(rows), kinds[number]), arrival)
+        while reaction.given is None:
+            stage = [place for _, place in reaction.ask]
+            ways.asked[number, stage] = True
+            steps += (place for place in stage if place not in silent)
+            if len(set(stage) - silent) > 1:
+                raise NotPredictable(
+                    f"The router '{setup.model.router.label}' asks several places at once, and no "
+                    "formula is known for the first of several answers: use simulate()."
+                )
+            reactions = [
+                calls.answer(number, PlaceAnswer(place, 0.0, *answers[place][number]), arrival)
+                for place in stage
+            ]
+            reaction = next(each for each in reactions if each.ask or each.given)
+        ways.steps.append(tuple(steps))
+    return ways
+
+
+def _predict_place(
+    setup: RoutedSetup,
+    facts: MemberFacts,
+    number: int,
+    asked: NDArray[np.bool_],
+    process: MAP | None,
+) -> Prediction:
+    """Return the prediction of a member with the requests that it is asked."""
+    name = setup.model.names[number]
+    member = setup.model.members[name]
+    return predict(
+        setup.trace.only(asked),
+        member.policy,
+        member.deployment,
+        facts.times[name].times,
+        arrivals=None if process is None else process.thin(float(asked.mean())),
+    )
+
+
+def _name_ways(shares: Counter[tuple[int, ...]]) -> Iterator[str]:
+    yield "No place fails or is given up."
+    if any(len(way) > 1 for way in shares):
+        yield "A request's latencies at one place and the next are independent."
+        yield "Requests that are asked again arrive there as they first arrived, without delay."
+
+
+def _prefix(named: Sequence[tuple[str, Prediction]], field: str) -> Iterator[str]:
+    return (f"{name}: {each}" for name, part in named for each in getattr(part, field))
+
+
+def _mix_batches(parts: Sequence[Prediction]) -> Floats:
+    """Return the share of all batches that hold 1, 2, ... requests."""
+    rates = np.array([part.rate / part.mean_batch_size for part in parts])
+    sizes = np.zeros(max(len(part.batch_sizes) for part in parts))
+    for share, part in zip(rates / rates.sum(), parts, strict=True):
+        sizes[: len(part.batch_sizes)] += share * part.batch_sizes
+    return sizes
+
+
+def _add_costs(setup: RoutedSetup, parts: Mapping[int, Prediction]) -> Cost | None:
+    """Return what all members cost; None where that of one is not known."""
+    costs = [part.cost for part in parts.values()]
+    if any(each is None for each in costs):
+        return None
+    idle = [
+        member.deployment
+        for number, member in enumerate(setup.model.members.values())
+        if number not in parts
+    ]
+    kept = [each.bill(each.idle_usage(setup.trace.duration)) for each in idle]
+    return Cost(
+        items=tuple(item for items in (*(each.items for each in costs), *kept) for item in items),
+        answered=len(setup.trace),
+        origin=Prediction.origin,
+        notes=tuple(dict.fromkeys(note for each in costs for note in each.notes)),
+    )

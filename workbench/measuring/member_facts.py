@@ -16,6 +16,7 @@ from workbench.pricing.usage import Usage, round_up_ms
 from workbench.registry.model import Model
 from workbench.routing.base import Place
 from workbench.service_times import ServiceTimes
+from workbench.traffic.trace import Trace
 
 if TYPE_CHECKING:
     from workbench.measuring.profile import Profile
@@ -33,6 +34,21 @@ class MemberFacts:
         """Warnings about the times of each member, under its name."""
         return [
             f"{name}: {warning}" for name, each in self.times.items() for warning in each.warnings
+        ]
+
+    def list_answers(self, trace: Trace) -> list[list[tuple[Any, float, float]]]:
+        """Return label, confidence and the share of right rows: by member, then by request."""
+        found = [each.of_requests(trace) for each in self.outcomes.values()]
+        return [
+            list(
+                zip(
+                    each.label.tolist(),
+                    each.confidence.tolist(),
+                    each.correct.tolist(),
+                    strict=True,
+                )
+            )
+            for each in found
         ]
 
     def places(self, setup: RoutedSetup, prices: PriceSheet | None = None) -> tuple[Place, ...]:

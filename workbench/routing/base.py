@@ -214,9 +214,11 @@ class RoutingRule(ABC):
 
     Attributes:
         kind: The policy's name.
+        sees_load: Whether the choice depends on latencies, or on calls in flight.
     """
 
     kind: ClassVar[str]
+    sees_load: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the settings."""

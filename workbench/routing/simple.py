@@ -39,6 +39,7 @@ class RoundRobin(RoutingRule):
     """
 
     kind: ClassVar[str] = "round-robin"
+    sees_load: ClassVar[bool] = False
 
     def router(self, places: Sequence[Place], seed: int = 0) -> "RoundRobinRouter":  # noqa: ARG002
         """Return a fresh router that begins with the first place."""
@@ -69,6 +70,7 @@ class RandomChoice(RoutingRule):
     """Each place as often as any other, by lot."""
 
     kind: ClassVar[str] = "random"
+    sees_load: ClassVar[bool] = False
 
     def router(self, places: Sequence[Place], seed: int = 0) -> "RandomRouter":  # noqa: ARG002
         """Return a fresh router that draws by this seed."""
@@ -96,6 +98,7 @@ class LowestNetworkLatency(RoutingRule):
     """The place nearest to the client that asks, whatever it answers; of equals, the first."""
 
     kind: ClassVar[str] = "lowest-network-latency"
+    sees_load: ClassVar[bool] = False
 
     def router(self, places: Sequence[Place], seed: int = 0) -> "NearestRouter":  # noqa: ARG002
         """Return a fresh router, which learns nothing."""
@@ -136,6 +139,11 @@ class Canary(RoutingRule):
         default=RoundRobin(),
         metadata=setting("Others by", "routing policy among the others", routing_policy),
     )
+
+    @property
+    def sees_load(self) -> bool:  # type: ignore[override]  # a property in place of a constant
+        """Whether the other policy does."""
+        return self.others.sees_load
 
     @property
     def label(self) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
-from workbench.validation import as_array, as_tuple, positive
+from workbench.validation import as_array, as_tuple, positive, positive_share
 
 Floats = NDArray[np.float64]
 
@@ -165,6 +165,18 @@ class MAP:
             logarithm += scale + log(max(phases.sum(), _MIN_DENSITY))
             phases = phases / max(phases.sum(), _MIN_DENSITY)
         return logarithm
+
+    def thin(self, share: float) -> "MAP":
+        """Keep each arrival with probability share, independently.
+
+        Raises:
+            InvalidInput: the share is not above 0 and at most 1.
+
+        >>> poisson_process(4).thin(0.25).rate
+        1.0
+        """
+        kept = positive_share("share", share)
+        return MAP(self.d0 + (1 - kept) * self.d1, kept * self.d1)
 
     def superpose(self, other: "MAP") -> "MAP":
         """Superpose both processes, independent of one another: the Kronecker sum; also ``a + b``.

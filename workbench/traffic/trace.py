@@ -279,6 +279,22 @@ class Trace:
         context = None if pool.context is None else pool.context[sample]
         return replace(self, sample=sample, context=context)
 
+    def only(self, kept: ArrayLike) -> "Trace":
+        """Return the requests for which `kept`, one value a request, is true; the duration stays.
+
+        Raises:
+            InvalidInput: there are not as many values, or none is true.
+
+        >>> Trace([1.0, 2.0, 3.0], 4.0).only([True, False, True]).arrivals.tolist()
+        [1.0, 3.0]
+        """
+        mask = as_array("kept", kept)
+        if mask.shape != (len(self),) or mask.dtype != bool or not mask.any():
+            raise InvalidInput(
+                f"kept must be {len(self)} truth values, one of them true at least, got {kept!r}."
+            )
+        return self._take(mask, f"{mask.sum()} requests of {self._operand}")
+
     def __add__(self, other: "Trace") -> "Trace":
         """Merge both traces: every request of either, for as long as the longer one.
 
