@@ -16,21 +16,19 @@ from workbench.routing.simple import Canary, LowestNetworkLatency, RandomChoice,
 from workbench.service_times import ServiceTimes
 from workbench.traffic.map import poisson_process
 
-LEVELS = -np.log1p(-(np.arange(20_001) / 20_000) * (1 - 1 / 40_000))
-TRACE = wb.poisson(rate=40, duration=1000, seed=1)
+LEVELS = -np.log1p(-(np.arange(2_001) / 2_000) * (1 - 1 / 4_000))
+TRACE = wb.poisson(rate=40, duration=300, seed=1)
 BATCHED = wb.BatchPolicy(max_size=4, max_wait=0.02)
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
 
 def exponential(mean):
+    """An exponential time, cut off at its 99.975 % point."""
     return ServiceTimes({1: np.maximum(mean * LEVELS, 1e-9)})
 
 
-TIMES = {
-    "small": exponential(0.01),
-    "large": exponential(0.02),
-}
+TIMES = {"small": exponential(0.01), "large": exponential(0.02)}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +36,7 @@ def models(registry):
     return registry["digits-logistic"], registry["digits-mlp-small"]
 
 
-def experiment(models, router, trace=TRACE, large=wb.Member, **settings):
+def experiment(models, router, trace=TRACE, **settings):
     small, big = models
     members = {"small": wb.Member(small, wb.Local()), "large": wb.Member(big, wb.Local())}
     return wb.Experiment(wb.Ensemble(members, router, **settings), trace=trace)
@@ -77,8 +75,8 @@ def test_copies_load_a_place_and_delay_nobody(models):
     found = shadowed.predict(TIMES, arrivals=poisson_process(40))
 
     alone = mm1(rate=40, service=0.01)
-    assert found.mean_latency == pytest.approx(alone.mean_latency, rel=1e-3)
-    assert found.concurrency == pytest.approx(40 * 0.01 + 40 * 0.02, rel=1e-3)
+    assert found.mean_latency == pytest.approx(alone.mean_latency, rel=0.01)
+    assert found.concurrency == pytest.approx(40 * 0.01 + 40 * 0.02, rel=0.01)
 
 
 def test_latencies_of_a_cascade_add_up(models, monkeypatch):
@@ -117,8 +115,8 @@ def test_money_is_that_of_all_members(models):
 
     found, run = routed.predict(times), routed.simulate(times, cold_start=0.0, seed=1)
 
-    # some 15,000 batches of each, the deviation of whose size is about that of their mean
-    assert found.cost.per_million == pytest.approx(wb.cost(run).per_million, rel=5 / 15_000**0.5)
+    # some 5,000 batches of each, the deviation of whose size is below their mean
+    assert found.cost.per_million == pytest.approx(wb.cost(run).per_million, rel=5 / 5_000**0.5)
     assert found.mean_batch_size == pytest.approx(run.summary()["mean_batch_size"], rel=0.03)
     assert found.cost.origin == "predicted"
 

@@ -20,8 +20,10 @@ from tests.simulator.test_simulator import (
     traces,
 )
 from tests.simulator.test_stepwise import DEPLOYMENTS, POLICIES, TIMES, TRACE
-from workbench.deployment import Local
+from workbench.deployment import BatchTransform, Local, RealTime, Serverless
+from workbench.errors import InvalidInput
 from workbench.routing.base import Place, Settlement, SingleAnswerRouter
+from workbench.scaling import Schedule
 from workbench.service_times import ServiceTimes
 from workbench.simulator import prepare
 from workbench.simulator.kernels import Batches
@@ -177,3 +179,122 @@ def test_requests_fare_as_the_twin_says(data, trace):
         for name in ("started", "finished"):
             times = [getattr(expected[each], name)[place] for each in requests]
             assert getattr(seen, name).tolist() == times
+
+
+# ---------------------------------------------------------------------- rule by rule
+
+
+class First(InTurns):
+    """Asks the first place that is left."""
+
+    def choose(self, _, states, *__):
+        return (states[0].index,)
+
+
+def at(*arrivals):
+    return Trace(arrivals, arrivals[-1] + 1)
+
+
+def seconds(value):
+    return ServiceTimes({1: value})
+
+
+def test_what_one_place_refuses_another_answers():
+    trace = at(0.0, 0.25, 0.5)
+    lone = Serverless(memory_mb=1024, max_concurrency=1)
+    members = member(trace, lone, seconds(1.0)), member(trace, Local(), seconds(0.125))
+
+    found = simulation(trace, *members, router=First()).serve()
+
+    assert found.given.tolist() == [0, 1, 1]
+    assert found.tried.tolist() == [1, 2, 2]
+    assert found.latencies.tolist() == [1.0, 0.125, 0.125]
+    assert not found.errors
+
+
+def test_what_all_places_refuse_has_failed():
+    trace = at(0.0, 0.25)
+    lone = Serverless(memory_mb=1024, max_concurrency=1)
+    members = [member(trace, lone, seconds(1.0))] * 2
+
+    found = simulation(trace, *members, router=Both()).serve()
+
+    assert found.tried.tolist() == [2, 2]
+    assert found.latencies[0] == 1.0
+    assert math.isnan(found.latencies[1])
+    assert "throttled" in found.errors[1]
+
+
+class Both(First):
+    """Asks two places at once, and gives the first answer."""
+
+    def choose(self, _, states, *__):
+        return tuple(each.index for each in states[:2])
+
+
+def test_a_place_that_stalls_is_given_up_and_its_late_answer_is_no_use():
+    trace = at(0.0)
+    members = member(trace, Local(), seconds(3.0)), member(trace, Local(), seconds(0.25))
+
+    found = simulation(trace, *members, router=First(), patience=0.5).serve()
+
+    assert found.given.tolist() == [1]
+    assert found.finished.tolist() == [0.75]
+    assert found.places[0].outcome.batches.finished.tolist() == [3.0]
+    assert found.tried.tolist() == [2]
+
+
+def test_a_place_that_stalls_again_and_again_is_left_out():
+    trace = at(*np.arange(8) / 4)
+    members = member(trace, Local(workers=9), seconds(30.0)), member(trace, Local(), seconds(0.01))
+
+    found = simulation(trace, *members, router=First(), patience=0.5).serve()
+
+    assert [(each.place, each.why) for each in found.events] == [(0, "no answer for 0.5 s")]
+    # three have stalled by 1.0 s, when another arrives: it goes elsewhere, as those after it do
+    assert found.tried.tolist() == [2, 2, 2, 2, 1, 1, 1, 1]
+
+
+def test_a_fleet_that_scales_beside_another_place():
+    trace = at(*np.arange(40) / 4)
+    scaled = member(
+        trace,
+        RealTime(instance_type="ml.m5.large"),
+        seconds(0.5),
+        scaling=Schedule([(2.0, 3)]),
+        cold_start=0.25,
+    )
+
+    found = simulation(trace, scaled, member(trace, Local(), seconds(0.25))).serve()
+
+    alone = replace(scaled, trace=at(*np.arange(0, 40, 2) / 4)).serve()
+    routed = found.places[0].outcome
+    np.testing.assert_array_equal(routed.batches.started, alone.batches.started)
+    assert [span[0] for span in routed.instances] == [0.0, 2.0, 2.0]
+
+
+def test_answers_travel_and_routers_see_it():
+    trace = at(0.0, 0.5, 1.0)
+    members = [member(trace, Local(), seconds(0.25), answers=Known([0.9] * 3))] * 2
+
+    found = simulation(trace, *members, router=Shortest(), delays=(2.0, 0.0)).serve()
+
+    # the first place seems busy for as long as its answer is on its way
+    assert found.given.tolist() == [0, 1, 1]
+    assert found.latencies.tolist() == [2.25, 0.25, 0.25]
+
+
+def test_a_job_is_asked_by_no_router():
+    trace = at(0.0)
+    job = member(trace, BatchTransform(instance_type="ml.m5.large"), seconds(0.25))
+
+    with pytest.raises(InvalidInput, match="answers in jobs"):
+        simulation(trace, job).serve()
+
+
+def test_the_same_seed_gives_the_same_run():
+    members = [member(TRACE, Local(), TIMES) for _ in range(2)]
+
+    one, same, other = (simulation(TRACE, *members, seed=seed).serve() for seed in (1, 1, 2))
+
+    assert one.latencies.tolist() == same.latencies.tolist() != other.latencies.tolist()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from workbench.queueing.predictions import Distribution, Floats, find_quantiles
 
 _VALUES = 1000
 """Values of equal weight that stand for a distribution in a sum."""
+
+_KNOTS = 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 0.99, 0.997
+"""Shares between which points lie evenly."""
 
 
 @dataclass(frozen=True)
@@ -89,5 +93,8 @@ class Sum:
 
 
 def _spread(distribution: Distribution) -> Floats:
-    """Return the values at the middle of equal shares."""
-    return find_quantiles(distribution, (np.arange(_VALUES) + 0.5) / _VALUES)
+    """Return the values at the middle of equal shares, read off a curve through 1,000 points."""
+    shares = (np.arange(_VALUES) + 0.5) / _VALUES
+    ends = find_quantiles(distribution, np.array([shares[0], *_KNOTS, shares[-1]]))
+    points = np.concatenate([np.linspace(low, high, 100) for low, high in pairwise(ends)])
+    return np.interp(shares, distribution.cdf(points), points)
