@@ -19,9 +19,12 @@ import numpy as np
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Lambda, Local, RealTime, Serverless
+from workbench.routing.base import Place
+from workbench.routing.simple import RandomChoice, RoundRobin
 from workbench.scaling import TargetTracking
 from workbench.service_times import ServiceTimes
-from workbench.simulator import _streams, kernels, platforms, serve, simulate, stepwise
+from workbench.simulator import _streams, kernels, platforms, prepare, serve, simulate, stepwise
+from workbench.simulator.routed import RoutedSimulation
 from workbench.simulator.sources import quantiles_of
 from workbench.traffic.patterns import poisson
 
@@ -198,6 +201,23 @@ def by_steps(trace, policy, deployment, scaling):
     stepwise.serve(trace, policy, deployment, chance, scaling)
 
 
+def routed():
+    """Several places and a router, beside one place step by step and the compiled loops."""
+    trace = poisson(rate=1000, duration=50, seed=1)
+    for name, policy in (("no batching", UNBATCHED), ("batches of 8", BATCHED)):
+        one = partial(by_steps, trace, policy, Local(workers=4), None)
+        print(f"  one place, step by step, {name:30}", rates(len(trace), one))
+        for count in (1, 4, 20):
+            member = prepare(trace, policy, Local(workers=4), TIMES, seed=1)
+            places = tuple(Place(name=f"{number}") for number in range(count))
+            for router in (RoundRobin(), RandomChoice()):
+                simulation = RoutedSimulation(
+                    trace=trace, members=(member,) * count, places=places, router=router
+                )
+                what = f"{count} places, {router.label}, {name}"
+                print(f"  routed, {what:47}", rates(len(trace), simulation.serve))
+
+
 def growth():
     policy, service = LAWS["batches of 8"]
     for seconds in (1_000, 4_000, 16_000):
@@ -327,6 +347,7 @@ def main():
     loops_and_runs(trace)
     fleets(trace)
     policies()
+    routed()
     growth()
     plain_python()
     simpy_peer()

@@ -103,9 +103,10 @@ class RoutedCalls:
         """Take the answer of a place, or its failure; when it was asked is known here."""
         opened = self._open[request]
         asked_at, in_flight = opened.asked[answer.place]
-        answer = answer._replace(in_flight=in_flight)
-        if answer.error is None and not math.isfinite(answer.latency):
-            answer = answer._replace(latency=now - asked_at)
+        place, latency, label, confidence, correct, _, error = answer
+        if error is None and latency == math.inf:
+            latency = now - asked_at
+        answer = PlaceAnswer(place, latency, label, confidence, correct, in_flight, error)
         self.states[answer.place].in_flight -= 1
         opened.under_way -= 1
         opened.pending.discard(answer.place)

@@ -277,28 +277,30 @@ class _RoutedSteps:
 
     def _advance(self, until: float) -> None:
         """Let happen what happens until then, included."""
+        calls, arrivals, touched = self._calls, self._arrivals, self._touched
         while (now := self._next_event()) <= until and now < math.inf:
             self._complete(now)
-            if self._calls.due <= now:
-                for reaction in self._calls.wake(now):
+            if calls.due <= now:
+                for reaction in calls.wake(now):
                     self._react(reaction, now)
-            while self._arrivals[self._following] <= now:
+            while arrivals[self._following] <= now:
                 number = self._following
                 self._following += 1
                 request = RoutedRequest(number, self._rows[number], self._contexts[number])
-                self._react(self._calls.arrive(request, now), now)
-            for place in sorted(self._touched):
+                self._react(calls.arrive(request, now), now)
+            for place in touched if len(touched) == 1 else sorted(touched):
                 steps = self._steps[place]
                 steps.wake(now)
                 self._due[place] = steps.next_event
-            self._touched.clear()
+            touched.clear()
 
     def _complete(self, now: float) -> None:
         """Let places complete what is due, and then take the answers that are there now."""
-        for place, due in enumerate(self._due):
-            if due <= now:
-                self._touched.add(place)
-                self._report(place, self._steps[place].complete(now), now)
+        if min(self._due) <= now:
+            for place, due in enumerate(self._due):
+                if due <= now:
+                    self._touched.add(place)
+                    self._report(place, self._steps[place].complete(now), now)
         delayed = self._delayed
         while delayed and delayed[0][0] <= now:
             _, _, number, answer = heapq.heappop(delayed)
@@ -315,17 +317,8 @@ class _RoutedSteps:
             error = steps.find_error(batch)
             for local in steps.requests_of(batch):
                 number = asked[local]
-                answer = (
-                    PlaceAnswer(
-                        place,
-                        at - steps.arrived(local),
-                        labels[number],
-                        confidence[number],
-                        correct[number],
-                    )
-                    if error is None
-                    else PlaceAnswer(place, math.inf, error=error)
-                )
+                known = labels[number], confidence[number], correct[number]
+                answer = PlaceAnswer(place, math.inf, *known, error=error)
                 heapq.heappush(self._delayed, (at, next(self._sequence), number, answer))
 
     def _react(self, reaction: Reaction, now: float) -> None:

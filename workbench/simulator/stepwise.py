@@ -458,10 +458,6 @@ class StepSimulation:
         """When its requests arrived, or will, in seconds."""
         return np.array(self._arrivals[:-1], np.float64)
 
-    def arrived(self, request: int) -> float:
-        """Return when a request arrived, seconds."""
-        return self._arrivals[request]
-
     def find_error(self, batch: int) -> str | None:
         """Return what went wrong with a batch that is done: it was refused, or waited too long."""
         started, finished, *_ = self._outcomes[batch]
