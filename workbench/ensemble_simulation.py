@@ -14,7 +14,7 @@ from workbench.run import Run
 from workbench.scaling import ScalingPolicy
 from workbench.service_times import ServiceTimes
 from workbench.simulator import prepare
-from workbench.simulator.routed import RoutedSimulation
+from workbench.simulator.places import RoutedSimulation
 from workbench.validation import Seed
 
 

@@ -24,7 +24,7 @@ from workbench.routing.simple import RandomChoice, RoundRobin
 from workbench.scaling import TargetTracking
 from workbench.service_times import ServiceTimes
 from workbench.simulator import _streams, kernels, platforms, prepare, serve, simulate, stepwise
-from workbench.simulator.routed import RoutedSimulation
+from workbench.simulator.places import RoutedSimulation
 from workbench.simulator.sources import quantiles_of
 from workbench.traffic.patterns import poisson
 

@@ -49,7 +49,7 @@ def serve(
     """
     steps = begin_steps(policy, deployment, chance, trace)
     if scaling is not None:
-        rescaling = steps.rescaling(scaling)
+        rescaling = steps.make_rescaling(scaling)
         serve_scaled(rescaling, advance=steps.advance, until=trace.duration)
     steps.run()
     return steps.finish(steps.batches, trace.duration, scaling)
@@ -318,7 +318,7 @@ class StepSimulation:
         self._batch_rows: list[int] = []
         self._outcomes: dict[int, tuple[float, float, float, bool, int]] = {}
 
-    def rescaling(self, scaling: ScalingPolicy) -> Rescaling:
+    def make_rescaling(self, scaling: ScalingPolicy) -> Rescaling:
         """Return what changes the size of its fleet."""
         assert isinstance(self._platform, _SharedQueue)  # noqa: S101 - else nothing scales
         assert isinstance(self._platform_rules, FleetPlatform)  # noqa: S101

@@ -214,11 +214,11 @@ class _RoutedSteps:
         *streams, seeds = _streams(simulation.seed, 3 * len(members) + 1)
         self._simulation = simulation
         self._steps = [
-            begin_steps(each.policy, each.deployment, each.random_inputs(list(dice)))
-            for each, dice in zip(members, zip(*[iter(streams)] * 3, strict=True), strict=True)
+            begin_steps(each.policy, each.deployment, each.random_inputs(list(own)))
+            for each, own in zip(members, zip(*[iter(streams)] * 3, strict=True), strict=True)
         ]
         self._rescaling: list[Rescaling | None] = [
-            steps.rescaling(each.scaling) if each.scaling else None
+            steps.make_rescaling(each.scaling) if each.scaling else None
             for steps, each in zip(self._steps, members, strict=True)
         ]
         self._known = [_list_answers(each, trace) for each in members]

@@ -27,7 +27,7 @@ from workbench.scaling import Schedule
 from workbench.service_times import ServiceTimes
 from workbench.simulator import prepare
 from workbench.simulator.kernels import Batches
-from workbench.simulator.routed import RoutedSimulation
+from workbench.simulator.places import RoutedSimulation
 from workbench.traffic.trace import Trace
 
 
