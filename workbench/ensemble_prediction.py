@@ -94,7 +94,7 @@ def _find_ways(setup: RoutedSetup, facts: MemberFacts, places: Sequence[Place]) 
     """
     trace = setup.trace
     router = setup.model.router.router(places)
-    silent = getattr(router, "silent", frozenset())
+    silent: frozenset[int] = getattr(router, "silent", frozenset())
     calls = RoutedCalls(router, places)
     answers = facts.list_answers(trace)
     context = setup.model.samples().context_of(trace)

@@ -97,4 +97,4 @@ def _spread(distribution: Distribution) -> Floats:
     shares = (np.arange(_VALUES) + 0.5) / _VALUES
     ends = find_quantiles(distribution, np.array([shares[0], *_KNOTS, shares[-1]]))
     points = np.concatenate([np.linspace(low, high, 100) for low, high in pairwise(ends)])
-    return np.interp(shares, distribution.cdf(points), points)
+    return np.asarray(np.interp(shares, distribution.cdf(points), points))
