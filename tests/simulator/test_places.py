@@ -23,6 +23,7 @@ from tests.simulator.test_stepwise import DEPLOYMENTS, POLICIES, TIMES, TRACE
 from workbench.deployment import BatchTransform, Local, RealTime, Serverless
 from workbench.errors import InvalidInput
 from workbench.routing.base import Place, Settlement, SingleAnswerRouter
+from workbench.run.record import RunRecord
 from workbench.scaling import Schedule
 from workbench.service_times import ServiceTimes
 from workbench.simulator import prepare
@@ -247,12 +248,14 @@ def test_a_place_that_stalls_is_given_up_and_its_late_answer_is_no_use():
 def test_a_place_that_stalls_again_and_again_is_left_out():
     trace = at(*np.arange(8) / 4)
     members = member(trace, Local(workers=9), seconds(30.0)), member(trace, Local(), seconds(0.01))
+    routed = simulation(trace, *members, router=First(), patience=0.5)
 
-    found = simulation(trace, *members, router=First(), patience=0.5).serve()
+    found = routed.serve()
 
     assert [(each.place, each.why) for each in found.events] == [(0, "no answer for 0.5 s")]
     # three have stalled by 1.0 s, when another arrives: it goes elsewhere, as those after it do
     assert found.tried.tolist() == [2, 2, 2, 2, 1, 1, 1, 1]
+    assert "a failed 3 times in a row" in routed.run(found, RunRecord()).record.warnings[-1]
 
 
 def test_a_fleet_that_scales_beside_another_place():

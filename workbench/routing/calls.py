@@ -223,3 +223,22 @@ class RoutedCalls:
             if place not in known and back <= now:
                 self.events.append(PlaceEvent(now, place, now, ""))
         self._available = [state for state in self.states if self._back[state.index] <= now]
+
+
+def describe_events(events: Sequence[PlaceEvent], names: Sequence[str]) -> list[str]:
+    """Return a sentence for each place that was left out for some time.
+
+    >>> events = [PlaceEvent(2.0, 1, 3.0, "it is broken"), PlaceEvent(3.5, 1, 3.5, "")]
+    >>> describe_events(events, ("small", "large"))
+    ['large failed 3 times in a row and was left out, once, from second 2 on: it is broken']
+    """
+    sentences = []
+    for place, name in enumerate(names):
+        left = [each for each in events if each.place == place and each.why]
+        if left:
+            times = "once" if len(left) == 1 else f"{len(left)} times"
+            sentences.append(
+                f"{name} failed {_FAILURES_IN_A_ROW} times in a row and was left out, {times}, "
+                f"from second {left[0].at:.3g} on: {left[0].why}"
+            )
+    return sentences

@@ -22,7 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.routing.base import Place, PlaceAnswer, RoutedRequest, RoutingPolicy
-from workbench.routing.calls import GivenAnswer, PlaceEvent, Reaction, RoutedCalls
+from workbench.routing.calls import (
+    GivenAnswer,
+    PlaceEvent,
+    Reaction,
+    RoutedCalls,
+    describe_events,
+)
 from workbench.run import Run
 from workbench.run.record import RunRecord
 from workbench.service_times import Floats
@@ -204,6 +210,7 @@ class RoutedSimulation:
                 asked = Trace(served.arrivals, span, bytes=self.trace.bytes[requests])
                 own += overload_warnings(asked, member.deployment, served)
             yield from (f"{place.name}: {each}" if len(self.places) > 1 else each for each in own)
+        yield from describe_events(outcome.events, [place.name for place in self.places])
 
 
 class _RoutedSteps:
