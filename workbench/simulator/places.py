@@ -276,7 +276,7 @@ class _RoutedSteps:
 
     def _resume(self, place: int, now: float) -> None:
         self._report(place, self._steps[place].resume(now), now)
-        self._due[place] = self._steps[place].next_event
+        self._due[place] = self._steps[place].find_next()
 
     def _next_event(self) -> float:
         delayed = self._delayed[0][0] if self._delayed else math.inf
@@ -298,7 +298,7 @@ class _RoutedSteps:
             for place in touched if len(touched) == 1 else sorted(touched):
                 steps = self._steps[place]
                 steps.wake(now)
-                self._due[place] = steps.next_event
+                self._due[place] = steps.find_next()
             touched.clear()
 
     def _complete(self, now: float) -> None:

@@ -9,7 +9,7 @@ import heapq
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Protocol
 
@@ -355,12 +355,14 @@ class StepSimulation:
         """Let happen what happens from now to `until`, both included; servers may be others now."""
         now = max(now, 0.0)
         self.resume(now)
-        while (upcoming := self.next_event) <= until and upcoming < math.inf:
+        while (upcoming := self.find_next()) <= until and upcoming < math.inf:
             now = max(now, upcoming)
             self.complete(now)
             while self._arrivals[self._following] <= now:
-                self._add_next(now)
-            self.wake(now)
+                self._following += 1
+                self._send(self._batcher.add(self._following - 1, now), now)
+            if self._batcher.due <= now:
+                self.wake(now)
 
     def resume(self, now: float) -> list[int]:
         """Learn that servers may be others now; return batches that have waited too long."""
@@ -375,9 +377,6 @@ class StepSimulation:
         self._arrivals[-1] = now
         self._arrivals.append(math.inf)
         self._rows.append(self._rows[-1] + rows)
-        self._add_next(now)
-
-    def _add_next(self, now: float) -> None:
         self._following += 1
         self._send(self._batcher.add(self._following - 1, now), now)
 
@@ -387,11 +386,10 @@ class StepSimulation:
 
     def is_over(self, done: int) -> bool:  # noqa: ARG002 - as in fleet.Arrivals
         """Whether nothing is to come: a policy that has lost requests never sends them."""
-        return self.next_event == math.inf
+        return self.find_next() == math.inf
 
-    @property
-    def next_event(self) -> float:
-        """When something happens next."""
+    def find_next(self) -> float:
+        """Return when something happens next."""
         completion = self._completions[0][0] if self._completions else math.inf
         upcoming = min(completion, self._arrivals[self._following], self._batcher.due)
         queues = self._platform.queues
@@ -401,16 +399,16 @@ class StepSimulation:
         expiry = math.nextafter(self._closed[queues[0][0]] + self._platform.ttl, math.inf)
         return min(upcoming, self._platform.next_start(), expiry)
 
-    def complete(self, now: float) -> list[int]:
+    def complete(self, now: float) -> Sequence[int]:
         """Take servers back whose batches are done, and give them to what waits.
 
         Return the batches that are done, or have failed.
         """
-        done: list[int] = []
         if not (self._completions and self._completions[0][0] <= now) and not any(
             self._platform.queues
         ):
-            return done
+            return ()
+        done = []
         queues = [0] if len(self._platform.queues) == 1 else []
         while self._completions and self._completions[0][0] <= now:
             _, _, batch, server = heapq.heappop(self._completions)
