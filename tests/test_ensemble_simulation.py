@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import workbench as wb
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, InvocationError
 from workbench.measuring import member_facts
 from workbench.measuring.outcomes import find_outcomes
 from workbench.routing.base import Settlement
@@ -96,6 +96,17 @@ def test_failed_requests_are_neither_right_nor_wrong(model):
     assert 0 < len(failed) < len(frame)
     assert failed["correct"].is_nan().all()
     assert not frame.filter(pl.col("error").is_null())["correct"].is_nan().any()
+
+
+def test_a_model_that_fails_is_simulated_and_said_to_fail(model, monkeypatch):
+    def fail(_):
+        raise InvocationError("it is broken")
+
+    monkeypatch.setattr(member_facts, "find_outcomes", fail)
+    run = wb.Experiment(model, wb.Local(), TRACE).simulate(TIMES["small"])
+
+    assert run.frame["correct"].is_nan().all()
+    assert run.record.warnings[-1].endswith("is not known: it is broken")
 
 
 def test_requests_are_escalated_where_the_small_model_is_not_sure(ensemble, monkeypatch):

@@ -319,14 +319,16 @@ class Experiment:
         found = find_times(self._plain(), profile, measured=measured, progress=progress)
         parts = self.trace, self.policy, self.deployment, found.times
         simulation = prepare(*parts, cold_start=cold_start, scaling=scaling, seed=seed)
-        simulation = dataclasses.replace(simulation, answers=find_known_answers(self._one_model))
+        answers, unknown = find_known_answers(self._one_model)
+        simulation = dataclasses.replace(simulation, answers=answers)
         outcome = simulation.serve()
         record = self.record(scaling)
         past = read_past_errors("simulated")
         record = dataclasses.replace(
             record, profile=found.facts, past_errors=past, **circumstances(began)
         )
-        return simulation.run(outcome, record, warnings=found.warnings, replications=replications)
+        warnings = [*found.warnings, *unknown]
+        return simulation.run(outcome, record, warnings, replications=replications)
 
     def predict(
         self,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.deployment.base import Deployment, Size
 from workbench.deployment.platforms import OnDemandPlatform
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, WorkbenchError
 from workbench.measuring.deployed_times import DeployedTimes, find_times
 from workbench.measuring.outcomes import Outcomes, find_outcomes
 from workbench.measuring.setup import RoutedSetup
@@ -105,10 +105,17 @@ def find_facts(
     return MemberFacts(times, {name: find_outcomes(each.model) for name, each in members.items()})
 
 
-def find_known_answers(model: Model) -> Outcomes | None:
-    """Return what a classifier answers to its pool; None where nobody knows what is right."""
-    known = model.traits.kind == "classification" and model.traits.accuracy is not None
-    return find_outcomes(model) if known else None
+def find_known_answers(model: Model) -> tuple[Outcomes | None, list[str]]:
+    """Return what a classifier answers to its pool, and a warning where that cannot be found out.
+
+    It is None where nobody knows what is right.
+    """
+    if model.traits.kind != "classification" or model.traits.accuracy is None:
+        return None, []
+    try:
+        return find_outcomes(model), []
+    except WorkbenchError as error:
+        return None, [f"Which requests are answered right is not known: {error}"]
 
 
 def call_cost(deployment: Deployment, seconds: float, prices: PriceSheet | None = None) -> float:
