@@ -278,6 +278,9 @@ class Experiment:
     ) -> "Run":
         """Return what would happen when the trace is sent, in virtual time; the same for a seed.
 
+        Of an ensemble, cold starts and scaling are those of every member. What a classifier answers
+        to the rows that the trace sends is known, and so is `correct`.
+
         Args:
             profile: Service times on this machine. By default those kept for the model and this
                 machine: what is missing in them is measured first, which takes some seconds once.
@@ -342,7 +345,8 @@ class Experiment:
 
         Its `assumptions` name what it leaves out: limits and cold starts above all. `arrivals` is
         the arrival process, by default the one fitted to the trace; the other arguments are those
-        of `simulate`.
+        of `simulate`. An ensemble is predicted where its router does not look at load: by each
+        member's share of the requests.
 
         Raises:
             NotPredictable: No formula exists, or the load is 1 or more: simulate instead.
