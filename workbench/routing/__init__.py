@@ -1,6 +1,8 @@
 """Which of several models answers a request: routing policies, and the routers they make."""
 
 from workbench.routing.base import ROUTING_POLICIES, policy_from_dict
+from workbench.routing.load import Contextual, CostFirst, EffectiveAccuracy, LatencyFirst
+from workbench.routing.mulambda import MuLambda, Weighted
 from workbench.routing.simple import (
     Canary,
     LowestNetworkLatency,
@@ -12,10 +14,16 @@ from workbench.routing.simple import (
 __all__ = [
     "ROUTING_POLICIES",
     "Canary",
+    "Contextual",
+    "CostFirst",
+    "EffectiveAccuracy",
+    "LatencyFirst",
     "LowestNetworkLatency",
+    "MuLambda",
     "RandomChoice",
     "RoundRobin",
     "Shadow",
+    "Weighted",
     "policy_from_dict",
 ]
 
@@ -28,6 +36,12 @@ ROUTING_POLICIES.update(
             LowestNetworkLatency,
             Canary,
             Shadow,
+            MuLambda,
+            Weighted,
+            LatencyFirst,
+            CostFirst,
+            EffectiveAccuracy,
+            Contextual,
         )
     }
 )

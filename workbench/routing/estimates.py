@@ -1,0 +1,154 @@
+"""What a router learns of a place: latency as a function of the calls in flight, and accuracy.
+
+Both begin with what is known beforehand, forget old answers, and read no clock::
+
+    latency = LatencyModel(seconds=0.05, servers=2)
+    latency.learn(3, 0.08)           # with three calls in flight an answer took 80 ms
+    latency.estimate(6)              # mean and standard deviation in seconds
+"""
+
+import math
+from collections.abc import Mapping
+
+_MEMORY = 200.0  # answers after which an old one weighs 1/e
+_RIDGE = 0.5  # weight of the slope expected beforehand, in squared units of load
+_LEVEL_WEIGHT = 2.0  # answers' worth of the straight line against the mean at just this load
+_FIRST_SPREAD = 0.25  # standard deviation over mean, before answers say
+_SURE = 20.0  # answers' worth of an accuracy known for just this kind of request
+_VAGUE = 2.0  # the same of an accuracy over all kinds
+
+
+class LatencyModel:
+    """Latency of one place, network apart, as a function of the calls in flight there.
+
+    A straight line in load, which is calls in flight over servers but at least 1, is fitted to
+    answers by least squares that forget; at a load that was seen, the mean there counts as well.
+    Before anything is seen, latency is `seconds` times load: a queue in front of busy servers.
+
+    Args:
+        seconds: Service time of one call alone; NaN: not known.
+        servers: Calls served at once.
+
+    >>> model = LatencyModel(seconds=0.1, servers=2)
+    >>> [round(model.estimate(calls)[0], 3) for calls in (1, 2, 4)]
+    [0.1, 0.1, 0.2]
+    >>> for _ in range(100):
+    ...     model.learn(4, 0.3)
+    >>> round(model.estimate(4)[0], 2)
+    0.3
+    """
+
+    __slots__ = ("_estimates", "_levels", "_servers", "_squares", "_sums", "answered", "is_known")
+
+    def __init__(self, seconds: float = math.nan, servers: int = 1) -> None:
+        self._servers = servers
+        self.is_known = not math.isnan(seconds)
+        self.answered = 1.0
+        """Share of calls that were answered, the last ones foremost."""
+        # sums of 1, load, load squared, seconds and load x seconds
+        self._sums = [1.0, 1.0, 1.0, seconds, seconds] if self.is_known else [0.0] * 5
+        self._squares = [1.0, _FIRST_SPREAD**2]  # weight and sum of squared relative errors
+        self._levels: dict[int, list[float]] = {}  # calls in flight: weight and mean
+        self._estimates: dict[int, tuple[float, float]] = {}
+
+    def estimate(self, in_flight: int) -> tuple[float, float]:
+        """Return mean and standard deviation in seconds, infinite where nothing is known.
+
+        `in_flight` counts the call itself.
+        """
+        found = self._estimates.get(in_flight)
+        if found is None:
+            found = self._estimates[in_flight] = self._compute(in_flight)
+        return found
+
+    def learn(self, in_flight: int, seconds: float) -> None:
+        """Learn that an answer took so long; an infinite time is a failure."""
+        if not math.isfinite(seconds):
+            self.answered += (0.0 - self.answered) / 10
+            return
+        self.answered += (1.0 - self.answered) / 10
+        keep = 1 - 1 / _MEMORY
+        if self.is_known:
+            error = seconds / max(self.estimate(in_flight)[0], 1e-9) - 1
+            weight, total = self._squares
+            self._squares = [keep * weight + 1, keep * total + min(error * error, 4.0)]
+        load = self._load(in_flight)
+        news = (1.0, load, load * load, seconds, load * seconds)
+        self._sums = [keep * old + new for old, new in zip(self._sums, news, strict=True)]
+        weight, mean = self._levels.get(in_flight, (0.0, 0.0))
+        weight = min(weight + 1, _MEMORY / 4)
+        self._levels[in_flight] = [weight, mean + (seconds - mean) / weight]
+        self.is_known = True
+        self._estimates.clear()
+
+    def _load(self, in_flight: int) -> float:
+        return max(1.0, in_flight / self._servers)
+
+    def _compute(self, in_flight: int) -> tuple[float, float]:
+        if not self.is_known:
+            return math.inf, 0.0
+        count, loads, squares, seconds, products = self._sums
+        load, mean = loads / count, seconds / count
+        expected = mean / load  # a queue: each unit of load takes as long as the first
+        slope = products - load * seconds + _RIDGE * expected
+        slope = max(0.0, slope / (squares - load * loads + _RIDGE))
+        line = max(mean + slope * (self._load(in_flight) - load), mean / 10)
+        weight, level = self._levels.get(in_flight, (0.0, 0.0))
+        found = (weight * level + _LEVEL_WEIGHT * line) / (weight + _LEVEL_WEIGHT)
+        return found, found * math.sqrt(self._squares[1] / self._squares[0])
+
+
+class AccuracyModel:
+    """Share of right answers of one place, by kind of request.
+
+    What is known beforehand counts as twenty answers where it is known of the kind, else as two.
+    Where it is not known at all, the mean of other kinds' answers takes its place, if there is one.
+
+    Args:
+        accuracy: Share of right answers over all kinds; NaN: not known.
+        by_context: The same by kind of request.
+
+    >>> model = AccuracyModel(0.9, {"noisy": 0.6})
+    >>> model.estimate("clean"), model.estimate("noisy")
+    (0.9, 0.6)
+    >>> model.learn("clean", 0.0)
+    >>> round(model.estimate("clean"), 3)
+    0.6
+    """
+
+    __slots__ = ("_accuracy", "_all", "_by_context", "_estimates", "_seen")
+
+    def __init__(self, accuracy: float, by_context: Mapping[str, float]) -> None:
+        self._accuracy = accuracy
+        self._by_context = by_context
+        self._all = [0.0, 0.0]  # weight and sum
+        self._seen: dict[str, list[float]] = {}
+        self._estimates: dict[str, float] = {}
+
+    def estimate(self, context: str) -> float:
+        """Return the expected share of right answers; 0 where nothing is known."""
+        found = self._estimates.get(context)
+        if found is None:
+            found = self._estimates[context] = self._compute(context)
+        return found
+
+    def learn(self, context: str, correct: float) -> None:
+        """Learn which share of an answer was right; NaN teaches nothing."""
+        if math.isnan(correct):
+            return
+        keep = 1 - 1 / _MEMORY
+        for sums in (self._all, self._seen.setdefault(context, [0.0, 0.0])):
+            sums[0] = keep * sums[0] + 1
+            sums[1] = keep * sums[1] + correct
+        self._estimates.clear()
+
+    def _compute(self, context: str) -> float:
+        known = self._by_context.get(context, math.nan)
+        worth = _SURE
+        if math.isnan(known):
+            is_all = not (context or self._by_context)
+            known, worth = self._accuracy, _SURE if is_all else _VAGUE
+        if math.isnan(known):
+            known = self._all[1] / self._all[0] if self._all[0] else 0.0
+        weight, total = self._seen.get(context, (0.0, 0.0))
+        return (total + worth * known) / (weight + worth)

@@ -1,0 +1,241 @@
+"""The thesis's weighted choice: as its prototype MuLambda makes it, and mended.
+
+Facts, read in silv-io/mulambda @ 626d319 (MIT, October 2023) and described in our words: latency is
+estimated as network latency plus, for each unit of input, the delay that the last call had; its
+bucket becomes a number from 1, the fastest, to 0; accuracy, the mean of the last ten answers', is
+divided by the best; and the largest weighted sum wins, the first of equals.
+"""
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from workbench.errors import InvalidInput
+from workbench.routing.base import (
+    Place,
+    PlaceAnswer,
+    PlaceState,
+    RoutedRequest,
+    RoutingRule,
+    SingleAnswerRouter,
+)
+from workbench.settings import amount, setting
+from workbench.validation import as_tuple, finite
+
+LATENCY_BUCKETS = (0.01, 0.03, 0.06, 0.09, 0.15, 0.24, 0.39, 0.63, 1.02)
+"""Upper bounds in seconds, as in the prototype's settings."""
+
+_ANSWERS = 10  # whose mean is the accuracy
+
+
+def _pairs(name: str, value: object) -> tuple[tuple[str, Any], ...]:
+    """Return names and values as pairs, from a mapping or pairs."""
+    pairs = value.items() if isinstance(value, Mapping) else as_tuple(name, value)
+    return tuple((str(trait), wanted) for trait, wanted in pairs)
+
+
+_NEEDS = setting("Needs", "traits and what each must equal", _pairs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MuLambda(RoutingRule):
+    """The weighted choice as published, slips included.
+
+    The score is accuracy x its weight *minus* latency x its weight, though latency is a number that
+    grows as a place gets faster: the use cases pass negative weights of latency, which puts it
+    right. Nothing of the load on a place is seen, so that all clients go to the same one.
+
+    Attributes:
+        latency: Weight of latency; negative to prefer fast places.
+        accuracy: Weight of accuracy.
+        needs: Traits that a place must have, and the value of each.
+
+    >>> fast, good = Place(name="fast", accuracy=0.5), Place(name="good", accuracy=0.9, seconds=0.3)
+    >>> states = [PlaceState(0, fast), PlaceState(1, good)]
+    >>> MuLambda(latency=-0.5, accuracy=0.5).router([fast, good]).choose(
+    ...     RoutedRequest(0), states, now=0.0
+    ... )
+    (0,)
+    """
+
+    kind: ClassVar[str] = "mulambda"
+
+    latency: float = field(
+        default=-0.5,
+        metadata=setting("Weight of latency", "negative to prefer fast places", finite),
+    )
+    accuracy: float = field(
+        default=0.5, metadata=setting("Weight of accuracy", "share of right answers", finite)
+    )
+    needs: tuple[tuple[str, Any], ...] = field(default=(), metadata=_NEEDS)
+
+    @property
+    def label(self) -> str:
+        """The policy in a few words, for charts and tables."""
+        return f"MuLambda, latency {self.latency:g}, accuracy {self.accuracy:g}"
+
+    def router(self, places: Sequence[Place], seed: int = 0) -> "MuLambdaRouter":  # noqa: ARG002
+        """Return a fresh router."""
+        return MuLambdaRouter(self, places)
+
+
+class MuLambdaRouter(SingleAnswerRouter):
+    """Keeps the last delay and the last ten answers of each place."""
+
+    def __init__(self, policy: "MuLambda | Weighted", places: Sequence[Place]) -> None:
+        self._policy = policy
+        self._states = [PlaceState(index, place) for index, place in enumerate(places)]
+        self._delays = [place.seconds for place in places]
+        self._correct = [deque[float](maxlen=_ANSWERS) for _ in places]
+
+    def choose(
+        self,
+        request: RoutedRequest,
+        states: Sequence[PlaceState],
+        now: float,  # noqa: ARG002 - the protocol's words
+    ) -> tuple[int, ...]:
+        """Return the place with the largest weighted sum.
+
+        Raises:
+            InvalidInput: No place has the traits that are needed; the prototype fails there too.
+        """
+        fit = [state for state in states if self._misses(state) == 0]
+        if not fit:
+            needs = ", ".join(f"{name} = {value!r}" for name, value in self._policy.needs)
+            raise InvalidInput(f"No place has {needs}: change the needs, or take Weighted.")
+        best = max(map(self._accuracy, fit)) or 1.0
+        scores = [
+            self._score(self._latency(request, each), self._accuracy(each) / best) for each in fit
+        ]
+        return (fit[scores.index(max(scores))].index,)
+
+    def _score(self, latency: float, accuracy: float) -> float:
+        """Return the weighted sum of a latency in seconds and an accuracy as share of the best."""
+        below = next((i for i, bound in enumerate(LATENCY_BUCKETS) if latency <= bound), None)
+        normal = 0.0 if below is None else round(1 - below / len(LATENCY_BUCKETS), 2)
+        return -self._policy.latency * normal + self._policy.accuracy * accuracy
+
+    def _misses(self, state: PlaceState) -> int:
+        """Return how many needs a place does not fulfil."""
+        traits = state.place.traits
+        return sum(traits.get(name) != value for name, value in self._policy.needs)
+
+    def _latency(self, request: RoutedRequest, state: PlaceState) -> float:
+        """Return the estimated seconds; a delay that is not known counts as none, as there."""
+        self._states[state.index] = state
+        delay = self._delays[state.index]
+        network = state.place.network_of(request.client)
+        return network + (0.0 if math.isnan(delay) else delay) * request.size
+
+    def _accuracy(self, state: PlaceState) -> float:
+        """Return the accuracy; one that is not known counts as 0."""
+        answers = self._correct[state.index]
+        known = sum(answers) / len(answers) if answers else state.place.accuracy
+        return 0.0 if math.isnan(known) else known
+
+    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:  # noqa: ARG002
+        """Take over the delay and accuracy of an answer."""
+        if answer.error is not None:
+            return
+        network = self._states[answer.place].place.network_of(request.client)
+        self._delays[answer.place] = max(answer.latency - network, 0.0) / request.size
+        if not math.isnan(answer.correct):
+            self._correct[answer.place].append(answer.correct)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighted(RoutingRule):
+    """The weighted choice mended: positive weights, no buckets, cost, and always a choice.
+
+    Latency counts as the fastest place's divided by it, cost as the cheapest's divided by it, and
+    accuracy, as published, divided by the best: each is from 0 to 1, larger is better, and what is
+    not known counts as 0. Where no place fulfils all needs, those that miss the fewest are taken.
+
+    Attributes:
+        latency: Weight of latency, 0 or more.
+        accuracy: Weight of accuracy, 0 or more.
+        cost: Weight of cost, 0 or more.
+        needs: Traits that a place should have, and the value of each.
+
+    Raises:
+        InvalidInput: A weight is negative, or all are 0.
+    """
+
+    kind: ClassVar[str] = "weighted"
+
+    latency: float = field(
+        default=1.0, metadata=setting("Weight of latency", "of being fast", amount(""))
+    )
+    accuracy: float = field(
+        default=1.0, metadata=setting("Weight of accuracy", "of being right", amount(""))
+    )
+    cost: float = field(
+        default=0.0, metadata=setting("Weight of cost", "of being cheap", amount(""))
+    )
+    needs: tuple[tuple[str, Any], ...] = field(default=(), metadata=_NEEDS)
+
+    def __post_init__(self) -> None:
+        """Check the settings, each by itself and then together."""
+        super().__post_init__()
+        if not self.latency + self.accuracy + self.cost > 0:
+            raise InvalidInput("latency, accuracy and cost are all 0: give one a weight above 0.")
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """The weights of latency, accuracy and cost, made to sum to 1."""
+        weights = self.latency, self.accuracy, self.cost
+        total = sum(weights)
+        latency, accuracy, cost = (round(weight / total, 12) for weight in weights)
+        return latency, accuracy, cost
+
+    @property
+    def label(self) -> str:
+        """The policy in a few words, for charts and tables."""
+        latency, accuracy, cost = self.shares
+        return f"weighted, latency {latency:.2g}, accuracy {accuracy:.2g}, cost {cost:.2g}"
+
+    def router(self, places: Sequence[Place], seed: int = 0) -> "WeightedRouter":  # noqa: ARG002
+        """Return a fresh router."""
+        return WeightedRouter(self, places)
+
+
+class WeightedRouter(MuLambdaRouter):
+    """Learns as the published one does, and scores by ratios."""
+
+    def __init__(self, policy: Weighted, places: Sequence[Place]) -> None:
+        super().__init__(policy, places)
+        self._shares = policy.shares
+
+    def choose(
+        self,
+        request: RoutedRequest,
+        states: Sequence[PlaceState],
+        now: float,  # noqa: ARG002 - the protocol's words
+    ) -> tuple[int, ...]:
+        """Return the place with the largest weighted sum, of equals the faster, the better."""
+        misses = [self._misses(state) for state in states]
+        fewest = min(misses)
+        fit = [state for state, missed in zip(states, misses, strict=True) if missed == fewest]
+        latencies = _normalize([self._latency(request, state) for state in fit])
+        costs = _normalize([state.place.cost for state in fit])
+        known = [self._accuracy(state) for state in fit]
+        best = max(known) or 1.0
+        latency, accuracy, cost = self._shares
+        scores = [
+            (latency * fast + accuracy * right / best + cost * cheap, fast, right, cheap)
+            for fast, right, cheap in zip(latencies, known, costs, strict=True)
+        ]
+        return (fit[scores.index(max(scores))].index,)
+
+    def _latency(self, request: RoutedRequest, state: PlaceState) -> float:
+        """Return the estimated seconds; NaN where no delay is known."""
+        self._states[state.index] = state
+        return state.place.network_of(request.client) + self._delays[state.index] * request.size
+
+
+def _normalize(amounts: Sequence[float]) -> list[float]:
+    """Return the least amount divided by each: 1 for the least, 0 for what is not known."""
+    least = min((each for each in amounts if each == each), default=0.0)  # noqa: PLR0124 - NaN is not
+    return [1.0 if each == least else least / each if each > least else 0.0 for each in amounts]
