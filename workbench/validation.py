@@ -82,6 +82,21 @@ def positive_share(name: str, value: object) -> float:
     return number
 
 
+def share(name: str, value: object) -> float:
+    """Return the share as a float, known to be from 0 to 1.
+
+    Raises:
+        InvalidInput: it is not.
+
+    >>> share("explore", 0)
+    0.0
+    """
+    number = _finite(value)
+    if not 0 <= number <= 1:
+        raise InvalidInput(f"{name} must be from 0 to 1, got {value!r}.")
+    return number
+
+
 def inner_share(name: str, value: object) -> float:
     """Return the share as a float, known to be above 0 and below 1.
 

@@ -14,8 +14,9 @@ _MEMORY = 200.0  # answers after which an old one weighs 1/e
 _RIDGE = 0.5  # weight of the slope expected beforehand, in squared units of load
 _LEVEL_WEIGHT = 2.0  # answers' worth of the straight line against the mean at just this load
 _FIRST_SPREAD = 0.25  # standard deviation over mean, before answers say
-_SURE = 20.0  # answers' worth of an accuracy known for just this kind of request
-_VAGUE = 2.0  # the same of an accuracy over all kinds
+_SURE = 50.0  # rows' worth of an accuracy known for just this kind of request
+_VAGUE = 5.0  # the same of an accuracy over all kinds
+_GRADED = 20.0  # rows' worth of an answer that is graded, not right or wrong
 
 
 class LatencyModel:
@@ -101,8 +102,8 @@ class LatencyModel:
 class AccuracyModel:
     """Share of right answers of one place, by kind of request.
 
-    What is known beforehand counts as twenty answers where it is known of the kind, else as two.
-    Where it is not known at all, the mean of other kinds' answers takes its place, if there is one.
+    What is known beforehand counts as fifty rows where it is known of the kind, else as five. Where
+    it is not known at all, the mean of other kinds' answers takes its place, if there is one.
 
     Args:
         accuracy: Share of right answers over all kinds; NaN: not known.
@@ -112,8 +113,8 @@ class AccuracyModel:
     >>> model.estimate("clean"), model.estimate("noisy")
     (0.9, 0.6)
     >>> model.learn("clean", 0.0)
-    >>> round(model.estimate("clean"), 3)
-    0.6
+    >>> model.estimate("clean")
+    0.75
     """
 
     __slots__ = ("_accuracy", "_all", "_by_context", "_estimates", "_seen")
@@ -132,14 +133,24 @@ class AccuracyModel:
             found = self._estimates[context] = self._compute(context)
         return found
 
-    def learn(self, context: str, correct: float) -> None:
-        """Learn which share of an answer was right; NaN teaches nothing."""
+    def hope(self, context: str) -> float:
+        """Return an accuracy that is not ruled out: two standard errors, at most, above."""
+        weight = self._seen.get(context, (0.0,))[0] + 1
+        return min(1.0, self.estimate(context) + 1 / math.sqrt(weight))
+
+    def learn(self, context: str, correct: float, rows: int = 1) -> None:
+        """Learn which share of an answer's rows was right; NaN teaches nothing.
+
+        A share that so many rows cannot have is a grade: it scatters less than right or wrong does.
+        """
         if math.isnan(correct):
             return
+        count = correct * rows
+        worth = rows * (1 if abs(count - round(count)) < 1e-9 else _GRADED)
         keep = 1 - 1 / _MEMORY
         for sums in (self._all, self._seen.setdefault(context, [0.0, 0.0])):
-            sums[0] = keep * sums[0] + 1
-            sums[1] = keep * sums[1] + correct
+            sums[0] = keep * sums[0] + worth
+            sums[1] = keep * sums[1] + worth * correct
         self._estimates.clear()
 
     def _compute(self, context: str) -> float:

@@ -29,7 +29,9 @@ from workbench.routing.base import (
 )
 from workbench.routing.estimates import AccuracyModel, LatencyModel
 from workbench.settings import amount, positive_amount, setting
-from workbench.validation import inner_share
+from workbench.validation import inner_share, share
+
+_ROOT_HALF = math.sqrt(0.5)
 
 _Rank = tuple[float, ...]
 
@@ -39,6 +41,7 @@ class Prospect(NamedTuple):
 
     Attributes:
         state: The place.
+        network: Seconds of network there and back.
         latency: Mean seconds, network included; infinite where nothing is known.
         in_time: Probability of an answer within the target.
         accuracy: Share of right answers for this kind of request; 0 where it is not known.
@@ -46,6 +49,7 @@ class Prospect(NamedTuple):
     """
 
     state: PlaceState
+    network: float
     latency: float
     in_time: float
     accuracy: float
@@ -64,14 +68,8 @@ class _LoadAware(RoutingRule):
     )
     explore: float = field(
         default=0.01,
-        metadata=setting("Explore", "share of requests to places long not asked", amount("")),
+        metadata=setting("Explore", "share of requests to places long not asked", share),
     )
-
-    def __post_init__(self) -> None:
-        """Check the settings, each by itself and then together."""
-        super().__post_init__()
-        if self.explore >= 1:
-            raise InvalidInput(f"explore must be a share below 1, got {self.explore!r}.")
 
     @property
     def label(self) -> str:
@@ -164,17 +162,20 @@ class EffectiveAccuracy(_LoadAware):
     """The largest expected share of answers that are right and in time, by load and kind.
 
     Model-Switching (HotCloud 2020) chooses one model for all requests by their rate; here each
-    request is sent where accuracy x P(in time), with the calls now in flight, is largest. It stays
-    where requests of its kind went before unless that gains more than `hysteresis`.
+    request is sent where accuracy x P(in time), with the calls now in flight, is largest. Of places
+    that differ by less than `hysteresis` the fastest is taken, and the one that had the last
+    request of this kind unless another is faster by more than that, too.
 
-    With weights, the score is P(in time) x (weight of accuracy x accuracy over the best + weight of
-    cost x the cheapest over cost) + weight of latency x (1 - mean latency over target).
+    With weights, the score is P(in time) x (weight of latency + weight of accuracy x accuracy over
+    the best + weight of cost x the cheapest over cost), where a late answer may still be worth
+    something: `late` in twice the target, `late` squared in three times it.
 
     Attributes:
         target: Seconds within which an answer is in time.
         explore: Share of requests sent to the place that was not asked for longest.
-        hysteresis: What a change has to gain, as share of the best score there can be.
-        latency: Weight of latency, 0 or more.
+        late: What an answer that takes twice the target is worth, as share of one in time.
+        hysteresis: The least that counts as a difference, as share of the best score there can be.
+        latency: Weight of latency, which buys being in time, 0 or more.
         accuracy: Weight of accuracy, 0 or more.
         cost: Weight of cost, 0 or more.
 
@@ -184,6 +185,10 @@ class EffectiveAccuracy(_LoadAware):
 
     kind: ClassVar[str] = "effective-accuracy"
 
+    late: float = field(
+        default=0.0,
+        metadata=setting("Worth if late", "of an answer in twice the target", share),
+    )
     hysteresis: float = field(
         default=0.02, metadata=setting("Hysteresis", "what a change has to gain", amount(""))
     )
@@ -213,16 +218,21 @@ class EffectiveAccuracy(_LoadAware):
         accurate = self.accuracy / (max(each.accuracy for each in prospects) or 1.0)
         cheapest = min(each.cost for each in prospects)
         cheap = self.cost * cheapest if cheapest < math.inf else 0.0
-        fast = self.latency / self.target
         return [
             (
-                in_time * (accurate * accuracy + (cheap / cost if cheap else 0.0))
-                + (self.latency - fast * latency if fast else 0.0),
+                self._worth(latency, in_time)
+                * (self.latency + accurate * accuracy + (cheap / cost if cheap else 0.0)),
                 in_time,
                 -latency,
             )
-            for _, latency, in_time, accuracy, cost in prospects
+            for _, _, latency, in_time, accuracy, cost in prospects
         ]
+
+    def _worth(self, latency: float, in_time: float) -> float:
+        """Return what an answer is worth, as share of one that is surely in time."""
+        if not self.late or latency == math.inf:
+            return in_time
+        return in_time + (1 - in_time) * self.late ** max(0.0, latency / self.target - 1)
 
 
 class LoadAwareRouter(SingleAnswerRouter):
@@ -233,6 +243,7 @@ class LoadAwareRouter(SingleAnswerRouter):
         self._states = [PlaceState(index, place) for index, place in enumerate(places)]
         self._latency = [LatencyModel(place.seconds, place.servers) for place in places]
         self._accuracy = [AccuracyModel(p.accuracy, p.accuracy_by_context) for p in places]
+        self._unknown = {n for n, place in enumerate(places) if math.isnan(place.seconds)}
         self._asked = [-1] * len(places)
         self._count = 0
         self._before: dict[str, int] = {}  # kind of request: the place taken last
@@ -245,52 +256,80 @@ class LoadAwareRouter(SingleAnswerRouter):
         now: float,  # noqa: ARG002 - the protocol's words
     ) -> tuple[int, ...]:
         """Return the place that is ranked first, or one to learn from."""
-        for state in states:
-            self._states[state.index] = state
-        chosen = self._explore(states)
-        if chosen is None:
-            chosen = self._best(request, states)
+        prospects = [self._expect(request, state) for state in states]
+        ranks = self._policy.rank(prospects)
+        chosen = self._stay(request.context, prospects, ranks)
+        if self._unknown or self._random.random() < self._policy.explore:
+            chosen = self._explore(request.context, prospects, max(ranks), chosen)
+        index = states[chosen].index
         self._count += 1
-        self._asked[chosen] = self._count
-        return (chosen,)
+        self._asked[index] = self._count
+        return (index,)
 
-    def _explore(self, states: Sequence[PlaceState]) -> int | None:
-        """Return a place to learn from, now and then."""
-        for state in states:
-            if not (self._latency[state.index].is_known or state.in_flight):
-                return state.index
-        if self._random.random() >= self._policy.explore:
-            return None
-        return min((state.index for state in states), key=self._asked.__getitem__)
-
-    def _best(self, request: RoutedRequest, states: Sequence[PlaceState]) -> int:
-        ranks = self._policy.rank([self._expect(request, state) for state in states])
+    def _stay(self, context: str, prospects: Sequence[Prospect], ranks: Sequence[_Rank]) -> int:
+        """Return the position of the first in rank; of near equals the fastest, or that before."""
         best = max(range(len(ranks)), key=ranks.__getitem__)
-        before = self._before.get(request.context)
-        for number, state in enumerate(states):
-            if state.index == before and ranks[best][0] <= ranks[number][0] + self._policy.margin:
-                best = number
-        chosen = self._before[request.context] = states[best].index
-        return chosen
+        margin = self._policy.margin
+        if margin:
+            least = ranks[best][0] - margin
+            near = [number for number, rank in enumerate(ranks) if rank[0] >= least]
+            best = min(near, key=lambda number: prospects[number].latency)
+            before = self._before.get(context)
+            longest = prospects[best].latency * (1 + margin)
+            for number in near:
+                if prospects[number].state.index == before and prospects[number].latency <= longest:
+                    best = number
+            self._before[context] = prospects[best].state.index
+        return best
+
+    def _explore(
+        self, context: str, prospects: Sequence[Prospect], best: _Rank, otherwise: int
+    ) -> int:
+        """Return the position of the place asked longest ago of those that may prove the best."""
+        order = sorted(range(len(prospects)), key=lambda n: self._asked[prospects[n].state.index])
+        for number in order:
+            state = prospects[number].state
+            if self._unknown and (state.index not in self._unknown or state.in_flight):
+                continue
+            hoped = list(prospects)
+            hoped[number] = self._hope(context, prospects[number])
+            if self._policy.rank(hoped)[number] > best:
+                return number
+        return otherwise
 
     def _expect(self, request: RoutedRequest, state: PlaceState) -> Prospect:
+        self._states[state.index] = state
         place, model = state.place, self._latency[state.index]
         mean, deviation = model.estimate(state.in_flight + 1)
-        latency = mean + place.network_of(request.client)
-        spare = self._policy.target - latency
+        network = place.network_of(request.client)
+        spare = self._policy.target - mean - network
         z = spare / deviation if deviation else math.copysign(math.inf, spare)
         return Prospect(
             state,
-            latency,
-            model.answered * 0.5 * math.erfc(-z * math.sqrt(0.5)),
+            network,
+            mean + network,
+            model.answered * 0.5 * math.erfc(-z * _ROOT_HALF),
             self._accuracy[state.index].estimate(request.context),
             place.cost if place.cost == place.cost else math.inf,
         )
 
+    def _hope(self, context: str, prospect: Prospect) -> Prospect:
+        """Return the best that can be hoped of a place that was not asked for long."""
+        place = prospect.state.place
+        seconds = 0.0 if math.isnan(place.seconds) else place.seconds
+        latency = prospect.network + seconds
+        return prospect._replace(
+            latency=latency,
+            in_time=float(latency <= self._policy.target),
+            accuracy=self._accuracy[prospect.state.index].hope(context),
+        )
+
     def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:  # noqa: ARG002
         """Learn latency, failures, and accuracy where the answer tells it."""
+        self._unknown.discard(answer.place)
         network = self._states[answer.place].place.network_of(request.client)
         failed = answer.error is not None
         seconds = math.inf if failed else max(answer.latency - network, 0.0)
         self._latency[answer.place].learn(answer.in_flight, seconds)
-        self._accuracy[answer.place].learn(request.context, math.nan if failed else answer.correct)
+        correct = math.nan if failed else answer.correct
+        self._accuracy[answer.place].learn(request.context, correct, request.rows)
