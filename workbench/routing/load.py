@@ -31,6 +31,7 @@ from workbench.routing.estimates import AccuracyModel, LatencyModel
 from workbench.settings import amount, positive_amount, setting
 from workbench.validation import inner_share, share
 
+_HALF_LIFE = 1000.0  # requests after which a place may be twice as fast as it was
 _ROOT_HALF = math.sqrt(0.5)
 
 _Rank = tuple[float, ...]
@@ -267,26 +268,41 @@ class LoadAwareRouter(SingleAnswerRouter):
         return (index,)
 
     def _stay(self, context: str, prospects: Sequence[Prospect], ranks: Sequence[_Rank]) -> int:
-        """Return the position of the first in rank; of near equals the fastest, or that before."""
+        """Return the position of the first in rank; of near equals the least burden or the last."""
         best = max(range(len(ranks)), key=ranks.__getitem__)
         margin = self._policy.margin
-        if margin:
-            least = ranks[best][0] - margin
-            near = [number for number, rank in enumerate(ranks) if rank[0] >= least]
-            best = min(near, key=lambda number: prospects[number].latency)
-            before = self._before.get(context)
-            longest = prospects[best].latency * (1 + margin)
-            for number in near:
-                if prospects[number].state.index == before and prospects[number].latency <= longest:
-                    best = number
-            self._before[context] = prospects[best].state.index
+        if not margin:
+            return best
+        least = ranks[best][0] - margin
+        near = {n: self._burden(prospects[n]) for n, rank in enumerate(ranks) if rank[0] >= least}
+        best = min(near, key=near.__getitem__)
+        before, most = self._before.get(context), near[best] * (1 + margin)
+        for number, burden in near.items():
+            if burden <= most and prospects[number].state.index == before:
+                best = number
+        self._before[context] = prospects[best].state.index
         return best
+
+    def _burden(self, prospect: Prospect) -> float:
+        """Return the seconds that one more call adds to all calls there: its own, and their delay.
+
+        What each adds for itself alone sends too many to the fastest place (Pigou, 1920).
+        """
+        under_way = prospect.state.in_flight
+        if not under_way:
+            return prospect.latency
+        model = self._latency[prospect.state.index]
+        delay = model.estimate(under_way + 1)[0] - model.estimate(under_way)[0]
+        return prospect.latency + under_way * max(0.0, delay)
 
     def _explore(
         self, context: str, prospects: Sequence[Prospect], best: _Rank, otherwise: int
     ) -> int:
         """Return the position of the place asked longest ago of those that may prove the best."""
-        order = sorted(range(len(prospects)), key=lambda n: self._asked[prospects[n].state.index])
+        order = sorted(
+            range(len(prospects)),
+            key=lambda n: (self._asked[prospects[n].state.index], prospects[n].network),
+        )
         for number in order:
             state = prospects[number].state
             if self._unknown and (state.index not in self._unknown or state.in_flight):
@@ -315,13 +331,15 @@ class LoadAwareRouter(SingleAnswerRouter):
 
     def _hope(self, context: str, prospect: Prospect) -> Prospect:
         """Return the best that can be hoped of a place that was not asked for long."""
-        place = prospect.state.place
-        seconds = 0.0 if math.isnan(place.seconds) else place.seconds
+        index = prospect.state.index
+        age = self._count - self._asked[index]
+        known = self._latency[index].estimate(1)[0]
+        seconds = 0.0 if index in self._unknown else known * 0.5 ** (age / _HALF_LIFE)
         latency = prospect.network + seconds
         return prospect._replace(
             latency=latency,
             in_time=float(latency <= self._policy.target),
-            accuracy=self._accuracy[prospect.state.index].hope(context),
+            accuracy=self._accuracy[index].hope(context),
         )
 
     def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:  # noqa: ARG002
