@@ -1,5 +1,6 @@
 """Which of several models answers a request: routing policies, and the routers they make."""
 
+from workbench.routing.bandits import Exp3, Exp4, LinUCB, ThompsonSampling
 from workbench.routing.base import ROUTING_POLICIES, policy_from_dict
 from workbench.routing.load import Contextual, CostFirst, EffectiveAccuracy, LatencyFirst
 from workbench.routing.mulambda import MuLambda, Weighted
@@ -17,12 +18,16 @@ __all__ = [
     "Contextual",
     "CostFirst",
     "EffectiveAccuracy",
+    "Exp3",
+    "Exp4",
     "LatencyFirst",
+    "LinUCB",
     "LowestNetworkLatency",
     "MuLambda",
     "RandomChoice",
     "RoundRobin",
     "Shadow",
+    "ThompsonSampling",
     "Weighted",
     "policy_from_dict",
 ]
@@ -42,6 +47,10 @@ ROUTING_POLICIES.update(
             CostFirst,
             EffectiveAccuracy,
             Contextual,
+            ThompsonSampling,
+            Exp3,
+            Exp4,
+            LinUCB,
         )
     }
 )

@@ -10,7 +10,10 @@ Both begin with what is known beforehand, forget old answers, and read no clock:
 import math
 from collections.abc import Mapping
 
+_OUTLIER = 4.0  # times the estimate: a longer latency counts as so long, as of a cold start
 _MEMORY = 200.0  # answers after which an old one weighs 1/e
+_HALF_LIFE = 1000.0  # requests that went elsewhere, after which an answer weighs half
+_FEW = 5.0  # answers on which an estimate stands badly
 _RIDGE = 0.5  # weight of the slope expected beforehand, in squared units of load
 _LEVEL_WEIGHT = 2.0  # answers' worth of the straight line against the mean at just this load
 _FIRST_SPREAD = 0.25  # standard deviation over mean, before answers say
@@ -62,6 +65,24 @@ class LatencyModel:
             found = self._estimates[in_flight] = self._compute(in_flight)
         return found
 
+    def hope(self, age: float) -> float:
+        """Return the seconds of one call alone that are not ruled out.
+
+        The estimate is halved for each thousand requests that went elsewhere since (`age`), and
+        sooner where it stands on few answers.
+        """
+        if not self.is_known:
+            return 0.0
+        half_life = _HALF_LIFE * self._sums[0] / (self._sums[0] + _FEW)
+        return self.estimate(1)[0] * math.exp2(-age / half_life)
+
+    def forget(self, age: float) -> None:
+        """Halve the weight of what was learned for each thousand requests that went elsewhere."""
+        keep = math.exp2(-age / _HALF_LIFE)
+        self._sums = [keep * each for each in self._sums]
+        for level in self._levels.values():
+            level[0] *= keep
+
     def learn(self, in_flight: int, seconds: float) -> None:
         """Learn that an answer took so long; an infinite time is a failure."""
         if not math.isfinite(seconds):
@@ -70,9 +91,11 @@ class LatencyModel:
         self.answered += (1.0 - self.answered) / 10
         keep = 1 - 1 / _MEMORY
         if self.is_known:
-            error = seconds / max(self.estimate(in_flight)[0], 1e-9) - 1
+            expected = max(self.estimate(in_flight)[0], 1e-9)
+            seconds = min(seconds, _OUTLIER * expected)
+            error = seconds / expected - 1
             weight, total = self._squares
-            self._squares = [keep * weight + 1, keep * total + min(error * error, 4.0)]
+            self._squares = [keep * weight + 1, keep * total + error * error]
         load = self._load(in_flight)
         news = (1.0, load, load * load, seconds, load * seconds)
         self._sums = [keep * old + new for old, new in zip(self._sums, news, strict=True)]

@@ -21,6 +21,7 @@ from workbench.routing.base import (
     RoutingRule,
     SingleAnswerRouter,
 )
+from workbench.routing.weights import WeightedRule
 from workbench.settings import amount, setting
 from workbench.validation import as_tuple, finite
 
@@ -146,7 +147,7 @@ class MuLambdaRouter(SingleAnswerRouter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weighted(RoutingRule):
+class Weighted(WeightedRule):
     """The weighted choice mended: positive weights, no buckets, cost, and always a choice.
 
     Latency counts as the fastest place's divided by it, cost as the cheapest's divided by it, and
@@ -168,27 +169,7 @@ class Weighted(RoutingRule):
     latency: float = field(
         default=1.0, metadata=setting("Weight of latency", "of being fast", amount(""))
     )
-    accuracy: float = field(
-        default=1.0, metadata=setting("Weight of accuracy", "of being right", amount(""))
-    )
-    cost: float = field(
-        default=0.0, metadata=setting("Weight of cost", "of being cheap", amount(""))
-    )
     needs: tuple[tuple[str, Any], ...] = field(default=(), metadata=_NEEDS)
-
-    def __post_init__(self) -> None:
-        """Check the settings, each by itself and then together."""
-        super().__post_init__()
-        if not self.latency + self.accuracy + self.cost > 0:
-            raise InvalidInput("latency, accuracy and cost are all 0: give one a weight above 0.")
-
-    @property
-    def shares(self) -> tuple[float, float, float]:
-        """The weights of latency, accuracy and cost, made to sum to 1."""
-        weights = self.latency, self.accuracy, self.cost
-        total = sum(weights)
-        latency, accuracy, cost = (round(weight / total, 12) for weight in weights)
-        return latency, accuracy, cost
 
     @property
     def label(self) -> str:
