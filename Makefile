@@ -64,7 +64,7 @@ format: $(READY) ## let ruff fix and format the code
 	@$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(VENV)/.bench ## measure the workbench itself, beside bare ONNX Runtime, LoadGen and SimPy
+bench: $(VENV)/.bench ## measure the workbench itself, beside bare ONNX Runtime, LoadGen, SimPy and River
 	@$(BIN)/python tests/benchmarks/run.py
 
 .PHONY: constraints

@@ -111,25 +111,26 @@ class ThompsonRouter(_BanditRouter):
 
 @dataclass(frozen=True, kw_only=True)
 class Exp3(_Bandit):
-    """Places by lot, the more often the more their rewards weigh; good whatever the rewards do.
+    """Places by lot, the more rarely the more they have failed; good whatever the rewards do.
 
-    Auer, Cesa-Bianchi, Freund and Schapire, SIAM J. Comput. 32 (2002), figure 1; expected regret
-    over `horizon` requests at K places is at most 2.63 (horizon K ln K)^0.5 (corollary 3.2).
+    The form in losses, 1 - reward: Bubeck and Cesa-Bianchi, Foundations and Trends in Machine
+    Learning 5 (2012), figure 3.1. Against the best of K places, expected regret over `horizon`
+    requests is at most (2 horizon K ln K)^0.5 (theorem 3.1).
     """
 
     kind: ClassVar[str] = "exp3"
 
     horizon: int = field(
-        default=10_000, metadata=setting("Horizon", "requests to learn from", whole(1))
+        default=1000, metadata=setting("Horizon", "requests to learn from", whole(1))
     )
 
-    def mixture(self, places: int, experts: int) -> float:
-        """Return the share of requests sent evenly to all, by the corollaries 3.2 and 7.2.
+    def rate(self, places: int, experts: int) -> float:
+        """Return how fast weights change: the constant of the bounds.
 
-        >>> round(Exp3(horizon=2000).mixture(3, 3), 3)
-        0.031
+        >>> round(Exp3(horizon=2000).rate(3, 3), 3)
+        0.019
         """
-        return min(1.0, math.sqrt(places * math.log(experts) / ((math.e - 1) * self.horizon)))
+        return math.sqrt(2 * math.log(experts) / (self.horizon * places))
 
     def router(self, places: Sequence[Place], seed: int = 0) -> "ExpertsRouter":
         """Return a fresh router: each place is an expert for itself."""
@@ -155,8 +156,8 @@ class Exp4(Exp3):
 
     An expert is a place's name, which it always says, or names by kind, "" for any other. Without
     experts there is one for each place, and one that says the most accurate by kind where that is
-    known. Expected regret against the best of N experts is at most 2.63 (horizon K ln N)^0.5 (the
-    same paper, corollary 7.2).
+    known. Expected regret against the best of N experts is at most (2 horizon K ln N)^0.5 (the same
+    book, theorem 4.2).
 
     >>> policy = Exp4(experts=["small", {"noisy": "large", "": "small"}])
     >>> policy.experts
@@ -192,7 +193,7 @@ def _build_experts(places: Sequence[Place]) -> list[dict[str, int]]:
 
 
 class ExpertsRouter(_BanditRouter):
-    """Weighs experts, mixes what they say with even chances, and draws."""
+    """Weighs experts, and draws from what they say."""
 
     def __init__(
         self, policy: Exp3, experts: Sequence[Mapping[str, int]], places: int, seed: int
@@ -200,7 +201,7 @@ class ExpertsRouter(_BanditRouter):
         super().__init__(policy.target)
         self._experts = experts
         self._places = places
-        self._mixture = policy.mixture(places, len(experts))
+        self._rate = policy.rate(places, len(experts))
         self._logs = [0.0] * len(experts)  # logarithms of weights
         self._drawn: dict[tuple[int, int], float] = {}  # request and place: its probability then
         self._random = random.Random(seed)  # noqa: S311 - no secret
@@ -213,18 +214,20 @@ class ExpertsRouter(_BanditRouter):
     ) -> tuple[int, ...]:
         """Return a place by lot."""
         weights = dict.fromkeys((state.index for state in states), 0.0)
-        most, spread = max(self._logs), 0.0
-        for said, log in zip(self._say(request.context), self._logs, strict=True):
-            weight = math.exp(log - most)
-            if said in weights:
-                weights[said] += weight
-            else:
-                spread += weight  # no word on these places: even chances
-        total, even = sum(weights.values()) + spread, 1 / len(weights)
-        chances = [
-            (1 - self._mixture) * (weight + spread * even) / total + self._mixture * even
-            for weight in weights.values()
+        advice = [
+            (said, log)
+            for said, log in zip(self._say(request.context), self._logs, strict=True)
+            if said < 0 or said in weights
         ]
+        most = max((log for _, log in advice), default=0.0)
+        spread = 0.0 if advice else 1.0  # the weight of those who have no word: even chances
+        for said, log in advice:
+            if said < 0:
+                spread += math.exp(log - most)
+            else:
+                weights[said] += math.exp(log - most)
+        total, even = sum(weights.values()) + spread, spread / len(weights)
+        chances = [(weight + even) / total for weight in weights.values()]
         (number,) = self._random.choices(range(len(states)), chances)
         index = states[number].index
         self._drawn[request.number, index] = chances[number]
@@ -236,14 +239,14 @@ class ExpertsRouter(_BanditRouter):
 
     def _learn(self, request: RoutedRequest, place: int, reward: float) -> None:
         chance = self._drawn.pop((request.number, place), None)
-        if chance is None or not reward:
+        if chance is None:
             return
-        gain = self._mixture * reward / chance / self._places
+        loss = self._rate * (1 - reward) / chance
         for number, said in enumerate(self._say(request.context)):
             if said == place:
-                self._logs[number] += gain
+                self._logs[number] -= loss
             elif said < 0:
-                self._logs[number] += gain / self._places
+                self._logs[number] -= loss / self._places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +261,7 @@ class LinUCB(_Bandit):
     kind: ClassVar[str] = "linucb"
 
     alpha: float = field(
-        default=0.5,
+        default=1.0,
         metadata=setting("Optimism", "standard deviations above the mean", positive_amount("")),
     )
 

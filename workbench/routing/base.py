@@ -190,6 +190,30 @@ class RoutingPolicy(Protocol):
         ...
 
 
+class SeenStates:
+    """The places as they were when a router last chose: what is known of them may change.
+
+    A router may hear of answers from places that it did not choose; of those it has what it was
+    made with.
+    """
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self._states = [PlaceState(index, place) for index, place in enumerate(places)]
+        self._last: Sequence[PlaceState] = ()
+
+    def note(self, states: Sequence[PlaceState]) -> None:
+        """Take note of the places that a router chooses among."""
+        if states is self._last:
+            return
+        for state in states:
+            self._states[state.index] = state
+        self._last = states
+
+    def network(self, place: int, client: int) -> float:
+        """Return the network latency from a client to a place."""
+        return self._states[place].place.network_of(client)
+
+
 class SingleAnswerRouter:
     """Base of routers that ask one place and give its answer."""
 

@@ -169,25 +169,26 @@ class EffectiveAccuracy(_LoadAware, WeightedRule):
     def rank(self, prospects: Sequence[Prospect]) -> Sequence[Rank]:
         """Return the score, then what breaks ties."""
         latency_weight, accuracy_weight, cheap = self.shares
-        accurate = accuracy_weight / (max(each.accuracy for each in prospects) or 1.0)
-        cheapest = min(each.cost for each in prospects)
+        accurate = accuracy_weight / (max(each[2] for each in prospects) or 1.0)
+        cheapest = min(each[3] for each in prospects) if cheap else 0.0
+        late = self.late
         return [
             (
-                self._worth(latency, in_time)
+                (self._worth(latency, in_time) if late else in_time)
                 * (
                     latency_weight
                     + accurate * accuracy
-                    + (cheap if cost == cheapest else cheap * cheapest / cost)
+                    + (cheap and (cheap if cost == cheapest else cheap * cheapest / cost))
                 ),
                 in_time,
                 -latency,
             )
-            for _, _, latency, in_time, accuracy, cost in prospects
+            for latency, in_time, accuracy, cost in prospects
         ]
 
     def _worth(self, latency: float, in_time: float) -> float:
         """Return what an answer is worth, as share of one that is surely in time."""
-        if not self.late or latency == math.inf:
-            return in_time
+        if latency == math.inf:
+            return 0.0
         discount: float = self.late ** max(0.0, latency / self.target - 1)
         return in_time + (1 - in_time) * discount

@@ -7,6 +7,7 @@ divided by the best; and the largest weighted sum wins, the first of equals.
 """
 
 import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from workbench.routing.base import (
     PlaceState,
     RoutedRequest,
     RoutingRule,
+    SeenStates,
     SingleAnswerRouter,
 )
 from workbench.routing.weights import WeightedRule
@@ -28,6 +30,7 @@ from workbench.validation import as_tuple, finite
 LATENCY_BUCKETS = (0.01, 0.03, 0.06, 0.09, 0.15, 0.24, 0.39, 0.63, 1.02)
 """Upper bounds in seconds, as in the prototype's settings."""
 
+_NORMALIZED = [round(1 - below / len(LATENCY_BUCKETS), 2) for below in range(10)]
 _ANSWERS = 10  # whose mean is the accuracy
 
 
@@ -87,9 +90,10 @@ class MuLambdaRouter(SingleAnswerRouter):
 
     def __init__(self, policy: "MuLambda | Weighted", places: Sequence[Place]) -> None:
         self._policy = policy
-        self._states = [PlaceState(index, place) for index, place in enumerate(places)]
+        self._seen = SeenStates(places)
         self._delays = [place.seconds for place in places]
         self._correct = [deque[float](maxlen=_ANSWERS) for _ in places]
+        self._accuracies = [_or_nothing(place.accuracy) for place in places]
 
     def choose(
         self,
@@ -102,48 +106,49 @@ class MuLambdaRouter(SingleAnswerRouter):
         Raises:
             InvalidInput: No place has the traits that are needed; the prototype fails there too.
         """
-        fit = [state for state in states if self._misses(state) == 0]
+        self._seen.note(states)
+        fit = [state for state in states if not self._misses(state)]
         if not fit:
             needs = ", ".join(f"{name} = {value!r}" for name, value in self._policy.needs)
             raise InvalidInput(f"No place has {needs}: change the needs, or take Weighted.")
-        best = max(map(self._accuracy, fit)) or 1.0
+        best = max(self._accuracies[state.index] for state in fit) or 1.0
         scores = [
-            self._score(self._latency(request, each), self._accuracy(each) / best) for each in fit
+            self._score(self._latency(request, each), self._accuracies[each.index] / best)
+            for each in fit
         ]
         return (fit[scores.index(max(scores))].index,)
 
     def _score(self, latency: float, accuracy: float) -> float:
         """Return the weighted sum of a latency in seconds and an accuracy as share of the best."""
-        below = next((i for i, bound in enumerate(LATENCY_BUCKETS) if latency <= bound), None)
-        normal = 0.0 if below is None else round(1 - below / len(LATENCY_BUCKETS), 2)
+        normal = _NORMALIZED[bisect_left(LATENCY_BUCKETS, latency)]
         return -self._policy.latency * normal + self._policy.accuracy * accuracy
 
     def _misses(self, state: PlaceState) -> int:
         """Return how many needs a place does not fulfil."""
+        if not self._policy.needs:
+            return 0
         traits = state.place.traits
         return sum(traits.get(name) != value for name, value in self._policy.needs)
 
     def _latency(self, request: RoutedRequest, state: PlaceState) -> float:
         """Return the estimated seconds; a delay that is not known counts as none, as there."""
-        self._states[state.index] = state
-        delay = self._delays[state.index]
-        network = state.place.network_of(request.client)
-        return network + (0.0 if math.isnan(delay) else delay) * request.size
-
-    def _accuracy(self, state: PlaceState) -> float:
-        """Return the accuracy; one that is not known counts as 0."""
-        answers = self._correct[state.index]
-        known = sum(answers) / len(answers) if answers else state.place.accuracy
-        return 0.0 if math.isnan(known) else known
+        delay = _or_nothing(self._delays[state.index])
+        return state.place.network_of(request.client) + delay * request.size
 
     def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:  # noqa: ARG002
         """Take over the delay and accuracy of an answer."""
         if answer.error is not None:
             return
-        network = self._states[answer.place].place.network_of(request.client)
+        network = self._seen.network(answer.place, request.client)
         self._delays[answer.place] = max(answer.latency - network, 0.0) / request.size
         if not math.isnan(answer.correct):
-            self._correct[answer.place].append(answer.correct)
+            answers = self._correct[answer.place]
+            answers.append(answer.correct)
+            self._accuracies[answer.place] = sum(answers) / len(answers)
+
+
+def _or_nothing(value: float) -> float:
+    return 0.0 if math.isnan(value) else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,12 +201,13 @@ class WeightedRouter(MuLambdaRouter):
         now: float,  # noqa: ARG002 - the protocol's words
     ) -> tuple[int, ...]:
         """Return the place with the largest weighted sum, of equals the faster, the better."""
+        self._seen.note(states)
         misses = [self._misses(state) for state in states]
         fewest = min(misses)
         fit = [state for state, missed in zip(states, misses, strict=True) if missed == fewest]
         latencies = _normalize([self._latency(request, state) for state in fit])
         costs = _normalize([state.place.cost for state in fit])
-        known = [self._accuracy(state) for state in fit]
+        known = [self._accuracies[state.index] for state in fit]
         best = max(known) or 1.0
         latency, accuracy, cost = self._shares
         scores = [
@@ -212,7 +218,6 @@ class WeightedRouter(MuLambdaRouter):
 
     def _latency(self, request: RoutedRequest, state: PlaceState) -> float:
         """Return the estimated seconds; NaN where no delay is known."""
-        self._states[state.index] = state
         return state.place.network_of(request.client) + self._delays[state.index] * request.size
 
 
