@@ -33,6 +33,11 @@ _CONTENTS = {
     "pricing.sheet": ["PriceSheet"],
     "pricing.cost": ["Cost"],
     "run_cost": ["cost"],
+    # which of several models a request is sent to
+    "routing.simple": ["Canary", "LowestNetworkLatency", "RandomChoice", "RoundRobin", "Shadow"],
+    "routing.mulambda": ["MuLambda", "Weighted"],
+    "routing.load": ["Contextual", "CostFirst", "EffectiveAccuracy", "LatencyFirst"],
+    "routing.bandits": ["Exp3", "Exp4", "LinUCB", "ThompsonSampling"],
     # several models, and who answers
     "ensemble": ["Ensemble", "Member"],
     # the question, and three ways to an answer

@@ -16,7 +16,12 @@ ZOO = (0.41, 0.47, 0.69, 0.74, 0.77, 0.90)  # effective accuracies, as of the ta
 REQUESTS, REPEATS = 2000, 20
 PEER_REPEATS = 200
 CONTEXTS = ("clean", "shifted", "noisy")
-NEEDED = {"canary": {"place": "model 1"}, "shadow": {"place": "model 1"}}
+NEEDED = {
+    "canary": {"place": "model 1"},
+    "shadow": {"place": "model 1"},
+    "cascade": {"small": "model 1", "large": "model 2"},
+    "vote": {"names": ["model 0", "model 1", "model 2"]},
+}
 
 
 def policies():

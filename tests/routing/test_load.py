@@ -31,8 +31,8 @@ def chosen(policy, places, in_flight=(), *, request=RoutedRequest(0)):  # noqa: 
 def test_latency_grows_with_the_queue_in_front_of_the_servers_until_answers_say_otherwise():
     model = LatencyModel(seconds=0.1, servers=4)
 
-    assert [model.estimates[calls][0] for calls in (1, 4)] == pytest.approx([0.1, 0.1])
-    assert model.estimates[8][0] == pytest.approx(0.2)
+    assert [model.estimate(calls)[0] for calls in (1, 4)] == pytest.approx([0.1, 0.1])
+    assert model.estimate(8)[0] == pytest.approx(0.2)
 
 
 def test_a_line_in_calls_in_flight_is_found_within_its_standard_error():
@@ -43,8 +43,8 @@ def test_a_line_in_calls_in_flight_is_found_within_its_standard_error():
 
     for calls in (1, 3, 6):
         expected = 0.1 + 0.7 * (calls - 1)
-        assert model.estimates[calls][0] == pytest.approx(expected, abs=4 * 0.05 / math.sqrt(30))
-    assert model.estimates[9][0] == pytest.approx(5.7, abs=0.2)  # beyond what was seen
+        assert model.estimate(calls)[0] == pytest.approx(expected, abs=4 * 0.05 / math.sqrt(30))
+    assert model.estimate(9)[0] == pytest.approx(5.7, abs=0.2)  # beyond what was seen
 
 
 def test_old_latencies_are_forgotten():
@@ -52,7 +52,7 @@ def test_old_latencies_are_forgotten():
     for seconds in [0.1] * 1000 + [0.5] * 1000:
         model.learn(1, seconds)
 
-    assert model.estimates[1][0] == pytest.approx(0.5, rel=0.02)
+    assert model.estimate(1)[0] == pytest.approx(0.5, rel=0.02)
 
 
 def test_failures_count_against_a_place_and_teach_no_latency():
@@ -60,7 +60,7 @@ def test_failures_count_against_a_place_and_teach_no_latency():
     for _ in range(20):
         model.learn(1, math.inf)
 
-    assert model.estimates[1][0] == pytest.approx(0.1)
+    assert model.estimate(1)[0] == pytest.approx(0.1)
     assert model.answered < 0.2
     for _ in range(50):
         model.learn(1, 0.1)
@@ -72,24 +72,24 @@ def test_accuracy_is_learned_by_kind_and_grades_weigh_more_than_right_or_wrong()
     for _ in range(200):
         model.learn("noisy", 0.0)
         model.learn("clean", 1.0)
-    assert model.estimates["noisy"] < 0.05
-    assert model.estimates["clean"] > 0.95
-    assert model.estimates["new"] == 0.9
+    assert model.estimate("noisy") < 0.05
+    assert model.estimate("clean") > 0.95
+    assert model.estimate("new") == 0.9
 
     right, graded, batch = (AccuracyModel(0.9, {}) for _ in range(3))
     right.learn("", 1.0)
     graded.learn("", 0.37)
     batch.learn("", 0.5, rows=100)
-    assert right.estimates[""] == pytest.approx((50 * 0.9 + 1) / 51)
-    assert graded.estimates[""] == pytest.approx((50 * 0.9 + 20 * 0.37) / 70)
-    assert batch.estimates[""] == pytest.approx((50 * 0.9 + 50) / 150)
+    assert right.estimate("") == pytest.approx((50 * 0.9 + 1) / 51)
+    assert graded.estimate("") == pytest.approx((50 * 0.9 + 20 * 0.37) / 70)
+    assert batch.estimate("") == pytest.approx((50 * 0.9 + 50) / 150)
 
 
 def test_an_accuracy_that_nobody_tells_stays_what_it_was():
     model = AccuracyModel(math.nan, {})
     model.learn("", math.nan)
 
-    assert model.estimates[""] == 0.0
+    assert model.estimate("") == 0.0
     assert model.hope("") == 1.0
 
 

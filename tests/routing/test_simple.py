@@ -110,6 +110,8 @@ SET = {  # what differs from the defaults
     "mulambda": {"latency": -0.2, "needs": {"input": "image", "sizes": 3}},
     "weighted": {"cost": 2, "needs": {"input": "image"}},
     "effective-accuracy": {"target": 0.05, "cost": 0.5},
+    "cascade": {"small": "small", "large": "large"},
+    "vote": {"names": ["small", "large"]},
     "exp4": {"experts": ["small", {"noisy": "large", "": "small"}]},
 }
 

@@ -193,7 +193,7 @@ class RoutingPolicy(Protocol):
 class SeenStates:
     """The places as they were when a router last chose: what is known of them may change.
 
-    A router may hear of answers from places that it did not choose; of those it has what it was
+    A router may see answers of places that it did not choose; of those it has what it was
     made with.
     """
 

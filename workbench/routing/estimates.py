@@ -4,15 +4,11 @@ Both begin with what is known beforehand, forget old answers, and read no clock:
 
     latency = LatencyModel(seconds=0.05, servers=2)
     latency.learn(3, 0.08)           # with three calls in flight an answer took 80 ms
-    latency.estimates[6]             # mean and standard deviation in seconds
+    latency.estimate(6)              # mean and standard deviation in seconds
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import TypeVar
-
-K = TypeVar("K")
-V = TypeVar("V")
+from collections.abc import Mapping
 
 _OUTLIER = 4.0  # times the estimate: a longer latency counts as so long, as of a cold start
 _MEMORY = 200.0  # answers after which an old one weighs 1/e
@@ -24,18 +20,6 @@ _FIRST_SPREAD = 0.25  # standard deviation over mean, before answers say
 _SURE = 50.0  # rows' worth of an accuracy known for just this kind of request
 _VAGUE = 5.0  # the same of an accuracy over all kinds
 _GRADED = 20.0  # rows' worth of an answer that is graded, not right or wrong
-
-
-class _Computed(dict[K, V]):
-    """Values by key, each computed when it is first looked up."""
-
-    def __init__(self, compute: Callable[[K], V]) -> None:
-        super().__init__()
-        self._compute = compute
-
-    def __missing__(self, key: K) -> V:
-        value = self[key] = self._compute(key)
-        return value
 
 
 class LatencyModel:
@@ -50,15 +34,15 @@ class LatencyModel:
         servers: Calls served at once.
 
     >>> model = LatencyModel(seconds=0.1, servers=2)
-    >>> [round(model.estimates[calls][0], 3) for calls in (1, 2, 4)]
+    >>> [round(model.estimate(calls)[0], 3) for calls in (1, 2, 4)]
     [0.1, 0.1, 0.2]
     >>> for _ in range(100):
     ...     model.learn(4, 0.3)
-    >>> round(model.estimates[4][0], 2)
+    >>> round(model.estimate(4)[0], 2)
     0.3
     """
 
-    __slots__ = ("_levels", "_servers", "_squares", "_sums", "answered", "estimates", "is_known")
+    __slots__ = ("_estimates", "_levels", "_servers", "_squares", "_sums", "answered", "is_known")
 
     def __init__(self, seconds: float = math.nan, servers: int = 1) -> None:
         self._servers = servers
@@ -69,9 +53,16 @@ class LatencyModel:
         self._sums = [1.0, 1.0, 1.0, seconds, seconds] if self.is_known else [0.0] * 5
         self._squares = [1.0, _FIRST_SPREAD**2]  # weight and sum of squared relative errors
         self._levels: dict[int, list[float]] = {}  # calls in flight: weight and mean
-        self.estimates = _Computed(self._compute)
-        """Mean and standard deviation in seconds by calls in flight, the one that is asked for
-        included; infinite where nothing is known."""
+        self._estimates: dict[int, tuple[float, float]] = {}
+
+    def estimate(self, in_flight: int) -> tuple[float, float]:
+        """Return mean and standard deviation in seconds, infinite where nothing is known.
+
+        `in_flight` counts the call itself.
+        """
+        if in_flight not in self._estimates:
+            self._estimates[in_flight] = self._compute(in_flight)
+        return self._estimates[in_flight]
 
     def hope(self, age: float) -> float:
         """Return the seconds of one call alone that are not ruled out.
@@ -82,7 +73,7 @@ class LatencyModel:
         if not self.is_known:
             return 0.0
         half_life = _HALF_LIFE * self._sums[0] / (self._sums[0] + _FEW)
-        return self.estimates[1][0] * math.exp2(-age / half_life)
+        return self.estimate(1)[0] * math.exp2(-age / half_life)
 
     def forget(self, age: float) -> None:
         """Halve the weight of what was learned for each thousand requests that went elsewhere."""
@@ -99,7 +90,7 @@ class LatencyModel:
         self.answered += (1.0 - self.answered) / 10
         keep = 1 - 1 / _MEMORY
         if self.is_known:
-            expected = max(self.estimates[in_flight][0], 1e-9)
+            expected = max(self.estimate(in_flight)[0], 1e-9)
             seconds = min(seconds, _OUTLIER * expected)
             error = seconds / expected - 1
             weight, total = self._squares
@@ -111,7 +102,7 @@ class LatencyModel:
         weight = min(weight + 1, _MEMORY / 4)
         self._levels[in_flight] = [weight, mean + (seconds - mean) / weight]
         self.is_known = True
-        self.estimates.clear()
+        self._estimates.clear()
 
     def _load(self, in_flight: int) -> float:
         return max(1.0, in_flight / self._servers)
@@ -141,27 +132,32 @@ class AccuracyModel:
         by_context: The same by kind of request.
 
     >>> model = AccuracyModel(0.9, {"noisy": 0.6})
-    >>> model.estimates["clean"], model.estimates["noisy"]
+    >>> model.estimate("clean"), model.estimate("noisy")
     (0.9, 0.6)
     >>> model.learn("clean", 0.0)
-    >>> model.estimates["clean"]
+    >>> model.estimate("clean")
     0.75
     """
 
-    __slots__ = ("_accuracy", "_all", "_by_context", "_seen", "estimates")
+    __slots__ = ("_accuracy", "_all", "_by_context", "_estimates", "_seen")
 
     def __init__(self, accuracy: float, by_context: Mapping[str, float]) -> None:
         self._accuracy = accuracy
         self._by_context = by_context
         self._all = [0.0, 0.0]  # weight and sum
         self._seen: dict[str, list[float]] = {}
-        self.estimates = _Computed(self._compute)
-        """Expected share of right answers by kind; 0 where nothing is known."""
+        self._estimates: dict[str, float] = {}
+
+    def estimate(self, context: str) -> float:
+        """Return the expected share of right answers; 0 where nothing is known."""
+        if context not in self._estimates:
+            self._estimates[context] = self._compute(context)
+        return self._estimates[context]
 
     def hope(self, context: str) -> float:
         """Return an accuracy that is not ruled out: two standard errors, at most, above."""
         weight = self._seen.get(context, (0.0,))[0] + 1
-        return min(1.0, self.estimates[context] + 1 / math.sqrt(weight))
+        return min(1.0, self.estimate(context) + 1 / math.sqrt(weight))
 
     def learn(self, context: str, correct: float, rows: int = 1) -> None:
         """Learn which share of an answer's rows was right; NaN teaches nothing.
@@ -176,7 +172,7 @@ class AccuracyModel:
         for sums in (self._all, self._seen.setdefault(context, [0.0, 0.0])):
             sums[0] = keep * sums[0] + worth
             sums[1] = keep * sums[1] + worth * correct
-        self.estimates.clear()
+        self._estimates.clear()
 
     def _compute(self, context: str) -> float:
         known = self._by_context.get(context, math.nan)

@@ -112,14 +112,14 @@ class LoadAwareRouter(SingleAnswerRouter):
 
     def _compute(self, index: int, under_way: int, network: float, context: str) -> Prospect:
         model = self._latency[index]
-        mean, deviation = model.estimates[under_way + 1]
+        mean, deviation = model.estimate(under_way + 1)
         latency = mean + network
         spare = self._policy.target - latency
         if deviation:
             in_time = model.answered * 0.5 * math.erfc(spare / deviation * -_ROOT_HALF)
         else:
             in_time = float(spare >= 0)
-        accuracy = self._accuracy[index].estimates[context]
+        accuracy = self._accuracy[index].estimate(context)
         return Prospect(latency, in_time, accuracy, self._costs[index])
 
     def _stay(
@@ -155,8 +155,8 @@ class LoadAwareRouter(SingleAnswerRouter):
         """
         if not state.in_flight:
             return latency
-        estimates = self._latency[state.index].estimates
-        delay = estimates[state.in_flight + 1][0] - estimates[state.in_flight][0]
+        estimate = self._latency[state.index].estimate
+        delay = estimate(state.in_flight + 1)[0] - estimate(state.in_flight)[0]
         return latency + state.in_flight * max(0.0, delay)
 
     def _explore(
