@@ -14,7 +14,7 @@ DECISIONS = 2000
 LIMIT = 50e-6  # seconds a decision
 ZOO = (0.41, 0.47, 0.69, 0.74, 0.77, 0.90)  # effective accuracies, as of the task of shifted digits
 REQUESTS, REPEATS = 2000, 20
-PEER_REPEATS = 200
+PEER_REPEATS = 400
 CONTEXTS = ("clean", "shifted", "noisy")
 NEEDED = {
     "canary": {"place": "model 1"},
@@ -84,11 +84,11 @@ def through_calls(policy, known, seed):
 
 
 def play(choose, learn, chances, seed):
-    """Chance of success of each choice."""
-    generator = random.Random(f"rewards {seed}")  # noqa: S311 - apart from the router's draws
+    """Chance of success of each choice; the n-th reward of a place is the same for all players."""
+    drawn = [random.Random(f"{seed} {place}") for place in range(len(chances))]  # noqa: S311
     for number in range(REQUESTS):
         place = choose(number)
-        learn(number, place, float(generator.random() < chances[place]))
+        learn(number, place, float(drawn[place].random() < chances[place]))
         yield chances[place]
 
 

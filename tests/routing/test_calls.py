@@ -192,3 +192,28 @@ def test_a_router_that_asks_a_place_twice_is_refused():
 
     with pytest.raises(InvalidInput, match="has not been to"):
         routed.answer(0, good(0), 0.1)
+
+
+def test_a_router_sees_a_stall_at_once_with_the_load_there_was():
+    router = First()
+    routed = calls(router, patience=1.0)
+    routed.arrive(RoutedRequest(0), 0.0)
+    routed.arrive(RoutedRequest(1), 0.5)
+    routed.wake(1.5)
+
+    assert [(seen.place, seen.in_flight, seen.latency) for seen in router.seen] == [
+        (0, 1, math.inf),
+        (0, 2, math.inf),
+    ]
+
+
+def test_a_request_that_no_router_takes_leaves_nothing_open():
+    class Refuses(First):
+        def choose(self, request, states, now):
+            return (0, 0)
+
+    routed = calls(Refuses())
+    with pytest.raises(InvalidInput, match="has not been to"):
+        routed.arrive(RoutedRequest(0), 0.0)
+
+    assert (routed.open_count, routed.states[0].in_flight) == (0, 0)

@@ -1,5 +1,6 @@
 """Routers that see load: what they learn of places, and whom they ask."""
 
+import heapq
 import itertools
 import math
 import random
@@ -232,6 +233,35 @@ def test_the_same_seed_makes_the_same_choices():
 
     assert run(1) == run(1)
     assert run(1) != run(2)
+
+
+def effective_accuracy(policy, places, *, rate, target, count=4000, seed=1):
+    """Share right and in time of Poisson requests; each place serves one at a time, in order."""
+    generator = random.Random(seed)  # noqa: S311 - no secret
+    calls = RoutedCalls(policy.router(places, seed), places)
+    free, ends, now, good = [0.0] * len(places), [], 0.0, 0
+    for number in range(count):
+        now += generator.expovariate(rate)
+        while ends and ends[0][0] <= now:
+            end, which, place, start, correct = heapq.heappop(ends)
+            calls.answer(which, PlaceAnswer(place, end - start, correct=correct), end)
+        ((_, place),) = calls.arrive(RoutedRequest(number), now).ask
+        service = places[place].seconds * generator.uniform(0.8, 1.2)
+        free[place] = max(now, free[place]) + service
+        correct = float(generator.random() < places[place].accuracy)
+        good += correct * (free[place] - now <= target)
+        heapq.heappush(ends, (free[place], number, place, now, correct))
+    return good / count
+
+
+def test_switching_by_load_is_right_and_in_time_more_often_than_any_model_alone():
+    """At a load that saturates the large model: 40 requests/s, of which it can serve 20."""
+    at = {"rate": 40, "target": 0.15}
+    alone = [effective_accuracy(Contextual(), [place], **at) for place in (SMALL, LARGE)]
+    switched = effective_accuracy(EffectiveAccuracy(target=0.15), [SMALL, LARGE], **at)
+
+    assert alone[1] < 0.1  # it falls behind for good
+    assert switched > max(alone) + 4 * math.sqrt(2 * 0.25 / 4000)
 
 
 @pytest.mark.parametrize(
