@@ -36,6 +36,7 @@ _CONTENTS = {
     # which of several models a request is sent to
     "routing.simple": ["Canary", "LowestNetworkLatency", "RandomChoice", "RoundRobin", "Shadow"],
     "routing.mulambda": ["MuLambda", "Weighted"],
+    "routing.schedule": ["Scheduled"],
     "routing.load": ["Contextual", "CostFirst", "EffectiveAccuracy", "LatencyFirst"],
     "routing.bandits": ["Exp3", "Exp4", "LinUCB", "ThompsonSampling"],
     # several models, and who answers

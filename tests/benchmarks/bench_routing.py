@@ -20,6 +20,7 @@ NEEDED = {
     "canary": {"place": "model 1"},
     "shadow": {"place": "model 1"},
     "cascade": {"small": "model 1", "large": "model 2"},
+    "scheduled": {"phases": [(0, ROUTING_POLICIES["random"]())]},
     "vote": {"names": ["model 0", "model 1", "model 2"]},
 }
 

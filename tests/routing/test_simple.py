@@ -111,6 +111,7 @@ SET = {  # what differs from the defaults
     "weighted": {"cost": 2, "needs": {"input": "image"}},
     "effective-accuracy": {"target": 0.05, "cost": 0.5},
     "cascade": {"small": "small", "large": "large"},
+    "scheduled": {"phases": [(0, RoundRobin()), (60, RandomChoice())]},
     "vote": {"names": ["small", "large"]},
     "exp4": {"experts": ["small", {"noisy": "large", "": "small"}]},
 }

@@ -4,6 +4,7 @@ from workbench.routing.bandits import Exp3, Exp4, LinUCB, ThompsonSampling
 from workbench.routing.base import ROUTING_POLICIES, policy_from_dict
 from workbench.routing.load import Contextual, CostFirst, EffectiveAccuracy, LatencyFirst
 from workbench.routing.mulambda import MuLambda, Weighted
+from workbench.routing.schedule import Scheduled
 from workbench.routing.simple import (
     Canary,
     LowestNetworkLatency,
@@ -26,6 +27,7 @@ __all__ = [
     "MuLambda",
     "RandomChoice",
     "RoundRobin",
+    "Scheduled",
     "Shadow",
     "ThompsonSampling",
     "Weighted",
@@ -51,6 +53,7 @@ ROUTING_POLICIES.update(
             Exp3,
             Exp4,
             LinUCB,
+            Scheduled,
         )
     }
 )

@@ -261,7 +261,7 @@ class LinUCB(_Bandit):
     kind: ClassVar[str] = "linucb"
 
     alpha: float = field(
-        default=1.0,
+        default=1.5,
         metadata=setting("Optimism", "standard deviations above the mean", positive_amount("")),
     )
 

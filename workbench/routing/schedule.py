@@ -1,0 +1,107 @@
+"""Routing policies that follow one another, as where weights change with the time of day."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from workbench.errors import InvalidInput
+from workbench.routing.base import (
+    Place,
+    PlaceAnswer,
+    PlaceState,
+    RoutedRequest,
+    Router,
+    RoutingRule,
+    Settlement,
+    routing_policy,
+)
+from workbench.settings import setting
+from workbench.validation import as_tuple, not_negative
+
+
+def _phases(name: str, value: object) -> tuple[tuple[float, RoutingRule], ...]:
+    """Return pairs of seconds and policy, the first from 0 on, in order."""
+    pairs = [as_tuple(name, each) for each in as_tuple(name, value)]
+    if not pairs or any(len(pair) != 2 for pair in pairs):
+        raise InvalidInput(f"{name} must be pairs of seconds and routing policy, got {value!r}.")
+    phases = tuple(
+        (not_negative(name, start, "seconds"), routing_policy(name, policy))
+        for start, policy in pairs
+    )
+    starts = [start for start, _ in phases]
+    if starts[0] or starts != sorted(set(starts)):
+        raise InvalidInput(f"{name} must begin at 0 and follow one another, got {starts}.")
+    return phases
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduled(RoutingRule):
+    """One routing policy after the other, each from an instant on; all learn from all answers.
+
+    A request that is under way when the policy changes is settled by the new one.
+
+    Raises:
+        InvalidInput: The first does not begin at 0, or they are not in order.
+
+    >>> from workbench.routing.simple import RandomChoice, RoundRobin
+    >>> Scheduled(phases=[(0, RoundRobin()), (3600, RandomChoice())]).label
+    'round-robin; from 3600 s random'
+    """
+
+    kind: ClassVar[str] = "scheduled"
+
+    phases: tuple[tuple[float, RoutingRule], ...] = field(
+        metadata=setting("Phases", "seconds and the routing policy from then on", _phases)
+    )
+
+    @property
+    def label(self) -> str:
+        """The policy in a few words, for charts and tables."""
+        first, *others = self.phases
+        later = [f"from {start:g} s {policy.label}" for start, policy in others]
+        return "; ".join([first[1].label, *later])
+
+    def router(self, places: Sequence[Place], seed: int = 0) -> "ScheduledRouter":
+        """Return a fresh router.
+
+        Raises:
+            InvalidInput: A policy does not fit the places, or asks some whose answer is not given.
+        """
+        routers = [policy.router(places, seed) for _, policy in self.phases]
+        if any(getattr(router, "silent", None) for router in routers):
+            raise InvalidInput("A shadow lasts: give it the schedule as `others`, not one phase.")
+        return ScheduledRouter([start for start, _ in self.phases], routers)
+
+
+class ScheduledRouter:
+    """Asks the router whose time it is."""
+
+    def __init__(self, starts: Sequence[float], routers: Sequence[Router]) -> None:
+        self._starts = starts
+        self._routers = routers
+
+    def _at(self, now: float) -> Router:
+        return self._routers[max(0, bisect_right(self._starts, now) - 1)]
+
+    def choose(
+        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
+    ) -> Sequence[int]:
+        """Return what the present router chooses."""
+        return self._at(now).choose(request, states, now)
+
+    def settle(
+        self,
+        request: RoutedRequest,
+        answers: Sequence[PlaceAnswer],
+        pending: int,
+        states: Sequence[PlaceState],
+        now: float,
+    ) -> Settlement:
+        """Let the present router decide."""
+        return self._at(now).settle(request, answers, pending, states, now)
+
+    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
+        """Let all routers learn."""
+        for router in self._routers:
+            router.observe(request, answer, now)
