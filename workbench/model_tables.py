@@ -4,7 +4,7 @@ InfAdapter measured how many requests a second five ResNets serve within a targe
 counted by class which of nine ImageNet models is right::
 
     serve(load_capacities(), rates, cpus=20, target=0.75)     # one variant, switching, a set
-    value_context(load_hits())                                # the best model, and the best by class
+    value_context(load_hits())                                # the best, and the best by class
     learn(load_hits(), ThompsonSampling(), requests=5_000)    # what a router finds of that
 
 Both tables carry no licence, so that three rows of each are cited; the others are read from a
@@ -40,7 +40,7 @@ HITS_FILE = "cocktail_class_hits.csv"
 RATES_FILE = "worldcup98_invocation_count.csv"
 
 ACCURACY = {18: 0.69758, 34: 0.73314, 50: 0.76130, 101: 0.77374, 152: 0.78312}
-"""Share of ImageNet's validation images that a ResNet of so many layers gets right (torchvision)."""
+"""Share of ImageNet's validation images a ResNet of so many layers gets right (torchvision)."""
 
 SMALLEST = ("MobileNetV2", "MobileNet", "NASNetMobile")
 """The smallest of Cocktail's models: 3.5, 4.3 and 5.3 million parameters."""
@@ -151,7 +151,9 @@ def _find(folder: str | os.PathLike[str] | None, name: str) -> Path | None:
         return None
     path = Path(folder) / name
     if not path.exists():
-        raise NotFound(f"There is no {name} in {folder}: name another folder, or none for a few rows.")
+        raise NotFound(
+            f"There is no {name} in {folder}: name another folder, or none for a few rows."
+        )
     return path
 
 
@@ -270,9 +272,7 @@ def value_context(hits: "pl.DataFrame", smallest: Sequence[str] = SMALLEST) -> d
     }
 
 
-def learn(
-    hits: "pl.DataFrame", policy: RoutingPolicy, *, requests: int, seed: int = 0
-) -> Floats:
+def learn(hits: "pl.DataFrame", policy: RoutingPolicy, *, requests: int, seed: int = 0) -> Floats:
     """Return, request by request, how often the model that a router chose is right.
 
     Each request is an image of a class drawn evenly; the router sees the class as its kind, and
