@@ -196,6 +196,18 @@ def serve(
     return pl.concat(frames)
 
 
+def summarize(hour: "pl.DataFrame") -> "pl.DataFrame":
+    """Return the means of each strategy: cpus by minute, in_time and effective by request.
+
+    >>> summarize(serve(load_capacities(), [20.0, 150.0], cpus=8, target=0.75))["strategy"][-1]
+    'sets'
+    """
+    import polars as pl
+
+    shares = (pl.col("in_time", "effective") * pl.col("rate")).sum() / pl.col("rate").sum()
+    return hour.group_by("strategy", maintain_order=True).agg(pl.col("cpus").mean(), shares)
+
+
 class _Sets:
     """All sets of variants with CPUs within the budget: capacity of each, most accurate first."""
 
@@ -270,6 +282,17 @@ def value_context(hits: "pl.DataFrame", smallest: Sequence[str] = SMALLEST) -> d
         "best by class": float(table.max(axis=1).mean()),
         "smallest by class": float(small.max(axis=1).mean()),
     }
+
+
+def list_best(hits: "pl.DataFrame") -> list[tuple[str, str]]:
+    """Return each class and the model that is right most often there, of equals the first.
+
+    >>> list_best(load_hits())[0]
+    ('n07248320', 'NASNetMobile')
+    """
+    models = np.array(hits.columns[1:])
+    best = models[hits.drop("class").to_numpy().argmax(axis=1)].tolist()
+    return list(zip(hits["class"].to_list(), best, strict=True))
 
 
 def learn(hits: "pl.DataFrame", policy: RoutingPolicy, *, requests: int, seed: int = 0) -> Floats:

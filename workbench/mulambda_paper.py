@@ -13,8 +13,8 @@ of its figures, and nothing of its code is here. What it does not say and the cu
 
 - The calls in flight that slow a call down do not include itself: the published median of 2.907 s
   in hyperlocal mda is 2.862 s with four others, 3.562 s with five, and a network.
-- Nodes answer 10, 30, 100 and 300 ms late, and a call pays twice, to connect and for the answer:
-  hence the published 3.94 s in parity mda, of a model that takes 3.315 s.
+- Nodes answer 10, 30, 100 and 300 ms late, and a call pays twice, to connect and for the answer: a
+  model that takes 3.315 s with four others is published as 3.94 s in parity mda, on the last node.
 """
 
 import heapq
@@ -81,7 +81,7 @@ class DummyModel(NamedTuple):
         >>> round(DUMMY_MODELS[2].accuracy(0), 3)
         0.647
         """
-        return self.confidences[feature] / len(self.confidences) ** self.decay
+        return float(self.confidences[feature] / len(self.confidences) ** self.decay)
 
 
 DUMMY_MODELS = (
@@ -152,6 +152,8 @@ def see_load_and_kind(latency: float, accuracy: float) -> RoutingPolicy:
     return EffectiveAccuracy(target=TARGET, latency=-latency, accuracy=accuracy, late=0.7)
 
 
+_KEY = ["placement", "use_case", "selector"]
+
 _CITED = {  # mean response time in s and mean accuracy of each of them, in their order
     ("hyperlocal", "scp"): ((0.339, 0.274), (0.604, 0.315), (0.567, 0.317), (1.218, 0.304)),
     ("hyperlocal", "mda"): ((2.781, 0.504), (0.592, 0.313), (0.554, 0.313), (1.415, 0.315)),
@@ -190,9 +192,9 @@ def load_published(folder: str | os.PathLike[str] | None = None) -> "pl.DataFram
 
     folder = folder or os.environ.get(FOLDER_VARIABLE)
     figures = _read(Path(folder)) if folder else _cite()
-    schema = dict.fromkeys(("placement", "use_case", "selector"), pl.String)
-    schema |= dict.fromkeys(("published_mean", "published_p95", "published_accuracy"), pl.Float64)
-    return pl.DataFrame([(*key, *each) for key, each in figures.items()], schema, orient="row")
+    columns = [*_KEY, "published_mean", "published_p95", "published_accuracy"]
+    rows = [(*key, *each) for key, each in figures.items()]
+    return pl.DataFrame(rows, columns, orient="row").cast({columns[4]: pl.Float64})
 
 
 def _cite() -> dict[tuple[str, str, str], tuple[float, float | None, float]]:
@@ -448,12 +450,82 @@ def compare_selectors(
             means = [mean for mean, _, _ in figures]
             averages = np.mean(figures, axis=0).tolist()
             rows.append((placement, use_case, name, *averages, min(means), max(means)))
-    columns = ["placement", "use_case", "selector", "mean", "p95", "accuracy"]
-    table = pl.DataFrame(rows, [*columns, "mean_low", "mean_high"], orient="row")
-    return table.join(load_published(folder), on=columns[:3], how="left", maintain_order="left")
+    columns = [*_KEY, "mean", "p95", "accuracy", "mean_low", "mean_high"]
+    table = pl.DataFrame(rows, columns, orient="row")
+    return table.join(load_published(folder), on=_KEY, how="left", maintain_order="left")
 
 
 def _figures(answers: "pl.DataFrame") -> tuple[float, float, float]:
     latencies = answers["latency"].to_numpy()
     accuracy = float(answers["accuracy"].to_numpy().mean())
     return float(latencies.mean()), float(np.quantile(latencies, 0.95)), accuracy
+
+
+def list_answers(
+    placement: str,
+    selectors: Mapping[str, PolicyByWeights] = SELECTORS,
+    *,
+    requests: int = 400,
+    seed: int = 0,
+) -> dict[tuple[str, str], "pl.DataFrame"]:
+    """Return the answers in all use cases, by use case and selector, each as `replay` does."""
+    return {
+        (use_case, name): replay(placement, use_case, policy, requests=requests, seed=seed)
+        for use_case in USE_CASES
+        for name, policy in selectors.items()
+    }
+
+
+def summarize(answers: Mapping[tuple[str, str], "pl.DataFrame"]) -> "pl.DataFrame":
+    """Return a row for each use case and selector: mean and p95 of response time, accuracy."""
+    import polars as pl
+
+    rows = [(*key, *_figures(frame)) for key, frame in answers.items()]
+    return pl.DataFrame(rows, [*_KEY[1:], "mean", "p95", "accuracy"], orient="row")
+
+
+def tabulate(table: "pl.DataFrame", name: str) -> "pl.DataFrame":
+    """Return a row a cell: weighted and lots, published and rebuilt, and a selector beside them.
+
+    Columns: placement, use_case; published and rebuilt (mean response time of the weighted choice,
+    seconds) and off (by which share the second misses the first); lots_published and lots, the same
+    of the random choice; time and p95 of the selector, share (its mean time of the weighted one's),
+    p95_weighted; published_accuracy, rebuilt_accuracy, accuracy, and gain over the rebuilt.
+
+    Args:
+        table: From `compare_selectors`, with "weighted", "random" and the selector.
+        name: Of the selector.
+    """
+    import polars as pl
+
+    weighted, lots, own = (table.filter(selector=each) for each in ("weighted", "random", name))
+    return weighted.select(
+        *_KEY[:2],
+        published="published_mean",
+        rebuilt="mean",
+        off=pl.col("mean") / pl.col("published_mean") - 1,
+        lots_published=lots["published_mean"],
+        lots=lots["mean"],
+        time=own["mean"],
+        share=own["mean"] / pl.col("mean"),
+        p95_weighted="p95",
+        p95=own["p95"],
+        published_accuracy="published_accuracy",
+        rebuilt_accuracy="accuracy",
+        accuracy=own["accuracy"],
+        gain=own["accuracy"] - pl.col("accuracy"),
+    )
+
+
+def list_slower(cells: "pl.DataFrame", time: str, lots: str) -> list[str]:
+    """Return the use cases in which a column of times exceeds another in every placement.
+
+    >>> cells = tabulate(compare_selectors(requests=20, seeds=[0]), "round-robin")
+    >>> list_slower(cells, "published", "lots_published")
+    ['mda', 'psa', 'env']
+    """
+    import polars as pl
+
+    exceeds = (pl.col(time) > pl.col(lots)).all().alias("slower")
+    slower = cells.group_by("use_case", maintain_order=True).agg(exceeds)
+    return slower.filter("slower")["use_case"].to_list()

@@ -1,5 +1,13 @@
 """Charts: each one a function that computes a frame and a function that draws it."""
 
+from workbench.plots.answers import (
+    answer_spread,
+    node_load,
+    plot_boxes,
+    plot_effective_accuracy,
+    plot_node_load,
+    plot_spread,
+)
 from workbench.plots.arrivals import arrival_rates, plot_arrival_rates
 from workbench.plots.batches import batch_sizes, plot_batch_sizes
 from workbench.plots.costs import cost_by_item, plot_cost_by_item
@@ -18,6 +26,7 @@ from workbench.plots.service import plot_service_times, service_times
 
 __all__ = [
     "Figure",
+    "answer_spread",
     "arrival_rates",
     "batch_sizes",
     "batching_grid",
@@ -27,17 +36,22 @@ __all__ = [
     "latency_errors",
     "latency_over_time",
     "metric_series",
+    "node_load",
     "plan_candidates",
     "plot_arrival_rates",
     "plot_batch_sizes",
     "plot_batching_grid",
+    "plot_boxes",
     "plot_break_even",
     "plot_cost_by_item",
+    "plot_effective_accuracy",
     "plot_latency_ecdf",
     "plot_latency_errors",
     "plot_latency_over_time",
     "plot_metrics",
+    "plot_node_load",
     "plot_plan",
     "plot_service_times",
+    "plot_spread",
     "service_times",
 ]
