@@ -166,7 +166,7 @@ def serve(
     (share of requests within the target) and effective (share right and in time). Requests go to
     the most accurate variant that has capacity left, and what exceeds all capacity is late. One
     variant has the most CPUs that it can use; switching takes one a minute, sets take several, each
-    with the largest effective accuracy, and of equals the fewest CPUs. Both are told each minute's
+    with the largest effective accuracy, and of equals the fewest CPUs. Both know each minute's
     rate, and a change costs nothing: what a forecast misses comes off these figures.
 
     Args:
@@ -284,15 +284,16 @@ def value_context(hits: "pl.DataFrame", smallest: Sequence[str] = SMALLEST) -> d
     }
 
 
-def list_best(hits: "pl.DataFrame") -> list[tuple[str, str]]:
-    """Return each class and the model that is right most often there, of equals the first.
+def choose_by_class(hits: "pl.DataFrame") -> dict[str, str]:
+    """Return by class the model that is right most often there, of equals the best of all.
 
-    >>> list_best(load_hits())[0]
-    ('n07248320', 'NASNetMobile')
+    >>> choose_by_class(load_hits())["n07248320"]
+    'NASNetMobile'
     """
-    models = np.array(hits.columns[1:])
-    best = models[hits.drop("class").to_numpy().argmax(axis=1)].tolist()
-    return list(zip(hits["class"].to_list(), best, strict=True))
+    best = hits.drop("class").to_numpy().argmax(axis=1)
+    return {
+        each: hits.columns[1 + number] for each, number in zip(hits["class"], best, strict=True)
+    }
 
 
 def learn(hits: "pl.DataFrame", policy: RoutingPolicy, *, requests: int, seed: int = 0) -> Floats:

@@ -35,9 +35,10 @@ def cell_lines(table):
             f"{row['placement']:>10} {row['use_case']}: {row['published']:.2f} s "
             f"{row['published_accuracy']:.3f}, {row['lots_published']:.2f} s | "
             f"{row['rebuilt']:.2f} s ({of_weighted[0]:.2f} to {of_weighted[1]:.2f}, "
-            f"{row['off']:+.0%}) {row['rebuilt_accuracy']:.3f}, {row['lots']:.2f} s | {row['time']:.3f} s "
-            f"({own[0]:.3f} to {own[1]:.3f}, {row['share']:.2f} of weighted) {row['accuracy']:.3f} "
-            f"({row['gain']:+.3f}), p95 {row['p95']:.2f} s, not {row['p95_weighted']:.2f}"
+            f"{row['off']:+.0%}) {row['rebuilt_accuracy']:.3f}, {row['lots']:.2f} s | "
+            f"{row['time']:.3f} s ({own[0]:.3f} to {own[1]:.3f}, {row['share']:.2f} of weighted) "
+            f"{row['accuracy']:.3f} ({row['gain']:+.3f}), "
+            f"p95 {row['p95']:.2f} s, not {row['p95_weighted']:.2f}"
         )
 
 
@@ -61,9 +62,10 @@ def goals(table):
     share, gain = cells["share"], cells["gain"]
     print(
         f"load and kind against weighted, rebuilt: mean time {share.min():.2f} to "
-        f"{share.max():.2f} of it (goal: at most 0.35), accuracy {gain.min():+.3f} to {gain.max():+.3f} (at least "
-        f"-0.04), at least equal in {(gain >= 0).sum()} of 16 (11), p95 below in "
-        f"{(cells['p95'] < cells['p95_weighted']).sum()} of 16"
+        f"{share.max():.2f} of it (goal: at most 0.35), accuracy {gain.min():+.3f} to "
+        f"{gain.max():+.3f} (at least -0.04), at least equal in "
+        f"{(gain >= 0).sum()} of 16 (11), "
+        f"p95 below in {(cells['p95'] < cells['p95_weighted']).sum()} of 16"
     )
     for own, lots in (("published", "lots_published"), ("rebuilt", "lots")):
         cases = ", ".join(list_slower(cells, own, lots))
