@@ -30,6 +30,7 @@ def test_a_sound_model_passes_every_check(found):
         "rows together",
         "outputs",
         "estimator",
+        "time by values",
         "/ping",
         "/execution-parameters",
         "application/x-npy",

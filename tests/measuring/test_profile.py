@@ -1,3 +1,4 @@
+import sys
 import threading
 
 import numpy as np
@@ -17,6 +18,7 @@ from workbench.measuring.profile import (
     _profile_frame,
     fit_service_times,
 )
+from workbench.registry.value_times import ValueTimes
 
 STATES = BACK_TO_BACK, AFTER_IDLE
 
@@ -248,3 +250,17 @@ def test_profiles_of_the_same_model_that_are_joined_follow_one_another():
     later = delay_calls(one.frame, 5.0)
 
     assert Profile(later).span == pytest.approx(one.span + 5)
+
+
+def test_a_pool_with_slow_rows_is_told_by_the_profile(model, monkeypatch):
+    found = ValueTimes(ordinary=1e-6, tiny=5e-5, slowest=4e-5, rows=99, slow=7, by_tiny=True)
+    monkeypatch.setattr(sys.modules[Profile.__module__], "time_values", lambda *_: found)
+
+    profiled = wb.profile(model, batch_sizes=[1], budget=0.01, idle=0.0, repeats=30)
+
+    assert "7 of 99 rows" in profiled.note
+
+
+def test_a_pool_of_ordinary_rows_is_not_mentioned(measured):
+    assert measured.facts["slow_rows"] == ""
+    assert "of the pool" not in measured.note

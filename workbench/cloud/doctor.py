@@ -33,6 +33,7 @@ from workbench.formatting import Table, milliseconds
 from workbench.registry.agreement import NOT_CHECKED
 from workbench.registry.invariance_probe import has_trees, probe
 from workbench.registry.model import Model
+from workbench.registry.value_times import time_values
 from workbench.settings import settings_of
 from workbench.validation import of_kind, positive, whole_number
 
@@ -126,6 +127,7 @@ def examine(
             )
         )
         checks += [_check_batches(model), _check_outputs(model, rows), _check_origin(model)]
+        checks.append(_check_values(model))
         log = Path(name) / "log"
         try:
             with _run_server(folder, log, threads=threads) as (server, port):
@@ -257,6 +259,12 @@ def _check_batches(model: Model) -> Check:
     )
     well = found.invariant or not found.deterministic
     return Check(name="rows together", ok=well, finding=str(found))
+
+
+def _check_values(model: Model) -> Check:
+    """Return how time depends on values: nothing to fail for, but good to know beforehand."""
+    found = time_values(model.session(), model.samples().inputs)
+    return Check(name="time by values", ok=True, finding=str(found))
 
 
 def _check_ping(port: int, ping_timeout: float) -> Check:

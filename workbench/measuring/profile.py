@@ -29,6 +29,7 @@ from workbench.measuring.load import Load, Workers, tune_process
 from workbench.process import Emit, run_in_process
 from workbench.provenance import environment
 from workbench.registry.model import Model
+from workbench.registry.value_times import time_values
 from workbench.service_times import MAX_BATCH_ROWS
 from workbench.speed import SpeedRecord, record_speed
 from workbench.traffic.patterns import constant
@@ -149,7 +150,15 @@ class Profile:
 
     @property
     def note(self) -> str:
-        """What is known of slow calls: how far the tail goes, and what order would have shown."""
+        """What is known of slow calls: how far the tail goes, and what order would have shown.
+
+        Behind it, whether rows of the pool are slow where tiny numbers are not read as 0.
+        """
+        slow = self.facts.get("slow_rows", "")
+        return f"{self._tail_note} {slow}." if slow else self._tail_note
+
+    @property
+    def _tail_note(self) -> str:
         rows = self.frame.filter(state=BACK_TO_BACK)
         if rows["samples"].null_count():
             return (
@@ -369,6 +378,7 @@ def profile(
             "budget": plan.budget,
             "idle": plan.idle,
         },
+        "slow_rows": time_values(model.session(), model.samples().inputs).warning,
     }
     return Profile(kept_calls.thin_calls(_profile_frame(rows)), facts)
 
