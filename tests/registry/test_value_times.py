@@ -36,7 +36,7 @@ def test_rows_of_tiny_numbers_are_compared_with_ordinary_ones():
     found = find(has_tiny, ROWS)
 
     assert found.tiny_ratio == pytest.approx(41.0)
-    assert (found.slow, found.warning) == (0, "")
+    assert (found.slow, found.pool_note) == (0, "")
     assert "41 times" in str(found)
 
 
@@ -47,7 +47,7 @@ def test_slow_rows_of_the_pool_are_counted_and_their_tiny_numbers_blamed():
 
     assert (found.rows, found.slow, found.by_tiny) == (200, 4, True)
     assert found.slowest / found.ordinary == pytest.approx(41.0)
-    assert "4 of 200 rows" in found.warning
+    assert "4 of 200 rows" in found.pool_note
 
 
 def test_a_pool_of_nothing_but_tiny_numbers_is_slow_too():
@@ -62,14 +62,14 @@ def test_rows_that_are_slow_for_other_values_are_told_apart():
     found = find(lambda row: 5.0 * (row[0] == 9.0), rows, seconds=100.0)
 
     assert (found.slow, found.by_tiny) == (1, False)
-    assert found.warning.endswith("by their values")
+    assert found.pool_note.endswith("by their values")
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int64])
 def test_a_model_that_takes_one_time_for_all_has_no_warning(kind):
     found = find(lambda _: 0.0, ROWS.astype(kind))
 
-    assert (found.slow, found.warning) == (0, "")
+    assert (found.slow, found.pool_note) == (0, "")
     assert not found.tiny_ratio >= WORTH_TELLING
     assert "alike" in str(found)
 

@@ -378,7 +378,7 @@ def profile(
             "budget": plan.budget,
             "idle": plan.idle,
         },
-        "slow_rows": time_values(model.session(), model.samples().inputs).warning,
+        "slow_rows": time_values(model.session(), model.samples().inputs).pool_note,
     }
     return Profile(kept_calls.thin_calls(_profile_frame(rows)), facts)
 

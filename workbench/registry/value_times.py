@@ -53,7 +53,7 @@ class ValueTimes:
         return self.tiny / self.ordinary if self.ordinary else float("nan")
 
     @property
-    def warning(self) -> str:
+    def pool_note(self) -> str:
         """What to know of rows of the pool; empty where none is slow."""
         if not self.slow:
             return ""
@@ -68,14 +68,14 @@ class ValueTimes:
         )
 
     def __str__(self) -> str:
-        told = [self.warning] if self.slow else []
+        found = [self.pool_note] if self.slow else []
         if self.tiny_ratio >= WORTH_TELLING:
-            told.append(
+            found.append(
                 f"rows of tiny numbers (below 1.2e-38 in float32) take {self.tiny_ratio:.3g} times "
                 "the ordinary CPU time where a process does not read them as 0; servers that the "
                 "workbench starts or packs do"
             )
-        return "; ".join(told) or f"{self.rows} rows of the pool, and tiny numbers, take alike"
+        return "; ".join(found) or f"{self.rows} rows of the pool, and tiny numbers, take alike"
 
 
 def time_values(
