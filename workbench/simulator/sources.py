@@ -68,16 +68,15 @@ def quantiles_of(
     times of their own: each begins a golden section of the record further on than the one before
     it, which spreads any number of them evenly.
     """
-    speeds = Speeds(np.zeros((0, 1)), np.zeros(0, np.int64), 0.0, 0.0, 0.0)
+    speeds = Speeds(np.zeros((0, 1)), np.zeros(0, np.int32), 0.0, 0.0, 0.0)
     record = service.speed
     if record is not None and service.sampled:
-        count = len(record.slices)
         speeds = Speeds(
             levels=record.levels,
-            slices=record.slices,
-            pace=count / record.span,
-            phase=phase * count,
-            apart=0.0 if one_machine else _GOLDEN_SECTION * count,
+            slices=record.slices.astype(np.int32),
+            pace=1 / record.span,
+            phase=phase,
+            apart=0.0 if one_machine else _GOLDEN_SECTION,
         )
     return ServiceQuantiles(service.table, service.idle_table, speeds)
 
