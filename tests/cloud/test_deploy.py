@@ -9,7 +9,7 @@ from workbench.cloud import deploy as deploy_module
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploy import deploy, teardown
 from workbench.cloud.ledger import Ledger, LedgerEntry
-from workbench.errors import CloudError, InvalidInput, NotAvailable, OverBudget
+from workbench.errors import CloudError, InvalidInput, NotAvailable, NotFound, OverBudget
 
 SERVERLESS = wb.Serverless(memory_mb=2048, max_concurrency=5)
 TWO = wb.RealTime(instance_type="ml.m5.xlarge", count=2, workers=3, routing="random")
@@ -364,6 +364,15 @@ def test_teardown_ends_what_the_ledger_names(ledger, cloud_of_entries):
 
     cloud_of_entries.done()
     assert ledger.entries() == [entries[1]]
+
+
+def test_teardown_of_an_unknown_name_ends_nothing_and_names_what_there_is(ledger):
+    ledger.write(entry(name="x"))
+
+    with pytest.raises(NotFound, match=r"nosuch.* has x\."):
+        teardown(ledger, names=("x", "nosuch"))
+
+    assert [each.name for each in ledger.entries()] == ["x"]
 
 
 def test_teardown_goes_on_after_a_failure_and_tells_of_it(ledger, cloud_of_entries):

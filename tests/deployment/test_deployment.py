@@ -266,6 +266,8 @@ def test_an_unknown_instance_type_names_near_ones():
 
 
 def test_labels_tell_configurations_apart():
+    pair = RealTime(instance_type="ml.m5.large", workers=2)
+    assert pair.label == "real-time 1 x ml.m5.large x 2 workers"
     assert Local().label == "local, 1 worker"
     assert Serverless(memory_mb=1024, max_concurrency=5, provisioned=2).label == (
         "serverless 1024 MB, 2 provisioned"

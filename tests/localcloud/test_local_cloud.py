@@ -18,6 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests import wire
+from workbench import localcloud
 from workbench.cloud.aws import Cloud
 from workbench.errors import Damaged, NotAvailable, StorageError, WorkbenchError
 from workbench.localcloud import LocalCloud
@@ -197,6 +198,20 @@ def test_a_start_that_fails_says_why(tmp_path):
 
     with pytest.raises(WorkbenchError, match=r"did not start: FileExistsError.*front\.log"):
         LocalCloud(tmp_path)
+
+
+def test_the_log_of_a_start_that_fails_outlives_its_temporary_folder(tmp_path, monkeypatch):
+    made = tmp_path / "workbench-cloud-1"
+    (made / "blobs").mkdir(parents=True)
+    (made / "blobs" / "objects").write_text("not a folder")
+    monkeypatch.setattr(localcloud.tempfile, "mkdtemp", lambda **_: str(made))
+
+    with pytest.raises(WorkbenchError) as failed:
+        LocalCloud()
+
+    log = Path(str(failed.value).split("; see ")[1].rstrip("."))
+    assert "FileExistsError" in log.read_text()
+    assert not made.exists()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

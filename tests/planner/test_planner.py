@@ -371,7 +371,9 @@ def test_silence_is_served_by_nobody():
     [
         ({"kinds": []}, "kinds must be a list of at least one choice"),
         ({"kinds": "lambda"}, "kinds must be a list of at least one choice"),
-        ({"kinds": ["local"]}, "kinds must be of serverless, .*got 'local'"),
+        ({"kinds": ["nosuch"]}, "kinds must be of serverless, .*got 'nosuch'"),
+        ({"kinds": ["on-premise"]}, r"deployments=\[OnPremise"),
+        ({"local": True}, r"no local\. .*max_sizes.*deployments=\[Local"),
         ({"max_sizes": [0]}, "A max_size must be a whole number of at least 1, got 0"),
         ({"max_waits": [-1.0]}, "A max_wait must be a finite number of seconds, 0 or more"),
         ({"finalists": 0}, "finalists must be a whole number of at least 1"),

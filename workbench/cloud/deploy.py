@@ -33,7 +33,7 @@ from workbench.cloud.cost_guard import confirm_cost, estimate_max_cost, hourly_c
 from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import OnDemandPlatform
-from workbench.errors import CloudError, Unreachable, WorkbenchError
+from workbench.errors import CloudError, NotFound, Unreachable, WorkbenchError
 from workbench.registry.model import Model
 from workbench.scaling import ScalingPolicy, StepScaling, TargetTracking
 
@@ -206,11 +206,19 @@ def teardown(ledger: Ledger | None = None, *, names: tuple[str, ...] = ()) -> li
     """End all that the ledger names (or the deployments of these names) and return their entries.
 
     Raises:
+        NotFound: The ledger has no deployment of one of the names; nothing is ended then.
         CloudError: Some of it could not be ended, and is still in the ledger.
     """
     ledger = ledger or Ledger()
+    entries = ledger.entries()
+    known = [entry.name for entry in entries]
+    if unknown := [name for name in names if name not in known]:
+        raise NotFound(
+            f"No deployment is called {', '.join(unknown)}; the ledger has "
+            f"{', '.join(known) or 'none'}. See workbench teardown --list."
+        )
     ended, problems = [], []
-    for entry in ledger.entries():
+    for entry in entries:
         if names and entry.name not in names:
             continue
         try:

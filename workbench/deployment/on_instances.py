@@ -90,6 +90,11 @@ class EndpointOnInstances(OnInstances):
         default=1, metadata=setting("Workers", "model servers of each instance", whole(1))
     )
 
+    @property
+    def label(self) -> str:
+        """The deployment in a few words, for charts and tables."""
+        return super().label + (f" x {self.workers} workers" if self.workers > 1 else "")
+
     @classmethod
     def variants(cls, choices: PlanChoices) -> Sequence[Self]:
         """Return one instance of each type, with as many workers as it has vCPUs for."""

@@ -266,15 +266,15 @@ def _launch(
         os.close(announce)
     front = _ServerProcess(process, held, folder, temporary, os.getpid())
     try:
-        front.url, front.key = _read_url(output, log)
+        front.url, front.key = _read_url(output, log, kept=not temporary)
     except BaseException:
         front.end()
         raise
     return front
 
 
-def _read_url(descriptor: int, log: Path) -> tuple[str, AccessKey]:
-    """Return the URL and the access key that a front announces.
+def _read_url(descriptor: int, log: Path, *, kept: bool) -> tuple[str, AccessKey]:
+    """Return the URL and the access key that a front announces; whether its log is `kept`.
 
     Raises:
         WorkbenchError: What it announces instead.
@@ -288,4 +288,6 @@ def _read_url(descriptor: int, log: Path) -> tuple[str, AccessKey]:
             raise getattr(errors, facts["error"], WorkbenchError)(facts["message"])
         return str(facts["url"]), AccessKey(facts["key"], facts["secret"])
     last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["its log is empty"]
+    if not kept:  # its folder goes; whoever reads the message needs it still
+        log = Path(shutil.copy(log, f"{log.parent}.log"))
     raise WorkbenchError(f"The local cloud did not start: {last[0].rstrip('.')}; see {log}.")

@@ -349,15 +349,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WorkbenchError as error:
         announce(error=type(error).__name__, message=str(error))
         return 1
-    except Exception as error:  # noqa: BLE001 - who waits for the address gets the reason
+    except Exception:  # noqa: BLE001 - who waits for the address reads it in the log
         _log.exception("The local cloud ended.")
-        said = f"The local cloud did not start: {type(error).__name__}: {error}"
-        announce(error="WorkbenchError", message=f"{said} (see {given.path / 'front.log'}).")
         return 1
     finally:
         announcement.close()
-        if given.temporary:
-            shutil.rmtree(given.path, ignore_errors=True)
+    if given.temporary:
+        shutil.rmtree(given.path, ignore_errors=True)
     return 0
 
 

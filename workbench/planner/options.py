@@ -1,8 +1,8 @@
 """What a plan may choose from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -105,6 +105,16 @@ class Options(PlanChoices):
     prices: PriceSheet = field(default_factory=PriceSheet.load)
     deciding_price: float | None = None
 
+    def __new__(cls, **choices: Any) -> Self:  # noqa: ANN401 - the fields above
+        """Refuse choices that there are none of, which a dataclass does without a word of help."""
+        names = [each.name for each in fields(cls)]
+        if unknown := [name for name in choices if name not in names]:
+            raise InvalidInput(
+                f"Options has no {', '.join(unknown)}. Choose of {', '.join(names)}; a machine of "
+                "one's own is one of deployments=[Local(hourly_price=0.1)]."
+            )
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         self._check_numbers()
         of_kind("even_if_answers_change", self.even_if_answers_change, bool, "True or False")
@@ -148,6 +158,11 @@ class Options(PlanChoices):
         given = tuple(each.kind for each in self.deployments)
         known = tuple(dict.fromkeys((*CLOUD_KINDS, *given)))
         for kind in kinds:
+            if kind not in known and kind in KINDS:
+                raise InvalidInput(
+                    f"A plan has no {kind} of its own to try: give yours as "
+                    f"deployments=[{KINDS[kind].__name__}(...)]."
+                )
             if kind not in known:
                 raise InvalidInput(f"kinds must be of {', '.join(known)}; got {kind!r}.")
         object.__setattr__(self, "kinds", tuple(dict.fromkeys((*kinds, *given))))
