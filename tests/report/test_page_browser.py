@@ -1,0 +1,34 @@
+"""The report in real Chromium."""
+
+import pytest
+
+import workbench as wb
+from workbench.report.page import report_html
+
+TIMES = wb.ServiceTimes.affine(0.004, 0.0005, largest=8)
+POLICY = wb.BatchPolicy(max_size=8, max_wait=0.02)
+TWO = wb.RealTime(instance_type="ml.m5.large", count=2, workers=2)
+DEPLOYMENTS = (
+    TWO,
+    wb.Serverless(memory_mb=2048, max_concurrency=200),
+    wb.Lambda(memory_mb=1769, max_concurrency=100),
+    wb.Local(workers=2, hourly_price=0.1),
+)
+
+
+@pytest.fixture(scope="module")
+def report():
+    trace = wb.poisson(rate=200, duration=5, seed=1)
+    runs = [wb.simulate(trace, POLICY, each, TIMES) for each in DEPLOYMENTS]
+    return report_html(runs, costs=[wb.cost(run) for run in runs])
+
+
+def test_no_table_of_four_runs_scrolls_at_1200_pixels(chromium, report):
+    page = chromium.new_page(viewport={"width": 1200, "height": 900})
+    page.set_content(report)
+
+    widths = (
+        "[...document.querySelectorAll('.wide')].map(each => [each.scrollWidth, each.clientWidth])"
+    )
+    assert all(content <= room for content, room in page.evaluate(widths))
+    assert page.evaluate("document.documentElement.scrollWidth") == 1200
