@@ -28,6 +28,7 @@ VECTOR = "features"
 
 _TAIL = 64 * 1024  # bytes at the end of a file among which blank lines are looked for
 _LEADING_ZERO = r"^[+-]?0\d"  # a code such as 007, which is no number
+_FIRST_ROWS = 1000
 _EXACT = 2.0**53  # from here on a float skips whole numbers
 
 
@@ -202,6 +203,10 @@ def _find_plain_numbers(table: TextTable) -> dict[str, Any]:
 
     names = [name for name in table.names if name not in dict(table.vectors)]
     sizes = {name: pl.col(name).cast(pl.Float64, strict=False).abs() for name in names}
+    whole = {name: pl.col(name).cast(pl.Int64, strict=False).is_not_null().all() for name in names}
+    # most columns of fractions show it at once, and need not be tried as whole numbers throughout
+    start = table.scan().head(_FIRST_ROWS).select(**whole).collect()
+    whole |= {name: pl.lit(value=False) for name in names if not start[name][0]}
     found = (
         table.scan()
         .select(
@@ -210,7 +215,7 @@ def _find_plain_numbers(table: TextTable) -> dict[str, Any]:
                 .fill_null(value=False)
                 .all()
                 .alias("plain"),
-                pl.col(name).cast(pl.Int64, strict=False).is_not_null().all().alias("whole"),
+                whole[name].alias("whole"),
             ).alias(name)
             for name in names
         )
