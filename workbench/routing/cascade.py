@@ -1,0 +1,208 @@
+"""A cascade: a small model answers what it is sure of, a larger one the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from workbench.errors import InvalidInput
+from workbench.routing.base import Place, PlaceAnswer, PlaceState, RoutedRequest, Settlement
+from workbench.validation import finite, of_kind
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """A policy that asks the next, larger model wherever the confidence is below a threshold.
+
+    The answer of the last one asked is given. A confidence that is not known is below any
+    threshold. At threshold 0 the small model answers everything, even without a confidence; at 1
+    the large one does, even where the small one's confidence is exactly 1. In between, a
+    confidence equal to the threshold will do. A place that fails is passed over.
+
+    Args:
+        small: The name of the place that is asked first.
+        large: The name of the place that is asked next, or a cascade of the further ones.
+        threshold: The least confidence with which the small model's answer is given.
+
+    Raises:
+        InvalidInput: A name that is not one, or is there twice; a threshold out of its range.
+
+    >>> Cascade("tiny", Cascade("small", "large", 0.8), 0.99).label
+    'cascade tiny 0.99 small 0.8 large'
+    """
+
+    small: str
+    large: str | Cascade
+    threshold: float = 0.9
+
+    def __post_init__(self) -> None:
+        of_kind("small", self.small, str)
+        if not 0 <= finite("threshold", self.threshold) <= 1:
+            raise InvalidInput(f"threshold must be from 0 to 1, got {self.threshold!r}.")
+        if isinstance(self.large, Mapping):  # as `to_dict` wrote it
+            nested = {key: value for key, value in self.large.items() if key != "kind"}
+            object.__setattr__(self, "large", Cascade(**nested))
+        of_kind("large", self.large, str | Cascade, "the name of a place or a Cascade")
+        require_distinct(self.names)
+
+    @classmethod
+    def of(cls, names: Sequence[str], thresholds: Sequence[float]) -> Cascade:
+        """Return the cascade through these places, with a threshold for each but the last.
+
+        Raises:
+            InvalidInput: Fewer than two names, or another number of thresholds.
+
+        >>> Cascade.of(["tiny", "small", "large"], [0.99, 0.8])
+        Cascade(small='tiny', large=Cascade(small='small', large='large', threshold=0.8), \
+threshold=0.99)
+        """
+        if len(names) < 2 or len(thresholds) != len(names) - 1:
+            raise InvalidInput(
+                "A cascade takes two places or more, and a threshold for each but the last; got "
+                f"{len(names)} ({', '.join(map(str, names))}) and {len(thresholds)} thresholds."
+            )
+        rest = names[1] if len(names) == 2 else cls.of(names[1:], thresholds[1:])
+        return cls(names[0], rest, thresholds[0])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The places in the order in which they are asked."""
+        rest = self.large.names if isinstance(self.large, Cascade) else (self.large,)
+        return self.small, *rest
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The threshold of each place but the last."""
+        rest = self.large.thresholds if isinstance(self.large, Cascade) else ()
+        return self.threshold, *rest
+
+    @property
+    def label(self) -> str:
+        """The policy in a few words."""
+        steps = zip(self.names, self.thresholds, strict=False)
+        asked = " ".join(f"{name} {threshold:g}" for name, threshold in steps)
+        return f"cascade {asked} {self.names[-1]}"
+
+    def router(self, places: Sequence[Place], seed: int = 0) -> CascadeRouter:  # noqa: ARG002
+        """Return a fresh router; other places are asked only where all of the cascade fail.
+
+        Raises:
+            InvalidInput: A name is none of the places'.
+        """
+        return CascadeRouter(find_places(self.names, places), self.thresholds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values."""
+        large = self.large.to_dict() if isinstance(self.large, Cascade) else self.large
+        return {
+            "kind": "cascade",
+            "small": self.small,
+            "large": large,
+            "threshold": self.threshold,
+        }
+
+
+class CascadeRouter:
+    """Asks in order until an answer is sure; learns nothing."""
+
+    def __init__(self, order: Sequence[int], thresholds: Sequence[float]) -> None:
+        self._order = order
+        self._step = {place: step for step, place in enumerate(order)}
+        self._thresholds = thresholds
+
+    def choose(
+        self,
+        request: RoutedRequest,  # noqa: ARG002 - the protocol's words
+        states: Sequence[PlaceState],
+        now: float,  # noqa: ARG002
+    ) -> Sequence[int]:
+        """Return the first place in order that is there, and any other only without them."""
+        first = self._find_next(states, -1)
+        return (states[0].index if first is None else first,)
+
+    def settle(
+        self,
+        request: RoutedRequest,  # noqa: ARG002
+        answers: Sequence[PlaceAnswer],
+        pending: int,
+        states: Sequence[PlaceState],
+        now: float,  # noqa: ARG002
+    ) -> Settlement:
+        """Give the answer of the largest model asked, unless it is unsure and a larger is there."""
+        last = len(self._order)
+        steps = [self._step.get(answer.place, last) for answer in answers]
+        given = max(range(len(answers)), key=steps.__getitem__)
+        step = steps[given]
+        if step >= last - 1 or is_sure(answers[given].confidence, self._thresholds[step]):
+            return Settlement(given=given)
+        if pending:
+            return Settlement()
+        larger = self._find_next(states, step)
+        return Settlement(given=given) if larger is None else Settlement(ask=(larger,))
+
+    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
+        """Learn nothing."""
+
+    def _find_next(self, states: Sequence[PlaceState], after: int) -> int | None:
+        """Return the place of the first step after this one that may be asked."""
+        free = {state.index for state in states}
+        return next((place for place in self._order[after + 1 :] if place in free), None)
+
+
+@overload
+def is_sure(confidence: float, threshold: float) -> bool: ...
+
+
+@overload
+def is_sure(confidence: NDArray[np.floating[Any]], threshold: float) -> NDArray[np.bool_]: ...
+
+
+def is_sure(
+    confidence: float | NDArray[np.floating[Any]], threshold: float
+) -> bool | NDArray[np.bool_]:
+    """Return whether an answer of this confidence is given: a boolean, or an array of them.
+
+    >>> is_sure(0.9, 0.9), is_sure(1.0, 1.0), is_sure(math.nan, 0.1), is_sure(math.nan, 0)
+    (True, False, False, True)
+    """
+    # rounding may take a confidence above 1, and NaN is below anything: at the ends neither counts
+    return (confidence >= (threshold if threshold < 1 else math.inf)) | (threshold <= 0)
+
+
+def find_places(names: Sequence[str], places: Sequence[Place]) -> tuple[int, ...]:
+    """Return the numbers of the places of these names.
+
+    Raises:
+        InvalidInput: A name is none of theirs.
+
+    >>> find_places(["b", "a"], [Place(name="a"), Place(name="b")])
+    (1, 0)
+    """
+    numbers = {place.name: number for number, place in enumerate(places)}
+    unknown = [name for name in names if name not in numbers]
+    if unknown:
+        raise InvalidInput(
+            f"There is no place {unknown[0]!r} among {', '.join(map(repr, numbers))}: "
+            "the router must name members of the ensemble."
+        )
+    return tuple(numbers[name] for name in names)
+
+
+def require_distinct(names: Sequence[str]) -> None:
+    """Raise unless there are two names or more, no two the same.
+
+    Raises:
+        InvalidInput: there are not.
+
+    >>> require_distinct(["small", "large"])
+    """
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InvalidInput(
+            f"Two places or more are needed, each named once; got {', '.join(map(repr, names))}."
+        )

@@ -1,0 +1,105 @@
+"""A vote: as many models as a majority takes are asked, and more only where they differ."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.routing.base import Place, PlaceAnswer, PlaceState, RoutedRequest, Settlement
+from workbench.routing.cascade import find_places, require_distinct
+from workbench.validation import as_tuple, of_kind
+
+
+@dataclass(frozen=True)
+class Vote:
+    """A policy that gives the label of the majority.
+
+    Of three places two are asked at once, and the third only where they differ. In general as many
+    are asked as the label in the lead still lacks for a majority. Where all were asked and none has
+    it, the most frequent label is given; of several, the one that the last named voted for: name
+    the best place last. An answer whose label is not known agrees with no other.
+
+    Args:
+        names: The names of the places, in the order in which they are asked.
+
+    Raises:
+        InvalidInput: Fewer than two names, or a name twice.
+
+    >>> Vote(["forest", "logistic", "network"]).label
+    'vote of forest, logistic, network'
+    """
+
+    names: Sequence[str]
+
+    def __post_init__(self) -> None:
+        names = tuple(of_kind("name", name, str) for name in as_tuple("names", self.names))
+        object.__setattr__(self, "names", names)
+        require_distinct(names)
+
+    @property
+    def label(self) -> str:
+        """The policy in a few words."""
+        return f"vote of {', '.join(self.names)}"
+
+    def router(self, places: Sequence[Place], seed: int = 0) -> "VoteRouter":  # noqa: ARG002
+        """Return a fresh router; other places are asked only where all that vote fail.
+
+        Raises:
+            InvalidInput: A name is none of the places'.
+        """
+        return VoteRouter(find_places(self.names, places))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values."""
+        return {"kind": "vote", "names": list(self.names)}
+
+
+class VoteRouter:
+    """Asks until a label has a majority; learns nothing."""
+
+    def __init__(self, order: Sequence[int]) -> None:
+        self._order = {place: number for number, place in enumerate(order)}
+        self._majority = len(order) // 2 + 1
+
+    def choose(
+        self,
+        request: RoutedRequest,  # noqa: ARG002 - the protocol's words
+        states: Sequence[PlaceState],
+        now: float,  # noqa: ARG002
+    ) -> Sequence[int]:
+        """Return the first places in order, as many as a majority takes."""
+        return self._list_free(states)[: self._majority] or (states[0].index,)
+
+    def settle(
+        self,
+        request: RoutedRequest,  # noqa: ARG002
+        answers: Sequence[PlaceAnswer],
+        pending: int,
+        states: Sequence[PlaceState],
+        now: float,  # noqa: ARG002
+    ) -> Settlement:
+        """Give the label that has a majority, wait, or ask as many as it lacks."""
+        votes = Counter(answer.label for answer in answers if answer.label is not None)
+        most = max(votes.values(), default=0)
+        if most < self._majority:
+            if pending:
+                return Settlement()
+            if free := self._list_free(states)[: self._majority - most]:
+                return Settlement(ask=free)
+        return Settlement(given=self._find_winner(answers, votes, most))
+
+    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
+        """Learn nothing."""
+
+    def _list_free(self, states: Sequence[PlaceState]) -> Sequence[int]:
+        free = {state.index for state in states}
+        return [place for place in self._order if place in free]
+
+    def _find_winner(self, answers: Sequence[PlaceAnswer], votes: Counter[Any], most: int) -> int:
+        """Return the number of the last named answer whose label nobody outvotes."""
+        last = len(self._order)
+        ranks = [
+            ((votes[each.label] or 1) == most, self._order.get(each.place, last))
+            for each in answers
+        ]
+        return max(range(len(answers)), key=ranks.__getitem__)
