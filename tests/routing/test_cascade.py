@@ -1,10 +1,12 @@
 """A cascade gives the small model's answer where it is sure, and the large one's elsewhere."""
 
+import json
 import math
 
 import pytest
 
 from workbench.errors import InvalidInput
+from workbench.routing import policy_from_dict
 from workbench.routing.base import Place, PlaceAnswer, RoutedRequest
 from workbench.routing.calls import RoutedCalls
 from workbench.routing.cascade import Cascade
@@ -79,10 +81,8 @@ def test_an_unsure_answer_that_comes_late_waits_for_the_larger_one():
 
 def test_a_cascade_is_the_same_after_its_dict():
     cascade = Cascade.of(["a", "b", "c"], [0.9, 0.8])
-    settings = cascade.to_dict()
 
-    assert settings.pop("kind") == "cascade"
-    assert Cascade(**settings) == cascade
+    assert policy_from_dict(json.loads(json.dumps(cascade.to_dict()))) == cascade
     assert (cascade.names, cascade.thresholds) == (("a", "b", "c"), (0.9, 0.8))
 
 

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from workbench.errors import InvalidInput
+from workbench.routing import policy_from_dict
 from workbench.routing.base import Place, PlaceAnswer, RoutedRequest
 from workbench.routing.calls import RoutedCalls
 from workbench.routing.vote import Vote
@@ -66,7 +67,7 @@ def test_places_that_do_not_vote_are_asked_where_all_others_fail():
 
 def test_a_vote_is_the_same_after_its_dict():
     assert Vote(["a", "b"]).to_dict() == {"kind": "vote", "names": ["a", "b"]}
-    assert Vote(names=["a", "b"]) == Vote(("a", "b"))
+    assert policy_from_dict({"kind": "vote", "names": ["a", "b"]}) == Vote(("a", "b"))
 
 
 @pytest.mark.parametrize("names", [["a"], ["a", "a"], [], "ab", [1, 2]])

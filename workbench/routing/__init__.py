@@ -2,8 +2,10 @@
 
 from workbench.routing.bandits import Exp3, Exp4, LinUCB, ThompsonSampling
 from workbench.routing.base import ROUTING_POLICIES, policy_from_dict
+from workbench.routing.cascade import Cascade
 from workbench.routing.load import Contextual, CostFirst, EffectiveAccuracy, LatencyFirst
 from workbench.routing.mulambda import MuLambda, Weighted
+from workbench.routing.promise import CascadePromise, choose_threshold
 from workbench.routing.schedule import Scheduled
 from workbench.routing.simple import (
     Canary,
@@ -12,10 +14,13 @@ from workbench.routing.simple import (
     RoundRobin,
     Shadow,
 )
+from workbench.routing.vote import Vote
 
 __all__ = [
     "ROUTING_POLICIES",
     "Canary",
+    "Cascade",
+    "CascadePromise",
     "Contextual",
     "CostFirst",
     "EffectiveAccuracy",
@@ -30,7 +35,9 @@ __all__ = [
     "Scheduled",
     "Shadow",
     "ThompsonSampling",
+    "Vote",
     "Weighted",
+    "choose_threshold",
     "policy_from_dict",
 ]
 
@@ -54,6 +61,8 @@ ROUTING_POLICIES.update(
             Exp4,
             LinUCB,
             Scheduled,
+            Cascade,
+            Vote,
         )
     }
 )

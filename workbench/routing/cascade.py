@@ -1,34 +1,45 @@
 """A cascade: a small model answers what it is sure of, a larger one the rest."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Union, overload
 
 from workbench.errors import InvalidInput
-from workbench.routing.base import Place, PlaceAnswer, PlaceState, RoutedRequest, Settlement
-from workbench.validation import finite, of_kind
+from workbench.routing.base import (
+    Place,
+    PlaceAnswer,
+    PlaceState,
+    RoutedRequest,
+    RoutingRule,
+    Settlement,
+    find_place,
+    policy_from_dict,
+)
+from workbench.settings import setting
+from workbench.validation import of_kind, share
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
+def _place_or_cascade(name: str, value: object) -> "str | Cascade":
+    """Return the name of a place or the cascade, also from its dictionary."""
+    if isinstance(value, Mapping):
+        value = policy_from_dict(value)
+    return of_kind(name, value, str | Cascade, "the name of a place or a Cascade")  # type: ignore[return-value]
+
+
 @dataclass(frozen=True)
-class Cascade:
+class Cascade(RoutingRule):
     """A policy that asks the next, larger model wherever the confidence is below a threshold.
 
     The answer of the last one asked is given. A confidence that is not known is below any
     threshold. At threshold 0 the small model answers everything, even without a confidence; at 1
     the large one does, even where the small one's confidence is exactly 1. In between, a
     confidence equal to the threshold will do. A place that fails is passed over.
-
-    Args:
-        small: The name of the place that is asked first.
-        large: The name of the place that is asked next, or a cascade of the further ones.
-        threshold: The least confidence with which the small model's answer is given.
 
     Raises:
         InvalidInput: A name that is not one, or is there twice; a threshold out of its range.
@@ -37,30 +48,35 @@ class Cascade:
     'cascade tiny 0.99 small 0.8 large'
     """
 
-    small: str
-    large: str | Cascade
-    threshold: float = 0.9
+    kind: ClassVar[str] = "cascade"
+
+    small: str = field(
+        metadata=setting("Small", "place that is asked first", partial(of_kind, kind=str))
+    )
+    large: Union[str, "Cascade"] = field(
+        metadata=setting("Large", "place, or cascade, that is asked next", _place_or_cascade)
+    )
+    threshold: float = field(
+        default=0.9,
+        metadata=setting(
+            "Threshold", "least confidence with which the small model's answer is given", share
+        ),
+    )
 
     def __post_init__(self) -> None:
-        of_kind("small", self.small, str)
-        if not 0 <= finite("threshold", self.threshold) <= 1:
-            raise InvalidInput(f"threshold must be from 0 to 1, got {self.threshold!r}.")
-        if isinstance(self.large, Mapping):  # as `to_dict` wrote it
-            nested = {key: value for key, value in self.large.items() if key != "kind"}
-            object.__setattr__(self, "large", Cascade(**nested))
-        of_kind("large", self.large, str | Cascade, "the name of a place or a Cascade")
+        """Check the settings."""
+        super().__post_init__()
         require_distinct(self.names)
 
     @classmethod
-    def of(cls, names: Sequence[str], thresholds: Sequence[float]) -> Cascade:
+    def of(cls, names: Sequence[str], thresholds: Sequence[float]) -> "Cascade":
         """Return the cascade through these places, with a threshold for each but the last.
 
         Raises:
             InvalidInput: Fewer than two names, or another number of thresholds.
 
-        >>> Cascade.of(["tiny", "small", "large"], [0.99, 0.8])
-        Cascade(small='tiny', large=Cascade(small='small', large='large', threshold=0.8), \
-threshold=0.99)
+        >>> Cascade.of(["tiny", "small", "large"], [0.99, 0.8]).names
+        ('tiny', 'small', 'large')
         """
         if len(names) < 2 or len(thresholds) != len(names) - 1:
             raise InvalidInput(
@@ -84,28 +100,18 @@ threshold=0.99)
 
     @property
     def label(self) -> str:
-        """The policy in a few words."""
+        """The policy in a few words, for charts and tables."""
         steps = zip(self.names, self.thresholds, strict=False)
         asked = " ".join(f"{name} {threshold:g}" for name, threshold in steps)
-        return f"cascade {asked} {self.names[-1]}"
+        return f"{self.kind} {asked} {self.names[-1]}"
 
-    def router(self, places: Sequence[Place], seed: int = 0) -> CascadeRouter:  # noqa: ARG002
+    def router(self, places: Sequence[Place], seed: int = 0) -> "CascadeRouter":  # noqa: ARG002
         """Return a fresh router; other places are asked only where all of the cascade fail.
 
         Raises:
             InvalidInput: A name is none of the places'.
         """
-        return CascadeRouter(find_places(self.names, places), self.thresholds)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return kind and settings as JSON values."""
-        large = self.large.to_dict() if isinstance(self.large, Cascade) else self.large
-        return {
-            "kind": "cascade",
-            "small": self.small,
-            "large": large,
-            "threshold": self.threshold,
-        }
+        return CascadeRouter([find_place(places, name) for name in self.names], self.thresholds)
 
 
 class CascadeRouter:
@@ -160,12 +166,12 @@ def is_sure(confidence: float, threshold: float) -> bool: ...
 
 
 @overload
-def is_sure(confidence: NDArray[np.floating[Any]], threshold: float) -> NDArray[np.bool_]: ...
+def is_sure(confidence: "NDArray[np.floating[Any]]", threshold: float) -> "NDArray[np.bool_]": ...
 
 
 def is_sure(
-    confidence: float | NDArray[np.floating[Any]], threshold: float
-) -> bool | NDArray[np.bool_]:
+    confidence: "float | NDArray[np.floating[Any]]", threshold: float
+) -> "bool | NDArray[np.bool_]":
     """Return whether an answer of this confidence is given: a boolean, or an array of them.
 
     >>> is_sure(0.9, 0.9), is_sure(1.0, 1.0), is_sure(math.nan, 0.1), is_sure(math.nan, 0)
@@ -173,25 +179,6 @@ def is_sure(
     """
     # rounding may take a confidence above 1, and NaN is below anything: at the ends neither counts
     return (confidence >= (threshold if threshold < 1 else math.inf)) | (threshold <= 0)
-
-
-def find_places(names: Sequence[str], places: Sequence[Place]) -> tuple[int, ...]:
-    """Return the numbers of the places of these names.
-
-    Raises:
-        InvalidInput: A name is none of theirs.
-
-    >>> find_places(["b", "a"], [Place(name="a"), Place(name="b")])
-    (1, 0)
-    """
-    numbers = {place.name: number for number, place in enumerate(places)}
-    unknown = [name for name in names if name not in numbers]
-    if unknown:
-        raise InvalidInput(
-            f"There is no place {unknown[0]!r} among {', '.join(map(repr, numbers))}: "
-            "the router must name members of the ensemble."
-        )
-    return tuple(numbers[name] for name in names)
 
 
 def require_distinct(names: Sequence[str]) -> None:

@@ -2,25 +2,35 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from workbench.routing.base import Place, PlaceAnswer, PlaceState, RoutedRequest, Settlement
-from workbench.routing.cascade import find_places, require_distinct
+from workbench.routing.base import (
+    Place,
+    PlaceAnswer,
+    PlaceState,
+    RoutedRequest,
+    RoutingRule,
+    Settlement,
+    find_place,
+)
+from workbench.routing.cascade import require_distinct
+from workbench.settings import setting
 from workbench.validation import as_tuple, of_kind
 
 
+def _list_names(name: str, value: object) -> tuple[str, ...]:
+    return tuple(of_kind(name, each, str) for each in as_tuple(name, value))
+
+
 @dataclass(frozen=True)
-class Vote:
+class Vote(RoutingRule):
     """A policy that gives the label of the majority.
 
     Of three places two are asked at once, and the third only where they differ. In general as many
     are asked as the label in the lead still lacks for a majority. Where all were asked and none has
     it, the most frequent label is given; of several, the one that the last named voted for: name
     the best place last. An answer whose label is not known agrees with no other.
-
-    Args:
-        names: The names of the places, in the order in which they are asked.
 
     Raises:
         InvalidInput: Fewer than two names, or a name twice.
@@ -29,17 +39,23 @@ class Vote:
     'vote of forest, logistic, network'
     """
 
-    names: Sequence[str]
+    kind: ClassVar[str] = "vote"
+
+    names: Sequence[str] = field(
+        metadata=setting(
+            "Names", "of the places, in the order in which they are asked", _list_names
+        )
+    )
 
     def __post_init__(self) -> None:
-        names = tuple(of_kind("name", name, str) for name in as_tuple("names", self.names))
-        object.__setattr__(self, "names", names)
-        require_distinct(names)
+        """Check the settings."""
+        super().__post_init__()
+        require_distinct(self.names)
 
     @property
     def label(self) -> str:
-        """The policy in a few words."""
-        return f"vote of {', '.join(self.names)}"
+        """The policy in a few words, for charts and tables."""
+        return f"{self.kind} of {', '.join(self.names)}"
 
     def router(self, places: Sequence[Place], seed: int = 0) -> "VoteRouter":  # noqa: ARG002
         """Return a fresh router; other places are asked only where all that vote fail.
@@ -47,11 +63,7 @@ class Vote:
         Raises:
             InvalidInput: A name is none of the places'.
         """
-        return VoteRouter(find_places(self.names, places))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return kind and settings as JSON values."""
-        return {"kind": "vote", "names": list(self.names)}
+        return VoteRouter([find_place(places, name) for name in self.names])
 
 
 class VoteRouter:
