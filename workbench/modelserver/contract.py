@@ -5,7 +5,7 @@ Batch Transform".
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
 import orjson
@@ -54,35 +54,21 @@ class Contract:
         self._options = options
         self._routes: dict[str, Route] = {
             "/invocations": ("POST", self._invocations),
-            "/ping": ("GET", _ping),
+            "/ping": ("GET", ping),
             "/execution-parameters": ("GET", self._execution_parameters),
         }
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a request, once the model has."""
-        route = self._routes.get(request.path)
-        if route is None:
-            reply(error_response(404, f"There is nothing at {request.path}."))
-        elif request.method != route[0]:
-            response = error_response(
-                405, f"{request.path} takes {route[0]}, got {request.method}."
-            )
-            response.headers = [("allow", route[0])]
-            reply(response)
-        else:
-            route[1](request, reply)
+        follow_route(self._routes, request, reply)
 
     def _invocations(self, request: Request, reply: Reply) -> None:
-        get = request.headers.get
         try:
-            if get("content-encoding", "identity") != "identity":
-                raise RequestError(415, "The body must not be compressed.")
-            content_type = get("content-type", "")
+            check_encoding(request)
             if request.spool_file is not None:
                 self._stream(request, request.spool_file, reply)
                 return
-            batch = self._reader.read(content_type, request.body)
-            accept = formats.choose(get("accept", ""), content_type)
+            batch, accept = read_batch(self._reader, request)
         except RequestError as refused:
             if request.spool_file is not None:
                 request.spool_file.close()
@@ -133,5 +119,40 @@ def _failure_response(error: Exception) -> Response:
     return error_response(500, f"The model failed: {error}")
 
 
-def _ping(request: Request, reply: Reply) -> None:  # noqa: ARG001 - a handler
+def ping(request: Request, reply: Reply) -> None:  # noqa: ARG001 - a handler
+    """Answer that this server is up."""
     reply(Response())
+
+
+def follow_route(routes: Mapping[str, Route], request: Request, reply: Reply) -> None:
+    """Let the route of a request's path answer it; 404 or 405 where there is none."""
+    route = routes.get(request.path)
+    if route is None:
+        reply(error_response(404, f"There is nothing at {request.path}."))
+    elif request.method != route[0]:
+        response = error_response(405, f"{request.path} takes {route[0]}, got {request.method}.")
+        response.headers = [("allow", route[0])]
+        reply(response)
+    else:
+        route[1](request, reply)
+
+
+def check_encoding(request: Request) -> None:
+    """Check that a body is as it is.
+
+    Raises:
+        RequestError: 415, it is compressed.
+    """
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise RequestError(415, "The body must not be compressed.")
+
+
+def read_batch(reader: formats.Reader, request: Request) -> tuple[formats.InputBatch, str]:
+    """Return the rows of a request's body, and the type to answer in.
+
+    Raises:
+        RequestError: There are none that the model takes, or no answer would be acceptable.
+    """
+    content_type = request.headers.get("content-type", "")
+    batch = reader.read(content_type, request.body)
+    return batch, formats.choose(request.headers.get("accept", ""), content_type)
