@@ -17,6 +17,7 @@ from workbench.cli.prices import add_prices
 from workbench.cli.report import add_report
 from workbench.cli.run import add_demo, add_profile, add_run
 from workbench.cli.runs import add_runs
+from workbench.cli.serve import add_serve
 from workbench.cli.transform import add_transform
 from workbench.errors import WorkbenchError
 
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add_run(commands)
     add_profile(commands)
     add_transform(commands)
+    add_serve(commands)
     add_registry(commands)
     add_report(commands)
     add_runs(commands)

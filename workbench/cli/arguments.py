@@ -103,6 +103,10 @@ _EXAMPLES = {
     "transform": """
   workbench transform digits-mlp-wide rows.csv --output answers.parquet
   workbench transform my-model rows.csv --columns a,b --schema id=text --output answers.parquet""",
+    "serve": """
+  workbench serve digits-mlp-wide --port 8000
+  workbench serve digits-logistic,digits-mlp-wide --router cascade --threshold 0.99
+  curl --data-binary @rows.csv -H 'Content-Type: text/csv' http://127.0.0.1:8000/invocations""",
     "report": """
   workbench report reports/demo/no-batching reports/demo/batching --profile reports/demo/profile
   workbench report runs/forest/no-batching --out forest.html --title "Random forest"

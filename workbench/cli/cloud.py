@@ -114,7 +114,7 @@ def cloud_of(arguments: Arguments) -> Iterator[Cloud | None]:
 def _local_cloud(arguments: Arguments) -> int:
     ended = threading.Event()
     with (
-        _set_on_signal(ended),
+        set_on_signal(ended),
         LocalCloud(
             arguments.path,
             port=arguments.port,
@@ -133,7 +133,7 @@ def _local_cloud(arguments: Arguments) -> int:
 
 
 @contextlib.contextmanager
-def _set_on_signal(ended: threading.Event) -> Iterator[None]:
+def set_on_signal(ended: threading.Event) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM set `ended` instead of what they do."""
 
     def end(_: int, __: FrameType | None) -> None:

@@ -1,0 +1,99 @@
+"""The command that serves models to other programs."""
+
+import threading
+from typing import Any
+
+from workbench.cli.arguments import (
+    add_registry_path,
+    argument_type,
+    help_settings,
+    parse_seconds,
+    registry_of,
+    subparser,
+)
+from workbench.cli.cloud import set_on_signal
+from workbench.cli.output import Arguments, announce, print_json, print_text
+from workbench.deployment.local import Local
+from workbench.errors import InvalidInput
+from workbench.routing import ROUTING_POLICIES, Cascade, Vote, policy_from_dict
+from workbench.routing.base import RoutingRule
+
+
+def make_router(kind: str, names: list[str], thresholds: tuple[float, ...]) -> RoutingRule:
+    """Return the routing policy of a kind among these places, in their order.
+
+    One threshold is that of each step of a cascade.
+
+    Raises:
+        InvalidInput: There is no such kind, or it takes other settings.
+
+    >>> make_router("cascade", ["small", "large"], (0.99,)).label
+    'cascade small 0.99 large'
+    """
+    if kind == Cascade.kind:
+        steps = len(names) - 1
+        given = thresholds or (Cascade.threshold,)
+        return Cascade.of(names, given * steps if len(given) == 1 else given)
+    if thresholds:
+        raise InvalidInput(f"Only a cascade has thresholds; the router is {kind}.")
+    return Vote(names) if kind == Vote.kind else policy_from_dict({"kind": kind})
+
+
+def parse_shares(text: str) -> tuple[float, ...]:
+    """Return numbers that stand between commas."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InvalidInput(f"{text!r} is not a list of numbers; example: 0.99,0.9") from None
+
+
+def _serve(arguments: Arguments) -> int:
+    from workbench.ensemble import Ensemble, Member
+    from workbench.ensemble_server import EnsembleServer
+
+    names = [name.strip() for name in arguments.models.split(",")]
+    router = make_router(arguments.router, names, arguments.threshold or ())
+    registry = registry_of(arguments)
+    deployment = Local(workers=arguments.workers)
+    members = {name: Member(registry[name], deployment) for name in names}
+    ensemble = Ensemble(members, router, patience=arguments.patience)
+    ended = threading.Event()
+    server = EnsembleServer(ensemble, host=arguments.host, port=arguments.port, seed=arguments.seed)
+    with set_on_signal(ended), server:
+        if arguments.json:
+            print_json({"url": server.url, "ensemble": ensemble.to_dict()})
+        print_text(arguments, f"{ensemble.label}, at {server.url}/invocations")
+        announce("It answers whoever calls it from this machine. Ctrl-C ends it.")
+        ended.wait()
+    return 0
+
+
+def add_serve(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench serve`."""
+    about = "answer other programs by one or several models, until Ctrl-C"
+    parser = subparser(commands, "serve", about, **help_settings("serve"))
+    parser.add_argument("models", metavar="MODEL[,MODEL...]", help="the smallest first")
+    parser.add_argument(
+        "--router",
+        choices=sorted(ROUTING_POLICIES),
+        default="round-robin",
+        help="who answers a request (%(default)s)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=argument_type(parse_shares),
+        help="of a cascade: the least confidence with which an answer is given; "
+        "one, or one for each model but the last (0.9)",
+    )
+    parser.add_argument("--workers", type=int, default=1, help="of each model (%(default)s)")
+    parser.add_argument(
+        "--patience",
+        type=argument_type(parse_seconds),
+        default=float("inf"),
+        help="after which a model that has not answered is given up (never)",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="of this machine (%(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="(one that is free)")
+    parser.add_argument("--seed", type=int, default=0, help="of routers that draw")
+    add_registry_path(parser)
+    parser.set_defaults(command=_serve)

@@ -1,0 +1,297 @@
+"""An ensemble that other programs call: http on this machine, each request answered by its router.
+
+::
+
+    with EnsembleServer(ensemble) as server:
+        requests.post(f"{server.url}/invocations", data=rows, headers={"Content-Type": "text/csv"})
+
+Bodies and answers are those of the model server. An answer says in `x-workbench-place` whose it is,
+and in `x-workbench-tried` how many places were asked; a request may say its kind in
+`x-workbench-context`. Each request is a batch of its own: members' policies are not used.
+"""
+
+import asyncio
+import ipaddress
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from itertools import count
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.backends.base import Batch
+from workbench.backends.local import LocalBackend
+from workbench.deployment.local import Local
+from workbench.ensemble import Ensemble, Member
+from workbench.errors import InvalidInput, NotAvailable
+from workbench.routing.base import PlaceAnswer, RoutedRequest
+from workbench.routing.calls import GivenAnswer, Reaction, RoutedCalls
+from workbench.validation import of_kind, whole_number
+
+if TYPE_CHECKING:
+    from workbench.modelserver.http import Reply, Request
+
+PLACE, TRIED, CONTEXT = "x-workbench-place", "x-workbench-tried", "x-workbench-context"
+
+_GRACE = 5.0  # seconds for what is in flight when the server ends
+
+Deliver = Callable[[GivenAnswer, NDArray[Any] | None], None]
+
+
+class EnsembleServer:
+    """Answers at /invocations and /ping from `with` to its end, on this machine alone.
+
+    Args:
+        ensemble: Its members are `Local`: this process runs their models.
+        host: A loopback address.
+        port: Where it listens; 0 is a free one.
+        seed: For routers that draw.
+
+    Raises:
+        InvalidInput: The address is not this machine's own, a member is not `Local` or takes
+            another type, or the router does not fit the members.
+        NotAvailable: On entering: the port is taken. Before: a package is missing.
+    """
+
+    def __init__(
+        self, ensemble: Ensemble, *, host: str = "127.0.0.1", port: int = 0, seed: int = 0
+    ) -> None:
+        self._host, self._port = (
+            _check_loopback(host),
+            whole_number("port", port, low=0, high=65535),
+        )
+        missing = [name for name in ("httptools", "orjson", "uvloop") if not find_spec(name)]
+        if missing:
+            raise NotAvailable(
+                f"Serving needs {', '.join(missing)}: pip install inference-workbench[cloud]"
+            )
+        self._caller = _Caller(of_kind("ensemble", ensemble, Ensemble), seed)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._started: Future[int] = Future()
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{self._port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            self._port = self._started.result()
+        except OSError as error:
+            raise NotAvailable(
+                f"{self.url} cannot be listened at: {error.strerror}. Choose another port, or 0."
+            ) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        from workbench.modelserver.contract import error_response
+        from workbench.modelserver.http import Server, ServerSettings
+
+        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        with ExitStack() as stack:
+            try:
+                self._caller.start(stack)
+                contract = _RoutedContract(self._caller)
+                server = Server(ServerSettings(contract.handle, error_response))
+                contract.port = await server.listen(self._host, self._port)
+            except Exception as error:  # noqa: BLE001 - it is raised on entering
+                self._started.set_exception(error)
+                return
+            self._started.set_result(contract.port)
+            await self._ended.wait()
+            await server.close(_GRACE)
+
+
+class _RoutedContract:
+    """Reads requests, and writes what they are answered."""
+
+    def __init__(self, caller: "_Caller") -> None:
+        from workbench.modelserver.contract import ping
+        from workbench.modelserver.formats import Reader
+
+        self.port = 0
+        self._caller = caller
+        self._reader = Reader(caller.dtype, caller.row)
+        self._routes = {"/invocations": ("POST", self._invocations), "/ping": ("GET", ping)}
+
+    def handle(self, request: "Request", reply: "Reply") -> None:
+        """Answer a request that is meant for this machine, and that no web page sent."""
+        from workbench.localcloud.core.access import check_address
+        from workbench.localcloud.core.protocol import AwsError
+        from workbench.modelserver.contract import error_response, follow_route
+
+        try:
+            check_address(request, self.port)
+        except AwsError as error:
+            reply(error_response(403, str(error)))
+        else:
+            follow_route(self._routes, request, reply)
+
+    def _invocations(self, request: "Request", reply: "Reply") -> None:
+        from workbench.modelserver.contract import check_encoding, error_response, read_batch
+        from workbench.modelserver.errors import RequestError
+        from workbench.modelserver.formats import write
+        from workbench.modelserver.http import Response
+
+        try:
+            check_encoding(request)
+            batch, accept = read_batch(self._reader, request)
+        except RequestError as refused:
+            reply(error_response(refused.status, str(refused)))
+            return
+
+        def deliver(given: GivenAnswer, outputs: NDArray[Any] | None) -> None:
+            if outputs is None:
+                response = error_response(500, f"No model answered: {given.answer.error}")
+            else:
+                response = Response(200, write(accept, outputs, batch), accept)
+            name = self._caller.names[given.answer.place]
+            response.headers = [(PLACE, name), (TRIED, str(given.tried))]
+            reply(response)
+
+        self._caller.call(batch.rows, request.headers.get(CONTEXT, ""), deliver)
+
+
+@dataclass
+class _OpenCall:
+    """A request without an answer: its rows, and what places have answered so far."""
+
+    rows: NDArray[Any]
+    deliver: Deliver
+    outputs: dict[int, NDArray[Any]] = field(default_factory=dict)
+
+
+class _Caller:
+    """Asks the members that the router wants asked, in threads; all else in the loop's thread."""
+
+    def __init__(self, ensemble: Ensemble, seed: int) -> None:
+        self.names = ensemble.names
+        self._members = [_check_member(*each) for each in ensemble.members.items()]
+        schemas = [each.model.traits.input_schema for each in self._members]
+        self.dtype, self.row = np.dtype(schemas[0].dtype), schemas[0].shape
+        if any(each.dtype != schemas[0].dtype for each in schemas):
+            raise InvalidInput(
+                "Members must take rows of one type, got "
+                f"{', '.join(sorted({each.dtype for each in schemas}))}."
+            )
+        places = ensemble.places()
+        router = ensemble.router.router(places, seed)
+        self._calls = RoutedCalls(router, places, patience=ensemble.patience)
+        self._open: dict[int, _OpenCall] = {}
+        self._numbers = count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, stack: ExitStack) -> None:
+        """Load the models."""
+        self._loop = asyncio.get_running_loop()
+        self._backends = [stack.enter_context(_open_backend(each)) for each in self._members]
+        self._pools = [
+            stack.enter_context(ThreadPoolExecutor(each.concurrency)) for each in self._backends
+        ]
+
+    def call(self, rows: NDArray[Any], context: str, deliver: Deliver) -> None:
+        """Have a request answered."""
+        number = next(self._numbers)
+        self._open[number] = _OpenCall(rows, deliver)
+        request = RoutedRequest(number, rows=len(rows), context=context)
+        self._react(self._calls.arrive(request, self._loop.time()))
+
+    def _react(self, reaction: Reaction) -> None:
+        for number, place in reaction.ask:
+            self._ask(number, place)
+        if reaction.given is not None:
+            call = self._open.pop(reaction.given.request)
+            call.deliver(reaction.given, call.outputs.get(reaction.given.answer.place))
+        if self._calls.due < float("inf") and self._timer is None:
+            self._timer = self._loop.call_at(self._calls.due, self._wake)
+
+    def _ask(self, number: int, place: int) -> None:
+        batch = Batch(self._open[number].rows)
+        future = self._pools[place].submit(self._backends[place].invoke, batch)
+        future.add_done_callback(
+            lambda done: self._loop.call_soon_threadsafe(self._take, number, place, done)
+        )
+
+    def _take(self, number: int, place: int, done: "Future[Any]") -> None:
+        """Take what a place answered, or that it failed."""
+        error = done.exception()
+        if error is None:
+            outputs = done.result().outputs
+            answer = _describe_answer(self._members[place], place, outputs)
+            if number in self._open:
+                self._open[number].outputs[place] = outputs
+        else:
+            answer = PlaceAnswer(place, float("inf"), error=str(error))
+        self._react(self._calls.answer(number, answer, self._loop.time()))
+
+    def _wake(self) -> None:
+        self._timer = None
+        for reaction in self._calls.wake(self._loop.time()):
+            self._react(reaction)
+        self._react(Reaction())
+
+
+def _describe_answer(member: Member, place: int, outputs: NDArray[Any]) -> PlaceAnswer:
+    """Return an answer as a router sees it: its label, and the confidence of its least sure row."""
+    labels = member.model.labels(outputs).tolist()
+    return PlaceAnswer(
+        place,
+        float("nan"),  # `RoutedCalls` knows when it was asked
+        label=labels[0] if len(labels) == 1 else tuple(map(str, labels)),
+        confidence=float(member.model.confidence(outputs).min()),
+    )
+
+
+def _open_backend(member: Member) -> LocalBackend:
+    deployment = member.deployment
+    return LocalBackend(
+        member.model, workers=deployment.instance_workers, threads=deployment.session_threads
+    )
+
+
+def _check_member(name: str, member: Member) -> Member:
+    """Return the member.
+
+    Raises:
+        InvalidInput: It is elsewhere.
+    """
+    if not isinstance(member.deployment, Local):
+        raise InvalidInput(
+            f"This process runs the models that it serves, and {name} is on "
+            f"{member.deployment.label}: put it on Local()."
+        )
+    return member
+
+
+def _check_loopback(host: str) -> str:
+    """Return the host.
+
+    Raises:
+        InvalidInput: Other machines could call it.
+    """
+    try:
+        ours = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        ours = False
+    if not ours:
+        raise InvalidInput(
+            f"host must be this machine's own, 127.0.0.1 or ::1, got {host!r}: whoever may call it "
+            "needs no key."
+        )
+    return host
