@@ -21,7 +21,6 @@ from workbench.deployment import Local, Serverless
 from workbench.ensemble import Ensemble, Member
 from workbench.ensemble_server import EnsembleServer
 from workbench.errors import InvalidInput, NotAvailable
-from workbench.registry.api import Registry
 from workbench.routing import Cascade, RoundRobin, Vote
 from workbench.routing.base import RoutingRule, SingleAnswerRouter
 
@@ -29,8 +28,7 @@ NAMES = ("digits-logistic", "digits-mlp-wide")
 
 
 @pytest.fixture(scope="module")
-def models(workbench_home):
-    registry = Registry()
+def models(registry):
     return {name: registry[name] for name in NAMES}
 
 

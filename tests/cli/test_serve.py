@@ -16,7 +16,7 @@ MODELS = "digits-logistic,digits-mlp-wide"
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_models_are_served_until_they_are_ended(workbench_home, ending):
+def test_models_are_served_until_they_are_ended(at_home, ending):
     words = [SCRIPT, "serve", MODELS, "--router", "cascade", "--threshold", "1"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as served:
         try:
@@ -50,6 +50,6 @@ def test_a_router_is_made_of_its_kind_and_the_order_of_the_models():
         "--router canary",  # which place?
     ],
 )
-def test_what_cannot_be_served_is_refused(workbench_home, capsys, options):
+def test_what_cannot_be_served_is_refused(at_home, capsys, options):
     assert main(["serve", MODELS, *options.split()]) == 2
     assert capsys.readouterr().err.startswith("workbench:")
