@@ -41,6 +41,9 @@ _CONTENTS = {
     "routing.bandits": ["Exp3", "Exp4", "LinUCB", "ThompsonSampling"],
     # several models, and who answers
     "ensemble": ["Ensemble", "Member"],
+    "ensemble_server": ["EnsembleServer"],
+    "measuring.cascade_promise": ["promise_cascade"],
+    "routing": ["Cascade", "Vote", "choose_threshold"],
     # the question, and three ways to an answer
     "experiment": ["Experiment"],
     "simulator": ["simulate"],

@@ -242,8 +242,10 @@ def _check_alike(members: Mapping[str, Member]) -> None:
 
 def _comparisons(one: Model, other: Model) -> list[tuple[str, object, object]]:
     mine, its = one.traits, other.traits
+    classes = mine.score_classes, its.score_classes
     return [
         ("task", mine.task, its.task),
         ("kind", mine.kind, its.kind),
         ("shape of a row", mine.input_schema.shape, its.input_schema.shape),
+        ("classes", *((None, None) if None in classes else classes)),
     ]

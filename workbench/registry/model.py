@@ -110,6 +110,14 @@ class Traits:
     user: dict[str, Label] = field(default_factory=dict, hash=False)
 
     @property
+    def score_classes(self) -> tuple[Label, ...] | None:
+        """What each column of a classifier's scores stands for; None where it has no such."""
+        columns = self.output_schema[0].shape
+        if self.kind != "classification" or len(columns) != 1 or (columns[0] or 0) < 2:
+            return None
+        return self.classes or tuple(range(columns[0] or 0))
+
+    @property
     def batches(self) -> str:
         """Whether an answer depends on the batch, in a word or two."""
         return self.batch_invariance.verdict if self.batch_invariance else NOT_CHECKED
