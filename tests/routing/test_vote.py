@@ -61,6 +61,15 @@ def test_a_majority_is_given_while_another_place_still_owes_its_answer():
     assert calls.answer(0, PlaceAnswer(3, math.nan, label=1), 0.2).given.answer.label == 1
 
 
+def test_as_many_as_the_lead_lacks_are_asked_at_once():
+    places = [Place(name=name) for name in NAMES]
+    calls = RoutedCalls(Vote(NAMES).router(places), places)
+    assert calls.arrive(RoutedRequest(0), 0.0).ask == ((0, 0), (0, 1), (0, 2))
+    for label in range(3):
+        reaction = calls.answer(0, PlaceAnswer(label, 0.1, label=label), 0.1)
+    assert reaction.ask == ((0, 3), (0, 4))
+
+
 def test_places_that_do_not_vote_are_asked_where_all_others_fail():
     assert play(["fails", "fails", 7], Vote(["a", "b"])) == (7, 3)
 
