@@ -88,7 +88,7 @@ def share(name: str, value: object) -> float:
     Raises:
         InvalidInput: it is not.
 
-    >>> share("threshold", 0)
+    >>> share("explore", 0)
     0.0
     """
     number = _finite(value)

@@ -20,8 +20,9 @@ def promise_cascade(
 ) -> CascadePromise:
     """Return the threshold at which a cascade loses at most `loss` against its large model.
 
-    It holds for requests that carry rows like those of the models' pool, one each. Of several rows
-    in a request the least sure decides, so that more is escalated.
+    It holds for requests that carry one row each, drawn as those of the models' pool were, each on
+    its own; where several rows of the pool show the same thing, for rows of the pool alone. Of
+    several rows in a request the least sure decides, so that more is escalated.
 
     Args:
         small: Answers with probabilities.
