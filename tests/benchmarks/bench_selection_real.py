@@ -56,7 +56,7 @@ def find_busy(run):
 
 
 def switching(models, profiles):
-    """Print effective accuracy of every single model and of every policy, measured and simulated."""
+    """Print effective accuracy of each model and of each policy, measured and simulated."""
     cores = os.cpu_count() or 1
     largest = profiles[max(profiles, key=lambda name: 1 / profiles[name].capacity(1))]
     target = TARGET / largest.capacity(1)
@@ -120,8 +120,8 @@ def cascade(models, profiles):
     gain, low, high = estimate_gain(right[1], right[0])
     print(
         f"  measured, {len(trace):,} requests: right {right[1].mean():.3f}, the large model "
-        f"{right[0].mean():.3f} ({gain:+.3f}, {low:+.3f} to {high:+.3f}); computing {busy[1]:.2f} s "
-        f"of {busy[0]:.2f} s: {busy[1] / busy[0]:.2f}"
+        f"{right[0].mean():.3f} ({gain:+.3f}, {low:+.3f} to {high:+.3f}); computing "
+        f"{busy[1]:.2f} s of {busy[0]:.2f} s: {busy[1] / busy[0]:.2f}"
     )
 
 
