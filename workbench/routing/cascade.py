@@ -49,6 +49,7 @@ class Cascade(RoutingRule):
     """
 
     kind: ClassVar[str] = "cascade"
+    sees_load: ClassVar[bool] = False
 
     small: str = field(
         metadata=setting("Small", "place that is asked first", partial(of_kind, kind=str))

@@ -40,6 +40,7 @@ class Vote(RoutingRule):
     """
 
     kind: ClassVar[str] = "vote"
+    sees_load: ClassVar[bool] = False
 
     names: Sequence[str] = field(
         metadata=setting(
