@@ -96,7 +96,7 @@ def live(policy, arrivals, servers):
     _generate(
         instants,
         np.empty(len(instants)),
-        [Buffer(policy.batcher(), workers)],
+        Buffer(policy.batcher(), workers),
         stopped=threading.Event(),
         now=workers.now,
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from workbench.errors import StorageError
 from workbench.measuring.load import Rows, lag_facts
 from workbench.run import Run
-from workbench.run.columns import REPLY_COLUMNS
+from workbench.run.columns import REPLY_COLUMNS, ROUTED_COLUMNS, build_frame
 from workbench.run.record import RunRecord
 from workbench.traffic.trace import Trace
 
@@ -91,31 +91,53 @@ class Collector:
         """Save what there is; the next time comes later where saving takes long."""
         began = time.monotonic()
         frame, sent = self.collect()
-        run = Run(frame, dataclasses.replace(self._describe(), **sent))
+        run = Run(frame, dataclasses.replace(self._describe(), **sent), calls=self.calls)
         with contextlib.suppress(StorageError):  # no reason to end a run; the last save reports it
             run.save(folder, overwrite=True)
         ended = time.monotonic()
         self._save_at = ended + max(_SAVE_EVERY, _SAVE_SHARE * (ended - began))
 
+    @property
+    def calls(self) -> "pl.DataFrame | None":
+        """A row for each place that was asked; None where each request was sent to the only one."""
+        return None
+
     def collect(self) -> "tuple[pl.DataFrame, dict[str, Any]]":
         """Return all rows in order of the trace, and fields of the record: how they were sent."""
-        if not self._parts:
-            frame = Run.from_arrays(scheduled=[], finished=[]).frame
+        frame, retries = join_rows(self._parts, self._trace)
+        if not len(frame):
             return frame, {"complete": False, "warnings": []}
-        requests = _join(self._parts, "request")
-        order = np.argsort(requests)
-        columns: dict[str, Any] = {name: _join(self._parts, name)[order] for name in self._parts[0]}
-        retries = int(columns.pop("retries").sum())
-        optional = {name: columns.pop(name) for name in REPLY_COLUMNS}
-        scheduled = self._trace.arrivals[columns["request"]]
-        run = Run.from_arrays(scheduled=scheduled, **columns)
-        facts = lag_facts(columns["sent"] - scheduled, columns["finished"] - scheduled)
-        facts |= {"complete": len(requests) == len(self._trace), "retries": retries}
+        scheduled, sent, finished = (
+            frame[name].to_numpy() for name in ("scheduled", "sent", "finished")
+        )
+        facts = lag_facts(sent - scheduled, finished - scheduled)
+        facts |= {"complete": len(frame) == len(self._trace), "retries": retries}
         if not facts["complete"]:
             facts["warnings"].append(
-                f"Stopped early: {len(requests)} of {len(self._trace)} requests came to an end."
+                f"Stopped early: {len(frame)} of {len(self._trace)} requests came to an end."
             )
-        return run.frame.with_columns(**_informative(optional)), facts
+        return frame, facts
+
+
+def join_rows(parts: list[Rows], trace: Trace) -> "tuple[pl.DataFrame, int]":
+    """Return rows as a run's frame, by request and when each was sent, and how often again."""
+    import polars as pl
+
+    if not parts:
+        return build_frame([], [], {}), 0
+    columns: dict[str, Any] = {name: _join(parts, name) for name in parts[0]}
+    order = np.lexsort((columns["sent"], columns["request"]))
+    columns = {name: values[order] for name, values in columns.items()}
+    retries = int(columns.pop("retries").sum())
+    optional = {name: columns.pop(name) for name in REPLY_COLUMNS}
+    routed = {name: columns.pop(name) for name in ROUTED_COLUMNS if name in columns}
+    scheduled, finished = trace.arrivals[columns["request"]], columns.pop("finished")
+    frame = build_frame(scheduled, finished, columns)
+    kinds = {name: getattr(pl, ROUTED_COLUMNS[name]) for name in routed}
+    frame = frame.with_columns(**_informative(optional))
+    return frame.with_columns(
+        pl.Series(name, routed[name], kinds[name]) for name in routed
+    ), retries
 
 
 def save_completed(run: Run, folder: Path) -> Run:

@@ -124,21 +124,15 @@ def replay(
 
     batcher = load.policy.batcher()
     workers = Workers(load, now, announce=batcher.watches)
-    buffers = [Buffer(batcher, workers)]  # by place: a load has one
+    buffer = Buffer(batcher, workers)
     rows = RowMaker(load)
 
     def flush() -> None:
         if served := workers.take_served():
             on_rows(rows.of(served))
 
-    looks = count(1)
-
-    def look() -> None:
-        if next(looks) % _POLLS_PER_FLUSH == 0 or workers.served_count >= _FLUSH_BATCHES:
-            flush()
-
-    with _repeat_every(_POLL_INTERVAL, look):
-        _generate(load.trace.arrivals, rows.sent, buffers, stopped=stopped, now=now)
+    with flush_regularly(flush, lambda: workers.served_count):
+        _generate(load.trace.arrivals, rows.sent, buffer, stopped=stopped, now=now)
         workers.finish(stopped, load.trace.duration + load.drain)
     lost = workers.give_up(load.drain)
     flush()
@@ -165,14 +159,16 @@ def _replay(load: Load, emit: Emit, stopped: threading.Event) -> None:
 
 
 @contextlib.contextmanager
-def tune_process(backend: BackendT) -> Iterator[BackendT]:
-    """Enter the backend, and set up this process, which has nothing else to do, for punctuality."""
+def tune_process(backend: BackendT, *others: Backend) -> Iterator[BackendT]:
+    """Enter the backends, and set up this process, which has nothing else to do, to be punctual."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    if isinstance(backend, LocalBackend):
+    if any(isinstance(each, LocalBackend) for each in (backend, *others)):
         flush_tiny_numbers()
     with contextlib.suppress(OSError, AttributeError):  # Linux only: wake within a microsecond
         ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1000, 0, 0, 0)
-    with backend:
+    with contextlib.ExitStack() as stack:
+        for each in (backend, *others):
+            stack.enter_context(each)
         gc.collect()
         gc.freeze()
         gc.disable()  # a full collection would hold back every request for its duration
@@ -204,8 +200,16 @@ class Buffer:
 
     def collect(self, schedule: list[float], now: Callable[[], float]) -> None:
         """Notify the batcher of the latencies of completed batches, and of idle workers."""
-        if not (completed := self.workers.take_completed()):
-            return
+        if completed := self.workers.take_completed():
+            self.learn(completed, schedule, now)
+
+    def learn(
+        self,
+        completed: "Sequence[CompletedBatch]",
+        schedule: list[float],
+        now: Callable[[], float],
+    ) -> None:
+        """Notify a batcher that watches of completed batches."""
         for batch in completed:
             finished = math.inf if math.isnan(batch.finished) else batch.finished
             latencies = [finished - schedule[request] for request in batch.requests]
@@ -222,19 +226,18 @@ class Buffer:
 def _generate(
     arrivals: NDArray[np.float64],
     sent: NDArray[np.float64],
-    buffers: Sequence[Buffer],
+    buffer: Buffer,
     *,
     stopped: threading.Event,
     now: Callable[[], float],
 ) -> None:
-    """Give every request to a buffer when it is due, and let the buffers send their batches.
+    """Give every request to the buffer when it is due, and let the buffer send its batches.
 
     At one instant completions come first, then arrivals, then a batcher's timer; a timer that
     ran out before now goes before the arrivals at hand.
     """
     schedule: list[float] = [*arrivals.tolist(), math.inf]
     following = 0
-    (buffer,) = buffers  # routing would choose one for each request
     while (following < len(arrivals) or buffer.waiting) and not stopped.is_set():
         buffer.collect(schedule, now)
         instant = now()
@@ -263,13 +266,29 @@ class CompletedBatch(NamedTuple):
 
 
 class Workers:
-    """Threads that answer batches, first come first served, one for each place in the backend."""
+    """Threads that answer batches, first come first served, one for each place in the backend.
 
-    def __init__(self, load: Load, now: Callable[[], float], *, announce: bool) -> None:
+    Args:
+        load: What is sent, and where.
+        now: Gives the time.
+        announce: Whether `take_completed` and `serve` are asked of completed batches.
+        notify: Called in a worker's thread with each completed batch, where it is not announced.
+        numbers: Of the batches.
+    """
+
+    def __init__(
+        self,
+        load: Load,
+        now: Callable[[], float],
+        *,
+        announce: bool,
+        notify: "Callable[[CompletedBatch], object] | None" = None,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
         self._backend = load.backend
         self._samples = SampleRows(load)
         self._now = now
-        self._numbers = count()
+        self._numbers = numbers or count()
         self._queue: queue.SimpleQueue[tuple[int, list[int], float] | None] = queue.SimpleQueue()
         self._served: deque[CompletedBatch] = deque()
         self._open: dict[int, list[int]] = {}
@@ -278,6 +297,8 @@ class Workers:
         self._announced: queue.SimpleQueue[CompletedBatch] | None = None
         if announce:
             self._announced = queue.SimpleQueue()
+            notify = self._announced.put
+        self._notify = notify
         self._completed: list[CompletedBatch] = []
         self._threads = [
             threading.Thread(target=self._work, args=(worker,), daemon=True)
@@ -364,8 +385,8 @@ class Workers:
                     return
                 del self._open[served.number]
                 self._served.append(served)
-            if self._announced is not None:
-                self._announced.put(served)
+            if self._notify is not None:
+                self._notify(served)
 
     def _serve(
         self, worker: int, number: int, requests: list[int], formed: float
@@ -468,6 +489,19 @@ class RowMaker:
             right_rows = np.add.reduceat(right, np.cumsum(rows) - rows, dtype=float)
             shares[answered] = right_rows / rows
         return shares
+
+
+@contextlib.contextmanager
+def flush_regularly(flush: Callable[[], None], count_waiting: Callable[[], int]) -> Iterator[None]:
+    """Flush in a thread of its own, four times a second, or as soon as many batches wait."""
+    looks = count(1)
+
+    def look() -> None:
+        if next(looks) % _POLLS_PER_FLUSH == 0 or count_waiting() >= _FLUSH_BATCHES:
+            flush()
+
+    with _repeat_every(_POLL_INTERVAL, look):
+        yield
 
 
 @contextlib.contextmanager
