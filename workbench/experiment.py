@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from workbench.cloud.aws import Cloud
     from workbench.cloud.deploy import DeployedModel
+    from workbench.cloud.ensemble_deploy import DeployedEnsemble
     from workbench.deployment.base import Deployment, Size
     from workbench.ensemble import Ensemble
     from workbench.measuring.load import Rows
@@ -190,14 +191,14 @@ class Experiment:
 
     def run(
         self,
-        on: "Cloud | DeployedModel | None" = None,
+        on: "Cloud | DeployedModel | DeployedEnsemble | None" = None,
         *,
         scaling: "ScalingPolicy | None" = None,
         budget: float | None = None,
         yes: bool = False,
         progress: Progress | None = None,
         on_rows: "Callable[[Rows], None] | None" = None,
-        on_deployed: "Callable[[DeployedModel], None] | None" = None,
+        on_deployed: "Callable[[Any], None] | None" = None,
         stopped: threading.Event | None = None,
         drain: float = 60.0,
         keep: "str | Path | None" = None,
@@ -252,8 +253,8 @@ class Experiment:
         )
         terms: dict[str, Any] = {"scaling": scaling, "budget": budget, "yes": yes}
         if self.ensemble is not None:
-            return measure_ensemble(self._of_ensemble(), on, options, **terms)
-        return measure(self._plain(), on, options, **terms)
+            return measure_ensemble(self._of_ensemble(), cast("Any", on), options, **terms)
+        return measure(self._plain(), cast("Any", on), options, **terms)
 
     def estimate(self, *, drain: float = 60.0) -> "Cost":
         """Return the most that `run` can cost on a cloud that costs money.

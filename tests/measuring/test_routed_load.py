@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from tests.ensembles import Escalate, Escalation
 from workbench.backends.base import FunctionBackend
 from workbench.batching.timer import BatchPolicy
 from workbench.errors import InvalidInput
@@ -14,7 +15,7 @@ from workbench.measuring.collector import RunOptions
 from workbench.measuring.load import Load, replay
 from workbench.measuring.routed_load import RoutedLoad, replay_routed
 from workbench.measuring.routed_rows import RoutedCollector, describe_events
-from workbench.routing.base import Place, Settlement, SingleAnswerRouter
+from workbench.routing.base import Place
 from workbench.routing.simple import RoundRobin
 from workbench.run.record import RunRecord
 from workbench.traffic.patterns import constant
@@ -38,30 +39,6 @@ class Scores:
 
 def right(outputs, targets):
     return outputs.argmax(axis=1) == targets
-
-
-@dataclasses.dataclass(frozen=True)
-class Escalate:
-    """Asks the first place, and the second where the first is not sure."""
-
-    threshold: float
-    label: str = "escalate"
-
-    def router(self, places, seed=0):  # noqa: ARG002 - as routers
-        return _Escalation(self.threshold)
-
-
-class _Escalation(SingleAnswerRouter):
-    def __init__(self, threshold):
-        self.threshold = threshold
-
-    def choose(self, request, states, now):  # noqa: ARG002 - as routers
-        return (states[0].index,)
-
-    def settle(self, request, answers, pending, states, now):  # noqa: ARG002
-        if len(answers) == 1 and answers[0].confidence < self.threshold and states:
-            return Settlement(ask=(states[0].index,))
-        return Settlement(given=len(answers) - 1)
 
 
 def load_of(trace, *functions, policy=None, policies=None, concurrency=1, drain=60.0, **settings):
@@ -160,14 +137,14 @@ def test_the_unsure_and_no_others_are_asked_twice():
 def test_the_kind_of_a_request_is_seen_and_kept():
     seen = []
 
-    class Recorder(_Escalation):
+    class Recorder(Escalation):
         def choose(self, request, states, now):
             seen.append(request.context)
             return super().choose(request, states, now)
 
     class Policy(Escalate):
         def router(self, places, seed=0):  # noqa: ARG002 - as routers
-            return Recorder(0)
+            return Recorder(self)
 
     trace = Trace(arrivals=[0.0, 0.01], duration=0.1)
     collect(load_of(trace, sure, policy=Policy(0), contexts=("clean", "noisy")))

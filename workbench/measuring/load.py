@@ -162,12 +162,13 @@ def _replay(load: Load, emit: Emit, stopped: threading.Event) -> None:
 def tune_process(backend: BackendT, *others: Backend) -> Iterator[BackendT]:
     """Enter the backends, and set up this process, which has nothing else to do, to be punctual."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    if any(isinstance(each, LocalBackend) for each in (backend, *others)):
+    every: list[Backend] = [backend, *others]
+    if any(isinstance(each, LocalBackend) for each in every):
         flush_tiny_numbers()
     with contextlib.suppress(OSError, AttributeError):  # Linux only: wake within a microsecond
         ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1000, 0, 0, 0)
     with contextlib.ExitStack() as stack:
-        for each in (backend, *others):
+        for each in every:
             stack.enter_context(each)
         gc.collect()
         gc.freeze()

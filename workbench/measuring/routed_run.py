@@ -1,25 +1,133 @@
 """The engine of `Experiment.run` for an ensemble: a router chooses who answers each request."""
 
+import dataclasses
+import time
+from datetime import UTC, datetime
+
 from workbench.cloud.aws import Cloud
-from workbench.cloud.deploy import DeployedModel
+from workbench.cloud.ensemble_deploy import DeployedEnsemble
+from workbench.ensemble import Ensemble
 from workbench.errors import InvalidInput
-from workbench.measuring.collector import RunOptions
+from workbench.measuring.collector import RunOptions, save_completed
+from workbench.measuring.load import Load
+from workbench.measuring.outcomes import find_outcomes
+from workbench.measuring.routed_load import RoutedLoad
+from workbench.measuring.routed_rows import RoutedCollector, describe_events
+from workbench.measuring.routed_targets import EnsembleTarget, open_ensemble_target
 from workbench.measuring.setup import RoutedSetup
+from workbench.provenance import environment
+from workbench.routing.base import Place
 from workbench.run import Run
+from workbench.run.record import RunRecord
 from workbench.scaling import ScalingPolicy
 
 
 def measure_ensemble(
     setup: RoutedSetup,
-    on: Cloud | DeployedModel | None = None,  # noqa: ARG001
-    options: RunOptions | None = None,  # noqa: ARG001
+    on: Cloud | DeployedEnsemble | None = None,
+    options: RunOptions | None = None,
     *,
-    scaling: ScalingPolicy | None = None,  # noqa: ARG001
-    budget: float | None = None,  # noqa: ARG001
-    yes: bool = False,  # noqa: ARG001
+    scaling: ScalingPolicy | None = None,
+    budget: float | None = None,
+    yes: bool = False,
 ) -> Run:
     """Return what happened when the trace was sent to the members, in real time.
 
-    Arguments and errors are those of `Experiment.run`.
+    The router knows of each member what its outcomes say of its accuracy. Arguments and errors are
+    those of `Experiment.run`.
     """
-    raise InvalidInput(f"{setup.label} is an ensemble, which is not measured yet: run one member.")
+    options = options or RunOptions()
+    if scaling is not None:
+        raise InvalidInput("An ensemble is not scaled: give each member as many as it needs.")
+    here = setup.here if on is None else setup
+    places = list_places(here.model)
+    here.model.router.router(places)  # it says itself whether it fits them, before all is deployed
+    with open_ensemble_target(here, on, options, budget=budget, yes=yes) as target:
+        run = _send(here, places, target, options)
+    return run if options.folder is None else save_completed(run, options.folder)
+
+
+def list_places(ensemble: Ensemble) -> list[Place]:
+    """Return what a router knows of the members before a live run: their accuracy, by kind."""
+    found = {name: find_outcomes(member.model) for name, member in ensemble.members.items()}
+    known = {name: each for name, each in found.items() if each.has_targets}
+    return ensemble.places(
+        accuracy={name: each.accuracy.share for name, each in known.items()},
+        accuracy_by_context={
+            name: {kind: share.share for kind, share in each.accuracy_by_context.items()}
+            for name, each in known.items()
+        },
+    )
+
+
+def _send(
+    setup: RoutedSetup, places: list[Place], target: EnsembleTarget, options: RunOptions
+) -> Run:
+    """Send the trace to an open target, and return the run."""
+    started = time.perf_counter()
+    here = environment()
+    known = dataclasses.replace(
+        setup.record(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=here,
+        origin=target.origin,
+    )
+
+    def describe() -> RunRecord:
+        return dataclasses.replace(known, seconds=time.perf_counter() - started)
+
+    collector = RoutedCollector(setup.trace, options, describe, contexts=setup.context)
+    target.send(_load(setup, places, target, options.drain), collector.take, options.stopped)
+    frame, sent = collector.collect()
+    report = target.report(frame, collector.calls, here["cores"])
+    members = tuple(
+        dataclasses.replace(member, **facts)
+        for member, facts in zip(known.members or (), report.members, strict=True)
+    )
+    every = (
+        *sent.pop("warnings"),
+        *describe_events(collector.events, setup.model.names),
+        *report.warnings,
+        *_batch_caveats(setup.model),
+    )
+    record = dataclasses.replace(
+        describe(), **sent, **report.facts, members=members, warnings=every
+    )
+    return Run(report.frame, record, calls=report.calls)
+
+
+def _load(
+    setup: RoutedSetup, places: list[Place], target: EnsembleTarget, drain: float
+) -> RoutedLoad:
+    ensemble = setup.model
+    models = [member.model for member in ensemble.members.values()]
+    pools = [model.samples() for model in models]
+    members = zip(ensemble.members.values(), pools, target.backends, strict=True)
+    return RoutedLoad(
+        loads=tuple(
+            Load(
+                trace=setup.trace,
+                policy=member.policy,
+                backend=backend,
+                inputs=pool.inputs,
+                targets=pool.targets,
+                correct=member.model.correct,
+                drain=drain,
+            )
+            for member, pool, backend in members
+        ),
+        readers=tuple(models),
+        places=tuple(places),
+        policy=ensemble.router,
+        patience=ensemble.patience,
+        contexts=None if setup.context is None else setup.context.tolist(),
+    )
+
+
+def _batch_caveats(ensemble: Ensemble) -> list[str]:
+    """Return what a reader must know of members whose answers depend on the batch."""
+    return [
+        f"{name}: {member.model.traits.batch_caveat}"
+        for name, member in ensemble.members.items()
+        if member.policy.max_size > 1 and member.model.traits.batch_caveat
+    ]

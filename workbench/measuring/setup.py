@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from workbench.registry.model import Model
     from workbench.run.record import RunRecord
     from workbench.scaling import ScalingPolicy
-    from workbench.traffic.trace import Trace
+    from workbench.traffic.trace import Context, Trace
 
 
 class Setup(Protocol):
@@ -90,6 +90,11 @@ class RoutedSetup(Protocol):
     @property
     def label(self) -> str:
         """The experiment in a few words."""
+        ...
+
+    @property
+    def context(self) -> Context | None:
+        """The kind of each request, where they have any."""
         ...
 
     @property

@@ -1,0 +1,181 @@
+"""Ensembles that are really run, on this machine."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import onnx
+import pytest
+
+import workbench as wb
+from tests.ensembles import Escalate
+from workbench.errors import InvalidInput, NotAvailable
+from workbench.measuring.outcomes import find_outcomes
+
+pytestmark = pytest.mark.usefixtures("at_home")
+
+TRACE = wb.constant(rate=200, duration=0.5)
+SAME = ["request", "scheduled", "batch", "batch_size", "rows", "place", "server", "cold"]
+SAME += ["correct", "error"]
+
+
+def ensemble_of(registry, *names, **settings):
+    members = {name: wb.Member(registry[name], wb.Local()) for name in names}
+    return wb.Ensemble(members, **settings)
+
+
+@pytest.fixture(scope="module")
+def cascade(registry, tmp_path_factory):
+    """The small network, and the wide one where it is not sure; both answer with scores."""
+    scored, members = wb.Registry(tmp_path_factory.mktemp("scored")), {}
+    for name in ("digits-mlp-small", "digits-mlp-wide"):
+        file = onnx.load(registry[name].path)
+        outputs = sorted(file.graph.output, key=lambda each: -len(each.type.tensor_type.shape.dim))
+        del file.graph.output[:]
+        file.graph.output.extend(outputs)
+        content, samples = file.SerializeToString(), registry[name].samples()
+        model = scored.register(
+            name, content, samples=samples, task="digits", kind="classification"
+        )
+        members[name.removeprefix("digits-mlp-")] = wb.Member(model, wb.Local())
+    return wb.Ensemble(members, Escalate(0.9))
+
+
+@pytest.fixture(scope="module")
+def run(cascade, workbench_home):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORKBENCH_HOME", str(workbench_home))
+        experiment = wb.Experiment(cascade, trace=TRACE, slo=wb.SLO(latency=0.5))
+        return experiment.run()
+
+
+def test_a_router_with_one_member_is_the_plain_experiment_row_by_row(registry):
+    ensemble = ensemble_of(registry, "digits-mlp-small")
+    experiment = wb.Experiment(ensemble, trace=TRACE, slo=wb.SLO(latency=0.5))
+
+    routed, plain = experiment.run(), experiment.alone("digits-mlp-small").run()
+
+    assert routed.frame.select(SAME).equals(plain.frame.select(SAME))
+    assert routed.summary()["accuracy"] == plain.summary()["accuracy"]
+    assert routed.calls.select(SAME).equals(plain.frame.select(SAME))
+    assert routed.record.places == ("digits-mlp-small",)
+
+
+def test_a_cascade_asks_the_large_model_exactly_where_the_small_one_is_not_sure(cascade, run):
+    small, wide = (find_outcomes(member.model) for member in cascade.members.values())
+    unsure = small.of_requests(TRACE).confidence < 0.9
+
+    assert run.complete
+    assert unsure.any()
+    assert run.frame["tried"].to_list() == (1 + unsure).tolist()
+    assert run.frame["place"].to_list() == unsure.astype(int).tolist()
+    right = np.where(unsure, wide.of_requests(TRACE).correct, small.of_requests(TRACE).correct)
+    assert run.frame["correct"].to_list() == right.tolist()
+
+
+def test_calls_add_up(run):
+    frame, calls = run.frame, run.calls
+
+    assert len(calls) == frame["tried"].sum()
+    given = frame.join(calls, on=["request", "place"], suffix="_of_call")
+    assert len(given) == len(frame)
+    for column in ("batch", "server", "started", "correct"):
+        assert (given[column] == given[f"{column}_of_call"]).all()
+    assert (given["finished"] == given["finished_of_call"]).all()
+    assert calls["batch"].n_unique() == len(calls)
+    first = calls.filter(calls["place"] == 0)
+    assert (first["sent"] == frame["sent"]).all()
+
+
+def test_the_run_says_who_was_asked_and_survives_saving(run, cascade, tmp_path):
+    again = wb.load_run(run.save(tmp_path / "run"))
+
+    assert again.record == run.record
+    assert again.calls.equals(run.calls)
+    assert again.frame.equals(run.frame)
+    assert [each.model.sha256 for each in again.record.members] == [
+        member.model.sha256 for member in cascade.members.values()
+    ]
+    assert again.record.router == cascade.router.to_dict()
+    assert json.loads(json.dumps(run.facts)) == run.facts
+    assert run.attainment() == run.attainment(0.5)
+
+
+def test_each_place_costs_its_own(registry):
+    names = "digits-mlp-small", "digits-logistic"
+    members = {
+        name: wb.Member(registry[name], wb.Local(hourly_price=price))
+        for name, price in zip(names, (0.36, 3.6), strict=True)
+    }
+
+    run = wb.Experiment(wb.Ensemble(members), trace=TRACE).run()
+
+    ends = [run.calls.filter(run.calls["place"] == place)["finished"].max() for place in (0, 1)]
+    items = [item.dollars for item in wb.cost(run).items]
+    assert items == pytest.approx([ends[0] * 0.36 / 3600, ends[1] * 3.6 / 3600])
+
+
+def test_progress_and_rows_are_those_of_requests(registry):
+    told, rows = [], []
+    experiment = wb.Experiment(
+        ensemble_of(registry, "digits-mlp-small", "digits-logistic"), trace=TRACE
+    )
+
+    experiment.run(progress=lambda *counts: told.append(counts), on_rows=rows.append)
+
+    assert told[-1] == (len(TRACE), len(TRACE))
+    assert sum(len(part["request"]) for part in rows) == len(TRACE)
+    assert set(np.concatenate([part["place"] for part in rows]).tolist()) == {0, 1}
+
+
+def test_stopping_keeps_what_was_measured(registry, tmp_path):
+    stopped = threading.Event()
+    ensemble = ensemble_of(registry, "digits-mlp-small", "digits-logistic")
+
+    run = wb.Experiment(ensemble, trace=wb.constant(rate=100, duration=600)).run(
+        progress=lambda done, _: done and stopped.set(), stopped=stopped, keep=tmp_path / "kept"
+    )
+
+    assert not run.complete
+    assert 0 < len(run) < 60_000
+    assert wb.load_run(tmp_path / "kept").calls.equals(run.calls)
+
+
+def test_an_interrupt_keeps_what_was_measured(registry):
+    script = f"""
+import workbench as wb
+registry = wb.Registry({str(registry.path)!r})
+members = {{n: wb.Member(registry[n], wb.Local()) for n in ("digits-mlp-small", "digits-logistic")}}
+experiment = wb.Experiment(wb.Ensemble(members), trace=wb.constant(rate=100, duration=600))
+run = experiment.run(progress=lambda done, total: print("going", flush=True))
+print(run.complete, 0 < len(run) < 60_000, len(run.calls) >= len(run))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "going\n"
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+
+    assert out.splitlines()[-1] == "False True True"
+
+
+def test_a_member_that_needs_a_cloud_says_so(registry):
+    ensemble = ensemble_of(registry, "digits-mlp-small", "digits-logistic")
+    moved = ensemble.on([wb.Local(), wb.Serverless(memory_mb=2048, max_concurrency=20)])
+
+    with pytest.raises(NotAvailable, match=r"digits-logistic is serverless .* does not run here"):
+        wb.Experiment(moved, trace=TRACE).run()
+
+
+def test_what_a_router_gets_wrong_is_raised_here(registry):
+    ensemble = dataclasses.replace(
+        ensemble_of(registry, "digits-mlp-small"), router=Escalate(0.5, again=True)
+    )
+
+    with pytest.raises(InvalidInput, match="places that request 0 has not been to"):
+        wb.Experiment(ensemble, trace=TRACE).run()
