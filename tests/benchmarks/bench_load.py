@@ -9,7 +9,13 @@ import numpy as np
 
 import workbench as wb
 from workbench.backends.base import Reply
+from workbench.measuring.collector import RunOptions
 from workbench.measuring.load import Load, lag_facts, replay_in_process
+from workbench.measuring.routed_load import RoutedLoad, replay_routed_in_process
+from workbench.measuring.routed_rows import RoutedCollector
+from workbench.routing.base import Place
+from workbench.routing.simple import RoundRobin
+from workbench.run.record import RunRecord
 
 RATES = (2_000, 10_000, 30_000, 50_000)
 SECONDS = 5.0
@@ -59,13 +65,82 @@ def ours():
     print("open-loop generator, one request a batch, null backend in the generator's process")
     for rate in RATES:
         runs = [generate(rate, seed) for seed in range(RUNS)]
-        p99 = sorted(1e3 * facts["lag"]["p99"] for facts, _ in runs)
-        cpu = statistics.median(cpu for _, cpu in runs)
-        valid = sum(facts["valid"] for facts, _ in runs)
-        print(
-            f"  {rate:>6} req/s: p99 lag {statistics.median(p99):.3f} ms "
-            f"({p99[0]:.3f} to {p99[-1]:.3f}), {cpu:.2f} cores, {valid} of {RUNS} runs valid"
-        )
+        show(rate, runs)
+
+
+def show(rate, runs):
+    p99 = sorted(1e3 * facts["lag"]["p99"] for facts, _ in runs)
+    cpu = statistics.median(cpu for _, cpu in runs)
+    valid = sum(facts["valid"] for facts, _ in runs)
+    print(
+        f"  {rate:>6} req/s: p99 lag {statistics.median(p99):.3f} ms "
+        f"({p99[0]:.3f} to {p99[-1]:.3f}), {cpu:.2f} cores, {valid} of {RUNS} runs valid"
+    )
+
+
+class Digits:
+    """Answers at once, with the scores of ten classes, of which the first has the largest."""
+
+    concurrency = 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def invoke(self, batch):
+        return Reply(np.tile(SCORES, (len(batch.inputs), 1)))
+
+    def labels(self, outputs):
+        return outputs.argmax(axis=1)
+
+    def confidence(self, outputs):
+        return outputs.max(axis=1)
+
+    def correct(self, outputs, targets):
+        return outputs.argmax(axis=1) == targets
+
+
+SCORES = np.array([[0.55, *[0.05] * 9]])
+ROUTED_RATES = (1_000, 3_000, 6_000)
+PLACES = 3
+
+
+def route(rate, seed):
+    """Return lag facts and processor seconds a second of a routed run at this rate."""
+    trace = wb.poisson(rate=rate, duration=SECONDS, seed=seed)
+    digits = Digits()
+    load = Load(
+        trace=trace,
+        policy=wb.BatchPolicy(),
+        backend=digits,
+        inputs=np.zeros((1000, 64), np.float32),
+        targets=np.zeros(1000, np.int64),
+        correct=digits.correct,
+    )
+    routed = RoutedLoad(
+        loads=(load,) * PLACES,
+        readers=(digits,) * PLACES,
+        places=tuple(Place(name=str(place)) for place in range(PLACES)),
+        policy=RoundRobin(),
+        patience=5.0,
+    )
+    collector = RoutedCollector(trace, RunOptions(), RunRecord)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    replay_routed_in_process(routed, on_rows=collector.take)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    frame, facts = collector.collect()
+    assert len(frame) == len(collector.calls) == len(trace)
+    assert (frame["correct"] == 1).all()
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return facts, cpu / SECONDS
+
+
+def routed():
+    print(f"routed open-loop generator, {PLACES} places that answer with scores, round robin")
+    for rate in ROUTED_RATES:
+        show(rate, [route(rate, seed) for seed in range(RUNS)])
 
 
 def machine():
@@ -135,6 +210,7 @@ def summary(path):
 def main():
     machine()
     ours()
+    routed()
     machine()
     loadgen()
 
