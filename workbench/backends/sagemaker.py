@@ -38,13 +38,17 @@ class SageMakerBackend:
         endpoint: Its name.
         cloud: What makes the client, in the process that enters the backend.
         concurrency: How many calls may be in flight.
+        variant: The production variant that answers; "": the only one.
 
     Raises:
         InvalidInput: `concurrency` is not a whole number of at least 1.
     """
 
-    def __init__(self, endpoint: str, cloud: ClientFactory, *, concurrency: int = 64) -> None:
+    def __init__(
+        self, endpoint: str, cloud: ClientFactory, *, concurrency: int = 64, variant: str = ""
+    ) -> None:
         self.endpoint = endpoint
+        self._target = {"TargetVariant": variant} if variant else {}
         self.cloud = cloud
         self.concurrency = whole_number("concurrency", concurrency, low=1)
         self._client: Any = None
@@ -70,7 +74,11 @@ class SageMakerBackend:
         assert self._client is not None, "invoke outside the with block"  # noqa: S101
         try:
             answer = self._client.invoke_endpoint(
-                EndpointName=self.endpoint, Body=pack_npy(batch.inputs), ContentType=NPY, Accept=NPY
+                EndpointName=self.endpoint,
+                Body=pack_npy(batch.inputs),
+                ContentType=NPY,
+                Accept=NPY,
+                **self._target,
             )
             body = answer["Body"].read()
         except ClientError as error:

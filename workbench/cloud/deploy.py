@@ -10,10 +10,10 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from workbench.backends.asynchronous import Mailbox
 from workbench.backends.base import Backend
@@ -33,9 +33,14 @@ from workbench.cloud.cost_guard import confirm_cost, estimate_max_cost, hourly_c
 from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import OnDemandPlatform
-from workbench.errors import CloudError, NotFound, Unreachable, WorkbenchError
+from workbench.errors import CloudError, InvalidInput, NotFound, Unreachable, WorkbenchError
 from workbench.registry.model import Model
 from workbench.scaling import ScalingPolicy, StepScaling, TargetTracking
+from workbench.validation import of_kind
+
+if TYPE_CHECKING:
+    from workbench.cloud.ensemble_deploy import DeployedEnsemble
+    from workbench.ensemble import Ensemble
 
 _EXTRA_CALLS = (
     16  # calls beyond the limit of a serverless endpoint, so that it is the one to reject
@@ -57,6 +62,7 @@ class DeployedModel:
         mailbox: Where the answers of an asynchronous endpoint arrive.
         scaling: The policy that its size follows, if any.
         fleet: Counts its instances, where it is scaled.
+        variant: The production variant that it is, of an endpoint that it shares.
     """
 
     name: str
@@ -68,6 +74,7 @@ class DeployedModel:
     mailbox: Mailbox | None = None
     scaling: ScalingPolicy | None = None
     fleet: InstanceCounter | None = None
+    variant: str = ""
 
     @property
     def concurrency(self) -> int:
@@ -84,7 +91,8 @@ class DeployedModel:
 
     def facts(self) -> dict[str, Any]:
         """Return what a run there keeps about it, as JSON values."""
-        return {**self.cloud.facts(), "endpoint": self.name, "deploy_seconds": self.seconds}
+        facts = {**self.cloud.facts(), "endpoint": self.name, "deploy_seconds": self.seconds}
+        return facts | ({"variant": self.variant} if self.variant else {})
 
     def scaling_activities(self) -> list[dict[str, Any]]:
         """Return what Application Auto Scaling has done so far, oldest first, as JSON values.
@@ -103,15 +111,28 @@ class DeployedModel:
             deployment=self.deployment,
             mailbox=self.mailbox,
             concurrency=concurrency or self.concurrency,
+            variant=self.variant,
         )
         return adapter_of(self.deployment).backend(target)
 
 
-@contextlib.contextmanager
+@overload
 def deploy(
     model: Model,
     deployment: Deployment,
     cloud: Cloud,
+    **terms: Any,  # noqa: ANN401 - those of the function itself
+) -> contextlib.AbstractContextManager[DeployedModel]: ...
+@overload
+def deploy(
+    model: "Ensemble",
+    deployment: Cloud,
+    **terms: Any,  # noqa: ANN401 - those of the function itself
+) -> "contextlib.AbstractContextManager[DeployedEnsemble]": ...
+def deploy(  # type: ignore[misc]  # the terms of the two above are its own
+    model: "Model | Ensemble",
+    deployment: Deployment | Cloud,
+    cloud: Cloud | None = None,
     *,
     scaling: ScalingPolicy | None = None,
     budget: float | None = None,
@@ -123,8 +144,12 @@ def deploy(
     ledger: Ledger | None = None,
     notify: Callable[[str], object] | None = None,
     stopped: threading.Event | None = None,
-) -> Iterator[DeployedModel]:
+) -> contextlib.AbstractContextManager[Any]:
     """Deploy a model, and tear it down when the block ends, however it ends.
+
+    An ensemble is deployed by `deploy(ensemble, cloud)`: on one endpoint with a production variant
+    for each member where all are real-time and at most ten, else each member by itself. It is not
+    scaled.
 
     Args:
         model: What to deploy.
@@ -154,6 +179,50 @@ def deploy(
         CloudError: The cloud refused, the endpoint failed, or not all could be torn down: the
             ledger says what is left.
     """
+    from workbench.ensemble import Ensemble
+
+    terms: dict[str, Any] = {
+        "budget": budget,
+        "yes": yes,
+        "expected": expected,
+        "calls": calls,
+        "bytes_in": bytes_in,
+        "libraries": libraries,
+        "ledger": ledger,
+        "notify": notify,
+        "stopped": stopped,
+    }
+    if isinstance(model, Ensemble):
+        from workbench.cloud.ensemble_deploy import deploy_ensemble
+
+        if cloud is not None or scaling is not None:
+            raise InvalidInput(
+                "An ensemble has deployments of its own, of fixed size: deploy(ensemble, cloud)."
+            )
+        where: Any = of_kind("cloud", deployment, Cloud)
+        return deploy_ensemble(model, where, **terms)
+    parts: Any = of_kind("deployment", deployment, Deployment), of_kind("cloud", cloud, Cloud)
+    return _deploy_model(model, *parts, scaling=scaling, **terms)
+
+
+@contextlib.contextmanager
+def _deploy_model(
+    model: Model,
+    deployment: Deployment,
+    cloud: Cloud,
+    *,
+    scaling: ScalingPolicy | None,
+    budget: float | None,
+    yes: bool,
+    expected: float,
+    calls: int | None,
+    bytes_in: float,
+    libraries: str | Path | None,
+    ledger: Ledger | None,
+    notify: Callable[[str], object] | None,
+    stopped: threading.Event | None,
+) -> Iterator[DeployedModel]:
+    """Deploy a model, and tear it down when the block ends: see `deploy`."""
     adapter = adapter_of(deployment)
     adapter.check(deployment)
     if scaling is not None:
@@ -167,7 +236,7 @@ def deploy(
     with CloudClient(cloud, stopped) as aws:
         scales = dimension(deployment) if scaling is not None else ""
         entry = open_entry(aws, model, largest, ledger, kind=adapter.ledger_kind, scales=scales)
-        with ensure_teardown(entry, ledger):
+        with ensure_teardown([entry], ledger):
             creation = Creation(
                 aws=aws,
                 entry=entry,
@@ -255,22 +324,28 @@ def open_entry(
 
 
 @contextlib.contextmanager
-def ensure_teardown(entry: LedgerEntry, ledger: Ledger) -> Iterator[None]:
-    """Tear the entry down when the block ends; what ended the block is what is raised."""
+def ensure_teardown(entries: Sequence[LedgerEntry], ledger: Ledger) -> Iterator[None]:
+    """Tear the entries down in order when the block ends; what ended it is what is raised."""
     try:
         yield
     except BaseException as error:
+        for entry in entries:
+            try:
+                _tear_down(entry, ledger)
+            except (WorkbenchError, KeyboardInterrupt) as problem:
+                left = f"{_TEARDOWN_FAILED} {entry.label}: {problem or 'interrupted'}"
+                error.add_note(left)
+                sys.stderr.write(f"{left}\n")
+        raise
+    problems = {}
+    for entry in entries:
         try:
             _tear_down(entry, ledger)
-        except (WorkbenchError, KeyboardInterrupt) as problem:
-            left = f"{_TEARDOWN_FAILED} {entry.label}: {problem or 'interrupted'}"
-            error.add_note(left)
-            sys.stderr.write(f"{left}\n")
-        raise
-    try:
-        _tear_down(entry, ledger)
-    except WorkbenchError as problem:
-        raise CloudError(f"{_TEARDOWN_FAILED} {entry.label}: {problem}") from problem
+        except WorkbenchError as problem:
+            problems[entry.label] = problem
+    if problems:
+        left = " ".join(f"{label}: {problem}" for label, problem in problems.items())
+        raise CloudError(f"{_TEARDOWN_FAILED} {left}") from next(iter(problems.values()))
 
 
 def _launch(creation: Creation[Deployment]) -> DeployedModel:

@@ -232,7 +232,7 @@ def prepare_jobs(
     ledger = ledger or Ledger()
     with CloudClient(cloud) as aws:
         entry = open_entry(aws, model, deployment, ledger, kind=BatchTransformAdapter.ledger_kind)
-        with ensure_teardown(entry, ledger):
+        with ensure_teardown([entry], ledger):
             with CloudClient(cloud, stopped) as until_ready:
                 upload(until_ready, entry, model)
                 create_model(until_ready, entry, {}, role=role, image=image)

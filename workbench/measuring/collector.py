@@ -21,8 +21,6 @@ from workbench.traffic.trace import Trace
 if TYPE_CHECKING:
     import polars as pl
 
-    from workbench.cloud.deploy import DeployedModel
-
 _SAVE_EVERY = 1.0  # seconds
 _SAVE_SHARE = 20  # saving takes at most one part in so many of a run's time
 
@@ -45,7 +43,7 @@ class RunOptions:
 
     progress: Callable[[int, int], None] | None = None
     on_rows: Callable[[Rows], None] | None = None
-    on_deployed: "Callable[[DeployedModel], None] | None" = None
+    on_deployed: Callable[[Any], None] | None = None
     stopped: threading.Event = dataclasses.field(default_factory=threading.Event)
     drain: float = 60.0
     folder: Path | None = None

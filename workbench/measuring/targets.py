@@ -173,14 +173,27 @@ class EndpointTarget:
             fleet=None if deployed.fleet is None else deployed.fleet.seconds,
         )
 
+    @property
+    def dollars(self) -> float:
+        """What it has cost so far, about."""
+        return self._meter.dollars
+
+    def begin(self) -> None:
+        """Note that the trace begins now."""
+        self._began = time.perf_counter()
+
+    def add(self, rows: Rows, stopped: Event) -> None:
+        """Add the calls of these rows to what it costs, which may set `stopped`."""
+        self._meter.add(rows, stopped)
+
     def send(self, load: Load, on_rows: OnRows, stopped: Event) -> None:
         """Send the load from a process of its own, until the budget is spent at most."""
 
         def meter(rows: Rows) -> None:
-            self._meter.add(rows, stopped)
+            self.add(rows, stopped)
             on_rows(rows)
 
-        self._began = time.perf_counter()
+        self.begin()
         replay_in_process(load, on_rows=meter, stopped=stopped)
 
     def report(self, frame: "pl.DataFrame", cores: int) -> Report:

@@ -59,13 +59,14 @@ class Creation(Generic[D]):
 
 @dataclass(frozen=True, kw_only=True)
 class CallTarget(Generic[D]):
-    """What is to be called, by up to `concurrency` calls at once."""
+    """What is to be called, by up to `concurrency` calls at once; `variant` of an endpoint."""
 
     name: str
     cloud: Cloud
     deployment: D
     mailbox: Mailbox | None
     concurrency: int
+    variant: str = ""
 
 
 class Adapter(ABC, Generic[D]):
@@ -98,8 +99,10 @@ class LiveAdapter(Adapter[D]):
     Attributes:
         in_flight: Calls that a client should have in flight where instances set no limit.
         is_endpoint: Whether it is an endpoint, with an endpoint's metrics.
+        most_variants: Models that can share one endpoint, each as a production variant of its own.
     """
 
+    most_variants: ClassVar[int] = 1
     in_flight: ClassVar[int] = 64
     is_endpoint: ClassVar[bool] = True
 

@@ -24,7 +24,7 @@ from workbench.cloud.ledger import LedgerEntry
 from workbench.errors import CloudError
 
 VARIANT = "all"
-"""The name of the one variant that endpoints here have."""
+"""The name of the variant of an endpoint that has only one."""
 
 _IN_TRANSITION = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 
@@ -57,14 +57,32 @@ class EndpointAdapter(LiveAdapter[D]):
 
     def create(self, creation: Creation[D], mailbox: Mailbox | None) -> str:
         """Create model, endpoint configuration and endpoint, in this order, and wait."""
-        aws, entry, deployment = creation.aws, creation.entry, creation.deployment
-        name, environment = entry.name, self.environment(deployment)
-        create_model(aws, entry, environment, role=creation.role, image=creation.image)
-        variant = {"VariantName": VARIANT, "ModelName": name, **self.variant(deployment)}
+        return self.create_together({VARIANT: creation}, mailbox)
+
+    def create_together(
+        self, creations: Mapping[str, Creation[D]], mailbox: Mailbox | None = None
+    ) -> str:
+        """Create one endpoint with a variant for each model, under the name of the first's entry.
+
+        Raises:
+            CloudError: The cloud refused, or it failed.
+        """
+        first = next(iter(creations.values()))
+        aws, entry, name = first.aws, first.entry, first.entry.name
+        for each in creations.values():
+            environment = self.environment(each.deployment)
+            create_model(aws, each.entry, environment, role=each.role, image=each.image)
         configuration = {
             "EndpointConfigName": name,
-            "ProductionVariants": [variant],
-            **self.configuration(creation, mailbox),
+            "ProductionVariants": [
+                {
+                    "VariantName": variant,
+                    "ModelName": each.entry.name,
+                    **self.variant(each.deployment),
+                }
+                for variant, each in creations.items()
+            ],
+            **self.configuration(first, mailbox),
         }
         for operation, parameters in (
             ("create_endpoint_config", configuration),
@@ -77,7 +95,9 @@ class EndpointAdapter(LiveAdapter[D]):
 
     def backend(self, target: CallTarget[D]) -> Backend:
         """Return what calls InvokeEndpoint."""
-        return SageMakerBackend(target.name, target.cloud, concurrency=target.concurrency)
+        return SageMakerBackend(
+            target.name, target.cloud, concurrency=target.concurrency, variant=target.variant
+        )
 
     def delete(self, aws: CloudClient, entry: LedgerEntry) -> None:
         """Delete the endpoint, its configuration and its model."""

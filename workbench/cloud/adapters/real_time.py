@@ -16,6 +16,7 @@ _ROUTING = {"least_outstanding": "LEAST_OUTSTANDING_REQUESTS", "random": "RANDOM
 class RealTimeAdapter(EndpointAdapter[RealTime]):
     """Makes real-time endpoints."""
 
+    most_variants: ClassVar[int] = 10  # botocore 1.44.5, ProductionVariantList
     metrics: ClassVar[Mapping[str, WatchedMetric]] = {
         "invocations": WatchedMetric(
             "InvocationsPerInstance", "Sum", "SageMakerVariantInvocationsPerInstance"
