@@ -12,6 +12,8 @@ from tests.graphs import linear
 from workbench.deployment import Deployment, RoutedDeployment
 from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput
+from workbench.prediction_errors import find_measured
+from workbench.report.page import settings_html
 from workbench.routing.base import SingleAnswerRouter
 from workbench.run import COLUMNS, load_record
 from workbench.run.columns import build_frame
@@ -218,6 +220,23 @@ def test_every_call_is_billed_where_it_was_made(routed_run):
     seconds = [item.quantity for item in bill.items if item.unit == "GB-second"]
     assert seconds == pytest.approx([0.5 + 0.75, 2 * 0.25])
     assert bill.answered == 2
+
+
+def test_a_simulation_is_compared_with_a_run_by_the_same_router(routed_run):
+    measured = routed_run.amend(origin="measured: this machine")
+    simulated = routed_run.amend(origin="simulated")
+    other = simulated.amend(router={"kind": "last"})
+
+    found = find_measured({"measured": measured, "simulated": simulated, "other": other})
+
+    assert found == {"simulated": "measured"}
+
+
+def test_a_report_says_which_models_were_chosen_from(routed_run):
+    html = settings_html(routed_run)
+
+    assert "digits-mlp-small:1 (sha256" in html
+    assert "kind first" in html
 
 
 def test_places_and_members_are_the_same(routed_run):

@@ -28,14 +28,15 @@ COLUMN_TYPES = {
 }
 """Columns and types of Polars: which measured run, the ratios of figures less 1, errors before."""
 
-_IDENTITY = ("trace", "policy", "deployment", "model", "scaling")
+_IDENTITY = ("trace", "deployment", "policy", "router", "model", "members", "scaling")
 
 
 def find_measured(results: Mapping[str, Result]) -> dict[str, str]:
     """Return for each prediction and simulation the measured run of the same experiment, by name.
 
-    That is one whose trace, policy, deployment, model and scaling are not known to be others; those
-    that are known to be the same come first, and of several the last.
+    That is one whose trace, deployment, policy, model and scaling are not known to be others, nor
+    the router and the members where there are any; those that are known to be the same come first,
+    and of several the last.
     """
     measured = [name for name, each in results.items() if is_measured(each)]
     found = {}
@@ -114,7 +115,8 @@ def _agree(one: Result, other: Result, *, strictly: bool) -> bool:
     if first is None or second is None:
         return not strictly
     pairs = [(_identify(first, name), _identify(second, name)) for name in _IDENTITY]
-    if strictly and any(None in pair for pair in pairs[:3]):
+    trace, deployment, policy, router = (None not in pair for pair in pairs[:4])
+    if strictly and not (trace and deployment and (policy or router)):
         return False
     known = [pair for pair in pairs[:-1] if None not in pair]
     return all(left == right for left, right in [*known, pairs[-1]])
@@ -126,6 +128,8 @@ def _setup(result: Result) -> RunRecord | None:
 
 def _identify(record: RunRecord, name: str) -> object:
     value = getattr(record, name)
+    if name == "members" and value is not None:
+        return [(each.name, each.model.sha256, each.policy) for each in value]
     return getattr(value, "sha256", value) if name in ("trace", "model") else value
 
 

@@ -1,15 +1,20 @@
 """Ensembles on a local cloud: several models on one endpoint, or an endpoint each."""
 
 import dataclasses
+import threading
 
 import pytest
 
 import workbench as wb
 from tests.measuring.test_on_a_cloud import nothing_left
-from workbench.cloud.deploy import deploy
+from tests.played import PlayedCloud
+from workbench.cloud.deploy import DeployedModel, deploy
+from workbench.cloud.ensemble_deploy import DeployedEnsemble
 from workbench.cloud.ledger import Ledger
 from workbench.errors import CloudError, InvalidInput
 from workbench.localcloud import LocalCloud
+from workbench.measuring.routed_targets import CloudEnsembleTarget
+from workbench.pricing.usage import Usage
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -106,3 +111,32 @@ def test_an_ensemble_takes_neither_deployment_nor_scaling_beside_it(cloud, regis
     scaling = wb.scaling.TargetTracking(metric="invocations", target=100, least=1, most=2)
     with pytest.raises(InvalidInput, match="is not scaled"):
         wb.Experiment(ensemble, trace=TRACE).run(cloud, scaling=scaling)
+
+
+def test_the_budget_is_that_of_all_members_together(registry):
+    ensemble = ensemble_of(registry, LAMBDA, LAMBDA)
+    paid = PlayedCloud()
+    deployed = DeployedEnsemble(
+        ensemble=ensemble,
+        cloud=paid,
+        members={
+            name: DeployedModel(
+                name=name,
+                model=member.model,
+                deployment=member.deployment,
+                cloud=paid,
+                launched=0.0,
+                seconds=1.0,
+            )
+            for name, member in ensemble.members.items()
+        },
+    )
+    per_second = sum(item.dollars for item in LAMBDA.bill(Usage(seconds=1.0)))
+    target, stopped = CloudEnsembleTarget(deployed, budget=3.5 * per_second), threading.Event()
+    calls = {"place": [0, 1], "batch": [0, 1], "started": [0.0, 0.0], "finished": [1.0, 2.0]}
+
+    target.add(calls, stopped)
+    assert not stopped.is_set()
+    target.add({**calls, "batch": [2, 3]}, stopped)
+
+    assert stopped.is_set()

@@ -166,14 +166,14 @@ class CloudEnsembleTarget:
 
         def meter(rows: RoutedRows) -> None:
             if rows.calls is not None:
-                self._add(rows.calls, stopped)
+                self.add(rows.calls, stopped)
             on_rows(rows)
 
         for target in self._targets:
             target.begin()
         replay_routed_in_process(load, on_rows=meter, stopped=stopped)
 
-    def _add(self, calls: Rows, stopped: Event) -> None:
+    def add(self, calls: Rows, stopped: Event) -> None:
         """Add calls to what their places cost, and set `stopped` once the budget is spent."""
         for place, target in enumerate(self._targets):
             own = np.asarray(calls["place"]) == place

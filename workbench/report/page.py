@@ -36,7 +36,7 @@ from workbench.report.conclusion import (
     format_target,
 )
 from workbench.run import Run
-from workbench.run.record import Lag, ModelRecord, TraceRecord
+from workbench.run.record import Lag, MemberRecord, ModelRecord, TraceRecord
 from workbench.validation import of_kind
 
 
@@ -148,6 +148,8 @@ def _describe_settings(run: Run) -> dict[str, str]:
     machine = record.environment or {}
     settings = {
         "model": _describe_model(record.model),
+        **{each.name: _describe_member(each) for each in record.members or ()},
+        "router": _format_fact(record.router),
         "rows together": record.batch_invariance or "",
         "deployment": _describe_deployment(record.deployment),
         "batching": _describe_policy(record.policy),
@@ -168,6 +170,11 @@ def _describe_settings(run: Run) -> dict[str, str]:
 
 def _describe_model(model: ModelRecord | None) -> str:
     return f"{model.name} (sha256 {(model.sha256 or 'unknown')[:12]})" if model else ""
+
+
+def _describe_member(member: MemberRecord) -> str:
+    parts = _describe_model(member.model), member.deployment.label, _describe_policy(member.policy)
+    return "; ".join(part for part in parts if part)
 
 
 def _describe_deployment(deployment: Deployment | None) -> str:
