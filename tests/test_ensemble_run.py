@@ -13,8 +13,10 @@ import pytest
 
 import workbench as wb
 from tests.ensembles import Escalate
+from workbench.backends.base import FunctionBackend
 from workbench.errors import InvalidInput, NotAvailable
 from workbench.measuring.outcomes import find_outcomes
+from workbench.measuring.routed_targets import LocalEnsembleTarget
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -162,6 +164,45 @@ print(run.complete, 0 < len(run) < 60_000, len(run.calls) >= len(run))
         out, _ = process.communicate(timeout=60)
 
     assert out.splitlines()[-1] == "False True True"
+
+
+def fail(inputs):
+    raise RuntimeError(f"no answer to {len(inputs)} rows")
+
+
+def answer(inputs):
+    return np.eye(10)[np.zeros(len(inputs), int)]
+
+
+def test_a_member_that_fails_is_dropped_and_the_run_says_so(registry, monkeypatch):
+    class Broken(LocalEnsembleTarget):
+        def __init__(self, setup):
+            super().__init__(setup)
+            self.backends = [FunctionBackend(fail), FunctionBackend(answer)]
+
+    monkeypatch.setattr("workbench.measuring.routed_targets.LocalEnsembleTarget", Broken)
+    ensemble = ensemble_of(registry, "digits-mlp-small", "digits-logistic")
+
+    run = wb.Experiment(ensemble, trace=TRACE).run()
+
+    assert run.answered == len(TRACE)
+    assert run.frame["place"].unique().to_list() == [1]
+    assert len(run.calls.filter(run.calls["error"].is_not_null())) == 3
+    assert any(
+        "digits-mlp-small failed 3 times in a row and was left out, once" in warning
+        and "RuntimeError: no answer to 1 rows" in warning
+        for warning in run.warnings
+    )
+
+
+def test_this_machine_as_one_of_several_says_so(registry):
+    server = wb.OnPremise(servers=2, purchase_price=1000, lifetime_years=4)
+    ensemble = ensemble_of(registry, "digits-mlp-small", "digits-logistic").on([server] * 2)
+
+    run = wb.Experiment(ensemble, trace=TRACE).run()
+
+    assert 0 < len(run) < len(TRACE)
+    assert any("one of 2 like servers" in warning for warning in run.warnings)
 
 
 def test_a_member_that_needs_a_cloud_says_so(registry):

@@ -15,6 +15,7 @@ from workbench.measuring.routed_load import RoutedLoad
 from workbench.measuring.routed_rows import RoutedCollector, describe_events
 from workbench.measuring.routed_targets import EnsembleTarget, open_ensemble_target
 from workbench.measuring.setup import RoutedSetup
+from workbench.measuring.targets import one_of_several
 from workbench.provenance import environment
 from workbench.routing.base import Place
 from workbench.run import Run
@@ -44,6 +45,8 @@ def measure_ensemble(
     here.model.router.router(places)  # it says itself whether it fits them, before all is deployed
     with open_ensemble_target(here, on, options, budget=budget, yes=yes) as target:
         run = _send(here, places, target, options)
+    if here is not setup:
+        run = run.amend(warnings=(*run.warnings, one_of_several(setup.deployment.part_here()[1])))
     return run if options.folder is None else save_completed(run, options.folder)
 
 

@@ -149,11 +149,15 @@ class LocalTarget:
         """Return the rows, and a warning where this machine stood for several."""
         if self._parts == 1:
             return Report(frame, {}, [])
-        warning = (
-            f"Measured on one of {self._parts} like servers, this machine, with 1 in {self._parts} "
-            "of the requests, drawn at random; the cost is that of one server."
-        )
-        return Report(frame, {}, [warning])
+        return Report(frame, {}, [one_of_several(self._parts)])
+
+
+def one_of_several(parts: int) -> str:
+    """Return a warning that this machine stood for one of so many like servers."""
+    return (
+        f"Measured on one of {parts} like servers, this machine, with 1 in {parts} of the "
+        "requests, drawn at random; the cost is that of one server."
+    )
 
 
 class EndpointTarget:

@@ -325,11 +325,15 @@ class Run:
         return self.answered / last if last > 0 else 0.0
 
     def batches(self) -> "pl.DataFrame":
-        """Return one row a batch: where, its size, when it was taken up and finished, and how."""
+        """Return one row a batch: where, its size, when it was taken up and finished, and how.
+
+        Of an ensemble they are those of all calls, whose answers were given or not.
+        """
         import polars as pl
 
+        rows = self.frame if self.calls is None else self.calls
         return (
-            self.frame.group_by("batch", maintain_order=True)
+            rows.group_by("batch", maintain_order=True)
             .agg(
                 pl.col("place", "batch_size", "started", "finished", "server").first(),
                 pl.col("^(cold|error|init)$").first(),
