@@ -8,7 +8,6 @@ import sys
 import threading
 
 import numpy as np
-import onnx
 import pytest
 
 import workbench as wb
@@ -31,20 +30,9 @@ def ensemble_of(registry, *names, **settings):
 
 
 @pytest.fixture(scope="module")
-def cascade(registry, tmp_path_factory):
-    """The small network, and the wide one where it is not sure; both answer with scores."""
-    scored, members = wb.Registry(tmp_path_factory.mktemp("scored")), {}
-    for name in ("digits-mlp-small", "digits-mlp-wide"):
-        file = onnx.load(registry[name].path)
-        outputs = sorted(file.graph.output, key=lambda each: -len(each.type.tensor_type.shape.dim))
-        del file.graph.output[:]
-        file.graph.output.extend(outputs)
-        content, samples = file.SerializeToString(), registry[name].samples()
-        model = scored.register(
-            name, content, samples=samples, task="digits", kind="classification"
-        )
-        members[name.removeprefix("digits-mlp-")] = wb.Member(model, wb.Local())
-    return wb.Ensemble(members, Escalate(0.9))
+def cascade(registry):
+    """The small network, and the wide one where it is not sure."""
+    return ensemble_of(registry, "digits-mlp-small", "digits-mlp-wide", router=Escalate(0.9))
 
 
 @pytest.fixture(scope="module")

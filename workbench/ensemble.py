@@ -18,6 +18,7 @@ from workbench.deployment.places import RoutedDeployment
 from workbench.errors import InvalidInput
 from workbench.registry.model import Model, Samples
 from workbench.routing.base import Place, RoutingPolicy
+from workbench.routing.simple import RoundRobin
 from workbench.run.record import MemberRecord
 from workbench.service_times import ServiceTimes
 from workbench.validation import as_tuple, not_negative, of_kind
@@ -64,13 +65,13 @@ class Ensemble:
     Raises:
         InvalidInput: There are no members, or they do not answer the same questions.
 
-    >>> Ensemble({}, router=None)
+    >>> Ensemble({})
     Traceback (most recent call last):
     workbench.errors.InvalidInput: An ensemble needs 1 to 255 members, got 0.
     """
 
     members: Mapping[str, Member]
-    router: RoutingPolicy
+    router: RoutingPolicy = field(default_factory=RoundRobin)
     patience: float = math.inf
     network_latency: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
