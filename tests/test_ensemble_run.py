@@ -15,7 +15,9 @@ from tests.ensembles import Escalate
 from workbench.backends.base import FunctionBackend
 from workbench.errors import InvalidInput, NotAvailable
 from workbench.measuring.outcomes import find_outcomes
+from workbench.measuring.routed_run import list_places
 from workbench.measuring.routed_targets import LocalEnsembleTarget
+from workbench.service_times import ServiceTimes
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -191,6 +193,16 @@ def test_this_machine_as_one_of_several_says_so(registry):
 
     assert 0 < len(run) < len(TRACE)
     assert any("one of 2 like servers" in warning for warning in run.warnings)
+
+
+def test_the_router_knows_what_was_measured_before(registry):
+    experiment = wb.Experiment(ensemble_of(registry, "digits-mlp-small"), trace=TRACE)
+    profile = experiment.alone("digits-mlp-small").ensure_profile()
+
+    (place,) = list_places(experiment)
+
+    assert place.seconds == pytest.approx(ServiceTimes.from_profile(profile).means[1])
+    assert place.accuracy == pytest.approx(registry["digits-mlp-small"].traits.accuracy)
 
 
 def test_a_member_that_needs_a_cloud_says_so(registry):

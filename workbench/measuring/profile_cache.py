@@ -1,6 +1,7 @@
 """Profiles that are kept: a model's service times on this machine, measured once."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from workbench.errors import NotFound
@@ -51,11 +52,7 @@ def ensure_profile(
         StorageError: The profile cannot be written, or is damaged.
     """
     whole_number("threads", threads, low=1)
-    path = home() / "profiles" / f"{model.sha256}-{machine_key(recall_environment())}"
-    try:
-        known = load_profile(path)
-    except NotFound:
-        known = None
+    known = _load_known(model)
     missing = _list_missing_sizes(known, largest, threads)
     if known is not None and not missing:
         return known
@@ -63,8 +60,25 @@ def ensure_profile(
         progress(0, 2 * len(missing))  # who waits can still give up
     fresh = measure(model, batch_sizes=missing, threads=(threads,), progress=progress)
     joined = fresh if known is None else _merge(known, fresh)
-    joined.save(path, overwrite=True)
+    joined.save(_path_of(model), overwrite=True)
     return joined
+
+
+def recall_profile(model: Model, *, threads: int = 1) -> Profile | None:
+    """Return the kept profile of a model on this machine, with so many threads; None if none."""
+    known = _load_known(model)
+    return None if known is None or _list_missing_sizes(known, 1, threads) else known
+
+
+def _path_of(model: Model) -> Path:
+    return home() / "profiles" / f"{model.sha256}-{machine_key(recall_environment())}"
+
+
+def _load_known(model: Model) -> Profile | None:
+    try:
+        return load_profile(_path_of(model))
+    except NotFound:
+        return None
 
 
 def read_service_times(

@@ -9,8 +9,10 @@ from workbench.cloud.ensemble_deploy import DeployedEnsemble
 from workbench.ensemble import Ensemble
 from workbench.errors import InvalidInput
 from workbench.measuring.collector import RunOptions, save_completed
+from workbench.measuring.deployed_times import find_times
 from workbench.measuring.load import Load
 from workbench.measuring.outcomes import find_outcomes
+from workbench.measuring.profile_cache import recall_profile
 from workbench.measuring.routed_load import RoutedLoad
 from workbench.measuring.routed_rows import RoutedCollector, describe_events
 from workbench.measuring.routed_targets import EnsembleTarget, open_ensemble_target
@@ -41,7 +43,7 @@ def measure_ensemble(
     if scaling is not None:
         raise InvalidInput("An ensemble is not scaled: give each member as many as it needs.")
     here = setup.here if on is None else setup
-    places = list_places(here.model)
+    places = list_places(here)
     here.model.router.router(places)  # it says itself whether it fits them, before all is deployed
     with open_ensemble_target(here, on, options, budget=budget, yes=yes) as target:
         run = _send(here, places, target, options)
@@ -50,8 +52,22 @@ def measure_ensemble(
     return run if options.folder is None else save_completed(run, options.folder)
 
 
-def list_places(ensemble: Ensemble) -> list[Place]:
-    """Return what a router knows of the members before a live run: their accuracy, by kind."""
+def list_places(setup: RoutedSetup) -> list[Place]:
+    """Return what a router knows of the members before a live run.
+
+    That is their accuracy, by kind, and service times where a profile is kept: nothing is measured
+    for it.
+    """
+    ensemble = setup.model
+    profiles = {
+        name: recall_profile(member.model, threads=member.deployment.session_threads)
+        for name, member in ensemble.members.items()
+    }
+    times = {
+        name: find_times(setup.alone(name), profile).times
+        for name, profile in profiles.items()
+        if profile is not None
+    }
     found = {name: find_outcomes(member.model) for name, member in ensemble.members.items()}
     known = {name: each for name, each in found.items() if each.has_targets}
     return ensemble.places(
@@ -60,6 +76,7 @@ def list_places(ensemble: Ensemble) -> list[Place]:
             name: {kind: share.share for kind, share in each.accuracy_by_context.items()}
             for name, each in known.items()
         },
+        times=times,
     )
 
 
