@@ -7,7 +7,7 @@ import pytest
 from workbench.backends.base import FunctionBackend, Reply
 from workbench.batching.timer import BatchPolicy
 from workbench.errors import InvalidInput, InvocationError
-from workbench.measuring.load import CompletedBatch, Load, RowMaker, lag_facts, replay
+from workbench.measuring.load import CompletedBatch, Inbox, Load, RowMaker, lag_facts, replay
 from workbench.traffic.patterns import poisson
 from workbench.traffic.trace import Trace
 
@@ -328,3 +328,33 @@ def test_fewer_answers_than_rows_fail_their_requests(answers):
     rows = columns_of(load_of(trace, answers))
 
     assert all(error.startswith("RowMismatch: 1 row got 0 answers") for error in rows["error"])
+
+
+def test_waiting_for_so_short_a_time_ends_though_nothing_comes():
+    inbox, over = Inbox(), threading.Event()
+
+    def wait():
+        for number in range(200):
+            inbox.put(number)
+            inbox.take()
+            inbox.wait(1e-6)  # rung before
+            inbox.wait(1e-6)
+        over.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+    assert over.wait(30)
+
+
+def test_what_many_threads_put_is_taken_once():
+    inbox, taken = Inbox(), []
+    threads = [threading.Thread(target=lambda: [inbox.put(i) for i in range(500)]) for _ in "abc"]
+    for thread in threads:
+        thread.start()
+    while len(taken) < 1500:
+        inbox.wait()
+        taken += inbox.take()
+
+    assert sorted(taken) == sorted([*range(500)] * 3)
+    for thread in threads:
+        thread.join()

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -254,6 +254,37 @@ def _generate(
         buffer.workers.wait(min(schedule[following], buffer.due) - now())
 
 
+T = TypeVar("T")
+
+
+class Inbox(Generic[T]):
+    """What other threads hand to one thread, which can wait for it.
+
+    Not a `queue.SimpleQueue`: where its lock is free and nothing is in it, `get(timeout=...)` takes
+    the lock first and then waits for what is left of the time, which means for ever when none is
+    left (seen with CPython 3.11.7).
+    """
+
+    def __init__(self) -> None:
+        self._items: deque[T] = deque()
+        self._bell = threading.Lock()  # free when something was put since the last wait
+        self._bell.acquire()
+
+    def put(self, item: T) -> None:
+        """Hand over an item."""
+        self._items.append(item)
+        with contextlib.suppress(RuntimeError):  # the bell was rung already
+            self._bell.release()
+
+    def wait(self, seconds: float = -1) -> None:
+        """Wait until something was put, for so many seconds at most; for ever by default."""
+        self._bell.acquire(timeout=seconds)
+
+    def take(self) -> list[T]:
+        """Return all that was put and not taken."""
+        return [self._items.popleft() for _ in range(len(self._items))]
+
+
 class CompletedBatch(NamedTuple):
     """A batch that is over and done with."""
 
@@ -295,12 +326,11 @@ class Workers:
         self._open: dict[int, list[int]] = {}
         self._closing = threading.Lock()
         self._closed = False
-        self._announced: queue.SimpleQueue[CompletedBatch] | None = None
+        self._announced: Inbox[CompletedBatch] | None = None
         if announce:
-            self._announced = queue.SimpleQueue()
+            self._announced = Inbox()
             notify = self._announced.put
         self._notify = notify
-        self._completed: list[CompletedBatch] = []
         self._threads = [
             threading.Thread(target=self._work, args=(worker,), daemon=True)
             for worker in range(load.backend.concurrency)
@@ -329,16 +359,14 @@ class Workers:
         for batch in batches:
             self.send(batch, self._now())
             awaited += 1
-        for _ in range(awaited):
-            self._announced.get()
+        while awaited > 0:
+            self._announced.wait()
+            awaited -= len(self._announced.take())
         return sorted(self.take_served())
 
     def take_completed(self) -> list[CompletedBatch]:
         """Return the batches completed since the last call, if those are announced."""
-        batches, self._completed = self._completed, []
-        if self._announced is not None:
-            batches += [self._announced.get() for _ in range(self._announced.qsize())]
-        return batches
+        return [] if self._announced is None else self._announced.take()
 
     def wait(self, seconds: float) -> None:
         """Sleep, not for long, and until an announced completion at most."""
@@ -348,8 +376,7 @@ class Workers:
         if self._announced is None:
             time.sleep(seconds)
             return
-        with contextlib.suppress(queue.Empty):
-            self._completed.append(self._announced.get(timeout=seconds))
+        self._announced.wait(seconds)
 
     def finish(self, stopped: threading.Event, deadline: float) -> None:
         """Wait until all that was sent is served, `stopped` is set or the deadline has come."""

@@ -5,9 +5,7 @@ models. One thread sends, routes, and takes completed batches, in this order: wh
 what the router waited for too long, arrivals, batchers' timers.
 """
 
-import contextlib
 import math
-import queue
 import threading
 import time
 from collections import deque
@@ -23,6 +21,7 @@ from workbench.errors import InvalidInput
 from workbench.measuring.load import (
     Buffer,
     CompletedBatch,
+    Inbox,
     Load,
     RowMaker,
     Rows,
@@ -154,13 +153,13 @@ class _RoutedReplay:
         self._now = now
         router = load.policy.router(load.places, load.seed)
         self._calls = RoutedCalls(router, load.places, patience=load.patience)
-        self._completions: queue.SimpleQueue[tuple[int, CompletedBatch]] = queue.SimpleQueue()
+        self._completions: Inbox[tuple[int, CompletedBatch]] = Inbox()
         self._given: deque[_Given] = deque()
         self._sent = np.full(len(self._trace), np.nan)
         self._open: dict[int, list[int]] = {}  # of requests without an answer, the places asked
         numbers = count()
         self._places = [
-            _PlaceInUse(place, each, reader, now=now, told=self._completions, numbers=numbers)
+            _PlaceInUse(place, each, reader, now=now, inbox=self._completions, numbers=numbers)
             for place, (each, reader) in enumerate(zip(load.loads, load.readers, strict=True))
         ]
 
@@ -196,7 +195,7 @@ class _RoutedReplay:
         calls = [rows for place in self._places if (rows := place.take_rows()) is not None]
         if not given and not calls:
             return None
-        return RoutedRows(_concatenate(calls), _given_rows(given, self._sent))
+        return RoutedRows(_concatenate(calls), _list_given(given, self._sent))
 
     def finish(self, stopped: threading.Event) -> RoutedRows:
         """Take no more, and return what is left: requests without an answer have failed."""
@@ -214,7 +213,7 @@ class _RoutedReplay:
             for number, asked in self._open.items()
         ]
         calls = [each for each in (rest.calls, *lost) if each is not None]
-        given = [each for each in (rest.given, _given_rows(failed, self._sent)) if each is not None]
+        given = [each for each in (rest.given, _list_given(failed, self._sent)) if each is not None]
         return RoutedRows(_concatenate(calls), _concatenate(given), events)
 
     @property
@@ -228,15 +227,13 @@ class _RoutedReplay:
         self._react(self._calls.arrive(self._requests[number], instant), instant)
 
     def _take_completions(self) -> None:
-        while not self._completions.empty():
-            self._take(*self._completions.get())
+        for number, served in self._completions.take():
+            self._take(number, served)
 
     def _wait(self, seconds: float) -> None:
         """Sleep, not for long, and until a completed batch at most."""
-        if seconds <= 0:
-            return
-        with contextlib.suppress(queue.Empty):
-            self._take(*self._completions.get(timeout=min(seconds, _MAX_SLEEP)))
+        if seconds > 0:
+            self._completions.wait(min(seconds, _MAX_SLEEP))
 
     def _take(self, number: int, served: CompletedBatch) -> None:
         """Hand the answers in a batch to the router."""
@@ -282,11 +279,11 @@ class _PlaceInUse:
         reader: AnswerReader,
         *,
         now: Callable[[], float],
-        told: "queue.SimpleQueue[tuple[int, CompletedBatch]]",
+        inbox: Inbox[tuple[int, CompletedBatch]],
         numbers: Iterator[int],
     ) -> None:
         def notify(batch: CompletedBatch) -> None:
-            told.put((number, batch))
+            inbox.put((number, batch))
 
         batcher = load.policy.batcher()
         self.watches = batcher.watches
@@ -362,7 +359,7 @@ def _list_requests(load: RoutedLoad) -> list[RoutedRequest]:
     ]
 
 
-def _given_rows(given: Sequence[_Given], sent: NDArray[np.float64]) -> Rows | None:
+def _list_given(given: Sequence[_Given], sent: NDArray[np.float64]) -> Rows | None:
     if not given:
         return None
     numbers, places, tried, finished, errors = zip(*given, strict=True)
