@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -382,6 +382,7 @@ class Screening:
         return np.where(sizes > 1, waits, 0.0)
 
 
+@lru_cache(maxsize=8)
 def fit_arrivals(trace: Trace, window: float) -> tuple[MAP, tuple[str, ...]]:
     """Return the process that fits a trace, for waits of up to `window`, and what it misses."""
     longest = 0.999 * trace.duration / _MIN_WINDOWS

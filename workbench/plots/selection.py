@@ -1,0 +1,154 @@
+"""What was selected from: accuracy against cost, and who is first by which weights."""
+
+import math
+from typing import TYPE_CHECKING
+
+from workbench.errors import InvalidInput
+from workbench.formatting import percent
+from workbench.plots.axes import log_ticks
+from workbench.plots.figure import Figure
+from workbench.plots.series import colour, shape
+from workbench.plots.theme import INK
+from workbench.quantiles import SLO
+
+if TYPE_CHECKING:
+    import altair as alt
+    import polars as pl
+
+_HEIGHT = math.sqrt(3) / 2  # of a triangle with sides of 1
+_CORNERS = {"accuracy": (0.5, _HEIGHT), "latency": (0.0, 0.0), "cost": (1.0, 0.0)}
+_MOST_WINNERS = 8  # that a legend names; the rarer ones are "others"
+_OTHERS = "others"
+_NONE = "nothing passes"
+
+
+def plot_candidates(table: "pl.DataFrame", slo: SLO, *, sentence: str = "") -> Figure:
+    """Return a chart of the candidates of a selection: accuracy against cost.
+
+    The front is a line, the winner ringed, intervals of the accuracy are bars. What is dropped is
+    pale; of what is not known the subtitle says how many they are: they have no place on the chart.
+
+    Raises:
+        InvalidInput: No candidate has both an accuracy and a cost.
+    """
+    import altair as alt
+    import polars as pl
+
+    known = table.drop_nulls(["accuracy", "cost_per_million"]).filter(
+        pl.col("cost_per_million").is_finite()
+    )
+    if known.is_empty():
+        raise InvalidInput("No candidate has both an accuracy and a cost: there is nothing to draw.")
+    data = known.with_columns(run="inference_type", passes=pl.col("state").is_in(["first", "passes"]))
+    kinds = list(dict.fromkeys(data["run"]))
+    y = alt.Y("accuracy:Q", title="Accuracy in this traffic", scale=alt.Scale(zero=False))
+    x = _cost_channel(data["cost_per_million"].to_list())
+    pale = alt.condition("datum.passes", alt.value(1), alt.value(0.3))
+    base = alt.Chart(data)
+    fields = ["candidate", "deployment", "policy", "state"]
+    figures = ["accuracy", "effective_accuracy", "latency", "cost_per_million"]
+    tooltip = [*(f"{name}:N" for name in fields), *(f"{name}:Q" for name in figures)]
+    first = alt.Chart(data.filter(pl.col("state") == "first"))
+    front = alt.Chart(data.filter("front").sort("cost_per_million"))
+    layers = [
+        base.mark_rule(color=INK).encode(
+            x=x, y="accuracy_low:Q", y2="accuracy_high:Q", opacity=pale
+        ),
+        front.mark_line(color=INK, strokeWidth=1.5).encode(x=x, y=y, order="cost_per_million:Q"),
+        base.mark_point(filled=True, size=60).encode(
+            x=x, y=y, color=colour(kinds), shape=shape(kinds), opacity=pale, tooltip=tooltip
+        ),
+        first.mark_point(size=320, color=INK, strokeWidth=2.5).encode(x=x, y=y),
+    ]
+    unknown = table.filter(pl.col("state") == "unknown").height
+    return Figure(
+        data=data,
+        chart=alt.layer(*layers),
+        title="Accuracy against cost",
+        subtitle=(
+            sentence,
+            f"Ringed: first. Pale: dropped. Simulated, for {slo.label}.",
+            *([f"Not drawn: {unknown} of which something is not known."] if unknown else []),
+        ),
+        description=sentence or f"{data.height} candidates.",
+    )
+
+
+def _cost_channel(costs: list[float]) -> "alt.X":
+    """Return the channel of costs, on a log scale unless something is free."""
+    import altair as alt
+
+    title = "US dollars a million requests"
+    low, high = min(costs), max(costs)
+    if low <= 0:
+        return alt.X("cost_per_million:Q", title=title, axis=alt.Axis(format="$,~r"))
+    low, high = low / 1.2, 1.2 * high
+    return alt.X(
+        "cost_per_million:Q",
+        title=f"{title}, log scale",
+        scale=alt.Scale(type="log", domain=[low, high], nice=False),
+        axis=alt.Axis(format="$,~r", values=log_ticks(low, high)),
+    )
+
+
+def place_weights(accuracy: float, latency: float, cost: float) -> tuple[float, float]:
+    """Return where weights that make 1 lie in a triangle: x and y, its sides 1.
+
+    >>> place_weights(0, 1, 0), place_weights(0, 0.5, 0.5)
+    ((0.0, 0.0), (0.5, 0.0))
+    """
+    weighed = zip((accuracy, latency, cost), _CORNERS.values(), strict=True)
+    points = [(share * x, share * y) for share, (x, y) in weighed]
+    return sum(x for x, _ in points), sum(y for _, y in points)
+
+
+def plot_regions(regions: "pl.DataFrame", shares: tuple[float, float, float]) -> Figure:
+    """Return a triangle of weights, coloured by who is first; a cross marks some weights.
+
+    Args:
+        regions: Columns accuracy, latency, cost and first, as `Selection.regions` returns them.
+        shares: The weights that are marked.
+    """
+    import altair as alt
+    import polars as pl
+
+    named = regions.with_columns(pl.col("first").fill_null(_NONE))
+    counts = named["first"].value_counts(sort=True)
+    kept = counts["first"].head(_MOST_WINNERS).to_list()
+    points = [place_weights(*row) for row in named.select("accuracy", "latency", "cost").rows()]
+    data = named.with_columns(
+        run=pl.when(pl.col("first").is_in(kept)).then("first").otherwise(pl.lit(_OTHERS)),
+        x=pl.Series([x for x, _ in points]),
+        y=pl.Series([y for _, y in points]),
+    )
+    names = [*kept, *([_OTHERS] if counts.height > len(kept) else [])]
+    x, y = (
+        alt.X("x:Q", axis=None, scale=alt.Scale(domain=[-0.15, 1.15])),
+        alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[-0.08, 0.96])),
+    )
+    cells = alt.Chart(data).mark_point(filled=True, size=90, opacity=1)
+    corners = pl.DataFrame(
+        [(f"{name} alone", *place) for name, place in _CORNERS.items()],
+        schema=["note", "x", "y"],
+        orient="row",
+    ).with_columns(y=pl.col("y") + pl.when(pl.col("y") > 0).then(0.05).otherwise(-0.05))
+    mark = pl.DataFrame([place_weights(*shares)], schema=["x", "y"], orient="row")
+    cross = alt.Chart(mark).mark_point(shape="cross", size=260, filled=True, stroke="white")
+    tooltip = ["first:N", "accuracy:Q", "latency:Q", "cost:Q"]
+    layers = [
+        cells.encode(x=x, y=y, color=colour(names), shape=shape(names), tooltip=tooltip),
+        cross.encode(x=x, y=y, color=alt.value("black"), opacity=alt.value(1)),
+        alt.Chart(corners).mark_text(style="note").encode(x=x, y=y, text="note:N"),
+    ]
+    total = regions.height
+    sizes = [f"{name} {percent(count / total)}" for name, count in counts.head(4).rows()]
+    weights = ", ".join(
+        f"{name} {share:.3g}" for name, share in zip(_CORNERS, shares, strict=True)
+    )
+    return Figure(
+        data=data,
+        chart=alt.layer(*layers),
+        title="Who is first, by weight",
+        subtitle=(f"Cross: {weights}.", f"Shares of the triangle: {'; '.join(sizes)}."),
+        description=f"First by weights of accuracy, latency and cost: {'; '.join(sizes)}.",
+    )

@@ -1,0 +1,164 @@
+"""What a candidate must be: equality, a minimum or a maximum of a trait or of a figure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from workbench.errors import InvalidInput
+from workbench.formatting import format_cell
+from workbench.registry.model import Traits
+from workbench.validation import finite, of_kind
+
+if TYPE_CHECKING:
+    from workbench.registry.model import Model
+
+FIGURES = ("accuracy", "effective_accuracy", "latency", "attainment", "cost_per_million")
+"""What is found out under the traffic: shares, seconds, US dollars per million requests."""
+
+_IDENTITY = ("name", "group", "version", "approval", "stage", "created")
+_NOT_TRAITS = {"accuracy", "batch_invariance", "agreement", "own"}  # figures, or values of parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """A least and a most that a number may be, both included; None: any.
+
+    Raises:
+        InvalidInput: Neither is given, one is no finite number, or the least is above the most.
+
+    >>> at_least(0.9), at_most(1e6)
+    (Bounds(low=0.9, high=None), Bounds(low=None, high=1000000.0))
+    """
+
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, finite(name, getattr(self, name)))
+        if self.low is None and self.high is None:
+            raise InvalidInput("Bounds need a low or a high: got neither.")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise InvalidInput(f"low must be at most high, got {self.low} and {self.high}.")
+
+
+def at_least(low: float) -> Bounds:
+    """Return a minimum, itself included.
+
+    >>> at_least(3).low
+    3.0
+    """
+    return Bounds(low=low)
+
+
+def at_most(high: float) -> Bounds:
+    """Return a maximum, itself included.
+
+    >>> at_most(3).high
+    3.0
+    """
+    return Bounds(high=high)
+
+
+class Miss(NamedTuple):
+    """A need that a candidate does not meet.
+
+    Attributes:
+        need: The trait or figure.
+        reason: A sentence without its full stop.
+        remedy: What would change it.
+        distance: By which share of the limit it is missed; infinite where there is no measure.
+        unknown: Whether it is not known if the candidate meets it.
+    """
+
+    need: str
+    reason: str
+    remedy: str
+    distance: float = float("inf")
+    unknown: bool = False
+
+
+def traits_of(model: "Model") -> dict[str, Any]:
+    """Return what may be needed of a model beforehand: its traits, its names, the user's own."""
+    known = {name: getattr(model, name) for name in _IDENTITY}
+    for field in fields(Traits):
+        value = getattr(model.traits, field.name)
+        if field.name not in _NOT_TRAITS and not isinstance(value, tuple | list):
+            known[field.name] = value if isinstance(value, str | Real) else str(value)
+    known["batches"] = model.traits.batches
+    return known | dict(own_traits(model))
+
+
+def own_traits(model: "Model") -> Mapping[str, Any]:
+    """Return the traits that the user gave the model when it was registered."""
+    return getattr(model.traits, "own", None) or {}
+
+
+def check_needs(needs: Mapping[str, Any] | None, known: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the needs, each of a trait that a candidate has or a figure, and of its type.
+
+    Raises:
+        InvalidInput: One is not.
+    """
+    needs = dict(of_kind("needs", {} if needs is None else needs, Mapping, "values by trait"))
+    names = sorted({name for each in known for name in each} | set(FIGURES))
+    for name, wanted in needs.items():
+        if name not in names:
+            raise InvalidInput(f"No candidate has a trait {name!r}. Known: {', '.join(names)}.")
+        if name in FIGURES:
+            of_kind(f"The need of {name}", wanted, Bounds, "at_least(...) or at_most(...)")
+            continue
+        for value in (each[name] for each in known if each.get(name) is not None):
+            if not _comparable(value, wanted):
+                raise InvalidInput(
+                    f"The trait {name!r} is {_kind(value)}, as {value!r}, and cannot be compared "
+                    f"with {wanted!r}, which is {_kind(wanted)}."
+                )
+    return needs
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, Bounds | Real):
+        return "a number"
+    return "a text" if isinstance(value, str) else f"of type {type(value).__name__}"
+
+
+def _comparable(value: object, wanted: object) -> bool:
+    if isinstance(value, bool) or isinstance(wanted, bool):
+        return isinstance(value, bool) and isinstance(wanted, bool)
+    number = isinstance(value, Real)
+    return isinstance(wanted, Bounds | Real) if number else isinstance(wanted, type(value))
+
+
+def find_miss(name: str, value: object, wanted: object) -> Miss | None:
+    """Return how a value misses a need; None where it meets it.
+
+    >>> find_miss("size_bytes", 2e6, at_most(1e6)).reason
+    'size_bytes is 2,000,000, above the 1,000,000 allowed'
+    >>> find_miss("task", "digits", "digits")
+    """
+    if value is None or value != value:  # noqa: PLR0124 - NaN differs from itself
+        return Miss(name, f"its {name} is not known", f"say or measure its {name}", unknown=True)
+    if isinstance(wanted, Bounds):
+        return _find_bound_miss(name, float(value), wanted)  # type: ignore[arg-type]
+    if value == wanted:
+        return None
+    reason = f"{name} is {format_cell(value)}, not {format_cell(wanted)}"
+    return Miss(name, reason, f"it would pass were {name} not needed")
+
+
+def _find_bound_miss(name: str, value: float, bounds: Bounds) -> Miss | None:
+    for limit, off, words in (
+        (bounds.low, -1, "below the {} needed"),
+        (bounds.high, 1, "above the {} allowed"),
+    ):
+        if limit is not None and off * (value - limit) > 0:
+            shown = format_cell(value)
+            reason = f"{name} is {shown}, {words.format(format_cell(limit))}"
+            distance = abs(value - limit) / abs(limit) if limit else float("inf")
+            return Miss(name, reason, f"it would pass with a limit of {shown}", distance)
+    return None

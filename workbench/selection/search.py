@@ -1,0 +1,460 @@
+"""Finding out about candidates: what traits and bounds do not rule out is planned for, in order."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.errors import InvalidInput, NotFound
+from workbench.measuring.outcomes import Outcomes, find_outcomes
+from workbench.measuring.profile_cache import ensure_profile
+from workbench.planner.candidates import latencies_of
+from workbench.planner.search import describe_model, plan
+from workbench.quantiles import longest_within
+from workbench.registry.api import Registry
+from workbench.registry.model import Model
+from workbench.selection.evidence import Evidence, gather_evidence
+from workbench.selection.floors import Floors, find_floors
+from workbench.selection.needs import FIGURES, Miss, check_needs, find_miss, traits_of
+from workbench.selection.question import Question
+from workbench.selection.selections import Selection
+from workbench.selection.standings import RatedCandidate, Standings
+from workbench.service_times import ServiceTimes
+
+if TYPE_CHECKING:
+    from workbench.deployment.base import Deployment
+    from workbench.measuring.profile import Profile
+    from workbench.planner.options import Options
+    from workbench.planner.plans import Candidate, Plan
+    from workbench.quantiles import SLO
+    from workbench.traffic.trace import Trace
+
+PLANNED_WHOLE = 20
+"""So many models are all planned for; of more, only those that could be first."""
+
+Progress = Callable[[int, int], None]
+"""Notified of how many models are done, of how many that are left to do."""
+
+
+def select(
+    candidates: Registry | Model | Iterable[Model],
+    *,
+    trace: Trace,
+    slo: SLO,
+    needs: Mapping[str, Any] | None = None,
+    weights: Mapping[str, float] | None = None,
+    target: float | None = None,
+    confidence: float = 0.95,
+    deployments: Sequence[Deployment | str] | None = None,
+    budget: float | None = None,
+    options: Options | None = None,
+    profiles: Mapping[str, Profile | ServiceTimes] | None = None,
+    outcomes: Mapping[str, Outcomes] | None = None,
+    measure: bool = True,
+    progress: Progress | None = None,
+) -> Selection:
+    """Return which model to run, and where, with the reasons.
+
+    Traits rule candidates out before anything is computed. Of those left, arithmetic on service
+    times (`workbench.selection.floors`) gives a latency and a cost that no setting of an inference
+    type is below: what misses the target or the budget even so is dropped. Then the settings of
+    each model are searched for as `workbench.plan` does, once for all its inference types, and
+    requests are simulated with its own answers. Of more than 20 models only those are planned for
+    that could be first, with their bounds for figures; the others are "screened out".
+
+    Args:
+        candidates: A registry (the newest approved version of each group), a model, or several.
+        trace: The traffic.
+        slo: The latency target, which must be met.
+        needs: Values that traits must have, or `at_least(...)`, `at_most(...)`, `Bounds(...)` of
+            numbers, by the name of a trait or of a figure: accuracy, effective_accuracy, latency
+            (seconds), attainment, cost_per_million (US dollars). Traits of one's own count.
+        weights: Of accuracy or effective_accuracy, latency and cost: above 0; what is not named is
+            not weighed. By default all three alike. What they weigh: `workbench.selection.scoring`.
+        target: Instead of weights: the cheapest is taken whose accuracy is at least this. A bound
+            for any number of rows says so (Clopper and Pearson), and its risk is divided among
+            the models, so that it holds for whichever is taken.
+        confidence: With which probability, where there is a target.
+        deployments: Where it may run: deployments, or inference types by name; by default those
+            that `options` names.
+        budget: US dollars per million requests that it may cost.
+        options: What a plan may choose from.
+        profiles: Service times on this machine by the model's name, where they are known already.
+        outcomes: Answers to the pool of samples by the model's name, likewise.
+        measure: Whether profiles and answers that are not kept are measured now. Without that,
+            what is not known of a candidate is shown so, and `Selection.measure` finds it out.
+        progress: Notified of models done; what it raises ends the selection.
+
+    Raises:
+        InvalidInput: An argument is not what it must be; the candidates are of several tasks;
+            no accuracy is known that could be weighed.
+
+    >>> import workbench as wb
+    >>> wb.select([], trace=wb.poisson(rate=9, duration=9), slo=wb.SLO(latency=0.1))
+    Traceback (most recent call last):
+    workbench.errors.InvalidInput: There are no candidates: give a registry or models.
+    """
+    question = Question.read(
+        trace=trace,
+        slo=slo,
+        deployments=deployments,
+        options=options,
+        weights=weights,
+        target=target,
+        confidence=confidence,
+        budget=budget,
+    )
+    models = _collect_models(candidates)
+    question = replace(question, needs=check_needs(needs, [traits_of(each) for each in models]))
+    known = Knowledge(dict(profiles or {}), dict(outcomes or {}), measure=measure)
+    return answer(question, models, known, progress)
+
+
+def answer(
+    question: Question,
+    models: Sequence[Model],
+    known: Knowledge,
+    progress: Progress | None = None,
+) -> Selection:
+    """Return the selection of models by a question, reusing what is known of them."""
+    began = time.perf_counter()
+    search = _Search(question, known, progress)
+    rows = search.run(models)
+    return Selection(
+        question=question,
+        rows=rows,
+        planned=search.planned,
+        seconds=time.perf_counter() - began,
+        again=lambda changed, measure: answer(changed, models, known.renew(measure=measure)),
+    )
+
+
+def _collect_models(candidates: Registry | Model | Iterable[Model]) -> list[Model]:
+    if isinstance(candidates, Registry):
+        candidates = candidates.models()
+    models = [candidates] if isinstance(candidates, Model) else candidates
+    if not isinstance(models, Iterable) or isinstance(models, str):
+        raise InvalidInput(f"candidates must be a registry or models, got {candidates!r}.")
+    named = {}
+    for each in models:
+        if not isinstance(each, Model):
+            raise InvalidInput(f"Each candidate must be a model, got {each!r}.")
+        named[each.name] = each
+    if not named:
+        raise InvalidInput("There are no candidates: give a registry or models.")
+    return list(named.values())
+
+
+@dataclass(eq=False)
+class Knowledge:
+    """What is known of models by name: found out once, and kept while questions change."""
+
+    profiles: dict[str, Any]
+    outcomes: dict[str, Outcomes]
+    measure: bool = True
+    evidence: dict[tuple[str, tuple[tuple[str, float], ...]], Evidence] = field(
+        default_factory=dict
+    )
+
+    def renew(self, *, measure: bool) -> Knowledge:
+        """Return the same, measuring what is missing or not."""
+        return replace(self, measure=measure or self.measure)
+
+    def find_times(self, model: Model, largest: int, threads: int) -> ServiceTimes | None:
+        """Return the service times of a model here; None where they are not to be measured."""
+        known = self.profiles.get(model.name)
+        if known is None:
+            try:
+                settings: dict[str, Any] = {} if self.measure else {"measure": _refuse}
+                known = ensure_profile(model, largest=largest, threads=threads, **settings)
+            except NotFound:
+                return None
+        if not isinstance(known, ServiceTimes):
+            known = ServiceTimes.from_profile(known, threads=threads)
+        self.profiles[model.name] = known
+        return known
+
+    def find_outcomes(self, model: Model) -> Outcomes | None:
+        """Return what a classifier answers to its pool; None for other models."""
+        if model.traits.kind != "classification":
+            return None
+        if model.name not in self.outcomes:
+            self.outcomes[model.name] = find_outcomes(model)
+        return self.outcomes[model.name]
+
+
+def _refuse(*_: object, **__: object) -> Profile:
+    raise NotFound("No profile is kept, and none is to be measured.")
+
+
+class _Search:
+    """One question put to models: what is known of each grows until the answer is sure."""
+
+    def __init__(self, question: Question, known: Knowledge, progress: Progress | None) -> None:
+        self._question, self._known = question, known
+        self._progress = progress or (lambda *_: None)
+        self._mixes: dict[str, dict[str, float]] = {}
+        self._shares: dict[str, Any] = {}
+        self.planned: dict[str, Plan] = {}
+        self._rows: dict[tuple[str, str | None], RatedCandidate] = {}
+
+    def run(self, models: Sequence[Model]) -> tuple[RatedCandidate, ...]:
+        """Return every model that traits exclude once, and the others by inference type."""
+        left = [each for each in models if not self._exclude(each)]
+        _check_tasks(left)
+        left = self._read_accuracy(left)
+        left = self._screen(left)
+        if len(left) <= PLANNED_WHOLE:
+            for number, model in enumerate(left):
+                self._progress(number, len(left))
+                self._plan(model)
+        else:
+            self._plan_rivals()
+        return tuple(self._rows.values())
+
+    def _put(self, row: RatedCandidate) -> None:
+        self._rows[row.model.name, row.kind] = row
+
+    def _exclude(self, model: Model) -> bool:
+        """Keep which traits rule a model out, and return whether any does."""
+        traits = traits_of(model)
+        misses = [
+            miss
+            for name, wanted in self._question.needs.items()
+            if name not in FIGURES and (miss := find_miss(name, traits.get(name), wanted))
+        ]
+        if misses:
+            self._put(RatedCandidate(model=model, misses=tuple(misses)))
+        return bool(misses)
+
+    def _read_accuracy(self, models: Sequence[Model]) -> list[Model]:
+        """Put every model in, with its accuracy; return those that it does not exclude."""
+        question, risk = self._question, (1 - self._question.confidence) / max(1, len(models))
+        for model in models:
+            evidence = self._gather(model)
+            bound = math.nan if question.target is None else evidence.lower_bound(risk)
+            row = RatedCandidate(model=model, evidence=evidence, bound=bound)
+            self._put(replace(row, misses=tuple(self._miss_accuracy(row))))
+        rows = [self._rows[each.name, None] for each in models]
+        _check_accuracy(question, rows)
+        return [row.model for row in rows if not row.misses]
+
+    def _gather(self, model: Model) -> Evidence:
+        outcomes = self._known.find_outcomes(model)
+        mix: dict[str, float] = {}
+        if outcomes is not None:
+            pool = model.samples_sha256
+            if pool not in self._mixes:
+                self._mixes[pool] = outcomes.mix_of(self._question.trace)
+            mix = self._mixes[pool]
+        key = model.name, tuple(mix.items())
+        if key not in self._known.evidence:
+            self._known.evidence[key] = gather_evidence(model, mix, outcomes)
+        return self._known.evidence[key]
+
+    def _miss_accuracy(self, row: RatedCandidate) -> list[Miss]:
+        question, evidence = self._question, row.evidence
+        assert evidence is not None  # noqa: S101 - it was just read
+        misses = []
+        if "accuracy" in question.needs:
+            miss = find_miss("accuracy", row.accuracy, question.needs["accuracy"])
+            misses += [miss] if miss else []
+        if question.target is not None and not row.bound >= question.target:
+            misses.append(_miss_bound(row, question))
+        elif question.asks_accuracy and not misses and math.isnan(row.accuracy):
+            misses.append(_unknown_accuracy(evidence))
+        return misses
+
+    def _screen(self, models: Sequence[Model]) -> list[Model]:
+        """Replace each model by a row for each inference type, with its bounds."""
+        options, trace = self._question.options, self._question.trace
+        largest = max(options.sizes(max(options.max_sizes or (32,)))[0]) * int(trace.rows.max())
+        timed: dict[str, tuple[Model, ServiceTimes]] = {}
+        for model in models:
+            times = self._known.find_times(model, largest, options.threads)
+            if times is None:
+                missing = Miss(
+                    "latency",
+                    "its service times on this machine are not known",
+                    "selection.measure() finds them out",
+                    unknown=True,
+                )
+                self._put(replace(self._rows[model.name, None], misses=(missing,)))
+            else:
+                timed[model.name] = model, times
+        if timed:
+            floors = find_floors(
+                [times for _, times in timed.values()], trace, self._question.slo, options
+            )
+            for number, (model, _) in enumerate(timed.values()):
+                self._put_kinds(model, floors, number)
+        return [model for model, _ in timed.values() if self._open_kinds(model)]
+
+    def _put_kinds(self, model: Model, floors: Floors, number: int) -> None:
+        whole = self._rows.pop((model.name, None))
+        for column, kind in enumerate(self._question.options.kinds):
+            latency = float(floors.latency[number, column])
+            cost = float(floors.cost[number, column])
+            misses = (
+                self._question.find_target_miss(latency, bound=True),
+                self._question.find_budget_miss(cost, bound=True),
+            )
+            self._put(
+                replace(
+                    whole,
+                    kind=kind,
+                    least_latency=latency,
+                    least_cost=cost,
+                    misses=tuple(filter(None, misses)),
+                )
+            )
+
+    def _open_kinds(self, model: Model) -> list[str]:
+        kinds = self._question.options.kinds
+        return [kind for kind in kinds if self._is_open(self._rows[model.name, kind])]
+
+    def _is_open(self, row: RatedCandidate) -> bool:
+        return row.found is None and not row.misses
+
+    def _plan_rivals(self) -> None:
+        """Plan for whoever could be first until nobody is left who could."""
+        while True:
+            standings = Standings(self._question, tuple(self._rows.values()))
+            rival = standings.find_rival()
+            if rival is None:
+                return
+            self._progress(len(self.planned), len(self.planned) + 1)
+            row = standings.rows[rival]
+            self._plan(row.model, [row.kind] if row.kind else None)
+
+    def _plan(self, model: Model, kinds: Sequence[str] | None = None) -> None:
+        """Search the settings of a model on inference types, by default all that are open."""
+        question, kinds = self._question, kinds or self._open_kinds(model)
+        values = [each for each in question.options.deployments if each.kind in kinds]
+        try:
+            options = replace(question.options, kinds=kinds, deployments=values)
+            options, _ = describe_model(model, options).spare(model)
+            found = plan(self._known.profiles[model.name], question.trace, question.slo, options)
+        except InvalidInput as error:
+            miss = Miss("deployment", str(error).rstrip("."), "allow other deployments")
+            for kind in kinds:
+                self._put(replace(self._rows[model.name, kind], misses=(miss,)))
+            return
+        self.planned[f"{model.name} {' '.join(kinds)}"] = found
+        best: dict[str, Candidate] = {}
+        for candidate in found.finalists:
+            best.setdefault(candidate.deployment.kind, candidate)
+        for kind in kinds:
+            self._rate(self._rows[model.name, kind], found, best.get(kind))
+
+    def _rate(self, row: RatedCandidate, found: Plan, candidate: Candidate | None) -> None:
+        """Keep what a plan found for a row, and which needs that misses."""
+        if candidate is None:
+            miss = Miss("deployment", f"nothing was found on {row.kind}", "allow more settings")
+            self._put(replace(row, misses=(miss,)))
+            return
+        rated = replace(row, found=candidate)
+        if row.evidence is not None and row.evidence.outcomes is not None:
+            rated = replace(rated, effective_accuracy=self._share_in_time(row, found, candidate))
+        self._put(replace(rated, misses=tuple(self._list_misses(rated))))
+
+    def _share_in_time(self, row: RatedCandidate, found: Plan, candidate: Candidate) -> float:
+        """Return the share of requests that are answered right and in time, from simulated rows."""
+        assert row.evidence is not None  # noqa: S101 - who asks has seen to it
+        assert row.evidence.outcomes is not None  # noqa: S101
+        task = found.task
+        outcome = task.serve(candidate.configuration)
+        late, _ = latencies_of(outcome, candidate.deployment, task.content)
+        name = row.model.name
+        if name not in self._shares:
+            self._shares[name] = row.evidence.outcomes.of_requests(task.trace).correct
+        in_time = late <= longest_within(task.slo.latency)
+        return float(np.mean(self._shares[name] * in_time))
+
+    def _list_misses(self, row: RatedCandidate) -> list[Miss]:
+        question = self._question
+        misses = [
+            question.find_target_miss(row.latency, bound=False),
+            question.find_budget_miss(row.cost, bound=False),
+        ]
+        for name, wanted in question.needs.items():
+            if name in FIGURES and name != "accuracy":
+                misses.append(find_miss(name, row.figure(name), wanted))
+        if row.found is not None and row.found.reason.startswith("not possible: "):
+            misses.append(Miss("deployment", row.found.reason, "allow other deployments"))
+        return [miss for miss in misses if miss is not None]
+
+
+def _miss_bound(row: RatedCandidate, question: Question) -> Miss:
+    assert question.target is not None  # noqa: S101 - who asks has seen to it
+    if math.isnan(row.bound):
+        note = row.evidence.note if row.evidence is not None and row.evidence.note else ""
+        reason = note or "how sure its accuracy is cannot be known"
+        return Miss("accuracy", reason, "register it with samples that have targets", unknown=True)
+    sure = f"{100 * question.confidence:g} %"
+    return Miss(
+        "accuracy",
+        f"its accuracy of {row.accuracy:.4g} is at least {row.bound:.4g} with {sure} confidence, "
+        f"below the target of {question.target:g}",
+        f"it takes a target of {row.bound:.4g}, or more rows to show it",
+        1 - row.bound / question.target,
+    )
+
+
+def _unknown_accuracy(evidence: Evidence) -> Miss:
+    reason = evidence.note or "its accuracy is not known"
+    return Miss("accuracy", reason, "register it with samples that have targets", unknown=True)
+
+
+def _check_tasks(models: Sequence[Model]) -> None:
+    """Require one task and one metric.
+
+    Raises:
+        InvalidInput: There are several, or nothing is comparable.
+    """
+    tasks = sorted({each.traits.task for each in models})
+    if len(tasks) > 1:
+        shown = ", ".join(repr(task) for task in tasks)
+        raise InvalidInput(
+            f"The candidates are of {len(tasks)} tasks, {shown}: say which, as in "
+            f"needs={{'task': {tasks[-1]!r}}}."
+        )
+    kinds = sorted({each.traits.kind for each in models})
+    if len(kinds) > 1:
+        raise InvalidInput(
+            f"The candidates are of several kinds, {', '.join(kinds)}, whose accuracies do not "
+            f"compare: say which, as in needs={{'kind': {kinds[0]!r}}}."
+        )
+
+
+def _check_accuracy(question: Question, rows: Sequence[RatedCandidate]) -> None:
+    """Require that what is asked of accuracies is known of one candidate.
+
+    Raises:
+        InvalidInput: It is not.
+    """
+    evidence = [row.evidence for row in rows if row.evidence is not None]
+    if not evidence:
+        return
+    counted = any(each.outcomes is not None for each in evidence)
+    if "effective_accuracy" in (question.quality, *question.needs) and not counted:
+        raise InvalidInput(
+            "Effective accuracy is the share of requests answered right and in time, and of these "
+            f"candidates no answer is known to be right: they have {evidence[0].metric} "
+            f"({evidence[0].note or 'which counts no right answers'}). Weigh accuracy instead."
+        )
+    if question.target is not None and not counted:
+        raise InvalidInput(
+            "A target needs rows that are answered right or wrong, and no candidate has any: "
+            "register them with samples that have targets, or give weights."
+        )
+    if question.asks_accuracy and all(math.isnan(each.accuracy) for each in evidence):
+        raise InvalidInput(
+            "No accuracy is known of any candidate: register them with samples that have targets "
+            "or with accuracy=, or weigh latency and cost alone."
+        )

@@ -1,0 +1,319 @@
+"""A selection: who is first and why, what became of the others, and what would change it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import InvalidInput
+from workbench.experiment import Experiment
+from workbench.formatting import Table
+from workbench.plots.selection import plot_candidates, plot_regions
+from workbench.selection.scoring import Weights
+from workbench.selection.sensitivity import (
+    Flip,
+    list_cheap_flips,
+    list_planned_flips,
+    list_regions,
+)
+from workbench.selection.sentences import STATES, explain, explain_nothing, find_state
+from workbench.selection.standings import Decision, RatedCandidate, Standings, to_number
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from workbench.planner.plans import Plan
+    from workbench.plots.figure import Figure
+    from workbench.selection.question import Question
+    from workbench.selection.scoring import Floats
+
+_SHOWN = 20  # rows that are printed
+_NEAREST = 3  # misses that are named where nothing passes
+_STEPS = 40  # of a side of the triangle of weights
+_COLUMNS = {
+    **dict.fromkeys(("candidate", "inference_type", "deployment", "policy", "state"), "String"),
+    **dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high"), "Float64"),
+    **dict.fromkeys(("effective_accuracy", "latency", "attainment"), "Float64"),
+    **dict.fromkeys(("cost_per_million", "score"), "Float64"),
+    "front": "Boolean",
+    **dict.fromkeys(("engine", "sentence"), "String"),
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Selection:
+    """Which model to run, where, and why.
+
+    Attributes:
+        question: What was asked.
+        rows: The candidates, each by inference type where one was looked at.
+        planned: What was planned, by model and inference types.
+        seconds: Spent deciding.
+        again: Returns the selection by another question; `measure` tells whether what is not
+            known is to be measured.
+    """
+
+    question: Question
+    rows: tuple[RatedCandidate, ...]
+    planned: Mapping[str, Plan]
+    seconds: float
+    again: Callable[[Question, bool], Selection]
+
+    @cached_property
+    def standings(self) -> Standings:
+        """The candidates as arrays."""
+        return Standings(self.question, self.rows)
+
+    @cached_property
+    def decision(self) -> Decision:
+        """Who is first."""
+        return self.standings.decide()
+
+    @property
+    def feasible(self) -> bool:
+        """Whether anything passes."""
+        return self.decision.first is not None
+
+    @property
+    def best(self) -> RatedCandidate:
+        """The winner.
+
+        Raises:
+            InvalidInput: Nothing passes.
+        """
+        if self.decision.first is None:
+            raise InvalidInput(self.sentence)
+        return self.rows[self.decision.first]
+
+    @property
+    def experiment(self) -> Experiment:
+        """The winner as an experiment, ready to run.
+
+        Raises:
+            InvalidInput: Nothing passes.
+        """
+        best, found = self.best, self.best.found
+        assert found is not None  # noqa: S101 - what is first was searched for
+        parts = found.deployment, self.question.trace, found.policy, self.question.slo
+        return Experiment(best.model, *parts)
+
+    # ------------------------------------------------------------------ other weights
+
+    def scores(self, weights: Mapping[str, float]) -> Floats:
+        """Return the score of each of `rows` by other weights; -inf where something is not known.
+
+        Raises:
+            InvalidInput: The weights are not what they must be.
+        """
+        return self._decide(weights).scores
+
+    def winner(self, weights: Mapping[str, float]) -> RatedCandidate | None:
+        """Return who is first by other weights; None where nothing passes.
+
+        What was screened out cannot be: `select` again with these weights to be sure.
+
+        Raises:
+            InvalidInput: The weights are not what they must be.
+        """
+        first = self._decide(weights).first
+        return None if first is None else self.rows[first]
+
+    def _decide(self, weights: Mapping[str, float]) -> Decision:
+        read = Weights.read(weights)
+        if read.quality != self.question.quality and read.shares[0]:
+            raise InvalidInput(
+                f"This selection weighs {self.question.quality}: select again to weigh "
+                f"{read.quality}."
+            )
+        return self.standings.decide(read.shares)
+
+    # ---------------------------------------------------------------------- in words
+
+    @cached_property
+    def sentence(self) -> str:
+        """Why the winner is first; where nothing passes, the nearest misses."""
+        first = self.decision.first
+        if first is None:
+            return explain_nothing(self.standings, self.nearest[:_NEAREST])
+        return explain(self.standings, self.decision, first)
+
+    @cached_property
+    def sentences(self) -> tuple[str, ...]:
+        """A sentence for each of `rows`."""
+        return tuple(
+            explain(self.standings, self.decision, row) for row in range(len(self.rows))
+        )
+
+    @cached_property
+    def nearest(self) -> list[int]:
+        """The numbers of the candidates that miss a need, those nearest to passing first."""
+        missed = [number for number, row in enumerate(self.rows) if row.misses]
+        return sorted(missed, key=self._measure_miss)
+
+    def _measure_miss(self, number: int) -> tuple[bool, int, float]:
+        misses = self.rows[number].misses
+        return any(m.unknown for m in misses), len(misses), max(m.distance for m in misses)
+
+    @cached_property
+    def order(self) -> list[int]:
+        """The numbers of the candidates: the winner, what passes by score, and so on."""
+        missed = {number: rank for rank, number in enumerate(self.nearest)}
+        scores = self.decision.scores
+
+        def key(number: int) -> tuple[int, float]:
+            state = STATES.index(self.state(number))
+            return state, missed.get(number, -float(scores[number]))
+
+        return sorted(range(len(self.rows)), key=key)
+
+    def state(self, number: int) -> str:
+        """Return what became of a candidate: first, passes, screened out, unknown, dropped."""
+        return find_state(self.rows[number], first=number == self.decision.first)
+
+    # -------------------------------------------------------------------- as a table
+
+    @cached_property
+    def table(self) -> pl.DataFrame:
+        """A row a candidate and inference type, the winner on top.
+
+        Columns: candidate, inference_type, deployment, policy, state, accuracy, accuracy_low,
+        accuracy_high (95 %), effective_accuracy, latency (seconds at the target's quantile),
+        attainment, cost_per_million (US dollars), score, front (whether none of those that pass
+        beats it in accuracy, latency and cost), engine, sentence. Null is what is not known.
+        """
+        import polars as pl
+
+        records = [self._record(number) for number in self.order]
+        return pl.DataFrame(
+            records, schema={name: getattr(pl, kind) for name, kind in _COLUMNS.items()}
+        )
+
+    @property
+    def front(self) -> pl.DataFrame:
+        """The rows of `table` that pass and that none beats in accuracy, latency and cost."""
+        return self.table.filter("front")
+
+    def _record(self, number: int) -> dict[str, Any]:
+        row, found = self.rows[number], self.rows[number].found
+        low, high = (math.nan, math.nan) if row.evidence is None else row.evidence.interval
+        score = float(self.decision.scores[number])
+        return {
+            "candidate": row.model.name,
+            "inference_type": row.kind,
+            "deployment": found and found.configuration.place,
+            "policy": found and found.configuration.batching_label,
+            "state": self.state(number),
+            "accuracy": to_number(row.accuracy),
+            "accuracy_low": to_number(low),
+            "accuracy_high": to_number(high),
+            "effective_accuracy": to_number(row.effective_accuracy),
+            "latency": to_number(row.latency),
+            "attainment": None if found is None else found.attainment,
+            "cost_per_million": to_number(row.cost),
+            "score": to_number(score) if self.question.target is None else None,
+            "front": bool(self.standings.front[number]),
+            "engine": found and found.engine,
+            "sentence": self.sentences[number],
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return question, answer, candidates and what would change it as JSON values."""
+        first = self.decision.first
+        found = None if first is None else self.rows[first].found
+        return {
+            "question": self.question.to_dict(),
+            "first": None
+            if first is None or found is None
+            else {
+                "model": self.rows[first].model.name,
+                "sha256": self.rows[first].model.sha256,
+                "deployment": found.deployment.to_dict(),
+                "policy": found.policy.to_dict(),
+            },
+            "sentence": self.sentence,
+            "candidates": self.table.to_dicts(),
+            "flips": [flip._asdict() | {"sentence": flip.sentence} for flip in self.flips],
+            "seconds": self.seconds,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Selection {self.sentence} {self.effort}>"
+
+    def __str__(self) -> str:
+        parts = [self.sentence, "", self._shown().text(), "", self.effort]
+        return "\n".join([*parts, *(flip.sentence for flip in self.flips)])
+
+    def _repr_html_(self) -> str:
+        return self._shown().html(limit=_SHOWN)
+
+    def _shown(self) -> Table:
+        names = {
+            "candidate": "candidate",
+            "deployment": "deployment",
+            "state": "state",
+            "accuracy": self._metric,
+            "effective_accuracy": "right in time",
+            "latency": f"p{100 * self.question.slo.quantile:g} (s)",
+            "cost_per_million": "$ per million",
+            "score": "score",
+            "sentence": "why",
+        }
+        rows = self.table.head(_SHOWN).select(*names).rows()
+        return Table(list(names.values()), rows, f"{self.question.label}: {self.sentence}")
+
+    @property
+    def _metric(self) -> str:
+        evidence = [row.evidence for row in self.rows if row.evidence is not None]
+        return evidence[0].metric if evidence else "accuracy"
+
+    @property
+    def effort(self) -> str:
+        """What deciding took, in a sentence."""
+        models = len({row.model.name for row in self.rows})
+        return (
+            f"Decided in {self.seconds:.2f} s: {models:,} models, {len(self.rows):,} rows, "
+            f"{len(self.planned)} searches for settings; latency and cost are simulated."
+        )
+
+    # ------------------------------------------------------------- what would change it
+
+    @cached_property
+    def flips(self) -> list[Flip]:
+        """At which weight, price and accuracy target another is first, verified on both sides."""
+        return list_cheap_flips(self.standings) if self.feasible else []
+
+    def find_planned_flips(self) -> list[Flip]:
+        """Return at which rate and latency target another is first: it plans for each value."""
+
+        def decide(question: Question) -> str:
+            answered = self.again(question, False)  # noqa: FBT003 - a callable names no argument
+            return answered.best.name if answered.feasible else ""
+
+        return list_planned_flips(self.question, decide)
+
+    def measure(self) -> Selection:
+        """Return the selection once what is not known of candidates has been measured."""
+        return self.again(self.question, True)  # noqa: FBT003
+
+    def regions(self, steps: int = _STEPS) -> pl.DataFrame:
+        """Return who is first by weights: columns accuracy, latency, cost, which make 1, first."""
+        import polars as pl
+
+        found = list_regions(self.standings, steps)
+        rows = [(*shares, name or None) for shares, name in found]
+        names = ["accuracy", "latency", "cost"]
+        schema = {**dict.fromkeys(names, pl.Float64), "first": pl.String}
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    # ------------------------------------------------------------------------ drawn
+
+    def chart(self) -> Figure:
+        """Return a chart of accuracy against cost: front, winner, and what is not known."""
+        return plot_candidates(self.table, self.question.slo, sentence=self.sentence)
+
+    def regions_chart(self, steps: int = _STEPS) -> Figure:
+        """Return a chart of who is first by the three weights, the question's own marked."""
+        return plot_regions(self.regions(steps), self.question.weights.shares)

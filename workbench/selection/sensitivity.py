@@ -1,0 +1,215 @@
+"""At which weight, price, rate and target another candidate is first, by search, and verified.
+
+A quantity is tried on a grid; where two neighbours have different winners the step is halved until
+it is small. What is reported was decided on both sides of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from workbench.selection.scoring import CRITERIA, normalise
+
+if TYPE_CHECKING:
+    from workbench.selection.question import Question
+    from workbench.selection.scoring import Floats, Shares
+    from workbench.selection.standings import Standings
+
+Winner = Callable[[float], str]
+"""Who is first where a quantity has a value; "" where nothing passes."""
+
+NOTHING = "nothing passes"
+
+_WEIGHTS = tuple(np.linspace(0, 1, 101).tolist())
+_PRICES = tuple(np.geomspace(0.1, 10, 61).tolist())
+_TARGETS = tuple(np.linspace(0, 1, 101).tolist())
+_FACTORS = tuple(np.geomspace(0.1, 10, 9).tolist())
+
+
+class Flip(NamedTuple):
+    """Where the winner changes.
+
+    Attributes:
+        quantity: What changes, in words.
+        now: Its value in the question.
+        below: Up to which value one is first.
+        above: From which value another is.
+        first_below: Who is first at `below`.
+        first_above: Who is first at `above`.
+    """
+
+    quantity: str
+    now: float
+    below: float
+    above: float
+    first_below: str
+    first_above: str
+
+    @property
+    def sentence(self) -> str:
+        """The flip in a sentence."""
+        at = f"{(self.below + self.above) / 2:.3g}"
+        return (
+            f"Up to a {self.quantity} of {at} (now {self.now:.3g}): {self.first_below}; "
+            f"above: {self.first_above}."
+        )
+
+
+def find_flips(
+    quantity: str,
+    winner: Winner,
+    grid: Sequence[float],
+    *,
+    now: float,
+    tolerance: float,
+    ratio: bool = False,
+) -> list[Flip]:
+    """Return where the winner changes along a grid, each step halved to the tolerance.
+
+    Args:
+        quantity: In words.
+        winner: Who is first at a value.
+        grid: Values in order.
+        now: The value in the question.
+        tolerance: The widest step that is left; with `ratio`, as a share of the value.
+        ratio: Whether steps are halved by their ratio.
+
+    >>> find_flips("size", lambda x: "big" if x > 0.3 else "small", [0.0, 1.0],
+    ...            now=0.5, tolerance=0.01)[0][2:]
+    (0.296875, 0.3046875, 'small', 'big')
+    """
+    winners = [winner(value) for value in grid]
+    flips = []
+    for (low, first), (high, last) in pairwise(zip(grid, winners, strict=True)):
+        while first != last and high - low > tolerance * (high if ratio else 1):
+            middle = float(np.sqrt(low * high)) if ratio else (low + high) / 2
+            found = winner(middle)
+            if found == first:
+                low = middle
+            else:  # whatever else is first there, it is not the first one
+                high, last = middle, found
+        if first != last:
+            flips.append(Flip(quantity, now, low, high, first or NOTHING, last or NOTHING))
+    return flips
+
+
+def shift_weight(shares: Shares, index: int, weight: float) -> Shares:
+    """Return weights where one has this share and the others keep their ratio.
+
+    >>> shift_weight((0.5, 0.25, 0.25), 0, 0.8)
+    (0.8, 0.1, 0.1)
+    """
+    rest = [0.0 if number == index else share for number, share in enumerate(shares)]
+    total = sum(rest)
+    if not total:  # the others weigh nothing: they share alike what is left
+        rest, total = [float(number != index) for number in range(len(rest))], 2.0
+    moved = [round((1 - weight) * share / total, 12) for share in rest]
+    moved[index] = weight
+    return normalise(moved)
+
+
+def list_cheap_flips(standings: Standings) -> list[Flip]:
+    """Return the flips that need no planning: by weight, by price, by the accuracy needed."""
+    question = standings.question
+    by_target = question.target is not None
+    flips = _flip_targets(standings) if by_target else _flip_weights(standings)
+    kinds = dict.fromkeys(row.kind for row, on in zip(standings.rows, standings.passes) if on)  # noqa: B905
+    for kind in kinds:
+        alike = np.array([row.kind == kind for row in standings.rows])
+
+        def winner(factor: float, alike: np.ndarray = alike) -> str:
+            return name_first(standings, prices=np.where(alike, factor, 1.0))
+
+        quantity = f"price of {kind}, as a multiple"
+        flips += find_flips(quantity, winner, _PRICES, now=1.0, tolerance=1e-4, ratio=True)
+    return flips
+
+
+def _flip_weights(standings: Standings) -> list[Flip]:
+    shares, flips = standings.question.weights.shares, []
+    names = (standings.question.quality.replace("_", " "), *CRITERIA[1:])
+    for index, name in enumerate(names):
+
+        def winner(weight: float, index: int = index) -> str:
+            return name_first(standings, shift_weight(shares, index, weight))
+
+        quantity = f"weight of {name}"
+        flips += find_flips(quantity, winner, _WEIGHTS, now=shares[index], tolerance=1e-6)
+    return flips
+
+
+def _flip_targets(standings: Standings) -> list[Flip]:
+    """Return the accuracies asked for at which the cheapest changes; bounds keep their risk."""
+    question = standings.question
+    assert question.target is not None  # noqa: S101 - who asks has seen to it
+
+    def winner(target: float) -> str:
+        sure = np.array([row.bound >= target and row.found is not None for row in standings.rows])
+        costs = np.where(sure, standings.figures.cost, np.inf)
+        return standings.rows[int(costs.argmin())].name if np.isfinite(costs).any() else ""
+
+    return find_flips(
+        "target of accuracy", winner, _TARGETS, now=question.target, tolerance=1e-6
+    )
+
+
+def name_first(
+    standings: Standings, shares: Shares | None = None, prices: Floats | None = None
+) -> str:
+    """Return the model and inference type that are first; "" where nothing passes."""
+    first = standings.decide(shares, prices=prices).first
+    return "" if first is None else standings.rows[first].name
+
+
+def list_planned_flips(question: Question, decide: Callable[[Question], str]) -> list[Flip]:
+    """Return the flips by rate and by latency target: each value tried is planned for.
+
+    Args:
+        question: What was asked.
+        decide: Who is first by another question.
+    """
+    latency, rate = question.slo.latency, question.trace.rate
+    changes: dict[str, tuple[float, Callable[[float], Question]]] = {
+        "rate (requests a second)": (rate, lambda value: question.with_rate(value / rate)),
+        "latency target (s)": (latency, question.with_latency),
+    }
+    flips = []
+    for quantity, (now, change) in changes.items():
+        grid = [now * factor for factor in _FACTORS]
+
+        def winner(value: float, change: Callable[[float], Question] = change) -> str:
+            return decide(change(value))
+
+        flips += find_flips(quantity, winner, grid, now=now, tolerance=0.02, ratio=True)
+    return flips
+
+
+def find_price(standings: Standings, row: int) -> float | None:
+    """Return the highest cost at which a candidate would be first; None where none would do."""
+    name = standings.rows[row].name
+
+    def winner(factor: float) -> str:
+        prices = np.ones(len(standings.rows))
+        prices[row] = factor
+        return name_first(standings, prices=prices)
+
+    if winner(1e-6) != name:
+        return None
+    flips = find_flips("", winner, (1e-6, 1.0), now=1.0, tolerance=1e-3)
+    ends = [flip.below for flip in flips if flip.first_below == name]
+    return ends[0] * standings.rows[row].cost if ends else None
+
+
+def list_regions(standings: Standings, steps: int) -> list[tuple[Shares, str]]:
+    """Return who is first on a triangle of weights, `steps` to a side."""
+    shares = [
+        normalise([a, b, steps - a - b]) for a in range(steps + 1) for b in range(steps + 1 - a)
+    ]
+    weighed = replace(standings.question, target=None)
+    standings = replace(standings, question=weighed)
+    return [(each, name_first(standings, each)) for each in shares]

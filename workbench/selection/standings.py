@@ -1,0 +1,293 @@
+"""Who is first: candidates as arrays, and the choice by weights or by a target, as often as asked.
+
+Whoever moves a slider asks `Standings.decide`: it plans, simulates and measures nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.selection.evidence import compare_accuracy
+from workbench.selection.scoring import (
+    Figures,
+    Scale,
+    equalise,
+    find_best,
+    find_front,
+    rescale,
+    score,
+)
+
+if TYPE_CHECKING:
+    from workbench.planner.plans import Candidate
+    from workbench.registry.model import Model
+    from workbench.selection.evidence import Evidence
+    from workbench.selection.needs import Miss
+    from workbench.selection.question import Question
+    from workbench.selection.scoring import Bools, Floats, Shares
+
+MAX_P = 0.05
+"""From this p-value of McNemar's test on, two accuracies cannot be told apart."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RatedCandidate:
+    """A model, perhaps on an inference type, and what is known of it.
+
+    Attributes:
+        model: The model.
+        evidence: What is known of its accuracy; None where a trait excluded it before.
+        kind: The inference type; None where no type was looked at.
+        found: Where and how it runs; None where that was not searched for.
+        effective_accuracy: Share of requests answered right and in time; NaN if not known.
+        least_latency: What its latency is at least, in seconds, whatever the settings.
+        least_cost: What it costs at least, in US dollars per million requests.
+        bound: What its accuracy is at least, with the confidence asked for; NaN if not known.
+        misses: The needs that it does not meet.
+    """
+
+    model: Model
+    evidence: Evidence | None = None
+    kind: str | None = None
+    found: Candidate | None = None
+    effective_accuracy: float = math.nan
+    least_latency: float = math.nan
+    least_cost: float = math.nan
+    bound: float = math.nan
+    misses: tuple[Miss, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Model and inference type, as flips name them."""
+        return self.model.name if self.kind is None else f"{self.model.name} on {self.kind}"
+
+    @property
+    def label(self) -> str:
+        """Model, deployment and batching in a few words."""
+        return self.name if self.found is None else f"{self.model.name} on {self.found.label}"
+
+    @property
+    def accuracy(self) -> float:
+        """Its accuracy in this traffic; NaN if not known."""
+        return math.nan if self.evidence is None else self.evidence.accuracy
+
+    @property
+    def latency(self) -> float:
+        """Seconds at the target's quantile; NaN if not known."""
+        return math.nan if self.found is None else self.found.latency
+
+    @property
+    def cost(self) -> float:
+        """US dollars per million requests; NaN if not known."""
+        return math.nan if self.found is None else self.found.cost_per_million
+
+    def figure(self, name: str) -> float:
+        """Return a figure by its name among the needs."""
+        if name in ("accuracy", "effective_accuracy", "latency"):
+            return float(getattr(self, name))
+        return math.nan if self.found is None else float(getattr(self.found, name))
+
+
+class Decision(NamedTuple):
+    """Who is first, and whether another one led by a difference that may be chance.
+
+    Attributes:
+        first: The number of the winner; None where nothing passes.
+        leader: That of the highest score; the winner unless they cannot be told apart.
+        p: The p-value of the two having one accuracy; NaN where the winner leads.
+        scores: Of all candidates; with a target, their negative costs.
+    """
+
+    first: int | None
+    leader: int | None
+    p: float
+    scores: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Standings:
+    """Candidates of one question as arrays.
+
+    Attributes:
+        question: What is asked.
+        rows: The candidates.
+    """
+
+    question: Question
+    rows: tuple[RatedCandidate, ...]
+    _p_values: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def _column(self, name: str) -> Floats:
+        return np.array([getattr(row, name) for row in self.rows], dtype=np.float64)
+
+    @cached_property
+    def figures(self) -> Figures:
+        """What is known of each."""
+        columns = map(self._column, (self.question.quality, "latency", "cost"))
+        return Figures(*columns)
+
+    @cached_property
+    def limits(self) -> Figures:
+        """The best that each can be: what is known, and bounds where nothing is."""
+        open_rows = self.undecided
+        quality = np.where(open_rows, self._column("accuracy"), self.figures.quality)
+        if self.question.quality != "accuracy":
+            quality = np.where(open_rows, 1.0, quality)
+        return Figures(
+            quality,
+            np.where(open_rows, self._column("least_latency"), self.figures.latency),
+            np.where(open_rows, self._column("least_cost"), self.figures.cost),
+        )
+
+    @cached_property
+    def passes(self) -> Bools:
+        """Which miss no need, and are known to run."""
+        return np.array([not row.misses and row.found is not None for row in self.rows], bool)
+
+    @cached_property
+    def undecided(self) -> Bools:
+        """Which miss no need as far as bounds tell, and were not searched for settings."""
+        return np.array([not row.misses and row.found is None for row in self.rows], bool)
+
+    @cached_property
+    def front(self) -> Bools:
+        """Which of those that pass none beats in accuracy, latency and cost."""
+        return find_front(self.figures, self.passes)
+
+    @cached_property
+    def scale(self) -> Scale:
+        """What the merits are measured by."""
+        question = self.question
+        scale = Scale(least=question.least, target=question.slo.latency, cost=math.inf)
+        return rescale(scale, self.figures, self.passes, question.budget)
+
+    @cached_property
+    def _is_sure(self) -> Bools:
+        bounds = self._column("bound")
+        return self.passes & (bounds >= (self.question.target or 0.0))
+
+    def decide(
+        self, shares: Shares | None = None, *, prices: NDArray[np.float64] | None = None
+    ) -> Decision:
+        """Return who is first by the question's target, or else by weights.
+
+        Args:
+            shares: Other weights of accuracy, latency and cost, that make 1.
+            prices: Factors by which the candidates' costs differ from what they are.
+        """
+        figures, scale, front = self.figures, self.scale, self.front
+        if prices is not None:
+            figures = figures._replace(cost=figures.cost * prices)
+            scale = rescale(scale, figures, self.passes, self.question.budget)
+            front = find_front(figures, self.passes)
+        if self.question.target is not None and shares is None:
+            scores = np.where(np.isfinite(figures.cost), -figures.cost, -np.inf)
+            first = find_best(figures, scores, self._is_sure)
+            return Decision(first, first, math.nan, scores)
+        shares = self.question.weights.shares if shares is None else shares
+        scores = score(figures, shares, scale)
+        leader = find_best(figures, scores, self.passes)
+        if leader is None or self.question.quality != "accuracy" or not shares[0]:
+            return Decision(leader, leader, math.nan, scores)
+        twin, p = self._find_twin(figures, shares, scale, front, scores, leader)
+        return Decision(twin, leader, p, scores)
+
+    def _find_twin(
+        self,
+        figures: Figures,
+        shares: Shares,
+        scale: Scale,
+        front: Bools,
+        scores: Floats,
+        leader: int,
+    ) -> tuple[int, float]:
+        """Return the best of what is cheaper than the leader and as accurate for all one knows."""
+        cheaper = np.flatnonzero(front & (figures.cost < figures.cost[leader]))
+        alike = [row for row in cheaper.tolist() if self.compare(row, leader) >= MAX_P]
+        if not alike:
+            return leader, math.nan
+        chosen = np.zeros(len(scores), bool)
+        chosen[[*alike, leader]] = True
+        equal = equalise(figures, alike, float(figures.quality[leader]))
+        best = find_best(equal, score(equal, shares, scale), chosen)
+        assert best is not None  # noqa: S101 - the leader has a score
+        return best, math.nan if best == leader else self.compare(best, leader)
+
+    def compare(self, one: int, other: int) -> float:
+        """Return the p-value of two candidates having one accuracy; NaN if that is not known."""
+        first, second = self.rows[one], self.rows[other]
+        if first.evidence is None or second.evidence is None:
+            return math.nan
+        if first.model.name == second.model.name:
+            return 1.0
+        key = first.model.name, second.model.name
+        if key not in self._p_values:
+            self._p_values[key] = compare_accuracy(first.evidence, second.evidence)
+        return self._p_values[key]
+
+    def find_rival(self) -> int | None:
+        """Return the undecided candidate that could do best, if it could change who is first.
+
+        With its bounds for its figures it would score more than the winner, or be a cheaper one
+        that cannot be told apart from the leader in accuracy; with a target, it could cost less.
+        """
+        if not self.undecided.any():
+            return None
+        decision, limits = self.decide(), self.limits
+        if self.question.target is not None:
+            sure = self.undecided & (self._column("bound") >= self.question.target)
+            limit = np.inf if decision.first is None else self.figures.cost[decision.first]
+            return _lowest(limits.cost, sure & (limits.cost < limit))
+        rival = self._find_scale_rival()
+        if rival is not None:
+            return rival
+        scores = np.where(self.undecided, self._score_limits(limits), -np.inf)
+        if decision.leader is None or scores.max() > decision.scores[decision.leader]:
+            return _lowest(-scores, np.isfinite(scores))
+        return self._find_twin_rival(decision, limits)
+
+    def score_limits(self) -> Floats:
+        """Return the score that each can have at most."""
+        return self._score(self.limits)
+
+    def _score(self, figures: Figures) -> Floats:
+        return score(figures, self.question.weights.shares, self.scale)
+
+    def _find_scale_rival(self) -> int | None:
+        """Return the candidate whose cost may be the scale of costs."""
+        if self.question.budget is not None or not self.question.weights.shares[2]:
+            return None
+        quality = np.where(self.passes, self.figures.quality, -np.inf)
+        best, limits = quality.max(initial=-np.inf), self.limits.quality
+        return _lowest(-limits, self.undecided & (limits >= best))
+
+    def _find_twin_rival(self, decision: Decision, limits: Figures) -> int | None:
+        leader, first = decision.leader, decision.first
+        weighed = self.question.quality == "accuracy" and self.question.weights.shares[0]
+        if leader is None or first is None or not weighed:
+            return None
+        rows = np.flatnonzero(self.undecided & (limits.cost < self.figures.cost[leader]))
+        equal = self._score(
+            equalise(limits, [*rows.tolist(), first], float(self.figures.quality[leader]))
+        )
+        rows = rows[equal[rows] > equal[first]]
+        for row in rows[np.argsort(-equal[rows], kind="stable")].tolist():
+            if self.compare(row, leader) >= MAX_P:
+                return int(row)
+        return None
+
+
+def _lowest(values: Floats, among: Bools) -> int | None:
+    rows = np.flatnonzero(among)
+    return int(rows[values[rows].argmin()]) if len(rows) else None
+
+
+def to_number(value: float | None) -> Any:  # noqa: ANN401 - a JSON value
+    """Return a figure as a JSON value: None where it is not known or not finite."""
+    return value if value is not None and math.isfinite(value) else None
