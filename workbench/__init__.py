@@ -54,6 +54,7 @@ _CONTENTS = {
     # what to do about it
     "planner": ["Options", "Plan", "plan", "replan"],
     "planner.policies": ["compare_policies"],
+    "selection": ["Selection", "at_least", "at_most", "select"],
     "comparison": ["compare"],
     "report.page": ["write_report"],
     # whole data sets, without a queue

@@ -28,6 +28,15 @@ def milliseconds(seconds: float) -> str:
     return f"{in_ms(seconds)} ms"
 
 
+def duration(seconds: float) -> str:
+    """Return seconds with four significant digits, below ten as milliseconds.
+
+    >>> duration(0.01234), duration(180.0)
+    ('12.34 ms', '180 s')
+    """
+    return f"{seconds:.4g} s" if seconds >= 10 else f"{1000 * seconds:.4g} ms"
+
+
 def percent(share: float) -> str:
     """Return a share in percent, rounded down: what misses a target never reads as if it met it.
 

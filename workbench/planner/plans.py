@@ -13,7 +13,7 @@ from workbench.batching.timer import BatchPolicy
 from workbench.deployment.base import KINDS, Deployment
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
-from workbench.formatting import Table, dollars
+from workbench.formatting import Table, dollars, duration
 from workbench.planner.break_even import break_even
 from workbench.planner.candidates import (
     CandidateMetrics,
@@ -221,8 +221,8 @@ class Plan:
     def _miss(self, metrics: CandidateMetrics) -> str:
         if self.task.budget is None:
             return (
-                f"{self._quantile} {_seconds(metrics.latency)} above the target of "
-                f"{_seconds(self.slo.latency)}"
+                f"{self._quantile} {duration(metrics.latency)} above the target of "
+                f"{duration(self.slo.latency)}"
             )
         return f"${metrics.cost:.4g} per million above the budget of ${self.task.budget:.4g}"
 
@@ -329,7 +329,7 @@ class Plan:
             pl.lit(self._quantile),
             pl.lit(least),
             _format_seconds_column(latency),
-            pl.lit(_seconds(self.slo.latency)),
+            pl.lit(duration(self.slo.latency)),
         )
         near = pl.lit("not simulated: its neighbours promised more, or did worse than predicted")
         if self.task.budget is None:
@@ -398,7 +398,7 @@ class Plan:
         """The winner and what it comes to, in a sentence."""
         best = self.best
         return (
-            f"{best.label}: {self._quantile} {_seconds(best.latency)}, "
+            f"{best.label}: {self._quantile} {duration(best.latency)}, "
             f"${best.cost_per_million:.4g} per million, ${best.cost_per_month:,.4g} a month; "
             f"{best.reason}"
         )
@@ -438,10 +438,6 @@ def _format_ratio(value: float, of: float, what: str) -> str:
     if ratio < 1.1:
         return f"{100 * (ratio - 1):.2g} % above the winner's {what}"
     return f"{ratio:.3g} times the winner's {what}"
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.4g} s" if value >= 10 else f"{1000 * value:.4g} ms"
 
 
 def _round_column(value: pl.Expr, digits: int = 4) -> pl.Expr:

@@ -25,8 +25,9 @@ _NONE = "nothing passes"
 def plot_candidates(table: "pl.DataFrame", slo: SLO, *, sentence: str = "") -> Figure:
     """Return a chart of the candidates of a selection: accuracy against cost.
 
-    The front is a line, the winner ringed, intervals of the accuracy are bars. What is dropped is
-    pale; of what is not known the subtitle says how many they are: they have no place on the chart.
+    The winner is ringed, what is on the front is larger, intervals of the accuracy are lines. What
+    is dropped is pale; of what is not known the subtitle says how many they are, since they have no
+    place on the chart.
 
     Raises:
         InvalidInput: No candidate has both an accuracy and a cost.
@@ -38,10 +39,19 @@ def plot_candidates(table: "pl.DataFrame", slo: SLO, *, sentence: str = "") -> F
         pl.col("cost_per_million").is_finite()
     )
     if known.is_empty():
-        raise InvalidInput("No candidate has both an accuracy and a cost: there is nothing to draw.")
-    data = known.with_columns(run="inference_type", passes=pl.col("state").is_in(["first", "passes"]))
+        raise InvalidInput(
+            "No candidate has both an accuracy and a cost: there is nothing to draw."
+        )
+    data = known.with_columns(
+        run="inference_type", passes=pl.col("state").is_in(["first", "passes"])
+    )
     kinds = list(dict.fromkeys(data["run"]))
-    y = alt.Y("accuracy:Q", title="Accuracy in this traffic", scale=alt.Scale(zero=False))
+    low, high = data.select(
+        low=pl.min_horizontal("accuracy", "accuracy_low").min(),
+        high=pl.max_horizontal("accuracy", "accuracy_high").max(),
+    ).row(0)
+    domain = [low, high] if low < high else alt.Undefined
+    y = alt.Y("accuracy:Q", title="Accuracy in this traffic", scale=alt.Scale(domain=domain))
     x = _cost_channel(data["cost_per_million"].to_list())
     pale = alt.condition("datum.passes", alt.value(1), alt.value(0.3))
     base = alt.Chart(data)
@@ -49,14 +59,18 @@ def plot_candidates(table: "pl.DataFrame", slo: SLO, *, sentence: str = "") -> F
     figures = ["accuracy", "effective_accuracy", "latency", "cost_per_million"]
     tooltip = [*(f"{name}:N" for name in fields), *(f"{name}:Q" for name in figures)]
     first = alt.Chart(data.filter(pl.col("state") == "first"))
-    front = alt.Chart(data.filter("front").sort("cost_per_million"))
     layers = [
         base.mark_rule(color=INK).encode(
             x=x, y="accuracy_low:Q", y2="accuracy_high:Q", opacity=pale
         ),
-        front.mark_line(color=INK, strokeWidth=1.5).encode(x=x, y=y, order="cost_per_million:Q"),
-        base.mark_point(filled=True, size=60).encode(
-            x=x, y=y, color=colour(kinds), shape=shape(kinds), opacity=pale, tooltip=tooltip
+        base.mark_point(filled=True).encode(
+            x=x,
+            y=y,
+            color=colour(kinds),
+            shape=shape(kinds),
+            size=alt.condition("datum.front", alt.value(110), alt.value(40)),
+            opacity=pale,
+            tooltip=tooltip,
         ),
         first.mark_point(size=320, color=INK, strokeWidth=2.5).encode(x=x, y=y),
     ]
@@ -67,7 +81,7 @@ def plot_candidates(table: "pl.DataFrame", slo: SLO, *, sentence: str = "") -> F
         title="Accuracy against cost",
         subtitle=(
             sentence,
-            f"Ringed: first. Pale: dropped. Simulated, for {slo.label}.",
+            f"Large: none is better in accuracy, latency and cost. Pale: dropped. For {slo.label}.",
             *([f"Not drawn: {unknown} of which something is not known."] if unknown else []),
         ),
         description=sentence or f"{data.height} candidates.",
@@ -142,9 +156,7 @@ def plot_regions(regions: "pl.DataFrame", shares: tuple[float, float, float]) ->
     ]
     total = regions.height
     sizes = [f"{name} {percent(count / total)}" for name, count in counts.head(4).rows()]
-    weights = ", ".join(
-        f"{name} {share:.3g}" for name, share in zip(_CORNERS, shares, strict=True)
-    )
+    weights = ", ".join(f"{name} {share:.3g}" for name, share in zip(_CORNERS, shares, strict=True))
     return Figure(
         data=data,
         chart=alt.layer(*layers),

@@ -91,7 +91,7 @@ def gather_evidence(model: Model, mix: Mapping[str, float], outcomes: Outcomes |
     recorded = math.nan if traits.accuracy is None else float(traits.accuracy)
     if outcomes is None:
         return Evidence(accuracy=recorded, metric=traits.metric or "score")
-    if not outcomes.graded:
+    if np.isnan(outcomes.correct).any():
         note = "its samples have no targets to count right answers by"
         return Evidence(accuracy=recorded, note=note)
     try:

@@ -51,9 +51,7 @@ class _Traffic(NamedTuple):
     jobs: int
 
 
-def find_floors(
-    times: Sequence[ServiceTimes], trace: Trace, slo: SLO, options: Options
-) -> Floors:
+def find_floors(times: Sequence[ServiceTimes], trace: Trace, slo: SLO, options: Options) -> Floors:
     """Return the floors of each model under a trace, by its service times on this machine.
 
     >>> from workbench.planner import Options
@@ -151,5 +149,3 @@ def _spread_batches(seconds: Floats, batch: float) -> Floats:
             mixed = (1 - share) * seconds[:, [size - 1]] + share * seconds[:, ~small]
         least = np.minimum(least, np.nan_to_num(mixed, nan=np.inf).min(axis=1) / batch)
     return least
-
-

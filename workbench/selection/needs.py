@@ -68,7 +68,7 @@ class Miss(NamedTuple):
     Attributes:
         need: The trait or figure.
         reason: A sentence without its full stop.
-        remedy: What would change it.
+        remedy: What would change it; "" where nothing would.
         distance: By which share of the limit it is missed; infinite where there is no measure.
         unknown: Whether it is not known if the candidate meets it.
     """
@@ -148,7 +148,7 @@ def find_miss(name: str, value: object, wanted: object) -> Miss | None:
     if value == wanted:
         return None
     reason = f"{name} is {format_cell(value)}, not {format_cell(wanted)}"
-    return Miss(name, reason, f"it would pass were {name} not needed")
+    return Miss(name, reason, "")
 
 
 def _find_bound_miss(name: str, value: float, bounds: Bounds) -> Miss | None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from workbench.deployment.base import KINDS, Deployment
 from workbench.errors import InvalidInput
+from workbench.formatting import duration
 from workbench.planner.options import Options
-from workbench.quantiles import SLO
+from workbench.quantiles import SLO, longest_within
 from workbench.selection.needs import Bounds, Miss
 from workbench.selection.scoring import QUALITIES, Weights
 from workbench.traffic.trace import Trace
@@ -114,15 +115,13 @@ class Question:
 
     def find_target_miss(self, latency: float, *, bound: bool) -> Miss | None:
         """Return how a latency, or one that it is at least, misses the target."""
-        from workbench.quantiles import longest_within
-
         if latency <= longest_within(self.slo.latency):
             return None
         quantile, least = f"p{100 * self.slo.quantile:g}", "at least " if bound else ""
-        shown = f"{1000 * latency:.4g} ms"
+        shown = duration(latency)
         return Miss(
             "latency",
-            f"{quantile} is {least}{shown}, above the target of {1000 * self.slo.latency:g} ms",
+            f"{quantile} is {least}{shown}, above the target of {duration(self.slo.latency)}",
             f"it takes a target of {shown}{' or more' if bound else ''}",
             latency / self.slo.latency - 1,
         )

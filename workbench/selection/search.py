@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from workbench.selection.question import Question
 from workbench.selection.selections import Selection
 from workbench.selection.standings import RatedCandidate, Standings
 from workbench.service_times import ServiceTimes
+from workbench.validation import as_tuple, of_kind
 
 if TYPE_CHECKING:
     from workbench.deployment.base import Deployment
@@ -120,30 +122,43 @@ def answer(
     models: Sequence[Model],
     known: Knowledge,
     progress: Progress | None = None,
+    *,
+    whole: bool = True,
 ) -> Selection:
-    """Return the selection of models by a question, reusing what is known of them."""
+    """Return the selection of models by a question, reusing what is known of them.
+
+    With `whole`, up to 20 models are all planned for; without, those alone that could be first.
+    """
     began = time.perf_counter()
     search = _Search(question, known, progress)
-    rows = search.run(models)
+    rows = search.run(models, most=PLANNED_WHOLE if whole else 0)
     return Selection(
         question=question,
         rows=rows,
         planned=search.planned,
         seconds=time.perf_counter() - began,
-        again=lambda changed, measure: answer(changed, models, known.renew(measure=measure)),
+        again=partial(_answer_again, models, known),
     )
+
+
+def _answer_again(
+    models: Sequence[Model],
+    known: Knowledge,
+    question: Question,
+    *,
+    measure: bool = False,
+    whole: bool = True,
+) -> Selection:
+    return answer(question, models, known.renew(measure=measure), whole=whole)
 
 
 def _collect_models(candidates: Registry | Model | Iterable[Model]) -> list[Model]:
     if isinstance(candidates, Registry):
         candidates = candidates.models()
     models = [candidates] if isinstance(candidates, Model) else candidates
-    if not isinstance(models, Iterable) or isinstance(models, str):
-        raise InvalidInput(f"candidates must be a registry or models, got {candidates!r}.")
     named = {}
-    for each in models:
-        if not isinstance(each, Model):
-            raise InvalidInput(f"Each candidate must be a model, got {each!r}.")
+    for each in as_tuple("candidates", models):
+        of_kind("Each candidate", each, Model)
         named[each.name] = each
     if not named:
         raise InvalidInput("There are no candidates: give a registry or models.")
@@ -203,13 +218,13 @@ class _Search:
         self.planned: dict[str, Plan] = {}
         self._rows: dict[tuple[str, str | None], RatedCandidate] = {}
 
-    def run(self, models: Sequence[Model]) -> tuple[RatedCandidate, ...]:
+    def run(self, models: Sequence[Model], *, most: int) -> tuple[RatedCandidate, ...]:
         """Return every model that traits exclude once, and the others by inference type."""
         left = [each for each in models if not self._exclude(each)]
         _check_tasks(left)
         left = self._read_accuracy(left)
         left = self._screen(left)
-        if len(left) <= PLANNED_WHOLE:
+        if len(left) <= most:
             for number, model in enumerate(left):
                 self._progress(number, len(left))
                 self._plan(model)

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from workbench.selection.scoring import Floats
 
 _SHOWN = 20  # rows that are printed
+_EXPLAINED = 6  # sentences that are printed
+_FIGURES = (
+    *("candidate", "deployment", "policy", "state", "accuracy", "effective_accuracy"),
+    *("latency", "cost_per_million", "score"),
+)
 _NEAREST = 3  # misses that are named where nothing passes
 _STEPS = 40  # of a side of the triangle of weights
 _COLUMNS = {
@@ -52,15 +57,15 @@ class Selection:
         rows: The candidates, each by inference type where one was looked at.
         planned: What was planned, by model and inference types.
         seconds: Spent deciding.
-        again: Returns the selection by another question; `measure` tells whether what is not
-            known is to be measured.
+        again: Returns the selection by another question; `measure=` tells whether what is not
+            known is to be measured, `whole=` whether all are planned for or who could be first.
     """
 
     question: Question
     rows: tuple[RatedCandidate, ...]
     planned: Mapping[str, Plan]
     seconds: float
-    again: Callable[[Question, bool], Selection]
+    again: Callable[..., Selection]
 
     @cached_property
     def standings(self) -> Standings:
@@ -143,9 +148,7 @@ class Selection:
     @cached_property
     def sentences(self) -> tuple[str, ...]:
         """A sentence for each of `rows`."""
-        return tuple(
-            explain(self.standings, self.decision, row) for row in range(len(self.rows))
-        )
+        return tuple(explain(self.standings, self.decision, row) for row in range(len(self.rows)))
 
     @cached_property
     def nearest(self) -> list[int]:
@@ -243,26 +246,24 @@ class Selection:
         return f"<Selection {self.sentence} {self.effort}>"
 
     def __str__(self) -> str:
-        parts = [self.sentence, "", self._shown().text(), "", self.effort]
+        others = [self.sentences[number] for number in self.order[1:_EXPLAINED]]
+        parts = [self.sentence, "", self._shown(*_FIGURES).text(), "", *others, "", self.effort]
         return "\n".join([*parts, *(flip.sentence for flip in self.flips)])
 
     def _repr_html_(self) -> str:
-        return self._shown().html(limit=_SHOWN)
+        return self._shown(*_FIGURES, "sentence").html(limit=_SHOWN)
 
-    def _shown(self) -> Table:
-        names = {
-            "candidate": "candidate",
-            "deployment": "deployment",
-            "state": "state",
+    def _shown(self, *names: str) -> Table:
+        titles = {
             "accuracy": self._metric,
             "effective_accuracy": "right in time",
             "latency": f"p{100 * self.question.slo.quantile:g} (s)",
             "cost_per_million": "$ per million",
-            "score": "score",
             "sentence": "why",
         }
         rows = self.table.head(_SHOWN).select(*names).rows()
-        return Table(list(names.values()), rows, f"{self.question.label}: {self.sentence}")
+        caption = f"{self.question.label}: {self.sentence}"
+        return Table([titles.get(name, name) for name in names], rows, caption)
 
     @property
     def _metric(self) -> str:
@@ -289,14 +290,14 @@ class Selection:
         """Return at which rate and latency target another is first: it plans for each value."""
 
         def decide(question: Question) -> str:
-            answered = self.again(question, False)  # noqa: FBT003 - a callable names no argument
+            answered = self.again(question, whole=False)
             return answered.best.name if answered.feasible else ""
 
         return list_planned_flips(self.question, decide)
 
     def measure(self) -> Selection:
         """Return the selection once what is not known of candidates has been measured."""
-        return self.again(self.question, True)  # noqa: FBT003
+        return self.again(self.question, measure=True)
 
     def regions(self, steps: int = _STEPS) -> pl.DataFrame:
         """Return who is first by weights: columns accuracy, latency, cost, which make 1, first."""

@@ -6,6 +6,7 @@ it is small. What is reported was decided on both sides of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -28,7 +29,7 @@ NOTHING = "nothing passes"
 _WEIGHTS = tuple(np.linspace(0, 1, 101).tolist())
 _PRICES = tuple(np.geomspace(0.1, 10, 61).tolist())
 _TARGETS = tuple(np.linspace(0, 1, 101).tolist())
-_FACTORS = tuple(np.geomspace(0.1, 10, 9).tolist())
+_FACTORS = tuple(np.geomspace(0.1, 10, 7).tolist())
 
 
 class Flip(NamedTuple):
@@ -83,19 +84,34 @@ def find_flips(
     ...            now=0.5, tolerance=0.01)[0][2:]
     (0.296875, 0.3046875, 'small', 'big')
     """
-    winners = [winner(value) for value in grid]
+    points = [_Point(value, winner(value)) for value in grid]
     flips = []
-    for (low, first), (high, last) in pairwise(zip(grid, winners, strict=True)):
-        while first != last and high - low > tolerance * (high if ratio else 1):
-            middle = float(np.sqrt(low * high)) if ratio else (low + high) / 2
-            found = winner(middle)
-            if found == first:
-                low = middle
-            else:  # whatever else is first there, it is not the first one
-                high, last = middle, found
-        if first != last:
-            flips.append(Flip(quantity, now, low, high, first or NOTHING, last or NOTHING))
+    for low, high in pairwise(points):
+        while low.first != high.first:
+            below, above = _narrow(low, high, winner, tolerance=tolerance, ratio=ratio)
+            firsts = (each.first or NOTHING for each in (below, above))
+            flips.append(Flip(quantity, now, below.value, above.value, *firsts))
+            low = above  # noqa: PLW2901 - a third one may be first between the two
     return flips
+
+
+class _Point(NamedTuple):
+    """A value, and who is first there."""
+
+    value: float
+    first: str
+
+
+def _narrow(
+    low: _Point, high: _Point, winner: Winner, *, tolerance: float, ratio: bool
+) -> tuple[_Point, _Point]:
+    """Return two near values, at the lower of which the same is first as at `low`."""
+    while high.value - low.value > tolerance * (high.value if ratio else 1):
+        product = low.value * high.value
+        middle = math.sqrt(product) if ratio else (low.value + high.value) / 2
+        found = _Point(middle, winner(middle))
+        low, high = (found, high) if found.first == low.first else (low, found)
+    return low, high
 
 
 def shift_weight(shares: Shares, index: int, weight: float) -> Shares:
@@ -153,9 +169,7 @@ def _flip_targets(standings: Standings) -> list[Flip]:
         costs = np.where(sure, standings.figures.cost, np.inf)
         return standings.rows[int(costs.argmin())].name if np.isfinite(costs).any() else ""
 
-    return find_flips(
-        "target of accuracy", winner, _TARGETS, now=question.target, tolerance=1e-6
-    )
+    return find_flips("target of accuracy", winner, _TARGETS, now=question.target, tolerance=1e-6)
 
 
 def name_first(
@@ -185,24 +199,27 @@ def list_planned_flips(question: Question, decide: Callable[[Question], str]) ->
         def winner(value: float, change: Callable[[float], Question] = change) -> str:
             return decide(change(value))
 
-        flips += find_flips(quantity, winner, grid, now=now, tolerance=0.02, ratio=True)
+        flips += find_flips(quantity, winner, grid, now=now, tolerance=0.05, ratio=True)
     return flips
 
 
 def find_price(standings: Standings, row: int) -> float | None:
-    """Return the highest cost at which a candidate would be first; None where none would do."""
+    """Return the highest cost at which a candidate is first; None where it is first at none.
+
+    Infinite where no cost up to a thousand times its own changes that.
+    """
     name = standings.rows[row].name
 
-    def winner(factor: float) -> str:
+    def is_first(factor: float) -> str:
         prices = np.ones(len(standings.rows))
         prices[row] = factor
-        return name_first(standings, prices=prices)
+        return "first" if name_first(standings, prices=prices) == name else "not first"
 
-    if winner(1e-6) != name:
-        return None
-    flips = find_flips("", winner, (1e-6, 1.0), now=1.0, tolerance=1e-3)
-    ends = [flip.below for flip in flips if flip.first_below == name]
-    return ends[0] * standings.rows[row].cost if ends else None
+    flips = find_flips("", is_first, (1e-6, 1.0, 1e3), now=1.0, tolerance=1e-3, ratio=True)
+    ends = [flip.below for flip in flips if flip.first_below == "first"]
+    if not ends:
+        return np.inf if is_first(1e3) == "first" else None
+    return max(ends) * standings.rows[row].cost
 
 
 def list_regions(standings: Standings, steps: int) -> list[tuple[Shares, str]]:

@@ -42,10 +42,14 @@ def explain(standings: Standings, decision: Decision, row: int) -> str:
         case "screened out":
             return _explain_screened(standings, decision, row)
         case "unknown":
-            reasons = "; ".join(f"{miss.reason}, and {miss.remedy}" for miss in one.misses)
-            return f"{one.label} cannot be first while {reasons}."
-    reasons = "; ".join(f"{miss.reason} ({miss.remedy})" for miss in one.misses)
-    return f"{one.label} is dropped: {reasons}."
+            return f"{one.label} cannot be first yet: {_list_misses(one)}."
+    return f"{one.label} is dropped: {_list_misses(one)}."
+
+
+def _list_misses(row: RatedCandidate) -> str:
+    return "; ".join(
+        f"{miss.reason} ({miss.remedy})" if miss.remedy else miss.reason for miss in row.misses
+    )
 
 
 def describe_figures(row: RatedCandidate, question: Question) -> str:
@@ -81,20 +85,30 @@ def _explain_first(standings: Standings, decision: Decision) -> str:
             f"{100 * question.confidence:g} % confidence (its own is at least {row.bound:.4g})."
         )
     score = f"score {decision.scores[first]:.3f} by {question.describe_weights()}"
+    stays = _describe_price(standings, first)
     if leader != first:
-        ahead, evidence = standings.rows[leader], row.evidence
-        assert evidence is not None  # noqa: S101 - it was compared
-        assert evidence.outcomes is not None  # noqa: S101
+        ahead = standings.rows[leader]
         return (
             f"{words}; {score}. {ahead.name} scores {decision.scores[leader]:.3f}, but their "
-            f"accuracies cannot be told apart on {len(evidence.outcomes):,} rows (McNemar's test, "
-            f"p {decision.p:.2g}), and this one costs less."
+            f"accuracies cannot be told apart on {_count_rows(row):,} rows (McNemar's test, "
+            f"p {decision.p:.2g}), and this one costs less{stays}."
         )
     second = _find_second(standings, decision)
     if second is None:
         return f"{words}; {score}; nothing else passes."
     gap = decision.scores[first] - decision.scores[second]
-    return f"{words}; {score}, {gap:.3f} more than {standings.rows[second].name}."
+    return f"{words}; {score}, {gap:.3f} more than {standings.rows[second].name}{stays}."
+
+
+def _describe_price(standings: Standings, first: int) -> str:
+    price = find_price(standings, first)
+    known = price is not None and math.isfinite(price)
+    return f". It stays first up to ${price:.3g} per million" if known else ""
+
+
+def _count_rows(row: RatedCandidate) -> int:
+    known = row.evidence is not None and row.evidence.outcomes is not None
+    return len(row.evidence.outcomes) if known else 0  # type: ignore[union-attr,arg-type]
 
 
 def _find_second(standings: Standings, decision: Decision) -> int | None:
@@ -110,12 +124,13 @@ def _explain_behind(standings: Standings, decision: Decision, row: int) -> str:
     one, first = standings.rows[row], decision.first
     assert first is not None  # noqa: S101 - something passes
     winner = standings.rows[first]
-    words = f"{one.label} passes but is not first: {_compare(one, winner)}"
+    words = f"{one.label} passes; against {winner.name} it has {_compare(one, winner)}"
     if standings.question.target is None:
-        scores = decision.scores
-        words += f"; score {scores[row]:.3f} against {scores[first]:.3f}"
-    if row == decision.leader:
-        words += f", which may be chance (McNemar's test, p {decision.p:.2g}), and it costs more"
+        mine, its = float(decision.scores[row]), float(decision.scores[first])
+        words += f"; score {mine:.3f} against {its:.3f}"
+        if mine > its:
+            p = standings.compare(row, first)
+            words += f", by an accuracy that may be chance (McNemar's test, p {p:.2g})"
     price = find_price(standings, row)
     if price is None:
         return f"{words}; no price would make it first."
@@ -126,16 +141,14 @@ def _compare(one: RatedCandidate, winner: RatedCandidate) -> str:
     parts = []
     points = 100 * (one.accuracy - winner.accuracy)
     if math.isfinite(points) and abs(points) >= 0.05:
-        parts.append(f"{abs(points):.1f} points {'more' if points > 0 else 'less'} accurate")
+        parts.append(f"{abs(points):.1f} points {'more' if points > 0 else 'less'} accuracy")
     for name, mine, its in (
         ("latency", one.latency, winner.latency),
         ("cost", one.cost, winner.cost),
     ):
         if its > 0 and abs(mine / its - 1) >= 0.005:
             parts.append(f"{mine / its:.3g} times the {name}")
-    if not parts:
-        return f"as {winner.name} in accuracy, latency and cost"
-    return f"{', '.join(parts)} of {winner.name}"
+    return ", ".join(parts) or "the same accuracy, latency and cost"
 
 
 def _explain_screened(standings: Standings, decision: Decision, row: int) -> str:
@@ -156,6 +169,5 @@ def explain_nothing(standings: Standings, nearest: list[int]) -> str:
     parts = []
     for row in nearest:
         one = standings.rows[row]
-        reasons = " and ".join(f"{miss.reason} ({miss.remedy})" for miss in one.misses)
-        parts.append(f"{one.label}: {reasons}")
-    return f"Nothing passes. The nearest: {'; '.join(parts)}."
+        parts.append(f"{one.label}, {_list_misses(one)}")
+    return f"Nothing passes. The nearest: {'. '.join(parts)}."

@@ -110,6 +110,20 @@ class Decision(NamedTuple):
     scores: Floats
 
 
+class _Weighing(NamedTuple):
+    """Figures, how they are weighed, and the scores that they come to."""
+
+    figures: Figures
+    shares: Shares
+    scale: Scale
+    scores: Floats
+
+    def score_alike(self, rows: list[int], like: int) -> Floats:
+        """Return the scores if some rows were as accurate as one of them."""
+        equal = equalise(self.figures, rows, float(self.figures.quality[like]))
+        return score(equal, self.shares, self.scale)
+
+
 @dataclass(frozen=True, eq=False)
 class Standings:
     """Candidates of one question as arrays.
@@ -195,29 +209,26 @@ class Standings:
         leader = find_best(figures, scores, self.passes)
         if leader is None or self.question.quality != "accuracy" or not shares[0]:
             return Decision(leader, leader, math.nan, scores)
-        twin, p = self._find_twin(figures, shares, scale, front, scores, leader)
-        return Decision(twin, leader, p, scores)
+        first = self._find_twin(_Weighing(figures, shares, scale, scores), front, leader)
+        p = math.nan if first == leader else self.compare(first, leader)
+        return Decision(first, leader, p, scores)
 
-    def _find_twin(
-        self,
-        figures: Figures,
-        shares: Shares,
-        scale: Scale,
-        front: Bools,
-        scores: Floats,
-        leader: int,
-    ) -> tuple[int, float]:
-        """Return the best of what is cheaper than the leader and as accurate for all one knows."""
-        cheaper = np.flatnonzero(front & (figures.cost < figures.cost[leader]))
-        alike = [row for row in cheaper.tolist() if self.compare(row, leader) >= MAX_P]
-        if not alike:
-            return leader, math.nan
-        chosen = np.zeros(len(scores), bool)
-        chosen[[*alike, leader]] = True
-        equal = equalise(figures, alike, float(figures.quality[leader]))
-        best = find_best(equal, score(equal, shares, scale), chosen)
-        assert best is not None  # noqa: S101 - the leader has a score
-        return best, math.nan if best == leader else self.compare(best, leader)
+    def _find_twin(self, weighing: _Weighing, front: Bools, leader: int) -> int:
+        """Return the best that is cheaper than the leader and that nothing beats but by chance."""
+        cost = weighing.figures.cost
+        rows = [*np.flatnonzero(front & (cost < cost[leader])).tolist(), leader]
+        alike = weighing.score_alike(rows, leader)
+        order = sorted(rows, key=lambda row: (-alike[row], cost[row]))
+        return next(row for row in order if row == leader or self._is_unbeaten(weighing, row))
+
+    def _is_unbeaten(self, weighing: _Weighing, row: int) -> bool:
+        """Return whether whatever scores more does so by an accuracy that may be chance."""
+        scores = weighing.scores
+        better = np.flatnonzero(self.passes & (scores > scores[row])).tolist()
+        alike = weighing.score_alike([*better, row], row)
+        return all(
+            alike[other] <= alike[row] and self.compare(row, other) >= MAX_P for other in better
+        )
 
     def compare(self, one: int, other: int) -> float:
         """Return the p-value of two candidates having one accuracy; NaN if that is not known."""
@@ -247,17 +258,14 @@ class Standings:
         rival = self._find_scale_rival()
         if rival is not None:
             return rival
-        scores = np.where(self.undecided, self._score_limits(limits), -np.inf)
+        scores = np.where(self.undecided, self.score_limits(), -np.inf)
         if decision.leader is None or scores.max() > decision.scores[decision.leader]:
             return _lowest(-scores, np.isfinite(scores))
-        return self._find_twin_rival(decision, limits)
+        return self._find_twin_rival(decision)
 
     def score_limits(self) -> Floats:
         """Return the score that each can have at most."""
-        return self._score(self.limits)
-
-    def _score(self, figures: Figures) -> Floats:
-        return score(figures, self.question.weights.shares, self.scale)
+        return score(self.limits, self.question.weights.shares, self.scale)
 
     def _find_scale_rival(self) -> int | None:
         """Return the candidate whose cost may be the scale of costs."""
@@ -267,18 +275,21 @@ class Standings:
         best, limits = quality.max(initial=-np.inf), self.limits.quality
         return _lowest(-limits, self.undecided & (limits >= best))
 
-    def _find_twin_rival(self, decision: Decision, limits: Figures) -> int | None:
+    def _find_twin_rival(self, decision: Decision) -> int | None:
+        """Return who could be a cheaper twin of the leader, or beat the one that there is."""
         leader, first = decision.leader, decision.first
         weighed = self.question.quality == "accuracy" and self.question.weights.shares[0]
         if leader is None or first is None or not weighed:
             return None
-        rows = np.flatnonzero(self.undecided & (limits.cost < self.figures.cost[leader]))
-        equal = self._score(
-            equalise(limits, [*rows.tolist(), first], float(self.figures.quality[leader]))
-        )
-        rows = rows[equal[rows] > equal[first]]
-        for row in rows[np.argsort(-equal[rows], kind="stable")].tolist():
-            if self.compare(row, leader) >= MAX_P:
+        limits, most = self.limits, self.score_limits()
+        weighing = _Weighing(limits, self.question.weights.shares, self.scale, most)
+        alike = weighing.score_alike(list(range(len(most))), leader)
+        could_be = self.undecided & (limits.cost < limits.cost[leader]) & (alike > alike[first])
+        could_beat = self.undecided & (most > most[first])
+        for row in np.argsort(-alike, kind="stable").tolist():
+            if could_be[row] and self.compare(row, leader) >= MAX_P:
+                return int(row)
+            if could_beat[row] and self.compare(row, first) < MAX_P:
                 return int(row)
         return None
 
