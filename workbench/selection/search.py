@@ -97,7 +97,7 @@ def select(
             no accuracy is known that could be weighed.
 
     >>> import workbench as wb
-    >>> wb.select([], trace=wb.poisson(rate=9, duration=9), slo=wb.SLO(latency=0.1))
+    >>> wb.select([], trace=wb.poisson(rate=9, duration=9, seed=1), slo=wb.SLO(latency=1))
     Traceback (most recent call last):
     workbench.errors.InvalidInput: There are no candidates: give a registry or models.
     """
@@ -123,15 +123,15 @@ def answer(
     known: Knowledge,
     progress: Progress | None = None,
     *,
-    whole: bool = True,
+    most: int = PLANNED_WHOLE,
 ) -> Selection:
     """Return the selection of models by a question, reusing what is known of them.
 
-    With `whole`, up to 20 models are all planned for; without, those alone that could be first.
+    Up to `most` models are all planned for; of more, those alone that could be first.
     """
     began = time.perf_counter()
     search = _Search(question, known, progress)
-    rows = search.run(models, most=PLANNED_WHOLE if whole else 0)
+    rows = search.run(models, most=most)
     return Selection(
         question=question,
         rows=rows,
@@ -147,9 +147,9 @@ def _answer_again(
     question: Question,
     *,
     measure: bool = False,
-    whole: bool = True,
+    most: int = PLANNED_WHOLE,
 ) -> Selection:
-    return answer(question, models, known.renew(measure=measure), whole=whole)
+    return answer(question, models, known.renew(measure=measure), most=most)
 
 
 def _collect_models(candidates: Registry | Model | Iterable[Model]) -> list[Model]:

@@ -58,7 +58,7 @@ class Selection:
         planned: What was planned, by model and inference types.
         seconds: Spent deciding.
         again: Returns the selection by another question; `measure=` tells whether what is not
-            known is to be measured, `whole=` whether all are planned for or who could be first.
+            known is to be measured, `most=` of how many models all are planned for.
     """
 
     question: Question
@@ -290,7 +290,7 @@ class Selection:
         """Return at which rate and latency target another is first: it plans for each value."""
 
         def decide(question: Question) -> str:
-            answered = self.again(question, whole=False)
+            answered = self.again(question, most=0)
             return answered.best.name if answered.feasible else ""
 
         return list_planned_flips(self.question, decide)
