@@ -17,6 +17,7 @@ from workbench.cli.prices import add_prices
 from workbench.cli.report import add_report
 from workbench.cli.run import add_demo, add_profile, add_run
 from workbench.cli.runs import add_runs
+from workbench.cli.selection import add_select
 from workbench.cli.serve import add_serve
 from workbench.cli.transform import add_transform
 from workbench.errors import WorkbenchError
@@ -27,8 +28,8 @@ _EXIT_ERROR, _EXIT_BROKEN_PIPE = 2, 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0 is success, 1 a registry that `verify` finds damaged or a
-    model that `doctor` finds unfit, 2 an error (one line on stderr), 130 an
+    0 is success, 1 a registry that `verify` finds damaged, a model that `doctor` finds unfit or a
+    selection that nothing passes, 2 an error (one line on stderr), 130 an
     interruption and 141 a reader that went away.
     """
     words = sys.argv[1:] if argv is None else list(argv)
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     add_transform(commands)
     add_serve(commands)
     add_registry(commands)
+    add_select(commands)
     add_report(commands)
     add_runs(commands)
     add_app(commands)

@@ -132,6 +132,11 @@ _EXAMPLES = {
   workbench prices show --region eu-central-1 --json
   workbench prices refresh
   workbench prices refresh --region eu-central-1 --aws-profile mine""",
+    "select": """
+  workbench select --need task=digits --min accuracy=0.9 --slo 50ms --rate 100
+  workbench select --need task=digits --max size_bytes=1e6 --slo 50ms --trace arrivals.csv \\
+    --weights accuracy=0.7,cost=0.3 --json
+  workbench select digits-logistic digits-forest --slo 50ms --rate 100 --target 0.95""",
     "registry": """
   workbench registry list
   workbench registry register my-model model.onnx --task fraud --why "first try"

@@ -120,14 +120,14 @@ def compare_accuracy(one: Evidence, other: Evidence) -> float:
     """
     if one.outcomes is None or other.outcomes is None or one.pool != other.pool:
         return math.nan
-    from scipy import stats
+    from scipy import special
 
     mine, its = one.outcomes.correct, other.outcomes.correct
     strata = list(one.strata())
     if len(strata) == 1:
         rows = strata[0][1]
         alone = int((mine > its)[rows].sum()), int((its > mine)[rows].sum())
-        return float(stats.binomtest(alone[0], sum(alone)).pvalue) if sum(alone) else 1.0
+        return min(1.0, 2 * float(special.bdtr(min(alone), sum(alone), 0.5)))
     difference = variance = 0.0
     for share, rows in strata:
         each = mine[rows] - its[rows]
@@ -135,4 +135,4 @@ def compare_accuracy(one: Evidence, other: Evidence) -> float:
         variance += share**2 * float(each.var()) / len(rows)
     if not variance:
         return float(difference == 0)
-    return float(2 * stats.norm.sf(abs(difference) / math.sqrt(variance)))
+    return float(2 * special.ndtr(-abs(difference) / math.sqrt(variance)))

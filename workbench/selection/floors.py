@@ -2,7 +2,8 @@
 
 Latency is at least the shortest service time there is, and where jobs start instances, a boot
 longer. Cost is at least that of the time in service, no batch holding more requests than come
-within the longest wait, and where instances stay, that of one for as long as the traffic lasts.
+within the longest wait, and where instances stay, that of one for as long as the traffic lasts, or
+as it takes to go when idle.
 Neither bound knows queues, cold starts or limits, so that what it rules out no search would find.
 """
 
@@ -18,6 +19,7 @@ from workbench.deployment.platforms import FleetPlatform
 from workbench.deployment.vcpu_rule import slowdown
 from workbench.planner.candidates import dollars_of
 from workbench.pricing.usage import Usage
+from workbench.scaling import ScaleToZero
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,12 +44,22 @@ class Floors(NamedTuple):
 
 
 class _Traffic(NamedTuple):
-    """Of a trace: requests, least rows of one, requests a batch holds on average, jobs at least."""
+    """Of a trace: what the floors need of it.
+
+    Attributes:
+        requests: Their number.
+        rows: The least that one carries.
+        batch: Requests that a batch holds at most on average.
+        last: Seconds to the last request.
+        up: Seconds that an instance is up at least which goes when idle.
+        jobs: How many there are at least.
+    """
 
     requests: int
     rows: int
     batch: float
     last: float
+    up: float
     jobs: int
 
 
@@ -88,7 +100,12 @@ def _describe_traffic(trace: Trace, slo: SLO, options: Options) -> _Traffic:
     period = max(options.job_periods(slo.latency))
     jobs = max(1, math.floor(trace.duration / period))
     return _Traffic(
-        len(trace), int(trace.rows.min()), len(trace) / batches, float(arrivals[-1]), jobs
+        requests=len(trace),
+        rows=int(trace.rows.min()),
+        batch=len(trace) / batches,
+        last=float(arrivals[-1]),
+        up=float(np.minimum(np.diff(arrivals), ScaleToZero().idle).sum()),
+        jobs=jobs,
     )
 
 
@@ -127,8 +144,8 @@ def _find_floor(
         price = dollars_of(one, Usage(instance_seconds=1.0), options.prices)
         return options.boot + factor * shortest, 1e6 * price * up
     platform = one.platform
-    if not (isinstance(platform, FleetPlatform) and platform.least == 0):
-        up = np.maximum(up, traffic.last / traffic.requests)
+    goes = isinstance(platform, FleetPlatform) and platform.least == 0
+    up = np.maximum(up, (traffic.up if goes else traffic.last) / traffic.requests)
     return factor * shortest, 1e6 * price * up
 
 

@@ -26,7 +26,7 @@ from workbench.selection.question import Question
 from workbench.selection.selections import Selection
 from workbench.selection.standings import RatedCandidate, Standings
 from workbench.service_times import ServiceTimes
-from workbench.validation import as_tuple, of_kind
+from workbench.validation import as_tuple, of_kind, whole_number
 
 if TYPE_CHECKING:
     from workbench.deployment.base import Deployment
@@ -58,6 +58,7 @@ def select(
     profiles: Mapping[str, Profile | ServiceTimes] | None = None,
     outcomes: Mapping[str, Outcomes] | None = None,
     measure: bool = True,
+    searches: int | None = None,
     progress: Progress | None = None,
 ) -> Selection:
     """Return which model to run, and where, with the reasons.
@@ -90,6 +91,8 @@ def select(
         outcomes: Answers to the pool of samples by the model's name, likewise.
         measure: Whether profiles and answers that are not kept are measured now. Without that,
             what is not known of a candidate is shown so, and `Selection.measure` finds it out.
+        searches: The most searches for settings where there are more than 20 models; None: as
+            many as it takes. Where they do not suffice, the selection is not `settled`.
         progress: Notified of models done; what it raises ends the selection.
 
     Raises:
@@ -114,7 +117,9 @@ def select(
     models = _collect_models(candidates)
     question = replace(question, needs=check_needs(needs, [traits_of(each) for each in models]))
     known = Knowledge(dict(profiles or {}), dict(outcomes or {}), measure=measure)
-    return answer(question, models, known, progress)
+    if searches is not None:
+        whole_number("searches", searches, low=1)
+    return answer(question, models, known, progress, searches=searches)
 
 
 def answer(
@@ -124,13 +129,14 @@ def answer(
     progress: Progress | None = None,
     *,
     most: int = PLANNED_WHOLE,
+    searches: int | None = None,
 ) -> Selection:
     """Return the selection of models by a question, reusing what is known of them.
 
     Up to `most` models are all planned for; of more, those alone that could be first.
     """
     began = time.perf_counter()
-    search = _Search(question, known, progress)
+    search = _Search(question, known, progress, math.inf if searches is None else searches)
     rows = search.run(models, most=most)
     return Selection(
         question=question,
@@ -210,8 +216,10 @@ def _refuse(*_: object, **__: object) -> Profile:
 class _Search:
     """One question put to models: what is known of each grows until the answer is sure."""
 
-    def __init__(self, question: Question, known: Knowledge, progress: Progress | None) -> None:
-        self._question, self._known = question, known
+    def __init__(
+        self, question: Question, known: Knowledge, progress: Progress | None, searches: float
+    ) -> None:
+        self._question, self._known, self._searches = question, known, searches
         self._progress = progress or (lambda *_: None)
         self._mixes: dict[str, dict[str, float]] = {}
         self._shares: dict[str, Any] = {}
@@ -228,6 +236,7 @@ class _Search:
             for number, model in enumerate(left):
                 self._progress(number, len(left))
                 self._plan(model)
+            self._progress(len(left), len(left))
         else:
             self._plan_rivals()
         return tuple(self._rows.values())
@@ -338,7 +347,7 @@ class _Search:
 
     def _plan_rivals(self) -> None:
         """Plan for whoever could be first until nobody is left who could."""
-        while True:
+        while len(self.planned) < self._searches:
             standings = Standings(self._question, tuple(self._rows.values()))
             rival = standings.find_rival()
             if rival is None:

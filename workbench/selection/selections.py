@@ -82,6 +82,11 @@ class Selection:
         """Whether anything passes."""
         return self.decision.first is not None
 
+    @cached_property
+    def settled(self) -> bool:
+        """Whether nothing that was screened out could be first."""
+        return self.standings.find_rival() is None
+
     @property
     def best(self) -> RatedCandidate:
         """The winner.
@@ -274,9 +279,10 @@ class Selection:
     def effort(self) -> str:
         """What deciding took, in a sentence."""
         models = len({row.model.name for row in self.rows})
+        left = "" if self.settled else " Others could still be first: allow more searches."
         return (
             f"Decided in {self.seconds:.2f} s: {models:,} models, {len(self.rows):,} rows, "
-            f"{len(self.planned)} searches for settings; latency and cost are simulated."
+            f"{len(self.planned)} searches for settings; latency and cost are simulated.{left}"
         )
 
     # ------------------------------------------------------------- what would change it

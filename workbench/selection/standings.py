@@ -268,12 +268,15 @@ class Standings:
         return score(self.limits, self.question.weights.shares, self.scale)
 
     def _find_scale_rival(self) -> int | None:
-        """Return the candidate whose cost may be the scale of costs."""
+        """Return the candidate whose cost may be the scale of costs: the most accurate's."""
         if self.question.budget is not None or not self.question.weights.shares[2]:
             return None
-        quality = np.where(self.passes, self.figures.quality, -np.inf)
-        best, limits = quality.max(initial=-np.inf), self.limits.quality
-        return _lowest(-limits, self.undecided & (limits >= best))
+        best = np.where(self.passes, self.figures.quality, -np.inf).max(initial=-np.inf)
+        limits = self.limits
+        cheaper = (limits.quality == best) & (limits.cost < self.scale.cost)
+        open_rows = self.undecided & ((limits.quality > best) | cheaper)
+        most = limits.quality[open_rows].max(initial=-np.inf)
+        return _lowest(limits.cost, open_rows & (limits.quality == most))
 
     def _find_twin_rival(self, decision: Decision) -> int | None:
         """Return who could be a cheaper twin of the leader, or beat the one that there is."""

@@ -1,0 +1,150 @@
+"""The command `select`: which model to run, and why."""
+
+import json
+from typing import Any
+
+from workbench.cli.arguments import (
+    add_registry_path,
+    argument_type,
+    help_settings,
+    parse_seconds,
+    registry_of,
+    subparser,
+)
+from workbench.cli.output import Arguments, print_json, print_text, show_progress
+from workbench.cli.traffic import add_traffic, read_traffic
+from workbench.errors import InvalidInput
+from workbench.planner.options import CLOUD_KINDS, Options
+from workbench.quantiles import SLO
+from workbench.selection.needs import Bounds
+from workbench.selection.search import select
+
+_EXIT_NOTHING = 1
+_KINDS = {kind.replace(" ", "-"): kind for kind in CLOUD_KINDS}
+
+
+def parse_need(text: str) -> tuple[str, Any]:
+    """Return a trait and its value: true or false, a number, or else a text.
+
+    >>> parse_need("task=digits"), parse_need("opset=17")
+    (('task', 'digits'), ('opset', 17))
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise InvalidInput(f"{text!r} is no need; an example: task=digits")
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        return name, value
+    return name, parsed if isinstance(parsed, bool | int | float) else value
+
+
+def parse_bound(text: str) -> tuple[str, float]:
+    """Return a trait or figure, and a number.
+
+    >>> parse_bound("size_bytes=1e6")
+    ('size_bytes', 1000000.0)
+    """
+    name, value = parse_need(text)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidInput(f"{text!r} has no number; an example: accuracy=0.9")
+    return name, float(value)
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """Return weights by name.
+
+    >>> parse_weights("accuracy=0.7,cost=0.3")
+    {'accuracy': 0.7, 'cost': 0.3}
+    """
+    return dict(parse_bound(part) for part in text.split(","))
+
+
+def _select(arguments: Arguments) -> int:
+    trace = read_traffic(arguments)
+    registry = registry_of(arguments)
+    candidates = [registry[name] for name in arguments.models] or registry
+    with show_progress("Searching") as report:
+        found = select(
+            candidates,
+            trace=trace,
+            slo=SLO(latency=arguments.slo, quantile=arguments.quantile),
+            needs=_collect_needs(arguments),
+            weights=arguments.weights,
+            target=arguments.target,
+            confidence=arguments.confidence,
+            deployments=arguments.on and [_KINDS[each] for each in arguments.on],
+            budget=arguments.budget,
+            options=Options(cold_start=arguments.cold_start),
+            measure=arguments.measure,
+            progress=report,
+        )
+    if arguments.json:
+        print_json(found.to_dict())
+    print_text(arguments, str(found))
+    return 0 if found.feasible else _EXIT_NOTHING
+
+
+def _collect_needs(arguments: Arguments) -> dict[str, Any]:
+    """Return needs by trait; a minimum and a maximum of one are one pair of bounds."""
+    needs: dict[str, Any] = dict(arguments.need or ())
+    lows, highs = dict(arguments.min or ()), dict(arguments.max or ())
+    for name in lows | highs:
+        if name in needs:
+            raise InvalidInput(
+                f"{name} is needed to be {needs[name]!r} and bounded: leave one out."
+            )
+        needs[name] = Bounds(low=lows.get(name), high=highs.get(name))
+    return needs
+
+
+def add_select(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench select`."""
+    about = "say which model to run, where, and why"
+    parser = subparser(commands, "select", about, **help_settings("select"))
+    parser.add_argument("models", nargs="*", help="group, or group:version (all approved ones)")
+    needs = parser.add_argument_group("what it must be")
+    for name, parse, metavar, what in (
+        ("--need", parse_need, "TRAIT=VALUE", "a value that a trait must have"),
+        ("--min", parse_bound, "TRAIT=NUMBER", "the least that a trait or figure may be"),
+        ("--max", parse_bound, "TRAIT=NUMBER", "the most that a trait or figure may be"),
+    ):
+        parsed: Any = argument_type(parse)
+        needs.add_argument(name, type=parsed, action="append", metavar=metavar, help=what)
+    needs.add_argument(
+        "--slo", type=argument_type(parse_seconds), required=True, help="latency target, as 50ms"
+    )
+    needs.add_argument("--quantile", type=float, default=0.95, help="of the target (%(default)s)")
+    needs.add_argument("--budget", type=float, help="US dollars per million requests")
+    choice = parser.add_argument_group("what decides")
+    choice.add_argument(
+        "--weights",
+        type=argument_type(parse_weights),
+        metavar="NAME=WEIGHT,...",
+        help="of accuracy or effective_accuracy, latency and cost (all alike)",
+    )
+    choice.add_argument(
+        "--target", type=float, help="instead: the cheapest of at least this accuracy"
+    )
+    choice.add_argument(
+        "--confidence", type=float, default=0.95, help="of reaching it (%(default)s)"
+    )
+    add_traffic(parser)
+    where = parser.add_argument_group("where it may run")
+    where.add_argument(
+        "--on",
+        action="append",
+        choices=CLOUD_KINDS,
+        help="an inference type (all); may be repeated",
+    )
+    where.add_argument(
+        "--cold-start", type=argument_type(parse_seconds), help="of an instance on demand (none)"
+    )
+    where.add_argument(
+        "--no-measure",
+        dest="measure",
+        action="store_false",
+        help="show what is not known yet as unknown, instead of measuring it now",
+    )
+    add_registry_path(parser)
+    parser.set_defaults(command=_select)
