@@ -85,7 +85,7 @@ def measure(model, trace, options):
             spent, found = timed(lambda: wb.select(models, **asked, **known, **settings))  # noqa: B023
             seconds.append(spent)
             searches.append(len(found.planned))
-            settled += found.settled
+            settled += found.is_settled
         more = f"{statistics.median(searches):.0f} searches, settled {settled} of {REPEATS}"
         told(question, seconds, more)
     each, _ = timed(

@@ -11,7 +11,7 @@
     found.experiment.run()          # whether it is so
     registry.approve("digits-mlp-small", 1, why=found.sentence)
 
-`needs` are limits of traits and figures, `scoring` says what weights mean, `floors` what is ruled
+`needs` are limits of traits and figures, `weights` says what weights mean, `floors` what is ruled
 out without a search, `evidence` how accuracies are known and compared.
 """
 

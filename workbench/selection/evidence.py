@@ -1,4 +1,4 @@
-"""How accurate a model is in this traffic, how sure that is, and whether two can be told apart.
+"""How accurate a model is in this traffic, how sure that is, and whether two differ at all.
 
 Accuracy is kept by kind of request and weighted by the traffic's own mix: that of a whole pool is
 of the pool's mix (SneakPeek, arXiv 2505.06641).

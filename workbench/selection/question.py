@@ -11,7 +11,7 @@ from workbench.formatting import duration
 from workbench.planner.options import Options
 from workbench.quantiles import SLO, longest_within
 from workbench.selection.needs import Bounds, Miss
-from workbench.selection.scoring import QUALITIES, Weights
+from workbench.selection.weights import QUALITIES, Weights
 from workbench.traffic.trace import Trace
 from workbench.validation import as_tuple, inner_share, of_kind, positive
 

@@ -78,7 +78,7 @@ def select(
             numbers, by the name of a trait or of a figure: accuracy, effective_accuracy, latency
             (seconds), attainment, cost_per_million (US dollars). Traits of one's own count.
         weights: Of accuracy or effective_accuracy, latency and cost: above 0; what is not named is
-            not weighed. By default all three alike. What they weigh: `workbench.selection.scoring`.
+            not weighed. By default all three alike. What they weigh: `workbench.selection.weights`.
         target: Instead of weights: the cheapest is taken whose accuracy is at least this. A bound
             for any number of rows says so (Clopper and Pearson), and its risk is divided among
             the models, so that it holds for whichever is taken.
@@ -92,7 +92,7 @@ def select(
         measure: Whether profiles and answers that are not kept are measured now. Without that,
             what is not known of a candidate is shown so, and `Selection.measure` finds it out.
         searches: The most searches for settings where there are more than 20 models; None: as
-            many as it takes. Where they do not suffice, the selection is not `settled`.
+            many as it takes. Where they do not suffice, the selection is not `is_settled`.
         progress: Notified of models done; what it raises ends the selection.
 
     Raises:
@@ -136,7 +136,7 @@ def answer(
     Up to `most` models are all planned for; of more, those alone that could be first.
     """
     began = time.perf_counter()
-    search = _Search(question, known, progress, math.inf if searches is None else searches)
+    search = _CandidateSearch(question, known, progress, math.inf if searches is None else searches)
     rows = search.run(models, most=most)
     return Selection(
         question=question,
@@ -213,7 +213,7 @@ def _refuse(*_: object, **__: object) -> Profile:
     raise NotFound("No profile is kept, and none is to be measured.")
 
 
-class _Search:
+class _CandidateSearch:
     """One question put to models: what is known of each grows until the answer is sure."""
 
     def __init__(

@@ -12,7 +12,7 @@ from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.formatting import Table
 from workbench.plots.selection import plot_candidates, plot_regions
-from workbench.selection.scoring import Weights
+from workbench.selection.weights import Weights
 from workbench.selection.sensitivity import (
     Flip,
     list_cheap_flips,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from workbench.planner.plans import Plan
     from workbench.plots.figure import Figure
     from workbench.selection.question import Question
-    from workbench.selection.scoring import Floats
+    from workbench.selection.weights import Floats
 
 _SHOWN = 20  # rows that are printed
 _EXPLAINED = 6  # sentences that are printed
@@ -83,7 +83,7 @@ class Selection:
         return self.decision.first is not None
 
     @cached_property
-    def settled(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether nothing that was screened out could be first."""
         return self.standings.find_rival() is None
 
@@ -252,13 +252,21 @@ class Selection:
 
     def __str__(self) -> str:
         others = [self.sentences[number] for number in self.order[1:_EXPLAINED]]
-        parts = [self.sentence, "", self._shown(*_FIGURES).text(), "", *others, "", self.effort]
+        parts = [
+            self.sentence,
+            "",
+            self._make_table(*_FIGURES).text(),
+            "",
+            *others,
+            "",
+            self.effort,
+        ]
         return "\n".join([*parts, *(flip.sentence for flip in self.flips)])
 
     def _repr_html_(self) -> str:
-        return self._shown(*_FIGURES, "sentence").html(limit=_SHOWN)
+        return self._make_table(*_FIGURES, "sentence").html(limit=_SHOWN)
 
-    def _shown(self, *names: str) -> Table:
+    def _make_table(self, *names: str) -> Table:
         titles = {
             "accuracy": self._metric,
             "effective_accuracy": "right in time",
@@ -279,7 +287,7 @@ class Selection:
     def effort(self) -> str:
         """What deciding took, in a sentence."""
         models = len({row.model.name for row in self.rows})
-        left = "" if self.settled else " Others could still be first: allow more searches."
+        left = "" if self.is_settled else " Others could still be first: allow more searches."
         return (
             f"Decided in {self.seconds:.2f} s: {models:,} models, {len(self.rows):,} rows, "
             f"{len(self.planned)} searches for settings; latency and cost are simulated.{left}"

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workbench.selection.scoring import CRITERIA, normalise
+from workbench.selection.weights import CRITERIA, normalise
 
 if TYPE_CHECKING:
     from workbench.selection.question import Question
-    from workbench.selection.scoring import Floats, Shares
+    from workbench.selection.weights import Floats, Shares
     from workbench.selection.standings import Standings
 
 Winner = Callable[[float], str]

@@ -90,7 +90,7 @@ def _explain_first(standings: Standings, decision: Decision) -> str:
         ahead = standings.rows[leader]
         return (
             f"{words}; {score}. {ahead.name} scores {decision.scores[leader]:.3f}, but their "
-            f"accuracies cannot be told apart on {_count_rows(row):,} rows (McNemar's test, "
+            f"accuracies cannot be distinguished on {_count_rows(row):,} rows (McNemar's test, "
             f"p {decision.p:.2g}), and this one costs less{stays}."
         )
     second = _find_second(standings, decision)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.selection.evidence import compare_accuracy
-from workbench.selection.scoring import (
+from workbench.selection.weights import (
     Figures,
     Scale,
     equalise,
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from workbench.selection.evidence import Evidence
     from workbench.selection.needs import Miss
     from workbench.selection.question import Question
-    from workbench.selection.scoring import Bools, Floats, Shares
+    from workbench.selection.weights import Bools, Floats, Shares
 
 MAX_P = 0.05
-"""From this p-value of McNemar's test on, two accuracies cannot be told apart."""
+"""From this p-value of McNemar's test on, two accuracies cannot be distinguished."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -99,7 +99,7 @@ class Decision(NamedTuple):
 
     Attributes:
         first: The number of the winner; None where nothing passes.
-        leader: That of the highest score; the winner unless they cannot be told apart.
+        leader: That of the highest score; the winner unless they cannot be distinguished.
         p: The p-value of the two having one accuracy; NaN where the winner leads.
         scores: Of all candidates; with a target, their negative costs.
     """
@@ -149,7 +149,7 @@ class Standings:
     @cached_property
     def limits(self) -> Figures:
         """The best that each can be: what is known, and bounds where nothing is."""
-        open_rows = self.undecided
+        open_rows = self.open_rows
         quality = np.where(open_rows, self._column("accuracy"), self.figures.quality)
         if self.question.quality != "accuracy":
             quality = np.where(open_rows, 1.0, quality)
@@ -165,7 +165,7 @@ class Standings:
         return np.array([not row.misses and row.found is not None for row in self.rows], bool)
 
     @cached_property
-    def undecided(self) -> Bools:
+    def open_rows(self) -> Bools:
         """Which miss no need as far as bounds tell, and were not searched for settings."""
         return np.array([not row.misses and row.found is None for row in self.rows], bool)
 
@@ -246,19 +246,19 @@ class Standings:
         """Return the undecided candidate that could do best, if it could change who is first.
 
         With its bounds for its figures it would score more than the winner, or be a cheaper one
-        that cannot be told apart from the leader in accuracy; with a target, it could cost less.
+        that cannot be distinguished from the leader in accuracy; with a target, it could cost less.
         """
-        if not self.undecided.any():
+        if not self.open_rows.any():
             return None
         decision, limits = self.decide(), self.limits
         if self.question.target is not None:
-            sure = self.undecided & (self._column("bound") >= self.question.target)
+            sure = self.open_rows & (self._column("bound") >= self.question.target)
             limit = np.inf if decision.first is None else self.figures.cost[decision.first]
             return _lowest(limits.cost, sure & (limits.cost < limit))
         rival = self._find_scale_rival()
         if rival is not None:
             return rival
-        scores = np.where(self.undecided, self.score_limits(), -np.inf)
+        scores = np.where(self.open_rows, self.score_limits(), -np.inf)
         if decision.leader is None or scores.max() > decision.scores[decision.leader]:
             return _lowest(-scores, np.isfinite(scores))
         return self._find_twin_rival(decision)
@@ -274,7 +274,7 @@ class Standings:
         best = np.where(self.passes, self.figures.quality, -np.inf).max(initial=-np.inf)
         limits = self.limits
         cheaper = (limits.quality == best) & (limits.cost < self.scale.cost)
-        open_rows = self.undecided & ((limits.quality > best) | cheaper)
+        open_rows = self.open_rows & ((limits.quality > best) | cheaper)
         most = limits.quality[open_rows].max(initial=-np.inf)
         return _lowest(limits.cost, open_rows & (limits.quality == most))
 
@@ -287,8 +287,8 @@ class Standings:
         limits, most = self.limits, self.score_limits()
         weighing = _Weighing(limits, self.question.weights.shares, self.scale, most)
         alike = weighing.score_alike(list(range(len(most))), leader)
-        could_be = self.undecided & (limits.cost < limits.cost[leader]) & (alike > alike[first])
-        could_beat = self.undecided & (most > most[first])
+        could_be = self.open_rows & (limits.cost < limits.cost[leader]) & (alike > alike[first])
+        could_beat = self.open_rows & (most > most[first])
         for row in np.argsort(-alike, kind="stable").tolist():
             if could_be[row] and self.compare(row, leader) >= MAX_P:
                 return int(row)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import InvalidInput
-from workbench.selection.scoring import (
+from workbench.selection.weights import (
     Figures,
     Scale,
     Weights,

@@ -173,7 +173,7 @@ def find_best(figures: Figures, scores: Floats, eligible: Bools) -> int | None:
 
 
 def equalise(figures: Figures, rows: list[int], quality: float) -> Figures:
-    """Return the figures with one quality for some rows: of those that cannot be told apart."""
+    """Return the figures with one quality for some rows: of those that cannot be distinguished."""
     changed = figures.quality.copy()
     changed[rows] = quality
     return figures._replace(quality=changed)
