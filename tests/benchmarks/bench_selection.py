@@ -3,7 +3,7 @@
 Service times, accuracies and answers are drawn: from 0.2 to 60 ms for one row, the more accurate
 the slower but for luck. Each question is put as it would be the first time in a process that has
 compiled the formulas; nothing of one question is kept for the next. Where latency is weighed,
-bounds rule little out, and the searches are limited: how often the answer was settled is told.
+bounds rule little out, and the searches are limited: how often the answer was conclusive is told.
 Beside it: what it would take to plan for all of them, and what a slider takes.
 """
 
@@ -79,14 +79,14 @@ def measure(model, trace, options):
     models, known = candidates(model, 0)
     wb.select(models[:1], **asked, **known)  # compiles
     for question, settings in QUESTIONS.items():
-        seconds, searches, settled = [], [], 0
+        seconds, searches, conclusive = [], [], 0
         for repeat in range(REPEATS):
             models, known = candidates(model, repeat)
             spent, found = timed(lambda: wb.select(models, **asked, **known, **settings))  # noqa: B023
             seconds.append(spent)
             searches.append(len(found.planned))
-            settled += found.is_settled
-        more = f"{statistics.median(searches):.0f} searches, settled {settled} of {REPEATS}"
+            conclusive += found.conclusive
+        more = f"{statistics.median(searches):.0f} searches, conclusive {conclusive} of {REPEATS}"
         told(question, seconds, more)
     each, _ = timed(
         lambda: [plan(known["profiles"][m.name], trace, asked["slo"], options) for m in models[:10]]

@@ -177,9 +177,9 @@ def test_more_than_twenty_models_are_searched_only_where_they_could_win(model):
         assert len(few.planned) < 40
         assert len(everything.planned) <= 60
         assert "screened out" in set(few.table["state"])
-        assert few.is_settled
+        assert few.conclusive
     hasty = ask(models, **settings, weights={"latency": 1}, searches=1)
-    assert not hasty.is_settled
+    assert not hasty.conclusive
     assert "could still be first" in hasty.effort
 
 

@@ -92,7 +92,7 @@ def select(
         measure: Whether profiles and answers that are not kept are measured now. Without that,
             what is not known of a candidate is shown so, and `Selection.measure` finds it out.
         searches: The most searches for settings where there are more than 20 models; None: as
-            many as it takes. Where they do not suffice, the selection is not `is_settled`.
+            many as it takes. Where they do not suffice, the selection is not `conclusive`.
         progress: Notified of models done; what it raises ends the selection.
 
     Raises:

@@ -12,7 +12,6 @@ from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.formatting import Table
 from workbench.plots.selection import plot_candidates, plot_regions
-from workbench.selection.weights import Weights
 from workbench.selection.sensitivity import (
     Flip,
     list_cheap_flips,
@@ -21,6 +20,7 @@ from workbench.selection.sensitivity import (
 )
 from workbench.selection.sentences import STATES, explain, explain_nothing, find_state
 from workbench.selection.standings import Decision, RatedCandidate, Standings, to_number
+from workbench.selection.weights import Weights
 
 if TYPE_CHECKING:
     import polars as pl
@@ -83,7 +83,7 @@ class Selection:
         return self.decision.first is not None
 
     @cached_property
-    def is_settled(self) -> bool:
+    def conclusive(self) -> bool:
         """Whether nothing that was screened out could be first."""
         return self.standings.find_rival() is None
 
@@ -287,7 +287,7 @@ class Selection:
     def effort(self) -> str:
         """What deciding took, in a sentence."""
         models = len({row.model.name for row in self.rows})
-        left = "" if self.is_settled else " Others could still be first: allow more searches."
+        left = "" if self.conclusive else " Others could still be first: allow more searches."
         return (
             f"Decided in {self.seconds:.2f} s: {models:,} models, {len(self.rows):,} rows, "
             f"{len(self.planned)} searches for settings; latency and cost are simulated.{left}"

@@ -18,8 +18,8 @@ from workbench.selection.weights import CRITERIA, normalise
 
 if TYPE_CHECKING:
     from workbench.selection.question import Question
-    from workbench.selection.weights import Floats, Shares
     from workbench.selection.standings import Standings
+    from workbench.selection.weights import Floats, Shares
 
 Winner = Callable[[float], str]
 """Who is first where a quantity has a value; "" where nothing passes."""
