@@ -47,14 +47,14 @@ def candidates(model, seed):
 
 
 def timed(work):
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     found = work()
-    return time.perf_counter() - began, found
+    return time.perf_counter() - began, time.process_time() - busy, found
 
 
 def told(name, seconds, more=""):
     low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
-    print(f"  {name:34} {middle:7.3f} s  ({low:.3f} to {high:.3f})  {more}", flush=True)
+    print(f"  {name:34} {middle:8.4f} s  ({low:.4f} to {high:.4f})  {more}", flush=True)
 
 
 def main():
@@ -79,16 +79,18 @@ def measure(model, trace, options):
     models, known = candidates(model, 0)
     wb.select(models[:1], **asked, **known)  # compiles
     for question, settings in QUESTIONS.items():
-        seconds, searches, conclusive = [], [], 0
+        seconds, busy, searches, conclusive = [], [], [], 0
         for repeat in range(REPEATS):
             models, known = candidates(model, repeat)
-            spent, found = timed(lambda: wb.select(models, **asked, **known, **settings))  # noqa: B023
+            spent, cpu, found = timed(lambda: wb.select(models, **asked, **known, **settings))  # noqa: B023
             seconds.append(spent)
+            busy.append(cpu)
             searches.append(len(found.planned))
             conclusive += found.conclusive
-        more = f"{statistics.median(searches):.0f} searches, conclusive {conclusive} of {REPEATS}"
+        more = f"CPU {statistics.median(busy):.3f} s, {statistics.median(searches):.0f} searches"
+        more += f", conclusive {conclusive} of {REPEATS}"
         told(question, seconds, more)
-    each, _ = timed(
+    each, *_ = timed(
         lambda: [plan(known["profiles"][m.name], trace, asked["slo"], options) for m in models[:10]]
     )
     print(f"  a plan for each of {MODELS:,} would take {MODELS * each / 10:.0f} s")

@@ -59,7 +59,7 @@ def test_what_is_not_known_is_missed_as_unknown(value):
 )
 def test_unknown_traits_and_other_types_are_refused(model, needs):
     with pytest.raises(InvalidInput):
-        check_needs(needs, [traits_of(model)])
+        check_needs(needs, [model])
 
 
 @pytest.mark.parametrize("bounds", [{}, {"low": 2, "high": 1}, {"low": math.nan}, {"high": "a"}])
@@ -69,8 +69,10 @@ def test_bounds_that_bound_nothing_are_refused(bounds):
 
 
 def test_a_trait_that_one_candidate_lacks_may_be_needed(model):
-    known = [traits_of(model), traits_of(replace(model, group="other")) | {"licence": "MIT"}]
+    said = replace(model, traits=replace(model.traits, user={"licence": "MIT", "reading_age": 9}))
 
-    assert check_needs({"licence": "MIT"}, known) == {"licence": "MIT"}
+    assert check_needs({"licence": "MIT"}, [model, said]) == {"licence": "MIT"}
+    assert find_miss("licence", traits_of(model).get("licence"), "MIT").unknown
+    assert find_miss("reading_age", traits_of(said)["reading_age"], at_most(10)) is None
     with pytest.raises(InvalidInput, match="'MIT'"):
-        check_needs({"licence": 2}, known)
+        check_needs({"licence": 2}, [model, said])

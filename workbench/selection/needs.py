@@ -1,6 +1,6 @@
 """What a candidate must be: equality, a minimum or a maximum of a trait or of a figure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +17,7 @@ FIGURES = ("accuracy", "effective_accuracy", "latency", "attainment", "cost_per_
 """What is found out under the traffic: shares, seconds, US dollars per million requests."""
 
 _IDENTITY = ("name", "group", "version", "approval", "stage", "created")
-_NOT_TRAITS = {"accuracy", "batch_invariance", "agreement", "own"}  # figures, or values of parts
+_NOT_TRAITS = {"accuracy", "batch_invariance", "agreement", "user"}  # figures, or have parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,21 +88,21 @@ def traits_of(model: "Model") -> dict[str, Any]:
         if field.name not in _NOT_TRAITS and not isinstance(value, tuple | list):
             known[field.name] = value if isinstance(value, str | Real) else str(value)
     known["batches"] = model.traits.batches
-    return known | dict(own_traits(model))
+    return known | _user_traits(model)
 
 
-def own_traits(model: "Model") -> Mapping[str, Any]:
-    """Return the traits that the user gave the model when it was registered."""
-    return getattr(model.traits, "own", None) or {}
+def _user_traits(model: "Model") -> dict[str, Any]:
+    return dict(getattr(model.traits, "user", {}))
 
 
-def check_needs(needs: Mapping[str, Any] | None, known: list[dict[str, Any]]) -> dict[str, Any]:
+def check_needs(needs: Mapping[str, Any] | None, models: Sequence["Model"]) -> dict[str, Any]:
     """Return the needs, each of a trait that a candidate has or a figure, and of its type.
 
     Raises:
         InvalidInput: One is not.
     """
     needs = dict(of_kind("needs", {} if needs is None else needs, Mapping, "values by trait"))
+    known = [traits_of(each) for each in models] if needs else []
     names = sorted({name for each in known for name in each} | set(FIGURES))
     for name, wanted in needs.items():
         if name not in names:

@@ -115,7 +115,7 @@ def select(
         budget=budget,
     )
     models = _collect_models(candidates)
-    question = replace(question, needs=check_needs(needs, [traits_of(each) for each in models]))
+    question = replace(question, needs=check_needs(needs, models))
     known = Knowledge(dict(profiles or {}), dict(outcomes or {}), measure=measure)
     if searches is not None:
         whole_number("searches", searches, low=1)
@@ -246,12 +246,10 @@ class _CandidateSearch:
 
     def _exclude(self, model: Model) -> bool:
         """Keep which traits rule a model out, and return whether any does."""
-        traits = traits_of(model)
-        misses = [
-            miss
-            for name, wanted in self._question.needs.items()
-            if name not in FIGURES and (miss := find_miss(name, traits.get(name), wanted))
-        ]
+        needs = {name: to for name, to in self._question.needs.items() if name not in FIGURES}
+        traits = traits_of(model) if needs else {}
+        found = [find_miss(name, traits.get(name), wanted) for name, wanted in needs.items()]
+        misses = [miss for miss in found if miss is not None]
         if misses:
             self._put(RatedCandidate(model=model, misses=tuple(misses)))
         return bool(misses)
