@@ -59,7 +59,7 @@ def test_what_is_not_known_is_missed_as_unknown(value):
 )
 def test_unknown_traits_and_other_types_are_refused(model, needs):
     with pytest.raises(InvalidInput):
-        check_needs(needs, [model])
+        check_needs(needs, lambda: [traits_of(model)])
 
 
 @pytest.mark.parametrize("bounds", [{}, {"low": 2, "high": 1}, {"low": math.nan}, {"high": "a"}])
@@ -71,8 +71,10 @@ def test_bounds_that_bound_nothing_are_refused(bounds):
 def test_a_trait_that_one_candidate_lacks_may_be_needed(model):
     said = replace(model, traits=replace(model.traits, user={"licence": "MIT", "reading_age": 9}))
 
-    assert check_needs({"licence": "MIT"}, [model, said]) == {"licence": "MIT"}
+    known = [traits_of(model), traits_of(said)]
+
+    assert check_needs({"licence": "MIT"}, lambda: known) == {"licence": "MIT"}
     assert find_miss("licence", traits_of(model).get("licence"), "MIT").unknown
     assert find_miss("reading_age", traits_of(said)["reading_age"], at_most(10)) is None
     with pytest.raises(InvalidInput, match="'MIT'"):
-        check_needs({"licence": 2}, [model, said])
+        check_needs({"licence": 2}, lambda: known)

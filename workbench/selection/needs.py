@@ -1,6 +1,6 @@
 """What a candidate must be: equality, a minimum or a maximum of a trait or of a figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -95,22 +95,28 @@ def _user_traits(model: "Model") -> dict[str, Any]:
     return dict(getattr(model.traits, "user", {}))
 
 
-def check_needs(needs: Mapping[str, Any] | None, models: Sequence["Model"]) -> dict[str, Any]:
+def check_needs(
+    needs: Mapping[str, Any] | None, known: Callable[[], Sequence[dict[str, Any]]]
+) -> dict[str, Any]:
     """Return the needs, each of a trait that a candidate has or a figure, and of its type.
+
+    `known` returns the traits of each candidate; it is asked only where something is needed.
 
     Raises:
         InvalidInput: One is not.
     """
     needs = dict(of_kind("needs", {} if needs is None else needs, Mapping, "values by trait"))
-    known = [traits_of(each) for each in models] if needs else []
-    names = sorted({name for each in known for name in each} | set(FIGURES))
+    if not needs:
+        return {}
+    traits = known()
+    names = sorted({name for each in traits for name in each} | set(FIGURES))
     for name, wanted in needs.items():
         if name not in names:
             raise InvalidInput(f"No candidate has a trait {name!r}. Known: {', '.join(names)}.")
         if name in FIGURES:
             of_kind(f"The need of {name}", wanted, Bounds, "at_least(...) or at_most(...)")
             continue
-        for value in (each[name] for each in known if each.get(name) is not None):
+        for value in (each[name] for each in traits if each.get(name) is not None):
             if not _comparable(value, wanted):
                 raise InvalidInput(
                     f"The trait {name!r} is {_kind(value)}, as {value!r}, and cannot be compared "

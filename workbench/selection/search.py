@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.ensemble import Ensemble
 from workbench.errors import InvalidInput, NotFound
 from workbench.measuring.outcomes import Outcomes, find_outcomes
 from workbench.measuring.profile_cache import ensure_profile
@@ -19,12 +20,13 @@ from workbench.planner.search import describe_model, plan
 from workbench.quantiles import longest_within
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
+from workbench.selection.ensembles import describe_ensemble, rate_ensemble
 from workbench.selection.evidence import Evidence, gather_evidence
 from workbench.selection.floors import Floors, find_floors
 from workbench.selection.needs import FIGURES, Miss, check_needs, find_miss, traits_of
 from workbench.selection.question import Question
 from workbench.selection.selections import Selection
-from workbench.selection.standings import RatedCandidate, Standings
+from workbench.selection.standings import RatedCandidate, Standings, title_of
 from workbench.service_times import ServiceTimes
 from workbench.validation import as_tuple, of_kind, whole_number
 
@@ -44,7 +46,7 @@ Progress = Callable[[int, int], None]
 
 
 def select(
-    candidates: Registry | Model | Iterable[Model],
+    candidates: Registry | Model | Ensemble | Iterable[Model | Ensemble],
     *,
     trace: Trace,
     slo: SLO,
@@ -71,7 +73,8 @@ def select(
     that could be first, with their bounds for figures; the others are "screened out".
 
     Args:
-        candidates: A registry (the newest approved version of each group), a model, or several.
+        candidates: A registry (the newest approved version of each group), models, ensembles. What
+            an ensemble runs on is given, and simulated as it is.
         trace: The traffic.
         slo: The latency target, which must be met.
         needs: Values that traits must have, or `at_least(...)`, `at_most(...)`, `Bounds(...)` of
@@ -114,8 +117,10 @@ def select(
         confidence=confidence,
         budget=budget,
     )
-    models = _collect_models(candidates)
-    question = replace(question, needs=check_needs(needs, models))
+    models = _collect_candidates(candidates)
+    question = replace(
+        question, needs=check_needs(needs, lambda: [_traits(each) for each in models])
+    )
     known = Knowledge(dict(profiles or {}), dict(outcomes or {}), measure=measure)
     if searches is not None:
         whole_number("searches", searches, low=1)
@@ -124,7 +129,7 @@ def select(
 
 def answer(
     question: Question,
-    models: Sequence[Model],
+    models: Sequence[Model | Ensemble],
     known: Knowledge,
     progress: Progress | None = None,
     *,
@@ -148,7 +153,7 @@ def answer(
 
 
 def _answer_again(
-    models: Sequence[Model],
+    models: Sequence[Model | Ensemble],
     known: Knowledge,
     question: Question,
     *,
@@ -158,17 +163,25 @@ def _answer_again(
     return answer(question, models, known.renew(measure=measure), most=most)
 
 
-def _collect_models(candidates: Registry | Model | Iterable[Model]) -> list[Model]:
+def _collect_candidates(
+    candidates: Registry | Model | Ensemble | Iterable[Model | Ensemble],
+) -> list[Model | Ensemble]:
     if isinstance(candidates, Registry):
         candidates = candidates.models()
-    models = [candidates] if isinstance(candidates, Model) else candidates
-    named = {}
-    for each in as_tuple("candidates", models):
-        of_kind("Each candidate", each, Model)
-        named[each.name] = each
+    given = [candidates] if isinstance(candidates, Model | Ensemble) else candidates
+    named: dict[str, Model | Ensemble] = {}
+    for each in as_tuple("candidates", given):
+        of_kind("Each candidate", each, Model | Ensemble, "a Model or an Ensemble")
+        named[title_of(each)] = each
     if not named:
         raise InvalidInput("There are no candidates: give a registry or models.")
     return list(named.values())
+
+
+def _traits(candidate: Model | Ensemble) -> dict[str, Any]:
+    if isinstance(candidate, Ensemble):
+        return describe_ensemble(candidate)
+    return traits_of(candidate)
 
 
 @dataclass(eq=False)
@@ -226,11 +239,16 @@ class _CandidateSearch:
         self.planned: dict[str, Plan] = {}
         self._rows: dict[tuple[str, str | None], RatedCandidate] = {}
 
-    def run(self, models: Sequence[Model], *, most: int) -> tuple[RatedCandidate, ...]:
+    def run(
+        self, candidates: Sequence[Model | Ensemble], *, most: int
+    ) -> tuple[RatedCandidate, ...]:
         """Return every model that traits exclude once, and the others by inference type."""
-        left = [each for each in models if not self._exclude(each)]
-        _check_tasks(left)
-        left = self._read_accuracy(left)
+        able = [each for each in candidates if not self._exclude(each)]
+        _check_tasks([each.first if isinstance(each, Ensemble) else each for each in able])
+        for each in able:
+            if isinstance(each, Ensemble):
+                self._rate_ensemble(each)
+        left = self._read_accuracy([each for each in able if isinstance(each, Model)])
         left = self._screen(left)
         if len(left) <= most:
             for number, model in enumerate(left):
@@ -242,12 +260,17 @@ class _CandidateSearch:
         return tuple(self._rows.values())
 
     def _put(self, row: RatedCandidate) -> None:
-        self._rows[row.model.name, row.kind] = row
+        self._rows[row.title, row.kind] = row
 
-    def _exclude(self, model: Model) -> bool:
+    def _rate_ensemble(self, ensemble: Ensemble) -> None:
+        row = rate_ensemble(ensemble, self._question)
+        misses = self._miss_accuracy(row) + self._list_misses(row)
+        self._put(replace(row, misses=tuple(misses)))
+
+    def _exclude(self, model: Model | Ensemble) -> bool:
         """Keep which traits rule a model out, and return whether any does."""
         needs = {name: to for name, to in self._question.needs.items() if name not in FIGURES}
-        traits = traits_of(model) if needs else {}
+        traits = _traits(model) if needs else {}
         found = [find_miss(name, traits.get(name), wanted) for name, wanted in needs.items()]
         misses = [miss for miss in found if miss is not None]
         if misses:
@@ -264,7 +287,7 @@ class _CandidateSearch:
             self._put(replace(row, misses=tuple(self._miss_accuracy(row))))
         rows = [self._rows[each.name, None] for each in models]
         _check_accuracy(question, rows)
-        return [row.model for row in rows if not row.misses]
+        return [model for model, row in zip(models, rows, strict=True) if not row.misses]
 
     def _gather(self, model: Model) -> Evidence:
         outcomes = self._known.find_outcomes(model)
@@ -352,6 +375,7 @@ class _CandidateSearch:
                 return
             self._progress(len(self.planned), len(self.planned) + 1)
             row = standings.rows[rival]
+            assert isinstance(row.model, Model)  # noqa: S101 - an ensemble is never open
             self._plan(row.model, [row.kind] if row.kind else None)
 
     def _plan(self, model: Model, kinds: Sequence[str] | None = None) -> None:
@@ -392,7 +416,7 @@ class _CandidateSearch:
         task = found.task
         outcome = task.serve(candidate.configuration)
         late, _ = latencies_of(outcome, candidate.deployment, task.content)
-        name = row.model.name
+        name = row.title
         if name not in self._shares:
             self._shares[name] = row.evidence.outcomes.of_requests(task.trace).correct
         in_time = late <= longest_within(task.slo.latency)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from workbench.ensemble import Ensemble
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.formatting import Table
@@ -107,8 +108,10 @@ class Selection:
         """
         best, found = self.best, self.best.found
         assert found is not None  # noqa: S101 - what is first was searched for
-        parts = found.deployment, self.question.trace, found.policy, self.question.slo
-        return Experiment(best.model, *parts)
+        trace, slo = self.question.trace, self.question.slo
+        if isinstance(best.model, Ensemble):
+            return Experiment(best.model, trace=trace, slo=slo)
+        return Experiment(best.model, found.deployment, trace, found.policy, slo)
 
     # ------------------------------------------------------------------ other weights
 
@@ -209,7 +212,7 @@ class Selection:
         low, high = (math.nan, math.nan) if row.evidence is None else row.evidence.interval
         score = float(self.decision.scores[number])
         return {
-            "candidate": row.model.name,
+            "candidate": row.title,
             "inference_type": row.kind,
             "deployment": found and found.configuration.place,
             "policy": found and found.configuration.batching_label,
@@ -229,18 +232,9 @@ class Selection:
 
     def to_dict(self) -> dict[str, Any]:
         """Return question, answer, candidates and what would change it as JSON values."""
-        first = self.decision.first
-        found = None if first is None else self.rows[first].found
         return {
             "question": self.question.to_dict(),
-            "first": None
-            if first is None or found is None
-            else {
-                "model": self.rows[first].model.name,
-                "sha256": self.rows[first].model.sha256,
-                "deployment": found.deployment.to_dict(),
-                "policy": found.policy.to_dict(),
-            },
+            "first": _describe_first(self.best) if self.feasible else None,
             "sentence": self.sentence,
             "candidates": self.table.to_dicts(),
             "flips": [flip._asdict() | {"sentence": flip.sentence} for flip in self.flips],
@@ -286,7 +280,7 @@ class Selection:
     @property
     def effort(self) -> str:
         """What deciding took, in a sentence."""
-        models = len({row.model.name for row in self.rows})
+        models = len({row.title for row in self.rows})
         left = "" if self.conclusive else " Others could still be first: allow more searches."
         return (
             f"Decided in {self.seconds:.2f} s: {models:,} models, {len(self.rows):,} rows, "
@@ -332,3 +326,16 @@ class Selection:
     def regions_chart(self, steps: int = _STEPS) -> Figure:
         """Return a chart of who is first by the three weights, the question's own marked."""
         return plot_regions(self.regions(steps), self.question.weights.shares)
+
+
+def _describe_first(row: RatedCandidate) -> dict[str, Any]:
+    """Return what is first as JSON values."""
+    if isinstance(row.model, Ensemble):
+        return {"model": row.title, "ensemble": row.model.to_dict()}
+    assert row.found is not None  # noqa: S101 - what is first was searched for
+    return {
+        "model": row.title,
+        "sha256": row.model.sha256,
+        "deployment": row.found.deployment.to_dict(),
+        "policy": row.found.policy.to_dict(),
+    }

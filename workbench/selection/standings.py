@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.ensemble import Ensemble
 from workbench.selection.evidence import compare_accuracy
 from workbench.selection.weights import (
     Figures,
@@ -41,7 +42,7 @@ class RatedCandidate:
     """A model, perhaps on an inference type, and what is known of it.
 
     Attributes:
-        model: The model.
+        model: The model, or an ensemble of several.
         evidence: What is known of its accuracy; None where a trait excluded it before.
         kind: The inference type; None where no type was looked at.
         found: Where and how it runs; None where that was not searched for.
@@ -52,7 +53,7 @@ class RatedCandidate:
         misses: The needs that it does not meet.
     """
 
-    model: Model
+    model: Model | Ensemble
     evidence: Evidence | None = None
     kind: str | None = None
     found: Candidate | None = None
@@ -63,14 +64,23 @@ class RatedCandidate:
     misses: tuple[Miss, ...] = ()
 
     @property
+    def title(self) -> str:
+        """The model's name, or what an ensemble is in a few words."""
+        return title_of(self.model)
+
+    @property
     def name(self) -> str:
         """Model and inference type, as flips name them."""
-        return self.model.name if self.kind is None else f"{self.model.name} on {self.kind}"
+        if self.kind is None or isinstance(self.model, Ensemble):
+            return self.title
+        return f"{self.title} on {self.kind}"
 
     @property
     def label(self) -> str:
         """Model, deployment and batching in a few words."""
-        return self.name if self.found is None else f"{self.model.name} on {self.found.label}"
+        if self.found is None or isinstance(self.model, Ensemble):
+            return self.name
+        return f"{self.title} on {self.found.label}"
 
     @property
     def accuracy(self) -> float:
@@ -92,6 +102,11 @@ class RatedCandidate:
         if name in ("accuracy", "effective_accuracy", "latency"):
             return float(getattr(self, name))
         return math.nan if self.found is None else float(getattr(self.found, name))
+
+
+def title_of(candidate: Model | Ensemble) -> str:
+    """Return a model's name, or the label of an ensemble."""
+    return candidate.label if isinstance(candidate, Ensemble) else candidate.name
 
 
 class Decision(NamedTuple):
@@ -235,9 +250,9 @@ class Standings:
         first, second = self.rows[one], self.rows[other]
         if first.evidence is None or second.evidence is None:
             return math.nan
-        if first.model.name == second.model.name:
+        if first.title == second.title:
             return 1.0
-        key = first.model.name, second.model.name
+        key = first.title, second.title
         if key not in self._p_values:
             self._p_values[key] = compare_accuracy(first.evidence, second.evidence)
         return self._p_values[key]
