@@ -18,6 +18,7 @@ from workbench.selection.evidence import Evidence
 from workbench.selection.standings import RatedCandidate
 
 if TYPE_CHECKING:
+    from workbench.registry.model import Model
     from workbench.run import Run
     from workbench.selection.question import Question
 
@@ -25,13 +26,18 @@ KIND = "ensemble"
 """What stands in the place of an inference type: its members have their own."""
 
 
+def first_model(ensemble: Ensemble) -> Model:
+    """Return the model of the first member, whose task and samples are those of all."""
+    return next(iter(ensemble.members.values())).model
+
+
 def describe_ensemble(ensemble: Ensemble) -> dict[str, Any]:
     """Return the traits of an ensemble: task and kind of all, size and places of its members."""
     models = {each.model.sha256: each.model for each in ensemble.members.values()}
     return {
         "name": ensemble.label,
-        "task": ensemble.first.traits.task,
-        "kind": ensemble.first.traits.kind,
+        "task": first_model(ensemble).traits.task,
+        "kind": first_model(ensemble).traits.kind,
         "size_bytes": sum(each.size_bytes for each in models.values()),
     }
 
@@ -54,7 +60,7 @@ def rate_run(ensemble: Ensemble, run: Run, question: Question) -> RatedCandidate
     accuracy = float(np.nan_to_num(correct).mean()) if np.isfinite(correct).any() else math.nan
     interval, effective = (math.nan, math.nan), math.nan
     if math.isfinite(accuracy):
-        rows = min(len(correct), len(ensemble.first.samples()))
+        rows = min(len(correct), len(first_model(ensemble).samples()))
         found = Accuracy.of(accuracy * rows, rows)
         interval = found.low, found.high
         effective = float(np.mean(np.nan_to_num(correct) * in_time))
@@ -72,7 +78,9 @@ def rate_run(ensemble: Ensemble, run: Run, question: Question) -> RatedCandidate
         reason="",
     )
     evidence = Evidence(
-        accuracy=accuracy, interval=interval, metric=ensemble.first.traits.metric or "accuracy"
+        accuracy=accuracy,
+        interval=interval,
+        metric=first_model(ensemble).traits.metric or "accuracy",
     )
     return RatedCandidate(
         model=ensemble,

@@ -88,11 +88,7 @@ def traits_of(model: "Model") -> dict[str, Any]:
         if field.name not in _NOT_TRAITS and not isinstance(value, tuple | list):
             known[field.name] = value if isinstance(value, str | Real) else str(value)
     known["batches"] = model.traits.batches
-    return known | _user_traits(model)
-
-
-def _user_traits(model: "Model") -> dict[str, Any]:
-    return dict(getattr(model.traits, "user", {}))
+    return known | model.traits.user
 
 
 def check_needs(

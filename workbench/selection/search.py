@@ -20,7 +20,7 @@ from workbench.planner.search import describe_model, plan
 from workbench.quantiles import longest_within
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
-from workbench.selection.ensembles import describe_ensemble, rate_ensemble
+from workbench.selection.ensembles import describe_ensemble, first_model, rate_ensemble
 from workbench.selection.evidence import Evidence, gather_evidence
 from workbench.selection.floors import Floors, find_floors
 from workbench.selection.needs import FIGURES, Miss, check_needs, find_miss, traits_of
@@ -244,7 +244,7 @@ class _CandidateSearch:
     ) -> tuple[RatedCandidate, ...]:
         """Return every model that traits exclude once, and the others by inference type."""
         able = [each for each in candidates if not self._exclude(each)]
-        _check_tasks([each.first if isinstance(each, Ensemble) else each for each in able])
+        _check_tasks([first_model(each) if isinstance(each, Ensemble) else each for each in able])
         for each in able:
             if isinstance(each, Ensemble):
                 self._rate_ensemble(each)
