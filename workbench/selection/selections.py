@@ -211,11 +211,12 @@ class Selection:
         row, found = self.rows[number], self.rows[number].found
         low, high = (math.nan, math.nan) if row.evidence is None else row.evidence.interval
         score = float(self.decision.scores[number])
+        alone = not isinstance(row.model, Ensemble)  # whose members have policies of their own
         return {
             "candidate": row.title,
             "inference_type": row.kind,
             "deployment": found and found.configuration.place,
-            "policy": found and found.configuration.batching_label,
+            "policy": found.configuration.batching_label if found and alone else None,
             "state": self.state(number),
             "accuracy": to_number(row.accuracy),
             "accuracy_low": to_number(low),
