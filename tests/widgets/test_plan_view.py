@@ -66,14 +66,14 @@ def test_planning_can_be_stopped_and_the_plan_before_stays(found):
     view.offer(slow, TRACE, TARGET, SMALL)
     view.start()
     assert at_it.wait(60)
-    assert (view.running, view.plan_button.disabled) == (True, True)
+    assert (view.running, view.find_button.disabled) == (True, True)
 
     view.stop()
     go_on.set()
 
     assert view.wait() is before
     assert view.status.text.startswith("Stopped")
-    assert (view.error, view.plan_button.disabled) == ("", False)
+    assert (view.error, view.find_button.disabled) == ("", False)
 
 
 def test_nothing_is_planned_beside_a_run(registry):
@@ -83,12 +83,12 @@ def test_nothing_is_planned_beside_a_run(registry):
     app.panel.offer({"run": lambda _: ended if go_on.wait(60) else None})
 
     app.panel.start()
-    assert view.plan_button.disabled
+    assert view.find_button.disabled
     assert view.status.text.startswith("A run is under way")
     go_on.set()
     app.panel.wait(60)
 
-    assert not view.plan_button.disabled
+    assert not view.find_button.disabled
     assert view.status.text == "Ready."
 
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_planned_is_said_and_the_view_stays_usable():
     assert "profile larger batches" in view.error
     assert view.status.text == view.error
     assert view.status.wrong
-    assert not view.plan_button.disabled
+    assert not view.find_button.disabled
 
 
 def test_without_anything_to_plan_for_it_says_what_it_takes():
@@ -109,21 +109,21 @@ def test_without_anything_to_plan_for_it_says_what_it_takes():
     view.start()
 
     assert view.status.text == "A plan takes a model, traffic and a target."
-    assert view.plan_button.disabled
+    assert view.find_button.disabled
 
 
 def test_the_app_plans_for_its_pickers_and_they_take_the_winner_over(registry, found):
     shown = App(registry)
     shown.more.buttons["Plan"].value = True
     view = shown.more["Plan"]
-    assert not view.plan_button.disabled
+    assert not view.find_button.disabled
 
     shown.slo["latency"].value = 0
-    assert view.plan_button.disabled
+    assert view.find_button.disabled
     assert view.status.text.startswith("Target: latency must be")
 
     shown.slo["latency"].value = 100
-    assert not view.plan_button.disabled
+    assert not view.find_button.disabled
 
     view.offer(TIMES, TRACE, TARGET, SMALL)
     view.start()

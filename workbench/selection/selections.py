@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +133,18 @@ class Selection:
         """
         first = self._decide(weights).first
         return None if first is None else self.rows[first]
+
+    def weigh(self, weights: Mapping[str, float]) -> Selection:
+        """Return the selection by other weights among the same candidates, without a search.
+
+        What was screened out stays so: `select` again with these weights to be sure.
+
+        Raises:
+            InvalidInput: The weights are not what they must be, or a target decides.
+        """
+        if self.question.target is not None:
+            raise InvalidInput("A target decides here, not weights: select with weights instead.")
+        return replace(self, question=replace(self.question, weights=Weights.read(weights)))
 
     def _decide(self, weights: Mapping[str, float]) -> Decision:
         read = Weights.read(weights)

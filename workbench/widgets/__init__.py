@@ -11,6 +11,7 @@ from workbench.widgets.registry_view import RegistryView
 from workbench.widgets.results import Results
 from workbench.widgets.run_panel import LiveProgress, RunPanel
 from workbench.widgets.saved_runs import RunsView
+from workbench.widgets.selection_view import SelectionView
 from workbench.widgets.traffic_picker import TrafficPicker
 from workbench.widgets.whatif import WhatIf
 
@@ -29,6 +30,7 @@ __all__ = [
     "RunPanel",
     "RunsView",
     "SLOPicker",
+    "SelectionView",
     "SimulationPicker",
     "TrafficPicker",
     "WhatIf",

@@ -17,6 +17,7 @@ from workbench.planner.plans import Plan
 from workbench.pricing.cost import HOUR, total
 from workbench.registry.api import Registry
 from workbench.run import Run
+from workbench.selection import Selection
 from workbench.widgets.deployment_picker import DeploymentPicker
 from workbench.widgets.form import integer, text
 from workbench.widgets.lazy_tabs import LazyTabs
@@ -31,6 +32,7 @@ from workbench.widgets.results import Results
 from workbench.widgets.run_panel import LiveProgress, Result, RunPanel, Work
 from workbench.widgets.saved_output import SavedOutput
 from workbench.widgets.saved_runs import RunsView
+from workbench.widgets.selection_view import SelectionView
 from workbench.widgets.target_picker import (
     BeforeClose,
     OnAWS,
@@ -178,6 +180,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
             {
                 "What if": WhatIf,
                 "Plan": self._show_plan,
+                "Which model?": partial(self._show_selection, registry),
                 "Monitor": self._show_monitor,
                 "Kept runs": partial(RunsView, self._show_saved_run),
                 "Registry": partial(self._show_registry, registry),
@@ -267,8 +270,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         """Give the panel the experiment that the controls make now, or say why there is none."""
         if self.traffic.value is not None:
             self.deployment.rate = self.traffic.value.rate
-        if "Plan" in self.more.parts:
-            self._update_plan(self.more["Plan"])
+        self._update_searches()
         try:
             experiment = self.experiment
         except InvalidInput as error:
@@ -299,7 +301,10 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
 
     def _save_views(self, _change: object = None) -> None:
         """Leave in the notebook what results, plan and monitor show."""
-        views = [self.results, *(self.more.parts.get(each) for each in ("Plan", "Monitor"))]
+        views = [
+            self.results,
+            *(self.more.parts.get(each) for each in ("Plan", "Which model?", "Monitor")),
+        ]
         self.keep("".join(view.kept for view in views if view is not None))
 
     def _show_plan(self) -> PlanView:
@@ -337,22 +342,52 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         target = self.target.value
         return target.cloud if isinstance(target, OnAWS) else aws()
 
+    def _update_searches(self) -> None:
+        """Have plan and selection search for what the controls hold, or say why they cannot."""
+        if "Plan" in self.more.parts:
+            self._update_plan(self.more["Plan"])
+        if "Which model?" in self.more.parts:
+            self._update_selection(self.more["Which model?"])
+
     def _update_plan(self, view: PlanView) -> None:
+        if reason := self._search_obstacle(self.model, self.traffic, self.slo, self.simulation):
+            view.withdraw(reason)
+            return
+        view.offer(self.model.value, self.traffic.value, self.slo.value, self._options())
+
+    def _show_selection(self, registry: Registry) -> SelectionView:
+        view = SelectionView(registry, on_apply=self._apply_selection)
+        view.observe(self._save_views, "kept")
+        self._update_selection(view)
+        return view
+
+    def _update_selection(self, view: SelectionView) -> None:
+        if reason := self._search_obstacle(self.model, self.traffic, self.slo, self.simulation):
+            view.withdraw(reason)
+            return
+        task = self.model.value.traits.task
+        view.offer(task, self.traffic.value, self.slo.value, self._options())
+
+    def _search_obstacle(self, *asked: Picker) -> str:
+        """Return why nothing can be searched for now, "" where it can."""
         if self._is_measuring():
-            view.withdraw(
-                "A run is under way, which planning would disturb: plan when it has ended."
-            )
-            return
-        asked = (self.model, self.traffic, self.slo, self.simulation)
-        if wrong := [f"{part.title}: {part.error}" for part in asked if part.error]:
-            view.withdraw(" ".join(wrong))
-            return
+            return "A run is under way, which planning would disturb: plan when it has ended."
+        return " ".join(f"{part.title}: {part.error}" for part in asked if part.error)
+
+    def _options(self) -> Options:
+        """Return what a plan may choose from, by the controls."""
         own = self.deployment.value
-        options = Options(
+        return Options(
             cold_start=self.simulation.value.get("cold_start"),
             deployments=[own] if _is_priced_machine(own) else [],
         )
-        view.offer(self.model.value, self.traffic.value, self.slo.value, options)
+
+    def _apply_selection(self, found: Selection) -> None:
+        """Have the pickers hold the model that is first, and where and how it runs."""
+        chosen = found.experiment
+        self.model.group.label = found.best.model.group
+        self.deployment.set(chosen.deployment)
+        self.policy.set(chosen.policy)
 
     def _apply_plan(self, plan: Plan) -> None:
         """Have the pickers hold what a plan chose."""
@@ -387,8 +422,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
 
     def _update_after_run(self, _change: object = None) -> None:
         """Have the sliders measure, and plan, what a run that is under way keeps from that."""
-        if "Plan" in self.more.parts:
-            self._update_plan(self.more["Plan"])
+        self._update_searches()
         shown = self.more.buttons["What if"].value
         if shown and not self.panel.running and self.more["What if"].value is None:
             self._update_sliders()
