@@ -207,3 +207,18 @@ def test_an_installed_package_finds_the_template_that_came_with_it(tmp_path):
 
     assert shipped["package-data"][name] == ["*.ipynb"]
     assert told.stdout.strip() == str(package / "notebooks/reports/compare.ipynb")
+
+
+def test_a_model_is_proposed_with_its_reasons(registry):
+    """Executed with the tests' registry: question, sentence, candidates, and how to approve it."""
+    values = {"registry": str(registry.path), "types": ["lambda"], "duration": 20.0, "accuracy": 0.9}
+
+    done = execute(find_template("model-choice"), values)
+
+    page = page_of(done)
+    shown = re.sub(r"<[^>]*>", " ", page)
+    assert "is first" in shown or "is the cheapest" in shown
+    assert "accuracy at least 0.9" in shown or "accuracy &gt;= 0.9" in shown
+    assert re.search(r"registry\.approve\(.{1,6}digits-", page)
+    assert "What would change the choice" in shown
+    assert not LOADING.search(page)
