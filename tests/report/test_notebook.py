@@ -210,8 +210,8 @@ def test_an_installed_package_finds_the_template_that_came_with_it(tmp_path):
 
 
 def test_a_model_is_proposed_with_its_reasons(registry):
-    """Executed with the tests' registry: question, sentence, candidates, and how to approve it."""
-    values = {"registry": str(registry.path), "types": ["lambda"], "duration": 20.0, "accuracy": 0.9}
+    where = {"registry": str(registry.path), "types": ["lambda"]}
+    values = {**where, "duration": 20.0, "accuracy": 0.9}
 
     done = execute(find_template("model-choice"), values)
 

@@ -5,7 +5,7 @@ import pytest
 from workbench.errors import InvalidInput
 from workbench.planner.options import Options
 from workbench.quantiles import SLO
-from workbench.selection import Bounds
+from workbench.selection.needs import Bounds
 from workbench.traffic.patterns import poisson
 from workbench.widgets import App, SelectionView
 from workbench.widgets.selection_view import NeedsPicker, read_needs

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MemberFacts:
-    """What is known of each member, by name: times on its deployment, answers to its pool."""
+    """What is known of members, by name: times on their deployments, answers to their pools."""
 
     times: Mapping[str, DeployedTimes]
     outcomes: Mapping[str, Outcomes]
@@ -57,8 +57,8 @@ class MemberFacts:
         known = {name: each for name, each in self.outcomes.items() if each.has_targets}
         times = {name: each.times for name, each in self.times.items()}
         rates = {
-            name: call_cost(members[name].deployment, float(times[name].means[1]), prices)
-            for name in members
+            name: call_cost(members[name].deployment, float(each.means[1]), prices)
+            for name, each in times.items()
         }
         kinds = {
             name: {kind: found.share for kind, found in each.accuracy_by_context.items()}

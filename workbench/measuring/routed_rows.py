@@ -106,22 +106,3 @@ def _append(known: dict[str, NDArray[Any]], rows: Rows) -> dict[str, NDArray[Any
     if not known:
         return fresh
     return {name: np.concatenate([known[name], values]) for name, values in fresh.items()}
-
-
-def describe_events(events: list[PlaceEvent], names: tuple[str, ...]) -> list[str]:
-    """Return a sentence for each place that was left out for some time.
-
-    >>> events = [PlaceEvent(2.0, 1, 3.0, "it is broken"), PlaceEvent(3.5, 1, 3.5, "")]
-    >>> describe_events(events, ("small", "large"))
-    ['large failed 3 times in a row and was left out, once, from second 2 on: it is broken']
-    """
-    sentences = []
-    for place, name in enumerate(names):
-        left = [each for each in events if each.place == place and each.why]
-        if left:
-            times = "once" if len(left) == 1 else f"{len(left)} times"
-            sentences.append(
-                f"{name} failed 3 times in a row and was left out, {times}, from second "
-                f"{left[0].at:.3g} on: {left[0].why}"
-            )
-    return sentences

@@ -11,15 +11,17 @@ from workbench.errors import InvalidInput
 from workbench.measuring.collector import RunOptions, save_completed
 from workbench.measuring.deployed_times import find_times
 from workbench.measuring.load import Load
+from workbench.measuring.member_facts import MemberFacts
 from workbench.measuring.outcomes import find_outcomes
 from workbench.measuring.profile_cache import recall_profile
 from workbench.measuring.routed_load import RoutedLoad
-from workbench.measuring.routed_rows import RoutedCollector, describe_events
+from workbench.measuring.routed_rows import RoutedCollector
 from workbench.measuring.routed_targets import EnsembleTarget, open_ensemble_target
 from workbench.measuring.setup import RoutedSetup
 from workbench.measuring.targets import one_of_several
 from workbench.provenance import environment
 from workbench.routing.base import Place
+from workbench.routing.calls import describe_events
 from workbench.run import Run
 from workbench.run.record import RunRecord
 from workbench.scaling import ScalingPolicy
@@ -55,8 +57,8 @@ def measure_ensemble(
 def list_places(setup: RoutedSetup) -> list[Place]:
     """Return what a router knows of the members before a live run.
 
-    That is their accuracy, by kind, and service times where a profile is kept: nothing is measured
-    for it.
+    That is their accuracy, by kind, and where a profile is kept their service times and cost:
+    nothing is measured for it.
     """
     ensemble = setup.model
     profiles = {
@@ -64,20 +66,12 @@ def list_places(setup: RoutedSetup) -> list[Place]:
         for name, member in ensemble.members.items()
     }
     times = {
-        name: find_times(setup.alone(name), profile).times
+        name: find_times(setup.alone(name), profile)
         for name, profile in profiles.items()
         if profile is not None
     }
-    found = {name: find_outcomes(member.model) for name, member in ensemble.members.items()}
-    known = {name: each for name, each in found.items() if each.has_targets}
-    return ensemble.places(
-        accuracy={name: each.accuracy.share for name, each in known.items()},
-        accuracy_by_context={
-            name: {kind: share.share for kind, share in each.accuracy_by_context.items()}
-            for name, each in known.items()
-        },
-        times=times,
-    )
+    outcomes = {name: find_outcomes(member.model) for name, member in ensemble.members.items()}
+    return list(MemberFacts(times, outcomes).places(setup))
 
 
 def _send(

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
@@ -16,8 +16,8 @@ from workbench.planner.options import Options
 from workbench.planner.plans import Plan
 from workbench.pricing.cost import HOUR, total
 from workbench.registry.api import Registry
+from workbench.registry.model import Model
 from workbench.run import Run
-from workbench.selection import Selection
 from workbench.widgets.deployment_picker import DeploymentPicker
 from workbench.widgets.form import integer, text
 from workbench.widgets.lazy_tabs import LazyTabs
@@ -32,7 +32,6 @@ from workbench.widgets.results import Results
 from workbench.widgets.run_panel import LiveProgress, Result, RunPanel, Work
 from workbench.widgets.saved_output import SavedOutput
 from workbench.widgets.saved_runs import RunsView
-from workbench.widgets.selection_view import SelectionView
 from workbench.widgets.target_picker import (
     BeforeClose,
     OnAWS,
@@ -43,6 +42,10 @@ from workbench.widgets.target_picker import (
 )
 from workbench.widgets.traffic_picker import TrafficPicker
 from workbench.widgets.whatif import WhatIf
+
+if TYPE_CHECKING:
+    from workbench.selection.selections import Selection
+    from workbench.widgets.selection_view import SelectionView
 
 _WAIT_TIMEOUT = 3.0  # seconds for another process that writes to the registry
 _DEFAULT_GROUP = "digits-mlp-wide"  # the ready-made model that batching helps most
@@ -355,13 +358,15 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
             return
         view.offer(self.model.value, self.traffic.value, self.slo.value, self._options())
 
-    def _show_selection(self, registry: Registry) -> SelectionView:
+    def _show_selection(self, registry: Registry) -> "SelectionView":
+        from workbench.widgets.selection_view import SelectionView
+
         view = SelectionView(registry, on_apply=self._apply_selection)
         view.observe(self._save_views, "kept")
         self._update_selection(view)
         return view
 
-    def _update_selection(self, view: SelectionView) -> None:
+    def _update_selection(self, view: "SelectionView") -> None:
         if reason := self._search_obstacle(self.model, self.traffic, self.slo, self.simulation):
             view.withdraw(reason)
             return
@@ -382,10 +387,11 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
             deployments=[own] if _is_priced_machine(own) else [],
         )
 
-    def _apply_selection(self, found: Selection) -> None:
+    def _apply_selection(self, found: "Selection") -> None:
         """Have the pickers hold the model that is first, and where and how it runs."""
         chosen = found.experiment
-        self.model.group.label = found.best.model.group
+        if isinstance(chosen.model, Model):  # the candidates of the app are single models
+            self.model.group.label = chosen.model.group
         self.deployment.set(chosen.deployment)
         self.policy.set(chosen.policy)
 

@@ -14,7 +14,9 @@ from workbench.formatting import Table, milliseconds
 from workbench.planner.options import Options
 from workbench.quantiles import SLO
 from workbench.registry.api import Registry
-from workbench.selection import Bounds, Selection, at_least, at_most, select
+from workbench.selection.needs import Bounds, at_least, at_most
+from workbench.selection.search import select
+from workbench.selection.selections import Selection
 from workbench.traffic.trace import Trace
 from workbench.widgets.form import choice, number, text
 from workbench.widgets.pickers import Picker
