@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -10,14 +11,14 @@ from numpy.typing import NDArray
 from workbench.errors import InvalidInput
 from workbench.registry.agreement import MIN_SHARE
 from workbench.registry.labels import Label, are_probabilities
-from workbench.registry.onnx import CheckedModel, Session, Tensor, check_model
+from workbench.registry.onnx import CheckedModel, Session, Tensor
 
 if TYPE_CHECKING:
     from workbench.registry.model import Kind, Samples
 
 Answer = Literal["probabilities"]
 
-_ROWS = 256  # of the pool, to find out what the columns are
+_ROWS = 128  # of the pool, to find out what the columns are
 _USUAL_NAME = "probabilities"  # skl2onnx's
 
 
@@ -84,7 +85,10 @@ def _put_scores_first(checked: CheckedModel) -> CheckedModel:
     ordered = sorted(proto.graph.output, key=lambda each: each.name != named[0])
     del proto.graph.output[:]
     proto.graph.output.extend(ordered)
-    return check_model(proto.SerializeToString())
+    # Checked already: the outputs are the same, and large files take seconds.
+    first = sorted(outputs, key=lambda each: each.name != named[0])
+    signature = replace(checked.signature, outputs=tuple(first))
+    return replace(checked, content=proto.SerializeToString(), signature=signature)
 
 
 def _find_classes(
@@ -103,10 +107,13 @@ def _find_classes(
         )
     columns = scores.argmax(axis=1)
     labels = next((each for each in others if _are_labels(each, len(scores))), None)
-    known = [_as_labels(each) for each in _list_known(checked, estimator)]
-    for classes in (*known, tuple(range(scores.shape[1]))):
+    for classes in map(_as_labels, _list_known(checked, estimator)):
         if len(classes) == scores.shape[1] and _agree(np.asarray(classes)[columns], labels):
-            return classes if known or labels is not None else None
+            return classes
+    if labels is None:
+        return None
+    if _agree(columns, labels):
+        return tuple(range(scores.shape[1]))
     raise InvalidInput(
         f"What the {scores.shape[1]} columns of the scores stand for is not in the file: register "
         "it with estimator=, or without answer=."
