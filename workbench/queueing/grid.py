@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import cast
 
 import numpy as np
@@ -91,7 +91,7 @@ def screen(
     found = np.tile(alone[..., None], (1, 1, len(sizes), len(waits)))
     buffered, timed = np.flatnonzero(sizes > 1), np.flatnonzero(waits > 0)
     if len(buffered) and len(timed):
-        buffers = Buffers(arrivals, largest, waits[timed])
+        buffers = _tabulate(arrivals, largest, tuple(waits[timed].tolist()))
         for index, wait in enumerate(timed):
             distribution, in_sum, table = buffers.distributions(sizes[buffered], index)
             distributions[buffered, wait], waited[buffered, wait] = distribution, in_sum.sum(axis=1)
@@ -110,6 +110,12 @@ def screen(
         attainment=found[1],
         mean_latency=(waited + served) / mean_size,
     )
+
+
+@lru_cache(maxsize=2)
+def _tabulate(arrivals: MAP, largest: int, waits: tuple[float, ...]) -> Buffers:
+    """Return the tables of a process: those of one trace serve one model after another."""
+    return Buffers(arrivals, largest, np.array(waits))
 
 
 def _grid(
