@@ -115,11 +115,9 @@ class _LossTest:
     ) -> "NDArray[np.bool_]":
         """Return whether as few rows as these lost, and as many won, rule a larger loss out."""
         import numpy as np
-        from scipy.special import betainc, betaincinv
+        from scipy.special import betainc
 
-        some_won = np.maximum(won, 1)
-        least_won = betaincinv(some_won, rows - some_won + 1, self._error_won) * (won > 0)
-        share = np.minimum(self.loss + least_won, 1)
+        share = np.minimum(self.loss + _least_share(won, rows, self._error_won), 1)
         all_lost = lost >= rows  # below: P(Binomial(rows, share) <= lost)
         as_few = betainc(rows - lost + all_lost, lost + 1, 1 - share) + all_lost
         return np.asarray(as_few <= 1 - self.confidence - self._error_won)
@@ -260,14 +258,22 @@ def _descend(test: _LossTest, paired: _Paired, order: "NDArray[Any]", share: flo
     )
 
 
+def _least_share(counts: "NDArray[np.int64]", rows: int, error: float) -> "NDArray[np.float64]":
+    """Return Clopper and Pearson's lower limits of the shares that so many of all rows show."""
+    import numpy as np
+    from scipy.special import betaincinv
+
+    some = np.maximum(counts, 1)
+    return np.asarray(betaincinv(some, rows - some + 1, error) * (counts > 0))
+
+
 def _measure(test: _LossTest, paired: _Paired, threshold: float, chosen_on: int) -> CascadePromise:
     """Return what the threshold does on rows that had no part in choosing it."""
     import numpy as np
-    from scipy.stats import binomtest
 
     by_small = is_sure(paired.sure, threshold)
     right = np.where(by_small, paired.small, paired.large)
-    interval = binomtest(int(right.sum()), len(right)).proportion_ci()
+    lowest = _least_share(np.array([right.sum(), (~right).sum()]), len(right), 0.025)
     return CascadePromise(
         threshold=threshold,
         loss=test.loss,
@@ -276,7 +282,7 @@ def _measure(test: _LossTest, paired: _Paired, threshold: float, chosen_on: int)
         measured_on=len(right),
         escalated=float((~by_small).mean()),
         accuracy=float(right.mean()),
-        accuracy_interval=(float(interval.low), float(interval.high)),
+        accuracy_interval=(float(lowest[0]), 1 - float(lowest[1])),
         small_accuracy=float(paired.small.mean()),
         large_accuracy=float(paired.large.mean()),
     )
