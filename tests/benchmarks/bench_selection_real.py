@@ -1,7 +1,7 @@
 """Switching and a cascade against single models, in real runs on this machine and in simulation.
 
-The load saturates the largest model on all cores. Each model has a worker on each core, alone or as
-member of an ensemble. All runs answer the same trace, so that differences are paired: each is over
+The load saturates the largest model. Each model has a worker on each core but one, which is left to
+the load generator, alone or as member of an ensemble. All runs answer the same trace, so that differences are paired: each is over
 blocks of requests, since neighbours wait in the same queue.
 """
 
@@ -28,7 +28,7 @@ NAMES = tuple(
 )
 CASCADE = NAMES[-2:]
 SECONDS = 10.0  # of each run
-LOAD = 1.3  # of the largest model on all cores
+LOAD = 1.3  # of the largest model's capacity
 TARGET = 100  # service times of the largest model: the machine is shared
 BLOCKS = 40
 LOSS, CONFIDENCE = 0.005, 0.95
@@ -57,15 +57,15 @@ def find_busy(run):
 
 def switching(models, profiles):
     """Print effective accuracy of each model and of each policy, measured and simulated."""
-    cores = os.cpu_count() or 1
+    workers = max(1, (os.cpu_count() or 1) - 1)
     largest = profiles[max(profiles, key=lambda name: 1 / profiles[name].capacity(1))]
     target = TARGET / largest.capacity(1)
-    rate = LOAD * cores * largest.capacity(1)
+    rate = LOAD * workers * largest.capacity(1)
     trace = wb.poisson(rate=rate, duration=SECONDS, seed=1)
     some = next(iter(models.values()))
     trace = trace.draw_samples(some.samples(), seed=2)
     slo = wb.SLO(latency=target, quantile=0.95)
-    everywhere = wb.Local(workers=cores)
+    everywhere = wb.Local(workers=workers)
     members = {name: wb.Member(model, everywhere) for name, model in models.items()}
     policies = {
         "effective accuracy": EffectiveAccuracy(target=target),
