@@ -38,11 +38,11 @@ CASES = {
     "simulation, timer": "wb.simulate(trace, policy, serverless, times, cold_start=0.5)",
     "simulation, work-conserving": "wb.simulate(trace, wb.WorkConserving(max_size=8),"
     " wb.Local(workers=8), times)",
-    "summary": "wb.simulate(short, policy, serverless, times).summary()",
-    "prediction": "mg1(rate=100, service=small).quantile(0.99)",
+    "summary": "for _ in range(20): wb.simulate(short, policy, serverless, times).summary()",
+    "prediction": "for _ in range(50): mg1(rate=100, service=small).quantile(0.99)",
     "plan of 10,000 requests": "wb.plan(small, short, wb.SLO(latency=0.1),"
     " options=wb.Options(kinds=['lambda'], cold_start=0.5, finalists=4))",
-    "cost": "wb.cost(wb.simulate(short, policy, serverless, times))",
+    "cost": "for _ in range(20): wb.cost(wb.simulate(short, policy, serverless, times))",
 }
 CHILD = """
 import resource, sys
