@@ -14,8 +14,9 @@ from workbench.errors import InvalidInput
 from workbench.measuring.collector import RunOptions
 from workbench.measuring.load import Load, replay
 from workbench.measuring.routed_load import RoutedLoad, replay_routed
-from workbench.measuring.routed_rows import RoutedCollector, describe_events
+from workbench.measuring.routed_rows import RoutedCollector
 from workbench.routing.base import Place
+from workbench.routing.calls import describe_events
 from workbench.routing.simple import RoundRobin
 from workbench.run.record import RunRecord
 from workbench.traffic.patterns import constant
