@@ -1,7 +1,7 @@
 """Switching and a cascade against single models, in real runs on this machine and in simulation.
 
-The load saturates the largest model. Each model has a worker on each core but one, which is left to
-the load generator, alone or as member of an ensemble. All runs answer the same trace, so that
+The load saturates the largest model. Each model, alone or as member of an ensemble, has a worker on
+each core but one, which is left to the load generator. All runs answer the same trace, so that
 differences are paired: each is over blocks of requests, since neighbours wait in the same queue.
 """
 
