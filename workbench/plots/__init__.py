@@ -21,12 +21,14 @@ from workbench.plots.latency import (
     plot_latency_over_time,
 )
 from workbench.plots.monitor import metric_series, plot_metrics
+from workbench.plots.places import answers_by_place, plot_answers_by_place
 from workbench.plots.plans import break_even_points, plan_candidates, plot_break_even, plot_plan
 from workbench.plots.service import plot_service_times, service_times
 
 __all__ = [
     "Figure",
     "answer_spread",
+    "answers_by_place",
     "arrival_rates",
     "batch_sizes",
     "batching_grid",
@@ -38,6 +40,7 @@ __all__ = [
     "metric_series",
     "node_load",
     "plan_candidates",
+    "plot_answers_by_place",
     "plot_arrival_rates",
     "plot_batch_sizes",
     "plot_batching_grid",

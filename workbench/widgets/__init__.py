@@ -9,6 +9,7 @@ from workbench.widgets.plan_view import PlanView
 from workbench.widgets.policy_picker import PolicyPicker
 from workbench.widgets.registry_view import RegistryView
 from workbench.widgets.results import Results
+from workbench.widgets.router_picker import RouterPicker
 from workbench.widgets.run_panel import LiveProgress, RunPanel
 from workbench.widgets.saved_runs import RunsView
 from workbench.widgets.selection_view import SelectionView
@@ -27,6 +28,7 @@ __all__ = [
     "PolicyPicker",
     "RegistryView",
     "Results",
+    "RouterPicker",
     "RunPanel",
     "RunsView",
     "SLOPicker",

@@ -12,6 +12,7 @@ from workbench.cloud.deploy import DeployedModel
 from workbench.deployment.base import Deployment
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
+from workbench.measuring.load import Rows
 from workbench.planner.options import Options
 from workbench.planner.plans import Plan
 from workbench.pricing.cost import HOUR, total
@@ -29,6 +30,7 @@ from workbench.widgets.policy_picker import PolicyPicker
 from workbench.widgets.presets import Preset, preset_of
 from workbench.widgets.registry_view import RegistryView
 from workbench.widgets.results import Results
+from workbench.widgets.router_picker import RouterPicker
 from workbench.widgets.run_panel import LiveProgress, Result, RunPanel, Work
 from workbench.widgets.saved_output import SavedOutput
 from workbench.widgets.saved_runs import RunsView
@@ -176,6 +178,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.policy = PolicyPicker(preset.policy)
         self.slo = SLOPicker(preset.slo)
         self.simulation = SimulationPicker(preset.cold_start)
+        self.router = RouterPicker()
+        self._registry = registry
         self.target = TargetPicker()
         self.panel = RunPanel()
         self.results = Results()
@@ -194,8 +198,10 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.code_button.observe(self._show_code, "value")
         self._parts = (
             *(self.model, self.deployment, self.traffic),
-            *(self.policy, self.slo, self.simulation),
+            *(self.policy, self.slo, self.simulation, self.router),
         )
+        self._offer_models()
+        self.model.observe(self._offer_models, "value")
         for part in self._parts:
             part.observe(self._update_panel, ["value", "error"])
         self.target.observe(self._update_panel, ["value", "error"])
@@ -222,13 +228,12 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         """
         if wrong := [f"{part.title}: {part.error}" for part in self._parts if part.error]:
             raise InvalidInput(" ".join(wrong))
-        return Experiment(
-            self.model.value,
-            self.deployment.value,
-            self.traffic.value,
-            self.policy.value,
-            self.slo.value,
-        )
+        parts = self.model.value, self.deployment.value, self.policy.value
+        if self.router.value.router is None:
+            model, deployment, policy = parts
+            return Experiment(model, deployment, self.traffic.value, policy, self.slo.value)
+        ensemble = self.router.value.ensemble(*parts)
+        return Experiment(ensemble, trace=self.traffic.value, slo=self.slo.value)
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -245,21 +250,41 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         """The lines that do what the controls say, and find out as the latest press did."""
         made = self.experiment
         return code_of(
-            f'{self._registry_code}["{made.model.name}"]',
-            *(repr(made.deployment), self.traffic.code, repr(made.policy), repr(made.slo)),
+            *self._code_of_parts(made),
             way=self.way,
             settings=self.simulation.value if self.way == "simulate" else {},
             target=self.target.value or ThisMachine(),
         )
 
+    def _code_of_parts(self, made: Experiment) -> list[str]:
+        """Return the code of an experiment's arguments."""
+        traffic, slo = f"wb.{self.traffic.code}", f"wb.{made.slo!r}"
+        if made.ensemble is None:
+            model = f'{self._registry_code}["{self.model.value.name}"]'
+            return [model, f"wb.{made.deployment!r}", traffic, f"wb.{made.policy!r}", slo]
+        members = [
+            f'"{name}": wb.Member({self._registry_code}["{each.model.name}"], '
+            f"wb.{each.deployment!r}, wb.{each.policy!r}),"
+            for name, each in made.ensemble.members.items()
+        ]
+        lines = ["wb.Ensemble(", "    {", *(f"        {each}" for each in members), "    },"]
+        lines += [f"    wb.{made.ensemble.router!r},", ")"]
+        return ["\n    ".join(lines), f"trace={traffic}", f"slo={slo}"]
+
     def refresh(self) -> None:
         """Read the registry again."""
         self.model.refresh()
+        self._offer_models()
+
+    def _offer_models(self, _change: object = None) -> None:
+        """Have the router's list hold the other models of the chosen one's task."""
+        models = [] if self.model.value is None else self._registry.models()
+        self.router.offer(self.model.value, models)
 
     def _rows(self) -> list[ipywidgets.DOMWidget]:
         """Return the pickers, in as many columns as fit, and what stands under them."""
         columns = [
-            ipywidgets.VBox([self.model, self.deployment, self.target]),
+            ipywidgets.VBox([self.model, self.router, self.deployment, self.target]),
             ipywidgets.VBox([self.traffic]),
             ipywidgets.VBox([self.policy, self.slo, self.simulation]),
         ]
@@ -418,6 +443,9 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         if not self.more.buttons["What if"].value:
             return
         sliders = self.more["What if"]
+        if self.router.value is not None and self.router.value.router is not None:
+            sliders.clear("Sliders are for one model: take the others out of the router's list.")
+            return
         try:
             sliders.prepare(self.experiment, busy=self._is_measuring, **self.simulation.value)
         except InvalidInput as error:
@@ -459,7 +487,10 @@ def _simulate(experiment: Experiment, settings: dict[str, Any], live: LiveProgre
     return experiment.simulate(profile, **settings)
 
 
-def _load_profile(experiment: Experiment, live: LiveProgress) -> Any:  # noqa: ANN401 - a profile
+def _load_profile(experiment: Experiment, live: LiveProgress) -> Any:  # noqa: ANN401 - profiles
+    if experiment.ensemble is not None:
+        alone = {name: experiment.alone(name) for name in experiment.ensemble.names}
+        return {name: _load_profile(each, live) for name, each in alone.items()}
     live.begin("Measuring how long batches take: once for this model and machine.")
     profile = experiment.ensure_profile(progress=live.go_on)
     live.begin("Computing.")
@@ -482,13 +513,20 @@ def _measure(
         live.doing = f"Running; rows are kept in {folder}."
         live.progress(done, total)
 
+    names = () if experiment.ensemble is None else experiment.ensemble.names
+
+    def add(rows: Rows) -> None:
+        live.add(rows["finished"] - due[rows["request"]])
+        if names:
+            live.note_places(names[place] for place in rows["place"])
+
     return target.run(
         experiment,
         before_close,
         keep=folder,
         progress=progress,
         on_deployed=on_deployed,
-        on_rows=lambda rows: live.add(rows["finished"] - due[rows["request"]]),
+        on_rows=add,
         stopped=live.stopped,
     )
 
@@ -499,7 +537,6 @@ def _is_priced_machine(deployment: Deployment) -> bool:
 
 
 def code_of(
-    model: str,
     *parts: str,
     way: str = "run",
     settings: dict[str, Any] | None = None,
@@ -507,7 +544,7 @@ def code_of(
 ) -> str:
     """Return the code of an experiment and of one way to know its outcome.
 
-    >>> print(code_of('wb.Registry()["digits-mlp-wide"]', "Local()", way="simulate"))
+    >>> print(code_of('wb.Registry()["digits-mlp-wide"]', "wb.Local()", way="simulate"))
     import workbench as wb
     <BLANKLINE>
     experiment = wb.Experiment(
@@ -524,7 +561,7 @@ def code_of(
             "import workbench as wb",
             "",
             "experiment = wb.Experiment(",
-            *(f"    {each}," for each in [model, *(f"wb.{part}" for part in parts)]),
+            *(f"    {each}," for each in parts),
             ")",
             (target or ThisMachine()).code if way == "run" else last,
         ]
@@ -567,9 +604,10 @@ class StaticApp:
 
     def __init__(self, where: str, group: str, preset: Preset) -> None:
         made = preset.deployment
+        parts = repr(made), preset.trace.name, repr(preset.policy), repr(preset.slo)
         self.code = code_of(
             f'{where}["{group}"]',
-            *(repr(made), preset.trace.name, repr(preset.policy), repr(preset.slo)),
+            *(f"wb.{each}" for each in parts),
             way="simulate" if made.needs else "run",
             settings={"cold_start": preset.cold_start} if preset.cold_start else {},
         )

@@ -17,6 +17,7 @@ from workbench.formatting import Table
 from workbench.plots.batches import plot_batch_sizes
 from workbench.plots.costs import plot_cost_by_item
 from workbench.plots.latency import plot_latency_over_time
+from workbench.plots.places import plot_answers_by_place
 from workbench.report.page import write_report
 from workbench.run import Run, delete_run
 from workbench.run_cost import cost
@@ -297,9 +298,15 @@ def _batch_sizes(comparison: Comparison) -> str:
     return plot_batch_sizes(runs).image() if runs else ""
 
 
+def _places(comparison: Comparison) -> str:
+    routed = [run for run in comparison.runs.values() if len(run.record.places) > 1]
+    return plot_answers_by_place(routed).image() if routed else ""
+
+
 _CHARTS: Mapping[str, Callable[[Comparison], str]] = {
     "latency": _latency,
     "over time": _over_time,
+    "places": _places,
     "batch sizes": _batch_sizes,
     "cost": _cost,
 }

@@ -1,10 +1,13 @@
 """Predict, Simulate, Run and Stop: work in the background, and what is known of it meanwhile."""
 
+import html
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, wait
+from itertools import cycle
 
 import ipywidgets
 import numpy as np
@@ -13,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import NotPredictable, Stopped, TooFewSamples, WorkbenchError
 from workbench.formatting import milliseconds, percent
+from workbench.plots.theme import PALETTE
 from workbench.quantiles import SLO, has_enough_samples, is_met, select_quantile
 from workbench.queueing.predictions import Prediction
 from workbench.run import Run
@@ -41,6 +45,7 @@ class LiveProgress:
         self._clock = clock
         self._start = (math.nan, 0)
         self._latencies: list[NDArray[np.float64]] = []
+        self._answered: Counter[str] = Counter()
 
     def progress(self, done: int, total: int) -> None:
         """Learn how many requests are over and done with, of how many."""
@@ -65,6 +70,17 @@ class LiveProgress:
     def add(self, latencies: ArrayLike) -> None:
         """Learn the latencies of some more requests: seconds, NaN where they failed."""
         self._latencies.append(np.asarray(latencies, float))
+
+    def note_places(self, names: Iterable[str]) -> None:
+        """Learn which models answered some more requests."""
+        self._answered.update(names)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of requests that each model answered so far, of several."""
+        known = dict(self._answered)  # another thread goes on counting
+        total = sum(known.values())
+        return {name: count / total for name, count in sorted(known.items())}
 
     def quantile(self, q: float) -> float | None:
         """Return a quantile of the latencies so far, None where they are too few to tell it.
@@ -149,6 +165,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         show(self.confirm_button, shown=False)
         self.bar = ipywidgets.IntProgress(layout=ipywidgets.Layout(width="160px"))
         self.figures = ipywidgets.HTML()
+        self.shares = ipywidgets.HTML()
         self.status = Status()
         for way, button in self.buttons.items():
             button.on_click(lambda _, way=way: self.start(way))
@@ -164,7 +181,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             ],
             layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"),
         )
-        super().__init__([row, self.status, Keyboard()])
+        super().__init__([row, self.status, self.shares, Keyboard()])
         self.add_class("wb")
         self.add_class("wb-panel")
         self.offer(works or {}, reason)
@@ -275,6 +292,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             self.status.say(live.doing)
         self.bar.max, self.bar.value = max(live.total, 1), live.done
         self.figures.value = live.words()
+        self.shares.value = draw_shares(live.shares)
 
     def _switch(self, *, running: bool) -> None:
         """Enable some buttons, then disable the others, whose focus goes to the first of those."""
@@ -296,6 +314,27 @@ _HINTS = {
     "simulate": "In virtual time, with cold starts and limits: seconds",
     "run": "The real model in real time: as long as the traffic lasts",
 }
+
+
+def draw_shares(shares: Mapping[str, float]) -> str:
+    """Return who answered so far as a bar of as many parts, each named under it, as HTML.
+
+    >>> draw_shares({})
+    ''
+    """
+    if not shares:
+        return ""
+    colours = dict(zip(shares, cycle(PALETTE), strict=False))
+    parts = "".join(
+        f'<div style="width:{100 * share:.2f}%;background:{colours[name]}"></div>'
+        for name, share in shares.items()
+    )
+    names = " · ".join(
+        f'<span style="color:{colours[name]}">■</span> {html.escape(name)} {percent(share)}'
+        for name, share in shares.items()
+    )
+    bar = f'<div style="display:flex;height:14px;max-width:480px">{parts}</div>'
+    return f'<div role="img" aria-label="Who answered so far">{bar}</div><div>{names}</div>'
 
 
 def _run_work(work: Work, live: LiveProgress, outcome: "Future[Result]") -> None:
