@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from workbench.backends.base import Batch
 from workbench.backends.local import LocalBackend
-from workbench.deployment.local import Local
 from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput, NotAvailable
 from workbench.routing.base import PlaceAnswer, RoutedRequest
@@ -47,13 +46,13 @@ class EnsembleServer:
     """Answers at /invocations and /ping from `with` to its end, on this machine alone.
 
     Args:
-        ensemble: Its members are `Local`: this process runs their models.
+        ensemble: Its members are on this machine: this process runs their models.
         host: A loopback address.
         port: Where it listens; 0 is a free one.
         seed: For routers that draw.
 
     Raises:
-        InvalidInput: The address is not this machine's own, a member is not `Local` or takes
+        InvalidInput: The address is not this machine's own, a member is elsewhere or takes
             another type, or the router does not fit the members.
         NotAvailable: On entering: the port is taken. Before: a package is missing.
     """
@@ -271,7 +270,7 @@ def _check_member(name: str, member: Member) -> Member:
     Raises:
         InvalidInput: It is elsewhere.
     """
-    if not isinstance(member.deployment, Local):
+    if member.deployment.needs or member.deployment.part_here()[1] > 1:
         raise InvalidInput(
             f"This process runs the models that it serves, and {name} is on "
             f"{member.deployment.label}: put it on Local()."

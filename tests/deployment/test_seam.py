@@ -15,6 +15,8 @@ FREE = (
     "localcloud/lambda_/",  # Lambda itself, with the limits of the type
     "batch_paper.py",  # a published evaluation, of Lambda
     "cli/demo.py",  # an example, on this machine
+    "cli/serve.py",  # models of this machine
+    "measuring/outcomes.py",  # what a model answers on this machine
     "widgets/presets.py",  # examples
 )
 MODULES = [

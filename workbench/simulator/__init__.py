@@ -75,6 +75,12 @@ class Outcome:
     instances: list[tuple[float, float]] | None
     servers: int
 
+    def __post_init__(self) -> None:
+        """Protect the arrivals, as a trace does: loops are compiled once for arrays like that."""
+        view = self.arrivals.view()
+        view.flags.writeable = False
+        object.__setattr__(self, "arrivals", view)  # it is frozen
+
     @cached_property
     def latencies(self) -> Floats:
         """Seconds from each request's arrival to its answer, NaN where it failed."""
