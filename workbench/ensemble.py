@@ -114,7 +114,9 @@ class Ensemble:
 
     @property
     def label(self) -> str:
-        """The ensemble in a few words, for charts and tables."""
+        """The ensemble in a few words, for charts and tables: router and members, each once."""
+        if all(name in self.router.label.split() for name in self.members):
+            return self.router.label
         return f"{self.router.label}: {', '.join(self.members)}"
 
     def on(self, deployments: Sequence[Deployment]) -> "Ensemble":

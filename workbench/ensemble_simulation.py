@@ -8,6 +8,7 @@ from typing import Any
 from workbench.deployment.base import Size
 from workbench.measuring.error_history import read_past_errors
 from workbench.measuring.member_facts import find_facts
+from workbench.measuring.outcomes import Outcomes
 from workbench.measuring.setup import RoutedSetup
 from workbench.provenance import circumstances
 from workbench.run import Run
@@ -27,15 +28,16 @@ def simulate_ensemble(
     seed: Seed = 0,
     replications: int | None = None,
     measured: Mapping[Size, ServiceTimes] | None = None,
+    outcomes: Mapping[str, Outcomes] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Return what would happen when the trace is sent to an ensemble.
 
     Arguments and errors are those of `Experiment.simulate`; cold starts and scaling are those of
-    every member.
+    every member, `outcomes` is for `find_facts`.
     """
     began = datetime.now(UTC)
-    facts = find_facts(setup, profile, measured=measured, progress=progress)
+    facts = find_facts(setup, profile, measured=measured, outcomes=outcomes, progress=progress)
     trace, ensemble = setup.trace, setup.model
     terms: dict[str, Any] = {"cold_start": cold_start, "scaling": scaling}
     members = tuple(

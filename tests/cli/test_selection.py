@@ -14,7 +14,7 @@ ASK = ["select", "--slo", "50ms", "--rate", "50", "--on", "serverless", "--cold-
 def profiled(at_home, monkeypatch):
     """Known service times, by the file's size, in the place of measured ones."""
     monkeypatch.setattr(
-        "workbench.selection.search.ensure_profile",
+        "workbench.selection.knowledge.ensure_profile",
         lambda model, **_: ServiceTimes.affine(0.001, 1e-9 * model.size_bytes, largest=64),
     )
 

@@ -37,14 +37,14 @@ def test_outcomes_are_computed_once_and_again_where_their_file_is_damaged(
     first = find_outcomes(model)
     (path,) = (tmp_path / "outcomes").iterdir()
     assert path.name == f"{model.sha256}-{model.samples_sha256}.npz"
-    module._find_outcomes.cache_clear()
+    module._read_outcomes.cache_clear()
     with monkeypatch.context() as patch:
         patch.delattr(module, "_answer")
         assert (find_outcomes(model).label == first.label).all()
     content = path.read_bytes()
     for damaged in (content[:-100], content[:300] + b"12345678" + content[308:], b""):
         path.write_bytes(damaged)
-        module._find_outcomes.cache_clear()
+        module._read_outcomes.cache_clear()
 
         assert (find_outcomes(model).label == first.label).all()
         assert path.read_bytes() == content
@@ -72,7 +72,7 @@ def test_texts_are_kept_and_read_back(tmp_path, monkeypatch):
     model = Registry(tmp_path / "registry").register("pets", fitted, samples=samples)
 
     first = find_outcomes(model)
-    module._find_outcomes.cache_clear()
+    module._read_outcomes.cache_clear()
     again = find_outcomes(model)
 
     assert first.label.tolist() == again.label.tolist() == names.tolist()

@@ -10,13 +10,11 @@ import pytest
 
 import workbench as wb
 from workbench.deployment import Lambda, Local, Serverless
-from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput
 from workbench.measuring.outcomes import Outcomes
 from workbench.planner import Options, plan
 from workbench.planner.search import describe_model
 from workbench.quantiles import longest_within
-from workbench.routing.simple import RoundRobin
 from workbench.selection import at_least, at_most
 from workbench.selection.sensitivity import find_price
 from workbench.service_times import ServiceTimes
@@ -327,7 +325,7 @@ def test_what_is_not_known_never_wins_and_is_measured_on_demand(models, at_home,
     assert partly.table.filter(candidate="large:1")["state"].to_list() == ["unknown"]
     measured = []
     monkeypatch.setattr(
-        "workbench.selection.search.ensure_profile",
+        "workbench.selection.knowledge.ensure_profile",
         lambda model, **_: measured.append(model.group) or times(0.001),
     )
     assert partly.measure().best.model.group == "large"
@@ -440,33 +438,3 @@ def test_the_charts_show_who_is_first(found):
 def test_an_interval_is_shown_only_where_rows_tell(found):
     assert all(low < high for low, high in found.table["accuracy_low", "accuracy_high"].rows())
     assert all(math.isfinite(row.effective_accuracy) for row in found.rows if row.found)
-
-
-# ------------------------------------------------------------------------- ensembles
-
-
-def test_an_ensemble_is_rated_by_its_simulated_run(models, monkeypatch):
-    """Its rows say how many are right, in time, and what its calls cost."""
-    ensemble = Ensemble(
-        {
-            "small": Member(models[2], Local(hourly_price=0.1)),
-            "large": Member(models[0], Local(hourly_price=0.2)),
-        },
-        RoundRobin(),
-    )
-    run = wb.Experiment(models[2], Local(hourly_price=0.3), TRACE, slo=TARGET).simulate(
-        times(0.005)
-    )
-    correct = np.arange(len(TRACE)) % 10 > 0
-    rows = run.frame.with_columns(correct=pl.Series(correct.astype(float)))
-    monkeypatch.setattr(wb.Experiment, "simulate", lambda *_, **__: wb.Run(rows, run.record))
-    found = ask([models[2], ensemble], weights={"accuracy": 1})
-
-    assert found.best.model is ensemble
-    assert found.best.accuracy == correct.mean()
-    late = run.frame["latency"].to_numpy() > longest_within(TARGET.latency)
-    assert found.best.effective_accuracy == pytest.approx((correct & ~late).mean())
-    assert found.best.cost == pytest.approx(wb.cost(run).per_million)
-    assert found.experiment.model is ensemble
-    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["first"]["ensemble"]
-    assert ensemble.label in found.sentence

@@ -79,6 +79,7 @@ def find_facts(
     profile: "Mapping[str, Profile | ServiceTimes] | None" = None,
     *,
     measured: Mapping[Size, ServiceTimes] | None = None,
+    outcomes: Mapping[str, Outcomes] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> MemberFacts:
     """Return what is known of the members; what is missing is measured first.
@@ -87,7 +88,8 @@ def find_facts(
         setup: The experiment.
         profile: Service times on this machine by member; by default the saved profile of each.
         measured: Times by memory in MB or instance type, as for `find_times`.
-        progress: Notified of the measurement of a profile.
+        outcomes: Answers to the pool by member; by default the saved ones of each.
+        progress: Notified of the measurement of a profile or of answers.
 
     Raises:
         InvalidInput: The profile is for no member, or of another kind.
@@ -102,7 +104,9 @@ def find_facts(
         name: find_times(setup.alone(name), given.get(name), measured=measured, progress=progress)
         for name in members
     }
-    return MemberFacts(times, {name: find_outcomes(each.model) for name, each in members.items()})
+    return MemberFacts(
+        times, outcomes or {name: find_outcomes(each.model) for name, each in members.items()}
+    )
 
 
 def find_known_answers(model: Model) -> tuple[Outcomes | None, list[str]]:

@@ -6,7 +6,7 @@ its label, how sure the model was, and whether it was right, without another run
 
 import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, NotFound
 from workbench.files import home, write_file
 from workbench.registry.model import Model, Samples
 from workbench.traffic.contexts import read_mix
@@ -26,6 +26,10 @@ Floats = NDArray[np.float64]
 
 _NORMAL_95 = 1.959963984540054  # 97.5th percentile of the normal distribution
 _KEPT_IN_MEMORY = 64
+_ROWS_A_REPORT = 50
+
+Progress = Callable[[int, int], None]
+"""Notified of how many rows are answered, of how many."""
 
 
 @dataclass(frozen=True)
@@ -188,8 +192,10 @@ class Outcomes:
         return Accuracy.of(float(self.correct[chosen].sum()), int(chosen.sum()))
 
 
-def find_outcomes(model: Model) -> Outcomes:
+def find_outcomes(model: Model, *, progress: Progress | None = None) -> Outcomes:
     """Return what a model answers to each row of its pool; computed once, then kept.
+
+    `progress` is notified of how many rows are answered, of how many, where they are not kept.
 
     Answers are those to rows that are asked alone: together only where that changes none. They are
     kept below `home()`, in outcomes/<sha256 of the model>-<sha256 of the samples>.npz. A file
@@ -200,18 +206,34 @@ def find_outcomes(model: Model) -> Outcomes:
         InvocationError: The model failed.
         StorageError: The outcomes cannot be written.
     """
-    path = home() / "outcomes" / f"{model.sha256}-{model.samples_sha256}.npz"
-    return _find_outcomes(path, model)
+    known = recall_outcomes(model)
+    if known is not None:
+        return known
+    path, samples = _path_of(model), model.samples()
+    answers = _answer(model, samples.inputs, progress)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, lambda file: np.savez(file, allow_pickle=False, answers=answers))
+    return _read_outcomes(path, model)
 
 
-@lru_cache(maxsize=_KEPT_IN_MEMORY)
-def _find_outcomes(path: Path, model: Model) -> Outcomes:
+def recall_outcomes(model: Model) -> Outcomes | None:
+    """Return what is kept of a model's answers to its pool; None if nothing is."""
+    try:
+        return _read_outcomes(_path_of(model), model)
+    except NotFound:
+        return None
+
+
+def _path_of(model: Model) -> Path:
+    return home() / "outcomes" / f"{model.sha256}-{model.samples_sha256}.npz"
+
+
+@lru_cache(maxsize=_KEPT_IN_MEMORY)  # which keeps no errors
+def _read_outcomes(path: Path, model: Model) -> Outcomes:
     samples = model.samples()
     answers = _read_answers(path, len(samples))
     if answers is None:
-        answers = _answer(model, samples.inputs)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, lambda file: np.savez(file, allow_pickle=False, answers=answers))
+        raise NotFound(f"No answers of {model.name} are kept.")
     return Outcomes.of(model, answers, samples)
 
 
@@ -225,16 +247,27 @@ def _read_answers(path: Path, count: int) -> NDArray[Any] | None:
     return None
 
 
-def _answer(model: Model, inputs: NDArray[Any]) -> NDArray[Any]:
+def _answer(model: Model, inputs: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
     """Return the answers to rows; each alone, unless it is known that company changes none."""
     from workbench.deployment.local import Local
     from workbench.measuring.batch_inference import transform
 
     found = model.traits.batch_invariance
     if found is not None and found.invariant:
-        answers = transform(model, inputs, Local()).outputs
+        answers = transform(model, inputs, Local(), progress=progress).outputs
         assert answers is not None  # noqa: S101 - no output file was named
     else:
-        session = model.session()
-        answers = np.concatenate([session.run(inputs[at : at + 1]) for at in range(len(inputs))])
+        answers = np.concatenate(list(_answer_alone(model, inputs, progress)))
     return answers.astype(str) if answers.dtype.kind == "O" else answers
+
+
+def _answer_alone(
+    model: Model, inputs: NDArray[Any], progress: Progress | None
+) -> Iterator[NDArray[Any]]:
+    session = model.session()
+    for at in range(len(inputs)):
+        if progress and at % _ROWS_A_REPORT == 0:
+            progress(at, len(inputs))
+        yield session.run(inputs[at : at + 1])
+    if progress:
+        progress(len(inputs), len(inputs))

@@ -239,10 +239,12 @@ class RoutingRule(ABC):
     Attributes:
         kind: The policy's name.
         sees_load: Whether the choice depends on latencies, or on calls in flight.
+        by_answers: Whether what the places answer to a request decides alone which is given.
     """
 
     kind: ClassVar[str]
     sees_load: ClassVar[bool] = True
+    by_answers: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the settings."""

@@ -50,6 +50,7 @@ class Cascade(RoutingRule):
 
     kind: ClassVar[str] = "cascade"
     sees_load: ClassVar[bool] = False
+    by_answers: ClassVar[bool] = True
 
     small: str = field(
         metadata=setting("Small", "place that is asked first", partial(of_kind, kind=str))

@@ -41,6 +41,7 @@ class Vote(RoutingRule):
 
     kind: ClassVar[str] = "vote"
     sees_load: ClassVar[bool] = False
+    by_answers: ClassVar[bool] = True
 
     names: Sequence[str] = field(
         metadata=setting(

@@ -1,91 +1,156 @@
-"""Ensembles and cascades as candidates: where they run is given, what they come to is simulated."""
+"""Ensembles and cascades as candidates: where they run is given, what they come to is simulated.
+
+What a cascade or a vote answers to a row hangs on its members' answers alone, so that its answers
+to the whole pool are known as those of a model are. Of other routers, which look at load or draw
+lots, only what a simulated run answers is known.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from workbench.batching.timer import BatchPolicy
 from workbench.ensemble import Ensemble
+from workbench.ensemble_simulation import simulate_ensemble
 from workbench.experiment import Experiment
-from workbench.measuring.outcomes import Accuracy
+from workbench.measuring.outcomes import Accuracy, Outcomes
 from workbench.planner.plans import Candidate
 from workbench.quantiles import longest_within
+from workbench.routing.base import PlaceAnswer, RoutedRequest
+from workbench.routing.calls import RoutedCalls
 from workbench.run_cost import cost
 from workbench.selection.evidence import Evidence
+from workbench.selection.needs import traits_of
 from workbench.selection.standings import RatedCandidate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workbench.measuring.setup import RoutedSetup
     from workbench.registry.model import Model
     from workbench.run import Run
     from workbench.selection.question import Question
+    from workbench.service_times import ServiceTimes
 
 KIND = "ensemble"
 """What stands in the place of an inference type: its members have their own."""
 
 
-def first_model(ensemble: Ensemble) -> Model:
-    """Return the model of the first member, whose task and samples are those of all."""
-    return next(iter(ensemble.members.values())).model
+def first_model(candidate: Model | Ensemble) -> Model:
+    """Return a model, or that of the first member, whose task and samples are those of all."""
+    if isinstance(candidate, Ensemble):
+        return next(iter(candidate.members.values())).model
+    return candidate
 
 
 def describe_ensemble(ensemble: Ensemble) -> dict[str, Any]:
-    """Return the traits of an ensemble: task and kind of all, size and places of its members."""
+    """Return the traits of an ensemble: those that all members have alike, and the sum of sizes."""
     models = {each.model.sha256: each.model for each in ensemble.members.values()}
-    return {
-        "name": ensemble.label,
-        "task": first_model(ensemble).traits.task,
-        "kind": first_model(ensemble).traits.kind,
-        "size_bytes": sum(each.size_bytes for each in models.values()),
+    first, *others = map(traits_of, models.values())
+    alike = {
+        name: value
+        for name, value in first.items()
+        if all(each.get(name) == value for each in others)
     }
+    size = sum(each.size_bytes for each in models.values())
+    return alike | {"name": ensemble.label, "size_bytes": size}
 
 
-def rate_ensemble(ensemble: Ensemble, question: Question) -> RatedCandidate:
-    """Return what a simulation of an ensemble under the traffic comes to."""
+def is_fixed(ensemble: Ensemble) -> bool:
+    """Return whether an ensemble answers a row the same whenever it is asked."""
+    return getattr(ensemble.router, "by_answers", False) and math.isinf(ensemble.patience)
+
+
+def compose_outcomes(ensemble: Ensemble, outcomes: Mapping[str, Outcomes]) -> Outcomes:
+    """Return what an ensemble answers to each row of the pool, sent alone, by members' answers.
+
+    The router itself is asked about each row, so that this is what a run would give.
+    """
+    places = ensemble.places()
+    calls = RoutedCalls(ensemble.router.router(places), places)
+    answers = [
+        list(zip(each.label.tolist(), each.confidence.tolist(), each.correct.tolist(), strict=True))
+        for each in (outcomes[name] for name in ensemble.names)
+    ]
+    given = []
+    for row in range(len(answers[0])):
+        reaction = calls.arrive(RoutedRequest(row), 0.0)
+        pending = list(reaction.ask)
+        while reaction.given is None:
+            _, place = pending.pop(0)
+            answer = PlaceAnswer(place, 0.0, *answers[place][row])
+            reaction = calls.answer(row, answer, 0.0)
+            pending += reaction.ask
+        given.append(reaction.given.answer)
+        for _, place in pending:
+            calls.answer(row, PlaceAnswer(place, 0.0, *answers[place][row]), 0.0)
+    return Outcomes(
+        np.array([each.label for each in given]),
+        np.array([each.confidence for each in given]),
+        np.array([each.correct for each in given]),
+        outcomes[ensemble.names[0]].context,
+    )
+
+
+def simulate(
+    ensemble: Ensemble,
+    question: Question,
+    times: Mapping[str, ServiceTimes],
+    outcomes: Mapping[str, Outcomes] | None,
+) -> Run:
+    """Return the run of an ensemble under the traffic of a question, by its members' times."""
     experiment = Experiment(ensemble, trace=question.trace, slo=question.slo)
     options = question.options
-    run = experiment.simulate(cold_start=options.cold_start, seed=options.seed)
-    return rate_run(ensemble, run, question)
+    return simulate_ensemble(
+        cast("RoutedSetup", experiment),
+        times,
+        outcomes=outcomes,
+        cold_start=options.cold_start,
+        measured=options.measured,
+        seed=options.seed,
+    )
 
 
-def rate_run(ensemble: Ensemble, run: Run, question: Question) -> RatedCandidate:
-    """Return what a simulated run of an ensemble comes to.
+def read_run(ensemble: Ensemble, run: Run) -> Evidence:
+    """Return the accuracy in a simulated run; the interval counts no row of the pool twice."""
+    metric = first_model(ensemble).traits.metric or "accuracy"
+    correct = run.frame["correct"].to_numpy()
+    right = correct[np.isfinite(correct)]
+    if not len(right):
+        return Evidence(accuracy=math.nan, metric=metric)
+    rows = min(len(right), len(ensemble.samples()))
+    found = Accuracy.of(float(right.mean()) * rows, rows)
+    note = "its router looks at load or draws lots, so that no row has one answer"
+    return Evidence(
+        accuracy=found.share, interval=(found.low, found.high), metric=metric, note=note, remedy=""
+    )
 
-    The interval of its accuracy counts no row of the pool twice.
-    """
+
+def rate_run(row: RatedCandidate, run: Run, question: Question) -> RatedCandidate:
+    """Return an ensemble with what its simulated run comes to."""
+    assert isinstance(row.model, Ensemble)  # noqa: S101 - who asks has seen to it
     slo, correct = question.slo, run.frame["correct"].to_numpy()
     in_time = run.frame["latency"].to_numpy() <= longest_within(slo.latency)  # NaN is never
-    accuracy = float(np.nan_to_num(correct).mean()) if np.isfinite(correct).any() else math.nan
-    interval, effective = (math.nan, math.nan), math.nan
-    if math.isfinite(accuracy):
-        rows = min(len(correct), len(first_model(ensemble).samples()))
-        found = Accuracy.of(accuracy * rows, rows)
-        interval = found.low, found.high
-        effective = float(np.mean(np.nan_to_num(correct) * in_time))
+    known = np.isfinite(correct).any()
     per_million = cost(run).per_million
-    candidate = Candidate(
-        deployment=ensemble.deployment,
-        policy=BatchPolicy(),
-        scaling=None,
-        latency=run.quantile(slo.quantile),
-        attainment=run.attainment(slo),
-        cost_per_million=math.inf if per_million is None else per_million,
-        cost_per_month=math.nan,
-        engine="simulator",
-        predicted=math.nan,
-        reason="",
-    )
-    evidence = Evidence(
-        accuracy=accuracy,
-        interval=interval,
-        metric=first_model(ensemble).traits.metric or "accuracy",
-    )
-    return RatedCandidate(
-        model=ensemble,
-        evidence=evidence,
+    return replace(
+        row,
         kind=KIND,
-        found=candidate,
-        effective_accuracy=effective,
+        effective_accuracy=float(np.mean(np.nan_to_num(correct) * in_time)) if known else math.nan,
+        found=Candidate(
+            deployment=row.model.deployment,
+            policy=BatchPolicy(),
+            scaling=None,
+            latency=run.quantile(slo.quantile),
+            attainment=run.attainment(slo),
+            cost_per_million=math.inf if per_million is None else per_million,
+            cost_per_month=math.nan,
+            engine="simulator",
+            predicted=math.nan,
+            reason="",
+        ),
     )

@@ -7,7 +7,7 @@ of the pool's mix (SneakPeek, arXiv 2505.06641).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +34,7 @@ class Evidence:
         mix: The share of each kind of request; empty where none are known.
         pool: Which pool the rows are of.
         note: Why something is not known.
+        remedy: What would make it known.
     """
 
     accuracy: float
@@ -43,6 +44,7 @@ class Evidence:
     mix: Mapping[str, float] = field(default_factory=dict)
     pool: str = ""
     note: str = ""
+    remedy: str = "register it with samples that have targets"
 
     def lower_bound(self, risk: float) -> float:
         """Return what the accuracy is at least, but for a chance of `risk`; NaN if not known.
@@ -77,6 +79,14 @@ class Evidence:
                 yield share, np.flatnonzero(context == kind)
 
 
+UNMEASURED = Evidence(
+    accuracy=math.nan,
+    note="what it answers to its pool is not known",
+    remedy="selection.measure() finds it out",
+)
+"""What is known where answers are not kept and not to be measured now."""
+
+
 def gather_evidence(model: Model, mix: Mapping[str, float], outcomes: Outcomes | None) -> Evidence:
     """Return what is known of a model's accuracy in traffic of a mix of kinds of request.
 
@@ -85,12 +95,14 @@ def gather_evidence(model: Model, mix: Mapping[str, float], outcomes: Outcomes |
     Args:
         model: The model.
         mix: The share of each kind; empty where none are known.
-        outcomes: What it answers to its pool; None for what is no classifier.
+        outcomes: What it answers to its pool; None for what is no classifier, and where that is
+            not known yet.
     """
     traits = model.traits
     recorded = math.nan if traits.accuracy is None else float(traits.accuracy)
     if outcomes is None:
-        return Evidence(accuracy=recorded, metric=traits.metric or "score")
+        known = UNMEASURED if traits.kind == "classification" else Evidence(accuracy=recorded)
+        return replace(known, accuracy=recorded, metric=traits.metric or "score")
     if np.isnan(outcomes.correct).any():
         note = "its samples have no targets to count right answers by"
         return Evidence(accuracy=recorded, note=note)

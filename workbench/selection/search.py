@@ -5,39 +5,54 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.ensemble import Ensemble
-from workbench.errors import InvalidInput, NotFound
-from workbench.measuring.outcomes import Outcomes, find_outcomes
-from workbench.measuring.profile_cache import ensure_profile
+from workbench.errors import InvalidInput
+from workbench.experiment import Experiment
 from workbench.planner.candidates import latencies_of
 from workbench.planner.search import describe_model, plan
 from workbench.quantiles import longest_within
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
-from workbench.selection.ensembles import describe_ensemble, first_model, rate_ensemble
-from workbench.selection.evidence import Evidence, gather_evidence
+from workbench.selection.ensembles import (
+    describe_ensemble,
+    first_model,
+    is_fixed,
+    rate_run,
+    read_run,
+    simulate,
+)
 from workbench.selection.floors import Floors, find_floors
+from workbench.selection.knowledge import Knowledge
 from workbench.selection.needs import FIGURES, Miss, check_needs, find_miss, traits_of
 from workbench.selection.question import Question
 from workbench.selection.selections import Selection
 from workbench.selection.standings import RatedCandidate, Standings, title_of
-from workbench.service_times import ServiceTimes
 from workbench.validation import as_tuple, of_kind, whole_number
 
 if TYPE_CHECKING:
     from workbench.deployment.base import Deployment
+    from workbench.measuring.outcomes import Outcomes
     from workbench.measuring.profile import Profile
     from workbench.planner.options import Options
     from workbench.planner.plans import Candidate, Plan
     from workbench.quantiles import SLO
+    from workbench.run import Run
+    from workbench.selection.evidence import Evidence
+    from workbench.service_times import ServiceTimes
     from workbench.traffic.trace import Trace
 
+_UNMEASURED = Miss(
+    "latency",
+    "its service times on this machine are not known",
+    "selection.measure() finds them out",
+    unknown=True,
+)
 PLANNED_WHOLE = 20
 """So many models are all planned for; of more, only those that could be first."""
 
@@ -74,7 +89,8 @@ def select(
 
     Args:
         candidates: A registry (the newest approved version of each group), models, ensembles. What
-            an ensemble runs on is given, and simulated as it is.
+            an ensemble runs on is given, and simulated as it is; which rows of the pool it answers
+            right is known of cascades and votes, exactly where requests carry a row each.
         trace: The traffic.
         slo: The latency target, which must be met.
         needs: Values that traits must have, or `at_least(...)`, `at_most(...)`, `Bounds(...)` of
@@ -172,7 +188,12 @@ def _collect_candidates(
     named: dict[str, Model | Ensemble] = {}
     for each in as_tuple("candidates", given):
         of_kind("Each candidate", each, Model | Ensemble, "a Model or an Ensemble")
-        named[title_of(each)] = each
+        title = title_of(each)
+        if named.setdefault(title, each) != each and isinstance(each, Ensemble):
+            raise InvalidInput(
+                f"Two ensembles are '{title}': give the members of one other names, such as where "
+                "they run."
+            )
     if not named:
         raise InvalidInput("There are no candidates: give a registry or models.")
     return list(named.values())
@@ -182,48 +203,6 @@ def _traits(candidate: Model | Ensemble) -> dict[str, Any]:
     if isinstance(candidate, Ensemble):
         return describe_ensemble(candidate)
     return traits_of(candidate)
-
-
-@dataclass(eq=False)
-class Knowledge:
-    """What is known of models by name: found out once, and kept while questions change."""
-
-    profiles: dict[str, Any]
-    outcomes: dict[str, Outcomes]
-    measure: bool = True
-    evidence: dict[tuple[str, tuple[tuple[str, float], ...]], Evidence] = field(
-        default_factory=dict
-    )
-
-    def renew(self, *, measure: bool) -> Knowledge:
-        """Return the same, measuring what is missing or not."""
-        return replace(self, measure=measure or self.measure)
-
-    def find_times(self, model: Model, largest: int, threads: int) -> ServiceTimes | None:
-        """Return the service times of a model here; None where they are not to be measured."""
-        known = self.profiles.get(model.name)
-        if known is None:
-            try:
-                settings: dict[str, Any] = {} if self.measure else {"measure": _refuse}
-                known = ensure_profile(model, largest=largest, threads=threads, **settings)
-            except NotFound:
-                return None
-        if not isinstance(known, ServiceTimes):
-            known = ServiceTimes.from_profile(known, threads=threads)
-        self.profiles[model.name] = known
-        return known
-
-    def find_outcomes(self, model: Model) -> Outcomes | None:
-        """Return what a classifier answers to its pool; None for other models."""
-        if model.traits.kind != "classification":
-            return None
-        if model.name not in self.outcomes:
-            self.outcomes[model.name] = find_outcomes(model)
-        return self.outcomes[model.name]
-
-
-def _refuse(*_: object, **__: object) -> Profile:
-    raise NotFound("No profile is kept, and none is to be measured.")
 
 
 class _CandidateSearch:
@@ -236,6 +215,7 @@ class _CandidateSearch:
         self._progress = progress or (lambda *_: None)
         self._mixes: dict[str, dict[str, float]] = {}
         self._shares: dict[str, Any] = {}
+        self._runs: dict[str, Run] = {}
         self.planned: dict[str, Plan] = {}
         self._rows: dict[tuple[str, str | None], RatedCandidate] = {}
 
@@ -244,12 +224,12 @@ class _CandidateSearch:
     ) -> tuple[RatedCandidate, ...]:
         """Return every model that traits exclude once, and the others by inference type."""
         able = [each for each in candidates if not self._exclude(each)]
-        _check_tasks([first_model(each) if isinstance(each, Ensemble) else each for each in able])
+        _check_tasks([first_model(each) for each in able])
+        able = self._read_accuracy(able)
         for each in able:
             if isinstance(each, Ensemble):
                 self._rate_ensemble(each)
-        left = self._read_accuracy([each for each in able if isinstance(each, Model)])
-        left = self._screen(left)
+        left = self._screen([each for each in able if isinstance(each, Model)])
         if len(left) <= most:
             for number, model in enumerate(left):
                 self._progress(number, len(left))
@@ -263,9 +243,29 @@ class _CandidateSearch:
         self._rows[row.title, row.kind] = row
 
     def _rate_ensemble(self, ensemble: Ensemble) -> None:
-        row = rate_ensemble(ensemble, self._question)
-        misses = self._miss_accuracy(row) + self._list_misses(row)
-        self._put(replace(row, misses=tuple(misses)))
+        run = self._simulate(ensemble)
+        whole = self._rows.pop((ensemble.label, None))
+        if run is None:
+            self._put(replace(whole, misses=(_UNMEASURED,)))
+            return
+        row = rate_run(whole, run, self._question)
+        self._put(replace(row, misses=tuple(self._list_misses(row))))
+
+    def _simulate(self, ensemble: Ensemble) -> Run | None:
+        """Return the run of an ensemble; None where it takes what is not to be measured."""
+        if ensemble.label not in self._runs:
+            setup = Experiment(ensemble, trace=self._question.trace)
+            times = {
+                name: self._known.find_times(member.model, alone.largest, alone.threads)
+                for name, member in ensemble.members.items()
+                for alone in [setup.alone(name)]
+            }
+            known = {name: each for name, each in times.items() if each is not None}
+            outcomes = self._known.find_member_outcomes(ensemble)
+            if len(known) < len(times) or (outcomes is None and not self._known.measure):
+                return None
+            self._runs[ensemble.label] = simulate(ensemble, self._question, known, outcomes)
+        return self._runs[ensemble.label]
 
     def _exclude(self, model: Model | Ensemble) -> bool:
         """Keep which traits rule a model out, and return whether any does."""
@@ -277,30 +277,31 @@ class _CandidateSearch:
             self._put(RatedCandidate(model=model, misses=tuple(misses)))
         return bool(misses)
 
-    def _read_accuracy(self, models: Sequence[Model]) -> list[Model]:
-        """Put every model in, with its accuracy; return those that it does not exclude."""
+    def _read_accuracy(self, models: Sequence[Model | Ensemble]) -> list[Model | Ensemble]:
+        """Put every candidate in, with its accuracy; return those that it does not exclude."""
         question, risk = self._question, (1 - self._question.confidence) / max(1, len(models))
         for model in models:
             evidence = self._gather(model)
             bound = math.nan if question.target is None else evidence.lower_bound(risk)
             row = RatedCandidate(model=model, evidence=evidence, bound=bound)
             self._put(replace(row, misses=tuple(self._miss_accuracy(row))))
-        rows = [self._rows[each.name, None] for each in models]
-        _check_accuracy(question, rows)
+        rows = [self._rows[title_of(each), None] for each in models]
+        if self._known.measure:
+            _check_accuracy(question, rows)
         return [model for model, row in zip(models, rows, strict=True) if not row.misses]
 
-    def _gather(self, model: Model) -> Evidence:
-        outcomes = self._known.find_outcomes(model)
+    def _gather(self, candidate: Model | Ensemble) -> Evidence:
+        if isinstance(candidate, Ensemble) and not is_fixed(candidate):
+            run = self._simulate(candidate)
+            return self._known.gather(candidate, {}) if run is None else read_run(candidate, run)
+        outcomes = self._known.find_outcomes(candidate)
         mix: dict[str, float] = {}
         if outcomes is not None:
-            pool = model.samples_sha256
+            pool = first_model(candidate).samples_sha256
             if pool not in self._mixes:
                 self._mixes[pool] = outcomes.mix_of(self._question.trace)
             mix = self._mixes[pool]
-        key = model.name, tuple(mix.items())
-        if key not in self._known.evidence:
-            self._known.evidence[key] = gather_evidence(model, mix, outcomes)
-        return self._known.evidence[key]
+        return self._known.gather(candidate, mix)
 
     def _miss_accuracy(self, row: RatedCandidate) -> list[Miss]:
         question, evidence = self._question, row.evidence
@@ -318,18 +319,11 @@ class _CandidateSearch:
     def _screen(self, models: Sequence[Model]) -> list[Model]:
         """Replace each model by a row for each inference type, with its bounds."""
         options, trace = self._question.options, self._question.trace
-        largest = max(options.sizes(max(options.max_sizes or (32,)))[0]) * int(trace.rows.max())
         timed: dict[str, tuple[Model, ServiceTimes]] = {}
         for model in models:
-            times = self._known.find_times(model, largest, options.threads)
+            times = self._find_times(model)
             if times is None:
-                missing = Miss(
-                    "latency",
-                    "its service times on this machine are not known",
-                    "selection.measure() finds them out",
-                    unknown=True,
-                )
-                self._put(replace(self._rows[model.name, None], misses=(missing,)))
+                self._put(replace(self._rows[model.name, None], misses=(_UNMEASURED,)))
             else:
                 timed[model.name] = model, times
         if timed:
@@ -339,6 +333,11 @@ class _CandidateSearch:
             for number, (model, _) in enumerate(timed.values()):
                 self._put_kinds(model, floors, number)
         return [model for model, _ in timed.values() if self._open_kinds(model)]
+
+    def _find_times(self, model: Model) -> ServiceTimes | None:
+        options, trace = self._question.options, self._question.trace
+        largest = max(options.sizes(max(options.max_sizes or (32,)))[0]) * int(trace.rows.max())
+        return self._known.find_times(model, largest, options.threads)
 
     def _put_kinds(self, model: Model, floors: Floors, number: int) -> None:
         whole = self._rows.pop((model.name, None))
@@ -385,7 +384,9 @@ class _CandidateSearch:
         try:
             options = replace(question.options, kinds=kinds, deployments=values)
             options, _ = describe_model(model, options).spare(model)
-            found = plan(self._known.profiles[model.name], question.trace, question.slo, options)
+            times = self._find_times(model)
+            assert times is not None  # noqa: S101 - without times no type of it is open
+            found = plan(times, question.trace, question.slo, options)
         except InvalidInput as error:
             miss = Miss("deployment", str(error).rstrip("."), "allow other deployments")
             for kind in kinds:
@@ -441,7 +442,8 @@ def _miss_bound(row: RatedCandidate, question: Question) -> Miss:
     if math.isnan(row.bound):
         note = row.evidence.note if row.evidence is not None and row.evidence.note else ""
         reason = note or "how sure its accuracy is cannot be known"
-        return Miss("accuracy", reason, "register it with samples that have targets", unknown=True)
+        remedy = row.evidence.remedy if row.evidence is not None else ""
+        return Miss("accuracy", reason, remedy, unknown=True)
     sure = f"{100 * question.confidence:g} %"
     return Miss(
         "accuracy",
@@ -454,7 +456,7 @@ def _miss_bound(row: RatedCandidate, question: Question) -> Miss:
 
 def _unknown_accuracy(evidence: Evidence) -> Miss:
     reason = evidence.note or "its accuracy is not known"
-    return Miss("accuracy", reason, "register it with samples that have targets", unknown=True)
+    return Miss("accuracy", reason, evidence.remedy, unknown=True)
 
 
 def _check_tasks(models: Sequence[Model]) -> None:
