@@ -84,3 +84,20 @@ def test_a_pattern_without_chance_stays_as_it_is():
 def test_a_number_that_is_none_is_refused():
     with pytest.raises(InvalidInput, match="number"):
         redraw(NAMED["poisson"], None)[-1]
+
+
+@pytest.mark.parametrize("source", ["blocks", "process"])
+def test_requests_of_another_day_keep_their_kind_with_their_row(source):
+    """Kinds come in turns of five seconds: blocks keep the turns, a process the shares."""
+    arrivals = np.arange(0, 60, 0.05)
+    kinds = np.where(arrivals % 10 < 5, "clean", "noisy")
+    sample = np.where(kinds == "clean", 0, 1)
+    trace = Trace(arrivals, 60.0, rows=np.full(1200, 2), sample=sample, context=kinds)
+    process = poisson_process(20) if source == "process" else None
+    day = redraw(trace, process)[0]
+
+    assert (day.sample == (day.context == "noisy")).all()
+    assert (day.rows == 2).all()
+    assert np.mean(day.context == "noisy") == pytest.approx(0.5, abs=0.2)
+    changes = int((day.context[1:] != day.context[:-1]).sum())
+    assert (changes < 40) if source == "blocks" else (changes > 400)

@@ -43,6 +43,13 @@ def test_the_value_is_the_version_that_is_selected(registry):
     assert view.value == registry["diabetes-ridge"]
 
 
+def test_traits_of_the_users_own_are_shown(tmp_path, registry):
+    own = Registry(tmp_path)
+    own.register("digits", registry["digits-logistic"].path, traits={"licence": "MIT <1.0>"})
+
+    assert "licence: MIT <1.0>" in RegistryView(own, "digits").status.text
+
+
 def test_a_version_is_rejected_with_a_reason_alone_and_then_approved(shelf):
     view = RegistryView(shelf)
     view.buttons["Reject"].click()

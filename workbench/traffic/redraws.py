@@ -17,6 +17,7 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
 from workbench.traffic import patterns
@@ -40,10 +41,11 @@ class Redraws:
 
     Attributes:
         source: Where they come from, in words; "" where nothing can be redrawn.
-        draw: Returns the arrivals of the day of a seed.
-        trace: What a request carries is drawn from those of this trace.
+        draw: Returns the day of a seed; of the process of the trace, only its arrivals.
+        trace: What a request carries is drawn from those of this trace, where draws do not say.
         factor: How many times as fast as drawn a day is.
         seed: Sets them apart from those of another seed.
+        whole: Whether draws say what requests carry.
     """
 
     source: str
@@ -51,6 +53,7 @@ class Redraws:
     trace: Trace
     factor: float = 1.0
     seed: int = 0
+    whole: bool = False
     _kept: dict[int, Trace] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, number: int) -> Trace:
@@ -69,12 +72,12 @@ class Redraws:
 
     def _draw(self, number: int) -> Trace:
         day = self.draw(_derive_seed(self.seed, number))
-        carries = self.trace.bytes.any() or len(np.unique(self.trace.rows)) > 1
-        if not carries:
+        known = self.trace
+        carries = known.bytes.any() or (known.rows != 1).any() or known.context is not None
+        if self.whole or not carries:
             return day
         rng = np.random.default_rng([self.seed, number, 1])
-        picked = rng.integers(len(self.trace), size=len(day))
-        return replace(day, rows=self.trace.rows[picked], bytes=self.trace.bytes[picked])
+        return replace(day, **_pick_contents(known, rng.integers(len(known), size=len(day))))
 
 
 def redraw(
@@ -108,7 +111,13 @@ def redraw(
         return Redraws(words, _from_fit(trace, process), trace, seed=seed)
     length = trace.duration / _BLOCKS
     words = f"put together from parts of the trace of {length:.3g} s, drawn again and again"
-    return Redraws(words, partial(_join_blocks, trace, length), trace, seed=seed)
+    return Redraws(words, partial(_join_blocks, trace, length), trace, seed=seed, whole=True)
+
+
+def _pick_contents(trace: Trace, picked: NDArray[np.int64]) -> dict[str, Any]:
+    """Return what requests of a trace carry, by column; the row of the pool goes with its kind."""
+    names = ["rows", "bytes", *(["sample", "context"] if trace.context is not None else [])]
+    return {name: getattr(trace, name)[picked] for name in names}
 
 
 def _derive_seed(seed: int, number: int) -> int:
@@ -197,16 +206,25 @@ def _draw_arrivals(process: MAP, duration: float, seed: int) -> Trace:
 
 
 def _join_blocks(trace: Trace, length: float, seed: int) -> Trace:
-    """Return a day of blocks that begin anywhere in the trace, its end followed by its start."""
+    """Return a day of blocks that begin anywhere in the trace, its end followed by its start.
+
+    Requests keep what they carry, so that kinds that come together do so again.
+    """
     rng = np.random.default_rng(seed)
     twice = np.concatenate([trace.arrivals, trace.arrivals + trace.duration])
     for _ in range(_MAX_ATTEMPTS):
         starts = rng.random(_BLOCKS) * trace.duration
-        parts = [
-            twice[slice(*np.searchsorted(twice, [start, start + length]))] - start + place * length
-            for place, start in enumerate(starts)
+        parts = [np.arange(*np.searchsorted(twice, [start, start + length])) for start in starts]
+        moved = [
+            twice[part] - start + place * length
+            for place, (part, start) in enumerate(zip(parts, starts, strict=True))
         ]
-        arrivals = np.sort(np.concatenate(parts)).clip(0.0, trace.duration)
+        arrivals = np.concatenate(moved).clip(0.0, trace.duration)
         if len(arrivals):
-            return Trace(arrivals, trace.duration, name=f"blocks of {trace.name or 'a trace'}")
+            order = np.argsort(arrivals, kind="stable")
+            day = Trace(
+                arrivals[order], trace.duration, name=f"blocks of {trace.name or 'a trace'}"
+            )
+            picked = np.concatenate(parts)[order] % len(trace)
+            return replace(day, **_pick_contents(trace, picked))
     return trace

@@ -179,6 +179,7 @@ def _describe_model(model: Model) -> str:
     words = f"{model.name} is {_APPROVALS[model.approval]}: {traits.size_bytes:,} bytes"
     words += f", rows together: {traits.batches}"
     words += f", file against estimator: {traits.agreement or NOT_CHECKED}"
+    words += "".join(f", {name}: {value}" for name, value in traits.user.items())
     if traits.accuracy is None:
         return f"{words}."
     return f"{words}, {traits.metric} {traits.accuracy:.3f} on {traits.accuracy_data}."
