@@ -435,6 +435,32 @@ def test_the_charts_show_who_is_first(found):
     assert regions.svg().startswith("<svg")
 
 
+def test_the_chart_of_flips_has_a_bar_for_each_quantity_in_pieces_without_gaps(models):
+    """Rate and latency target are planned for once, when they are asked for."""
+    one = ask(models, weights={"accuracy": 0.6, "cost": 0.4}, deployments=["serverless"])
+    calls = []
+    one = replace(one, again=lambda *given, **terms: calls.append(1) or base.again(*given, **terms))
+    base = ask(models, weights={"accuracy": 0.6, "cost": 0.4}, deployments=["serverless"])
+    quick = one.flips_chart()
+    assert not calls
+    whole = one.flips_chart(planned=True)
+    assert one.planned_ranges.values == len(calls)
+    assert one.planned_ranges.searches >= len(calls)
+    assert one.flips_chart().data.equals(whole.data)
+    assert one.planned_ranges.values == len(calls)  # not once more
+
+    asked = ["weight of accuracy", "weight of latency", "weight of cost"]
+    assert set(whole.data["quantity"]) > set(quick.data["quantity"]) > set(asked)
+    for bars in whole.data.partition_by("quantity"):
+        assert bars["low"][1:].to_list() == bars["high"][:-1].to_list()
+        assert (bars["first"][1:] != bars["first"][:-1]).all()
+        now = bars.filter(pl.col("low") <= pl.col("now"), pl.col("now") <= pl.col("high"))
+        assert one.best.name in now["first"].to_list()
+    assert whole.svg().startswith("<svg")
+    with pytest.raises(InvalidInput, match="Nothing passes"):
+        ask(models, slo=wb.SLO(latency=0.001)).flips_chart()
+
+
 def test_an_interval_is_shown_only_where_rows_tell(found):
     assert all(low < high for low, high in found.table["accuracy_low", "accuracy_high"].rows())
     assert all(math.isfinite(row.effective_accuracy) for row in found.rows if row.found)

@@ -8,7 +8,7 @@ from workbench.formatting import percent
 from workbench.plots.axes import log_ticks
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, shape
-from workbench.plots.theme import INK
+from workbench.plots.theme import INK, PALETTE
 from workbench.quantiles import SLO
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _CORNERS = {"accuracy": (0.5, _HEIGHT), "latency": (0.0, 0.0), "cost": (1.0, 0.0
 _MOST_WINNERS = 8  # that a legend names; the rarer ones are "others"
 _OTHERS = "others"
 _NONE = "nothing passes"
+_PANEL_WIDTH = 380
 
 
 def plot_candidates(table: "pl.DataFrame", slo: SLO, *, sentence: str = "") -> Figure:
@@ -126,16 +127,13 @@ def plot_regions(regions: "pl.DataFrame", shares: tuple[float, float, float]) ->
     import altair as alt
     import polars as pl
 
-    named = regions.with_columns(pl.col("first").fill_null(_NONE))
+    named, names = _name_winners(regions, _MOST_WINNERS)
     counts = named["first"].value_counts(sort=True)
-    kept = counts["first"].head(_MOST_WINNERS).to_list()
     points = [place_weights(*row) for row in named.select("accuracy", "latency", "cost").rows()]
     data = named.with_columns(
-        run=pl.when(pl.col("first").is_in(kept)).then("first").otherwise(pl.lit(_OTHERS)),
         x=pl.Series([x for x, _ in points]),
         y=pl.Series([y for _, y in points]),
     )
-    names = [*kept, *([_OTHERS] if counts.height > len(kept) else [])]
     x, y = (
         alt.X("x:Q", axis=None, scale=alt.Scale(domain=[-0.15, 1.15])),
         alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[-0.08, 0.96])),
@@ -164,3 +162,75 @@ def plot_regions(regions: "pl.DataFrame", shares: tuple[float, float, float]) ->
         subtitle=(f"Cross: {weights}.", f"Shares of the triangle: {'; '.join(sizes)}."),
         description=f"First by weights of accuracy, latency and cost: {'; '.join(sizes)}.",
     )
+
+
+def _name_winners(regions: "pl.DataFrame", most: int) -> tuple["pl.DataFrame", list[str]]:
+    """Return regions with their winner as `run`, the rarer ones together, and all such names."""
+    import polars as pl
+
+    named = regions.with_columns(pl.col("first").fill_null(_NONE))
+    counts = named["first"].value_counts(sort=True)
+    kept = counts["first"].head(most).to_list()
+    run = pl.when(pl.col("first").is_in(kept)).then("first").otherwise(pl.lit(_OTHERS))
+    names = [*kept, *([_OTHERS] if counts.height > len(kept) else [])]
+    return named.with_columns(run=run), names
+
+
+def plot_flips(regions: "pl.DataFrame", effort: str = "") -> Figure:
+    """Return a bar for each quantity, coloured by who is first; crosses mark what it is now.
+
+    Args:
+        regions: Columns quantity, now, low, high, first, and ratio: whether its values are drawn
+            as multiples of the present one.
+        effort: What finding them took, in words.
+    """
+    import altair as alt
+    import polars as pl
+
+    named, names = _name_winners(regions, len(PALETTE) - 1)  # bars have no shapes
+    unit = pl.when("ratio").then("now").otherwise(1.0)
+    label = pl.col("quantity").str.strip_suffix(", as a multiple")
+    amount = pl.format("{}, now {}", label, pl.col("now").round_sig_figs(3))
+    data = named.with_columns(
+        (pl.col("low", "high") / unit).name.suffix("_drawn"),
+        label=pl.when(pl.col("ratio") & (pl.col("now") != 1)).then(amount).otherwise(label),
+    )
+    panels = [
+        _flip_panel(data.filter(pl.col("ratio") == ratio), names, ratio=ratio)
+        for ratio in data["ratio"].unique(maintain_order=True)
+    ]
+    quantities = data["quantity"].n_unique()
+    return Figure(
+        data=data,
+        chart=alt.vconcat(*panels),
+        title="What would change who is first",
+        subtitle=("Crosses: the question as it was asked.", *([effort] if effort else [])),
+        description=f"{data.height - quantities} changes along {quantities} quantities.",
+    )
+
+
+def _flip_panel(data: "pl.DataFrame", names: list[str], *, ratio: bool) -> "alt.LayerChart":
+    """Return the bars of quantities on one scale: shares, or multiples of what is now."""
+    import altair as alt
+    import polars as pl
+
+    low, high = data["low_drawn"].min(), data["high_drawn"].max()
+    scale = alt.Scale(type="log" if ratio else "linear", domain=[low, high], nice=False)
+    x = alt.X(
+        "low_drawn:Q",
+        scale=scale,
+        title="Multiple of what it is now, log scale" if ratio else "Share",
+        axis=alt.Axis(format="~r", **({"values": [0.1, 0.3, 1, 3, 10]} if ratio else {})),
+    )
+    y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=0))
+    now = data.unique("quantity", keep="first", maintain_order=True)
+    now = now.with_columns(low_drawn=pl.lit(1.0) if ratio else pl.col("now"))
+    tooltip = ["quantity:N", "first:N", "low:Q", "high:Q", "now:Q"]
+    bars = alt.Chart(data).mark_bar(height=16)
+    cross = alt.Chart(now).mark_point(
+        shape="cross", size=140, filled=True, color="black", stroke="white", opacity=1
+    )
+    return alt.layer(
+        bars.encode(x=x, x2="high_drawn:Q", y=y, color=colour(names), tooltip=tooltip),
+        cross.encode(x=x, y=y),
+    ).properties(width=_PANEL_WIDTH, height=alt.Step(24))

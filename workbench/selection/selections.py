@@ -12,12 +12,14 @@ from workbench.ensemble import Ensemble
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.formatting import Table
-from workbench.plots.selection import plot_candidates, plot_regions
+from workbench.plots.selection import plot_candidates, plot_flips, plot_regions
 from workbench.selection.sensitivity import (
     Flip,
-    list_cheap_flips,
-    list_planned_flips,
+    FlipRange,
+    PlannedRanges,
+    list_cheap_ranges,
     list_regions,
+    search_planned_ranges,
 )
 from workbench.selection.sentences import STATES, explain, explain_nothing, find_state
 from workbench.selection.standings import Decision, RatedCandidate, Standings, to_number
@@ -303,18 +305,32 @@ class Selection:
     # ------------------------------------------------------------- what would change it
 
     @cached_property
+    def ranges(self) -> list[FlipRange]:
+        """Who is first by each weight and price, or accuracy target, from end to end."""
+        return list_cheap_ranges(self.standings) if self.feasible else []
+
+    @property
     def flips(self) -> list[Flip]:
         """At which weight, price and accuracy target another is first, verified on both sides."""
-        return list_cheap_flips(self.standings) if self.feasible else []
+        return [flip for each in self.ranges for flip in each.flips]
+
+    @cached_property
+    def planned_ranges(self) -> PlannedRanges:
+        """Who is first by rate and by latency target; each value is planned for, once."""
+
+        def decide(question: Question) -> tuple[str, int]:
+            answered = self.again(question, most=0)
+            return answered.best.name if answered.feasible else "", len(answered.planned)
+
+        first = self.best.name if self.feasible else ""
+        return search_planned_ranges(self.question, first, decide)
 
     def find_planned_flips(self) -> list[Flip]:
-        """Return at which rate and latency target another is first: it plans for each value."""
+        """Return at which rate and latency target another is first.
 
-        def decide(question: Question) -> str:
-            answered = self.again(question, most=0)
-            return answered.best.name if answered.feasible else ""
-
-        return list_planned_flips(self.question, decide)
+        It plans for some twenty values: `planned_ranges.effort` says what that took.
+        """
+        return [flip for each in self.planned_ranges.ranges for flip in each.flips]
 
     def measure(self) -> Selection:
         """Return the selection once what is not known of candidates has been measured."""
@@ -339,6 +355,36 @@ class Selection:
     def regions_chart(self, steps: int = _STEPS) -> Figure:
         """Return a chart of who is first by the three weights, the question's own marked."""
         return plot_regions(self.regions(steps), self.question.weights.shares)
+
+    def flips_chart(self, *, planned: bool = False) -> Figure:
+        """Return a chart of who is first by each weight, price and target, where it stands now.
+
+        `planned` adds rate and latency target, which are planned for unless they were before.
+
+        Raises:
+            InvalidInput: Nothing passes, so that nothing changes.
+        """
+        if not self.feasible:
+            raise InvalidInput(self.sentence)
+        ranges, effort = self.ranges, ""
+        if planned or "planned_ranges" in vars(self):
+            ranges, effort = ranges + self.planned_ranges.ranges, self.planned_ranges.effort
+        return plot_flips(_frame_of(ranges), effort)
+
+
+def _frame_of(ranges: list[FlipRange]) -> pl.DataFrame:
+    """Return regions of ranges: quantity, now, low, high, first, ratio."""
+    import polars as pl
+
+    return pl.DataFrame(
+        [
+            (each.quantity, each.now, low, high, first, each.ratio)
+            for each in ranges
+            for low, high, first in each.regions
+        ],
+        schema=["quantity", "now", "low", "high", "first", "ratio"],
+        orient="row",
+    )
 
 
 def _describe_first(row: RatedCandidate) -> dict[str, Any]:

@@ -7,10 +7,12 @@ it is small. What is reported was decided on both sides of it.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -95,6 +97,55 @@ def find_flips(
     return flips
 
 
+class FlipRange(NamedTuple):
+    """The values of a quantity that were looked at, and who is first where.
+
+    Attributes:
+        quantity: In words.
+        now: Its value in the question.
+        low: The lowest.
+        high: The highest.
+        first: Who is first at the lowest.
+        flips: Where the winner changes, in order.
+        ratio: Whether values are multiples of one another, not steps apart.
+    """
+
+    quantity: str
+    now: float
+    low: float
+    high: float
+    first: str
+    flips: list[Flip]
+    ratio: bool
+
+    @property
+    def regions(self) -> list[tuple[float, float, str]]:
+        """From which value to which one is first, in order.
+
+        >>> flip = Flip("size", 0.5, 0.25, 0.35, "small", "big")
+        >>> FlipRange("size", 0.5, 0.0, 1.0, "small", [flip], False).regions
+        [(0.0, 0.3, 'small'), (0.3, 1.0, 'big')]
+        """
+        middles = [(flip.below + flip.above) / 2 for flip in self.flips]
+        firsts = [self.first, *(flip.first_above for flip in self.flips)]
+        return list(zip([self.low, *middles], [*middles, self.high], firsts, strict=True))
+
+
+def search_range(
+    quantity: str,
+    winner: Winner,
+    grid: Sequence[float],
+    *,
+    now: float,
+    tolerance: float,
+    ratio: bool = False,
+) -> FlipRange:
+    """Return who is first along a grid; arguments are those of `find_flips`."""
+    winner = cache(winner)
+    flips = find_flips(quantity, winner, grid, now=now, tolerance=tolerance, ratio=ratio)
+    return FlipRange(quantity, now, grid[0], grid[-1], winner(grid[0]) or NOTHING, flips, ratio)
+
+
 class _Point(NamedTuple):
     """A value, and who is first there."""
 
@@ -129,38 +180,38 @@ def shift_weight(shares: Shares, index: int, weight: float) -> Shares:
     return normalise(moved)
 
 
-def list_cheap_flips(standings: Standings) -> list[Flip]:
-    """Return the flips that need no planning: by weight, by price, by the accuracy needed."""
-    question = standings.question
-    by_target = question.target is not None
-    flips = _flip_targets(standings) if by_target else _flip_weights(standings)
-    kinds = dict.fromkeys(row.kind for row, on in zip(standings.rows, standings.passes) if on)  # noqa: B905
-    for kind in kinds:
+def list_cheap_ranges(standings: Standings) -> list[FlipRange]:
+    """Return the ranges that need no planning: of weights or accuracy needed, and of prices."""
+    by_target = standings.question.target is not None
+    ranges = [_search_targets(standings)] if by_target else _search_weights(standings)
+    passing = zip(standings.rows, standings.passes, strict=True)
+    for kind in dict.fromkeys(row.kind for row, passes in passing if passes):
         alike = np.array([row.kind == kind for row in standings.rows])
 
         def winner(factor: float, alike: np.ndarray = alike) -> str:
             return name_first(standings, prices=np.where(alike, factor, 1.0))
 
         quantity = f"price of {kind}, as a multiple"
-        flips += find_flips(quantity, winner, _PRICES, now=1.0, tolerance=1e-4, ratio=True)
-    return flips
+        terms: dict[str, Any] = {"now": 1.0, "tolerance": 1e-4, "ratio": True}
+        ranges.append(search_range(quantity, winner, _PRICES, **terms))
+    return ranges
 
 
-def _flip_weights(standings: Standings) -> list[Flip]:
-    shares, flips = standings.question.weights.shares, []
+def _search_weights(standings: Standings) -> list[FlipRange]:
+    shares, ranges = standings.question.weights.shares, []
     names = (standings.question.quality.replace("_", " "), *CRITERIA[1:])
     for index, name in enumerate(names):
 
         def winner(weight: float, index: int = index) -> str:
             return name_first(standings, shift_weight(shares, index, weight))
 
-        quantity = f"weight of {name}"
-        flips += find_flips(quantity, winner, _WEIGHTS, now=shares[index], tolerance=1e-6)
-    return flips
+        terms = {"now": shares[index], "tolerance": 1e-6}
+        ranges.append(search_range(f"weight of {name}", winner, _WEIGHTS, **terms))
+    return ranges
 
 
-def _flip_targets(standings: Standings) -> list[Flip]:
-    """Return the accuracies asked for at which the cheapest changes; bounds keep their risk."""
+def _search_targets(standings: Standings) -> FlipRange:
+    """Return the accuracies asked for and the cheapest of each; bounds keep their risk."""
     question = standings.question
     assert question.target is not None  # noqa: S101 - who asks has seen to it
 
@@ -169,7 +220,8 @@ def _flip_targets(standings: Standings) -> list[Flip]:
         costs = np.where(sure, standings.figures.cost, np.inf)
         return standings.rows[int(costs.argmin())].name if np.isfinite(costs).any() else ""
 
-    return find_flips("target of accuracy", winner, _TARGETS, now=question.target, tolerance=1e-6)
+    terms = {"now": question.target, "tolerance": 1e-6}
+    return search_range("target of accuracy", winner, _TARGETS, **terms)
 
 
 def name_first(
@@ -180,27 +232,59 @@ def name_first(
     return "" if first is None else standings.rows[first].name
 
 
-def list_planned_flips(question: Question, decide: Callable[[Question], str]) -> list[Flip]:
-    """Return the flips by rate and by latency target: each value tried is planned for.
+class PlannedRanges(NamedTuple):
+    """Ranges each value of which was planned for.
+
+    Attributes:
+        ranges: Of the rate and of the latency target.
+        values: How many values were planned for.
+        searches: Searches for settings that they took.
+        seconds: Spent on them.
+    """
+
+    ranges: list[FlipRange]
+    values: int
+    searches: int
+    seconds: float
+
+    @property
+    def effort(self) -> str:
+        """What they took, in a sentence."""
+        return (
+            f"Rate and latency target: {self.values} values planned for, by {self.searches} "
+            f"searches for settings, {self.seconds:.1f} s."
+        )
+
+
+def search_planned_ranges(
+    question: Question, first: str, decide: Callable[[Question], tuple[str, int]]
+) -> PlannedRanges:
+    """Return who is first by rate and by latency target: each value tried is planned for.
 
     Args:
         question: What was asked.
-        decide: Who is first by another question.
+        first: Who is first now, which is not planned for again.
+        decide: Returns who is first by another question, and how many searches that took.
     """
+    began, searches = time.perf_counter(), []
     latency, rate = question.slo.latency, question.trace.rate
     changes: dict[str, tuple[float, Callable[[float], Question]]] = {
         "rate (requests a second)": (rate, lambda value: question.with_rate(value / rate)),
         "latency target (s)": (latency, question.with_latency),
     }
-    flips = []
+    ranges = []
     for quantity, (now, change) in changes.items():
+
+        def winner(value: float, now: float = now, change: Any = change) -> str:  # noqa: ANN401
+            if math.isclose(value, now):
+                return first
+            found, spent = decide(change(value))
+            searches.append(spent)
+            return found
+
         grid = [now * factor for factor in _FACTORS]
-
-        def winner(value: float, change: Callable[[float], Question] = change) -> str:
-            return decide(change(value))
-
-        flips += find_flips(quantity, winner, grid, now=now, tolerance=0.05, ratio=True)
-    return flips
+        ranges.append(search_range(quantity, winner, grid, now=now, tolerance=0.05, ratio=True))
+    return PlannedRanges(ranges, len(searches), sum(searches), time.perf_counter() - began)
 
 
 def find_price(standings: Standings, row: int) -> float | None:
