@@ -99,7 +99,7 @@ def test_failed_requests_are_neither_right_nor_wrong(model):
 
 
 def test_a_model_that_fails_is_simulated_and_said_to_fail(model, monkeypatch):
-    def fail(_):
+    def fail(_, **_terms):
         raise InvocationError("it is broken")
 
     monkeypatch.setattr(member_facts, "find_outcomes", fail)
@@ -110,7 +110,7 @@ def test_a_model_that_fails_is_simulated_and_said_to_fail(model, monkeypatch):
 
 
 def test_requests_are_escalated_where_the_small_model_is_not_sure(ensemble, monkeypatch):
-    def find_sure(model):
+    def find_sure(model, **_terms):
         found = find_outcomes(model)
         return replace(found, confidence=np.random.default_rng(1).random(len(found)))
 

@@ -293,7 +293,8 @@ class Experiment:
                 when an interval is asked for that the run itself is too short for.
             measured: Service times by memory in MB or instance type, instead of the rule of
                 `workbench.deployment.vcpu_rule`.
-            progress: Notified of the measurement of a profile.
+            progress: Notified of the measurement of a profile, and of a classifier's answers to its
+                pool, both made once and kept.
 
         Raises:
             InvalidInput: An argument is not what it must be, or service times miss a batch size.
@@ -323,7 +324,7 @@ class Experiment:
         found = find_times(self._plain(), profile, measured=measured, progress=progress)
         parts = self.trace, self.policy, self.deployment, found.times
         simulation = prepare(*parts, cold_start=cold_start, scaling=scaling, seed=seed)
-        answers, unknown = find_known_answers(self._one_model)
+        answers, unknown = find_known_answers(self._one_model, progress=progress)
         simulation = dataclasses.replace(simulation, answers=answers)
         outcome = simulation.serve()
         record = self.record(scaling)

@@ -40,6 +40,17 @@ def test_a_target_is_printed_with_its_reasons(capsys):
     assert "digits-mlp-small:1 is dropped" in text
 
 
+def test_a_cascade_is_one_candidate_more(capsys):
+    both = "digits-logistic,digits-mlp-wide,0.99"
+    assert main([*ASK, "digits-logistic", "--cascade", both, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["candidates"]
+
+    assert {row["inference_type"] for row in rows} == {"serverless", "ensemble"}
+    small, cascade = sorted(rows, key=lambda row: row["inference_type"], reverse=True)
+    assert cascade["candidate"].startswith("cascade digits-logistic on serverless 0.99")
+    assert cascade["accuracy"] > small["accuracy"]
+
+
 def test_nothing_that_passes_is_a_status_of_its_own(capsys):
     assert main([*ASK, "digits-logistic", "--min", "accuracy=0.9999"]) == 1
     assert "The nearest: digits-logistic:1" in capsys.readouterr().out
@@ -50,6 +61,7 @@ def test_nothing_that_passes_is_a_status_of_its_own(capsys):
     [
         (["--need", "task"], "task=digits"),
         (["--min", "accuracy=high"], "accuracy=0.9"),
+        (["--cascade", "digits-logistic"], "small,large"),
         (["--weights", "accuracy=-1"], "accuracy"),
         (["--need", "licence=MIT"], "licence"),
         (["--need", "opset=17", "--min", "opset=3"], "opset"),

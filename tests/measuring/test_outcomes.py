@@ -50,6 +50,18 @@ def test_outcomes_are_computed_once_and_again_where_their_file_is_damaged(
         assert path.read_bytes() == content
 
 
+def test_who_waits_for_answers_is_told_how_many_rows_there_are(tmp_path, monkeypatch, registry):
+    """Of rows that are asked alone as of rows together; of answers that are kept, nothing."""
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    for name in ("digits-mlp-int8", "digits-forest"):
+        told = []
+        model = registry[name]
+        for _ in range(2):
+            find_outcomes(model, progress=lambda *each: told.append(each))  # noqa: B023
+        assert told[-1] == (len(model.samples()),) * 2
+        assert told == sorted(set(told))
+
+
 def test_rows_are_asked_alone_where_company_changes_answers(at_home, registry):
     model = registry["digits-mlp-int8"]
     pool = model.samples()

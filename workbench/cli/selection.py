@@ -1,6 +1,7 @@
 """The command `select`: which model to run, and why."""
 
 import json
+import math
 from typing import Any
 
 from workbench.cli.arguments import (
@@ -13,13 +14,19 @@ from workbench.cli.arguments import (
 )
 from workbench.cli.output import Arguments, print_json, print_text, show_progress
 from workbench.cli.traffic import add_traffic, read_traffic
+from workbench.deployment.base import KINDS
+from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput
 from workbench.planner.options import CLOUD_KINDS, Options
 from workbench.quantiles import SLO
+from workbench.registry.api import Registry
+from workbench.routing.cascade import Cascade
 from workbench.selection.needs import Bounds
 from workbench.selection.search import select
 
 _EXIT_NOTHING = 1
+_THRESHOLD = 0.9
+_CASCADE_KINDS = ("serverless", "lambda")
 _KINDS = {kind.replace(" ", "-"): kind for kind in CLOUD_KINDS}
 
 
@@ -60,13 +67,44 @@ def parse_weights(text: str) -> dict[str, float]:
     return dict(parse_bound(part) for part in text.split(","))
 
 
+def parse_cascade(text: str) -> tuple[str, str, float]:
+    """Return the groups of a small and a large model, and the threshold between them.
+
+    >>> parse_cascade("small,large"), parse_cascade("small,large:2,0.99")
+    (('small', 'large', 0.9), ('small', 'large:2', 0.99))
+    """
+    names = [each.strip() for each in text.split(",")]
+    try:
+        threshold = float(names[2]) if len(names) > 2 else _THRESHOLD
+    except ValueError:
+        threshold = math.nan
+    if len(names) not in (2, 3) or not all(names[:2]) or not 0 <= threshold <= 1:
+        raise InvalidInput(f"{text!r} is no cascade; an example: small,large,0.9")
+    return names[0], names[1], threshold
+
+
+def make_cascade(
+    registry: Registry, small: str, large: str, threshold: float, kind: str
+) -> Ensemble:
+    """Return a cascade of two models, each on an inference type with its usual settings."""
+    members = {
+        f"{name} on {kind}": Member(registry[name], KINDS[kind].example())
+        for name in (small, large)
+    }
+    return Ensemble(members, Cascade.of(list(members), [threshold]))
+
+
 def _select(arguments: Arguments) -> int:
     trace = read_traffic(arguments)
     registry = registry_of(arguments)
-    candidates = [registry[name] for name in arguments.models] or registry
+    kinds = [_KINDS[each] for each in arguments.on or _CASCADE_KINDS]
+    cascades = [
+        make_cascade(registry, *each, kind) for each in arguments.cascade or () for kind in kinds
+    ]
+    models = [registry[name] for name in arguments.models] or registry.models()
     with show_progress("Searching") as report:
         found = select(
-            candidates,
+            [*models, *cascades],
             trace=trace,
             slo=SLO(latency=arguments.slo, quantile=arguments.quantile),
             needs=_collect_needs(arguments),
@@ -103,6 +141,15 @@ def add_select(commands: Any) -> None:  # noqa: ANN401
     about = "say which model to run, where, and why"
     parser = subparser(commands, "select", about, **help_settings("select"))
     parser.add_argument("models", nargs="*", help="group, or group:version (all approved ones)")
+    cascade: Any = argument_type(parse_cascade)
+    parser.add_argument(
+        "--cascade",
+        type=cascade,
+        action="append",
+        metavar="SMALL,LARGE[,THRESHOLD]",
+        help="one candidate more: the large model is asked where the small one is less sure than "
+        f"{_THRESHOLD}; on each of --on ({', '.join(_CASCADE_KINDS)}), as in its example",
+    )
     needs = parser.add_argument_group("what it must be")
     for name, parse, metavar, what in (
         ("--need", parse_need, "TRAIT=VALUE", "a value that a trait must have"),

@@ -105,19 +105,23 @@ def find_facts(
         for name in members
     }
     return MemberFacts(
-        times, outcomes or {name: find_outcomes(each.model) for name, each in members.items()}
+        times,
+        outcomes
+        or {name: find_outcomes(each.model, progress=progress) for name, each in members.items()},
     )
 
 
-def find_known_answers(model: Model) -> tuple[Outcomes | None, list[str]]:
+def find_known_answers(
+    model: Model, *, progress: Callable[[int, int], None] | None = None
+) -> tuple[Outcomes | None, list[str]]:
     """Return what a classifier answers to its pool, and a warning where that cannot be found out.
 
-    It is None where nobody knows what is right.
+    It is None where nobody knows what is right. `progress` is notified of rows answered.
     """
     if model.traits.kind != "classification" or model.traits.accuracy is None:
         return None, []
     try:
-        return find_outcomes(model), []
+        return find_outcomes(model, progress=progress), []
     except WorkbenchError as error:
         return None, [f"Which requests are answered right is not known: {error}"]
 
