@@ -98,8 +98,7 @@ def test_a_cascade_is_rated_beside_the_large_model_it_is_made_of(cascade, regist
     assert row.accuracy == pytest.approx(accuracy)
     assert row.evidence.interval[0] < row.accuracy < row.evidence.interval[1]
     assert found.standings.compare(found.rows.index(row), found.rows.index(large)) > 0.05
-    assert row.cost == pytest.approx(wb.cost(run).per_million)
-    assert row.cost < large.cost
+    assert wb.cost(run).per_million < row.cost < large.cost  # bytes are billed, too
     in_time = run.frame["latency"].to_numpy() <= longest_within(TARGET.latency)
     right = run.frame["correct"].to_numpy()
     assert row.effective_accuracy == pytest.approx((right * in_time).mean())
@@ -109,6 +108,22 @@ def test_a_cascade_is_rated_beside_the_large_model_it_is_made_of(cascade, regist
     assert found.table["inference_type"][0] == "ensemble"
     first = json.loads(json.dumps(found.to_dict(), allow_nan=False))["first"]
     assert first["ensemble"]["router"]["kind"] == "cascade"
+
+
+@pytest.mark.usefixtures("at_home")
+def test_an_ensemble_of_one_member_comes_to_what_the_model_does_there(registry):
+    """Latency, cost with its bytes, accuracy with its bound, and the share right in time."""
+    model = registry[LARGE]
+    plain = ask([model], target=0.9, weights=None).rows[0]
+    member = Member(model, plain.found.deployment, plain.found.policy)
+    alone = ask([Ensemble({"a": member, "b": member}, Vote(["a", "b"]))], target=0.9).rows[0]
+    one = ask([Ensemble({"a": member, "b": member}, Cascade("a", "b", 0.0))], target=0.9).rows[0]
+
+    assert one.latency == pytest.approx(plain.latency)
+    assert one.cost == pytest.approx(plain.cost)
+    assert one.bound == plain.bound
+    assert one.effective_accuracy == pytest.approx(plain.effective_accuracy)
+    assert alone.cost == pytest.approx(2 * plain.cost)  # both are asked
 
 
 @pytest.mark.usefixtures("at_home")

@@ -19,6 +19,7 @@ from workbench.ensemble_simulation import simulate_ensemble
 from workbench.experiment import Experiment
 from workbench.measuring.outcomes import Accuracy, Outcomes
 from workbench.planner.plans import Candidate
+from workbench.planner.search import describe_model
 from workbench.quantiles import longest_within
 from workbench.routing.base import PlaceAnswer, RoutedRequest
 from workbench.routing.calls import RoutedCalls
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workbench.measuring.setup import RoutedSetup
+    from workbench.pricing.cost import Cost
     from workbench.registry.model import Model
     from workbench.run import Run
     from workbench.selection.question import Question
@@ -136,7 +138,7 @@ def rate_run(row: RatedCandidate, run: Run, question: Question) -> RatedCandidat
     slo, correct = question.slo, run.frame["correct"].to_numpy()
     in_time = run.frame["latency"].to_numpy() <= longest_within(slo.latency)  # NaN is never
     known = np.isfinite(correct).any()
-    per_million = cost(run).per_million
+    per_million = _bill(row.model, run, question).per_million
     return replace(
         row,
         kind=KIND,
@@ -153,4 +155,17 @@ def rate_run(row: RatedCandidate, run: Run, question: Question) -> RatedCandidat
             predicted=math.nan,
             reason="",
         ),
+    )
+
+
+def _bill(ensemble: Ensemble, run: Run, question: Question) -> Cost:
+    """Return what a run costs, with the bytes that go to and from each member that is asked."""
+    trace, options = question.trace, describe_model(first_model(ensemble), question.options)
+    asked = run.frame["tried"].to_numpy()
+    sent = trace.bytes if trace.bytes.any() else (options.row_bytes or 0.0) * trace.rows
+    return cost(
+        run,
+        prices=options.prices,
+        bytes_in=float(sent @ asked),
+        bytes_out=(options.answer_bytes or 0.0) * float(trace.rows @ asked),
     )
