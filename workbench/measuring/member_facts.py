@@ -1,5 +1,6 @@
 """What is known of an ensemble's members before any request: service times, answers, costs."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,7 @@ class MemberFacts:
         rates = {
             name: call_cost(members[name].deployment, float(each.means[1]), prices)
             for name, each in times.items()
+            if math.isfinite(each.means[1])  # not where times are of larger batches alone
         }
         kinds = {
             name: {kind: found.share for kind, found in each.accuracy_by_context.items()}

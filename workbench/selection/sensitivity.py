@@ -185,8 +185,8 @@ def list_cheap_ranges(standings: Standings) -> list[FlipRange]:
     by_target = standings.question.target is not None
     ranges = [_search_targets(standings)] if by_target else _search_weights(standings)
     passing = zip(standings.rows, standings.passes, strict=True)
-    for kind in dict.fromkeys(row.kind for row, passes in passing if passes):
-        alike = np.array([row.kind == kind for row in standings.rows])
+    for kind in dict.fromkeys(row.priced_as for row, passes in passing if passes):
+        alike = np.array([row.priced_as == kind for row in standings.rows])
 
         def winner(factor: float, alike: np.ndarray = alike) -> str:
             return name_first(standings, prices=np.where(alike, factor, 1.0))

@@ -76,6 +76,14 @@ class RatedCandidate:
         return f"{self.title} on {self.kind}"
 
     @property
+    def priced_as(self) -> str | None:
+        """The inference type whose prices it has: that of all its members, where they have one."""
+        if isinstance(self.model, Ensemble):
+            kinds = {each.deployment.kind for each in self.model.members.values()}
+            return kinds.pop() if len(kinds) == 1 else self.kind
+        return self.kind
+
+    @property
     def label(self) -> str:
         """Model, deployment and batching in a few words."""
         if self.found is None or isinstance(self.model, Ensemble):
