@@ -16,7 +16,7 @@ from workbench.quantiles import longest_within
 from workbench.routing.cascade import Cascade
 from workbench.routing.simple import RoundRobin
 from workbench.routing.vote import Vote
-from workbench.selection.ensembles import compose_outcomes
+from workbench.selection.compositions import compose_outcomes
 from workbench.service_times import ServiceTimes
 
 SMALL, LARGE = "digits-logistic", "digits-mlp-wide"

@@ -99,7 +99,9 @@ def _select(arguments: Arguments) -> int:
     registry = registry_of(arguments)
     kinds = [_KINDS[each] for each in arguments.on or _CASCADE_KINDS]
     cascades = [
-        make_cascade(registry, *each, kind) for each in arguments.cascade or () for kind in kinds
+        make_cascade(registry, small, large, threshold, kind)
+        for small, large, threshold in arguments.cascade or ()
+        for kind in kinds
     ]
     models = [registry[name] for name in arguments.models] or registry.models()
     with show_progress("Searching") as report:

@@ -209,18 +209,20 @@ def plot_flips(regions: "pl.DataFrame", effort: str = "") -> Figure:
     )
 
 
-def _flip_panel(data: "pl.DataFrame", names: list[str], *, ratio: bool) -> "alt.LayerChart":
+def _flip_panel(
+    data: "pl.DataFrame", names: list[str], *, ratio: bool
+) -> "alt.LayerChart | alt.FacetChart":
     """Return the bars of quantities on one scale: shares, or multiples of what is now."""
     import altair as alt
     import polars as pl
 
-    low, high = data["low_drawn"].min(), data["high_drawn"].max()
-    scale = alt.Scale(type="log" if ratio else "linear", domain=[low, high], nice=False)
+    domain = data.select(pl.col("low_drawn").min(), pl.col("high_drawn").max()).row(0)
+    scale = alt.Scale(type="log" if ratio else "linear", domain=list(domain), nice=False)
     x = alt.X(
         "low_drawn:Q",
         scale=scale,
         title="Multiple of what it is now, log scale" if ratio else "Share",
-        axis=alt.Axis(format="~r", **({"values": [0.1, 0.3, 1, 3, 10]} if ratio else {})),
+        axis=alt.Axis(format="~r", values=[0.1, 0.3, 1, 3, 10] if ratio else alt.Undefined),
     )
     y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=0))
     now = data.unique("quantity", keep="first", maintain_order=True)

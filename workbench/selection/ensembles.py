@@ -1,9 +1,4 @@
-"""Ensembles and cascades as candidates: where they run is given, what they come to is simulated.
-
-What a cascade or a vote answers to a row hangs on its members' answers alone, so that its answers
-to the whole pool are known as those of a model are. Of other routers, which look at load or draw
-lots, only what a simulated run answers is known.
-"""
+"""Ensembles and cascades as candidates: where they run is given, what they come to is simulated."""
 
 from __future__ import annotations
 
@@ -15,15 +10,11 @@ import numpy as np
 
 from workbench.batching.timer import BatchPolicy
 from workbench.ensemble import Ensemble
-from workbench.ensemble_simulation import simulate_ensemble
 from workbench.experiment import Experiment
-from workbench.measuring.outcomes import Accuracy, Outcomes
-from workbench.planner.plans import Candidate
-from workbench.planner.search import describe_model
+from workbench.measuring.outcomes import Accuracy
 from workbench.quantiles import longest_within
-from workbench.routing.base import PlaceAnswer, RoutedRequest
-from workbench.routing.calls import RoutedCalls
 from workbench.run_cost import cost
+from workbench.selection.compositions import first_model
 from workbench.selection.evidence import Evidence
 from workbench.selection.needs import traits_of
 from workbench.selection.standings import RatedCandidate
@@ -31,22 +22,15 @@ from workbench.selection.standings import RatedCandidate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from workbench.measuring.outcomes import Outcomes
     from workbench.measuring.setup import RoutedSetup
     from workbench.pricing.cost import Cost
-    from workbench.registry.model import Model
     from workbench.run import Run
     from workbench.selection.question import Question
     from workbench.service_times import ServiceTimes
 
 KIND = "ensemble"
 """What stands in the place of an inference type: its members have their own."""
-
-
-def first_model(candidate: Model | Ensemble) -> Model:
-    """Return a model, or that of the first member, whose task and samples are those of all."""
-    if isinstance(candidate, Ensemble):
-        return next(iter(candidate.members.values())).model
-    return candidate
 
 
 def describe_ensemble(ensemble: Ensemble) -> dict[str, Any]:
@@ -62,42 +46,6 @@ def describe_ensemble(ensemble: Ensemble) -> dict[str, Any]:
     return alike | {"name": ensemble.label, "size_bytes": size}
 
 
-def is_fixed(ensemble: Ensemble) -> bool:
-    """Return whether an ensemble answers a row the same whenever it is asked."""
-    return getattr(ensemble.router, "by_answers", False) and math.isinf(ensemble.patience)
-
-
-def compose_outcomes(ensemble: Ensemble, outcomes: Mapping[str, Outcomes]) -> Outcomes:
-    """Return what an ensemble answers to each row of the pool, sent alone, by members' answers.
-
-    The router itself is asked about each row, so that this is what a run would give.
-    """
-    places = ensemble.places()
-    calls = RoutedCalls(ensemble.router.router(places), places)
-    answers = [
-        list(zip(each.label.tolist(), each.confidence.tolist(), each.correct.tolist(), strict=True))
-        for each in (outcomes[name] for name in ensemble.names)
-    ]
-    given = []
-    for row in range(len(answers[0])):
-        reaction = calls.arrive(RoutedRequest(row), 0.0)
-        pending = list(reaction.ask)
-        while reaction.given is None:
-            _, place = pending.pop(0)
-            answer = PlaceAnswer(place, 0.0, *answers[place][row])
-            reaction = calls.answer(row, answer, 0.0)
-            pending += reaction.ask
-        given.append(reaction.given.answer)
-        for _, place in pending:
-            calls.answer(row, PlaceAnswer(place, 0.0, *answers[place][row]), 0.0)
-    return Outcomes(
-        np.array([each.label for each in given]),
-        np.array([each.confidence for each in given]),
-        np.array([each.correct for each in given]),
-        outcomes[ensemble.names[0]].context,
-    )
-
-
 def simulate(
     ensemble: Ensemble,
     question: Question,
@@ -105,6 +53,8 @@ def simulate(
     outcomes: Mapping[str, Outcomes] | None,
 ) -> Run:
     """Return the run of an ensemble under the traffic of a question, by its members' times."""
+    from workbench.ensemble_simulation import simulate_ensemble
+
     experiment = Experiment(ensemble, trace=question.trace, slo=question.slo)
     options = question.options
     return simulate_ensemble(
@@ -134,6 +84,8 @@ def read_run(ensemble: Ensemble, run: Run) -> Evidence:
 
 def rate_run(row: RatedCandidate, run: Run, question: Question) -> RatedCandidate:
     """Return an ensemble with what its simulated run comes to."""
+    from workbench.planner.plans import Candidate
+
     assert isinstance(row.model, Ensemble)  # noqa: S101 - who asks has seen to it
     slo, correct = question.slo, run.frame["correct"].to_numpy()
     in_time = run.frame["latency"].to_numpy() <= longest_within(slo.latency)  # NaN is never
@@ -160,6 +112,8 @@ def rate_run(row: RatedCandidate, run: Run, question: Question) -> RatedCandidat
 
 def _bill(ensemble: Ensemble, run: Run, question: Question) -> Cost:
     """Return what a run costs, with the bytes that go to and from each member that is asked."""
+    from workbench.planner.search import describe_model
+
     trace, options = question.trace, describe_model(first_model(ensemble), question.options)
     asked = run.frame["tried"].to_numpy()
     sent = trace.bytes if trace.bytes.any() else (options.row_bytes or 0.0) * trace.rows

@@ -10,7 +10,7 @@ from workbench.ensemble import Ensemble
 from workbench.errors import NotFound
 from workbench.measuring.outcomes import Outcomes, find_outcomes, recall_outcomes
 from workbench.measuring.profile_cache import ensure_profile
-from workbench.selection.ensembles import compose_outcomes, first_model, is_fixed
+from workbench.selection.compositions import compose_outcomes, first_model, is_fixed
 from workbench.selection.evidence import UNMEASURED, Evidence, gather_evidence
 from workbench.selection.standings import title_of
 from workbench.service_times import ServiceTimes

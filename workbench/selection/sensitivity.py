@@ -205,7 +205,7 @@ def _search_weights(standings: Standings) -> list[FlipRange]:
         def winner(weight: float, index: int = index) -> str:
             return name_first(standings, shift_weight(shares, index, weight))
 
-        terms = {"now": shares[index], "tolerance": 1e-6}
+        terms: dict[str, Any] = {"now": shares[index], "tolerance": 1e-6}
         ranges.append(search_range(f"weight of {name}", winner, _WEIGHTS, **terms))
     return ranges
 
@@ -220,8 +220,8 @@ def _search_targets(standings: Standings) -> FlipRange:
         costs = np.where(sure, standings.figures.cost, np.inf)
         return standings.rows[int(costs.argmin())].name if np.isfinite(costs).any() else ""
 
-    terms = {"now": question.target, "tolerance": 1e-6}
-    return search_range("target of accuracy", winner, _TARGETS, **terms)
+    now = question.target
+    return search_range("target of accuracy", winner, _TARGETS, now=now, tolerance=1e-6)
 
 
 def name_first(
