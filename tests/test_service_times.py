@@ -152,3 +152,42 @@ def test_a_profile_gives_its_means_where_nothing_is_to_be_drawn():
 def test_threads_that_were_not_profiled_are_refused():
     with pytest.raises(InvalidInput, match="with 2 threads"):
         ServiceTimes.from_profile(profile_of([0.1], [0.2]), threads=2)
+
+
+def test_what_is_derived_is_what_the_same_dictionary_gives():
+    times = ServiceTimes({1: [1.0, 2.0], 3: [2.0, 4.0]}, after_idle={1: [2.0, 3.0], 3: [3.0, 5.0]})
+    assert times.means[1] == 1.5  # kept, and not of what is derived
+
+    twice = times.scale(2)
+
+    assert twice.means.tolist() == pytest.approx([np.nan, 3.0, np.nan, 6.0], nan_ok=True)
+    assert times.idle().means.tolist() == pytest.approx([np.nan, 2.5, np.nan, 4.0], nan_ok=True)
+    assert times.up_to(2).sizes == [1]
+    assert twice.digest == times.scale(2).digest != times.digest
+    with pytest.raises(ValueError, match="read-only"):
+        twice.table[1] = 1.0
+
+
+def test_a_profile_of_more_rows_says_the_same_of_few():
+    sample = np.linspace(0.001, 0.002, 50)
+    small, large = (profile_of(sample, sample, sizes=each) for each in ((1, 2, 4), (1, 2, 4, 9000)))
+
+    few = ServiceTimes.from_profile(large, largest=3)
+
+    assert few.sizes == [1, 2, 3]
+    assert few.digest == ServiceTimes.from_profile(small).up_to(3).digest
+
+
+def test_a_table_of_many_sizes_stays_small_and_keeps_its_means():
+    sample = np.linspace(0.001, 0.002, 50)
+    profile = profile_of(sample, sample, sizes=(1, 2, 50_000))
+    fine = profile.frame.with_columns(
+        samples=pl.lit(sample.tolist()) * pl.col("batch_size"),
+        tail=pl.lit(np.linspace(0.0019, 0.002, 101).tolist()) * pl.col("batch_size"),
+        gaps=pl.lit(np.zeros(50).tolist()),
+    )
+
+    times = ServiceTimes.from_profile(Profile(fine))
+
+    assert times.table.size < 5_000_000
+    assert times.means[[1, 50_000]] == pytest.approx([0.0015, 75.0], rel=1e-3)

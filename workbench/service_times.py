@@ -11,6 +11,7 @@ row. The time of a size is a constant, or a distribution given by its quantiles:
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -32,6 +33,7 @@ MAX_BATCH_ROWS = 100_000
 
 
 _FINE_LEVELS = np.linspace(0, 1, 1001)
+_MOST_CELLS = 4_000_000  # of a table: 32 MB, and a planner holds one for each size of a machine
 _TAIL = 900  # from which of them on a profile knows more than its samples do
 
 
@@ -129,7 +131,14 @@ class ServiceTimes:
         return cls({size: base + each * size for size in sizes}, label=label)
 
     @classmethod
-    def from_profile(cls, profile: ProfileLike, *, threads: int = 1, sampled: bool = True) -> Self:
+    def from_profile(
+        cls,
+        profile: ProfileLike,
+        *,
+        threads: int = 1,
+        sampled: bool = True,
+        largest: int | None = None,
+    ) -> Self:
         """Return the times of a profile; sizes between measured ones lie on straight lines.
 
         Drawn from the measured times at 1001 levels (a profile of an earlier version has 21), or
@@ -137,6 +146,8 @@ class ServiceTimes:
         last is set to give the measured mean. Of fewer than 1000 calls after idle the ten slowest
         say nothing of rarer ones: there the tail is that back to back, later by the difference of
         the medians. Where slow calls came together, they do so again: see `workbench.speed`.
+        Of batches of more than 4,000 rows there are fewer levels, so that the table stays small;
+        sizes above `largest` are left out.
 
         Raises:
             InvalidInput: It is no profile, or has no times for so many threads.
@@ -146,6 +157,8 @@ class ServiceTimes:
         rows, idle_rows = (
             profile.times(threads=threads, state=state) for state in ("back to back", "after idle")
         )
+        if largest is not None:
+            rows, idle_rows = (_leave_out(each, largest) for each in (rows, idle_rows))
         seconds = _quantiles_by_size(rows, sampled=sampled)
         after_idle = _quantiles_by_size(idle_rows, sampled=sampled)
         if sampled:
@@ -154,12 +167,14 @@ class ServiceTimes:
                 size: _borrow_tail(own, calls[size], seconds.get(size, own))
                 for size, own in after_idle.items()
             }
-        return cls(
+            seconds, after_idle = _thin_levels(seconds), _thin_levels(after_idle)
+        times = cls(
             _interpolate_sizes(seconds),
             after_idle=_interpolate_sizes(after_idle),
             label=f"{getattr(profile, 'label', 'profile')}, {threads} threads",
             speed=profile.find_speed(threads=threads) if sampled else None,
         )
+        return times if largest is None else times.up_to(largest)
 
     @classmethod
     def from_run(cls, run: RunLike) -> Self:
@@ -241,6 +256,8 @@ class ServiceTimes:
         [nan, 0.02]
         """
         factor = positive("factor", factor)
+        if factor == 1:
+            return self._derive(self.table, self.idle_table, label)
         return self._derive(factor * self.table, factor * self.idle_table, label)
 
     def idle(self) -> "ServiceTimes":
@@ -251,13 +268,32 @@ class ServiceTimes:
         """
         return self._derive(self.idle_table, self.idle_table, None)
 
-    def _derive(self, table: Floats, idle_table: Floats, label: str | None) -> "ServiceTimes":
-        return ServiceTimes(
-            {size: table[size] for size in self.sizes},
-            after_idle={size: idle_table[size] for size in self.sizes},
-            label=self.label if label is None else label,
-            speed=self.speed,
-        )
+    def _derive(self, table: Floats, idle_table: Floats, label: str | None) -> Self:
+        """Return other times of the same kind: what was checked of these holds of those."""
+        derived = copy(self)
+        for name in ("means", "idle_means", "digest", "_has_size"):
+            vars(derived).pop(name, None)
+        for name, values in (("table", table), ("idle_table", idle_table)):
+            values.setflags(write=False)
+            object.__setattr__(derived, name, values)
+        if label is not None:
+            object.__setattr__(derived, "label", label)
+        return derived
+
+    def up_to(self, largest: int) -> Self:
+        """Return the times of batches of up to so many rows.
+
+        >>> ServiceTimes({1: 0.010, 2: 0.014}).up_to(1).sizes
+        [1]
+        """
+        if largest >= self.largest:
+            return self
+        return self._derive(self.table[: largest + 1], self.idle_table[: largest + 1], None)
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of all times."""
+        return digest_of(self, self.largest)
 
     def to_dict(self) -> dict[str, Any]:
         """Return label, sizes and mean seconds as JSON values."""
@@ -355,6 +391,26 @@ def _match_mean(distribution: Floats, mean: float) -> Floats:
     )
     last = max(2 * rest - distribution[-2], distribution[-2])
     return np.append(distribution[:-1], last)
+
+
+def _leave_out(rows: "pl.DataFrame", largest: int) -> "pl.DataFrame":
+    """Return the rows of a profile that say something of batches of up to so many rows."""
+    sizes = rows["batch_size"]
+    beyond = sizes.filter(sizes >= largest).min()
+    return rows if beyond is None else rows.filter(sizes <= beyond)
+
+
+def _thin_levels(distributions: Mapping[int, Floats]) -> dict[int, Floats]:
+    """Return as many quantiles as a table of these sizes has room for, with the same means."""
+    last = len(next(iter(distributions.values()))) - 1
+    cells = max(distributions) * last
+    step = next((n for n in (1, 2, 4, 5, 8, 10, 20, 40) if cells <= n * _MOST_CELLS), 40)
+    if step == 1 or last % step:
+        return dict(distributions)
+    return {
+        size: _match_mean(row[::step], float(_means(row[None])[0]))
+        for size, row in distributions.items()
+    }
 
 
 def _borrow_tail(own: Floats, calls: int, other: Floats) -> Floats:

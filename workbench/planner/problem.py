@@ -162,7 +162,7 @@ class PlanningProblem:
         times = self.service_on(deployment)
         # What differs in price alone fares the same.
         alike = (type(deployment), deployment.platform, deployment.call_limit, policy, scaling)
-        key = (*alike, times.table.tobytes(), times.idle_table.tobytes())
+        key = (*alike, times.digest)
         if key not in self._summaries:
             outcome = self.serve(configuration)
             data = self.content, self.bytes_out * len(self.trace)
@@ -180,8 +180,8 @@ class PlanningProblem:
         options, largest = self.options, self._largest_content(max_size)
         seconds, rows = 0.0, int(np.ceil(self.rows * max_size))
         if not deployment.by_job:
-            table = self.service_on(deployment).idle_table
-            seconds = float(np.nan_to_num(table[: rows + 1]).max())
+            longest = self.service_on(deployment).idle_table[: rows + 1, -1]
+            seconds = float(np.nan_to_num(longest).max())
         start = 0.0
         if deployment.on_demand and options.cold_start is not None:
             start = float(np.max(options.cold_start))
@@ -291,14 +291,15 @@ class Screening:
         straight line.
         """
         times = self._problem.service_on(deployment)
-        table = (times.idle_table if deployment.on_demand else times.table)[times.sizes]
+        rows = self._problem.rows * np.arange(1, max(self.sizes) + 1)
+        sizes = _find_neighbours(np.array(times.sizes), rows)
+        table = (times.idle_table if deployment.on_demand else times.table)[sizes]
         if table.shape[1] > 1:
             levels, fine = np.linspace(0, 1, table.shape[1]), np.linspace(0, 1, 1001)
             drawn = np.array([np.interp(fine, levels, row) for row in table])
             between = (drawn[:, 1:] + drawn[:, :-1]) / 2
             table = between.reshape(len(table), SERVICE_SAMPLES, -1).mean(axis=2)
-        rows = self._problem.rows * np.arange(1, max(self.sizes) + 1)
-        return np.array([np.interp(rows, times.sizes, level) for level in table.T]).T
+        return np.array([np.interp(rows, sizes, level) for level in table.T]).T
 
     def of(self, deployments: list[Deployment]) -> NDArray[np.int64]:
         """Return the number of each deployment's distribution."""
@@ -392,3 +393,9 @@ def fit_arrivals(trace: Trace, window: float) -> tuple[MAP, tuple[str, ...]]:
         warning = "Too few requests to tell their burstiness: they were taken to be independent."
         return poisson_process(trace.rate), (warning,)
     return fitted.map, fitted.warnings
+
+
+def _find_neighbours(sizes: NDArray[np.int64], values: Floats) -> NDArray[np.int64]:
+    """Return those of some sizes, in order, between which the values lie."""
+    after = np.searchsorted(sizes, values)
+    return sizes[np.unique(np.clip(np.concatenate([after - 1, after]), 0, len(sizes) - 1))]

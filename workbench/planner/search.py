@@ -162,8 +162,8 @@ def _load_profile(
 
 def _resolve_service(source: Measured, trace: Trace, options: Options) -> tuple[ServiceOn, int]:
     """Return service times by deployment, and the most requests in a batch that they cover."""
-    on = _make_service_on(source, options)
     least, most = int(trace.rows.min()), int(trace.rows.max())
+    on = _make_service_on(source, options, largest=most * max(options.max_sizes or MAX_SIZES))
     covered = min(
         _find_largest_covered(on(deployment), least)
         for kind in options.kinds
@@ -177,13 +177,13 @@ def _resolve_service(source: Measured, trace: Trace, options: Options) -> tuple[
     return on, covered // most
 
 
-def _make_service_on(source: Measured, options: Options) -> ServiceOn:
+def _make_service_on(source: Measured, options: Options, largest: int) -> ServiceOn:
     if isinstance(source, ServiceTimes):
         times = source
     elif callable(source):
         return source
     elif hasattr(source, "times"):
-        times = ServiceTimes.from_profile(source, threads=options.threads)
+        times = ServiceTimes.from_profile(source, threads=options.threads, largest=largest)
     else:
         raise InvalidInput(
             f"plan needs a model, a profile, ServiceTimes or a function, got {source!r}."

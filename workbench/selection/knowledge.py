@@ -56,7 +56,7 @@ class Knowledge:
                 except NotFound:
                     return None
             if not isinstance(known, ServiceTimes):
-                known = ServiceTimes.from_profile(known, threads=threads)
+                known = ServiceTimes.from_profile(known, threads=threads, largest=largest)
             self._times[key] = known
         return self._times[key]
 
