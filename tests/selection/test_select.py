@@ -126,6 +126,7 @@ def test_what_cannot_be_told_apart_goes_to_the_cheaper(models):
     assert pair.best.model.group == "middle"
     assert pair.decision.p > 0.05
     assert "McNemar" in pair.sentence
+    assert any("may be chance" in each for each in pair.sentences)
     apart = {"large:1": answers(wrong=6), "middle:1": answers(wrong=40, skip=200)}
     assert ask(
         models[:2], weights={"accuracy": 99, "cost": 1}, outcomes=apart
@@ -243,6 +244,14 @@ def test_each_flip_is_so_on_both_sides(found):
         assert flip.first_below != flip.first_above
 
 
+def test_a_weight_that_would_leave_nothing_to_another_is_no_flip(found):
+    assert all(
+        0.001 <= flip.below < flip.above <= 0.999
+        for flip in found.flips
+        if "weight" in flip.quantity
+    )
+
+
 def test_a_flip_by_price_is_so_on_both_sides(models):
     base = ask(models, weights={"accuracy": 0.6, "cost": 0.4}, deployments=["serverless", "lambda"])
     kind = base.best.kind
@@ -302,7 +311,8 @@ def test_nothing_passes_names_the_nearest_misses(models):
     none = ask(models, slo=wb.SLO(latency=0.001))
     assert not none.feasible
     assert none.rows[none.nearest[0]].model.group == "small"
-    assert "small:1" in none.sentence
+    assert none.sentence.count("small:1") == 1  # not once more for each inference type
+    assert set(none.table["deployment"]) == set(OPTIONS.kinds)
     with pytest.raises(InvalidInput, match="Nothing passes"):
         none.experiment  # noqa: B018
     assert none.to_dict()["first"] is None

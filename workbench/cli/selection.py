@@ -64,7 +64,10 @@ def parse_weights(text: str) -> dict[str, float]:
     >>> parse_weights("accuracy=0.7,cost=0.3")
     {'accuracy': 0.7, 'cost': 0.3}
     """
-    return dict(parse_bound(part) for part in text.split(","))
+    try:
+        return dict(parse_bound(part) for part in text.split(","))
+    except InvalidInput as error:
+        raise InvalidInput(f"{text!r} are no weights; an example: accuracy=0.7,cost=0.3") from error
 
 
 def parse_cascade(text: str) -> tuple[str, str, float]:

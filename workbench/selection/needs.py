@@ -110,7 +110,7 @@ def check_needs(
         if name not in names:
             raise InvalidInput(f"No candidate has a trait {name!r}. Known: {', '.join(names)}.")
         if name in FIGURES:
-            of_kind(f"The need of {name}", wanted, Bounds, "at_least(...) or at_most(...)")
+            of_kind(f"The need of {name}", wanted, Bounds, "a minimum or a maximum")
             continue
         for value in (each[name] for each in traits if each.get(name) is not None):
             if not _comparable(value, wanted):

@@ -164,7 +164,7 @@ class Selection:
         """Why the winner is first; where nothing passes, the nearest misses."""
         first = self.decision.first
         if first is None:
-            return explain_nothing(self.standings, self.nearest[:_NEAREST])
+            return explain_nothing(self.standings, self._list_nearest_models()[:_NEAREST])
         return explain(self.standings, self.decision, first)
 
     @cached_property
@@ -177,6 +177,13 @@ class Selection:
         """The numbers of the candidates that miss a need, those nearest to passing first."""
         missed = [number for number, row in enumerate(self.rows) if row.misses]
         return sorted(missed, key=self._measure_miss)
+
+    def _list_nearest_models(self) -> list[int]:
+        """Return the nearest misses, one a model: it mostly fails alike on all inference types."""
+        by_title: dict[str, int] = {}
+        for number in self.nearest:
+            by_title.setdefault(self.rows[number].title, number)
+        return list(by_title.values())
 
     def _measure_miss(self, number: int) -> tuple[bool, int, float]:
         misses = self.rows[number].misses
@@ -229,7 +236,7 @@ class Selection:
         return {
             "candidate": row.title,
             "inference_type": row.kind,
-            "deployment": found and found.configuration.place,
+            "deployment": found.configuration.place if found else row.kind,
             "policy": found.configuration.batching_label if found and alone else None,
             "state": self.state(number),
             "accuracy": to_number(row.accuracy),
@@ -299,7 +306,8 @@ class Selection:
         left = "" if self.conclusive else " Others could still be first: allow more searches."
         return (
             f"Decided in {self.seconds:.2f} s: {models:,} models, {len(self.rows):,} rows, "
-            f"{len(self.planned)} searches for settings; latency and cost are simulated.{left}"
+            f"{len(self.planned)} searches for settings; latency and cost are simulated, and who is "
+            f"right in time, of the {len(self.question.trace):,} requests of this traffic.{left}"
         )
 
     # ------------------------------------------------------------- what would change it

@@ -28,7 +28,7 @@ Winner = Callable[[float], str]
 
 NOTHING = "nothing passes"
 
-_WEIGHTS = tuple(np.linspace(0, 1, 101).tolist())
+_WEIGHTS = (0.001, *np.linspace(0.01, 0.99, 99).tolist(), 0.999)  # at the ends one alone counts
 _PRICES = tuple(np.geomspace(0.1, 10, 61).tolist())
 _TARGETS = tuple(np.linspace(0, 1, 101).tolist())
 _FACTORS = tuple(np.geomspace(0.1, 10, 7).tolist())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from workbench.formatting import milliseconds
 from workbench.selection.sensitivity import find_price
+from workbench.selection.standings import MAX_P
 
 if TYPE_CHECKING:
     from workbench.selection.question import Question
@@ -124,24 +125,23 @@ def _explain_behind(standings: Standings, decision: Decision, row: int) -> str:
     one, first = standings.rows[row], decision.first
     assert first is not None  # noqa: S101 - something passes
     winner = standings.rows[first]
-    words = f"{one.label} passes; against {winner.name} it has {_compare(one, winner)}"
+    words = f"{one.label} passes; against {winner.name} it has {_compare(standings, row, first)}"
     if standings.question.target is None:
         mine, its = float(decision.scores[row]), float(decision.scores[first])
         words += f"; score {mine:.3f} against {its:.3f}"
-        if mine > its:
-            p = standings.compare(row, first)
-            words += f", by an accuracy that may be chance (McNemar's test, p {p:.2g})"
     price = find_price(standings, row)
     if price is None:
         return f"{words}; no price would make it first."
     return f"{words}; it would be first at ${price:.3g} per million."
 
 
-def _compare(one: RatedCandidate, winner: RatedCandidate) -> str:
+def _compare(standings: Standings, row: int, first: int) -> str:
+    one, winner = standings.rows[row], standings.rows[first]
     parts = []
     points = 100 * (one.accuracy - winner.accuracy)
     if math.isfinite(points) and abs(points) >= 0.05:
         parts.append(f"{abs(points):.1f} points {'more' if points > 0 else 'less'} accuracy")
+        parts[0] += " (which may be chance)" if standings.compare(row, first) >= MAX_P else ""
     for name, mine, its in (
         ("latency", one.latency, winner.latency),
         ("cost", one.cost, winner.cost),
