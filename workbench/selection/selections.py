@@ -306,8 +306,8 @@ class Selection:
         left = "" if self.conclusive else " Others could still be first: allow more searches."
         return (
             f"Decided in {self.seconds:.2f} s: {models:,} models, {len(self.rows):,} rows, "
-            f"{len(self.planned)} searches for settings; latency and cost are simulated, and who is "
-            f"right in time, of the {len(self.question.trace):,} requests of this traffic.{left}"
+            f"{len(self.planned)} searches for settings; latency, cost and who is right in time "
+            f"are simulated for the {len(self.question.trace):,} requests of this traffic.{left}"
         )
 
     # ------------------------------------------------------------- what would change it

@@ -85,7 +85,7 @@ def _explain_first(standings: Standings, decision: Decision) -> str:
             f"{words}; the cheapest whose accuracy is at least {question.target:g} with "
             f"{100 * question.confidence:g} % confidence (its own is at least {row.bound:.4g})."
         )
-    score = f"score {decision.scores[first]:.3f} by {question.describe_weights()}"
+    score = f"score {decision.scores[first]:.3f} (weights: {question.describe_weights()})"
     stays = _describe_price(standings, first)
     if leader != first:
         ahead = standings.rows[leader]
@@ -98,7 +98,7 @@ def _explain_first(standings: Standings, decision: Decision) -> str:
     if second is None:
         return f"{words}; {score}; nothing else passes."
     gap = decision.scores[first] - decision.scores[second]
-    return f"{words}; {score}, {gap:.3f} more than {standings.rows[second].name}{stays}."
+    return f"{words}; {score}: {gap:.3f} more than {standings.rows[second].name}{stays}."
 
 
 def _describe_price(standings: Standings, first: int) -> str:

@@ -69,7 +69,8 @@ class NeedsPicker(Picker):
         }
 
     def _describe(self, value: dict[str, Any]) -> str:
-        return f"{len(value['needs']) + (value['budget'] is not None)} needs."
+        count = len(value["needs"]) + (value["budget"] is not None)
+        return f"{count} need{'s' * (count != 1)}."
 
 
 def read_needs(entered: str) -> dict[str, Any]:
