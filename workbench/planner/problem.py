@@ -291,7 +291,7 @@ class Screening:
         straight line.
         """
         times = self._problem.service_on(deployment)
-        rows = self._problem.rows * np.arange(1, max(self.sizes) + 1)
+        rows: Floats = self._problem.rows * np.arange(1, max(self.sizes) + 1, dtype=np.float64)
         sizes = _find_neighbours(np.array(times.sizes), rows)
         table = (times.idle_table if deployment.on_demand else times.table)[sizes]
         if table.shape[1] > 1:
@@ -398,4 +398,6 @@ def fit_arrivals(trace: Trace, window: float) -> tuple[MAP, tuple[str, ...]]:
 def _find_neighbours(sizes: NDArray[np.int64], values: Floats) -> NDArray[np.int64]:
     """Return those of some sizes, in order, between which the values lie."""
     after = np.searchsorted(sizes, values)
-    return sizes[np.unique(np.clip(np.concatenate([after - 1, after]), 0, len(sizes) - 1))]
+    places = np.unique(np.clip(np.concatenate([after - 1, after]), 0, len(sizes) - 1))
+    neighbours: NDArray[np.int64] = sizes[places]
+    return neighbours

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.deployment.base import KINDS
 from workbench.ensemble import Ensemble
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
@@ -212,6 +213,7 @@ class _CandidateSearch:
         self._runs: dict[str, Run] = {}
         self.planned: dict[str, Plan] = {}
         self._rows: dict[tuple[str, str | None], RatedCandidate] = {}
+        self._unbatched: list[RatedCandidate] = []
 
     def run(
         self, candidates: Sequence[Model | Ensemble], *, most: int
@@ -231,7 +233,7 @@ class _CandidateSearch:
             self._progress(len(left), len(left))
         else:
             self._plan_rivals()
-        return tuple(self._rows.values())
+        return (*self._rows.values(), *self._unbatched)
 
     def _put(self, row: RatedCandidate) -> None:
         self._rows[row.title, row.kind] = row
@@ -362,7 +364,7 @@ class _CandidateSearch:
     def _plan_rivals(self) -> None:
         """Plan for whoever could be first until nobody is left who could."""
         while len(self.planned) < self._searches:
-            standings = Standings(self._question, tuple(self._rows.values()))
+            standings = Standings(self._question, (*self._rows.values(), *self._unbatched))
             rival = standings.find_rival()
             if rival is None:
                 return
@@ -391,18 +393,44 @@ class _CandidateSearch:
         for candidate in found.finalists:
             best.setdefault(candidate.deployment.kind, candidate)
         for kind in kinds:
-            self._rate(self._rows[model.name, kind], found, best.get(kind))
+            self._put(self._rate(self._rows[model.name, kind], found, best.get(kind)))
+        if question.target is None:
+            self._add_unbatched(model, best, options)
 
-    def _rate(self, row: RatedCandidate, found: Plan, candidate: Candidate | None) -> None:
-        """Keep what a plan found for a row, and which needs that misses."""
+    def _add_unbatched(self, model: Model, best: Mapping[str, Candidate], options: Options) -> None:
+        """Add rows without batching: a plan takes the cheapest, and weights may prefer the faster.
+
+        Without them a model that cannot be batched would win for its latency alone.
+        """
+        kinds = [
+            kind
+            for kind, each in best.items()
+            if each.policy.max_size > 1 and not KINDS[kind].by_job
+        ]
+        if not kinds or 1 not in (options.max_sizes or (1,)):
+            return
+        values = [each for each in options.deployments if each.kind in kinds]
+        alone = replace(options, kinds=kinds, deployments=values, max_sizes=[1], max_waits=[0.0])
+        profile = self._known.profiles[model.name]
+        found = plan(profile, self._question.trace, self._question.slo, alone)
+        seen = set()
+        for candidate in found.finalists:
+            if candidate.deployment.kind not in seen and candidate.policy.max_size == 1:
+                seen.add(candidate.deployment.kind)
+                row = replace(self._rows[model.name, candidate.deployment.kind], unbatched=True)
+                self._unbatched.append(self._rate(row, found, candidate))
+
+    def _rate(
+        self, row: RatedCandidate, found: Plan, candidate: Candidate | None
+    ) -> RatedCandidate:
+        """Return the row with what a plan found for it, and which needs that misses."""
         if candidate is None:
             miss = Miss("deployment", f"nothing was found on {row.kind}", "allow more settings")
-            self._put(replace(row, misses=(miss,)))
-            return
+            return replace(row, misses=(miss,))
         rated = replace(row, found=candidate)
         if row.evidence is not None and row.evidence.outcomes is not None:
             rated = replace(rated, effective_accuracy=self._share_in_time(row, found, candidate))
-        self._put(replace(rated, misses=tuple(self._list_misses(rated))))
+        return replace(rated, misses=tuple(self._list_misses(rated)))
 
     def _share_in_time(self, row: RatedCandidate, found: Plan, candidate: Candidate) -> float:
         """Return the share of requests that are answered right and in time, from simulated rows."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from workbench.formatting import milliseconds
 from workbench.selection.sensitivity import find_price
-from workbench.selection.standings import MAX_P
 
 if TYPE_CHECKING:
     from workbench.selection.question import Question
@@ -141,7 +140,7 @@ def _compare(standings: Standings, row: int, first: int) -> str:
     points = 100 * (one.accuracy - winner.accuracy)
     if math.isfinite(points) and abs(points) >= 0.05:
         parts.append(f"{abs(points):.1f} points {'more' if points > 0 else 'less'} accuracy")
-        parts[0] += " (which may be chance)" if standings.compare(row, first) >= MAX_P else ""
+        parts[0] += " (which may be chance)" if standings.may_be_chance(row, first) else ""
     for name, mine, its in (
         ("latency", one.latency, winner.latency),
         ("cost", one.cost, winner.cost),

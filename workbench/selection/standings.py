@@ -51,6 +51,7 @@ class RatedCandidate:
         least_cost: What it costs at least, in US dollars per million requests.
         bound: What its accuracy is at least, with the confidence asked for; NaN if not known.
         misses: The needs that it does not meet.
+        unbatched: Whether it is looked at without batching, beside the cheapest settings.
     """
 
     model: Model | Ensemble
@@ -62,6 +63,7 @@ class RatedCandidate:
     least_cost: float = math.nan
     bound: float = math.nan
     misses: tuple[Miss, ...] = ()
+    unbatched: bool = False
 
     @property
     def title(self) -> str:
@@ -73,7 +75,7 @@ class RatedCandidate:
         """Model and inference type, as flips name them."""
         if self.kind is None or isinstance(self.model, Ensemble):
             return self.title
-        return f"{self.title} on {self.kind}"
+        return f"{self.title} on {self.kind}{' without batching' * self.unbatched}"
 
     @property
     def priced_as(self) -> str | None:
@@ -250,7 +252,7 @@ class Standings:
         better = np.flatnonzero(self.passes & (scores > scores[row])).tolist()
         alike = weighing.score_alike([*better, row], row)
         return all(
-            alike[other] <= alike[row] and self.compare(row, other) >= MAX_P for other in better
+            alike[other] <= alike[row] and self.may_be_chance(row, other) for other in better
         )
 
     def compare(self, one: int, other: int) -> float:
@@ -264,6 +266,10 @@ class Standings:
         if key not in self._p_values:
             self._p_values[key] = compare_accuracy(first.evidence, second.evidence)
         return self._p_values[key]
+
+    def may_be_chance(self, one: int, other: int) -> bool:
+        """Return whether two accuracies cannot be distinguished on the rows that there are."""
+        return self.compare(one, other) >= MAX_P
 
     def find_rival(self) -> int | None:
         """Return the undecided candidate that could do best, if it could change who is first.
