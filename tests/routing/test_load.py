@@ -11,7 +11,7 @@ import pytest
 from workbench.errors import InvalidInput
 from workbench.routing.base import Place, PlaceAnswer, PlaceState, RoutedRequest
 from workbench.routing.calls import RoutedCalls
-from workbench.routing.estimates import AccuracyModel, LatencyModel
+from workbench.routing.estimates import AccuracyModel, LatencyModel, SharedDelay
 from workbench.routing.load import Contextual, CostFirst, EffectiveAccuracy, LatencyFirst
 
 SMALL = Place(name="small", accuracy=0.7, seconds=0.01, cost=1e-6)
@@ -262,6 +262,62 @@ def test_switching_by_load_is_right_and_in_time_more_often_than_any_model_alone(
 
     assert alone[1] < 0.1  # it falls behind for good
     assert switched > max(alone) + 4 * math.sqrt(2 * 0.25 / 4000)
+
+
+def one_processor(policy, places, *, rate, sending=0.0, count=4000):
+    """Share right and within half a second where all places, and who sends, have one processor."""
+    generator = random.Random(1)  # noqa: S311 - no secret
+    calls = RoutedCalls(policy.router(places, 1), places)
+    due, free, ends, good = 0.0, 0.0, [], 0
+    for number in range(count):
+        due += generator.expovariate(rate)
+        now = max(due, free) + sending if sending else due
+        free = max(now, free)
+        while ends and ends[0][0] <= now:
+            end, which, place, start, correct = heapq.heappop(ends)
+            calls.answer(which, PlaceAnswer(place, end - start, correct=correct), end)
+        ((_, place),) = calls.arrive(RoutedRequest(number, arrival=due), now).ask
+        free += places[place].seconds * generator.uniform(0.8, 1.2)
+        correct = float(generator.random() < places[place].accuracy)
+        good += correct * (free - due <= 0.5)
+        heapq.heappush(ends, (free, number, place, now, correct))
+    return good / count
+
+
+@pytest.mark.parametrize("policy", [EffectiveAccuracy, LatencyFirst])
+@pytest.mark.parametrize(("rate", "sending"), [(30, 0.0), (50, 0.0), (50, 0.001)])
+def test_places_on_one_processor_do_no_worse_than_the_small_model_alone(policy, rate, sending):
+    """All calls delay all others, or the sender: in flight at one place says little of that."""
+    small = one_processor(Contextual(), [SMALL], rate=rate, sending=sending)
+    both = one_processor(policy(target=0.5), [SMALL, LARGE], rate=rate, sending=sending)
+
+    assert both > small + 0.02
+
+
+def test_what_work_elsewhere_delays_is_learned_and_kept_while_nothing_speaks_against_it():
+    generator, shared, apart = random.Random(1), SharedDelay(), SharedDelay()  # noqa: S311
+    for _ in range(200):
+        work, noise = generator.random(), generator.gauss(0, 0.05)
+        shared.learn(work, 0.8 * work + noise)
+        apart.learn(work, noise)
+    assert apart.slope == 0
+    assert shared.slope == pytest.approx(0.8, abs=0.05)
+
+    before = shared.slope
+    for _ in range(2000):  # a router that keeps the work steady
+        shared.learn(0.5, 0.4 + generator.gauss(0, 0.05))
+    assert shared.slope == before
+    for _ in range(1000):
+        shared.learn(generator.random(), generator.gauss(0, 0.05))
+    assert shared.slope < 0.1
+
+
+def test_what_a_request_has_waited_is_gone_from_the_target():
+    states = [PlaceState(index, place) for index, place in enumerate((SMALL, LARGE))]
+    router = EffectiveAccuracy(target=0.1, explore=0).router([SMALL, LARGE])
+
+    asked = [router.choose(RoutedRequest(n, arrival=0.0), states, 0.02 * n)[0] for n in range(8)]
+    assert asked == [1, 1, 0, 0, 0, 0, 0, 0]  # too late for any: where it makes the least work
 
 
 @pytest.mark.parametrize(

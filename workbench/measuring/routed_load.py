@@ -36,7 +36,8 @@ from workbench.routing.calls import PlaceEvent, Reaction, RoutedCalls
 
 _LEAD_SECONDS = 0.05
 _MAX_SLEEP = 0.1
-_UNKNOWN = (None, math.nan, math.nan)  # label, confidence, correct
+_Known = tuple[Any, float, float]  # label, confidence, correct
+_UNKNOWN: _Known = (None, math.nan, math.nan)
 
 
 class AnswerReader(Protocol):
@@ -153,7 +154,7 @@ class _RoutedReplay:
         self._now = now
         router = load.policy.router(load.places, load.seed)
         self._calls = RoutedCalls(router, load.places, patience=load.patience)
-        self._completions: Inbox[tuple[int, CompletedBatch]] = Inbox()
+        self._completions: Inbox[_Completion] = Inbox()
         self._given: deque[_Given] = deque()
         self._sent = np.full(len(self._trace), np.nan)
         self._open: dict[int, list[int]] = {}  # of requests without an answer, the places asked
@@ -227,22 +228,23 @@ class _RoutedReplay:
         self._react(self._calls.arrive(self._requests[number], instant), instant)
 
     def _take_completions(self) -> None:
-        for number, served in self._completions.take():
-            self._take(number, served)
+        for completion in self._completions.take():
+            self._take(completion)
 
     def _wait(self, seconds: float) -> None:
         """Sleep, not for long, and until a completed batch at most."""
         if seconds > 0:
             self._completions.wait(min(seconds, _MAX_SLEEP))
 
-    def _take(self, number: int, served: CompletedBatch) -> None:
+    def _take(self, completion: "_Completion") -> None:
         """Hand the answers in a batch to the router."""
+        number, served, known = completion
+        if isinstance(known, Exception):
+            raise known
         place = self._places[number]
         instant = self._now()
         at = instant if served.error else served.finished
-        for request, (label, confidence, correct) in zip(
-            served.requests, place.read(served), strict=True
-        ):
+        for request, (label, confidence, correct) in zip(served.requests, known, strict=True):
             answer = PlaceAnswer(number, math.inf, label, confidence, correct, error=served.error)
             self._react(self._calls.answer(request, answer, at), instant, finished=at)
         if place.watches:
@@ -269,6 +271,14 @@ class _RoutedReplay:
             self._given.append(_Given(number, answer.place, tried, finished, answer.error))
 
 
+class _Completion(NamedTuple):
+    """A batch that came back to a place, and what is known of its requests' answers."""
+
+    place: int
+    batch: CompletedBatch
+    known: Sequence[_Known] | Exception
+
+
 class _PlaceInUse:
     """A place of a load under way: its buffer, its workers, and what reads their answers."""
 
@@ -279,11 +289,17 @@ class _PlaceInUse:
         reader: AnswerReader,
         *,
         now: Callable[[], float],
-        inbox: Inbox[tuple[int, CompletedBatch]],
+        inbox: Inbox[_Completion],
         numbers: Iterator[int],
     ) -> None:
         def notify(batch: CompletedBatch) -> None:
-            inbox.put((number, batch))
+            # in a worker's thread: the one that sends has enough to do
+            known: Sequence[_Known] | Exception
+            try:
+                known = self.read(batch)
+            except Exception as error:  # noqa: BLE001 - raised where the load is sent
+                known = error
+            inbox.put(_Completion(number, batch, known))
 
         batcher = load.policy.batcher()
         self.watches = batcher.watches
@@ -315,7 +331,7 @@ class _PlaceInUse:
         rows = self._rows.of(batches)
         return {**rows, "place": np.full(len(rows["request"]), self._number, np.uint8)}
 
-    def read(self, served: CompletedBatch) -> Sequence[tuple[Any, float, float]]:
+    def read(self, served: CompletedBatch) -> Sequence[_Known]:
         """Return label, confidence and share of right rows of each request of a batch."""
         outputs, requests = served.reply.outputs, served.requests
         if outputs is None:
@@ -351,11 +367,14 @@ class _Given(NamedTuple):
 
 def _list_requests(load: RoutedLoad) -> list[RoutedRequest]:
     """Return what the router sees of each request."""
-    rows = load.loads[0].trace.rows.tolist()
+    trace = load.loads[0].trace
+    rows = trace.rows.tolist()
     contexts = [""] * len(rows) if load.contexts is None else load.contexts
     return [
-        RoutedRequest(number, size, str(context))
-        for number, (size, context) in enumerate(zip(rows, contexts, strict=True))
+        RoutedRequest(number, size, str(context), arrival=arrival)
+        for number, (size, context, arrival) in enumerate(
+            zip(rows, contexts, trace.arrivals.tolist(), strict=True)
+        )
     ]
 
 

@@ -30,6 +30,7 @@ class RoutedRequest(NamedTuple):
         context: Its kind, "" where it has none.
         client: The number of the client that sent it.
         size: Units of input, for models whose latency depends on it.
+        arrival: When it arrived, seconds; NaN: when it is routed.
     """
 
     number: int
@@ -37,6 +38,7 @@ class RoutedRequest(NamedTuple):
     context: str = ""
     client: int = 0
     size: float = 1.0
+    arrival: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
-"""What a router learns of a place: latency as a function of the calls in flight, and accuracy.
+"""What a router learns of places: latency by calls in flight, what they share, and accuracy.
 
-Both begin with what is known beforehand, forget old answers, and read no clock::
+All begin with what is known beforehand, forget old answers, and read no clock::
 
     latency = LatencyModel(seconds=0.05, servers=2)
     latency.learn(3, 0.08)           # with three calls in flight an answer took 80 ms
@@ -17,6 +17,7 @@ _FEW = 5.0  # answers on which an estimate stands badly
 _RIDGE = 0.5  # weight of the slope expected beforehand, in squared units of load
 _LEVEL_WEIGHT = 2.0  # answers' worth of the straight line against the mean at just this load
 _FIRST_SPREAD = 0.25  # standard deviation over mean, before answers say
+_CLEAR = 4.0  # standard errors by which work elsewhere must be seen to delay answers
 _SURE = 50.0  # rows' worth of an accuracy known for just this kind of request
 _VAGUE = 5.0  # the same of an accuracy over all kinds
 _GRADED = 20.0  # rows' worth of an answer that is graded, not right or wrong
@@ -119,6 +120,43 @@ class LatencyModel:
         weight, level = self._levels.get(in_flight, (0.0, 0.0))
         found = (weight * level + _LEVEL_WEIGHT * line) / (weight + _LEVEL_WEIGHT)
         return found, found * math.sqrt(self._squares[1] / self._squares[0])
+
+
+class SharedDelay:
+    """How far places delay each other, as models on one machine do that share its processors.
+
+    A straight line through what the places' own latencies leave unexplained, over the seconds of
+    work that was under way at other places. Its slope is kept where answers do not clearly speak
+    against it: a router that keeps that work steady learns nothing more of it.
+
+    >>> shared = SharedDelay()
+    >>> for work in range(20):
+    ...     shared.learn(work, work / 2)
+    >>> shared.slope
+    0.5
+    """
+
+    __slots__ = ("_sums", "slope")
+
+    def __init__(self) -> None:
+        self._sums = [0.0] * 6  # of 1, work, seconds, and of their squares and product
+        self.slope = 0.0
+        """Seconds by which a second of work elsewhere delays an answer, 0 or more."""
+
+    def learn(self, work: float, seconds: float) -> None:
+        """Learn that an answer took so many seconds more than expected with so much work there."""
+        keep = 1 - 1 / _MEMORY
+        news = (1.0, work, seconds, work * work, seconds * seconds, work * seconds)
+        self._sums = [keep * old + new for old, new in zip(self._sums, news, strict=True)]
+        count, works, delays, squares, errors, products = self._sums
+        spread = squares - works * works / count
+        if count <= _FEW or spread <= 0:
+            return
+        slope = (products - works * delays / count) / spread
+        left = max(0.0, errors - delays * delays / count - slope * slope * spread)
+        error = _CLEAR * math.sqrt(left / (count - 2) / spread)
+        if abs(slope - self.slope) > error:
+            self.slope = max(0.0, slope)
 
 
 class AccuracyModel:

@@ -23,6 +23,8 @@ from workbench.routing.weights import WeightedRule
 from workbench.settings import amount, positive_amount, setting
 from workbench.validation import inner_share, share
 
+_NO_CHANCE = 0.01  # in time, below which it is all the same
+
 
 @dataclass(frozen=True, kw_only=True)
 class _LoadAware(RoutingRule):
@@ -52,6 +54,10 @@ class _LoadAware(RoutingRule):
     def margin(self) -> float:
         """The least by which the first numbers of two ranks have to differ to count."""
         return 0.0
+
+    def is_hopeless(self, rank: Rank) -> bool:
+        """Return whether the first rank says that no place will answer in time."""
+        return max(rank[:2]) < _NO_CHANCE
 
     def router(self, places: Sequence[Place], seed: int = 0) -> "LoadAwareRouter":
         """Return a fresh router that explores by this seed."""
@@ -119,6 +125,10 @@ class Contextual(_LoadAware):
     def label(self) -> str:
         """The policy in a few words, for charts and tables."""
         return "most accurate by kind"
+
+    def is_hopeless(self, rank: Rank) -> bool:  # noqa: ARG002 - as the others
+        """Return False: the target is not asked."""
+        return False
 
     def rank(self, prospects: Sequence[Prospect]) -> Sequence[Rank]:
         """Return the accuracy, then what breaks ties."""

@@ -293,7 +293,9 @@ class _RoutedSteps:
             while arrivals[self._following] <= now:
                 number = self._following
                 self._following += 1
-                request = RoutedRequest(number, self._rows[number], self._contexts[number])
+                request = RoutedRequest(
+                    number, self._rows[number], self._contexts[number], arrival=now
+                )
                 self._react(calls.arrive(request, now), now)
             for place in touched if len(touched) == 1 else sorted(touched):
                 steps = self._steps[place]
