@@ -178,6 +178,29 @@ def test_the_router_sees_the_kind_that_a_request_says(models, monkeypatch):
             assert headers["x-workbench-place"] == name
 
 
+class Listening(SingleAnswerRouter):
+    """Asks the first place, and remembers what it answers."""
+
+    def __init__(self):
+        self.seen = []
+
+    def choose(self, request, states, now):
+        return (states[0].index,)
+
+    def observe(self, request, answer, now):
+        self.seen.append((answer.latency, now - request.arrival))
+
+
+def test_the_router_learns_how_long_an_answer_took(models, monkeypatch):
+    router = Listening()
+    monkeypatch.setattr(RoundRobin, "router", lambda *_: router)
+    with played(models, monkeypatch, [score(1), score(2)], RoundRobin()) as server:
+        ask(server, ROW, content_type="text/csv")
+
+    ((latency, since),) = router.seen
+    assert latency == since > 0
+
+
 @pytest.mark.parametrize(
     ("status", "asked"),
     [

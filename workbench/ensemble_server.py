@@ -13,6 +13,7 @@ and in `x-workbench-tried` how many places were asked; a request may say its kin
 import asyncio
 import ipaddress
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -208,8 +209,9 @@ class _Caller:
         """Have a request answered."""
         number = next(self._numbers)
         self._open[number] = _OpenCall(rows, deliver)
-        request = RoutedRequest(number, rows=len(rows), context=context)
-        self._react(self._calls.arrive(request, self._loop.time()))
+        now = time.perf_counter()  # uvloop's own clock ticks once a millisecond
+        request = RoutedRequest(number, rows=len(rows), context=context, arrival=now)
+        self._react(self._calls.arrive(request, now))
 
     def _react(self, reaction: Reaction) -> None:
         for number, place in reaction.ask:
@@ -218,7 +220,8 @@ class _Caller:
             call = self._open.pop(reaction.given.request)
             call.deliver(reaction.given, call.outputs.get(reaction.given.answer.place))
         if self._calls.due < float("inf") and self._timer is None:
-            self._timer = self._loop.call_at(self._calls.due, self._wake)
+            seconds = max(0.0, self._calls.due - time.perf_counter())
+            self._timer = self._loop.call_later(seconds, self._wake)
 
     def _ask(self, number: int, place: int) -> None:
         batch = Batch(self._open[number].rows)
@@ -237,11 +240,11 @@ class _Caller:
                 self._open[number].outputs[place] = outputs
         else:
             answer = PlaceAnswer(place, float("inf"), error=str(error))
-        self._react(self._calls.answer(number, answer, self._loop.time()))
+        self._react(self._calls.answer(number, answer, time.perf_counter()))
 
     def _wake(self) -> None:
         self._timer = None
-        for reaction in self._calls.wake(self._loop.time()):
+        for reaction in self._calls.wake(time.perf_counter()):
             self._react(reaction)
         self._react(Reaction())
 
@@ -251,7 +254,7 @@ def _describe_answer(member: Member, place: int, outputs: NDArray[Any]) -> Place
     labels = member.model.labels(outputs).tolist()
     return PlaceAnswer(
         place,
-        float("nan"),  # `RoutedCalls` knows when it was asked
+        float("inf"),  # `RoutedCalls` knows when it was asked
         label=labels[0] if len(labels) == 1 else tuple(map(str, labels)),
         confidence=float(member.model.confidence(outputs).min()),
     )
