@@ -5,7 +5,11 @@ import math
 import polars as pl
 import pytest
 
-from workbench.measuring.oversubscription import oversubscription, oversubscription_warnings
+from workbench.measuring.oversubscription import (
+    oversubscription,
+    oversubscription_warnings,
+    shared_cores_warnings,
+)
 
 
 def test_instances_that_share_this_machines_processors_for_long_are_warned_about():
@@ -36,3 +40,20 @@ def test_a_run_without_answers_shares_nothing():
     )
 
     assert oversubscription(calls, 1) == (0, 0.0)
+
+
+def test_members_that_share_this_machines_processors_for_long_are_warned_about():
+    calls = pl.DataFrame(
+        {
+            "batch": [0, 1, 1, 2],
+            "place": [0, 1, 1, 1],
+            "started": [0.0, 1.0, 1.0, math.nan],
+            "finished": [3.0, 2.0, 2.0, math.nan],
+        }
+    )
+
+    (warning,) = shared_cores_warnings(calls, [1, 1], 1)
+    assert "up to 2 threads" in warning
+    assert "50 %" in warning  # both are busy for one second of the three, which makes half the work
+    assert shared_cores_warnings(calls, [1, 1], 2) == []
+    assert "up to 3 threads" in shared_cores_warnings(calls, [1, 2], 2)[0]

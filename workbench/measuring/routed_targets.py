@@ -17,6 +17,7 @@ from workbench.formatting import dollars
 from workbench.measuring.collector import RunOptions
 from workbench.measuring.limits import bytes_of_trace, check_batches
 from workbench.measuring.load import Rows
+from workbench.measuring.oversubscription import shared_cores_warnings
 from workbench.measuring.routed_load import RoutedLoad, RoutedRows, replay_routed_in_process
 from workbench.measuring.setup import RoutedSetup
 from workbench.measuring.targets import EndpointTarget
@@ -121,11 +122,7 @@ class LocalEnsembleTarget:
                 f"{name} is {deployment.label}, which does not run here. {deployment.needs} "
                 "With one: experiment.run(cloud)."
             )
-        self._count = len(members)
-        self._cores = sum(
-            each.deployment.instance_workers * each.deployment.session_threads
-            for each in members.values()
-        )
+        self._threads = [each.deployment.session_threads for each in members.values()]
         self.backends: Sequence[Backend] = [
             LocalBackend(
                 each.model,
@@ -141,13 +138,9 @@ class LocalEnsembleTarget:
 
     def report(self, frame: "pl.DataFrame", calls: "pl.DataFrame", cores: int) -> EnsembleReport:
         """Return the rows, and a warning where members had to share cores."""
-        warnings = []
-        if self._count > 1 and self._cores > cores:
-            warnings.append(
-                f"The members want {self._cores} cores together, and this machine has {cores}: "
-                "while several are busy they slow each other down."
-            )
-        return EnsembleReport(frame, calls, {}, [{}] * self._count, warnings)
+        several = len(self._threads) > 1
+        warnings = shared_cores_warnings(calls, self._threads, cores) if several else []
+        return EnsembleReport(frame, calls, {}, [{}] * len(self._threads), warnings)
 
 
 class CloudEnsembleTarget:
