@@ -177,9 +177,9 @@ def test_a_member_that_fails_is_dropped_and_the_run_says_so(registry, monkeypatc
 
     assert run.answered == len(TRACE)
     assert run.frame["place"].unique().to_list() == [1]
-    assert len(run.calls.filter(run.calls["error"].is_not_null())) == 3
+    assert run.calls["error"].drop_nulls().len() >= 3  # and what was under way by the third
     assert any(
-        "digits-mlp-small failed 3 times in a row and was left out, once" in warning
+        "digits-mlp-small failed 3 times in a row and was left out" in warning
         and "RuntimeError: no answer to 1 rows" in warning
         for warning in run.warnings
     )

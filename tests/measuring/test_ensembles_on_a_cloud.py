@@ -1,6 +1,7 @@
 """Ensembles on a local cloud: several models on one endpoint, or an endpoint each."""
 
 import dataclasses
+import math
 import threading
 
 import pytest
@@ -57,8 +58,11 @@ def test_real_time_members_are_variants_of_one_endpoint(cloud, registry):
     assert [each["variant"] for each in facts.values()] == ["small", "plain-with-a-comma"]
     assert len({each["endpoint"] for each in facts.values()}) == 1
     assert [len(member.instances) for member in run.record.members] == [1, 2]
-    seconds = wb.cost(run).items[0].quantity, wb.cost(run).items[1].quantity
-    assert seconds[1] == pytest.approx(2 * seconds[0], rel=0.05)
+    seconds = [
+        sum(math.ceil(stop - start) for start, stop in member.instances)
+        for member in run.record.members
+    ]
+    assert [3600 * item.quantity for item in wb.cost(run).items[:2]] == pytest.approx(seconds)
     assert set(run.calls.filter(run.calls["place"] == 0)["server"]) == {0}
     assert set(run.frame.filter(run.frame["place"] == 1)["server"]) <= {0, 1}
     assert nothing_left(cloud)
