@@ -436,7 +436,7 @@ def build_frame(
         "scheduled": trace.arrivals[requests],
         "sent": outcome.arrivals,
         "rows": trace.rows[requests],
-        "place": np.full(count, place, np.uint8),
+        "place": np.full(count, place, np.uint8) if place else np.zeros(count, np.uint8),
         "correct": correct,
         **seen._asdict(),
     }
