@@ -161,11 +161,11 @@ def test_a_place_that_fails_is_dropped_and_said_so_and_nothing_is_lost():
     assert frame["error"].null_count() == len(trace) == len(frame)
     assert frame["place"].unique().to_list() == [1]
     failed = calls.filter(calls["place"] == 0)
-    assert len(failed) == 3
+    assert len(failed) >= 3  # and what was under way by the third
     assert failed["error"].str.contains("RuntimeError: no answer to 1 rows").all()
     assert frame["tried"].sum() == len(calls)
     (sentence,) = describe_events(collector.events, ("broken", "sound"))
-    assert sentence.startswith("broken failed 3 times in a row and was left out, once,")
+    assert sentence.startswith("broken failed 3 times in a row and was left out, ")
 
 
 def test_a_place_that_recovers_is_taken_back():
