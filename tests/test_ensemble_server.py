@@ -201,6 +201,15 @@ def test_the_router_learns_how_long_an_answer_took(models, monkeypatch):
     assert latency == since > 0
 
 
+def test_an_answer_that_cannot_be_read_is_a_failure_and_another_model_is_asked(models, monkeypatch):
+    monkeypatch.setattr(RoundRobin, "router", lambda *_: Listening())
+    nothing = lambda _: np.empty((0, 10), np.float32)  # noqa: E731
+    with played(models, monkeypatch, [nothing, score(4)], RoundRobin()) as server:
+        status, headers, _ = ask(server, ROW, content_type="text/csv")
+
+    assert (status, headers["x-workbench-place"]) == (200, NAMES[1])
+
+
 @pytest.mark.parametrize(
     ("status", "asked"),
     [

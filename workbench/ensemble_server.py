@@ -12,6 +12,7 @@ and in `x-workbench-tried` how many places were asked; a request may say its kin
 
 import asyncio
 import ipaddress
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -208,10 +209,11 @@ class _Caller:
     def call(self, rows: NDArray[Any], context: str, deliver: Deliver) -> None:
         """Have a request answered."""
         number = next(self._numbers)
-        self._open[number] = _OpenCall(rows, deliver)
         now = time.perf_counter()  # uvloop's own clock ticks once a millisecond
         request = RoutedRequest(number, rows=len(rows), context=context, arrival=now)
-        self._react(self._calls.arrive(request, now))
+        reaction = self._calls.arrive(request, now)
+        self._open[number] = _OpenCall(rows, deliver)
+        self._react(reaction)
 
     def _react(self, reaction: Reaction) -> None:
         for number, place in reaction.ask:
@@ -219,7 +221,7 @@ class _Caller:
         if reaction.given is not None:
             call = self._open.pop(reaction.given.request)
             call.deliver(reaction.given, call.outputs.get(reaction.given.answer.place))
-        if self._calls.due < float("inf") and self._timer is None:
+        if self._calls.due < math.inf and self._timer is None:
             seconds = max(0.0, self._calls.due - time.perf_counter())
             self._timer = self._loop.call_later(seconds, self._wake)
 
@@ -232,14 +234,14 @@ class _Caller:
 
     def _take(self, number: int, place: int, done: "Future[Any]") -> None:
         """Take what a place answered, or that it failed."""
-        error = done.exception()
-        if error is None:
+        try:
             outputs = done.result().outputs
             answer = _describe_answer(self._members[place], place, outputs)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the router has to know
+            answer = PlaceAnswer(place, math.inf, error=str(error) or type(error).__name__)
+        else:
             if number in self._open:
                 self._open[number].outputs[place] = outputs
-        else:
-            answer = PlaceAnswer(place, float("inf"), error=str(error))
         self._react(self._calls.answer(number, answer, time.perf_counter()))
 
     def _wake(self) -> None:
@@ -254,7 +256,7 @@ def _describe_answer(member: Member, place: int, outputs: NDArray[Any]) -> Place
     labels = member.model.labels(outputs).tolist()
     return PlaceAnswer(
         place,
-        float("inf"),  # `RoutedCalls` knows when it was asked
+        math.inf,  # `RoutedCalls` knows when it was asked
         label=labels[0] if len(labels) == 1 else tuple(map(str, labels)),
         confidence=float(member.model.confidence(outputs).min()),
     )

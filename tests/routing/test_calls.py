@@ -182,6 +182,16 @@ def test_how_many_were_under_way_is_what_the_router_learns():
     assert [answer.in_flight for answer in router.seen] == [1, 2]
 
 
+@pytest.mark.parametrize("told", [math.inf, math.nan])
+def test_a_latency_that_is_not_told_is_the_time_since_the_place_was_asked(told):
+    router = First()
+    routed = calls(router)
+    routed.arrive(RoutedRequest(0), 1.0)
+    routed.answer(0, good(0)._replace(latency=told), 1.5)
+
+    assert router.seen[0].latency == 0.5
+
+
 def test_a_router_that_asks_a_place_twice_is_refused():
     class Stubborn(First):
         def settle(self, request, answers, pending, states, now):

@@ -48,6 +48,17 @@ def test_a_line_in_calls_in_flight_is_found_within_its_standard_error():
     assert model.estimate(9)[0] == pytest.approx(5.7, abs=0.2)  # beyond what was seen
 
 
+def test_a_place_not_asked_for_millions_of_requests_has_an_estimate_all_the_same():
+    model = LatencyModel(seconds=0.1)
+    for _ in range(40):  # nor does it answer when it is asked
+        model.forget(2e6)
+        model.learn(1, math.inf)
+
+    assert model.estimate(3)[0] == pytest.approx(0.3)
+    model.learn(1, 0.2)
+    assert model.estimate(1)[0] == pytest.approx(0.2, rel=0.05)
+
+
 def test_old_latencies_are_forgotten():
     model = LatencyModel(seconds=0.1)
     for seconds in [0.1] * 1000 + [0.5] * 1000:

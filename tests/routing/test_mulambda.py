@@ -90,6 +90,15 @@ def test_an_empty_filter_raises_as_published_and_the_mended_one_takes_the_neares
     assert choose(MuLambda(needs={"input": "image"}), kinds) == "image"
 
 
+def test_the_published_rule_takes_another_where_what_is_needed_is_left_out():
+    """A place that fails is left out for a while: no request may be lost for that."""
+    fit = Place(name="fit", traits={"input": "image"})
+    other = Place(name="other", traits={"input": "text"})
+    router = MuLambda(needs={"input": "image"}).router([fit, other])
+
+    assert router.choose(RoutedRequest(0), [PlaceState(1, other)], 0.0) == (1,)
+
+
 def test_what_is_not_known_never_counts_as_best():
     known = Place(name="known", accuracy=0.01, seconds=9.0, cost=9.0)
 

@@ -63,6 +63,18 @@ def test_a_canary_is_asked_when_nothing_else_is_left_and_not_when_it_is_left_out
     assert choices(Canary(place="new", share=1), 3, states=STATES[:2]) == [(0,), (1,), (0,)]
 
 
+def test_a_canary_is_asked_when_of_the_others_only_their_shadow_is_left():
+    policy = Canary(place="new", share=1e-9, others=Shadow(place="large"))
+
+    assert choices(policy, 2, states=STATES[1:]) == [(2,)] * 2
+    assert choices(policy, 1) == [(0, 1)]
+
+
+def test_a_canary_whose_answers_would_never_be_given_is_refused():
+    with pytest.raises(InvalidInput, match="as a shadow"):
+        Canary(place="new", others=Shadow(place="new")).router(PLACES)
+
+
 @pytest.fixture
 def shadowed():
     """Calls with a shadow, one of which is under way to the first place and the shadow."""

@@ -200,7 +200,7 @@ class SeenStates:
     """
 
     def __init__(self, places: Sequence[Place]) -> None:
-        self._states = [PlaceState(index, place) for index, place in enumerate(places)]
+        self.states = [PlaceState(index, place) for index, place in enumerate(places)]
         self._last: Sequence[PlaceState] = ()
 
     def note(self, states: Sequence[PlaceState]) -> None:
@@ -208,12 +208,12 @@ class SeenStates:
         if states is self._last:
             return
         for state in states:
-            self._states[state.index] = state
+            self.states[state.index] = state
         self._last = states
 
     def network(self, place: int, client: int) -> float:
         """Return the network latency from a client to a place."""
-        return self._states[place].place.network_of(client)
+        return self.states[place].place.network_of(client)
 
 
 class SingleAnswerRouter:

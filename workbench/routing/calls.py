@@ -104,7 +104,7 @@ class RoutedCalls:
         opened = self._open[request]
         asked_at, in_flight = opened.asked[answer.place]
         place, latency, label, confidence, correct, _, error = answer
-        if error is None and latency == math.inf:
+        if error is None and not math.isfinite(latency):
             latency = now - asked_at
         answer = PlaceAnswer(place, latency, label, confidence, correct, in_flight, error)
         self.states[answer.place].in_flight -= 1

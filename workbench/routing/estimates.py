@@ -13,6 +13,7 @@ from collections.abc import Mapping
 _OUTLIER = 4.0  # times the estimate: a longer latency counts as so long, as of a cold start
 _MEMORY = 200.0  # answers after which an old one weighs 1/e
 _HALF_LIFE = 1000.0  # requests that went elsewhere, after which an answer weighs half
+_LEAST = 1e-6  # answers' worth that is never forgotten, so that there is a mean
 _FEW = 5.0  # answers on which an estimate stands badly
 _RIDGE = 0.5  # weight of the slope expected beforehand, in squared units of load
 _LEVEL_WEIGHT = 2.0  # answers' worth of the straight line against the mean at just this load
@@ -78,7 +79,7 @@ class LatencyModel:
 
     def forget(self, age: float) -> None:
         """Halve the weight of what was learned for each thousand requests that went elsewhere."""
-        keep = math.exp2(-age / _HALF_LIFE)
+        keep = max(math.exp2(-age / _HALF_LIFE), min(1.0, _LEAST / (self._sums[0] or _LEAST)))
         self._sums = [keep * each for each in self._sums]
         for level in self._levels.values():
             level[0] *= keep

@@ -103,11 +103,15 @@ class MuLambdaRouter(SingleAnswerRouter):
     ) -> tuple[int, ...]:
         """Return the place with the largest weighted sum.
 
+        Where those that have the traits needed are left out or have failed, any other is taken.
+
         Raises:
             InvalidInput: No place has the traits that are needed; the prototype fails there too.
         """
         self._seen.note(states)
         fit = [state for state in states if not self._misses(state)]
+        if not fit and any(not self._misses(each) for each in self._seen.states):
+            fit = list(states)
         if not fit:
             needs = ", ".join(f"{name} = {value!r}" for name, value in self._policy.needs)
             raise InvalidInput(f"No place has {needs}: change the needs, or take Weighted.")

@@ -154,7 +154,7 @@ class Canary(RoutingRule):
         """Return a fresh router.
 
         Raises:
-            InvalidInput: No place has the name, or there is no other.
+            InvalidInput: No place has the name, there is no other, or `others` has it as a shadow.
         """
         return CanaryRouter(*_set_apart(self.place, places), self.share, self.others, seed)
 
@@ -207,6 +207,11 @@ class CanaryRouter:
         self._share = share
         self._others = others.router(places, seed)
         self.silent: frozenset[int] = getattr(self._others, "silent", frozenset())
+        if apart in self.silent:
+            raise InvalidInput(
+                f"{places[apart].name} is tried out twice: as a shadow its answers are not given. "
+                "Name another place."
+            )
         self._random = random.Random(seed)  # noqa: S311 - no secret
 
     def choose(
@@ -214,7 +219,7 @@ class CanaryRouter:
     ) -> Sequence[int]:
         """Return the place that is tried out, or what the other router chooses."""
         others, is_drawn = self._draw(states)
-        if is_drawn or not others:
+        if is_drawn or all(state.index in self.silent for state in others):
             return (self._apart,)
         return self._others.choose(request, others, now)
 
