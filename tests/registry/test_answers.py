@@ -167,3 +167,28 @@ def test_traits_of_an_older_version_have_no_classes(mine):
     from workbench.registry.api import _traits
 
     assert _traits(facts) == model.traits
+
+
+def test_a_forest_of_two_classes_answers_with_probabilities_though_one_is_rounded_below_0(mine):
+    from sklearn.ensemble import RandomForestClassifier
+
+    targets = NUMBERS > 1
+    forest = RandomForestClassifier(20, random_state=0).fit(ROWS, targets)
+    model = register(mine, targets, forest)
+    answers = model.session().run(ROWS)
+
+    assert answers.min() < 0  # 1 less a sum of twenty shares
+    assert model.confidence(answers) == pytest.approx(forest.predict_proba(ROWS).max(1), abs=1e-5)
+
+
+def test_labels_that_are_not_those_of_the_largest_score_are_refused_with_the_reason(mine):
+    """As those of a vector machine, whose probabilities are fitted apart."""
+    proto = onnx.load_model_from_string(from_estimator(fit(NUMBERS > 0)))
+    maker = next(each for each in proto.graph.node if "probabilities" in each.output)
+    maker.output[list(maker.output).index("probabilities")] = "straight"
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 0]), "columns"))
+    swap = onnx.helper.make_node("Gather", ["straight", "columns"], ["probabilities"], axis=1)
+    proto.graph.node.append(swap)
+
+    with pytest.raises(InvalidInput, match="largest score is not the label"):
+        register(mine, NUMBERS > 0, proto.SerializeToString())

@@ -279,6 +279,32 @@ def test_a_flip_by_price_is_so_on_both_sides(models):
         assert base.rows[decided.first].name == first
 
 
+def test_a_flip_by_target_is_so_on_both_sides_also_where_two_cost_the_same(models):
+    wrong = {"large": 3, "middle": 1, "small": 10, "worse": 200}
+    alike = {
+        "outcomes": {f"{name}:1": answers(wrong=count) for name, count in wrong.items()},
+        "profiles": {f"{name}:1": times(0.0003) for name in wrong},
+        "deployments": ["real-time"],
+    }
+    base = ask(models, target=0.9, **alike)
+    flips = [each for each in base.flips if each.quantity == "target of accuracy"]
+
+    assert flips
+    assert min(each.below for each in flips) >= 0.9  # what is less accurate was not planned for
+    for flip in flips:
+        for target, first in ((flip.below, flip.first_below), (flip.above, flip.first_above)):
+            again = ask(models, target=target, **alike)
+            assert (again.best.name if again.feasible else "nothing passes") == first
+
+
+def test_a_flip_by_target_names_nobody_who_misses_another_need(models):
+    base = ask(models, target=0.01, slo=wb.SLO(latency=0.008), deployments=["lambda"])
+    named = {each.first_above for each in base.flips if each.quantity == "target of accuracy"}
+
+    assert base.best.name == "small:1 on lambda"
+    assert named <= {row.name for row in base.rows if not row.misses} | {"nothing passes"}
+
+
 def test_flips_by_rate_and_target_are_so_when_planned_for(models):
     settings = {
         "weights": {"cost": 1},

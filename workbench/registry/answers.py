@@ -107,13 +107,20 @@ def _find_classes(
         )
     columns = scores.argmax(axis=1)
     labels = next((each for each in others if _are_labels(each, len(scores))), None)
-    for classes in map(_as_labels, _list_known(checked, estimator)):
+    known = [_as_labels(each) for each in _list_known(checked, estimator)]
+    for classes in known:
         if len(classes) == scores.shape[1] and _agree(np.asarray(classes)[columns], labels):
             return classes
     if labels is None:
         return None
     if _agree(columns, labels):
         return tuple(range(scores.shape[1]))
+    if any(len(classes) == scores.shape[1] for classes in known):
+        raise InvalidInput(
+            "The class with the largest score is not the label that this model answers, so that "
+            "its answers would change, as an SVC's do. Calibrate it, as CalibratedClassifierCV "
+            "does, or register it without answer=."
+        )
     raise InvalidInput(
         f"What the {scores.shape[1]} columns of the scores stand for is not in the file: register "
         "it with estimator=, or without answer=."

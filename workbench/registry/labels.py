@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 Label = bool | int | float | str
 
 _ROUNDING = 0.05  # by which probabilities of 8 bits may miss a sum of 1
+_BELOW_ZERO = 1e-5  # by which rounding may take one, as 1 minus the sum of many others
 
 
 def find_labels(outputs: NDArray[Any], classes: tuple[Label, ...] | None = None) -> NDArray[Any]:
@@ -41,7 +42,9 @@ def are_probabilities(scores: NDArray[Any]) -> NDArray[np.bool_]:
     >>> are_probabilities(np.array([[0.25, 0.75], [0.5, 0.9], [-1.0, 2.0]])).tolist()
     [True, False, False]
     """
-    return np.asarray((scores >= 0).all(axis=1) & (abs(scores.sum(axis=1) - 1) < _ROUNDING))
+    return np.asarray(
+        (scores >= -_BELOW_ZERO).all(axis=1) & (abs(scores.sum(axis=1) - 1) < _ROUNDING)
+    )
 
 
 def are_scores(outputs: NDArray[Any]) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from workbench.selection.weights import CRITERIA, normalise
+from workbench.selection.weights import CRITERIA, find_best, normalise
 
 if TYPE_CHECKING:
     from workbench.selection.question import Question
@@ -211,17 +211,23 @@ def _search_weights(standings: Standings) -> list[FlipRange]:
 
 
 def _search_targets(standings: Standings) -> FlipRange:
-    """Return the accuracies asked for and the cheapest of each; bounds keep their risk."""
-    question = standings.question
-    assert question.target is not None  # noqa: S101 - who asks has seen to it
+    """Return the accuracies asked for and the cheapest of each; bounds keep their risk.
+
+    Below the target only where it excluded nobody: what it excluded was not planned for.
+    """
+    now = standings.question.target
+    assert now is not None  # noqa: S101 - who asks has seen to it
+    bounds = np.array([row.bound for row in standings.rows])
+    unplanned = np.array([row.found is None for row in standings.rows])
+    lowest = now if (bounds[unplanned] < now).any() else 0.0
+    scores = -standings.figures.cost
 
     def winner(target: float) -> str:
-        sure = np.array([row.bound >= target and row.found is not None for row in standings.rows])
-        costs = np.where(sure, standings.figures.cost, np.inf)
-        return standings.rows[int(costs.argmin())].name if np.isfinite(costs).any() else ""
+        first = find_best(standings.figures, scores, standings.passes & (bounds >= target))
+        return "" if first is None else standings.rows[first].name
 
-    now = question.target
-    return search_range("target of accuracy", winner, _TARGETS, now=now, tolerance=1e-6)
+    grid = sorted({now, *(each for each in _TARGETS if each >= lowest)})
+    return search_range("target of accuracy", winner, grid, now=now, tolerance=1e-6)
 
 
 def name_first(
