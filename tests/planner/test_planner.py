@@ -56,6 +56,21 @@ def decided(trace: Trace) -> Plan:
 # ---------------------------------------------------------------------- the choice
 
 
+def test_what_costs_nothing_wins_and_the_others_are_dearer_by_no_ratio():
+    free = [Local(), Local(workers=2), *(Serverless(memory_mb=1024, max_concurrency=4),)]
+    found = plan(
+        TIMES,
+        poisson(rate=20, duration=60, seed=1),
+        TARGET,
+        Options(deployments=free, kinds=["local", "serverless"], unseen_draws=2, max_sizes=[1, 2]),
+    )
+
+    assert found.best.cost_per_million == found.headroom == 0
+    reasons = found.frame.filter(found.frame["cost_per_million"] > 0)["reason"]
+    assert reasons.str.contains("above the winner's cost, which is 0|above the target").all()
+    assert not found.frame["reason"].str.contains("inf|nan|NaN").any()
+
+
 def test_the_published_optimum_is_found():
     """NYS hour 3, 34 ms a request, p95 under 0.3 s: 4 requests and 0.17 s at 1.94 dollars."""
     process = MAP(*NYS_3)

@@ -108,6 +108,30 @@ def test_a_model_is_not_first_because_it_alone_cannot_be_batched(models):
     assert batched.latency > shown.best.latency
 
 
+def test_a_machine_that_is_free_is_first_by_cost_and_said_so(models):
+    found = ask(models, weights={"cost": 1}, deployments=[Local(), "serverless"])
+
+    assert (found.best.kind, found.best.cost) == ("local", 0.0)
+    json.dumps(found.to_dict(), allow_nan=False)
+    assert "$0 per million" in str(found)
+
+
+def test_what_no_plan_can_be_made_for_is_dropped_with_the_reason(models):
+    """Of 500 requests at once no formula says how long a buffer holds them."""
+    burst = ask(models[:1], trace=wb.Trace([0.0] * 500, 1.0))
+
+    assert not burst.feasible
+    assert "simulate" in burst.rows[0].misses[0].reason
+
+
+def test_answers_to_pools_of_other_lengths_are_not_compared(models):
+    short = np.ones(5)
+    outcomes = {"large:1": answers(wrong=6), "middle:1": Outcomes(short, short, short)}
+    pair = ask(models[:2], weights={"accuracy": 99, "cost": 1}, outcomes=outcomes)
+
+    assert math.isnan(pair.standings.compare(0, len(pair.rows) - 1))
+
+
 def test_latency_and_cost_are_those_of_the_plan(found):
     row = next(each for each in found.rows if each.found and not each.unbatched)
     options = describe_model(row.model, OPTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -185,9 +186,8 @@ class Plan:
         if price <= 0:
             return f", and{words}"
         what = "more than the cheapest" if self.task.budget is None else "slower than the fastest"
-        return (
-            f", and{words}; its headroom makes it {100 * price:.3g} % {what} for this trace alone"
-        )
+        more = f"{100 * price:.3g} % {what}" if price < math.inf else f"{what}, which is free,"
+        return f", and{words}; its headroom makes it {more} for this trace alone"
 
     @property
     def headroom(self) -> float:
@@ -201,7 +201,7 @@ class Plan:
             if self.task.meets_constraint(finalist.figures)
         ]
         winner = self.task.aim(self._ranking[0][1].figures)
-        return winner / min(met) - 1 if met else 0.0
+        return _divide(winner, min(met)) - 1 if met else 0.0
 
     def _why_best(self, winner: CandidateMetrics) -> str:
         if winner.broken:
@@ -433,8 +433,17 @@ class Plan:
         return Table(list(columns.values()), rows, caption).html(limit=20)
 
 
+def _divide(value: float, by: float) -> float:
+    """Return a ratio; of what costs nothing to what costs nothing it is 1."""
+    if by:
+        return value / by
+    return math.inf if value else 1.0
+
+
 def _format_ratio(value: float, of: float, what: str) -> str:
-    ratio = value / of
+    ratio = _divide(value, of)
+    if ratio == math.inf:
+        return f"above the winner's {what}, which is 0"
     if ratio < 1.1:
         return f"{100 * (ratio - 1):.2g} % above the winner's {what}"
     return f"{ratio:.3g} times the winner's {what}"
@@ -461,6 +470,9 @@ def _format_ratio_column(value: pl.Expr, of: float, what: str, least: str) -> pl
     """Return what `_format_ratio` does, of a column."""
     import polars as pl
 
+    if not of:
+        words = [pl.lit(_format_ratio(each, of, what)) for each in (1.0, 0.0)]
+        return pl.when(value > 0).then(words[0]).otherwise(words[1])
     ratio = value / of
     little = pl.format(
         "{}{} % above the winner's {}",

@@ -135,6 +135,8 @@ def compare_accuracy(one: Evidence, other: Evidence) -> float:
     from scipy import special
 
     mine, its = one.outcomes.correct, other.outcomes.correct
+    if len(mine) != len(its):
+        return math.nan
     strata = list(one.strata())
     if len(strata) == 1:
         rows = strata[0][1]

@@ -13,7 +13,7 @@ import numpy as np
 
 from workbench.deployment.base import KINDS
 from workbench.ensemble import Ensemble
-from workbench.errors import InvalidInput
+from workbench.errors import InvalidInput, NotPredictable
 from workbench.experiment import Experiment
 from workbench.planner.candidates import latencies_of
 from workbench.planner.search import describe_model, plan
@@ -383,7 +383,7 @@ class _CandidateSearch:
             times = self._find_times(model)
             assert times is not None  # noqa: S101 - without times no type of it is open
             found = plan(times, question.trace, question.slo, options)
-        except InvalidInput as error:
+        except (InvalidInput, NotPredictable) as error:
             miss = Miss("deployment", str(error).rstrip("."), "allow other deployments")
             for kind in kinds:
                 self._put(replace(self._rows[model.name, kind], misses=(miss,)))

@@ -114,10 +114,11 @@ def normalise(weights: "list[float] | Shares") -> Shares:
     >>> normalise([2, 0, 2])
     (0.5, 0.0, 0.5)
     """
-    total = float(sum(weights))
-    if len(weights) != len(CRITERIA) or not total > 0 or min(weights) < 0:
+    most = float(max(weights, default=0.0))
+    if len(weights) != len(CRITERIA) or not most > 0 or min(weights) < 0:
         raise InvalidInput(f"Weights must be three numbers, 0 or more, not all 0: got {weights!r}.")
-    quality, latency, cost = (float(weight) / total for weight in weights)
+    parts = [float(weight) / most for weight in weights]  # whose sum is no infinite number
+    quality, latency, cost = (part / sum(parts) for part in parts)
     return quality, latency, cost
 
 
