@@ -97,7 +97,7 @@ def test_the_run_says_who_was_asked_and_survives_saving(run, cascade, tmp_path):
     assert run.attainment() == run.attainment(0.5)
 
 
-def test_each_place_costs_its_own(registry):
+def test_each_place_costs_its_own_until_the_last_answer_of_all(registry):
     names = "digits-mlp-small", "digits-logistic"
     members = {
         name: wb.Member(registry[name], wb.Local(hourly_price=price))
@@ -106,9 +106,21 @@ def test_each_place_costs_its_own(registry):
 
     run = wb.Experiment(wb.Ensemble(members), trace=TRACE).run()
 
-    ends = [run.calls.filter(run.calls["place"] == place)["finished"].max() for place in (0, 1)]
+    last = max(run.calls["finished"].max(), run.frame["finished"].max())
     items = [item.dollars for item in wb.cost(run).items]
-    assert items == pytest.approx([ends[0] * 0.36 / 3600, ends[1] * 3.6 / 3600])
+    assert items == pytest.approx([last * 0.36 / 3600, last * 3.6 / 3600])
+
+
+def test_a_machine_that_nobody_asks_costs_all_the_same(registry):
+    """It is there for the whole run: a router that leaves it alone saves nothing."""
+    names = "digits-mlp-small", "digits-logistic"
+    members = {name: wb.Member(registry[name], wb.Local(hourly_price=0.36)) for name in names}
+    ensemble = wb.Ensemble(members, wb.routing.Canary(place=names[1], share=1e-12))
+    run = wb.Experiment(ensemble, trace=TRACE).run()
+
+    assert set(run.calls["place"]) == {0}
+    one, other = (item.dollars for item in wb.cost(run).items)
+    assert one == other > 0
 
 
 def test_progress_and_rows_are_those_of_requests(registry):

@@ -84,14 +84,21 @@ def _deployment(run: Run) -> Deployment:
 
 @dataclass(frozen=True)
 class RunActivity:
-    """The billed activity of a run: an `Activity`, read from its rows and record."""
+    """The billed activity of a run: an `Activity`, read from its rows and record.
+
+    A part of a composite deployment is there for as long as the whole is under way, `until`, asked
+    or not.
+    """
 
     run: Run
+    until: float = 0.0
 
     @property
     def end(self) -> float:
         """The instant of the last answer in seconds, 0 where there is none."""
-        return float(np.nanmax(self.run.frame["finished"].to_numpy(), initial=0.0))
+        frames = [self.run.frame] if self.run.calls is None else [self.run.frame, self.run.calls]
+        last = (np.nanmax(each["finished"].to_numpy(), initial=0.0) for each in frames)
+        return max(self.until, *map(float, last))
 
     @property
     def span(self) -> float:
@@ -130,7 +137,7 @@ class RunActivity:
         member = record.members[number]
         own = {name: getattr(member, name) for name in ("deployment", "instances", "counts")}
         asked = calls.filter(pl.col("place") == number)
-        return RunActivity(Run(asked, replace(record, **own)))
+        return RunActivity(Run(asked, replace(record, **own)), until=self.end)
 
     def call_times(self, *, with_cold_starts: bool, provisioned: int) -> CallTimes:
         """Return what calls are billed: what the endpoint reports, or what the client saw.

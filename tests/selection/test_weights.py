@@ -120,3 +120,7 @@ def test_what_is_not_known_never_wins_where_it_is_weighed(shares, unknown):
 def test_weights_that_weigh_nothing_are_refused(weights):
     with pytest.raises(InvalidInput):
         Weights.read(weights)
+
+
+def test_weights_whose_sum_is_no_finite_number_make_1_all_the_same():
+    assert normalise([1e308, 0.0, 1e308]) == (0.5, 0.0, 0.5)
