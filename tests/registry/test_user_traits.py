@@ -51,6 +51,7 @@ def test_a_name_that_the_registry_uses_is_refused(mine, model, name):
 @pytest.mark.parametrize(
     ("traits", "message"),
     [
+        ({"latency": 0.1}, "is a figure that `select` finds out"),
         ({"reading age": 12}, "A trait's name is a letter"),
         ({"": 12}, "A trait's name is a letter"),
         ({1: 12}, "A trait's name is a letter"),

@@ -16,6 +16,9 @@ from workbench.validation import finite, of_kind, whole_number
 MAX_LENGTH = 256
 """Characters of a text, which is what a value of SageMaker's customer metadata may have."""
 
+FIGURES = ("accuracy", "effective_accuracy", "latency", "attainment", "cost_per_million")
+"""What `workbench.select` finds out under a traffic: shares, seconds, US dollars per million."""
+
 _NAME = r"[A-Za-z][A-Za-z0-9_-]{0,62}"
 
 
@@ -27,7 +30,7 @@ def check_user_traits(traits: Mapping[str, Any] | None, taken: Collection[str]) 
         taken: Names of traits that are measured, and of what else the registry says of a version.
 
     Raises:
-        InvalidInput: A name is taken or none, or a value is of another type or too long.
+        InvalidInput: A name is taken, a figure's or none; a value is of another type or too long.
 
     >>> check_user_traits({"licence": "MIT", "reading_age": 12}, ["task"])
     {'licence': 'MIT', 'reading_age': 12}
@@ -41,6 +44,11 @@ def check_user_traits(traits: Mapping[str, Any] | None, taken: Collection[str]) 
         if name in taken:
             raise InvalidInput(
                 f"{name!r} is a trait that the registry keeps itself: choose another name."
+            )
+        if name in FIGURES:
+            raise InvalidInput(
+                f"{name!r} is a figure that `select` finds out under a traffic, and a need of it "
+                "means that one: choose another name."
             )
     return {name: _check_value(name, value) for name, value in given.items()}
 

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from workbench.errors import InvalidInput
 from workbench.formatting import format_cell
 from workbench.registry.model import Traits
+from workbench.registry.user_traits import FIGURES
 from workbench.validation import finite, of_kind
 
 if TYPE_CHECKING:
     from workbench.registry.model import Model
-
-FIGURES = ("accuracy", "effective_accuracy", "latency", "attainment", "cost_per_million")
-"""What is found out under the traffic: shares, seconds, US dollars per million requests."""
 
 _IDENTITY = ("name", "group", "version", "approval", "stage", "created")
 _NOT_TRAITS = {"accuracy", "batch_invariance", "agreement", "user"}  # figures, or have parts

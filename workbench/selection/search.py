@@ -20,11 +20,12 @@ from workbench.planner.search import describe_model, plan
 from workbench.quantiles import longest_within
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
+from workbench.registry.user_traits import FIGURES
 from workbench.selection.compositions import first_model, is_fixed
 from workbench.selection.ensembles import describe_ensemble, rate_run, read_run, simulate
 from workbench.selection.floors import Floors, find_floors
 from workbench.selection.knowledge import Knowledge
-from workbench.selection.needs import FIGURES, Miss, check_needs, find_miss, traits_of
+from workbench.selection.needs import Miss, check_needs, find_miss, traits_of
 from workbench.selection.question import Question
 from workbench.selection.selections import Selection
 from workbench.selection.standings import RatedCandidate, Standings, title_of
