@@ -115,7 +115,7 @@ class Ensemble:
     @property
     def label(self) -> str:
         """The ensemble in a few words, for charts and tables: router and members, each once."""
-        if all(name in self.router.label.split() for name in self.members):
+        if set(getattr(self.router, "names", ())) == set(self.members):  # which its label has
             return self.router.label
         return f"{self.router.label}: {', '.join(self.members)}"
 

@@ -47,7 +47,8 @@ def test_a_cascade_is_one_candidate_more(capsys):
 
     assert {row["inference_type"] for row in rows} == {"serverless", "ensemble"}
     small, cascade = sorted(rows, key=lambda row: row["inference_type"], reverse=True)
-    assert cascade["candidate"].startswith("cascade digits-logistic on serverless 0.99")
+    steps = "digits-logistic on serverless 0.99 digits-mlp-wide on serverless"
+    assert cascade["candidate"] == f"cascade {steps}"
     assert cascade["accuracy"] > small["accuracy"]
 
 
