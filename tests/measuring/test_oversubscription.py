@@ -8,7 +8,7 @@ import pytest
 from workbench.measuring.oversubscription import (
     oversubscription,
     oversubscription_warnings,
-    shared_cores_warnings,
+    warn_of_shared_cores,
 )
 
 
@@ -52,8 +52,8 @@ def test_members_that_share_this_machines_processors_for_long_are_warned_about()
         }
     )
 
-    (warning,) = shared_cores_warnings(calls, [1, 1], 1)
+    (warning,) = warn_of_shared_cores(calls, [1, 1], 1)
     assert "up to 2 threads" in warning
     assert "50 %" in warning  # both are busy for one second of the three, which makes half the work
-    assert shared_cores_warnings(calls, [1, 1], 2) == []
-    assert "up to 3 threads" in shared_cores_warnings(calls, [1, 2], 2)[0]
+    assert warn_of_shared_cores(calls, [1, 1], 2) == []
+    assert "up to 3 threads" in warn_of_shared_cores(calls, [1, 2], 2)[0]

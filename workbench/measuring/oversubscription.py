@@ -72,7 +72,7 @@ def oversubscription_warnings(frame: "pl.DataFrame", cores: int) -> list[str]:
     return [warning]
 
 
-def shared_cores_warnings(calls: "pl.DataFrame", threads: Sequence[int], cores: int) -> list[str]:
+def warn_of_shared_cores(calls: "pl.DataFrame", threads: Sequence[int], cores: int) -> list[str]:
     """Return a warning where members in one process shared its machine's processors for long.
 
     `threads` are those of a session of each place.

@@ -17,7 +17,7 @@ from workbench.formatting import dollars
 from workbench.measuring.collector import RunOptions
 from workbench.measuring.limits import bytes_of_trace, check_batches
 from workbench.measuring.load import Rows
-from workbench.measuring.oversubscription import shared_cores_warnings
+from workbench.measuring.oversubscription import warn_of_shared_cores
 from workbench.measuring.routed_load import RoutedLoad, RoutedRows, replay_routed_in_process
 from workbench.measuring.setup import RoutedSetup
 from workbench.measuring.targets import EndpointTarget
@@ -139,7 +139,7 @@ class LocalEnsembleTarget:
     def report(self, frame: "pl.DataFrame", calls: "pl.DataFrame", cores: int) -> EnsembleReport:
         """Return the rows, and a warning where members had to share cores."""
         several = len(self._threads) > 1
-        warnings = shared_cores_warnings(calls, self._threads, cores) if several else []
+        warnings = warn_of_shared_cores(calls, self._threads, cores) if several else []
         return EnsembleReport(frame, calls, {}, [{}] * len(self._threads), warnings)
 
 
