@@ -463,7 +463,7 @@ BAD_COMMANDS = [
     ("registry list --registry given.onnx", "given.onnx"),
     ("report nothing", "Nothing saved at nothing"),
     ("report damaged", "damaged"),
-    ("report", "the following arguments are required: RUN"),
+    ("report", "Give folders of saved runs"),
     ("", "the following arguments are required: COMMAND. See workbench --help"),
     ("dance", "invalid choice: 'dance'"),
     ("demo --duration 0", "duration must be"),

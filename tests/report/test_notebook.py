@@ -123,6 +123,19 @@ def test_what_cannot_be_reported_is_one_line_and_leaves_nothing(words, message, 
     assert list(Path().iterdir()) == []
 
 
+def test_a_template_may_be_about_something_else_than_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cell = nbformat.v4.new_code_cell('title: str = "Choice"')
+    cell.metadata["tags"] = ["parameters"]
+    shown = nbformat.v4.new_code_cell("print(title)")
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell, shown], metadata=kernel), "mine.ipynb")
+
+    assert main(["report", "--template", "mine.ipynb", "--notebook", "r.ipynb"]) == 0
+
+    assert "Choice" in Path("report.html").read_text()
+
+
 def test_options_of_a_notebook_need_one(saved, capsys):
     assert main(["report", *saved, "--code"]) == 2
     assert "go with --notebook FILE" in capsys.readouterr().err

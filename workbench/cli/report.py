@@ -22,11 +22,14 @@ from workbench.report.page import write_report
 from workbench.run import load_run
 
 _WIDTH = 100
+_TITLE = "Inference report"
 
 
 def _report_on(arguments: Arguments) -> int:
     region = [text.removeprefix("region=") for text in arguments.parameter if "region=" in text]
     prices = PriceSheet.load(*region[:1])
+    if not arguments.runs:
+        return _report_without_runs(arguments)
     comparison = compare([load_run(path) for path in arguments.runs], prices=prices)
     profiles = [load_profile(path) for path in arguments.profile]
     made = {}
@@ -40,6 +43,20 @@ def _report_on(arguments: Arguments) -> int:
         print_json(facts_of(comparison), report=str(page), **made)
     paths = [f"Report: {page}", *(f"Notebook: {path}" for path in made.values())]
     print_text(arguments, f"{format_comparison(comparison)}\n\n" + "\n".join(paths))
+    return 0
+
+
+def _report_without_runs(arguments: Arguments) -> int:
+    """Execute a template that is not about runs, such as the choice of a model."""
+    if not (arguments.template and arguments.notebook):
+        raise InvalidInput(
+            "Give folders of saved runs, or --template and --notebook FILE for a report that takes "
+            "no runs; an example: workbench report runs/forest."
+        )
+    page, notebook = _execute_template(arguments)
+    if arguments.json:
+        print_json({"report": str(page), "notebook": str(notebook)})
+    print_text(arguments, f"Report: {page}\nNotebook: {notebook}")
     return 0
 
 
@@ -69,7 +86,11 @@ def _write_content(content: bytes, file: IO[bytes]) -> None:
 
 def _values(arguments: Arguments, known: Mapping[str, Parameter]) -> dict[str, object]:
     """Return the template's parameters: what the options say, and what -p says."""
-    values: dict[str, object] = {"runs": arguments.runs, "title": arguments.title}
+    values: dict[str, object] = {}
+    if arguments.runs or arguments.title != _TITLE:
+        values["title"] = arguments.title
+    if arguments.runs:
+        values["runs"] = arguments.runs
     if arguments.profile:
         values["profiles"] = arguments.profile
     for text in arguments.parameter:
@@ -111,12 +132,17 @@ def add_report(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench report`."""
     about = "write one HTML file about saved runs, which opens without internet"
     parser = subparser(commands, "report", about, **help_settings("report"))
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a saved run")
+    parser.add_argument(
+        "runs",
+        nargs="*",
+        metavar="RUN",
+        help="folder of a saved run; none where a template asks none",
+    )
     parser.add_argument(
         "--profile", action="append", default=[], metavar="FOLDER", help="a saved profile to show"
     )
     parser.add_argument("--out", default="report.html", metavar="FILE", help="(%(default)s)")
-    parser.add_argument("--title", default="Inference report", help="(%(default)s)")
+    parser.add_argument("--title", default=_TITLE, help="(%(default)s)")
     notebook = parser.add_argument_group("as a notebook, executed by papermill")
     notebook.add_argument(
         "--notebook", metavar="FILE", help="write the executed notebook here, its page to --out"

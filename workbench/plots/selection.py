@@ -52,7 +52,9 @@ def plot_candidates(table: "pl.DataFrame", slo: SLO, *, sentence: str = "") -> F
         high=pl.max_horizontal("accuracy", "accuracy_high").max(),
     ).row(0)
     domain = [low, high] if low < high else alt.Undefined
-    y = alt.Y("accuracy:Q", title="Accuracy in this traffic", scale=alt.Scale(domain=domain))
+    scale = alt.Scale(domain=domain, zero=False)
+    y = alt.Y("accuracy:Q", title="Accuracy in this traffic", scale=scale)
+    least = alt.Y("accuracy_low:Q", scale=scale)
     x = _cost_channel(data["cost_per_million"].to_list())
     pale = alt.condition("datum.passes", alt.value(1), alt.value(0.3))
     base = alt.Chart(data)
@@ -61,9 +63,7 @@ def plot_candidates(table: "pl.DataFrame", slo: SLO, *, sentence: str = "") -> F
     tooltip = [*(f"{name}:N" for name in fields), *(f"{name}:Q" for name in figures)]
     first = alt.Chart(data.filter(pl.col("state") == "first"))
     layers = [
-        base.mark_rule(color=INK).encode(
-            x=x, y="accuracy_low:Q", y2="accuracy_high:Q", opacity=pale
-        ),
+        base.mark_rule(color=INK).encode(x=x, y=least, y2="accuracy_high:Q", opacity=pale),
         base.mark_point(filled=True).encode(
             x=x,
             y=y,
