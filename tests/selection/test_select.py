@@ -132,6 +132,15 @@ def test_answers_to_pools_of_other_lengths_are_not_compared(models):
     assert math.isnan(pair.standings.compare(0, len(pair.rows) - 1))
 
 
+def test_traffic_that_only_batches_can_serve_is_no_error(models):
+    profiles = {"large:1": ServiceTimes.affine(0.05, 0.0001, largest=16)}
+    options = replace(OPTIONS, kinds=["real-time"], max_count=1)
+    settings = {"slo": wb.SLO(latency=0.4), "weights": {"latency": 1}}
+    found = ask(models[:1], options=options, profiles=profiles, **settings)
+    assert found.best.found.policy.max_size > 1
+    assert not any(row.unbatched for row in found.rows)
+
+
 def test_latency_and_cost_are_those_of_the_plan(found):
     row = next(each for each in found.rows if each.found and not each.unbatched)
     options = describe_model(row.model, OPTIONS)

@@ -412,8 +412,12 @@ class _CandidateSearch:
             return
         values = [each for each in options.deployments if each.kind in kinds]
         alone = replace(options, kinds=kinds, deployments=values, max_sizes=[1], max_waits=[0.0])
-        profile = self._known.profiles[model.name]
-        found = plan(profile, self._question.trace, self._question.slo, alone)
+        times = self._find_times(model)
+        assert times is not None  # noqa: S101 - without times nothing of it was planned
+        try:
+            found = plan(times, self._question.trace, self._question.slo, alone)
+        except InvalidInput:  # the traffic is too much for that: no row more
+            return
         seen = set()
         for candidate in found.finalists:
             if candidate.deployment.kind not in seen and candidate.policy.max_size == 1:
