@@ -206,7 +206,8 @@ def _search_weights(standings: Standings) -> list[FlipRange]:
             return name_first(standings, shift_weight(shares, index, weight))
 
         terms: dict[str, Any] = {"now": shares[index], "tolerance": 1e-6}
-        ranges.append(search_range(f"weight of {name}", winner, _WEIGHTS, **terms))
+        grid = sorted({*_WEIGHTS, shares[index]})
+        ranges.append(search_range(f"weight of {name}", winner, grid, **terms))
     return ranges
 
 

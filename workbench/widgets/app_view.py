@@ -284,8 +284,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
     def _rows(self) -> list[ipywidgets.DOMWidget]:
         """Return the pickers, in as many columns as fit, and what stands under them."""
         columns = [
-            ipywidgets.VBox([self.model, self.router, self.deployment, self.target]),
-            ipywidgets.VBox([self.traffic]),
+            ipywidgets.VBox([self.model, self.deployment, self.target]),
+            ipywidgets.VBox([self.traffic, self.router]),
             ipywidgets.VBox([self.policy, self.slo, self.simulation]),
         ]
         layout = ipywidgets.Layout(
