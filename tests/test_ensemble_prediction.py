@@ -82,8 +82,8 @@ def test_copies_load_a_place_and_delay_nobody(models):
 def test_latencies_of_a_cascade_add_up(models, monkeypatch):
     """Of queues with exponential times exactly: what leaves is Poisson again (Burke, 1956)."""
 
-    def find_sure(model):
-        found = find_outcomes(model)
+    def find_sure(model, **terms):
+        found = find_outcomes(model, **terms)
         sure = np.random.default_rng(1).random(len(found)) < 0.6
         return replace(found, confidence=np.where(sure, 0.95, 0.5))
 
