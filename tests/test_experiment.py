@@ -262,9 +262,12 @@ def test_without_a_profile_it_is_measured_and_kept(experiment, monkeypatch, tmp_
     unbatched = dataclasses.replace(experiment, policy=wb.BatchPolicy())
 
     first = unbatched.simulate(progress=lambda *step: told.append(step))
+    known = list(told)
     again = unbatched.simulate(progress=lambda *step: told.append(step))
 
-    assert told == [(0, 2), (1, 2), (2, 2)]
+    assert told[:3] == [(0, 2), (1, 2), (2, 2)]  # of the profile, then rows of the pool
+    assert told[-1] == (540, 540)
+    assert told == known
     assert first.frame.equals(again.frame)
     assert first.record.profile["origin"] == "measured: this machine"
 
