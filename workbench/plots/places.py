@@ -79,16 +79,18 @@ def plot_answers_by_place(runs: Runs) -> Figure:
     channel.shorthand = "place:N"
     chart = (
         alt.Chart(data, width=WIDTH - 70, height=max(90, HEIGHT // (2 * len(names))))
-        .mark_bar()
+        .mark_area(interpolate="step-after")
         .encode(
             x=alt.X("from:Q", title="Seconds since the start of the trace"),
-            x2="to:Q",
-            y=alt.Y("share:Q", title="Share answered", axis=alt.Axis(format="%", tickCount=4)),
+            y=alt.Y(
+                "share:Q",
+                title="Share answered",
+                axis=alt.Axis(format="%", tickCount=4),
+                stack="zero",
+            ),
             color=channel,
-            order=alt.Order("order:Q"),
             tooltip=["place:N", "requests:Q", alt.Tooltip("share:Q", format=".1%")],
         )
-        .transform_calculate(order=f"indexof({places}, datum.place)")
         .facet(row=panels("run", names))
     )
     sums = data.group_by("run", "place", maintain_order=True).agg(pl.col("requests").sum())

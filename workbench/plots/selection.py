@@ -8,7 +8,7 @@ from workbench.formatting import percent
 from workbench.plots.axes import log_ticks
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, shape
-from workbench.plots.theme import INK, PALETTE
+from workbench.plots.theme import INK, PALETTE, WIDTH
 from workbench.quantiles import SLO
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ _MOST_WINNERS = 8  # that a legend names; the rarer ones are "others"
 _OTHERS = "others"
 _NONE = "nothing passes"
 _PANEL_WIDTH = 380
+_SIDE = 270  # pixels of a triangle's side
+_LEGEND_STEP = 16  # pixels of a line of the legend, which stands above the triangle
 
 
 def plot_candidates(table: "pl.DataFrame", slo: SLO, *, sentence: str = "") -> Figure:
@@ -134,11 +136,13 @@ def plot_regions(regions: "pl.DataFrame", shares: tuple[float, float, float]) ->
         x=pl.Series([x for x, _ in points]),
         y=pl.Series([y for _, y in points]),
     )
+    margin = WIDTH / _SIDE / 2
+    height = 1.04 * _SIDE + _LEGEND_STEP * len(names) + 90  # title and legend count, too
     x, y = (
-        alt.X("x:Q", axis=None, scale=alt.Scale(domain=[-0.15, 1.15])),
+        alt.X("x:Q", axis=None, scale=alt.Scale(domain=[0.5 - margin, 0.5 + margin])),
         alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[-0.08, 0.96])),
     )
-    cells = alt.Chart(data).mark_point(filled=True, size=90, opacity=1)
+    cells = alt.Chart(data).mark_point(filled=True, size=60, opacity=1)
     corners = pl.DataFrame(
         [(f"{name} alone", *place) for name, place in _CORNERS.items()],
         schema=["note", "x", "y"],
@@ -157,7 +161,7 @@ def plot_regions(regions: "pl.DataFrame", shares: tuple[float, float, float]) ->
     weights = ", ".join(f"{name} {share:.3g}" for name, share in zip(_CORNERS, shares, strict=True))
     return Figure(
         data=data,
-        chart=alt.layer(*layers),
+        chart=alt.layer(*layers).properties(width=WIDTH, height=height),
         title="Who is first, by weight",
         subtitle=(f"Cross: {weights}.", f"Shares of the triangle: {'; '.join(sizes)}."),
         description=f"First by weights of accuracy, latency and cost: {'; '.join(sizes)}.",
