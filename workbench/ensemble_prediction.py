@@ -21,7 +21,7 @@ from workbench.prediction import predict
 from workbench.pricing.cost import Cost
 from workbench.queueing.compositions import Mixture, Sum
 from workbench.queueing.predictions import Floats, Prediction
-from workbench.routing.base import Place, PlaceAnswer, RoutedRequest
+from workbench.routing.base import Place, PlaceAnswer, RoutedRequest, silent_places
 from workbench.routing.calls import RoutedCalls
 from workbench.service_times import ServiceTimes
 from workbench.traffic.map import MAP
@@ -94,7 +94,7 @@ def _find_ways(setup: RoutedSetup, facts: MemberFacts, places: Sequence[Place]) 
     """
     trace = setup.trace
     router = setup.model.router.router(places)
-    silent: frozenset[int] = getattr(router, "silent", frozenset())
+    silent = silent_places(router)
     calls = RoutedCalls(router, places)
     answers = facts.list_answers(trace)
     context = setup.model.samples().context_of(trace)

@@ -30,13 +30,12 @@ import numpy as np
 
 from workbench.errors import Damaged, InvalidInput, NotFound
 from workbench.routing.base import (
+    DelegatingRouter,
     Place,
     PlaceAnswer,
-    PlaceState,
     RoutedRequest,
     Router,
     RoutingPolicy,
-    Settlement,
 )
 from workbench.routing.calls import Reaction, RoutedCalls
 from workbench.routing.load import EffectiveAccuracy
@@ -298,35 +297,16 @@ def _measure(node: int, generator: np.random.Generator) -> tuple[float, ...]:
     return (int(1000 * seconds) / 1000,) * CALLERS
 
 
-class _RouterByPart:
-    """A router for each part of every caller's requests; all learn from all answers."""
+class _RouterByPart(DelegatingRouter):
+    """A router for each part of every caller's requests."""
 
     def __init__(self, routers: Sequence[Router], requests: int) -> None:
-        self._routers = routers
+        super().__init__(routers)
         self._requests = requests
 
-    def _of(self, request: RoutedRequest) -> Router:
+    def pick(self, request: RoutedRequest, now: float) -> Router:  # noqa: ARG002 - as in its base
         part = request.number % self._requests * len(self._routers) // self._requests
         return self._routers[part]
-
-    def choose(
-        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
-    ) -> Sequence[int]:
-        return self._of(request).choose(request, states, now)
-
-    def settle(
-        self,
-        request: RoutedRequest,
-        answers: Sequence[PlaceAnswer],
-        pending: int,
-        states: Sequence[PlaceState],
-        now: float,
-    ) -> Settlement:
-        return self._of(request).settle(request, answers, pending, states, now)
-
-    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
-        for each in self._routers:
-            each.observe(request, answer, now)
 
 
 class _ClosedLoop:

@@ -1,6 +1,7 @@
 """The command that serves models to other programs."""
 
 import threading
+from dataclasses import MISSING, fields
 from typing import Any
 
 from workbench.cli.arguments import (
@@ -17,6 +18,16 @@ from workbench.deployment.local import Local
 from workbench.errors import InvalidInput
 from workbench.routing import ROUTING_POLICIES, Cascade, Vote, policy_from_dict
 from workbench.routing.base import RoutingRule
+
+
+def _list_kinds() -> list[str]:
+    """Return the routing policies that the options can set: of the others something is missing."""
+    plain = [
+        kind
+        for kind, policy in ROUTING_POLICIES.items()
+        if all(each.default is not MISSING for each in fields(policy))
+    ]
+    return [*plain, Cascade.kind, Vote.kind]
 
 
 def make_router(kind: str, names: list[str], thresholds: tuple[float, ...]) -> RoutingRule:
@@ -75,7 +86,7 @@ def add_serve(commands: Any) -> None:  # noqa: ANN401
     parser.add_argument("models", metavar="MODEL[,MODEL...]", help="the smallest first")
     parser.add_argument(
         "--router",
-        choices=sorted(ROUTING_POLICIES),
+        choices=sorted(_list_kinds()),
         default="round-robin",
         help="who answers a request (%(default)s)",
     )

@@ -116,6 +116,34 @@ class DeployedModel:
         return adapter_of(self.deployment).backend(target)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DeployTerms:
+    """What holds of a deployment whatever is deployed: the arguments of `deploy`."""
+
+    budget: float | None
+    yes: bool
+    expected: float
+    calls: int | None
+    bytes_in: float
+    libraries: str | Path | None
+    ledger: Ledger
+    notify: Callable[[str], object] | None
+    stopped: threading.Event | None
+
+    def confirm(self, deployment: Deployment, cloud: Cloud) -> None:
+        """Estimate the most that a deployment can cost, and require that this is agreed to.
+
+        Raises:
+            NotAvailable: Nobody agreed to the cost.
+            OverBudget: It may cost more than the budget.
+        """
+        cost = estimate_max_cost(
+            deployment, self.expected, calls=self.calls, bytes_in=self.bytes_in
+        )
+        agreed: dict[str, Any] = {"budget": self.budget, "yes": self.yes, "notify": self.notify}
+        confirm_cost(cost, deployment, cloud, **agreed)
+
+
 @overload
 def deploy(
     model: Model,
@@ -181,17 +209,17 @@ def deploy(  # type: ignore[misc]  # the terms of the two above are its own
     """
     from workbench.ensemble import Ensemble
 
-    terms: dict[str, Any] = {
-        "budget": budget,
-        "yes": yes,
-        "expected": expected,
-        "calls": calls,
-        "bytes_in": bytes_in,
-        "libraries": libraries,
-        "ledger": ledger,
-        "notify": notify,
-        "stopped": stopped,
-    }
+    terms = DeployTerms(
+        budget=budget,
+        yes=yes,
+        expected=expected,
+        calls=calls,
+        bytes_in=bytes_in,
+        libraries=libraries,
+        ledger=ledger or Ledger(),
+        notify=notify,
+        stopped=stopped,
+    )
     if isinstance(model, Ensemble):
         from workbench.cloud.ensemble_deploy import deploy_ensemble
 
@@ -200,9 +228,10 @@ def deploy(  # type: ignore[misc]  # the terms of the two above are its own
                 "An ensemble has deployments of its own, of fixed size: deploy(ensemble, cloud)."
             )
         where: Any = of_kind("cloud", deployment, Cloud)
-        return deploy_ensemble(model, where, **terms)
-    parts: Any = of_kind("deployment", deployment, Deployment), of_kind("cloud", cloud, Cloud)
-    return _deploy_model(model, *parts, scaling=scaling, **terms)
+        return deploy_ensemble(model, where, terms)
+    on: Any = of_kind("deployment", deployment, Deployment)
+    where = of_kind("cloud", cloud, Cloud)
+    return _deploy_model(model, on, where, terms, scaling)
 
 
 @contextlib.contextmanager
@@ -210,17 +239,8 @@ def _deploy_model(
     model: Model,
     deployment: Deployment,
     cloud: Cloud,
-    *,
+    terms: DeployTerms,
     scaling: ScalingPolicy | None,
-    budget: float | None,
-    yes: bool,
-    expected: float,
-    calls: int | None,
-    bytes_in: float,
-    libraries: str | Path | None,
-    ledger: Ledger | None,
-    notify: Callable[[str], object] | None,
-    stopped: threading.Event | None,
 ) -> Iterator[DeployedModel]:
     """Deploy a model, and tear it down when the block ends: see `deploy`."""
     adapter = adapter_of(deployment)
@@ -228,12 +248,11 @@ def _deploy_model(
     if scaling is not None:
         check_scaling(deployment, scaling, cloud)
     largest = expand_to_max(deployment, scaling)
-    role, image = role_of(cloud), adapter.image(cloud, libraries)
-    cost = estimate_max_cost(largest, expected, calls=calls, bytes_in=bytes_in)
-    confirm_cost(cost, largest, cloud, budget=budget, yes=yes, notify=notify)
+    role, image = role_of(cloud), adapter.image(cloud, terms.libraries)
+    terms.confirm(largest, cloud)
     adapter.check_quota(largest, cloud)
-    ledger = ledger or Ledger()
-    with CloudClient(cloud, stopped) as aws:
+    ledger = terms.ledger
+    with CloudClient(cloud, terms.stopped) as aws:
         scales = dimension(deployment) if scaling is not None else ""
         entry = open_entry(aws, model, largest, ledger, kind=adapter.ledger_kind, scales=scales)
         with ensure_teardown([entry], ledger):
@@ -244,7 +263,7 @@ def _deploy_model(
                 deployment=deployment,
                 role=role,
                 image=image,
-                libraries=libraries,
+                libraries=terms.libraries,
             )
             deployed = _launch(creation)
             if isinstance(scaling, TargetTracking | StepScaling):

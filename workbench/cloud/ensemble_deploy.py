@@ -8,17 +8,15 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from workbench.cloud.adapters.base import Creation, LiveAdapter, adapter_of
 from workbench.cloud.adapters.endpoint import EndpointAdapter
 from workbench.cloud.aws import Cloud, role_of
 from workbench.cloud.client import CloudClient
-from workbench.cloud.cost_guard import confirm_cost, estimate_max_cost
-from workbench.cloud.deploy import DeployedModel, deploy, ensure_teardown, open_entry
+from workbench.cloud.deploy import DeployedModel, DeployTerms, deploy, ensure_teardown, open_entry
 from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.ensemble import Ensemble
 
@@ -53,18 +51,7 @@ class DeployedEnsemble:
 
 @contextlib.contextmanager
 def deploy_ensemble(
-    ensemble: Ensemble,
-    cloud: Cloud,
-    *,
-    budget: float | None,
-    yes: bool,
-    expected: float,
-    calls: int | None,
-    bytes_in: float,
-    libraries: str | Path | None,
-    ledger: Ledger | None,
-    notify: Callable[[str], object] | None,
-    stopped: threading.Event | None,
+    ensemble: Ensemble, cloud: Cloud, terms: DeployTerms
 ) -> Iterator[DeployedEnsemble]:
     """Deploy an ensemble, and tear it down when the block ends: see `workbench.cloud.deploy`.
 
@@ -74,19 +61,18 @@ def deploy_ensemble(
     adapters = [adapter_of(each) for each in deployment.parts]
     for adapter, each in zip(adapters, deployment.parts, strict=True):
         adapter.check(each)
-    cost = estimate_max_cost(deployment, expected, calls=calls, bytes_in=bytes_in)
-    confirm_cost(cost, deployment, cloud, budget=budget, yes=yes, notify=notify)
+    terms.confirm(deployment, cloud)
     made: dict[str, DeployedModel]
     if _shares_endpoint(adapters):
-        shared = _deploy_variants(ensemble, cloud, ledger or Ledger(), stopped)
+        shared = _deploy_variants(ensemble, cloud, terms.ledger, terms.stopped)
         with shared as made:
             yield DeployedEnsemble(ensemble=ensemble, cloud=cloud, members=made)
         return
     with contextlib.ExitStack() as stack:
-        terms: dict[str, Any] = {"libraries": libraries, "ledger": ledger, "stopped": stopped}
-        terms |= {"yes": True, "notify": lambda _: None}  # all was agreed to above
+        agreed: dict[str, Any] = {"yes": True, "notify": lambda _: None}  # above, for all
+        agreed |= {"libraries": terms.libraries, "ledger": terms.ledger, "stopped": terms.stopped}
         made = {
-            name: stack.enter_context(deploy(each.model, each.deployment, cloud, **terms))
+            name: stack.enter_context(deploy(each.model, each.deployment, cloud, **agreed))
             for name, each in ensemble.members.items()
         }
         yield DeployedEnsemble(ensemble=ensemble, cloud=cloud, members=made)

@@ -11,6 +11,7 @@ it fails or takes longer than `target`. Answers may come late and in any order::
 
 import math
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -52,7 +53,7 @@ class _Bandit(RoutingRule):
         return f"{self.kind}, {1000 * self.target:g} ms"
 
 
-class _BanditRouter(SingleAnswerRouter):
+class _BanditRouter(SingleAnswerRouter, ABC):
     """Base of the routers of bandits: rewards."""
 
     def __init__(self, target: float) -> None:
@@ -65,8 +66,9 @@ class _BanditRouter(SingleAnswerRouter):
             reward = 1.0 if math.isnan(answer.correct) else answer.correct
         self._learn(request, answer.place, reward)
 
+    @abstractmethod
     def _learn(self, request: RoutedRequest, place: int, reward: float) -> None:
-        raise NotImplementedError
+        """Learn a reward."""
 
 
 @dataclass(frozen=True, kw_only=True)

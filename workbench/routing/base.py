@@ -234,6 +234,44 @@ class SingleAnswerRouter:
         """Learn nothing."""
 
 
+class DelegatingRouter(ABC):
+    """Base of routers that leave each request to one of several; all learn from all answers."""
+
+    def __init__(self, routers: Sequence[Router]) -> None:
+        self._routers = routers
+
+    @abstractmethod
+    def pick(self, request: RoutedRequest, now: float) -> Router:
+        """Return the router that has a request now."""
+
+    def choose(
+        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
+    ) -> Sequence[int]:
+        """Return what that router chooses."""
+        return self.pick(request, now).choose(request, states, now)
+
+    def settle(
+        self,
+        request: RoutedRequest,
+        answers: Sequence[PlaceAnswer],
+        pending: int,
+        states: Sequence[PlaceState],
+        now: float,
+    ) -> Settlement:
+        """Let that router decide."""
+        return self.pick(request, now).settle(request, answers, pending, states, now)
+
+    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
+        """Let all routers learn."""
+        for router in self._routers:
+            router.observe(request, answer, now)
+
+
+def silent_places(router: Router) -> frozenset[int]:
+    """Return the places whose answers a router never gives: its `silent`, where it has that."""
+    return getattr(router, "silent", frozenset())
+
+
 @dataclass(frozen=True, kw_only=True)
 class RoutingRule(ABC):
     """Base of the routing policies: settings with label, help and check, as `settings` has them.

@@ -13,7 +13,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from workbench.errors import InvalidInput
-from workbench.routing.base import Place, PlaceAnswer, PlaceState, RoutedRequest, Router
+from workbench.routing.base import (
+    Place,
+    PlaceAnswer,
+    PlaceState,
+    RoutedRequest,
+    Router,
+    silent_places,
+)
 
 _FAILURES_IN_A_ROW = 3
 _FIRST_PAUSE = 1.0  # seconds that a failing place is left out at first
@@ -73,7 +80,7 @@ class RoutedCalls:
         self.states = [PlaceState(index, place) for index, place in enumerate(places)]
         self.events: list[PlaceEvent] = []
         self._router = router
-        self._silent: frozenset[int] = getattr(router, "silent", frozenset())
+        self._silent = silent_places(router)
         self._patience = patience
         self._open: dict[int, _OpenRequest] = {}
         self._timers: list[tuple[float, int, int]] = []  # when, request, place

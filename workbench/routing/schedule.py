@@ -7,14 +7,13 @@ from typing import ClassVar
 
 from workbench.errors import InvalidInput
 from workbench.routing.base import (
+    DelegatingRouter,
     Place,
-    PlaceAnswer,
-    PlaceState,
     RoutedRequest,
     Router,
     RoutingRule,
-    Settlement,
     routing_policy,
+    silent_places,
 )
 from workbench.settings import setting
 from workbench.validation import as_tuple, not_negative
@@ -69,39 +68,18 @@ class Scheduled(RoutingRule):
             InvalidInput: A policy does not fit the places, or asks some whose answer is not given.
         """
         routers = [policy.router(places, seed) for _, policy in self.phases]
-        if any(getattr(router, "silent", None) for router in routers):
+        if any(silent_places(router) for router in routers):
             raise InvalidInput("A shadow lasts: give it the schedule as `others`, not one phase.")
         return ScheduledRouter([start for start, _ in self.phases], routers)
 
 
-class ScheduledRouter:
+class ScheduledRouter(DelegatingRouter):
     """Asks the router whose time it is."""
 
     def __init__(self, starts: Sequence[float], routers: Sequence[Router]) -> None:
+        super().__init__(routers)
         self._starts = starts
-        self._routers = routers
 
-    def _at(self, now: float) -> Router:
+    def pick(self, request: RoutedRequest, now: float) -> Router:  # noqa: ARG002 - as in its base
+        """Return the present router."""
         return self._routers[max(0, bisect_right(self._starts, now) - 1)]
-
-    def choose(
-        self, request: RoutedRequest, states: Sequence[PlaceState], now: float
-    ) -> Sequence[int]:
-        """Return what the present router chooses."""
-        return self._at(now).choose(request, states, now)
-
-    def settle(
-        self,
-        request: RoutedRequest,
-        answers: Sequence[PlaceAnswer],
-        pending: int,
-        states: Sequence[PlaceState],
-        now: float,
-    ) -> Settlement:
-        """Let the present router decide."""
-        return self._at(now).settle(request, answers, pending, states, now)
-
-    def observe(self, request: RoutedRequest, answer: PlaceAnswer, now: float) -> None:
-        """Let all routers learn."""
-        for router in self._routers:
-            router.observe(request, answer, now)

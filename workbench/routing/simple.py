@@ -23,6 +23,7 @@ from workbench.routing.base import (
     SingleAnswerRouter,
     find_place,
     routing_policy,
+    silent_places,
 )
 from workbench.settings import setting
 from workbench.validation import of_kind, positive_share
@@ -206,7 +207,7 @@ class CanaryRouter:
         self._apart = apart
         self._share = share
         self._others = others.router(places, seed)
-        self.silent: frozenset[int] = getattr(self._others, "silent", frozenset())
+        self.silent = silent_places(self._others)
         if apart in self.silent:
             raise InvalidInput(
                 f"{places[apart].name} is tried out twice: as a shadow its answers are not given. "
