@@ -229,6 +229,17 @@ def test_service_times_have_the_tail_that_was_measured():
     assert times.speed is None  # one by one
 
 
+def test_rows_are_in_order_whichever_is_completed_first():
+    figures = _figures(np.arange(50.0), np.full(50, 0.02))
+    keys = [(threads, size, state) for threads in (1, 2) for size in (1, 2) for state in STATES]
+    late = [
+        {"threads": threads, "batch_size": size, "state": state} | figures
+        for threads, size, state in reversed(keys)
+    ]
+
+    assert _profile_frame(late)["threads", "batch_size", "state"].rows() == keys
+
+
 def test_few_calls_after_idle_have_the_tail_of_those_back_to_back():
     busy = kept(20_000, 2).frame.filter(state=BACK_TO_BACK)
     slept = {"batch_size": 1, "threads": 1, "state": AFTER_IDLE}

@@ -88,7 +88,7 @@ def test_axe_finds_nothing_serious_in_either_theme_and_a_narrow_window_cuts_noth
 
     shown.set_viewport_size({"width": 700, "height": 2600})
 
-    assert shown.evaluate(WIDER) == []
+    shown.wait_for_function(f"({WIDER})().length === 0")  # once the page has its new layout
     shown.set_viewport_size({"width": 500, "height": 2600})  # of which the files take half
     for label in ("Model", "Rate (1/s)", "Max size"):
         assert shown.get_by_label(label, exact=True).bounding_box()["width"] > 60

@@ -398,7 +398,9 @@ def _profile_frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":
         "quantiles": pl.List(pl.Float64()),
         **dict.fromkeys(kept_calls.COLUMNS, pl.List(pl.Float32())),
     }
-    return pl.DataFrame(rows, schema=kinds)
+    # Rows come as they are completed, which is another order each time.
+    order = ("threads", "batch_size", pl.col("state") != BACK_TO_BACK)
+    return pl.DataFrame(rows, schema=kinds).sort(*order)
 
 
 @dataclass(frozen=True)
