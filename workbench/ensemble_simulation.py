@@ -12,7 +12,7 @@ from workbench.measuring.outcomes import Outcomes
 from workbench.measuring.setup import RoutedSetup
 from workbench.provenance import circumstances
 from workbench.run import Run
-from workbench.scaling import ScalingPolicy
+from workbench.scaling.base import ScalingPolicy
 from workbench.service_times import ServiceTimes
 from workbench.simulator import prepare
 from workbench.simulator.places import RoutedSimulation

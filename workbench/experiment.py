@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from workbench.registry.model import Model
     from workbench.run import Run
     from workbench.run.record import RunRecord
-    from workbench.scaling import ScalingPolicy
+    from workbench.scaling.base import ScalingPolicy
     from workbench.service_times import ServiceTimes
     from workbench.traffic.map import MAP
     from workbench.traffic.map_fitting import MapFit

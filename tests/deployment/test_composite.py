@@ -1,15 +1,16 @@
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import pytest
 
 from workbench.cloud.cost_guard import check_payload
 from workbench.deployment import KINDS, Deployment, Lambda, Local, RealTime
-from workbench.deployment.composite import Composite
+from workbench.deployment.composite import Composite, as_deployments
 from workbench.errors import InvalidInput
 from workbench.pricing.cost import total
 from workbench.pricing.usage import CallTimes, Usage
+from workbench.settings import setting
 
 BASE = RealTime(instance_type="ml.m5.large", count=2)
 BURST = Lambda(memory_mb=1024, max_concurrency=10, timeout=30)
@@ -20,6 +21,8 @@ class Pair(Composite):
     """Two parts, for tests."""
 
     kind: ClassVar[str] = "pair"
+
+    parts: tuple[Deployment, ...] = field(metadata=setting("Parts", "both", as_deployments))
 
     @property
     def platform(self):

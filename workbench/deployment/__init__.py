@@ -12,13 +12,16 @@ a cold start takes is no setting: it is measured, and belongs to a profile.
 from workbench.deployment.asynchronous import Async
 from workbench.deployment.base import COMPOSITES, KEEP_ALIVE, KINDS, Deployment, Size
 from workbench.deployment.batch_transform import BatchTransform
+from workbench.deployment.hybrid import Hybrid
 from workbench.deployment.instance_types import instance_vcpus
 from workbench.deployment.lambda_ import Lambda
 from workbench.deployment.local import Local
+from workbench.deployment.mixed_fleet import MixedFleet
 from workbench.deployment.on_premise import OnPremise
 from workbench.deployment.places import RoutedDeployment
 from workbench.deployment.real_time import RealTime
 from workbench.deployment.serverless import Serverless
+from workbench.deployment.spill import ByDeadline, Hedge, InFlight, WhileBooting
 
 __all__ = [
     "COMPOSITES",
@@ -26,14 +29,20 @@ __all__ = [
     "KINDS",
     "Async",
     "BatchTransform",
+    "ByDeadline",
     "Deployment",
+    "Hedge",
+    "Hybrid",
+    "InFlight",
     "Lambda",
     "Local",
+    "MixedFleet",
     "OnPremise",
     "RealTime",
     "RoutedDeployment",
     "Serverless",
     "Size",
+    "WhileBooting",
     "instance_vcpus",
 ]
 
@@ -51,4 +60,4 @@ KINDS.update(
         )
     }
 )
-COMPOSITES[RoutedDeployment.kind] = RoutedDeployment
+COMPOSITES.update({each.kind: each for each in (RoutedDeployment, MixedFleet, Hybrid)})

@@ -70,6 +70,7 @@ class Deployment(ABC):
         counted_by: The setting that says how many instances there are; "" where none does.
         scaled_by: The setting that autoscaling changes; "" where there is no autoscaling.
         bills_data: Whether bytes in and out are billed.
+        takes_overflow: Whether it can be the base of a `Hybrid`, which functions relieve.
     """
 
     kind: ClassVar[str]
@@ -87,6 +88,7 @@ class Deployment(ABC):
     counted_by: ClassVar[str] = ""
     scaled_by: ClassVar[str] = ""
     bills_data: ClassVar[bool] = False
+    takes_overflow: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the settings, each by itself and then together."""

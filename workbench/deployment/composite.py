@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from workbench.deployment.base import Deployment
@@ -11,38 +11,42 @@ from workbench.errors import InvalidInput
 from workbench.pricing.cost import Items
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Usage
-from workbench.settings import setting
 from workbench.validation import as_tuple
 
 
-def _deployments(name: str, values: object) -> tuple[Deployment, ...]:
-    """Return deployments, given as such or as their dictionaries."""
-    parts = tuple(
-        Deployment.from_dict(each) if isinstance(each, Mapping) else each
-        for each in as_tuple(name, values)
-    )
-    for each in parts:
-        if not isinstance(each, Deployment):
-            raise InvalidInput(f"Each of {name} must be a deployment, got {each!r}.")
+def as_deployment(name: str, value: object) -> Deployment:
+    """Return a deployment, given as such or as its dictionary.
+
+    Raises:
+        InvalidInput: It is neither.
+    """
+    given = Deployment.from_dict(value) if isinstance(value, Mapping) else value
+    if not isinstance(given, Deployment):
+        raise InvalidInput(f"{name} must be a deployment, got {given!r}.")
+    return given
+
+
+def as_deployments(name: str, values: object) -> tuple[Deployment, ...]:
+    """Return deployments, given as such or as their dictionaries.
+
+    Raises:
+        InvalidInput: There are none, or one is neither.
+    """
+    parts = tuple(as_deployment(f"Each of {name}", each) for each in as_tuple(name, values))
     if not parts:
         raise InvalidInput(f"{name} must be at least 1 deployment, got none.")
     return parts
 
 
-@dataclass(frozen=True, kw_only=True)
 class Composite(Deployment):
     """Base of deployments made of parts, one of which answers each request.
 
     Money is the sum of the parts', and each limit the least of theirs. A subclass says which part
     a request goes to; no part knows of the others.
-
-    Raises:
-        InvalidInput: There are no parts, or one is no deployment.
     """
 
-    parts: tuple[Deployment, ...] = field(
-        metadata=setting("Parts", "the deployments it is made of", _deployments)
-    )
+    parts: tuple[Deployment, ...]
+    """The deployments it is made of."""
 
     @property
     def label(self) -> str:
@@ -126,8 +130,14 @@ class Composite(Deployment):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return kind and settings as JSON values, the parts as their dictionaries."""
-        return {**super().to_dict(), "parts": [part.to_dict() for part in self.parts]}
+        """Return kind and settings as JSON values, deployments as their dictionaries."""
+        return {name: _to_json(value) for name, value in super().to_dict().items()}
+
+
+def _to_json(value: Any) -> Any:  # noqa: ANN401 - a setting, of any kind
+    if isinstance(value, tuple):
+        return [_to_json(each) for each in value]
+    return value.to_dict() if hasattr(value, "to_dict") else value
 
 
 def _whole(*parts: Usage) -> Usage:

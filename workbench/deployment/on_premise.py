@@ -35,6 +35,7 @@ class OnPremise(Deployment):
     """
 
     kind: ClassVar[str] = "on-premise"
+    takes_overflow: ClassVar[bool] = True
     needs: ClassVar[str] = ""
     counted_by: ClassVar[str] = "servers"
 

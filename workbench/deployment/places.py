@@ -1,17 +1,21 @@
 """Deployments among which a router chooses for each request."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from workbench.deployment.base import Deployment
-from workbench.deployment.composite import Composite
+from workbench.deployment.composite import Composite, as_deployments
 from workbench.deployment.platforms import FleetPlatform, Platform
 from workbench.errors import InvalidInput
+from workbench.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoutedDeployment(Composite):
     """The deployments of an ensemble's members, in their order.
+
+    Raises:
+        InvalidInput: There are no parts, or one is no deployment.
 
     >>> from workbench.deployment import Local
     >>> RoutedDeployment(parts=(Local(), Local(workers=2))).platform.servers
@@ -19,6 +23,10 @@ class RoutedDeployment(Composite):
     """
 
     kind: ClassVar[str] = "routed"
+
+    parts: tuple[Deployment, ...] = field(
+        metadata=setting("Parts", "the deployments it is made of", as_deployments)
+    )
 
     @property
     def platform(self) -> Platform:

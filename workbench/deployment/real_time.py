@@ -30,6 +30,7 @@ class RealTime(EndpointOnInstances):
     payload_limit: ClassVar[int] = 6 * MB  # InvokeEndpoint: Body of at most 6,291,456 bytes
     time_limit: ClassVar[float] = 60.0  # InvokeEndpoint: a container must answer within 60 s
     time_limit_from_sending: ClassVar[bool] = True
+    takes_overflow: ClassVar[bool] = True
 
     count: int = field(
         default=1,

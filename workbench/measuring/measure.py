@@ -15,7 +15,7 @@ from workbench.measuring.targets import RunTarget, open_target
 from workbench.provenance import environment
 from workbench.run import Run
 from workbench.run.record import RunRecord
-from workbench.scaling import ScalingPolicy
+from workbench.scaling.base import ScalingPolicy
 
 
 def measure(

@@ -24,7 +24,7 @@ from workbench.routing.base import Place
 from workbench.routing.calls import describe_events
 from workbench.run import Run
 from workbench.run.record import RunRecord
-from workbench.scaling import ScalingPolicy
+from workbench.scaling.base import ScalingPolicy
 
 
 def measure_ensemble(

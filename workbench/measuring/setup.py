@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from workbench.quantiles import SLO
     from workbench.registry.model import Model
     from workbench.run.record import RunRecord
-    from workbench.scaling import ScalingPolicy
+    from workbench.scaling.base import ScalingPolicy
     from workbench.traffic.trace import Context, Trace
 
 

@@ -25,7 +25,7 @@ from workbench.measuring.oversubscription import oversubscription_warnings
 from workbench.measuring.setup import Setup
 from workbench.measuring.transform_run import JobReplay, replay_jobs
 from workbench.run.columns import has_column
-from workbench.scaling import ScalingPolicy
+from workbench.scaling.base import ScalingPolicy
 from workbench.validation import of_kind
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from workbench.deployment.platforms import JobPlatform
 from workbench.errors import InvalidInput
 from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
 from workbench.quantiles import SLO, longest_within, select_quantile
-from workbench.scaling import ScalingPolicy
+from workbench.scaling.base import ScalingPolicy
 from workbench.service_times import Floats
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from workbench.planner.candidates import (
     dollars_of,
 )
 from workbench.pricing.usage import Usage
-from workbench.scaling import ScaleToZero, ScalingPolicy
+from workbench.scaling.base import ScalingPolicy
+from workbench.scaling.reactive import ScaleToZero
 from workbench.service_times import Floats
 
 if TYPE_CHECKING:

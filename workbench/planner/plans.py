@@ -26,7 +26,7 @@ from workbench.planner.candidates import (
 from workbench.pricing.cost import MONTH
 from workbench.quantiles import SLO, longest_within
 from workbench.registry.model import Model
-from workbench.scaling import ScalingPolicy
+from workbench.scaling.base import ScalingPolicy
 from workbench.traffic.trace import Trace
 
 if TYPE_CHECKING:

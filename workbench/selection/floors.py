@@ -19,7 +19,7 @@ from workbench.deployment.platforms import FleetPlatform
 from workbench.deployment.vcpu_rule import slowdown
 from workbench.planner.candidates import dollars_of
 from workbench.pricing.usage import Usage
-from workbench.scaling import ScaleToZero
+from workbench.scaling.reactive import ScaleToZero
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

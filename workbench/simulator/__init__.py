@@ -44,7 +44,7 @@ from workbench.quantiles import SLO
 from workbench.run import Run
 from workbench.run.columns import COLUMNS
 from workbench.run.record import RunRecord, describe_setup
-from workbench.scaling import ScalingPolicy
+from workbench.scaling.base import ScalingPolicy
 from workbench.service_times import Floats, ProfileLike, ServiceTimes
 from workbench.traffic.trace import Trace
 from workbench.validation import Seed, as_array, generator_from, of_kind

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from workbench.errors import InvalidInput
-from workbench.scaling import Reading, Scaler
+from workbench.scaling.base import Reading, Scaler
 from workbench.simulator import kernels
 from workbench.simulator.kernels import SHARED, Batches
 

@@ -13,7 +13,7 @@ from workbench.deployment.platforms import (
     Platform,
 )
 from workbench.quantiles import longest_within
-from workbench.scaling import ScalingPolicy
+from workbench.scaling.base import ScalingPolicy
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import kernels
 from workbench.simulator.fleet import Instances, Rescaling, Roster, serve_scaled

@@ -20,7 +20,7 @@ from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform, JobPlatform, OnDemandPlatform
 from workbench.errors import InvalidInput
 from workbench.quantiles import longest_within
-from workbench.scaling import ScalingPolicy
+from workbench.scaling.base import ScalingPolicy
 from workbench.service_times import Floats
 from workbench.simulator import EXPIRED_ERROR, THROTTLED_ERROR
 from workbench.simulator.fleet import Rescaling, Roster, serve_scaled

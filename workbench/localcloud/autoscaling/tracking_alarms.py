@@ -10,7 +10,7 @@ from typing import Any
 from workbench.localcloud.cloudwatch.alarms import Alarms
 from workbench.localcloud.core.protocol import arn
 from workbench.localcloud.sagemaker.metering import INVOCATIONS
-from workbench.scaling import TargetTracking
+from workbench.scaling.reactive import TargetTracking
 
 _PERIOD = 60
 _PER_INSTANCE_METRICS = {

@@ -1,0 +1,63 @@
+"""A real-time fleet of instances of several types."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from workbench.deployment.base import Deployment
+from workbench.deployment.composite import Composite, as_deployments
+from workbench.deployment.platforms import FleetPlatform
+from workbench.errors import InvalidInput
+from workbench.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixedFleet(Composite):
+    """A real-time endpoint whose instances are of several types: a variant for each.
+
+    Raises:
+        InvalidInput: A part is no real-time fleet, or two are of one instance type.
+
+    >>> from workbench.deployment import RealTime
+    >>> small, large = RealTime(instance_type="ml.c5.large"), RealTime(instance_type="ml.c5.xlarge")
+    >>> MixedFleet(parts=(small, large)).platform.instances
+    2
+    """
+
+    kind: ClassVar[str] = "mixed fleet"
+    takes_overflow: ClassVar[bool] = True
+
+    parts: tuple[Deployment, ...] = field(
+        metadata=setting("Parts", "real-time fleets of one type each", as_deployments)
+    )
+
+    def _check_together(self) -> None:
+        types = []
+        for part in self.parts:
+            if part.kind != "real-time":
+                raise InvalidInput(
+                    f"Each part of a mixed fleet must be a RealTime, got {part.label}."
+                )
+            types.append(part.size)
+        if len(set(types)) < len(types):
+            raise InvalidInput(
+                f"The parts of a mixed fleet must be of different instance types, got {types}: "
+                "give one of them a higher count."
+            )
+
+    @property
+    def platform(self) -> FleetPlatform:
+        """All instances; a batch goes to the one with the least to do for its speed."""
+        platforms = [part.platform for part in self.parts]
+        return FleetPlatform(
+            instances=sum(each.idle_instances for each in platforms),
+            workers=max(part.instance_workers for part in self.parts),
+            routing="least_outstanding",
+        )
+
+    @classmethod
+    def example(cls) -> "MixedFleet":
+        """Return one of two types."""
+        from workbench.deployment.real_time import RealTime
+
+        types = "ml.c5.large", "ml.c5.xlarge"
+        return cls(parts=tuple(RealTime(instance_type=each) for each in types))

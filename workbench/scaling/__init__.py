@@ -1,0 +1,39 @@
+"""How many instances a fleet should have: a policy is a value, its scaler gets the time.
+
+Nothing here reads a clock. Simulator, live runs and local cloud ask the same scaler, whenever it
+is due::
+
+    scaler = ScaleToZero(count=1, idle=900).scaler()
+    scaler.due                                   # 60.0: a minute has closed
+    scaler.decide(reading, now=60.0)             # 1: something waits, and nothing serves
+"""
+
+from workbench.scaling.base import Counts, Reading, Scaler, ScalingPolicy, TypeCount
+from workbench.scaling.capacity import InstanceCapacity
+from workbench.scaling.reactive import (
+    Metric,
+    ScaleToZero,
+    StepScaler,
+    StepScaling,
+    TargetTracking,
+    TargetTrackingScaler,
+    measure,
+)
+from workbench.scaling.schedule import Schedule
+
+__all__ = [
+    "Counts",
+    "InstanceCapacity",
+    "Metric",
+    "Reading",
+    "ScaleToZero",
+    "Scaler",
+    "ScalingPolicy",
+    "Schedule",
+    "StepScaler",
+    "StepScaling",
+    "TargetTracking",
+    "TargetTrackingScaler",
+    "TypeCount",
+    "measure",
+]

@@ -1,0 +1,78 @@
+"""What a scaling policy is: a value, whose scaler gets the time and a reading of its fleet.
+
+Nothing here reads a clock. Simulator, live runs and local cloud ask the same scaler, whenever it
+is due.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+
+class TypeCount(NamedTuple):
+    """The instances of one type in a fleet that mixes types."""
+
+    ready: int
+    """Instances that can serve, without those on their way out."""
+    starting: int
+    """Instances that boot."""
+
+
+Counts = int | Mapping[str, int]
+"""How many instances there should be, booting ones included: of a fleet that mixes types, by type;
+a type that is not named gets none."""
+
+
+class Reading(NamedTuple):
+    """A fleet as its scaler sees it: what happened since the last reading, and how things stand."""
+
+    arrived: int
+    """Batches that arrived since the last reading, those of this very instant excluded; with an
+    overflow, those that it took too."""
+    done: int
+    """Batches that were answered or expired since the last reading."""
+    waiting: int
+    """Batches that wait for an instance."""
+    serving: int
+    """Batches being served."""
+    ready: int
+    """Instances that can serve, without those on their way out."""
+    starting: int
+    """Instances that boot."""
+    requests: int = 0
+    """Requests that arrived since the last reading, whatever batches they are in."""
+    spilled: int = 0
+    """Batches that an overflow took since the last reading."""
+    late: int = 0
+    """Requests answered since the last reading that took longer than the scaler's
+    `latency_target`; 0 where it has none."""
+    types: Mapping[str, TypeCount] = MappingProxyType({})
+    """Of a fleet that mixes types, the instances of each; else empty."""
+
+
+class Scaler(Protocol):
+    """Decides on the size of a fleet.
+
+    One that has a number `latency_target`, in seconds, gets to know how many requests took longer.
+    """
+
+    @property
+    def due(self) -> float:
+        """The instant at which `decide` has to be called next; infinite when there is none."""
+        ...
+
+    def decide(self, reading: Reading, now: float) -> Counts:
+        """Return how many instances there should be, booting ones included; `due` moves on."""
+        ...
+
+
+class ScalingPolicy(Protocol):
+    """Anything that makes a scaler."""
+
+    def scaler(self) -> Scaler:
+        """Return a fresh scaler."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values."""
+        ...
