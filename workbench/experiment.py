@@ -431,7 +431,8 @@ class Experiment:
 
     def record(self, scaling: "ScalingPolicy | None" = None) -> "RunRecord":
         """Return the record of a run of the experiment, as far as it is known before."""
-        from workbench.run.record import describe_setup
+        from workbench.deployment.composite import Composite
+        from workbench.run.record import describe_setup, name_members
 
         if self.ensemble is not None:
             return self._record_of_ensemble(self.ensemble)
@@ -439,8 +440,15 @@ class Experiment:
         setup = self.trace, self.policy, self.deployment, self.slo
         record = describe_setup(*setup, label=self._label(scaling), model=model.record())
         traits = model.traits
-        return dataclasses.replace(
+        record = dataclasses.replace(
             record, batch_invariance=str(traits.batch_invariance or traits.batches)
+        )
+        if not isinstance(self.deployment, Composite):
+            return record
+        return dataclasses.replace(
+            record,
+            places=self.deployment.place_names,
+            members=name_members(self.deployment, record),
         )
 
     def _record_of_ensemble(self, ensemble: "Ensemble") -> "RunRecord":

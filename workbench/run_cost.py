@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.deployment.base import Deployment
+from workbench.deployment.composite import Composite
 from workbench.errors import InvalidInput
 from workbench.pricing.cost import Cost
 from workbench.pricing.sheet import PriceSheet
@@ -130,13 +131,22 @@ class RunActivity:
         import polars as pl
 
         calls, record = self.run.calls, self.run.record
-        if calls is None or record.members is None:
+        if calls is None or record.members is None or not isinstance(record.deployment, Composite):
             raise InvalidInput(
                 f"This run does not say what part {number} of its deployment answered."
             )
-        member = record.members[number]
+        parts = record.deployment.parts
+        first = sum(len(part.simple_parts) for part in parts[:number])
+        last = first + len(parts[number].simple_parts)
+        asked = calls.filter(pl.col("place").is_between(first, last - 1))
+        members = record.members[first:last]
+        if isinstance(parts[number], Composite):
+            asked = asked.with_columns(pl.col("place") - first)
+            places = tuple(member.name for member in members)
+            whole = replace(record, deployment=parts[number], places=places, members=members)
+            return RunActivity(Run(asked, whole, calls=asked), until=self.end)
+        (member,) = members
         own = {name: getattr(member, name) for name in ("deployment", "instances", "counts")}
-        asked = calls.filter(pl.col("place") == number)
         return RunActivity(Run(asked, replace(record, **own)), until=self.end)
 
     def call_times(self, *, with_cold_starts: bool, provisioned: int) -> CallTimes:

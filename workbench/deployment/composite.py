@@ -59,6 +59,11 @@ class Composite(Deployment):
         """What serves its batches, as far as one queue can stand for those of the parts."""
 
     @property
+    def place_names(self) -> tuple[str, ...]:
+        """The places of a run there, one for each of `simple_parts`, by default their numbers."""
+        return tuple(str(number) for number in range(len(self.simple_parts)))
+
+    @property
     def simple_parts(self) -> tuple[Deployment, ...]:
         """The deployments it is made of, those of parts that are composites themselves included."""
         return tuple(each for part in self.parts for each in part.simple_parts)

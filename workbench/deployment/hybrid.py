@@ -63,6 +63,18 @@ class Hybrid(Composite):
         return self.base, self.overflow
 
     @property
+    def place_names(self) -> tuple[str, ...]:
+        """Base and overflow; of a base that mixes types, one place each.
+
+        >>> from workbench.deployment import Lambda, MixedFleet
+        >>> Hybrid(base=MixedFleet.example(), overflow=Lambda.example()).place_names
+        ('base ml.c5.large', 'base ml.c5.xlarge', 'overflow')
+        """
+        if isinstance(self.base, Composite):
+            return (*(f"{BASE} {name}" for name in self.base.place_names), OVERFLOW)
+        return BASE, OVERFLOW
+
+    @property
     def label(self) -> str:
         """The parts and the rule in a few words."""
         return f"{super().label}, {self.spill.label}"

@@ -45,6 +45,11 @@ class MixedFleet(Composite):
             )
 
     @property
+    def place_names(self) -> tuple[str, ...]:
+        """The instance types."""
+        return tuple(str(part.size) for part in self.parts)
+
+    @property
     def platform(self) -> FleetPlatform:
         """All instances; a batch goes to the one with the least to do for its speed."""
         platforms = [part.platform for part in self.parts]

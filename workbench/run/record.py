@@ -10,6 +10,7 @@ from typing import Any
 
 from workbench.batching.timer import Policy
 from workbench.deployment.base import Deployment
+from workbench.deployment.composite import Composite
 from workbench.errors import InvalidInput
 from workbench.quantiles import SLO
 from workbench.run.past_errors import PastErrors
@@ -99,7 +100,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class MemberRecord:
-    """A member of an ensemble: its name, its model, where it ran, how requests became batches.
+    """A member of an ensemble, or a part of a composite deployment: its name, its model, where it ran, how requests became batches.
 
     `instances` and `counts` are as in `RunRecord`; `network_latency` is seconds to the member and
     back, by the client's number.
@@ -344,6 +345,15 @@ def describe_setup(
         deployment=deployment,
         slo=slo,
         places=(deployment.label,),
+    )
+
+
+def name_members(deployment: Composite, record: RunRecord) -> tuple[MemberRecord, ...]:
+    """Return the members of a run of one model on a deployment made of others: its simple parts."""
+    assert record.model is not None  # noqa: S101 - that of an experiment
+    return tuple(
+        MemberRecord(name=name, model=record.model, deployment=part, policy=record.policy)
+        for name, part in zip(deployment.place_names, deployment.simple_parts, strict=True)
     )
 
 
