@@ -1,5 +1,6 @@
 """Scaling policies: what their scalers decide, told how a fleet stands."""
 
+import dataclasses
 import json
 import math
 
@@ -8,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import InvalidInput
-from workbench.scaling import Reading, ScaleToZero, Schedule, StepScaling, TargetTracking
+from workbench.scaling import (
+    SCALING_POLICIES,
+    Reading,
+    ScaleToZero,
+    Schedule,
+    StepScaling,
+    TargetTracking,
+    policy_from_dict,
+)
+from workbench.settings import settings_of
 
 QUIET = Reading(arrived=0, done=0, waiting=0, serving=0, ready=0, starting=0)
 
@@ -164,11 +174,25 @@ def test_exact_steps_set_the_count_and_a_cool_down_holds_it():
     [Schedule([(60, 2)]), ScaleToZero(), TargetTracking(target=9), StepScaling(steps=[(0, 1)])],
     ids=str,
 )
-def test_a_policy_is_a_value_and_its_dictionary_json(policy):
+def test_a_policy_is_a_value_and_made_again_from_its_json(policy):
     data = policy.to_dict()
 
     assert json.loads(json.dumps(data)) == data
+    assert policy_from_dict(data) == policy
     assert hash(policy) == hash(policy)
+
+
+def test_an_unknown_policy_is_refused_with_the_known_ones():
+    with pytest.raises(InvalidInput, match="one of target tracking, step scaling, schedule"):
+        policy_from_dict({"kind": "guess"})
+
+
+@pytest.mark.parametrize("kind", SCALING_POLICIES.values())
+def test_forms_know_each_setting_of_a_policy(kind):
+    described = settings_of(kind)
+
+    assert list(described) == [each.name for each in dataclasses.fields(kind)]
+    assert all(each.label and each.about for each in described.values())
 
 
 @pytest.mark.parametrize(
@@ -187,7 +211,7 @@ def test_a_policy_is_a_value_and_its_dictionary_json(policy):
         (lambda: StepScaling(steps=[(1, 1), (0, 2)]), "Distances must increase from 0"),
         (lambda: StepScaling(steps=[(0, 1.5)]), "An adjustment must be a whole number"),
         (lambda: StepScaling(steps=[(0, 1, 2)]), "A step is a distance and an adjustment"),
-        (lambda: StepScaling(adjustment="more"), 'adjustment must be "change" or "exact"'),
+        (lambda: StepScaling(adjustment="more"), "adjustment must be one of change, exact"),
         (lambda: ScaleToZero(count=0), "count must be a whole number of at least 1"),
         (lambda: ScaleToZero(idle=-1), "idle must be a finite number of seconds, 0 or more"),
         (lambda: ScaleToZero(period=0), "period must be a finite number of seconds above 0"),

@@ -12,7 +12,7 @@ from functools import cache, partial
 from typing import Any, TypeVar
 
 from workbench.errors import InvalidInput
-from workbench.validation import not_negative, positive, whole_number
+from workbench.validation import not_negative, of_kind, positive, whole_number
 
 T = TypeVar("T")
 
@@ -120,6 +120,20 @@ def build_from_dict(what: str, kinds: Mapping[str, type[T]], data: Mapping[str, 
     return kinds[kind](**given)
 
 
+def settings_to_dict(value: Any) -> dict[str, Any]:  # noqa: ANN401 - of any class with settings
+    """Return kind and settings of a value as JSON values: what `build_from_dict` reads."""
+    return {
+        "kind": value.kind,
+        **{each.name: _to_json(getattr(value, each.name)) for each in fields(value)},
+    }
+
+
+def _to_json(value: Any) -> Any:  # noqa: ANN401 - a setting, which may be a value with settings
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    return [_to_json(each) for each in value] if isinstance(value, tuple) else value
+
+
 def whole(low: int, high: int | None = None) -> Check:
     """Return a check for whole numbers within bounds, both included."""
     return partial(whole_number, low=low, high=high)
@@ -133,6 +147,11 @@ def amount(unit: str) -> Check:
 def positive_amount(unit: str) -> Check:
     """Return a check for finite numbers above 0."""
     return partial(positive, unit=unit)
+
+
+def flag(name: str, value: object) -> bool:
+    """Require true or false: a check."""
+    return bool(of_kind(name, value, bool, "true or false"))
 
 
 def one_of(*choices: object) -> Check:

@@ -13,11 +13,11 @@ a seed. The simulator, live runs and `workbench serve` drive the same router thr
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from workbench.errors import InvalidInput
-from workbench.settings import build_from_dict, check_settings
+from workbench.settings import build_from_dict, check_settings, settings_to_dict
 from workbench.validation import of_kind, whole_number
 
 
@@ -306,8 +306,7 @@ class RoutingRule(ABC):
         >>> Canary(place="new", share=0.1).to_dict()
         {'kind': 'canary', 'place': 'new', 'share': 0.1, 'others': {'kind': 'round-robin'}}
         """
-        settings = {each.name: _to_json(getattr(self, each.name)) for each in fields(self)}
-        return {"kind": self.kind, **settings}
+        return settings_to_dict(self)
 
 
 ROUTING_POLICIES: dict[str, type[RoutingRule]] = {}
@@ -331,12 +330,6 @@ def routing_policy(name: str, value: object) -> RoutingRule:
     if isinstance(value, Mapping):
         return policy_from_dict(value)
     return of_kind(name, value, RoutingRule, "a routing policy")  # type: ignore[return-value]
-
-
-def _to_json(value: object) -> object:
-    if isinstance(value, RoutingRule):
-        return value.to_dict()
-    return [_to_json(each) for each in value] if isinstance(value, tuple) else value
 
 
 def find_place(places: Sequence[Place], name: str) -> int:

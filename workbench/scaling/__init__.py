@@ -8,7 +8,16 @@ is due::
     scaler.decide(reading, now=60.0)             # 1: something waits, and nothing serves
 """
 
-from workbench.scaling.base import Counts, Reading, Scaler, ScalingPolicy, TypeCount
+from workbench.scaling.base import (
+    SCALING_POLICIES,
+    Counts,
+    Reading,
+    Scaler,
+    ScalingPolicy,
+    ScalingRule,
+    TypeCount,
+    policy_from_dict,
+)
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.reactive import (
     Metric,
@@ -22,6 +31,7 @@ from workbench.scaling.reactive import (
 from workbench.scaling.schedule import Schedule
 
 __all__ = [
+    "SCALING_POLICIES",
     "Counts",
     "InstanceCapacity",
     "Metric",
@@ -29,6 +39,7 @@ __all__ = [
     "ScaleToZero",
     "Scaler",
     "ScalingPolicy",
+    "ScalingRule",
     "Schedule",
     "StepScaler",
     "StepScaling",
@@ -36,4 +47,9 @@ __all__ = [
     "TargetTrackingScaler",
     "TypeCount",
     "measure",
+    "policy_from_dict",
 ]
+
+SCALING_POLICIES.update(
+    {each.kind: each for each in (TargetTracking, StepScaling, Schedule, ScaleToZero)}
+)

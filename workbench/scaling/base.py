@@ -4,9 +4,13 @@ Nothing here reads a clock. Simulator, live runs and local cloud ask the same sc
 is due.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from workbench.settings import build_from_dict, check_settings, settings_to_dict
 
 
 class TypeCount(NamedTuple):
@@ -76,3 +80,47 @@ class ScalingPolicy(Protocol):
     def to_dict(self) -> dict[str, Any]:
         """Return kind and settings as JSON values."""
         ...
+
+
+@dataclass(frozen=True)
+class ScalingRule(ABC):
+    """Base of the scaling policies: settings with label, help and check, as `settings` has them.
+
+    Attributes:
+        kind: The policy's name.
+    """
+
+    kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Check the settings, each by itself and then together."""
+        check_settings(self)
+        self._check_together()
+
+    def _check_together(self) -> None:  # noqa: B027 - most policies have nothing to check here
+        """Check what one setting asks of another."""
+
+    @abstractmethod
+    def scaler(self) -> Scaler:
+        """Return a fresh scaler."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values."""
+        return settings_to_dict(self)
+
+
+SCALING_POLICIES: dict[str, type[ScalingRule]] = {}
+"""The scaling policies by kind, filled by the package's table of contents."""
+
+
+def policy_from_dict(data: Mapping[str, Any]) -> ScalingRule:
+    """Return the scaling policy that `to_dict` described.
+
+    Raises:
+        InvalidInput: Kind or setting is unknown, or a setting is missing or out of its limits.
+
+    >>> from workbench.scaling.reactive import ScaleToZero
+    >>> policy_from_dict(ScaleToZero(count=2).to_dict())
+    ScaleToZero(count=2, idle=900.0, period=60.0)
+    """
+    return build_from_dict("scaling policy", SCALING_POLICIES, data)

@@ -6,16 +6,23 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, get_args
 
 from workbench.errors import InvalidInput
-from workbench.scaling.base import Reading
-from workbench.validation import as_tuple, not_negative, positive, positive_share, whole_number
+from workbench.scaling.base import Reading, ScalingRule
+from workbench.settings import amount, flag, one_of, positive_amount, setting, whole
+from workbench.validation import as_tuple, not_negative, positive_share, whole_number
+
+_SECONDS = amount("seconds")
+_LONGER_THAN_0 = positive_amount("seconds")
+_LEAST = setting("Least", "instances at least", whole(0))
+_MOST = setting("Most", "instances at most", whole(1))
+_PERIOD = setting("Period (s)", "seconds of a metric's value", _LONGER_THAN_0, is_time=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScaleToZero:
+class ScaleToZero(ScalingRule):
     """No instance without work: `count` when something waits and none is there, 0 when idle.
 
     Asked at the end of each `period`, as SageMaker's alarm on HasBacklogWithoutCapacity is; the
@@ -30,18 +37,17 @@ class ScaleToZero:
     2
     """
 
-    count: int = 1
-    idle: float = 900.0
-    period: float = 60.0
+    kind: ClassVar[str] = "scale to zero"
 
-    def __post_init__(self) -> None:
-        whole_number("count", self.count, low=1)
-        not_negative("idle", self.idle, "seconds")
-        positive("period", self.period, "seconds")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return kind and settings as JSON values."""
-        return {"kind": "scale to zero", **asdict(self)}
+    count: int = field(default=1, metadata=setting("Instances", "while there is work", whole(1)))
+    idle: float = field(
+        default=900.0,
+        metadata=setting("Idle (s)", "seconds without work", _SECONDS, is_time=True),
+    )
+    period: float = field(
+        default=60.0,
+        metadata=setting("Period (s)", "seconds between two looks", _LONGER_THAN_0, is_time=True),
+    )
 
     def scaler(self) -> "_ScaleToZeroScaler":
         """Return a fresh scaler."""
@@ -94,7 +100,7 @@ def measure(metric: Metric, reading: Reading, *, seconds: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetTracking:
+class TargetTracking(ScalingRule):
     """As many instances as keep a metric at its target, like Application Auto Scaling's policy.
 
     After `out_periods` closed periods above the target in a row there are
@@ -122,33 +128,50 @@ class TargetTracking:
     (60.0, 3)
     """
 
-    target: float
-    metric: Metric = "invocations"
-    least: int = 1
-    most: int = 100
-    out_periods: int = 3
-    in_periods: int = 15
-    low: float = 0.9
-    out_cooldown: float = 300.0
-    in_cooldown: float = 300.0
-    period: float = 60.0
-    scale_in: bool = True
+    kind: ClassVar[str] = "target tracking"
 
-    def __post_init__(self) -> None:
-        positive("target", self.target)
-        _check_metric(self.metric)
-        whole_number("least", self.least, low=0)
+    target: float = field(metadata=setting("Target", "of the metric", positive_amount("")))
+    metric: Metric = field(
+        default="invocations",
+        metadata=setting("Metric", "what is kept at its target", one_of(*get_args(Metric))),
+    )
+    least: int = field(default=1, metadata=_LEAST)
+    most: int = field(default=100, metadata=_MOST)
+    out_periods: int = field(
+        default=3,
+        metadata=setting(
+            "Periods to grow", "in a row above the target", whole(1), only_simulated=True
+        ),
+    )
+    in_periods: int = field(
+        default=15,
+        metadata=setting(
+            "Periods to shrink", "in a row below the target", whole(1), only_simulated=True
+        ),
+    )
+    low: float = field(
+        default=0.9,
+        metadata=setting(
+            "Low", "share of the target below which it shrinks", positive_share, only_simulated=True
+        ),
+    )
+    out_cooldown: float = field(
+        default=300.0,
+        metadata=setting("Cool-down, growth (s)", "seconds after growth", _SECONDS, is_time=True),
+    )
+    in_cooldown: float = field(
+        default=300.0,
+        metadata=setting(
+            "Cool-down, shrinkage (s)", "seconds after shrinkage", _SECONDS, is_time=True
+        ),
+    )
+    period: float = field(default=60.0, metadata=_PERIOD)
+    scale_in: bool = field(
+        default=True, metadata=setting("Shrinks", "whether instances are taken away, too", flag)
+    )
+
+    def _check_together(self) -> None:
         whole_number("most", self.most, low=max(1, self.least))
-        whole_number("out_periods", self.out_periods, low=1)
-        whole_number("in_periods", self.in_periods, low=1)
-        positive_share("low", self.low)
-        not_negative("out_cooldown", self.out_cooldown, "seconds")
-        not_negative("in_cooldown", self.in_cooldown, "seconds")
-        positive("period", self.period, "seconds")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return kind and settings as JSON values."""
-        return {"kind": "target tracking", **asdict(self)}
 
     def scaler(self) -> "TargetTrackingScaler":
         """Return a fresh scaler."""
@@ -209,8 +232,23 @@ class TargetTrackingScaler:
         return math.ceil(max(1, measured) * value / self._policy.target)
 
 
+def _check_steps(name: str, value: object) -> tuple[tuple[float, int], ...]:
+    steps, before = as_tuple(name, value), -1.0
+    for step in steps:
+        if len(as_tuple("A step", step)) != 2:
+            raise InvalidInput(f"A step is a distance and an adjustment, got {step!r}.")
+        if not_negative("The distance of a step", step[0]) <= before:
+            raise InvalidInput(f"Distances must increase from 0, got {list(steps)}.")
+        if not isinstance(step[1], int):
+            raise InvalidInput(f"An adjustment must be a whole number, got {step[1]!r}.")
+        before = step[0]
+    if not steps:
+        raise InvalidInput("steps must hold at least one step, such as (0, 1).")
+    return tuple((float(at), by) for at, by in steps)
+
+
 @dataclass(frozen=True, kw_only=True)
-class StepScaling:
+class StepScaling(ScalingRule):
     """So many instances more, or exactly so many, by how far a metric is past its threshold.
 
     Attributes:
@@ -232,33 +270,39 @@ class StepScaling:
     3
     """
 
-    steps: Sequence[tuple[float, int]] = ((0.0, 1),)
-    threshold: float = 1.0
-    metric: Metric = "backlog without capacity"
-    adjustment: Literal["change", "exact"] = "change"
-    least: int = 0
-    most: int = 100
-    periods: int = 1
-    cooldown: float = 300.0
-    period: float = 60.0
+    kind: ClassVar[str] = "step scaling"
 
-    def __post_init__(self) -> None:
-        _check_steps(self.steps)
-        positive("threshold", self.threshold)
-        _check_metric(self.metric)
-        if self.adjustment not in ("change", "exact"):
-            raise InvalidInput(f'adjustment must be "change" or "exact", got {self.adjustment!r}.')
-        whole_number("least", self.least, low=0)
+    steps: Sequence[tuple[float, int]] = field(
+        default=((0.0, 1),),
+        metadata=setting("Steps", "pairs of distance and adjustment", _check_steps),
+    )
+    threshold: float = field(
+        default=1.0,
+        metadata=setting("Threshold", "that the metric must reach", positive_amount("")),
+    )
+    metric: Metric = field(
+        default="backlog without capacity",
+        metadata=setting("Metric", "what must reach its threshold", one_of(*get_args(Metric))),
+    )
+    adjustment: Literal["change", "exact"] = field(
+        default="change",
+        metadata=setting(
+            "Adjustment", "what an adjustment is: a change, or exact", one_of("change", "exact")
+        ),
+    )
+    least: int = field(default=0, metadata=_LEAST)
+    most: int = field(default=100, metadata=_MOST)
+    periods: int = field(
+        default=1, metadata=setting("Periods", "in a row at the threshold or past it", whole(1))
+    )
+    cooldown: float = field(
+        default=300.0,
+        metadata=setting("Cool-down (s)", "seconds after a change", _SECONDS, is_time=True),
+    )
+    period: float = field(default=60.0, metadata=_PERIOD)
+
+    def _check_together(self) -> None:
         whole_number("most", self.most, low=max(1, self.least))
-        whole_number("periods", self.periods, low=1)
-        not_negative("cooldown", self.cooldown, "seconds")
-        positive("period", self.period, "seconds")
-        object.__setattr__(self, "steps", tuple((float(at), by) for at, by in self.steps))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return kind and settings as JSON values."""
-        steps = [list(step) for step in self.steps]
-        return {"kind": "step scaling", **asdict(self), "steps": steps}
 
     def scaler(self) -> "StepScaler":
         """Return a fresh scaler."""
@@ -299,22 +343,3 @@ class StepScaler:
         if wanted != current:
             self._changed = now
         return wanted
-
-
-def _check_metric(metric: str) -> None:
-    if metric not in get_args(Metric):
-        raise InvalidInput(f"metric must be one of {get_args(Metric)}, got {metric!r}.")
-
-
-def _check_steps(steps: Sequence[tuple[float, int]]) -> None:
-    before = -1.0
-    for step in as_tuple("steps", steps):
-        if len(as_tuple("A step", step)) != 2:
-            raise InvalidInput(f"A step is a distance and an adjustment, got {step!r}.")
-        if not_negative("The distance of a step", step[0]) <= before:
-            raise InvalidInput(f"Distances must increase from 0, got {list(steps)}.")
-        if not isinstance(step[1], int):
-            raise InvalidInput(f"An adjustment must be a whole number, got {step[1]!r}.")
-        before = step[0]
-    if not steps:
-        raise InvalidInput("steps must hold at least one step, such as (0, 1).")

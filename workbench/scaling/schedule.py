@@ -2,16 +2,30 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from workbench.errors import InvalidInput
-from workbench.scaling.base import Reading
+from workbench.scaling.base import Reading, ScalingRule
+from workbench.settings import setting
 from workbench.validation import as_tuple, not_negative, whole_number
 
 
+def _check_changes(name: str, value: object) -> tuple[tuple[float, int], ...]:
+    changes, before = as_tuple(name, value), -1.0
+    for change in changes:
+        if len(as_tuple("A scheduled change", change)) != 2:
+            raise InvalidInput(f"A scheduled change is seconds and a count, got {change!r}.")
+    for instant, count in changes:
+        if not_negative("A scheduled instant", instant, "seconds") <= before:
+            raise InvalidInput(f"Instants must increase from 0, got {list(changes)}.")
+        whole_number("A scheduled count", count, low=0)
+        before = instant
+    return tuple((float(at), int(count)) for at, count in changes)
+
+
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(ScalingRule):
     """So many instances from this instant on: pairs of seconds and a count, in order of time.
 
     Raises:
@@ -22,23 +36,11 @@ class Schedule:
     (60.0, 4, 300.0)
     """
 
-    changes: Sequence[tuple[float, int]]
+    kind: ClassVar[str] = "schedule"
 
-    def __post_init__(self) -> None:
-        before = -1.0
-        for change in as_tuple("changes", self.changes):
-            if len(as_tuple("A scheduled change", change)) != 2:
-                raise InvalidInput(f"A scheduled change is seconds and a count, got {change!r}.")
-        for instant, count in self.changes:
-            if not_negative("A scheduled instant", instant, "seconds") <= before:
-                raise InvalidInput(f"Instants must increase from 0, got {list(self.changes)}.")
-            whole_number("A scheduled count", count, low=0)
-            before = instant
-        object.__setattr__(self, "changes", tuple((float(at), count) for at, count in self.changes))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return kind and settings as JSON values."""
-        return {"kind": "schedule", "changes": [list(change) for change in self.changes]}
+    changes: Sequence[tuple[float, int]] = field(
+        metadata=setting("Changes", "pairs of seconds and a count", _check_changes)
+    )
 
     def scaler(self) -> "_ScheduleScaler":
         """Return a fresh scaler."""
