@@ -13,17 +13,18 @@ import pytest
 
 from workbench.errors import Damaged, InvalidInput, NotAvailable, NotFound, StorageError
 from workbench.traffic import datasets
-from workbench.traffic.datasets import (
-    CATALOGUE,
-    cache_directory,
-    open_trace,
-    public_traces,
-)
+from workbench.traffic.catalogue import CATALOGUE, cache_directory
+from workbench.traffic.datasets import open_trace, public_traces
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 REQUESTS = b"TIMESTAMP,ContextTokens,GeneratedTokens\n" + b"".join(
     b"2026-01-31 12:00:%02d.0000001,4808,10\n" % second for second in range(0, 60, 2)
+)
+CALLS = b"app,func,end_timestamp,duration\na,f,12.5,0.5\na,g,11.0,10.0\na,f,0.1,0.3\n"
+TICKS = b"".join(
+    b'{"timestamp": %d, "input_length": 7, "output_length": 2, "hash_ids": [0, %d]}\n' % (at, at)
+    for at in (0, 0, 3000, 5999)
 )
 MINUTES = (
     b"period,count\n2026-01-31 12:00:00,600\n2026-01-31 12:01:00,1200\n2026-01-31 12:04:00,300\n"
@@ -67,14 +68,14 @@ def origin():
 def known(monkeypatch, origin):
     """A function that puts a trace into the catalogue."""
 
-    def know(name, content, *, of="azure-llm-2023-code", url=None):
-        entry = replace(
-            CATALOGUE[of],
-            name=name,
-            url=url or f"{origin[0]}/{name}.csv",
-            sha256=hashlib.sha256(content).hexdigest(),
-            begins="2026-01-31 12:00:00",
-        )
+    def know(name, content, *, of="azure-llm-2023-code", url=None, **more):
+        facts = {
+            "name": name,
+            "url": url or f"{origin[0]}/{name}.csv",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "begins": "2026-01-31 12:00:00",
+        }
+        entry = replace(CATALOGUE[of], **facts | more)
         monkeypatch.setattr(datasets, "CATALOGUE", {**datasets.CATALOGUE, name: entry})
         return entry
 
@@ -274,6 +275,90 @@ def test_more_requests_than_fit_are_refused_with_what_to_do(by_hand):
         InvalidInput, match=r"60,000,900 requests here, .* start= and stop=, or a sm"
     ):
         open_trace("minutes")
+
+
+def test_times_in_milliseconds_and_json_lines_are_seconds(by_hand):
+    by_hand("ticks", TICKS, of="mooncake-tools", begins="")
+
+    assert open_trace("ticks").arrivals.tolist() == [0, 0, 3, 5.999]
+    assert open_trace("ticks", start=3).arrivals.tolist() == pytest.approx([0, 2.999])
+    with pytest.raises(InvalidInput, match="at what instant ticks begins: give seconds"):
+        open_trace("ticks", start="2026-01-31")
+
+
+def test_whole_seconds_beside_other_columns_are_put_in_order(by_hand):
+    rows = b"Timestamp,Model,Request tokens\n5,ChatGPT,472\n45,GPT-4,18\n7,ChatGPT,3\n"
+    by_hand("seconds", rows, of="burstgpt")
+
+    assert open_trace("seconds").arrivals.tolist() == [5, 7, 45]
+
+
+# ---------------------------------------------------------------------- archives
+
+
+@pytest.fixture
+def program(monkeypatch, tmp_path):
+    """A function that installs a reader of archives which prints what it is told to."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def install(name, content):
+        (folder / f"{name}.txt").write_bytes(content)
+        (folder / name).write_text(f"#!/bin/sh\n/bin/cat {folder / name}.txt\n")
+        (folder / name).chmod(0o755)
+
+    return install
+
+
+@pytest.fixture
+def packed(by_hand):
+    """The public trace in an archive, its file in the cache."""
+    unpacked = hashlib.sha256(CALLS).hexdigest()
+    return by_hand("calls", b"Rar!", of="azure-functions-2021", unpacked=unpacked)
+
+
+def test_calls_in_an_archive_arrive_when_they_began(packed, program):
+    program("unrar", CALLS)
+
+    trace = open_trace("calls")
+
+    assert trace.arrivals.tolist() == [0, 1, 12]
+    assert trace.duration == 14 * 86_400
+    assert open_trace("calls", start="2026-01-31 12:00:01", stop=2).arrivals.tolist() == [0]
+
+
+def test_without_a_reader_the_error_says_how_to_get_one(packed, program):
+    with pytest.raises(NotAvailable, match=r"none of unrar, .*`apt install unrar` .* path="):
+        open_trace("calls")
+
+
+def test_a_reader_that_fails_is_passed_over_for_the_next(packed, program):
+    program("unrar", CALLS[:-9])
+    program("bsdtar", CALLS)
+
+    assert len(open_trace("calls")) == 3
+
+
+def test_readers_that_all_fail_are_named(packed, program):
+    program("7z", b"")
+
+    with pytest.raises(Damaged, match=r"7z did not give the published file out of .*calls.rar"):
+        open_trace("calls")
+    assert [each.name for each in packed.path.parent.iterdir()] == ["calls.rar"]
+
+
+def test_what_was_taken_out_is_kept_and_taken_by_hand(packed, program, tmp_path):
+    (tmp_path / "calls.txt").write_bytes(CALLS)
+
+    assert len(open_trace("calls", path=tmp_path / "calls.txt")) == 3
+    program("unrar", CALLS)
+    open_trace("calls")
+    program("unrar", b"never asked again")
+    assert len(open_trace("calls")) == 3
+
+
+# ---------------------------------------------------------------------- the catalogue
 
 
 def test_the_catalogue_says_whose_data_on_what_terms():

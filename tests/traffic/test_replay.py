@@ -55,6 +55,41 @@ def test_rounding_does_not_carry_a_counted_request_into_the_next_period():
     assert trace.counts(1).tolist() == [0, 0, 0, 5, 0]
 
 
+def test_counts_between_blanks_are_read_from_a_text_file(tmp_path):
+    (tmp_path / "counts.txt").write_text("3 0  2\n 1.0\t4\r\n\n")
+
+    trace = from_counts(tmp_path / "counts.txt", period=1, seed=1)
+
+    assert trace.counts(1).tolist() == [3, 0, 2, 1, 4]
+    assert trace == from_counts([3, 0, 2, 1, 4], period=1, seed=1)
+    assert "counts.txt" in trace.name
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"3 0 x 2", r"counts.txt: word 3 \(counted from 1\) is 'x'"),
+        (b"3,0,2", "word 1 .* is '3,0,2'"),
+        (b"", "it is empty"),
+        (b"\x80\xff", "it is no text"),
+        (b"3 -1", "got -1.0 in row 2"),
+        (b"3 nan", "got nan in row 2"),
+        (b"1.5", "got 1.5 in row 1"),
+        (b"0 0", "counts are all 0"),
+    ],
+)
+def test_a_text_file_that_holds_no_counts_is_refused(tmp_path, content, message):
+    (tmp_path / "counts.txt").write_bytes(content)
+
+    with pytest.raises(InvalidInput, match=message):
+        from_counts(tmp_path / "counts.txt", period=1, seed=1)
+
+
+def test_a_text_file_of_counts_that_is_not_there_is_not_found(tmp_path):
+    with pytest.raises(NotFound, match="There is no file"):
+        from_counts(str(tmp_path / "none.txt"), period=1, seed=1)
+
+
 def test_counted_requests_are_uniform_within_their_period():
     trace = from_counts([5000, 0, 5000], period=60, seed=1)
 

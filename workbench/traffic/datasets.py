@@ -2,19 +2,22 @@
 
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from workbench.cells import parse_numbers
 from workbench.errors import Damaged, InvalidInput, NotAvailable, NotFound, StorageError
 from workbench.files import as_path, sha256
+from workbench.tables import open_table
+from workbench.traffic.archives import unpack
+from workbench.traffic.catalogue import CATALOGUE, PublicTrace
 from workbench.traffic.instants import seconds_since
 from workbench.traffic.patterns import MAX_REQUESTS, streams
-from workbench.traffic.replay import from_counts, from_csv, read_counts
+from workbench.traffic.replay import from_counts, from_csv, from_jsonl, from_timestamps, read_counts
 from workbench.traffic.trace import Trace
 from workbench.validation import Seed, positive_share
 
@@ -24,104 +27,17 @@ if TYPE_CHECKING:
 _MINUTE = 60.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class PublicTrace:
-    """Where a public trace comes from, what it holds, and on what terms it may be used.
-
-    Attributes:
-        name: for `open_trace`.
-        about: what it holds.
-        licence: in a few words; the notice has the terms.
-        source: page that describes it.
-        url: of the file, at a pinned version.
-        sha256: of the file, in hexadecimal.
-        begins: the instant that is 0 in the trace, in UTC.
-        notice: what has to travel with the data.
-        per_minute: whether a row is a minute with a count, or a request.
-    """
-
-    name: str
-    about: str
-    licence: str
-    source: str
-    url: str
-    sha256: str
-    begins: str
-    notice: str
-    per_minute: bool = False
-
-    @property
-    def path(self) -> Path:
-        """Where the file is kept: below $WORKBENCH_HOME/cache or the user's cache directory."""
-        return cache_directory() / "traces" / f"{self.name}.csv"
-
-
-def _azure(kind: str, about: str, *, sha256: str, begins: str) -> PublicTrace:
-    source = "https://github.com/Azure/AzurePublicDataset"
-    commit = "b469a113cedca53ddc3bdea71a143dc4b7d8700c"
-    return PublicTrace(
-        name=f"azure-llm-2023-{kind}",
-        about=about,
-        licence="CC BY 4.0",
-        source=source,
-        url=source.replace("github.com", "raw.githubusercontent.com")
-        + f"/{commit}/data/AzureLLMInferenceTrace_{kind}.csv",
-        sha256=sha256,
-        begins=begins,
-        notice=f"Azure LLM inference trace 2023 ({kind}), Microsoft, {source}, CC BY 4.0. "
-        "P. Patel et al., Splitwise: Efficient generative LLM inference using phase splitting, "
-        "ISCA 2024.",
-    )
-
-
-_TRACES = (
-    _azure(
-        "code",
-        "8,819 requests to a code model in 57 minutes, very bursty",
-        sha256="54e9a6d2a4bd06ba1e060304b900abbc74cbea53de96506e60fe5bb4f2277fb6",
-        begins="2023-11-16 18:17:03.9799600",
-    ),
-    _azure(
-        "conv",
-        "19,366 requests to a conversation model in 58 minutes",
-        sha256="2f1e5b666d4e3055fdbba98598ce2ec307767b9064e03e2fa46676dbcc7d0bf8",
-        begins="2023-11-16 18:15:46.6805900",
-    ),
-    PublicTrace(
-        name="worldcup98",
-        about="requests per minute to a web site, 87 days of 1998, 1.35e9 in all, flash crowds",
-        licence="free with the notice; modified copies non-commercially; table under MIT",
-        source="https://github.com/nimamahmoudi/worldcup98-dataset",
-        url="https://raw.githubusercontent.com/nimamahmoudi/worldcup98-dataset/"
-        "82460213f0d5a86fa57b6d4b0b5f260e606e713b/invocation_count.csv",
-        sha256="d05038f98af96f6fab054f90445e02a68f37fd00a79c23f45b9b48e5ec91fb8e",
-        begins="1998-04-30 21:30:00",
-        notice=(files("workbench.data") / "notices" / "worldcup98.txt").read_text("utf-8"),
-        per_minute=True,
-    ),
-)
-
-CATALOGUE: Mapping[str, PublicTrace] = MappingProxyType({entry.name: entry for entry in _TRACES})
-
-
 def public_traces() -> "pl.DataFrame":
     """Return one row for each trace that `open_trace` knows: what, from where, on what terms.
 
-    >>> public_traces()["name"].to_list()
-    ['azure-llm-2023-code', 'azure-llm-2023-conv', 'worldcup98']
+    >>> public_traces()["name"].to_list()  # doctest: +NORMALIZE_WHITESPACE
+    ['azure-llm-2023-code', 'azure-llm-2023-conv', 'azure-functions-2021', 'burstgpt',
+     'mooncake-conversation', 'mooncake-tools', 'worldcup98']
     """
     import polars as pl
 
     columns = ("name", "about", "licence", "source", "url", "sha256", "notice")
     return pl.DataFrame([{c: getattr(e, c) for c in columns} for e in CATALOGUE.values()])
-
-
-def cache_directory() -> Path:
-    """Return the folder of downloads: $WORKBENCH_HOME/cache when set, else the user's cache."""
-    from platformdirs import user_cache_path
-
-    home = os.environ.get("WORKBENCH_HOME")
-    return Path(home) / "cache" if home else user_cache_path("inference-workbench", appauthor=False)
 
 
 def open_trace(
@@ -140,7 +56,8 @@ def open_trace(
 
     Args:
         name: one of `public_traces`.
-        path: of the file, where it was downloaded by hand. Default: the cache, else the origin.
+        path: of the file (or of that in the archive), where it was downloaded by hand. Default:
+            the cache, else the origin.
         start: where the part begins: seconds from the beginning, or an instant in UTC. Default:
             the beginning.
         stop: where the part ends. Default: the end.
@@ -149,7 +66,8 @@ def open_trace(
 
     Raises:
         NotFound: no trace of that name, or no file at the path.
-        NotAvailable: not in the cache, and the origin cannot be reached.
+        NotAvailable: not in the cache, and the origin cannot be reached; or it is an archive, and
+            no program that reads it is installed.
         InvalidInput: the path holds another file, the part is empty or not within the trace, or
             too many requests.
         Damaged: what is in the cache or came from the origin is not the published file.
@@ -157,6 +75,8 @@ def open_trace(
     """
     entry = _entry(name)
     file = _fetch(entry) if path is None else _check_file(entry, as_path(path))
+    if entry.unpacked:
+        file = _unpack(entry, file)
     within = {"start": _to_seconds(entry, start), "stop": _to_seconds(entry, stop)}
     read = _read_minutes if entry.per_minute else _read_requests
     trace = read(entry, file, **within, share=positive_share("share", share), seed=seed)
@@ -174,6 +94,11 @@ def _entry(name: str) -> PublicTrace:
 
 def _to_seconds(entry: PublicTrace, at: float | str | datetime | None) -> float | None:
     if isinstance(at, str | datetime):
+        if not entry.begins:
+            raise InvalidInput(
+                f"nobody has said at what instant {entry.name} begins: give seconds from its "
+                f"beginning, not {str(at)!r}."
+            )
         return float(seconds_since([str(at)], origin=entry.begins)[0])
     return at
 
@@ -187,8 +112,23 @@ def _read_requests(
     share: float,
     seed: Seed,
 ) -> Trace:
-    trace = from_csv(file, "TIMESTAMP", origin=entry.begins).clip(start or 0.0, stop)
+    if entry.lasting:
+        trace = _read_ends(entry, file)
+    elif entry.ending == ".jsonl":
+        trace = from_jsonl(file, entry.column, unit=entry.unit)
+    else:
+        origin = None if entry.unit else entry.begins
+        trace = from_csv(file, entry.column, origin=origin, unit=entry.unit, sort=True)
+    trace = trace.clip(start or 0.0, stop)
     return trace if share == 1 else trace.thin(share, seed=seed)
+
+
+def _read_ends(entry: PublicTrace, file: Path) -> Trace:
+    """Return the trace of requests whose ends were noted; what began before it arrives at 0."""
+    frame = open_table(file, header=True).read([entry.column, entry.lasting])
+    ends, lasted = (parse_numbers(name, frame[name]) for name in frame.columns)
+    begun = np.maximum(np.asarray(ends) - np.asarray(lasted), 0.0)
+    return from_timestamps(begun, duration=entry.duration, sort=True)
 
 
 def _read_minutes(
@@ -227,7 +167,7 @@ def _check_file(entry: PublicTrace, path: Path) -> Path:
     if not path.is_file():
         raise NotFound(f"There is no file {path}.")
     found = sha256(path)
-    if found != entry.sha256:
+    if found not in (entry.sha256, entry.unpacked):
         raise InvalidInput(
             f"{path} is not the file of {entry.name}: its sha256 is {found}, not {entry.sha256}. "
             f"Download {entry.url}, or read other files with from_csv."
@@ -245,6 +185,15 @@ def _fetch(entry: PublicTrace) -> Path:
             f"not {entry.sha256}. Delete it to have it downloaded again."
         )
     return entry.path
+
+
+def _unpack(entry: PublicTrace, file: Path) -> Path:
+    """Return the one file of an archive, taken out into the cache; or that file, if it is given."""
+    kept = entry.path.with_suffix(".txt")
+    for path in (kept, file):
+        if path.exists() and sha256(path) == entry.unpacked:
+            return path
+    return unpack(file, kept, sha256=entry.unpacked)
 
 
 def _download(entry: PublicTrace) -> None:

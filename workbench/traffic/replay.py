@@ -91,26 +91,37 @@ def _last(seconds: NDArray[np.float64]) -> float:
 
 
 def from_counts(
-    counts: ArrayLike, *, period: float, seed: Seed, rows: Rows = 1, name: str | None = None
+    counts: ArrayLike | str | os.PathLike[str],
+    *,
+    period: float,
+    seed: Seed,
+    rows: Rows = 1,
+    name: str | None = None,
 ) -> Trace:
     """Spread requests counted per period, each uniformly at random over its period.
 
     ``trace.counts(period)`` gives the counts back.
 
     Args:
-        counts: whole numbers, one for each period.
+        counts: whole numbers, one for each period; or a text file with nothing but them, between
+            blanks or line ends. A file with times beside counts is for `read_counts`.
         period: seconds.
         seed: a whole number, or a NumPy generator.
         rows: as for `poisson`.
         name: how the trace was made.
 
     Raises:
-        InvalidInput: a count is negative or not whole, all are 0, or they are too many.
+        NotFound: there is no such file.
+        InvalidInput: a count is negative or not whole, all are 0, or they are too many; or a word
+            of the file is no number.
 
     >>> from_counts([3, 0, 2], period=60, seed=1).counts(60).tolist()
     [3, 0, 2]
     """
     period = positive("period", period)
+    if isinstance(counts, str | os.PathLike):
+        name = name or f"from_counts({os.fspath(counts)!r}, seed={format_value(seed)})"
+        counts = _read_words(counts)
     each = whole_numbers("counts", counts, np.size(counts), np.int64)
     if not check_expected(each.sum(dtype=float)):
         raise InvalidInput("counts are all 0, and a trace may not be empty.")
@@ -259,6 +270,33 @@ def read_counts(
 
 
 # ---------------------------------------------------------------------- reading and writing
+
+
+def _read_words(path: str | os.PathLike[str]) -> NDArray[np.float64]:
+    """Return the numbers of a text file, which stand between blanks or line ends."""
+    with _translate_errors(path) as file:
+        try:
+            words = file.read_text("utf-8-sig").split()
+        except UnicodeDecodeError as error:
+            raise InvalidInput("it is no text: counts are numbers between blanks.") from error
+        if not words:
+            raise InvalidInput("it is empty: counts are numbers between blanks.")
+        try:
+            return np.array(words, np.float64)
+        except ValueError:
+            at = next(at for at, word in enumerate(words) if not _is_number(word))
+            raise InvalidInput(
+                f"word {at + 1} (counted from 1) is {words[at][:40]!r}, and counts are numbers "
+                "between blanks: read tables with read_counts, and times with from_csv."
+            ) from None
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager
