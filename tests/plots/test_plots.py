@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import plots
-from workbench.deployment import Lambda, Local
+from workbench.deployment import Lambda, Local, RealTime
 from workbench.errors import InvalidInput, StorageError
 from workbench.formatting import dollars
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
@@ -75,6 +75,9 @@ def every_figure():
             notes=("A.",),
         ),
     }
+    fleet = runs[0].amend(
+        deployment=RealTime(instance_type="ml.m5.large"), instances=[(0, 3), (2, 7)]
+    )
     profile = profile_of("m", {(1, "back to back"): 0.002, (4, "back to back"): 0.004})
     return {
         "ecdf": plots.plot_latency_ecdf(runs),
@@ -82,10 +85,16 @@ def every_figure():
         "batch sizes": plots.plot_batch_sizes(runs),
         "cost": plots.plot_cost_by_item(costs),
         "service time": plots.plot_service_times(profile),
+        "scaling": plots.plot_scaling(fleet),
+        "cost over time": plots.plot_cost_over_time(fleet),
+        "policies": plots.plot_cost_and_attainment({"one": fleet}, bound=0.01),
     }
 
 
-FIGURES = ("ecdf", "over time", "batch sizes", "cost", "service time")
+FIGURES = (
+    *("ecdf", "over time", "batch sizes", "cost", "service time"),
+    *("scaling", "cost over time", "policies"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,15 @@ from workbench.plots.answers import (
 )
 from workbench.plots.arrivals import arrival_rates, plot_arrival_rates
 from workbench.plots.batches import batch_sizes, plot_batch_sizes
-from workbench.plots.costs import cost_by_item, plot_cost_by_item
+from workbench.plots.costs import (
+    cost_by_item,
+    cost_over_time,
+    plot_cost_by_item,
+    plot_cost_over_time,
+)
 from workbench.plots.errors import latency_errors, plot_latency_errors
 from workbench.plots.figure import Figure
+from workbench.plots.forecasts import forecast_fan, plot_forecast_fan
 from workbench.plots.grids import batching_grid, plot_batching_grid
 from workbench.plots.latency import (
     latency_ecdf,
@@ -23,6 +29,12 @@ from workbench.plots.latency import (
 from workbench.plots.monitor import metric_series, plot_metrics
 from workbench.plots.places import answers_by_place, plot_answers_by_place
 from workbench.plots.plans import break_even_points, plan_candidates, plot_break_even, plot_plan
+from workbench.plots.scaling import (
+    cost_and_attainment,
+    fleet_over_time,
+    plot_cost_and_attainment,
+    plot_scaling,
+)
 from workbench.plots.service import plot_service_times, service_times
 
 __all__ = [
@@ -33,7 +45,11 @@ __all__ = [
     "batch_sizes",
     "batching_grid",
     "break_even_points",
+    "cost_and_attainment",
     "cost_by_item",
+    "cost_over_time",
+    "fleet_over_time",
+    "forecast_fan",
     "latency_ecdf",
     "latency_errors",
     "latency_over_time",
@@ -46,14 +62,18 @@ __all__ = [
     "plot_batching_grid",
     "plot_boxes",
     "plot_break_even",
+    "plot_cost_and_attainment",
     "plot_cost_by_item",
+    "plot_cost_over_time",
     "plot_effective_accuracy",
+    "plot_forecast_fan",
     "plot_latency_ecdf",
     "plot_latency_errors",
     "plot_latency_over_time",
     "plot_metrics",
     "plot_node_load",
     "plot_plan",
+    "plot_scaling",
     "plot_service_times",
     "plot_spread",
     "service_times",

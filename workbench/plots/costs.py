@@ -1,19 +1,29 @@
-"""What runs cost, item by item."""
+"""What runs cost, item by item, in the end and as time goes by."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars
 from workbench.plots.figure import Figure
-from workbench.plots.series import colour, panels
-from workbench.plots.theme import WIDTH
-from workbench.pricing.cost import Cost
+from workbench.plots.series import Runs, caption, colour, name_results, panels
+from workbench.plots.theme import HEIGHT, WIDTH
+from workbench.pricing.cost import Cost, CostItem
+from workbench.pricing.sheet import PriceSheet
+from workbench.run import Run
+from workbench.run_cost import RunActivity, cost
+from workbench.validation import whole_number
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from workbench.pricing.usage import Spans
+
 TOTAL = "total"
+_POINTS = 48  # of a run's time
 
 
 def cost_by_item(costs: Mapping[str, Cost]) -> "pl.DataFrame":
@@ -91,4 +101,154 @@ def plot_cost_by_item(costs: Mapping[str, Cost]) -> Figure:
         title="Cost by item",
         subtitle=tuple(notes),
         description=f"Cost by item. In total: {'; '.join(totals)}.",
+    )
+
+
+# ------------------------------------------------------------------------- as time goes by
+
+
+def cost_over_time(
+    runs: Runs, *, points: int = _POINTS, prices: PriceSheet | None = None
+) -> "pl.DataFrame":
+    """Return what each run has cost from its start until its end, in so many steps.
+
+    Columns: run, item (with its place, where there are several), seconds, dollars. What is billed
+    until an instant are the calls that have ended and the instances' time until then; bytes are
+    not.
+
+    Raises:
+        InvalidInput: There is no run, or one without requests or a deployment.
+        NotFound: The sheet lacks a price.
+
+    >>> from workbench.deployment import RealTime
+    >>> run = Run.from_arrays(scheduled=[0], finished=[3600.0]).amend(
+    ...     deployment=RealTime(instance_type="ml.m5.large"), instances=[(0, 3600), (1800, 3600)]
+    ... )
+    >>> cost_over_time(run, points=2)["dollars"].to_list()
+    [0.0, 0.0575, 0.1725]
+    """
+    import polars as pl
+
+    whole_number("points", points, low=1)
+    sheet = prices or PriceSheet.load()
+    rows = [
+        (name, item, until, dollars)
+        for name, run in name_results(runs).items()
+        for item, until, dollars in _grow(run, points, sheet)
+    ]
+    return pl.DataFrame(rows, schema=["run", "item", "seconds", "dollars"], orient="row")
+
+
+def _grow(run: Run, points: int, prices: PriceSheet) -> Iterator[tuple[str, float, float]]:
+    """Yield each item's dollars until each instant, 0 where there are none yet."""
+    cost(run, prices=prices)  # refuses a run that cannot be billed
+    calls = run if run.calls is not None else replace(run, frame=_one_row_a_call(run.frame))
+    instants = np.linspace(0.0, RunActivity(run).span, points + 1).tolist()
+    bills = [dict(_bill_by_place(_until(calls, instant), prices)) for instant in instants]
+    for item in dict.fromkeys(item for bill in bills for item in bill):
+        yield from (
+            (item, at, bill.get(item, 0.0)) for at, bill in zip(instants, bills, strict=True)
+        )
+
+
+def _one_row_a_call(frame: "pl.DataFrame") -> "pl.DataFrame":
+    """Return the first row of each batch: bills are of batches."""
+    return frame.unique("batch", keep="first", maintain_order=True)
+
+
+def _until(run: Run, instant: float) -> Run:
+    """Return the run as if it had been over at an instant."""
+    import polars as pl
+
+    ended = pl.col("finished").fill_nan(pl.col("started")) <= instant
+    record, members = run.record, run.record.members
+    trace = record.trace and replace(
+        record.trace, duration=min(instant, record.trace.duration or instant)
+    )
+    return replace(
+        run,
+        frame=run.frame.filter(ended),
+        calls=None if run.calls is None else run.calls.filter(ended),
+        record=replace(
+            record,
+            trace=trace,
+            instances=_clip(record.instances, instant),
+            members=members
+            and tuple(replace(each, instances=_clip(each.instances, instant)) for each in members),
+        ),
+    )
+
+
+def _clip(spans: "Spans | None", instant: float) -> Any:  # noqa: ANN401 - pairs, as in the record
+    """Return the part of each span before an instant."""
+    if spans is None:
+        return None
+    return tuple((launch, min(stop, instant)) for launch, stop in spans if launch < instant)
+
+
+def _bill_by_place(run: Run, prices: PriceSheet) -> Iterator[tuple[str, float]]:
+    """Yield the dollars of each item, named with its place where there are several."""
+    deployment, places = run.record.deployment, run.record.places
+    assert deployment is not None  # noqa: S101 - who asks has seen to it
+    activity, several = RunActivity(run), len(places) > 1 and run.record.members is not None
+    usage = deployment.usage(activity)
+    whole: list[tuple[str, Iterator[CostItem]]] = [
+        ("", iter(deployment.bill(usage, prices=prices)))
+    ]
+    if several:
+        whole = [
+            (f"{place}: ", iter(part.bill(used, prices=prices)))
+            for place, part, used in zip(places, deployment.parts, usage.parts, strict=True)  # type: ignore[attr-defined]  # a composite
+        ]
+    for place, items in whole:
+        sums: dict[str, float] = {}
+        for item in items:  # tiers of one price are items of their own
+            sums[item.what] = sums.get(item.what, 0.0) + item.dollars
+        yield from ((f"{place}{what}", amount) for what, amount in sums.items())
+
+
+def plot_cost_over_time(
+    runs: Runs, *, points: int = _POINTS, prices: PriceSheet | None = None
+) -> Figure:
+    """Return a chart of `cost_over_time`: the items stacked, a panel for each run.
+
+    Raises:
+        InvalidInput, NotFound: As for `cost_over_time`.
+    """
+    import altair as alt
+    import polars as pl
+
+    data = cost_over_time(runs, points=points, prices=prices)
+    named = name_results(runs)
+    items = list(dict.fromkeys(data["item"]))
+    channel = colour(items)
+    channel.shorthand = "item:N"
+    chart = (
+        alt.Chart(data, width=WIDTH - 70, height=max(110, HEIGHT // (2 * len(named))))
+        .mark_area()
+        .encode(
+            x=alt.X(
+                "seconds:Q",
+                title="Seconds since the start of the trace",
+                scale=alt.Scale(domain=[0, data["seconds"].to_numpy().max()], nice=False),
+            ),
+            y=alt.Y(
+                "dollars:Q",
+                title="US dollars so far",
+                stack="zero",
+                axis=alt.Axis(format="$,~r", tickCount=4),
+            ),
+            color=channel,
+            tooltip=["run:N", "item:N", "seconds:Q", "dollars:Q"],
+        )
+        .facet(row=panels("run", list(named)), spacing=14)
+    )
+    last = data.group_by("run", "item", maintain_order=True).agg(pl.col("dollars").last())
+    said = "; ".join(f"{run}, {item} {dollars(amount)}" for run, item, amount in last.rows())
+    return Figure(
+        data=data,
+        chart=chart,
+        title="Cost over time",
+        subtitle=(caption(named),),
+        description=f"What was spent until the end. {said}.",
     )

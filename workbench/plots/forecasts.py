@@ -1,0 +1,151 @@
+"""Forecasts against what came, and what an error less is worth."""
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.errors import InvalidInput
+from workbench.forecasts.base import Forecaster
+from workbench.plots.figure import Figure
+from workbench.plots.theme import INK, PALETTE
+from workbench.traffic.trace import Trace
+from workbench.validation import inner_share, positive, whole_number
+
+if TYPE_CHECKING:
+    import polars as pl
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_PAST = 2  # periods before the forecast that are shown, for each one after it
+
+
+def forecast_fan(
+    forecaster: Forecaster,
+    trace: Trace,
+    *,
+    origin: float,
+    steps: int = 30,
+    period: float = 60.0,
+    quantiles: Sequence[float] = QUANTILES,
+) -> "pl.DataFrame":
+    """Return what a forecaster says at an instant, and what came then and before.
+
+    Columns: seconds (a period's start), requests (that came; null where the trace is over), and
+    a column for each quantile, "0.05" for example, null before the instant. The forecaster itself
+    stays as it is: a copy learns the periods that have closed.
+
+    Args:
+        forecaster: Anything with `fit` and `forecast`.
+        trace: The requests.
+        origin: Seconds; the periods before it are known.
+        steps: Periods that are forecast.
+        period: Seconds.
+        quantiles: Which ones, above 0 and below 1.
+
+    Raises:
+        InvalidInput: No period closes before the origin, or an argument is out of its limits.
+        TooFewSamples: The forecaster cannot learn from so few periods.
+
+    >>> from workbench.traffic.patterns import constant
+    >>> class Same:
+    ...     def fit(self, counts, period): self.last = counts[-1]
+    ...     def forecast(self, steps, quantiles): return np.full((steps, len(quantiles)), self.last)
+    >>> trace = constant(rate=2, duration=4)
+    >>> forecast_fan(Same(), trace, origin=3, steps=1, period=1, quantiles=[0.5]).rows()[-1]
+    (3.0, 2, 2.0)
+    """
+    import polars as pl
+
+    whole_number("steps", steps, low=1)
+    levels = [inner_share("Each of quantiles", each) for each in quantiles]
+    counts = trace.counts(positive("period", period, "seconds"))
+    known = int(positive("origin", origin, "seconds") // period)
+    if not 1 <= known <= len(counts):
+        raise InvalidInput(
+            f"origin must be within the trace and after a period of {period:g} s, got {origin:g}."
+        )
+    learned = copy.deepcopy(forecaster)
+    learned.fit(counts[:known], period)
+    ahead = np.asarray(learned.forecast(steps, levels), dtype=np.float64)
+    first = max(0, known - _PAST * steps)
+    shown = np.arange(first, known + steps)
+    came = [int(counts[each]) if each < len(counts) else None for each in shown]
+    columns = {"seconds": shown * float(period), "requests": pl.Series(came, dtype=pl.Int64)}
+    before: list[float | None] = [None] * (known - first)
+    for number, level in enumerate(levels):
+        columns[f"{level:g}"] = pl.Series([*before, *ahead[:, number]], dtype=pl.Float64)
+    return pl.DataFrame(columns)
+
+
+def plot_forecast_fan(
+    forecaster: Forecaster,
+    trace: Trace,
+    *,
+    origin: float,
+    steps: int = 30,
+    period: float = 60.0,
+    quantiles: Sequence[float] = QUANTILES,
+    name: str = "",
+) -> Figure:
+    """Return a chart of `forecast_fan`: bands between quantiles, the middle one as a line.
+
+    Raises:
+        InvalidInput, TooFewSamples: As for `forecast_fan`.
+    """
+    import altair as alt
+
+    levels = sorted(quantiles)
+    given = {"origin": origin, "steps": steps, "period": period, "quantiles": levels}
+    data = forecast_fan(forecaster, trace, **given)  # type: ignore[arg-type]  # each by its name
+    names = [f"{level:g}" for level in levels]
+    pairs = list(zip(names, reversed(names), strict=True))[: len(names) // 2]
+    ahead = data.drop_nulls(names[0])
+    base = alt.Chart(ahead).encode(
+        x=alt.X("seconds:Q", title="Seconds since the start of the trace")
+    )
+    bands = [
+        base.mark_area(color=PALETTE[0], opacity=0.28)
+        .encode(y=alt.Y("low:Q", title="Requests a period"), y2="high:Q")
+        .transform_calculate(low=f"datum['{low}']", high=f"datum['{high}']")
+        for low, high in pairs
+    ]
+    middle = (
+        base.mark_line(color=PALETTE[3], strokeWidth=2.5, strokeDash=[6, 3])
+        .encode(y="middle:Q")
+        .transform_calculate(middle=f"datum['{names[len(names) // 2]}']")
+    )
+    came = alt.Chart(data.drop_nulls("requests")).mark_line(color=INK, strokeWidth=2, point=True)
+    line = came.encode(x="seconds:Q", y="requests:Q", tooltip=["seconds:Q", "requests:Q"])
+    words = _describe_fan(ahead, names)
+    bands_shown = f"Bands: {_list_bands(levels)}; dashed: the median. Grey: what came."
+    return Figure(
+        data=data,
+        chart=alt.layer(*bands, middle, line),
+        title=f"Forecast {name}".strip(),
+        subtitle=(
+            f"Predicted at {origin:,.0f} s. {bands_shown}",
+            words,
+        ),
+        description=words,
+    )
+
+
+def _list_bands(levels: Sequence[float]) -> str:
+    pairs = list(zip(levels, reversed(levels), strict=True))[: len(levels) // 2]
+    return ", ".join(f"{100 * low:g} to {100 * high:g} %" for low, high in pairs)
+
+
+def _describe_fan(ahead: "pl.DataFrame", names: Sequence[str]) -> str:
+    import polars as pl
+
+    known = ahead.drop_nulls("requests")
+    if known.is_empty():
+        return "The trace is over: nothing came that the forecast could be held against."
+    inside = known.filter(
+        (pl.col("requests") >= pl.col(names[0])) & (pl.col("requests") <= pl.col(names[-1]))
+    )
+    return (
+        f"Of {known.height} periods ahead {inside.height} are within the widest band, "
+        f"{names[0]} to {names[-1]}."
+    )

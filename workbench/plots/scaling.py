@@ -1,0 +1,355 @@
+"""Fleets that change size: load, instances and spill-over on one axis, and what policies cost."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import InvalidInput
+from workbench.formatting import dollars, percent
+from workbench.plots.axes import format_target, log_ticks
+from workbench.plots.figure import Figure
+from workbench.plots.series import (
+    Runs,
+    caption,
+    colour,
+    common_slo,
+    name_results,
+    panels,
+    shape,
+)
+from workbench.plots.theme import HEIGHT, WIDTH
+from workbench.pricing.sheet import PriceSheet
+from workbench.run import SLO, Run
+from workbench.run_cost import cost
+from workbench.validation import of_kind, positive, whole_number
+
+if TYPE_CHECKING:
+    import altair as alt
+    import polars as pl
+
+    from workbench.deployment.base import Deployment
+    from workbench.pricing.usage import Spans
+    from workbench.run.record import RunRecord
+
+LOAD, INSTANCES, SPILLED = "Requests a second", "Instances", "Spilled over (%)"
+_FAILED = "failed"
+_BINS = 120
+
+
+def fleet_over_time(run: Run, *, bins: int = _BINS) -> "pl.DataFrame":
+    """Return a fleet's load, its instances and what spilled over, by equal parts of its time.
+
+    Columns: panel, run (what is counted: a place, an instance type), from, to (seconds), value.
+    The load is in requests a second by the place that answered, at the time they were due; the
+    instances are those that are billed, so with their boots, on average; spilled over are the
+    requests of a hybrid that its overflow answered, in percent.
+
+    Raises:
+        InvalidInput: The run has no requests, or nothing is known of its instances.
+
+    >>> run = Run.from_arrays(
+    ...     scheduled=[0, 1, 2, 3], finished=[1, 2, 3, 4],
+    ...     facts={"instances": [(0, 4), (2, 4)], "trace": {"name": "", "duration": 4}},
+    ... )
+    >>> fleet_over_time(run, bins=2).select("panel", "from", "value").rows()[-2:]
+    [('Instances', 0.0, 1.0), ('Instances', 2.0, 2.0)]
+    """
+    import polars as pl
+
+    of_kind("run", run, Run)
+    whole_number("bins", bins, low=1)
+    name_results(run)  # refuses a run without requests
+    edges = np.linspace(0.0, _last_instant(run), bins + 1)
+    series = [*_load(run, edges), *_instances(run, edges), *_spill_over(run, edges)]
+    return pl.concat(
+        pl.DataFrame(
+            {
+                "panel": [panel] * bins,
+                "run": [name] * bins,
+                "from": edges[:-1],
+                "to": edges[1:],
+                "value": values,
+            }
+        )
+        for panel, name, values in series
+    )
+
+
+Floats = NDArray[np.float64]
+Series = Iterator[tuple[str, str, Floats]]
+
+
+def _last_instant(run: Run) -> float:
+    """Return when the trace ends, or is answered."""
+    trace = run.record.trace
+    last = float(np.nanmax(run.frame["finished"].to_numpy(), initial=0.0))
+    due = float(run.frame["scheduled"].to_numpy().max())
+    return max(last, due, (trace and trace.duration) or 0.0, 1e-9)
+
+
+def _load(run: Run, edges: Floats) -> Series:
+    scheduled, places = run.frame["scheduled"].to_numpy(), run.frame["place"].to_numpy()
+    failed = run.frame["error"].is_not_null().to_numpy()
+    names = run.record.places if len(run.record.places) > 1 else ("answered",)
+    chosen = [(name, (places == number) & ~failed) for number, name in enumerate(names)]
+    if failed.any():
+        chosen.append((_FAILED, failed))
+    for name, own in chosen:
+        yield LOAD, name, np.histogram(scheduled[own], edges)[0] / np.diff(edges)
+
+
+def _instances(run: Run, edges: Floats) -> Series:
+    known = list(_spans_by_type(run.record))
+    if not known:
+        raise InvalidInput(
+            f"Nothing is known of the instances of {run.label!r}: take a run of a fleet, such as "
+            "RealTime(...), that was simulated or measured with scaling=."
+        )
+    for name, spans in known:
+        yield INSTANCES, name, _average_count(spans, edges)
+
+
+def _spans_by_type(record: "RunRecord") -> "Iterator[tuple[str, Spans]]":
+    """Yield the instances of each type that the run had."""
+    parts: list[Any] = list(record.members or ())
+    if not any(part.instances for part in parts):
+        parts = [record]
+    for part in parts:
+        if part.instances is not None:
+            yield _type_name(part.deployment), part.instances
+
+
+def _type_name(deployment: "Deployment | None") -> str:
+    size = deployment and deployment.size
+    return size if isinstance(size, str) else "instances"
+
+
+def _average_count(spans: "Spans", edges: Floats) -> Floats:
+    """Return how many there are between two edges, on average."""
+    launched, stopped = np.asarray(spans, dtype=np.float64).reshape(-1, 2).T
+
+    def seconds_until(instants: NDArray[np.float64]) -> Floats:
+        """Return the seconds of all until each of the edges."""
+        total: Floats = np.clip(edges[:, None] - instants[None, :], 0.0, None).sum(axis=1)
+        return total
+
+    counts: Floats = np.diff(seconds_until(launched) - seconds_until(stopped)) / np.diff(edges)
+    return counts.round(9)
+
+
+def _spill_over(run: Run, edges: Floats) -> Series:
+    from workbench.deployment.hybrid import OVERFLOW
+
+    if OVERFLOW not in run.record.places:
+        return
+    scheduled = run.frame["scheduled"].to_numpy()
+    there = run.frame["place"].to_numpy() == run.record.places.index(OVERFLOW)
+    spilled, total = (np.histogram(each, edges)[0] for each in (scheduled[there], scheduled))
+    yield SPILLED, OVERFLOW, 100 * spilled / np.maximum(total, 1)
+
+
+def plot_scaling(run: Run, *, bins: int = _BINS) -> Figure:
+    """Return a chart of `fleet_over_time`: load, instances by type and spill-over.
+
+    Raises:
+        InvalidInput: As for `fleet_over_time`.
+    """
+    import altair as alt
+
+    data = fleet_over_time(run, bins=bins)
+    names = list(dict.fromkeys(data["run"]))
+    rows = list(dict.fromkeys(data["panel"]))
+    chart = (
+        alt.Chart(data, width=WIDTH - 70, height=HEIGHT // 3)
+        .mark_area(interpolate="step-after")
+        .encode(
+            x=alt.X(
+                "from:Q",
+                title="Seconds since the start of the trace",
+                scale=alt.Scale(domain=[0, data["to"].to_numpy().max()], nice=False),
+            ),
+            y=alt.Y("value:Q", title=None, stack="zero", axis=alt.Axis(tickCount=4)),
+            color=colour(names),
+            order=alt.Order("at:Q"),
+            tooltip=["panel:N", "run:N", "from:Q", "to:Q", alt.Tooltip("value:Q", format=",.4~r")],
+        )
+        .transform_calculate(at=f"indexof({names}, datum.run)")
+        .facet(row=panels("panel", rows), spacing=14)
+        .resolve_scale(y="independent")
+    )
+    sentences = _describe_fleet(run, data)
+    return Figure(
+        data=data,
+        chart=chart,
+        title="Load and instances over time",
+        subtitle=(caption(name_results(run)), *sentences),
+        description=" ".join(sentences),
+    )
+
+
+def _describe_fleet(run: Run, data: "pl.DataFrame") -> list[str]:
+    sentences = []
+    for (name,), rows in data.filter(panel=INSTANCES).group_by("run", maintain_order=True):
+        counts = rows["value"].to_numpy()
+        sentences.append(
+            f"{name}: {counts.mean():.3g} on average, {counts.min():.3g} to {counts.max():.3g}."
+        )
+    if not data.filter(panel=SPILLED).is_empty():
+        shares = [f"{name} {percent(share)}" for name, share in place_shares(run).items()]
+        sentences.append(f"Of the requests: {', '.join(shares)}.")
+    return sentences
+
+
+def place_shares(run: Run) -> dict[str, float]:
+    """Return the share of the requests that each place of a run answered.
+
+    >>> facts = {"places": ("base", "overflow")}
+    >>> columns = {"scheduled": [0, 1], "finished": [1, 2], "place": [0, 1]}
+    >>> place_shares(Run.from_arrays(**columns, facts=facts))
+    {'base': 0.5, 'overflow': 0.5}
+    """
+    answered = run.frame.filter(run.frame["error"].is_null())["place"].to_numpy()
+    names = run.record.places
+    counts = np.bincount(answered, minlength=len(names)) / max(1, len(run))
+    return dict(zip(names, counts.tolist(), strict=True))
+
+
+# -------------------------------------------------------------------- cost against attainment
+
+
+def cost_and_attainment(
+    runs: Runs | Mapping[str, Run],
+    *,
+    slo: SLO | None = None,
+    bound: float | None = None,
+    prices: PriceSheet | None = None,
+) -> "pl.DataFrame":
+    """Return what each policy costs and how many requests it answers in time.
+
+    Columns: run, origin, dollars, per_million, attainment, times (dollars as multiples of the
+    bound, null without one).
+
+    Args:
+        runs: A run of each, best by its name.
+        slo: The target, by default that of the runs.
+        bound: US dollars that no policy can be below: see `workbench.clairvoyant`.
+        prices: The price sheet, by default that of us-east-1.
+
+    Raises:
+        InvalidInput: There is no run, one is without requests or a deployment, or there is no one
+            target.
+    """
+    import polars as pl
+
+    named = _by_name(runs)
+    target = slo or common_slo(named)
+    if target is None:
+        raise InvalidInput("slo is missing: the runs have no target, or not the same.")
+    limit = None if bound is None else positive("bound", bound, "US dollars")
+    rows = []
+    for name, run in named.items():
+        bill = cost(run, prices=prices)
+        row = (name, run.origin, bill.total, bill.per_million, run.attainment(target))
+        rows.append((*row, None if limit is None else bill.total / limit))
+    names = ("run", "origin", "dollars", "per_million", "attainment", "times")
+    types = (pl.String, pl.String, pl.Float64, pl.Float64, pl.Float64, pl.Float64)
+    return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
+
+
+def _by_name(runs: Runs | Mapping[str, Run]) -> dict[str, Run]:
+    if not isinstance(runs, Mapping):
+        return name_results(runs)
+    name_results(list(runs.values()))  # refuses none, and those without requests
+    return dict(runs)
+
+
+def plot_cost_and_attainment(
+    runs: Runs | Mapping[str, Run],
+    *,
+    slo: SLO | None = None,
+    bound: float | None = None,
+    prices: PriceSheet | None = None,
+) -> Figure:
+    """Return a chart of `cost_and_attainment`: a point each, the target and the bound as lines.
+
+    Raises:
+        InvalidInput: As for `cost_and_attainment`.
+    """
+    import altair as alt
+
+    data = cost_and_attainment(runs, slo=slo, bound=bound, prices=prices)
+    names, target = data["run"].to_list(), slo or common_slo(_by_name(runs))
+    assert target is not None  # noqa: S101 - else there are no data
+    amounts = [*data["dollars"], *([] if bound is None else [bound])]
+    low, high = min(amounts) / 1.3, 1.3 * max(amounts)
+    y = alt.Y(
+        "dollars:Q",
+        title="US dollars, log scale",
+        scale=alt.Scale(type="log", domain=[low, high], nice=False),
+        axis=alt.Axis(format="$,~r", values=log_ticks(low, high)),
+    )
+    least = min(*data["attainment"], target.quantile)
+    x = alt.X(
+        "attainment:Q",
+        title=f"Share of requests answered within {1000 * target.latency:g} ms",
+        scale=alt.Scale(domain=[least - 0.1 * (1 - least) - 1e-4, 1.0], nice=False),
+        axis=alt.Axis(format=".4~p", tickCount=6),
+    )
+    tooltip = ["run:N", "origin:N", "dollars:Q", "per_million:Q", "attainment:Q", "times:Q"]
+    points = alt.Chart(data).mark_point(filled=True, size=130, opacity=1)
+    layers = [
+        *_line(x, "attainment", target.quantile, format_target(target)),
+        *([] if bound is None else _line(y, "dollars", bound, "nobody can pay less")),
+        points.encode(x=x, y=y, color=colour(names), shape=shape(names), tooltip=tooltip),
+    ]
+    sentences = _describe_policies(data, target)
+    origins = ", ".join(dict.fromkeys(data["origin"]))
+    return Figure(
+        data=data,
+        chart=alt.layer(*layers),
+        title="Cost against attainment",
+        subtitle=(f"{origins[:1].upper()}{origins[1:]}.", sentences[0]),
+        description=" ".join(sentences),
+    )
+
+
+def _line(channel: Any, field: str, at: float, words: str) -> "list[alt.Chart]":  # noqa: ANN401 - alt.X or alt.Y
+    """Return a line across the chart, and in words what it stands for."""
+    import altair as alt
+    import polars as pl
+
+    base = alt.Chart(pl.DataFrame({field: [at], "note": [words]}))
+    upright = field == "attainment"
+    note = base.mark_text(
+        style="note",
+        align="right" if upright else "left",
+        baseline="top" if upright else "bottom",
+        dx=-6 if upright else 6,
+        dy=0 if upright else -4,
+    )
+    axis = {"x" if upright else "y": channel}
+    across = {"y": alt.value(2)} if upright else {"x": alt.value(0)}
+    return [
+        base.mark_rule(style="target").encode(**axis),
+        note.encode(text="note:N", **axis, **across),
+    ]
+
+
+def _describe_policies(data: "pl.DataFrame", target: SLO) -> list[str]:
+    import polars as pl
+
+    meeting = data.filter(pl.col("attainment") >= target.quantile).sort("dollars")
+    first = "No policy meets the target."
+    if not meeting.is_empty():
+        best = meeting.row(0, named=True)
+        more = "" if best["times"] is None else f", {best['times']:.3g} times the bound"
+        first = (
+            f"The cheapest that meets the target: {best['run']}, {dollars(best['dollars'])}{more}."
+        )
+    each = (
+        f"{row['run']}: {dollars(row['dollars'])}, {percent(row['attainment'])}."
+        for row in data.iter_rows(named=True)
+    )
+    return [first, *each]
