@@ -11,7 +11,7 @@ from workbench.formatting import dollars
 from workbench.plots.figure import Figure
 from workbench.plots.series import Runs, caption, colour, name_results, panels
 from workbench.plots.theme import HEIGHT, WIDTH
-from workbench.pricing.cost import Cost, CostItem
+from workbench.pricing.cost import Cost
 from workbench.pricing.sheet import PriceSheet
 from workbench.run import Run
 from workbench.run_cost import RunActivity, cost
@@ -20,7 +20,8 @@ from workbench.validation import whole_number
 if TYPE_CHECKING:
     import polars as pl
 
-    from workbench.pricing.usage import Spans
+    from workbench.deployment.base import Deployment
+    from workbench.pricing.usage import Spans, Usage
 
 TOTAL = "total"
 _POINTS = 48  # of a run's time
@@ -190,21 +191,23 @@ def _bill_by_place(run: Run, prices: PriceSheet) -> Iterator[tuple[str, float]]:
     """Yield the dollars of each item, named with its place where there are several."""
     deployment, places = run.record.deployment, run.record.places
     assert deployment is not None  # noqa: S101 - who asks has seen to it
-    activity, several = RunActivity(run), len(places) > 1 and run.record.members is not None
-    usage = deployment.usage(activity)
-    whole: list[tuple[str, Iterator[CostItem]]] = [
-        ("", iter(deployment.bill(usage, prices=prices)))
-    ]
-    if several:
-        whole = [
-            (f"{place}: ", iter(part.bill(used, prices=prices)))
-            for place, part, used in zip(places, deployment.parts, usage.parts, strict=True)  # type: ignore[attr-defined]  # a composite
-        ]
-    for place, items in whole:
+    usage = deployment.usage(RunActivity(run))
+    leaves = list(_leaves(deployment, usage))
+    several = len(leaves) == len(places) > 1
+    for place, (part, used) in zip(places if several else ("",) * len(leaves), leaves, strict=True):
         sums: dict[str, float] = {}
-        for item in items:  # tiers of one price are items of their own
+        for item in part.bill(used, prices=prices):  # tiers of one price are items of their own
             sums[item.what] = sums.get(item.what, 0.0) + item.dollars
-        yield from ((f"{place}{what}", amount) for what, amount in sums.items())
+        yield from ((f"{place}: {what}" if place else what, each) for what, each in sums.items())
+
+
+def _leaves(deployment: "Deployment", usage: "Usage") -> "Iterator[tuple[Deployment, Usage]]":
+    """Yield the deployments that one is made of, and what each used."""
+    if not usage.parts:
+        yield deployment, usage
+        return
+    for part, used in zip(deployment.parts, usage.parts, strict=True):  # type: ignore[attr-defined]  # a composite
+        yield from _leaves(part, used)
 
 
 def plot_cost_over_time(

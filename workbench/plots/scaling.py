@@ -1,6 +1,6 @@
 """Fleets that change size: load, instances and spill-over on one axis, and what policies cost."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,24 +101,26 @@ def _load(run: Run, edges: Floats) -> Series:
 
 
 def _instances(run: Run, edges: Floats) -> Series:
-    known = list(_spans_by_type(run.record))
+    known = _spans_by_type(run.record)
     if not known:
         raise InvalidInput(
             f"Nothing is known of the instances of {run.label!r}: take a run of a fleet, such as "
             "RealTime(...), that was simulated or measured with scaling=."
         )
-    for name, spans in known:
+    for name, spans in known.items():
         yield INSTANCES, name, _average_count(spans, edges)
 
 
-def _spans_by_type(record: "RunRecord") -> "Iterator[tuple[str, Spans]]":
-    """Yield the instances of each type that the run had."""
+def _spans_by_type(record: "RunRecord") -> "dict[str, Spans]":
+    """Return the instances of each type that the run had."""
     parts: list[Any] = list(record.members or ())
     if not any(part.instances for part in parts):
         parts = [record]
+    found: dict[str, list[Sequence[float]]] = {}
     for part in parts:
         if part.instances is not None:
-            yield _type_name(part.deployment), part.instances
+            found.setdefault(_type_name(part.deployment), []).extend(part.instances)
+    return found
 
 
 def _type_name(deployment: "Deployment | None") -> str:
