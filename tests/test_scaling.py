@@ -71,8 +71,9 @@ def plainly_tracked(policy, loads, *, count):
         values.append(load / count * 60 / policy.period)
         now = minute * policy.period
         sized = math.ceil(count * values[-1] / policy.target)
-        grown = [at for at, by in changes if by > 0 and now - at < policy.out_cooldown]
-        shrunk = [at for at, by in changes if by < 0 and now - at < policy.in_cooldown]
+        out = [change for change in changes if change[1] > 0]
+        grown = bool(out) and now - out[-1][0] < policy.out_cooldown and sized <= out[-1][2]
+        shrunk = [at for at, by, _ in changes if by < 0 and now - at < policy.in_cooldown]
         high = [value > policy.target for value in values[-policy.out_periods :]]
         low = [value < policy.low * policy.target for value in values[-policy.in_periods :]]
         wanted = count
@@ -82,7 +83,7 @@ def plainly_tracked(policy, loads, *, count):
             wanted = min(count, sized)
         wanted = max(policy.least, min(policy.most, wanted))
         if wanted != count:
-            changes.append((now, wanted - count))
+            changes.append((now, wanted - count, wanted))
         count = wanted
         counts.append(count)
     return counts
@@ -97,12 +98,31 @@ def test_a_fleet_grows_after_three_minutes_above_target_and_shrinks_after_fiftee
     assert counts[4:] == [3] * 13 + [2] * 2  # 83, then 50, are below 90 from the fourth minute on
 
 
-def test_a_cool_down_keeps_a_fleet_from_growing_twice_at_once():
-    policy = TargetTracking(target=100)
+def test_a_cool_down_keeps_a_fleet_from_growing_the_same_twice_at_once():
+    scaler = TargetTracking(target=100).scaler()
 
-    counts = followed(policy, [150] * 3 + [500] * 6)
+    counts = [
+        scaler.follow(150.0, measured=1, current=1, now=60.0 * minute) for minute in range(1, 9)
+    ]
 
-    assert counts == [1, 1, 2, 2, 2, 2, 2, 5, 5]  # grown at 180 s, and 300 s later
+    assert counts == [1, 1, 2, 1, 1, 1, 1, 2]  # grown at 180 s, and 300 s later
+
+
+def test_a_larger_growth_goes_through_the_cool_down():
+    counts = followed(TargetTracking(target=100), [150] * 3 + [500, 700])
+
+    assert counts == [1, 1, 2, 5, 7]
+
+
+def test_high_resolution_grows_within_half_a_minute_and_shrinks_after_fifteen():
+    scaler = TargetTracking.high_resolution(target=2, least=0).scaler()
+    busy = QUIET._replace(waiting=8, serving=1, ready=1)
+
+    grown = [(scaler.due, scaler.decide(busy, scaler.due)) for _ in range(3)]
+    idle = [(scaler.due, scaler.decide(QUIET._replace(ready=5), scaler.due)) for _ in range(90)]
+
+    assert grown == [(10.0, 1), (20.0, 1), (30.0, 5)]
+    assert [at for at, count in idle if count == 0] == [930.0]
 
 
 def test_a_metric_at_its_target_or_a_little_below_changes_nothing():

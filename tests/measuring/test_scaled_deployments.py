@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 
@@ -20,7 +21,7 @@ from workbench.cloud.deploy import deploy, teardown
 from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.errors import InvalidInput, OverBudget
 from workbench.localcloud import LocalCloud
-from workbench.scaling import Schedule, StepScaling, TargetTracking
+from workbench.scaling import Schedule, StepScaling, TargetTracking, policy_from_dict
 
 MINUTE = 0.25
 ONE = wb.RealTime(instance_type="ml.m5.large")
@@ -232,7 +233,13 @@ def test_the_meter_goes_by_the_instances_that_there_are():
 @pytest.mark.parametrize(
     ("deployment", "policy", "message"),
     [
-        (ONE, Schedule([(0.0, 2)]), "must be a TargetTracking or a StepScaling"),
+        (ONE, wb.ScaleToZero(), "must be a TargetTracking, a StepScaling or a Schedule"),
+        (ONE, Schedule([(0.0, 0)]), "least must be at least 1"),
+        (ONE, Schedule([(float(at), 1) for at in range(201)]), "takes 1 to 200 scheduled actions"),
+        (KEPT, Schedule([(0.0, 5)]), "must not exceed max_concurrency"),
+        (wb.Lambda(memory_mb=512, max_concurrency=1), Schedule([(0.0, 1)]), "is not scaled"),
+        (ONE, TargetTracking(target=2, metric="concurrency"), "high_resolution"),
+        (ONE, TargetTracking.high_resolution(target=2, period=60), "give it period=10"),
         (ONE, TargetTracking(target=1, metric="backlog"), "has no metric 'backlog' for real-time"),
         (KEPT, TargetTracking(target=1), "has no metric 'invocations' for serverless"),
         (NONE, TargetTracking(target=1), "has no metric 'invocations' for async"),
@@ -262,16 +269,63 @@ def test_what_is_not_scaled_is_refused(cloud, model):
         wb.Experiment(model, ONE, trace).run(deployed, scaling=TRACKING)
 
 
+def test_a_schedule_is_carried_out_by_scheduled_actions_that_count_from_the_run(cloud, model):
+    changes = [(0.0, 1), (2.0, 2)]
+    experiment = wb.Experiment(model, ONE, wb.poisson(rate=10, duration=4.0, seed=1))
+    with deploy(model, ONE, cloud, scaling=Schedule(changes)) as deployed:
+        (target,), *_ = registered(cloud)
+        run = experiment.run(deployed)
+        with CloudClient(cloud) as aws:
+            service = "application-autoscaling"
+            told = aws.call(service, "describe_scheduled_actions", ServiceNamespace="sagemaker")
+
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 2)
+    (action,) = told["ScheduledActions"]
+    assert action["ScalableTargetAction"] == {"MinCapacity": 2, "MaxCapacity": 2}
+    (_, one), (at, two) = run.record.counts
+    assert (one, two) == (1, 2)
+    assert 0.5 < at < 5.0  # a whole second, found at the next look
+    assert policy_from_dict(run.record.scaling) == Schedule(changes)
+    assert registered(cloud) == ([], [], [])
+
+
+def test_high_resolution_is_registered_and_grows_a_fleet(cloud, model):
+    policy = TargetTracking.high_resolution(
+        target=0.02, most=2, period=MINUTE / 6, out_cooldown=0, in_cooldown=0
+    )
+    grown = threading.Event()
+    experiment = wb.Experiment(model, ONE, wb.poisson(rate=150, duration=600.0, seed=1))
+    with deploy(model, ONE, cloud, scaling=policy) as deployed:
+        _, (told,), alarms = registered(cloud)
+
+        def look(_):
+            if deployed.fleet.counts[-1][1] == 2:
+                grown.set()
+
+        experiment.run(deployed, on_rows=look, stopped=grown)
+
+    tracking = told["TargetTrackingScalingPolicyConfiguration"]
+    assert tracking["PredefinedMetricSpecification"] == {
+        "PredefinedMetricType": "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+    }
+    assert [(each["MetricName"], each["Period"]) for each in alarms] == [
+        ("ConcurrentRequestsPerModel", 10),
+        ("ConcurrentRequestsPerModel", 60),
+    ]
+    assert grown.is_set()
+
+
 @pytest.mark.parametrize(
     ("deployment", "policy"),
     [
         (ONE, TargetTracking(target=600, most=4)),
+        (ONE, TargetTracking.high_resolution(target=2, most=4)),
         (ONE, STEPS),
         (KEPT, TargetTracking(target=0.7, metric="utilisation", most=3)),
         (NONE, TargetTracking(target=5, metric="backlog", least=0, most=3)),
         (NONE, WAKE),
     ],
-    ids=["tracking", "steps", "provisioned", "backlog", "wake"],
+    ids=["tracking", "high resolution", "steps", "provisioned", "backlog", "wake"],
 )
 def test_aws_takes_the_arguments(deployment, policy, monkeypatch):
     from botocore.stub import ANY, Stubber
@@ -316,3 +370,32 @@ def test_aws_takes_the_arguments(deployment, policy, monkeypatch):
         deregister(aws, entry(scales))
     scaling.assert_no_pending_responses()
     alarms.assert_no_pending_responses()
+
+
+def test_aws_takes_scheduled_actions_at_whole_seconds_utc(monkeypatch):
+    from botocore.stub import Stubber
+
+    cloud = Cloud(keys=("key", "secret"))
+    client = cloud.client("application-autoscaling")
+    place = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": "endpoint/one/variant/all",
+        "ScalableDimension": INSTANCES,
+    }
+    begins = datetime(2026, 11, 29, 23, 59, 30, tzinfo=UTC)
+    with Stubber(client) as stub:
+        limits = {"MinCapacity": 2, "MaxCapacity": 2}
+        stub.add_response("register_scalable_target", {}, place | limits)
+        action = {
+            "ScheduledActionName": "workbench-1",
+            "Schedule": "at(2026-11-30T00:00:30)",
+            "ScalableTargetAction": {"MinCapacity": 5, "MaxCapacity": 5},
+        }
+        stub.add_response("put_scheduled_action", {}, place | action)
+        monkeypatch.setattr(CloudClient, "_client", lambda *_: client)
+        with CloudClient(cloud) as aws:
+            autoscaling.begin_schedule(
+                aws, "one", INSTANCES, Schedule([(0, 2), (60, 5)]), begins=begins
+            )
+        stub.assert_no_pending_responses()
+    client.close()

@@ -4,10 +4,11 @@ The policies that the simulator knows are put into AWS's words, registered for a
 ledger names, and taken back with it. A `InstanceCounter` counts the instances that were there.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from workbench.cloud.adapters.base import ADAPTERS, WatchedMetric
@@ -18,7 +19,9 @@ from workbench.cloud.ledger import LedgerEntry
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
 from workbench.errors import CloudError, InvalidInput, WorkbenchError
-from workbench.scaling import ScalingPolicy, StepScaling, TargetTracking
+from workbench.scaling.base import ScalingPolicy
+from workbench.scaling.reactive import StepScaling, TargetTracking
+from workbench.scaling.schedule import Schedule
 
 INSTANCES = "sagemaker:variant:DesiredInstanceCount"
 PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
@@ -29,9 +32,12 @@ _POLICY_NAME = "workbench"  # of the policy
 _MINUTE = 60.0  # CloudWatch has SageMaker's metrics by the minute
 _POLL_SECONDS = 0.25  # seconds between two looks at an endpoint, at least
 _NOT_FOUND_CODES = ("ObjectNotFoundException", "ResourceNotFound", "ResourceNotFoundException")
-_FIXED_TRACKING = {  # AWS's own alarms look at so many minutes; nothing sets them
-    name: getattr(TargetTracking(target=1), name) for name in ("out_periods", "in_periods", "low")
-}
+_FIXED_TRACKING = ("out_periods", "in_periods", "low")  # of AWS's own alarms; nothing sets them
+_MOST_ACTIONS = 200  # scheduled, of a target (Application Auto Scaling user guide, "Quotas")
+_SOON = 2.0  # seconds: an action at(...) that is due sooner might come late
+
+RegisteredPolicy = TargetTracking | StepScaling | Schedule
+"""What Application Auto Scaling can carry out itself."""
 
 
 def check_scaling(deployment: Deployment, policy: ScalingPolicy, cloud: Cloud) -> None:
@@ -46,10 +52,32 @@ def check_scaling(deployment: Deployment, policy: ScalingPolicy, cloud: Cloud) -
     Traceback (most recent call last):
     workbench.errors.InvalidInput: out_periods is 3 in target tracking on AWS, got 1: ...
     """
-    if not isinstance(policy, TargetTracking | StepScaling):
+    if isinstance(policy, Schedule):
+        _check_schedule(deployment, policy)
+    elif isinstance(policy, TargetTracking | StepScaling):
+        _check_reactive(deployment, policy, cloud)
+    else:
         raise InvalidInput(
-            f"scaling on a cloud must be a TargetTracking or a StepScaling, got {policy!r}."
+            "scaling on a cloud must be a TargetTracking, a StepScaling or a Schedule, "
+            f"got {policy!r}."
         )
+
+
+def _check_schedule(deployment: Deployment, policy: Schedule) -> None:
+    if len(policy.changes) > _MOST_ACTIONS or not policy.changes:
+        raise InvalidInput(
+            f"Application Auto Scaling takes 1 to {_MOST_ACTIONS} scheduled actions, "
+            f"got {len(policy.changes)} changes."
+        )
+    if not deployment.scaled_by:
+        raise InvalidInput(f"{deployment.label} is not scaled: leave scaling out.")
+    counts = [count for _, count in policy.changes]
+    _check_limits(deployment, least=min(counts), most=max(counts))
+
+
+def _check_reactive(
+    deployment: Deployment, policy: TargetTracking | StepScaling, cloud: Cloud
+) -> None:
     if policy.metric not in _metrics(deployment):
         known = [
             f"{metric!r} for {kind}" for kind, each in ADAPTERS.items() for metric in each.metrics
@@ -63,20 +91,28 @@ def check_scaling(deployment: Deployment, policy: ScalingPolicy, cloud: Cloud) -
             "The backlog without capacity is 0 or 1, and no target can be tracked by that: take a "
             "StepScaling, or the metric 'backlog'."
         )
-    _check_limits(deployment, policy)
+    _check_limits(deployment, least=policy.least, most=policy.most)
     if isinstance(policy, TargetTracking):
-        for name, fixed in _FIXED_TRACKING.items():
-            if getattr(policy, name) != fixed:
-                raise InvalidInput(
-                    f"{name} is {fixed} in target tracking on AWS, got {getattr(policy, name)}: "
-                    "leave it out."
-                )
+        _check_fixed(policy)
     minute = cloud.minute if isinstance(policy, TargetTracking) else _MINUTE
-    if policy.period != minute:
+    period = minute * _metrics(deployment)[policy.metric].period / _MINUTE
+    if not math.isclose(policy.period, period):
         raise InvalidInput(
-            f"{cloud.name} looks at the metric every {minute:g} s, and the policy every "
-            f"{policy.period:g} s: give it period={minute:g}."
+            f"{cloud.name} looks at the metric every {period:g} s, and the policy every "
+            f"{policy.period:g} s: give it period={period:g}."
         )
+
+
+def _check_fixed(policy: TargetTracking) -> None:
+    fine = policy.metric == "concurrency"
+    usual = TargetTracking.high_resolution(target=1) if fine else TargetTracking(target=1)
+    for name in _FIXED_TRACKING:
+        given, fixed = getattr(policy, name), getattr(usual, name)
+        if given != fixed:
+            advice = "take TargetTracking.high_resolution" if fine else "leave it out"
+            raise InvalidInput(
+                f"{name} is {fixed} in target tracking on AWS, got {given}: {advice}."
+            )
 
 
 def _metrics(deployment: Deployment) -> Mapping[str, WatchedMetric]:
@@ -84,12 +120,11 @@ def _metrics(deployment: Deployment) -> Mapping[str, WatchedMetric]:
     return {} if adapter is None else adapter.metrics
 
 
-def _check_limits(deployment: Deployment, policy: TargetTracking | StepScaling) -> None:
+def _check_limits(deployment: Deployment, *, least: int, most: int) -> None:
     platform = deployment.platform
-    if policy.least < (platform.least if isinstance(platform, FleetPlatform) else 1):
+    if least < (platform.least if isinstance(platform, FleetPlatform) else 1):
         raise InvalidInput(
-            f"{deployment.label} cannot be scaled to 0: least must be at least 1, "
-            f"got {policy.least}."
+            f"{deployment.label} cannot be scaled to 0: least must be at least 1, got {least}."
         )
     if not isinstance(platform, OnDemandPlatform):
         return
@@ -97,10 +132,8 @@ def _check_limits(deployment: Deployment, policy: TargetTracking | StepScaling) 
         raise InvalidInput(
             "Only provisioned concurrency is scaled: give Serverless(provisioned=...) 1 at least."
         )
-    if policy.most > platform.limit:
-        raise InvalidInput(
-            f"most must not exceed max_concurrency, {platform.limit}, got {policy.most}."
-        )
+    if most > platform.limit:
+        raise InvalidInput(f"most must not exceed max_concurrency, {platform.limit}, got {most}.")
 
 
 def expand_to_max(deployment: Deployment, policy: ScalingPolicy | None) -> Deployment:
@@ -111,9 +144,18 @@ def expand_to_max(deployment: Deployment, policy: ScalingPolicy | None) -> Deplo
     >>> expand_to_max(one, TargetTracking(target=600, most=4)).label
     'real-time 4 x ml.m5.large'
     """
-    if not isinstance(policy, TargetTracking | StepScaling):
+    if not isinstance(policy, RegisteredPolicy):
         return deployment
-    return deployment.with_scale(policy.most)
+    return deployment.with_scale(_limits(deployment, policy)["MaxCapacity"])
+
+
+def _limits(deployment: Deployment, policy: RegisteredPolicy) -> dict[str, int]:
+    """Return between which counts a policy keeps a deployment; a schedule, as it is at first."""
+    if isinstance(policy, Schedule):
+        there = deployment.platform.idle_instances
+        counts = [there, *(count for _, count in policy.changes)]
+        return {"MinCapacity": min(counts), "MaxCapacity": max(counts)}
+    return {"MinCapacity": policy.least, "MaxCapacity": policy.most}
 
 
 def dimension(deployment: Deployment) -> str:
@@ -125,12 +167,14 @@ def register(
     aws: CloudClient,
     entry: LedgerEntry,
     deployment: Deployment,
-    policy: TargetTracking | StepScaling,
+    policy: RegisteredPolicy,
 ) -> None:
-    """Have the endpoint of an entry follow a policy, from now on."""
+    """Have the endpoint of an entry follow a policy from now on; a schedule, once it begins."""
     identifiers = _scalable_target(entry.name, dimension(deployment))
-    limits = {"MinCapacity": policy.least, "MaxCapacity": policy.most}
+    limits = _limits(deployment, policy)
     aws.call(_SERVICE, "register_scalable_target", **identifiers, **limits)
+    if isinstance(policy, Schedule):
+        return
     settings = (
         _target_tracking(entry, deployment, policy, aws.cloud)
         if isinstance(policy, TargetTracking)
@@ -142,6 +186,31 @@ def register(
     if isinstance(policy, StepScaling):
         alarm = _alarm(entry, deployment, policy)
         aws.call("cloudwatch", "put_metric_alarm", **alarm, AlarmActions=[put["PolicyARN"]])
+
+
+def begin_schedule(
+    aws: CloudClient, name: str, scales: str, policy: Schedule, *, begins: datetime
+) -> None:
+    """Have an endpoint follow a schedule whose instants count from `begins`, by scheduled actions.
+
+    What is due by now or in a moment is set at once; others are due at a whole second, UTC. They
+    go with the target when it is deregistered.
+    """
+    identifiers = _scalable_target(name, scales)
+    for number, (at, count) in enumerate(policy.changes):
+        limits = {"MinCapacity": count, "MaxCapacity": count}
+        if at < _SOON:
+            aws.call(_SERVICE, "register_scalable_target", **identifiers, **limits)
+            continue
+        due = (begins + timedelta(seconds=at)).astimezone(UTC)
+        aws.call(
+            _SERVICE,
+            "put_scheduled_action",
+            **identifiers,
+            ScheduledActionName=f"{_POLICY_NAME}-{number}",
+            Schedule=f"at({due:%Y-%m-%dT%H:%M:%S})",
+            ScalableTargetAction=limits,
+        )
 
 
 def deregister(aws: CloudClient, entry: LedgerEntry) -> None:
@@ -243,7 +312,7 @@ def _alarm(entry: LedgerEntry, deployment: Deployment, policy: StepScaling) -> d
     return {
         "AlarmName": entry.name,
         **_metric(entry, _metrics(deployment)[policy.metric]),
-        "Period": int(_MINUTE),
+        "Period": int(_metrics(deployment)[policy.metric].period),
         "EvaluationPeriods": policy.periods,
         "Threshold": policy.threshold,
         "ComparisonOperator": "GreaterThanOrEqualToThreshold",

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -20,6 +21,8 @@ from workbench.backends.base import Backend
 from workbench.cloud.adapters.base import ADAPTERS, CallTarget, Creation, adapter_of
 from workbench.cloud.autoscaling import (
     InstanceCounter,
+    RegisteredPolicy,
+    begin_schedule,
     check_scaling,
     deregister,
     dimension,
@@ -35,7 +38,8 @@ from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import OnDemandPlatform
 from workbench.errors import CloudError, InvalidInput, NotFound, Unreachable, WorkbenchError
 from workbench.registry.model import Model
-from workbench.scaling import ScalingPolicy, StepScaling, TargetTracking
+from workbench.scaling.base import ScalingPolicy
+from workbench.scaling.schedule import Schedule
 from workbench.validation import of_kind
 
 if TYPE_CHECKING:
@@ -102,6 +106,17 @@ class DeployedModel:
         """
         with CloudClient(self.cloud) as aws:
             return list_activities(aws, self.name, dimension(self.deployment))
+
+    def begin_scaling(self) -> None:
+        """Tell scaling that a trace begins now, from which a schedule counts.
+
+        Raises:
+            CloudError: The cloud refused.
+        """
+        if isinstance(self.scaling, Schedule):
+            scales, begins = dimension(self.deployment), datetime.now(UTC)
+            with CloudClient(self.cloud) as aws:
+                begin_schedule(aws, self.name, scales, self.scaling, begins=begins)
 
     def backend(self, *, concurrency: int | None = None) -> Backend:
         """Return it as a backend that another process can use."""
@@ -184,7 +199,8 @@ def deploy(  # type: ignore[misc]  # the terms of the two above are its own
         deployment: One that answers calls: `ADAPTERS` says which types do. An asynchronous
             endpoint of 0 instances answers nothing until something scales it out.
         cloud: Where to.
-        scaling: A `TargetTracking` or `StepScaling` that Application Auto Scaling is to follow:
+        scaling: What Application Auto Scaling is to follow, a `TargetTracking`, `StepScaling` or
+            `Schedule`, whose instants count from the beginning of a run:
             instances of an endpoint, an asynchronous one's down to 0, or a serverless one's
             provisioned concurrency. The estimate counts `most` of them.
         budget: The most that it may cost, in US dollars, `expected` and `calls` being so.
@@ -266,7 +282,7 @@ def _deploy_model(
                 libraries=terms.libraries,
             )
             deployed = _launch(creation)
-            if isinstance(scaling, TargetTracking | StepScaling):
+            if isinstance(scaling, RegisteredPolicy):
                 with _attach_scaling(aws, entry, deployed, scaling) as followed:
                     yield followed
             else:
@@ -278,7 +294,7 @@ def _attach_scaling(
     aws: CloudClient,
     entry: LedgerEntry,
     deployed: DeployedModel,
-    policy: TargetTracking | StepScaling,
+    policy: RegisteredPolicy,
 ) -> Iterator[DeployedModel]:
     """Have an endpoint follow a policy, and count its instances inside the block."""
     deployment = deployed.deployment

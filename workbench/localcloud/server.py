@@ -114,6 +114,7 @@ class Dispatcher:
             self._monitoring.metrics,
             self._monitoring.alarms,
             minute=settings.scaling_minute,
+            sample=self._monitoring.metering.sample_concurrency,
         )
         self._monitoring.alarms.on_action(POLICY_ARN_PREFIX, self._autoscaling.apply_step_policy)
         sagemaker = {

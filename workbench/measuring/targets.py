@@ -183,7 +183,8 @@ class EndpointTarget:
         return self._meter.dollars
 
     def begin(self) -> None:
-        """Note that the trace begins now."""
+        """Note that the trace begins now, and tell scaling."""
+        self._deployed.begin_scaling()
         self._began = time.perf_counter()
 
     def add(self, rows: Rows, stopped: Event) -> None:

@@ -7,7 +7,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from workbench.errors import InvalidInput
 from workbench.scaling.base import Reading, ScalingRule
@@ -74,10 +74,14 @@ class _ScaleToZeroScaler:
         return 0 if now - self._active >= self._policy.idle else current
 
 
-Metric = Literal["invocations", "backlog", "utilisation", "backlog without capacity"]
-"""What a policy looks at: batches that arrived per instance and minute; batches that wait or are
-being served, per instance, as SageMaker counts its backlog; the share of instances that serve; 1
-while something waits and no instance is there."""
+Metric = Literal["invocations", "concurrency", "backlog", "utilisation", "backlog without capacity"]
+"""What a policy looks at: batches that arrived per instance and minute; batches that an instance
+has, those that wait inside included; the same as SageMaker counts an asynchronous backlog; the
+share of instances that serve; 1 while something waits and no instance is there."""
+
+HIGH_RESOLUTION = 10.0
+"""Seconds of a value of the concurrency (SageMaker developer guide, "Define a scaling policy": each
+10 seconds, where other metrics have a minute; announced 2024-07-25)."""
 
 
 def measure(metric: Metric, reading: Reading, *, seconds: float) -> float:
@@ -91,7 +95,7 @@ def measure(metric: Metric, reading: Reading, *, seconds: float) -> float:
     match metric:
         case "invocations":
             return reading.arrived / instances * (60 / seconds)
-        case "backlog":
+        case "backlog" | "concurrency":
             return (reading.waiting + reading.serving) / instances
         case "utilisation":
             return reading.serving / instances
@@ -105,9 +109,11 @@ class TargetTracking(ScalingRule):
 
     After `out_periods` closed periods above the target in a row there are
     ceil(instances x metric / target); likewise after `in_periods` below `low` of it. A change is
-    followed by a cool-down, of its own each way. AWS documents the cool-downs of 300 s ("Target
-    tracking scaling policies"); the periods and `low` are inferred from the alarms it makes. A
-    period without any batch counts as 0 here, where CloudWatch has no value and nothing changes.
+    followed by a cool-down, of its own each way, in which only a larger growth than the last goes
+    through. AWS documents cool-downs and that ("Target tracking scaling policies", "Define cooldown
+    periods"); the periods and `low` are inferred from the alarms it makes. A period without any
+    batch counts as 0 here, where CloudWatch has no value and nothing changes.
+    `high_resolution` makes the policy that sees load within seconds.
 
     Attributes:
         target: Of the metric; invocations are per instance and minute.
@@ -173,6 +179,26 @@ class TargetTracking(ScalingRule):
     def _check_together(self) -> None:
         whole_number("most", self.most, low=max(1, self.least))
 
+    @classmethod
+    def high_resolution(cls, *, target: float, **settings: Any) -> "TargetTracking":  # noqa: ANN401 - those of the class
+        """Return tracking of the concurrency, which is told each 10 seconds.
+
+        AWS documents that it grows much sooner than by minutes, and shrinks as it does by them
+        (SageMaker developer guide, "Define a scaling policy", read 2026-11-29): so `in_periods` are
+        15 minutes' worth. That three values in a row make it grow, and that each is the concurrency
+        at one instant, is inferred.
+
+        Args:
+            target: Batches that an instance has on average, those that wait inside included.
+            settings: Others of the class.
+
+        >>> fast = TargetTracking.high_resolution(target=2)
+        >>> fast.metric, fast.period * fast.out_periods, fast.period * fast.in_periods
+        ('concurrency', 30.0, 900.0)
+        """
+        settings = {"period": HIGH_RESOLUTION, "in_periods": 90} | settings
+        return cls(target=target, metric="concurrency", **settings)
+
     def scaler(self) -> "TargetTrackingScaler":
         """Return a fresh scaler."""
         return TargetTrackingScaler(self)
@@ -186,6 +212,7 @@ class TargetTrackingScaler:
         self._periods = 1
         self._above = self._below = 0
         self._out = self._in = -math.inf
+        self._grown = 0  # to so many, at the last growth
 
     @property
     def due(self) -> float:
@@ -212,13 +239,15 @@ class TargetTrackingScaler:
         self._above = self._above + 1 if value > policy.target else 0
         self._below = self._below + 1 if value < policy.low * policy.target else 0
         wanted = current
-        if self._above >= policy.out_periods and now - self._out >= policy.out_cooldown:
-            wanted = max(current, self._count_for_target(value, measured))
+        if self._above >= policy.out_periods:
+            needed = self._count_for_target(value, measured)
+            if needed > self._grown or now - self._out >= policy.out_cooldown:
+                wanted = max(current, needed)
         elif self._may_scale_in(now):
             wanted = min(current, self._count_for_target(value, measured))
         wanted = min(max(wanted, policy.least), policy.most)
         if wanted > current:
-            self._out = now
+            self._out, self._grown = now, wanted
         elif wanted < current:
             self._in = now
         return wanted

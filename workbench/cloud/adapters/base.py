@@ -30,15 +30,17 @@ class WatchedMetric(NamedTuple):
 
     Attributes:
         name: In CloudWatch.
-        statistic: Of a minute.
+        statistic: Of a period.
         tracked: What target tracking calls it; "" where it is one of our choice.
         of_variant: Whether it is a variant's; else the endpoint's as a whole.
+        period: Seconds of a value.
     """
 
     name: str
     statistic: str
     tracked: str = ""
     of_variant: bool = True
+    period: float = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)

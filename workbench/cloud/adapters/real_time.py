@@ -9,6 +9,7 @@ from workbench.cloud.adapters.quotas import check_instances
 from workbench.cloud.aws import Cloud
 from workbench.deployment import RealTime
 from workbench.errors import InvalidInput
+from workbench.scaling.reactive import HIGH_RESOLUTION
 
 _ROUTING = {"least_outstanding": "LEAST_OUTSTANDING_REQUESTS", "random": "RANDOM"}
 
@@ -20,7 +21,13 @@ class RealTimeAdapter(EndpointAdapter[RealTime]):
     metrics: ClassVar[Mapping[str, WatchedMetric]] = {
         "invocations": WatchedMetric(
             "InvocationsPerInstance", "Sum", "SageMakerVariantInvocationsPerInstance"
-        )
+        ),
+        "concurrency": WatchedMetric(
+            "ConcurrentRequestsPerModel",
+            "Average",
+            "SageMakerVariantConcurrentRequestsPerModelHighResolution",
+            period=HIGH_RESOLUTION,
+        ),
     }
 
     def check(self, deployment: RealTime) -> None:

@@ -1,7 +1,8 @@
 """Application Auto Scaling of a local cloud: targets, policies, scheduled actions and activities.
 
-It decides by the scalers of `workbench.scaling`, once a minute, on the metrics of that minute, and
-changes endpoints by the operation that AWS changes them by. What a minute is can be set.
+It decides by the scalers of `workbench.scaling`, once a minute, on the metrics of that minute (each
+10 seconds on those of high resolution), and changes endpoints by the operation that AWS changes
+them by. What a minute is can be set.
 """
 
 import asyncio
@@ -9,9 +10,8 @@ import logging
 import math
 import re
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from workbench.errors import InvalidInput
 from workbench.localcloud.autoscaling.schedules import is_due
@@ -33,9 +33,15 @@ from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.sagemaker.endpoint_api import EndpointApi
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
-from workbench.localcloud.sagemaker.metering import INVOCATIONS
+from workbench.localcloud.sagemaker.metering import CONCURRENCY, INVOCATIONS
 from workbench.localcloud.sandbox.fleets import RealTimeFleet, ServerlessFleet
-from workbench.scaling import StepScaler, StepScaling, TargetTracking, TargetTrackingScaler
+from workbench.scaling.reactive import (
+    HIGH_RESOLUTION,
+    StepScaler,
+    StepScaling,
+    TargetTracking,
+    TargetTrackingScaler,
+)
 
 POLICY_ARN_PREFIX = "arn:aws:autoscaling:"
 """What the ARNs of policies begin with, which alarms name as their actions."""
@@ -54,8 +60,11 @@ _SUSPENDABLE = (
 _RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 _PER_INSTANCE = "SageMakerVariantInvocationsPerInstance"
 _UTILISATION = "SageMakerVariantProvisionedConcurrencyUtilization"
+_CONCURRENT = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+_LOOKS = round(60 / HIGH_RESOLUTION)  # in a minute
 _METRICS = {
     (_INSTANCES, _PER_INSTANCE): "Invocations",
+    (_INSTANCES, _CONCURRENT): CONCURRENCY,
     (_PROVISIONED, _UTILISATION): "ServerlessProvisionedConcurrencyUtilization",
 }
 _DEFAULT_COOLDOWN = (
@@ -81,17 +90,26 @@ class Autoscaling:
         metrics: What policies look at.
         alarms: Where those of target tracking are kept.
         minute: Seconds that count as a minute; cool-downs shrink with it.
+        sample: Puts the metrics of high resolution of endpoints.
     """
 
     def __init__(
-        self, store: Store, hosting: EndpointApi, metrics: Metrics, alarms: Alarms, *, minute: float
+        self,
+        store: Store,
+        hosting: EndpointApi,
+        metrics: Metrics,
+        alarms: Alarms,
+        *,
+        minute: float,
+        sample: Callable[[Iterable[Endpoint]], None],
     ) -> None:
         self._store = store
         self._hosting = hosting
         self._metrics = metrics
         self._alarms = alarms
         self._minute = minute
-        self._tracking: dict[str, _TrackingPolicies] = {}
+        self._sample = sample
+        self._tracking: dict[str, list[_TrackingPolicy]] = {}
         self._steps: dict[str, StepScaler] = {}
         self._tasks = TaskSet()
         self._last_schedule_check = 0.0
@@ -315,19 +333,20 @@ class Autoscaling:
     # --- scaling
 
     async def _tick(self) -> None:
-        closes = time.monotonic() + self._minute
+        began, looks = time.monotonic(), 0
         while True:
-            await asyncio.sleep(min(1.0, self._minute / 4))
+            await asyncio.sleep(min(1.0, self._minute / (2 * _LOOKS)))
             try:
                 self._schedule()
-                if time.monotonic() >= closes:
-                    closes += self._minute
-                    self._apply_policies()
+                if time.monotonic() >= began + (looks + 1) * self._minute / _LOOKS:
+                    looks += 1
+                    self._sample(self._hosting.endpoints)
+                    self._apply_policies(whole=looks % _LOOKS == 0)
             except Exception:  # noqa: BLE001 - the next minute is due, whatever it was
                 _log.exception("Autoscaling failed")
 
-    def _apply_policies(self) -> None:
-        """Have each target follow its policies by the minute that has just closed."""
+    def _apply_policies(self, *, whole: bool) -> None:
+        """Have each target follow its policies by what has closed: a `whole` minute, or less."""
         for target in self._all("target", {}):
             target_key = _parse_target_key(target)
             if self._has_ended(target_key):
@@ -335,15 +354,19 @@ class Autoscaling:
                 continue
             if target_key[0] not in self._tracking:
                 self._tracking[target_key[0]] = self._create_scalers(target_key, target)
-            self._follow(target_key, self._tracking[target_key[0]])
+            tracking = self._tracking[target_key[0]]
+            due = [each for each in tracking if whole or _is_high_resolution(each.config)]
+            self._follow(target_key, due)
 
     def _has_ended(self, target_key: tuple[str, str]) -> bool:
         name = target_key[0].split("/")[1]
         return all(each.name != name for each in self._hosting.endpoints)
 
-    def _create_scalers(self, target_key: tuple[str, str], target: Facts) -> "_TrackingPolicies":
+    def _create_scalers(
+        self, target_key: tuple[str, str], target: Facts
+    ) -> "list[_TrackingPolicy]":
         chosen = {"ResourceId": target_key[0], "ScalableDimension": target_key[1]}
-        tracking = _TrackingPolicies()
+        tracking: list[_TrackingPolicy] = []
         for policy in self._all("policy", chosen, name="PolicyName"):
             if policy["PolicyType"] != "TargetTrackingScaling":
                 continue
@@ -351,24 +374,22 @@ class Autoscaling:
             assert isinstance(scaler, TargetTrackingScaler)  # noqa: S101 - which is what its type says
             config = policy[_TRACKING]
             series = _MetricReader(self._metrics, *_metric(target_key, config), since=now())
-            tracking.policies.append((policy["PolicyName"], config, scaler, series))
+            tracking.append(_TrackingPolicy(policy["PolicyName"], config, scaler, series))
         return tracking
 
-    def _follow(self, target_key: tuple[str, str], tracking: "_TrackingPolicies") -> None:
+    def _follow(self, target_key: tuple[str, str], due: "list[_TrackingPolicy]") -> None:
         """Have one target follow its policies; it is skipped while the endpoint updates."""
         params = {"ResourceId": target_key[0], "ScalableDimension": target_key[1]}
-        readings = [series.read(at=now()) for *_, series in tracking.policies]
+        readings = [policy.series.read(at=now()) for policy in due]
         try:
             endpoint, variant = self._variant(params)
         except AwsError:
             return
-        if endpoint.busy or not tracking.policies:
+        if endpoint.busy or not due:
             return
         there, up = _get_size(variant), _count_running(variant)
         asked: dict[int, str] = {}
-        for (name, config, scaler, _), (count, total) in zip(
-            tracking.policies, readings, strict=True
-        ):
+        for (name, config, scaler, _), (count, total) in zip(due, readings, strict=True):
             value = _compute_metric(config, count, total, up)
             wanted = scaler.follow(value, measured=up, current=there, now=time.monotonic())
             asked[wanted] = f"policy {name}: the metric was {value:g}, the target is " + str(
@@ -390,11 +411,13 @@ class Autoscaling:
             if config is None:
                 raise validation_error(f"A policy of this type needs {_TRACKING}.")
             _metric(target_key, config)
-            return TargetTracking(
+            fine = _is_high_resolution(config)
+            build = TargetTracking.high_resolution if fine else TargetTracking
+            return build(
                 target=config["TargetValue"],
                 least=least,
                 most=most,
-                period=self._minute,
+                period=self._minute / _LOOKS if fine else self._minute,
                 out_cooldown=config.get("ScaleOutCooldown", _DEFAULT_COOLDOWN) * shrunk,
                 in_cooldown=config.get("ScaleInCooldown", _DEFAULT_COOLDOWN) * shrunk,
                 scale_in=not config.get("DisableScaleIn", False),
@@ -536,13 +559,19 @@ class Autoscaling:
         self._steps.clear()
 
 
-@dataclass
-class _TrackingPolicies:
-    """The policies of a target that are followed each minute: name, settings, scaler, metric."""
+class _TrackingPolicy(NamedTuple):
+    """A policy of a target that is followed when a period has closed."""
 
-    policies: list[tuple[str, Facts, TargetTrackingScaler, "_MetricReader"]] = field(
-        default_factory=list
-    )
+    name: str
+    config: Facts
+    scaler: TargetTrackingScaler
+    series: "_MetricReader"
+
+
+def _is_high_resolution(config: Mapping[str, Any]) -> bool:
+    """Whether a policy tracks a metric that is told each 10 seconds."""
+    predefined = config.get("PredefinedMetricSpecification") or {}
+    return predefined.get("PredefinedMetricType") == _CONCURRENT
 
 
 class _MetricReader:

@@ -9,8 +9,8 @@ from typing import Any
 
 from workbench.localcloud.cloudwatch.alarms import Alarms
 from workbench.localcloud.core.protocol import arn
-from workbench.localcloud.sagemaker.metering import INVOCATIONS
-from workbench.scaling.reactive import TargetTracking
+from workbench.localcloud.sagemaker.metering import CONCURRENCY, INVOCATIONS
+from workbench.scaling.reactive import HIGH_RESOLUTION, TargetTracking
 
 _PERIOD = 60
 _PER_INSTANCE_METRICS = {
@@ -46,11 +46,12 @@ def put_alarms(
     names = [each["AlarmName"] for each in policy.get("Alarms", [])] or [
         f"TargetTracking-{resource}-Alarm{which}-{uuid.uuid4()}" for which in ("High", "Low")
     ]
+    fine = space == INVOCATIONS and name == CONCURRENCY  # AWS documents it for growth alone
     conditions = (
-        ("GreaterThanThreshold", target, usual.out_periods),
-        ("LessThanThreshold", usual.low * target, usual.in_periods),
+        ("GreaterThanThreshold", target, usual.out_periods, HIGH_RESOLUTION if fine else _PERIOD),
+        ("LessThanThreshold", usual.low * target, usual.in_periods, _PERIOD),
     )
-    for alarm, (comparison, threshold, periods) in zip(names, conditions, strict=True):
+    for alarm, (comparison, threshold, periods, period) in zip(names, conditions, strict=True):
         alarms.put(
             {
                 "AlarmName": alarm,
@@ -61,7 +62,7 @@ def put_alarms(
                 "MetricName": name,
                 "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
                 "Statistic": statistic,
-                "Period": _PERIOD,
+                "Period": int(period),
                 "EvaluationPeriods": periods,
                 "Threshold": threshold,
                 "ComparisonOperator": comparison,

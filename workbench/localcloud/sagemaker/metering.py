@@ -17,6 +17,7 @@ from workbench.localcloud.sandbox.fleets import FleetLoad
 
 INVOCATIONS = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
+CONCURRENCY = "ConcurrentRequestsPerModel"
 
 _BATCH_SIZE = 256  # invocations; putting so many takes less than a millisecond
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -91,6 +92,18 @@ class Metering:
                 self._metrics, endpoint, variant
             )
         return found
+
+    def sample_concurrency(self, endpoints: Iterable[Endpoint]) -> None:
+        """Put how many requests each instance has now, which AWS tells each 10 seconds."""
+        at = time.time()
+        for endpoint in endpoints:
+            for variant in endpoint.variants:
+                if not variant.serverless:
+                    dimensions = {"EndpointName": endpoint.name, "VariantName": variant.name}
+                    series = self._metrics.series(
+                        INVOCATIONS, CONCURRENCY, dimensions, unit="None", width=1
+                    )
+                    series.put(variant.fleet.concurrency, at=at)
 
     def sample(self, endpoints: Iterable[Endpoint], *, now: float | None = None) -> None:
         """Put what the instances of endpoints have used since they were last looked at."""

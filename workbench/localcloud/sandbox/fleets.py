@@ -59,6 +59,11 @@ class LocalFleet(ABC):
     def instances(self) -> list[Instance]:
         """Those that are up."""
 
+    @property
+    def concurrency(self) -> float:
+        """Requests without an answer yet, those that wait included, by instance that is up."""
+        return self._under_way / max(1, len(self.instances))
+
     def state(self) -> list[dict[str, Any]]:
         """Return what only the local cloud knows of the instances that are up."""
         return [instance.state() for instance in self.instances]
