@@ -38,6 +38,9 @@ _CONTENTS = {
     ],
     # how many instances there are
     "scaling": ["InstanceCapacity", "ScaleToZero", "Schedule", "StepScaling", "TargetTracking"],
+    "scaling.predictive": ["Predictive"],
+    "scaling.mark": ["MArkDescribed", "MArkReleased"],
+    "scaling.foresight": ["clairvoyant"],
     "pricing.sheet": ["PriceSheet"],
     "pricing.cost": ["Cost"],
     "run_cost": ["cost"],

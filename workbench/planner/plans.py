@@ -15,7 +15,6 @@ from workbench.deployment.base import KINDS, Deployment
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.formatting import Table, dollars, duration
-from workbench.planner.break_even import break_even
 from workbench.planner.candidates import (
     CandidateMetrics,
     CandidateTable,
@@ -376,6 +375,8 @@ class Plan:
             cannot meet the target has no cost. Where the cheapest type changes,
             `workbench.planner.crossings` says.
         """
+        from workbench.planner.break_even import break_even
+
         return break_even(self.task, rates)
 
     def experiment(self, model: Model | None = None, trace: Trace | None = None) -> Experiment:

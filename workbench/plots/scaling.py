@@ -116,10 +116,11 @@ def _spans_by_type(record: "RunRecord") -> "dict[str, Spans]":
     parts: list[Any] = list(record.members or ())
     if not any(part.instances for part in parts):
         parts = [record]
-    found: dict[str, list[Sequence[float]]] = {}
+    found: dict[str, Spans] = {}
     for part in parts:
         if part.instances is not None:
-            found.setdefault(_type_name(part.deployment), []).extend(part.instances)
+            name = _type_name(part.deployment)
+            found[name] = [*found.get(name, ()), *part.instances]
     return found
 
 

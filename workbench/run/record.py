@@ -6,11 +6,10 @@ is then left out of the JSON.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.batching.timer import Policy
 from workbench.deployment.base import Deployment
-from workbench.deployment.composite import Composite
 from workbench.errors import InvalidInput
 from workbench.quantiles import SLO
 from workbench.run.past_errors import PastErrors
@@ -23,6 +22,9 @@ from workbench.validation import (
     of_kind,
     whole_number,
 )
+
+if TYPE_CHECKING:
+    from workbench.deployment.composite import Composite
 
 MAX_PLACES = 256
 """Places that a run can have: its column `place` is a byte a request."""
@@ -100,7 +102,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class MemberRecord:
-    """A member of an ensemble, or a part of a composite deployment: its name, its model, where it ran, how requests became batches.
+    """A member of an ensemble, or a part of a composite deployment: what answered, where and how.
 
     `instances` and `counts` are as in `RunRecord`; `network_latency` is seconds to the member and
     back, by the client's number.
@@ -348,7 +350,7 @@ def describe_setup(
     )
 
 
-def name_members(deployment: Composite, record: RunRecord) -> tuple[MemberRecord, ...]:
+def name_members(deployment: "Composite", record: RunRecord) -> tuple[MemberRecord, ...]:
     """Return the members of a run of one model on a deployment made of others: its simple parts."""
     assert record.model is not None  # noqa: S101 - that of an experiment
     return tuple(

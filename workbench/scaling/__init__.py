@@ -6,6 +6,8 @@ is due::
     scaler = ScaleToZero(count=1, idle=900).scaler()
     scaler.due                                   # 60.0: a minute has closed
     scaler.decide(reading, now=60.0)             # 1: something waits, and nothing serves
+
+What works on arrays is imported from its own module: `predictive`, `mark`, `foresight`.
 """
 
 from workbench.scaling.base import (

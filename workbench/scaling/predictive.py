@@ -1,0 +1,273 @@
+"""As many instances as the critical quantile of a forecast needs; functions take the rest."""
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from workbench.errors import InvalidInput, TooFewSamples
+from workbench.forecasts.base import Forecaster
+from workbench.scaling.base import Counts, Reading
+from workbench.scaling.capacity import InstanceCapacity
+from workbench.scaling.miss_tracker import MissRule
+from workbench.scaling.provision import Floats, Whole, as_capacities, fill_greedily, find_cheapest
+from workbench.scaling.rounds import PlannedFleet
+from workbench.validation import (
+    as_tuple,
+    inner_share,
+    not_negative,
+    of_kind,
+    positive,
+    whole_number,
+)
+
+_HIGHEST = 0.999  # of forecast demand, where nothing else can take it
+_CASES = 40  # equally likely demands that stand for a distribution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictive:
+    """A policy that forecasts demand and keeps as many instances as pay beside functions.
+
+    An instance more pays when the probability that it is used, times what functions would cost
+    for its work, exceeds its price (the newsvendor's rule, `InstanceCapacity.critical_quantile`).
+    At the end of each interval it looks as far ahead as launching takes: launched is what that
+    quantile of demand needs in the interval after a boot; kept, what one before it needs.
+
+    Attributes:
+        forecaster: Of requests by interval; each scaler works on a copy.
+        capacity: What an instance can do, one for each type.
+        call_price: US dollars of a request on functions; None: there are none.
+        quantile: Of demand, in place of the critical one.
+        plan: "greedy": one type, its quantile divided by its rate; several, `fill_greedily`.
+            "exact": the least expected cost over the whole distribution, by `find_cheapest`, which
+            also knows when the last instance would be used too little.
+        boot: Seconds from launch to service.
+        interval: Seconds between rounds.
+        history: Requests by interval before the trace, oldest first: with them it plans from 0.
+        in_rounds: Rounds in a row that must do without an instance before it is stopped.
+        launch_overhead: Seconds of its price that a launch is charged in a plan of several types.
+        misses: When late requests launch more.
+        least, most: Instances: at least of the first type, at most of each.
+
+    Raises:
+        InvalidInput: A setting is out of its limits.
+
+    >>> one = InstanceCapacity(instance_type="c5.xlarge", rate=490 / 60, hourly_price=0.17)
+    >>> class Last:
+    ...     def fit(self, counts, period):
+    ...         self.last = counts[-1]
+    ...     def forecast(self, steps, quantiles):
+    ...         return np.full((steps, len(quantiles)), float(self.last))
+    >>> scaler = Predictive(forecaster=Last(), capacity=one, call_price=49.55e-6).scaler()
+    >>> scaler.decide(Reading(1200, 0, 0, 0, 1, 0, requests=1200), now=60.0)
+    3
+    """
+
+    forecaster: Forecaster
+    capacity: InstanceCapacity | Sequence[InstanceCapacity]
+    call_price: float | None = None
+    quantile: float | None = None
+    plan: Literal["greedy", "exact"] = "greedy"
+    boot: float = 180.0
+    interval: float = 60.0
+    history: Sequence[float] = ()
+    in_rounds: int = 1
+    launch_overhead: float = 0.0
+    misses: MissRule | None = None
+    least: int = 0
+    most: int = 1000
+
+    def __post_init__(self) -> None:
+        if not (hasattr(self.forecaster, "fit") and hasattr(self.forecaster, "forecast")):
+            raise InvalidInput(
+                f"forecaster must have the methods fit and forecast, got {self.forecaster!r}."
+            )
+        as_capacities(self.capacity)
+        check_call_price(self.call_price)
+        if self.quantile is not None:
+            inner_share("quantile", self.quantile)
+        if self.plan not in ("greedy", "exact"):
+            raise InvalidInput(f'plan must be "greedy" or "exact", got {self.plan!r}.')
+        not_negative("boot", self.boot, "seconds")
+        positive("interval", self.interval, "seconds")
+        whole_number("in_rounds", self.in_rounds, low=1)
+        not_negative("launch_overhead", self.launch_overhead, "seconds")
+        if self.misses is not None:
+            of_kind("misses", self.misses, MissRule)
+        whole_number("least", self.least, low=0)
+        whole_number("most", self.most, low=max(1, self.least))
+        counts = as_tuple("history", self.history)
+        object.__setattr__(
+            self, "history", tuple(not_negative("Each of history", each) for each in counts)
+        )
+
+    @cached_property
+    def capacities(self) -> tuple[InstanceCapacity, ...]:
+        """What an instance of each type can do."""
+        return as_capacities(self.capacity)
+
+    @cached_property
+    def quantiles(self) -> tuple[float, ...]:
+        """The quantile of demand that each type pays up to: 0 where functions are cheaper."""
+        if self.quantile is not None:
+            return (self.quantile,) * len(self.capacities)
+        price = self.call_price
+        if price is None or not math.isfinite(price):
+            return (_HIGHEST,) * len(self.capacities)
+        return tuple(min(each.critical_quantile(price), _HIGHEST) for each in self.capacities)
+
+    @property
+    def steps(self) -> int:
+        """How many intervals ahead the demand lies that a launched instance serves first."""
+        return math.ceil((self.boot + self.interval) / self.interval - 1e-9)
+
+    @property
+    def advice(self) -> str:
+        """What the prices alone say, in a sentence; empty if the forecast has to decide."""
+        if not any(self.quantiles):
+            types = ", ".join(each.instance_type for each in self.capacities)
+            return f"Functions are cheaper than {types} at every load: no instance pays."
+        if self.call_price is None or not math.isfinite(self.call_price):
+            return f"Without functions, instances are for the {_HIGHEST:.1%} quantile of demand."
+        return ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values; an endless price is none."""
+        endless = self.call_price is None or not math.isfinite(self.call_price)
+        return {
+            "kind": "predictive",
+            "forecaster": describe_forecaster(self.forecaster),
+            "capacity": [each.to_dict() for each in self.capacities],
+            "call_price": None if endless else self.call_price,
+            "quantile": self.quantile,
+            "plan": self.plan,
+            "boot": self.boot,
+            "interval": self.interval,
+            "history": list(self.history),
+            "in_rounds": self.in_rounds,
+            "launch_overhead": self.launch_overhead,
+            "misses": None if self.misses is None else self.misses.to_dict(),
+            "least": self.least,
+            "most": self.most,
+        }
+
+    def scaler(self) -> "PredictiveScaler":
+        """Return a fresh scaler, with a forecaster of its own."""
+        return PredictiveScaler(self)
+
+
+class PredictiveScaler:
+    """The scaler of a `Predictive`."""
+
+    def __init__(self, policy: Predictive) -> None:
+        self._policy = policy
+        self._forecaster = deepcopy(policy.forecaster)
+        self._counts = list(policy.history)
+        self._rounds = 0 if self._counts else 1
+        self._fleet = PlannedFleet(
+            policy.capacities,
+            in_rounds=policy.in_rounds,
+            least=policy.least,
+            most=policy.most,
+            misses=policy.misses,
+        )
+        self.latency_target = policy.misses.latency_target if policy.misses else None
+
+    @property
+    def due(self) -> float:
+        """The end of the interval that is open."""
+        return self._rounds * self._policy.interval
+
+    def decide(self, reading: Reading, now: float) -> Counts:  # noqa: ARG002 - its rounds count
+        """Return how many instances there should be, as an interval closes."""
+        if self._rounds:
+            self._counts.append(float(reading.requests))
+        self._rounds += 1
+        self._fleet.add(reading)
+        running = self._fleet.count_running(reading)
+        plan, kept = self._plan(running)
+        return self._fleet.answer(self._fleet.close_round(plan, kept, running), reading)
+
+    def _plan(self, running: Whole) -> tuple[Whole, Whole]:
+        """Return the counts to launch up to, and those to keep, by type."""
+        policy = self._policy
+        pays = np.array(policy.quantiles) > 0
+        plan, kept = np.zeros((2, len(pays)), np.int64)
+        if pays.any():
+            types = [each for each, does in zip(policy.capacities, pays, strict=True) if does]
+            if policy.plan == "exact" and policy.quantile is None:
+                plan[pays], kept[pays] = self._plan_exactly(types, running[pays])
+            else:
+                plan[pays], kept[pays] = self._plan_greedily(types, running[pays])
+        return plan, kept
+
+    def _plan_greedily(
+        self, types: list[InstanceCapacity], running: Whole
+    ) -> tuple[Whole, Whole | int]:
+        policy = self._policy
+        curve = self._forecast([max(policy.quantiles)])[:, 0]
+        if len(types) == 1:
+            needed = np.ceil(curve / (types[0].rate * policy.interval) - 1e-9).astype(np.int64)
+            return needed[-1:], needed.max(keepdims=True)
+        overhead = policy.launch_overhead
+        plan = fill_greedily(
+            types,
+            curve,
+            interval=policy.interval,
+            running=running,
+            overhead=overhead,
+            steps=len(curve),
+        )
+        return plan, 0
+
+    def _plan_exactly(self, types: list[InstanceCapacity], running: Whole) -> tuple[Whole, Whole]:
+        policy = self._policy
+        cases = self._forecast((np.arange(_CASES) + 0.5) / _CASES)
+        needed = [
+            find_cheapest(
+                types,
+                cases[step : step + 1],
+                interval=policy.interval,
+                call_price=policy.call_price,
+                running=running,
+                overhead=policy.launch_overhead,
+            )
+            for step in _distinct_rows(cases)
+        ]
+        return needed[-1], np.max(needed, axis=0)
+
+    def _forecast(self, quantiles: Sequence[float] | Floats) -> Floats:
+        """Return forecast demand; where there is too little to learn from, the last count."""
+        policy = self._policy
+        try:
+            self._forecaster.fit(self._counts, policy.interval)
+            return self._forecaster.forecast(policy.steps, [float(each) for each in quantiles])
+        except TooFewSamples:
+            return np.full((policy.steps, len(quantiles)), self._counts[-1])
+
+
+def _distinct_rows(cases: Floats) -> list[int]:
+    """Return the rows that differ from the next one, in order; the last one always does."""
+    differs = (cases[1:] != cases[:-1]).any(axis=1)
+    return [*np.flatnonzero(differs).tolist(), len(cases) - 1]
+
+
+def check_call_price(value: float | None) -> None:
+    """Check what a request costs on functions: None and endless are no price.
+
+    Raises:
+        InvalidInput: It is not above 0.
+    """
+    if value is not None and value != math.inf:
+        positive("call_price", value, "US dollars")
+
+
+def describe_forecaster(forecaster: object) -> Any:  # noqa: ANN401 - JSON values
+    """Return a forecaster's settings as JSON values, or what it is called."""
+    to_dict = getattr(forecaster, "to_dict", None)
+    return to_dict() if callable(to_dict) else {"kind": type(forecaster).__name__}

@@ -1,0 +1,74 @@
+"""What policies share that plan in rounds: who runs, when less is enough, within what limits."""
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import InvalidInput
+from workbench.scaling.base import Counts, Reading
+from workbench.scaling.capacity import InstanceCapacity
+from workbench.scaling.miss_tracker import MissRule, MissTracker
+
+Whole = NDArray[np.int64]
+
+
+class PlannedFleet:
+    """Turns plans, one a round, into counts.
+
+    What a plan wants is launched at once. What it does not want goes when all of the last
+    `in_rounds` plans could do without. Instances for late requests come on top, of the first type.
+    """
+
+    def __init__(
+        self,
+        capacities: tuple[InstanceCapacity, ...],
+        *,
+        in_rounds: int,
+        least: int,
+        most: int,
+        misses: MissRule | None,
+    ) -> None:
+        self._types = [each.instance_type for each in capacities]
+        self._plans: deque[Whole] = deque(maxlen=in_rounds)
+        self._least, self._most = least, most
+        self._misses = None if misses is None else MissTracker(misses)
+
+    def count_running(self, reading: Reading) -> Whole:
+        """Return the instances there are, booting ones included, by type.
+
+        Raises:
+            InvalidInput: The fleet mixes types, and one of them has no capacity.
+        """
+        if reading.types:
+            unknown = sorted(set(reading.types) - set(self._types))
+            if unknown:
+                raise InvalidInput(
+                    f"The fleet has instances of {unknown}, the policy knows {self._types}: "
+                    "pass the capacity of each type."
+                )
+            there = [reading.types.get(each, (0, 0)) for each in self._types]
+            return np.array([sum(each) for each in there], np.int64)
+        running = np.zeros(len(self._types), np.int64)
+        running[0] = reading.ready + reading.starting
+        return running
+
+    def add(self, reading: Reading) -> None:
+        """Take in the late requests of a reading."""
+        if self._misses is not None:
+            self._misses.add(reading)
+
+    def close_round(self, plan: Whole, kept: Whole, running: Whole) -> Whole:
+        """Return how many there should be, by a plan and what it would rather keep than stop."""
+        extra = 0 if self._misses is None else self._misses.close_round()
+        self._plans.append(np.maximum(plan, kept))
+        kept = np.minimum(running, np.max(self._plans, axis=0))
+        wanted: Whole = np.minimum(np.maximum(plan, kept), self._most).astype(np.int64)
+        wanted[0] = min(max(wanted[0] + extra, self._least), self._most)
+        return wanted
+
+    def answer(self, counts: Whole, reading: Reading) -> Counts:
+        """Return counts as the scaler of this fleet says them: by type, if it mixes types."""
+        if len(self._types) == 1 and not reading.types:
+            return int(counts[0])
+        return {name: int(count) for name, count in zip(self._types, counts, strict=True)}
