@@ -71,8 +71,12 @@ def _check_schedule(deployment: Deployment, policy: Schedule) -> None:
         )
     if not deployment.scaled_by:
         raise InvalidInput(f"{deployment.label} is not scaled: leave scaling out.")
-    counts = [count for _, count in policy.changes]
-    _check_limits(deployment, least=min(counts), most=max(counts))
+    if any(isinstance(count, Mapping) for _, count in policy.changes):
+        raise InvalidInput(
+            "Application Auto Scaling schedules a count of one variant, and this policy has counts "
+            "by instance type."
+        )
+    _check_limits(deployment, least=min(policy.totals), most=max(policy.totals))
 
 
 def _check_reactive(
@@ -153,7 +157,7 @@ def _limits(deployment: Deployment, policy: RegisteredPolicy) -> dict[str, int]:
     """Return between which counts a policy keeps a deployment; a schedule, as it is at first."""
     if isinstance(policy, Schedule):
         there = deployment.platform.idle_instances
-        counts = [there, *(count for _, count in policy.changes)]
+        counts = [there, *policy.totals]
         return {"MinCapacity": min(counts), "MaxCapacity": max(counts)}
     return {"MinCapacity": policy.least, "MaxCapacity": policy.most}
 

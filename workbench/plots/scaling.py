@@ -1,6 +1,6 @@
 """Fleets that change size: load, instances and spill-over on one axis, and what policies cost."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np

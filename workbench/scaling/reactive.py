@@ -181,7 +181,7 @@ class TargetTracking(ScalingRule):
 
     @classmethod
     def high_resolution(cls, *, target: float, **settings: Any) -> "TargetTracking":  # noqa: ANN401 - those of the class
-        """Return tracking of the concurrency, which is told each 10 seconds.
+        """Return tracking of the concurrency, which is measured each 10 seconds.
 
         AWS documents that it grows much sooner than by minutes, and shrinks as it does by them
         (SageMaker developer guide, "Define a scaling policy", read 2026-11-29): so `in_periods` are

@@ -45,6 +45,14 @@ class Schedule(ScalingRule):
         metadata=setting("Changes", "pairs of seconds and a count", _check_changes)
     )
 
+    @property
+    def totals(self) -> tuple[int, ...]:
+        """The instances of each change, all types together."""
+        return tuple(
+            sum(count.values()) if isinstance(count, Mapping) else count
+            for _, count in self.changes
+        )
+
     def scaler(self) -> "_ScheduleScaler":
         """Return a fresh scaler."""
         return _ScheduleScaler(self.changes)

@@ -569,7 +569,7 @@ class _TrackingPolicy(NamedTuple):
 
 
 def _is_high_resolution(config: Mapping[str, Any]) -> bool:
-    """Whether a policy tracks a metric that is told each 10 seconds."""
+    """Whether a policy tracks a metric that is measured each 10 seconds."""
     predefined = config.get("PredefinedMetricSpecification") or {}
     return predefined.get("PredefinedMetricType") == _CONCURRENT
 
