@@ -63,7 +63,7 @@ _CONTENTS = {
     "run": ["Run", "delete_run", "load_run"],
     "sweeps": ["sweep"],
     # what to do about it
-    "planner": ["Options", "Plan", "plan", "replan"],
+    "planner": ["Options", "Plan", "find_capacity", "plan", "replan"],
     "planner.policies": ["compare_policies"],
     "selection": ["Selection", "at_least", "at_most", "select"],
     "comparison": ["compare"],

@@ -500,7 +500,7 @@ def test_jobs_alone_are_nothing_for_such_a_model(changing):
 
 
 def test_a_plan_says_why_every_request_goes_alone(changing, trace, monkeypatch):
-    monkeypatch.setattr("workbench.planner.search._load_profile", lambda *_: TIMES)
+    monkeypatch.setattr("workbench.planner.search.load_profile", lambda *_: TIMES)
 
     found = plan(changing, trace, TARGET, ON_DEMAND)
 

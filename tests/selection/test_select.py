@@ -13,7 +13,7 @@ from workbench.deployment import Lambda, Local, Serverless
 from workbench.errors import InvalidInput
 from workbench.measuring.outcomes import Outcomes
 from workbench.planner import Options, plan
-from workbench.planner.search import describe_model
+from workbench.planner.service_sources import describe_model
 from workbench.quantiles import longest_within
 from workbench.selection import at_least, at_most
 from workbench.selection.sensitivity import find_price

@@ -12,6 +12,7 @@ Serverless and Lambda are screened by the exact model of the buffer under the pr
 trace, which knows neither cold starts nor limits; what looks best is simulated with the trace
 itself. The number of instances of a fleet is found by simulation between two bounds. Service times
 elsewhere than where they were measured follow the rule of `workbench.deployment.vcpu_rule`.
+`find_capacity` says what one instance can do, `capacities` for each type.
 `replan` decides again for each window of a trace, `rebatch` size and wait alone.
 """
 
@@ -23,6 +24,7 @@ from workbench.planner.candidates import (
     Configuration,
     SimulatedCandidate,
 )
+from workbench.planner.instance_capacity import CapacityTable, capacities, find_capacity
 from workbench.planner.options import Options
 from workbench.planner.plans import Candidate, Plan
 from workbench.planner.problem import PlanningProblem
@@ -33,13 +35,16 @@ __all__ = [
     "Candidate",
     "CandidateMetrics",
     "CandidateTable",
+    "CapacityTable",
     "Configuration",
     "Options",
     "Plan",
     "PlanningProblem",
     "Replan",
     "SimulatedCandidate",
+    "capacities",
     "crossings",
+    "find_capacity",
     "plan",
     "rebatch",
     "replan",

@@ -69,8 +69,8 @@ class FleetOption:
 
 def search_fleets(problem: PlanningProblem, kind: str) -> CandidateTable:
     """Return the settings of a type whose instances stay, the best simulated."""
-    fleets = [_make_fleet_option(problem, one) for one in problem.options.places(kind)]
-    candidates, loads = _screen_fleets(problem, kind, fleets)
+    fleets = [make_fleet_option(problem, one) for one in problem.options.places(kind)]
+    candidates, loads = screen_fleets(problem, kind, fleets)
     searches = [_Search(problem, candidates, *each) for each in zip(fleets, loads, strict=True)]
     for search in sorted(searches, key=lambda each: each.least_cost):
         if not search.load.counts.min() <= search.fleet.most:
@@ -90,13 +90,14 @@ def best_cost(problem: PlanningProblem, candidates: CandidateTable) -> float:
     return min(met, default=np.inf)
 
 
-def _make_fleet_option(problem: PlanningProblem, one: Deployment) -> FleetOption:
+def make_fleet_option(problem: PlanningProblem, one: Deployment) -> FleetOption:
+    """Return how many instances like one there may be, and the batches that each serves."""
     if one.counted_by:
         return FleetOption(one=one, workers=one.instance_workers, most=problem.options.max_count)
     return FleetOption(one=one, workers=one.platform.servers, most=1)
 
 
-def _screen_fleets(
+def screen_fleets(
     problem: PlanningProblem, kind: str, fleets: list[FleetOption]
 ) -> tuple[CandidateTable, list[FleetMetrics]]:
     """Return a row for each instance type and policy, at the fewest instances that can do it."""
@@ -290,21 +291,33 @@ class _Search:
         return [int(able[self.load.calls[able].argmin()]), fastest[0]]
 
     def estimate_latency(self, count: int | NDArray[np.int64]) -> Floats:
-        """Return a guess at the latency of each policy, good enough to put them in order.
-
-        To the latency without a queue it adds three times the mean wait in the busiest phase:
-        H. Sakasegawa, "An approximation formula L = a rho^b / (1 - rho)" (1977).
-        """
-        servers = count * self.fleet.workers
-        share = self.load.peak / servers
-        calm = np.minimum(share, 0.99)
-        power = np.sqrt(2 * (servers + 1)) - 1
-        wait = self.load.seconds * calm**power / (servers * (1 - calm))
+        """Return a guess at the latency of each policy, good enough to put them in order."""
         limit = self._problem.latency_limit
-        hopeless = self.load.predicted > limit
-        overloaded = np.where(share < 0.99, 0.0, 1e3 * share)
-        expected: Floats = self.load.predicted + 3 * wait + overloaded + 1e6 * hopeless
-        return expected
+        return estimate_latency(self.load, count * self.fleet.workers, limit)
+
+
+def estimate_latency(
+    load: FleetMetrics,
+    servers: int | NDArray[np.int64],
+    limit: float,
+    variability: float | Floats = 1.0,
+) -> Floats:
+    """Return a guess at the latency of each policy with so many servers, by what they carry.
+
+    To the latency without a queue it adds three times the mean wait in the busiest phase:
+    H. Sakasegawa, "An approximation formula L = a rho^b / (1 - rho)" (1977), times `variability`,
+    which is 1 for batches that come and take as long as chance has it. What is overloaded, or above
+    the limit without any queue, comes last.
+    """
+    share = load.peak / servers
+    calm = np.minimum(share, 0.99)
+    power = np.sqrt(2 * (servers + 1)) - 1
+    wait = load.seconds * calm**power / (servers * (1 - calm))
+    overloaded = np.where(share < 0.99, 0.0, 1e3 * share)
+    expected: Floats = (
+        load.predicted + 3 * variability * wait + overloaded + 1e6 * (load.predicted > limit)
+    )
+    return expected
 
 
 class _Choices(NamedTuple):

@@ -189,6 +189,11 @@ class Options(PlanChoices):
         )
         return replace(self, kinds=kinds, deployments=left, max_sizes=[1]), note
 
+    @property
+    def size_choices(self) -> Sequence[int]:
+        """The max_sizes that are searched, whatever service times cover."""
+        return self.max_sizes or MAX_SIZES
+
     def sizes(self, largest: int) -> tuple[list[int], str]:
         """Return the max_sizes that service times up to `largest` allow, and what to note.
 

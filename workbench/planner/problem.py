@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -35,11 +34,9 @@ from workbench.traffic.trace import Trace, largest_run
 
 if TYPE_CHECKING:
     from workbench.planner.options import Options
+    from workbench.planner.service_sources import ServiceOn
     from workbench.traffic.map import MAP
     from workbench.traffic.redraws import Redraws
-
-ServiceOn = Callable[[Deployment], ServiceTimes]
-"""Service times on a deployment."""
 
 _MIN_WINDOWS = 20  # windows that a trace must hold to show burstiness
 _CACHES = ("_contents", "_mean_content", "_service_times", "_summaries")

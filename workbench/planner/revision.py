@@ -15,7 +15,8 @@ from workbench.planner.candidates import CandidateMetrics, Configuration
 from workbench.planner.options import Options
 from workbench.planner.plans import Plan
 from workbench.planner.problem import PlanningProblem
-from workbench.planner.search import Clock, Measured, plan
+from workbench.planner.search import Clock, plan
+from workbench.planner.service_sources import Measured
 from workbench.quantiles import SLO, longest_within
 from workbench.registry.model import Model
 from workbench.traffic.trace import Trace

@@ -2,35 +2,31 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
-from typing import Any
 
 import numpy as np
 
 from workbench.deployment.base import KINDS
-from workbench.deployment.vcpu_rule import service_on
 from workbench.errors import InvalidInput
-from workbench.measuring.profile import Profile
-from workbench.measuring.profile_cache import ensure_profile
 from workbench.planner.candidates import CandidateTable
-from workbench.planner.options import MAX_SIZES, Options
+from workbench.planner.options import Options
 from workbench.planner.plans import Plan
-from workbench.planner.problem import SERVICE_SAMPLES, PlanningProblem, ServiceOn, fit_arrivals
+from workbench.planner.problem import SERVICE_SAMPLES, PlanningProblem, fit_arrivals
 from workbench.planner.reliability import secure_all
+from workbench.planner.service_sources import (
+    Measured,
+    describe_model,
+    load_profile,
+    resolve_service,
+)
 from workbench.planner.type_search import Progress, search_type, search_types
 from workbench.quantiles import SLO, has_enough_samples
 from workbench.registry.model import Model
-from workbench.registry.onnx import Tensor
-from workbench.service_times import ProfileLike, ServiceTimes
 from workbench.traffic.map import MAP
 from workbench.traffic.redraws import redraw
 from workbench.traffic.trace import Trace
 from workbench.validation import of_kind, positive
 
 Clock = Callable[[], float]
-Measured = ProfileLike | ServiceTimes | ServiceOn
-"""A profile, service times on this machine, or a function from deployment to service times."""
 
 _MAX_CANDIDATES = 2_000_000
 _CANDIDATES_PER_SECOND = 70_000  # candidates screened, each with one constant service time
@@ -87,9 +83,9 @@ def plan(
     watch = _StepTimer(clock)
     model = source if isinstance(source, Model) else None
     if isinstance(source, Model):
-        source = _load_profile(source, trace, options, progress)
+        source = load_profile(source, trace, options, progress)
         watch.lap("profile")
-    service, largest = _resolve_service(source, trace, options)
+    service, largest = resolve_service(source, trace, options)
     _, note = options.sizes(largest)
     known = arrivals is not None
     warnings: tuple[str, ...] = ()
@@ -140,7 +136,7 @@ def _check(trace: Trace, slo: SLO, budget: float | None) -> None:
 
 def _reject_large_grid(options: Options, slo: SLO) -> None:
     deployments = sum(len(options.places(kind)) for kind in options.kinds)
-    sizes, waits = len(options.max_sizes or MAX_SIZES), len(options.waits(slo.latency))
+    sizes, waits = len(options.size_choices), len(options.waits(slo.latency))
     candidates = deployments * sizes * waits
     if candidates > _MAX_CANDIDATES:
         raise InvalidInput(
@@ -150,72 +146,6 @@ def _reject_large_grid(options: Options, slo: SLO) -> None:
             "times that where service times are distributions: leave some out; "
             f"at most {_MAX_CANDIDATES:,} are searched."
         )
-
-
-def _load_profile(
-    model: Model, trace: Trace, options: Options, progress: Progress | None
-) -> Profile:
-    sizes, _ = options.sizes(max(options.max_sizes or (32,)))
-    largest = max(sizes) * int(trace.rows.max())
-    return ensure_profile(model, largest=largest, threads=options.threads, progress=progress)
-
-
-def _resolve_service(source: Measured, trace: Trace, options: Options) -> tuple[ServiceOn, int]:
-    """Return service times by deployment, and the most requests in a batch that they cover."""
-    least, most = int(trace.rows.min()), int(trace.rows.max())
-    on = _make_service_on(source, options, largest=most * max(options.max_sizes or MAX_SIZES))
-    covered = min(
-        _find_largest_covered(on(deployment), least)
-        for kind in options.kinds
-        for deployment in options.places(kind)
-    )
-    if covered < most:
-        raise InvalidInput(
-            f"Service times cover batches of up to {covered} rows without a gap from {least}, and "
-            f"requests carry up to {most}: profile those sizes too; nothing is extrapolated."
-        )
-    return on, covered // most
-
-
-def _make_service_on(source: Measured, options: Options, largest: int) -> ServiceOn:
-    if isinstance(source, ServiceTimes):
-        times = source
-    elif callable(source):
-        return source
-    elif hasattr(source, "times"):
-        times = ServiceTimes.from_profile(source, threads=options.threads, largest=largest)
-    else:
-        raise InvalidInput(
-            f"plan needs a model, a profile, ServiceTimes or a function, got {source!r}."
-        )
-    return partial(service_on, times, measured=options.measured, threads=options.threads)
-
-
-def _find_largest_covered(times: ServiceTimes, least: int) -> int:
-    """Return the largest size up to which, from `least` on, every size is covered."""
-    sizes = np.array(times.sizes)
-    sizes = sizes[sizes >= least]
-    run = np.flatnonzero(sizes == np.arange(least, least + len(sizes)))
-    return int(sizes[run[-1]]) if len(run) else 0
-
-
-def describe_model(model: Model, options: Options) -> Options:
-    """Return options with the bytes that a model's rows, answers and file have, where not given."""
-    traits = model.traits
-    sizes: dict[str, Any] = {
-        "row_bytes": float(model.samples().inputs[:1].nbytes),
-        "answer_bytes": _bytes_of_row(traits.output_schema[0]),
-        "model_memory": float(traits.size_bytes),
-    }
-    missing = {name: size for name, size in sizes.items() if getattr(options, name) is None}
-    return replace(options, **missing)
-
-
-def _bytes_of_row(tensor: Tensor) -> float | None:
-    sizes = [size for size in tensor.shape if size is not None]
-    if len(sizes) < len(tensor.shape) or tensor.dtype == "object":
-        return None
-    return float(np.prod(sizes) * np.dtype(tensor.dtype).itemsize)
 
 
 def _explain_overload(tables: tuple[CandidateTable, ...]) -> str:

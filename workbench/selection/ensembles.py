@@ -112,7 +112,7 @@ def rate_run(row: RatedCandidate, run: Run, question: Question) -> RatedCandidat
 
 def _bill(ensemble: Ensemble, run: Run, question: Question) -> Cost:
     """Return what a run costs, with the bytes that go to and from each member that is asked."""
-    from workbench.planner.search import describe_model
+    from workbench.planner.service_sources import describe_model
 
     trace, options = question.trace, describe_model(first_model(ensemble), question.options)
     asked = run.frame["tried"].to_numpy()

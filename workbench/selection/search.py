@@ -16,7 +16,8 @@ from workbench.ensemble import Ensemble
 from workbench.errors import InvalidInput, NotPredictable
 from workbench.experiment import Experiment
 from workbench.planner.candidates import latencies_of
-from workbench.planner.search import describe_model, plan
+from workbench.planner.search import plan
+from workbench.planner.service_sources import describe_model
 from workbench.quantiles import longest_within
 from workbench.registry.api import Registry
 from workbench.registry.model import Model

@@ -10,7 +10,8 @@ import ipywidgets
 from workbench.formatting import Table, milliseconds
 from workbench.planner.options import Options
 from workbench.planner.plans import Candidate, Plan
-from workbench.planner.search import Measured, plan
+from workbench.planner.search import plan
+from workbench.planner.service_sources import Measured
 from workbench.plots.plans import plot_plan
 from workbench.quantiles import SLO
 from workbench.registry.model import Model
