@@ -67,6 +67,7 @@ _CONTENTS = {
     "planner.policies": ["compare_policies"],
     "selection": ["Selection", "at_least", "at_most", "select"],
     "comparison": ["compare"],
+    "idleness": ["idle_report"],
     "report.page": ["write_report"],
     # whole data sets, without a queue
     "measuring.batch_inference": ["Transformed", "transform"],

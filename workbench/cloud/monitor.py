@@ -65,6 +65,8 @@ def metrics(
     *,
     since: timedelta = timedelta(hours=1),
     period: int = 60,
+    only: Mapping[str, Sequence[str]] = _METRICS,
+    variant: str = VARIANT,
     clock: Clock = lambda: datetime.now(UTC),
 ) -> "pl.DataFrame":
     """Return what CloudWatch has of an endpoint, a row for each period, metric and statistic.
@@ -77,6 +79,8 @@ def metrics(
         cloud: Where it is.
         since: How far back.
         period: Seconds, a multiple of 60.
+        only: The metrics, and the statistics of each. Default: all that an endpoint has.
+        variant: The production variant: the figures are of one, and an endpoint has none itself.
         clock: Tells the time.
 
     Raises:
@@ -85,12 +89,12 @@ def metrics(
     """
     if whole_number("period", period, low=60) % 60:
         raise InvalidInput(f"period must be a multiple of 60 seconds, got {period}.")
-    wanted = [(metric, each) for metric, statistics in _METRICS.items() for each in statistics]
+    wanted = [(metric, each) for metric, statistics in only.items() for each in statistics]
     queries = [
         {
             "Id": f"q{number}",
             "MetricStat": {
-                "Metric": _metric(_name(endpoint), metric),
+                "Metric": _metric(_name(endpoint), metric, variant),
                 "Period": period,
                 "Stat": statistic,
             },
@@ -531,8 +535,8 @@ def _name(endpoint: str | DeployedModel) -> str:
     )
 
 
-def _metric(endpoint: str, metric: str) -> dict[str, Any]:
-    identifiers = {"EndpointName": endpoint, "VariantName": VARIANT}
+def _metric(endpoint: str, metric: str, variant: str = VARIANT) -> dict[str, Any]:
+    identifiers = {"EndpointName": endpoint, "VariantName": variant}
     dimensions = [{"Name": name, "Value": value} for name, value in identifiers.items()]
     return {"Namespace": _NAMESPACE, "MetricName": metric, "Dimensions": dimensions}
 
