@@ -197,7 +197,7 @@ def policies():
 
 
 def by_steps(trace, policy, deployment, scaling):
-    chance = platforms.RandomInputs(TIMES, np.array([COLD_START]), *_streams(0))
+    chance = platforms.RandomInputs((TIMES,), np.array([COLD_START]), *_streams(0))
     stepwise.serve(trace, policy, deployment, chance, scaling)
 
 

@@ -309,7 +309,7 @@ class Simulation:
         quantiles = np.zeros(1) if self.cold_start is None else self.cold_start
         services, starts, routes = streams
         phase = 0.0 if self.times.speed is None else services.random()
-        return RandomInputs(self.times, quantiles, services, starts, routes, phase)
+        return RandomInputs((self.times,), quantiles, services, starts, routes, phase)
 
     def again(self, trace: Trace, seed: np.random.Generator) -> "Simulation":
         """Return the same simulation with another trace and other draws."""

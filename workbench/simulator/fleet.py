@@ -1,40 +1,64 @@
 """Fleets: instances that are launched, boot, serve and retire while batches come in."""
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from workbench.errors import InvalidInput
-from workbench.scaling.base import Reading, Scaler
+from workbench.quantiles import longest_within
+from workbench.scaling.base import Reading, Scaler, TypeCount
 from workbench.simulator import kernels
-from workbench.simulator.kernels import SHARED, Batches
+from workbench.simulator.kernels import LEAST_OUTSTANDING, SHARED, Batches
+
+
+class FleetPart(NamedTuple):
+    """The instances of one type in a fleet.
+
+    `offset` is where the table of their service times begins, `weight` how long they take, beside
+    those of other types.
+    """
+
+    name: str
+    count: int
+    workers: int
+    offset: int = 0
+    weight: int = 1
 
 
 class Roster:
-    """When each instance of a fleet was launched, is ready and was retired, in order of launch.
+    """When each instance of a fleet was launched, is ready and was retired, in order of launch."""
 
-    It begins with `count` instances, launched at 0 and idle since ever.
-    """
+    def __init__(self, parts: Sequence[FleetPart]) -> None:
+        self.parts = parts
+        self.launched: list[float] = []
+        self.ready: list[float] = []
+        self.retired: list[float | None] = []
+        self.part: list[int] = []  # whose each is
+        self.active: list[int] = []  # those that have not been retired
+        self.booting: list[int] = []  # those of them that cannot serve yet
 
-    def __init__(self, count: int) -> None:
-        self.launched = [0.0] * count
-        self.ready = [-np.inf] * count
-        self.retired: list[float | None] = [None] * count
-
-    def launch(self, now: float, ready: float) -> None:
-        """Add an instance that serves from the instant `ready` on, once `boot` is called."""
+    def launch(self, now: float, ready: float, part: int) -> int:
+        """Add an instance that serves from `ready` on, once `boot` is called; return its number."""
+        number = len(self.launched)
         self.launched.append(now)
         self.ready.append(ready)
         self.retired.append(None)
+        self.part.append(part)
+        self.active.append(number)
+        self.booting.append(number)
+        return number
 
     def boot(self, instance: int, since: float) -> None:
         """Let an instance take batches; its workers count as idle `since` then."""
-        raise NotImplementedError
+        self.booting.remove(instance)
 
     def retire(self, instance: int, now: float) -> None:
         """Let an instance take no more batches; those it has, it still serves."""
         self.retired[instance] = now
+        self.active.remove(instance)
+        if instance in self.booting:
+            self.booting.remove(instance)
 
     def is_idle(self, instance: int) -> bool:
         """Whether an instance serves nothing and nothing waits in a queue of its own."""
@@ -56,9 +80,20 @@ class Roster:
         raise NotImplementedError
 
     @property
-    def active(self) -> list[int]:
-        """The instances that have not been retired."""
-        return [number for number, retired in enumerate(self.retired) if retired is None]
+    def spilled(self) -> int:
+        """How many batches were left to an overflow."""
+        return 0
+
+    def count_types(self) -> dict[str, TypeCount]:
+        """Return the instances of each type, by its name."""
+        found = dict.fromkeys((part.name for part in self.parts), TypeCount(0, 0))
+        booting = set(self.booting)
+        for instance in self.active:
+            name = self.parts[self.part[instance]].name
+            ready, starting = found[name]
+            more = instance in booting
+            found[name] = TypeCount(ready + (not more), starting + more)
+        return found
 
     def spans(self, batches: Batches, end: float) -> list[tuple[float, float]]:
         """Return when each instance was launched and stopped, all by `end`.
@@ -67,98 +102,158 @@ class Roster:
         """
         last = np.zeros(len(self.launched))
         if len(self.active) < len(last):
-            served = batches.server >= 0
-            np.maximum.at(last, batches.server[served], batches.finished[served])
+            kernels.find_last(batches.server, batches.finished, last)
         return [
             (
                 min(launched, end),
                 float(end if retired is None else min(max(retired, finished), end)),
             )
-            for launched, retired, finished in zip(self.launched, self.retired, last, strict=True)
+            for launched, retired, finished in zip(
+                self.launched, self.retired, last.tolist(), strict=True
+            )
         ]
+
+
+_BY_INSTANCE = ("takes", "own", "offset", "weight")
+_BY_QUEUE = ("idle_count", "head", "tail", "outstanding")
 
 
 class Instances(Roster):
     """The instances of a fleet, and the arrays that the compiled loops work on."""
 
-    def __init__(self, *, count: int, workers: int, routing: int, ttl: float, batches: int) -> None:
-        super().__init__(count)
+    def __init__(
+        self,
+        parts: Sequence[FleetPart],
+        *,
+        routing: int,
+        ttl: float,
+        batches: int,
+        spill: kernels.SpillLimits,
+    ) -> None:
+        super().__init__(parts)
         self._shared = routing == SHARED
+        self._has_tree = routing == LEAST_OUTSTANDING
+        for number, part in enumerate(parts):
+            for _ in range(part.count):
+                super().launch(0.0, -np.inf, number)
+        self.booting.clear()
+        count, workers = len(self.launched), max(part.workers for part in parts)
+        own = np.array([parts[each].workers for each in self.part], np.int64)
+        stacks = workers * np.arange(count)[:, None] + own[:, None] - 1 - np.arange(workers)
+        ring = 1 << max(count * workers - 1, 0).bit_length()
         queues = 1 if self._shared else count
-        everyone = count * workers
-        stacks = np.arange(everyone, dtype=np.int32).reshape(queues, -1)[:, ::-1]
-        ring = 1 << max(everyone - 1, 0).bit_length()
         self.arrays = kernels.FleetState(
             routing=routing,
             workers=workers,
             ttl=ttl,
             routable=np.arange(count),
-            retired=np.zeros(count, np.bool_),
-            idle=stacks.flatten(),
-            idle_since=np.full(everyone, -np.inf),
-            idle_count=np.full(queues, everyone // queues),
+            takes=np.ones(count, np.bool_),
+            own=own,
+            offset=np.array([parts[each].offset for each in self.part], np.int64),
+            weight=np.array([parts[each].weight for each in self.part], np.int64),
+            tree=np.full(2, kernels.NEVER),
+            idle=(stacks[::-1] if self._shared else stacks).flatten().astype(np.int32),
+            idle_since=np.full(count * workers, -np.inf),
+            idle_count=np.array([own.sum()]) if self._shared else own.copy(),
             head=np.full(queues, -1),
             tail=np.full(queues, -1),
             outstanding=np.zeros(queues, np.int64),
             when=np.empty(ring),
             who=np.empty(ring, np.int32),
-            state=np.zeros(3, np.int64),
+            state=np.zeros(5, np.int64),
             following=np.empty(batches, np.int64),
+            spill=spill,
         )
+        self._grow_tree()
 
-    def launch(self, now: float, ready: float) -> None:
+    def launch(self, now: float, ready: float, part: int) -> int:
         """Add an instance, with room for what it does."""
-        super().launch(now, ready)
-        fleet = self.arrays
-        self.arrays = fleet._replace(
-            retired=np.append(fleet.retired, False),
-            idle=np.append(fleet.idle, np.zeros(fleet.workers, np.int32)),
-            idle_since=np.append(fleet.idle_since, np.zeros(fleet.workers)),
-        )
-        if not self._shared:
-            self._add_queue()
+        number = super().launch(now, ready, part)
+        if number >= len(self.arrays.takes):
+            self._grow(max(8, 2 * number))
+        fleet, its = self.arrays, self.parts[part]
+        fleet.own[number], fleet.offset[number] = its.workers, its.offset
+        fleet.weight[number] = its.weight
         self._widen_ring()
+        return number
 
-    def _add_queue(self) -> None:
+    def _grow(self, room: int) -> None:
+        """Make room for so many instances, twice as many as there are: seldom, then."""
         fleet = self.arrays
-        self.arrays = fleet._replace(
-            idle_count=np.append(fleet.idle_count, 0),
-            head=np.append(fleet.head, -1),
-            tail=np.append(fleet.tail, -1),
-            outstanding=np.append(fleet.outstanding, 0),
-        )
+        more = room - len(fleet.takes)
+        names = _BY_INSTANCE if self._shared else (*_BY_INSTANCE, *_BY_QUEUE)
+        wider = {
+            name: np.append(each := getattr(fleet, name), np.zeros(more, each.dtype))
+            for name in names
+        }
+        if not self._shared:
+            wider["head"][-more:] = wider["tail"][-more:] = -1
+        workers = more * fleet.workers
+        wider["idle"] = np.append(fleet.idle, np.zeros(workers, np.int32))
+        wider["idle_since"] = np.append(fleet.idle_since, np.zeros(workers))
+        self.arrays = fleet._replace(**wider)
+        self._grow_tree()
+
+    def _grow_tree(self) -> None:
+        """Make a leaf for each instance that there is room for."""
+        fleet = self.arrays
+        if not self._has_tree:
+            return
+        leaves = 1 << max(len(fleet.takes) - 1, 0).bit_length()
+        if leaves >= 1 << kernels.KEY_BITS:
+            raise InvalidInput(
+                f"A simulated fleet may launch {1 << kernels.KEY_BITS} instances at most."
+            )
+        self.arrays = fleet._replace(tree=np.full(2 * leaves, kernels.NEVER))
+        for instance in fleet.routable.tolist():
+            self._set_key(instance)
+
+    def _set_key(self, instance: int) -> None:
+        fleet = self.arrays
+        load = int(fleet.weight[instance]) * (int(fleet.outstanding[instance]) + 1)
+        kernels.set_key(fleet.tree, instance, (load << kernels.KEY_BITS) + instance)
 
     def _widen_ring(self) -> None:
-        """Make room for a completion of each worker."""
+        """Make room for a completion of each worker that may be busy."""
         fleet = self.arrays
         size = len(fleet.when)
-        if size < len(fleet.idle):
+        most = self.busy_count + len(self.active) * fleet.workers
+        if size < most:
             positions = (fleet.state[kernels.FIRST] + np.arange(size)) % size
             fleet.state[kernels.FIRST] = 0
-            wider = 1 << (len(fleet.idle) - 1).bit_length()
+            wider = 1 << (most - 1).bit_length()
             when, who = np.empty(wider), np.empty(wider, np.int32)
             when[:size], who[:size] = fleet.when[positions], fleet.who[positions]
             self.arrays = fleet._replace(when=when, who=who)
 
     def boot(self, instance: int, since: float) -> None:
         """Put its workers among the idle ones."""
+        super().boot(instance, since)
         fleet = self.arrays
         queue = 0 if self._shared else instance
         bottom = 0 if self._shared else instance * fleet.workers
-        for worker in range(instance * fleet.workers, (instance + 1) * fleet.workers):
+        first = instance * fleet.workers
+        for worker in range(first, first + int(fleet.own[instance])):
             kernels.push_idle(
                 fleet.idle, fleet.idle_since, bottom, int(fleet.idle_count[queue]), (since, worker)
             )
             fleet.idle_count[queue] += 1
+        fleet.takes[instance] = True
         self.arrays = fleet._replace(routable=np.sort(np.append(fleet.routable, instance)))
+        if self._has_tree:
+            self._set_key(instance)
 
     def retire(self, instance: int, now: float) -> None:
         """Take it off the routable ones, and its idle workers from a shared queue."""
         super().retire(instance, now)
         fleet = self.arrays
+        if not fleet.takes[instance]:
+            return
+        fleet.takes[instance] = False
         self.arrays = fleet._replace(routable=fleet.routable[fleet.routable != instance])
+        if self._has_tree:
+            kernels.set_key(fleet.tree, instance, kernels.NEVER)
         if self._shared:
-            fleet.retired[instance] = True
             count = int(fleet.idle_count[0])
             stays = np.flatnonzero(fleet.idle[:count] // fleet.workers != instance)
             fleet.idle[: len(stays)] = fleet.idle[stays]
@@ -168,7 +263,7 @@ class Instances(Roster):
     def is_idle(self, instance: int) -> bool:
         """Whether it serves nothing and nothing waits in a queue of its own."""
         fleet = self.arrays
-        if instance not in fleet.routable:
+        if not fleet.takes[instance]:
             return True
         if not self._shared:
             return bool(fleet.outstanding[instance] == 0)
@@ -183,12 +278,18 @@ class Instances(Roster):
     @property
     def queue_length(self) -> int:
         """How many batches wait for a server."""
-        return int(self.arrays.outstanding.sum()) - self.busy_count
+        state = self.arrays.state
+        return int(state[kernels.NEXT] - state[kernels.SPILLED] - self.done) - self.busy_count
 
     @property
     def done(self) -> int:
         """How many batches have been answered or have expired."""
-        return int(self.arrays.state[kernels.NEXT] - self.arrays.outstanding.sum())
+        return int(self.arrays.state[kernels.DONE])
+
+    @property
+    def spilled(self) -> int:
+        """How many batches were left to an overflow."""
+        return int(self.arrays.state[kernels.SPILLED])
 
 
 class Arrivals(Protocol):
@@ -196,6 +297,14 @@ class Arrivals(Protocol):
 
     def count_sent(self, now: float) -> int:
         """Return how many batches were sent before now."""
+        ...
+
+    def count_requests(self, now: float) -> int:
+        """Return how many requests arrived before now."""
+        ...
+
+    def count_late(self, now: float, target: float) -> int:
+        """Return how many requests the fleet answered late since it was asked last."""
         ...
 
     def is_over(self, done: int) -> bool:
@@ -209,7 +318,8 @@ class Rescaling:
     At one instant completions come first, then arrivals, then timers, then boots, whose instances
     take what waits, then the scaler's decision, which sees all of that but the arrivals. It takes
     effect at once: launched instances serve `boot()` seconds later; of those too many, the newest
-    idle ones go first.
+    idle ones go first. The scaler of a fleet that `mixes` types says how many there should be of
+    each.
     """
 
     def __init__(
@@ -220,11 +330,12 @@ class Rescaling:
         *,
         boot: Callable[[], float],
         least: int,
+        mixes: bool = False,
     ) -> None:
         self.arrivals = arrivals
         self._instances, self._scaler = instances, scaler
-        self._boot, self._least = boot, least
-        self._now, self._arrived, self._done = -np.inf, 0, 0
+        self._boot, self._least, self._mixes = boot, least, mixes
+        self._now, self._seen = -np.inf, (0, 0, 0, 0)
 
     @property
     def due(self) -> float:
@@ -233,8 +344,8 @@ class Rescaling:
         Raises:
             InvalidInput: The scaler's next instant does not lie ahead.
         """
-        ready = (self._instances.ready[i] for i in self._instances.active)
-        following = float(min(self._scaler.due, *(at for at in ready if at > self._now), np.inf))
+        ready = self._instances.ready
+        following = float(min([self._scaler.due, *(ready[i] for i in self._instances.booting)]))
         if following <= self._now:
             raise InvalidInput(
                 f"A scaler must be due later than now, {self._now}, got {following}."
@@ -244,9 +355,10 @@ class Rescaling:
     def boot(self, now: float) -> bool:
         """Let the instances that are ready now take batches; return whether there are any."""
         self._now = now
-        booted = [i for i in self._instances.active if self._instances.ready[i] == now]
+        instances = self._instances
+        booted = [i for i in instances.booting if instances.ready[i] == now]
         for instance in booted:
-            self._instances.boot(instance, now)
+            instances.boot(instance, now)
         return bool(booted)
 
     def is_asked(self, now: float) -> bool:
@@ -259,17 +371,77 @@ class Rescaling:
         Raises:
             InvalidInput: It asks for what is no count of instances.
         """
-        instances = self._instances
-        before, self._arrived = self._arrived, self.arrivals.count_sent(now)
-        reading = _read(instances, self._arrived - before, instances.done - self._done, now)
-        self._done = instances.done
-        wanted = _ask_scaler(self._scaler, reading, self._least, now)
-        _rescale(instances, wanted, now=now, boot=self._boot)
+        wanted = self._count_wanted(self._scaler.decide(self._read(now), now))
+        for part, count in enumerate(wanted):
+            self._resize(part, count, now)
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to serve."""
-        return self.arrivals.is_over(self._done)
+        return self.arrivals.is_over(self._instances.done + self._instances.spilled)
+
+    def _read(self, now: float) -> Reading:
+        """Return the reading that a scaler gets."""
+        instances, arrivals, before = self._instances, self.arrivals, self._seen
+        seen = (
+            arrivals.count_sent(now),
+            instances.done,
+            arrivals.count_requests(now),
+            instances.spilled,
+        )
+        self._seen = seen
+        arrived, done, requests, spilled = (
+            new - old for new, old in zip(seen, before, strict=True)
+        )
+        target = getattr(self._scaler, "latency_target", None)
+        return Reading(
+            arrived=arrived,
+            done=done,
+            waiting=instances.queue_length,
+            serving=instances.busy_count,
+            ready=len(instances.active) - len(instances.booting),
+            starting=len(instances.booting),
+            requests=requests,
+            spilled=spilled,
+            late=0 if target is None else arrivals.count_late(now, longest_within(target)),
+            types=instances.count_types() if self._mixes else {},
+        )
+
+    def _count_wanted(self, wanted: object) -> list[int]:
+        """Return how many instances there should be of each part.
+
+        Raises:
+            InvalidInput: It is no count, or no counts by instance type.
+        """
+        names = [part.name for part in self._instances.parts]
+        counts = wanted if self._mixes else {names[0]: wanted}
+        if not isinstance(counts, Mapping) or not set(counts) <= set(names):
+            raise InvalidInput(
+                f"The scaler of a mixed fleet must ask for counts by instance type, of "
+                f"{', '.join(names)}; got {wanted!r}."
+            )
+        found = [counts.get(name, 0) for name in names]
+        whole = all(isinstance(each, int) and each >= 0 for each in found)
+        if not whole or sum(found) < self._least:
+            raise InvalidInput(
+                f"The scaler must ask for a whole number of instances from {self._least}, "
+                f"got {wanted!r}."
+            )
+        return found
+
+    def _resize(self, part: int, wanted: int, now: float) -> None:
+        """Launch what is missing; retire what is too much, the newest idle ones first."""
+        instances = self._instances
+        active = [i for i in instances.active if instances.part[i] == part]
+        if len(active) > wanted:
+            by_use = sorted(active, key=lambda i: (not instances.is_idle(i), -i))
+            for instance in by_use[: len(active) - wanted]:
+                instances.retire(instance, now)
+        for _ in range(wanted - len(active)):
+            seconds = self._boot()
+            number = instances.launch(now, now + seconds, part)
+            if now + seconds == now:
+                instances.boot(number, now)
 
 
 def serve_scaled(
@@ -295,39 +467,3 @@ def serve_scaled(
             rescaling.decide(now)
             if now >= until and rescaling.is_over:
                 return
-
-
-def _read(instances: Roster, arrived: int, done: int, now: float) -> Reading:
-    """Return the reading that a scaler gets."""
-    active = instances.active
-    ready = sum(instances.ready[i] <= now for i in active)
-    return Reading(
-        arrived=arrived,
-        done=done,
-        waiting=instances.queue_length,
-        serving=instances.busy_count,
-        ready=ready,
-        starting=len(active) - ready,
-    )
-
-
-def _ask_scaler(scaler: Scaler, reading: Reading, least: int, now: float) -> int:
-    wanted = scaler.decide(reading, now)
-    if not isinstance(wanted, int) or wanted < least:
-        raise InvalidInput(
-            f"The scaler must ask for a whole number of instances from {least}, got {wanted!r}."
-        )
-    return wanted
-
-
-def _rescale(instances: Roster, wanted: int, *, now: float, boot: Callable[[], float]) -> None:
-    """Launch what is missing; retire what is too much, the newest idle ones first."""
-    active = instances.active
-    by_use = sorted(active, key=lambda i: (not instances.is_idle(i), -i))
-    for instance in by_use[: max(0, len(active) - wanted)]:
-        instances.retire(instance, now)
-    for _ in range(wanted - len(active)):
-        seconds = boot()
-        instances.launch(now, now + seconds)
-        if now + seconds == now:
-            instances.boot(len(instances.launched) - 1, now)

@@ -36,8 +36,18 @@ Flags = NDArray[np.bool_]
 LEAST_OUTSTANDING, RANDOM, SHARED = range(3)
 """How a fleet's batches find their queue: see `serve_fleet`."""
 
-NEXT, FIRST, BUSY = range(3)
-"""What a fleet's `state` counts: batches arrived, completions past, batches being served."""
+NEXT, FIRST, BUSY, DONE, SPILLED = range(5)
+"""What a fleet's `state` counts: batches arrived, completions past, batches being served, answered
+or expired, and left to the overflow."""
+
+TO_COME, TO_OVERFLOW = -2, -3
+"""In place of a batch's server: it has not been taken yet, or the overflow has to take it."""
+
+KEY_BITS = 20
+"""Bits of a key of `FleetState.tree` that hold the instance."""
+
+NEVER = 1 << 62
+"""The key of an instance that takes no batches, and a number of batches that none ever has."""
 
 ARRIVED, SENT, CLOSED, MAX_SIZE, UNCOVERED = range(5)
 """What a buffer's `state` counts: requests arrived and sent, batches closed, the largest batch now,
@@ -81,11 +91,15 @@ class Speeds(NamedTuple):
 
 
 class ServiceQuantiles(NamedTuple):
-    """Quantiles of service times by rows: for a server that comes from a batch, or was idle."""
+    """Quantiles of service times by rows: for a server that comes from a batch, or was idle.
+
+    Of a fleet that mixes types there are tables of `height` rows for each, one below the other.
+    """
 
     busy: Floats
     idle: Floats
     speeds: Speeds
+    height: int
 
 
 class OnDemandRules(NamedTuple):
@@ -152,19 +166,42 @@ class SharedBuffer(NamedTuple):
     seen: Seen
 
 
+class SpillLimits(NamedTuple):
+    """When a batch is left to the overflow: see `deployment.spill`; of a plain fleet none `is_on`.
+
+    It is where its instance has `most` batches in flight, or where what it has waited and
+    `service`, by its requests, for each turn until it is served, come to more than `latest`.
+    """
+
+    is_on: bool
+    most: int
+    latest: float
+    service: Floats
+    arrivals: Floats
+
+
 class FleetState(NamedTuple):
-    """Instances of `workers` each, what waits for them, and what they do.
+    """Instances of up to `workers` each, what waits for them, and what they do.
 
     With `routing` SHARED there is one queue, else each instance has its own. Queues are chains:
     from the batch at `head` by `following` to the one at `tail` (-1: none). Each has a part of
-    `idle`, its stack of idle workers, freed at `idle_since`.
+    `idle`, its stack of idle workers, freed at `idle_since`. Arrays by instance may have room for
+    more of them.
+
+    `tree` says who is next: its leaves, the second half, are keys by instance, and each node has
+    the lesser of the two below it, so that the least is at 1. A key is the batches outstanding and
+    one more, times `weight`, and then the instance.
     """
 
     routing: int
     workers: int
     ttl: float  # longest wait, seconds
     routable: Counts  # instances that take batches, in order of launch
-    retired: Flags  # by instance: whether it takes nothing more from a shared queue
+    takes: Flags  # by instance: whether it is routable
+    own: Counts  # by instance: its workers
+    offset: Counts  # by instance: where the table of its service times begins
+    weight: Counts  # by instance: how long it takes, beside others
+    tree: Counts
     idle: Servers
     idle_since: Floats
     idle_count: Counts
@@ -175,6 +212,20 @@ class FleetState(NamedTuple):
     who: Servers  # the worker that completes
     state: Counts
     following: Counts
+    spill: SpillLimits
+
+
+@step
+def set_key(tree: Counts, instance: int, key: int) -> None:
+    """Give an instance another key, and the nodes above it the least below them."""
+    node = instance + len(tree) // 2
+    tree[node] = key
+    while node > 1:
+        key = min(key, tree[node ^ 1])
+        node >>= 1
+        if tree[node] == key:
+            break
+        tree[node] = key
 
 
 @step
@@ -401,21 +452,25 @@ def serve_fleet(
 ) -> None:
     """Serve batches on a fleet from `now` to `until`, both included.
 
-    A batch goes to the instance, among those routable, that has the fewest outstanding (the first
-    of them), or to a RANDOM one. What has waited longer than `ttl` fails. Whoever calls again with
-    a later `until` may have changed the fleet in between.
+    A batch goes to the instance, among those routable, whose key is least: that of the fewest
+    outstanding for its weight, the first of them; or to a RANDOM one. What has waited longer than
+    `ttl` fails. Whoever calls again with a later `until` may have changed the fleet in between.
     """
     _, closed, rows, started, finished, _, _, server = batches
-    routing, workers, ttl, routable, retired = fleet[:5]
-    idle, idle_since, idle_count, head, tail, outstanding = fleet[5:11]
-    when, who, state, following = fleet[11:]
+    routing, workers, ttl, routable, takes, own, offset, weight, tree = fleet[:9]
+    idle, idle_since, idle_count, head, tail, outstanding = fleet[9:15]
+    when, who, state, following, spill = fleet[15:]
+    spills, most, latest, expected, arrivals = spill
+    first_request, timed = batches.first, latest < np.inf
+    ready, leaves = len(routable), len(tree) // 2
     levels, slices, rate, phase, apart = distributions.speeds
     turning, varies = (rate, phase, apart), rate > 0
     mask = len(when) - 1
     width = len(idle) // len(head)
     touched = np.zeros(len(when), np.int64)  # the queues from which a batch may now be taken
     count = 1 if routing == SHARED else 0
-    arriving, first, busy = state
+    arriving, first, busy, done_count, spilled = state
+    least = routing == LEAST_OUTSTANDING
     over = False
     while True:
         for position in range(count):
@@ -429,19 +484,22 @@ def serve_fleet(
                 if late:
                     started[batch], finished[batch], server[batch] = np.nan, np.nan, -1
                     outstanding[queue] -= 1
+                    done_count += 1
+                    if least and takes[queue]:
+                        set_key(tree, queue, tree[leaves + queue] - (weight[queue] << KEY_BITS))
                     continue
                 idle_count[queue] -= 1
                 top = queue * width + idle_count[queue]
+                instance = idle[top] // workers
+                row = offset[instance] + rows[batch]
                 distribution = (
-                    distributions.idle[rows[batch]]
-                    if now > idle_since[top]
-                    else distributions.busy[rows[batch]]
+                    distributions.idle[row] if now > idle_since[top] else distributions.busy[row]
                 )
                 started[batch] = now
-                server[batch] = idle[top] // workers
+                server[batch] = instance
                 level = finished[batch]
                 if varies:
-                    place = find_slice(now, server[batch], turning, len(slices))
+                    place = find_slice(now, instance, turning, len(slices))
                     level = draw_row(levels, slices[place], level)
                 finished[batch] = now + draw(distribution, level)
                 push_completion(when, who, first, busy, (finished[batch], idle[top]))
@@ -458,29 +516,46 @@ def serve_fleet(
         elif done <= due:
             while busy > 0 and when[first & mask] <= now:
                 worker = who[first & mask]
-                queue = 0 if routing == SHARED else worker // workers
-                if not retired[worker // workers]:
+                instance = worker // workers
+                queue = 0 if routing == SHARED else instance
+                if routing != SHARED or takes[instance]:
                     push_idle(idle, idle_since, queue * width, idle_count[queue], (now, worker))
                     idle_count[queue] += 1
                 first += 1
                 busy -= 1
+                done_count += 1
                 outstanding[queue] -= 1
+                if least and takes[queue]:
+                    set_key(tree, queue, tree[leaves + queue] - (weight[queue] << KEY_BITS))
                 touched[count] = queue
                 count += 1
         else:
             batch = arriving
             arriving += 1
             queue = 0
-            if routing == RANDOM:
-                queue = routable[min(int(started[batch] * len(routable)), len(routable) - 1)]
-            elif routing == LEAST_OUTSTANDING:
-                queue = routable[0]
-                for other in routable:
-                    if outstanding[other] < outstanding[queue]:
-                        queue = other
-                    if outstanding[queue] == 0:
-                        break
+            if routing == RANDOM and ready > 0:
+                queue = routable[min(int(started[batch] * ready), ready - 1)]
+            elif least:
+                queue = tree[1] & ((1 << KEY_BITS) - 1)
+            if spills:
+                leaves_it = ready == 0
+                if not leaves_it:
+                    in_flight = outstanding[queue]
+                    if routing == SHARED:
+                        in_flight //= ready
+                    leaves_it = in_flight >= most
+                    if timed and not leaves_it:
+                        begin, end = first_request[batch], first_request[batch + 1]
+                        turns = in_flight // own[queue] + 1
+                        seconds = turns * expected[min(end - begin, len(expected)) - 1]
+                        leaves_it = closed[batch] - arrivals[begin] + seconds > latest
+                if leaves_it:
+                    server[batch] = TO_OVERFLOW
+                    spilled += 1
+                    continue
             outstanding[queue] += 1
+            if least:
+                set_key(tree, queue, tree[1] + (weight[queue] << KEY_BITS))
             following[batch] = -1
             if head[queue] < 0:
                 head[queue] = batch
@@ -490,6 +565,7 @@ def serve_fleet(
             touched[0] = queue
             count = 1
     state[NEXT], state[FIRST], state[BUSY] = arriving, first, busy
+    state[DONE], state[SPILLED] = done_count, spilled
 
 
 @step
@@ -597,7 +673,7 @@ def steer(
 
 
 @step
-def count_rows(table: Floats, rows: Servers, begin: int, end: int) -> int:
+def count_rows(table: Floats, height: int, rows: Servers, begin: int, end: int) -> int:
     """Return the rows of a batch; their negative where the table has no times for so many.
 
     Such a batch must not be served: compiled loops read tables without a check of bounds.
@@ -605,7 +681,7 @@ def count_rows(table: Floats, rows: Servers, begin: int, end: int) -> int:
     count = 0
     for request in range(begin, end):
         count += rows[request]
-    return count if count < len(table) and not np.isnan(table[count, 0]) else -count
+    return count if count < height and not np.isnan(table[count, 0]) else -count
 
 
 @compile_loop
@@ -621,7 +697,7 @@ def serve_on_demand_from_buffer(
     arrivals, request_rows, state, max_wait, steering, seen = buffer
     first_request, closed, rows, started, finished, init, cold, server = batches
     limit, provisioned, keep_alive, queues, pace, depth, cold_start = rules
-    busy_times, idle_times, speeds = distributions
+    busy_times, idle_times, speeds, height = distributions
     levels, slices, rate, phase, apart = speeds
     turning, varies = (rate, phase, apart), rate > 0
     steered = steering.window > 0
@@ -699,7 +775,7 @@ def serve_on_demand_from_buffer(
             if arrived - sent < max_size and now < arrivals[sent] + wait:
                 break
             end = min(arrived, sent + max_size)
-            rows[count] = count_rows(busy_times, request_rows, sent, end)
+            rows[count] = count_rows(busy_times, height, request_rows, sent, end)
             if rows[count] < 0:
                 state[UNCOVERED] = -rows[count]
                 return launched
@@ -765,12 +841,13 @@ def serve_fleet_from_buffer(
     """
     arrivals, request_rows, buffered, max_wait, steering, seen = buffer
     first_request, closed, rows, started, finished, _, _, server = batches
-    busy_times, idle_times, speeds = distributions
+    busy_times, idle_times, speeds, height = distributions
     levels, slices, rate, phase, apart = speeds
     turning, varies = (rate, phase, apart), rate > 0
-    routing, workers, ttl, routable, _ = fleet[:5]
-    idle, idle_since, idle_count, head, tail, outstanding = fleet[5:11]
-    when, who, state, following = fleet[11:]
+    routing, workers, ttl, routable, takes, own, offset, weight, tree = fleet[:9]
+    idle, idle_since, idle_count, head, tail, outstanding = fleet[9:15]
+    when, who, state, following, _ = fleet[15:]
+    least_loaded, leaves = routing == LEAST_OUTSTANDING, len(tree) // 2
     steered = steering.window > 0
     latencies, counts, tried, least = seen
     # a window ends when it is full, or when more are late than its quantile can bear
@@ -778,19 +855,17 @@ def serve_fleet_from_buffer(
     total = len(arrivals)
     mask = len(when) - 1
     width = len(idle) // len(head)
-    count, first, busy = state
+    count, first, busy, done_count, _ = state
     arrived, sent, max_size = buffered[ARRIVED], buffered[SENT], buffered[MAX_SIZE]
     wait = max_wait[0]
-    takes = np.zeros(len(idle) // workers, np.bool_)  # by instance: whether it is routable
-    takes[routable] = True
     if routing == SHARED:
         spare = idle_count[0] - (outstanding[0] - busy)
         if len(routable) == 0:
             spare += 1
     else:
-        spare = workers * len(routable)
+        spare = 0
         for instance in routable:
-            spare -= outstanding[instance]
+            spare += own[instance] - outstanding[instance]
     free = max(0, spare)
     touched = np.zeros(len(when) + 1, np.int64)  # the queues from which a batch may now be taken
     touches = 1 if routing == SHARED else 0
@@ -806,6 +881,9 @@ def serve_fleet_from_buffer(
                 if late:
                     started[batch], finished[batch], server[batch] = np.nan, np.nan, -1
                     outstanding[queue] -= 1
+                    done_count += 1
+                    if least_loaded and takes[queue]:
+                        set_key(tree, queue, tree[leaves + queue] - (weight[queue] << KEY_BITS))
                     spare += 1
                     free = max(0, spare)
                     if steered:
@@ -824,7 +902,8 @@ def serve_fleet_from_buffer(
                 if varies:
                     place = find_slice(now, server[batch], turning, len(slices))
                     level = draw_row(levels, slices[place], level)
-                finished[batch] = now + draw_row(times, rows[batch], level)
+                row = offset[server[batch]] + rows[batch]
+                finished[batch] = now + draw_row(times, row, level)
                 following[batch] = idle[top]  # it has left its chain: room for its worker
                 push_completion(when, who, first, busy, (finished[batch], batch))
                 busy += 1
@@ -835,7 +914,7 @@ def serve_fleet_from_buffer(
             and (arrived - sent >= max_size or now >= arrivals[sent] + wait)
         ):
             end = min(arrived, sent + max_size)
-            rows[count] = count_rows(busy_times, request_rows, sent, end)
+            rows[count] = count_rows(busy_times, height, request_rows, sent, end)
             if rows[count] < 0:
                 buffered[UNCOVERED] = -rows[count]
                 break
@@ -846,13 +925,9 @@ def serve_fleet_from_buffer(
             queue = 0
             if routing == RANDOM:
                 queue = routable[min(int(started[count] * len(routable)), len(routable) - 1)]
-            elif routing == LEAST_OUTSTANDING:
-                queue = routable[0]
-                for other in routable:
-                    if outstanding[other] < outstanding[queue]:
-                        queue = other
-                    if outstanding[queue] == 0:
-                        break
+            elif least_loaded:
+                queue = tree[1] & ((1 << KEY_BITS) - 1)
+                set_key(tree, queue, tree[1] + (weight[queue] << KEY_BITS))
             outstanding[queue] += 1
             following[count] = -1
             if head[queue] < 0:
@@ -889,7 +964,10 @@ def serve_fleet_from_buffer(
                     idle_count[queue] += 1
                 first += 1
                 busy -= 1
+                done_count += 1
                 outstanding[queue] -= 1
+                if least_loaded and takes[queue]:
+                    set_key(tree, queue, tree[leaves + queue] - (weight[queue] << KEY_BITS))
                 spare += takes[instance]
                 if routing != SHARED:
                     touched[touches] = queue
@@ -912,7 +990,7 @@ def serve_fleet_from_buffer(
             now = arrivals[arrived - 1]
         else:
             now = max(now, due)
-    state[NEXT], state[FIRST], state[BUSY] = count, first, busy
+    state[NEXT], state[FIRST], state[BUSY], state[DONE] = count, first, busy, done_count
     buffered[ARRIVED], buffered[SENT], buffered[CLOSED] = arrived, sent, count
     buffered[MAX_SIZE], max_wait[0] = max_size, wait
 
@@ -923,6 +1001,15 @@ def latencies(arrivals: Floats, first: Counts, finished: Floats, latency: Floats
     for batch in range(len(finished)):
         for request in range(first[batch], first[batch + 1]):
             latency[request] = finished[batch] - arrivals[request]
+
+
+@compile_loop
+def find_last(server: Servers, finished: Floats, last: Floats) -> None:
+    """Set the latest finish of each instance, where it is later than what is there."""
+    for batch in range(len(server)):
+        one = server[batch]
+        if one >= 0 and finished[batch] > last[one]:
+            last[one] = finished[batch]
 
 
 @compile_loop

@@ -1,5 +1,6 @@
 """What each kind of platform does with batches: from a deployment's settings to the event loops."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +13,12 @@ from workbench.deployment.platforms import (
     OnDemandPlatform,
     Platform,
 )
+from workbench.deployment.spill import ByDeadline, InFlight, SpillRule, WhileBooting
 from workbench.quantiles import longest_within
 from workbench.scaling.base import ScalingPolicy
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import kernels
-from workbench.simulator.fleet import Instances, Rescaling, Roster, serve_scaled
+from workbench.simulator.fleet import FleetPart, Instances, Rescaling, Roster, serve_scaled
 from workbench.simulator.kernels import LEAST_OUTSTANDING, RANDOM, SHARED, Batches, Counts
 from workbench.simulator.sources import (
     BatchSource,
@@ -25,10 +27,12 @@ from workbench.simulator.sources import (
     make_batches,
     quantiles_of,
     source_of,
+    stack_quantiles,
 )
 from workbench.traffic.trace import Trace
 
 ROUTING = {"least_outstanding": LEAST_OUTSTANDING, "random": RANDOM, "shared": SHARED}
+_NONE: Floats = np.zeros(0)
 
 
 class RandomInputs(NamedTuple):
@@ -37,16 +41,29 @@ class RandomInputs(NamedTuple):
     `phase` is where the record of the server's speed begins, as a share of it.
     """
 
-    service: ServiceTimes
+    services: Sequence[ServiceTimes]  # of each type in a fleet; mostly one
     cold_start: Floats
     service_rng: np.random.Generator
     cold_start_rng: np.random.Generator
     route_rng: np.random.Generator
     phase: float = 0.0
 
+    @property
+    def service(self) -> ServiceTimes:
+        """The service times, where there is one type of instance."""
+        (only,) = self.services
+        return only
+
+    @property
+    def sampled(self) -> bool:
+        """Whether service times are drawn."""
+        return any(each.sampled for each in self.services)
+
     def distributions(self, platform: Platform) -> kernels.ServiceQuantiles:
         """Return service times as the loops take them; what is not metered is one machine."""
         one_machine = isinstance(platform, FleetPlatform) and not platform.metered
+        if len(self.services) > 1:
+            return stack_quantiles(self.services, self.phase)
         return quantiles_of(self.service, self.phase, one_machine=one_machine)
 
     def draw_cold_start(self) -> float:
@@ -81,10 +98,12 @@ def serve(
     platform = deployment.platform
     if isinstance(platform, JobPlatform):
         return _serve_jobs(trace, platform, randomness)
-    source = source_of(trace, policy, randomness.service, randomness.distributions(platform))
+    source = source_of(trace, policy, randomness.services, randomness.distributions(platform))
     if isinstance(platform, OnDemandPlatform):
-        return _serve_on_demand(source, platform, randomness)
-    instances = _serve_fleet(source, platform, randomness, scaling, until=trace.duration)
+        _draw_times(source, randomness)
+        serve_on_demand(source, platform, randomness)
+        return ServedBatches(source.batches, None, platform.limit if platform.queues else 0)
+    instances = serve_fleet(source, platform, randomness, scaling, until=trace.duration)
     return finish_fleet(source.batches, instances, platform, trace.duration, scaling)
 
 
@@ -103,14 +122,14 @@ def finish_fleet(
 
 def _draw_times(source: BatchSource, randomness: RandomInputs) -> None:
     """Draw the levels of the batches' service times."""
-    if randomness.service.sampled:
+    if randomness.sampled:
         randomness.service_rng.random(out=source.room.finished)
 
 
-def _serve_on_demand(
+def serve_on_demand(
     source: BatchSource, platform: OnDemandPlatform, randomness: RandomInputs
-) -> ServedBatches:
-    _draw_times(source, randomness)
+) -> None:
+    """Serve a source, whose service times are drawn, on instances that start on demand."""
     if len(randomness.cold_start) > 1:
         randomness.cold_start_rng.random(out=source.room.init)
     most = len(source.room.closed)  # instances that can be busy at once
@@ -124,31 +143,49 @@ def _serve_on_demand(
         cold_start=randomness.cold_start,
     )
     source.serve_on_demand(rules)
-    return ServedBatches(source.batches, None, platform.limit if platform.queues else 0)
 
 
-def _serve_fleet(
+def serve_fleet(
     source: BatchSource,
     fleet: FleetPlatform,
     randomness: RandomInputs,
     scaling: ScalingPolicy | None,
     *,
     until: float,
+    parts: Sequence[FleetPart] = (),
+    spill: SpillRule | None = None,
+    arrivals: Floats = _NONE,
 ) -> Instances:
+    """Serve a source on a fleet from beginning to end.
+
+    Args:
+        source: The batches.
+        fleet: The rules of its platform.
+        randomness: What is drawn from.
+        scaling: How it changes its size; None: it does not.
+        until: When its scaler is asked for the last time, unless batches are left then.
+        parts: Its instances by type, where it mixes several.
+        spill: Which batches it leaves to an overflow; None: none.
+        arrivals: When requests arrived, which a rule may ask.
+    """
     routing = ROUTING[fleet.routing]
     instances = Instances(
-        count=fleet.instances,
-        workers=fleet.workers,
+        parts or [FleetPart("", fleet.instances, fleet.workers)],
         routing=routing,
         ttl=longest_within(fleet.ttl),
         batches=len(source.room.closed),
+        spill=_limits_of(spill, arrivals),
     )
     _draw_times(source, randomness)
     if routing == RANDOM:
         randomness.route_rng.random(out=source.room.started)
 
     def advance(now: float, until: float) -> None:
-        source.serve_fleet(instances.arrays, now, until)
+        fleet = instances.arrays
+        if isinstance(spill, WhileBooting):
+            most = spill.most if instances.booting else kernels.NEVER
+            fleet = fleet._replace(spill=fleet.spill._replace(most=most))
+        source.serve_fleet(fleet, now, until)
 
     if scaling is None:
         advance(-np.inf, np.inf)
@@ -158,10 +195,25 @@ def _serve_fleet(
             instances,
             scaling.scaler(),
             boot=randomness.draw_cold_start,
-            least=fleet.least,
+            least=fleet.least if spill is None else 0,
+            mixes=len(parts) > 0,
         )
         serve_scaled(rescaling, advance=advance, until=until)
     return instances
+
+
+def _limits_of(spill: SpillRule | None, arrivals: Floats) -> kernels.SpillLimits:
+    """Return a rule as the loops take it; that of `WhileBooting` is on while instances boot."""
+    limits = kernels.SpillLimits(spill is not None, kernels.NEVER, np.inf, np.zeros(1), arrivals)
+    match spill:
+        case WhileBooting():
+            return limits
+        case InFlight():
+            return limits._replace(most=spill.most)
+        case ByDeadline():
+            latest = spill.latency - spill.margin
+            return limits._replace(latest=latest, service=np.array(spill.service, np.float64))
+    return limits
 
 
 def _serve_jobs(trace: Trace, platform: JobPlatform, randomness: RandomInputs) -> ServedBatches:
@@ -178,8 +230,8 @@ def _serve_jobs(trace: Trace, platform: JobPlatform, randomness: RandomInputs) -
     for job, rows in enumerate(jobs.rows):
         jobs.init[job] = randomness.draw_cold_start()
         chunks = _chunks(rows, due[job] + jobs.init[job], randomness.service.largest)
-        source = ClosedBatches(chunks, randomness.service, distributions)
-        _serve_fleet(source, fleet, randomness, None, until=np.inf)
+        source = ClosedBatches(chunks.closed, chunks, randomness.services, distributions)
+        serve_fleet(source, fleet, randomness, None, until=np.inf)
         jobs.finished[job] = chunks.finished.max()
     spans = zip(due.tolist(), jobs.finished.tolist(), strict=True)
     return ServedBatches(jobs, [span for span in spans for _ in range(platform.instances)], 0)

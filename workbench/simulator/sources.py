@@ -5,6 +5,7 @@ them have come. `source_of` makes the right one for a policy.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -54,9 +55,63 @@ class BatchSource(Protocol):
         """Return how many batches were sent before now."""
         ...
 
+    def count_requests(self, now: float) -> int:
+        """Return how many requests arrived before now."""
+        ...
+
+    def count_late(self, now: float, target: float) -> int:
+        """Return how many requests were answered late since the last time it was asked."""
+        ...
+
     def is_over(self, done: int) -> bool:
         """Whether these were all, if so many are done."""
         ...
+
+
+class Answered:
+    """The batches of a fleet that are answered, from one reading to the next."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._open = np.zeros(0, np.int64)  # of those seen
+
+    def count_late(
+        self, arrivals: Floats, batches: Batches, sent: int, now: float, target: float
+    ) -> int:
+        """Return how many requests, of `sent` batches by now, took longer than a target.
+
+        Each batch is looked at while it is open, and once more.
+        """
+        mine = np.append(self._open, np.arange(self._seen, sent))
+        self._seen = sent
+        taken = batches.server[mine] >= 0
+        done = taken & (batches.finished[mine] <= now)
+        self._open = mine[(taken & ~done) | (batches.server[mine] == kernels.TO_COME)]
+        over = mine[done]
+        begin, end = batches.first[over], batches.first[over + 1]
+        sizes = end - begin
+        numbers = np.arange(sizes.sum()) + np.repeat(begin - np.cumsum(sizes) + sizes, sizes)
+        latency = np.repeat(batches.finished[over], sizes) - arrivals[numbers]
+        return int((latency > target).sum())
+
+
+def stack_quantiles(services: Sequence[ServiceTimes], phase: float) -> ServiceQuantiles:
+    """Return service times of several instance types as one table; the first's record of speed.
+
+    A number of rows is covered where all types cover it.
+    """
+    tables = [table for each in services for table in (each.table, each.idle_table)]
+    height, levels = max(map(len, tables)), max(table.shape[1] for table in tables)
+    shape = np.full((len(tables), height, levels), np.nan)
+    at = np.linspace(0, 1, levels)
+    for table, room in zip(tables, shape, strict=True):
+        own = np.linspace(0, 1, table.shape[1])
+        for row, quantiles in enumerate(table):
+            room[row] = np.interp(at, own, quantiles) if len(own) > 1 else quantiles
+    shape[:, np.isnan(shape[:, :, 0]).any(0)] = np.nan
+    busy, idle = (each.reshape(-1, levels) for each in (shape[::2], shape[1::2]))
+    first = quantiles_of(services[0], phase)
+    return first._replace(busy=busy, idle=idle, height=height)
 
 
 def quantiles_of(
@@ -78,11 +133,14 @@ def quantiles_of(
             phase=phase,
             apart=0.0 if one_machine else _GOLDEN_SECTION,
         )
-    return ServiceQuantiles(service.table, service.idle_table, speeds)
+    return ServiceQuantiles(service.table, service.idle_table, speeds, len(service.table))
 
 
 def source_of(
-    trace: Trace, policy: Policy, service: ServiceTimes, distributions: ServiceQuantiles
+    trace: Trace,
+    policy: Policy,
+    services: Sequence[ServiceTimes],
+    distributions: ServiceQuantiles,
 ) -> BatchSource:
     """Return the batches of a trace under a policy that the compiled loops know.
 
@@ -90,12 +148,13 @@ def source_of(
         InvalidInput: Service times do not cover a batch, or the policy is another.
     """
     if isinstance(policy, WorkConserving | Steered):
-        return BufferedRequests(trace, policy, service, distributions)
+        return BufferedRequests(trace, policy, services, distributions)
     first, closed = np.empty(len(trace) + 1, np.int64), np.empty(len(trace))
     count = _close(trace.arrivals, policy, first, closed)
     if count < len(trace):
         first, closed = first[: count + 1].copy(), closed[:count].copy()
-    return ClosedBatches(make_batches(trace, first, closed), service, distributions)
+    batches = make_batches(trace, first, closed)
+    return ClosedBatches(trace.arrivals, batches, services, distributions)
 
 
 def _close(arrivals: Floats, policy: Policy, first: Counts, closed: Floats) -> int:
@@ -137,7 +196,7 @@ def allocate(first: Counts, closed: Floats, rows: Counts) -> Batches:
         finished=np.empty(count),
         init=np.zeros(count),
         cold=np.zeros(count, np.bool_),
-        server=np.empty(count, np.int32),
+        server=np.full(count, kernels.TO_COME, np.int32),
     )
 
 
@@ -149,11 +208,17 @@ class ClosedBatches:
     """
 
     def __init__(
-        self, batches: Batches, service: ServiceTimes, distributions: ServiceQuantiles
+        self,
+        arrivals: Floats,
+        batches: Batches,
+        services: Sequence[ServiceTimes],
+        distributions: ServiceQuantiles,
     ) -> None:
-        service.check(batches.rows)
+        for service in services:
+            service.check(batches.rows)
         self.room = self.batches = batches
-        self._distributions = distributions
+        self._arrivals, self._distributions = arrivals, distributions
+        self._answered = Answered()
 
     def serve_on_demand(self, rules: OnDemandRules) -> None:
         """Serve all on instances that start on demand."""
@@ -166,6 +231,15 @@ class ClosedBatches:
     def count_sent(self, now: float) -> int:
         """Return how many batches were sent before now."""
         return int(np.searchsorted(self.batches.closed, now))
+
+    def count_requests(self, now: float) -> int:
+        """Return how many requests arrived before now."""
+        return int(np.searchsorted(self._arrivals, now))
+
+    def count_late(self, now: float, target: float) -> int:
+        """Return how many requests were answered late since the last time it was asked."""
+        sent = int(np.searchsorted(self.batches.closed, now, side="right"))
+        return self._answered.count_late(self._arrivals, self.batches, sent, now, target)
 
     def is_over(self, done: int) -> bool:
         """Whether these were all."""
@@ -182,13 +256,14 @@ class BufferedRequests:
         self,
         trace: Trace,
         policy: WorkConserving | Steered,
-        service: ServiceTimes,
+        services: Sequence[ServiceTimes],
         distributions: ServiceQuantiles,
     ) -> None:
         total = len(trace)
         # sizes beyond the trace never fill, and need not have room
         max_size = min(policy.max_size, total + 1)
-        self._service, self._distributions = service, distributions
+        self._services, self._distributions = services, distributions
+        self._answered = Answered()
         self._buffer = SharedBuffer(
             arrivals=trace.arrivals,
             rows=trace.rows,
@@ -227,6 +302,15 @@ class BufferedRequests:
         count = self._buffer.state[kernels.CLOSED]
         return int(np.searchsorted(self.room.closed[:count], now))
 
+    def count_requests(self, now: float) -> int:
+        """Return how many requests arrived before now."""
+        return int(np.searchsorted(self._buffer.arrivals, now))
+
+    def count_late(self, now: float, target: float) -> int:
+        """Return how many requests were answered late since the last time it was asked."""
+        sent = int(self._buffer.state[kernels.CLOSED])
+        return self._answered.count_late(self._buffer.arrivals, self.room, sent, now, target)
+
     def is_over(self, done: int) -> bool:
         """Whether all requests were sent, and their batches are done."""
         state = self._buffer.state
@@ -235,7 +319,8 @@ class BufferedRequests:
 
     def _check(self) -> None:
         if rows := int(self._buffer.state[kernels.UNCOVERED]):
-            self._service.check(np.array([rows]))
+            for service in self._services:
+                service.check(np.array([rows]))
 
 
 def _make_steering(policy: WorkConserving | Steered, max_size: int) -> Steering:

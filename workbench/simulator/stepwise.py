@@ -23,7 +23,7 @@ from workbench.quantiles import longest_within
 from workbench.scaling.base import ScalingPolicy
 from workbench.service_times import Floats
 from workbench.simulator import EXPIRED_ERROR, THROTTLED_ERROR
-from workbench.simulator.fleet import Rescaling, Roster, serve_scaled
+from workbench.simulator.fleet import FleetPart, Rescaling, Roster, serve_scaled
 from workbench.simulator.kernels import RANDOM, SHARED, Batches, draw, draw_row, find_slice
 from workbench.simulator.platforms import (
     ROUTING,
@@ -133,7 +133,7 @@ class _SharedQueue(Roster):
     has_starts = False
 
     def __init__(self, rules: FleetPlatform) -> None:
-        super().__init__(0)
+        super().__init__([FleetPart("", rules.instances, rules.workers)])
         self.workers, self.ttl = rules.workers, longest_within(rules.ttl)
         self._routing = ROUTING[rules.routing]
         self._shared = self._routing == SHARED
@@ -144,17 +144,18 @@ class _SharedQueue(Roster):
         self._outstanding: list[int] = []  # batches that each has, waiting or being served
         self._serving = self._done = 0
         for instance in range(rules.instances):
-            self.launch(0.0, -math.inf)
+            self.launch(0.0, -math.inf, 0)
             self.boot(instance, -math.inf)
 
-    def launch(self, now: float, ready: float) -> None:
-        super().launch(now, ready)
+    def launch(self, now: float, ready: float, part: int) -> int:
         self._outstanding.append(0)
         if not self._shared:
             self.queues.append(deque())
             self._idle.append([])
+        return super().launch(now, ready, part)
 
     def boot(self, instance: int, since: float) -> None:
+        super().boot(instance, since)
         insort(self._open, instance)
         for worker in range(instance * self.workers, (instance + 1) * self.workers):
             insort(self._idle[0 if self._shared else instance], (since, -worker))
@@ -312,6 +313,7 @@ class StepSimulation:
         self._sent = 0
         self._completions: list[tuple[float, int, int, int]] = []  # when, turn, batch, server
         self._sequence = count()
+        self._done: list[int] = []  # batches, since a reading counted the late ones
         self._levels: list[tuple[float, float]] = []
         self._first: list[int] = []
         self._closed: list[float] = []
@@ -384,6 +386,16 @@ class StepSimulation:
         """Return how many batches were sent before now."""
         return bisect_left(self._closed, now)
 
+    def count_requests(self, now: float) -> int:
+        """Return how many requests arrived before now."""
+        return bisect_left(self._arrivals, now)
+
+    def count_late(self, now: float, target: float) -> int:  # noqa: ARG002 - as in fleet.Arrivals
+        """Return how many requests were answered late since the last time it was asked."""
+        done, self._done = self._done, []
+        seconds = [each for batch in done for each in self._latencies(batch)]
+        return sum(target < each < math.inf for each in seconds)
+
     def is_over(self, done: int) -> bool:  # noqa: ARG002 - as in fleet.Arrivals
         """Whether nothing is to come: a policy that has lost requests never sends them."""
         return self.find_next() == math.inf
@@ -417,6 +429,7 @@ class StepSimulation:
                 queues.append(self._platform.rest(server, now))
         for queue in queues:
             done += self._serve(queue, now)
+        self._done += done
         if done and self._batcher.watches:
             for batch in done:
                 self._batcher.learn_latencies(self._latencies(batch), now)
