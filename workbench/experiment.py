@@ -271,6 +271,7 @@ class Experiment:
         profile: "Profile | ServiceTimes | Mapping[str, Profile | ServiceTimes] | None" = None,
         *,
         cold_start: "ArrayLike | None" = None,
+        boot: "ArrayLike | None" = None,
         scaling: "ScalingPolicy | None" = None,
         seed: "Seed" = 0,
         replications: int | None = None,
@@ -287,6 +288,7 @@ class Experiment:
                 machine: what is missing in them is measured first, which takes some seconds once.
                 Of an ensemble, by the member's name.
             cold_start: Seconds a new instance takes to start: a number, or ones to draw from.
+            boot: Those of an instance of a fleet, where they differ from those of functions.
             scaling: How a real-time or async fleet changes its size; without it, it does not.
             seed: Of all draws.
             replications: How many repetitions intervals come from, at least 2; by default 20, made
@@ -321,18 +323,23 @@ class Experiment:
             )
 
         began = datetime.now(UTC)
-        found = find_times(self._plain(), profile, measured=measured, progress=progress)
-        parts = self.trace, self.policy, self.deployment, found.times
-        simulation = prepare(*parts, cold_start=cold_start, scaling=scaling, seed=seed)
+        found = [
+            find_times(each._plain(), profile, measured=measured, progress=progress)  # noqa: SLF001
+            for each in (self.on(part) for part in self.deployment.simple_parts)
+        ]
+        times: Any = [each.times for each in found] if len(found) > 1 else found[0].times
+        parts = self.trace, self.policy, self.deployment, times
+        simulation = prepare(*parts, cold_start=cold_start, boot=boot, scaling=scaling, seed=seed)
         answers, unknown = find_known_answers(self._one_model, progress=progress)
         simulation = dataclasses.replace(simulation, answers=answers)
         outcome = simulation.serve()
         record = self.record(scaling)
         past = read_past_errors("simulated")
         record = dataclasses.replace(
-            record, profile=found.facts, past_errors=past, **circumstances(began)
+            record, profile=found[0].facts, past_errors=past, **circumstances(began)
         )
-        warnings = [*found.warnings, *unknown]
+        told = [warning for each in found for warning in each.warnings]
+        warnings = [*dict.fromkeys(told), *unknown]
         return simulation.run(outcome, record, warnings, replications=replications)
 
     def predict(

@@ -128,6 +128,11 @@ class Deployment(ABC):
         return (self,)
 
     @property
+    def place_names(self) -> tuple[str, ...]:
+        """The names of the places of its run."""
+        return (self.label,)
+
+    @property
     def vcpus(self) -> float | None:
         """The vCPUs of one instance; None if unknown. See `vcpus_source`."""
         return None

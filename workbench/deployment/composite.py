@@ -68,6 +68,13 @@ class Composite(Deployment):
         """The deployments it is made of, those of parts that are composites themselves included."""
         return tuple(each for part in self.parts for each in part.simple_parts)
 
+    def places_of(self, number: int) -> slice:
+        """Return which of its places are those of a part: one, or as many as that is made of."""
+        first, stop = (
+            sum(len(part.simple_parts) for part in self.parts[:end]) for end in (number, number + 1)
+        )
+        return slice(first, stop)
+
     @property
     def needs(self) -> str:  # type: ignore[override]  # a property in place of a class's constant
         """What running all parts takes."""

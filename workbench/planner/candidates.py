@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.batching.timer import BatchPolicy
+from workbench.deployment.composite import Composite
 from workbench.deployment.platforms import JobPlatform
 from workbench.errors import InvalidInput
 from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from workbench.deployment.base import Deployment
     from workbench.pricing.sheet import PriceSheet
     from workbench.simulator import Outcome
+    from workbench.simulator.place_outcomes import RoutedOutcome
 
 
 class CandidateMetrics(NamedTuple):
@@ -201,21 +203,33 @@ def describe_instability(mean_busy: Floats, limits: NDArray[np.int64]) -> NDArra
     return notes
 
 
-def usage_of(outcome: Outcome, deployment: Deployment) -> Usage:
+def usage_of(outcome: Outcome | RoutedOutcome, deployment: Deployment) -> Usage:
     """Return what is billed for what was simulated: as `workbench.cost` of the run, bytes apart."""
-    return deployment.usage(SimulatedActivity(outcome))
+    return deployment.usage(SimulatedActivity(outcome, deployment))
 
 
 @dataclass(frozen=True)
 class SimulatedActivity:
-    """The billed activity of a simulation: an `Activity`, read from its batches."""
+    """The billed activity of a simulation: an `Activity`, read from its batches.
 
-    outcome: Outcome
+    A part of a composite deployment is there for as long as the whole is under way, `until`.
+    """
+
+    whole: Outcome | RoutedOutcome
+    deployment: Deployment
+    until: float = 0.0
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of batches at the one place there is."""
+        return cast("Outcome", self.whole)  # a composite asks for its parts' only
 
     @property
     def end(self) -> float:
         """The instant of the last answer in seconds, 0 where there is none."""
-        return float(np.nanmax(self.outcome.batches.finished, initial=0.0))
+        places = [place.outcome for place in getattr(self.whole, "places", ())] or [self.outcome]
+        last = (float(np.nanmax(each.batches.finished, initial=0.0)) for each in places)
+        return max(self.until, *last)
 
     @property
     def span(self) -> float:
@@ -243,9 +257,14 @@ class SimulatedActivity:
         """Return what a part of a composite deployment did.
 
         Raises:
-            InvalidInput: No composite deployment is simulated.
+            InvalidInput: It was simulated as if it had one part.
         """
-        raise InvalidInput(f"What part {number} of a deployment did is not simulated.")
+        whole, deployment = cast("RoutedOutcome", self.whole), self.deployment
+        if not isinstance(deployment, Composite) or not hasattr(whole, "places"):
+            raise InvalidInput(f"What part {number} of {deployment.label} did is not simulated.")
+        part, places = deployment.parts[number], whole.places[deployment.places_of(number)]
+        own = places[0].outcome if len(places) == 1 else replace(whole, places=places)
+        return SimulatedActivity(own, part, self.end)
 
     def call_times(self, *, with_cold_starts: bool, provisioned: int) -> CallTimes:
         """Return what batches are billed, as calls."""

@@ -109,8 +109,8 @@ class MemberRecord:
     """
 
     name: str
-    model: ModelRecord
     deployment: Deployment
+    model: ModelRecord | None = None
     policy: Mapping[str, Any] | None = None
     instances: tuple[tuple[float, float], ...] | None = None
     counts: tuple[tuple[float, int], ...] | None = None
@@ -332,7 +332,12 @@ def describe_setup(
     label: str,
     model: ModelRecord | None = None,
 ) -> RunRecord:
-    """Return the record of a run that is to be made."""
+    """Return the record of a run that is to be made; the parts of a composite are its members."""
+    names, parts = deployment.place_names, deployment.simple_parts
+    members = tuple(
+        MemberRecord(name=name, deployment=part, model=model)
+        for name, part in zip(names, parts, strict=False)
+    )
     return RunRecord(
         label=label,
         model=model,
@@ -346,7 +351,8 @@ def describe_setup(
         policy=None if policy is None else policy.to_dict(),
         deployment=deployment,
         slo=slo,
-        places=(deployment.label,),
+        places=names,
+        members=members if len(parts) > 1 else None,
     )
 
 

@@ -27,10 +27,10 @@ less. A batch transform job starts instances of its own and cuts its rows into c
 largest size that has a service time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +38,8 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy, Policy
 from workbench.deployment.base import Deployment
+from workbench.deployment.hybrid import Hybrid
+from workbench.deployment.mixed_fleet import MixedFleet
 from workbench.deployment.platforms import FleetPlatform
 from workbench.errors import InvalidInput
 from workbench.quantiles import SLO
@@ -52,8 +54,13 @@ from workbench.validation import Seed, as_array, generator_from, of_kind
 if TYPE_CHECKING:
     import polars as pl
 
+    from workbench.simulator.hybrid import HybridSimulation
     from workbench.simulator.kernels import Batches, Requests
+    from workbench.simulator.place_outcomes import RoutedOutcome
     from workbench.simulator.platforms import RandomInputs
+
+Service = ServiceTimes | ProfileLike
+"""Where service times come from."""
 
 _COMPILED = (BatchPolicy, DeadlineAware, Replanned, Steered, WorkConserving)
 _SIMULATOR_STREAM = 0x51D  # sets the draws apart from those of a trace with the same seed
@@ -152,9 +159,10 @@ def simulate(
     trace: Trace,
     policy: Policy,
     deployment: Deployment,
-    service: ServiceTimes | ProfileLike,
+    service: Service | Sequence[Service],
     *,
     cold_start: ArrayLike | None = None,
+    boot: ArrayLike | None = None,
     scaling: ScalingPolicy | None = None,
     slo: SLO | None = None,
     seed: Seed = 0,
@@ -167,8 +175,11 @@ def simulate(
         policy: How they become batches. One of your own making is simulated step by step in plain
             Python, some hundred times slower than those of the workbench.
         deployment: Where they are answered.
-        service: Service times, or a profile measured on this machine.
+        service: Service times, or a profile measured on this machine; of a hybrid or a mixed fleet
+            one for each of its `simple_parts`.
         cold_start: Seconds a new instance takes to start: a number, or measured ones to draw from.
+            Of a hybrid, those of its functions.
+        boot: Those of an instance of a fleet, where they differ.
         scaling: How a real-time or async fleet changes its size; without it, it does not.
         slo: The target, for the run's record.
         seed: Of all draws.
@@ -191,24 +202,50 @@ def simulate(
     if slo is not None:
         of_kind("slo", slo, SLO, "an SLO")
     simulation = prepare(
-        trace, policy, deployment, service, cold_start=cold_start, scaling=scaling, seed=seed
+        trace,
+        policy,
+        deployment,
+        cast("Any", service),
+        cold_start=cold_start,
+        boot=boot,
+        scaling=scaling,
+        seed=seed,
     )
     label = f"{deployment.label}, {policy.label}"
     record = describe_setup(trace, policy, deployment, slo, label=label)
     return simulation.run(simulation.serve(), record, replications=replications)
 
 
+@overload
+def serve(
+    trace: Trace,
+    policy: Policy,
+    deployment: Hybrid | MixedFleet,
+    service: Sequence[Service],
+    **terms: Any,  # noqa: ANN401 - as below
+) -> "RoutedOutcome": ...
+
+
+@overload
 def serve(
     trace: Trace,
     policy: Policy,
     deployment: Deployment,
-    service: ServiceTimes | ProfileLike,
-    *,
-    cold_start: ArrayLike | None = None,
-    scaling: ScalingPolicy | None = None,
-    seed: Seed = 0,
-) -> Outcome:
+    service: Service,
+    **terms: Any,  # noqa: ANN401 - as below
+) -> Outcome: ...
+
+
+def serve(
+    trace: Trace,
+    policy: Policy,
+    deployment: Deployment,
+    service: Service | Sequence[Service],
+    **terms: Any,
+) -> "Outcome | RoutedOutcome":
     """Return what would become of each batch: `simulate` without rows and record.
+
+    `terms` are those of `prepare`.
 
     Raises:
         InvalidInput: An argument is not what it must be, or service times miss a batch size.
@@ -219,22 +256,48 @@ def serve(
     >>> serve(constant(rate=2, duration=2), BatchPolicy(), Local(), times).busy_seconds
     1.0
     """
-    simulation = prepare(
-        trace, policy, deployment, service, cold_start=cold_start, scaling=scaling, seed=seed
-    )
-    return simulation.serve()
+    return prepare(trace, policy, deployment, cast("Any", service), **terms).serve()
+
+
+@overload
+def prepare(
+    trace: Trace,
+    policy: Policy,
+    deployment: Hybrid | MixedFleet,
+    service: Sequence[Service],
+    *,
+    cold_start: ArrayLike | None = None,
+    boot: ArrayLike | None = None,
+    scaling: ScalingPolicy | None = None,
+    seed: Seed = 0,
+) -> "HybridSimulation": ...
+
+
+@overload
+def prepare(
+    trace: Trace,
+    policy: Policy,
+    deployment: Deployment,
+    service: Service,
+    *,
+    cold_start: ArrayLike | None = None,
+    boot: ArrayLike | None = None,
+    scaling: ScalingPolicy | None = None,
+    seed: Seed = 0,
+) -> "Simulation": ...
 
 
 def prepare(
     trace: Trace,
     policy: Policy,
     deployment: Deployment,
-    service: ServiceTimes | ProfileLike,
+    service: Service | Sequence[Service],
     *,
     cold_start: ArrayLike | None = None,
+    boot: ArrayLike | None = None,
     scaling: ScalingPolicy | None = None,
     seed: Seed = 0,
-) -> "Simulation":
+) -> "Simulation | HybridSimulation":
     """Return a simulation whose arguments, those of `simulate`, were checked.
 
     Raises:
@@ -250,6 +313,22 @@ def prepare(
         raise InvalidInput(
             f"scaling is for real-time and async fleets, not for {deployment.label}: leave it out."
         )
+    if isinstance(deployment, Hybrid | MixedFleet):
+        from workbench.simulator.hybrid import prepare_hybrid
+
+        return prepare_hybrid(
+            trace,
+            policy,
+            deployment,
+            service,
+            cold_start=cold_start,
+            boot=boot,
+            scaling=scaling,
+            seed=seed,
+        )
+    if boot is not None and isinstance(deployment.platform, FleetPlatform):
+        cold_start = boot
+    service = cast("Service", service)
     return Simulation(
         trace=trace,
         policy=policy,
@@ -378,7 +457,11 @@ def is_compiled(policy: Policy) -> bool:
 
 
 def _can_scale(deployment: Deployment) -> bool:
-    return bool(deployment.scaled_by) and isinstance(deployment.platform, FleetPlatform)
+    if isinstance(deployment, Hybrid):
+        return _can_scale(deployment.base)
+    return isinstance(deployment, MixedFleet) or bool(
+        deployment.scaled_by and isinstance(deployment.platform, FleetPlatform)
+    )
 
 
 def _service_times(service: ServiceTimes | ProfileLike, deployment: Deployment) -> ServiceTimes:

@@ -1,7 +1,7 @@
 """Fleets: instances that are launched, boot, serve and retire while batches come in."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,7 +20,7 @@ class FleetPart(NamedTuple):
     """
 
     name: str
-    count: int
+    instances: int
     workers: int
     offset: int = 0
     weight: int = 1
@@ -49,7 +49,7 @@ class Roster:
         self.booting.append(number)
         return number
 
-    def boot(self, instance: int, since: float) -> None:
+    def boot(self, instance: int, since: float) -> None:  # noqa: ARG002 - subclasses take it
         """Let an instance take batches; its workers count as idle `since` then."""
         self.booting.remove(instance)
 
@@ -134,7 +134,7 @@ class Instances(Roster):
         self._shared = routing == SHARED
         self._has_tree = routing == LEAST_OUTSTANDING
         for number, part in enumerate(parts):
-            for _ in range(part.count):
+            for _ in range(part.instances):
                 super().launch(0.0, -np.inf, number)
         self.booting.clear()
         count, workers = len(self.launched), max(part.workers for part in parts)
@@ -182,7 +182,7 @@ class Instances(Roster):
         fleet = self.arrays
         more = room - len(fleet.takes)
         names = _BY_INSTANCE if self._shared else (*_BY_INSTANCE, *_BY_QUEUE)
-        wider = {
+        wider: dict[str, Any] = {
             name: np.append(each := getattr(fleet, name), np.zeros(more, each.dtype))
             for name in names
         }

@@ -11,88 +11,35 @@ The network latency of a place is added to the time of its answers, as the clien
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
 from itertools import count
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workbench.routing.base import Place, PlaceAnswer, RoutedRequest, RoutingPolicy
 from workbench.routing.calls import (
     GivenAnswer,
-    PlaceEvent,
     Reaction,
     RoutedCalls,
-    describe_events,
 )
-from workbench.run import Run
-from workbench.run.record import RunRecord
-from workbench.service_times import Floats
-from workbench.simulator import (
-    Outcome,
-    Simulation,
-    _streams,
-    build_frame,
-    overload_warnings,
-)
+from workbench.simulator import Outcome, Simulation, _streams
 from workbench.simulator.fleet import Rescaling
+from workbench.simulator.place_outcomes import (
+    PlaceOutcome,
+    PlacesSimulation,
+    RoutedOutcome,
+    SimulatedPlace,
+)
 from workbench.simulator.stepwise import begin_steps
 from workbench.traffic.trace import Context, Trace
 from workbench.validation import Seed
 
-if TYPE_CHECKING:
-    import polars as pl
-
-
-class PlaceOutcome(NamedTuple):
-    """What became of the requests that one place was asked, by their numbers in the trace."""
-
-    requests: NDArray[np.int64]
-    outcome: Outcome
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class RoutedOutcome:
-    """What became of each request, and of each call at each place.
-
-    Attributes:
-        arrivals: When requests arrived, seconds.
-        places: What each place was asked.
-        given: The place whose answer each request got, or that failed last.
-        finished: When it got it, seconds; NaN where it failed.
-        tried: How many places were asked.
-        errors: What went wrong, by the number of a request that failed.
-        events: Places that were left out, or taken back.
-    """
-
-    arrivals: Floats
-    places: tuple[PlaceOutcome, ...]
-    given: NDArray[np.uint8]
-    finished: Floats
-    tried: NDArray[np.uint8]
-    errors: dict[int, str]
-    events: tuple[PlaceEvent, ...]
-
-    @cached_property
-    def latencies(self) -> Floats:
-        """Seconds from each request's arrival to its answer, NaN where it failed."""
-        return self.finished - self.arrivals
-
-    @property
-    def cold_share(self) -> float:
-        """Share of requests whose answer waited for a cold start."""
-        cold = 0
-        for place, (requests, outcome) in enumerate(self.places):
-            cold += int((outcome.spread().init[self.given[requests] == place] > 0).sum())
-        return cold / len(self.arrivals)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class RoutedSimulation:
+class RoutedSimulation(PlacesSimulation):
     """A trace, the places that may answer it, and the policy that chooses among them.
 
     Attributes:
@@ -118,6 +65,14 @@ class RoutedSimulation:
         return [""] * len(self.trace) if found is None else found.tolist()
 
     @property
+    def simulated_places(self) -> tuple[SimulatedPlace, ...]:
+        """The places, each with the deployment of its member."""
+        return tuple(
+            SimulatedPlace(place.name, member.deployment, member.answers, member.warnings)
+            for place, member in zip(self.places, self.members, strict=True)
+        )
+
+    @property
     def random_parts(self) -> list[str]:
         """What another seed would change, besides arrivals."""
         parts = [part for member in self.members for part in member.random_parts]
@@ -135,82 +90,6 @@ class RoutedSimulation:
                 requests.
         """
         return _RoutedSteps(self).run()
-
-    def run(
-        self,
-        outcome: RoutedOutcome,
-        record: RunRecord,
-        warnings: Iterable[str] = (),
-        *,
-        replications: int | None = None,
-    ) -> Run:
-        """Return the run of an outcome; what was simulated is added to its record, and warnings."""
-        from workbench.simulator.replication import replicate, replicate_if_random
-
-        calls = self._calls(outcome)
-        members = tuple(
-            replace(each, instances=None if spans is None else tuple(spans))
-            for each, spans in zip(
-                record.members or (),
-                (each.outcome.instances for each in outcome.places),
-                strict=False,
-            )
-        )
-        simulated = replace(
-            record,
-            origin="simulated",
-            places=tuple(place.name for place in self.places),
-            members=members or None,
-            seed=int(self.seed) if isinstance(self.seed, int | np.integer) else None,
-            warnings=(*self._warnings(outcome), *warnings),
-            replications=None if replications is None else replicate(self, replications),
-        )
-        again = partial(replicate_if_random, self)
-        return Run(self._frame(outcome, calls), simulated, calls=calls, replicate=again)
-
-    def _calls(self, outcome: RoutedOutcome) -> "pl.DataFrame":
-        """Return a row for each call, in order of requests and then of places."""
-        import polars as pl
-
-        frames, batches = [], 0
-        for number, (requests, place) in enumerate(outcome.places):
-            answers = self.members[number].answers
-            frame = build_frame(self.trace, place, answers, requests, number)
-            frames.append(frame.with_columns(pl.col("batch") + batches))
-            batches += len(place.batches.closed)
-        return pl.concat(frames).sort("request", "place")
-
-    def _frame(self, outcome: RoutedOutcome, calls: "pl.DataFrame") -> "pl.DataFrame":
-        """Return a row for each request: that of the call whose answer it got, when it got it."""
-        import polars as pl
-
-        given = outcome.given[calls["request"].to_numpy()] == calls["place"].to_numpy()
-        errors: list[str | None] = [None] * len(self.trace)
-        for request, error in outcome.errors.items():
-            errors[request] = error
-        failed = np.isnan(outcome.finished)
-        return calls.filter(given).with_columns(
-            sent=pl.col("scheduled"),
-            finished=outcome.finished,
-            latency=outcome.latencies,
-            correct=pl.when(pl.Series(failed)).then(np.nan).otherwise(pl.col("correct")),
-            error=pl.Series(errors, dtype=pl.String),
-            tried=outcome.tried,
-            context=pl.Series(self.contexts, dtype=pl.String),
-        )
-
-    def _warnings(self, outcome: RoutedOutcome) -> Iterator[str]:
-        """Return warnings of each place, under its name where there are several."""
-        for member, place, (requests, served) in zip(
-            self.members, self.places, outcome.places, strict=True
-        ):
-            own = list(member.warnings)
-            if len(requests):
-                span = max(self.trace.duration, served.arrivals[-1])
-                asked = Trace(served.arrivals, span, bytes=self.trace.bytes[requests])
-                own += overload_warnings(asked, member.deployment, served)
-            yield from (f"{place.name}: {each}" if len(self.places) > 1 else each for each in own)
-        yield from describe_events(outcome.events, [place.name for place in self.places])
 
 
 class _RoutedSteps:

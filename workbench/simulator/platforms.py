@@ -153,6 +153,7 @@ def serve_fleet(
     *,
     until: float,
     parts: Sequence[FleetPart] = (),
+    mixes: bool = False,
     spill: SpillRule | None = None,
     arrivals: Floats = _NONE,
 ) -> Instances:
@@ -164,7 +165,8 @@ def serve_fleet(
         randomness: What is drawn from.
         scaling: How it changes its size; None: it does not.
         until: When its scaler is asked for the last time, unless batches are left then.
-        parts: Its instances by type, where it mixes several.
+        parts: Its instances by type; by default there is one.
+        mixes: Whether its scaler says how many there should be of each.
         spill: Which batches it leaves to an overflow; None: none.
         arrivals: When requests arrived, which a rule may ask.
     """
@@ -196,7 +198,7 @@ def serve_fleet(
             scaling.scaler(),
             boot=randomness.draw_cold_start,
             least=fleet.least if spill is None else 0,
-            mixes=len(parts) > 0,
+            mixes=mixes,
         )
         serve_scaled(rescaling, advance=advance, until=until)
     return instances

@@ -1,0 +1,378 @@
+"""Virtual time of a `MixedFleet`, and of a `Hybrid`, whose base leaves batches to functions.
+
+The base is served first, to its end, and marks what spills over; functions then serve that in order
+of time, since they have nothing to do with the base. A batch that is hedged goes to both: its
+requests are answered by the earlier, and both are billed.
+
+A batch has the service level that it would have without the other part: a base that nothing leaves
+fares as the fleet alone, and one that takes nothing leaves functions to fare as they do alone. The
+second call of a hedged batch has a level of its own.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.batching.policies import Steered, WorkConserving
+from workbench.batching.timer import Policy
+from workbench.deployment.base import Deployment
+from workbench.deployment.hybrid import Hybrid
+from workbench.deployment.mixed_fleet import MixedFleet
+from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
+from workbench.errors import InvalidInput
+from workbench.scaling.base import ScalingPolicy
+from workbench.service_times import Floats, ProfileLike, ServiceTimes
+from workbench.simulator import (
+    EXPIRED_ERROR,
+    THROTTLED_ERROR,
+    KnownAnswers,
+    Outcome,
+    _cold_start_quantiles,
+    _service_times,
+    _streams,
+    _warn_of_settings,
+    is_compiled,
+)
+from workbench.simulator.place_outcomes import (
+    PlaceOutcome,
+    PlacesSimulation,
+    RoutedOutcome,
+    SimulatedPlace,
+)
+from workbench.traffic.trace import Trace
+from workbench.validation import Seed, as_tuple
+
+if TYPE_CHECKING:
+    from workbench.simulator.fleet import FleetPart, Instances
+    from workbench.simulator.kernels import Batches
+
+Numbers = NDArray[np.int64]
+
+
+def prepare_hybrid(
+    trace: Trace,
+    policy: Policy,
+    deployment: Hybrid | MixedFleet,
+    service: object,
+    *,
+    cold_start: ArrayLike | None = None,
+    boot: ArrayLike | None = None,
+    scaling: ScalingPolicy | None = None,
+    seed: Seed = 0,
+) -> "HybridSimulation":
+    """Return a simulation whose arguments were checked: see `workbench.simulator.prepare`.
+
+    Raises:
+        InvalidInput: One is not what it must be.
+    """
+    _check_policy(policy, deployment)
+    parts = deployment.simple_parts
+    given = as_tuple("service", service) if isinstance(service, Sequence) else (service,)
+    if len(given) != len(parts):
+        raise InvalidInput(
+            f"{deployment.label} takes service times for each of {len(parts)} parts, "
+            f"got {len(given)}: give a sequence of ServiceTimes."
+        )
+    start_of_instances = cold_start if boot is None else boot
+    warnings = [
+        _warn_of_settings(
+            policy,
+            part,
+            cast("ProfileLike", times),
+            cold_start=cold_start if part.on_demand else start_of_instances,
+            scaling=None if part.on_demand else scaling,
+        )
+        for part, times in zip(parts, given, strict=True)
+    ]
+    return HybridSimulation(
+        trace=trace,
+        policy=policy,
+        deployment=deployment,
+        times=tuple(
+            _service_times(cast("ProfileLike", times), part)
+            for part, times in zip(parts, given, strict=True)
+        ),
+        cold_start=None if cold_start is None else _cold_start_quantiles(cold_start),
+        boot=None if start_of_instances is None else _cold_start_quantiles(start_of_instances),
+        scaling=scaling,
+        seed=seed,
+        warnings=tuple(warnings),
+    )
+
+
+def _check_policy(policy: Policy, deployment: Deployment) -> None:
+    """Require a policy that closes batches whatever servers do.
+
+    Raises:
+        InvalidInput: It watches them, or is not known.
+    """
+    if isinstance(policy, WorkConserving | Steered) and isinstance(deployment, Hybrid):
+        raise InvalidInput(
+            f"{policy.label} sends batches to free servers only, and a hybrid always has one: "
+            "its functions. Use a BatchPolicy, a Replanned or a DeadlineAware."
+        )
+    if not is_compiled(policy):
+        raise InvalidInput(
+            f"{deployment.label} is simulated with policies of the workbench only, got "
+            f"{policy!r}: use a BatchPolicy, a Replanned or a DeadlineAware."
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HybridSimulation(PlacesSimulation):
+    """A trace, and a hybrid or a mixed fleet that answers it.
+
+    Attributes:
+        times: Service times of each simple part, by rows.
+        cold_start: Quantiles of the seconds that a function takes to start; None: none.
+        boot: Those that an instance takes.
+        warnings: By simple part, what was left open or does not apply.
+        answers: What the model answers; None where that is not known.
+    """
+
+    trace: Trace
+    policy: Policy
+    deployment: Hybrid | MixedFleet
+    times: tuple[ServiceTimes, ...]
+    cold_start: Floats | None
+    boot: Floats | None
+    scaling: ScalingPolicy | None
+    seed: Seed
+    warnings: tuple[list[str], ...]
+    answers: KnownAnswers | None = None
+    most_requests = 4_000_000
+
+    @property
+    def simulated_places(self) -> tuple[SimulatedPlace, ...]:
+        """The simple parts, under the names of their places."""
+        deployment = self.deployment
+        return tuple(
+            SimulatedPlace(name, part, self.answers, warnings)
+            for name, part, warnings in zip(
+                deployment.place_names, deployment.simple_parts, self.warnings, strict=True
+            )
+        )
+
+    @property
+    def contexts(self) -> list[str]:
+        """The kind of each request, "" where it has none."""
+        found = self.trace.context
+        return [""] * len(self.trace) if found is None else found.tolist()
+
+    @property
+    def base(self) -> Deployment:
+        """The fleet."""
+        return self.deployment.base if isinstance(self.deployment, Hybrid) else self.deployment
+
+    @property
+    def random_parts(self) -> list[str]:
+        """What another seed would change, besides arrivals."""
+        starts = [each for each in (self.cold_start, self.boot) if each is not None]
+        platform = cast("FleetPlatform", self.base.platform)
+        differs = {
+            "service times": any(each.sampled for each in self.times),
+            "cold starts": any(len(each) > 1 for each in starts),
+            "routing": platform.routing == "random",
+        }
+        return [what for what, does in differs.items() if does]
+
+    def again(self, trace: Trace, seed: np.random.Generator) -> "HybridSimulation":
+        """Return the same simulation with another trace and other draws."""
+        return replace(self, trace=trace, seed=seed)
+
+    def serve(self) -> RoutedOutcome:
+        """Return what becomes of each request.
+
+        Raises:
+            InvalidInput: Service times miss a batch size, or a scaler's count is none.
+        """
+        return _HybridSteps(self).run()
+
+
+class _HybridSteps:
+    """The base, the overflow, and what came of both."""
+
+    def __init__(self, simulation: HybridSimulation) -> None:
+        from workbench.simulator.platforms import RandomInputs
+
+        self._simulation, self._trace = simulation, simulation.trace
+        deployment = simulation.deployment
+        self._hybrid = deployment if isinstance(deployment, Hybrid) else None
+        self._types = simulation.base.simple_parts
+        levels, boots, routes, self._levels, starts = _streams(simulation.seed, 5)
+        times, none = simulation.times, np.zeros(1)
+        phase = 0.0 if all(each.speed is None for each in times) else levels.random()
+        boot = none if simulation.boot is None else simulation.boot
+        cold_start = none if simulation.cold_start is None else simulation.cold_start
+        count = len(self._types)
+        self._base = RandomInputs(times[:count], boot, levels, boots, routes, phase)
+        self._overflow = RandomInputs(times[count:], cold_start, levels, starts, routes, phase)
+
+    def run(self) -> RoutedOutcome:
+        """Serve the base, then what it left."""
+        from workbench.simulator.platforms import finish_fleet, serve_fleet
+        from workbench.simulator.sources import source_of
+
+        simulation, trace = self._simulation, self._trace
+        platform = cast("FleetPlatform", simulation.base.platform)
+        source = source_of(
+            trace, simulation.policy, self._base.services, self._base.distributions(platform)
+        )
+        instances = serve_fleet(
+            source,
+            platform,
+            self._base,
+            simulation.scaling,
+            until=trace.duration,
+            parts=_list_types(self._types, self._base.services),
+            mixes=isinstance(simulation.base, MixedFleet),
+            spill=None if self._hybrid is None else self._hybrid.spill,
+            arrivals=trace.arrivals,
+        )
+        batches = source.batches
+        overflow = [] if self._hybrid is None else [self._serve_overflow(self._hybrid, batches)]
+        last = [float(np.nanmax(each.outcome.batches.finished, initial=0.0)) for each in overflow]
+        served = finish_fleet(
+            batches, instances, platform, max([trace.duration, *last]), simulation.scaling
+        )
+        servers = 0 if overflow else served.servers
+        places = [*self._split(batches, instances, served.spans, servers), *overflow]
+        return _merge(trace, places)
+
+    def _serve_overflow(self, hybrid: Hybrid, batches: "Batches") -> PlaceOutcome:
+        """Serve what the base left, and what it had not answered when its hedge was due."""
+        from workbench.simulator.kernels import TO_COME, TO_OVERFLOW
+        from workbench.simulator.platforms import serve_on_demand
+        from workbench.simulator.sources import ClosedBatches
+
+        chosen = np.flatnonzero(batches.server == TO_OVERFLOW)
+        at, levels = batches.closed[chosen], batches.finished[chosen]
+        batches.finished[batches.server <= TO_COME] = np.nan
+        if math.isfinite(after := hybrid.spill.hedge_after):
+            due = batches.closed + after
+            hedged = np.flatnonzero((batches.server != TO_OVERFLOW) & ~(batches.finished <= due))
+            at, chosen = np.append(at, due[hedged]), np.append(chosen, hedged)
+            levels = np.append(levels, self._levels.random(len(hedged)))
+            order = np.argsort(at, kind="stable")
+            at, chosen, levels = at[order], chosen[order], levels[order]
+        platform = cast("OnDemandPlatform", hybrid.overflow.platform)
+        requests, calls = _take(batches, chosen, at)
+        calls.finished[:] = levels
+        arrivals = self._trace.arrivals[requests]
+        distributions = self._overflow.distributions(platform)
+        source = ClosedBatches(arrivals, calls, self._overflow.services, distributions)
+        serve_on_demand(source, platform, self._overflow)
+        servers = platform.limit if platform.queues else 0
+        return PlaceOutcome(requests, Outcome(arrivals, calls, None, servers))
+
+    def _split(
+        self,
+        batches: "Batches",
+        instances: "Instances",
+        spans: list[tuple[float, float]] | None,
+        servers: int,
+    ) -> list[PlaceOutcome]:
+        """Return what each type of the base did; what no instance took is the first one's."""
+        from workbench.simulator.kernels import TO_OVERFLOW
+
+        part = np.array(instances.part, np.int64)
+        places = []
+        for number, _ in enumerate(self._types):
+            is_its = batches.server != TO_OVERFLOW
+            own = spans
+            if len(self._types) > 1:
+                its = np.flatnonzero(part == number)
+                is_its &= np.where(batches.server < 0, 0, part[batches.server.clip(0)]) == number
+                own = spans and [spans[each] for each in its]
+            if is_its.all():
+                requests, mine = np.arange(len(self._trace)), batches
+            else:
+                chosen = np.flatnonzero(is_its)
+                requests, mine = _take(batches, chosen, batches.closed[chosen])
+                for name in ("started", "finished", "init", "cold", "server"):
+                    getattr(mine, name)[:] = getattr(batches, name)[chosen]
+                if len(self._types) > 1:  # instances of a type are numbered from 0
+                    mine.server[:] = np.where(mine.server < 0, -1, its.searchsorted(mine.server))
+            arrivals = self._trace.arrivals[requests]
+            places.append(PlaceOutcome(requests, Outcome(arrivals, mine, own, servers)))
+        return places
+
+
+def _list_types(parts: Sequence[Deployment], services: Sequence[ServiceTimes]) -> "list[FleetPart]":
+    """Return the instances of a fleet by type; a type's weight is its time for a small batch.
+
+    One of several workers takes so many times less.
+    """
+    from workbench.simulator.fleet import FleetPart
+
+    height = max(len(each.table) for each in services)
+    fleets = [cast("FleetPlatform", part.platform) for part in parts]
+    means = np.full((len(parts), height), np.nan)
+    for row, (fleet, service) in enumerate(zip(fleets, services, strict=True)):
+        means[row, : len(service.means)] = service.means / fleet.workers
+    covered = means[:, ~np.isnan(means).any(0)]
+    seconds = covered[:, 0] if covered.size else np.ones(len(parts))
+    weights = np.rint(1000 * seconds / seconds.min()).astype(int).tolist()
+    return [
+        FleetPart(
+            name=str(part.size),
+            instances=fleet.instances,
+            workers=fleet.workers,
+            offset=number * height,
+            weight=weight if len(parts) > 1 else 1,
+        )
+        for number, (part, fleet, weight) in enumerate(zip(parts, fleets, weights, strict=True))
+    ]
+
+
+def _take(batches: "Batches", chosen: Numbers, at: Floats) -> "tuple[Numbers, Batches]":
+    """Return the requests of some batches, and these batches anew, closed at other instants."""
+    from workbench.simulator.sources import allocate
+
+    begin = batches.first[chosen]
+    sizes = batches.first[chosen + 1] - begin
+    first = np.append(0, np.cumsum(sizes))
+    requests = np.arange(first[-1]) + np.repeat(begin - first[:-1], sizes)
+    return requests, allocate(first, at, batches.rows[chosen])
+
+
+def _merge(trace: Trace, places: list[PlaceOutcome]) -> RoutedOutcome:
+    """Return whose answer each request got: the earlier, and of equal ones the first place's."""
+    given = np.zeros(len(trace), np.uint8)
+    tried = np.zeros(len(trace), np.uint8)
+    finished = np.full(len(trace), np.nan)
+    for number, (requests, outcome) in enumerate(places):
+        batches = outcome.batches
+        answered = np.repeat(batches.finished, np.diff(batches.first))
+        before = finished[requests]
+        earlier = np.isnan(before) | (answered < before)  # of two failures, the last
+        mine = requests[earlier]
+        given[mine], finished[mine] = number, answered[earlier]
+        tried[requests] += 1
+    return RoutedOutcome(
+        arrivals=trace.arrivals,
+        places=tuple(places),
+        given=given,
+        finished=finished,
+        tried=tried,
+        errors=_list_errors(places, given, finished),
+        events=(),
+    )
+
+
+def _list_errors(places: list[PlaceOutcome], given: Any, finished: Floats) -> dict[int, str]:  # noqa: ANN401
+    """Return what went wrong, by request."""
+    errors: dict[int, str] = {}
+    if not np.isnan(finished).any():
+        return errors
+    for number, (requests, outcome) in enumerate(places):
+        batches = outcome.batches
+        began = np.repeat(batches.started, np.diff(batches.first))
+        failed = np.isnan(finished[requests]) & (given[requests] == number)
+        for request, start in zip(requests[failed].tolist(), began[failed].tolist(), strict=True):
+            errors[request] = EXPIRED_ERROR if math.isnan(start) else THROTTLED_ERROR
+    return errors

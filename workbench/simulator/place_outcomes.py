@@ -1,0 +1,184 @@
+"""What became of requests at several places, and the run of it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.deployment.base import Deployment
+from workbench.routing.calls import PlaceEvent, describe_events
+from workbench.run import Run
+from workbench.run.record import RunRecord
+from workbench.service_times import Floats
+from workbench.simulator import KnownAnswers, Outcome, build_frame, overload_warnings
+from workbench.traffic.trace import Trace
+from workbench.validation import Seed
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class PlaceOutcome(NamedTuple):
+    """What became of the requests that one place was asked, by their numbers in the trace."""
+
+    requests: NDArray[np.int64]
+    outcome: Outcome
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RoutedOutcome:
+    """What became of each request, and of each call at each place.
+
+    Attributes:
+        arrivals: When requests arrived, seconds.
+        places: What each place was asked.
+        given: The place whose answer each request got, or that failed last.
+        finished: When it got it, seconds; NaN where it failed.
+        tried: How many places were asked.
+        errors: What went wrong, by the number of a request that failed.
+        events: Places that were left out, or taken back.
+    """
+
+    arrivals: Floats
+    places: tuple[PlaceOutcome, ...]
+    given: NDArray[np.uint8]
+    finished: Floats
+    tried: NDArray[np.uint8]
+    errors: dict[int, str]
+    events: tuple[PlaceEvent, ...]
+
+    @cached_property
+    def latencies(self) -> Floats:
+        """Seconds from each request's arrival to its answer, NaN where it failed."""
+        return self.finished - self.arrivals
+
+    @property
+    def cold_share(self) -> float:
+        """Share of requests whose answer waited for a cold start."""
+        cold = 0
+        for place, (requests, outcome) in enumerate(self.places):
+            cold += int((outcome.spread().init[self.given[requests] == place] > 0).sum())
+        return cold / len(self.arrivals)
+
+
+class SimulatedPlace(NamedTuple):
+    """A place of a simulation.
+
+    `warnings` say what was left open about it, or does not apply.
+    """
+
+    name: str
+    deployment: Deployment
+    answers: KnownAnswers | None
+    warnings: list[str]
+
+
+class PlacesSimulation(ABC):
+    """A simulation whose requests are answered at one of several places."""
+
+    trace: Trace
+    seed: Seed
+    most_requests: int
+    """How many requests its repetitions may have in all."""
+
+    @property
+    @abstractmethod
+    def simulated_places(self) -> tuple[SimulatedPlace, ...]:
+        """The places, in their order."""
+
+    @property
+    @abstractmethod
+    def contexts(self) -> list[str]:
+        """The kind of each request, "" where it has none."""
+
+    @property
+    @abstractmethod
+    def random_parts(self) -> list[str]:
+        """What another seed would change, besides arrivals."""
+
+    @abstractmethod
+    def again(self, trace: Trace, seed: np.random.Generator) -> "PlacesSimulation":
+        """Return the same simulation with another trace and other draws."""
+
+    @abstractmethod
+    def serve(self) -> RoutedOutcome:
+        """Return what becomes of each request."""
+
+    def run(
+        self,
+        outcome: RoutedOutcome,
+        record: RunRecord,
+        warnings: Iterable[str] = (),
+        *,
+        replications: int | None = None,
+    ) -> Run:
+        """Return the run of an outcome; what was simulated is added to its record, and warnings."""
+        from workbench.simulator.replication import replicate, replicate_if_random
+
+        calls = self._calls(outcome)
+        members = tuple(
+            replace(each, instances=None if spans is None else tuple(spans))
+            for each, spans in zip(
+                record.members or (),
+                (each.outcome.instances for each in outcome.places),
+                strict=False,
+            )
+        )
+        simulated = replace(
+            record,
+            origin="simulated",
+            places=tuple(place.name for place in self.simulated_places),
+            members=members or None,
+            seed=int(self.seed) if isinstance(self.seed, int | np.integer) else None,
+            warnings=(*self._warnings(outcome), *warnings),
+            replications=None if replications is None else replicate(self, replications),
+        )
+        again = partial(replicate_if_random, self)
+        return Run(self._frame(outcome, calls), simulated, calls=calls, replicate=again)
+
+    def _calls(self, outcome: RoutedOutcome) -> "pl.DataFrame":
+        """Return a row for each call, in order of requests and then of places."""
+        import polars as pl
+
+        frames, batches = [], 0
+        for number, (requests, place) in enumerate(outcome.places):
+            answers = self.simulated_places[number].answers
+            frame = build_frame(self.trace, place, answers, requests, number)
+            frames.append(frame.with_columns(pl.col("batch") + batches))
+            batches += len(place.batches.closed)
+        return pl.concat(frames).sort("request", "place")
+
+    def _frame(self, outcome: RoutedOutcome, calls: "pl.DataFrame") -> "pl.DataFrame":
+        """Return a row for each request: that of the call whose answer it got, when it got it."""
+        import polars as pl
+
+        given = outcome.given[calls["request"].to_numpy()] == calls["place"].to_numpy()
+        errors: list[str | None] = [None] * len(self.trace)
+        for request, error in outcome.errors.items():
+            errors[request] = error
+        failed = np.isnan(outcome.finished)
+        return calls.filter(given).with_columns(
+            sent=pl.col("scheduled"),
+            finished=outcome.finished,
+            latency=outcome.latencies,
+            correct=pl.when(pl.Series(failed)).then(np.nan).otherwise(pl.col("correct")),
+            error=pl.Series(errors, dtype=pl.String),
+            tried=outcome.tried,
+            context=pl.Series(self.contexts, dtype=pl.String),
+        )
+
+    def _warnings(self, outcome: RoutedOutcome) -> Iterator[str]:
+        """Return warnings of each place, under its name where there are several."""
+        places = self.simulated_places
+        for place, (requests, served) in zip(places, outcome.places, strict=True):
+            own = list(place.warnings)
+            if len(requests):
+                span = max(self.trace.duration, served.arrivals[-1])
+                asked = Trace(served.arrivals, span, bytes=self.trace.bytes[requests])
+                own += overload_warnings(asked, place.deployment, served)
+            yield from (f"{place.name}: {each}" if len(places) > 1 else each for each in own)
+        yield from describe_events(outcome.events, [place.name for place in places])
