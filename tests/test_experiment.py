@@ -14,6 +14,7 @@ from tests.graphs import linear, one_node
 from workbench.errors import InvalidInput, NotAvailable, NotPredictable, WorkbenchError
 from workbench.measuring.profile import QUANTILE_LEVELS
 from workbench.registry.api import Samples
+from workbench.scaling import Schedule
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 from workbench.traffic.trace import Trace
@@ -218,6 +219,26 @@ def test_simulating_is_the_simulators_run_with_the_experiments_facts(experiment)
     assert run.slo == experiment.slo
     assert run.facts.items() >= experiment.facts().items()
     assert json.loads(json.dumps(run.facts)) == run.facts
+
+
+def test_a_hybrid_is_simulated_with_the_times_of_each_part(experiment, tmp_path):
+    base = wb.RealTime(instance_type="ml.m5.large", count=1)
+    slow = wb.Lambda(memory_mb=884, max_concurrency=900)  # half a vCPU
+    on = experiment.on(wb.Hybrid(base=base, overflow=slow, spill=wb.InFlight(1)))
+    policy = Schedule([(0.0, 2), (0.5, 0)])
+    times = ServiceTimes.affine(0.02, 0.0, largest=4)
+
+    run = on.simulate(times, cold_start=0.5, boot=0.2, scaling=policy, seed=1)
+
+    assert run.record.places == ("base", "overflow")
+    assert run.record.scaling == policy.to_dict()
+    calls = run.calls.with_columns(seconds=pl.col("finished") - pl.col("started") - pl.col("init"))
+    for place, seconds in enumerate([0.02, 0.02 * 1769 / 884]):
+        np.testing.assert_allclose(calls.filter(place=place)["seconds"], seconds)
+    assert [len(each.instances or ()) for each in run.record.members] == [2, 0]
+    run.save(tmp_path / "hybrid")
+    again = wb.load_run(tmp_path / "hybrid")
+    assert wb.cost(again).items == wb.cost(run).items
 
 
 def test_simulated_and_measured_runs_stand_side_by_side(experiment, run):

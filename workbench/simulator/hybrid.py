@@ -10,7 +10,7 @@ second call of a hedged batch has a level of its own.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +24,8 @@ from workbench.deployment.hybrid import Hybrid
 from workbench.deployment.mixed_fleet import MixedFleet
 from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
 from workbench.errors import InvalidInput
+from workbench.run import Run
+from workbench.run.record import RunRecord
 from workbench.scaling.base import ScalingPolicy
 from workbench.service_times import Floats, ProfileLike, ServiceTimes
 from workbench.simulator import (
@@ -183,6 +185,22 @@ class HybridSimulation(PlacesSimulation):
     def again(self, trace: Trace, seed: np.random.Generator) -> "HybridSimulation":
         """Return the same simulation with another trace and other draws."""
         return replace(self, trace=trace, seed=seed)
+
+    def run(
+        self,
+        outcome: RoutedOutcome,
+        record: RunRecord,
+        warnings: Iterable[str] = (),
+        *,
+        replications: int | None = None,
+    ) -> Run:
+        """Return the run of an outcome; how its fleet scaled is added to its record, too."""
+        known = replace(
+            record,
+            cold_start=None if self.cold_start is None else float(np.mean(self.cold_start)),
+            scaling=None if self.scaling is None else self.scaling.to_dict(),
+        )
+        return super().run(outcome, known, warnings, replications=replications)
 
     def serve(self) -> RoutedOutcome:
         """Return what becomes of each request.
