@@ -338,8 +338,8 @@ class Experiment:
         record = dataclasses.replace(
             record, profile=found[0].facts, past_errors=past, **circumstances(began)
         )
-        told = [warning for each in found for warning in each.warnings]
-        warnings = [*dict.fromkeys(told), *unknown]
+        own = [warning for each in found for warning in each.warnings]
+        warnings = [*dict.fromkeys(own), *unknown]
         return simulation.run(outcome, record, warnings, replications=replications)
 
     def predict(
@@ -438,8 +438,7 @@ class Experiment:
 
     def record(self, scaling: "ScalingPolicy | None" = None) -> "RunRecord":
         """Return the record of a run of the experiment, as far as it is known before."""
-        from workbench.deployment.composite import Composite
-        from workbench.run.record import describe_setup, name_members
+        from workbench.run.record import describe_setup
 
         if self.ensemble is not None:
             return self._record_of_ensemble(self.ensemble)
@@ -447,15 +446,8 @@ class Experiment:
         setup = self.trace, self.policy, self.deployment, self.slo
         record = describe_setup(*setup, label=self._label(scaling), model=model.record())
         traits = model.traits
-        record = dataclasses.replace(
-            record, batch_invariance=str(traits.batch_invariance or traits.batches)
-        )
-        if not isinstance(self.deployment, Composite):
-            return record
         return dataclasses.replace(
-            record,
-            places=self.deployment.place_names,
-            members=name_members(self.deployment, record),
+            record, batch_invariance=str(traits.batch_invariance or traits.batches)
         )
 
     def _record_of_ensemble(self, ensemble: "Ensemble") -> "RunRecord":

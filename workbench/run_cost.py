@@ -136,10 +136,10 @@ class RunActivity:
                 f"This run does not say what part {number} of its deployment answered."
             )
         parts = record.deployment.parts
-        first = sum(len(part.simple_parts) for part in parts[:number])
-        last = first + len(parts[number].simple_parts)
-        asked = calls.filter(pl.col("place").is_between(first, last - 1))
-        members = record.members[first:last]
+        own_places = record.deployment.places_of(number)
+        first = own_places.start
+        asked = calls.filter(pl.col("place").is_between(first, own_places.stop - 1))
+        members = record.members[own_places]
         if isinstance(parts[number], Composite):
             asked = asked.with_columns(pl.col("place") - first)
             places = tuple(member.name for member in members)

@@ -59,11 +59,6 @@ class MixedFleet(Composite):
             routing="least_outstanding",
         )
 
-    @property
-    def place_names(self) -> tuple[str, ...]:
-        """The instance types."""
-        return tuple(str(part.size) for part in self.parts)
-
     @classmethod
     def example(cls) -> "MixedFleet":
         """Return one of two types."""

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.batching.timer import BatchPolicy
-from workbench.deployment.composite import Composite
 from workbench.deployment.platforms import JobPlatform
 from workbench.errors import InvalidInput
 from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
@@ -259,6 +258,8 @@ class SimulatedActivity:
         Raises:
             InvalidInput: It was simulated as if it had one part.
         """
+        from workbench.deployment.composite import Composite
+
         whole, deployment = cast("RoutedOutcome", self.whole), self.deployment
         if not isinstance(deployment, Composite) or not hasattr(whole, "places"):
             raise InvalidInput(f"What part {number} of {deployment.label} did is not simulated.")

@@ -6,7 +6,7 @@ is then left out of the JSON.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workbench.batching.timer import Policy
 from workbench.deployment.base import Deployment
@@ -22,9 +22,6 @@ from workbench.validation import (
     of_kind,
     whole_number,
 )
-
-if TYPE_CHECKING:
-    from workbench.deployment.composite import Composite
 
 MAX_PLACES = 256
 """Places that a run can have: its column `place` is a byte a request."""
@@ -334,9 +331,10 @@ def describe_setup(
 ) -> RunRecord:
     """Return the record of a run that is to be made; the parts of a composite are its members."""
     names, parts = deployment.place_names, deployment.simple_parts
+    settings = None if policy is None else policy.to_dict()
     members = tuple(
-        MemberRecord(name=name, deployment=part, model=model)
-        for name, part in zip(names, parts, strict=False)
+        MemberRecord(name=name, deployment=part, model=model, policy=settings)
+        for name, part in zip(names, parts, strict=True)
     )
     return RunRecord(
         label=label,
@@ -348,20 +346,11 @@ def describe_setup(
             sha256=trace.digest,
             notice=trace.notice,
         ),
-        policy=None if policy is None else policy.to_dict(),
+        policy=settings,
         deployment=deployment,
         slo=slo,
         places=names,
         members=members if len(parts) > 1 else None,
-    )
-
-
-def name_members(deployment: "Composite", record: RunRecord) -> tuple[MemberRecord, ...]:
-    """Return the members of a run of one model on a deployment made of others: its simple parts."""
-    assert record.model is not None  # noqa: S101 - that of an experiment
-    return tuple(
-        MemberRecord(name=name, model=record.model, deployment=part, policy=record.policy)
-        for name, part in zip(deployment.place_names, deployment.simple_parts, strict=True)
     )
 
 

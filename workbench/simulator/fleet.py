@@ -80,7 +80,7 @@ class Roster:
         raise NotImplementedError
 
     @property
-    def spilled(self) -> int:
+    def spill_count(self) -> int:
         """How many batches were left to an overflow."""
         return 0
 
@@ -287,7 +287,7 @@ class Instances(Roster):
         return int(self.arrays.state[kernels.DONE])
 
     @property
-    def spilled(self) -> int:
+    def spill_count(self) -> int:
         """How many batches were left to an overflow."""
         return int(self.arrays.state[kernels.SPILLED])
 
@@ -378,7 +378,7 @@ class Rescaling:
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to serve."""
-        return self.arrivals.is_over(self._instances.done + self._instances.spilled)
+        return self.arrivals.is_over(self._instances.done + self._instances.spill_count)
 
     def _read(self, now: float) -> Reading:
         """Return the reading that a scaler gets."""
@@ -387,7 +387,7 @@ class Rescaling:
             arrivals.count_sent(now),
             instances.done,
             arrivals.count_requests(now),
-            instances.spilled,
+            instances.spill_count,
         )
         self._seen = seen
         arrived, done, requests, spilled = (

@@ -348,7 +348,7 @@ def _list_types(parts: Sequence[Deployment], services: Sequence[ServiceTimes]) -
 
 
 def _take(batches: "Batches", chosen: Numbers, at: Floats) -> "tuple[Numbers, Batches]":
-    """Return the requests of some batches, and these batches anew, closed at other instants."""
+    """Return the requests of some batches, and these batches closed `at`, with room for results."""
     from workbench.simulator.sources import allocate
 
     begin = batches.first[chosen]
