@@ -41,6 +41,7 @@ _CONTENTS = {
     "scaling.predictive": ["Predictive"],
     "scaling.mark": ["MArkDescribed", "MArkReleased"],
     "scaling.foresight": ["clairvoyant"],
+    "scaling.spot": ["SpotHedge", "SpotPool"],
     "pricing.sheet": ["PriceSheet"],
     "pricing.cost": ["Cost"],
     "run_cost": ["cost"],
