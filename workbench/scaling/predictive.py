@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +27,7 @@ from workbench.validation import (
 )
 
 _HIGHEST = 0.999  # of forecast demand, where nothing else can take it
-_CASES = 40  # equally likely demands that stand for a distribution
+_CASES = 40, 20, 10, 5, 3  # equally likely demands that stand for a distribution: as many as can be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +228,7 @@ class PredictiveScaler:
 
     def _plan_exactly(self, types: list[InstanceCapacity], running: Whole) -> tuple[Whole, Whole]:
         policy = self._policy
-        cases = self._forecast((np.arange(_CASES) + 0.5) / _CASES)
+        cases = self._forecast(*(((np.arange(n) + 0.5) / n).tolist() for n in _CASES))
         needed = [
             find_cheapest(
                 types,
@@ -241,14 +242,18 @@ class PredictiveScaler:
         ]
         return needed[-1], np.max(needed, axis=0)
 
-    def _forecast(self, quantiles: Sequence[float] | Floats) -> Floats:
-        """Return forecast demand; where there is too little to learn from, the last count."""
+    def _forecast(self, *quantiles: list[float]) -> Floats:
+        """Return forecast demand, at the first of several lists of quantiles that can be had.
+
+        Where none can, there is too little to learn from, and the last count stands for all.
+        """
         policy = self._policy
-        try:
+        with suppress(TooFewSamples):
             self._forecaster.fit(self._counts, policy.interval)
-            return self._forecaster.forecast(policy.steps, [float(each) for each in quantiles])
-        except TooFewSamples:
-            return np.full((policy.steps, len(quantiles)), self._counts[-1])
+            for asked in quantiles:
+                with suppress(TooFewSamples):
+                    return self._forecaster.forecast(policy.steps, asked)
+        return np.full((policy.steps, 1), self._counts[-1])
 
 
 def _distinct_rows(cases: Floats) -> list[int]:
