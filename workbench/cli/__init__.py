@@ -11,11 +11,13 @@ from typing import Any
 from workbench.cli.app import add_app
 from workbench.cli.arguments import Parser, help_settings
 from workbench.cli.cloud import add_doctor, add_local_cloud, add_teardown
+from workbench.cli.idleness import add_idle
 from workbench.cli.models import add_registry
 from workbench.cli.output import EXIT_INTERRUPTED, announce
+from workbench.cli.plan import add_plan
 from workbench.cli.prices import add_prices
 from workbench.cli.report import add_report
-from workbench.cli.run import add_demo, add_profile, add_run
+from workbench.cli.run import add_demo, add_profile, add_run, add_simulate
 from workbench.cli.runs import add_runs
 from workbench.cli.selection import add_select
 from workbench.cli.serve import add_serve
@@ -28,9 +30,9 @@ _EXIT_ERROR, _EXIT_BROKEN_PIPE = 2, 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0 is success, 1 a registry that `verify` finds damaged, a model that `doctor` finds unfit or a
-    selection that nothing passes, 2 an error (one line on stderr), 130 an
-    interruption and 141 a reader that went away.
+    0 is success, 1 a registry that `verify` finds damaged, a model that `doctor` finds unfit, a
+    selection that nothing passes or a plan whose target nothing meets, 2 an error (one line on
+    stderr), 130 an interruption and 141 a reader that went away.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     try:
@@ -66,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_demo(commands)
     add_run(commands)
+    add_simulate(commands)
+    add_plan(commands)
+    add_idle(commands)
     add_profile(commands)
     add_transform(commands)
     add_serve(commands)

@@ -93,10 +93,24 @@ _EXAMPLES = {
   workbench run digits-forest:1 --rate 500 --duration 30s --workers 2 --out runs/forest
   workbench run digits-mlp-large --trace arrivals.csv --policy 8/25ms
   workbench run digits-mlp-large --trace log.jsonl --column ts --unit ms
+  workbench run digits-mlp-large --trace counts.txt --count-period 1s --rate 50
   workbench run digits-mlp-large --rate 50 --on serverless --memory-mb 2048 --max-concurrency 20
   workbench run digits-mlp-large --rate 50 --on real-time --instance-type ml.m5.large --cloud aws
   workbench run digits-mlp-large --rate 50 --on batch-transform --instance-type ml.m5.large
   workbench run digits-mlp-large --trace azure-llm-2023-code --rate 100 --duration 60s""",
+    "simulate": """
+  workbench simulate digits-mlp-wide --rate 300 --burst 6 --policy 1 --policy 16/20ms --slo 100ms
+  workbench simulate digits-mlp-large --trace azure-llm-2023-code --rate 200 \\
+    --on real-time --instance-type ml.m5.large --scaling target-tracking:target=600,most=4
+  workbench simulate digits-mlp-large --rate 200 --burst 8 --on real-time \\
+    --instance-type ml.m5.large --overflow lambda:memory=1769 --spill in-flight:2 --json""",
+    "plan": """
+  workbench plan digits-mlp-large --rate 50 --slo 100ms
+  workbench plan digits-mlp-large --trace azure-llm-2023-code --slo 200ms --on lambda --json""",
+    "idle": """
+  workbench idle my-endpoint --since 14 --cold-start 4s
+  workbench idle --trace arrivals.csv --on serverless --memory-mb 2048 --max-concurrency 20
+  workbench idle --trace log.jsonl --on real-time --instance-type ml.m5.large --hours 8-18""",
     "profile": """
   workbench profile digits-mlp-wide
   workbench profile digits-forest --batch-sizes 1,8,64 --threads 1,2 --out profiles/forest""",

@@ -20,32 +20,41 @@ from workbench.cli.arguments import (
     registry_of,
     subparser,
 )
+from workbench.cli.described import (
+    describe_kinds,
+    parse_overflow,
+    parse_scaling,
+    parse_spill,
+)
 from workbench.cli.output import Arguments, announce, print_json, print_text
 from workbench.cloud.aws import Cloud, aws
 from workbench.cloud.deploy import teardown
 from workbench.cloud.doctor import examine
 from workbench.cloud.ledger import Ledger, LedgerEntry
-from workbench.deployment import KEEP_ALIVE, KINDS, Deployment
+from workbench.deployment import KEEP_ALIVE, KINDS, Deployment, Hybrid
+from workbench.deployment.spill import SPILL_RULES
+from workbench.errors import InvalidInput
 from workbench.formatting import Table, dollars
 from workbench.localcloud import LocalCloud
 from workbench.localcloud.core.settings import ColdStart
+from workbench.scaling import SCALING_POLICIES
 from workbench.settings import settings_of
 
 _EXIT_UNFIT = 1
 _KINDS = {kind.replace(" ", "-"): each for kind, each in KINDS.items()}
 
 
-def add_deployment_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where a model runs, and what that may cost."""
-    group = parser.add_argument_group("where it runs")
-    group.add_argument(
-        "--on",
-        choices=tuple(_KINDS),
-        default="local",
-        help="(%(default)s)",
-    )
-    for name, (parse, about) in _settings().items():
-        group.add_argument(f"--{name.replace('_', '-')}", type=parse, help=about)
+def add_deployment_options(parser: argparse.ArgumentParser, *, simulated: bool = False) -> None:
+    """Add the options that say where a model runs, how its size changes, and what it may cost."""
+    group = add_deployment_settings(parser, simulated=simulated)
+    _add_scaling_options(parser)
+    if simulated:
+        group.add_argument(
+            "--cold-start",
+            type=argument_type(parse_seconds),
+            help="what a new instance takes to start (no time)",
+        )
+        return
     group.add_argument(
         "--cloud",
         choices=("local", "aws"),
@@ -59,14 +68,50 @@ def add_deployment_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--yes", action="store_true", help="spend without asking")
 
 
-def _settings() -> dict[str, tuple[Callable[[str], Any], str]]:
+def add_deployment_settings(
+    parser: argparse.ArgumentParser, *, default: str | None = "local", simulated: bool = True
+) -> Any:  # noqa: ANN401 - argparse does not name the kind
+    """Add inference type and settings, in a group that is returned; some are only simulated."""
+    group = parser.add_argument_group("where it runs")
+    group.add_argument(
+        "--on", choices=tuple(_KINDS), default=default, help=f"({default or 'as it is'})"
+    )
+    for name, (parse, about) in _settings(simulated=simulated).items():
+        group.add_argument(f"--{name.replace('_', '-')}", type=parse, help=about)
+    return group
+
+
+def _add_scaling_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of fleets that change size, and of functions for the rest."""
+    group = parser.add_argument_group("how many instances, and functions for the rest")
+    group.add_argument(
+        "--scaling",
+        type=argument_type(parse_scaling),
+        metavar="KIND:SETTING=VALUE,...|FILE.json",
+        help=f"what the number of instances follows: {describe_kinds(SCALING_POLICIES)}",
+    )
+    group.add_argument(
+        "--overflow",
+        type=argument_type(parse_overflow),
+        metavar="KIND:SETTING=VALUE,...",
+        help="functions that take what the instances do not, as lambda:memory=1769",
+    )
+    group.add_argument(
+        "--spill",
+        type=argument_type(parse_spill),
+        metavar="KIND:SETTING=VALUE,...",
+        help=f"when they do (in-flight:1): {describe_kinds(SPILL_RULES)}",
+    )
+
+
+def _settings(*, simulated: bool = False) -> dict[str, tuple[Callable[[str], Any], str]]:
     """Return the settings of all inference types: how each is parsed, and what the help says."""
     parsers: dict[str, Callable[[str], Any]] = {}
     lines: dict[str, dict[str, list[str]]] = {}
     for option, kind in _KINDS.items():
         known = {each.name: each for each in dataclasses.fields(kind)}
         for name, described in settings_of(kind).items():
-            if described.only_simulated:
+            if described.only_simulated and not simulated:
                 continue
             parsers[name] = (
                 argument_type(parse_seconds) if described.is_time else _parser(known[name])
@@ -93,8 +138,19 @@ def _default(setting: "dataclasses.Field[Any]") -> str:
 
 
 def deployment_of(arguments: Arguments) -> Deployment:
-    """Return the deployment that the arguments describe."""
-    given = {name: getattr(arguments, name) for name in _settings()}
+    """Return the deployment that the arguments describe, a hybrid where functions overflow."""
+    base = base_of(arguments)
+    if arguments.overflow is None:
+        if arguments.spill is not None:
+            raise InvalidInput("--spill says when --overflow is used: give that, too.")
+        return base
+    rule = {} if arguments.spill is None else {"spill": arguments.spill}
+    return Hybrid(base=base, overflow=arguments.overflow, **rule)
+
+
+def base_of(arguments: Arguments) -> Deployment:
+    """Return the inference type and settings that the arguments describe."""
+    given = {name: getattr(arguments, name, None) for name in _settings(simulated=True)}
     settings = {name: value for name, value in given.items() if value is not None}
     return Deployment.from_dict({"kind": _KINDS[arguments.on].kind, **settings})
 

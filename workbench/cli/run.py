@@ -1,11 +1,10 @@
-"""The commands that measure: demo, run and profile."""
+"""The commands of experiments: demo, run, simulate and profile."""
 
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.batching.timer import BatchPolicy
 from workbench.cli import demo
 from workbench.cli.arguments import (
     add_price,
@@ -13,13 +12,18 @@ from workbench.cli.arguments import (
     argument_type,
     help_settings,
     parse_integers,
-    parse_policy,
     parse_seconds,
     registry_of,
     subparser,
 )
-from workbench.cli.cloud import add_deployment_options, cloud_of, deployment_of
-from workbench.cli.files import check_folder, check_new, file_name
+from workbench.cli.cloud import cloud_of
+from workbench.cli.experiments import (
+    add_experiment_options,
+    experiments_of,
+    save_runs,
+    show_runs,
+)
+from workbench.cli.files import check_folder, check_new
 from workbench.cli.models import models_table
 from workbench.cli.output import (
     Arguments,
@@ -29,16 +33,15 @@ from workbench.cli.output import (
     show_progress,
 )
 from workbench.cli.report import facts_of, format_comparison, write_page
-from workbench.cli.traffic import add_traffic, read_traffic
 from workbench.cloud.aws import Cloud
 from workbench.comparison import compare
 from workbench.experiment import Experiment
 from workbench.formatting import Table, milliseconds
 from workbench.measuring import kept_calls
 from workbench.measuring.profile import AFTER_IDLE, BACK_TO_BACK, Profile, profile
-from workbench.quantiles import SLO
 from workbench.registry.model import Model
 from workbench.run import Run
+from workbench.scaling.base import ScalingPolicy
 from workbench.validation import positive
 
 
@@ -69,7 +72,7 @@ def _demo(arguments: Arguments) -> int:
     comparison = compare(list(runs.values()))
     print_text(arguments, format_comparison(comparison))
     profiled.save(folder / "profile", overwrite=True)
-    saved = _save(runs, folder, overwrite=True)
+    saved = save_runs(runs, folder, overwrite=True)
     page = write_page(
         comparison, folder / "report.html", "No batching against batching", [profiled]
     )
@@ -86,33 +89,29 @@ def _demo(arguments: Arguments) -> int:
 
 
 def _run(arguments: Arguments) -> int:
-    policies = arguments.policy or [BatchPolicy()]
-    slo = arguments.slo
-    if slo is not None:
-        slo = SLO(latency=slo, quantile=arguments.quantile)
-    deployment = deployment_of(arguments)
-    trace = read_traffic(arguments)
-    names = {policy: file_name(policy.label) for policy in policies}
-    if arguments.out:
-        for name in names.values():
-            check_new(Path(arguments.out) / name)
-    model = registry_of(arguments)[arguments.model]
-    experiments = {
-        name: Experiment(model, deployment, trace, policy, slo) for policy, name in names.items()
-    }
+    experiments = experiments_of(arguments)
     with cloud_of(arguments) as cloud:
-        runs, stopped = _measure(experiments, cloud, budget=arguments.budget, yes=arguments.yes)
-    if not runs:
-        return report_interruption("nothing was measured")
-    comparison = compare(list(runs.values()))
-    print_text(arguments, format_comparison(comparison))
-    saved = _save(runs, Path(arguments.out)) if arguments.out else []
-    if arguments.json:
-        print_json(facts_of(comparison), saved=saved)
-    if saved:
-        next_step = f"workbench report {' '.join(saved)}"
-        print_text(arguments, f"\nRuns: {', '.join(saved)}\nNext: {next_step}")
-    return report_interruption("what was measured was kept") if stopped else 0
+        runs, stopped = _measure(
+            experiments,
+            cloud,
+            budget=arguments.budget,
+            yes=arguments.yes,
+            scaling=arguments.scaling,
+        )
+    return show_runs(arguments, runs, stopped=stopped)
+
+
+def _simulate(arguments: Arguments) -> int:
+    runs = {}
+    for name, experiment in experiments_of(arguments).items():
+        with show_progress(f"Simulating {experiment.policy.label}") as report:
+            runs[name] = experiment.simulate(
+                cold_start=arguments.cold_start,
+                scaling=arguments.scaling,
+                seed=arguments.seed,
+                progress=report,
+            )
+    return show_runs(arguments, runs)
 
 
 def _profile(arguments: Arguments) -> int:
@@ -144,6 +143,7 @@ def _measure(
     drain: float = 60.0,
     budget: float | None = None,
     yes: bool = False,
+    scaling: ScalingPolicy | None = None,
 ) -> tuple[dict[str, Run], bool]:
     """Run one experiment after the other; tell what was measured and whether Ctrl-C ended it."""
     stopped = threading.Event()
@@ -154,7 +154,13 @@ def _measure(
         try:
             with show_progress(f"Running {experiment.policy.label}") as report:
                 run = experiment.run(
-                    cloud, progress=report, stopped=stopped, drain=drain, budget=budget, yes=yes
+                    cloud,
+                    scaling=scaling,
+                    progress=report,
+                    stopped=stopped,
+                    drain=drain,
+                    budget=budget,
+                    yes=yes,
                 )
         except KeyboardInterrupt:  # before this run began to send: those before it are kept
             stopped.set()
@@ -187,12 +193,6 @@ def _measure_profile(
     return profiled, stopped.is_set()
 
 
-def _save(runs: dict[str, Run], folder: Path, *, overwrite: bool = False) -> list[str]:
-    return [
-        str(run.save(folder / file_name(name), overwrite=overwrite)) for name, run in runs.items()
-    ]
-
-
 def add_demo(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench demo`."""
     about = "run no batching against batching for real, under bursts, and write a report"
@@ -211,25 +211,16 @@ def add_run(commands: Any) -> None:  # noqa: ANN401
     """Add `workbench run`."""
     about = "run a model under an open-loop load, on this machine or on a cloud"
     parser = subparser(commands, "run", about, **help_settings("run"))
-    parser.add_argument("model", help="group, or group:version")
-    add_traffic(parser)
-    serving = parser.add_argument_group("serving")
-    serving.add_argument(
-        "--policy",
-        type=argument_type(parse_policy),
-        action="append",
-        metavar="SIZE/WAIT",
-        help="largest batch / longest wait for it, as 8/25ms; 1 is no batching (default); "
-        "given several times, all are run and compared",
-    )
-    serving.add_argument(
-        "--slo", type=argument_type(parse_seconds), help="latency target, as 100ms"
-    )
-    serving.add_argument("--quantile", type=float, default=0.95, help="of the target (%(default)s)")
-    add_deployment_options(parser)
-    parser.add_argument("--out", metavar="FOLDER", help="save each run in a folder below this one")
-    add_registry_path(parser)
+    add_experiment_options(parser)
     parser.set_defaults(command=_run)
+
+
+def add_simulate(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench simulate`."""
+    about = "tell what would happen, in virtual time: a day in seconds, and at no cost"
+    parser = subparser(commands, "simulate", about, **help_settings("simulate"))
+    add_experiment_options(parser, simulated=True)
+    parser.set_defaults(command=_simulate)
 
 
 def add_profile(commands: Any) -> None:  # noqa: ANN401

@@ -15,10 +15,11 @@ from workbench.errors import InvalidInput
 from workbench.traffic.datasets import open_trace
 from workbench.traffic.instants import Unit
 from workbench.traffic.patterns import bursty, poisson
-from workbench.traffic.replay import from_csv, from_jsonl, from_parquet
+from workbench.traffic.replay import from_counts, from_csv, from_jsonl, from_parquet
 from workbench.traffic.trace import Trace
 from workbench.validation import positive
 
+_COUNTS = ".txt"
 _READERS: dict[str, Callable[..., Trace]] = {
     ".csv": from_csv,
     ".parquet": from_parquet,
@@ -53,14 +54,33 @@ def _parse_origin(text: str) -> float | str:
 
 
 def _replay_trace(arguments: Arguments) -> Trace:
-    """Return a stored trace, brought to the rate and cut to the duration that were asked for."""
+    """Return a stored trace."""
     suffix, how = Path(arguments.trace).suffix, _reader_options(arguments)
+    if suffix == _COUNTS or arguments.count_period is not None:
+        return _fit(_spread_counts(arguments, how), arguments)
     read = _READERS.get(suffix, open_trace)
     if (how and read is open_trace) or ("header" in how and read is not from_csv):
         raise InvalidInput(f"{arguments.trace} is not read with {', '.join(how)}: leave that out.")
     trace: Trace = read(arguments.trace, **how)
     if trace.notice:
         announce(trace.notice)
+    return _fit(trace, arguments)
+
+
+def _spread_counts(arguments: Arguments, how: dict[str, Any]) -> Trace:
+    """Return the trace of a text file of counts."""
+    if arguments.count_period is None:
+        raise InvalidInput(
+            f"{arguments.trace} is read as counts between blanks: say with --count-period how long "
+            "each counted, as 1s."
+        )
+    if how:
+        raise InvalidInput(f"Counts are not read with {', '.join(how)}: leave that out.")
+    return from_counts(arguments.trace, period=arguments.count_period, seed=arguments.seed)
+
+
+def _fit(trace: Trace, arguments: Arguments) -> Trace:
+    """Return a trace at the rate and of the duration that were asked for."""
     if arguments.rate is not None:
         trace = trace.scale(positive("rate", arguments.rate) / trace.rate)
     return trace if arguments.duration is None else trace.clip(0.0, arguments.duration)
@@ -90,7 +110,12 @@ def add_traffic(parser: Any) -> None:  # noqa: ANN401
     traffic.add_argument(
         "--trace",
         metavar="FILE|NAME",
-        help="replay a .csv, .jsonl or .parquet file or a public trace",
+        help="replay a .csv, .jsonl or .parquet file, counts in a .txt, or a public trace",
+    )
+    traffic.add_argument(
+        "--count-period",
+        type=argument_type(parse_seconds),
+        help="how long each of the counts in a text file counted, as 1s",
     )
     traffic.add_argument("--column", help="of the file's times (found by itself)")
     add_header(traffic)

@@ -90,7 +90,7 @@ def idle_report(
     if not isinstance(of, Trace):
         calls = read_endpoint(of, cloud, deployment, call_seconds, since=since, clock=clock)
     else:
-        about = "" if call_seconds else f"A call is taken to last {CALL_SECONDS} s: call_seconds="
+        taken = f"A call is taken to last {CALL_SECONDS} s: say with call_seconds= what it does."
         calls = IdleCalls(
             of.name,
             of,
@@ -98,7 +98,7 @@ def idle_report(
             deployment or Serverless.example(),
             call_seconds or CALL_SECONDS,
             begins,
-            (f"{about}.",) if about else (),
+            () if call_seconds else (taken,),
         )
     of_kind("deployment", calls.deployment, Deployment)
     if not (calls.deployment.on_demand or calls.deployment.scaled_by == "count"):

@@ -1,0 +1,218 @@
+"""`workbench simulate`, `plan` and `idle`, and policies and functions as words."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import workbench as wb
+from workbench.cli import main
+from workbench.cli.described import parse_overflow, parse_scaling, parse_spill
+from workbench.errors import InvalidInput, NotFound
+from workbench.run import load_run
+
+FAST = "digits-mlp-small"
+FLEET = ["--on", "real-time", "--instance-type", "ml.m5.large"]
+
+
+@pytest.fixture(autouse=True)
+def somewhere(at_home, monkeypatch, tmp_path):
+    """The ready-made models, and an empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+
+
+def as_json(capsys):
+    return json.loads(capsys.readouterr().out)
+
+
+# ------------------------------------------------------------------ values as words
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("target-tracking:target=600,most=4", wb.TargetTracking(target=600, most=4)),
+        ("target-tracking:target=600,most=4,out_cooldown=2min", wb.TargetTracking(
+            target=600, most=4, out_cooldown=120)),
+        ("scale-to-zero", wb.ScaleToZero()),
+        ("scale-to-zero:idle=5min", wb.ScaleToZero(idle=300)),
+        ('{"kind": "schedule", "changes": [[0, 2], [60, 4]]}', wb.Schedule([(0, 2), (60, 4)])),
+    ],
+)  # fmt: skip
+def test_a_scaling_policy_is_its_kind_and_settings(text, policy):
+    assert parse_scaling(text) == policy
+
+
+def test_a_scaling_policy_is_read_from_a_file(tmp_path):
+    (tmp_path / "policy.json").write_text(json.dumps(wb.ScaleToZero(idle=30).to_dict()))
+
+    assert parse_scaling(str(tmp_path / "policy.json")) == wb.ScaleToZero(idle=30)
+
+
+def test_functions_are_as_their_example_but_for_what_is_said():
+    overflow = parse_overflow("lambda:memory=3008,arch=arm64")
+
+    assert overflow == wb.Lambda(memory_mb=3008, max_concurrency=100, architecture="arm64")
+    assert parse_overflow("serverless") == wb.Serverless.example()
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("in-flight:2", wb.InFlight(2)),
+        ("while-booting", wb.WhileBooting()),
+        ("hedge:after=200ms", wb.Hedge(after=0.2)),
+        ("by-deadline:latency=100ms,service=0.02/0.03", wb.ByDeadline(
+            latency=0.1, service=(0.02, 0.03))),
+    ],
+)  # fmt: skip
+def test_a_spill_rule_is_its_kind_and_settings(text, rule):
+    assert parse_spill(text) == rule
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "message"),
+    [
+        (parse_scaling, "tracking:target=6", "no kind of target-tracking, step-scaling"),
+        (parse_scaling, "target-tracking:speed=6", "'speed=6' of .* is no setting of target"),
+        (parse_scaling, "target-tracking:out=6", "is no setting"),  # of two names
+        (parse_scaling, "target-tracking:target", "is no setting"),
+        (parse_scaling, "target-tracking:target=-1,most=2", "target"),
+        (parse_scaling, "target-tracking:most=2", "to have target"),
+        (parse_scaling, "{", "is not JSON"),
+        (parse_spill, "hedge:soon", "'soon' is not a valid time"),
+        (parse_overflow, "real-time:count=2", "no kind of serverless, lambda"),
+        (parse_overflow, "lambda:memory=1", "from 128 to 10240, got 1"),
+    ],
+)
+def test_words_that_are_no_value_are_refused_with_those_that_are(parse, text, message):
+    with pytest.raises(InvalidInput, match=message):
+        parse(text)
+
+
+def test_a_file_of_a_policy_that_is_not_there_or_no_object_is_refused(tmp_path):
+    (tmp_path / "list.json").write_text("[]")
+
+    with pytest.raises(NotFound, match="There is no file"):
+        parse_scaling(str(tmp_path / "none.json"))
+    with pytest.raises(InvalidInput, match="must be an object"):
+        parse_scaling(str(tmp_path / "list.json"))
+
+
+# ------------------------------------------------------------------ simulate
+
+
+def test_policies_are_simulated_compared_and_saved(capsys):
+    command = ["simulate", FAST, "--rate", "40", "--duration", "30s", "--slo", "1s", *FLEET]
+
+    assert main([*command, "--policy", "1", "--policy", "8/50ms", "--out", "r", "--json"]) == 0
+
+    facts = as_json(capsys)
+    assert {row["origin"] for row in facts["runs"]} == {"simulated"}
+    assert facts["runs"][1]["mean_batch_size"] > 1
+    assert facts["saved"] == ["r/no-batching", "r/up-to-8-50-ms"]
+    assert load_run(Path("r/no-batching")).record.deployment == wb.RealTime(
+        instance_type="ml.m5.large"
+    )
+
+
+def test_a_fleet_follows_the_policy_that_is_named(capsys):
+    command = ["simulate", FAST, "--rate", "100", "--duration", "10min", *FLEET, "--out", "r"]
+
+    assert main([*command, "--scaling", "target-tracking:target=1500,most=6"]) == 0
+
+    assert len(load_run(Path("r/no-batching")).record.instances) > 1
+    assert "scaled 1 to 6" in capsys.readouterr().out
+
+
+def test_what_is_only_simulated_can_be_said(capsys):
+    on = ["--on", "serverless", "--memory-mb", "2048", "--max-concurrency", "5"]
+    command = ["simulate", FAST, "--rate", "0.1", "--duration", "1h", *on, "--cold-start", "2s"]
+
+    assert main([*command, "--keep-alive", "1", "--json"]) == 0
+    short = as_json(capsys)["runs"][0]["cold_starts"]
+    assert main([*command, "--json"]) == 0
+    assert short > as_json(capsys)["runs"][0]["cold_starts"]
+
+
+def test_counts_in_a_text_file_are_traffic(capsys):
+    Path("counts.txt").write_text("3 0 2")
+
+    assert main(["simulate", FAST, "--trace", "counts.txt", "--count-period", "1s", "--json"]) == 0
+    assert as_json(capsys)["runs"][0]["requests"] == 5
+    assert main(["simulate", FAST, "--trace", "counts.txt"]) == 2
+    assert "say with --count-period" in capsys.readouterr().err
+    more = ["--count-period", "1s", "--unit", "ms"]
+    assert main(["simulate", FAST, "--trace", "counts.txt", *more]) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--spill", "in-flight:1"], "--spill says when --overflow is used"),
+        (["--overflow", "lambda"], "The base of a hybrid must be a RealTime"),
+        (["--scaling", "nothing"], "argument --scaling: 'nothing' has no kind"),
+        ([*FLEET, "--cold-start", "soon"], "is not a valid time"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused_in_a_line(capsys, more, message):
+    assert main(["simulate", FAST, "--rate", "5", *more]) == 2
+
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+# ------------------------------------------------------------------ plan
+
+
+PLAN = ["plan", FAST, "--rate", "20", "--duration", "1min", "--on", "lambda"]
+
+
+def test_a_plan_is_printed_with_why_others_lost(capsys):
+    assert main([*PLAN, "--slo", "200ms", "--cold-start", "1s"]) == 0
+
+    shown = capsys.readouterr().out
+    assert shown.startswith("lambda ")
+    assert "meets the target" in shown
+    assert "the winner's cost" in shown
+
+
+def test_a_plan_is_json(capsys):
+    assert main([*PLAN, "--slo", "200ms", "--json"]) == 0
+
+    facts = as_json(capsys)
+    assert facts["feasible"]
+    assert facts["deployment"]["kind"] == "lambda"
+    assert facts["candidates"][0]["deployment"].startswith("lambda")
+
+
+def test_a_target_that_nothing_meets_is_a_status_of_its_own(capsys):
+    assert main([*PLAN, "--slo", "0.01ms"]) == 1
+    assert capsys.readouterr().out.startswith("Nothing meets the target.")
+
+
+# ------------------------------------------------------------------ idle
+
+
+def test_idle_traffic_is_reported_on(capsys):
+    lambda_ = ["--on", "lambda", "--memory-mb", "1769", "--max-concurrency", "5"]
+    command = ["idle", "--rate", "0.002", "--duration", "48h", *lambda_, "--hours", "8-18"]
+
+    assert main(command) == 0
+    assert "min = 1 from 8 to 18 h" in capsys.readouterr().out
+    assert main([*command, "--accept", "1", "--json"]) == 0
+    assert as_json(capsys)["advice"].startswith("Set min = 0: $")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["my-endpoint", "--rate", "1"], "not both"),
+        ([], "Say what traffic"),
+        (["--rate", "1", "--hours", "noon"], "an example: 8-18"),
+    ],
+)
+def test_a_question_about_nothing_is_refused(capsys, words, message):
+    assert main(["idle", *words]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,120 @@
+"""Values of a kind with settings, as a command line writes them: `lambda:memory=1769`."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from workbench.cli.arguments import parse_seconds
+from workbench.deployment.base import KINDS, Deployment
+from workbench.deployment.spill import SPILL_RULES, SpillRule, as_spill_rule
+from workbench.errors import InvalidInput, NotFound
+from workbench.scaling.base import SCALING_POLICIES, ScalingPolicy, policy_from_dict
+from workbench.settings import settings_of
+
+_FORM = "KIND:SETTING=VALUE,SETTING=VALUE"
+_ON_DEMAND = {kind: each for kind, each in KINDS.items() if each.on_demand}
+
+
+def parse_scaling(text: str) -> ScalingPolicy:
+    """Return the scaling policy of a text: kind and settings, or JSON, or a file of it.
+
+    >>> parse_scaling("target-tracking:target=600,most=4").most
+    4
+    """
+    return policy_from_dict(_parse(text, SCALING_POLICIES))
+
+
+def parse_overflow(text: str) -> Deployment:
+    """Return the functions of a text; what it does not say is as in their example.
+
+    >>> parse_overflow("lambda:memory=3008").label
+    'lambda 3008 MB'
+    """
+    data = _parse(text, _ON_DEMAND)
+    example = _ON_DEMAND[data["kind"]].example().to_dict() if data["kind"] in _ON_DEMAND else {}
+    return Deployment.from_dict(example | data)
+
+
+def parse_spill(text: str) -> SpillRule:
+    """Return the rule of a text, whose one value needs no name.
+
+    >>> parse_spill("in-flight:2").label, parse_spill("hedge:200ms").label
+    ('past 2 in flight', 'hedged after 200 ms')
+    """
+    return as_spill_rule("spill", _parse(text, SPILL_RULES))
+
+
+def describe_kinds(kinds: Mapping[str, Any]) -> str:
+    """Return kinds and their settings for a help text.
+
+    >>> describe_kinds({"hedge": SPILL_RULES["hedge"]})
+    'hedge (after)'
+    """
+    each = (f"{_dashed(kind)} ({', '.join(settings_of(of))})" for kind, of in kinds.items())
+    return "; ".join(each)
+
+
+def _parse(text: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return kind and settings of a text, of JSON, or of a file of JSON."""
+    stripped = text.strip()
+    if stripped.endswith(".json"):
+        return _parse_json(_read(Path(stripped)), stripped)
+    if stripped.startswith("{"):
+        return _parse_json(stripped, stripped)
+    name, _, rest = stripped.partition(":")
+    named = {_dashed(kind): kind for kind in kinds}
+    if name not in named:
+        raise InvalidInput(f"{text!r} has no kind of {', '.join(named)}; it is {_FORM}")
+    data: dict[str, Any] = {"kind": named[name]}
+    for part in filter(None, rest.split(",")):
+        setting, value = _parse_setting(part, kinds[named[name]], text)
+        data[setting] = value
+    return data
+
+
+def _parse_setting(part: str, kind: Any, text: str) -> tuple[str, Any]:  # noqa: ANN401 - a class
+    """Return a setting's name, which may be cut short, and its value."""
+    known = settings_of(kind)
+    name, equals, value = (each.strip() for each in part.partition("="))
+    if not equals and len(known) == 1:
+        name, value = next(iter(known)), name
+    found = [name] if name in known else [each for each in known if name and each.startswith(name)]
+    if len(found) != 1 or not value:
+        raise InvalidInput(
+            f"{part!r} of {text!r} is no setting of {', '.join(known)}; it is {_FORM}"
+        )
+    many = "Sequence" in str(next(each.type for each in fields(kind) if each.name == found[0]))
+    parse: Callable[[str], Any] = parse_seconds if known[found[0]].is_time else _parse_word
+    return found[0], tuple(map(_parse_word, value.split("/"))) if many else parse(value)
+
+
+def _parse_word(word: str) -> Any:  # noqa: ANN401 - a number, true or false, or else a text
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
+
+
+def _parse_json(text: str, name: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"{name} is not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise InvalidInput(f"{name} must be an object of kind and settings, got {data!r}")
+    return data
+
+
+def _read(path: Path) -> str:
+    if not path.is_file():
+        raise NotFound(f"There is no file {path}.")
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}") from error
+
+
+def _dashed(kind: str) -> str:
+    return kind.replace(" ", "-")

@@ -1,0 +1,75 @@
+"""The command `idle`: warm or cold, of an endpoint or of traffic."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+from workbench.cli.arguments import argument_type, help_settings, parse_seconds, subparser
+from workbench.cli.cloud import add_deployment_settings, base_of
+from workbench.cli.output import Arguments, print_json, print_text
+from workbench.cli.traffic import add_traffic, read_traffic
+from workbench.cloud.aws import aws
+from workbench.errors import InvalidInput
+from workbench.idleness import idle_report
+
+
+def parse_hours(text: str) -> tuple[int, int]:
+    """Return two hours of the day, from and until.
+
+    >>> parse_hours("22-6")
+    (22, 6)
+    """
+    if not (match := re.fullmatch(r"(\d{1,2})-(\d{1,2})", text.strip())):
+        raise InvalidInput(f"{text!r} are no hours of the day; an example: 8-18")
+    return int(match[1]), int(match[2])
+
+
+def _idle(arguments: Arguments) -> int:
+    settings: dict[str, Any] = {
+        name: getattr(arguments, name)
+        for name in ("hours", "call_seconds", "cold_start", "accept")
+        if getattr(arguments, name) is not None
+    }
+    deployment = base_of(arguments) if arguments.on else None
+    if arguments.endpoint and (arguments.trace or arguments.rate is not None):
+        raise InvalidInput("Give an endpoint, or traffic (--trace or --rate), not both.")
+    if arguments.endpoint:
+        cloud = aws(profile=arguments.aws_profile, region=arguments.region)
+        since = timedelta(days=arguments.since)
+        found = idle_report(arguments.endpoint, deployment, cloud=cloud, since=since, **settings)
+    else:
+        begins = {} if arguments.begins is None else {"begins": arguments.begins}
+        found = idle_report(read_traffic(arguments), deployment, **begins, **settings)
+    if arguments.json:
+        print_json(found.to_dict())
+    print_text(arguments, str(found))
+    return 0
+
+
+def add_idle(commands: Any) -> None:  # noqa: ANN401
+    """Add `workbench idle`."""
+    about = "tell what it costs to keep an instance for calls that seldom come, and what not to"
+    parser = subparser(commands, "idle", about, **help_settings("idle"))
+    parser.add_argument(
+        "endpoint", nargs="?", help="an endpoint on AWS, whose calls CloudWatch counted"
+    )
+    parser.add_argument("--since", type=float, default=14.0, help="days back (%(default)s)")
+    parser.add_argument("--aws-profile", metavar="NAME", help="of AWS's credentials")
+    parser.add_argument("--region", help="of AWS")
+    add_traffic(parser)
+    parser.add_argument("--begins", type=float, help="hour of the day of the traffic's start (0)")
+    add_deployment_settings(parser, default=None)
+    report = parser.add_argument_group("what is asked")
+    report.add_argument(
+        "--hours",
+        type=argument_type(parse_hours),
+        metavar="FROM-UNTIL",
+        help="of the day, for which a schedule keeps an instance (those of most calls)",
+    )
+    for name, about in (
+        ("call-seconds", "what a call takes (as CloudWatch says; 0.1s)"),
+        ("cold-start", "what a cold call waits (unknown)"),
+    ):
+        report.add_argument(f"--{name}", type=argument_type(parse_seconds), help=about)
+    report.add_argument("--accept", type=float, help="the share of cold calls that may be (0.01)")
+    parser.set_defaults(command=_idle)
