@@ -7,7 +7,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from workbench import BatchPolicy, Local, Serverless, diurnal, load_run, poisson
+from workbench import (
+    BatchPolicy,
+    Local,
+    RealTime,
+    Schedule,
+    Serverless,
+    diurnal,
+    load_run,
+    poisson,
+)
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.report.conclusion import Estimate
 from workbench.run.replications import LEVELS, Replications
@@ -100,6 +109,15 @@ def test_the_same_seed_gives_the_same_replications_and_files_keep_them(tmp_path)
 
     assert first.interval(0.95) == second.interval(0.95)
     assert load_run(first.save(tmp_path / "run")).interval(0.95) == first.interval(0.95)
+
+
+def test_files_keep_repetitions_of_a_whole_trace_too(tmp_path):
+    trace = poisson(rate=10, duration=60, seed=1)
+    policy, fleet = Schedule([(0.0, 2)]), RealTime(instance_type="ml.m5.large")
+    run = simulate(trace, BatchPolicy(), fleet, JITTER, scaling=policy, replications=3)
+
+    assert run.record.replications.worth is None
+    assert load_run(run.save(tmp_path / "run")).record.replications == run.record.replications
 
 
 def test_on_demand_the_start_counts_and_cold_starts_are_allowed_for():

@@ -42,7 +42,7 @@ class Replications:
 
     count: int
     about: str
-    worth: float | None
+    worth: float | None = None  # not in a saved run where it is infinite
     quantiles: tuple[float | None, ...]
     errors: tuple[float, ...]
     cold: float = 0.0
