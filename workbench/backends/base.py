@@ -8,11 +8,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +27,13 @@ class Batch:
         requests: The numbers of its requests in the trace, which tell it from every other batch of
             a run; empty where its rows come from no trace.
         formed: When the buffer closed it, in seconds from the start of the trace; NaN without one.
+        waited: Seconds since the first of its requests was due.
     """
 
     inputs: NDArray[Any]
     requests: tuple[int, ...] = ()
     formed: float = math.nan
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,9 @@ class Reply:
     not), of which `init` are those that the new instance took to start. `retries` counts the times
     that the batch was sent again. `age` is how many seconds the answer was there before `invoke`
     returned, where it says so itself.
+
+    A backend of several places says which `place` answered, how long after `invoke` that call was
+    sent (`delay`, seconds), and which `others` were made whose answer does not count.
     """
 
     outputs: NDArray[Any] | None = None
@@ -51,6 +59,17 @@ class Reply:
     init: float = 0.0
     retries: int = 0
     age: float = 0.0
+    place: int = 0
+    delay: float = 0.0
+    others: "tuple[Future[EndedCall], ...]" = ()
+
+
+class EndedCall(NamedTuple):
+    """A call that ended, well or not, with the seconds that had passed since `invoke` by then."""
+
+    ended: float
+    reply: Reply
+    error: Exception | None = None
 
 
 class Backend(Protocol):

@@ -3,7 +3,7 @@
 import io
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, Self
 
@@ -39,15 +39,23 @@ class SageMakerBackend:
         cloud: What makes the client, in the process that enters the backend.
         concurrency: How many calls may be in flight.
         variant: The production variant that answers; "": the only one.
+        variants: Those that SageMaker chooses among, where it does: a place each.
 
     Raises:
         InvalidInput: `concurrency` is not a whole number of at least 1.
     """
 
     def __init__(
-        self, endpoint: str, cloud: ClientFactory, *, concurrency: int = 64, variant: str = ""
+        self,
+        endpoint: str,
+        cloud: ClientFactory,
+        *,
+        concurrency: int = 64,
+        variant: str = "",
+        variants: Sequence[str] = (),
     ) -> None:
         self.endpoint = endpoint
+        self._places = {name: place for place, name in enumerate(variants)}
         self._target = {"TargetVariant": variant} if variant else {}
         self.cloud = cloud
         self.concurrency = whole_number("concurrency", concurrency, low=1)
@@ -86,7 +94,8 @@ class SageMakerBackend:
         except BotoCoreError as error:
             raise InvocationError(f"{type(error).__name__}: {error}") from error
         outputs = require_rows(unpack_npy(body), len(batch.inputs))
-        return _reply(outputs, answer["ResponseMetadata"])
+        place = self._places.get(answer.get("InvokedProductionVariant", ""), 0)
+        return _reply(outputs, answer["ResponseMetadata"], place)
 
 
 def pack_npy(array: NDArray[Any]) -> bytes:
@@ -139,7 +148,7 @@ def _read_header(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
     return dtype, shape
 
 
-def _reply(outputs: NDArray[Any], metadata: Mapping[str, Any]) -> Reply:
+def _reply(outputs: NDArray[Any], metadata: Mapping[str, Any], place: int) -> Reply:
     headers = metadata["HTTPHeaders"]
     init = headers.get(_COLD)  # microseconds, where a cold start was paid
     return Reply(
@@ -150,6 +159,7 @@ def _reply(outputs: NDArray[Any], metadata: Mapping[str, Any]) -> Reply:
         overhead_latency=_seconds(headers.get(_OVERHEAD_LATENCY)),
         init=0.0 if init is None else _seconds(init),
         retries=metadata["RetryAttempts"],
+        place=place,
     )
 
 

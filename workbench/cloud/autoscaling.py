@@ -40,6 +40,13 @@ RegisteredPolicy = TargetTracking | StepScaling | Schedule
 """What Application Auto Scaling can carry out itself."""
 
 
+def is_registered(policy: ScalingPolicy) -> bool:
+    """Return whether Application Auto Scaling follows the policy; else a run does so itself."""
+    if isinstance(policy, Schedule):
+        return not any(isinstance(count, Mapping) for _, count in policy.changes)
+    return isinstance(policy, RegisteredPolicy)
+
+
 def check_scaling(deployment: Deployment, policy: ScalingPolicy, cloud: Cloud) -> None:
     """Require that the cloud can have the deployment follow the policy.
 
@@ -143,14 +150,24 @@ def _check_limits(deployment: Deployment, *, least: int, most: int) -> None:
 def expand_to_max(deployment: Deployment, policy: ScalingPolicy | None) -> Deployment:
     """Return the deployment with as many instances as the policy may give it.
 
+    Raises:
+        InvalidInput: The policy does not say how many that is.
+
     >>> from workbench.deployment import RealTime
     >>> one = RealTime(instance_type="ml.m5.large")
     >>> expand_to_max(one, TargetTracking(target=600, most=4)).label
     'real-time 4 x ml.m5.large'
     """
-    if not isinstance(policy, RegisteredPolicy):
+    if policy is None:
         return deployment
-    return deployment.with_scale(_limits(deployment, policy)["MaxCapacity"])
+    if isinstance(policy, RegisteredPolicy):
+        return deployment.with_scale(_limits(deployment, policy)["MaxCapacity"])
+    most = getattr(policy, "most", None)
+    if most is None:
+        raise InvalidInput(
+            f"What {policy!r} may cost is not known: give it a number `most`, of instances."
+        )
+    return deployment.with_scale(most)
 
 
 def _limits(deployment: Deployment, policy: RegisteredPolicy) -> dict[str, int]:
@@ -348,7 +365,12 @@ class InstanceCounter:
         name: The endpoint's.
         count: Its instances when it was launched, or its provisioned concurrency.
         launched: When that was, by `clock`.
+        variant: Which of the endpoint's; "": the only one.
         clock: Gives seconds.
+
+    Attributes:
+        ready_and_starting: The instances in service, and those that boot.
+        listeners: Notified after each look, in the counter's thread.
     """
 
     def __init__(
@@ -358,11 +380,15 @@ class InstanceCounter:
         *,
         count: int,
         launched: float,
+        variant: str = "",
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._cloud = cloud
         self._name = name
         self._clock = clock
+        self._variant = variant
+        self.ready_and_starting = (count, 0)
+        self.listeners: list[Callable[[], object]] = []
         self._counts = [(launched, count)]
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="instances", daemon=True)
@@ -395,9 +421,19 @@ class InstanceCounter:
                     endpoint = aws.sagemaker("describe_endpoint", EndpointName=self._name)
                 except WorkbenchError:
                     continue  # the next look may succeed
-                count = _count_billed(endpoint["ProductionVariants"][0])
-                if count != self._counts[-1][1]:
-                    self._counts.append((self._clock(), count))
+                variants = {each["VariantName"]: each for each in endpoint["ProductionVariants"]}
+                self._take(variants.get(self._variant) or endpoint["ProductionVariants"][0])
+
+    def _take(self, variant: dict[str, Any]) -> None:
+        """Take what a look found."""
+        count = _count_billed(variant)
+        if count != self._counts[-1][1]:
+            self._counts.append((self._clock(), count))
+        ready = int(variant.get("CurrentInstanceCount", 0))
+        starting = max(0, int(variant.get("DesiredInstanceCount", 0)) - ready)
+        self.ready_and_starting = ready, starting
+        for notify in self.listeners:
+            notify()
 
 
 def _count_billed(variant: dict[str, Any]) -> int:

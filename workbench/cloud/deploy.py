@@ -27,6 +27,7 @@ from workbench.cloud.autoscaling import (
     deregister,
     dimension,
     expand_to_max,
+    is_registered,
     list_activities,
     register,
 )
@@ -35,7 +36,9 @@ from workbench.cloud.client import CloudClient, ignore_missing
 from workbench.cloud.cost_guard import confirm_cost, estimate_max_cost, hourly_cost
 from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.deployment.base import Deployment
+from workbench.deployment.composite import Composite
 from workbench.deployment.platforms import OnDemandPlatform
+from workbench.deployment.real_time import RealTime
 from workbench.errors import CloudError, InvalidInput, NotFound, Unreachable, WorkbenchError
 from workbench.registry.model import Model
 from workbench.scaling.base import ScalingPolicy
@@ -67,6 +70,7 @@ class DeployedModel:
         scaling: The policy that its size follows, if any.
         fleet: Counts its instances, where it is scaled.
         variant: The production variant that it is, of an endpoint that it shares.
+        entry, ledger: Where it is written down.
     """
 
     name: str
@@ -79,6 +83,13 @@ class DeployedModel:
     scaling: ScalingPolicy | None = None
     fleet: InstanceCounter | None = None
     variant: str = ""
+    entry: LedgerEntry | None = None
+    ledger: Ledger | None = None
+
+    def note(self, text: str) -> None:
+        """Write into the ledger what went wrong with it."""
+        if self.entry is not None and self.ledger is not None:
+            self.ledger.annotate(self.entry, text)
 
     @property
     def concurrency(self) -> int:
@@ -113,20 +124,24 @@ class DeployedModel:
         Raises:
             CloudError: The cloud refused.
         """
-        if isinstance(self.scaling, Schedule):
+        if isinstance(self.scaling, Schedule) and is_registered(self.scaling):
             scales, begins = dimension(self.deployment), datetime.now(UTC)
             with CloudClient(self.cloud) as aws:
                 begin_schedule(aws, self.name, scales, self.scaling, begins=begins)
 
-    def backend(self, *, concurrency: int | None = None) -> Backend:
-        """Return it as a backend that another process can use."""
+    def backend(self, *, concurrency: int | None = None, variants: tuple[str, ...] = ()) -> Backend:
+        """Return it as a backend that another process can use.
+
+        With `variants`, the cloud chooses among these, and the place of a reply tells which.
+        """
         target = CallTarget(
             name=self.name,
             cloud=self.cloud.value(),
             deployment=self.deployment,
             mailbox=self.mailbox,
             concurrency=concurrency or self.concurrency,
-            variant=self.variant,
+            variant="" if variants else self.variant,
+            variants=variants,
         )
         return adapter_of(self.deployment).backend(target)
 
@@ -144,6 +159,11 @@ class DeployTerms:
     ledger: Ledger
     notify: Callable[[str], object] | None
     stopped: threading.Event | None
+
+    def agreed(self) -> dict[str, Any]:
+        """Return them as arguments of `deploy` for a part of what was agreed to as a whole."""
+        rest = {"libraries": self.libraries, "ledger": self.ledger, "stopped": self.stopped}
+        return {"yes": True, "notify": lambda _: None, **rest}
 
     def confirm(self, deployment: Deployment, cloud: Cloud) -> None:
         """Estimate the most that a deployment can cost, and require that this is agreed to.
@@ -190,9 +210,10 @@ def deploy(  # type: ignore[misc]  # the terms of the two above are its own
 ) -> contextlib.AbstractContextManager[Any]:
     """Deploy a model, and tear it down when the block ends, however it ends.
 
-    An ensemble is deployed by `deploy(ensemble, cloud)`: on one endpoint with a production variant
-    for each member where all are real-time and at most ten, else each member by itself. It is not
-    scaled.
+    A `Hybrid` is deployed as a base and an overflow, a `MixedFleet` as one endpoint with a
+    production variant for each type. An ensemble is deployed by `deploy(ensemble, cloud)`: on one
+    endpoint with a production variant for each member where all are real-time and at most ten, else
+    each member by itself. It is not scaled.
 
     Args:
         model: What to deploy.
@@ -202,7 +223,8 @@ def deploy(  # type: ignore[misc]  # the terms of the two above are its own
         scaling: What Application Auto Scaling is to follow, a `TargetTracking`, `StepScaling` or
             `Schedule`, whose instants count from the beginning of a run:
             instances of an endpoint, an asynchronous one's down to 0, or a serverless one's
-            provisioned concurrency. The estimate counts `most` of them.
+            provisioned concurrency. Any other policy is carried out by each run there, on
+            real-time instances. The estimate counts `most` of them.
         budget: The most that it may cost, in US dollars, `expected` and `calls` being so.
         yes: Whether it may cost money without asking.
         expected: Seconds for which it will be up, for the estimate.
@@ -247,6 +269,10 @@ def deploy(  # type: ignore[misc]  # the terms of the two above are its own
         return deploy_ensemble(model, where, terms)
     on: Any = of_kind("deployment", deployment, Deployment)
     where = of_kind("cloud", cloud, Cloud)
+    if isinstance(on, Composite):
+        from workbench.cloud.fleet_deploy import deploy_fleet
+
+        return deploy_fleet(model, on, where, terms, scaling)
     return _deploy_model(model, on, where, terms, scaling)
 
 
@@ -261,15 +287,17 @@ def _deploy_model(
     """Deploy a model, and tear it down when the block ends: see `deploy`."""
     adapter = adapter_of(deployment)
     adapter.check(deployment)
+    registered = scaling is not None and is_registered(scaling)
     if scaling is not None:
-        check_scaling(deployment, scaling, cloud)
+        check = check_scaling if registered else check_controlled
+        check(deployment, scaling, cloud)
     largest = expand_to_max(deployment, scaling)
     role, image = role_of(cloud), adapter.image(cloud, terms.libraries)
     terms.confirm(largest, cloud)
     adapter.check_quota(largest, cloud)
     ledger = terms.ledger
     with CloudClient(cloud, terms.stopped) as aws:
-        scales = dimension(deployment) if scaling is not None else ""
+        scales = dimension(deployment) if registered else ""
         entry = open_entry(aws, model, largest, ledger, kind=adapter.ledger_kind, scales=scales)
         with ensure_teardown([entry], ledger):
             creation = Creation(
@@ -281,28 +309,47 @@ def _deploy_model(
                 image=image,
                 libraries=terms.libraries,
             )
-            deployed = _launch(creation)
-            if isinstance(scaling, RegisteredPolicy):
-                with _attach_scaling(aws, entry, deployed, scaling) as followed:
-                    yield followed
-            else:
+            deployed = replace(_launch(creation), ledger=ledger)
+            if scaling is None:
                 yield deployed
+                return
+            with count_scaled(deployed, scaling) as scaled:
+                if isinstance(scaling, RegisteredPolicy) and registered:
+                    register(aws, entry, deployment, scaling)
+                yield scaled
+
+
+def check_controlled(
+    deployment: Deployment,
+    policy: ScalingPolicy,
+    cloud: Cloud,  # noqa: ARG001 - as `check_scaling`
+) -> None:
+    """Require that a run can have the deployment follow a policy itself.
+
+    Raises:
+        InvalidInput: It has no instances that a run could change, or what is given is no policy.
+    """
+    if not hasattr(policy, "scaler"):
+        raise InvalidInput(f"scaling must be a policy such as TargetTracking, got {policy!r}.")
+    if any(part.kind != RealTime.kind for part in deployment.simple_parts):
+        raise InvalidInput(
+            f"{deployment.label} cannot follow {policy!r}: Application Auto Scaling has no such "
+            "policy, and a run itself changes real-time instances only. Take a TargetTracking or a "
+            "StepScaling."
+        )
 
 
 @contextlib.contextmanager
-def _attach_scaling(
-    aws: CloudClient,
-    entry: LedgerEntry,
-    deployed: DeployedModel,
-    policy: RegisteredPolicy,
-) -> Iterator[DeployedModel]:
-    """Have an endpoint follow a policy, and count its instances inside the block."""
-    deployment = deployed.deployment
-    count = max(1, deployment.platform.idle_instances)
+def count_scaled(deployed: DeployedModel, policy: ScalingPolicy) -> Iterator[DeployedModel]:
+    """Count the instances of an endpoint that follows a policy inside the block."""
+    count = max(1, deployed.deployment.platform.idle_instances)
     with InstanceCounter(
-        aws.cloud.value(), deployed.name, count=count, launched=deployed.launched
+        deployed.cloud.value(),
+        deployed.name,
+        count=count,
+        launched=deployed.launched,
+        variant=deployed.variant,
     ) as fleet:
-        register(aws, entry, deployment, policy)
         yield replace(deployed, scaling=policy, fleet=fleet)
 
 
@@ -397,6 +444,7 @@ def _launch(creation: Creation[Deployment]) -> DeployedModel:
         launched=launched,
         seconds=time.perf_counter() - launched,
         mailbox=mailbox,
+        entry=creation.entry,
     )
 
 

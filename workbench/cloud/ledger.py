@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,6 +39,7 @@ class LedgerEntry:
         id: What its tag says.
         since: When it was begun.
         pid: The process that began it.
+        note: What went wrong with it, if anything.
     """
 
     name: str
@@ -51,6 +52,7 @@ class LedgerEntry:
     id: str = field(default_factory=lambda: secrets.token_hex(4))
     since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     pid: int = field(default_factory=os.getpid)
+    note: str = ""
 
     @property
     def folder(self) -> str:
@@ -71,7 +73,8 @@ class LedgerEntry:
     def label(self) -> str:
         """The entry in a few words."""
         price = f"{dollars(self.hourly)} an hour" if self.cloud.paid else "free"
-        return f"{self.name} ({self.what}) on {self.cloud.name} {self.cloud.region}, {price}"
+        label = f"{self.name} ({self.what}) on {self.cloud.name} {self.cloud.region}, {price}"
+        return label + (f". {self.note}" if self.note else "")
 
 
 class Ledger:
@@ -106,6 +109,12 @@ class Ledger:
         """Write an entry, which is on the disk when this returns."""
         with self._open() as database:
             database.execute("INSERT INTO entries VALUES (?, ?)", (entry.id, _text(entry)))
+
+    def annotate(self, entry: LedgerEntry, note: str) -> None:
+        """Add a note to an entry, if it is still there."""
+        text = _text(replace(entry, note=note))
+        with self._open() as database:
+            database.execute("UPDATE entries SET facts = ? WHERE id = ?", (text, entry.id))
 
     def strike(self, entry: LedgerEntry) -> None:
         """Strike an entry out; doing so twice is harmless."""

@@ -1,6 +1,6 @@
 """Instances for the steady load, functions for the rest."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from workbench.deployment.base import Deployment
@@ -78,6 +78,10 @@ class Hybrid(Composite):
     def label(self) -> str:
         """The parts and the rule in a few words."""
         return f"{super().label}, {self.spill.label}"
+
+    def with_scale(self, least: int) -> "Hybrid":
+        """Return the hybrid with at least so many instances, of each type, in its base."""
+        return replace(self, base=self.base.with_scale(least))
 
     @property
     def platform(self) -> Platform:

@@ -1,6 +1,6 @@
 """A real-time fleet of instances of several types."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from workbench.deployment.base import Deployment
@@ -48,6 +48,10 @@ class MixedFleet(Composite):
     def place_names(self) -> tuple[str, ...]:
         """The instance types."""
         return tuple(str(part.size) for part in self.parts)
+
+    def with_scale(self, least: int) -> "MixedFleet":
+        """Return the fleet with at least so many instances of each type."""
+        return replace(self, parts=tuple(part.with_scale(least) for part in self.parts))
 
     @property
     def platform(self) -> FleetPlatform:

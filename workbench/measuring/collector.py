@@ -117,6 +117,33 @@ class Collector:
         return frame, facts
 
 
+class PlacedCollector(Collector):
+    """Collects the rows of a run in several places: those of requests, and of all calls."""
+
+    def __init__(
+        self, trace: Trace, options: RunOptions, describe: Callable[[], RunRecord]
+    ) -> None:
+        super().__init__(trace, options, describe)
+        self._calls: list[Rows] = []
+
+    def add(self, rows: Rows) -> None:
+        """Add rows of completed requests, and of calls that do not count."""
+        self._calls.append({name: rows[name] for name in rows if name != "tried"})
+        counts = np.asarray(rows["tried"]) > 0
+        if counts.any():
+            super().add(
+                {
+                    name: np.asarray(rows[name], object if name == "error" else None)[counts]
+                    for name in rows
+                }
+            )
+
+    @property
+    def calls(self) -> "pl.DataFrame":
+        """A row for each place that each request was sent to."""
+        return join_rows(self._calls, self._trace)[0]
+
+
 def join_rows(parts: list[Rows], trace: Trace) -> "tuple[pl.DataFrame, int]":
     """Return rows as a run's frame, by request and when each was sent, and how often again."""
     import polars as pl

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import chain, count
 from operator import attrgetter
@@ -23,7 +24,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.backends.base import Backend, Batch, Reply
+from workbench.backends.base import Backend, Batch, EndedCall, Reply
 from workbench.backends.local import LocalBackend
 from workbench.batching.timer import Batcher, Policy
 from workbench.errors import InvalidInput
@@ -70,7 +71,8 @@ class Load:
     `inputs` is the pool of sample rows the requests draw from. Where `targets` holds their right
     answers, `correct(outputs, targets)` tells for each row whether it was predicted right (or None
     where that makes no sense). A request without an answer `drain` seconds after the trace's end
-    has failed.
+    has failed. Where the backend has several `places`, rows tell more: see `PlacedRowMaker`.
+    `on_begin` is notified, in the process that sends, when by its clock the trace begins.
 
     Raises:
         InvalidInput: The pool is empty, targets do not fit it, `drain` is not positive, or a
@@ -84,6 +86,8 @@ class Load:
     targets: NDArray[Any] | None = None
     correct: Correct = np.equal
     drain: float = 60.0
+    places: int = 1
+    on_begin: Callable[[float], object] | None = None
 
     def __post_init__(self) -> None:
         if len(self.inputs) == 0:
@@ -125,7 +129,9 @@ def replay(
     batcher = load.policy.batcher()
     workers = Workers(load, now, announce=batcher.watches)
     buffer = Buffer(batcher, workers)
-    rows = RowMaker(load)
+    rows = RowMaker(load) if load.places == 1 else PlacedRowMaker(load)
+    if load.on_begin is not None:
+        load.on_begin(origin)
 
     def flush() -> None:
         if served := workers.take_served():
@@ -136,6 +142,7 @@ def replay(
         workers.finish(stopped, load.trace.duration + load.drain)
     lost = workers.give_up(load.drain)
     flush()
+    lost += rows.await_calls(stopped, load.trace.duration + load.drain - now())
     if lost and not stopped.is_set():
         on_rows(rows.of(lost))
 
@@ -319,6 +326,7 @@ class Workers:
     ) -> None:
         self._backend = load.backend
         self._samples = SampleRows(load)
+        self._arrivals: list[float] = load.trace.arrivals.tolist()
         self._now = now
         self._numbers = numbers or count()
         self._queue: queue.SimpleQueue[tuple[int, list[int], float] | None] = queue.SimpleQueue()
@@ -421,13 +429,17 @@ class Workers:
     ) -> CompletedBatch:
         started = self._now()
         try:
-            batch = Batch(self._samples.inputs(requests), tuple(requests), formed)
+            waited = started - self._arrivals[requests[0]]
+            batch = Batch(self._samples.inputs(requests), tuple(requests), formed, waited)
             reply = self._backend.invoke(batch)
             if reply.outputs is not None:
                 require_rows(reply.outputs, len(batch.inputs))
         except Exception as error:  # noqa: BLE001 - whatever a backend raises fails its batch only
             text = f"{type(error).__name__}: {error}"
-            return CompletedBatch(number, requests, worker, started, error=text)
+            reply = getattr(error, "reply", Reply())
+            started += reply.delay
+            return CompletedBatch(number, requests, worker, started, error=text, reply=reply)
+        started += reply.delay
         finished = max(started, self._now() - reply.age)
         server = worker if reply.server is None else reply.server
         return CompletedBatch(number, requests, server, started, finished, reply)
@@ -499,6 +511,14 @@ class RowMaker:
             },
         }
 
+    def await_calls(
+        self,
+        stopped: threading.Event,  # noqa: ARG002 - of others
+        seconds: float,  # noqa: ARG002
+    ) -> list[CompletedBatch]:
+        """Return the calls that were made beside those of `of`; there are none."""
+        return []
+
     def _correct(
         self, requests: NDArray[np.int64], replies: Sequence[Reply], sizes: NDArray[np.int64]
     ) -> NDArray[np.float64]:
@@ -517,6 +537,60 @@ class RowMaker:
             right_rows = np.add.reduceat(right, np.cumsum(rows) - rows, dtype=float)
             shares[answered] = right_rows / rows
         return shares
+
+
+class PlacedRowMaker(RowMaker):
+    """Turns batches that were served at several places into columns.
+
+    `place` is who answered a request and `tried` how many places were asked; 0 in the row of a call
+    whose answer does not count, because another came before.
+    """
+
+    def __init__(self, load: Load) -> None:
+        super().__init__(load)
+        self._others: list[tuple[CompletedBatch, Future[EndedCall]]] = []
+        self._numbers = count(len(load.trace))  # batches are numbered below
+
+    def of(self, served: list[CompletedBatch]) -> Rows:
+        """Return the rows of these batches, and of calls that have ended since."""
+        self._others += [(batch, call) for batch in served for call in batch.reply.others]
+        return self._make([*served, *self._take_ended()])
+
+    def await_calls(self, stopped: threading.Event, seconds: float) -> list[CompletedBatch]:
+        """Return the calls that do not count, once all have ended or so many seconds are over."""
+        until = time.monotonic() + seconds
+        while any(not call.done() for _, call in self._others):
+            if stopped.wait(_POLL_INTERVAL) or time.monotonic() >= until:
+                break
+        return self._take_ended()
+
+    def _make(self, served: list[CompletedBatch]) -> Rows:
+        sizes = [len(batch.requests) for batch in served]
+        tried = [
+            1 + len(batch.reply.others) if batch.number < len(self.sent) else 0 for batch in served
+        ]
+        return {
+            **super().of(served),
+            "place": np.array([batch.reply.place for batch in served], np.uint8).repeat(sizes),
+            "tried": np.array(tried, np.uint8).repeat(sizes),
+        }
+
+    def _take_ended(self) -> list[CompletedBatch]:
+        """Return the calls that have ended since the last time, each as a batch of its own."""
+        ended = [each for each in self._others if each[1].done()]
+        self._others = [each for each in self._others if not each[1].done()]
+        return [self._complete(batch, call.result()) for batch, call in ended]
+
+    def _complete(self, batch: CompletedBatch, call: EndedCall) -> CompletedBatch:
+        """Return a call beside that of a batch as one of its own."""
+        reply, began = call.reply, batch.started - batch.reply.delay
+        sent, number = began + reply.delay, next(self._numbers)
+        server = -1 if reply.server is None else reply.server
+        if call.error is None:
+            ended = began + call.ended
+            return CompletedBatch(number, batch.requests, server, sent, ended, reply)
+        text = f"{type(call.error).__name__}: {call.error}"
+        return CompletedBatch(number, batch.requests, server, sent, error=text, reply=reply)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,14 @@ from typing import Any
 
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploy import DeployedModel
+from workbench.cloud.fleet_deploy import DeployedFleet
 from workbench.measuring.batch_check import describe_batching
-from workbench.measuring.collector import Collector, RunOptions, save_completed
+from workbench.measuring.collector import (
+    Collector,
+    PlacedCollector,
+    RunOptions,
+    save_completed,
+)
 from workbench.measuring.load import Load
 from workbench.measuring.setup import Setup
 from workbench.measuring.targets import RunTarget, open_target
@@ -20,7 +26,7 @@ from workbench.scaling.base import ScalingPolicy
 
 def measure(
     setup: Setup,
-    on: Cloud | DeployedModel | None = None,
+    on: Cloud | DeployedModel | DeployedFleet | None = None,
     options: RunOptions | None = None,
     *,
     scaling: ScalingPolicy | None = None,
@@ -52,15 +58,17 @@ def _send(setup: Setup, target: RunTarget, options: RunOptions) -> Run:
     def describe() -> RunRecord:
         return dataclasses.replace(known, seconds=time.perf_counter() - started)
 
-    collector = Collector(setup.trace, options, describe)
+    kind = Collector if target.places == 1 else PlacedCollector
+    collector = kind(setup.trace, options, describe)
     load = _load(setup, target, options.drain)
     target.send(load, collector.add, options.stopped)
     frame, sent = collector.collect()
-    frame, found, warnings = target.report(frame, here["cores"])
-    batching, caveats = describe_batching(setup.model, load, frame, setup.threads)
-    found["batch_invariance"] = batching
-    every = (*sent.pop("warnings"), *warnings, *caveats)
-    return Run(frame, dataclasses.replace(describe(), **sent, **found, warnings=every))
+    report = target.report(frame, here["cores"], collector.calls)
+    batching, caveats = describe_batching(setup.model, load, report.frame, setup.threads)
+    found = {**report.facts, "batch_invariance": batching}
+    every = (*sent.pop("warnings"), *report.warnings, *caveats)
+    record = dataclasses.replace(describe(), **sent, **found, warnings=every)
+    return Run(report.frame, record, calls=report.calls)
 
 
 def _load(setup: Setup, target: RunTarget, drain: float) -> Load:
@@ -73,4 +81,6 @@ def _load(setup: Setup, target: RunTarget, drain: float) -> Load:
         targets=samples.targets,
         correct=setup.model.correct,
         drain=drain,
+        places=target.places,
+        on_begin=target.on_begin,
     )

@@ -3,9 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from threading import Event
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 from workbench.backends.base import Backend
 from workbench.backends.local import LocalBackend
@@ -13,33 +11,18 @@ from workbench.cloud.aws import Cloud
 from workbench.cloud.deploy import deploy
 from workbench.cloud.ensemble_deploy import DeployedEnsemble
 from workbench.errors import InvalidInput, NotAvailable
-from workbench.formatting import dollars
 from workbench.measuring.collector import RunOptions
 from workbench.measuring.limits import bytes_of_trace, check_batches
-from workbench.measuring.load import Rows
 from workbench.measuring.oversubscription import warn_of_shared_cores
+from workbench.measuring.place_meters import PlaceMeters, PlacesReport
 from workbench.measuring.routed_load import RoutedLoad, RoutedRows, replay_routed_in_process
 from workbench.measuring.setup import RoutedSetup
-from workbench.measuring.targets import EndpointTarget
 from workbench.validation import of_kind
 
 if TYPE_CHECKING:
     import polars as pl
 
 OnRoutedRows = Callable[[RoutedRows], None]
-
-
-class EnsembleReport(NamedTuple):
-    """What a target adds to a run: rows, calls, facts of the record and of each member, warnings.
-
-    In the rows and calls, servers are numbered by place.
-    """
-
-    frame: "pl.DataFrame"
-    calls: "pl.DataFrame"
-    facts: dict[str, Any]
-    members: Sequence[dict[str, Any]]
-    warnings: list[str]
 
 
 class EnsembleTarget(Protocol):
@@ -52,7 +35,7 @@ class EnsembleTarget(Protocol):
         """Send the load, and pass on what happened."""
         ...
 
-    def report(self, frame: "pl.DataFrame", calls: "pl.DataFrame", cores: int) -> EnsembleReport:
+    def report(self, frame: "pl.DataFrame", calls: "pl.DataFrame", cores: int) -> PlacesReport:
         """Return what the target knows of a run on a machine of so many cores."""
         ...
 
@@ -136,22 +119,18 @@ class LocalEnsembleTarget:
         """Send the load from a process of its own, which runs the models too."""
         replay_routed_in_process(load, on_rows=on_rows, stopped=stopped)
 
-    def report(self, frame: "pl.DataFrame", calls: "pl.DataFrame", cores: int) -> EnsembleReport:
+    def report(self, frame: "pl.DataFrame", calls: "pl.DataFrame", cores: int) -> PlacesReport:
         """Return the rows, and a warning where members had to share cores."""
         several = len(self._threads) > 1
         warnings = warn_of_shared_cores(calls, self._threads, cores) if several else []
-        return EnsembleReport(frame, calls, {}, [{}] * len(self._threads), warnings)
+        return PlacesReport(frame, calls, {}, [{}] * len(self._threads), warnings)
 
 
-class CloudEnsembleTarget:
+class CloudEnsembleTarget(PlaceMeters):
     """The members on a cloud, all of them metered while the load is sent."""
 
     def __init__(self, deployed: DeployedEnsemble, budget: float | None) -> None:
-        self._deployed = deployed
-        self._budget = budget if deployed.cloud.paid else None
-        self._targets = [EndpointTarget(each, None) for each in deployed.members.values()]
-        self._warnings: list[str] = []
-        self.origin = deployed.cloud.origin
+        super().__init__(deployed, budget)
         self.backends: Sequence[Backend] = [target.backend for target in self._targets]
 
     def send(self, load: RoutedLoad, on_rows: OnRoutedRows, stopped: Event) -> None:
@@ -162,44 +141,9 @@ class CloudEnsembleTarget:
                 self.add(rows.calls, stopped)
             on_rows(rows)
 
-        for target in self._targets:
-            target.begin()
+        self.begin()
         replay_routed_in_process(load, on_rows=meter, stopped=stopped)
 
-    def add(self, calls: Rows, stopped: Event) -> None:
-        """Add calls to what their places cost, and set `stopped` once the budget is spent."""
-        for place, target in enumerate(self._targets):
-            own = np.asarray(calls["place"]) == place
-            columns = ("batch", "started", "finished")
-            target.add({name: np.asarray(calls[name])[own] for name in columns}, stopped)
-        spent = sum(target.dollars for target in self._targets)
-        if self._budget is not None and spent >= self._budget and not stopped.is_set():
-            stopped.set()
-            self._warnings.append(f"The budget of {dollars(self._budget)} was spent: stopped.")
-
-    def report(self, frame: "pl.DataFrame", calls: "pl.DataFrame", cores: int) -> EnsembleReport:
-        """Return what the cloud tells of each place, its servers numbered from 0."""
-        import polars as pl
-
-        reports = [
-            target.report(calls.filter(pl.col("place") == place), cores)
-            for place, target in enumerate(self._targets)
-        ]
-        numbered = pl.concat([report.frame for report in reports])
-        servers = numbered.select("batch", "server").unique("batch")
-        warnings = [warning for report in reports for warning in report.warnings]
-        return EnsembleReport(
-            _with_servers(frame, servers),
-            _with_servers(calls, servers),
-            {"cloud": self._deployed.facts()},
-            [{"instances": report.facts.get("instances")} for report in reports],
-            [*dict.fromkeys(warnings), *self._warnings],
-        )
-
-
-def _with_servers(frame: "pl.DataFrame", servers: "pl.DataFrame") -> "pl.DataFrame":
-    """Return rows with the servers of their batches; -1 where there is none."""
-    import polars as pl
-
-    joined = frame.drop("server").join(servers, on="batch", how="left", maintain_order="left")
-    return joined.with_columns(pl.col("server").fill_null(-1)).select(frame.columns)
+    def report(self, frame: "pl.DataFrame", calls: "pl.DataFrame", cores: int) -> PlacesReport:
+        """Return what the cloud tells of each place."""
+        return self.report_places(frame, calls, cores)

@@ -4,17 +4,21 @@
 """
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from workbench.backends.base import Backend, FunctionBackend
 from workbench.backends.local import LocalBackend
 from workbench.batching.timer import BatchPolicy, Policy
+from workbench.cloud.autoscaling import is_registered
 from workbench.cloud.aws import Cloud
 from workbench.cloud.cost_guard import CostMeter
 from workbench.cloud.deploy import DeployedModel, deploy
+from workbench.cloud.fleet_deploy import DeployedFleet
 from workbench.cloud.transform_jobs import TransformJobs, prepare_jobs
 from workbench.deployment.platforms import FleetPlatform
 from workbench.errors import InvalidInput, NotAvailable, WorkbenchError
@@ -32,28 +36,37 @@ if TYPE_CHECKING:
     import polars as pl
 
 OnRows = Callable[[Rows], None]
+OnBegin = Callable[[float], object]
 
 
 class Report(NamedTuple):
-    """What a target adds to a run: its rows, servers numbered; fields of its record; warnings."""
+    """What a target adds to a run: its rows, servers numbered; fields of its record; warnings.
+
+    `calls` are the rows of all calls, where there are several places.
+    """
 
     frame: "pl.DataFrame"
     facts: dict[str, Any]
     warnings: list[str]
+    calls: "pl.DataFrame | None" = None
 
 
 class RunTarget(Protocol):
-    """Where the requests of one run go."""
+    """Where the requests of one run go, in so many places."""
 
     origin: str
     backend: Backend
     scaling: ScalingPolicy | None
+    places: int
+    on_begin: OnBegin | None
 
     def send(self, load: Load, on_rows: OnRows, stopped: Event) -> None:
         """Send the load, and pass on the rows of completed requests."""
         ...
 
-    def report(self, frame: "pl.DataFrame", cores: int) -> Report:
+    def report(
+        self, frame: "pl.DataFrame", cores: int, calls: "pl.DataFrame | None" = None
+    ) -> Report:
         """Return what the target knows of the rows of a run on a machine of so many cores."""
         ...
 
@@ -61,7 +74,7 @@ class RunTarget(Protocol):
 @contextlib.contextmanager
 def open_target(
     setup: Setup,
-    on: Cloud | DeployedModel | None,
+    on: Cloud | DeployedModel | DeployedFleet | None,
     options: RunOptions,
     *,
     scaling: ScalingPolicy | None,
@@ -84,10 +97,11 @@ def open_target(
     if on is None:
         yield LocalTarget(setup)
         return
-    if isinstance(on, DeployedModel):
+    if isinstance(on, DeployedModel | DeployedFleet):
         _check_deployed(setup, on, scaling)
         check_batches(setup)
-        yield EndpointTarget(on, budget)
+        with _open_deployed(setup, on, budget, stays=True) as target:
+            yield target
         return
     of_kind("on", on, Cloud, "a cloud such as LocalCloud() or aws(), or what deploy() returned")
     terms: dict[str, Any] = {"budget": budget, "yes": yes, "stopped": options.stopped}
@@ -102,18 +116,37 @@ def open_target(
     with deploy(setup.model, deployment, on, scaling=scaling, **terms) as deployed:
         if options.on_deployed:
             options.on_deployed(deployed)
-        yield EndpointTarget(deployed, budget)
+        with _open_deployed(setup, deployed, budget, stays=False) as target:
+            yield target
 
 
-def _check_deployed(setup: Setup, deployed: DeployedModel, scaling: ScalingPolicy | None) -> None:
+@contextlib.contextmanager
+def _open_deployed(
+    setup: Setup, deployed: DeployedModel | DeployedFleet, budget: float | None, *, stays: bool
+) -> Iterator[RunTarget]:
+    """Open what was deployed, as a fleet where it has places or its size is the run's to change."""
+    from workbench.measuring.fleet_targets import FleetTarget, ScaledTarget
+
+    with tempfile.TemporaryDirectory(prefix="workbench-counts-") as folder:
+        if isinstance(deployed, DeployedFleet):
+            yield FleetTarget(setup, deployed, budget, Path(folder), stays=stays)
+        elif deployed.scaling is None or is_registered(deployed.scaling):
+            yield EndpointTarget(deployed, budget)
+        else:
+            yield ScaledTarget(deployed, budget, Path(folder), stays=stays)
+
+
+def _check_deployed(
+    setup: Setup, deployed: DeployedModel | DeployedFleet, scaling: ScalingPolicy | None
+) -> None:
     """Require that a deployment is the one of the experiment."""
     if scaling not in (None, deployed.scaling):
         raise InvalidInput(
-            f"{deployed.name} was not deployed with this scaling: deploy(..., scaling=...)."
+            "What is there was not deployed with this scaling: deploy(..., scaling=...)."
         )
     if (deployed.model, deployed.deployment) != (setup.model, setup.deployment):
         raise InvalidInput(
-            f"{deployed.name} is {deployed.model.name}, {deployed.deployment.label}, and the "
+            f"What was deployed is {deployed.model.name}, {deployed.deployment.label}, and the "
             f"experiment is {setup.label}: run it with experiment.run(cloud)."
         )
 
@@ -127,6 +160,8 @@ class LocalTarget:
 
     origin = "measured: this machine"
     scaling: ScalingPolicy | None = None
+    places = 1
+    on_begin: OnBegin | None = None
 
     def __init__(self, setup: Setup) -> None:
         deployment = setup.deployment
@@ -145,7 +180,12 @@ class LocalTarget:
         """Send the load from a process of its own, which runs the model too."""
         replay_in_process(load, on_rows=on_rows, stopped=stopped)
 
-    def report(self, frame: "pl.DataFrame", cores: int) -> Report:  # noqa: ARG002 - as others
+    def report(
+        self,
+        frame: "pl.DataFrame",
+        cores: int,  # noqa: ARG002 - as others
+        calls: "pl.DataFrame | None" = None,  # noqa: ARG002
+    ) -> Report:
         """Return the rows, and a warning where this machine stood for several."""
         if self._parts == 1:
             return Report(frame, {}, [])
@@ -162,6 +202,9 @@ def one_of_several(parts: int) -> str:
 
 class EndpointTarget:
     """An endpoint or a function on a cloud, metered while the load is sent."""
+
+    places = 1
+    on_begin: OnBegin | None = None
 
     def __init__(self, deployed: DeployedModel, budget: float | None) -> None:
         self.origin = deployed.cloud.origin
@@ -201,11 +244,16 @@ class EndpointTarget:
         self.begin()
         replay_in_process(load, on_rows=meter, stopped=stopped)
 
-    def report(self, frame: "pl.DataFrame", cores: int) -> Report:
+    def report(
+        self,
+        frame: "pl.DataFrame",
+        cores: int,
+        calls: "pl.DataFrame | None" = None,  # noqa: ARG002 - of others
+    ) -> Report:
         """Return what the cloud tells of the run, and what it does not."""
         facts, warnings = self._instances(), list(self._meter.warnings)
         facts["cloud"] = self._deployed.facts()
-        if self.scaling is not None:
+        if self.scaling is not None and is_registered(self.scaling):
             try:
                 facts["activities"] = self._deployed.scaling_activities()
             except WorkbenchError as error:  # a run is worth more than the history of its scaling
@@ -237,6 +285,8 @@ class JobsTarget:
     """Batch transform jobs, each begun when its period has ended."""
 
     scaling: ScalingPolicy | None = None
+    places = 1
+    on_begin: OnBegin | None = None
 
     def __init__(self, jobs: TransformJobs, policy: Policy) -> None:
         self.origin = jobs.cloud.origin
@@ -249,7 +299,12 @@ class JobsTarget:
         """Run the jobs of the load when they are due."""
         self._replay = replay_jobs(load, self._jobs, on_rows=on_rows, stopped=stopped)
 
-    def report(self, frame: "pl.DataFrame", cores: int) -> Report:  # noqa: ARG002 - as others
+    def report(
+        self,
+        frame: "pl.DataFrame",
+        cores: int,  # noqa: ARG002 - as others
+        calls: "pl.DataFrame | None" = None,  # noqa: ARG002
+    ) -> Report:
         """Return when the instances of jobs were up, and what did not apply."""
         warnings = list(self._replay.warnings)
         if self._policy != BatchPolicy():

@@ -47,7 +47,8 @@ class WatchedMetric(NamedTuple):
 class Creation(Generic[D]):
     """What is to be made of a ledger's entry: a model, deployed.
 
-    `image` is "" where none is needed, and `libraries` a folder for a zip, if any.
+    `image` is "" where none is needed, `libraries` a folder for a zip, if any, and `weight` the
+    share of requests that it gets as one of several variants.
     """
 
     aws: CloudClient
@@ -57,11 +58,15 @@ class Creation(Generic[D]):
     role: str
     image: str
     libraries: str | Path | None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallTarget(Generic[D]):
-    """What is to be called, by up to `concurrency` calls at once; `variant` of an endpoint."""
+    """What is to be called, by up to `concurrency` calls at once.
+
+    `variant` is that of an endpoint; of one that chooses among several, `variants` are all.
+    """
 
     name: str
     cloud: Cloud
@@ -69,6 +74,7 @@ class CallTarget(Generic[D]):
     mailbox: Mailbox | None
     concurrency: int
     variant: str = ""
+    variants: tuple[str, ...] = ()
 
 
 class Adapter(ABC, Generic[D]):

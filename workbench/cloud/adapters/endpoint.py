@@ -78,6 +78,7 @@ class EndpointAdapter(LiveAdapter[D]):
                 {
                     "VariantName": variant,
                     "ModelName": each.entry.name,
+                    **({"InitialVariantWeight": each.weight} if len(creations) > 1 else {}),
                     **self.variant(each.deployment),
                 }
                 for variant, each in creations.items()
@@ -96,7 +97,11 @@ class EndpointAdapter(LiveAdapter[D]):
     def backend(self, target: CallTarget[D]) -> Backend:
         """Return what calls InvokeEndpoint."""
         return SageMakerBackend(
-            target.name, target.cloud, concurrency=target.concurrency, variant=target.variant
+            target.name,
+            target.cloud,
+            concurrency=target.concurrency,
+            variant=target.variant,
+            variants=target.variants,
         )
 
     def delete(self, aws: CloudClient, entry: LedgerEntry) -> None:
