@@ -179,8 +179,8 @@ class FleetController:
             raise
         self._asked = dict(self._wanted)
         several = len(self._asked) > 1
-        told = ", ".join(f"{count} x {name}" for name, count in self._asked.items())
-        what = told if several else str(*self._asked.values())
+        counts = ", ".join(f"{count} x {name}" for name, count in self._asked.items())
+        what = counts if several else str(*self._asked.values())
         self.activities.append(
             {
                 "description": f"Setting desired instance count to {what}.",
@@ -191,8 +191,8 @@ class FleetController:
         return True
 
     def _is_changeable(self, aws: CloudClient) -> bool:
-        told = aws.sagemaker("describe_endpoint", EndpointName=self._endpoint.name)
-        return bool(told["EndpointStatus"] == "InService")
+        endpoint = aws.sagemaker("describe_endpoint", EndpointName=self._endpoint.name)
+        return bool(endpoint["EndpointStatus"] == "InService")
 
     def _change(self, name: str, count: int) -> dict[str, Any]:
         each = self._types[name]

@@ -160,7 +160,7 @@ class DeployTerms:
     notify: Callable[[str], object] | None
     stopped: threading.Event | None
 
-    def agreed(self) -> dict[str, Any]:
+    def for_parts(self) -> dict[str, Any]:
         """Return them as arguments of `deploy` for a part of what was agreed to as a whole."""
         rest = {"libraries": self.libraries, "ledger": self.ledger, "stopped": self.stopped}
         return {"yes": True, "notify": lambda _: None, **rest}

@@ -46,7 +46,7 @@ def deploy_ensemble(
             yield DeployedEnsemble(ensemble=ensemble, cloud=cloud, members=made)
         return
     with contextlib.ExitStack() as stack:
-        agreed = terms.agreed()
+        agreed = terms.for_parts()
         made = {
             name: stack.enter_context(deploy(each.model, each.deployment, cloud, **agreed))
             for name, each in ensemble.members.items()

@@ -68,7 +68,7 @@ def deploy_fleet(
     base = deployment.base if isinstance(deployment, Hybrid) else deployment
     with contextlib.ExitStack() as stack:
         overflow = [
-            stack.enter_context(deploy(model, part, cloud, **terms.agreed()))
+            stack.enter_context(deploy(model, part, cloud, **terms.for_parts()))
             for part in deployment.parts[1:]
             if isinstance(deployment, Hybrid)
         ]
@@ -76,7 +76,7 @@ def deploy_fleet(
             made = _deploy_types(model, base, cloud, terms, scaling)
             members = [*stack.enter_context(made), *overflow]
         else:
-            alone = deploy(model, base, cloud, scaling=scaling, **terms.agreed())
+            alone = deploy(model, base, cloud, scaling=scaling, **terms.for_parts())
             members = [stack.enter_context(alone), *overflow]
         yield DeployedFleet(
             cloud=cloud,

@@ -3,11 +3,10 @@
 import dataclasses
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploy import DeployedModel
-from workbench.cloud.fleet_deploy import DeployedFleet
 from workbench.measuring.batch_check import describe_batching
 from workbench.measuring.collector import (
     Collector,
@@ -23,10 +22,13 @@ from workbench.run import Run
 from workbench.run.record import RunRecord
 from workbench.scaling.base import ScalingPolicy
 
+if TYPE_CHECKING:
+    from workbench.cloud.fleet_deploy import DeployedFleet
+
 
 def measure(
     setup: Setup,
-    on: Cloud | DeployedModel | DeployedFleet | None = None,
+    on: "Cloud | DeployedModel | DeployedFleet | None" = None,
     options: RunOptions | None = None,
     *,
     scaling: ScalingPolicy | None = None,

@@ -9,7 +9,6 @@ import numpy as np
 from workbench.cloud.variants import DeployedMembers
 from workbench.formatting import dollars
 from workbench.measuring.load import Rows
-from workbench.measuring.targets import EndpointTarget
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,6 +31,8 @@ class PlaceMeters:
     """The members of a deployment, all of them metered while the load is sent."""
 
     def __init__(self, deployed: DeployedMembers, budget: float | None) -> None:
+        from workbench.measuring.targets import EndpointTarget
+
         self._members = deployed
         self._budget = budget if deployed.cloud.paid else None
         self._targets = [EndpointTarget(each, None) for each in deployed.members.values()]
@@ -67,12 +68,12 @@ class PlaceMeters:
         numbered = pl.concat([report.frame for report in reports])
         servers = numbered.select("batch", "server").unique("batch")
         warnings = [warning for report in reports for warning in report.warnings]
-        told = ("instances", "counts")
+        kept = ("instances", "counts")
         return PlacesReport(
             _with_servers(frame, servers),
             _with_servers(calls, servers),
             {"cloud": self._members.facts()},
-            [{name: report.facts.get(name) for name in told} for report in reports],
+            [{name: report.facts.get(name) for name in kept} for report in reports],
             [*dict.fromkeys(warnings), *self._warnings],
         )
 

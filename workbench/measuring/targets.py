@@ -18,7 +18,6 @@ from workbench.cloud.autoscaling import is_registered
 from workbench.cloud.aws import Cloud
 from workbench.cloud.cost_guard import CostMeter
 from workbench.cloud.deploy import DeployedModel, deploy
-from workbench.cloud.fleet_deploy import DeployedFleet
 from workbench.cloud.transform_jobs import TransformJobs, prepare_jobs
 from workbench.deployment.platforms import FleetPlatform
 from workbench.errors import InvalidInput, NotAvailable, WorkbenchError
@@ -34,6 +33,8 @@ from workbench.validation import of_kind
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from workbench.cloud.fleet_deploy import DeployedFleet
 
 OnRows = Callable[[Rows], None]
 OnBegin = Callable[[float], object]
@@ -74,7 +75,7 @@ class RunTarget(Protocol):
 @contextlib.contextmanager
 def open_target(
     setup: Setup,
-    on: Cloud | DeployedModel | DeployedFleet | None,
+    on: "Cloud | DeployedModel | DeployedFleet | None",
     options: RunOptions,
     *,
     scaling: ScalingPolicy | None,
@@ -88,6 +89,8 @@ def open_target(
         InvalidInput: Experiment, cloud and scaling do not fit one another.
         OverBudget: It may cost more than the budget.
     """
+    from workbench.cloud.fleet_deploy import DeployedFleet
+
     deployment = setup.deployment
     if scaling is not None and (on is None or deployment.by_job):
         raise InvalidInput(
@@ -122,9 +125,10 @@ def open_target(
 
 @contextlib.contextmanager
 def _open_deployed(
-    setup: Setup, deployed: DeployedModel | DeployedFleet, budget: float | None, *, stays: bool
+    setup: Setup, deployed: "DeployedModel | DeployedFleet", budget: float | None, *, stays: bool
 ) -> Iterator[RunTarget]:
     """Open what was deployed, as a fleet where it has places or its size is the run's to change."""
+    from workbench.cloud.fleet_deploy import DeployedFleet
     from workbench.measuring.fleet_targets import FleetTarget, ScaledTarget
 
     with tempfile.TemporaryDirectory(prefix="workbench-counts-") as folder:
@@ -137,7 +141,7 @@ def _open_deployed(
 
 
 def _check_deployed(
-    setup: Setup, deployed: DeployedModel | DeployedFleet, scaling: ScalingPolicy | None
+    setup: Setup, deployed: "DeployedModel | DeployedFleet", scaling: ScalingPolicy | None
 ) -> None:
     """Require that a deployment is the one of the experiment."""
     if scaling not in (None, deployed.scaling):
