@@ -32,7 +32,7 @@ def shown(picker):
 
 def beside(picker, name):
     """What is said beside a control."""
-    knobs = getattr(picker, "_form", picker.form)
+    knobs = picker._settings.form if isinstance(picker, DeploymentPicker) else picker.form
     return re.sub("<[^>]*>", "", knobs._lines[name].value)
 
 
@@ -90,7 +90,7 @@ def test_an_inference_type_has_its_own_knobs_alone_and_holds_any_value(value):
     turned.set(value)
 
     assert begun.value == turned.value == value
-    assert list(begun._form.controls) == [field.name for field in fields(value)]
+    assert list(begun._settings.form.controls) == [field.name for field in fields(value)]
 
 
 def test_every_inference_type_begins_with_something_that_is_allowed():

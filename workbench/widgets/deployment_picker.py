@@ -1,19 +1,16 @@
 """Where a model runs: every inference type with its own settings, and what it costs with them."""
 
-from typing import Any
-
-import ipywidgets
 import traitlets
 
 from workbench.deployment import KINDS, Deployment, instance_vcpus
-from workbench.errors import InvalidInput, NotFound
+from workbench.errors import NotFound
 from workbench.formatting import dollars, milliseconds
 from workbench.pricing.cost import Items, total
 from workbench.pricing.sheet import PriceSheet, weakest
 from workbench.pricing.usage import Usage
-from workbench.settings import SettingDescription, settings_of
-from workbench.widgets.form import Control, Form, choice, integer, number, text
+from workbench.widgets.form import Control
 from workbench.widgets.pickers import Picker
+from workbench.widgets.settings_form import SettingsForm
 
 CALL_SECONDS = 0.1
 """Seconds of the call of which a million are priced, where nothing better is known."""
@@ -39,46 +36,22 @@ class DeploymentPicker(Picker):
     ) -> None:
         value = value or next(iter(KINDS.values())).example()
         self._prices = prices or PriceSheet.load()
-        self._forms: dict[str, Form] = {}
-        self._box = ipywidgets.VBox()
-        kinds = [(kind[:1].upper() + kind[1:], kind) for kind in KINDS]
-        self.kind = choice("Type", kinds, value.kind)
-        self._build_form(value)
-        super().__init__("Inference type", {"kind": self.kind}, self._box)
+        examples = {kind: each.example() for kind, each in KINDS.items()} | {value.kind: value}
+        choices = {"instance_type": self._instance_types}
+        self._settings = SettingsForm(
+            "Type", examples, self._read, begin=value.kind, choices=choices
+        )
+        self.kind = self._settings.kind
+        super().__init__("Inference type", {}, self._settings)
         self.observe(self._read, ["rate", "call"])
 
     def __getitem__(self, name: str) -> Control:
-        return self._form[name]
+        return self._settings[name]
 
     def set(self, value: Deployment) -> None:
         """Have the controls hold this deployment."""
-        self._build_form(value)
-        self.kind.value = value.kind
+        self._settings.set(value.kind, value)
         self._read()
-
-    @property
-    def _form(self) -> Form:
-        kind = self.kind.value
-        if kind not in self._forms:
-            self._build_form(KINDS[kind].example())
-        return self._forms[kind]
-
-    def _build_form(self, value: Deployment) -> None:
-        controls = {
-            name: self._control(described, name, getattr(value, name))
-            for name, described in settings_of(type(value)).items()
-        }
-        self._forms[value.kind] = Form(controls, self._read)
-
-    def _control(self, described: SettingDescription, name: str, now: Any) -> Control:  # noqa: ANN401 - of any setting
-        label = described.label
-        if described.empty:
-            return text(label, "" if now is None else f"{now:g}", described.empty)
-        if name == "instance_type":
-            return choice(label, self._instance_types(now), now)
-        if described.choices:
-            return choice(label, described.choices, now)
-        return integer(label, now) if isinstance(now, int) else number(label, now)
 
     def _instance_types(self, *more: str) -> list[str]:
         """Return the types whose price and vCPUs are both known."""
@@ -86,19 +59,11 @@ class DeploymentPicker(Picker):
         return sorted({*filter(_has_vcpus, priced), *more})
 
     def _make(self) -> Deployment:
-        form = self._form
-        if self._box.children != (form,):
-            self._box.children = (form,)
-        kind = KINDS[self.kind.value]
-        described = settings_of(kind)
-        settings = {
-            name: _parse_optional(name, value, empty) if (empty := described[name].empty) else value
-            for name, value in form.values.items()
-        }
-        return kind(**settings)
+        made: Deployment = self._settings.make()
+        return made
 
     def _show_error(self, error: str) -> bool:
-        return self._form.refuse(error)
+        return self._settings.refuse(error)
 
     def _describe(self, value: Deployment) -> str:
         try:
@@ -113,19 +78,6 @@ def _has_vcpus(instance_type: str) -> bool:
         return instance_vcpus(instance_type) > 0
     except NotFound:
         return False
-
-
-def _parse_optional(name: str, entered: str, empty: str) -> float | int | None:
-    """Return the number in a control that may be left empty."""
-    if not entered.strip():
-        return None
-    try:
-        number = float(entered)
-    except ValueError:
-        raise InvalidInput(
-            f"{name} must be a number, or nothing ({empty}), got {entered!r}."
-        ) from None
-    return int(number) if number.is_integer() else number
 
 
 def describe_price(
