@@ -35,7 +35,7 @@ def add_app(commands: Any) -> None:  # noqa: ANN401
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help="what the controls begin with: batching, bursts, cold-starts, limits or spikes",
+        help="what the controls begin with: batching, bursts, cold-starts, limits, spikes, hybrid",
     )
     parser.add_argument(
         "--ip", default="127.0.0.1", help="to listen on; 0.0.0.0 is every network (%(default)s)"

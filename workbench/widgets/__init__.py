@@ -12,6 +12,7 @@ from workbench.widgets.results import Results
 from workbench.widgets.router_picker import RouterPicker
 from workbench.widgets.run_panel import LiveProgress, RunPanel
 from workbench.widgets.saved_runs import RunsView
+from workbench.widgets.scaling_picker import ScalingPicker
 from workbench.widgets.selection_view import SelectionView
 from workbench.widgets.traffic_picker import TrafficPicker
 from workbench.widgets.whatif import WhatIf
@@ -32,6 +33,7 @@ __all__ = [
     "RunPanel",
     "RunsView",
     "SLOPicker",
+    "ScalingPicker",
     "SelectionView",
     "SimulationPicker",
     "TrafficPicker",

@@ -10,6 +10,7 @@ import ipywidgets
 from workbench.cloud.aws import Cloud, aws
 from workbench.cloud.deploy import DeployedModel
 from workbench.deployment.base import Deployment
+from workbench.deployment.hybrid import Hybrid
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
 from workbench.measuring.load import Rows
@@ -19,6 +20,8 @@ from workbench.pricing.cost import HOUR, total
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
 from workbench.run import Run
+from workbench.scaling.base import ScalingPolicy
+from workbench.widgets.code import code_of, value_code
 from workbench.widgets.deployment_picker import DeploymentPicker
 from workbench.widgets.form import integer, text
 from workbench.widgets.lazy_tabs import LazyTabs
@@ -34,6 +37,7 @@ from workbench.widgets.router_picker import RouterPicker
 from workbench.widgets.run_panel import LiveProgress, Result, RunPanel, Work
 from workbench.widgets.saved_output import SavedOutput
 from workbench.widgets.saved_runs import RunsView
+from workbench.widgets.scaling_picker import ScalingPicker
 from workbench.widgets.target_picker import (
     BeforeClose,
     OnAWS,
@@ -67,8 +71,8 @@ def app(
 
     Args:
         registry: Where the models are, by default `Registry()`, which has ready-made ones.
-        preset: What the controls begin with: "batching", "bursts", "cold-starts", "limits" or
-            "spikes".
+        preset: What the controls begin with: "batching", "bursts", "cold-starts", "limits",
+            "spikes" or "hybrid".
 
     Raises:
         NotFound: There is no such preset.
@@ -173,7 +177,9 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self._registry_code = where
         self._deployed: DeployedModel | None = None  # the latest
         self.model = ModelPicker(registry, _DEFAULT_GROUP)
-        self.deployment = DeploymentPicker(preset.deployment)
+        self.deployment = DeploymentPicker(_base_of(preset.deployment))
+        self.scaling = ScalingPicker()
+        self.scaling.set(preset.deployment, preset.scaling)
         self.traffic = TrafficPicker(preset.kind, **preset.settings)
         self.policy = PolicyPicker(preset.policy)
         self.slo = SLOPicker(preset.slo)
@@ -197,11 +203,13 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.code_button = ipywidgets.ToggleButton(description="Show code")
         self.code_button.observe(self._show_code, "value")
         self._parts = (
-            *(self.model, self.deployment, self.traffic),
+            *(self.model, self.deployment, self.scaling, self.traffic),
             *(self.policy, self.slo, self.simulation, self.router),
         )
         self._offer_models()
         self.model.observe(self._offer_models, "value")
+        self._offer_scaling()
+        self.deployment.observe(self._offer_scaling, "value")
         for part in self._parts:
             part.observe(self._update_panel, ["value", "error"])
         self.target.observe(self._update_panel, ["value", "error"])
@@ -228,7 +236,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         """
         if wrong := [f"{part.title}: {part.error}" for part in self._parts if part.error]:
             raise InvalidInput(" ".join(wrong))
-        parts = self.model.value, self.deployment.value, self.policy.value
+        deployment = self.scaling.value.on(self.deployment.value)
+        parts = self.model.value, deployment, self.policy.value
         if self.router.value.router is None:
             model, deployment, policy = parts
             return Experiment(model, deployment, self.traffic.value, policy, self.slo.value)
@@ -252,19 +261,24 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         return code_of(
             *self._code_of_parts(made),
             way=self.way,
-            settings=self.simulation.value if self.way == "simulate" else {},
+            settings=self._settings_of(self.way),
             target=self.target.value or ThisMachine(),
         )
+
+    def _settings_of(self, way: str) -> dict[str, Any]:
+        """Return the arguments of a way that follow from the controls, besides the experiment."""
+        assumed = self.simulation.value if way == "simulate" else {}
+        return assumed | (self.scaling.value.settings if way in ("simulate", "run") else {})
 
     def _code_of_parts(self, made: Experiment) -> list[str]:
         """Return the code of an experiment's arguments."""
         traffic, slo = f"wb.{self.traffic.code}", f"wb.{made.slo!r}"
         if made.ensemble is None:
             model = f'{self._registry_code}["{self.model.value.name}"]'
-            return [model, f"wb.{made.deployment!r}", traffic, f"wb.{made.policy!r}", slo]
+            return [model, value_code(made.deployment), traffic, f"wb.{made.policy!r}", slo]
         members = [
             f'"{name}": wb.Member({self._registry_code}["{each.model.name}"], '
-            f"wb.{each.deployment!r}, wb.{each.policy!r}),"
+            f"{value_code(each.deployment)}, wb.{each.policy!r}),"
             for name, each in made.ensemble.members.items()
         ]
         lines = ["wb.Ensemble(", "    {", *(f"        {each}" for each in members), "    },"]
@@ -281,10 +295,14 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         models = [] if self.model.value is None else self._registry.models()
         self.router.offer(self.model.value, models)
 
+    def _offer_scaling(self, _change: object = None) -> None:
+        """Have the scaling be of the fleet that is chosen; nothing scales anything else."""
+        self.scaling.offer(self.deployment.value)
+
     def _rows(self) -> list[ipywidgets.DOMWidget]:
         """Return the pickers, in as many columns as fit, and what stands under them."""
         columns = [
-            ipywidgets.VBox([self.model, self.deployment, self.target]),
+            ipywidgets.VBox([self.model, self.deployment, self.scaling, self.target]),
             ipywidgets.VBox([self.traffic, self.router]),
             ipywidgets.VBox([self.policy, self.slo, self.simulation]),
         ]
@@ -311,6 +329,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
             self.target.value,
             self._set_deployed,
             self._refresh_monitor,
+            scaling=self.scaling.value.policy,
             **self.simulation.value,
         )
         try:
@@ -417,13 +436,18 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         chosen = found.experiment
         if isinstance(chosen.model, Model):  # the candidates of the app are single models
             self.model.group.label = chosen.model.group
-        self.deployment.set(chosen.deployment)
+        self._deploy(chosen.deployment, None)
         self.policy.set(chosen.policy)
 
     def _apply_plan(self, plan: Plan) -> None:
         """Have the pickers hold what a plan chose."""
-        self.deployment.set(plan.best.deployment)
+        self._deploy(plan.best.deployment, plan.best.scaling)
         self.policy.set(plan.best.policy)
+
+    def _deploy(self, deployment: Deployment, scaling: ScalingPolicy | None) -> None:
+        """Have the pickers hold a deployment, or a hybrid's parts, and how it is scaled."""
+        self.deployment.set(_base_of(deployment))
+        self.scaling.set(deployment, scaling)
 
     def _show_saved_run(self, run: Run) -> None:
         """Show a kept run, unless it is among the results."""
@@ -447,7 +471,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
             sliders.clear("Sliders are for one model: take the others out of the router's list.")
             return
         try:
-            sliders.prepare(self.experiment, busy=self._is_measuring, **self.simulation.value)
+            settings = self._settings_of("simulate")
+            sliders.prepare(self.experiment, busy=self._is_measuring, **settings)
         except InvalidInput as error:
             sliders.clear(str(error))
 
@@ -467,13 +492,16 @@ def works(
     target: Target | None,
     on_deployed: Callable[[DeployedModel], None] | None = None,
     before_close: BeforeClose = lambda: None,
+    scaling: ScalingPolicy | None = None,
     **simulation: Any,  # noqa: ANN401 - of simulate
 ) -> dict[str, Work]:
     """Return what each way to know an experiment's outcome does."""
+    scaled = {} if scaling is None else {"scaling": scaling}
+    where = target or ThisMachine()
     return {
         "predict": partial(_predict, experiment),
-        "simulate": partial(_simulate, experiment, simulation),
-        "run": partial(_measure, experiment, target or ThisMachine(), on_deployed, before_close),
+        "simulate": partial(_simulate, experiment, simulation | scaled),
+        "run": partial(_measure, experiment, where, on_deployed, before_close, **scaled),
     }
 
 
@@ -504,6 +532,7 @@ def _measure(
     on_deployed: Callable[[DeployedModel], None] | None,
     before_close: BeforeClose,
     live: LiveProgress,
+    **scaled: Any,  # noqa: ANN401 - of run
 ) -> Result:
     due, folder = experiment.here.trace.arrivals, choose_run_folder(experiment)
     live.doing = f"Preparing: {target.preparing}."
@@ -513,11 +542,11 @@ def _measure(
         live.doing = f"Running; rows are kept in {folder}."
         live.progress(done, total)
 
-    names = () if experiment.ensemble is None else experiment.ensemble.names
+    names = experiment.record().places
 
     def add(rows: Rows) -> None:
         live.add(rows["finished"] - due[rows["request"]])
-        if names:
+        if len(names) > 1:
             live.note_places(names[place] for place in rows["place"])
 
     return target.run(
@@ -528,44 +557,18 @@ def _measure(
         on_deployed=on_deployed,
         on_rows=add,
         stopped=live.stopped,
+        **scaled,
     )
+
+
+def _base_of(deployment: Deployment) -> Deployment:
+    """Return the fleet of a hybrid, or the deployment itself."""
+    return deployment.base if isinstance(deployment, Hybrid) else deployment
 
 
 def _is_priced_machine(deployment: Deployment) -> bool:
     """Return whether it is a machine of the user's own that costs something; a plan may take it."""
     return not deployment.needs and total(deployment.bill(deployment.idle_usage(HOUR))) > 0
-
-
-def code_of(
-    *parts: str,
-    way: str = "run",
-    settings: dict[str, Any] | None = None,
-    target: Target | None = None,
-) -> str:
-    """Return the code of an experiment and of one way to know its outcome.
-
-    >>> print(code_of('wb.Registry()["digits-mlp-wide"]', "wb.Local()", way="simulate"))
-    import workbench as wb
-    <BLANKLINE>
-    experiment = wb.Experiment(
-        wb.Registry()["digits-mlp-wide"],
-        wb.Local(),
-    )
-    run = experiment.simulate()
-    """
-    arguments = ", ".join(f"{name}={value!r}" for name, value in (settings or {}).items())
-    found = "prediction" if way == "predict" else "run"
-    last = f"{found} = experiment.{way}({arguments})"
-    return "\n".join(
-        [
-            "import workbench as wb",
-            "",
-            "experiment = wb.Experiment(",
-            *(f"    {each}," for each in parts),
-            ")",
-            (target or ThisMachine()).code if way == "run" else last,
-        ]
-    )
 
 
 class ClosedApp(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -604,12 +607,14 @@ class StaticApp:
 
     def __init__(self, where: str, group: str, preset: Preset) -> None:
         made = preset.deployment
-        parts = repr(made), preset.trace.name, repr(preset.policy), repr(preset.slo)
+        parts = preset.trace.name, repr(preset.policy), repr(preset.slo)
+        settings: dict[str, Any] = {"cold_start": preset.cold_start, "scaling": preset.scaling}
         self.code = code_of(
             f'{where}["{group}"]',
+            value_code(made),
             *(f"wb.{each}" for each in parts),
             way="simulate" if made.needs else "run",
-            settings={"cold_start": preset.cold_start} if preset.cold_start else {},
+            settings={name: value for name, value in settings.items() if value},
         )
 
     def __repr__(self) -> str:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workbench.batching.timer import BatchPolicy, Policy
-from workbench.deployment import Deployment, Local, RealTime, Serverless
+from workbench.deployment import Deployment, Hybrid, Lambda, Local, RealTime, Serverless
 from workbench.errors import NotFound
 from workbench.quantiles import SLO
+from workbench.scaling.base import ScalingPolicy
+from workbench.scaling.reactive import TargetTracking
 from workbench.traffic.trace import Trace
 from workbench.widgets.traffic_picker import draw_traffic
 
@@ -15,7 +17,7 @@ from workbench.widgets.traffic_picker import draw_traffic
 class Preset:
     """What the controls of an app begin with; `settings` are those of the traffic's kind.
 
-    `cold_start` is the simulation's, in seconds.
+    `cold_start` is the simulation's, in seconds, `scaling` the policy of the fleet.
     """
 
     question: str
@@ -25,6 +27,7 @@ class Preset:
     policy: Policy = field(default_factory=lambda: BatchPolicy(max_size=8, max_wait=0.025))
     slo: SLO = field(default_factory=lambda: SLO(latency=0.1))
     cold_start: float = 0.0
+    scaling: ScalingPolicy | None = None
 
     @property
     def trace(self) -> Trace:
@@ -63,6 +66,19 @@ PRESETS: dict[str, Preset] = {
         deployment=RealTime(instance_type="ml.m5.large"),
         kind="flash_crowd",
         settings={"rate": 200.0, "peak": 10.0, "duration": 20.0},
+    ),
+    "hybrid": Preset(
+        question="When do functions beat one more instance?",
+        deployment=Hybrid(
+            base=RealTime(instance_type="ml.m5.large"),
+            overflow=Lambda(memory_mb=1769, max_concurrency=1000),
+        ),
+        kind="flash_crowd",
+        settings={"rate": 40.0, "peak": 6.0, "duration": 3600.0},
+        policy=_NO_BATCHING,
+        slo=SLO(latency=0.5),
+        cold_start=1.0,
+        scaling=TargetTracking(target=1200.0),
     ),
 }
 """Presets by name."""

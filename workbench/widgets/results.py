@@ -12,12 +12,14 @@ import ipywidgets
 import traitlets
 
 from workbench.comparison import Comparison, compare
+from workbench.deployment.hybrid import Hybrid
 from workbench.errors import NotFound, StorageError, WorkbenchError
 from workbench.formatting import Table
 from workbench.plots.batches import plot_batch_sizes
 from workbench.plots.costs import plot_cost_by_item
 from workbench.plots.latency import plot_latency_over_time
 from workbench.plots.places import plot_answers_by_place
+from workbench.plots.scaling import plot_scaling
 from workbench.report.page import write_report
 from workbench.run import Run, delete_run
 from workbench.run_cost import cost
@@ -303,10 +305,23 @@ def _places(comparison: Comparison) -> str:
     return plot_answers_by_place(routed).image() if routed else ""
 
 
+def _scaling(comparison: Comparison) -> str:
+    """Return load and instances of the latest run whose fleet changed its size or had help."""
+    latest = [run for run in comparison.runs.values() if _is_scaled(run)][-1:]
+    return "".join(plot_scaling(run).image() for run in latest)
+
+
+def _is_scaled(run: Run) -> bool:
+    record = run.record
+    known = record.instances or any(each.instances for each in record.members or ())
+    return bool(known) and (record.scaling is not None or isinstance(record.deployment, Hybrid))
+
+
 _CHARTS: Mapping[str, Callable[[Comparison], str]] = {
     "latency": _latency,
     "over time": _over_time,
     "places": _places,
+    "scaling": _scaling,
     "batch sizes": _batch_sizes,
     "cost": _cost,
 }

@@ -1,0 +1,162 @@
+"""Scaling in the app: which policy, what takes the rest, the code for it, and what is shown."""
+
+import pytest
+
+from workbench.deployment import KINDS, Async, Hybrid, Lambda, Local, RealTime, Serverless
+from workbench.deployment.spill import SPILL_RULES, Hedge, InFlight
+from workbench.scaling import SCALING_POLICIES, ScaleToZero, Schedule, StepScaling, TargetTracking
+from workbench.widgets import App, ScalingPicker
+from workbench.widgets.app_view import works
+from workbench.widgets.code import value_code
+
+FLEET = RealTime(instance_type="ml.m5.large")
+FUNCTION = Lambda(memory_mb=512, max_concurrency=9)
+POLICIES = [
+    TargetTracking(target=70.0, metric="utilisation", least=2, most=9, scale_in=False),
+    StepScaling(steps=[(0, 1), (10, 3)], metric="backlog"),
+    Schedule([(0.0, 3), (90.5, 1)]),
+    ScaleToZero(count=2, idle=60.0),
+]
+
+
+@pytest.fixture
+def picker():
+    picker = ScalingPicker()
+    picker.offer(FLEET)
+    return picker
+
+
+def test_a_fleet_keeps_its_size_and_helps_itself_until_something_is_chosen(picker):
+    assert picker.value.settings == {}
+    assert picker.value.on(FLEET) == FLEET
+    assert picker.status.text == "The fleet keeps its size."
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.kind)
+def test_every_policy_has_controls_that_hold_any_of_its_settings(picker, policy):
+    picker.set(FLEET, policy)
+
+    assert picker.value.settings == {"scaling": policy}
+
+
+def test_every_kind_of_policy_and_rule_and_overflow_is_on_offer(picker):
+    offered = [[kind for _, kind in each.kind.options] for each in picker._groups]
+    overflows = [kind for kind, each in KINDS.items() if each.on_demand]
+
+    assert offered[0] == ["none", *overflows]
+    assert offered[1] == list(SPILL_RULES)
+    assert set(SCALING_POLICIES) <= set(offered[2])
+
+
+@pytest.mark.parametrize("kind", SPILL_RULES)
+@pytest.mark.parametrize("overflow", ["lambda", "serverless"])
+def test_any_overflow_under_any_rule_makes_a_hybrid(picker, overflow, kind):
+    picker.overflow.kind.value, picker.spill.kind.value = overflow, kind
+
+    made = picker.value.on(FLEET)
+    assert (made.overflow.kind, made.spill.kind, made.base) == (overflow, kind, FLEET)
+
+
+def test_a_hybrid_is_held_part_by_part(picker):
+    hybrid = Hybrid(base=FLEET, overflow=FUNCTION, spill=Hedge(after=0.25))
+    picker.set(hybrid)
+    assert picker.value.on(FLEET) == hybrid
+
+    picker.set(FLEET)
+    assert picker.value.on(FLEET) == FLEET
+
+
+def test_only_what_a_deployment_can_have_is_shown(picker):
+    picker.set(Hybrid(base=FLEET, overflow=FUNCTION), POLICIES[0])
+
+    for deployment in (Local(), Serverless.example(), None):
+        picker.offer(deployment)
+        assert picker.layout.display == "none"
+        assert picker.value == (None, None, None)
+    picker.offer(Async(instance_type="ml.m5.large"))
+    assert (picker.value.overflow, picker.value.policy) == (None, POLICIES[0])
+    picker.offer(FLEET)
+    assert picker.value.overflow == FUNCTION
+
+
+def test_what_is_wrong_is_said_beside_the_control_of_its_own_group(picker):
+    picker.overflow.kind.value, picker.policy.kind.value = "lambda", "target tracking"
+    picker.policy["most"].value = 0  # so is a setting of the rule called
+
+    assert picker.value is None
+    assert "most" in picker.policy.form._lines["most"].value
+    assert picker.spill.form._lines == {}
+    picker.policy["most"].value = 5
+    assert picker.error == ""
+
+
+def test_numbers_that_are_none_are_refused_where_they_stand(picker):
+    picker.policy.kind.value = "schedule"
+    picker.policy["changes"].value = "0 four"
+
+    assert picker.error.startswith("changes must be numbers")
+
+
+# -------------------------------------------------------------------------------------- in the app
+
+
+@pytest.fixture
+def app(registry):
+    app = App(registry)
+    app.model.group.label = "digits-mlp-small"
+    app.deployment.set(FLEET)
+    yield app
+    app.close()
+
+
+def code_values(app):
+    import workbench as wb
+
+    lines = app.code.split("experiment = ")[0], app.code.partition("experiment = ")[2]
+    experiment, _, rest = lines[1].partition("\n)\n")
+    names = {"wb": wb}
+    exec(lines[0], names)  # noqa: S102 - our own lines
+    exec(f"experiment = {experiment}\n)", names)  # noqa: S102
+    scaled = next((line for line in rest.splitlines() if line.startswith("scaling")), "")
+    exec(scaled, names)  # noqa: S102
+    return names, rest
+
+
+def test_the_code_makes_the_hybrid_and_the_policy_that_the_controls_hold(app):
+    app.scaling.set(Hybrid(base=FLEET, overflow=FUNCTION, spill=InFlight(3)), POLICIES[0])
+
+    names, rest = code_values(app)
+    assert names["experiment"].deployment == app.experiment.deployment
+    assert names["scaling"] == POLICIES[0]
+    assert "run = experiment.run(cloud, scaling=scaling)" in rest
+
+
+def test_simulate_and_run_are_given_the_policy(app, monkeypatch):
+    given = []
+    monkeypatch.setattr("workbench.widgets.app_view._load_profile", lambda *_: None)
+    monkeypatch.setattr(
+        "workbench.experiment.Experiment.simulate", lambda *_, **more: given.append(more)
+    )
+    app.scaling.set(FLEET, POLICIES[0])
+
+    works(app.experiment, None, scaling=app.scaling.value.policy, seed=3)["simulate"](None)
+    assert given == [{"seed": 3, "scaling": POLICIES[0]}]
+
+
+@pytest.mark.usefixtures("at_home")
+def test_a_tracked_fleet_is_simulated_and_shown_with_its_instances(app):
+    app.traffic["duration"].value = 5.0
+    app.scaling.set(FLEET, TargetTracking(target=600.0, period=1.0, out_periods=1))
+
+    app.panel.start("simulate")
+    run = app.panel.wait(120)
+    assert app.panel.error == ""
+    assert run.record.scaling["kind"] == "target tracking"
+    assert "Load and instances over time" in app.results.charts["scaling"].value
+
+
+def test_a_value_is_code_that_makes_it_again():
+    import workbench as wb
+
+    for value in (*POLICIES, Hybrid(base=FLEET, overflow=FUNCTION)):
+        assert eval(value_code(value), {"wb": wb}) == value  # noqa: S307 - our own words
