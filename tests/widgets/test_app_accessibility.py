@@ -146,3 +146,27 @@ def test_a_saved_notebook_shows_the_last_result_without_a_kernel(shown, lab):
     expect(kept.locator("img").first).to_be_visible()
     expect(kept.get_by_role("cell", name="the last one")).to_be_visible()
     assert len(lab.api("sessions")) == 1  # of the notebook before
+
+
+def test_scaling_is_labelled_and_readable_in_either_theme_and_in_a_narrow_window(shown):
+    choose = partial(shown.get_by_label, exact=True)
+    choose("Type").select_option("Real-time")
+    for label, words in (
+        ("Overflow", "Lambda"),
+        ("Spill", "Hedge"),
+        ("Scaled by", "Target tracking"),
+    ):
+        choose(label).select_option(words)
+    choose("Most").fill("0")
+    expect(shown.get_by_role("alert").first).to_be_visible()
+
+    for theme in THEMES:
+        command(shown, "apputils:change-theme", theme=theme)
+        expect(shown.locator("#jupyterlab-splash")).to_have_count(0)
+        assert serious(shown) == "[]"
+    choose("Most").fill("9")
+    expect(shown.get_by_text("The fleet is scaled.")).to_be_visible()
+    for width in (1280, 800):
+        shown.set_viewport_size({"width": width, "height": 1800})
+        shown.wait_for_function(f"({WIDER})().length === 0")
+        shown.screenshot(path=PICTURES / f"app-scaling-{width}.png")

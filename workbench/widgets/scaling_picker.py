@@ -72,7 +72,7 @@ class ScalingPicker(Picker):
         rules = {kind: _BEGIN_RULES.get(kind) or each() for kind, each in SPILL_RULES.items()}
         self.overflow = SettingsForm("Overflow", {_NONE: None, **on_demand}, self._read)
         self.spill = SettingsForm("Spill", rules, self._read)
-        self.policy = SettingsForm("Policy", {_NONE: None, **policies}, self._read)
+        self.policy = SettingsForm("Scaled by", {_NONE: None, **policies}, self._read)
         self._wrong: SettingsForm | None = None  # the group that the error is about
         self._groups: Sequence[SettingsForm] = (self.overflow, self.spill, self.policy)
         super().__init__("Scaling", {}, *self._groups)
