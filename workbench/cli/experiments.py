@@ -14,7 +14,6 @@ from workbench.cli.arguments import (
 from workbench.cli.cloud import add_deployment_options, deployment_of
 from workbench.cli.files import check_new, file_name
 from workbench.cli.output import Arguments, print_json, print_text, report_interruption
-from workbench.cli.report import facts_of, format_comparison
 from workbench.cli.traffic import add_traffic, read_traffic
 from workbench.comparison import compare
 from workbench.experiment import Experiment
@@ -64,6 +63,8 @@ def experiments_of(arguments: Arguments) -> dict[str, Experiment]:
 
 def show_runs(arguments: Arguments, runs: dict[str, Run], *, stopped: bool = False) -> int:
     """Print the runs side by side, save them where that is asked for; return the exit status."""
+    from workbench.cli.report import facts_of, format_comparison
+
     if not runs:
         return report_interruption("nothing was measured")
     comparison = compare(list(runs.values()))

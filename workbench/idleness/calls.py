@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.cloud.deploy import DeployedModel
 from workbench.errors import InvalidInput
 from workbench.pricing.cost import HOUR
 from workbench.traffic.replay import from_counts
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from workbench.cloud.aws import Cloud
+    from workbench.cloud.deploy import DeployedModel
     from workbench.cloud.monitor import Clock
     from workbench.deployment.base import Deployment
     from workbench.traffic.trace import Trace
@@ -65,6 +65,7 @@ def read_endpoint(
     clock: Clock,
 ) -> IdleCalls:
     """Return the calls of an endpoint, as CloudWatch counted them."""
+    from workbench.cloud.deploy import DeployedModel
     from workbench.cloud.endpoint_calls import read_calls
 
     if isinstance(of, DeployedModel):

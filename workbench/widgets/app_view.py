@@ -496,7 +496,7 @@ def works(
     **simulation: Any,  # noqa: ANN401 - of simulate
 ) -> dict[str, Work]:
     """Return what each way to know an experiment's outcome does."""
-    scaled = {} if scaling is None else {"scaling": scaling}
+    scaled: dict[str, Any] = {} if scaling is None else {"scaling": scaling}
     where = target or ThisMachine()
     return {
         "predict": partial(_predict, experiment),

@@ -79,9 +79,10 @@ class ScalingPicker(Picker):
 
     def offer(self, deployment: Deployment | None) -> None:
         """Show what the deployment can have, which is nothing unless it is a fleet."""
-        fleet = deployment is not None and isinstance(deployment.platform, FleetPlatform)
-        self._scales = fleet and bool(deployment.scaled_by)
-        self._spills = fleet and deployment.takes_overflow
+        self._scales = self._spills = False
+        if deployment is not None and isinstance(deployment.platform, FleetPlatform):
+            self._scales = bool(deployment.scaled_by)
+            self._spills = deployment.takes_overflow
         self._read()
 
     def set(self, deployment: Deployment, policy: ScalingPolicy | None = None) -> None:

@@ -54,7 +54,7 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         return self._forms[kind]
 
     def _build(self, value: Any) -> Form:  # noqa: ANN401 - of any class with settings
-        described = {} if value is None else settings_of(type(value))
+        described = {} if value is None else settings_of(value.__class__)
         controls = {
             name: self._control(each, name, getattr(value, name))
             for name, each in described.items()
@@ -85,7 +85,7 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
     def show(self) -> None:
         """Show the controls of the chosen kind."""
         shown = (self.kind, self.form) if self.form.controls else (self.kind,)
-        if self.children != shown:
+        if getattr(self, "children", ()) != shown:
             self.children = shown
 
     def make(self) -> Any:  # noqa: ANN401 - of the chosen kind's class
@@ -98,7 +98,7 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         example = self._examples[self.kind.value]
         if example is None:
             return None
-        described = settings_of(type(example))
+        described = settings_of(example.__class__)
         held = {
             name: _parse(name, value, described[name], getattr(example, name))
             for name, value in self.form.values.items()
