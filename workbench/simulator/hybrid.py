@@ -278,8 +278,8 @@ class _HybridSteps:
             order = np.argsort(at, kind="stable")
             at, chosen, levels = at[order], chosen[order], levels[order]
         platform = cast("OnDemandPlatform", hybrid.overflow.platform)
-        requests, calls = _take(batches, chosen, at)
-        calls.finished[:] = levels
+        requests, calls = _take(batches, chosen)
+        calls.closed[:], calls.finished[:] = at, levels
         arrivals = self._trace.arrivals[requests]
         distributions = self._overflow.distributions(platform)
         source = ClosedBatches(arrivals, calls, self._overflow.services, distributions)
@@ -310,9 +310,7 @@ class _HybridSteps:
                 requests, mine = np.arange(len(self._trace)), batches
             else:
                 chosen = np.flatnonzero(is_its)
-                requests, mine = _take(batches, chosen, batches.closed[chosen])
-                for name in ("started", "finished", "init", "cold", "server"):
-                    getattr(mine, name)[:] = getattr(batches, name)[chosen]
+                requests, mine = _take(batches, chosen)
                 if len(self._types) > 1:  # instances of a type are numbered from 0
                     mine.server[:] = np.where(mine.server < 0, -1, its.searchsorted(mine.server))
             arrivals = self._trace.arrivals[requests]
@@ -347,30 +345,28 @@ def _list_types(parts: Sequence[Deployment], services: Sequence[ServiceTimes]) -
     ]
 
 
-def _take(batches: "Batches", chosen: Numbers, at: Floats) -> "tuple[Numbers, Batches]":
-    """Return the requests of some batches, and these batches closed `at`, with room for results."""
+def _take(batches: "Batches", chosen: Numbers) -> "tuple[Numbers, Batches]":
+    """Return the requests of some batches, and copies of these batches."""
+    from workbench.simulator import kernels
     from workbench.simulator.sources import allocate
 
-    begin = batches.first[chosen]
-    sizes = batches.first[chosen + 1] - begin
-    first = np.append(0, np.cumsum(sizes))
-    requests = np.arange(first[-1]) + np.repeat(begin - first[:-1], sizes)
-    return requests, allocate(first, at, batches.rows[chosen])
+    count = len(chosen)
+    sizes = batches.first[chosen + 1] - batches.first[chosen]
+    requests = np.empty(sizes.sum(), np.int64)
+    room = allocate(np.empty(count + 1, np.int64), np.empty(count), np.empty(count, np.int64))
+    kernels.take_batches(batches, chosen, room, requests)
+    return requests, room
 
 
 def _merge(trace: Trace, places: list[PlaceOutcome]) -> RoutedOutcome:
     """Return whose answer each request got: the earlier, and of equal ones the first place's."""
+    from workbench.simulator import kernels
+
     given = np.zeros(len(trace), np.uint8)
     tried = np.zeros(len(trace), np.uint8)
     finished = np.full(len(trace), np.nan)
     for number, (requests, outcome) in enumerate(places):
-        batches = outcome.batches
-        answered = np.repeat(batches.finished, np.diff(batches.first))
-        before = finished[requests]
-        earlier = np.isnan(before) | (answered < before)  # of two failures, the last
-        mine = requests[earlier]
-        given[mine], finished[mine] = number, answered[earlier]
-        tried[requests] += 1
+        kernels.merge_answers(number, requests, outcome.batches, finished, given, tried)
     return RoutedOutcome(
         arrivals=trace.arrivals,
         places=tuple(places),

@@ -463,7 +463,9 @@ def serve_fleet(
     spills, most, latest, expected, arrivals = spill
     first_request, timed = batches.first, latest < np.inf
     ready, leaves = len(routable), len(tree) // 2
-    levels, slices, rate, phase, apart = distributions.speeds
+    busy_times, idle_times, speeds, height = distributions
+    levels, slices, rate, phase, apart = speeds
+    mixes = len(busy_times) > height
     turning, varies = (rate, phase, apart), rate > 0
     mask = len(when) - 1
     width = len(idle) // len(head)
@@ -491,17 +493,15 @@ def serve_fleet(
                 idle_count[queue] -= 1
                 top = queue * width + idle_count[queue]
                 instance = idle[top] // workers
-                row = offset[instance] + rows[batch]
-                distribution = (
-                    distributions.idle[row] if now > idle_since[top] else distributions.busy[row]
-                )
+                row = rows[batch] + (offset[instance] if mixes else 0)
+                times = idle_times if now > idle_since[top] else busy_times
                 started[batch] = now
                 server[batch] = instance
                 level = finished[batch]
                 if varies:
                     place = find_slice(now, instance, turning, len(slices))
                     level = draw_row(levels, slices[place], level)
-                finished[batch] = now + draw(distribution, level)
+                finished[batch] = now + draw_row(times, row, level)
                 push_completion(when, who, first, busy, (finished[batch], idle[top]))
                 busy += 1
         if over:
@@ -843,6 +843,7 @@ def serve_fleet_from_buffer(
     first_request, closed, rows, started, finished, _, _, server = batches
     busy_times, idle_times, speeds, height = distributions
     levels, slices, rate, phase, apart = speeds
+    mixes = len(busy_times) > height
     turning, varies = (rate, phase, apart), rate > 0
     routing, workers, ttl, routable, takes, own, offset, weight, tree = fleet[:9]
     idle, idle_since, idle_count, head, tail, outstanding = fleet[9:15]
@@ -896,13 +897,14 @@ def serve_fleet_from_buffer(
                 idle_count[queue] -= 1
                 top = queue * width + idle_count[queue]
                 times = idle_times if now > idle_since[top] else busy_times
+                instance = idle[top] // workers
+                row = rows[batch] + (offset[instance] if mixes else 0)
                 started[batch] = now
-                server[batch] = idle[top] // workers
+                server[batch] = instance
                 level = finished[batch]
                 if varies:
-                    place = find_slice(now, server[batch], turning, len(slices))
+                    place = find_slice(now, instance, turning, len(slices))
                     level = draw_row(levels, slices[place], level)
-                row = offset[server[batch]] + rows[batch]
                 finished[batch] = now + draw_row(times, row, level)
                 following[batch] = idle[top]  # it has left its chain: room for its worker
                 push_completion(when, who, first, busy, (finished[batch], batch))
@@ -1058,6 +1060,44 @@ def sum_billed_ms(batches: Batches, with_cold_starts: bool) -> tuple[int, int]: 
             calls += 1
             milliseconds += math.ceil(np.rint(1000 * span * 1e5) / 1e5)
     return calls, milliseconds
+
+
+@compile_loop
+def take_batches(batches: Batches, chosen: Counts, taken: Batches, requests: Counts) -> None:
+    """Copy some batches, and list the requests of these by their numbers among all."""
+    first, closed, rows, started, finished, init, cold, server = batches
+    to_first, to_closed, to_rows, to_started, to_finished, to_init, to_cold, to_server = taken
+    count = 0
+    for place in range(len(chosen)):
+        batch = chosen[place]
+        to_first[place], to_closed[place], to_rows[place] = count, closed[batch], rows[batch]
+        to_started[place], to_finished[place] = started[batch], finished[batch]
+        to_init[place], to_cold[place] = init[batch], cold[batch]
+        to_server[place] = server[batch]
+        for request in range(first[batch], first[batch + 1]):
+            requests[count] = request
+            count += 1
+    to_first[len(chosen)] = count
+
+
+@compile_loop
+def merge_answers(
+    place: int,
+    requests: Counts,
+    batches: Batches,
+    finished: Floats,
+    given: NDArray[np.uint8],
+    tried: NDArray[np.uint8],
+) -> None:
+    """Give requests the answers of one more place, where they have none that was earlier."""
+    first, ends = batches.first, batches.finished
+    for batch in range(len(ends)):
+        at = ends[batch]
+        for number in range(first[batch], first[batch + 1]):
+            request = requests[number]
+            tried[request] += 1
+            if np.isnan(finished[request]) or at < finished[request]:  # of failures, the last
+                finished[request], given[request] = at, place
 
 
 class Requests(NamedTuple):
