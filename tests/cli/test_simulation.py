@@ -7,7 +7,7 @@ import pytest
 
 import workbench as wb
 from workbench.cli import main
-from workbench.cli.described import parse_overflow, parse_scaling, parse_spill
+from workbench.cli.values import parse_overflow, parse_scaling, parse_spill
 from workbench.errors import InvalidInput, NotFound
 from workbench.run import load_run
 

@@ -20,13 +20,13 @@ from workbench.cli.arguments import (
     registry_of,
     subparser,
 )
-from workbench.cli.described import (
+from workbench.cli.output import Arguments, announce, print_json, print_text
+from workbench.cli.values import (
     describe_kinds,
     parse_overflow,
     parse_scaling,
     parse_spill,
 )
-from workbench.cli.output import Arguments, announce, print_json, print_text
 from workbench.cloud.aws import Cloud, aws
 from workbench.cloud.deploy import teardown
 from workbench.cloud.doctor import examine

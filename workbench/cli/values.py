@@ -52,7 +52,7 @@ def describe_kinds(kinds: Mapping[str, Any]) -> str:
     >>> describe_kinds({"hedge": SPILL_RULES["hedge"]})
     'hedge (after)'
     """
-    each = (f"{_dashed(kind)} ({', '.join(settings_of(of))})" for kind, of in kinds.items())
+    each = (f"{_option(kind)} ({', '.join(settings_of(of))})" for kind, of in kinds.items())
     return "; ".join(each)
 
 
@@ -64,7 +64,7 @@ def _parse(text: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
     if stripped.startswith("{"):
         return _parse_json(stripped, stripped)
     name, _, rest = stripped.partition(":")
-    named = {_dashed(kind): kind for kind in kinds}
+    named = {_option(kind): kind for kind in kinds}
     if name not in named:
         raise InvalidInput(f"{text!r} has no kind of {', '.join(named)}; it is {_FORM}")
     data: dict[str, Any] = {"kind": named[name]}
@@ -116,5 +116,5 @@ def _read(path: Path) -> str:
         raise InvalidInput(f"{path} cannot be read: {error}") from error
 
 
-def _dashed(kind: str) -> str:
+def _option(kind: str) -> str:
     return kind.replace(" ", "-")
