@@ -29,6 +29,7 @@ _CONTENTS = {
         "Hybrid",
         "InFlight",
         "Lambda",
+        "LambdaManaged",
         "Local",
         "MixedFleet",
         "OnPremise",

@@ -12,6 +12,7 @@ from workbench.deployment import (
     BatchTransform,
     Deployment,
     Lambda,
+    LambdaManaged,
     Local,
     OnPremise,
     RealTime,
@@ -78,6 +79,15 @@ deployments = st.one_of(
         memory_mb=st.integers(128, 10_240),
         architecture=st.sampled_from(["x86_64", "arm64"]),
         timeout=st.integers(1, 900),
+    ),
+    st.builds(
+        LambdaManaged,
+        instance_types=st.sampled_from([("m7g.xlarge",), ("m7g.2xlarge", "r7g.xlarge")]),
+        memory_gb_per_vcpu=st.sampled_from([2, 4]),
+        concurrency=st.integers(1, 192),
+        least=st.integers(1, 9),
+        most=st.integers(9, 15_000),
+        target=st.floats(0.01, 1),
     ),
 )
 
@@ -232,6 +242,7 @@ def test_limits_are_those_of_the_invoke_calls():
         "async": (1_073_741_824, 3600),
         "batch transform": (104_857_600, 3600),
         "lambda": (6_291_456, 900),
+        "lambda managed": (6_291_456, 900),
     }
     assert Async.inline_limit == 128_000
 

@@ -7,7 +7,16 @@ import pytest
 
 from workbench.batching.policies import DeadlineAware, Replanned, Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy
-from workbench.deployment import KINDS, Async, BatchTransform, Lambda, Local, RealTime, Serverless
+from workbench.deployment import (
+    KINDS,
+    Async,
+    BatchTransform,
+    Lambda,
+    LambdaManaged,
+    Local,
+    RealTime,
+    Serverless,
+)
 from workbench.errors import InvalidInput
 from workbench.pricing.sheet import PriceSheet
 from workbench.registry.api import Registry
@@ -81,6 +90,7 @@ PLACES = [
     Async(instance_type="ml.c5.large", count=0, concurrency=4, ttl=60, timeout=30),
     BatchTransform(instance_type="ml.c5.large", count=3, period=900.0),
     Lambda(memory_mb=512, max_concurrency=7, architecture="arm64", timeout=3),
+    LambdaManaged(instance_types=["m7g.xlarge", "m7g.2xlarge"], concurrency=2, most=9, target=0.3),
 ]
 
 

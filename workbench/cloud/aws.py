@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from workbench.registry.model import Model
 
 ROLE, IMAGE, BUCKET = "WORKBENCH_ROLE_ARN", "WORKBENCH_IMAGE", "WORKBENCH_BUCKET"
-"""Environment variables that `aws` reads by default."""
+OPERATOR_ROLE = "WORKBENCH_OPERATOR_ROLE_ARN"
+SUBNETS, SECURITY_GROUPS = "WORKBENCH_SUBNETS", "WORKBENCH_SECURITY_GROUPS"
+"""Environment variables that `aws` reads by default; the last two hold names between commas."""
 
 _READ_TIMEOUTS = {"lambda": 910}  # seconds to wait for an answer, where it is not 70
 _SIGN_IN = "Sign in (aws configure, or aws sso login), or name another profile: aws(profile=...)."
@@ -63,6 +65,8 @@ class Cloud:
         image: The URI of the image that holds the model server; None: not known.
         bucket: The S3 bucket for models; None: one named after region and account.
         keys: Access key and secret; None: whatever boto3 finds.
+        operator_role: The ARN of the role by which Lambda manages instances; None: not known.
+        subnets, security_groups: Where managed instances are.
     """
 
     name: str = "AWS"
@@ -76,6 +80,9 @@ class Cloud:
     image: str | None = None
     bucket: str | None = None
     keys: tuple[str, str] | None = field(default=None, repr=False)
+    operator_role: str | None = None
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
 
     @property
     def origin(self) -> str:
@@ -196,7 +203,14 @@ def aws(
         role=role or os.environ.get(ROLE),
         image=image or os.environ.get(IMAGE),
         bucket=bucket or os.environ.get(BUCKET),
+        operator_role=os.environ.get(OPERATOR_ROLE),
+        subnets=_names(SUBNETS),
+        security_groups=_names(SECURITY_GROUPS),
     )
+
+
+def _names(variable: str) -> tuple[str, ...]:
+    return tuple(os.environ.get(variable, "").replace(",", " ").split())
 
 
 def _default_region(profile: str | None) -> str:

@@ -9,7 +9,10 @@ from workbench.cloud.aws import BUCKET, Cloud
 from workbench.errors import CloudError, Stopped
 
 _ATTEMPTS = 5  # nothing is timed here
-_MISSING_MESSAGES = ("could not find", "does not exist", "nosuchkey", "nosuchbucket", "not found")
+_MISSING_MESSAGES = (
+    *("could not find", "does not exist", "nosuchkey", "nosuchbucket", "not found"),
+    "resourcenotfound",
+)
 
 
 class CloudClient:

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from workbench.cloud.aws import Cloud
 from workbench.errors import StorageError
@@ -146,5 +147,8 @@ def _text(entry: LedgerEntry) -> str:
 
 def _entry(text: str) -> LedgerEntry:
     facts = json.loads(text)
-    cloud = facts["cloud"] | {"keys": facts["cloud"]["keys"] and tuple(facts["cloud"]["keys"])}
+    cloud: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in facts["cloud"].items()
+    }
     return LedgerEntry(**facts | {"cloud": Cloud(**cloud)})

@@ -15,6 +15,7 @@ from workbench.deployment.batch_transform import BatchTransform
 from workbench.deployment.hybrid import Hybrid
 from workbench.deployment.instance_types import instance_vcpus
 from workbench.deployment.lambda_ import Lambda
+from workbench.deployment.lambda_instances import LambdaManaged
 from workbench.deployment.local import Local
 from workbench.deployment.mixed_fleet import MixedFleet
 from workbench.deployment.on_premise import OnPremise
@@ -35,6 +36,7 @@ __all__ = [
     "Hybrid",
     "InFlight",
     "Lambda",
+    "LambdaManaged",
     "Local",
     "MixedFleet",
     "OnPremise",
@@ -57,6 +59,7 @@ KINDS.update(
             Async,
             BatchTransform,
             Lambda,
+            LambdaManaged,
         )
     }
 )

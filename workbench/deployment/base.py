@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from workbench.deployment.platforms import Platform
 from workbench.errors import InvalidInput
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Activity, Usage
-from workbench.settings import build_from_dict, check_settings
+from workbench.settings import build_from_dict, check_settings, settings_to_dict
 
 if TYPE_CHECKING:
     from workbench.pricing.cost import Items
@@ -37,6 +37,14 @@ COMPOSITES: dict[str, type[Deployment]] = {}
 _NEEDS_CLOUD = "Running it takes a cloud: LocalCloud on this machine, or AWS."
 
 
+_ENVELOPE = 81  # bytes of a function's event around its base64: see workbench.backends.lambda_
+
+
+def event_bytes(content: int) -> int:
+    """Return the bytes of a function's event around so many bytes of content, in base64."""
+    return _ENVELOPE + 4 * -(-content // 3)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlanChoices:
     """What a plan tries of the inference types: see `workbench.planner.Options`, which has more."""
@@ -44,6 +52,7 @@ class PlanChoices:
     serverless_memory_mb: Sequence[int] = (1024, 2048, 3072, 4096, 5120, 6144)
     lambda_memory_mb: Sequence[int] = (512, 768, 1024, 1280, 1536, 1769, 2048, 2560, 3008)
     instance_types: Sequence[str] = ("ml.c5.large", "ml.c5.xlarge", "ml.m5.large", "ml.m5.xlarge")
+    managed_instance_types: Sequence[str] = ("c7g.xlarge", "m7g.xlarge")
     serverless_concurrency: int = 200
     lambda_concurrency: int = 1000
     keep_alive: float = KEEP_ALIVE
@@ -238,10 +247,7 @@ class Deployment(ABC):
         >>> Local(workers=2).to_dict()
         {'kind': 'local', 'workers': 2, 'threads': 1, 'hourly_price': 0.0}
         """
-        return {
-            "kind": self.kind,
-            **{field.name: getattr(self, field.name) for field in fields(self)},
-        }
+        return settings_to_dict(self)
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Deployment:

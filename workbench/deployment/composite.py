@@ -141,16 +141,6 @@ class Composite(Deployment):
             )
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return kind and settings as JSON values, deployments as their dictionaries."""
-        return {name: _to_json(value) for name, value in super().to_dict().items()}
-
-
-def _to_json(value: Any) -> Any:  # noqa: ANN401 - a setting, of any kind
-    if isinstance(value, tuple):
-        return [_to_json(each) for each in value]
-    return value.to_dict() if hasattr(value, "to_dict") else value
-
 
 def _whole(*parts: Usage) -> Usage:
     return Usage(

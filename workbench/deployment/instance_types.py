@@ -1,8 +1,9 @@
-"""Instance types of SageMaker, their vCPUs and memory, from data/instances.csv."""
+"""Instance types of SageMaker and EC2, their vCPUs and memory, from data/instances.csv."""
 
 import csv
 import difflib
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -20,14 +21,27 @@ def instance_vcpus(instance_type: str) -> float:
     4.0
     """
     check_instance_type("instance_type", instance_type)
+    return float(find_instance(instance_type)["vcpus"])
+
+
+def find_instance(name: str) -> Mapping[str, str]:
+    """Return the row of an instance type, of SageMaker or of EC2, in data/instances.csv.
+
+    Raises:
+        NotFound: The type is not in the table.
+
+    >>> find_instance("m7g.xlarge")["architecture"]
+    'arm64'
+    """
     table = _instances()
-    if instance_type not in table:
-        near = difflib.get_close_matches(instance_type, table, n=3) or sorted(table)
+    if name not in table:
+        alike = [each for each in table if each.startswith("ml.") == name.startswith("ml.")]
+        near = difflib.get_close_matches(name, alike, n=3) or sorted(alike)
         raise NotFound(
-            f"The vCPUs of {instance_type!r} are not known: use one of {', '.join(near)}, "
+            f"The vCPUs of {name!r} are not known: use one of {', '.join(near)}, "
             "or measure a profile on it."
         )
-    return float(table[instance_type]["vcpus"])
+    return table[name]
 
 
 def instance_memory(instance_type: str) -> float | None:

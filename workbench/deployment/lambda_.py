@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from workbench.deployment.base import MB, PlanChoices
+from workbench.deployment.base import MB, PlanChoices, event_bytes
 from workbench.deployment.on_demand import OnDemandDeployment
 from workbench.deployment.platforms import OnDemandPlatform
 from workbench.pricing.cost import Items, bill_item
@@ -14,8 +14,6 @@ from workbench.settings import one_of, setting, whole
 
 INIT_LIMIT = 10.0
 """Seconds that the start of a function may take (Lambda developer guide, "Lambda quotas")."""
-
-_ENVELOPE = 81  # bytes of an event around its base64: see workbench.backends.lambda_
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +97,7 @@ class Lambda(OnDemandDeployment):
         >>> Lambda.payload(3000) - Lambda.payload(0)
         4000
         """
-        return _ENVELOPE + 4 * -(-content // 3)
+        return event_bytes(content)
 
     @property
     def call_limit(self) -> float:

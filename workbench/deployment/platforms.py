@@ -3,8 +3,14 @@
 Simulator, formulas and planner know these and no inference type.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workbench.scaling.cpu import CpuTracking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +25,7 @@ class FleetPlatform:
         ttl: Seconds that a batch waits at most.
         least: The fewest instances that scaling may leave.
         metered: Whether each instance is billed from its launch to its stop.
+        scaling: What it scales by itself, from `instances` on; None: it does not.
     """
 
     instances: int
@@ -27,6 +34,12 @@ class FleetPlatform:
     ttl: float = math.inf
     least: int = 1
     metered: bool = True
+    scaling: CpuTracking | None = None
+
+    @property
+    def rejects(self) -> bool:
+        """Whether a batch that finds no worker free is refused at once."""
+        return self.ttl == 0
 
     @property
     def idle_instances(self) -> int:
@@ -35,8 +48,8 @@ class FleetPlatform:
 
     @property
     def servers(self) -> int:
-        """How many batches are served at once."""
-        return self.instances * self.workers
+        """How many batches are served at once, at most where it scales by itself."""
+        return (self.instances if self.scaling is None else self.scaling.most) * self.workers
 
     @property
     def one_queue(self) -> bool:

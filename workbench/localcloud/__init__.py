@@ -96,6 +96,9 @@ class LocalCloud(Cloud):
             role=f"arn:aws:iam::{_ACCOUNT}:role/workbench",
             image=f"{_ACCOUNT}.dkr.ecr.{_REGION}.amazonaws.com/workbench:latest",
             bucket="workbench",
+            operator_role=f"arn:aws:iam::{_ACCOUNT}:role/operator",
+            subnets=("subnet-0",),
+            security_groups=("sg-0",),
             keys=(front.key.id, front.key.secret),
         )
         vars(self).update(  # past the guard of a frozen value

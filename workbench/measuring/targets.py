@@ -279,9 +279,10 @@ class EndpointTarget:
                 "instances": [(up - began, down - began) for up, down in fleet.spans()],
                 "counts": [(at - began, count) for at, count in fleet.counts],
             }
-        if isinstance(deployment.platform, FleetPlatform):
+        platform = deployment.platform
+        if isinstance(platform, FleetPlatform) and platform.scaling is None:
             span = (self._deployed.launched - began, time.perf_counter() - began)
-            return {"instances": [span] * deployment.platform.instances}
+            return {"instances": [span] * platform.instances}
         return {}
 
 

@@ -45,6 +45,7 @@ class Options(PlanChoices):
         serverless_memory_mb: memory sizes of SageMaker serverless endpoints.
         lambda_memory_mb: memory sizes of Lambda functions.
         instance_types: those of real-time, asynchronous and batch transform.
+        managed_instance_types: EC2's, of Lambda on managed instances.
         max_count: the most instances of a fleet.
         max_sizes: the most requests in a batch; None: steps from 1 to what service times cover,
             64 at most.
@@ -146,7 +147,8 @@ class Options(PlanChoices):
         for each in deployments:
             of_kind("Each of deployments", each, Deployment)
         object.__setattr__(self, "deployments", deployments)
-        for name in ("serverless_memory_mb", "lambda_memory_mb", "instance_types"):
+        several = ("instance_types", "managed_instance_types")
+        for name in ("serverless_memory_mb", "lambda_memory_mb", *several):
             object.__setattr__(self, name, _choices(name, getattr(self, name)))
         for name, check in (("periods", _period), ("max_sizes", _size), ("max_waits", _wait)):
             if getattr(self, name) is not None:

@@ -21,6 +21,7 @@ from workbench.scaling.base import (
     policy_from_dict,
 )
 from workbench.scaling.capacity import InstanceCapacity
+from workbench.scaling.cpu import CpuTracking
 from workbench.scaling.reactive import (
     Metric,
     ScaleToZero,
@@ -35,6 +36,7 @@ from workbench.scaling.schedule import Schedule
 __all__ = [
     "SCALING_POLICIES",
     "Counts",
+    "CpuTracking",
     "InstanceCapacity",
     "Metric",
     "Reading",
@@ -53,5 +55,5 @@ __all__ = [
 ]
 
 SCALING_POLICIES.update(
-    {each.kind: each for each in (TargetTracking, StepScaling, Schedule, ScaleToZero)}
+    {each.kind: each for each in (TargetTracking, StepScaling, Schedule, ScaleToZero, CpuTracking)}
 )

@@ -144,9 +144,12 @@ def _find_floor(
         price = dollars_of(one, Usage(instance_seconds=1.0), options.prices)
         return options.boot + factor * shortest, 1e6 * price * up
     platform = one.platform
-    goes = isinstance(platform, FleetPlatform) and platform.least == 0
-    up = np.maximum(up, (traffic.up if goes else traffic.last) / traffic.requests)
-    return factor * shortest, 1e6 * price * up
+    there, last = 1, traffic.last
+    if isinstance(platform, FleetPlatform):
+        last = traffic.up if platform.least == 0 else last
+        there = 1 if platform.scaling is None else platform.instances  # that the price is of
+    up = np.maximum(up, there * last / traffic.requests)
+    return factor * shortest, 1e6 * price / there * up
 
 
 def _spread_batches(seconds: Floats, batch: float) -> Floats:

@@ -326,8 +326,10 @@ def prepare(
             scaling=scaling,
             seed=seed,
         )
-    if boot is not None and isinstance(deployment.platform, FleetPlatform):
-        cold_start = boot
+    platform = deployment.platform
+    if isinstance(platform, FleetPlatform):
+        cold_start = cold_start if boot is None else boot
+        scaling = platform.scaling or scaling  # its own, where it has one: then it takes none
     service = cast("Service", service)
     return Simulation(
         trace=trace,

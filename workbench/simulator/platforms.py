@@ -115,6 +115,9 @@ def finish_fleet(
     scaling: ScalingPolicy | None,
 ) -> ServedBatches:
     """Return a fleet's batches with the times that its instances ran, at least to `until`."""
+    if fleet.rejects:  # what has not begun was refused as it came, and did not wait
+        refused = np.isnan(batches.started)
+        batches.started[refused] = batches.closed[refused]
     end = max(until, float(np.nanmax(batches.finished, initial=0.0)))
     spans = instances.spans(batches, end) if fleet.metered else None
     return ServedBatches(batches, spans, fleet.servers if scaling is None else 0)

@@ -73,7 +73,7 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         if isinstance(now, bool):
             return choice(label, [("Yes", True), ("No", False)], now)
         if isinstance(now, tuple):
-            return text(label, format_numbers(now))
+            return text(label, ", ".join(now) if _are_words(now) else format_numbers(now))
         return integer(label, now) if isinstance(now, int) else number(label, now)
 
     def set(self, kind: str, value: Any) -> None:  # noqa: ANN401 - of the kind's class
@@ -123,7 +123,12 @@ def name_of_kind(kind: str) -> str:
 def _parse(name: str, held: Any, described: SettingDescription, before: object) -> Any:  # noqa: ANN401 - of any setting
     if described.empty:
         return _parse_optional(name, held, described.empty)
-    return parse_numbers(name, held) if isinstance(before, tuple) else held
+    numbers = isinstance(before, tuple) and not _are_words(before)
+    return parse_numbers(name, held) if numbers else held  # words are parted by their check
+
+
+def _are_words(values: tuple[Any, ...]) -> bool:
+    return any(isinstance(each, str) for each in values)
 
 
 def _parse_optional(name: str, entered: str, empty: str) -> float | int | None:

@@ -4,9 +4,10 @@ from workbench.cloud.adapters.asynchronous import AsyncAdapter
 from workbench.cloud.adapters.base import ADAPTERS
 from workbench.cloud.adapters.batch_transform import BatchTransformAdapter
 from workbench.cloud.adapters.lambda_ import LambdaAdapter
+from workbench.cloud.adapters.lambda_instances import LambdaManagedAdapter
 from workbench.cloud.adapters.real_time import RealTimeAdapter
 from workbench.cloud.adapters.serverless import ServerlessAdapter
-from workbench.deployment import Async, BatchTransform, Lambda, RealTime, Serverless
+from workbench.deployment import Async, BatchTransform, Lambda, LambdaManaged, RealTime, Serverless
 
 __all__ = ["ADAPTERS"]
 
@@ -16,4 +17,5 @@ ADAPTERS |= {
     Async.kind: AsyncAdapter(),
     BatchTransform.kind: BatchTransformAdapter(),
     Lambda.kind: LambdaAdapter(),
+    LambdaManaged.kind: LambdaManagedAdapter(),
 }

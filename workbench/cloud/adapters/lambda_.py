@@ -1,4 +1,4 @@
-"""Functions of AWS Lambda on a cloud.
+"""Functions of AWS Lambda on a cloud, on demand or on instances that Lambda manages.
 
 A function is made from the image that endpoints use too, started as `python -m awslambdaric`, and
 fetches its model at INIT; or from a zip with handler, model and libraries.
@@ -9,12 +9,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from workbench.backends.asynchronous import Mailbox
 from workbench.backends.base import Backend
 from workbench.backends.lambda_ import LambdaBackend
-from workbench.cloud.adapters.base import CallTarget, Creation, LiveAdapter
+from workbench.cloud.adapters.base import CallTarget, Creation, D, LiveAdapter
 from workbench.cloud.adapters.quotas import check_concurrency
 from workbench.cloud.adapters.resources import upload
 from workbench.cloud.aws import Cloud
@@ -34,25 +34,39 @@ _MAX_INLINE_ZIP = (
 )  # bytes: in a call a zip is in base64, which is longer by a third
 
 
-class LambdaAdapter(LiveAdapter[Lambda]):
-    """Makes functions."""
+class FunctionAdapter(LiveAdapter[D]):
+    """Base of the adapters whose deployments are functions."""
 
-    ledger_kind: ClassVar[str] = "function"
     is_endpoint: ClassVar[bool] = False
-
-    def check_quota(self, deployment: Lambda, cloud: Cloud) -> None:
-        """Require room for its calls at once."""
-        check_concurrency(cloud, deployment.max_concurrency, label=deployment.label)
 
     def image(self, cloud: Cloud, libraries: str | Path | None) -> str:
         """Return the URI of the image it is made from; "" where it is made from a zip."""
         return super().image(cloud, libraries) if libraries is None else ""
 
-    def prepare(self, creation: Creation[Lambda]) -> Mailbox | None:
+    def prepare(self, creation: Creation[D]) -> Mailbox | None:
         """Put the model's archive into the bucket, unless a zip holds the model."""
         if creation.libraries is None:
             upload(creation.aws, creation.entry, creation.model)
         return None
+
+    def backend(self, target: CallTarget[D]) -> Backend:
+        """Return what calls Invoke."""
+        return LambdaBackend(target.name, target.cloud, concurrency=target.concurrency)
+
+    def delete(self, aws: CloudClient, entry: LedgerEntry) -> None:
+        """Delete a function with all its versions, if it is there."""
+        with ignore_missing():
+            aws.lambda_("delete_function", FunctionName=entry.name)
+
+
+class LambdaAdapter(FunctionAdapter[Lambda]):
+    """Makes functions that start on demand."""
+
+    ledger_kind: ClassVar[str] = "function"
+
+    def check_quota(self, deployment: Lambda, cloud: Cloud) -> None:
+        """Require room for its calls at once."""
+        check_concurrency(cloud, deployment.max_concurrency, label=deployment.label)
 
     def create(self, creation: Creation[Lambda], mailbox: Mailbox | None) -> str:  # noqa: ARG002
         """Create a function, wait until it answers, and return its name with its version, if any.
@@ -61,20 +75,19 @@ class LambdaAdapter(LiveAdapter[Lambda]):
             CloudError: The cloud refused, or the function failed.
         """
         aws, entry, deployment = creation.aws, creation.entry, creation.deployment
-        code = _image_code(entry, creation.image)
-        if creation.libraries is not None:
-            code = _zip_code(aws, entry, creation.model, creation.libraries)
-        _create_function(aws, entry, deployment, code, role=creation.role)
+        create_function(
+            creation,
+            MemorySize=deployment.memory_mb,
+            Timeout=deployment.timeout,
+            Architectures=[deployment.architecture],
+        )
+        await_state(aws, entry, lambda: read_state(aws, entry.name), "Active")
+        aws.lambda_(
+            "put_function_concurrency",
+            FunctionName=entry.name,
+            ReservedConcurrentExecutions=deployment.max_concurrency,
+        )
         return _provision(aws, entry, deployment) if deployment.provisioned else entry.name
-
-    def backend(self, target: CallTarget[Lambda]) -> Backend:
-        """Return what calls Invoke."""
-        return LambdaBackend(target.name, target.cloud, concurrency=target.concurrency)
-
-    def delete(self, aws: CloudClient, entry: LedgerEntry) -> None:
-        """Delete a function with all its versions, if it is there."""
-        with ignore_missing():
-            aws.lambda_("delete_function", FunctionName=entry.name)
 
 
 def _image_code(entry: LedgerEntry, uri: str) -> dict[str, object]:
@@ -100,25 +113,19 @@ def _zip_code(
     return {"PackageType": "Zip", "Code": code, "Runtime": _PYTHON, "Handler": HANDLER}
 
 
-def _create_function(
-    aws: CloudClient, entry: LedgerEntry, deployment: Lambda, code: dict[str, object], *, role: str
-) -> None:
-    name = entry.name
+def create_function(creation: Creation[D], **settings: Any) -> None:  # noqa: ANN401 - CreateFunction's
+    """Create the function of an entry, from its image or its zip."""
+    aws, entry = creation.aws, creation.entry
+    code = _image_code(entry, creation.image)
+    if creation.libraries is not None:
+        code = _zip_code(aws, entry, creation.model, creation.libraries)
     aws.lambda_(
         "create_function",
-        FunctionName=name,
-        Role=role,
-        MemorySize=deployment.memory_mb,
-        Timeout=deployment.timeout,
-        Architectures=[deployment.architecture],
+        FunctionName=entry.name,
+        Role=creation.role,
         Tags={each["Key"]: each["Value"] for each in entry.tags},
+        **settings,
         **code,
-    )
-    _await_state(aws, entry, lambda: _state(aws, name), "Active")
-    aws.lambda_(
-        "put_function_concurrency",
-        FunctionName=name,
-        ReservedConcurrentExecutions=deployment.max_concurrency,
     )
 
 
@@ -126,18 +133,19 @@ def _provision(aws: CloudClient, entry: LedgerEntry, deployment: Lambda) -> str:
     """Publish a version, keep instances of it warm, and return the name it is called by."""
     name = entry.name
     version = str(aws.lambda_("publish_version", FunctionName=name)["Version"])
-    _await_state(aws, entry, lambda: _state(aws, f"{name}:{version}"), "Active")
+    await_state(aws, entry, lambda: read_state(aws, f"{name}:{version}"), "Active")
     provisioned = {"FunctionName": name, "Qualifier": version}
     aws.lambda_(
         "put_provisioned_concurrency_config",
         **provisioned,
         ProvisionedConcurrentExecutions=deployment.provisioned,
     )
-    _await_state(aws, entry, lambda: _read_provisioned_state(aws, provisioned), "READY")
+    await_state(aws, entry, lambda: _read_provisioned_state(aws, provisioned), "READY")
     return f"{name}:{version}"
 
 
-def _state(aws: CloudClient, name: str) -> tuple[str, str]:
+def read_state(aws: CloudClient, name: str) -> tuple[str, str]:
+    """Return a function's state, and why it is in it."""
     answer = aws.lambda_("get_function_configuration", FunctionName=name)
     return str(answer["State"]), str(answer.get("StateReason", ""))
 
@@ -147,12 +155,19 @@ def _read_provisioned_state(aws: CloudClient, which: dict[str, str]) -> tuple[st
     return str(answer["Status"]), str(answer.get("StatusReason", ""))
 
 
-def _await_state(
-    aws: CloudClient, entry: LedgerEntry, read_state: Callable[[], tuple[str, str]], wanted: str
+def await_state(
+    aws: CloudClient,
+    entry: LedgerEntry,
+    read_state: Callable[[], tuple[str, str]],
+    *wanted: str,
 ) -> None:
-    """Wait until a look finds what is wanted."""
+    """Wait until a look finds one of the states that are wanted.
+
+    Raises:
+        CloudError: It finds another that does not pass, or a quarter of an hour is over.
+    """
     deadline = time.monotonic() + _STATE_TIMEOUT
-    while (found := read_state())[0] != wanted:
+    while (found := read_state())[0] not in wanted:
         status, reason = found
         if status not in ("Pending", "IN_PROGRESS"):
             raise CloudError(
