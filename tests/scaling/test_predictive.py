@@ -20,6 +20,7 @@ from workbench.scaling.provision import fill_greedily, find_cheapest, price_coun
 ONE = InstanceCapacity(instance_type="one", rate=10 / 60, hourly_price=0.6)  # 10 a minute, 1 cent
 TWO = InstanceCapacity(instance_type="two", rate=25 / 60, hourly_price=1.2)
 DEMAND = [12, 31, 8, 8, 55]
+PLAIN = {"capacity": ONE, "call_price": 0.01, "plan": "greedy", "in_rounds": 1}
 
 
 class Last:
@@ -74,14 +75,12 @@ def counts_of(policy, demand=DEMAND):
 @pytest.mark.parametrize(
     ("policy", "counts"),
     [
-        (Predictive(forecaster=Last(), capacity=ONE, call_price=0.01), [2, 4, 1, 1, 6]),
-        (Predictive(forecaster=Last(), capacity=ONE, call_price=0.01, in_rounds=2),
-         [2, 4, 4, 1, 6]),
-        (Predictive(forecaster=Last(), capacity=ONE, call_price=0.01, least=2, most=5),
-         [2, 4, 2, 2, 5]),
-        (Predictive(forecaster=Wary(), capacity=ONE, call_price=0.01), [2, 4, 1, 1, 6]),
-        # 2 are used for 0.2 of their cent's worth of calls (0.15), the fourth for a tenth
-        (Predictive(forecaster=Last(), capacity=ONE, call_price=0.0015, plan="exact"),
+        (Predictive(forecaster=Last(), **PLAIN), [2, 4, 1, 1, 6]),
+        (Predictive(forecaster=Last(), **PLAIN | {"in_rounds": 2}), [2, 4, 4, 1, 6]),
+        (Predictive(forecaster=Last(), **PLAIN, least=2, most=5), [2, 4, 2, 2, 5]),
+        (Predictive(forecaster=Wary(), **PLAIN), [2, 4, 1, 1, 6]),
+        # a second one would spare 2 calls, 0.3 of its cent; a sixth 5, 0.75; 8 calls are 1.2
+        (Predictive(forecaster=Last(), **PLAIN | {"plan": "exact", "call_price": 0.0015}),
          [1, 3, 1, 1, 5]),
         (MArkReleased(capacity=ONE, window=60, warm_rounds=0), [2, 4, 4, 4, 7]),
         (MArkDescribed(capacity=ONE, window=60, warm_rounds=0, in_rounds=2), [2, 4, 4, 1, 7]),
@@ -102,15 +101,15 @@ def test_mark_looks_at_the_busiest_seconds_of_a_minute():
 
 
 def test_history_lets_a_policy_plan_from_the_beginning():
-    scaler = Predictive(forecaster=Last(), capacity=ONE, history=[44]).scaler()
+    scaler = Predictive(forecaster=Last(), **PLAIN, history=[44]).scaler()
 
     assert (scaler.due, scaler.decide(read(), 0.0), scaler.due) == (0.0, 5, 60.0)
     assert scaler.decide(read(requests=7), 60.0) == 1
 
 
 def test_launches_serve_what_comes_after_a_boot_and_what_serves_until_then_is_kept():
-    policy = Predictive(forecaster=Curve(50, 40, 30, 20), capacity=ONE, boot=180)
-    rising = Predictive(forecaster=Curve(20, 30, 40, 50), capacity=ONE, boot=180)
+    policy = Predictive(forecaster=Curve(50, 40, 30, 20), **PLAIN, boot=180)
+    rising = Predictive(forecaster=Curve(20, 30, 40, 50), **PLAIN, boot=180)
 
     assert policy.scaler().decide(read(running=0), 60.0) == 2
     assert policy.scaler().decide(read(running=9), 60.0) == 5
@@ -129,7 +128,7 @@ def test_scalers_of_one_policy_know_nothing_of_each_other():
 
 def test_late_requests_launch_one_more_for_the_rounds_of_a_cool_down():
     rule = MissRule(latency_target=0.1, cooldown_rounds=2)
-    scaler = Predictive(forecaster=Last(), capacity=ONE, misses=rule).scaler()
+    scaler = Predictive(forecaster=Last(), capacity=ONE, misses=rule, in_rounds=1).scaler()
     late = [0, 9, 90, 0, 0]  # of 1000: 0.9 % x 0.63 is within 2 %, then 9 % x 0.63 is not
 
     counts = [scaler.decide(read(requests=1000)._replace(late=each), scaler.due) for each in late]

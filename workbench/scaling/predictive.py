@@ -44,13 +44,14 @@ class Predictive:
         capacity: What an instance can do, one for each type.
         call_price: US dollars of a request on functions; None: there are none.
         quantile: Of demand, in place of the critical one.
-        plan: "greedy": one type, its quantile divided by its rate; several, `fill_greedily`.
-            "exact": the least expected cost over the whole distribution, by `find_cheapest`, which
-            also knows when the last instance would be used too little.
+        plan: "exact": the least expected cost over the whole distribution, by `find_cheapest`,
+            which also knows when the last instance would be used too little. "greedy": of one type
+            the quantile divided by its rate, of several `fill_greedily`, much faster.
         boot: Seconds from launch to service.
         interval: Seconds between rounds.
         history: Requests by interval before the trace, oldest first: with them it plans from 0.
-        in_rounds: Rounds in a row that must do without an instance before it is stopped.
+        in_rounds: Rounds in a row that must do without an instance before it is stopped: as many as
+            a boot takes, since to launch it again costs that.
         launch_overhead: Seconds of its price that a launch is charged in a plan of several types.
         misses: When late requests launch more.
         least, most: Instances: at least of the first type, at most of each.
@@ -73,11 +74,11 @@ class Predictive:
     capacity: InstanceCapacity | Sequence[InstanceCapacity]
     call_price: float | None = None
     quantile: float | None = None
-    plan: Literal["greedy", "exact"] = "greedy"
+    plan: Literal["greedy", "exact"] = "exact"
     boot: float = 180.0
     interval: float = 60.0
     history: Sequence[float] = ()
-    in_rounds: int = 1
+    in_rounds: int = 3
     launch_overhead: float = 0.0
     misses: MissRule | None = None
     least: int = 0
@@ -228,13 +229,17 @@ class PredictiveScaler:
 
     def _plan_exactly(self, types: list[InstanceCapacity], running: Whole) -> tuple[Whole, Whole]:
         policy = self._policy
-        cases = self._forecast(*(((np.arange(n) + 0.5) / n).tolist() for n in _CASES))
+        high, price = max(policy.quantiles), policy.call_price
+        if 1 - high < 1 / (2 * _CASES[0]):  # beyond what cases tell: cover it
+            cases, price = self._forecast([high]), None
+        else:
+            cases = self._forecast(*(((np.arange(n) + 0.5) / n).tolist() for n in _CASES))
         needed = [
             find_cheapest(
                 types,
                 cases[step : step + 1],
                 interval=policy.interval,
-                call_price=policy.call_price,
+                call_price=price,
                 running=running,
                 overhead=policy.launch_overhead,
             )
