@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -229,6 +230,99 @@ class _SpotHedgeScaler:
         if hedge.on_demand is not None:
             counts[hedge.on_demand] = min(wanted, max(0, missing))
         return counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnSpot:
+    """A policy whose instances, those of the pool's type, are spot instances: for simulations.
+
+    What the pool takes away goes at that instant, after what it serves, and comes back when the
+    policy asks for it again; more than the pool has room for is not had. Requests wait where all
+    are gone, or go to functions. What a lost instance has in its queue it still serves, so the
+    notice has to be as long as that takes.
+
+    Attributes:
+        policy: That decides how many there should be.
+        pool: What they are taken from.
+        duration: Seconds until which they are taken away.
+        seed: Of the draws.
+
+    Raises:
+        InvalidInput: A setting is out of its limits.
+
+    >>> from workbench.scaling.schedule import Schedule
+    >>> pool = SpotPool(
+    ...     instance_type="c5.large", hourly_price=0.03, priced_on="2026-11-29",
+    ...     recorded=[(0, 9), (300, 0)],
+    ... )
+    >>> scaler = OnSpot(policy=Schedule([(0, 4)]), pool=pool, duration=600).scaler()
+    >>> reading = Reading(0, 0, 0, 0, 4, 0)
+    >>> scaler.decide(reading, 0.0), scaler.due, scaler.decide(reading, 300.0)
+    (4, 300.0, 0)
+    """
+
+    policy: ScalingPolicy
+    pool: SpotPool
+    duration: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not hasattr(self.policy, "scaler"):
+            raise InvalidInput(f"policy must be a scaling policy, got {self.policy!r}.")
+        of_kind("pool", self.pool, SpotPool)
+        positive("duration", self.duration, "seconds")
+        whole_number("seed", self.seed, low=0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and settings as JSON values."""
+        kept = {"pool": self.pool.to_dict(), "duration": self.duration, "seed": self.seed}
+        return {"kind": "on spot", "policy": self.policy.to_dict(), **kept}
+
+    def scaler(self) -> "_OnSpotScaler":
+        """Return a fresh scaler."""
+        return _OnSpotScaler(self)
+
+
+class _OnSpotScaler:
+    """Asks another scaler when that is due, and takes instances away in between."""
+
+    def __init__(self, policy: OnSpot) -> None:
+        self._type = policy.pool.instance_type
+        self._scaler = policy.policy.scaler()
+        self._changes = deque(policy.pool.draw_changes(policy.duration, seed=policy.seed))
+        self._room = math.inf
+        self._unread: Reading | None = None
+        self.latency_target = getattr(self._scaler, "latency_target", None)
+
+    @property
+    def due(self) -> float:
+        return min(self._scaler.due, self._changes[0].at if self._changes else math.inf)
+
+    def decide(self, reading: Reading, now: float) -> Counts:
+        reading = reading if self._unread is None else _join(self._unread, reading)
+        self._unread = reading
+        there = reading.types or {self._type: TypeCount(reading.ready, reading.starting)}
+        counts: dict[str, int] = {name: sum(each) for name, each in there.items()}
+        left = counts.get(self._type, 0)
+        while self._changes and self._changes[0].at <= now:
+            change = self._changes.popleft()
+            self._room = self._room if change.room is None else change.room
+            left -= change.taken is not None and change.taken < left
+        counts[self._type] = left
+        if self._scaler.due <= now:
+            self._unread = None
+            wanted = self._scaler.decide(reading, now)
+            counts = {self._type: wanted} if isinstance(wanted, int) else dict(wanted)
+        counts[self._type] = int(min(counts.get(self._type, 0), self._room))
+        return counts if reading.types else counts[self._type]
+
+
+def _join(before: Reading, reading: Reading) -> Reading:
+    """Return how things stand now, with what happened since the reading before the last."""
+    names = ("arrived", "done", "requests", "spilled", "late")
+    return reading._replace(
+        **{name: getattr(before, name) + getattr(reading, name) for name in names}
+    )
 
 
 def _check_day(value: str) -> None:
