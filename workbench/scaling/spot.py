@@ -237,9 +237,9 @@ class OnSpot:
     """A policy whose instances, those of the pool's type, are spot instances: for simulations.
 
     What the pool takes away goes at that instant, after what it serves, and comes back when the
-    policy asks for it again; more than the pool has room for is not had. Requests wait where all
-    are gone, or go to functions. What a lost instance has in its queue it still serves, so the
-    notice has to be as long as that takes.
+    policy asks for it again; more than the pool has room for is not had. Where all are gone,
+    functions take all, so the fleet has to be the base of a `Hybrid` or have instances of another
+    type. What a lost instance has in its queue it still serves: the notice has to be that long.
 
     Attributes:
         policy: That decides how many there should be.

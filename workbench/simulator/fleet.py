@@ -425,7 +425,7 @@ class Rescaling:
         if not whole or sum(found) < self._least:
             raise InvalidInput(
                 f"The scaler must ask for a whole number of instances from {self._least}, "
-                f"got {wanted!r}."
+                f"got {wanted!r}: only beside functions, as the base of a Hybrid, may all go."
             )
         return found
 
