@@ -9,7 +9,22 @@ of its own::
 
 from workbench.forecasts.bands import Conformal
 from workbench.forecasts.base import Forecaster
+from workbench.forecasts.exponential import Smoothing
+from workbench.forecasts.mark_network import MArkNetwork
 from workbench.forecasts.naive import Oracle, Persistence, SeasonalNaive
 from workbench.forecasts.ridge import Ridge
+from workbench.forecasts.stats_forecast import StatsForecast
+from workbench.forecasts.trees import BoostedQuantiles
 
-__all__ = ["Conformal", "Forecaster", "Oracle", "Persistence", "Ridge", "SeasonalNaive"]
+__all__ = [
+    "BoostedQuantiles",
+    "Conformal",
+    "Forecaster",
+    "MArkNetwork",
+    "Oracle",
+    "Persistence",
+    "Ridge",
+    "SeasonalNaive",
+    "Smoothing",
+    "StatsForecast",
+]

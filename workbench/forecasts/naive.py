@@ -32,7 +32,8 @@ class Persistence(OnlineForecaster):
     def _least(self, period: float) -> int:  # noqa: ARG002 - of all forecasters
         return 1
 
-    def _model(self, period: float, steps: int) -> "_LastSeason":  # noqa: ARG002
+    def make_model(self, period: float, steps: int) -> "_LastSeason":  # noqa: ARG002
+        """Return a model that has learned nothing yet."""
         return _LastSeason(1, steps)
 
 
@@ -59,7 +60,8 @@ class SeasonalNaive(OnlineForecaster):
     def _least(self, period: float) -> int:
         return periods_in(self.season, period)
 
-    def _model(self, period: float, steps: int) -> "_LastSeason":
+    def make_model(self, period: float, steps: int) -> "_LastSeason":
+        """Return a model that has learned nothing yet."""
         return _LastSeason(periods_in(self.season, period), steps)
 
 

@@ -37,7 +37,7 @@ class PointModel(Protocol):
     """What learns from counts, and forecasts single numbers from many origins at once."""
 
     refit: int
-    """Periods from one `learn` to the next."""
+    """Periods from one `learn` to the next; at the start they are fewer (`next_refit`)."""
 
     def learn(self, counts: Floats) -> None:
         """Learn from all counts that there are by now, no fewer than the last time."""
@@ -134,11 +134,11 @@ class OnlineForecaster(ABC):
         if not len(state.counts):
             raise InvalidInput(f"{type(self).__name__} has no counts yet: call fit first.")
         if state.walk is None or state.walk.steps < steps:
-            model, needed = self._model(state.period, steps), self._least(state.period)
+            model, needed = self.make_model(state.period, steps), self._least(state.period)
             first = max(
                 needed, (len(state.counts) - self.window - steps) // model.refit * model.refit
             )
-            state.walk = _Walk(model, steps, self.window, first)
+            state.walk = _Walk(model, steps, self.window, first=first, least=needed)
         return state.walk.forecast(state.counts, steps, as_tuple("quantiles", quantiles))
 
     @abstractmethod
@@ -146,18 +146,19 @@ class OnlineForecaster(ABC):
         """Return how many counts the first forecast needs, at least 1."""
 
     @abstractmethod
-    def _model(self, period: float, steps: int) -> PointModel:
+    def make_model(self, period: float, steps: int) -> PointModel:
         """Return a model that has learned nothing yet."""
 
 
 class _Walk:
     """A model on its way through counts, with the errors that it made, by periods ahead."""
 
-    def __init__(self, model: PointModel, steps: int, window: int, first: int) -> None:
+    def __init__(
+        self, model: PointModel, steps: int, window: int, *, first: int, least: int
+    ) -> None:
         self.steps = steps
-        self._model = model
-        self._origin = first - 1
-        self._learned = False
+        self._model, self._least = model, least
+        self._origin, self._due = first - 1, first
         self._errors = [Conformal(window) for _ in range(steps)]
         self._open: deque[tuple[list[float], list[float]]] = deque(maxlen=steps)
 
@@ -171,13 +172,12 @@ class _Walk:
         return np.maximum(0.0, np.array(moved, np.float64).reshape(steps, len(quantiles)))
 
     def _advance(self, counts: Floats) -> None:
-        refit = self._model.refit
         while self._origin < len(counts):
             start = self._origin + 1
-            if not self._learned or start % refit == 0:
+            if start == self._due:
                 self._model.learn(counts[:start])
-                self._learned = True
-            stop = min(len(counts), start // refit * refit + refit - 1)
+                self._due = next_refit(start, self._least, self._model.refit)
+            stop = min(len(counts), self._due - 1)
             points = self._model.points(counts, np.arange(start, stop + 1))
             rows = zip(points.values.tolist(), points.spreads.tolist(), strict=True)
             for origin, row in enumerate(rows, start):
@@ -189,6 +189,18 @@ class _Walk:
         """Take in the errors of all forecasts of this count."""
         for ahead, (values, spreads) in enumerate(reversed(self._open)):
             self._errors[ahead].add((count - values[ahead]) / spreads[ahead])
+
+
+def next_refit(origin: int, least: int, refit: int) -> int:
+    """Return after how many counts to learn again: each `refit`, and as 16, 32, ... are new.
+
+    >>> next_refit(61, 61, 60), next_refit(77, 61, 60), next_refit(100, 61, 60)
+    (77, 93, 120)
+    """
+    new = 16
+    while least + new <= origin:
+        new *= 2
+    return min(least + new, (origin // refit + 1) * refit)
 
 
 def check_counts(counts: ArrayLike) -> Floats:

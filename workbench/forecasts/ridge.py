@@ -53,7 +53,8 @@ class Ridge(OnlineForecaster):
     def _least(self, period: float) -> int:
         return Changes(self.season, self.lags, period).needed
 
-    def _model(self, period: float, steps: int) -> "_RidgeModel":
+    def make_model(self, period: float, steps: int) -> "_RidgeModel":
+        """Return a model that has learned nothing yet."""
         return _RidgeModel(self, Changes(self.season, self.lags, period), steps)
 
 
