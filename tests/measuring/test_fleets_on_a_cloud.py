@@ -15,6 +15,7 @@ from workbench.cloud.deploy import deploy
 from workbench.cloud.ledger import Ledger
 from workbench.errors import CloudError, InvalidInput, OverBudget
 from workbench.localcloud import LocalCloud
+from workbench.scaling.reactive import TargetTracking
 from workbench.scaling.schedule import Schedule
 
 pytestmark = pytest.mark.usefixtures("at_home")
@@ -221,6 +222,17 @@ def test_a_run_carries_out_a_policy_and_puts_the_count_back(cloud, model):
     assert nothing_left(cloud)
 
 
+def test_a_schedule_by_type_is_carried_out_by_the_run(cloud, model):
+    schedule = Schedule([(0.1, {"ml.m5.large": 1, "ml.c5.xlarge": 2})])
+    trace = wb.poisson(rate=40, duration=0.5, seed=1)
+
+    run = wb.Experiment(model, MIXED, trace).run(cloud, scaling=schedule)
+
+    (done,) = run.record.activities
+    assert done["description"].endswith("1 x ml.m5.large, 2 x ml.c5.xlarge.")
+    assert nothing_left(cloud)
+
+
 def test_a_schedule_grows_the_base_of_a_hybrid(cloud, model):
     trace = wb.poisson(rate=40, duration=600.0, seed=1)
     grown = threading.Event()
@@ -287,7 +299,8 @@ def test_a_policy_that_fails_puts_the_count_back_and_the_ledger_says_so(cloud, m
 @pytest.mark.parametrize(
     ("deployment", "policy", "message"),
     [
-        (SERVERLESS, Schedule([(0.0, 2)]), "changes real-time instances only"),
+        (SERVERLESS, ByRequests(2), "changes real-time instances only"),
+        (MIXED, TargetTracking(target=600, most=2), "count instances by type"),
         (BASE, "often", "must be a policy"),
     ],
 )

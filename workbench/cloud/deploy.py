@@ -38,7 +38,6 @@ from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.deployment.base import Deployment
 from workbench.deployment.composite import Composite
 from workbench.deployment.platforms import OnDemandPlatform
-from workbench.deployment.real_time import RealTime
 from workbench.errors import CloudError, InvalidInput, NotFound, Unreachable, WorkbenchError
 from workbench.registry.model import Model
 from workbench.scaling.base import ScalingPolicy
@@ -331,7 +330,11 @@ def check_controlled(
     """
     if not hasattr(policy, "scaler"):
         raise InvalidInput(f"scaling must be a policy such as TargetTracking, got {policy!r}.")
-    if any(part.kind != RealTime.kind for part in deployment.simple_parts):
+    if isinstance(deployment, Composite) and is_registered(policy):
+        raise InvalidInput(
+            f"{deployment.label} follows policies that count instances by type, got {policy!r}."
+        )
+    if not all(part.takes_overflow for part in deployment.simple_parts):
         raise InvalidInput(
             f"{deployment.label} cannot follow {policy!r}: Application Auto Scaling has no such "
             "policy, and a run itself changes real-time instances only. Take a TargetTracking or a "
