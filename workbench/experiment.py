@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from workbench.cloud.ensemble_deploy import DeployedEnsemble
     from workbench.deployment.base import Deployment, Size
     from workbench.ensemble import Ensemble
+    from workbench.measuring.deployed_times import DeployedTimes
     from workbench.measuring.load import Rows
     from workbench.measuring.profile import Profile
     from workbench.measuring.setup import RoutedSetup, Setup
@@ -304,7 +305,6 @@ class Experiment:
         from datetime import UTC, datetime
 
         from workbench.ensemble_simulation import simulate_ensemble
-        from workbench.measuring.deployed_times import find_times
         from workbench.measuring.error_history import read_past_errors
         from workbench.measuring.member_facts import find_known_answers
         from workbench.provenance import circumstances
@@ -323,10 +323,7 @@ class Experiment:
             )
 
         began = datetime.now(UTC)
-        found = [
-            find_times(each._plain(), profile, measured=measured, progress=progress)  # noqa: SLF001
-            for each in (self.on(part) for part in self.deployment.simple_parts)
-        ]
+        found = self._find_times(profile, measured=measured, progress=progress)
         times: Any = [each.times for each in found] if len(found) > 1 else found[0].times
         parts = self.trace, self.policy, self.deployment, times
         simulation = prepare(*parts, cold_start=cold_start, boot=boot, scaling=scaling, seed=seed)
@@ -355,7 +352,8 @@ class Experiment:
         Its `assumptions` name what it leaves out: limits and cold starts above all. `arrivals` is
         the arrival process, by default the one fitted to the trace; the other arguments are those
         of `simulate`. An ensemble is predicted where its router does not look at load: by each
-        member's share of the requests.
+        member's share of the requests; a `Hybrid` where past so many in flight it spills over, and
+        requests are not batched: by Erlang's formulas.
 
         Raises:
             NotPredictable: No formula exists, or the load is 1 or more: simulate instead.
@@ -363,17 +361,22 @@ class Experiment:
             TooFewSamples: The trace is too short to fit an arrival process to.
         """
         from workbench.ensemble_prediction import predict_ensemble
-        from workbench.measuring.deployed_times import find_times
+        from workbench.hybrid_prediction import predict_hybrid
         from workbench.measuring.error_history import read_past_errors
         from workbench.prediction import predict
 
         if self.ensemble is not None:
             terms: dict[str, Any] = {"measured": measured, "progress": progress}
             return predict_ensemble(self._of_ensemble(), profile, arrivals=arrivals, **terms)
-        found = find_times(self._plain(), profile, measured=measured, progress=progress)
-        parts = self.trace, self.policy, self.deployment, found.times
-        described: dict[str, Any] = {"label": self.label, "slo": self.slo, "notes": found.warnings}
-        prediction = predict(*parts, arrivals=arrivals, **described)
+        found = self._find_times(profile, measured=measured, progress=progress)
+        notes = dict.fromkeys(warning for each in found for warning in each.warnings)
+        described: dict[str, Any] = {"label": self.label, "slo": self.slo, "notes": notes}
+        setup, times = (self.trace, self.policy, self.deployment), [each.times for each in found]
+        prediction = (
+            predict(*setup, times[0], arrivals=arrivals, **described)
+            if len(times) == 1
+            else predict_hybrid(*setup, times, arrivals=arrivals, **described)
+        )
         return dataclasses.replace(
             prediction, setup=self.record(), past_errors=read_past_errors("predicted")
         )
@@ -429,6 +432,13 @@ class Experiment:
         from workbench.measuring.deployed_times import find_times
 
         return find_times(self._plain(), profile).times
+
+    def _find_times(self, profile: Any, **terms: Any) -> "list[DeployedTimes]":  # noqa: ANN401
+        """Return the service times of each simple part of the deployment: see `simulate`."""
+        from workbench.measuring.deployed_times import find_times
+
+        parts = (self.on(part)._plain() for part in self.deployment.simple_parts)  # noqa: SLF001
+        return [find_times(part, profile, **terms) for part in parts]
 
     def facts(self) -> dict[str, Any]:
         """Return what the experiment consists of as JSON values; files and arrays by hash."""

@@ -32,7 +32,7 @@ from workbench.traffic.map_fitting import MapFit, fit
 from workbench.traffic.trace import Trace, largest_run
 from workbench.validation import of_kind
 
-_SCV_TOLERANCE = 0.1
+SCV_TOLERANCE = 0.1
 """How far a squared coefficient of variation may be from 1, that of an exponential time."""
 
 
@@ -78,8 +78,8 @@ def predict(
     if arrivals is not None:
         of_kind("arrivals", arrivals, MapFit | MAP, "a MAP, or the Fit of one")
     if not isinstance(policy, BatchPolicy):
-        raise _no_formula(f"batches that leave by the policy '{policy.label}'")
-    requests = _service_per_request(service, trace, policy.max_size)
+        raise no_formula(f"batches that leave by the policy '{policy.label}'")
+    requests = service_per_request(service, trace, policy.max_size)
     platform = deployment.platform
     on_demand = isinstance(platform, OnDemandPlatform)
     servers = 0 if on_demand else _servers(deployment, policy)
@@ -92,7 +92,7 @@ def predict(
             process, max_size=policy.max_size, max_wait=policy.max_wait, service=idle
         )
         ignored = _on_demand_notes(platform.limit, prediction)
-        usage = _calls_usage(trace, idle, prediction)
+        usage = calls_usage(trace, idle, prediction)
     else:
         prediction, ignored = _predict_queue(process, requests, servers)
         usage = replace(
@@ -104,11 +104,11 @@ def predict(
     )  # else which calls the provisioned took is open
     cost = _cost(trace, deployment, usage, prices) if known else None
     assumptions = (
-        *_broken_limits(trace, policy, deployment, requests),
+        *list_broken_limits(trace, policy, deployment, requests),
         *prediction.assumptions,
         *ignored,
-        *_fit_notes(fitted),
-        *_service_notes(service),
+        *fit_notes(fitted),
+        *service_notes(service),
         *notes,
     )
     label = prediction.label if label is None else label
@@ -123,7 +123,7 @@ def predict(
     )
 
 
-def _broken_limits(
+def list_broken_limits(
     trace: Trace, policy: BatchPolicy, deployment: Deployment, service: ServiceTimes
 ) -> list[str]:
     """Return which of the platform's limits a full batch breaks, which no formula knows."""
@@ -133,15 +133,16 @@ def _broken_limits(
     return [f"The platform would not do this: {broken}."] if broken else []
 
 
-def _no_formula(what: str) -> NotPredictable:
+def no_formula(what: str) -> NotPredictable:
+    """Return the error that there is no formula for something."""
     return NotPredictable(f"No formula is known for {what}: use simulate().")
 
 
-def _service_per_request(service: ServiceTimes, trace: Trace, max_size: int) -> ServiceTimes:
+def service_per_request(service: ServiceTimes, trace: Trace, max_size: int) -> ServiceTimes:
     """Return service times by requests, where all requests have as many rows."""
     rows = int(trace.rows[0])
     if (trace.rows != rows).any():
-        raise _no_formula("requests of different numbers of rows")
+        raise no_formula("requests of different numbers of rows")
     service.check(rows * np.arange(1, max_size + 1))
     if rows == 1:
         return service
@@ -159,12 +160,12 @@ def _servers(deployment: Deployment, policy: BatchPolicy) -> int:
         case FleetPlatform(one_queue=True) as fleet:
             servers = fleet.servers
         case FleetPlatform(routing=("least_outstanding" | "random") as routing):
-            raise _no_formula(f"instances with a queue each (routing {routing})")
+            raise no_formula(f"instances with a queue each (routing {routing})")
         case _:
-            raise _no_formula(f"deployments of the kind '{deployment.kind}'")
+            raise no_formula(f"deployments of the kind '{deployment.kind}'")
     if policy.max_size > 1:
         which = "the one server" if servers == 1 else f"one of {servers} servers"
-        raise _no_formula(f"batches that wait for {which}")
+        raise no_formula(f"batches that wait for {which}")
     return servers
 
 
@@ -179,9 +180,9 @@ def _predict_queue(
         )
     if servers == 1:
         return mg1(rate=process.rate, service=service), []
-    mean, scv = float(service.means[1]), _scv(service.table[1])
-    if abs(scv - 1) > _SCV_TOLERANCE:
-        raise _no_formula(
+    mean, scv = float(service.means[1]), scv_of(service.table[1])
+    if abs(scv - 1) > SCV_TOLERANCE:
+        raise no_formula(
             f"{servers} servers and service times that are not exponential (their squared "
             f"coefficient of variation is {scv:.2g}, not 1)"
         )
@@ -192,7 +193,7 @@ def _predict_queue(
     ]
 
 
-def _scv(quantiles: Floats) -> float:
+def scv_of(quantiles: Floats) -> float:
     """Return variance over squared mean of a distribution that is uniform between its quantiles."""
     low, high = (quantiles, quantiles) if len(quantiles) == 1 else (quantiles[:-1], quantiles[1:])
     square = float(((low**2 + low * high + high**2) / 3).mean())
@@ -207,7 +208,7 @@ def _on_demand_notes(limit: int, prediction: Prediction) -> list[str]:
     ]
 
 
-def _fit_notes(fitted: MapFit | MAP) -> list[str]:
+def fit_notes(fitted: MapFit | MAP) -> list[str]:
     """Return how well the process fits the trace, and what it misses."""
     if isinstance(fitted, MAP):
         return [f"Arrivals are those given: {fitted!r}."]
@@ -218,7 +219,7 @@ def _fit_notes(fitted: MapFit | MAP) -> list[str]:
     return [f"Arrivals are the fitted {fitted.kind} process: {near}.", *fitted.warnings]
 
 
-def _service_notes(service: ServiceTimes) -> list[str]:
+def service_notes(service: ServiceTimes) -> list[str]:
     """Return where service times come from, and what the formula misses of their order."""
     notes = [f"Service times: {service.label}."]
     if service.speed is not None:
@@ -229,7 +230,7 @@ def _service_notes(service: ServiceTimes) -> list[str]:
     return notes
 
 
-def _calls_usage(trace: Trace, service: ServiceTimes, prediction: Prediction) -> Usage:
+def calls_usage(trace: Trace, service: ServiceTimes, prediction: Prediction) -> Usage:
     """Return what the calls of a trace are billed where none is provisioned for."""
     distributions = service_distributions(service, len(prediction.batch_sizes))
     billed = (

@@ -72,6 +72,7 @@ def test_what_cannot_be_base_or_overflow_is_refused(base, overflow, came):
     ("parts", "came"),
     [
         ((), "at least 1"),
+        ((SMALL,), "at least 2 types"),
         ((SMALL, BURST), "must be a RealTime"),
         ((MIXED, LARGE), "must be a RealTime"),
         ((SMALL, dataclasses.replace(SMALL, count=3)), "different instance types"),

@@ -31,6 +31,11 @@ class MixedFleet(Composite):
     )
 
     def _check_together(self) -> None:
+        if len(self.parts) < 2:
+            raise InvalidInput(
+                f"A mixed fleet must be of at least 2 types, got {self.parts[0].label}: of one, "
+                "take a RealTime."
+            )
         types = []
         for part in self.parts:
             if part.kind != "real-time":
