@@ -214,8 +214,8 @@ class FleetController:
             self._report(f"The instances of {self._endpoint.name} were not put back: {error}")
 
     def _report(self, text: str) -> None:
-        self.warnings.append(text)
         self._endpoint.note(text)
+        self.warnings.append(text)
 
 
 class _Seen(NamedTuple):
