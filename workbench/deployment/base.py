@@ -260,3 +260,13 @@ class Deployment(ABC):
         Local(workers=2, threads=1, hourly_price=0.0)
         """
         return build_from_dict("deployment", KINDS | COMPOSITES, data)
+
+
+def is_by_job(kind: str) -> bool:
+    """Return whether an inference type answers by jobs; what is none does not."""
+    return kind in KINDS and KINDS[kind].by_job
+
+
+def is_on_demand(kind: str) -> bool:
+    """Return whether the instances of an inference type start on demand; what is none has none."""
+    return kind in KINDS and KINDS[kind].on_demand

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ import numpy as np
 
 from workbench.planner.candidates import CandidateTable, SimulatedCandidate
 from workbench.planner.reliability import secure_all
-from workbench.planner.type_search import search_type, search_types
 from workbench.pricing.cost import MONTH
 from workbench.validation import as_tuple, positive
 
@@ -32,14 +30,7 @@ def break_even(problem: PlanningProblem, rates: Sequence[float] | None) -> pl.Da
     each = as_tuple("rates", asked)
     for rate in sorted(positive("A rate", rate, "requests per second") for rate in each):
         faster = rate / problem.trace.rate
-        scaled = replace(
-            problem,
-            trace=problem.trace.scale(faster),
-            arrivals=problem.arrivals.scale(faster),
-            days=None if problem.days is None else problem.days.scale(faster),
-            budget=None,
-        )
-        rows += _rows(scaled, rate)
+        rows += _rows(problem.speed_up(faster), rate)
     schema = {
         "rate": pl.Float64(),
         **dict.fromkeys(_TEXTS, pl.String()),
@@ -57,6 +48,8 @@ _NUMBERS = ("latency", "cost_per_million", "cost_per_month")
 
 def _rows(problem: PlanningProblem, rate: float) -> list[tuple[Any, ...]]:
     """Return a row a type, with the pick that a plan at this rate has of it."""
+    from workbench.planner.type_search import search_type, search_types
+
     tables = search_types(problem)
     secure_all(problem, tables, search_type)
     picks = [

@@ -13,22 +13,30 @@ from workbench.batching.timer import BatchPolicy
 from workbench.deployment.platforms import JobPlatform
 from workbench.errors import InvalidInput
 from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
-from workbench.quantiles import SLO, longest_within, select_quantile
-from workbench.scaling.base import ScalingPolicy
+from workbench.quantiles import SLO, is_met, longest_within, select_quantile
 from workbench.service_times import Floats
 
 if TYPE_CHECKING:
     from workbench.deployment.base import Deployment
     from workbench.pricing.sheet import PriceSheet
+    from workbench.scaling.base import ScalingPolicy
     from workbench.simulator import Outcome
     from workbench.simulator.place_outcomes import RoutedOutcome
+
+
+_MINUTE = 60.0
+
+SCALED, HYBRID = "scaled real-time", "hybrid"
+"""What a plan searches besides inference types: fleets that change size, with functions or not."""
 
 
 class CandidateMetrics(NamedTuple):
     """What a candidate comes to: seconds at the target's quantile, share, dollars per million.
 
-    `dollars` is the bill for the trace, where it was simulated, and `broken` says in words which
-    limits of the platform a call breaks; "" where it breaks none.
+    Where it was simulated, `dollars` is the bill for the trace, and of the minutes with requests
+    `worst_minute` is the share of requests within the target in the worst, `minutes_met` the share
+    that meet the target. `broken` says in words which limits of the platform a call breaks; ""
+    where it breaks none.
     """
 
     latency: float
@@ -36,6 +44,8 @@ class CandidateMetrics(NamedTuple):
     cost: float
     dollars: float = math.nan
     broken: str = ""
+    worst_minute: float = math.nan
+    minutes_met: float = math.nan
 
 
 class Configuration(NamedTuple):
@@ -45,14 +55,16 @@ class Configuration(NamedTuple):
     policy: BatchPolicy
     scaling: ScalingPolicy | None = None
 
+    def __hash__(self) -> int:
+        """Hash what can be hashed: a policy may hold a forecaster of anybody's."""
+        return hash((self.deployment, self.policy, type(self.scaling)))
+
     @property
     def place(self) -> str:
         """Deployment and scaling in a few words."""
         if self.scaling is None:
             return self.deployment.label
-        (_, kind), *parameters = self.scaling.to_dict().items()
-        settings = ", ".join(f"{name} {value:g}" for name, value in parameters)
-        return f"{self.deployment.label}, {kind} ({settings})"
+        return f"{self.deployment.label}, {describe_scaling(self.scaling)}"
 
     @property
     def batching_label(self) -> str:
@@ -63,6 +75,29 @@ class Configuration(NamedTuple):
             case JobPlatform():
                 return "one job"
         return self.policy.label
+
+
+def describe_scaling(scaling: ScalingPolicy) -> str:
+    """Return a scaling policy in a few words: its kind, whose forecast it takes, its numbers.
+
+    Numbers that are as they are by default are left out; of an instance, what it is counted for.
+
+    >>> from workbench.scaling.reactive import ScaleToZero, TargetTracking
+    >>> describe_scaling(ScaleToZero(count=2)), describe_scaling(TargetTracking(target=60, least=2))
+    ('scale to zero (count 2)', 'target tracking (target 60, least 2)')
+    """
+    settings = getattr(scaling, "__dataclass_fields__", {})
+    usual = {name: each.default for name, each in settings.items()}
+    values = scaling.to_dict()
+    forecaster = getattr(scaling, "forecaster", None)
+    by = f" by {type(forecaster).__name__}" if forecaster is not None else ""
+    words = [
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in values.items()
+        if type(value) in (int, float) and value != usual.get(name)
+    ]
+    words += [f"{one.rate:.4g}/s an instance" for one in getattr(scaling, "capacities", ())]
+    return f"{values['kind']}{by}" + (f" ({', '.join(words)})" if words else "")
 
 
 class Reliability(NamedTuple):
@@ -135,16 +170,19 @@ class OutcomeSummary(NamedTuple):
     answered: int
     usage: Usage
     broken: str
+    worst_minute: float
+    minutes_met: float
 
     def price(self, deployment: Deployment, prices: PriceSheet) -> CandidateMetrics:
         """Return the figures with the bill of a deployment."""
         dollars = dollars_of(deployment, self.usage, prices)
         cost = 1e6 * dollars / self.answered if self.answered else math.inf
-        return CandidateMetrics(self.latency, self.attainment, cost, dollars, self.broken)
+        share, minutes = self.attainment, (self.worst_minute, self.minutes_met)
+        return CandidateMetrics(self.latency, share, cost, dollars, self.broken, *minutes)
 
 
 def summarize(
-    outcome: Outcome,
+    outcome: Outcome | RoutedOutcome,
     deployment: Deployment,
     slo: SLO,
     content: NDArray[np.int64],
@@ -156,21 +194,40 @@ def summarize(
     """
     late, broken = latencies_of(outcome, deployment, content)
     usage = usage_of(outcome, deployment)
+    within = late <= longest_within(slo.latency)
+    by_minute = attainment_by_minute(outcome.arrivals, within)
     return OutcomeSummary(
         latency=select_quantile(late, slo.quantile),
-        attainment=float((late <= longest_within(slo.latency)).mean()),
+        attainment=float(within.mean()),
+        worst_minute=float(by_minute.min()),
+        minutes_met=float(np.mean([is_met(each, slo.quantile) for each in by_minute.tolist()])),
         answered=int(np.isfinite(late).sum()),
         usage=replace(usage, bytes_in=float(content.sum()), bytes_out=bytes_out),
         broken=broken,
     )
 
 
+def attainment_by_minute(arrivals: Floats, within: NDArray[np.bool_]) -> Floats:
+    """Return the share of requests within the target of each minute that has some.
+
+    >>> attainment_by_minute(np.array([1.0, 2.0, 150.0]), np.array([True, False, True])).tolist()
+    [0.5, 1.0]
+    """
+    edges = _MINUTE * np.arange(arrivals[-1] // _MINUTE + 1)
+    first = np.unique(np.searchsorted(arrivals, edges))
+    counts = np.diff(np.append(first, len(arrivals)))
+    shares: Floats = np.add.reduceat(within, first, dtype=np.int64) / counts
+    return shares
+
+
 def latencies_of(
-    outcome: Outcome, deployment: Deployment, content: NDArray[np.int64]
+    outcome: Outcome | RoutedOutcome, deployment: Deployment, content: NDArray[np.int64]
 ) -> tuple[Floats, str]:
     """Return latencies, infinite where a request failed, and which limits calls break, in words."""
     from workbench.simulator.call_limits import find_broken_calls
 
+    if hasattr(outcome, "places"):
+        return _latencies_of_parts(cast("RoutedOutcome", outcome), deployment, content)
     late = outcome.latencies
     longest = float(late.max())
     if math.isnan(longest):
@@ -184,6 +241,22 @@ def latencies_of(
     if failed.any():
         late = np.where(np.repeat(failed, np.diff(outcome.batches.first)), np.inf, late)
     return late, " ".join(calls.warnings)
+
+
+def _latencies_of_parts(
+    outcome: RoutedOutcome, deployment: Deployment, content: NDArray[np.int64]
+) -> tuple[Floats, str]:
+    """Return the same of a composite: what fails at the place that answered has failed."""
+    late, words = outcome.latencies.copy(), []
+    late[np.isnan(late)] = np.inf
+    pairs = zip(outcome.places, deployment.simple_parts, strict=True)
+    for number, ((requests, served), part) in enumerate(pairs):
+        if len(requests):
+            own, broken = latencies_of(served, part, content[requests])
+            failed = requests[np.isinf(own)]
+            late[failed[outcome.given[failed] == number]] = np.inf
+            words += [broken] * bool(broken)
+    return late, " ".join(words)
 
 
 def dollars_of(deployment: Deployment, usage: Usage, prices: PriceSheet) -> float:

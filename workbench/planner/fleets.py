@@ -75,19 +75,13 @@ def search_fleets(problem: PlanningProblem, kind: str) -> CandidateTable:
     for search in sorted(searches, key=lambda each: each.least_cost):
         if not search.load.counts.min() <= search.fleet.most:
             continue
-        best = best_cost(problem, candidates)
+        best = problem.best_cost(candidates)
         if problem.budget is not None or search.least_cost < best or not candidates.finalists:
             search.run()
     if problem.budget is None:
         _try_cheaper(problem, candidates, searches)
     _scale_to_zero(problem, candidates, searches)
     return candidates
-
-
-def best_cost(problem: PlanningProblem, candidates: CandidateTable) -> float:
-    """Return the least cost that is known to meet the constraint; infinite where none does."""
-    met = (f.figures.cost for f in candidates.finalists if problem.meets_constraint(f.figures))
-    return min(met, default=np.inf)
 
 
 def make_fleet_option(problem: PlanningProblem, one: Deployment) -> FleetOption:
@@ -334,7 +328,7 @@ def _try_cheaper(
     problem: PlanningProblem, candidates: CandidateTable, searches: list[_Search]
 ) -> None:
     """Simulate what is cheaper than the best found and not known to be too little."""
-    best = best_cost(problem, candidates)
+    best = problem.best_cost(candidates)
     if np.isinf(best):
         return
     parts = [_cheaper_choices(problem, number, each, best) for number, each in enumerate(searches)]
@@ -413,7 +407,7 @@ def _scale_to_zero(
         limited=columns[by_cost],
         left=np.ones(len(choices.cost), bool),
         simulate=simulate,
-        best=best_cost(problem, candidates) if by_cost else np.inf,
+        best=problem.best_cost(candidates) if by_cost else np.inf,
     )
 
 

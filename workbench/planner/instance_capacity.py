@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform
 from workbench.errors import InvalidInput, NotFound
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from workbench.pricing.sheet import PriceSheet
+    from workbench.service_times import Floats
 MOST_LOAD = 0.95
 """The share of its seconds that an instance is busy at most, by default: at all of them a queue
 grows without end, however short it was when one looked."""
@@ -246,7 +249,7 @@ def _prepare(
             "types each is asked by itself."
         )
     one = deployment.with_count(1)
-    options = replace(options, kinds=[one.kind], deployments=[one])
+    options = _allow_only(one, options)
     traffic = of_kind("trace", trace, Trace) if trace is not None else _poisson(slo, options)
     if isinstance(source, Model):
         options, _ = options.spare(source)
@@ -264,6 +267,59 @@ def _prepare(
     return RateSearch(
         problem=problem, deployment=one, most_load=most_load, thinned=trace is not None
     )
+
+
+def _allow_only(one: Deployment, options: Options) -> Options:
+    """Return options that allow this deployment only."""
+    return replace(
+        options,
+        kinds=[one.kind],
+        deployments=[one],
+        scaled=False,
+        hybrid=False,
+        forecaster=None,
+    )
+
+
+class FleetChoice(NamedTuple):
+    """An instance of which fleets may be made, and what it can do."""
+
+    one: Deployment
+    capacity: InstanceCapacity
+    seconds: Floats
+    """Of a batch of 1, 2, ... requests, at the target's quantile."""
+
+
+def find_fleet_choices(problem: PlanningProblem) -> tuple[list[FleetChoice], dict[str, str]]:
+    """Return what real-time instances can do for a plan, and of types that cannot, why not.
+
+    Requests are taken to come independently, each with the rows of one of the trace's. The
+    instance that is cheapest if kept busy comes first.
+    """
+    traffic = _poisson(problem.slo, problem.options)
+    if problem.trace.rows.max() > 1:
+        rng = np.random.default_rng(problem.options.seed)
+        traffic = replace(traffic, rows=rng.choice(problem.trace.rows, len(traffic)))
+    choices: list[FleetChoice] = []
+    reasons: dict[str, str] = {}
+    known: dict[Any, RateFound] = {}
+    for one in problem.options.places("real-time"):
+        alone = replace(
+            problem,
+            trace=traffic,
+            arrivals=poisson_process(traffic.rate),
+            options=_allow_only(one, problem.options),
+            service=problem.service_on,
+            days=None,
+            tightness=1.0,
+        )
+        search = RateSearch(problem=alone, deployment=one, most_load=MOST_LOAD, thinned=False)
+        try:
+            found = known[search.key] = known.get(search.key) or search.find_best()
+            choices.append(FleetChoice(one, _make_capacity(search, found), search.seconds))
+        except (InvalidInput, NotFound) as error:
+            reasons[one.label] = str(error)
+    return sorted(choices, key=lambda each: each.capacity.cost_per_million), reasons
 
 
 def _poisson(slo: SLO, options: Options) -> Trace:

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from workbench.deployment import KINDS, Deployment
-from workbench.deployment.base import PlanChoices, Size
+from workbench.deployment.base import PlanChoices, Size, is_by_job
 from workbench.errors import InvalidInput
+from workbench.forecasts.base import Forecaster
+from workbench.planner.candidates import HYBRID, SCALED
 from workbench.pricing.sheet import PriceSheet
 from workbench.registry.model import Model
 from workbench.service_times import ServiceTimes
@@ -31,6 +33,9 @@ CLOUD_KINDS = tuple(
 """The inference types that are searched by default: those on demand first."""
 
 _PERIODS = (60.0, 900.0, 3600.0)  # seconds between jobs
+
+FUNCTIONS = ("serverless", "lambda")
+"""The inference types that take the overflow of a hybrid."""
 
 MAX_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 """The batch sizes that are searched by default."""
@@ -77,6 +82,10 @@ class Options(PlanChoices):
         finalists: the most simulations of one inference type.
         seed: of the simulations.
         prices: the price sheet, by default that of us-east-1.
+        scaled: whether to search real-time fleets that change size by target tracking, too.
+        hybrid: whether to search fleets whose overflow goes to functions, too.
+        forecaster: what such fleets are scaled ahead by, one or several to compare; None: what came
+            last comes again (`Persistence`), or nothing where no hybrid is searched.
         deciding_price: dollars an hour of the machine that plans; None: that of an ml.m5.large.
 
     Raises:
@@ -105,6 +114,9 @@ class Options(PlanChoices):
     seed: int = 0
     prices: PriceSheet = field(default_factory=PriceSheet.load)
     deciding_price: float | None = None
+    scaled: bool = False
+    hybrid: bool = False
+    forecaster: Forecaster | Sequence[Forecaster] | None = None
 
     def __new__(cls, **choices: Any) -> Self:  # noqa: ANN401 - the fields above
         """Refuse choices that there are none of, which a dataclass does without a word of help."""
@@ -118,12 +130,14 @@ class Options(PlanChoices):
 
     def __post_init__(self) -> None:
         self._check_numbers()
-        of_kind("even_if_answers_change", self.even_if_answers_change, bool, "True or False")
+        for name in ("even_if_answers_change", "scaled", "hybrid"):
+            of_kind(name, getattr(self, name), bool, "True or False")
         of_kind("prices", self.prices, PriceSheet)
         if self.measured is not None:
             of_kind("measured", self.measured, Mapping, "service times by memory or instance type")
         self._set_choices()
         self._set_kinds()
+        self._check_forecasters()
         for kind in self.kinds:
             self.places(kind)  # each checks its own settings
 
@@ -158,7 +172,7 @@ class Options(PlanChoices):
     def _set_kinds(self) -> None:
         kinds = _choices("kinds", self.kinds)
         given = tuple(each.kind for each in self.deployments)
-        known = tuple(dict.fromkeys((*CLOUD_KINDS, *given)))
+        known = tuple(dict.fromkeys((*CLOUD_KINDS, *given, SCALED, HYBRID)))
         for kind in kinds:
             if kind not in known and kind in KINDS:
                 raise InvalidInput(
@@ -167,7 +181,44 @@ class Options(PlanChoices):
                 )
             if kind not in known:
                 raise InvalidInput(f"kinds must be of {', '.join(known)}; got {kind!r}.")
-        object.__setattr__(self, "kinds", tuple(dict.fromkeys((*kinds, *given))))
+        more = (SCALED,) * bool(self.scaled) + (HYBRID,) * bool(self.hybrid)
+        object.__setattr__(self, "kinds", tuple(dict.fromkeys((*kinds, *given, *more))))
+
+    def _check_forecasters(self) -> None:
+        """Check the forecasters, and that there is something that they scale."""
+        given = () if self.forecaster is None else self.forecasters
+        for each in given:
+            if not (hasattr(each, "fit") and hasattr(each, "forecast")):
+                raise InvalidInput(
+                    f"forecaster must have the methods fit and forecast, got {each!r}: see "
+                    "workbench.forecasts."
+                )
+        if given and HYBRID not in self.kinds:
+            raise InvalidInput(
+                "A forecaster scales the instances of a hybrid, and none is searched: give "
+                "Options(hybrid=True, forecaster=...), or leave it out."
+            )
+
+    @property
+    def forecasters(self) -> tuple[Forecaster, ...]:
+        """What hybrids are scaled ahead by."""
+        given = self.forecaster
+        if given is None:
+            from workbench.forecasts.naive import Persistence
+
+            return (Persistence(),)
+        return tuple(given) if isinstance(given, Sequence) else (given,)
+
+    @property
+    def overflow_kinds(self) -> tuple[str, ...]:
+        """The functions that a hybrid may have: those that are searched, all where none is."""
+        searched = tuple(kind for kind in FUNCTIONS if kind in self.kinds)
+        return searched or FUNCTIONS
+
+    def only(self, kind: str) -> "Options":
+        """Return options that search nothing else, but deployments of one's own."""
+        keep = self.forecaster if kind == HYBRID else None
+        return replace(self, kinds=(kind,), scaled=False, hybrid=False, forecaster=keep)
 
     def spare(self, model: Model) -> tuple["Options", str]:
         """Return what may be chosen for a model, and what was left out to spare its answers.
@@ -178,7 +229,7 @@ class Options(PlanChoices):
         caveat = model.traits.batch_caveat
         if not caveat or self.even_if_answers_change:
             return self, ""
-        kinds = [kind for kind in self.kinds if not KINDS[kind].by_job]
+        kinds = [kind for kind in self.kinds if not is_by_job(kind)]
         if not kinds:
             raise InvalidInput(
                 f"{caveat} Jobs answer requests together: allow other inference types, or "
@@ -228,7 +279,15 @@ class Options(PlanChoices):
         return sorted({*_PERIODS, *(step for step in steps if step > min(_PERIODS))})
 
     def places(self, kind: str) -> list[Deployment]:
-        """Return the deployments of a type that are tried, of one instance each."""
+        """Return the deployments of a type that are tried, of one instance each.
+
+        Of fleets that change size, and of hybrids, those that they are made of.
+        """
+        if kind == SCALED:
+            return self.places("real-time")
+        if kind == HYBRID:
+            kinds = ("real-time", *self.overflow_kinds)
+            return [one for each in kinds for one in self.places(each)]
         given = [each.with_count(1) for each in self.deployments if each.kind == kind]
         return given or [*KINDS[kind].variants(self)]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.batching.timer import BatchPolicy
-from workbench.deployment.base import KINDS, Deployment
+from workbench.deployment.base import Deployment, is_by_job
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.formatting import Table, dollars, duration
@@ -43,6 +43,7 @@ class Candidate:
     """One way to deploy and to batch, what it comes to, and why it won or lost.
 
     Attributes:
+        kind: what was searched: the inference type, or "scaled real-time" and "hybrid".
         deployment: where.
         policy: how requests become batches.
         scaling: how a fleet changes its size; None: it does not.
@@ -54,8 +55,11 @@ class Candidate:
         predicted: seconds by the exact model, whatever the engine; a lower bound for fleets.
         reason: a sentence.
         unseen: on how many other days it keeps to the limit; None: it was not tried on any.
+        worst_minute: share of the requests within the target in the worst minute that has some.
+        minutes_met: share of the minutes with requests that meet the target by themselves.
     """
 
+    kind: str
     deployment: Deployment
     policy: BatchPolicy
     scaling: ScalingPolicy | None
@@ -67,6 +71,8 @@ class Candidate:
     predicted: float
     reason: str
     unseen: Reliability | None = None
+    worst_minute: float = math.nan
+    minutes_met: float = math.nan
 
     @property
     def label(self) -> str:
@@ -135,11 +141,14 @@ class Plan:
     def _candidate(self, table: CandidateTable, finalist: SimulatedCandidate) -> Candidate:
         configuration, metrics, row = finalist
         return Candidate(
+            kind=table.kind,
             deployment=configuration.deployment,
             policy=configuration.policy,
             scaling=configuration.scaling,
             latency=metrics.latency,
             attainment=metrics.attainment,
+            worst_minute=metrics.worst_minute,
+            minutes_met=metrics.minutes_met,
             cost_per_million=metrics.cost,
             cost_per_month=metrics.cost * self._millions_a_month,
             engine=SIMULATOR,
@@ -234,27 +243,30 @@ class Plan:
         """A row a candidate, finalists first, the best of them on top.
 
         Columns: kind, deployment, policy, latency and predicted (seconds), attainment,
-        cost_per_million, cost_per_month (US dollars), engine, reason, unseen (on how many other
-        days it keeps to the limit, "19 of 20"), service (where its service times come from),
-        max_size, max_wait. What has engine "screened out" was not simulated, and
-        the exact model gives a lower bound alone, or it was unstable.
+        worst_minute and minutes_met (see `Candidate`; null where not simulated), cost_per_million,
+        cost_per_month (US dollars), engine, reason, unseen (on how many other days it keeps to the
+        limit, "19 of 20"), service (where its service times come from), max_size, max_wait. What
+        has engine "screened out" was not simulated, and the exact model gives a lower bound alone,
+        or it was unstable.
         """
         import polars as pl
 
         rows = [
             {
-                "kind": one.deployment.kind,
+                "kind": one.kind,
                 "deployment": one.configuration.place,
                 "policy": one.configuration.batching_label,
                 "latency": one.latency,
                 "predicted": one.predicted,
                 "attainment": one.attainment,
+                "worst_minute": one.worst_minute,
+                "minutes_met": one.minutes_met,
                 "cost_per_million": one.cost_per_million,
                 "cost_per_month": one.cost_per_month,
                 "engine": one.engine,
                 "reason": one.reason,
                 "unseen": one.unseen and one.unseen.label,
-                "service": self.task.service_on(one.deployment).label,
+                "service": self.task.service_label(one.deployment),
                 "max_size": one.policy.max_size,
                 "max_wait": one.policy.max_wait,
             }
@@ -273,7 +285,7 @@ class Plan:
         left[[finalist.row for finalist in table.finalists]] = False
         pairs = np.stack([table.place, table.max_size, table.max_wait], axis=1)[left]
         _, policies, named = np.unique(
-            pairs if KINDS[table.kind].by_job else pairs[:, 1:],
+            pairs if is_by_job(table.kind) else pairs[:, 1:],
             axis=0,
             return_index=True,
             return_inverse=True,
@@ -286,7 +298,7 @@ class Plan:
             np.array(labels, dtype=object)[table.place[left]].tolist()
             for labels in (
                 [deployment.label for deployment in table.deployments],
-                [self.task.service_on(deployment).label for deployment in table.deployments],
+                [self.task.service_label(deployment) for deployment in table.deployments],
             )
         )
         notes = table.notes[left]
@@ -310,6 +322,8 @@ class Plan:
             kind=pl.lit(table.kind),
             cost_per_month=pl.col("cost_per_million") * self._millions_a_month,
             unseen=pl.lit(None, pl.String),
+            worst_minute=pl.lit(None, pl.Float64),
+            minutes_met=pl.lit(None, pl.Float64),
             engine=pl.when(out | pl.lit(table.bound))
             .then(pl.lit(SCREENED_OUT))
             .otherwise(pl.lit(EXACT)),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.deployment.base import KINDS, Deployment
+from workbench.deployment.base import Deployment, is_by_job
 from workbench.deployment.call_limits import CallDemand, broken_limits
 from workbench.errors import TooFewSamples
 from workbench.planner.candidates import (
@@ -33,6 +33,7 @@ from workbench.traffic.map_fitting import fit
 from workbench.traffic.trace import Trace, largest_run
 
 if TYPE_CHECKING:
+    from workbench.planner.instance_capacity import FleetChoice
     from workbench.planner.options import Options
     from workbench.planner.service_sources import ServiceOn
     from workbench.traffic.map import MAP
@@ -75,8 +76,25 @@ class PlanningProblem:
         shared = ("screening", "rows", "content", *_CACHES)
         known = {name: getattr(self, name) for name in shared}
         tighter = replace(self, tightness=tightness)
-        vars(tighter).update(known)
+        vars(tighter).update(known | self._known_choices)
         return tighter
+
+    def speed_up(self, faster: float) -> PlanningProblem:
+        """Return the problem of so much faster traffic, without a budget."""
+        other = replace(
+            self,
+            trace=self.trace.scale(faster),
+            arrivals=self.arrivals.scale(faster),
+            days=None if self.days is None else self.days.scale(faster),
+            budget=None,
+        )
+        vars(other).update(self._known_choices)
+        return other
+
+    @property
+    def _known_choices(self) -> dict[str, Any]:
+        """What instances can do, if it is known: it hangs neither on the limit nor on the rate."""
+        return {name: vars(self)[name] for name in ("fleet_choices",) if name in vars(self)}
 
     def aim(self, metrics: CandidateMetrics) -> float:
         """Return what is to be low: dollars per million, with a budget seconds."""
@@ -90,6 +108,13 @@ class PlanningProblem:
     def screening(self) -> Screening:
         """The exact model's figures of every policy with the service times of every deployment."""
         return Screening(self)
+
+    @cached_property
+    def fleet_choices(self) -> tuple[list[FleetChoice], dict[str, str]]:
+        """What an instance of each type can do, and of types that cannot meet the target, why."""
+        from workbench.planner.instance_capacity import find_fleet_choices
+
+        return find_fleet_choices(self)
 
     @cached_property
     def rows(self) -> float:
@@ -143,12 +168,15 @@ class PlanningProblem:
     def serve(self, configuration: Configuration) -> Outcome:
         """Return what would become of the trace with a setting."""
         deployment, policy, scaling = configuration
+        times = tuple(self.service_on(part) for part in deployment.simple_parts)
+        has_functions = any(part.on_demand for part in deployment.simple_parts)
         return serve(
             self.trace,
             policy,
             deployment,
-            self.service_on(deployment),
-            cold_start=self.options.cold_start if deployment.on_demand else self.options.boot,
+            cast("Any", times if len(times) > 1 else times[0]),  # a composite takes several
+            cold_start=self.options.cold_start if has_functions else self.options.boot,
+            boot=self.options.boot,
             scaling=scaling,
             seed=self.options.seed,
         )
@@ -156,10 +184,14 @@ class PlanningProblem:
     def simulate(self, configuration: Configuration) -> CandidateMetrics:
         """Return what the simulator says of a setting under the trace itself."""
         deployment, policy, scaling = configuration
-        times = self.service_on(deployment)
+        parts = deployment.simple_parts
         # What differs in price alone fares the same.
-        alike = (type(deployment), deployment.platform, deployment.call_limit, policy, scaling)
-        key = (*alike, times.digest)
+        alike = tuple(
+            (type(part), part.platform, part.call_limit, self.service_on(part).digest)
+            for part in parts
+        )
+        rule = getattr(deployment, "spill", None)
+        key = (type(deployment), alike, rule, policy, scaling and repr(scaling))
         if key not in self._summaries:
             outcome = self.serve(configuration)
             data = self.content, self.bytes_out * len(self.trace)
@@ -172,8 +204,16 @@ class PlanningProblem:
     def _summaries(self) -> dict[Any, OutcomeSummary]:
         return {}
 
+    def service_label(self, deployment: Deployment) -> str:
+        """Return where the service times on a deployment come from, in words."""
+        labels = (self.service_on(part).label for part in deployment.simple_parts)
+        return "; ".join(dict.fromkeys(labels))
+
     def find_broken_limits(self, deployment: Deployment, max_size: int) -> str:
         """Return which limits a call of so many requests can break, in words."""
+        parts = deployment.simple_parts
+        if len(parts) > 1:
+            return " ".join(filter(None, (self.find_broken_limits(p, max_size) for p in parts)))
         options, largest = self.options, self._largest_content(max_size)
         seconds, rows = 0.0, int(np.ceil(self.rows * max_size))
         if not deployment.by_job:
@@ -230,6 +270,11 @@ class PlanningProblem:
         """Return whether figures meet the objective's constraint: the target, or the budget."""
         return not metrics.broken and self.figure_to_limit(metrics) <= self.limit
 
+    def best_cost(self, table: CandidateTable) -> float:
+        """Return the least cost that is known to meet the constraint; infinite where none does."""
+        met = (each.figures.cost for each in table.finalists if self.meets_constraint(each.figures))
+        return min(met, default=np.inf)
+
     def rank(self, metrics: CandidateMetrics) -> tuple[bool, bool, float, float]:
         """Return a key, the lowest the best: what is met before what is not, then cost or latency.
 
@@ -262,7 +307,7 @@ class Screening:
         self._problem = problem
         self.sizes, _ = problem.options.sizes(problem.largest)
         self.waits = problem.options.waits(problem.slo.latency)
-        kinds = [kind for kind in problem.options.kinds if not KINDS[kind].by_job]
+        kinds = [kind for kind in problem.options.kinds if not is_by_job(kind)]
         distributions = [
             self._sample_service_times(one)
             for kind in kinds

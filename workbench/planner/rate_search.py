@@ -74,7 +74,8 @@ class RateSearch:
         best: RateFound | None = None
         ranked = self._rank_policies()
         if (self.seconds <= self.problem.slo.latency).any():
-            ranked.append((find_mark_policy(self.seconds, self.problem.slo), self.full_rate / 2))
+            mark = find_mark_policy(self.seconds, self.problem.slo)
+            ranked.append((self._on_grid(mark), self.full_rate / 2))
         for policy, guess in ranked:
             best = self._raise_rate(policy, guess, above=best.rate if best else 0.0) or best
         return self._require(best and self._climb(best))
@@ -93,16 +94,25 @@ class RateSearch:
                 return best
             best = found
 
+    def _on_grid(self, policy: BatchPolicy) -> BatchPolicy:
+        """Return the batches of the grid that are next below some."""
+        sizes = [size for size in self._sizes if size <= policy.max_size]
+        waits = [wait for wait in self._waits if wait <= policy.max_wait]
+        return _batches(max(sizes, default=1), max(waits, default=0.0))
+
+    @property
+    def _sizes(self) -> list[int]:
+        return self.problem.screening.sizes
+
+    @property
+    def _waits(self) -> list[float]:
+        return self.problem.screening.waits
+
     def _neighbours(self, policy: BatchPolicy) -> list[BatchPolicy]:
         """Return the batches of the grid that are next to some in size, wait or both."""
-        table = self.problem.screening
-        sizes = _near(np.array(table.sizes), policy.max_size)
-        waits = _near(np.array(table.waits), policy.max_wait)
-        return [
-            BatchPolicy(max_size=int(size), max_wait=float(wait) if size > 1 else 0.0)
-            for size in sizes
-            for wait in waits
-        ]
+        sizes = _near(np.array(self._sizes), policy.max_size)
+        waits = _near(np.array(self._waits), policy.max_wait)
+        return [_batches(size, wait) for size in sizes for wait in waits]
 
     def find_with(self, policy: BatchPolicy) -> RateFound:
         """Return the largest rate with these batches.
@@ -272,6 +282,12 @@ def describe_never(label: str, seconds: Floats, slo: SLO) -> str:
         f"One {label} never meets {slo.label}: a request alone takes "
         f"{duration(float(seconds[0]))}. Give a longer target or a faster type."
     )
+
+
+def _batches(size: float, wait: float) -> BatchPolicy:
+    """Return batches; those that never join requests are of one and do not wait."""
+    joins = size > 1 and wait > 0
+    return BatchPolicy(max_size=int(size) if joins else 1, max_wait=float(wait) if joins else 0.0)
 
 
 def _near(values: NDArray[Any], value: float) -> NDArray[Any]:

@@ -177,8 +177,7 @@ def replan(
             "give a shorter one, or call plan()."
         )
     static = plan(source, trace, slo, options, clock=clock)
-    kind = static.best.deployment.kind
-    options = replace(static.task.options, kinds=(kind,))
+    options = static.task.options.only(static.best.kind)
     spent: list[float] = []
 
     def decide(start: float, stop: float) -> Plan:

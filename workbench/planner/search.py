@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from workbench.deployment.base import KINDS
 from workbench.errors import InvalidInput
-from workbench.planner.candidates import CandidateTable
+from workbench.planner.candidates import HYBRID, SCALED, CandidateTable
+from workbench.planner.hybrids import describe_prices
 from workbench.planner.options import Options
 from workbench.planner.plans import Plan
 from workbench.planner.problem import SERVICE_SAMPLES, PlanningProblem, fit_arrivals
@@ -27,6 +27,12 @@ from workbench.traffic.trace import Trace
 from workbench.validation import of_kind, positive
 
 Clock = Callable[[], float]
+
+NOT_COVERED = (
+    "inference components that scale to zero",
+    "instance pools, which start another instance type where one is not to be had",
+)
+"""Ways to scale that AWS sells and no plan tries."""
 
 _MAX_CANDIDATES = 2_000_000
 _CANDIDATES_PER_SECOND = 70_000  # candidates screened, each with one constant service time
@@ -73,7 +79,7 @@ def plan(
     options = Options() if options is None else of_kind("options", options, Options, "Options")
     if isinstance(source, Model):
         options = describe_model(source, options)
-    _check(trace, slo, budget)
+    _check(trace, slo, budget, options)
     spared = ""
     if isinstance(source, Model):
         options, spared = options.spare(source)
@@ -127,11 +133,16 @@ class _StepTimer:
         self.seconds[step], self._last = now - self._last, now
 
 
-def _check(trace: Trace, slo: SLO, budget: float | None) -> None:
+def _check(trace: Trace, slo: SLO, budget: float | None, options: Options) -> None:
     of_kind("trace", trace, Trace)
     of_kind("slo", slo, SLO, "an SLO")
     if budget is not None:
         positive("budget", budget, "US dollars per million requests")
+    if budget is not None and {SCALED, HYBRID} & set(options.kinds):
+        raise InvalidInput(
+            "Fleets that change size are planned for a latency target, not for a budget: leave out "
+            "scaled=True and hybrid=True, or budget=."
+        )
 
 
 def _reject_large_grid(options: Options, slo: SLO) -> None:
@@ -194,8 +205,12 @@ def _collect_unknown_limits(problem: PlanningProblem) -> list[str]:
 
 def _collect_warnings(problem: PlanningProblem) -> list[str]:
     options = problem.options
-    notes = _collect_unknown_limits(problem)
-    if options.cold_start is None and any(KINDS[kind].on_demand for kind in options.kinds):
+    notes = [*describe_prices(problem), *_collect_unknown_limits(problem)]
+    if {SCALED, HYBRID} & set(options.kinds):
+        notes.append(f"Not covered: {'; '.join(NOT_COVERED)}.")
+    if options.cold_start is None and any(
+        one.on_demand for kind in options.kinds for one in options.places(kind)
+    ):
         notes.append(
             "On-demand instances start without delay: give Options(cold_start=...), in seconds."
         )

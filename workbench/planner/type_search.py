@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.deployment.base import KINDS
-from workbench.planner.candidates import CandidateTable
+from workbench.deployment.base import is_by_job, is_on_demand
+from workbench.planner.candidates import (
+    HYBRID,
+    SCALED,
+    CandidateTable,
+)
 from workbench.planner.fleets import search_fleets
+from workbench.planner.hybrids import search_hybrids
 from workbench.planner.jobs import search_jobs
 from workbench.planner.on_demand import search_on_demand
+from workbench.planner.scaled_fleets import search_scaled
 
 if TYPE_CHECKING:
     from workbench.planner.problem import PlanningProblem
@@ -23,14 +29,23 @@ Progress = Callable[[int, int], None]
 
 def search_type(problem: PlanningProblem, kind: str) -> CandidateTable:
     """Return the settings of an inference type, the best simulated."""
-    search = search_jobs if KINDS[kind].by_job else search_fleets
-    if KINDS[kind].on_demand:
-        search = search_on_demand
-    candidates = search(problem, kind)
+    candidates = _choose_search(kind)(problem, kind)
+    if kind in (SCALED, HYBRID):
+        return candidates  # what is not simulated of them says why
     possible = np.flatnonzero([not str(note).startswith("unstable") for note in candidates.notes])
     if not candidates.finalists and len(possible):  # what breaks a limit is shown as it is
         problem.evaluate(candidates, int(possible[candidates.predicted[possible].argmin()]))
     return candidates
+
+
+def _choose_search(kind: str) -> Callable[[PlanningProblem, str], CandidateTable]:
+    if kind == SCALED:
+        return search_scaled
+    if kind == HYBRID:
+        return search_hybrids
+    if is_by_job(kind):
+        return search_jobs
+    return search_on_demand if is_on_demand(kind) else search_fleets
 
 
 def search_types(

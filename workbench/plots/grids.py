@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.deployment.base import KINDS
+from workbench.deployment.base import is_on_demand
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, in_ms, milliseconds
 from workbench.planner.candidates import CandidateTable
@@ -76,7 +76,7 @@ def _list_cells(plan: Plan) -> list[tuple[int, float, float, float]]:
 
 def _find_grid_deployment(plan: Plan) -> tuple[CandidateTable, int]:
     """Return the inference type and the deployment of the grid."""
-    fields = {part.kind: part for part in plan.fields if KINDS[part.kind].on_demand}
+    fields = {part.kind: part for part in plan.fields if is_on_demand(part.kind)}
     best = next((one for one in plan.finalists if one.deployment.kind in fields), None)
     if best is None:
         raise InvalidInput(

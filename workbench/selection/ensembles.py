@@ -96,6 +96,7 @@ def rate_run(row: RatedCandidate, run: Run, question: Question) -> RatedCandidat
         kind=KIND,
         effective_accuracy=float(np.mean(np.nan_to_num(correct) * in_time)) if known else math.nan,
         found=Candidate(
+            kind=KIND,
             deployment=row.model.deployment,
             policy=BatchPolicy(),
             scaling=None,

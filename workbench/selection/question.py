@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from workbench.deployment.base import KINDS, Deployment
 from workbench.errors import InvalidInput
 from workbench.formatting import duration
+from workbench.planner.candidates import HYBRID, SCALED
 from workbench.planner.options import Options
 from workbench.quantiles import SLO, longest_within
 from workbench.selection.needs import Bounds, Miss
@@ -181,6 +182,11 @@ def _read_options(
 ) -> Options:
     """Return options of deployments or kinds of them; what is said of them in options goes on."""
     options = Options() if options is None else of_kind("options", options, Options, "Options")
+    if {SCALED, HYBRID} & set(options.kinds):
+        raise InvalidInput(
+            "Models are compared by inference type, not by fleets that change size: select first, "
+            "then plan for the model with Options(scaled=True, hybrid=True)."
+        )
     if deployments is None:
         return options
     given = as_tuple("deployments", deployments)

@@ -1,0 +1,139 @@
+"""Real-time fleets that change size by target tracking: target and minimum, searched.
+
+AWS's policy sees minutes and acts after several: on a sharp rise it is late by more than a boot.
+What helps is a lower target or a higher minimum, and both cost. For each minimum the highest
+target that will do is found by halving; a minimum that is dearer by itself is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.planner.candidates import CandidateTable, Configuration
+from workbench.scaling.reactive import TargetTracking
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workbench.deployment.base import Deployment
+    from workbench.planner.instance_capacity import FleetChoice
+    from workbench.planner.problem import PlanningProblem
+    from workbench.service_times import Floats
+
+_TYPES = 2  # instance types that are tried
+_MINIMA = 6  # numbers of instances that are tried as the minimum
+_SHARES = tuple(float(share) for share in np.geomspace(0.15, 1.0, 10).round(3))
+"""Targets, as shares of what an instance serves in a minute without a break."""
+
+_MINUTE = 60.0
+
+
+def search_scaled(problem: PlanningProblem, kind: str) -> CandidateTable:
+    """Return fleets that change size by target tracking, the cheapest simulated."""
+    choices, reasons = problem.fleet_choices
+    table = tabulate(problem, kind, choices, reasons)
+    for row in select_types(choices):
+        choice = choices[row]
+        for least in _minima(problem, choice):
+            if least_dollars(problem, choice, least) < problem.best_cost(table):
+                _raise_target(problem, table, row, choice, least)
+    note_rest(table)
+    return table
+
+
+def select_types(choices: Sequence[FleetChoice]) -> list[int]:
+    """Return the places of what is worth a simulation: the cheapest if busy, then smaller ones."""
+    chosen: list[int] = []
+    for place, choice in enumerate(choices):
+        price = choice.capacity.hourly_price
+        if all(price < choices[each].capacity.hourly_price for each in chosen):
+            chosen.append(place)
+    return chosen[:_TYPES]
+
+
+def tabulate(
+    problem: PlanningProblem,
+    kind: str,
+    choices: Sequence[FleetChoice],
+    reasons: dict[str, str],
+    deployments: Sequence[Deployment] = (),
+) -> CandidateTable:
+    """Return a row for each choice, at what it costs if kept busy, and for each type ruled out.
+
+    Rows stand for the choices' instances, unless deployments are given in their place.
+    """
+    ruled_out = [one for one in problem.options.places("real-time") if one.label in reasons]
+    ones = [*(deployments or [choice.one for choice in choices]), *ruled_out]
+    policies = [choice.capacity.policy for choice in choices]
+    count, unknown = len(ones), [1] * len(ruled_out)
+    none = np.full(len(ruled_out), math.inf)
+    costs = [choice.capacity.cost_per_million for choice in choices]
+    return CandidateTable(
+        kind=kind,
+        deployments=ones,
+        place=np.arange(count),
+        max_size=np.array([p.max_size if p else 1 for p in policies] + unknown, np.int64),
+        max_wait=np.array([p.max_wait if p else 0.0 for p in policies] + [0.0] * len(unknown)),
+        predicted=np.concatenate([[float(choice.seconds[0]) for choice in choices], none]),
+        attainment=np.zeros(count),
+        cost=np.concatenate([costs, none]),
+        notes=np.array([""] * len(choices) + [reasons[one.label] for one in ruled_out], object),
+        bound=True,
+    )
+
+
+def note_rest(table: CandidateTable) -> None:
+    """Say of rows without a simulation that others promised more."""
+    simulated = {finalist.row for finalist in table.finalists}
+    for row in range(len(table.notes)):
+        if row not in simulated and not table.notes[row]:
+            table.notes[row] = "not simulated: other instance types promised more"
+
+
+def least_dollars(problem: PlanningProblem, choice: FleetChoice, count: float) -> float:
+    """Return dollars per million of so many instances for as long as the trace lasts."""
+    return 1e6 * count * choice.capacity.price / problem.trace.rate
+
+
+def demand(problem: PlanningProblem) -> Floats:
+    """Return requests a second in each minute of the trace, at least one."""
+    counts = problem.trace.counts(_MINUTE)
+    return counts / _MINUTE if len(counts) else np.array([problem.trace.rate])
+
+
+def first_count(problem: PlanningProblem, choice: FleetChoice) -> int:
+    """Return how many instances the first minutes take, with which a fleet is deployed."""
+    needed = float(demand(problem)[:5].max()) / choice.capacity.rate
+    return int(min(max(1, math.ceil(needed)), problem.options.max_count))
+
+
+def _minima(problem: PlanningProblem, choice: FleetChoice) -> list[int]:
+    """Return minima from one instance to what the busiest minute takes."""
+    peak = math.ceil(float(demand(problem).max()) / choice.capacity.rate) + 1
+    most = min(max(1, peak), problem.options.max_count)
+    counts = np.geomspace(1, most, _MINIMA).round().astype(int)
+    return sorted({int(count) for count in counts})
+
+
+def _raise_target(
+    problem: PlanningProblem, table: CandidateTable, row: int, choice: FleetChoice, least: int
+) -> None:
+    """Simulate targets between the lowest and the highest that will do with a minimum."""
+    policy = table.configuration(row).policy
+    full = _MINUTE * choice.one.instance_workers / choice.seconds[policy.max_size - 1]
+    start = choice.one.with_count(max(least, first_count(problem, choice)))
+
+    def is_met(share: float) -> bool:
+        scaling = TargetTracking(
+            target=float(f"{share * full:.3g}"), least=least, most=problem.options.max_count
+        )
+        configuration = Configuration(start, policy, scaling)
+        return problem.meets_constraint(problem.evaluate(table, row, configuration).figures)
+
+    low, high = -1, len(_SHARES)  # met, not met
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if is_met(_SHARES[middle]) else (low, middle)
