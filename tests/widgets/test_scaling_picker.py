@@ -4,7 +4,16 @@ import pytest
 
 from workbench.deployment import KINDS, Async, Hybrid, Lambda, Local, RealTime, Serverless
 from workbench.deployment.spill import SPILL_RULES, Hedge, InFlight
-from workbench.scaling import SCALING_POLICIES, ScaleToZero, Schedule, StepScaling, TargetTracking
+from workbench.errors import InvalidInput
+from workbench.scaling import (
+    SCALING_POLICIES,
+    InstanceCapacity,
+    ScaleToZero,
+    Schedule,
+    StepScaling,
+    TargetTracking,
+)
+from workbench.traffic.patterns import constant
 from workbench.widgets import App, ScalingPicker
 from workbench.widgets.app_view import works
 from workbench.widgets.code import value_code
@@ -40,7 +49,7 @@ def test_every_policy_has_controls_that_hold_any_of_its_settings(picker, policy)
 
 
 def test_every_kind_of_policy_and_rule_and_overflow_is_on_offer(picker):
-    offered = [[kind for _, kind in each.kind.options] for each in picker._groups]
+    offered = [[kind for _, kind in each.kind.options] for each in picker._groups[:3]]
     overflows = [kind for kind, each in KINDS.items() if each.on_demand]
 
     assert offered[0] == ["none", *overflows]
@@ -95,6 +104,94 @@ def test_numbers_that_are_none_are_refused_where_they_stand(picker):
     picker.policy["changes"].value = "0 four"
 
     assert picker.error.startswith("changes must be numbers")
+
+
+# ------------------------------------------------------------------------ policies that plan ahead
+
+
+@pytest.fixture
+def planner():
+    picker = ScalingPicker(find=lambda: InstanceCapacity(**ONE))
+    picker.offer(FLEET, constant(rate=50, duration=600))
+    picker.overflow.kind.value, picker.policy.kind.value = "lambda", "predictive"
+    picker.planned["rate"].value, picker.planned["call"].value = 20.0, 500.0
+    return picker
+
+
+ONE = {"instance_type": "ml.m5.large", "rate": 12.5, "hourly_price": 0.115}
+
+
+def test_the_slider_begins_at_the_critical_quantile_and_follows_it(planner):
+    policy = planner.value.policy
+    critical = policy.capacities[0].critical_quantile(policy.call_price)
+    assert planner.planned["quantile"].value == pytest.approx(critical, abs=0.0006)
+    assert policy.quantile is None
+
+    planner.planned["call"].value = 5000.0  # functions are ten times as dear
+    assert planner.planned["quantile"].value > critical
+    assert planner.value.policy.quantile is None
+
+
+def test_the_slider_shows_instances_and_dollars_and_sets_the_quantile(planner):
+    planner.planned["quantile"].value = 0.25
+    assert planner.value.policy.quantile == 0.25
+    assert "3 instances for the 0.250 quantile, enough 100 % of the time" in planner.status.text
+    assert "$0.35 an hour, functions $0.00." in planner.status.text  # 3 x $0.115
+
+
+def test_a_dial_has_its_words_from_the_function_that_it_was_given():
+    told = []
+    picker = ScalingPicker(describe=lambda *given: told.append(given) or "as told")
+    picker.offer(FLEET, constant(rate=50, duration=600))
+    picker.overflow.kind.value, picker.policy.kind.value = "lambda", "predictive"
+    picker.planned["quantile"].value = 0.5
+
+    assert "as told" in picker.status.text
+    assert told[-1][0] == 0.5
+
+
+def test_what_one_instance_can_do_is_asked_for(planner):
+    planner.find_button.click()
+    assert planner.value.policy.capacities[0].rate == 12.5
+
+
+def test_why_no_instance_can_do_it_is_said():
+    def fail():
+        raise InvalidInput("rate: none meets the target.")
+
+    picker = ScalingPicker(find=fail)
+    picker.find_button.click()
+    assert picker.status.text == "rate: none meets the target."
+
+
+def test_functions_that_are_always_cheaper_leave_no_instance_and_say_so(planner):
+    planner.planned["rate"].value = 0.01
+    planner.planned["quantile"].value = planner._critical
+    assert "no instance pays" in planner.status.text
+
+
+@pytest.mark.parametrize("kind", ["predictive", "mark described", "mark released"])
+def test_a_policy_that_plans_is_held_and_its_code_makes_it(planner, kind):
+    import workbench as wb
+    from workbench import forecasts
+
+    planner.policy.kind.value = kind
+    made = planner.value.policy
+    other = ScalingPicker()
+    other.offer(FLEET)
+    other.overflow.set("lambda", planner.value.overflow)
+    other.planned["call"].value = 500.0
+    other.set(Hybrid(base=FLEET, overflow=planner.value.overflow), made)
+
+    assert other.value.policy.to_dict() == made.to_dict()
+    again = eval(value_code(made), {"wb": wb, "forecasts": forecasts})  # noqa: S307 - our own words
+    assert again.to_dict() == made.to_dict()
+
+
+def test_each_forecaster_on_offer_makes_a_policy(planner):
+    for name in planner.planned["forecaster"].options:
+        planner.planned["forecaster"].value = name
+        assert type(planner.value.policy.forecaster).__name__ == name
 
 
 # -------------------------------------------------------------------------------------- in the app

@@ -137,13 +137,16 @@ class ByDeadline(SpillRule):
     kind: ClassVar[str] = "by deadline"
 
     latency: float = field(
-        metadata=setting("Target", "seconds", positive_amount("seconds"), is_time=True)
+        metadata=setting("Target (s)", "seconds", positive_amount("seconds"), is_time=True)
     )
     service: Sequence[float] = field(
-        metadata=setting("Service", "seconds of a batch, by its requests from 1", _check_service)
+        metadata=setting(
+            "Service (s)", "seconds of a batch, by its requests from 1", _check_service
+        )
     )
     margin: float = field(
-        default=0.0, metadata=setting("Margin", "seconds to spare", amount("seconds"), is_time=True)
+        default=0.0,
+        metadata=setting("Margin (s)", "seconds to spare", amount("seconds"), is_time=True),
     )
 
     @property
@@ -174,7 +177,7 @@ class Hedge(SpillRule):
     kind: ClassVar[str] = "hedge"
 
     after: float = field(
-        metadata=setting("After", "seconds", positive_amount("seconds"), is_time=True)
+        metadata=setting("After (s)", "seconds", positive_amount("seconds"), is_time=True)
     )
 
     @property

@@ -163,13 +163,11 @@ class TargetTracking(ScalingRule):
     )
     out_cooldown: float = field(
         default=300.0,
-        metadata=setting("Cool-down, growth (s)", "seconds after growth", _SECONDS, is_time=True),
+        metadata=setting("Out cool-down (s)", "seconds after growth", _SECONDS, is_time=True),
     )
     in_cooldown: float = field(
         default=300.0,
-        metadata=setting(
-            "Cool-down, shrinkage (s)", "seconds after shrinkage", _SECONDS, is_time=True
-        ),
+        metadata=setting("In cool-down (s)", "seconds after shrinkage", _SECONDS, is_time=True),
     )
     period: float = field(default=60.0, metadata=_PERIOD)
     scale_in: bool = field(

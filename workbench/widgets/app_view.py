@@ -21,6 +21,7 @@ from workbench.registry.api import Registry
 from workbench.registry.model import Model
 from workbench.run import Run
 from workbench.scaling.base import ScalingPolicy
+from workbench.scaling.capacity import InstanceCapacity
 from workbench.widgets.code import code_of, value_code
 from workbench.widgets.deployment_picker import DeploymentPicker
 from workbench.widgets.form import integer, text
@@ -178,7 +179,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self._deployed: DeployedModel | None = None  # the latest
         self.model = ModelPicker(registry, _DEFAULT_GROUP)
         self.deployment = DeploymentPicker(_base_of(preset.deployment))
-        self.scaling = ScalingPicker()
+        self.scaling = ScalingPicker(find=self._find_capacity)
         self.scaling.set(preset.deployment, preset.scaling)
         self.traffic = TrafficPicker(preset.kind, **preset.settings)
         self.policy = PolicyPicker(preset.policy)
@@ -209,7 +210,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self._offer_models()
         self.model.observe(self._offer_models, "value")
         self._offer_scaling()
-        self.deployment.observe(self._offer_scaling, "value")
+        for part in (self.deployment, self.traffic):
+            part.observe(self._offer_scaling, "value")
         for part in self._parts:
             part.observe(self._update_panel, ["value", "error"])
         self.target.observe(self._update_panel, ["value", "error"])
@@ -297,14 +299,23 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
 
     def _offer_scaling(self, _change: object = None) -> None:
         """Have the scaling be of the fleet that is chosen; nothing scales anything else."""
-        self.scaling.offer(self.deployment.value)
+        self.scaling.offer(self.deployment.value, self.traffic.value)
+
+    def _find_capacity(self) -> InstanceCapacity:
+        """Return what one instance of the chosen fleet can do within the target."""
+        from workbench.planner.instance_capacity import find_capacity
+
+        if self._is_measuring():
+            raise InvalidInput("A run is under way, which measuring would disturb: wait for it.")
+        parts = self.model.value, self.deployment.value, self.slo.value
+        return find_capacity(*parts, trace=self.traffic.value)
 
     def _rows(self) -> list[ipywidgets.DOMWidget]:
         """Return the pickers, in as many columns as fit, and what stands under them."""
         columns = [
-            ipywidgets.VBox([self.model, self.deployment, self.scaling, self.target]),
+            ipywidgets.VBox([self.model, self.deployment, self.target]),
             ipywidgets.VBox([self.traffic, self.router]),
-            ipywidgets.VBox([self.policy, self.slo, self.simulation]),
+            ipywidgets.VBox([self.policy, self.slo, self.simulation, self.scaling]),
         ]
         layout = ipywidgets.Layout(
             grid_template_columns="repeat(auto-fit, minmax(min(100%, 250px), 1fr))",

@@ -1,14 +1,26 @@
 """How a fleet changes its size, and what takes the work that it cannot: policy and overflow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+import ipywidgets
+
+from workbench import forecasts
 from workbench.deployment import KINDS, ByDeadline, Deployment, Hedge, Hybrid
 from workbench.deployment.platforms import FleetPlatform
 from workbench.deployment.spill import SPILL_RULES, SpillRule
-from workbench.scaling import SCALING_POLICIES, Schedule, TargetTracking
+from workbench.errors import WorkbenchError
+from workbench.formatting import dollars, percent
+from workbench.pricing.cost import HOUR, total
+from workbench.pricing.usage import Usage
+from workbench.scaling import SCALING_POLICIES, InstanceCapacity, Schedule, TargetTracking
 from workbench.scaling.base import ScalingPolicy
-from workbench.widgets.form import show
+from workbench.scaling.mark import MArkDescribed, MArkReleased
+from workbench.scaling.newsvendor import count_for_quantile, price_count
+from workbench.scaling.predictive import Predictive
+from workbench.traffic.trace import Trace
+from workbench.widgets.form import Form, choice, number, show, wide_layout
 from workbench.widgets.pickers import Picker
 from workbench.widgets.settings_form import SettingsForm
 
@@ -23,6 +35,23 @@ _BEGIN_RULES: dict[str, SpillRule] = {
     ByDeadline.kind: ByDeadline(latency=0.1, service=(0.02,)),
     Hedge.kind: Hedge(after=0.1),
 }
+
+PREDICTIVE, DESCRIBED, RELEASED = "predictive", "mark described", "mark released"
+_PLANNED = {
+    PREDICTIVE: ("rate", "call", "boot", "interval", "forecaster", "quantile"),
+    DESCRIBED: ("rate", "interval", "forecaster"),
+    RELEASED: ("rate", "interval"),
+}
+"""The policies that plan by what one instance can do, and their controls."""
+
+_FORECASTERS = {
+    name: getattr(forecasts, name)
+    for name in forecasts.__all__
+    if name not in {"Conformal", "Forecaster", "Oracle", "StatsForecast"}
+}
+"""Those that learn from the counts alone."""
+
+_STEP = 0.001  # of the slider
 
 
 class ScaledDeployment(NamedTuple):
@@ -56,34 +85,89 @@ class ScaledDeployment(NamedTuple):
         return " ".join(words)
 
 
+Describe = Callable[[float, Trace, InstanceCapacity, float, float], str]
+"""Says what a quantile comes to: of it, traffic, an instance, a call's price and the interval."""
+
+
+def describe_quantile(
+    quantile: float, trace: Trace, capacity: InstanceCapacity, call_price: float, interval: float
+) -> str:
+    """Return how many instances a quantile of the traffic's demand keeps, and what that costs.
+
+    >>> from workbench.traffic.patterns import constant
+    >>> one = InstanceCapacity(instance_type="c5.xlarge", rate=5, hourly_price=0.2)
+    >>> describe_quantile(0.9, constant(rate=8, duration=60), one, 2e-5, 1.0)
+    '2 instances for the 0.900 quantile, enough 100 % of the time: $0.40 an hour, functions $0.00.'
+    """
+    demand = trace.counts(min(interval, trace.duration)) / min(interval, trace.duration)
+    found = price_count(
+        count_for_quantile(quantile, demand, capacity), demand, capacity, call_price
+    )
+    return (
+        f"{found.instances} instances for the {quantile:.3f} quantile, enough "
+        f"{percent(found.covered)} of the time: {dollars(HOUR * found.instance_dollars)} an hour, "
+        f"functions {dollars(HOUR * found.function_dollars)}."
+    )
+
+
 class ScalingPicker(Picker):
     """The scaling policy of a fleet, its overflow and when that is used, each with its settings.
 
     `value` is a `ScaledDeployment`. Where the deployment is no fleet, nothing is shown and nothing
-    scaled: see `offer`. Controls are had by group: `picker.policy["target"].value = 300`.
+    scaled: see `offer`. Controls are had by group: `picker.policy["target"].value = 300`; those of
+    policies that plan ahead are `picker.planned`, with the quantile of demand as a slider. It
+    begins at the critical one, where an instance more costs as much as it saves.
+
+    Args:
+        describe: Says what a quantile comes to.
+        find: Returns what one instance of the fleet can do; None: nobody does.
     """
 
-    def __init__(self) -> None:
-        self._scales = self._spills = False
-        policies = {
-            kind: _BEGIN_POLICIES.get(kind) or each() for kind, each in SCALING_POLICIES.items()
-        }
+    def __init__(
+        self,
+        describe: Describe = describe_quantile,
+        find: Callable[[], InstanceCapacity] | None = None,
+    ) -> None:
+        self._describe_quantile, self._find = describe, find
+        self._base: Deployment | None = None
+        self._trace: Trace | None = None
+        self._critical = 0.0
+        policies = {kind: _BEGIN_POLICIES.get(kind) or each() for kind, each in _plain_policies()}
         on_demand = {kind: each.example() for kind, each in KINDS.items() if each.on_demand}
         rules = {kind: _BEGIN_RULES.get(kind) or each() for kind, each in SPILL_RULES.items()}
+        planned = dict.fromkeys(_PLANNED)
         self.overflow = SettingsForm("Overflow", {_NONE: None, **on_demand}, self._read)
         self.spill = SettingsForm("Spill", rules, self._read)
-        self.policy = SettingsForm("Scaled by", {_NONE: None, **policies}, self._read)
-        self._wrong: SettingsForm | None = None  # the group that the error is about
-        self._groups: Sequence[SettingsForm] = (self.overflow, self.spill, self.policy)
-        super().__init__("Scaling", {}, *self._groups)
+        self.policy = SettingsForm("Scaled by", {_NONE: None, **policies, **planned}, self._read)
+        self.planned = Form(_make_planned_controls(), self._read)
+        self.find_button = ipywidgets.Button(description="Find the rate")
+        self.find_button.on_click(lambda _: self._find_or_tell())
+        self._groups: Sequence[SettingsForm | Form] = (
+            *(self.overflow, self.spill, self.policy, self.planned),
+        )
+        self._wrong: SettingsForm | Form | None = None  # the group that the error is about
+        super().__init__("Scaling", {}, *self._groups, self.find_button)
 
-    def offer(self, deployment: Deployment | None) -> None:
+    def offer(self, deployment: Deployment | None, trace: Trace | None = None) -> None:
         """Show what the deployment can have, which is nothing unless it is a fleet."""
-        self._scales = self._spills = False
-        if deployment is not None and isinstance(deployment.platform, FleetPlatform):
-            self._scales = bool(deployment.scaled_by)
-            self._spills = deployment.takes_overflow
+        self._base, self._trace = deployment, trace
         self._read()
+
+    def find(self) -> None:
+        """Have the controls hold the rate that one instance can take.
+
+        Raises:
+            InvalidInput: None meets the target.
+        """
+        if self._find is not None:
+            self.planned["rate"].value = round(self._find().rate, 4)
+
+    def _find_or_tell(self) -> None:
+        self.status.say("Finding what one instance can do.")
+        try:
+            self.find()
+        except WorkbenchError as error:
+            self.status.say(str(error), wrong=True)
 
     def set(self, deployment: Deployment, policy: ScalingPolicy | None = None) -> None:
         """Have the controls hold the overflow of a hybrid, and this policy where they can."""
@@ -92,26 +176,125 @@ class ScalingPicker(Picker):
             self.spill.set(deployment.spill.kind, deployment.spill)
         else:
             self.overflow.kind.value = _NONE
-        kind = getattr(policy, "kind", _NONE)
-        if kind in SCALING_POLICIES:
+        kind = _NONE if policy is None else policy.to_dict()["kind"]
+        if kind in _PLANNED:
+            self._set_planned(policy)
+            self.policy.kind.value = kind
+        elif kind in dict(_plain_policies()):
             self.policy.set(kind, policy)
         else:
             self.policy.kind.value = _NONE
         self._read()
 
+    def _set_planned(self, policy: Any) -> None:  # noqa: ANN401 - one of three
+        capacity = policy.capacities[0]
+        self.planned["rate"].value, self.planned["interval"].value = capacity.rate, policy.interval
+        forecaster = type(getattr(policy, "forecaster", None)).__name__
+        if forecaster in _FORECASTERS:
+            self.planned["forecaster"].value = forecaster
+        if isinstance(policy, Predictive):
+            self.planned["boot"].value = policy.boot
+            self.planned["quantile"].value = policy.quantile or self._critical
+
     def _make(self) -> ScaledDeployment:
-        overflow = self._made(self.overflow, shown=self._spills)
-        spill = self._made(self.spill, shown=overflow is not None)
-        policy = self._made(self.policy, shown=self._scales)
-        show(self, shown=self._scales or self._spills)
+        base = self._base
+        fleet = base is not None and isinstance(base.platform, FleetPlatform)
+        spills = fleet and base is not None and base.takes_overflow
+        scales = fleet and base is not None and bool(base.scaled_by)
+        show(self, shown=spills or scales)
+        overflow = self._make_group(self.overflow, shown=spills)
+        spill = self._make_group(self.spill, shown=overflow is not None)
+        policy = self._make_group(self.policy, shown=scales)
+        planned = _PLANNED.get(self.policy.kind.value, ()) if scales else ()
+        self._wrong = self.planned
+        self.planned.show(planned)
+        show(self.find_button, shown=bool(planned) and self._find is not None)
+        if planned and base is not None:
+            policy = self._plan(base, overflow)
         self._wrong = None
         return ScaledDeployment(policy, overflow, spill)
 
-    def _made(self, group: SettingsForm, *, shown: bool) -> Any:  # noqa: ANN401 - a value of the group
+    def _make_group(self, group: SettingsForm, *, shown: bool) -> Any:  # noqa: ANN401 - a value of the group
         self._wrong = group
         show(group, shown=shown)
         return group.make() if shown else None
 
+    def _plan(self, base: Deployment, overflow: Deployment | None) -> ScalingPolicy:
+        """Return the policy that plans by what one instance can do."""
+        held = self.planned.values
+        one = base.with_count(1)
+        hourly = total(one.bill(one.idle_usage(HOUR)))
+        capacity = InstanceCapacity(
+            instance_type=str(base.size), rate=held["rate"], hourly_price=round(hourly, 9)
+        )
+        same = {"capacity": capacity, "interval": held["interval"]}
+        if self.policy.kind.value == RELEASED:
+            return MArkReleased(**same)
+        forecaster = _FORECASTERS[held["forecaster"]]()
+        if self.policy.kind.value == DESCRIBED:
+            return MArkDescribed(forecaster=forecaster, **same)
+        call_price = None if overflow is None else price_of_call(overflow, held["call"] / 1000)
+        policy = Predictive(forecaster=forecaster, call_price=call_price, boot=held["boot"], **same)
+        return self._with_quantile(policy)
+
+    def _with_quantile(self, policy: Predictive) -> Predictive:
+        """Return the policy at the slider's quantile, which follows the critical one."""
+        slider = self.planned["quantile"]
+        critical = round(round(policy.quantiles[0] / _STEP) * _STEP, 3)
+        before, self._critical = self._critical, critical
+        if abs(slider.value - before) < _STEP / 2 and critical != before:
+            slider.value = critical
+        if abs(slider.value - critical) < _STEP / 2 or not slider.value:
+            return policy
+        return replace(policy, quantile=round(slider.value, 3))
+
+    def _describe(self, value: ScaledDeployment) -> str:
+        policy = value.policy
+        if not isinstance(policy, Predictive):
+            return value.label
+        words = [value.label, policy.advice]
+        if self._trace is not None and policy.call_price is not None:
+            level = policy.quantiles[0]
+            demand = self._trace, policy.capacities[0], policy.call_price, policy.interval
+            words.append(self._describe_quantile(level, *demand))
+            words.append(f"By prices alone: {self._critical:.3f}.")
+        return " ".join(filter(None, words))
+
     def _show_error(self, error: str) -> bool:
         said = [each.refuse(error if each is self._wrong else "") for each in self._groups]
         return any(said)
+
+
+def _plain_policies() -> list[tuple[str, Any]]:
+    """Return the policies whose settings alone make their controls, by kind."""
+    return [(kind, each) for kind, each in SCALING_POLICIES.items() if kind not in _PLANNED]
+
+
+def _make_planned_controls() -> dict[str, Any]:
+    slider = ipywidgets.FloatSlider(
+        description="Quantile",
+        value=0.0,
+        min=0.0,
+        max=0.999,
+        step=_STEP,
+        readout_format=".3f",
+        **wide_layout(),
+    )
+    return {
+        "rate": number("One can do (1/s)", 10.0),
+        "call": number("A call takes (ms)", 100.0),
+        "boot": number("Boot (s)", 180.0),
+        "interval": number("Each (s)", 60.0),
+        "forecaster": choice("Forecaster", list(_FORECASTERS), "Persistence"),
+        "quantile": slider,
+    }
+
+
+def price_of_call(function: Deployment, seconds: float) -> float:
+    """Return US dollars of a call of so many seconds.
+
+    >>> from workbench.deployment import Lambda
+    >>> f"{price_of_call(Lambda(memory_mb=1024, max_concurrency=9), 0.1):.3g}"
+    '1.87e-06'
+    """
+    return total(function.bill(Usage(seconds=seconds, calls=1)))
