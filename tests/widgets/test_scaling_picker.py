@@ -252,6 +252,21 @@ def test_a_tracked_fleet_is_simulated_and_shown_with_its_instances(app):
     assert "Load and instances over time" in app.results.charts["scaling"].value
 
 
+@pytest.mark.usefixtures("at_home")
+def test_a_hybrid_is_simulated_and_shown_with_the_shares_of_its_places(app):
+    app.traffic["duration"].value = 5.0
+    app.simulation["boot"].value = "2"
+    app.scaling.set(Hybrid(base=FLEET, overflow=FUNCTION), TargetTracking(target=600.0, period=1.0))
+
+    app.panel.start("simulate")
+    run = app.panel.wait(120)
+    assert app.panel.error == ""
+    assert run.record.places == ("base", "overflow")
+    for chart in ("scaling", "places"):
+        assert "overflow" in app.results.charts[chart].value
+    assert app.code.endswith("experiment.simulate(boot=2.0, scaling=scaling)")
+
+
 def test_a_value_is_code_that_makes_it_again():
     import workbench as wb
 

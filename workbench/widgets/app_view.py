@@ -126,34 +126,38 @@ def get_or_create_app(what: object, make: Callable[[], "App | ClosedApp"]) -> "A
 class SimulationPicker(Picker):
     """What a simulation takes for granted; `value` holds arguments of `Experiment.simulate`."""
 
-    def __init__(self, cold_start: float = 0.0) -> None:
-        begin = f"{cold_start:g}" if cold_start else ""
+    def __init__(self, cold_start: float = 0.0, boot: float = 0.0) -> None:
+        begin = {"cold_start": cold_start, "boot": boot}
+        held = {name: f"{seconds:g}" if seconds else "" for name, seconds in begin.items()}
         controls = {
-            "cold_start": text("Cold start (s)", begin, placeholder="no time"),
+            "cold_start": text("Cold start (s)", held["cold_start"], placeholder="no time"),
+            "boot": text("Boot (s)", held["boot"], placeholder="as a cold start"),
             "seed": integer("Seed", 0),
         }
         super().__init__("Simulation", controls)
 
     def _make(self) -> dict[str, Any]:
-        seed, entered = self["seed"].value, self["cold_start"].value.strip()
+        seed = self["seed"].value
         if seed < 0:
             raise InvalidInput(f"seed must be a whole number of at least 0, got {seed}.")
         settings = {"seed": seed} if seed else {}
-        return settings | ({"cold_start": _seconds(entered)} if entered else {})
+        entered = {name: self[name].value.strip() for name in ("cold_start", "boot")}
+        return settings | {name: _seconds(name, each) for name, each in entered.items() if each}
 
     def _describe(self, value: dict[str, Any]) -> str:
+        words = "New instances start without delay."
         if "cold_start" in value:
-            return f"A new instance takes {value['cold_start']:g} s to start."
-        return "New instances start without delay."
+            words = f"A new instance takes {value['cold_start']:g} s to start."
+        return f"{words} Of a fleet {value['boot']:g} s." if "boot" in value else words
 
 
-def _seconds(entered: str) -> float:
+def _seconds(name: str, entered: str) -> float:
     try:
         seconds = float(entered)
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise InvalidInput(f"cold_start must be seconds, 0 or more, or nothing, got {entered!r}.")
+        raise InvalidInput(f"{name} must be seconds, 0 or more, or nothing, got {entered!r}.")
     return seconds
 
 
@@ -184,7 +188,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.traffic = TrafficPicker(preset.kind, **preset.settings)
         self.policy = PolicyPicker(preset.policy)
         self.slo = SLOPicker(preset.slo)
-        self.simulation = SimulationPicker(preset.cold_start)
+        self.simulation = SimulationPicker(preset.cold_start, preset.boot)
         self.router = RouterPicker()
         self._registry = registry
         self.target = TargetPicker()
@@ -619,7 +623,8 @@ class StaticApp:
     def __init__(self, where: str, group: str, preset: Preset) -> None:
         made = preset.deployment
         parts = preset.trace.name, repr(preset.policy), repr(preset.slo)
-        settings: dict[str, Any] = {"cold_start": preset.cold_start, "scaling": preset.scaling}
+        names = ("cold_start", "boot", "scaling")
+        settings = {name: getattr(preset, name) for name in names}
         self.code = code_of(
             f'{where}["{group}"]',
             value_code(made),

@@ -17,7 +17,7 @@ from workbench.widgets.traffic_picker import draw_traffic
 class Preset:
     """What the controls of an app begin with; `settings` are those of the traffic's kind.
 
-    `cold_start` is the simulation's, in seconds, `scaling` the policy of the fleet.
+    `cold_start` and `boot` are the simulation's, in seconds, `scaling` the policy of the fleet.
     """
 
     question: str
@@ -27,6 +27,7 @@ class Preset:
     policy: Policy = field(default_factory=lambda: BatchPolicy(max_size=8, max_wait=0.025))
     slo: SLO = field(default_factory=lambda: SLO(latency=0.1))
     cold_start: float = 0.0
+    boot: float = 0.0
     scaling: ScalingPolicy | None = None
 
     @property
@@ -78,6 +79,7 @@ PRESETS: dict[str, Preset] = {
         policy=_NO_BATCHING,
         slo=SLO(latency=0.5),
         cold_start=1.0,
+        boot=180.0,
         scaling=TargetTracking(target=1200.0),
     ),
 }
