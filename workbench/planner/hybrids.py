@@ -54,7 +54,7 @@ class Overflow(NamedTuple):
     """Whether they are cheaper than an instance that is used in one minute of a day alone."""
 
 
-class _Trial(NamedTuple):
+class _HybridTrial(NamedTuple):
     """What a hybrid is made of."""
 
     row: int
@@ -154,8 +154,8 @@ def _hybrid(base: Deployment, overflow: Overflow, spill: SpillRule) -> Hybrid:
     return Hybrid(base=base, overflow=overflow.deployment, spill=spill)
 
 
-def _start(problem: PlanningProblem, row: int, choice: FleetChoice, overflow: Overflow) -> _Trial:
-    return _Trial(row, choice, overflow, _by_deadline(problem, choice), _policy(choice))
+def _start(problem: PlanningProblem, row: int, choice: FleetChoice, overflow: Overflow) -> _HybridTrial:
+    return _HybridTrial(row, choice, overflow, _by_deadline(problem, choice), _policy(choice))
 
 
 def _by_deadline(problem: PlanningProblem, choice: FleetChoice) -> ByDeadline:
@@ -165,7 +165,7 @@ def _by_deadline(problem: PlanningProblem, choice: FleetChoice) -> ByDeadline:
 # ---------------------------------------------------------------------- the search
 
 
-def _vary(problem: PlanningProblem, table: CandidateTable, starts: list[_Trial]) -> None:
+def _vary(problem: PlanningProblem, table: CandidateTable, starts: list[_HybridTrial]) -> None:
     """Simulate what one forecaster does best, then the same with the others, and without any."""
     first, *others = problem.options.forecasters
     best = min(starts, key=lambda trial: _rank(problem, table, trial, first))
@@ -175,18 +175,18 @@ def _vary(problem: PlanningProblem, table: CandidateTable, starts: list[_Trial])
     for forecaster in others:
         near = [best, *_rates(problem, best)]
         min(near, key=lambda trial: _rank(problem, table, trial, forecaster))
-    for count in _fixed_counts(problem, best):
+    for count in _count_fixed(problem, best):
         problem.evaluate(table, best.row, Configuration(best.deployment(count), best.policy))
 
 
 def _rank(
-    problem: PlanningProblem, table: CandidateTable, trial: _Trial, forecaster: Forecaster
+    problem: PlanningProblem, table: CandidateTable, trial: _HybridTrial, forecaster: Forecaster
 ) -> tuple[bool, bool, float, float]:
     return problem.rank(_simulate(problem, table, trial, forecaster).figures)
 
 
 def _simulate(
-    problem: PlanningProblem, table: CandidateTable, trial: _Trial, forecaster: Forecaster
+    problem: PlanningProblem, table: CandidateTable, trial: _HybridTrial, forecaster: Forecaster
 ) -> SimulatedCandidate:
     from workbench.scaling.predictive import Predictive
 
@@ -202,7 +202,7 @@ def _simulate(
     return problem.evaluate(table, trial.row, Configuration(deployment, trial.policy, scaling))
 
 
-def _spills(problem: PlanningProblem, trial: _Trial) -> Iterator[_Trial]:
+def _spills(problem: PlanningProblem, trial: _HybridTrial) -> Iterator[_HybridTrial]:
     """Yield the trial with other rules: what finds all workers busy, or less of the deadline."""
     workers = trial.choice.one.instance_workers
     yield trial._replace(spill=InFlight(workers))
@@ -211,7 +211,7 @@ def _spills(problem: PlanningProblem, trial: _Trial) -> Iterator[_Trial]:
     yield trial._replace(spill=replace(late, margin=0.2 * problem.limit))
 
 
-def _batches(problem: PlanningProblem, trial: _Trial) -> Iterator[_Trial]:
+def _batches(problem: PlanningProblem, trial: _HybridTrial) -> Iterator[_HybridTrial]:
     """Yield the trial with half the wait, and without batches."""
     waits = [wait for wait in problem.screening.waits if wait <= trial.policy.max_wait / 2]
     half = max(waits, default=0.0)
@@ -222,12 +222,12 @@ def _batches(problem: PlanningProblem, trial: _Trial) -> Iterator[_Trial]:
             yield trial._replace(policy=policy, overflow=overflow)
 
 
-def _rates(problem: PlanningProblem, trial: _Trial) -> Iterator[_Trial]:  # noqa: ARG001 - as others
+def _rates(problem: PlanningProblem, trial: _HybridTrial) -> Iterator[_HybridTrial]:  # noqa: ARG001 - as others
     """Yield the trial with instances counted for less or more than they can do alone."""
     yield from (trial._replace(share=share) for share in _RATES)
 
 
-def _fixed_counts(problem: PlanningProblem, trial: _Trial) -> list[int]:
+def _count_fixed(problem: PlanningProblem, trial: _HybridTrial) -> list[int]:
     """Return numbers of instances around what the critical quantile of all minutes needs."""
     quantile = trial.capacity.critical_quantile(trial.overflow.call_price)
     needed = float(np.quantile(demand(problem), quantile)) / trial.capacity.rate
