@@ -132,6 +132,7 @@ def test_a_run_is_billed_by_its_instances_and_answered_calls():
 
     assert wb.cost(run).total == pytest.approx(2 * 0.1632 * 1.15 + 2 * 0.2e-6)
     assert run.record.scaling["kind"] == "cpu tracking"
+    assert any("is inferred" in note for note in wb.cost(run).notes)
 
 
 def test_a_price_that_is_not_known_is_never_invented():

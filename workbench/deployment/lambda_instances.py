@@ -39,6 +39,10 @@ RULES: Sequence[tuple[str, str, str]] = (
 )
 """What the model takes for granted: the rule, its source (read 2026-11-29), and its mark."""
 
+_INFERRED = (
+    "How soon Lambda scales its instances is inferred: see deployment.lambda_instances.RULES."
+)
+
 
 def _check_types(name: str, value: object) -> tuple[str, ...]:
     given = value.replace(",", " ").split() if isinstance(value, str) else as_tuple(name, value)
@@ -210,7 +214,7 @@ class LambdaManaged(Deployment):
         """Return the instances' time from launch to stop, as far as it was recorded."""
         if activity.instances is not None:
             seconds = float(instance_seconds(activity.instances))
-            return Usage(instance_seconds=seconds, calls=activity.calls)
+            return Usage(instance_seconds=seconds, calls=activity.calls, notes=(_INFERRED,))
         note = (
             f"AWS scales the instances, and their number is not recorded: {self.least} are billed "
             "from the trace's start to the last answer."
