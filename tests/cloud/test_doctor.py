@@ -45,7 +45,8 @@ def test_a_sound_model_passes_every_check(found):
 
 def test_it_says_how_many_rows_fit_each_inference_type(found):
     fits = {fit.kind: fit.rows for fit in found.fits}
-    assert set(fits) == {"real-time", "serverless", "async", "batch transform", "lambda"}
+    on_functions = {"lambda", "lambda managed"}
+    assert set(fits) == {"real-time", "serverless", "async", "batch transform"} | on_functions
     row = 64 * 4
     assert fits["serverless"] * row < 4 * 1024**2 < 1.1 * fits["serverless"] * row
     assert fits["lambda"] < fits["real-time"] < fits["async"]
