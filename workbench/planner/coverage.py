@@ -1,6 +1,5 @@
-"""What AWS sells for such work and a plan does not try, so that a plan can say so."""
+"""What AWS sells for fleets that change size and no plan tries, so that a plan can say so."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -8,46 +7,36 @@ class UntriedOffer(NamedTuple):
     """Something that AWS sells and no plan tries.
 
     Attributes:
-        what: What it is, as a sentence has it.
-        beside: The inference types beside which it belongs.
-        why: What it would do that these do not.
+        what: What it is and does, as a sentence has it.
         source: Where AWS says so.
         date: When that was read.
     """
 
     what: str
-    beside: frozenset[str]
-    why: str
     source: str
     date: str
 
 
-UNTRIED_OFFERS = (
+NOT_COVERED = (
     UntriedOffer(
-        what="inference components",
-        beside=frozenset({"real-time"}),
-        why="several models share instances, whose number may go to 0",
-        source="SageMaker developer guide, Scale an endpoint to zero instances",
-        date="2026-11-29",
+        "inference components that scale to zero",
+        "SageMaker developer guide, Scale an endpoint to zero instances",
+        "2026-11-29",
     ),
     UntriedOffer(
-        what="instance pools",
-        beside=frozenset({"real-time", "async"}),
-        why="an endpoint takes the next of up to five instance types where one is not to be had",
-        source="SageMaker developer guide, Deploy to multiple instance types with instance pools",
-        date="2026-11-29",
+        "instance pools, which start another instance type where one is not to be had",
+        "SageMaker developer guide, Deploy to multiple instance types with instance pools",
+        "2026-11-29",
     ),
 )
 """What is not built."""
 
 
-def describe_untried(kinds: Iterable[str]) -> str:
-    """Return a sentence that names what AWS sells beside these types and was not tried; "": none.
+def describe_untried() -> str:
+    """Return a sentence that names what AWS sells and is not tried, and where it says so.
 
-    >>> describe_untried(["async"])
-    'Not tried: instance pools (an endpoint takes the next of up to five instance types where one \
-is not to be had).'
+    >>> describe_untried()[:54]
+    'Not covered: inference components that scale to zero ('
     """
-    tried = set(kinds)
-    untried = [f"{each.what} ({each.why})" for each in UNTRIED_OFFERS if each.beside & tried]
-    return f"Not tried: {'; '.join(untried)}." if untried else ""
+    offers = (f"{each.what} ({each.source}, read {each.date})" for each in NOT_COVERED)
+    return f"Not covered: {'; '.join(offers)}."

@@ -7,6 +7,7 @@ import numpy as np
 
 from workbench.errors import InvalidInput
 from workbench.planner.candidates import HYBRID, SCALED, CandidateTable
+from workbench.planner.coverage import describe_untried
 from workbench.planner.hybrids import describe_prices
 from workbench.planner.options import Options
 from workbench.planner.plans import Plan
@@ -27,12 +28,6 @@ from workbench.traffic.trace import Trace
 from workbench.validation import of_kind, positive
 
 Clock = Callable[[], float]
-
-NOT_COVERED = (
-    "inference components that scale to zero",
-    "instance pools, which start another instance type where one is not to be had",
-)
-"""Ways to scale that AWS sells and no plan tries."""
 
 _MAX_CANDIDATES = 2_000_000
 _CANDIDATES_PER_SECOND = 70_000  # candidates screened, each with one constant service time
@@ -207,7 +202,7 @@ def _collect_warnings(problem: PlanningProblem) -> list[str]:
     options = problem.options
     notes = [*describe_prices(problem), *_collect_unknown_limits(problem)]
     if {SCALED, HYBRID} & set(options.kinds):
-        notes.append(f"Not covered: {'; '.join(NOT_COVERED)}.")
+        notes.append(describe_untried())
     if options.cold_start is None and any(
         one.on_demand for kind in options.kinds for one in options.places(kind)
     ):
