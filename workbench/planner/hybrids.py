@@ -154,7 +154,9 @@ def _hybrid(base: Deployment, overflow: Overflow, spill: SpillRule) -> Hybrid:
     return Hybrid(base=base, overflow=overflow.deployment, spill=spill)
 
 
-def _start(problem: PlanningProblem, row: int, choice: FleetChoice, overflow: Overflow) -> _HybridTrial:
+def _start(
+    problem: PlanningProblem, row: int, choice: FleetChoice, overflow: Overflow
+) -> _HybridTrial:
     return _HybridTrial(row, choice, overflow, _by_deadline(problem, choice), _policy(choice))
 
 
