@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from workbench.run import Run
     from workbench.run.record import RunRecord
     from workbench.scaling.base import ScalingPolicy
+    from workbench.scaling.spot import SpotPool
     from workbench.service_times import ServiceTimes
     from workbench.traffic.map import MAP
     from workbench.traffic.map_fitting import MapFit
@@ -274,6 +275,7 @@ class Experiment:
         cold_start: "ArrayLike | None" = None,
         boot: "ArrayLike | None" = None,
         scaling: "ScalingPolicy | None" = None,
+        spot: "SpotPool | None" = None,
         seed: "Seed" = 0,
         replications: int | None = None,
         measured: "Mapping[Size, ServiceTimes] | None" = None,
@@ -291,6 +293,7 @@ class Experiment:
             cold_start: Seconds a new instance takes to start: a number, or ones to draw from.
             boot: Those of an instance of a fleet, where they differ from those of functions.
             scaling: How a real-time or async fleet changes its size; without it, it does not.
+            spot: What takes instances of one type of a fleet away; only scaling replaces them.
             seed: Of all draws.
             replications: How many repetitions intervals come from, at least 2; by default 20, made
                 when an interval is asked for that the run itself is too short for.
@@ -326,7 +329,8 @@ class Experiment:
         found = self._find_times(profile, measured=measured, progress=progress)
         times: Any = [each.times for each in found] if len(found) > 1 else found[0].times
         parts = self.trace, self.policy, self.deployment, times
-        simulation = prepare(*parts, cold_start=cold_start, boot=boot, scaling=scaling, seed=seed)
+        terms: dict[str, Any] = {"cold_start": cold_start, "boot": boot, "scaling": scaling}
+        simulation = prepare(*parts, **terms, spot=spot, seed=seed)
         answers, unknown = find_known_answers(self._one_model, progress=progress)
         simulation = dataclasses.replace(simulation, answers=answers)
         outcome = simulation.serve()

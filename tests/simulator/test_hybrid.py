@@ -1,11 +1,13 @@
 """Hybrids and mixed fleets in virtual time: against their parts alone, theory, and the bill."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 
+from workbench.batching.policies import Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import (
     ByDeadline,
@@ -19,13 +21,16 @@ from workbench.deployment import (
     Serverless,
     WhileBooting,
 )
+from workbench.errors import InvalidInput
 from workbench.planner.candidates import usage_of
 from workbench.pricing.cost import total
 from workbench.run_cost import cost
 from workbench.scaling import Schedule
+from workbench.scaling.spot import SpotPool
 from workbench.service_times import ServiceTimes
-from workbench.simulator import serve, simulate
+from workbench.simulator import THROTTLED_ERROR, serve, simulate
 from workbench.traffic.patterns import poisson
+from workbench.traffic.trace import Trace
 
 UNBATCHED = BatchPolicy()
 BATCHED = BatchPolicy(max_size=4, max_wait=0.05)
@@ -159,3 +164,139 @@ def test_each_request_is_answered_once_and_each_call_is_billed(spill, types):
     assert [each.quantity for each in bill.items if each.what == "lambda requests"] == (
         [functions] if functions else []
     )
+
+
+def pool(*changes, notice=2.0):
+    return SpotPool(
+        instance_type=SMALL,
+        hourly_price=0.05,
+        priced_on="2026-11-29",
+        notice=notice,
+        recorded=changes,
+    )
+
+
+def test_what_a_lost_instance_has_is_offered_to_the_overflow_when_the_notice_ends():
+    trace = Trace([0.0, 0.5, 1.0, 9.0], 10.0)
+    times = [ServiceTimes({1: 4.0}), ServiceTimes({1: 1.0})]
+    deployment = hybrid(real_time(1), InFlight(9))
+
+    run = simulate(trace, UNBATCHED, deployment, times, cold_start=0.0, spot=pool((1.0, 0)))
+
+    # the notice comes at 1 s, its end at 3 s: the one in service, and those that wait, are lost
+    assert run.frame["place"].to_list() == [1, 1, 1, 1]
+    assert run.frame["started"].to_list() == [3.0, 3.0, 3.0, 9.0]
+    assert run.record.members[0].instances == ((0.0, 3.0),)
+
+
+@pytest.mark.parametrize("routing", ["least_outstanding", "random", "shared"])
+def test_what_a_lost_instance_has_waits_for_another_or_fails_where_there_is_none(routing):
+    trace = Trace([0.0, 0.0, 0.0, 9.0], 20.0)
+    changes = (1.0, 1), (12.0, 0)
+
+    run = simulate(
+        trace, UNBATCHED, real_time(2, routing=routing), CONSTANT.scale(100), spot=pool(*changes)
+    )
+
+    # each takes 3 s: the second instance, newest, has its notice at 1 s and is gone at 3 s
+    finished = run.frame["finished"].to_list()
+    assert max(finished) == 12.0
+    assert run.frame["error"].null_count() == 4
+    late = simulate(
+        Trace([0.0, 15.0], 20.0), UNBATCHED, real_time(2), CONSTANT, spot=pool(*changes)
+    )
+    assert late.frame["error"].to_list() == [None, THROTTLED_ERROR]
+
+
+def test_lost_instances_are_launched_again_as_far_as_there_is_room():
+    there = CountsByType([(float(at), {SMALL: 3, LARGE: 1}) for at in range(0, 40, 5)])
+    run = simulate(
+        TRACE,
+        UNBATCHED,
+        mixed(),
+        [EXPONENTIAL] * 2,
+        boot=1.0,
+        scaling=there,
+        spot=pool((12.0, 1), (22.0, math.inf), notice=0.0),
+    )
+
+    small = run.record.members[0].instances
+    assert small == ((0.0, 60.0), (0.0, 12.0), (0.0, 12.0), (25.0, 60.0), (25.0, 60.0))
+    assert len(run.record.members[1].instances) == 1
+
+
+@pytest.mark.parametrize("routing", ["least_outstanding", "random", "shared"])
+@pytest.mark.parametrize("functions", [True, False])
+def test_interruptions_lose_no_request(routing, functions):
+    base = real_time(4, routing=routing)
+    spot = replace(pool(), rate=400.0, pool_rate=60.0, outage=5.0, notice=0.1)
+    scaling = Schedule([(float(at), 4) for at in range(60)])
+    deployment, times = (hybrid(base, InFlight(2)), [DRAWN] * 2) if functions else (base, DRAWN)
+
+    run = simulate(TRACE, BATCHED, deployment, times, boot=1.0, scaling=scaling, spot=spot, seed=2)
+
+    assert len(run.record.members[0].instances if functions else run.record.instances) > 20
+    assert run.frame["request"].to_list() == list(range(len(TRACE)))
+    failed = run.frame["error"].is_not_null()
+    assert (run.frame["finished"].is_nan() == failed).all()
+    assert failed.any() != functions
+    assert (run.frame.filter(~failed)["latency"] > 0).all()
+
+
+def test_a_mixed_fleet_sends_to_the_least_work_for_its_speed():
+    slow, fast = ServiceTimes({1: 4.0}), ServiceTimes({1: 1.0})
+    trace = Trace(np.arange(8) / 1024, 10.0)
+    fleet = MixedFleet(parts=(real_time(), real_time(instance_type=LARGE)))
+
+    run = simulate(trace, UNBATCHED, fleet, [slow, fast])
+
+    assert run.record.places == (SMALL, LARGE)
+    assert run.frame["place"].to_list() == [1, 1, 1, 0, 1, 1, 1, 1]
+
+
+def test_a_scaler_of_a_mixed_fleet_sees_and_sets_counts_by_type():
+    policy = CountsByType([(10.0, {SMALL: 2}), (30.0, {LARGE: 3, SMALL: 0})], latency_target=0.05)
+    policy.scaler = lambda: policy
+
+    run = simulate(
+        TRACE, UNBATCHED, hybrid(mixed()), [EXPONENTIAL] * 3, boot=2.0, scaling=policy, seed=3
+    )
+
+    first, second = policy.readings
+    assert first.types == {SMALL: (1, 0), LARGE: (1, 0)}
+    assert second.types == {SMALL: (2, 0), LARGE: (0, 0)}
+    early = run.calls.filter(pl.col("scheduled") < 10.0)
+    assert first.requests == first.arrived == len(early)
+    assert first.spilled == early.filter(place=2).height
+    late = early.filter(pl.col("finished") <= 10.0, pl.col("place") < 2, pl.col("latency") > 0.05)
+    assert first.late == late.height > 0
+    assert [len(each.instances or ()) for each in run.record.members] == [2, 4, 0]
+
+
+@pytest.mark.parametrize("wanted", [3, {"ml.m5.xlarge": 1}, {SMALL: -1}, {SMALL: 0.5}, {}])
+def test_wrong_counts_of_a_mixed_fleet_are_refused(wanted):
+    with pytest.raises(InvalidInput, match=r"instance type|whole number"):
+        serve(TRACE, UNBATCHED, mixed(), [EXPONENTIAL] * 2, scaling=CountsByType([(1.0, wanted)]))
+
+
+@pytest.mark.parametrize("policy", [WorkConserving(max_size=4), Steered(latency=0.1, max_size=4)])
+def test_policies_that_watch_servers_serve_mixed_fleets_and_no_hybrids(policy):
+    outcome = serve(TRACE, policy, mixed(), [DRAWN] * 2)
+
+    assert np.isfinite(outcome.finished).all()
+    assert set(outcome.given) == {0, 1}
+    with pytest.raises(InvalidInput, match="BatchPolicy"):
+        serve(TRACE, policy, hybrid(), [DRAWN, DRAWN])
+
+
+def test_times_are_asked_for_each_part():
+    with pytest.raises(InvalidInput, match="2 parts, got 1"):
+        serve(TRACE, UNBATCHED, hybrid(), DRAWN)
+
+
+def test_the_intervals_of_a_hybrid_come_from_repetitions():
+    run = simulate(TRACE, UNBATCHED, hybrid(), [EXPONENTIAL] * 2, replications=8)
+
+    assert run.record.replications.count >= 8
+    low, high = run.interval(0.9)
+    assert low == pytest.approx(high, rel=0.2)

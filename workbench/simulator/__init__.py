@@ -54,6 +54,7 @@ from workbench.validation import Seed, as_array, generator_from, of_kind
 if TYPE_CHECKING:
     import polars as pl
 
+    from workbench.scaling.spot import SpotPool
     from workbench.simulator.hybrid import HybridSimulation
     from workbench.simulator.kernels import Batches, Requests
     from workbench.simulator.place_outcomes import RoutedOutcome
@@ -164,6 +165,7 @@ def simulate(
     cold_start: ArrayLike | None = None,
     boot: ArrayLike | None = None,
     scaling: ScalingPolicy | None = None,
+    spot: "SpotPool | None" = None,
     slo: SLO | None = None,
     seed: Seed = 0,
     replications: int | None = None,
@@ -181,6 +183,7 @@ def simulate(
             Of a hybrid, those of its functions.
         boot: Those of an instance of a fleet, where they differ.
         scaling: How a real-time or async fleet changes its size; without it, it does not.
+        spot: What takes instances of one type of a fleet away; only scaling replaces them.
         slo: The target, for the run's record.
         seed: Of all draws.
         replications: How many repetitions its intervals come from: see `replication`. By default
@@ -209,6 +212,7 @@ def simulate(
         cold_start=cold_start,
         boot=boot,
         scaling=scaling,
+        spot=spot,
         seed=seed,
     )
     label = f"{deployment.label}, {policy.label}"
@@ -269,6 +273,7 @@ def prepare(
     cold_start: ArrayLike | None = None,
     boot: ArrayLike | None = None,
     scaling: ScalingPolicy | None = None,
+    spot: "SpotPool | None" = None,
     seed: Seed = 0,
 ) -> "HybridSimulation": ...
 
@@ -283,6 +288,7 @@ def prepare(
     cold_start: ArrayLike | None = None,
     boot: ArrayLike | None = None,
     scaling: ScalingPolicy | None = None,
+    spot: "SpotPool | None" = None,
     seed: Seed = 0,
 ) -> "Simulation": ...
 
@@ -296,6 +302,7 @@ def prepare(
     cold_start: ArrayLike | None = None,
     boot: ArrayLike | None = None,
     scaling: ScalingPolicy | None = None,
+    spot: "SpotPool | None" = None,
     seed: Seed = 0,
 ) -> "Simulation | HybridSimulation":
     """Return a simulation whose arguments, those of `simulate`, were checked.
@@ -313,7 +320,7 @@ def prepare(
         raise InvalidInput(
             f"scaling is for real-time and async fleets, not for {deployment.label}: leave it out."
         )
-    if isinstance(deployment, Hybrid | MixedFleet):
+    if isinstance(deployment, Hybrid | MixedFleet) or spot is not None:
         from workbench.simulator.hybrid import prepare_hybrid
 
         return prepare_hybrid(
@@ -324,6 +331,7 @@ def prepare(
             cold_start=cold_start,
             boot=boot,
             scaling=scaling,
+            spot=spot,
             seed=seed,
         )
     platform = deployment.platform

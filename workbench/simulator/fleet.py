@@ -1,15 +1,20 @@
 """Fleets: instances that are launched, boot, serve and retire while batches come in."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
 from workbench.quantiles import longest_within
 from workbench.scaling.base import Reading, Scaler, TypeCount
 from workbench.simulator import kernels
 from workbench.simulator.kernels import LEAST_OUTSTANDING, SHARED, Batches
+
+if TYPE_CHECKING:
+    from workbench.simulator.interruptions import Interruptions
 
 
 class FleetPart(NamedTuple):
@@ -133,6 +138,7 @@ class Instances(Roster):
         super().__init__(parts)
         self._shared = routing == SHARED
         self._has_tree = routing == LEAST_OUTSTANDING
+        self.offered_again: dict[int, float] = {}  # batches that were left later, and when
         for number, part in enumerate(parts):
             for _ in range(part.instances):
                 super().launch(0.0, -np.inf, number)
@@ -260,6 +266,55 @@ class Instances(Roster):
             fleet.idle_since[: len(stays)] = fleet.idle_since[stays]
             fleet.idle_count[0] = len(stays)
 
+    def lose(self, instance: int, batches: Batches, now: float) -> NDArray[np.int64]:
+        """Take from a retired instance, whose workers go, the batches it has; return these."""
+        fleet, count = self.arrays, int(self.arrays.state[kernels.NEXT])
+        server, finished = batches.server[:count], batches.finished[:count]
+        lost = np.flatnonzero((server == instance) & (finished > now)).tolist()
+        self._forget(instance)
+        queue = 0 if self._shared else instance
+        if not self._shared:
+            batch = int(fleet.head[queue])
+            while batch >= 0:
+                lost.append(batch)
+                batch = int(fleet.following[batch])
+            fleet.head[queue] = -1
+        fleet.outstanding[queue] -= len(lost)
+        batches.server[lost] = kernels.TO_COME
+        return np.array(sorted(lost), np.int64)
+
+    def _forget(self, instance: int) -> None:
+        """Take the completions of an instance off the ring."""
+        fleet, size = self.arrays, len(self.arrays.when)
+        first, busy = (int(fleet.state[each]) for each in (kernels.FIRST, kernels.BUSY))
+        at = (first + np.arange(busy)) % size
+        stays = at[fleet.who[at] // fleet.workers != instance]
+        fleet.when[at[: len(stays)]] = fleet.when[stays]
+        fleet.who[at[: len(stays)]] = fleet.who[stays]
+        fleet.state[kernels.BUSY] = len(stays)
+
+    def leave(self, batch: int, batches: Batches, now: float) -> None:
+        """Leave a batch to the overflow, if there is one, from now on."""
+        batches.server[batch] = kernels.TO_OVERFLOW
+        self.offered_again[batch] = now
+        self.arrays.state[kernels.SPILLED] += 1
+
+    def offer(self, batch: int) -> None:
+        """Let a batch wait, as the last, for the instance that is next."""
+        fleet = self.arrays
+        queue = 0 if self._shared else int(min(fleet.routable, key=fleet.outstanding.__getitem__))
+        if self._has_tree:
+            queue = int(fleet.tree[1]) & ((1 << kernels.KEY_BITS) - 1)
+        fleet.outstanding[queue] += 1
+        fleet.following[batch] = -1
+        if fleet.head[queue] < 0:
+            fleet.head[queue] = batch
+        else:
+            fleet.following[fleet.tail[queue]] = batch
+        fleet.tail[queue] = batch
+        if self._has_tree:
+            self._set_key(queue)
+
     def is_idle(self, instance: int) -> bool:
         """Whether it serves nothing and nothing waits in a queue of its own."""
         fleet = self.arrays
@@ -331,8 +386,10 @@ class Rescaling:
         boot: Callable[[], float],
         least: int,
         mixes: bool = False,
+        interruptions: "Interruptions | None" = None,
     ) -> None:
         self.arrivals = arrivals
+        self._interruptions = interruptions
         self._instances, self._scaler = instances, scaler
         self._boot, self._least, self._mixes = boot, least, mixes
         self._now, self._seen = -np.inf, (0, 0, 0, 0)
@@ -345,7 +402,9 @@ class Rescaling:
             InvalidInput: The scaler's next instant does not lie ahead.
         """
         ready = self._instances.ready
-        following = float(min([self._scaler.due, *(ready[i] for i in self._instances.booting)]))
+        taken = math.inf if self._interruptions is None else self._interruptions.due
+        boots = (ready[i] for i in self._instances.booting)
+        following = float(min([self._scaler.due, taken, *boots]))
         if following <= self._now:
             raise InvalidInput(
                 f"A scaler must be due later than now, {self._now}, got {following}."
@@ -353,12 +412,17 @@ class Rescaling:
         return following
 
     def boot(self, now: float) -> bool:
-        """Let the instances that are ready now take batches; return whether there are any."""
+        """Let the instances that are ready now take batches; return whether there are any.
+
+        Then spot instances go that are taken away now.
+        """
         self._now = now
         instances = self._instances
         booted = [i for i in instances.booting if instances.ready[i] == now]
         for instance in booted:
             instances.boot(instance, now)
+        if self._interruptions is not None:
+            self._interruptions.act(now)
         return bool(booted)
 
     def is_asked(self, now: float) -> bool:
@@ -437,7 +501,10 @@ class Rescaling:
             by_use = sorted(active, key=lambda i: (not instances.is_idle(i), -i))
             for instance in by_use[: len(active) - wanted]:
                 instances.retire(instance, now)
-        for _ in range(wanted - len(active)):
+        more = max(0, wanted - len(active))
+        if self._interruptions is not None and self._interruptions.part == part:
+            more = self._interruptions.count_more(more)
+        for _ in range(more):
             seconds = self._boot()
             number = instances.launch(now, now + seconds, part)
             if now + seconds == now:

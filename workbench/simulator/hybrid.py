@@ -1,4 +1,4 @@
-"""Virtual time of a `MixedFleet`, and of a `Hybrid`, whose base leaves batches to functions.
+"""Virtual time of fleets that mix types, leave batches to functions, or are spot.
 
 The base is served first, to its end, and marks what spills over; functions then serve that in order
 of time, since they have nothing to do with the base. A batch that is hedged goes to both: its
@@ -27,6 +27,7 @@ from workbench.errors import InvalidInput
 from workbench.run import Run
 from workbench.run.record import RunRecord
 from workbench.scaling.base import ScalingPolicy
+from workbench.scaling.spot import SpotPool
 from workbench.service_times import Floats, ProfileLike, ServiceTimes
 from workbench.simulator import (
     EXPIRED_ERROR,
@@ -58,12 +59,13 @@ Numbers = NDArray[np.int64]
 def prepare_hybrid(
     trace: Trace,
     policy: Policy,
-    deployment: Hybrid | MixedFleet,
+    deployment: Deployment,
     service: object,
     *,
     cold_start: ArrayLike | None = None,
     boot: ArrayLike | None = None,
     scaling: ScalingPolicy | None = None,
+    spot: SpotPool | None = None,
     seed: Seed = 0,
 ) -> "HybridSimulation":
     """Return a simulation whose arguments were checked: see `workbench.simulator.prepare`.
@@ -71,7 +73,7 @@ def prepare_hybrid(
     Raises:
         InvalidInput: One is not what it must be.
     """
-    _check_policy(policy, deployment)
+    _check_policy(policy, deployment, spot)
     parts = deployment.simple_parts
     given = as_tuple("service", service) if isinstance(service, Sequence) else (service,)
     if len(given) != len(parts):
@@ -101,21 +103,28 @@ def prepare_hybrid(
         cold_start=None if cold_start is None else _cold_start_quantiles(cold_start),
         boot=None if start_of_instances is None else _cold_start_quantiles(start_of_instances),
         scaling=scaling,
+        spot=spot,
         seed=seed,
         warnings=tuple(warnings),
     )
 
 
-def _check_policy(policy: Policy, deployment: Deployment) -> None:
-    """Require a policy that closes batches whatever servers do.
+def _check_policy(policy: Policy, deployment: Deployment, spot: SpotPool | None) -> None:
+    """Require a policy that closes batches whatever servers do, and spot instances in the fleet.
 
     Raises:
-        InvalidInput: It watches them, or is not known.
+        InvalidInput: It watches them, or is not known; or there are none of that type.
     """
-    if isinstance(policy, WorkConserving | Steered) and isinstance(deployment, Hybrid):
+    watches = isinstance(policy, WorkConserving | Steered)
+    if watches and (isinstance(deployment, Hybrid) or spot is not None):
         raise InvalidInput(
-            f"{policy.label} sends batches to free servers only, and a hybrid always has one: "
-            "its functions. Use a BatchPolicy, a Replanned or a DeadlineAware."
+            f"{policy.label} sends batches to free servers only, which is not simulated beside "
+            "functions or spot instances: use a BatchPolicy, a Replanned or a DeadlineAware."
+        )
+    types = [part.size for part in deployment.simple_parts if part.scaled_by]
+    if spot is not None and (spot.instance_type not in types or deployment.on_demand):
+        raise InvalidInput(
+            f"{deployment.label} has no instances of {spot.instance_type!r} that could be spot."
         )
     if not is_compiled(policy):
         raise InvalidInput(
@@ -138,11 +147,12 @@ class HybridSimulation(PlacesSimulation):
 
     trace: Trace
     policy: Policy
-    deployment: Hybrid | MixedFleet
+    deployment: Deployment
     times: tuple[ServiceTimes, ...]
     cold_start: Floats | None
     boot: Floats | None
     scaling: ScalingPolicy | None
+    spot: SpotPool | None
     seed: Seed
     warnings: tuple[list[str], ...]
     answers: KnownAnswers | None = None
@@ -179,6 +189,7 @@ class HybridSimulation(PlacesSimulation):
             "service times": any(each.sampled for each in self.times),
             "cold starts": any(len(each) > 1 for each in starts),
             "routing": platform.routing == "random",
+            "interruptions": self.spot is not None,
         }
         return [what for what, does in differs.items() if does]
 
@@ -200,6 +211,8 @@ class HybridSimulation(PlacesSimulation):
             cold_start=None if self.cold_start is None else float(np.mean(self.cold_start)),
             scaling=None if self.scaling is None else self.scaling.to_dict(),
         )
+        if len(outcome.places) == 1 and (spans := outcome.places[0].outcome.instances) is not None:
+            known = replace(known, instances=tuple(spans))
         return super().run(outcome, known, warnings, replications=replications)
 
     def serve(self) -> RoutedOutcome:
@@ -221,7 +234,8 @@ class _HybridSteps:
         deployment = simulation.deployment
         self._hybrid = deployment if isinstance(deployment, Hybrid) else None
         self._types = simulation.base.simple_parts
-        levels, boots, routes, self._levels, starts = _streams(simulation.seed, 5)
+        streams = _streams(simulation.seed, 6)
+        levels, boots, routes, self._levels, starts, self._spot_rng = streams
         times, none = simulation.times, np.zeros(1)
         phase = 0.0 if all(each.speed is None for each in times) else levels.random()
         boot = none if simulation.boot is None else simulation.boot
@@ -250,9 +264,15 @@ class _HybridSteps:
             mixes=isinstance(simulation.base, MixedFleet),
             spill=None if self._hybrid is None else self._hybrid.spill,
             arrivals=trace.arrivals,
+            spot=simulation.spot,
+            spot_rng=self._spot_rng,
         )
-        batches = source.batches
-        overflow = [] if self._hybrid is None else [self._serve_overflow(self._hybrid, batches)]
+        batches, overflow = source.batches, []
+        offered = self._list_offers(batches, instances)
+        if self._hybrid is not None:
+            overflow = [self._serve_overflow(self._hybrid, batches, offered)]
+        elif simulation.spot is not None:
+            _fail(batches, offered)
         last = [float(np.nanmax(each.outcome.batches.finished, initial=0.0)) for each in overflow]
         served = finish_fleet(
             batches, instances, platform, max([trace.duration, *last]), simulation.scaling
@@ -261,20 +281,31 @@ class _HybridSteps:
         places = [*self._split(batches, instances, served.spans, servers), *overflow]
         return _merge(trace, places)
 
-    def _serve_overflow(self, hybrid: Hybrid, batches: "Batches") -> PlaceOutcome:
+    def _list_offers(self, batches: "Batches", instances: "Instances") -> Floats:
+        """Return when each batch was offered: as it closed, or as its instance was gone."""
+        if not instances.offered_again:
+            return batches.closed
+        offered = batches.closed.copy()
+        offered[list(instances.offered_again)] = list(instances.offered_again.values())
+        if self._hybrid is not None:  # its second call came before, perhaps
+            offered = np.minimum(offered, batches.closed + self._hybrid.spill.hedge_after)
+        return offered
+
+    def _serve_overflow(self, hybrid: Hybrid, batches: "Batches", offered: Floats) -> PlaceOutcome:
         """Serve what the base left, and what it had not answered when its hedge was due."""
         from workbench.simulator.kernels import TO_COME, TO_OVERFLOW
         from workbench.simulator.platforms import serve_on_demand
         from workbench.simulator.sources import ClosedBatches
 
         chosen = np.flatnonzero(batches.server == TO_OVERFLOW)
-        at, levels = batches.closed[chosen], batches.finished[chosen]
+        at, levels = offered[chosen], batches.finished[chosen]
         batches.finished[batches.server <= TO_COME] = np.nan
         if math.isfinite(after := hybrid.spill.hedge_after):
             due = batches.closed + after
             hedged = np.flatnonzero((batches.server != TO_OVERFLOW) & ~(batches.finished <= due))
             at, chosen = np.append(at, due[hedged]), np.append(chosen, hedged)
             levels = np.append(levels, self._levels.random(len(hedged)))
+        if offered is not batches.closed or math.isfinite(after):
             order = np.argsort(at, kind="stable")
             at, chosen, levels = at[order], chosen[order], levels[order]
         platform = cast("OnDemandPlatform", hybrid.overflow.platform)
@@ -316,6 +347,15 @@ class _HybridSteps:
             arrivals = self._trace.arrivals[requests]
             places.append(PlaceOutcome(requests, Outcome(arrivals, mine, own, servers)))
         return places
+
+
+def _fail(batches: "Batches", offered: Floats) -> None:
+    """Fail what found no instance."""
+    from workbench.simulator.kernels import TO_OVERFLOW
+
+    failed = batches.server == TO_OVERFLOW
+    batches.started[failed], batches.finished[failed] = offered[failed], np.nan
+    batches.server[failed] = -1
 
 
 def _list_types(parts: Sequence[Deployment], services: Sequence[ServiceTimes]) -> "list[FleetPart]":

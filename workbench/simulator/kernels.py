@@ -470,7 +470,10 @@ def serve_fleet(
     mask = len(when) - 1
     width = len(idle) // len(head)
     touched = np.zeros(len(when), np.int64)  # the queues from which a batch may now be taken
-    count = 1 if routing == SHARED else 0
+    count = 1
+    if routing != SHARED:  # what was lost elsewhere may wait at any
+        count = ready
+        touched[:count] = routable
     arriving, first, busy, done_count, spilled = state
     least = routing == LEAST_OUTSTANDING
     over = False

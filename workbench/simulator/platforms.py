@@ -16,6 +16,8 @@ from workbench.deployment.platforms import (
 from workbench.deployment.spill import ByDeadline, InFlight, SpillRule, WhileBooting
 from workbench.quantiles import longest_within
 from workbench.scaling.base import ScalingPolicy
+from workbench.scaling.schedule import Schedule
+from workbench.scaling.spot import SpotPool
 from workbench.service_times import Floats, ServiceTimes
 from workbench.simulator import kernels
 from workbench.simulator.fleet import FleetPart, Instances, Rescaling, Roster, serve_scaled
@@ -33,6 +35,7 @@ from workbench.traffic.trace import Trace
 
 ROUTING = {"least_outstanding": LEAST_OUTSTANDING, "random": RANDOM, "shared": SHARED}
 _NONE: Floats = np.zeros(0)
+_NONE.flags.writeable = False  # as a trace's arrivals, for which the loops are compiled
 
 
 class RandomInputs(NamedTuple):
@@ -159,6 +162,8 @@ def serve_fleet(
     mixes: bool = False,
     spill: SpillRule | None = None,
     arrivals: Floats = _NONE,
+    spot: SpotPool | None = None,
+    spot_rng: np.random.Generator | None = None,
 ) -> Instances:
     """Serve a source on a fleet from beginning to end.
 
@@ -172,6 +177,8 @@ def serve_fleet(
         mixes: Whether its scaler says how many there should be of each.
         spill: Which batches it leaves to an overflow; None: none.
         arrivals: When requests arrived, which a rule may ask.
+        spot: What takes instances of its type away; None: nothing does.
+        spot_rng: What it draws from.
     """
     routing = ROUTING[fleet.routing]
     instances = Instances(
@@ -179,7 +186,7 @@ def serve_fleet(
         routing=routing,
         ttl=longest_within(fleet.ttl),
         batches=len(source.room.closed),
-        spill=_limits_of(spill, arrivals),
+        spill=_limits_of(spill, arrivals, is_on=spill is not None or spot is not None),
     )
     _draw_times(source, randomness)
     if routing == RANDOM:
@@ -192,6 +199,16 @@ def serve_fleet(
             fleet = fleet._replace(spill=fleet.spill._replace(most=most))
         source.serve_fleet(fleet, now, until)
 
+    interruptions = None
+    if spot is not None and spot_rng is not None:
+        from workbench.simulator.interruptions import Interruptions
+
+        changes = spot.draw_changes(until, seed=spot_rng)
+        to_overflow = spill is not None
+        interruptions = Interruptions(
+            spot, changes, instances, source.room, spot_rng, to_overflow=to_overflow
+        )
+        scaling = scaling or Schedule(())
     if scaling is None:
         advance(-np.inf, np.inf)
     else:
@@ -200,16 +217,17 @@ def serve_fleet(
             instances,
             scaling.scaler(),
             boot=randomness.draw_cold_start,
-            least=fleet.least if spill is None else 0,
+            least=fleet.least if spill is None and spot is None else 0,
             mixes=mixes,
+            interruptions=interruptions,
         )
         serve_scaled(rescaling, advance=advance, until=until)
     return instances
 
 
-def _limits_of(spill: SpillRule | None, arrivals: Floats) -> kernels.SpillLimits:
+def _limits_of(spill: SpillRule | None, arrivals: Floats, *, is_on: bool) -> kernels.SpillLimits:
     """Return a rule as the loops take it; that of `WhileBooting` is on while instances boot."""
-    limits = kernels.SpillLimits(spill is not None, kernels.NEVER, np.inf, np.zeros(1), arrivals)
+    limits = kernels.SpillLimits(is_on, kernels.NEVER, np.inf, np.zeros(1), arrivals)
     match spill:
         case WhileBooting():
             return limits

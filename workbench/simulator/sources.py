@@ -110,6 +110,8 @@ def stack_quantiles(services: Sequence[ServiceTimes], phase: float) -> ServiceQu
             room[row] = np.interp(at, own, quantiles) if len(own) > 1 else quantiles
     shape[:, np.isnan(shape[:, :, 0]).any(0)] = np.nan
     busy, idle = (each.reshape(-1, levels) for each in (shape[::2], shape[1::2]))
+    for each in (busy, idle):
+        each.flags.writeable = False  # as those of a `ServiceTimes`: loops are compiled once
     first = quantiles_of(services[0], phase)
     return first._replace(busy=busy, idle=idle, height=height)
 
