@@ -27,13 +27,11 @@ class Batch:
         requests: The numbers of its requests in the trace, which tell it from every other batch of
             a run; empty where its rows come from no trace.
         formed: When the buffer closed it, in seconds from the start of the trace; NaN without one.
-        waited: Seconds since the first of its requests was due.
     """
 
     inputs: NDArray[Any]
     requests: tuple[int, ...] = ()
     formed: float = math.nan
-    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +45,7 @@ class Reply:
     that the batch was sent again. `age` is how many seconds the answer was there before `invoke`
     returned, where it says so itself.
 
-    A backend of several places says which `place` answered, how long after `invoke` that call was
-    sent (`delay`, seconds), and which `others` were made whose answer does not count.
+    A backend of several places says by `origin` which of them answered.
     """
 
     outputs: NDArray[Any] | None = None
@@ -59,9 +56,18 @@ class Reply:
     init: float = 0.0
     retries: int = 0
     age: float = 0.0
+    origin: "Origin | None" = None
+
+
+class Origin(NamedTuple):
+    """Where a reply comes from, of several places."""
+
     place: int = 0
+    """Its number."""
     delay: float = 0.0
+    """Seconds from `invoke` until the call was sent."""
     others: "tuple[Future[EndedCall], ...]" = ()
+    """Calls that were made, too, and whose answer does not count."""
 
 
 class EndedCall(NamedTuple):
@@ -70,6 +76,15 @@ class EndedCall(NamedTuple):
     ended: float
     reply: Reply
     error: Exception | None = None
+
+
+def origin_of(reply: Reply) -> Origin:
+    """Return where a reply comes from: place 0, at once, where it does not say.
+
+    >>> origin_of(Reply()).place
+    0
+    """
+    return reply.origin or Origin()
 
 
 class Backend(Protocol):

@@ -9,7 +9,10 @@ from dataclasses import replace
 from threading import BoundedSemaphore
 from typing import Any, Self
 
-from workbench.backends.base import Backend, Batch, EndedCall, Reply
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.backends.base import Backend, Batch, EndedCall, Origin, Reply, origin_of
 from workbench.backends.shared_counts import SharedCounts
 from workbench.deployment.spill import OfferedBatch, SpillRule
 
@@ -27,9 +30,9 @@ class HybridBackend:
         overflow: The functions; further calls than their `concurrency` wait.
         spill: The rule.
         counts: Of the base: what is in flight, and its instances.
+        arrivals: When each request of the trace is due, seconds.
         workers: Batches that an instance serves at once.
         place: The number of the overflow's place; those of the base come before it.
-        clock: Gives seconds.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class HybridBackend:
         spill: SpillRule,
         counts: SharedCounts,
         *,
+        arrivals: NDArray[np.float64],
         workers: int = 1,
         place: int = 1,
     ) -> None:
@@ -46,6 +50,7 @@ class HybridBackend:
         self._backends = base, overflow
         self._spill = spill
         self._counts = counts
+        self._arrivals = arrivals
         self._workers = workers
         self._place = place
         self._open = contextlib.ExitStack()
@@ -86,7 +91,7 @@ class HybridBackend:
             ready = int(now.ready)
             offered = OfferedBatch(
                 size=len(batch.requests),
-                waited=batch.waited,
+                waited=time.perf_counter() - now.begun - self._arrivals.item(batch.requests[0]),
                 in_flight=int(now.in_flight) // max(1, ready),
                 workers=self._workers,
                 ready=ready,
@@ -136,13 +141,13 @@ def _call(backend: Backend, batch: Batch, began: float, *, place: int | None = N
         error = problem
     ended = time.perf_counter() - began - reply.age
     server = reply.server if reply.server is not None else -1
-    place = reply.place if place is None else place
-    return EndedCall(ended, replace(reply, place=place, delay=delay, server=server), error)
+    origin = Origin(origin_of(reply).place if place is None else place, delay)
+    return EndedCall(ended, replace(reply, origin=origin, server=server), error)
 
 
 def _result(call: EndedCall, others: tuple[Future[EndedCall], ...] = ()) -> Reply:
     """Return a call's reply, or raise its error with it."""
-    reply = replace(call.reply, others=others)
+    reply = replace(call.reply, origin=origin_of(call.reply)._replace(others=others))
     if call.error is not None:
         call.error.reply = reply  # type: ignore[attr-defined]  # read where the batch was sent
         raise call.error

@@ -4,13 +4,14 @@ import io
 import math
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.backends.base import Batch, Reply
+from workbench.backends.base import Batch, Origin, Reply
 from workbench.errors import InvocationError
 from workbench.validation import require_rows, whole_number
 
@@ -94,8 +95,11 @@ class SageMakerBackend:
         except BotoCoreError as error:
             raise InvocationError(f"{type(error).__name__}: {error}") from error
         outputs = require_rows(unpack_npy(body), len(batch.inputs))
+        reply = _reply(outputs, answer["ResponseMetadata"])
+        if not self._places:
+            return reply
         place = self._places.get(answer.get("InvokedProductionVariant", ""), 0)
-        return _reply(outputs, answer["ResponseMetadata"], place)
+        return replace(reply, origin=Origin(place))
 
 
 def pack_npy(array: NDArray[Any]) -> bytes:
@@ -148,7 +152,7 @@ def _read_header(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
     return dtype, shape
 
 
-def _reply(outputs: NDArray[Any], metadata: Mapping[str, Any], place: int) -> Reply:
+def _reply(outputs: NDArray[Any], metadata: Mapping[str, Any]) -> Reply:
     headers = metadata["HTTPHeaders"]
     init = headers.get(_COLD)  # microseconds, where a cold start was paid
     return Reply(
@@ -159,7 +163,6 @@ def _reply(outputs: NDArray[Any], metadata: Mapping[str, Any], place: int) -> Re
         overhead_latency=_seconds(headers.get(_OVERHEAD_LATENCY)),
         init=0.0 if init is None else _seconds(init),
         retries=metadata["RetryAttempts"],
-        place=place,
     )
 
 

@@ -139,7 +139,7 @@ class FleetTarget(PlaceMeters):
         self._setup = setup
         self._fleet = WatchedFleet(deployed.base, deployed.scaling, folder, stays=stays)
         self.on_begin: OnBegin | None = self._fleet.counts.begin
-        self.backend = _backend(deployed, self._fleet.counts)
+        self.backend = _backend(deployed, self._fleet.counts, setup.trace)
 
     def send(self, load: Load, on_rows: OnRows, stopped: Event) -> None:
         """Send the load from a process of its own, until the budget is spent at most."""
@@ -168,7 +168,7 @@ class FleetTarget(PlaceMeters):
         return Report(found.frame, facts, [*found.warnings, *own.warnings], found.calls)
 
 
-def _backend(deployed: DeployedFleet, counts: SharedCounts) -> Backend:
+def _backend(deployed: DeployedFleet, counts: SharedCounts, trace: Trace) -> Backend:
     """Return what sends each batch to one of the places."""
     first, *others = deployed.base
     variants = tuple(each.variant for each in deployed.base) if others else ()
@@ -180,6 +180,7 @@ def _backend(deployed: DeployedFleet, counts: SharedCounts) -> Backend:
         list(deployed.members.values())[-1].backend(),
         deployed.deployment.spill,
         counts,
+        arrivals=trace.arrivals,
         workers=first.deployment.instance_workers,
         place=len(deployed.base),
     )

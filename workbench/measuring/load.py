@@ -24,7 +24,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.backends.base import Backend, Batch, EndedCall, Reply
+from workbench.backends.base import Backend, Batch, EndedCall, Reply, origin_of
 from workbench.backends.local import LocalBackend
 from workbench.batching.timer import Batcher, Policy
 from workbench.errors import InvalidInput
@@ -326,7 +326,6 @@ class Workers:
     ) -> None:
         self._backend = load.backend
         self._samples = SampleRows(load)
-        self._arrivals: list[float] = load.trace.arrivals.tolist()
         self._now = now
         self._numbers = numbers or count()
         self._queue: queue.SimpleQueue[tuple[int, list[int], float] | None] = queue.SimpleQueue()
@@ -429,17 +428,17 @@ class Workers:
     ) -> CompletedBatch:
         started = self._now()
         try:
-            waited = started - self._arrivals[requests[0]]
-            batch = Batch(self._samples.inputs(requests), tuple(requests), formed, waited)
+            batch = Batch(self._samples.inputs(requests), tuple(requests), formed)
             reply = self._backend.invoke(batch)
             if reply.outputs is not None:
                 require_rows(reply.outputs, len(batch.inputs))
         except Exception as error:  # noqa: BLE001 - whatever a backend raises fails its batch only
             text = f"{type(error).__name__}: {error}"
             reply = getattr(error, "reply", Reply())
-            started += reply.delay
+            started += origin_of(reply).delay
             return CompletedBatch(number, requests, worker, started, error=text, reply=reply)
-        started += reply.delay
+        if reply.origin is not None:
+            started += reply.origin.delay
         finished = max(started, self._now() - reply.age)
         server = worker if reply.server is None else reply.server
         return CompletedBatch(number, requests, server, started, finished, reply)
@@ -553,7 +552,9 @@ class PlacedRowMaker(RowMaker):
 
     def of(self, served: list[CompletedBatch]) -> Rows:
         """Return the rows of these batches, and of calls that have ended since."""
-        self._others += [(batch, call) for batch in served for call in batch.reply.others]
+        self._others += [
+            (batch, call) for batch in served for call in origin_of(batch.reply).others
+        ]
         return self._make([*served, *self._take_ended()])
 
     def await_calls(self, stopped: threading.Event, seconds: float) -> list[CompletedBatch]:
@@ -567,11 +568,14 @@ class PlacedRowMaker(RowMaker):
     def _make(self, served: list[CompletedBatch]) -> Rows:
         sizes = [len(batch.requests) for batch in served]
         tried = [
-            1 + len(batch.reply.others) if batch.number < len(self.sent) else 0 for batch in served
+            1 + len(origin_of(batch.reply).others) if batch.number < len(self.sent) else 0
+            for batch in served
         ]
         return {
             **super().of(served),
-            "place": np.array([batch.reply.place for batch in served], np.uint8).repeat(sizes),
+            "place": np.array([origin_of(batch.reply).place for batch in served], np.uint8).repeat(
+                sizes
+            ),
             "tried": np.array(tried, np.uint8).repeat(sizes),
         }
 
@@ -583,8 +587,8 @@ class PlacedRowMaker(RowMaker):
 
     def _complete(self, batch: CompletedBatch, call: EndedCall) -> CompletedBatch:
         """Return a call beside that of a batch as one of its own."""
-        reply, began = call.reply, batch.started - batch.reply.delay
-        sent, number = began + reply.delay, next(self._numbers)
+        reply, began = call.reply, batch.started - origin_of(batch.reply).delay
+        sent, number = began + origin_of(reply).delay, next(self._numbers)
         server = -1 if reply.server is None else reply.server
         if call.error is None:
             ended = began + call.ended
