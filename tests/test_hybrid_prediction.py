@@ -20,7 +20,7 @@ LEVELS = -np.log1p(-(np.arange(2000) + 0.5) / 2000)
 EXPONENTIAL = ServiceTimes({1: SERVICE * LEVELS / LEVELS.mean()})
 CONSTANT = ServiceTimes({1: 0.1})
 RATE = 60.0
-TRACE = poisson(rate=RATE, duration=1200, seed=1)
+TRACE = poisson(rate=RATE, duration=600, seed=1)
 FUNCTIONS = Lambda(memory_mb=1769, max_concurrency=1000)
 
 

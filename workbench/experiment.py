@@ -218,9 +218,11 @@ class Experiment:
         Args:
             on: The cloud to deploy on, for this run; or a deployment that is there already and
                 stays. A machine of one's own needs none.
-            scaling: What its size follows, as in `simulate`: a `TargetTracking` or `StepScaling`,
-                done by Application Auto Scaling. What it did and the counts of instances are in
-                the run's record, and those instances are billed.
+            scaling: What its size follows, as in `simulate`. What Application Auto Scaling has it
+                does: a `TargetTracking`, `StepScaling` or `Schedule` of one variant. Any other
+                policy of real-time instances this process carries out, and puts the count back.
+                What was done and the counts of instances are in the run's record, and those
+                instances are billed.
             budget: The most that it may cost, in US dollars: a run that reaches it is ended early.
             yes: Whether it may cost money without asking.
             progress: Notified of how many requests are completed.

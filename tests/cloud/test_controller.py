@@ -1,6 +1,5 @@
 """A run that carries out a policy itself: what AWS is asked, and what a policy sees."""
 
-import types
 from contextlib import closing
 
 import numpy as np
@@ -10,6 +9,7 @@ from botocore.stub import Stubber
 import workbench as wb
 from tests.hosted import until
 from workbench.backends.shared_counts import SharedCounts
+from workbench.cloud.autoscaling import InstanceCounter
 from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient
 from workbench.cloud.controller import FleetController
@@ -79,7 +79,7 @@ def variant(instance_type=SMALL, name="", ledger=None):
         launched=0.0,
         seconds=0.0,
         variant=name,
-        fleet=types.SimpleNamespace(ready_and_starting=(1, 0)),
+        fleet=InstanceCounter(AWS, "one", count=1, launched=0.0, clock=Clock()),
         entry=entry,
         ledger=ledger,
     )
@@ -117,8 +117,8 @@ def test_aws_is_asked_for_a_count_as_soon_as_it_takes_one_and_for_the_first_agai
     answer_status(sagemaker, "Updating")
     expect_change(sagemaker, change(3))
     expect_change(sagemaker, change(1))
-    clock, policy = Clock(), Decisions(3)
-    controller = FleetController([variant()], policy, counts, ARRIVALS, clock=clock)
+    clock, policy, one = Clock(), Decisions(3), variant()
+    controller = FleetController([one], policy, counts, ARRIVALS, clock=clock)
     with controller:
         counts.add(arrived=9, spilled=2, in_flight=4, done=5)
         counts.begin(999.0)  # a second ago
@@ -128,6 +128,8 @@ def test_aws_is_asked_for_a_count_as_soon_as_it_takes_one_and_for_the_first_agai
     (reading,) = policy.readings
     assert (reading.requests, reading.arrived, reading.spilled, reading.done) == (10, 9, 2, 5)
     assert (reading.waiting, reading.serving, reading.ready) == (3, 1, 1)
+    assert one.fleet.counts == [(0.0, 1), (1000.0, 3)]  # counted from when they were asked for
+    assert one.fleet.ready_and_starting == (1, 2)
     assert controller.warnings == []
 
 
@@ -146,6 +148,9 @@ def test_an_endpoint_keeps_an_instance_of_each_type_and_weights_go_with_counts(s
 
     sagemaker.assert_no_pending_responses()
     assert dict(policy.readings[0].types) == {SMALL: (1, 0), LARGE: (1, 0)}
+    assert controller.warnings == [
+        "The policy wanted no ml.c5.large at times: an endpoint keeps 1 of each type."
+    ]
 
 
 def test_late_answers_are_counted_by_the_scalers_target(sagemaker, counts):

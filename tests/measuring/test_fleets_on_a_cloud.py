@@ -13,7 +13,8 @@ from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient
 from workbench.cloud.deploy import deploy
 from workbench.cloud.ledger import Ledger
-from workbench.errors import CloudError, InvalidInput, OverBudget
+from workbench.deployment.on_premise import OnPremise
+from workbench.errors import CloudError, InvalidInput, NotAvailable, OverBudget
 from workbench.localcloud import LocalCloud
 from workbench.scaling.reactive import TargetTracking
 from workbench.scaling.schedule import Schedule
@@ -224,7 +225,7 @@ def test_a_run_carries_out_a_policy_and_puts_the_count_back(cloud, model):
 
 def test_a_schedule_by_type_is_carried_out_by_the_run(cloud, model):
     schedule = Schedule([(0.1, {"ml.m5.large": 1, "ml.c5.xlarge": 2})])
-    trace = wb.poisson(rate=40, duration=0.5, seed=1)
+    trace = wb.poisson(rate=40, duration=2.0, seed=1)
 
     run = wb.Experiment(model, MIXED, trace).run(cloud, scaling=schedule)
 
@@ -254,6 +255,7 @@ def test_a_schedule_grows_the_base_of_a_hybrid(cloud, model):
     assert [count for _, count in base.counts][:2] == [1, 2]
     assert len(base.instances) == 2
     assert run.record.scaling["kind"] == "schedule"
+    assert run.record.activities
     assert nothing_left(cloud)
 
 
@@ -302,6 +304,7 @@ def test_a_policy_that_fails_puts_the_count_back_and_the_ledger_says_so(cloud, m
         (SERVERLESS, ByRequests(2), "changes real-time instances only"),
         (MIXED, TargetTracking(target=600, most=2), "count instances by type"),
         (BASE, "often", "must be a policy"),
+        (wb.Hybrid(base=OnPremise.example(), overflow=LAMBDA), None, "cannot be deployed"),
     ],
 )
 def test_what_no_run_can_carry_out_is_refused(cloud, model, deployment, policy, message):
@@ -311,6 +314,11 @@ def test_what_no_run_can_carry_out_is_refused(cloud, model, deployment, policy, 
     ):
         pass
     assert Ledger().entries() == []
+
+
+def test_without_a_cloud_a_hybrid_says_what_it_needs(model):
+    with pytest.raises(NotAvailable, match="takes a cloud"):
+        wb.Experiment(model, hybrid(), TRACE).run()
 
 
 def test_a_policy_without_a_most_has_no_estimate(cloud, model):

@@ -389,6 +389,7 @@ class InstanceCounter:
         self._variant = variant
         self.ready_and_starting = (count, 0)
         self.listeners: list[Callable[[], object]] = []
+        self._expected_at = -math.inf
         self._counts = [(launched, count)]
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="instances", daemon=True)
@@ -414,13 +415,24 @@ class InstanceCounter:
         """Return the seconds of all instances together until now."""
         return sum(stop - launch for launch, stop in self.spans())
 
+    def expect(self, count: int) -> None:
+        """Count instances that were asked for just now, before the next look finds them."""
+        self._expected_at = self._clock()
+        ready, _ = self.ready_and_starting
+        if count > self._counts[-1][1]:
+            self._counts.append((self._expected_at, count))
+            self.ready_and_starting = ready, count - ready
+
     def _poll(self) -> None:
         with CloudClient(self._cloud) as aws:
             while not self._stopped.wait(max(_POLL_SECONDS, self._cloud.poll)):
+                began = self._clock()
                 try:
                     endpoint = aws.sagemaker("describe_endpoint", EndpointName=self._name)
                 except WorkbenchError:
                     continue  # the next look may succeed
+                if began < self._expected_at:
+                    continue  # it may say what was before
                 variants = {each["VariantName"]: each for each in endpoint["ProductionVariants"]}
                 self._take(variants.get(self._variant) or endpoint["ProductionVariants"][0])
 

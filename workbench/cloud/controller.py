@@ -73,6 +73,7 @@ class FleetController:
         self._asked = dict(self._first)
         self._wanted = dict(self._first)
         self._cause = ""
+        self._ask_at = 0.0
         self._seen = _Seen(FleetCounts(), 0, 0)
         self._late = 0
         self._latency_target = getattr(self._scaler, "latency_target", None)
@@ -120,7 +121,14 @@ class FleetController:
         while (due := self._scaler.due) <= self._clock() - counts.begun:
             wanted = self._by_type(self._scaler.decide(self._read(due), due))
             self._cause = f"The policy decided so for {due:g} s."
-            self._wanted = {name: max(1, wanted.get(name, 0)) for name in self._types}
+            self._wanted = {name: self._keep_one(name, wanted.get(name, 0)) for name in self._types}
+
+    def _keep_one(self, name: str, count: int) -> int:
+        """Return a count that an endpoint can have, and warn at the first that it cannot."""
+        warning = f"The policy wanted no {name} at times: an endpoint keeps 1 of each type."
+        if count < 1 and warning not in self.warnings:
+            self.warnings.append(warning)
+        return max(1, count)
 
     def _by_type(self, counts: Counts) -> Mapping[str, int]:
         if not isinstance(counts, Mapping):
@@ -164,7 +172,7 @@ class FleetController:
         """Ask for what is wanted, and return whether that is what there is or was asked for."""
         if self._wanted == self._asked:
             return True
-        if not self._is_changeable(aws):
+        if time.monotonic() < self._ask_at or not self._is_changeable(aws):
             return False
         changes = [self._change(name, count) for name, count in self._wanted.items()]
         try:
@@ -178,6 +186,9 @@ class FleetController:
                 return False  # another update came first
             raise
         self._asked = dict(self._wanted)
+        for name, count in self._asked.items():
+            if (fleet := self._types[name].fleet) is not None:
+                fleet.expect(count)
         several = len(self._asked) > 1
         counts = ", ".join(f"{count} x {name}" for name, count in self._asked.items())
         what = counts if several else str(*self._asked.values())
@@ -192,6 +203,7 @@ class FleetController:
 
     def _is_changeable(self, aws: CloudClient) -> bool:
         endpoint = aws.sagemaker("describe_endpoint", EndpointName=self._endpoint.name)
+        self._ask_at = time.monotonic() + aws.cloud.poll  # AWS throttles who asks more often
         return bool(endpoint["EndpointStatus"] == "InService")
 
     def _change(self, name: str, count: int) -> dict[str, Any]:

@@ -69,10 +69,13 @@ class PlaceMeters:
         servers = numbered.select("batch", "server").unique("batch")
         warnings = [warning for report in reports for warning in report.warnings]
         kept = ("instances", "counts")
+        facts: dict[str, Any] = {"cloud": self._members.facts()}
+        if done := [each for report in reports for each in report.facts.get("activities", ())]:
+            facts["activities"] = tuple(done)
         return PlacesReport(
             _with_servers(frame, servers),
             _with_servers(calls, servers),
-            {"cloud": self._members.facts()},
+            facts,
             [{name: report.facts.get(name) for name in kept} for report in reports],
             [*dict.fromkeys(warnings), *self._warnings],
         )
