@@ -65,6 +65,7 @@ _CONTENTS = {
     "run": ["Run", "delete_run", "load_run"],
     "sweeps": ["sweep"],
     # what to do about it
+    "planner.backtest": ["backtest"],
     "planner": ["Options", "Plan", "find_capacity", "plan", "replan"],
     "planner.policies": ["compare_policies"],
     "selection": ["Selection", "at_least", "at_most", "select"],
