@@ -9,10 +9,15 @@ import pytest
 from workbench import plots
 from workbench.deployment import Hybrid, Lambda, RealTime
 from workbench.errors import InvalidInput
+from workbench.planner import Options
+from workbench.planner.instance_capacity import capacities
 from workbench.quantiles import SLO
 from workbench.run import Run
 from workbench.run_cost import cost
+from workbench.scaling.capacity import InstanceCapacity
+from workbench.service_times import ServiceTimes
 from workbench.traffic.patterns import constant
+from workbench.traffic.replay import from_counts
 
 BASE = RealTime(instance_type="ml.c5.xlarge")
 FUNCTION = Lambda(memory_mb=1769, max_concurrency=100)
@@ -186,3 +191,56 @@ def test_a_fan_needs_a_closed_period_of_the_trace():
     for origin in (0.5, 7.0):
         with pytest.raises(InvalidInput, match="origin"):
             plots.forecast_fan(Doubling(), constant(rate=3, duration=6), origin=origin, period=1)
+
+
+# ---------------------------------------------------------------------------- what an instance pays
+
+
+ONE = InstanceCapacity(instance_type="ml.c5.large", rate=10.0, hourly_price=0.36)
+
+
+def test_each_number_of_instances_costs_itself_and_what_functions_do_for_the_rest():
+    trace = from_counts([10, 30], period=1.0, seed=0)
+    frame = plots.cost_by_count(trace, ONE, 2e-5, period=1.0)
+
+    sums = frame.group_by("instances", maintain_order=True).agg(pl.col("dollars").sum())
+    spilled = [20, 10, 5, 0]  # requests a second that 0, 1, 2 and 3 instances leave, on average
+    assert sums["dollars"].to_list() == pytest.approx(
+        [0.36 * count + 3600 * 2e-5 * rest for count, rest in enumerate(spilled)]
+    )
+    assert frame.filter("critical")["instances"].unique().to_list() == [1]  # the 0.5 quantile
+    assert (
+        "1 instances, the 0.500 quantile"
+        in plots.plot_cost_by_count(trace, ONE, 2e-5, period=1.0).description
+    )
+
+
+def test_a_trace_shorter_than_a_period_has_no_demand_by_it():
+    with pytest.raises(InvalidInput, match="period"):
+        plots.cost_by_count(constant(rate=5, duration=10), ONE, 1e-5, period=60)
+
+
+def test_what_types_can_do_is_drawn_with_the_cheapest_named():
+    slow, slo = ServiceTimes({1: 0.5}), SLO(latency=2.0)
+    able = Options(instance_types=["ml.c5.large"], measured={"ml.c5.large": slow})
+    figure = plots.plot_capacities(capacities(slow, slo, able))
+    assert figure.data["instance_type"].unique().to_list() == ["ml.c5.large"]
+    assert "the cheapest a request is ml.c5.large" in figure.description
+
+    with pytest.raises(InvalidInput, match="No type can meet"):
+        plots.plot_capacities(capacities(slow, SLO(latency=0.1), able))
+
+
+def test_a_smaller_error_that_costs_more_is_told_and_one_that_costs_less_is_not():
+    table = pl.DataFrame(
+        {"forecaster": ["a", "b", "c"], "rmse": [1.0, 2.0, 3.0], "dollars": [5.0, 4.0, 6.0]}
+    )
+    assert plots.bill_and_error(table)["beaten_by"].to_list() == ["b", None, None]
+    assert plots.plot_bill_and_error(table).description == "a errs less than b and costs more."
+    assert "the lower the bill" in plots.plot_bill_and_error(table.tail(2)).description
+
+
+def test_a_table_of_something_else_has_no_bills():
+    for table in (pl.DataFrame({"rmse": [1.0]}), pl.DataFrame(schema=["forecaster", "rmse"])):
+        with pytest.raises(InvalidInput, match="dollars"):
+            plots.bill_and_error(table)

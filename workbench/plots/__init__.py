@@ -18,7 +18,12 @@ from workbench.plots.costs import (
 )
 from workbench.plots.errors import latency_errors, plot_latency_errors
 from workbench.plots.figure import Figure
-from workbench.plots.forecasts import forecast_fan, plot_forecast_fan
+from workbench.plots.forecasts import (
+    bill_and_error,
+    forecast_fan,
+    plot_bill_and_error,
+    plot_forecast_fan,
+)
 from workbench.plots.grids import batching_grid, plot_batching_grid
 from workbench.plots.latency import (
     latency_ecdf,
@@ -27,6 +32,7 @@ from workbench.plots.latency import (
     plot_latency_over_time,
 )
 from workbench.plots.monitor import metric_series, plot_metrics
+from workbench.plots.newsvendor import cost_by_count, plot_capacities, plot_cost_by_count
 from workbench.plots.places import answers_by_place, plot_answers_by_place
 from workbench.plots.plans import break_even_points, plan_candidates, plot_break_even, plot_plan
 from workbench.plots.scaling import (
@@ -44,8 +50,10 @@ __all__ = [
     "arrival_rates",
     "batch_sizes",
     "batching_grid",
+    "bill_and_error",
     "break_even_points",
     "cost_and_attainment",
+    "cost_by_count",
     "cost_by_item",
     "cost_over_time",
     "fleet_over_time",
@@ -60,9 +68,12 @@ __all__ = [
     "plot_arrival_rates",
     "plot_batch_sizes",
     "plot_batching_grid",
+    "plot_bill_and_error",
     "plot_boxes",
     "plot_break_even",
+    "plot_capacities",
     "plot_cost_and_attainment",
+    "plot_cost_by_count",
     "plot_cost_by_item",
     "plot_cost_over_time",
     "plot_effective_accuracy",

@@ -9,6 +9,7 @@ import numpy as np
 from workbench.errors import InvalidInput
 from workbench.forecasts.base import Forecaster
 from workbench.plots.figure import Figure
+from workbench.plots.series import colour, shape
 from workbench.plots.theme import INK, PALETTE
 from workbench.traffic.trace import Trace
 from workbench.validation import inner_share, positive, whole_number
@@ -148,4 +149,81 @@ def _describe_fan(ahead: "pl.DataFrame", names: Sequence[str]) -> str:
     return (
         f"Of {known.height} periods ahead {inside.height} are within the widest band, "
         f"{names[0]} to {names[-1]}."
+    )
+
+
+# ------------------------------------------------------------------------ bill against error
+
+
+def bill_and_error(table: "pl.DataFrame") -> "pl.DataFrame":
+    """Return which forecasters are beaten: columns run, rmse, dollars, beaten_by.
+
+    `beaten_by` is one with a larger error and a lower bill, the cheapest of these, null where there
+    is none: a smaller error was not worth anything there.
+
+    Args:
+        table: Columns forecaster, rmse (requests a period) and dollars, as `backtest` returns them.
+
+    Raises:
+        InvalidInput: It has no rows, or lacks a column.
+
+    >>> import polars as pl
+    >>> table = pl.DataFrame({"forecaster": ["a", "b"], "rmse": [1.0, 2.0], "dollars": [9.0, 8.0]})
+    >>> bill_and_error(table)["beaten_by"].to_list()
+    ['b', None]
+    """
+    import polars as pl
+
+    missing = {"forecaster", "rmse", "dollars"} - set(table.columns)
+    if missing or table.is_empty():
+        raise InvalidInput(
+            f"table must have rows and the columns forecaster, rmse and dollars, lacks "
+            f"{sorted(missing) or 'rows'}: pass what backtest returned."
+        )
+    rows = table.select("forecaster", "rmse", "dollars").sort("dollars").rows()
+    beaten = [
+        next((other for other, error, bill in rows if error > rmse and bill < dollars), None)
+        for _, rmse, dollars in table.select("forecaster", "rmse", "dollars").rows()
+    ]
+    return table.select(
+        pl.col("forecaster").alias("run"),
+        "rmse",
+        "dollars",
+        pl.Series("beaten_by", beaten, dtype=pl.String),
+    )
+
+
+def plot_bill_and_error(table: "pl.DataFrame", *, origin: str = "simulated") -> Figure:
+    """Return a chart of `bill_and_error`: a point for each forecaster.
+
+    Raises:
+        InvalidInput: As for `bill_and_error`.
+    """
+    import altair as alt
+
+    data = bill_and_error(table)
+    names = data["run"].to_list()
+    chart = (
+        alt.Chart(data)
+        .mark_point(filled=True, size=130, opacity=1)
+        .encode(
+            x=alt.X("rmse:Q", title="Error of the forecast (RMSE, requests a period)"),
+            y=alt.Y("dollars:Q", title="US dollars", axis=alt.Axis(format="$,~r")),
+            color=colour(names),
+            shape=shape(names),
+            tooltip=["run:N", "rmse:Q", "dollars:Q", "beaten_by:N"],
+        )
+    )
+    beaten = [
+        f"{name} errs less than {by} and costs more."
+        for name, _, _, by in data.rows()
+        if by is not None
+    ]
+    sentences = beaten or ["The smaller the error, the lower the bill."]
+    return Figure(
+        data=data,
+        chart=chart,
+        title="Bill against forecast error",
+        subtitle=(f"{origin[:1].upper()}{origin[1:]}.", *sentences),
+        description=" ".join(sentences),
     )

@@ -486,8 +486,12 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
             sliders.clear("Sliders are for one model: take the others out of the router's list.")
             return
         try:
+            experiment = self.experiment
+            if len(experiment.deployment.simple_parts) > 1:
+                sliders.clear("Sliders are for one deployment: simulate a hybrid.")
+                return
             settings = self._settings_of("simulate")
-            sliders.prepare(self.experiment, busy=self._is_measuring, **settings)
+            sliders.prepare(experiment, busy=self._is_measuring, **settings)
         except InvalidInput as error:
             sliders.clear(str(error))
 

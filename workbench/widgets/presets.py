@@ -75,12 +75,19 @@ PRESETS: dict[str, Preset] = {
             overflow=Lambda(memory_mb=1769, max_concurrency=1000),
         ),
         kind="flash_crowd",
-        settings={"rate": 40.0, "peak": 6.0, "duration": 3600.0},
+        settings={
+            "rate": 200.0,
+            "peak": 6.0,
+            "duration": 1800.0,
+            "start": 600.0,
+            "ramp": 30.0,
+            "hold": 300.0,
+            "decay": 60.0,
+        },
         policy=_NO_BATCHING,
-        slo=SLO(latency=0.5),
         cold_start=1.0,
         boot=180.0,
-        scaling=TargetTracking(target=1200.0),
+        scaling=TargetTracking(target=12_000.0),
     ),
 }
 """Presets by name."""
