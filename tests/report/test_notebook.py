@@ -238,3 +238,19 @@ def test_a_model_is_proposed_with_its_reasons(tmp_path):
     assert re.search(r"registry\.approve\(.{1,6}digits-", page)
     assert "What would change the choice" in shown
     assert not LOADING.search(page)
+
+
+def test_a_fleet_is_recommended_with_its_table_and_charts(tmp_path):
+    zoo.build(Registry(tmp_path), names=("digits-mlp-small",))
+    traffic = {"rate": 40.0, "duration": 60.0, "boot": 5.0, "latency": 0.5}
+    values = {"model": "digits-mlp-small", "registry": str(tmp_path), **traffic}
+
+    page = page_of(execute(find_template("scaling"), values))
+    shown = re.sub(r"<[^>]*>", " ", page)
+    assert re.search(r"Take (all functions|instances|target|hybrid).{1,40} times the least", shown)
+    assert re.search(r"It (meets|misses) p99", shown)
+    for policy in ("all functions", "instances for the peak", "hybrid, persistence"):
+        assert policy in shown
+    for chart in ("Cost against attainment", "Load and instances over time", "Cost over time"):
+        assert chart in page
+    assert not LOADING.search(page)

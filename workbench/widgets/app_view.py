@@ -311,8 +311,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
 
         if self._is_measuring():
             raise InvalidInput("A run is under way, which measuring would disturb: wait for it.")
-        parts = self.model.value, self.deployment.value, self.slo.value
-        return find_capacity(*parts, trace=self.traffic.value)
+        return find_capacity(self.model.value, self.deployment.value, self.slo.value)
 
     def _rows(self) -> list[ipywidgets.DOMWidget]:
         """Return the pickers, in as many columns as fit, and what stands under them."""
