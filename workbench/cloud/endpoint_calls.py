@@ -1,21 +1,18 @@
 """How often an endpoint was called, minute by minute, and what it runs on: of any endpoint."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.cloud import monitor
+from workbench.cloud.adapters.variants import read_deployment
 from workbench.cloud.aws import Cloud
 from workbench.cloud.client import CloudClient
 from workbench.cloud.deploy import DeployedModel
 from workbench.deployment.base import Deployment
-from workbench.deployment.real_time import RealTime
-from workbench.deployment.serverless import Serverless
 from workbench.errors import InvalidInput
 from workbench.validation import of_kind
 
@@ -81,7 +78,9 @@ def read_calls(
                 seconds += calls * latency
     return EndpointCalls(
         name=name,
-        deployment=_deployment(config["ProductionVariants"], found.get("ProductionVariants", ())),
+        deployment=read_deployment(
+            config["ProductionVariants"], found.get("ProductionVariants", ())
+        ),
         begins=begins,
         counts=counts,
         call_seconds=seconds / counts.sum() if counts.any() else math.nan,
@@ -100,24 +99,3 @@ def _read_variant(
     latency = frame["ModelLatency"] if "ModelLatency" in frame.columns else [0.0] * len(frame)
     pairs = zip(frame["Invocations"].fill_null(0.0), latency, strict=True)
     return dict(zip(frame["time"], ((n, s or 0.0) for n, s in pairs), strict=True))
-
-
-def _deployment(
-    variants: list[Mapping[str, Any]], running: list[Mapping[str, Any]]
-) -> Deployment | None:
-    """Return what the one variant of an endpoint runs on."""
-    if len(variants) != 1:
-        return None
-    made = variants[0]
-    if config := made.get("ServerlessConfig"):
-        return Serverless(
-            memory_mb=config["MemorySizeInMB"],
-            max_concurrency=config["MaxConcurrency"],
-            provisioned=config.get("ProvisionedConcurrency", 0),
-        )
-    if "InstanceType" not in made:
-        return None
-    count = running[0].get("CurrentInstanceCount") if running else None
-    return RealTime(
-        instance_type=made["InstanceType"], count=count or made.get("InitialInstanceCount") or 1
-    )

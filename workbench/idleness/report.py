@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.cloud.deploy import DeployedModel
-from workbench.deployment.base import KEEP_ALIVE, Deployment
-from workbench.deployment.serverless import Serverless
+from workbench.deployment.base import KEEP_ALIVE, KINDS, Deployment
 from workbench.errors import InvalidInput
 from workbench.formatting import Table, dollars
 from workbench.idleness.calls import (
@@ -95,7 +94,7 @@ def idle_report(
             of.name,
             of,
             of.duration,
-            deployment or Serverless.example(),
+            deployment or KINDS["serverless"].example(),
             call_seconds or CALL_SECONDS,
             begins,
             () if call_seconds else (taken,),
