@@ -27,7 +27,8 @@ from workbench.validation import (
 )
 
 _HIGHEST = 0.999  # of forecast demand, where nothing else can take it
-_CASES = 40, 20, 10, 5, 3  # equally likely demands that stand for a distribution: as many as can be
+_CASES = 40, 20, 10, 5, 3  # equally likely demands that stand for a distribution: as many as go
+_FEWER_CASES = _CASES[2:]  # of several types, each of which costs an integer programme
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,8 @@ class Predictive:
         history: Requests by interval before the trace, oldest first: with them it plans from 0.
         in_rounds: Rounds in a row that must do without an instance before it is stopped: as many as
             a boot takes, since to launch it again costs that.
-        launch_overhead: Seconds of its price that a launch is charged in a plan of several types.
+        launch_overhead: Seconds of its price that a launch is charged in a plan of several types,
+            so that it does not change types for nothing: a tenth of a boot.
         misses: When late requests launch more.
         least, most: Instances: at least of the first type, at most of each.
 
@@ -79,7 +81,7 @@ class Predictive:
     interval: float = 60.0
     history: Sequence[float] = ()
     in_rounds: int = 3
-    launch_overhead: float = 0.0
+    launch_overhead: float = 18.0
     misses: MissRule | None = None
     least: int = 0
     most: int = 1000
@@ -228,12 +230,13 @@ class PredictiveScaler:
         return plan, 0
 
     def _plan_exactly(self, types: list[InstanceCapacity], running: Whole) -> tuple[Whole, Whole]:
-        policy = self._policy
+        policy, one = self._policy, len(types) == 1
         high, price = max(policy.quantiles), policy.call_price
-        if 1 - high < 1 / (2 * _CASES[0]):  # beyond what cases tell: cover it
+        numbers = _CASES if one else _FEWER_CASES
+        if 1 - high < 1 / (2 * numbers[0]):  # beyond what cases tell: cover it
             cases, price = self._forecast([high]), None
         else:
-            cases = self._forecast(*(((np.arange(n) + 0.5) / n).tolist() for n in _CASES))
+            cases = self._forecast(*(((np.arange(n) + 0.5) / n).tolist() for n in numbers))
         needed = [
             find_cheapest(
                 types,
@@ -241,9 +244,9 @@ class PredictiveScaler:
                 interval=policy.interval,
                 call_price=price,
                 running=running,
-                overhead=policy.launch_overhead,
+                overhead=0.0 if one else policy.launch_overhead,
             )
-            for step in _distinct_rows(cases)
+            for step in (_distinct_rows(cases) if one else [len(cases) - 1])
         ]
         return needed[-1], np.max(needed, axis=0)
 
