@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.minutes import bill_periods
@@ -13,7 +13,7 @@ from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.foresight import clairvoyant
 from workbench.scaling.mark import MArkDescribed
 from workbench.scaling.schedule import Schedule
-from workbench.traffic.replay import from_counts
+from workbench.traffic.replay import from_counts, from_timestamps
 
 ONE = InstanceCapacity(instance_type="one", rate=10 / 60, hourly_price=0.6)  # 10 a minute, 1 cent
 TWO = InstanceCapacity(instance_type="two", rate=25 / 60, hourly_price=1.2)
@@ -40,6 +40,7 @@ def brute_force(demand, capacities, call_price, boot, most=4):
 
 
 @settings(max_examples=40)
+@example(demand=[0, 30, 30, 0], call_price=0.01, boot=120.0)  # a launch for the second is too late
 @given(demand=SMALL, call_price=PRICES, boot=st.sampled_from([0.0, 45.0, 120.0]))
 def test_no_schedule_is_cheaper(demand, call_price, boot):
     best = clairvoyant(demand, ONE, call_price, boot=boot)
@@ -117,6 +118,15 @@ def test_a_trace_counts_as_its_requests_by_period():
 
     assert of_trace.dollars == of_counts.dollars
     assert of_trace.bound == pytest.approx(of_counts.bound)
+
+
+def test_the_bound_lets_requests_wait_into_the_next_period_until_they_are_late():
+    trace = from_timestamps(np.linspace(118, 119, 40, endpoint=False), duration=240)
+
+    at_once, later = (clairvoyant(trace, ONE, boot=120, within=s).bound for s in (0.5, 60.0))
+
+    # 40 in the second minute take 4 instances, kept from the first on: 8 cents; or 2 for three
+    assert (at_once, later) == pytest.approx((0.08, 0.06))
 
 
 def test_prices_alone_can_decide():

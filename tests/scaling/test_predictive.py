@@ -221,6 +221,13 @@ def test_greedy_is_never_cheaper_than_the_integer_programme(
     assert price[1] <= price[0] + 1e-9
 
 
+def test_greedy_keeps_what_runs_where_a_launch_would_cost_more():
+    how = {"interval": 60, "steps": 1}
+
+    assert fill_greedily([ONE, TWO], [8], **how).tolist() == [1, 0]  # 240 s of a cent a minute
+    assert fill_greedily([ONE, TWO], [8], running=[0, 1], **how).tolist() == [0, 1]  # 60 s of two
+
+
 def test_of_one_type_all_counts_are_tried():
     cases = np.random.default_rng(2).integers(0, 100, (3, 5))
     how = {"interval": 60.0, "call_price": 0.0021}

@@ -141,13 +141,12 @@ def clairvoyant(
     rates = np.array([each.rate for each in capacities])
     most = rates if most_rates is None else _check_rates(most_rates, len(capacities))
     costs = _Costs(np.array([each.price for each in capacities]), period, boot, call_price)
-    first_launch = math.ceil(boot / period - 1e-9)  # the period that one launched at 0 serves in
     if len(capacities) == 1:
-        counts = _schedule_one(demand, float(rates[0]) * period, costs, first_launch)[:, None]
+        counts = _schedule_one(demand, float(rates[0]) * period, costs)[:, None]
         exact = True
     else:
         exact = demand.size * len(capacities) <= EXACT_UNKNOWNS
-        solved = _solve(demand, None, rates, costs, whole=exact, first_launch=first_launch)[0]
+        solved = _solve(demand, None, rates, costs, whole=exact)[0]
         counts = np.ceil(solved - 1e-6).astype(np.int64)
     calls = np.maximum(demand - counts @ rates * period, 0.0)
     return ClairvoyantSchedule(
@@ -157,7 +156,7 @@ def clairvoyant(
         calls=calls,
         instance_dollars=costs.price_instances(counts),
         call_dollars=float(calls.sum()) * (call_price or 0.0),
-        bound=_solve(demand, tails, most, costs, whole=False, first_launch=0)[1],
+        bound=_solve(demand, tails, most, costs, whole=False)[1],
         boot=boot,
         call_price=call_price,
         exact=exact,
@@ -200,11 +199,12 @@ def _check_rates(value: float | Sequence[float], types: int) -> Floats:
     return np.array([positive("Each of most_rates", each) for each in given])
 
 
-def _schedule_one(demand: Floats, most: float, costs: _Costs, first_launch: int) -> Whole:
+def _schedule_one(demand: Floats, most: float, costs: _Costs) -> Whole:
     """Return the counts by period: a table of least costs by count, forward, and then back.
 
     From one count to a higher one costs the boots, to a lower one nothing: the least over all
-    former counts is a running minimum from either side.
+    former counts is a running minimum from either side. None is launched for a period that it would
+    be too late for: to keep it from the first one, when it is free, is cheaper.
     """
     counts = np.arange(math.ceil(demand.max() / most - 1e-9) + 1)
     boots = float(costs.prices[0]) * costs.boot * counts
@@ -212,18 +212,12 @@ def _schedule_one(demand: Floats, most: float, costs: _Costs, first_launch: int)
     for period in range(1, len(demand)):
         before = table[period - 1]
         least = np.minimum.accumulate(before[::-1])[::-1]
-        if period >= first_launch:
-            least = np.minimum(least, np.minimum.accumulate(before - boots) + boots)
-        table[period] += least
+        table[period] += np.minimum(least, np.minimum.accumulate(before - boots) + boots)
     schedule = np.empty(len(demand), np.int64)
     schedule[-1] = table[-1].argmin()
     for period in range(len(demand) - 1, 0, -1):
-        now = schedule[period]
-        dearer = np.maximum(boots[now] - boots, 0.0) if period >= first_launch else 0.0
-        former = table[period - 1] + dearer
-        if period < first_launch:
-            former[:now] = np.inf
-        schedule[period - 1] = former.argmin()
+        dearer = np.maximum(boots[schedule[period]] - boots, 0.0)
+        schedule[period - 1] = (table[period - 1] + dearer).argmin()
     return schedule
 
 
@@ -244,7 +238,6 @@ def _solve(
     costs: _Costs,
     *,
     whole: bool,
-    first_launch: int,
 ) -> tuple[Floats, float]:
     """Return counts by period and type, and their cost, with `tails` requests left over at most.
 
@@ -264,7 +257,6 @@ def _solve(
     )
     least = np.concatenate([demand, np.zeros(periods * types)])
     least[periods : periods + types] = -np.inf  # the first period's are launched for nothing
-    launches = np.repeat(np.where(np.arange(periods) < max(first_launch, 1), 0.0, np.inf), types)
     calls = np.full(periods, 0.0 if costs.call_price is None else np.inf)
     solved = optimize.milp(
         np.concatenate(
@@ -280,8 +272,7 @@ def _solve(
             0,
             np.concatenate(
                 [
-                    np.full(periods * types, np.inf),
-                    launches,
+                    np.full(2 * periods * types, np.inf),
                     calls,
                     np.zeros(periods) if tails is None else tails,
                 ]
