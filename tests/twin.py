@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
+from workbench.deployment.spill import OfferedBatch
 from workbench.quantiles import longest_within
 from workbench.scaling import Reading
 
-COMPLETION, DISPATCH, ANSWERS, ARRIVAL, TIMER, BOOT, REDISPATCH, SCALER, FAILURES = range(9)
+COMPLETION, DISPATCH, ANSWERS, ARRIVAL, TIMER, HEDGE, BOOT, REDISPATCH, SCALER, FAILURES = range(10)
 
 
 @dataclass
@@ -35,6 +36,18 @@ class Batch:
 class Worker:
     instance: int
     idle_since: float | None  # None: busy
+    service: object = None  # None: as all
+
+
+@dataclass
+class Kind:
+    """The instances of one type."""
+
+    name: str
+    count: int
+    workers: int
+    service: object
+    weight: int = 1
 
 
 @dataclass
@@ -43,13 +56,17 @@ class Instance:
     launched: float = 0.0
     ready: float = -math.inf
     retired: float | None = None
+    kind: object = None
     workers: list = field(default_factory=list)
     queue: list = field(default_factory=list)
     serving: list = field(default_factory=list)
     last_finish: float = 0.0
 
+    def outstanding(self):
+        return len(self.queue) + len(self.serving)
+
     def is_idle(self):
-        return not self.queue and not self.serving
+        return not self.outstanding()
 
 
 class World:
@@ -102,7 +119,8 @@ class World:
     def serve(self, batch, worker, *, init=0.0, done):
         """Start a batch now on a worker that has been idle for a while, or just became so."""
         rested = self.now > worker.idle_since
-        table = self.service.idle_table if rested else self.service.table
+        service = worker.service or self.service
+        table = service.idle_table if rested else service.table
         batch.started, batch.init, batch.server = self.now, init, worker.instance
         level = self.level_then(batch.number, self.now + init, worker.instance)
         batch.finished = self.now + init + self.law(table[batch.rows], level)
@@ -151,9 +169,11 @@ class World:
 
 
 class OnDemand:
-    def __init__(self, world, deployment):
-        self.world, self.rules = world, deployment
-        self.instances = [Worker(number, -math.inf) for number in range(deployment.provisioned)]
+    def __init__(self, world, deployment, service=None):
+        self.world, self.rules, self.service = world, deployment, service
+        self.instances = [
+            Worker(number, -math.inf, service) for number in range(deployment.provisioned)
+        ]
         self.queue = []
         self.tokens, self.counted = math.inf, -math.inf
         if isinstance(deployment, Lambda):
@@ -197,7 +217,7 @@ class OnDemand:
         if kept or warm:
             worker = max(kept or warm, key=lambda each: (each.idle_since, -each.instance))
         elif self.busy() < self.rules.max_concurrency and self.token():
-            cold, worker = True, Worker(len(self.instances), world.now)
+            cold, worker = True, Worker(len(self.instances), world.now, self.service)
             init = world.law(world.cold_start, self.colds[batch.number])
             self.instances.append(worker)
         else:
@@ -226,14 +246,18 @@ class OnDemand:
 
 
 class Fleet:
-    def __init__(self, world, *, count, workers, routing, ttl=math.inf, scaling=None):
-        self.world, self.workers, self.routing = world, workers, routing
+    def __init__(
+        self, world, *, kinds, routing, ttl=math.inf, scaling=None, spill=None, overflow=None
+    ):
+        self.world, self.kinds, self.routing = world, kinds, routing
+        self.spill, self.overflow, self.spilled, self.hedged = spill, overflow, [], []
         self.ttl = longest_within(ttl)
         self.instances = []
         self.queue = []
-        for _ in range(count):
-            self.instances.append(Instance(len(self.instances)))
-            self.boot(self.instances[-1], -math.inf)
+        for kind in kinds:
+            for _ in range(kind.count):
+                self.instances.append(Instance(len(self.instances), kind=kind))
+                self.boot(self.instances[-1], -math.inf)
         self.scaler = scaling.scaler() if scaling else None
         if self.scaler:
             world.at(self.scaler.due, SCALER, self.decide)
@@ -249,22 +273,54 @@ class Fleet:
         """How many batches could begin, less those that wait; a fleet of none takes one."""
         there = self.open()
         outstanding = sum(len(each.queue) + len(each.serving) for each in there)
-        return self.workers * len(there) + (not there) - outstanding - len(self.queue)
+        return (
+            sum(len(each.workers) for each in there) + (not there) - outstanding - len(self.queue)
+        )
 
     def take(self, batch):
         if self.ttl < math.inf:
             expired = math.nextafter(self.world.now + self.ttl, math.inf)
             self.world.at(expired, DISPATCH, self.dispatch)
         self.arrivals.append(self.world.now)
-        if self.routing == "shared":
-            self.queue.append(batch)
-        elif self.routing == "random":
-            place = int(self.routes[batch.number] * len(self.open()))
-            self.open()[place].queue.append(batch)
-        else:
-            outstanding = [len(each.queue) + len(each.serving) for each in self.open()]
-            self.open()[outstanding.index(min(outstanding))].queue.append(batch)
+        there, queue, instance = self.open(), self.queue, None
+        if there and self.routing != "shared":
+            loads = [(1 + each.outstanding()) * each.kind.weight for each in there]
+            place = loads.index(min(loads))
+            if self.routing == "random":
+                place = int(self.routes[batch.number] * len(there))
+            instance = there[place]
+            queue = instance.queue
+        if self.spill and self.spill.spills(self.offered(batch, instance)):
+            self.spilled.append(batch.number)
+            self.overflow.take(batch)
+            return
+        if self.spill and self.spill.hedge_after < math.inf:
+            due = batch.closed + self.spill.hedge_after
+            self.world.at(due, HEDGE, lambda: self.hedge(batch))
+        queue.append(batch)
         self.dispatch()
+
+    def offered(self, batch, instance):
+        """What a spill rule looks at."""
+        there = self.open()
+        in_flight = workers = 0
+        if instance is not None:
+            in_flight, workers = instance.outstanding(), instance.kind.workers
+        elif there:
+            serving = sum(len(each.serving) for each in self.instances)
+            in_flight = (len(self.queue) + serving) // len(there)
+            workers = self.kinds[0].workers
+        booting = [each for each in self.instances if not each.workers and each.retired is None]
+        waited = self.world.now - self.world.trace.arrivals[batch.requests[0]]
+        return OfferedBatch(
+            len(batch.requests), waited, in_flight, workers, len(there), len(booting)
+        )
+
+    def hedge(self, batch):
+        if not batch.finished <= self.world.now:
+            again = Batch(batch.number, batch.requests, self.world.now, batch.rows)
+            self.hedged.append(again)
+            self.overflow.take(again)
 
     def dispatch(self):
         for instance in self.instances:
@@ -301,7 +357,10 @@ class Fleet:
 
     def boot(self, instance, since):
         if instance.retired is None:
-            instance.workers = [Worker(instance.number, since) for _ in range(self.workers)]
+            instance.workers = [
+                Worker(instance.number, since, instance.kind.service)
+                for _ in range(instance.kind.workers)
+            ]
             self.world.at(self.world.now, REDISPATCH, self.redispatch)
 
     def redispatch(self):
@@ -323,25 +382,32 @@ class Fleet:
         self.over = 0
         self.arrivals = [time for time in self.arrivals if time >= world.now]
         wanted = self.scaler.decide(reading, world.now)
+        for kind in self.kinds:
+            own = [each for each in there if each.kind is kind]
+            count = wanted if isinstance(wanted, int) else wanted.get(kind.name, 0)
+            self.resize(kind, own, count)
+        world.at(world.now, REDISPATCH, self.redispatch)
+        at_work = world.to_come or reading.waiting or reading.serving
+        if self.scaler.due < math.inf and (at_work or world.now < world.trace.duration):
+            world.at(self.scaler.due, SCALER, self.decide)
+
+    def resize(self, kind, there, wanted):
+        world = self.world
         idle = [each for each in reversed(there) if each.is_idle()]
         busy = [each for each in reversed(there) if not each.is_idle()]
         for instance in (idle + busy)[: max(0, len(there) - wanted)]:
             instance.retired = world.now
         for _ in range(wanted - len(there)):
             boot = world.law(world.cold_start, world.cold_dice.random())
-            new = Instance(len(self.instances), world.now, world.now + boot)
+            new = Instance(len(self.instances), world.now, world.now + boot, kind=kind)
             self.instances.append(new)
             if boot == 0:
                 self.boot(new, world.now)
             else:
                 world.at(new.ready, BOOT, lambda new=new: self.boot(new, world.now))
-        world.at(world.now, REDISPATCH, self.redispatch)
-        at_work = world.to_come or reading.waiting or reading.serving
-        if self.scaler.due < math.inf and (at_work or world.now < world.trace.duration):
-            world.at(self.scaler.due, SCALER, self.decide)
 
-    def finish(self):
-        last = max([0.0, *(each.last_finish for each in self.instances)])
+    def finish(self, last=0.0):
+        last = max([last, *(each.last_finish for each in self.instances)])
         end = max(self.world.trace.duration, last)
         return [
             (
@@ -393,21 +459,16 @@ def simulate(trace, policy, deployment, service, *, cold_start=0.0, scaling=None
         case Serverless() | Lambda():
             platform = OnDemand(world, deployment)
         case Local():
-            platform = Fleet(world, count=deployment.workers, workers=1, routing="shared")
+            kinds = [Kind("", deployment.workers, 1, None)]
+            platform = Fleet(world, kinds=kinds, routing="shared")
         case RealTime():
-            platform = Fleet(
-                world,
-                count=deployment.count,
-                workers=deployment.workers,
-                routing=deployment.routing,
-                scaling=scaling,
-            )
+            kinds = [Kind("", deployment.count, deployment.workers, None)]
+            platform = Fleet(world, kinds=kinds, routing=deployment.routing, scaling=scaling)
         case Async():
             workers = min(deployment.workers, deployment.concurrency or deployment.workers)
             platform = Fleet(
                 world,
-                count=deployment.count,
-                workers=workers,
+                kinds=[Kind("", deployment.count, workers, None)],
                 routing="shared",
                 ttl=deployment.ttl,
                 scaling=scaling,
@@ -416,3 +477,48 @@ def simulate(trace, policy, deployment, service, *, cold_start=0.0, scaling=None
     world.run()
     spans = platform.finish()
     return world.batches, None if isinstance(deployment, Local) else spans
+
+
+def simulate_hybrid(trace, policy, base, times, *, overflow, spill, cold_start, scaling, dice):
+    """Return each type's batches and when its instances came and went, and then the overflow's.
+
+    `base` is a list of real-time fleets of one type each, `overflow` None where nothing spills.
+    """
+    world = World(trace, times[0], cold_start, dice)
+    world.one_machine = False
+    functions = OnDemand(world, overflow, times[-1]) if overflow else None
+    quickest = min(one.means[1] / part.workers for part, one in zip(base, times, strict=False))
+    kinds = [
+        Kind(
+            part.instance_type,
+            part.count,
+            part.workers,
+            one,
+            round(1000 * one.means[1] / part.workers / quickest) if len(base) > 1 else 1,
+        )
+        for part, one in zip(base, times, strict=False)
+    ]
+    fleet = Fleet(
+        world,
+        kinds=kinds,
+        routing=base[0].routing,
+        scaling=scaling,
+        spill=spill,
+        overflow=functions,
+    )
+    world.feed(policy, fleet)
+    world.run()
+    others = [each for each in world.batches if each.number in fleet.spilled] + fleet.hedged
+    others.sort(key=lambda each: each.closed)  # of equal ones those that spilled first
+    last = [each.finished for each in others if not math.isnan(each.finished)]
+    spans = fleet.finish(max(last, default=0.0))
+    batches = [each for each in world.batches if each.number not in fleet.spilled]
+    kinds_of = [kinds.index(each.kind) for each in fleet.instances]
+    places = [
+        (
+            [each for each in batches if kinds_of[each.server] == number],
+            [span for span, kind in zip(spans, kinds_of, strict=True) if kind == number],
+        )
+        for number in range(len(kinds))
+    ]
+    return [*places, (others, None)] if overflow else places

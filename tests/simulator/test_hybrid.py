@@ -6,7 +6,19 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests import twin
+from tests.simulator.test_simulator import (
+    TICK,
+    on_demand,
+    routings,
+    service_times,
+    ticks,
+    timed,
+    traces,
+)
 from workbench.batching.policies import Steered, WorkConserving
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import (
@@ -28,7 +40,8 @@ from workbench.run_cost import cost
 from workbench.scaling import Schedule
 from workbench.scaling.spot import SpotPool
 from workbench.service_times import ServiceTimes
-from workbench.simulator import THROTTLED_ERROR, serve, simulate
+from workbench.simulator import THROTTLED_ERROR, _streams, serve, simulate
+from workbench.simulator.place_outcomes import PlaceOutcome
 from workbench.traffic.patterns import poisson
 from workbench.traffic.trace import Trace
 
@@ -300,3 +313,76 @@ def test_the_intervals_of_a_hybrid_come_from_repetitions():
     assert run.record.replications.count >= 8
     low, high = run.interval(0.9)
     assert low == pytest.approx(high, rel=0.2)
+
+
+# ---------------------------------------------------------------------- the twin
+
+
+class Alternating(Schedule):
+    """A schedule whose counts are of each type in turn."""
+
+    def scaler(self):
+        return _AlternatingScaler(super().scaler())
+
+
+class _AlternatingScaler:
+    def __init__(self, scaler):
+        self._scaler = scaler
+        self.due = scaler.due
+
+    def decide(self, reading, now):
+        count = self._scaler.decide(reading, now)
+        self.due = self._scaler.due
+        return {SMALL: count // 2, LARGE: (count + 1) // 2}
+
+
+spills = st.one_of(
+    st.builds(InFlight, st.integers(0, 4)),
+    st.builds(WhileBooting, st.integers(0, 3)),
+    st.builds(Hedge, after=ticks.map(lambda after: after + TICK)),
+    st.builds(
+        ByDeadline,
+        latency=ticks.map(lambda time: time + TICK),
+        service=st.lists(ticks, min_size=1, max_size=5),
+    ),
+)
+fleet_sizes = st.dictionaries(ticks, st.integers(0, 4), min_size=1, max_size=5)
+schedules = fleet_sizes.map(lambda found: sorted(found.items()))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), traces(), timed, routings, st.integers(1, 2))
+def test_hybrids_and_mixed_fleets_do_as_the_twin_does(data, trace, policy, routing, types):
+    spill, overflow = data.draw(spills | st.none()), data.draw(on_demand())
+    changes, scales = data.draw(schedules), data.draw(st.booleans())
+    times, cold_start = data.draw(st.tuples(*[service_times()] * 3)), data.draw(ticks)
+    if types == 2:
+        routing = "least_outstanding"
+    parts = [real_time(2, routing=routing), real_time(1, LARGE, workers=2)][:types]
+    base = parts[0] if types == 1 else MixedFleet(parts=parts)
+    times = [*times[:types], *times[2:]] if spill else list(times[:types])
+    deployment = Hybrid(base=base, overflow=overflow, spill=spill) if spill else base
+    least = [] if spill else [(at, max(1, count)) for at, count in changes]
+    scaling = (Schedule if types == 1 else Alternating)(least or changes) if scales else None
+    terms = {"cold_start": cold_start, "scaling": scaling}
+
+    found = serve(trace, policy, deployment, times if len(times) > 1 else times[0], **terms)
+    expected = twin.simulate_hybrid(
+        trace,
+        policy,
+        parts,
+        times,
+        overflow=overflow if spill else None,
+        spill=spill,
+        dice=_streams(0),
+        **terms,
+    )
+
+    plain = [PlaceOutcome(np.arange(len(trace)), found)] if types == 1 and not spill else None
+    for place, (batches, spans) in zip(plain or found.places, expected, strict=True):
+        own = place.outcome.batches
+        assert place.requests[own.first[:-1]].tolist() == [each.requests[0] for each in batches]
+        for name in ("closed", "rows", "started", "finished", "init", "cold"):
+            wanted = [getattr(each, name) for each in batches]
+            np.testing.assert_allclose(getattr(own, name), wanted, rtol=1e-12, err_msg=name)
+        np.testing.assert_allclose(place.outcome.instances or [], spans or [], rtol=1e-12)
