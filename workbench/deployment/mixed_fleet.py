@@ -60,7 +60,13 @@ class MixedFleet(Composite):
 
     @property
     def platform(self) -> FleetPlatform:
-        """All instances; a batch goes to the one with the least to do for its speed."""
+        """All instances; a batch goes to the one where it would be served soonest.
+
+        That is the least of (batches there + 1) x the time of a small batch / workers. AWS draws a
+        variant by its weight and then takes the fewest in flight within it (ProductionVariant,
+        InitialVariantWeight and RoutingConfig): with weights as speeds the shares under load are
+        the same, and waits are longer by what drawing costs.
+        """
         platforms = [part.platform for part in self.parts]
         return FleetPlatform(
             instances=sum(each.idle_instances for each in platforms),
