@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from tests.hosted import until
 from workbench.backends.base import Batch, FunctionBackend, origin_of
 from workbench.backends.hybrid import HybridBackend
 from workbench.backends.shared_counts import SharedCounts
@@ -114,6 +115,20 @@ def test_a_base_that_answers_in_time_is_not_hedged(counts):
     with hybrid(counts, Hedge(after=PATIENCE), overflow=fail) as backend:
         reply = backend.invoke(ROW)
     assert origin_of(reply)[::2] == (0, ())
+
+
+def test_no_more_calls_are_at_the_overflow_than_it_takes(counts):
+    gate = Gate()
+    with (
+        hybrid(counts, InFlight(0), overflow=gate, concurrency=1) as backend,
+        ThreadPoolExecutor() as pool,
+    ):
+        both = [pool.submit(backend.invoke, ROW) for _ in range(2)]
+        assert gate.entered.acquire(timeout=PATIENCE)
+        until(lambda: counts.read().spilled == 2)
+        assert not gate.entered.acquire(timeout=0.05)
+        gate.opened.set()
+        assert [origin_of(each.result()).place for each in both] == [1, 1]
 
 
 def test_an_overflow_that_throttles_fails_the_batch_there(counts):
