@@ -132,7 +132,7 @@ def test_where_one_part_fails_both_are_torn_down(cloud, model, second, monkeypat
     target = (
         "workbench.cloud.adapters.endpoint.await_service"
         if second == "base"
-        else "workbench.cloud.adapters.lambda_._create_function"
+        else "workbench.cloud.adapters.lambda_.create_function"
     )
 
     def fail(*_, **__):
