@@ -133,6 +133,21 @@ def test_aws_is_asked_for_a_count_as_soon_as_it_takes_one_and_for_the_first_agai
     assert controller.warnings == []
 
 
+def test_what_the_cloud_could_not_have_is_asked_for_again(sagemaker, counts):
+    expect_change(sagemaker, change(3))
+    expect_change(sagemaker, change(3))
+    clock, one = Clock(), variant()
+    fleet = [one], Decisions(3, 3), counts, ARRIVALS
+    with FleetController(*fleet, stays=False, clock=clock) as controller:
+        counts.begin(999.0)
+        until(lambda: controller.activities)
+        one.fleet.desired = 1  # there were no more instances of that type
+        clock.now += 1
+        until(lambda: len(controller.activities) == 2)
+
+    sagemaker.assert_no_pending_responses()
+
+
 def test_an_endpoint_keeps_an_instance_of_each_type_and_weights_go_with_counts(sagemaker, counts):
     small, large = variant(SMALL, "small"), variant(LARGE, "large")
     expect_change(

@@ -370,6 +370,7 @@ class InstanceCounter:
 
     Attributes:
         ready_and_starting: The instances in service, and those that boot.
+        desired: How many the endpoint is to have; as before where it could not get them.
         listeners: Notified after each look, in the counter's thread.
     """
 
@@ -388,6 +389,7 @@ class InstanceCounter:
         self._clock = clock
         self._variant = variant
         self.ready_and_starting = (count, 0)
+        self.desired = count
         self.listeners: list[Callable[[], object]] = []
         self._expected_at = -math.inf
         self._counts = [(launched, count)]
@@ -417,7 +419,7 @@ class InstanceCounter:
 
     def expect(self, count: int) -> None:
         """Count instances that were asked for just now, before the next look finds them."""
-        self._expected_at = self._clock()
+        self._expected_at, self.desired = self._clock(), count
         ready, _ = self.ready_and_starting
         if count > self._counts[-1][1]:
             self._counts.append((self._expected_at, count))
@@ -442,8 +444,8 @@ class InstanceCounter:
         if count != self._counts[-1][1]:
             self._counts.append((self._clock(), count))
         ready = int(variant.get("CurrentInstanceCount", 0))
-        starting = max(0, int(variant.get("DesiredInstanceCount", 0)) - ready)
-        self.ready_and_starting = ready, starting
+        self.desired = int(variant.get("DesiredInstanceCount", 0))
+        self.ready_and_starting = ready, max(0, self.desired - ready)
         for notify in self.listeners:
             notify()
 

@@ -121,6 +121,9 @@ class FleetController:
         while (due := self._scaler.due) <= self._clock() - counts.begun:
             wanted = self._by_type(self._scaler.decide(self._read(due), due))
             self._cause = f"The policy decided so for {due:g} s."
+            for name, each in self._types.items():  # AWS may not have had what was asked for
+                if each.fleet is not None:
+                    self._asked[name] = each.fleet.desired
             self._wanted = {name: self._keep_one(name, wanted.get(name, 0)) for name in self._types}
 
     def _keep_one(self, name: str, count: int) -> int:
