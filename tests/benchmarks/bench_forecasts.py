@@ -2,18 +2,20 @@
 
 Errors from every tenth minute of the last seven days, in relation to the last count standing for
 all that follow; bills from every minute, for a tenth of the traffic on instances that serve 490
-requests a minute for 0.17 dollars an hour, beside functions of 49.55 dollars a million. Needs
-shared/data beside the checkout.
+requests a minute for 0.17 dollars an hour, beside functions of 49.55 dollars a million; a day of
+it simulated request by request. Needs shared/data beside the checkout.
 """
 
 import statistics
 import time
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 from bench_queueing import DATA
 
+from workbench.deployment import Hybrid, InFlight, Lambda, RealTime
 from workbench.forecasts import (
     BoostedQuantiles,
     MArkNetwork,
@@ -25,7 +27,10 @@ from workbench.forecasts import (
     StatsForecast,
 )
 from workbench.planner.backtest import backtest
+from workbench.quantiles import SLO
 from workbench.scaling import InstanceCapacity
+from workbench.service_times import ServiceTimes
+from workbench.traffic.replay import from_counts
 
 DAYS = pl.datetime(1998, 6, 22), pl.datetime(1998, 6, 30, 23, 59)
 LEARN, EVERY, AHEAD = 2 * 1440, 10, (1, 5, 20)
@@ -90,13 +95,35 @@ def main():
         return
     counts = counts_by_minute()
     print_errors(counts)
-    tenth = counts / 10
+    print_bills(counts / 10)
+    print_simulated_bills(counts[3 * 1440 : 5 * 1440] // 50)
+
+
+def print_bills(counts):
+    """Print the table of seven days, by arithmetic."""
     quick = {name: FORECASTERS[name] for name in ("persistence", "ridge", "smoothing, trend")}
+    asked_for = {**quick, "oracle": Oracle(counts)}
+    print(backtest(counts, asked_for, learn=LEARN, capacity=ONE, call_price=CALL), flush=True)
+
+
+def print_simulated_bills(counts):
+    """Print the table of 26 June, after a day to learn from, each request simulated."""
+    trace = from_counts(counts, period=60.0, seed=1)
+    print(f"26 June, a fiftieth: {counts[1440:].sum():,} requests, each simulated")
+    hybrid = Hybrid(
+        base=RealTime(instance_type="ml.c5.xlarge", count=4),
+        overflow=Lambda(memory_mb=3008, max_concurrency=1000),
+        spill=InFlight(3),
+    )
     found = backtest(
-        tenth,
-        {**quick, "oracle": Oracle(tenth)},
-        learn=LEARN,
-        capacity=ONE,
+        trace,
+        {"persistence": Persistence(), "ridge": Ridge(season=None), "oracle": Oracle(counts)},
+        learn=1440,
+        capacity=replace(ONE, instance_type="ml.c5.xlarge", hourly_price=0.204),
         call_price=CALL,
+        hybrid=hybrid,
+        service=(ServiceTimes({1: 0.8 * 60 / 490}), ServiceTimes({1: 0.99})),
+        cold_start=2.0,
+        slo=SLO(latency=1.0, quantile=0.99),
     )
     print(found)

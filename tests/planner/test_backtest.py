@@ -11,6 +11,7 @@ from workbench.deployment import Hybrid, InFlight, Lambda, RealTime
 from workbench.errors import InvalidInput, TooFewSamples
 from workbench.forecasts import Oracle, Persistence, Ridge, SeasonalNaive
 from workbench.planner.backtest import backtest
+from workbench.quantiles import SLO
 from workbench.run_cost import cost
 from workbench.scaling import InstanceCapacity
 from workbench.scaling.predictive import Predictive
@@ -73,7 +74,7 @@ def test_further_ahead_is_compared_with_later_counts():
 
 
 def test_a_bill_worked_by_hand():
-    # asked after 2 counts for the one two ahead: 90 need two instances, for 3 periods at 0.06
+    # 90 need two instances in each of the three periods after the first two: 30 calls are left
     found = backtest(
         [0, 0, 0, 120, 150, 90], {"said": Said(0, 90, 200, 90)}, learn=2, ahead=[60.0], **TERMS
     )
@@ -82,17 +83,34 @@ def test_a_bill_worked_by_hand():
     assert found.best.dollars == pytest.approx(6 * 0.06 + 30 * 0.002)
 
 
+class ByOrigin(Said):
+    """Forecasts by how many counts it knows: what comes next, and in all periods after that."""
+
+    def __init__(self, **ahead):
+        self.ahead = ahead
+
+    def forecast(self, steps, quantiles):
+        following, later = self.ahead[f"after_{len(type(self).seen[-1])}"]
+        rows = [following, *[later] * (steps - 1)]
+        return np.tile(np.array(rows, float)[:, None], (1, len(quantiles)))
+
+
 def test_boots_are_paid_and_decisions_held_as_long_as_asked():
-    class Doubling(Said):
-        def forecast(self, steps, quantiles):
-            known = len(type(self).seen[-1])
-            return np.full((steps, len(quantiles)), 60.0 if known < 4 else 180.0)
+    counts = [60, 60, 60, 60, 180, 180, 180, 180]
+    rising = ByOrigin(after_2=(60, 60), after_4=(180, 180), after_6=(180, 180))
 
-    found = backtest([60] * 8, {"said": Doubling()}, learn=2, every=2, ahead=[60.0], **TERMS)
+    found = backtest(counts, {"rising": rising}, learn=2, every=2, ahead=[60.0], **TERMS)
 
-    assert found.frame["dollars"].to_list() == pytest.approx(
-        [(1 + 1 + 3 + 3 + 3) * 0.06 + 2 * 0.06]
-    )
+    # one instance for two periods, three for four; in the first of those two of them boot
+    assert found.frame["dollars"].to_list() == pytest.approx([14 * 0.06 + 120 * 0.002])
+
+
+def test_an_instance_that_is_needed_until_another_could_serve_is_kept():
+    falling = ByOrigin(after_2=(180, 180), after_3=(180, 60), after_4=(60, 60))
+
+    found = backtest([0, 0, 180, 180, 60, 60], {"falling": falling}, learn=2, ahead=[60.0], **TERMS)
+
+    assert found.frame["dollars"].to_list() == pytest.approx([(3 + 3 + 1) * 0.06])
 
 
 def test_no_bill_is_below_the_bound():
@@ -146,6 +164,7 @@ def test_a_simulated_bill_is_that_of_a_run_with_the_policy():
         hybrid=HYBRID,
         service=service,
         cold_start=1.0,
+        slo=SLO(latency=0.45, quantile=0.99),
         **TERMS,
     )
 
@@ -160,7 +179,8 @@ def test_a_simulated_bill_is_that_of_a_run_with_the_policy():
         scaling=policy,
     )
     assert found.frame["simulated_dollars"].to_list() == pytest.approx([cost(run).total])
-    assert "simulated_dollars" in str(found)
+    assert found.frame["in_time"].to_list() == [run.attainment(0.45)]
+    assert "persistence misses p99 <= 450 ms" in str(found)
 
 
 def test_a_trace_of_zeros_costs_nothing():

@@ -16,10 +16,11 @@ from workbench.errors import InvalidInput
 from workbench.forecasts.base import Floats, Forecaster
 from workbench.forecasts.naive import Persistence
 from workbench.forecasts.online import check_counts, periods_in
-from workbench.formatting import Table, dollars, percent_with_sign
+from workbench.formatting import Table, dollars, percent, percent_with_sign
 from workbench.planner.candidates import usage_of
 from workbench.planner.forecast_bills import FluidBill, Origins
 from workbench.pricing.cost import total
+from workbench.quantiles import SLO, is_met, longest_within
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.foresight import ClairvoyantSchedule
 from workbench.scaling.predictive import Predictive, describe_forecaster
@@ -44,7 +45,8 @@ class Backtest:
             loss of the median and both ends of the band, over all of these. `coverage_60s` and its
             like: the share of counts within the band. `dollars`: the bill by arithmetic, and
             `over_bound` that by the clairvoyant's; `simulated_dollars`: the bill of a simulation
-            of each request. Bills that were not asked for are missing.
+            of each request, and `in_time` the share of requests that met the target in it. What
+            was not asked for is missing.
         sentences: What follows, the forecasters compared with the first one.
         band: The share of counts that bands are to hold.
         origins: How many times each forecaster was asked.
@@ -89,6 +91,7 @@ def backtest(
     hybrid: Hybrid | None = None,
     service: Sequence[ServiceTimes] = (),
     cold_start: ArrayLike | None = None,
+    slo: SLO | None = None,
 ) -> Backtest:
     """Return how each forecaster would have done on a trace, and what that would have cost.
 
@@ -112,6 +115,7 @@ def backtest(
         hybrid: Whose bill is simulated; takes a `Trace` and a `capacity`.
         service: Of the hybrid's base and of its overflow.
         cold_start: Seconds, of its functions.
+        slo: The target that its requests are to meet; None: bills alone are compared.
 
     Raises:
         InvalidInput: An argument is out of its limits, or the trace is too short for it.
@@ -125,7 +129,7 @@ def backtest(
     ...     call_price=1e-3, boot=60.0,
     ... )
     >>> found.frame["rmse_60s"].round().to_list(), found.frame["dollars"].round(2).to_list()
-    ([148.0, 0.0], [3.85, 1.63])
+    ([148.0, 0.0], [3.22, 1.63])
     """
     counts = check_counts(trace.counts(period) if isinstance(trace, Trace) else trace)
     named, levels = _name(forecasters), _ends(band)
@@ -143,16 +147,16 @@ def backtest(
         shown = asked.ask(name, forecaster, [*levels, *([quantile] if quantile else [])])
         row: dict[str, Any] = {"forecaster": name, **asked.measure(shown, levels)}
         if bill is not None and best is not None:
-            needed = shown[:, bill.policy.steps - 1, 3] if quantile else np.zeros(len(shown))
+            needed = shown[:, : bill.policy.steps, -1] if quantile else 0 * shown[:, :1, 0]
             row["dollars"] = bill.price(asked, needed)
             row["over_bound"] = row["dollars"] / best.bound if best.bound else math.nan
         if hybrid is not None and bill is not None and isinstance(trace, Trace):
             tested = trace.clip(asked.learn * period)
             scaling = bill.scale(forecaster, asked)
-            row["simulated_dollars"] = _simulate(tested, scaling, hybrid, service, cold_start)
+            row |= _simulate(tested, scaling, hybrid, service, cold_start=cold_start, slo=slo)
         rows.append(row)
     return Backtest(
-        _frame(rows), _sentences(rows, asked, bill, best), band, len(asked.origins), best
+        _frame(rows), _sentences(rows, asked, bill, best, slo), band, len(asked.origins), best
     )
 
 
@@ -176,9 +180,11 @@ def _simulate(
     scaling: Predictive,
     hybrid: Hybrid,
     service: Sequence[ServiceTimes],
+    *,
     cold_start: ArrayLike | None,
-) -> float:
-    """Return the dollars of a hybrid on a trace, request by request."""
+    slo: SLO | None,
+) -> dict[str, float]:
+    """Return the dollars of a hybrid on a trace, request by request, and the share in time."""
     outcome = serve(
         trace,
         scaling.capacities[0].policy or BatchPolicy(),
@@ -188,7 +194,10 @@ def _simulate(
         boot=scaling.boot,
         scaling=scaling,
     )
-    return total(hybrid.bill(usage_of(outcome, hybrid)))
+    found = {"simulated_dollars": total(hybrid.bill(usage_of(outcome, hybrid)))}
+    if slo is not None:
+        found["in_time"] = float(np.mean(outcome.latencies <= longest_within(slo.latency)))
+    return found
 
 
 def _name(forecasters: Mapping[str, Forecaster] | Sequence[Forecaster]) -> dict[str, Forecaster]:
@@ -220,17 +229,24 @@ def _sentences(
     asked: Origins,
     bill: FluidBill | None,
     best: ClairvoyantSchedule | None,
+    slo: SLO | None,
 ) -> tuple[str, ...]:
     """Return what follows, said in full."""
     first, *others = rows
     step = asked.steps[-1] if bill is None else bill.policy.steps
     money = next((key for key in ("simulated_dollars", "dollars") if key in first), None)
     said = [_compare(row, first, f"{step * asked.period:g}", money) for row in others]
+    if slo is not None:
+        said += [
+            f"{row['forecaster']} misses {slo.label}: {percent(row['in_time'])} are in time."
+            for row in rows
+            if not is_met(row.get("in_time", 1.0), slo.quantile)
+        ]
     if bill is not None and best is not None:
         said += [bill.policy.advice] if bill.policy.advice else []
         said.append(
-            "dollars are predicted by arithmetic, period by period; nobody can go below "
-            f"{dollars(best.bound)} by it."
+            "dollars are predicted by arithmetic, period by period: whoever knows the future pays "
+            f"{dollars(best.dollars)} by it, and nobody less than {dollars(best.bound)}."
         )
     return tuple(said)
 

@@ -88,8 +88,9 @@ class Origins:
 class FluidBill:
     """What instances and functions cost that follow a forecast, by arithmetic for each period.
 
-    An instance takes up to its rate of a period's requests at once, and functions the rest. It is
-    there for exactly the periods that were forecast to need it, and paid for its boot before.
+    Instances are launched, kept and stopped as by `Predictive`, serve after their boot, and are
+    paid from launch to stop. Each takes up to its rate of a period's requests at once, and
+    functions the rest. Those of the first round are ready at once, as the clairvoyant's are.
 
     Attributes:
         policy: With a capacity of one type, and the price of a call.
@@ -119,19 +120,28 @@ class FluidBill:
         )
 
     def price(self, asked: Origins, needed: Floats) -> float:
-        """Return US dollars, given the demand that instances are wanted for, by origin."""
+        """Return US dollars, given the demand that instances are wanted for.
+
+        Args:
+            asked: From where.
+            needed: By origin and period ahead, up to the first that a launched one serves in.
+        """
         policy, one = self.policy, self.policy.capacities[0]
-        demand, most = self._demand(asked), one.rate * policy.interval
-        there = np.repeat(np.ceil(needed / most - 1e-9), asked.every)[: len(demand)]
-        launched = np.maximum(np.diff(there), 0.0).sum()
-        seconds = float(there.sum() * policy.interval + launched * policy.boot)
-        calls = float(np.maximum(demand - there * most, 0.0).sum())
-        return seconds * one.price + calls * (policy.call_price or 0.0)
+        most = one.rate * policy.interval
+        wanted = np.ceil(needed / most - 1e-9)
+        counts, count = np.zeros(len(wanted)), 0.0
+        for at, (launched, kept) in enumerate(zip(wanted[:, -1], wanted.max(axis=1), strict=True)):
+            count = counts[at] = max(launched, min(count, kept))
+        paid = np.repeat(counts, asked.every)
+        before = np.concatenate((np.full(policy.steps - 1, paid[0]), paid))
+        serving = np.lib.stride_tricks.sliding_window_view(before, policy.steps).min(axis=1)
+        calls = float(np.maximum(self._demand(asked) - serving * most, 0.0).sum())
+        return float(paid.sum()) * policy.interval * one.price + calls * (policy.call_price or 0.0)
 
     def _demand(self, asked: Origins) -> Floats:
-        """Return the requests of the periods that can be decided upon."""
-        first = asked.learn + self.policy.steps - 1
-        return asked.counts[first : first + len(asked.origins) * asked.every]
+        """Return the requests of the periods from the first origin to the last decision's end."""
+        periods = asked.counts[asked.learn : asked.learn + len(asked.origins) * asked.every]
+        return np.pad(periods, (0, len(asked.origins) * asked.every - len(periods)))
 
 
 def _require_shape(name: str, shown: ArrayLike, shape: tuple[int, ...]) -> Floats:
