@@ -27,6 +27,14 @@ def test_persistence_moves_the_last_count_by_the_errors_it_made():
     assert shown.tolist() == pytest.approx([0.0, 15 - 4 * 8 / 24**0.5, 15.0, 15 + 8])
 
 
+def test_errors_count_for_as_far_ahead_as_they_were_made():
+    counts = 10_000 + np.arange(200)
+
+    ahead = Persistence().fit(counts, 60.0).forecast(3, [0.5]).ravel()
+
+    assert ahead == pytest.approx(counts[-1] + np.array([1, 2, 3]), abs=0.1)
+
+
 def test_a_season_comes_again_however_far_ahead():
     counts = [10, 20, 30, 40] * 10 + [10]
 

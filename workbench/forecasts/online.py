@@ -75,7 +75,7 @@ class OnlineForecaster(ABC):
     The quantiles h periods ahead are the point, moved by quantiles of the last `window` errors of
     forecasts h periods ahead (`Conformal`), each in relation to its spread: for counts, the square
     root of what was forecast. After a change of level they hold again `window` + h periods later
-    at the latest.
+    at the latest; where a season is looked back on, a season more.
 
     Attributes:
         window: How many of the last errors count.
