@@ -64,10 +64,10 @@ class _NetworkModel:
         from sklearn.neural_network import MLPRegressor
 
         changes = np.diff(counts)
-        self._low, self._half = changes.min(), max(np.ptp(changes) / 2, 1.0)
+        self._low, self._half = changes.min(), np.ptp(changes) / 2
+        if (rows := len(changes) - self._steps) < 1 or not self._half:
+            return  # there is nothing to learn yet
         scaled = (changes - self._low) / self._half - 1
-        if (rows := len(scaled) - self._steps) < 1:
-            return
         ahead = scaled[np.arange(1, rows + 1)[:, None] + np.arange(self._steps)]
         settings, alone = self._settings, self._steps == 1
         self._network = MLPRegressor(
