@@ -29,7 +29,8 @@ from workbench.batch_paper import (
     simulate_buffer,
 )
 from workbench.batching.timer import BatchPolicy
-from workbench.planner import Options, crossings, plan, replan
+from workbench.deployment import RealTime
+from workbench.planner import Options, capacities, crossings, plan, replan
 from workbench.planner.on_demand import screen_on_demand
 from workbench.planner.options import CLOUD_KINDS
 from workbench.pricing.usage import round_up_ms
@@ -332,7 +333,62 @@ def share_met(found, days):
     return np.mean([each <= 1 for each in played])
 
 
+def with_functions_for_the_rest():
+    """How long a plan with scaled fleets and hybrids takes, and what it finds, on a flash crowd."""
+    trace = flash_crowd(
+        rate=40, peak=6, duration=14400, start=3600, ramp=120, hold=1200, decay=600, seed=1
+    )
+    times, slo = ServiceTimes.affine(0.1, 0.03, largest=8), SLO(latency=0.5, quantile=0.99)
+    print(f"fleets that change size and hybrids, {len(trace):,} requests of a flash crowd")
+    options = Options(cold_start=0.3, unseen_draws=0)
+    plan(times, trace.clip(0, 600), slo, replace(options, scaled=True, hybrid=True))  # compiles
+    for name, chosen in (
+        ("default", options),
+        ("scaled and hybrid", replace(options, scaled=True, hybrid=True)),
+    ):
+        seconds = []
+        for _ in range(3):
+            began = time.perf_counter()
+            found = plan(times, trace, slo, chosen)
+            seconds.append(time.perf_counter() - began)
+        spread = f"{min(seconds):.1f} to {max(seconds):.1f}"
+        print(f"  {name}: {np.median(seconds):.1f} s ({spread}), {found.best.label}")
+    for row in found.by_kind.iter_rows(named=True):
+        met = row["minutes_met"]
+        print(
+            f"    {row['kind']}: ${row['cost_per_million']:.3f} per million, target met in "
+            f"{100 * met:.1f} % of minutes, worst {100 * row['worst_minute']:.1f} %; "
+            f"{row['reason']}"
+        )
+
+
+MARKS_CAPACITY = {"ml.c5.large": (284, 1), "ml.c5.xlarge": (490, 2), "ml.p2.xlarge": (3320, 8)}
+"""Requests a minute and batch size of Inception-v3: AllCapacity and HANDLE_SIZE of MArk's code."""
+
+
+def what_one_instance_does():
+    """MArk's batch sizes by its rule, and the rates that a target allows of those it profiled."""
+    slo = SLO(latency=1.0, quantile=0.98)
+    print(f"what one instance does for {slo.label}, beside what MArk's authors profiled")
+    for name, (per_minute, size) in MARKS_CAPACITY.items():
+        each = 60 / per_minute
+        times = ServiceTimes({n: n * each * (1 + 0.05 * abs(n - size)) for n in range(1, 13)})
+        one = RealTime(instance_type=name)
+        prices = Options().prices.with_price(name, 1.0, unit="hour")  # none is printed
+        options = Options(deployments=[one], prices=prices)
+        began = time.perf_counter()
+        found = capacities(lambda _, times=times: times, slo, options)
+        seconds = time.perf_counter() - began
+        words = [
+            f"{row.rule} {row.capacity.policy.label}: {60 * row.capacity.rate:.0f} a minute"
+            for row in found.rows
+        ]
+        print(f"  {name}: profiled {per_minute} at {size}; {'; '.join(words)}; {seconds:.2f} s")
+
+
 def main():
+    what_one_instance_does()
+    with_functions_for_the_rest()
     every_type()
     on_other_days()
     full_grid()

@@ -187,6 +187,15 @@ def test_a_plan_is_json(capsys):
     assert facts["candidates"][0]["deployment"].startswith("lambda")
 
 
+def test_a_plan_tries_fleets_that_change_size_and_hybrids_where_asked(capsys):
+    assert main([*PLAN, "--slo", "200ms", "--scaled", "--hybrid", "--json"]) == 0
+
+    facts = as_json(capsys)
+    kinds = {each["kind"] for each in facts["candidates"]}
+    assert kinds >= {"lambda", "scaled real-time", "hybrid"}
+    assert all(0 <= each["minutes_met"] <= 1 for each in facts["candidates"])
+
+
 def test_a_target_that_nothing_meets_is_a_status_of_its_own(capsys):
     assert main([*PLAN, "--slo", "0.01ms"]) == 1
     assert capsys.readouterr().out.startswith("Nothing meets the target.")

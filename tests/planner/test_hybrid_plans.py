@@ -55,7 +55,10 @@ def best_of(found: Plan, kind: str):
 
 
 def test_fleets_that_change_size_and_hybrids_are_in_the_plan_beside_the_others(decided):
-    assert set(decided.by_kind["kind"]) == {"lambda", "real-time", SCALED, HYBRID}
+    assert set(decided.by_kind["kind"]) == {
+        *("lambda", "real-time", "lambda managed"),
+        *(SCALED, HYBRID),
+    }
     assert isinstance(best_of(decided, SCALED).scaling, TargetTracking)
     assert isinstance(best_of(decided, HYBRID).deployment, wb.Hybrid)
     assert decided.frame["reason"].str.len_chars().min() > 0
@@ -111,6 +114,9 @@ def test_a_target_that_is_met_over_all_may_be_missed_in_minutes(crowd):
 def test_plans_without_either_search_what_they_did_before(crowd):
     found = plan(TIMES, crowd, TARGET, SMALL)
     assert set(found.frame["kind"]) == {"lambda", "real-time"}
+    assert set(Options().kinds) == {
+        *("lambda", "serverless", "real-time", "async", "batch transform"),
+    }
     assert not any("Not covered" in note for note in found.notes)
     assert "fleet_choices" not in vars(found.task)
 

@@ -106,7 +106,8 @@ _EXAMPLES = {
     --instance-type ml.m5.large --overflow lambda:memory=1769 --spill in-flight:2 --json""",
     "plan": """
   workbench plan digits-mlp-large --rate 50 --slo 100ms
-  workbench plan digits-mlp-large --trace azure-llm-2023-code --slo 200ms --on lambda --json""",
+  workbench plan digits-mlp-large --trace azure-llm-2023-code --slo 200ms --on lambda --json
+  workbench plan digits-mlp-large --rate 50 --burst 8 --slo 100ms --scaled --hybrid""",
     "idle": """
   workbench idle my-endpoint --since 14 --cold-start 4s
   workbench idle --trace arrivals.csv --on serverless --memory-mb 2048 --max-concurrency 20

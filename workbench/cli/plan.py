@@ -25,6 +25,7 @@ _COLUMNS = {
     "policy": "policy",
     "latency": "latency (s)",
     "attainment": "in time",
+    "minutes_met": "minutes met",
     "cost_per_million": "$ per million",
     "cost_per_month": "$ a month",
     "reason": "reason",
@@ -39,6 +40,7 @@ def _plan(arguments: Arguments) -> int:
         for name in ("boot", "cold_start")
         if getattr(arguments, name) is not None
     }
+    choices |= {name: True for name in ("scaled", "hybrid") if getattr(arguments, name)}
     if arguments.on:
         choices["kinds"] = [_KINDS[each] for each in arguments.on]
     model = registry_of(arguments)[arguments.model]
@@ -89,6 +91,12 @@ def add_plan(commands: Any) -> None:  # noqa: ANN401
         action="append",
         choices=tuple(_KINDS),
         help="an inference type (all); may recur",
+    )
+    where.add_argument(
+        "--scaled", action="store_true", help="try fleets that change size by target tracking, too"
+    )
+    where.add_argument(
+        "--hybrid", action="store_true", help="try fleets whose overflow goes to functions, too"
     )
     for name, about in (("cold-start", "of an instance on demand (none)"), ("boot", "(3min)")):
         where.add_argument(f"--{name}", type=argument_type(parse_seconds), help=about)

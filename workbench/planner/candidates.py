@@ -78,9 +78,9 @@ class Configuration(NamedTuple):
 
 
 def describe_scaling(scaling: ScalingPolicy) -> str:
-    """Return a scaling policy in a few words: its kind, whose forecast it takes, its numbers.
+    """Return a scaling policy in a few words: its kind, whose forecast it takes, its settings.
 
-    Numbers that are as they are by default are left out; of an instance, what it is counted for.
+    Settings that are as they are by default are left out; of an instance, what it is counted for.
 
     >>> from workbench.scaling.reactive import ScaleToZero, TargetTracking
     >>> describe_scaling(ScaleToZero(count=2)), describe_scaling(TargetTracking(target=60, least=2))
@@ -92,9 +92,9 @@ def describe_scaling(scaling: ScalingPolicy) -> str:
     forecaster = getattr(scaling, "forecaster", None)
     by = f" by {type(forecaster).__name__}" if forecaster is not None else ""
     words = [
-        f"{name.replace('_', ' ')} {value:.4g}"
+        f"{name.replace('_', ' ')} {value if isinstance(value, str) else f'{value:.4g}'}"
         for name, value in values.items()
-        if type(value) in (int, float) and value != usual.get(name)
+        if type(value) in (int, float, str) and name != "kind" and value != usual.get(name)
     ]
     words += [f"{one.rate:.4g}/s an instance" for one in getattr(scaling, "capacities", ())]
     return f"{values['kind']}{by}" + (f" ({', '.join(words)})" if words else "")

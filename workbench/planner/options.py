@@ -25,16 +25,21 @@ from workbench.validation import (
     whole_number,
 )
 
+SELF_SCALED = tuple(
+    kind for kind, each in KINDS.items() if getattr(each.example().platform, "scaling", None)
+)
+"""The inference types whose platform changes their size by itself."""
+
 CLOUD_KINDS = tuple(
     kind
     for kind, each in sorted(KINDS.items(), key=lambda item: not item[1].on_demand)
-    if each.needs
+    if each.needs and kind not in SELF_SCALED
 )
 """The inference types that are searched by default: those on demand first."""
 
 _PERIODS = (60.0, 900.0, 3600.0)  # seconds between jobs
 
-FUNCTIONS = ("serverless", "lambda")
+FUNCTIONS = tuple(kind for kind in CLOUD_KINDS if KINDS[kind].on_demand)
 """The inference types that take the overflow of a hybrid."""
 
 MAX_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
@@ -82,7 +87,8 @@ class Options(PlanChoices):
         finalists: the most simulations of one inference type.
         seed: of the simulations.
         prices: the price sheet, by default that of us-east-1.
-        scaled: whether to search real-time fleets that change size by target tracking, too.
+        scaled: whether to search fleets that change size, too: real-time ones by target tracking,
+            and those that AWS scales itself (Lambda on managed instances).
         hybrid: whether to search fleets whose overflow goes to functions, too.
         forecaster: what such fleets are scaled ahead by, one or several to compare; None: what came
             last comes again (`Persistence`), or nothing where no hybrid is searched.
@@ -172,7 +178,7 @@ class Options(PlanChoices):
     def _set_kinds(self) -> None:
         kinds = _choices("kinds", self.kinds)
         given = tuple(each.kind for each in self.deployments)
-        known = tuple(dict.fromkeys((*CLOUD_KINDS, *given, SCALED, HYBRID)))
+        known = tuple(dict.fromkeys((*CLOUD_KINDS, *SELF_SCALED, *given, SCALED, HYBRID)))
         for kind in kinds:
             if kind not in known and kind in KINDS:
                 raise InvalidInput(
@@ -181,7 +187,8 @@ class Options(PlanChoices):
                 )
             if kind not in known:
                 raise InvalidInput(f"kinds must be of {', '.join(known)}; got {kind!r}.")
-        more = (SCALED,) * bool(self.scaled) + (HYBRID,) * bool(self.hybrid)
+        more = (SCALED, *SELF_SCALED) if self.scaled else ()
+        more += (HYBRID,) if self.hybrid else ()
         object.__setattr__(self, "kinds", tuple(dict.fromkeys((*kinds, *given, *more))))
 
     def _check_forecasters(self) -> None:

@@ -1,8 +1,9 @@
 """Real-time fleets that change size by target tracking: target and minimum, searched.
 
-AWS's policy sees minutes and acts after several: on a sharp rise it is late by more than a boot.
-What helps is a lower target or a higher minimum, and both cost. For each minimum the highest
-target that will do is found by halving; a minimum that is dearer by itself is left out.
+AWS's policy sees minutes and acts after several, or 10 seconds where it looks at concurrent calls:
+on a sharp rise it is late by that and by a boot. What helps is a lower target or a higher minimum,
+and both cost. For each minimum the highest target that will do is found by halving; a minimum that
+is dearer by itself is left out.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from workbench.service_times import Floats
 
 _TYPES = 2  # instance types that are tried
-_MINIMA = 6  # numbers of instances that are tried as the minimum
-_SHARES = tuple(float(share) for share in np.geomspace(0.15, 1.0, 10).round(3))
+_MINIMA = 5  # numbers of instances that are tried as the minimum
+_SHARES = tuple(float(share) for share in np.geomspace(0.15, 1.0, 8).round(3))
 """Targets, as shares of what an instance serves in a minute without a break."""
 
 _MINUTE = 60.0
@@ -123,17 +124,25 @@ def _raise_target(
 ) -> None:
     """Simulate targets between the lowest and the highest that will do with a minimum."""
     policy = table.configuration(row).policy
-    full = _MINUTE * choice.one.instance_workers / choice.seconds[policy.max_size - 1]
+    workers, most = choice.one.instance_workers, problem.options.max_count
+    full = _MINUTE * workers / choice.seconds[policy.max_size - 1]
     start = choice.one.with_count(max(least, first_count(problem, choice)))
 
-    def is_met(share: float) -> bool:
-        scaling = TargetTracking(
-            target=float(f"{share * full:.3g}"), least=least, most=problem.options.max_count
-        )
-        configuration = Configuration(start, policy, scaling)
-        return problem.meets_constraint(problem.evaluate(table, row, configuration).figures)
+    def by_minute(share: float) -> TargetTracking:
+        return TargetTracking(target=_round(share * full), least=least, most=most)
 
-    low, high = -1, len(_SHARES)  # met, not met
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if is_met(_SHARES[middle]) else (low, middle)
+    def by_ten_seconds(share: float) -> TargetTracking:
+        target = _round(share * workers)
+        return TargetTracking.high_resolution(target=target, least=least, most=most)
+
+    for track in (by_minute, by_ten_seconds):
+        low, high = -1, len(_SHARES)  # met, not met
+        while high - low > 1:
+            middle = (low + high) // 2
+            configuration = Configuration(start, policy, track(_SHARES[middle]))
+            figures = problem.evaluate(table, row, configuration).figures
+            low, high = (middle, high) if problem.meets_constraint(figures) else (low, middle)
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.3g}")
