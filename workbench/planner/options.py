@@ -89,7 +89,8 @@ class Options(PlanChoices):
         prices: the price sheet, by default that of us-east-1.
         scaled: whether to search fleets that change size, too: real-time ones by target tracking,
             and those that AWS scales itself (Lambda on managed instances).
-        hybrid: whether to search fleets whose overflow goes to functions, too.
+        hybrid: whether to search fleets whose overflow goes to functions, too; each is of one
+            instance type.
         forecaster: what such fleets are scaled ahead by, one or several to compare; None: what came
             last comes again (`Persistence`), or nothing where no hybrid is searched.
         deciding_price: dollars an hour of the machine that plans; None: that of an ml.m5.large.
