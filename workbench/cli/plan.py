@@ -13,7 +13,7 @@ from workbench.cli.arguments import (
 from workbench.cli.output import Arguments, print_json, print_text, show_progress
 from workbench.cli.traffic import add_traffic, read_traffic
 from workbench.formatting import Table
-from workbench.planner.options import CLOUD_KINDS, Options
+from workbench.planner.options import CLOUD_KINDS, SELF_SCALED, Options
 from workbench.planner.plans import Plan
 from workbench.planner.search import plan
 from workbench.quantiles import SLO
@@ -30,7 +30,7 @@ _COLUMNS = {
     "cost_per_month": "$ a month",
     "reason": "reason",
 }
-_KINDS = {kind.replace(" ", "-"): kind for kind in CLOUD_KINDS}
+_KINDS = {kind.replace(" ", "-"): kind for kind in (*CLOUD_KINDS, *SELF_SCALED)}
 
 
 def _plan(arguments: Arguments) -> int:
@@ -90,7 +90,7 @@ def add_plan(commands: Any) -> None:  # noqa: ANN401
         "--on",
         action="append",
         choices=tuple(_KINDS),
-        help="an inference type (all); may recur",
+        help="an inference type (all that do not scale themselves); may recur",
     )
     where.add_argument(
         "--scaled", action="store_true", help="try fleets that change size by target tracking, too"
