@@ -70,6 +70,22 @@ def test_on_a_sharp_rise_functions_for_the_rest_are_cheapest_and_tracking_keeps_
     assert decided.best.kind == HYBRID
     assert hybrid.cost_per_million < 0.7 * min(static.cost_per_million, tracked.cost_per_million)
     assert tracked.scaling.least > 1
+    assert tracked.cost_per_million <= 1.05 * static.cost_per_million
+
+
+def test_a_tracked_fleet_with_one_instance_less_at_least_would_miss_the_target(decided, crowd):
+    tracked = best_of(decided, SCALED)
+    for metric in ({}, {"target": 4 * tracked.scaling.target}):
+        fewer = replace(tracked.scaling, least=tracked.scaling.least - 1, **metric)
+        run = simulate(
+            crowd,
+            tracked.policy,
+            replace(tracked.deployment, count=max(fewer.least, 1)),
+            decided.task.service_on(tracked.deployment),
+            boot=SMALL.boot,
+            scaling=fewer,
+        )
+        assert run.quantile(TARGET.quantile) > TARGET.latency
 
 
 @pytest.mark.parametrize("kind", [SCALED, HYBRID, "real-time"])

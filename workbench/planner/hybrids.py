@@ -27,6 +27,7 @@ from workbench.planner.scaled_fleets import (
     first_count,
     note_rest,
     select_types,
+    shorten_wait,
     tabulate,
 )
 from workbench.scaling.capacity import InstanceCapacity
@@ -215,10 +216,7 @@ def _spills(problem: PlanningProblem, trial: _HybridTrial) -> Iterator[_HybridTr
 
 def _batches(problem: PlanningProblem, trial: _HybridTrial) -> Iterator[_HybridTrial]:
     """Yield the trial with half the wait, and without batches."""
-    waits = [wait for wait in problem.screening.waits if wait <= trial.policy.max_wait / 2]
-    half = max(waits, default=0.0)
-    shorter = replace(trial.policy, max_wait=half)
-    for policy in dict.fromkeys((shorter, BatchPolicy())):
+    for policy in dict.fromkeys((*shorten_wait(problem, trial.policy), BatchPolicy())):
         overflow = find_overflow(problem, trial.choice, policy)
         if overflow and policy != trial.policy:
             yield trial._replace(policy=policy, overflow=overflow)

@@ -2,17 +2,19 @@
 
 AWS's policy sees minutes and acts after several, or 10 seconds where it looks at concurrent calls:
 on a sharp rise it is late by that and by a boot. What helps is a lower target or a higher minimum,
-and both cost. For each minimum the highest target that will do is found by halving; a minimum that
-is dearer by itself is left out.
+and both cost. For each minimum the highest target that will do is found by halving, and then the
+lowest minimum with the target of the cheapest; a minimum that is dearer by itself is left out.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from workbench.batching.timer import BatchPolicy
 from workbench.planner.candidates import CandidateTable, Configuration
 from workbench.scaling.reactive import TargetTracking
 
@@ -37,10 +39,9 @@ def search_scaled(problem: PlanningProblem, kind: str) -> CandidateTable:
     choices, reasons = problem.fleet_choices
     table = tabulate(problem, kind, choices, reasons)
     for row in select_types(choices):
-        choice = choices[row]
-        for least in _minima(problem, choice):
-            if least_dollars(problem, choice, least) < problem.best_cost(table):
-                _raise_target(problem, table, row, choice, least)
+        for policy in shorten_wait(problem, table.configuration(row).policy):
+            search = _TrackingSearch(problem, table, row, choices[row], policy)
+            search.run()
     note_rest(table)
     return table
 
@@ -111,37 +112,85 @@ def first_count(problem: PlanningProblem, choice: FleetChoice) -> int:
     return int(min(max(1, math.ceil(needed)), problem.options.max_count))
 
 
-def _minima(problem: PlanningProblem, choice: FleetChoice) -> list[int]:
-    """Return minima from one instance to what the busiest minute takes."""
-    peak = math.ceil(float(demand(problem).max()) / choice.capacity.rate) + 1
-    most = min(max(1, peak), problem.options.max_count)
-    counts = np.geomspace(1, most, _MINIMA).round().astype(int)
-    return sorted({int(count) for count in counts})
+def shorten_wait(problem: PlanningProblem, policy: BatchPolicy) -> tuple[BatchPolicy, ...]:
+    """Return batches, and the same with half the wait: in a fleet they fill sooner than alone."""
+    waits = [wait for wait in problem.screening.waits if wait <= policy.max_wait / 2]
+    half = max(waits, default=0.0)
+    shorter = replace(policy, max_wait=half) if half else BatchPolicy()
+    return tuple(dict.fromkeys((policy, shorter)))
 
 
-def _raise_target(
-    problem: PlanningProblem, table: CandidateTable, row: int, choice: FleetChoice, least: int
-) -> None:
-    """Simulate targets between the lowest and the highest that will do with a minimum."""
-    policy = table.configuration(row).policy
-    workers, most = choice.one.instance_workers, problem.options.max_count
-    full = _MINUTE * workers / choice.seconds[policy.max_size - 1]
-    start = choice.one.with_count(max(least, first_count(problem, choice)))
+class _TrackingSearch(NamedTuple):
+    """The search for target and minimum of fleets of one type with some batches."""
 
-    def by_minute(share: float) -> TargetTracking:
-        return TargetTracking(target=_round(share * full), least=least, most=most)
+    problem: PlanningProblem
+    table: CandidateTable
+    row: int
+    choice: FleetChoice
+    policy: BatchPolicy
 
-    def by_ten_seconds(share: float) -> TargetTracking:
-        target = _round(share * workers)
-        return TargetTracking.high_resolution(target=target, least=least, most=most)
+    def run(self) -> None:
+        """Simulate the highest target that will do for each minimum, then lower minima."""
+        tried, one = 0, least_dollars(self.problem, self.choice, 1)
+        for minimum in self._minima():
+            as_dear = self.problem.best_cost(self.table) / one  # instances that cost as much
+            least = minimum if minimum < as_dear else math.ceil(as_dear) - 1
+            if least > tried:
+                self._raise_target(least)
+                tried = least
+        self._lower_minimum()
 
-    for track in (by_minute, by_ten_seconds):
-        low, high = -1, len(_SHARES)  # met, not met
+    def _minima(self) -> list[int]:
+        """Return minima from one instance to what the busiest minute takes."""
+        peak = math.ceil(float(demand(self.problem).max()) / self.choice.capacity.rate) + 1
+        most = min(max(1, peak), self.problem.options.max_count)
+        counts = np.geomspace(1, most, _MINIMA).round().astype(int)
+        return sorted({int(count) for count in counts})
+
+    def _raise_target(self, least: int) -> None:
+        """Simulate targets between the lowest and the highest that will do with a minimum."""
+        workers, most = self.choice.one.instance_workers, self.problem.options.max_count
+        full = _MINUTE * workers / self.choice.seconds[self.policy.max_size - 1]
+
+        def by_minute(share: float) -> TargetTracking:
+            return TargetTracking(target=_round(share * full), least=least, most=most)
+
+        def by_ten_seconds(share: float) -> TargetTracking:
+            target = _round(share * workers)
+            return TargetTracking.high_resolution(target=target, least=least, most=most)
+
+        for track in (by_minute, by_ten_seconds):
+            low, high = -1, len(_SHARES)  # met, not met
+            while high - low > 1:
+                middle = (low + high) // 2
+                met = self._is_met(track(_SHARES[middle]))
+                low, high = (middle, high) if met else (low, middle)
+
+    def _lower_minimum(self) -> None:
+        """Simulate minima between that of the cheapest that will do and the next below it."""
+        found = [
+            (each.figures, scaling)
+            for each in self.table.finalists
+            if each.row == self.row and each.configuration.policy == self.policy
+            for scaling in [each.configuration.scaling]
+            if isinstance(scaling, TargetTracking)
+        ]
+        met = [pair for pair in found if self.problem.meets_constraint(pair[0])]
+        if not met:
+            return
+        _, best = min(met, key=lambda pair: pair[0].cost)
+        high = best.least  # met, and `low` is not
+        low = max((each.least for _, each in found if each.least < high), default=0)
         while high - low > 1:
             middle = (low + high) // 2
-            configuration = Configuration(start, policy, track(_SHARES[middle]))
-            figures = problem.evaluate(table, row, configuration).figures
-            low, high = (middle, high) if problem.meets_constraint(figures) else (low, middle)
+            met_there = self._is_met(replace(best, least=middle))
+            low, high = (low, middle) if met_there else (middle, high)
+
+    def _is_met(self, scaling: TargetTracking) -> bool:
+        start = max(scaling.least, first_count(self.problem, self.choice))
+        configuration = Configuration(self.choice.one.with_count(start), self.policy, scaling)
+        figures = self.problem.evaluate(self.table, self.row, configuration).figures
+        return self.problem.meets_constraint(figures)
 
 
 def _round(value: float) -> float:
