@@ -166,6 +166,10 @@ def test_scaling_is_labelled_and_readable_in_either_theme_and_in_a_narrow_window
         assert serious(shown) == "[]"
     choose("Most").fill("9")
     expect(shown.get_by_text("The fleet is scaled.")).to_be_visible()
+    choose("Scaled by").select_option("Predictive")
+    expect(shown.get_by_role("slider", name="Quantile")).to_be_visible()
+    expect(shown.get_by_text("By prices alone:")).to_be_visible()
+    assert serious(shown) == "[]"
     for width in (1280, 800):
         shown.set_viewport_size({"width": width, "height": 1800})
         shown.wait_for_function(f"({WIDER})().length === 0")
