@@ -90,8 +90,8 @@ class Keyboard(anywidget.AnyWidget):
     In JupyterLab "d d" deletes a cell, also when a list or a button in its output has the focus.
     The attribute that stops this has to be on the very control. Keys with Ctrl or Cmd still reach
     JupyterLab. When a button that has the focus is disabled, one beside it gets the focus, the
-    primary one first; it would be lost otherwise. Both hold for what is in a box of the class
-    `wb`.
+    primary one first; it would be lost otherwise. The handle of a slider, which ipywidgets leaves
+    without a name, gets that of the slider. All this holds for what is in a box of the class `wb`.
     """
 
     _esm = """
@@ -113,7 +113,16 @@ class Keyboard(anywidget.AnyWidget):
         }
       });
       disabled.observe(document.body, { subtree: true, attributeFilter: ["disabled"] });
-      return () => { over.abort(); disabled.disconnect(); };
+      const name = () => {
+        for (const handle of document.querySelectorAll(".wb .noUi-handle:not([aria-label])")) {
+          const label = handle.closest(".jupyter-widgets")?.querySelector(".widget-label");
+          if (label?.textContent) handle.setAttribute("aria-label", label.textContent);
+        }
+      };
+      const made = new MutationObserver(name);
+      made.observe(document.body, { subtree: true, childList: true });
+      name();
+      return () => { over.abort(); disabled.disconnect(); made.disconnect(); };
     }
     export default { render };
     """
