@@ -233,14 +233,34 @@ def test_what_types_can_do_is_drawn_with_the_cheapest_named():
 
 def test_a_smaller_error_that_costs_more_is_told_and_one_that_costs_less_is_not():
     table = pl.DataFrame(
-        {"forecaster": ["a", "b", "c"], "rmse": [1.0, 2.0, 3.0], "dollars": [5.0, 4.0, 6.0]}
+        {"forecaster": ["a", "b", "c"], "rmse_60s": [1.0, 2.0, 3.0], "dollars": [5.0, 4.0, 6.0]}
     )
     assert plots.bill_and_error(table)["beaten_by"].to_list() == ["b", None, None]
     assert plots.plot_bill_and_error(table).description == "a errs less than b and costs more."
     assert "the lower the bill" in plots.plot_bill_and_error(table.tail(2)).description
 
 
+def test_the_bill_that_was_simulated_goes_before_the_one_by_arithmetic():
+    table = pl.DataFrame(
+        {
+            "forecaster": ["a", "b"],
+            "rmse_60s": [1.0, 2.0],
+            "rmse_300s": [4.0, 3.0],
+            "dollars": [5.0, 4.0],
+            "simulated_dollars": [7.0, 8.0],
+        }
+    )
+    assert plots.bill_and_error(table)["dollars"].to_list() == [7.0, 8.0]
+    assert "Simulated." in plots.plot_bill_and_error(table).subtitle
+    predicted = table.with_columns(simulated_dollars=pl.lit(None, dtype=pl.Float64))
+    assert "Predicted." in plots.plot_bill_and_error(predicted).subtitle
+    assert plots.bill_and_error(table, ahead=300)["rmse"].to_list() == [4.0, 3.0]
+
+
 def test_a_table_of_something_else_has_no_bills():
-    for table in (pl.DataFrame({"rmse": [1.0]}), pl.DataFrame(schema=["forecaster", "rmse"])):
+    for table in (
+        pl.DataFrame({"rmse_60s": [1.0]}),
+        pl.DataFrame(schema=["forecaster", "rmse_60s"]),
+    ):
         with pytest.raises(InvalidInput, match="dollars"):
             plots.bill_and_error(table)

@@ -155,45 +155,50 @@ def _describe_fan(ahead: "pl.DataFrame", names: Sequence[str]) -> str:
 # ------------------------------------------------------------------------ bill against error
 
 
-def bill_and_error(table: "pl.DataFrame") -> "pl.DataFrame":
-    """Return which forecasters are beaten: columns run, rmse, dollars, beaten_by.
+_BILLS = {"simulated_dollars": "Simulated", "dollars": "Predicted"}  # the better one first
+
+
+def bill_and_error(table: "pl.DataFrame", *, ahead: float | None = None) -> "pl.DataFrame":
+    """Return which forecasters are beaten: columns run, rmse, dollars, beaten_by, known_by.
 
     `beaten_by` is one with a larger error and a lower bill, the cheapest of these, null where there
     is none: a smaller error was not worth anything there.
 
     Args:
-        table: Columns forecaster, rmse (requests a period) and dollars, as `backtest` returns them.
+        table: The frame of a `Backtest`: forecaster, rmse_60s and its like (requests a period),
+            and simulated_dollars or else dollars.
+        ahead: Seconds ahead that the error is of; by default the first in the table.
 
     Raises:
         InvalidInput: It has no rows, or lacks a column.
 
     >>> import polars as pl
-    >>> table = pl.DataFrame({"forecaster": ["a", "b"], "rmse": [1.0, 2.0], "dollars": [9.0, 8.0]})
+    >>> table = pl.DataFrame({"forecaster": ["a", "b"], "rmse_60s": [1.0, 2.0], "dollars": [9, 8]})
     >>> bill_and_error(table)["beaten_by"].to_list()
     ['b', None]
     """
     import polars as pl
 
-    missing = {"forecaster", "rmse", "dollars"} - set(table.columns)
-    if missing or table.is_empty():
+    errors = [name for name in table.columns if name.startswith("rmse")]
+    error = f"rmse_{ahead:g}s" if ahead is not None else next(iter(errors), "rmse_60s")
+    bills = [name for name in _BILLS if name in table.columns and table[name].is_not_null().all()]
+    if table.is_empty() or not bills or not {"forecaster", error} <= set(table.columns):
         raise InvalidInput(
-            f"table must have rows and the columns forecaster, rmse and dollars, lacks "
-            f"{sorted(missing) or 'rows'}: pass what backtest returned."
+            f"table must have rows, and columns forecaster, {error} and dollars; it has "
+            f"{table.height} rows of {table.columns}: pass backtest(..., capacity=...).frame."
         )
-    rows = table.select("forecaster", "rmse", "dollars").sort("dollars").rows()
+    shown = table.select(pl.col("forecaster").alias("run"), rmse=error, dollars=bills[0])
+    cheapest = shown.sort("dollars").rows()
     beaten = [
-        next((other for other, error, bill in rows if error > rmse and bill < dollars), None)
-        for _, rmse, dollars in table.select("forecaster", "rmse", "dollars").rows()
+        next((name for name, larger, bill in cheapest if larger > rmse and bill < dollars), None)
+        for _, rmse, dollars in shown.rows()
     ]
-    return table.select(
-        pl.col("forecaster").alias("run"),
-        "rmse",
-        "dollars",
-        pl.Series("beaten_by", beaten, dtype=pl.String),
+    return shown.with_columns(
+        pl.Series("beaten_by", beaten, dtype=pl.String), known_by=pl.lit(_BILLS[bills[0]])
     )
 
 
-def plot_bill_and_error(table: "pl.DataFrame", *, origin: str = "simulated") -> Figure:
+def plot_bill_and_error(table: "pl.DataFrame", *, ahead: float | None = None) -> Figure:
     """Return a chart of `bill_and_error`: a point for each forecaster.
 
     Raises:
@@ -201,7 +206,7 @@ def plot_bill_and_error(table: "pl.DataFrame", *, origin: str = "simulated") -> 
     """
     import altair as alt
 
-    data = bill_and_error(table)
+    data = bill_and_error(table, ahead=ahead)
     names = data["run"].to_list()
     chart = (
         alt.Chart(data)
@@ -215,8 +220,8 @@ def plot_bill_and_error(table: "pl.DataFrame", *, origin: str = "simulated") -> 
         )
     )
     beaten = [
-        f"{name} errs less than {by} and costs more."
-        for name, _, _, by in data.rows()
+        f"{run} errs less than {by} and costs more."
+        for run, by in data.select("run", "beaten_by").rows()
         if by is not None
     ]
     sentences = beaten or ["The smaller the error, the lower the bill."]
@@ -224,6 +229,6 @@ def plot_bill_and_error(table: "pl.DataFrame", *, origin: str = "simulated") -> 
         data=data,
         chart=chart,
         title="Bill against forecast error",
-        subtitle=(f"{origin[:1].upper()}{origin[1:]}.", *sentences),
+        subtitle=(f"{data['known_by'][0]}.", *sentences),
         description=" ".join(sentences),
     )

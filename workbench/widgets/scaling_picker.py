@@ -20,7 +20,7 @@ from workbench.scaling.mark import MArkDescribed, MArkReleased
 from workbench.scaling.newsvendor import count_for_quantile, price_count
 from workbench.scaling.predictive import Predictive
 from workbench.traffic.trace import Trace
-from workbench.widgets.form import Form, choice, number, show, wide_layout
+from workbench.widgets.form import Form, choice, number, show
 from workbench.widgets.pickers import Picker
 from workbench.widgets.settings_form import SettingsForm
 
@@ -277,14 +277,15 @@ def _make_planned_controls() -> dict[str, Any]:
         min=0.0,
         max=0.999,
         step=_STEP,
-        readout_format=".3f",
-        **wide_layout(),
+        readout=False,  # the line below tells it, and a column is narrow
+        style={"description_width": "60px"},
+        layout=ipywidgets.Layout(width="auto"),
     )
     return {
         "rate": number("One can do (1/s)", 10.0),
         "call": number("A call takes (ms)", 100.0),
         "boot": number("Boot (s)", 180.0),
-        "interval": number("Each (s)", 60.0),
+        "interval": number("Plans every (s)", 60.0),
         "forecaster": choice("Forecaster", list(_FORECASTERS), "Persistence"),
         "quantile": slider,
     }
