@@ -7,8 +7,9 @@ import pytest
 
 import workbench as wb
 from workbench.cli import main
-from workbench.cli.values import parse_overflow, parse_scaling, parse_spill
+from workbench.cli.values import parse_forecaster, parse_overflow, parse_scaling, parse_spill
 from workbench.errors import InvalidInput, NotFound
+from workbench.forecasts import BoostedQuantiles, MArkNetwork, Persistence, Ridge
 from workbench.run import load_run
 
 FAST = "digits-mlp-small"
@@ -49,6 +50,19 @@ def test_a_scaling_policy_is_read_from_a_file(tmp_path):
     assert parse_scaling(str(tmp_path / "policy.json")) == wb.ScaleToZero(idle=30)
 
 
+@pytest.mark.parametrize(
+    ("text", "forecaster"),
+    [
+        ("persistence", Persistence()),
+        ("ridge:season=1h,refit=30", Ridge(season=3600.0, refit=30)),
+        ("boosted-quantiles:lags=1/2/5", BoostedQuantiles(lags=(1, 2, 5))),
+        ("marks-network", MArkNetwork()),
+    ],
+)
+def test_a_forecaster_is_its_kind_and_settings(text, forecaster):
+    assert parse_forecaster(text) == forecaster
+
+
 def test_functions_are_as_their_example_but_for_what_is_said():
     overflow = parse_overflow("lambda:memory=3008,arch=arm64")
 
@@ -80,6 +94,7 @@ def test_a_spill_rule_is_its_kind_and_settings(text, rule):
         (parse_scaling, "target-tracking:target=-1,most=2", "target"),
         (parse_scaling, "target-tracking:most=2", "to have target"),
         (parse_scaling, "{", "is not JSON"),
+        (parse_forecaster, "oracle", "no kind of"),
         (parse_spill, "hedge:soon", "'soon' is not a valid time"),
         (parse_overflow, "real-time:count=2", "no kind of serverless, lambda"),
         (parse_overflow, "lambda:memory=1", "from 128 to 10240, got 1"),
@@ -117,9 +132,9 @@ def test_policies_are_simulated_compared_and_saved(capsys):
 
 
 def test_a_fleet_follows_the_policy_that_is_named(capsys):
-    command = ["simulate", FAST, "--rate", "100", "--duration", "10min", *FLEET, "--out", "r"]
+    command = ["simulate", FAST, "--rate", "10", "--duration", "10min", *FLEET, "--out", "r"]
 
-    assert main([*command, "--scaling", "target-tracking:target=1500,most=6"]) == 0
+    assert main([*command, "--scaling", "target-tracking:target=150,most=6"]) == 0
 
     assert len(load_run(Path("r/no-batching")).record.instances) > 1
     assert "scaled 1 to 6" in capsys.readouterr().out
@@ -127,7 +142,7 @@ def test_a_fleet_follows_the_policy_that_is_named(capsys):
 
 def test_what_is_only_simulated_can_be_said(capsys):
     on = ["--on", "serverless", "--memory-mb", "2048", "--max-concurrency", "5"]
-    command = ["simulate", FAST, "--rate", "0.1", "--duration", "1h", *on, "--cold-start", "2s"]
+    command = ["simulate", FAST, "--rate", "0.1", "--duration", "20min", *on, "--cold-start", "2s"]
 
     assert main([*command, "--keep-alive", "1", "--json"]) == 0
     short = as_json(capsys)["runs"][0]["cold_starts"]
@@ -199,6 +214,16 @@ def test_a_plan_tries_fleets_that_change_size_and_hybrids_where_asked(capsys):
 def test_a_target_that_nothing_meets_is_a_status_of_its_own(capsys):
     assert main([*PLAN, "--slo", "0.01ms"]) == 1
     assert capsys.readouterr().out.startswith("Nothing meets the target.")
+
+
+def test_fleets_that_change_size_and_hybrids_are_planned_by_a_forecaster(capsys):
+    flags = ["--scaled", "--hybrid", "--forecaster", "persistence", "--boot", "20s"]
+    words = [FAST, "--rate", "30", "--duration", "2min", "--slo", "200ms", "--on", "lambda"]
+
+    assert main(["plan", *words, *flags, "--json"]) == 0
+    assert {row["kind"] for row in as_json(capsys)["candidates"]} >= {"lambda", "hybrid"}
+    assert main(["plan", *words, "--forecaster", "ridge"]) == 2
+    assert "none is searched" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------ idle

@@ -107,7 +107,8 @@ _EXAMPLES = {
     "plan": """
   workbench plan digits-mlp-large --rate 50 --slo 100ms
   workbench plan digits-mlp-large --trace azure-llm-2023-code --slo 200ms --on lambda --json
-  workbench plan digits-mlp-large --rate 50 --burst 8 --slo 100ms --scaled --hybrid""",
+  workbench plan digits-mlp-large --rate 200 --burst 8 --duration 2h --slo 200ms --scaled \\
+    --hybrid --forecaster persistence --forecaster ridge:season=1h""",
     "idle": """
   workbench idle my-endpoint --since 14 --cold-start 4s
   workbench idle --trace arrivals.csv --on serverless --memory-mb 2048 --max-concurrency 20

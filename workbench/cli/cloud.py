@@ -54,6 +54,11 @@ def add_deployment_options(parser: argparse.ArgumentParser, *, simulated: bool =
             type=argument_type(parse_seconds),
             help="what a new instance takes to start (no time)",
         )
+        group.add_argument(
+            "--boot",
+            type=argument_type(parse_seconds),
+            help="what an instance of a fleet does, where functions differ (as --cold-start)",
+        )
         return
     group.add_argument(
         "--cloud",

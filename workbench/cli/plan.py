@@ -12,6 +12,7 @@ from workbench.cli.arguments import (
 )
 from workbench.cli.output import Arguments, print_json, print_text, show_progress
 from workbench.cli.traffic import add_traffic, read_traffic
+from workbench.cli.values import forecasters, options_of, parse_forecaster
 from workbench.formatting import Table
 from workbench.planner.options import CLOUD_KINDS, SELF_SCALED, Options
 from workbench.planner.plans import Plan
@@ -37,7 +38,7 @@ def _plan(arguments: Arguments) -> int:
     trace = read_traffic(arguments)
     choices: dict[str, Any] = {
         name: getattr(arguments, name)
-        for name in ("boot", "cold_start")
+        for name in ("boot", "cold_start", "forecaster")
         if getattr(arguments, name) is not None
     }
     choices |= {name: True for name in ("scaled", "hybrid") if getattr(arguments, name)}
@@ -97,6 +98,14 @@ def add_plan(commands: Any) -> None:  # noqa: ANN401
     )
     where.add_argument(
         "--hybrid", action="store_true", help="try fleets whose overflow goes to functions, too"
+    )
+    where.add_argument(
+        "--forecaster",
+        type=argument_type(parse_forecaster),
+        action="append",
+        metavar="KIND:SETTING=VALUE,...",
+        help="what scales hybrids ahead, several to compare (persistence): "
+        f"{', '.join(options_of(forecasters()))}",
     )
     for name, about in (("cold-start", "of an instance on demand (none)"), ("boot", "(3min)")):
         where.add_argument(f"--{name}", type=argument_type(parse_seconds), help=about)

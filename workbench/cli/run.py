@@ -107,6 +107,7 @@ def _simulate(arguments: Arguments) -> int:
         with show_progress(f"Simulating {experiment.policy.label}") as report:
             runs[name] = experiment.simulate(
                 cold_start=arguments.cold_start,
+                boot=arguments.boot,
                 scaling=arguments.scaling,
                 seed=arguments.seed,
                 progress=report,

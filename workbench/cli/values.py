@@ -1,5 +1,6 @@
 """Values of a kind with settings, as a command line writes them: `lambda:memory=1769`."""
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -10,6 +11,7 @@ from workbench.cli.arguments import parse_seconds
 from workbench.deployment.base import KINDS, Deployment
 from workbench.deployment.spill import SPILL_RULES, SpillRule, as_spill_rule
 from workbench.errors import InvalidInput, NotFound
+from workbench.forecasts.base import Forecaster
 from workbench.scaling.base import SCALING_POLICIES, ScalingPolicy, policy_from_dict
 from workbench.settings import settings_of
 
@@ -46,13 +48,40 @@ def parse_spill(text: str) -> SpillRule:
     return as_spill_rule("spill", _parse(text, SPILL_RULES))
 
 
+def parse_forecaster(text: str) -> Forecaster:
+    """Return the forecaster of a text.
+
+    >>> parse_forecaster("seasonal-naive:season=1h").season
+    3600.0
+    """
+    known = forecasters()
+    data = _parse(text, known)
+    if data.get("kind") not in known:
+        raise InvalidInput(f"{text!r} is no forecaster of {', '.join(options_of(known))}")
+    made: Forecaster = known[data.pop("kind")](**data)
+    return made
+
+
+def forecasters() -> dict[str, Any]:
+    """Return the forecasters that learn from counts, by kind."""
+    from workbench import forecasts
+
+    known = (getattr(forecasts, name) for name in forecasts.__all__)
+    return {each.kind: each for each in known if hasattr(each, "window")}
+
+
+def options_of(kinds: Mapping[str, Any]) -> list[str]:
+    """Return kinds as they are written here."""
+    return [_option(kind) for kind in kinds]
+
+
 def describe_kinds(kinds: Mapping[str, Any]) -> str:
     """Return kinds and their settings for a help text.
 
     >>> describe_kinds({"hedge": SPILL_RULES["hedge"]})
     'hedge (after)'
     """
-    each = (f"{_option(kind)} ({', '.join(settings_of(of))})" for kind, of in kinds.items())
+    each = (f"{_option(kind)} ({', '.join(_names(of))})" for kind, of in kinds.items())
     return "; ".join(each)
 
 
@@ -76,25 +105,33 @@ def _parse(text: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parse_setting(part: str, kind: Any, text: str) -> tuple[str, Any]:  # noqa: ANN401 - a class
     """Return a setting's name, which may be cut short, and its value."""
-    known = settings_of(kind)
+    known = _names(kind)
     name, equals, value = (each.strip() for each in part.partition("="))
     if not equals and len(known) == 1:
-        name, value = next(iter(known)), name
+        name, value = known[0], name
     found = [name] if name in known else [each for each in known if name and each.startswith(name)]
     if len(found) != 1 or not value:
         raise InvalidInput(
             f"{part!r} of {text!r} is no setting of {', '.join(known)}; it is {_FORM}"
         )
-    many = "Sequence" in str(next(each.type for each in fields(kind) if each.name == found[0]))
-    parse: Callable[[str], Any] = parse_seconds if known[found[0]].is_time else _parse_word
+    kinds = {each.name: str(each.type) for each in fields(kind)}
+    many = kinds[found[0]].startswith(("Sequence", "collections.abc.Sequence", "tuple"))
+    described = settings_of(kind).get(found[0])
+    is_time = described is not None and described.is_time
+    parse: Callable[[str], Any] = parse_seconds if is_time else _parse_word
     return found[0], tuple(map(_parse_word, value.split("/"))) if many else parse(value)
 
 
-def _parse_word(word: str) -> Any:  # noqa: ANN401 - a number, true or false, or else a text
-    try:
-        return json.loads(word)
-    except ValueError:
-        return word
+def _names(kind: Any) -> list[str]:  # noqa: ANN401 - a class
+    """Return the settings of a kind: those that are described, else its fields."""
+    return list(settings_of(kind)) or [each.name for each in fields(kind) if each.init]
+
+
+def _parse_word(word: str) -> Any:  # noqa: ANN401 - a number, true or false, a time, or a text
+    for parse in (json.loads, parse_seconds):
+        with contextlib.suppress(ValueError):
+            return parse(word)
+    return word
 
 
 def _parse_json(text: str, name: str) -> dict[str, Any]:
@@ -117,4 +154,4 @@ def _read(path: Path) -> str:
 
 
 def _option(kind: str) -> str:
-    return kind.replace(" ", "-")
+    return kind.replace(" ", "-").replace("'", "").lower()
