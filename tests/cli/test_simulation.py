@@ -140,6 +140,24 @@ def test_a_fleet_follows_the_policy_that_is_named(capsys):
     assert "scaled 1 to 6" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", ["predictive:boot=60s", "mark-described"])
+def test_a_fleet_is_planned_ahead_by_what_an_instance_can_do(capsys, kind):
+    functions = ["--overflow", "lambda:memory=1769", "--slo", "1s", "--out", "r"]
+    command = ["simulate", FAST, "--rate", "20", "--duration", "2min", *FLEET, *functions]
+    scaling = f"{kind}{',' if ':' in kind else ':'}capacity=4,most=9"
+
+    assert main([*command, "--scaling", scaling]) == 0
+    (capacity,) = load_run(Path("r/no-batching")).record.scaling["capacity"]
+    assert capacity["rate"] == 4
+
+
+def test_planning_ahead_needs_a_target_or_a_capacity(capsys):
+    command = ["simulate", FAST, "--rate", "20", "--duration", "1min", *FLEET]
+
+    assert main([*command, "--scaling", "predictive"]) == 2
+    assert "give --slo" in capsys.readouterr().err
+
+
 def test_what_is_only_simulated_can_be_said(capsys):
     on = ["--on", "serverless", "--memory-mb", "2048", "--max-concurrency", "5"]
     command = ["simulate", FAST, "--rate", "0.1", "--duration", "20min", *on, "--cold-start", "2s"]
@@ -216,13 +234,21 @@ def test_a_target_that_nothing_meets_is_a_status_of_its_own(capsys):
     assert capsys.readouterr().out.startswith("Nothing meets the target.")
 
 
-def test_fleets_that_change_size_and_hybrids_are_planned_by_a_forecaster(capsys):
-    flags = ["--scaled", "--hybrid", "--forecaster", "persistence", "--boot", "20s"]
-    words = [FAST, "--rate", "30", "--duration", "2min", "--slo", "200ms", "--on", "lambda"]
+def test_fleets_that_change_size_and_hybrids_are_planned_by_a_forecaster(capsys, monkeypatch):
+    asked = []
 
-    assert main(["plan", *words, *flags, "--json"]) == 0
-    assert {row["kind"] for row in as_json(capsys)["candidates"]} >= {"lambda", "hybrid"}
-    assert main(["plan", *words, "--forecaster", "ridge"]) == 2
+    def note(model, trace, slo, options, *_, **__):
+        asked.append(options)
+        raise InvalidInput("enough")
+
+    monkeypatch.setattr("workbench.cli.plan.plan", note)
+    flags = ["--scaled", "--hybrid", "--forecaster", "persistence", "--forecaster", "ridge"]
+    assert main([*PLAN, "--slo", "200ms", *flags, "--boot", "20s"]) == 2
+    assert main([*PLAN, "--slo", "200ms", "--forecaster", "ridge"]) == 2
+
+    (options,) = asked
+    assert (options.scaled, options.hybrid, options.boot) == (True, True, 20)
+    assert options.forecasters == (Persistence(), Ridge())
     assert "none is searched" in capsys.readouterr().err
 
 

@@ -14,11 +14,13 @@ from workbench.cli.arguments import (
 from workbench.cli.cloud import add_deployment_options, deployment_of
 from workbench.cli.files import check_new, file_name
 from workbench.cli.output import Arguments, print_json, print_text, report_interruption
+from workbench.cli.planned_scaling import PlannedScaling
 from workbench.cli.traffic import add_traffic, read_traffic
 from workbench.comparison import compare
 from workbench.experiment import Experiment
 from workbench.quantiles import SLO
 from workbench.run import Run
+from workbench.scaling.base import ScalingPolicy
 
 
 def add_experiment_options(parser: argparse.ArgumentParser, *, simulated: bool = False) -> None:
@@ -59,6 +61,12 @@ def experiments_of(arguments: Arguments) -> dict[str, Experiment]:
     return {
         name: Experiment(model, deployment, trace, policy, slo) for policy, name in names.items()
     }
+
+
+def scaling_of(arguments: Arguments, experiment: Experiment) -> ScalingPolicy | None:
+    """Return what the size of an experiment's deployment follows."""
+    given: ScalingPolicy | PlannedScaling | None = arguments.scaling
+    return given.policy(experiment) if isinstance(given, PlannedScaling) else given
 
 
 def show_runs(arguments: Arguments, runs: dict[str, Run], *, stopped: bool = False) -> int:

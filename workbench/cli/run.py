@@ -21,6 +21,7 @@ from workbench.cli.experiments import (
     add_experiment_options,
     experiments_of,
     save_runs,
+    scaling_of,
     show_runs,
 )
 from workbench.cli.files import check_folder, check_new
@@ -41,7 +42,6 @@ from workbench.measuring import kept_calls
 from workbench.measuring.profile import AFTER_IDLE, BACK_TO_BACK, Profile, profile
 from workbench.registry.model import Model
 from workbench.run import Run
-from workbench.scaling.base import ScalingPolicy
 from workbench.validation import positive
 
 
@@ -96,7 +96,7 @@ def _run(arguments: Arguments) -> int:
             cloud,
             budget=arguments.budget,
             yes=arguments.yes,
-            scaling=arguments.scaling,
+            arguments=arguments,
         )
     return show_runs(arguments, runs, stopped=stopped)
 
@@ -108,7 +108,7 @@ def _simulate(arguments: Arguments) -> int:
             runs[name] = experiment.simulate(
                 cold_start=arguments.cold_start,
                 boot=arguments.boot,
-                scaling=arguments.scaling,
+                scaling=scaling_of(arguments, experiment),
                 seed=arguments.seed,
                 progress=report,
             )
@@ -144,7 +144,7 @@ def _measure(
     drain: float = 60.0,
     budget: float | None = None,
     yes: bool = False,
-    scaling: ScalingPolicy | None = None,
+    arguments: Arguments | None = None,
 ) -> tuple[dict[str, Run], bool]:
     """Run one experiment after the other; tell what was measured and whether Ctrl-C ended it."""
     stopped = threading.Event()
@@ -156,7 +156,7 @@ def _measure(
             with show_progress(f"Running {experiment.policy.label}") as report:
                 run = experiment.run(
                     cloud,
-                    scaling=scaling,
+                    scaling=arguments and scaling_of(arguments, experiment),
                     progress=report,
                     stopped=stopped,
                     drain=drain,

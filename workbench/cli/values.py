@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.cli.arguments import parse_seconds
+from workbench.cli.planned_scaling import PLANNED, PREDICTIVE, PlannedScaling
 from workbench.deployment.base import KINDS, Deployment
 from workbench.deployment.spill import SPILL_RULES, SpillRule, as_spill_rule
 from workbench.errors import InvalidInput, NotFound
@@ -19,13 +20,22 @@ _FORM = "KIND:SETTING=VALUE,SETTING=VALUE"
 _ON_DEMAND = {kind: each for kind, each in KINDS.items() if each.on_demand}
 
 
-def parse_scaling(text: str) -> ScalingPolicy:
+def parse_scaling(text: str) -> ScalingPolicy | PlannedScaling:
     """Return the scaling policy of a text: kind and settings, or JSON, or a file of it.
 
-    >>> parse_scaling("target-tracking:target=600,most=4").most
-    4
+    One that plans ahead is a policy once it is told an experiment.
+
+    >>> parse_scaling("target-tracking:target=600,most=4")  # doctest: +ELLIPSIS
+    TargetTracking(target=600.0, ...
     """
-    return policy_from_dict(_parse(text, SCALING_POLICIES))
+    data = _parse(text, SCALING_POLICIES | PLANNED)
+    if data.get("kind") not in PLANNED:
+        return policy_from_dict(data)
+    if isinstance(data.get("forecaster"), str):
+        data["forecaster"] = parse_forecaster(data["forecaster"])
+    if data["kind"] == PREDICTIVE:
+        data.setdefault("forecaster", parse_forecaster("persistence"))
+    return PlannedScaling(data.pop("kind"), data)
 
 
 def parse_overflow(text: str) -> Deployment:

@@ -1,0 +1,66 @@
+"""Scaling policies that plan ahead, as words: what one instance can do is found per experiment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.errors import InvalidInput
+from workbench.experiment import Experiment
+from workbench.planner.instance_capacity import find_capacity
+from workbench.pricing.cost import HOUR, total
+from workbench.run_cost import cost
+from workbench.scaling.base import ScalingPolicy
+from workbench.scaling.capacity import InstanceCapacity
+from workbench.scaling.mark import MArkDescribed, MArkReleased
+from workbench.scaling.predictive import Predictive
+
+PREDICTIVE = "predictive"
+PLANNED: dict[str, Any] = {
+    PREDICTIVE: Predictive,
+    MArkReleased.kind: MArkReleased,
+    MArkDescribed.kind: MArkDescribed,
+}
+"""The policies by kind."""
+
+
+@dataclass(frozen=True)
+class PlannedScaling:
+    """A policy that plans by what one instance can do, before that is known.
+
+    Attributes:
+        kind: Of the policy.
+        settings: Of it; `capacity` is the requests that an instance serves in a second.
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+
+    def policy(self, experiment: Experiment) -> ScalingPolicy:
+        """Return the policy for an experiment; what is not said is found by its target.
+
+        A call on functions costs what it would if all were there, simulated.
+
+        Raises:
+            InvalidInput: A setting is not what it must be, or neither capacity nor target is given.
+        """
+        settings = {**self.settings, "capacity": self._capacity(experiment)}
+        functions = getattr(experiment.deployment, "overflow", None)
+        if self.kind == PREDICTIVE and functions is not None:
+            every = cost(experiment.on(functions).simulate())
+            settings.setdefault("call_price", every.per_million / 1e6)
+        made: ScalingPolicy = PLANNED[self.kind](**settings)
+        return made
+
+    def _capacity(self, experiment: Experiment) -> InstanceCapacity:
+        base = experiment.deployment.simple_parts[0].with_count(1)
+        if (rate := self.settings.get("capacity")) is not None:
+            hourly = total(base.bill(base.idle_usage(HOUR)))
+            return InstanceCapacity(
+                instance_type=str(base.size), rate=rate, hourly_price=round(hourly, 9)
+            )
+        if experiment.slo is None:
+            raise InvalidInput(
+                f"{self.kind} plans by what one instance can do: give --slo, by which it is found, "
+                "or capacity=REQUESTS_PER_SECOND."
+            )
+        return find_capacity(experiment.model, base, experiment.slo)  # type: ignore[arg-type]
