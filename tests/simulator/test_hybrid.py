@@ -40,7 +40,7 @@ from workbench.run_cost import cost
 from workbench.scaling import Schedule
 from workbench.scaling.spot import SpotPool
 from workbench.service_times import ServiceTimes
-from workbench.simulator import THROTTLED_ERROR, _streams, serve, simulate
+from workbench.simulator import EXPIRED_ERROR, THROTTLED_ERROR, _streams, serve, simulate
 from workbench.simulator.place_outcomes import PlaceOutcome
 from workbench.traffic.patterns import poisson
 from workbench.traffic.trace import Trace
@@ -313,6 +313,25 @@ def test_the_intervals_of_a_hybrid_come_from_repetitions():
     assert run.record.replications.count >= 8
     low, high = run.interval(0.9)
     assert low == pytest.approx(high, rel=0.2)
+
+
+def test_what_waits_for_a_shared_queue_that_never_comes_back_has_expired():
+    base, trace = real_time(1, routing="shared"), Trace([0.0, 0.1, 2.0], 9.0)
+    times = [ServiceTimes({1: 3.0}), ServiceTimes({1: 1.0})]
+
+    run = simulate(
+        trace,
+        UNBATCHED,
+        hybrid(base),
+        times,
+        cold_start=0.0,
+        boot=0.0,
+        scaling=Schedule([(1.0, 0)]),
+    )
+
+    assert run.frame["error"].to_list() == [None, EXPIRED_ERROR, None]
+    assert run.frame["finished"].to_list()[::2] == [3.0, 3.0]
+    assert run.frame["place"].to_list() == [0, 0, 1]
 
 
 # ---------------------------------------------------------------------- the twin

@@ -246,6 +246,7 @@ class _HybridSteps:
 
     def run(self) -> RoutedOutcome:
         """Serve the base, then what it left."""
+        from workbench.simulator.kernels import TO_COME
         from workbench.simulator.platforms import finish_fleet, serve_fleet
         from workbench.simulator.sources import source_of
 
@@ -268,6 +269,9 @@ class _HybridSteps:
             spot_rng=self._spot_rng,
         )
         batches, overflow = source.batches, []
+        stranded = batches.server == TO_COME  # in a shared queue whose instances never came back
+        batches.started[stranded] = batches.finished[stranded] = np.nan
+        batches.server[stranded] = -1
         offered = self._list_offers(batches, instances)
         if self._hybrid is not None:
             overflow = [self._serve_overflow(self._hybrid, batches, offered)]
@@ -293,13 +297,13 @@ class _HybridSteps:
 
     def _serve_overflow(self, hybrid: Hybrid, batches: "Batches", offered: Floats) -> PlaceOutcome:
         """Serve what the base left, and what it had not answered when its hedge was due."""
-        from workbench.simulator.kernels import TO_COME, TO_OVERFLOW
+        from workbench.simulator.kernels import TO_OVERFLOW
         from workbench.simulator.platforms import serve_on_demand
         from workbench.simulator.sources import ClosedBatches
 
         chosen = np.flatnonzero(batches.server == TO_OVERFLOW)
         at, levels = offered[chosen], batches.finished[chosen]
-        batches.finished[batches.server <= TO_COME] = np.nan
+        batches.finished[chosen] = np.nan
         if math.isfinite(after := hybrid.spill.hedge_after):
             due = batches.closed + after
             hedged = np.flatnonzero((batches.server != TO_OVERFLOW) & ~(batches.finished <= due))
