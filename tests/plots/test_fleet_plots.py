@@ -168,13 +168,13 @@ class Doubling:
 
 
 def test_a_fan_knows_what_came_before_its_origin_only():
-    forecaster, trace = Doubling(), constant(rate=3, duration=6)
+    forecaster, trace = Doubling(), from_counts([3, 3, 3, 3, 5, 7], period=1.0, seed=0)
     frame = plots.forecast_fan(
         forecaster, trace, origin=4, steps=3, period=1, quantiles=[0.25, 0.5, 0.75]
     )
 
     assert frame["seconds"].to_list() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    assert frame["requests"].to_list() == [3, 3, 3, 3, 3, 3, None]
+    assert frame["requests"].to_list() == [3, 3, 3, 3, 5, 7, None]
     assert frame["0.5"].to_list() == [None] * 4 + [6.0] * 3
     assert frame["0.25"][-1] < 6.0 < frame["0.75"][-1]
     assert forecaster.taught == 0  # a copy was
