@@ -6,21 +6,20 @@ from typing import Any
 
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
-from workbench.planner.instance_capacity import find_capacity
 from workbench.pricing.cost import HOUR, total
-from workbench.run_cost import cost
 from workbench.scaling.base import ScalingPolicy
 from workbench.scaling.capacity import InstanceCapacity
-from workbench.scaling.mark import MArkDescribed, MArkReleased
-from workbench.scaling.predictive import Predictive
 
 PREDICTIVE = "predictive"
-PLANNED: dict[str, Any] = {
-    PREDICTIVE: Predictive,
-    MArkReleased.kind: MArkReleased,
-    MArkDescribed.kind: MArkDescribed,
-}
-"""The policies by kind."""
+
+
+def planned_policies() -> dict[str, Any]:
+    """Return the policies by kind."""
+    from workbench.scaling.mark import MArkDescribed, MArkReleased
+    from workbench.scaling.predictive import Predictive
+
+    marks = {each.kind: each for each in (MArkReleased, MArkDescribed)}
+    return {PREDICTIVE: Predictive, **marks}
 
 
 @dataclass(frozen=True)
@@ -43,15 +42,19 @@ class PlannedScaling:
         Raises:
             InvalidInput: A setting is not what it must be, or neither capacity nor target is given.
         """
+        from workbench.run_cost import cost
+
         settings = {**self.settings, "capacity": self._capacity(experiment)}
         functions = getattr(experiment.deployment, "overflow", None)
         if self.kind == PREDICTIVE and functions is not None:
             every = cost(experiment.on(functions).simulate())
             settings.setdefault("call_price", every.per_million / 1e6)
-        made: ScalingPolicy = PLANNED[self.kind](**settings)
+        made: ScalingPolicy = planned_policies()[self.kind](**settings)
         return made
 
     def _capacity(self, experiment: Experiment) -> InstanceCapacity:
+        from workbench.planner.instance_capacity import find_capacity
+
         base = experiment.deployment.simple_parts[0].with_count(1)
         if (rate := self.settings.get("capacity")) is not None:
             hourly = total(base.bill(base.idle_usage(HOUR)))
