@@ -345,7 +345,7 @@ class _HybridSteps:
                 requests, mine = np.arange(len(self._trace)), batches
             else:
                 chosen = np.flatnonzero(is_its)
-                requests, mine = _take(batches, chosen)
+                requests, mine = _take(batches, chosen, in_place=len(self._types) == 1)
                 if len(self._types) > 1:  # instances of a type are numbered from 0
                     mine.server[:] = np.where(mine.server < 0, -1, its.searchsorted(mine.server))
             arrivals = self._trace.arrivals[requests]
@@ -389,15 +389,24 @@ def _list_types(parts: Sequence[Deployment], services: Sequence[ServiceTimes]) -
     ]
 
 
-def _take(batches: "Batches", chosen: Numbers) -> "tuple[Numbers, Batches]":
-    """Return the requests of some batches, and copies of these batches."""
+def _take(
+    batches: "Batches", chosen: Numbers, *, in_place: bool = False
+) -> "tuple[Numbers, Batches]":
+    """Return the requests of some batches, and copies of these batches.
+
+    `in_place`, the copies of ascending numbers take the room of all: memory costs more than time.
+    """
     from workbench.simulator import kernels
     from workbench.simulator.sources import allocate
 
     count = len(chosen)
     sizes = batches.first[chosen + 1] - batches.first[chosen]
     requests = np.empty(sizes.sum(), np.int64)
-    room = allocate(np.empty(count + 1, np.int64), np.empty(count), np.empty(count, np.int64))
+    if in_place:
+        first, *others = batches
+        room = batches._make([first[: count + 1], *(each[:count] for each in others)])
+    else:
+        room = allocate(np.empty(count + 1, np.int64), np.empty(count), np.empty(count, np.int64))
     kernels.take_batches(batches, chosen, room, requests)
     return requests, room
 
