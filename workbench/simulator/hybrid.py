@@ -403,8 +403,8 @@ def _take(
     sizes = batches.first[chosen + 1] - batches.first[chosen]
     requests = np.empty(sizes.sum(), np.int64)
     if in_place:
-        first, *others = batches
-        room = batches._make([first[: count + 1], *(each[:count] for each in others)])
+        others = {name: each[:count] for name, each in batches._asdict().items()}
+        room = batches._replace(**others | {"first": batches.first[: count + 1]})
     else:
         room = allocate(np.empty(count + 1, np.int64), np.empty(count), np.empty(count, np.int64))
     kernels.take_batches(batches, chosen, room, requests)
