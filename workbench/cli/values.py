@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.cli.arguments import parse_seconds
-from workbench.cli.planned_scaling import PREDICTIVE, PlannedScaling, planned_policies
+from workbench.cli.planned_scaling import PREDICTIVE, PlannedScaling, planned
 from workbench.deployment.base import KINDS, Deployment
 from workbench.deployment.spill import SPILL_RULES, SpillRule, as_spill_rule
 from workbench.errors import InvalidInput, NotFound
@@ -28,9 +28,8 @@ def parse_scaling(text: str) -> ScalingPolicy | PlannedScaling:
     >>> parse_scaling("target-tracking:target=600,most=4")  # doctest: +ELLIPSIS
     TargetTracking(target=600.0, ...
     """
-    planned = planned_policies()
-    data = _parse(text, SCALING_POLICIES | planned)
-    if data.get("kind") not in planned:
+    data = _parse(text, SCALING_POLICIES | planned())
+    if data.get("kind") not in planned():
         return policy_from_dict(data)
     if isinstance(data.get("forecaster"), str):
         data["forecaster"] = parse_forecaster(data["forecaster"])
