@@ -21,7 +21,7 @@ from workbench.cli.arguments import (
     subparser,
 )
 from workbench.cli.output import Arguments, announce, print_json, print_text
-from workbench.cli.planned_scaling import planned
+from workbench.cli.planned_scaling import policies_ahead
 from workbench.cli.values import (
     describe_kinds,
     parse_overflow,
@@ -96,7 +96,7 @@ def _add_scaling_options(parser: argparse.ArgumentParser) -> None:
         metavar="KIND:SETTING=VALUE,...|FILE.json",
         help=f"what the number of instances follows: {describe_kinds(SCALING_POLICIES)}; "
         "planned ahead, by what --slo lets an instance do or its capacity in requests a second: "
-        f"{describe_kinds(planned())}",
+        f"{describe_kinds(policies_ahead())}",
     )
     group.add_argument(
         "--overflow",

@@ -13,8 +13,8 @@ from workbench.scaling.capacity import InstanceCapacity
 PREDICTIVE = "predictive"
 
 
-def planned() -> dict[str, Any]:
-    """Return the policies that plan ahead, by kind."""
+def policies_ahead() -> dict[str, Any]:
+    """Return the policies by kind."""
     from workbench.scaling.mark import MArkDescribed, MArkReleased
     from workbench.scaling.predictive import Predictive
 
@@ -49,7 +49,7 @@ class PlannedScaling:
         if self.kind == PREDICTIVE and functions is not None:
             every = cost(experiment.on(functions).simulate())
             settings.setdefault("call_price", every.per_million / 1e6)
-        made: ScalingPolicy = planned()[self.kind](**settings)
+        made: ScalingPolicy = policies_ahead()[self.kind](**settings)
         return made
 
     def _capacity(self, experiment: Experiment) -> InstanceCapacity:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.cli.arguments import parse_seconds
-from workbench.cli.planned_scaling import PREDICTIVE, PlannedScaling, planned
+from workbench.cli.planned_scaling import PREDICTIVE, PlannedScaling, policies_ahead
 from workbench.deployment.base import KINDS, Deployment
 from workbench.deployment.spill import SPILL_RULES, SpillRule, as_spill_rule
 from workbench.errors import InvalidInput, NotFound
@@ -23,13 +23,14 @@ _ON_DEMAND = {kind: each for kind, each in KINDS.items() if each.on_demand}
 def parse_scaling(text: str) -> ScalingPolicy | PlannedScaling:
     """Return the scaling policy of a text: kind and settings, or JSON, or a file of it.
 
-    One that plans ahead is a policy once it is told an experiment.
+    One that plans ahead is a `PlannedScaling`: what an instance can do is found per experiment.
 
     >>> parse_scaling("target-tracking:target=600,most=4")  # doctest: +ELLIPSIS
     TargetTracking(target=600.0, ...
     """
-    data = _parse(text, SCALING_POLICIES | planned())
-    if data.get("kind") not in planned():
+    planned = policies_ahead()
+    data = _parse(text, SCALING_POLICIES | planned)
+    if data.get("kind") not in planned:
         return policy_from_dict(data)
     if isinstance(data.get("forecaster"), str):
         data["forecaster"] = parse_forecaster(data["forecaster"])
