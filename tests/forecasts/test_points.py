@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from workbench.errors import NotAvailable
+from workbench.errors import NotAvailable, TooFewSamples
 from workbench.forecasts import (
     BoostedQuantiles,
     MArkNetwork,
@@ -168,6 +168,15 @@ def test_a_model_that_cannot_be_carried_on_is_fitted_at_every_period():
     ahead = StatsForecast("SeasonalNaive", season=4.0).fit(counts, 1.0).forecast(5, [0.5])
 
     assert ahead.ravel() == pytest.approx([10, 20, 30, 40, 10])
+
+
+def test_a_model_with_a_season_of_its_own_waits_for_two_of_them():
+    from statsforecast.models import SeasonalNaive
+
+    day = StatsForecast(SeasonalNaive(season_length=24))
+
+    with pytest.raises(TooFewSamples, match="needs 48 counts"):
+        day.fit(range(47), 3600.0)
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):

@@ -224,8 +224,17 @@ def test_target_tracking_has_the_alarms_that_aws_makes(hosted):
     target.client.delete_scaling_policy(**target.which, PolicyName="track")
     assert target.alarms() == []
     target.track()
+    target.client.put_scheduled_action(
+        **target.which,
+        ScheduledActionName="later",
+        Schedule="at(2100-01-01T00:00:00)",
+        ScalableTargetAction={"MinCapacity": 1, "MaxCapacity": 1},
+    )
     target.client.deregister_scalable_target(**target.which)
     assert target.alarms() == []
+    sagemaker = {"ServiceNamespace": "sagemaker"}
+    assert not target.client.describe_scaling_policies(**sagemaker)["ScalingPolicies"]
+    assert not target.client.describe_scheduled_actions(**sagemaker)["ScheduledActions"]
 
 
 def test_what_is_suspended_does_not_scale_until_it_is_resumed(hosted):
