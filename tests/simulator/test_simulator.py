@@ -21,8 +21,12 @@ from workbench.batching.timer import BatchPolicy
 from workbench.deployment import (
     Async,
     BatchTransform,
+    Hedge,
+    Hybrid,
+    InFlight,
     Lambda,
     Local,
+    MixedFleet,
     RealTime,
     Serverless,
 )
@@ -46,6 +50,9 @@ LOOPS = (
     "serve_on_demand_from_buffer",
     "serve_fleet_from_buffer",
     "latencies",
+    "find_last",
+    "take_batches",
+    "merge_answers",
     "spread",
 )
 
@@ -783,6 +790,14 @@ def test_each_loop_is_compiled_once():
         small_run(deployment)
     simulate(at(0, 1), BatchPolicy(max_wait=1), real_time(), constantly(1), cold_start=1)
     latencies_of_every_kind()
+    functions = Lambda(memory_mb=1769, max_concurrency=2)
+    mixed = MixedFleet(parts=(real_time(), RealTime(instance_type="ml.c5.large")))
+    for base, more, less in ((real_time(), 2, 0), (mixed, {"ml.m5.large": 2}, {})):
+        for spill in (InFlight(1), Hedge(after=0.5)):
+            hybrid = Hybrid(base=base, overflow=functions, spill=spill)
+            times = [constantly(1)] * len(hybrid.simple_parts)
+            scaled = {"scaling": Schedule([(0.0, more), (0.5, less)]), "boot": 0.0}
+            simulate(at(0, 0.1, 0.2), BatchPolicy(), hybrid, times, cold_start=1, **scaled)
 
     signatures = {name: getattr(kernels, name).dispatcher.signatures for name in LOOPS}
     assert {name: len(found) for name, found in signatures.items()} == dict.fromkeys(LOOPS, 1)
