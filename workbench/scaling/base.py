@@ -48,7 +48,7 @@ class Reading(NamedTuple):
     spilled: int = 0
     """Batches that an overflow took since the last reading."""
     late: int = 0
-    """Requests answered since the last reading that took longer than the scaler's
+    """Requests answered by instances since the last reading that took longer than the scaler's
     `latency_target`; 0 where it has none."""
     types: Mapping[str, TypeCount] = MappingProxyType({})
     """Of a fleet that mixes types, the instances of each; else empty."""
