@@ -215,6 +215,9 @@ CASES = {
     "azure conversation": partial(azure, "conv"),
     "azure code": partial(azure, "code"),
     "WorldCup98, 26 June": partial(worldcup, "1998-06-26", 1),
+    # policies and their defaults were chosen on the cases above; not on these two
+    "WorldCup98, 16 June, held out": partial(worldcup, "1998-06-16", 1),
+    "WorldCup98, 3 July, held out": partial(worldcup, "1998-07-03", 1),
 }
 
 
