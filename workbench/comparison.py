@@ -41,6 +41,7 @@ _COLUMN_TYPES = {
     "throughput": "Float64",
     "mean_batch_size": "Float64",
     "cold_starts": "Int64",
+    "spilled": "Float64",
     "accuracy": "Float64",
     "batch_invariance": "String",
     "per_million": "Float64",
@@ -102,7 +103,8 @@ class Comparison:
 
         `p95_low` and `p95_high` are its 95 % interval, `p95_missing` how many requests more one
         would take (infinite where none are enough), `met` tells whether the share of requests
-        answered in time (`attainment`) reaches the run's own target. `against` names the measured
+        answered in time (`attainment`) reaches the run's own target, `spilled` is the share that
+        the overflow of a hybrid answered. `against` names the measured
         run that the columns `..._error` are about, ratios less 1. Null if unknown.
         """
         import polars as pl
@@ -151,7 +153,8 @@ class Comparison:
     def __str__(self) -> str:
         predictions = [(name, e) for name, e in self.results.items() if not isinstance(e, Run)]
         warned = [f"\n{name}: WARNING: {w}" for name, each in predictions for w in each.warnings]
-        return self.table().text(right=True) + "".join(warned)
+        table = self.table()
+        return f"{table.text(right=True)}\n{table.caption}" + "".join(warned)
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<p>{html.escape(warning)}</p>" for warning in self.warnings)
@@ -198,6 +201,8 @@ def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
     figures["mean batch size"] = f"{row['mean_batch_size']:.3g}"
     if row["cold_starts"]:
         figures["cold starts"] = format_cell(row["cold_starts"])
+    if row["spilled"] is not None:
+        figures["spilled over"] = percent(row["spilled"])
     if row["accuracy"] is not None:
         figures["rows predicted right"] = percent(row["accuracy"])
     if row["batch_invariance"] is not None:

@@ -176,6 +176,9 @@ class Experiment:
             least, most = getattr(scaling, "least", None), getattr(scaling, "most", None)
             if least is not None:
                 deployment += f" {least} to {most}"
+            by = getattr(scaling, "forecaster", None)
+            deployment += f" by {scaling.to_dict()['kind']}"
+            deployment += f" ({type(by).__name__})" if by is not None else ""
         return f"{self.model.name}, {deployment}, {self.policy.label}"
 
     @cached_property

@@ -116,7 +116,8 @@ class OnlineForecaster(ABC):
         if len(known) < (needed := self._least(period)):
             raise TooFewSamples(
                 f"{type(self).__name__} needs {needed} counts of periods of {period:g} s{self._why}"
-                f", got {len(known)}: fit more of them, or choose a forecaster that needs fewer."
+                f", got {len(known)}: fit more of them, shorten its season or lags, or choose a "
+                "forecaster that needs fewer."
             )
         self._state.take_in(known, period)
         return self

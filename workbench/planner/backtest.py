@@ -23,7 +23,7 @@ from workbench.pricing.cost import total
 from workbench.quantiles import SLO, is_met, longest_within
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.foresight import ClairvoyantSchedule
-from workbench.scaling.predictive import Predictive, describe_forecaster
+from workbench.scaling.predictive import Predictive, check_forecaster, describe_forecaster
 from workbench.service_times import ServiceTimes
 from workbench.simulator import serve
 from workbench.traffic.trace import Trace
@@ -205,6 +205,8 @@ def _name(forecasters: Mapping[str, Forecaster] | Sequence[Forecaster]) -> dict[
         named = dict(forecasters)
     else:
         each = as_tuple("forecasters", forecasters)
+        for one in each:
+            check_forecaster(one)
         named = {describe_forecaster(one)["kind"]: one for one in each}
         if len(named) < len(each):
             raise InvalidInput(f"forecasters must differ in kind, or have names, got {each}.")
@@ -262,9 +264,9 @@ def _compare(row: dict[str, Any], first: dict[str, Any], ahead: str, money: str 
         return f"{said}."
     dearer = _relate(row[money], first[money])
     said += f"; bill {percent_with_sign(dearer)}, {dollars(row[money])}"
-    if nearer < 0 and dearer > -_ALIKE:
+    if nearer < -_ALIKE and dearer > -_ALIKE:
         return f"{said}: the smaller error does not lower the bill."
-    if nearer > 0 and dearer < -_ALIKE:
+    if nearer > _ALIKE and dearer < -_ALIKE:
         return f"{said}: the bill is lower, though the error is larger."
     return f"{said}."
 

@@ -14,6 +14,7 @@ from workbench.forecasts.base import Forecaster
 from workbench.planner.candidates import HYBRID, SCALED
 from workbench.pricing.sheet import PriceSheet
 from workbench.registry.model import Model
+from workbench.scaling.predictive import check_forecaster
 from workbench.service_times import ServiceTimes
 from workbench.validation import (
     as_tuple,
@@ -196,11 +197,7 @@ class Options(PlanChoices):
         """Check the forecasters, and that there is something that they scale."""
         given = () if self.forecaster is None else self.forecasters
         for each in given:
-            if not (hasattr(each, "fit") and hasattr(each, "forecast")):
-                raise InvalidInput(
-                    f"forecaster must have the methods fit and forecast, got {each!r}: see "
-                    "workbench.forecasts."
-                )
+            check_forecaster(each)
         if given and HYBRID not in self.kinds:
             raise InvalidInput(
                 "A forecaster scales the instances of a hybrid, and none is searched: give "

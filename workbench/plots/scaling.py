@@ -294,17 +294,20 @@ def plot_cost_and_attainment(
         axis=alt.Axis(format="$,~r", values=log_ticks(low, high)),
     )
     least = min(*data["attainment"], target.quantile)
+    left = least - 0.1 * (1 - least) - 1e-4
+    near_left = target.quantile - left < (1.0 - left) / 2
     x = alt.X(
         "attainment:Q",
         title=f"Share of requests answered within {1000 * target.latency:g} ms",
-        scale=alt.Scale(domain=[least - 0.1 * (1 - least) - 1e-4, 1.0], nice=False),
+        scale=alt.Scale(domain=[left, 1.0], nice=False),
         axis=alt.Axis(format=".4~p", tickCount=6),
     )
     tooltip = ["run:N", "origin:N", "dollars:Q", "per_million:Q", "attainment:Q", "times:Q"]
     points = alt.Chart(data).mark_point(filled=True, size=130, opacity=1)
+    none_less = "" if bound is None else f"nobody can pay less: {dollars(bound)}"
     layers = [
-        *_line(x, "attainment", target.quantile, format_target(target)),
-        *([] if bound is None else _line(y, "dollars", bound, "nobody can pay less")),
+        *_line(x, "attainment", target.quantile, format_target(target), to_the_right=near_left),
+        *([] if bound is None else _line(y, "dollars", bound, none_less)),
         points.encode(x=x, y=y, color=colour(names), shape=shape(names), tooltip=tooltip),
     ]
     sentences = _describe_policies(data, target)
@@ -318,8 +321,15 @@ def plot_cost_and_attainment(
     )
 
 
-def _line(channel: Any, field: str, at: float, words: str) -> "list[alt.Chart]":  # noqa: ANN401 - alt.X or alt.Y
-    """Return a line across the chart, and in words what it stands for."""
+def _line(
+    channel: Any,  # noqa: ANN401 - alt.X or alt.Y
+    field: str,
+    at: float,
+    words: str,
+    *,
+    to_the_right: bool = True,
+) -> "list[alt.Chart]":
+    """Return a line across the chart, and in words what it stands for, where there is room."""
     import altair as alt
     import polars as pl
 
@@ -327,9 +337,9 @@ def _line(channel: Any, field: str, at: float, words: str) -> "list[alt.Chart]":
     upright = field == "attainment"
     note = base.mark_text(
         style="note",
-        align="right" if upright else "left",
+        align="left" if to_the_right else "right",
         baseline="top" if upright else "bottom",
-        dx=-6 if upright else 6,
+        dx=6 if to_the_right else -6,
         dy=0 if upright else -4,
     )
     axis = {"x" if upright else "y": channel}

@@ -324,6 +324,21 @@ class Run:
         last = float(np.nanmax(self.frame["finished"].to_numpy(), initial=0.0))
         return self.answered / last if last > 0 else 0.0
 
+    @property
+    def spilled(self) -> float | None:
+        """The share of requests whose answer is from the overflow of a `Hybrid`; None elsewhere.
+
+        >>> facts = {"places": ("base", "overflow")}
+        >>> Run.from_arrays(scheduled=[0, 1], finished=[1, 2], place=[0, 1], facts=facts).spilled
+        0.5
+        """
+        from workbench.deployment.hybrid import OVERFLOW
+
+        places = self.record.places
+        if OVERFLOW not in places:
+            return None
+        return float((self.frame["place"] == places.index(OVERFLOW)).mean() or 0.0)
+
     def batches(self) -> "pl.DataFrame":
         """Return one row a batch: where, its size, when it was taken up and finished, and how.
 
@@ -360,6 +375,7 @@ class Run:
             "batches": batches.height,
             "mean_batch_size": float(batches["batch_size"].mean() or 0.0),  # type: ignore[arg-type]
             "cold_starts": int(batches["cold"].sum()),
+            **({} if self.spilled is None else {"spilled": self.spilled}),
             "batch_invariance": self._batch_verdict,
             "accuracy": float(np.average(correct[known], weights=rows)) if known.any() else None,
             "complete": self.complete,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
+from workbench.formatting import dollars
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.predictive import check_call_price
 from workbench.scaling.provision import Floats, Whole, as_capacities
@@ -22,7 +23,7 @@ relaxed solution is rounded up."""
 _SMALL, _GAP = 50, 0.005  # unknowns beyond which a schedule may cost that share more than the best
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ClairvoyantSchedule:
     """The cheapest schedule, what it costs, and what nobody can go below.
 
@@ -56,6 +57,14 @@ class ClairvoyantSchedule:
     def dollars(self) -> float:
         """All that it costs."""
         return self.instance_dollars + self.call_dollars
+
+    def __repr__(self) -> str:
+        totals = self.counts.sum(axis=1)
+        return (
+            f"<ClairvoyantSchedule of {len(self.times):,} periods: {totals.min()} to "
+            f"{totals.max()} x {' + '.join(self.types)}, {self.calls.sum():,.0f} calls, "
+            f"{dollars(self.dollars)}, bound {dollars(self.bound)}, by arithmetic>"
+        )
 
     def lower_bound(self, late: int) -> float:
         """Return the bound for who answers so many requests late, or never.

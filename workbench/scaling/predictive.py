@@ -87,10 +87,7 @@ class Predictive:
     most: int = 1000
 
     def __post_init__(self) -> None:
-        if not (hasattr(self.forecaster, "fit") and hasattr(self.forecaster, "forecast")):
-            raise InvalidInput(
-                f"forecaster must have the methods fit and forecast, got {self.forecaster!r}."
-            )
+        check_forecaster(self.forecaster)
         as_capacities(self.capacity)
         check_call_price(self.call_price)
         if self.quantile is not None:
@@ -278,6 +275,39 @@ def check_call_price(value: float | None) -> None:
     """
     if value is not None and value != math.inf:
         positive("call_price", value, "US dollars")
+
+
+def check_forecaster(value: object) -> None:
+    """Check that something forecasts.
+
+    Raises:
+        InvalidInput: It lacks a method that forecasters have.
+    """
+    if not (hasattr(value, "fit") and hasattr(value, "forecast")):
+        raise InvalidInput(
+            f"A forecaster must have the methods fit and forecast, such as Persistence() of "
+            f"workbench.forecasts, got {value!r}."
+        )
+
+
+def explain_unlearned(policy: object, duration: float) -> str:
+    """Return why a policy's forecaster learns nothing in so many seconds; empty if it does.
+
+    >>> from workbench.forecasts.ridge import Ridge
+    >>> one = InstanceCapacity(instance_type="c5.xlarge", rate=8, hourly_price=0.17)
+    >>> policy = Predictive(forecaster=Ridge(), capacity=one)
+    >>> explain_unlearned(policy, 3600.0)[:38], explain_unlearned(policy, 100_000.0)
+    ('The last count stood for all forecasts', '')
+    """
+    forecaster, interval = (getattr(policy, name, None) for name in ("forecaster", "interval"))
+    if forecaster is None or interval is None:
+        return ""
+    counts = len(getattr(policy, "history", ())) + int(duration // interval)
+    try:
+        deepcopy(forecaster).fit(np.zeros(max(1, counts)), interval)
+    except TooFewSamples as error:
+        return f"The last count stood for all forecasts. {error}"
+    return ""
 
 
 def describe_forecaster(forecaster: object) -> Any:  # noqa: ANN401 - JSON values

@@ -26,7 +26,9 @@ def as_capacities(value: object) -> tuple[InstanceCapacity, ...]:
     Raises:
         InvalidInput: There are none, two are of one type, or one has no price.
     """
-    given = (value,) if isinstance(value, InstanceCapacity) else as_tuple("capacity", value)
+    if isinstance(value, InstanceCapacity) or not isinstance(value, Sequence):
+        value = (of_kind("capacity", value, InstanceCapacity),)
+    given = as_tuple("capacity", value)
     types = [of_kind("Each capacity", each, InstanceCapacity).instance_type for each in given]
     if not types or len(set(types)) < len(types):
         raise InvalidInput(f"capacity must be one of each instance type, got {types}.")

@@ -47,6 +47,7 @@ from workbench.run import Run
 from workbench.run.columns import COLUMNS
 from workbench.run.record import RunRecord, describe_setup
 from workbench.scaling.base import ScalingPolicy
+from workbench.scaling.predictive import explain_unlearned
 from workbench.service_times import Floats, ProfileLike, ServiceTimes
 from workbench.traffic.trace import Trace
 from workbench.validation import Seed, as_array, generator_from, of_kind
@@ -348,7 +349,12 @@ def prepare(
         scaling=scaling,
         seed=seed,
         warnings=_warn_of_settings(
-            policy, deployment, service, cold_start=cold_start, scaling=scaling
+            policy,
+            deployment,
+            service,
+            cold_start=cold_start,
+            scaling=scaling,
+            duration=trace.duration,
         ),
     )
 
@@ -549,12 +555,14 @@ def _warn_of_settings(
     *,
     cold_start: ArrayLike | None,
     scaling: ScalingPolicy | None,
+    duration: float,
 ) -> list[str]:
     """Return warnings of what the caller left open, or what does not apply."""
-    warnings = []
+    warnings = [why] if (why := explain_unlearned(scaling, duration)) else []
     starts = deployment.on_demand or deployment.by_job or scaling is not None
     if starts and cold_start is None:
-        warnings.append("New instances start without delay: give cold_start=, in seconds.")
+        name = "boot" if scaling is not None else "cold_start"
+        warnings.append(f"New instances start without delay: give {name}=, in seconds.")
     if deployment.by_job and policy != BatchPolicy():
         warnings.append(f"A batch transform job takes no policy: {policy.label} is not applied.")
     if deployment.needs and not isinstance(service, ServiceTimes):

@@ -89,6 +89,7 @@ def prepare_hybrid(
             cast("ProfileLike", times),
             cold_start=cold_start if part.on_demand else start_of_instances,
             scaling=None if part.on_demand else scaling,
+            duration=trace.duration,
         )
         for part, times in zip(parts, given, strict=True)
     ]
