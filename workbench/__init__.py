@@ -42,7 +42,7 @@ _CONTENTS = {
     "scaling.predictive": ["Predictive"],
     "scaling.mark": ["MArkDescribed", "MArkReleased"],
     "scaling.foresight": ["clairvoyant"],
-    "scaling.spot": ["OnSpot", "SpotHedge", "SpotPool"],
+    "scaling.spot": ["SpotHedge", "SpotPool"],
     "pricing.sheet": ["PriceSheet"],
     "pricing.cost": ["Cost"],
     "run_cost": ["cost"],

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from workbench.batching.timer import BatchPolicy
-from workbench.deployment import Hybrid, InFlight, Lambda, RealTime
-from workbench.errors import InvalidInput
+from workbench.deployment import Hybrid, InFlight, Lambda, MixedFleet, RealTime
 from workbench.forecasts import Persistence
 from workbench.scaling.base import Reading
 from workbench.scaling.capacity import InstanceCapacity
@@ -15,7 +14,7 @@ from workbench.scaling.foresight import clairvoyant
 from workbench.scaling.mark import MArkDescribed, MArkReleased
 from workbench.scaling.predictive import Predictive
 from workbench.scaling.schedule import Schedule
-from workbench.scaling.spot import OnSpot, SpotPool
+from workbench.scaling.spot import SpotHedge, SpotPool
 from workbench.service_times import ServiceTimes
 from workbench.simulator import serve
 from workbench.traffic.patterns import flash_crowd, poisson
@@ -108,22 +107,28 @@ def test_prices_alone_can_leave_all_to_functions_or_nothing(price, share):
 
 def test_functions_take_what_all_lost_spot_instances_had():
     trace = poisson(rate=4, duration=1800, seed=1)
-    pool = SpotPool(**PRICED, recorded=[(600, 0), (900, math.inf)])
-    policy = OnSpot(policy=Schedule([(0, 2), (1000, 2)]), pool=pool, duration=1800)
+    pool = SpotPool(**PRICED, recorded=[(600, 0), (900, math.inf)], notice=0.0)
+    policy = SpotHedge(policy=Schedule([(0, 1), (1000, 1)]), spot=TYPE)
 
-    outcome = serve(trace, BatchPolicy(), HYBRID, [QUICK] * 2, boot=0.0, scaling=policy)
+    outcome = serve(trace, BatchPolicy(), HYBRID, [QUICK] * 2, boot=0.0, scaling=policy, spot=pool)
 
     gone = (trace.arrivals > 600) & (trace.arrivals < 1000)
     assert outcome.given[gone].all()
-    assert not outcome.given[~gone].any()
+    assert not outcome.given[trace.arrivals > 1000].any()
     assert np.isfinite(outcome.finished).all()
 
 
-def test_a_fleet_without_functions_cannot_lose_all():
-    trace = poisson(rate=1, duration=1200, seed=1)
-    pool = SpotPool(**PRICED, recorded=[(600, 0)])
-    policy = OnSpot(policy=Schedule([(0, 9)]), pool=pool, duration=1200)
-    fleet = RealTime(instance_type=TYPE, count=1)
+def test_on_demand_instances_run_while_there_are_no_spot_instances():
+    trace = poisson(rate=4, duration=1800, seed=1)
+    pool = SpotPool(**PRICED, recorded=[(600, 0), (900, math.inf)], notice=0.0)
+    other = "ml.c5.2xlarge"
+    fleet = MixedFleet(parts=(RealTime(instance_type=TYPE), RealTime(instance_type=other)))
+    asked = Schedule([(60.0 * minute, 2) for minute in range(30)])
+    policy = SpotHedge(policy=asked, spot=TYPE, on_demand=other, extra=0)
 
-    with pytest.raises(InvalidInput, match="Hybrid"):
-        serve(trace, BatchPolicy(), fleet, QUICK, cold_start=0.0, scaling=policy)
+    outcome = serve(trace, BatchPolicy(), fleet, [QUICK] * 2, scaling=policy, spot=pool)
+
+    spot, on_demand = (place.outcome.instances for place in outcome.places)
+    assert [span for span in on_demand if span[0] >= 120] == [(600, 960), (600, 960)]
+    assert {span for span in spot if span[0] >= 120} == {(900, 1800)}
+    assert np.isfinite(outcome.finished).mean() > 0.99

@@ -9,7 +9,7 @@ import pytest
 from workbench.errors import InvalidInput, NotFound
 from workbench.scaling.base import Reading, TypeCount
 from workbench.scaling.schedule import Schedule
-from workbench.scaling.spot import OnSpot, SpotChange, SpotHedge, SpotPool, read_spot
+from workbench.scaling.spot import SpotHedge, SpotPool, read_spot
 
 PRICED = {"instance_type": "c5.xlarge", "hourly_price": 0.07, "priced_on": "2026-11-29"}
 DAYS = 100 * 86400.0
@@ -86,47 +86,8 @@ def test_functions_may_stand_in_instead():
     scaler = hedge.scaler()
 
     assert [scaler.decide(read(0), at) for at in (0.0, 60.0)] == [{"s": 5}, {"s": 0}]
+    assert hedge.scaler().decide(Reading(0, 0, 0, 0, 4, 0), 0.0) == 5  # of a fleet of one type
     assert json.loads(json.dumps(hedge.to_dict())) == hedge.to_dict()
-
-
-class Everything:
-    """Wants 4, and keeps what it is shown."""
-
-    def __init__(self):
-        self.seen, self.due = [], 60.0
-
-    def scaler(self):
-        return self
-
-    def decide(self, reading, now):
-        self.seen.append(reading.requests)
-        self.due = now + 60.0
-        return 4
-
-
-def test_what_is_taken_goes_at_once_and_comes_back_when_asked_for():
-    recorded = [(90, 1), (150, 0), (170, math.inf)]
-    pool = SpotPool(**PRICED, recorded=recorded)
-    policy = Everything()
-    scaler = OnSpot(policy=policy, pool=pool, duration=400).scaler()
-    counts, running = {}, 4
-    while scaler.due < 300:
-        at = scaler.due
-        running = counts[at] = scaler.decide(Reading(0, 0, 0, 0, running, 0, requests=1), at)
-
-    assert counts == {60: 4, 90: 1, 120: 1, 150: 0, 170: 0, 180: 4, 240: 4}
-    assert policy.seen == [1, 2, 3, 1]  # nothing that was counted in between is lost
-
-
-def test_single_instances_are_taken_of_their_type_only(monkeypatch):
-    changes = [SpotChange(30.0, None, 1), SpotChange(40.0, None, 7)]
-    monkeypatch.setattr(SpotPool, "draw_changes", lambda *_, **__: changes)
-    pool = SpotPool(**PRICED | {"instance_type": "s"})
-    scaler = OnSpot(policy=Schedule([(60, {"s": 9})]), pool=pool, duration=90).scaler()
-
-    counts = [scaler.decide(read(3, 2), at) for at in (30.0, 40.0, 60.0)]
-
-    assert counts == [{"s": 2, "d": 2}, {"s": 3, "d": 2}, {"s": 9}]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -164,7 +163,8 @@ class SpotHedge:
 
     Of the count that another policy wants, `extra` more are asked of spot; on-demand instances
     stand in for what is not ready of them, and go when it is (after SkyServe's SpotHedge, Z. Mao
-    et al., EuroSys 2025). Beside functions, on-demand may be left out: they stand in.
+    et al., EuroSys 2025), whenever the other policy is asked. Beside functions, on-demand may be
+    left out: they stand in.
 
     Attributes:
         policy: For as many instances as are needed.
@@ -225,104 +225,14 @@ class _SpotHedgeScaler:
         if not isinstance(wanted, int):
             raise InvalidInput("policy must be one for a single type: it decided by type.")
         self._wanted = wanted
+        on_spot = wanted + hedge.extra if wanted else 0
+        if not reading.types:  # of a fleet of one type
+            return on_spot
         missing = wanted + hedge.extra - reading.types.get(hedge.spot, TypeCount(0, 0)).ready
-        counts = {hedge.spot: wanted + hedge.extra if wanted else 0}
+        counts = {hedge.spot: on_spot}
         if hedge.on_demand is not None:
             counts[hedge.on_demand] = min(wanted, max(0, missing))
         return counts
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnSpot:
-    """A policy whose instances, those of the pool's type, are spot instances: for simulations.
-
-    What the pool takes away goes at that instant, after what it serves, and comes back when the
-    policy asks for it again; more than the pool has room for is not had. Where all are gone,
-    functions take all, so the fleet has to be the base of a `Hybrid` or have instances of another
-    type. What a lost instance has in its queue it still serves: the notice has to be that long.
-
-    Attributes:
-        policy: That decides how many there should be.
-        pool: What they are taken from.
-        duration: Seconds until which they are taken away.
-        seed: Of the draws.
-
-    Raises:
-        InvalidInput: A setting is out of its limits.
-
-    >>> from workbench.scaling.schedule import Schedule
-    >>> pool = SpotPool(
-    ...     instance_type="c5.large", hourly_price=0.03, priced_on="2026-11-29",
-    ...     recorded=[(0, 9), (300, 0)],
-    ... )
-    >>> scaler = OnSpot(policy=Schedule([(0, 4)]), pool=pool, duration=600).scaler()
-    >>> reading = Reading(0, 0, 0, 0, 4, 0)
-    >>> scaler.decide(reading, 0.0), scaler.due, scaler.decide(reading, 300.0)
-    (4, 300.0, 0)
-    """
-
-    policy: ScalingPolicy
-    pool: SpotPool
-    duration: float
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not hasattr(self.policy, "scaler"):
-            raise InvalidInput(f"policy must be a scaling policy, got {self.policy!r}.")
-        of_kind("pool", self.pool, SpotPool)
-        positive("duration", self.duration, "seconds")
-        whole_number("seed", self.seed, low=0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return kind and settings as JSON values."""
-        kept = {"pool": self.pool.to_dict(), "duration": self.duration, "seed": self.seed}
-        return {"kind": "on spot", "policy": self.policy.to_dict(), **kept}
-
-    def scaler(self) -> "_OnSpotScaler":
-        """Return a fresh scaler."""
-        return _OnSpotScaler(self)
-
-
-class _OnSpotScaler:
-    """Asks another scaler when that is due, and takes instances away in between."""
-
-    def __init__(self, policy: OnSpot) -> None:
-        self._type = policy.pool.instance_type
-        self._scaler = policy.policy.scaler()
-        self._changes = deque(policy.pool.draw_changes(policy.duration, seed=policy.seed))
-        self._room = math.inf
-        self._unread: Reading | None = None
-        self.latency_target = getattr(self._scaler, "latency_target", None)
-
-    @property
-    def due(self) -> float:
-        return min(self._scaler.due, self._changes[0].at if self._changes else math.inf)
-
-    def decide(self, reading: Reading, now: float) -> Counts:
-        reading = reading if self._unread is None else _join(self._unread, reading)
-        self._unread = reading
-        there = reading.types or {self._type: TypeCount(reading.ready, reading.starting)}
-        counts: dict[str, int] = {name: sum(each) for name, each in there.items()}
-        left = counts.get(self._type, 0)
-        while self._changes and self._changes[0].at <= now:
-            change = self._changes.popleft()
-            self._room = self._room if change.room is None else change.room
-            left -= change.taken is not None and change.taken < left
-        counts[self._type] = left
-        if self._scaler.due <= now:
-            self._unread = None
-            wanted = self._scaler.decide(reading, now)
-            counts = {self._type: wanted} if isinstance(wanted, int) else dict(wanted)
-        counts[self._type] = int(min(counts.get(self._type, 0), self._room))
-        return counts if reading.types else counts[self._type]
-
-
-def _join(before: Reading, reading: Reading) -> Reading:
-    """Return how things stand now, with what happened since the reading before the last."""
-    names = ("arrived", "done", "requests", "spilled", "late")
-    return reading._replace(
-        **{name: getattr(before, name) + getattr(reading, name) for name in names}
-    )
 
 
 def _check_day(value: str) -> None:
