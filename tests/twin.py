@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
-from workbench.deployment.spill import OfferedBatch
+from workbench.deployment.spill import OfferedBatch, WhileBooting
 from workbench.quantiles import longest_within
 from workbench.scaling import Reading
 
@@ -284,7 +284,9 @@ class Fleet:
         self.arrivals.append(self.world.now)
         there, queue, instance = self.open(), self.queue, None
         if there and self.routing != "shared":
-            loads = [(1 + each.outstanding()) * each.kind.weight for each in there]
+            loads = [
+                (self.is_full(each), (1 + each.outstanding()) * each.kind.weight) for each in there
+            ]
             place = loads.index(min(loads))
             if self.routing == "random":
                 place = int(self.routes[batch.number] * len(there))
@@ -300,6 +302,15 @@ class Fleet:
         queue.append(batch)
         self.dispatch()
 
+    def is_full(self, instance):
+        most = getattr(self.spill, "most", math.inf)
+        if isinstance(self.spill, WhileBooting) and not self.booting():
+            most = math.inf
+        return instance.outstanding() >= most
+
+    def booting(self):
+        return [each for each in self.instances if not each.workers and each.retired is None]
+
     def offered(self, batch, instance):
         """What a spill rule looks at."""
         there = self.open()
@@ -310,10 +321,9 @@ class Fleet:
             serving = sum(len(each.serving) for each in self.instances)
             in_flight = (len(self.queue) + serving) // len(there)
             workers = self.kinds[0].workers
-        booting = [each for each in self.instances if not each.workers and each.retired is None]
         waited = self.world.now - self.world.trace.arrivals[batch.requests[0]]
         return OfferedBatch(
-            len(batch.requests), waited, in_flight, workers, len(there), len(booting)
+            len(batch.requests), waited, in_flight, workers, len(there), len(self.booting())
         )
 
     def hedge(self, batch):

@@ -70,8 +70,8 @@ def hybrid(base=None, spill=RULES[0], overflow=FUNCTIONS):
     return Hybrid(base=base or real_time(2), overflow=overflow, spill=spill)
 
 
-def mixed():
-    return MixedFleet(parts=(real_time(), real_time(instance_type=LARGE, workers=2)))
+def mixed(workers=2):
+    return MixedFleet(parts=(real_time(), real_time(instance_type=LARGE, workers=workers)))
 
 
 class CountsByType:
@@ -259,12 +259,20 @@ def test_interruptions_lose_no_request(routing, functions):
 def test_a_mixed_fleet_sends_to_the_least_work_for_its_speed():
     slow, fast = ServiceTimes({1: 4.0}), ServiceTimes({1: 1.0})
     trace = Trace(np.arange(8) / 1024, 10.0)
-    fleet = MixedFleet(parts=(real_time(), real_time(instance_type=LARGE)))
 
-    run = simulate(trace, UNBATCHED, fleet, [slow, fast])
+    run = simulate(trace, UNBATCHED, mixed(workers=1), [slow, fast])
 
     assert run.record.places == (SMALL, LARGE)
     assert run.frame["place"].to_list() == [1, 1, 1, 0, 1, 1, 1, 1]
+
+
+def test_nothing_spills_from_a_mixed_fleet_while_an_instance_has_room():
+    slow, fast = ServiceTimes({1: 4.0}), ServiceTimes({1: 1.0})
+    trace = Trace(np.arange(8) / 1024, 10.0)
+
+    outcome = serve(trace, UNBATCHED, hybrid(mixed(workers=1), InFlight(2)), [slow, fast, fast])
+
+    assert outcome.given.tolist() == [1, 1, 0, 0, 2, 2, 2, 2]
 
 
 def test_a_scaler_of_a_mixed_fleet_sees_and_sets_counts_by_type():

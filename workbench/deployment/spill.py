@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from workbench.errors import InvalidInput
@@ -13,6 +13,7 @@ from workbench.settings import (
     check_settings,
     positive_amount,
     setting,
+    settings_to_dict,
     whole,
 )
 from workbench.validation import as_tuple, not_negative
@@ -68,13 +69,14 @@ class SpillRule(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Return kind and settings as JSON values."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {"kind": self.kind, **values}
+        return settings_to_dict(self)
 
 
 @dataclass(frozen=True)
 class InFlight(SpillRule):
     """A batch spills where every instance has `most` batches in flight already.
+
+    Of a fleet that is routed at random, in simulations, where the one drawn has.
 
     >>> InFlight(2).spills(OfferedBatch(1, 0.0, in_flight=2, workers=1, ready=3, starting=0))
     True

@@ -169,8 +169,9 @@ class SharedBuffer(NamedTuple):
 class SpillLimits(NamedTuple):
     """When a batch is left to the overflow: see `deployment.spill`; of a plain fleet none `is_on`.
 
-    It is where its instance has `most` batches in flight, or where what it has waited and
-    `service`, by its requests, for each turn until it is served, come to more than `latest`.
+    It is where no instance has fewer than `most` batches in flight, of a RANDOM fleet the one
+    drawn; or where what it has waited and `service`, by its requests, for each turn until it is
+    served, come to more than `latest`.
     """
 
     is_on: bool
@@ -213,6 +214,20 @@ class FleetState(NamedTuple):
     state: Counts
     following: Counts
     spill: SpillLimits
+
+
+@step
+def find_room(fleet: FleetState, most: int) -> int:
+    """Return the instance of the least key among those with fewer than `most` outstanding.
+
+    Where there is none, it is the one of the least key of all.
+    """
+    best, key = fleet.tree[1] & ((1 << KEY_BITS) - 1), NEVER
+    for instance in fleet.routable:
+        own = fleet.tree[len(fleet.tree) // 2 + instance]
+        if fleet.outstanding[instance] < most and own < key:
+            best, key = instance, own
+    return best
 
 
 @step
@@ -543,6 +558,8 @@ def serve_fleet(
             if spills:
                 leaves_it = ready == 0
                 if not leaves_it:
+                    if mixes and outstanding[queue] >= most:
+                        queue = find_room(fleet, most)  # slower, but not full
                     in_flight = outstanding[queue]
                     if routing == SHARED:
                         in_flight //= ready
@@ -558,7 +575,7 @@ def serve_fleet(
                     continue
             outstanding[queue] += 1
             if least:
-                set_key(tree, queue, tree[1] + (weight[queue] << KEY_BITS))
+                set_key(tree, queue, tree[leaves + queue] + (weight[queue] << KEY_BITS))
             following[batch] = -1
             if head[queue] < 0:
                 head[queue] = batch
