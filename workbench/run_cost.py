@@ -1,6 +1,7 @@
 """What a run costs: the billed quantities read from its rows, and the bill of its deployment."""
 
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def cost(
     instance started, Lambda bills them and SageMaker serverless does not, unless `bill_cold_start`
     (that it does not is inferred). Throttled calls are free. Servers numbered below `provisioned`
     are the provisioned ones. Instances are billed from launch to stop as in the record's
-    `instances`.
+    `instances`, spot instances at the price in its `spot`.
 
     Args:
         run: The run, with a deployment in its record.
@@ -58,8 +59,6 @@ def cost(
     (0.001, 500.0, 'simulated')
     """
     of_kind("run", run, Run)
-    if prices is not None:
-        of_kind("prices", prices, PriceSheet)
     deployment = _deployment(run)
     usage = deployment.usage(RunActivity(run), bill_cold_start=bill_cold_start)
     notes = list(usage.notes)
@@ -67,11 +66,22 @@ def cost(
         notes.append("Bytes in and out are not given: data processing is not billed.")
     usage = replace(usage, bytes_in=bytes_in, bytes_out=bytes_out)
     return Cost(
-        items=deployment.bill(usage, prices=prices),
+        items=deployment.bill(usage, prices=sheet_of(run, prices)),
         answered=run.answered,
         origin=run.origin,
         notes=tuple(notes),
     )
+
+
+def sheet_of(run: Run, prices: PriceSheet | None) -> PriceSheet:
+    """Return the prices of a run: its spot instances have that of its record."""
+    sheet = PriceSheet.load() if prices is None else prices
+    of_kind("prices", sheet, PriceSheet)
+    spot = run.record.spot
+    if spot is None:
+        return sheet
+    day = date.fromisoformat(spot["priced_on"])
+    return sheet.with_price(spot["instance_type"], spot["hourly_price"], unit="hour", date=day)
 
 
 def _deployment(run: Run) -> Deployment:

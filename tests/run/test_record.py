@@ -44,6 +44,7 @@ FULL = {
     "profile": {"origin": "measured"},
     "cold_start": 0.5,
     "scaling": {"kind": "schedule"},
+    "spot": {"hourly_price": 0.05},
     "instances": [[-1.5, 2.0], [0.0, 2.0]],
     "counts": [[0.0, 1], [1.0, 2]],
     "activities": [{"cause": "a policy"}],

@@ -35,7 +35,9 @@ from workbench.deployment import (
 )
 from workbench.errors import InvalidInput
 from workbench.planner.candidates import usage_of
+from workbench.plots.costs import cost_over_time
 from workbench.pricing.cost import total
+from workbench.run.record import RunRecord
 from workbench.run_cost import cost
 from workbench.scaling import Schedule
 from workbench.scaling.spot import SpotPool
@@ -200,6 +202,17 @@ def test_what_a_lost_instance_has_is_offered_to_the_overflow_when_the_notice_end
     assert run.frame["place"].to_list() == [1, 1, 1, 1]
     assert run.frame["started"].to_list() == [3.0, 3.0, 3.0, 9.0]
     assert run.record.members[0].instances == ((0.0, 3.0),)
+
+
+def test_spot_instances_are_billed_at_the_price_of_their_pool():
+    run = simulate(TRACE, UNBATCHED, mixed(), [EXPONENTIAL] * 2, spot=pool((30.0, 0)))
+
+    here, large = cost(run).items
+    assert (here.what, here.dollars) == (SMALL, pytest.approx(32 / 3600 * 0.05))
+    assert (large.what, here.mark, str(here.date)) == (LARGE, "user", "2026-11-29")
+    grown = cost_over_time(run, points=1).filter(item=f"{SMALL}: {SMALL}")
+    assert grown["dollars"].to_list() == pytest.approx([0.0, here.dollars])
+    assert RunRecord.from_dict(run.record.to_dict()).spot == run.record.spot
 
 
 @pytest.mark.parametrize("routing", ["least_outstanding", "random", "shared"])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment.platforms import JobPlatform
 from workbench.errors import InvalidInput
+from workbench.pricing.cost import total
 from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
 from workbench.quantiles import SLO, is_met, longest_within, select_quantile
 from workbench.service_times import Floats
@@ -261,7 +262,7 @@ def _latencies_of_parts(
 
 def dollars_of(deployment: Deployment, usage: Usage, prices: PriceSheet) -> float:
     """Return the dollars of billed quantities."""
-    return math.fsum(item.dollars for item in deployment.bill(usage, prices=prices))
+    return total(deployment.bill(usage, prices=prices))
 
 
 def describe_instability(mean_busy: Floats, limits: NDArray[np.int64]) -> NDArray[np.object_]:

@@ -14,7 +14,7 @@ from workbench.plots.theme import HEIGHT, WIDTH
 from workbench.pricing.cost import Cost
 from workbench.pricing.sheet import PriceSheet
 from workbench.run import Run
-from workbench.run_cost import RunActivity, cost
+from workbench.run_cost import RunActivity, cost, sheet_of
 from workbench.validation import whole_number
 
 if TYPE_CHECKING:
@@ -125,17 +125,16 @@ def cost_over_time(
     >>> run = Run.from_arrays(scheduled=[0], finished=[3600.0]).amend(
     ...     deployment=RealTime(instance_type="ml.m5.large"), instances=[(0, 3600), (1800, 3600)]
     ... )
-    >>> cost_over_time(run, points=2)["dollars"].to_list()
+    >>> cost_over_time(run, points=2)["dollars"].round(4).to_list()
     [0.0, 0.0575, 0.1725]
     """
     import polars as pl
 
     whole_number("points", points, low=1)
-    sheet = prices or PriceSheet.load()
     rows = [
         (name, item, until, dollars)
         for name, run in name_results(runs).items()
-        for item, until, dollars in _grow(run, points, sheet)
+        for item, until, dollars in _grow(run, points, sheet_of(run, prices))
     ]
     return pl.DataFrame(rows, schema=["run", "item", "seconds", "dollars"], orient="row")
 

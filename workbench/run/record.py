@@ -193,6 +193,7 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "profile": _parse_object,
     "cold_start": not_negative,
     "scaling": _parse_object,
+    "spot": _parse_object,
     "instances": _parse_pairs,
     "counts": _parse_counts,
     "activities": _parse_objects,
@@ -233,6 +234,7 @@ class RunRecord:
         profile: Where those times come from.
         cold_start: Seconds a simulated instance takes to start, on average.
         scaling: What the size of the fleet followed, as the policy's `to_dict` says.
+        spot: What took spot instances away and what they cost, as `SpotPool.to_dict` says.
         instances: From when to when each instance was billed, in seconds of the run.
         counts: From which second on there were so many instances, as they were counted.
         activities: What Application Auto Scaling did.
@@ -275,6 +277,7 @@ class RunRecord:
     profile: Mapping[str, Any] | None = None
     cold_start: float | None = None
     scaling: Mapping[str, Any] | None = None
+    spot: Mapping[str, Any] | None = None
     instances: tuple[tuple[float, float], ...] | None = None
     counts: tuple[tuple[float, int], ...] | None = None
     activities: tuple[Mapping[str, Any], ...] | None = None

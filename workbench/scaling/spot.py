@@ -51,7 +51,8 @@ class SpotPool:
 
     Attributes:
         instance_type: Its name.
-        hourly_price: US dollars; spot prices change, none is known here.
+        hourly_price: US dollars, by which instances of the type are billed; spot prices change,
+            none is known here.
         priced_on: The day that price was seen, as 2026-11-29.
         rate: Interruptions of one instance an hour.
         pool_rate: Losses of all an hour.

@@ -211,6 +211,7 @@ class HybridSimulation(PlacesSimulation):
             record,
             cold_start=None if self.cold_start is None else float(np.mean(self.cold_start)),
             scaling=None if self.scaling is None else self.scaling.to_dict(),
+            spot=None if self.spot is None else self.spot.to_dict(),
         )
         if len(outcome.places) == 1 and (spans := outcome.places[0].outcome.instances) is not None:
             known = replace(known, instances=tuple(spans))

@@ -227,7 +227,7 @@ def find_room(fleet: FleetState, most: int) -> int:
         own = fleet.tree[len(fleet.tree) // 2 + instance]
         if fleet.outstanding[instance] < most and own < key:
             best, key = instance, own
-    return best
+    return int(best)
 
 
 @step
