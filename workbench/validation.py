@@ -146,6 +146,15 @@ def of_kind(name: str, value: T, kind: type[Any] | UnionType, wanted: str = "") 
     return value
 
 
+def keep(value: object, **checked: object) -> None:
+    """Set fields of a frozen value to what their checks returned: plain types, which JSON knows.
+
+    Only its `__post_init__` may.
+    """
+    for name, each in checked.items():
+        object.__setattr__(value, name, each)
+
+
 def as_tuple(name: str, values: object) -> tuple[Any, ...]:
     """Return what a list, or anything else to go through, holds; a text is no list of its letters.
 

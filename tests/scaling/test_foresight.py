@@ -1,5 +1,6 @@
 """The clairvoyant's schedule: as brute force finds it, and below every policy."""
 
+import math
 from itertools import product
 
 import numpy as np
@@ -144,6 +145,8 @@ def test_prices_alone_can_decide():
     [
         ({"trace": []}, "trace"),
         ({"trace": [-1]}, "trace"),
+        ({"trace": [1, math.inf]}, "trace"),
+        ({"trace": ["many"]}, "trace"),
         ({"capacity": InstanceCapacity(instance_type="x", rate=1, hourly_price=0)}, "no price"),
         ({"call_price": -1}, "call_price"),
         ({"boot": -1}, "boot"),

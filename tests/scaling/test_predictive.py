@@ -272,3 +272,35 @@ def test_policies_are_json_values():
         values = policy.to_dict()
         assert json.loads(json.dumps(values)) == values
     assert values["forecaster"] == {"kind": "Last"}
+
+
+def test_numbers_of_numpy_are_kept_as_plain_ones():
+    whole, real = np.int64(2), np.float32(0.5)
+    one = InstanceCapacity(instance_type="one", rate=real, hourly_price=whole)
+    rule = MissRule(latency_target=real, weight=real, launch=whole, cooldown_rounds=whole)
+    rounds = {"in_rounds": whole, "launch_overhead": real, "misses": rule, "least": whole}
+    for policy in (
+        Predictive(
+            forecaster=Last(),
+            capacity=one,
+            call_price=real,
+            quantile=real,
+            boot=whole,
+            interval=real,
+            history=np.array([1, 2], np.float32),
+            most=whole,
+            **rounds,
+        ),
+        MArkReleased(
+            capacity=one,
+            window=real,
+            headroom=real,
+            steps=whole,
+            warm_rounds=whole,
+            interval=whole,
+            most=whole,
+            **rounds,
+        ),
+    ):
+        values = policy.to_dict()
+        assert json.loads(json.dumps(values)) == values

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from workbench.batching.timer import BatchPolicy
-from workbench.validation import not_negative, of_kind, positive
+from workbench.validation import keep, not_negative, of_kind, positive
 
 _HOUR = 3600.0
 
@@ -34,8 +34,11 @@ class InstanceCapacity:
 
     def __post_init__(self) -> None:
         of_kind("instance_type", self.instance_type, str)
-        positive("rate", self.rate, "requests a second")
-        not_negative("hourly_price", self.hourly_price, "US dollars")
+        keep(
+            self,
+            rate=positive("rate", self.rate, "requests a second"),
+            hourly_price=not_negative("hourly_price", self.hourly_price, "US dollars"),
+        )
         if self.policy is not None:
             of_kind("policy", self.policy, BatchPolicy)
 

@@ -193,8 +193,8 @@ def _count(trace: Trace | ArrayLike, period: float, within: float) -> tuple[Floa
         before[-1] = len(trace)
         earlier = np.searchsorted(trace.arrivals, np.maximum(ends - within, 0.0), "left")
         return np.diff(before, prepend=0).astype(float), (before - earlier).astype(float)
-    demand = np.asarray(as_tuple("trace", trace), np.float64)
-    if demand.ndim != 1 or not demand.size or not (demand >= 0).all():
+    demand = np.array([not_negative("Each of trace", n) for n in as_tuple("trace", trace)])
+    if not demand.size:
         raise InvalidInput("trace must be a Trace, or requests by period, 0 or more.")
     sums = np.concatenate([[0.0], np.cumsum(demand)])
     back = math.ceil(within / period - 1e-9)

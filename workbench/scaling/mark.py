@@ -23,8 +23,8 @@ from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.miss_tracker import MissRule
 from workbench.scaling.predictive import describe_forecaster
 from workbench.scaling.provision import Floats, as_capacities, fill_greedily
-from workbench.scaling.rounds import PlannedFleet
-from workbench.validation import not_negative, of_kind, positive, whole_number
+from workbench.scaling.rounds import PlannedFleet, check_rounds
+from workbench.validation import keep, positive, whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +71,20 @@ class MArkReleased:
 
     def __post_init__(self) -> None:
         as_capacities(self.capacity)
-        positive("headroom", self.headroom)
-        whole_number("steps", self.steps, low=1)
-        not_negative("launch_overhead", self.launch_overhead, "seconds")
-        whole_number("in_rounds", self.in_rounds, low=1)
-        whole_number("warm_rounds", self.warm_rounds, low=0)
-        windows = positive("interval", self.interval, "seconds") / positive("window", self.window)
+        keep(
+            self,
+            headroom=positive("headroom", self.headroom),
+            steps=whole_number("steps", self.steps, low=1),
+            warm_rounds=whole_number("warm_rounds", self.warm_rounds, low=0),
+            interval=positive("interval", self.interval, "seconds"),
+            window=positive("window", self.window, "seconds"),
+        )
+        check_rounds(self)
+        windows = self.interval / self.window
         if abs(windows - round(windows)) > 1e-9 or windows < 1:
             raise InvalidInput(
                 f"interval must be a multiple of window, got {self.interval} s and {self.window} s."
             )
-        if self.misses is not None:
-            of_kind("misses", self.misses, MissRule)
-        whole_number("least", self.least, low=0)
-        whole_number("most", self.most, low=max(1, self.least))
 
     @cached_property
     def capacities(self) -> tuple[InstanceCapacity, ...]:

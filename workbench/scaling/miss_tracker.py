@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from workbench.scaling.base import Reading
-from workbench.validation import inner_share, positive, positive_share, whole_number
+from workbench.validation import inner_share, keep, positive, positive_share, whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +30,14 @@ class MissRule:
     cooldown_rounds: int = 5
 
     def __post_init__(self) -> None:
-        positive("latency_target", self.latency_target, "seconds")
-        positive_share("share", self.share)
-        inner_share("weight", self.weight)
-        whole_number("launch", self.launch, low=1)
-        whole_number("cooldown_rounds", self.cooldown_rounds, low=1)
+        keep(
+            self,
+            latency_target=positive("latency_target", self.latency_target, "seconds"),
+            share=positive_share("share", self.share),
+            weight=inner_share("weight", self.weight),
+            launch=whole_number("launch", self.launch, low=1),
+            cooldown_rounds=whole_number("cooldown_rounds", self.cooldown_rounds, low=1),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON values."""

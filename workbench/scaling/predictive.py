@@ -16,14 +16,13 @@ from workbench.scaling.base import Counts, Reading
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.miss_tracker import MissRule
 from workbench.scaling.provision import Floats, Whole, as_capacities, fill_greedily, find_cheapest
-from workbench.scaling.rounds import PlannedFleet
+from workbench.scaling.rounds import PlannedFleet, check_rounds
 from workbench.validation import (
     as_tuple,
     inner_share,
+    keep,
     not_negative,
-    of_kind,
     positive,
-    whole_number,
 )
 
 _HIGHEST = 0.999  # of forecast demand, where nothing else can take it
@@ -89,23 +88,20 @@ class Predictive:
     def __post_init__(self) -> None:
         check_forecaster(self.forecaster)
         as_capacities(self.capacity)
-        check_call_price(self.call_price)
         if self.quantile is not None:
-            inner_share("quantile", self.quantile)
+            keep(self, quantile=inner_share("quantile", self.quantile))
         if self.plan not in ("greedy", "exact"):
             raise InvalidInput(f'plan must be "greedy" or "exact", got {self.plan!r}.')
-        not_negative("boot", self.boot, "seconds")
-        positive("interval", self.interval, "seconds")
-        whole_number("in_rounds", self.in_rounds, low=1)
-        not_negative("launch_overhead", self.launch_overhead, "seconds")
-        if self.misses is not None:
-            of_kind("misses", self.misses, MissRule)
-        whole_number("least", self.least, low=0)
-        whole_number("most", self.most, low=max(1, self.least))
-        counts = as_tuple("history", self.history)
-        object.__setattr__(
-            self, "history", tuple(not_negative("Each of history", each) for each in counts)
+        keep(
+            self,
+            call_price=check_call_price(self.call_price),
+            boot=not_negative("boot", self.boot, "seconds"),
+            interval=positive("interval", self.interval, "seconds"),
+            history=tuple(
+                not_negative("Each of history", each) for each in as_tuple("history", self.history)
+            ),
         )
+        check_rounds(self)
 
     @cached_property
     def capacities(self) -> tuple[InstanceCapacity, ...]:
@@ -267,14 +263,15 @@ def _distinct_rows(cases: Floats) -> list[int]:
     return [*np.flatnonzero(differs).tolist(), len(cases) - 1]
 
 
-def check_call_price(value: float | None) -> None:
-    """Check what a request costs on functions: None and endless are no price.
+def check_call_price(value: float | None) -> float | None:
+    """Return what a request costs on functions: None and endless are no price.
 
     Raises:
         InvalidInput: It is not above 0.
     """
-    if value is not None and value != math.inf:
-        positive("call_price", value, "US dollars")
+    if value is None or value == math.inf:
+        return value
+    return positive("call_price", value, "US dollars")
 
 
 def check_forecaster(value: object) -> None:

@@ -1,6 +1,7 @@
 """What policies share that plan in rounds: who runs, when less is enough, within what limits."""
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +10,27 @@ from workbench.errors import InvalidInput
 from workbench.scaling.base import Counts, Reading
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.miss_tracker import MissRule, MissTracker
+from workbench.validation import keep, not_negative, of_kind, whole_number
 
 Whole = NDArray[np.int64]
+
+
+def check_rounds(policy: Any) -> None:  # noqa: ANN401 - of any class with these settings
+    """Check the settings that all such policies have, and keep them in plain types.
+
+    Raises:
+        InvalidInput: One is out of its limits.
+    """
+    if policy.misses is not None:
+        of_kind("misses", policy.misses, MissRule)
+    least = whole_number("least", policy.least, low=0)
+    keep(
+        policy,
+        in_rounds=whole_number("in_rounds", policy.in_rounds, low=1),
+        launch_overhead=not_negative("launch_overhead", policy.launch_overhead, "seconds"),
+        least=least,
+        most=whole_number("most", policy.most, low=max(1, least)),
+    )
 
 
 class PlannedFleet:
