@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.minutes import bill_periods
 from workbench.errors import InvalidInput, TooFewSamples
+from workbench.forecasts import SeasonalNaive
 from workbench.scaling.base import Reading, TypeCount
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.mark import MArkDescribed, MArkReleased
@@ -79,6 +80,7 @@ def counts_of(policy, demand=DEMAND):
         (Predictive(forecaster=Last(), **PLAIN | {"in_rounds": 2}), [2, 4, 4, 1, 6]),
         (Predictive(forecaster=Last(), **PLAIN, least=2, most=5), [2, 4, 2, 2, 5]),
         (Predictive(forecaster=Wary(), **PLAIN), [2, 4, 1, 1, 6]),
+        (Predictive(forecaster=SeasonalNaive(season=1440), **PLAIN), [2, 4, 1, 1, 6]),
         # a second one would spare 2 calls, 0.3 of its cent; a sixth 5, 0.75; 8 calls are 1.2
         (Predictive(forecaster=Last(), **PLAIN | {"plan": "exact", "call_price": 0.0015}),
          [1, 3, 1, 1, 5]),
@@ -255,6 +257,27 @@ def test_of_one_type_all_counts_are_tried():
 def test_settings_out_of_their_limits_are_refused(change, match):
     with pytest.raises(InvalidInput, match=match):
         Predictive(**{"forecaster": Last(), "capacity": ONE} | change)
+
+
+@pytest.mark.parametrize("shown", [[[math.nan]], [[math.inf]], [1.0, 2.0], [[1.0, 2.0]]], ids=str)
+def test_a_forecast_of_another_shape_or_without_an_end_is_refused(shown):
+    class Odd(Last):
+        def forecast(self, steps, quantiles):  # noqa: ARG002 - the protocol's words
+            return np.array(shown)
+
+    for policy in (
+        Predictive(forecaster=Odd(), capacity=ONE, quantile=0.5, boot=0),
+        MArkDescribed(forecaster=Odd(), capacity=ONE, warm_rounds=0, window=60, steps=1),
+    ):
+        with pytest.raises(InvalidInput, match=r"forecast of Odd must .*, shape \(1, 1\)"):
+            policy.scaler().decide(Reading(3, 0, 0, 0, 1, 0, requests=3), now=60.0)
+
+
+def test_more_demand_than_any_fleet_serves_asks_for_all_there_may_be():
+    for capacity, most in ((ONE, 7), ((ONE, TWO), {"one": 7, "two": 7})):
+        policy = Predictive(forecaster=Last(), capacity=capacity, most=7)
+        asked = policy.scaler().decide(Reading(1, 0, 0, 0, 1, 0, requests=10**15), now=60.0)
+        assert asked == most
 
 
 def test_windows_must_fill_an_interval():

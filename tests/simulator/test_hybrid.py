@@ -323,6 +323,11 @@ def test_policies_that_watch_servers_serve_mixed_fleets_and_no_hybrids(policy):
         serve(TRACE, policy, hybrid(), [DRAWN, DRAWN])
 
 
+def test_a_boot_that_is_none_is_refused_by_its_name():
+    with pytest.raises(InvalidInput, match="boot must be seconds"):
+        simulate(TRACE, UNBATCHED, hybrid(), [CONSTANT] * 2, cold_start=0.1, boot=-1)
+
+
 def test_times_are_asked_for_each_part():
     with pytest.raises(InvalidInput, match="2 parts, got 1"):
         serve(TRACE, UNBATCHED, hybrid(), DRAWN)

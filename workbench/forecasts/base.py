@@ -6,6 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.errors import InvalidInput
+
 Floats = NDArray[np.float64]
 
 
@@ -35,3 +37,21 @@ class Forecaster(Protocol):
         quantiles.
         """
         ...
+
+
+def ask_forecaster(
+    forecaster: Forecaster, steps: int, quantiles: Sequence[float], name: str = ""
+) -> Floats:
+    """Return what a forecaster says, which may be one's own: finite numbers, steps by quantiles.
+
+    Raises:
+        InvalidInput: They are not; `name` is what it is called, by default its class.
+    """
+    shown = np.asarray(forecaster.forecast(steps, quantiles), np.float64)
+    wanted = steps, len(quantiles)
+    if shown.shape != wanted or not np.isfinite(shown).all():
+        raise InvalidInput(
+            f"forecast of {name or type(forecaster).__name__} must return finite numbers, steps by "
+            f"quantiles, shape {wanted}, got {shown!r}."
+        )
+    return shown

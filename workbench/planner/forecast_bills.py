@@ -5,10 +5,10 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, TooFewSamples
-from workbench.forecasts.base import Floats, Forecaster
+from workbench.forecasts.base import Floats, Forecaster, ask_forecaster
 from workbench.scaling.foresight import ClairvoyantSchedule, clairvoyant
 from workbench.scaling.predictive import Predictive
 from workbench.validation import whole_number
@@ -60,7 +60,7 @@ class Origins:
         try:
             for row, origin in enumerate(self.origins):
                 own.fit(self.counts[:origin], self.period)
-                shown[row] = _require_shape(name, own.forecast(most, levels), shown.shape[1:])
+                shown[row] = ask_forecaster(own, most, levels, name)
         except TooFewSamples as error:
             raise TooFewSamples(f"{name}, with learn={self.learn}: {error}") from error
         return shown
@@ -142,12 +142,3 @@ class FluidBill:
         """Return the requests of the periods from the first origin to the last decision's end."""
         periods = asked.counts[asked.learn : asked.learn + len(asked.origins) * asked.every]
         return np.pad(periods, (0, len(asked.origins) * asked.every - len(periods)))
-
-
-def _require_shape(name: str, shown: ArrayLike, shape: tuple[int, ...]) -> Floats:
-    found = np.asarray(shown, np.float64)
-    if found.shape != shape:
-        raise InvalidInput(
-            f"forecast of {name} must return steps by quantiles, shape {shape}, got {found.shape}."
-        )
-    return found

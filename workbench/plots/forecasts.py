@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.errors import InvalidInput
-from workbench.forecasts.base import Forecaster
+from workbench.forecasts.base import Forecaster, ask_forecaster
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, shape
 from workbench.plots.theme import INK, PALETTE
@@ -68,7 +68,7 @@ def forecast_fan(
         )
     learned = copy.deepcopy(forecaster)
     learned.fit(counts[:known], period)
-    ahead = np.asarray(learned.forecast(steps, levels), dtype=np.float64)
+    ahead = ask_forecaster(learned, steps, levels)
     first = max(0, known - _PAST * steps)
     shown = np.arange(first, known + steps)
     came = [int(counts[each]) if each < len(counts) else None for each in shown]

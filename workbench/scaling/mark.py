@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from workbench.errors import InvalidInput, TooFewSamples
-from workbench.forecasts.base import Forecaster
+from workbench.forecasts.base import Forecaster, ask_forecaster
 from workbench.scaling.base import Counts, Reading
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.miss_tracker import MissRule
@@ -195,5 +195,5 @@ class _DescribedScaler(MArkScaler):
         if self._forecaster is not None:
             with suppress(TooFewSamples):
                 self._forecaster.fit(self._peaks, policy.interval)
-                return self._forecaster.forecast(policy.steps, [0.5])[:, 0]
+                return ask_forecaster(self._forecaster, policy.steps, [0.5])[:, 0]
         return np.full(policy.steps, self._peaks[-1])

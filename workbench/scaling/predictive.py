@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from workbench.errors import InvalidInput, TooFewSamples
-from workbench.forecasts.base import Forecaster
+from workbench.forecasts.base import Forecaster, ask_forecaster
 from workbench.scaling.base import Counts, Reading
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.miss_tracker import MissRule
@@ -253,7 +253,7 @@ class PredictiveScaler:
             self._forecaster.fit(self._counts, policy.interval)
             for asked in quantiles:
                 with suppress(TooFewSamples):
-                    return self._forecaster.forecast(policy.steps, asked)
+                    return ask_forecaster(self._forecaster, policy.steps, asked)
         return np.full((policy.steps, 1), self._counts[-1])
 
 

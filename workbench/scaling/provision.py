@@ -207,6 +207,8 @@ def _find_several(
     wanted = cases.ravel() if call_price is not None else np.array([cases.max()])
     prices = np.array([each.price for each in capacities])
     most = np.array([each.rate for each in capacities]) * interval
+    if call_price is None:
+        wanted = np.minimum(wanted, _MOST * most.sum())
     cost = np.concatenate(
         [
             prices * interval * len(cases),

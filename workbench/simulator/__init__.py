@@ -488,9 +488,9 @@ def _service_times(service: ServiceTimes | ProfileLike, deployment: Deployment) 
     return ServiceTimes.from_profile(service, threads=deployment.session_threads)
 
 
-def _cold_start_quantiles(cold_start: ArrayLike) -> Floats:
+def _cold_start_quantiles(cold_start: ArrayLike, name: str = "cold_start") -> Floats:
     """Return quantiles of the cold start: those of the measured ones, or the one number."""
-    given = np.atleast_1d(as_array("cold_start", cold_start))
+    given = np.atleast_1d(as_array(name, cold_start))
     quantiles = (
         np.sort(given.astype(np.float64)) if given.dtype.kind in "iuf" else np.array([np.nan])
     )
@@ -500,7 +500,7 @@ def _cold_start_quantiles(cold_start: ArrayLike) -> Floats:
         or not (np.isfinite(quantiles) & (quantiles >= 0)).all()
     ):
         raise InvalidInput(
-            f"cold_start must be seconds, 0 or more, or a list of such, got {cold_start!r}."
+            f"{name} must be seconds, 0 or more, or a list of such, got {cold_start!r}."
         )
     return quantiles
 

@@ -81,13 +81,13 @@ def prepare_hybrid(
             f"{deployment.label} takes service times for each of {len(parts)} parts, "
             f"got {len(given)}: give a sequence of ServiceTimes."
         )
-    start_of_instances = cold_start if boot is None else boot
+    of_instances = cold_start if boot is None else boot
     warnings = [
         _warn_of_settings(
             policy,
             part,
             cast("ProfileLike", times),
-            cold_start=cold_start if part.on_demand else start_of_instances,
+            cold_start=cold_start if part.on_demand else of_instances,
             scaling=None if part.on_demand else scaling,
             duration=trace.duration,
         )
@@ -102,7 +102,7 @@ def prepare_hybrid(
             for part, times in zip(parts, given, strict=True)
         ),
         cold_start=None if cold_start is None else _cold_start_quantiles(cold_start),
-        boot=None if start_of_instances is None else _cold_start_quantiles(start_of_instances),
+        boot=(None if of_instances is None else _cold_start_quantiles(of_instances, "boot")),
         scaling=scaling,
         spot=spot,
         seed=seed,
