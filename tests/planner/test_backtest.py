@@ -213,7 +213,7 @@ def test_what_was_learned_before_is_left_as_it_was():
         {"capacity": ONE},
         {"hybrid": HYBRID},
     ],
-    ids=lambda change: "-".join(change),
+    ids="-".join,
 )
 def test_what_does_not_fit_is_refused(change):
     with pytest.raises(InvalidInput):

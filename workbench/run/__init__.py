@@ -337,7 +337,7 @@ class Run:
         places = self.record.places
         if OVERFLOW not in places:
             return None
-        return float((self.frame["place"] == places.index(OVERFLOW)).mean() or 0.0)
+        return int((self.frame["place"] == places.index(OVERFLOW)).sum()) / len(self)
 
     def batches(self) -> "pl.DataFrame":
         """Return one row a batch: where, its size, when it was taken up and finished, and how.

@@ -290,14 +290,18 @@ def check_forecaster(value: object) -> None:
 def explain_unlearned(policy: object, duration: float) -> str:
     """Return why a policy's forecaster learns nothing in so many seconds; empty if it does.
 
+    Nothing is known of how much a forecaster of one's own needs.
+
     >>> from workbench.forecasts.ridge import Ridge
     >>> one = InstanceCapacity(instance_type="c5.xlarge", rate=8, hourly_price=0.17)
     >>> policy = Predictive(forecaster=Ridge(), capacity=one)
     >>> explain_unlearned(policy, 3600.0)[:38], explain_unlearned(policy, 100_000.0)
     ('The last count stood for all forecasts', '')
     """
+    from workbench.forecasts.online import OnlineForecaster
+
     forecaster, interval = (getattr(policy, name, None) for name in ("forecaster", "interval"))
-    if forecaster is None or interval is None:
+    if not isinstance(forecaster, OnlineForecaster) or interval is None:
         return ""
     counts = len(getattr(policy, "history", ())) + int(duration // interval)
     try:

@@ -47,7 +47,6 @@ from workbench.run import Run
 from workbench.run.columns import COLUMNS
 from workbench.run.record import RunRecord, describe_setup
 from workbench.scaling.base import ScalingPolicy
-from workbench.scaling.predictive import explain_unlearned
 from workbench.service_times import Floats, ProfileLike, ServiceTimes
 from workbench.traffic.trace import Trace
 from workbench.validation import Seed, as_array, generator_from, of_kind
@@ -558,6 +557,8 @@ def _warn_of_settings(
     duration: float,
 ) -> list[str]:
     """Return warnings of what the caller left open, or what does not apply."""
+    from workbench.scaling.predictive import explain_unlearned
+
     warnings = [why] if (why := explain_unlearned(scaling, duration)) else []
     starts = deployment.on_demand or deployment.by_job or scaling is not None
     if starts and cold_start is None:
