@@ -325,11 +325,11 @@ class Run:
         return self.answered / last if last > 0 else 0.0
 
     @property
-    def spilled(self) -> float | None:
+    def spill_share(self) -> float | None:
         """The share of requests whose answer is from the overflow of a `Hybrid`; None elsewhere.
 
         >>> facts = {"places": ("base", "overflow")}
-        >>> Run.from_arrays(scheduled=[0, 1], finished=[1, 2], place=[0, 1], facts=facts).spilled
+        >>> Run.from_arrays(scheduled=[0, 1], finished=[1, 2], place=[0, 1], facts=facts).spill_share
         0.5
         """
         from workbench.deployment.hybrid import OVERFLOW
@@ -375,7 +375,7 @@ class Run:
             "batches": batches.height,
             "mean_batch_size": float(batches["batch_size"].mean() or 0.0),  # type: ignore[arg-type]
             "cold_starts": int(batches["cold"].sum()),
-            **({} if self.spilled is None else {"spilled": self.spilled}),
+            **({} if self.spill_share is None else {"spilled": self.spill_share}),
             "batch_invariance": self._batch_verdict,
             "accuracy": float(np.average(correct[known], weights=rows)) if known.any() else None,
             "complete": self.complete,
