@@ -329,7 +329,8 @@ class Run:
         """The share of requests whose answer is from the overflow of a `Hybrid`; None elsewhere.
 
         >>> facts = {"places": ("base", "overflow")}
-        >>> Run.from_arrays(scheduled=[0, 1], finished=[1, 2], place=[0, 1], facts=facts).spill_share
+        >>> run = Run.from_arrays(scheduled=[0, 1], finished=[1, 2], place=[0, 1], facts=facts)
+        >>> run.spill_share
         0.5
         """
         from workbench.deployment.hybrid import OVERFLOW
