@@ -6,7 +6,6 @@ from typing import Any
 
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
-from workbench.pricing.cost import HOUR, total
 from workbench.scaling.base import ScalingPolicy
 from workbench.scaling.capacity import InstanceCapacity
 
@@ -53,14 +52,11 @@ class PlannedScaling:
         return made
 
     def _capacity(self, experiment: Experiment) -> InstanceCapacity:
-        from workbench.planner.instance_capacity import find_capacity
+        from workbench.planner.instance_capacity import find_capacity, price_instance
 
-        base = experiment.deployment.simple_parts[0].with_count(1)
+        base = experiment.deployment.simple_parts[0]
         if (rate := self.settings.get("capacity")) is not None:
-            hourly = total(base.bill(base.idle_usage(HOUR)))
-            return InstanceCapacity(
-                instance_type=str(base.size), rate=rate, hourly_price=round(hourly, 9)
-            )
+            return price_instance(base, rate)
         if experiment.slo is None:
             raise InvalidInput(
                 f"{self.kind} plans by what one instance can do: give --slo, by which it is found, "

@@ -18,11 +18,11 @@ import numpy as np
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform
 from workbench.errors import InvalidInput, NotFound
-from workbench.planner.candidates import dollars_of
 from workbench.planner.options import Options
 from workbench.planner.problem import PlanningProblem
 from workbench.planner.rate_search import RateFound, RateSearch, find_mark_policy
 from workbench.planner.service_sources import Measured, load_profile, resolve_service
+from workbench.pricing.cost import HOUR, total
 from workbench.quantiles import SLO, samples_needed
 from workbench.registry.model import Model
 from workbench.scaling.capacity import InstanceCapacity
@@ -34,8 +34,10 @@ from workbench.validation import inner_share, of_kind
 if TYPE_CHECKING:
     import polars as pl
 
+    from workbench.batching.timer import BatchPolicy
     from workbench.pricing.sheet import PriceSheet
     from workbench.service_times import Floats
+
 MOST_LOAD = 0.95
 """The share of its seconds that an instance is busy at most, by default: at all of them a queue
 grows without end, however short it was when one looked."""
@@ -132,14 +134,27 @@ def name_type(deployment: Deployment) -> str:
     return str(deployment.size or deployment.kind)
 
 
-def hourly_price(deployment: Deployment, prices: PriceSheet) -> float:
-    """Return US dollars of an hour of one instance, by the deployment's own bill.
+def price_instance(
+    deployment: Deployment,
+    rate: float,
+    *,
+    policy: BatchPolicy | None = None,
+    prices: PriceSheet | None = None,
+) -> InstanceCapacity:
+    """Return one instance of a fleet that serves so many requests a second, by its own bill.
 
     Raises:
         NotFound: The sheet has no price for it.
+
+    >>> from workbench.deployment import RealTime
+    >>> price_instance(RealTime(instance_type="ml.c5.large"), 5.0).hourly_price
+    0.102
     """
     one = deployment.with_count(1)
-    return dollars_of(one, one.idle_usage(3600.0), prices)
+    hourly = total(one.bill(one.idle_usage(HOUR), prices=prices))
+    return InstanceCapacity(
+        instance_type=name_type(one), rate=rate, hourly_price=round(hourly, 9), policy=policy
+    )
 
 
 class CapacityRow(NamedTuple):
@@ -328,12 +343,8 @@ def _poisson(slo: SLO, options: Options) -> Trace:
 
 
 def _make_capacity(search: RateSearch, found: RateFound) -> InstanceCapacity:
-    return InstanceCapacity(
-        instance_type=name_type(search.deployment),
-        rate=found.rate,
-        hourly_price=hourly_price(search.deployment, search.problem.options.prices),
-        policy=found.policy,
-    )
+    prices = search.problem.options.prices
+    return price_instance(search.deployment, found.rate, policy=found.policy, prices=prices)
 
 
 def _make_row(search: RateSearch, rule: str, found: RateFound) -> CapacityRow:

@@ -12,6 +12,7 @@ from workbench.deployment.platforms import FleetPlatform
 from workbench.deployment.spill import SPILL_RULES, SpillRule
 from workbench.errors import WorkbenchError
 from workbench.formatting import dollars, percent
+from workbench.planner.instance_capacity import price_instance
 from workbench.pricing.cost import HOUR, total
 from workbench.pricing.usage import Usage
 from workbench.scaling import SCALING_POLICIES, InstanceCapacity, Schedule, TargetTracking
@@ -222,12 +223,10 @@ class ScalingPicker(Picker):
     def _plan(self, base: Deployment, overflow: Deployment | None) -> ScalingPolicy:
         """Return the policy that plans by what one instance can do."""
         held = self.planned.values
-        one = base.with_count(1)
-        hourly = total(one.bill(one.idle_usage(HOUR)))
-        capacity = InstanceCapacity(
-            instance_type=str(base.size), rate=held["rate"], hourly_price=round(hourly, 9)
-        )
-        same = {"capacity": capacity, "interval": held["interval"]}
+        same = {
+            "capacity": price_instance(base, held["rate"]),
+            "interval": held["interval"],
+        }
         if self.policy.kind.value == RELEASED:
             return MArkReleased(**same)
         forecaster = _FORECASTERS[held["forecaster"]]()
