@@ -9,16 +9,13 @@ from workbench.experiment import Experiment
 from workbench.scaling.base import ScalingPolicy
 from workbench.scaling.capacity import InstanceCapacity
 
-PREDICTIVE = "predictive"
-
 
 def policies_ahead() -> dict[str, Any]:
     """Return the policies by kind."""
     from workbench.scaling.mark import MArkDescribed, MArkReleased
     from workbench.scaling.predictive import Predictive
 
-    marks = {each.kind: each for each in (MArkReleased, MArkDescribed)}
-    return {PREDICTIVE: Predictive, **marks}
+    return {each.kind: each for each in (Predictive, MArkReleased, MArkDescribed)}
 
 
 @dataclass(frozen=True)
@@ -41,13 +38,17 @@ class PlannedScaling:
         Raises:
             InvalidInput: A setting is not what it must be, or neither capacity nor target is given.
         """
+        from workbench.forecasts.naive import Persistence
         from workbench.run_cost import cost
+        from workbench.scaling.predictive import Predictive
 
         settings = {**self.settings, "capacity": self._capacity(experiment)}
         functions = getattr(experiment.deployment, "overflow", None)
-        if self.kind == PREDICTIVE and functions is not None:
-            every = cost(experiment.on(functions).simulate())
-            settings.setdefault("call_price", every.per_million / 1e6)
+        if self.kind == Predictive.kind:
+            settings.setdefault("forecaster", Persistence())
+            if functions is not None and "call_price" not in settings:
+                every = cost(experiment.on(functions).simulate())
+                settings["call_price"] = every.per_million / 1e6
         made: ScalingPolicy = policies_ahead()[self.kind](**settings)
         return made
 

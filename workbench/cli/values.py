@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.cli.arguments import parse_seconds
-from workbench.cli.planned_scaling import PREDICTIVE, PlannedScaling, policies_ahead
+from workbench.cli.planned_scaling import PlannedScaling, policies_ahead
 from workbench.deployment.base import KINDS, Deployment
 from workbench.deployment.spill import SPILL_RULES, SpillRule, as_spill_rule
 from workbench.errors import InvalidInput, NotFound
@@ -34,8 +34,6 @@ def parse_scaling(text: str) -> ScalingPolicy | PlannedScaling:
         return policy_from_dict(data)
     if isinstance(data.get("forecaster"), str):
         data["forecaster"] = parse_forecaster(data["forecaster"])
-    if data["kind"] == PREDICTIVE:
-        data.setdefault("forecaster", parse_forecaster("persistence"))
     return PlannedScaling(data.pop("kind"), data)
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -70,6 +70,8 @@ class Predictive:
     >>> scaler.decide(Reading(1200, 0, 0, 0, 1, 0, requests=1200), now=60.0)
     3
     """
+
+    kind: ClassVar[str] = "predictive"
 
     forecaster: Forecaster
     capacity: InstanceCapacity | Sequence[InstanceCapacity]
@@ -137,7 +139,7 @@ class Predictive:
         """Return kind and settings as JSON values; an endless price is none."""
         endless = self.call_price is None or not math.isfinite(self.call_price)
         return {
-            "kind": "predictive",
+            "kind": self.kind,
             "forecaster": describe_forecaster(self.forecaster),
             "capacity": [each.to_dict() for each in self.capacities],
             "call_price": None if endless else self.call_price,

@@ -37,11 +37,10 @@ _BEGIN_RULES: dict[str, SpillRule] = {
     Hedge.kind: Hedge(after=0.1),
 }
 
-PREDICTIVE, DESCRIBED, RELEASED = "predictive", "mark described", "mark released"
 _PLANNED = {
-    PREDICTIVE: ("rate", "call", "boot", "interval", "forecaster", "quantile"),
-    DESCRIBED: ("rate", "interval", "forecaster"),
-    RELEASED: ("rate", "interval"),
+    Predictive.kind: ("rate", "call", "boot", "interval", "forecaster", "quantile"),
+    MArkDescribed.kind: ("rate", "interval", "forecaster"),
+    MArkReleased.kind: ("rate", "interval"),
 }
 """The policies that plan by what one instance can do, and their controls."""
 
@@ -223,14 +222,12 @@ class ScalingPicker(Picker):
     def _plan(self, base: Deployment, overflow: Deployment | None) -> ScalingPolicy:
         """Return the policy that plans by what one instance can do."""
         held = self.planned.values
-        same = {
-            "capacity": price_instance(base, held["rate"]),
-            "interval": held["interval"],
-        }
-        if self.policy.kind.value == RELEASED:
+        capacity = price_instance(base, held["rate"])
+        same: dict[str, Any] = {"capacity": capacity, "interval": held["interval"]}
+        if self.policy.kind.value == MArkReleased.kind:
             return MArkReleased(**same)
         forecaster = _FORECASTERS[held["forecaster"]]()
-        if self.policy.kind.value == DESCRIBED:
+        if self.policy.kind.value == MArkDescribed.kind:
             return MArkDescribed(forecaster=forecaster, **same)
         call_price = None if overflow is None else price_of_call(overflow, held["call"] / 1000)
         policy = Predictive(forecaster=forecaster, call_price=call_price, boot=held["boot"], **same)
