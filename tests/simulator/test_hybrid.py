@@ -204,6 +204,17 @@ def test_what_a_lost_instance_has_is_offered_to_the_overflow_when_the_notice_end
     assert run.record.members[0].instances == ((0.0, 3.0),)
 
 
+def test_what_is_lost_may_be_older_than_what_spilled_over_before_it():
+    trace = Trace([0.0, 0.5, 9.0], 10.0)
+    times = [ServiceTimes({1: 4.0}), ServiceTimes({1: 1.0})]
+    terms = {"cold_start": 0.0, "spot": pool((1.0, 0))}
+
+    run = simulate(trace, UNBATCHED, hybrid(real_time(1), InFlight(1)), times, **terms)
+
+    assert run.frame["place"].to_list() == [1, 1, 1]
+    assert run.frame["started"].to_list() == [3.0, 0.5, 9.0]
+
+
 def test_spot_instances_are_billed_at_the_price_of_their_pool():
     run = simulate(TRACE, UNBATCHED, mixed(), [EXPONENTIAL] * 2, spot=pool((30.0, 0)))
 
@@ -255,7 +266,7 @@ def test_lost_instances_are_launched_again_as_far_as_there_is_room():
 @pytest.mark.parametrize("functions", [True, False])
 def test_interruptions_lose_no_request(routing, functions):
     base = real_time(4, routing=routing)
-    spot = replace(pool(), rate=400.0, pool_rate=60.0, outage=5.0, notice=0.1)
+    spot = replace(pool(), rate=400.0, pool_rate=60.0, outage=5.0, notice=0.0)
     scaling = Schedule([(float(at), 4) for at in range(60)])
     deployment, times = (hybrid(base, InFlight(2)), [DRAWN] * 2) if functions else (base, DRAWN)
 

@@ -444,7 +444,9 @@ class Simulation:
         from workbench.simulator.replication import replicate, replicate_if_random
 
         spans = outcome.instances
-        overload = overload_warnings(self.trace, self.deployment, outcome)
+        overload = overload_warnings(
+            self.trace.duration, self.trace.bytes, self.deployment, outcome
+        )
         simulated = replace(
             record,
             origin="simulated",
@@ -578,16 +580,25 @@ def _format_servers(servers: int) -> str:
     return f"{servers} server{'s' * (servers > 1)}"
 
 
-def overload_warnings(trace: Trace, deployment: Deployment, outcome: Outcome) -> list[str]:
-    """Return warnings of queues that only grow, and of calls that AWS ends or refuses."""
+def overload_warnings(
+    seconds: float, content: NDArray[np.int64], deployment: Deployment, outcome: Outcome
+) -> list[str]:
+    """Return warnings of queues that only grow, and of calls that AWS ends or refuses.
+
+    Args:
+        seconds: How long requests came.
+        content: Bytes of each.
+        deployment: Where they were answered.
+        outcome: What became of them.
+    """
     from workbench.simulator.call_limits import find_broken_calls
 
     warnings = []
     servers = outcome.servers
-    load = outcome.busy_seconds / (servers * trace.duration) if servers else 0.0
+    load = outcome.busy_seconds / (servers * seconds) if servers else 0.0
     if load >= 1:
         warnings.append(
             f"Load is {load:.3g}: more work arrives than {_format_servers(servers)} can do. "
             "The queue grows for as long as the trace lasts, and so do the latencies."
         )
-    return [*warnings, *find_broken_calls(outcome.batches, deployment, trace.bytes).warnings]
+    return [*warnings, *find_broken_calls(outcome.batches, deployment, content).warnings]

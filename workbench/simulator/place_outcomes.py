@@ -177,8 +177,8 @@ class PlacesSimulation(ABC):
         for place, (requests, served) in zip(places, outcome.places, strict=True):
             own = list(place.warnings)
             if len(requests):
-                span = max(self.trace.duration, served.arrivals[-1])
-                asked = Trace(served.arrivals, span, bytes=self.trace.bytes[requests])
-                own += overload_warnings(asked, place.deployment, served)
+                seconds = max(self.trace.duration, served.arrivals.max())
+                content = self.trace.bytes[requests]
+                own += overload_warnings(seconds, content, place.deployment, served)
             yield from (f"{place.name}: {each}" if len(places) > 1 else each for each in own)
         yield from describe_events(outcome.events, [place.name for place in places])
