@@ -550,16 +550,17 @@ def serve_fleet(
         else:
             batch = arriving
             arriving += 1
-            queue = 0
+            queue, key = 0, tree[1]
             if routing == RANDOM and ready > 0:
                 queue = routable[min(int(started[batch] * ready), ready - 1)]
             elif least:
-                queue = tree[1] & ((1 << KEY_BITS) - 1)
+                queue = key & ((1 << KEY_BITS) - 1)
             if spills:
                 leaves_it = ready == 0
                 if not leaves_it:
                     if mixes and outstanding[queue] >= most:
                         queue = find_room(fleet, most)  # slower, but not full
+                        key = tree[leaves + queue]
                     in_flight = outstanding[queue]
                     if routing == SHARED:
                         in_flight //= ready
@@ -575,7 +576,7 @@ def serve_fleet(
                     continue
             outstanding[queue] += 1
             if least:
-                set_key(tree, queue, tree[leaves + queue] + (weight[queue] << KEY_BITS))
+                set_key(tree, queue, key + (weight[queue] << KEY_BITS))
             following[batch] = -1
             if head[queue] < 0:
                 head[queue] = batch
