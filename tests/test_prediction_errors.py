@@ -7,7 +7,7 @@ import pytest
 
 from workbench.batching.timer import BatchPolicy
 from workbench.comparison import compare
-from workbench.deployment import Local, Serverless
+from workbench.deployment import Hybrid, Lambda, Local, RealTime, Serverless
 from workbench.files import home
 from workbench.measuring import error_history
 from workbench.measuring.error_history import read_past_errors, record_errors
@@ -15,6 +15,7 @@ from workbench.prediction import predict
 from workbench.report.page import report_html
 from workbench.run import SLO, Run, load_run
 from workbench.run.past_errors import PastErrors
+from workbench.scaling.spot import SpotPool
 from workbench.service_times import ServiceTimes
 from workbench.simulator import simulate
 from workbench.traffic.map import poisson_process
@@ -88,6 +89,21 @@ def test_another_experiment_is_no_yardstick(other):
 
     assert frame["against"].to_list() == [None, None]
     assert read_past_errors("simulated").runs == 0
+
+
+def test_a_hybrid_has_errors_too_unless_its_instances_are_spot():
+    base, overflow = RealTime(instance_type="ml.m5.large"), Lambda.example()
+    hybrid = Hybrid(base=base, overflow=overflow)
+    spot = SpotPool(instance_type="ml.m5.large", hourly_price=0.05, priced_on="2026-11-29")
+    runs = [
+        simulate(TRACE, BatchPolicy(), hybrid, [TIMES] * 2, cold_start=0.0, spot=each)
+        for each in (None, spot, None)
+    ]
+    runs[2] = runs[2].amend(origin="measured: this machine")
+
+    frame = compare(runs).frame
+
+    assert frame["p95_error"].to_list() == [0.0, None, None]
 
 
 def test_of_several_measured_runs_the_same_experiment_counts():

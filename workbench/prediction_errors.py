@@ -28,7 +28,7 @@ COLUMN_TYPES = {
 }
 """Columns and types of Polars: which measured run, the ratios of figures less 1, errors before."""
 
-_IDENTITY = ("trace", "deployment", "policy", "router", "model", "members", "scaling")
+_IDENTITY = ("trace", "deployment", "policy", "router", "model", "members", "scaling", "spot")
 
 
 def find_measured(results: Mapping[str, Result]) -> dict[str, str]:
@@ -118,8 +118,8 @@ def _agree(one: Result, other: Result, *, strictly: bool) -> bool:
     trace, deployment, policy, router = (None not in pair for pair in pairs[:4])
     if strictly and not (trace and deployment and (policy or router)):
         return False
-    known = [pair for pair in pairs[:-1] if None not in pair]
-    return all(left == right for left, right in [*known, pairs[-1]])
+    known = [pair for pair in pairs[:-2] if None not in pair]
+    return all(left == right for left, right in [*known, *pairs[-2:]])
 
 
 def _setup(result: Result) -> RunRecord | None:
@@ -129,7 +129,7 @@ def _setup(result: Result) -> RunRecord | None:
 def _identify(record: RunRecord, name: str) -> object:
     value = getattr(record, name)
     if name == "members" and value is not None:
-        return [(each.name, each.model.sha256, each.policy) for each in value]
+        return [(each.name, each.model and each.model.sha256, each.policy) for each in value]
     return getattr(value, "sha256", value) if name in ("trace", "model") else value
 
 
