@@ -267,6 +267,12 @@ def test_cold_starts_and_accuracy_are_shown_where_there_are_any(page):
     assert "predicted right" not in page
 
 
+def test_what_the_fleet_s_size_followed_is_told_but_not_each_count_before():
+    page = report_html(run_of(0.02, scaling={"kind": "predictive", "history": [7.5] * 1440}))
+
+    assert "history 1,440 values, kind predictive" in page
+
+
 def test_a_record_that_knows_little_shows_what_it_knows():
     facts = {"model": {"name": "mlp:1"}, "policy": {"kind": "steered"}, "trace": {"name": "mine"}}
     shown = report_html(Run.from_arrays(scheduled=[0, 1], finished=[1, 2], facts=facts))

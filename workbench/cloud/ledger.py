@@ -112,7 +112,7 @@ class Ledger:
             database.execute("INSERT INTO entries VALUES (?, ?)", (entry.id, _text(entry)))
 
     def annotate(self, entry: LedgerEntry, note: str) -> None:
-        """Add a note to an entry, if it is still there."""
+        """Note what went wrong last with an entry, if it is still there."""
         text = _text(replace(entry, note=note))
         with self._open() as database:
             database.execute("UPDATE entries SET facts = ? WHERE id = ?", (text, entry.id))

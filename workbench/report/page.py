@@ -39,6 +39,8 @@ from workbench.run import Run
 from workbench.run.record import Lag, MemberRecord, ModelRecord, TraceRecord
 from workbench.validation import of_kind
 
+_LISTED = 20  # values of a list that are shown; of more, how many they are
+
 
 def write_report(
     runs: Results,
@@ -152,6 +154,8 @@ def _describe_settings(run: Run) -> dict[str, str]:
         "router": _format_fact(record.router),
         "rows together": record.batch_invariance or "",
         "deployment": _describe_deployment(record.deployment),
+        "scaling": _format_fact(record.scaling),
+        "spot instances": _format_fact(record.spot),
         "batching": _describe_policy(record.policy),
         "traffic": _describe_traffic(record.trace),
         "target": format_target(run.slo) if run.slo else "",
@@ -204,7 +208,8 @@ def _format_fact(value: Any) -> str:  # noqa: ANN401 - any JSON value
         )
         return ", ".join(f"{key} {item}" for key, item in items if item)
     if isinstance(value, list | tuple):
-        return ", ".join(map(_format_fact, value))
+        many = len(value) > _LISTED
+        return f"{len(value):,} values" if many else ", ".join(map(_format_fact, value))
     return "" if value is None else str(value)
 
 
