@@ -73,6 +73,20 @@ def test_an_ensemble_of_one_is_simulated_as_its_member(ensemble, name):
     assert wb.cost(routed).total == wb.cost(plain).total
 
 
+def test_instances_of_members_boot_as_long_as_is_said_and_are_not_spot(model):
+    fleet = wb.RealTime(instance_type="ml.m5.large")
+    experiment = wb.Experiment(wb.Ensemble({"one": wb.Member(model, fleet)}), trace=TRACE)
+    terms = {"cold_start": 0.0, "scaling": wb.Schedule([(0, 9)]), "seed": 3}
+
+    routed = experiment.simulate({"one": TIMES["large"]}, boot=5.0, **terms)
+    plain = experiment.alone("one").simulate(TIMES["large"], boot=5.0, **terms)
+
+    assert routed.quantile(0.99) == plain.quantile(0.99)
+    spot = wb.SpotPool(instance_type=fleet.instance_type, hourly_price=1, priced_on="2026-11-29")
+    with pytest.raises(InvalidInput, match="spot"):
+        experiment.simulate({"one": TIMES["large"]}, spot=spot)
+
+
 def test_simulated_answers_are_right_where_those_of_a_live_run_are(model):
     trace = wb.poisson(rate=300, duration=1, seed=1, rows=(1, 3))
     experiment = wb.Experiment(model, wb.Local(), trace)

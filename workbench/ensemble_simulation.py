@@ -24,6 +24,7 @@ def simulate_ensemble(
     profile: Any = None,  # noqa: ANN401 - see find_facts
     *,
     cold_start: Any = None,  # noqa: ANN401 - see Experiment.simulate
+    boot: Any = None,  # noqa: ANN401 - the same
     scaling: ScalingPolicy | None = None,
     seed: Seed = 0,
     replications: int | None = None,
@@ -33,13 +34,13 @@ def simulate_ensemble(
 ) -> Run:
     """Return what would happen when the trace is sent to an ensemble.
 
-    Arguments and errors are those of `Experiment.simulate`; cold starts and scaling are those of
-    every member, `outcomes` is for `find_facts`.
+    Arguments and errors are those of `Experiment.simulate`; cold starts, boots and
+    scaling are those of every member, `outcomes` is for `find_facts`.
     """
     began = datetime.now(UTC)
     facts = find_facts(setup, profile, measured=measured, outcomes=outcomes, progress=progress)
     trace, ensemble = setup.trace, setup.model
-    terms: dict[str, Any] = {"cold_start": cold_start, "scaling": scaling}
+    terms: dict[str, Any] = {"cold_start": cold_start, "boot": boot, "scaling": scaling}
     members = tuple(
         replace(
             prepare(trace, member.policy, member.deployment, facts.times[name].times, **terms),

@@ -319,10 +319,13 @@ class Experiment:
         from workbench.simulator import prepare
 
         if self.ensemble is not None:
+            if spot is not None:
+                raise InvalidInput("The members of an ensemble are not simulated on spot: omit it.")
             return simulate_ensemble(
                 self._of_ensemble(),
                 profile,
                 cold_start=cold_start,
+                boot=boot,
                 scaling=scaling,
                 seed=seed,
                 replications=replications,
