@@ -7,6 +7,7 @@ import pytest
 
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Hybrid, InFlight, Lambda, MixedFleet, RealTime
+from workbench.errors import InvalidInput
 from workbench.forecasts import Persistence
 from workbench.scaling.base import Reading
 from workbench.scaling.capacity import InstanceCapacity
@@ -132,3 +133,12 @@ def test_on_demand_instances_run_while_there_are_no_spot_instances():
     assert [span for span in on_demand if span[0] >= 120] == [(600, 960), (600, 960)]
     assert {span for span in spot if span[0] >= 120} == {(900, 1800)}
     assert np.isfinite(outcome.finished).mean() > 0.99
+
+
+def test_a_hedge_between_two_types_takes_a_fleet_of_both():
+    policy = SpotHedge(policy=Schedule([(0, 2)]), spot=TYPE, on_demand="ml.c5.2xlarge")
+
+    with pytest.raises(InvalidInput, match="whole number"):
+        serve(
+            poisson(rate=4, duration=9, seed=1), BatchPolicy(), HYBRID, [QUICK] * 2, scaling=policy
+        )

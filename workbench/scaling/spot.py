@@ -227,7 +227,7 @@ class _SpotHedgeScaler:
             raise InvalidInput("policy must be one for a single type: it decided by type.")
         self._wanted = wanted
         on_spot = wanted + hedge.extra if wanted else 0
-        if not reading.types:  # of a fleet of one type
+        if not reading.types and hedge.on_demand is None:  # a fleet of one type
             return on_spot
         missing = wanted + hedge.extra - reading.types.get(hedge.spot, TypeCount(0, 0)).ready
         counts = {hedge.spot: on_spot}
