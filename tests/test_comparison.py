@@ -110,6 +110,16 @@ def test_the_table_tells_each_figure_with_its_unit(slow, fast):
     assert all(len(row) == 3 for row in shown.rows)
 
 
+def test_what_spilled_over_and_where_figures_come_from_are_told():
+    facts = {"label": "mix", "origin": "simulated", "places": ("base", "overflow")}
+    mixed = Run.from_arrays(scheduled=[0, 1, 2], finished=[1, 2, 3], place=[0, 1, 0], facts=facts)
+    compared = compare(mixed)
+
+    assert compared.frame["spilled"].to_list() == [pytest.approx(1 / 3)]
+    assert ["spilled over", "33.3 %"] in [list(row) for row in compared.table().rows]
+    assert str(compared).endswith("\nSimulated.")
+
+
 def test_the_table_says_what_not_to_rely_on(fast):
     stopped = fast.amend(complete=False, label="stopped")
     late = stopped.amend(valid=False, label="late")

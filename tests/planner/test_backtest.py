@@ -204,6 +204,8 @@ def test_what_was_learned_before_is_left_as_it_was():
     [
         {"trace": [1] * 10},
         {"forecasters": []},
+        {"forecasters": ["ridge"]},
+        {"forecasters": {"ridge": "ridge"}},
         {"forecasters": [Persistence(), Persistence(window=3)]},
         {"forecasters": {"odd": Said(1)}},
         {"ahead": [90.0]},

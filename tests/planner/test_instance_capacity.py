@@ -66,6 +66,14 @@ def test_no_other_batches_of_the_grid_do_more_than_a_little():
             assert find_capacity(TIMES, ONE, TARGET, options=trial).rate <= 1.01 * best
 
 
+def test_batches_that_are_given_are_kept():
+    policy = BatchPolicy(max_size=2, max_wait=0.01)
+    one = find_capacity(TIMES, ONE, TARGET, policy=policy)
+
+    assert one.policy == policy
+    assert one.rate < 2 / 0.028 < find_capacity(TIMES, ONE, TARGET, options=GRID).rate
+
+
 def test_batches_have_a_timer_always():
     policy = find_capacity(TIMES, ONE, TARGET, options=GRID).policy
     assert policy.max_size > 1

@@ -130,6 +130,12 @@ def test_the_bound_lets_requests_wait_into_the_next_period_until_they_are_late()
     assert (at_once, later) == pytest.approx((0.08, 0.06))
 
 
+def test_a_schedule_shows_itself_in_a_line():
+    shown = repr(clairvoyant([60] * 500, ONE, 0.002))
+    assert "500 periods" in shown
+    assert len(shown.splitlines()) == 1
+
+
 def test_prices_alone_can_decide():
     demand = [30, 0, 45, 12]
 

@@ -242,6 +242,7 @@ def test_of_one_type_all_counts_are_tried():
     ("change", "match"),
     [
         ({"capacity": ()}, "capacity"),
+        ({"capacity": 30}, "InstanceCapacity, got 30"),
         ({"capacity": (ONE, ONE)}, "one of each"),
         ({"capacity": InstanceCapacity(instance_type="x", rate=1, hourly_price=0)}, "no price"),
         ({"forecaster": 3}, "forecaster"),

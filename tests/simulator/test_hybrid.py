@@ -34,17 +34,19 @@ from workbench.deployment import (
     WhileBooting,
 )
 from workbench.errors import InvalidInput
+from workbench.forecasts import Persistence, Ridge
 from workbench.planner.candidates import usage_of
 from workbench.plots.costs import cost_over_time
 from workbench.pricing.cost import total
 from workbench.run.record import RunRecord
 from workbench.run_cost import cost
-from workbench.scaling import Schedule
+from workbench.scaling import InstanceCapacity, Schedule
+from workbench.scaling.predictive import Predictive
 from workbench.scaling.spot import SpotPool
 from workbench.service_times import ServiceTimes
 from workbench.simulator import EXPIRED_ERROR, THROTTLED_ERROR, _streams, serve, simulate
 from workbench.simulator.place_outcomes import PlaceOutcome
-from workbench.traffic.patterns import poisson
+from workbench.traffic.patterns import constant, poisson
 from workbench.traffic.trace import Trace
 
 UNBATCHED = BatchPolicy()
@@ -74,6 +76,19 @@ def hybrid(base=None, spill=RULES[0], overflow=FUNCTIONS):
 
 def mixed(workers=2):
     return MixedFleet(parts=(real_time(), real_time(instance_type=LARGE, workers=workers)))
+
+
+def test_a_forecaster_that_learns_nothing_in_a_trace_is_named():
+    capacity = InstanceCapacity(instance_type=SMALL, rate=5, hourly_price=0.1)
+    times = ServiceTimes.affine(0.1, 0.0, largest=1)
+    for forecaster, warned in ((Ridge(), True), (Persistence(), False)):
+        policy = Predictive(forecaster=forecaster, capacity=capacity)
+        terms = {"boot": 1.0, "cold_start": 1.0, "scaling": policy}
+        run = simulate(
+            constant(rate=1, duration=300), BatchPolicy(), hybrid(), [times] * 2, **terms
+        )
+        said = [each for each in run.warnings if "Ridge needs 1441" in each]
+        assert bool(said) is warned
 
 
 class CountsByType:

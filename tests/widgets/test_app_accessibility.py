@@ -165,7 +165,7 @@ def test_scaling_is_labelled_and_readable_in_either_theme_and_in_a_narrow_window
         expect(shown.locator("#jupyterlab-splash")).to_have_count(0)
         assert serious(shown) == "[]"
     choose("Most").fill("9")
-    expect(shown.get_by_text("The fleet is scaled.")).to_be_visible()
+    expect(shown.get_by_text("The fleet's size: target tracking.")).to_be_visible()
     choose("Scaled by").select_option("Predictive")
     expect(shown.get_by_role("slider", name="Quantile")).to_be_visible()
     expect(shown.get_by_text("By prices alone:")).to_be_visible()

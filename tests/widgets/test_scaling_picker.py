@@ -2,6 +2,7 @@
 
 import pytest
 
+from workbench.batching.timer import BatchPolicy
 from workbench.deployment import KINDS, Async, Hybrid, Lambda, Local, RealTime, Serverless
 from workbench.deployment.spill import SPILL_RULES, Hedge, InFlight
 from workbench.errors import InvalidInput
@@ -153,6 +154,32 @@ def test_a_dial_has_its_words_from_the_function_that_it_was_given():
 def test_what_one_instance_can_do_is_asked_for(planner):
     planner.find_button.click()
     assert planner.value.policy.capacities[0].rate == 12.5
+
+
+def test_what_is_an_example_is_said_until_it_is_found():
+    picker = ScalingPicker(find=lambda: InstanceCapacity(**ONE), time_call=lambda _: 0.25)
+    picker.offer(FLEET, constant(rate=50, duration=600))
+    picker.overflow.kind.value, picker.policy.kind.value = "lambda", "predictive"
+    assert "examples" in picker.status.text
+    moves = []
+    picker.planned["quantile"].observe(lambda change: moves.append(change.new), "value")
+
+    picker.find_button.click()
+    assert len(moves) == 1
+    assert "examples" not in picker.status.text
+    assert picker.planned["call"].value == 250.0
+
+
+@pytest.mark.usefixtures("at_home")
+def test_an_instance_is_asked_with_the_batches_that_are_chosen(app, monkeypatch):
+    app.scaling.set(Hybrid(base=FLEET, overflow=FUNCTION))
+    app.scaling.policy.kind.value = "predictive"
+    app.policy.set(BatchPolicy(max_size=2, max_wait=0.01))
+
+    assert app._find_capacity().policy == BatchPolicy(max_size=2, max_wait=0.01)
+    app.scaling.find()
+    taken = app.experiment.on(FUNCTION).service(app.experiment.ensure_profile()).means[2] / 2
+    assert app.scaling.planned["call"].value == pytest.approx(1000 * taken, abs=1e-3)
 
 
 def test_why_no_instance_can_do_it_is_said():

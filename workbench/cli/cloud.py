@@ -58,7 +58,7 @@ def add_deployment_options(parser: argparse.ArgumentParser, *, simulated: bool =
         group.add_argument(
             "--boot",
             type=argument_type(parse_seconds),
-            help="what an instance of a fleet does, where functions differ (as --cold-start)",
+            help="what an instance of a fleet takes, where functions differ (as --cold-start)",
         )
         return
     group.add_argument(

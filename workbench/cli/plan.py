@@ -107,7 +107,10 @@ def add_plan(commands: Any) -> None:  # noqa: ANN401
         help="what scales hybrids ahead, several to compare (persistence): "
         f"{', '.join(options_of(forecasters()))}",
     )
-    for name, about in (("cold-start", "of an instance on demand (none)"), ("boot", "(3min)")):
+    for name, about in (
+        ("cold-start", "what an instance on demand takes to start (no time)"),
+        ("boot", "what an instance of a fleet takes (3min)"),
+    ):
         where.add_argument(f"--{name}", type=argument_type(parse_seconds), help=about)
     add_registry_path(parser)
     parser.set_defaults(command=_plan)

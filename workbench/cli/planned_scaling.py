@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workbench.batching.timer import BatchPolicy
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
 from workbench.scaling.base import ScalingPolicy
@@ -63,4 +64,5 @@ class PlannedScaling:
                 f"{self.kind} plans by what one instance can do: give --slo, by which it is found, "
                 "or capacity=REQUESTS_PER_SECOND."
             )
-        return find_capacity(experiment.model, base, experiment.slo)  # type: ignore[arg-type]
+        batches = experiment.policy if isinstance(experiment.policy, BatchPolicy) else None
+        return find_capacity(experiment.model, base, experiment.slo, policy=batches)  # type: ignore[arg-type]

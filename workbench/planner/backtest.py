@@ -205,13 +205,13 @@ def _name(forecasters: Mapping[str, Forecaster] | Sequence[Forecaster]) -> dict[
         named = dict(forecasters)
     else:
         each = as_tuple("forecasters", forecasters)
-        for one in each:
-            check_forecaster(one)
         named = {describe_forecaster(one)["kind"]: one for one in each}
         if len(named) < len(each):
             raise InvalidInput(f"forecasters must differ in kind, or have names, got {each}.")
     if not named:
         raise InvalidInput("forecasters must hold at least one, such as Persistence().")
+    for one in named.values():
+        check_forecaster(one)
     return named
 
 

@@ -13,6 +13,7 @@ from workbench.batching.timer import BatchPolicy
 from workbench.deployment.platforms import JobPlatform
 from workbench.errors import InvalidInput
 from workbench.pricing.cost import total
+from workbench.formatting import dollars, format_cell
 from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
 from workbench.quantiles import SLO, is_met, longest_within, select_quantile
 from workbench.service_times import Floats
@@ -93,12 +94,20 @@ def describe_scaling(scaling: ScalingPolicy) -> str:
     forecaster = getattr(scaling, "forecaster", None)
     by = f" by {type(forecaster).__name__}" if forecaster is not None else ""
     words = [
-        f"{name.replace('_', ' ')} {value if isinstance(value, str) else f'{value:.4g}'}"
+        f"{name.replace('_', ' ')} {_format_setting(name, value)}"
         for name, value in values.items()
         if type(value) in (int, float, str) and name != "kind" and value != usual.get(name)
     ]
-    words += [f"{one.rate:.4g}/s an instance" for one in getattr(scaling, "capacities", ())]
+    words += [
+        f"{format_cell(one.rate)}/s an instance" for one in getattr(scaling, "capacities", ())
+    ]
     return f"{values['kind']}{by}" + (f" ({', '.join(words)})" if words else "")
+
+
+def _format_setting(name: str, value: float | str) -> str:
+    if name == "call_price" and not isinstance(value, str):
+        return f"{dollars(1e6 * value)} a million"
+    return format_cell(value)
 
 
 class Reliability(NamedTuple):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from workbench.batching.timer import BatchPolicy
 from workbench.deployment.base import Deployment
 from workbench.deployment.platforms import FleetPlatform
 from workbench.errors import InvalidInput, NotFound
@@ -56,6 +57,7 @@ def find_capacity(
     *,
     trace: Trace | None = None,
     options: Options | None = None,
+    policy: BatchPolicy | None = None,
     most_load: float = MOST_LOAD,
 ) -> InstanceCapacity:
     """Return the largest rate at which one instance meets a target, its batching and its price.
@@ -69,6 +71,7 @@ def find_capacity(
         trace: Traffic of which random parts are sent, rarely or often; None: independent requests
             of one row (Poisson).
         options: Batch sizes and waits to choose from, prices, measured service times, seed.
+        policy: How requests are batched, where that is settled; None: as most are answered.
         most_load: The share of its seconds that the instance may be busy.
 
     Raises:
@@ -84,8 +87,11 @@ def find_capacity(
     (8, True, 0.102)
     """
     options = Options() if options is None else of_kind("options", options, Options, "Options")
+    if policy is not None:
+        size, wait = of_kind("policy", policy, BatchPolicy).max_size, policy.max_wait
+        options = replace(options, max_sizes=[size], max_waits=[wait], even_if_answers_change=True)
     search = _prepare(source, deployment, slo, trace=trace, options=options, most_load=most_load)
-    return _make_capacity(search, search.find_best())
+    return _make_capacity(search, search.find_with(policy) if policy else search.find_best())
 
 
 def capacities(

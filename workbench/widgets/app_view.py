@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
+from workbench.batching.timer import BatchPolicy
 from workbench.cloud.aws import Cloud, aws
 from workbench.cloud.deploy import DeployedModel
 from workbench.deployment.base import Deployment
@@ -148,7 +149,8 @@ class SimulationPicker(Picker):
         words = "New instances start without delay."
         if "cold_start" in value:
             words = f"A new instance takes {value['cold_start']:g} s to start."
-        return f"{words} Of a fleet {value['boot']:g} s." if "boot" in value else words
+        more = f" An instance of a fleet takes {value.get('boot', 0):g} s."
+        return words + more if "boot" in value else words
 
 
 def _seconds(name: str, entered: str) -> float:
@@ -183,7 +185,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self._deployed: DeployedModel | None = None  # the latest
         self.model = ModelPicker(registry, _DEFAULT_GROUP)
         self.deployment = DeploymentPicker(_base_of(preset.deployment))
-        self.scaling = ScalingPicker(find=self._find_capacity)
+        self.scaling = ScalingPicker(find=self._find_capacity, time_call=self._time_call)
         self.scaling.set(preset.deployment, preset.scaling)
         self.traffic = TrafficPicker(preset.kind, **preset.settings)
         self.policy = PolicyPicker(preset.policy)
@@ -311,7 +313,15 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
 
         if self._is_measuring():
             raise InvalidInput("A run is under way, which measuring would disturb: wait for it.")
-        return find_capacity(self.model.value, self.deployment.value, self.slo.value)
+        batches = self.policy.value if isinstance(self.policy.value, BatchPolicy) else None
+        chosen = self.model.value, self.deployment.value, self.slo.value
+        return find_capacity(*chosen, policy=batches)
+
+    def _time_call(self, function: Deployment) -> float:
+        """Return the seconds that a function takes for a request, in full batches."""
+        experiment = self.experiment.on(function)
+        size = getattr(experiment.policy, "max_size", 1)
+        return float(experiment.service(experiment.ensure_profile()).means[size]) / size
 
     def _rows(self) -> list[ipywidgets.DOMWidget]:
         """Return the pickers, in as many columns as fit, and what stands under them."""

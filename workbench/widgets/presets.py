@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from workbench.batching.timer import BatchPolicy, Policy
 from workbench.deployment import Deployment, Hybrid, Lambda, Local, RealTime, Serverless
 from workbench.errors import NotFound
+from workbench.forecasts.naive import Persistence
 from workbench.quantiles import SLO
 from workbench.scaling.base import ScalingPolicy
-from workbench.scaling.reactive import TargetTracking
+from workbench.scaling.capacity import InstanceCapacity
+from workbench.scaling.predictive import Predictive
 from workbench.traffic.trace import Trace
 from workbench.widgets.traffic_picker import draw_traffic
 
@@ -87,7 +89,10 @@ PRESETS: dict[str, Preset] = {
         policy=_NO_BATCHING,
         cold_start=1.0,
         boot=180.0,
-        scaling=TargetTracking(target=12_000.0),
+        scaling=Predictive(
+            forecaster=Persistence(),
+            capacity=InstanceCapacity(instance_type="ml.m5.large", rate=60.0, hourly_price=0.115),
+        ),
     ),
 }
 """Presets by name."""

@@ -51,6 +51,11 @@ _FORECASTERS = {
 }
 """Those that learn from the counts alone."""
 
+_GUESSED = 100.0  # ms of a call, until it is known
+_GUESSES = (
+    "What one instance can do and what a call takes are examples: press Find the rate to have "
+    "those of this model."
+)
 _STEP = 0.001  # of the slider
 
 
@@ -79,9 +84,10 @@ class ScaledDeployment(NamedTuple):
     @property
     def label(self) -> str:
         """What the line under the controls says."""
-        words = ["The fleet keeps its size." if self.policy is None else "The fleet is scaled."]
+        how = None if self.policy is None else self.policy.to_dict()["kind"]
+        words = ["The fleet keeps its size." if how is None else f"The fleet's size: {how}."]
         if self.overflow is not None and self.spill is not None:
-            words.append(f"To {self.overflow.label}: {self.spill.label}.")
+            words.append(f"What goes to {self.overflow.label}: {self.spill.label}.")
         return " ".join(words)
 
 
@@ -121,17 +127,19 @@ class ScalingPicker(Picker):
     Args:
         describe: Says what a quantile comes to.
         find: Returns what one instance of the fleet can do; None: nobody does.
+        time_call: Returns the seconds that a function takes for a request, where `find` is asked.
     """
 
     def __init__(
         self,
         describe: Describe = describe_quantile,
         find: Callable[[], InstanceCapacity] | None = None,
+        time_call: Callable[[Deployment], float] | None = None,
     ) -> None:
-        self._describe_quantile, self._find = describe, find
+        self._describe_quantile, self._find, self._time_call = describe, find, time_call
         self._base: Deployment | None = None
         self._trace: Trace | None = None
-        self._critical = 0.0
+        self._critical, self._waits = 0.0, False
         policies = {kind: _BEGIN_POLICIES.get(kind) or each() for kind, each in _plain_policies()}
         on_demand = {kind: each.example() for kind, each in KINDS.items() if each.on_demand}
         rules = {kind: _BEGIN_RULES.get(kind) or each() for kind, each in SPILL_RULES.items()}
@@ -154,13 +162,25 @@ class ScalingPicker(Picker):
         self._read()
 
     def find(self) -> None:
-        """Have the controls hold the rate that one instance can take.
+        """Have the controls hold the rate that one instance can take, and what a call takes.
 
         Raises:
             InvalidInput: None meets the target.
         """
-        if self._find is not None:
-            self.planned["rate"].value = round(self._find().rate, 4)
+        found = {} if self._find is None else {"rate": self._find().rate}
+        if self._time_call is not None and self.value and self.value.overflow is not None:
+            found["call"] = 1000 * self._time_call(self.value.overflow)
+        self._waits = True  # or the slider moves twice, and a browser sends its first place back
+        try:
+            for name, figure in found.items():
+                self.planned[name].value = round(figure, 4)
+        finally:
+            self._waits = False
+        self._read()
+
+    def _read(self, change: object = None) -> None:
+        if not self._waits:
+            super()._read(change)
 
     def _find_or_tell(self) -> None:
         self.status.say("Finding what one instance can do.")
@@ -245,10 +265,12 @@ class ScalingPicker(Picker):
         return replace(policy, quantile=round(slider.value, 3))
 
     def _describe(self, value: ScaledDeployment) -> str:
-        policy = value.policy
+        policy, words = value.policy, [value.label]
+        if self._find is not None and hasattr(policy, "capacities"):
+            words += [_GUESSES] if self.planned["call"].value == _GUESSED else []
         if not isinstance(policy, Predictive):
-            return value.label
-        words = [value.label, policy.advice]
+            return " ".join(words)
+        words.append(policy.advice)
         if self._trace is not None and policy.call_price is not None:
             level = policy.quantiles[0]
             demand = self._trace, policy.capacities[0], policy.call_price, policy.interval
@@ -279,7 +301,7 @@ def _make_planned_controls() -> dict[str, Any]:
     )
     return {
         "rate": number("One can do (1/s)", 10.0),
-        "call": number("A call takes (ms)", 100.0),
+        "call": number("A call takes (ms)", _GUESSED),
         "boot": number("Boot (s)", 180.0),
         "interval": number("Plans every (s)", 60.0),
         "forecaster": choice("Forecaster", list(_FORECASTERS), "Persistence"),
