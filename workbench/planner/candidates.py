@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment.platforms import JobPlatform
 from workbench.errors import InvalidInput
-from workbench.pricing.cost import total
 from workbench.formatting import dollars, format_cell
+from workbench.pricing.cost import total
 from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
 from workbench.quantiles import SLO, is_met, longest_within, select_quantile
 from workbench.service_times import Floats
