@@ -35,7 +35,6 @@ from workbench.validation import inner_share, of_kind
 if TYPE_CHECKING:
     import polars as pl
 
-    from workbench.batching.timer import BatchPolicy
     from workbench.pricing.sheet import PriceSheet
     from workbench.service_times import Floats
 
