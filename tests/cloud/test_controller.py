@@ -183,8 +183,9 @@ def test_late_answers_are_counted_by_the_scalers_target(sagemaker, counts):
     "case",
     [
         (RuntimeError("at its wits' end"), (SMALL,), "wits' end"),
-        ({"ml.m5.large": 1}, (SMALL,), "got counts of"),
-        (2, (SMALL, LARGE), "how many of each"),
+        ({"ml.m5.large": 1}, (SMALL,), "whole number of instances; got"),
+        (2, (SMALL, LARGE), "counts by instance type"),
+        (2.5, (SMALL,), "whole number"),
     ],
 )
 def test_a_policy_that_fails_is_in_the_ledger(sagemaker, counts, tmp_path, case):
@@ -200,6 +201,39 @@ def test_a_policy_that_fails_is_in_the_ledger(sagemaker, counts, tmp_path, case)
     assert why in controller.warnings[0]
     assert ledger.entries()[0].note == controller.warnings[0]
     sagemaker.assert_no_pending_responses()  # nothing was changed, and nothing is put back
+
+
+class Stuck(Decisions):
+    """A policy that is due at the same instant for ever."""
+
+    due = 1.0
+
+
+class Never(Decisions):
+    """A policy that is due at no instant there is."""
+
+    due = float("nan")
+
+
+@pytest.mark.parametrize("policy", [Stuck(1, 1), Never(1)], ids=["stuck", "never"])
+def test_a_policy_that_is_not_due_later_ends_scaling_and_not_the_run(sagemaker, counts, policy):
+    with FleetController([variant()], policy, counts, ARRIVALS, clock=Clock()) as controller:
+        counts.begin(999.0)
+        until(lambda: controller.warnings)
+
+    assert "due later than now" in controller.warnings[0]
+    sagemaker.assert_no_pending_responses()
+
+
+def test_counts_may_be_of_numpy(sagemaker, counts):
+    expect_change(sagemaker, change(2))
+    policy = Decisions(np.int64(2))
+    terms = {"stays": False, "clock": Clock()}
+    with FleetController([variant()], policy, counts, ARRIVALS, **terms) as controller:
+        counts.begin(999.0)
+        until(lambda: controller.activities or controller.warnings)
+
+    assert controller.warnings == []
 
 
 def test_a_count_that_cannot_be_put_back_is_in_the_ledger(sagemaker, counts, tmp_path):

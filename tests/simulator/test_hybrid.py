@@ -339,6 +339,38 @@ def test_wrong_counts_of_a_mixed_fleet_are_refused(wanted):
         serve(TRACE, UNBATCHED, mixed(), [EXPONENTIAL] * 2, scaling=CountsByType([(1.0, wanted)]))
 
 
+@pytest.mark.parametrize("base", [real_time(2), mixed()], ids=lambda base: base.kind)
+def test_counts_may_be_of_numpy(base):
+    counts = {part.size: np.int64(1) for part in base.simple_parts}
+    wanted = counts if len(counts) > 1 else np.int64(1)
+    times = [CONSTANT] * (len(counts) + 1)
+    terms = {"boot": 1.0, "cold_start": 0.1, "scaling": CountsByType([(1.0, wanted)])}
+
+    outcome = serve(TRACE, UNBATCHED, hybrid(base), times, **terms)
+
+    assert not np.isnan(outcome.finished).any()
+
+
+def test_a_scaler_that_is_due_at_no_instant_is_refused():
+    class Never(CountsByType):
+        due = math.nan
+
+        def scaler(self):
+            return self
+
+    with pytest.raises(InvalidInput, match="due later than now"):
+        serve(TRACE, UNBATCHED, hybrid(), [CONSTANT] * 2, cold_start=0.1, scaling=Never([]))
+
+
+def test_a_policy_that_cannot_be_recorded_is_refused():
+    class Mute:
+        def scaler(self):
+            raise AssertionError
+
+    with pytest.raises(InvalidInput, match="to_dict"):
+        simulate(TRACE, UNBATCHED, hybrid(), [CONSTANT] * 2, cold_start=0.1, scaling=Mute())
+
+
 @pytest.mark.parametrize("policy", [WorkConserving(max_size=4), Steered(latency=0.1, max_size=4)])
 def test_policies_that_watch_servers_serve_mixed_fleets_and_no_hybrids(policy):
     outcome = serve(TRACE, policy, mixed(), [DRAWN] * 2)

@@ -5,9 +5,10 @@ scaling"), so that SageMaker's endpoints are scaled by UpdateEndpointWeightsAndC
 process of the run: the scaler is the one that a simulation asks.
 """
 
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
@@ -20,8 +21,14 @@ from workbench.cloud.adapters.endpoint import VARIANT
 from workbench.cloud.client import CloudClient
 from workbench.cloud.deploy import DeployedModel
 from workbench.deployment.base import Deployment
-from workbench.errors import CloudError, InvalidInput, WorkbenchError
-from workbench.scaling.base import Counts, Reading, ScalingPolicy, TypeCount
+from workbench.errors import CloudError, WorkbenchError
+from workbench.scaling.base import (
+    Reading,
+    ScalingPolicy,
+    TypeCount,
+    count_by_type,
+    require_later,
+)
 
 _LOOK = 0.02  # seconds between two looks at the clock, and at what was not allowed before
 _PATIENCE = 900.0  # seconds that putting the counts back may have to wait for another update
@@ -118,13 +125,14 @@ class FleetController:
         counts = self._counts.read()
         if not counts.begun:
             return
-        while (due := self._scaler.due) <= self._clock() - counts.begun:
-            wanted = self._by_type(self._scaler.decide(self._read(due), due))
+        while (due := require_later(self._scaler.due, -math.inf)) <= self._clock() - counts.begun:
+            wanted = count_by_type(self._scaler.decide(self._read(due), due), list(self._types))
+            require_later(self._scaler.due, due)
             self._cause = f"The policy decided so for {due:g} s."
             for name, each in self._types.items():  # AWS may not have had what was asked for
                 if each.fleet is not None:
                     self._asked[name] = each.fleet.desired
-            self._wanted = {name: self._keep_one(name, wanted.get(name, 0)) for name in self._types}
+            self._wanted = {name: self._keep_one(name, count) for name, count in wanted.items()}
 
     def _keep_one(self, name: str, count: int) -> int:
         """Return a count that an endpoint can have, and warn at the first that it cannot."""
@@ -132,18 +140,6 @@ class FleetController:
         if count < 1 and warning not in self.warnings:
             self.warnings.append(warning)
         return max(1, count)
-
-    def _by_type(self, counts: Counts) -> Mapping[str, int]:
-        if not isinstance(counts, Mapping):
-            if len(self._types) == 1:
-                return dict.fromkeys(self._types, counts)
-            raise InvalidInput(
-                "A policy of a fleet that mixes types must say how many of each of "
-                f"{list(self._types)} there should be, got {counts!r}."
-            )
-        if unknown := set(counts) - set(self._types):
-            raise InvalidInput(f"The fleet has {list(self._types)}, got counts of {unknown}.")
-        return counts
 
     def _read(self, now: float) -> Reading:
         """Return what happened since the last reading, and how things stand."""

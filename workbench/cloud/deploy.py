@@ -40,7 +40,7 @@ from workbench.deployment.composite import Composite
 from workbench.deployment.platforms import OnDemandPlatform
 from workbench.errors import CloudError, InvalidInput, NotFound, Unreachable, WorkbenchError
 from workbench.registry.model import Model
-from workbench.scaling.base import ScalingPolicy
+from workbench.scaling.base import ScalingPolicy, require_policy
 from workbench.scaling.schedule import Schedule
 from workbench.validation import of_kind
 
@@ -328,8 +328,7 @@ def check_controlled(
     Raises:
         InvalidInput: It has no instances that a run could change, or what is given is no policy.
     """
-    if not hasattr(policy, "scaler"):
-        raise InvalidInput(f"scaling must be a policy such as TargetTracking, got {policy!r}.")
+    require_policy(policy)
     if isinstance(deployment, Composite) and is_registered(policy):
         raise InvalidInput(
             f"{deployment.label} follows policies that count instances by type, got {policy!r}."

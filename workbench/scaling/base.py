@@ -5,12 +5,14 @@ is due.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from workbench.errors import InvalidInput
 from workbench.settings import build_from_dict, check_settings, settings_to_dict
+from workbench.validation import whole_number
 
 
 class TypeCount(NamedTuple):
@@ -25,6 +27,53 @@ class TypeCount(NamedTuple):
 Counts = int | Mapping[str, int]
 """How many instances there should be, booting ones included: of a fleet that mixes types, by type;
 a type that is not named gets none."""
+
+
+def require_policy(value: object) -> None:
+    """Require a scaling policy: what makes a scaler, and says what it is in JSON values.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    if not (hasattr(value, "scaler") and hasattr(value, "to_dict")):
+        raise InvalidInput(
+            "scaling must be a policy such as ScaleToZero, with the methods scaler and to_dict, "
+            f"got {value!r}."
+        )
+
+
+def count_by_type(wanted: object, types: Sequence[str]) -> dict[str, int]:
+    """Return how many instances of each type a scaler's answer asks for.
+
+    Raises:
+        InvalidInput: It is no count, or does not name the types of a fleet that mixes them.
+
+    >>> count_by_type({"small": 2}, ["small", "large"]), count_by_type(3, ["small"])
+    ({'small': 2, 'large': 0}, {'small': 3})
+    """
+    counts = wanted if isinstance(wanted, Mapping) else dict.fromkeys(types, wanted)
+    several = len(types) > 1
+    if not set(counts) <= set(types) or (several and counts is not wanted):
+        known = f"counts by instance type, of {', '.join(types)}"
+        raise InvalidInput(
+            f"The scaler of this fleet must ask for "
+            f"{known if several else 'a whole number of instances'}; got {wanted!r}."
+        )
+    return {
+        name: whole_number("A scaler's count of instances", counts.get(name, 0), low=0)
+        for name in types
+    }
+
+
+def require_later(due: float, now: float) -> float:
+    """Return the instant at which a scaler is due next, known to lie after it was asked.
+
+    Raises:
+        InvalidInput: It does not: who waits for it would ask for ever.
+    """
+    if not due > now:
+        raise InvalidInput(f"A scaler must be due later than now, {now}, got {due}.")
+    return due
 
 
 class Reading(NamedTuple):

@@ -46,7 +46,7 @@ from workbench.quantiles import SLO
 from workbench.run import Run
 from workbench.run.columns import COLUMNS
 from workbench.run.record import RunRecord, describe_setup
-from workbench.scaling.base import ScalingPolicy
+from workbench.scaling.base import ScalingPolicy, require_policy
 from workbench.service_times import Floats, ProfileLike, ServiceTimes
 from workbench.traffic.trace import Trace
 from workbench.validation import Seed, as_array, generator_from, of_kind
@@ -314,12 +314,13 @@ def prepare(
     of_kind("deployment", deployment, Deployment)
     if not hasattr(policy, "batcher"):
         raise InvalidInput(f"policy must be a policy such as BatchPolicy, got {policy!r}.")
-    if scaling is not None and not hasattr(scaling, "scaler"):
-        raise InvalidInput(f"scaling must be a policy such as ScaleToZero, got {scaling!r}.")
-    if scaling is not None and not _can_scale(deployment):
-        raise InvalidInput(
-            f"scaling is for real-time and async fleets, not for {deployment.label}: leave it out."
-        )
+    if scaling is not None:
+        require_policy(scaling)
+        if not _can_scale(deployment):
+            raise InvalidInput(
+                f"scaling is for real-time and async fleets, not for {deployment.label}: leave it "
+                "out."
+            )
     if isinstance(deployment, Hybrid | MixedFleet) or spot is not None:
         from workbench.simulator.hybrid import prepare_hybrid
 

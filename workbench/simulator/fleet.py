@@ -1,7 +1,7 @@
 """Fleets: instances that are launched, boot, serve and retire while batches come in."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
 from workbench.quantiles import longest_within
-from workbench.scaling.base import Reading, Scaler, TypeCount
+from workbench.scaling.base import Reading, Scaler, TypeCount, count_by_type, require_later
 from workbench.simulator import kernels
 from workbench.simulator.kernels import LEAST_OUTSTANDING, SHARED, Batches
 
@@ -404,12 +404,7 @@ class Rescaling:
         ready = self._instances.ready
         taken = math.inf if self._interruptions is None else self._interruptions.due
         boots = (ready[i] for i in self._instances.booting)
-        following = float(min([self._scaler.due, taken, *boots]))
-        if following <= self._now:
-            raise InvalidInput(
-                f"A scaler must be due later than now, {self._now}, got {following}."
-            )
-        return following
+        return require_later(float(min([self._scaler.due, taken, *boots])), self._now)
 
     def boot(self, now: float) -> bool:
         """Let the instances that are ready now take batches; return whether there are any.
@@ -477,16 +472,9 @@ class Rescaling:
         Raises:
             InvalidInput: It is no count, or no counts by instance type.
         """
-        names = [part.name for part in self._instances.parts]
-        counts = wanted if self._mixes else {names[0]: wanted}
-        if not isinstance(counts, Mapping) or not set(counts) <= set(names):
-            raise InvalidInput(
-                f"The scaler of a mixed fleet must ask for counts by instance type, of "
-                f"{', '.join(names)}; got {wanted!r}."
-            )
-        found = [counts.get(name, 0) for name in names]
-        whole = all(isinstance(each, int) and each >= 0 for each in found)
-        if not whole or sum(found) < self._least:
+        counts = count_by_type(wanted, [part.name for part in self._instances.parts])
+        found = list(counts.values())
+        if sum(found) < self._least:
             raise InvalidInput(
                 f"The scaler must ask for a whole number of instances from {self._least}, "
                 f"got {wanted!r}: only beside functions, as the base of a Hybrid, may all go."
