@@ -949,6 +949,9 @@ class Stuck:
     def scaler(self):
         return self
 
+    def to_dict(self):
+        return {"kind": "stuck"}
+
     def decide(self, _reading, _now):
         return 1
 

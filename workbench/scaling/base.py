@@ -37,8 +37,8 @@ def require_policy(value: object) -> None:
     """
     if not (hasattr(value, "scaler") and hasattr(value, "to_dict")):
         raise InvalidInput(
-            "scaling must be a policy such as ScaleToZero, with the methods scaler and to_dict, "
-            f"got {value!r}."
+            f"scaling must be a policy such as ScaleToZero, got {value!r}: it needs the methods "
+            "scaler and to_dict."
         )
 
 
