@@ -106,6 +106,17 @@ def test_settings_out_of_their_limits_are_refused(change):
         SpotPool(**PRICED | change)
 
 
+def test_numbers_of_numpy_are_kept_as_plain_ones():
+    real = np.float32(0.5)
+    numbers = dict.fromkeys(["hourly_price", "rate", "pool_rate", "outage", "notice"], real)
+    pool = SpotPool(
+        instance_type="a", priced_on="2026-11-29", recorded=np.array([[0, 1]]), **numbers
+    )
+
+    values = pool.to_dict()
+    assert json.loads(json.dumps(values)) == values
+
+
 def test_a_pool_is_json_values():
     pool = SpotPool(**PRICED, recorded=[(0, math.inf), (9, 1)])
 

@@ -15,6 +15,7 @@ from workbench.validation import (
     Seed,
     as_tuple,
     generator_from,
+    keep,
     not_negative,
     of_kind,
     positive,
@@ -83,13 +84,16 @@ class SpotPool:
 
     def __post_init__(self) -> None:
         of_kind("instance_type", self.instance_type, str)
-        not_negative("hourly_price", self.hourly_price, "US dollars")
         _check_day(self.priced_on)
-        not_negative("rate", self.rate, "interruptions an hour")
-        not_negative("pool_rate", self.pool_rate, "losses an hour")
-        positive("outage", self.outage, "seconds")
-        not_negative("notice", self.notice, "seconds")
-        object.__setattr__(self, "recorded", _check_recorded(self.recorded))
+        keep(
+            self,
+            hourly_price=not_negative("hourly_price", self.hourly_price, "US dollars"),
+            rate=not_negative("rate", self.rate, "interruptions an hour"),
+            pool_rate=not_negative("pool_rate", self.pool_rate, "losses an hour"),
+            outage=positive("outage", self.outage, "seconds"),
+            notice=not_negative("notice", self.notice, "seconds"),
+            recorded=_check_recorded(self.recorded),
+        )
 
     def draw_changes(self, duration: float, *, seed: Seed, most: int = 100) -> list[SpotChange]:
         """Return what changes within so many seconds, in order of time.
@@ -192,7 +196,7 @@ class SpotHedge:
         if not hasattr(self.policy, "scaler"):
             raise InvalidInput(f"policy must be a scaling policy, got {self.policy!r}.")
         of_kind("spot", self.spot, str)
-        whole_number("extra", self.extra, low=0)
+        keep(self, extra=whole_number("extra", self.extra, low=0))
         if self.on_demand == self.spot:
             raise InvalidInput(
                 f"on_demand must be another type than spot, got {self.spot!r} twice."
