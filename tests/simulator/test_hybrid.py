@@ -489,3 +489,15 @@ def test_hybrids_and_mixed_fleets_do_as_the_twin_does(data, trace, policy, routi
             wanted = [getattr(each, name) for each in batches]
             np.testing.assert_allclose(getattr(own, name), wanted, rtol=1e-12, err_msg=name)
         np.testing.assert_allclose(place.outcome.instances or [], spans or [], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "warns"), [({}, True), ({"call_price": 1e-5}, False), ({"quantile": 0.9}, False)]
+)
+def test_a_hybrid_whose_policy_knows_no_functions_warns(settings, warns):
+    capacity = InstanceCapacity(instance_type=SMALL, rate=20.0, hourly_price=0.1)
+    policy = Predictive(forecaster=Persistence(), capacity=capacity, **settings)
+
+    run = simulate(TRACE, UNBATCHED, hybrid(), [CONSTANT] * 2, scaling=policy)
+
+    assert any("call_price" in each for each in run.record.warnings) is warns

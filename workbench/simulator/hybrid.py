@@ -93,6 +93,11 @@ def prepare_hybrid(
         )
         for part, times in zip(parts, given, strict=True)
     ]
+    if isinstance(deployment, Hybrid) and _plans_without_functions(scaling):
+        warnings[0].append(
+            "The scaling policy plans as if nothing took what spills over: give it call_price=, "
+            "in US dollars a request."
+        )
     return HybridSimulation(
         trace=trace,
         policy=policy,
@@ -108,6 +113,13 @@ def prepare_hybrid(
         seed=seed,
         warnings=tuple(warnings),
     )
+
+
+def _plans_without_functions(scaling: ScalingPolicy | None) -> bool:
+    """Return whether a policy could know what a request costs on functions, and does not."""
+    if getattr(scaling, "quantile", None) is not None:
+        return False
+    return getattr(scaling, "call_price", 0.0) is None
 
 
 def _check_policy(policy: Policy, deployment: Deployment, spot: SpotPool | None) -> None:
