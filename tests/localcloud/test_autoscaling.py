@@ -232,9 +232,9 @@ def test_target_tracking_has_the_alarms_that_aws_makes(hosted):
     )
     target.client.deregister_scalable_target(**target.which)
     assert target.alarms() == []
-    sagemaker = {"ServiceNamespace": "sagemaker"}
-    assert not target.client.describe_scaling_policies(**sagemaker)["ScalingPolicies"]
-    assert not target.client.describe_scheduled_actions(**sagemaker)["ScheduledActions"]
+    which = {"ServiceNamespace": "sagemaker", "ResourceId": target.which["ResourceId"]}
+    assert not target.client.describe_scaling_policies(**which)["ScalingPolicies"]
+    assert not target.client.describe_scheduled_actions(**which)["ScheduledActions"]
 
 
 def test_what_is_suspended_does_not_scale_until_it_is_resumed(hosted):
