@@ -59,14 +59,14 @@ def cost(
     (0.001, 500.0, 'simulated')
     """
     of_kind("run", run, Run)
-    deployment = _deployment(run)
+    sheet, deployment = sheet_of(run, prices), _deployment(run)
     usage = deployment.usage(RunActivity(run), bill_cold_start=bill_cold_start)
     notes = list(usage.notes)
     if deployment.bills_data and not (bytes_in or bytes_out):
         notes.append("Bytes in and out are not given: data processing is not billed.")
     usage = replace(usage, bytes_in=bytes_in, bytes_out=bytes_out)
     return Cost(
-        items=deployment.bill(usage, prices=sheet_of(run, prices)),
+        items=deployment.bill(usage, prices=sheet),
         answered=run.answered,
         origin=run.origin,
         notes=tuple(notes),

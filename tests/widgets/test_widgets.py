@@ -275,6 +275,7 @@ def test_results_are_a_table_and_images_with_words():
     assert '<tr><th scope="row">p95</th><td>4 ms</td><td>4 ms</td></tr>' in results.table.value
     charts = dict(results.charts)
     assert charts.pop("places").value == ""  # of ensembles only
+    assert charts.pop("scaling").value == ""  # of fleets that changed their size only
     for chart in charts.values():
         svg, words = image_in(chart)
         assert svg.startswith("<svg ")

@@ -65,6 +65,7 @@ def plan(
             cover no batch that is asked for.
 
     >>> from workbench.traffic.patterns import poisson
+    >>> from workbench.service_times import ServiceTimes
     >>> times = ServiceTimes.affine(0.02, 0.004, largest=8)
     >>> traffic = poisson(rate=40, duration=60, seed=1)
     >>> found = plan(times, traffic, SLO(latency=0.3), Options(kinds=["lambda"]))
