@@ -196,6 +196,22 @@ def test_each_request_is_answered_once_and_each_call_is_billed(spill, types):
     )
 
 
+@pytest.mark.parametrize("spill", RULES)
+@pytest.mark.parametrize("scaling", [None, Schedule([(0.0, 1), (20.0, 3), (40.0, 0)])])
+def test_the_bill_is_the_sum_that_rows_and_instances_give_by_hand(spill, scaling):
+    times, settings = [DRAWN, DRAWN.scale(0.5)], {"cold_start": 0.3, "boot": 5.0, "seed": 7}
+    run = simulate(TRACE, BATCHED, hybrid(spill=spill), times, scaling=scaling, **settings)
+
+    spans = run.record.members[0].instances
+    instances = sum(math.ceil(round(end - start, 6)) for start, end in spans) * 0.115 / 3600
+    calls = run.calls.filter(pl.col("place") == 1).unique("batch")
+    seconds = (calls["finished"] - calls["started"]).to_list()
+    billed = sum(math.ceil(round(1000 * each, 5)) / 1000 for each in seconds)
+    functions = billed * 1769 / 1024 * 1.66667e-5 + len(seconds) * 2e-7
+    assert cost(run).total == pytest.approx(instances + functions, rel=1e-9)
+    assert functions > 0 or spill.kind == "while booting"
+
+
 def pool(*changes, notice=2.0):
     return SpotPool(
         instance_type=SMALL,
