@@ -141,14 +141,8 @@ class MArkScaler:
         self._windows = round(policy.interval / policy.window)
         self._closed, self._peak = 0, 0
         self._peaks: list[float] = []
-        self._fleet = PlannedFleet(
-            policy.capacities,
-            in_rounds=policy.in_rounds,
-            least=policy.least,
-            most=policy.most,
-            misses=policy.misses,
-        )
-        self.latency_target = policy.misses.latency_target if policy.misses else None
+        self._fleet = PlannedFleet(policy)
+        self.latency_target = self._fleet.latency_target
 
     @property
     def due(self) -> float:

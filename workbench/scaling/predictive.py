@@ -168,14 +168,8 @@ class PredictiveScaler:
         self._forecaster = deepcopy(policy.forecaster)
         self._counts = list(policy.history)
         self._rounds = 0 if self._counts else 1
-        self._fleet = PlannedFleet(
-            policy.capacities,
-            in_rounds=policy.in_rounds,
-            least=policy.least,
-            most=policy.most,
-            misses=policy.misses,
-        )
-        self.latency_target = policy.misses.latency_target if policy.misses else None
+        self._fleet = PlannedFleet(policy)
+        self.latency_target = self._fleet.latency_target
 
     @property
     def due(self) -> float:

@@ -54,15 +54,24 @@ class ScaleToZero(ScalingRule):
         return _ScaleToZeroScaler(self)
 
 
-class _ScaleToZeroScaler:
-    def __init__(self, policy: ScaleToZero) -> None:
-        self._policy = policy
+class _PeriodScaler:
+    """Base of the scalers that look at each period as it closes."""
+
+    def __init__(self, period: float) -> None:
+        self._period = period
         self._periods = 1
-        self._active = 0.0
 
     @property
     def due(self) -> float:
-        return self._periods * self._policy.period
+        """The end of the period that is open."""
+        return self._periods * self._period
+
+
+class _ScaleToZeroScaler(_PeriodScaler):
+    def __init__(self, policy: ScaleToZero) -> None:
+        super().__init__(policy.period)
+        self._policy = policy
+        self._active = 0.0
 
     def decide(self, reading: Reading, now: float) -> int:
         self._periods += 1
@@ -202,20 +211,15 @@ class TargetTracking(ScalingRule):
         return TargetTrackingScaler(self)
 
 
-class TargetTrackingScaler:
+class TargetTrackingScaler(_PeriodScaler):
     """The scaler of a `TargetTracking`; `follow` is its rule, for who has the metric itself."""
 
     def __init__(self, policy: TargetTracking) -> None:
+        super().__init__(policy.period)
         self._policy = policy
-        self._periods = 1
         self._above = self._below = 0
         self._out = self._in = -math.inf
         self._grown = 0  # to so many, at the last growth
-
-    @property
-    def due(self) -> float:
-        """The end of the period that is open."""
-        return self._periods * self._policy.period
 
     def decide(self, reading: Reading, now: float) -> int:
         """Return how many instances there should be, as a period closes."""
@@ -336,19 +340,14 @@ class StepScaling(ScalingRule):
         return StepScaler(self)
 
 
-class StepScaler:
+class StepScaler(_PeriodScaler):
     """The scaler of a `StepScaling`; `follow` is its rule, for who has the metric itself."""
 
     def __init__(self, policy: StepScaling) -> None:
+        super().__init__(policy.period)
         self._policy = policy
-        self._periods = 1
         self._reached = 0
         self._changed = -math.inf
-
-    @property
-    def due(self) -> float:
-        """The end of the period that is open."""
-        return self._periods * self._policy.period
 
     def decide(self, reading: Reading, now: float) -> int:
         """Return how many instances there should be, as a period closes."""

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
 from workbench.scaling.base import Counts, Reading
-from workbench.scaling.capacity import InstanceCapacity
 from workbench.scaling.miss_tracker import MissRule, MissTracker
 from workbench.validation import keep, not_negative, of_kind, whole_number
 
@@ -40,19 +39,13 @@ class PlannedFleet:
     `in_rounds` plans could do without. Instances for late requests come on top, of the first type.
     """
 
-    def __init__(
-        self,
-        capacities: tuple[InstanceCapacity, ...],
-        *,
-        in_rounds: int,
-        least: int,
-        most: int,
-        misses: MissRule | None,
-    ) -> None:
-        self._types = [each.instance_type for each in capacities]
-        self._plans: deque[Whole] = deque(maxlen=in_rounds)
-        self._least, self._most = least, most
+    def __init__(self, policy: Any) -> None:  # noqa: ANN401 - as in check_rounds
+        self._types = [each.instance_type for each in policy.capacities]
+        self._plans: deque[Whole] = deque(maxlen=policy.in_rounds)
+        self._least, self._most = policy.least, policy.most
+        misses = policy.misses
         self._misses = None if misses is None else MissTracker(misses)
+        self.latency_target = None if misses is None else misses.latency_target
 
     def count_running(self, reading: Reading) -> Whole:
         """Return the instances there are, booting ones included, by type.
