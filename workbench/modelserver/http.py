@@ -7,6 +7,7 @@ gathered in memory up to a limit, or written to a file where `spool` gives one.
 import asyncio
 import contextlib
 import math
+import resource
 import socket
 import sys
 import traceback
@@ -23,6 +24,11 @@ MAX_HEAD = 64 * 1024
 """Bytes of headers that are read, beyond those of the first packet, before a request is refused."""
 
 _BACKLOG = 1024
+_MIN_RATE = 500.0  # bytes a second of a body, beyond its time-out: Apache's mod_reqtimeout
+_SWEEP_SECONDS = 1.0
+_MAX_FILES = 8192  # descriptors that are asked for where the system's limit is lower
+_MAX_REFUSALS = 64  # connections that are being told at a time that there are too many
+_QUIET_ENOUGH = 1.0  # seconds without a byte after which a connection may make room for another
 _CHUNK = 256 * 1024
 _MAX_COPIED_BYTES = 64 * 1024  # bodies up to here leave in one piece with their headers
 _LINGER_SECONDS = 2.0
@@ -111,6 +117,11 @@ class ServerSettings:
         max_body: bytes of a body in memory.
         spool: gives a file for the body of a request whose headers are known, or None.
         max_spooled: bytes of a body in a file.
+        head_timeout: seconds for the headers of a request, and for the first byte of a client.
+        body_timeout: seconds without a piece of a body, or of an answer that the client reads.
+        idle_timeout: seconds between two requests.
+        max_connections: above which the quietest makes room, or a new one is answered with 503;
+            0 is half of the files that may be open: answers need some, too.
     """
 
     handler: Handler
@@ -118,14 +129,29 @@ class ServerSettings:
     max_body: int = 6 * 1024 * 1024
     spool: Callable[[Request], BinaryIO | None] | None = None
     max_spooled: float = math.inf
+    head_timeout: float = 20.0
+    body_timeout: float = 60.0
+    idle_timeout: float = 600.0
+    max_connections: int = 0
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection; `open_connections` of the server's set holds those that are up."""
+    """One client's connection; `open_connections` of the server's set holds those that are up.
 
-    def __init__(self, settings: ServerSettings, open_connections: "set[Connection]") -> None:
+    Its server counts for it how long it has been quiet, and since when it has been receiving: a
+    clock, or a timer, for each request would cost more than all its other bookkeeping.
+    """
+
+    def __init__(
+        self, settings: ServerSettings, open_connections: "set[Connection]", limit: int
+    ) -> None:
         self._settings = settings
         self._open = open_connections
+        self._limit = limit
+        self._quiet = 0.0  # seconds since the client sent, or read, anything
+        self._age = 0.0  # seconds since its present request began, or it came
+        self._fresh = True  # has not asked anything yet
+        self._unsent = 0  # bytes that the client had not read when it was looked at last
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._request: Request | None = None  # the one that is being received
@@ -147,6 +173,8 @@ class Connection(asyncio.Protocol):
         """Keep the way to answer."""
         self._transport = cast("asyncio.Transport", transport)
         self._open.add(self)
+        if len(self._open) > self._limit:
+            self._make_room()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's words
         """Forget the client: what is still being answered has nobody to read it."""
@@ -178,6 +206,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; what is not HTTP is refused."""
+        self._quiet = 0.0
         if self._discard_input:
             return
         request = self._request
@@ -198,6 +227,8 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Start a request."""
         self._request = Request()
+        self._age = 0.0
+        self._fresh = False
         self._target = b""
         self._head_size = 0
         self._parts: list[bytes] = []
@@ -251,6 +282,45 @@ class Connection(asyncio.Protocol):
         request.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts = []
         self._queue(request, keep_alive=self._parser.should_keep_alive())
+
+    # --- how long a client may take
+
+    def spend(self, seconds: float) -> None:
+        """Note that this time has passed, and end what has taken too long."""
+        self._quiet += seconds
+        self._age += seconds
+        settings, request = self._settings, self._request
+        if self._busy or self._waiting:
+            self._age = 0.0  # of a request that must wait for its turn
+            unsent = self._transport.get_write_buffer_size()
+            if not unsent or unsent != self._unsent:
+                self._quiet = 0.0
+            elif self._quiet > settings.body_timeout:  # an answer that nobody reads
+                self._transport.abort()
+            self._unsent = unsent
+        elif request is None:
+            if self._quiet > (settings.head_timeout if self._fresh else settings.idle_timeout):
+                self._transport.abort()
+        elif not request.method:
+            if self._age > settings.head_timeout:
+                self._reject(408, f"The headers took more than {settings.head_timeout:g} s.")
+        elif (
+            self._quiet > settings.body_timeout
+            or self._age > settings.body_timeout + request.received / _MIN_RATE
+        ):
+            self._reject(408, f"Nothing came of the body for {settings.body_timeout:g} s.")
+
+    def _make_room(self) -> None:
+        """End the connection that has been quiet for longest; else refuse this one."""
+        quiet = (each for each in self._open if not each._busy and not each._waiting)  # noqa: SLF001
+        victim = max(quiet, key=lambda each: each._quiet)  # noqa: SLF001
+        if victim._quiet >= _QUIET_ENOUGH:  # noqa: SLF001
+            self._open.discard(victim)
+            victim.abort()
+        elif len(self._open) > self._limit + _MAX_REFUSALS:
+            self.abort()
+        else:
+            self._reject(503, f"There are {self._limit} connections, as many as may be: try again.")
 
     # --- what the client sends
 
@@ -404,6 +474,7 @@ class Server:
         self._settings = settings
         self._open: set[Connection] = set()
         self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
 
     async def listen(self, host: str, port: int) -> int:
         """Take connections, and return the port: a free one where `port` is 0.
@@ -413,15 +484,28 @@ class Server:
         """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        limit = self._settings.max_connections or _count_files() // 2
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self._settings, self._open), sock=listening, backlog=_BACKLOG
+            lambda: Connection(self._settings, self._open, limit), sock=listening, backlog=_BACKLOG
         )
+        self._sweep()
         return int(listening.getsockname()[1])
+
+    def spend(self, seconds: float) -> None:
+        """End the connections that this much more time is too long for."""
+        for connection in list(self._open):
+            connection.spend(seconds)
+
+    def _sweep(self) -> None:
+        self.spend(_SWEEP_SECONDS)
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
 
     async def close(self, grace: float) -> None:
         """Take no more connections, and end each once it is answered, in `grace` seconds."""
         if self._server is not None:  # else it never listened
             self._server.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         for connection in list(self._open):
             connection.hang_up()
         loop = asyncio.get_running_loop()
@@ -430,6 +514,17 @@ class Server:
             await asyncio.sleep(0.005)
         for connection in list(self._open):
             connection.abort()
+
+
+def _count_files() -> int:
+    """Return how many files this process may have open; as many as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
+    if soft < wanted and soft != resource.RLIM_INFINITY:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return _MAX_FILES if soft == resource.RLIM_INFINITY else min(soft, _MAX_FILES)
 
 
 def _head(response: Response, *, keep_alive: bool) -> bytes:

@@ -1,7 +1,9 @@
 """The life of a container: load, listen, answer, and end when asked to."""
 
 import asyncio
+import dataclasses
 import gc
+import math
 import os
 import signal
 import sys
@@ -75,6 +77,8 @@ async def _serve(engine: Engine, options: ServerOptions) -> None:
     settings = ServerSettings(
         contract.handle, error_response, max_body=most, spool=open_spool, max_spooled=most
     )
+    if options.announce is not None:  # a local cloud keeps connections, which must not break
+        settings = dataclasses.replace(settings, idle_timeout=math.inf)
     server = Server(settings)
     port = await server.listen(options.host, options.port)
     print(f"Serving at http://{options.host}:{port}", file=sys.stderr, flush=True)  # noqa: T201

@@ -7,6 +7,7 @@ error of INIT. Source: Lambda developer guide, "Building a custom runtime" (Runt
 import asyncio
 import contextlib
 import json
+import math
 import os
 import re
 import time
@@ -91,7 +92,12 @@ class Runtime:
         self._log = os.open(log, os.O_RDONLY | os.O_CREAT, 0o600)
         self._status = -1
         self._log_end = 0
-        self._server = Server(http.ServerSettings(self._handle, self._error_response, MAX_ANSWER))
+        # between an event and its answer the program's connection is idle
+        self._server = Server(
+            http.ServerSettings(
+                self._handle, self._error_response, MAX_ANSWER, idle_timeout=math.inf
+            )
+        )
         self._next_reply: Reply | None = None
         self._event: FunctionEvent | None = None
         self._event_sent = False
