@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 from workbench.errors import InvalidInput
@@ -35,6 +36,13 @@ def ignore_stop(_, emit, stopped):
 def tell_id_and_wait(_, emit, stopped):
     emit(os.getpid())
     stopped.wait(60)
+
+
+def compute(seconds, emit, stopped):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+    return "computed"
 
 
 def refuse(reason, emit, stopped):

@@ -50,6 +50,27 @@ def test_a_process_that_dies_says_how():
         run_in_process(tasks.die, "so long", on_message=print)
 
 
+def test_a_process_that_is_stopped_is_not_waited_for():
+    with pytest.raises(WorkbenchError, match="stopped by a signal"):
+        run_in_process(
+            tasks.tell_id_and_wait,
+            None,
+            on_message=lambda child: os.kill(child, signal.SIGSTOP),
+            max_silence=0.5,
+        )
+
+
+def test_a_process_that_is_stopped_before_it_has_read_its_work_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr("workbench.process._PROGRAM", "import os; os.kill(os.getpid(), 19)")
+
+    with pytest.raises(WorkbenchError, match="stopped by a signal"):
+        run_in_process(tasks.count_to, bytes(10_000_000), on_message=print, max_silence=0.5)
+
+
+def test_a_process_that_computes_is_not_taken_for_stuck():
+    assert run_in_process(tasks.compute, 1.5, on_message=print, max_silence=1) == "computed"
+
+
 def test_what_cannot_be_sent_is_refused_at_once():
     with pytest.raises(InvalidInput, match="define it in a module"):
         run_in_process(lambda *_: None, None, on_message=print)

@@ -2,7 +2,8 @@
 
 The child is a fresh interpreter (never a fork: a forked Polars hangs, and the parent's threads and
 heap would come along), so a script needs no `if __name__ == "__main__"` guard. It ends with its
-parent, however that ends: it watches the pipe between them.
+parent, however that ends: it watches the pipe between them. And it says now and then that it is
+there, so that the parent does not wait for ever for one that is stopped or stuck.
 """
 
 import contextlib
@@ -13,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from typing import IO, Any
 
 from workbench.errors import InvalidInput, WorkbenchError
@@ -25,6 +28,8 @@ Task = Callable[[Any, Emit, threading.Event], Any]
 
 _POLL_INTERVAL = 0.1
 _EXIT_TIMEOUT = 10.0
+_SIGN_INTERVAL = 2.0  # seconds between a child's signs of life
+_MAX_SILENCE = 30.0  # seconds without one, and without computing, after which it counts as stuck
 _PROGRAM = "import sys; from workbench.process import _serve; _serve(int(sys.argv[1]))"
 
 
@@ -34,6 +39,7 @@ def run_in_process(
     *,
     on_message: Emit,
     stopped: threading.Event | None = None,
+    max_silence: float = _MAX_SILENCE,
 ) -> Any:  # noqa: ANN401 - whatever the task returns
     """Return `task(argument, emit, stopped)`, computed in a process of its own.
 
@@ -42,9 +48,12 @@ def run_in_process(
     process without waiting, and None is returned: what was emitted before has been handed over.
     Neither raises KeyboardInterrupt: `stopped` is set. A third one interrupts as usual.
 
+    A process that does nothing for `max_silence` seconds, because a signal has stopped it or its
+    threads wait for each other, is ended.
+
     Raises:
         InvalidInput: The task or its argument cannot be sent to another process.
-        WorkbenchError: The task raised it, or its process died.
+        WorkbenchError: The task raised it, or its process died or was stuck.
     """
     stopped = stopped or threading.Event()
     parcel = _pack(task, argument)
@@ -52,6 +61,7 @@ def run_in_process(
         tempfile.TemporaryFile("w+") as log,
         _stop_on_interrupt(stopped) as ended,
         _start(log) as child,
+        child.watch(max_silence),
     ):
         child.send(sys.path)
         child.send(parcel)
@@ -135,6 +145,9 @@ class _Child:
         self._link = link
         self._process = process
         self._log = log
+        self._signs = 0  # how often it was heard
+        self._waiting = False
+        self._stuck = ""  # why it was ended
 
     def send(self, value: object) -> None:
         with self._report_death():
@@ -143,22 +156,71 @@ class _Child:
     def receive(self) -> tuple[str, Any]:
         """Return what the child says next, or "nothing" when it has been silent for a moment."""
         with self._report_death():
-            return self._link.recv() if self._link.poll(_POLL_INTERVAL) else ("nothing", None)
+            if not self._link.poll(_POLL_INTERVAL):
+                return "nothing", None
+            self._signs += 1
+            kind, value = self._link.recv()
+            return kind, value
+
+    @contextlib.contextmanager
+    def watch(self, max_silence: float) -> Iterator[None]:
+        """Kill the process if it does nothing for so many seconds while it is waited for.
+
+        From a thread of its own, since what is sent to a stopped process may not fit into the pipe.
+        """
+        over = threading.Event()
+        watching = threading.Thread(target=self._watch, args=(over, max_silence), daemon=True)
+        watching.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watching.join()
+
+    def _watch(self, over: threading.Event, max_silence: float) -> None:
+        last, since = (-1, -1), time.monotonic()
+        while not over.wait(max_silence / 30):
+            state, spent = _look(self._process.pid)
+            now = time.monotonic()
+            if not self._waiting or (self._signs, spent) != last:
+                last, since = (self._signs, spent), now
+            elif now - since > max_silence:
+                how = "was stopped by a signal (SIGSTOP)" if state == "T" else "was stuck"
+                self._stuck = f"{how}: it did nothing for {max_silence:g} s, and was ended"
+                self._process.kill()
+                return
 
     @contextlib.contextmanager
     def _report_death(self) -> Iterator[None]:
+        self._waiting = True
         try:
             yield
         except (EOFError, OSError) as error:
             raise WorkbenchError(self._death_message()) from error
+        finally:
+            self._waiting = False
 
     def _death_message(self) -> str:
+        if self._stuck:
+            return f"The process that did the work {self._stuck}. Run it again."
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_EXIT_TIMEOUT)
         self._log.seek(0)
         last = self._log.read().strip().splitlines()[-1:] or ["it left no message"]
         status = self._process.returncode
         return f"The process that did the work died (exit status {status}): {last[0]}"
+
+
+def _look(pid: int) -> tuple[str, int]:
+    """Return a process's state and the time it has computed ("", 0 where the system keeps neither).
+
+    Source: man 5 proc, /proc/<pid>/stat; time is in ticks.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "", 0
+    return fields[0], int(fields[11]) + int(fields[12])
 
 
 def _serve(descriptor: int) -> None:
@@ -175,7 +237,7 @@ def _serve(descriptor: int) -> None:
         sys.path[:] = link.recv()
         task, argument = pickle.loads(link.recv())  # noqa: S301 - from our own parent only
         stopped = threading.Event()
-        threading.Thread(target=_watch, args=(link, stopped), daemon=True).start()
+        threading.Thread(target=_watch, args=(link, stopped, send), daemon=True).start()
         send("result", task(argument, lambda value: send("message", value), stopped))
     except (EOFError, BrokenPipeError):
         pass
@@ -186,10 +248,13 @@ def _serve(descriptor: int) -> None:
     os._exit(0)  # threads of a hung backend must not keep the process alive
 
 
-def _watch(link: Connection, stopped: threading.Event) -> None:
-    """Set `stopped` when the parent says so; end at once when it is gone."""
+def _watch(link: Connection, stopped: threading.Event, send: Callable[[str, Any], None]) -> None:
+    """Set `stopped` when the parent says so; end at once when it is gone; show signs of life."""
     try:
-        while link.recv():
-            stopped.set()
+        while True:
+            if not link.poll(_SIGN_INTERVAL):
+                send("nothing", None)
+            elif link.recv():
+                stopped.set()
     except (EOFError, OSError):
         os._exit(1)

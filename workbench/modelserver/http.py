@@ -289,26 +289,29 @@ class Connection(asyncio.Protocol):
         """Note that this time has passed, and end what has taken too long."""
         self._quiet += seconds
         self._age += seconds
-        settings, request = self._settings, self._request
+        settings = self._settings
         if self._busy or self._waiting:
-            self._age = 0.0  # of a request that must wait for its turn
-            unsent = self._transport.get_write_buffer_size()
-            if not unsent or unsent != self._unsent:
-                self._quiet = 0.0
-            elif self._quiet > settings.body_timeout:  # an answer that nobody reads
-                self._transport.abort()
-            self._unsent = unsent
-        elif request is None:
+            self._watch_answer()
+        elif self._request is None:
             if self._quiet > (settings.head_timeout if self._fresh else settings.idle_timeout):
                 self._transport.abort()
-        elif not request.method:
+        elif not self._request.method:
             if self._age > settings.head_timeout:
                 self._reject(408, f"The headers took more than {settings.head_timeout:g} s.")
-        elif (
-            self._quiet > settings.body_timeout
-            or self._age > settings.body_timeout + request.received / _MIN_RATE
+        elif max(self._quiet, self._age - self._request.received / _MIN_RATE) > (
+            settings.body_timeout
         ):
-            self._reject(408, f"Nothing came of the body for {settings.body_timeout:g} s.")
+            self._reject(408, f"The body took too long: {settings.body_timeout:g} s without any.")
+
+    def _watch_answer(self) -> None:
+        """End the connection of a client that does not read its answer."""
+        self._age = 0.0  # of a request that must wait for its turn
+        unsent = self._transport.get_write_buffer_size()
+        if not unsent or unsent != self._unsent:
+            self._quiet = 0.0
+        elif self._quiet > self._settings.body_timeout:
+            self._transport.abort()
+        self._unsent = unsent
 
     def _make_room(self) -> None:
         """End the connection that has been quiet for longest; else refuse this one."""
