@@ -79,3 +79,17 @@ def with_external_data(folder):
         size_threshold=0,
     )
     return path
+
+
+def two_inputs(second=("n", 2)):
+    """The bytes of a model that answers the sum of a column "a" (n, 1) and vectors "b"."""
+    node = helper.make_node("Add", ["a", "b"], ["y"])
+    inputs = [("a", TensorProto.FLOAT, ["n", 1]), ("b", TensorProto.FLOAT, second)]
+    return graph([node], inputs, [("y", TensorProto.FLOAT, [None, 2])]).SerializeToString()
+
+
+def text(shape=("n", 1)):
+    """The bytes of a model that answers texts "x" as they are."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    inputs, outputs = [("x", TensorProto.STRING, shape)], [("y", TensorProto.STRING, shape)]
+    return graph([node], inputs, outputs).SerializeToString()

@@ -622,8 +622,8 @@ def _model(row: tuple[Any, ...], artifacts: Path) -> Model:
 
 def _traits(facts: dict[str, Any]) -> Traits:
     values = {
-        "input_schema": _tensor(facts["input_schema"]),
-        "output_schema": tuple(_tensor(each) for each in facts["output_schema"]),
+        "input_schema": Tensor.from_dict(facts["input_schema"]),
+        "output_schema": tuple(map(Tensor.from_dict, facts["output_schema"])),
         "agreement": read_agreement(facts.get("agreement")),
         "user": dict(facts.get("user") or {}),
         "classes": None if facts.get("classes") is None else tuple(facts["classes"]),
@@ -631,10 +631,6 @@ def _traits(facts: dict[str, Any]) -> Traits:
     found = facts.get("batch_invariance")
     invariance = None if found is None else BatchInvariance.from_dict(found)
     return Traits(**facts | values | {"batch_invariance": invariance})
-
-
-def _tensor(facts: dict[str, Any]) -> Tensor:
-    return Tensor(facts["name"], facts["dtype"], tuple(facts["shape"]))
 
 
 def _row(model: Model, user: Mapping[str, type]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from workbench.registry.agreement import NOT_CHECKED, Agreement
 from workbench.registry.invariance import BatchInvariance
 from workbench.registry.labels import Label, are_probabilities, are_scores, correct, find_labels
 from workbench.registry.onnx import Nan, Session, Tensor
+from workbench.registry.rows import as_rows
 from workbench.validation import as_array, as_context
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Samples:
     """A pool of rows that a model can be asked about, with the right answers where known.
 
     Args:
-        inputs: Shape (n, *row), n at least 1, in the model's input type.
+        inputs: Shape (n, *row), n at least 1, in the model's input type. Of several inputs: a frame
+            of Polars or pandas, columns by name, or dicts; kept as a structured array (n,).
         targets: Shape (n,), or None.
         context: Kind of each row, such as "noisy"; None where it is not known.
 
@@ -45,7 +47,7 @@ class Samples:
     context: "Context | None" = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", _freeze("inputs", self.inputs))
+        object.__setattr__(self, "inputs", _freeze("inputs", as_rows(None, self.inputs)))
         if self.targets is not None:
             object.__setattr__(self, "targets", _freeze("targets", self.targets))
         if self.inputs.ndim < 1 or not len(self.inputs):

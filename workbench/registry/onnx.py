@@ -1,10 +1,11 @@
 """ONNX models: their signature, what makes one acceptable, and a session that runs batches.
 
-A model here has one numeric input whose first axis is the batch, and answers with as many rows.
+A model's inputs are numbers or texts whose first axis is the batch, and it answers with as many
+rows. A batch of several inputs is a structured array: a field for each.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +16,7 @@ from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFou
 from workbench.validation import require_rows, whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import onnxruntime
 
@@ -37,6 +38,7 @@ _DTYPES = {
     "tensor(uint16)": "uint16",
     "tensor(uint32)": "uint32",
     "tensor(uint64)": "uint64",
+    "tensor(string)": "str",
 }
 
 OTHER_MEANS = (
@@ -44,7 +46,7 @@ OTHER_MEANS = (
 )
 """What is to be done where skl2onnx makes no file of an estimator, or another model."""
 
-_ANSWERS = {*_DTYPES.values(), "tensor(string)"}
+_RECORD = "record"
 
 _PICKLES = {".pkl", ".pickle", ".joblib", ".cloudpickle"}
 
@@ -53,23 +55,77 @@ _PICKLES = {".pkl", ".pickle", ".joblib", ".cloudpickle"}
 class Tensor:
     """One input or output: its name, NumPy dtype and the shape of one row (None: any size).
 
+    Text has the dtype "str". What a model of several inputs takes is one tensor without a name, of
+    the dtype "record", whose `fields` are the inputs.
+
     >>> print(Tensor("input", "float32", (64,)))
     input: float32 (batch, 64)
+    >>> print(Tensor.record([Tensor("age", "float32", ()), Tensor("city", "str", ())]))
+    age: float32 (batch), city: str (batch)
     """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...]
+    fields: tuple["Tensor", ...] = ()
+
+    @classmethod
+    def record(cls, fields: "Iterable[Tensor]") -> "Tensor":
+        """Return what a model of several inputs takes."""
+        return cls("", _RECORD, (), tuple(fields))
+
+    @classmethod
+    def from_dict(cls, facts: "Mapping[str, Any]") -> "Tensor":
+        """Return what `asdict` described; those of former versions have no fields."""
+        fields = tuple(cls.from_dict(each) for each in facts.get("fields", ()))
+        dtype = _DTYPES.get(facts["dtype"], facts["dtype"])  # text was named as ONNX names it
+        return cls(facts["name"], dtype, tuple(facts["shape"]), fields)
+
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """Type of the values: of text "U", of a record a structured one.
+
+        Widths of text are those of the data (`holds` compares types); within a record this one has
+        texts of 1 letter, which NumPy needs, and 1 for an axis of any size.
+        """
+        if self.fields:
+            return np.dtype(
+                [
+                    (
+                        each.name,
+                        "U1" if each.dtype == "str" else each.numpy_dtype,
+                        tuple(size or 1 for size in each.shape),
+                    )
+                    for each in self.fields
+                ]
+            )
+        return np.dtype("U" if self.dtype == "str" else self.dtype)
 
     def __str__(self) -> str:
+        if self.fields:
+            return ", ".join(map(str, self.fields))
         axes = ", ".join(["batch", *("any" if size is None else str(size) for size in self.shape)])
         return f"{self.name}: {self.dtype} ({axes})"
 
     def fits(self, batch: NDArray[Any]) -> bool:
-        """Return whether the rows of a batch have this shape."""
+        """Return whether the rows of a batch have this shape, and of a record its fields."""
+        if self.fields:
+            return (
+                batch.ndim == 1
+                and batch.dtype.names == tuple(each.name for each in self.fields)
+                and all(each.fits(batch[each.name]) for each in self.fields)
+            )
         return batch.ndim == 1 + len(self.shape) and all(
             want in (None, got) for got, want in zip(batch.shape[1:], self.shape, strict=True)
         )
+
+    def holds(self, dtype: np.dtype[Any]) -> bool:
+        """Return whether values of a type are of this one; text may have any width."""
+        if self.fields:
+            return dtype.names == tuple(each.name for each in self.fields) and all(
+                each.holds(dtype[each.name].base) for each in self.fields
+            )
+        return dtype.kind == "U" if self.dtype == "str" else dtype == self.numpy_dtype
 
 
 @dataclass(frozen=True)
@@ -115,16 +171,19 @@ class Session:
         # What `run` needs at every call, looked up once.
         self._run = self._session.run
         self._input = self.signature.input.name
+        self._split = _choose_split(self._session, self.signature.input)
         self._first = [self.signature.outputs[0].name]
-        self._dtype = np.dtype(self.signature.input.dtype)
+        self._dtype = self.signature.input.numpy_dtype
         self._row = self.signature.input.shape
-        self._refuse_nan = nan == "refuse" and self._dtype.kind == "f"
+        self._refuse_nan = nan == "refuse" and self._dtype.kind in "fV"
 
     def __repr__(self) -> str:
         return f"Session({self.signature.input}, threads={self.threads})"
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Return the first output for a batch (n, *row): labels of a classifier, else values.
+
+        Of a model of several inputs the batch is a structured array (n,), as `as_rows` makes it.
 
         Raises:
             InvalidInput: The batch has another type or shape, no rows, or a NaN that is refused.
@@ -133,7 +192,8 @@ class Session:
         """
         self._check(batch)
         try:
-            outputs = self._run(self._first, {self._input: batch})[0]
+            fed = self._split(batch) if self._split else {self._input: batch}
+            outputs = self._run(self._first, fed)[0]
         except Exception as error:
             raise InvocationError(f"ONNX Runtime could not run the model: {error}") from error
         return require_rows(outputs, len(batch))
@@ -142,7 +202,8 @@ class Session:
         """Return every output by name; raises what `run` raises."""
         self._check(batch)
         try:
-            outputs = self._run(None, {self._input: batch})
+            fed = self._split(batch) if self._split else {self._input: batch}
+            outputs = self._run(None, fed)
         except Exception as error:
             raise InvocationError(f"ONNX Runtime could not run the model: {error}") from error
         require_rows(outputs[0], len(batch))
@@ -173,19 +234,27 @@ class Session:
             or not len(batch)
         ):
             self._explain(batch)
-        if self._refuse_nan and np.isnan(batch.min()):
-            raise InvalidInput('The batch holds NaN; replace it, or open with nan="allow".')
+        if self._refuse_nan:
+            self._check_nan(batch)
+
+    def _check_nan(self, batch: NDArray[Any]) -> None:
+        for name in batch.dtype.names or [""]:
+            values = batch[name] if name else batch
+            if values.dtype.kind == "f" and np.isnan(values.min(initial=np.inf)):
+                where = f"Column {name!r} of the batch" if name else "The batch"
+                raise InvalidInput(f'{where} holds NaN; replace it, or open with nan="allow".')
 
     def _explain(self, batch: NDArray[Any]) -> None:
         """Raise what is wrong with a batch, unless only a free axis made it look wrong."""
         wanted = f"the model takes {self.signature.input}"
         if not isinstance(batch, np.ndarray):
             raise InvalidInput(f"A batch must be a NumPy array, got {type(batch).__name__}.")
-        if batch.dtype != self._dtype:
-            raise InvalidInput(
-                f"The batch is {batch.dtype}, {wanted}: convert it with "
-                f"batch.astype({self._dtype.name!r})."
-            )
+        taken = self.signature.input
+        if not taken.holds(batch.dtype):
+            how = f"batch.astype({taken.dtype!r})"
+            if taken.fields or taken.dtype == "str":
+                how = "as_rows(session.signature.input, rows) of workbench.registry.rows"
+            raise InvalidInput(f"The batch is {batch.dtype}, {wanted}: convert it with {how}.")
         if not self.signature.input.fits(batch):
             raise InvalidInput(f"The batch has shape {batch.shape}, {wanted}.")
         if not len(batch):
@@ -208,7 +277,7 @@ def check_model(source: str | Path | bytes) -> CheckedModel:
     Raises:
         NotFound: There is no such file.
         InvalidModel: The file is a pickle, truncated, not ONNX, keeps weights in other files, or
-            its input is not one numeric tensor with a dynamic batch axis.
+            its inputs are not numbers or texts with a dynamic batch axis.
     """
     content = source if isinstance(source, bytes) else _read(Path(source))
     name = "The model" if isinstance(source, bytes) else str(source)
@@ -354,13 +423,29 @@ def _open(source: str | Path | bytes, threads: int) -> "onnxruntime.InferenceSes
 
 
 def _signature(session: "onnxruntime.InferenceSession") -> Signature:
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        names = ", ".join(each.name for each in inputs) or "none"
-        raise InvalidModel(f"A model must have one input, this one has {len(inputs)}: {names}.")
-    name, kind, shape = inputs[0].name, inputs[0].type, inputs[0].shape
+    given = [(each.name, each.type, each.shape) for each in session.get_inputs()]
+    if not given:
+        raise InvalidModel("A model must have an input, this one has none.")
+    for each in given:
+        _check_input(*each)
+    outputs = tuple(_tensor(each.name, each.type, each.shape) for each in session.get_outputs())
+    if outputs[0].dtype not in _DTYPES.values():
+        raise InvalidModel(
+            f"The first output, {outputs[0].name!r}, is a {outputs[0].dtype}; a tensor of numbers "
+            "or texts is wanted, as it is the model's answer. Make the file without maps (in "
+            'skl2onnx: options={"zipmap": False}), or with such a tensor as its first output.'
+        )
+    inputs = [_tensor(*each) for each in given]
+    if len(inputs) == 1 and inputs[0].dtype != "str":
+        return Signature(inputs[0], outputs)
+    # The columns of a frame, as skl2onnx has them, are values to a user, not rows of one value.
+    columns = [replace(each, shape=()) if each.shape == (1,) else each for each in inputs]
+    return Signature(columns[0] if len(columns) == 1 else Tensor.record(columns), outputs)
+
+
+def _check_input(name: str, kind: str, shape: list[int | str | None]) -> None:
     if kind not in _DTYPES:
-        raise InvalidModel(f"Input {name!r} is a {kind}; a tensor of numbers is wanted.")
+        raise InvalidModel(f"Input {name!r} is a {kind}; a tensor of numbers or texts is wanted.")
     if not shape or isinstance(shape[0], int):
         raise InvalidModel(
             f"Input {name!r} has the fixed shape {shape}, and its first axis must be dynamic to "
@@ -368,14 +453,24 @@ def _signature(session: "onnxruntime.InferenceSession") -> Signature:
             f"dynamic_axes={{{name!r}: {{0: 'batch'}}}}), or FloatTensorType([None, columns]) in "
             "skl2onnx."
         )
-    outputs = tuple(_tensor(each.name, each.type, each.shape) for each in session.get_outputs())
-    if outputs[0].dtype not in _ANSWERS:
-        raise InvalidModel(
-            f"The first output, {outputs[0].name!r}, is a {outputs[0].dtype}; a tensor of numbers "
-            "or texts is wanted, as it is the model's answer. Make the file without maps (in "
-            'skl2onnx: options={"zipmap": False}), or with such a tensor as its first output.'
-        )
-    return Signature(_tensor(name, kind, shape), outputs)
+
+
+def _choose_split(
+    session: "onnxruntime.InferenceSession", taken: Tensor
+) -> "Callable[[NDArray[Any]], dict[str, NDArray[Any]]] | None":
+    """Return what makes ONNX Runtime's inputs of a batch; None where the batch is the only one."""
+    ranks = {each.name: len(each.shape) for each in session.get_inputs()}
+    if not taken.fields and len(taken.shape) + 1 == ranks[taken.name]:
+        return None
+    deep = {each.name: len(each.shape) + 1 < ranks[each.name] for each in taken.fields or [taken]}
+
+    def split(batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        return {
+            name: np.ascontiguousarray(values[:, None] if deep[name] else values)
+            for name, values in ((name, batch[name] if taken.fields else batch) for name in deep)
+        }
+
+    return split
 
 
 def _tensor(name: str, kind: str, shape: list[int | str | None]) -> Tensor:
@@ -389,7 +484,7 @@ def _is_declared(value: Any, kind: str, shape: list[int | str | None]) -> bool: 
         return not kind.startswith("tensor(")
     axes = zip(shape, value.shape, strict=False)
     return (
-        _DTYPES.get(kind, "object") == value.dtype.name
+        {"str": "object"}.get(_DTYPES.get(kind, "object"), _DTYPES.get(kind)) == value.dtype.name
         and len(shape) in (0, value.ndim)
         and all(want == got for want, got in axes if isinstance(want, int))
     )

@@ -1,0 +1,208 @@
+"""Rows of several inputs: frames, dicts and arrays as what a model takes."""
+
+import io
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from tests.graphs import linear, text, two_inputs
+from workbench.errors import InvalidInput
+from workbench.registry.model import Samples
+from workbench.registry.onnx import Session, Tensor
+from workbench.registry.rows import as_frame, as_rows, columns_of
+
+CITY, AGE = Tensor("city", "str", ()), Tensor("age", "float32", ())
+PERSON = Tensor.record([CITY, AGE])
+COLUMNS = {"age": [31, 7], "city": ["Rome", "Oslo"]}
+WANTED = [("Rome", 31.0), ("Oslo", 7.0)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pl.DataFrame(COLUMNS),
+        pl.DataFrame(COLUMNS).with_columns(pl.col("city").cast(pl.Categorical), other=1),
+        pl.DataFrame(COLUMNS, schema_overrides={"city": pl.Enum(["Oslo", "Rome"])}),
+        pd.DataFrame(COLUMNS),
+        pd.DataFrame(COLUMNS, dtype=object),
+        pd.DataFrame(COLUMNS).astype({"city": "category", "age": "Int64"}),
+        pd.DataFrame(COLUMNS, index=[7, 7]),
+        COLUMNS,
+        {name: np.array(values) for name, values in COLUMNS.items()},
+        {name: pl.Series(values) for name, values in COLUMNS.items()},
+        pl.DataFrame(COLUMNS).to_dicts(),
+        pl.DataFrame(COLUMNS).to_numpy(structured=True),
+        np.array(WANTED, object),
+    ],
+    ids=range(13),
+)
+def test_rows_of_any_kind_become_the_same_array(data):
+    rows = as_rows(PERSON, data)
+
+    assert rows.dtype.names == ("city", "age")
+    assert rows.dtype["age"] == np.float32
+    assert rows.tolist() == WANTED
+    assert PERSON.fits(rows)
+    assert PERSON.holds(rows.dtype)
+
+
+def test_without_a_model_types_are_those_of_the_values():
+    frame = pd.DataFrame(
+        {
+            "whole": [1, 2],
+            "gaps": pd.array([1, None], "Int64"),
+            "number": np.array([1.5, np.nan], np.float32),
+            "truth": [True, False],
+            "text": ["a", None],
+            "category": pd.Categorical([3, 4]),
+        }
+    )
+
+    kinds = {
+        name: column.dtype.str[1:] for name, column in columns_of(as_rows(None, frame)).items()
+    }
+    assert kinds == {
+        "whole": "i8",
+        "gaps": "f8",
+        "number": "f4",
+        "truth": "b1",
+        "text": "U1",
+        "category": "i8",
+    }
+
+
+@pytest.mark.parametrize("empty", [None, np.nan, pd.NA])
+def test_missing_is_nan_or_an_empty_text_or_refused(empty):
+    data = pd.DataFrame({"city": ["Rome", empty], "age": pd.Series([empty, 7], dtype=object)})
+
+    rows = as_rows(PERSON, data)
+    assert rows["city"].tolist() == ["Rome", ""]
+    assert np.isnan(rows["age"][0])
+    with pytest.raises(InvalidInput, match="Row 12, column 'city' is missing"):
+        as_rows(PERSON, data, missing="refuse", first=10)
+
+
+def test_a_whole_number_or_boolean_cannot_be_missing():
+    for dtype in ("int64", "bool"):
+        with pytest.raises(InvalidInput, match="Row 2, column 'n' is missing"):
+            as_rows(
+                Tensor.record([Tensor("n", dtype, ()), CITY]), {"n": [1, None], "city": ["a", "b"]}
+            )
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"city": ["a"], "age": ["x"]}, "Row 1, column 'age' is x: a number is wanted"),
+        ({"city": ["a", 3], "age": [1, 2]}, "Row 2, column 'city' is 3: a text is wanted"),
+        ({"city": ["a"], "age": [2**24 + 1]}, "Row 1, column 'age' is 16777217"),
+        ({"city": ["a"], "age": [[1, 2]]}, r"Column 'age' has shape \(1, 2\)"),
+        ({"city": ["a"]}, r"no columns \['age'\] among \['city'\]"),
+        ({"city": ["a", "b"], "age": [1]}, "'city' has 2 values and column 'age' 1"),
+        ({"city": "a", "age": [1]}, "Column 'city' must be a list"),
+        ({3: [1]}, "name of a column must be a text, got 3"),
+        ([{"city": "a", "age": 1}, 5], "Row 2 is a int, and row 1 a dict"),
+        (pl.DataFrame(COLUMNS).lazy(), "collect"),
+        (pd.DataFrame([[1, 2]], columns=["age", "age"]), r"one name: \['age'\]"),
+        (np.zeros((2, 3)), r"2 columns, got float64 of shape \(2, 3\)"),
+        ({}, "no columns"),
+    ],
+    ids=range(13),
+)
+def test_what_does_not_fit_is_named_by_row_and_column(data, message):
+    with pytest.raises(InvalidInput, match=message):
+        as_rows(PERSON, data)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1, "x"], "text and whole number"),
+        ([1j], "a complex"),
+        (pl.Series([0]).cast(pl.Date), "holds Date"),
+        (pd.Series(pd.to_datetime(["2026-01-01"])), "holds datetime64"),
+    ],
+)
+def test_a_column_of_no_one_kind_is_refused_by_name(values, message):
+    with pytest.raises(InvalidInput, match=f"Column 'when' .*{message}"):
+        as_rows(None, {"when": values})
+
+
+def test_columns_stand_side_by_side_for_a_model_of_one_input():
+    row = Tensor("x", "float32", (2,))
+
+    assert as_rows(row, {"a": [1, 2], "b": [3, 4]}).tolist() == [[1, 3], [2, 4]]
+    assert as_rows(Tensor("x", "str", ()), {"t": ["a", "bc"]}).tolist() == ["a", "bc"]
+    with pytest.raises(InvalidInput, match=r"have shape \(2, 1\); the model takes x"):
+        as_rows(row, {"a": [1, 2]})
+
+
+def test_vectors_are_a_field_with_a_shape():
+    rows = as_rows(None, {"a": [1.0, 2.0], "b": [[1, 2], [3, 4]]})
+
+    assert rows.dtype["b"].shape == (2,)
+    assert np.concatenate([rows, rows[::-1]])["b"].tolist() == [[1, 2], [3, 4], [3, 4], [1, 2]]
+
+
+def test_samples_keep_records_and_their_file_needs_no_pickle():
+    samples = Samples(pd.DataFrame(COLUMNS), pd.Series([0, 1]))
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, inputs=samples.inputs)
+    file.seek(0)
+
+    assert np.load(file, allow_pickle=False)["inputs"].tolist() == samples.inputs.tolist()
+    assert not samples.inputs.flags.writeable
+    assert repr(samples) == "Samples(2 rows, with targets)"
+    assert as_frame(samples.inputs).equals(pl.DataFrame(COLUMNS))
+
+
+def test_a_session_feeds_every_input_of_a_record():
+    session = Session(two_inputs(), nan="refuse")
+    rows = as_rows(session.signature.input, {"b": [[1, 2], [3, 4]], "a": [10, 20]})
+
+    assert str(session.signature.input) == "a: float32 (batch), b: float32 (batch, 2)"
+    assert session.run(rows).tolist() == [[11, 12], [23, 24]]
+    assert session.run_all(rows[::-1])["y"].tolist() == [[23, 24], [11, 12]]
+    rows["a"][1] = np.nan
+    with pytest.raises(InvalidInput, match="Column 'a' of the batch holds NaN"):
+        session.run(rows)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        np.zeros((2, 3), np.float32),
+        np.zeros(2, [("b", "f4", 2), ("a", "f4")]),
+        np.zeros(2, [("a", "f4"), ("b", "f4", 3)]),
+        np.zeros(2, [("a", "f8"), ("b", "f4", 2)]),
+        np.zeros(0, [("a", "f4"), ("b", "f4", 2)]),
+    ],
+    ids=range(5),
+)
+def test_a_record_that_does_not_fit_is_refused(batch):
+    with pytest.raises(InvalidInput, match=r"the model takes a: float32|no rows"):
+        Session(two_inputs()).run(batch)
+
+
+@pytest.mark.parametrize("shape", [("n",), ("n", 1)])
+def test_a_text_input_takes_text_of_any_width(shape):
+    session = Session(text(shape))
+
+    assert session.signature.input == Tensor("x", "str", ())
+    assert session.run(np.array(["a", "bcd"])).reshape(-1).tolist() == ["a", "bcd"]
+    with pytest.raises(InvalidInput, match="as_rows"):
+        session.run(np.array([1]))
+
+
+def test_tensors_are_read_from_json_of_any_version():
+    assert Tensor.from_dict(asdict(PERSON)) == PERSON
+    old = {"name": "y", "dtype": "tensor(string)", "shape": [None]}
+    assert Tensor.from_dict(old) == Tensor("y", "str", (None,))
+    assert PERSON.numpy_dtype.names == ("city", "age")
+
+
+def test_a_plain_input_is_still_one_array():
+    assert Session(linear()).signature.input == Tensor("x", "float32", (3,))

@@ -1,0 +1,326 @@
+"""Rows as users have them, a frame, dicts or arrays, as the array that a model takes.
+
+A model of several named inputs takes a structured array: one field for each input.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import InvalidInput
+from workbench.modelserver.casts import CastError, cast
+from workbench.validation import as_array
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from workbench.registry.onnx import Tensor
+
+Missing: TypeAlias = Literal["refuse", "nan"]
+
+_NUMBERS = "biuf"
+
+
+def as_rows(
+    tensor: "Tensor | None",
+    data: Any,  # noqa: ANN401 - a frame, columns by name, dicts or an array
+    *,
+    missing: Missing = "nan",
+    first: int = 0,
+) -> NDArray[Any]:
+    """Return rows as a model takes them, for one of several inputs in a structured array.
+
+    Columns are found by name, whatever their order; others than the model's are left out. Text of
+    a category counts as text. Without a tensor whole numbers become int64 (float64 where some are
+    missing), other numbers float64, and an array stays as it is.
+
+    Args:
+        tensor: What the model takes; None: whatever the data are.
+        data: A frame of Polars or pandas, a mapping of columns, a list of dicts, or an array.
+        missing: "nan" makes a number that is missing NaN, and a text empty; "refuse" refuses both.
+        first: How many rows there are before these, for messages.
+
+    Raises:
+        InvalidInput: A column is missing, of another length or kind, or holds a value that the
+            model does not take; row and column say where.
+
+    >>> as_rows(None, {"age": [31, None], "city": ["Rome", "Oslo"]}).tolist()
+    [(31.0, 'Rome'), (nan, 'Oslo')]
+    """
+    if missing not in get_args(Missing):
+        raise InvalidInput(f"missing must be one of {get_args(Missing)}, got {missing!r}.")
+    convert = _Conversion(missing, first, "" if tensor is None else f"; the model takes {tensor}")
+    columns = _find_columns(data)
+    if columns is None:
+        values = as_array("rows", data)
+        if tensor is None:
+            return values
+        if not tensor.fields:
+            return convert.fit(tensor, values)
+        columns = _split(tensor, values)
+    arrays = {name: _as_column(name, values) for name, values in columns.items()}
+    _check_lengths(arrays)
+    if tensor is None:
+        kinds = {name: _guess(name, each, first) for name, each in arrays.items()}
+        return _join({name: convert.convert(kinds[name], arrays[name], name) for name in arrays})
+    if not tensor.fields:
+        return convert.stack(tensor, arrays)
+    lacking = [each.name for each in tensor.fields if each.name not in arrays]
+    if lacking:
+        raise InvalidInput(f"There are no columns {lacking} among {list(arrays)}{convert.wanted}.")
+    return _join(
+        {each.name: convert.fit(each, arrays[each.name], each.name) for each in tensor.fields}
+    )
+
+
+def columns_of(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return the columns of a structured array by name.
+
+    >>> columns_of(as_rows(None, [{"age": 31, "city": "Rome"}]))
+    {'age': array([31]), 'city': array(['Rome'], dtype='<U4')}
+    """
+    return {name: rows[name] for name in rows.dtype.names or ()}
+
+
+def as_frame(rows: NDArray[Any]) -> "pl.DataFrame":
+    """Return a structured array as a Polars frame, texts as text.
+
+    >>> as_frame(as_rows(None, [{"age": 31, "city": "Rome"}])).shape
+    (1, 2)
+    """
+    import polars as pl
+
+    return pl.DataFrame(
+        {
+            name: pl.Series(values.tolist(), dtype=pl.String)
+            if values.dtype.kind == "U"
+            else values
+            for name, values in columns_of(rows).items()
+        }
+    )
+
+
+def _find_columns(data: Any) -> Mapping[str, Any] | None:  # noqa: ANN401
+    """Return columns by name; None where data have none."""
+    if isinstance(data, np.ndarray):
+        return columns_of(data) if data.dtype.names else None
+    if isinstance(data, Mapping):
+        return data
+    if hasattr(data, "get_columns"):  # a frame of Polars
+        return {each.name: each for each in data.get_columns()}
+    if hasattr(data, "collect_schema"):
+        raise InvalidInput("A LazyFrame has no rows yet: give what its collect() returns.")
+    if hasattr(data, "columns") and hasattr(data, "iloc"):
+        names = list(data.columns)
+        twice = sorted({str(name) for name in names if names.count(name) > 1})
+        if twice:
+            raise InvalidInput(f"The frame has columns of one name: {twice}; rename them.")
+        return {name: data[name] for name in names}
+    if isinstance(data, Sequence) and len(data) and isinstance(data[0], Mapping):
+        return _transpose(data)
+    return None
+
+
+def _transpose(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    """Return the columns of dicts; a key that one of them lacks is a missing value."""
+    names: dict[str, None] = {}
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise InvalidInput(
+                f"Row {number + 1} is a {type(row).__name__}, and row 1 a dict: all must be dicts."
+            )
+        names.update(dict.fromkeys(row))
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _split(tensor: "Tensor", values: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return the columns of a plain array, in the model's order."""
+    if values.ndim != 2 or values.shape[1] != len(tensor.fields):
+        raise InvalidInput(
+            f"Rows of several inputs are a frame, dicts or {len(tensor.fields)} columns, got "
+            f"{values.dtype} of shape {values.shape}; the model takes {tensor}."
+        )
+    return {each.name: values[:, at] for at, each in enumerate(tensor.fields)}
+
+
+def _as_column(name: Any, values: Any) -> NDArray[Any]:  # noqa: ANN401
+    """Return one column: numbers or texts as they are, else objects, None where one is missing."""
+    if not isinstance(name, str) or not name:
+        raise InvalidInput(f"The name of a column must be a text, got {name!r}.")
+    if hasattr(values, "to_list"):  # a series of Polars or pandas
+        return _read_series(name, values)
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise InvalidInput(f"Column {name!r} must be a list of values, got {values!r}.")
+    if isinstance(values, np.ndarray) and values.ndim and values.dtype.kind in f"{_NUMBERS}U":
+        return values
+    cells = list(values)
+    if cells and all(isinstance(each, list | tuple | np.ndarray) for each in cells):
+        return as_array(f"Column {name!r}", cells)  # vectors
+    return _collect(_blank(each) for each in cells)
+
+
+def _read_series(name: str, values: Any) -> NDArray[Any]:  # noqa: ANN401
+    kind = str(getattr(values.dtype, "name", values.dtype))
+    numpy_kind = getattr(values.dtype, "kind", "")
+    if numpy_kind in tuple(_NUMBERS) and isinstance(values.dtype, np.dtype):
+        return np.asarray(values.to_numpy())
+    if "polars" in type(values).__module__:
+        if values.dtype.is_numeric() and not values.dtype.is_decimal() and not values.null_count():
+            return np.asarray(values.to_numpy())
+        if values.dtype.is_temporal():
+            raise InvalidInput(
+                f"Column {name!r} holds {kind}, and a model takes numbers or text: make it one."
+            )
+    elif numpy_kind in ("M", "m"):
+        raise InvalidInput(
+            f"Column {name!r} holds {kind}, and a model takes numbers or text: make it one."
+        )
+    return _as_column(name, list(values.to_list()))
+
+
+def _blank(value: Any) -> Any:  # noqa: ANN401
+    """Return a cell, None where it is one of the signs for a missing value but NaN."""
+    return None if type(value).__name__ in ("NAType", "NaTType") else value
+
+
+def _collect(cells: Iterable[Any]) -> NDArray[Any]:
+    """Return cells in a type of NumPy where they are all of one, else as objects."""
+    kept = list(cells)
+    kinds = {type(each) for each in kept}
+    if kinds <= {float, np.float64} or kinds in ({int}, {bool}, {str}):
+        array = np.array(kept, dtype=float if not kinds else None)
+        if array.dtype.kind in f"{_NUMBERS}U":  # whole numbers beyond 64 bits are objects
+            return array
+    array = np.empty(len(kept), object)
+    array[:] = kept
+    return array
+
+
+def _check_lengths(arrays: Mapping[str, NDArray[Any]]) -> None:
+    lengths = {name: len(values) for name, values in arrays.items()}
+    if not lengths:
+        raise InvalidInput("The rows have no columns; at least 1 is needed.")
+    if len(set(lengths.values())) > 1:
+        (name, count), *others = lengths.items()
+        other = next((each, size) for each, size in others if size != count)
+        raise InvalidInput(
+            f"Column {name!r} has {count} values and column {other[0]!r} {other[1]}: all must "
+            "have one length."
+        )
+
+
+def _is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which cells are missing: None, and NaN among objects, as pandas has texts."""
+    if values.dtype.kind != "O":
+        return np.zeros(values.shape, bool)
+    floats = (float, np.floating)
+    return np.array([v is None or (isinstance(v, floats) and bool(v != v)) for v in values], bool)  # noqa: PLR0124
+
+
+def _guess(name: str, values: NDArray[Any], first: int) -> np.dtype[Any]:
+    """Return the type for a column of which no model says it."""
+    if values.dtype.kind != "O":
+        return np.dtype("U") if values.dtype.kind == "U" else values.dtype
+    missing = _is_missing(values)
+    kinds = {_kind(each) for each in values[~missing]}
+    if kinds <= {"number", "whole number"}:
+        exact = kinds == {"whole number"} and not missing.any()
+        return np.dtype("int64" if exact else "float64")
+    if kinds in ({"text"}, {"boolean"}):
+        return np.dtype("U" if kinds == {"text"} else "bool")
+    at = next(
+        (row for row, each in enumerate(values) if _kind(each) not in ("text", "missing")),
+        0,
+    )
+    raise InvalidInput(
+        f"Column {name!r} holds {' and '.join(sorted(kinds))} (row {first + at + 1} is "
+        f"{str(values[at])[:80]!r}): a column is of numbers, of texts or of booleans."
+    )
+
+
+def _kind(value: Any) -> str:  # noqa: ANN401
+    for kinds, name in (
+        ((bool, np.bool_), "boolean"),
+        ((int, np.integer), "whole number"),
+        ((float, np.floating), "number"),
+        ((str,), "text"),
+    ):
+        if isinstance(value, kinds):
+            return name
+    return "missing" if value is None else f"a {type(value).__name__}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    """How columns become what a model takes: what a missing value is, and where rows begin."""
+
+    missing: Missing
+    first: int
+    wanted: str
+
+    def fit(self, tensor: "Tensor", values: NDArray[Any], name: str = "") -> NDArray[Any]:
+        """Return one input's values in its type and shape."""
+        column = self.convert(tensor.numpy_dtype, values, name)
+        if column.ndim == 2 and column.shape[1] == 1 and not tensor.shape:
+            column = column[:, 0]
+        elif column.ndim == 1 and tensor.shape == (1,):
+            column = column[:, None]
+        if not tensor.fits(column):
+            where = f"Column {name!r} has" if name else "The rows have"
+            raise InvalidInput(f"{where} shape {column.shape}{self.wanted}.")
+        return column
+
+    def convert(self, dtype: np.dtype[Any], values: NDArray[Any], name: str) -> NDArray[Any]:
+        gaps = _is_missing(values) if values.ndim == 1 else np.zeros(len(values), bool)
+        names = [name] if name and values.ndim == 1 else []
+        try:
+            if gaps.any() and self.missing == "refuse":
+                raise CastError((int(gaps.argmax()),), None, "a value is wanted")
+            return _text(values, gaps) if dtype.kind == "U" else _numbers(values, gaps, dtype)
+        except CastError as error:
+            place = (*error.place, 0) if names and len(error.place) == 1 else error.place
+            where = CastError(place, error.value, error.reason)
+            said = where.describe(first=self.first, names=names)
+            raise InvalidInput(f"{said}{self.wanted}.") from error
+
+    def stack(self, tensor: "Tensor", arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """Return columns side by side, for a model of one input."""
+        parts = [self.convert(tensor.numpy_dtype, each, name) for name, each in arrays.items()]
+        if len(parts) == 1 and tensor.fits(parts[0]):
+            return parts[0]
+        joined = np.concatenate([each.reshape(len(each), -1) for each in parts], axis=1)
+        return self.fit(tensor, joined)
+
+
+def _text(values: NDArray[Any], gaps: NDArray[np.bool_]) -> NDArray[Any]:
+    if values.dtype.kind != "U":
+        for place, each in np.ndenumerate(values):
+            if not isinstance(each, str) and not gaps[place[0]]:
+                raise CastError(place, each, "a text is wanted")
+        values = np.where(gaps, "", values).astype(str)
+    return values if values.dtype.itemsize else values.astype("U1")
+
+
+def _numbers(values: NDArray[Any], gaps: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if values.dtype.kind == "U":
+        raise CastError((0,) * values.ndim, str(values.flat[0]), f"a number is wanted, for {dtype}")
+    if not gaps.any() or dtype.kind != "f":
+        return cast(values, dtype)
+    array = np.full(len(values), np.nan, dtype)
+    for at in np.flatnonzero(~gaps):
+        try:
+            array[at] = cast(values[at : at + 1], dtype)[0]
+        except CastError as error:
+            raise CastError((int(at),), error.value, error.reason) from None
+    return array
+
+
+def _join(columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    kinds = [(name, each.dtype, each.shape[1:]) for name, each in columns.items()]
+    rows = np.empty(len(next(iter(columns.values()))), kinds)
+    for name, each in columns.items():
+        rows[name] = each
+    return rows
