@@ -145,7 +145,7 @@ class _Child:
         self._link = link
         self._process = process
         self._log = log
-        self._signs = 0  # how often it was heard
+        self._signs = 0  # messages of its that came
         self._waiting = False
         self._stuck = ""  # why it was ended
 

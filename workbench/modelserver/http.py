@@ -27,7 +27,7 @@ _BACKLOG = 1024
 _MIN_RATE = 500.0  # bytes a second of a body, beyond its time-out: Apache's mod_reqtimeout
 _SWEEP_SECONDS = 1.0
 _MAX_FILES = 8192  # descriptors that are asked for where the system's limit is lower
-_MAX_REFUSALS = 64  # connections that are being told at a time that there are too many
+_MAX_REJECTED = 64  # connections at a time that are answered that there are too many
 _QUIET_ENOUGH = 1.0  # seconds without a byte after which a connection may make room for another
 _CHUNK = 256 * 1024
 _MAX_COPIED_BYTES = 64 * 1024  # bodies up to here leave in one piece with their headers
@@ -320,7 +320,7 @@ class Connection(asyncio.Protocol):
         if victim._quiet >= _QUIET_ENOUGH:  # noqa: SLF001
             self._open.discard(victim)
             victim.abort()
-        elif len(self._open) > self._limit + _MAX_REFUSALS:
+        elif len(self._open) > self._limit + _MAX_REJECTED:
             self.abort()
         else:
             self._reject(503, f"There are {self._limit} connections, as many as may be: try again.")
