@@ -1,4 +1,8 @@
-"""CloudWatch on a local cloud through boto3, whose parsers hold each answer against its model."""
+"""CloudWatch on a local cloud through boto3, whose parsers hold each answer against its model.
+
+In all three protocols: JSON, which boto3 of today speaks; forms, which all from before late 2025
+speaks; and CBOR, which the JavaScript SDK 3 speaks.
+"""
 
 import json
 from contextlib import closing
@@ -16,16 +20,26 @@ from workbench.localcloud.cloudwatch.metrics import RESOLUTION
 MINUTE = timedelta(minutes=1)
 
 
+@pytest.fixture(scope="module", name="protocol", params=["json", "query", "smithy-rpc-v2-cbor"])
+def _protocol(request):
+    return request.param
+
+
 @pytest.fixture(scope="module", name="cloud")
-def _cloud():
+def _cloud(protocol):  # a cloud for each, since they put the same metrics
     with LocalCloud() as cloud:
         yield cloud
 
 
 @pytest.fixture(scope="module", name="aws")
-def _aws(cloud):
-    with closing(cloud.client("cloudwatch")) as client:
-        wire.check_answers(client)
+def _aws(cloud, protocol):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.model.PRIORITY_ORDERED_SUPPORTED_PROTOCOLS", (protocol,))
+        client = cloud.client("cloudwatch")
+    with closing(client):
+        assert client.meta.service_model.resolved_protocol == protocol
+        if protocol == "json":
+            wire.check_answers(client)
         yield client
 
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from botocore.exceptions import UnknownServiceError
 
 from workbench.localcloud.core import rest
-from workbench.localcloud.core.dispatch import parse_form, parse_target
+from workbench.localcloud.core.dispatch import read_call
 from workbench.localcloud.core.paging import MAX_POSITION, Pager
 from workbench.localcloud.core.protocol import ACCOUNT, AwsError, Operation, Scope, new_id, now
 from workbench.localcloud.core.store import Store
@@ -112,8 +112,7 @@ def parse_call(request: Request, scope: Scope) -> ApiCall | None:
         elif scope.service == "lambda":
             name, params = _parse_function_call(request)
         else:
-            parse = parse_target if "x-amz-target" in request.headers else parse_form
-            model, params = parse(_MODELS.get(scope.service, scope.service), request)
+            model, params = read_call(_MODELS.get(scope.service, scope.service), request)
             name = model.name
     except (AwsError, UnknownServiceError, UnicodeDecodeError):
         return None

@@ -13,7 +13,7 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 from workbench.localcloud.core import validation
-from workbench.localcloud.core.dispatch import parse_form, parse_target
+from workbench.localcloud.core.dispatch import read_call
 from workbench.localcloud.core.protocol import AwsError, json_parameters, not_implemented_error
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.eventbridge import patch_moto_targets
@@ -112,19 +112,13 @@ def _check(request: Request, service: str) -> None:
     """Check what moto does not, and would fail over."""
     if request.method != "POST":
         raise AwsError("MethodNotAllowed", f"{service} takes POST, got {request.method}.", 405)
-    if "x-amz-target" in request.headers:
-        model, given = parse_target(service, request)
+    model, given = read_call(service, request)
+    if service != "sqs" or "x-amz-target" in request.headers:  # botocore knows no forms of SQS
         validation.check(model.input_shape, given)
-        if model.name == "StartQuery":
-            raise not_implemented_error("A query of Logs Insights (StartQuery)")
-        if model.name == "PutRule" and given.get("ScheduleExpression"):
-            raise not_implemented_error("A rule with a ScheduleExpression")
-        return
-    model, form = parse_form(service, request)
-    named = {name.partition(".")[0] for name in form}
-    required = model.input_shape.required_members if model.input_shape else []
-    if missing := [name for name in required if name not in named]:
-        raise AwsError("MissingParameter", f"{model.name} needs {' and '.join(missing)}.")
+    if model.name == "StartQuery":
+        raise not_implemented_error("A query of Logs Insights (StartQuery)")
+    if model.name == "PutRule" and given.get("ScheduleExpression"):
+        raise not_implemented_error("A rule with a ScheduleExpression")
 
 
 def _create_application() -> Application:

@@ -28,6 +28,7 @@ from workbench.localcloud.cloudtrail import parse_call
 from workbench.localcloud.cloudwatch.log_writer import LogWriter
 from workbench.localcloud.core.access import AccessControl, AccessKey, make_access_key
 from workbench.localcloud.core.dispatch import JsonService, RestService
+from workbench.localcloud.core.formats import refuse
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
     REGION,
@@ -38,9 +39,7 @@ from workbench.localcloud.core.protocol import (
     new_id,
     not_implemented_error,
     parse_scope,
-    query_error,
     set_region,
-    xml_error,
 )
 from workbench.localcloud.core.settings import LocalCloudSettings
 from workbench.localcloud.core.store import Store
@@ -178,16 +177,14 @@ class Dispatcher:
 
     async def _answer(self, request: Request) -> Response:
         scope = _find_scope(request)
-        format_error = _choose_error_format(request, scope)
         try:
             response = await self._dispatch(request, scope)
         except AwsError as error:
-            response = format_error(error)
+            response = refuse(error, request, scope.service)
         except Exception:  # noqa: BLE001 - the client has to be answered, whatever it was
             _log.exception("%s %s failed", request.method, request.path)
-            response = format_error(
-                AwsError("InternalFailure", "The local cloud failed; its log says why.", 500)
-            )
+            failure = AwsError("InternalFailure", "The local cloud failed; its log says why.", 500)
+            response = refuse(failure, request, scope.service)
         self._monitoring.record(parse_call(request, scope), response)
         if scope.service == "s3":
             response.headers = [*response.headers, ("x-amz-request-id", new_id())]
@@ -231,14 +228,6 @@ class Dispatcher:
 def _find_scope(request: Request) -> Scope:
     """Return what a request is meant for; S3 where it is not signed."""
     return parse_scope(request) or Scope("s3")
-
-
-def _choose_error_format(request: Request, scope: Scope) -> Callable[[AwsError], Response]:
-    """Return what words an error as the client that made a request reads it."""
-    if scope.service == "s3":
-        return xml_error
-    form = "x-www-form-urlencoded" in request.headers.get("content-type", "")
-    return query_error if form else json_error
 
 
 def _error_response(status: int, reason: str) -> Response:

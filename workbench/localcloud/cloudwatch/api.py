@@ -1,7 +1,8 @@
 """CloudWatch's API on a local cloud: metrics put, read and listed, and dashboards.
 
-boto3 and the AWS command line speak JSON 1.0 with it (botocore's model, which offers CBOR and forms
-too). What has an error code of its own in forms is named by that one in a header.
+boto3 of today speaks JSON 1.0 with it, the JavaScript SDK 3 CBOR, and everything older than late in
+2025 forms (botocore's model has all three). What has an error code of its own in forms is named by
+that one in a header.
 """
 
 import json
@@ -20,12 +21,12 @@ from workbench.localcloud.cloudwatch.statistics import (
 )
 from workbench.localcloud.core import validation
 from workbench.localcloud.core.dispatch import JsonService
+from workbench.localcloud.core.formats import find_protocol, refuse
 from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import (
     AwsError,
     Operation,
     arn,
-    json_error,
     not_implemented_error,
     now,
 )
@@ -84,7 +85,7 @@ class CloudWatch:
         try:
             return await self._service.answer(request)
         except AwsError as error:
-            return _error_response(error)
+            return _refuse(error, request)
 
     # --- metrics
 
@@ -254,13 +255,14 @@ def _dashboard(name: str) -> str:
     return f"{first}:cloudwatch::{last.partition(':')[2]}"  # dashboards belong to no region
 
 
-def _error_response(error: AwsError) -> Response:
+def _refuse(error: AwsError, request: Request) -> Response:
     """Return an error with the code that clients know it by, which can differ from its name."""
-    response = json_error(error)
-    shape = validation.service("cloudwatch").shape_for
-    code = error.code
-    if any(each.name == code for each in validation.service("cloudwatch").error_shapes):
-        code = shape(code).metadata.get("error", {}).get("code", code)
+    model, code = validation.service("cloudwatch"), error.code
+    if any(each.name == code for each in model.error_shapes):
+        code = model.shape_for(code).metadata.get("error", {}).get("code", code)
+    if find_protocol(request, "monitoring") == "query":
+        return refuse(AwsError(code, error.message, error.status), request, "monitoring")
+    response = refuse(error, request, "monitoring")
     side = "Sender" if error.status < 500 else "Receiver"
     response.headers = [*response.headers, ("x-amzn-query-error", f"{code};{side}")]
     return response

@@ -24,13 +24,8 @@ from functools import lru_cache
 from typing import BinaryIO, NamedTuple, cast
 from urllib.parse import quote, unquote, unquote_plus
 
-from workbench.localcloud.core.protocol import (
-    AwsError,
-    json_error,
-    new_id,
-    query_error,
-    xml_error,
-)
+from workbench.localcloud.core.formats import find_protocol, refuse
+from workbench.localcloud.core.protocol import AwsError, new_id
 from workbench.modelserver.http import Handler, Reply, Request, Response
 
 MAX_SKEW = 900.0
@@ -560,24 +555,28 @@ class _Discard(io.RawIOBase):
 
 def _response(request: Request, error: AwsError) -> Response:
     """Return an error in the format that the client of a request reads."""
-    form = "x-www-form-urlencoded" in request.headers.get("content-type", "")
-    asked = 0 if _is_for_s3(request) else 1 if form else 2
+    service = _find_service(request)
+    kind = {"rest-xml": 0, "ec2": 1, "query": 1}.get(find_protocol(request, service), 2)
     if isinstance(error, _AccessError):
-        error.code = _CODES[error.reason][asked]
-    response = (xml_error, query_error, json_error)[asked](error)
-    if asked == 0:
+        error.code = _CODES[error.reason][kind]
+    response = refuse(error, request, service)
+    if service == "s3":
         response.headers = [*response.headers, ("x-amz-request-id", new_id())]
     response.bodiless = request.method == "HEAD"
     return response
 
 
-def _is_for_s3(request: Request) -> bool:
-    """Whether S3 is asked: by its signature, and for what is not signed by how it looks."""
+def _find_service(request: Request) -> str:
+    """Return the service that is asked: by its signature; what is not signed and looks so is S3's.
+
+    "" where it is another, and the signature does not say which.
+    """
     text = request.headers.get("authorization", "") + unquote(request.query)
     if found := re.search(r"Credential=[^/]+/\d{8}/[^/]+/([^/]+)/", text):
-        return found[1].lower() == "s3"
-    return not (
+        return found[1].lower()
+    other = (
         "x-amz-target" in request.headers
         or "x-www-form-urlencoded" in request.headers.get("content-type", "")
-        or re.match(r"/endpoints/|/20\d\d-\d\d-\d\d/|/_workbench/", request.path)
+        or re.match(r"/endpoints/|/service/|/20\d\d-\d\d-\d\d/|/_workbench/", request.path)
     )
+    return "" if other else "s3"

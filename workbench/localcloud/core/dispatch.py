@@ -1,17 +1,17 @@
 """Calls of operations: read from requests, checked against botocore's models, and answered.
 
 AWS's services differ in how a request names its operation (AWS's own "Smithy" specifications): in
-the header X-Amz-Target with JSON (JSON 1.0 and 1.1), in the member Action of a form (Query), or by
-method and path (REST-JSON). S3, which is none of these, reads its requests itself.
+the header X-Amz-Target with JSON (JSON 1.0 and 1.1), in the member Action of a form (Query), or
+by path (RPC v2 CBOR, REST-JSON). S3, which is none of these, reads its requests itself.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
-from urllib.parse import parse_qsl
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, cast
 
 from botocore.model import OperationModel
 
-from workbench.localcloud.core import rest, validation
+from workbench.localcloud.core import cbor, query, rest, validation
+from workbench.localcloud.core.formats import find_protocol
 from workbench.localcloud.core.protocol import (
     AwsError,
     Operation,
@@ -24,6 +24,9 @@ from workbench.modelserver.http import Request, Response
 
 Call = tuple[OperationModel, dict[str, Any]]
 """An operation, and the parameters that it is called with."""
+
+_FORMERLY_QUERY = ("sqs",)  # botocore's model of today does not say so
+_ANSWERS = {"query": query.response, cbor.PROTOCOL: cbor.response}  # all others are JSON
 
 
 def parse_target(service: str, request: Request, body: bytes | None = None) -> Call:
@@ -51,20 +54,44 @@ def parse_target(service: str, request: Request, body: bytes | None = None) -> C
     )
 
 
-def parse_form(service: str, request: Request) -> Call:
-    """Return the call of a request that is a form; lists and structures stay as forms write them.
+def read_call(service: str, request: Request, body: bytes | None = None) -> Call:
+    """Return the call of a request to a service that is not called by method and path.
+
+    Args:
+        service: As botocore names it.
+        request: Its parameters are not yet checked.
+        body: Its body, unpacked, where it came packed.
 
     Raises:
-        AwsError: It calls no operation of this service.
+        AwsError: It calls no operation of this service, or its body cannot be read.
     """
-    form = dict(parse_qsl(request.body.decode("latin-1")))
-    if "Action" not in form:
-        raise AwsError("MissingAction", "The request names no operation.")
-    return validation.operation(service, form.pop("Action")), form
+    text = request.body if body is None else body
+    protocol = find_protocol(request, service)
+    if protocol == cbor.PROTOCOL and cbor.PROTOCOL in protocols(service):
+        return cbor.parse_call(service, request, text)
+    if (request.method, request.path) != ("POST", "/"):
+        raise AwsError(
+            "UnknownOperationException",
+            f"No operation: POST / was expected, got {request.method} {request.path}.",
+        )
+    if protocol == "query" and ("query" in protocols(service) or service in _FORMERLY_QUERY):
+        return query.parse_call(service, text)
+    return parse_target(service, request, text)
+
+
+def protocols(service: str) -> Collection[str]:
+    """Return the protocols of a service, as botocore names them."""
+    metadata = validation.service(service).metadata
+    return cast("Collection[str]", metadata.get("protocols") or [metadata["protocol"]])
+
+
+def not_offered_error(model: OperationModel) -> AwsError:
+    """Return the answer to a call of an operation that the local cloud has not."""
+    return not_implemented_error(f"{model.service_model.service_id}'s {model.name}")
 
 
 class JsonService:
-    """The operations of a service, called by X-Amz-Target.
+    """The operations of a service that is not called by method and path.
 
     Args:
         name: As botocore names it.
@@ -90,21 +117,19 @@ class JsonService:
             AwsError: AWS would refuse it, or it is not offered.
         """
         model, parameters = self._parse(request)
-        validation.check(model.input_shape, parameters)
         if model.name not in self._operations:
-            raise not_implemented_error(f"{model.service_model.service_id}'s {model.name}")
-        return self._respond(model, await self._operations[model.name](parameters))
+            raise not_offered_error(model)
+        validation.check(model.input_shape, parameters)
+        return self._respond(request, model, await self._operations[model.name](parameters))
 
     def _parse(self, request: Request) -> Call:
-        if (request.method, request.path) != ("POST", "/"):
-            raise AwsError(
-                "UnknownOperationException",
-                f"No operation: POST / was expected, got {request.method} {request.path}.",
-            )
-        return parse_target(self.name, request, self._read_body(request))
+        return read_call(self.name, request, self._read_body(request))
 
-    def _respond(self, model: OperationModel, content: Mapping[str, Any]) -> Response:  # noqa: ARG002 - JSON answers all alike
-        return json_response(content)
+    def _respond(
+        self, request: Request, model: OperationModel, content: Mapping[str, Any]
+    ) -> Response:
+        write = _ANSWERS.get(find_protocol(request, self.name))
+        return json_response(content) if write is None else write(model, content)
 
 
 class RestService(JsonService):
@@ -113,7 +138,12 @@ class RestService(JsonService):
     def _parse(self, request: Request) -> Call:
         return rest.parse_request(self.name, request)
 
-    def _respond(self, model: OperationModel, content: Mapping[str, Any]) -> Response:
+    def _respond(
+        self,
+        request: Request,  # noqa: ARG002 - REST-JSON alone
+        model: OperationModel,
+        content: Mapping[str, Any],
+    ) -> Response:
         # botocore's model has 200 and a body for DeleteFunction; Lambda answers 204 without one
         if model.name == "DeleteFunction" or model.output_shape is None:
             return Response(204, headers=[("x-amzn-requestid", new_id())])

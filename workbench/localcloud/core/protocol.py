@@ -32,6 +32,7 @@ _CREDENTIAL = re.compile(
     r"Credential=[^/,\s]*(?:/|%2F)\d{8}(?:/|%2F)([a-zA-Z0-9_-]+)(?:/|%2F)([a-zA-Z0-9_-]+)(?:/|%2F)"
     "aws4_request"
 )
+_UNWRITABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _region: ContextVar[str] = ContextVar("region", default=REGION)
 
 
@@ -161,7 +162,12 @@ def xml(name: str, content: Any) -> str:  # noqa: ANN401 - text, numbers, dicts 
         return f"<{name}>{''.join(xml(*item) for item in content.items())}</{name}>"
     if isinstance(content, bool):
         content = str(content).lower()
-    return f"<{name}>{escape(str(content))}</{name}>"
+    return f"<{name}>{escape_text(str(content))}</{name}>"
+
+
+def escape_text(text: str) -> str:
+    """Return the text of an element; what XML 1.0 cannot hold becomes U+FFFD."""
+    return escape(_UNWRITABLE.sub("\ufffd", text))
 
 
 def xml_response(
@@ -171,21 +177,16 @@ def xml_response(
 ) -> Response:
     """Return a document as S3 writes it."""
     body = xml(name, dict(content)).replace(f"<{name}>", f'<{name} xmlns="{_NAMESPACE}">', 1)
-    return _xml(200, body, headers)
+    return xml_document(200, body, headers)
 
 
 def xml_error(error: AwsError) -> Response:
     """Return an error as S3 writes it."""
     content = {"Code": error.code, "Message": error.message} | error.extra
-    return _xml(error.status, xml("Error", content))
+    return xml_document(error.status, xml("Error", content))
 
 
-def query_error(error: AwsError) -> Response:
-    """Return an error as the services write it that are called by forms (EC2, CloudFormation)."""
-    content = {"Errors": {"Error": {"Code": error.code, "Message": error.message}}}
-    return _xml(error.status, xml("Response", content | {"RequestID": new_id()}))
-
-
-def _xml(status: int, element: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
+def xml_document(status: int, element: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
+    """Return a document that is one element."""
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n{element}'.encode()
     return Response(status, body, "application/xml", headers)

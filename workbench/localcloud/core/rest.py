@@ -54,9 +54,7 @@ def _parameters(
 def _convert(shape: Shape, values: list[str]) -> Any:  # noqa: ANN401 - what the shape says
     if shape.type_name == "list":
         return values
-    if shape.type_name in ("integer", "long") and re.fullmatch(r"-?\d{1,18}", values[0]):
-        return int(values[0])
-    return values[0] == "true" if shape.type_name == "boolean" else values[0]
+    return validation.convert_text(shape, values[0])
 
 
 _Route = tuple[str, re.Pattern[str], dict[str, str], OperationModel]

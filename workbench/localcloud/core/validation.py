@@ -11,6 +11,7 @@ from typing import Any
 
 from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
+from botocore.utils import parse_timestamp
 
 from workbench.localcloud.core.protocol import AwsError, validation_error
 
@@ -54,6 +55,26 @@ def operation(service_name: str, name: str) -> OperationModel:
     if name not in model.operation_names:
         raise AwsError("UnknownOperationException", f"There is no operation {name!r}.")
     return model.operation_model(name)
+
+
+def convert_text(shape: Shape, text: str) -> Any:  # noqa: ANN401 - what the shape says
+    """Return the value that a text stands for; the text itself, which `check` refuses, if none.
+
+    Times are in ISO 8601 or in seconds since 1970, and become the latter.
+    """
+    kind = shape.type_name
+    if kind in ("integer", "long"):
+        return int(text) if re.fullmatch(r"-?\d{1,18}", text, re.ASCII) else text
+    if kind == "boolean":
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        if kind in ("float", "double"):
+            return float(text)
+        if kind == "timestamp":
+            return parse_timestamp(text).timestamp()
+    except (ValueError, OverflowError, RuntimeError):
+        return text
+    return text
 
 
 def check(shape: Shape | None, value: dict[str, Any]) -> None:
