@@ -331,8 +331,8 @@ def test_an_error_of_motos_is_its_own(cloud):
         ("sqs", "AmazonSQS.CreateQueue", b'{"QueueName": 5}', "SerializationException"),
         ("logs", "AmazonSQS.CreateQueue", b"{}", "UnknownOperationException"),
         ("events", "AWSEvents.PutRule", b"{}", "ValidationException"),
-        ("iam", None, b"Action=CreateRole&RoleName=x", "MissingParameter"),
-        ("sts", None, b"Action=Nothing", "UnknownOperationException"),
+        ("iam", None, b"Action=CreateRole&RoleName=x", "<Code>ValidationError</Code>"),
+        ("sts", None, b"Action=Nothing", "<Code>InvalidAction</Code>"),
     ],
 )
 def test_what_moto_would_fail_over_is_refused(cloud, service, target, body, said):

@@ -7,13 +7,18 @@ runs in a thread of its own and never on the way of a model's answers.
 import asyncio
 import io
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable
+from functools import cache
+from importlib import import_module
 from typing import Any, cast
 from urllib.parse import urlencode
 
+from botocore.model import OperationModel
+
 from workbench.localcloud.core import validation
-from workbench.localcloud.core.dispatch import read_call
+from workbench.localcloud.core.dispatch import Call, not_offered_error, read_call
 from workbench.localcloud.core.protocol import AwsError, json_parameters, not_implemented_error
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.eventbridge import patch_moto_targets
@@ -24,6 +29,7 @@ SERVICES = frozenset({"events", "iam", "logs", "sns", "sqs", "sts"})
 
 _POLL_SECONDS = 0.05  # seconds between two looks for messages
 _MAX_WAIT_SECONDS = 20.0  # seconds (SQS API reference, ReceiveMessage)
+_log = logging.getLogger("workbench.localcloud")
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -39,13 +45,15 @@ class MotoServices:
         """Return moto's answer.
 
         Raises:
-            AwsError: The request does not keep to botocore's model of the service.
+            AwsError: The request does not keep to botocore's model of the service, or moto has not
+                what it asks for.
         """
-        _check(request, service)
+        call = _read_call(request, service)
+        await self._store.run_in_thread(_check, service, request, *call)
         now = asyncio.get_running_loop().time
         deadline = now() + _extract_wait(request)
         while True:
-            response = await self._store.run_in_thread(self._call_moto, request)
+            response = await self._store.run_in_thread(self._call_moto, request, call[0])
             if now() >= deadline or _has_messages(response):
                 return response
             await asyncio.sleep(_POLL_SECONDS)
@@ -67,12 +75,31 @@ class MotoServices:
         }
         call = {"Action": "Publish", "Version": "2010-03-31", "TopicArn": topic, "Message": message}
         request.body = urlencode(call).encode()
-        answer = await self._store.run_in_thread(self._call_moto, request)
+        model = validation.operation("sns", "Publish")
+        answer = await self._store.run_in_thread(self._call_moto, request, model)
         if answer.status >= 300:
             said = cast("bytes", answer.body).decode("utf-8", "replace")
             raise AwsError("NotFound", f"SNS took no message for {topic}: {said[:500]}")
 
-    def _call_moto(self, request: Request) -> Response:
+    def _call_moto(self, request: Request, model: OperationModel) -> Response:
+        try:
+            status, headers, body = self._run_application(request)
+        except NotImplementedError as error:
+            _log.warning("moto has not what %s asks for: %s", model.name, error)
+            raise not_offered_error(model) from error
+        except Exception as error:
+            _log.warning("moto failed over %s", model.name, exc_info=True)
+            fault = f"{type(error).__name__}: {str(error)[:200]}"
+            raise not_implemented_error(
+                f"{model.service_model.service_id}'s {model.name} with parameters that moto fails "
+                f"over ({fault})"
+            ) from error
+        ours = ("content-length", "connection", "date", "server")
+        kept = [(name, value) for name, value in headers if name.lower() not in ours]
+        return Response(int(status.split()[0]), body, headers=kept)
+
+    def _run_application(self, request: Request) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Return status, headers and body of moto's answer; its errors are raised."""
         if self._application is None:
             self._application = _create_application()
         started: list[tuple[str, list[tuple[str, str]]]] = []
@@ -81,10 +108,7 @@ class MotoServices:
             body = b"".join(parts)
         finally:
             getattr(parts, "close", lambda: None)()
-        status, headers = started[-1]
-        ours = ("content-length", "connection", "date", "server")
-        kept = [(name, value) for name, value in headers if name.lower() not in ours]
-        return Response(int(status.split()[0]), body, headers=kept)
+        return *started[-1], body
 
 
 def _extract_wait(request: Request) -> float:
@@ -108,17 +132,36 @@ def _has_messages(response: Response) -> bool:
     return response.status != 200 or bool(json.loads(response.body).get("Messages"))
 
 
-def _check(request: Request, service: str) -> None:
-    """Check what moto does not, and would fail over."""
+def _read_call(request: Request, service: str) -> Call:
     if request.method != "POST":
         raise AwsError("MethodNotAllowed", f"{service} takes POST, got {request.method}.", 405)
-    model, given = read_call(service, request)
-    if service != "sqs" or "x-amz-target" in request.headers:  # botocore knows no forms of SQS
-        validation.check(model.input_shape, given)
-    if model.name == "StartQuery":
-        raise not_implemented_error("A query of Logs Insights (StartQuery)")
+    return read_call(service, request)
+
+
+def _check(service: str, request: Request, model: OperationModel, given: dict[str, Any]) -> None:
+    """Check what moto does not, and would fail over; first of all, whether it has the operation."""
+    if model.name not in _offered(service) or model.name == "StartQuery":
+        raise not_offered_error(model)
     if model.name == "PutRule" and given.get("ScheduleExpression"):
         raise not_implemented_error("A rule with a ScheduleExpression")
+    if service != "sqs" or "x-amz-target" in request.headers:  # botocore knows no forms of SQS
+        validation.check(model.input_shape, given)
+
+
+@cache
+def _offered(service: str) -> frozenset[str]:
+    """Return the operations of a service that moto has a method for."""
+    from moto.core.responses import BaseResponse
+    from moto.core.utils import camelcase_to_underscores
+
+    methods = {
+        name
+        for each in vars(import_module(f"moto.{service}.responses")).values()
+        if isinstance(each, type) and issubclass(each, BaseResponse)
+        for name in dir(each)
+    }
+    names = validation.service(service).operation_names
+    return frozenset(name for name in names if camelcase_to_underscores(name) in methods)
 
 
 def _create_application() -> Application:

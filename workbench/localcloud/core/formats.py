@@ -10,6 +10,11 @@ _XML_SERVICES = frozenset(
     {"cloudfront", "route53", "s3", "s3-object-lambda", "s3-outposts", "s3express"}
 )
 """Those that speak REST-XML, by the names that requests are signed for (botocore's models)."""
+_FORM_SERVICES = frozenset(
+    "autoscaling cloudformation elasticache elasticbeanstalk elasticloadbalancing "
+    "iam rds redshift sdb sns sts".split()
+)
+"""Those that speak forms and nothing else, likewise."""
 
 _ERRORS: dict[str, Callable[[AwsError], Response]] = {
     "ec2": query.ec2_error_response,
@@ -26,9 +31,10 @@ def find_protocol(request: Request, service: str) -> str:
         return "rest-xml"
     if cbor.is_spoken(request):
         return cbor.PROTOCOL
-    if "x-www-form-urlencoded" in request.headers.get("content-type", ""):
-        return "ec2" if service == "ec2" else "query"
-    return "json"
+    if service == "ec2":
+        return "ec2"
+    form = "x-www-form-urlencoded" in request.headers.get("content-type", "")
+    return "query" if form or service in _FORM_SERVICES else "json"
 
 
 def refuse(error: AwsError, request: Request, service: str) -> Response:
