@@ -11,8 +11,19 @@ _XML_SERVICES = frozenset(
 )
 """Those that speak REST-XML, by the names that requests are signed for (botocore's models)."""
 _FORM_SERVICES = frozenset(
-    "autoscaling cloudformation elasticache elasticbeanstalk elasticloadbalancing "
-    "iam rds redshift sdb sns sts".split()
+    [
+        "autoscaling",
+        "cloudformation",
+        "elasticache",
+        "elasticbeanstalk",
+        "elasticloadbalancing",
+        "iam",
+        "rds",
+        "redshift",
+        "sdb",
+        "sns",
+        "sts",
+    ]
 )
 """Those that speak forms and nothing else, likewise."""
 
