@@ -140,7 +140,7 @@ def _read_call(request: Request, service: str) -> Call:
 
 def _check(service: str, request: Request, model: OperationModel, given: dict[str, Any]) -> None:
     """Check what moto does not, and would fail over; first of all, whether it has the operation."""
-    if model.name not in _offered(service) or model.name == "StartQuery":
+    if model.name not in _operations(service) or model.name == "StartQuery":
         raise not_offered_error(model)
     if model.name == "PutRule" and given.get("ScheduleExpression"):
         raise not_implemented_error("A rule with a ScheduleExpression")
@@ -149,7 +149,7 @@ def _check(service: str, request: Request, model: OperationModel, given: dict[st
 
 
 @cache
-def _offered(service: str) -> frozenset[str]:
+def _operations(service: str) -> frozenset[str]:
     """Return the operations of a service that moto has a method for."""
     from moto.core.responses import BaseResponse
     from moto.core.utils import camelcase_to_underscores

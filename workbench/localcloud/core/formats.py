@@ -10,20 +10,12 @@ _XML_SERVICES = frozenset(
     {"cloudfront", "route53", "s3", "s3-object-lambda", "s3-outposts", "s3express"}
 )
 """Those that speak REST-XML, by the names that requests are signed for (botocore's models)."""
+
 _FORM_SERVICES = frozenset(
-    [
-        "autoscaling",
-        "cloudformation",
-        "elasticache",
-        "elasticbeanstalk",
-        "elasticloadbalancing",
-        "iam",
-        "rds",
-        "redshift",
-        "sdb",
-        "sns",
-        "sts",
-    ]
+    {
+        *("autoscaling", "cloudformation", "elasticache", "elasticbeanstalk", "iam", "rds"),
+        *("elasticloadbalancing", "redshift", "sdb", "sns", "sts"),
+    }
 )
 """Those that speak forms and nothing else, likewise."""
 

@@ -20,7 +20,7 @@ from workbench.modelserver.http import Response
 Form = dict[str, Any]
 """A form whose dotted names are taken apart: texts, and forms by the next part of the name."""
 
-_CODES = {  # what the same refusals are called here
+_CODES = {  # of the same errors here
     "SerializationException": "MalformedQueryString",
     "UnknownOperationException": "InvalidAction",
     "ValidationException": "ValidationError",
@@ -106,18 +106,18 @@ def _name(shape: Shape, default: str) -> str:
 
 def _items(shape: ListShape, node: Any) -> list[Any]:  # noqa: ANN401 - of a form
     flat = shape.serialization.get("flattened")
-    return _numbered(node if flat else _inner(node, _name(shape.member, "member")))
+    return _sort_items(node if flat else _inner(node, _name(shape.member, "member")))
 
 
 def _entries(shape: MapShape, node: Form) -> list[Any]:
-    return _numbered(node if shape.serialization.get("flattened") else _inner(node, "entry"))
+    return _sort_items(node if shape.serialization.get("flattened") else _inner(node, "entry"))
 
 
 def _inner(node: Any, name: str) -> Any:  # noqa: ANN401 - of a form
     return node.get(name) if isinstance(node, dict) else node
 
 
-def _numbered(node: Any) -> list[Any]:  # noqa: ANN401 - of a form
+def _sort_items(node: Any) -> list[Any]:  # noqa: ANN401 - of a form
     """Return the values of a form whose names are numbers, by number."""
     if not isinstance(node, dict) or not all(name.isdecimal() for name in node):
         raise AwsError("MalformedQueryString", "Items of a list must be numbered from 1.")
