@@ -63,6 +63,10 @@ format: $(READY) ## let ruff fix and format the code
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+.PHONY: clients
+clients: $(READY) ## outside clients on a local cloud, ten minutes; some: make clients ONLY="s3fs boto3"
+	@$(BIN)/python -m tests.clients.run $(ONLY)
+
 .PHONY: bench
 bench: $(VENV)/.bench ## measure the workbench itself, beside bare ONNX Runtime, LoadGen, SimPy and River
 	@$(BIN)/python tests/benchmarks/run.py

@@ -1,0 +1,97 @@
+"""An environment for each version of each client, kept in .venv/clients and made once.
+
+A folder holds one version; its file `.ready`, written last, names what was asked for, so that an
+interrupted installation and one for other requirements are made again.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / ".venv" / "clients"
+SCRIPTS = Path(__file__).parent / "scripts"
+NEEDED = {"pip": sys.executable, "npm": "npm", "apt": "apt-get"}
+
+
+class CannotInstall(Exception):
+    """A client that cannot be had here; says why."""
+
+
+def environment(client, version):
+    """Return the folder with a version of a client, made where it is not there yet.
+
+    Raises:
+        CannotInstall: Its installer is missing, or says why it failed.
+    """
+    if shutil.which(NEEDED[client.kind]) is None:
+        raise CannotInstall(f"{NEEDED[client.kind]} is missing")
+    folder = FOLDER / f"{client.name}-{version}"
+    wanted = "\n".join(client.requirements(version))
+    ready = folder / ".ready"
+    if not ready.exists() or ready.read_text() != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        INSTALLERS[client.kind](folder, client.requirements(version))
+        ready.write_text(wanted)
+    return folder
+
+
+def command(client, folder):
+    """What runs a client's script in its environment."""
+    script = SCRIPTS / client.script
+    if script.suffix == ".mjs":  # Node.js looks for packages beside the script
+        for each in SCRIPTS.glob("*.mjs"):
+            shutil.copy(each, folder)
+        return ["node", str(folder / client.script)]
+    own = folder / "bin" / "python"
+    return [str(own) if own.exists() else sys.executable, str(script)]
+
+
+def variables(folder):
+    """What the environment's programs need to be found and to find their own."""
+    folders = [folder / "bin", folder / "node_modules" / ".bin", folder / "usr" / "bin"]
+    packages = folder / "usr" / "lib" / "python3" / "dist-packages"
+    path = {"PATH": os.pathsep.join([*map(str, folders), os.environ["PATH"]])}
+    return path | ({"PYTHONPATH": str(packages)} if packages.exists() else {})
+
+
+def with_pip(folder, requirements):
+    call([sys.executable, "-m", "venv", "--without-pip", folder])
+    python = folder / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
+    call([*pip, "install", "--quiet", "--prefer-binary", *requirements])
+
+
+def with_npm(folder, requirements):
+    options = ["--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error"]
+    call(["npm", "install", *options, *requirements])
+
+
+def with_apt(folder, requirements):
+    """Unpack packages, and those they need that the machine lacks; nothing is installed."""
+    told = call(["apt-get", "install", "--simulate", "--no-install-recommends", *requirements])
+    names = [line.split()[1] for line in told.splitlines() if line.startswith("Inst ")]
+    wanted = [each.split("=")[0] for each in requirements]
+    call(["apt-get", "download", *(set(names) - set(wanted)), *requirements], cwd=folder)
+    for package in folder.glob("*.deb"):
+        call(["dpkg", "--extract", package, folder])
+        package.unlink()
+
+
+INSTALLERS = {"pip": with_pip, "npm": with_npm, "apt": with_apt}
+
+
+def call(arguments, **options):
+    """Run an installer and return what it prints.
+
+    Raises:
+        CannotInstall: It failed; the last line that it printed says why.
+    """
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, **options)
+    if done.returncode:
+        lines = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()
+        raise CannotInstall(next((each for each in lines if "rror" in each), lines[-1]))
+    return done.stdout

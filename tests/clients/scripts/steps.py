@@ -1,0 +1,52 @@
+"""Steps of a client's script: functions that run in the order they were written.
+
+Each prints a line, its fields parted by tabs: how it went (passed, refused, failed), its name, and
+what went wrong. A script ends with `run_steps()`, whose status is 1 when a step failed. What the
+local cloud does not offer has `@step(refused=True)` and fails when anything else comes than its
+`NotImplemented`.
+"""
+
+import os
+import sys
+import traceback
+
+NAME = os.environ["CLIENT"]  # a name for buckets and endpoints that no other client has
+URL = os.environ["AWS_ENDPOINT_URL"]
+KEY, SECRET = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+REGION = os.environ["AWS_DEFAULT_REGION"]
+IMAGE, ROLE = os.environ["WORKBENCH_IMAGE"], os.environ["WORKBENCH_ROLE"]
+MODEL = os.environ["WORKBENCH_MODEL"]  # the file of a model.tar.gz that takes rows of three numbers
+
+_steps = []
+
+
+def step(function=None, *, refused=False):
+    """Have a function run as a step."""
+    if function is None:
+        return lambda function: step(function, refused=refused)
+    _steps.append((function, refused))
+    return function
+
+
+def run_steps():
+    """Run every step and exit."""
+    failed = [function for function, refused in _steps if not _try(function, refused)]
+    sys.stdout.flush()
+    sys.exit(bool(failed))
+
+
+def _try(function, refused):
+    name = function.__name__.replace("_", " ")
+    try:
+        function()
+    except Exception as error:  # noqa: BLE001 - whatever a client may raise
+        if refused and "NotImplemented" in f"{error!r} {error}":
+            return _tell("refused", name)
+        traceback.print_exc()
+        return _tell("failed", name, f"{type(error).__name__}: {error}")
+    return _tell("failed", name, "was not refused") if refused else _tell("passed", name)
+
+
+def _tell(outcome, *rest):
+    print(outcome, *(" ".join(each.split()) for each in rest), sep="\t", flush=True)
+    return outcome != "failed"

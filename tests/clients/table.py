@@ -1,0 +1,39 @@
+"""The clients of the matrix: one row for each, with its versions from the oldest to the newest."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Client:
+    """One outside client.
+
+    Attributes:
+        name: What the table and `ONLY=` call it.
+        kind: Who installs it: "pip", "npm" or "apt".
+        versions: Exact ones, the oldest first.
+        script: A file in scripts/: `.py` is run by the environment's Python (of apt, by ours),
+            `.mjs` by Node.js.
+        package: What the index calls it, where that is not its name.
+        beside: Requirements installed with it.
+        patience: Seconds that one version's script may take.
+    """
+
+    name: str
+    kind: str
+    versions: tuple[str, ...]
+    script: str
+    package: str = ""
+    beside: tuple[str, ...] = ()
+    patience: float = 180.0
+
+    def requirements(self, version):
+        """What is installed for one version, as its kind writes it."""
+        joint = {"pip": "==", "npm": "@", "apt": "="}[self.kind]
+        return (f"{self.package or self.name}{joint}{version}", *self.beside)
+
+
+CLIENTS = (
+    Client("boto3", "pip", ("1.34.162", "1.38.46", "1.40.76", "1.44.8"), "boto3_sdk.py"),
+    Client("awscli", "pip", ("1.32.117", "1.46.3"), "aws_cli.py"),
+    Client("awscli2", "apt", ("2.9.19-1",), "aws_cli.py", package="awscli"),
+)
