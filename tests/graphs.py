@@ -45,6 +45,33 @@ def mean():
     return graph([node], inputs, outputs).SerializeToString()
 
 
+def mixed():
+    """The bytes of age + (1 for "Bern", 2 for "Rome", 0) + the sum of two scores, in [n, 1]."""
+    nodes = [
+        helper.make_node(
+            "LabelEncoder",
+            ["city"],
+            ["code"],
+            domain="ai.onnx.ml",
+            keys_strings=["Bern", "Rome"],
+            values_floats=[1.0, 2.0],
+            default_float=0.0,
+        ),
+        helper.make_node("ReduceSum", ["scores", "axis"], ["total"], keepdims=1),
+        helper.make_node("Sum", ["age", "code", "total"], ["y"]),
+    ]
+    inputs = [
+        ("age", TensorProto.FLOAT, ["n", 1]),
+        ("city", TensorProto.STRING, ["n", 1]),
+        ("scores", TensorProto.FLOAT, ["n", 2]),
+    ]
+    axis = numpy_helper.from_array(np.array([1]), "axis")
+    outputs = [("y", TensorProto.FLOAT, ["n", 1])]
+    made = graph(nodes, inputs, outputs, [axis])
+    made.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    return made.SerializeToString()
+
+
 def answering(kind):
     """The bytes of a model whose first output "y" is a sequence or an optional of its input."""
     inputs, outputs = [("x", TensorProto.FLOAT, ["n", 3])], [("z", TensorProto.FLOAT, ["n", 3])]

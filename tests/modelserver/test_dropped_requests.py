@@ -11,14 +11,14 @@ from workbench.modelserver.batching_queue import BatchingQueue
 from workbench.modelserver.contract import Contract, error_response
 from workbench.modelserver.errors import RequestError
 from workbench.modelserver.http import Server, ServerSettings
+from workbench.modelserver.inputs import ModelInput
 from workbench.modelserver.options import ServerOptions
 
 
 class GatedEngine:
     """An identity that runs in a thread, and whose first run ends when it is let go."""
 
-    dtype = np.dtype(np.float32)
-    row = (1,)
+    inputs = (ModelInput("x", np.dtype(np.float32), (1,), (1,)),)
     invariant = True
 
     def __init__(self):

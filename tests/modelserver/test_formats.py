@@ -421,7 +421,7 @@ def put_together(content_type, parts, **options):
         return file.read(made.length)
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("wrapped", ["", "predictions", "outputs"])
 @pytest.mark.parametrize("content_type", TYPES)
 def test_answers_in_blocks_are_those_of_the_whole(content_type, wrapped):
     whole = np.arange(12, dtype=np.float32).reshape(4, 3)

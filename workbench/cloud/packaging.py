@@ -45,6 +45,8 @@ _CONTAINER_MODULES = (
     "engine",
     "formats",
     "function",
+    "inputs",
+    "records",
     "casts",
     "chunks",
     "errors",

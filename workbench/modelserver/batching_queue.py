@@ -102,14 +102,15 @@ class BatchingQueue:
     def _take(self) -> list[_QueuedRequest]:
         """Return the next job, and those behind it that fit into one run with it."""
         jobs = [self._waiting.popleft()]
-        shape, rows = jobs[0].rows.shape[1:], len(jobs[0].rows)
+        first = jobs[0].rows
+        rows = len(first)
         while not jobs[0].alone:
             self._drop_unwanted()
             if not self._waiting:
                 break
             job = self._waiting[0]
             rows += len(job.rows)
-            if rows > self._max_batch or job.rows.shape[1:] != shape or job.alone:
+            if rows > self._max_batch or job.alone or not _stack_together(first, job.rows):
                 break
             jobs.append(self._waiting.popleft())
         return jobs
@@ -134,3 +135,7 @@ class BatchingQueue:
                 return
             job.deliver(outcome[start : start + len(job.rows)])
             start += len(job.rows)
+
+
+def _stack_together(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return one.shape[1:] == other.shape[1:] and one.dtype == other.dtype

@@ -35,21 +35,23 @@ class CastError(ValueError):
         super().__init__(place, value, reason)
         self.place, self.value, self.reason = place, value, reason
 
-    def describe(self, *, first: int = 0, names: Sequence[str] = ()) -> str:
+    def describe(self, *, first: int = 0, names: Sequence[str] = (), what: str = "column") -> str:
         """Say where it stands and what is wrong, both counted from 1.
 
         Args:
             first: Rows before those that were cast.
             names: Of the columns, where they have some.
+            what: Those are called.
 
         >>> CastError((2, 0), 300, "a uint8 is 0 to 255").describe(names=["red"])
         "Row 3, column 'red' is 300: a uint8 is 0 to 255"
         """
         row, *rest = self.place
         where = f"Row {first + row + 1}"
-        if len(rest) == 1:
-            where += f", column {names[rest[0]]!r}" if names else f", column {rest[0] + 1}"
-        elif rest:
+        if rest and (names or len(rest) == 1):
+            column, *rest = rest
+            where += f", {what} {names[column]!r}" if names else f", {what} {column + 1}"
+        if rest:
             where += f", value [{', '.join(str(at + 1) for at in rest)}]"
         return (
             f"{where} is {'missing' if self.value is None else str(self.value)[:80]}: {self.reason}"

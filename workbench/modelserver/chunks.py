@@ -14,23 +14,34 @@ from workbench.modelserver.errors import RequestError
 PIECE_BYTES = 1024 * 1024
 """Bytes that are read at a time."""
 
-_COMMA = ord(",")
+_COMMA, _QUOTE, _BACKSLASH = b',"\\'
+_BREAKS = np.zeros(256, bool)
+_BREAKS[[*b"\r\n"]] = True
 _STEPS = np.zeros(256, np.int8)  # what a byte of JSON adds to the depth of brackets
 _STEPS[[ord("["), ord("{")]], _STEPS[[ord("]"), ord("}")]] = 1, -1
 
 
-def whole_lines(file: BinaryIO, *, piece: int = PIECE_BYTES) -> Iterator[bytes]:
+def whole_lines(
+    file: BinaryIO, *, piece: int = PIECE_BYTES, quoted: bool = False
+) -> Iterator[bytes]:
     r"""Return the lines of a file in pieces of about `piece` bytes, or of one line that is longer.
 
-    Pieces of blank lines alone are left out.
+    Pieces of blank lines alone are left out. With `quoted`, a line goes on within quotes.
 
     >>> import io
     >>> list(whole_lines(io.BytesIO(b"1,2\n3,4\n\n5,6"), piece=5))
     [b'1,2\n', b'3,4\n\n', b'5,6']
     """
     rest: list[bytes] = []
+    inside = False  # quotes
     while data := file.read(piece):
-        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        if inside or (quoted and b'"' in data):
+            codes = np.frombuffer(data, np.uint8)
+            within = inside ^ (np.cumsum(codes == _QUOTE) % 2).astype(bool)
+            ends, inside = np.flatnonzero(_BREAKS[codes] & ~within), bool(within[-1])
+            end = int(ends[-1]) + 1 if ends.size else 0
+        else:
+            end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
         if not end:
             rest.append(data)
             continue
@@ -46,8 +57,7 @@ def json_rows(file: BinaryIO, depth: int, *, piece: int = PIECE_BYTES) -> Iterat
     """Return the rows of JSON in a file, in documents like it that hold some of them each.
 
     Rows are the values of an array that begins with `depth` brackets, or those of "instances".
-    Anything else gives None. Brackets within text are mistaken for others: such documents are no
-    JSON then.
+    Anything else gives None.
 
     Raises:
         Refused: 400 for what is not JSON around the rows.
@@ -66,9 +76,10 @@ def json_rows(file: BinaryIO, depth: int, *, piece: int = PIECE_BYTES) -> Iterat
 def _json_pieces(file: BinaryIO, opening: bytes, data: bytes, piece: int) -> Iterator[bytes]:
     closing = b"]}" if b"{" in opening else b"]"
     rest: list[bytes] = []
-    depth = 0
+    depth, text = 0, _TextMask()
+    data = data or file.read(piece)
     while data:
-        codes = np.frombuffer(data, np.uint8)
+        codes = text.blank(data)
         depths = depth + np.cumsum(_STEPS[codes], dtype=np.int64)
         ends = np.flatnonzero(depths < 0)
         if ends.size:
@@ -84,6 +95,33 @@ def _json_pieces(file: BinaryIO, opening: bytes, data: bytes, piece: int) -> Ite
         depth = int(depths[-1])
         data = file.read(piece)
     raise RequestError(400, "The body is not JSON: it ends before its rows do.")
+
+
+class _TextMask:
+    """Blanks what stands within the quotes of JSON, from one piece of a document to the next."""
+
+    def __init__(self) -> None:
+        self._inside = False
+        self._escaping = False  # the last piece ended with a backslash that escapes
+
+    def blank(self, data: bytes) -> NDArray[np.uint8]:
+        """Return the bytes of the next piece, 0 where they are part of a text."""
+        codes = np.frombuffer(data, np.uint8)
+        if not self._inside and b'"' not in data:
+            return codes
+        quotes = (codes == _QUOTE) & ~self._find_escaped(codes)
+        within = self._inside ^ (np.cumsum(quotes) % 2).astype(bool)
+        self._inside = bool(within[-1])
+        return np.where(within | quotes, np.uint8(0), codes)
+
+    def _find_escaped(self, codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return which bytes stand behind an odd number of backslashes."""
+        slash = np.concatenate([[self._escaping], codes == _BACKSLASH])
+        at = np.arange(len(slash))
+        last_other = np.maximum.accumulate(np.where(slash, -1, at))
+        odd = (at - last_other) % 2 == 1
+        self._escaping = bool(odd[-1])
+        return np.asarray(odd[:-1])
 
 
 def _check_end(opening: bytes, end: bytes) -> None:

@@ -16,6 +16,7 @@ from workbench.modelserver.engine import Engine
 from workbench.modelserver.errors import RequestError
 from workbench.modelserver.http import FilePart, Reply, Request, Response
 from workbench.modelserver.options import EVEN_IF_ANSWERS_CHANGE, IF_ANSWERS_STAY, ServerOptions
+from workbench.modelserver.records import make_reader
 from workbench.modelserver.streaming import SPOOL_THRESHOLD, StreamedRequest, spool
 
 Route = tuple[str, Callable[[Request, Reply], None]]
@@ -40,7 +41,7 @@ class Contract:
     """Answers the requests that SageMaker sends to a container."""
 
     def __init__(self, engine: Engine, options: ServerOptions) -> None:
-        self._reader = formats.Reader(engine.dtype, engine.row)
+        self._reader = make_reader(engine.inputs)
         apart = options.stack == IF_ANSWERS_STAY and not engine.invariant
         max_batch = 1 if apart else options.max_batch
         self._queue = BatchingQueue(engine, workers=options.workers, max_batch=max_batch)

@@ -9,6 +9,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from workbench.modelserver.inputs import TEXT, ModelInput
+
 MODEL_FILE = "model.onnx"
 _FACTS_FILE = "model.json"  # what the registry knew of the model, in an archive that it packed
 
@@ -26,6 +28,7 @@ _DTYPES = {
     "tensor(uint16)": "uint16",
     "tensor(uint32)": "uint32",
     "tensor(uint64)": "uint64",
+    "tensor(string)": "object",
 }
 
 
@@ -37,28 +40,24 @@ class Engine:
     """A model that answers batches with its first output.
 
     Attributes:
-        dtype, row: type and shape of one row of the input; None is an axis of any size.
+        inputs: what it takes. Batches for one of numbers are arrays of its type; for one text,
+            arrays of texts; for several inputs, arrays of records.
         batch_invariance: what the registry knows of rows together; "not checked" without it.
         invariant: whether rows together are answered as alone.
 
     Raises:
-        CannotLoad: There is no ONNX file of one numeric input with a free first axis.
+        CannotLoad: There is no ONNX file whose inputs are numbers and texts with a free first axis.
     """
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         self._session = _open(folder, threads)
         self.batch_invariance = _read_invariance(folder)
         self.invariant = self.batch_invariance in ("identical", "within tolerance")
-        inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type not in _DTYPES:
-            raise ModelLoadError("The model must have one input, a tensor of numbers.")
-        if not inputs[0].shape or isinstance(inputs[0].shape[0], int):
-            raise ModelLoadError(
-                f"The first axis of the input must be free, got {inputs[0].shape}."
-            )
-        self.dtype = np.dtype(_DTYPES[inputs[0].type])
-        self.row = tuple(size if isinstance(size, int) else None for size in inputs[0].shape[1:])
-        self._input = inputs[0].name
+        declared = self._session.get_inputs()
+        self.inputs = tuple(_read_input(each, alone=len(declared) == 1) for each in declared)
+        self._input = declared[0].name
+        plain = len(declared) == 1 and self.inputs[0].dtype != TEXT
+        self._feed = None if plain else self._feed_records
         self._first = [self._session.get_outputs()[0].name]
         self._run = self._session.run
         self._last, self._typical_times = (
@@ -73,7 +72,8 @@ class Engine:
             ValueError: There is not one answer a row.
         """
         start = time.perf_counter()
-        outputs = self._run(self._first, {self._input: rows})[0]
+        feed = self._feed
+        outputs = self._run(self._first, {self._input: rows} if feed is None else feed(rows))[0]
         took = time.perf_counter() - start
         before, self._last = self._last, (took, took / (len(rows) or 1))
         self._typical_times = min(before[0], self._last[0]), min(before[1], self._last[1])
@@ -89,12 +89,33 @@ class Engine:
 
     def warm(self) -> None:
         """Run twice on a row of zeros, which a model is free to refuse: the first run is slow."""
-        row = np.zeros((1, *(size or 1 for size in self.row)), self.dtype)
+        parts = [(i.name, i.dtype, tuple(size or 1 for size in i.row)) for i in self.inputs]
+        row = np.zeros(1, parts)
+        for name in (each.name for each in self.inputs if each.dtype == TEXT):
+            row[name] = ""
+        if len(parts) == 1:
+            row = row[parts[0][0]]
         for _ in range(2):
             try:
                 self.run(row)
             except Exception:  # noqa: BLE001 - zeros were our idea, not the client's
                 return
+
+    def _feed_records(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        alone = rows.dtype.names is None
+        return {each.name: each.feed(rows if alone else rows[each.name]) for each in self.inputs}
+
+
+def _read_input(declared: Any, *, alone: bool) -> ModelInput:  # noqa: ANN401 - ONNX Runtime's
+    name, kind, shape = declared.name, declared.type, declared.shape
+    if kind not in _DTYPES:
+        raise ModelLoadError(f"Input {name!r} must be a tensor of numbers or texts, got {kind}.")
+    if not shape or isinstance(shape[0], int):
+        raise ModelLoadError(f"The first axis of input {name!r} must be free, got {shape}.")
+    dtype = np.dtype(_DTYPES[kind])
+    row = tuple(size if isinstance(size, int) else None for size in shape[1:])
+    plain = row == (1,) and not (alone and dtype != TEXT)  # as skl2onnx declares a frame's columns
+    return ModelInput(name, dtype, () if plain else row, row)
 
 
 def _open(folder: Path, threads: int) -> onnxruntime.InferenceSession:

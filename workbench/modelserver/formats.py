@@ -2,7 +2,8 @@
 
 A body is one row or a batch of them. What came as one row, without an axis for the batch, is
 answered without it; CSV and JSON Lines always hold a batch, one row a line. JSON may come as
-`{"instances": [...]}`, and is then answered as `{"predictions": [...]}`.
+`{"instances": [...]}`, and is then answered as `{"predictions": [...]}`. What models of several
+inputs and of text take is in `records`.
 """
 
 import contextlib
@@ -37,11 +38,14 @@ _MAX_HEADER_BYTES = 64 * 1024  # NumPy itself refuses those of more than 10,000 
 
 @dataclass(frozen=True, slots=True)
 class InputBatch:
-    """Rows with an axis for the batch; `single` if they came without, `wrapped` as instances."""
+    """Rows with an axis for the batch; `single` if they came without.
+
+    `wrapped` is the name that answers have in a JSON object; "" if they need none.
+    """
 
     rows: NDArray[Any]
     single: bool = False
-    wrapped: bool = False
+    wrapped: str = ""
 
 
 class Reader:
@@ -51,6 +55,11 @@ class Reader:
         dtype: The type of the model's input.
         row: The shape of one row, None for an axis of any size.
     """
+
+    kinds = "biuf"
+    """The kinds of NumPy's types that an array may have."""
+
+    _max_npy_header = 10_000  # as NumPy itself has it
 
     def __init__(self, dtype: np.dtype[Any], row: tuple[int | None, ...]) -> None:
         self._dtype = dtype
@@ -86,7 +95,7 @@ class Reader:
         """
         read = self._find_reader(content_type)
         file.seek(0)
-        shape: tuple[int, ...] | None = None
+        layout: Any = None
         blocks, done = self._read_blocks(read, file, size), 0
         while True:
             try:
@@ -95,12 +104,12 @@ class Reader:
                 raise self._refuse(error, done) from error
             if batch is None:
                 break
-            if shape not in (None, batch.rows.shape[1:]):
+            before, layout = layout, (batch.rows.dtype, batch.rows.shape[1:])
+            if before not in (None, layout):
                 raise self._refuse_shapes()
-            shape = batch.rows.shape[1:]
             done += len(batch.rows)
             yield batch
-        if shape is None:
+        if layout is None:
             yield read(b"")  # which is refused, as no rows are
 
     def _refuse(self, error: CastError, first: int = 0) -> RequestError:
@@ -168,7 +177,7 @@ class Reader:
         header = body[:end]
         known = self._headers.get(header)
         if known is None:
-            known = _parse_header(header)
+            known = _parse_header(header, self.kinds, self._max_npy_header)
             if len(self._headers) < _HEADER_CACHE_SIZE:
                 self._headers[header] = known
         shape, dtype, order = known
@@ -179,20 +188,20 @@ class Reader:
         return shape, dtype, order, end
 
     def _json(self, body: bytes) -> InputBatch:
-        value = _parse_json(body)
+        value = parse_json(body)
         if not isinstance(value, dict):
             return self._to_batch(self._to_array(value))
         if "instances" not in value:
             raise RequestError(400, 'A JSON object must hold the rows as {"instances": [...]}.')
-        rows = self._to_array([_features(each) for each in _as_list(value["instances"])])
-        return InputBatch(self._check_batch(rows), wrapped=True)
+        rows = self._to_array([features(each) for each in _as_list(value["instances"])])
+        return InputBatch(self._check_batch(rows), wrapped="predictions")
 
     def _jsonlines(self, body: bytes) -> InputBatch:
         lines = [line for line in body.splitlines() if line.strip()]
-        values = _parse_json(b"[" + b",".join(lines) + b"]")
+        values = parse_json(b"[" + b",".join(lines) + b"]")
         if len(values) != len(lines):
             raise RequestError(400, "Each line must be one JSON value.")
-        return InputBatch(self._check_batch(self._to_array([_features(each) for each in values])))
+        return InputBatch(self._check_batch(self._to_array([features(each) for each in values])))
 
     def _csv(self, body: bytes) -> InputBatch:
         lines = [line for line in body.splitlines() if line.strip()]
@@ -279,7 +288,7 @@ def write(content_type: str, outputs: NDArray[Any], batch: InputBatch) -> bytes:
         return _write_npy(outputs[0] if batch.single else outputs)
     if content_type == JSON:
         body = dump(outputs[0] if batch.single else outputs)
-        return b'{"predictions":' + body + b"}" if batch.wrapped else body
+        return b'{"%s":%s}' % (batch.wrapped.encode(), body) if batch.wrapped else body
     if content_type == JSONLINES:
         return b"".join(dump(each) + b"\n" for each in outputs)
     return _write_csv(outputs.reshape(len(outputs), -1))
@@ -303,23 +312,35 @@ def _header_end(body: bytes) -> int:
     return (10 if body[6] == 1 else 12) + size
 
 
-def _parse_header(header: bytes) -> tuple[tuple[int, ...], np.dtype[Any], str]:
+def _parse_header(
+    header: bytes, kinds: str, max_size: int
+) -> tuple[tuple[int, ...], np.dtype[Any], str]:
     """Return shape, type and order; nothing is ever unpickled."""
     file = io.BytesIO(header)
     try:
         version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        else:
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, fortran, dtype = read(file, max_header_size=max_size)
+        if version == (3, 0) and dtype.names:  # which differs in its characters alone
+            dtype.names = tuple(name.encode("latin1").decode() for name in dtype.names)
     except ValueError as error:
         raise RequestError(400, f"The body is not in NumPy's format: {error}.") from error
-    if dtype.kind not in "biuf":
-        raise RequestError(400, f"The array must hold numbers, got {dtype}.")
+    if dtype.kind not in kinds or dtype.hasobject or not dtype.itemsize:
+        wanted = "numbers" if kinds == Reader.kinds else "records or texts"
+        raise RequestError(400, f"The array must hold {wanted}, got {dtype}.")
     return shape, dtype, "F" if fortran else "C"
 
 
-def _parse_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON can hold
+def parse_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """Return what JSON holds.
+
+    Raises:
+        RequestError: 400, the body is none.
+    """
     try:
         return orjson.loads(body)
     except ValueError as error:
@@ -332,7 +353,7 @@ def _as_list(value: Any) -> list[Any]:  # noqa: ANN401
     return value
 
 
-def _features(value: Any) -> Any:  # noqa: ANN401
+def features(value: Any) -> Any:  # noqa: ANN401
     """Unwrap `{"features": row}`, as SageMaker's own algorithms write it, to the row."""
     return value["features"] if isinstance(value, dict) and "features" in value else value
 
@@ -340,14 +361,14 @@ def _features(value: Any) -> Any:  # noqa: ANN401
 def _parse_csv(body: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         rows = list(csv.reader(body.decode().splitlines()))
-        return as_numbers([[_parse_cell(cell) for cell in row] for row in rows if row], dtype)
+        return as_numbers([[parse_cell(cell) for cell in row] for row in rows if row], dtype)
     except (ValueError, csv.Error) as error:
         raise RequestError(
             400, f"The CSV must hold numbers, as many in each row: {error}."
         ) from error
 
 
-def _parse_cell(cell: str) -> float | None:
+def parse_cell(cell: str) -> float | None:
     """Return a cell's number or truth value; None where it is missing."""
     text = cell.strip().lower()
     if "_" in text:  # Python would read 1_000

@@ -46,12 +46,13 @@ class ModelFunction:
 
         from workbench.modelserver import formats
         from workbench.modelserver.engine import Engine
+        from workbench.modelserver.records import make_reader
 
         self._json = orjson
         self._formats = formats
         self._engine = Engine(folder, threads=int(environment.get("WORKBENCH_THREADS", "1")))
         self._engine.warm()
-        self._reader = formats.Reader(self._engine.dtype, self._engine.row)
+        self._reader = make_reader(self._engine.inputs)
         self._headers = {
             "x-workbench-environment": environment.get(_LOG_STREAM_VARIABLE, ""),
             "x-workbench-initialized": environment.get(_INIT_TYPE_VARIABLE, "on-demand"),

@@ -135,7 +135,7 @@ class BlockWriter:
         self._file.close()
 
     def _json_prefix(self, batch: InputBatch) -> bytes:
-        return b'{"predictions":[' if batch.wrapped else b"["
+        return b'{"%s":[' % batch.wrapped.encode() if batch.wrapped else b"["
 
     def _add_array(self, array: NDArray[Any]) -> None:
         if not self._arrays:
