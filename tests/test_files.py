@@ -1,5 +1,8 @@
 import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +147,74 @@ def test_a_folder_with_anything_else_in_it_is_not_removed(tmp_path):
     with pytest.raises(NotFound):
         delete_frame(tmp_path)
     assert load_frame(folder)[0].equals(FRAME)
+
+
+OVERWRITE = """
+import sys
+import polars as pl
+from workbench.files import save_frame
+for i in range(1, 100):
+    save_frame(sys.argv[1], pl.DataFrame({"a": [i]}), {"n": i}, overwrite=True)
+"""
+
+
+def test_a_folder_is_whole_at_every_instant_while_it_is_overwritten(tmp_path):
+    path = save_frame(tmp_path / "saved", pl.DataFrame({"a": [0]}), {"n": 0})
+
+    seen = []
+    with subprocess.Popen([sys.executable, "-c", OVERWRITE, str(path)]) as writer:
+        while writer.poll() is None:
+            frame, facts = load_frame(path)
+            assert frame["a"].to_list() == [facts["n"]]
+            seen.append(facts["n"])
+
+    assert writer.returncode == 0
+    assert seen == sorted(seen)
+    assert load_frame(path)[1] == {"n": 99}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_system_without_exchange_overwrites_in_two_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr("workbench.drafts._exchange", lambda one, other: False)  # noqa: ARG005
+    path = save_frame(tmp_path / "saved", FRAME, {"n": 1})
+
+    save_frame(path, FRAME, {"n": 2}, overwrite=True)
+
+    assert load_frame(path)[1] == {"n": 2}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+import polars as pl
+from workbench.files import save_frame
+pl.DataFrame.write_parquet = lambda frame, file: (print("at work", flush=True), time.sleep(600))
+save_frame(sys.argv[1], pl.DataFrame({"a": [1]}), {})
+"""
+
+
+def test_the_draft_of_a_killed_process_is_removed_and_that_of_a_living_one_stays(tmp_path):
+    def look():
+        return [path for path in tmp_path.iterdir() if path.name.endswith(".draft")]
+
+    arguments = [sys.executable, "-c", KILLED, str(tmp_path / "saved")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        (draft,) = look()
+        os.utime(draft, (0, 0))
+        save_frame(tmp_path / "other", FRAME, {})
+        assert look() == [draft]
+        writer.kill()
+
+    save_frame(tmp_path / "third", FRAME, {})
+
+    assert not look()
+
+
+def test_what_is_saved_is_its_owners_alone(tmp_path):
+    folder = save_frame(tmp_path / "saved", FRAME, {})
+    save_frame(folder, FRAME, {"n": 1}, overwrite=True)
+
+    assert folder.stat().st_mode & 0o077 == 0

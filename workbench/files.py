@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import re
@@ -11,10 +12,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from workbench.drafts import lock, lock_folder, remove_drafts, replace
 from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
 
 if TYPE_CHECKING:
     import polars as pl
+
+_SMALL_FILE = 2**16  # bytes: two pages of SQLite's shared memory
+
+_READ_ATTEMPTS = 100
 
 _FRAME, _FACTS, _CALLS = "rows.parquet", "facts.json", "calls.parquet"
 
@@ -67,7 +73,8 @@ def write_file(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object
     path = as_path(path)
     draft = _draft_path(path)
     try:
-        with draft.open("xb") as file:
+        remove_drafts(path.parent)
+        with draft.open("xb") as file, lock(file.fileno()):
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -78,6 +85,12 @@ def write_file(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object
         with contextlib.suppress(OSError):
             draft.unlink()
     return path
+
+
+def is_full(path: Path) -> bool:
+    """Return whether the disk of a folder has no room left for even a small file."""
+    folder = next(each for each in (path, *path.parents) if each.exists())
+    return shutil.disk_usage(folder).free < _SMALL_FILE
 
 
 def sha256(path: Path) -> str:
@@ -96,7 +109,8 @@ def save_frame(
 ) -> Path:
     """Write a frame and its facts as a folder of a Parquet and a JSON file, and return its path.
 
-    `calls` is a second frame, in a file beside the first.
+    `calls` is a second frame, in a file beside the first. The folder is its owner's alone, and
+    whoever loads it while it is overwritten gets what was there before or what comes, whole.
 
     Raises:
         InvalidInput: A fact is no JSON value.
@@ -109,15 +123,18 @@ def save_frame(
         raise StorageError(f"{target} exists already: choose another name or overwrite=True.")
     made = [folder for folder in draft.parents if not folder.exists()]  # the innermost first
     try:
-        draft.mkdir(parents=True)
-        write_file(draft / _FRAME, frame.write_parquet)
-        hashes = {"sha256": sha256(draft / _FRAME)}
-        if calls is not None:
-            write_file(draft / _CALLS, calls.write_parquet)
-            hashes["calls_sha256"] = sha256(draft / _CALLS)
-        text = _json({**facts, **hashes})
-        write_file(draft / _FACTS, lambda file: file.write(text.encode()))
-        _replace(draft, target)
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        remove_drafts(draft.parent)
+        draft.mkdir(0o700)
+        with lock_folder(draft):
+            write_file(draft / _FRAME, frame.write_parquet)
+            hashes = {"sha256": sha256(draft / _FRAME)}
+            if calls is not None:
+                write_file(draft / _CALLS, calls.write_parquet)
+                hashes["calls_sha256"] = sha256(draft / _CALLS)
+            text = _json({**facts, **hashes})
+            write_file(draft / _FACTS, lambda file: file.write(text.encode()))
+            replace(draft, target, _draft_path(target))
     except OSError as error:
         cause = error.__cause__ or error  # of a file's own StorageError
         raise StorageError(f"{target} cannot be written: {_reason(cause)}.") from error
@@ -139,31 +156,48 @@ def load_frame(path: str | os.PathLike[str]) -> tuple["pl.DataFrame", dict[str, 
         StorageError: It may not be read.
         Damaged: Its files are not what was saved.
     """
-    import polars as pl
-
     folder = as_path(path)
-    facts, expected = _facts(folder)
-    _verify(folder / _FRAME, expected)
-    if (expected := facts.pop("calls_sha256", "")) != "":
-        _verify(folder / _CALLS, expected)
-        facts["calls"] = pl.read_parquet(folder / _CALLS)
-    return pl.read_parquet(folder / _FRAME), facts
+    for _ in range(_READ_ATTEMPTS):
+        facts, expected = _facts(folder)
+        try:
+            return _load(folder, dict(facts), expected)
+        except Damaged:
+            if _facts(folder) == (facts, expected):
+                raise  # else it was overwritten meanwhile
+    raise StorageError(f"{folder} cannot be read: it is being overwritten all the time.")
 
 
-def _verify(path: Path, expected: str) -> None:
-    """Require that a file is what was saved.
+def _load(
+    folder: Path, facts: dict[str, Any], expected: str
+) -> tuple["pl.DataFrame", dict[str, Any]]:
+    """Return the frame of a folder, and its facts with the frame of calls.
 
     Raises:
-        Damaged: It is not.
+        Damaged: The files are not those that the facts tell of.
     """
+    frame = _read_frame(folder / _FRAME, expected)
+    if (expected := facts.pop("calls_sha256", "")) != "":
+        facts["calls"] = _read_frame(folder / _CALLS, expected)
+    return frame, facts
+
+
+def _read_frame(path: Path, expected: str) -> "pl.DataFrame":
+    """Return the frame of a file.
+
+    Raises:
+        Damaged: It is not what was saved.
+    """
+    import polars as pl
+
     try:
-        whole = expected == sha256(path)
+        content = path.read_bytes()
     except OSError as error:
         raise Damaged(
             f"{path} cannot be read: {error.strerror}. Restore it or run again."
         ) from error
-    if not whole:
+    if hashlib.sha256(content).hexdigest() != expected:
         raise Damaged(f"{path} is not what was saved. Restore it or run again.")
+    return pl.read_parquet(io.BytesIO(content))
 
 
 def load_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -230,7 +264,7 @@ def _draft_path(path: Path) -> Path:
     """Return a new name in the folder of a path."""
     if not path.name:
         raise StorageError(f"{path} cannot be written: it is a folder; add a name.")
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
 
 
 def _json(facts: Mapping[str, Any]) -> str:
@@ -238,21 +272,6 @@ def _json(facts: Mapping[str, Any]) -> str:
         return json.dumps(facts, indent=2, sort_keys=True)
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"Facts must be JSON values to be saved: {error}.") from error
-
-
-def _replace(draft: Path, target: Path) -> None:
-    """Put the draft in the place of the target, which may exist and goes last."""
-    old = _draft_path(target)
-    if not target.exists():
-        draft.rename(target)
-        return
-    target.rename(old)
-    try:
-        draft.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_and_verify(path: Path, sha256: str, name: str) -> bytes:

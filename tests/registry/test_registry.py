@@ -761,3 +761,44 @@ def test_one_at_a_time_holds_the_others_off(mine):
         mine.register("group", linear())  # writing as such goes on
     with other.alone(timeout=0.01):
         pass
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    size = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    if subprocess.run(["mount", *size], capture_output=True, check=False).returncode:
+        pytest.skip("mounting a disk of 4 MB is not permitted here")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def fill(disk):
+    with contextlib.suppress(OSError), (disk / "rest").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_registry_on_a_full_disk_is_read_and_says_that_the_disk_is_full(small_disk):
+    registry = Registry(small_disk / "registry")
+    model = registry.register("tiny", linear(), samples=ROWS)
+    fill(small_disk)
+
+    again = Registry(registry.path)
+    assert again["tiny:1"] == model
+    assert len(again["tiny:1"].samples()) == len(ROWS)
+    assert not again.verify()
+    changes = [
+        lambda: again.approve("tiny", 1),
+        lambda: again.register("other", linear(), samples=ROWS),
+        lambda: again.remove("tiny", 1),
+        lambda: Registry(small_disk / "new"),
+    ]
+    for change in changes:
+        with pytest.raises(StorageError, match="The disk is full") as refused:
+            change()
+        assert not isinstance(refused.value, Damaged)
+
+    (small_disk / "rest").unlink()
+    assert again.approve("tiny", 1).approval == "Approved"

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 from numpy.typing import ArrayLike
 
 from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
-from workbench.files import as_path, home, read_and_verify, sha256
+from workbench.files import as_path, home, is_full, read_and_verify, sha256
 from workbench.formatting import Table
 from workbench.provenance import environment
 from workbench.registry.agreement import NOT_CHECKED, read_agreement
@@ -513,9 +513,20 @@ class Registry:
                 _create(database)
 
     def _connect(self) -> sqlite3.Connection:
-        if self.writable:
-            return _connect(self._database, self._timeout)
-        return _connect_to_read(self._database, self._timeout)
+        if not self.writable:
+            return _connect_to_read(self._database, self._timeout)
+        database = _connect(self._database, self._timeout)
+        try:
+            _pragma(database, "schema_version")
+        except sqlite3.OperationalError:
+            database.close()
+            if not is_full(self.path):
+                raise
+            # There is no room for the file by which processes share the log of changes, but this
+            # one can read alone, with what would be in that file in its memory.
+            database = _connect(self._database, self._timeout)
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        return database
 
     def _check_writable(self) -> None:
         if not self.writable:
@@ -523,6 +534,8 @@ class Registry:
                 f"The registry in {self.path} can only be read here: this process may not write "
                 "there. Register into another one, Registry(path), or ask for the permission."
             )
+        if is_full(self.path):
+            raise _no_room(self.path)
 
     def _version(self, group: str, version: int | str) -> Model:
         versions = self.versions(group)
@@ -781,7 +794,15 @@ def _storage_error(error: sqlite3.DatabaseError, path: Path) -> StorageError:
             f"{path / 'registry.db'} is not a sound database ({error}); restore it from a copy, "
             "or move it away to start afresh."
         )
+    if code.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN")) and is_full(path):
+        return _no_room(path)
     return StorageError(f"The registry in {path} cannot be used: {error}.")
+
+
+def _no_room(path: Path) -> StorageError:
+    return StorageError(
+        f"The disk is full, and the registry in {path} is as it was: free some space and try again."
+    )
 
 
 def _sync_directory(path: Path) -> None:
