@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidModel
 from workbench.registry.agreement import MIN_SHARE, Agreement
+from workbench.registry.converters import explain
 from workbench.registry.labels import find_labels
 from workbench.registry.onnx import OTHER_MEANS, Session
 
@@ -93,7 +94,13 @@ class _Pair:
         return self.session.signature.input.dtype
 
     def predict(self, rows: NDArray[Any]) -> NDArray[Any]:
-        return _dense(self.estimator.predict(rows))
+        try:
+            return _dense(self.estimator.predict(rows))
+        except ValueError:
+            if rows.dtype != np.float32:
+                raise
+            # A KMeans that was fitted on float64 takes nothing else.
+            return _dense(self.estimator.predict(rows.astype(np.float64)))
 
     def compare(self, rows: NDArray[Any], numbers: NDArray[Any]) -> "_Comparison":
         """Ask both; raises whatever they raise."""
@@ -242,8 +249,8 @@ def _compare_rows(pair: _Pair, given: NDArray[Any] | None, wanted: int) -> _Comp
         return pair.compare(rows, numbers)
     except Exception as error:
         raise InvalidModel(
-            f"This {pair.name} does not answer its samples: {type(error).__name__}: "
-            f"{str(error).partition(chr(10))[0][:200]} Give rows that it takes."
+            f"This {pair.name} does not answer its samples: {explain(error)} Give rows that it "
+            "takes."
         ) from error
 
 

@@ -127,9 +127,11 @@ def _explain_conversion(estimator: Any) -> Iterator[None]:  # noqa: ANN401
 
 def _kind_of(estimator: Any) -> Kind:  # noqa: ANN401
     if not hasattr(estimator, "predict"):
+        only = hasattr(estimator, "fit_predict")
         raise InvalidModel(
-            f"A {type(estimator).__name__} cannot become a model: give the path or the bytes of an "
-            "ONNX file, or a fitted scikit-learn estimator."
+            f"{type(estimator).__name__} cannot become a model"
+            f"{', as it has labels only for the rows that it was fitted on' * only}: give the path "
+            "or the bytes of an ONNX file, or a fitted scikit-learn estimator that predicts."
         )
     from sklearn.base import is_classifier, is_regressor
 

@@ -5,6 +5,7 @@ rows. A batch of several inputs is a structured array: a field for each.
 """
 
 import os
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFound
+from workbench.registry.converters import TREE_OPSET, explain, list_converters, settle_shapes
 from workbench.validation import require_rows, whole_number
 
 if TYPE_CHECKING:
@@ -317,11 +319,13 @@ def from_estimator(estimator: Any, inputs: NDArray[Any] | None = None) -> bytes:
         raise InvalidModel(f"This {kind} does not tell its number of features; give samples.")
     estimator = getattr(estimator, "best_estimator_", estimator)
     try:
-        return _convert(estimator, columns)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of skl2onnx's calls, none of our user
+            return _convert(estimator, columns)
     except Exception as error:
         from skl2onnx import __version__
 
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+        reason = explain(error).rstrip(".")
         raise InvalidModel(
             f"skl2onnx {__version__} cannot convert this {kind} ({reason}). {OTHER_MEANS}"
         ) from error
@@ -329,7 +333,7 @@ def from_estimator(estimator: Any, inputs: NDArray[Any] | None = None) -> bytes:
 
 def _convert(estimator: Any, columns: int) -> bytes:  # noqa: ANN401
     """Return what skl2onnx makes of an estimator, without maps where it knows how to omit them."""
-    from skl2onnx import convert_sklearn
+    from skl2onnx import convert_sklearn, get_latest_tested_opset_version
     from skl2onnx.common.data_types import FloatTensorType
     from sklearn.base import is_classifier
     from sklearn.model_selection import GridSearchCV
@@ -341,8 +345,10 @@ def _convert(estimator: Any, columns: int) -> bytes:  # noqa: ANN401
             name=type(estimator).__name__,  # else a random one, and no two files had one hash
             initial_types=[("input", FloatTensorType([None, columns]))],
             options=options,
+            target_opset={"": get_latest_tested_opset_version(), "ai.onnx.ml": TREE_OPSET},
+            custom_conversion_functions=list_converters(),
         )
-        return bytes(proto.SerializeToString())
+        return bytes(settle_shapes(proto).SerializeToString())
 
     if not is_classifier(estimator):
         return convert(None)
