@@ -1,4 +1,4 @@
-"""What skl2onnx is told so that more estimators become files: converters and declared shapes.
+"""What skl2onnx needs beside itself to make files of more estimators: converters, shapes.
 
 Each entry passes around one thing that skl2onnx 1.20.0 does not do by itself; the table of all
 estimators in tests/registry/test_estimators.py shows when one is needed no longer.
