@@ -1,6 +1,7 @@
 """Which output of a classifier is its answer: the label, or the probabilities of all classes."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
 from workbench.registry.agreement import MIN_SHARE
+from workbench.registry.chosen_output import CLASS_LABELS
 from workbench.registry.labels import Label, are_probabilities
 from workbench.registry.onnx import CheckedModel, Session, Tensor
 
@@ -150,7 +152,11 @@ def _list_known(checked: CheckedModel, estimator: Any) -> Iterator[NDArray[Any]]
     classes = getattr(estimator, "classes_", None)
     if classes is not None and np.ndim(classes) == 1:
         yield np.asarray(classes)
-    graph = onnx.load_model_from_string(checked.content).graph
+    proto = onnx.load_model_from_string(checked.content)
+    graph = proto.graph
+    for each in proto.metadata_props:
+        if each.key == CLASS_LABELS:
+            yield np.array(json.loads(each.value))
     for node in graph.node:
         for each in node.attribute:
             if each.name.startswith("classlabels_") and (each.ints or each.strings):

@@ -277,6 +277,7 @@ class Registry:
         accuracy: float | None = None,
         framework: str = "",
         answer: Answer | None = None,
+        output: str | None = None,
         traits: Mapping[str, Label] | None = None,
         lineage: dict[str, Any] | None = None,
         stage: str = "Development",
@@ -300,6 +301,8 @@ class Registry:
             framework: What the model was made with, where the file does not tell.
             answer: "probabilities" makes a classifier answer with those of all classes, so that it
                 is known how sure it is, instead of what the file has first, the label mostly.
+            output: Name of the output that answers, where a file has several: by default the first,
+                unless that is a sequence, a map or one number for all rows.
             traits: What else is to be known of it by name, such as {"licence": "MIT"}: texts of up
                 to 256 characters, numbers, True or False.
             lineage: Data set, parameters, seed: anything that JSON can hold.
@@ -330,11 +333,12 @@ class Registry:
             accuracy=accuracy,
             framework=framework,
             answer=answer,
+            output=output,
             seed=seed,
         )
         lineage = of_kind("lineage", {} if lineage is None else lineage, dict)
-        if warning := made.traits.batch_caveat:
-            self._progress(f"{group}: {warning}")
+        for note in filter(None, (*made.notes, made.traits.batch_caveat)):
+            self._progress(f"{group}: {note}")
         return self._add(
             group,
             None,

@@ -6,6 +6,7 @@ estimators in tests/registry/test_estimators.py shows when one is needed no long
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 _REASON = 200  # characters of a reason that are shown
@@ -25,21 +26,41 @@ def list_converters() -> dict[type, Callable[..., None]]:
     return {
         HistGradientBoostingClassifier: _convert_without_booleans,
         HistGradientBoostingRegressor: _convert_without_booleans,
-        VotingClassifier: _convert_unflattened,
+        VotingClassifier: partial(convert_with, _keep_votes_apart, _convert_as_registered),
     }
+
+
+def convert_with(
+    change: Callable[[Any], Any],
+    convert: Callable[..., None],
+    scope: Any,  # noqa: ANN401
+    operator: Any,  # noqa: ANN401
+    container: Any,  # noqa: ANN401
+) -> None:
+    """Convert what a change makes of an estimator, in its place."""
+    estimator = operator.raw_operator
+    operator.raw_operator = change(estimator)
+    try:
+        convert(scope, operator, container)
+    finally:
+        operator.raw_operator = estimator
 
 
 def settle_shapes(proto: Any) -> Any:  # noqa: ANN401 - protobuf classes have no types
     """Return a model whose outputs are declared as they are inferred, where the two differ.
 
-    Of a PLSRegression the inputs' columns are declared, of a OneVsOneClassifier an axis too few.
+    Of a PLSRegression the inputs' columns are declared, of a OneVsOneClassifier an axis too few, of
+    the labels of LightGBM one row.
     """
     import onnx
 
+    for output in proto.graph.output:
+        axes = output.type.tensor_type.shape.dim
+        if axes and axes[0].HasField("dim_value"):
+            axes[0].dim_param = "batch"
     try:
         onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
     except onnx.shape_inference.InferenceError:
-        proto = copy.deepcopy(proto)
         del proto.graph.value_info[:]
         for output in proto.graph.output:
             if output.type.HasField("tensor_type"):
@@ -75,15 +96,11 @@ def _convert_without_booleans(scope: Any, operator: Any, container: Any) -> None
     _convert_as_registered(scope, operator, _WithoutBooleans(container))
 
 
-def _convert_unflattened(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401
-    """Convert with skl2onnx's own, which refuses a setting that only `transform` obeys."""
-    estimator = operator.raw_operator
-    operator.raw_operator = copy.copy(estimator)
-    operator.raw_operator.flatten_transform = False
-    try:
-        _convert_as_registered(scope, operator, container)
-    finally:
-        operator.raw_operator = estimator
+def _keep_votes_apart(estimator: Any) -> Any:  # noqa: ANN401
+    """Return a copy without a setting that only `transform` obeys, and that skl2onnx refuses."""
+    estimator = copy.copy(estimator)
+    estimator.flatten_transform = False
+    return estimator
 
 
 def _convert_as_registered(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401

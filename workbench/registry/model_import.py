@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError
 from workbench.modelserver.casts import CastError, cast
+from workbench.registry.adaptation import adapt
 from workbench.registry.agreement_probe import compare_with_file
 from workbench.registry.answers import Answer, choose_answer
 from workbench.registry.invariance import BatchInvariance
@@ -42,6 +43,7 @@ class ModelContent:
     content: bytes
     pool: bytes
     traits: Traits
+    notes: tuple[str, ...] = ()
 
 
 def import_model(
@@ -55,6 +57,7 @@ def import_model(
     accuracy: float | None,
     framework: str,
     answer: Answer | None = None,
+    output: str | None = None,
     seed: int,
 ) -> ModelContent:
     """Run a source on its samples and return it; the arguments are those of `Registry.register`.
@@ -64,6 +67,10 @@ def import_model(
         InvalidModel: The source is not a model the workbench can run.
         InvalidInput: The samples do not fit together, or are needed and missing.
     """
+    if answer is not None and output is not None:
+        raise InvalidInput(
+            f"answer={answer!r} and output={output!r} both say what answers: give one of them."
+        )
     if kind not in (None, *get_args(Kind)):
         raise InvalidInput(f"kind must be one of {get_args(Kind)}, got {kind!r}.")
     for name, text in (("task", task), ("data", data), ("framework", framework)):
@@ -74,16 +81,19 @@ def import_model(
     if not isinstance(given, Samples | None):
         given = Samples(as_array("samples", given))
     explain: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    if not isinstance(source, str | Path | bytes):
-        estimator = source
+    converts = not isinstance(source, str | Path | bytes)
+    estimator = source if converts else estimator
+    if estimator is not None:
+        from workbench.registry import boosted  # brings scikit-learn
+
+        estimator = boosted.as_estimator(estimator)
         kind = kind or _kind_of(estimator)
+    if converts:
         source = from_estimator(estimator, None if given is None else given.inputs)
-        framework = framework or _scikit_learn()
+        framework = framework or boosted.name_framework(estimator)
         explain = _explain_conversion(estimator)
-    elif estimator is not None:
-        kind = kind or _kind_of(estimator)
     with explain:
-        checked = check_model(source)
+        checked = check_model(source, partial(adapt, output=output))
         pool, origin = _pool(given, checked.signature.input, data, seed)
         checked, kind, classes = choose_answer(checked, answer, kind, estimator, pool)
         found, measured = _try(checked, pool, kind, classes)
@@ -110,7 +120,9 @@ def import_model(
         agreement=agreement,
         classes=classes,
     )
-    return ModelContent(content=checked.content, pool=_npz(pool), traits=traits)
+    return ModelContent(
+        content=checked.content, pool=_npz(pool), traits=traits, notes=checked.notes
+    )
 
 
 @contextlib.contextmanager
@@ -144,12 +156,6 @@ def _kind_of(estimator: Any) -> Kind:  # noqa: ANN401
             f"A {type(estimator).__name__} does not say what it predicts: give the fitted "
             "estimator that its library makes for scikit-learn."
         ) from error
-
-
-def _scikit_learn() -> str:
-    from sklearn import __version__
-
-    return f"scikit-learn {__version__}"
 
 
 def _pool(given: Samples | None, wanted: Tensor, data: str, seed: int) -> tuple[Samples, str]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFound
+from workbench.registry.adaptation import Adapted
 from workbench.registry.converters import TREE_OPSET, explain, list_converters, settle_shapes
 from workbench.validation import require_rows, whole_number
 
@@ -146,6 +147,7 @@ class CheckedModel:
     signature: Signature
     producer: str
     opset: int
+    notes: tuple[str, ...] = ()
 
 
 class Session:
@@ -273,8 +275,14 @@ def read_signature(source: str | Path | bytes) -> Signature:
     return _signature(_open(source, threads=1))
 
 
-def check_model(source: str | Path | bytes) -> CheckedModel:
+def check_model(
+    source: str | Path | bytes, adapt: "Callable[[Any, bytes], Adapted] | None" = None
+) -> CheckedModel:
     """Return the content of an ONNX file that onnx's checker and ONNX Runtime both accept.
+
+    Args:
+        source: Path of an ONNX file, or its bytes.
+        adapt: Changes a parsed model that the checker accepts, given its content, too.
 
     Raises:
         NotFound: There is no such file.
@@ -285,11 +293,13 @@ def check_model(source: str | Path | bytes) -> CheckedModel:
     name = "The model" if isinstance(source, bytes) else str(source)
     proto = _parse(content, name)
     opsets = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
+    adapted = Adapted(content=content) if adapt is None else adapt(proto, content)
     return CheckedModel(
-        content=content,
-        signature=read_signature(content),
+        content=adapted.content,
+        signature=read_signature(adapted.content),
         producer=f"{proto.producer_name} {proto.producer_version}".strip(),
         opset=max(opsets, default=0),
+        notes=adapted.notes,
     )
 
 
@@ -309,6 +319,8 @@ def from_estimator(estimator: Any, inputs: NDArray[Any] | None = None) -> bytes:
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
+    from workbench.registry import boosted
+
     kind = type(estimator).__name__
     try:
         check_is_fitted(estimator)
@@ -321,17 +333,22 @@ def from_estimator(estimator: Any, inputs: NDArray[Any] | None = None) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of skl2onnx's calls, none of our user
-            return _convert(estimator, columns)
+            boosted.register_converters()
+            proto = (boosted.find_writer(estimator) or _convert)(estimator, columns)
+            return bytes(settle_shapes(proto).SerializeToString())
+    except InvalidModel:
+        raise
     except Exception as error:
         from skl2onnx import __version__
 
         reason = explain(error).rstrip(".")
         raise InvalidModel(
-            f"skl2onnx {__version__} cannot convert this {kind} ({reason}). {OTHER_MEANS}"
+            f"skl2onnx {__version__} cannot convert this {kind} ({reason}). "
+            f"{boosted.name_missing(reason)}{OTHER_MEANS}"
         ) from error
 
 
-def _convert(estimator: Any, columns: int) -> bytes:  # noqa: ANN401
+def _convert(estimator: Any, columns: int) -> Any:  # noqa: ANN401
     """Return what skl2onnx makes of an estimator, without maps where it knows how to omit them."""
     from skl2onnx import convert_sklearn, get_latest_tested_opset_version
     from skl2onnx.common.data_types import FloatTensorType
@@ -339,8 +356,8 @@ def _convert(estimator: Any, columns: int) -> bytes:  # noqa: ANN401
     from sklearn.model_selection import GridSearchCV
     from sklearn.svm import LinearSVC
 
-    def convert(options: Any) -> bytes:  # noqa: ANN401 - by type or by id
-        proto = convert_sklearn(
+    def convert(options: Any) -> Any:  # noqa: ANN401 - by type or by id
+        return convert_sklearn(
             estimator,
             name=type(estimator).__name__,  # else a random one, and no two files had one hash
             initial_types=[("input", FloatTensorType([None, columns]))],
@@ -348,7 +365,6 @@ def _convert(estimator: Any, columns: int) -> bytes:  # noqa: ANN401
             target_opset={"": get_latest_tested_opset_version(), "ai.onnx.ml": TREE_OPSET},
             custom_conversion_functions=list_converters(),
         )
-        return bytes(settle_shapes(proto).SerializeToString())
 
     if not is_classifier(estimator):
         return convert(None)

@@ -1,0 +1,33 @@
+"""What is done to the graph of an ONNX file before it becomes a version."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.registry.chosen_output import put_answer_first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapted:
+    """A file whose graph is as the workbench runs it, and what its user should know of that."""
+
+    content: bytes
+    notes: tuple[str, ...] = ()
+
+
+def adapt(proto: Any, content: bytes, *, output: str | None = None) -> Adapted:  # noqa: ANN401
+    """Return a file with the answer as its first output.
+
+    Args:
+        proto: The model; it is changed.
+        content: The file that it was read from, returned where nothing changes.
+        output: The name of the output that is to answer.
+
+    Raises:
+        InvalidInput: There is no such output.
+        InvalidModel: That output is no tensor.
+    """
+    before = proto.SerializeToString(deterministic=True)
+    proto, note = put_answer_first(proto, output)
+    if proto.SerializeToString(deterministic=True) == before:
+        return Adapted(content=content)
+    return Adapted(content=proto.SerializeToString(), notes=(note,) if note else ())

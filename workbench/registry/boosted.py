@@ -1,0 +1,231 @@
+"""Models of LightGBM, XGBoost and CatBoost: what they answer and how they become ONNX files.
+
+CatBoost writes ONNX itself; onnxmltools (extra `boosted`) converts the others. What a Booster's
+library tells of it makes an estimator, so that it is compared with its file as others are.
+"""
+
+import contextlib
+import copy
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+
+from workbench.errors import InvalidModel
+from workbench.registry.converters import convert_with
+
+_LIBRARIES = ("lightgbm", "xgboost", "catboost")
+_OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+
+
+class _Booster(BaseEstimator):  # type: ignore[misc] - scikit-learn has no types
+    """What both kinds have in common."""
+
+    def __init__(self, booster: Any, scores: Any, columns: int) -> None:  # noqa: ANN401
+        self.booster = booster
+        self.scores = scores
+        self.columns = columns
+        self.n_features_in_ = columns
+
+    def __sklearn_is_fitted__(self) -> bool:  # noqa: PLW3201 - scikit-learn's protocol
+        return True
+
+
+class BoosterRegressor(RegressorMixin, _Booster):  # type: ignore[misc] - as above
+    """A Booster that gives values, with scikit-learn's methods."""
+
+    def predict(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return the value of each row."""
+        return np.asarray(self.scores(rows))
+
+
+class BoosterClassifier(ClassifierMixin, _Booster):  # type: ignore[misc] - as above
+    """A Booster that tells classes apart, with scikit-learn's methods."""
+
+    def __init__(self, booster: Any, scores: Any, columns: int, classes: Any) -> None:  # noqa: ANN401
+        super().__init__(booster, scores, columns)
+        self.classes = classes
+        self.classes_ = np.asarray(classes)
+
+    def predict_proba(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return the probability of each class."""
+        scores = np.asarray(self.scores(rows))
+        return scores if scores.ndim == 2 else np.stack([1 - scores, scores], axis=1)
+
+    def predict(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return the class of each row."""
+        return np.asarray(self.classes_[self.predict_proba(rows).argmax(axis=1)])
+
+
+def as_estimator(model: Any) -> Any:  # noqa: ANN401
+    """Return an estimator that answers as a Booster does; any other model is returned as it is.
+
+    Raises:
+        InvalidModel: Its library does not tell what it predicts.
+    """
+    kind = name_kind(model)
+    if kind not in _BOOSTERS:
+        return model
+    try:
+        scores, columns, classes = _BOOSTERS[kind](model)
+    except Exception as error:
+        raise InvalidModel(
+            f"What this {kind} predicts cannot be known ({error}): give the fitted estimator that "
+            "its library makes for scikit-learn."
+        ) from error
+    if classes is None:
+        return BoosterRegressor(model, scores, columns)
+    return BoosterClassifier(model, scores, columns, classes)
+
+
+def name_kind(model: Any) -> str:  # noqa: ANN401
+    """Return library and class of a model, such as "lightgbm.Booster"."""
+    kind = type(model)
+    return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+
+
+def name_framework(estimator: Any) -> str:  # noqa: ANN401
+    """Return library and version of a boosted model; of any other estimator scikit-learn's."""
+    library = name_kind(_unwrap(estimator)).partition(".")[0]
+    if library not in _LIBRARIES:
+        library = "sklearn"
+    name = {"sklearn": "scikit-learn"}.get(library, library)
+    return f"{name} {sys.modules[library].__version__}"
+
+
+def find_writer(estimator: Any) -> "Callable[[Any, int], Any] | None":  # noqa: ANN401
+    """Return what makes a file of a model that skl2onnx cannot take; None of all others."""
+    return _WRITERS.get(name_kind(_unwrap(estimator)))
+
+
+def name_missing(reason: str) -> str:
+    """Return what to install where a library's converter is what was missing, else nothing."""
+    if "onnxmltools" in sys.modules or not any(f"{name}." in reason for name in _LIBRARIES):
+        return ""
+    return "Converters of LightGBM and XGBoost: pip install 'inference-workbench[boosted]'. "
+
+
+def _unwrap(estimator: Any) -> Any:  # noqa: ANN401
+    return estimator.booster if isinstance(estimator, _Booster) else estimator
+
+
+def register_converters() -> None:
+    """Let skl2onnx convert those of the libraries that are in use, in pipelines too."""
+    for library, register in (("lightgbm", _register_lightgbm), ("xgboost", _register_xgboost)):
+        if library in sys.modules:
+            with contextlib.suppress(ImportError):
+                register(sys.modules[library])
+
+
+def _register_lightgbm(library: Any) -> None:  # noqa: ANN401
+    from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
+
+    _register(library.LGBMClassifier, library.LGBMRegressor, convert_lightgbm)
+
+
+def _register_xgboost(library: Any) -> None:  # noqa: ANN401
+    from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
+
+    convert = partial(convert_with, _drop_names, convert_xgboost)
+    _register(library.XGBClassifier, library.XGBRegressor, convert)
+
+
+def _register(classifier: type, regressor: type, convert: Callable[..., None]) -> None:
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common.shape_calculator import (
+        calculate_linear_classifier_output_shapes,
+        calculate_linear_regressor_output_shapes,
+    )
+
+    for kind, shapes, options in (
+        (classifier, calculate_linear_classifier_output_shapes, _OPTIONS),
+        (regressor, calculate_linear_regressor_output_shapes, None),
+    ):
+        alias = f"Workbench{kind.__name__}"
+        update_registered_converter(kind, alias, shapes, convert, options=options)
+
+
+def _drop_names(model: Any) -> Any:  # noqa: ANN401
+    """Return a copy without the names of a frame's columns, which onnxmltools cannot read."""
+    model = copy.deepcopy(model)
+    booster = model.get_booster() if hasattr(model, "get_booster") else model
+    booster.feature_names = None
+    return model
+
+
+def _read_lightgbm(model: Any) -> "_Reading":  # noqa: ANN401
+    facts = model.dump_model(num_iteration=1)
+    objective = str(facts.get("objective", "")).partition(" ")[0]
+    classes = range({"binary": 2, "multiclass": facts["num_class"]}.get(objective, 0))
+    return model.predict, model.num_feature(), list(classes) or None
+
+
+def _read_xgboost(model: Any) -> "_Reading":  # noqa: ANN401
+    from xgboost import DMatrix
+
+    learner = json.loads(model.save_config())["learner"]
+    several = int(learner["learner_model_param"]["num_class"])
+    classes = {"binary:logistic": 2, "multi:softprob": several}
+    names = model.feature_names
+
+    def predict(rows: NDArray[Any]) -> Any:  # noqa: ANN401
+        return model.predict(DMatrix(rows, feature_names=names))
+
+    known = list(range(classes.get(learner["objective"]["name"], 0)))
+    return predict, model.num_features(), known or None
+
+
+def _read_catboost(model: Any) -> "_Reading":  # noqa: ANN401
+    if not len(model.classes_):
+        return model.predict, model.n_features_in_, None
+    predict = partial(model.predict, prediction_type="Probability")
+    return predict, model.n_features_in_, np.asarray(model.classes_).tolist()
+
+
+def _write_with_onnxmltools(estimator: Any, columns: int) -> Any:  # noqa: ANN401
+    booster = estimator.booster
+    library = name_kind(booster).partition(".")[0]
+    try:
+        from onnxmltools import convert
+        from onnxmltools.convert.common.data_types import FloatTensorType
+    except ImportError as error:
+        raise InvalidModel(
+            "Boosters are converted by onnxmltools, which is not installed: "
+            "pip install 'inference-workbench[boosted]'."
+        ) from error
+    types = [("input", FloatTensorType([None, columns]))]
+    if library == "lightgbm":
+        return convert.convert_lightgbm(booster, "Booster", types, zipmap=False)
+    return convert.convert_xgboost(_drop_names(booster), "Booster", types)
+
+
+def _write_with_catboost(estimator: Any, columns: int) -> Any:  # noqa: ANN401, ARG001
+    import onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        _unwrap(estimator).save_model(str(path), format="onnx")
+        return onnx.load(path)
+
+
+_Reading: TypeAlias = tuple[Callable[..., Any], int, list[Any] | None]
+
+_BOOSTERS: dict[str, Callable[[Any], _Reading]] = {
+    "lightgbm.Booster": _read_lightgbm,
+    "xgboost.Booster": _read_xgboost,
+    "catboost.CatBoost": _read_catboost,
+}
+_WRITERS: dict[str, Callable[[Any, int], Any]] = {
+    "lightgbm.Booster": _write_with_onnxmltools,
+    "xgboost.Booster": _write_with_onnxmltools,
+    "catboost.CatBoost": _write_with_catboost,
+    "catboost.CatBoostClassifier": _write_with_catboost,
+    "catboost.CatBoostRegressor": _write_with_catboost,
+}
