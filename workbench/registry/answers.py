@@ -1,7 +1,6 @@
 """Which output of a classifier is its answer: the label, or the probabilities of all classes."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
 from workbench.registry.agreement import MIN_SHARE
-from workbench.registry.chosen_output import CLASS_LABELS
+from workbench.registry.chosen_output import read_mapped_classes
 from workbench.registry.labels import Label, are_probabilities
 from workbench.registry.onnx import CheckedModel, Session, Tensor
 
@@ -154,9 +153,7 @@ def _list_known(checked: CheckedModel, estimator: Any) -> Iterator[NDArray[Any]]
         yield np.asarray(classes)
     proto = onnx.load_model_from_string(checked.content)
     graph = proto.graph
-    for each in proto.metadata_props:
-        if each.key == CLASS_LABELS:
-            yield np.array(json.loads(each.value))
+    yield from read_mapped_classes(proto)
     for node in graph.node:
         for each in node.attribute:
             if each.name.startswith("classlabels_") and (each.ints or each.strings):

@@ -11,11 +11,13 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from workbench.errors import InvalidModel
@@ -25,7 +27,7 @@ _LIBRARIES = ("lightgbm", "xgboost", "catboost")
 _OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
 
 
-class _Booster(BaseEstimator):  # type: ignore[misc] - scikit-learn has no types
+class _Booster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """What both kinds have in common."""
 
     def __init__(self, booster: Any, scores: Any, columns: int) -> None:  # noqa: ANN401
@@ -34,11 +36,15 @@ class _Booster(BaseEstimator):  # type: ignore[misc] - scikit-learn has no types
         self.columns = columns
         self.n_features_in_ = columns
 
-    def __sklearn_is_fitted__(self) -> bool:  # noqa: PLW3201 - scikit-learn's protocol
+    def fit(self, *_: Any) -> "_Booster":  # noqa: ANN401 - what scikit-learn knows estimators by
+        """Return itself: a Booster is trained already."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
         return True
 
 
-class BoosterRegressor(RegressorMixin, _Booster):  # type: ignore[misc] - as above
+class BoosterRegressor(RegressorMixin, _Booster):  # type: ignore[misc]  # scikit-learn has no types
     """A Booster that gives values, with scikit-learn's methods."""
 
     def predict(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -46,7 +52,7 @@ class BoosterRegressor(RegressorMixin, _Booster):  # type: ignore[misc] - as abo
         return np.asarray(self.scores(rows))
 
 
-class BoosterClassifier(ClassifierMixin, _Booster):  # type: ignore[misc] - as above
+class BoosterClassifier(ClassifierMixin, _Booster):  # type: ignore[misc]  # scikit-learn has no types
     """A Booster that tells classes apart, with scikit-learn's methods."""
 
     def __init__(self, booster: Any, scores: Any, columns: int, classes: Any) -> None:  # noqa: ANN401
@@ -98,6 +104,14 @@ def name_framework(estimator: Any) -> str:  # noqa: ANN401
         library = "sklearn"
     name = {"sklearn": "scikit-learn"}.get(library, library)
     return f"{name} {sys.modules[library].__version__}"
+
+
+def name_converter(estimator: Any) -> str:  # noqa: ANN401
+    """Return what makes the file of an estimator."""
+    writer = find_writer(estimator)
+    if writer is None:
+        return f"skl2onnx {version('skl2onnx')}"
+    return "CatBoost" if writer is _write_with_catboost else "onnxmltools"
 
 
 def find_writer(estimator: Any) -> "Callable[[Any, int], Any] | None":  # noqa: ANN401
@@ -171,15 +185,17 @@ def _read_xgboost(model: Any) -> "_Reading":  # noqa: ANN401
     from xgboost import DMatrix
 
     learner = json.loads(model.save_config())["learner"]
+    objective = learner["objective"]["name"]
     several = int(learner["learner_model_param"]["num_class"])
-    classes = {"binary:logistic": 2, "multi:softprob": several}
-    names = model.feature_names
+    classes = {"binary:logistic": 2, "multi:softprob": several, "multi:softmax": several}
 
     def predict(rows: NDArray[Any]) -> Any:  # noqa: ANN401
-        return model.predict(DMatrix(rows, feature_names=names))
+        data = DMatrix(rows, feature_names=model.feature_names)
+        if objective != "multi:softmax":  # which gives labels, and no probabilities
+            return model.predict(data)
+        return softmax(model.predict(data, output_margin=True), axis=1)
 
-    known = list(range(classes.get(learner["objective"]["name"], 0)))
-    return predict, model.num_features(), known or None
+    return predict, model.num_features(), list(range(classes.get(objective, 0))) or None
 
 
 def _read_catboost(model: Any) -> "_Reading":  # noqa: ANN401

@@ -1,13 +1,15 @@
 """Which output of an ONNX file answers, where the first one cannot, or another one is asked for."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, InvalidModel
 
-CLASS_LABELS = "workbench.classlabels"
-"""Key of a file's metadata: the classes that maps had named, as JSON."""
+_CLASSES = "workbench.classes"  # key of a file's metadata: what maps had named, as JSON
 
 
 def put_answer_first(proto: Any, output: str | None = None) -> tuple[Any, str]:  # noqa: ANN401
@@ -38,6 +40,13 @@ def put_answer_first(proto: Any, output: str | None = None) -> tuple[Any, str]: 
         )
     _put_first(proto, output)
     return proto, ""
+
+
+def read_mapped_classes(proto: Any) -> Iterator[NDArray[Any]]:  # noqa: ANN401
+    """Yield the classes of the columns of scores, where a file had them in maps."""
+    for each in proto.metadata_props:
+        if each.key == _CLASSES:
+            yield np.array(json.loads(each.value))
 
 
 def _put_usable_first(proto: Any, outputs: Sequence[Any]) -> tuple[Any, str]:  # noqa: ANN401
@@ -83,7 +92,7 @@ def _replace_maps(proto: Any) -> None:  # noqa: ANN401
         onnx.helper.set_model_props(
             proto,
             {each.key: each.value for each in proto.metadata_props}
-            | {CLASS_LABELS: json.dumps(classes)},
+            | {_CLASSES: json.dumps(classes)},
         )
         scores = onnx.helper.make_tensor_value_info(
             node.output[0], onnx.TensorProto.FLOAT, ["batch", len(classes)]

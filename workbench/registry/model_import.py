@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.errors import InvalidInput, InvalidModel, InvocationError
 from workbench.modelserver.casts import CastError, cast
 from workbench.registry.adaptation import adapt
+from workbench.registry.agreement import Agreement
 from workbench.registry.agreement_probe import compare_with_file
 from workbench.registry.answers import Answer, choose_answer
 from workbench.registry.invariance import BatchInvariance
@@ -67,14 +68,7 @@ def import_model(
         InvalidModel: The source is not a model the workbench can run.
         InvalidInput: The samples do not fit together, or are needed and missing.
     """
-    if answer is not None and output is not None:
-        raise InvalidInput(
-            f"answer={answer!r} and output={output!r} both say what answers: give one of them."
-        )
-    if kind not in (None, *get_args(Kind)):
-        raise InvalidInput(f"kind must be one of {get_args(Kind)}, got {kind!r}.")
-    for name, text in (("task", task), ("data", data), ("framework", framework)):
-        of_kind(name, text, str)
+    _check_arguments(kind, {"task": task, "data": data, "framework": framework}, answer, output)
     if accuracy is not None:
         accuracy = finite("accuracy", accuracy)
     given = samples
@@ -97,12 +91,7 @@ def import_model(
         pool, origin = _pool(given, checked.signature.input, data, seed)
         checked, kind, classes = choose_answer(checked, answer, kind, estimator, pool)
         found, measured = _try(checked, pool, kind, classes)
-    agreement = None
-    if estimator is not None:
-        rows = None if given is None else given.inputs
-        large = len(checked.content) > _LARGE_FILE
-        session = Session(checked.content)
-        agreement = compare_with_file(estimator, session, rows, large=large)
+    agreement = None if estimator is None else _compare(estimator, checked.content, given)
     figure = accuracy if measured is None else measured
     traits = Traits(
         task=task,
@@ -125,15 +114,37 @@ def import_model(
     )
 
 
+def _check_arguments(
+    kind: Kind | None, texts: Mapping[str, str], answer: Answer | None, output: str | None
+) -> None:
+    if answer is not None and output is not None:
+        raise InvalidInput(
+            f"answer={answer!r} and output={output!r} both say what answers: give one of them."
+        )
+    if kind not in (None, *get_args(Kind)):
+        raise InvalidInput(f"kind must be one of {get_args(Kind)}, got {kind!r}.")
+    for name, text in texts.items():
+        of_kind(name, text, str)
+
+
+def _compare(estimator: Any, content: bytes, given: Samples | None) -> Agreement:  # noqa: ANN401
+    rows = None if given is None else given.inputs
+    large = len(content) > _LARGE_FILE
+    return compare_with_file(estimator, Session(content), rows, large=large)
+
+
 @contextlib.contextmanager
 def _explain_conversion(estimator: Any) -> Iterator[None]:  # noqa: ANN401
     """Say of what is wrong with a file that it was made here, not by the user."""
     try:
         yield
     except InvalidModel as error:
+        from workbench.registry import boosted
+
         kind = type(estimator).__name__
         raise InvalidModel(
-            f"What skl2onnx makes of this {kind} is no model: {error} {OTHER_MEANS}"
+            f"What {boosted.name_converter(estimator)} makes of this {kind} is no model: {error} "
+            f"{OTHER_MEANS}"
         ) from error
 
 

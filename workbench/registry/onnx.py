@@ -339,11 +339,9 @@ def from_estimator(estimator: Any, inputs: NDArray[Any] | None = None) -> bytes:
     except InvalidModel:
         raise
     except Exception as error:
-        from skl2onnx import __version__
-
         reason = explain(error).rstrip(".")
         raise InvalidModel(
-            f"skl2onnx {__version__} cannot convert this {kind} ({reason}). "
+            f"{boosted.name_converter(estimator)} cannot convert this {kind} ({reason}). "
             f"{boosted.name_missing(reason)}{OTHER_MEANS}"
         ) from error
 

@@ -1,0 +1,181 @@
+"""Models of LightGBM, XGBoost and CatBoost become files that answer as they do, or none."""
+
+import sys
+
+import catboost
+import lightgbm
+import numpy as np
+import polars as pl
+import pytest
+import xgboost
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from workbench.errors import InvalidModel
+from workbench.registry import boosted
+from workbench.registry.model_import import import_model
+from workbench.registry.onnx import Session, from_estimator
+
+IRIS, SPECIES = load_iris(return_X_y=True)
+BODIES, PROGRESS = load_diabetes(return_X_y=True)
+TUMOURS, MALIGNANT = (each[:200] for each in load_breast_cancer(return_X_y=True))
+NAMES = np.array(["setosa", "versicolor", "virginica"])[SPECIES]
+
+QUIET = {"verbose": -1, "n_jobs": 1}
+QUIET_CAT = {"verbose": 0, "allow_writing_files": False, "thread_count": 1}
+LIGHT = {"classifier": lightgbm.LGBMClassifier, "regressor": lightgbm.LGBMRegressor}
+MAKERS = {
+    "LightGBM": lambda kind: LIGHT[kind](n_estimators=5, **QUIET),
+    "XGBoost": lambda kind: {
+        "classifier": xgboost.XGBClassifier,
+        "regressor": xgboost.XGBRegressor,
+    }[kind](n_estimators=5, n_jobs=1),
+    "CatBoost": lambda kind: {
+        "classifier": catboost.CatBoostClassifier,
+        "regressor": catboost.CatBoostRegressor,
+    }[kind](iterations=5, **QUIET_CAT),
+}
+DATA = {
+    "three classes": ("classifier", IRIS, SPECIES),
+    "two classes": ("classifier", TUMOURS, MALIGNANT),
+    "values": ("regressor", BODIES, PROGRESS),
+}
+
+
+def register(model, rows, **more):
+    settings = {"task": "", "kind": None, "data": "", "accuracy": None, "framework": ""}
+    return import_model(model, samples=rows, seed=0, **settings | more).traits
+
+
+def boost(settings, rows=BODIES, targets=PROGRESS):
+    settings = {"objective": "regression", "num_threads": 1, "verbose": -1} | settings
+    return lightgbm.train(settings, lightgbm.Dataset(rows, targets), 5)
+
+
+def boost_x(settings, rows=BODIES, targets=PROGRESS):
+    return xgboost.train({"nthread": 1} | settings, xgboost.DMatrix(rows, targets), 5)
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("library", MAKERS)
+def test_a_fitted_estimator_is_a_model(library, data):
+    kind, rows, targets = DATA[data]
+    traits = register(MAKERS[library](kind).fit(rows, targets), rows)
+    assert traits.agreement.share == 1.0
+    assert all(size < 1e-3 for _, size in traits.agreement.differences)
+    assert traits.kind == {"classifier": "classification", "regressor": "regression"}[kind]
+    assert traits.framework.startswith(library.lower())
+
+
+@pytest.mark.parametrize("library", MAKERS)
+def test_probabilities_of_named_columns_are_answered(library):
+    frame = pl.DataFrame(IRIS, schema=["a b", "c", "d", "e"]).to_pandas()
+    model = MAKERS[library]("classifier").fit(frame, SPECIES)
+    traits = register(model, IRIS, answer="probabilities")
+    assert (traits.classes, traits.agreement.share) == ((0, 1, 2), 1.0)
+
+
+@pytest.mark.parametrize("library", ["LightGBM", "CatBoost"])
+def test_labels_that_are_texts_stay_texts(library):
+    content = from_estimator(MAKERS[library]("classifier").fit(IRIS, NAMES))
+    assert Session(content).run(IRIS[:1].astype(np.float32)).tolist() == ["setosa"]
+
+
+@pytest.mark.parametrize("library", ["LightGBM", "XGBoost"])
+def test_a_pipeline_may_end_in_boosted_trees(library):
+    model = make_pipeline(StandardScaler(), MAKERS[library]("classifier"))
+    assert register(model.fit(IRIS, SPECIES), IRIS).agreement.share == 1.0
+
+
+@pytest.mark.parametrize("library", MAKERS)
+def test_missing_values_go_the_way_they_were_taught(library):
+    gaps = BODIES.copy()
+    gaps[::3, 2] = np.nan
+    model = MAKERS[library]("regressor").fit(gaps, PROGRESS)
+    assert register(model, gaps).agreement.share == 1.0
+
+
+BOOSTERS = {
+    "LightGBM values": (lambda: boost({}), BODIES, "regression"),
+    "LightGBM two classes": (
+        lambda: boost({"objective": "binary"}, TUMOURS, MALIGNANT),
+        TUMOURS,
+        "classification",
+    ),
+    "LightGBM three classes": (
+        lambda: boost({"objective": "multiclass", "num_class": 3}, IRIS, SPECIES),
+        IRIS,
+        "classification",
+    ),
+    "XGBoost counts": (lambda: boost_x({"objective": "count:poisson"}), BODIES, "regression"),
+    "XGBoost two classes": (
+        lambda: boost_x({"objective": "binary:logistic"}, TUMOURS, MALIGNANT),
+        TUMOURS,
+        "classification",
+    ),
+    "XGBoost labels": (
+        lambda: boost_x({"objective": "multi:softmax", "num_class": 3}, IRIS, SPECIES),
+        IRIS,
+        "classification",
+    ),
+    "CatBoost values": (
+        lambda: catboost.CatBoost({"iterations": 5, **QUIET_CAT}).fit(BODIES, PROGRESS),
+        BODIES,
+        "regression",
+    ),
+    "CatBoost two classes": (
+        lambda: catboost.CatBoost({"iterations": 5, "loss_function": "Logloss", **QUIET_CAT}).fit(
+            TUMOURS, MALIGNANT
+        ),
+        TUMOURS,
+        "classification",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOOSTERS)
+def test_a_booster_is_a_model(name):
+    train, rows, kind = BOOSTERS[name]
+    traits = register(train(), rows)
+    assert (traits.kind, traits.agreement.share) == (kind, 1.0)
+    if name != "XGBoost labels":  # of which onnxmltools 1.16 makes other probabilities
+        assert all(size < 1e-3 for _, size in traits.agreement.differences)
+
+
+CHANGED = {  # what onnxmltools 1.16 makes another model of, without a word
+    "LightGBM, linear trees": lambda: boost({"linear_tree": True}),
+    "LightGBM, forest": lambda: boost(
+        {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}
+    ),
+    "XGBoost, logistic": lambda: boost_x({"objective": "reg:logistic"}, BODIES, PROGRESS > 140),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_file_that_answers_otherwise_is_refused_with_the_rows(name):
+    with pytest.raises(InvalidModel, match=r"Row 1 of the samples: estimator .*, file "):
+        register(CHANGED[name](), BODIES)
+
+
+def test_what_onnxmltools_cannot_convert_is_said():
+    with pytest.raises(InvalidModel, match=r"onnxmltools cannot convert .*'l1'"):
+        register(boost({"objective": "l1"}), BODIES)
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "onnxmltools"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [_Hidden(), *sys.meta_path])
+    with pytest.raises(InvalidModel, match=r"inference-workbench\[boosted\]"):
+        register(boost({}), BODIES)
+    assert "[boosted]" in boosted.name_missing("no shape for '<class 'lightgbm.sklearn.LGBM'>'")
+    assert not boosted.name_missing("no shape for '<class 'sklearn.dummy.DummyClassifier'>'")
+
+
+class _Hidden:
+    """Lets nobody import onnxmltools."""
+
+    def find_spec(self, name, *_):
+        if name.split(".")[0] == "onnxmltools":
+            raise ImportError(name)
