@@ -1,4 +1,4 @@
-"""Models of LightGBM, XGBoost and CatBoost: what they answer and how they become ONNX files.
+"""Boosted trees of LightGBM, XGBoost and CatBoost as estimators, and as ONNX files.
 
 CatBoost writes ONNX itself; onnxmltools (extra `boosted`) converts the others. What a Booster's
 library tells of it makes an estimator, so that it is compared with its file as others are.
