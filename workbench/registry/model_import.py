@@ -78,13 +78,13 @@ def import_model(
     converts = not isinstance(source, str | Path | bytes)
     estimator = source if converts else estimator
     if estimator is not None:
-        from workbench.registry import boosted  # brings scikit-learn
+        from workbench.registry import boosters  # brings scikit-learn
 
-        estimator = boosted.as_estimator(estimator)
+        estimator = boosters.as_estimator(estimator)
         kind = kind or _kind_of(estimator)
     if converts:
         source = from_estimator(estimator, None if given is None else given.inputs)
-        framework = framework or boosted.name_framework(estimator)
+        framework = framework or boosters.name_framework(estimator)
         explain = _explain_conversion(estimator)
     with explain:
         checked = check_model(source, partial(adapt, output=output))
@@ -139,11 +139,11 @@ def _explain_conversion(estimator: Any) -> Iterator[None]:  # noqa: ANN401
     try:
         yield
     except InvalidModel as error:
-        from workbench.registry import boosted
+        from workbench.registry import boosters
 
         kind = type(estimator).__name__
         raise InvalidModel(
-            f"What {boosted.name_converter(estimator)} makes of this {kind} is no model: {error} "
+            f"What {boosters.name_converter(estimator)} makes of this {kind} is no model: {error} "
             f"{OTHER_MEANS}"
         ) from error
 

@@ -319,7 +319,7 @@ def from_estimator(estimator: Any, inputs: NDArray[Any] | None = None) -> bytes:
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
-    from workbench.registry import boosted
+    from workbench.registry import boosters
 
     kind = type(estimator).__name__
     try:
@@ -333,16 +333,16 @@ def from_estimator(estimator: Any, inputs: NDArray[Any] | None = None) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of skl2onnx's calls, none of our user
-            boosted.register_converters()
-            proto = (boosted.find_writer(estimator) or _convert)(estimator, columns)
+            boosters.register_converters()
+            proto = (boosters.find_writer(estimator) or _convert)(estimator, columns)
             return bytes(settle_shapes(proto).SerializeToString())
     except InvalidModel:
         raise
     except Exception as error:
         reason = explain(error).rstrip(".")
         raise InvalidModel(
-            f"{boosted.name_converter(estimator)} cannot convert this {kind} ({reason}). "
-            f"{boosted.name_missing(reason)}{OTHER_MEANS}"
+            f"{boosters.name_converter(estimator)} cannot convert this {kind} ({reason}). "
+            f"{boosters.name_missing(reason)}{OTHER_MEANS}"
         ) from error
 
 

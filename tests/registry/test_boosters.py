@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from workbench.errors import InvalidModel
-from workbench.registry import boosted
+from workbench.registry import boosters
 from workbench.registry.model_import import import_model
 from workbench.registry.onnx import Session, from_estimator
 
@@ -169,8 +169,8 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setattr(sys, "meta_path", [_Hidden(), *sys.meta_path])
     with pytest.raises(InvalidModel, match=r"inference-workbench\[boosted\]"):
         register(boost({}), BODIES)
-    assert "[boosted]" in boosted.name_missing("no shape for '<class 'lightgbm.sklearn.LGBM'>'")
-    assert not boosted.name_missing("no shape for '<class 'sklearn.dummy.DummyClassifier'>'")
+    assert "[boosted]" in boosters.name_missing("no shape for '<class 'lightgbm.sklearn.LGBM'>'")
+    assert not boosters.name_missing("no shape for '<class 'sklearn.dummy.DummyClassifier'>'")
 
 
 class _Hidden:
