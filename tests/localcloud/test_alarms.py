@@ -101,6 +101,21 @@ def test_so_many_of_so_many_periods_are_enough(watch):
     assert watch.state() == "ALARM"
 
 
+@pytest.mark.parametrize(
+    ("unit", "state"), [("Seconds", "OK"), ("Milliseconds", "ALARM"), (None, "OK")]
+)
+def test_an_alarm_looks_at_one_unit(watch, unit, state):
+    for minute, value, of in (
+        (2, 50.0, "Milliseconds"),
+        (2, 0.07, "Seconds"),
+        (1, 0.07, "Seconds"),
+    ):
+        at = NOON - 60 * minute
+        watch.metrics.put("Mine", "Load", value, at=at, unit=of, dimensions={})
+    watch.alarm(EvaluationPeriods=1, Unit=unit)
+    assert watch.state() == state
+
+
 def test_a_period_that_is_not_over_does_not_count(watch):
     watch.alarm(EvaluationPeriods=1)
     watch.put(2.0, 0)

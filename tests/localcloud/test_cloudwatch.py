@@ -194,6 +194,41 @@ def test_the_older_operation_tells_the_same(aws, past):
     ]
 
 
+def test_values_in_different_units_stay_apart(aws, past):
+    put(
+        aws,
+        "Took",
+        {"Timestamp": past, "Value": 50.0, "Unit": "Milliseconds"},
+        {"Timestamp": past, "Value": 0.07, "Unit": "Seconds"},
+        {"Timestamp": past + MINUTE, "Value": 0.09, "Unit": "Seconds"},
+    )
+    window = {"StartTime": past, "EndTime": past + 2 * MINUTE, "Period": 60}
+
+    def statistics(**more):
+        asked = {"Namespace": "Mine", "MetricName": "Took", "Statistics": ["Sum"], **window, **more}
+        points = aws.get_metric_statistics(**asked)["Datapoints"]
+        return sorted((point["Unit"], point["Sum"]) for point in points)
+
+    every = [("Milliseconds", 50.0), ("Seconds", 0.07), ("Seconds", 0.09)]
+    assert statistics() == every
+    assert statistics(Unit="Seconds") == every[1:]
+    assert statistics(Unit="Count") == []
+    by_unit = {}
+    for unit in ("Milliseconds", "Seconds", "Count"):
+        by_unit[unit.lower()] = query("Took", "Sum")
+        by_unit[unit.lower()]["MetricStat"]["Unit"] = unit
+    more = {"all": query("Took", "Sum"), "twice": {"Expression": "2 * all"}}
+    found = values(aws, by_unit | more, past, past + 2 * MINUTE)
+    assert found == {
+        "milliseconds": [50.0],
+        "seconds": [0.07, 0.09],
+        "count": [],
+        "all": [50.0, 0.07, 0.09],
+        "twice": [0.14, 0.18],  # in the unit of the newest
+    }
+    assert len(aws.list_metrics(Namespace="Mine", MetricName="Took")["Metrics"]) == 1
+
+
 def test_large_requests_come_packed(aws, past):
     data = [{"Timestamp": past, "Value": 1.0, "Unit": "Count"}] * 1000  # boto3 packs from 10 KB on
     put(aws, "Many", *data)
@@ -269,7 +304,7 @@ def test_a_window_that_ends_before_it_begins_is_refused(aws, past):
         EndTime=past,
     )
     assert error["Code"] == "ValidationError"
-    assert "StartTime must be less" in error["Message"]
+    assert "StartTime must not equal" in error["Message"]
 
 
 def test_what_is_not_offered_is_said(aws):

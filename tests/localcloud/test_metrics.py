@@ -78,7 +78,7 @@ def test_minutes_are_told_apart(store):
     metrics = Metrics(store)
     for second in (0, 59.9, 60, 179.9):
         put(metrics, 1.0, at=NOON + second)
-    points = metrics.points(SPACE, NAME, ONE, start=NOON, end=NOON + 180)
+    points = metrics.points(SPACE, NAME, ONE, start=NOON, end=NOON + 180)["Microseconds"]
     assert [(at, found.count) for at, found in points] == [
         (NOON, 2),
         (NOON + 60, 1),
@@ -106,8 +106,46 @@ def test_what_was_flushed_is_there_after_a_restart(store):
     found = told(Metrics(store))
     assert (found.count, found.sum, found.least, found.most) == (2, 12, 5, 7)
     assert found.quantile(1.0) == 7
-    assert Metrics(store).unit(SPACE, NAME, ONE) == "Microseconds"
-    assert Metrics(store).unit(SPACE, "Nothing", ONE) == "None"
+    assert [each.unit for each in Metrics(store).all()] == ["Microseconds"]
+
+
+FORMER_TABLES = """
+CREATE TABLE metrics (
+    id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL, dimensions TEXT NOT NULL,
+    unit TEXT NOT NULL, UNIQUE (namespace, name, dimensions)
+) STRICT;
+CREATE TABLE metric_points (
+    metric INTEGER NOT NULL, at INTEGER NOT NULL, count REAL NOT NULL, sum REAL NOT NULL,
+    least REAL NOT NULL, most REAL NOT NULL, counts TEXT NOT NULL, PRIMARY KEY (metric, at)
+) STRICT, WITHOUT ROWID;
+INSERT INTO metrics VALUES (7, 'Mine', 'Time', '[]', 'Seconds');
+INSERT INTO metric_points VALUES (7, 1800000000, 1, 5, 5, 5, '[[5.0], [1.0]]');
+"""
+
+
+def test_units_stay_apart_after_a_restart_and_in_a_folder_of_the_former_version(store):
+    store.db.executescript(FORMER_TABLES)
+    metrics = Metrics(store)
+    metrics.put("Mine", "Time", 50.0, at=NOON, unit="Milliseconds", dimensions={})
+    metrics.put("Mine", "Time", 2.0, at=NOON, unit="Seconds", dimensions={})
+
+    def sums(metrics):
+        found = metrics.points("Mine", "Time", {}, start=NOON, end=NOON + 60)
+        return {unit: [each.sum for _, each in points] for unit, points in found.items()}
+
+    assert sums(metrics) == {"Milliseconds": [50.0], "Seconds": [7.0]}
+    metrics.flush(now=NOON)
+    metrics.put("Mine", "Time", 1.0, at=NOON, unit="Seconds", dimensions={})
+    metrics.flush(now=NOON)
+
+    again = Metrics(store)
+    assert sums(again) == {"Milliseconds": [50.0], "Seconds": [8.0]}
+    assert [(each.name, each.unit) for each in again.all()] == [
+        ("Time", "Milliseconds"),
+        ("Time", "Seconds"),
+    ]
+    one = again.statistics("Mine", "Time", {}, start=NOON, end=NOON + 60, unit="Seconds")
+    assert (one.count, one.sum) == (3, 8.0)
 
 
 def test_old_minutes_are_forgotten(store):

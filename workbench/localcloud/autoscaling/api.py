@@ -373,7 +373,10 @@ class Autoscaling:
             scaler = self._scaler(target_key, policy, target)
             assert isinstance(scaler, TargetTrackingScaler)  # noqa: S101 - which is what its type says
             config = policy[_TRACKING]
-            series = _MetricReader(self._metrics, *_metric(target_key, config), since=now())
+            unit = config.get("CustomizedMetricSpecification", {}).get("Unit", "")
+            series = _MetricReader(
+                self._metrics, *_metric(target_key, config), unit=unit, since=now()
+            )
             tracking.append(_TrackingPolicy(policy["PolicyName"], config, scaler, series))
         return tracking
 
@@ -584,10 +587,12 @@ class _MetricReader:
         name: str,
         dimensions: Mapping[str, str],
         *,
+        unit: str,
         since: float,
     ) -> None:
         self._metrics = metrics
         self._which = (space, name, dimensions)
+        self._unit = unit
         self._begin(since)
 
     def _begin(self, at: float) -> None:
@@ -596,7 +601,9 @@ class _MetricReader:
         self._seen = self._total()
 
     def _total(self) -> tuple[float, float]:
-        found = self._metrics.statistics(*self._which, start=self._start, end=math.inf)
+        found = self._metrics.statistics(
+            *self._which, start=self._start, end=math.inf, unit=self._unit
+        )
         return found.count, found.sum
 
     def read(self, *, at: float) -> tuple[float, float]:

@@ -66,6 +66,7 @@ def put_alarms(
                 "EvaluationPeriods": periods,
                 "Threshold": threshold,
                 "ComparisonOperator": comparison,
+                **({"Unit": custom["Unit"]} if "Unit" in custom else {}),
             }
         )
     return [{"AlarmName": each, "AlarmARN": arn("cloudwatch", f"alarm:{each}")} for each in names]

@@ -15,6 +15,8 @@ from typing import Any
 
 from workbench.localcloud.cloudwatch.metrics import Metrics
 from workbench.localcloud.cloudwatch.statistics import (
+    choose_values,
+    compute_values,
     evaluate_queries,
     metrics_validation_error,
     parse_statistic,
@@ -508,11 +510,12 @@ def _evaluate(metrics: Metrics, alarm: Alarm, present: float) -> _Evaluation:
 
 
 def _read_values(metrics: Metrics, alarm: Alarm, period: int, start: int, end: int) -> list[float]:
-    """Return the values of the periods in [start, end), by time."""
+    """Return the values of the periods in [start, end), by time; without Unit, in the newest's."""
     if "Metrics" in alarm:
-        ((_, found),) = evaluate_queries(metrics, alarm["Metrics"], start=start, end=end)
-        return [found[at] for at in sorted(found)]
-    compute = parse_statistic(alarm.get("Statistic") or alarm["ExtendedStatistic"])
-    points = summarize_by_period(metrics, alarm, period=period, start=start, end=end)
-    values = [compute(summary) for _, summary in points]
-    return [value for value in values if value is not None]
+        ((_, by_unit),) = evaluate_queries(metrics, alarm["Metrics"], start=start, end=end)
+    else:
+        compute = parse_statistic(alarm.get("Statistic") or alarm["ExtendedStatistic"])
+        unit = alarm.get("Unit")
+        points = summarize_by_period(metrics, alarm, period=period, start=start, end=end, unit=unit)
+        by_unit = compute_values(points, compute)
+    return [value for _, value in sorted(choose_values(by_unit).items())]

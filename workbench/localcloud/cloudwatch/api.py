@@ -8,7 +8,7 @@ that one in a header.
 import json
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from workbench.localcloud.cloudwatch.metrics import RETENTION_SECONDS, Metrics, Summary
@@ -124,8 +124,8 @@ class CloudWatch:
         start, end = params["StartTime"], params["EndTime"]
         backwards = params.get("ScanBy", "TimestampDescending") == "TimestampDescending"
         found = [
-            (query, sorted(values.items(), reverse=backwards))
-            for query, values in evaluate_queries(self._metrics, queries, start=start, end=end)
+            (query, _sort_points(by_unit, backwards=backwards))
+            for query, by_unit in evaluate_queries(self._metrics, queries, start=start, end=end)
         ]
         most = min(params.get("MaxDatapoints", MAX_DATA_POINTS), MAX_DATA_POINTS)
         begin = _PAGER.start(params, 0)
@@ -140,16 +140,15 @@ class CloudWatch:
                 "MissingRequiredParameterException", "Give Statistics or ExtendedStatistics."
             )
         computed = {name: parse_statistic(name) for name in [*named, *extended]}
-        unit = self._metrics.unit(params["Namespace"], params["MetricName"], dimensions(params))
-        points = summarize_by_period(
+        by_unit = summarize_by_period(
             self._metrics,
             params,
             period=params["Period"],
             start=params["StartTime"],
             end=params["EndTime"],
+            unit=params.get("Unit"),
         )
-        if params.get("Unit", unit) != unit:
-            points = []
+        points = [(unit, *point) for unit, found in by_unit.items() for point in found]
         if len(points) > _MAX_STATISTICS:
             raise AwsError(
                 "InvalidParameterCombinationException",
@@ -157,7 +156,7 @@ class CloudWatch:
                 f"{_MAX_STATISTICS}. Lengthen the Period, or move the window's ends together.",
             )
         datapoints = []
-        for at, summary in points:
+        for unit, at, summary in points:
             values = {name: compute(summary) for name, compute in computed.items()}
             point = {"Timestamp": at, "Unit": unit} | {name: values[name] for name in named}
             more = {name: values[name] for name in extended if values[name] is not None}
@@ -167,20 +166,16 @@ class CloudWatch:
     async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
         recent = self._clock() - _RECENT_SECONDS if "RecentlyActive" in params else -math.inf
         wanted = {(each["Name"], each.get("Value")) for each in params.get("Dimensions", [])}
-        found = [
-            {
-                "Namespace": metric.namespace,
-                "MetricName": metric.name,
-                "Dimensions": [{"Name": name, "Value": value} for name, value in metric.dimensions],
-            }
+        keys = [
+            (metric.namespace, metric.name, metric.dimensions)
             for metric in self._metrics.all()
             if params.get("Namespace", metric.namespace) == metric.namespace
             and params.get("MetricName", metric.name) == metric.name
             and wanted <= {*metric.dimensions, *((name, None) for name, _ in metric.dimensions)}
             and metric.last >= recent
         ]
-        page, more = _PAGER.page(found, params)
-        return {"Metrics": page, **more}
+        page, more = _PAGER.page(list(dict.fromkeys(keys)), params)  # once, whatever its units
+        return {"Metrics": [_format_metric(*key) for key in page], **more}
 
 
 class Dashboards:
@@ -353,6 +348,21 @@ def _take_points(
             results.append(_format_result(query, shown, whole=after <= end))
         passed = after
     return results, passed > end
+
+
+def _sort_points(
+    by_unit: Mapping[str, Mapping[int, float]], *, backwards: bool
+) -> list[tuple[int, float]]:
+    """Return the points of all units by time, those of one time by unit."""
+    points = [point for values in by_unit.values() for point in values.items()]
+    return sorted(points, key=lambda point: point[0], reverse=backwards)
+
+
+def _format_metric(
+    namespace: str, name: str, dimensions: Iterable[tuple[str, str]]
+) -> dict[str, Any]:
+    listed = [{"Name": each, "Value": value} for each, value in dimensions]
+    return {"Namespace": namespace, "MetricName": name, "Dimensions": listed}
 
 
 def _format_result(

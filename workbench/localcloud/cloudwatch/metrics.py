@@ -2,13 +2,14 @@
 
 Values are kept by minute (by second where asked for), rounded to nine significant bits, with how
 often each came. So counts, sums and extremes are exact, whole numbers up to 512 too, and any
-percentile is right within `RESOLUTION`.
+percentile is right within `RESOLUTION`. Values of one metric in different units are kept apart, and
+nothing is converted (CloudWatch user guide, "Units").
 """
 
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from workbench.localcloud.core.store import Store
@@ -24,16 +25,20 @@ RETENTION_SECONDS = 15 * 86_400.0
 Dimensions = tuple[tuple[str, str], ...]
 """Names and values, by name."""
 
+Key = tuple[str, str, Dimensions]
+"""A metric: namespace, name, dimensions."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS metrics (
     id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL, dimensions TEXT NOT NULL,
-    unit TEXT NOT NULL, UNIQUE (namespace, name, dimensions)
+    unit TEXT NOT NULL, UNIQUE (namespace, name, dimensions, unit)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS metric_points (
     metric INTEGER NOT NULL, at INTEGER NOT NULL, count REAL NOT NULL, sum REAL NOT NULL,
     least REAL NOT NULL, most REAL NOT NULL, counts TEXT NOT NULL, PRIMARY KEY (metric, at)
 ) STRICT, WITHOUT ROWID;
 """
+_OF_ONE_UNIT = "UNIQUE (namespace, name, dimensions)"  # so it was before units were kept apart
 _WHERE = "FROM metrics WHERE namespace = ? AND name = ? AND dimensions = ?"
 _POINTS = "SELECT at, count, sum, least, most, counts FROM metric_points WHERE metric = "
 
@@ -112,14 +117,14 @@ def _round_value(value: float) -> float:
 
 
 class Series:
-    """One metric with its dimensions: takes values; `Metrics` tells of them.
+    """One metric with its dimensions in one unit: takes values; `Metrics` tells of them.
 
     `width` is the seconds of a bucket: 60, or 1 for a metric of high resolution.
     """
 
     __slots__ = ("fresh", "key", "unit", "width")
 
-    def __init__(self, key: tuple[str, str, Dimensions], unit: str, width: int) -> None:
+    def __init__(self, key: Key, unit: str, width: int) -> None:
         self.key = key
         self.unit = unit
         self.width = width
@@ -140,7 +145,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric that there are values of; `last` is when the newest was put."""
+    """A metric in a unit that there are values of; `last` is when the newest was put."""
 
     namespace: str
     name: str
@@ -162,9 +167,10 @@ class Metrics:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._series: dict[tuple[str, str, Dimensions], Series] = {}
+        self._series: dict[Key, dict[str, Series]] = {}  # by metric and unit
         self.late: Callable[[], None] = lambda: None
         store.db.executescript(_SCHEMA)
+        _keep_units_apart(store)
 
     def put(
         self,
@@ -189,12 +195,12 @@ class Metrics:
         unit: str,
         width: int = MINUTE,
     ) -> Series:
-        """Return what takes values of one metric; who puts many keeps it."""
+        """Return what takes values of one metric in a unit; who puts many keeps it."""
         key = (namespace, name, sort_dimensions(dimensions))
-        found = self._series.get(key)
-        if found is None:
-            found = self._series[key] = Series(key, unit, width)
-        return found
+        units = self._series.setdefault(key, {})
+        if unit not in units:
+            units[unit] = Series(key, unit, width)
+        return units[unit]
 
     def statistics(
         self,
@@ -204,10 +210,16 @@ class Metrics:
         *,
         start: float,
         end: float,
+        unit: str = "",
     ) -> Summary:
-        """Return what is known of the values of the minutes that begin in [start, end)."""
+        """Return what is known of the values of the minutes that begin in [start, end).
+
+        In the unit that is asked for; else, of a metric that came in several, in the newest's.
+        """
+        found = self.points(namespace, name, dimensions, start=start, end=end)
+        chosen = unit or choose_unit({each: dict(points) for each, points in found.items()})
         whole = Summary()
-        for _, summary in self.points(namespace, name, dimensions, start=start, end=end):
+        for _, summary in found.get(chosen, ()):
             whole.merge(summary)
         return whole
 
@@ -219,46 +231,46 @@ class Metrics:
         *,
         start: float,
         end: float,
-    ) -> list[tuple[int, Summary]]:
-        """Return the minutes (seconds) that begin in [start, end) and have values, by time."""
+    ) -> dict[str, list[tuple[int, Summary]]]:
+        """Return, by unit, the minutes that begin in [start, end) and have values, by time.
+
+        Minutes are seconds since 1970; a unit without values is left out.
+        """
         self.late()
         key = (namespace, name, sort_dimensions(dimensions))
-        found = dict(self._read_points(key, start, end))
-        series = self._series.get(key)
-        for at, summary in series.fresh.items() if series else ():
-            if start <= at < end:
-                found.setdefault(at, Summary()).merge(summary)
-        return sorted(found.items())
-
-    def unit(self, namespace: str, name: str, dimensions: Mapping[str, str]) -> str:
-        """Return the unit of a metric, "None" for one that is not known."""
-        key = (namespace, name, sort_dimensions(dimensions))
-        if key in self._series:
-            return self._series[key].unit
-        row = self._store.db.execute(f"SELECT unit {_WHERE}", _encode_key(key)).fetchone()
-        return str(row[0]) if row else "None"
+        found: dict[str, dict[int, Summary]] = {}
+        for unit, at, summary in self._read_points(key, start, end):
+            found.setdefault(unit, {})[at] = summary
+        for unit, series in self._series.get(key, {}).items():
+            for at, summary in series.fresh.items():
+                if start <= at < end:
+                    found.setdefault(unit, {}).setdefault(at, Summary()).merge(summary)
+        return {unit: sorted(found[unit].items()) for unit in sorted(found)}
 
     def all(self) -> list[Metric]:
-        """Return every metric that has values, by namespace, name and dimensions."""
+        """Return every metric that has values, by namespace, name, dimensions and unit."""
         self.late()
         query = (
             "SELECT namespace, name, dimensions, unit, MAX(at) FROM metrics "
             "JOIN metric_points ON metric = id GROUP BY id"
         )
-        found = {}
-        for namespace, name, text, unit, last in self._store.db.execute(query):
-            key = (namespace, name, tuple((each, value) for each, value in json.loads(text)))
-            found[key] = Metric(*key, unit, last)
-        for key, series in self._series.items():
+        last: dict[tuple[str, str, Dimensions, str], float] = {}
+        for namespace, name, text, unit, at in self._store.db.execute(query):
+            dimensions = tuple((each, value) for each, value in json.loads(text))
+            last[namespace, name, dimensions, unit] = at
+        for series in self._all_series():
             if series.fresh:
-                last = max(*series.fresh, found[key].last if key in found else 0)
-                found[key] = Metric(*key, series.unit, last)
-        return [found[key] for key in sorted(found)]
+                key = (*series.key, series.unit)
+                last[key] = max(*series.fresh, last.get(key, 0))
+        return [Metric(*key, last[key]) for key in sorted(last)]
+
+    def _all_series(self) -> list[Series]:
+        return [series for units in self._series.values() for series in units.values()]
 
     def flush(self, *, now: float) -> None:
         """Write down what is in memory alone, and forget what is too old."""
         self.late()
-        fresh = [series for series in self._series.values() if series.fresh]
+        fresh = [series for series in self._all_series() if series.fresh]
         with self._store.write() as db:
             for series in fresh:
                 self._write(series)
@@ -270,10 +282,10 @@ class Metrics:
         db = self._store.db
         db.execute(
             "INSERT INTO metrics (namespace, name, dimensions, unit) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET unit = excluded.unit",
-            (*_encode_key(series.key), series.unit),
+            "ON CONFLICT DO NOTHING",
+            key := (*_encode_key(series.key), series.unit),
         )
-        (number,) = db.execute(f"SELECT id {_WHERE}", _encode_key(series.key)).fetchone()
+        (number,) = db.execute(f"SELECT id {_WHERE} AND unit = ?", key).fetchone()
         for at, summary in series.fresh.items():
             whole = Summary()
             for _, *row in db.execute(f"{_POINTS} ? AND at = ?", (number, at)):
@@ -293,11 +305,37 @@ class Metrics:
             )
 
     def _read_points(
-        self, key: tuple[str, str, Dimensions], start: float, end: float
-    ) -> Iterator[tuple[int, Summary]]:
-        query = f"{_POINTS} (SELECT id {_WHERE}) AND at >= ? AND at < ?"
-        for at, *row in self._store.db.execute(query, (*_encode_key(key), start, end)):
-            yield at, _decode_summary(*row)
+        self, key: Key, start: float, end: float
+    ) -> Iterator[tuple[str, int, Summary]]:
+        units = f"SELECT id, unit {_WHERE}"
+        for number, unit in self._store.db.execute(units, _encode_key(key)).fetchall():
+            query = f"{_POINTS} ? AND at >= ? AND at < ?"
+            for at, *row in self._store.db.execute(query, (number, start, end)):
+                yield unit, at, _decode_summary(*row)
+
+
+def choose_unit(units: Mapping[str, Collection[int]]) -> str:
+    """Return the unit whose newest minute is the newest, by name among equals; "" of none.
+
+    So is read what one number is wanted of and came in several units, which AWS leaves open.
+
+    >>> choose_unit({"Seconds": [60, 120], "Milliseconds": [60]})
+    'Seconds'
+    """
+    return max(sorted(units), key=lambda unit: max(units[unit]), default="")
+
+
+def _keep_units_apart(store: Store) -> None:
+    """Let the table of a former version take a metric in several units."""
+    query = "SELECT sql FROM sqlite_master WHERE name = 'metrics'"
+    if _OF_ONE_UNIT not in store.db.execute(query).fetchone()[0]:
+        return
+    create = _SCHEMA.partition(";")[0].replace("IF NOT EXISTS metrics", "metrics_by_unit")
+    with store.write() as db:
+        db.execute(create)
+        db.execute("INSERT INTO metrics_by_unit SELECT * FROM metrics")
+        db.execute("DROP TABLE metrics")
+        db.execute("ALTER TABLE metrics_by_unit RENAME TO metrics")
 
 
 def sort_dimensions(dimensions: Mapping[str, str]) -> Dimensions:
@@ -305,7 +343,7 @@ def sort_dimensions(dimensions: Mapping[str, str]) -> Dimensions:
     return tuple(sorted(dimensions.items()))
 
 
-def _encode_key(key: tuple[str, str, Dimensions]) -> tuple[str, str, str]:
+def _encode_key(key: Key) -> tuple[str, str, str]:
     namespace, name, dimensions = key
     return namespace, name, json.dumps(dimensions)
 

@@ -10,11 +10,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from workbench.localcloud.cloudwatch.metrics import MINUTE, Metrics, Summary
+from workbench.localcloud.cloudwatch.metrics import MINUTE, Metrics, Summary, choose_unit
 from workbench.localcloud.core.protocol import AwsError, not_implemented_error
 
 Values = dict[int, float]
 """Values by the start of their period, in seconds since 1970."""
+
+Points = dict[str, list[tuple[int, Summary]]]
+"""What is known of periods, each by its start, by unit."""
 
 _BASIC_STATISTICS: dict[str, Callable[[Summary], float]] = {
     "SampleCount": lambda summary: summary.count,
@@ -64,8 +67,9 @@ def summarize_by_period(
     period: int,
     start: float,
     end: float,
-) -> list[tuple[int, Summary]]:
-    """Return what is known of each period in [start, end), by time; empty ones are left out.
+    unit: str | None = None,
+) -> Points:
+    """Return, by unit, what is known of each period in [start, end), by time, without empty ones.
 
     Args:
         metrics: All there are.
@@ -73,6 +77,7 @@ def summarize_by_period(
         period: Seconds: 1, 5, 10, 20, 30 or a multiple of 60.
         start: Seconds since 1970.
         end: Likewise.
+        unit: The one that is asked for; None for all.
 
     Raises:
         AwsError: The period is not one of these, or the window is empty.
@@ -81,16 +86,32 @@ def summarize_by_period(
         raise metrics_validation_error(
             f"Period must be 1, 5, 10, 20, 30 or a multiple of 60, got {period}."
         )
-    if not start < end:
-        raise metrics_validation_error(
-            "The parameter StartTime must be less than the parameter EndTime."
-        )
+    _check_window(start, end)
     width = min(period, MINUTE)
     origin = int(start) // width * width
-    found: dict[int, Summary] = {}
-    for at, summary in metrics.points(
+    points = metrics.points(
         metric["Namespace"], metric["MetricName"], dimensions(metric), start=origin, end=end
-    ):
+    )
+    return {
+        each: _merge_periods(found, origin, period)
+        for each, found in points.items()
+        if unit in (None, each)
+    }
+
+
+def _check_window(start: float, end: float) -> None:
+    """Check that a window is not empty, in whole seconds, since CloudWatch drops the rest."""
+    if int(start) == int(end):
+        raise metrics_validation_error("The parameter StartTime must not equal parameter EndTime.")
+    if start > end:
+        raise metrics_validation_error("The parameter EndTime must be greater than StartTime.")
+
+
+def _merge_periods(
+    points: Iterable[tuple[int, Summary]], origin: int, period: int
+) -> list[tuple[int, Summary]]:
+    found: dict[int, Summary] = {}
+    for at, summary in points:
         found.setdefault(origin + (at - origin) // period * period, Summary()).merge(summary)
     return sorted(found.items())
 
@@ -102,8 +123,10 @@ def dimensions(metric: Mapping[str, Any]) -> dict[str, str]:
 
 def evaluate_queries(
     metrics: Metrics, queries: Iterable[Mapping[str, Any]], *, start: float, end: float
-) -> list[tuple[Mapping[str, Any], Values]]:
-    """Return the queries of a GetMetricData that are to be returned, each with its values.
+) -> list[tuple[Mapping[str, Any], dict[str, Values]]]:
+    """Return the queries of a GetMetricData that are to be returned, each with its values by unit.
+
+    What an expression makes of a metric in several units AWS leaves open: here, the newest's.
 
     Raises:
         AwsError: A query is not sound, or asks for what is not offered.
@@ -114,20 +137,29 @@ def evaluate_queries(
             raise metrics_validation_error(
                 f'Id must begin with a lower-case letter, and "{name}" does not.'
             )
-    found: dict[str, Values] = {}
+    found: dict[str, dict[str, Values]] = {}
 
-    def values(name: str, above: tuple[str, ...] = ()) -> Values:
+    def values(name: str, above: tuple[str, ...] = ()) -> dict[str, Values]:
         if name not in asked:
             raise metrics_validation_error(f'There is no query with the Id "{name}".')
         if name in above:
             raise metrics_validation_error(f'The expression "{name}" depends on itself.')
         if name not in found:
             found[name] = _values(
-                metrics, asked[name], lambda each: values(each, (*above, name)), start, end
+                metrics,
+                asked[name],
+                lambda each: choose_values(values(each, (*above, name))),
+                start,
+                end,
             )
         return found[name]
 
     return [(query, values(name)) for name, query in asked.items() if query.get("ReturnData", True)]
+
+
+def choose_values(by_unit: Mapping[str, Values]) -> Values:
+    """Return the values in one unit: the newest's."""
+    return by_unit.get(choose_unit(by_unit), {})
 
 
 def _values(
@@ -136,13 +168,14 @@ def _values(
     others: Callable[[str], Values],
     start: float,
     end: float,
-) -> Values:
+) -> dict[str, Values]:
     if ("MetricStat" in query) == ("Expression" in query):
         raise metrics_validation_error(
             f'The query "{query["Id"]}" needs a MetricStat or an Expression.'
         )
     if "Expression" in query:
-        return _evaluate_expression(query["Expression"], others)
+        computed = _evaluate_expression(query["Expression"], others)
+        return {"": computed} if computed else {}
     wanted = query["MetricStat"]
     metric = wanted["Metric"]
     if not metric.get("Namespace") or not metric.get("MetricName"):
@@ -150,13 +183,18 @@ def _values(
             f'The metric of "{query["Id"]}" needs a Namespace and a MetricName.'
         )
     compute = parse_statistic(wanted["Stat"])
-    if "Unit" in wanted and wanted["Unit"] != metrics.unit(
-        metric["Namespace"], metric["MetricName"], dimensions(metric)
-    ):
-        return {}
-    points = summarize_by_period(metrics, metric, period=wanted["Period"], start=start, end=end)
-    computed = {at: compute(summary) for at, summary in points}
-    return {at: value for at, value in computed.items() if value is not None}
+    period, unit = wanted["Period"], wanted.get("Unit")
+    points = summarize_by_period(metrics, metric, period=period, start=start, end=end, unit=unit)
+    return compute_values(points, compute)
+
+
+def compute_values(points: Points, compute: Callable[[Summary], float | None]) -> dict[str, Values]:
+    """Return a statistic of each period by unit, where it has one."""
+    found = {
+        unit: {at: value for at, summary in each if (value := compute(summary)) is not None}
+        for unit, each in points.items()
+    }
+    return {unit: values for unit, values in found.items() if values}
 
 
 def _evaluate_expression(expression: str, others: Callable[[str], Values]) -> Values:
