@@ -1,17 +1,9 @@
 """What is done to the graph of an ONNX file before it becomes a version."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from workbench.registry.chosen_output import put_answer_first
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adapted:
-    """A file whose graph is as the workbench runs it, and what its user should know of that."""
-
-    content: bytes
-    notes: tuple[str, ...] = ()
+from workbench.registry.onnx import Adapted
 
 
 def adapt(proto: Any, content: bytes, *, output: str | None = None) -> Adapted:  # noqa: ANN401

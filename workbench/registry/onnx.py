@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFound
-from workbench.registry.adaptation import Adapted
 from workbench.registry.converters import TREE_OPSET, explain, list_converters, settle_shapes
 from workbench.validation import require_rows, whole_number
 
@@ -147,6 +146,14 @@ class CheckedModel:
     signature: Signature
     producer: str
     opset: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapted:
+    """A file whose graph is as the workbench runs it, and what its user should know of that."""
+
+    content: bytes
     notes: tuple[str, ...] = ()
 
 
