@@ -14,10 +14,9 @@ from workbench.localcloud.lambda_.metrics import NAMESPACE, FunctionInvocation, 
 
 
 def called(error="", duration=0.002, **more):
-    usual = {"function": "f", "version": "1", "at": 60.0, "throttled": False, "init": None}
-    return FunctionInvocation(
-        **usual | {"error": error, "duration": duration, "under_way": 1} | more
-    )
+    usual = {"function": "f", "version": "1", "qualifier": "1", "at": 60.0, "under_way": 1}
+    usual |= {"throttled": False, "init": None}
+    return FunctionInvocation(**usual | {"error": error, "duration": duration} | more)
 
 
 @pytest.fixture

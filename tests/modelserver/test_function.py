@@ -66,6 +66,22 @@ def test_an_answer_is_of_the_type_that_is_accepted(function, rows, expected, acc
     assert [[float(cell) for cell in line.split(",")] for line in lines] == expected
 
 
+def test_an_event_of_many_valued_headers_is_answered_in_kind(function, rows, expected):
+    many = {"Content-Type": ["application/json"], "Accept": ["text/html", "text/csv;q=0.5"]}
+    body = json.dumps(rows.tolist())
+
+    alone = function({"multiValueHeaders": many, "body": body}, None)
+    beside = function(
+        {"headers": {"accept": "text/html"}, "multiValueHeaders": many, "body": body}, None
+    )
+
+    assert alone["multiValueHeaders"]["content-type"] == ["text/csv"]
+    assert "headers" not in alone
+    assert beside["headers"]["content-type"] == "text/csv"
+    assert "multiValueHeaders" not in beside
+    assert len(alone["body"].split()) == len(expected)
+
+
 def test_a_type_that_no_answer_can_have_is_refused_with_406(function, rows):
     asked = event(json.dumps(rows.tolist()).encode(), "application/json", coded=False)
     asked["headers"]["accept"] = "text/html"
@@ -103,6 +119,9 @@ def test_rows_may_be_the_event_itself(function, rows, expected):
         ({"body": "!", "isBase64Encoded": True}, 400),
         ({"body": "1", "headers": {"content-type": "image/png"}}, 415),
         ({"body": "1", "headers": None}, 400),
+        ({"body": "1", "headers": "content-type"}, 400),
+        ({"body": "1", "multiValueHeaders": {"accept": 5}}, 400),
+        ({"body": "1", "multiValueHeaders": {"content-type": []}}, 400),
     ],
 )
 def test_what_is_no_batch_for_the_model_is_refused(function, wrong, status):

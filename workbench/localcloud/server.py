@@ -45,6 +45,7 @@ from workbench.localcloud.core.settings import LocalCloudSettings
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tags import Tags
 from workbench.localcloud.eventbridge import TARGETS
+from workbench.localcloud.lambda_.code_packages import CODE_PATH
 from workbench.localcloud.lambda_.functions import Functions
 from workbench.localcloud.lambda_.invoke import FunctionInvoker
 from workbench.localcloud.lambda_.metrics import FunctionMetrics
@@ -96,7 +97,7 @@ class Dispatcher:
             store, tags, self._s3, store.path / "lambda", settings=settings, key=access.key
         )
         record = FunctionMetrics(self._monitoring.metrics).record
-        self._calling = FunctionInvoker(self._functions, self._log_writer, record=record)
+        self._calling = FunctionInvoker(self._functions.table, self._log_writer, record=record)
         self._moto_services = MotoServices(store)
         async_metrics = AsyncMetrics(self._monitoring.metrics)
         self._asynchronous = AsyncInvoker(
@@ -202,6 +203,8 @@ class Dispatcher:
                 "backlogs": self._asynchronous.backlogs(),
             }
             return json_response(self._hosting.state() | state)
+        if request.path.startswith(CODE_PATH):
+            return self._functions.packages.fetch(request)
         set_region(scope.region)
         if scope.service in self._services:
             return await self._services[scope.service](request)

@@ -4,9 +4,12 @@ Importing this in a function loads the model, so that it is part of INIT. The mo
 program (a zip, or an image built for it), or in S3 as `$WORKBENCH_MODEL` names it. An event is that
 of a function URL: `{"headers": {"content-type": ..., "accept": ...}, "body": ...,
 "isBase64Encoded": ...}`, and so is the answer, in the type that is accepted. `{"instances": [...]}`
-is answered with `{"predictions": [...]}`.
+is answered with `{"predictions": [...]}`. Load balancers and REST APIs may send `multiValueHeaders`
+as well, or in place of headers, and are answered in kind.
 
-Source: Lambda developer guide, "Invoking Lambda function URLs" (payload format version 2.0).
+Sources: Lambda developer guide, "Invoking Lambda function URLs" (payload format version 2.0);
+Elastic Load Balancing, "Lambda functions as targets" (multi-value headers); API Gateway developer
+guide, "Set up Lambda proxy integrations".
 """
 
 import base64
@@ -68,9 +71,13 @@ class ModelFunction:
             )
         try:
             accept, content = self._answer(*_parse_event(event))
+            reply = self._reply(200, accept, content)
         except RequestError as refused:
-            return self._reply(refused.status, "text/plain", str(refused).encode())
-        return self._reply(200, accept, content)
+            reply = self._reply(refused.status, "text/plain", str(refused).encode())
+        if event.get("multiValueHeaders") and not event.get("headers"):
+            several = {name: [value] for name, value in reply.pop("headers").items()}
+            reply["multiValueHeaders"] = several  # which alone a load balancer then reads
+        return reply
 
     def _encode_event(self, event: Any) -> bytes:  # noqa: ANN401 - any JSON
         rows = event if isinstance(event, dict) else {"instances": event}
@@ -95,11 +102,11 @@ def _parse_event(event: Mapping[str, Any]) -> tuple[str, str, bytes]:
     """Return content type, accepted type and body of an event.
 
     Raises:
-        Refused: The body is not what the event says.
+        RequestError: The headers are none, or the body is not what they say.
     """
     from workbench.modelserver.errors import RequestError
 
-    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    headers = _parse_headers(event)
     body = str(event["body"]).encode()
     if event.get("isBase64Encoded"):
         try:
@@ -107,6 +114,29 @@ def _parse_event(event: Mapping[str, Any]) -> tuple[str, str, bytes]:
         except binascii.Error as error:
             raise RequestError(400, f"The body is not base64: {error}.") from error
     return headers.get("content-type", "application/json"), headers.get("accept", ""), body
+
+
+def _parse_headers(event: Mapping[str, Any]) -> dict[str, str]:
+    """Return an event's headers by their names in lower case; of several values, Accept has all.
+
+    Raises:
+        RequestError: They are no headers.
+    """
+    from workbench.modelserver.errors import RequestError
+
+    single, several = event.get("headers") or {}, event.get("multiValueHeaders") or {}
+    try:
+        headers = {name.lower(): str(value) for name, value in single.items()}
+        for name, values in several.items():
+            accept = name.lower() == "accept"  # the one of ours whose values make a list
+            headers[name.lower()] = ", ".join(values) if accept else str(values[-1])
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise RequestError(
+            400,
+            "headers must be an object of texts, and multiValueHeaders one of lists of texts, got "
+            f"{single!r:.200} and {several!r:.200}.",
+        ) from error
+    return headers
 
 
 def find_model(environment: Mapping[str, str]) -> Path:

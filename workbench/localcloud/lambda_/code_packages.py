@@ -9,17 +9,27 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
 from workbench.cloud.packaging import MAX_UNZIPPED, unzip
 from workbench.errors import WorkbenchError
-from workbench.localcloud.core.protocol import AwsError
+from workbench.localcloud.core.access import AccessKey
+from workbench.localcloud.core.protocol import REGION, AwsError
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.sandbox.instances import ModelStore
+from workbench.modelserver.http import FilePart, Request, Response
 
+CODE_PATH = "/_workbench/code/"
+"""Where zips can be fetched with a presigned URL, where AWS has a bucket of its own."""
+
+_LOCATION_EXPIRES = 600  # seconds (Lambda API Reference, GetFunction: 10 minutes)
 _IMAGE = re.compile(r".*/workbench([:@].*)?")
 
 
 class CodePackages:
-    """Folders with code, named by the sha256 of the zip that they are from.
+    """Zips, and folders with what is in them, each named by the zip's sha256.
 
     Args:
         store: Lends its thread.
@@ -57,10 +67,36 @@ class CodePackages:
         """Return the folder with code; an empty one for an image, whose program is ours."""
         return self._folder / sha256 if sha256 else self._image
 
+    def location(self, sha256: str, url: str, key: AccessKey) -> str | None:
+        """Return the presigned URL of a zip on the cloud at `url`.
+
+        None for one of before clouds kept zips.
+        """
+        if not self._zip(sha256).exists():
+            return None
+        request = AWSRequest("GET", f"{url}{CODE_PATH}{sha256}")
+        S3SigV4QueryAuth(
+            Credentials(key.id, key.secret), "s3", REGION, expires=_LOCATION_EXPIRES
+        ).add_auth(request)
+        return str(request.url)
+
+    def fetch(self, request: Request) -> Response:
+        """Answer a request for a zip.
+
+        Raises:
+            AwsError: There is none.
+        """
+        path = self._zip(request.path.removeprefix(CODE_PATH))
+        if request.method != "GET" or path.parent != self._folder or not path.exists():
+            raise AwsError("NoSuchKey", "There is no code at this URL, or no more.", 404)
+        file = path.open("rb")
+        return Response(200, FilePart(file, 0, path.stat().st_size), "application/zip")
+
     def keep(self, used: Iterable[str], gone: Iterable[str]) -> None:
         """Remove code that is gone, unless it is used elsewhere."""
         for sha256 in set(gone) - set(used) - {""}:
             shutil.rmtree(self._folder / sha256, ignore_errors=True)
+            self._zip(sha256).unlink(missing_ok=True)
 
     def _content(self, code: Mapping[str, Any]) -> bytes:
         if "ZipFile" in code:
@@ -75,16 +111,25 @@ class CodePackages:
                 f"{error.message}"
             ) from error
 
+    def _zip(self, sha256: str) -> Path:
+        return self._folder / f"{sha256}.zip"
+
     def _unzip(self, content: bytes, sha256: str) -> None:
         """Unpack a zip, where that is not done: under a passing name, so that it is whole."""
-        if self.folder(sha256).exists():
+        if self.folder(sha256).exists() and self._zip(sha256).exists():
             return
         draft = self._folder / "draft"
         try:
             unzip(io.BytesIO(content), draft)
         except WorkbenchError as error:
             raise invalid_parameter_error(_describe_zip_error(error)) from error
-        draft.rename(self.folder(sha256))
+        if self.folder(sha256).exists():  # from before zips were kept
+            shutil.rmtree(draft)
+        else:
+            draft.rename(self.folder(sha256))
+        passing = self._folder / "draft.zip"
+        passing.write_bytes(content)
+        passing.rename(self._zip(sha256))
 
 
 def invalid_parameter_error(message: str) -> AwsError:

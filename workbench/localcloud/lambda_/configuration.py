@@ -140,24 +140,6 @@ def _check_variables(variables: Mapping[str, str]) -> None:
         raise invalid_parameter_error(f"{said} exceeded the 4KB limit: they take {size} bytes.")
 
 
-def build_statement(params: Mapping[str, Any], resource: str) -> dict[str, Any]:
-    """Return the statement that AddPermission adds to a function's policy."""
-    principal = params["Principal"]
-    statement = {
-        "Sid": params["StatementId"],
-        "Effect": "Allow",
-        "Principal": {"Service" if "amazonaws" in principal else "AWS": principal},
-        "Action": params["Action"],
-        "Resource": resource,
-    }
-    conditions: dict[str, dict[str, str]] = {}
-    if "SourceAccount" in params:
-        conditions["StringEquals"] = {"AWS:SourceAccount": params["SourceAccount"]}
-    if "SourceArn" in params:
-        conditions["ArnLike"] = {"AWS:SourceArn": params["SourceArn"]}
-    return statement | ({"Condition": conditions} if conditions else {})
-
-
 def _collect_optional_facts(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that only some functions have."""
     facts = {name: params[name] for name in ("Runtime", "Handler") if name in params}

@@ -8,6 +8,7 @@ import base64
 import json
 import logging
 import math
+import random
 import time
 import uuid
 from collections.abc import Callable
@@ -20,9 +21,15 @@ import orjson
 from workbench.localcloud.cloudwatch.log_writer import LogBatch, LogWriter
 from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
 from workbench.localcloud.core.protocol import AwsError, json_error
-from workbench.localcloud.lambda_.functions import Function, Functions, Version, not_active_error
 from workbench.localcloud.lambda_.metrics import FunctionInvocation
 from workbench.localcloud.lambda_.runtime import MAX_ANSWER, FunctionEvent, encode_failure
+from workbench.localcloud.lambda_.versions import (
+    Function,
+    FunctionTable,
+    Target,
+    Version,
+    not_active_error,
+)
 from workbench.modelserver.http import Reply, Request, Response
 
 MAX_PAYLOAD = 6_291_456
@@ -46,20 +53,23 @@ class FunctionInvoker:
 
     Args:
         functions: Knows the functions.
-        journal: Gets what functions write, with AWS's START, END and REPORT lines.
+        log_writer: Gets what functions write, with AWS's START, END and REPORT lines.
         record: Called with each call, once it is over.
+        generator: Draws versions by the weights of an alias.
     """
 
     def __init__(
         self,
-        functions: Functions,
+        functions: FunctionTable,
         log_writer: LogWriter,
         *,
         record: Callable[[FunctionInvocation], None] | None = None,
+        generator: random.Random | None = None,
     ) -> None:
         self.log_writer = log_writer
         self.record = record
         self._functions = functions
+        self._generator = generator or random.Random()  # noqa: S311 - routing is no secret
 
     @staticmethod
     def takes(request: Request) -> bool:
@@ -72,7 +82,7 @@ class FunctionInvoker:
         received = time.perf_counter()
         kind = request.headers.get("x-amz-invocation-type", "RequestResponse")
         try:
-            function, version = self._find_function(request, kind)
+            target = self._find_target(request, kind)
             context = _parse_context(request)
         except AwsError as error:
             reply(json_error(error))
@@ -80,20 +90,19 @@ class FunctionInvoker:
         if kind == "DryRun":
             reply(Response(204, bodiless=True))
             return
-        call = _PendingFunctionCall(
-            self, request, reply, function, version, received, kind == "Event"
-        )
+        version = target.version
+        call = _PendingFunctionCall(self, request, reply, target, received, kind == "Event")
         event = FunctionEvent(
             request.body or b"{}",
             call.done,
             id=str(uuid.uuid4()),
-            arn=str(version.facts["FunctionArn"]),
+            arn=target.arn,
             time_limit=float(version.facts["Timeout"]),
             context=context,
         )
         if kind == "Event":
             reply(Response(202, headers=[("x-amzn-requestid", event.id)]))
-        if self._functions.full(function) or version.fleet is None:
+        if self._functions.full(target.function) or version.fleet is None:
             event.finish(Failure.THROTTLED)
         else:
             version.fleet.serve(event)
@@ -114,15 +123,18 @@ class FunctionInvoker:
 
         self.handle(request, log_failure)
 
-    def _find_function(self, request: Request, kind: str) -> tuple[Function, Version]:
-        """Return whom a request is for.
+    def _find_target(self, request: Request, kind: str) -> Target:
+        """Return whom a request is for; of an alias with weights the version that was drawn.
 
         Raises:
             AwsError: There is no such function, it is not Active, or it cannot take the event.
         """
         name = request.path[len(PATH) : -len(_ACTION)]
         qualifier = parse_qs(request.query).get("Qualifier", [None])[0] if request.query else None
-        function, version = self._functions.find(name, qualifier)
+        target = self._functions.find(name, qualifier)
+        if target.alias is not None and target.alias.weights:
+            drawn = target.alias.draw_version(self._generator)
+            target = target._replace(version=target.function.versions[drawn])
         if kind not in ("RequestResponse", "Event", "DryRun"):
             raise AwsError("ValidationException", f"There is no invocation type {kind!r}.")
         limit = MAX_EVENT if kind == "Event" else MAX_PAYLOAD
@@ -134,9 +146,9 @@ class FunctionInvoker:
                 {"Type": "User"},
             )
         _check_json(request.body)
-        if not version.active:
-            raise not_active_error(version)
-        return function, version
+        if not target.version.active:
+            raise not_active_error(target.version)
+        return target
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,21 +158,21 @@ class _PendingFunctionCall:
     invoker: FunctionInvoker
     request: Request
     reply: Reply
-    function: Function
-    version: Version
+    target: Target
     received: float
     discard_response: bool
 
     def done(self, exchange: Exchange, outcome: Outcome) -> None:
         """Answer the client, and record the invocation."""
         assert isinstance(exchange, FunctionEvent)  # noqa: S101 - this is where it was made
-        under_way = self.function.under_way + 1
-        failure = _make_error(outcome, exchange, self.function)
+        function, version, qualifier = self.target
+        under_way = function.under_way + 1
+        failure = _make_error(outcome, exchange, function)
         error, body = ("", b"") if failure else _parse_result(outcome, exchange)
         tail = self.request.headers.get("x-amz-log-type") == "Tail"
         report = None
         if failure is None:
-            report = _Report(exchange, self.version, error, time.time(), at_once=tail)
+            report = _Report(exchange, version, error, time.time(), at_once=tail)
         if failure is not None:
             error = failure.code
         if not self.discard_response:
@@ -169,8 +181,9 @@ class _PendingFunctionCall:
             report.note(self.invoker.log_writer)
         if self.invoker.record is not None:
             called = FunctionInvocation(
-                function=self.function.name,
-                version=self.version.name,
+                function=function.name,
+                version=version.name,
+                qualifier=qualifier or version.name,
                 at=time.time(),
                 error=error,
                 throttled=outcome is Failure.THROTTLED,
@@ -185,7 +198,7 @@ class _PendingFunctionCall:
         event = report.event
         headers = [
             ("x-amzn-requestid", event.id),
-            ("X-Amz-Executed-Version", self.version.name),
+            ("X-Amz-Executed-Version", self.target.version.name),
             ("x-workbench-instance", str(event.worker)),
         ]
         if error:

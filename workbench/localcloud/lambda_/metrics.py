@@ -4,6 +4,7 @@ Names, units and dimensions are Lambda's (developer guide, "Types of metrics for
 As there, what is throttled counts in Throttles alone.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workbench.localcloud.cloudwatch.metrics import Metrics, Series
@@ -19,6 +20,7 @@ class FunctionInvocation:
 
     Attributes:
         function, version: Who answered.
+        qualifier: By what it was called: a version, or an alias.
         at: When, since 1970.
         error: What a failed function said, or AWS's code of the error; "" for none.
         throttled: Whether it was refused for its limits.
@@ -29,6 +31,7 @@ class FunctionInvocation:
 
     function: str
     version: str
+    qualifier: str
     at: float
     error: str
     throttled: bool
@@ -40,18 +43,19 @@ class FunctionInvocation:
 class FunctionMetrics:
     """Puts the metrics of calls; `record` is on the path of each.
 
-    Every metric is kept for the function, and for the version of it that was called (Resource).
+    Every metric is kept for the function, for the version or alias that was called (Resource), and
+    for the version that answered in an alias's name (ExecutedVersion).
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._series: dict[tuple[str, str], list[dict[str, Series]]] = {}
+        self._series: dict[tuple[str, str, str], list[dict[str, Series]]] = {}
 
     def record(self, invocation: FunctionInvocation) -> None:
         """Put what is measured of a call."""
-        key = (invocation.function, invocation.version)
+        key = (invocation.function, invocation.version, invocation.qualifier)
         if key not in self._series:
-            self._series[key] = [self._of(key, whole=True), self._of(key, whole=False)]
+            self._series[key] = [self._of(each) for each in _dimensions(*key)]
         for series in self._series[key]:
             series["Throttles"].put(float(invocation.throttled), at=invocation.at)
             if invocation.throttled:
@@ -62,12 +66,15 @@ class FunctionMetrics:
             if invocation.duration is not None:
                 series["Duration"].put(1000 * invocation.duration, at=invocation.at)
 
-    def _of(self, key: tuple[str, str], *, whole: bool) -> dict[str, Series]:
-        function, version = key
-        dimensions = {"FunctionName": function}
-        if not whole:
-            dimensions["Resource"] = f"{function}:{version}"
+    def _of(self, dimensions: Mapping[str, str]) -> dict[str, Series]:
         return {
             name: self._metrics.series(NAMESPACE, name, dimensions, unit=_UNITS.get(name, "Count"))
             for name in _NAMES
         }
+
+
+def _dimensions(function: str, version: str, qualifier: str) -> list[dict[str, str]]:
+    whole = {"FunctionName": function}
+    called = {**whole, "Resource": f"{function}:{qualifier}"}
+    answered = [] if qualifier == version else [{**called, "ExecutedVersion": version}]
+    return [whole, called, *answered]
