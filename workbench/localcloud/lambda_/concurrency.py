@@ -96,7 +96,7 @@ class ConcurrencyApi:
     async def _reserve(self, params: dict[str, Any]) -> dict[str, Any]:
         function = self._table.find(params["FunctionName"]).function
         wanted = params["ReservedConcurrentExecutions"]
-        others = self._table.reserved - (function.reserved or 0)
+        others = self._table.total_reserve - (function.reserved or 0)
         if ACCOUNT_LIMIT - others - wanted < MIN_UNRESERVED:
             raise invalid_parameter_error(
                 "Specified ReservedConcurrentExecutions for function decreases account's "

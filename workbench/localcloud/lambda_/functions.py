@@ -206,7 +206,7 @@ class Functions:
                 "CodeSizeUnzipped": MAX_UNZIPPED,
                 "CodeSizeZipped": MAX_ZIP,
                 "ConcurrentExecutions": ACCOUNT_LIMIT,
-                "UnreservedConcurrentExecutions": ACCOUNT_LIMIT - self.table.reserved,
+                "UnreservedConcurrentExecutions": ACCOUNT_LIMIT - self.table.total_reserve,
             },
             "AccountUsage": {"TotalCodeSize": size, "FunctionCount": len(self.table.functions)},
         }

@@ -198,10 +198,10 @@ class FunctionTable:
         """Return how many events of a function may be under way at once."""
         if function.reserved is not None:
             return function.reserved
-        return ACCOUNT_LIMIT - self.reserved
+        return ACCOUNT_LIMIT - self.total_reserve
 
     @property
-    def reserved(self) -> int:
+    def total_reserve(self) -> int:
         """How many events of the account's limit are reserved for functions."""
         return sum(each.reserved or 0 for each in self.functions.values())
 
