@@ -148,10 +148,11 @@ def test_weights_of_an_alias_are_honoured_and_end_with_the_next_update(lambdas, 
     assert shifted["ExecutedVersion"] == "2"
     assert lambdas.invoke(name, Qualifier="w")["ExecutedVersion"] == "1"
     assert "RoutingConfig" not in client.get_alias(FunctionName=name, Name="w")
-    read = lambdas.cloud.client("cloudwatch").list_metrics
+    with closing(lambdas.cloud.client("cloudwatch")) as cloudwatch:
+        found = cloudwatch.list_metrics(Namespace="AWS/Lambda", MetricName="Invocations")
     seen = [
         {each["Name"]: each["Value"] for each in metric["Dimensions"]}
-        for metric in read(Namespace="AWS/Lambda", MetricName="Invocations")["Metrics"]
+        for metric in found["Metrics"]
     ]
     assert {"FunctionName": name, "Resource": f"{name}:w", "ExecutedVersion": "2"} in seen
 
@@ -241,7 +242,8 @@ def test_the_zip_of_a_function_is_fetched_from_where_its_code_lies(lambdas, name
     for wrong in (location.partition("?")[0], location.replace("/code/", "/code/x")):
         with pytest.raises(urllib.error.HTTPError) as error:
             urllib.request.urlopen(wrong)
-        assert error.value.code in (403, 404)
+        with error.value as refused:
+            assert refused.code in (403, 404)
 
 
 def test_what_is_not_offered_is_501_before_its_parameters_are_looked_at(lambdas):
