@@ -23,12 +23,14 @@ ROWS = [[1.0, 2.0, 3.0]]
 
 
 def archived(content):
-    """Return a model.tar.gz that holds this as its model."""
+    """Return a model.tar.gz that holds this as its model, or these files by their names."""
     file = io.BytesIO()
+    files = content if isinstance(content, dict) else {"model.onnx": content}
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
-        member = tarfile.TarInfo("model.onnx")
-        member.size = len(content)
-        tar.addfile(member, io.BytesIO(content))
+        for name, each in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(each)
+            tar.addfile(member, io.BytesIO(each))
     return file.getvalue()
 
 

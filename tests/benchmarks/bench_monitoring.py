@@ -88,7 +88,7 @@ def deploy(there):
     ):
         s3.create_bucket(Bucket="models")
         s3.put_object(Bucket="models", Key="good.tar.gz", Body=archived(linear()))
-        container = {"Image": "i", "ModelDataUrl": "s3://models/good.tar.gz"}
+        container = {"Image": "own/workbench", "ModelDataUrl": "s3://models/good.tar.gz"}
         aws.create_model(ModelName="good", PrimaryContainer=container)
         aws.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[on_instances()])
         aws.create_endpoint(EndpointName="e", EndpointConfigName="c")

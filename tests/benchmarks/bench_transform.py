@@ -111,7 +111,7 @@ class Place:
     def add(self, model, folder):
         path = archive(model, folder / f"{model.group}.tar.gz")
         self.s3.put_object(Bucket="data", Key=f"{model.group}.tar.gz", Body=path.read_bytes())
-        container = {"Image": "i", "ModelDataUrl": f"s3://data/{model.group}.tar.gz"}
+        container = {"Image": "own/workbench", "ModelDataUrl": f"s3://data/{model.group}.tar.gz"}
         self.sagemaker.create_model(ModelName=model.group, PrimaryContainer=container)
 
     def fill(self, inputs, prefix, written, rows, total):

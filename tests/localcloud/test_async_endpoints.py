@@ -198,6 +198,17 @@ def test_a_large_body_and_its_answer_are_never_whole_in_memory(asking, steady):
     assert max(grown) < 40e6
 
 
+def test_a_request_without_a_content_type_has_that_of_its_object(asking, steady):
+    asking.s3.put_object(Bucket="models", Key="typed", Body=b"1,2,3\n", ContentType="text/csv")
+    location = {"InputLocation": "s3://models/typed"}
+    ask = asking.runtime.invoke_endpoint_async
+    said = ask(EndpointName=steady, **location)
+    told_otherwise = ask(EndpointName=steady, **location, ContentType="application/json")
+
+    assert asking.result(said["OutputLocation"]).decode().split() == ["7.0,-1.0"]
+    assert b"400" in asking.result(told_otherwise["FailureLocation"])
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

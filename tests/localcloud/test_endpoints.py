@@ -8,10 +8,12 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.hosted import Hosted, alive, headers, on_instances, serverless, until
+from tests.graphs import linear
+from tests.hosted import Hosted, alive, archived, headers, on_instances, serverless, until
 from workbench.errors import InvalidInput
 from workbench.localcloud import LocalCloud
 
+IMAGE = "x/workbench"  # as the workbench's own is called
 GOOD = "s3://models/good.tar.gz"
 
 
@@ -76,9 +78,12 @@ def test_names_are_given_once(hosted):
     ("container", "said"),
     [
         ({"ModelDataUrl": "s3://models/good.tar.gz"}, "needs an Image or a ModelPackageName"),
-        ({"Image": "i", "ModelDataUrl": "s3://models/none"}, "Could not find model data at s3"),
-        ({"Image": "i", "ModelDataUrl": "https://models/x"}, "must look like s3://"),
-        ({"Image": "i", "ModelDataUrl": "s3://models"}, "must look like s3://"),
+        (
+            {"Image": IMAGE, "ModelDataUrl": "s3://models/none"},
+            "Could not find model data at s3",
+        ),
+        ({"Image": IMAGE, "ModelDataUrl": "https://models/x"}, "must look like s3://"),
+        ({"Image": IMAGE, "ModelDataUrl": "s3://models"}, "must look like s3://"),
     ],
 )
 def test_a_model_that_cannot_be_deployed_is_refused(hosted, container, said):
@@ -89,10 +94,53 @@ def test_a_model_that_cannot_be_deployed_is_refused(hosted, container, said):
     assert said in message
 
 
+@pytest.fixture(scope="module")
+def own_code(hosted):
+    """The address of a model that brings code."""
+    content = archived({"model.onnx": linear(), "code/inference.py": b"def model_fn(d): ..."})
+    hosted.s3.put_object(Bucket="models", Key="code.tar.gz", Body=content)
+    return "s3://models/code.tar.gz"
+
+
+def test_a_foreign_image_and_own_code_are_refused_unless_the_model_asks(hosted, own_code):
+    create = hosted.sagemaker.create_model
+    foreign = {"Image": "1.dkr.ecr.us-east-1.amazonaws.com/sklearn:1", "ModelDataUrl": GOOD}
+    program = {"Image": IMAGE, "ModelDataUrl": own_code}
+    named = {"SAGEMAKER_PROGRAM": "predict.py"}
+    pointed = {"Image": IMAGE, "ModelDataUrl": GOOD, "Environment": named}
+
+    for container, what in (
+        (foreign, "amazonaws.com/workbench:latest"),
+        (program, "code/inference.py"),
+        (pointed, "predict.py"),
+    ):
+        code, message = refused(create, ModelName="code", PrimaryContainer=container)
+        assert (code, what in message) == ("ValidationException", True)
+        assert "WORKBENCH_SERVE_ANYWAY=1" in message
+
+    anyway = foreign | {"ModelDataUrl": own_code, "Environment": {"WORKBENCH_SERVE_ANYWAY": "1"}}
+    create(ModelName="code", PrimaryContainer=anyway)
+    name = hosted.endpoint(on_instances(model="code"))
+    assert len(hosted.invoke(name)["Body"]) == 1
+
+
+def test_code_that_came_after_the_model_fails_the_endpoint(hosted, own_code):
+    late = {"Bucket": "models", "Key": "late.tar.gz"}
+    hosted.s3.copy_object(**late, CopySource="models/good.tar.gz")
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://models/late.tar.gz"}
+    hosted.sagemaker.create_model(ModelName="late", PrimaryContainer=container)
+    hosted.s3.copy_object(**late, CopySource=own_code.removeprefix("s3://"))
+
+    told = hosted.settled(hosted.endpoint(on_instances(model="late")))
+
+    assert told["EndpointStatus"] == "Failed"
+    assert "code/inference.py" in told["FailureReason"]
+
+
 def test_a_model_has_one_container_or_several(hosted):
     create = hosted.sagemaker.create_model
     assert refused(create, ModelName="never")[0] == "ValidationException"
-    one = {"Image": "i", "ModelDataUrl": "s3://models/good.tar.gz"}
+    one = {"Image": IMAGE, "ModelDataUrl": "s3://models/good.tar.gz"}
     code, _ = refused(create, ModelName="never", PrimaryContainer=one, Containers=[one])
     assert code == "ValidationException"
 
@@ -101,14 +149,14 @@ def test_a_model_has_one_container_or_several(hosted):
     ("parameters", "what"),
     [
         (
-            {"Containers": [{"Image": "i", "ModelDataUrl": "s3://models/good.tar.gz"}] * 2},
+            {"Containers": [{"Image": IMAGE, "ModelDataUrl": "s3://models/good.tar.gz"}] * 2},
             "several",
         ),
-        ({"PrimaryContainer": {"Image": "i"}}, "without ModelDataUrl"),
+        ({"PrimaryContainer": {"Image": IMAGE}}, "without ModelDataUrl"),
         (
             {
                 "PrimaryContainer": {
-                    "Image": "i",
+                    "Image": IMAGE,
                     "Mode": "MultiModel",
                     "ModelDataUrl": GOOD,
                 }
@@ -118,7 +166,7 @@ def test_a_model_has_one_container_or_several(hosted):
         (
             {
                 "PrimaryContainer": {
-                    "Image": "i",
+                    "Image": IMAGE,
                     "ModelDataSource": {
                         "S3DataSource": {
                             "S3Uri": "s3://models/",
@@ -493,7 +541,7 @@ def test_instances_of_a_serverless_variant_are_not_counted(hosted, endpoint):
 
 def test_a_capacity_that_cannot_be_had_is_undone(hosted, endpoint):
     hosted.s3.copy_object(Bucket="models", Key="passing.tar.gz", CopySource="models/good.tar.gz")
-    container = {"Image": "i", "ModelDataUrl": "s3://models/passing.tar.gz"}
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://models/passing.tar.gz"}
     hosted.sagemaker.create_model(ModelName="passing", PrimaryContainer=container)
     name = endpoint(on_instances("a"), on_instances("b", model="passing"))
     hosted.s3.delete_object(Bucket="models", Key="passing.tar.gz")
@@ -533,7 +581,7 @@ def test_a_worker_killed_while_idle_costs_no_request(hosted, endpoint):
 
 def test_an_instance_that_cannot_be_replaced_makes_the_endpoint_unavailable(hosted, endpoint):
     hosted.s3.copy_object(Bucket="models", Key="short.tar.gz", CopySource="models/good.tar.gz")
-    container = {"Image": "i", "ModelDataUrl": "s3://models/short.tar.gz"}
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://models/short.tar.gz"}
     hosted.sagemaker.create_model(ModelName="short", PrimaryContainer=container)
     name = endpoint(on_instances(model="short"))
     hosted.s3.delete_object(Bucket="models", Key="short.tar.gz")

@@ -14,6 +14,7 @@ from tests import wire
 from tests.graphs import lookup
 from tests.hosted import ROWS, Hosted, alive, archived, headers, on_instances, serverless, until
 
+IMAGE = "x/workbench"  # as the workbench's own is called
 LIMIT = 6_291_456
 SERVERLESS_LIMIT = 4 * 1024 * 1024
 
@@ -23,7 +24,7 @@ def _hosted():
     hosted = Hosted(keep_alive=0.5, time_limit=5.0)
     hosted.make_models()
     hosted.s3.put_object(Bucket="models", Key="fails.tar.gz", Body=archived(lookup()))
-    container = {"Image": "i", "ModelDataUrl": "s3://models/fails.tar.gz"}
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://models/fails.tar.gz"}
     hosted.sagemaker.create_model(ModelName="fails", PrimaryContainer=container)
     yield hosted
     hosted.close()
@@ -254,7 +255,7 @@ def test_a_provisioned_instance_that_dies_is_replaced(hosted):
 
 def test_a_cold_start_that_fails_is_told(hosted):
     hosted.s3.copy_object(Bucket="models", Key="gone.tar.gz", CopySource="models/good.tar.gz")
-    container = {"Image": "i", "ModelDataUrl": "s3://models/gone.tar.gz"}
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://models/gone.tar.gz"}
     hosted.sagemaker.create_model(ModelName="gone", PrimaryContainer=container)
     name = hosted.endpoint(serverless(model="gone", most=1))
     hosted.s3.delete_object(Bucket="models", Key="gone.tar.gz")

@@ -299,6 +299,11 @@ def test_a_card_is_left_out_where_metadata_are_enough(registry, group):
     assert "ModelCardContent" not in short["ModelCard"]
 
 
+def test_a_version_that_is_not_for_the_marketplace_may_say_so(registry, group):
+    made = create(registry, group, CertifyForMarketplace=False)
+    assert describe(registry, made)["CertifyForMarketplace"] is False
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

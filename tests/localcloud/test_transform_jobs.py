@@ -27,6 +27,7 @@ from workbench.localcloud.sagemaker.resources import Resources
 from workbench.localcloud.sagemaker.transform_jobs import TransformJobApi
 
 CSV, JSONLINES = "text/csv", "application/jsonlines"
+IMAGE = "x/workbench"  # as the workbench's own is called
 NUMBERS = itertools.count()
 ROWS = [[float(i), 1.0, 2.0] for i in range(50)]
 ANSWERS = (np.array(ROWS) @ WEIGHTS).tolist()
@@ -50,7 +51,7 @@ class Transforms:
 
     def add_model(self, name, archive=None, **environment):
         container = {
-            "Image": "i",
+            "Image": IMAGE,
             "ModelDataUrl": f"s3://models/{archive or name}.tar.gz",
             "Environment": environment,
         }
@@ -448,7 +449,7 @@ def test_each_change_of_a_job_is_told(tmp_path):
             jobs = TransformJobApi(
                 store, s3, Packages(store, tags), tmp_path / "jobs", on_change=told.append
             )
-            container = {"Image": "i", "ModelDataUrl": "s3://data/model.tar.gz"}
+            container = {"Image": IMAGE, "ModelDataUrl": "s3://data/model.tar.gz"}
             Resources(store).add("model", "m", {"PrimaryContainer": container})
             job = {
                 "TransformJobName": "job",

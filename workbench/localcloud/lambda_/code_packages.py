@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import io
-import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from botocore.credentials import Credentials
 from workbench.cloud.packaging import MAX_UNZIPPED, unzip
 from workbench.errors import WorkbenchError
 from workbench.localcloud.core.access import AccessKey
+from workbench.localcloud.core.images import is_own_image
 from workbench.localcloud.core.protocol import REGION, AwsError
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.sandbox.instances import ModelStore
@@ -25,7 +25,6 @@ CODE_PATH = "/_workbench/code/"
 """Where zips can be fetched with a presigned URL, where AWS has a bucket of its own."""
 
 _LOCATION_EXPIRES = 600  # seconds (Lambda API Reference, GetFunction: 10 minutes)
-_IMAGE = re.compile(r".*/workbench([:@].*)?")
 
 
 class CodePackages:
@@ -149,7 +148,7 @@ def _describe_image(uri: str) -> dict[str, Any]:
     Raises:
         AwsError: It is another.
     """
-    if not _IMAGE.fullmatch(uri):
+    if not is_own_image(uri):
         raise invalid_parameter_error(
             f"Source image {uri} does not exist. Provide a valid source image."
         )

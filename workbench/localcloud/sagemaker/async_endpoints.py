@@ -276,7 +276,7 @@ class AsyncInvoker:
         waiting.variant = variant.name
         waiting.values = {"TimeInBacklog": (self._steady() - waiting.since) * 1e3}
         try:
-            body = self._load_body(waiting)
+            body, content_type = self._load_body(waiting)
         except AwsError as error:
             self._fail(waiting, f"ClientError: {error.message}", "RequestDownloadFailures")
             return
@@ -295,7 +295,7 @@ class AsyncInvoker:
 
         variant.fleet.serve(
             Exchange(
-                _head(waiting.asked, length),
+                _head(waiting.asked, length, content_type),
                 body,
                 done,
                 time_limit=waiting.asked.timeout,
@@ -304,15 +304,15 @@ class AsyncInvoker:
             )
         )
 
-    def _load_body(self, waiting: _PendingAsyncRequest) -> bytes | FilePart:
-        """Return the body of a request, which lies in a file where it came from S3.
+    def _load_body(self, waiting: _PendingAsyncRequest) -> tuple[bytes | FilePart, str]:
+        """Return the body of a request, and the content type of the object that it is in S3.
 
         Raises:
             AwsError: It is not there, or too large.
         """
         where = waiting.asked.input
         if not where:
-            return self._backlog.body(waiting.number) or b""
+            return self._backlog.body(waiting.number) or b"", ""
         try:
             found = self._objects.get(*split_s3("InputLocation", where))
         except AwsError as error:
@@ -323,7 +323,8 @@ class AsyncInvoker:
             raise _validation_error(
                 f"{where} has {found.size} bytes, at most {MAX_BODY} can be sent."
             )
-        return FilePart(self._objects.path(found).open("rb"), 0, found.size)
+        file = self._objects.path(found).open("rb")
+        return FilePart(file, 0, found.size), found.headers.get("content-type", "")
 
     def _handle_outcome(
         self,
@@ -537,8 +538,10 @@ def _join_path(*parts: str) -> str:
     return "/".join([first, *(part.lstrip("/") for part in rest)])
 
 
-def _head(async_request: AsyncRequest, length: int) -> bytes:
-    lines = "".join(f"{title}: {value}\r\n" for title, value in async_request.headers.items())
+def _head(async_request: AsyncRequest, length: int, content_type: str) -> bytes:
+    """Return the head of a request; its own content type goes before that of its object in S3."""
+    headers = {"Content-Type": content_type, **async_request.headers}
+    lines = "".join(f"{title}: {value}\r\n" for title, value in headers.items() if value)
     return (
         f"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{lines}\r\n"
     ).encode("latin-1")

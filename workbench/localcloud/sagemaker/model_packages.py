@@ -307,7 +307,7 @@ def _check_new(parameters: Mapping[str, Any]) -> None:
         raise validation_error(
             "A version has the tags of its group: tag that one, and give no Tags here."
         )
-    if versioned and "CertifyForMarketplace" in parameters:
+    if versioned and parameters.get("CertifyForMarketplace"):  # SDK 2 sends False
         raise validation_error("CertifyForMarketplace does not apply to the versions of a group.")
     if not versioned and "ModelApprovalStatus" in parameters:
         raise validation_error("ModelApprovalStatus is for the versions of a group only.")

@@ -4,11 +4,22 @@ What botocore's service model cannot say of parameters is checked here, as AWS d
 and the local cloud has not is refused by name.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from workbench.localcloud.core.images import (
+    SERVE_ANYWAY,
+    describe_program,
+    find_program,
+    is_own_image,
+    list_names,
+    serves_anyway,
+)
 from workbench.localcloud.core.paging import paginate
 from workbench.localcloud.core.protocol import (
+    ACCOUNT,
+    REGION,
     AwsError,
     Operation,
     not_implemented_error,
@@ -131,9 +142,31 @@ class ModelApi:
             raise validation_error("A container needs an Image or a ModelPackageName.")
         if container.get("Mode") == "MultiModel":
             raise not_implemented_error("A container of many models (MultiModel)")
-        self._resolve_container(container)
+        await self._check_program(self._resolve_container(container))
         made = self._resources.add("model", facts["ModelName"], facts, tags)
         return {"ModelArn": made.arn}
+
+    async def _check_program(self, container: Mapping[str, Any]) -> None:
+        """Check that what a model brings to run is ours, or to be replaced by ours.
+
+        Raises:
+            AwsError: It would be replaced without a word.
+        """
+        variables = container.get("Environment", {})
+        if serves_anyway(variables):
+            return
+        image = container.get("Image", "")
+        if not is_own_image(image):
+            raise validation_error(
+                f"The local cloud cannot run the image {image}: it has the workbench's own alone, "
+                f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/workbench:latest, for models in "
+                f"ONNX. Name that one, or set {SERVE_ANYWAY}=1 in the container's Environment to "
+                "have it answer for the other."
+            )
+        archive = self._objects.open(container["Bucket"], container["Key"])
+        names = await asyncio.to_thread(list_names, archive)
+        if program := find_program(names, variables):
+            raise validation_error(describe_program(program))
 
     async def _describe_model(self, params: dict[str, Any]) -> dict[str, Any]:
         return self._describe("model", params["ModelName"], "Model")

@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from workbench.cloud.packaging import unpack
-from workbench.errors import CloudError, WorkbenchError
+from workbench.errors import CloudError, InvalidInput, WorkbenchError
 from workbench.localcloud.core.http_client import Exchange, Failure, Outcome, WorkerClient
+from workbench.localcloud.core.images import (
+    PROGRAMS,
+    describe_program,
+    find_program,
+    serves_anyway,
+)
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.sandbox import sandbox
 from workbench.localcloud.sandbox.cgroups import ResourceLimits
@@ -186,7 +192,9 @@ class Launcher:
         """
         try:
             archive = self._objects.open(launch_settings.bucket, launch_settings.key)
-            return await self._store.run_in_thread(unpack, archive, self._models / name)
+            return await self._store.run_in_thread(
+                _unpack_model, archive, self._models / name, launch_settings.environment
+            )
         except (WorkbenchError, OSError) as error:
             shutil.rmtree(self._models / name, ignore_errors=True)
             where = f"s3://{launch_settings.bucket}/{launch_settings.key}"
@@ -232,6 +240,19 @@ class Launcher:
         log = self._logs / launch_settings.endpoint / launch_settings.variant / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         return log
+
+
+def _unpack_model(archive: Path, folder: Path, environment: Mapping[str, str]) -> Path:
+    """Return a folder with an archive's files.
+
+    Raises:
+        InvalidInput: It brings code, as one may that was exchanged since its model was made.
+    """
+    unpack(archive, folder)
+    names = {name for name in PROGRAMS if (folder / name).exists()}
+    if names and not serves_anyway(environment):
+        raise InvalidInput(describe_program(find_program(names, environment)))
+    return folder
 
 
 class _CopyLauncher:
