@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,6 +147,39 @@ def test_inputs_that_drifted_come_first(digits):
     assert found["input"][0] == 20
     assert found["drifted"][0]
     assert found.height == reference.shape[1]
+
+
+def records(count, cities, *, seed):
+    rng = np.random.default_rng(seed)
+    made = np.empty(count, [("age", "f4"), ("city", "U5"), ("scores", "f4", 2)])
+    made["age"], made["scores"] = rng.normal(size=count), rng.normal(size=(count, 2))
+    made["city"] = rng.choice(cities, count)
+    return made
+
+
+def test_named_inputs_and_texts_drift_by_name():
+    reference = records(2000, ["Bern", "Rome"], seed=1)
+    rows = records(500, ["Bern", "Rome", "Oslo"], seed=2)
+    rows["scores"][:, 1] += 3
+    rows["age"][:200] = np.nan
+    found = input_drift(reference, rows)
+
+    assert sorted(found["input"]) == ["age", "city", "scores_0", "scores_1"]
+    assert set(found.filter("drifted")["input"]) == {"age", "city", "scores_1"}
+    assert not input_drift(reference, records(500, ["Bern", "Rome"], seed=3))["drifted"].any()
+
+
+def test_frames_and_columns_drift_as_records_do():
+    before = pl.DataFrame({"city": ["Bern", "Rome"] * 50, "age": range(100)})
+    after = {"age": range(100), "city": ["Oslo"] * 100}
+
+    found = input_drift(before, after)
+    assert found["input"].to_list() == ["city", "age"]
+    assert found["drifted"].to_list() == [True, False]
+    with pytest.raises(InvalidInput, match="city"):
+        input_drift(before, {"age": range(100), "town": ["Oslo"] * 100})
+    with pytest.raises(InvalidInput, match="'age' is text"):
+        input_drift(before, {"age": ["a"] * 100, "city": ["Oslo"] * 100})
 
 
 def test_values_outside_of_the_reference_count_as_such():

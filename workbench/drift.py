@@ -11,8 +11,9 @@ follow.
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -190,39 +191,46 @@ def stability(counts: ArrayLike, reference: ArrayLike) -> float:
 
 
 def input_drift(
-    reference: ArrayLike, rows: ArrayLike, *, bins: int = 10, threshold: float = 0.2
+    reference: Any,  # noqa: ANN401 - an array, a frame or columns by name
+    rows: Any,  # noqa: ANN401
+    *,
+    bins: int = 10,
+    threshold: float = 0.2,
 ) -> "pl.DataFrame":
     """Return how far each input of rows has drifted from a reference, the farthest first.
 
-    Columns: input (its number), index (the population stability index), chance (what to expect of
-    it without a drift) and drifted (index above threshold and above twice chance).
+    Columns: input (its number, or its name where it has one), index (the population stability
+    index), chance (what to expect of it without a drift) and drifted (index above threshold and
+    above twice chance). Each text is a bin of its own, one that the reference has not counts as
+    other; so does a number that is missing, among named inputs.
 
     Args:
-        reference: Rows that the model was trained or approved on; numbers.
-        rows: Rows that came in, as many columns.
+        reference: Rows that the model was trained or approved on: an array of numbers, or what
+            names its inputs: an array of records as a model's samples are, a frame, columns.
+        rows: Rows that came in, with the same inputs.
         bins: Quantiles of the reference.
         threshold: Of the index.
 
     Raises:
-        InvalidInput: The two are not rows of as many finite numbers.
+        InvalidInput: The two are not rows of as many inputs, or not all of one kind.
     """
     import polars as pl
 
-    known, new = _table("reference", reference), _table("rows", rows)
-    if known.shape[1] != new.shape[1]:
+    whole_number("bins", bins, low=2)
+    positive("threshold", threshold)
+    known, new = _columns("reference", reference), _columns("rows", rows)
+    if known.keys() - new.keys() or len(new) != len(known):
+        lacking = [each for each in known if each not in new]
         raise InvalidInput(
-            f"rows have {new.shape[1]} inputs, the reference {known.shape[1]}: they must agree."
+            f"rows have {len(new)} inputs, the reference {len(known)}: they must agree"
+            f"{f', and {lacking[:20]} are not among the rows' if lacking else ''}."
         )
     found = []
-    for number in range(known.shape[1]):
-        detector = PopulationStability(
-            known[:, number], bins=bins, window=len(new), threshold=threshold
-        )
-        for x in new[:, number]:
-            detector.update(x)
-        index = detector.index
-        drifted = index > max(threshold, 2 * detector.chance)
-        found.append((number, index, detector.chance, drifted))
+    for name, values in known.items():
+        before, after = _count_bins(name, values, new[name], bins)
+        index = stability(after, before)
+        chance = ((before > 0).sum() - 1) * (1 / after.sum() + 1 / before.sum())
+        found.append((name, index, chance, bool(index > max(threshold, 2 * chance))))
     names = ["input", "index", "chance", "drifted"]
     return pl.DataFrame(found, schema=names, orient="row").sort("index", descending=True)
 
@@ -292,11 +300,51 @@ def _finite(values: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
-def _table(name: str, rows: ArrayLike) -> NDArray[np.float64]:
-    table = as_array(name, rows).astype(np.float64, copy=False)
-    if table.ndim < 2 or len(table) < 2:
-        raise InvalidInput(f"{name} must be at least 2 rows of numbers, got shape {table.shape}.")
-    return table.reshape(len(table), -1)
+def _columns(name: str, rows: Any) -> dict[int | str, NDArray[Any]]:  # noqa: ANN401
+    """Return the values of each input, by name where inputs have names."""
+    named = getattr(getattr(rows, "dtype", None), "names", None) or getattr(rows, "columns", None)
+    if named is not None or isinstance(rows, Mapping):
+        keys = rows if named is None else named
+        tables = {str(key): np.asarray(rows[key]) for key in keys}
+        columns: dict[int | str, NDArray[Any]] = {}
+        for key, table in tables.items():
+            flat = table.reshape(len(table), -1).T
+            columns |= {f"{key}_{at}" if len(flat) > 1 else key: v for at, v in enumerate(flat)}
+    else:
+        array = as_array(name, rows).astype(np.float64, copy=False)
+        if array.ndim < 2:
+            raise InvalidInput(f"{name} must be at least 2 rows of numbers, got {array.shape}.")
+        columns = dict(enumerate(_finite(array).reshape(len(array), -1).T))
+    if not columns or min(map(len, columns.values())) < 2:
+        raise InvalidInput(f"{name} must be at least 2 rows of at least 1 input.")
+    return columns
+
+
+def _count_bins(
+    name: int | str, known: NDArray[Any], new: NDArray[Any], bins: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return how many values of a reference, and of what came in, are in each bin."""
+    texts = [values.dtype.kind not in "biuf" for values in (known, new)]
+    if texts[0] != texts[1]:
+        raise InvalidInput(f"Input {name!r} is text in one of the two, and numbers in the other.")
+    if texts[0]:
+        known, new = known.astype(str), new.astype(str)
+        edges: NDArray[Any] = np.unique(known)
+        other = len(edges)
+        found = [np.searchsorted(edges, values) for values in (known, new)]
+        found[1][edges[found[1] % other] != new] = other
+    else:
+        known, new = known.astype(np.float64), new.astype(np.float64)
+        finite = np.isfinite(known)
+        if not finite.any():
+            raise InvalidInput(f"Input {name!r} of the reference holds no number.")
+        edges = _edges(known[finite], bins)
+        other = len(edges) + 1
+        found = [
+            np.where(np.isfinite(values), np.searchsorted(edges, values, side="left"), other)
+            for values in (known, new)
+        ]
+    return np.bincount(found[0], minlength=other + 1), np.bincount(found[1], minlength=other + 1)
 
 
 def _edges(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
