@@ -136,8 +136,18 @@ def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     if dtype.hasobject:
         raise InvocationError(f"Rows of type {dtype} cannot be sent as {NPY}: use numbers or text.")
     file = io.BytesIO()
-    facts = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, facts)
+    facts = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    try:
+        np.lib.format.write_array_header_1_0(file, facts)
+    except ValueError:  # names beyond Latin-1, or many of them: version 3.0 has those
+        text = repr(facts).encode()
+        padding = b" " * (-(len(text) + 13) % 64) + b"\n"
+        size = struct.pack("<I", len(text) + len(padding))
+        return b"\x93NUMPY\x03\x00" + size + text + padding
     return file.getvalue()
 
 

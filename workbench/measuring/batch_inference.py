@@ -90,15 +90,18 @@ def transform(
 
     Args:
         model: What answers.
-        data: A NumPy array whose first axis are rows, a Polars frame, or the path of a `.parquet`,
-            `.csv`, `.jsonl` or `.npy` file, which is read in pieces. A column of lists of one
-            length, such as answers are written as, is as many values.
+        data: A NumPy array whose first axis are rows, a frame of Polars or pandas, columns by
+            name, a list of dicts, or the path of a `.parquet`, `.csv`, `.jsonl` or `.npy` file,
+            which is read in pieces, or of `.json` records. A column of lists of one length, such
+            as answers are written as, is as many values. A model of several inputs takes columns
+            by the names of its inputs, whatever others there are.
         deployment: `BatchTransform` on a cloud; `Local` on Dask and on this machine, where its
             `threads` are those of each run of the model.
         cloud: Where; a `dask.distributed` client has its workers answer, which must see the
             registry's folder, and a `.parquet` or `.npy` file, under the same path as this
             process. Without one, this machine answers.
-        columns: Those of a frame or file that the model takes, by default all.
+        columns: Those of a frame or file that the model takes, by default all; for a model of
+            several inputs in their order, where they have other names.
         header: Whether a CSV has a header; by default it has none, and a warning says so, if its
             first line holds numbers or instants alone.
         schema: Types of a text file's columns by name, "float32" or Polars's; by default those

@@ -1,8 +1,8 @@
 """A user's rows as the array that a model takes: every value kept, or refused by row and column."""
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,22 +12,29 @@ from workbench.cells import parse_column, parse_numbers, read_small_numbers
 from workbench.errors import InvalidInput
 from workbench.modelserver.casts import CastError, cast
 from workbench.registry.onnx import Tensor
+from workbench.registry.rows import as_rows
 
 if TYPE_CHECKING:
     import polars as pl
 
 Missing = Literal["refuse", "nan"]
 
+_TEXT_BYTES = 64  # of a text, about
+
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """What a model takes: a tensor, out of these columns of a frame (None: of all).
 
+    A model of several inputs takes columns by their names: of each input, or `name_0`, `name_1` ...
+    for the values of one that has several.
+
     Attributes:
         tensor: The model's input.
-        columns: Those of a frame, in the order of the model's values.
+        columns: Those of a frame, in the order of the model's values or inputs.
         missing: "nan" gives the model NaN for a value that is missing.
         text: Whether cells of text are numbers to be read, as those of a text file are.
+        empty: Whether a text that is missing is an empty one, as in CSV.
         schema: The types of such columns, where they were given.
     """
 
@@ -35,6 +42,7 @@ class InputSpec:
     columns: tuple[str, ...] | None = None
     missing: Missing = "refuse"
     text: bool = False
+    empty: bool = False
     schema: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, rows: "NDArray[Any] | pl.DataFrame", *, first: int = 0) -> NDArray[Any]:
@@ -51,19 +59,56 @@ class InputSpec:
         """
         if isinstance(rows, np.ndarray):
             return self._convert_array(rows, first)
-        return self._fit(self._convert_frame(rows, first), first)
+        if not self.tensor.fields:
+            return self._fit(self._convert_frame(rows, first), first)
+        values = {
+            each.tensor.name: each.of(rows, first=first) for each in self._split(rows.columns)
+        }
+        return as_rows(self.tensor, values)
+
+    def _split(self, names: Sequence[str]) -> "list[InputSpec]":
+        """Return what each input takes of a frame with columns of these names.
+
+        Raises:
+            InvalidInput: They lack one.
+        """
+        fields = self.tensor.fields
+        if self.columns is not None and len(self.columns) == len(fields):
+            return [
+                replace(self, tensor=each, columns=(name,))
+                for each, name in zip(fields, self.columns, strict=True)
+            ]
+        parts = [
+            replace(
+                self,
+                tensor=each,
+                columns=(each.name,) if each.name in names else tuple(column_names(each)),
+            )
+            for each in fields
+        ]
+        lacking = [name for part in parts for name in part.columns or () if name not in names]
+        if lacking:
+            raise InvalidInput(
+                f"The data have no columns {lacking}; they have {list(names)}, and {self._demand}."
+            )
+        return parts
 
     @property
     def row_bytes(self) -> int:
         """Bytes of a row, an axis of any size counted once."""
-        sizes = [size or 1 for size in self.tensor.shape]
-        return int(np.prod(sizes, initial=np.dtype(self.tensor.dtype).itemsize))
+        return _row_bytes(self.tensor)
+
+    @property
+    def _is_text(self) -> bool:
+        return self.tensor.dtype == "str"
 
     @property
     def _demand(self) -> str:
         return f"the model takes {self.tensor}"
 
     def _convert_array(self, values: NDArray[Any], first: int) -> NDArray[Any]:
+        if self.tensor.fields or self._is_text:
+            return as_rows(self.tensor, values, missing=self.missing, first=first)
         if values.dtype.kind not in "biuf":
             raise InvalidInput(f"Rows must be numbers, got {values.dtype}; {self._demand}.")
         self._check_shape(values, values, first)
@@ -75,11 +120,14 @@ class InputSpec:
     def _convert_frame(self, frame: "pl.DataFrame", first: int) -> NDArray[Any]:
         """Return the values of a frame, side by side unless one column holds them all."""
         chosen = frame.select(self.columns or frame.columns)
-        if self.text and not self.schema and (small := read_small_numbers(chosen)) is not None:
+        small = None
+        if self.text and not self._is_text and not self.schema:
+            small = read_small_numbers(chosen)
+        if small is not None:
             with contextlib.suppress(CastError):  # what that refuses is named below
                 return cast(small.to_numpy(), np.dtype(self.tensor.dtype))
         kinds = set(chosen.dtypes)
-        plain = len(kinds) == 1 and next(iter(kinds)).is_numeric()
+        plain = len(kinds) == 1 and next(iter(kinds)).is_numeric() and not self._is_text
         if plain and not any(column.null_count() for column in chosen.iter_columns()):
             values = chosen.to_numpy()
             if values.dtype.kind in "iuf":
@@ -88,7 +136,8 @@ class InputSpec:
                 except CastError as error:
                     where = error.describe(first=first, names=chosen.columns)
                     raise InvalidInput(f"{where}; {self._demand}.") from error
-        parts = [self._convert_column(column, first) for column in chosen.iter_columns()]
+        convert = self._convert_text if self._is_text else self._convert_column
+        parts = [convert(column, first) for column in chosen.iter_columns()]
         if len(parts) == 1 and parts[0].ndim > 1:
             return parts[0]
         return np.concatenate([part.reshape(len(chosen), -1) for part in parts], axis=1)
@@ -116,6 +165,13 @@ class InputSpec:
                 else ""
             )
             raise InvalidInput(f"{where}; {self._demand}.{hint}") from error
+
+    def _convert_text(self, column: "pl.Series", first: int) -> NDArray[Any]:
+        cells, row = self._flatten(column, first)
+        flat = replace(self.tensor, name=column.name, shape=())
+        cells = cells.fill_null("") if self.empty else cells
+        texts = as_rows(flat, {column.name: cells}, missing=self.missing, first=first)
+        return texts.reshape(len(column), *row)
 
     def _as_array(self, values: "pl.Series | NDArray[Any]", name: str) -> NDArray[Any]:
         """Return cells in the model's type, NaN where they are missing and that was asked for."""
@@ -189,3 +245,22 @@ class InputSpec:
                 f"The rows from row {first + 1} on have shape {values.shape}; {self._demand}: name "
                 "its columns, or reshape them."
             )
+
+
+def _row_bytes(tensor: Tensor) -> int:
+    if tensor.fields:
+        return sum(map(_row_bytes, tensor.fields))
+    values = int(np.prod([size or 1 for size in tensor.shape]))
+    return values * (tensor.numpy_dtype.itemsize or _TEXT_BYTES)
+
+
+def column_names(tensor: Tensor) -> list[str]:
+    """Return the columns that a table has for a model: a number each where there are several.
+
+    >>> column_names(Tensor.record([Tensor("age", "float32", ()), Tensor("x", "int64", (2,))]))
+    ['age', 'x_0', 'x_1']
+    """
+    if tensor.fields:
+        return [name for each in tensor.fields for name in column_names(each)]
+    width = int(np.prod([size or 0 for size in tensor.shape]))
+    return [f"{tensor.name}_{at}" for at in range(width)] if tensor.shape else [tensor.name]

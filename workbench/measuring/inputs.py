@@ -3,6 +3,7 @@
 Data can be gone through more than once and come in the same pieces each time. Nothing is unpickled.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from workbench.cells import as_schema, parse_frame
 from workbench.errors import InvalidInput, NotFound
 from workbench.files import as_path
-from workbench.measuring.conversion import InputSpec, Missing
+from workbench.measuring.conversion import InputSpec, Missing, column_names
 from workbench.registry.onnx import Tensor
+from workbench.registry.rows import as_frame
 from workbench.tables import (
     TEXT_FORMATS,
     TextTable,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 PIECE_BYTES = 1024 * 1024
 """Bytes of a piece, about: with 4 MB batch transform was slower (see bench_transform.py)."""
 
-_FORMATS = (".parquet", ".npy", *TEXT_FORMATS)
+_FORMATS = (".parquet", ".npy", ".json", *TEXT_FORMATS)
 
 
 class Piece(Protocol):
@@ -62,6 +64,8 @@ class _MemoryPiece:
 
         if not isinstance(self.rows, np.ndarray):
             return self.rows
+        if self.rows.dtype.names:
+            return as_frame(self.rows)
         if self.rows.ndim == 2:
             return pl.DataFrame(self.rows, schema=[f"x{i}" for i in range(self.rows.shape[1])])
         return pl.DataFrame({"x": pl.Series(self.rows)})
@@ -154,8 +158,8 @@ def open_source(
     """Return data for a model that takes this tensor.
 
     Args:
-        data: An array whose first axis are rows, a Polars frame, or the path of a `.parquet`,
-            `.csv`, `.jsonl` or `.npy` file.
+        data: An array whose first axis are rows, a frame of Polars or pandas, columns by name, a
+            list of dicts, or the path of a `.parquet`, `.csv`, `.jsonl`, `.json` or `.npy` file.
         tensor: The model's input.
         columns: Those of a frame or file that the model takes, by default all.
         header: Whether a CSV has one, where its first line does not tell.
@@ -187,17 +191,53 @@ def _memory_source(data: Any, spec: InputSpec) -> Source:  # noqa: ANN401 - an a
 
     if spec.schema:
         raise InvalidInput("schema is for text files; arrays and frames have types of their own.")
-    if not isinstance(data, pl.DataFrame) and not (isinstance(data, np.ndarray) and data.ndim):
-        raise InvalidInput(
-            "data must be a NumPy array of rows, a Polars DataFrame or the path of a file, got "
-            f"{type(data).__name__}."
-        )
-    names = tuple(data.columns) if isinstance(data, pl.DataFrame) else ()
+    if not isinstance(data, pl.DataFrame | np.ndarray):
+        data = _as_frame(data)
+    if isinstance(data, np.ndarray) and not data.ndim:
+        raise _kind_error(data)
+    names = tuple(data.columns) if isinstance(data, pl.DataFrame) else data.dtype.names or ()
 
     def pieces(rows: int) -> Iterator[Piece]:
         return (_MemoryPiece(spec, data[at : at + rows], at) for at in range(0, len(data), rows))
 
     return Source(spec, names, len(data), pieces)
+
+
+def _as_frame(data: Any) -> "pl.DataFrame":  # noqa: ANN401
+    """Return a frame of pandas, columns by name or a list of dicts as a Polars frame.
+
+    Raises:
+        InvalidInput: It is none of these, or its columns differ in length.
+    """
+    import polars as pl
+
+    try:
+        if hasattr(data, "iloc") and hasattr(data, "columns"):
+            return pl.DataFrame([_as_series(str(name), data[name]) for name in data.columns])
+        if isinstance(data, Mapping):
+            return pl.DataFrame([_as_series(str(name), each) for name, each in data.items()])
+        if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
+            return pl.DataFrame(data, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        raise InvalidInput(f"data cannot be read as a table: {error}.") from error
+    raise _kind_error(data)
+
+
+def _as_series(name: str, values: Any) -> "pl.Series":  # noqa: ANN401 - a list, or of pandas
+    import polars as pl
+
+    if isinstance(kind := getattr(values, "dtype", None), np.dtype) and kind.kind in "biufU":
+        return pl.Series(name, np.asarray(values))
+    if hasattr(values, "notna"):  # of pandas, which has several signs for what is missing
+        values = values.astype(object).where(values.notna(), None)
+    return pl.Series(name, list(values))
+
+
+def _kind_error(data: object) -> InvalidInput:
+    return InvalidInput(
+        "data must be a NumPy array of rows, a frame of Polars or pandas, columns by name, a list "
+        f"of dicts or the path of a file, got {type(data).__name__}."
+    )
 
 
 def _file_source(path: Path, spec: InputSpec, *, header: bool | None) -> Source:
@@ -218,9 +258,14 @@ def _file_source(path: Path, spec: InputSpec, *, header: bool | None) -> Source:
 def _open_file(path: Path, spec: InputSpec, *, header: bool | None) -> Source:
     import polars as pl
 
+    if path.suffix == ".json":
+        return _memory_source(json.loads(path.read_bytes()), spec)
     if path.suffix in TEXT_FORMATS:
-        table = open_table(path, header=header, columns=spec.columns)
-        read = partial(_text_pieces, table, replace(spec, text=True))
+        wanted = column_names(spec.tensor) if spec.tensor.fields else None
+        table = open_table(path, header=header, columns=spec.columns or wanted)
+        if wanted and not table.header and len(table.names) == len(wanted):
+            table = replace(table, names=tuple(wanted))  # they stand in the model's order
+        read = partial(_text_pieces, table, replace(spec, text=True, empty=not table.json))
         return Source(spec, table.names, None, read)
     names: tuple[str, ...] = ()
     if path.suffix == ".npy":

@@ -16,6 +16,8 @@ from workbench.measuring.inputs import Piece
 PREDICTION = "prediction"
 """The column of answers beside the rows."""
 
+_MANY = 2**16  # answers that are written again at a time
+
 
 class OutputWriter:
     """Answers that are kept in memory.
@@ -113,12 +115,35 @@ class _NpyWriter(_FileWriter):
     _file: IO[bytes] | None = None
 
     def _write(self, outputs: NDArray[Any], piece: Piece) -> None:  # noqa: ARG002 - as its parent's
+        outputs = outputs.astype(str) if outputs.dtype == object else outputs
         with self._translate_errors():
             if self._file is None:
                 self._kind = outputs.dtype, outputs.shape[1:]
-                self._file = self._open.enter_context((self._folder / "whole").open("xb"))
-                self._write_header(self._file, 0)
-            self._file.write(outputs.tobytes())
+                self._file = self._begin()
+            self._widen(np.result_type(outputs.dtype, self._kind[0]))
+            self._file.write(outputs.astype(self._kind[0]).tobytes())
+
+    def _begin(self) -> IO[bytes]:
+        file = self._open.enter_context((self._folder / "whole").open("x+b"))
+        self._write_header(file, 0)
+        return file
+
+    def _widen(self, dtype: np.dtype[Any]) -> None:
+        """Write what there is again in a type of longer texts."""
+        before, (narrow, row) = self._file, self._kind
+        if dtype == narrow:
+            return
+        assert before is not None  # noqa: S101 - it was opened
+        before.seek(0)
+        self._write_header(before, 0)
+        start = before.tell()
+        (self._folder / "whole").unlink()
+        self._kind = dtype, row
+        self._file = self._begin()
+        before.seek(start)
+        with before:
+            while data := before.read(_MANY * narrow.itemsize):
+                self._file.write(np.frombuffer(data, narrow).astype(dtype).tobytes())
 
     def _assemble(self) -> Path:
         assert self._file is not None  # noqa: S101 - there was a row at least

@@ -1,0 +1,166 @@
+"""Tables as the rows of models of several inputs and of text, and answers that are texts."""
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from workbench.backends.sagemaker import pack_npy, unpack_npy
+from workbench.errors import InvalidInput
+from workbench.measuring.conversion import InputSpec
+from workbench.measuring.inputs import open_source
+from workbench.measuring.outputs import open_writer
+from workbench.registry.onnx import Tensor
+from workbench.registry.rows import as_rows
+
+TENSOR = Tensor.record(
+    [Tensor("age", "float32", ()), Tensor("city", "str", ()), Tensor("scores", "float32", (2,))]
+)
+COLUMNS = {
+    "id": ["007", "008", "009"],
+    "city": ["Bern", 'Ro,"me\n', ""],
+    "age": [41.0, 7.5, 1.0],
+    "scores": [[1.0, 2.0], [0.5, 0.0], [3.0, 4.0]],
+}
+FRAME = pl.DataFrame(COLUMNS)
+FLAT = FRAME.select(
+    "age",
+    "city",
+    pl.col("scores").list.get(0).alias("scores_0"),
+    pl.col("scores").list.get(1).alias("scores_1"),
+)
+ROWS = as_rows(TENSOR, COLUMNS)
+
+
+def values(rows):
+    return {name: rows[name].tolist() for name in rows.dtype.names}
+
+
+def read(*args, **options):
+    pieces = list(open_source(*args, **options).pieces(workers=2))
+    return np.concatenate([piece.inputs() for piece in pieces])
+
+
+def data(kind, folder):
+    path = folder / f"rows.{kind}"
+    if kind == "parquet":
+        FRAME.write_parquet(path)
+    elif kind == "csv":
+        FLAT.select(reversed(FLAT.columns)).with_columns(pl.lit("x").alias("other")).write_csv(path)
+    elif kind == "jsonl":
+        FRAME.write_ndjson(path)
+    elif kind == "json":
+        path.write_text(json.dumps(FRAME.to_dicts()))
+    elif kind == "npy":
+        np.save(path, ROWS)
+    else:
+        categories = FRAME.with_columns(pl.col("city").cast(pl.Categorical))
+        return {
+            "frame": FRAME,
+            "categories": categories,
+            "pandas": pd.DataFrame(COLUMNS),
+            "columns": COLUMNS,
+            "dicts": FRAME.to_dicts(),
+            "array": ROWS,
+        }[kind]
+    return path
+
+
+KINDS = ["parquet", "csv", "jsonl", "json", "npy", "frame", "categories", "pandas", "columns"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "dicts", "array"])
+def test_every_kind_of_table_is_taken_by_names_in_pieces(kind, tmp_path):
+    source = open_source(data(kind, tmp_path), TENSOR)
+    pieces = list(source.pieces(workers=2))
+    rows = np.concatenate([piece.inputs() for piece in pieces])
+
+    assert rows.dtype.names == ("age", "city", "scores")
+    assert values(rows) == values(ROWS)
+    assert [name for piece in pieces for name in piece.frame()["city"]] == COLUMNS["city"]
+
+
+def test_a_csv_without_a_header_is_in_the_order_of_the_model(tmp_path):
+    path = tmp_path / "rows.csv"
+    FLAT.write_csv(path, include_header=False)
+
+    assert values(read(path, TENSOR, header=False)) == values(ROWS)
+    with pytest.raises(InvalidInput, match="header"):
+        open_source(path, TENSOR)
+
+
+def test_columns_of_other_names_are_given_in_the_order_of_the_model():
+    frame = FRAME.rename({"age": "years", "city": "town", "scores": "marks"})
+    rows = read(frame, TENSOR, columns=["years", "town", "marks"])
+
+    assert values(rows) == values(ROWS)
+
+
+def test_a_model_of_one_text_takes_a_column_or_an_array_of_texts():
+    text = Tensor("text", "str", ())
+    for given in (FRAME, np.array(COLUMNS["city"])):
+        columns = ["city"] if given is FRAME else None
+        assert read(given, text, columns=columns).tolist() == COLUMNS["city"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"age": [1, None, 2]}, "Row 2, column 'age' is missing"),
+        ({"age": [1, "x", 2]}, "age"),
+        ({"age": ["a", "b", "c"]}, "'age' holds text"),
+        ({"age": [1.0, 1e39, 0.0]}, "Row 2, column 'age'"),
+        ({"city": ["a", None, "b"]}, "Row 2, column 'city' is missing"),
+        ({"city": [1, 2, 3]}, "column 'city' is 1"),
+        ({"scores": [[1.0], [2.0], [3.0]]}, "scores"),
+        ({"scores": [[1.0, 2.0], [2.0], [3.0, 4.0]]}, "from row 2 on"),
+    ],
+)
+def test_a_value_that_an_input_does_not_take_is_named(change, said):
+    with pytest.raises(InvalidInput, match=said):
+        read(COLUMNS | change, TENSOR)
+
+
+def test_a_column_that_is_not_there_is_named():
+    with pytest.raises(InvalidInput, match=r"\['city'\].*\['age', 'scores'\]"):
+        open_source(FRAME.select("age", "scores"), TENSOR)
+
+
+def test_what_is_missing_is_nan_or_no_text_where_that_is_asked_for():
+    frame = pl.DataFrame({"age": [1.0, None], "city": [None, "a"], "scores": [[1.0, 2.0]] * 2})
+    rows = read(frame, TENSOR, missing="nan")
+
+    assert np.isnan(rows["age"]).tolist() == [False, True]
+    assert rows["city"].tolist() == ["", "a"]
+
+
+def test_rows_in_the_middle_of_data_are_counted_from_the_first():
+    with pytest.raises(InvalidInput, match="Row 1003"):
+        InputSpec(TENSOR).of(pl.DataFrame(COLUMNS | {"age": [1.0, 2.0, None]}), first=1000)
+
+
+def test_records_are_sent_as_an_array_and_any_name_is():
+    named = np.array([(1, "é")], [("年齢", "f4"), ("b", "U3")])
+    many = np.zeros(2, [(f"an input of a long name, {n}", "f4") for n in range(3000)])
+
+    for rows in (ROWS, ROWS[1:]):
+        assert values(unpack_npy(pack_npy(rows))) == values(rows)
+        assert unpack_npy(pack_npy(rows)).dtype == rows.dtype
+    for rows in (named, many):
+        sent = np.load(io.BytesIO(pack_npy(rows)), allow_pickle=False, max_header_size=2**20)
+        assert sent.dtype == rows.dtype
+
+
+def test_answers_that_are_texts_are_kept_whatever_their_lengths(tmp_path):
+    parts = [np.array(part, object) for part in (["no"], ["yes", "a"], ["perhaps"], ["b"])]
+    piece = next(open_source(FRAME, TENSOR).pieces())
+    with open_writer(tmp_path / "answers.npy", ()) as answers:
+        for part in parts:
+            answers.take(part, piece)
+        answers.finish()
+
+    kept = np.load(tmp_path / "answers.npy", allow_pickle=False)
+    assert kept.tolist() == ["no", "yes", "a", "perhaps", "b"]
