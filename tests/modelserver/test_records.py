@@ -311,3 +311,19 @@ def test_a_function_answers_records(tmp_path):
     assert function({"inputs": COLUMNS}, None) == {"outputs": [[45.0], [8.0]]}
     event = {"headers": {"content-type": CSV}, "body": TABLE}
     assert function(event, None)["body"] == "45.0\n8.0\n"
+
+
+def test_values_may_be_missing_where_the_samples_lacked_some(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(mixed())
+    body = b'[{"age": null, "city": null, "scores": [1, null]}]'
+    with pytest.raises(RequestError, match="'age' is missing"):
+        make_reader(Engine(tmp_path).inputs).read(JSON, body)
+
+    (tmp_path / "model.json").write_text('{"gaps": true}')
+    reader = make_reader(Engine(tmp_path).inputs)
+    for content_type, each in ((JSON, body), (CSV, b",,1,NA\n")):
+        rows = reader.read(content_type, each).rows
+        assert np.isnan(rows["age"]).all()
+        assert rows["city"].tolist() == [""]
+        assert np.isnan(rows["scores"]).tolist() == [[False, True]]
+    assert "is x" in refused(JSON, '[{"age": "x", "city": null, "scores": [1, 2]}]', reader)

@@ -10,7 +10,9 @@ Batch Transform": 200 with an empty body from /ping within 2 s, SIGKILL 30 s aft
 """
 
 import contextlib
+import csv
 import http.client
+import io
 import json
 import os
 import select
@@ -285,7 +287,27 @@ def _bodies(batch: NDArray[Any]) -> Mapping[str, bytes]:
     """Return rows in every content type, as the server itself writes them."""
     from workbench.modelserver import formats
 
+    if batch.dtype.names:
+        return _record_bodies(batch)
     return {kind: formats.write(kind, batch, formats.InputBatch(batch)) for kind in formats.TYPES}
+
+
+def _record_bodies(batch: NDArray[Any]) -> Mapping[str, bytes]:
+    import orjson
+
+    from workbench.backends.sagemaker import pack_npy
+    from workbench.modelserver.formats import CSV, JSON, JSONLINES, NPY
+
+    names = batch.dtype.names or ()
+    columns = [batch[name].tolist() for name in names]
+    records = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    lines = [orjson.dumps(each) for each in records]
+    bodies = {NPY: pack_npy(batch), JSON: orjson.dumps(records), JSONLINES: b"\n".join(lines)}
+    flat = [batch[name].reshape(len(batch), -1) for name in names]
+    text = io.StringIO()
+    rows = zip(*(column.tolist() for table in flat for column in table.T), strict=True)
+    csv.writer(text).writerows(rows)
+    return bodies | {CSV: text.getvalue().encode()}
 
 
 def _check_invocation(

@@ -13,7 +13,10 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from workbench.errors import Damaged, InvalidInput, StorageError
 from workbench.files import read_and_verify, write_file
@@ -65,16 +68,7 @@ def archive(model: Model, path: str | Path) -> Path:
         StorageError: The archive cannot be written.
     """
     content = read_and_verify(model.path, model.sha256, model.name)
-    facts = {
-        "name": model.name,
-        "sha256": model.sha256,
-        "traits": asdict(model.traits),
-        "batch_invariance": model.traits.batches,  # for the model server's queue
-    }
-    members = {
-        FACTS_FILE: json.dumps(facts, indent=2, sort_keys=True).encode(),
-        MODEL_FILE: content,
-    }
+    members = {FACTS_FILE: _describe(model), MODEL_FILE: content}
     return write_file(Path(path), lambda file: _pack(file, members))
 
 
@@ -92,7 +86,10 @@ def function_zip(model: Model, path: str | Path, *, libraries: str | Path | None
         InvalidInput: It would unpack to more than 250 MB.
         StorageError: A file cannot be read, or the zip not be written.
     """
-    members = {f"model/{MODEL_FILE}": read_and_verify(model.path, model.sha256, model.name)}
+    members = {
+        f"model/{MODEL_FILE}": read_and_verify(model.path, model.sha256, model.name),
+        f"model/{FACTS_FILE}": _describe(model),
+    }
     try:
         members |= _program() | ({} if libraries is None else _read_tree(Path(libraries)))
     except OSError as error:
@@ -165,6 +162,24 @@ def unpack(source: str | Path, folder: str | Path, *, max_bytes: int = MAX_UNPAC
         shutil.rmtree(target)
         raise
     return target
+
+
+def _describe(model: Model) -> bytes:
+    facts: dict[str, Any] = {
+        "name": model.name,
+        "sha256": model.sha256,
+        "traits": asdict(model.traits),
+        "batch_invariance": model.traits.batches,  # for the model server's queue
+    }
+    if model.traits.input_schema.fields:  # for its readers, which refuse what is missing otherwise
+        facts["gaps"] = _has_gaps(model.samples().inputs)
+    return json.dumps(facts, indent=2, sort_keys=True).encode()
+
+
+def _has_gaps(rows: NDArray[Any]) -> bool:
+    """Return whether the samples lack a number somewhere: then the model takes NaN."""
+    columns = [rows[name] for name in rows.dtype.names or ()]
+    return any(each.dtype.kind == "f" and bool(np.isnan(each).any()) for each in columns)
 
 
 def _pack(file: IO[bytes], members: dict[str, bytes]) -> None:

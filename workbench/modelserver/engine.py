@@ -51,10 +51,12 @@ class Engine:
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         self._session = _open(folder, threads)
-        self.batch_invariance = _read_invariance(folder)
+        facts = _read_facts(folder)
+        self.batch_invariance = str(facts.get("batch_invariance", _NOT_CHECKED))
         self.invariant = self.batch_invariance in ("identical", "within tolerance")
         declared = self._session.get_inputs()
-        self.inputs = tuple(_read_input(each, alone=len(declared) == 1) for each in declared)
+        known = {"alone": len(declared) == 1, "gaps": facts.get("gaps") is True}
+        self.inputs = tuple(_read_input(each, **known) for each in declared)
         self._input = declared[0].name
         plain = len(declared) == 1 and self.inputs[0].dtype != TEXT
         self._feed = None if plain else self._feed_records
@@ -106,7 +108,7 @@ class Engine:
         return {each.name: each.feed(rows if alone else rows[each.name]) for each in self.inputs}
 
 
-def _read_input(declared: Any, *, alone: bool) -> ModelInput:  # noqa: ANN401 - ONNX Runtime's
+def _read_input(declared: Any, *, alone: bool, gaps: bool) -> ModelInput:  # noqa: ANN401 - ONNX Runtime's
     name, kind, shape = declared.name, declared.type, declared.shape
     if kind not in _DTYPES:
         raise ModelLoadError(f"Input {name!r} must be a tensor of numbers or texts, got {kind}.")
@@ -115,7 +117,7 @@ def _read_input(declared: Any, *, alone: bool) -> ModelInput:  # noqa: ANN401 - 
     dtype = np.dtype(_DTYPES[kind])
     row = tuple(size if isinstance(size, int) else None for size in shape[1:])
     plain = row == (1,) and not (alone and dtype != TEXT)  # as skl2onnx declares a frame's columns
-    return ModelInput(name, dtype, () if plain else row, row)
+    return ModelInput(name, dtype, () if plain else row, row, gaps)
 
 
 def _open(folder: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -132,12 +134,11 @@ def _open(folder: Path, threads: int) -> onnxruntime.InferenceSession:
         raise ModelLoadError(f"ONNX Runtime cannot load {path}: {error}") from error
 
 
-def _read_invariance(folder: Path) -> str:
+def _read_facts(folder: Path) -> dict[str, Any]:
     try:
-        facts = json.loads((folder / _FACTS_FILE).read_bytes())
-        return str(facts.get("batch_invariance", _NOT_CHECKED))
-    except (OSError, ValueError, AttributeError):  # another's folder
-        return _NOT_CHECKED
+        return dict(json.loads((folder / _FACTS_FILE).read_bytes()))
+    except (OSError, ValueError, TypeError):  # another's folder
+        return {}
 
 
 def _find(folder: Path) -> Path:

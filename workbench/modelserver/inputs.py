@@ -20,12 +20,14 @@ class ModelInput:
 
     Attributes:
         declared_row: The shape of a row in the file, where clients leave out axes of size 1.
+        gaps: Whether a value may be missing: then it is NaN, or an empty text.
     """
 
     name: str
     dtype: np.dtype[Any]
     row: tuple[int | None, ...]
     declared_row: tuple[int | None, ...]
+    gaps: bool = False
 
     def __str__(self) -> str:
         axes = ", ".join("any" if size is None else str(size) for size in self.row)
@@ -41,9 +43,8 @@ class ModelInput:
         >>> ModelInput("age", np.dtype("float32"), (), ()).convert([41, 2.5]).tolist()
         [41.0, 2.5]
         """
-        convert = as_texts if self.dtype == TEXT else self._convert_numbers
         try:
-            array = convert(values)
+            array = self._convert(values)
         except (ValueError, OverflowError) as error:
             if isinstance(error, CastError):
                 raise
@@ -61,11 +62,20 @@ class ModelInput:
         values = np.ascontiguousarray(values)
         return values if self.declared_row == self.row else values.reshape(-1, *self.declared_row)
 
-    def _convert_numbers(self, values: Any) -> NDArray[Any]:  # noqa: ANN401
+    def _convert(self, values: Any) -> NDArray[Any]:  # noqa: ANN401
+        if self.dtype == TEXT:
+            return as_texts(self._fill(np.array(values, object), "") if self.gaps else values)
         array = values if isinstance(values, np.ndarray) else as_numbers(values, self.dtype)
         if array.dtype.kind not in "biuf":
-            array = np.array(values, object)
+            array = self._fill(np.array(values, object), np.nan)
         return cast(array, self.dtype)
+
+    def _fill(self, values: NDArray[Any], blank: object) -> NDArray[Any]:
+        if self.gaps and (self.dtype == TEXT or self.dtype.kind == "f"):
+            for place, each in np.ndenumerate(values):
+                if each is None:
+                    values[place] = blank
+        return values
 
     def _refuse_shape(self, values: Sequence[Any]) -> None:
         """Raise which row has another shape, or another than the first where any would do."""
