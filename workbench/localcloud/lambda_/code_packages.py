@@ -6,7 +6,7 @@ import io
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
@@ -14,12 +14,14 @@ from botocore.credentials import Credentials
 
 from workbench.cloud.packaging import MAX_UNZIPPED, unzip
 from workbench.errors import WorkbenchError
-from workbench.localcloud.core.access import AccessKey
 from workbench.localcloud.core.images import is_own_image
 from workbench.localcloud.core.protocol import REGION, AwsError
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.sandbox.instances import ModelStore
 from workbench.modelserver.http import FilePart, Request, Response
+
+if TYPE_CHECKING:
+    from workbench.localcloud.core.access import AccessKey
 
 CODE_PATH = "/_workbench/code/"
 """Where zips can be fetched with a presigned URL, where AWS has a bucket of its own."""
@@ -66,7 +68,7 @@ class CodePackages:
         """Return the folder with code; an empty one for an image, whose program is ours."""
         return self._folder / sha256 if sha256 else self._image
 
-    def location(self, sha256: str, url: str, key: AccessKey) -> str | None:
+    def location(self, sha256: str, url: str, key: "AccessKey") -> str | None:
         """Return the presigned URL of a zip on the cloud at `url`.
 
         None for one of before clouds kept zips.
