@@ -7,14 +7,16 @@ import random
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import AwsError, arn
 from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.lambda_.code_packages import invalid_parameter_error
 from workbench.localcloud.lambda_.configuration import LATEST, filter_public
-from workbench.localcloud.lambda_.environments import FunctionFleet
+
+if TYPE_CHECKING:
+    from workbench.localcloud.lambda_.environments import FunctionFleet
 
 ACCOUNT_LIMIT = 1000
 """Events of an account that may be under way at once (Lambda developer guide, "Lambda quotas")."""
@@ -42,7 +44,7 @@ class Version:
 
     facts: dict[str, Any]
     code: str = ""  # the sha256 of its zip; "" for an image
-    fleet: FunctionFleet | None = None
+    fleet: "FunctionFleet | None" = None
     provisioned: int = 0  # environments, as PutProvisionedConcurrencyConfig asked for them
     provisioned_by: str = ""  # the qualifier that it named: this version's number, or an alias
     provisioning: str = ""  # why there are no provisioned environments, or not yet
