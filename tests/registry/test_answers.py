@@ -16,7 +16,7 @@ from sklearn.svm import LinearSVC
 from workbench.errors import InvalidInput, InvalidModel
 from workbench.measuring.outcomes import find_outcomes
 from workbench.registry.api import Registry, Samples
-from workbench.registry.onnx import from_estimator
+from workbench.registry.conversion import from_estimator
 
 ROWS, NUMBERS = load_iris(return_X_y=True)
 ROWS = ROWS.astype(np.float32)

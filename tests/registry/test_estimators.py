@@ -20,8 +20,9 @@ from sklearn.utils import all_estimators
 
 from workbench.errors import InvalidModel
 from workbench.registry.agreement_probe import compare_with_file
+from workbench.registry.conversion import from_estimator
 from workbench.registry.model_import import import_model
-from workbench.registry.onnx import Session, check_model, from_estimator
+from workbench.registry.onnx import Session, check_model
 
 KINDS = ("classifier", "regressor", "cluster")
 ALL = {name: (kind, made) for kind in KINDS for name, made in all_estimators(kind)}

@@ -14,12 +14,12 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from tests.graphs import WEIGHTS, graph, linear, lookup, one_node, with_external_data
 from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFound
+from workbench.registry.conversion import from_estimator
 from workbench.registry.onnx import (
     Session,
     Signature,
     Tensor,
     check_model,
-    from_estimator,
     read_signature,
 )
 

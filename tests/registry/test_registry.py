@@ -341,7 +341,7 @@ def test_a_random_pool_of_long_rows_is_short(mine):
         ({"task": 5}, "task must be a str, got 5"),
         ({"who": 5}, "who must be a str, got 5"),
         ({"why": None}, "why must be a str, got None"),
-        ({"samples": [[1.0], [1.0, 2.0]]}, "samples must be one list of values"),
+        ({"samples": [[1.0], [1.0, 2.0]]}, "must be one list of values"),
         ({"samples": [["a", "b", "c"]]}, "samples are <U1 .* the model takes x: float32"),
         ({"samples": ROWS[:, :2]}, r"of shape \(4, 2\), and the model takes x: .*\(batch, 3\)"),
         ({"samples": ROWS[:0]}, r"need at least 1 row, got shape \(0, 3\)"),

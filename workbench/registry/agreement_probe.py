@@ -17,8 +17,16 @@ from numpy.typing import NDArray
 from workbench.errors import InvalidModel
 from workbench.registry.agreement import MIN_SHARE, Agreement
 from workbench.registry.converters import explain
+from workbench.registry.estimator_inputs import find_text_gap
 from workbench.registry.labels import find_labels
-from workbench.registry.onnx import OTHER_MEANS, Session
+from workbench.registry.onnx import OTHER_MEANS, Session, Tensor
+from workbench.registry.rows import (
+    as_rows,
+    change_columns,
+    columns_of,
+    join_columns,
+    list_user_frames,
+)
 
 _ROWS = 256
 _ROWS_OF_LARGE_FILE = 32  # of files beyond 2**24 bytes, of which a row takes milliseconds
@@ -90,22 +98,47 @@ class _Pair:
         return bool(is_regressor(self.estimator))
 
     @property
-    def dtype(self) -> str:
-        return self.session.signature.input.dtype
+    def taken(self) -> Tensor:
+        """What the file takes."""
+        return self.session.signature.input
+
+    @cached_property
+    def text_gap(self) -> Any:  # noqa: ANN401 - None, NaN, a text
+        """What stands for a missing text to the estimator."""
+        return find_text_gap(self.estimator)
+
+    def ask(self, method: str, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return what the estimator says of rows, which are a frame to it if they have columns."""
+        answer = getattr(self.estimator, method)
+        if rows.dtype.names is None:
+            return _dense(answer(rows))
+        first: Exception | None = None
+        for frame in list_user_frames(rows, self.text_gap):
+            try:
+                return _dense(answer(frame))
+            except Exception as error:  # noqa: BLE001 - of a library that it was not fitted on
+                first = first or error
+        assert first is not None  # noqa: S101 - there is at least one frame
+        raise first
+
+    def round(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return rows as the file takes them."""
+        plain = not self.taken.fields and rows.dtype.kind in "biuf"
+        return rows.astype(self.taken.dtype) if plain else as_rows(self.taken, rows)
 
     def predict(self, rows: NDArray[Any]) -> NDArray[Any]:
         try:
-            return _dense(self.estimator.predict(rows))
+            return self.ask("predict", rows)
         except ValueError:
             if rows.dtype != np.float32:
                 raise
             # A KMeans that was fitted on float64 takes nothing else.
-            return _dense(self.estimator.predict(rows.astype(np.float64)))
+            return self.ask("predict", rows.astype(np.float64))
 
     def compare(self, rows: NDArray[Any], numbers: NDArray[Any]) -> "_Comparison":
         """Ask both; raises whatever they raise."""
         expected = self.predict(rows)
-        outputs = self.session.run_all(rows.astype(self.dtype))
+        outputs = self.session.run_all(self.round(rows))
         (name, first), *others = outputs.items()
         if self._holds_scores(first):  # the label beside them is made of them
             others = [(name, first), *(each for each in others if each[1].dtype.kind == "f")]
@@ -130,7 +163,7 @@ class _Pair:
         classifies = hasattr(self.estimator, "classes_")
         for method in _SCORES if classifies else (*_SCORES, "transform", "score_samples"):
             try:
-                scores = _dense(getattr(self.estimator, method)(rows))
+                scores = self.ask(method, rows)
             except Exception:  # noqa: BLE001, S112 - it has no such method, or not for this model
                 continue
             yield scores
@@ -221,22 +254,24 @@ class _Comparison:
 
     def _cause(self) -> str:
         """Return a sentence where the rounding of the rows is what makes the difference."""
-        kind = self.pair.dtype
-        if self.inputs.dtype == kind or self.found.size != self.expected.size:
+        taken = self.pair.taken
+        rounded = _round_floats(self.inputs, taken)
+        if rounded is None or self.found.size != self.expected.size:
             return ""
-        again = self.pair.predict(self.inputs.astype(kind).astype(self.inputs.dtype))
-        if replace(self, found=again).share >= MIN_SHARE:
+        if replace(self, found=self.pair.predict(rounded)).share >= MIN_SHARE:
             return ""
         return (
-            f" The file takes {kind}, and rows rounded to it get other answers from the estimator "
+            f" The file takes {taken}, and rows rounded to it get other answers from the estimator "
             "itself: scale the columns before it is fitted, so that they need fewer digits."
         )
 
 
 def _compare_rows(pair: _Pair, given: NDArray[Any] | None, wanted: int) -> _Comparison | None:
     """Return both answers to the rows given and to more like them; None if there are none."""
+    if given is None and (pair.taken.fields or pair.taken.dtype == "str"):
+        return None
     if given is None:
-        made = _make_rows(pair.session.signature.input.shape, wanted)
+        made = _make_rows(pair.taken.shape, wanted)
         return _try_rows(pair, made, np.full(len(made), -1))
     numbers = np.unique(np.linspace(0, len(given) - 1, min(wanted, len(given))).astype(int))
     rows = given[numbers]
@@ -264,13 +299,53 @@ def _try_rows(pair: _Pair, rows: NDArray[Any], numbers: NDArray[Any]) -> _Compar
 
 def _compare_missing(pair: _Pair, rows: NDArray[Any]) -> _Comparison | None:
     """Return both answers to rows with gaps; None if there are gaps already, or none are taken."""
-    if np.isnan(np.asarray(rows, float)).any():
-        return None
-    gaps = np.array(rows[:_MISSING_ROWS], float)
     rng = np.random.default_rng(0)
-    gaps[rng.random(gaps.shape) < 0.2] = np.nan
-    gaps[np.arange(len(gaps)), rng.integers(0, gaps.shape[1], len(gaps))] = np.nan
+    texts = not isinstance(pair.text_gap, str)
+
+    def open_gaps(column: NDArray[Any]) -> NDArray[Any]:
+        if column.dtype.kind == "U":
+            return np.where(rng.random(column.shape) < 0.2, "", column) if texts else column
+        if rows.dtype.names and column.dtype.kind != "f":
+            return column
+        gaps = np.array(column, float)
+        gaps[rng.random(gaps.shape) < 0.2] = np.nan
+        if gaps.ndim > 1:
+            gaps[np.arange(len(gaps)), rng.integers(0, gaps.shape[1], len(gaps))] = np.nan
+        return gaps
+
+    if _has_gaps(rows, texts=texts):
+        return None
+    gaps = change_columns(open_gaps, rows[:_MISSING_ROWS])
     return _try_rows(pair, gaps, np.full(len(gaps), -1))
+
+
+def _has_gaps(rows: NDArray[Any], *, texts: bool) -> bool:
+    columns = columns_of(rows).values() or [rows]
+    return any(
+        (texts and not each.astype(bool).all())
+        if each.dtype.kind == "U"
+        else bool(np.isnan(np.asarray(each, float)).any())
+        for each in columns
+    )
+
+
+def _round_floats(rows: NDArray[Any], taken: Tensor) -> NDArray[Any] | None:
+    """Return rows with their floats rounded to the file's type; None where that changes none."""
+    types = {each.name: each.numpy_dtype for each in taken.fields or [taken]}
+    columns = columns_of(rows) or {taken.name: rows}
+    rounded = {
+        name: each.astype(types.get(name, each.dtype)).astype(each.dtype)
+        if each.dtype.kind == "f"
+        else each
+        for name, each in columns.items()
+    }
+    if all(
+        np.array_equal(rounded[name], each, equal_nan=True)
+        for name, each in columns.items()
+        if each.dtype.kind == "f"
+    ):
+        return None
+    return join_columns(rounded) if rows.dtype.names else rounded[taken.name]
 
 
 def _is_made_for_missing(estimator: Any) -> bool:  # noqa: ANN401
@@ -289,11 +364,15 @@ def _make_rows(shape: tuple[int | None, ...], count: int) -> NDArray[Any]:
 def _mix_rows(rows: NDArray[Any], count: int) -> NDArray[Any]:
     """Return rows of which each value is one of its column, and near it where rows are few."""
     rng = np.random.default_rng(0)
-    chosen = rng.integers(0, len(rows), (max(0, count), *rows.shape[1:]))
-    mixed = np.take_along_axis(rows, chosen, axis=0)
-    if len(rows) < 8 and mixed.dtype.kind == "f":
-        mixed = (mixed * (1 + 0.1 * rng.normal(size=mixed.shape))).astype(rows.dtype)
-    return mixed
+
+    def mix(column: NDArray[Any]) -> NDArray[Any]:
+        chosen = rng.integers(0, len(column), (max(0, count), *column.shape[1:]))
+        mixed = np.take_along_axis(column, chosen, axis=0)
+        if len(column) < 8 and mixed.dtype.kind == "f":
+            mixed = (mixed * (1 + 0.1 * rng.normal(size=mixed.shape))).astype(column.dtype)
+        return mixed
+
+    return change_columns(mix, rows)
 
 
 def _dense(answer: Any) -> NDArray[Any]:  # noqa: ANN401 - an array, sparse or not
@@ -328,6 +407,9 @@ def _differences(expected: NDArray[Any], found: NDArray[Any]) -> NDArray[Any]:
 
 
 def _brief(value: Any) -> str:  # noqa: ANN401 - a number, a text or a row
+    if isinstance(value, np.void):
+        fields = value.item()
+        return f"[{', '.join(map(_brief, fields[:4]))}{', ...' * (len(fields) > 4)}]"
     if np.ndim(value) == 0 or np.size(value) == 1:
         return repr(np.asarray(value).reshape(-1)[0].item())
     more = ", ..." if np.size(value) > 4 else ""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvocationError, RowMismatch
 from workbench.registry.invariance import BatchInvariance, NeighbourEffect
+from workbench.registry.rows import change_columns, columns_of
 from workbench.validation import require_rows
 
 SIZES = (1, 2, 3, 7, 16, 50, 51)
@@ -238,8 +239,8 @@ class _Probe:
 
     def run_many(self, rows: NDArray[Any]) -> None:
         """Compare thousands of rows, each column of which is drawn from the rows' own."""
-        many = np.resize(rows, (_MANY, *rows.shape[1:]))
-        many = np.random.default_rng(0).permuted(many, axis=0)
+        many, rng = np.resize(rows, (_MANY, *rows.shape[1:])), np.random.default_rng(0)
+        many = change_columns(lambda values: rng.permuted(values, axis=0), many)
         try:
             answers = [self._run(many[at : at + 1]) for at in self._while_time(range(len(many)))]
             if not answers:
@@ -334,17 +335,28 @@ class _Probe:
 
 def _spread(rows: NDArray[Any]) -> NDArray[Any]:
     """Return rows, with scaled ones among them where they are all alike."""
-    if rows.dtype.kind != "f" or len(rows) >= SIZES[-1]:
+    if rows.dtype.kind not in "fV" or len(rows) >= SIZES[-1]:
         return rows
-    shape = (SIZES[-1] - len(rows), *[1] * (rows.ndim - 1))
-    scales = np.random.default_rng(0).uniform(0.5, 1.5, shape)
-    more = np.resize(rows, (shape[0], *rows.shape[1:])) * scales
-    return np.concatenate([rows, more.astype(rows.dtype)])
+    rng, missing = np.random.default_rng(0), SIZES[-1] - len(rows)
+
+    def scale(values: NDArray[Any]) -> NDArray[Any]:
+        more = np.resize(values, (missing, *values.shape[1:]))
+        if values.dtype.kind == "f":
+            scales = rng.uniform(0.5, 1.5, (missing, *[1] * (values.ndim - 1)))
+            more = (more * scales).astype(values.dtype)
+        return np.concatenate([values, more])
+
+    return change_columns(scale, rows)
 
 
 def _make_odd(rows: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield what is odd about a row, and such a row: one odd number in it, or all of them large."""
-    if not rows[0].size:
+    for name, values in columns_of(rows).items():
+        for beside, odd in _make_odd(values):
+            row = rows[:1].copy()
+            row[name] = odd
+            yield beside, row
+    if rows.dtype.names or not rows[0].size:
         return
     if rows.dtype.kind == "f":
         finite = np.where(np.isfinite(rows), rows, 0)

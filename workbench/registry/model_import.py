@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -17,6 +18,8 @@ from workbench.registry.adaptation import adapt
 from workbench.registry.agreement import Agreement
 from workbench.registry.agreement_probe import compare_with_file
 from workbench.registry.answers import Answer, choose_answer
+from workbench.registry.conversion import find_columns, from_estimator
+from workbench.registry.estimator_inputs import list_initial_types
 from workbench.registry.invariance import BatchInvariance
 from workbench.registry.invariance_probe import has_trees, probe
 from workbench.registry.labels import Label, correct
@@ -27,9 +30,9 @@ from workbench.registry.onnx import (
     Session,
     Tensor,
     check_model,
-    from_estimator,
 )
-from workbench.validation import as_array, finite, generator_from, of_kind
+from workbench.registry.rows import as_rows, join_columns
+from workbench.validation import finite, generator_from, of_kind
 
 _METRICS = {"classification": "accuracy", "regression": "r2"}
 _POOL_BYTES = 2**24
@@ -73,8 +76,7 @@ def import_model(
         accuracy = finite("accuracy", accuracy)
     given = samples
     if not isinstance(given, Samples | None):
-        given = Samples(as_array("samples", given))
-    explain: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        given = Samples(as_rows(None, given))
     converts = not isinstance(source, str | Path | bytes)
     estimator = source if converts else estimator
     if estimator is not None:
@@ -82,35 +84,33 @@ def import_model(
 
         estimator = boosters.as_estimator(estimator)
         kind = kind or _kind_of(estimator)
-    if converts:
-        source = from_estimator(estimator, None if given is None else given.inputs)
-        framework = framework or boosters.name_framework(estimator)
-        explain = _explain_conversion(estimator)
-    with explain:
-        checked = check_model(source, partial(adapt, output=output))
-        pool, origin = _pool(given, checked.signature.input, data, seed)
-        checked, kind, classes = choose_answer(checked, answer, kind, estimator, pool)
-        found, measured = _try(checked, pool, kind, classes)
-    agreement = None if estimator is None else _compare(estimator, checked.content, given)
-    figure = accuracy if measured is None else measured
+        rows = find_columns(estimator, None if given is None else given.inputs)
+        given = None if given is None or rows is None else replace(given, inputs=rows)
+        framework = framework or (boosters.name_framework(estimator) if converts else "")
+    ask = _Question(estimator, given, kind, answer, output, data, seed)
+    tried = _convert_and_try(ask) if converts else _compare(_try_file(source, ask), ask)
+    figure = accuracy if tried.measured is None else tried.measured
     traits = Traits(
         task=task,
-        kind=kind,
-        input_schema=checked.signature.input,
-        output_schema=checked.signature.outputs,
+        kind=tried.kind,
+        input_schema=tried.checked.signature.input,
+        output_schema=tried.checked.signature.outputs,
         accuracy=figure,
-        metric="" if figure is None else _METRICS.get(kind, ""),
-        accuracy_data="" if figure is None else data if measured is None else origin,
-        samples=origin,
-        framework=framework or checked.producer or "unknown",
-        opset=checked.opset,
-        size_bytes=len(checked.content),
-        batch_invariance=found,
-        agreement=agreement,
-        classes=classes,
+        metric="" if figure is None else _METRICS.get(tried.kind, ""),
+        accuracy_data="" if figure is None else data if tried.measured is None else tried.origin,
+        samples=tried.origin,
+        framework=framework or tried.checked.producer or "unknown",
+        opset=tried.checked.opset,
+        size_bytes=len(tried.checked.content),
+        batch_invariance=tried.invariance,
+        agreement=tried.agreement,
+        classes=tried.classes,
     )
     return ModelContent(
-        content=checked.content, pool=_npz(pool), traits=traits, notes=checked.notes
+        content=tried.checked.content,
+        pool=_npz(tried.pool),
+        traits=traits,
+        notes=tried.checked.notes,
     )
 
 
@@ -127,10 +127,92 @@ def _check_arguments(
         of_kind(name, text, str)
 
 
-def _compare(estimator: Any, content: bytes, given: Samples | None) -> Agreement:  # noqa: ANN401
-    rows = None if given is None else given.inputs
+@dataclass(frozen=True)
+class _Question:
+    """What is asked of a file: to answer as the estimator does, on these samples."""
+
+    estimator: Any
+    given: Samples | None
+    kind: Kind | None
+    answer: Answer | None
+    output: str | None
+    data: str
+    seed: int
+
+    @property
+    def rows(self) -> NDArray[Any] | None:
+        """The samples' rows, as their user has them."""
+        return None if self.given is None else self.given.inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tried:
+    """A file that passed, and what was found out about it."""
+
+    checked: CheckedModel
+    kind: Kind
+    classes: tuple[Label, ...] | None
+    pool: Samples
+    origin: str
+    invariance: BatchInvariance
+    measured: float | None
+    agreement: Agreement | None = None
+
+    @property
+    def share(self) -> float:
+        """The share of rows that it answers as the estimator does; 1 where that is not known."""
+        share = None if self.agreement is None else self.agreement.share
+        return 1.0 if share is None else share
+
+
+def _convert_and_try(ask: _Question) -> _Tried:
+    """Convert an estimator with types of inputs that make its file answer as it does.
+
+    Raises:
+        InvalidModel: None do; what was wrong with the first file is told.
+    """
+    found: list[_Tried] = []
+    wrong: list[InvalidModel] = []
+    for types in list_initial_types(ask.rows):
+        try:
+            content = from_estimator(ask.estimator, ask.rows, types=types)
+            with _explain_conversion(ask.estimator):
+                tried = _try_file(content, ask)
+            found.append(_compare(tried, ask))
+        except InvalidModel as error:
+            wrong.append(error)
+        if found and found[-1].share == 1:
+            break
+    if not found:
+        raise wrong[0]
+    return max(found, key=lambda each: each.share)
+
+
+def _try_file(source: str | Path | bytes, ask: _Question) -> _Tried:
+    """Check a file, and run it on its samples."""
+    checked = check_model(source, partial(adapt, output=ask.output))
+    pool, origin = _pool(ask.given, checked.signature.input, ask.data, ask.seed)
+    checked, kind, classes = choose_answer(checked, ask.answer, ask.kind, ask.estimator, pool)
+    invariance, measured = _try(checked, pool, kind, classes)
+    return _Tried(
+        checked=checked,
+        kind=kind,
+        classes=classes,
+        pool=pool,
+        origin=origin,
+        invariance=invariance,
+        measured=measured,
+    )
+
+
+def _compare(tried: _Tried, ask: _Question) -> _Tried:
+    """Compare a file with the estimator, if there is one."""
+    if ask.estimator is None:
+        return tried
+    content = tried.checked.content
     large = len(content) > _LARGE_FILE
-    return compare_with_file(estimator, Session(content), rows, large=large)
+    found = compare_with_file(ask.estimator, Session(content), ask.rows, large=large)
+    return replace(tried, agreement=found)
 
 
 @contextlib.contextmanager
@@ -173,15 +255,7 @@ def _pool(given: Samples | None, wanted: Tensor, data: str, seed: int) -> tuple[
     """Return a pool in the model's own input type, and where it comes from."""
     if given is None:
         return _random_pool(wanted, seed), f"random, seed {seed}"
-    rows = given.inputs
-    if not wanted.fits(rows) or rows.dtype.kind not in "biufO":
-        raise InvalidInput(
-            f"The samples are {rows.dtype} of shape {rows.shape}, and the model takes {wanted}."
-        )
-    try:
-        rows = cast(rows, np.dtype(wanted.dtype))
-    except CastError as error:
-        raise InvalidInput(f"samples: {error.describe()}; the model takes {wanted}.") from error
+    rows = _as_taken(given.inputs, wanted)
     targets = given.targets
     if targets is not None and targets.dtype.kind == "O":  # text labels, e.g. out of a frame
         targets = targets.astype(str)
@@ -189,18 +263,47 @@ def _pool(given: Samples | None, wanted: Tensor, data: str, seed: int) -> tuple[
     return pool, f"{len(pool)} held-out rows of {data or 'data given by the user'}"
 
 
+def _as_taken(rows: NDArray[Any], wanted: Tensor) -> NDArray[Any]:
+    """Return samples in the model's own input type.
+
+    Raises:
+        InvalidInput: It does not hold them.
+    """
+    if wanted.fields or wanted.dtype == "str" or rows.dtype.names:
+        return as_rows(wanted, rows)
+    if not wanted.fits(rows) or rows.dtype.kind not in "biufO":
+        raise InvalidInput(
+            f"The samples are {rows.dtype} of shape {rows.shape}, and the model takes {wanted}."
+        )
+    try:
+        return cast(rows, np.dtype(wanted.dtype))
+    except CastError as error:
+        raise InvalidInput(f"samples: {error.describe()}; the model takes {wanted}.") from error
+
+
 def _random_pool(wanted: Tensor, seed: int) -> Samples:
     """Return up to 256 random rows in up to 16 MiB."""
-    if None in wanted.shape:
-        raise InvalidInput(f"The model takes {wanted}: give samples, as rows can have any size.")
-    row = tuple(size or 0 for size in wanted.shape)
-    dtype = np.dtype(wanted.dtype)
-    rows = int(np.clip(_POOL_BYTES // max(1, dtype.itemsize * int(np.prod(row))), 8, 256))
+    inputs = wanted.fields or (wanted,)
+    for each in inputs:
+        if None in each.shape:
+            raise InvalidInput(f"The model takes {each}: give samples, as rows can have any size.")
+        if each.dtype == "str":
+            raise InvalidInput(f"The model takes text, {each}: give samples, for none can be made.")
+    size = sum(
+        each.numpy_dtype.itemsize * math.prod(size or 0 for size in each.shape) for each in inputs
+    )
+    count = int(np.clip(_POOL_BYTES // max(1, size), 8, 256))
     rng = generator_from(seed)
-    if dtype.kind == "f":
-        return Samples(rng.normal(size=(rows, *row)).astype(dtype))
+    columns = {each.name: _draw(each, count, rng) for each in inputs}
+    return Samples(join_columns(columns) if wanted.fields else columns[wanted.name])
+
+
+def _draw(wanted: Tensor, count: int, rng: np.random.Generator) -> NDArray[Any]:
+    shape = (count, *(size or 0 for size in wanted.shape))
+    if wanted.numpy_dtype.kind == "f":
+        return rng.normal(size=shape).astype(wanted.dtype)
     # Whole numbers are often indices, where only small ones are sure to be valid.
-    return Samples(rng.integers(0, 2, size=(rows, *row)).astype(dtype))
+    return rng.integers(0, 2, size=shape).astype(wanted.dtype)
 
 
 def _try(

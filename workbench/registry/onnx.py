@@ -5,7 +5,6 @@ rows. A batch of several inputs is a structured array: a field for each.
 """
 
 import os
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFound
-from workbench.registry.converters import TREE_OPSET, explain, list_converters, settle_shapes
 from workbench.validation import require_rows, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import onnxruntime
+
 
 # Since 1.29 ONNX Runtime reports its use to its makers, unless a variable set before forbids it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -300,85 +299,17 @@ def check_model(
     name = "The model" if isinstance(source, bytes) else str(source)
     proto = _parse(content, name)
     opsets = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
-    adapted = Adapted(content=content) if adapt is None else adapt(proto, content)
+    notes: tuple[str, ...] = ()
+    if adapt is not None:
+        adapted = adapt(proto, content)
+        content, notes = adapted.content, adapted.notes
     return CheckedModel(
-        content=adapted.content,
-        signature=read_signature(adapted.content),
+        content=content,
+        signature=read_signature(content),
         producer=f"{proto.producer_name} {proto.producer_version}".strip(),
         opset=max(opsets, default=0),
-        notes=adapted.notes,
+        notes=notes,
     )
-
-
-def from_estimator(estimator: Any, inputs: NDArray[Any] | None = None) -> bytes:  # noqa: ANN401
-    """Convert a fitted scikit-learn estimator to an ONNX file with a dynamic batch axis.
-
-    Classifiers answer with labels first, then a plain array of probabilities. Of a search, the
-    best estimator is converted, which is the one that answers for it.
-
-    Args:
-        estimator: A fitted estimator or pipeline.
-        inputs: Rows it can predict, for its number of features; else `n_features_in_` tells.
-
-    Raises:
-        InvalidModel: It is not fitted, tells no number of features, or skl2onnx cannot convert it.
-    """
-    from sklearn.exceptions import NotFittedError
-    from sklearn.utils.validation import check_is_fitted
-
-    from workbench.registry import boosters
-
-    kind = type(estimator).__name__
-    try:
-        check_is_fitted(estimator)
-    except (NotFittedError, TypeError) as error:
-        raise InvalidModel(f"{kind} is not fitted; call its fit method first.") from error
-    columns = getattr(estimator, "n_features_in_", None if inputs is None else inputs.shape[-1])
-    if columns is None:
-        raise InvalidModel(f"This {kind} does not tell its number of features; give samples.")
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of skl2onnx's calls, none of our user
-            boosters.register_converters()
-            proto = (boosters.find_writer(estimator) or _convert)(estimator, columns)
-            return bytes(settle_shapes(proto).SerializeToString())
-    except InvalidModel:
-        raise
-    except Exception as error:
-        reason = explain(error).rstrip(".")
-        raise InvalidModel(
-            f"{boosters.name_converter(estimator)} cannot convert this {kind} ({reason}). "
-            f"{boosters.name_missing(reason)}{OTHER_MEANS}"
-        ) from error
-
-
-def _convert(estimator: Any, columns: int) -> Any:  # noqa: ANN401
-    """Return what skl2onnx makes of an estimator, without maps where it knows how to omit them."""
-    from skl2onnx import convert_sklearn, get_latest_tested_opset_version
-    from skl2onnx.common.data_types import FloatTensorType
-    from sklearn.base import is_classifier
-    from sklearn.model_selection import GridSearchCV
-    from sklearn.svm import LinearSVC
-
-    def convert(options: Any) -> Any:  # noqa: ANN401 - by type or by id
-        return convert_sklearn(
-            estimator,
-            name=type(estimator).__name__,  # else a random one, and no two files had one hash
-            initial_types=[("input", FloatTensorType([None, columns]))],
-            options=options,
-            target_opset={"": get_latest_tested_opset_version(), "ai.onnx.ml": TREE_OPSET},
-            custom_conversion_functions=list_converters(),
-        )
-
-    if not is_classifier(estimator):
-        return convert(None)
-    try:
-        return convert({id(estimator): {"zipmap": False}})
-    except NameError:
-        # A LinearSVC never answers with maps and does not know the option. In a pipeline skl2onnx
-        # sets it by itself, unless the step's type has options already.
-        return convert({LinearSVC: {}, GridSearchCV: {}})
 
 
 def _read(path: Path) -> bytes:

@@ -3,7 +3,8 @@
 A model of several named inputs takes a structured array: one field for each input.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -55,7 +56,7 @@ def as_rows(
     convert = _Conversion(missing, first, "" if tensor is None else f"; the model takes {tensor}")
     columns = _find_columns(data)
     if columns is None:
-        values = as_array("rows", data)
+        values = _as_plain(data)
         if tensor is None:
             return values
         if not tensor.fields:
@@ -65,13 +66,15 @@ def as_rows(
     _check_lengths(arrays)
     if tensor is None:
         kinds = {name: _guess(name, each, first) for name, each in arrays.items()}
-        return _join({name: convert.convert(kinds[name], arrays[name], name) for name in arrays})
+        return join_columns(
+            {name: convert.convert(kinds[name], arrays[name], name) for name in arrays}
+        )
     if not tensor.fields:
         return convert.stack(tensor, arrays)
     lacking = [each.name for each in tensor.fields if each.name not in arrays]
     if lacking:
         raise InvalidInput(f"There are no columns {lacking} among {list(arrays)}{convert.wanted}.")
-    return _join(
+    return join_columns(
         {each.name: convert.fit(each, arrays[each.name], each.name) for each in tensor.fields}
     )
 
@@ -83,6 +86,32 @@ def columns_of(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
     {'age': array([31]), 'city': array(['Rome'], dtype='<U4')}
     """
     return {name: rows[name] for name in rows.dtype.names or ()}
+
+
+def change_columns(
+    change: Callable[[NDArray[Any]], NDArray[Any]], rows: NDArray[Any]
+) -> NDArray[Any]:
+    """Return rows after a change of each column on its own; of a plain array, of all of it.
+
+    >>> change_columns(lambda values: values[::-1], np.array([1, 2])).tolist()
+    [2, 1]
+    """
+    if rows.dtype.names is None:
+        return change(rows)
+    return join_columns({name: change(values) for name, values in columns_of(rows).items()})
+
+
+def join_columns(columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """Return columns of one length as a structured array.
+
+    >>> join_columns({"age": np.array([31]), "city": np.array(["Rome"])}).tolist()
+    [(31, 'Rome')]
+    """
+    kinds = [(name, each.dtype, each.shape[1:]) for name, each in columns.items()]
+    rows = np.empty(len(next(iter(columns.values()))), kinds)
+    for name, each in columns.items():
+        rows[name] = each
+    return rows
 
 
 def as_frame(rows: NDArray[Any]) -> "pl.DataFrame":
@@ -100,6 +129,38 @@ def as_frame(rows: NDArray[Any]) -> "pl.DataFrame":
             else values
             for name, values in columns_of(rows).items()
         }
+    )
+
+
+def list_user_frames(rows: NDArray[Any], text_gap: Any) -> Iterator[Any]:  # noqa: ANN401
+    """Yield a structured array as scikit-learn takes it: a frame of pandas, if any, and of Polars.
+
+    An estimator that was fitted on one of them may not take the other.
+
+    Args:
+        rows: They.
+        text_gap: What an empty text becomes: None, NaN or an empty text.
+    """
+    import polars as pl
+
+    columns: dict[str, Any] = {
+        name: [each or text_gap for each in values.tolist()] if values.dtype.kind == "U" else values
+        for name, values in columns_of(rows).items()
+    }
+    with suppress(ImportError):
+        import pandas as pd
+
+        yield pd.DataFrame(
+            {
+                name: each
+                if isinstance(each, np.ndarray) and each.ndim == 1
+                else pd.Series(list(each), dtype=object)
+                for name, each in columns.items()
+            }
+        )
+    nothing = None if text_gap is not None and text_gap != text_gap else text_gap  # noqa: PLR0124
+    yield as_frame(rows).with_columns(
+        pl.col(pl.String).replace("", nothing) if nothing != "" else []
     )
 
 
@@ -122,6 +183,20 @@ def _find_columns(data: Any) -> Mapping[str, Any] | None:  # noqa: ANN401
     if isinstance(data, Sequence) and len(data) and isinstance(data[0], Mapping):
         return _transpose(data)
     return None
+
+
+def _as_plain(data: Any) -> NDArray[Any]:  # noqa: ANN401
+    """Return rows without columns: an array, of texts where all of them are."""
+    if hasattr(data, "to_list") and hasattr(data, "dtype"):  # a series of Polars or pandas
+        return _read_series("rows", data)
+    values = as_array("rows", data)
+    if (
+        values.dtype.kind == "O"
+        and values.size
+        and all(isinstance(each, str) for each in values.flat)
+    ):
+        return values.astype(str)
+    return values
 
 
 def _transpose(rows: Sequence[Any]) -> dict[str, list[Any]]:
@@ -287,7 +362,9 @@ class _Conversion:
             raise InvalidInput(f"{said}{self.wanted}.") from error
 
     def stack(self, tensor: "Tensor", arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Return columns side by side, for a model of one input."""
+        """Return columns side by side for a model of one input, or the one named as that."""
+        if tensor.name in arrays:
+            arrays = {tensor.name: arrays[tensor.name]}
         parts = [self.convert(tensor.numpy_dtype, each, name) for name, each in arrays.items()]
         if len(parts) == 1 and tensor.fits(parts[0]):
             return parts[0]
@@ -316,11 +393,3 @@ def _numbers(values: NDArray[Any], gaps: NDArray[np.bool_], dtype: np.dtype[Any]
         except CastError as error:
             raise CastError((int(at),), error.value, error.reason) from None
     return array
-
-
-def _join(columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    kinds = [(name, each.dtype, each.shape[1:]) for name, each in columns.items()]
-    rows = np.empty(len(next(iter(columns.values()))), kinds)
-    for name, each in columns.items():
-        rows[name] = each
-    return rows

@@ -1,0 +1,240 @@
+"""Pipelines over the columns of a frame, registered as they stand."""
+
+import numpy as np
+import onnx
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from tests.graphs import text, two_inputs
+from workbench.errors import InvalidInput, InvalidModel
+from workbench.registry.api import Registry, Samples
+from workbench.registry.conversion import from_estimator
+from workbench.registry.estimator_inputs import list_initial_types
+from workbench.registry.onnx import Session
+
+ROWS = 240
+RNG = np.random.default_rng(0)
+COLUMNS = {
+    "age": RNG.uniform(0, 80, ROWS).round(1),
+    "visits": RNG.integers(0, 9, ROWS),
+    "city": RNG.choice(["Rome", "Oslo", "Bern"], ROWS),
+    "member": RNG.random(ROWS) < 0.5,
+    "note": RNG.choice(["a good day", "plan b now", "NAÏVE café", "no plan"], ROWS),
+    "unused": RNG.choice(["x", "y"], ROWS),
+}
+CHURN = (COLUMNS["age"] > 40) ^ (COLUMNS["city"] == "Rome")
+
+
+@pytest.fixture
+def mine(tmp_path):
+    return Registry(tmp_path / "registry", progress=str)
+
+
+def frame(kind=pd.DataFrame, **changed):
+    return kind({name: values.copy() for name, values in (COLUMNS | changed).items()})
+
+
+def gaps(column, sign=None):
+    values = COLUMNS[column].astype(object)
+    values[::5] = sign
+    return list(values)
+
+
+def numbers(*columns):
+    return ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), list(columns))
+
+
+def categories(*columns, encoder=None):
+    encoder = encoder or OneHotEncoder(handle_unknown="ignore")
+    return ("categories", encoder, list(columns))
+
+
+def fit(*parts, rows, estimator=None):
+    columns = ColumnTransformer(list(parts))
+    estimator = LogisticRegression() if estimator is None else estimator
+    return make_pipeline(columns, estimator).fit(rows, CHURN)
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [numbers("age", "visits"), categories("city", "member")],
+        [numbers("age"), categories("city", "visits", encoder=OrdinalEncoder())],
+        [numbers("visits"), ("kept", "passthrough", ["member", "age"])],
+        [numbers("age"), ("words", TfidfVectorizer(ngram_range=(1, 2)), "note")],
+    ],
+    ids=["one-hot", "ordinal", "kept", "words"],
+)
+def test_a_pipeline_is_registered_as_it_stands(mine, parts, kind):
+    rows = frame(kind)
+    pipeline = fit(*parts, rows=rows)
+
+    model = mine.register("churn", pipeline, samples=Samples(rows, CHURN))
+
+    names = [each.name for each in model.traits.input_schema.fields]
+    assert names == [name for name in COLUMNS if any(name in part[2] for part in parts)]
+    assert model.traits.agreement.share == 1
+    assert model.traits.batches == "identical"
+    assert model.traits.accuracy == pipeline.score(rows, CHURN)
+    inputs = mine["churn:1"].samples().inputs
+    assert np.array_equal(mine["churn:1"].session().run(inputs), pipeline.predict(rows))
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()),
+        OneHotEncoder(),
+        OneHotEncoder(handle_unknown="ignore"),
+    ],
+    ids=["filled", "category", "ignored"],
+)
+def test_missing_text_is_an_empty_one_in_the_file(mine, encoder, kind):
+    rows = frame(kind, city=gaps("city"), age=gaps("age"))
+    pipeline = fit(numbers("age"), categories("city", encoder=encoder), rows=rows)
+
+    model = mine.register("churn", pipeline, samples=rows)
+
+    assert model.traits.agreement.share == 1
+    assert "" in model.samples().inputs["city"]
+    assert np.isnan(model.samples().inputs["age"]).any()
+
+
+def test_missing_text_that_is_only_a_rule_of_the_file_is_tried(mine):
+    filled = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder())
+    model = mine.register(
+        "churn",
+        fit(numbers("age"), categories("city", encoder=filled), rows=frame()),
+        samples=frame(),
+    )
+
+    assert model.traits.agreement.missing_rows > 0
+    assert model.traits.agreement.missing_share == 1
+
+
+def test_an_empty_text_and_a_missing_one_cannot_both_be_categories(mine):
+    cities = gaps("city", "")
+    cities[1] = None
+    rows = frame(city=cities)
+
+    with pytest.raises(InvalidModel, match="empty text and another is missing"):
+        mine.register("churn", fit(categories("city"), rows=rows), samples=rows)
+
+
+def test_whole_numbers_that_have_a_mean_become_floats(mine):
+    kept = ("kept", "passthrough", ["visits"])
+    model = mine.register("visits", fit(kept, categories("city"), rows=frame()), samples=frame())
+
+    assert [each.dtype for each in model.traits.input_schema.fields] == ["int64", "str"]
+    pipeline = fit(("numbers", SimpleImputer(), ["visits"]), rows=frame())
+    assert str(mine.register("mean", pipeline, samples=frame()).traits.input_schema) == (
+        "visits: float32 (batch, 1)"
+    )
+
+
+def test_float64_is_kept_where_float32_changes_answers(mine):
+    seconds = 1.7e9 + np.arange(ROWS, dtype=float)
+    rows = frame(age=seconds)
+    scaled = ("numbers", StandardScaler(), ["age"])
+    pipeline = make_pipeline(
+        ColumnTransformer([scaled, categories("city")]), LinearRegression()
+    ).fit(rows, np.arange(ROWS))
+
+    model = mine.register("time", pipeline, samples=rows)
+
+    assert [each.dtype for each in model.traits.input_schema.fields] == ["float64", "str"]
+    assert model.traits.agreement.share == 1
+
+
+def test_a_regressor_over_a_frame_has_its_r2(mine):
+    rows = frame()
+    pipeline = fit(
+        numbers("age"), categories("city"), rows=rows, estimator=RandomForestRegressor(5)
+    )
+    model = mine.register("value", pipeline, samples=Samples(rows, CHURN.astype(float)))
+
+    assert model.traits.accuracy == pytest.approx(pipeline.score(rows, CHURN))
+
+
+@pytest.mark.parametrize(
+    "vectorizer",
+    [TfidfVectorizer(), CountVectorizer(token_pattern=r"(?u)\b\w+\b")],  # noqa: S106
+)
+def test_a_model_of_text_alone_takes_texts(mine, vectorizer):
+    notes = list(COLUMNS["note"])
+    pipeline = make_pipeline(vectorizer, LogisticRegression()).fit(notes, CHURN)
+
+    model = mine.register("notes", pipeline, samples=Samples(notes, CHURN))
+
+    assert str(model.traits.input_schema) == "input: str (batch)"
+    assert model.traits.agreement.share == 1
+
+
+@pytest.mark.parametrize("words", ["naïve café plan", "plan b plan"])
+def test_words_are_those_of_scikit_learn(words):
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2)).fit([words, "plan other"])
+    pipeline = make_pipeline(vectorizer, LinearRegression()).fit([words, "plan other"], [1.0, 2.0])
+    types = list_initial_types(np.array([words]))
+
+    values = Session(from_estimator(pipeline, types=types[0])).run(np.array([words.upper(), "b"]))
+
+    assert np.allclose(values[:, 0], pipeline.predict([words.upper(), "b"]), atol=1e-5)
+
+
+def test_a_frame_of_numbers_is_a_matrix_to_a_plain_estimator(mine):
+    rows = frame()[["age", "visits"]]
+    estimator = LogisticRegression().fit(rows, CHURN)
+
+    model = mine.register("plain", estimator, samples=rows[["visits", "age"]])
+
+    assert str(model.traits.input_schema) == "input: float32 (batch, 2)"
+    assert model.samples().inputs[0].tolist() == rows.iloc[0].astype(np.float32).tolist()
+
+
+def test_columns_are_not_guessed(mine):
+    pipeline = fit(numbers("age"), categories("city"), rows=frame())
+
+    with pytest.raises(InvalidModel, match=r"takes columns of a frame, 'age', .*give samples="):
+        mine.register("churn", pipeline)
+    with pytest.raises(InvalidInput, match="samples lack 'city'"):
+        mine.register("churn", pipeline, samples=frame().drop(columns="city"))
+    assert len(mine) == 0
+
+
+def test_a_pipeline_that_skl2onnx_takes_for_another_model_is_not_accepted(mine):
+    # A number that is a category, with a fraction: skl2onnx has whole ones and texts alone.
+    pipeline = fit(categories("age"), rows=frame())
+
+    with pytest.raises(InvalidModel, match=r"Category .* is not an int64|not an int"):
+        mine.register("churn", pipeline, samples=frame())
+
+
+def test_random_rows_are_made_for_several_inputs_of_numbers_not_for_text(mine):
+    model = mine.register("sum", two_inputs())
+
+    assert model.samples().inputs.dtype.names == ("a", "b")
+    assert model.traits.batches == "identical"
+    with pytest.raises(InvalidInput, match=r"takes text, x: str .*give samples"):
+        mine.register("text", text())
+    with pytest.raises(InvalidInput, match=r"b: float32 \(batch, any\): give samples"):
+        mine.register("sum", two_inputs(second=["n", "any"]))
+
+
+def test_columns_that_are_dropped_are_no_inputs():
+    rows = Samples(frame()).inputs
+    pipeline = fit(numbers("age"), categories("city"), rows=frame())
+    proto = onnx.load_model_from_string(
+        from_estimator(pipeline, rows, types=list_initial_types(rows)[0])
+    )
+
+    assert [each.name for each in proto.graph.input] == ["age", "city"]
