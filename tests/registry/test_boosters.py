@@ -14,8 +14,9 @@ from sklearn.preprocessing import StandardScaler
 
 from workbench.errors import InvalidModel
 from workbench.registry import boosters
+from workbench.registry.conversion import from_estimator
 from workbench.registry.model_import import import_model
-from workbench.registry.onnx import Session, from_estimator
+from workbench.registry.onnx import Session
 
 IRIS, SPECIES = load_iris(return_X_y=True)
 BODIES, PROGRESS = load_diabetes(return_X_y=True)
