@@ -1,10 +1,11 @@
-"""Ready-made models, trained here on the real data sets that come with scikit-learn.
+"""Ready-made models, trained here on the real data sets that come with scikit-learn and with us.
 
 They differ in accuracy, size and speed on purpose. `digits-mlp-wide` takes milliseconds for one
 row and little more for several, so that batching decides; the others answer in microseconds.
 """
 
 import hashlib
+import importlib.resources
 import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from workbench.registry import framed_digits
 from workbench.registry.answers import Answer
 from workbench.registry.model import Model, Samples
 from workbench.registry.quantisation import quantise
+from workbench.registry.rows import as_frame, as_rows
 
 if TYPE_CHECKING:
     from workbench.registry.api import Registry
@@ -29,10 +31,14 @@ _FRAMED_TARGETS = {framed_digits.TASK: "digits", f"{framed_digits.TASK}-kind": "
 """What is asked in each task on framed digits: which digit it is, or of which kind the row."""
 
 
+_ORIGINS = {"penguins": "Palmer Station LTER (Gorman and others, 2014)"}
+"""Where data come from that are not scikit-learn's."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Data:
     name: str
-    train: NDArray[np.float32]
+    train: NDArray[Any]
     train_targets: NDArray[Any]
     test: Samples
     sha256: str
@@ -193,6 +199,7 @@ def _add(registry: "Registry", name: str, seed: int) -> Model:
     from sklearn import __version__
 
     made = _RECIPES[name].make(registry, seed)
+    source = _ORIGINS.get(made.data.name, f"scikit-learn {__version__}")
     return registry.register(
         name,
         made.source,
@@ -201,7 +208,7 @@ def _add(registry: "Registry", name: str, seed: int) -> Model:
         task=made.data.name,
         data=made.data.name,
         framework=f"scikit-learn {__version__}",
-        lineage={"data": f"scikit-learn {__version__}: {made.data.name}", **made.lineage},
+        lineage={"data": f"{source}: {made.data.name}", **made.lineage},
         stage="Production",
         approval="Approved",
         who="workbench",
@@ -221,10 +228,11 @@ def _load(name: str, seed: int) -> _Data:
         "digits": datasets.load_digits,
         "breast-cancer": datasets.load_breast_cancer,
         "diabetes": datasets.load_diabetes,
+        "penguins": _read_penguins,
     }[name]
     rows, targets = loader(return_X_y=True)
     train, test, train_targets, test_targets = train_test_split(
-        rows.astype(np.float32),
+        rows if rows.dtype.names else rows.astype(np.float32),
         targets,
         test_size=0.3,
         random_state=seed,
@@ -232,6 +240,16 @@ def _load(name: str, seed: int) -> _Data:
     )
     sha256 = hashlib.sha256(train.tobytes() + train_targets.tobytes()).hexdigest()
     return _Data(name, train, train_targets, Samples(test, test_targets), sha256)
+
+
+def _read_penguins(*, return_X_y: bool) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: ARG001, N803 - as scikit-learn's
+    """Return columns of numbers and of text, some of them missing, and the species of each row."""
+    import polars as pl
+
+    path = importlib.resources.files("workbench.data") / "penguins.csv"
+    frame = pl.read_csv(path.read_bytes(), null_values="NA").drop("year")
+    rows = as_rows(None, frame.drop("species").cast({pl.Int64: pl.Float64}))
+    return rows, frame["species"].to_numpy().astype(str)
 
 
 def _load_framed(name: str, seed: int) -> _Data:
@@ -247,7 +265,8 @@ def _fit(estimator: Any, data: _Data) -> Any:  # noqa: ANN401
     with warnings.catch_warnings():
         # The networks stop after few epochs on purpose: more cost time and win no accuracy.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return estimator.fit(data.train, data.train_targets)
+        rows = as_frame(data.train) if data.train.dtype.names else data.train
+        return estimator.fit(rows, data.train_targets)
 
 
 def _fit_last_layer(pipeline: Any, data: _Data) -> dict[str, Any]:  # noqa: ANN401
@@ -281,6 +300,23 @@ def _logistic(seed: int) -> Any:  # noqa: ANN401
     from sklearn.preprocessing import StandardScaler
 
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, random_state=seed))
+
+
+def _logistic_of_columns(seed: int) -> Any:  # noqa: ANN401
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    measures = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
+    fill = SimpleImputer(strategy="median")
+    columns = ColumnTransformer(
+        [
+            ("measures", fill, measures),
+            ("kinds", OneHotEncoder(handle_unknown="ignore"), ["island", "sex"]),
+        ]
+    )
+    return make_pipeline(columns, _logistic(seed))
 
 
 def _forest(trees: int = 200, depth: int | None = None) -> Callable[[int], Any]:
@@ -334,6 +370,7 @@ _RECIPES: dict[str, _TrainedRecipe | _QuantisedRecipe | _PrunedRecipe | _PatchRe
     "breast-cancer-forest": _TrainedRecipe(data="breast-cancer", estimator=_forest()),
     "diabetes-ridge": _TrainedRecipe(data="diabetes", estimator=_ridge),
     "diabetes-boosting": _TrainedRecipe(data="diabetes", estimator=_gradient_boosting),
+    "penguins-logistic": _TrainedRecipe(data="penguins", estimator=_logistic_of_columns),
 }
 
 #: The groups that `build` makes by default.
