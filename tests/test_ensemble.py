@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import workbench as wb
-from tests.graphs import linear
+from tests.graphs import linear, two_inputs
 from workbench.deployment import Deployment, RoutedDeployment
 from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput
@@ -112,6 +112,19 @@ def test_members_answer_the_same_questions(ensemble, tmp_path):
 
     with pytest.raises(InvalidInput, match="small has the task digits, and other has sums"):
         Ensemble({**ensemble.members, "other": other}, First())
+
+
+def test_members_take_the_same_columns(tmp_path):
+    registry = wb.Registry(tmp_path)
+    content = two_inputs()
+    other = content.replace(b"\x01a", b"\x01c")  # another name for the first input
+    members = {
+        name: Member(registry.register(name, file, task="sums", kind="other"), wb.Local())
+        for name, file in (("one", content), ("other", other))
+    }
+
+    with pytest.raises(InvalidInput, match=r"one has the shape of a row .'a: float32 .batch.'"):
+        Ensemble(members, First())
 
 
 def test_members_have_one_pool_of_samples(ensemble, models, tmp_path):

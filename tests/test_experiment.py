@@ -48,6 +48,20 @@ def test_every_request_is_answered_by_the_real_model(run, experiment):
     assert run.frame["correct"].to_list() == expected.tolist()
 
 
+def test_a_model_of_columns_runs_as_others_do(registry):
+    model = registry["penguins-logistic"]
+    trace = wb.constant(rate=40, duration=1)
+    policy = wb.BatchPolicy(max_size=8, max_wait=0.1)
+
+    run = wb.Experiment(model, wb.Local(), trace, policy).run()
+
+    pool = model.samples()
+    right = model.correct(model.session().run(pool.inputs), pool.targets)
+    assert run.complete
+    assert run.batches()["rows"].max() > 1
+    assert run.frame["correct"].to_list() == right[trace.sample % len(pool)].tolist()
+
+
 def test_latency_is_counted_from_the_schedule(run, experiment):
     frame = run.frame
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from workbench.routing.simple import RoundRobin
 from workbench.run.record import MemberRecord
 from workbench.service_times import ServiceTimes
 from workbench.validation import as_tuple, not_negative, of_kind
+
+if TYPE_CHECKING:
+    from workbench.registry.onnx import Tensor
 
 MAX_MEMBERS = 255
 """The most members: a run's column `tried` counts them in a byte."""
@@ -243,12 +246,17 @@ def _check_alike(members: Mapping[str, Member]) -> None:
             )
 
 
+def _shape(taken: "Tensor") -> object:
+    """Return what rows look like: their shape, or the names, kinds and shapes of their columns."""
+    return tuple(map(str, taken.fields)) or taken.shape
+
+
 def _comparisons(one: Model, other: Model) -> list[tuple[str, object, object]]:
     mine, its = one.traits, other.traits
     classes = mine.score_classes, its.score_classes
     return [
         ("task", mine.task, its.task),
         ("kind", mine.kind, its.kind),
-        ("shape of a row", mine.input_schema.shape, its.input_schema.shape),
+        ("shape of a row", _shape(mine.input_schema), _shape(its.input_schema)),
         ("classes", *((None, None) if None in classes else classes)),
     ]

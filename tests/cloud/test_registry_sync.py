@@ -69,6 +69,21 @@ def test_versions_come_back_as_they_went(cloud, mine, other, group):
     assert other.verify() == []
 
 
+def test_a_model_of_columns_comes_back_with_its_columns_and_rows(
+    cloud, other, group, tmp_path, registry
+):
+    went = registry["penguins-logistic"]
+    mine = Registry(tmp_path / "columns")
+    mine.register(group, went.path, samples=went.samples(), task="penguins")
+    mine.push(cloud, groups=[group])
+
+    (came,) = other.pull(cloud, groups=[group])
+
+    assert came.traits.input_schema == went.traits.input_schema
+    assert came.samples().inputs.dtype == went.samples().inputs.dtype
+    assert str(came.samples().inputs.tolist()) == str(went.samples().inputs.tolist())  # some NaN
+
+
 def test_traits_of_users_can_be_read_there_and_come_back_with_their_types(
     cloud, mine, other, group
 ):

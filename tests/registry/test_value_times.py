@@ -87,3 +87,16 @@ def test_a_network_shows_it_and_a_linear_model_of_few_columns_does_not(registry)
 
     assert time_values(network.session(), network.samples().inputs).tiny_ratio > WORTH_TELLING
     assert not time_values(few.session(), few.samples().inputs).slow
+
+
+def test_columns_of_numbers_are_looked_at_and_texts_are_left():
+    rows = np.zeros(8, [("a", "f4"), ("text", "U3"), ("b", "f8")])
+    rows["a"], rows["text"], rows["b"] = 1.5, "abc", 2.5
+
+    def is_tiny(row):
+        assert row["text"] == "abc"
+        return 40.0 * bool(0 < abs(row["a"]) < 1e-37 and 0 < abs(row["b"]) < 1e-300)
+
+    found = find(is_tiny, rows, seconds=100.0)
+    assert found.tiny_ratio == pytest.approx(41.0)
+    assert found.rows == 8

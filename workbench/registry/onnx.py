@@ -48,6 +48,7 @@ OTHER_MEANS = (
 """What is to be done where skl2onnx makes no file of an estimator, or another model."""
 
 _RECORD = "record"
+_SHOWN = 8  # inputs of a record that are named where it is printed
 
 _PICKLES = {".pkl", ".pickle", ".joblib", ".cloudpickle"}
 
@@ -104,7 +105,9 @@ class Tensor:
 
     def __str__(self) -> str:
         if self.fields:
-            return ", ".join(map(str, self.fields))
+            more = len(self.fields) - _SHOWN
+            named = ", ".join(map(str, self.fields[:_SHOWN]))
+            return f"{named} and {more} more" if more > 0 else named
         axes = ", ".join(["batch", *("any" if size is None else str(size) for size in self.shape)])
         return f"{self.name}: {self.dtype} ({axes})"
 

@@ -8,6 +8,7 @@ starts or packs do (`modelserver.tiny_numbers`); other programs, a notebook amon
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvocationError
 from workbench.registry.invariance_probe import BatchSession
+from workbench.registry.rows import change_columns, columns_of
 
 WORTH_TELLING = 3.0
 """Times the ordinary time from which on a row is called slow: caches and branches make twice."""
@@ -104,21 +106,23 @@ def time_values(
     pool = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MANY)).astype(int))]
     pool = np.random.default_rng(0).permutation(pool)  # if time ends, what was timed is no corner
     plain = _drop_tiny(pool[:_ORDINARY_ROWS])
-    timer.adapt(plain[0])
-    ordinary = float(np.median([timer.time(row) for row in plain]))
-    tiny = max((timer.time(row) for row in _make_tiny(pool[0])), default=float("nan"))
-    times = [timer.time(row) for row in pool if clock() < ends] or [ordinary]
+    timer.adapt(plain[:1])
+    ordinary = float(np.median([timer.time(row) for row in _singles(plain)]))
+    tiny = max((timer.time(row) for row in _make_tiny(pool[:1])), default=float("nan"))
+    times = [timer.time(row) for row in _singles(pool) if clock() < ends] or [ordinary]
     for number, one in enumerate(times):  # again: something else may have run in between
         if one >= WORTH_TELLING * ordinary:
-            times[number] = min(one, timer.time(pool[number]))
+            times[number] = min(one, timer.time(pool[number : number + 1]))
     slowest = int(np.argmax(times))
+    plain = _drop_tiny(pool[slowest : slowest + 1])
     return ValueTimes(
         ordinary=ordinary,
         tiny=tiny,
         slowest=times[slowest],
         rows=len(times),
         slow=int((np.array(times) >= WORTH_TELLING * ordinary).sum()),
-        by_tiny=timer.time(_drop_tiny(pool[slowest])) < times[slowest] / WORTH_TELLING,
+        by_tiny=timer.time(_drop_tiny(pool[slowest : slowest + 1]))
+        < times[slowest] / WORTH_TELLING,
     )
 
 
@@ -137,8 +141,8 @@ class _Timer:
             self._repeats = 1
 
     def time(self, row: NDArray[Any]) -> float:
-        """Return the CPU seconds of a row among copies of it; NaN where the model fails."""
-        batch = np.repeat(row[np.newaxis], self._copies, axis=0)
+        """Return the CPU seconds of one row among copies of it; NaN where the model fails."""
+        batch = np.repeat(row, self._copies, axis=0)
         try:
             return min(self._run(batch) for _ in range(self._repeats)) / self._copies
         except InvocationError:
@@ -150,20 +154,34 @@ class _Timer:
         return self._clock() - began
 
 
+def _singles(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    return (rows[at : at + 1] for at in range(len(rows)))
+
+
 def _drop_tiny(rows: NDArray[Any]) -> NDArray[Any]:
     """Return rows with 0 in place of numbers whose products are tiny."""
-    if rows.dtype.kind != "f":
-        return rows
-    limit = np.sqrt(np.finfo(rows.dtype).smallest_normal)
-    return np.where(np.abs(rows) < limit, rows.dtype.type(0), rows)
+
+    def drop(values: NDArray[Any]) -> NDArray[Any]:
+        if values.dtype.kind != "f":
+            return values
+        limit = np.sqrt(np.finfo(values.dtype).smallest_normal)
+        return np.where(np.abs(values) < limit, values.dtype.type(0), values)
+
+    return change_columns(drop, rows)
 
 
 def _make_tiny(row: NDArray[Any]) -> Iterator[NDArray[Any]]:
     """Yield the row with all numbers tiny, in two ways; nothing of whole numbers or text."""
-    if row.dtype.kind != "f" or not row.size:
+    columns = columns_of(row).values() or [row]
+    if not any(each.dtype.kind == "f" and each.size for each in columns):
         return
-    kinds = np.finfo(row.dtype)
-    finite = np.where(np.isfinite(row), row, 0).astype(float)
-    shares = finite / (np.abs(finite).max() or 1.0)
     for times in _AROUND:
-        yield (shares * times * float(kinds.smallest_normal)).astype(row.dtype)
+        yield change_columns(partial(_shrink, times=times), row)
+
+
+def _shrink(values: NDArray[Any], *, times: float) -> NDArray[Any]:
+    if values.dtype.kind != "f":
+        return values
+    finite = np.where(np.isfinite(values), values, 0).astype(float)
+    shares = finite / (np.abs(finite).max() or 1.0)
+    return (shares * times * float(np.finfo(values.dtype).smallest_normal)).astype(values.dtype)
