@@ -9,7 +9,7 @@ from importlib import import_module
 _CONTENTS = {
     # what is to be run: a model, how long its batches take
     "registry.api": ["Registry"],
-    "registry.model": ["Model"],
+    "registry.model": ["Model", "Samples"],
     "measuring.profile": ["Profile", "load_profile", "profile"],
     "service_times": ["ServiceTimes"],
     # the requests
