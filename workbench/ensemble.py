@@ -47,6 +47,7 @@ class Member:
         of_kind("deployment", self.deployment, Deployment)
         if not hasattr(self.policy, "batcher"):
             raise InvalidInput(f"policy must be a policy such as BatchPolicy, got {self.policy!r}.")
+        self.model.check_policy(self.policy)
         if self.deployment.by_job or len(self.deployment.simple_parts) > 1:
             raise InvalidInput(
                 f"{self.deployment.label} answers no single calls, so that no request can be "

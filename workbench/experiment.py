@@ -90,6 +90,8 @@ class Experiment:
             of_kind(name, getattr(self, name), kind)
         if not hasattr(self.policy, "batcher"):
             raise InvalidInput(f"policy must be a policy such as BatchPolicy, got {self.policy!r}.")
+        if isinstance(self.model, Model):
+            self.model.check_policy(self.policy)
         if self.slo is not None:
             of_kind("slo", self.slo, SLO, "an SLO")
 

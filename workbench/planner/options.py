@@ -232,6 +232,9 @@ class Options(PlanChoices):
             InvalidInput: Nothing is left.
         """
         caveat = model.traits.batch_caveat
+        if model.traits.one_row:
+            note = f"{model.name} takes one row a call, so that every request goes alone."
+            return replace(self, max_sizes=[1]), note
         if not caveat or self.even_if_answers_change:
             return self, ""
         kinds = [kind for kind in self.kinds if not is_by_job(kind)]

@@ -28,6 +28,7 @@ from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
 from workbench.files import as_path, home, is_full, read_and_verify, sha256
 from workbench.formatting import Table
 from workbench.provenance import environment
+from workbench.registry.adaptation import Adaptation
 from workbench.registry.agreement import NOT_CHECKED, read_agreement
 from workbench.registry.answers import Answer
 from workbench.registry.invariance import BatchInvariance
@@ -278,6 +279,9 @@ class Registry:
         framework: str = "",
         answer: Answer | None = None,
         output: str | None = None,
+        constants: Mapping[str, Any] | None = None,
+        batch_axes: Mapping[str, int] | None = None,
+        free_batch: bool = False,
         traits: Mapping[str, Label] | None = None,
         lineage: dict[str, Any] | None = None,
         stage: str = "Development",
@@ -303,6 +307,14 @@ class Registry:
                 is known how sure it is, instead of what the file has first, the label mostly.
             output: Name of the output that answers, where a file has several: by default the first,
                 unless that is a sequence, a map or one number for all rows.
+            constants: Inputs of a file that are the same in every call, such as {"sr": 16000}; they
+                are written into it.
+            batch_axes: The axis of the batch, counted from 0, of inputs and outputs of a file that
+                have it elsewhere than first, such as {"state": 1}. Without a word it is the only
+                axis of free size, or the one named as the first input's first.
+            free_batch: Make the batch of a file free that is fixed at 1 row by declaration alone.
+                Otherwise rows of such a file run one after the other. Either is compared with the
+                file as it came, in batches of several sizes.
             traits: What else is to be known of it by name, such as {"licence": "MIT"}: texts of up
                 to 256 characters, numbers, True or False.
             lineage: Data set, parameters, seed: anything that JSON can hold.
@@ -333,7 +345,12 @@ class Registry:
             accuracy=accuracy,
             framework=framework,
             answer=answer,
-            output=output,
+            adaptation=Adaptation(
+                output=output,
+                constants=constants or {},
+                batch_axes=batch_axes or {},
+                free_batch=free_batch,
+            ),
             seed=seed,
         )
         lineage = of_kind("lineage", {} if lineage is None else lineage, dict)

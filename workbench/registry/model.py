@@ -19,10 +19,9 @@ from workbench.registry.rows import as_rows
 from workbench.validation import as_array, as_context
 
 if TYPE_CHECKING:
-    from workbench.traffic.trace import Context, Trace
-
-if TYPE_CHECKING:
+    from workbench.batching.timer import Policy
     from workbench.run.record import ModelRecord
+    from workbench.traffic.trace import Context, Trace
 
 Approval = Literal["PendingManualApproval", "Approved", "Rejected"]
 Kind = Literal["classification", "regression", "other"]
@@ -92,6 +91,7 @@ class Traits:
         agreement: How the file answers beside the estimator it was made of; None: not checked.
         classes: What the columns of a classifier's scores stand for, where it answers with scores;
             None: for their own numbers, or it answers with labels.
+        one_row: Whether its file takes one row a call, so that rows of a batch run in turn.
         user: What its user said of it, such as {"licence": "MIT"}.
     """
 
@@ -109,6 +109,7 @@ class Traits:
     batch_invariance: BatchInvariance | None = None
     agreement: Agreement | None = None
     classes: tuple[Label, ...] | None = None
+    one_row: bool = False
     user: dict[str, Label] = field(default_factory=dict, hash=False)
 
     @property
@@ -226,6 +227,20 @@ class Model:
             return np.full(len(outputs), np.nan)
         sure = outputs.max(axis=1).astype(float).clip(max=1)
         return np.where(are_probabilities(outputs), sure, np.nan)
+
+    def check_policy(self, policy: "Policy") -> None:
+        """Require that a policy makes no batches of a model that takes one row a call.
+
+        Raises:
+            InvalidInput: It does.
+        """
+        if self.traits.one_row and policy.max_size > 1:
+            raise InvalidInput(
+                f"{self.name} takes one row a call, and the policy joins up to {policy.max_size} "
+                "requests, which would take as long as one after the other: give BatchPolicy(), or "
+                "register the model with a free batch axis (free_batch=True, where it has one by "
+                "declaration alone)."
+            )
 
     def record(self) -> "ModelRecord":
         """Return what the record of a run says of the model."""

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError
 from workbench.modelserver.casts import CastError, cast
-from workbench.registry.adaptation import adapt
+from workbench.registry.adaptation import Adaptation, Adapted
+from workbench.registry.adaptation_proof import prove
 from workbench.registry.agreement import Agreement
 from workbench.registry.agreement_probe import compare_with_file
 from workbench.registry.answers import Answer, choose_answer
@@ -38,6 +39,7 @@ _METRICS = {"classification": "accuracy", "regression": "r2"}
 _POOL_BYTES = 2**24
 _BATCH_SIZES = (1, 8, 32)  # by which a figure is measured where answers change
 _LARGE_FILE = 2**24  # bytes
+_AS_IT_IS = Adaptation()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ def import_model(
     accuracy: float | None,
     framework: str,
     answer: Answer | None = None,
-    output: str | None = None,
+    adaptation: Adaptation = _AS_IT_IS,
     seed: int,
 ) -> ModelContent:
     """Run a source on its samples and return it; the arguments are those of `Registry.register`.
@@ -71,7 +73,9 @@ def import_model(
         InvalidModel: The source is not a model the workbench can run.
         InvalidInput: The samples do not fit together, or are needed and missing.
     """
-    _check_arguments(kind, {"task": task, "data": data, "framework": framework}, answer, output)
+    _check_arguments(
+        kind, {"task": task, "data": data, "framework": framework}, answer, adaptation.output
+    )
     if accuracy is not None:
         accuracy = finite("accuracy", accuracy)
     given = samples
@@ -87,7 +91,7 @@ def import_model(
         rows = find_columns(estimator, None if given is None else given.inputs)
         given = None if given is None or rows is None else replace(given, inputs=rows)
         framework = framework or (boosters.name_framework(estimator) if converts else "")
-    ask = _Question(estimator, given, kind, answer, output, data, seed)
+    ask = _Question(estimator, given, kind, answer, adaptation, data, seed)
     tried = _convert_and_try(ask) if converts else _compare(_try_file(source, ask), ask)
     figure = accuracy if tried.measured is None else tried.measured
     traits = Traits(
@@ -105,12 +109,13 @@ def import_model(
         batch_invariance=tried.invariance,
         agreement=tried.agreement,
         classes=tried.classes,
+        one_row=tried.one_row,
     )
     return ModelContent(
         content=tried.checked.content,
         pool=_npz(tried.pool),
         traits=traits,
-        notes=tried.checked.notes,
+        notes=tried.notes,
     )
 
 
@@ -135,7 +140,7 @@ class _Question:
     given: Samples | None
     kind: Kind | None
     answer: Answer | None
-    output: str | None
+    adaptation: Adaptation
     data: str
     seed: int
 
@@ -156,6 +161,8 @@ class _Tried:
     origin: str
     invariance: BatchInvariance
     measured: float | None
+    one_row: bool
+    notes: tuple[str, ...]
     agreement: Agreement | None = None
 
     @property
@@ -190,8 +197,10 @@ def _convert_and_try(ask: _Question) -> _Tried:
 
 def _try_file(source: str | Path | bytes, ask: _Question) -> _Tried:
     """Check a file, and run it on its samples."""
-    checked = check_model(source, partial(adapt, output=ask.output))
+    checked = check_model(source, ask.adaptation.apply)
+    adapted = checked.adapted or Adapted(content=checked.content)
     pool, origin = _pool(ask.given, checked.signature.input, ask.data, ask.seed)
+    cost = prove(adapted, pool.inputs)
     checked, kind, classes = choose_answer(checked, ask.answer, ask.kind, ask.estimator, pool)
     invariance, measured = _try(checked, pool, kind, classes)
     return _Tried(
@@ -202,6 +211,8 @@ def _try_file(source: str | Path | bytes, ask: _Question) -> _Tried:
         origin=origin,
         invariance=invariance,
         measured=measured,
+        one_row=adapted.one_row,
+        notes=tuple(filter(None, (*adapted.notes, cost))),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFound
+from workbench.registry.external_weights import take_weights_in
 from workbench.validation import require_rows, whole_number
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class CheckedModel:
     signature: Signature
     producer: str
     opset: int
-    notes: tuple[str, ...] = ()
+    adapted: "Adapted | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +180,7 @@ class Session:
             raise InvalidInput(f'nan must be "allow" or "refuse", got {nan!r}.')
         self.threads = threads
         self.nan = nan
-        self._session = _open(source, threads)
+        self._session = open_runtime(source, threads)
         self.signature = _signature(self._session)
         # What `run` needs at every call, looked up once.
         self._run = self._session.run
@@ -281,7 +282,7 @@ def read_signature(source: str | Path | bytes) -> Signature:
         NotFound: There is no such file.
         InvalidModel: The file is not a model that the workbench can run.
     """
-    return _signature(_open(source, threads=1))
+    return _signature(open_runtime(source, threads=1))
 
 
 def check_model(
@@ -295,23 +296,23 @@ def check_model(
 
     Raises:
         NotFound: There is no such file.
-        InvalidModel: The file is a pickle, truncated, not ONNX, keeps weights in other files, or
+        InvalidModel: The file is a pickle, truncated, not ONNX, lacks weights in other files, or
             its inputs are not numbers or texts with a dynamic batch axis.
     """
     content = source if isinstance(source, bytes) else _read(Path(source))
     name = "The model" if isinstance(source, bytes) else str(source)
-    proto = _parse(content, name)
+    proto = _parse(content, name, None if isinstance(source, bytes) else Path(source).parent)
     opsets = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
-    notes: tuple[str, ...] = ()
-    if adapt is not None:
-        adapted = adapt(proto, content)
-        content, notes = adapted.content, adapted.notes
+    if len(content) < proto.ByteSize():  # by the weights that were beside it
+        content = proto.SerializeToString()
+    adapted = None if adapt is None else adapt(proto, content)
+    content = content if adapted is None else adapted.content
     return CheckedModel(
         content=content,
         signature=read_signature(content),
         producer=f"{proto.producer_name} {proto.producer_version}".strip(),
         opset=max(opsets, default=0),
-        notes=notes,
+        adapted=adapted,
     )
 
 
@@ -329,7 +330,7 @@ def _read(path: Path) -> bytes:
         raise InvalidModel(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _parse(content: bytes, name: str) -> Any:  # noqa: ANN401
+def _parse(content: bytes, name: str, folder: Path | None) -> Any:  # noqa: ANN401
     import onnx
 
     try:
@@ -339,10 +340,7 @@ def _parse(content: bytes, name: str) -> Any:  # noqa: ANN401
     if not proto.HasField("graph"):
         raise InvalidModel(f"{name} is not ONNX: it holds no graph.")
     if any(onnx.external_data_helper.uses_external_data(each) for each in _tensors(proto)):
-        raise InvalidModel(
-            f"{name} keeps weights in other files, and one file is wanted. Put them in with "
-            "onnx.save_model(onnx.load(path), new_path)."
-        )
+        take_weights_in(proto, folder, name)
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
@@ -362,7 +360,8 @@ def _tensors(message: Any) -> "Iterator[Any]":  # noqa: ANN401
                 yield from _tensors(child)
 
 
-def _open(source: str | Path | bytes, threads: int) -> "onnxruntime.InferenceSession":
+def open_runtime(source: str | Path | bytes, threads: int = 1) -> "onnxruntime.InferenceSession":
+    """Return a session of ONNX Runtime alone; raises what `Session` does of a file."""
     import onnxruntime
 
     if not isinstance(source, bytes) and not Path(source).is_file():

@@ -1,0 +1,146 @@
+"""Inputs of an ONNX graph: what is always the same is written into it, and batches come first."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import InvalidInput
+
+
+def put_constants_in(proto: Any, constants: Mapping[str, Any]) -> None:  # noqa: ANN401
+    """Write inputs that have the same value in every call into a graph.
+
+    Raises:
+        InvalidInput: There is no such input, or the value is not of its type and shape.
+    """
+    import onnx
+
+    for name, value in constants.items():
+        inputs = find_inputs(proto)
+        if name not in inputs:
+            raise InvalidInput(f"constants name {name!r}, and the inputs are {list(inputs)}.")
+        array = _fit(name, value, inputs[name])
+        proto.graph.input.remove(inputs[name])
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+
+
+def find_inputs(proto: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the inputs that have no value of their own, by name."""
+    known = {each.name for each in proto.graph.initializer}
+    return {each.name: each for each in proto.graph.input if each.name not in known}
+
+
+def list_axes(value: Any) -> list[int | None]:  # noqa: ANN401
+    """Return the declared size of each axis of an input or output; None: any."""
+    axes = value.type.tensor_type.shape.dim
+    return [each.dim_value if each.HasField("dim_value") else None for each in axes]
+
+
+def find_batch_axes(proto: Any, given: Mapping[str, int]) -> dict[str, int]:  # noqa: ANN401
+    """Return the axis of the batch of each input and output that has another one than the first.
+
+    Without a word of the user it is the only axis of free size, or the one that is named as the
+    first axis of the first input.
+
+    Raises:
+        InvalidInput: A name is unknown, or it has no such axis.
+    """
+    values = find_inputs(proto) | {each.name: each for each in proto.graph.output}
+    for name, axis in given.items():
+        count = len(list_axes(values[name])) if name in values else 0
+        if name not in values or not isinstance(axis, int) or not 0 <= axis < count:
+            raise InvalidInput(
+                f"batch_axes name the axis {axis!r} of {name!r}, and the inputs and outputs are "
+                f"{', '.join(f'{key} with {len(list_axes(each))}' for key, each in values.items())}"
+                " axes, counted from 0."
+            )
+    found = {name: _guess_axis(each, _name_batch(proto)) for name, each in values.items()}
+    return {name: axis for name, axis in (found | dict(given)).items() if axis}
+
+
+def put_batches_first(proto: Any, axes: Mapping[str, int]) -> None:  # noqa: ANN401
+    """Move the axis of the batch of inputs and outputs to the front of each."""
+    import onnx
+
+    inputs = find_inputs(proto)
+    for name, axis in axes.items():
+        inner = f"{name}/moved"
+        _rename(proto.graph, name, inner)
+        value = inputs.get(name) or next(each for each in proto.graph.output if each.name == inner)
+        value.name = name
+        order = [axis, *(each for each in range(len(list_axes(value))) if each != axis)]
+        sizes = [value.type.tensor_type.shape.dim[each] for each in order]
+        kept = [
+            onnx.TensorShapeProto.Dimension.FromString(each.SerializeToString()) for each in sizes
+        ]
+        del value.type.tensor_type.shape.dim[:]
+        value.type.tensor_type.shape.dim.extend(kept)
+        if name in inputs:
+            back = [int(each) for each in np.argsort(order)]
+            node = onnx.helper.make_node("Transpose", [name], [inner], perm=back)
+            proto.graph.node.insert(0, node)
+        else:
+            node = onnx.helper.make_node("Transpose", [inner], [name], perm=order)
+            proto.graph.node.append(node)
+
+
+def _fit(name: str, value: Any, wanted: Any) -> NDArray[Any]:  # noqa: ANN401
+    """Return a value in the type and shape of an input."""
+    import onnx
+
+    kind = onnx.helper.tensor_dtype_to_np_dtype(wanted.type.tensor_type.elem_type)
+    shape = list_axes(wanted)
+    array = np.asarray(value)
+    try:
+        exact = array.astype(kind)
+        same = kind.kind == "O" or bool(np.all(exact == array)) or kind.kind == "f"
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        raise InvalidInput(f"The constant {name!r} must be of {kind}, got {value!r}.")
+    if exact.size == 1 and all(size in (None, 1) for size in shape):
+        return exact.reshape([1] * len(shape))
+    fits = len(shape) == exact.ndim
+    if not fits or any(w not in (None, g) for w, g in zip(shape, exact.shape, strict=True)):
+        raise InvalidInput(
+            f"The constant {name!r} must have the shape {shape}, got {list(exact.shape)}."
+        )
+    return exact
+
+
+def _name_batch(proto: Any) -> str:  # noqa: ANN401
+    """Return the name of the first axis of the first input, where it has one."""
+    first = next(iter(find_inputs(proto).values()), None)
+    axes = [] if first is None else first.type.tensor_type.shape.dim
+    return str(axes[0].dim_param) if axes else ""
+
+
+def _guess_axis(value: Any, batch: str) -> int:  # noqa: ANN401
+    names = [each.dim_param for each in value.type.tensor_type.shape.dim]
+    if batch and batch in names:
+        return names.index(batch)
+    free = [axis for axis, size in enumerate(list_axes(value)) if size is None]
+    return free[0] if len(free) == 1 else 0
+
+
+def _rename(graph: Any, old: str, new: str) -> None:  # noqa: ANN401
+    """Rename a value everywhere in a graph, and in those within its nodes."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for at, name in enumerate(names):
+                if name == old:
+                    names[at] = new
+        for inner in _list_subgraphs(node):
+            _rename(inner, old, new)
+    for each in (*graph.output, *graph.value_info):
+        if each.name == old:
+            each.name = new
+
+
+def _list_subgraphs(node: Any) -> Iterator[Any]:  # noqa: ANN401
+    for each in node.attribute:
+        if each.HasField("g"):
+            yield each.g
+        yield from each.graphs
