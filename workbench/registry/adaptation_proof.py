@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidModel, WorkbenchError
-from workbench.registry.adaptation import Adapted, Original
 from workbench.registry.onnx import Session, open_runtime
+
+if TYPE_CHECKING:
+    from workbench.registry.adaptation import Adapted, Original
 
 _SIZES = (1, 2, 3, 7)  # rows in a batch that must be answered as by the original
 _MOST = 16  # rows that are tried
@@ -18,7 +20,7 @@ _TIMED = 8  # rows in the batch that is timed
 
 
 def prove(
-    adapted: Adapted, rows: NDArray[Any], clock: Callable[[], float] = time.perf_counter
+    adapted: "Adapted", rows: NDArray[Any], clock: Callable[[], float] = time.perf_counter
 ) -> str:
     """Compare a changed file with the one that came, and return what one row a call costs.
 
@@ -44,7 +46,7 @@ def prove(
 
 
 def _price(
-    adapted: Adapted,
+    adapted: "Adapted",
     session: Session,
     rows: NDArray[Any],
     expected: NDArray[Any],
@@ -68,7 +70,7 @@ def _price(
     return f"{cost} Export it with a free batch axis to have batches."
 
 
-def _ask_original(original: Original, rows: NDArray[Any]) -> NDArray[Any]:
+def _ask_original(original: "Original", rows: NDArray[Any]) -> NDArray[Any]:
     """Return what the file answers to each row alone."""
     session = open_runtime(original.content, threads=1)
     wanted = {each.name: len(each.shape) for each in session.get_inputs()}
