@@ -191,13 +191,6 @@ def test_random_bytes_are_no_model(content):
         check_model(content)
 
 
-def test_weights_in_other_files_are_refused_with_the_way_out(tmp_path):
-    path = with_external_data(tmp_path)
-
-    with pytest.raises(InvalidModel, match=r"weights in other files.*onnx\.save_model"):
-        check_model(path)
-
-
 def test_weights_in_other_files_are_found_inside_branches(tmp_path):
     weight = onnx.load(with_external_data(tmp_path), load_external_data=False).graph.initializer[0]
     inner = helper.make_node("Identity", ["w"], ["inner"])

@@ -14,6 +14,7 @@ from workbench.registry.graph_inputs import (
     find_inputs,
     put_batches_first,
     put_constants_in,
+    widen_bfloat16,
 )
 from workbench.registry.single_rows import (
     find_shapes,
@@ -81,6 +82,8 @@ class Adaptation:
         """
         before = copy.deepcopy(proto)
         inputs = find_inputs(proto)
+        if widen_bfloat16(proto):
+            content = proto.SerializeToString()  # NumPy could not ask the file as it came
         put_constants_in(proto, self.constants)
         proto, note = put_answer_first(proto, self.output)
         axes = find_batch_axes(proto, self.batch_axes)

@@ -86,6 +86,26 @@ def put_batches_first(proto: Any, axes: Mapping[str, int]) -> None:  # noqa: ANN
             proto.graph.node.append(node)
 
 
+def widen_bfloat16(proto: Any) -> bool:  # noqa: ANN401
+    """Make inputs and outputs of bfloat16, which NumPy lacks, float32; return if any were."""
+    import onnx
+
+    short, wide = onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT
+    outputs = {each.name: each for each in proto.graph.output}
+    values = find_inputs(proto) | outputs
+    found = [each for each in values.values() if each.type.tensor_type.elem_type == short]
+    for value in found:
+        name, inner = value.name, f"{value.name}/bfloat16"
+        _rename(proto.graph, name, inner)
+        value.name = name
+        value.type.tensor_type.elem_type = wide
+        if name in outputs:
+            proto.graph.node.append(onnx.helper.make_node("Cast", [inner], [name], to=wide))
+        else:
+            proto.graph.node.insert(0, onnx.helper.make_node("Cast", [name], [inner], to=short))
+    return bool(found)
+
+
 def _fit(name: str, value: Any, wanted: Any) -> NDArray[Any]:  # noqa: ANN401
     """Return a value in the type and shape of an input."""
     import onnx

@@ -301,10 +301,9 @@ def check_model(
     """
     content = source if isinstance(source, bytes) else _read(Path(source))
     name = "The model" if isinstance(source, bytes) else str(source)
-    proto = _parse(content, name, None if isinstance(source, bytes) else Path(source).parent)
+    folder = None if isinstance(source, bytes) else Path(source).parent
+    proto, content = _parse(content, name, folder)
     opsets = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
-    if len(content) < proto.ByteSize():  # by the weights that were beside it
-        content = proto.SerializeToString()
     adapted = None if adapt is None else adapt(proto, content)
     content = content if adapted is None else adapted.content
     return CheckedModel(
@@ -330,7 +329,8 @@ def _read(path: Path) -> bytes:
         raise InvalidModel(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _parse(content: bytes, name: str, folder: Path | None) -> Any:  # noqa: ANN401
+def _parse(content: bytes, name: str, folder: Path | None) -> tuple[Any, bytes]:
+    """Return a checked model, and the content of the file with its weights."""
     import onnx
 
     try:
@@ -341,11 +341,12 @@ def _parse(content: bytes, name: str, folder: Path | None) -> Any:  # noqa: ANN4
         raise InvalidModel(f"{name} is not ONNX: it holds no graph.")
     if any(onnx.external_data_helper.uses_external_data(each) for each in _tensors(proto)):
         take_weights_in(proto, folder, name)
+        content = proto.SerializeToString()
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise InvalidModel(f"{name} fails onnx's checker: {error}") from error
-    return proto
+    return proto, content
 
 
 def _tensors(message: Any) -> "Iterator[Any]":  # noqa: ANN401
@@ -379,7 +380,10 @@ def open_runtime(source: str | Path | bytes, threads: int = 1) -> "onnxruntime.I
         return onnxruntime.InferenceSession(what, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         name = "the model" if isinstance(source, bytes) else source
-        raise InvalidModel(f"ONNX Runtime cannot load {name}: {error}") from error
+        what = ""
+        if "NOT_IMPLEMENTED" in str(error):
+            what = " It lacks some operators of bfloat16 and others: use float16 or float32."
+        raise InvalidModel(f"ONNX Runtime cannot load {name}: {error}{what}") from error
 
 
 def _signature(session: "onnxruntime.InferenceSession") -> Signature:
