@@ -152,14 +152,6 @@ class CheckedModel:
     adapted: "Adapted | None" = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Adapted:
-    """A file whose graph is as the workbench runs it, and what its user should know of that."""
-
-    content: bytes
-    notes: tuple[str, ...] = ()
-
-
 class Session:
     """A model loaded into ONNX Runtime on the CPU, with a set number of threads.
 
