@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.graphs import graph
 from workbench.batching.timer import BatchPolicy
+from workbench.cli import main
 from workbench.deployment import Local
 from workbench.ensemble import Member
 from workbench.errors import InvalidInput, InvalidModel
@@ -200,3 +201,14 @@ def test_an_axis_that_is_no_batch_is_found_out(registry):
         registry.register(
             "m", content, samples=sounds(), constants={"sr": 2}, batch_axes={"state": 2}
         )
+
+
+def test_the_command_line_takes_constants_axes_and_a_free_batch(tmp_path, capsys):
+    (tmp_path / "m.onnx").write_bytes(recurrent(1, 1))
+    axes = ["--batch-axis", "state=1", "--batch-axis", "next=1", "--free-batch"]
+    where = ["--registry", str(tmp_path / "registry")]
+    command = ["registry", "register", "m", str(tmp_path / "m.onnx"), "--output", "next"]
+    assert main([*command, "--constant", "sr=2", *axes, *where]) == 0
+    model = Registry(tmp_path / "registry")["m:1"]
+    assert model.session().run(sounds()).shape == (9, 2, 3)
+    assert not model.traits.one_row

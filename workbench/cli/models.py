@@ -17,6 +17,7 @@ from workbench.cli.arguments import (
 )
 from workbench.cli.output import Arguments, announce, print_json
 from workbench.formatting import Table
+from workbench.registry.adaptation import Adaptation
 from workbench.registry.agreement import NOT_CHECKED
 from workbench.registry.answers import Answer
 from workbench.registry.model import Model
@@ -43,7 +44,13 @@ def _show(arguments: Arguments) -> int:
 
 def _register(arguments: Arguments) -> int:
     file = Path(arguments.file)
-    check_model(file)  # before anything is trained or made
+    how = {
+        "output": arguments.output,
+        "constants": dict(arguments.constant),
+        "batch_axes": dict(arguments.batch_axis),
+        "free_batch": arguments.free_batch,
+    }
+    check_model(file, Adaptation(**how).apply)  # before anything is trained or made
     # The ready-made models matter to the number of a version only in a group of theirs.
     registry = registry_of(arguments, fill=arguments.group in NAMES)
     model = registry.register(
@@ -52,6 +59,7 @@ def _register(arguments: Arguments) -> int:
         task=arguments.task,
         kind=arguments.kind,
         answer=arguments.answer,
+        **how,
         traits=dict(arguments.trait),
         approval="Approved" if arguments.approve else "PendingManualApproval",
         who=arguments.who,
@@ -148,6 +156,22 @@ def add_registry(commands: Any) -> None:  # noqa: ANN401
         help="(by its output)",
     )
     register.add_argument("--answer", choices=get_args(Answer), help="(the file's first output)")
+    register.add_argument("--output", help="the output that answers (the file's first)")
+    register.add_argument(
+        "--free-batch", action="store_true", help="free a batch that is 1 by declaration alone"
+    )
+    for option, example, about in (
+        ("--constant", "sr=16000", "an input that is the same in every call"),
+        ("--batch-axis", "state=1", "the axis of the batch of an input or output, from 0"),
+    ):
+        register.add_argument(
+            option,
+            metavar="NAME=VALUE",
+            type=_parse_trait,
+            action="append",
+            default=[],
+            help=f"{about}, as {example}; may be given again",
+        )
     register.add_argument(
         "--trait",
         metavar="NAME=VALUE",

@@ -42,12 +42,13 @@ def find_batch_axes(proto: Any, given: Mapping[str, int]) -> dict[str, int]:  # 
     """Return the axis of the batch of each input and output that has another one than the first.
 
     Without a word of the user it is the only axis of free size, or the one that is named as the
-    first axis of the first input.
+    first axis of the first input; of outputs only where an input has such an axis.
 
     Raises:
         InvalidInput: A name is unknown, or it has no such axis.
     """
-    values = find_inputs(proto) | {each.name: each for each in proto.graph.output}
+    inputs = find_inputs(proto)
+    values = inputs | {each.name: each for each in proto.graph.output}
     for name, axis in given.items():
         count = len(list_axes(values[name])) if name in values else 0
         if name not in values or not isinstance(axis, int) or not 0 <= axis < count:
@@ -57,6 +58,8 @@ def find_batch_axes(proto: Any, given: Mapping[str, int]) -> dict[str, int]:  # 
                 " axes, counted from 0."
             )
     found = {name: _guess_axis(each, _name_batch(proto)) for name, each in values.items()}
+    if not any({**found, **given}[name] for name in inputs):
+        found = {}  # an answer alone that has its rows elsewhere may be no answer to them
     return {name: axis for name, axis in (found | dict(given)).items() if axis}
 
 
