@@ -23,19 +23,21 @@ from importlib.util import find_spec
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from workbench.backends.base import Batch
 from workbench.backends.local import LocalBackend
 from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput, NotAvailable
+from workbench.registry.onnx import Tensor
+from workbench.registry.rows import as_rows
 from workbench.routing.base import PlaceAnswer, RoutedRequest
 from workbench.routing.calls import GivenAnswer, Reaction, RoutedCalls
 from workbench.validation import of_kind, whole_number
 
 if TYPE_CHECKING:
     from workbench.modelserver.http import Reply, Request
+    from workbench.modelserver.inputs import ModelInput
 
 PLACE, TRIED, CONTEXT = "x-workbench-place", "x-workbench-tried", "x-workbench-context"
 
@@ -124,11 +126,11 @@ class _RoutedContract:
 
     def __init__(self, caller: "_Caller") -> None:
         from workbench.modelserver.contract import ping
-        from workbench.modelserver.formats import Reader
+        from workbench.modelserver.records import make_reader
 
         self.port = 0
         self._caller = caller
-        self._reader = Reader(caller.dtype, caller.row)
+        self._reader = make_reader([_describe_input(each) for each in caller.inputs])
         self._routes = {"/invocations": ("POST", self._invocations), "/ping": ("GET", ping)}
 
     def handle(self, request: "Request", reply: "Reply") -> None:
@@ -185,11 +187,12 @@ class _Caller:
         self.names = ensemble.names
         self._members = [_check_member(*each) for each in ensemble.members.items()]
         schemas = [each.model.traits.input_schema for each in self._members]
-        self.dtype, self.row = np.dtype(schemas[0].dtype), schemas[0].shape
-        if any(each.dtype != schemas[0].dtype for each in schemas):
+        self._taken = schemas[0]
+        self.inputs = schemas[0].fields or schemas[:1]
+        kinds = {str(each) if each.fields else each.dtype for each in schemas}
+        if len(kinds) > 1:
             raise InvalidInput(
-                "Members must take rows of one type, got "
-                f"{', '.join(sorted({each.dtype for each in schemas}))}."
+                f"Members must take rows of one type, got {', '.join(sorted(kinds))}."
             )
         places = ensemble.places()
         router = ensemble.router.router(places, seed)
@@ -208,6 +211,8 @@ class _Caller:
 
     def call(self, rows: NDArray[Any], context: str, deliver: Deliver) -> None:
         """Have a request answered."""
+        if rows.dtype.hasobject:  # texts, as the model server has them
+            rows = as_rows(self._taken, rows)
         number = next(self._numbers)
         now = time.perf_counter()  # uvloop's own clock ticks once a millisecond
         request = RoutedRequest(number, rows=len(rows), context=context, arrival=now)
@@ -249,6 +254,13 @@ class _Caller:
         for reaction in self._calls.wake(time.perf_counter()):
             self._react(reaction)
         self._react(Reaction())
+
+
+def _describe_input(tensor: Tensor) -> "ModelInput":
+    from workbench.modelserver.inputs import TEXT, ModelInput
+
+    dtype = TEXT if tensor.dtype == "str" else tensor.numpy_dtype
+    return ModelInput(tensor.name, dtype, tensor.shape, tensor.shape)
 
 
 def _describe_answer(member: Member, place: int, outputs: NDArray[Any]) -> PlaceAnswer:
