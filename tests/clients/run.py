@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,13 +44,16 @@ def try_client(cloud, model, client, version):
     except CannotInstall as error:
         outcome.wrong.append(f"cannot be installed: {error}")
         return outcome
+    name = re.sub("[^a-z0-9]+", "-", f"{client.name}-{version}".lower()).strip("-")
+    with closing(cloud.client("s3")) as s3:
+        s3.create_bucket(Bucket=f"{name}-bucket")
     home = Path(tempfile.mkdtemp(prefix="workbench-client-"))
     begun = time.monotonic()
     try:
         done = subprocess.run(
             command(client, folder),
             cwd=home,
-            env=variables(folder) | told(cloud, model, home, f"{client.name}-{version}"),
+            env=variables(folder) | settings(cloud, model, home, name),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -67,11 +71,12 @@ def try_client(cloud, model, client, version):
     return outcome
 
 
-def told(cloud, model, home, name):
+def settings(cloud, model, home, name):
     """The variables that every script is run with."""
     return cloud.environment() | {
         "AWS_REGION": cloud.region,
-        "CLIENT": re.sub("[^a-z0-9]+", "-", name.lower()).strip("-"),
+        "CLIENT": name,
+        "CLIENT_BUCKET": f"{name}-bucket",
         "HOME": str(home),
         "NO_PROXY": "127.0.0.1,localhost",
         "PYTHONDONTWRITEBYTECODE": "1",

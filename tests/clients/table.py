@@ -36,4 +36,25 @@ CLIENTS = (
     Client("boto3", "pip", ("1.34.162", "1.38.46", "1.40.76", "1.44.8"), "boto3_sdk.py"),
     Client("awscli", "pip", ("1.32.117", "1.46.3"), "aws_cli.py"),
     Client("awscli2", "apt", ("2.9.19-1",), "aws_cli.py", package="awscli"),
+    Client("aiobotocore", "pip", ("2.5.4", "3.10.0"), "async_sdk.py"),
+    Client("awswrangler", "pip", ("3.4.2",), "wrangler.py", beside=("pyarrow<15",)),
+    Client("awswrangler", "pip", ("3.17.1",), "wrangler.py"),
+    Client(
+        *("mlflow", "pip", ("2.10.2", "3.17.2"), "mlflow_store.py"),
+        beside=("boto3", "onnx", "onnxruntime", "setuptools<81"),
+    ),
+    Client(
+        *("pandas", "pip", ("2.2.3", "3.1.1"), "frames.py"),
+        beside=("dask[dataframe]", "pyarrow", "s3fs"),
+    ),
+    Client("dvc", "pip", ("3.50.1", "3.67.1"), "dvc_remote.py", package="dvc[s3]"),
+    Client("deltalake", "pip", ("1.0.2", "1.6.6"), "delta_tables.py", beside=("pyarrow",)),
+    Client(
+        "duckdb", "pip", ("1.1.3", "1.5.5"), "duckdb_httpfs.py", package="duckdb-extension-httpfs"
+    ),
+    Client("minio", "pip", ("7.1.17", "7.2.20"), "minio_sdk.py"),
+    Client(
+        *("smart-open", "pip", ("7.0.5", "9.0.2"), "open_files.py", "smart-open[s3]"),
+        beside=("cloudpathlib[s3]",),
+    ),
 )

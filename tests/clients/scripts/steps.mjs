@@ -1,5 +1,6 @@
 // Steps of a client's script, as in steps.py: each prints a line that says how it went.
-export const { CLIENT: NAME, AWS_ENDPOINT_URL: URL_, AWS_DEFAULT_REGION: REGION } = process.env;
+export const { CLIENT: NAME, CLIENT_BUCKET: BUCKET } = process.env;
+export const { AWS_ENDPOINT_URL: URL_, AWS_DEFAULT_REGION: REGION } = process.env;
 export const { WORKBENCH_IMAGE: IMAGE, WORKBENCH_ROLE: ROLE, WORKBENCH_MODEL: MODEL } = process.env;
 export const KEY = process.env.AWS_ACCESS_KEY_ID;
 export const SECRET = process.env.AWS_SECRET_ACCESS_KEY;

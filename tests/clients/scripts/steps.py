@@ -11,6 +11,7 @@ import sys
 import traceback
 
 NAME = os.environ["CLIENT"]  # a name for buckets and endpoints that no other client has
+BUCKET = os.environ["CLIENT_BUCKET"]  # one that is there
 URL = os.environ["AWS_ENDPOINT_URL"]
 KEY, SECRET = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
 REGION = os.environ["AWS_DEFAULT_REGION"]
