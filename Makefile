@@ -14,6 +14,7 @@ AWS := $(VENV)/aws
 AWSCLI := awscli==1.46.3
 IN_PARALLEL := --numprocesses=2 --dist=loadgroup
 TIMES ?= 10
+SECONDS ?= 60
 MAY_INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 
 # The tests start many processes, and none should compile the package again.
@@ -66,6 +67,10 @@ format: $(READY) ## let ruff fix and format the code
 .PHONY: clients
 clients: $(READY) ## outside clients on a local cloud, ten minutes; some: make clients ONLY="s3fs boto3"
 	@$(BIN)/python -m tests.clients.run $(ONLY)
+
+.PHONY: fuzz
+fuzz: $(READY) ## damaged input for each parser, SECONDS (60) of each, with a fresh SEED
+	@$(BIN)/python -W ignore -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(PARSERS)
 
 .PHONY: bench
 bench: $(VENV)/.bench ## measure the workbench itself, beside bare ONNX Runtime, LoadGen, SimPy and River

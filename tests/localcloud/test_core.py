@@ -6,11 +6,13 @@ from contextlib import closing
 
 import pytest
 
+from workbench.localcloud.core import validation
 from workbench.localcloud.core.dispatch import parse_target, read_call
 from workbench.localcloud.core.paging import Pager
-from workbench.localcloud.core.protocol import AwsError
+from workbench.localcloud.core.protocol import AwsError, json_parameters
 from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.core.tasks import TaskSet
+from workbench.localcloud.core.validation import check
 from workbench.modelserver.http import Request
 
 CLASS = "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101"
@@ -21,6 +23,43 @@ def call(target=None, body=b"{}"):
     request.method, request.path, request.body = "POST", "/", body
     request.headers = {} if target is None else {"x-amz-target": target}
     return request
+
+
+def test_members_that_are_null_count_as_not_given_however_deep():
+    body = b'{"a": null, "b": {"c": null, "d": [{"e": null}]}}'
+
+    assert json_parameters(body) == {"b": {"d": [{}]}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(rb'{"a": "\ud800"}', rb'{"\udfff": 1}', b'{"a": "\xed\xa0\x80"}', b'{"a": NaN}'),
+        *(b'{"a": -Infinity}', b'{"a": %s}' % (b"9" * 5000), b"[" * 5000, b"[]", b"\xff", b"{"),
+    ],
+)
+def test_a_body_that_is_no_json_object_of_unicode_is_refused(body):
+    with pytest.raises(AwsError) as caught:
+        json_parameters(body)
+
+    assert (caught.value.code, caught.value.status) == ("SerializationException", 400)
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "member", "value"),
+    [
+        ("cloudwatch", "GetMetricData", "EndTime", 2**63),
+        ("cloudwatch", "GetMetricData", "EndTime", -1e12),
+        ("cloudwatch", "PutMetricAlarm", "Threshold", 10**400),
+        ("cloudwatch", "PutMetricAlarm", "Period", 2**31),
+        ("lambda", "CreateFunction", "Timeout", -(2**40)),
+    ],
+)
+def test_numbers_beyond_their_type_are_refused(service, operation, member, value):
+    with pytest.raises(AwsError, match="(?i)" + member) as caught:
+        check(validation.operation(service, operation).input_shape, {member: value})
+
+    assert caught.value.code == "SerializationException"
 
 
 @pytest.mark.parametrize("space", [CLASS, "CloudTrail_20131101"])

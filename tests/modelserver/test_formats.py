@@ -171,6 +171,8 @@ def test_values_that_would_not_survive_the_model_s_type_are_refused(kind, body):
         (CSV, b"1,true,x\n", "must hold numbers"),
         (CSV, b"\xff\n", "must hold numbers"),
         (CSV, b'"' + b"1" * 200_000, "must hold numbers"),
+        (CSV, "\x85".encode(), "shape (1, 1)"),  # a line's end in text, not in bytes
+        (NPY, npy(ROWS).replace(b"}", b"("), "NumPy's format"),
         (NPY, b"", "numpy.save"),
         (NPY, b"[[1,2,3]]abcdefgh", "numpy.save"),
         (NPY, npy(ROWS)[:-1], "not as long"),

@@ -145,3 +145,22 @@ def test_a_model_beside_the_program_goes_before_one_in_s3(tmp_path):
 
 def test_importing_the_handler_elsewhere_loads_nothing():
     assert handler is None
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"headers": "text/csv", "body": "1"},
+        {"headers": {"accept": 1}, "body": "1"},
+        {"body": "\ud800"},
+        {"body": "\ud800", "isBase64Encoded": True},
+        {"body": "é", "isBase64Encoded": True},
+    ],
+)
+def test_an_event_that_is_not_that_of_a_url_is_refused(function, event):
+    assert function(event, None)["statusCode"] == 400
+
+
+def test_rows_that_no_json_holds_are_refused(function):
+    with pytest.raises(RequestError):
+        function([[2**64]], None)

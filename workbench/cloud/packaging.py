@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -10,7 +11,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.errors import Damaged, InvalidInput, StorageError
+from workbench.errors import Damaged, InvalidInput, StorageError, WorkbenchError
 from workbench.files import read_and_verify, write_file
 
 if TYPE_CHECKING:
@@ -114,22 +115,11 @@ def unzip(
         InvalidInput: A member is refused, the zip unpacks to more than `max_bytes`, or the folder
             is there already; nothing is left of what was unpacked.
     """
-    target = Path(folder)
-    if target.exists():
-        raise InvalidInput(f"{target} is there already: choose a new folder to unpack into.")
-    target.mkdir(parents=True)
-    try:
-        with zipfile.ZipFile(source) as archive_file:
-            _unzip(archive_file, target, max_bytes)
-    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
-        shutil.rmtree(target)
-        raise Damaged(f"{source} is not a whole zip: {error}.") from error
-    except OSError as error:
-        shutil.rmtree(target)
-        raise StorageError(f"{source} cannot be unpacked: {error.strerror or error}.") from error
-    except InvalidInput:
-        shutil.rmtree(target)
-        raise
+    with (
+        _make_folder(Path(folder), source, "zip") as target,
+        zipfile.ZipFile(source) as archive_file,
+    ):
+        _unzip(archive_file, target, max_bytes)
     return target
 
 
@@ -145,23 +135,34 @@ def unpack(source: str | Path, folder: str | Path, *, max_bytes: int = MAX_UNPAC
         InvalidInput: A member is refused, the archive unpacks to more than `max_bytes`, or the
             folder is there already; nothing is left of what was unpacked.
     """
-    target = Path(folder)
+    with (
+        _make_folder(Path(folder), source, "tar.gz") as target,
+        tarfile.open(source, "r:gz") as tar,
+    ):
+        _unpack(tar, target, max_bytes)
+    return target
+
+
+@contextlib.contextmanager
+def _make_folder(target: Path, source: object, kind: str) -> Iterator[Path]:
+    """Make a folder to unpack into, of which nothing is left when that fails.
+
+    Python's readers of archives raise most of what there is over one that is damaged: besides
+    their own errors ValueError, KeyError, IndexError, UnicodeError, struct.error and more.
+    """
     if target.exists():
         raise InvalidInput(f"{target} is there already: choose a new folder to unpack into.")
     target.mkdir(parents=True)
     try:
-        with tarfile.open(source, "r:gz") as tar:
-            _unpack(tar, target, max_bytes)
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        shutil.rmtree(target)
-        raise Damaged(f"{source} is not a whole tar.gz: {error}.") from error
-    except OSError as error:
-        shutil.rmtree(target)
-        raise StorageError(f"{source} cannot be unpacked: {error.strerror or error}.") from error
-    except InvalidInput:
-        shutil.rmtree(target)
-        raise
-    return target
+        yield target
+    except BaseException as error:
+        shutil.rmtree(target, ignore_errors=True)
+        if isinstance(error, WorkbenchError) or not isinstance(error, Exception):
+            raise
+        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+            why = error.strerror or error
+            raise StorageError(f"{source} cannot be unpacked: {why}.") from error
+        raise Damaged(f"{source} is not a whole {kind}: {error}.") from error
 
 
 def _describe(model: Model) -> bytes:

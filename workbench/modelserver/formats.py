@@ -212,7 +212,7 @@ class Reader:
             plain = values.ndim == 2 and values.dtype.kind in "iuf"
         except ValueError:
             plain = False
-        rows = values if plain else _parse_csv(body, self._dtype)
+        rows = values if plain else _parse_csv(lines, self._dtype)
         if self._row and None not in self._row and rows.shape[1] == math.prod(self._row):  # type: ignore[arg-type]
             rows = rows.reshape(-1, *self._row)
         elif not self._row and rows.shape[1] == 1:
@@ -327,7 +327,7 @@ def _parse_header(
         shape, fortran, dtype = read(file, max_header_size=max_size)
         if version == (3, 0) and dtype.names:  # which differs in its characters alone
             dtype.names = tuple(name.encode("latin1").decode() for name in dtype.names)
-    except ValueError as error:
+    except Exception as error:  # NumPy reads it as Python's source, which may be wrong in any way
         raise RequestError(400, f"The body is not in NumPy's format: {error}.") from error
     if dtype.kind not in kinds or dtype.hasobject or not dtype.itemsize:
         wanted = "numbers" if kinds == Reader.kinds else "records or texts"
@@ -358,9 +358,9 @@ def features(value: Any) -> Any:  # noqa: ANN401
     return value["features"] if isinstance(value, dict) and "features" in value else value
 
 
-def _parse_csv(body: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _parse_csv(lines: list[bytes], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
-        rows = list(csv.reader(body.decode().splitlines()))
+        rows = list(csv.reader(line.decode() for line in lines))
         return as_numbers([[parse_cell(cell) for cell in row] for row in rows if row], dtype)
     except (ValueError, csv.Error) as error:
         raise RequestError(

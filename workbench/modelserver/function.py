@@ -13,7 +13,6 @@ guide, "Set up Lambda proxy integrations".
 """
 
 import base64
-import binascii
 import io
 import os
 import tarfile
@@ -80,8 +79,13 @@ class ModelFunction:
         return reply
 
     def _encode_event(self, event: Any) -> bytes:  # noqa: ANN401 - any JSON
+        from workbench.modelserver.errors import RequestError
+
         rows = event if isinstance(event, dict) else {"instances": event}
-        return bytes(self._json.dumps(rows))
+        try:
+            return bytes(self._json.dumps(rows))
+        except TypeError as error:  # a number beyond 64 bits, or half of a surrogate pair
+            raise RequestError(400, f"The event cannot be read: {error}.") from error
 
     def _answer(self, content_type: str, accept: str, body: bytes) -> tuple[str, bytes]:
         batch = self._reader.read(content_type, body)
@@ -107,12 +111,12 @@ def _parse_event(event: Mapping[str, Any]) -> tuple[str, str, bytes]:
     from workbench.modelserver.errors import RequestError
 
     headers = _parse_headers(event)
-    body = str(event["body"]).encode()
-    if event.get("isBase64Encoded"):
-        try:
+    try:
+        body = str(event["body"]).encode()
+        if event.get("isBase64Encoded"):
             body = base64.b64decode(body, validate=True)
-        except binascii.Error as error:
-            raise RequestError(400, f"The body is not base64: {error}.") from error
+    except ValueError as error:  # half of a surrogate pair, or no base64
+        raise RequestError(400, f"The body is not what the event says: {error}.") from error
     return headers.get("content-type", "application/json"), headers.get("accept", ""), body
 
 

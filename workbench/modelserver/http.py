@@ -341,7 +341,7 @@ class Connection(asyncio.Protocol):
 
     def _reject(self, status: int, reason: str) -> None:
         """Answer, after what came before, that this cannot be taken, and hang up."""
-        if self._discard_input:
+        if self._discard_input or self._transport.is_closing():
             return
         self._discard_input = True
         if self._request is not None and self._request.spool_file is not None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import onnxruntime
 
+    from workbench.registry.adaptation import Adapted
+
 
 # Since 1.29 ONNX Runtime reports its use to its makers, unless a variable set before forbids it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

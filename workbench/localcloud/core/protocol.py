@@ -132,12 +132,28 @@ def json_parameters(body: bytes) -> dict[str, Any]:
         AwsError: It is not a JSON object.
     """
     try:
-        content = json.loads(body or b"{}")
+        text = body.decode() or "{}"
+        content = json.loads(text, parse_constant=_refuse_constant)
+        if "\\u" in text:  # half of a pair of surrogates is no text, and nothing can store it
+            json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise AwsError("SerializationException", f"The body is not JSON: {error}.") from error
     if not isinstance(content, dict):
         raise AwsError("SerializationException", "The body must be a JSON object.")
-    return {name: value for name, value in content.items() if value is not None}
+    return _drop_nulls(content) if "null" in text else content
+
+
+def _drop_nulls(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return JSON without the members of objects that are null, however deep."""
+    if isinstance(value, list):
+        return [_drop_nulls(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _drop_nulls(each) for name, each in value.items() if each is not None}
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _json(

@@ -5,6 +5,7 @@ models too, and AWS refuses what does not keep them, in the words used here.
 """
 
 import re
+import sys
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -28,6 +29,14 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "structure": (dict,),
     "map": (dict,),
     "list": (list,),
+}
+_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
+_RANGES: dict[str, tuple[float, float]] = {  # AWS's types of numbers: Smithy 2.0, "Simple types"
+    "integer": (-(2**31), 2**31 - 1),
+    "long": (-(2**63), 2**63 - 1),
+    "float": (-sys.float_info.max, sys.float_info.max),
+    "double": (-sys.float_info.max, sys.float_info.max),
+    "timestamp": (_YEAR_1, _YEAR_10000 - 1),
 }
 # Java's classes of characters, as near as Python's `re` comes to them.
 _CLASSES = {
@@ -120,6 +129,12 @@ def _check_type(shape: Shape, value: Any, path: str) -> None:  # noqa: ANN401 - 
             "SerializationException",
             f"{path.removeprefix('.') or 'The body'} must be of the type {shape.type_name}, "
             f"got {type(value).__name__}.",
+        )
+    least, most = _RANGES.get(shape.type_name, (0, 0))
+    if least and not least <= value <= most:
+        raise AwsError(
+            "SerializationException",
+            f"{path.removeprefix('.')} must be a {shape.type_name}, from {least} to {most}.",
         )
 
 

@@ -120,6 +120,7 @@ class CodePackages:
         if self.folder(sha256).exists() and self._zip(sha256).exists():
             return
         draft = self._folder / "draft"
+        shutil.rmtree(draft, ignore_errors=True)  # which could not be removed before
         try:
             unzip(io.BytesIO(content), draft)
         except WorkbenchError as error:

@@ -1,7 +1,6 @@
 """The body of an upload on its way to a file: decoded, counted and hashed piece by piece."""
 
 import base64
-import binascii
 import hashlib
 import os
 import zlib
@@ -284,7 +283,7 @@ class ChunkDecoder:
 def _verify_md5(sent: str, digest: bytes) -> None:
     try:
         expected = base64.b64decode(sent, validate=True)
-    except binascii.Error:
+    except ValueError:
         expected = b""
     if len(expected) != 16:
         raise AwsError("InvalidDigest", "The Content-MD5 you specified was invalid.")
