@@ -164,19 +164,23 @@ def lab(jupyter_env, workbench_home, ahead, tmp_path_factory):
 @contextlib.contextmanager
 def serve_lab(root, environment):
     """A JupyterLab server of the notebooks in `root`, on a free port of this machine."""
+    from tests.children import start_python  # this file is run as a program, too
+
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = Path(environment["JUPYTER_CONFIG_DIR"]) / "lab/user-settings"
     server = Lab(f"http://127.0.0.1:{port}", secrets.token_hex(16), root, settings)
     server.forget_settings()
-    command = [
-        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--expose-app-in-browser"),
+    options = [
+        *("--no-browser", "--expose-app-in-browser"),
         *("--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
         *("--LabApp.news_url=None", f"--ServerApp.root_dir={root}"),
     ]
     environment = os.environ | environment | {"JUPYTER_TOKEN": server.token}
-    with (root.parent / "lab.log").open("w+") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    with (
+        (root.parent / "lab.log").open("w+") as log,
+        start_python("jupyterlab", *options, env=environment, stdout=log, stderr=log) as process,
+    ):
         try:
             wait_until_ready(server, process, Path(log.name))
             yield server

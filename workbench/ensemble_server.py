@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 PLACE, TRIED, CONTEXT = "x-workbench-place", "x-workbench-tried", "x-workbench-context"
 
+_START_TIMEOUT = 600.0  # seconds in which the models must be ready
+_STOP_TIMEOUT = 30.0
 _GRACE = 5.0  # seconds for what is in flight when the server ends
 
 Deliver = Callable[[GivenAnswer, NDArray[Any] | None], None]
@@ -85,7 +87,11 @@ class EnsembleServer:
     def __enter__(self) -> Self:
         self._thread.start()
         try:
-            self._port = self._started.result()
+            self._port = self._started.result(_START_TIMEOUT)
+        except TimeoutError as error:
+            raise NotAvailable(
+                f"The models were not ready within {_START_TIMEOUT:g} s: serve fewer of them."
+            ) from error
         except OSError as error:
             raise NotAvailable(
                 f"{self.url} cannot be listened at: {error.strerror}. Choose another port, or 0."
@@ -94,7 +100,7 @@ class EnsembleServer:
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join()
+        self._thread.join(_STOP_TIMEOUT)  # a daemon: what hangs ends with this process
 
     def _run(self) -> None:
         import uvloop

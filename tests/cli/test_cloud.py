@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import start_python
 from tests.played import PlayedCloud, torn_down
 from workbench.cli import main
 from workbench.cloud.aws import Cloud
@@ -129,8 +130,9 @@ def test_an_empty_ledger_is_told_of(capsys):
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_a_local_cloud_serves_until_it_is_ended(ending, tmp_path):
-    words = [SCRIPT, "local-cloud", "--json", "--path", str(tmp_path / "mine")]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as served:
+    words = ["local-cloud", "--json", "--path", str(tmp_path / "mine")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with start_python(SCRIPT, *words, **pipes) as served:
         while b"Ctrl-C" not in (line := served.stderr.readline()):
             assert line
         served.send_signal(ending)
@@ -141,7 +143,7 @@ def test_a_local_cloud_serves_until_it_is_ended(ending, tmp_path):
 
 
 def test_a_local_cloud_prints_what_to_export():
-    with subprocess.Popen([SCRIPT, "local-cloud"], stdout=subprocess.PIPE, text=True) as served:
+    with start_python(SCRIPT, "local-cloud", stdout=subprocess.PIPE, text=True) as served:
         lines = [served.stdout.readline() for _ in range(6)]
         url = lines[0].rsplit(" ", 1)[1].strip()
         listed = subprocess.run(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import start_python
 from workbench.cli import main
 from workbench.cli.serve import make_router
 
@@ -17,8 +18,8 @@ MODELS = "digits-logistic,digits-mlp-wide"
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_models_are_served_until_they_are_ended(at_home, ending):
-    words = [SCRIPT, "serve", MODELS, "--router", "cascade", "--threshold", "1"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as served:
+    words = ["serve", MODELS, "--router", "cascade", "--threshold", "1"]
+    with start_python(SCRIPT, *words, stdout=subprocess.PIPE, text=True) as served:
         try:
             url = served.stdout.readline().rsplit(" ", 1)[1].strip()
             row = ",".join(["0"] * 64).encode()

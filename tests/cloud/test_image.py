@@ -59,10 +59,13 @@ def serve(image, *, trace):
     (model := image / "model").mkdir()
     (model / "model.onnx").write_bytes(linear())
     site = Path(np.__file__).parents[1]
+    watched, _held = os.pipe()  # open until this process ends
     server = subprocess.Popen(
         # -S: without the project itself, which is installed as a link to its folder
         [sys.executable, "-S", "-X", "importtime", "-m", "workbench.modelserver", "serve",
-         "--port", "0", "--host", "127.0.0.1", "--model", str(model)],
+         "--port", "0", "--host", "127.0.0.1", "--model", str(model),
+         "--parent-death-pipe", str(watched)],
+        pass_fds=[watched],
         cwd="/",
         env={"PYTHONPATH": f"{image}{os.pathsep}{site}", "PATH": os.environ["PATH"]},
         stderr=subprocess.PIPE,

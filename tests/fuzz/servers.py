@@ -206,7 +206,7 @@ def _read_statuses(sent, fault):
 @asynccontextmanager
 async def open_signatures(damage_bytes, fault):
     """Requests that are signed, in a header and in the query, with something changed."""
-    from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
+    from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
 
@@ -218,10 +218,14 @@ async def open_signatures(damage_bytes, fault):
     access.port = 8000
     credentials = Credentials(key.id, key.secret)
     signed = []
-    for kind, service in ((SigV4Auth, "sagemaker"), (S3SigV4Auth, "s3"), (S3SigV4QueryAuth, "s3")):
-        body = b"" if kind is S3SigV4QueryAuth else b"hello"  # a query is signed without one
+    for sign, body in (
+        (SigV4Auth(credentials, "sagemaker", "us-east-1"), b"hello"),
+        (S3SigV4Auth(credentials, "s3", "us-east-1"), b"hello"),
+        (S3SigV4QueryAuth(credentials, "s3", "us-east-1"), b""),
+        (HmacV1QueryAuth(credentials), b""),
+    ):
         made = AWSRequest("PUT", "http://localhost:8000/one/a%20b?x=1&y", data=body)
-        kind(credentials, service, "us-east-1").add_auth(made)
+        sign.add_auth(made)
         path, _, query = made.url.partition(":8000")[2].partition("?")
         headers = {name.lower(): str(value) for name, value in made.headers.items()}
         signed.append((path, query, headers | {"host": "localhost:8000"}, body))

@@ -85,6 +85,18 @@ def refusal(asked, *, now=DAY, key=KEY):
     return None
 
 
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("aX-Amz-Signature=1", "parameters"),
+        ("aAWSAccessKeyId=1", "key"),
+        (f"AWSAccessKeyId={KEY.id}&Expires={'9' * 5000}", "expired"),
+    ],
+)
+def test_a_query_that_only_looks_signed_is_refused(query, code):
+    assert refusal(request(target=f"/a?{query}")) == code
+
+
 # --- AWS's published examples
 
 

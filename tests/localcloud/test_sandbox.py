@@ -211,6 +211,27 @@ def test_a_setting_that_is_wrong_is_said_by_what_was_forked_and_the_next_fork_se
     assert asyncio.run(live()) == 0
 
 
+def test_what_is_forked_from_is_not_waited_for_where_it_is_stopped(folder, log):
+    async def live():
+        nursery = ForkServers()
+        await nursery.prepare(None, log=log)
+        pid = nursery._parents[None].result().worker.pid
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(SandboxFailed, match="did nothing for"):
+            await start(folder, log=log, mode="imported", fork_servers=nursery, timeout=0.5)
+        sandbox = await start(folder, log=log, mode="imported", fork_servers=nursery)
+        answer = await asyncio.to_thread(ask, sandbox, [[1, 2, 3]])
+        await sandbox.stop()
+        await nursery.close()
+        return pid, answer
+
+    before = descriptors()
+    pid, answer = asyncio.run(live())
+
+    assert (gone(pid), answer) == (True, [[7.0, -1.0]])
+    assert descriptors() == before
+
+
 def test_a_fork_needs_a_nursery_and_a_snapshot_one_thread(folder, log):
     async def fail():
         with pytest.raises(InvalidInput, match="needs a nursery"):

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.children import start_python
 from tests.graphs import WEIGHTS, linear
 from tests.hosted import most_resident
 from workbench.backends.sagemaker import NPY, pack_npy, unpack_npy
@@ -42,12 +43,9 @@ WRITE = {
 @contextmanager
 def serving(folder, *arguments):
     """A model server of a folder, its address, and all that it prints after it."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "workbench.modelserver", "serve", "--port", "0",
-         "--model", str(folder), *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as server:  # fmt: skip
+    words = ["serve", "--port", "0", "--model", str(folder), *arguments]
+    pipes = {"stderr": subprocess.PIPE, "text": True}
+    with start_python("workbench.modelserver", *words, **pipes) as server:
         try:
             said = []
             for line in server.stderr:

@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser import PATIENCE
+from tests.children import start_python
 from tests.widgets.test_app_accessibility import PICTURES, WIDER, press_tab, serious
 from tests.widgets.test_app_browser import Seen
 from tests.widgets.test_live_browser import KEPT
@@ -34,8 +35,10 @@ def server(environment, registry, tmp_path_factory):
     words = ["app", "--preset", "cold-starts", "--port", "0", "--json"]
     with (
         (folder / "log").open("w") as log,
-        subprocess.Popen(
-            [SCRIPT, *words, "--registry", str(registry.path)],
+        start_python(
+            SCRIPT,
+            *words,
+            *("--registry", str(registry.path)),
             cwd=folder,
             env=environment,
             stdout=subprocess.PIPE,

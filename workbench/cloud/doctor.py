@@ -40,6 +40,7 @@ from workbench.settings import settings_of
 from workbench.validation import of_kind, positive, whole_number
 
 _MB = 1024**2
+_START_TIMEOUT = 600.0  # seconds in which the server must listen
 _PING_TIMEOUT = 2.0  # seconds in which /ping must be answered
 _STOP_TIMEOUT = 30.0  # seconds between SIGTERM and SIGKILL
 _MANY_ROWS, _MANY_BYTES = 1024, 2 * _MB  # of the larger batch whose memory is seen, at most
@@ -177,12 +178,14 @@ def _run_server(
         os.close(announce)
         os.close(watched)
         try:
-            ready, _, _ = select.select([announced], [], [], 600.0)
+            ready, _, _ = select.select([announced], [], [], _START_TIMEOUT)
             line = announced.readline() if ready else ""
-            if not line:
+            if ready and not line:
                 raise _ServerNotResponding(
                     f"The server ended with {server.wait()} before it listened"
                 )
+            if not line:
+                raise _ServerNotResponding(f"The server did not listen in {_START_TIMEOUT:g} s")
             yield server, int(line)
         finally:
             os.close(death_pipe)

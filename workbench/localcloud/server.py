@@ -70,6 +70,7 @@ STATE = "/_workbench/state"
 _MAX_BODY = 70_167_211  # of what is no upload: Lambda's CreateFunction; others have lower limits
 _BODILESS = (204, 304)  # statuses that HTTP gives no body
 _GRACE = 5.0
+_MAX_SHUTDOWN = 60  # seconds, whole as signals have them
 _NAME = re.compile("[a-z][a-z0-9-]{1,39}")  # of a service, as requests are signed for it
 _log = logging.getLogger("workbench.localcloud")
 
@@ -294,6 +295,7 @@ async def _serve(
         await ended.wait()
     finally:
         loop.remove_reader(parent_death_pipe)
+        signal.alarm(_MAX_SHUTDOWN)  # the system ends what cannot end by itself
         await server.close(_GRACE)
         await front.close()
 

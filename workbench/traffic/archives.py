@@ -1,5 +1,6 @@
 """Archives that Python cannot read: taken apart by a program that can, if one is installed."""
 
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from workbench.errors import Damaged, NotAvailable
 from workbench.files import sha256 as digest
 from workbench.files import write_file
 
+_MAX_SECONDS = 3600.0  # of taking an archive apart
 _READERS = (  # each writes what is in an archive to standard output; the reference first
     ("unrar", "p", "-inul", "-p-"),
     ("7zz", "e", "-so"),
@@ -49,6 +51,12 @@ def unpack(archive: Path, target: Path, *, sha256: str) -> Path:
 
 def _extract(command: list[str], out: IO[bytes]) -> None:
     """Write what the command prints; what it was worth, its hash tells."""
-    subprocess.run(  # noqa: S603 - a program of the list above
-        command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL, check=False
-    )
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(  # noqa: S603 - a program of the list above
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=_MAX_SECONDS,
+        )

@@ -260,9 +260,9 @@ class AccessControl:
     def _check_version_2(self, request: Request) -> None:
         """Check a presigned URL of version 2 (S3 developer guide, "Signing ... REST requests")."""
         query = dict(_parameters(request.query))
-        self._check_key(query["AWSAccessKeyId"])
+        self._check_key(query.get("AWSAccessKeyId", ""))
         expires = query.get("Expires", "")
-        if not expires.isdecimal():
+        if not (expires.isdecimal() and len(expires) <= 18):
             raise _AccessError("expired", f"Expires must be seconds since 1970, got {expires!r}.")
         digest = hmac.digest(self.key.secret.encode(), _text_of_version_2(request, query), "sha1")
         given = query.get("Signature", "").encode("latin-1")
@@ -356,7 +356,7 @@ def _read_presigned(request: Request) -> _Signature:
         query.get("X-Amz-Algorithm") != _ALGORITHM
         or found is None
         or not (expires.isdecimal() and len(expires) <= 6 and int(expires) <= MAX_EXPIRES)
-        or _HASH.fullmatch(query["X-Amz-Signature"]) is None
+        or _HASH.fullmatch(query.get("X-Amz-Signature", "")) is None
     ):
         raise _AccessError(
             "parameters",

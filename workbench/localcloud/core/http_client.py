@@ -19,6 +19,7 @@ from workbench.modelserver.http import FilePart
 Address = str | tuple[str, int]
 """Where a worker listens: the path of a socket, or host and port."""
 
+_CONNECT_SECONDS = 20.0  # that a worker on this machine has to take a connection
 _MAX_COPIED_BYTES = 64 * 1024  # bodies up to here leave in one piece with their headers
 _CHUNK = 256 * 1024  # what is read at once of a body that lies in a file
 
@@ -186,11 +187,13 @@ class WorkerClient:
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            if isinstance(self._address, str):
-                await loop.create_unix_connection(lambda: _WorkerConnection(self), self._address)
-            else:
-                await loop.create_connection(lambda: _WorkerConnection(self), *self._address)
-        except OSError:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                if isinstance(self._address, str):
+                    path = self._address
+                    await loop.create_unix_connection(lambda: _WorkerConnection(self), path)
+                else:
+                    await loop.create_connection(lambda: _WorkerConnection(self), *self._address)
+        except OSError:  # a TimeoutError is one
             self.mark_broken()
 
     def _return_waiting(self) -> None:

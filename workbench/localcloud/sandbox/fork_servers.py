@@ -14,6 +14,7 @@ from workbench.errors import CloudError
 from workbench.localcloud.sandbox.cgroups import ControlGroup
 from workbench.localcloud.sandbox.worker import Pipes, Worker, build_environment, launch
 
+_START_SECONDS = 10.0  # that a process which is not wanted any more has to become ready
 _MAX_MESSAGE_BYTES = 4096  # bytes of an answer
 
 
@@ -50,9 +51,13 @@ class ForkServers:
             NurseryFailed: There is no such process, or no longer.
         """
         parent = await self._parent(model_folder, log)
-        return await parent.fork(arguments, log=log, environment=environment, limits=limits)
+        try:
+            return await parent.fork(arguments, log=log, environment=environment, limits=limits)
+        except asyncio.CancelledError:  # most likely it has hung: the next one gets another
+            await self.stop_fork_server(model_folder)
+            raise
 
-    async def stop_fork_server(self, model_folder: Path) -> None:
+    async def stop_fork_server(self, model_folder: Path | None) -> None:
         """End the process that has this model loaded; what was forked from it goes on."""
         starting = self._parents.pop(model_folder, None)
         if starting is not None:
@@ -78,7 +83,10 @@ def _lives(starting: "asyncio.Task[_ForkServerClient]") -> bool:
 
 
 async def _end(starting: "asyncio.Task[_ForkServerClient]") -> None:
-    await asyncio.wait([starting])
+    _, late = await asyncio.wait([starting], timeout=_START_SECONDS)
+    if late:
+        starting.cancel()  # on which its process is killed
+        await asyncio.wait([starting])
     if _lives(starting):
         await starting.result().worker.stop(0)
 
@@ -104,6 +112,9 @@ async def _start(model_folder: Path | None, log: Path) -> "_ForkServerClient":
         await asyncio.shield(parent.ready)
     except ForkFailed:
         await worker.ended
+        raise
+    except asyncio.CancelledError:
+        await worker.stop(0)
         raise
     return parent
 

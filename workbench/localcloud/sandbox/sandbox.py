@@ -114,9 +114,15 @@ async def start(
             program = ["workbench.modelserver", *_arguments(folder)]
             worker = launch(program, log, environment=variables, limits=group)
         else:
-            worker, began = await _fork(
-                folder, log, mode, fork_servers, limits=limits, environment=variables
-            )
+            try:
+                async with asyncio.timeout(timeout):
+                    worker, began = await _fork(
+                        folder, log, mode, fork_servers, limits=limits, environment=variables
+                    )
+            except TimeoutError as error:
+                raise SandboxFailed(
+                    f"The process to fork from did nothing for {timeout:g} s. {_read_tail(log)}"
+                ) from error
         port = await _await_ping(worker, log, timeout)
     except BaseException:
         shutil.rmtree(home, ignore_errors=True)

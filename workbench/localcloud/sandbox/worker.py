@@ -15,6 +15,7 @@ from workbench.localcloud.sandbox.cgroups import ControlGroup
 _ROOT = Path(__file__).parents[3]
 _INHERITED_VARIABLES = ("LANG", "LD_LIBRARY_PATH", "PATH", "VIRTUAL_ENV")
 _POLL_SECONDS = 0.01
+_CLEAR_TRIES = 1000  # of removing the groups of a process that has ended
 
 
 class Pipes:
@@ -124,7 +125,9 @@ class Worker:
         status = await self._status()
         if self._limits is not None:
             self.ran_out_of_memory = self._limits.ran_out_of_memory()
-            while not self._limits.remove():
+            for _ in range(_CLEAR_TRIES):  # what is still in use then, the next cloud removes
+                if self._limits.remove():
+                    break
                 await asyncio.sleep(_POLL_SECONDS)
         self.ended.set_result(status)
 
