@@ -183,6 +183,21 @@ def test_what_is_never_answered_has_failed():
     assert set(rows["error"]) == {"no answer within 0.1 s of the end of the trace"}
 
 
+def test_what_was_given_up_is_not_computed():
+    gate, computed = threading.Event(), []
+    trace = Trace(arrivals=[0.0, 0.001], duration=0.01)
+
+    def answer(inputs):
+        computed.append(threading.current_thread())
+        gate.wait(60)
+
+    rows = columns_of(load_of(trace, answer, drain=0.1))
+    gate.set()
+    computed[0].join(60)
+
+    assert (len(rows["error"]), len(computed)) == (2, 1)
+
+
 def test_stopping_keeps_what_was_answered():
     stopped = threading.Event()
     trace = Trace(arrivals=[0.0, 0.0, 100.0], duration=101)

@@ -332,7 +332,7 @@ class Workers:
         self._served: deque[CompletedBatch] = deque()
         self._open: dict[int, list[int]] = {}
         self._closing = threading.Lock()
-        self._closed = threading.Event()
+        self._closed = False
         self._announced: Inbox[CompletedBatch] | None = None
         if announce:
             self._announced = Inbox()
@@ -406,7 +406,7 @@ class Workers:
         """Return the batches that have no answer, and take no more."""
         error = f"no answer within {drain:g} s of the end of the trace"
         with self._closing:
-            self._closed.set()
+            self._closed = True
             return [
                 CompletedBatch(number, requests, -1, math.nan, error=error)
                 for number, requests in sorted(self._open.items())
@@ -414,11 +414,9 @@ class Workers:
 
     def _work(self, worker: int) -> None:
         while (item := self._queue.get()) is not None:
-            if self._closed.is_set():  # the load was given up: nobody waits for the answer
-                return
             served = self._serve(worker, *item)
             with self._closing:
-                if self._closed.is_set():
+                if self._closed:
                     return
                 del self._open[served.number]
                 self._served.append(served)
