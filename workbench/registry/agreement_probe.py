@@ -98,7 +98,7 @@ class _Pair:
         return bool(is_regressor(self.estimator))
 
     @property
-    def taken(self) -> Tensor:
+    def file_input(self) -> Tensor:
         """What the file takes."""
         return self.session.signature.input
 
@@ -123,8 +123,8 @@ class _Pair:
 
     def round(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return rows as the file takes them."""
-        plain = not self.taken.fields and rows.dtype.kind in "biuf"
-        return rows.astype(self.taken.dtype) if plain else as_rows(self.taken, rows)
+        plain = not self.file_input.fields and rows.dtype.kind in "biuf"
+        return rows.astype(self.file_input.dtype) if plain else as_rows(self.file_input, rows)
 
     def predict(self, rows: NDArray[Any]) -> NDArray[Any]:
         try:
@@ -254,7 +254,7 @@ class _Comparison:
 
     def _cause(self) -> str:
         """Return a sentence where the rounding of the rows is what makes the difference."""
-        taken = self.pair.taken
+        taken = self.pair.file_input
         rounded = _round_floats(self.inputs, taken)
         if rounded is None or self.found.size != self.expected.size:
             return ""
@@ -268,10 +268,10 @@ class _Comparison:
 
 def _compare_rows(pair: _Pair, given: NDArray[Any] | None, wanted: int) -> _Comparison | None:
     """Return both answers to the rows given and to more like them; None if there are none."""
-    if given is None and (pair.taken.fields or pair.taken.dtype == "str"):
+    if given is None and (pair.file_input.fields or pair.file_input.dtype == "str"):
         return None
     if given is None:
-        made = _make_rows(pair.taken.shape, wanted)
+        made = _make_rows(pair.file_input.shape, wanted)
         return _try_rows(pair, made, np.full(len(made), -1))
     numbers = np.unique(np.linspace(0, len(given) - 1, min(wanted, len(given))).astype(int))
     rows = given[numbers]

@@ -1,7 +1,7 @@
 """What a fitted estimator takes of a frame: its columns' types, and what its text needs in ONNX.
 
 ONNX has no missing text, so that in a file an empty one stands for it. Its words are found by
-another library than scikit-learn's, which must be told what a letter is.
+another library than scikit-learn's, which has to know what a letter is.
 """
 
 import copy

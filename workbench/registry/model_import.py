@@ -176,7 +176,7 @@ def _convert_and_try(ask: _Question) -> _Tried:
     """Convert an estimator with types of inputs that make its file answer as it does.
 
     Raises:
-        InvalidModel: None do; what was wrong with the first file is told.
+        InvalidModel: None do; the message has what was wrong with the first file.
     """
     found: list[_Tried] = []
     wrong: list[InvalidModel] = []
