@@ -9,6 +9,7 @@ import pytest
 
 from workbench.localcloud.cloudwatch.alarms import Alarms, build_message
 from workbench.localcloud.cloudwatch.metrics import Metrics
+from workbench.localcloud.cloudwatch.tags import ResourceTags
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.core.store import Store
 
@@ -262,5 +263,26 @@ def test_deleted_alarms_are_gone(watch):
     delete = partial(watch.call, "DeleteAlarms", AlarmNames=["hot"])
     delete()
     assert watch.alarms.all() == []
-    with pytest.raises(AwsError, match="no alarm hot"):
-        delete()
+    delete()  # a name that is not there does not hinder (API reference, DeleteAlarms)
+
+
+def test_tags_of_an_alarm_are_those_it_was_made_with_and_more(tmp_path):
+    with closing(Store(tmp_path)) as store:
+        alarms = Alarms(store, Metrics(store))
+        tags = ResourceTags(store)
+        operations = tags.operations(lambda arn: any(arn == a["AlarmArn"] for a in alarms.all()))
+        call = lambda name, **params: asyncio.run(operations[name](params))  # noqa: E731
+        given = {"Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1, "Threshold": 1.0}
+        given |= WATCHED | {"AlarmName": "a", "ComparisonOperator": "GreaterThanThreshold"}
+        arn = alarms.put(given | {"Tags": [{"Key": "workbench", "Value": "1"}]})
+        alarms.put(given | {"Tags": [{"Key": "later", "Value": "ignored"}]})
+        call("TagResource", ResourceARN=arn, Tags=[{"Key": "who", "Value": "me"}])
+        assert tags.of(arn) == {"workbench": "1", "who": "me"}
+        call("UntagResource", ResourceARN=arn, TagKeys=["who", "nothing"])
+        assert call("ListTagsForResource", ResourceARN=arn)["Tags"] == [
+            {"Key": "workbench", "Value": "1"}
+        ]
+        alarms.delete("a")
+        assert tags.of(arn) == {}
+        with pytest.raises(AwsError, match="There is no"):
+            call("TagResource", ResourceARN=arn, Tags=[])

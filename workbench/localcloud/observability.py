@@ -55,7 +55,7 @@ class Monitoring:
         self.alarms = Alarms(store, self.metrics, on_change=self._publish_alarm_event)
         self.alarms.on_action("arn:aws:sns:", self._notify_topic)
         self.metering = Metering(self.metrics)
-        self._cloudwatch = CloudWatch(store, self.metrics, self.alarms.operations())
+        self._cloudwatch = CloudWatch(store, self.metrics, self.alarms)
         self.trail = CloudTrail(store)
         self._hosting = hosting
         self._log_writer = log_writer

@@ -691,6 +691,8 @@ def _is_due(action: Mapping[str, Any], *, before: float, at: float) -> bool:
 def _parse_target_key(params: Mapping[str, Any]) -> tuple[str, str]:
     """Return resource and dimension."""
     resource, dimension = params["ResourceId"], params["ScalableDimension"]
+    if params.get("ServiceNamespace", "sagemaker") != "sagemaker":
+        raise not_implemented_error(f"Scaling of {params['ServiceNamespace']}")
     if dimension not in (_INSTANCES, _PROVISIONED) or not _RESOURCE.fullmatch(resource):
         raise validation_error(
             f"{resource} with {dimension} cannot be scaled: endpoint/<name>/variant/<name> with "

@@ -22,6 +22,7 @@ from workbench.localcloud.cloudwatch.statistics import (
     parse_statistic,
     summarize_by_period,
 )
+from workbench.localcloud.cloudwatch.tags import ResourceTags
 from workbench.localcloud.core.paging import MAX_POSITION, Pager
 from workbench.localcloud.core.protocol import (
     ACCOUNT,
@@ -121,6 +122,7 @@ class Alarms:
         self._metrics = metrics
         self._on_change = on_change
         self._clock = clock
+        self._tags = ResourceTags(store)
         self._handlers: dict[str, ActionHandler] = {}
         self._last_actions: dict[str, float] = {}
         columns = "name TEXT PRIMARY KEY, content TEXT NOT NULL"
@@ -175,7 +177,10 @@ class Alarms:
         content |= given | {"AlarmConfigurationUpdatedTimestamp": at}
         if "Metrics" in content:
             del content["Dimensions"]
-        self._save(content)
+        with self._store.write():
+            if not former:  # of one that exists, AWS takes no notice of them
+                self._tags.add(content["AlarmArn"], alarm.get("Tags", []))
+            self._save(content)
         done = "updated" if former else "created"
         self._add_history(
             name, "ConfigurationUpdate", f'Alarm "{name}" {done}', {"type": done.title()}
@@ -184,6 +189,8 @@ class Alarms:
 
     def delete(self, name: str) -> None:
         """Forget an alarm; its history stays."""
+        if alarm := self._find(name):
+            self._tags.drop(alarm["AlarmArn"])
         self._alarms.remove(name=name)
         self._last_actions.pop(name, None)
         self._add_history(
@@ -249,9 +256,8 @@ class Alarms:
 
     async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
         for name in params["AlarmNames"]:
-            self._get(name)
-        for name in params["AlarmNames"]:
-            self.delete(name)
+            if self._find(name):  # the others are deleted none the less (API reference)
+                self.delete(name)
         return {}
 
     async def _set(self, params: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from workbench.localcloud.cloudwatch.alarms import Alarms
 from workbench.localcloud.cloudwatch.metrics import RETENTION_SECONDS, Metrics, Summary
 from workbench.localcloud.cloudwatch.statistics import (
     dimensions,
@@ -19,6 +20,7 @@ from workbench.localcloud.cloudwatch.statistics import (
     parse_statistic,
     summarize_by_period,
 )
+from workbench.localcloud.cloudwatch.tags import ResourceTags
 from workbench.localcloud.core import validation
 from workbench.localcloud.core.dispatch import JsonService
 from workbench.localcloud.core.formats import find_protocol, refuse
@@ -56,7 +58,7 @@ class CloudWatch:
     Args:
         store: Where dashboards are kept.
         metrics: What is read and put.
-        alarms: The operations on alarms.
+        alarms: All there are.
         clock: Tells the time, in seconds since 1970.
     """
 
@@ -64,19 +66,25 @@ class CloudWatch:
         self,
         store: Store,
         metrics: Metrics,
-        alarms: Mapping[str, Operation],
+        alarms: Alarms,
         *,
         clock: Callable[[], float] = now,
     ) -> None:
         self._metrics = metrics
         self._clock = clock
+        dashboards = Dashboards(store)
         operations: dict[str, Operation] = {
             "PutMetricData": self._put,
             "GetMetricData": self._get,
             "GetMetricStatistics": self._statistics,
             "ListMetrics": self._list,
-            **Dashboards(store).operations(),
-            **alarms,
+            **dashboards.operations(),
+            **alarms.operations(),
+            **ResourceTags(store).operations(
+                lambda arn: (
+                    any(each["AlarmArn"] == arn for each in alarms.all()) or dashboards.exists(arn)
+                )
+            ),
         }
         self._service = JsonService("cloudwatch", operations, read_body=_decompress_body)
 
@@ -94,13 +102,9 @@ class CloudWatch:
         if params.get("EntityMetricData"):
             raise not_implemented_error("Metrics of entities (EntityMetricData)")
         if namespace.startswith("AWS/"):
-            raise metrics_validation_error(
-                f"Namespaces that begin with AWS/ are AWS's own, got {namespace}."
-            )
+            raise _value_error(f"Namespaces that begin with AWS/ are AWS's own, got {namespace}.")
         if not data or len(data) > _MAX_DATA:
-            raise metrics_validation_error(
-                f"MetricData must have 1 to {_MAX_DATA} items, got {len(data)}."
-            )
+            raise _value_error(f"MetricData must have 1 to {_MAX_DATA} items, got {len(data)}.")
         present = self._clock()
         summaries = [(datum, _check_time(datum, present), _parse_datum(datum)) for datum in data]
         for datum, at, summary in summaries:
@@ -184,6 +188,11 @@ class Dashboards:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._dashboards = StoreTable(store, "dashboards", _DASHBOARD_COLUMNS)
+        self._tags = ResourceTags(store)
+
+    def exists(self, arn: str) -> bool:
+        """Whether there is a dashboard of this ARN."""
+        return self._dashboards.find(arn=arn) is not None
 
     def operations(self) -> dict[str, Operation]:
         """Return what answers the operations, by name."""
@@ -205,7 +214,11 @@ class Dashboards:
                 "DashboardInvalidInputError",
                 "The dashboard body is invalid: it must be a JSON object with the list widgets.",
             )
-        self._dashboards.put(name=name, arn=_dashboard(name), body=body, modified=now())
+        arn = _dashboard(name)
+        with self._store.write():
+            if not self.exists(arn):
+                self._tags.add(arn, params.get("Tags", []))
+            self._dashboards.put(name=name, arn=arn, body=body, modified=now())
         return {"DashboardValidationMessages": []}
 
     async def _get(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -231,10 +244,13 @@ class Dashboards:
         return {"DashboardEntries": entries}
 
     async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
+        if not params["DashboardNames"]:
+            raise AwsError("InvalidParameterValueException", "DashboardNames must not be empty.")
         for name in params["DashboardNames"]:
             self._get_dashboard(name)
         with self._store.write():
             for name in params["DashboardNames"]:
+                self._tags.drop(_dashboard(name))
                 self._dashboards.remove(name=name)
         return {}
 
@@ -276,10 +292,15 @@ def _decompress_body(request: Request) -> bytes:
     return body
 
 
+def _value_error(message: str) -> AwsError:
+    """Return what PutMetricData answers to values that cannot be."""
+    return AwsError("InvalidParameterValueException", message)
+
+
 def _check_time(datum: Mapping[str, Any], present: float) -> float:
     at = float(datum.get("Timestamp", present))
     if not present - RETENTION_SECONDS <= at <= present + _MAX_FUTURE_SECONDS:
-        raise metrics_validation_error(
+        raise _value_error(
             f"The time of {datum['MetricName']} must be within the last "
             f"{RETENTION_SECONDS / 86_400:g} days "
             "and at most two hours ahead."
@@ -296,23 +317,21 @@ def _parse_datum(datum: Mapping[str, Any]) -> Summary:
     ways = [name for name in ("Value", "Values", "StatisticValues") if name in datum]
     name = datum["MetricName"]
     if len(ways) != 1:
-        raise metrics_validation_error(
-            f"{name} needs one of Value, Values and StatisticValues, got {len(ways)}."
+        code = (
+            "InvalidParameterCombination" if "StatisticValues" in ways else "InvalidParameterValue"
         )
+        message = f"{name} needs one of Value, Values and StatisticValues, got {len(ways)}."
+        raise AwsError(f"{code}Exception", message)
     summary = Summary()
     if ways == ["StatisticValues"]:
         return _parse_statistics(name, datum["StatisticValues"])
     values = datum.get("Values") or [datum.get("Value")]
     counts = datum.get("Counts") or [1.0] * len(values)
     if len(values) != len(counts) or len(values) > _MAX_VALUES:
-        raise metrics_validation_error(
-            f"{name} must have as many Counts as Values, at most {_MAX_VALUES}."
-        )
+        raise _value_error(f"{name} must have as many Counts as Values, at most {_MAX_VALUES}.")
     for value, count in zip(values, counts, strict=True):
         if not _is_valid(value) or not _is_valid(count) or count < 0:
-            raise metrics_validation_error(
-                f"{name} must have finite values, and counts that are not negative."
-            )
+            raise _value_error(f"{name} must have finite values, and counts that are not negative.")
         if count:
             summary.add(float(value), float(count))
     return summary
@@ -322,9 +341,7 @@ def _parse_statistics(name: str, given: Mapping[str, float]) -> Summary:
     """Return values that are known by their statistics: percentiles only where all are equal."""
     count, least, most = given["SampleCount"], given["Minimum"], given["Maximum"]
     if not all(map(_is_valid, given.values())) or count <= 0 or least > most:
-        raise metrics_validation_error(
-            f"{name} must have finite StatisticValues, and a SampleCount above 0."
-        )
+        raise _value_error(f"{name} must have finite StatisticValues, and a SampleCount above 0.")
     known = Summary()
     if least == most:
         known.add(least, count)
