@@ -5,9 +5,13 @@ import numpy as np
 import pytest
 
 from workbench.errors import InvalidInput
+from workbench.run import Run
+from workbench.run_cost import cost
+from workbench.traffic.replay import from_csv, from_timestamps
 from workbench.validation import (
     as_tuple,
     finite,
+    flag,
     generator_from,
     inner_share,
     not_negative,
@@ -100,3 +104,25 @@ def test_a_list_is_what_can_be_gone_through(value):
     assert as_tuple("sizes", iter([1, 2])) == (1, 2)
     with pytest.raises(InvalidInput, match="sizes must be a list, got"):
         as_tuple("sizes", value)
+
+
+@pytest.mark.parametrize("value", ["no", "", 0, 1, None])
+def test_a_flag_is_true_or_false_and_nothing_that_counts_as_such(value):
+    with pytest.raises(InvalidInput, match="yes must be True or False"):
+        flag("yes", value)
+    assert flag("yes", True)
+
+
+def test_flags_that_are_texts_are_refused(tmp_path):
+    run = Run.from_arrays(scheduled=[0, 1], finished=[1, 2], origin="simulated")
+    run.save(tmp_path / "run")
+    (tmp_path / "a.csv").write_text("arrival\n1\n")
+    calls = {
+        "overwrite": lambda: run.save(tmp_path / "run", overwrite="no"),
+        "sort": lambda: from_timestamps([1.0, 2.0], sort="no"),
+        "header": lambda: from_csv(tmp_path / "a.csv", header="no"),
+        "bill_cold_start": lambda: cost(run, bill_cold_start="no"),
+    }
+    for name, call in calls.items():
+        with pytest.raises(InvalidInput, match=f"{name} must be True or False"):
+            call()

@@ -15,7 +15,7 @@ from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import CallTimes, Spans, round_up_ms
 from workbench.run import Run
 from workbench.run.columns import has_column, with_optional_columns
-from workbench.validation import of_kind
+from workbench.validation import flag, of_kind
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,6 +59,7 @@ def cost(
     (0.001, 500.0, 'simulated')
     """
     of_kind("run", run, Run)
+    flag("bill_cold_start", bill_cold_start)
     sheet, deployment = sheet_of(run, prices), _deployment(run)
     usage = deployment.usage(RunActivity(run), bill_cold_start=bill_cold_start)
     notes = list(usage.notes)

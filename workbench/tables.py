@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.cells import clean_cells
 from workbench.errors import InvalidInput
 from workbench.modelserver.casts import MISSING
+from workbench.validation import flag
 
 if TYPE_CHECKING:
     import polars as pl
@@ -126,6 +127,8 @@ def open_table(
         InvalidInput: It is empty, or what the first line is cannot be known.
         OSError, polars.exceptions.PolarsError: It cannot be read.
     """
+    if header is not None:
+        flag("header", header)
     facts = path.stat()
     changed = facts.st_size, facts.st_mtime_ns
     if path.suffix in JSON_LINES if json is None else json:

@@ -146,6 +146,19 @@ def of_kind(name: str, value: T, kind: type[Any] | UnionType, wanted: str = "") 
     return value
 
 
+def flag(name: str, value: object) -> bool:
+    """Return the value, known to be True or False: a text such as "no" would count as true.
+
+    Raises:
+        InvalidInput: it is neither.
+
+    >>> flag("yes", "no")
+    Traceback (most recent call last):
+    workbench.errors.InvalidInput: yes must be True or False, got 'no'.
+    """
+    return bool(of_kind(name, value, bool, "True or False"))
+
+
 def keep(value: object, **checked: object) -> None:
     """Set fields of a frozen value to what their checks returned: plain types, which JSON knows.
 

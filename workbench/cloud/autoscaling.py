@@ -184,6 +184,15 @@ def dimension(deployment: Deployment) -> str:
     return _DIMENSIONS[deployment.scaled_by]
 
 
+def count_alarms(policy: ScalingPolicy | None) -> int:
+    """Return how many alarms of CloudWatch a policy has, which are paid for.
+
+    >>> count_alarms(TargetTracking(target=600)), count_alarms(None)
+    (2, 0)
+    """
+    return 2 if isinstance(policy, TargetTracking) else int(isinstance(policy, StepScaling))
+
+
 def register(
     aws: CloudClient,
     entry: LedgerEntry,

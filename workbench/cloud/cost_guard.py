@@ -17,7 +17,7 @@ from workbench.formatting import dollars
 from workbench.pricing.cost import HOUR, Cost, total
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
-from workbench.validation import not_negative, positive
+from workbench.validation import flag, not_negative, positive
 
 if TYPE_CHECKING:
     from workbench.deployment import Deployment
@@ -80,13 +80,23 @@ def confirm_cost(
     Where it costs something, the amount is shown, and a person at a terminal is asked unless `yes`.
 
     Raises:
+        InvalidInput: `yes` is neither True nor False.
         OverBudget: It may cost more than `budget` US dollars.
         NotAvailable: Nobody agreed.
     """
+    flag("yes", yes)
     budget = None if budget is None else not_negative("budget", budget, "US dollars")
     if not cloud.paid:
         return
-    text = describe_cost(cost, deployment, cloud, budget=budget)
+    agree_to(describe_cost(cost, deployment, cloud, budget=budget), yes=yes, notify=notify)
+
+
+def agree_to(text: str, *, yes: bool, notify: Callable[[str], object] | None) -> None:
+    """Tell what something costs, and return once that is agreed to.
+
+    Raises:
+        NotAvailable: Nobody agreed.
+    """
     (notify or _print_line)(text)
     if not yes:
         _ask_confirmation()

@@ -24,6 +24,7 @@ from workbench.cloud.autoscaling import (
     RegisteredPolicy,
     begin_schedule,
     check_scaling,
+    count_alarms,
     deregister,
     dimension,
     expand_to_max,
@@ -35,6 +36,7 @@ from workbench.cloud.aws import Cloud, role_of
 from workbench.cloud.client import CloudClient, ignore_missing
 from workbench.cloud.cost_guard import confirm_cost, estimate_max_cost, hourly_cost
 from workbench.cloud.ledger import Ledger, LedgerEntry
+from workbench.cloud.monthly import KINDS, end_monthly, list_monthly, monthly_items
 from workbench.deployment.base import Deployment
 from workbench.deployment.composite import Composite
 from workbench.deployment.platforms import OnDemandPlatform
@@ -42,7 +44,7 @@ from workbench.errors import CloudError, InvalidInput, NotFound, Unreachable, Wo
 from workbench.registry.model import Model
 from workbench.scaling.base import ScalingPolicy, require_policy
 from workbench.scaling.schedule import Schedule
-from workbench.validation import of_kind
+from workbench.validation import of_kind, positive
 
 if TYPE_CHECKING:
     from workbench.cloud.ensemble_deploy import DeployedEnsemble
@@ -164,16 +166,23 @@ class DeployTerms:
         rest = {"libraries": self.libraries, "ledger": self.ledger, "stopped": self.stopped}
         return {"yes": True, "notify": lambda _: None, **rest}
 
-    def confirm(self, deployment: Deployment, cloud: Cloud) -> None:
+    def confirm(self, deployment: Deployment, cloud: Cloud, *, alarms: int = 0) -> None:
         """Estimate the most that a deployment can cost, and require that this is agreed to.
+
+        `alarms` counts those that its scaling has.
 
         Raises:
             NotAvailable: Nobody agreed to the cost.
             OverBudget: It may cost more than the budget.
         """
         cost = estimate_max_cost(
-            deployment, self.expected, calls=self.calls, bytes_in=self.bytes_in
+            deployment,
+            positive("expected", self.expected, "seconds"),
+            calls=self.calls,
+            bytes_in=self.bytes_in,
         )
+        more = monthly_items("alarm", cloud.region, alarms, self.expected)
+        cost = replace(cost, items=cost.items + more)
         agreed: dict[str, Any] = {"budget": self.budget, "yes": self.yes, "notify": self.notify}
         confirm_cost(cost, deployment, cloud, **agreed)
 
@@ -292,7 +301,7 @@ def _deploy_model(
         check(deployment, scaling, cloud)
     largest = expand_to_max(deployment, scaling)
     role, image = role_of(cloud), adapter.image(cloud, terms.libraries)
-    terms.confirm(largest, cloud)
+    terms.confirm(largest, cloud, alarms=count_alarms(scaling))
     adapter.check_quota(largest, cloud)
     ledger = terms.ledger
     with CloudClient(cloud, terms.stopped) as aws:
@@ -451,8 +460,13 @@ def _launch(creation: Creation[Deployment]) -> DeployedModel:
 
 
 def _tear_down(entry: LedgerEntry, ledger: Ledger) -> None:
-    """Delete all of an entry that there is, and strike it out."""
+    """Delete all of an entry that there is and of what watches it, and strike it out."""
     try:
+        if entry.kind in KINDS:
+            end_monthly(entry, ledger)
+            return
+        for watching in list_monthly(entry, ledger):
+            end_monthly(watching, ledger)
         with CloudClient(entry.cloud) as aws:
             if entry.scales:
                 deregister(aws, entry)

@@ -17,7 +17,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any, Self
 from workbench.cloud.adapters.endpoint import VARIANT
 from workbench.cloud.aws import Cloud
 from workbench.cloud.deploy import DeployedModel
+from workbench.cloud.ledger import Ledger
+from workbench.cloud.monthly import delete_monthly, put_monthly
 from workbench.errors import CloudError, InvalidInput
 from workbench.quantiles import SLO
 from workbench.validation import of_kind, positive, whole_number
@@ -383,11 +385,16 @@ def put_alarm(
     *,
     actions: tuple[str, ...] = (),
     metric: str = "ModelLatency",
+    budget: float | None = None,
+    yes: bool = False,
+    ledger: Ledger | None = None,
+    notify: Callable[[str], object] | None = None,
 ) -> str:
     """Return the name of an alarm that goes off when an endpoint burns through its target.
 
     CloudWatch sees what the endpoint takes, without the network and without the buffer in front of
-    it. An alarm costs 0.10 US dollars a month; `delete_alarm` ends it.
+    it. An alarm is paid by the month until `delete_alarm`, `teardown` or the end of the deployment
+    ends it; that is agreed to first and is in the ledger.
 
     Args:
         endpoint: Its name.
@@ -395,26 +402,33 @@ def put_alarm(
         burn: When to go off.
         actions: ARNs of SNS topics to notify.
         metric: "ModelLatency", or "OverheadLatency" for cold starts and waiting.
+        budget: US dollars a month that it may cost.
+        yes: Whether it may cost money without asking.
+        ledger: Where it is written down, by default the one of the workbench's home.
+        notify: Called with what it costs, by default on the error stream.
 
     Raises:
+        OverBudget: It costs more than the budget.
+        NotAvailable: Nobody agreed to the cost.
         CloudError: The cloud refused.
     """
     name = f"workbench-{_name(endpoint)}-{burn.statistic}-{burn.threshold:g}us"
-    with _client(cloud, "cloudwatch") as aws, cloud.translate_errors("put an alarm"):
-        aws.put_metric_alarm(
-            AlarmName=name,
-            AlarmDescription=f"{burn.slo.label} is missed {burn.rate:g} times as often as allowed",
-            ActionsEnabled=bool(actions),
-            AlarmActions=list(actions),
-            **_metric(_name(endpoint), metric),
-            ExtendedStatistic=burn.statistic,
-            Period=60,
-            EvaluationPeriods=burn.minutes,
-            DatapointsToAlarm=burn.minutes,
-            Threshold=burn.threshold,
-            ComparisonOperator="GreaterThanThreshold",
-            TreatMissingData="notBreaching",
-        )
+    alarm = {
+        "AlarmName": name,
+        "AlarmDescription": f"{burn.slo.label} is missed {burn.rate:g} times as often as allowed",
+        "ActionsEnabled": bool(actions),
+        "AlarmActions": list(actions),
+        **_metric(_name(endpoint), metric),
+        "ExtendedStatistic": burn.statistic,
+        "Period": 60,
+        "EvaluationPeriods": burn.minutes,
+        "DatapointsToAlarm": burn.minutes,
+        "Threshold": burn.threshold,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "notBreaching",
+    }
+    terms: dict[str, Any] = {"budget": budget, "yes": yes, "ledger": ledger, "notify": notify}
+    put_monthly("alarm", _name(endpoint), cloud, alarm, **terms)
     return name
 
 
@@ -454,18 +468,13 @@ def alarms(endpoint: str | DeployedModel, cloud: Cloud) -> "pl.DataFrame":
     return _frame(rows, **words)
 
 
-def delete_alarm(name: str, cloud: Cloud) -> None:
+def delete_alarm(name: str, cloud: Cloud, *, ledger: Ledger | None = None) -> None:
     """Delete an alarm; one that is not there is fine.
 
     Raises:
         CloudError: The cloud refused.
     """
-    with (
-        _client(cloud, "cloudwatch") as aws,
-        cloud.translate_errors("delete an alarm"),
-        suppress(aws.exceptions.ResourceNotFound),
-    ):
-        aws.delete_alarms(AlarmNames=[name])
+    delete_monthly("alarm", name, cloud, ledger)
 
 
 def dashboard_body(endpoint: str | DeployedModel, *, region: str) -> str:
@@ -512,17 +521,40 @@ def dashboard_body(endpoint: str | DeployedModel, *, region: str) -> str:
     return json.dumps({"widgets": widgets})
 
 
-def put_dashboard(endpoint: str | DeployedModel, cloud: Cloud) -> str:
-    """Return the name of a CloudWatch dashboard of an endpoint; it costs 3 US dollars a month.
+def put_dashboard(
+    endpoint: str | DeployedModel,
+    cloud: Cloud,
+    *,
+    budget: float | None = None,
+    yes: bool = False,
+    ledger: Ledger | None = None,
+    notify: Callable[[str], object] | None = None,
+) -> str:
+    """Return the name of a CloudWatch dashboard of an endpoint.
+
+    It is paid by the month, on the terms of `put_alarm`, until `delete_dashboard`, `teardown` or
+    the end of the deployment ends it.
 
     Raises:
+        OverBudget: It costs more than the budget.
+        NotAvailable: Nobody agreed to the cost.
         CloudError: The cloud refused.
     """
     name = f"workbench-{_name(endpoint)}"
     body = dashboard_body(endpoint, region=cloud.region)
-    with _client(cloud, "cloudwatch") as aws, cloud.translate_errors("put a dashboard"):
-        aws.put_dashboard(DashboardName=name, DashboardBody=body)
+    dashboard = {"DashboardName": name, "DashboardBody": body}
+    terms: dict[str, Any] = {"budget": budget, "yes": yes, "ledger": ledger, "notify": notify}
+    put_monthly("dashboard", _name(endpoint), cloud, dashboard, **terms)
     return name
+
+
+def delete_dashboard(name: str, cloud: Cloud, *, ledger: Ledger | None = None) -> None:
+    """Delete a dashboard; one that is not there is fine.
+
+    Raises:
+        CloudError: The cloud refused.
+    """
+    delete_monthly("dashboard", name, cloud, ledger)
 
 
 def _client(cloud: Cloud, service: str) -> Any:  # noqa: ANN401 - boto3 builds its clients

@@ -27,6 +27,7 @@ from workbench.deployment.batch_transform import BatchTransform
 from workbench.errors import CloudError, InvalidInput, OverBudget
 from workbench.formatting import dollars
 from workbench.registry.model import Model
+from workbench.validation import positive
 
 _MAX_CONCURRENT_TRANSFORMS = (
     2  # requests on an instance: one is computed while another is on its way
@@ -221,7 +222,7 @@ def prepare_jobs(
         raise InvalidInput(f"deployment must be a BatchTransform, got {deployment!r}.")
     role, image = role_of(cloud), image_of(cloud)
     confirm_cost(
-        estimate_max_cost(deployment, expected),
+        estimate_max_cost(deployment, positive("expected", expected, "seconds")),
         deployment,
         cloud,
         budget=budget,

@@ -30,7 +30,7 @@ from workbench.pricing.cost import Cost
 from workbench.pricing.usage import Usage
 from workbench.registry.model import Model
 from workbench.registry.onnx import Session
-from workbench.validation import of_kind, require_rows
+from workbench.validation import flag, of_kind, positive, require_rows
 
 _MAX_TRANSFERS = 4  # objects on their way to a cloud, or from there
 _JOB_NAME = "0"
@@ -129,6 +129,8 @@ def transform(
         StorageError: The output cannot be written.
     """
     of_kind("model", model, Model, "a Model")
+    flag("yes", yes)
+    positive("expected", expected, "seconds")
     _check_deployment(deployment, cloud)
     source = open_source(
         data,

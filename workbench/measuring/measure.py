@@ -21,6 +21,7 @@ from workbench.provenance import environment
 from workbench.run import Run
 from workbench.run.record import RunRecord
 from workbench.scaling.base import ScalingPolicy
+from workbench.validation import flag
 
 if TYPE_CHECKING:
     from workbench.cloud.fleet_deploy import DeployedFleet
@@ -40,7 +41,7 @@ def measure(
     Arguments and errors are those of `Experiment.run`.
     """
     options = options or RunOptions()
-    terms: dict[str, Any] = {"scaling": scaling, "budget": budget, "yes": yes}
+    terms: dict[str, Any] = {"scaling": scaling, "budget": budget, "yes": flag("yes", yes)}
     with open_target(setup, on, options, **terms) as target:
         run = _send(setup.here if on is None else setup, target, options)
     return run if options.folder is None else save_completed(run, options.folder)

@@ -25,6 +25,7 @@ from workbench.routing.calls import describe_events
 from workbench.run import Run
 from workbench.run.record import RunRecord
 from workbench.scaling.base import ScalingPolicy
+from workbench.validation import flag
 
 
 def measure_ensemble(
@@ -47,7 +48,7 @@ def measure_ensemble(
     here = setup.here if on is None else setup
     places = list_places(here)
     here.model.router.router(places)  # it says itself whether it fits them, before all is deployed
-    with open_ensemble_target(here, on, options, budget=budget, yes=yes) as target:
+    with open_ensemble_target(here, on, options, budget=budget, yes=flag("yes", yes)) as target:
         run = _send(here, places, target, options)
     if here is not setup:
         run = run.amend(warnings=(*run.warnings, one_of_several(setup.deployment.part_here()[1])))

@@ -20,7 +20,7 @@ from workbench.planner.service_sources import Measured
 from workbench.quantiles import SLO, longest_within
 from workbench.registry.model import Model
 from workbench.traffic.trace import Trace
-from workbench.validation import of_kind, positive
+from workbench.validation import flag, of_kind, positive
 
 if TYPE_CHECKING:
     import polars as pl
@@ -186,7 +186,7 @@ def replan(
         spent.append(decided.seconds)
         return decided
 
-    stretches = tuple(_stretches(trace, window, decide, watch=watch))
+    stretches = tuple(_stretches(trace, window, decide, watch=flag("watch", watch)))
     one = static.best.configuration
     figures, requests = [], []
     for stretch in stretches:

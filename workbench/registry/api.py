@@ -44,7 +44,7 @@ from workbench.registry.model import (
 from workbench.registry.model_import import import_model
 from workbench.registry.onnx import Tensor, check_model
 from workbench.registry.user_traits import check_user_traits
-from workbench.validation import not_negative, of_kind, whole_number
+from workbench.validation import flag, not_negative, of_kind, whole_number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -205,7 +205,7 @@ class Registry:
 
     def groups(self, *, removed: bool = False) -> list[str]:
         """Return the names of the groups, sorted; with `removed` also those that are empty."""
-        table = "versions" if removed else f"models {_NOT_REMOVED}"
+        table = "versions" if flag("removed", removed) else f"models {_NOT_REMOVED}"
         with self._read_connection() as database:
             rows = database.execute(f"SELECT DISTINCT group_name FROM {table} ORDER BY 1")  # noqa: S608 - ours
             return [name for (name,) in rows]

@@ -30,7 +30,7 @@ from workbench.selection.needs import Miss, check_needs, find_miss, traits_of
 from workbench.selection.question import Question
 from workbench.selection.selections import Selection
 from workbench.selection.standings import RatedCandidate, Standings, title_of
-from workbench.validation import as_tuple, of_kind, whole_number
+from workbench.validation import as_tuple, flag, of_kind, whole_number
 
 if TYPE_CHECKING:
     from workbench.deployment.base import Deployment
@@ -134,7 +134,7 @@ def select(
     question = replace(
         question, needs=check_needs(needs, lambda: [_traits(each) for each in models])
     )
-    known = Knowledge(dict(profiles or {}), dict(outcomes or {}), measure=measure)
+    known = Knowledge(dict(profiles or {}), dict(outcomes or {}), measure=flag("measure", measure))
     if searches is not None:
         whole_number("searches", searches, low=1)
     return answer(question, models, known, progress, searches=searches)

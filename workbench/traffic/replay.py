@@ -18,7 +18,7 @@ from workbench.tables import TextTable, open_table
 from workbench.traffic.instants import Origin, Unit, seconds_since
 from workbench.traffic.patterns import Rows, check_expected, draw_trace, streams
 from workbench.traffic.trace import Trace, format_value
-from workbench.validation import Seed, as_context, positive, whole_numbers
+from workbench.validation import Seed, as_context, flag, positive, whole_numbers
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,7 +67,7 @@ def from_timestamps(
     """
     seconds = seconds_since(times, origin, unit=unit)
     count = len(seconds)
-    order = np.argsort(seconds, kind="stable") if sort else np.arange(count)
+    order = np.argsort(seconds, kind="stable") if flag("sort", sort) else np.arange(count)
     kinds = as_context(context, count)
     return Trace(
         seconds[order],

@@ -179,7 +179,7 @@ class Alarms:
             del content["Dimensions"]
         with self._store.write():
             if not former:  # of one that exists, AWS takes no notice of them
-                self._tags.add(content["AlarmArn"], alarm.get("Tags", []))
+                self._tags.add(str(content["AlarmArn"]), alarm.get("Tags", []))
             self._save(content)
         done = "updated" if former else "created"
         self._add_history(
