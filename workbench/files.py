@@ -14,7 +14,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 from workbench.drafts import lock, lock_folder, remove_drafts, replace
 from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
-from workbench.validation import flag
 
 if TYPE_CHECKING:
     import polars as pl
@@ -120,7 +119,7 @@ def save_frame(
     """
     target = as_path(path)
     draft = _draft_path(target)
-    if os.path.exists(target) and not flag("overwrite", overwrite):  # noqa: PTH110 - a name too long is no error yet
+    if os.path.exists(target) and not overwrite:  # noqa: PTH110 - a name too long is no error yet
         raise StorageError(f"{target} exists already: choose another name or overwrite=True.")
     made = [folder for folder in draft.parents if not folder.exists()]  # the innermost first
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.cloud.aws import Cloud
-from workbench.errors import InvalidInput, NotAvailable, OverBudget
+from workbench.cloud.consent import agree_to
+from workbench.errors import InvalidInput, OverBudget
 from workbench.formatting import dollars
 from workbench.pricing.cost import HOUR, Cost, total
 from workbench.pricing.sheet import PriceSheet
@@ -89,17 +89,6 @@ def confirm_cost(
     if not cloud.paid:
         return
     agree_to(describe_cost(cost, deployment, cloud, budget=budget), yes=yes, notify=notify)
-
-
-def agree_to(text: str, *, yes: bool, notify: Callable[[str], object] | None) -> None:
-    """Tell what something costs, and return once that is agreed to.
-
-    Raises:
-        NotAvailable: Nobody agreed.
-    """
-    (notify or _print_line)(text)
-    if not yes:
-        _ask_confirmation()
 
 
 def describe_cost(
@@ -195,17 +184,3 @@ def check_payload(deployment: Deployment, size: int) -> None:
 def _require_cloud(deployment: Deployment) -> None:
     if not deployment.needs:
         raise InvalidInput(f"{deployment.label} is no endpoint to be estimated.")
-
-
-def _ask_confirmation() -> None:
-    if not sys.stdin.isatty():
-        raise NotAvailable(
-            "Nobody is there to confirm what it may cost: pass yes=True (--yes on the command line)"
-            " if that is fine."
-        )
-    if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise NotAvailable("It was not confirmed: nothing was made, and nothing is billed.")
-
-
-def _print_line(line: str) -> None:
-    sys.stderr.write(f"{line}\n")

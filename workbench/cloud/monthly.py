@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from workbench.cloud.aws import Cloud
-from workbench.cloud.cost_guard import agree_to
+from workbench.cloud.consent import agree_to
 from workbench.cloud.ledger import Ledger, LedgerEntry
 from workbench.errors import CloudError, NotFound, OverBudget
 from workbench.formatting import dollars

@@ -36,6 +36,7 @@ from workbench.traffic.patterns import constant
 from workbench.validation import (
     as_array,
     as_tuple,
+    flag,
     inner_share,
     not_negative,
     of_kind,
@@ -220,7 +221,7 @@ class Profile:
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the profile as a folder, whole or not at all."""
-        return save_frame(path, self.frame, self.facts, overwrite=overwrite)
+        return save_frame(path, self.frame, self.facts, overwrite=flag("overwrite", overwrite))
 
     def __repr__(self) -> str:
         tail = ", tail unknown beyond p95" if self.frame["samples"].null_count() else ""

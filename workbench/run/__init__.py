@@ -34,7 +34,7 @@ from workbench.run.columns import COLUMNS, as_floats, build_frame, check_columns
 from workbench.run.record import RunRecord
 from workbench.run.relaxation import Relaxation, find_relaxation, infer_work
 from workbench.run.replications import Replications
-from workbench.validation import inner_share, of_kind, positive
+from workbench.validation import flag, inner_share, of_kind, positive
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -422,7 +422,9 @@ class Run:
         if (found := vars(self).get("_replications")) is not None:  # made since, and worth keeping
             facts = self.amend(replications=found).facts
         facts = facts | {"format": FORMAT}
-        return save_frame(path, self.frame, facts, calls=self.calls, overwrite=overwrite)
+        return save_frame(
+            path, self.frame, facts, calls=self.calls, overwrite=flag("overwrite", overwrite)
+        )
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:
