@@ -54,6 +54,7 @@ _CONTAINER_MODULES = (
     "casts",
     "chunks",
     "errors",
+    "failures",
     "runtime_env",
     "tiny_numbers",
 )

@@ -226,11 +226,14 @@ def _as_frame(data: Any) -> "pl.DataFrame":  # noqa: ANN401
 def _as_series(name: str, values: Any) -> "pl.Series":  # noqa: ANN401 - a list, or of pandas
     import polars as pl
 
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InvalidInput(f"Column {name!r} must be a list of values, got {values!r}.")
     if isinstance(kind := getattr(values, "dtype", None), np.dtype) and kind.kind in "biufU":
         return pl.Series(name, np.asarray(values))
+    given: Any = values
     if hasattr(values, "notna"):  # of pandas, which has several signs for what is missing
-        values = values.astype(object).where(values.notna(), None)
-    return pl.Series(name, list(values))
+        given = given.astype(object).where(given.notna(), None)
+    return pl.Series(name, list(given))
 
 
 def _kind_error(data: object) -> InvalidInput:

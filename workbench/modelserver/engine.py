@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from workbench.modelserver.failures import explain_failure
 from workbench.modelserver.inputs import TEXT, ModelInput
 
 MODEL_FILE = "model.onnx"
@@ -68,14 +69,18 @@ class Engine:
         )  # seconds of a run, seconds of its rows
 
     def run(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return the first output for a batch; raises whatever ONNX Runtime raises.
+        """Return the first output for a batch.
 
         Raises:
+            ModelRunError: ONNX Runtime failed; the row that it failed at is looked for.
             ValueError: There is not one answer a row.
         """
         start = time.perf_counter()
-        feed = self._feed
-        outputs = self._run(self._first, {self._input: rows} if feed is None else feed(rows))[0]
+        try:
+            feed = self._feed
+            outputs = self._run(self._first, {self._input: rows} if feed is None else feed(rows))[0]
+        except Exception as error:
+            raise explain_failure(error, self._run_first, rows, self._input) from error
         took = time.perf_counter() - start
         before, self._last = self._last, (took, took / (len(rows) or 1))
         self._typical_times = min(before[0], self._last[0]), min(before[1], self._last[1])
@@ -102,6 +107,10 @@ class Engine:
                 self.run(row)
             except Exception:  # noqa: BLE001 - zeros were our idea, not the client's
                 return
+
+    def _run_first(self, rows: NDArray[Any]) -> Any:  # noqa: ANN401 - what a model answers
+        feed = self._feed
+        return self._run(self._first, {self._input: rows} if feed is None else feed(rows))[0]
 
     def _feed_records(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
         alone = rows.dtype.names is None

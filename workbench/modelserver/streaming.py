@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from workbench.modelserver import formats
 from workbench.modelserver.batching_queue import BatchingQueue, Outcome
 from workbench.modelserver.chunks import array_rows
+from workbench.modelserver.failures import ModelRunError
 from workbench.modelserver.formats import CSV, JSON, JSONLINES, NPY, InputBatch
 from workbench.modelserver.http import FilePart, Request
 
@@ -49,6 +50,7 @@ class StreamedRequest:
         self._queue = queue
         self._done = done
         self._writer = BlockWriter(accept, spool())
+        self._rows = 0  # that were answered
 
     def start(self) -> None:
         """Have the model run on the next block."""
@@ -68,8 +70,11 @@ class StreamedRequest:
 
     def _deliver(self, batch: InputBatch, outcome: Outcome) -> None:
         if isinstance(outcome, Exception):
+            if isinstance(outcome, ModelRunError):
+                outcome = outcome.after(self._rows)
             self._end(outcome)
             return
+        self._rows += len(batch.rows)
         try:
             self._writer.add(outcome, batch)
         except Exception as error:  # noqa: BLE001

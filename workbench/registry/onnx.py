@@ -203,8 +203,17 @@ class Session:
             fed = self._split(batch) if self._split else {self._input: batch}
             outputs = self._run(self._first, fed)[0]
         except Exception as error:
-            raise InvocationError(f"ONNX Runtime could not run the model: {error}") from error
+            raise self._explain_failure(error, batch) from error
         return require_rows(outputs, len(batch))
+
+    def _explain_failure(self, error: Exception, batch: NDArray[Any]) -> InvocationError:
+        from workbench.modelserver.failures import explain_failure
+
+        def run(rows: NDArray[Any]) -> object:
+            return self._run(self._first, self._split(rows) if self._split else {self._input: rows})
+
+        said = explain_failure(error, run, batch, self._input)
+        return InvocationError(f"ONNX Runtime could not run the model: {said}")
 
     def run_all(self, batch: NDArray[Any]) -> dict[str, Any]:
         """Return every output by name; raises what `run` raises."""
@@ -213,7 +222,7 @@ class Session:
             fed = self._split(batch) if self._split else {self._input: batch}
             outputs = self._run(None, fed)
         except Exception as error:
-            raise InvocationError(f"ONNX Runtime could not run the model: {error}") from error
+            raise self._explain_failure(error, batch) from error
         require_rows(outputs[0], len(batch))
         names = [output.name for output in self.signature.outputs]
         return dict(zip(names, outputs, strict=True))
