@@ -218,6 +218,8 @@ def _as_frame(data: Any) -> "pl.DataFrame":  # noqa: ANN401
             return pl.DataFrame([_as_series(str(name), each) for name, each in data.items()])
         if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
             return pl.DataFrame(data, infer_schema_length=None)
+    except InvalidInput:
+        raise
     except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         raise InvalidInput(f"data cannot be read as a table: {error}.") from error
     raise _kind_error(data)
