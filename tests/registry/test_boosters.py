@@ -159,6 +159,14 @@ def test_a_file_that_answers_otherwise_is_refused_with_the_rows(name):
         register(CHANGED[name](), BODIES)
 
 
+def test_probabilities_that_are_others_are_refused_where_they_are_the_answer():
+    settings = {"iterations": 5, "loss_function": "MultiClassOneVsAll", **QUIET_CAT}
+    model = catboost.CatBoostClassifier(**settings).fit(IRIS, SPECIES)
+    assert register(model, IRIS).agreement.share == 1.0  # the labels are the same
+    with pytest.raises(InvalidModel, match=r"Row 1 of the samples: estimator \[0\..*, file \[0\."):
+        register(model, IRIS, answer="probabilities")
+
+
 def test_what_onnxmltools_cannot_convert_is_said():
     with pytest.raises(InvalidModel, match=r"onnxmltools cannot convert .*'l1'"):
         register(boost({"objective": "l1"}), BODIES)

@@ -33,6 +33,7 @@ _ROWS_OF_LARGE_FILE = 32  # of files beyond 2**24 bytes, of which a row takes mi
 _MISSING_ROWS = 64
 _SPREAD = 0.01  # by which values may differ, in standard deviations of the estimator's values
 _ROUNDING = 16 * float(np.finfo(np.float32).eps)  # and beside that, relative to the value
+_SCORES_APART = 0.01  # by which probabilities that are the answer may differ
 _TIE = 1e-5  # labels whose scores differ by less, relative to the largest score, are a tie
 _LARGEST = float(np.finfo(np.float64).max)
 _SCORES = ("predict_proba", "decision_function")
@@ -140,13 +141,14 @@ class _Pair:
         expected = self.predict(rows)
         outputs = self.session.run_all(self.round(rows))
         (name, first), *others = outputs.items()
+        scores = self._pair_scores(rows, first)
         if self._holds_scores(first):  # the label beside them is made of them
             others = [(name, first), *(each for each in others if each[1].dtype.kind == "f")]
             first = find_labels(first, tuple(self.estimator.classes_.tolist()))
         differences = {key: self._difference(rows, value) for key, value in others}
         if self.holds_values:
             differences = {name: _largest_difference(expected, first)} | differences
-        return _Comparison(self, rows, numbers, expected, first, differences)
+        return _Comparison(self, rows, numbers, expected, first, differences, scores)
 
     def _holds_scores(self, first: NDArray[Any]) -> bool:
         """Return whether the first output is a score for each class, not a label."""
@@ -157,6 +159,15 @@ class _Pair:
             and first.dtype.kind == "f"
             and first.shape[1:] == classes.shape != (1,)
         )
+
+    def _pair_scores(
+        self, rows: NDArray[Any], first: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Return the probabilities of both, where they are what the file answers with."""
+        if not self._holds_scores(first) or not hasattr(self.estimator, "predict_proba"):
+            return None
+        expected = self.ask("predict_proba", rows)
+        return (expected, first) if expected.shape == first.shape else None
 
     def scores(self, rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """Yield what the estimator can say of rows beside its prediction."""
@@ -190,6 +201,7 @@ class _Comparison:
     expected: NDArray[Any]
     found: NDArray[Any]
     differences: Mapping[str, float | None]
+    scores: tuple[NDArray[Any], NDArray[Any]] | None = None
 
     @cached_property
     def equal(self) -> NDArray[np.bool_]:
@@ -201,7 +213,15 @@ class _Comparison:
         if self.pair.holds_values:
             return _are_close(expected, found)
         equal = np.asarray((_labels(expected) == _labels(found)).all(axis=1))
-        return equal if equal.all() else equal | self._find_ties()
+        equal = equal if equal.all() else equal | self._find_ties()
+        return equal & self._have_close_scores()
+
+    def _have_close_scores(self) -> NDArray[np.bool_]:
+        """Return where the probabilities are equal but for rounding, if these are the answer."""
+        if self.scores is None:
+            return np.ones(len(self.inputs), bool)
+        expected, found = self.scores
+        return np.asarray((_differences(expected, found) <= _SCORES_APART).all(axis=1))
 
     @property
     def share(self) -> float:
@@ -248,7 +268,8 @@ class _Comparison:
         for row in np.flatnonzero(~self.equal)[:3]:
             number = self.numbers[row]
             what = f"Row {number + 1} of the samples" if number >= 0 else _brief(self.inputs[row])
-            one, other = (_brief(each[row]) for each in (self.expected, self.found))
+            shown = self.scores or (self.expected, self.found)
+            one, other = (_brief(each[row]) for each in shown)
             said.append(f"{what}: estimator {one}, file {other}.")
         return " ".join(said)
 
