@@ -58,6 +58,10 @@ def as_path(path: object) -> Path:
     """
     if not (isinstance(path, str | os.PathLike) and str(path)) or "\0" in str(path):
         raise InvalidInput(f"A path must be a text or a Path, got {path!r}.")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"A path holds half of a character, got {str(path)!a}.") from error
     return Path(path)
 
 
@@ -223,7 +227,7 @@ def _facts(folder: Path) -> tuple[dict[str, Any], str]:
     try:
         facts = dict(json.loads(text))
         return facts, str(facts.pop("sha256"))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(
             f"{folder / _FACTS} cannot be read: it is not what was saved. Restore it or run again."
         ) from error

@@ -159,6 +159,22 @@ def flag(name: str, value: object) -> bool:
     return bool(of_kind(name, value, bool, "True or False"))
 
 
+def unicode_text(name: str, value: str) -> str:
+    """Return a text that can be written: no half of a surrogate pair is in it.
+
+    Raises:
+        InvalidInput: It is no text, or not such a one.
+
+    >>> unicode_text("name", "Bär")
+    'Bär'
+    """
+    try:
+        of_kind(name, value, str).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{name} holds half of a character, got {value!a}.") from error
+    return value
+
+
 def keep(value: object, **checked: object) -> None:
     """Set fields of a frozen value to what their checks returned: plain types, which JSON knows.
 
@@ -286,6 +302,9 @@ def as_context(values: "ArrayLike | None", count: int) -> "NDArray[np.str_] | No
         raise InvalidInput(
             f"context must be one text or {count}, one for each, got shape {given.shape}."
         )
+    codes = np.ascontiguousarray(given).reshape(-1).view(np.uint32)
+    if ((codes & 0xFFFFF800) == 0xD800).any():  # which no file takes
+        raise InvalidInput("context holds half of a character (a lone surrogate).")
     if not given.astype(bool).any():
         return None
     if given.shape == (count,) and given.flags.owndata and not given.flags.writeable:

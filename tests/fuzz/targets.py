@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from tests.fuzz import samples, servers
 from tests.fuzz.cloud import archive, open_cloud
 from tests.fuzz.damage import damage_bytes, damage_json, damage_text, encode
+from tests.fuzz.files import FILES
 from tests.lambdas import zipped
 from workbench.cloud.packaging import unpack, unzip
 from workbench.errors import WorkbenchError
@@ -333,6 +334,7 @@ TARGETS = {
     "bodies": lambda: servers.open_bodies(damage_bytes, damage_text, judge_answer),
     "events": lambda: servers.open_events(damage_json, Fault),
     "http": lambda: servers.open_http(damage_bytes, Fault),
+    **FILES,
     "signatures": lambda: servers.open_signatures(damage_bytes, Fault),
 }
 """By name."""

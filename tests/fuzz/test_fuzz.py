@@ -9,7 +9,7 @@ from tests.fuzz.__main__ import run
 from tests.fuzz.targets import TARGETS
 
 SEED = 16
-CASES = 150
+CASES = 100
 SELDOM_TAKEN = ("forms", "function-zips")
 
 

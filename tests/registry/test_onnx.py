@@ -14,6 +14,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from tests.graphs import WEIGHTS, graph, linear, lookup, one_node, with_external_data
 from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFound
+from workbench.modelserver.engine import Engine, ModelLoadError
 from workbench.registry.conversion import from_estimator
 from workbench.registry.onnx import (
     Session,
@@ -274,3 +275,15 @@ def test_what_skl2onnx_cannot_convert_is_said_in_one_line():
     with pytest.raises(InvalidModel, match="cannot convert this DummyClassifier") as caught:
         from_estimator(estimator)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_without_an_output_is_refused_by_registry_and_server(tmp_path):
+    model = onnx.load_from_string(linear())
+    del model.graph.output[:]
+    content = model.SerializeToString()
+    (tmp_path / "model.onnx").write_bytes(content)
+
+    with pytest.raises(InvalidModel, match="must have an output"):
+        Session(content)
+    with pytest.raises(ModelLoadError, match="an input and an output"):
+        Engine(tmp_path)

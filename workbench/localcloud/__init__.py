@@ -214,11 +214,12 @@ def _start(path: str | Path | None, port: int, settings: LocalCloudSettings) -> 
     try:
         folder.mkdir(0o700, parents=True, exist_ok=True)  # no other user reads what is in it
         return _launch(folder, port, settings, temporary=path is None)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter of what is no path at all
         if isinstance(error, WorkbenchError):
             raise
+        why = getattr(error, "strerror", None) or error
         raise StorageError(
-            f"A local cloud cannot write {folder}: {error.strerror}. Choose another folder."
+            f"A local cloud cannot write {str(folder)!a}: {why}. Choose another folder."
         ) from error
 
 

@@ -56,6 +56,8 @@ class Engine:
         self.batch_invariance = str(facts.get("batch_invariance", _NOT_CHECKED))
         self.invariant = self.batch_invariance in ("identical", "within tolerance")
         declared = self._session.get_inputs()
+        if not declared or not self._session.get_outputs():
+            raise ModelLoadError("The model must have an input and an output.")
         known = {"alone": len(declared) == 1, "gaps": facts.get("gaps") is True}
         self.inputs = tuple(_read_input(each, **known) for each in declared)
         self._input = declared[0].name

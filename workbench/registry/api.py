@@ -44,7 +44,7 @@ from workbench.registry.model import (
 from workbench.registry.model_import import import_model
 from workbench.registry.onnx import Tensor, check_model
 from workbench.registry.user_traits import check_user_traits
-from workbench.validation import flag, not_negative, of_kind, whole_number
+from workbench.validation import flag, not_negative, of_kind, unicode_text, whole_number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -180,7 +180,7 @@ class Registry:
         return Table(list(columns.values()), rows, f"Models in {self.path}").html()
 
     def __getitem__(self, name: str) -> Model:
-        group, colon, number = of_kind("A model's name", name, str).partition(":")
+        group, colon, number = unicode_text("A model's name", name).partition(":")
         if colon:
             return self._version(group, int(number) if number.isdecimal() else number)
         versions = self.versions(group)
@@ -216,7 +216,7 @@ class Registry:
         Raises:
             NotFound: There is no such group.
         """
-        versions = self._models("AND group_name = ?", of_kind("group", group, str))
+        versions = self._models("AND group_name = ?", unicode_text("group", group))
         if not versions:
             known = ", ".join(self.groups()) or "none yet"
             raise NotFound(f"No group {group!r}. Known: {known}.")
@@ -246,7 +246,7 @@ class Registry:
             rows = database.execute(
                 "SELECT at, who, field, value, why FROM history "
                 "WHERE group_name = ? AND version = ? ORDER BY id",
-                (of_kind("group", group, str), version),
+                (unicode_text("group", group), version),
             )
             changes = [Change(*row) for row in rows]
         if not changes:
@@ -597,8 +597,8 @@ class Registry:
         return self.version(group, version)
 
     def _new_change(self, field: str, value: str, who: str | None, why: str) -> Change:
-        who = of_kind("who", who or _user(), str)
-        return Change(self._timestamp(), who, field, value, of_kind("why", why, str))
+        who = unicode_text("who", who or _user())
+        return Change(self._timestamp(), who, field, value, unicode_text("why", why))
 
     def _timestamp(self) -> str:
         return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
@@ -697,7 +697,7 @@ def _join_types(kinds: set[type]) -> type:
 
 
 def _check_group(group: str) -> None:
-    of_kind("group", group, str)
+    unicode_text("group", group)
     if not re.fullmatch(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?", group):
         raise InvalidInput(
             "A group's name is 1 to 63 letters, digits and hyphens, with no hyphen at either end, "
@@ -711,7 +711,7 @@ def _check_approval(approval: str) -> None:
 
 
 def _check_stage(stage: str) -> None:
-    if not 1 <= len(of_kind("stage", stage, str)) <= 63:
+    if not 1 <= len(unicode_text("stage", stage)) <= 63:
         raise InvalidInput(f"A stage's name has 1 to 63 characters, got {stage!r}.")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFound
+from workbench.files import as_path
 from workbench.registry.external_weights import take_weights_in
 from workbench.validation import require_rows, whole_number
 
@@ -302,7 +303,7 @@ def check_model(
         InvalidModel: The file is a pickle, truncated, not ONNX, lacks weights in other files, or
             its inputs are not numbers or texts with a dynamic batch axis.
     """
-    content = source if isinstance(source, bytes) else _read(Path(source))
+    content = source if isinstance(source, bytes) else _read(as_path(source))
     name = "The model" if isinstance(source, bytes) else str(source)
     folder = None if isinstance(source, bytes) else Path(source).parent
     proto, content = _parse(content, name, folder)
@@ -368,7 +369,7 @@ def open_runtime(source: str | Path | bytes, threads: int = 1) -> "onnxruntime.I
     """Return a session of ONNX Runtime alone; raises what `Session` does of a file."""
     import onnxruntime
 
-    if not isinstance(source, bytes) and not Path(source).is_file():
+    if not isinstance(source, bytes) and not as_path(source).is_file():
         raise NotFound(f"There is no file {source}.")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -396,6 +397,8 @@ def _signature(session: "onnxruntime.InferenceSession") -> Signature:
     for each in given:
         _check_input(*each)
     outputs = tuple(_tensor(each.name, each.type, each.shape) for each in session.get_outputs())
+    if not outputs:
+        raise InvalidModel("A model must have an output, this one has none.")
     if outputs[0].dtype not in _DTYPES.values():
         raise InvalidModel(
             f"The first output, {outputs[0].name!r}, is a {outputs[0].dtype}; a tensor of numbers "

@@ -13,6 +13,7 @@ from typing import Any
 
 import workbench
 from workbench.errors import InvalidInput, NotAvailable, NotFound, WorkbenchError
+from workbench.files import as_path
 from workbench.validation import of_kind
 
 _PARAMETER_KINDS: dict[str, tuple[type, ...]] = {
@@ -166,12 +167,15 @@ def page_of(notebook: Any, *, code: bool = False) -> str:  # noqa: ANN401 - nbfo
 def _read(template: Path) -> Any:  # noqa: ANN401 - nbformat's node
     with _require_extra():
         import nbformat
+    template = as_path(template)
     try:
-        return nbformat.reads(template.read_text(encoding="utf-8"), as_version=4)
+        notebook = nbformat.reads(template.read_text(encoding="utf-8"), as_version=4)
+        nbformat.validate(notebook)  # reading one logs what is wrong, and goes on
     except OSError as error:
         raise NotFound(f"No template at {template}: {error.strerror}.") from error
-    except (ValueError, nbformat.ValidationError) as error:
+    except Exception as error:  # nbformat raises whatever it stumbles over
         raise InvalidInput(f"{template} is not a notebook.") from error
+    return notebook
 
 
 def _parameters(notebook: Any, template: Path) -> dict[str, Parameter]:  # noqa: ANN401
@@ -180,7 +184,7 @@ def _parameters(notebook: Any, template: Path) -> dict[str, Parameter]:  # noqa:
         (cell,) = tagged
         lines = ast.parse(cell.source).body
         found = [_parameter(line) for line in lines]
-    except (ValueError, SyntaxError, KeyError) as error:
+    except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError) as error:
         raise InvalidInput(
             f"{template} must have one cell tagged 'parameters', of lines as `size: int = 8`; "
             f"kinds are {', '.join(_PARAMETER_KINDS)}."

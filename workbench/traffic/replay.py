@@ -312,7 +312,7 @@ def _translate_errors(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise InvalidInput(f"{file} cannot be read as a table: {error}") from error
     except OSError as error:
         raise StorageError(f"{file} cannot be read: {error}") from error
-    except ValueError as error:  # InvalidInput, or a first line that is not JSON
+    except (ValueError, RecursionError) as error:  # InvalidInput, or a first line that is not JSON
         raise InvalidInput(f"{file}: {error}") from error
 
 

@@ -29,9 +29,9 @@ from workbench.validation import (
     as_context,
     generator_from,
     not_negative,
-    of_kind,
     positive,
     positive_share,
+    unicode_text,
     whole_numbers,
 )
 
@@ -101,8 +101,8 @@ class Trace:
                 "sample", np.arange(count) if sample is None else sample, count, np.int64
             ),
             "context": as_context(context, count),
-            "name": of_kind("name", name, str),
-            "notice": of_kind("notice", notice, str),
+            "name": unicode_text("name", name),
+            "notice": unicode_text("notice", notice),
         }
         for field, value in values.items():
             if isinstance(value, np.ndarray):
