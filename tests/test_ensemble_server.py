@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from tests.hosted import until
 from tests.modelserver.test_server import READ, WRITE
 from workbench import ensemble_server
 from workbench.backends.base import FunctionBackend
@@ -258,3 +259,36 @@ def test_a_server_that_has_ended_answers_nobody(models, monkeypatch):
 
     with pytest.raises(ConnectionRefusedError):
         ask(server, method="GET", path="/ping")
+
+
+def test_a_request_whose_client_has_left_is_not_computed(models, monkeypatch):
+    began, gate, seen = threading.Event(), threading.Event(), []
+
+    def hold(rows):
+        seen.append(rows[0, 0])
+        began.set()
+        gate.wait(60)
+        return score(3)(rows)
+
+    def send(first):
+        link = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
+        body = b",".join([first] + [b"0"] * 63)
+        link.request("POST", "/invocations", body, {"content-type": "text/csv"})
+        return link
+
+    with played(models, monkeypatch, [hold, hold], Cascade(*NAMES, 0.5)) as server:
+        waiting = server._caller._open
+        first = send(b"1")
+        began.wait(60)
+        left = send(b"2")
+        until(lambda: len(waiting) == 2)
+        left.close()
+        until(lambda: not all(call.is_wanted() for call in waiting.values()))
+        last = send(b"3")
+        until(lambda: len(waiting) == 3)
+        gate.set()
+        statuses = [link.getresponse().status for link in (first, last)]
+        for link in (first, last):
+            link.close()
+
+    assert (statuses, seen) == ([200, 200], [1, 3])

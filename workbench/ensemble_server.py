@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from numpy.typing import NDArray
 
-from workbench.backends.base import Batch
+from workbench.backends import base
 from workbench.backends.local import LocalBackend
 from workbench.ensemble import Ensemble, Member
-from workbench.errors import InvalidInput, NotAvailable
+from workbench.errors import InvalidInput, NotAvailable, Stopped
 from workbench.registry.onnx import Tensor
 from workbench.registry.rows import as_rows
 from workbench.routing.base import PlaceAnswer, RoutedRequest
@@ -174,7 +174,8 @@ class _RoutedContract:
             response.headers = [(PLACE, name), (TRIED, str(given.tried))]
             reply(response)
 
-        self._caller.call(batch.rows, request.headers.get(CONTEXT, ""), deliver)
+        context = request.headers.get(CONTEXT, "")
+        self._caller.call(batch.rows, context, deliver, lambda: not request.abandoned)
 
 
 @dataclass
@@ -183,6 +184,7 @@ class _OpenCall:
 
     rows: NDArray[Any]
     deliver: Deliver
+    is_wanted: Callable[[], bool]
     outputs: dict[int, NDArray[Any]] = field(default_factory=dict)
 
 
@@ -215,15 +217,17 @@ class _Caller:
             stack.enter_context(ThreadPoolExecutor(each.concurrency)) for each in self._backends
         ]
 
-    def call(self, rows: NDArray[Any], context: str, deliver: Deliver) -> None:
-        """Have a request answered."""
+    def call(
+        self, rows: NDArray[Any], context: str, deliver: Deliver, is_wanted: Callable[[], bool]
+    ) -> None:
+        """Have a request answered, unless it is no longer wanted when its turn comes."""
         if rows.dtype.hasobject:  # texts, as the model server has them
             rows = as_rows(self._taken, rows)
         number = next(self._numbers)
         now = time.perf_counter()  # uvloop's own clock ticks once a millisecond
         request = RoutedRequest(number, rows=len(rows), context=context, arrival=now)
         reaction = self._calls.arrive(request, now)
-        self._open[number] = _OpenCall(rows, deliver)
+        self._open[number] = _OpenCall(rows, deliver, is_wanted)
         self._react(reaction)
 
     def _react(self, reaction: Reaction) -> None:
@@ -237,11 +241,15 @@ class _Caller:
             self._timer = self._loop.call_later(seconds, self._wake)
 
     def _ask(self, number: int, place: int) -> None:
-        batch = Batch(self._open[number].rows)
-        future = self._pools[place].submit(self._backends[place].invoke, batch)
+        future = self._pools[place].submit(self._invoke, place, self._open[number])
         future.add_done_callback(
             lambda done: self._loop.call_soon_threadsafe(self._take, number, place, done)
         )
+
+    def _invoke(self, place: int, call: _OpenCall) -> base.Reply:
+        if not call.is_wanted():
+            raise Stopped("The client has left.")
+        return self._backends[place].invoke(base.Batch(call.rows))
 
     def _take(self, number: int, place: int, done: "Future[Any]") -> None:
         """Take what a place answered, or that it failed."""
