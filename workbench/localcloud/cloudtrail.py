@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from botocore.exceptions import UnknownServiceError
 
 from workbench.localcloud.core import rest
+from workbench.localcloud.core.addresses import split_address
 from workbench.localcloud.core.dispatch import read_call
 from workbench.localcloud.core.paging import MAX_POSITION, Pager
 from workbench.localcloud.core.protocol import ACCOUNT, AwsError, Operation, Scope, new_id, now
@@ -133,7 +134,7 @@ def parse_call(request: Request, scope: Scope) -> ApiCall | None:
 
 def _parse_bucket_call(request: Request) -> tuple[str, dict[str, Any]]:
     """Return name and parameters of a call that manages buckets; "" for any other."""
-    bucket, _, key = request.path.removeprefix("/").partition("/")
+    bucket, key = split_address(request)
     query = {each: "" for each, _ in parse_qsl(request.query, keep_blank_values=True)}
     query.pop("x-id", None)
     name = "" if key else _BUCKET_OPERATIONS.get((request.method, "&".join(query)), "")

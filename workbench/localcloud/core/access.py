@@ -24,7 +24,9 @@ from functools import lru_cache
 from typing import BinaryIO, NamedTuple, cast
 from urllib.parse import quote, unquote, unquote_plus
 
+from workbench.localcloud.core.addresses import find_host_bucket, split_address
 from workbench.localcloud.core.formats import find_protocol, refuse
+from workbench.localcloud.core.forms import Form, check_policy, is_upload_form, parse_upload_form
 from workbench.localcloud.core.protocol import AwsError, new_id
 from workbench.modelserver.http import Handler, Reply, Request, Response
 
@@ -200,6 +202,9 @@ class AccessControl:
             if "AWSAccessKeyId=" in request.query:
                 self._check_version_2(request)
                 return
+            if body is not None and is_upload_form(request):
+                self._check_form(parse_upload_form(request), split_address(request)[0])
+                return
             raise _AccessError(
                 "missing",
                 "The request is not signed; sign it with the access key that this start made.",
@@ -257,6 +262,27 @@ class AccessControl:
         elif now > made + signature.expires:
             raise _AccessError("expired", _expiry(made + signature.expires, now))
 
+    def _check_form(self, form: Form, bucket: str) -> None:
+        """Check an upload by a form: the signature of its policy, of either version, and that."""
+        fields = form.fields
+        policy = fields.get("policy", "")
+        if found := _CREDENTIAL.fullmatch(fields.get("x-amz-credential", "")):
+            key_id, date, region, service = found.groups()
+            if service != "s3":
+                raise _AccessError("parameters", "X-Amz-Credential must be for s3.")
+            expected = _sign(self._signer(date, region, service), policy)
+            given = fields.get("x-amz-signature", "")
+        else:
+            key_id, given = fields.get("awsaccesskeyid", ""), fields.get("signature", "")
+            digest = hmac.digest(self.key.secret.encode(), policy.encode("latin-1"), "sha1")
+            expected = b64encode(digest).decode()
+        if not policy or not key_id:
+            raise _AccessError("missing", "The form has no policy that is signed.")
+        self._check_key(key_id)
+        if not hmac.compare_digest(expected.encode(), given.encode("latin-1", "replace")):
+            raise _AccessError("signature", _MISMATCH)
+        check_policy(form, bucket, self._clock())
+
     def _check_version_2(self, request: Request) -> None:
         """Check a presigned URL of version 2 (S3 developer guide, "Signing ... REST requests")."""
         query = dict(_parameters(request.query))
@@ -264,9 +290,12 @@ class AccessControl:
         expires = query.get("Expires", "")
         if not (expires.isdecimal() and len(expires) <= 18):
             raise _AccessError("expired", f"Expires must be seconds since 1970, got {expires!r}.")
-        digest = hmac.digest(self.key.secret.encode(), _text_of_version_2(request, query), "sha1")
         given = query.get("Signature", "").encode("latin-1")
-        if not hmac.compare_digest(b64encode(digest), given):
+        right = [
+            b64encode(hmac.digest(self.key.secret.encode(), text, "sha1"))
+            for text in _texts_of_version_2(request, query)
+        ]
+        if not any(hmac.compare_digest(each, given) for each in right):
             raise _AccessError("signature", _MISMATCH)
         if (now := self._clock()) > int(expires):
             raise _AccessError("expired", _expiry(int(expires), now))
@@ -445,16 +474,25 @@ def _canonical_query(query: str) -> str:
     return "&".join(f"{name}={value}" for name, value in pairs)
 
 
-def _text_of_version_2(request: Request, query: dict[str, str]) -> bytes:
-    """Return what version 2 signs; botocore moves headers that it has signed into the query."""
+def _texts_of_version_2(request: Request, query: dict[str, str]) -> list[bytes]:
+    """Return what version 2 signs; botocore moves headers that it has signed into the query.
+
+    A bucket's own path ends with a slash or not: botocore signs one that its URL has not.
+    """
     given = query | request.headers
     amz = sorted(name for name in given if name.startswith("x-amz-"))
     parts = sorted((name, value) for name, value in query.items() if _SUBRESOURCES.fullmatch(name))
     resource = "&".join(f"{name}={value}" if value else name for name, value in parts)
     head = (request.method, given.get("content-md5", ""), given.get("content-type", ""))
     lines = "".join(f"{name}:{given[name]}\n" for name in amz)
-    path = request.raw_path + (f"?{resource}" if resource else "")
-    return "\n".join((*head, query["Expires"], lines + path)).encode("latin-1")
+    bucket = find_host_bucket(request)
+    path = f"/{bucket}{request.raw_path}" if bucket else request.raw_path
+    paths = [path, f"{path}/"] if path.count("/") == 1 else [path]
+    asked = f"?{resource}" if resource else ""
+    return [
+        "\n".join((*head, query["Expires"], lines + each + asked)).encode("latin-1")
+        for each in paths
+    ]
 
 
 def _parameters(query: str) -> list[tuple[str, str]]:

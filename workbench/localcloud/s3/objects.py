@@ -3,20 +3,20 @@
 A file is whole and on the disk before a row names it, and goes after the last row that named it.
 """
 
-import base64
 import hashlib
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from workbench.localcloud.core.protocol import REGION, AwsError, now
 from workbench.localcloud.core.store import Store, StoreTable
-from workbench.localcloud.s3.uploads import CHECKSUMS, StoredBody
+from workbench.localcloud.s3.checksums import CHECKSUMS, combine, encode
+from workbench.localcloud.s3.uploads import StoredBody
 
 _BUCKET_COLUMNS = """
 name TEXT PRIMARY KEY, region TEXT NOT NULL, created REAL NOT NULL, tags TEXT NOT NULL
@@ -35,14 +35,16 @@ upload TEXT NOT NULL REFERENCES uploads ON DELETE CASCADE, number INTEGER NOT NU
 blob TEXT NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL, modified REAL NOT NULL,
 checksums TEXT NOT NULL, PRIMARY KEY (upload, number)
 """
-_LAST_CHARACTER = "\U0010ffff"
+LAST_CHARACTER = "\U0010ffff"
+TYPE_HEADER = "x-amz-checksum-type"
+_PIECE = 1024 * 1024  # bytes that are read at once
 MIN_PART = 5 * 1024 * 1024
 """Bytes that each part but the last has at least."""
 
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """An object as it was when it was asked for; `headers` are those it is answered with."""
+    """An object as it was when it was asked for; `headers` are those it was put with."""
 
     key: str
     blob: str
@@ -55,7 +57,7 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An upload in parts that has begun."""
+    """An upload in parts that has begun; `headers` say also which type of checksum it gets."""
 
     id: str
     bucket: str
@@ -63,6 +65,11 @@ class Upload:
     started: float
     headers: Mapping[str, str]
     algorithm: str
+
+    @property
+    def checksum_type(self) -> str:
+        """FULL_OBJECT, COMPOSITE, or "" where it has no algorithm."""
+        return self.headers.get(TYPE_HEADER, "COMPOSITE") if self.algorithm else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +191,22 @@ class ObjectStore:
         """Save a body as the object of a key, in place of what had it."""
         return self._save(bucket, key, body, headers)
 
-    async def copy(
-        self, source: Object, bucket: str, key: str, headers: Mapping[str, str]
-    ) -> Object:
-        """Copy an object, with headers of the copy's own."""
+    async def copy_body(self, source: Object, algorithm: str = "") -> StoredBody:
+        """Copy the body of an object, with a checksum of an algorithm where it is not ''."""
         path = self.new_path()
-        await self._store.run_in_thread(_link_or_copy, self.path(source), path)
-        twin = StoredBody(path, source.size, source.etag, source.checksums)
-        return self._save(bucket, key, twin, headers)
+        file = self.path(source)
+        sums = dict(source.checksums)
+        await self._store.run_in_thread(_link_or_copy, file, path)
+        if algorithm and "-" in sums.get(algorithm, "-"):
+            sums = await self._store.run_in_thread(_compute_checksums, path, [algorithm])
+        return StoredBody(path, source.size, source.etag, sums)
+
+    def tag(self, bucket: str, key: str, tags: str) -> None:
+        """Replace the tags of an object by those of a header x-amz-tagging."""
+        headers = {**self.get(bucket, key).headers, "x-amz-tagging": tags}
+        if not tags:
+            del headers["x-amz-tagging"]
+        self._objects.change({"bucket": bucket, "key": key}, headers=headers)
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
         """Delete the objects of these keys, where there are any."""
@@ -215,7 +230,7 @@ class ObjectStore:
                     yield found
                     continue
                 common = found.key[: cut + len(delimiter)]
-                after = common + _LAST_CHARACTER
+                after = common + LAST_CHARACTER
                 yield common
                 break
             else:
@@ -263,9 +278,9 @@ class ObjectStore:
         return upload
 
     def uploads(self, bucket: str) -> list[Upload]:
-        """Return the uploads that were begun in a bucket, sorted by key."""
+        """Return the uploads that were begun in a bucket, sorted by key and time."""
         self._bucket(bucket)
-        rows = self._uploads.rows(bucket=bucket, order="key, started")
+        rows = self._uploads.rows(bucket=bucket, order="key, started, id")
         return [Upload(**row) for row in rows]
 
     def upload(self, bucket: str, key: str, upload: str) -> Upload:
@@ -293,30 +308,45 @@ class ObjectStore:
         self._discard(gone)
         return part
 
-    async def copy_range(self, source: Object, first: int, length: int) -> StoredBody:
-        """Copy a range of an object, in bytes, to a new body."""
-        return await self._store.run_in_thread(
+    async def copy_range(
+        self, source: Object, first: int, length: int, algorithm: str = ""
+    ) -> StoredBody:
+        """Copy a range of an object, in bytes, to a new body, with a checksum if asked."""
+        body = await self._store.run_in_thread(
             _copy_range, self.path(source), self.new_path(), first, length
         )
+        if algorithm:
+            made = await self._store.run_in_thread(_compute_checksums, body.path, [algorithm])
+            body = replace(body, checksums=made)
+        return body
 
     def parts(self, upload: Upload) -> list[Part]:
         """Return the parts of an upload, in order."""
         rows = self._parts.rows(_PART, upload=upload.id, order="number")
         return [Part(**row) for row in rows]
 
-    async def complete(self, upload: Upload, named: list[tuple[int, str]]) -> Object:
-        """Join parts, named by number and ETag, to an object and end the upload."""
+    async def join(
+        self, upload: Upload, named: list[tuple[int, str]], algorithms: Collection[str] = ()
+    ) -> StoredBody:
+        """Join parts, named by number and ETag, to a body, with checksums of the whole if asked."""
         chosen = self._select_parts(upload, named)
         path = self.new_path()
-        await self._store.run_in_thread(_join, [self._files / part.blob for part in chosen], path)
-        try:
-            self.upload(upload.bucket, upload.key, upload.id)  # nobody ended it meanwhile
-        except AwsError:
-            path.unlink()
-            raise
-        size = sum(part.size for part in chosen)
-        body = StoredBody(path, size, _etag(chosen), _composite(upload.algorithm, chosen))
-        return self._save(upload.bucket, upload.key, body, upload.headers, upload.id)
+        files = [self._files / part.blob for part in chosen]
+        sums = await self._store.run_in_thread(_join, files, path, algorithms)
+        each = [part.checksums.get(upload.algorithm, "") for part in chosen]
+        if upload.checksum_type == "COMPOSITE" and all(each):
+            sums[upload.algorithm] = combine(upload.algorithm, each)
+        return StoredBody(path, sum(part.size for part in chosen), _etag(chosen), sums)
+
+    def complete(self, upload: Upload, body: StoredBody) -> Object:
+        """Save what was joined as an object and end the upload.
+
+        Raises:
+            AwsError: Somebody ended it meanwhile.
+        """
+        self.upload(upload.bucket, upload.key, upload.id)
+        headers = {name: value for name, value in upload.headers.items() if name != TYPE_HEADER}
+        return self._save(upload.bucket, upload.key, body, headers, upload.id)
 
     def abort(self, bucket: str, key: str, upload: str) -> None:
         """End an upload; its parts are gone."""
@@ -390,16 +420,6 @@ def _etag(parts: list[Part]) -> str:
     return f"{hashlib.md5(md5s, usedforsecurity=False).hexdigest()}-{len(parts)}"
 
 
-def _composite(algorithm: str, parts: list[Part]) -> dict[str, str]:
-    """Return the checksum of the parts' checksums, where each has one."""
-    sums = [part.checksums.get(algorithm, "") for part in parts]
-    if algorithm not in CHECKSUMS or not all(sums):
-        return {}
-    made = CHECKSUMS[algorithm]()
-    made.update(b"".join(base64.b64decode(each) for each in sums))
-    return {algorithm: f"{base64.b64encode(made.digest()).decode()}-{len(parts)}"}
-
-
 def _link_or_copy(source: Path, target: Path) -> None:
     """Give a file that never changes a second name; a copy where that cannot be had."""
     try:
@@ -413,7 +433,7 @@ def _copy_range(source: Path, target: Path, first: int, length: int) -> StoredBo
     left = length
     with source.open("rb") as read, target.open("xb") as write:
         read.seek(first)
-        while left and (piece := read.read(min(left, 1024 * 1024))):
+        while left and (piece := read.read(min(left, _PIECE))):
             md5.update(piece)
             write.write(piece)
             left -= len(piece)
@@ -422,10 +442,23 @@ def _copy_range(source: Path, target: Path, first: int, length: int) -> StoredBo
     return StoredBody(target, length - left, md5.hexdigest(), {})
 
 
-def _join(sources: list[Path], target: Path) -> None:
+def _join(sources: list[Path], target: Path, algorithms: Collection[str]) -> dict[str, str]:
+    """Write files behind one another; return checksums of the whole."""
     with target.open("xb") as write:
         for source in sources:
             with source.open("rb") as read:
-                shutil.copyfileobj(read, write, 1024 * 1024)
+                shutil.copyfileobj(read, write, _PIECE)
         write.flush()
         os.fsync(write.fileno())
+    return _compute_checksums(target, algorithms)
+
+
+def _compute_checksums(path: Path, algorithms: Collection[str]) -> dict[str, str]:
+    """Return checksums of a file by algorithm."""
+    made = {name: CHECKSUMS[name]() for name in algorithms}
+    if made:
+        with path.open("rb") as read:
+            while piece := read.read(_PIECE):
+                for each in made.values():
+                    each.update(piece)
+    return {name: encode(each) for name, each in made.items()}

@@ -1,53 +1,27 @@
 """The body of an upload on its way to a file: decoded, counted and hashed piece by piece."""
 
-import base64
 import hashlib
 import os
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from workbench.localcloud.core.access import ChunkSignatures
 from workbench.localcloud.core.protocol import AwsError
+from workbench.localcloud.s3.checksums import (
+    CHECKSUMS,
+    PREFIX,
+    Hash,
+    check_form,
+    encode,
+    find_checksum,
+    verify,
+    verify_md5,
+)
 
 _MAX_LINE_BYTES = 16 * 1024
 _TRAILER_SIGNATURE = "x-amz-trailer-signature"
-
-
-class Hash(Protocol):
-    """What hashlib's objects have in common with `Crc32`."""
-
-    def update(self, data: bytes, /) -> None:
-        """Take in more."""
-
-    def digest(self) -> bytes:
-        """Return the hash so far."""
-
-
-class Crc32:
-    """The checksum that botocore sends unless another is chosen."""
-
-    def __init__(self) -> None:
-        self._value = 0
-
-    def update(self, data: bytes, /) -> None:
-        """Take in more."""
-        self._value = zlib.crc32(data, self._value)
-
-    def digest(self) -> bytes:
-        """Return the checksum so far, most significant byte first."""
-        return self._value.to_bytes(4)
-
-
-CHECKSUMS: Mapping[str, Callable[[], Hash]] = {
-    "crc32": Crc32,
-    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
-    "sha256": hashlib.sha256,
-    "sha512": hashlib.sha512,
-}
-"""Checksums that are verified; others (CRC32C, CRC64NVME, ...) are kept as the client sent them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +32,7 @@ class StoredBody:
         path: Its file, which is the receiver's now.
         size: In bytes.
         md5: In hexadecimal, as ETags have it.
-        checksums: What the client sent, in base64 by algorithm.
+        checksums: What the client sent, verified, in base64 by algorithm.
     """
 
     path: Path
@@ -88,7 +62,13 @@ class BodyWriter:
         self._file: IO[bytes] | None = None
         self._size = 0
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._sums = {name: CHECKSUMS[name]() for name in self._find_checksums() & CHECKSUMS.keys()}
+        self._algorithm = self._checksum = ""
+        self._sum: Hash | None = None
+        try:
+            self._algorithm, self._checksum = find_checksum(headers)
+            self._sum = CHECKSUMS[self._algorithm]() if self._algorithm else None
+        except AwsError as error:
+            self._error = error
         self._payload = hashlib.sha256() if len(self._get_payload_hash()) == 64 else None
         coded = "aws-chunked" in headers.get(
             "content-encoding", ""
@@ -97,7 +77,7 @@ class BodyWriter:
         try:
             self._file = path.open("xb")
         except OSError as error:
-            self._error = _write_error(error)
+            self._error = self._error or _write_error(error)
 
     def write(self, data: bytes) -> int:
         """Take in more of the body as it came over the wire."""
@@ -128,8 +108,8 @@ class BodyWriter:
             raise _write_error(error) from error
         self._file.close()
         self._file = None
-        sent = {name: self._get_checksum(name) for name in self._find_checksums()}
-        return StoredBody(self._path, self._size, self._md5.hexdigest(), sent)
+        sums = {self._algorithm: encode(self._sum)} if self._sum else {}
+        return StoredBody(self._path, self._size, self._md5.hexdigest(), sums)
 
     def close(self) -> None:
         """Throw away what was not finished."""
@@ -143,30 +123,17 @@ class BodyWriter:
         self._md5.update(data)
         if self._payload is not None:
             self._payload.update(data)
-        for each in self._sums.values():
-            each.update(data)
+        if self._sum is not None:
+            self._sum.update(data)
         file.write(data)
-
-    def _find_checksums(self) -> set[str]:
-        """Return the algorithms of the checksums that come along, in headers or behind the body."""
-        names = {*self._headers, *self._headers.get("x-amz-trailer", "").lower().split(",")}
-        prefix = "x-amz-checksum-"
-        found = {name.strip().removeprefix(prefix) for name in names if prefix in name}
-        return found - {"algorithm", "type", "mode"}
 
     def _get_payload_hash(self) -> str:
         return self._headers.get("x-amz-content-sha256", "")
 
-    def _get_checksum(self, name: str) -> str:
-        header = f"x-amz-checksum-{name}"
-        trailers = {} if self._chunks is None else self._chunks.trailers
-        return self._headers.get(header) or trailers.get(header, "")
-
     def _verify(self) -> None:
         self._verify_length()
-        for name, value in self._sums.items():
-            if base64.b64encode(value.digest()).decode() != self._get_checksum(name):
-                raise _digest_error(f"{name.upper()} you specified")
+        if self._sum is not None:
+            self._verify_checksum(self._sum)
         if (
             self._payload is not None
             and self._payload.hexdigest() != self._get_payload_hash().lower()
@@ -176,7 +143,16 @@ class BodyWriter:
                 "The provided 'x-amz-content-sha256' header does not match what was computed.",
             )
         if md5 := self._headers.get("content-md5"):
-            _verify_md5(md5, self._md5.digest())
+            verify_md5(md5, self._md5.digest())
+
+    def _verify_checksum(self, made: Hash) -> None:
+        sent = self._checksum
+        if not sent:  # it came behind the body
+            trailers = {} if self._chunks is None else self._chunks.trailers
+            sent = trailers.get(PREFIX + self._algorithm, "")
+            if sent:
+                check_form(self._algorithm, sent)
+        verify(self._algorithm, sent, made)
 
     def _verify_length(self) -> None:
         promised = self._headers.get("x-amz-decoded-content-length", "")
@@ -278,38 +254,6 @@ class ChunkDecoder:
         if self._signatures is not None and self._signed_trailer:
             given = self.trailers.get(_TRAILER_SIGNATURE, "")
             self._signatures.check_trailer(self._signed_trailer, given)
-
-
-def _verify_md5(sent: str, digest: bytes) -> None:
-    try:
-        expected = base64.b64decode(sent, validate=True)
-    except ValueError:
-        expected = b""
-    if len(expected) != 16:
-        raise AwsError("InvalidDigest", "The Content-MD5 you specified was invalid.")
-    if expected != digest:
-        raise _digest_error("Content-MD5 you specified")
-
-
-def verify_body(headers: Mapping[str, str], body: bytes) -> None:
-    """Check a body in memory against the hashes in its request's headers.
-
-    Raises:
-        AwsError: It is not what the client said.
-    """
-    for name, value in headers.items():
-        make = CHECKSUMS.get(name.removeprefix("x-amz-checksum-"))
-        if make is not None:
-            made = make()
-            made.update(body)
-            if base64.b64encode(made.digest()).decode() != value:
-                raise _digest_error(f"{name} you specified")
-    if md5 := headers.get("content-md5"):
-        _verify_md5(md5, hashlib.md5(body, usedforsecurity=False).digest())
-
-
-def _digest_error(what: str) -> AwsError:
-    return AwsError("BadDigest", f"The {what} did not match what we received.")
 
 
 def _chunk_error() -> AwsError:

@@ -1,0 +1,165 @@
+"""S3's operations on buckets: made, described, listed, tagged, deleted."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+from workbench.localcloud.core.paging import Pager
+from workbench.localcloud.core.protocol import REGION, AwsError, xml_response
+from workbench.localcloud.s3.answers import OWNER
+from workbench.localcloud.s3.objects import ObjectStore
+from workbench.localcloud.s3.requests import (
+    S3Request,
+    format_time,
+    parse_tags,
+    read_document,
+    read_number,
+)
+from workbench.modelserver.http import Response
+
+S3Handler = Callable[[S3Request], Awaitable[Response]]
+"""Answers an operation of S3, whose request holds nothing that it does not honour."""
+
+_PAGER = Pager(  # API reference, ListBuckets
+    10_000,
+    size="max-buckets",
+    token="continuation-token",  # noqa: S106 - a parameter's name
+    next_token="ContinuationToken",  # noqa: S106 - a member's name
+    error="InvalidArgument",
+)
+
+
+class BucketApi:
+    """The operations on buckets."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+
+    def operations(self) -> dict[str, S3Handler]:
+        """Return what answers each operation, by name."""
+        return {
+            "ListBuckets": self._list,
+            "CreateBucket": self._create,
+            "HeadBucket": self._head,
+            "DeleteBucket": self._delete,
+            "GetBucketLocation": self._locate,
+            "GetBucketTagging": self._get_tags,
+            "PutBucketTagging": self._put_tags,
+            "DeleteBucketTagging": self._delete_tags,
+            "GetBucketAcl": self._get_acl,
+            "PutBucketAcl": self._put_acl,
+        }
+
+    async def _list(self, call: S3Request) -> Response:
+        most = read_number(call, "max-buckets", _PAGER.default, _PAGER.default)
+        if most < 1:
+            raise AwsError("InvalidArgument", "max-buckets must be at least 1.")
+        after = _PAGER.start(call.query, "")
+        prefix, wanted = call.query.get("prefix", ""), call.query.get("bucket-region", "")
+        found = [
+            {"Name": name, "BucketRegion": region, "CreationDate": format_time(created)}
+            for name, region, created in self._objects.buckets()
+            if name > after and name.startswith(prefix) and wanted in ("", region)
+        ]
+        page, more = _PAGER.cut(
+            found[: most + 1], {"max-buckets": most}, lambda bucket: bucket["Name"]
+        )
+        content: dict[str, Any] = {"Owner": OWNER, "Buckets": {"Bucket": page}} | more
+        content |= {"Prefix": prefix} if prefix else {}
+        return xml_response("ListAllMyBucketsResult", content)
+
+    async def _create(self, call: S3Request) -> Response:
+        wanted = None
+        if call.request.body:
+            wanted = _read_location(call)
+        if (wanted or REGION) != call.region:
+            raise AwsError(
+                "IllegalLocationConstraintException",
+                f"The {wanted or 'unspecified'} location constraint is incompatible for the "
+                f"region specific endpoint this request was sent to ({call.region}).",
+            )
+        self._objects.create_bucket(call.bucket, call.region)
+        return Response(200, headers=[("location", f"/{call.bucket}")])
+
+    async def _head(self, call: S3Request) -> Response:
+        return Response(200, headers=[("x-amz-bucket-region", self._objects.region(call.bucket))])
+
+    async def _delete(self, call: S3Request) -> Response:
+        self._objects.delete_bucket(call.bucket)
+        return Response(204)
+
+    async def _locate(self, call: S3Request) -> Response:
+        region = self._objects.region(call.bucket)
+        answer = xml_response("LocationConstraint", {})
+        location = b"" if region == REGION else region.encode()  # us-east-1 has no name there
+        answer.body = cast("bytes", answer.body).replace(b"></Loc", b">" + location + b"</Loc")
+        return answer
+
+    async def _get_tags(self, call: S3Request) -> Response:
+        tags = self._objects.bucket_tags(call.bucket)
+        if not tags:
+            raise AwsError("NoSuchTagSet", "The TagSet does not exist.", 404)
+        return tags_response(tags)
+
+    async def _put_tags(self, call: S3Request) -> Response:
+        self._objects.tag_bucket(call.bucket, parse_tags(read_document(call), call.about))
+        return Response(204)
+
+    async def _delete_tags(self, call: S3Request) -> Response:
+        self._objects.tag_bucket(call.bucket, [])
+        return Response(204)
+
+    async def _get_acl(self, call: S3Request) -> Response:
+        self._objects.region(call.bucket)
+        return acl_response()
+
+    async def _put_acl(self, call: S3Request) -> Response:
+        self._objects.region(call.bucket)
+        return check_acl(call)
+
+
+def _read_location(call: S3Request) -> str | None:
+    """Return the region that a document wants a bucket in, and refuse what else it wants."""
+    document = read_document(call)
+    for each in document:
+        name = each.tag.rpartition("}")[2]
+        if name != "LocationConstraint":
+            raise AwsError(
+                "NotImplemented",
+                f"S3's CreateBucket with {name} is not yet offered by the local cloud.",
+                501,
+            )
+    return document.findtext("{*}LocationConstraint")
+
+
+# --- what objects have as well
+
+
+def tags_response(tags: list[list[str]]) -> Response:
+    """Return pairs of key and value as S3 lists tags."""
+    found = [{"Key": key, "Value": value} for key, value in tags]
+    return xml_response("Tagging", {"TagSet": {"Tag": found}})
+
+
+def acl_response() -> Response:
+    """Return the one access control list that there is: its owner may do everything.
+
+    Buckets that were made since April 2023 have no other (S3 user guide, "Controlling ownership of
+    objects and disabling ACLs").
+    """
+    kind = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser"'
+    grant: Mapping[str, Any] = {"Grantee": OWNER, "Permission": "FULL_CONTROL"}
+    content = {"Owner": OWNER, "AccessControlList": {"Grant": grant}}
+    answer = xml_response("AccessControlPolicy", content)
+    answer.body = cast("bytes", answer.body).replace(b"<Grantee>", f"<Grantee {kind}>".encode())
+    return answer
+
+
+def check_acl(call: S3Request) -> Response:
+    """Return the answer to a list that changes nothing.
+
+    Raises:
+        AwsError: It would change something.
+    """
+    if call.request.body or "x-amz-acl" not in call.headers:
+        raise AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs")
+    return Response(200)

@@ -1,0 +1,244 @@
+"""S3's operations on objects: put, read, copied, tagged, deleted."""
+
+from email.utils import formatdate
+from typing import Any, cast
+
+from workbench.localcloud.core.protocol import AwsError, xml_response
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.s3.answers import (
+    checksum_elements,
+    checksum_headers,
+    find_type,
+    object_headers,
+    saved_headers,
+    storage_class,
+)
+from workbench.localcloud.s3.bucket_api import S3Handler, acl_response, check_acl, tags_response
+from workbench.localcloud.s3.checksums import find_algorithm
+from workbench.localcloud.s3.objects import Object, ObjectStore
+from workbench.localcloud.s3.requests import (
+    S3Request,
+    check_conditions,
+    check_replaced,
+    check_source_conditions,
+    decode_tags,
+    document_error,
+    encode_tags,
+    format_time,
+    parse_range,
+    parse_tags,
+    read_document,
+    read_object_headers,
+    read_source,
+)
+from workbench.localcloud.s3.uploads import BodyWriter, StoredBody
+from workbench.modelserver.http import FilePart, Response
+
+MAX_SIZE = 5 * 1024**3
+"""Bytes of one upload: larger objects come in parts."""
+
+_REPLACED = ("x-amz-storage-class", "x-amz-server-side-encryption")  # headers that no copy inherits
+_ATTRIBUTES = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
+
+
+class ObjectApi:
+    """The operations on objects."""
+
+    def __init__(self, store: Store, objects: ObjectStore) -> None:
+        self._store = store
+        self._objects = objects
+
+    def operations(self) -> dict[str, S3Handler]:
+        """Return what answers each operation, by name."""
+        return {
+            "PutObject": self.put,
+            "CopyObject": self._copy,
+            "GetObject": self._get,
+            "HeadObject": self._get,
+            "GetObjectAttributes": self._describe,
+            "DeleteObject": self._delete,
+            "DeleteObjects": self._delete_many,
+            "GetObjectTagging": self._get_tags,
+            "PutObjectTagging": self._put_tags,
+            "DeleteObjectTagging": self._delete_tags,
+            "GetObjectAcl": self._get_acl,
+            "PutObjectAcl": self._put_acl,
+        }
+
+    async def put(self, call: S3Request) -> Response:
+        """Save the body of a request as an object."""
+        headers = read_object_headers(call)
+        made = self._save(call, await self.finish_body(call), headers)
+        return Response(200, headers=saved_headers(made))
+
+    async def finish_body(self, call: S3Request) -> StoredBody:
+        """Return the body of an upload, verified.
+
+        Raises:
+            AwsError: There is no such bucket, or the body is not what the client said.
+        """
+        self._objects.region(call.bucket)
+        if call.request.received > MAX_SIZE:
+            raise AwsError(
+                "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size."
+            )
+        return await self._store.run_in_thread(cast("BodyWriter", call.request.spool_file).finish)
+
+    def _save(self, call: S3Request, body: StoredBody, headers: dict[str, str]) -> Object:
+        try:
+            check_replaced(call.headers, self._objects.find(call.bucket, call.key))
+            return self._objects.put(call.bucket, call.key, body, headers)
+        finally:
+            body.path.unlink(missing_ok=True)
+
+    async def _get(self, call: S3Request) -> Response:
+        found = self._objects.get(call.bucket, call.key)
+        check_conditions(call.headers, found)
+        headers = [
+            ("last-modified", formatdate(found.modified, usegmt=True)),
+            ("accept-ranges", "bytes"),
+            ("etag", f'"{found.etag}"'),
+            *object_headers(found, call.query),
+        ]
+        wanted = parse_range(call.headers.get("range", ""), found.size)
+        first, length = wanted or (0, found.size)
+        if wanted:
+            headers.append(("content-range", f"bytes {first}-{first + length - 1}/{found.size}"))
+        elif call.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+            headers += checksum_headers("", found.checksums)
+        body = FilePart(self._objects.path(found).open("rb"), first, length)
+        only_head = call.request.method == "HEAD"
+        return Response(206 if wanted else 200, body, "", headers, bodiless=only_head)
+
+    async def _describe(self, call: S3Request) -> Response:
+        found = self._objects.get(call.bucket, call.key)
+        wanted = call.headers.get("x-amz-object-attributes", "").split(",")
+        attributes = {each.strip() for each in wanted}
+        if not attributes <= set(_ATTRIBUTES):
+            raise AwsError("InvalidArgument", "Invalid attribute name specified.")
+        sums = found.checksums
+        kind = {"ChecksumType": find_type(sums)} if sums else {}
+        values: dict[str, Any] = {
+            "ETag": found.etag,
+            "Checksum": checksum_elements(sums) | kind,
+            "ObjectParts": {"TotalPartsCount": int(found.etag.partition("-")[2] or 0)},
+            "StorageClass": storage_class(found),
+            "ObjectSize": found.size,
+        }
+        there = {"Checksum": bool(sums), "ObjectParts": "-" in found.etag}
+        content = {
+            name: value
+            for name, value in values.items()
+            if name in attributes and there.get(name, True)
+        }
+        modified = ("last-modified", formatdate(found.modified, usegmt=True))
+        return xml_response("GetObjectAttributesResponse", content, [modified])
+
+    async def _copy(self, call: S3Request) -> Response:
+        source = self.find_source(call)
+        replaced = call.headers.get("x-amz-metadata-directive") == "REPLACE"
+        there = self._objects.find(call.bucket, call.key)
+        changed = replaced or any(name in call.headers for name in _REPLACED)
+        if there and there.blob == source.blob and not changed:
+            raise AwsError(
+                "InvalidRequest",
+                "This copy request is illegal because it is trying to copy an object to itself "
+                "without changing the object's metadata, storage class or encryption.",
+            )
+        headers = _copied_headers(call, source)
+        wanted = call.headers.get("x-amz-checksum-algorithm", "")
+        body = await self._objects.copy_body(source, find_algorithm(wanted) if wanted else "")
+        made = self._save(call, body, headers)
+        content = {"ETag": f'"{made.etag}"', "LastModified": format_time(made.modified)}
+        kind = {"ChecksumType": find_type(made.checksums)} if made.checksums else {}
+        content |= checksum_elements(made.checksums) | kind
+        return xml_response("CopyObjectResult", content)
+
+    def find_source(self, call: S3Request) -> Object:
+        """Return the object that a request copies from, as the client wants it.
+
+        Raises:
+            AwsError: There is none, or it is not.
+        """
+        found = self._objects.get(*read_source(call))
+        check_source_conditions(call, found)
+        return found
+
+    async def _delete(self, call: S3Request) -> Response:
+        self._objects.region(call.bucket)
+        if "if-match" in call.headers:
+            check_replaced(call.headers, self._objects.find(call.bucket, call.key))
+        self._objects.delete(call.bucket, [call.key])
+        return Response(204)
+
+    async def _delete_many(self, call: S3Request) -> Response:
+        document = read_document(call)
+        asked = [
+            {child.tag.rpartition("}")[2]: child.text or "" for child in each}
+            for each in document.findall("{*}Object")
+        ]
+        if not 1 <= len(asked) <= 1000 or not all(each.get("Key") for each in asked):
+            raise document_error("Name 1 to 1000 objects by their keys.")
+        self._objects.region(call.bucket)
+        refused = [error for each in asked if (error := self._refuse_delete(call.bucket, each))]
+        kept = {error["Key"] for error in refused}
+        gone = [each["Key"] for each in asked if each["Key"] not in kept]
+        self._objects.delete(call.bucket, gone)
+        quiet = (document.findtext("{*}Quiet") or "").lower() == "true"
+        deleted = [] if quiet else [{"Key": key} for key in gone]
+        return xml_response("DeleteResult", {"Deleted": deleted, "Error": refused})
+
+    def _refuse_delete(self, bucket: str, asked: dict[str, str]) -> dict[str, str] | None:
+        """Return why one of many objects is not deleted; None where it is."""
+        error = None
+        if unknown := set(asked) - {"Key", "ETag", "VersionId"}:
+            error = AwsError("NotImplemented", f"{min(unknown)} is not offered by the local cloud.")
+        elif asked.get("VersionId", "null") not in ("null", ""):
+            error = AwsError("NoSuchVersion", "The specified version does not exist.")
+        elif asked.get("ETag"):
+            try:
+                there = self._objects.find(bucket, asked["Key"])
+                check_replaced({"if-match": asked["ETag"]}, there)
+            except AwsError as refused:
+                error = refused
+        if error is None:
+            return None
+        return {"Key": asked["Key"], "Code": error.code, "Message": error.message}
+
+    # --- tags and access control lists
+
+    async def _get_tags(self, call: S3Request) -> Response:
+        headers = self._objects.get(call.bucket, call.key).headers
+        return tags_response(decode_tags(headers.get("x-amz-tagging", "")))
+
+    async def _put_tags(self, call: S3Request) -> Response:
+        self._objects.tag(
+            call.bucket, call.key, encode_tags(parse_tags(read_document(call), call.about))
+        )
+        return Response(200)
+
+    async def _delete_tags(self, call: S3Request) -> Response:
+        self._objects.tag(call.bucket, call.key, "")
+        return Response(204)
+
+    async def _get_acl(self, call: S3Request) -> Response:
+        self._objects.get(call.bucket, call.key)
+        return acl_response()
+
+    async def _put_acl(self, call: S3Request) -> Response:
+        self._objects.get(call.bucket, call.key)
+        return check_acl(call)
+
+
+def _copied_headers(call: S3Request, source: Object) -> dict[str, str]:
+    """Return the headers of a copy: those of its source, but for what the request replaces."""
+    given = read_object_headers(call)
+    tags = given.pop("x-amz-tagging", "")
+    if call.headers.get("x-amz-tagging-directive") != "REPLACE":
+        tags = source.headers.get("x-amz-tagging", "")
+    if call.headers.get("x-amz-metadata-directive") != "REPLACE":
+        kept = {name: given[name] for name in _REPLACED if name in given}
+        inherited = source.headers.items()
+        given = {name: value for name, value in inherited if name not in _REPLACED} | kept
+        given.pop("x-amz-tagging", "")
+    return given | ({"x-amz-tagging": tags} if tags else {})
