@@ -26,7 +26,12 @@ from urllib.parse import quote, unquote, unquote_plus
 
 from workbench.localcloud.core.addresses import find_host_bucket, split_address
 from workbench.localcloud.core.formats import find_protocol, refuse
-from workbench.localcloud.core.forms import Form, check_policy, is_upload_form, parse_upload_form
+from workbench.localcloud.core.forms import (
+    UploadForm,
+    check_policy,
+    is_upload_form,
+    parse_upload_form,
+)
 from workbench.localcloud.core.protocol import AwsError, new_id
 from workbench.modelserver.http import Handler, Reply, Request, Response
 
@@ -262,7 +267,7 @@ class AccessControl:
         elif now > made + signature.expires:
             raise _AccessError("expired", _expiry(made + signature.expires, now))
 
-    def _check_form(self, form: Form, bucket: str) -> None:
+    def _check_form(self, form: UploadForm, bucket: str) -> None:
         """Check an upload by a form: the signature of its policy, of either version, and that."""
         fields = form.fields
         policy = fields.get("policy", "")

@@ -25,7 +25,7 @@ _MAX_FIELDS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class UploadForm:
     """What a form sends: its fields by lower-case name, and the file behind them."""
 
     fields: Mapping[str, str]
@@ -44,7 +44,7 @@ def is_upload_form(request: Request) -> bool:
     )
 
 
-def parse_upload_form(request: Request) -> Form:
+def parse_upload_form(request: Request) -> UploadForm:
     """Return the fields and the file of a form; what follows the file is not read.
 
     `${filename}` in the key becomes the name of the file.
@@ -67,7 +67,7 @@ def parse_upload_form(request: Request) -> Form:
             fields["key"] = fields.get("key", "").replace("${filename}", base)
             if kind := _TYPE.search(head):
                 fields.setdefault("content-type", kind[1].decode("latin-1"))
-            return Form(fields, content)
+            return UploadForm(fields, content)
         fields[called] = content.decode("utf-8", "replace")
     raise AwsError(
         "InvalidArgument",
@@ -76,7 +76,7 @@ def parse_upload_form(request: Request) -> Form:
     )
 
 
-def check_policy(form: Form, bucket: str, now: float) -> None:
+def check_policy(form: UploadForm, bucket: str, now: float) -> None:
     """Check that a form keeps the conditions of its policy, and that this has not expired.
 
     Args:

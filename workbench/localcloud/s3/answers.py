@@ -1,11 +1,15 @@
 """What S3's answers have in common: headers of objects, elements of lists."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, cast
 
-from workbench.localcloud.core.protocol import ACCOUNT
+from workbench.localcloud.core.protocol import ACCOUNT, AwsError, xml_response
 from workbench.localcloud.s3.objects import Object, Part
 from workbench.localcloud.s3.requests import S3Request, decode_tags, encode_key, format_time
+from workbench.modelserver.http import Response
+
+S3Handler = Callable[[S3Request], Awaitable[Response]]
+"""Answers an operation of S3, whose request holds nothing that it does not honour."""
 
 OWNER = {"ID": ACCOUNT, "DisplayName": "local"}
 _TAGS = "x-amz-tagging"
@@ -29,7 +33,7 @@ def object_headers(found: Object, overrides: Mapping[str, str]) -> list[tuple[st
     return list(kept.items())
 
 
-def saved_headers(made: Object) -> list[tuple[str, str]]:
+def result_headers(made: Object) -> list[tuple[str, str]]:
     """Return the headers of the answer to a write."""
     encrypted = "x-amz-server-side-encryption"
     kept = [(encrypted, made.headers[encrypted])] if encrypted in made.headers else []
@@ -60,7 +64,7 @@ def storage_class(found: Object) -> str:
     return found.headers.get("x-amz-storage-class", "STANDARD")
 
 
-def listed_object(call: S3Request, found: Object) -> dict[str, Any]:
+def object_element(call: S3Request, found: Object) -> dict[str, Any]:
     """Return an object as an element of a list."""
     sums = found.checksums
     return {
@@ -74,7 +78,7 @@ def listed_object(call: S3Request, found: Object) -> dict[str, Any]:
     }
 
 
-def listed_part(part: Part) -> dict[str, Any]:
+def part_element(part: Part) -> dict[str, Any]:
     """Return a part as an element of a list."""
     return {
         "PartNumber": part.number,
@@ -104,3 +108,37 @@ def repeat(call: S3Request, *parameters: str) -> dict[str, str]:
         for name in parameters
         if (value := call.query.get(name))
     }
+
+
+# --- documents of buckets and objects alike
+
+
+def tags_response(tags: list[list[str]]) -> Response:
+    """Return pairs of key and value as S3 lists tags."""
+    found = [{"Key": key, "Value": value} for key, value in tags]
+    return xml_response("Tagging", {"TagSet": {"Tag": found}})
+
+
+def acl_response() -> Response:
+    """Return the one access control list that there is: its owner may do everything.
+
+    Buckets that were made since April 2023 have no other (S3 user guide, "Controlling ownership of
+    objects and disabling ACLs").
+    """
+    kind = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser"'
+    grant: Mapping[str, Any] = {"Grantee": OWNER, "Permission": "FULL_CONTROL"}
+    content = {"Owner": OWNER, "AccessControlList": {"Grant": grant}}
+    answer = xml_response("AccessControlPolicy", content)
+    answer.body = cast("bytes", answer.body).replace(b"<Grantee>", f"<Grantee {kind}>".encode())
+    return answer
+
+
+def check_acl(call: S3Request) -> Response:
+    """Return the answer to a list that changes nothing.
+
+    Raises:
+        AwsError: It would change something.
+    """
+    if call.request.body or "x-amz-acl" not in call.headers:
+        raise AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs")
+    return Response(200)

@@ -1,11 +1,16 @@
 """S3's operations on buckets: made, described, listed, tagged, deleted."""
 
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import REGION, AwsError, xml_response
-from workbench.localcloud.s3.answers import OWNER
+from workbench.localcloud.s3.answers import (
+    OWNER,
+    S3Handler,
+    acl_response,
+    check_acl,
+    tags_response,
+)
 from workbench.localcloud.s3.objects import ObjectStore
 from workbench.localcloud.s3.requests import (
     S3Request,
@@ -15,9 +20,6 @@ from workbench.localcloud.s3.requests import (
     read_number,
 )
 from workbench.modelserver.http import Response
-
-S3Handler = Callable[[S3Request], Awaitable[Response]]
-"""Answers an operation of S3, whose request holds nothing that it does not honour."""
 
 _PAGER = Pager(  # API reference, ListBuckets
     10_000,
@@ -129,37 +131,3 @@ def _read_location(call: S3Request) -> str | None:
                 501,
             )
     return document.findtext("{*}LocationConstraint")
-
-
-# --- what objects have as well
-
-
-def tags_response(tags: list[list[str]]) -> Response:
-    """Return pairs of key and value as S3 lists tags."""
-    found = [{"Key": key, "Value": value} for key, value in tags]
-    return xml_response("Tagging", {"TagSet": {"Tag": found}})
-
-
-def acl_response() -> Response:
-    """Return the one access control list that there is: its owner may do everything.
-
-    Buckets that were made since April 2023 have no other (S3 user guide, "Controlling ownership of
-    objects and disabling ACLs").
-    """
-    kind = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser"'
-    grant: Mapping[str, Any] = {"Grantee": OWNER, "Permission": "FULL_CONTROL"}
-    content = {"Owner": OWNER, "AccessControlList": {"Grant": grant}}
-    answer = xml_response("AccessControlPolicy", content)
-    answer.body = cast("bytes", answer.body).replace(b"<Grantee>", f"<Grantee {kind}>".encode())
-    return answer
-
-
-def check_acl(call: S3Request) -> Response:
-    """Return the answer to a list that changes nothing.
-
-    Raises:
-        AwsError: It would change something.
-    """
-    if call.request.body or "x-amz-acl" not in call.headers:
-        raise AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs")
-    return Response(200)

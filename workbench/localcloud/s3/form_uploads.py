@@ -5,7 +5,7 @@ Source: Amazon S3 API Reference, "POST Object".
 
 from urllib.parse import quote, urlencode
 
-from workbench.localcloud.core.forms import Form
+from workbench.localcloud.core.forms import UploadForm
 from workbench.localcloud.core.protocol import AwsError, xml_response
 from workbench.localcloud.s3.parameters import OPERATIONS, STORED_HEADERS, check_parameters
 from workbench.localcloud.s3.requests import (
@@ -20,7 +20,7 @@ from workbench.modelserver.http import Request, Response
 _HEADERS = frozenset((*STORED_HEADERS, "content-type", "content-md5"))
 
 
-def read_form(request: Request, form: Form) -> S3Request:
+def read_form(request: Request, form: UploadForm) -> S3Request:
     """Return the PutObject that an upload by a form means: its fields are the headers.
 
     Raises:
@@ -44,7 +44,7 @@ def read_form(request: Request, form: Form) -> S3Request:
     return S3Request(request, read_request(request).bucket, fields["key"], {}, headers)
 
 
-def form_response(call: S3Request, form: Form, saved: Response) -> Response:
+def form_response(call: S3Request, form: UploadForm, saved: Response) -> Response:
     """Return the answer that a form asks for, where its file was saved with this one."""
     host, path = call.request.headers["host"], call.request.raw_path.rstrip("/")
     location = f"http://{host}{path}/{quote(call.key)}"

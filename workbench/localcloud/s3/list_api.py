@@ -5,8 +5,7 @@ from typing import Any
 
 from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import xml_response
-from workbench.localcloud.s3.answers import OWNER, listed_object, prefixes, repeat
-from workbench.localcloud.s3.bucket_api import S3Handler
+from workbench.localcloud.s3.answers import OWNER, S3Handler, object_element, prefixes, repeat
 from workbench.localcloud.s3.objects import LAST_CHARACTER, Object, ObjectStore, Upload
 from workbench.localcloud.s3.requests import S3Request, encode_key, format_time, read_number
 from workbench.modelserver.http import Response
@@ -132,7 +131,7 @@ class ListApi:
 
 
 def _contents(call: S3Request, page: list[Object | str], **members: Any) -> dict[str, Any]:  # noqa: ANN401 - of a document
-    found = [listed_object(call, each) | members for each in page if isinstance(each, Object)]
+    found = [object_element(call, each) | members for each in page if isinstance(each, Object)]
     return {"Contents": found} | prefixes(call, page)
 
 

@@ -6,14 +6,17 @@ from typing import Any, cast
 from workbench.localcloud.core.protocol import AwsError, xml_response
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.s3.answers import (
+    S3Handler,
+    acl_response,
+    check_acl,
     checksum_elements,
     checksum_headers,
     find_type,
     object_headers,
-    saved_headers,
+    result_headers,
     storage_class,
+    tags_response,
 )
-from workbench.localcloud.s3.bucket_api import S3Handler, acl_response, check_acl, tags_response
 from workbench.localcloud.s3.checksums import find_algorithm
 from workbench.localcloud.s3.objects import Object, ObjectStore
 from workbench.localcloud.s3.requests import (
@@ -69,7 +72,7 @@ class ObjectApi:
         """Save the body of a request as an object."""
         headers = read_object_headers(call)
         made = self._save(call, await self.finish_body(call), headers)
-        return Response(200, headers=saved_headers(made))
+        return Response(200, headers=result_headers(made))
 
     async def finish_body(self, call: S3Request) -> StoredBody:
         """Return the body of an upload, verified.
@@ -145,7 +148,7 @@ class ObjectApi:
                 "This copy request is illegal because it is trying to copy an object to itself "
                 "without changing the object's metadata, storage class or encryption.",
             )
-        headers = _copied_headers(call, source)
+        headers = _copy_headers(call, source)
         wanted = call.headers.get("x-amz-checksum-algorithm", "")
         body = await self._objects.copy_body(source, find_algorithm(wanted) if wanted else "")
         made = self._save(call, body, headers)
@@ -230,7 +233,7 @@ class ObjectApi:
         return check_acl(call)
 
 
-def _copied_headers(call: S3Request, source: Object) -> dict[str, str]:
+def _copy_headers(call: S3Request, source: Object) -> dict[str, str]:
     """Return the headers of a copy: those of its source, but for what the request replaces."""
     given = read_object_headers(call)
     tags = given.pop("x-amz-tagging", "")

@@ -7,12 +7,12 @@ from xml.etree import ElementTree as ET
 from workbench.localcloud.core.protocol import AwsError, xml_response
 from workbench.localcloud.s3.answers import (
     OWNER,
+    S3Handler,
     checksum_elements,
     checksum_headers,
     find_type,
-    listed_part,
+    part_element,
 )
-from workbench.localcloud.s3.bucket_api import S3Handler
 from workbench.localcloud.s3.checksums import (
     CHECKSUMS,
     choose_type,
@@ -113,7 +113,7 @@ class UploadApi:
             "NextPartNumberMarker": page[-1].number if page else 0,
             "MaxParts": most,
             "IsTruncated": len(parts) > len(page),
-            "Part": [listed_part(each) for each in page],
+            "Part": [part_element(each) for each in page],
         }
         if upload.algorithm:
             content["ChecksumAlgorithm"] = upload.algorithm.upper()

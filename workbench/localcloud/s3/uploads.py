@@ -5,9 +5,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
-from workbench.localcloud.core.access import ChunkSignatures
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.s3.checksums import (
     CHECKSUMS,
@@ -22,6 +21,16 @@ from workbench.localcloud.s3.checksums import (
 
 _MAX_LINE_BYTES = 16 * 1024
 _TRAILER_SIGNATURE = "x-amz-trailer-signature"
+
+
+class SignatureCheck(Protocol):
+    """What checks the signatures of an upload's chunks (`access.ChunkSignatures`)."""
+
+    def check_chunk(self, digest: str, given: str, /) -> None:
+        """Check that of the next chunk, whose data has this SHA-256."""
+
+    def check_trailer(self, trailer: bytes, given: str, /) -> None:
+        """Check that of the lines behind the last chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ class BodyWriter:
     """
 
     def __init__(
-        self, path: Path, headers: Mapping[str, str], signatures: ChunkSignatures | None = None
+        self, path: Path, headers: Mapping[str, str], signatures: SignatureCheck | None = None
     ) -> None:
         self._path = path
         self._headers = headers
@@ -176,7 +185,7 @@ class ChunkDecoder:
         done: Whether the end was seen.
     """
 
-    def __init__(self, signatures: ChunkSignatures | None = None) -> None:
+    def __init__(self, signatures: SignatureCheck | None = None) -> None:
         self.trailers: dict[str, str] = {}
         self.done = False
         self._signatures = signatures
