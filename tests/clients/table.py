@@ -57,4 +57,28 @@ CLIENTS = (
         *("smart-open", "pip", ("7.0.5", "9.0.2"), "open_files.py", "smart-open[s3]"),
         beside=("cloudpathlib[s3]",),
     ),
+    Client("s3fs", "pip", ("2024.6.1", "2026.9.0"), "s3fs_files.py"),
+    Client("pyarrow", "pip", ("20.0.0", "26.0.1"), "pyarrow_files.py"),
+    Client("polars", "pip", ("1.36.1", "2.1.0"), "polars_frames.py", beside=("boto3==1.44.8",)),
+    Client("s3cmd", "pip", ("2.3.0", "2.4.0"), "s3cmd_files.py"),
+    Client("rclone", "apt", ("1.60.1+dfsg-2+b5",), "rclone_files.py"),
+    Client("javascript2", "npm", ("2.1000.0", "2.1693.0"), "javascript2_sdk.mjs", "aws-sdk"),
+    *(
+        Client(
+            "javascript3",
+            "npm",
+            (client,),
+            "javascript3_sdk.mjs",
+            "@aws-sdk/client-s3",
+            beside=(
+                f"@aws-sdk/lib-storage@{client}",
+                f"@aws-sdk/s3-request-presigner@{presigner}",
+                f"@aws-sdk/s3-presigned-post@{post}",
+            ),
+        )
+        for client, presigner, post in (
+            ("3.600.0", "3.600.0", "3.600.0"),  # before SDKs computed checksums unasked
+            ("3.1175.0", "3.1169.0", "3.1164.0"),
+        )
+    ),
 )

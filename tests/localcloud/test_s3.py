@@ -652,7 +652,7 @@ def test_bodies_do_not_fill_the_memory(cloud, s3, bucket, tmp_path):
 @pytest.mark.parametrize(
     ("method", "path", "said"),
     [
-        ("GET", "?policy", "NotImplemented"),
+        ("PUT", "?policy", "NotImplemented"),
         ("PUT", "/k?retention", "NotImplemented"),
         ("GET", "/k?versionId=1", "NoSuchVersion"),
         ("POST", "", "MethodNotAllowed"),

@@ -128,6 +128,30 @@ def test_public_access_is_refused_as_buckets_of_today_refuse_it(s3, bucket):
         assert (grant["Permission"], grant["Grantee"]["Type"]) == ("FULL_CONTROL", "CanonicalUser")
 
 
+def test_the_one_access_control_list_may_be_put_again(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    acl = s3.get_object_acl(Bucket=bucket, Key="k")
+    policy = {"Owner": acl["Owner"], "Grants": acl["Grants"]}
+    s3.put_object_acl(Bucket=bucket, Key="k", AccessControlPolicy=policy)
+    policy["Grants"].append({"Grantee": {"Type": "CanonicalUser", "ID": "1"}, "Permission": "READ"})
+    with pytest.raises(ClientError, match="AccessControlListNotSupported"):
+        s3.put_object_acl(Bucket=bucket, Key="k", AccessControlPolicy=policy)
+
+
+def test_what_was_never_configured_is_answered_so(s3, bucket):
+    assert "Status" not in s3.get_bucket_versioning(Bucket=bucket)
+    with pytest.raises(ClientError, match="NoSuchBucketPolicy"):
+        s3.get_bucket_policy(Bucket=bucket)
+    with pytest.raises(ClientError, match="NotImplemented"):
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+
+def test_a_region_that_is_none_is_answered_with_the_one_to_sign_for(cloud):
+    signed = wire.signed(cloud, "PUT", "/new-bucket", region="US")
+    status, _, body = wire.ask(cloud, "PUT", "/new-bucket", headers=signed, service=None)
+    assert (status, b"<Region>us-east-1</Region>" in body) == (400, True)
+
+
 def test_another_accounts_bucket_is_not_ours(s3, bucket):
     with pytest.raises(ClientError) as error:
         s3.list_objects_v2(Bucket=bucket, ExpectedBucketOwner="999999999999")

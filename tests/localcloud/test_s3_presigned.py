@@ -135,7 +135,7 @@ def test_the_checksum_of_no_body_in_a_url_is_not_meant(cloud):
 
 def post(form, content=b"hello", **changes):
     fields = {name: value for name, value in (form["fields"] | changes).items() if value}
-    return ask("POST", form["url"], fields, files={"file": ("a name.txt", content)})
+    return ask("POST", form["url"], fields, files={"file": ("a name.txt", content, "text/x")})
 
 
 def test_a_form_uploads_what_its_policy_allows(s3, calls):
@@ -151,6 +151,7 @@ def test_a_form_uploads_what_its_policy_allows(s3, calls):
     assert b"<Key>in/a name.txt</Key>" in answer.content
     found = calls.get_object(Bucket=BUCKET, Key="in/a name.txt")
     assert (found["Body"].read(), found["Metadata"]) == (b"hello", {"m": "1"})
+    assert found["ContentType"] == "text/x"
 
     for content, code in [(b"", "EntityTooSmall"), (b"x" * 10, "EntityTooLarge")]:
         refused = post(form, content)

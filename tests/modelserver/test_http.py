@@ -102,6 +102,7 @@ HANDLERS = {"/slow": make_handler(slow), "/fail": make_handler(fail), "/raise": 
 ANSWERS = {
     "/file": lambda: part(10, 2, 5),
     "/head": lambda: part(10, 0, 10, bodiless=True),
+    "/text": lambda: Response(404, b"none", bodiless=True),
     "/short": lambda: part(10, 0, 20),
     "/big": lambda: part(BIG, 0, BIG),
     "/close": lambda: Response(200, b"bye", close=True),
@@ -285,13 +286,14 @@ def test_what_a_client_still_sends_behind_that_costs_it_no_answer(site):
         assert client.read_all() == []
 
 
-def test_a_head_request_gets_no_body(site):
+@pytest.mark.parametrize(("path", "size"), [("/head", 10), ("/text", 4)])
+def test_a_head_request_gets_no_body(site, path, size):
     with Client(site) as client:
-        client.send(b"HEAD /head HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        client.send(f"HEAD {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n".encode())
         text = b"".join(iter(lambda: client.socket.recv(65536), b""))
 
     assert text.endswith(b"\r\n\r\n")
-    assert b"content-length: 10\r\n" in text
+    assert f"content-length: {size}\r\n".encode() in text
 
 
 def test_a_file_shorter_than_promised_is_never_taken_for_whole(site):

@@ -407,7 +407,7 @@ class Connection(asyncio.Protocol):
             loop = asyncio.get_running_loop()
             self._sender = loop.create_task(self._send_file(head, response.body))
             return
-        body = b"" if isinstance(response.body, FilePart) else response.body
+        body = b"" if response.bodiless else cast("bytes", response.body)
         if len(body) <= _MAX_COPIED_BYTES:
             self._transport.write(head + body)
         else:

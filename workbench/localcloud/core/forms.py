@@ -26,10 +26,11 @@ _MAX_FIELDS = 100
 
 @dataclass(frozen=True, slots=True)
 class UploadForm:
-    """What a form sends: its fields by lower-case name, and the file behind them."""
+    """What a form sends: its fields by lower-case name, and the file behind them with its type."""
 
     fields: Mapping[str, str]
     file: bytes
+    content_type: str = ""
 
 
 def is_upload_form(request: Request) -> bool:
@@ -65,9 +66,8 @@ def parse_upload_form(request: Request) -> UploadForm:
             file_name = _FILE_NAME.search(head)
             base = file_name[1].decode("utf-8", "replace") if file_name else ""
             fields["key"] = fields.get("key", "").replace("${filename}", base)
-            if kind := _TYPE.search(head):
-                fields.setdefault("content-type", kind[1].decode("latin-1"))
-            return UploadForm(fields, content)
+            kind = _TYPE.search(head)
+            return UploadForm(fields, content, kind[1].decode("latin-1") if kind else "")
         fields[called] = content.decode("utf-8", "replace")
     raise AwsError(
         "InvalidArgument",

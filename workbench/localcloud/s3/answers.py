@@ -5,7 +5,13 @@ from typing import Any, cast
 
 from workbench.localcloud.core.protocol import ACCOUNT, AwsError, xml_response
 from workbench.localcloud.s3.objects import Object, Part
-from workbench.localcloud.s3.requests import S3Request, decode_tags, encode_key, format_time
+from workbench.localcloud.s3.requests import (
+    S3Request,
+    decode_tags,
+    encode_key,
+    format_time,
+    read_document,
+)
 from workbench.modelserver.http import Response
 
 S3Handler = Callable[[S3Request], Awaitable[Response]]
@@ -134,11 +140,18 @@ def acl_response() -> Response:
 
 
 def check_acl(call: S3Request) -> Response:
-    """Return the answer to a list that changes nothing.
+    """Return the answer to an access control list that is the one there is, in a header or as XML.
 
     Raises:
-        AwsError: It would change something.
+        AwsError: It is another.
     """
-    if call.request.body or "x-amz-acl" not in call.headers:
+    if call.request.body:
+        grants = read_document(call).findall("{*}AccessControlList/{*}Grant")
+        given = [
+            (each.findtext("{*}Grantee/{*}ID"), each.findtext("{*}Permission")) for each in grants
+        ]
+    else:
+        given = [(ACCOUNT, "FULL_CONTROL")] if "x-amz-acl" in call.headers else []
+    if given != [(ACCOUNT, "FULL_CONTROL")]:
         raise AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs")
     return Response(200)

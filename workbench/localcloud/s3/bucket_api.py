@@ -1,5 +1,6 @@
 """S3's operations on buckets: made, described, listed, tagged, deleted."""
 
+import re
 from typing import Any, cast
 
 from workbench.localcloud.core.paging import Pager
@@ -12,6 +13,7 @@ from workbench.localcloud.s3.answers import (
     tags_response,
 )
 from workbench.localcloud.s3.objects import ObjectStore
+from workbench.localcloud.s3.parameters import CONFIGURATIONS
 from workbench.localcloud.s3.requests import (
     S3Request,
     format_time,
@@ -49,6 +51,7 @@ class BucketApi:
             "DeleteBucketTagging": self._delete_tags,
             "GetBucketAcl": self._get_acl,
             "PutBucketAcl": self._put_acl,
+            **{name: self._get_nothing for name, *_ in CONFIGURATIONS.values()},
         }
 
     async def _list(self, call: S3Request) -> Response:
@@ -70,6 +73,7 @@ class BucketApi:
         return xml_response("ListAllMyBucketsResult", content)
 
     async def _create(self, call: S3Request) -> Response:
+        _check_region(call.region)
         wanted = None
         if call.request.body:
             wanted = _read_location(call)
@@ -110,6 +114,14 @@ class BucketApi:
         self._objects.tag_bucket(call.bucket, [])
         return Response(204)
 
+    async def _get_nothing(self, call: S3Request) -> Response:
+        """Answer what a bucket has that was never configured, as none here can be."""
+        self._objects.region(call.bucket)
+        _, document, error = CONFIGURATIONS[call.action[2]]
+        if error:
+            raise AwsError(error, f"The bucket has no configuration of {call.action[2]}.", 404)
+        return xml_response(document, {})
+
     async def _get_acl(self, call: S3Request) -> Response:
         self._objects.region(call.bucket)
         return acl_response()
@@ -117,6 +129,17 @@ class BucketApi:
     async def _put_acl(self, call: S3Request) -> Response:
         self._objects.region(call.bucket)
         return check_acl(call)
+
+
+def _check_region(name: str) -> None:
+    """Check that a bucket's maker signs for a region; who does not is given the one to sign for."""
+    if re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d+", name) is None:
+        raise AwsError(
+            "AuthorizationHeaderMalformed",
+            f"The authorization header is malformed; the region {name!r} is wrong; expecting "
+            f"{REGION!r}",
+            extra={"Region": REGION},
+        )
 
 
 def _read_location(call: S3Request) -> str | None:

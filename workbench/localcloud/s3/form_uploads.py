@@ -34,6 +34,8 @@ def read_form(request: Request, form: UploadForm) -> S3Request:
         for name, value in fields.items()
         if name in _HEADERS or name.startswith("x-amz-")
     }
+    if form.content_type:
+        headers.setdefault("content-type", form.content_type)
     if "acl" in fields:
         headers["x-amz-acl"] = fields["acl"]
     if "tagging" in fields:

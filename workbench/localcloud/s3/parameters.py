@@ -12,6 +12,22 @@ from workbench.localcloud.core.protocol import ACCOUNT, AwsError, not_implemente
 from workbench.localcloud.s3.checksums import CHECKSUMS, PREFIX
 
 COPY_SOURCE = "x-amz-copy-source"
+CONFIGURATIONS: Mapping[str, tuple[str, str, str]] = {
+    "accelerate": ("GetBucketAccelerateConfiguration", "AccelerateConfiguration", ""),
+    "cors": ("GetBucketCors", "", "NoSuchCORSConfiguration"),
+    "encryption": ("GetBucketEncryption", "", "ServerSideEncryptionConfigurationNotFoundError"),
+    "lifecycle": ("GetBucketLifecycleConfiguration", "", "NoSuchLifecycleConfiguration"),
+    "logging": ("GetBucketLogging", "BucketLoggingStatus", ""),
+    "notification": ("GetBucketNotificationConfiguration", "NotificationConfiguration", ""),
+    "object-lock": ("GetObjectLockConfiguration", "", "ObjectLockConfigurationNotFoundError"),
+    "policy": ("GetBucketPolicy", "", "NoSuchBucketPolicy"),
+    "publicAccessBlock": ("GetPublicAccessBlock", "", "NoSuchPublicAccessBlockConfiguration"),
+    "replication": ("GetBucketReplication", "", "ReplicationConfigurationNotFoundError"),
+    "versioning": ("GetBucketVersioning", "VersioningConfiguration", ""),
+    "website": ("GetBucketWebsite", "", "NoSuchWebsiteConfiguration"),
+}
+"""What no bucket here has: operation, and empty document or error, by the parameter that asks."""
+
 STORED_HEADERS = (  # with an object, besides its type and x-amz-meta-*
     *("cache-control", "content-disposition", "content-encoding", "content-language", "expires"),
     *("x-amz-server-side-encryption", "x-amz-storage-class", "x-amz-website-redirect-location"),
@@ -39,7 +55,14 @@ _OVERRIDES = tuple(
 _EVERYWHERE = frozenset(  # how a request is signed and sent, and whom it concerns
     f"x-amz-{name}"
     for name in (
-        *("algorithm", "content-sha256", "credential", "date", "decoded-content-length"),
+        *(
+            "algorithm",
+            "api-version",
+            "content-sha256",
+            "credential",
+            "date",
+            "decoded-content-length",
+        ),
         *("expected-bucket-owner", "expires", "request-payer", "security-token", "signature"),
         *("signedheaders", "trailer", "user-agent"),
     )
@@ -86,6 +109,7 @@ def _rows() -> dict[tuple[str, str, str], tuple[str, tuple[str, ...], tuple[str,
         ("DELETE", "bucket", "tagging"): ("DeleteBucketTagging", (), ()),
         ("GET", "bucket", "acl"): ("GetBucketAcl", (), ()),
         ("PUT", "bucket", "acl"): ("PutBucketAcl", (), (*_ACL, *_SUMS)),
+        **{("GET", "bucket", each): (name, (), ()) for each, (name, *_) in CONFIGURATIONS.items()},
         ("GET", "bucket", ""): ("ListObjects", (*lists, "marker"), optional),
         ("GET", "bucket", "list-type"): (
             "ListObjectsV2",
@@ -149,6 +173,7 @@ _STORAGE_CLASSES = (
 )
 _LATER_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}  # must be restored before they are read
 _VALUES: Mapping[str, tuple[tuple[str, ...], AwsError | None]] = {  # else NotImplemented
+    "x-amz-api-version": (("2006-03-01",), None),
     "x-amz-acl": (
         ("private", "bucket-owner-full-control"),
         AwsError("AccessControlListNotSupported", "The bucket does not allow ACLs"),

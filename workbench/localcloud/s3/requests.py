@@ -70,7 +70,7 @@ class S3Request:
             check_parameters(found, self.query, self.headers)
             return found
         method, about, extra = self.action
-        if (about, extra) not in {(whose, known) for _, whose, known in OPERATIONS}:
+        if extra:
             raise not_implemented_error(f"{method} of a {about} with ?{extra}")
         raise AwsError(
             "MethodNotAllowed", "The specified method is not allowed against this resource.", 405
