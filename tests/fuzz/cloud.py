@@ -61,7 +61,7 @@ class Cloud:
         self.front.handle(request, answered.set_result)
         response = await asyncio.wait_for(answered, 30)
         for each in response.headers:
-            header = ": ".join(each).encode("latin-1")
+            header = ": ".join(each).encode("latin-1", "replace")
             assert not {0, 10, 13} & set(header), header
         if isinstance(response.body, FilePart):
             with response.body.file as file:

@@ -105,6 +105,7 @@ ANSWERS = {
     "/text": lambda: Response(404, b"none", bodiless=True),
     "/short": lambda: part(10, 0, 20),
     "/big": lambda: part(BIG, 0, BIG),
+    "/odd": lambda: Response(200, b"", "text/\u2028", [("x-odd", "\u2028")]),
     "/close": lambda: Response(200, b"bye", close=True),
 }
 
@@ -455,3 +456,8 @@ def test_a_server_that_closes_waits_no_longer_than_its_grace():
         writer.close()
 
     asyncio.run(close_at_once())
+
+
+def test_a_header_that_http_cannot_hold_is_no_reason_to_give_no_answer(site):
+    with Client(site) as client:
+        assert client.send(get("/odd")).read() == [(200, b"")]
