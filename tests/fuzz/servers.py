@@ -1,6 +1,7 @@
 """The model server and the HTTP of both servers, asked without a socket."""
 
 import asyncio
+import io
 import json
 import tempfile
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 import httptools
 import numpy as np
 
-from tests.graphs import linear
+from tests.graphs import linear, mixed
 from workbench.modelserver.contract import Contract, error_response
 from workbench.modelserver.engine import Engine
 from workbench.modelserver.errors import RequestError
@@ -41,6 +42,25 @@ BODIES = [
     ("application/x-npy", npy("<f8")),
     ("application/x-npy", npy("<i8")),
 ]
+PEOPLE = [{"age": 41, "city": "Bern", "scores": [1, 2]}, {"age": 7, "city": "", "scores": [3, 4]}]
+
+
+def npy_records():
+    """Records as NumPy's own format."""
+    kinds = [("age", "<f4"), ("city", "<U9"), ("scores", "<f4", 2)]
+    file = io.BytesIO()
+    np.save(file, np.array([tuple(each.values()) for each in PEOPLE], kinds))
+    return file.getvalue()
+
+
+RECORDS = [
+    ("application/json", json.dumps(PEOPLE).encode()),
+    ("application/json", json.dumps({"instances": PEOPLE}).encode()),
+    ("application/json", b'{"inputs": {"age": [41], "city": ["Bern"], "scores": [[1, 2]]}}'),
+    ("application/jsonlines", b"".join(json.dumps(each).encode() + b"\n" for each in PEOPLE)),
+    ("text/csv", b'41,Bern,1,2\n7,"a, ""b""",3,4\n'),
+    ("application/x-npy", npy_records()),
+]
 ACCEPTS = [
     "",
     "*/*",
@@ -52,13 +72,17 @@ ACCEPTS = [
 
 @asynccontextmanager
 async def open_bodies(damage_bytes, damage_text, judge):
-    """Bodies of the model server in each of its formats, in memory and streamed."""
+    """Bodies of the model server in each format, whole and streamed, for one input and several."""
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "model.onnx").write_bytes(linear())
-        contract = Contract(Engine(Path(folder)), ServerOptions())
+        contracts = []
+        for number, (model, bodies) in enumerate(((linear(), BODIES), (mixed(), RECORDS))):
+            (place := Path(folder) / str(number)).mkdir()
+            (place / "model.onnx").write_bytes(model)
+            contracts.append((Contract(Engine(place), ServerOptions()), bodies))
 
         async def play(rng):
-            kind, body = rng.choice(BODIES)
+            contract, bodies = rng.choice(contracts)
+            kind, body = rng.choice(bodies)
             request = Request()
             request.method, request.path = "POST", "/invocations"
             kind = damage_text(rng, kind) if rng.random() < 0.1 else kind
