@@ -64,6 +64,10 @@ format: $(READY) ## let ruff fix and format the code
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+.PHONY: moto
+moto: $(READY) ## moto's own tests against a local cloud, half an hour; some: make moto ONLY="s3"
+	@$(BIN)/python tests/moto_suite/run.py $(ONLY)
+
 .PHONY: clients
 clients: $(READY) ## outside clients on a local cloud, ten minutes; some: make clients ONLY="s3fs boto3"
 	@$(BIN)/python -m tests.clients.run $(ONLY)

@@ -255,8 +255,8 @@ def test_metrics_are_listed_by_what_they_have(aws):
     ("datum", "said"),
     [
         ({}, "needs one of Value"),
-        ({"Value": 1.0, "Values": [1.0]}, "needs one of Value"),
-        ({"Values": [1.0, 2.0], "Counts": [1.0]}, "as many Counts as Values"),
+        ({"Value": 1.0, "Values": [1.0]}, "MetricData.member.1.Values are mutually exclusive"),
+        ({"Values": [1.0, 2.0], "Counts": [1.0]}, "must be of the same size"),
         ({"Value": 1.0, "Timestamp": datetime(2020, 1, 1, tzinfo=UTC)}, "within the last 15 days"),
         ({"Value": 1.0, "Unit": "Parsecs"}, "enum value set"),
         (

@@ -106,7 +106,10 @@ class CloudWatch:
         if not data or len(data) > _MAX_DATA:
             raise _value_error(f"MetricData must have 1 to {_MAX_DATA} items, got {len(data)}.")
         present = self._clock()
-        summaries = [(datum, _check_time(datum, present), _parse_datum(datum)) for datum in data]
+        summaries = [
+            (datum, _check_time(datum, present), _parse_datum(datum, f"MetricData.member.{at}"))
+            for at, datum in enumerate(data, start=1)
+        ]
         for datum, at, summary in summaries:
             width = 1 if datum.get("StorageResolution", 60) < 60 else 60
             series = self._metrics.series(
@@ -141,7 +144,8 @@ class CloudWatch:
         named, extended = params.get("Statistics", []), params.get("ExtendedStatistics", [])
         if not named and not extended:
             raise AwsError(
-                "MissingRequiredParameterException", "Give Statistics or ExtendedStatistics."
+                "InvalidParameterCombinationException",
+                "Must specify either Statistics or ExtendedStatistics",
             )
         computed = {name: parse_statistic(name) for name in [*named, *extended]}
         by_unit = summarize_by_period(
@@ -308,33 +312,45 @@ def _check_time(datum: Mapping[str, Any], present: float) -> float:
     return at
 
 
-def _parse_datum(datum: Mapping[str, Any]) -> Summary:
-    """Return what a datum says of its metric.
+def _parse_datum(datum: Mapping[str, Any], place: str) -> Summary:
+    """Return what a datum says of its metric; errors name it by its place, as AWS does.
 
     Raises:
         AwsError: It says it in several ways, in none, or with what is no number.
     """
-    ways = [name for name in ("Value", "Values", "StatisticValues") if name in datum]
     name = datum["MetricName"]
-    if len(ways) != 1:
-        code = (
-            "InvalidParameterCombination" if "StatisticValues" in ways else "InvalidParameterValue"
-        )
-        message = f"{name} needs one of Value, Values and StatisticValues, got {len(ways)}."
-        raise AwsError(f"{code}Exception", message)
     summary = Summary()
-    if ways == ["StatisticValues"]:
+    if _find_way(datum, place) == "StatisticValues":
         return _parse_statistics(name, datum["StatisticValues"])
     values = datum.get("Values") or [datum.get("Value")]
     counts = datum.get("Counts") or [1.0] * len(values)
-    if len(values) != len(counts) or len(values) > _MAX_VALUES:
-        raise _value_error(f"{name} must have as many Counts as Values, at most {_MAX_VALUES}.")
+    if len(values) != len(counts):
+        raise _value_error(
+            f"The parameters {place}.Values and {place}.Counts must be of the same size."
+        )
+    if len(values) > _MAX_VALUES:
+        raise _value_error(f"{name} must have at most {_MAX_VALUES} Values, got {len(values)}.")
     for value, count in zip(values, counts, strict=True):
         if not _is_valid(value) or not _is_valid(count) or count < 0:
             raise _value_error(f"{name} must have finite values, and counts that are not negative.")
         if count:
             summary.add(float(value), float(count))
     return summary
+
+
+def _find_way(datum: Mapping[str, Any], place: str) -> str:
+    """Return the one member that holds a datum's values."""
+    ways = [name for name in ("Value", "Values", "StatisticValues") if name in datum]
+    if not ways:
+        raise _value_error(f"{datum['MetricName']} needs one of Value, Values and StatisticValues.")
+    if len(ways) > 1:
+        code = "Combination" if "StatisticValues" in ways else "Value"
+        raise AwsError(
+            f"InvalidParameter{code}Exception",
+            f"The parameters {place}.{ways[0]} and {place}.{ways[1]} are mutually exclusive and "
+            "you have specified both.",
+        )
+    return ways[0]
 
 
 def _parse_statistics(name: str, given: Mapping[str, float]) -> Summary:
