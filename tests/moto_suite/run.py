@@ -45,7 +45,19 @@ def run(folder: Path, outcomes: Path, only: list[str]) -> None:
         "MOTO_SUITE_OUTCOMES": str(outcomes),
         "PYTHONPATH": f"{HERE}{os.pathsep}{folder.parent / 'packages'}",
     }
-    options = ["-p", "local_cloud_plugin", "-p", "no:xdist", "-q", "--tb=short", "-W", "ignore"]
+    options = [
+        "-c",
+        os.devnull,
+        "--rootdir=.",
+        "-p",
+        "local_cloud_plugin",
+        "-p",
+        "no:xdist",
+        "-q",
+        "--tb=short",
+        "-W",
+        "ignore",
+    ]
     paths = [f"tests/test_{each}" for each in only]
     command = [sys.executable, "-m", "pytest", *options, "--no-summary", *paths]
     subprocess.run(command, cwd=folder, env=environment, check=False)
