@@ -230,6 +230,16 @@ def test_random_rows_are_made_for_several_inputs_of_numbers_not_for_text(mine):
         mine.register("sum", two_inputs(second=["n", "any"]))
 
 
+def test_a_file_of_vectors_of_any_size_takes_samples_as_a_mapping(mine):
+    columns = {"a": [1.0, 2.0], "b": [[1.0, 2.0], [3.0, 4.0]]}
+
+    model = mine.register("sum", two_inputs(second=["n", "any"]), samples=columns)
+
+    assert str(model.traits.input_schema) == "a: float32 (batch), b: float32 (batch, any)"
+    assert model.session().run(model.samples().inputs).tolist() == [[2, 3], [5, 6]]
+    assert model.traits.batches == "identical"
+
+
 def test_columns_that_are_dropped_are_no_inputs():
     rows = Samples(frame()).inputs
     pipeline = fit(numbers("age"), categories("city"), rows=frame())

@@ -22,8 +22,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
-from numpy.typing import ArrayLike
-
 from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
 from workbench.files import as_path, home, is_full, read_and_verify, sha256
 from workbench.formatting import Table
@@ -271,7 +269,7 @@ class Registry:
         source: Any,  # noqa: ANN401 - a path, the bytes of an ONNX file, or any estimator
         *,
         estimator: Any = None,  # noqa: ANN401
-        samples: Samples | ArrayLike | None = None,
+        samples: Any = None,  # noqa: ANN401 - `Samples`, or what makes some
         task: str = "",
         kind: Kind | None = None,
         data: str = "",
@@ -297,7 +295,8 @@ class Registry:
             source: Path of an ONNX file, its bytes, or a fitted scikit-learn estimator.
             estimator: The fitted estimator that a file was made of, by whatever converter, with
                 scikit-learn's `predict`; the file's answers are compared with it.
-            samples: Held-out rows. Without any, a random pool that fits the signature is made.
+            samples: Held-out rows: an array, a frame of Polars or pandas, columns by name, dicts.
+                Without any, random ones are made, unless the model takes text.
             task: What the model is for, e.g. "digits".
             kind: From the estimator or the type of the first output when not given.
             data: Name of the data that the samples come from.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError
 from workbench.modelserver.casts import CastError, cast
@@ -56,7 +56,7 @@ def import_model(
     source: Any,  # noqa: ANN401 - a path, the bytes of an ONNX file, or any estimator
     *,
     estimator: Any = None,  # noqa: ANN401
-    samples: Samples | ArrayLike | None,
+    samples: Any,  # noqa: ANN401 - a `Samples`, a frame, an array, None
     task: str,
     kind: Kind | None,
     data: str,

@@ -177,7 +177,7 @@ def history_table(registry: Registry, model: Model) -> str:
 def _describe_model(model: Model) -> str:
     traits = model.traits
     words = f"{model.name} is {_APPROVALS[model.approval]}: {traits.size_bytes:,} bytes"
-    words += f", rows together: {traits.batches}"
+    words += f", takes {traits.input_schema}, rows together: {traits.batches}"
     words += f", file against estimator: {traits.agreement or NOT_CHECKED}"
     words += "".join(f", {name}: {value}" for name, value in traits.user.items())
     if traits.accuracy is None:
