@@ -98,6 +98,9 @@ def test_a_whole_number_or_boolean_cannot_be_missing():
     [
         ({"city": ["a"], "age": ["x"]}, "Row 1, column 'age' is x: a number is wanted"),
         ({"city": ["a", 3], "age": [1, 2]}, "Row 2, column 'city' is 3: a text is wanted"),
+        ({"city": [4], "age": [1]}, "Row 1, column 'city' is 4: a text is wanted"),
+        ({"city": ["a\0b"], "age": [1]}, "Row 1, column 'city' is .*NUL"),
+        ({"city": ["\ud800"], "age": [1]}, "Row 1, column 'city' is .*ud800"),
         ({"city": ["a"], "age": [2**24 + 1]}, "Row 1, column 'age' is 16777217"),
         ({"city": ["a"], "age": [[1, 2]]}, r"Column 'age' has shape \(1, 2\)"),
         ({"city": ["a"]}, r"no columns \['age'\] among \['city'\]"),
@@ -110,7 +113,7 @@ def test_a_whole_number_or_boolean_cannot_be_missing():
         (np.zeros((2, 3)), r"2 columns, got float64 of shape \(2, 3\)"),
         ({}, "no columns"),
     ],
-    ids=range(13),
+    ids=range(16),
 )
 def test_what_does_not_fit_is_named_by_row_and_column(data, message):
     with pytest.raises(InvalidInput, match=message):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
 from workbench.modelserver.casts import CastError, cast
+from workbench.modelserver.inputs import as_texts
 from workbench.validation import as_array
 
 if TYPE_CHECKING:
@@ -373,12 +374,9 @@ class _Conversion:
 
 
 def _text(values: NDArray[Any], gaps: NDArray[np.bool_]) -> NDArray[Any]:
-    if values.dtype.kind != "U":
-        for place, each in np.ndenumerate(values):
-            if not isinstance(each, str) and not gaps[place[0]]:
-                raise CastError(place, each, "a text is wanted")
-        values = np.where(gaps, "", values).astype(str)
-    return values if values.dtype.itemsize else values.astype("U1")
+    filled = np.where(gaps, "", values) if gaps.any() else values
+    texts = as_texts(filled).astype(str)
+    return texts if texts.dtype.itemsize else texts.astype("U1")
 
 
 def _numbers(values: NDArray[Any], gaps: NDArray[np.bool_], dtype: np.dtype[Any]) -> NDArray[Any]:
