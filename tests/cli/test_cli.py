@@ -25,6 +25,7 @@ from workbench.cli.arguments import parse_policy, parse_seconds
 from workbench.errors import InvalidInput, NotFound
 from workbench.measuring.profile import load_profile
 from workbench.registry.api import Registry
+from workbench.registry.rows import as_frame
 from workbench.run import load_run
 from workbench.traffic.patterns import poisson
 
@@ -278,6 +279,30 @@ def test_a_model_is_registered_approved_and_rejected_with_reasons(capsys, onnx_f
     assert changes[1]["who"] == "Ada"
     assert main(["registry", "history", "mine:1", *own]) == 0
     assert "too slow" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_samples_of_a_file_of_columns_come_from_a_table(capsys, kind, tmp_path, registry):
+    model = registry["penguins-logistic"]
+    rows = (
+        as_frame(model.samples().inputs)
+        .fill_nan(None)
+        .with_columns(species=pl.Series(model.samples().targets))
+    )
+    file = tmp_path / f"birds.{kind}"
+    {"csv": rows.write_csv, "jsonl": rows.write_ndjson, "parquet": rows.write_parquet}[kind](file)
+    command = ["registry", "register", "birds", str(model.path), "--registry", "own"]
+    table = ["--samples", str(file), "--target", "species"]
+
+    assert main([*command, "--answer", "probabilities", *table, "--json"]) == 0
+    assert as_json(capsys)["traits"]["accuracy"] == model.traits.accuracy
+    assert main(["registry", "show", "birds:1", "--registry", "own"]) == 0
+    assert "island: str (batch)" in capsys.readouterr().out
+    assert main([*command, "--samples", str(file), "--target", "name"]) == 2
+    assert "has no column 'name'" in capsys.readouterr().err
+    assert main([*command, "--samples", "nothing.csv"]) == 2
+    assert main(command) == 2
+    assert "takes text" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("group", ["mine", "digits-forest"])

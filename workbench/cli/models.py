@@ -16,6 +16,7 @@ from workbench.cli.arguments import (
     version_of,
 )
 from workbench.cli.output import Arguments, announce, print_json
+from workbench.cli.samples import read_samples
 from workbench.formatting import Table
 from workbench.registry.adaptation import Adaptation
 from workbench.registry.agreement import NOT_CHECKED
@@ -51,11 +52,14 @@ def _register(arguments: Arguments) -> int:
         "free_batch": arguments.free_batch,
     }
     check_model(file, Adaptation(**how).apply)  # before anything is trained or made
+    rows = arguments.samples and read_samples(Path(arguments.samples), arguments.target)
     # The ready-made models matter to the number of a version only in a group of theirs.
     registry = registry_of(arguments, fill=arguments.group in NAMES)
     model = registry.register(
         arguments.group,
         file,
+        samples=rows,
+        data=Path(arguments.samples or "").name,
         task=arguments.task,
         kind=arguments.kind,
         answer=arguments.answer,
@@ -156,6 +160,8 @@ def add_registry(commands: Any) -> None:  # noqa: ANN401
         help="(by its output)",
     )
     register.add_argument("--answer", choices=get_args(Answer), help="(the file's first output)")
+    register.add_argument("--samples", metavar="FILE", help="held-out rows (random ones)")
+    register.add_argument("--target", metavar="COLUMN", help="of the samples: the right answers")
     register.add_argument("--output", help="the output that answers (the file's first)")
     register.add_argument(
         "--free-batch", action="store_true", help="free a batch that is 1 by declaration alone"
