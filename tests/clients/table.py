@@ -40,14 +40,19 @@ CLIENTS = (
     Client("awswrangler", "pip", ("3.4.2",), "wrangler.py", beside=("pyarrow<15",)),
     Client("awswrangler", "pip", ("3.17.1",), "wrangler.py"),
     Client(
-        *("mlflow", "pip", ("2.10.2", "3.17.2"), "mlflow_store.py"),
-        beside=("boto3", "onnx", "onnxruntime", "setuptools<81"),
+        *("mlflow", "pip", ("2.10.2",), "mlflow_store.py"),
+        beside=("boto3", "onnx<1.19", "onnxruntime", "setuptools<81", "sqlalchemy<2.1"),
+    ),
+    Client(
+        *("mlflow", "pip", ("3.17.2",), "mlflow_store.py"),
+        beside=("boto3", "onnx", "onnxruntime"),
     ),
     Client(
         *("pandas", "pip", ("2.2.3", "3.1.1"), "frames.py"),
         beside=("dask[dataframe]", "pyarrow", "s3fs"),
     ),
-    Client("dvc", "pip", ("3.50.1", "3.67.1"), "dvc_remote.py", package="dvc[s3]"),
+    Client("dvc", "pip", ("3.50.1",), "dvc_remote.py", "dvc[s3]", beside=("pathspec<0.12.1",)),
+    Client("dvc", "pip", ("3.67.1",), "dvc_remote.py", "dvc[s3]"),
     Client("deltalake", "pip", ("1.0.2", "1.6.6"), "delta_tables.py", beside=("pyarrow",)),
     Client(
         "duckdb", "pip", ("1.1.3", "1.5.5"), "duckdb_httpfs.py", package="duckdb-extension-httpfs"
