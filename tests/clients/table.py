@@ -24,7 +24,7 @@ class Client:
     script: str
     package: str = ""
     beside: tuple[str, ...] = ()
-    patience: float = 180.0
+    patience: float = 400.0
 
     def requirements(self, version):
         """What is installed for one version, as its kind writes it."""
