@@ -117,6 +117,16 @@ def test_headers_that_were_moved_into_a_url_are_headers(cloud, calls):
     assert ask("PUT", locked, b"hello").status_code == 501
 
 
+@pytest.mark.parametrize("value", ["a\r\nset-cookie: b", "\x00", "\U0001f600"])
+def test_what_no_header_can_hold_is_refused(cloud, s3, value):
+    refused = ask("GET", url(s3, "get_object", ResponseContentType=value))
+    assert (refused.status_code, b"InvalidArgument" in refused.content) == (400, True)
+    assert ask("PUT", moved(cloud, "PUT", meta_m=value), b"x").status_code == 400
+    conditions = [{"x-amz-meta-m": value}]
+    form = s3.generate_presigned_post(BUCKET, "form", {"x-amz-meta-m": value}, conditions)
+    assert post(form).status_code == 400
+
+
 def test_a_checksum_that_was_moved_into_a_url_is_verified(cloud):
     right = moved(cloud, "PUT", checksum_crc32="NhCmhg==")
     assert ask("PUT", right, b"hello").status_code == 200

@@ -10,6 +10,7 @@ from workbench.localcloud.core.protocol import AwsError, xml_response
 from workbench.localcloud.s3.parameters import OPERATIONS, STORED_HEADERS, check_parameters
 from workbench.localcloud.s3.requests import (
     S3Request,
+    check_header_values,
     encode_tags,
     parse_document,
     parse_tags,
@@ -29,6 +30,7 @@ def read_form(request: Request, form: UploadForm) -> S3Request:
     fields = form.fields
     if not fields.get("key"):
         raise AwsError("InvalidArgument", "Bucket POST must contain a field named 'key'.")
+    check_header_values(fields)
     headers = {
         name: value
         for name, value in fields.items()

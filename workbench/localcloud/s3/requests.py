@@ -25,6 +25,8 @@ from workbench.localcloud.s3.parameters import (
 from workbench.modelserver.http import Request
 
 MAX_TAGS = {"object": 10, "bucket": 50}  # S3 user guide, "Categorizing your objects using tags"
+_NEVER_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
+_HEADER_PREFIXES = ("x-amz-", "response-", *STORED_HEADERS, *MOVED_HEADERS, "success_action_")
 _SDK_ALGORITHM = "x-amz-sdk-checksum-algorithm"
 
 
@@ -66,6 +68,8 @@ class S3Request:
         if len(self.key.encode()) > 1024:
             raise AwsError("KeyTooLongError", "Your key is too long.")
         found = OPERATIONS.get(self.action)
+        if self.query:
+            check_header_values(self.query)
         if found is not None:
             check_parameters(found, self.query, self.headers)
             return found
@@ -98,6 +102,21 @@ def _is_moved(name: str, value: str) -> bool:
     if name.startswith(PREFIX) and (make := CHECKSUMS.get(name.removeprefix(PREFIX))):
         return value != encode(make())
     return (name.startswith("x-amz-") and name != _SDK_ALGORITHM) or name in MOVED_HEADERS
+
+
+def check_header_values(values: Mapping[str, str]) -> None:
+    """Check that what becomes headers of answers, but came otherwise, can be such.
+
+    Raises:
+        AwsError: A value holds what no header can.
+    """
+    for name, value in values.items():
+        if _NEVER_IN_HEADERS.search(value) and name.lower().startswith(_HEADER_PREFIXES):
+            raise AwsError(
+                "InvalidArgument",
+                f"{name} must be Latin-1 without control characters, got {value[:100]!r}.",
+                extra={"ArgumentName": name},
+            )
 
 
 # --- documents
