@@ -210,6 +210,8 @@ class Packages:
         found = self._get(parameters["ModelPackageName"])
         if parameters.get("IncludedData") == "MetadataOnly" and "ModelCard" in found:
             found["ModelCard"] = _omit(found["ModelCard"], "ModelCardContent")
+        if _get_type(found) == "Versioned":  # it has no name: SDK 3 asks by ARN where there is none
+            del found["ModelPackageName"]
         return found
 
     async def _describe_many(self, parameters: dict[str, Any]) -> dict[str, Any]:
