@@ -79,6 +79,7 @@ def settings(cloud, model, home, name):
         "CLIENT_BUCKET": f"{name}-bucket",
         "HOME": str(home),
         "NO_PROXY": "127.0.0.1,localhost",
+        "POWER_TUNING": os.environ.get("POWER_TUNING", ""),  # a clone, for power_tuning.mjs
         "PYTHONDONTWRITEBYTECODE": "1",
         "WORKBENCH_IMAGE": cloud.image,
         "WORKBENCH_MODEL": str(model),
@@ -90,7 +91,7 @@ def read(outcome, done):
     """Note what a script printed and how it ended."""
     for line in done.stdout.splitlines():
         kind, *rest = line.split("\t")
-        if kind in {"passed", "refused", "failed"} and rest:
+        if kind in {"passed", "refused", "failed", "absent"} and rest:
             outcome.steps.setdefault(kind, []).append(rest[0])
             outcome.wrong += [": ".join(rest)] if kind == "failed" else []
     if not outcome.steps or (done.returncode and not outcome.wrong):
@@ -101,11 +102,13 @@ def show(outcomes):
     """Print a line for each, then what went wrong."""
     print(f"\n{'client':20} {'version':12} {'passed':>6} {'failed':>6} {'seconds':>7}  tried")
     for each in outcomes:
-        passed, refused = (each.steps.get(kind, []) for kind in ("passed", "refused"))
+        kinds = ("passed", "refused", "absent")
+        passed, refused, absent = (each.steps.get(kind, []) for kind in kinds)
         print(
             f"{each.client:20} {each.version:12} {len(passed):6} {len(each.wrong):6}"
             f" {each.seconds:7.1f}  {', '.join(passed)}"
             + (f"; refused by name: {', '.join(refused)}" if refused else "")
+            + (f"; cannot be had: {', '.join(absent)}" if absent else "")
         )
     for each in outcomes:
         for line in each.wrong:

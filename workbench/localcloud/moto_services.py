@@ -9,7 +9,7 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any, cast
@@ -17,11 +17,17 @@ from urllib.parse import urlencode
 
 from botocore.model import OperationModel
 
-from workbench.localcloud.core import validation
+from workbench.localcloud.core import query, validation
 from workbench.localcloud.core.dispatch import Call, not_offered_error, read_call
-from workbench.localcloud.core.protocol import AwsError, json_parameters, not_implemented_error
+from workbench.localcloud.core.protocol import (
+    REGION,
+    AwsError,
+    json_parameters,
+    not_implemented_error,
+)
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.eventbridge import patch_moto_targets
+from workbench.localcloud.iam import CREATE_ROLE, SIMULATIONS, simulate_policy
 from workbench.modelserver.http import Request, Response
 
 SERVICES = frozenset({"events", "iam", "logs", "sns", "sqs", "sts"})
@@ -50,6 +56,8 @@ class MotoServices:
         """
         call = _read_call(request, service)
         await self._store.run_in_thread(_check, service, request, *call)
+        if service == "iam" and call[0].name in SIMULATIONS:
+            return query.response(call[0], simulate_policy(call[1]))
         now = asyncio.get_running_loop().time
         deadline = now() + _extract_wait(request)
         while True:
@@ -64,17 +72,8 @@ class MotoServices:
         Raises:
             AwsError: SNS does not take it; most of all, the topic is gone.
         """
-        region = topic.split(":")[3]
-        signed = f"Credential=local/20260101/{region}/sns/aws4_request"
-        request = Request()
-        request.method, request.path = "POST", "/"
-        request.headers = {
-            "authorization": f"AWS4-HMAC-SHA256 {signed}, SignedHeaders=host, Signature=none",
-            "content-type": "application/x-www-form-urlencoded",
-            "host": f"sns.{region}.amazonaws.com",
-        }
         call = {"Action": "Publish", "Version": "2010-03-31", "TopicArn": topic, "Message": message}
-        request.body = urlencode(call).encode()
+        request = _build_request("sns", topic.split(":")[3], call)
         model = validation.operation("sns", "Publish")
         answer = await self._store.run_in_thread(self._call_moto, request, model)
         if answer.status >= 300:
@@ -102,6 +101,7 @@ class MotoServices:
         """Return status, headers and body of moto's answer; its errors are raised."""
         if self._application is None:
             self._application = _create_application()
+            self._run_application(_build_request("iam", REGION, CREATE_ROLE))
         started: list[tuple[str, list[tuple[str, str]]]] = []
         parts = self._application(_environment(request), lambda *given: started.append(given[:2]))
         try:
@@ -109,6 +109,20 @@ class MotoServices:
         finally:
             getattr(parts, "close", lambda: None)()
         return *started[-1], body
+
+
+def _build_request(service: str, region: str, call: Mapping[str, str]) -> Request:
+    """Return the request of a call of ours."""
+    signed = f"Credential=local/20260101/{region}/{service}/aws4_request"
+    request = Request()
+    request.method, request.path = "POST", "/"
+    request.headers = {
+        "authorization": f"AWS4-HMAC-SHA256 {signed}, SignedHeaders=host, Signature=none",
+        "content-type": "application/x-www-form-urlencoded",
+        "host": f"{service}.{region}.amazonaws.com",
+    }
+    request.body = urlencode(call).encode()
+    return request
 
 
 def _extract_wait(request: Request) -> float:
@@ -140,7 +154,8 @@ def _read_call(request: Request, service: str) -> Call:
 
 def _check(service: str, request: Request, model: OperationModel, given: dict[str, Any]) -> None:
     """Check what moto does not, and would fail over; first of all, whether it has the operation."""
-    if model.name not in _operations(service) or model.name == "StartQuery":
+    offered = _operations(service) | (SIMULATIONS if service == "iam" else set())
+    if model.name not in offered or model.name == "StartQuery":
         raise not_offered_error(model)
     if model.name == "PutRule" and given.get("ScheduleExpression"):
         raise not_implemented_error("A rule with a ScheduleExpression")

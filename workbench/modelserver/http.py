@@ -537,7 +537,7 @@ def _head(response: Response, *, keep_alive: bool) -> bytes:
     lines = [b"HTTP/1.1 %d %s\r\ncontent-length: %d\r\n" % (response.status, phrase, length)]
     if response.content_type:
         lines.append(b"content-type: %s\r\n" % response.content_type.encode("latin-1", "replace"))
-    for name, value in response.headers:  # a client that cannot be told "?" would get no answer
+    for name, value in response.headers:  # without "?" a client would get no answer
         lines.append(f"{name}: {value}\r\n".encode("latin-1", "replace"))
     lines.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
     return b"".join(lines)
