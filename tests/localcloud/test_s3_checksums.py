@@ -174,7 +174,7 @@ def test_an_object_made_of_parts_may_have_their_checksum(cloud, s3, bucket, algo
 
 @pytest.mark.parametrize(
     ("algorithm", "kind"),
-    [("SHA256", "FULL_OBJECT"), ("CRC64NVME", "COMPOSITE"), ("", "COMPOSITE")],
+    [("SHA256", "FULL_OBJECT"), ("CRC64NVME", "COMPOSITE"), ("", "COMPOSITE"), ("CRC32", "other")],
 )
 def test_a_type_of_checksum_that_the_algorithm_has_not_is_refused(s3, bucket, algorithm, kind):
     options = {"ChecksumAlgorithm": algorithm} if algorithm else {}

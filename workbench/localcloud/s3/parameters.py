@@ -180,6 +180,10 @@ _VALUES: Mapping[str, tuple[tuple[str, ...], AwsError | None]] = {  # else NotIm
     ),
     "x-amz-bucket-namespace": (("global",), None),
     "x-amz-bucket-object-lock-enabled": (("false", "False"), None),
+    "x-amz-checksum-type": (
+        ("COMPOSITE", "FULL_OBJECT"),
+        AwsError("InvalidRequest", "Value for x-amz-checksum-type header is invalid."),
+    ),
     "x-amz-expected-bucket-owner": ((ACCOUNT,), AwsError("AccessDenied", "Access Denied", 403)),
     "x-amz-source-expected-bucket-owner": (
         (ACCOUNT,),
