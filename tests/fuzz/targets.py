@@ -17,6 +17,10 @@ from tests.lambdas import zipped
 from workbench.cloud.packaging import unpack, unzip
 from workbench.errors import WorkbenchError
 from workbench.localcloud.core import validation
+from workbench.localcloud.core.forms import check_policy, parse_upload_form
+from workbench.localcloud.core.protocol import AwsError
+from workbench.localcloud.s3.form_uploads import read_form
+from workbench.modelserver.http import Request
 
 OFFERED = (501, 503)  # statuses of 500 and more that are no fault
 
@@ -205,6 +209,7 @@ _STREAMED = {
     "x-amz-decoded-content-length": "5",
     "x-amz-trailer": "x-amz-checksum-crc32",
 }
+_TYPED = {"x-amz-checksum-algorithm": "CRC64NVME", "x-amz-checksum-type": "FULL_OBJECT"}
 S3_REQUESTS = [
     ("GET", "/", {"max-buckets": "10", "prefix": "o"}, {}, b""),
     ("PUT", "/two", {}, {}, b"<CreateBucketConfiguration></CreateBucketConfiguration>"),
@@ -236,6 +241,10 @@ S3_REQUESTS = [
     ("DELETE", "/one/parts", {"uploadId": "{id}"}, {}, b""),
     ("GET", "/one/in", {"tagging": ""}, {}, b""),
     ("PUT", "/one/in", {"tagging": ""}, {}, _TAGS.encode()),
+    ("GET", "/one", {"versions": "", "key-marker": "a", "max-keys": "2"}, {}, b""),
+    ("GET", "/one/in", {"attributes": ""}, {"x-amz-object-attributes": "ETag,Checksum"}, b""),
+    ("PUT", "/one/in", {"x-amz-meta-a": "b", "x-amz-checksum-crc64nvme": "M3eFcAZSQlc="}, {}, b""),
+    ("POST", "/one/parts", {"uploads": ""}, _TYPED, b""),
 ]
 
 
@@ -265,6 +274,44 @@ async def open_s3():
             return judge(cloud, *answer, repr((method, path, text, headers, body[:500])))
 
         yield play
+
+
+_POLICY = {
+    "expiration": "2099-01-01T00:00:00Z",
+    "conditions": [{"bucket": "one"}, ["starts-with", "$key", "a"], ["eq", "$tagging", _TAGS]],
+}
+
+
+@asynccontextmanager
+async def open_upload_forms():
+    """Forms that upload to S3, and their policies."""
+
+    async def play(rng):
+        policy = _POLICY if rng.random() < 0.5 else damage_json(rng, _POLICY)
+        signed = base64.b64encode(encode(rng, policy)).decode()
+        fields = {
+            "key": "a/${filename}",
+            "tagging": _TAGS,
+            "policy": signed,
+            'file"; filename="f': "",
+        }
+        body = "".join(
+            f'--X\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
+            for name, text in fields.items()
+        )
+        request = Request()
+        request.path = request.raw_path = "/one"
+        request.headers = {"host": "localhost", "content-type": "multipart/form-data; boundary=X"}
+        request.body = body.encode() if rng.random() < 0.5 else damage_bytes(rng, body.encode())
+        try:
+            form = parse_upload_form(request)
+            check_policy(form, "one", 0.0)
+            read_form(request, form)
+        except AwsError as error:
+            return error.code
+        return "taken"
+
+    yield play
 
 
 def _utf8(text):
@@ -327,6 +374,7 @@ TARGETS = {
     "cloudtrail": _call("cloudtrail", "cloudtrail"),
     "pricing": _call("pricing", "pricing"),
     "s3": open_s3,
+    "upload-forms": open_upload_forms,
     "invocations": open_invocations,
     "model-archives": _archives(archive, unpack),
     "zips": _archives(zipped, unzip),

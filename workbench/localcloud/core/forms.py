@@ -87,7 +87,7 @@ def check_policy(form: UploadForm, bucket: str, now: float) -> None:
     Raises:
         AwsError: AccessDenied; EntityTooSmall or EntityTooLarge for the file's size.
     """
-    policy = _parse_policy(form.fields["policy"])
+    policy = _parse_policy(form.fields.get("policy", ""))
     if _parse_time(policy["expiration"]) < now:
         raise _policy_error("Policy expired.")
     given = {**form.fields, "bucket": bucket}
