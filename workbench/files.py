@@ -225,7 +225,8 @@ def _facts(folder: Path) -> tuple[dict[str, Any], str]:
         expected = f"expected a folder with {_FACTS} in it"
         raise NotFound(f"Nothing saved at {folder}: {expected}.") from error
     try:
-        facts = dict(json.loads(text))
+        facts = dict(json.loads(text.decode()))
+        json.dumps(facts, ensure_ascii=False).encode()  # half of a character was not saved
         return facts, str(facts.pop("sha256"))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(
