@@ -86,6 +86,8 @@ def test_the_demo_shows_writes_and_can_be_reported_on_again(capsys, monkeypatch)
     assert main(again.split()) == 0
     page = Path("report.html").read_text()
     assert "Service time by batch size" in page
+    assert f"{Path.cwd()}/" not in page
+    assert f"{Path.home()}/" not in page
 
 
 def test_the_demo_fails_before_it_measures_where_it_may_not_write(capsys):
