@@ -179,6 +179,6 @@ def test_rows_of_float32_are_compared_with_an_estimator_that_takes_float64():
 
 
 def test_the_cause_of_a_failed_conversion_is_said(monkeypatch):
-    monkeypatch.setattr("workbench.registry.onnx.list_converters", dict)
+    monkeypatch.setattr("workbench.registry.conversion.list_converters", dict)
     with pytest.raises(InvalidModel, match=r"because of TypeError: .*boolean"):
         from_estimator(HistGradientBoostingClassifier(max_iter=1).fit(IRIS[:60], SPECIES[:60]))
