@@ -115,6 +115,9 @@ def test_a_model_of_one_text_takes_a_column_or_an_array_of_texts():
         ({"age": [1.0, 1e39, 0.0]}, "Row 2, column 'age'"),
         ({"city": ["a", None, "b"]}, "Row 2, column 'city' is missing"),
         ({"city": [1, 2, 3]}, "column 'city' is 1"),
+        ({"city": ["a", "\ud800", "b"]}, "Row 2, column 'city' is .*no valid Unicode"),
+        ({"age": [1, 2**70, 2]}, "Row 2, column 'age' is 1180591620717411303424"),
+        ({"scores": [[1.0, 2.0], None, [3.0, 4.0]]}, "Row 2, column 'scores' is missing"),
         ({"scores": [[1.0], [2.0], [3.0]]}, "scores"),
         ({"scores": [[1.0, 2.0], [2.0], [3.0, 4.0]]}, "from row 2 on"),
     ],
@@ -122,6 +125,18 @@ def test_a_model_of_one_text_takes_a_column_or_an_array_of_texts():
 def test_a_value_that_an_input_does_not_take_is_named(change, said):
     with pytest.raises(InvalidInput, match=said):
         read(COLUMNS | change, TENSOR)
+
+
+@pytest.mark.parametrize("make", [dict, lambda columns: pd.DataFrame(columns, dtype=object)])
+def test_whole_numbers_and_others_stand_in_one_column(make):
+    columns = {"age": [41, 7.5, None], "city": ["a", "b", np.nan], "scores": [[1, 2.5]] * 3}
+
+    rows = read(make(columns), TENSOR, missing="nan")
+    assert np.array_equal(rows["age"], [41, 7.5, np.nan], equal_nan=True)
+    assert rows["city"].tolist() == ["a", "b", ""]
+    assert rows["scores"].tolist() == [[1, 2.5]] * 3
+    with pytest.raises(InvalidInput, match="Row 3, column 'age' is missing"):
+        read(make(columns), TENSOR)
 
 
 def test_a_column_that_is_not_there_is_named():

@@ -85,6 +85,12 @@ def test_missing_is_nan_or_an_empty_text_or_refused(empty):
         as_rows(PERSON, data, missing="refuse", first=10)
 
 
+def test_a_column_of_texts_may_lack_them_all():
+    rows = as_rows(PERSON, pd.DataFrame({"city": [np.nan, np.nan], "age": [1, 2]}))
+
+    assert rows["city"].tolist() == ["", ""]
+
+
 def test_a_whole_number_or_boolean_cannot_be_missing():
     for dtype in ("int64", "bool"):
         with pytest.raises(InvalidInput, match="Row 2, column 'n' is missing"):
@@ -125,13 +131,43 @@ def test_what_does_not_fit_is_named_by_row_and_column(data, message):
     [
         ([1, "x"], "text and whole number"),
         ([1j], "a complex"),
-        (pl.Series([0]).cast(pl.Date), "holds Date"),
-        (pd.Series(pd.to_datetime(["2026-01-01"])), "holds datetime64"),
+        (pl.Series([0]).cast(pl.Date), "holds a date"),
+        (pd.Series(pd.to_datetime(["2026-01-01"])), "holds a Timestamp"),
+        ([[1, 2], [3]], "holds a list .*lists of one length"),
     ],
 )
 def test_a_column_of_no_one_kind_is_refused_by_name(values, message):
     with pytest.raises(InvalidInput, match=f"Column 'when' .*{message}"):
         as_rows(None, {"when": values})
+
+
+def test_columns_that_the_model_does_not_take_may_hold_anything():
+    data = pd.DataFrame(COLUMNS).assign(
+        born=pd.to_datetime("2026-01-01"), marks=[[[1], [2, 3]]] * 2
+    )
+
+    assert as_rows(PERSON, data).tolist() == as_rows(PERSON, COLUMNS).tolist()
+
+
+def test_a_frame_of_pandas_without_names_is_taken_by_its_numbers():
+    frame = pd.DataFrame([[1, 2], [3, 4]])
+
+    assert as_rows(Tensor("x", "float32", (2,)), frame).tolist() == [[1, 2], [3, 4]]
+    assert as_rows(None, frame).dtype.names == ("0", "1")
+
+
+def test_a_gap_in_a_vector_is_nan_or_named():
+    tensor, data = Tensor("x", "float32", (2,)), {"x": [[1, 2], [3, None]]}
+
+    for rows in (as_rows(tensor, data), as_rows(None, data)["x"]):
+        assert np.array_equal(rows, [[1, 2], [3, np.nan]], equal_nan=True)
+    with pytest.raises(InvalidInput, match=r"Row 2, column 'x', value \[2\] is missing"):
+        as_rows(tensor, data, missing="refuse")
+
+
+def test_whole_numbers_that_numpy_has_no_type_for_are_refused_by_row():
+    with pytest.raises(InvalidInput, match="Row 2, column 'n' is 1180591620717411303424"):
+        as_rows(None, pl.DataFrame({"n": [1, 2**70]}, {"n": pl.Int128}))
 
 
 def test_columns_stand_side_by_side_for_a_model_of_one_input():

@@ -16,7 +16,7 @@ from workbench.cli.cloud import add_deployment_options, cloud_of, deployment_of
 from workbench.cli.output import Arguments, print_json, print_text, show_progress
 from workbench.errors import InvalidInput
 from workbench.measuring.batch_inference import transform
-from workbench.measuring.conversion import Missing
+from workbench.registry.rows import Missing
 
 
 def parse_columns(text: str) -> tuple[str, ...]:

@@ -23,13 +23,13 @@ from workbench.cloud.aws import Cloud
 from workbench.cloud.transform_jobs import TransformJobs, prepare_jobs
 from workbench.deployment.base import Deployment
 from workbench.errors import CloudError, InvalidInput, InvocationError, Stopped, WorkbenchError
-from workbench.measuring.conversion import Missing
 from workbench.measuring.inputs import Piece, Source, open_source
 from workbench.measuring.outputs import OutputWriter, open_writer
 from workbench.pricing.cost import Cost
 from workbench.pricing.usage import Usage
 from workbench.registry.model import Model
 from workbench.registry.onnx import Session
+from workbench.registry.rows import Missing
 from workbench.validation import flag, of_kind, positive, require_rows
 
 _MAX_TRANSFERS = 4  # objects on their way to a cloud, or from there

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,10 @@ from workbench.cells import parse_column, parse_numbers, read_small_numbers
 from workbench.errors import InvalidInput
 from workbench.modelserver.casts import CastError, cast
 from workbench.registry.onnx import Tensor
-from workbench.registry.rows import as_rows
+from workbench.registry.rows import Missing, as_rows, is_of_numpy
 
 if TYPE_CHECKING:
     import polars as pl
-
-Missing = Literal["refuse", "nan"]
 
 _TEXT_BYTES = 64  # of a text, about
 
@@ -127,15 +125,13 @@ class InputSpec:
             with contextlib.suppress(CastError):  # what that refuses is named below
                 return cast(small.to_numpy(), np.dtype(self.tensor.dtype))
         kinds = set(chosen.dtypes)
-        plain = len(kinds) == 1 and next(iter(kinds)).is_numeric() and not self._is_text
+        plain = len(kinds) == 1 and is_of_numpy(next(iter(kinds))) and not self._is_text
         if plain and not any(column.null_count() for column in chosen.iter_columns()):
-            values = chosen.to_numpy()
-            if values.dtype.kind in "iuf":
-                try:
-                    return cast(values, np.dtype(self.tensor.dtype))
-                except CastError as error:
-                    where = error.describe(first=first, names=chosen.columns)
-                    raise InvalidInput(f"{where}; {self._demand}.") from error
+            try:
+                return cast(chosen.to_numpy(), np.dtype(self.tensor.dtype))
+            except CastError as error:
+                where = error.describe(first=first, names=chosen.columns)
+                raise InvalidInput(f"{where}; {self._demand}.") from error
         convert = self._convert_text if self._is_text else self._convert_column
         parts = [convert(column, first) for column in chosen.iter_columns()]
         if len(parts) == 1 and parts[0].ndim > 1:
@@ -187,7 +183,7 @@ class InputSpec:
                     f"Column {name!r} holds {what}; {self._demand}: name its columns."
                 )
             missing = values.is_null().to_numpy()
-            if missing.any() or not (values.dtype.is_integer() or values.dtype.is_float()):
+            if missing.any() or not is_of_numpy(values.dtype):
                 values = np.array(values.to_list(), object)
             else:
                 values = values.to_numpy()
@@ -201,7 +197,7 @@ class InputSpec:
         """Return the cells of a column one below the other, and the shape of a row.
 
         Raises:
-            InvalidInput: Its lists differ in length.
+            InvalidInput: Its lists differ in length, or one is missing.
         """
         import polars as pl
 
@@ -209,16 +205,17 @@ class InputSpec:
         cells = column
         while isinstance(cells.dtype, pl.List | pl.Array):
             cells = cells.arr.to_list() if isinstance(cells.dtype, pl.Array) else cells
-            sizes = cells.list.len()
+            sizes = cells.list.len().cast(pl.Int64).fill_null(-1)
             width = sizes[0] if len(sizes) else 0
-            other = (sizes.is_null() | (sizes != width)).fill_null(value=True)
-            if not width or other.any():
-                at = int(other.arg_max() or 0)
-                each = max(1, int(np.prod(row)))
+            wrong = sizes < 0 if sizes.min() == -1 else sizes != width
+            if width < 1 or wrong.any():
+                at = int(wrong.arg_max() or 0)
+                where = f"Row {first + at // max(1, int(np.prod(row))) + 1}, column {column.name!r}"
                 raise InvalidInput(
-                    f"Row {first + at // each + 1}, column {column.name!r} holds a list of "
-                    f"{sizes[at]} values and row {first + 1} one of {width}: all must have one "
-                    f"length; {self._demand}."
+                    f"{where} is missing: a list of values is wanted; {self._demand}."
+                    if sizes[at] < 0
+                    else f"{where} holds a list of {sizes[at]} values and row {first + 1} one of "
+                    f"{width}: all must have one length; {self._demand}."
                 )
             row, cells = (*row, int(width)), cells.explode()
         return cells, row

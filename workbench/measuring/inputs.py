@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from workbench.cells import as_schema, parse_frame
 from workbench.errors import InvalidInput, NotFound
 from workbench.files import as_path
-from workbench.measuring.conversion import InputSpec, Missing, column_names
+from workbench.measuring.conversion import InputSpec, column_names
 from workbench.registry.onnx import Tensor
-from workbench.registry.rows import as_frame
+from workbench.registry.rows import Missing, as_frame, as_rows, find_missing, read_columns
 from workbench.tables import (
     TEXT_FORMATS,
     TextTable,
@@ -211,31 +211,22 @@ def _as_frame(data: Any) -> "pl.DataFrame":  # noqa: ANN401
     """
     import polars as pl
 
-    try:
-        if hasattr(data, "iloc") and hasattr(data, "columns"):
-            return pl.DataFrame([_as_series(str(name), data[name]) for name in data.columns])
-        if isinstance(data, Mapping):
-            return pl.DataFrame([_as_series(str(name), each) for name, each in data.items()])
-        if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
-            return pl.DataFrame(data, infer_schema_length=None)
-    except InvalidInput:
-        raise
-    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
-        raise InvalidInput(f"data cannot be read as a table: {error}.") from error
-    raise _kind_error(data)
+    columns = read_columns(data)
+    if columns is None:
+        raise _kind_error(data)
+    return pl.DataFrame([_as_series(name, values) for name, values in columns.items()])
 
 
-def _as_series(name: str, values: Any) -> "pl.Series":  # noqa: ANN401 - a list, or of pandas
+def _as_series(name: str, values: NDArray[Any]) -> "pl.Series":
     import polars as pl
 
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise InvalidInput(f"Column {name!r} must be a list of values, got {values!r}.")
-    if isinstance(kind := getattr(values, "dtype", None), np.dtype) and kind.kind in "biufU":
-        return pl.Series(name, np.asarray(values))
-    given: Any = values
-    if hasattr(values, "notna"):  # of pandas, which has several signs for what is missing
-        given = given.astype(object).where(given.notna(), None)
-    return pl.Series(name, list(given))
+    try:
+        if values.dtype.kind != "O":
+            return pl.Series(name, values)
+        return pl.Series(name, np.where(find_missing(values), None, values).tolist())
+    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError):
+        # Whole numbers beside others, which Polars does not mix; else an error that names the row.
+        return pl.Series(name, as_rows(None, {name: values})[name]).fill_nan(None)
 
 
 def _kind_error(data: object) -> InvalidInput:

@@ -55,16 +55,14 @@ def as_rows(
     if missing not in get_args(Missing):
         raise InvalidInput(f"missing must be one of {get_args(Missing)}, got {missing!r}.")
     convert = _Conversion(missing, first, "" if tensor is None else f"; the model takes {tensor}")
-    columns = _find_columns(data)
-    if columns is None:
+    arrays = read_columns(data)
+    if arrays is None:
         values = _as_plain(data)
         if tensor is None:
             return values
         if not tensor.fields:
             return convert.fit(tensor, values)
-        columns = _split(tensor, values)
-    arrays = {name: _as_column(name, values) for name, values in columns.items()}
-    _check_lengths(arrays)
+        arrays = _split(tensor, values)
     if tensor is None:
         kinds = {name: _guess(name, each, first) for name, each in arrays.items()}
         return join_columns(
@@ -78,6 +76,23 @@ def as_rows(
     return join_columns(
         {each.name: convert.fit(each, arrays[each.name], each.name) for each in tensor.fields}
     )
+
+
+def read_columns(data: Any) -> dict[str, NDArray[Any]] | None:  # noqa: ANN401
+    """Return columns by name: numbers or texts, else objects; None where data have no columns.
+
+    Raises:
+        InvalidInput: They differ in length, or one of them has no name or no values.
+
+    >>> read_columns([{"age": 31}, {"age": None}])
+    {'age': array([31, None], dtype=object)}
+    """
+    columns = _find_columns(data)
+    if columns is None:
+        return None
+    arrays = {name: _as_column(name, values) for name, values in columns.items()}
+    _check_lengths(arrays)
+    return arrays
 
 
 def columns_of(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -176,11 +191,11 @@ def _find_columns(data: Any) -> Mapping[str, Any] | None:  # noqa: ANN401
     if hasattr(data, "collect_schema"):
         raise InvalidInput("A LazyFrame has no rows yet: give what its collect() returns.")
     if hasattr(data, "columns") and hasattr(data, "iloc"):
-        names = list(data.columns)
-        twice = sorted({str(name) for name in names if names.count(name) > 1})
+        names = [str(name) for name in data.columns]  # pandas numbers those without a name
+        twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise InvalidInput(f"The frame has columns of one name: {twice}; rename them.")
-        return {name: data[name] for name in names}
+        return {name: data.iloc[:, at] for at, name in enumerate(names)}
     if isinstance(data, Sequence) and len(data) and isinstance(data[0], Mapping):
         return _transpose(data)
     return None
@@ -219,7 +234,9 @@ def _split(tensor: "Tensor", values: NDArray[Any]) -> dict[str, NDArray[Any]]:
             f"Rows of several inputs are a frame, dicts or {len(tensor.fields)} columns, got "
             f"{values.dtype} of shape {values.shape}; the model takes {tensor}."
         )
-    return {each.name: values[:, at] for at, each in enumerate(tensor.fields)}
+    return {
+        each.name: _as_column(each.name, values[:, at]) for at, each in enumerate(tensor.fields)
+    }
 
 
 def _as_column(name: Any, values: Any) -> NDArray[Any]:  # noqa: ANN401
@@ -234,27 +251,30 @@ def _as_column(name: Any, values: Any) -> NDArray[Any]:  # noqa: ANN401
         return values
     cells = list(values)
     if cells and all(isinstance(each, list | tuple | np.ndarray) for each in cells):
-        return as_array(f"Column {name!r}", cells)  # vectors
+        with suppress(
+            InvalidInput
+        ):  # vectors of several lengths are objects, which nobody may need
+            return as_array(name, cells)
     return _collect(_blank(each) for each in cells)
 
 
 def _read_series(name: str, values: Any) -> NDArray[Any]:  # noqa: ANN401
-    kind = str(getattr(values.dtype, "name", values.dtype))
-    numpy_kind = getattr(values.dtype, "kind", "")
-    if numpy_kind in tuple(_NUMBERS) and isinstance(values.dtype, np.dtype):
-        return np.asarray(values.to_numpy())
-    if "polars" in type(values).__module__:
-        if values.dtype.is_numeric() and not values.dtype.is_decimal() and not values.null_count():
-            return np.asarray(values.to_numpy())
-        if values.dtype.is_temporal():
-            raise InvalidInput(
-                f"Column {name!r} holds {kind}, and a model takes numbers or text: make it one."
-            )
-    elif numpy_kind in ("M", "m"):
-        raise InvalidInput(
-            f"Column {name!r} holds {kind}, and a model takes numbers or text: make it one."
-        )
-    return _as_column(name, list(values.to_list()))
+    if isinstance(values.dtype, np.dtype):
+        plain = values.dtype.kind in _NUMBERS
+    else:  # of Polars, or one of those that pandas has beside NumPy's
+        polars = "polars" in type(values).__module__
+        plain = polars and is_of_numpy(values.dtype) and not values.null_count()
+    return np.asarray(values.to_numpy()) if plain else _as_column(name, list(values.to_list()))
+
+
+def is_of_numpy(kind: "pl.DataType") -> bool:
+    """Return whether NumPy has a type of numbers, too: it has no decimals nor 128 bits.
+
+    >>> import polars as pl
+    >>> is_of_numpy(pl.Int64()), is_of_numpy(pl.Int128()), is_of_numpy(pl.String())
+    (True, False, False)
+    """
+    return (kind.is_float() or kind.is_integer()) and "128" not in str(kind)
 
 
 def _blank(value: Any) -> Any:  # noqa: ANN401
@@ -288,32 +308,36 @@ def _check_lengths(arrays: Mapping[str, NDArray[Any]]) -> None:
         )
 
 
-def _is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which cells are missing: None, and NaN among objects, as pandas has texts."""
-    if values.dtype.kind != "O":
-        return np.zeros(values.shape, bool)
-    floats = (float, np.floating)
-    return np.array([v is None or (isinstance(v, floats) and bool(v != v)) for v in values], bool)  # noqa: PLR0124
+def find_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which cells are missing: None, and NaN among objects, as pandas has texts.
+
+    >>> find_missing(np.array(["a", None, float("nan")], object))
+    array([False,  True,  True])
+    """
+    missing = np.zeros(values.shape, bool)
+    if values.dtype.kind == "O":
+        floats = (float, np.floating)
+        missing.flat = [v is None or (isinstance(v, floats) and v != v) for v in values.flat]  # noqa: PLR0124
+    return missing
 
 
 def _guess(name: str, values: NDArray[Any], first: int) -> np.dtype[Any]:
     """Return the type for a column of which no model says it."""
     if values.dtype.kind != "O":
         return np.dtype("U") if values.dtype.kind == "U" else values.dtype
-    missing = _is_missing(values)
+    missing = find_missing(values)
     kinds = {_kind(each) for each in values[~missing]}
     if kinds <= {"number", "whole number"}:
         exact = kinds == {"whole number"} and not missing.any()
         return np.dtype("int64" if exact else "float64")
     if kinds in ({"text"}, {"boolean"}):
         return np.dtype("U" if kinds == {"text"} else "bool")
-    at = next(
-        (row for row, each in enumerate(values) if _kind(each) not in ("text", "missing")),
-        0,
-    )
+    rows = (row for row, each in enumerate(values) if _kind(each) not in ("text", "missing"))
+    at = next(rows, 0)
     raise InvalidInput(
         f"Column {name!r} holds {' and '.join(sorted(kinds))} (row {first + at + 1} is "
-        f"{str(values[at])[:80]!r}): a column is of numbers, of texts or of booleans."
+        f"{str(values[at])[:80]!r}): a column is of numbers, of texts, of booleans, or of lists "
+        "of one length."
     )
 
 
@@ -350,16 +374,18 @@ class _Conversion:
         return column
 
     def convert(self, dtype: np.dtype[Any], values: NDArray[Any], name: str) -> NDArray[Any]:
-        gaps = _is_missing(values) if values.ndim == 1 else np.zeros(len(values), bool)
-        names = [name] if name and values.ndim == 1 else []
+        if dtype.kind == "U" and values.dtype.kind == "f":  # a column of texts that all are missing
+            values = values.astype(object)
+        gaps = find_missing(values)
         try:
             if gaps.any() and self.missing == "refuse":
-                raise CastError((int(gaps.argmax()),), None, "a value is wanted")
+                raise CastError(_place(gaps, 0), None, "a value is wanted")
             return _text(values, gaps) if dtype.kind == "U" else _numbers(values, gaps, dtype)
         except CastError as error:
-            place = (*error.place, 0) if names and len(error.place) == 1 else error.place
+            row, *rest = error.place
+            place = (row, 0, *rest) if name else error.place
             where = CastError(place, error.value, error.reason)
-            said = where.describe(first=self.first, names=names)
+            said = where.describe(first=self.first, names=[name] if name else [])
             raise InvalidInput(f"{said}{self.wanted}.") from error
 
     def stack(self, tensor: "Tensor", arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
@@ -384,10 +410,14 @@ def _numbers(values: NDArray[Any], gaps: NDArray[np.bool_], dtype: np.dtype[Any]
         raise CastError((0,) * values.ndim, str(values.flat[0]), f"a number is wanted, for {dtype}")
     if not gaps.any() or dtype.kind != "f":
         return cast(values, dtype)
-    array = np.full(len(values), np.nan, dtype)
-    for at in np.flatnonzero(~gaps):
-        try:
-            array[at] = cast(values[at : at + 1], dtype)[0]
-        except CastError as error:
-            raise CastError((int(at),), error.value, error.reason) from None
+    array = np.full(values.shape, np.nan, dtype)
+    try:
+        array[~gaps] = cast(values[~gaps], dtype)
+    except CastError as error:
+        raise CastError(_place(~gaps, error.place[0]), error.value, error.reason) from None
     return array
+
+
+def _place(chosen: NDArray[np.bool_], number: int) -> tuple[int, ...]:
+    """Return the index of a cell, by its number among those that are chosen."""
+    return tuple(int(at) for at in np.argwhere(chosen)[number])
