@@ -4,6 +4,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.linear_model import LogisticRegression
 
 from tests.graphs import graph
 from workbench.batching.timer import BatchPolicy
@@ -14,6 +17,7 @@ from workbench.errors import InvalidInput, InvalidModel
 from workbench.experiment import Experiment
 from workbench.planner.options import Options
 from workbench.registry.api import Registry
+from workbench.registry.model import Samples
 from workbench.traffic.patterns import poisson
 
 FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
@@ -109,6 +113,22 @@ def test_one_number_for_one_row_is_one_for_each(registry):
     content = graph(nodes, [("x", FLOAT, [1, 4])], [("y", FLOAT, [])]).SerializeToString()
     model = registry.register("m", content, samples=ROWS)
     np.testing.assert_allclose(model.session().run(ROWS), ROWS.mean(axis=1), rtol=1e-5)
+
+
+def test_the_classes_of_a_file_of_one_row_are_found(registry):
+    names = np.array(["a", "b", "c"])[np.arange(len(ROWS)) % 3]
+    estimator = LogisticRegression().fit(ROWS, names)
+    made = convert_sklearn(
+        estimator,
+        initial_types=[("x", FloatTensorType([1, 4]))],
+        options={id(estimator): {"zipmap": False}},
+        target_opset=17,
+    )
+    model = registry.register(
+        "m", made.SerializeToString(), samples=Samples(ROWS, names), answer="probabilities"
+    )
+    assert model.traits.one_row
+    assert model.traits.classes == ("a", "b", "c")
 
 
 def test_policies_that_batch_are_refused_for_a_model_of_one_row(registry):

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
 from workbench.registry.agreement import MIN_SHARE
-from workbench.registry.chosen_output import read_mapped_classes
+from workbench.registry.chosen_output import put_first, read_mapped_classes
+from workbench.registry.graph_inputs import list_graphs
 from workbench.registry.labels import Label, are_probabilities
 from workbench.registry.onnx import CheckedModel, Session, Tensor
 
@@ -83,9 +84,7 @@ def _put_scores_first(checked: CheckedModel) -> CheckedModel:
     if named[0] == outputs[0].name:
         return checked
     proto = onnx.load_model_from_string(checked.content)
-    ordered = sorted(proto.graph.output, key=lambda each: each.name != named[0])
-    del proto.graph.output[:]
-    proto.graph.output.extend(ordered)
+    put_first(proto, named[0])
     # Checked already: the outputs are the same, and large files take seconds.
     first = sorted(outputs, key=lambda each: each.name != named[0])
     signature = replace(checked.signature, outputs=tuple(first))
@@ -152,15 +151,18 @@ def _list_known(checked: CheckedModel, estimator: Any) -> Iterator[NDArray[Any]]
     if classes is not None and np.ndim(classes) == 1:
         yield np.asarray(classes)
     proto = onnx.load_model_from_string(checked.content)
-    graph = proto.graph
     yield from read_mapped_classes(proto)
-    for node in graph.node:
-        for each in node.attribute:
-            if each.name.startswith("classlabels_") and (each.ints or each.strings):
-                texts = [text.decode() for text in each.strings]
-                yield np.array(texts or list(each.ints))
-    for tensor in graph.initializer:
-        if tensor.name.startswith("classes"):  # skl2onnx's name of what labels are taken from
+    graphs = list(
+        list_graphs(proto.graph)
+    )  # the body of a loop over rows has a prefix to its names
+    for each in (
+        attribute for graph in graphs for node in graph.node for attribute in node.attribute
+    ):
+        if each.name.startswith("classlabels_") and (each.ints or each.strings):
+            texts = [text.decode() for text in each.strings]
+            yield np.array(texts or list(each.ints))
+    for tensor in (tensor for graph in graphs for tensor in graph.initializer):
+        if tensor.name.rpartition("/")[2].startswith("classes"):  # skl2onnx takes labels from it
             yield onnx.numpy_helper.to_array(tensor).reshape(-1)
 
 

@@ -38,7 +38,7 @@ def put_answer_first(proto: Any, output: str | None = None) -> tuple[Any, str]: 
             f"Output {output!r} is a {_name_type(outputs[output])}, and an answer is a tensor with "
             f"one row for each of the input. Choose another one of {list(outputs)}."
         )
-    _put_first(proto, output)
+    put_first(proto, output)
     return proto, ""
 
 
@@ -53,7 +53,7 @@ def _put_usable_first(proto: Any, outputs: Sequence[Any]) -> tuple[Any, str]:  #
     usable = [each.name for each in outputs if _may_answer(each)]
     if not usable or _may_answer(outputs[0]):
         return proto, ""
-    _put_first(proto, usable[0])
+    put_first(proto, usable[0])
     return proto, (
         f"The first output, {outputs[0].name!r}, is a {_name_type(outputs[0])}, so that "
         f"{usable[0]!r} answers; output= chooses another one."
@@ -72,7 +72,8 @@ def _name_type(output: Any) -> str:  # noqa: ANN401
     return "number for all rows" if kind == "tensor" else kind
 
 
-def _put_first(proto: Any, name: str) -> None:  # noqa: ANN401
+def put_first(proto: Any, name: str) -> None:  # noqa: ANN401
+    """Make an output the first, and leave the others in their order."""
     ordered = sorted(proto.graph.output, key=lambda each: each.name != name)
     del proto.graph.output[:]
     proto.graph.output.extend(ordered)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidModel
+from workbench.registry.graph_inputs import list_graphs
 
 # In this order: every operator has float32 but few have float64; whole numbers may be categories,
 # which are exact; what neither fits is tried otherwise, and the answers decide.
@@ -23,9 +24,9 @@ _CASTS: tuple[dict[str, str], ...] = (
     {"f": "float64", "i": "float64", "u": "float64", "b": "float64"},
 )
 
-# skl2onnx looks for [a-zA-Z0-9_]+, to which "naïve" is two words and "a" is one.
 _NO_TEXT = "\N{INFORMATION SEPARATOR FOUR}"  # nobody's text: what fills such gaps never meets one
 
+# skl2onnx looks for [a-zA-Z0-9_]+, to which "naïve" is two words and "a" is one.
 _WORDS = {r"(?u)\b\w\w+\b": r"[\p{L}\p{N}_]{2,}", r"(?u)\b\w+\b": r"[\p{L}\p{N}_]+"}
 
 
@@ -104,7 +105,7 @@ def list_text_options(estimator: Any) -> dict[int, dict[str, str]]:  # noqa: ANN
 
 def drop_unused_inputs(proto: Any) -> None:  # noqa: ANN401 - protobuf classes have no types
     """Take out of a graph the inputs that nothing in it reads, such as columns it drops."""
-    nodes = (node for graph in _list_graphs(proto.graph) for node in graph.node)
+    nodes = (node for graph in list_graphs(proto.graph) for node in graph.node)
     used = {each.name for each in proto.graph.output}.union(*(node.input for node in nodes))
     kept = [each for each in proto.graph.input if each.name in used]
     del proto.graph.input[:]
@@ -125,14 +126,6 @@ def list_steps(estimator: Any) -> Iterator[Any]:  # noqa: ANN401
             seen.add(id(each))
             yield each
             waiting.extend(vars(each).values())
-
-
-def _list_graphs(graph: Any) -> Iterator[Any]:  # noqa: ANN401
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for each in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
-                yield from _list_graphs(each)
 
 
 def _list_gaps(step: Any) -> Iterator[Any]:  # noqa: ANN401

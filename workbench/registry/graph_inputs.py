@@ -32,6 +32,15 @@ def find_inputs(proto: Any) -> dict[str, Any]:  # noqa: ANN401
     return {each.name: each for each in proto.graph.input if each.name not in known}
 
 
+def list_graphs(graph: Any) -> Iterator[Any]:  # noqa: ANN401
+    """Yield a graph and those within its nodes, such as the body of a loop."""
+    yield graph
+    for node in graph.node:
+        for each in node.attribute:
+            for inner in (*([each.g] if each.HasField("g") else []), *each.graphs):
+                yield from list_graphs(inner)
+
+
 def list_axes(value: Any) -> list[int | None]:  # noqa: ANN401
     """Return the declared size of each axis of an input or output; None: any."""
     axes = value.type.tensor_type.shape.dim
@@ -150,20 +159,12 @@ def _guess_axis(value: Any, batch: str) -> int:  # noqa: ANN401
 
 def _rename(graph: Any, old: str, new: str) -> None:  # noqa: ANN401
     """Rename a value everywhere in a graph, and in those within its nodes."""
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for at, name in enumerate(names):
-                if name == old:
-                    names[at] = new
-        for inner in _list_subgraphs(node):
-            _rename(inner, old, new)
-    for each in (*graph.output, *graph.value_info):
-        if each.name == old:
-            each.name = new
-
-
-def _list_subgraphs(node: Any) -> Iterator[Any]:  # noqa: ANN401
-    for each in node.attribute:
-        if each.HasField("g"):
-            yield each.g
-        yield from each.graphs
+    for each in list_graphs(graph):
+        for node in each.node:
+            for names in (node.input, node.output):
+                for at, name in enumerate(names):
+                    if name == old:
+                        names[at] = new
+        for value in (*each.output, *each.value_info):
+            if value.name == old:
+                value.name = new
