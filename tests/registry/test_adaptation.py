@@ -197,6 +197,22 @@ def test_constants_and_a_batch_on_another_axis_are_taken(registry, content, argu
     assert [each.name for each in model.traits.input_schema.fields] == ["sound", "state"]
 
 
+def test_a_constant_may_be_long(registry):
+    table = np.arange(2**16 + 1, dtype=np.float32)
+    nodes = [
+        node("ReduceSum", ["table"], ["total"], keepdims=0),
+        node("Add", ["x", "total"], ["y"]),
+    ]
+    inputs, outputs = [("table", FLOAT, [None]), ("x", FLOAT, [1, "n"])], [("y", FLOAT, [1, "n"])]
+    model = registry.register(
+        "m",
+        graph(nodes, inputs, outputs).SerializeToString(),
+        samples=np.ones((3, 1), np.float32),
+        constants={"table": table},
+    )
+    np.testing.assert_allclose(model.session().run(np.zeros((1, 1), np.float32)), table.sum(), 1e-5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

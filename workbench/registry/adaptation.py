@@ -1,7 +1,6 @@
 """What is done to the graph of an ONNX file before it becomes a version."""
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +10,6 @@ from workbench.errors import InvalidInput
 from workbench.registry.chosen_output import put_answer_first
 from workbench.registry.graph_inputs import (
     find_batch_axes,
-    find_inputs,
     put_batches_first,
     put_constants_in,
     widen_bfloat16,
@@ -80,8 +78,7 @@ class Adaptation:
             InvalidInput: There is no such output, input or axis, or a constant does not fit.
             InvalidModel: The output is no tensor, or the model is too old to be changed.
         """
-        before = copy.deepcopy(proto)
-        inputs = find_inputs(proto)
+        before = proto.SerializeToString(deterministic=True)
         if widen_bfloat16(proto):
             content = proto.SerializeToString()  # NumPy could not ask the file as it came
         put_constants_in(proto, self.constants)
@@ -90,21 +87,22 @@ class Adaptation:
         single = takes_one_row(proto, axes)
         if self.free_batch and not single:
             raise InvalidInput("free_batch is for a file whose batch is fixed at 1 row.")
-        constants = {name: each for name, each in _list_constants(proto).items() if name in inputs}
         original = Original(
-            content=content, constants=constants, axes=axes, answer=proto.graph.output[0].name
+            content=content,
+            constants=_read_tensors(proto, self.constants),
+            axes=axes,
+            answer=proto.graph.output[0].name,
         )
         notes = (note,) if note else ()
         if single:
             return self._adapt_single(proto, axes, original, notes)
         if axes:
             put_batches_first(proto, axes)
-        if proto.SerializeToString(deterministic=True) == before.SerializeToString(
-            deterministic=True
-        ):
+        after = proto.SerializeToString(deterministic=True)
+        if after == before:
             return Adapted(content=content)
-        changed = original if axes or constants else None
-        return Adapted(content=proto.SerializeToString(), notes=notes, original=changed)
+        changed = original if axes or self.constants else None
+        return Adapted(content=after, notes=notes, original=changed)
 
     def _adapt_single(
         self,
@@ -128,11 +126,11 @@ class Adaptation:
         )
 
 
-def _list_constants(proto: Any) -> dict[str, NDArray[Any]]:  # noqa: ANN401
+def _read_tensors(proto: Any, names: Collection[str]) -> dict[str, NDArray[Any]]:  # noqa: ANN401
     import onnx
 
     return {
         each.name: onnx.numpy_helper.to_array(each)
         for each in proto.graph.initializer
-        if not each.dims or max(each.dims) <= 2**16
+        if each.name in names
     }
