@@ -121,8 +121,7 @@ def time_values(
         slowest=times[slowest],
         rows=len(times),
         slow=int((np.array(times) >= WORTH_TELLING * ordinary).sum()),
-        by_tiny=timer.time(_drop_tiny(pool[slowest : slowest + 1]))
-        < times[slowest] / WORTH_TELLING,
+        by_tiny=timer.time(plain) < times[slowest] / WORTH_TELLING,
     )
 
 
