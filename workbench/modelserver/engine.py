@@ -10,27 +10,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from workbench.modelserver.failures import explain_failure
-from workbench.modelserver.inputs import TEXT, ModelInput
+from workbench.modelserver.inputs import NUMBERS, TEXT, ModelInput
 
 MODEL_FILE = "model.onnx"
 _FACTS_FILE = "model.json"  # what the registry knew of the model, in an archive that it packed
 
 _NOT_CHECKED = "not checked"
-_DTYPES = {
-    "tensor(float16)": "float16",
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-    "tensor(bool)": "bool",
-    "tensor(int8)": "int8",
-    "tensor(int16)": "int16",
-    "tensor(int32)": "int32",
-    "tensor(int64)": "int64",
-    "tensor(uint8)": "uint8",
-    "tensor(uint16)": "uint16",
-    "tensor(uint32)": "uint32",
-    "tensor(uint64)": "uint64",
-    "tensor(string)": "object",
-}
+_DTYPES = NUMBERS | {"tensor(string)": "object"}
 
 
 class ModelLoadError(Exception):

@@ -1,7 +1,7 @@
 """What a model is given: inputs by name, each one's values checked on their way in."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.modelserver.casts import CastError, as_numbers, cast
+
+NUMBERS = {
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(bool)": "bool",
+    "tensor(int8)": "int8",
+    "tensor(int16)": "int16",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
+}
+"""NumPy's names of the types of numbers that ONNX Runtime names so."""
 
 TEXT = np.dtype(object)
 """The type of texts on their way to ONNX Runtime: one long text makes no other one larger."""
@@ -91,6 +107,19 @@ class ModelInput:
         return len(shape) == len(self.row) and all(
             want in (None, got) for want, got in zip(self.row, shape, strict=True)
         )
+
+
+def join_columns(columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """Return columns of one length as a structured array.
+
+    >>> join_columns({"age": np.array([31]), "city": np.array(["Rome"])}).tolist()
+    [(31, 'Rome')]
+    """
+    kinds = [(name, each.dtype, each.shape[1:]) for name, each in columns.items()]
+    rows = np.empty(len(next(iter(columns.values()))), kinds)
+    for name, each in columns.items():
+        rows[name] = each
+    return rows
 
 
 def as_texts(values: Any) -> NDArray[Any]:  # noqa: ANN401 - nested lists, or an array

@@ -34,7 +34,7 @@ from workbench.modelserver.formats import (
     parse_cell,
     parse_json,
 )
-from workbench.modelserver.inputs import TEXT, ModelInput
+from workbench.modelserver.inputs import TEXT, ModelInput, join_columns
 
 _MOST_NAMED = 12  # inputs that an error lists
 
@@ -217,11 +217,7 @@ class RecordReader(Reader):
                 raise CastError(place, error.value, error.reason) from None
         if len(arrays) == 1:
             return arrays[0]
-        types = [(n, a.dtype, a.shape[1:]) for n, a in zip(self._names, arrays, strict=True)]
-        rows = np.empty(counts.pop(), types)
-        for name, values in zip(self._names, arrays, strict=True):
-            rows[name] = values
-        return rows
+        return join_columns(dict(zip(self._names, arrays, strict=True)))
 
 
 def _parse_csv(body: bytes) -> list[list[str]]:

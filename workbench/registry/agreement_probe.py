@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidModel
+from workbench.modelserver.inputs import join_columns
 from workbench.registry.agreement import MIN_SHARE, Agreement
 from workbench.registry.converters import explain
 from workbench.registry.estimator_inputs import find_text_gap
@@ -24,7 +25,6 @@ from workbench.registry.rows import (
     as_rows,
     change_columns,
     columns_of,
-    join_columns,
     list_user_frames,
 )
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, InvalidModel
+from workbench.modelserver.inputs import join_columns
 from workbench.registry.converters import TREE_OPSET, explain, list_converters, settle_shapes
 from workbench.registry.estimator_inputs import (
     drop_unused_inputs,
@@ -16,7 +17,7 @@ from workbench.registry.estimator_inputs import (
     list_text_options,
 )
 from workbench.registry.onnx import OTHER_MEANS
-from workbench.registry.rows import columns_of, join_columns
+from workbench.registry.rows import columns_of
 
 
 def find_columns(estimator: Any, rows: NDArray[Any] | None) -> NDArray[Any] | None:  # noqa: ANN401

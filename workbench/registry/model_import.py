@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError
 from workbench.modelserver.casts import CastError, cast
+from workbench.modelserver.inputs import join_columns
 from workbench.registry.adaptation import Adaptation, Adapted
 from workbench.registry.adaptation_proof import prove
 from workbench.registry.agreement import Agreement
@@ -32,7 +33,7 @@ from workbench.registry.onnx import (
     Tensor,
     check_model,
 )
-from workbench.registry.rows import as_rows, join_columns
+from workbench.registry.rows import as_rows
 from workbench.validation import finite, generator_from, of_kind
 
 _METRICS = {"classification": "accuracy", "regression": "r2"}

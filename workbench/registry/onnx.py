@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, InvalidModel, InvocationError, NotFound
 from workbench.files import as_path
+from workbench.modelserver.inputs import NUMBERS
 from workbench.registry.external_weights import take_weights_in
 from workbench.validation import require_rows, whole_number
 
@@ -30,21 +31,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 Nan = Literal["allow", "refuse"]
 
-_DTYPES = {
-    "tensor(float16)": "float16",
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-    "tensor(bool)": "bool",
-    "tensor(int8)": "int8",
-    "tensor(int16)": "int16",
-    "tensor(int32)": "int32",
-    "tensor(int64)": "int64",
-    "tensor(uint8)": "uint8",
-    "tensor(uint16)": "uint16",
-    "tensor(uint32)": "uint32",
-    "tensor(uint64)": "uint64",
-    "tensor(string)": "str",
-}
+_DTYPES = NUMBERS | {"tensor(string)": "str"}
 
 OTHER_MEANS = (
     "Use another estimator, or convert it by other means and register the file with estimator=."
@@ -179,8 +166,7 @@ class Session:
         self.signature = _signature(self._session)
         # What `run` needs at every call, looked up once.
         self._run = self._session.run
-        self._input = self.signature.input.name
-        self._split = _choose_split(self._session, self.signature.input)
+        self._feed = _choose_feed(self._session, self.signature.input)
         self._first = [self.signature.outputs[0].name]
         self._dtype = self.signature.input.numpy_dtype
         self._row = self.signature.input.shape
@@ -200,33 +186,26 @@ class Session:
             RowMismatch: The answers are not one a row.
         """
         self._check(batch)
-        try:
-            fed = self._split(batch) if self._split else {self._input: batch}
-            outputs = self._run(self._first, fed)[0]
-        except Exception as error:
-            raise self._explain_failure(error, batch) from error
-        return require_rows(outputs, len(batch))
-
-    def _explain_failure(self, error: Exception, batch: NDArray[Any]) -> InvocationError:
-        from workbench.modelserver.failures import explain_failure
-
-        def run(rows: NDArray[Any]) -> object:
-            return self._run(self._first, self._split(rows) if self._split else {self._input: rows})
-
-        said = explain_failure(error, run, batch, self._input)
-        return InvocationError(f"ONNX Runtime could not run the model: {said}")
+        return require_rows(self._answer(self._first, batch)[0], len(batch))
 
     def run_all(self, batch: NDArray[Any]) -> dict[str, Any]:
         """Return every output by name; raises what `run` raises."""
         self._check(batch)
-        try:
-            fed = self._split(batch) if self._split else {self._input: batch}
-            outputs = self._run(None, fed)
-        except Exception as error:
-            raise self._explain_failure(error, batch) from error
-        require_rows(outputs[0], len(batch))
         names = [output.name for output in self.signature.outputs]
+        outputs = self._answer(names, batch)
+        require_rows(outputs[0], len(batch))
         return dict(zip(names, outputs, strict=True))
+
+    def _answer(self, names: list[str], batch: NDArray[Any]) -> list[Any]:
+        run, feed = self._run, self._feed
+        try:
+            return run(names, feed(batch))  # type: ignore[no-any-return]
+        except Exception as error:
+            from workbench.modelserver.failures import explain_failure
+
+            name = self.signature.input.name
+            said = explain_failure(error, lambda rows: run(names, feed(rows)), batch, name)
+            raise InvocationError(f"ONNX Runtime could not run the model: {said}") from error
 
     def list_undeclared(self, batch: NDArray[Any]) -> list[str]:
         """Return a sentence for each output that is not what the file declares.
@@ -264,16 +243,16 @@ class Session:
 
     def _explain(self, batch: NDArray[Any]) -> None:
         """Raise what is wrong with a batch, unless only a free axis made it look wrong."""
-        wanted = f"the model takes {self.signature.input}"
+        taken = self.signature.input
+        wanted = f"the model takes {taken}"
         if not isinstance(batch, np.ndarray):
             raise InvalidInput(f"A batch must be a NumPy array, got {type(batch).__name__}.")
-        taken = self.signature.input
         if not taken.holds(batch.dtype):
             how = f"batch.astype({taken.dtype!r})"
             if taken.fields or taken.dtype == "str":
                 how = "as_rows(session.signature.input, rows) of workbench.registry.rows"
             raise InvalidInput(f"The batch is {batch.dtype}, {wanted}: convert it with {how}.")
-        if not self.signature.input.fits(batch):
+        if not taken.fits(batch):
             raise InvalidInput(f"The batch has shape {batch.shape}, {wanted}.")
         if not len(batch):
             raise InvalidInput("The batch has no rows; it needs at least 1.")
@@ -425,13 +404,13 @@ def _check_input(name: str, kind: str, shape: list[int | str | None]) -> None:
         )
 
 
-def _choose_split(
+def _choose_feed(
     session: "onnxruntime.InferenceSession", taken: Tensor
-) -> "Callable[[NDArray[Any]], dict[str, NDArray[Any]]] | None":
-    """Return what makes ONNX Runtime's inputs of a batch; None where the batch is the only one."""
+) -> "Callable[[NDArray[Any]], dict[str, NDArray[Any]]]":
+    """Return what makes ONNX Runtime's inputs of a batch."""
     ranks = {each.name: len(each.shape) for each in session.get_inputs()}
     if not taken.fields and len(taken.shape) + 1 == ranks[taken.name]:
-        return None
+        return lambda batch: {taken.name: batch}
     deep = {each.name: len(each.shape) + 1 < ranks[each.name] for each in taken.fields or [taken]}
 
     def split(batch: NDArray[Any]) -> dict[str, NDArray[Any]]:

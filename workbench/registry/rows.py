@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
 from workbench.modelserver.casts import CastError, cast
-from workbench.modelserver.inputs import as_texts
+from workbench.modelserver.inputs import as_texts, join_columns
 from workbench.validation import as_array
 
 if TYPE_CHECKING:
@@ -117,19 +117,6 @@ def change_columns(
     return join_columns({name: change(values) for name, values in columns_of(rows).items()})
 
 
-def join_columns(columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    """Return columns of one length as a structured array.
-
-    >>> join_columns({"age": np.array([31]), "city": np.array(["Rome"])}).tolist()
-    [(31, 'Rome')]
-    """
-    kinds = [(name, each.dtype, each.shape[1:]) for name, each in columns.items()]
-    rows = np.empty(len(next(iter(columns.values()))), kinds)
-    for name, each in columns.items():
-        rows[name] = each
-    return rows
-
-
 def as_frame(rows: NDArray[Any]) -> "pl.DataFrame":
     """Return a structured array as a Polars frame, texts as text.
 
@@ -174,10 +161,8 @@ def list_user_frames(rows: NDArray[Any], text_gap: Any) -> Iterator[Any]:  # noq
                 for name, each in columns.items()
             }
         )
-    nothing = None if text_gap is not None and text_gap != text_gap else text_gap  # noqa: PLR0124
-    yield as_frame(rows).with_columns(
-        pl.col(pl.String).replace("", nothing) if nothing != "" else []
-    )
+    nothing = text_gap if isinstance(text_gap, str) else None
+    yield as_frame(rows).with_columns(pl.col(pl.String).replace("", nothing))
 
 
 def _find_columns(data: Any) -> Mapping[str, Any] | None:  # noqa: ANN401
