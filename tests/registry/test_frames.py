@@ -201,6 +201,18 @@ def test_a_frame_of_numbers_is_a_matrix_to_a_plain_estimator(mine):
     assert model.samples().inputs[0].tolist() == rows.iloc[0].astype(np.float32).tolist()
 
 
+@pytest.mark.parametrize(
+    "targets",
+    [np.where(np.arange(len(CHURN)) == 1, np.nan, 0), pd.Series(["a", None] * (len(CHURN) // 2))],
+    ids=["numbers", "texts"],
+)
+def test_a_row_without_a_target_is_named_and_not_counted_as_wrong(mine, targets):
+    rows = frame(pd.DataFrame)
+    pipeline = fit(numbers("age"), rows=rows)
+    with pytest.raises(InvalidInput, match="Row 2 of the samples has no target"):
+        mine.register("churn", pipeline, samples=Samples(rows, targets))
+
+
 def test_columns_are_not_guessed(mine):
     pipeline = fit(numbers("age"), categories("city"), rows=frame())
 

@@ -33,7 +33,7 @@ from workbench.registry.onnx import (
     Tensor,
     check_model,
 )
-from workbench.registry.rows import as_rows
+from workbench.registry.rows import as_rows, find_missing
 from workbench.validation import finite, generator_from, of_kind
 
 _METRICS = {"classification": "accuracy", "regression": "r2"}
@@ -267,12 +267,25 @@ def _pool(given: Samples | None, wanted: Tensor, data: str, seed: int) -> tuple[
     """Return a pool in the model's own input type, and where it comes from."""
     if given is None:
         return _random_pool(wanted, seed), f"random, seed {seed}"
-    rows = _as_taken(given.inputs, wanted)
-    targets = given.targets
-    if targets is not None and targets.dtype.kind == "O":  # text labels, e.g. out of a frame
-        targets = targets.astype(str)
-    pool = Samples(np.ascontiguousarray(rows), targets, given.context)
+    rows = np.ascontiguousarray(_as_taken(given.inputs, wanted))
+    targets = None if given.targets is None else _complete(given.targets)
+    pool = Samples(rows, targets, given.context)
     return pool, f"{len(pool)} held-out rows of {data or 'data given by the user'}"
+
+
+def _complete(targets: NDArray[Any]) -> NDArray[Any]:
+    """Return right answers of which none is missing, as text where they are objects.
+
+    Raises:
+        InvalidInput: One is.
+    """
+    missing = find_missing(targets.astype(object) if targets.dtype.kind == "f" else targets)
+    if missing.any():
+        raise InvalidInput(
+            f"Row {int(missing.argmax()) + 1} of the samples has no target: give one for each row, "
+            "or leave such rows out."
+        )
+    return targets.astype(str) if targets.dtype.kind == "O" else targets
 
 
 def _as_taken(rows: NDArray[Any], wanted: Tensor) -> NDArray[Any]:
