@@ -300,6 +300,16 @@ def test_a_date_may_be_15_minutes_off_and_no_more(way):
     assert refusal(published_get(), now=DAY + way * (MAX_SKEW + 1)) == "skewed"
 
 
+@pytest.mark.parametrize(
+    "date", ["Fri, 31 Dec 9999 23:59:59 -1200", f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT", "no date"]
+)
+def test_a_date_that_is_none_is_refused(date):
+    asked = published_put()
+    asked.headers["date"] = date
+    del asked.headers["x-amz-date"]
+    assert refusal(asked) == "malformed"
+
+
 def test_a_presigned_url_expires():
     assert refusal(published_url(), now=DAY + 86_400) is None
     assert refusal(published_url(), now=DAY + 86_401) == "expired"

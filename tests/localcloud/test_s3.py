@@ -1,14 +1,18 @@
+import asyncio
 import base64
 import hashlib
 import http.client
 import io
 import os
 import re
+import threading
 import zlib
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 from boto3.s3.transfer import TransferConfig
@@ -216,6 +220,31 @@ def test_a_range_behind_the_end_is_refused(s3, bucket, wanted):
     with pytest.raises(ClientError) as error:
         s3.get_object(Bucket=bucket, Key="k", Range=wanted)
     assert code(error) == ("InvalidRange", 416)
+
+
+@pytest.mark.parametrize(
+    "wanted", ["bytes=0-10", "bytes=4-2", "bytes=-5", "bytes=5-", "bytes=x", "bytes=0-1,3-4"]
+)
+def test_a_part_is_copied_from_a_range_within_its_source_or_not_at_all(s3, bucket, wanted):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="n")["UploadId"]
+    part = {"Bucket": bucket, "Key": "n", "UploadId": upload, "PartNumber": 1}
+
+    s3.upload_part_copy(**part, CopySource=f"{bucket}/k", CopySourceRange="bytes=3-9")
+    with pytest.raises(ClientError) as error:
+        s3.upload_part_copy(**part, CopySource=f"{bucket}/k", CopySourceRange=wanted)
+    assert code(error) == ("InvalidArgument", 400)
+    parts = s3.list_parts(Bucket=bucket, Key="n", UploadId=upload)["Parts"]
+    assert [each["Size"] for each in parts] == [7]
+
+
+@pytest.mark.parametrize("date", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "no date"])
+def test_a_date_that_is_none_is_no_condition(s3, bucket, date):
+    put(s3, bucket, "k")
+    url = s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k"})
+    for name in ("if-modified-since", "if-unmodified-since"):
+        with urlopen(Request(url, headers={name: date})) as answer:
+            assert answer.read() == b"k"
 
 
 def test_reading_can_depend_on_what_is_there(s3, bucket):
@@ -697,6 +726,37 @@ def test_a_start_removes_files_that_no_row_names(tmp_path):
     files = [path for path in store.folder.rglob("*") if path.is_file()]
     store.close()
     assert len(files) == 1
+
+
+def test_what_is_being_copied_may_be_deleted(tmp_path):
+    """Many clients at once: a file that nothing names goes when who reads it is done."""
+    with closing(Store(tmp_path)) as store:
+        objects = ObjectStore(store)
+        objects.create_bucket("bucket", "us-east-1")
+        body = BodyWriter(objects.new_path(), {})
+        body.write(b"0123456789")
+        found = objects.put("bucket", "k", body.finish(), {})
+        upload = objects.begin("bucket", "joined", {}, "")
+        part = objects.put_part(upload, 1, asyncio.run(objects.copy_range(found, 0, 10)))
+        deleted = threading.Event()
+
+        async def story():
+            asking = [
+                store.run_in_thread(deleted.wait),
+                objects.copy_body(found),
+                objects.copy_range(found, 2, 3),
+                objects.join(upload, [(1, part.etag)]),
+            ]
+            answers = [asyncio.ensure_future(each) for each in asking]
+            await asyncio.sleep(0)  # now all of them wait for the thread
+            objects.delete("bucket", ["k"])
+            objects.abort("bucket", "joined", upload.id)
+            deleted.set()
+            return await asyncio.gather(*answers)
+
+        _, *copies = asyncio.run(story())
+        assert [each.path.read_bytes() for each in copies] == [b"0123456789", b"234", b"0123456789"]
+    assert not list((store.folder / "objects").iterdir())
 
 
 def test_downloading_into_memory_verifies_what_came(s3, bucket):

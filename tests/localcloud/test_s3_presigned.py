@@ -125,6 +125,25 @@ def test_what_no_header_can_hold_is_refused(cloud, s3, value):
     conditions = [{"x-amz-meta-m": value}]
     form = s3.generate_presigned_post(BUCKET, "form", {"x-amz-meta-m": value}, conditions)
     assert post(form).status_code == 400
+    target = f"http://localhost/{value}"
+    form = s3.generate_presigned_post(BUCKET, "form", {"redirect": target}, [{"redirect": target}])
+    assert post(form).status_code == 400
+
+
+def test_a_form_holds_what_an_upload_may(calls):
+    form = calls.generate_presigned_post(BUCKET, "form")
+    fields, files = form["fields"], {"file": ("f", b"x", "text/\x01")}
+    assert ask("POST", form["url"], fields, files=files).status_code == 400
+    refused = post(calls.generate_presigned_post(BUCKET, "k" * 1025))
+    assert (refused.status_code, "KeyTooLongError" in refused.text) == (400, True)
+    assert post(form, policy="\u0100").status_code == 403
+
+
+def test_a_url_that_is_sent_as_a_form_is_refused_as_s3_refuses(s3):
+    """As curl does that is told --data, and nothing of the type."""
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    refused = ask("PUT", url(s3, "put_object", ContentType="text/plain"), b"x", headers=kind)
+    assert (refused.status_code, "<Error><Code>SignatureDoesNot" in refused.text) == (403, True)
 
 
 def test_a_checksum_that_was_moved_into_a_url_is_verified(cloud):

@@ -32,7 +32,7 @@ from workbench.localcloud.core.forms import (
     is_upload_form,
     parse_upload_form,
 )
-from workbench.localcloud.core.protocol import AwsError, new_id
+from workbench.localcloud.core.protocol import AwsError, new_id, parse_scope
 from workbench.modelserver.http import Handler, Reply, Request, Response
 
 MAX_SKEW = 900.0
@@ -271,19 +271,20 @@ class AccessControl:
         """Check an upload by a form: the signature of its policy, of either version, and that."""
         fields = form.fields
         policy = fields.get("policy", "")
-        if found := _CREDENTIAL.fullmatch(fields.get("x-amz-credential", "")):
-            key_id, date, region, service = found.groups()
-            if service != "s3":
-                raise _AccessError("parameters", "X-Amz-Credential must be for s3.")
-            expected = _sign(self._signer(date, region, service), policy)
-            given = fields.get("x-amz-signature", "")
-        else:
-            key_id, given = fields.get("awsaccesskeyid", ""), fields.get("signature", "")
-            digest = hmac.digest(self.key.secret.encode(), policy.encode("latin-1"), "sha1")
-            expected = b64encode(digest).decode()
-        if not policy or not key_id:
-            raise _AccessError("missing", "The form has no policy that is signed.")
+        found = _CREDENTIAL.fullmatch(fields.get("x-amz-credential", ""))
+        key_id = found[1] if found else fields.get("awsaccesskeyid", "")
+        if not (policy and policy.isascii() and key_id):
+            raise _AccessError("missing", "The form has no policy, in base64, that is signed.")
         self._check_key(key_id)
+        if found is None:
+            given = fields.get("signature", "")
+            digest = hmac.digest(self.key.secret.encode(), policy.encode(), "sha1")
+            expected = b64encode(digest).decode()
+        elif found[4] == "s3":
+            given = fields.get("x-amz-signature", "")
+            expected = _sign(self._signer(found[2], found[3], found[4]), policy)
+        else:
+            raise _AccessError("parameters", "X-Amz-Credential must be for s3.")
         if not hmac.compare_digest(expected.encode(), given.encode("latin-1", "replace")):
             raise _AccessError("signature", _MISMATCH)
         check_policy(form, bucket, self._clock())
@@ -532,7 +533,7 @@ def _basic(date: str) -> str:
     """Return the date of a `Date` header (RFC 9110, 5.6.7) as signatures write it."""
     try:
         return parsedate_to_datetime(date).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    except ValueError:
+    except (ValueError, OverflowError):
         return date
 
 
@@ -614,10 +615,9 @@ def _find_service(request: Request) -> str:
 
     "" where it is another, and the signature does not say which.
     """
-    text = request.headers.get("authorization", "") + unquote(request.query)
-    if found := re.search(r"Credential=[^/]+/\d{8}/[^/]+/([^/]+)/", text):
-        return found[1].lower()
-    other = (
+    if scope := parse_scope(request):
+        return scope.service
+    other = "AWSAccessKeyId=" not in request.query and (
         "x-amz-target" in request.headers
         or "x-www-form-urlencoded" in request.headers.get("content-type", "")
         or re.match(r"/endpoints/|/service/|/20\d\d-\d\d-\d\d/|/_workbench/", request.path)

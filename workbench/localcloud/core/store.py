@@ -80,6 +80,10 @@ class Store:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: function(*args, **options))
 
+    def run_later(self, function: Callable[..., object], *args: object) -> None:
+        """Call a slow function in that thread, behind all that waits for it now."""
+        self._thread.submit(function, *args)
+
     def announce(self, url: str) -> None:
         """Write down where the cloud answers, for whoever wants the same folder."""
         self._lock.seek(0)

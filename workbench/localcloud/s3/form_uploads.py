@@ -11,6 +11,7 @@ from workbench.localcloud.s3.parameters import OPERATIONS, STORED_HEADERS, check
 from workbench.localcloud.s3.requests import (
     S3Request,
     check_header_values,
+    check_key,
     encode_tags,
     parse_document,
     parse_tags,
@@ -30,7 +31,7 @@ def read_form(request: Request, form: UploadForm) -> S3Request:
     fields = form.fields
     if not fields.get("key"):
         raise AwsError("InvalidArgument", "Bucket POST must contain a field named 'key'.")
-    check_header_values(fields)
+    check_header_values({**fields, "content-type of the file": form.content_type})
     headers = {
         name: value
         for name, value in fields.items()
@@ -44,6 +45,7 @@ def read_form(request: Request, form: UploadForm) -> S3Request:
         headers["x-amz-tagging"] = encode_tags(
             parse_tags(parse_document(fields["tagging"].encode()), "object")
         )
+    check_key(fields["key"])
     check_parameters(OPERATIONS["PUT", "object", ""], {}, headers)
     return S3Request(request, read_request(request).bucket, fields["key"], {}, headers)
 

@@ -388,14 +388,19 @@ class ObjectStore:
 
     # --- files
 
-    def _discard(self, blobs: Iterable[str]) -> None:
+    def _discard(self, blobs: Collection[str]) -> None:
+        """Remove files that nothing names any more, behind the copies of them that have begun."""
+        if blobs:
+            self._store.run_later(self._unlink, blobs)
+
+    def _unlink(self, blobs: Iterable[str]) -> None:
         for blob in blobs:
             (self._files / blob).unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         """Remove what a process that was killed had not yet given a row, or not yet removed."""
         named = {*_blobs(self._objects), *_blobs(self._parts)}
-        self._discard(path.name for path in self._files.iterdir() if path.name not in named)
+        self._unlink(path.name for path in self._files.iterdir() if path.name not in named)
         for path in self._arriving.iterdir():
             path.unlink()
 

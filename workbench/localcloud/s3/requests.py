@@ -26,7 +26,10 @@ from workbench.modelserver.http import Request
 
 MAX_TAGS = {"object": 10, "bucket": 50}  # S3 user guide, "Categorizing your objects using tags"
 _NEVER_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
-_HEADER_PREFIXES = ("x-amz-", "response-", *STORED_HEADERS, *MOVED_HEADERS, "success_action_")
+_HEADER_PREFIXES = (
+    *("x-amz-", "response-", *STORED_HEADERS, *MOVED_HEADERS),
+    *("success_action_", "redirect"),
+)
 _SDK_ALGORITHM = "x-amz-sdk-checksum-algorithm"
 
 
@@ -65,8 +68,7 @@ class S3Request:
         Raises:
             AwsError: It is none, or says what is not offered.
         """
-        if len(self.key.encode()) > 1024:
-            raise AwsError("KeyTooLongError", "Your key is too long.")
+        check_key(self.key)
         found = OPERATIONS.get(self.action)
         if self.query:
             check_header_values(self.query)
@@ -75,7 +77,7 @@ class S3Request:
             return found
         method, about, extra = self.action
         if extra:
-            raise not_implemented_error(f"{method} of a {about} with ?{extra}")
+            raise not_implemented_error(f"S3's {method} ?{extra} ({about})")
         raise AwsError(
             "MethodNotAllowed", "The specified method is not allowed against this resource.", 405
         )
@@ -102,6 +104,16 @@ def _is_moved(name: str, value: str) -> bool:
     if name.startswith(PREFIX) and (make := CHECKSUMS.get(name.removeprefix(PREFIX))):
         return value != encode(make())
     return (name.startswith("x-amz-") and name != _SDK_ALGORITHM) or name in MOVED_HEADERS
+
+
+def check_key(key: str) -> None:
+    """Check the length of an object's key.
+
+    Raises:
+        AwsError: It is longer than 1024 bytes.
+    """
+    if len(key.encode()) > 1024:
+        raise AwsError("KeyTooLongError", "Your key is too long.")
 
 
 def check_header_values(values: Mapping[str, str]) -> None:
@@ -251,6 +263,26 @@ def read_source(call: S3Request) -> tuple[str, str]:
     return bucket, key
 
 
+def read_source_range(call: S3Request, size: int) -> tuple[int, int]:
+    """Return first byte and length of what a request copies from an object of so many bytes.
+
+    Raises:
+        AwsError: It is not within the object, or not `bytes=first-last`: S3 takes no other range.
+    """
+    text = call.headers.get(f"{COPY_SOURCE}-range")
+    if text is None:
+        return 0, size
+    found = re.fullmatch(r"bytes=(\d{1,19})-(\d{1,19})", text, re.ASCII)
+    if found is None or not int(found[1]) <= int(found[2]) < size:
+        raise AwsError(
+            "InvalidArgument",
+            f"The {COPY_SOURCE}-range must be bytes=first-last, within the {size} bytes of the "
+            f"source, got {text}.",
+            extra={"ArgumentName": f"{COPY_SOURCE}-range", "ArgumentValue": text},
+        )
+    return int(found[1]), int(found[2]) - int(found[1]) + 1
+
+
 def parse_range(text: str, size: int) -> tuple[int, int] | None:
     """First byte and length of a range; None where the whole is meant, as HTTP has it.
 
@@ -359,7 +391,7 @@ def _matches(wanted: str, etag: str) -> bool:
 def _date(headers: Mapping[str, str], name: str, *, default: float) -> float:
     try:
         return parsedate_to_datetime(headers[name]).timestamp()
-    except (KeyError, ValueError):  # HTTP ignores a date that is none
+    except (KeyError, ValueError, OverflowError):  # HTTP ignores a date that is none
         return default
 
 

@@ -28,9 +28,9 @@ from workbench.localcloud.s3.requests import (
     document_error,
     format_time,
     parse_document,
-    parse_range,
     read_number,
     read_object_headers,
+    read_source_range,
 )
 from workbench.localcloud.s3.uploads import StoredBody
 from workbench.modelserver.http import Response
@@ -83,8 +83,7 @@ class UploadApi:
     async def _copy_part(self, call: S3Request) -> Response:
         upload, number = self._find_upload(call), _read_part_number(call)
         source = self._object_api.find_source(call)
-        wanted = call.headers.get("x-amz-copy-source-range", "")
-        first, length = parse_range(wanted, source.size) or (0, source.size)
+        first, length = read_source_range(call, source.size)
         body = await self._objects.copy_range(source, first, length, upload.algorithm)
         part = self._save_part(call, number, body)
         content = {"ETag": f'"{part.etag}"', "LastModified": format_time(part.modified)}
