@@ -1,10 +1,13 @@
 """Lambda on a local cloud, through boto3: functions, their limits, what they answer and log."""
 
+import asyncio
 import base64
+import hashlib
 import json
 import math
 import os
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -14,6 +17,14 @@ from botocore.exceptions import ClientError
 from tests.hosted import alive, until
 from tests.lambdas import Lambdas, zipped
 from workbench.localcloud import LocalCloud
+from workbench.localcloud.core.access import make_access_key
+from workbench.localcloud.core.protocol import AwsError
+from workbench.localcloud.core.settings import LocalCloudSettings
+from workbench.localcloud.core.store import Store
+from workbench.localcloud.core.tags import Tags
+from workbench.localcloud.lambda_.code_packages import CodePackages
+from workbench.localcloud.lambda_.functions import Functions
+from workbench.localcloud.lambda_.versions import FunctionTable
 
 ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 
@@ -207,6 +218,88 @@ def test_who_may_call_a_function_is_kept_and_told(lambdas, function):
     gone = ("ResourceNotFoundException", 404)
     assert refused(aws.remove_permission, **named, StatementId="events")[:2] == gone
     assert refused(aws.get_policy, **named)[:2] == gone
+
+
+def test_all_that_a_permission_says_is_in_the_policy_and_changes_it(lambdas, function):
+    aws, named = lambdas.client, {"FunctionName": function}
+    before = aws.get_function_configuration(**named)["RevisionId"]
+    asked = {
+        **(named | {"StatementId": "url", "Action": "lambda:InvokeFunctionUrl", "Principal": "*"}),
+        "FunctionUrlAuthType": "NONE",
+        "PrincipalOrgID": "o-a1b2c3d4e5",
+    }
+    added = json.loads(aws.add_permission(**asked, RevisionId=before)["Statement"])
+    after = aws.get_policy(**named)["RevisionId"]
+
+    assert added["Principal"] == "*"
+    wanted = {"lambda:FunctionUrlAuthType": "NONE", "aws:PrincipalOrgID": "o-a1b2c3d4e5"}
+    assert added["Condition"] == {"StringEquals": wanted}
+    stale = refused(aws.remove_permission, **named, StatementId="url", RevisionId=before)
+    assert stale[:2] == ("PreconditionFailedException", 412)
+    aws.remove_permission(**named, StatementId="url", RevisionId=after)
+
+
+def test_code_that_is_being_taken_stays_when_its_other_function_goes(tmp_path):
+    """Between its being unpacked and its function's being known, another one may be deleted."""
+    content = zipped()
+    name = hashlib.sha256(content).hexdigest()
+    begun, asked, unpacked = threading.Event(), threading.Event(), threading.Event()
+    with closing(Store(tmp_path)) as store:
+        packages = CodePackages(store, None, tmp_path)
+
+        def unpack(*given, unzip=packages._unzip):
+            begun.set()
+            asked.wait()
+            unzip(*given)
+
+        packages._unzip = unpack
+
+        async def story():
+            code = {"ZipFile": base64.b64encode(content).decode()}
+            taking = asyncio.ensure_future(packages.take("Zip", code))
+            while not begun.is_set():
+                await asyncio.sleep(0)
+            store.run_later(unpacked.set)
+            asked.set()
+            unpacked.wait()  # the loop stands: who takes the code knows nothing of it yet
+            packages.keep((), {name})
+            return await taking
+
+        assert asyncio.run(story())[1] == name
+        assert packages.folder(name).exists()
+        packages.keep((), {name})
+        assert not packages.folder(name).exists()
+
+
+def test_a_function_that_is_deleted_while_its_code_changes_stays_deleted(tmp_path):
+    made = {"FunctionName": "f", "Role": "r", "Runtime": "python3.11", "Handler": "app.handler"}
+    code = {"ZipFile": base64.b64encode(zipped()).decode()}
+    with closing(Store(tmp_path)) as store:
+        settings = LocalCloudSettings()
+        functions = Functions(
+            store, Tags(store), None, tmp_path, settings=settings, key=make_access_key()
+        )
+        call = functions.operations()
+        take = functions.packages.take
+
+        async def take_and_delete(*given):
+            taken = await take(*given)
+            await call["DeleteFunction"]({"FunctionName": "f"})
+            return taken
+
+        async def story():
+            await call["CreateFunction"](made | {"Code": code})
+            await asyncio.sleep(0)  # on which it is Active
+            functions.packages.take = take_and_delete
+            with pytest.raises(AwsError) as error:
+                await call["UpdateFunctionCode"]({"FunctionName": "f", **code})
+            await functions.close()
+            return error.value.code
+
+        assert asyncio.run(story()) == "ResourceNotFoundException"
+        there = FunctionTable(store)
+        there.load()
+        assert not there.functions
 
 
 def test_an_event_of_a_rule_calls_the_function_that_is_its_target(lambdas):

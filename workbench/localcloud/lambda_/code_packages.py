@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ class CodePackages:
         self._folder = folder
         self._image = folder / "image"
         self._image.mkdir(parents=True, exist_ok=True)
+        self._taken: Counter[str] = Counter()  # by functions that are being made or changed
         shutil.rmtree(folder / "draft", ignore_errors=True)  # left by a cloud that was killed
 
     async def take(self, kind: str, code: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -56,13 +58,18 @@ class CodePackages:
             return _describe_image(code.get("ImageUri", "")), ""
         content = await self._store.run_in_thread(self._content, code)
         digest = hashlib.sha256(content)
-        await self._store.run_in_thread(self._unzip, content, digest.hexdigest())
+        name = digest.hexdigest()
+        self._taken[name] += 1
+        try:
+            await self._store.run_in_thread(self._unzip, content, name)
+        finally:
+            self._taken[name] -= 1
         facts = {
             "PackageType": "Zip",
             "CodeSize": len(content),
             "CodeSha256": base64.b64encode(digest.digest()).decode(),
         }
-        return facts, digest.hexdigest()
+        return facts, name
 
     def folder(self, sha256: str) -> Path:
         """Return the folder with code; an empty one for an image, whose program is ours."""
@@ -94,8 +101,8 @@ class CodePackages:
         return Response(200, FilePart(file, 0, path.stat().st_size), "application/zip")
 
     def keep(self, used: Iterable[str], gone: Iterable[str]) -> None:
-        """Remove code that is gone, unless it is used elsewhere."""
-        for sha256 in set(gone) - set(used) - {""}:
+        """Remove code that is gone, unless it is used elsewhere, or about to be."""
+        for sha256 in set(gone) - {*used, *+self._taken, ""}:
             shutil.rmtree(self._folder / sha256, ignore_errors=True)
             self._zip(sha256).unlink(missing_ok=True)
 

@@ -212,8 +212,9 @@ class Functions:
         }
 
     async def _update_code(self, params: dict[str, Any]) -> dict[str, Any]:
-        function, version = self._find_changeable(params)
-        package, sha256 = await self.packages.take(version.facts["PackageType"], params)
+        kind = self._find_changeable(params)[1].facts["PackageType"]
+        package, sha256 = await self.packages.take(kind, params)
+        function, version = self._find_changeable(params)  # which may be another by now, or none
         facts = {**version.facts, **package, **create_revision()}
         if params.get("DryRun"):
             return filter_public(facts)

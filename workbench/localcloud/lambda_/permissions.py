@@ -4,13 +4,23 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.localcloud.core.protocol import Operation
+from workbench.localcloud.core.protocol import Operation, new_id
 from workbench.localcloud.lambda_.versions import (
     FunctionTable,
     Target,
+    check_revision,
     conflict_error,
     not_found_error,
 )
+
+_CONDITIONS = {  # a parameter, as the condition of a statement (API reference, AddPermission)
+    "SourceAccount": ("StringEquals", "AWS:SourceAccount"),
+    "PrincipalOrgID": ("StringEquals", "aws:PrincipalOrgID"),
+    "EventSourceToken": ("StringEquals", "lambda:EventSourceToken"),
+    "FunctionUrlAuthType": ("StringEquals", "lambda:FunctionUrlAuthType"),
+    "InvokedViaFunctionUrl": ("Bool", "lambda:InvokedViaFunctionUrl"),
+    "SourceArn": ("ArnLike", "AWS:SourceArn"),
+}
 
 
 class PermissionApi:
@@ -28,7 +38,7 @@ class PermissionApi:
         }
 
     async def _add(self, params: dict[str, Any]) -> dict[str, Any]:
-        target, statements = self._find(params)
+        target, statements = self._find_changeable(params)
         number = params["StatementId"]
         if number in statements:
             raise conflict_error(
@@ -52,7 +62,7 @@ class PermissionApi:
         return {"Policy": json.dumps(policy), "RevisionId": revision}
 
     async def _remove(self, params: dict[str, Any]) -> dict[str, Any]:
-        target, statements = self._find(params)
+        target, statements = self._find_changeable(params)
         number = params["StatementId"]
         if statements.pop(number, None) is None:
             raise not_found_error(f"Statement {number} is not found in resource policy.")
@@ -63,25 +73,35 @@ class PermissionApi:
         target = self._table.find(params["FunctionName"], params.get("Qualifier"))
         return target, dict(target.policy_holder.facts.get("_Policy", {}))
 
+    def _find_changeable(self, params: Mapping[str, Any]) -> tuple[Target, dict[str, Any]]:
+        """Return what has a policy that is still what the client thinks, and its statements.
+
+        Raises:
+            AwsError: It was changed since.
+        """
+        target, statements = self._find(params)
+        check_revision(params, target.policy_holder.facts)
+        return target, statements
+
     def _put(self, target: Target, statements: Mapping[str, Any]) -> None:
         holder = target.policy_holder
-        holder.facts = {**holder.facts, "_Policy": statements}
+        holder.facts = {**holder.facts, "_Policy": statements, "RevisionId": new_id()}
         self._table.save_target(target)
 
 
 def _build_statement(params: Mapping[str, Any], resource: str) -> dict[str, Any]:
     """Return the statement that AddPermission adds to a function's policy."""
     principal = params["Principal"]
+    named = {"Service" if "amazonaws" in principal else "AWS": principal}
     statement = {
         "Sid": params["StatementId"],
         "Effect": "Allow",
-        "Principal": {"Service" if "amazonaws" in principal else "AWS": principal},
+        "Principal": principal if principal == "*" else named,
         "Action": params["Action"],
         "Resource": resource,
     }
-    conditions: dict[str, dict[str, str]] = {}
-    if "SourceAccount" in params:
-        conditions["StringEquals"] = {"AWS:SourceAccount": params["SourceAccount"]}
-    if "SourceArn" in params:
-        conditions["ArnLike"] = {"AWS:SourceArn": params["SourceArn"]}
+    conditions: dict[str, dict[str, Any]] = {}
+    for name, (kind, key) in _CONDITIONS.items():
+        if name in params:
+            conditions.setdefault(kind, {})[key] = params[name]
     return statement | ({"Condition": conditions} if conditions else {})
