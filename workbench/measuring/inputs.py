@@ -223,7 +223,9 @@ def _as_series(name: str, values: NDArray[Any]) -> "pl.Series":
     try:
         if values.dtype.kind != "O":
             return pl.Series(name, values)
-        return pl.Series(name, np.where(find_missing(values), None, values).tolist())
+        known = values.copy()
+        known[find_missing(values)] = None
+        return pl.Series(name, known.tolist())
     except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError):
         # Whole numbers beside others, which Polars does not mix; else an error that names the row.
         return pl.Series(name, as_rows(None, {name: values})[name]).fill_nan(None)

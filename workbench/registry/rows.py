@@ -299,11 +299,11 @@ def find_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
     >>> find_missing(np.array(["a", None, float("nan")], object))
     array([False,  True,  True])
     """
-    missing = np.zeros(values.shape, bool)
     if values.dtype.kind == "O":
         floats = (float, np.floating)
-        missing.flat = [v is None or (isinstance(v, floats) and v != v) for v in values.flat]  # noqa: PLR0124
-    return missing
+        found = [v is None or (isinstance(v, floats) and v != v) for v in values.flat]  # noqa: PLR0124
+        return np.array(found, bool).reshape(values.shape)
+    return np.zeros(values.shape, bool)
 
 
 def _guess(name: str, values: NDArray[Any], first: int) -> np.dtype[Any]:
