@@ -99,7 +99,9 @@ def test_the_rows_of_a_refusal_are_those_of_the_user(mine):
     assert told in str(no.value)
 
 
-def test_probabilities_behind_right_labels_are_told(mine):
+def test_probabilities_behind_right_labels_are_told(tmp_path):
+    told = []
+    mine = Registry(tmp_path / "registry", progress=told.append)
     isotonic = CalibratedClassifierCV(GaussianNB(), method="isotonic")
     rows, targets = load_breast_cancer(return_X_y=True)
     fitted = isotonic.fit(rows[TRAIN], targets[TRAIN])
@@ -109,6 +111,7 @@ def test_probabilities_behind_right_labels_are_told(mine):
     assert model.traits.agreement.share >= 0.99
     assert size == pytest.approx(0.088, abs=0.001)
     assert f"probabilities within {size:.2g}" in mine.table()["agreement"][0]
+    assert any(f"up to {size:.2g} apart" in each for each in told)
 
 
 def test_rows_with_gaps_are_told_where_the_samples_have_none(mine):

@@ -83,10 +83,17 @@ def test_labels_that_are_texts_stay_texts(library):
     assert Session(content).run(IRIS[:1].astype(np.float32)).tolist() == ["setosa"]
 
 
-@pytest.mark.parametrize("library", ["LightGBM", "XGBoost"])
-def test_a_pipeline_may_end_in_boosted_trees(library):
-    model = make_pipeline(StandardScaler(), MAKERS[library]("classifier"))
-    assert register(model.fit(IRIS, SPECIES), IRIS).agreement.share == 1.0
+@pytest.mark.parametrize(
+    ("library", "targets"),
+    [("LightGBM", SPECIES), ("XGBoost", SPECIES), ("CatBoost", NAMES), ("CatBoost", IRIS[:, 0])],
+    ids=["LightGBM", "XGBoost", "CatBoost", "CatBoost values"],
+)
+def test_a_pipeline_may_end_in_boosted_trees(library, targets):
+    kind = "regressor" if targets.dtype.kind == "f" else "classifier"
+    model = make_pipeline(StandardScaler(), MAKERS[library](kind))
+    agreement = register(model.fit(IRIS, targets), IRIS).agreement
+    assert agreement.share == 1.0
+    assert not agreement.scores_apart
 
 
 @pytest.mark.parametrize("library", MAKERS)

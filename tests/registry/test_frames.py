@@ -6,8 +6,12 @@ import pandas as pd
 import polars as pl
 import pytest
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestRegressor
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.feature_extraction.text import (
+    CountVectorizer,
+    TfidfTransformer,
+    TfidfVectorizer,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -260,3 +264,51 @@ def test_columns_that_are_dropped_are_no_inputs():
     )
 
     assert [each.name for each in proto.graph.input] == ["age", "city"]
+
+
+@pytest.mark.parametrize("answer", [None, "probabilities"])
+def test_trees_behind_a_scaler_and_an_imputer_answer_as_scikit_learn(mine, answer):
+    rows = frame(age=RNG.lognormal(10, 1, ROWS).round(2))
+    forest = RandomForestClassifier(5, random_state=0)
+    pipeline = fit(numbers("age", "visits"), categories("city"), rows=rows, estimator=forest)
+
+    agreement = mine.register("churn", pipeline, samples=rows, answer=answer).traits.agreement
+
+    assert agreement.share == 1
+    assert dict(agreement.differences)["probabilities"] < 1e-5
+
+
+@pytest.mark.parametrize("weights", [TfidfVectorizer, TfidfTransformer])
+def test_weights_of_words_that_grow_sublinearly_are_those_of_scikit_learn(mine, weights):
+    notes = [f"{note} plan plan plan" for note in COLUMNS["note"]]
+    words = [CountVectorizer()] * (weights is TfidfTransformer)
+    pipeline = make_pipeline(*words, weights(sublinear_tf=True), LogisticRegression())
+
+    model = mine.register("notes", pipeline.fit(notes, CHURN), samples=notes)
+
+    assert dict(model.traits.agreement.differences)["probabilities"] < 1e-5
+    assert pipeline[-2].sublinear_tf
+
+
+def test_words_that_are_left_out_before_pairs_are_made_are_refused(mine):
+    words = TfidfVectorizer(ngram_range=(1, 2), stop_words="english")
+    pipeline = make_pipeline(words, LogisticRegression()).fit(COLUMNS["note"], CHURN)
+
+    with pytest.raises(InvalidModel, match=r"stop_words=None or ngram_range=\(1, 1\)"):
+        mine.register("notes", pipeline, samples=COLUMNS["note"])
+
+
+def test_what_was_wrong_with_the_file_that_came_furthest_is_said(mine, monkeypatch):
+    rows = frame()
+    pipeline = fit(numbers("age", "visits"), categories("city"), rows=rows)
+    pipeline[-1].intercept_ = pipeline[-1].intercept_ + 9.0
+    changed = from_estimator
+    other = fit(numbers("age", "visits"), categories("city"), rows=rows)
+    other[-1].intercept_ = other[-1].intercept_ - 9.0
+    monkeypatch.setattr(
+        "workbench.registry.model_import.from_estimator",
+        lambda _, inputs, types: changed(other, inputs, types=types),
+    )
+
+    with pytest.raises(InvalidModel, match="is another model"):
+        mine.register("churn", pipeline, samples=rows)

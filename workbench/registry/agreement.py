@@ -10,6 +10,9 @@ NOT_CHECKED = "not checked"
 MIN_SHARE = 0.99
 """Least share of equal answers: 2 of 256 rows may fall on another side of a rounded threshold."""
 
+SCORES_APART = 0.01
+"""By how much probabilities may differ before they are another model's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
@@ -33,6 +36,12 @@ class Agreement:
     differences: tuple[tuple[str, float | None], ...] = ()
     missing_rows: int = 0
     missing_share: float | None = None
+
+    @property
+    def scores_apart(self) -> float:
+        """How far a classifier's probabilities are off, 0 where that is rounding or not known."""
+        sizes = [size for _, size in self.differences if size is not None]
+        return max((size for size in sizes if size > SCORES_APART), default=0.0)
 
     def __str__(self) -> str:
         if self.share is None:

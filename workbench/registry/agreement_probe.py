@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InvalidModel
 from workbench.modelserver.inputs import join_columns
-from workbench.registry.agreement import MIN_SHARE, Agreement
+from workbench.registry.agreement import MIN_SHARE, SCORES_APART, Agreement
 from workbench.registry.converters import explain
 from workbench.registry.estimator_inputs import find_text_gap
 from workbench.registry.labels import find_labels
@@ -33,7 +33,6 @@ _ROWS_OF_LARGE_FILE = 32  # of files beyond 2**24 bytes, of which a row takes mi
 _MISSING_ROWS = 64
 _SPREAD = 0.01  # by which values may differ, in standard deviations of the estimator's values
 _ROUNDING = 16 * float(np.finfo(np.float32).eps)  # and beside that, relative to the value
-_SCORES_APART = 0.01  # by which probabilities that are the answer may differ
 _TIE = 1e-5  # labels whose scores differ by less, relative to the largest score, are a tie
 _LARGEST = float(np.finfo(np.float64).max)
 _SCORES = ("predict_proba", "decision_function")
@@ -221,7 +220,7 @@ class _Comparison:
         if self.scores is None:
             return np.ones(len(self.inputs), bool)
         expected, found = self.scores
-        return np.asarray((_differences(expected, found) <= _SCORES_APART).all(axis=1))
+        return np.asarray((_differences(expected, found) <= SCORES_APART).all(axis=1))
 
     @property
     def share(self) -> float:

@@ -21,7 +21,7 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from workbench.errors import InvalidModel
-from workbench.registry.converters import convert_with
+from workbench.registry.converters import convert_narrowly, convert_with
 
 _LIBRARIES = ("lightgbm", "xgboost", "catboost")
 _OPTIONS = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
@@ -132,7 +132,7 @@ def _unwrap(estimator: Any) -> Any:  # noqa: ANN401
 
 def register_converters() -> None:
     """Let skl2onnx convert those of the libraries that are in use, in pipelines too."""
-    for library, register in (("lightgbm", _register_lightgbm), ("xgboost", _register_xgboost)):
+    for library, register in _REGISTER.items():
         if library in sys.modules:
             with contextlib.suppress(ImportError):
                 register(sys.modules[library])
@@ -148,22 +148,62 @@ def _register_xgboost(library: Any) -> None:  # noqa: ANN401
     from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
 
     convert = partial(convert_with, _drop_names, convert_xgboost)
-    _register(library.XGBClassifier, library.XGBRegressor, convert)
+    _register(library.XGBClassifier, library.XGBRegressor, partial(convert_narrowly, convert))
 
 
-def _register(classifier: type, regressor: type, convert: Callable[..., None]) -> None:
+def _register_catboost(library: Any) -> None:  # noqa: ANN401
+    convert = partial(convert_narrowly, _convert_catboost)
+    _register(library.CatBoostClassifier, library.CatBoostRegressor, convert, _parse_classifier)
+
+
+def _convert_catboost(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401
+    """Add the one node that CatBoost's own file has, beside a map of scores, to a container."""
+    from onnx.helper import get_attribute_value
+
+    (node,) = (
+        each
+        for each in _write_with_catboost(operator.raw_operator, 0).graph.node
+        if each.op_type != "ZipMap"
+    )
+    container.add_node(
+        node.op_type,
+        [operator.inputs[0].full_name],
+        [each.full_name for each in operator.outputs],
+        name=scope.get_unique_operator_name(node.op_type),
+        op_domain=node.domain,
+        **{each.name: get_attribute_value(each) for each in node.attribute},
+    )
+
+
+def _parse_classifier(scope: Any, model: Any, inputs: list[Any], **_: Any) -> Any:  # noqa: ANN401
+    """Declare the outputs of a classifier that skl2onnx does not know for one."""
+    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
+
+    operator = scope.declare_local_operator(f"Workbench{type(model).__name__}", model)
+    operator.inputs = inputs
+    for name, kind in (("label", Int64TensorType), ("probabilities", FloatTensorType)):
+        operator.outputs.append(scope.declare_local_variable(name, kind()))
+    return operator.outputs
+
+
+def _register(
+    classifier: type,
+    regressor: type,
+    convert: Callable[..., None],
+    parser: Callable[..., Any] | None = None,
+) -> None:
     from skl2onnx import update_registered_converter
     from skl2onnx.common.shape_calculator import (
         calculate_linear_classifier_output_shapes,
         calculate_linear_regressor_output_shapes,
     )
 
-    for kind, shapes, options in (
-        (classifier, calculate_linear_classifier_output_shapes, _OPTIONS),
-        (regressor, calculate_linear_regressor_output_shapes, None),
+    for kind, shapes, options, parse in (
+        (classifier, calculate_linear_classifier_output_shapes, _OPTIONS, parser),
+        (regressor, calculate_linear_regressor_output_shapes, None, None),
     ):
         alias = f"Workbench{kind.__name__}"
-        update_registered_converter(kind, alias, shapes, convert, options=options)
+        update_registered_converter(kind, alias, shapes, convert, parser=parse, options=options)
 
 
 def _drop_names(model: Any) -> Any:  # noqa: ANN401
@@ -237,6 +277,11 @@ _BOOSTERS: dict[str, Callable[[Any], _Reading]] = {
     "lightgbm.Booster": _read_lightgbm,
     "xgboost.Booster": _read_xgboost,
     "catboost.CatBoost": _read_catboost,
+}
+_REGISTER: dict[str, Callable[[Any], None]] = {
+    "lightgbm": _register_lightgbm,
+    "xgboost": _register_xgboost,
+    "catboost": _register_catboost,
 }
 _WRITERS: dict[str, Callable[[Any, int], Any]] = {
     "lightgbm.Booster": _write_with_onnxmltools,

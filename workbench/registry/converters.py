@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 _REASON = 200  # characters of a reason that are shown
 
 TREE_OPSET = 3
@@ -17,16 +19,27 @@ TREE_OPSET = 3
 
 def list_converters() -> dict[type, Callable[..., None]]:
     """Return the converters that stand in for those of skl2onnx, by type of estimator."""
-    from sklearn.ensemble import (
-        HistGradientBoostingClassifier,
-        HistGradientBoostingRegressor,
-        VotingClassifier,
+    from sklearn import ensemble, tree
+    from sklearn.feature_extraction.text import (
+        CountVectorizer,
+        TfidfTransformer,
+        TfidfVectorizer,
     )
+    from sklearn.impute import SimpleImputer
 
-    return {
-        HistGradientBoostingClassifier: _convert_without_booleans,
-        HistGradientBoostingRegressor: _convert_without_booleans,
-        VotingClassifier: partial(convert_with, _keep_votes_apart, _convert_as_registered),
+    trees: tuple[type, ...] = (
+        *(tree.DecisionTreeClassifier, tree.DecisionTreeRegressor),
+        *(tree.ExtraTreeClassifier, tree.ExtraTreeRegressor),
+        *(ensemble.RandomForestClassifier, ensemble.RandomForestRegressor),
+        *(ensemble.ExtraTreesClassifier, ensemble.ExtraTreesRegressor),
+        *(ensemble.GradientBoostingClassifier, ensemble.GradientBoostingRegressor),
+    )
+    return dict.fromkeys(trees, partial(convert_narrowly, _convert_as_registered)) | {
+        ensemble.HistGradientBoostingClassifier: _convert_without_booleans,
+        ensemble.HistGradientBoostingRegressor: _convert_without_booleans,
+        SimpleImputer: _convert_imputer,
+        **dict.fromkeys((CountVectorizer, TfidfTransformer, TfidfVectorizer), _convert_words),
+        ensemble.VotingClassifier: partial(convert_with, _keep_votes_apart, _convert_as_registered),
     }
 
 
@@ -44,6 +57,35 @@ def convert_with(
         convert(scope, operator, container)
     finally:
         operator.raw_operator = estimator
+
+
+def convert_narrowly(
+    convert: Callable[..., None],
+    scope: Any,  # noqa: ANN401
+    operator: Any,  # noqa: ANN401
+    container: Any,  # noqa: ANN401
+) -> None:
+    """Convert with a cast where numbers are float64, of trees that look at float32 themselves."""
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+    from skl2onnx.proto import onnx_proto
+
+    given = operator.inputs[0]
+    if len(operator.inputs) != 1 or not isinstance(given.type, DoubleTensorType):
+        convert(scope, operator, container)
+        return
+    narrow = scope.declare_local_variable("narrow", FloatTensorType(given.type.shape))
+    _add_node(
+        scope,
+        container,
+        ("Cast", 13),
+        [given.full_name],
+        narrow.full_name,
+        to=onnx_proto.TensorProto.FLOAT,
+    )
+    for output in operator.outputs:
+        if isinstance(output.type, DoubleTensorType):
+            output.type = FloatTensorType(output.type.shape)
+    convert(scope, _Fed(operator, narrow), container)
 
 
 def settle_shapes(proto: Any) -> Any:  # noqa: ANN401 - protobuf classes have no types
@@ -96,6 +138,76 @@ def _convert_without_booleans(scope: Any, operator: Any, container: Any) -> None
     _convert_as_registered(scope, operator, _WithoutBooleans(container))
 
 
+def _convert_imputer(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401
+    """Convert with plain operators where numbers are float64: ONNX Runtime has no other way."""
+    from skl2onnx.common.data_types import DoubleTensorType
+    from skl2onnx.proto import onnx_proto
+
+    imputer = operator.raw_operator
+    gaps = np.asarray(imputer.missing_values, object), np.asarray(imputer.statistics_, object)
+    if (
+        imputer.add_indicator
+        or not isinstance(operator.inputs[0].type, DoubleTensorType)
+        or [bool((each != each).any()) for each in gaps] != [True, False]  # noqa: PLR0124 - NaN
+    ):
+        _convert_as_registered(scope, operator, container)
+        return
+    rows = operator.inputs[0].full_name
+    fill, missing = (scope.get_unique_variable_name(name) for name in ("fill", "missing"))
+    values = imputer.statistics_.astype(float)
+    container.add_initializer(fill, onnx_proto.TensorProto.DOUBLE, [1, len(values)], values)
+    _add_node(scope, container, ("IsNaN", 13), [rows], missing)
+    filled = operator.outputs[0].full_name
+    _add_node(scope, container, ("Where", 16), [missing, fill, rows], filled)
+
+
+def _convert_words(scope: Any, operator: Any, container: Any) -> None:  # noqa: ANN401
+    """Convert counts of words, or their weights; of a TfidfVectorizer skl2onnx asks for both.
+
+    A weight that grows sublinearly is 1 + log(count), where skl2onnx has log(1 + count).
+    """
+    step = operator.raw_operator
+    if getattr(step, "stop_words", None) and step.ngram_range[1] > 1:
+        raise NotImplementedError(
+            "stop_words beside ngram_range, as ONNX cannot leave words out before it makes pairs: "
+            "fit it with stop_words=None or ngram_range=(1, 1)"
+        )
+    if operator.type != "SklearnTfidfTransformer" or not step.sublinear_tf:
+        _convert_as_registered(scope, operator, container)
+        return
+    from skl2onnx.common.data_types import guess_proto_type
+
+    (counts,) = operator.inputs
+    raised = scope.declare_local_variable("raised", counts.type)
+    kind = guess_proto_type(counts.type)
+    zero, one, some, log, more = map(
+        scope.get_unique_variable_name, ("zero", "one", "some", "log", "more")
+    )
+    container.add_initializer(zero, kind, [1], [0.0])
+    container.add_initializer(one, kind, [1], [1.0])
+    _add_node(scope, container, ("Greater", 13), [counts.full_name, zero], some)
+    _add_node(scope, container, ("Log", 13), [counts.full_name], log)
+    _add_node(scope, container, ("Add", 14), [log, one], more)
+    _add_node(scope, container, ("Where", 16), [some, more, counts.full_name], raised.full_name)
+    weights = copy.copy(getattr(step, "_tfidf", step))
+    weights.sublinear_tf = False
+    _convert_as_registered(scope, _Fed(operator, raised, weights), container)
+
+
+def _add_node(
+    scope: Any,  # noqa: ANN401
+    container: Any,  # noqa: ANN401
+    operator: tuple[str, int],
+    inputs: list[str],
+    output: str,
+    **attributes: Any,  # noqa: ANN401
+) -> None:
+    """Add a node of ONNX's own operator, of a version, to a container."""
+    kind, version = operator
+    name = scope.get_unique_operator_name(kind)
+    container.add_node(kind, inputs, output, name=name, op_version=version, **attributes)
+
+
 def _keep_votes_apart(estimator: Any) -> Any:  # noqa: ANN401
     """Return a copy without a setting that only `transform` obeys, and that skl2onnx refuses."""
     estimator = copy.copy(estimator)
@@ -107,6 +219,19 @@ def _convert_as_registered(scope: Any, operator: Any, container: Any) -> None:  
     from skl2onnx.common._registration import get_converter
 
     get_converter(operator.type)(scope, operator, container)
+
+
+class _Fed:
+    """An operator whose input is another variable, and its estimator perhaps another one."""
+
+    def __init__(self, operator: Any, given: Any, estimator: Any = None) -> None:  # noqa: ANN401
+        self._operator = operator
+        self.raw_operator = estimator or operator.raw_operator
+        self.inputs = [given]
+        self.input_full_names = [given.full_name]
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._operator, name)
 
 
 class _WithoutBooleans:

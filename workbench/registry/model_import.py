@@ -41,6 +41,7 @@ _POOL_BYTES = 2**24
 _BATCH_SIZES = (1, 8, 32)  # by which a figure is measured where answers change
 _LARGE_FILE = 2**24  # bytes
 _AS_IT_IS = Adaptation()
+_ALIKE = (1.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,33 +168,41 @@ class _Tried:
     agreement: Agreement | None = None
 
     @property
-    def share(self) -> float:
-        """The share of rows that it answers as the estimator does; 1 where that is not known."""
-        share = None if self.agreement is None else self.agreement.share
-        return 1.0 if share is None else share
+    def likeness(self) -> tuple[float, float]:
+        """How like the estimator it answers: the share of rows, and minus how far scores are off.
+
+        What is not known counts as alike.
+        """
+        if self.agreement is None:
+            return _ALIKE
+        share, apart = self.agreement.share, self.agreement.scores_apart
+        return 1.0 if share is None else share, -apart if self.kind == "classification" else 0.0
 
 
 def _convert_and_try(ask: _Question) -> _Tried:
     """Convert an estimator with types of inputs that make its file answer as it does.
 
     Raises:
-        InvalidModel: None do; the message has what was wrong with the first file.
+        InvalidModel: None do; of the files that came furthest, what was wrong with the last is said.
     """
     found: list[_Tried] = []
-    wrong: list[InvalidModel] = []
+    wrong: dict[int, InvalidModel] = {}
     for types in list_initial_types(ask.rows):
+        steps = 0
         try:
             content = from_estimator(ask.estimator, ask.rows, types=types)
+            steps = 1
             with _explain_conversion(ask.estimator):
                 tried = _try_file(content, ask)
+            steps = 2
             found.append(_compare(tried, ask))
         except InvalidModel as error:
-            wrong.append(error)
-        if found and found[-1].share == 1:
+            wrong[steps] = error
+        if found and found[-1].likeness == _ALIKE:
             break
     if not found:
-        raise wrong[0]
-    return max(found, key=lambda each: each.share)
+        raise wrong[max(wrong)]
+    return max(found, key=lambda each: each.likeness)
 
 
 def _try_file(source: str | Path | bytes, ask: _Question) -> _Tried:
@@ -224,7 +233,15 @@ def _compare(tried: _Tried, ask: _Question) -> _Tried:
     content = tried.checked.content
     large = len(content) > _LARGE_FILE
     found = compare_with_file(ask.estimator, Session(content), ask.rows, large=large)
-    return replace(tried, agreement=found)
+    compared = replace(tried, agreement=found)
+    if not compared.likeness[1]:
+        return compared
+    note = (
+        f"The file's probabilities are up to {found.scores_apart:.2g} apart from those of the "
+        f"{type(ask.estimator).__name__}; {100 * compared.likeness[0]:.3g} % of {found.rows} rows "
+        "are answered alike."
+    )
+    return replace(compared, notes=(*tried.notes, note))
 
 
 @contextlib.contextmanager
