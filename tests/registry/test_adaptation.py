@@ -214,6 +214,26 @@ def test_a_constant_may_be_long(registry):
 
 
 @pytest.mark.parametrize(
+    ("content", "arguments"),
+    [
+        (recurrent(), {}),
+        (recurrent("n", 1), {"batch_axes": {"state": 1}}),
+        (recurrent(1, 1), {"batch_axes": {"state": 1}, "free_batch": True}),
+        (recurrent(1, 1), {"batch_axes": {"state": 1}}),
+    ],
+    ids=["named alike", "named by the user", "made free", "one row"],
+)
+@pytest.mark.parametrize("state", [0.5, np.full((2, 1, 3), 0.5)], ids=["number", "array"])
+def test_a_state_that_is_always_the_same_is_repeated_for_each_row(
+    registry, content, arguments, state
+):
+    constants = {"sr": 2, "state": state}
+    model = registry.register("m", content, samples=ROWS, constants=constants, **arguments)
+    np.testing.assert_allclose(model.session().run(ROWS), 1 + ROWS @ WEIGHTS, rtol=1e-4, atol=1e-5)
+    assert str(model.traits.input_schema) == "sound: float32 (batch, 4)"
+
+
+@pytest.mark.parametrize(
     ("arguments", "text"),
     [
         ({"constants": {"rate": 2}}, r"'rate', and the inputs are \['sound', 'state', 'sr'\]"),
@@ -248,3 +268,24 @@ def test_the_command_line_takes_constants_axes_and_a_free_batch(tmp_path, capsys
     model = Registry(tmp_path / "registry")["m:1"]
     assert model.session().run(sounds()).shape == (9, 2, 3)
     assert not model.traits.one_row
+
+
+@pytest.mark.parametrize("save", [np.save, np.savez])
+def test_the_command_line_takes_samples_out_of_arrays(tmp_path, save):
+    (tmp_path / "m.onnx").write_bytes(recurrent())
+    file = tmp_path / f"rows.{'npy' if save is np.save else 'npz'}"
+    save(file, **{"arr" if save is np.save else "sound": ROWS})
+    where = ["--registry", str(tmp_path / "registry"), "--samples", str(file)]
+    command = ["registry", "register", "m", str(tmp_path / "m.onnx")]
+    assert main([*command, "--constant", "sr=2", "--constant", "state=0", *where]) == 0
+    model = Registry(tmp_path / "registry")["m:1"]
+    np.testing.assert_array_equal(model.samples().inputs, ROWS)
+
+
+def test_damaged_arrays_are_no_samples(tmp_path, capsys):
+    (tmp_path / "m.onnx").write_bytes(declared_only())
+    command = ["registry", "register", "m", str(tmp_path / "m.onnx")]
+    for name in ("rows.npy", "rows.npz"):
+        (tmp_path / name).write_bytes(b"nothing")
+        assert main([*command, "--samples", str(tmp_path / name)]) == 2
+        assert "cannot be read as np" in capsys.readouterr().err

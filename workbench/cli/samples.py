@@ -1,7 +1,10 @@
-"""A model's samples out of a table in a file."""
+"""A model's samples out of a table or arrays in a file."""
 
+import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from workbench.cells import parse_frame
 from workbench.errors import InvalidInput, NotFound
@@ -12,11 +15,12 @@ from workbench.tables import TEXT_FORMATS, column_types, open_table
 if TYPE_CHECKING:
     import polars as pl
 
+_ARRAYS = (".npy", ".npz")
 _ROWS = 100_000  # of a text file, read at a time
 
 
 def read_samples(path: Path, target: str | None) -> Samples:
-    """Return the rows of a Parquet, CSV or JSON Lines file; one column may be the right answers.
+    """Return the rows of a file; one column, or array of an .npz, may be the right answers.
 
     Raises:
         NotFound: There is no such file.
@@ -24,19 +28,33 @@ def read_samples(path: Path, target: str | None) -> Samples:
     """
     if not path.is_file():
         raise NotFound(f"There is no file {path}.")
-    frame = _read_frame(path)
+    rows = _load(path) if path.suffix in _ARRAYS else _columns(_read_frame(path))
     if target is None:
-        return Samples(as_rows(None, frame))
-    if target not in frame.columns:
-        raise InvalidInput(f"{path} has no column {target!r}; it has {frame.columns}.")
-    return Samples(as_rows(None, frame.drop(target)), frame[target].to_numpy())
+        return Samples(as_rows(None, rows))
+    names = list(rows) if isinstance(rows, dict) else []
+    if target not in names:
+        raise InvalidInput(f"{path} has no column {target!r}; it has {names}.")
+    targets = np.asarray(rows.pop(target))
+    return Samples(as_rows(None, rows), targets)
+
+
+def _columns(frame: "pl.DataFrame") -> dict[str, Any]:
+    return {each.name: each for each in frame.get_columns()}
+
+
+def _load(path: Path) -> Any:  # noqa: ANN401 - an array, or several by name
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        return dict(loaded) if path.suffix == ".npz" else loaded
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidInput(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
 
 
 def _read_frame(path: Path) -> "pl.DataFrame":
     import polars as pl
 
     if path.suffix not in (".parquet", *TEXT_FORMATS):
-        formats = ", ".join((".parquet", *TEXT_FORMATS))
+        formats = ", ".join((".parquet", *TEXT_FORMATS, *_ARRAYS))
         raise InvalidInput(f"Samples come from a file of {formats}, got {path}.")
     try:
         if path.suffix == ".parquet":

@@ -1,6 +1,6 @@
 """What is done to the graph of an ONNX file before it becomes a version."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,15 +81,16 @@ class Adaptation:
         before = proto.SerializeToString(deterministic=True)
         if widen_bfloat16(proto):
             content = proto.SerializeToString()  # NumPy could not ask the file as it came
-        put_constants_in(proto, self.constants)
+        constants = put_constants_in(proto, self.constants, self.batch_axes)
         proto, note = put_answer_first(proto, self.output)
-        axes = find_batch_axes(proto, self.batch_axes)
+        given = {key: axis for key, axis in self.batch_axes.items() if key not in constants}
+        axes = find_batch_axes(proto, given)
         single = takes_one_row(proto, axes)
         if self.free_batch and not single:
             raise InvalidInput("free_batch is for a file whose batch is fixed at 1 row.")
         original = Original(
             content=content,
-            constants=_read_tensors(proto, self.constants),
+            constants=constants,
             axes=axes,
             answer=proto.graph.output[0].name,
         )
@@ -124,13 +125,3 @@ class Adaptation:
             original=original,
             freed=freed.SerializeToString(),
         )
-
-
-def _read_tensors(proto: Any, names: Collection[str]) -> dict[str, NDArray[Any]]:  # noqa: ANN401
-    import onnx
-
-    return {
-        each.name: onnx.numpy_helper.to_array(each)
-        for each in proto.graph.initializer
-        if each.name in names
-    }

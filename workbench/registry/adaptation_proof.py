@@ -40,7 +40,8 @@ def prove(
     if wrong := _find_difference(session, rows, expected):
         raise InvalidModel(
             f"Changed to take batches, the file answers otherwise than as it came: {wrong} "
-            "Register it without free_batch= or batch_axes=, or export it with a free batch axis."
+            "Its rows may be steps of one sequence; else register it without free_batch= or "
+            "batch_axes=, or export it with a free batch axis."
         )
     return _price(adapted, session, rows, expected, clock) if adapted.one_row else ""
 

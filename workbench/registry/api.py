@@ -307,7 +307,8 @@ class Registry:
             output: Name of the output that answers, where a file has several: by default the first,
                 unless that is a sequence, a map or one number for all rows.
             constants: Inputs of a file that are the same in every call, such as {"sr": 16000}; they
-                are written into it.
+                are written into it. One number fills a whole input, and what has a batch of 1, such
+                as a state at its start, is repeated for each row.
             batch_axes: The axis of the batch, counted from 0, of inputs and outputs of a file that
                 have it elsewhere than first, such as {"state": 1}. Without a word it is the only
                 axis of free size, or the one named as the first input's first.

@@ -9,21 +9,70 @@ from numpy.typing import NDArray
 from workbench.errors import InvalidInput
 
 
-def put_constants_in(proto: Any, constants: Mapping[str, Any]) -> None:  # noqa: ANN401
-    """Write inputs that have the same value in every call into a graph.
+def put_constants_in(
+    proto: Any,  # noqa: ANN401
+    constants: Mapping[str, Any],
+    batch_axes: Mapping[str, int],
+) -> dict[str, NDArray[Any]]:
+    """Write inputs that have the same value in every call into a graph, and return the values.
+
+    One whose axis of the batch is 1 long, such as a state at its start, is repeated for each row.
 
     Raises:
         InvalidInput: There is no such input, or the value is not of its type and shape.
     """
     import onnx
 
+    batch = _name_batch(proto)
+    arrays = {}
+    repeated = {}
     for name, value in constants.items():
         inputs = find_inputs(proto)
         if name not in inputs:
             raise InvalidInput(f"constants name {name!r}, and the inputs are {list(inputs)}.")
-        array = _fit(name, value, inputs[name])
-        proto.graph.input.remove(inputs[name])
+        wanted = inputs[name]
+        arrays[name] = array = _fit(name, value, wanted)
+        axis = batch_axes.get(name, _find_axis(wanted, batch))
+        if axis is not None and array.shape[axis : axis + 1] == (1,):
+            repeated[name] = axis
+        proto.graph.input.remove(wanted)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    if find_inputs(proto):
+        for name, axis in repeated.items():
+            _repeat(proto, name, axis, arrays[name].ndim, batch_axes)
+    return arrays
+
+
+def _repeat(proto: Any, name: str, axis: int, axes: int, batch_axes: Mapping[str, int]) -> None:  # noqa: ANN401
+    """Repeat a constant along an axis for each row of the first input."""
+    import onnx
+
+    first, value = next(iter(find_inputs(proto).items()))
+    at = batch_axes.get(first, _find_axis(value, _name_batch(proto)) or 0)
+    kept = next(each for each in proto.graph.initializer if each.name == name)
+    kept.name = f"{name}/one"
+    sizes = {
+        "place": [at],
+        "before": [1] * axis,
+        "after": [1] * (axes - axis - 1),
+    }
+    for key, numbers in sizes.items():
+        array = np.array(numbers, np.int64)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, f"{name}/{key}"))
+    node = onnx.helper.make_node
+    nodes = [
+        node("Shape", [first], [f"{name}/shape"]),
+        node("Gather", [f"{name}/shape", f"{name}/place"], [f"{name}/rows"]),
+        node(
+            "Concat",
+            [f"{name}/{key}" for key in ("before", "rows", "after")],
+            [f"{name}/sizes"],
+            axis=0,
+        ),
+        node("Expand", [kept.name, f"{name}/sizes"], [name]),
+    ]
+    for each in reversed(nodes):
+        proto.graph.node.insert(0, each)
 
 
 def find_inputs(proto: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -66,7 +115,7 @@ def find_batch_axes(proto: Any, given: Mapping[str, int]) -> dict[str, int]:  # 
                 f"{', '.join(f'{key} with {len(list_axes(each))}' for key, each in values.items())}"
                 " axes, counted from 0."
             )
-    found = {name: _guess_axis(each, _name_batch(proto)) for name, each in values.items()}
+    found = {name: _find_axis(each, _name_batch(proto)) or 0 for name, each in values.items()}
     if not any({**found, **given}[name] for name in inputs):
         found = {}  # an answer alone that has its rows elsewhere may be no answer to them
     return {name: axis for name, axis in (found | dict(given)).items() if axis}
@@ -132,6 +181,8 @@ def _fit(name: str, value: Any, wanted: Any) -> NDArray[Any]:  # noqa: ANN401
         same = False
     if not same:
         raise InvalidInput(f"The constant {name!r} must be of {kind}, got {value!r}.")
+    if exact.ndim == 0 and shape.count(None) <= 1:
+        return np.full([size or 1 for size in shape], exact)
     if exact.size == 1 and all(size in (None, 1) for size in shape):
         return exact.reshape([1] * len(shape))
     fits = len(shape) == exact.ndim
@@ -149,12 +200,13 @@ def _name_batch(proto: Any) -> str:  # noqa: ANN401
     return str(axes[0].dim_param) if axes else ""
 
 
-def _guess_axis(value: Any, batch: str) -> int:  # noqa: ANN401
+def _find_axis(value: Any, batch: str) -> int | None:  # noqa: ANN401
+    """Return the axis of the batch of an input or output; None where nothing tells it."""
     names = [each.dim_param for each in value.type.tensor_type.shape.dim]
     if batch and batch in names:
         return names.index(batch)
     free = [axis for axis, size in enumerate(list_axes(value)) if size is None]
-    return free[0] if len(free) == 1 else 0
+    return free[0] if len(free) == 1 else None
 
 
 def _rename(graph: Any, old: str, new: str) -> None:  # noqa: ANN401

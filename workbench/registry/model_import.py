@@ -183,7 +183,7 @@ def _convert_and_try(ask: _Question) -> _Tried:
     """Convert an estimator with types of inputs that make its file answer as it does.
 
     Raises:
-        InvalidModel: None do; of the files that came furthest, what was wrong with the last is said.
+        InvalidModel: None do; the message is of the last file of those that came furthest.
     """
     found: list[_Tried] = []
     wrong: dict[int, InvalidModel] = {}

@@ -395,12 +395,18 @@ def _signature(session: "onnxruntime.InferenceSession") -> Signature:
 def _check_input(name: str, kind: str, shape: list[int | str | None]) -> None:
     if kind not in _DTYPES:
         raise InvalidModel(f"Input {name!r} is a {kind}; a tensor of numbers or texts is wanted.")
-    if not shape or isinstance(shape[0], int):
+    constant = f"constants={{{name!r}: ...}} if it is the same for all rows"
+    if not shape:
+        raise InvalidModel(
+            f"Input {name!r} is one value, without rows: register it with {constant}."
+        )
+    if isinstance(shape[0], int):
         raise InvalidModel(
             f"Input {name!r} has the fixed shape {shape}, and its first axis must be dynamic to "
-            "take batches. Make the file with that axis free: torch.onnx.export(..., "
-            f"dynamic_axes={{{name!r}: {{0: 'batch'}}}}), or FloatTensorType([None, columns]) in "
-            "skl2onnx."
+            f"take batches. Register it with {constant}, or with batch_axes={{{name!r}: 1}} if "
+            "rows are along another axis; else make the file with its first axis free: "
+            f"torch.onnx.export(..., dynamic_axes={{{name!r}: {{0: 'batch'}}}}), or "
+            "FloatTensorType([None, columns]) in skl2onnx."
         )
 
 
