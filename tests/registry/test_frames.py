@@ -312,3 +312,15 @@ def test_what_was_wrong_with_the_file_that_came_furthest_is_said(mine, monkeypat
 
     with pytest.raises(InvalidModel, match="is another model"):
         mine.register("churn", pipeline, samples=rows)
+
+
+def test_a_column_that_the_pipeline_drops_may_be_left_out(mine):
+    rows = frame(unused=pd.date_range("2026-01-01", periods=ROWS))
+    pipeline = fit(numbers("age"), categories("city"), rows=rows)
+
+    with pytest.raises(InvalidInput, match="'unused' holds a Timestamp"):
+        mine.register("churn", pipeline, samples=rows)
+    model = mine.register("churn", pipeline, samples=rows.drop(columns=["unused", "note"]))
+
+    assert [each.name for each in model.traits.input_schema.fields] == ["age", "city"]
+    assert model.traits.agreement.share == 1

@@ -43,12 +43,12 @@ def find_columns(estimator: Any, rows: NDArray[Any] | None) -> NDArray[Any] | No
     else:
         columns = columns_of(rows)
     lacking = [name for name in names if name not in columns]
-    if lacking:
+    if set(lacking) - _find_dropped(estimator):
         raise InvalidInput(
             f"The samples lack {_brief(lacking)}, which this {type(estimator).__name__} was fitted "
             f"on; they have {_brief(list(columns))}."
         )
-    kept = {name: columns[name] for name in names or columns}
+    kept = {name: columns[name] for name in names or columns if name in columns}
     if by_column or any(each.dtype.kind == "U" for each in kept.values()):
         return join_columns(kept)
     return np.column_stack(list(kept.values()))
@@ -144,6 +144,19 @@ def _convert(
 
 def _feature_names(estimator: Any) -> list[str]:  # noqa: ANN401
     return [str(name) for name in getattr(estimator, "feature_names_in_", [])]
+
+
+def _find_dropped(estimator: Any) -> set[str]:  # noqa: ANN401
+    """Return the columns that the first ColumnTransformer leaves out: it can do without them."""
+    found = (each for each in list_steps(estimator) if hasattr(each, "transformers_"))
+    first = next(found, None)
+    names = list(getattr(first, "feature_names_in_", []))
+    return {
+        str(each if isinstance(each, str) else names[each])
+        for _, step, columns in getattr(first, "transformers_", [])
+        if isinstance(step, str) and step == "drop"
+        for each in ([columns] if isinstance(columns, str) else columns)
+    }
 
 
 def _takes_columns(estimator: Any) -> bool:  # noqa: ANN401
