@@ -144,6 +144,14 @@ def test_a_column_that_is_not_there_is_named():
         open_source(FRAME.select("age", "scores"), TENSOR)
 
 
+def test_an_input_of_any_size_is_not_filled_from_other_columns():
+    taken = Tensor.record([Tensor("age", "float32", ()), Tensor("scores", "float32", (None,))])
+
+    assert read(COLUMNS, taken)["scores"].tolist() == COLUMNS["scores"]
+    with pytest.raises(InvalidInput, match=r"no columns \['scores'\]"):
+        read({"age": [1.0, 2.0]}, taken)
+
+
 def test_what_is_missing_is_nan_or_no_text_where_that_is_asked_for():
     frame = pl.DataFrame({"age": [1.0, None], "city": [None, "a"], "scores": [[1.0, 2.0]] * 2})
     rows = read(frame, TENSOR, missing="nan")

@@ -177,6 +177,21 @@ def test_one_text_is_a_row_without_an_axis_for_the_batch():
         assert read(content_type, body, TEXTS).single
 
 
+def test_texts_of_one_input_may_be_vectors():
+    reader = make_reader([ModelInput("text", TEXT, (2,), (2,))])
+    for body in ('[["a", "b"]]', '[{"text": ["a", "b"]}]', '{"text": ["a", "b"]}', '["a", "b"]'):
+        assert read(JSON, body, reader).rows.tolist() == [["a", "b"]]
+
+
+def test_a_csv_has_no_cells_for_an_input_of_any_size():
+    for kind in (FLOAT, TEXT):
+        reader = make_reader(
+            [ModelInput("age", FLOAT, (), ()), ModelInput("any", kind, (None,), ())]
+        )
+        said = refused(CSV, "1,2\n", reader)
+        assert "Row 1, input 'any'" in said
+
+
 def test_names_of_any_script_are_kept():
     reader = make_reader([ModelInput("年齢", FLOAT, (), ()), ModelInput("é", FLOAT, (), ())])
     with pytest.warns(UserWarning, match="3.0"):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from workbench.cells import parse_column, parse_numbers, read_small_numbers
 from workbench.errors import InvalidInput
 from workbench.modelserver.casts import CastError, cast
+from workbench.modelserver.inputs import name_columns
 from workbench.registry.onnx import Tensor
 from workbench.registry.rows import Missing, as_rows, is_of_numpy
 
@@ -259,5 +260,4 @@ def column_names(tensor: Tensor) -> list[str]:
     """
     if tensor.fields:
         return [name for each in tensor.fields for name in column_names(each)]
-    width = int(np.prod([size or 0 for size in tensor.shape]))
-    return [f"{tensor.name}_{at}" for at in range(width)] if tensor.shape else [tensor.name]
+    return name_columns(tensor.name, tensor.shape)

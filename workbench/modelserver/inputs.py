@@ -1,5 +1,6 @@
 """What a model is given: inputs by name, each one's values checked on their way in."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,16 @@ class ModelInput:
         return len(shape) == len(self.row) and all(
             want in (None, got) for want, got in zip(self.row, shape, strict=True)
         )
+
+
+def name_columns(name: str, row: Sequence[int | None]) -> list[str]:
+    """Return a table's columns for an input: one for each value of a row, where that is known.
+
+    >>> name_columns("age", ()), name_columns("x", (2,)), name_columns("sound", (None,))
+    (['age'], ['x_0', 'x_1'], ['sound'])
+    """
+    width = math.prod(size or 0 for size in row)
+    return [f"{name}_{at}" for at in range(width)] if row and None not in row else [name]
 
 
 def join_columns(columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

@@ -16,7 +16,6 @@ The forms are those of KServe's and TensorFlow Serving's REST interfaces.
 
 import csv
 import io
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -34,7 +33,7 @@ from workbench.modelserver.formats import (
     parse_cell,
     parse_json,
 )
-from workbench.modelserver.inputs import TEXT, ModelInput, join_columns
+from workbench.modelserver.inputs import TEXT, ModelInput, join_columns, name_columns
 
 _MOST_NAMED = 12  # inputs that an error lists
 
@@ -56,12 +55,9 @@ class RecordReader(Reader):
         self._inputs = tuple(inputs)
         self._names = [each.name for each in inputs]
         self._max_npy_header += 100 * len(inputs)
-        self._widths = [math.prod(size or 0 for size in each.row) for each in inputs]
-        self._columns = [
-            name if each.row == () else f"{name}_{at}"
-            for name, each, width in zip(self._names, inputs, self._widths, strict=True)
-            for at in range(width)
-        ]
+        columns = [name_columns(each.name, each.row) for each in inputs]
+        self._widths = [len(each) for each in columns]
+        self._columns = [name for each in columns for name in each]
 
     def _refuse(self, error: CastError, first: int = 0) -> RequestError:
         where = error.describe(first=first, names=self._names, what="input")
@@ -191,7 +187,7 @@ class RecordReader(Reader):
                 for column in given[:width]
             ]
             del given[:width]
-            if each.row:
+            if each.row and None not in each.row:
                 shape: Any = (len(rows), *each.row)
                 parsed = [np.array(parsed, object).T.reshape(shape).tolist()]
             values.append(parsed[0])
@@ -248,6 +244,9 @@ def _parse_numbers(cells: Sequence[str], at: int) -> list[Any]:
 
 
 def _depth(value: Any) -> int:  # noqa: ANN401
+    """Return how many lists are one in the other; of rows that are objects -1, as they end none."""
+    if isinstance(value, dict):
+        return -1
     return 1 + _depth(value[0] if value else None) if isinstance(value, list) else 0
 
 
