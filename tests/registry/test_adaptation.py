@@ -72,6 +72,15 @@ def test_a_file_of_one_row_answers_batches_row_by_row(registry, make, opset):
     assert registry["m:1"].traits.one_row
 
 
+def test_a_file_of_one_row_may_have_operators_of_another_domain_alone(registry):
+    scale = node("Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=[0.0], scale=[2.0])
+    made = graph([scale], [("x", FLOAT, [1, 4])], [("y", FLOAT, [1, 4])])
+    del made.opset_import[:]
+    made.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2))
+    model = registry.register("m", made.SerializeToString(), samples=ROWS)
+    np.testing.assert_allclose(model.session().run(ROWS), 2 * ROWS)
+
+
 def test_what_one_row_a_call_costs_is_said_and_what_would_be_gained(registry, said):
     registry.register("m", declared_only(), samples=ROWS)
     assert "8 rows take" in said[0]

@@ -66,7 +66,7 @@ def run_row_by_row(
     The graph becomes the body of a Scan, which every runtime of ONNX has.
 
     Args:
-        proto: The model of one row.
+        proto: The model of one row; it may get a version of operators that it lacks.
         axes: The axis of the batch of inputs and outputs, where it is not the first.
         shapes: What each output has for one row.
 
@@ -75,13 +75,7 @@ def run_row_by_row(
     """
     import onnx
 
-    opset = next(each.version for each in proto.opset_import if each.domain in ("", "ai.onnx"))
-    if opset < _OLDEST_OPSET:
-        raise InvalidModel(
-            f"The model's batch is fixed at 1 row, and its operators are of version {opset}: "
-            f"convert it to {_OLDEST_OPSET} or later with onnx.version_converter, and register it "
-            "again."
-        )
+    opset = _read_opset(proto)
     body = onnx.compose.add_prefix_graph(proto.graph, "row/")
     inputs, outputs = [], []
     for name, value in find_inputs(proto).items():
@@ -110,6 +104,23 @@ def run_row_by_row(
     )
     whole.graph.CopyFrom(graph)
     return whole
+
+
+def _read_opset(proto: Any) -> int:  # noqa: ANN401
+    """Return the version of ONNX's own operators; the oldest that will do where it has none."""
+    import onnx
+
+    known = [each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")]
+    if not known:
+        proto.opset_import.append(onnx.helper.make_opsetid("", _OLDEST_OPSET))
+        return _OLDEST_OPSET
+    if known[0] < _OLDEST_OPSET:
+        raise InvalidModel(
+            f"The model's batch is fixed at 1 row, and its operators are of version {known[0]}: "
+            f"convert it to {_OLDEST_OPSET} or later with onnx.version_converter, and register it "
+            "again."
+        )
+    return int(known[0])
 
 
 class _Edge:
