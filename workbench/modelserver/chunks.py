@@ -60,7 +60,7 @@ def json_rows(file: BinaryIO, depth: int, *, piece: int = PIECE_BYTES) -> Iterat
     Anything else gives None.
 
     Raises:
-        Refused: 400 for what is not JSON around the rows.
+        RequestError: 400 for what is not JSON around the rows.
 
     >>> import io
     >>> list(json_rows(io.BytesIO(b'{"instances": [[1], [2], [3]]}'), 1, piece=22))

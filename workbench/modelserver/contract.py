@@ -88,7 +88,7 @@ class Contract:
         """Answer a large body.
 
         Raises:
-            Refused: No answer would be acceptable.
+            RequestError: No answer would be acceptable.
         """
         content_type = request.headers.get("content-type", "")
         accept = formats.choose(request.headers.get("accept", ""), content_type)

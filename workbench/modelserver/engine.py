@@ -33,7 +33,8 @@ class Engine:
         invariant: whether rows together are answered as alone.
 
     Raises:
-        CannotLoad: There is no ONNX file whose inputs are numbers and texts with a free first axis.
+        ModelLoadError: There is no ONNX file whose inputs are numbers and texts with a free first
+            axis.
     """
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:

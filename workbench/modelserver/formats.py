@@ -76,7 +76,7 @@ class Reader:
         """Return the rows of a body.
 
         Raises:
-            Refused: 415 for a type that is not one of `TYPES`, 400 for a body that is not what
+            RequestError: 415 for a type that is not one of `TYPES`, 400 for a body that is not what
                 its type says or does not hold rows for this model.
         """
         read = self._find_reader(content_type)
@@ -91,7 +91,7 @@ class Reader:
         A single row is one block, whatever its size.
 
         Raises:
-            Refused: As of `read`, once a block is wrong: those before it were given by then.
+            RequestError: As of `read`, once a block is wrong: those before it were given by then.
         """
         read = self._find_reader(content_type)
         file.seek(0)
@@ -260,7 +260,7 @@ def choose(accept: str, content_type: str) -> str:
     """Choose the type to answer in: the client's first choice, or the type it sent.
 
     Raises:
-        Refused: 406 if none of `TYPES` is acceptable.
+        RequestError: 406 if none of `TYPES` is acceptable.
 
     >>> choose("text/html, application/json;q=0.5", "text/csv")
     'application/json'

@@ -39,7 +39,7 @@ class ModelFunction:
         environment: Says which execution environment this is.
 
     Raises:
-        CannotLoad: The folder holds no model that can be served.
+        ModelLoadError: The folder holds no model that can be served.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:

@@ -38,7 +38,7 @@ def load(folder: Path, *, threads: int) -> Engine:
     """Return the model of a folder, warm, with all memory that is in use now left to itself.
 
     Raises:
-        CannotLoad: The folder holds no model that can be served.
+        ModelLoadError: The folder holds no model that can be served.
     """
     engine = Engine(folder, threads=threads)
     engine.warm()

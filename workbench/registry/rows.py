@@ -322,7 +322,7 @@ def _guess(name: str, values: NDArray[Any], first: int) -> np.dtype[Any]:
     raise InvalidInput(
         f"Column {name!r} holds {' and '.join(sorted(kinds))} (row {first + at + 1} is "
         f"{str(values[at])[:80]!r}): a column is of numbers, of texts, of booleans, or of lists "
-        "of one length."
+        "of one length. Make it one, or leave it out."
     )
 
 
