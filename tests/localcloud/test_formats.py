@@ -114,7 +114,7 @@ def test_a_form_is_no_call_of_a_service_that_speaks_json_alone():
 def test_bodies_that_are_no_map_in_cbor_are_refused(body):
     path = "/service/GraniteServiceVersion20100801/operation/ListMetrics"
     with pytest.raises(AwsError) as caught:
-        cbor.parse_call("cloudwatch", call(CBOR, body, path), body)
+        cbor.parse_call("cloudwatch", call(CBOR, body, path))
 
     assert caught.value.code == "SerializationException"
 

@@ -1,17 +1,17 @@
-"""CloudWatch's API on a local cloud: metrics put, read and listed, and dashboards.
+"""CloudWatch's API on a local cloud: metrics put, read and listed.
 
 boto3 of today speaks JSON 1.0 with it, the JavaScript SDK 3 CBOR, and everything older than late in
 2025 forms (botocore's model has all three). What has an error code of its own in forms is named by
 that one in a header.
 """
 
-import json
 import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from workbench.localcloud.cloudwatch.alarms import Alarms
+from workbench.localcloud.cloudwatch.dashboards import Dashboards
 from workbench.localcloud.cloudwatch.metrics import RETENTION_SECONDS, Metrics, Summary
 from workbench.localcloud.cloudwatch.statistics import (
     dimensions,
@@ -28,11 +28,10 @@ from workbench.localcloud.core.paging import Pager
 from workbench.localcloud.core.protocol import (
     AwsError,
     Operation,
-    arn,
     not_implemented_error,
     now,
 )
-from workbench.localcloud.core.store import Store, StoreTable
+from workbench.localcloud.core.store import Store
 from workbench.modelserver.http import Request, Response
 
 MAX_DATA_POINTS = 100_800
@@ -47,9 +46,6 @@ _MAX_BODY_BYTES = 1_048_576  # bytes of a PutMetricData, unpacked (API reference
 _MAX_VALUE = 2.0**360  # of a value, either way (API reference, MetricDatum)
 _MAX_FUTURE_SECONDS = 7200  # seconds that a time may lie ahead (API reference, MetricDatum)
 _RECENT_SECONDS = 3 * 3600  # seconds: PT3H
-_DASHBOARD_COLUMNS = (
-    "name TEXT PRIMARY KEY, arn TEXT NOT NULL, body TEXT NOT NULL, modified REAL NOT NULL"
-)
 
 
 class CloudWatch:
@@ -86,11 +82,12 @@ class CloudWatch:
                 )
             ),
         }
-        self._service = JsonService("cloudwatch", operations, read_body=_decompress_body)
+        self._service = JsonService("cloudwatch", operations)
 
     async def answer(self, request: Request) -> Response:
         """Return the answer to a request, which may be an error."""
         try:
+            request.body = _decompress_body(request)
             return await self._service.answer(request)
         except AwsError as error:
             return _refuse(error, request)
@@ -184,90 +181,6 @@ class CloudWatch:
         ]
         page, more = _PAGER.page(list(dict.fromkeys(keys)), params)  # once, whatever its units
         return {"Metrics": [_format_metric(*key) for key in page], **more}
-
-
-class Dashboards:
-    """Dashboards, which are kept and given back as they came."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._dashboards = StoreTable(store, "dashboards", _DASHBOARD_COLUMNS)
-        self._tags = ResourceTags(store)
-
-    def exists(self, arn: str) -> bool:
-        """Whether there is a dashboard of this ARN."""
-        return self._dashboards.find(arn=arn) is not None
-
-    def operations(self) -> dict[str, Operation]:
-        """Return what answers the operations, by name."""
-        return {
-            "PutDashboard": self._put,
-            "GetDashboard": self._get,
-            "ListDashboards": self._list,
-            "DeleteDashboards": self._delete,
-        }
-
-    async def _put(self, params: dict[str, Any]) -> dict[str, Any]:
-        name, body = params["DashboardName"], params["DashboardBody"]
-        try:
-            sound = isinstance(json.loads(body).get("widgets"), list)
-        except (ValueError, AttributeError, RecursionError):
-            sound = False
-        if not sound:
-            raise AwsError(
-                "DashboardInvalidInputError",
-                "The dashboard body is invalid: it must be a JSON object with the list widgets.",
-            )
-        arn = _dashboard(name)
-        with self._store.write():
-            if not self.exists(arn):
-                self._tags.add(arn, params.get("Tags", []))
-            self._dashboards.put(name=name, arn=arn, body=body, modified=now())
-        return {"DashboardValidationMessages": []}
-
-    async def _get(self, params: dict[str, Any]) -> dict[str, Any]:
-        found = self._get_dashboard(params["DashboardName"])
-        return {
-            "DashboardArn": found["arn"],
-            "DashboardBody": found["body"],
-            "DashboardName": found["name"],
-        }
-
-    async def _list(self, params: dict[str, Any]) -> dict[str, Any]:
-        prefix = params.get("DashboardNamePrefix", "")
-        entries = [
-            {
-                "DashboardName": found["name"],
-                "DashboardArn": found["arn"],
-                "LastModified": found["modified"],
-                "Size": len(found["body"].encode()),
-            }
-            for found in self._dashboards.rows(order="name")
-            if found["name"].startswith(prefix)
-        ]
-        return {"DashboardEntries": entries}
-
-    async def _delete(self, params: dict[str, Any]) -> dict[str, Any]:
-        if not params["DashboardNames"]:
-            raise AwsError("InvalidParameterValueException", "DashboardNames must not be empty.")
-        for name in params["DashboardNames"]:
-            self._get_dashboard(name)
-        with self._store.write():
-            for name in params["DashboardNames"]:
-                self._tags.drop(_dashboard(name))
-                self._dashboards.remove(name=name)
-        return {}
-
-    def _get_dashboard(self, name: str) -> dict[str, Any]:
-        found = self._dashboards.find(name=name)
-        if found is None:
-            raise AwsError("DashboardNotFoundError", f"Dashboard {name} does not exist.", 404)
-        return found
-
-
-def _dashboard(name: str) -> str:
-    first, _, last = arn("cloudwatch", f"dashboard/{name}").partition(":cloudwatch:")
-    return f"{first}:cloudwatch::{last.partition(':')[2]}"  # dashboards belong to no region
 
 
 def _refuse(error: AwsError, request: Request) -> Response:

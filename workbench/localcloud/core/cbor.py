@@ -34,9 +34,7 @@ def is_spoken(request: Request) -> bool:
     return request.headers.get("smithy-protocol") == "rpc-v2-cbor"
 
 
-def parse_call(
-    service: str, request: Request, body: bytes
-) -> tuple[OperationModel, dict[str, Any]]:
+def parse_call(service: str, request: Request) -> tuple[OperationModel, dict[str, Any]]:
     """Return the operation that a path names, and its parameters, not yet checked.
 
     Raises:
@@ -45,7 +43,7 @@ def parse_call(
     found = _PATH.fullmatch(request.path)
     if found is None or found[1] != validation.service(service).metadata.get("targetPrefix"):
         raise AwsError("UnknownOperationException", f"There is no operation at {request.path}.")
-    return validation.operation(service, found[2]), _read(body)
+    return validation.operation(service, found[2]), _read(request.body)
 
 
 def response(model: OperationModel, content: Mapping[str, Any]) -> Response:

@@ -5,7 +5,7 @@ the header X-Amz-Target with JSON (JSON 1.0 and 1.1), in the member Action of a 
 by path (RPC v2 CBOR, REST-JSON). S3, which is none of these, reads its requests itself.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from botocore.model import OperationModel
@@ -29,13 +29,8 @@ _FORMERLY_QUERY = ("sqs",)  # botocore's model of today does not say so
 _ANSWERS = {"query": query.response, cbor.PROTOCOL: cbor.response}  # all others are JSON
 
 
-def parse_target(service: str, request: Request, body: bytes | None = None) -> Call:
-    """Return the call of a request that names its operation in X-Amz-Target.
-
-    Args:
-        service: As botocore names it.
-        request: Its parameters are JSON, and not yet checked.
-        body: The JSON, where it is not the request's body itself.
+def parse_target(service: str, request: Request) -> Call:
+    """Return the call of a request that names its operation in X-Amz-Target, not yet checked.
 
     Raises:
         AwsError: It calls no operation of this service, or its body is not a JSON object.
@@ -45,8 +40,7 @@ def parse_target(service: str, request: Request, body: bytes | None = None) -> C
     wanted = validation.service(service).metadata.get("targetPrefix")  # None: called by forms
     # CloudTrail's is a class of Java, and some clients leave out its package
     if space and wanted and f".{wanted}".endswith(f".{space}"):
-        text = request.body if body is None else body
-        return validation.operation(service, name), json_parameters(text)
+        return validation.operation(service, name), json_parameters(request.body)
     raise AwsError(
         "UnknownOperationException",
         f"X-Amz-Target must be {wanted}.<operation>, got {target!r}. The local cloud speaks JSON "
@@ -54,29 +48,23 @@ def parse_target(service: str, request: Request, body: bytes | None = None) -> C
     )
 
 
-def read_call(service: str, request: Request, body: bytes | None = None) -> Call:
-    """Return the call of a request to a service that is not called by method and path.
-
-    Args:
-        service: As botocore names it.
-        request: Its parameters are not yet checked.
-        body: Its body, unpacked, where it came packed.
+def read_call(service: str, request: Request) -> Call:
+    """Return the call, not yet checked, of a request to a service not called by method and path.
 
     Raises:
         AwsError: It calls no operation of this service, or its body cannot be read.
     """
-    text = request.body if body is None else body
     protocol = find_protocol(request, service)
     if protocol == cbor.PROTOCOL and cbor.PROTOCOL in protocols(service):
-        return cbor.parse_call(service, request, text)
+        return cbor.parse_call(service, request)
     if (request.method, request.path) != ("POST", "/"):
         raise AwsError(
             "UnknownOperationException",
             f"No operation: POST / was expected, got {request.method} {request.path}.",
         )
     if protocol == "query" and ("query" in protocols(service) or service in _FORMERLY_QUERY):
-        return query.parse_call(service, text)
-    return parse_target(service, request, text)
+        return query.parse_call(service, request.body)
+    return parse_target(service, request)
 
 
 def protocols(service: str) -> Collection[str]:
@@ -96,19 +84,11 @@ class JsonService:
     Args:
         name: As botocore names it.
         operations: What answers them, by name; all others are answered with 501.
-        read_body: Returns the JSON of a request.
     """
 
-    def __init__(
-        self,
-        name: str,
-        operations: Mapping[str, Operation],
-        *,
-        read_body: Callable[[Request], bytes] = lambda request: request.body,
-    ) -> None:
+    def __init__(self, name: str, operations: Mapping[str, Operation]) -> None:
         self.name = name
         self._operations = operations
-        self._read_body = read_body
 
     async def answer(self, request: Request) -> Response:
         """Return what the operation of a request gives back.
@@ -123,7 +103,7 @@ class JsonService:
         return self._respond(request, model, await self._operations[model.name](parameters))
 
     def _parse(self, request: Request) -> Call:
-        return read_call(self.name, request, self._read_body(request))
+        return read_call(self.name, request)
 
     def _respond(
         self, request: Request, model: OperationModel, content: Mapping[str, Any]
