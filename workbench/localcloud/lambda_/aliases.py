@@ -5,12 +5,11 @@ and developer guide, "Implement Lambda canary deployments using a weighted alias
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.localcloud.core.protocol import Operation
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.lambda_.code_packages import invalid_parameter_error
-from workbench.localcloud.lambda_.concurrency import ConcurrencyApi
 from workbench.localcloud.lambda_.configuration import LATEST, create_revision, filter_public
 from workbench.localcloud.lambda_.versions import (
     PAGER,
@@ -23,6 +22,9 @@ from workbench.localcloud.lambda_.versions import (
     not_found_error,
 )
 
+if TYPE_CHECKING:
+    from workbench.localcloud.lambda_.concurrency import ConcurrencyApi
+
 
 class AliasApi:
     """Lambda's operations on aliases.
@@ -33,7 +35,7 @@ class AliasApi:
         concurrency: Follows an alias to another version.
     """
 
-    def __init__(self, store: Store, table: FunctionTable, concurrency: ConcurrencyApi) -> None:
+    def __init__(self, store: Store, table: FunctionTable, concurrency: "ConcurrencyApi") -> None:
         self._store = store
         self._table = table
         self._concurrency = concurrency

@@ -102,15 +102,9 @@ def prefixes(call: S3Request, page: Iterable[object]) -> dict[str, Any]:
 
 def repeat(call: S3Request, *parameters: str) -> dict[str, str]:
     """Return parameters of the request that were given, as members of the answer."""
-    members = {
-        "delimiter": "Delimiter",
-        "start-after": "StartAfter",
-        "continuation-token": "ContinuationToken",
-        "encoding-type": "EncodingType",
-    }
     plain = ("continuation-token", "encoding-type")
     return {
-        members[name]: value if name in plain else encode_key(call, value)
+        name.title().replace("-", ""): value if name in plain else encode_key(call, value)
         for name in parameters
         if (value := call.query.get(name))
     }

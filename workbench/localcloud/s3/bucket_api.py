@@ -4,7 +4,12 @@ import re
 from typing import Any, cast
 
 from workbench.localcloud.core.paging import Pager
-from workbench.localcloud.core.protocol import REGION, AwsError, xml_response
+from workbench.localcloud.core.protocol import (
+    REGION,
+    AwsError,
+    not_implemented_error,
+    xml_response,
+)
 from workbench.localcloud.s3.answers import (
     OWNER,
     S3Handler,
@@ -74,9 +79,7 @@ class BucketApi:
 
     async def _create(self, call: S3Request) -> Response:
         _check_region(call.region)
-        wanted = None
-        if call.request.body:
-            wanted = _read_location(call)
+        wanted = _read_location(call) if call.request.body else None
         if (wanted or REGION) != call.region:
             raise AwsError(
                 "IllegalLocationConstraintException",
@@ -148,9 +151,5 @@ def _read_location(call: S3Request) -> str | None:
     for each in document:
         name = each.tag.rpartition("}")[2]
         if name != "LocationConstraint":
-            raise AwsError(
-                "NotImplemented",
-                f"S3's CreateBucket with {name} is not yet offered by the local cloud.",
-                501,
-            )
+            raise not_implemented_error(f"S3's CreateBucket with {name}")
     return document.findtext("{*}LocationConstraint")

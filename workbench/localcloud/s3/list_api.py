@@ -29,7 +29,7 @@ class ListApi:
         """Return what answers each operation, by name."""
         return {
             "ListObjects": self._list,
-            "ListObjectsV2": self._list_again,
+            "ListObjectsV2": self._list_v2,
             "ListObjectVersions": self._list_versions,
             "ListMultipartUploads": self._list_uploads,
         }
@@ -41,7 +41,7 @@ class ListApi:
             content["NextMarker"] = encode_key(call, _last(page))
         return xml_response("ListBucketResult", content | _contents(call, page))
 
-    async def _list_again(self, call: S3Request) -> Response:
+    async def _list_v2(self, call: S3Request) -> Response:
         query = call.query
         after = query.get("start-after", "")
         if "continuation-token" in query:

@@ -3,7 +3,7 @@
 from email.utils import formatdate
 from typing import Any, cast
 
-from workbench.localcloud.core.protocol import AwsError, xml_response
+from workbench.localcloud.core.protocol import AwsError, not_implemented_error, xml_response
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.s3.answers import (
     S3Handler,
@@ -19,6 +19,7 @@ from workbench.localcloud.s3.answers import (
 )
 from workbench.localcloud.s3.checksums import find_algorithm
 from workbench.localcloud.s3.objects import Object, ObjectStore
+from workbench.localcloud.s3.parameters import version_error
 from workbench.localcloud.s3.requests import (
     S3Request,
     check_conditions,
@@ -195,9 +196,9 @@ class ObjectApi:
         """Return why one of many objects is not deleted; None where it is."""
         error = None
         if unknown := set(asked) - {"Key", "ETag", "VersionId"}:
-            error = AwsError("NotImplemented", f"{min(unknown)} is not offered by the local cloud.")
+            error = not_implemented_error(min(unknown))
         elif asked.get("VersionId", "null") not in ("null", ""):
-            error = AwsError("NoSuchVersion", "The specified version does not exist.")
+            error = version_error()
         elif asked.get("ETag"):
             try:
                 there = self._objects.find(bucket, asked["Key"])

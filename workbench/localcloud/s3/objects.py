@@ -4,18 +4,17 @@ A file is whole and on the disk before a row names it, and goes after the last r
 """
 
 import hashlib
-import os
 import re
-import shutil
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from workbench.localcloud.core.protocol import REGION, AwsError, now
 from workbench.localcloud.core.store import Store, StoreTable
-from workbench.localcloud.s3.checksums import CHECKSUMS, combine, encode
+from workbench.localcloud.s3 import files
+from workbench.localcloud.s3.checksums import combine
 from workbench.localcloud.s3.uploads import StoredBody
 
 _BUCKET_COLUMNS = """
@@ -37,7 +36,6 @@ checksums TEXT NOT NULL, PRIMARY KEY (upload, number)
 """
 LAST_CHARACTER = "\U0010ffff"
 TYPE_HEADER = "x-amz-checksum-type"
-_PIECE = 1024 * 1024  # bytes that are read at once
 MIN_PART = 5 * 1024 * 1024
 """Bytes that each part but the last has at least."""
 
@@ -196,9 +194,9 @@ class ObjectStore:
         path = self.new_path()
         file = self.path(source)
         sums = dict(source.checksums)
-        await self._store.run_in_thread(_link_or_copy, file, path)
+        await self._store.run_in_thread(files.link_or_copy, file, path)
         if algorithm and "-" in sums.get(algorithm, "-"):
-            sums = await self._store.run_in_thread(_compute_checksums, path, [algorithm])
+            sums = await self._store.run_in_thread(files.compute_checksums, path, [algorithm])
         return StoredBody(path, source.size, source.etag, sums)
 
     def tag(self, bucket: str, key: str, tags: str) -> None:
@@ -312,13 +310,12 @@ class ObjectStore:
         self, source: Object, first: int, length: int, algorithm: str = ""
     ) -> StoredBody:
         """Copy a range of an object, in bytes, to a new body, with a checksum if asked."""
-        body = await self._store.run_in_thread(
-            _copy_range, self.path(source), self.new_path(), first, length
+        wanted = [algorithm] if algorithm else []
+        path = self.new_path()
+        facts = await self._store.run_in_thread(
+            files.copy_range, self.path(source), path, first, length, wanted
         )
-        if algorithm:
-            made = await self._store.run_in_thread(_compute_checksums, body.path, [algorithm])
-            body = replace(body, checksums=made)
-        return body
+        return StoredBody(path, *facts)
 
     def parts(self, upload: Upload) -> list[Part]:
         """Return the parts of an upload, in order."""
@@ -331,8 +328,8 @@ class ObjectStore:
         """Join parts, named by number and ETag, to a body, with checksums of the whole if asked."""
         chosen = self._select_parts(upload, named)
         path = self.new_path()
-        files = [self._files / part.blob for part in chosen]
-        sums = await self._store.run_in_thread(_join, files, path, algorithms)
+        sources = [self._files / part.blob for part in chosen]
+        sums = await self._store.run_in_thread(files.join, sources, path, algorithms)
         each = [part.checksums.get(upload.algorithm, "") for part in chosen]
         if upload.checksum_type == "COMPOSITE" and all(each):
             sums[upload.algorithm] = combine(upload.algorithm, each)
@@ -423,47 +420,3 @@ def _etag(parts: list[Part]) -> str:
     """Return the ETag of an object made of parts: the MD5 of theirs, and their number."""
     md5s = b"".join(bytes.fromhex(part.etag) for part in parts)
     return f"{hashlib.md5(md5s, usedforsecurity=False).hexdigest()}-{len(parts)}"
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    """Give a file that never changes a second name; a copy where that cannot be had."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def _copy_range(source: Path, target: Path, first: int, length: int) -> StoredBody:
-    md5 = hashlib.md5(usedforsecurity=False)
-    left = length
-    with source.open("rb") as read, target.open("xb") as write:
-        read.seek(first)
-        while left and (piece := read.read(min(left, _PIECE))):
-            md5.update(piece)
-            write.write(piece)
-            left -= len(piece)
-        write.flush()
-        os.fsync(write.fileno())
-    return StoredBody(target, length - left, md5.hexdigest(), {})
-
-
-def _join(sources: list[Path], target: Path, algorithms: Collection[str]) -> dict[str, str]:
-    """Write files behind one another; return checksums of the whole."""
-    with target.open("xb") as write:
-        for source in sources:
-            with source.open("rb") as read:
-                shutil.copyfileobj(read, write, _PIECE)
-        write.flush()
-        os.fsync(write.fileno())
-    return _compute_checksums(target, algorithms)
-
-
-def _compute_checksums(path: Path, algorithms: Collection[str]) -> dict[str, str]:
-    """Return checksums of a file by algorithm."""
-    made = {name: CHECKSUMS[name]() for name in algorithms}
-    if made:
-        with path.open("rb") as read:
-            while piece := read.read(_PIECE):
-                for each in made.values():
-                    each.update(piece)
-    return {name: encode(each) for name, each in made.items()}

@@ -92,8 +92,10 @@ def _rows() -> dict[tuple[str, str, str], tuple[str, tuple[str, ...], tuple[str,
         *(*_WRITE, *_KEPT, *_SOURCE, "x-amz-checksum-algorithm"),
         *("x-amz-metadata-directive", "x-amz-tagging-directive"),
     )
-    buckets = (*_ACL, *_SUMS, *(f"x-amz-{name}" for name in ("object-ownership",)))
-    buckets += ("x-amz-bucket-object-lock-enabled", "x-amz-bucket-namespace")
+    buckets = (
+        *(*_ACL, *_SUMS, "x-amz-object-ownership"),
+        *("x-amz-bucket-object-lock-enabled", "x-amz-bucket-namespace"),
+    )
     return {
         ("GET", "service", ""): (
             "ListBuckets",
@@ -165,6 +167,12 @@ OPERATIONS: Mapping[tuple[str, str, str], S3Operation] = {
 }
 """What is offered, by method, what it is about, and the parameters that make it another one."""
 
+
+def version_error() -> AwsError:
+    """Return the answer to a version, of which no object here has any."""
+    return AwsError("NoSuchVersion", "The specified version does not exist: none are kept.", 404)
+
+
 _PLAIN = frozenset().union(*(each.query for each in OPERATIONS.values()))
 
 _STORAGE_CLASSES = (
@@ -172,6 +180,7 @@ _STORAGE_CLASSES = (
     "GLACIER_IR",
 )
 _LATER_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}  # must be restored before they are read
+_OWNERS = ((ACCOUNT,), AwsError("AccessDenied", "Access Denied", 403))
 _VALUES: Mapping[str, tuple[tuple[str, ...], AwsError | None]] = {  # else NotImplemented
     "x-amz-api-version": (("2006-03-01",), None),
     "x-amz-acl": (
@@ -184,11 +193,8 @@ _VALUES: Mapping[str, tuple[tuple[str, ...], AwsError | None]] = {  # else NotIm
         ("COMPOSITE", "FULL_OBJECT"),
         AwsError("InvalidRequest", "Value for x-amz-checksum-type header is invalid."),
     ),
-    "x-amz-expected-bucket-owner": ((ACCOUNT,), AwsError("AccessDenied", "Access Denied", 403)),
-    "x-amz-source-expected-bucket-owner": (
-        (ACCOUNT,),
-        AwsError("AccessDenied", "Access Denied", 403),
-    ),
+    "x-amz-expected-bucket-owner": _OWNERS,
+    "x-amz-source-expected-bucket-owner": _OWNERS,
     "x-amz-metadata-directive": (
         ("COPY", "REPLACE"),
         AwsError("InvalidArgument", "Unknown metadata directive."),
@@ -206,10 +212,7 @@ _VALUES: Mapping[str, tuple[tuple[str, ...], AwsError | None]] = {  # else NotIm
         AwsError("InvalidArgument", "Invalid Encoding Method specified in Request"),
     ),
     "list-type": (("2",), AwsError("InvalidArgument", "Invalid List Type specified")),
-    "versionId": (
-        ("null",),
-        AwsError("NoSuchVersion", "The specified version does not exist: none are kept.", 404),
-    ),
+    "versionId": (("null",), version_error()),
 }
 
 

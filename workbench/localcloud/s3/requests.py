@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 from xml.etree import ElementTree as ET
 
 from workbench.localcloud.core.addresses import split_address
 from workbench.localcloud.core.protocol import REGION, AwsError, not_implemented_error, parse_scope
 from workbench.localcloud.s3.checksums import CHECKSUMS, PREFIX, encode, verify_body
-from workbench.localcloud.s3.objects import Object
 from workbench.localcloud.s3.parameters import (
     COPY_SOURCE,
     MOVED_HEADERS,
@@ -21,8 +21,12 @@ from workbench.localcloud.s3.parameters import (
     S3Operation,
     check_parameters,
     find_extras,
+    version_error,
 )
 from workbench.modelserver.http import Request
+
+if TYPE_CHECKING:
+    from workbench.localcloud.s3.objects import Object
 
 MAX_TAGS = {"object": 10, "bucket": 50}  # S3 user guide, "Categorizing your objects using tags"
 _NEVER_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
@@ -259,7 +263,7 @@ def read_source(call: S3Request) -> tuple[str, str]:
     if not key:
         raise AwsError("InvalidArgument", "Copy Source must mention the source bucket and key.")
     if version not in ("", "null"):
-        raise AwsError("NoSuchVersion", "The specified version does not exist: none are kept.", 404)
+        raise version_error()
     return bucket, key
 
 
@@ -320,7 +324,7 @@ class NotModified(AwsError):
         super().__init__("NotModified", "Not Modified", 304)
 
 
-def check_conditions(headers: Mapping[str, str], found: Object) -> None:
+def check_conditions(headers: Mapping[str, str], found: "Object") -> None:
     """Check what the client wants to be true of the object it reads (RFC 9110, section 13).
 
     Raises:
@@ -338,7 +342,7 @@ def check_conditions(headers: Mapping[str, str], found: Object) -> None:
         raise NotModified
 
 
-def check_source_conditions(call: S3Request, found: Object) -> None:
+def check_source_conditions(call: S3Request, found: "Object") -> None:
     """Check what the client wants to be true of the object it copies from.
 
     Raises:
@@ -356,7 +360,7 @@ def check_source_conditions(call: S3Request, found: Object) -> None:
         raise precondition_error(f"{prefix}if-none-match") from None
 
 
-def check_replaced(headers: Mapping[str, str], there: Object | None) -> None:
+def check_replaced(headers: Mapping[str, str], there: "Object | None") -> None:
     """Check what the client wants to be true of the object that it replaces or deletes.
 
     Raises:

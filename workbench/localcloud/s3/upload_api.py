@@ -1,7 +1,7 @@
 """S3's operations on uploads in parts."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from workbench.localcloud.core.protocol import AwsError, xml_response
@@ -20,7 +20,6 @@ from workbench.localcloud.s3.checksums import (
     find_algorithm,
     find_checksum,
 )
-from workbench.localcloud.s3.object_api import ObjectApi
 from workbench.localcloud.s3.objects import TYPE_HEADER, ObjectStore, Part, Upload
 from workbench.localcloud.s3.requests import (
     S3Request,
@@ -35,11 +34,14 @@ from workbench.localcloud.s3.requests import (
 from workbench.localcloud.s3.uploads import StoredBody
 from workbench.modelserver.http import Response
 
+if TYPE_CHECKING:
+    from workbench.localcloud.s3.object_api import ObjectApi
+
 
 class UploadApi:
     """The operations on uploads in parts."""
 
-    def __init__(self, objects: ObjectStore, object_api: ObjectApi) -> None:
+    def __init__(self, objects: ObjectStore, object_api: "ObjectApi") -> None:
         self._objects = objects
         self._object_api = object_api
 
