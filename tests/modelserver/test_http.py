@@ -12,7 +12,14 @@ import httptools
 import pytest
 import uvloop
 
-from workbench.modelserver.http import FilePart, Response, Server, ServerSettings, make_handler
+from workbench.modelserver.http import (
+    Connection,
+    FilePart,
+    Response,
+    Server,
+    ServerSettings,
+    make_handler,
+)
 
 BIG = 10**7
 
@@ -461,3 +468,53 @@ def test_a_server_that_closes_waits_no_longer_than_its_grace():
 def test_a_header_that_http_cannot_hold_is_no_reason_to_give_no_answer(site):
     with Client(site) as client:
         assert client.send(get("/odd")).read() == [(200, b"")]
+
+
+class Wire:
+    """A transport that keeps what is written, and what was asked."""
+
+    def __init__(self):
+        self.asked = []
+        self.connection = Connection(ServerSettings(self.handle, refuse), set(), 10)
+        self.connection.connection_made(self)
+
+    def handle(self, request, reply):
+        told = (request.method, request.path, request.query, request.headers, request.body)
+        self.asked.append((*told, request.received))
+        reply(Response())
+
+    def write(self, data):
+        pass
+
+    def is_closing(self):
+        return False
+
+
+ASKED_AGAIN = [
+    post("/a?x=1", b"123"),
+    post("/a?x=1", b"456"),
+    post("/a?x=1", b"\r\n\r"),
+    post("/a?x=2", b"123"),
+    post("/a?x=1", b"123", "x-more: 1"),
+    post("/a", b""),
+    get("/a"),
+    get("/b") + get("/a"),
+    get("/a", "expect: 100-continue"),
+    b"\r\n" + get("/a"),
+    get("/a", "transfer-encoding: chunked") + b"3\r\n789\r\n0\r\n\r\n",
+    get("/a", "transfer-encoding: chunked") + b"0\r\n\r\n",
+]
+
+
+def test_a_head_that_comes_again_is_taken_as_the_first_one_was():
+    rng = random.Random(1)  # noqa: S311 - nothing is secret
+    whole, by_byte = Wire(), Wire()
+    for _ in range(2000):
+        data = rng.choice(ASKED_AGAIN) + rng.choice([b"", b"", rng.choice(ASKED_AGAIN)])
+        cut = rng.choice([len(data), rng.randrange(1, len(data))])
+        for piece in filter(None, (data[:cut], data[cut:])):
+            whole.connection.data_received(piece)
+        for at in range(len(data)):
+            by_byte.connection.data_received(data[at : at + 1])
+    assert len(whole.asked) > 2000
+    assert whole.asked == by_byte.asked

@@ -101,18 +101,24 @@ class BatchingQueue:
 
     def _take(self) -> list[_QueuedRequest]:
         """Return the next job, and those behind it that fit into one run with it."""
-        jobs = [self._waiting.popleft()]
+        waiting = self._waiting
+        jobs = [waiting.popleft()]
         first = jobs[0].rows
-        rows = len(first)
-        while not jobs[0].alone:
-            self._drop_unwanted()
-            if not self._waiting:
-                break
-            job = self._waiting[0]
+        rows, row, dtype = len(first), first.shape[1:], first.dtype
+        while waiting and not jobs[0].alone:
+            job = waiting[0]
+            if not job.is_wanted():
+                self._drop_unwanted()
+                continue
             rows += len(job.rows)
-            if rows > self._max_batch or job.alone or not _stack_together(first, job.rows):
+            if (
+                rows > self._max_batch
+                or job.alone
+                or job.rows.shape[1:] != row
+                or job.rows.dtype != dtype
+            ):
                 break
-            jobs.append(self._waiting.popleft())
+            jobs.append(waiting.popleft())
         return jobs
 
     def _attempt(self, rows: NDArray[Any]) -> Outcome:
@@ -128,14 +134,12 @@ class BatchingQueue:
             jobs = []
         if self._waiting and not self._start_scheduled:
             self._schedule_start()
+        if len(jobs) == 1 or isinstance(outcome, Exception):
+            for job in jobs:
+                job.deliver(outcome)
+            return
         start = 0
         for job in jobs:
-            if len(jobs) == 1 or isinstance(outcome, Exception):
-                job.deliver(outcome)
-                return
-            job.deliver(outcome[start : start + len(job.rows)])
-            start += len(job.rows)
-
-
-def _stack_together(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    return one.shape[1:] == other.shape[1:] and one.dtype == other.dtype
+            end = start + len(job.rows)
+            job.deliver(outcome[start:end])
+            start = end

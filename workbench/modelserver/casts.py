@@ -10,7 +10,10 @@
 The workbench and the model server both use it; like all of the server it needs NumPy alone.
 """
 
+import struct
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -101,8 +104,41 @@ def as_numbers(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:  # noqa: ANN4
     array = np.array(values)
     if array.dtype.kind != "f" or not array.size:
         return array
-    large = _EXACT if dtype.kind != "f" else min(_EXACT, 2.0 ** (np.finfo(dtype).nmant + 1))
-    return np.array(values, object) if (np.abs(array) >= large).any() else array
+    return np.array(values, object) if (np.abs(array) >= _exact_limit(dtype)).any() else array
+
+
+def pack_floats(values: Any, dtype: np.dtype[Any]) -> NDArray[Any] | None:  # noqa: ANN401
+    """Return nested lists, as JSON's parser makes them, in a float type; None for most others.
+
+    Floats so small that a whole number among them would be exact need no second look: this takes
+    a quarter of the time of `as_numbers` and `cast`, which have the last word on all others.
+
+    >>> pack_floats([[1, 0.5], [True, 2]], np.dtype("float32")).tolist()
+    [[1.0, 0.5], [1.0, 2.0]]
+    >>> pack_floats([[16777217]], np.dtype("float32")), pack_floats([["1"]], np.dtype("float32"))
+    (None, None)
+    """
+    if dtype.kind != "f":
+        return None
+    shape: list[int] = []
+    rows = [values]
+    try:
+        while isinstance(rows[0], list):
+            (size,) = {len(row) for row in rows}
+            shape.append(size)
+            rows = rows[0] if len(rows) == 1 else list(chain.from_iterable(rows))
+        flat = np.frombuffer(struct.pack(f"{len(rows)}d", *rows))
+    except (TypeError, ValueError, IndexError, OverflowError, struct.error):
+        return None  # it has no numbers, or no shape
+    if not np.abs(flat).max() < _exact_limit(dtype):
+        return None
+    return flat.astype(dtype).reshape(shape)
+
+
+@lru_cache(maxsize=16)
+def _exact_limit(dtype: np.dtype[Any]) -> float:
+    """Return the value from which on a float of this type, or of 64 bits, skips whole numbers."""
+    return _EXACT if dtype.kind != "f" else min(_EXACT, 2.0 ** (np.finfo(dtype).nmant + 1))
 
 
 def _cast_objects(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -11,15 +11,14 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from workbench.modelserver.casts import MISSING, CastError, as_numbers, cast
+from workbench.modelserver.casts import MISSING, CastError, as_numbers, cast, pack_floats
 from workbench.modelserver.chunks import array_rows, json_rows, whole_lines
 from workbench.modelserver.errors import RequestError
 
@@ -31,13 +30,14 @@ NPY, JSON, CSV, JSONLINES = (
 )
 TYPES = (NPY, JSON, CSV, JSONLINES)
 
+Order = Literal["C", "F"]
+
 _MAGIC = b"\x93NUMPY"
 _HEADER_CACHE_SIZE = 256
 _MAX_HEADER_BYTES = 64 * 1024  # NumPy itself refuses those of more than 10,000 characters
 
 
-@dataclass(frozen=True, slots=True)
-class InputBatch:
+class InputBatch(NamedTuple):
     """Rows with an axis for the batch; `single` if they came without.
 
     `wrapped` is the name that answers have in a JSON object; "" if they need none.
@@ -70,7 +70,7 @@ class Reader:
             CSV: self._csv,
             JSONLINES: self._jsonlines,
         }
-        self._headers: dict[bytes, tuple[tuple[int, ...], np.dtype[Any], str]] = {}
+        self._headers: dict[bytes, tuple[tuple[int, ...], np.dtype[Any], Order]] = {}
 
     def read(self, content_type: str, body: bytes) -> InputBatch:
         """Return the rows of a body.
@@ -121,8 +121,9 @@ class Reader:
         return RequestError(400, f"The rows must all have one shape, {self._describe_input()}.")
 
     def _find_reader(self, content_type: str) -> Callable[[bytes], InputBatch]:
-        name = content_type.partition(";")[0].strip().lower()
-        read = self._readers.get(name)
+        read = self._readers.get(content_type)
+        if read is None:
+            read = self._readers.get(_bare_type(content_type))
         if read is None:
             raise RequestError(
                 415, f"Content-Type must be {_join_names(TYPES)}, got {content_type!r}."
@@ -142,8 +143,7 @@ class Reader:
 
     def _npy(self, body: bytes) -> InputBatch:
         shape, dtype, order, end = self._read_npy_header(body, len(body))
-        values = np.frombuffer(body, dtype, offset=end).reshape(shape, order=order)  # type: ignore[call-overload]
-        return self._to_batch(values)
+        return self._to_batch(np.ndarray(shape, dtype, body, end, order=order))
 
     def _npy_blocks(self, file: BinaryIO, size: int) -> Iterator[InputBatch]:
         shape, dtype, order, end = self._read_npy_header(file.read(_MAX_HEADER_BYTES), size)
@@ -168,7 +168,7 @@ class Reader:
 
     def _read_npy_header(
         self, body: bytes, size: int
-    ) -> tuple[tuple[int, ...], np.dtype[Any], str, int]:
+    ) -> tuple[tuple[int, ...], np.dtype[Any], Order, int]:
         """Read shape, type, order and start of an array of `size` bytes, its header included.
 
         `body` is the whole or enough of it.
@@ -220,6 +220,9 @@ class Reader:
         return InputBatch(self._check_batch(rows))
 
     def _to_array(self, values: Any) -> NDArray[Any]:  # noqa: ANN401 - whatever JSON can hold
+        packed = pack_floats(values, self._dtype)
+        if packed is not None:
+            return packed
         try:
             array = as_numbers(values, self._dtype)
         except (ValueError, OverflowError) as error:
@@ -241,11 +244,12 @@ class Reader:
 
     def _check_batch(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return rows of the model's shape in its type."""
-        fits = array.ndim == 1 + len(self._row) and all(
-            want is None or want == got
-            for want, got in zip(self._row, array.shape[1:], strict=True)
+        row = array.shape[1:]
+        fits = row == self._row or (
+            len(row) == len(self._row)
+            and all(want in (None, got) for want, got in zip(self._row, row, strict=True))
         )
-        if not fits or not len(array):
+        if not fits or not array.ndim or not len(array):
             raise RequestError(
                 400, f"The rows have shape {array.shape}; wanted: {self._describe_input()}."
             )
@@ -267,7 +271,9 @@ def choose(accept: str, content_type: str) -> str:
     >>> choose("*/*", "text/csv; charset=utf-8")
     'text/csv'
     """
-    own = content_type.partition(";")[0].strip().lower()
+    if accept == content_type and accept in TYPES:
+        return accept
+    own = _bare_type(content_type)
     if accept in ("", "*/*", own):
         return own
     for name in _sort_by_preference(accept):
@@ -294,6 +300,10 @@ def write(content_type: str, outputs: NDArray[Any], batch: InputBatch) -> bytes:
     return _write_csv(outputs.reshape(len(outputs), -1))
 
 
+def _bare_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
 def _sort_by_preference(accept: str) -> list[str]:
     choices: list[tuple[float, int, str]] = []
     for part in accept.split(","):
@@ -314,7 +324,7 @@ def _header_end(body: bytes) -> int:
 
 def _parse_header(
     header: bytes, kinds: str, max_size: int
-) -> tuple[tuple[int, ...], np.dtype[Any], str]:
+) -> tuple[tuple[int, ...], np.dtype[Any], Order]:
     """Return shape, type and order; nothing is ever unpickled."""
     file = io.BytesIO(header)
     try:

@@ -14,6 +14,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
@@ -30,6 +31,7 @@ _MAX_FILES = 8192  # descriptors that are asked for where the system's limit is 
 _MAX_REJECTED = 64  # connections at a time that are answered that there are too many
 _QUIET_ENOUGH = 1.0  # seconds without a byte after which a connection may make room for another
 _CHUNK = 256 * 1024
+_MAX_KNOWN_HEAD = 8 * 1024  # bytes of a head that a connection keeps
 _MAX_COPIED_BYTES = 64 * 1024  # bodies up to here leave in one piece with their headers
 _LINGER_SECONDS = 2.0
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -59,6 +61,16 @@ class Request:
         self.received = 0
         self.abandoned = False
         self.on_abandoned: Callable[[], None] | None = None
+
+    def repeat(self, body: bytes) -> "Request":
+        """Return a request with the same head and another body."""
+        request = Request()
+        request.method, request.path = self.method, self.path
+        request.raw_path, request.query = self.raw_path, self.query
+        request.headers = self.headers
+        request.body = body
+        request.received = len(body)
+        return request
 
 
 @dataclass(slots=True)
@@ -115,7 +127,7 @@ class ServerSettings:
         handler: answers a request.
         refuse: the answer to what is not HTTP (400) or too large (413), by status and reason.
         max_body: bytes of a body in memory.
-        spool: gives a file for the body of a request whose headers are known, or None.
+        spool: gives a file for the body of a request, or None, by its headers alone.
         max_spooled: bytes of a body in a file.
         head_timeout: seconds for the headers of a request, and for the first byte of a client.
         body_timeout: seconds without a piece of a body, or of an answer that the client reads.
@@ -155,6 +167,9 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._request: Request | None = None  # the one that is being received
+        self._known_request: Request | None = None  # the last one, where others may follow it
+        self._known_head = b""  # its head, where it came in one piece: the next may have the same
+        self._known_size = 0  # bytes of it all
         self._handled_request: Request | None = None  # the one that was handled last
         self._waiting: deque[tuple[Request | Response, bool]] = deque()
         self._busy = False
@@ -205,12 +220,21 @@ class Connection(asyncio.Protocol):
             self._answer_next()
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; what is not HTTP is refused."""
+        """Take what the client sends, unless nothing more is wanted of it."""
         self._quiet = 0.0
         if self._discard_input:
             return
+        again = len(data) == self._known_size and self._request is None
+        if again and data.startswith(self._known_head):
+            self._repeat_request(data)
+        else:
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        """Feed the parser; what is not HTTP is refused."""
         request = self._request
         received = 0 if request is None else request.received
+        self._known_request = None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # declined: the answer is an ordinary one, and the last
@@ -219,7 +243,9 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
         except httptools.HttpParserError as error:
             self._reject(400, f"This is not HTTP/1.1: {error}.")
-        if request is not None and self._request is request and request.received == received:
+        if request is None:
+            self._remember_head(data)
+        elif self._request is request and request.received == received:
             self._count_head(len(data))
 
     # --- the parser's calls
@@ -281,7 +307,32 @@ class Connection(asyncio.Protocol):
         self._request = None
         request.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts = []
-        self._queue(request, keep_alive=self._parser.should_keep_alive())
+        keep_alive = self._parser.should_keep_alive()
+        self._known_request = request if keep_alive else None
+        self._queue(request, keep_alive=keep_alive)
+
+    # --- heads that come again
+
+    def _remember_head(self, data: bytes) -> None:
+        """Keep the head of a request that was just received, where `data` is all of it.
+
+        Clients send the same head again and again: what the parser took whole, in one piece and
+        without the framing of chunks, it would take again, with any body of the same length.
+        """
+        self._known_size = 0
+        request = self._known_request
+        if request is None or request.spool_file is not None or "expect" in request.headers:
+            return
+        size = len(data) - len(request.body)
+        if size <= _MAX_KNOWN_HEAD and data.find(b"\r\n\r\n") + 4 == size:
+            self._known_head, self._known_size = data[:size], len(data)
+
+    def _repeat_request(self, data: bytes) -> None:
+        """Take a request whose head is known."""
+        self._age = 0.0
+        former = cast("Request", self._known_request)
+        self._known_request = request = former.repeat(data[len(self._known_head) :])
+        self._queue(request, keep_alive=True)
 
     # --- how long a client may take
 
@@ -437,7 +488,10 @@ class Connection(asyncio.Protocol):
             self._waiting.clear()
             self._close_gracefully()
         elif not self._answering:
-            self._answer_next()
+            if self._waiting:
+                self._answer_next()
+            elif self._closing or self._reading_paused:
+                self._wait_for_request()
 
     def _wait_for_request(self) -> None:
         if self._closing and self._request is None:
@@ -533,11 +587,17 @@ def _count_files() -> int:
 def _head(response: Response, *, keep_alive: bool) -> bytes:
     body = response.body
     length = body.length if isinstance(body, FilePart) else len(body)
-    phrase = _PHRASES.get(response.status, b"Unknown")
-    lines = [b"HTTP/1.1 %d %s\r\ncontent-length: %d\r\n" % (response.status, phrase, length)]
-    if response.content_type:
-        lines.append(b"content-type: %s\r\n" % response.content_type.encode("latin-1", "replace"))
-    for name, value in response.headers:  # without "?" a client would get no answer
-        lines.append(f"{name}: {value}\r\n".encode("latin-1", "replace"))
-    lines.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
-    return b"".join(lines)
+    start = _start_head(response.status, length, response.content_type)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in response.headers])
+    end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+    return b"".join((start, lines.encode("latin-1", "replace"), end)) if lines else start + end
+
+
+@lru_cache(maxsize=256)
+def _start_head(status: int, length: int, content_type: str) -> bytes:
+    """Return the lines that most answers have."""
+    phrase = _PHRASES.get(status, b"Unknown")
+    start = b"HTTP/1.1 %d %s\r\ncontent-length: %d\r\n" % (status, phrase, length)
+    if content_type:
+        start += f"content-type: {content_type}\r\n".encode("latin-1", "replace")
+    return start
