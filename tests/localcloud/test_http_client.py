@@ -279,3 +279,44 @@ async def test_a_worker_that_speaks_no_http_is_lost(said):
         await asked.outcome()
         await lost.wait()
         upstream.close()
+
+
+@looped
+async def test_each_request_of_a_connection_has_its_own_time_limit():
+    asked, held = Asked(), Held()
+    async with worker(held) as address:
+        upstream = WorkerClient(address, lost=lost_never)
+        for name, limit in (("short", 0.02), ("long", 60.0), ("late", 0.2), ("other", 60.0)):
+            upstream.send(asked.exchange(name, time_limit=limit))
+            await until(lambda name=name: name in held.replies)
+            if name in ("short", "other"):  # whose connection the next one takes
+                held.replies[name](Response())
+                assert isinstance(await asked.outcome(name), Answer)
+        assert await asked.outcome("late") is Failure.TIMEOUT
+        assert "long" not in asked.outcomes
+        upstream.send(asked.exchange("soon", time_limit=0.05))
+        await until(lambda: "soon" in held.replies)
+        held.replies["long"](Response())
+        assert isinstance(await asked.outcome("long"), Answer)
+        assert await asked.outcome("soon") is Failure.TIMEOUT
+        upstream.close()
+
+
+@looped
+async def test_answers_with_the_same_head_have_each_their_own_body():
+    def answer(request, reply):
+        reply(Response(200, request.body, "text/plain"))
+
+    asked = Asked()
+    async with worker(answer) as address:
+        upstream = WorkerClient(address, lost=lost_never, max_in_flight=1)
+        for name, body, most in (("a", b"1", 9), ("b", b"2", 9), ("c", b"3", 0), ("d", b"4", 9)):
+            upstream.send(asked.exchange(name, body, max_answer=most))
+            outcome = await asked.outcome(name)
+            if most:
+                assert isinstance(outcome, Answer)
+                assert (outcome.status, outcome.body) == (200, body)
+                assert outcome.headers["content-length"] == "1"
+            else:
+                assert outcome is Failure.TOO_LARGE
+        upstream.close()

@@ -175,7 +175,9 @@ class Dispatcher:
 
     def spool(self, request: Request) -> BinaryIO | None:
         """Return what takes in a body that is not for the memory."""
-        return self._s3.spool(request) if _find_scope(request).service == "s3" else None
+        if request.method != "PUT" or _find_scope(request).service != "s3":
+            return None
+        return self._s3.spool(request)
 
     async def _answer(self, request: Request) -> Response:
         scope = _find_scope(request)

@@ -266,7 +266,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header."""
         if self._request is not None:
-            self._request.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            self._request.headers[header_name(name)] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Decide where the body goes, and tell a client that waits for leave to send it."""
@@ -582,6 +582,16 @@ def _count_files() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             return wanted
     return _MAX_FILES if soft == resource.RLIM_INFINITY else min(soft, _MAX_FILES)
+
+
+@lru_cache(maxsize=512)  # clients know few
+def header_name(name: bytes) -> str:
+    """Return a header's name as it is looked up.
+
+    >>> header_name(b"Content-Type")
+    'content-type'
+    """
+    return name.decode("latin-1").lower()
 
 
 def _head(response: Response, *, keep_alive: bool) -> bytes:

@@ -452,6 +452,7 @@ def _canonical_request(request: Request, signature: _Signature, payload: str) ->
     return f"{request.method}\n{path}\n{query}\n{lines}\n{';'.join(names)}\n{payload}"
 
 
+@lru_cache(maxsize=256)  # endpoints are called again and again
 def _canonical_path(path: str, *, for_s3: bool) -> str:
     """Return the path as it is signed: S3's encoded once, that of other services twice.
 

@@ -5,16 +5,16 @@ Callbacks instead of coroutines, because this lies on the path of every invocati
 
 import asyncio
 import enum
+import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import httptools
 
 from workbench.localcloud.core.tasks import TaskSet
-from workbench.modelserver.http import FilePart
+from workbench.modelserver.http import FilePart, header_name
 
 Address = str | tuple[str, int]
 """Where a worker listens: the path of a socket, or host and port."""
@@ -35,8 +35,7 @@ class Failure(enum.Enum):
     ABANDONED = "whoever asked has left"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a worker said: `headers` by lower-case name."""
 
     status: int
@@ -259,7 +258,13 @@ class _WorkerConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport
         self._exchange: Exchange | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0  # of the request under way
+        self._timer: asyncio.TimerHandle | None = None  # set once for many requests
+        self._timer_due = math.inf
+        self._known: Answer | None = None  # the last one, where it came in one piece:
+        self._known_head = b""  # the next may have the same head
+        self._known_size = 0  # bytes of it all
+        self._begun = False  # something of the answer has come
         self._wanted = False
         self._sending: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
@@ -283,6 +288,7 @@ class _WorkerConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's words
         """Fail the request under way."""
         exchange = self._detach_exchange()
+        self._cancel_timer()
         self._upstream.forget(self, wanted=self._wanted)
         if exchange is not None:
             self._upstream.over(exchange, Failure.GONE)
@@ -293,6 +299,14 @@ class _WorkerConnection(asyncio.Protocol):
         if exchange is None:  # nobody asked
             self._transport.abort()
             return
+        again = len(data) == self._known_size <= exchange.max_answer and not self._begun
+        if again and exchange.sink is None and data.startswith(self._known_head):
+            self._repeat_answer(data)
+        else:
+            self._feed(data, exchange)
+
+    def _feed(self, data: bytes, exchange: Exchange) -> None:
+        first, self._begun = not self._begun, True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -301,13 +315,32 @@ class _WorkerConnection(asyncio.Protocol):
         if self._size > exchange.max_answer:
             self.end(Failure.TOO_LARGE)
         elif self._whole:
-            self._answer()
+            parts = self._parts
+            body = parts[0] if len(parts) == 1 else b"".join(parts)
+            answer = Answer(self._parser.get_status_code(), self._headers, body)
+            if first and exchange.sink is None:
+                self._remember_head(data, answer)
+            self._answer(answer)
+
+    # --- heads that come again, as in the server
+
+    def _remember_head(self, data: bytes, answer: Answer) -> None:
+        size = len(data) - len(answer.body)
+        again = self._kept and data.find(b"\r\n\r\n") + 4 == size
+        self._known_head, self._known_size = data[:size], len(data) if again else 0
+        self._known = answer
+
+    def _repeat_answer(self, data: bytes) -> None:
+        """Take an answer whose head is known."""
+        known, body = cast("Answer", self._known), data[len(self._known_head) :]
+        self._kept = True
+        self._answer(Answer(known.status, known.headers, body))
 
     # --- the parser's calls
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header."""
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._headers[header_name(name)] = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body."""
@@ -332,19 +365,40 @@ class _WorkerConnection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._parts: list[bytes] = []
         self._size = 0
-        self._whole = False
-        self._kept = False
+        self._begun = self._whole = self._kept = False
         exchange.sent = time.perf_counter()
-        loop = asyncio.get_running_loop()
         body = exchange.body
         if isinstance(body, FilePart):
             self._transport.write(exchange.head)
-            self._sending = loop.create_task(self._send(body))
+            self._sending = asyncio.get_running_loop().create_task(self._send(body))
         elif len(body) <= _MAX_COPIED_BYTES:
             self._transport.write(exchange.head + body)
         else:
             self._transport.writelines((exchange.head, body))
-        self._timer = loop.call_later(exchange.time_limit, self.end, Failure.TIMEOUT)
+        self._deadline = exchange.sent + exchange.time_limit
+        if self._deadline < self._timer_due:
+            self._set_timer(exchange.time_limit)
+
+    def _set_timer(self, seconds: float) -> None:
+        """Look at the time in so many seconds: a timer for each request costs more."""
+        self._cancel_timer()
+        self._timer_due = time.perf_counter() + seconds
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._check_time)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due = math.inf
+
+    def _check_time(self) -> None:
+        self._timer, self._timer_due = None, math.inf
+        if self._exchange is None:
+            return
+        left = self._deadline - time.perf_counter()
+        if left > 0:
+            self._set_timer(left)
+        else:
+            self.end(Failure.TIMEOUT)
 
     async def _send(self, part: FilePart) -> None:
         """Send a body as fast as the worker takes it."""
@@ -364,10 +418,7 @@ class _WorkerConnection(asyncio.Protocol):
         """End the connection and fail what is under way."""
         self.end(Failure.GONE)
 
-    def _answer(self) -> None:
-        parser, parts = self._parser, self._parts
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        answer = Answer(parser.get_status_code(), self._headers, body)
+    def _answer(self, answer: Answer) -> None:
         unheard = self._sending is not None and not self._sending.done()
         if unheard or not self._kept:
             self.end(answer)
@@ -389,6 +440,4 @@ class _WorkerConnection(asyncio.Protocol):
         if self._sending is not None:
             self._sending.cancel()
             self._sending = None
-        if self._timer is not None:
-            self._timer.cancel()
         return exchange

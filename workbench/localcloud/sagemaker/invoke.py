@@ -9,7 +9,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from workbench.localcloud.core.http_client import Answer, Exchange, Failure, Outcome
 from workbench.localcloud.core.protocol import (
@@ -89,7 +89,8 @@ class EndpointInvoker:
         received = time.perf_counter()
         try:
             endpoint, variant = self._find_variant(request)
-            limit = MAX_SERVERLESS_PAYLOAD if variant.serverless else MAX_PAYLOAD
+            serverless = variant.serverless
+            limit = MAX_SERVERLESS_PAYLOAD if serverless else MAX_PAYLOAD
             if len(request.body) > limit:
                 raise AwsError("ValidationError", _size_message(len(request.body), limit))
         except AwsError as error:
@@ -104,7 +105,7 @@ class EndpointInvoker:
             time_limit=self._hosting.settings.time_limit,
             max_answer=limit,
         )
-        if not variant.serverless:  # there nothing queues behind it, and its instance stays busy
+        if not serverless:  # there nothing queues behind it, and its instance stays busy
             request.on_abandoned = exchange.abandon
         variant.fleet.serve(exchange)
 
@@ -146,8 +147,7 @@ class EndpointInvoker:
         return f"{self._run}-{next(self._ids)}"
 
 
-@dataclass(frozen=True, slots=True)
-class _PendingInvocation:
+class _PendingInvocation(NamedTuple):
     """A client's request on its way."""
 
     invoker: EndpointInvoker
@@ -210,9 +210,9 @@ _UNSUPPORTED_ACTIONS = {"invocations-response-stream": "InvokeEndpointWithRespon
 
 
 def _reject_unsupported(request: Request) -> None:
-    for header, member in _UNSUPPORTED_HEADERS.items():
-        if header in request.headers:
-            raise not_implemented_error(f"{member} of InvokeEndpoint")
+    if not _UNSUPPORTED_HEADERS.keys().isdisjoint(request.headers):
+        header = next(each for each in _UNSUPPORTED_HEADERS if each in request.headers)
+        raise not_implemented_error(f"{_UNSUPPORTED_HEADERS[header]} of InvokeEndpoint")
 
 
 def _head(request: Request) -> bytes:

@@ -8,8 +8,9 @@ throttled requests but how much of the concurrency is in use.
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from workbench.localcloud.cloudwatch.metrics import MINUTE, Metrics, Series
 from workbench.localcloud.sagemaker.endpoints import Endpoint, Variant
@@ -25,8 +26,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _MEMORY_BYTES = os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """The measurements of a completed invocation; times in seconds.
 
     Attributes:
@@ -52,7 +52,7 @@ class Invocation:
     setup: float | None
     instance: int
     model_status: int = 0
-    load: FleetLoad = field(default_factory=FleetLoad)
+    load: FleetLoad = FleetLoad()
 
 
 class Metering:
