@@ -5,7 +5,10 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from workbench.modelserver.casts import as_numbers, cast, pack_floats
 from workbench.modelserver.chunks import PIECE_BYTES
 from workbench.modelserver.errors import RequestError
 from workbench.modelserver.formats import (
@@ -203,6 +206,34 @@ def test_a_value_far_down_a_streamed_body_is_named_by_its_row(content_type):
     with pytest.raises(RequestError, match=f"Row {len(rows) - 1}, column 2 is 300") as caught:
         list(reader.blocks(content_type, file, len(file.getvalue())))
     assert caught.value.status == 400
+
+
+def test_an_array_like_the_one_before_is_read_with_its_own_values():
+    reader = Reader(np.dtype(np.float32), (2, 2))
+    rows = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
+    arrays = [rows[:1], rows[1:2], rows, rows[0], rows[1], rows[1].T, rows.astype(">f4"), rows * 2]
+    for array in [each for each in arrays for _ in range(2)]:
+        for one in (array, array + 1):
+            read = reader.read(NPY, npy(one))
+            assert np.array_equal(read.rows, one.reshape(-1, 2, 2))
+            assert read.single == (one.ndim == 2)
+    for wrong in (npy(rows * 2)[:-4], npy(rows * 2) + b"more"):
+        assert refused(NPY, wrong, reader)[0] == 400
+
+
+FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+LEAVES = FLOATS | st.integers(-(2**70), 2**70) | st.booleans() | st.sampled_from([None, "1", {}])
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+@given(value=st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3), max_leaves=8))
+def test_numbers_that_are_packed_at_once_are_those_of_the_rule(kind, value):
+    packed = pack_floats(value, np.dtype(kind))
+    if packed is not None:
+        slow = cast(as_numbers(value, np.dtype(kind)), np.dtype(kind))
+        assert packed.dtype == slow.dtype
+        assert packed.shape == slow.shape
+        assert packed.tobytes() == slow.tobytes()
 
 
 def test_a_header_that_promises_a_huge_array_costs_nothing():

@@ -70,6 +70,7 @@ class Reader:
             CSV: self._csv,
             JSONLINES: self._jsonlines,
         }
+        self._known: tuple[bytes, int, tuple[Any, ...], bool] = (b"", 0, (), False)
         self._headers: dict[bytes, tuple[tuple[int, ...], np.dtype[Any], Order]] = {}
 
     def read(self, content_type: str, body: bytes) -> InputBatch:
@@ -142,8 +143,15 @@ class Reader:
                 yield read(lines)
 
     def _npy(self, body: bytes) -> InputBatch:
+        header, size, layout, single = self._known  # of the array before
+        if len(body) == size and body.startswith(header):
+            return InputBatch(np.ndarray(*layout[:2], body, *layout[2:]), single)
         shape, dtype, order, end = self._read_npy_header(body, len(body))
-        return self._to_batch(np.ndarray(shape, dtype, body, end, order=order))
+        batch = self._to_batch(np.ndarray(shape, dtype, body, end, None, order))
+        if dtype == self._dtype:  # such rows are taken as they are
+            layout = (batch.rows.shape, dtype, end, None, order)
+            self._known = body[:end], len(body), layout, batch.single
+        return batch
 
     def _npy_blocks(self, file: BinaryIO, size: int) -> Iterator[InputBatch]:
         shape, dtype, order, end = self._read_npy_header(file.read(_MAX_HEADER_BYTES), size)

@@ -332,7 +332,11 @@ class Connection(asyncio.Protocol):
         self._age = 0.0
         former = cast("Request", self._known_request)
         self._known_request = request = former.repeat(data[len(self._known_head) :])
-        self._queue(request, keep_alive=True)
+        if self._busy or self._waiting or self._drain_event is not None:
+            self._queue(request, keep_alive=True)
+        else:  # as that would do, without a queue
+            self._busy = self._keep_alive = True
+            self._handle(request)
 
     # --- how long a client may take
 
