@@ -142,16 +142,17 @@ class Canned(asyncio.Protocol):
 
 @contextlib.contextmanager
 def canned():
-    """The URL of a server, in a process of its own, that does nothing."""
-    command = [sys.executable, __file__, "canned"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
+    """The URL and process number of a server, in a process of its own, that does nothing."""
+    command = [sys.executable, "-m", "tests.benchmarks.bench_local_cloud", "canned"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as server:
+        yield f"http://127.0.0.1:{server.stdout.readline().strip()}", server.pid
         server.terminate()
 
 
 def boto3_alone(body):
     """Return the seconds of calls to a server that does nothing."""
-    with canned() as url:
+    with canned() as (url, _):
         cloud = Cloud(name="canned", endpoint_url=url, keys=("key", "secret"), paid=False)
         with contextlib.closing(cloud.client("sagemaker-runtime")) as runtime:
             taken = []
@@ -272,7 +273,7 @@ def data_plane(place, body):
     for rate in RATES:
         p50, p99, alone, errors = [], [], [], 0
         for _ in range(REPEATS):
-            with canned() as url:
+            with canned() as (url, _):
                 nothing = run_in_process(replay, (url, request, rate, SECONDS), on_message=print)
             alone.append(float(np.quantile(nothing, 0.99)))
             task = (place.cloud.url, request, rate, SECONDS)
@@ -281,10 +282,12 @@ def data_plane(place, body):
             p50.append(float(np.nanquantile(latencies, 0.5)))
             p99.append(float(np.nanquantile(latencies, 0.99)))
         goal = "; goal p99 < 5" if rate == 3000 else ""
+        times = [ours / bare for ours, bare in zip(p99, alone, strict=True)]
         print(
             f"  data plane at {rate}/s: p50 {spread(p50, digits=2)}, "
             f"p99 {spread(p99, digits=2)}, errors {errors}{goal}; "
-            f"p99 against a server that does nothing {spread(alone, digits=2)}"
+            f"p99 against a server that does nothing {spread(alone, digits=2)}; "
+            f"{statistics.median(times):.1f} times that ({min(times):.1f} to {max(times):.1f})"
         )
 
 
