@@ -70,7 +70,7 @@ class Reader:
             CSV: self._csv,
             JSONLINES: self._jsonlines,
         }
-        self._known: tuple[bytes, int, tuple[Any, ...], bool] = (b"", 0, (), False)
+        self._known: tuple[bytes, int, tuple[int, ...], Order, bool] = (b"", 0, (), "C", False)
         self._headers: dict[bytes, tuple[tuple[int, ...], np.dtype[Any], Order]] = {}
 
     def read(self, content_type: str, body: bytes) -> InputBatch:
@@ -143,14 +143,14 @@ class Reader:
                 yield read(lines)
 
     def _npy(self, body: bytes) -> InputBatch:
-        header, size, layout, single = self._known  # of the array before
+        header, size, shape, order, single = self._known  # of the array before
         if len(body) == size and body.startswith(header):
-            return InputBatch(np.ndarray(*layout[:2], body, *layout[2:]), single)
+            rows = np.ndarray(shape, self._dtype, body, len(header), order=order)
+            return InputBatch(rows, single)
         shape, dtype, order, end = self._read_npy_header(body, len(body))
-        batch = self._to_batch(np.ndarray(shape, dtype, body, end, None, order))
+        batch = self._to_batch(np.ndarray(shape, dtype, body, end, order=order))
         if dtype == self._dtype:  # such rows are taken as they are
-            layout = (batch.rows.shape, dtype, end, None, order)
-            self._known = body[:end], len(body), layout, batch.single
+            self._known = body[:end], len(body), batch.rows.shape, order, batch.single
         return batch
 
     def _npy_blocks(self, file: BinaryIO, size: int) -> Iterator[InputBatch]:
