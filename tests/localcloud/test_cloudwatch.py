@@ -169,8 +169,11 @@ def test_arithmetic_is_done_where_both_have_values(aws, past):
         "n": query("All", "Sum", ReturnData=False),
         "share": {"Expression": "100 * (bad / n)", "Label": "share"},
         "rest": {"Expression": "100 - share"},
+        "huge": {"Expression": "1e308 * 10 * n"},
+        "never": {"Expression": "n / (1 - 1) + 1 / 0"},
     }
-    assert values(aws, queries, past, past + 5 * MINUTE) == {"share": [25], "rest": [75]}
+    told = {"share": [25], "rest": [75], "huge": [], "never": []}
+    assert values(aws, queries, past, past + 5 * MINUTE) == told
 
 
 def test_the_older_operation_tells_the_same(aws, past):
@@ -282,6 +285,7 @@ def test_data_that_cannot_be_are_refused(aws, datum, said):
         ({"Expression": "other * m"}, "no query with the Id"),
         ({"Expression": "m"}, "depends on itself"),
         ({"Expression": "1 +"}, "cannot be read"),
+        ({"Expression": f"1{'0' * 400}"}, "cannot be read"),
         ({"Expression": "2"}, "not a time series"),
         ({}, "needs a MetricStat or an Expression"),
     ],

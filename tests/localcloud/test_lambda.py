@@ -88,6 +88,11 @@ def test_names_are_taken_once_and_found_as_arns_too(lambdas, function):
 
     assert lambdas.client.get_function_configuration(FunctionName=arn)["FunctionName"] == function
     assert lambdas.invoke(f"{arn}:$LATEST")["StatusCode"] == 200
+    for old, new in [("us-east-1", "eu-west-1"), (":123456789012:", ":999999999999:")]:
+        other = arn.replace(old, new)
+        gone = refused(lambdas.client.get_function, FunctionName=other)
+        assert gone[:2] == ("ResourceNotFoundException", 404)
+        assert other in gone[2]["Error"]["Message"]
     again = refused(
         lambdas.client.create_function,
         FunctionName=function,

@@ -5,6 +5,7 @@ is shorter), so that one period as long as the window holds exactly the window.
 """
 
 import ast
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +32,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
+    ast.Div: lambda one, other: one / other if other else math.nan,
 }
 _ID = re.compile("[a-z][a-zA-Z0-9_]*")
 
@@ -201,7 +202,7 @@ def _evaluate_expression(expression: str, others: Callable[[str], Values]) -> Va
     """Return what arithmetic with other queries comes to, where all of them have values."""
     try:
         result = _evaluate_node(ast.parse(expression.strip(), mode="eval").body, others)
-    except (SyntaxError, RecursionError, ValueError) as error:
+    except (SyntaxError, RecursionError, ValueError, OverflowError) as error:
         raise metrics_validation_error(f"The expression {expression!r} cannot be read.") from error
     if isinstance(result, float):
         raise metrics_validation_error(
@@ -229,7 +230,7 @@ def _combine(
     compute: Callable[[float, float], float], left: Values | float, right: Values | float
 ) -> Values | float:
     if isinstance(left, float) and isinstance(right, float):
-        return compute(left, right) if compute is not operator.truediv or right else float("nan")
+        return compute(left, right)
     times = set(left) if isinstance(left, dict) else set(right) if isinstance(right, dict) else ()
     if isinstance(left, dict) and isinstance(right, dict):
         times = set(left) & set(right)
@@ -237,6 +238,6 @@ def _combine(
     for at in times:
         one = left[at] if isinstance(left, dict) else left
         other = right[at] if isinstance(right, dict) else right
-        if compute is not operator.truediv or other:  # a division by zero has no value
-            found[at] = compute(one, other)
+        if math.isfinite(value := compute(one, other)):  # nothing comes of a division by zero
+            found[at] = value
     return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from workbench.localcloud.core.paging import Pager
-from workbench.localcloud.core.protocol import AwsError, arn
+from workbench.localcloud.core.protocol import ACCOUNT, AwsError, arn
 from workbench.localcloud.core.store import Store, StoreTable
 from workbench.localcloud.lambda_.code_packages import invalid_parameter_error
 from workbench.localcloud.lambda_.configuration import LATEST, filter_public
@@ -185,8 +185,10 @@ class FunctionTable:
             return self.functions[named], qualifier or ""
         parts = _NAME.fullmatch(named)
         own = parts[6] if parts else None
-        if parts is None or parts[4] not in self.functions:
-            wanted = arn("lambda", f"function:{named.rpartition('function:')[2]}")
+        function = self.functions.get(parts[4]) if parts else None
+        if parts is None or function is None or not _is_ours(parts, function):
+            other = arn("lambda", f"function:{named.rpartition('function:')[2]}")
+            wanted = named if named.startswith("arn:") else other
             tail = f":{qualifier}" if qualifier and not own else ""
             raise not_found_error(f"Function not found: {wanted}{tail}")
         if qualifier and own and qualifier != own:
@@ -194,7 +196,7 @@ class FunctionTable:
                 "The derived qualifier from the function name does not match the specified "
                 "qualifier."
             )
-        return self.functions[parts[4]], qualifier or own or ""
+        return function, qualifier or own or ""
 
     def limit(self, function: Function) -> int:
         """Return how many events of a function may be under way at once."""
@@ -258,6 +260,11 @@ class FunctionTable:
         self._aliases.remove(name=function.name)
         self._limits.remove(name=function.name)
         del self.functions[function.name]
+
+
+def _is_ours(parts: re.Match[str], function: Function) -> bool:
+    """Whether what is before a name, of region and account, is that of the function."""
+    return function.arn.startswith(parts[1] or "") and parts[2] in (None, f"{ACCOUNT}:")
 
 
 def parse_function_name(named: str) -> str:
