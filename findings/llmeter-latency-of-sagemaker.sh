@@ -9,7 +9,8 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check llmeter==0.2.0 boto3==1.44.8
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check llmeter==0.2.0 boto3==1.44.8 \
+    s3fs==0.4.2
 
 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none "$folder/venv/bin/python" - <<'PY'
 import io

@@ -86,10 +86,13 @@ CLIENTS = (
             ("3.1175.0", "3.1169.0", "3.1164.0"),
         )
     ),
-    Client("sagemaker2", "pip", ("2.257.7",), "sagemaker_sdk.py", "sagemaker", patience=400.0),
-    Client("sagemaker3", "pip", ("3.27.0",), "sagemaker_sdk3.py", "sagemaker", patience=400.0),
+    Client("sagemaker2", "pip", ("2.257.7",), "sagemaker_sdk.py", "sagemaker"),
+    Client("sagemaker3", "pip", ("3.27.0",), "sagemaker_sdk3.py", "sagemaker"),
     Client("sm-serverless-benchmarking", "pip", ("0.2.3",), "serverless_benchmarks.py"),
-    Client("llmeter", "pip", ("0.2.0",), "llm_meter.py", package="llmeter[plotting]"),
+    Client(
+        *("llmeter", "pip", ("0.2.0",), "llm_meter.py", "llmeter[plotting]"),
+        beside=("s3fs==0.4.2",),  # pip tries hundreds of others, each with a botocore of its own
+    ),
     Client(
         "lambda-power-tuning",  # its functions are in no index, and are run from a clone
         "npm",
