@@ -88,13 +88,23 @@ LOCK = {
     [
         (LOCK, "x-amz-object-lock-mode"),
         ({"ObjectLockLegalHoldStatus": "ON"}, "x-amz-object-lock-legal-hold"),
-        ({"ServerSideEncryption": "aws:kms"}, "x-amz-server-side-encryption"),
+        ({"ServerSideEncryption": "aws:kms:dsse"}, "x-amz-server-side-encryption"),
+        ({"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"}, "aws-kms-key-id"),
         ({"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}, "customer-algorithm"),
         ({"StorageClass": "GLACIER"}, "x-amz-storage-class"),
         ({"GrantRead": "id=1"}, "x-amz-grant-read"),
         ({"IfNoneMatch": '"etag"'}, "If-None-Match"),
     ],
-    ids=["retention", "legal hold", "KMS", "own key", "archive", "grant", "other condition"],
+    ids=[
+        "retention",
+        "legal hold",
+        "two keys",
+        "KMS",
+        "own key",
+        "archive",
+        "grant",
+        "other condition",
+    ],
 )
 def test_an_object_is_not_put_without_what_was_asked_of_it(s3, bucket, extra, name):
     with pytest.raises(ClientError) as error:
@@ -258,6 +268,13 @@ def test_many_are_deleted_only_as_the_client_knows_them(s3, bucket):
     assert errors == {"b": "PreconditionFailed", "c": "NoSuchVersion", "gone": "NoSuchKey"}
     left = s3.list_objects_v2(Bucket=bucket)["Contents"]
     assert [each["Key"] for each in left] == ["b", "c"]
+
+
+def test_encryption_by_the_key_of_the_account_is_told(s3, bucket):  # SageMaker's SDK 2 asks for it
+    where = {"Bucket": bucket, "Key": "k"}
+    made = s3.put_object(**where, Body=b"x", ServerSideEncryption="aws:kms")
+    read = s3.head_object(**where)
+    assert made["ServerSideEncryption"] == read["ServerSideEncryption"] == "aws:kms"
 
 
 def test_a_copy_and_an_upload_in_parts_replace_only_what_the_client_knows(s3, bucket):

@@ -50,5 +50,6 @@ def _try(function, refused):
 
 
 def _tell(outcome, *rest):
+    print()  # SageMaker's SDK 2 leaves the line of its progress open
     print(outcome, *(" ".join(each.split()) for each in rest), sep="\t", flush=True)
     return outcome != "failed"

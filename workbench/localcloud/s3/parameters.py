@@ -205,7 +205,7 @@ _VALUES: Mapping[str, tuple[tuple[str, ...], AwsError | None]] = {  # else NotIm
     ),
     "x-amz-object-ownership": (("BucketOwnerEnforced",), None),
     "x-amz-request-payer": (("requester",), AwsError("InvalidArgument", "Unknown payer.")),
-    "x-amz-server-side-encryption": (("AES256",), None),
+    "x-amz-server-side-encryption": (("AES256", "aws:kms"), None),
     "x-amz-storage-class": (_STORAGE_CLASSES, None),
     "encoding-type": (
         ("url",),
