@@ -87,10 +87,17 @@ def test_making_ones_own_bucket_again_is_no_error_in_the_first_region_only(cloud
     values = {each.name: getattr(cloud, each.name) for each in fields(Cloud)}
     elsewhere = Cloud(**values | {"region": "eu-central-1"}).client("s3")
     there = {"LocationConstraint": "eu-central-1"}
+    here = {"LocationConstraint": "us-east-1"}  # which no bucket may be asked for
+    with pytest.raises(ClientError, match="InvalidLocationConstraint"):
+        s3.create_bucket(Bucket=f"{bucket}-us", CreateBucketConfiguration=here)
     elsewhere.create_bucket(Bucket=f"{bucket}-eu", CreateBucketConfiguration=there)
 
     with pytest.raises(elsewhere.exceptions.BucketAlreadyOwnedByYou):
         elsewhere.create_bucket(Bucket=f"{bucket}-eu", CreateBucketConfiguration=there)
+    with pytest.raises(ClientError, match="BucketAlreadyOwnedByYou"):
+        s3.create_bucket(Bucket=f"{bucket}-eu")
+    s3.create_bucket(Bucket=f"{bucket}-too", CreateBucketConfiguration=there)
+    assert s3.head_bucket(Bucket=f"{bucket}-too")["BucketRegion"] == "eu-central-1"
     with pytest.raises(ClientError, match="IllegalLocationConstraintException"):
         elsewhere.create_bucket(Bucket=f"{bucket}-none")
     location = elsewhere.get_bucket_location(Bucket=f"{bucket}-eu")["LocationConstraint"]
@@ -258,6 +265,7 @@ def test_reading_can_depend_on_what_is_there(s3, bucket):
         with pytest.raises(ClientError) as error:
             s3.get_object(**where, **condition)
         assert code(error) == ("304", 304)
+        assert error.value.response["ResponseMetadata"]["HTTPHeaders"]["etag"] == etag
     for condition in [{"IfMatch": '"other"'}, {"IfUnmodifiedSince": now - hour}]:
         with pytest.raises(ClientError) as error:
             s3.get_object(**where, **condition)
@@ -469,14 +477,19 @@ def test_a_prefix_and_a_delimiter_show_one_folder(s3, bucket):
 def test_a_list_starts_behind_a_key(s3, bucket):
     put(s3, bucket, "a", "b", "c")
 
-    assert keys(s3.list_objects_v2(Bucket=bucket, StartAfter="a")) == ["b", "c"]
+    first = s3.list_objects_v2(Bucket=bucket, StartAfter="a", MaxKeys=1)
+    assert (keys(first), first["StartAfter"]) == (["b"], "a")
+    token = first["NextContinuationToken"]
+    rest = s3.list_objects_v2(Bucket=bucket, StartAfter="a", ContinuationToken=token)
+    assert (keys(rest), "StartAfter" in rest) == (["c"], False)
     assert keys(s3.list_objects(Bucket=bucket, Marker="b")) == ["c"]
     assert keys(s3.list_objects_v2(Bucket=bucket, MaxKeys=0)) == []
 
 
 def test_a_list_refuses_what_is_no_token_or_number(cloud, s3, bucket):
-    with pytest.raises(ClientError, match="InvalidArgument"):
-        s3.list_objects_v2(Bucket=bucket, ContinuationToken="none of ours")
+    for token in ("none of ours", ""):
+        with pytest.raises(ClientError, match="InvalidArgument"):
+            s3.list_objects_v2(Bucket=bucket, ContinuationToken=token)
     assert raw(cloud, "GET", f"/{bucket}?max-keys=many")[0] == 400
 
 
@@ -537,6 +550,15 @@ def test_a_copy_keeps_its_headers_or_gets_new_ones(s3, bucket):
     assert (kept["Body"].read(), kept["ContentType"]) == (b"x", "text/plain")
     assert kept["Metadata"] == {"m": "1"}
     assert s3.head_object(Bucket=bucket, Key="new")["Metadata"] == {"m": "2"}
+
+
+def test_a_copy_is_sent_on_to_where_it_is_said_to_be(s3, bucket):
+    where = {"Bucket": bucket, "Key": "k"}
+    s3.put_object(**where, Body=b"x", WebsiteRedirectLocation="/a")
+    s3.copy_object(**where, CopySource=f"{bucket}/k", WebsiteRedirectLocation="/b")
+    assert s3.head_object(**where)["WebsiteRedirectLocation"] == "/b"
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k")
+    assert "WebsiteRedirectLocation" not in s3.head_object(Bucket=bucket, Key="copy")
 
 
 def test_a_copy_onto_itself_must_change_something(s3, bucket):
@@ -651,6 +673,19 @@ def test_an_upload_is_completed_from_parts_as_they_are(s3, bucket):
         complete(s3, upload)
     complete(s3, upload, second)
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"last"
+
+
+def test_an_upload_is_completed_again_while_its_object_is_there(s3, bucket):
+    upload = begin(s3, bucket)
+    sent = part(s3, upload, 1, b"x")
+    made = complete(s3, upload, sent)
+    parts = {"Parts": [sent]}
+    again = s3.complete_multipart_upload(**upload, MultipartUpload=parts, IfNoneMatch="*")
+    assert again["ETag"] == made["ETag"]
+
+    s3.put_object(Bucket=bucket, Key="k", Body=b"other")
+    with pytest.raises(ClientError, match="NoSuchUpload"):
+        complete(s3, upload, sent)
 
 
 @pytest.mark.parametrize("number", ["0", "10001", "x"])

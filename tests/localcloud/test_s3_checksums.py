@@ -170,6 +170,9 @@ def test_an_object_made_of_parts_may_have_their_checksum(cloud, s3, bucket, algo
     each = b"".join(base64.b64decode(checksum(algorithm, part)) for part in PARTS)
     assert made[name] == f"{checksum(algorithm, each)}-2"
     assert made["ChecksumType"] == "COMPOSITE"
+    where = {"Bucket": bucket, "Key": "k"}
+    attributes = s3.get_object_attributes(**where, ObjectAttributes=["Checksum"])
+    assert attributes["Checksum"][name] == checksum(algorithm, each)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ _PAGER = Pager(  # API reference, ListBuckets
     next_token="ContinuationToken",  # noqa: S106 - a member's name
     error="InvalidArgument",
 )
+_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+", re.ASCII)
 
 
 class BucketApi:
@@ -80,17 +81,23 @@ class BucketApi:
     async def _create(self, call: S3Request) -> Response:
         _check_region(call.region)
         wanted = _read_location(call) if call.request.body else None
-        if (wanted or REGION) != call.region:
+        region = wanted or REGION
+        if call.region == REGION == wanted or not _REGION.fullmatch(region):
+            raise AwsError(  # S3 has no name for us-east-1 there
+                "InvalidLocationConstraint", "The specified location-constraint is not valid."
+            )
+        if call.region not in (region, REGION):  # whose address makes buckets everywhere
             raise AwsError(
                 "IllegalLocationConstraintException",
                 f"The {wanted or 'unspecified'} location constraint is incompatible for the "
                 f"region specific endpoint this request was sent to ({call.region}).",
             )
-        self._objects.create_bucket(call.bucket, call.region)
+        self._objects.create_bucket(call.bucket, region)
         return Response(200, headers=[("location", f"/{call.bucket}")])
 
     async def _head(self, call: S3Request) -> Response:
-        return Response(200, headers=[("x-amz-bucket-region", self._objects.region(call.bucket))])
+        region = [("x-amz-bucket-region", self._objects.region(call.bucket))]
+        return Response(200, b"", "application/xml", region)
 
     async def _delete(self, call: S3Request) -> Response:
         self._objects.delete_bucket(call.bucket)
@@ -136,7 +143,7 @@ class BucketApi:
 
 def _check_region(name: str) -> None:
     """Check that a bucket's maker signs for a region; who does not is given the one to sign for."""
-    if re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d+", name) is None:
+    if _REGION.fullmatch(name) is None:
         raise AwsError(
             "AuthorizationHeaderMalformed",
             f"The authorization header is malformed; the region {name!r} is wrong; expecting "

@@ -43,12 +43,14 @@ class ListApi:
 
     async def _list_v2(self, call: S3Request) -> Response:
         query = call.query
-        after = query.get("start-after", "")
-        if "continuation-token" in query:
-            after = _PAGER.start(query, "")
+        after, repeated = query.get("start-after", ""), "start-after"
+        if "continuation-token" in query:  # which overrules the other
+            after, repeated = _PAGER.start(query, ""), "continuation-token"
+            if not after:
+                raise _PAGER.token_error()
         page, content = self._read_page(call, after)
         content["KeyCount"] = len(page)
-        content |= repeat(call, "start-after", "continuation-token")
+        content |= repeat(call, repeated)
         content |= _PAGER.continuation(_last(page)) if content["IsTruncated"] else {}
         owner = {"Owner": OWNER} if query.get("fetch-owner") == "true" else {}
         return xml_response("ListBucketResult", content | _contents(call, page, **owner))

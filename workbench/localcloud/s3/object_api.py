@@ -21,6 +21,7 @@ from workbench.localcloud.s3.checksums import find_algorithm
 from workbench.localcloud.s3.objects import Object, ObjectStore
 from workbench.localcloud.s3.parameters import version_error
 from workbench.localcloud.s3.requests import (
+    NotModified,
     S3Request,
     check_conditions,
     check_replaced,
@@ -41,7 +42,9 @@ from workbench.modelserver.http import FilePart, Response
 MAX_SIZE = 5 * 1024**3
 """Bytes of one upload: larger objects come in parts."""
 
-_REPLACED = ("x-amz-storage-class", "x-amz-server-side-encryption")  # headers that no copy inherits
+_REPLACED = (  # headers that no copy inherits
+    *("x-amz-storage-class", "x-amz-server-side-encryption", "x-amz-website-redirect-location"),
+)
 _ATTRIBUTES = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
 
 
@@ -97,13 +100,15 @@ class ObjectApi:
 
     async def _get(self, call: S3Request) -> Response:
         found = self._objects.get(call.bucket, call.key)
-        check_conditions(call.headers, found)
         headers = [
             ("last-modified", formatdate(found.modified, usegmt=True)),
-            ("accept-ranges", "bytes"),
             ("etag", f'"{found.etag}"'),
-            *object_headers(found, call.query),
         ]
+        try:
+            check_conditions(call.headers, found)
+        except NotModified as error:
+            return Response(error.status, headers=headers)
+        headers += [("accept-ranges", "bytes"), *object_headers(found, call.query)]
         wanted = parse_range(call.headers.get("range", ""), found.size)
         first, length = wanted or (0, found.size)
         if wanted:
@@ -121,10 +126,11 @@ class ObjectApi:
         if not attributes <= set(_ATTRIBUTES):
             raise AwsError("InvalidArgument", "Invalid attribute name specified.")
         sums = found.checksums
+        bare = {name: value.partition("-")[0] for name, value in sums.items()}  # as here alone
         kind = {"ChecksumType": find_type(sums)} if sums else {}
         values: dict[str, Any] = {
             "ETag": found.etag,
-            "Checksum": checksum_elements(sums) | kind,
+            "Checksum": checksum_elements(bare) | kind,
             "ObjectParts": {"TotalPartsCount": int(found.etag.partition("-")[2] or 0)},
             "StorageClass": storage_class(found),
             "ObjectSize": found.size,

@@ -36,6 +36,7 @@ checksums TEXT NOT NULL, PRIMARY KEY (upload, number)
 """
 LAST_CHARACTER = "\U0010ffff"
 TYPE_HEADER = "x-amz-checksum-type"
+_MAX_COMPLETED = 1000  # uploads whose end can be asked for again
 MIN_PART = 5 * 1024 * 1024
 """Bytes that each part but the last has at least."""
 
@@ -104,6 +105,7 @@ class ObjectStore:
             store, "uploads", _UPLOAD_COLUMNS, json=["headers"], options="STRICT"
         )
         self._parts = StoreTable(store, "parts", _PART_COLUMNS, json=[sums])
+        self._completed: dict[str, str] = {}  # the blobs that uploads became, in order
         self._sweep()
 
     # --- buckets
@@ -111,9 +113,10 @@ class ObjectStore:
     def create_bucket(self, name: str, region: str) -> None:
         """Make a bucket; in us-east-1 making one's own again is no error, as on AWS."""
         _check_bucket_name(name)
-        if self._buckets.find(name=name) is None:
+        there = self._buckets.find(name=name)
+        if there is None:
             self._buckets.add(name=name, region=region, created=now(), tags=[])
-        elif region != REGION:
+        elif not region == REGION == there["region"]:
             raise AwsError(
                 "BucketAlreadyOwnedByYou",
                 "Your previous request to create the named bucket succeeded and you already own "
@@ -343,7 +346,19 @@ class ObjectStore:
         """
         self.upload(upload.bucket, upload.key, upload.id)
         headers = {name: value for name, value in upload.headers.items() if name != TYPE_HEADER}
-        return self._save(upload.bucket, upload.key, body, headers, upload.id)
+        made = self._save(upload.bucket, upload.key, body, headers, upload.id)
+        self._completed[upload.id] = made.blob
+        if len(self._completed) > _MAX_COMPLETED:
+            del self._completed[next(iter(self._completed))]
+        return made
+
+    def find_completed(self, bucket: str, key: str, upload: str) -> Object | None:
+        """Return the object that an upload became; None where it did not, or that is replaced.
+
+        A client whose answer was lost completes again. Known are the last since the start.
+        """
+        found = self.find(bucket, key) if upload in self._completed else None
+        return found if found and found.blob == self._completed[upload] else None
 
     def abort(self, bucket: str, key: str, upload: str) -> None:
         """End an upload; its parts are gone."""

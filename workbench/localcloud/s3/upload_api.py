@@ -20,7 +20,7 @@ from workbench.localcloud.s3.checksums import (
     find_algorithm,
     find_checksum,
 )
-from workbench.localcloud.s3.objects import TYPE_HEADER, ObjectStore, Part, Upload
+from workbench.localcloud.s3.objects import TYPE_HEADER, Object, ObjectStore, Part, Upload
 from workbench.localcloud.s3.requests import (
     S3Request,
     check_replaced,
@@ -122,16 +122,11 @@ class UploadApi:
         return xml_response("ListPartsResult", content)
 
     async def _complete(self, call: S3Request) -> Response:
-        upload = self._find_upload(call)
-        check_replaced(call.headers, self._objects.find(call.bucket, call.key))
         named = _read_parts(parse_document(call.request.body))
-        self._check_parts(upload, named)
-        body = await self._join(call, upload, [(each.number, each.etag) for each in named])
-        try:
-            check_replaced(call.headers, self._objects.find(call.bucket, call.key))
-            made = self._objects.complete(upload, body)
-        finally:
-            body.path.unlink(missing_ok=True)
+        where = (call.bucket, call.key)
+        made = self._objects.find_completed(*where, call.query["uploadId"])
+        if made is None:
+            made = await self._make(call, self._find_upload(call), named)
         content = {
             "Location": f"/{call.bucket}/{call.key}",
             "Bucket": call.bucket,
@@ -141,6 +136,17 @@ class UploadApi:
         sums = made.checksums
         content |= checksum_elements(sums) | ({"ChecksumType": find_type(sums)} if sums else {})
         return xml_response("CompleteMultipartUploadResult", content)
+
+    async def _make(self, call: S3Request, upload: Upload, named: list["_NamedPart"]) -> Object:
+        """Join the parts of an upload to its object."""
+        check_replaced(call.headers, self._objects.find(call.bucket, call.key))
+        self._check_parts(upload, named)
+        body = await self._join(call, upload, [(each.number, each.etag) for each in named])
+        try:
+            check_replaced(call.headers, self._objects.find(call.bucket, call.key))
+            return self._objects.complete(upload, body)
+        finally:
+            body.path.unlink(missing_ok=True)
 
     async def _join(
         self, call: S3Request, upload: Upload, named: list[tuple[int, str]]
