@@ -1,5 +1,6 @@
 """`python -m workbench.modelserver serve`: what SageMaker runs as `docker run image serve`."""
 
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from workbench.modelserver.runtime_env import configure_runtime_env
 def main() -> None:
     """Serve a model, and exit with 0 once asked to end; with 1 if it cannot be served."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # ignored by a first process otherwise
+    gc.disable()  # until all is loaded: of what an import makes, next to nothing is garbage
     options = parse(sys.argv[1:], os.environ)
     if options.parent_death_pipe is not None:
         exit_with_parent(options.parent_death_pipe)

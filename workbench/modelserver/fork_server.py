@@ -10,6 +10,7 @@ others.
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import select
@@ -35,6 +36,7 @@ class ForkServer:
     """
 
     def __init__(self, commands: socket.socket, model: Path | None) -> None:
+        gc.disable()  # until all is loaded
         configure_runtime_env()
         from workbench.modelserver import server
         from workbench.modelserver.tiny_numbers import flush_tiny_numbers

@@ -51,8 +51,8 @@ def freeze_garbage_collector() -> None:
 
     A full collection over every module would stop answers for tens of milliseconds.
     """
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def serve(engine: Engine, options: ServerOptions) -> None:

@@ -30,7 +30,7 @@ INIT_LIMIT = 10.0
 """Seconds of INIT (Lambda developer guide, "Lambda execution environment lifecycle"). AWS repeats
 an INIT that takes longer, with the function's own time limit; here it goes on so long."""
 
-_PROGRAM = "workbench.modelserver.bootstrap"
+_PROGRAM = "bootstrap.py"
 _DEFAULT_VARIABLES = {  # what every function sees
     "TZ": ":UTC",
     "PYTHONDONTWRITEBYTECODE": "1",  # the code is another's to write on
@@ -137,7 +137,7 @@ class Environments:
             began = time.perf_counter()
             variables = self._environment(await runtime.listen(), stream, kind, scratch)
             limits = create_group(limit_resources(program.memory_mb))
-            worker = launch([_PROGRAM], log, environment=variables, limits=limits)
+            worker = launch([_PROGRAM], log, environment=variables, limits=limits, own=False)
             undo.push_async_callback(worker.stop, 0)
             runtime.watch(worker.pid)
             await _wait_for_init(runtime, worker, INIT_LIMIT + program.timeout)

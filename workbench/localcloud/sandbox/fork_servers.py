@@ -93,7 +93,7 @@ async def _end(starting: "asyncio.Task[_ForkServerClient]") -> None:
 
 async def _start(model_folder: Path | None, log: Path) -> "_ForkServerClient":
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    program = ["workbench.modelserver.fork_server", "--commands", str(there.fileno())]
+    program = ["fork_server.py", "--commands", str(there.fileno())]
     if model_folder is not None:
         program += ["--model", str(model_folder)]
     try:

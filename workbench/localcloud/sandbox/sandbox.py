@@ -111,7 +111,7 @@ async def start(
         if mode == "fresh":
             began = time.perf_counter()
             group = create_group(limits) if limits else None
-            program = ["workbench.modelserver", *_arguments(folder)]
+            program = ["__main__.py", *_arguments(folder)]
             worker = launch(program, log, environment=variables, limits=group)
         else:
             try:
