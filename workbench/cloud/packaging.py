@@ -16,13 +16,12 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from workbench.errors import Damaged, InvalidInput, StorageError, WorkbenchError
 from workbench.files import read_and_verify, write_file
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from workbench.registry.model import Model
 
 MODEL_FILE = "model.onnx"
@@ -181,6 +180,8 @@ def _describe(model: Model) -> bytes:
 def _has_gaps(rows: NDArray[Any]) -> bool:
     """Return whether the samples lack a number somewhere: then the model takes NaN."""
     columns = [rows[name] for name in rows.dtype.names or ()]
+    import numpy as np  # here, as a local cloud imports this module and never packs
+
     return any(each.dtype.kind == "f" and bool(np.isnan(each).any()) for each in columns)
 
 

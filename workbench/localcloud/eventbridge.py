@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,6 +82,13 @@ class EventPublisher:
 
 
 def _send(events: Iterable[ServiceEvent], messages: Iterable[tuple[str, str, str]]) -> None:
+    if "moto.events.models" in sys.modules:  # else nobody has asked for a rule yet
+        _put_events(events)
+    for topic, subject, message in messages:
+        publish(topic, message, subject=subject)
+
+
+def _put_events(events: Iterable[ServiceEvent]) -> None:
     from moto.events.models import events_backends
 
     patch_moto_targets()
@@ -95,8 +103,6 @@ def _send(events: Iterable[ServiceEvent], messages: Iterable[tuple[str, str, str
     ]
     for begin in range(0, len(entries), _MAX_BATCH_EVENTS):
         events_backends[ACCOUNT][REGION].put_events(entries[begin : begin + _MAX_BATCH_EVENTS])
-    for topic, subject, message in messages:
-        publish(topic, message, subject=subject)
 
 
 def publish(topic: str, message: str, *, subject: str | None = None) -> None:

@@ -7,6 +7,7 @@ end of its parent-death pipe is closed: whoever started it closed it, or died.
 import argparse
 import asyncio
 import errno
+import gc
 import json
 import logging
 import os
@@ -293,6 +294,8 @@ async def _serve(
     try:
         await front.start(url)
         store.announce(url)
+        gc.collect()
+        gc.freeze()  # every module would be looked through again and again, while calls wait
         ready(url, access.key)
         await ended.wait()
     finally:

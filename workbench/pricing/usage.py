@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 Spans = Sequence[Sequence[float]]
 """Pairs of instants in seconds: when something began and when it ended."""
@@ -80,7 +81,7 @@ class Activity(Protocol):
         ...
 
 
-def round_up_ms(seconds: ArrayLike) -> NDArray[np.int64]:
+def round_up_ms(seconds: "ArrayLike") -> "NDArray[np.int64]":
     """Return each call's time rounded up to a whole millisecond, as Lambda and SageMaker bill it.
 
     What a difference of floating-point instants is off by (under 10 ns) does not count as begun.
@@ -88,6 +89,8 @@ def round_up_ms(seconds: ArrayLike) -> NDArray[np.int64]:
     >>> round_up_ms([0.0101, 10.3 - 10.0]).tolist()
     [11, 300]
     """
+    import numpy as np  # here, as a local cloud imports this module and never counts with it
+
     return np.ceil(np.round(1000 * np.asarray(seconds, dtype=np.float64), 5)).astype(np.int64)
 
 

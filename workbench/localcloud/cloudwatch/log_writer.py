@@ -1,7 +1,12 @@
-"""What programs wrote, brought to moto's Logs: gathered, and written beside the loop."""
+"""What programs wrote, brought to moto's Logs: gathered, and written beside the loop.
+
+Until somebody asks for logs it is kept here: moto takes 20 MB and most of a second to import.
+"""
 
 import asyncio
 import gc
+import sys
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -27,11 +32,12 @@ class LogBatch:
 
 
 class LogWriter:
-    """Writes notes to Logs twice a second."""
+    """Writes notes to Logs twice a second, once moto's are in use."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._notes: list[LogBatch] = []
+        self._streams: dict[tuple[str, str], deque[dict[str, Any]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tasks = TaskSet()
 
@@ -42,17 +48,34 @@ class LogWriter:
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._begin)
 
     async def flush(self) -> None:
-        """Write all that was noted."""
+        """Write all that was noted, for somebody who asks for logs."""
+        await self._gather(asked=True)
+
+    async def _gather(self, *, asked: bool) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         notes, self._notes = self._notes, []
-        if notes:
-            await self._store.run_in_thread(_write, notes)
+        if notes or asked:
+            await self._store.run_in_thread(self._write, notes, asked=asked)
 
     def _begin(self) -> None:
         self._timer = None
-        self._tasks.start(self.flush())
+        self._tasks.start(self._gather(asked=False))
+
+    def _write(self, notes: Iterable[LogBatch], *, asked: bool) -> None:
+        for note in notes:
+            kept = self._streams.setdefault(
+                (note.group, note.stream), deque(maxlen=_MAX_STREAM_EVENTS)
+            )
+            at = int(1000 * note.at)
+            kept.extend(
+                {"timestamp": at, "message": line[:_MAX_EVENT_BYTES]} for line in note.lines()
+            )
+        if self._streams and (asked or "moto.logs.models" in sys.modules):
+            streams, self._streams = self._streams, {}
+            for (group, name), events in streams.items():
+                _put_events(group, name, list(events))
 
 
 @cache
@@ -64,15 +87,12 @@ def _logs() -> Any:  # noqa: ANN401 - moto's
     return logs_backends[ACCOUNT][REGION]
 
 
-def _write(notes: Iterable[LogBatch]) -> None:
+def _put_events(group: str, stream: str, events: list[dict[str, Any]]) -> None:
     logs = _logs()
-    for note in notes:
-        if note.group not in logs.groups:
-            logs.create_log_group(note.group, {})
-        streams = logs.groups[note.group].streams
-        if note.stream not in streams:
-            logs.create_log_stream(note.group, note.stream)
-        at = int(1000 * note.at)
-        events = [{"timestamp": at, "message": line[:_MAX_EVENT_BYTES]} for line in note.lines()]
-        logs.put_log_events(note.group, note.stream, events)
-        del streams[note.stream].events[:-_MAX_STREAM_EVENTS]
+    if group not in logs.groups:
+        logs.create_log_group(group, {})
+    streams = logs.groups[group].streams
+    if stream not in streams:
+        logs.create_log_stream(group, stream)
+    logs.put_log_events(group, stream, events)
+    del streams[stream].events[:-_MAX_STREAM_EVENTS]

@@ -4,18 +4,26 @@ botocore itself checks types and least lengths only. Enums, patterns and greates
 models too, and AWS refuses what does not keep them, in the words used here.
 """
 
+import contextlib
+import ctypes
+import gzip
 import re
 import sys
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
-from botocore.loaders import Loader
+import orjson
+from botocore.loaders import JSONFileLoader, Loader
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 from botocore.utils import parse_timestamp
 
 from workbench.localcloud.core.protocol import AwsError, validation_error
 
+_DOCUMENTATION = re.compile(rb'"documentation"\s*:\s*"(?:[^"\\]|\\.)*"')
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "character": (str,),
@@ -51,7 +59,49 @@ _CLASSES = {
 @cache
 def service(name: str) -> ServiceModel:
     """Return botocore's model of a service; loaded when first asked for."""
-    return ServiceModel(Loader().load_service_model(name, "service-2"), name)
+    facts = Loader(file_loader=_ModelLoader()).load_service_model(name, "service-2")
+    for part in ("operations", "shapes"):
+        facts[part] = _PackedTable(facts[part])
+    with contextlib.suppress(OSError, AttributeError):  # glibc only: 13 MB that nobody uses by now
+        ctypes.CDLL(None).malloc_trim(0)
+    return ServiceModel(facts, name)
+
+
+class _ModelLoader(JSONFileLoader):
+    """Loads botocore's files without the documentation, which is the most of them."""
+
+    def load_file(self, file_path: str) -> Any:  # noqa: ANN401 - JSON
+        """Return what a file holds, or None where there is none."""
+        for suffix, open_file in ((".json", open), (".json.gz", gzip.open)):
+            if Path(file_path + suffix).is_file():
+                with open_file(file_path + suffix, "rb") as file:
+                    return orjson.loads(_DOCUMENTATION.sub(b'"documentation":""', file.read()))
+        return None
+
+
+class _PackedTable(Mapping[str, Any]):
+    """A table kept as JSON, of which a value is read when it is asked for.
+
+    SageMaker's model takes 2 MB like this, and 14 as botocore reads it.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        texts = [orjson.dumps(value) for value in values.values()]
+        self._ends = array("I", accumulate(map(len, texts), initial=0))
+        # Text and names in pieces of their own, or what lies between could not be given back.
+        names = "\n".join(values).split("\n")
+        self._numbers = {name: number for number, name in enumerate(names)}
+        self._text = b"".join(texts)
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - JSON
+        number = self._numbers[name]
+        return orjson.loads(self._text[self._ends[number] : self._ends[number + 1]])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
 
 def operation(service_name: str, name: str) -> OperationModel:
