@@ -47,9 +47,10 @@ BackendT = TypeVar("BackendT", bound=Backend)
 
 _POLL_INTERVAL = 0.02
 _POLLS_PER_FLUSH = 12
-_FLUSH_BATCHES = (
-    300  # batches to flush at the next look: making more into rows at once delays requests
-)
+_FLUSH_BATCHES = 250
+"""Batches that are made into rows at once at most, while requests are sent: more delay them."""
+
+_FLUSH_PAUSE = 0.0005  # seconds for requests that came due meanwhile
 _LEAD_SECONDS = 0.05
 _MAX_SLEEP = 0.1
 _SWITCH_INTERVAL = 1e-4
@@ -133,15 +134,15 @@ def replay(
     if load.on_begin is not None:
         load.on_begin(origin)
 
-    def flush() -> None:
-        if served := workers.take_served():
+    def flush(most: int = _FLUSH_BATCHES) -> None:
+        if served := workers.take_served(most):
             on_rows(rows.of(served))
 
     with flush_regularly(flush, lambda: workers.served_count):
         _generate(load.trace.arrivals, rows.sent, buffer, stopped=stopped, now=now)
         workers.finish(stopped, load.trace.duration + load.drain)
     lost = workers.give_up(load.drain)
-    flush()
+    flush(sys.maxsize)
     lost += rows.await_calls(stopped, load.trace.duration + load.drain - now())
     if lost and not stopped.is_set():
         on_rows(rows.of(lost))
@@ -398,9 +399,9 @@ class Workers:
         """How many batches `take_served` would return."""
         return len(self._served)
 
-    def take_served(self) -> list[CompletedBatch]:
-        """Return the batches served since the last call."""
-        return [self._served.popleft() for _ in range(len(self._served))]
+    def take_served(self, most: int = sys.maxsize) -> list[CompletedBatch]:
+        """Return batches that were served and not yet taken, the first ones and so many at most."""
+        return [self._served.popleft() for _ in range(min(most, len(self._served)))]
 
     def give_up(self, drain: float) -> list[CompletedBatch]:
         """Return the batches that have no answer, and take no more."""
@@ -599,12 +600,18 @@ class PlacedRowMaker(RowMaker):
 
 @contextlib.contextmanager
 def flush_regularly(flush: Callable[[], None], count_waiting: Callable[[], int]) -> Iterator[None]:
-    """Flush in a thread of its own, four times a second, or as soon as many batches wait."""
+    """Flush in a thread of its own, four times a second, or as soon as many batches wait.
+
+    Where it takes no more than some of them, it is called again once requests had their turn.
+    """
     looks = count(1)
 
     def look() -> None:
-        if next(looks) % _POLLS_PER_FLUSH == 0 or count_waiting() >= _FLUSH_BATCHES:
+        if next(looks) % _POLLS_PER_FLUSH == 0:
             flush()
+        while count_waiting() >= _FLUSH_BATCHES:
+            flush()
+            time.sleep(_FLUSH_PAUSE)
 
     with _repeat_every(_POLL_INTERVAL, look):
         yield
