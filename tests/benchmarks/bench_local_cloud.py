@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+import psutil
 import uvloop
 
 import workbench as wb
@@ -304,6 +305,20 @@ def cold_starts(model, folder, body, mode):
     print(f"  cold start, {mode}: {spread(setups)}; the client's whole call {spread(wholes)}")
 
 
+def memory(model, folder, body, mode):
+    """Print the resident memory of a local cloud with one warm endpoint, shared pages divided."""
+    with Place(model, folder, cold_start=mode) as place:
+        place.endpoint("s", ServerlessConfig={"MemorySizeInMB": 2048, "MaxConcurrency": 5})
+        for _ in range(20):
+            place.invoke("s", body)
+        time.sleep(2.0)  # logs are written twice a second
+        front = psutil.Process(place.cloud.pid)
+        each = [front, *front.children(recursive=True)]
+        facts = [process.memory_full_info() for process in each]
+    pss, uss = (sum(getattr(fact, name) for fact in facts) / 2**20 for name in ("pss", "uss"))
+    print(f"  memory, {mode}: {pss:.1f} MB (PSS), {uss:.1f} MB their own, {len(each)} processes")
+
+
 def imports():
     """Print what a process takes that does no more than import what serves a model."""
     taken = []
@@ -329,6 +344,7 @@ def main():
         imports()
         for mode in ("fresh", "imported", "snapshot"):
             cold_starts(model, folder, body, mode)
+            memory(model, folder, body, mode)
 
 
 if __name__ == "__main__":

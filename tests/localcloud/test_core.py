@@ -2,9 +2,12 @@
 
 import asyncio
 import base64
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
+from botocore.loaders import Loader
 
 from workbench.localcloud.core import validation
 from workbench.localcloud.core.dispatch import parse_target, read_call
@@ -175,3 +178,49 @@ def test_a_task_that_fails_is_written_to_the_log(caplog):
     asyncio.run(story())
 
     assert "broken" in caplog.text
+
+
+def test_models_of_aws_are_kept_in_small_and_say_the_same():
+    known = Loader().load_service_model("sagemaker-runtime", "service-2")
+
+    kept = validation.service("sagemaker-runtime")._service_description
+
+    def bare(value):
+        if not isinstance(value, dict):
+            return value
+        return {name: bare(part) for name, part in value.items() if not is_told(name, part)}
+
+    def is_told(name, part):
+        return name == "documentation" and isinstance(part, str)
+
+    for part in ("operations", "shapes"):
+        assert {name: bare(fact) for name, fact in kept[part].items()} == bare(known[part])
+        assert b"<p>" not in kept[part]._text
+
+
+def test_what_programs_wrote_waits_for_whoever_asks_for_logs(tmp_path):
+    """moto is not imported to keep what nobody reads."""
+    program = """
+import asyncio, sys, time
+from pathlib import Path
+from workbench.localcloud.cloudwatch.log_writer import LogBatch, LogWriter
+from workbench.localcloud.core.protocol import ACCOUNT, REGION
+from workbench.localcloud.core.store import Store
+
+async def main():
+    writer = LogWriter(Store(Path(sys.argv[1])))
+    writer.add(LogBatch("group", "stream", time.time(), lambda: ["first", "second"]))
+    await writer._gather(asked=False)
+    assert "moto" not in sys.modules
+    await writer.flush()
+    from moto.logs.models import logs_backends
+    events = logs_backends[ACCOUNT][REGION].groups["group"].streams["stream"].events
+    print([each.message for each in events])
+
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.stdout.strip() == "['first', 'second']", done.stderr

@@ -92,3 +92,26 @@ def test_stacking_is_an_option_and_a_variable():
     assert parse(["serve"], variables).stack == "even-if-answers-change"
     with pytest.raises(SystemExit):
         parse(["serve", "--stack", "yes"], {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "got none"),
+        (["serve", "--prot", "80"], "--prot"),
+        (["serve", "--port"], "--port: expected one value"),
+        (["serve", "--port", "x"], "--port: must be a whole number of at least 0, got 'x'"),
+        (["serve", "80"], "80"),
+    ],
+)
+def test_wrong_options_end_it_with_2_and_the_reason(arguments, said, capsys):
+    with pytest.raises(SystemExit) as refused:
+        parse(arguments, {})
+
+    assert refused.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_option_goes_before_its_variable():
+    assert parse(["serve", "--port=1"], {"SAGEMAKER_BIND_TO_PORT": "2"}).port == 1
+    assert parse(["serve"], {"SAGEMAKER_BIND_TO_PORT": "2"}).port == 2
