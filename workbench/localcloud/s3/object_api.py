@@ -190,30 +190,31 @@ class ObjectApi:
         if not 1 <= len(asked) <= 1000 or not all(each.get("Key") for each in asked):
             raise document_error("Name 1 to 1000 objects by their keys.")
         self._objects.region(call.bucket)
-        refused = [error for each in asked if (error := self._refuse_delete(call.bucket, each))]
-        kept = {error["Key"] for error in refused}
-        gone = [each["Key"] for each in asked if each["Key"] not in kept]
+        refused, gone = [], []
+        for each in asked:
+            try:
+                self._check_deletion(call.bucket, each)
+                gone.append(each["Key"])
+            except AwsError as error:
+                refused.append({"Key": each["Key"], "Code": error.code, "Message": error.message})
         self._objects.delete(call.bucket, gone)
         quiet = (document.findtext("{*}Quiet") or "").lower() == "true"
         deleted = [] if quiet else [{"Key": key} for key in gone]
         return xml_response("DeleteResult", {"Deleted": deleted, "Error": refused})
 
-    def _refuse_delete(self, bucket: str, asked: dict[str, str]) -> dict[str, str] | None:
-        """Return why one of many objects is not deleted; None where it is."""
-        error = None
+    def _check_deletion(self, bucket: str, asked: dict[str, str]) -> None:
+        """Check that one of many objects can be deleted as it is asked.
+
+        Raises:
+            AwsError: It cannot.
+        """
         if unknown := set(asked) - {"Key", "ETag", "VersionId"}:
-            error = not_implemented_error(min(unknown))
-        elif asked.get("VersionId", "null") not in ("null", ""):
-            error = version_error()
-        elif asked.get("ETag"):
-            try:
-                there = self._objects.find(bucket, asked["Key"])
-                check_replaced({"if-match": asked["ETag"]}, there)
-            except AwsError as refused:
-                error = refused
-        if error is None:
-            return None
-        return {"Key": asked["Key"], "Code": error.code, "Message": error.message}
+            raise not_implemented_error(min(unknown))
+        if asked.get("VersionId", "null") not in ("null", ""):
+            raise version_error()
+        if asked.get("ETag"):
+            there = self._objects.find(bucket, asked["Key"])
+            check_replaced({"if-match": asked["ETag"]}, there)
 
     # --- tags and access control lists
 
