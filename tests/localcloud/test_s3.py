@@ -9,7 +9,6 @@ import threading
 import zlib
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -19,34 +18,12 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from tests import wire
-from workbench.localcloud import LocalCloud
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.s3.objects import ObjectStore
 from workbench.localcloud.s3.uploads import BodyWriter, ChunkDecoder
 
 MIB = 1024 * 1024
-_numbers = count()
-
-
-@pytest.fixture(scope="module")
-def cloud():
-    with LocalCloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture(scope="module")
-def s3(cloud):
-    client = cloud.client("s3")
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def bucket(s3):
-    name = f"bucket-{next(_numbers)}"
-    s3.create_bucket(Bucket=name)
-    return name
 
 
 def put(s3, bucket, *keys):

@@ -4,13 +4,11 @@ import base64
 import hashlib
 import os
 import zlib
-from itertools import count
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests import wire
-from workbench.localcloud import LocalCloud
 from workbench.localcloud.s3.checksums import CHECKSUMS, encode
 
 MIB = 1024 * 1024
@@ -23,27 +21,6 @@ CHECK = {  # of "123456789": the published check values, in hexadecimal
     "sha256": "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
     "sha512": hashlib.sha512(b"123456789").hexdigest(),
 }
-_numbers = count()
-
-
-@pytest.fixture(scope="module")
-def cloud():
-    with LocalCloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture(scope="module")
-def s3(cloud):
-    client = cloud.client("s3")
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def bucket(s3):
-    name = f"bucket-{next(_numbers)}"
-    s3.create_bucket(Bucket=name)
-    return name
 
 
 def checksum(algorithm, data):

@@ -1,7 +1,6 @@
 """What a request to S3 says is honoured, or refused by name: nothing is dropped without a word."""
 
 import re
-from itertools import count
 from urllib.parse import urlencode
 
 import pytest
@@ -9,32 +8,10 @@ from botocore.exceptions import ClientError
 from botocore.session import get_session
 
 from tests import wire
-from workbench.localcloud import LocalCloud
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.s3.parameters import OPERATIONS, check_parameters
 
 MODEL = get_session().get_service_model("s3")
-_numbers = count()
-
-
-@pytest.fixture(scope="module")
-def cloud():
-    with LocalCloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture(scope="module")
-def s3(cloud):
-    client = cloud.client("s3")
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def bucket(s3):
-    name = f"bucket-{next(_numbers)}"
-    s3.create_bucket(Bucket=name)
-    return name
 
 
 def code(error):
