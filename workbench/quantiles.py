@@ -10,7 +10,7 @@ of its own. (Service times are another matter: a profile interpolates between it
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from workbench.errors import TooFewSamples
 from workbench.validation import inner_share, positive
@@ -18,6 +18,8 @@ from workbench.validation import inner_share, positive
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+Seconds = TypeVar("Seconds", float, "NDArray[np.float64]")
 
 PERCENTILES = (0.5, 0.9, 0.95, 0.99)
 """Those that summaries and charts show."""
@@ -224,7 +226,7 @@ def round_up(requests: float) -> int:
     return int(math.ceil(requests / step) * step)
 
 
-def longest_within(limit: float) -> float:
+def longest_within(limit: Seconds) -> Seconds:
     """Return the longest time, in seconds, that still counts as within a limit of so many.
 
     Latencies are differences of sums: within a year of seconds they are off by up to 10 ns, which

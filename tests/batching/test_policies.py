@@ -168,6 +168,17 @@ def test_a_full_batch_does_not_wait():
     assert batches_of(pairs, [0, 5], ON_DEMAND) == [(5, [0, 1])]
 
 
+def test_a_batch_that_ends_at_the_deadline_is_in_time_however_its_sums_are_rounded():
+    times = ServiceTimes.affine(0.01, 0.034, largest=8)
+    trace = wb.poisson(rate=30, duration=120, seed=1)
+    policy = DeadlineAware.within(0.3, times, max_size=8)
+
+    run = simulate(trace, policy, ON_DEMAND, times, cold_start=0.0)
+
+    assert 0.3 < run.frame["latency"].max() < 0.3 + 1e-9
+    assert run.cdf(0.3) == run.attainment(0.3) == 1
+
+
 @given(ticks=st.lists(st.integers(0, 40), min_size=1, max_size=40))
 @settings(max_examples=30)
 def test_with_servers_to_spare_no_request_is_late(ticks):

@@ -273,6 +273,7 @@ def test_assumptions_are_told(trace):
     assert "start without delay" in told
     assert "Too few requests" in told
     assert "are noise" in told
+    assert str(silent).splitlines()[2:] == list(silent.notes)
 
 
 def test_a_plan_becomes_an_experiment(decided, model, trace):

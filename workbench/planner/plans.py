@@ -431,6 +431,9 @@ class Plan:
     def __repr__(self) -> str:
         return f"<Plan {self.label}. {self.effort}>"
 
+    def __str__(self) -> str:
+        return "\n".join([f"Plan for {self.slo.label}: {self.label}.", self.effort, *self.notes])
+
     def _repr_html_(self) -> str:
         columns = {
             "deployment": "deployment",
@@ -444,8 +447,7 @@ class Plan:
             "reason": "reason",
         }
         rows = self.frame.head(max(len(self._ranking), 12)).select(*columns).rows()
-        caption = " ".join([f"Plan for {self.slo.label}: {self.label}.", self.effort, *self.notes])
-        return Table(list(columns.values()), rows, caption).html(limit=20)
+        return Table(list(columns.values()), rows, str(self)).html(limit=20)
 
 
 def _divide(value: float, by: float) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
-from workbench.quantiles import PERCENTILES, SLO
+from workbench.quantiles import PERCENTILES, SLO, longest_within
 from workbench.service_times import ServiceTimes
 
 if TYPE_CHECKING:
@@ -98,8 +98,11 @@ class Prediction:
         return self.latency.mean
 
     def cdf(self, latency: ArrayLike) -> Floats:
-        """Return the share of requests answered within each latency, in seconds."""
-        limits = np.asarray(latency, dtype=np.float64)
+        """Return the share of requests answered within each latency, in seconds.
+
+        What is off by rounding alone is in time: see `workbench.quantiles.longest_within`.
+        """
+        limits = longest_within(np.asarray(latency, dtype=np.float64))
         return self.latency.cdf(limits.ravel()).reshape(limits.shape)[()]
 
     def quantile(self, q: ArrayLike) -> Floats:

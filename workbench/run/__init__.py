@@ -301,10 +301,12 @@ class Run:
         return f"{what} has no interval: {why}. {cure}imulate with replications=20."
 
     def cdf(self, latency: ArrayLike) -> NDArray[np.float64]:
-        """Return the share of all requests answered within each `latency` (seconds)."""
-        return np.searchsorted(
-            self._sorted_latencies, as_floats("latency", latency), side="right"
-        ) / len(self)
+        """Return the share of all requests answered within each `latency` (seconds).
+
+        What is off by rounding alone is in time: see `workbench.quantiles.longest_within`.
+        """
+        longest = longest_within(as_floats("latency", latency))
+        return np.searchsorted(self._sorted_latencies, longest, side="right") / len(self)
 
     def attainment(self, slo: SLO | float | None = None) -> float:
         """Return the share of all requests answered within a target's latency, or so many seconds.
@@ -316,7 +318,7 @@ class Run:
         if slo is None:
             raise InvalidInput("This run has no SLO: pass one, e.g. attainment(SLO(latency=0.1)).")
         within = slo.latency if isinstance(slo, SLO) else positive("slo", slo, "seconds")
-        return float(self.cdf(longest_within(within)))
+        return float(self.cdf(within))
 
     @property
     def throughput(self) -> float:
