@@ -207,7 +207,7 @@ def input_drift(
     Args:
         reference: Rows that the model was trained or approved on: an array of numbers, or what
             names its inputs: an array of records as a model's samples are, a frame, columns.
-        rows: Rows that came in, with the same inputs.
+        rows: Rows that came in, with the same inputs; other named columns are left out.
         bins: Quantiles of the reference.
         threshold: Of the index.
 
@@ -219,7 +219,8 @@ def input_drift(
     whole_number("bins", bins, low=2)
     positive("threshold", threshold)
     known, new = _columns("reference", reference), _columns("rows", rows)
-    if known.keys() - new.keys() or len(new) != len(known):
+    named = all(isinstance(each, str) for each in new)
+    if known.keys() - new.keys() or (not named and len(new) != len(known)):
         lacking = [each for each in known if each not in new]
         raise InvalidInput(
             f"rows have {len(new)} inputs, the reference {len(known)}: they must agree"

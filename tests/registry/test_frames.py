@@ -5,6 +5,7 @@ import onnx
 import pandas as pd
 import polars as pl
 import pytest
+from numpy.testing import assert_array_equal
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.feature_extraction.text import (
@@ -19,10 +20,12 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from tests.graphs import text, two_inputs
 from workbench.errors import InvalidInput, InvalidModel
+from workbench.measuring.conversion import InputSpec
 from workbench.registry.api import Registry, Samples
 from workbench.registry.conversion import from_estimator
 from workbench.registry.estimator_inputs import list_initial_types
 from workbench.registry.onnx import Session
+from workbench.registry.rows import as_rows
 
 ROWS = 240
 RNG = np.random.default_rng(0)
@@ -215,6 +218,32 @@ def test_a_row_without_a_target_is_named_and_not_counted_as_wrong(mine, targets)
     pipeline = fit(numbers("age"), rows=rows)
     with pytest.raises(InvalidInput, match="Row 2 of the samples has no target"):
         mine.register("churn", pipeline, samples=Samples(rows, targets))
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
+def test_columns_of_a_matrix_are_found_by_name_in_any_order(mine, kind):
+    names = ["age", "visits"]
+    fitted = LogisticRegression().fit(frame()[names], CHURN)
+    taken = mine.register("plain", fitted, samples=frame()[names]).traits.input_schema
+    moved = frame(kind)[["note", "visits", "age"]]
+
+    assert taken == mine["plain:1"].traits.input_schema
+    assert taken.columns == ("age", "visits")
+    rows = mine["plain:1"].samples().inputs
+    assert_array_equal(as_rows(taken, moved), rows)
+    assert_array_equal(InputSpec(taken).of(frame(pl.DataFrame)[["visits", "age"]]), rows)
+    assert_array_equal(as_rows(taken, {"a": COLUMNS["age"], "b": COLUMNS["visits"]}), rows)
+    with pytest.raises(InvalidInput, match="'visits'"):
+        as_rows(taken, {"age": COLUMNS["age"], "b": COLUMNS["visits"]})
+
+
+def test_a_file_with_samples_in_columns_knows_their_names(mine):
+    content = from_estimator(LogisticRegression().fit(np.stack([COLUMNS["age"]] * 2, 1), CHURN))
+    columns = {"x": COLUMNS["age"], "y": COLUMNS["age"] + 1}
+
+    taken = mine.register("file", content, samples=columns).traits.input_schema
+
+    assert as_rows(taken, {"y": [2.0], "x": [1.0]}).tolist() == [[1, 2]]
 
 
 def test_columns_are_not_guessed(mine):

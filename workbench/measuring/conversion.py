@@ -118,7 +118,7 @@ class InputSpec:
 
     def _convert_frame(self, frame: "pl.DataFrame", first: int) -> NDArray[Any]:
         """Return the values of a frame, side by side unless one column holds them all."""
-        chosen = frame.select(self.columns or frame.columns)
+        chosen = frame.select(self.columns or self.tensor.order(frame.columns))
         small = None
         if self.text and not self._is_text and not self.schema:
             small = read_small_numbers(chosen)

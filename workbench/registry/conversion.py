@@ -54,6 +54,12 @@ def find_columns(estimator: Any, rows: NDArray[Any] | None) -> NDArray[Any] | No
     return np.column_stack(list(kept.values()))
 
 
+def name_columns_of(estimator: Any, rows: NDArray[Any] | None) -> tuple[str, ...]:  # noqa: ANN401
+    """Return the names of the columns that a matrix was made of, as far as any are known."""
+    named = () if rows is None else rows.dtype.names or ()
+    return tuple(_feature_names(estimator)) or named
+
+
 def from_estimator(
     estimator: Any,  # noqa: ANN401
     inputs: NDArray[Any] | None = None,

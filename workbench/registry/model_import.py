@@ -20,7 +20,7 @@ from workbench.registry.adaptation_proof import prove
 from workbench.registry.agreement import Agreement
 from workbench.registry.agreement_probe import compare_with_file
 from workbench.registry.answers import Answer, choose_answer
-from workbench.registry.conversion import find_columns, from_estimator
+from workbench.registry.conversion import find_columns, from_estimator, name_columns_of
 from workbench.registry.estimator_inputs import list_initial_types
 from workbench.registry.invariance import BatchInvariance
 from workbench.registry.invariance_probe import has_trees, probe
@@ -85,6 +85,7 @@ def import_model(
         given = Samples(as_rows(None, given))
     converts = not isinstance(source, str | Path | bytes)
     estimator = source if converts else estimator
+    columns = name_columns_of(estimator, None if given is None else given.inputs)
     if estimator is not None:
         from workbench.registry import boosters  # brings scikit-learn
 
@@ -99,7 +100,7 @@ def import_model(
     traits = Traits(
         task=task,
         kind=tried.kind,
-        input_schema=tried.checked.signature.input,
+        input_schema=_with_columns(tried.checked.signature.input, columns),
         output_schema=tried.checked.signature.outputs,
         accuracy=figure,
         metric="" if figure is None else _METRICS.get(tried.kind, ""),
@@ -119,6 +120,11 @@ def import_model(
         traits=traits,
         notes=tried.notes,
     )
+
+
+def _with_columns(wanted: Tensor, columns: tuple[str, ...]) -> Tensor:
+    """Return an input that knows its columns, where it has one for each value of a row."""
+    return replace(wanted, columns=columns) if wanted.shape == (len(columns),) else wanted
 
 
 def _check_arguments(

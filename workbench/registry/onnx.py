@@ -19,7 +19,7 @@ from workbench.registry.external_weights import take_weights_in
 from workbench.validation import require_rows, whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import onnxruntime
 
@@ -49,7 +49,8 @@ class Tensor:
     """One input or output: its name, NumPy dtype and the shape of one row (None: any size).
 
     Text has the dtype "str". What a model of several inputs takes is one tensor without a name, of
-    the dtype "record", whose `fields` are the inputs.
+    the dtype "record", whose `fields` are the inputs. `columns` names the values of a row, in
+    their order, where the model was registered with columns that have names.
 
     >>> print(Tensor("input", "float32", (64,)))
     input: float32 (batch, 64)
@@ -61,6 +62,7 @@ class Tensor:
     dtype: str
     shape: tuple[int | None, ...]
     fields: tuple["Tensor", ...] = ()
+    columns: tuple[str, ...] = ()
 
     @classmethod
     def record(cls, fields: "Iterable[Tensor]") -> "Tensor":
@@ -72,7 +74,27 @@ class Tensor:
         """Return what `asdict` described; those of former versions have no fields."""
         fields = tuple(cls.from_dict(each) for each in facts.get("fields", ()))
         dtype = _DTYPES.get(facts["dtype"], facts["dtype"])  # text was named as ONNX names it
-        return cls(facts["name"], dtype, tuple(facts["shape"]), fields)
+        columns = tuple(facts.get("columns", ()))
+        return cls(facts["name"], dtype, tuple(facts["shape"]), fields, columns)
+
+    def order(self, names: "Sequence[str]") -> "Sequence[str]":
+        """Return which of a table's columns the model takes, in its own order.
+
+        Columns of which it knows none are taken as they stand, as those of a file without a header.
+
+        Raises:
+            InvalidInput: There are some of its columns, and not all.
+
+        >>> Tensor("input", "float32", (2,), columns=("age", "pay")).order(["id", "pay", "age"])
+        ('age', 'pay')
+        """
+        lacking = [name for name in self.columns if name not in names]
+        if lacking and len(lacking) < len(self.columns):
+            raise InvalidInput(
+                f"There are no columns {lacking} among {list(names)}; the model takes "
+                f"{list(self.columns)}, as {self}."
+            )
+        return names if lacking else self.columns or names
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:

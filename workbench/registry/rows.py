@@ -377,6 +377,8 @@ class _Conversion:
         """Return columns side by side for a model of one input, or the one named as that."""
         if tensor.name in arrays:
             arrays = {tensor.name: arrays[tensor.name]}
+        else:
+            arrays = {name: arrays[name] for name in tensor.order(list(arrays))}
         parts = [self.convert(tensor.numpy_dtype, each, name) for name, each in arrays.items()]
         if len(parts) == 1 and tensor.fits(parts[0]):
             return parts[0]
