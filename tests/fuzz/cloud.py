@@ -15,7 +15,8 @@ from urllib.parse import unquote
 
 from tests.graphs import linear
 from tests.lambdas import zipped
-from workbench.localcloud.core.access import AccessControl, make_access_key
+from workbench.localcloud.core.access import AccessControl
+from workbench.localcloud.core.access_keys import make_access_key
 from workbench.localcloud.core.settings import LocalCloudSettings
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.lambda_.environments import Environments

@@ -234,7 +234,8 @@ async def open_signatures(damage_bytes, fault):
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
 
-    from workbench.localcloud.core.access import AccessControl, make_access_key
+    from workbench.localcloud.core.access import AccessControl
+    from workbench.localcloud.core.access_keys import make_access_key
     from workbench.localcloud.core.protocol import AwsError
 
     key = make_access_key()

@@ -26,15 +26,10 @@ from hypothesis import strategies as st
 from tests import wire
 from workbench.cloud.aws import Cloud
 from workbench.localcloud import LocalCloud
-from workbench.localcloud.core.access import (
-    MAX_SKEW,
-    AccessControl,
-    AccessKey,
-    ChunkSignatures,
-    check_address,
-    make_access_key,
-)
+from workbench.localcloud.core.access import MAX_SKEW, AccessControl, check_address
+from workbench.localcloud.core.access_keys import AccessKey, make_access_key
 from workbench.localcloud.core.protocol import AwsError
+from workbench.localcloud.core.signatures import ChunkSignatures
 from workbench.localcloud.lambda_.runtime import Runtime
 from workbench.localcloud.s3.uploads import ChunkDecoder
 from workbench.modelserver.http import Request

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from tests.hosted import alive, until
 from tests.lambdas import Lambdas, zipped
 from workbench.localcloud import LocalCloud
-from workbench.localcloud.core.access import make_access_key
+from workbench.localcloud.core.access_keys import make_access_key
 from workbench.localcloud.core.protocol import AwsError
 from workbench.localcloud.core.settings import LocalCloudSettings
 from workbench.localcloud.core.store import Store

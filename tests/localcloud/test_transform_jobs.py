@@ -17,7 +17,8 @@ from tests.graphs import WEIGHTS, lookup
 from tests.hosted import Hosted, alive, archived, until
 from tests.wire import check_answers
 from workbench.backends.sagemaker import NPY, pack_npy, unpack_npy
-from workbench.localcloud.core.access import AccessControl, make_access_key
+from workbench.localcloud.core.access import AccessControl
+from workbench.localcloud.core.access_keys import make_access_key
 from workbench.localcloud.core.store import Store
 from workbench.localcloud.core.tags import Tags
 from workbench.localcloud.s3.api import S3

@@ -20,7 +20,7 @@ from workbench import errors
 from workbench.cloud.aws import Cloud
 from workbench.deployment import KEEP_ALIVE
 from workbench.errors import NotAvailable, StorageError, Unreachable, WorkbenchError
-from workbench.localcloud.core.access import AccessKey
+from workbench.localcloud.core.access_keys import AccessKey
 from workbench.localcloud.core.settings import ColdStart, LocalCloudSettings
 
 _ACCOUNT = "123456789012"

@@ -27,7 +27,8 @@ from workbench.errors import NotAvailable, WorkbenchError
 from workbench.localcloud.autoscaling.api import POLICY_ARN_PREFIX, Autoscaling
 from workbench.localcloud.cloudtrail import parse_call
 from workbench.localcloud.cloudwatch.log_writer import LogWriter
-from workbench.localcloud.core.access import AccessControl, AccessKey, make_access_key
+from workbench.localcloud.core.access import AccessControl
+from workbench.localcloud.core.access_keys import AccessKey, make_access_key
 from workbench.localcloud.core.dispatch import JsonService, RestService
 from workbench.localcloud.core.formats import refuse
 from workbench.localcloud.core.protocol import (

@@ -22,7 +22,7 @@ from workbench.localcloud.sandbox.instances import ModelStore
 from workbench.modelserver.http import FilePart, Request, Response
 
 if TYPE_CHECKING:
-    from workbench.localcloud.core.access import AccessKey
+    from workbench.localcloud.core.access_keys import AccessKey
 
 CODE_PATH = "/_workbench/code/"
 """Where zips can be fetched with a presigned URL, where AWS has a bucket of its own."""

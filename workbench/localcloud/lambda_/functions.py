@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.cloud.packaging import MAX_UNZIPPED, MAX_ZIP
-from workbench.localcloud.core.access import AccessKey
+from workbench.localcloud.core.access_keys import AccessKey
 from workbench.localcloud.core.protocol import REGION, Operation, arn
 from workbench.localcloud.core.settings import LocalCloudSettings
 from workbench.localcloud.core.store import Store

@@ -24,7 +24,7 @@ _TRAILER_SIGNATURE = "x-amz-trailer-signature"
 
 
 class SignatureCheck(Protocol):
-    """What checks the signatures of an upload's chunks (`access.ChunkSignatures`)."""
+    """What checks the signatures of an upload's chunks (`core.signatures.ChunkSignatures`)."""
 
     def check_chunk(self, digest: str, given: str, /) -> None:
         """Check that of the next chunk, whose data has this SHA-256."""
