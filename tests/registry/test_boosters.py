@@ -5,6 +5,7 @@ import sys
 import catboost
 import lightgbm
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 import xgboost
@@ -14,9 +15,10 @@ from sklearn.preprocessing import StandardScaler
 
 from workbench.errors import InvalidModel
 from workbench.registry import boosters
-from workbench.registry.conversion import from_estimator
+from workbench.registry.conversion import find_columns, from_estimator
 from workbench.registry.model_import import import_model
 from workbench.registry.onnx import Session
+from workbench.registry.rows import as_rows
 
 IRIS, SPECIES = load_iris(return_X_y=True)
 BODIES, PROGRESS = load_diabetes(return_X_y=True)
@@ -172,6 +174,22 @@ def test_probabilities_that_are_others_are_refused_where_they_are_the_answer():
     assert register(model, IRIS).agreement.share == 1.0  # the labels are the same
     with pytest.raises(InvalidModel, match=r"Row 1 of the samples: estimator \[0\..*, file \[0\."):
         register(model, IRIS, answer="probabilities")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lightgbm.LGBMClassifier(n_estimators=2, min_child_samples=2, verbose=-1),
+        xgboost.XGBClassifier(n_estimators=2, enable_categorical=True),
+    ],
+    ids=["lightgbm", "xgboost"],
+)
+def test_texts_as_categories_are_refused_by_column(model):
+    columns = pd.DataFrame({"age": [1.0, 2, 3, 4] * 5, "city": pd.Categorical(["a", "b"] * 10)})
+    fitted = model.fit(columns, [0, 1] * 10)
+
+    with pytest.raises(InvalidModel, match="'city'"):
+        find_columns(fitted, as_rows(None, columns))
 
 
 def test_what_onnxmltools_cannot_convert_is_said():

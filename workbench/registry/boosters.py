@@ -9,7 +9,7 @@ import copy
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -124,6 +124,22 @@ def name_missing(reason: str) -> str:
     if "onnxmltools" in sys.modules or not any(f"{name}." in reason for name in _LIBRARIES):
         return ""
     return "Converters of LightGBM and XGBoost: pip install 'inference-workbench[boosted]'. "
+
+
+def check_columns(estimator: Any, columns: Mapping[str, NDArray[Any]]) -> None:  # noqa: ANN401
+    """Check that boosted trees are given numbers: their libraries' ONNX has no columns of text.
+
+    Raises:
+        InvalidModel: They have categories of their own.
+    """
+    kind = name_kind(_unwrap(estimator))
+    texts = [name for name, each in columns.items() if each.dtype.kind == "U"]
+    if texts and kind.partition(".")[0] in _LIBRARIES:
+        raise InvalidModel(
+            f"This {kind} takes texts as categories, {texts}, for which no converter makes an ONNX "
+            "file: put an encoder before it, such as make_pipeline(ColumnTransformer([('c', "
+            "OrdinalEncoder(), columns)], remainder='passthrough'), model), and fit that."
+        )
 
 
 def _unwrap(estimator: Any) -> Any:  # noqa: ANN401

@@ -24,9 +24,12 @@ def find_columns(estimator: Any, rows: NDArray[Any] | None) -> NDArray[Any] | No
     """Return rows as the estimator takes them: a structured array by its columns, or a matrix.
 
     Raises:
-        InvalidModel: It takes columns, and there are no rows that tell their types.
+        InvalidModel: It takes columns, and there are no rows that tell their types; or texts, and
+            its converter takes none.
         InvalidInput: The rows lack some of them.
     """
+    from workbench.registry import boosters  # brings scikit-learn
+
     names = _feature_names(estimator)
     by_column = _takes_columns(estimator)
     if rows is None:
@@ -49,6 +52,7 @@ def find_columns(estimator: Any, rows: NDArray[Any] | None) -> NDArray[Any] | No
             f"on; they have {_brief(list(columns))}."
         )
     kept = {name: columns[name] for name in names or columns if name in columns}
+    boosters.check_columns(estimator, kept)
     if by_column or any(each.dtype.kind == "U" for each in kept.values()):
         return join_columns(kept)
     return np.column_stack(list(kept.values()))
