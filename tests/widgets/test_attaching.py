@@ -85,7 +85,7 @@ def test_a_run_that_cannot_be_kept_is_a_run_with_a_warning(model, tmp_path):
 def run_cell(registry, monkeypatch):
     """A function that runs a cell of this name, as a kernel sees it, and returns its apps."""
     monkeypatch.setenv("WORKBENCH_FRONTEND", "widgets")
-    monkeypatch.setattr("workbench.widgets.app_view._apps", {})
+    monkeypatch.setattr("workbench.widgets.app_entry._apps", {})
     requests = iter(range(100))
 
     def run(name, count=1, of=registry):

@@ -16,8 +16,8 @@ from workbench.scaling import (
 )
 from workbench.traffic.patterns import constant
 from workbench.widgets import App, ScalingPicker
-from workbench.widgets.app_view import works
 from workbench.widgets.code import value_code
+from workbench.widgets.run_works import works
 
 FLEET = RealTime(instance_type="ml.m5.large")
 FUNCTION = Lambda(memory_mb=512, max_concurrency=9)
@@ -257,7 +257,7 @@ def test_the_code_makes_the_hybrid_and_the_policy_that_the_controls_hold(app):
 
 def test_simulate_and_run_are_given_the_policy(app, monkeypatch):
     given = []
-    monkeypatch.setattr("workbench.widgets.app_view._load_profile", lambda *_: None)
+    monkeypatch.setattr("workbench.widgets.run_works._load_profile", lambda *_: None)
     monkeypatch.setattr(
         "workbench.experiment.Experiment.simulate", lambda *_, **more: given.append(more)
     )

@@ -1,6 +1,7 @@
 """Controls for notebooks: each holds a value of the package and calls functions given to it."""
 
-from workbench.widgets.app_view import App, SimulationPicker, app
+from workbench.widgets.app_entry import app
+from workbench.widgets.app_view import App
 from workbench.widgets.deployment_picker import DeploymentPicker
 from workbench.widgets.monitor_view import MonitorView, Observation, observe
 from workbench.widgets.notebook import frontend
@@ -14,6 +15,7 @@ from workbench.widgets.run_panel import LiveProgress, RunPanel
 from workbench.widgets.saved_runs import RunsView
 from workbench.widgets.scaling_picker import ScalingPicker
 from workbench.widgets.selection_view import SelectionView
+from workbench.widgets.simulation_picker import SimulationPicker
 from workbench.widgets.traffic_picker import TrafficPicker
 from workbench.widgets.whatif import WhatIf
 

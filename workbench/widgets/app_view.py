@@ -1,7 +1,6 @@
 """The app: pickers, ways to know, and what came out."""
 
 import html
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from workbench.deployment.base import Deployment
 from workbench.deployment.hybrid import Hybrid
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
-from workbench.measuring.load import Rows
 from workbench.planner.options import Options
 from workbench.planner.plans import Plan
 from workbench.pricing.cost import HOUR, total
@@ -25,28 +23,25 @@ from workbench.scaling.base import ScalingPolicy
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.widgets.code import code_of, value_code
 from workbench.widgets.deployment_picker import DeploymentPicker
-from workbench.widgets.form import integer, text
 from workbench.widgets.lazy_tabs import LazyTabs
 from workbench.widgets.monitor_view import MonitorView
-from workbench.widgets.notebook import Status, current_cell, frontend
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.plan_view import PlanView
 from workbench.widgets.policy_picker import PolicyPicker
-from workbench.widgets.presets import Preset, preset_of
+from workbench.widgets.presets import DEFAULT_GROUP, Preset
 from workbench.widgets.registry_view import RegistryView
 from workbench.widgets.results import Results
 from workbench.widgets.router_picker import RouterPicker
-from workbench.widgets.run_panel import LiveProgress, Result, RunPanel, Work
+from workbench.widgets.run_panel import RunPanel
+from workbench.widgets.run_works import works
 from workbench.widgets.saved_output import SavedOutput
 from workbench.widgets.saved_runs import RunsView
 from workbench.widgets.scaling_picker import ScalingPicker
+from workbench.widgets.simulation_picker import SimulationPicker
 from workbench.widgets.target_picker import (
-    BeforeClose,
     OnAWS,
-    Target,
     TargetPicker,
     ThisMachine,
-    choose_run_folder,
 )
 from workbench.widgets.traffic_picker import TrafficPicker
 from workbench.widgets.whatif import WhatIf
@@ -55,112 +50,7 @@ if TYPE_CHECKING:
     from workbench.selection.selections import Selection
     from workbench.widgets.selection_view import SelectionView
 
-_WAIT_TIMEOUT = 3.0  # seconds for another process that writes to the registry
-_DEFAULT_GROUP = "digits-mlp-wide"  # the ready-made model that batching helps most
-
-
-def app(
-    registry: Registry | None = None, *, preset: str | None = None
-) -> "App | ClosedApp | StaticApp":
-    """Return controls for an experiment; as a cell's last line they are shown.
-
-    Everything they do is a line of code too: `code` gives those lines, `experiment` and `results`
-    the values. Where nobody can use controls (papermill, nbconvert) it is a text that says so.
-
-    A cell that is run again shows the app that it had, with the run under way and the results, as
-    long as the kernel lives; another cell has another app. What was measured is on disk, too.
-    Where the registry cannot be opened, the reason is shown with a button that tries again.
-
-    Args:
-        registry: Where the models are, by default `Registry()`, which has ready-made ones.
-        preset: What the controls begin with: "batching", "bursts", "cold-starts", "limits",
-            "spikes" or "hybrid".
-
-    Raises:
-        NotFound: There is no such preset.
-    """
-    begin = Preset(question="") if preset is None else preset_of(preset)
-    where = "wb.Registry()" if registry is None else f"wb.Registry({str(registry.path)!r})"
-    if frontend() == "static":
-        known = registry.groups() if registry else []
-        group = _DEFAULT_GROUP if _DEFAULT_GROUP in known or not known else known[0]
-        return StaticApp(where, group, begin)
-
-    def make() -> App:
-        found = (
-            Registry(timeout=_WAIT_TIMEOUT)
-            if registry is None
-            else registry.with_timeout(_WAIT_TIMEOUT)
-        )
-        return App(found, where, begin)
-
-    def make_or_tell() -> App | ClosedApp:
-        try:
-            return make()
-        except WorkbenchError as error:
-            return ClosedApp(make, error)
-
-    return get_or_create_app((where, preset), make_or_tell)
-
-
-# Keyed by cell, position within it, and registry.
-_apps: dict[tuple[object, ...], "App | ClosedApp"] = {}
-_last_request = ("", 0)  # the request that made one last, and how many it has made
-
-
-def get_or_create_app(what: object, make: Callable[[], "App | ClosedApp"]) -> "App | ClosedApp":
-    """Return the app of the cell that is being run, which is made where it has none of `what`."""
-    global _last_request  # noqa: PLW0603 - a kernel runs one cell at a time
-    running = current_cell()
-    if running is None:
-        return make()
-    name, request = running
-    _last_request = request, _last_request[1] + 1 if _last_request[0] == request else 0
-    key = name, _last_request[1], what
-    if key in _apps:
-        _apps[key].refresh()
-    else:
-        _apps[key] = make()
-    return _apps[key]
-
-
-class SimulationPicker(Picker):
-    """What a simulation takes for granted; `value` holds arguments of `Experiment.simulate`."""
-
-    def __init__(self, cold_start: float = 0.0, boot: float = 0.0) -> None:
-        begin = {"cold_start": cold_start, "boot": boot}
-        held = {name: f"{seconds:g}" if seconds else "" for name, seconds in begin.items()}
-        controls = {
-            "cold_start": text("Cold start (s)", held["cold_start"], placeholder="no time"),
-            "boot": text("Boot (s)", held["boot"], placeholder="as a cold start"),
-            "seed": integer("Seed", 0),
-        }
-        super().__init__("Simulation", controls)
-
-    def _make(self) -> dict[str, Any]:
-        seed = self["seed"].value
-        if seed < 0:
-            raise InvalidInput(f"seed must be a whole number of at least 0, got {seed}.")
-        settings = {"seed": seed} if seed else {}
-        entered = {name: self[name].value.strip() for name in ("cold_start", "boot")}
-        return settings | {name: _seconds(name, each) for name, each in entered.items() if each}
-
-    def _describe(self, value: dict[str, Any]) -> str:
-        words = "New instances start without delay."
-        if "cold_start" in value:
-            words = f"A new instance takes {value['cold_start']:g} s to start."
-        more = f" An instance of a fleet takes {value.get('boot', 0):g} s."
-        return words + more if "boot" in value else words
-
-
-def _seconds(name: str, entered: str) -> float:
-    try:
-        seconds = float(entered)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise InvalidInput(f"{name} must be seconds, 0 or more, or nothing, got {entered!r}.")
-    return seconds
+_WAIT_TIMEOUT = 3.0  # seconds for a reading that is under way
 
 
 class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -183,7 +73,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         preset = preset or Preset(question="")
         self._registry_code = where
         self._deployed: DeployedModel | None = None  # the latest
-        self.model = ModelPicker(registry, _DEFAULT_GROUP)
+        self.model = ModelPicker(registry, DEFAULT_GROUP)
         self.deployment = DeploymentPicker(_base_of(preset.deployment))
         self.scaling = ScalingPicker(find=self._find_capacity, time_call=self._time_call)
         self.scaling.set(preset.deployment, preset.scaling)
@@ -404,7 +294,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         if self._deployed is not None and "Monitor" in self.more.parts:
             view = self.more["Monitor"]
             view.offer(self._deployed)
-            view.wait(_WAIT_TIMEOUT)  # for a reading that is under way
+            view.wait(_WAIT_TIMEOUT)
             view.refresh()
             view.wait()
 
@@ -515,80 +405,6 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
             self._update_sliders()
 
 
-def works(
-    experiment: Experiment,
-    target: Target | None,
-    on_deployed: Callable[[DeployedModel], None] | None = None,
-    before_close: BeforeClose = lambda: None,
-    scaling: ScalingPolicy | None = None,
-    **simulation: Any,  # noqa: ANN401 - of simulate
-) -> dict[str, Work]:
-    """Return what each way to know an experiment's outcome does."""
-    scaled: dict[str, Any] = {} if scaling is None else {"scaling": scaling}
-    where = target or ThisMachine()
-    return {
-        "predict": partial(_predict, experiment),
-        "simulate": partial(_simulate, experiment, simulation | scaled),
-        "run": partial(_measure, experiment, where, on_deployed, before_close, **scaled),
-    }
-
-
-def _predict(experiment: Experiment, live: LiveProgress) -> Result:
-    profile = _load_profile(experiment, live)
-    return experiment.predict(profile)
-
-
-def _simulate(experiment: Experiment, settings: dict[str, Any], live: LiveProgress) -> Result:
-    profile = _load_profile(experiment, live)
-    return experiment.simulate(profile, **settings)
-
-
-def _load_profile(experiment: Experiment, live: LiveProgress) -> Any:  # noqa: ANN401 - profiles
-    if experiment.ensemble is not None:
-        alone = {name: experiment.alone(name) for name in experiment.ensemble.names}
-        return {name: _load_profile(each, live) for name, each in alone.items()}
-    live.begin("Measuring how long batches take: once for this model and machine.")
-    profile = experiment.ensure_profile(progress=live.go_on)
-    live.begin("Computing.")
-    live.go_on(0, 0)
-    return profile
-
-
-def _measure(
-    experiment: Experiment,
-    target: Target,
-    on_deployed: Callable[[DeployedModel], None] | None,
-    before_close: BeforeClose,
-    live: LiveProgress,
-    **scaled: Any,  # noqa: ANN401 - of run
-) -> Result:
-    due, folder = experiment.here.trace.arrivals, choose_run_folder(experiment)
-    live.doing = f"Preparing: {target.preparing}."
-    live.stopping = f"Stopping: {target.stopping}."
-
-    def progress(done: int, total: int) -> None:
-        live.doing = f"Running; rows are kept in {folder}."
-        live.progress(done, total)
-
-    names = experiment.record().places
-
-    def add(rows: Rows) -> None:
-        live.add(rows["finished"] - due[rows["request"]])
-        if len(names) > 1:
-            live.note_places(names[place] for place in rows["place"])
-
-    return target.run(
-        experiment,
-        before_close,
-        keep=folder,
-        progress=progress,
-        on_deployed=on_deployed,
-        on_rows=add,
-        stopped=live.stopped,
-        **scaled,
-    )
-
-
 def _base_of(deployment: Deployment) -> Deployment:
     """Return the fleet of a hybrid, or the deployment itself."""
     return deployment.base if isinstance(deployment, Hybrid) else deployment
@@ -597,63 +413,3 @@ def _base_of(deployment: Deployment) -> Deployment:
 def _is_priced_machine(deployment: Deployment) -> bool:
     """Return whether it is a machine of the user's own that costs something; a plan may take it."""
     return not deployment.needs and total(deployment.bill(deployment.idle_usage(HOUR))) > 0
-
-
-class ClosedApp(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """Why there is no app, with a button that tries again; then the app, which is `app`.
-
-    Args:
-        make: Makes the app, or raises a `WorkbenchError`.
-        error: Why it did not.
-    """
-
-    def __init__(self, make: Callable[[], App], error: WorkbenchError) -> None:
-        self._make = make
-        self.app: App | None = None
-        self.status = Status()
-        self.again = ipywidgets.Button(description="Try again", button_style="primary")
-        self.again.on_click(lambda _: self.refresh())
-        super().__init__([self.status, self.again])
-        self.add_class("wb")
-        self.status.say(str(error), wrong=True)
-
-    def refresh(self) -> None:
-        """Try again, or have the app that is there read its registry again."""
-        if self.app is not None:
-            self.app.refresh()
-            return
-        try:
-            self.app = self._make()
-        except WorkbenchError as error:
-            self.status.say(str(error), wrong=True)
-        else:
-            self.children = [self.app]
-
-
-class StaticApp:
-    """What stands for the app where nobody can use controls: the same as lines of code."""
-
-    def __init__(self, where: str, group: str, preset: Preset) -> None:
-        made = preset.deployment
-        parts = preset.trace.name, repr(preset.policy), repr(preset.slo)
-        names = ("cold_start", "boot", "scaling")
-        settings = {name: getattr(preset, name) for name in names}
-        self.code = code_of(
-            f'{where}["{group}"]',
-            value_code(made),
-            *(f"wb.{each}" for each in parts),
-            way="simulate" if made.needs else "run",
-            settings={name: value for name, value in settings.items() if value},
-        )
-
-    def __repr__(self) -> str:
-        return f"{_HINT}\n\n{self.code}"
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(_HINT)}</p><pre>{html.escape(self.code)}</pre>"
-
-
-_HINT = (
-    "wb.app() shows controls in a live notebook; nobody is in front of this one (set "
-    "WORKBENCH_FRONTEND=widgets if somebody is). What it begins with, as code:"
-)

@@ -14,6 +14,9 @@ from workbench.scaling.predictive import Predictive
 from workbench.traffic.trace import Trace
 from workbench.widgets.traffic_picker import draw_traffic
 
+DEFAULT_GROUP = "digits-mlp-wide"
+"""The ready-made model that batching helps most, with which controls begin."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:

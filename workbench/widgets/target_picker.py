@@ -14,7 +14,6 @@ from workbench.cloud.cost_guard import describe_cost
 from workbench.experiment import Experiment
 from workbench.files import runs_folder
 from workbench.formatting import dollars
-from workbench.localcloud import LocalCloud
 from workbench.run import Run
 from workbench.validation import not_negative
 from workbench.widgets.form import choice, number, text
@@ -52,6 +51,8 @@ class OnLocalCloud(ThisMachine):
 
     def run(self, experiment: Experiment, before_close: BeforeClose, **settings: Any) -> Run:  # noqa: ANN401 - of Experiment.run
         """Return the experiment's run there; `before_close` is called before the cloud goes."""
+        from workbench.localcloud import LocalCloud
+
         with LocalCloud() as cloud:
             try:
                 return experiment.run(cloud, **settings)
