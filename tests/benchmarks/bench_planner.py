@@ -122,6 +122,7 @@ def decide(process, times, service, memories, limit):
         max_sizes=MAX_SIZES.tolist(),
         max_waits=WAITS.tolist(),
         cold_start=0.0,
+        headroom=0.0,
         unseen_draws=0,  # brute force has no headroom either
     )
     slo = SLO(latency=limit)
@@ -324,7 +325,7 @@ def on_other_days():
                 found = plan(times, day(seed=1), SLO(latency=0.1), chosen)
                 days = [day(seed=seed) for seed in range(1000, 1030)]
                 shares.append(f"{100 * share_met(found, days):.0f} %")
-            print(f"  {name}, {kind}: {' and '.join(shares)}, headroom {found.headroom:.1%}")
+            print(f"  {name}, {kind}: {' and '.join(shares)}, headroom {found.surcharge:.1%}")
 
 
 def share_met(found, days):

@@ -34,6 +34,7 @@ SMALL = Options(
     max_waits=[0.02, 0.05, 0.1, 0.15],
     periods=[60.0],
     cold_start=0.3,
+    headroom=0.0,
     unseen_draws=0,
 )
 ON_DEMAND = replace(SMALL, kinds=["serverless", "lambda"])
@@ -65,7 +66,7 @@ def test_what_costs_nothing_wins_and_the_others_are_dearer_by_no_ratio():
         Options(deployments=free, kinds=["local", "serverless"], unseen_draws=2, max_sizes=[1, 2]),
     )
 
-    assert found.best.cost_per_million == found.headroom == 0
+    assert found.best.cost_per_million == found.surcharge == 0
     reasons = found.frame.filter(found.frame["cost_per_million"] > 0)["reason"]
     assert reasons.str.contains("above the winner's cost, which is 0|above the target").all()
     assert not found.frame["reason"].str.contains("inf|nan|NaN").any()
@@ -81,6 +82,7 @@ def test_the_published_optimum_is_found():
         max_sizes=[1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20],
         max_waits=np.arange(1, 50, 2) / 100,
         cold_start=0.0,
+        headroom=0.0,
     )
     fast = ServiceTimes({size: 0.034 * size + 0.01 for size in range(1, 21)})
     found = plan(lambda _: fast, arrivals, SLO(latency=0.3), options, arrivals=process)

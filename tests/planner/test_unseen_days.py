@@ -56,18 +56,18 @@ def test_a_winner_holds_on_days_that_it_has_not_seen(day, kind):
     assert share_met(found, [day(seed) for seed in range(1000, 1030)]) >= 0.9
 
 
-def test_headroom_and_its_price_are_shown():
+def test_what_holding_on_other_days_costs_is_shown():
     trace = day_of_bursts(1)
     alone, secured = (
-        plan(TIMES, trace, SLO(latency=0.12), replace(LAMBDA, unseen_draws=draws))
+        plan(TIMES, trace, SLO(latency=0.12), replace(LAMBDA, headroom=0.0, unseen_draws=draws))
         for draws in (0, 20)
     )
     assert alone.best.unseen is None
     assert secured.best.cost_per_million > alone.best.cost_per_million
-    assert secured.headroom == pytest.approx(
+    assert secured.surcharge == pytest.approx(
         secured.best.cost_per_million / alone.best.cost_per_million - 1
     )
-    assert f"on {secured.best.unseen.label} other days; its headroom makes it" in secured.label
+    assert f"on {secured.best.unseen.label} other days; that makes it" in secured.label
     lost = secured.frame.filter(
         deployment=alone.best.deployment.label, policy=alone.best.policy.label
     )
@@ -77,7 +77,9 @@ def test_headroom_and_its_price_are_shown():
 
 
 def test_a_share_that_no_pick_reaches_is_said():
-    options = replace(LAMBDA, max_sizes=[8], max_waits=[0.079], lambda_memory_mb=[1769])
+    options = replace(
+        LAMBDA, max_sizes=[8], max_waits=[0.079], lambda_memory_mb=[1769], headroom=0.0
+    )
     trace = poisson(rate=60, duration=60, seed=1)
     own = plan(TIMES, trace, SLO(latency=1), replace(options, unseen_draws=0)).best.latency
     found = plan(TIMES, trace, SLO(latency=own), options)  # chance alone decides on another day

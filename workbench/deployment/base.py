@@ -54,7 +54,7 @@ class PlanChoices:
     instance_types: Sequence[str] = ("ml.c5.large", "ml.c5.xlarge", "ml.m5.large", "ml.m5.xlarge")
     managed_instance_types: Sequence[str] = ("c7g.xlarge", "m7g.xlarge")
     serverless_concurrency: int = 200
-    lambda_concurrency: int = 1000
+    lambda_concurrency: int = 900
     keep_alive: float = KEEP_ALIVE
     threads: int = 1
 
@@ -72,7 +72,8 @@ class Deployment(ABC):
         time_limit: Seconds that an answer may take; None: any.
         time_limit_from_sending: Whether they begin when a call is sent, not when it is served.
         start_limit: Seconds that an instance may take to start; None: any.
-        default_quota: Calls in flight that an account may have unless AWS raised it; None: none.
+        default_quota: The most calls in flight that one may have unless AWS raised the account's
+            quota; None: there is none.
         vcpus_source: How the vCPUs are known.
         on_demand: Whether instances start when a call comes.
         by_job: Whether requests are answered by jobs, to which no batching policy applies.

@@ -34,7 +34,9 @@ class Lambda(OnDemandDeployment):
     payload_note: ClassVar[str] = ", as base64"
     payload_encoding: ClassVar[str] = " as base64"
     time_limit: ClassVar[float] = 900.0  # developer guide, gettingstarted-limits
-    default_quota: ClassVar[int] = 1000  # calls in flight; developer guide, gettingstarted-limits
+    # 1000 calls in flight of an account, of which 100 cannot be reserved (developer guide,
+    # gettingstarted-limits and configuration-concurrency, read 2026-11-29)
+    default_quota: ClassVar[int] = 900
     scaling_step: ClassVar[int] = 1000  # new instances of a function within `scaling_period`,
     scaling_period: ClassVar[float] = 10.0  # seconds; developer guide, scaling-behavior
     vcpus_source: ClassVar[str] = "verified: 1 vCPU at 1769 MB (Lambda developer guide)"

@@ -56,7 +56,7 @@ def _rows(problem: PlanningProblem, rate: float) -> list[tuple[Any, ...]]:
         (problem.rank_judged(table, pick), pick, table)
         for table in tables
         for pick in [min(table.finalists, key=partial(problem.rank_judged, table), default=None)]
-        if pick is not None and problem.meets_constraint(pick.figures)
+        if pick is not None and problem.meets_target(pick.figures)
     ]
     first = min((rank for rank, _, _ in picks), default=())
     found = {

@@ -74,7 +74,7 @@ def _options(deployment: Deployment, max_size: int) -> Options:
             f"Deployments of kind {deployment.kind!r} take no policy: there is nothing to plan."
         )
     sizes = [size for size in MAX_SIZES if size < max_size] + [max_size]
-    return Options(kinds=[deployment.kind], deployments=[deployment], max_sizes=sizes)
+    return Options(kinds=[deployment.kind], deployments=[deployment], max_sizes=sizes, headroom=0.0)
 
 
 def _make_problem(

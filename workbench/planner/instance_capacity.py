@@ -269,7 +269,7 @@ def _prepare(
             "types each is asked by itself."
         )
     one = deployment.with_count(1)
-    options = _allow_only(one, options)
+    options = replace(_allow_only(one, options), headroom=0.0)  # the target itself is asked about
     traffic = of_kind("trace", trace, Trace) if trace is not None else _poisson(slo, options)
     if isinstance(source, Model):
         options, _ = options.spare(source)

@@ -19,6 +19,7 @@ from workbench.service_times import ServiceTimes
 from workbench.validation import (
     as_tuple,
     generator_from,
+    inner_share,
     not_negative,
     of_kind,
     positive,
@@ -66,7 +67,7 @@ class Options(PlanChoices):
         periods: seconds between the jobs of batch transform; None: a minute, a quarter of an hour
             and an hour, and 8 steps to the whole of the target.
         serverless_concurrency: the most calls in flight, AWS's quota of an endpoint.
-        lambda_concurrency: likewise; AWS's default quota of an account.
+        lambda_concurrency: likewise; what a function may reserve of an account's default quota.
         keep_alive: seconds an idle on-demand instance is kept; inferred.
         cold_start: seconds an on-demand instance takes to start, or measured ones to draw from;
             None: no time, and the plan says so.
@@ -75,6 +76,8 @@ class Options(PlanChoices):
         deployments: further candidates, such as a machine of one's own, Local(hourly_price=0.1).
             Of their inference types no others are searched; where instances are counted, their
             number is varied.
+        headroom: the share of the target that a pick leaves on the trace: with 0.1 its quantile is
+            90 ms at most of 100. 0: none. Where nothing leaves so much, the least latency wins.
         unseen_draws: other days on which each pick is tried; 0: none.
         unseen_share: the share of them on which a pick must keep to the limit.
         row_bytes: bytes of a row in a request, which count where the trace does not tell its own;
@@ -112,6 +115,7 @@ class Options(PlanChoices):
     cold_start: ArrayLike | None = None
     boot: float = 180.0
     deployments: Sequence[Deployment] = ()
+    headroom: float = 0.1
     unseen_draws: int = 20
     unseen_share: float = 0.95
     row_bytes: float | None = None
@@ -156,6 +160,8 @@ class Options(PlanChoices):
             self, "unseen_draws", whole_number("unseen_draws", self.unseen_draws, low=0)
         )
         positive_share("unseen_share", self.unseen_share)
+        if self.headroom:
+            inner_share("headroom", self.headroom)
         not_negative("boot", self.boot, "seconds")
         for name in ("row_bytes", "answer_bytes", "model_memory"):
             if getattr(self, name) is not None:

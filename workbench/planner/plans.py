@@ -14,7 +14,7 @@ from workbench.batching.timer import BatchPolicy
 from workbench.deployment.base import Deployment, is_by_job
 from workbench.errors import InvalidInput
 from workbench.experiment import Experiment
-from workbench.formatting import Table, dollars, duration
+from workbench.formatting import Table, dollars, duration, percent
 from workbench.planner.candidates import (
     CandidateMetrics,
     CandidateTable,
@@ -23,7 +23,7 @@ from workbench.planner.candidates import (
     SimulatedCandidate,
 )
 from workbench.pricing.cost import MONTH
-from workbench.quantiles import SLO, longest_within
+from workbench.quantiles import SLO
 from workbench.registry.model import Model
 from workbench.scaling.base import ScalingPolicy
 from workbench.traffic.trace import Trace
@@ -125,7 +125,12 @@ class Plan:
 
     @property
     def feasible(self) -> bool:
-        """Whether the best meets the target, or keeps to the budget."""
+        """Whether the best meets the target, or keeps to the budget; see `has_headroom`."""
+        return self.task.meets_target(self._ranking[0][1].figures)
+
+    @property
+    def has_headroom(self) -> bool:
+        """Whether the best leaves as much of the target as `Options(headroom=...)` wants."""
         return self.task.meets_constraint(self._ranking[0][1].figures)
 
     @cached_property
@@ -175,7 +180,7 @@ class Plan:
         if judged is not None and not judged.holds(self.task.options.unseen_share):
             return f"{self._keeps} on {judged.label} other days only"
         if against < aim:
-            return f"{self._keeps} on this trace with less headroom; not tried on other days"
+            return f"{self._keeps} on this trace for less; not tried on other days"
         return _format_ratio(against, aim, what)
 
     @property
@@ -183,22 +188,22 @@ class Plan:
         return "meets the target" if self.task.budget is None else "keeps to the budget"
 
     def _why_trusted(self, judged: Reliability | None) -> str:
-        """Return how the winner does on other days, and what its headroom costs."""
+        """Return how the winner does on other days, and what holding there costs."""
         if judged is None:
             return ""
         share = self.task.options.unseen_share
         words = f" on {judged.label} other days"
         if not judged.holds(share):
             return f"; no pick does so on {100 * share:g} % of other days, this{words}"
-        price = self.headroom
+        price = self.surcharge
         if price <= 0:
             return f", and{words}"
         what = "more than the cheapest" if self.task.budget is None else "slower than the fastest"
         more = f"{100 * price:.3g} % {what}" if price < math.inf else f"{what}, which is free,"
-        return f", and{words}; its headroom makes it {more} for this trace alone"
+        return f", and{words}; that makes it {more} for this trace alone"
 
     @property
-    def headroom(self) -> float:
+    def surcharge(self) -> float:
         """How much dearer the winner is than the cheapest for this trace alone, as a share.
 
         With a budget, how much slower than the fastest.
@@ -215,18 +220,28 @@ class Plan:
         if winner.broken:
             return f"nothing keeps to the limits of its platform; here {winner.broken}"
         if self.task.meets_constraint(winner):
-            return (
-                "meets the target at the least cost"
-                if self.task.budget is None
-                else ("the fastest within the budget")
-            )
+            if self.task.budget is not None:
+                return "the fastest within the budget"
+            return "meets the target at the least cost"
+        if self.task.meets_target(winner):
+            return f"meets the target, if {self._barely(winner.latency)}; nothing leaves more"
         if self.task.budget is None:
             over = 100 * (winner.latency / self.slo.latency - 1)
             return f"nothing meets the target; this misses it least, by {over:.3g} %"
         over = 100 * (winner.cost / self.task.budget - 1)
         return f"nothing keeps to the budget; this exceeds it least, by {over:.3g} %"
 
+    def _barely(self, latency: float) -> str:
+        """Return how much of the target is left, in words."""
+        left = 1 - latency / self.slo.latency
+        return (
+            f"with {percent(max(left, 0))} headroom instead of "
+            f"{percent(self.task.options.headroom)}"
+        )
+
     def _miss(self, metrics: CandidateMetrics) -> str:
+        if self.task.meets_target(metrics):
+            return f"{self._quantile} {duration(metrics.latency)}, {self._barely(metrics.latency)}"
         if self.task.budget is None:
             return (
                 f"{self._quantile} {duration(metrics.latency)} above the target of "
@@ -348,7 +363,20 @@ class Plan:
         if self.task.budget is None:
             dear = _format_ratio_column(cost, winner.cost, "cost", least)
             other = pl.when(cost >= winner.cost).then(dear).otherwise(near)
-            return pl.when(latency > longest_within(self.slo.latency)).then(slow).otherwise(other)
+            barely = pl.format(
+                "{} {}{}, less than {} below the target",
+                pl.lit(self._quantile),
+                pl.lit(least),
+                _format_seconds_column(latency),
+                pl.lit(percent(self.task.options.headroom)),
+            )
+            return (
+                pl.when(latency > self.task.target)
+                .then(slow)
+                .when(latency > self.task.limit)
+                .then(barely)
+                .otherwise(other)
+            )
         over = pl.format(
             "${} per million above the budget of ${}",
             _round_column(cost),

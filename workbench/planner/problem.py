@@ -60,15 +60,21 @@ class PlanningProblem:
     tightness: float = 1.0
 
     @property
+    def target(self) -> float:
+        """What must be kept to: the target in seconds, or the budget in dollars."""
+        return longest_within(self.slo.latency) if self.budget is None else self.budget
+
+    @property
     def limit(self) -> float:
-        """What is searched for: the target in seconds or the budget in dollars, or less of it."""
+        """What is searched for: the target less its headroom, or the budget, or less of it."""
         if self.budget is None:
-            return longest_within(self.tightness * self.slo.latency)
+            share = self.tightness * (1 - self.options.headroom)
+            return longest_within(share * self.slo.latency)
         return self.tightness * self.budget
 
     @property
     def latency_limit(self) -> float:
-        """The seconds that the target's quantile may reach; infinite with a budget."""
+        """The seconds that the target's quantile is to keep to; infinite with a budget."""
         return self.limit if self.budget is None else np.inf
 
     def tighten(self, tightness: float) -> PlanningProblem:
@@ -146,7 +152,7 @@ class PlanningProblem:
         return other
 
     def ratio(self, configuration: Configuration) -> float:
-        """Return what must keep to the limit as a share of it; 1 where a latency keeps to it.
+        """Return what must keep to the target as a share of it; 1 where a latency keeps to it.
 
         Infinite where calls break limits of their platform.
         """
@@ -156,14 +162,14 @@ class PlanningProblem:
             data = self.content, self.bytes_out * len(self.trace)
             summary = summarize(outcome, deployment, self.slo, *data)
             cost = summary.price(deployment, self.options.prices).cost
-            return np.inf if summary.broken else cost / self.limit
+            return np.inf if summary.broken else cost / self.target
         late, broken = latencies_of(outcome, deployment, self.content)
         if broken:
             return np.inf
-        within = np.count_nonzero(late <= self.limit)
+        within = np.count_nonzero(late <= self.target)
         if within >= find_rank(self.slo.quantile, len(late)):
             return 1.0  # and the quantile itself would take several times as long
-        return select_quantile(late, self.slo.quantile) / self.limit
+        return select_quantile(late, self.slo.quantile) / self.target
 
     def serve(self, configuration: Configuration) -> Outcome:
         """Return what would become of the trace with a setting."""
@@ -267,8 +273,12 @@ class PlanningProblem:
         return finalist
 
     def meets_constraint(self, metrics: CandidateMetrics) -> bool:
-        """Return whether figures meet the objective's constraint: the target, or the budget."""
+        """Return whether figures keep to the limit: the target with its headroom, or the budget."""
         return not metrics.broken and self.figure_to_limit(metrics) <= self.limit
+
+    def meets_target(self, metrics: CandidateMetrics) -> bool:
+        """Return whether figures keep to the target, or to the budget, however barely."""
+        return not metrics.broken and self.figure_to_limit(metrics) <= self.target
 
     def best_cost(self, table: CandidateTable) -> float:
         """Return the least cost that is known to meet the constraint; infinite where none does."""

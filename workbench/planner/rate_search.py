@@ -21,7 +21,7 @@ from workbench.planner.fleets import (
     make_fleet_option,
     screen_fleets,
 )
-from workbench.quantiles import SLO, longest_within, select_quantile
+from workbench.quantiles import SLO, select_quantile
 from workbench.service_times import Floats
 from workbench.traffic.map import poisson_process
 
@@ -240,7 +240,7 @@ class RateSearch:
         late, broken = latencies_of(outcome, self.deployment, problem.content)
         latency = select_quantile(late, self.problem.slo.quantile)
         load = outcome.busy_seconds / (self._fleet.workers * problem.trace.duration)
-        if broken or latency > longest_within(self.problem.slo.latency) or load > self.most_load:
+        if broken or latency > self.problem.limit or load > self.most_load:
             return None
         return RateFound(rate, policy, latency, load)
 

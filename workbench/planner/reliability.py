@@ -48,7 +48,8 @@ def secure_picks(
     judge(problem, picks)
     for done, (pick, table) in enumerate(picks):
         yield done
-        _Headroom(problem, table, search).raise_from(pick)
+        if problem.meets_constraint(pick.figures):
+            _Headroom(problem, table, search).raise_from(pick)
 
 
 def secure_all(
@@ -69,8 +70,8 @@ def secure_all(
 
 
 def find_pick(problem: PlanningProblem, table: CandidateTable) -> SimulatedCandidate | None:
-    """Return the best finalist that meets the constraint, None where none does."""
-    met = [each for each in table.finalists if problem.meets_constraint(each.figures)]
+    """Return the best finalist that meets the target, at best with headroom; None if none does."""
+    met = [each for each in table.finalists if problem.meets_target(each.figures)]
     return min(met, key=lambda each: problem.rank(each.figures), default=None)
 
 
@@ -162,7 +163,8 @@ class _Headroom:
         known = {each.configuration for each in self._table.finalists}
         found = self._search_type(tighter, self._table.kind).finalists
         self._table.finalists.extend(each for each in found if each.configuration not in known)
-        return find_pick(tighter, self._table)
+        pick = find_pick(tighter, self._table)
+        return pick if pick and tighter.meets_constraint(pick.figures) else None
 
 
 def judge(

@@ -191,8 +191,8 @@ def _collect_unknown_limits(problem: PlanningProblem) -> list[str]:
             f"{options.max_count} were taken for {', '.join(counted)}."
         )
     notes += [
-        f"{place.kind}: {place.platform.servers:,} calls in flight take a raised quota; "
-        f"AWS's default is {place.default_quota:,}."
+        f"{place.kind}: {place.platform.servers:,} calls in flight take a raised quota; of AWS's "
+        f"default one may have {place.default_quota:,}."
         for place in {place.kind: place for place in away}.values()
         if place.default_quota is not None and place.platform.servers > place.default_quota
     ]

@@ -77,7 +77,7 @@ PRESETS: dict[str, Preset] = {
         question="When do functions beat one more instance?",
         deployment=Hybrid(
             base=RealTime(instance_type="ml.m5.large"),
-            overflow=Lambda(memory_mb=1769, max_concurrency=1000),
+            overflow=Lambda(memory_mb=1769, max_concurrency=900),
         ),
         kind="flash_crowd",
         settings={
