@@ -22,7 +22,7 @@ from workbench.traffic.map import poisson_process
 from workbench.traffic.patterns import bursty, poisson
 from workbench.traffic.trace import Trace
 from workbench.widgets.results import comparison_table
-from workbench.widgets.run_panel import verdict
+from workbench.widgets.run_panel import describe
 
 TRACE = poisson(rate=40, duration=100, seed=1)
 TIMES = ServiceTimes({1: 0.01})
@@ -192,7 +192,7 @@ def test_past_errors_are_said_where_a_result_is_shown(tmp_path):
 
     assert said in repr(simulated)
     assert said in repr(load_run(simulated.save(tmp_path / "run")))
-    assert said in verdict(simulated)
+    assert said in describe(simulated)
     assert "-5 % to +3 % in 12 runs" in str(compare(simulated))
     none = simulated.amend(past_errors=PastErrors(way="simulated"))
     assert "never compared with a measured run" in repr(none)
@@ -209,7 +209,7 @@ def test_the_warning_of_a_fit_is_in_every_form_of_a_prediction():
 
     assert found.warnings
     compared = compare([found, simulate(*SETUP, TIMES)])
-    forms = [repr(found), str(compared), compared._repr_html_(), verdict(found)]
+    forms = [repr(found), str(compared), compared._repr_html_(), describe(found)]
     forms += [compared.frame["fit_warnings"][0], " ".join(compared.warnings)]
     forms += [report_html([found, simulate(*SETUP, TIMES)]), str(found.summary())]
     for warning in found.warnings:

@@ -16,8 +16,9 @@ from workbench.plots.latency import plot_latency_ecdf
 from workbench.plots.series import Result, Results, caption, name_results
 from workbench.pricing.cost import Cost
 from workbench.pricing.sheet import PriceSheet
-from workbench.quantiles import is_met, round_up
+from workbench.quantiles import round_up
 from workbench.run import Run
+from workbench.run.verdict import Verdict
 from workbench.run_cost import cost
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ _COLUMN_TYPES = {
     "p99": "Float64",
     "target": "String",
     "attainment": "Float64",
-    "met": "Boolean",
+    "verdict": "String",
+    "verdict_reason": "String",
+    "requests_needed": "Int64",
     "throughput": "Float64",
     "mean_batch_size": "Float64",
     "cold_starts": "Int64",
@@ -102,10 +105,11 @@ class Comparison:
         """One row a run: latencies in seconds, shares, US dollars a million answered requests.
 
         `p95_low` and `p95_high` are its 95 % interval, `p95_missing` how many requests more one
-        would take (infinite where none are enough), `met` tells whether the share of requests
-        answered in time (`attainment`) reaches the run's own target, `spilled` is the share that
-        the overflow of a hybrid answered. `against` names the measured
-        run that the columns `..._error` are about, ratios less 1. Null if unknown.
+        would take (infinite where none are enough), `verdict` is what it says of its own target
+        ("met", "missed", "cannot tell", "invalid"), `verdict_reason` why, and `requests_needed`
+        how many could tell; `spilled` is the share that the overflow of a hybrid answered.
+        `against` names the measured run that the columns `..._error` are about, ratios less 1.
+        Null if unknown.
         """
         import polars as pl
 
@@ -164,7 +168,7 @@ class Comparison:
         run, bill = self.results[name], self.costs.get(name)
         summary = _summary(run)
         low, high = _interval(run, 0.95)
-        share = summary["attainment"]
+        verdict = run.verdict
         row = {
             **dict.fromkeys(_COLUMN_TYPES),
             **summary,
@@ -175,7 +179,9 @@ class Comparison:
             if low is None and isinstance(run, Run)
             else None,
             "target": run.slo and run.slo.label,
-            "met": None if run.slo is None else is_met(share, run.slo.quantile),
+            "verdict": verdict and verdict.word,
+            "verdict_reason": verdict and verdict.reason,
+            "requests_needed": verdict and verdict.needed,
             "per_million": bill.per_million if bill and bill.answered else None,
             "price_mark": bill and bill.mark,
             "fit_warnings": None if isinstance(run, Run) else " ".join(run.warnings) or None,
@@ -196,7 +202,9 @@ def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
     if row["target"]:
         figures["target"] = row["target"]
         figures["answered in time"] = percent(row["attainment"])
-        figures["target met"] = "yes" if row["met"] else "NO"
+    if row["verdict"]:
+        needed = row["requests_needed"]
+        figures["verdict"] = str(Verdict(row["verdict"], row["verdict_reason"], needed))
     figures["answers a second"] = format_cell(row["throughput"])
     figures["mean batch size"] = f"{row['mean_batch_size']:.3g}"
     if row["cold_starts"]:
@@ -210,18 +218,7 @@ def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
     if row["per_million"] is not None:
         figures["cost of a million"] = dollars(row["per_million"])
     figures |= prediction_errors.format_errors(row)
-    figures["to be relied on"] = _reliability(row)
     return figures
-
-
-def _reliability(row: Mapping[str, Any]) -> str:
-    if row["fit_warnings"]:
-        return "with care: see the WARNING of its fit"
-    if row["complete"] is None:
-        return "as its assumptions"
-    flaws = {"stopped early": not row["complete"], "load was late": not row["valid"]}
-    present_flaws = [flaw for flaw, present in flaws.items() if present]
-    return f"NO: {', '.join(present_flaws)}" if present_flaws else "yes"
 
 
 def _milliseconds(seconds: float | None) -> str:

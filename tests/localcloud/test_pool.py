@@ -5,7 +5,7 @@ import math
 import pytest
 
 from workbench.deployment import Lambda
-from workbench.localcloud.sandbox.pool import Pool, Rate, Verdict
+from workbench.localcloud.sandbox.pool import Admission, Pool, Rate
 
 
 def pool(max_concurrency=3, keep_alive=10.0):
@@ -13,12 +13,12 @@ def pool(max_concurrency=3, keep_alive=10.0):
 
 
 def test_without_an_idle_instance_one_is_started():
-    assert pool().take() is Verdict.START
+    assert pool().take() is Admission.START
 
 
 def test_the_instance_that_became_free_last_answers():
     some = pool()
-    assert [some.take(), some.take()] == [Verdict.START] * 2
+    assert [some.take(), some.take()] == [Admission.START] * 2
     some.free("a", now=1.0)
     some.free("b", now=2.0)
     assert [some.take(), some.take()] == ["b", "a"]
@@ -28,7 +28,7 @@ def test_provisioned_instances_answer_before_others_whenever_they_became_free():
     some = pool()
     some.add("p", now=0.0, provisioned=True)
     assert some.take() == "p"
-    assert some.take() is Verdict.START
+    assert some.take() is Admission.START
     some.free("p", now=1.0, provisioned=True)
     some.free("a", now=2.0)
     assert [some.take(), some.take()] == ["p", "a"]
@@ -37,7 +37,7 @@ def test_provisioned_instances_answer_before_others_whenever_they_became_free():
 def test_requests_above_the_maximum_are_throttled_though_an_instance_frees_later():
     some = pool(max_concurrency=1)
     some.take()
-    assert some.take() is Verdict.THROTTLE
+    assert some.take() is Admission.THROTTLE
     some.free("a", now=1.0)
     assert some.take() == "a"
 
@@ -46,7 +46,7 @@ def test_a_request_whose_instance_is_gone_counts_no_longer():
     some = pool(max_concurrency=1)
     some.take()
     some.lose()
-    assert some.take() is Verdict.START
+    assert some.take() is Admission.START
 
 
 @pytest.mark.parametrize(("now", "gone"), [(11.0, []), (11.001, ["a"]), (12.5, ["a", "b"])])
@@ -74,18 +74,20 @@ def test_an_idle_instance_that_is_gone_is_not_taken():
     some.discard("a")
     some.discard("p")
     some.discard("never seen")
-    assert some.take() is Verdict.START
+    assert some.take() is Admission.START
 
 
 def test_a_thousand_instances_start_at_once_and_then_one_every_ten_milliseconds():
     rate = Rate(step=Lambda.scaling_step, period=Lambda.scaling_period)
     some = Pool[int](max_concurrency=10_000, keep_alive=10.0, rate=rate)
 
-    assert [some.take(now=0.0) for _ in range(1001)] == [Verdict.START] * 1000 + [Verdict.THROTTLE]
+    assert [some.take(now=0.0) for _ in range(1001)] == [Admission.START] * 1000 + [
+        Admission.THROTTLE
+    ]
     assert [some.take(now=now) for now in (0.005, 0.011, 0.012)] == [
-        Verdict.THROTTLE,
-        Verdict.START,
-        Verdict.THROTTLE,
+        Admission.THROTTLE,
+        Admission.START,
+        Admission.THROTTLE,
     ]
     assert some.busy == 1001
 

@@ -136,9 +136,8 @@ def test_a_table_has_predictions_too(three):
     assert (row["run"], row["requests"], row["complete"]) == ("predicted", None, None)
     assert row["p95"] == pytest.approx(-0.1 * np.log(0.05))
     assert row["attainment"] == pytest.approx(1 - np.exp(-5))
-    assert (row["met"], row["per_million"]) == (True, 500.0)
+    assert (row["verdict"], row["per_million"]) == ("met", 500.0)
     assert table["requests"] == ["-", "20,000", "20,000"]
-    assert table["to be relied on"] == ["as its assumptions", "yes", "yes"]
     assert compared.warnings[0].startswith("predicted: M/M/1. ")
     assert list(compared.runs) == ["simulated", "measured"]
     assert compared.to_dict()["runs"][0]["failed"] is None

@@ -316,4 +316,7 @@ def test_pandas_gets_the_same_rows():
 def test_the_representation_says_what_matters():
     run = run_of(np.ones(2), facts={"label": "a run", "complete": False, "valid": False})
 
-    assert repr(run) == "<Run a run: 2 requests, simulated, incomplete, INVALID>"
+    assert (
+        repr(run)
+        == "<Run a run: 2 requests, simulated, invalid: stopped early, load was off schedule>"
+    )

@@ -15,6 +15,7 @@ from workbench.service_times import ServiceTimes
 if TYPE_CHECKING:
     from workbench.run.past_errors import PastErrors
     from workbench.run.record import RunRecord
+    from workbench.run.verdict import Verdict
 
 Floats = NDArray[np.float64]
 
@@ -118,6 +119,13 @@ class Prediction:
     def attainment(self, slo: SLO | float) -> float:
         """Return the share answered within a target's latency, or within so many seconds."""
         return float(self.cdf(slo.latency if isinstance(slo, SLO) else slo))
+
+    @property
+    def verdict(self) -> "Verdict | None":
+        """What it says of its own target, None without one: see `workbench.run.verdict`."""
+        from workbench.run.verdict import judge
+
+        return judge(self)
 
     def summary(self) -> dict[str, Any]:
         """Return the main figures by name; seconds, shares and requests."""

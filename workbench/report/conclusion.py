@@ -8,8 +8,9 @@ from workbench.errors import InvalidInput, TooFewSamples
 from workbench.formatting import dollars, in_ms, milliseconds
 from workbench.plots.series import Runs, common_slo, name_results
 from workbench.pricing.cost import Cost
-from workbench.quantiles import SLO, longest_within, round_up
+from workbench.quantiles import SLO, round_up
 from workbench.run import Run
+from workbench.run.verdict import find_flaw, judge
 from workbench.validation import as_tuple, of_kind
 
 Costs = Sequence[Cost | None]
@@ -117,14 +118,8 @@ def _estimate(name: str, run: Run, q: float) -> Estimate:
 
 
 def _flaw_sentences(members: Mapping[str, Run]) -> list[str]:
-    invalid = [name for name, run in members.items() if not run.valid]
-    stopped = [name for name, run in members.items() if not run.complete]
-    sentences = []
-    if invalid:
-        sentences.append(f"INVALID, the load was off schedule: {_join_names(invalid)}.")
-    if stopped:
-        sentences.append(f"Incomplete, stopped early: {_join_names(stopped)}.")
-    return sentences
+    flaws = [f'"{name}" ({flaw})' for name, run in members.items() if (flaw := find_flaw(run))]
+    return [f"Invalid: {_join(flaws)}."] if flaws else []
 
 
 def _failure_sentences(members: Mapping[str, Run]) -> list[str]:
@@ -191,34 +186,23 @@ def _compare_several(what: str, estimates: Sequence[Estimate]) -> str:
 
 
 def _target_sentence(members: Mapping[str, Run], slo: SLO) -> str:
-    sides: dict[str, list[str]] = {"met by": [], "missed by": [], "too close to decide for": []}
-    lacking: list[str] = []
-    limit = longest_within(slo.latency)
+    """Return the verdicts on the runs, those alike together."""
+    words = {"met": "met by", "missed": "missed by", "cannot tell": "cannot tell for"}
+    sides: dict[str, list[str]] = {}
     for name, run in members.items():
-        try:
-            low, high = run.interval(slo.quantile)
-        except TooFewSamples:
-            lacking.append(
-                Estimate(
-                    name,
-                    math.nan,
-                    low=math.nan,
-                    high=math.nan,
-                    missing=run.count_missing(slo.quantile),
-                ).lack
-            )
-            continue
-        met, missed, unclear = sides.values()
-        side = met if high <= limit else missed if low > limit else unclear
-        side.append(name)
-    found = [f"{verdict} {_join_names(names)}" for verdict, names in sides.items() if names]
-    if lacking:
-        found.append(f"too short to decide: {', '.join(lacking)}")
-    return f"Target {format_target(slo)}: {'; '.join(found)}."
+        if (verdict := judge(run, slo)) and verdict.word in words:
+            needed = f" ({verdict.needed:,} requests would)" if verdict.needed else ""
+            sides.setdefault(words[verdict.word], []).append(f'"{name}"{needed}')
+    found = [f"{side} {_join(sides[side])}" for side in words.values() if side in sides]
+    return f"Target {format_target(slo)}: {'; '.join(found) or 'no run can be relied on'}."
 
 
 def _join_names(names: Sequence[str]) -> str:
-    *rest, last = (f'"{name}"' for name in names)
+    return _join([f'"{name}"' for name in names])
+
+
+def _join(parts: Sequence[str]) -> str:
+    *rest, last = parts
     return f"{', '.join(rest)} and {last}" if rest else last
 
 

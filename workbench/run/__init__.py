@@ -34,6 +34,7 @@ from workbench.run.columns import COLUMNS, as_floats, build_frame, check_columns
 from workbench.run.record import RunRecord
 from workbench.run.relaxation import Relaxation, find_relaxation, infer_work
 from workbench.run.replications import Replications
+from workbench.run.verdict import Verdict, find_flaw, judge
 from workbench.validation import flag, inner_share, of_kind, positive
 
 if TYPE_CHECKING:
@@ -320,6 +321,11 @@ class Run:
         within = slo.latency if isinstance(slo, SLO) else positive("slo", slo, "seconds")
         return float(self.cdf(within))
 
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """What the run says of its own target, None without one: see `workbench.run.verdict`."""
+        return judge(self)
+
     @property
     def throughput(self) -> float:
         """Requests answered per second, from the trace's start to the last answer."""
@@ -408,8 +414,7 @@ class Run:
             ) from error
 
     def __repr__(self) -> str:
-        state = "" if self.complete else ", incomplete"
-        state += "" if self.valid else ", INVALID"
+        state = f", invalid: {flaw}" if (flaw := find_flaw(self)) else ""
         state += ", batching changes answers" if self._batch_verdict == "changes" else ""
         state += f"; {past}" if (past := self.record.past_errors) else ""
         return f"<Run {self.label}: {len(self)} requests, {self.origin}{state}>"

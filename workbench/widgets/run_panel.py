@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from workbench.errors import NotPredictable, Stopped, TooFewSamples, WorkbenchError
 from workbench.formatting import milliseconds, percent
 from workbench.plots.theme import PALETTE
-from workbench.quantiles import SLO, has_enough_samples, is_met, select_quantile
+from workbench.quantiles import has_enough_samples, select_quantile
 from workbench.queueing.predictions import Prediction
 from workbench.run import Run
 from workbench.widgets.form import show
@@ -285,7 +285,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             return "Stopped before any request was answered: nothing is kept."
         self.status.say("Drawing the charts.")
         self.set_trait("value", result)
-        return verdict(result, stopped=live.stopped.is_set())
+        return describe(result, stopped=live.stopped.is_set())
 
     def _show(self, live: LiveProgress) -> None:
         if not live.stopped.is_set():
@@ -352,10 +352,10 @@ def _failure(failure: BaseException) -> str:
     return str(failure) if known else f"{type(failure).__name__}: {failure}"
 
 
-def verdict(result: Result, *, stopped: bool = False) -> str:
+def describe(result: Result, *, stopped: bool = False) -> str:
     """Return in words what came out: percentile, target, and what to know about the figures.
 
-    >>> verdict(Run.from_arrays(scheduled=[0.0] * 200, finished=[0.004] * 200))
+    >>> describe(Run.from_arrays(scheduled=[0.0] * 200, finished=[0.004] * 200))
     'Finished: 200 requests, p95 4 ms.'
     """
     slo = result.slo
@@ -366,7 +366,8 @@ def verdict(result: Result, *, stopped: bool = False) -> str:
     except TooFewSamples as error:
         words = [f"{words[0]}.", str(error)]
     if slo:
-        words.append(f"Target {slo.label} {describe_attainment(slo, result.attainment(slo))}.")
+        in_time = percent(result.attainment(slo))
+        words.append(f"Target {slo.label} {result.verdict}: {in_time} in time.")
     return " ".join([*words, *_notes(result)])
 
 
@@ -376,16 +377,6 @@ def _notes(result: Result) -> list[str]:
     carried = result.record.past_errors if isinstance(result, Run) else result.past_errors
     past = [f"{str(carried)[:1].upper()}{str(carried)[1:]}."] if carried else []
     return [*result.warnings, *past, *([f"Kept: wb.load_run({kept!r})."] if kept else [])]
-
-
-def describe_attainment(slo: SLO, share: float) -> str:
-    """Return whether a share of requests in time meets a target, and the share.
-
-    >>> [describe_attainment(SLO(latency=0.1), share) for share in (0.9499, 0.95)]
-    ['missed: 94.9 % in time', 'met: 95 % in time']
-    """
-    met = "met" if is_met(share, slo.quantile) else "missed"
-    return f"{met}: {percent(share)} in time"
 
 
 def _head(result: Result, *, stopped: bool) -> str:

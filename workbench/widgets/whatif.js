@@ -149,7 +149,7 @@ function render({ model, el }) {
     legend.textContent = before === now
       ? "Solid: simulated. Dashed: the target."
       : "Solid: simulated. Dotted: as it was at first. Dashed: the target.";
-    say(now.words, !now.met);
+    say(now.words, now.missed);
     paint();
   };
   const receive = (answer) => {

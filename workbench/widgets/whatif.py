@@ -13,14 +13,13 @@ import traitlets
 from workbench.batching.timer import BatchPolicy
 from workbench.errors import WorkbenchError
 from workbench.experiment import Experiment, Progress
-from workbench.formatting import dollars, milliseconds
+from workbench.formatting import dollars, milliseconds, percent
 from workbench.measuring.profile import Profile
-from workbench.quantiles import is_met
+from workbench.run.verdict import judge_share
 from workbench.service_times import ServiceTimes
 from workbench.widgets.notebook import run_in_background
 from workbench.widgets.parameters import TunableParameters
 from workbench.widgets.preview import SimulationSummary, summarize_simulation
-from workbench.widgets.run_panel import describe_attainment
 
 SimulatePreview = Callable[..., tuple[Experiment, SimulationSummary]]
 """Given values of sliders by name, an experiment and what it comes to."""
@@ -204,8 +203,9 @@ def _format_preview(found: SimulationSummary, experiment: Experiment) -> dict[st
     slo = experiment.slo
     quantile = slo.quantile if slo else 0.95
     words = [f"Simulated: p{100 * quantile:g} {milliseconds(found.latency)}."]
+    verdict = judge_share(found.attainment, found.requests, quantile) if slo else None
     if slo:
-        words.append(f"Target {slo.label} {describe_attainment(slo, found.attainment)}.")
+        words.append(f"Target {slo.label} {verdict}: {percent(found.attainment)} in time.")
     if found.per_million is not None:
         words.append(f"{dollars(found.per_million)} a million requests.")
     total = len(experiment.trace)
@@ -216,6 +216,6 @@ def _format_preview(found: SimulationSummary, experiment: Experiment) -> dict[st
         "shares": found.shares.tolist(),
         "target": 1000 * slo.latency if slo else None,
         "quantile": quantile,
-        "met": slo is None or is_met(found.attainment, slo.quantile),
+        "missed": verdict is not None and verdict.word == "missed",
         "words": " ".join(words),
     }

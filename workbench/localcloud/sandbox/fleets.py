@@ -14,7 +14,7 @@ from typing import Any, Literal
 from workbench.localcloud.core.http_client import Exchange, Failure, Outcome
 from workbench.localcloud.core.tasks import TaskSet
 from workbench.localcloud.sandbox.instances import Instance, Launch, LaunchFailed
-from workbench.localcloud.sandbox.pool import Pool, Rate, Verdict
+from workbench.localcloud.sandbox.pool import Admission, Pool, Rate
 
 Routing = Literal["LEAST_OUTSTANDING_REQUESTS", "RANDOM"]
 
@@ -402,7 +402,7 @@ class ServerlessFleet(LocalFleet):
         taken = self._pool.take(now=self._clock())
         if isinstance(taken, Instance):
             self._send(exchange, taken)
-        elif taken is Verdict.START and not self._closed:
+        elif taken is Admission.START and not self._closed:
             self._begin(self._start_for(exchange))
         else:
             exchange.finish(Failure.THROTTLED)

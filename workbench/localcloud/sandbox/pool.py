@@ -35,7 +35,7 @@ class Rate:
         return True
 
 
-class Verdict(enum.Enum):
+class Admission(enum.Enum):
     """What to do with a request that no idle instance takes."""
 
     START = "start an instance for it"
@@ -53,7 +53,7 @@ class Pool(Generic[InstanceT]):
 
     >>> pool = Pool[str](max_concurrency=1, keep_alive=600.0)
     >>> pool.take(), pool.take()
-    (<Verdict.START: 'start an instance for it'>, <Verdict.THROTTLE: 'refuse it'>)
+    (<Admission.START: 'start an instance for it'>, <Admission.THROTTLE: 'refuse it'>)
     >>> pool.free("a", now=1.0)
     >>> pool.take()
     'a'
@@ -79,10 +79,10 @@ class Pool(Generic[InstanceT]):
         """The instant behind which an instance has been idle for too long."""
         return self._on_demand[0][0] + self.keep_alive if self._on_demand else math.inf
 
-    def take(self, *, now: float = 0.0) -> InstanceT | Verdict:
+    def take(self, *, now: float = 0.0) -> InstanceT | Admission:
         """Return the instance that answers a request, or what to do without one."""
         if self.busy >= self.max_concurrency:
-            return Verdict.THROTTLE
+            return Admission.THROTTLE
         self.busy += 1
         if self._provisioned:
             return self._provisioned.pop()
@@ -90,8 +90,8 @@ class Pool(Generic[InstanceT]):
             return self._on_demand.pop()[1]
         if self._rate is not None and not self._rate.admit(now):
             self.busy -= 1
-            return Verdict.THROTTLE
-        return Verdict.START
+            return Admission.THROTTLE
+        return Admission.START
 
     def free(self, instance: InstanceT, *, now: float, provisioned: bool = False) -> None:
         """Take back an instance whose request is over."""
