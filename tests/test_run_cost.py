@@ -7,6 +7,7 @@ import pytest
 
 from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput
+from workbench.pricing.usage import Usage
 from workbench.run import Run
 from workbench.run_cost import cost
 
@@ -36,10 +37,41 @@ def test_local_is_billed_from_zero_to_the_last_finish():
     bill = cost(run)
     assert bill.total == pytest.approx(0.05)  # 50 s of 3.6 $/h
     assert bill.per_million == pytest.approx(25_000)  # two answered
-    assert bill.per_month(25) == pytest.approx(0.05 * 730 * 3600 / 25)
+    assert math.isnan(bill.per_month)  # nobody knows how long the trace was
+    assert bill.to_dict()["per_month"] is None
     assert bill.origin == "simulated"
     assert bill.mark == "user"
     assert bill.notes == ()
+
+
+def test_a_month_has_its_hours_at_the_hourly_price_whatever_a_run_took_beyond_its_trace():
+    trace = {"name": "t", "duration": 20.0}
+    facts = {"trace": trace, "instances": [(-120.0, 30.0), (-110.0, 30.0)]}
+    here = run_on(Local(hourly_price=0.1), started=[0], finished=[25.0], facts={"trace": trace})
+    fleet = RealTime("ml.m5.large", count=2)
+    there = run_on(fleet, started=[0], finished=[25.0], facts=facts)
+    hour = fleet.bill(Usage(instance_seconds=7200))[0].dollars
+
+    assert cost(here).per_month == pytest.approx(0.1 * 730)
+    assert cost(there).per_month == pytest.approx(730 * hour)
+
+
+def test_a_month_of_calls_and_of_jobs_repeats_what_the_trace_took():
+    trace = {"trace": {"name": "t", "duration": 20.0}}
+    calls = cost(run_on(Lambda(1024, max_concurrency=2), started=[0], finished=[1], facts=trace))
+    jobs = {**trace, "instances": [(20.0, 80.0)]}
+    job = cost(run_on(BatchTransform("ml.m5.large"), started=[20], finished=[70], facts=jobs))
+
+    for bill in (calls, job):
+        assert bill.per_month == pytest.approx(bill.total * 730 * 3600 / 20)
+
+
+def test_a_month_of_a_scaled_fleet_counts_the_instances_that_there_were():
+    facts = {"trace": {"name": "t", "duration": 20.0}, "scaling": {"kind": "none"}}
+    facts["instances"] = [(0.0, 20.0), (10.0, 20.0)]
+    bill = cost(run_on(RealTime("ml.m5.large"), started=[0], finished=[1], facts=facts))
+
+    assert bill.per_month == pytest.approx(bill.total * 730 * 3600 / 20)
 
 
 def test_a_machine_without_a_price_is_noted_to_count_as_free():

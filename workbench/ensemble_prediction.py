@@ -18,7 +18,7 @@ from workbench.measuring.error_history import read_past_errors
 from workbench.measuring.member_facts import MemberFacts, find_facts
 from workbench.measuring.setup import RoutedSetup
 from workbench.prediction import predict
-from workbench.pricing.cost import Cost
+from workbench.pricing.cost import Cost, monthly
 from workbench.queueing.compositions import Mixture, Sum
 from workbench.queueing.predictions import Floats, Prediction
 from workbench.routing.base import Place, PlaceAnswer, RoutedRequest, silent_places
@@ -171,9 +171,11 @@ def _add_costs(setup: RoutedSetup, parts: Mapping[int, Prediction]) -> Cost | No
         if number not in parts
     ]
     kept = [each.bill(each.idle_usage(setup.trace.duration)) for each in idle]
+    items = tuple(item for items in (*(each.items for each in costs), *kept) for item in items)
     return Cost(
-        items=tuple(item for items in (*(each.items for each in costs), *kept) for item in items),
+        items=items,
         answered=len(setup.trace),
         origin=Prediction.origin,
         notes=tuple(dict.fromkeys(note for each in costs for note in each.notes)),
+        per_month=monthly(items, setup.trace.duration),
     )

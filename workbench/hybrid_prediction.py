@@ -26,7 +26,7 @@ from workbench.prediction import (
     service_notes,
     service_per_request,
 )
-from workbench.pricing.cost import Cost
+from workbench.pricing.cost import Cost, monthly
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage
 from workbench.quantiles import SLO
@@ -204,9 +204,11 @@ def _cost(
     overflow = Usage(seconds=base.spilled * calls.seconds, calls=spilled)
     idle = hybrid.base.idle_usage(trace.duration)
     notes = ("The base is billed from the start of the trace to its end.", *calls.notes)
+    items = hybrid.bill(Usage(parts=(idle, overflow)), prices=prices)
     return Cost(
-        items=hybrid.bill(Usage(parts=(idle, overflow)), prices=prices),
+        items=items,
         answered=len(trace),
         origin=Prediction.origin,
         notes=notes,
+        per_month=monthly(items, trace.duration),
     )

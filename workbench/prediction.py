@@ -17,7 +17,7 @@ from workbench.deployment.base import Deployment
 from workbench.deployment.call_limits import CallDemand, broken_limits
 from workbench.deployment.platforms import FleetPlatform, OnDemandPlatform
 from workbench.errors import NotPredictable
-from workbench.pricing.cost import Cost
+from workbench.pricing.cost import Cost, monthly
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage, round_up_ms
 from workbench.quantiles import SLO
@@ -246,9 +246,11 @@ def calls_usage(trace: Trace, service: ServiceTimes, prediction: Prediction) -> 
 
 
 def _cost(trace: Trace, deployment: Deployment, usage: Usage, prices: PriceSheet | None) -> Cost:
+    items = deployment.bill(usage, prices=prices)
     return Cost(
-        items=deployment.bill(usage, prices=prices),
+        items=items,
         answered=len(trace),
         origin=Prediction.origin,
         notes=usage.notes,
+        per_month=monthly(items, trace.duration),
     )

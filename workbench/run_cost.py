@@ -1,5 +1,6 @@
 """What a run costs: the billed quantities read from its rows, and the bill of its deployment."""
 
+import math
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -10,9 +11,9 @@ import numpy as np
 from workbench.deployment.base import Deployment
 from workbench.deployment.composite import Composite
 from workbench.errors import InvalidInput
-from workbench.pricing.cost import Cost
+from workbench.pricing.cost import Cost, monthly
 from workbench.pricing.sheet import PriceSheet
-from workbench.pricing.usage import CallTimes, Spans, round_up_ms
+from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
 from workbench.run import Run
 from workbench.run.columns import has_column, with_optional_columns
 from workbench.validation import flag, of_kind
@@ -54,7 +55,7 @@ def cost(
     >>> from workbench.deployment import Local
     >>> run = Run.from_arrays(scheduled=[0, 1], finished=[1, 10], origin="simulated")
     >>> run = run.amend(deployment=Local(hourly_price=0.36))
-    >>> bill = cost(run)
+    >>> bill = cost(run)  # `bill.per_month` is known where the record has a trace
     >>> round(bill.total, 9), round(bill.per_million, 9), bill.origin
     (0.001, 500.0, 'simulated')
     """
@@ -71,7 +72,19 @@ def cost(
         answered=run.answered,
         origin=run.origin,
         notes=tuple(notes),
+        per_month=_monthly(run, usage, sheet),
     )
+
+
+def _monthly(run: Run, usage: Usage, prices: PriceSheet) -> float:
+    """Return US dollars a month of the trace; what a fleet took to boot is not repeated."""
+    deployment, trace = _deployment(run), run.record.trace
+    if trace is None:
+        return math.nan
+    seconds = (run.complete and trace.duration) or RunActivity(run).span
+    if run.record.scaling is None:
+        usage = deployment.repeat_usage(usage, seconds)
+    return monthly(deployment.bill(usage, prices=prices), seconds)
 
 
 def sheet_of(run: Run, prices: PriceSheet | None) -> PriceSheet:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from workbench.deployment import Async, BatchTransform, Lambda, Local, RealTime, Serverless
 from workbench.errors import InvalidInput, NotFound
-from workbench.pricing.cost import Cost, CostItem, bill_item, total
+from workbench.pricing.cost import Cost, CostItem, bill_item, monthly, total
 from workbench.pricing.sheet import PriceSheet
 from workbench.pricing.usage import Usage, instance_seconds, round_up_ms
 
@@ -193,10 +193,9 @@ def test_a_cost_of_nothing_has_an_empty_frame():
     assert empty.total == 0
 
 
-def test_a_trace_that_lasts_no_time_cannot_be_repeated():
+def test_a_trace_that_lasts_no_time_has_no_cost_of_a_month():
     for seconds in (0, -1, math.nan):
-        with pytest.raises(InvalidInput, match="seconds must be a positive number"):
-            Cost(items=(), answered=0).per_month(seconds)
+        assert math.isnan(monthly((), seconds))
 
 
 def test_the_html_table_shows_items_total_and_notes():

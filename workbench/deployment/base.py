@@ -229,6 +229,19 @@ class Deployment(ABC):
     def idle_usage(self, seconds: float) -> Usage:
         """Return what is billed for being there so long without a call."""
 
+    def repeat_usage(self, usage: Usage, seconds: float) -> Usage:
+        """Return the usage of one of many traces of `seconds` in a row.
+
+        What is there all the time is billed for so long, without boot, and calls as they were.
+        """
+        if self.by_job:
+            return usage
+        idle = self.idle_usage(seconds)
+        kept = ("seconds", "enabled_seconds", "instance_seconds")
+        return replace(
+            usage, **{name: getattr(idle, name) or getattr(usage, name) for name in kept}
+        )
+
     def usage_at_most(self, seconds: float, *, calls: int | None, up_and_down: float) -> Usage:  # noqa: ARG002 - of others
         """Return the most that can be billed for `seconds` of traffic.
 

@@ -132,6 +132,11 @@ class Composite(Deployment):
         """Return what each part is billed for being there."""
         return _whole(*(part.idle_usage(seconds) for part in self.parts))
 
+    def repeat_usage(self, usage: Usage, seconds: float) -> Usage:
+        """Return the usage of each part in one of many traces of `seconds` in a row."""
+        parts = zip(self.parts, usage.parts, strict=True)
+        return replace(usage, parts=tuple(part.repeat_usage(own, seconds) for part, own in parts))
+
     def usage_at_most(self, seconds: float, *, calls: int | None, up_and_down: float) -> Usage:
         """Return the most that each part can be billed, as if all calls went there."""
         return _whole(

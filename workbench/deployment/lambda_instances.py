@@ -81,7 +81,8 @@ class LambdaManaged(Deployment):
     vcpus_source: ClassVar[str] = "inferred: an instance's but one (see lambda_instances.RULES)"
 
     instance_types: Sequence[str] = field(
-        metadata=setting("Instance types", "of EC2, the first is taken to be used", _check_types)
+        kw_only=False,
+        metadata=setting("Instance types", "of EC2, the first is taken to be used", _check_types),
     )
     memory_gb_per_vcpu: float = field(
         default=4,
@@ -225,6 +226,10 @@ class LambdaManaged(Deployment):
     def idle_usage(self, seconds: float) -> Usage:
         """Return the time of the fewest instances."""
         return Usage(instance_seconds=self.least * seconds)
+
+    def repeat_usage(self, usage: Usage, seconds: float) -> Usage:  # noqa: ARG002 - as its siblings
+        """Return the usage as it is: AWS changes the number of instances."""
+        return usage
 
     def usage_at_most(self, seconds: float, *, calls: int | None, up_and_down: float) -> Usage:
         """Return the time of the most instances, and the calls."""

@@ -81,6 +81,8 @@ class Cost:
 
     `answered` counts the requests answered, `origin` says how the billed quantities came about
     ("measured: this machine", "simulated", ...) and `notes` what the items leave out or assume.
+    `per_month` is what a month of 730 hours costs in which the trace repeats itself, NaN where the
+    trace is not known; see `monthly`.
 
     >>> bill = Cost(items=bill_item(PriceSheet.load(), "ml.m5.large", 10.0), answered=2_000_000)
     >>> round(bill.total, 2), round(bill.per_million, 3), bill.mark
@@ -91,6 +93,7 @@ class Cost:
     answered: int
     origin: str = "unknown"
     notes: tuple[str, ...] = ()
+    per_month: float = math.nan
 
     @property
     def total(self) -> float:
@@ -101,19 +104,6 @@ class Cost:
     def per_million(self) -> float:
         """US dollars a million answered requests; NaN when none was answered."""
         return 1e6 * self.total / self.answered if self.answered else math.nan
-
-    def per_month(self, seconds: float) -> float:
-        """Return US dollars a month of 730 hours in which a trace of `seconds` repeats itself.
-
-        The total is scaled as it is: Lambda's lower prices beyond 6 billion GB-s a month do not
-        enter.
-
-        Raises:
-            InvalidInput: `seconds` is not a positive number.
-        """
-        if not (math.isfinite(seconds) and seconds > 0):
-            raise InvalidInput(f"seconds must be a positive number, the trace's, got {seconds}.")
-        return self.total * MONTH / seconds
 
     @property
     def mark(self) -> str:
@@ -142,10 +132,11 @@ class Cost:
         return pl.DataFrame([asdict(i) | {"dollars": i.dollars} for i in self.items], schema=schema)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return total, dollars per million, origin, mark, notes and items as JSON values."""
+        """Return total, dollars per million and month, origin, mark, notes and items as JSON."""
         return {
             "total": self.total,
             "per_million": self.per_million if self.answered else None,
+            "per_month": self.per_month if math.isfinite(self.per_month) else None,
             "origin": self.origin,
             "mark": self.mark,
             "notes": list(self.notes),
@@ -176,6 +167,17 @@ class Cost:
 def total(items: Iterable[CostItem]) -> float:
     """Return the dollars of items, all together."""
     return math.fsum(item.dollars for item in items)
+
+
+def monthly(items: Iterable[CostItem], seconds: float) -> float:
+    """Return US dollars a month of 730 hours if `seconds` cost that; NaN if they are not above 0.
+
+    The total is scaled as it is: Lambda's lower prices beyond 6 billion GB-s a month do not enter.
+
+    >>> monthly([CostItem.by_user("this machine", 0.5, "hour", 0.1)], seconds=1800)
+    73.0
+    """
+    return total(items) * MONTH / seconds if seconds > 0 else math.nan
 
 
 def bill_data(prices: PriceSheet, bytes_in: float, bytes_out: float) -> Items:
