@@ -172,6 +172,16 @@ def test_it_says_what_it_compares(slow, fast):
     assert repr(compare([slow, fast])) == "<Comparison: slow; fast>"
 
 
+def test_a_dictionary_names_what_it_compares(slow, fast):
+    compared = compare({"today": slow, "twice the traffic": fast})
+
+    assert compared.frame["run"].to_list() == ["today", "twice the traffic"]
+    assert list(compared.costs) == ["today", "twice the traffic"]
+    assert compared.figure.data["run"].unique().to_list() == ["today", "twice the traffic"]
+    with pytest.raises(InvalidInput, match="must be a str, got 1"):
+        compare({1: slow})
+
+
 def test_nothing_to_compare_is_refused():
     with pytest.raises(InvalidInput, match="no run"):
         compare([])

@@ -59,6 +59,8 @@ _COLUMN_TYPES = {
 def compare(runs: Results, *, prices: PriceSheet | None = None) -> "Comparison":
     """Return runs and predictions side by side, priced by the sheet (by default of us-east-1).
 
+    A dictionary names them: ``compare({"today": a, "twice the traffic": b})``.
+
     Predictions bring their cost along. Beside predictions and simulations stands how far they are
     off the measured run of the same experiment, which is kept: `prediction_errors`.
 
@@ -126,7 +128,7 @@ class Comparison:
     @cached_property
     def figure(self) -> Figure:
         """The share of requests that each run answered within a latency."""
-        return plot_latency_ecdf(list(self.results.values()))
+        return plot_latency_ecdf(self.results)
 
     @property
     def warnings(self) -> tuple[str, ...]:

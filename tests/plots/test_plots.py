@@ -269,6 +269,12 @@ def test_runs_are_named_by_what_their_labels_do_not_share():
     assert caption(name_results(runs)) == "mlp:1, local. Simulated."
 
 
+def test_names_given_stay_beside_a_reference():
+    one, other = (run_of(np.full(2000, seconds), label="mlp:1") for seconds in (1.0, 2.0))
+
+    assert plots.latency_errors({"mine": one}, other)["run"].unique().to_list() == ["mine"]
+
+
 def test_a_single_run_keeps_its_label():
     assert list(name_results(run_of([1], label="mlp:1, local"))) == ["mlp:1, local"]
 

@@ -1,13 +1,14 @@
 """How far latencies lie from those of a reference, quantile by quantile."""
 
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from workbench.errors import TooFewSamples
 from workbench.formatting import percent
 from workbench.plots.figure import Figure
-from workbench.plots.series import Result, Results, caption, colour, dash, name_results
+from workbench.plots.series import Result, Results, caption, colour, dash, make_unique, name_results
 from workbench.run import Run
 
 if TYPE_CHECKING:
@@ -95,9 +96,10 @@ def plot_latency_errors(results: Results, reference: Result) -> Figure:
 
 def _name_with_reference(results: Results, reference: Result) -> dict[str, Result]:
     """Return the results and, last, the reference, by names that tell them apart."""
-    listed = [results] if isinstance(results, Result) else list(results)
-    name_results(listed)  # refuses what is empty
-    return name_results([*listed, reference])
+    members = name_results(results)  # refuses what is empty
+    if isinstance(results, Mapping):
+        return {**members, make_unique(reference.label, members): reference}
+    return name_results([*members.values(), reference])
 
 
 def _error(latency: float, reference: float) -> float:

@@ -1,6 +1,6 @@
 """Fleets that change size: load, instances and spill-over on one axis, and what policies cost."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -223,7 +223,7 @@ def place_shares(run: Run) -> dict[str, float]:
 
 
 def cost_and_attainment(
-    runs: Runs | Mapping[str, Run],
+    runs: Runs,
     *,
     slo: SLO | None = None,
     bound: float | None = None,
@@ -246,7 +246,7 @@ def cost_and_attainment(
     """
     import polars as pl
 
-    named = _by_name(runs)
+    named = name_results(runs)
     target = slo or common_slo(named)
     if target is None:
         raise InvalidInput("slo is missing: the runs have no target, or not the same.")
@@ -261,15 +261,8 @@ def cost_and_attainment(
     return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")
 
 
-def _by_name(runs: Runs | Mapping[str, Run]) -> dict[str, Run]:
-    if not isinstance(runs, Mapping):
-        return name_results(runs)
-    name_results(list(runs.values()))  # refuses none, and those without requests
-    return dict(runs)
-
-
 def plot_cost_and_attainment(
-    runs: Runs | Mapping[str, Run],
+    runs: Runs,
     *,
     slo: SLO | None = None,
     bound: float | None = None,
@@ -283,7 +276,7 @@ def plot_cost_and_attainment(
     import altair as alt
 
     data = cost_and_attainment(runs, slo=slo, bound=bound, prices=prices)
-    names, target = data["run"].to_list(), slo or common_slo(_by_name(runs))
+    names, target = data["run"].to_list(), slo or common_slo(name_results(runs))
     assert target is not None  # noqa: S101 - else there are no data
     amounts = [*data["dollars"], *([] if bound is None else [bound])]
     low, high = min(amounts) / 1.3, 1.3 * max(amounts)

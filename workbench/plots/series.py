@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,15 +16,19 @@ from workbench.validation import as_tuple, of_kind
 if TYPE_CHECKING:
     import altair as alt
 
-Runs = Run | Sequence[Run]
+Runs = Run | Iterable[Run] | Mapping[str, Run]
 Result = Run | Prediction
-Results = Result | Sequence[Result]
+Results = Result | Iterable[Result] | Mapping[str, Result]
 AnyResult = TypeVar("AnyResult", Run, Result)
 Labels = Sequence[Sequence[str]]
 
 
-def name_results(runs: AnyResult | Sequence[AnyResult]) -> dict[str, AnyResult]:
+def name_results(
+    runs: AnyResult | Iterable[AnyResult] | Mapping[str, AnyResult],
+) -> dict[str, AnyResult]:
     """Return results by names that tell them apart: what their labels and origins do not share.
+
+    Whoever passes a dictionary has named them.
 
     Raises:
         InvalidInput: There is no run, or one without requests.
@@ -34,16 +38,19 @@ def name_results(runs: AnyResult | Sequence[AnyResult]) -> dict[str, AnyResult]:
     >>> list(name_results([run("mlp:1, local, no batching"), run("mlp:1, local, up to 8, 25 ms")]))
     ['no batching', 'up to 8, 25 ms']
     """
-    runs = [runs] if isinstance(runs, Run | Prediction) else list(as_tuple("runs", runs))
-    if not runs:
+    given = runs.values() if isinstance(runs, Mapping) else runs
+    listed = [given] if isinstance(given, Run | Prediction) else list(as_tuple("runs", given))
+    if not listed:
         raise InvalidInput("There is no run to show: pass at least one.")
-    for run in runs:
+    for run in listed:
         of_kind("Each of runs", run, Run | Prediction, "a Run or a Prediction")
-    names: dict[str, AnyResult] = {}
-    labels, _ = split_labels(_parts(runs))
-    for run, label in zip(runs, labels, strict=True):
         if isinstance(run, Run) and len(run) == 0:
             raise InvalidInput(f"The run {run.label!r} has no requests: there is nothing to show.")
+    if isinstance(runs, Mapping):
+        return {str(of_kind("The name of a run", name, str)): runs[name] for name in runs}
+    names: dict[str, AnyResult] = {}
+    labels, _ = split_labels(_parts(listed))
+    for run, label in zip(listed, labels, strict=True):
         names[make_unique(label, names)] = run
     return names
 

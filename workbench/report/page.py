@@ -79,7 +79,6 @@ def report_html(
             f"Each of runs must be a Run, got {runs!r} only: predictions stand beside runs."
         )
     costs_of = costs_by_name(members, costs)
-    shown = list(members.values())
     services = _service_times(profiles)
     return _render(
         "page.html.j2",
@@ -88,9 +87,9 @@ def report_html(
         settings=_settings(members),
         results=_results(results, costs_of),
         charts=[
-            plot_latency_ecdf(list(results.values())),
-            plot_latency_over_time(shown),
-            plot_batch_sizes(shown),
+            plot_latency_ecdf(results),
+            plot_latency_over_time(members),
+            plot_batch_sizes(members),
         ],
         bill=_bill(costs_of) if costs_of else None,
         cost_chart=plot_cost_by_item(costs_of) if costs_of else None,
