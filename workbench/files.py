@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from workbench.drafts import lock, lock_folder, remove_drafts, replace
-from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
+from workbench.errors import Damaged, InvalidInput, NotAvailable, NotFound, StorageError
 
 if TYPE_CHECKING:
+    import pandas as pd
     import polars as pl
 
 _SMALL_FILE = 2**16  # bytes: two pages of SQLite's shared memory
@@ -63,6 +64,20 @@ def as_path(path: object) -> Path:
     except UnicodeEncodeError as error:
         raise InvalidInput(f"A path holds half of a character, got {str(path)!a}.") from error
     return Path(path)
+
+
+def to_pandas(frame: "pl.DataFrame") -> "pd.DataFrame":
+    """Return a frame as one of pandas.
+
+    Raises:
+        NotAvailable: pandas is not installed.
+    """
+    try:
+        return frame.to_pandas()
+    except ImportError as error:
+        raise NotAvailable(
+            "to_pandas needs pandas and pyarrow: pip install pandas pyarrow."
+        ) from error
 
 
 def write_file(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> Path:

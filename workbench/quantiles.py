@@ -9,8 +9,8 @@ of its own. (Service times are another matter: a profile interpolates between it
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.errors import TooFewSamples
 from workbench.validation import inner_share, positive
@@ -48,7 +48,7 @@ class SLO:
     'p95 <= 100 ms'
     """
 
-    latency: float
+    latency: float = field(kw_only=False)
     quantile: float = 0.95
 
     def __post_init__(self) -> None:
@@ -59,6 +59,29 @@ class SLO:
     def label(self) -> str:
         """The target in a few words, for charts and tables."""
         return f"p{100 * self.quantile:g} <= {1000 * self.latency:g} ms"
+
+
+class Percentiles:
+    """The percentiles that people name, of what has a method `quantile`; in seconds."""
+
+    def quantile(self, q: float, /) -> Any:  # noqa: ANN401 - a Prediction's takes arrays, too
+        """Return the latency that a share `q` of all requests does not exceed."""
+        raise NotImplementedError
+
+    @property
+    def p50(self) -> float:
+        """The median latency: `quantile(0.5)`."""
+        return float(self.quantile(0.5))
+
+    @property
+    def p95(self) -> float:
+        """The latency that 95 % of requests do not exceed: `quantile(0.95)`."""
+        return float(self.quantile(0.95))
+
+    @property
+    def p99(self) -> float:
+        """The latency that 99 % of requests do not exceed: `quantile(0.99)`."""
+        return float(self.quantile(0.99))
 
 
 def find_rank(q: float, count: int) -> int:

@@ -313,6 +313,21 @@ def test_pandas_gets_the_same_rows():
     assert frame["latency"].tolist() == [1.0, 1.0, 1.0]
 
 
+def test_a_csv_file_has_the_rows_and_their_header(tmp_path):
+    run = run_of(np.ones(3))
+    path = run.to_csv(tmp_path / "run.csv")
+
+    assert pl.read_csv(path, schema=run.frame.schema).equals(run.frame)
+
+
+def test_the_percentiles_that_people_name_are_quantiles():
+    run = run_of(np.arange(2000.0))
+
+    assert [run.p50, run.p95, run.p99] == [run.quantile(q) for q in (0.5, 0.95, 0.99)]
+    with pytest.raises(TooFewSamples):
+        _ = run_of(np.ones(100)).p95
+
+
 def test_the_representation_says_what_matters():
     run = run_of(np.ones(2), facts={"label": "a run", "complete": False, "valid": False})
 

@@ -277,3 +277,10 @@ def test_a_share_that_is_none_or_leaves_none_is_refused(share, message):
 def test_a_directory_that_is_not_there_is_named(tmp_path):
     with pytest.raises(StorageError, match=r"gone/trace.csv cannot be written: No such file"):
         Trace([0.0], 1.0).to_csv(tmp_path / "gone" / "trace.csv")
+
+
+def test_pandas_gets_a_row_a_request():
+    frame = Trace([0.0, 0.5], 1.0, rows=[1, 8]).to_pandas()
+
+    assert frame["rows"].tolist() == [1, 8]
+    assert frame["arrival"].tolist() == [0.0, 0.5]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
-from workbench.quantiles import PERCENTILES, SLO, longest_within
+from workbench.quantiles import PERCENTILES, SLO, Percentiles, longest_within
 from workbench.service_times import ServiceTimes
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Distribution(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Prediction:
+class Prediction(Percentiles):
     """What a formula says of an experiment: `quantile`, `cdf` and `attainment` are as in a Run.
 
     Attributes:

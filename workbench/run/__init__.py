@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import Damaged, InvalidInput, NotAvailable, StorageError, TooFewSamples
-from workbench.files import delete_frame, load_facts, load_frame, save_frame
+from workbench.errors import Damaged, InvalidInput, StorageError, TooFewSamples
+from workbench.files import delete_frame, load_facts, load_frame, save_frame, to_pandas, write_file
 from workbench.quantiles import (
     PERCENTILES,
     SLO,
+    Percentiles,
     estimate_interval,
     find_rank,
     independent_needed,
@@ -48,7 +49,7 @@ FORMAT = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Percentiles):
     """One row a request (`frame`, a Polars frame of `COLUMNS`), and the `record` of the run.
 
     The latency of a failed request is NaN in the frame. Whoever computes with that column has to
@@ -406,12 +407,15 @@ class Run:
         Raises:
             NotAvailable: pandas is not installed.
         """
-        try:
-            return self.frame.to_pandas()
-        except ImportError as error:
-            raise NotAvailable(
-                "to_pandas needs pandas and pyarrow: pip install pandas pyarrow."
-            ) from error
+        return to_pandas(self.frame)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> Path:
+        """Write the rows as a CSV file with a header, whole or not at all: `save` keeps more.
+
+        Raises:
+            StorageError: The file cannot be written.
+        """
+        return write_file(path, self.frame.write_csv)
 
     def __repr__(self) -> str:
         state = f", invalid: {flaw}" if (flaw := find_flaw(self)) else ""

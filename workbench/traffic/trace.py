@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
-from workbench.files import write_file
+from workbench.files import to_pandas, write_file
 from workbench.formatting import Table
 from workbench.validation import (
     Seed,
@@ -36,6 +36,7 @@ from workbench.validation import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
     import polars as pl
 
     from workbench.traffic.contexts import RowPool
@@ -316,6 +317,14 @@ class Trace:
             name=f"{self._label} + {other._label}",
             notice="\n\n".join(dict.fromkeys(filter(None, (self.notice, other.notice)))),
         )
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return `frame` as a frame of pandas.
+
+        Raises:
+            NotAvailable: pandas is not installed.
+        """
+        return to_pandas(self.frame)
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write a file that `from_csv` reads back as an equal trace, whole or not at all.
