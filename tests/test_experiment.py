@@ -366,3 +366,15 @@ def test_a_run_of_a_model_whose_answers_change_says_so(tmp_path):
     assert not any("changes" in warning for warning in same.warnings)
     together = wb.compare([changed, same]).frame["batch_invariance"]
     assert together.to_list() == ["changes", "identical"]
+
+
+def test_what_everyone_writes_first_needs_no_name():
+    assert wb.poisson(20, 60) == wb.poisson(rate=20, duration=60, seed=0)
+    assert wb.constant(20, 60) == wb.constant(rate=20, duration=60)
+    assert wb.bursty(20, burst=2, duration=60) == wb.bursty(rate=20, burst=2, duration=60, seed=0)
+    assert wb.SLO(0.1) == wb.SLO(latency=0.1)
+    assert wb.BatchPolicy(8, 0.025) == wb.BatchPolicy(max_size=8, max_wait=0.025)
+    for kind, first in {wb.RealTime: "ml.m5.large", wb.BatchTransform: "ml.c5.large"}.items():
+        assert kind(first) == kind(instance_type=first)
+    for kind in (wb.Serverless, wb.Lambda):
+        assert kind(2048, max_concurrency=2) == kind(memory_mb=2048, max_concurrency=2)

@@ -72,7 +72,7 @@ class Policy(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class BatchPolicy:
     """Send a batch when it has `max_size` requests or its first has waited `max_wait` seconds.
 

@@ -44,12 +44,13 @@ class Lambda(OnDemandDeployment):
 
     # boto3 lets 32768 MB and 5400 s pass, which only Lambda Managed Instances have
     memory_mb: int = field(
+        kw_only=False,
         metadata=setting(
             "Memory (MB)",
             "MB of memory, 128 to 10240",
             whole(128, 10_240),
             steps=(128, *range(256, 10_241, 128)),
-        )
+        ),
     )
     max_concurrency: int = field(
         metadata=setting("Max concurrency", "calls in flight at most", whole(1))

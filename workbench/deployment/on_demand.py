@@ -22,7 +22,7 @@ class OnDemandDeployment(Deployment):
     on_demand: ClassVar[bool] = True
     bills_cold_start: ClassVar[bool]
 
-    memory_mb: int
+    memory_mb: int = field(kw_only=False)
     max_concurrency: int
     provisioned: int = field(
         default=0, metadata=setting("Provisioned", "instances that are kept warm", whole(0))

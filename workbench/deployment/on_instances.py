@@ -22,7 +22,8 @@ class OnInstances(Deployment):
     counted_by: ClassVar[str] = "count"
 
     instance_type: str = field(
-        metadata=setting("Instance type", "for instance ml.m5.large", check_instance_type)
+        kw_only=False,
+        metadata=setting("Instance type", "for instance ml.m5.large", check_instance_type),
     )
     count: int = field(default=1, metadata=setting("Instances", "how many instances", whole(1)))
 

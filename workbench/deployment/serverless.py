@@ -40,9 +40,10 @@ class Serverless(OnDemandDeployment):
     bills_cold_start: ClassVar[bool] = False  # inferred
 
     memory_mb: int = field(
+        kw_only=False,
         metadata=setting(
             "Memory (MB)", "MB of memory, 1024 to 6144", one_of(*_MEMORY), steps=_MEMORY
-        )
+        ),
     )
     # ProductionVariantServerlessConfig: both 1..200, provisioned the smaller
     max_concurrency: int = field(

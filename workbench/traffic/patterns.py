@@ -26,7 +26,7 @@ Rows = int | tuple[int, int]
 MAX_REQUESTS = 50_000_000  # 28 bytes each: more than this does not fit a notebook's memory
 
 
-def poisson(*, rate: float, duration: float, seed: Seed, rows: Rows = 1) -> Trace:
+def poisson(rate: float, duration: float, *, seed: Seed = 0, rows: Rows = 1) -> Trace:
     """Return independent arrivals at a constant rate.
 
     Args:
@@ -49,7 +49,7 @@ def poisson(*, rate: float, duration: float, seed: Seed, rows: Rows = 1) -> Trac
     return draw_trace(name, times.random(count) * duration, duration, rows, samples)
 
 
-def constant(*, rate: float, duration: float, rows: int = 1) -> Trace:
+def constant(rate: float, duration: float, *, rows: int = 1) -> Trace:
     """Return evenly spaced arrivals: at 0, 1/rate, 2/rate, ... before the duration.
 
     Raises:
@@ -65,12 +65,12 @@ def constant(*, rate: float, duration: float, rows: int = 1) -> Trace:
 
 
 def bursty(
-    *,
     rate: float,
+    *,
     burst: float,
     dwell: tuple[float, float] = (4.0, 1.0),
     duration: float,
-    seed: Seed,
+    seed: Seed = 0,
     rows: Rows = 1,
 ) -> Trace:
     """Return Poisson arrivals whose rate switches between a low and a high value: an MMPP(2).
@@ -110,12 +110,12 @@ def bursty(
 
 
 def diurnal(
-    *,
     rate: float,
+    *,
     swing: float,
     period: float = 86_400.0,
     duration: float,
-    seed: Seed,
+    seed: Seed = 0,
     rows: Rows = 1,
 ) -> Trace:
     """Return Poisson arrivals whose rate is a wave that starts at its lowest point.
@@ -152,15 +152,15 @@ def diurnal(
 
 
 def flash_crowd(
-    *,
     rate: float,
+    *,
     peak: float,
     start: float,
     ramp: float,
     hold: float,
     decay: float,
     duration: float,
-    seed: Seed,
+    seed: Seed = 0,
     rows: Rows = 1,
 ) -> Trace:
     """Return Poisson arrivals at a base rate, with one crowd that comes, stays and fades.
@@ -219,7 +219,7 @@ def flash_crowd(
 
 
 def markovian(
-    d0: ArrayLike, d1: ArrayLike, *, duration: float, seed: Seed, rows: Rows = 1
+    d0: ArrayLike, d1: ArrayLike, *, duration: float, seed: Seed = 0, rows: Rows = 1
 ) -> Trace:
     """Return arrivals of the Markovian arrival process MAP(D0, D1), started in its long-run phase.
 
