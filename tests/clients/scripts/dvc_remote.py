@@ -30,7 +30,7 @@ def data_pushed_and_pulled():
     shutil.rmtree(".dvc/cache")
     dvc("pull")
     assert Path("data/7.txt").read_text() == "7"
-    assert "up to date" in dvc("status", "--cloud")
+    assert "in sync" in dvc("status", "--cloud")
 
 
 @step
