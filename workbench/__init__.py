@@ -66,7 +66,7 @@ _CONTENTS = {
     "sweeps": ["sweep"],
     # what to do about it
     "planner.backtest": ["backtest"],
-    "planner": ["Options", "Plan", "find_capacity", "plan", "replan"],
+    "planner": ["Options", "Plan", "decide", "find_capacity", "plan", "replan"],
     "planner.policies": ["compare_policies"],
     "selection": ["Selection", "at_least", "at_most", "select"],
     "comparison": ["compare"],

@@ -24,6 +24,7 @@ from workbench.planner.candidates import (
     Configuration,
     SimulatedCandidate,
 )
+from workbench.planner.decisions import Decision, DecisionRow, decide
 from workbench.planner.instance_capacity import CapacityTable, capacities, find_capacity
 from workbench.planner.options import Options
 from workbench.planner.plans import Candidate, Plan
@@ -37,6 +38,8 @@ __all__ = [
     "CandidateTable",
     "CapacityTable",
     "Configuration",
+    "Decision",
+    "DecisionRow",
     "Options",
     "Plan",
     "PlanningProblem",
@@ -44,6 +47,7 @@ __all__ = [
     "SimulatedCandidate",
     "capacities",
     "crossings",
+    "decide",
     "find_capacity",
     "plan",
     "rebatch",

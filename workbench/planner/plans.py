@@ -162,6 +162,31 @@ class Plan:
             unseen=table.judged.get(configuration),
         )
 
+    def weigh(self, configuration: Configuration) -> Candidate:
+        """Return a setting of one's own as the candidates are: simulated, tried on other days.
+
+        Raises:
+            InvalidInput: Service times do not cover it.
+        """
+        from workbench.planner.reliability import judge
+
+        blank = np.array([np.nan])
+        table = CandidateTable(
+            kind=configuration.deployment.kind,
+            deployments=[configuration.deployment],
+            place=np.zeros(1, dtype=np.int64),
+            max_size=np.ones(1, dtype=np.int64),
+            max_wait=blank,
+            predicted=blank,
+            attainment=blank,
+            cost=blank,
+            notes=np.array([""], dtype=object),
+        )
+        own = SimulatedCandidate(configuration, self.task.simulate(configuration), 0)
+        if self.task.days is not None and self.task.meets_constraint(own.figures):
+            judge(self.task, [(own, table)])
+        return self._candidate(table, own)
+
     @property
     def _millions_a_month(self) -> float:
         return self.task.trace.rate * MONTH / 1e6

@@ -16,6 +16,7 @@ from workbench.plots.costs import (
     plot_cost_by_item,
     plot_cost_over_time,
 )
+from workbench.plots.decision import decision_points, plot_decision
 from workbench.plots.errors import latency_errors, plot_latency_errors
 from workbench.plots.figure import Figure
 from workbench.plots.forecasts import (
@@ -56,6 +57,7 @@ __all__ = [
     "cost_by_count",
     "cost_by_item",
     "cost_over_time",
+    "decision_points",
     "fleet_over_time",
     "forecast_fan",
     "latency_ecdf",
@@ -76,6 +78,7 @@ __all__ = [
     "plot_cost_by_count",
     "plot_cost_by_item",
     "plot_cost_over_time",
+    "plot_decision",
     "plot_effective_accuracy",
     "plot_forecast_fan",
     "plot_latency_ecdf",

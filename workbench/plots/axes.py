@@ -37,21 +37,27 @@ class LatencyAxis:
         """The latency in the middle of the axis."""
         return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
 
+    def settings(self, field: str = "latency") -> dict[str, Any]:
+        """Return the channel for a field in seconds as Vega-Lite writes it."""
+        return {
+            "field": field,
+            "type": "quantitative",
+            "title": f"Latency ({'ms, log scale' if self.log else 'ms'})",
+            "scale": {
+                "domain": [self.low, self.high],
+                "type": "log" if self.log else "linear",
+                "nice": False,
+                "clamp": True,
+            },
+            "axis": {
+                "labelExpr": "format(datum.value * 1000, ',.4~r')",
+                **({"values": log_ticks(self.low, self.high)} if self.log else {"tickCount": 8}),
+            },
+        }
+
     def channel(self, kind: Any, field: str = "latency") -> Any:  # noqa: ANN401
         """Return the channel `kind` (alt.X or alt.Y) for a field in seconds."""
-        import altair as alt
-
-        label = "format(datum.value * 1000, ',.4~r')"
-        ticks = {"values": log_ticks(self.low, self.high)} if self.log else {"tickCount": 8}
-        axis = alt.Axis(labelExpr=label, **ticks)
-        scale = alt.Scale(
-            domain=[self.low, self.high],
-            type="log" if self.log else "linear",
-            nice=False,
-            clamp=True,
-        )
-        unit = "ms, log scale" if self.log else "ms"
-        return kind(f"{field}:Q", title=f"Latency ({unit})", scale=scale, axis=axis)
+        return kind.from_dict(self.settings(field))
 
 
 def log_ticks(low: float, high: float) -> list[float]:

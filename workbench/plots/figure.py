@@ -11,7 +11,7 @@ import json
 import os
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,11 +36,12 @@ _PAGE_STYLE = "<style>:root{color-scheme:light dark}body{font-family:sans-serif}
 class Figure:
     """A chart with the frame it shows (`data`), its title, subtitle lines and alternative text.
 
-    In a notebook it displays itself. `save` writes it to a file.
+    In a notebook it displays itself. `save` writes it to a file. A chart that has to be there soon
+    is a specification written by hand: importing Altair takes a second.
     """
 
     data: "pl.DataFrame"
-    chart: "alt.TopLevelMixin"
+    chart: "alt.TopLevelMixin | Mapping[str, Any]"
     title: str
     subtitle: tuple[str, ...] = ()
     description: str = ""
@@ -51,11 +52,7 @@ class Figure:
         `ink="currentColor"` takes the colour of the surrounding page. `headed=False` leaves the
         title to that page.
         """
-        import altair as alt
-
-        # Whatever the user has set: the figure stays as it is, its data with it.
-        with alt.data_transformers.enable("default", max_rows=None), alt.theme.enable("none"):
-            spec: dict[str, Any] = self.chart.to_dict()
+        spec = _specify(self.chart)
         spec |= {"$schema": _SCHEMA, "config": config(ink), "description": self.description}
         if with_title:
             lines = [
@@ -150,6 +147,16 @@ class Figure:
 
     def __repr__(self) -> str:
         return f"<Figure {self.title!r}: {self.data.height} rows>"
+
+
+def _specify(chart: "alt.TopLevelMixin | Mapping[str, Any]") -> dict[str, Any]:
+    """Return a chart's specification: the figure stays as it is whatever the user has set."""
+    if isinstance(chart, Mapping):
+        return dict(chart)
+    import altair as alt
+
+    with alt.data_transformers.enable("default", max_rows=None), alt.theme.enable("none"):
+        return chart.to_dict()
 
 
 def _converter() -> Any:  # noqa: ANN401 - a module

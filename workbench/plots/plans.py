@@ -14,6 +14,7 @@ from workbench.plots.figure import Figure
 from workbench.plots.series import colour, dash, shape
 from workbench.plots.theme import INK
 from workbench.pricing.cost import MONTH
+from workbench.quantiles import SLO
 from workbench.validation import whole_number
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _MAX_BEATEN = 1500
-_MAX_TARGET_RATIO = 20  # times the target: what is slower would press the rest together
+MAX_TARGET_RATIO = 20  # times the target: what is slower would press the rest together
 _SCREENED_OUT = "screened out"
 _DAY = 24 * 3600.0  # seconds
 _KEY_COLUMNS = ["kind", "deployment", "policy"]
@@ -72,7 +73,7 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
     data = plan_candidates(plan, max_beaten=max_beaten)
     kinds, best = list(dict.fromkeys(plan.frame["kind"])), plan.best
     ahead = pl.col("front") | pl.col("best")
-    shown = data.filter(ahead | (pl.col("latency") <= _MAX_TARGET_RATIO * plan.slo.latency))
+    shown = data.filter(ahead | (pl.col("latency") <= MAX_TARGET_RATIO * plan.slo.latency))
     shown = shown.rename({"kind": "run"})
     axis = LatencyAxis.over(shown["latency"].to_numpy(), plan.slo, log=None)
     cost = _dollars("million", shown["cost_per_million"].to_list())
@@ -90,7 +91,7 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
     bold = "datum.front || datum.best"
     points = alt.Chart(shown).mark_point(filled=True)
     layers = [
-        *(limit.encode(x=x) for limit in _target(plan, axis)),
+        *(limit.encode(x=x) for limit in _target(plan.slo, axis)),
         *(limit.encode(y=cost) for limit in _budget(plan)),
         points.encode(
             x=x,
@@ -115,7 +116,7 @@ def plot_plan(plan: Plan, *, max_beaten: int = _MAX_BEATEN) -> Figure:
             f"Ringed: {best.label}; {summary}{_unseen(best)}.",
             "On the line nothing is both faster and cheaper. Predicted; the best simulated.",
             *(
-                [f"Not shown: {far} slower than {_MAX_TARGET_RATIO} times the target."]
+                [f"Not shown: {far} slower than {MAX_TARGET_RATIO} times the target."]
                 if far
                 else []
             ),
@@ -128,12 +129,12 @@ def _unseen(best: Candidate) -> str:
     return "" if best.unseen is None else f"; holds on {best.unseen.label} other days"
 
 
-def _target(plan: Plan, axis: LatencyAxis) -> "list[alt.Chart]":
+def _target(slo: SLO, axis: LatencyAxis) -> "list[alt.Chart]":
     """Return a line at the target, and the target in words where there is room."""
     import altair as alt
     import polars as pl
 
-    slo, left = plan.slo, plan.slo.latency > axis.middle
+    left = slo.latency > axis.middle
     base = alt.Chart(pl.DataFrame({"latency": [slo.latency], "note": [format_target(slo)]}))
     note = base.mark_text(
         style="note", dx=-6 if left else 6, align="right" if left else "left", baseline="top"
@@ -165,14 +166,20 @@ def _dollars(per: str, amounts: list[float | None]) -> "alt.Y":
     """Return the channel of a cost, on a log scale with some room at both ends."""
     import altair as alt
 
+    return alt.Y.from_dict(cost_settings(per, amounts))
+
+
+def cost_settings(per: str, amounts: list[float | None]) -> dict[str, Any]:
+    """Return the channel of a cost as Vega-Lite writes it, of which the highest stay inside."""
     known = [amount for amount in amounts if amount is not None and 0 < amount < math.inf]
     low, high = min(known) / 1.2, 1.2 * max(known)
-    return alt.Y(
-        f"cost_per_{per}:Q",
-        title=f"{_TITLES[per]}, log scale",
-        scale=alt.Scale(type="log", domain=[low, high], nice=False),
-        axis=alt.Axis(format="$,~r", values=log_ticks(low, high)),
-    )
+    return {
+        "field": f"cost_per_{per}",
+        "type": "quantitative",
+        "title": f"{_TITLES[per]}, log scale",
+        "scale": {"type": "log", "domain": [low, high], "nice": False},
+        "axis": {"format": "$,~r", "values": log_ticks(low, high)},
+    }
 
 
 # -------------------------------------------------------------------------- break-even

@@ -115,7 +115,7 @@ def colour(names: Sequence[str]) -> "alt.Color":
     """Return the colour channel of the field `run`."""
     import altair as alt
 
-    return alt.Color("run:N", **_channel(names, PALETTE))
+    return alt.Color.from_dict(colour_settings(names))
 
 
 def dash(names: Sequence[str]) -> dict[str, str]:
@@ -128,7 +128,7 @@ def shape(names: Sequence[str]) -> "alt.Shape":
     """Return the point shape channel of the field `run`."""
     import altair as alt
 
-    return alt.Shape("run:N", **_channel(names, SHAPES))
+    return alt.Shape.from_dict(shape_settings(names))
 
 
 def panels(field: str, values: Sequence[str]) -> "alt.Row":
@@ -139,14 +139,24 @@ def panels(field: str, values: Sequence[str]) -> "alt.Row":
     return alt.Row(f"{field}:N", title=None, sort=list(values), header=header)
 
 
-def _channel(names: Sequence[str], marks: Sequence[Any]) -> dict[str, Any]:
-    import altair as alt
+def colour_settings(names: Sequence[str]) -> dict[str, Any]:
+    """Return the colour channel of the field `run` as Vega-Lite writes it."""
+    return _channel(names, PALETTE)
 
+
+def shape_settings(names: Sequence[str]) -> dict[str, Any]:
+    """Return the point shape channel of the field `run` likewise."""
+    return _channel(names, SHAPES)
+
+
+def _channel(names: Sequence[str], marks: Sequence[Any]) -> dict[str, Any]:
     width = 84 + 7 * max(len(name) for name in names)  # a rough measure of a symbol and its label
     return {
-        "scale": alt.Scale(domain=list(names), range=_repeat(marks, len(names))),
+        "field": "run",
+        "type": "nominal",
+        "scale": {"domain": list(names), "range": _repeat(marks, len(names))},
         "title": None,
-        "legend": alt.Legend(orient="top", columns=max(1, WIDTH // width)),
+        "legend": {"orient": "top", "columns": max(1, WIDTH // width)},
     }
 
 

@@ -1,0 +1,137 @@
+"""The decision: its rows against the plan's, its sentences against its rows."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+import workbench as wb
+from workbench.errors import InvalidInput
+from workbench.planner import Options, decide, plan
+from workbench.planner.decisions import summarize_plan
+from workbench.pricing.cost import MONTH
+from workbench.service_times import ServiceTimes
+
+TIMES = ServiceTimes.affine(0.02, 0.004, largest=8)
+TRACE = wb.poisson(rate=40, duration=60, seed=1)
+TARGET = wb.SLO(latency=0.3)
+OPTIONS = Options(unseen_draws=0, finalists=4, max_sizes=[1, 4, 8])
+TODAY = (
+    wb.RealTime(instance_type="ml.m5.large", count=2),
+    wb.BatchPolicy(max_size=4, max_wait=0.01),
+)
+
+
+@pytest.fixture(scope="module")
+def made():
+    return plan(TIMES, TRACE, TARGET, OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def decision(made):
+    return summarize_plan(made, today=TODAY)
+
+
+def test_each_type_has_its_best_row_and_the_winner_is_that_of_the_plan(made, decision):
+    best = made.by_kind
+    rows = {row.kind: row for row in decision.rows[: len(made.fields)]}
+
+    assert decision.winner.configuration == made.best.configuration
+    assert decision.rows[0] is decision.winner
+    assert list(rows) == best["kind"].to_list()
+    for kind, deployment, month in best.select("kind", "deployment", "cost_per_month").iter_rows():
+        assert rows[kind].configuration.place == deployment
+        assert rows[kind].cost_per_month == pytest.approx(month)
+
+
+def test_todays_choice_comes_to_what_a_simulation_and_its_bill_say(decision):
+    deployment, policy = TODAY
+    times = decision.plan.task.service_on(deployment)
+    run = wb.simulate(TRACE, policy, deployment, times, boot=180.0)
+    own = decision.today
+
+    assert own.latency == pytest.approx(run.quantile(0.95))
+    assert own.cost_per_month == pytest.approx(wb.cost(run).total / TRACE.duration * MONTH)
+    assert decision.saving == pytest.approx(own.cost_per_month - decision.winner.cost_per_month)
+    assert f"${decision.saving:,.2f} a month less" in decision.today_sentence
+
+
+def test_the_sentence_tells_winner_dollars_margin_and_why_the_runner_up_loses(decision):
+    best, second = decision.winner, decision.runner_up
+
+    assert decision.sentence.startswith(f"Take {best.configuration.place} (")
+    assert f"${best.cost_per_month:,.2f} a month" in decision.sentence
+    assert f"{math.floor(100 * (1 - best.latency / 0.3))}." in decision.sentence
+    assert decision.sentence.endswith(f"loses: {second.reason}.")
+    assert second.kind != best.kind
+
+
+def test_what_is_on_the_front_is_beaten_by_no_row(decision):
+    points = [(row.cost_per_month, row.latency) for row in decision.rows]
+
+    for row in decision.rows:
+        better = [p for p in points if p != (row.cost_per_month, row.latency)]
+        beaten = any(c <= row.cost_per_month and late <= row.latency for c, late in better)
+        assert row.front == (row.possible and not beaten)
+
+
+def test_todays_choice_that_is_a_row_is_marked_there(made):
+    best = made.best.configuration
+
+    decision = summarize_plan(made, today=best)
+
+    assert [row.today for row in decision.rows] == [True] + [False] * (len(decision.rows) - 1)
+    assert decision.today_sentence == "Today's choice is the winner."
+
+
+def test_what_cannot_be_simulated_today_is_a_note_and_the_decision_stands(made):
+    decision = summarize_plan(made, today=(wb.Local(), wb.BatchPolicy(max_size=64, max_wait=0.1)))
+
+    assert decision.winner.configuration == made.best.configuration
+    assert decision.today is not None or "today's choice" in decision.notes[-1].lower()
+
+
+@pytest.mark.parametrize("today", ["lambda", (wb.BatchPolicy(),), 3])
+def test_what_is_no_deployment_is_refused(today):
+    with pytest.raises(InvalidInput, match="today must be"):
+        decide(TIMES, TRACE, TARGET, OPTIONS, today=today)
+
+
+def test_where_nothing_meets_the_target_the_sentence_says_so_and_names_the_nearest():
+    decision = decide(TIMES, TRACE, wb.SLO(latency=0.01), OPTIONS)
+
+    over = 100 * (decision.winner.latency / 0.01 - 1)
+    assert not decision.feasible
+    assert decision.sentence.startswith("Nothing meets p95 <= 10 ms: ")
+    assert f"{math.floor(over)} % above it" in decision.sentence
+    assert decision.winner.verdict.word == "missed"
+
+
+def test_too_few_requests_leave_the_verdict_open():
+    decision = decide(TIMES, wb.poisson(rate=2, duration=30, seed=1), TARGET, OPTIONS)
+
+    assert decision.winner.verdict.word == "cannot tell"
+    assert "too few to tell" in decision.sentence
+
+
+def test_each_row_and_each_candidate_of_the_front_is_found_by_its_names(decision):
+    names = decision.front.select("kind", "deployment", "policy").rows()
+    names += decision.frame.select("kind", "deployment", "policy").rows()
+
+    for kind, place, batching in names:
+        found = decision.find(kind, place, batching)
+        assert (found.place, found.batching_label) == (place, batching)
+    assert decision.find("lambda", "lambda 7 MB", "no batching") is None
+
+
+def test_a_type_that_cannot_do_the_work_has_a_row_with_the_reason(made):
+    kinds = ["lambda", "real-time"]
+    decision = decide(
+        TIMES, wb.poisson(rate=4000, duration=10, seed=1), TARGET,
+        replace(OPTIONS, kinds=kinds, max_count=1),
+    )  # fmt: skip
+    rows = {row.kind: row for row in decision.rows}
+
+    assert set(rows) == set(kinds)
+    assert not rows["real-time"].possible
+    assert "unstable" in rows["real-time"].reason

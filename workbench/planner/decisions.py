@@ -1,0 +1,372 @@
+"""Which inference type to take, what it costs a month, and why the others lose.
+
+A decision is a plan with one row a type, and a sentence::
+
+    decision = wb.decide(model, trace, wb.SLO(latency=0.1), today=wb.RealTime(instance_type="ml.m5.large"))
+    print(decision.sentence)
+    wb.plots.plot_decision(decision)
+    decision.winner.deployment, decision.winner.policy
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+from workbench.batching.timer import BatchPolicy
+from workbench.deployment.base import Deployment
+from workbench.errors import InvalidInput
+from workbench.formatting import Table, dollars, duration, percent
+from workbench.planner.candidates import CandidateTable, Configuration
+from workbench.planner.plans import Candidate, Plan
+from workbench.planner.search import plan
+from workbench.quantiles import SLO
+from workbench.run.verdict import Verdict, judge_share
+from workbench.validation import as_tuple
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from workbench.planner.options import Options
+    from workbench.planner.service_sources import Measured
+    from workbench.planner.type_search import Progress
+    from workbench.registry.model import Model
+    from workbench.traffic.trace import Trace
+
+Today: TypeAlias = Configuration | tuple[Deployment, BatchPolicy] | Deployment
+"""What is there already: where, and how requests become batches; a deployment alone has none."""
+
+_VERBS = {
+    "met": "meets the target",
+    "missed": "misses the target",
+    "cannot tell": "may or may not meet the target",
+    "invalid": "is not possible",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionRow:
+    """The best of an inference type, or what is there today.
+
+    Attributes:
+        kind: The inference type, or "scaled real-time" and "hybrid".
+        configuration: Deployment, policy and scaling.
+        cost_per_month: US dollars, the trace repeating itself; NaN where nothing can be simulated.
+        latency: Seconds at the target's quantile, simulated; infinite where so many requests fail.
+        attainment: Share of the requests within the target.
+        verdict: Whether the target is met, as far as the requests of the trace can tell.
+        reason: Why it won or lost.
+        front: Whether no other row is both faster and cheaper.
+        winner: Whether it is the one to take.
+        today: Whether it is what is there already.
+    """
+
+    kind: str
+    configuration: Configuration
+    cost_per_month: float
+    latency: float
+    attainment: float
+    verdict: Verdict
+    reason: str
+    front: bool = False
+    winner: bool = False
+    today: bool = False
+
+    @property
+    def deployment(self) -> Deployment:
+        """Where."""
+        return self.configuration.deployment
+
+    @property
+    def policy(self) -> BatchPolicy:
+        """How requests become batches."""
+        return self.configuration.policy
+
+    @property
+    def label(self) -> str:
+        """Deployment and policy in a few words."""
+        return f"{self.configuration.place}, {self.configuration.batching_label}"
+
+    @property
+    def possible(self) -> bool:
+        """Whether there is a latency and a cost to show."""
+        return math.isfinite(self.latency) and math.isfinite(self.cost_per_month)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Decision:
+    """The winner, the best of each other type and what is there today.
+
+    Attributes:
+        plan: What the rows are taken from.
+        rows: A row a type, the best first; then today's choice, unless it is one of these.
+        notes: What the figures leave out or assume, in sentences.
+    """
+
+    plan: Plan
+    rows: tuple[DecisionRow, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def slo(self) -> SLO:
+        """The latency target."""
+        return self.plan.slo
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the winner meets the target; else it misses it least."""
+        return self.plan.feasible
+
+    @property
+    def winner(self) -> DecisionRow:
+        """The row to take."""
+        return next(row for row in self.rows if row.winner)
+
+    @property
+    def runner_up(self) -> DecisionRow | None:
+        """The best of another type; None where only one was searched."""
+        return self.rows[1] if len(self.plan.fields) > 1 else None
+
+    @property
+    def today(self) -> DecisionRow | None:
+        """What is there already; None where nothing was named, or it cannot be simulated."""
+        return next((row for row in self.rows if row.today), None)
+
+    @property
+    def saving(self) -> float:
+        """US dollars a month that the winner costs less than today's choice; NaN without one."""
+        return self.today.cost_per_month - self.winner.cost_per_month if self.today else math.nan
+
+    @cached_property
+    def front(self) -> pl.DataFrame:
+        """The candidates of the plan that none beats in both latency and cost: see `Plan.front`."""
+        return self.plan.front
+
+    @property
+    def sentence(self) -> str:
+        """The winner, dollars a month, how far it is from the target, and the runner-up's fault."""
+        best, limit = self.winner, self.slo.latency
+        name = f"{best.configuration.place} ({best.configuration.batching_label})"
+        reached = f"p{100 * self.slo.quantile:g} {duration(best.latency)}"
+        month = f"{dollars(best.cost_per_month)} a month"
+        if not self.feasible:
+            far = (
+                f"{reached}, {percent(best.latency / limit - 1)} above it" if best.possible else ""
+            )
+            words = f"Nothing meets {self.slo.label}: {name} misses it least ({far}) at {month}"
+        else:
+            below = f"{percent(1 - best.latency / limit)} below the target of {duration(limit)}"
+            words = f"Take {name}: {month}, {reached}, {below}"
+        if best.verdict.word == "cannot tell":
+            words += f", {best.verdict.reason[:1].lower()}{best.verdict.reason[1:].rstrip('.')}"
+        return f"{words}{self._describe_runner_up()}."
+
+    def _describe_runner_up(self) -> str:
+        second = self.runner_up
+        if second is None:
+            return ""
+        cost = f" at {dollars(second.cost_per_month)}" if second.possible else ""
+        return f"; the runner-up, {second.label}{cost}, loses: {second.reason}"
+
+    @property
+    def today_sentence(self) -> str:
+        """What today's choice comes to beside the winner, "" where none was named."""
+        own = self.today
+        if own is None:
+            return ""
+        if own.winner:
+            return "Today's choice is the winner."
+        words = f"Today's choice, {own.label}, {_VERBS[own.verdict.word]}"
+        if not own.possible:
+            return f"{words}: {own.reason}."
+        more = f"{dollars(abs(self.saving))} a month {'less' if self.saving >= 0 else 'more'}"
+        return f"{words} at {dollars(own.cost_per_month)} a month; the winner costs {more}."
+
+    def find(self, kind: str, place: str, batching: str) -> Configuration | None:
+        """Return what a row or a candidate of the front is called: kind, deployment, policy.
+
+        None where there is no such candidate.
+        """
+        names = (kind, place, batching)
+        known = [*(row.configuration for row in self.rows if row.kind == kind)]
+        known += [each.configuration for each in self.plan.finalists if each.kind == kind]
+        for each in known:
+            if (each.place, each.batching_label) == names[1:]:
+                return each
+        for table in self.plan.fields:
+            labels = [each.label for each in table.deployments]
+            if table.kind == kind and place in labels:
+                return _find_candidate(table, labels.index(place), batching)
+        return None
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """A row a type and today's: texts, US dollars, seconds and shares; verdict in a word."""
+        import polars as pl
+
+        return pl.DataFrame(
+            [
+                {
+                    "kind": row.kind,
+                    "deployment": row.configuration.place,
+                    "policy": row.configuration.batching_label,
+                    "cost_per_month": row.cost_per_month,
+                    "latency": row.latency,
+                    "attainment": row.attainment,
+                    "verdict": row.verdict.word,
+                    "front": row.front,
+                    "winner": row.winner,
+                    "today": row.today,
+                    "reason": row.reason,
+                }
+                for row in self.rows
+            ]
+        )
+
+    def __repr__(self) -> str:
+        return f"<Decision {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        quantile = f"p{100 * self.slo.quantile:g}"
+        columns = ["deployment", "policy", "$ a month", quantile, "in time", "verdict", "reason"]
+        rows = [
+            [
+                f"{row.configuration.place}{' (today)' if row.today else ''}",
+                row.configuration.batching_label,
+                dollars(row.cost_per_month) if row.possible else None,
+                duration(row.latency) if row.possible else None,
+                percent(row.attainment),
+                row.verdict.word,
+                row.reason,
+            ]
+            for row in self.rows
+        ]
+        caption = " ".join(filter(None, [self.sentence, self.today_sentence, "Simulated."]))
+        return Table(columns, rows, caption).html()
+
+
+def decide(
+    source: Model | Measured,
+    trace: Trace,
+    slo: SLO,
+    options: Options | None = None,
+    *,
+    today: Today | None = None,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Decision:
+    """Return the inference type to take, beside the best of each other and what is there today.
+
+    Args:
+        source: A model, a profile or service times, as `plan` takes it.
+        trace: The traffic.
+        slo: The target.
+        options: What to choose from; with `unseen_draws=0` a first look that takes a fraction.
+        today: What is there already; simulated with the same traffic.
+        progress: As for `plan`.
+        clock: As for `plan`.
+
+    Raises:
+        InvalidInput: As `plan`; or `today` is no deployment, with a policy or without.
+
+    >>> from workbench.service_times import ServiceTimes
+    >>> from workbench.traffic.patterns import poisson
+    >>> times = ServiceTimes.affine(0.02, 0.004, largest=8)
+    >>> traffic = poisson(rate=40, duration=60, seed=1)
+    >>> found = decide(times, traffic, SLO(latency=0.3))
+    >>> found.winner.kind, found.winner.verdict.word, found.feasible
+    ('lambda', 'met', True)
+    """
+    own = None if today is None else _configuration(today)
+    made = plan(source, trace, slo, options, progress=progress, clock=clock)
+    return summarize_plan(made, today=own)
+
+
+def summarize_plan(made: Plan, *, today: Today | None = None) -> Decision:
+    """Return the decision that a plan comes to: see `decide`."""
+    notes, firsts = made.notes, {each.kind: each for each in reversed(made.finalists)}
+    first = made.best
+    kinds = list(dict.fromkeys(each.kind for each in made.finalists))
+    rows = [_row(made, firsts[kind], winner=firsts[kind] is first) for kind in kinds]
+    rows += [_impossible(table) for table in made.fields if table.kind not in firsts]
+    if today is not None:
+        try:
+            rows = _add_today(made, rows, _configuration(today))
+        except InvalidInput as error:
+            notes += (f"Today's choice is not shown: {error}",)
+    return Decision(plan=made, rows=_mark_front(rows), notes=notes)
+
+
+def _configuration(today: Today) -> Configuration:
+    """Return deployment, policy and scaling of what is there today."""
+    parts = (today, BatchPolicy()) if isinstance(today, Deployment) else as_tuple("today", today)
+    if not (2 <= len(parts) <= 3 and isinstance(parts[0], Deployment)):
+        raise InvalidInput(
+            f"today must be a deployment, or a deployment and a policy, got {today!r}: write "
+            "today=(wb.RealTime(...), wb.BatchPolicy(...))."
+        )
+    return Configuration(*parts)
+
+
+def _row(made: Plan, candidate: Candidate, *, winner: bool = False) -> DecisionRow:
+    task, reason = made.task, candidate.reason
+    verdict = judge_share(candidate.attainment, len(task.trace), task.slo.quantile)
+    broken = task.find_broken_limits(candidate.deployment, getattr(candidate.policy, "max_size", 1))
+    return DecisionRow(
+        kind=candidate.kind,
+        configuration=candidate.configuration,
+        cost_per_month=candidate.cost_per_month,
+        latency=candidate.latency,
+        attainment=candidate.attainment,
+        verdict=Verdict("invalid", broken) if broken else verdict,
+        reason=reason,
+        winner=winner,
+    )
+
+
+def _impossible(table: CandidateTable) -> DecisionRow:
+    """Return the row of a type of which nothing could be simulated."""
+    reason = next((str(note) for note in table.notes if note), "nothing of it can do this work")
+    return DecisionRow(
+        kind=table.kind,
+        configuration=table.configuration(0),
+        cost_per_month=math.nan,
+        latency=math.inf,
+        attainment=0.0,
+        verdict=Verdict("missed", reason),
+        reason=reason,
+    )
+
+
+def _add_today(made: Plan, rows: list[DecisionRow], own: Configuration) -> list[DecisionRow]:
+    if own in [row.configuration for row in rows]:
+        return [replace(row, today=row.configuration == own) for row in rows]
+    return [*rows, replace(_row(made, made.weigh(own)), today=True)]
+
+
+def _mark_front(rows: list[DecisionRow]) -> tuple[DecisionRow, ...]:
+    points = [(row.cost_per_month, row.latency) for row in rows if row.possible]
+    return tuple(
+        replace(
+            row,
+            front=row.possible
+            and not any(
+                cost <= row.cost_per_month
+                and late <= row.latency
+                and (cost, late) != (row.cost_per_month, row.latency)
+                for cost, late in points
+            ),
+        )
+        for row in rows
+    )
+
+
+def _find_candidate(table: CandidateTable, place: int, batching: str) -> Configuration | None:
+    """Return the candidate of a deployment whose policy is called so."""
+    rows = (table.place == place).nonzero()[0]
+    configurations = (table.configuration(int(row)) for row in rows)
+    return next((each for each in configurations if each.batching_label == batching), None)

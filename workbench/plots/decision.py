@@ -1,0 +1,193 @@
+"""The decision: cost per month against latency, a point a type, the winner ringed."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import InvalidInput
+from workbench.formatting import dollars, duration, percent
+from workbench.planner.decisions import Decision
+from workbench.plots.axes import LatencyAxis, format_target
+from workbench.plots.figure import Figure
+from workbench.plots.plans import MAX_TARGET_RATIO, cost_settings
+from workbench.plots.series import colour_settings, shape_settings
+from workbench.plots.theme import INK
+from workbench.pricing.cost import MONTH
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_TOOLTIP = {
+    "run": "type",
+    "deployment": "deployment",
+    "policy": "policy",
+    "cost": "a month",
+    "reached": "latency",
+    "in_time": "in time",
+    "verdict": "target",
+    "reason": "why",
+}
+_HEIGHT = 440  # the sentences above it take their share
+_MARKS = {"winner": ("circle", 420, 2.5, -16), "today": ("square", 520, 1.5, 16)}
+"""How a row stands out: shape, size and stroke of its frame, and where its words stand."""
+
+
+def decision_points(decision: Decision) -> "pl.DataFrame":
+    """Return what the picture shows: types, today's choice, and the front of the plan.
+
+    Columns: those of `Decision.frame`, with `on` (what a row is: "type", "today" or "front") and
+    `cost`, `reached` and `in_time` in words. Left out is what has no latency or costs nothing.
+    """
+    import polars as pl
+
+    frame = decision.frame
+    kinds = frame["kind"].to_list()
+    alone = pl.col("today") & (pl.int_range(pl.len()) >= len(decision.plan.fields))
+    rows = frame.with_columns(on=pl.when(alone).then(pl.lit("today")).otherwise(pl.lit("type")))
+    month = decision.plan.task.trace.rate * MONTH / 1e6
+    front = decision.front.with_columns(
+        cost_per_month=pl.col("cost_per_million") * month,
+        verdict=pl.lit(""),
+        front=pl.lit(value=True),
+        winner=pl.lit(value=False),
+        today=pl.lit(value=False),
+        reason=pl.format("on the front, by the {}", "engine"),
+        on=pl.lit("front"),
+    ).select(rows.columns)
+    shown = pl.concat([front.filter(pl.col("kind").is_in(kinds)), rows]).filter(
+        pl.col("latency").is_finite() & (pl.col("cost_per_month") > 0)
+    )
+    written = {"cost": "cost_per_month", "reached": "latency", "in_time": "attainment"}
+    words = {
+        name: [form(value) for value in shown[column].fill_null(0.0)]
+        for (name, column), form in zip(written.items(), (dollars, duration, percent), strict=True)
+    }
+    return shown.with_columns(**{n: pl.Series(w, dtype=pl.String) for n, w in words.items()})
+
+
+def plot_decision(decision: Decision) -> Figure:
+    """Return a chart of `decision_points`: the target, the front as a line, the winner ringed.
+
+    What is slower than 20 times the target stands at the right edge.
+
+    Raises:
+        InvalidInput: Nothing has both a latency and a cost.
+
+    >>> from workbench.planner.decisions import decide
+    >>> from workbench.quantiles import SLO
+    >>> from workbench.service_times import ServiceTimes
+    >>> from workbench.traffic.patterns import poisson
+    >>> times = ServiceTimes.affine(0.02, 0.004, largest=8)
+    >>> traffic = poisson(rate=40, duration=60, seed=1)
+    >>> plot_decision(decide(times, traffic, SLO(latency=0.3))).title[:11]
+    'Take lambda'
+    """
+    import polars as pl
+
+    data = decision_points(decision).rename({"kind": "run"})
+    limit = MAX_TARGET_RATIO * decision.slo.latency
+    near = data.filter(pl.col("latency") <= limit)
+    if near.is_empty():
+        near = data
+    if near.is_empty():
+        raise InvalidInput(
+            "No inference type has both a latency and a cost to show: allow more of them, or give "
+            "the machine a price."
+        )
+    axis = LatencyAxis.over(near["latency"].to_numpy(), decision.slo, log=None)
+    head, tail = decision.sentence.split(": ", 1)
+    notes = tail[:1].upper() + tail[1:], decision.today_sentence, _describe(decision, data)
+    return Figure(
+        data=data,
+        chart={"height": _HEIGHT, "layer": _layers(decision, data, near, axis)},
+        title=head,
+        subtitle=tuple(filter(None, notes)),
+        description=decision.sentence,
+    )
+
+
+def _layers(
+    decision: Decision, data: "pl.DataFrame", near: "pl.DataFrame", axis: LatencyAxis
+) -> list[dict[str, Any]]:
+    """Return target, front, points, and the frames of winner and today's choice."""
+    import polars as pl
+
+    kinds = list(dict.fromkeys(decision.frame["kind"]))
+    quantile = f"p{100 * decision.slo.quantile:g}"
+    x = axis.settings() | {"title": f"{quantile} l{axis.settings()['title'][1:]}"}
+    y = cost_settings("month", near["cost_per_month"].to_list())
+    low, high = y["scale"]["domain"]
+    y["scale"] |= {"clamp": True, "domain": [low, 2 * high]}  # room for the target's words
+    place = {"x": x, "y": y}
+    tooltip = [{"field": name, "title": title} for name, title in _TOOLTIP.items()]
+    by_kind = place | {"color": colour_settings(kinds), "tooltip": tooltip}
+    front = near.filter(on="front")
+    types = data.filter(on="type").reverse()  # the best is drawn over the others
+    return [
+        *_target(decision, axis, x),
+        _layer(front, {"type": "line", "color": INK, "strokeWidth": 1.5, "opacity": 0.6}, place),
+        _layer(
+            types,
+            {"type": "point", "filled": True, "size": 150, "opacity": 1},
+            by_kind | {"shape": shape_settings(kinds)},
+        ),
+        _layer(front, {"type": "point", "filled": True, "size": 25, "opacity": 1}, by_kind),
+        *_frames(data.filter(pl.col("on") != "front"), axis, place | {"tooltip": tooltip}),
+    ]
+
+
+def _layer(data: "pl.DataFrame", mark: dict[str, Any], encoding: dict[str, Any]) -> dict[str, Any]:
+    return {"data": {"values": json.loads(data.write_json())}, "mark": mark, "encoding": encoding}
+
+
+def _target(decision: Decision, axis: LatencyAxis, x: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a line at the target, and the target in words where there is room."""
+    left = decision.slo.latency > axis.middle
+    words = {"align": "right" if left else "left", "dx": -6 if left else 6, "baseline": "top"}
+    at = {"values": [{"latency": decision.slo.latency, "note": format_target(decision.slo)}]}
+    return [
+        {"data": at, "mark": {"type": "rule", "style": "target"}, "encoding": {"x": x}},
+        {
+            "data": at,
+            "mark": {"type": "text", "style": "note", **words},
+            "encoding": {"x": x, "y": {"value": 2}, "text": {"field": "note"}},
+        },
+    ]
+
+
+def _frames(
+    rows: "pl.DataFrame", axis: LatencyAxis, encoding: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the ring of the winner, the frame of today's choice, and their words."""
+    import polars as pl
+
+    layers = []
+    for name, (shape, size, stroke, up) in _MARKS.items():
+        row = rows.filter(name).with_columns(words=pl.format(f"{name}, {{}}", "cost"))
+        left = bool(row.height) and row["latency"][0] > axis.middle
+        side = {"align": "right", "dx": -14} if left else {"align": "left", "dx": 14}
+        ring = {"type": "point", "shape": shape, "size": size, "strokeWidth": stroke, "color": INK}
+        text = {"type": "text", "style": "note", "dy": up, **side}
+        layers += [
+            _layer(row, ring, encoding),
+            _layer(row, text, encoding | {"text": {"field": "words"}}),
+        ]
+    return layers
+
+
+def _describe(decision: Decision, data: "pl.DataFrame") -> str:
+    """Return how to read the picture, and what it leaves out."""
+    import polars as pl
+
+    limit = MAX_TARGET_RATIO * decision.slo.latency
+    far = data.filter((pl.col("latency") > limit) & (pl.col("on") != "front"))
+    words = [
+        "Simulated; on the line nothing is both faster and cheaper, the small points by formula."
+    ]
+    if far.height:
+        each = ", ".join(f"{kind} ({late})" for kind, late in far.select("run", "reached").rows())
+        words.append(f"At the right edge since slower: {each}.")
+    if missing := [row for row in decision.rows if not row.possible]:
+        words.append(f"Not possible: {', '.join(row.kind for row in missing)}.")
+    if free := [row for row in decision.rows if row.possible and not row.cost_per_month]:
+        words.append(f"Not shown, since no price is set: {', '.join(row.label for row in free)}.")
+    return " ".join(words)
