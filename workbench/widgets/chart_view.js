@@ -1,0 +1,108 @@
+// A figure drawn by the Vega that the page has: JupyterLab and Voila bring one, so that look,
+// tooltips and menu are those of a figure in the next cell. Elsewhere the kernel sends an image.
+
+const MIMETYPE = "application/vnd.vegalite.v5+json";
+const OPTIONS = { metadata: { [MIMETYPE]: { embed_options: { renderer: "svg" } } } };
+const USUAL = 720; // the width that legends and line breaks of a specification are made for
+const WIDEST = 960;
+const MENU = 40; // to the right of the chart
+
+const narrow = (value, share) => Math.max(1, Math.floor(value * share));
+
+function wrap(lines, most) {
+  const rows = [""];
+  for (const word of [lines].flat().join(" ").split(" ")) {
+    const longer = `${rows.at(-1)} ${word}`.trim();
+    if (longer.length <= most) rows[rows.length - 1] = longer;
+    else rows.push(word);
+  }
+  return rows;
+}
+
+function eachPart(part, visit) {
+  if (part === null || typeof part !== "object") return;
+  visit(part);
+  for (const [name, inner] of Object.entries(part)) if (name !== "values") eachPart(inner, visit);
+}
+
+function fit(spec, width) {
+  const made = structuredClone(spec), share = width / USUAL;
+  eachPart(made, (part) => {
+    if (part.legend?.columns) part.legend.columns = narrow(part.legend.columns, Math.min(1, share));
+  });
+  if (made.title?.text) {
+    made.title.text = wrap(made.title.text, narrow(62, share));
+    if (made.title.subtitle) made.title.subtitle = wrap(made.title.subtitle, narrow(84, share));
+  }
+  if ("layer" in made || "mark" in made) made.width = width;
+  else eachPart(made, (part) => {
+    if (typeof part.width === "number") part.width = Math.round(part.width * share);
+  });
+  return made;
+}
+
+function render({ model, el }) {
+  const frame = document.createElement("div");
+  frame.className = "wb-chart-view";
+  el.append(frame);
+  let shown = null, turn = 0, drawn = "", waiting = 0;
+
+  const put = (node, renderer) => {
+    shown?.dispose();
+    shown = renderer;
+    frame.replaceChildren(...(node ? [node] : []));
+  };
+  const askForImage = (problem) => {
+    console.info("workbench: no Vega on this page, an image instead", problem);
+    model.send({ ask: "image" });
+  };
+  const draw = async () => {
+    const spec = model.get("spec"), width = Math.min(frame.clientWidth, WIDEST) - MENU;
+    const wanted = JSON.stringify([width, document.body.dataset.jpThemeLight, spec]);
+    if (width <= 0 || wanted === drawn) return;
+    const mine = ++turn;
+    drawn = wanted;
+    if (!spec.config) return put(null, null);
+    try {
+      const renderer = model.widget_manager.rendermime.createRenderer(MIMETYPE);
+      const data = { [MIMETYPE]: fit(spec, width), "image/png": "none" }; // none is made then
+      await renderer.renderModel({ data, setData() {}, ...OPTIONS });
+      if (mine === turn) put(renderer.node, renderer); // the one before stays until now
+      else renderer.dispose();
+    } catch (problem) {
+      if (mine === turn) askForImage(problem);
+    }
+  };
+  const later = () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(draw, 100);
+  };
+  const receive = ({ image }) => {
+    const copy = document.createElement("div");
+    copy.innerHTML = image;
+    put(copy, null);
+  };
+  const pick = ({ target }) => {
+    const { datum } = target.__data__ ?? {}; // Vega's SVG marks hold what they show
+    if (model.get("pickable") && datum) model.send({ datum: JSON.parse(JSON.stringify(datum)) });
+  };
+  const sized = new ResizeObserver(later), themed = new MutationObserver(later);
+  sized.observe(frame);
+  themed.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
+  model.on("change:spec", draw);
+  model.on("msg:custom", receive);
+  frame.addEventListener("click", pick);
+  frame.classList.toggle("wb-pickable", model.get("pickable"));
+  draw();
+  return () => {
+    sized.disconnect();
+    themed.disconnect();
+    clearTimeout(waiting);
+    model.off("change:spec", draw);
+    model.off("msg:custom", receive);
+    turn++;
+    shown?.dispose();
+  };
+}
+
+export default { render };
