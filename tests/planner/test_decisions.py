@@ -52,8 +52,8 @@ def test_todays_choice_comes_to_what_a_simulation_and_its_bill_say(decision):
 
     assert own.latency == pytest.approx(run.quantile(0.95))
     assert own.cost_per_month == pytest.approx(wb.cost(run).total / TRACE.duration * MONTH)
-    assert decision.saving == pytest.approx(own.cost_per_month - decision.winner.cost_per_month)
-    assert f"${decision.saving:,.2f} a month less" in decision.today_sentence
+    assert decision.difference == pytest.approx(own.cost_per_month - decision.winner.cost_per_month)
+    assert f"${decision.difference:,.2f} a month less" in decision.today_sentence
 
 
 def test_the_sentence_tells_winner_dollars_margin_and_why_the_runner_up_loses(decision):

@@ -1,7 +1,5 @@
 """Figures in the app, drawn by JupyterLab's own Vega: as the next cell shows them."""
 
-import os
-
 import pytest
 from playwright.sync_api import expect
 
@@ -19,7 +17,8 @@ options = Options(unseen_draws=0, finalists=4, max_sizes=[1, 4, 8])
 today = wb.RealTime(instance_type="ml.m5.large")
 decision = wb.decide(times, trace, wb.SLO(latency=0.3), options, today=today)
 run = wb.simulate(trace, wb.BatchPolicy(), wb.Local(), times, slo=wb.SLO(latency=0.3))
-figures = [plots.plot_decision(decision), plots.plot_latency_ecdf(run), plots.plot_latency_over_time(run)]
+draw = plots.plot_latency_ecdf, plots.plot_latency_over_time
+figures = [plots.plot_decision(decision), *(each(run) for each in draw)]
 picked = []
 views = [ChartView(each, on_pick=picked.append) for each in figures]
 views.append(ChartView())
@@ -27,14 +26,71 @@ box = chart_grid(views)
 box"""
 
 
+LABEL = "document.querySelector('.wb-chart-view svg.marks .mark-text text')"
+FILL = "label => getComputedStyle(label).fill"
+COLOURS = """svg => [...new Set([...svg.querySelectorAll("[stroke], [fill]")].flatMap(
+  mark => [mark.getAttribute("stroke"), mark.getAttribute("fill")]))].sort()"""
+SIDE_BY_SIDE = """() => {
+  const [first, second] = [...document.querySelectorAll(".wb-chart-view")]
+    .map(each => each.getBoundingClientRect());
+  return second.left > first.right - 1 && second.top === first.top;
+}"""
+
+
+def run_cell(page, number):
+    page.evaluate(
+        "at => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = at; }", number
+    )
+    command(page, "notebook:run-cell")
+
+
 @pytest.fixture
 def page(share_notebook):
-    page = share_notebook(MADE, "figures[1]", "print(picked)")
-    expect(page.locator(".wb-chart-view svg.marks")).to_have_count(3)
+    page = share_notebook(MADE, "figures[1]", "print(picked)", "views[2].figure = None")
+    expect(page.locator(".wb-chart-view svg.marks").first).to_be_visible()
     return page
 
 
-def test_a(page):
+def test_figures_stand_two_by_two_where_there_is_room_and_else_one_below(page):
+    charts = page.locator(".wb-chart-view")
+
     page.set_viewport_size({"width": 1440, "height": 900})
-    page.wait_for_timeout(1500)
-    page.screenshot(path="/tmp/house/D_s1.png")
+    page.wait_for_function(SIDE_BY_SIDE)
+    page.set_viewport_size({"width": 900, "height": 700})
+    page.wait_for_function(f"() => !({SIDE_BY_SIDE})()")
+
+    expect(charts.locator("svg.marks")).to_have_count(3)
+
+
+def test_a_figure_looks_as_in_the_next_cell(page):
+    own = page.locator(".wb-chart-view").nth(1)
+    beside = page.locator(".jp-Cell").nth(1).locator(".jp-RenderedVegaCommon5")
+
+    colours = [each.locator("svg.marks").evaluate(COLOURS) for each in (own, beside)]
+    marks = [each.locator("svg.marks path").count() for each in (own, beside)]
+
+    assert colours[0] == colours[1]
+    assert abs(marks[0] - marks[1]) < 0.2 * marks[1]  # ticks fit the width
+    expect(own.locator("details summary")).to_have_count(1)  # the menu
+
+
+def test_a_click_on_a_point_gives_its_row_to_python(page):
+    point = page.locator(".wb-chart-view").first.locator(".mark-symbol path[aria-label]").last
+    point.dispatch_event("click")
+    run_cell(page, 2)
+
+    expect(page.locator(".jp-Cell").nth(2)).to_contain_text("'deployment'")
+
+
+def test_a_new_figure_takes_the_place_of_the_former(page):
+    run_cell(page, 3)
+
+    expect(page.locator(".wb-chart-view svg.marks")).to_have_count(2)
+
+
+def test_the_theme_of_the_page_is_followed(page):
+    label = page.locator(".wb-chart-view svg.marks .mark-text text").first
+    before = label.evaluate(FILL)
+    command(page, "apputils:change-theme", theme="JupyterLab Dark")
+
+    page.wait_for_function(f"before => ({FILL})({LABEL}) !== before", arg=before)

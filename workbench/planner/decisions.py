@@ -2,9 +2,9 @@
 
 A decision is a plan with one row a type, and a sentence::
 
-    decision = wb.decide(model, trace, wb.SLO(latency=0.1), today=wb.RealTime(instance_type="ml.m5.large"))
+    decision = wb.decide(model, trace, wb.SLO(latency=0.1), today=wb.Lambda(memory_mb=1769))
     print(decision.sentence)
-    wb.plots.plot_decision(decision)
+    plot_decision(decision)                      # of workbench.plots
     decision.winner.deployment, decision.winner.policy
 """
 
@@ -137,7 +137,7 @@ class Decision:
         return next((row for row in self.rows if row.today), None)
 
     @property
-    def saving(self) -> float:
+    def difference(self) -> float:
         """US dollars a month that the winner costs less than today's choice; NaN without one."""
         return self.today.cost_per_month - self.winner.cost_per_month if self.today else math.nan
 
@@ -183,7 +183,9 @@ class Decision:
         words = f"Today's choice, {own.label}, {_VERBS[own.verdict.word]}"
         if not own.possible:
             return f"{words}: {own.reason}."
-        more = f"{dollars(abs(self.saving))} a month {'less' if self.saving >= 0 else 'more'}"
+        more = (
+            f"{dollars(abs(self.difference))} a month {'less' if self.difference >= 0 else 'more'}"
+        )
         return f"{words} at {dollars(own.cost_per_month)} a month; the winner costs {more}."
 
     def find(self, kind: str, place: str, batching: str) -> Configuration | None:
@@ -230,7 +232,8 @@ class Decision:
     def __repr__(self) -> str:
         return f"<Decision {self.sentence}>"
 
-    def _repr_html_(self) -> str:
+    def table(self) -> Table:
+        """Return the rows as people read them, with sentence and origin as the caption."""
         quantile = f"p{100 * self.slo.quantile:g}"
         columns = ["deployment", "policy", "$ a month", quantile, "in time", "verdict", "reason"]
         rows = [
@@ -246,7 +249,10 @@ class Decision:
             for row in self.rows
         ]
         caption = " ".join(filter(None, [self.sentence, self.today_sentence, "Simulated."]))
-        return Table(columns, rows, caption).html()
+        return Table(columns, rows, caption)
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
 
 
 def decide(

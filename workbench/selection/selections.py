@@ -22,7 +22,7 @@ from workbench.selection.sensitivity import (
     search_planned_ranges,
 )
 from workbench.selection.sentences import STATES, explain, explain_nothing, find_state
-from workbench.selection.standings import Decision, RatedCandidate, Standings, to_number
+from workbench.selection.standings import Ranking, RatedCandidate, Standings, to_number
 from workbench.selection.weights import Weights
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Selection:
         return Standings(self.question, self.rows)
 
     @cached_property
-    def decision(self) -> Decision:
+    def decision(self) -> Ranking:
         """Who is first."""
         return self.standings.decide()
 
@@ -148,7 +148,7 @@ class Selection:
             raise InvalidInput("A target decides here, not weights: select with weights instead.")
         return replace(self, question=replace(self.question, weights=Weights.read(weights)))
 
-    def _decide(self, weights: Mapping[str, float]) -> Decision:
+    def _decide(self, weights: Mapping[str, float]) -> Ranking:
         read = Weights.read(weights)
         if read.quality != self.question.quality and read.shares[0]:
             raise InvalidInput(

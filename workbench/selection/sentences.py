@@ -10,7 +10,7 @@ from workbench.selection.sensitivity import find_price
 
 if TYPE_CHECKING:
     from workbench.selection.question import Question
-    from workbench.selection.standings import Decision, RatedCandidate, Standings
+    from workbench.selection.standings import Ranking, RatedCandidate, Standings
 
 FIRST, PASSES, SCREENED, UNKNOWN, DROPPED = (
     "first",
@@ -31,7 +31,7 @@ def find_state(row: RatedCandidate, *, first: bool) -> str:
     return SCREENED if row.found is None else PASSES
 
 
-def explain(standings: Standings, decision: Decision, row: int) -> str:
+def explain(standings: Standings, decision: Ranking, row: int) -> str:
     """Return the sentence of a candidate."""
     one = standings.rows[row]
     match find_state(one, first=row == decision.first):
@@ -73,7 +73,7 @@ def describe_accuracy(row: RatedCandidate) -> str:
     return f"{100 * row.accuracy:.1f} % right{interval}"
 
 
-def _explain_first(standings: Standings, decision: Decision) -> str:
+def _explain_first(standings: Standings, decision: Ranking) -> str:
     question, first, leader = standings.question, decision.first, decision.leader
     assert first is not None  # noqa: S101 - who asks has seen to it
     assert leader is not None  # noqa: S101
@@ -111,7 +111,7 @@ def _count_rows(row: RatedCandidate) -> int:
     return len(row.evidence.outcomes) if known else 0  # type: ignore[union-attr,arg-type]
 
 
-def _find_second(standings: Standings, decision: Decision) -> int | None:
+def _find_second(standings: Standings, decision: Ranking) -> int | None:
     rows = [
         row
         for row in range(len(standings.rows))
@@ -120,7 +120,7 @@ def _find_second(standings: Standings, decision: Decision) -> int | None:
     return max(rows, key=lambda row: decision.scores[row], default=None)
 
 
-def _explain_behind(standings: Standings, decision: Decision, row: int) -> str:
+def _explain_behind(standings: Standings, decision: Ranking, row: int) -> str:
     one, first = standings.rows[row], decision.first
     assert first is not None  # noqa: S101 - something passes
     winner = standings.rows[first]
@@ -150,7 +150,7 @@ def _compare(standings: Standings, row: int, first: int) -> str:
     return ", ".join(parts) or "the same accuracy, latency and cost"
 
 
-def _explain_screened(standings: Standings, decision: Decision, row: int) -> str:
+def _explain_screened(standings: Standings, decision: Ranking, row: int) -> str:
     one, first = standings.rows[row], decision.first
     cost = f"${one.least_cost:.3g} per million"
     if first is None or standings.question.target is not None:

@@ -119,7 +119,7 @@ def title_of(candidate: Model | Ensemble) -> str:
     return candidate.label if isinstance(candidate, Ensemble) else candidate.name
 
 
-class Decision(NamedTuple):
+class Ranking(NamedTuple):
     """Who is first, and whether another one led by a difference that may be chance.
 
     Attributes:
@@ -213,7 +213,7 @@ class Standings:
 
     def decide(
         self, shares: Shares | None = None, *, prices: NDArray[np.float64] | None = None
-    ) -> Decision:
+    ) -> Ranking:
         """Return who is first by the question's target, or else by weights.
 
         Args:
@@ -228,15 +228,15 @@ class Standings:
         if self.question.target is not None and shares is None:
             scores = np.where(np.isfinite(figures.cost), -figures.cost, -np.inf)
             first = find_best(figures, scores, self._is_sure)
-            return Decision(first, first, math.nan, scores)
+            return Ranking(first, first, math.nan, scores)
         shares = self.question.weights.shares if shares is None else shares
         scores = score(figures, shares, scale)
         leader = find_best(figures, scores, self.passes)
         if leader is None or self.question.quality != "accuracy" or not shares[0]:
-            return Decision(leader, leader, math.nan, scores)
+            return Ranking(leader, leader, math.nan, scores)
         first = self._find_twin(_Weighing(figures, shares, scale, scores), front, leader)
         p = math.nan if first == leader else self.compare(first, leader)
-        return Decision(first, leader, p, scores)
+        return Ranking(first, leader, p, scores)
 
     def _find_twin(self, weighing: _Weighing, front: Bools, leader: int) -> int:
         """Return the best that is cheaper than the leader and that nothing beats but by chance."""
@@ -307,7 +307,7 @@ class Standings:
         most = limits.quality[open_rows].max(initial=-np.inf)
         return _lowest(limits.cost, open_rows & (limits.quality == most))
 
-    def _find_twin_rival(self, decision: Decision) -> int | None:
+    def _find_twin_rival(self, decision: Ranking) -> int | None:
         """Return who could be a cheaper twin of the leader, or beat the one that there is."""
         leader, first = decision.leader, decision.first
         weighed = self.question.quality == "accuracy" and self.question.weights.shares[0]

@@ -7,7 +7,7 @@ const USUAL = 720; // the width that legends and line breaks of a specification 
 const WIDEST = 960;
 const MENU = 40; // to the right of the chart
 
-const narrow = (value, share) => Math.max(1, Math.floor(value * share));
+const narrow = (value, share) => Math.max(1, Math.floor(value * share + 0.4));
 
 function wrap(lines, most) {
   const rows = [""];
@@ -59,7 +59,7 @@ function render({ model, el }) {
   const draw = async () => {
     const spec = model.get("spec"), width = Math.min(frame.clientWidth, WIDEST) - MENU;
     const wanted = JSON.stringify([width, document.body.dataset.jpThemeLight, spec]);
-    if (width <= 0 || wanted === drawn) return;
+    if (wanted === drawn || (spec.config && width <= 0)) return;
     const mine = ++turn;
     drawn = wanted;
     if (!spec.config) return put(null, null);
