@@ -44,6 +44,21 @@ def machine_key(facts: Mapping[str, Any]) -> str:
 
 
 @cache
+def boot_date() -> str:
+    """Return when this machine was started, as ISO 8601 in UTC; "" where the system does not say.
+
+    >>> boot_date() <= datetime.now(UTC).isoformat(timespec="seconds")
+    True
+    """
+    try:
+        lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+        (seconds,) = (int(line.split()[1]) for line in lines if line.startswith("btime "))
+    except (OSError, ValueError):
+        return ""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+@cache
 def recall_environment() -> dict[str, Any]:
     """Return `environment()` as it was when this process first asked: asking git takes a while."""
     return environment()

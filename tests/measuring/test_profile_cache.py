@@ -6,6 +6,7 @@ from workbench.errors import Damaged, InvalidInput
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.measuring.profile_cache import (
     ensure_profile,
+    keep_profile,
     read_service_times,
     sizes_up_to,
 )
@@ -58,6 +59,47 @@ def test_a_profile_is_measured_once(meter, model):
 
     assert meter.asked == [([1, 2, 4, 8], 1)]
     assert again.frame.sort("batch_size", "state").equals(first.frame.sort("batch_size", "state"))
+
+
+def test_a_profile_from_before_the_machine_was_started_is_measured_again(meter, model, monkeypatch):
+    ensure_profile(model, largest=2, measure=meter)
+    ensure_profile(model, largest=2, measure=meter)
+    assert len(meter.asked) == 1
+
+    monkeypatch.setattr("workbench.measuring.profile_cache.boot_date", lambda: "call 1+")
+    again = ensure_profile(model, largest=2, measure=meter)
+
+    assert len(meter.asked) == 2
+    assert again.quality.date == "call 2"
+
+
+def test_what_is_kept_by_hand_takes_the_place_of_what_was_kept(meter, model):
+    ensure_profile(model, largest=2, measure=meter)
+    fresh = Profile(pl.DataFrame([row(size, 1, 0.5, "back to back") for size in (1, 2)]))
+
+    assert keep_profile(model, fresh) is fresh
+    kept = ensure_profile(model, largest=2, measure=meter)
+
+    assert kept.service_time(2) == 0.5
+    assert len(meter.asked) == 1
+
+
+def test_a_profile_of_two_measurements_is_as_old_and_as_busy_as_either(
+    model, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    circumstances = iter([("2026-11-02", 9.0), ("2026-11-03", 1.0)])
+
+    def measure(model, *, batch_sizes, threads, progress=None):
+        found = Meter()(model, batch_sizes=batch_sizes, threads=threads)
+        date, load = next(circumstances)
+        return Profile(found.frame, {"created": date, "load": load})
+
+    monkeypatch.setattr("workbench.measuring.profile_cache.boot_date", lambda: "")
+    ensure_profile(model, largest=1, measure=measure)
+    both = ensure_profile(model, largest=2, measure=measure).quality
+
+    assert (both.date, both.load) == ("2026-11-02", 9.0)
 
 
 def test_only_missing_sizes_are_measured(meter, model):

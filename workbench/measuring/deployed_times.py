@@ -70,7 +70,7 @@ def _times_here(
 def _warnings(setup: Setup, profile: "Profile") -> list[str]:
     """Return warnings of what the profile cannot know about the deployment."""
     sha256 = profile.facts.get("model", {}).get("sha256")
-    warnings = []
+    warnings = [profile.quality.caveat] if profile.quality.caveat else []
     if sha256 not in (None, setup.model.sha256):
         warnings.append(f"The profile is of another model: {profile.label}.")
     cores = profile.facts.get("environment", {}).get("cores")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import count, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from workbench.errors import Damaged, InvalidInput, InvocationError
 from workbench.files import load_frame, save_frame
 from workbench.measuring import kept_calls
 from workbench.measuring.load import Load, Workers, tune_process
+from workbench.measuring.profile_quality import ProfileQuality, assess, read_load
 from workbench.process import Emit, run_in_process
 from workbench.provenance import environment
 from workbench.registry.model import Model
@@ -144,6 +146,11 @@ class Profile:
             np.repeat(np.arange(rows.height), [len(each) for each in gaps]),
         )
 
+    @cached_property
+    def quality(self) -> ProfileQuality:
+        """When it was taken, on how busy a machine, and what looks odd: see `caveat` there."""
+        return assess(self.frame, self.facts, BACK_TO_BACK)
+
     @property
     def span(self) -> float:
         """For how many seconds calls were timed, from the first to the last; 0 if not known."""
@@ -225,7 +232,8 @@ class Profile:
 
     def __repr__(self) -> str:
         tail = ", tail unknown beyond p95" if self.frame["samples"].null_count() else ""
-        return f"<Profile {self.label}: {self.frame.height} rows, {self.origin}{tail}>"
+        busy = f"; {self.quality.caveat}" if self.quality.doubts else ""
+        return f"<Profile {self.label}: {self.frame.height} rows, {self.origin}{tail}{busy}>"
 
 
 def load_profile(path: str | Path) -> Profile:
@@ -344,6 +352,7 @@ def profile(
     idle: float = 0.02,
     progress: Callable[[int, int], None] | None = None,
     stopped: threading.Event | None = None,
+    fresh: bool = False,
 ) -> Profile:
     """Measure service times on this machine, in a process of its own.
 
@@ -354,12 +363,17 @@ def profile(
     slow stretches what fits in the time that was watched: `Profile.note` says so. `progress` is
     called with rows done and in all. Ctrl-C keeps the rows measured 24 times by then.
 
+    Plans and simulations read a profile that is kept (`workbench.measuring.profile_cache`); with
+    `fresh` this one is kept in its place, for when that was measured on a busy machine.
+
     Raises:
         InvalidInput: A batch size, a number of threads or a setting is out of range, or there are
             no sizes or threads.
         InvocationError: The model failed.
     """
     plan = _ProfilePlan(model, batch_sizes, threads, precision, repeats, budget, idle)
+    flag("fresh", fresh)
+    load = read_load()
     rows: list[dict[str, Any]] = []
 
     def take(row: dict[str, Any]) -> None:
@@ -373,6 +387,7 @@ def profile(
         "origin": "measured: this machine",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": environment(),
+        "load": load,
         "settings": {
             "precision": plan.precision,
             "repeats": plan.repeats,
@@ -381,7 +396,12 @@ def profile(
         },
         "slow_rows": time_values(model.session(), model.samples().inputs).pool_note,
     }
-    return Profile(kept_calls.thin_calls(_profile_frame(rows)), facts)
+    found = Profile(kept_calls.thin_calls(_profile_frame(rows)), facts)
+    if fresh and rows:
+        from workbench.measuring.profile_cache import keep_profile  # which imports this module
+
+        keep_profile(model, found)
+    return found
 
 
 def _profile_frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":

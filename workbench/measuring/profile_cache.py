@@ -8,7 +8,7 @@ from workbench.errors import NotFound
 from workbench.files import home
 from workbench.measuring.kept_calls import delay_calls, thin_calls
 from workbench.measuring.profile import Profile, load_profile, profile
-from workbench.provenance import machine_key, recall_environment
+from workbench.provenance import boot_date, machine_key, recall_environment
 from workbench.registry.model import Model
 from workbench.service_times import ServiceTimes
 from workbench.validation import whole_number
@@ -44,7 +44,8 @@ def ensure_profile(
 
     It is kept below `home()`, in profiles/<sha256 of the model>-<key of the machine>. A profile
     that covers batches of up to `largest` rows with so many threads is returned as it is; else the
-    sizes of `sizes_up_to` that it lacks are measured and added. `measure` is what measures.
+    sizes of `sizes_up_to` that it lacks are measured and added. One from before the machine was
+    started last counts for nothing. `measure` is what measures.
 
     Raises:
         InvalidInput: largest or threads is below 1.
@@ -53,6 +54,8 @@ def ensure_profile(
     """
     whole_number("threads", threads, low=1)
     known = _load_known(model)
+    if known is not None and known.quality.date < boot_date() and known.quality.date:
+        known = None
     missing = _list_missing_sizes(known, largest, threads)
     if known is not None and not missing:
         return known
@@ -60,8 +63,13 @@ def ensure_profile(
         progress(0, 2 * len(missing))  # who waits can still give up
     fresh = measure(model, batch_sizes=missing, threads=(threads,), progress=progress)
     joined = fresh if known is None else _merge(known, fresh)
-    joined.save(_path_of(model), overwrite=True)
-    return joined
+    return keep_profile(model, joined)
+
+
+def keep_profile(model: Model, profile: Profile) -> Profile:
+    """Keep a profile of a model in place of what was kept, and return it."""
+    profile.save(_path_of(model), overwrite=True)
+    return profile
 
 
 def recall_profile(model: Model, *, threads: int = 1) -> Profile | None:
@@ -118,4 +126,8 @@ def _merge(known: Profile, fresh: Profile) -> Profile:
 
     frame = pl.concat([known.frame, delay_calls(fresh.frame, known.span)])
     frame = frame.unique(["batch_size", "threads", "state"], keep="last")
-    return Profile(thin_calls(frame), fresh.facts)
+    loads = [each.quality.load for each in (known, fresh) if each.quality.load is not None]
+    dates = [each.quality.date for each in (known, fresh) if each.quality.date]
+    oldest = {"created": min(dates)} if dates else {}
+    busiest = {"load": max(loads)} if loads else {}
+    return Profile(thin_calls(frame), {**fresh.facts, **oldest, **busiest})

@@ -88,6 +88,8 @@ def plan(
         source = load_profile(source, trace, options, progress)
         watch.lap("profile")
     service, largest = resolve_service(source, trace, options)
+    quality = getattr(source, "quality", None)  # of a profile
+    busy = quality.caveat if quality is not None else ""
     _, note = options.sizes(largest)
     known = arrivals is not None
     warnings: tuple[str, ...] = ()
@@ -112,7 +114,7 @@ def plan(
     if problem.days is not None:
         secure_all(problem, tables, search_type, progress)
         watch.lap("try on other days")
-    notes = (*filter(None, [spared, note]), *warnings, *_collect_warnings(problem))
+    notes = (*filter(None, [busy, spared, note]), *warnings, *_collect_warnings(problem))
     return Plan(task=problem, fields=tables, spent=watch.seconds, notes=notes, model=model)
 
 
