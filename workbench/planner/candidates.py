@@ -20,6 +20,7 @@ from workbench.service_times import Floats
 
 if TYPE_CHECKING:
     from workbench.deployment.base import Deployment
+    from workbench.planner.out_of_sample import OutOfSample
     from workbench.pricing.sheet import PriceSheet
     from workbench.scaling.base import ScalingPolicy
     from workbench.simulator import Outcome
@@ -150,7 +151,8 @@ class CandidateTable:
 
     `predicted` is the exact model's quantile, NaN where it says nothing, and a lower bound where
     `bound` (queues behind a fleet have no formula). `notes` tells why a row is out of the question
-    and is "" where it is not; `judged` how the picks do on other days.
+    and is "" where it is not; `judged` how the picks do on other days, and `out_of_sample` how the
+    best does on days that nothing was chosen on.
     """
 
     kind: str
@@ -165,6 +167,7 @@ class CandidateTable:
     bound: bool = False
     finalists: list[SimulatedCandidate] = field(default_factory=list)
     judged: dict[Configuration, Reliability] = field(default_factory=dict)
+    out_of_sample: dict[Configuration, OutOfSample] = field(default_factory=dict)
 
     def configuration(self, row: int) -> Configuration:
         """Return what a row stands for."""

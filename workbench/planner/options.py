@@ -79,7 +79,9 @@ class Options(PlanChoices):
         headroom: the share of the target that a pick leaves on the trace: with 0.1 its quantile is
             90 ms at most of 100. 0: none. Where nothing leaves so much, the least latency wins.
         unseen_draws: other days on which each pick is tried; 0: none.
-        unseen_share: the share of them on which a pick must keep to the limit.
+        unseen_share: the share of them on which a pick must keep to the target.
+        held_out: the share of the trace, its end, that no choice sees and picks are judged on: for
+            a recorded trace of several hours. 0: they are judged on as many further draws.
         row_bytes: bytes of a row in a request, which count where the trace does not tell its own;
             None: those of the model, where one is given.
         answer_bytes: bytes of the answer to a row; None: likewise.
@@ -118,6 +120,7 @@ class Options(PlanChoices):
     headroom: float = 0.1
     unseen_draws: int = 20
     unseen_share: float = 0.95
+    held_out: float = 0.0
     row_bytes: float | None = None
     answer_bytes: float | None = None
     model_memory: float | None = None
@@ -160,8 +163,9 @@ class Options(PlanChoices):
             self, "unseen_draws", whole_number("unseen_draws", self.unseen_draws, low=0)
         )
         positive_share("unseen_share", self.unseen_share)
-        if self.headroom:
-            inner_share("headroom", self.headroom)
+        for name in ("headroom", "held_out"):
+            if getattr(self, name):
+                inner_share(name, getattr(self, name))
         not_negative("boot", self.boot, "seconds")
         for name in ("row_bytes", "answer_bytes", "model_memory"):
             if getattr(self, name) is not None:

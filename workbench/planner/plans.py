@@ -25,6 +25,7 @@ from workbench.planner.candidates import (
 from workbench.pricing.cost import MONTH
 from workbench.quantiles import SLO
 from workbench.registry.model import Model
+from workbench.run.verdict import judge_share
 from workbench.scaling.base import ScalingPolicy
 from workbench.traffic.trace import Trace
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from workbench.planner.out_of_sample import OutOfSample
     from workbench.planner.problem import PlanningProblem
 
 EXACT, SIMULATOR, SCREENED_OUT = "exact model", "simulator", "screened out"
@@ -54,7 +56,8 @@ class Candidate:
         engine: "simulator" or "exact model": which says so.
         predicted: seconds by the exact model, whatever the engine; a lower bound for fleets.
         reason: a sentence.
-        unseen: on how many other days it keeps to the limit; None: it was not tried on any.
+        unseen: on how many other days it keeps to the target; None: it was not tried on any.
+        out_of_sample: how it does on traffic that nothing was chosen on, where it was tried.
         worst_minute: share of the requests within the target in the worst minute that has some.
         minutes_met: share of the minutes with requests that meet the target by themselves.
     """
@@ -71,6 +74,7 @@ class Candidate:
     predicted: float
     reason: str
     unseen: Reliability | None = None
+    out_of_sample: OutOfSample | None = None
     worst_minute: float = math.nan
     minutes_met: float = math.nan
 
@@ -160,6 +164,7 @@ class Plan:
             predicted=float(table.predicted[row]),
             reason=self._reason(table, finalist),
             unseen=table.judged.get(configuration),
+            out_of_sample=table.out_of_sample.get(configuration),
         )
 
     def weigh(self, configuration: Configuration) -> Candidate:
@@ -193,9 +198,12 @@ class Plan:
 
     def _reason(self, table: CandidateTable, finalist: SimulatedCandidate) -> str:
         metrics, judged = finalist.figures, table.judged.get(finalist.configuration)
+        proof = table.out_of_sample.get(finalist.configuration)
         winner = self._ranking[0][1].figures
         if metrics is winner:
-            return self._why_best(winner) + self._why_trusted(judged)
+            proved = f"; out of sample {proof.label}" if proof else ""
+            trusted = self._why_trusted(judged)
+            return self._why_best(winner) + self._doubt(winner, proof) + trusted + proved
         if metrics.broken:
             return f"not possible: {metrics.broken}"
         if not self.task.meets_constraint(metrics):
@@ -211,6 +219,16 @@ class Plan:
     @property
     def _keeps(self) -> str:
         return "meets the target" if self.task.budget is None else "keeps to the budget"
+
+    def _doubt(self, winner: CandidateMetrics, proof: OutOfSample | None) -> str:
+        """Return in words that chance may decide whether the winner meets the target, or ""."""
+        if not self.task.meets_target(winner) or self.task.budget is not None:
+            return ""
+        wanted, share = self.slo.quantile, winner.attainment
+        unsure = judge_share(share, len(self.task.trace), wanted).word == "cannot tell"
+        if not unsure and (proof is None or proof.low >= wanted):
+            return ""
+        return f"; {percent(share)} in time is within its own uncertainty of the target"
 
     def _why_trusted(self, judged: Reliability | None) -> str:
         """Return how the winner does on other days, and what holding there costs."""
@@ -285,9 +303,10 @@ class Plan:
         Columns: kind, deployment, policy, latency and predicted (seconds), attainment,
         worst_minute and minutes_met (see `Candidate`; null where not simulated), cost_per_million,
         cost_per_month (US dollars), engine, reason, unseen (on how many other days it keeps to the
-        limit, "19 of 20"), service (where its service times come from), max_size, max_wait. What
-        has engine "screened out" was not simulated, and the exact model gives a lower bound alone,
-        or it was unstable.
+        target, "19 of 20"), out_of_sample (attainment on traffic that nothing was chosen on, null
+        where it was not tried there), service (where its service times come from), max_size,
+        max_wait. What has engine "screened out" was not simulated, and the exact model gives a
+        lower bound alone, or it was unstable.
         """
         import polars as pl
 
@@ -306,13 +325,15 @@ class Plan:
                 "engine": one.engine,
                 "reason": one.reason,
                 "unseen": one.unseen and one.unseen.label,
+                "out_of_sample": one.out_of_sample and one.out_of_sample.attainment,
                 "service": self.task.service_label(one.deployment),
                 "max_size": one.policy.max_size,
                 "max_wait": one.policy.max_wait,
             }
             for one in self.finalists
         ]
-        head = pl.DataFrame(rows, schema_overrides={"unseen": pl.String})
+        kinds = {"unseen": pl.String(), "out_of_sample": pl.Float64()}
+        head = pl.DataFrame(rows, schema_overrides=kinds)
         rest = pl.concat([self._candidate_rows(table) for table in self.fields])
         order = ["engine", "cost_per_million" if self.task.budget is None else "latency"]
         return pl.concat([head, rest.sort(order).select(head.columns)])
@@ -362,6 +383,7 @@ class Plan:
             kind=pl.lit(table.kind),
             cost_per_month=pl.col("cost_per_million") * self._millions_a_month,
             unseen=pl.lit(None, pl.String),
+            out_of_sample=pl.lit(None, pl.Float64),
             worst_minute=pl.lit(None, pl.Float64),
             minutes_met=pl.lit(None, pl.Float64),
             engine=pl.when(out | pl.lit(table.bound))
@@ -421,6 +443,26 @@ class Plan:
         ).sort("cost_per_million", "latency")
         fastest = pl.col("latency").cum_min().shift(1).fill_null(float("inf"))
         return known.filter(pl.col("latency") < fastest)
+
+    @cached_property
+    def near_misses(self) -> pl.DataFrame:
+        """What came next, as rows of `frame`: the best of each deployment but the winner's.
+
+        Settings of one deployment that differ in batching alone, and fleets that differ in their
+        number of instances alone, are one.
+        """
+        import polars as pl
+
+        count = len(self._ranking)
+        ones = [each.deployment.with_count(1).label for each in self.finalists]
+        aim, limited = ("cost_per_million", "latency")[:: 1 if self.task.budget is None else -1]
+        late = pl.col(limited) > self.task.limit
+        rest = self.frame[count:].filter(pl.col("engine") == EXACT)
+        rest = rest.sort(late, pl.when(late).then(limited).otherwise(aim), aim)
+        known = pl.concat([self.frame[:count], rest])
+        what = known["kind"] + " " + pl.Series([*ones, *rest["deployment"]])
+        known = known.with_columns(what=what)
+        return known.unique("what", keep="first", maintain_order=True)[1:].drop("what")
 
     @cached_property
     def by_kind(self) -> pl.DataFrame:
@@ -488,6 +530,8 @@ class Plan:
         return "\n".join([f"Plan for {self.slo.label}: {self.label}.", self.effort, *self.notes])
 
     def _repr_html_(self) -> str:
+        import polars as pl
+
         columns = {
             "deployment": "deployment",
             "policy": "policy",
@@ -495,11 +539,13 @@ class Plan:
             "attainment": "attainment",
             "cost_per_million": "$ per million",
             "cost_per_month": "$ a month",
+            "out_of_sample": "out of sample",
             "unseen": "other days",
             "engine": "engine",
             "reason": "reason",
         }
-        rows = self.frame.head(max(len(self._ranking), 12)).select(*columns).rows()
+        shown = pl.concat([self.frame.head(1), self.near_misses])
+        rows = shown.select(*columns).rows()
         return Table(list(columns.values()), rows, str(self)).html(limit=20)
 
 

@@ -35,6 +35,7 @@ from workbench.traffic.trace import Trace, largest_run
 if TYPE_CHECKING:
     from workbench.planner.instance_capacity import FleetChoice
     from workbench.planner.options import Options
+    from workbench.planner.out_of_sample import Holdout
     from workbench.planner.service_sources import ServiceOn
     from workbench.traffic.map import MAP
     from workbench.traffic.redraws import Redraws
@@ -57,6 +58,7 @@ class PlanningProblem:
     service: ServiceOn
     largest: int
     days: Redraws | None = None
+    holdout: Holdout | None = None
     tightness: float = 1.0
 
     @property
@@ -92,6 +94,7 @@ class PlanningProblem:
             trace=self.trace.scale(faster),
             arrivals=self.arrivals.scale(faster),
             days=None if self.days is None else self.days.scale(faster),
+            holdout=None,
             budget=None,
         )
         vars(other).update(self._known_choices)

@@ -1,15 +1,17 @@
 """From a model or a profile, a trace and a target to a plan."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from workbench.errors import InvalidInput
+from workbench.formatting import duration
 from workbench.planner.candidates import HYBRID, SCALED, CandidateTable
 from workbench.planner.coverage import describe_untried
 from workbench.planner.hybrids import describe_prices
 from workbench.planner.options import Options
+from workbench.planner.out_of_sample import hold_out, judge_out_of_sample
 from workbench.planner.plans import Plan
 from workbench.planner.problem import SERVICE_SAMPLES, PlanningProblem, fit_arrivals
 from workbench.planner.reliability import secure_all
@@ -82,6 +84,7 @@ def plan(
     if arrivals is not None:
         of_kind("arrivals", arrivals, MAP)
     _reject_large_grid(options, slo)
+    trace, holdout = hold_out(trace, options.held_out)
     watch = _StepTimer(clock)
     model = source if isinstance(source, Model) else None
     if isinstance(source, Model):
@@ -106,13 +109,15 @@ def plan(
         service=service,
         largest=largest,
         days=days if options.unseen_draws else None,
+        holdout=holdout,
     )
     tables = search_types(problem, progress)
     watch.lap("screen and simulate")
     if not any(field.finalists for field in tables):
         raise InvalidInput(_explain_overload(tables))
-    if problem.days is not None:
+    if problem.days is not None or holdout is not None:
         secure_all(problem, tables, search_type, progress)
+        judge_out_of_sample(problem, tables)
         watch.lap("try on other days")
     notes = (*filter(None, [busy, spared, note]), *warnings, *_collect_warnings(problem))
     return Plan(task=problem, fields=tables, spent=watch.seconds, notes=notes, model=model)
@@ -220,11 +225,24 @@ def _collect_warnings(problem: PlanningProblem) -> list[str]:
         )
     if len(np.unique(problem.trace.rows)) > 1:
         notes.append("Requests differ in rows: the exact model takes each to carry the mean.")
-    if problem.days is not None and not problem.days.source:
-        notes.append(
+    return [*notes, *_describe_days(problem)]
+
+
+def _describe_days(problem: PlanningProblem) -> Iterator[str]:
+    """Yield what picks were tried and judged on, in sentences."""
+    days, held = problem.days, problem.holdout
+    if days is not None and not days.source:
+        yield (
             "Nothing can be redrawn of a trace whose requests all come at one instant: no pick was "
             "tried on other days."
         )
-    elif problem.days is not None:
-        notes.append(f"Other days are {problem.days.source}.")
-    return notes
+    elif days is not None:
+        yield f"Other days are {days.source}."
+    if held is not None:
+        yield (
+            f"Chosen on the first {duration(problem.trace.duration)} of the trace, which the costs "
+            f"are of, and judged out of sample on {held.label}."
+        )
+    elif days is not None and days.source:
+        draws = problem.options.unseen_draws
+        yield f"Out of sample: {draws} such days more, which nothing was chosen on."

@@ -87,7 +87,7 @@ class PlanView(SearchView[Plan]):
 def plan_tables(found: Plan) -> str:
     """Return a plan's winner and reason, near misses, and the best of each type, as HTML."""
     quantile = f"p{100 * found.slo.quantile:g}"
-    near = _rows(found.frame.slice(1, _MAX_NEAR_MISSES))
+    near = _rows(found.near_misses.head(_MAX_NEAR_MISSES))
     columns = ["type", "deployment and policy", quantile, "$ per million", "other days", "why"]
     word = "Winner" if found.feasible else "Nothing meets the target; the nearest"
     winner = f"<p><strong>{word}</strong>: {html.escape(found.label)}.</p>"
