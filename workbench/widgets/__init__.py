@@ -2,6 +2,8 @@
 
 from workbench.widgets.app_entry import app
 from workbench.widgets.app_view import App
+from workbench.widgets.chart_view import ChartView, chart_grid
+from workbench.widgets.decision_view import DecisionView
 from workbench.widgets.deployment_picker import DeploymentPicker
 from workbench.widgets.monitor_view import MonitorView, Observation, observe
 from workbench.widgets.notebook import frontend
@@ -21,6 +23,8 @@ from workbench.widgets.whatif import WhatIf
 
 __all__ = [
     "App",
+    "ChartView",
+    "DecisionView",
     "DeploymentPicker",
     "LiveProgress",
     "ModelPicker",
@@ -41,6 +45,7 @@ __all__ = [
     "TrafficPicker",
     "WhatIf",
     "app",
+    "chart_grid",
     "frontend",
     "observe",
 ]

@@ -1,0 +1,322 @@
+"""The answer first: which inference type, what it costs a month, and the picture of both."""
+
+import html
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import ipywidgets
+import traitlets
+
+from workbench.errors import WorkbenchError
+from workbench.formatting import dollars
+from workbench.planner.candidates import Configuration
+from workbench.planner.decisions import Decision, DecisionRow, Today, decide
+from workbench.planner.options import Options
+from workbench.planner.service_sources import Measured, load_profile
+from workbench.plots.decision import plot_decision
+from workbench.plots.figure import Figure
+from workbench.quantiles import SLO
+from workbench.registry.model import Model
+from workbench.traffic.trace import Trace
+from workbench.widgets.chart_view import ChartView, Datum
+from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
+from workbench.widgets.saved_output import SavedOutput
+from workbench.widgets.tables import frame_table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+CODE = """decision = wb.decide(model, trace, slo, today=(deployment, policy))
+plot_decision(decision)  # of workbench.plots"""
+"""What the view does, as code."""
+
+_FIRST_REQUESTS = 20_000  # a first look takes no more of a trace
+_FIRST_FINALISTS = 4  # and simulates no more of a type
+_BY_COST, _BY_TRAFFIC = "Cost and latency", "Break-even by traffic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """What is to be decided."""
+
+    source: Model | Measured
+    trace: Trace
+    slo: SLO
+    options: Options
+    today: Today | None
+
+    def shorten(self) -> "_Question":
+        """Return what a first look answers: fewer simulations, of the first requests only."""
+        options = replace(
+            self.options, unseen_draws=0, finalists=min(self.options.finalists, _FIRST_FINALISTS)
+        )
+        trace = self.trace
+        if len(trace) > _FIRST_REQUESTS:
+            trace = trace.clip(0.0, float(trace.arrivals[_FIRST_REQUESTS]))
+        return replace(self, options=options, trace=trace)
+
+    def answer(self, progress: Callable[[int, int], None]) -> Decision:
+        """Return the decision."""
+        return decide(
+            self.source, self.trace, self.slo, self.options, today=self.today, progress=progress
+        )
+
+
+class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """The winner in a sentence over its picture; `value` is the latest `Decision`.
+
+    What is offered is decided in a thread: a first look, then the whole of it; a later offer makes
+    the former void. A click on a point, or a button, hands its configuration to `on_apply`.
+
+    Args:
+        on_apply: Called with the `Configuration` that is to be taken over; None: no buttons.
+    """
+
+    value = traitlets.Instance(Decision, allow_none=True, read_only=True)
+    error = traitlets.Unicode("", read_only=True)
+    running = traitlets.Bool(default_value=False, read_only=True)
+    code = CODE
+
+    def __init__(self, *, on_apply: Callable[[Configuration], object] | None = None) -> None:
+        self._on_apply = on_apply
+        self._lock = threading.Lock()
+        self._wanted: _Question | None = None
+        self._answered: _Question | None = None
+        self._costs: pl.DataFrame | None = None  # by rate, of `value`
+        self._finished = threading.Event()
+        self._finished.set()
+        self.sentence, self.caption, self.table = (ipywidgets.HTML() for _ in range(3))
+        self.bar = ipywidgets.IntProgress(layout=ipywidgets.Layout(width="240px", display="none"))
+        self.status = Status()
+        self.chart = ChartView(on_pick=self._pick, with_title=False)
+        self.shown = ipywidgets.ToggleButtons(
+            options=[_BY_COST, _BY_TRAFFIC],
+            tooltips=[
+                "A point an inference type: what it costs a month, and how fast it is",
+                "What each inference type costs a month as traffic grows",
+            ],
+        )
+        self.shown.observe(self._switch, "value")
+        self.winner_button = ipywidgets.Button(
+            description="Use the winner",
+            button_style="primary",
+            tooltip="Fill the form with the winner",
+        )
+        self.rows = ipywidgets.Dropdown(
+            description="Or another",
+            tooltip="The best of each inference type, and what is chosen today",
+            layout=ipywidgets.Layout(width="auto", flex="1 1 240px"),
+        )
+        self.use_button = ipywidgets.Button(
+            description="Use this", tooltip="Fill the form with what is selected beside it"
+        )
+        self.winner_button.on_click(lambda _: self._take_row(self.value and self.value.winner))
+        self.use_button.on_click(lambda _: self._take_row(self.rows.value))
+        wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
+        buttons = [self.winner_button, self.rows, self.use_button] if on_apply else []
+        self._found = ipywidgets.VBox(
+            [
+                self.shown,
+                self.chart,
+                self.caption,
+                ipywidgets.Box(buttons, layout=wrap),
+                self.table,
+            ],
+            layout=ipywidgets.Layout(display="none"),
+        )
+        state = ipywidgets.Box([self.bar, self.status], layout=wrap)
+        super().__init__([self.sentence, state, self._found, Keyboard()])
+        self.add_class("wb")
+        self.add_class("wb-results")
+
+    def offer(
+        self,
+        source: Model | Measured,
+        trace: Trace,
+        slo: SLO,
+        options: Options | None = None,
+        *,
+        today: Today | None = None,
+    ) -> None:
+        """Decide this from now on; what is under way for another question is given up."""
+        options = Options() if options is None else options
+        self._wanted = _Question(source=source, trace=trace, slo=slo, options=options, today=today)
+        self._start()
+
+    def withdraw(self, reason: str) -> None:
+        """Decide nothing, and say why; what was decided before stays in view."""
+        self._wanted = self._answered = None
+        self.status.say(reason)
+
+    def wait(self, timeout: float | None = None) -> Decision | None:
+        """Return `value` when nothing is under way any more, or after `timeout` seconds."""
+        await_finish(self._finished, lambda: self.withdraw("Stopped."), timeout)
+        found: Decision | None = self.value
+        return found
+
+    def take(self, configuration: Configuration) -> None:
+        """Hand a configuration to whoever holds the form."""
+        if self._on_apply is not None:
+            self._on_apply(configuration)
+            label = f"{configuration.place}, {configuration.batching_label}"
+            self.status.say(f"Taken over into the form: {label}.")
+
+    def _start(self) -> None:
+        """Have a thread at work; one that is so already sees for itself what is asked."""
+        with self._lock:
+            if self.running:
+                return
+            self._finished.clear()
+            self.set_trait("running", True)  # noqa: FBT003 - a trait's value
+        run_in_background(self._work)
+
+    def _work(self) -> None:
+        """Do what is asked, until nothing is."""
+        while True:
+            with self._lock:
+                asked, step = self._wanted, self._next_step()
+                if step is None:
+                    self.set_trait("running", False)  # noqa: FBT003 - a trait's value
+                    self._finished.set()
+                    return
+            try:
+                step(_Check(lambda asked=asked: self._wanted is asked))
+            except _Superseded:
+                continue
+            except Exception as failure:  # noqa: BLE001 - a thread's failure reaches nobody
+                self._fail(failure)
+
+    def _next_step(self) -> "Callable[[_Check], None] | None":
+        if self._wanted is not None and self._wanted is not self._answered:
+            self._answered = self._wanted
+            return partial(self._decide, self._wanted)
+        if self.shown.value == _BY_TRAFFIC and self.value is not None and self._costs is None:
+            return partial(self._break_even, self.value)
+        return None
+
+    def _decide(self, asked: _Question, check: "_Check") -> None:
+        """Show a first look, then the whole decision."""
+        self._measure(asked, check)
+        first = asked.shorten()
+        self._show(first.answer(check), check)
+        self.status.say("A first look. Now with all requests, and tried on other days.")
+        found = asked.answer(check)
+        self._show(found, check)
+        self.status.say(" ".join([found.plan.effort, *found.notes]))
+
+    def _measure(self, asked: _Question, check: "_Check") -> None:
+        """Have the profile of a model, with a bar while it is measured."""
+
+        def progress(done: int, total: int) -> None:
+            check(done, total)
+            self.bar.max, self.bar.value, self.bar.layout.display = total, done, None
+            words = "Measuring how long batches take, once for this model and machine"
+            self.status.say(f"{words}: {done} of {total}.")
+
+        self.status.say("Deciding.")
+        try:
+            if isinstance(asked.source, Model):
+                options, _ = asked.options.spare(asked.source)
+                load_profile(asked.source, asked.trace, options, progress)
+        finally:
+            self.bar.layout.display = "none"
+
+    def _break_even(self, found: Decision, check: "_Check") -> None:
+        """Show what each type costs as traffic grows: a first look, then rate by rate."""
+        from workbench.planner.break_even import break_even
+
+        self.status.say("Planning for a hundredth of the traffic to ten times as much.")
+        costs = break_even(replace(found.plan.task, days=None), None)
+        check()
+        self._draw_costs(costs)
+        rates = costs["rate"].unique().sort().to_list()
+        for done, rate in enumerate(rates):
+            self.status.say(f"A first look. Tried on other days: {done} of {len(rates)} rates.")
+            better = found.plan.break_even([rate])
+            check()
+            if self.shown.value != _BY_TRAFFIC or self.value is not found:
+                return
+            costs = costs.filter(costs["rate"] != rate).vstack(better.select(costs.columns))
+            costs = costs.sort("rate", maintain_order=True)
+            self._draw_costs(costs)
+        self._costs = costs
+        self.status.say("Each rate is planned for as the present one.")
+
+    def _show(self, found: Decision, check: "_Check") -> None:
+        """Show a decision, unless another question came meanwhile."""
+        figure = plot_decision(found)
+        check()
+        more = f"<p>{html.escape(found.today_sentence)}</p>" if found.today_sentence else ""
+        sentence = f'<p class="wb-sentence">{html.escape(found.sentence)}</p>{more}'
+        table = frame_table(found.table(), "Decision")
+        self._costs, self.sentence.value = None, sentence
+        self.table.value = f"<details><summary>As a table</summary>{table}</details>"
+        self.rows.options = [(_describe(row), row) for row in found.rows]
+        self._found.layout.display = None
+        if self.shown.value == _BY_COST:
+            self._draw(figure)
+        self.set_trait("error", "")
+        self.set_trait("value", found)
+        self.keep(sentence + table)
+
+    def _draw(self, figure: Figure) -> None:
+        self.chart.figure = figure
+        self.caption.value = f'<p class="wb-caption">{html.escape(figure.subtitle[-1])}</p>'
+
+    def _draw_costs(self, costs: "pl.DataFrame") -> None:
+        from workbench.plots.plans import plot_break_even
+
+        figure = plot_break_even(costs, per="month")
+        if self.shown.value == _BY_TRAFFIC:
+            self._draw(figure)
+
+    def _switch(self, _change: object = None) -> None:
+        """Draw the view that is asked for, once it is known."""
+        if self.value is None:
+            return
+        if self.shown.value == _BY_COST:
+            self._draw(plot_decision(self.value))
+        elif self._costs is not None:
+            self._draw_costs(self._costs)
+        else:
+            self._start()
+
+    def _fail(self, failure: Exception) -> None:
+        known = isinstance(failure, WorkbenchError)
+        words = str(failure) if known else f"{type(failure).__name__}: {failure}"
+        self.set_trait("error", words)
+        self.status.say(words, wrong=True)
+
+    def _pick(self, datum: Datum) -> None:
+        """Take over what a point stands for, where it is planned for this traffic."""
+        names = [str(datum.get(name, "")) for name in ("run", "deployment", "policy")]
+        found = self.value.find(*names) if self.value else None
+        if found is not None:
+            self.take(found)
+
+    def _take_row(self, row: DecisionRow | None) -> None:
+        if row is not None:
+            self.take(row.configuration)
+
+
+class _Superseded(Exception):
+    """Another question has come."""
+
+
+@dataclass(frozen=True)
+class _Check:
+    """Called as a progress is; ends work whose question is not asked any more."""
+
+    wanted: Callable[[], bool]
+
+    def __call__(self, _done: int = 0, _total: int = 0) -> None:
+        if not self.wanted():
+            raise _Superseded
+
+
+def _describe(row: DecisionRow) -> str:
+    cost = f"{dollars(row.cost_per_month)} a month, " if row.possible else ""
+    return f"{'today: ' if row.today else ''}{row.label}: {cost}target {row.verdict.word}"
