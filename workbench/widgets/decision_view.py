@@ -113,7 +113,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self.use_button = ipywidgets.Button(
             description="Use this", tooltip="Fill the form with what is selected beside it"
         )
-        self.winner_button.on_click(lambda _: self._take_row(self.value and self.value.winner))
+        self.winner_button.on_click(lambda _: self._take_winner())
         self.use_button.on_click(lambda _: self._take_row(self.rows.value))
         wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
         buttons = [self.winner_button, self.rows, self.use_button] if on_apply else []
@@ -157,6 +157,10 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         found: Decision | None = self.value
         return found
 
+    def asks(self, question: object) -> bool:
+        """Return whether that is still what is to be decided."""
+        return self._wanted is question
+
     def take(self, configuration: Configuration) -> None:
         """Hand a configuration to whoever holds the form."""
         if self._on_apply is not None:
@@ -183,7 +187,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
                     self._finished.set()
                     return
             try:
-                step(_Check(lambda asked=asked: self._wanted is asked))
+                step(_Check(self, asked))
             except _Superseded:
                 continue
             except Exception as failure:  # noqa: BLE001 - a thread's failure reaches nobody
@@ -201,10 +205,10 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         """Show a first look, then the whole decision."""
         self._measure(asked, check)
         first = asked.shorten()
-        self._show(first.answer(check), check)
+        self._present(first.answer(check), check)
         self.status.say("A first look. Now with all requests, and tried on other days.")
         found = asked.answer(check)
-        self._show(found, check)
+        self._present(found, check)
         self.status.say(" ".join([found.plan.effort, *found.notes]))
 
     def _measure(self, asked: _Question, check: "_Check") -> None:
@@ -245,7 +249,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self._costs = costs
         self.status.say("Each rate is planned for as the present one.")
 
-    def _show(self, found: Decision, check: "_Check") -> None:
+    def _present(self, found: Decision, check: "_Check") -> None:
         """Show a decision, unless another question came meanwhile."""
         figure = plot_decision(found)
         check()
@@ -297,6 +301,10 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         if found is not None:
             self.take(found)
 
+    def _take_winner(self) -> None:
+        if self.value is not None:
+            self.take(self.value.winner.configuration)
+
     def _take_row(self, row: DecisionRow | None) -> None:
         if row is not None:
             self.take(row.configuration)
@@ -310,10 +318,11 @@ class _Superseded(Exception):
 class _Check:
     """Called as a progress is; ends work whose question is not asked any more."""
 
-    wanted: Callable[[], bool]
+    view: DecisionView
+    asked: _Question | None
 
     def __call__(self, _done: int = 0, _total: int = 0) -> None:
-        if not self.wanted():
+        if not self.view.asks(self.asked):
             raise _Superseded
 
 
