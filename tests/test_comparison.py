@@ -177,7 +177,10 @@ def test_a_dictionary_names_what_it_compares(slow, fast):
 
     assert compared.frame["run"].to_list() == ["today", "twice the traffic"]
     assert list(compared.costs) == ["today", "twice the traffic"]
-    assert compared.figure.data["run"].unique().to_list() == ["today", "twice the traffic"]
+    assert compared.figure.data["run"].unique(maintain_order=True).to_list() == [
+        "today",
+        "twice the traffic",
+    ]
     with pytest.raises(InvalidInput, match="must be a str, got 1"):
         compare({1: slow})
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import prediction_errors
 from workbench.errors import TooFewSamples
-from workbench.formatting import Table, dollars, format_cell, in_ms, milliseconds, percent
+from workbench.formatting import Table, dollars, duration, format_cell, percent, span
 from workbench.plots.figure import Figure
 from workbench.plots.latency import plot_latency_ecdf
 from workbench.plots.series import Result, Results, caption, name_results
@@ -224,14 +224,14 @@ def _format_row(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _milliseconds(seconds: float | None) -> str:
-    return "-" if seconds is None else milliseconds(seconds)
+    return "-" if seconds is None else duration(seconds)
 
 
 def _span(row: Mapping[str, Any]) -> str:
     """Return the interval of p95, or what it would take."""
     low, high, missing = row["p95_low"], row["p95_high"], row["p95_missing"]
     if low is not None and high is not None:
-        return f"{in_ms(low)} to {milliseconds(high)}"
+        return span(low, high)
     if missing is None:
         return "-"
     more = f"{round_up(missing):,} requests more" if math.isfinite(missing) else "no long run"

@@ -1,11 +1,31 @@
 """How figures are written everywhere: latencies, shares, amounts, and tables in text or HTML."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 _RIGHT = ' style="text-align:right"'  # in the cell: notebooks and mail drop style sheets
+
+
+_UNITS = ((172_800, "days", 86_400), (7200, "h", 3600), (120, "min", 60), (1, "s", 1))
+"""From so many seconds on a time is written in this unit, which is so many seconds long."""
+
+
+def figure(value: float, digits: int = 3) -> str:
+    """Return a number with so many significant digits, in full and without zeros at its end.
+
+    >>> figure(0.00004), figure(1234.7), figure(12.0), figure(0.0999999), figure(math.nan)
+    ('0.00004', '1,235', '12', '0.1', '-')
+    """
+    if math.isnan(value):
+        return "-"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    decimals = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
+    shown = f"{value:,.{max(decimals, 0)}f}"
+    return shown.rstrip("0").rstrip(".") if "." in shown else shown
 
 
 def in_ms(seconds: float) -> str:
@@ -14,27 +34,48 @@ def in_ms(seconds: float) -> str:
     >>> in_ms(0.81234), in_ms(1.23456), in_ms(0.0000123), in_ms(math.inf)
     ('812', '1,235', '0.0123', '∞')
     """
-    if math.isinf(seconds):
-        return "∞"
-    return f"{1000 * seconds:,.0f}" if seconds >= 1 else f"{1000 * seconds:.3g}"
+    return figure(1000 * seconds)
 
 
-def milliseconds(seconds: float) -> str:
-    """Return seconds as milliseconds with their unit.
+def duration(seconds: float, digits: int = 3) -> str:
+    """Return a time in the unit that people tell it in, with so many significant digits.
 
-    >>> milliseconds(0.81234), milliseconds(math.inf)
-    ('812 ms', '∞ ms')
+    >>> [duration(each) for each in (0.0000123, 0.0123, 0.9999, 14.26, 889.109, 864000)]
+    ['12.3 µs', '12.3 ms', '1 s', '14.3 s', '14.8 min', '10 days']
+    >>> duration(0.0125), duration(0), duration(math.inf), duration(math.nan)
+    ('12.5 ms', '0 ms', '∞', '-')
     """
-    return f"{in_ms(seconds)} ms"
+    value, unit = _in_unit(seconds, digits)
+    return f"{value} {unit}".rstrip()
 
 
-def duration(seconds: float) -> str:
-    """Return seconds with four significant digits, below ten as milliseconds.
+def span(low: float, high: float) -> str:
+    """Return two times as from one to the other, with the unit once where it is the same.
 
-    >>> duration(0.01234), duration(180.0)
-    ('12.34 ms', '180 s')
+    >>> span(0.043, 0.0481), span(0.9, 1.25)
+    ('43 to 48.1 ms', '900 ms to 1.25 s')
     """
-    return f"{seconds:.4g} s" if seconds >= 10 else f"{1000 * seconds:.4g} ms"
+    (first, unit), (_, other) = _in_unit(low, 3), _in_unit(high, 3)
+    return (
+        f"{first} to {duration(high)}" if unit == other else f"{duration(low)} to {duration(high)}"
+    )
+
+
+def _in_unit(seconds: float, digits: int) -> tuple[str, str]:
+    """Return a time as a number and its unit, "" where it is none."""
+    if not math.isfinite(seconds):
+        return figure(seconds), ""
+    if seconds:  # first, so that 0.9999 s is not 1,000 ms
+        seconds = round(seconds, digits - 1 - math.floor(math.log10(abs(seconds))))
+    for least, unit, length in _UNITS:
+        if abs(seconds) >= least:
+            return figure(seconds / length, digits), unit
+    if 0 < abs(seconds) < 1e-4:
+        return figure(1e6 * seconds, digits), "µs"
+    return figure(1e3 * seconds, digits), "ms"
+
+
+milliseconds = duration
 
 
 def percent(share: float) -> str:
@@ -47,7 +88,7 @@ def percent(share: float) -> str:
         return f"{100 * share:g} %"
     digits = 3 if share < 0.99 else 4
     places = digits - 1 - math.floor(math.log10(100 * share))
-    return f"{math.floor(100 * share * 10**places + 1e-6) / 10**places:.{digits}g} %"
+    return f"{figure(math.floor(100 * share * 10**places + 1e-6) / 10**places, digits)} %"
 
 
 def percent_with_sign(share: float) -> str:
@@ -63,12 +104,14 @@ def percent_with_sign(share: float) -> str:
 def dollars(amount: float) -> str:
     """Return an amount of US dollars with three significant digits, but no fewer than cents.
 
-    >>> dollars(1234.567), dollars(0.5), dollars(0.000123456)
-    ('$1,234.57', '$0.50', '$0.000123')
+    >>> dollars(1234.567), dollars(0.5), dollars(0.000123456), dollars(0.00004), dollars(-2)
+    ('$1,234.57', '$0.50', '$0.000123', '$0.00004', '-$2.00')
     """
-    if amount == 0 or abs(amount) >= 0.1:
-        return f"${amount:,.2f}"
-    return f"${amount:.{2 - math.floor(math.log10(abs(amount)))}f}"
+    size = abs(amount)
+    cents = f"{size:,.2f}" if 0.1 <= size < math.inf or not amount else figure(size)
+    if re.fullmatch(r"0\.\d", cents):
+        cents += "0"
+    return f"{'-' * (amount < 0)}${cents}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,16 +188,8 @@ def format_cell(value: object) -> str:
         case int():
             return f"{value:,}"
         case float():
-            return _format_float(value)
+            return figure(value, 4)
     return str(value)
-
-
-def _format_float(value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _row_html(first: object, *others: object) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.errors import TooFewSamples
+from workbench.formatting import duration
 from workbench.validation import inner_share, positive
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class SLO:
     @property
     def label(self) -> str:
         """The target in a few words, for charts and tables."""
-        return f"p{100 * self.quantile:g} <= {1000 * self.latency:g} ms"
+        return f"p{100 * self.quantile:g} <= {duration(self.latency, 6)}"
 
 
 class Percentiles:

@@ -112,7 +112,7 @@ def test_several_policies_are_run_and_compared(capsys):
     assert facts["saved"] == ["runs/no-batching", "runs/up-to-4-5-ms"]
     run = load_run("runs/up-to-4-5-ms")
     assert len(run) == len(poisson(rate=400, duration=0.5, seed=7))
-    assert run.slo.label == "p95 <= 1000 ms"
+    assert run.slo.label == "p95 <= 1 s"
 
 
 def test_a_run_without_out_leaves_nothing_behind(capsys):

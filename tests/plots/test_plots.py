@@ -253,7 +253,7 @@ def test_without_profiles_there_is_nothing_to_show():
 
 @pytest.mark.parametrize(
     ("amount", "text"),
-    [(0, "$0.00"), (0.1, "$0.10"), (0.0999, "$0.0999"), (1.5e-7, "$0.000000150")],
+    [(0, "$0.00"), (0.1, "$0.10"), (0.0999, "$0.0999"), (1.5e-7, "$0.00000015")],
 )
 def test_small_amounts_keep_three_digits(amount, text):
     assert dollars(amount) == text
@@ -333,7 +333,10 @@ def test_every_colour_stands_out_on_white_and_on_dark(ground):
 
 
 def test_thirty_runs_differ_in_colour_dash_or_shape():
-    marks = [(PALETTE[n % 6], DASHES[n % len(DASHES)], SHAPES[n % len(SHAPES)]) for n in range(30)]
+    marks = [
+        (PALETTE[n % len(PALETTE)], DASHES[n % len(DASHES)], SHAPES[n % len(SHAPES)])
+        for n in range(30)
+    ]
 
     assert len(set(marks)) == 30
     assert len({mark[:2] for mark in marks}) == 30
@@ -388,7 +391,7 @@ def test_the_percentiles_in_words_are_those_of_the_run():
     run = gamma(600, 0.02, 1, label="a")
     figure = plots.plot_latency_ecdf(run)
 
-    assert f"a: p50 {1000 * run.quantile(0.5):.4g} ms, p90" in figure.description
+    assert f"a: p50 {1000 * run.quantile(0.5):.3g} ms, p90" in figure.description
     assert "p99" not in figure.description  # too few requests above it
     assert "too few requests for a percentile" in plots.plot_latency_ecdf(run_of([1.0])).description
 

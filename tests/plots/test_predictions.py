@@ -61,7 +61,7 @@ def test_one_chart_has_predicted_simulated_and_measured(three):
 
     assert set(figure.data["run"]) == {"predicted", "simulated", "measured"}
     assert figure.subtitle[0] == "model, alone. Predicted, simulated, measured: this machine."
-    assert "predicted: p50 69.31 ms" in figure.description
+    assert "predicted: p50 69.3 ms" in figure.description
     assert "target p95 ≤ 500 ms" in figure.svg()
 
 

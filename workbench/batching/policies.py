@@ -18,6 +18,7 @@ import numpy as np
 
 from workbench.batching.timer import Batches, BatchPolicy
 from workbench.errors import InvalidInput
+from workbench.formatting import duration
 from workbench.quantiles import find_rank, longest_within, samples_needed
 from workbench.service_times import MAX_BATCH_ROWS, ServiceTimes
 from workbench.validation import (
@@ -182,7 +183,7 @@ class DeadlineAware:
     @property
     def label(self) -> str:
         """The policy in a few words, for charts and tables."""
-        return f"deadline {1000 * self.latency:g} ms, up to {self.max_size}"
+        return f"deadline {duration(self.latency, 6)}, up to {self.max_size}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return kind and settings as JSON values."""
@@ -277,7 +278,7 @@ class Steered:
     @property
     def label(self) -> str:
         """The policy in a few words, for charts and tables."""
-        target = f"p{100 * self.quantile:g} <= {1000 * self.latency:g} ms"
+        target = f"p{100 * self.quantile:g} <= {duration(self.latency, 6)}"
         return f"steered to {target}, up to {self.max_size}"
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from workbench.formatting import duration
 from workbench.validation import not_negative, whole_number
 
 Batches = Sequence[list[int]]
@@ -98,7 +99,7 @@ class BatchPolicy:
         """The policy in a few words, for charts and tables."""
         if self.max_size == 1:
             return "no batching"
-        return f"up to {self.max_size}, {1000 * self.max_wait:g} ms"
+        return f"up to {self.max_size}, {duration(self.max_wait, 6)}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return kind and settings as JSON values.

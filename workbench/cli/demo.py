@@ -8,6 +8,7 @@ model's own, so that the demo shows the same on a fast machine and on a slow one
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Local
 from workbench.experiment import Experiment
+from workbench.formatting import duration
 from workbench.measuring.profile import Profile
 from workbench.quantiles import SLO
 from workbench.registry.model import Model
@@ -73,9 +74,9 @@ def traffic(profile: Profile, *, duration: float = DURATION, seed: int = SEED) -
 def explain(profile: Profile, experiment: Experiment) -> str:
     """Return in a few lines what the profile found and what is asked of the model."""
     most = BATCH_SIZES[-1]
-    one, many = (1000 * profile.service_time(size) for size in (1, most))
+    one, many = (duration(profile.service_time(size)) for size in (1, most))
     return (
-        f"{profile.label} takes {one:.3g} ms for one request and {many:.3g} ms for {most} at once "
+        f"{profile.label} takes {one} for one request and {many} for {most} at once "
         "(measured just now),\n"
         f"so one worker can answer {profile.capacity():,.0f} requests a second one at a time "
         f"and {profile.capacity(most):,.0f} in batches of {most}.\n"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from workbench.errors import InvalidInput
+from workbench.formatting import duration
 from workbench.settings import (
     amount,
     build_from_dict,
@@ -154,7 +155,7 @@ class ByDeadline(SpillRule):
     @property
     def label(self) -> str:
         """The rule in a few words."""
-        return f"what would take more than {1000 * (self.latency - self.margin):g} ms"
+        return f"what would take more than {duration(self.latency - self.margin, 6)}"
 
     def service_of(self, size: int) -> float:
         """Return the seconds that a batch of so many requests is taken to be served."""
@@ -185,7 +186,7 @@ class Hedge(SpillRule):
     @property
     def label(self) -> str:
         """The rule in a few words."""
-        return f"hedged after {1000 * self.after:g} ms"
+        return f"hedged after {duration(self.after, 6)}"
 
     @property
     def hedge_after(self) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from workbench.batching.timer import BatchPolicy
 from workbench.deployment.platforms import JobPlatform
 from workbench.errors import InvalidInput
-from workbench.formatting import dollars, format_cell
+from workbench.formatting import dollars, duration, format_cell
 from workbench.pricing.cost import total
 from workbench.pricing.usage import CallTimes, Spans, Usage, round_up_ms
 from workbench.quantiles import SLO, is_met, longest_within, select_quantile
@@ -74,7 +74,7 @@ class Configuration(NamedTuple):
         """How requests are joined in a few words: the policy, or the jobs they form."""
         match self.deployment.platform:
             case JobPlatform(period=float() as period):
-                return f"jobs of {period:g} s"
+                return f"jobs of {duration(period, 6)}"
             case JobPlatform():
                 return "one job"
         return self.policy.label

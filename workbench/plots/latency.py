@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput, TooFewSamples
+from workbench.formatting import duration
 from workbench.plots.axes import LatencyAxis, format_target
 from workbench.plots.figure import Figure
 from workbench.plots.series import (
@@ -363,7 +364,7 @@ def _describe(runs: Mapping[str, Result]) -> str:
     sentences = []
     for name, run in runs.items():
         known = [
-            f"p{100 * q:g} {1000 * latency:.4g} ms"
+            f"p{100 * q:g} {duration(latency)}"
             for q in PERCENTILES
             if (latency := _finite_quantile(run, q)) is not None
         ]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import InvalidInput
-from workbench.formatting import dollars, percent
+from workbench.formatting import dollars, duration, percent
 from workbench.plots.axes import format_target, log_ticks
 from workbench.plots.figure import Figure
 from workbench.plots.series import (
@@ -291,7 +291,7 @@ def plot_cost_and_attainment(
     near_left = target.quantile - left < (1.0 - left) / 2
     x = alt.X(
         "attainment:Q",
-        title=f"Share of requests answered within {1000 * target.latency:g} ms",
+        title=f"Share of requests answered within {duration(target.latency, 6)}",
         scale=alt.Scale(domain=[left, 1.0], nice=False),
         axis=alt.Axis(format=".4~p", tickCount=6),
     )

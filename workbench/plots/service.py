@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidInput
+from workbench.formatting import duration
 from workbench.measuring.profile import QUANTILE_LEVELS, Profile
 from workbench.plots.figure import Figure
 from workbench.plots.series import colour, dash, make_unique, shape, split_labels
@@ -120,7 +121,7 @@ def _describe(data: "pl.DataFrame") -> str:
     for (name,), rows in data.group_by("run", maintain_order=True):
         first, last = rows.row(0, named=True), rows.row(-1, named=True)
         sentences.append(
-            f"{name}: median {1000 * first['median']:.4g} ms at batch size {first['batch_size']}, "
-            f"{1000 * last['median']:.4g} ms at {last['batch_size']}."
+            f"{name}: median {duration(first['median'])} at batch size {first['batch_size']}, "
+            f"{duration(last['median'])} at {last['batch_size']}."
         )
     return " ".join(sentences)

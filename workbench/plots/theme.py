@@ -7,7 +7,10 @@ colour says.
 
 from typing import Any
 
-PALETTE = ("#3399ee", "#dd5599", "#666600", "#2244ff", "#999900", "#aa11aa")
+PALETTE = (
+    *("#3399ee", "#dd5599", "#666600", "#2244ff", "#999900", "#aa11aa"),
+    *("#ff2266", "#007744"),
+)
 DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (12, 4))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 INK = "#797979"

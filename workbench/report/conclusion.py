@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from workbench.errors import InvalidInput, TooFewSamples
-from workbench.formatting import dollars, in_ms, milliseconds
+from workbench.formatting import dollars, duration, span
 from workbench.plots.series import Runs, common_slo, name_results
 from workbench.pricing.cost import Cost
 from workbench.quantiles import SLO, round_up
@@ -45,8 +45,8 @@ class Estimate:
         """The value, its interval in brackets."""
         if math.isinf(self.value):
             return "infinite"
-        interval = f" ({in_ms(self.low)} to {in_ms(self.high)})"
-        return milliseconds(self.value) + interval * self.is_known
+        interval = f" ({span(self.low, self.high)})" if self.is_known else ""
+        return duration(self.value) + interval
 
     @property
     def lack(self) -> str:
@@ -64,7 +64,7 @@ def conclude(runs: Runs, *, costs: Costs = ()) -> str:
 
     >>> run = Run.from_arrays(scheduled=range(400), finished=[k + 0.5 for k in range(400)])
     >>> conclude(run)
-    'p95 is 500 ms (500 to 500) over 400 requests.'
+    'p95 is 500 ms (500 to 500 ms) over 400 requests.'
     """
     members = name_results(runs)
     return " ".join(conclusion_sentences(members, costs_by_name(members, costs)))

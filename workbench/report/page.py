@@ -16,7 +16,7 @@ from workbench.batching.timer import BatchPolicy
 from workbench.deployment import Deployment
 from workbench.errors import InvalidInput
 from workbench.files import write_file
-from workbench.formatting import Table, dollars, in_ms, milliseconds, percent
+from workbench.formatting import Table, dollars, duration, in_ms, percent
 from workbench.measuring.profile import Profile
 from workbench.plots.batches import plot_batch_sizes
 from workbench.plots.costs import plot_cost_by_item
@@ -244,10 +244,10 @@ def _figures(run: Result, cost: Cost | None) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "requests": len(run),
         "failed": f"{summary['failed']:,} ({percent(summary['failed'] / len(run))})",
-        **{f"p{100 * q:g} latency (ms)": _percentile(run, q) for q in PERCENTILES},
+        **{f"p{100 * q:g} latency": _percentile(run, q) for q in PERCENTILES},
     }
     if run.slo:
-        figures[f"answered within {milliseconds(run.slo.latency)}"] = percent(run.attainment())
+        figures[f"answered within {duration(run.slo.latency)}"] = percent(run.attainment())
     figures |= {
         "throughput (answers a second)": summary["throughput"],
         "batches": summary["batches"],
@@ -266,11 +266,11 @@ def _figures(run: Result, cost: Cost | None) -> dict[str, Any]:
 def _figures_of_prediction(prediction: Prediction) -> dict[str, Any]:
     """Return a prediction's figures by the names of a run's."""
     figures: dict[str, Any] = {
-        f"p{100 * q:g} latency (ms)": in_ms(float(prediction.quantile(q))) for q in PERCENTILES
+        f"p{100 * q:g} latency": duration(float(prediction.quantile(q))) for q in PERCENTILES
     }
     if prediction.slo:
         within = prediction.attainment(prediction.slo)
-        figures[f"answered within {milliseconds(prediction.slo.latency)}"] = percent(within)
+        figures[f"answered within {duration(prediction.slo.latency)}"] = percent(within)
     figures["throughput (answers a second)"] = prediction.rate
     figures["mean batch size (requests)"] = prediction.mean_batch_size
     if prediction.warnings:
@@ -280,7 +280,7 @@ def _figures_of_prediction(prediction: Prediction) -> dict[str, Any]:
 
 def _percentile(run: Run, q: float) -> str:
     estimates = estimates_of({"": run}, q)
-    return estimates[0].text.replace(" ms", "") if estimates else "too few requests to tell"
+    return estimates[0].text if estimates else "too few requests to tell"
 
 
 def _bill(costs_of: Mapping[str, Cost]) -> Table:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from workbench.formatting import duration
 from workbench.routing.base import (
     Place,
     PlaceAnswer,
@@ -50,7 +51,7 @@ class _Bandit(RoutingRule):
     @property
     def label(self) -> str:
         """The policy in a few words, for charts and tables."""
-        return f"{self.kind}, {1000 * self.target:g} ms"
+        return f"{self.kind}, {duration(self.target, 6)}"
 
 
 class _BanditRouter(SingleAnswerRouter, ABC):

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from workbench.formatting import duration
 from workbench.routing.base import Place, RoutingRule
 from workbench.routing.load_router import LoadAwareRouter, Prospect, Rank
 from workbench.routing.weights import WeightedRule
@@ -44,7 +45,7 @@ class _LoadAware(RoutingRule):
     @property
     def label(self) -> str:
         """The policy in a few words, for charts and tables."""
-        return f"{self.kind}, {1000 * self.target:g} ms"
+        return f"{self.kind}, {duration(self.target, 6)}"
 
     def rank(self, prospects: Sequence[Prospect]) -> Sequence[Rank]:
         """Return a rank for each, the largest of which is taken."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import TooFewSamples
-from workbench.formatting import milliseconds, percent
+from workbench.formatting import percent, span
 from workbench.quantiles import (
     INTERVAL_BATCHES,
     SLO,
@@ -115,8 +115,8 @@ def _judge_run(run: "Run", slo: SLO) -> Verdict:
             return Verdict("missed", _in_time(share))
         missing = max(run.count_missing(q), samples_needed(q) - len(run))
         return Verdict("cannot tell", str(error), _round_needed(len(run) + missing))
-    span = f"p{100 * q:g} is {milliseconds(low)} to {milliseconds(high)}, at 95 % confidence."
-    reason = f"{_in_time(share)} {span}"
+    where = f"p{100 * q:g} is {span(low, high)}, at 95 % confidence."
+    reason = f"{_in_time(share)} {where}"
     if low > limit or high <= limit:
         return Verdict("missed" if low > limit else "met", reason)
     below, above = run.cdf([low, high])

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import InvalidInput
 from workbench.files import to_pandas, write_file
-from workbench.formatting import Table
+from workbench.formatting import Table, duration
 from workbench.validation import (
     Seed,
     as_array,
@@ -128,7 +128,7 @@ class Trace:
     def __repr__(self) -> str:
         label = f" {self.name}" if self.name else ""
         size = f"{len(self):,} request{'s' if len(self) > 1 else ''}"
-        return f"<Trace{label}: {size} in {self.duration:g} s, {self.rate:.4g} per second>"
+        return f"<Trace{label}: {size} in {duration(self.duration, 6)}, {self.rate:.4g} per second>"
 
     def _repr_html_(self) -> str:
         rows = [(key.replace("_", " "), value) for key, value in self.describe().items()]
