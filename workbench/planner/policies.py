@@ -12,6 +12,7 @@ from workbench.experiment import Experiment
 from workbench.measuring.profile import Profile
 from workbench.planner.buffer_search import rebatch
 from workbench.run import Run
+from workbench.run.verdict import judge
 from workbench.run_cost import cost
 from workbench.service_times import ServiceTimes
 from workbench.sweeps import Finding, sweep
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _COLUMN_TYPES = {
-    "policy": "String",
+    **dict.fromkeys(("policy", "verdict"), "String"),
     **dict.fromkeys(("p50", "p95", "p99", "attainment"), "Float64"),
     **dict.fromkeys(("failed", "batches"), "Int64"),
     **dict.fromkeys(("mean_batch_size", "per_million", "deciding"), "Float64"),
@@ -44,8 +45,9 @@ def compare_policies(
     same re-planned for each `window` (seconds; by default an hour, or a quarter of a trace of less
     than four) as BATCH does, see `workbench.planner.rebatch`; `WorkConserving`, `DeadlineAware`
     and `Steered` of this size for the experiment's SLO, and those given. Latencies are in seconds,
-    costs in US dollars a million answered requests; null if unknown. `deciding` is the
-    seconds that were spent here on finding a policy's settings: 0 where they were given.
+    costs in US dollars a million answered requests; null if unknown. `verdict` is that of
+    `workbench.run.verdict` on the target, and `deciding` the seconds that were spent here on
+    finding a policy's settings: 0 where they were given.
 
     Raises:
         InvalidInput: The experiment has no SLO.
@@ -91,6 +93,8 @@ def _policy_table(findings: list[Finding], deciding: Mapping[str, float]) -> "pl
             raise WorkbenchError(f"{finding.experiment.policy.label}: {finding.error}")
         figures = finding.result.summary()
         label = figures["policy"] = finding.experiment.policy.label
+        verdict = judge(finding.result)
+        figures["verdict"] = verdict and verdict.word
         figures["deciding"] = deciding.get(label, 0.0)
         figures["per_million"] = cost(finding.result).per_million
         rows.append({name: figures[name] for name in _COLUMN_TYPES})

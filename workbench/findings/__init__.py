@@ -1,0 +1,72 @@
+"""What a table or a run shows, in a sentence whose numbers are computed from it.
+
+Each function expects something of what it is given ("batches gain"), and its sentence says whether
+that is so here, and if not, what is instead. Notebooks, reports and the demo call nothing a finding
+that does not come from here::
+
+    comparison = wb.compare([unbatched, batched])
+    findings.compare_latency(comparison)      # in a notebook: Finding. p95 of these ...
+
+`runs` is about runs, their traffic and service times; `fleets` about what follows the load;
+`papers` about published evaluations that are computed again, and the choice of a model.
+"""
+
+from workbench.findings.conclusion import Conclusion
+from workbench.findings.fleets import (
+    compare_capacity,
+    compare_fleets,
+    compare_forecasts,
+    find_spill,
+    price_instances,
+)
+from workbench.findings.papers import (
+    compare_choices,
+    compare_errors,
+    compare_learners,
+    compare_selectors,
+    compare_strategies,
+    count_spoiled,
+    find_most_effective,
+    value_cascade,
+)
+from workbench.findings.runs import (
+    compare_cost,
+    compare_latency,
+    compare_window,
+    count_cold_starts,
+    count_verdicts,
+    find_cheapest,
+    find_cheapest_policy,
+    find_lasting_bursts,
+    find_peak,
+    outlast_bursts,
+    weigh_batching,
+)
+
+__all__ = [
+    "Conclusion",
+    "compare_capacity",
+    "compare_choices",
+    "compare_cost",
+    "compare_errors",
+    "compare_fleets",
+    "compare_forecasts",
+    "compare_latency",
+    "compare_learners",
+    "compare_selectors",
+    "compare_strategies",
+    "compare_window",
+    "count_cold_starts",
+    "count_spoiled",
+    "count_verdicts",
+    "find_cheapest",
+    "find_cheapest_policy",
+    "find_lasting_bursts",
+    "find_most_effective",
+    "find_peak",
+    "find_spill",
+    "outlast_bursts",
+    "price_instances",
+    "value_cascade",
+    "weigh_batching",
+]

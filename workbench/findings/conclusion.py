@@ -1,0 +1,34 @@
+"""A sentence on a result, and whether what was expected of it is so."""
+
+from dataclasses import dataclass
+from html import escape
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """A sentence on a result; `holds` says whether what was expected is so.
+
+    It is None where the result cannot tell. In a notebook it shows itself.
+
+    >>> Conclusion("A batch of 8 takes 8 times as long as a request.", holds=False)
+    Not so here. A batch of 8 takes 8 times as long as a request.
+    """
+
+    text: str
+    holds: bool | None = True
+
+    @property
+    def heading(self) -> str:
+        """What the sentence is: a finding, or that there is none."""
+        return {True: "Finding.", False: "Not so here.", None: "Cannot tell."}[self.holds]
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"{self.heading} {self.text}"
+
+    def _repr_html_(self) -> str:
+        # Between two amounts of dollars Jupyter would see a formula.
+        text = f"<strong>{self.heading}</strong> {escape(self.text)}"
+        return f'<p class="mathjax_ignore tex2jax_ignore">{text}</p>'
