@@ -8,8 +8,9 @@ from nbclient import NotebookClient
 
 BATCHING = "03-adaptive-batching.ipynb"
 QUICK = {
+    "00-quickstart.ipynb": {"requests": 250},
     BATCHING: {"requests": 20_000, "duration": 300.0},
-    "01-platforms.ipynb": {"model_name": "digits-mlp-large", "live": 1.0, "duration": 90.0},
+    "01-platforms.ipynb": {"model_name": "digits-mlp-large", "requests": 40, "duration": 90.0},
     "04-hybrid-scaling.ipynb": {"rate": 10.0, "duration": 2400.0, "hours": 0.5},
     "05-model-selection.ipynb": {"requests": 60, "seeds": 1, "images": 2_000, "live": 1.0},
 }
