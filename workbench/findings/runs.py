@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
-from workbench.formatting import dollars, milliseconds, percent
+from workbench.formatting import dollars, duration, percent
 from workbench.quantiles import has_enough_samples, longest_within, samples_needed
-from workbench.run.verdict import Verdict, judge
+from workbench.run.verdict import Verdict
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _NOTICED = 1.1
 """A ratio from which on something is said to be more: service times differ by less by chance."""
 
+_UNSURE = ("cannot tell", "invalid")
+
 _PRICE_TOLERANCE = 0.01  # prices that differ by less than this share are called the same
 
 
@@ -29,7 +31,7 @@ def weigh_batching(profile: "Profile", size: int) -> Conclusion:
     one, many = profile.service_time(1), profile.service_time(size)
     gain = size * one / many
     rates = f"{1 / one:,.0f} requests a second one at a time, {size / many:,.0f} in such batches"
-    longer = f"a batch of {size} takes {milliseconds(many)}, {many / one:.2g} times one request"
+    longer = f"a batch of {size} takes {duration(many)}, {many / one:.2g} times one request"
     if gain < _NOTICED:
         return Conclusion(f"Batches gain nothing, because {longer}: {rates}.", holds=False)
     return Conclusion(f"{longer.capitalize()}: {rates}, {gain:.2g} times as many.")
@@ -55,7 +57,7 @@ def find_peak(trace: "Trace", window: float, capacity: float | None = None) -> C
         f"{window:.3g} s {percent(peak)}"
     )
     if mean > 1:
-        return Conclusion(f"{text}: one is too little throughout.", holds=False)
+        return Conclusion(f"{text}: one is too little on average.", holds=False)
     if peak <= 1:
         return Conclusion(f"{text}: one is always enough.", holds=False)
     return Conclusion(f"{text}: it would then take {math.ceil(peak)}.")
@@ -92,12 +94,12 @@ def compare_latency(comparison: "Comparison", q: float = 0.95) -> Conclusion:
         return Conclusion(f'The load was off schedule in "{flawed[0]}": run it again.', None)
     high, low = before.quantile(q), after.quantile(q)
     text = (
-        f'{what} of these {count:,} requests is {milliseconds(high)} with "{first}" and '
-        f'{milliseconds(low)} with "{second}"'
+        f'{what} of these {count:,} requests is {duration(high)} with "{first}" and '
+        f'{duration(low)} with "{second}"'
     )
     if high < low * _NOTICED:
         return Conclusion(f"{text}: the second gains nothing.", holds=False)
-    verdicts = "; ".join(f"{n}: {v}" for n, r in comparison.runs.items() if (v := judge(r)))
+    verdicts = "; ".join(f"{n}: {v}" for n, r in comparison.runs.items() if (v := r.verdict))
     more = f" Target {before.slo.label}: {verdicts}." if before.slo else ""
     return Conclusion(f"{text}, {high / low:.2g} times less.{more}")
 
@@ -174,7 +176,7 @@ def find_cheapest(comparison: "Comparison") -> Conclusion:
     offers = [
         _Offer(name, comparison.costs[name].per_million, run.attainment(), verdict)
         for name, run in comparison.runs.items()
-        if name in comparison.costs and run.slo and (verdict := judge(run))
+        if name in comparison.costs and run.slo and (verdict := run.verdict)
     ]
     return _pick(offers)
 
@@ -199,7 +201,7 @@ def _pick(offers: Sequence[_Offer]) -> Conclusion:
     if not offers:
         raise InvalidInput("None of these has both a target and a cost.")
     offers = sorted(offers, key=lambda offer: offer.price)
-    met = [offer for offer in offers if offer.verdict.met]
+    met = [offer for offer in offers if offer.verdict.word == "met"]
     if met:
         text = (
             f"Of {len(offers)}, {len(met)} surely meet the target; the cheapest of these is "
@@ -207,7 +209,7 @@ def _pick(offers: Sequence[_Offer]) -> Conclusion:
         )
         return Conclusion(text + _name_cheaper(offers, met[0]))
     nearest = max(offers, key=lambda offer: offer.share)
-    unsure = any(offer.verdict.met is None for offer in offers)
+    unsure = any(offer.verdict.word in _UNSURE for offer in offers)
     text = f"None of {len(offers)} surely meets the target; the nearest is {nearest}, with "
     text += f"{percent(nearest.share)} in time ({nearest.verdict})."
     return Conclusion(text, holds=None if unsure else False)
@@ -248,13 +250,13 @@ def _share_in(run: "Run", start: float, stop: float) -> float:
 
 def count_verdicts(comparison: "Comparison") -> Conclusion:
     """Say how many runs surely meet their target, which do not, and which cannot tell."""
-    verdicts = {name: v for name, run in comparison.runs.items() if (v := judge(run))}
+    verdicts = {name: v for name, run in comparison.runs.items() if (v := run.verdict)}
     words = dict.fromkeys(verdict.word for verdict in verdicts.values())
     listed = "; ".join(
         f"{word}: {', '.join(name for name, v in verdicts.items() if v.word == word)}"
         for word in words
     )
-    unsure = [v for v in verdicts.values() if v.met is None]
+    unsure = [v for v in verdicts.values() if v.word in _UNSURE]
     needed = max((v.needed or 0 for v in unsure), default=0)
     more = f". With {needed:,} requests each it could be told" if needed else ""
     return Conclusion(f"{listed}{more}.", holds=None if len(unsure) == len(verdicts) else True)

@@ -12,7 +12,6 @@ from workbench.experiment import Experiment
 from workbench.measuring.profile import Profile
 from workbench.planner.buffer_search import rebatch
 from workbench.run import Run
-from workbench.run.verdict import judge
 from workbench.run_cost import cost
 from workbench.service_times import ServiceTimes
 from workbench.sweeps import Finding, sweep
@@ -93,7 +92,7 @@ def _policy_table(findings: list[Finding], deciding: Mapping[str, float]) -> "pl
             raise WorkbenchError(f"{finding.experiment.policy.label}: {finding.error}")
         figures = finding.result.summary()
         label = figures["policy"] = finding.experiment.policy.label
-        verdict = judge(finding.result)
+        verdict = finding.result.verdict
         figures["verdict"] = verdict and verdict.word
         figures["deciding"] = deciding.get(label, 0.0)
         figures["per_million"] = cost(finding.result).per_million
