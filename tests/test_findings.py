@@ -55,13 +55,13 @@ def figures(conclusion):
 
 
 @pytest.mark.parametrize(
-    ("holds", "heading"), [(True, "Finding."), (False, "Not so here."), (None, "Cannot tell.")]
+    ("holds", "title"), [(True, "Finding."), (False, "Not so here."), (None, "Cannot tell.")]
 )
-def test_a_conclusion_says_whether_it_holds(holds, heading):
+def test_a_conclusion_says_whether_it_holds(holds, title):
     conclusion = Conclusion("1 < 2 & $1 is less than $2.", holds)
 
-    assert repr(conclusion) == f"{heading} {conclusion}"
-    assert heading in conclusion._repr_html_()
+    assert repr(conclusion) == f"{title} {conclusion}"
+    assert title in conclusion._repr_html_()
     assert "1 &lt; 2 &amp; $1" in conclusion._repr_html_()
     assert "mathjax_ignore" in conclusion._repr_html_()
 
@@ -283,7 +283,7 @@ def test_verdicts_are_counted_and_what_would_tell_is_named():
     assert found.holds is True
     assert (
         str(found)
-        == "met: good; missed: bad; cannot tell: few. With 200 requests each it could be told."
+        == "met: good; missed: bad; cannot tell: few. With 200 requests each they could tell."
     )
     assert findings.count_verdicts(compare(runs[2:])).holds is None
 

@@ -18,7 +18,7 @@ class Conclusion:
     holds: bool | None = True
 
     @property
-    def heading(self) -> str:
+    def title(self) -> str:
         """What the sentence is: a finding, or that there is none."""
         return {True: "Finding.", False: "Not so here.", None: "Cannot tell."}[self.holds]
 
@@ -26,9 +26,9 @@ class Conclusion:
         return self.text
 
     def __repr__(self) -> str:
-        return f"{self.heading} {self.text}"
+        return f"{self.title} {self.text}"
 
     def _repr_html_(self) -> str:
         # Between two amounts of dollars Jupyter would see a formula.
-        text = f"<strong>{self.heading}</strong> {escape(self.text)}"
+        text = f"<strong>{self.title}</strong> {escape(self.text)}"
         return f'<p class="mathjax_ignore tex2jax_ignore">{text}</p>'

@@ -116,7 +116,7 @@ def find_spill(run: "Run", start: float, stop: float) -> Conclusion:
     if not run.spill_share:
         return Conclusion(f"{text}.", holds=False)
     due = run.frame.filter(place=1)["scheduled"]
-    inside = float(due.is_between(start, stop).mean() or 0.0)
+    inside = float(due.is_between(start, stop).to_numpy().mean())
     span = f"{start:,.0f} to {stop:,.0f} s"
     return Conclusion(f"{text}; {percent(inside)} of these were due from {span}.", inside > 0.5)
 

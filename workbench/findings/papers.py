@@ -2,7 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import dollars, duration, percent
@@ -11,6 +14,8 @@ from workbench.mulambda_paper import list_slower
 if TYPE_CHECKING:
     import polars as pl
 
+Floats: TypeAlias = NDArray[np.float64]
+
 
 def compare_errors(errors: "pl.DataFrame") -> Conclusion:
     """Say whether BATCH's formulas err most where a batch is short, and the exact model never so.
@@ -18,19 +23,20 @@ def compare_errors(errors: "pl.DataFrame") -> Conclusion:
     Args:
         errors: From `batch_paper.model_errors`: service, released and exact, as shares.
     """
-    slow, fast = (errors.filter(service=each)["released"] for each in ("slow", "fast"))
-    exact = float(errors["exact"].max() or 0.0)
+    slow, fast = (errors.filter(service=each)["released"].to_numpy() for each in ("slow", "fast"))
+    exact = float(errors["exact"].to_numpy().max())
     text = (
-        f"The exact model misses the simulation, itself not free of chance, by {percent(exact)} at most; BATCH's formulas by "
+        f"The exact model misses the simulation, itself not free of chance, by {percent(exact)} at "
+        "most; BATCH's formulas by "
         f"{_spread(slow)} where a batch takes seconds, and by {_spread(fast)} where it takes a "
         "fraction of one"
     )
-    return Conclusion(f"{text}.", holds=max(exact, slow.median()) < fast.median())
+    return Conclusion(f"{text}.", holds=bool(max(exact, np.median(slow)) < np.median(fast)))
 
 
-def _spread(errors: "pl.Series") -> str:
+def _spread(errors: Floats) -> str:
     """Return the median of errors and their largest."""
-    return f"a median of {percent(errors.median())}, at most {percent(errors.max())}"
+    return f"a median of {percent(float(np.median(errors)))}, at most {percent(errors.max())}"
 
 
 def compare_choices(choices: Mapping[str, "pl.DataFrame"]) -> Conclusion:
@@ -65,7 +71,8 @@ def count_spoiled(shares: "pl.DataFrame") -> Conclusion:
         shares: Of rows predicted right: model, then a column for each number of rows in a batch.
     """
     model, alone, *_, together = shares.columns
-    spoiled, kept = [], []
+    spoiled: list[str] = []
+    kept: list[str] = []
     for row in shares.iter_rows(named=True):
         change = f"{row[model]} is right on {percent(row[alone])} of the rows {alone}, on "
         change += f"{percent(row[together])} {together}"
@@ -85,16 +92,17 @@ def compare_selectors(cells: "pl.DataFrame") -> Conclusion:
     count = cells["use_case"].n_unique()
     published = list_slower(cells, "published", "lots_published")
     rebuilt = list_slower(cells, "rebuilt", "lots")
-    share, gain = cells["share"], cells["gain"].mean()
+    share, gain = cells["share"].to_numpy(), float(cells["gain"].to_numpy().mean())
+    better = bool((cells["p95"] < cells["p95_weighted"]).all())
     text = (
         f"In {len(published)} of {count} use cases the published choice is slower than drawing "
         f"lots in every placement ({', '.join(published) or 'none'}), rebuilt in {len(rebuilt)} "
         f"({', '.join(rebuilt) or 'none'}). With load and kind seen, the mean time is "
         f"{percent(share.min())} to {percent(share.max())} of that of the rebuilt choice, p95 "
-        f"{'lower' if (better := (cells['p95'] < cells['p95_weighted']).all()) else 'not lower'} "
+        f"{'lower' if better else 'not lower'} "
         f"in every cell, and accuracy {100 * gain:+.1f} points on average"
     )
-    return Conclusion(f"{text}.", holds=bool(better and share.max() < 1 and gain > 0))
+    return Conclusion(f"{text}.", holds=better and bool(share.max() < 1) and gain > 0)
 
 
 def compare_strategies(summary: "pl.DataFrame", alone: str = "ResNet") -> Conclusion:

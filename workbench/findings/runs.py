@@ -258,7 +258,7 @@ def count_verdicts(comparison: "Comparison") -> Conclusion:
     )
     unsure = [v for v in verdicts.values() if v.word in _UNSURE]
     needed = max((v.needed or 0 for v in unsure), default=0)
-    more = f". With {needed:,} requests each it could be told" if needed else ""
+    more = f". With {needed:,} requests each they could tell" if needed else ""
     return Conclusion(f"{listed}{more}.", holds=None if len(unsure) == len(verdicts) else True)
 
 
