@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidInput
 from workbench.formatting import dollars, duration, percent
-from workbench.planner.decisions import Decision
 from workbench.plots.axes import LatencyAxis, format_target
 from workbench.plots.figure import Figure
 from workbench.plots.plans import MAX_TARGET_RATIO, cost_settings
@@ -15,6 +14,8 @@ from workbench.pricing.cost import MONTH
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from workbench.planner.decisions import Decision
 
 _TOOLTIP = {
     "run": "type",
@@ -31,7 +32,7 @@ _MARKS = {"winner": ("circle", 420, 2.5, -16), "today": ("square", 520, 1.5, 16)
 """How a row stands out: shape, size and stroke of its frame, and where its words stand."""
 
 
-def decision_points(decision: Decision) -> "pl.DataFrame":
+def decision_points(decision: "Decision") -> "pl.DataFrame":
     """Return what the picture shows: types, today's choice, and the front of the plan.
 
     Columns: those of `Decision.frame`, with `on` (what a row is: "type", "today" or "front") and
@@ -64,7 +65,7 @@ def decision_points(decision: Decision) -> "pl.DataFrame":
     return shown.with_columns(**{n: pl.Series(w, dtype=pl.String) for n, w in words.items()})
 
 
-def plot_decision(decision: Decision) -> Figure:
+def plot_decision(decision: "Decision") -> Figure:
     """Return a chart of `decision_points`: the target, the front as a line, the winner ringed.
 
     What is slower than 20 times the target stands at the right edge.
@@ -106,7 +107,7 @@ def plot_decision(decision: Decision) -> Figure:
 
 
 def _layers(
-    decision: Decision, data: "pl.DataFrame", near: "pl.DataFrame", axis: LatencyAxis
+    decision: "Decision", data: "pl.DataFrame", near: "pl.DataFrame", axis: LatencyAxis
 ) -> list[dict[str, Any]]:
     """Return target, front, points, and the frames of winner and today's choice."""
     import polars as pl
@@ -139,7 +140,7 @@ def _layer(data: "pl.DataFrame", mark: dict[str, Any], encoding: dict[str, Any])
     return {"data": {"values": json.loads(data.write_json())}, "mark": mark, "encoding": encoding}
 
 
-def _target(decision: Decision, axis: LatencyAxis, x: dict[str, Any]) -> list[dict[str, Any]]:
+def _target(decision: "Decision", axis: LatencyAxis, x: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a line at the target, and the target in words where there is room."""
     left = decision.slo.latency > axis.middle
     words = {"align": "right" if left else "left", "dx": -6 if left else 6, "baseline": "top"}
@@ -174,7 +175,7 @@ def _frames(
     return layers
 
 
-def _describe(decision: Decision, data: "pl.DataFrame") -> str:
+def _describe(decision: "Decision", data: "pl.DataFrame") -> str:
     """Return how to read the picture, and what it leaves out."""
     import polars as pl
 
