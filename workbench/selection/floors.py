@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_SLACK = 0.97  # draws of service times may fall below their means
+_SLACK = 0.95  # what is chosen is often what drew service times below their means
 _BILLED_STEP = 0.001  # seconds: a call on demand is billed so long at least
 
 
