@@ -28,8 +28,8 @@ _TOOLTIP = {
     "reason": "why",
 }
 _HEIGHT = 440  # the sentences above it take their share
-_MARKS = {"winner": ("circle", 420, 2.5, -16), "today": ("square", 520, 1.5, 16)}
-"""How a row stands out: shape, size and stroke of its frame, and where its words stand."""
+_MARKS = {"winner": ("circle", 420, 2.5, 26), "today": ("square", 520, 1.5, -22)}
+"""How a row stands out: shape, size and stroke of its frame, and how far below it its words are."""
 
 
 def decision_points(decision: "Decision") -> "pl.DataFrame":
@@ -117,7 +117,7 @@ def _layers(
     x = axis.settings() | {"title": f"{quantile} l{axis.settings()['title'][1:]}"}
     y = cost_settings("month", near["cost_per_month"].to_list())
     low, high = y["scale"]["domain"]
-    y["scale"] |= {"clamp": True, "domain": [low, 2 * high]}  # room for the target's words
+    y["scale"] |= {"clamp": True, "domain": [low / 1.6, 2 * high]}  # room for words
     place = {"x": x, "y": y}
     tooltip = [{"field": name, "title": title} for name, title in _TOOLTIP.items()]
     by_kind = place | {"color": colour_settings(kinds), "tooltip": tooltip}
@@ -164,8 +164,7 @@ def _frames(
     layers = []
     for name, (shape, size, stroke, up) in _MARKS.items():
         row = rows.filter(name).with_columns(words=pl.format(f"{name}, {{}}", "cost"))
-        left = bool(row.height) and row["latency"][0] > axis.middle
-        side = {"align": "right", "dx": -14} if left else {"align": "left", "dx": 14}
+        side = {"align": axis.find_side(row["latency"][0]) if row.height else "center"}
         ring = {"type": "point", "shape": shape, "size": size, "strokeWidth": stroke, "color": INK}
         text = {"type": "text", "style": "note", "dy": up, **side}
         layers += [

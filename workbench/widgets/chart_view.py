@@ -23,6 +23,7 @@ class ChartView(anywidget.AnyWidget):
         figure: What to show first.
         on_pick: Called with the row of the figure's data when somebody clicks on its point.
         with_title: Whether the chart has its title, rather than the page around it.
+        height: Units from top to bottom, of a chart without panels; None: the figure's own.
     """
 
     figure = traitlets.Instance(Figure, allow_none=True)
@@ -38,9 +39,10 @@ class ChartView(anywidget.AnyWidget):
         *,
         on_pick: Callable[[Datum], object] | None = None,
         with_title: bool = True,
+        height: int | None = None,
     ) -> None:
         super().__init__()
-        self._on_pick, self._with_title = on_pick, with_title
+        self._on_pick, self._with_title, self._height = on_pick, with_title, height
         self.set_trait("pickable", on_pick is not None)
         self.on_msg(self._handle)
         self.observe(self._show, "figure")
@@ -50,6 +52,8 @@ class ChartView(anywidget.AnyWidget):
     def _show(self, _change: object = None) -> None:
         shown = self.figure
         spec = {} if shown is None else shown.spec(ink="currentColor", with_title=self._with_title)
+        if shown is not None and self._height is not None:
+            spec |= {"height": self._height}
         self.layout.display = None if shown else "none"
         self.set_trait("spec", spec)
 

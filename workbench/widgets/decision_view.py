@@ -33,6 +33,7 @@ CODE = """decision = wb.decide(model, trace, slo, today=(deployment, policy))
 plot_decision(decision)  # of workbench.plots"""
 """What the view does, as code."""
 
+_HEIGHT = 340  # of the picture: with the sentence above it, it is seen without scrolling
 _FIRST_REQUESTS = 20_000  # a first look takes no more of a trace
 _FIRST_FINALISTS = 4  # and simulates no more of a type
 _BY_COST, _BY_TRAFFIC = "Cost and latency", "Break-even by traffic"
@@ -91,9 +92,10 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self.sentence, self.caption, self.table = (ipywidgets.HTML() for _ in range(3))
         self.bar = ipywidgets.IntProgress(layout=ipywidgets.Layout(width="240px", display="none"))
         self.status = Status()
-        self.chart = ChartView(on_pick=self._pick, with_title=False)
+        self.chart = ChartView(on_pick=self._pick, with_title=False, height=_HEIGHT)
         self.shown = ipywidgets.ToggleButtons(
             options=[_BY_COST, _BY_TRAFFIC],
+            style={"button_width": "auto"},
             tooltips=[
                 "A point an inference type: what it costs a month, and how fast it is",
                 "What each inference type costs a month as traffic grows",
@@ -209,7 +211,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self.status.say("A first look. Now with all requests, and tried on other days.")
         found = asked.answer(check)
         self._present(found, check)
-        self.status.say(" ".join([found.plan.effort, *found.notes]))
+        self.status.say(found.plan.effort)
 
     def _measure(self, asked: _Question, check: "_Check") -> None:
         """Have the profile of a model, with a bar while it is measured."""
@@ -257,7 +259,9 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         sentence = f'<p class="wb-sentence">{html.escape(found.sentence)}</p>{more}'
         table = frame_table(found.table(), "Decision")
         self._costs, self.sentence.value = None, sentence
-        self.table.value = f"<details><summary>As a table</summary>{table}</details>"
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in found.notes)
+        words = "As a table, and what it takes for granted"
+        self.table.value = f"<details><summary>{words}</summary>{table}{notes}</details>"
         self.rows.options = [(_describe(row), row) for row in found.rows]
         self._found.layout.display = None
         if self.shown.value == _BY_COST:
