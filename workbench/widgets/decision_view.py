@@ -129,8 +129,8 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
             ],
             layout=ipywidgets.Layout(display="none"),
         )
-        state = ipywidgets.Box([self.bar, self.status], layout=wrap)
-        super().__init__([self.sentence, state, self._found, Keyboard()])
+        super().__init__([self.sentence, self.bar, self._found, self.status, Keyboard()])
+        self.add_class("wb-decision")
         self.add_class("wb")
         self.add_class("wb-results")
 
