@@ -21,7 +21,7 @@ from workbench.batching.timer import BatchPolicy
 from workbench.deployment.base import Deployment
 from workbench.errors import InvalidInput
 from workbench.formatting import Table, dollars, duration, percent
-from workbench.planner.candidates import CandidateTable, Configuration
+from workbench.planner.candidates import CandidateTable, Configuration, Reliability
 from workbench.planner.plans import Candidate, Plan
 from workbench.planner.search import plan
 from workbench.quantiles import SLO
@@ -59,6 +59,7 @@ class DecisionRow:
         latency: Seconds at the target's quantile, simulated; infinite where so many requests fail.
         attainment: Share of the requests within the target.
         verdict: Whether the target is met, as far as the requests of the trace can tell.
+        unseen: On how many other days it keeps to the limit; None: it was not tried on any.
         reason: Why it won or lost.
         front: Whether no other row is both faster and cheaper.
         winner: Whether it is the one to take.
@@ -72,6 +73,7 @@ class DecisionRow:
     attainment: float
     verdict: Verdict
     reason: str
+    unseen: Reliability | None = None
     front: bool = False
     winner: bool = False
     today: bool = False
@@ -161,6 +163,10 @@ class Decision:
         else:
             below = f"{percent(1 - best.latency / limit)} below the target of {duration(limit)}"
             words = f"Take {name}: {month}, {reached}, {below}"
+            if not self.plan.has_headroom:
+                words += (
+                    f" and so without the headroom of {percent(self.plan.task.options.headroom)}"
+                )
         if best.verdict.word == "cannot tell":
             words += f", {best.verdict.reason[:1].lower()}{best.verdict.reason[1:].rstrip('.')}"
         return f"{words}{self._describe_runner_up()}."
@@ -220,13 +226,15 @@ class Decision:
                     "latency": row.latency,
                     "attainment": row.attainment,
                     "verdict": row.verdict.word,
+                    "unseen": row.unseen and row.unseen.label,
                     "front": row.front,
                     "winner": row.winner,
                     "today": row.today,
                     "reason": row.reason,
                 }
                 for row in self.rows
-            ]
+            ],
+            schema_overrides={"unseen": pl.String},
         )
 
     def __repr__(self) -> str:
@@ -235,7 +243,8 @@ class Decision:
     def table(self) -> Table:
         """Return the rows as people read them, with sentence and origin as the caption."""
         quantile = f"p{100 * self.slo.quantile:g}"
-        columns = ["deployment", "policy", "$ a month", quantile, "in time", "verdict", "reason"]
+        columns = ["deployment", "policy", "$ a month", quantile, "in time", "verdict"]
+        columns += ["other days", "reason"]
         rows = [
             [
                 f"{row.configuration.place}{' (today)' if row.today else ''}",
@@ -244,6 +253,7 @@ class Decision:
                 duration(row.latency) if row.possible else None,
                 percent(row.attainment),
                 row.verdict.word,
+                row.unseen and row.unseen.label,
                 row.reason,
             ]
             for row in self.rows
@@ -319,7 +329,7 @@ def _configuration(today: Today) -> Configuration:
 
 
 def _row(made: Plan, candidate: Candidate, *, winner: bool = False) -> DecisionRow:
-    task, reason = made.task, candidate.reason
+    task = made.task
     verdict = judge_share(candidate.attainment, len(task.trace), task.slo.quantile)
     broken = task.find_broken_limits(candidate.deployment, getattr(candidate.policy, "max_size", 1))
     return DecisionRow(
@@ -329,7 +339,8 @@ def _row(made: Plan, candidate: Candidate, *, winner: bool = False) -> DecisionR
         latency=candidate.latency,
         attainment=candidate.attainment,
         verdict=Verdict("invalid", broken) if broken else verdict,
-        reason=reason,
+        reason=candidate.reason,
+        unseen=candidate.unseen,
         winner=winner,
     )
 

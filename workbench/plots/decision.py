@@ -25,6 +25,7 @@ _TOOLTIP = {
     "reached": "latency",
     "in_time": "in time",
     "verdict": "target",
+    "unseen": "other days",
     "reason": "why",
 }
 _HEIGHT = 440  # the sentences above it take their share
