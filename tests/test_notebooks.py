@@ -12,7 +12,7 @@ QUICK = {
     BATCHING: {"requests": 20_000, "duration": 300.0},
     "01-platforms.ipynb": {"model_name": "digits-mlp-large", "requests": 40, "duration": 90.0},
     "04-hybrid-scaling.ipynb": {"rate": 10.0, "duration": 2400.0, "hours": 0.5},
-    "05-model-selection.ipynb": {"requests": 60, "seeds": 1, "images": 2_000, "live": 1.0},
+    "05-model-selection.ipynb": {"requests": 60, "seeds": 1, "images": 2_000, "sent": 150},
 }
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

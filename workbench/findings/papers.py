@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.errors import InvalidInput
 from workbench.findings.conclusion import Conclusion
 from workbench.formatting import dollars, duration, percent
 from workbench.mulambda_paper import list_slower
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from workbench.selection import Selection
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -161,6 +164,26 @@ def find_most_effective(measured: "pl.DataFrame", requests: int) -> Conclusion:
     if first - second > 2 * error:
         return Conclusion(f"{text}.")
     return Conclusion(f"{text}: that may be chance.", holds=None)
+
+
+def compare_weights(found: "Selection") -> Conclusion:
+    """Say whether another model is first by accuracy alone than by cost alone.
+
+    Raises:
+        InvalidInput: Nothing passes what was asked.
+    """
+    firsts = {name: found.winner({name: 1}) for name in ("accuracy", "latency", "cost")}
+    said = [
+        f"by {name} alone {row.name}, {percent(row.accuracy)} right, {dollars(row.cost)} a million"
+        for name, row in firsts.items()
+        if row
+    ]
+    if len(said) < len(firsts):
+        raise InvalidInput(found.sentence)
+    flips = [flip.sentence for flip in found.flips if flip.quantity.startswith("weight of cost")]
+    text = f"First is {'; '.join(said)}. {' '.join(flips) or 'No weight of cost changes that.'}"
+    apart = firsts["accuracy"].model is not firsts["cost"].model  # type: ignore[union-attr]
+    return Conclusion(text, holds=apart)
 
 
 def value_cascade(

@@ -145,7 +145,7 @@ def plot_node_load(
         .encode(
             x=alt.X("seconds:Q", title="seconds since the first request"),
             y=alt.Y("requests:Q", title="requests under way"),
-            color=_node_colour(nodes),
+            color=colour(nodes, "node"),
         )
         .facet(row=panels("run", list(answers)))
     )
@@ -158,12 +158,6 @@ def plot_node_load(
         subtitle=(subtitle,) if subtitle else (),
         description=f"Requests under way at each node. On average {'; '.join(said)}.",
     )
-
-
-def _node_colour(nodes: list[str]) -> "alt.Color":
-    channel = colour(nodes)
-    channel.shorthand = "node:N"
-    return channel
 
 
 def plot_effective_accuracy(hour: "pl.DataFrame", *, subtitle: str = "") -> Figure:

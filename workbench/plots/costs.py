@@ -223,8 +223,7 @@ def plot_cost_over_time(
     data = cost_over_time(runs, points=points, prices=prices)
     named = name_results(runs)
     items = list(dict.fromkeys(data["item"]))
-    channel = colour(items)
-    channel.shorthand = "item:N"
+    channel = colour(items, "item")
     chart = (
         alt.Chart(data, width=WIDTH - 70, height=max(110, HEIGHT // (2 * len(named))))
         .mark_area()

@@ -75,8 +75,7 @@ def plot_answers_by_place(runs: Runs) -> Figure:
     data = answers_by_place(runs)
     names = data["run"].unique(maintain_order=True).to_list()
     places = data["place"].unique(maintain_order=True).to_list()
-    channel = colour(places)
-    channel.shorthand = "place:N"
+    channel = colour(places, "place")
     chart = (
         alt.Chart(data, width=WIDTH - 70, height=max(90, HEIGHT // (2 * len(names))))
         .mark_area(interpolate="step-after")

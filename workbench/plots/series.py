@@ -111,11 +111,11 @@ def make_unique(name: str, taken: Container[str]) -> str:
     return next(candidate for candidate in chain([name], numbered) if candidate not in taken)
 
 
-def colour(names: Sequence[str]) -> "alt.Color":
-    """Return the colour channel of the field `run`."""
+def colour(names: Sequence[str], field: str = "run") -> "alt.Color":
+    """Return the colour channel of a field, by default of `run`."""
     import altair as alt
 
-    return alt.Color.from_dict(colour_settings(names))
+    return alt.Color.from_dict({**colour_settings(names), "field": field})
 
 
 def dash(names: Sequence[str]) -> dict[str, str]:
