@@ -77,6 +77,7 @@ def test_the_demo_shows_writes_and_can_be_reported_on_again(capsys, monkeypatch)
     assert re.search(r"^digits-forest:1 .*accuracy 0\.9", told.out, re.MULTILINE)
     assert re.search(r"^ +no batching +up to 32, ", told.out, re.MULTILINE)
     assert re.search(r"^rows predicted right +9\d\.?\d* % +9\d\.?\d* %$", told.out, re.MULTILINE)
+    assert len(re.findall(r"^(?:Finding|Not so here|Cannot tell)\. ", told.out, re.MULTILINE)) == 4
     assert "Report: reports/demo/report.html" in told.out
     assert "make lab" in told.out
     assert "Profiling digits-mlp-large:1 ..." in told.err

@@ -89,6 +89,11 @@ def test_a_shorter_demo_has_the_same_bursts_in_less_time():
     assert np.corrcoef(*shares)[0, 1] > 0.9
 
 
+@pytest.mark.parametrize(("alone", "seconds"), [(0.001, 8.0), (0.05, 20.0)])
+def test_a_slow_machine_gets_enough_requests_for_a_percentile(alone, seconds):
+    assert demo.traffic(wide(alone)).duration == seconds
+
+
 def test_the_bursts_take_about_a_quarter_of_the_time():
     trace = demo.traffic(wide(0.0025))
     counts = trace.counts(0.1)

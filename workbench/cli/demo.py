@@ -5,7 +5,9 @@ bursts, so that they queue up one at a time and do not in batches. Every time is
 model's own, so that the demo shows the same on a fast machine and on a slow one.
 """
 
+from workbench import findings
 from workbench.batching.timer import BatchPolicy
+from workbench.comparison import Comparison
 from workbench.deployment import Local
 from workbench.experiment import Experiment
 from workbench.formatting import duration
@@ -18,7 +20,12 @@ from workbench.traffic.trace import Trace
 MODEL = "digits-mlp-wide"
 BATCH_SIZES = (1, 4, 16, 32)
 
-DURATION = 8.0
+SECONDS = 8.0
+"""How long the traffic lasts at least."""
+
+REQUESTS = 400
+"""As many are sent at least, however slow the machine: p95 takes 200."""
+
 SEED = 22
 """A seed whose bursts, five in all, take near a quarter of the time, as they do on average."""
 
@@ -32,7 +39,7 @@ def experiments(
     model: Model,
     profile: Profile,
     *,
-    duration: float = DURATION,
+    duration: float | None = None,
     seed: int = SEED,
     hourly_price: float = 0.0,
 ) -> dict[str, Experiment]:
@@ -60,10 +67,12 @@ def experiments(
     }
 
 
-def traffic(profile: Profile, *, duration: float = DURATION, seed: int = SEED) -> Trace:
+def traffic(profile: Profile, *, duration: float | None = None, seed: int = SEED) -> Trace:
     """Return bursty traffic at the rate that the profiled model can answer one at a time."""
+    rate = _round_significant(profile.capacity())
+    duration = duration or max(SECONDS, REQUESTS / rate)
     return bursty(
-        rate=_round_significant(profile.capacity()),
+        rate=rate,
         burst=_BURST,
         dwell=(_DWELL[0] * duration, _DWELL[1] * duration),
         duration=duration,
@@ -83,6 +92,18 @@ def explain(profile: Profile, experiment: Experiment) -> str:
         f"Traffic: {experiment.trace.rate:,.0f} requests a second on average, in bursts; "
         f"{len(experiment.trace):,} in all."
     )
+
+
+def conclude(comparison: Comparison, experiment: Experiment, profile: Profile) -> str:
+    """Return what the two runs show, a line a finding."""
+    trace, capacity = experiment.trace, profile.capacity()
+    found = [
+        findings.weigh_batching(profile, BATCH_SIZES[-1]),
+        findings.outlast_bursts(comparison, trace, capacity),
+        findings.compare_latency(comparison),
+        findings.compare_cost(comparison),
+    ]
+    return "\n".join(map(repr, found))
 
 
 def _round_significant(value: float) -> float:

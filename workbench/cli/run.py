@@ -48,7 +48,8 @@ from workbench.validation import positive
 def _demo(arguments: Arguments) -> int:
     folder = Path(arguments.out)
     check_folder(folder)
-    positive("duration", arguments.duration, "seconds")
+    if arguments.duration is not None:
+        positive("duration", arguments.duration, "seconds")
     registry = registry_of(arguments)
     model = registry[demo.MODEL]
     print_text(
@@ -66,11 +67,14 @@ def _demo(arguments: Arguments) -> int:
         hourly_price=arguments.hourly_price,
     )
     print_text(arguments, demo.explain(profiled, experiments["batching"]) + "\n")
-    runs, stopped = _measure(experiments, drain=arguments.duration)
+    drain = experiments["batching"].trace.duration
+    runs, stopped = _measure(experiments, drain=drain)
     if not runs:
         return report_interruption("nothing was measured")
     comparison = compare(list(runs.values()))
     print_text(arguments, format_comparison(comparison))
+    if not stopped:
+        print_text(arguments, f"\n{demo.conclude(comparison, experiments['batching'], profiled)}")
     profiled.save(folder / "profile", overwrite=True)
     saved = save_runs(runs, folder, overwrite=True)
     page = write_page(
@@ -200,7 +204,9 @@ def add_demo(commands: Any) -> None:  # noqa: ANN401
     parser = subparser(commands, "demo", about, **help_settings("demo"))
     parser.add_argument("--out", default="reports/demo", help="folder (%(default)s)")
     parser.add_argument(
-        "--duration", type=argument_type(parse_seconds), default=demo.DURATION, help="of a run (8s)"
+        "--duration",
+        type=argument_type(parse_seconds),
+        help="of a run (8s, or longer for 400 requests)",
     )
     parser.add_argument("--seed", type=int, default=demo.SEED, help="of the traffic (%(default)s)")
     add_price(parser, default=0.1)
