@@ -25,6 +25,7 @@ from workbench.plots.forecasts import (
     plot_bill_and_error,
     plot_forecast_fan,
 )
+from workbench.plots.grammar import defer_grammar
 from workbench.plots.grids import batching_grid, plot_batching_grid
 from workbench.plots.latency import (
     latency_ecdf,
@@ -43,6 +44,8 @@ from workbench.plots.scaling import (
     plot_scaling,
 )
 from workbench.plots.service import plot_service_times, service_times
+
+defer_grammar()  # before the first chart imports Altair
 
 __all__ = [
     "Figure",

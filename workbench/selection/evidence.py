@@ -58,14 +58,14 @@ class Evidence:
         """
         if self.outcomes is None:
             return math.nan
-        from scipy import stats
+        from scipy.special import betaincinv
 
         bound, strata = 0.0, list(self.strata())
         for share, rows in strata:
             right = round(float(self.outcomes.correct[rows].sum()))
             if right:
                 ends = right, len(rows) - right + 1
-                bound += share * float(stats.beta.ppf(risk / len(strata), *ends))
+                bound += share * float(betaincinv(*ends, risk / len(strata)))
         return bound
 
     def strata(self) -> Iterator[tuple[float, NDArray[np.int64]]]:

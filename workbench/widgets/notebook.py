@@ -11,6 +11,7 @@ import anywidget
 import traitlets
 
 from workbench.errors import InvalidInput
+from workbench.process import release_memory
 
 Frontend = Literal["widgets", "static"]
 
@@ -62,10 +63,18 @@ def current_cell() -> tuple[str, str] | None:
 def run_in_background(work: Callable[..., object], *arguments: object) -> threading.Thread:
     """Return a thread that has begun to do the work, and may set what widgets show.
 
-    Their messages find the cell by context variables, which ipykernel 7 needs copied.
+    Their messages find the cell by context variables, which ipykernel 7 needs copied. What the work
+    has freed, other visitors may have.
     """
     context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(work, *arguments), daemon=True)
+
+    def work_and_release() -> None:
+        try:
+            work(*arguments)
+        finally:
+            release_memory()
+
+    thread = threading.Thread(target=context.run, args=(work_and_release,), daemon=True)
     thread.start()
     return thread
 
