@@ -7,12 +7,17 @@ import inspect
 import warnings
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
+from skl2onnx.common._container import ModelComponentContainer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, VotingClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
@@ -182,3 +187,18 @@ def test_the_cause_of_a_failed_conversion_is_said(monkeypatch):
     monkeypatch.setattr("workbench.registry.conversion.list_converters", dict)
     with pytest.raises(InvalidModel, match=r"because of TypeError: .*boolean"):
         from_estimator(HistGradientBoostingClassifier(max_iter=1).fit(IRIS[:60], SPECIES[:60]))
+
+
+def test_large_weights_are_written_as_bytes_and_answer_alike():
+    plain = ModelComponentContainer.add_initializer
+    rows = np.random.default_rng(1).random((30, 200), dtype=np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted = MLPClassifier((100,), max_iter=2, random_state=1).fit(rows, np.arange(30) % 3)
+    content = from_estimator(fitted)
+    weights = onnx.load_from_string(content).graph.initializer[0]
+    answers = onnxruntime.InferenceSession(content).run(None, {"input": rows})[1]
+
+    assert (list(weights.dims), len(weights.raw_data)) == ([200, 100], 4 * 200 * 100)
+    assert answers == pytest.approx(fitted.predict_proba(rows), abs=1e-5)
+    assert ModelComponentContainer.add_initializer is plain

@@ -1,5 +1,6 @@
 """The ready-made models: what they are and how they come into a registry."""
 
+import contextlib
 import dataclasses
 import itertools
 import subprocess
@@ -157,6 +158,19 @@ def test_what_is_there_is_not_made_again(tmp_path):
 
     assert [len(registry.versions(name)) for name in names] == [1, 1]
     assert said == [f"Training 1 ready-made models, once, into {tmp_path} ..."] * 2
+
+
+def test_training_says_how_many_models_are_made_of_how_many(tmp_path):
+    names, told = ("diabetes-ridge", "breast-cancer-logistic"), []
+
+    def show(what):
+        return contextlib.nullcontext(lambda done, total: told.append((what, done, total)))
+
+    for _ in range(2):  # what is there needs no bar
+        zoo.build(Registry(tmp_path), names=names, show=show)
+
+    what = "Training ready-made models, once"
+    assert told == [(what, 0, 2), (what, 1, 2), (what, 2, 2)]
 
 
 def test_what_was_removed_is_made_again_only_by_name(tmp_path, monkeypatch):

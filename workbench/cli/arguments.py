@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from workbench.batching.timer import BatchPolicy
-from workbench.cli.output import Arguments, announce
+from workbench.cli.output import Arguments
 from workbench.errors import InvalidInput
 from workbench.files import home
 from workbench.registry.api import Registry
@@ -203,7 +203,7 @@ def registry_of(arguments: Arguments, *, fill: bool = True) -> Registry:
     path = arguments.registry
     if path is None and not fill:
         path = home() / "registry"
-    return Registry(path, progress=announce)
+    return Registry(path)
 
 
 def version_of(name: str) -> tuple[str, int]:

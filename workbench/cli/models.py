@@ -15,9 +15,10 @@ from workbench.cli.arguments import (
     subparser,
     version_of,
 )
-from workbench.cli.output import Arguments, announce, print_json
+from workbench.cli.output import Arguments, print_json
 from workbench.cli.samples import read_samples
 from workbench.formatting import Table
+from workbench.progress import show_progress
 from workbench.registry.adaptation import Adaptation
 from workbench.registry.agreement import NOT_CHECKED
 from workbench.registry.answers import Answer
@@ -75,7 +76,7 @@ def _register(arguments: Arguments) -> int:
 
 def _train(arguments: Arguments) -> int:
     registry = registry_of(arguments, fill=False)
-    build(registry, task=arguments.task, progress=announce)
+    build(registry, task=arguments.task, show=show_progress)
     models = [model for model in registry.models() if model.traits.task == arguments.task]
     if arguments.json:
         print_json({"models": [model.name for model in models]})

@@ -10,13 +10,14 @@ from workbench.cli.arguments import (
     registry_of,
     subparser,
 )
-from workbench.cli.output import Arguments, print_json, print_text, show_progress
+from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.traffic import add_traffic, read_traffic
 from workbench.cli.values import forecasters, options_of, parse_forecaster
 from workbench.formatting import Table
 from workbench.planner.options import CLOUD_KINDS, SELF_SCALED, Options
 from workbench.planner.plans import Plan
 from workbench.planner.search import plan
+from workbench.progress import show_progress
 from workbench.quantiles import SLO
 
 _EXIT_UNMET = 1

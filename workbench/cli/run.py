@@ -31,7 +31,6 @@ from workbench.cli.output import (
     print_json,
     print_text,
     report_interruption,
-    show_progress,
 )
 from workbench.cli.report import facts_of, format_comparison, write_page
 from workbench.cloud.aws import Cloud
@@ -40,6 +39,7 @@ from workbench.experiment import Experiment
 from workbench.formatting import Table, milliseconds
 from workbench.measuring import kept_calls
 from workbench.measuring.profile import AFTER_IDLE, BACK_TO_BACK, Profile, profile
+from workbench.progress import show_progress
 from workbench.registry.model import Model
 from workbench.run import Run
 from workbench.validation import positive

@@ -12,12 +12,13 @@ from workbench.cli.arguments import (
     registry_of,
     subparser,
 )
-from workbench.cli.output import Arguments, print_json, print_text, show_progress
+from workbench.cli.output import Arguments, print_json, print_text
 from workbench.cli.traffic import add_traffic, read_traffic
 from workbench.deployment.base import KINDS
 from workbench.ensemble import Ensemble, Member
 from workbench.errors import InvalidInput
 from workbench.planner.options import CLOUD_KINDS, Options
+from workbench.progress import show_progress
 from workbench.quantiles import SLO
 from workbench.registry.api import Registry
 from workbench.routing.cascade import Cascade

@@ -13,9 +13,10 @@ from workbench.cli.arguments import (
     subparser,
 )
 from workbench.cli.cloud import add_deployment_options, cloud_of, deployment_of
-from workbench.cli.output import Arguments, print_json, print_text, show_progress
+from workbench.cli.output import Arguments, print_json, print_text
 from workbench.errors import InvalidInput
 from workbench.measuring.batch_inference import transform
+from workbench.progress import show_progress
 from workbench.registry.rows import Missing
 
 

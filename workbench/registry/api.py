@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 from workbench.errors import Damaged, InvalidInput, NotFound, StorageError
 from workbench.files import as_path, home, is_full, read_and_verify, sha256
 from workbench.formatting import Table
+from workbench.progress import show_progress
 from workbench.provenance import environment
 from workbench.registry.adaptation import Adaptation
 from workbench.registry.agreement import NOT_CHECKED, read_agreement
@@ -133,7 +134,8 @@ class Registry:
         path: The directory, made where missing. Without one it is `registry` in $WORKBENCH_HOME
             or in the user's data directory, and the ready-made models are trained on first use.
         progress: Called with a line of text before something slow, and where a model that is
-            registered answers in another way in batches. By default that goes to stderr.
+            registered answers in another way in batches. By default that goes to stderr, and a bar
+            tells how far the training of ready-made models is.
         clock: Gives the time that changes are stamped with.
         timeout: Seconds to wait for another process that is writing.
 
@@ -159,7 +161,7 @@ class Registry:
         if path is None and self.writable:
             from workbench.registry import zoo  # trains models, which few processes need
 
-            zoo.build(self, progress=self._progress)
+            zoo.build(self, show=show_progress if progress is None else None, progress=progress)
 
     def with_timeout(self, timeout: float) -> "Registry":
         """Return the same registry, with other seconds to wait for another process."""

@@ -1,7 +1,9 @@
 """Fitted estimators as ONNX files, by skl2onnx and what it needs beside itself."""
 
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,9 @@ from workbench.registry.estimator_inputs import (
 )
 from workbench.registry.onnx import OTHER_MEANS
 from workbench.registry.rows import columns_of
+
+_MANY_NUMBERS = 10_000
+_weights_lock = threading.Lock()
 
 
 def find_columns(estimator: Any, rows: NDArray[Any] | None) -> NDArray[Any] | None:  # noqa: ANN401
@@ -142,14 +147,37 @@ def _convert(
             custom_conversion_functions=list_converters(),
         )
 
-    if not is_classifier(estimator):
-        return convert({})
-    try:
-        return convert({id(estimator): {"zipmap": False}})
-    except NameError:
-        # A LinearSVC never answers with maps and does not know the option. In a pipeline skl2onnx
-        # sets it by itself, unless the step's type has options already.
-        return convert({LinearSVC: {}, GridSearchCV: {}})
+    with _raw_weights():
+        if not is_classifier(estimator):
+            return convert({})
+        try:
+            return convert({id(estimator): {"zipmap": False}})
+        except NameError:
+            # A LinearSVC never answers with maps and does not know the option. In a pipeline
+            # skl2onnx sets it by itself, unless the step's type has options already.
+            return convert({LinearSVC: {}, GridSearchCV: {}})
+
+
+@contextmanager
+def _raw_weights() -> Iterator[None]:
+    """Have skl2onnx write large arrays as bytes: number by number 26 million take it 6 s."""
+    from onnx import helper, numpy_helper
+    from skl2onnx.common._container import ModelComponentContainer
+
+    plain = ModelComponentContainer.add_initializer
+
+    def add_initializer(self: Any, name: str, kind: int, shape: Any, content: Any) -> Any:  # noqa: ANN401
+        if isinstance(content, np.ndarray) and content.size >= _MANY_NUMBERS and shape:
+            numbers = content.astype(helper.tensor_dtype_to_np_dtype(kind))
+            content = numpy_helper.from_array(numbers.reshape(shape))
+        return plain(self, name, kind, shape, content)
+
+    with _weights_lock:
+        ModelComponentContainer.add_initializer = add_initializer
+        try:
+            yield
+        finally:
+            ModelComponentContainer.add_initializer = plain
 
 
 def _feature_names(estimator: Any) -> list[str]:  # noqa: ANN401

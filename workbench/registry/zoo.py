@@ -7,8 +7,9 @@ row and little more for several, so that batching decides; the others answer in 
 import hashlib
 import importlib.resources
 import warnings
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import NotFound
+from workbench.progress import Progress
 from workbench.registry import framed_digits
 from workbench.registry.answers import Answer
 from workbench.registry.model import Model, Samples
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from workbench.registry.api import Registry
 
 
+_FEW_ROWS = 20
 _CALIBRATION_ROWS = 300  # of the training rows
 _FRAMED_TARGETS = {framed_digits.TASK: "digits", f"{framed_digits.TASK}-kind": "kinds"}
 """What is asked in each task on framed digits: which digit it is, or of which kind the row."""
@@ -47,6 +50,16 @@ class _Data:
     def labels(self) -> bool:
         """Whether the targets are labels."""
         return self.train_targets.dtype.kind != "f"
+
+
+def _fit(estimator: Any, data: _Data) -> Any:  # noqa: ANN401
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        # The networks stop after few epochs on purpose: more cost time and win no accuracy.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        rows = as_frame(data.train) if data.train.dtype.names else data.train
+        return estimator.fit(rows, data.train_targets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,13 +118,14 @@ class _TrainedRecipe:
 
     data: str
     estimator: Callable[[int], Any]
-    finish: Callable[[Any, _Data], dict[str, Any]] = lambda *_: {}
+    fit: Callable[[Any, _Data], Any] = _fit
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self, registry: "Registry", seed: int) -> _ModelSource:  # noqa: ARG002 - as its siblings
         data = _load(self.data, seed)
-        fitted = _fit(self.estimator(seed), data)
+        fitted = self.fit(self.estimator(seed), data)
         lineage = {"parameters": _parameters(fitted), "trained_on": data.sha256, "seed": seed}
-        return _ModelSource(fitted, data, lineage | self.finish(fitted, data))
+        return _ModelSource(fitted, data, {**lineage, **self.more})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +153,7 @@ def build(
     names: Collection[str] | None = None,
     task: str | None = None,
     progress: Callable[[str], object] | None = None,
+    show: Callable[[str], AbstractContextManager[Progress]] | None = None,
     seed: int = 0,
 ) -> None:
     """Put the ready-made models that a registry lacks into it, trained and approved.
@@ -153,6 +168,7 @@ def build(
         names: Some of `NAMES` and `ON_DEMAND`; by default all of `NAMES`.
         task: Instead of names: all models of a task, such as "framed-digits".
         progress: Called once, with a line of text, before training starts.
+        show: Shows how far the training is, if there is any: `workbench.progress.show_progress`.
         seed: Of the split into training and held-out rows, and of every estimator.
 
     Raises:
@@ -178,8 +194,16 @@ def build(
         lacking = list_missing()
         if lacking and progress is not None:
             progress(f"Training {len(lacking)} ready-made models, once, into {registry.path} ...")
-        for name in lacking:
-            _add(registry, name, seed)
+        if lacking:
+            with (show or _show_nothing)("Training ready-made models, once") as report:
+                for done, name in enumerate(lacking):
+                    report(done, len(lacking))
+                    _add(registry, name, seed)
+                report(len(lacking), len(lacking))
+
+
+def _show_nothing(what: str) -> AbstractContextManager[Progress]:  # noqa: ARG001 - as those that do
+    return nullcontext(lambda done, total: None)  # noqa: ARG005
 
 
 def _of_task(task: str) -> tuple[str, ...]:
@@ -259,17 +283,7 @@ def _load_framed(name: str, seed: int) -> _Data:
     return _Data(name, train.rows, known, Samples(test.rows, right, test.kinds), sha256)
 
 
-def _fit(estimator: Any, data: _Data) -> Any:  # noqa: ANN401
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings():
-        # The networks stop after few epochs on purpose: more cost time and win no accuracy.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        rows = as_frame(data.train) if data.train.dtype.names else data.train
-        return estimator.fit(rows, data.train_targets)
-
-
-def _fit_last_layer(pipeline: Any, data: _Data) -> dict[str, Any]:  # noqa: ANN401
+def _fit_last_layer(pipeline: Any, data: _Data) -> Any:  # noqa: ANN401
     """Leave the hidden layers of a network random, and fit what follows them by least squares.
 
     As accurate here as training all of it, for a tenth of the time (Rahimi and Recht, "Weighted
@@ -277,14 +291,17 @@ def _fit_last_layer(pipeline: Any, data: _Data) -> dict[str, Any]:  # noqa: ANN4
     """
     from sklearn.linear_model import RidgeClassifier
 
-    network = pipeline[-1]
-    features = pipeline[:-1].transform(data.train)
+    network, features = pipeline[-1], pipeline[:-1].fit_transform(data.train)
+    few = slice(_FEW_ROWS)  # one step with a few rows draws the weights, and hardly moves them
+    network.partial_fit(
+        features[few], data.train_targets[few], classes=np.unique(data.train_targets)
+    )
     for weights, offsets in zip(network.coefs_[:-1], network.intercepts_[:-1], strict=True):
         features = np.maximum(features @ weights + offsets, 0)
     last = RidgeClassifier().fit(features, data.train_targets)
     network.coefs_[-1] = last.coef_.T.astype(np.float32)
     network.intercepts_[-1] = last.intercept_.astype(np.float32)
-    return {"last_layer": f"{last}, the hidden layers are random"}
+    return pipeline
 
 
 def _parameters(estimator: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -364,7 +381,8 @@ _RECIPES: dict[str, _TrainedRecipe | _QuantisedRecipe | _PrunedRecipe | _PatchRe
     "digits-mlp-wide": _TrainedRecipe(
         data="digits",
         estimator=_mlp(5120, 5120, epochs=1, solver="sgd"),
-        finish=_fit_last_layer,
+        fit=_fit_last_layer,
+        more={"last_layer": "RidgeClassifier(), the hidden layers are random"},
     ),
     "breast-cancer-logistic": _TrainedRecipe(data="breast-cancer", estimator=_logistic),
     "breast-cancer-forest": _TrainedRecipe(data="breast-cancer", estimator=_forest()),
