@@ -47,9 +47,10 @@ def _page_bar(what: str) -> Callable[..., None]:
 
     def draw(done: int, total: int, *, over: bool) -> Any:  # noqa: ANN401 - of IPython
         shown = "" if over else bar.format(done, max(total, 1), words)
-        return HTML(f"<div>{words}: {done:,} of {total:,} {shown}</div>" if total else words)
+        told = f"<div>{words}: {done:,} of {total:,} {shown}</div>" if total else words
+        return HTML(told)  # type: ignore[no-untyped-call]
 
-    handle = display(draw(0, 0, over=False), display_id=True)
+    handle = display(draw(0, 0, over=False), display_id=True)  # type: ignore[no-untyped-call]
     return lambda done, total, *, over: handle.update(draw(done, total, over=over))
 
 
