@@ -40,7 +40,7 @@ _BY_COST, _BY_TRAFFIC = "Cost and latency", "Break-even by traffic"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Question:
+class _DecisionRequest:
     """What is to be decided."""
 
     source: Model | Measured
@@ -49,7 +49,7 @@ class _Question:
     options: Options
     today: Today | None
 
-    def shorten(self) -> "_Question":
+    def shorten(self) -> "_DecisionRequest":
         """Return what a first look answers: fewer simulations, of the first requests only."""
         options = replace(
             self.options, unseen_draws=0, finalists=min(self.options.finalists, _FIRST_FINALISTS)
@@ -84,8 +84,8 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
     def __init__(self, *, on_apply: Callable[[Configuration], object] | None = None) -> None:
         self._on_apply = on_apply
         self._lock = threading.Lock()
-        self._wanted: _Question | None = None
-        self._answered: _Question | None = None
+        self._wanted: _DecisionRequest | None = None
+        self._answered: _DecisionRequest | None = None
         self._costs: pl.DataFrame | None = None  # by rate, of `value`
         self._finished = threading.Event()
         self._finished.set()
@@ -145,7 +145,9 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
     ) -> None:
         """Decide this from now on; what is under way for another question is given up."""
         options = Options() if options is None else options
-        self._wanted = _Question(source=source, trace=trace, slo=slo, options=options, today=today)
+        self._wanted = _DecisionRequest(
+            source=source, trace=trace, slo=slo, options=options, today=today
+        )
         self._start()
 
     def withdraw(self, reason: str) -> None:
@@ -190,7 +192,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
                     return
             try:
                 step(_Check(self, asked))
-            except _Superseded:
+            except _LaterOffer:
                 continue
             except Exception as failure:  # noqa: BLE001 - a thread's failure reaches nobody
                 self._fail(failure)
@@ -203,7 +205,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
             return partial(self._break_even, self.value)
         return None
 
-    def _decide(self, asked: _Question, check: "_Check") -> None:
+    def _decide(self, asked: _DecisionRequest, check: "_Check") -> None:
         """Show a first look, then the whole decision."""
         self._measure(asked, check)
         first = asked.shorten()
@@ -213,7 +215,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
         self._present(found, check)
         self.status.say(found.plan.effort)
 
-    def _measure(self, asked: _Question, check: "_Check") -> None:
+    def _measure(self, asked: _DecisionRequest, check: "_Check") -> None:
         """Have the profile of a model, with a bar while it is measured."""
 
         def progress(done: int, total: int) -> None:
@@ -314,7 +316,7 @@ class DecisionView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywi
             self.take(row.configuration)
 
 
-class _Superseded(Exception):
+class _LaterOffer(Exception):
     """Another question has come."""
 
 
@@ -323,11 +325,11 @@ class _Check:
     """Called as a progress is; ends work whose question is not asked any more."""
 
     view: DecisionView
-    asked: _Question | None
+    asked: _DecisionRequest | None
 
     def __call__(self, _done: int = 0, _total: int = 0) -> None:
         if not self.view.asks(self.asked):
-            raise _Superseded
+            raise _LaterOffer
 
 
 def _describe(row: DecisionRow) -> str:
