@@ -28,6 +28,11 @@ class Seen:
         self.charts = page.locator(".wb img.wb-chart")
         self.p95 = page.locator(".wb-runs tr:has(th:text-is('p95')) td")
 
+    def unfold(self):
+        """Show the controls of all folds."""
+        for fold in self.page.locator(".wb-fold > button:visible").all():
+            fold.click()
+
     def choose(self, label, option):
         self.page.get_by_label(label, exact=True).select_option(option)
 
@@ -49,6 +54,7 @@ def seen(open_notebook, registry):
     seen = Seen(open_notebook("import workbench as wb", show))
     expect(seen.run).to_be_enabled()
     seen.choose("Model", "digits-mlp-small")
+    seen.unfold()
     return seen
 
 
@@ -123,7 +129,7 @@ def test_bad_values_are_refused_in_words_and_no_key_deletes_the_cell(seen):
     expect(seen.run).to_be_disabled()
 
     seen.enter("Max size", 4)
-    seen.choose("Type", "Serverless")
+    seen.choose("Where", "Serverless")
 
     expect(seen.page.get_by_label("Run on", exact=True)).to_have_text(re.compile("^Local.cloud"))
     expect(seen.run).to_be_enabled()
@@ -132,7 +138,7 @@ def test_bad_values_are_refused_in_words_and_no_key_deletes_the_cell(seen):
     expect(seen.simulate).to_be_disabled()
     seen.enter("Max concurrency", 200)
 
-    seen.choose("Type", "Local")
+    seen.choose("Where", "Local")
 
     expect(seen.run).to_be_enabled()
     for control in (seen.page.get_by_label("Model", exact=True), seen.run):

@@ -25,6 +25,7 @@ def app_in(page, cell=1):
 def start_long_run(app):
     expect(app.run).to_be_enabled()
     app.choose("Model", "digits-mlp-small")
+    app.unfold()
     app.enter("Rate (1/s)", 100)
     app.enter("Duration (s)", 600)
     app.run.click()
@@ -86,7 +87,7 @@ def test_a_kernel_that_is_restarted_leaves_rows_that_the_new_app_shows(open_note
     assert len(run) >= 10
     assert not run.complete
 
-    page.locator(".wb button", has_text=re.compile("^Kept runs$")).click()
+    page.locator(".wb button", has_text=re.compile("^Runs$")).click()
     expect(page.locator(".wb select option:checked", has_text="not complete")).to_have_count(1)
     page.locator(".wb button", has_text=re.compile("^Show$")).click()
 
@@ -99,6 +100,7 @@ def test_two_apps_on_a_page_do_not_disturb_each_other(open_notebook, show):
     expect(two.run).to_be_enabled()
     start_long_run(one)
 
+    two.unfold()
     two.enter("Max size", 0)
     expect(two.run).to_be_disabled()
     two.enter("Max size", 4)

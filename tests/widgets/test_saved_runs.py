@@ -94,7 +94,7 @@ def test_no_runs_and_too_many_are_said(runs, tmp_path, monkeypatch):
 
 def test_the_app_shows_a_kept_run_once(runs, registry):
     app = App(registry)
-    view = app.more["Kept runs"]
+    view = app.more["Runs"]
     view.list.value = runs / "one"
     for _ in range(2):
         view.show_button.click()

@@ -72,7 +72,7 @@ def test_a_visitor_simulates_the_preset_by_keyboard_alone(classroom, page):
     app = Seen(page)
     expect(app.simulate).to_be_enabled()
     expect(page.locator(".wb").first).to_contain_text("who pays for an idle instance")
-    expect(page.get_by_label("Cold start (s)", exact=True)).to_have_value("2")
+    expect(page.get_by_text("A new instance takes 2 s to start.")).to_be_visible()
     press_tab(page, "Model")
     page.keyboard.type("digits-mlp-s")
     press_tab(page, "Simulate")
@@ -113,7 +113,8 @@ def test_a_closed_tab_ends_its_kernel_and_the_finished_rows_are_on_disk(classroo
     app = Seen(page)
     expect(app.simulate).to_be_enabled()
     app.choose("Model", "digits-mlp-small")
-    app.choose("Type", "Local")
+    app.choose("Where", "Local")
+    app.unfold()
     app.enter("Duration (s)", 600)  # first: ten days of the other rate would be refused
     app.enter("Rate (1/s)", 100)
     app.run.click()

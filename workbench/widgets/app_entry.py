@@ -9,6 +9,7 @@ import ipywidgets
 from workbench.errors import WorkbenchError
 from workbench.registry.api import Registry
 from workbench.widgets.code import code_of, value_code
+from workbench.widgets.form import button
 from workbench.widgets.notebook import Status, current_cell, frontend
 from workbench.widgets.presets import DEFAULT_GROUP, Preset, preset_of
 
@@ -97,7 +98,7 @@ class ClosedApp(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self._make = make
         self.app: App | None = None
         self.status = Status()
-        self.again = ipywidgets.Button(description="Try again", button_style="primary")
+        self.again = button("Try again", "Open the registry again.", "primary")
         self.again.on_click(lambda _: self.refresh())
         super().__init__([self.status, self.again])
         self.add_class("wb")
@@ -114,6 +115,7 @@ class ClosedApp(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             self.status.say(str(error), wrong=True)
         else:
             self.children = [self.app]
+            self.app.decide()
 
 
 class StaticApp:

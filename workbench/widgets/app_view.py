@@ -13,16 +13,20 @@ from workbench.deployment.base import Deployment
 from workbench.deployment.hybrid import Hybrid
 from workbench.errors import InvalidInput, WorkbenchError
 from workbench.experiment import Experiment
+from workbench.planner.candidates import Configuration
 from workbench.planner.options import Options
-from workbench.planner.plans import Plan
+from workbench.planner.plans import Candidate, Plan
 from workbench.pricing.cost import HOUR, total
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
 from workbench.run import Run
 from workbench.scaling.base import ScalingPolicy
 from workbench.scaling.capacity import InstanceCapacity
+from workbench.widgets.app_shell import TABS, lay_out
 from workbench.widgets.code import code_of, value_code
+from workbench.widgets.decision_view import DecisionView
 from workbench.widgets.deployment_picker import DeploymentPicker
+from workbench.widgets.form import show
 from workbench.widgets.lazy_tabs import LazyTabs
 from workbench.widgets.monitor_view import MonitorView
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
@@ -86,19 +90,24 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.target = TargetPicker()
         self.panel = RunPanel()
         self.results = Results()
-        self.more = LazyTabs(
-            {
-                "What if": WhatIf,
-                "Plan": self._show_plan,
-                "Which model?": partial(self._show_selection, registry),
-                "Monitor": self._show_monitor,
-                "Kept runs": partial(RunsView, self._show_saved_run),
-                "Registry": partial(self._show_registry, registry),
-            }
+        self._is_shown = False
+        self.decision = DecisionView(on_apply=self._apply_decision)
+        self.decision.observe(self._save_views, "kept")
+        makes = (
+            lambda: self.decision,
+            partial(RunsView, self._show_saved_run),
+            *(WhatIf, self._show_plan, partial(self._show_selection, registry)),
+            *(self._show_monitor, partial(self._show_registry, registry)),
         )
+        with_runs = [(self.panel, ("Decision", "Runs", "Monitor")), (self.results, ("Runs",))]
+        self.more = LazyTabs(dict(zip(TABS, makes, strict=True)), TABS, with_runs)
         self._code = ipywidgets.HTML()
-        self.code_button = ipywidgets.ToggleButton(description="Show code")
+        self.code_button = ipywidgets.ToggleButton(
+            description="Show code",
+            tooltip="Python that does the same as these controls.",
+        )
         self.code_button.observe(self._show_code, "value")
+        self.more.observe(self._show_code, "selected")
         self._parts = (
             *(self.model, self.deployment, self.scaling, self.traffic),
             *(self.policy, self.slo, self.simulation, self.router),
@@ -113,15 +122,26 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self.target.observe(self._update_panel, ["value", "error"])
         for part in self._parts:
             part.observe(self._update_sliders, ["value", "error"])
-        self.more.buttons["What if"].observe(self._update_sliders, "value")
+        self.more.observe(self._update_sliders, "selected")
+        self.more.observe(lambda _: self._update_decision(), "selected")
         self.panel.observe(lambda change: self.results.add(change["new"]), "value")
         self.panel.observe(self._update_panel, "way")
         self.panel.observe(self._update_after_run, "running")
         self.results.observe(self._save_views, "kept")
         question = [ipywidgets.HTML(html.escape(preset.question))] if preset.question else []
-        shown = [self._code, self.results, self.more]
-        super().__init__([*question, *self._rows(), *shown])
+        rest = self.policy, self.scaling, self.simulation, self.router, self.target
+        page = lay_out(
+            model=self.model,
+            traffic=self.traffic,
+            slo=self.slo,
+            deployment=self.deployment,
+            rest=rest,
+            tabs=self.more,
+            below=ipywidgets.VBox([self.code_button, self._code]),
+        )
+        super().__init__([*question, *page])
         self.add_class("wb")
+        self.add_class("wb-app")
         self._update_panel()
         self._show_code()
 
@@ -183,6 +203,18 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         lines += [f"    wb.{made.ensemble.router!r},", ")"]
         return ["\n    ".join(lines), f"trace={traffic}", f"slo={slo}"]
 
+    def decide(self) -> None:
+        """Find the answer for what the controls hold, from now on whenever they change.
+
+        What shows the app calls this; one that nobody sees computes nothing.
+        """
+        self._is_shown = True
+        self._update_decision()
+
+    def _repr_mimebundle_(self, **asked: Any) -> Any:  # noqa: ANN401 - of ipywidgets
+        self.decide()
+        return super()._repr_mimebundle_(**asked)
+
     def refresh(self) -> None:
         """Read the registry again."""
         self.model.refresh()
@@ -213,19 +245,6 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         size = getattr(experiment.policy, "max_size", 1)
         return float(experiment.service(experiment.ensure_profile()).means[size]) / size
 
-    def _rows(self) -> list[ipywidgets.DOMWidget]:
-        """Return the pickers, in as many columns as fit, and what stands under them."""
-        columns = [
-            ipywidgets.VBox([self.model, self.deployment, self.target]),
-            ipywidgets.VBox([self.traffic, self.router]),
-            ipywidgets.VBox([self.policy, self.slo, self.simulation, self.scaling]),
-        ]
-        layout = ipywidgets.Layout(
-            grid_template_columns="repeat(auto-fit, minmax(min(100%, 250px), 1fr))",
-            grid_gap="0 24px",
-        )
-        return [ipywidgets.GridBox(columns, layout=layout), self.panel, self.code_button]
-
     def _update_panel(self, _change: object = None) -> None:
         """Give the panel the experiment that the controls make now, or say why there is none."""
         if self.traffic.value is not None:
@@ -235,7 +254,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
             experiment = self.experiment
         except InvalidInput as error:
             self.panel.offer({}, str(error))
-            self._code.value = ""
+            self._show_code()
             return
         self.target.cloud = bool(experiment.deployment.needs)
         offered = works(
@@ -252,7 +271,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
             del offered["run"]
             terms, reason = "", f"Run is not possible: {error}"
         self.panel.offer(offered, reason, terms={"run": terms} if terms else {})
-        self._code.value = f"<pre>{html.escape(self.code)}</pre>"
+        self._show_code()
 
     def _terms(self, experiment: Experiment) -> str:
         """Return what a run would cost, "" for nothing, or raise why there can be none."""
@@ -263,7 +282,7 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
     def _save_views(self, _change: object = None) -> None:
         """Leave in the notebook what results, plan and monitor show."""
         views = [
-            self.results,
+            *(self.decision, self.results),
             *(self.more.parts.get(each) for each in ("Plan", "Which model?", "Monitor")),
         ]
         self.keep("".join(view.kept for view in views if view is not None))
@@ -304,11 +323,23 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         return target.cloud if isinstance(target, OnAWS) else aws()
 
     def _update_searches(self) -> None:
-        """Have plan and selection search for what the controls hold, or say why they cannot."""
+        """Have all that searches do so for what the controls hold, or say why it cannot."""
+        self._update_decision()
         if "Plan" in self.more.parts:
             self._update_plan(self.more["Plan"])
         if "Which model?" in self.more.parts:
             self._update_selection(self.more["Which model?"])
+
+    def _update_decision(self) -> None:
+        if not self._is_shown or self.more.selected != "Decision":
+            return
+        asked = self.model, self.traffic, self.slo, self.simulation
+        if reason := self._search_obstacle(*asked, self.deployment, self.policy):
+            self.decision.withdraw(reason)
+            return
+        today = self.deployment.value, self.policy.value
+        source = self.model.value, self.traffic.value, self.slo.value
+        self.decision.offer(*source, self._options(), today=today)
 
     def _update_plan(self, view: PlanView) -> None:
         if reason := self._search_obstacle(self.model, self.traffic, self.slo, self.simulation):
@@ -353,10 +384,14 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         self._deploy(chosen.deployment, None)
         self.policy.set(chosen.policy)
 
+    def _apply_decision(self, chosen: Configuration | Candidate) -> None:
+        """Have the pickers hold what a point of the picture stands for."""
+        self._deploy(chosen.deployment, chosen.scaling)
+        self.policy.set(chosen.policy)
+
     def _apply_plan(self, plan: Plan) -> None:
         """Have the pickers hold what a plan chose."""
-        self._deploy(plan.best.deployment, plan.best.scaling)
-        self.policy.set(plan.best.policy)
+        self._apply_decision(plan.best)
 
     def _deploy(self, deployment: Deployment, scaling: ScalingPolicy | None) -> None:
         """Have the pickers hold a deployment, or a hybrid's parts, and how it is scaled."""
@@ -375,10 +410,28 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         return view
 
     def _show_code(self, _change: object = None) -> None:
-        self._code.layout.display = None if self.code_button.value else "none"
+        """Show the lines of what is on the page, where they are asked for and there are any."""
+        show(self._code, shown=self.code_button.value)
+        try:
+            code = self._decision_code() if self.more.selected == "Decision" else self.code
+        except InvalidInput:
+            code = ""
+        self._code.value = f"<pre>{html.escape(code)}</pre>" if code else ""
+
+    def _decision_code(self) -> str:
+        """Return the lines that decide and draw the picture."""
+        made = self.experiment
+        lines = [
+            *("import workbench as wb", ""),
+            f'model = {self._registry_code}["{self.model.value.name}"]',
+            f"trace = wb.{self.traffic.code}",
+            f"slo = wb.{made.slo!r}",
+            self.decision.code,
+        ]
+        return "\n".join(lines)
 
     def _update_sliders(self, _change: object = None) -> None:
-        if not self.more.buttons["What if"].value:
+        if self.more.selected != "What if":
             return
         sliders = self.more["What if"]
         if self.router.value is not None and self.router.value.router is not None:
@@ -400,8 +453,9 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
     def _update_after_run(self, _change: object = None) -> None:
         """Have the sliders measure, and plan, what a run that is under way keeps from that."""
         self._update_searches()
-        shown = self.more.buttons["What if"].value
-        if shown and not self.panel.running and self.more["What if"].value is None:
+        if self.panel.running and self.more.selected == "Decision":
+            self.more.select("Runs")
+        if self.more.selected == "What if" and self.more["What if"].value is None:
             self._update_sliders()
 
 

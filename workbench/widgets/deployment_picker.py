@@ -39,7 +39,12 @@ class DeploymentPicker(Picker):
         examples = {kind: each.example() for kind, each in KINDS.items()} | {value.kind: value}
         choices = {"instance_type": self._instance_types}
         self._settings = SettingsForm(
-            "Type", examples, self._read, begin=value.kind, choices=choices
+            "Where",
+            examples,
+            self._read,
+            begin=value.kind,
+            choices=choices,
+            about="The inference type: today's choice, which the others are compared with.",
         )
         self.kind = self._settings.kind
         super().__init__("Inference type", {}, self._settings)
@@ -47,6 +52,10 @@ class DeploymentPicker(Picker):
 
     def __getitem__(self, name: str) -> Control:
         return self._settings[name]
+
+    def lift_kind(self) -> Control:
+        """Return the list of inference types, to be shown elsewhere from now on."""
+        return self._settings.lift_kind()
 
     def set(self, value: Deployment) -> None:
         """Have the controls hold this deployment."""

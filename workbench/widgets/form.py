@@ -10,45 +10,57 @@ import ipywidgets
 Control = Any  # one of ipywidgets, which has no types
 
 
-def wide_layout() -> dict[str, Any]:
-    """Return the style of a control: as wide as its box, its label wide enough for each of ours."""
+def settings_of_control(label: str, about: str) -> dict[str, Any]:
+    """Return what every control has: its label, wide enough for each of ours, and help text.
+
+    A control without help text would have "null" for one in a browser: its label stands in.
+    """
     return {
+        "description": label,
+        "tooltip": about or label,
         "style": {"description_width": "124px"},
         "layout": ipywidgets.Layout(width="auto"),
     }
 
 
-def integer(label: str, value: float) -> ipywidgets.IntText:
-    """Return a control for whole numbers that tells of each key."""
+def integer(label: str, value: float, about: str = "") -> ipywidgets.IntText:
+    """Return a control for whole numbers that tells of each key; `about` is its help text."""
     return ipywidgets.IntText(
-        description=label, value=value, continuous_update=True, **wide_layout()
+        value=value, continuous_update=True, **settings_of_control(label, about)
     )
 
 
-def number(label: str, value: float) -> ipywidgets.FloatText:
+def number(label: str, value: float, about: str = "") -> ipywidgets.FloatText:
     """Return a control for numbers that tells of each key."""
     value = round(value, 9)
     return ipywidgets.FloatText(
-        description=label, value=value, continuous_update=True, **wide_layout()
+        value=value, continuous_update=True, **settings_of_control(label, about)
     )
 
 
-def text(label: str, value: str = "", placeholder: str = "") -> ipywidgets.Text:
+def text(label: str, value: str = "", placeholder: str = "", about: str = "") -> ipywidgets.Text:
     """Return a control for words that tells when Enter or Tab is pressed."""
     return ipywidgets.Text(
-        description=label,
         value=value,
         placeholder=placeholder,
         continuous_update=False,
-        **wide_layout(),
+        **settings_of_control(label, about),
     )
 
 
 def choice(
-    label: str, options: Sequence[Any] | Sequence[tuple[str, Any]], value: object
+    label: str,
+    options: Sequence[Any] | Sequence[tuple[str, Any]],
+    value: object,
+    about: str = "",
 ) -> ipywidgets.Dropdown:
     """Return a list to choose from; options are values, or pairs of a name and a value."""
-    return ipywidgets.Dropdown(description=label, options=options, value=value, **wide_layout())
+    return ipywidgets.Dropdown(options=options, value=value, **settings_of_control(label, about))
+
+
+def button(label: str, about: str, style: str = "") -> ipywidgets.Button:
+    """Return a button; `style` is "primary" or "warning" where it stands out."""
+    return ipywidgets.Button(description=label, tooltip=about, button_style=style)
 
 
 def show(control: Control, *, shown: bool) -> None:
@@ -69,6 +81,7 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     ) -> None:
         self.controls = dict(controls)
         self._lines: dict[str, ipywidgets.HTML] = {}  # made when there is something to say
+        self._lifted: set[str] = set()
         self._rows = {name: ipywidgets.VBox([each]) for name, each in self.controls.items()}
         super().__init__(list(self._rows.values()))
         for control in self.controls.values():
@@ -85,6 +98,17 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             for name, control in self.controls.items()
             if self._rows[name].layout.display != "none"
         }
+
+    def lift(self, name: str) -> ipywidgets.VBox:
+        """Return a control, with the line for what is wrong, to be shown elsewhere from now on."""
+        self._lifted.add(name)
+        self.children = [row for each, row in self._rows.items() if each not in self._lifted]
+        return self._rows[name]
+
+    @property
+    def wrong_above(self) -> bool:
+        """Whether a control that was lifted is refused."""
+        return any(self._lines[name].value for name in self._lifted & self._lines.keys())
 
     def show(self, names: Sequence[str]) -> None:
         """Show the controls of these names alone."""

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import anywidget
@@ -100,41 +101,12 @@ class Keyboard(anywidget.AnyWidget):
     The attribute that stops this has to be on the very control. Keys with Ctrl or Cmd still reach
     JupyterLab. When a button that has the focus is disabled, one beside it gets the focus, the
     primary one first; it would be lost otherwise. The handle of a slider, which ipywidgets leaves
-    without a name, gets that of the slider. All this holds for what is in a box of the class `wb`.
+    without a name, gets that of the slider. A control has the help text of its label, which alone
+    gets one from ipywidgets, and nothing has the "null" that it writes where there is none. A
+    button that unfolds something says whether it has. All this holds in a box of the class `wb`.
     """
 
-    _esm = """
-    function render() {
-      const over = new AbortController();
-      window.addEventListener("keydown", (event) => {
-        if (event.target.closest?.(".wb")) {
-          const plain = !event.ctrlKey && !event.metaKey;
-          event.target.toggleAttribute("data-lm-suppress-shortcuts", plain);
-        }
-      }, { capture: true, signal: over.signal });
-      const disabled = new MutationObserver((changes) => {
-        for (const { target } of changes) {
-          if (target.disabled && target === document.activeElement && target.closest(".wb")) {
-            const beside = [...target.parentElement.querySelectorAll("button:enabled")]
-              .filter((button) => button.offsetParent !== null);  // a hidden one takes no focus
-            (beside.find((button) => button.matches(".mod-primary")) ?? beside[0])?.focus();
-          }
-        }
-      });
-      disabled.observe(document.body, { subtree: true, attributeFilter: ["disabled"] });
-      const name = () => {
-        for (const handle of document.querySelectorAll(".wb .noUi-handle:not([aria-label])")) {
-          const label = handle.closest(".jupyter-widgets")?.querySelector(".widget-label");
-          if (label?.textContent) handle.setAttribute("aria-label", label.textContent);
-        }
-      };
-      const made = new MutationObserver(name);
-      made.observe(document.body, { subtree: true, childList: true });
-      name();
-      return () => { over.abort(); disabled.disconnect(); made.disconnect(); };
-    }
-    export default { render };
-    """
+    _esm = Path(__file__).with_name("keyboard.js")
 
 
 class Status(anywidget.AnyWidget):
@@ -180,7 +152,7 @@ class Status(anywidget.AnyWidget):
     .wb.jupyter-widgets-disconnected:not(.wb .wb)::before {
       border-left: 3px solid var(--jp-error-color1); color: var(--jp-ui-font-color1);
       content: "The kernel behind these controls has ended: run this cell again. "
-        "Rows that were measured are on disk, under Kept runs.";
+        "Rows that were measured are on disk, under Runs.";
       display: block; font: 600 var(--jp-ui-font-size1) / 1.4 var(--jp-ui-font-family);
       height: auto; padding: 2px 6px;
     }

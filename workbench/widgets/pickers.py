@@ -10,7 +10,7 @@ from workbench.errors import NotFound, WorkbenchError
 from workbench.quantiles import SLO
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
-from workbench.widgets.form import Control, Form, choice, number, show
+from workbench.widgets.form import Control, Form, button, choice, number, show
 from workbench.widgets.notebook import Keyboard, Status
 
 
@@ -36,13 +36,18 @@ class Picker(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.title = title
         self.status = Status()
         self.form = Form(controls, self._read)
-        heading = ipywidgets.HTML(f"<strong>{title}</strong>")
-        super().__init__([heading, self.form, *below, self.status, Keyboard()])
+        self.heading = ipywidgets.HTML(f"<strong>{title}</strong>")
+        super().__init__([self.heading, self.form, *below, self.status, Keyboard()])
         self.add_class("wb")
         self._read()
 
     def __getitem__(self, name: str) -> Control:
         return self.form[name]
+
+    @property
+    def wrong_above(self) -> bool:
+        """Whether what is wrong is about a control that is shown elsewhere."""
+        return self.form.wrong_above
 
     def _read(self, _change: object = None) -> None:
         try:
@@ -80,8 +85,10 @@ class ModelPicker(Picker):
         self._initial_group = group
         self._problem: WorkbenchError | None = None
         self._removed_group: str | None = None  # what was chosen and is there no more
-        self.group = choice("Model", [], None)
-        self.again = ipywidgets.Button(description="Read again")
+        self.group = choice(
+            "Model", [], None, "The newest approved version of which model answers."
+        )
+        self.again = button("Read again", "Look into the registry again for approved models.")
         self.again.on_click(lambda _: self.refresh())
         self._fill(group)
         super().__init__("Model", {"group": self.group}, self.again)
@@ -141,8 +148,12 @@ class SLOPicker(Picker):
         quantiles = sorted({*_QUANTILES, value.quantile})
         options = [(f"p{100 * each:g}", each) for each in quantiles]
         controls = {
-            "quantile": choice("Percentile", options, value.quantile),
-            "latency": number("Latency (ms)", 1000 * value.latency),
+            "quantile": choice(
+                "Target", options, value.quantile, "The percentile of latency that counts."
+            ),
+            "latency": number(
+                "within (ms)", 1000 * value.latency, "The latency it may have at most."
+            ),
         }
         super().__init__("Target", controls)
 

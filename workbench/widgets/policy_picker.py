@@ -35,6 +35,7 @@ _SETTINGS_BY_KIND = {
 }
 
 
+_ABOUT = "How requests become batches."
 _MAX_SERVICE_TIMES = 1024  # of a deadline-aware policy: one for each size, all of them in its code
 
 
@@ -49,16 +50,25 @@ class PolicyPicker(Picker):
     def __init__(self, value: Policy | None = None) -> None:
         quantiles = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)]
         controls = {
-            "kind": choice("Policy", [(name, kind) for kind, name in _NAMES.items()], _TIMED),
-            "max_size": integer("Max size", 8),
-            "max_wait": number("Max wait (ms)", 25.0),
-            "latency": number("Within (ms)", 100.0),
-            "quantile": choice("Percentile", quantiles, 0.95),
-            "margin": number("In hand (ms)", 0.0),
-            "first": number("First takes (ms)", 5.0),
-            "more": number("Each more (ms)", 1.0),
-            "window": integer("Turn after", 200),
-            "settings": text("From (s), size, wait", "0 8 25", "0 8 25, 30 1 0"),
+            "kind": choice(
+                "Policy", [(name, kind) for kind, name in _NAMES.items()], _TIMED, _ABOUT
+            ),
+            "max_size": integer("Max size", 8, "Requests in a batch at most."),
+            "max_wait": number(
+                "Max wait (ms)", 25.0, "How long the first of a batch waits for others."
+            ),
+            "latency": number("Within (ms)", 100.0, "The latency that the policy aims at."),
+            "quantile": choice("Percentile", quantiles, 0.95, "Of latency, that is steered."),
+            "margin": number("In hand (ms)", 0.0, "Time that is kept in hand before the deadline."),
+            "first": number("First takes (ms)", 5.0, "How long a batch of one takes."),
+            "more": number("Each more (ms)", 1.0, "What each further request adds."),
+            "window": integer("Turn after", 200, "Requests between two turns of the wait."),
+            "settings": text(
+                "From (s), size, wait",
+                "0 8 25",
+                "0 8 25, 30 1 0",
+                "Start in seconds, size and wait in milliseconds, with commas between.",
+            ),
         }
         super().__init__("Batching", controls)
         self.set(BatchPolicy() if value is None else value)

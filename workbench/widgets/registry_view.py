@@ -12,9 +12,16 @@ from workbench.formatting import Table
 from workbench.registry.agreement import NOT_CHECKED
 from workbench.registry.api import Registry
 from workbench.registry.model import Model
-from workbench.widgets.form import Form, choice, text
+from workbench.widgets.form import Form, button, choice, text
 from workbench.widgets.notebook import Keyboard, Status
 from workbench.widgets.tables import frame_table
+
+_BUTTONS = {
+    "Approve": "Have this version be the one that is taken.",
+    "Reject": "Have nobody take this version.",
+    "Refresh": "Read the registry again.",
+    "Register": "Copy the file into the registry as a new version.",
+}
 
 
 class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -34,29 +41,31 @@ class RegistryView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
     def __init__(self, registry: Registry, group: str = "") -> None:
         self._registry = registry
         self._filling = False
-        chosen = {"group": choice("Group", [], None), "version": choice("Version", [], None)}
-        decision = {"why": text("Reason", placeholder="kept in the history")}
+        chosen = {
+            "group": choice("Group", [], None, "A model's name."),
+            "version": choice("Version", [], None, "The newest approved one is taken."),
+        }
+        decision = {"why": text("Reason", "", "kept in the history", "Why it is so decided.")}
         new = {
-            "path": text("ONNX file", placeholder="model.onnx"),
-            "into": text("Into group", placeholder="a new name, or one that is there"),
-            "task": text("Task", placeholder="what it is for"),
+            "path": text("ONNX file", "", "model.onnx", "The model to register."),
+            "into": text(
+                "Into group", "", "a new name, or one that is there", "Where it becomes a version."
+            ),
+            "task": text("Task", "", "what it is for", "Models of one task are compared."),
         }
         self.chosen = Form(chosen, self._show_selection)
         self.decision, self.new = Form(decision, _ignore_change), Form(new, _ignore_change)
         self.history = ipywidgets.HTML()
         self.status = Status()
-        self.buttons = {
-            name: ipywidgets.Button(description=name)
-            for name in ("Approve", "Reject", "Refresh", "Register")
-        }
+        self.buttons = {name: button(name, about) for name, about in _BUTTONS.items()}
         does: dict[str, Callable[[], object]] = {
             "Approve": self.approve,
             "Reject": self.reject,
             "Refresh": self.refresh,
             "Register": self.register,
         }
-        for name, button in self.buttons.items():
-            button.on_click(lambda _, do=does[name]: do())
+        for name, pressed in self.buttons.items():
+            pressed.on_click(lambda _, do=does[name]: do())
         super().__init__([*self._rows(), Keyboard()])
         self.add_class("wb")
         self.refresh(group)

@@ -12,8 +12,8 @@ from workbench.ensemble import Ensemble, Member
 from workbench.registry.model import Model
 from workbench.routing import ROUTING_POLICIES
 from workbench.routing.base import RoutingRule
-from workbench.settings import settings_of
-from workbench.widgets.form import Control, Form, choice, integer, number, show
+from workbench.settings import SettingDescription, settings_of
+from workbench.widgets.form import Control, Form, choice, integer, number, settings_of_control, show
 from workbench.widgets.pickers import Picker
 
 _FIRST = "round-robin"
@@ -53,12 +53,17 @@ class RouterPicker(Picker):
 
     def __init__(self) -> None:
         self.others = ipywidgets.SelectMultiple(
-            description="Other models",
             rows=_STEP,
-            style={"description_width": "124px"},
-            layout=ipywidgets.Layout(width="auto"),
+            **settings_of_control(
+                "Other models", "Models that may answer, too: a router chooses for each request."
+            ),
         )
-        self.kind = choice("Router", [_title(kind) for kind in _list_kinds()], _FIRST)
+        self.kind = choice(
+            "Router",
+            [_title(kind) for kind in _list_kinds()],
+            _FIRST,
+            "How it is chosen who answers.",
+        )
         self._first: Model | None = None
         self._forms: dict[str, Form] = {}
         self._box = ipywidgets.VBox()
@@ -94,7 +99,7 @@ class RouterPicker(Picker):
         if key not in self._forms:
             described = settings_of(kind)
             controls = {
-                each.name: _control(described[each.name].label, each, position, names)
+                each.name: _control(described[each.name], each, position, names)
                 for position, each in enumerate(_list_fields(kind))
             }
             self._forms[key] = Form(controls, self._read)
@@ -147,8 +152,12 @@ def _takes_all(field: Field[Any]) -> bool:
     return field.default is MISSING and "Sequence[str]" in str(field.type)
 
 
-def _control(label: str, field: Field[Any], position: int, names: Sequence[str]) -> Control:
+def _control(
+    described: SettingDescription, field: Field[Any], position: int, names: Sequence[str]
+) -> Control:
+    label, about = described.label, f"{described.label}: {described.about}."
     if _is_name(field):
-        return choice(label, list(names), names[min(position, len(names) - 1)])
+        return choice(label, list(names), names[min(position, len(names) - 1)], about)
     default: Any = field.default
-    return integer(label, default) if isinstance(default, int) else number(label, default)
+    make = integer if isinstance(default, int) else number
+    return make(label, default, about)

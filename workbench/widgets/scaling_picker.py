@@ -144,11 +144,26 @@ class ScalingPicker(Picker):
         on_demand = {kind: each.example() for kind, each in KINDS.items() if each.on_demand}
         rules = {kind: _BEGIN_RULES.get(kind) or each() for kind, each in SPILL_RULES.items()}
         planned = dict.fromkeys(_PLANNED)
-        self.overflow = SettingsForm("Overflow", {_NONE: None, **on_demand}, self._read)
-        self.spill = SettingsForm("Spill", rules, self._read)
-        self.policy = SettingsForm("Scaled by", {_NONE: None, **policies, **planned}, self._read)
+        self.overflow = SettingsForm(
+            "Overflow",
+            {_NONE: None, **on_demand},
+            self._read,
+            about="Functions that take what the fleet cannot.",
+        )
+        self.spill = SettingsForm(
+            "Spill", rules, self._read, about="Which requests go to the functions."
+        )
+        self.policy = SettingsForm(
+            "Scaled by",
+            {_NONE: None, **policies, **planned},
+            self._read,
+            about="How the fleet changes its size.",
+        )
         self.planned = Form(_make_planned_controls(), self._read)
-        self.find_button = ipywidgets.Button(description="Find the rate")
+        self.find_button = ipywidgets.Button(
+            description="Find the rate",
+            tooltip="Simulate what one instance of this model can take.",
+        )
         self.find_button.on_click(lambda _: self._find_or_tell())
         self._groups: Sequence[SettingsForm | Form] = (
             *(self.overflow, self.spill, self.policy, self.planned),
@@ -291,6 +306,7 @@ def _plain_policies() -> list[tuple[str, Any]]:
 def _make_planned_controls() -> dict[str, Any]:
     slider = ipywidgets.FloatSlider(
         description="Quantile",
+        tooltip="The share of the time for which the fleet is to be large enough.",
         value=0.0,
         min=0.0,
         max=0.999,
@@ -300,11 +316,13 @@ def _make_planned_controls() -> dict[str, Any]:
         layout=ipywidgets.Layout(width="auto"),
     )
     return {
-        "rate": number("One can do (1/s)", 10.0),
-        "call": number("A call takes (ms)", _GUESSED),
-        "boot": number("Boot (s)", 180.0),
-        "interval": number("Plans every (s)", 60.0),
-        "forecaster": choice("Forecaster", list(_FORECASTERS), "Persistence"),
+        "rate": number("One can do (1/s)", 10.0, "Requests a second that one instance can take."),
+        "call": number("A call takes (ms)", _GUESSED, "How long a function works on a request."),
+        "boot": number("Boot (s)", 180.0, "How long a new instance takes to start."),
+        "interval": number("Plans every (s)", 60.0, "Seconds between two decisions on the size."),
+        "forecaster": choice(
+            "Forecaster", list(_FORECASTERS), "Persistence", "What foretells the next traffic."
+        ),
         "quantile": slider,
     }
 

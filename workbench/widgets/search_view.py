@@ -9,6 +9,7 @@ import ipywidgets
 import traitlets
 
 from workbench.errors import Stopped, WorkbenchError
+from workbench.widgets.form import button
 from workbench.widgets.notebook import Keyboard, Status, await_finish, run_in_background
 from workbench.widgets.run_panel import FLUSH_INTERVAL, LiveProgress
 from workbench.widgets.saved_output import SavedOutput
@@ -56,9 +57,10 @@ class SearchView(SavedOutput, ipywidgets.VBox, Generic[Found]):  # type: ignore[
         self._finished = threading.Event()
         self._finished.set()
         self._search: Callable[[Progress], Found] | None = None
-        self.find_button = ipywidgets.Button(description=find, button_style="primary")
-        self.stop_button = ipywidgets.Button(description="Stop", disabled=True)
-        self.apply_button = ipywidgets.Button(description=apply, disabled=True)
+        self.find_button = button(find, "Search for what the controls hold.", "primary")
+        self.stop_button = button("Stop", "End the search; what was found before stays.")
+        self.apply_button = button(apply, "Have the controls hold what was found.")
+        self.stop_button.disabled = self.apply_button.disabled = True
         self.bar = ipywidgets.IntProgress(layout=ipywidgets.Layout(width="160px"))
         self.figures = ipywidgets.HTML()
         self.status = Status()

@@ -18,7 +18,7 @@ from workbench.selection.needs import Bounds, at_least, at_most
 from workbench.selection.search import select
 from workbench.selection.selections import Selection
 from workbench.traffic.trace import Trace
-from workbench.widgets.form import choice, number, text
+from workbench.widgets.form import choice, number, settings_of_control, text
 from workbench.widgets.pickers import Picker
 from workbench.widgets.search_view import Progress, SearchView, wide_chart
 from workbench.widgets.tables import frame_table
@@ -40,10 +40,15 @@ class NeedsPicker(Picker):
     def __init__(self, tasks: Sequence[str], task: str = "") -> None:
         chosen = task if task in tasks else next(iter(tasks), "")
         controls = {
-            "task": choice("Task", list(tasks) or [""], chosen),
-            "accuracy": number("Accuracy, least", 0.0),
-            "budget": text("$ per million, most", placeholder="any"),
-            "others": text("Other traits", placeholder="size_bytes<=1e6, licence=MIT"),
+            "task": choice("Task", list(tasks) or [""], chosen, "What the models are for."),
+            "accuracy": number("Accuracy, least", 0.0, "Share of right answers it must have."),
+            "budget": text("$ per million, most", "", "any", "What a million requests may cost."),
+            "others": text(
+                "Other traits",
+                "",
+                "size_bytes<=1e6, licence=MIT",
+                "More that a model must have, with commas between.",
+            ),
         }
         super().__init__("Needs", controls)
 
@@ -245,15 +250,13 @@ class SelectionView(SearchView[Selection]):
 
 def _slider(name: str) -> ipywidgets.FloatSlider:
     return ipywidgets.FloatSlider(
-        description=name.capitalize(),
         value=1.0,
         min=0.0,
         max=1.0,
         step=0.05,
         continuous_update=False,
         readout_format=".2f",
-        style={"description_width": "124px"},
-        layout=ipywidgets.Layout(width="auto"),
+        **settings_of_control(name.capitalize(), f"How much {name} counts, beside the others."),
     )
 
 

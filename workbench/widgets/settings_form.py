@@ -23,6 +23,7 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         begin: The kind that is chosen at first, by default the first.
         choices: Of the settings that are chosen from a list.
         left_out: Settings without a control; they stay as in the example.
+        about: Help text of the list.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         begin: str | None = None,
         choices: Choices | None = None,
         left_out: Sequence[str] = (),
+        about: str = "",
     ) -> None:
         self._examples, self._choices, self._left_out = dict(examples), choices or {}, left_out
         self._changed, self._forms = changed, {}  # type: tuple[Any, dict[str, Form]]
         names = [(name_of_kind(kind), kind) for kind in examples]
-        self.kind = choice(label, names, begin or next(iter(examples)))
+        self.kind = choice(label, names, begin or next(iter(examples)), about)
         self.kind.observe(changed, "value")
+        self._above: tuple[Control, ...] = (self.kind,)
         super().__init__([self.kind])
 
     def __getitem__(self, name: str) -> Control:
@@ -63,18 +66,26 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         return Form(controls, self._changed)
 
     def _control(self, described: SettingDescription, name: str, now: Any) -> Control:  # noqa: ANN401 - of any setting
-        label = described.label
+        label, about = described.label, f"{described.label}: {described.about}."
         if described.empty:
-            return text(label, "" if now is None else f"{now:g}", described.empty)
+            return text(label, "" if now is None else f"{now:g}", described.empty, about)
         if name in self._choices:
-            return choice(label, self._choices[name](now), now)
+            return choice(label, self._choices[name](now), now, about)
         if described.choices:
-            return choice(label, described.choices, now)
+            return choice(label, described.choices, now, about)
         if isinstance(now, bool):
-            return choice(label, [("Yes", True), ("No", False)], now)
+            return choice(label, [("Yes", True), ("No", False)], now, about)
         if isinstance(now, tuple):
-            return text(label, ", ".join(now) if _are_words(now) else format_numbers(now))
-        return integer(label, now) if isinstance(now, int) else number(label, now)
+            held = ", ".join(now) if _are_words(now) else format_numbers(now)
+            return text(label, held, about=about)
+        make = integer if isinstance(now, int) else number
+        return make(label, now, about)
+
+    def lift_kind(self) -> Control:
+        """Return the list of kinds, to be shown elsewhere from now on."""
+        self._above = ()
+        self.show()
+        return self.kind
 
     def set(self, kind: str, value: Any) -> None:  # noqa: ANN401 - of the kind's class
         """Have the controls hold this value."""
@@ -84,7 +95,7 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
 
     def show(self) -> None:
         """Show the controls of the chosen kind."""
-        shown = (self.kind, self.form) if self.form.controls else (self.kind,)
+        shown = (*self._above, self.form) if self.form.controls else self._above
         if getattr(self, "children", ()) != shown:
             self.children = shown
 

@@ -14,9 +14,21 @@ class SimulationPicker(Picker):
         begin = {"cold_start": cold_start, "boot": boot}
         held = {name: f"{seconds:g}" if seconds else "" for name, seconds in begin.items()}
         controls = {
-            "cold_start": text("Cold start (s)", held["cold_start"], placeholder="no time"),
-            "boot": text("Boot (s)", held["boot"], placeholder="as a cold start"),
-            "seed": integer("Seed", 0),
+            "cold_start": text(
+                "Cold start (s)",
+                held["cold_start"],
+                "no time",
+                "How long a new instance takes to start.",
+            ),
+            "boot": text(
+                "Boot (s)",
+                held["boot"],
+                "as a cold start",
+                "How long an instance of a fleet takes to start, where that differs.",
+            ),
+            "seed": integer(
+                "Seed", 0, "Of all that a simulation draws: the same seed, the same run."
+            ),
         }
         super().__init__("Simulation", controls)
 

@@ -67,6 +67,8 @@ class OnAWS:
     Attributes:
         profile: Of the credentials; "": whatever boto3 finds.
         region: "": the usual one.
+        role: The ARN of the role that endpoints run under; "": that of the environment.
+        image: The URI of the image with the model server; "": that of the environment.
         budget: The most that a run may cost, in US dollars.
 
     Raises:
@@ -75,6 +77,8 @@ class OnAWS:
 
     profile: str = ""
     region: str = ""
+    role: str = ""
+    image: str = ""
     budget: float = 1.0
     preparing: ClassVar[str] = "the model is being deployed on AWS, which takes minutes"
     stopping: ClassVar[str] = f"{OnLocalCloud.stopping}, which can take minutes"
@@ -84,7 +88,7 @@ class OnAWS:
 
     @property
     def _session_arguments(self) -> dict[str, str]:
-        named = {"profile": self.profile, "region": self.region}
+        named = {name: getattr(self, name) for name in _AWS_FIELDS}
         return {name: value for name, value in named.items() if value}
 
     @property
@@ -130,6 +134,14 @@ class OnAWS:
 
 Target = ThisMachine | OnAWS
 
+_AWS_FIELDS = {
+    "profile": ("AWS profile", "Whose credentials are used."),
+    "region": ("AWS region", "For instance eu-west-1."),
+    "role": ("Role", "ARN of the role that endpoints run under, which SageMaker may take."),
+    "image": ("Image", "URI of the image with the model server."),
+}
+"""Labels and help texts of what `workbench.aws` takes."""
+
 
 class TargetPicker(Picker):
     """Where a run takes place; `value` is a `ThisMachine`, `OnLocalCloud` or `OnAWS`.
@@ -141,10 +153,14 @@ class TargetPicker(Picker):
 
     def __init__(self) -> None:
         controls = {
-            "where": choice("Run on", [("This machine", ThisMachine)], ThisMachine),
-            "profile": text("AWS profile", placeholder="the usual one"),
-            "region": text("AWS region", placeholder="the usual one"),
-            "budget": number("Budget (USD)", 1.0),
+            "where": choice(
+                "Run on", [("This machine", ThisMachine)], ThisMachine, "Where Run takes place."
+            ),
+            **{
+                name: text(label, "", "the usual one", about)
+                for name, (label, about) in _AWS_FIELDS.items()
+            },
+            "budget": number("Budget (USD)", 1.0, "What a run may cost at most."),
         }
         super().__init__("Target of Run", controls)
 
@@ -154,7 +170,7 @@ class TargetPicker(Picker):
 
     def _make(self) -> Target:
         paid = self["where"].value is OnAWS
-        self.form.show(["where", "profile", "region", "budget"] if paid else ["where"])
+        self.form.show(["where", *_AWS_FIELDS, "budget"] if paid else ["where"])
         values = {name: value for name, value in self.form.values.items() if name != "where"}
         target: Target = (self["where"].value or ThisMachine)(**values)
         return target

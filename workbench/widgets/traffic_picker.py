@@ -56,19 +56,19 @@ _DEFAULTS = {
     "duration": 10.0,
     "seed": 1,
 }
-_LABELS = {
-    "rate": "Rate (1/s)",
-    "burst": "Burst (high/low)",
-    "low_stay": "Between bursts (s)",
-    "high_stay": "In a burst (s)",
-    "swing": "Swing (0 to 1)",
-    "period": "Period (s)",
-    "peak": "Peak (times rate)",
-    "start": "Starts at (s)",
-    "ramp": "Grows for (s)",
-    "hold": "Stays for (s)",
-    "decay": "Fades in (s)",
-    "duration": "Duration (s)",
+_FIELDS = {
+    "rate": ("Rate (1/s)", "Requests a second, on average; of a flash crowd, without the crowd."),
+    "burst": ("Burst (high/low)", "How many times as high the rate is in a burst."),
+    "low_stay": ("Between bursts (s)", "Seconds from one burst to the next, on average."),
+    "high_stay": ("In a burst (s)", "Seconds that a burst lasts, on average."),
+    "swing": ("Swing (0 to 1)", "0 is no wave; at 1 nothing comes at the lowest point."),
+    "period": ("Period (s)", "Seconds from one peak to the next."),
+    "peak": ("Peak (times rate)", "The highest rate, as a multiple of the usual one."),
+    "start": ("Starts at (s)", "When the crowd comes."),
+    "ramp": ("Grows for (s)", "Seconds until all are there; 0 is a jump."),
+    "hold": ("Stays for (s)", "Seconds at the highest rate."),
+    "decay": ("Fades in (s)", "Seconds until about a third of the crowd is left."),
+    "duration": ("Duration (s)", "How long the traffic lasts, and so a run."),
 }
 
 PRESETS: dict[str, tuple[str, dict[str, float]]] = {
@@ -145,18 +145,40 @@ class TrafficPicker(Picker):
     def __init__(self, kind: str = "bursty", **settings: float) -> None:
         settings = _DEFAULTS | settings
         self.preset = choice(
-            "Preset", [("Own settings", ""), *((each, each) for each in PRESETS)], ""
+            "Preset",
+            [("Own settings", ""), *((each, each) for each in PRESETS)],
+            "",
+            "Traffic that is ready-made: it fills the other fields.",
         )
         self.preview = ipywidgets.HTML()
-        numbers = {name: number(label, settings[name]) for name, label in _LABELS.items()}
+        numbers = {
+            name: number(label, settings[name], about) for name, (label, about) in _FIELDS.items()
+        }
         for each in numbers.values():
             each.continuous_update = False  # a long trace takes a while to draw
         controls = {
-            "kind": choice("Arrivals", [(name, of) for of, name in _NAMES.items()], kind),
-            "path": text("File", placeholder="arrivals.csv, .jsonl or .parquet"),
-            "column": text("Column of times", placeholder="found by itself"),
+            "kind": choice(
+                "Traffic",
+                [(name, of) for of, name in _NAMES.items()],
+                kind,
+                "How requests arrive: evenly, at random, in bursts, as a file says.",
+            ),
+            "path": text(
+                "File",
+                "",
+                "arrivals.csv, .jsonl or .parquet",
+                "A file with the times at which requests arrived.",
+            ),
+            "column": text(
+                "Column of times",
+                "",
+                "found by itself",
+                "The column that holds the times.",
+            ),
             **numbers,
-            "seed": integer("Seed", settings["seed"]),
+            "seed": integer(
+                "Seed", settings["seed"], "Of the draw: the same seed, the same traffic."
+            ),
         }
         super().__init__("Traffic", {"preset": self.preset, **controls}, self.preview)
         self.preset.unobserve(self._read, "value")

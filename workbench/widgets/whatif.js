@@ -17,9 +17,9 @@ function dial({ name, label, values, at, unit, shown }, turned) {
   const ours = { "data-lm-suppress-shortcuts": "true" };
   const figure = (value) => Number((value * shown).toPrecision(6));
   const slider = element("input", { type: "range", min: 0, max: values.length - 1, step: 1 },
-    { ...ours, "aria-label": label });
+    { ...ours, "aria-label": label, title: `${label}: move it to redraw the curve` });
   const typed = element("input", { type: "number", step: "any" },
-    { ...ours, "aria-label": unit ? `${label}, ${unit}` : `${label}, typed` });
+    { ...ours, "aria-label": unit ? `${label}, ${unit}` : `${label}, typed`, title: `${label}: type it` });
   const problem = element("div", {}, { role: "alert" });
   let value = values[at];
   const slide = (place) => {
