@@ -12,7 +12,7 @@ from workbench.widgets.notebook import Keyboard
 from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.traffic_picker import TrafficPicker
 
-_LABEL_WIDTH = "76px"
+_LABEL_WIDTH = "72px"
 
 TABS = {
     "Decision": "Which inference type is the cheapest that meets the target.",
@@ -50,7 +50,7 @@ def lay_out(
         [
             *(model.form.lift("group"), traffic.form.lift("kind"), traffic.form.lift("rate")),
             ipywidgets.HBox([slo.form.lift("quantile"), slo.form.lift("latency")]),
-            ipywidgets.VBox([deployment.lift_kind()]),
+            deployment.lift_kind(),
         ]
     )
     controls = (model.group, traffic["kind"], traffic["rate"], deployment.kind)

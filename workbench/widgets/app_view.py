@@ -422,11 +422,13 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
         """Return the lines that decide and draw the picture."""
         made = self.experiment
         lines = [
-            *("import workbench as wb", ""),
+            *("import workbench as wb", "from workbench.plots import plot_decision", ""),
             f'model = {self._registry_code}["{self.model.value.name}"]',
             f"trace = wb.{self.traffic.code}",
             f"slo = wb.{made.slo!r}",
-            self.decision.code,
+            f"deployment = {value_code(self.deployment.value)}",
+            f"policy = wb.{self.policy.value!r}",
+            self.decision.code.replace("  # of workbench.plots", ""),
         ]
         return "\n".join(lines)
 

@@ -23,6 +23,13 @@ def settings_of_control(label: str, about: str) -> dict[str, Any]:
     }
 
 
+def settings_of_list(label: str, about: str) -> dict[str, Any]:
+    """Return what every list to choose from has: ipywidgets shows no tooltip of it."""
+    told = f'<span title="{html.escape(about or label)}">{html.escape(label)}</span>'
+    told_by = {"description": told, "description_allow_html": True}
+    return settings_of_control(label, about) | told_by
+
+
 def integer(label: str, value: float, about: str = "") -> ipywidgets.IntText:
     """Return a control for whole numbers that tells of each key; `about` is its help text."""
     return ipywidgets.IntText(
@@ -55,7 +62,7 @@ def choice(
     about: str = "",
 ) -> ipywidgets.Dropdown:
     """Return a list to choose from; options are values, or pairs of a name and a value."""
-    return ipywidgets.Dropdown(options=options, value=value, **settings_of_control(label, about))
+    return ipywidgets.Dropdown(options=options, value=value, **settings_of_list(label, about))
 
 
 def button(label: str, about: str, style: str = "") -> ipywidgets.Button:

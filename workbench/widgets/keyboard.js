@@ -23,8 +23,8 @@ function nameAll() {
     if (label?.textContent) handle.setAttribute("aria-label", label.textContent);
   }
   for (const each of document.querySelectorAll(".wb [title=null]")) each.removeAttribute("title");
-  for (const label of document.querySelectorAll(".wb label[title]")) {
-    const { control, title } = label;
+  for (const named of document.querySelectorAll(".wb label[title], .wb label > span[title]")) {
+    const { control } = named.closest("label"), { title } = named;
     if (control && control.title !== title) control.title = title;
   }
   for (const button of document.querySelectorAll(".wb-fold > button")) {

@@ -43,7 +43,7 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
         self.kind = choice(label, names, begin or next(iter(examples)), about)
         self.kind.observe(changed, "value")
         self._above: tuple[Control, ...] = (self.kind,)
-        super().__init__([self.kind])
+        super().__init__(self._above)
 
     def __getitem__(self, name: str) -> Control:
         return self.kind if name == "kind" else self.form[name]
@@ -83,9 +83,9 @@ class SettingsForm(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no 
 
     def lift_kind(self) -> Control:
         """Return the list of kinds, to be shown elsewhere from now on."""
-        self._above = ()
+        (lifted,), self._above = self._above, ()
         self.show()
-        return self.kind
+        return lifted
 
     def set(self, kind: str, value: Any) -> None:  # noqa: ANN401 - of the kind's class
         """Have the controls hold this value."""
