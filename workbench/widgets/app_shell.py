@@ -13,6 +13,7 @@ from workbench.widgets.pickers import ModelPicker, Picker, SLOPicker
 from workbench.widgets.traffic_picker import TrafficPicker
 
 _LABEL_WIDTH = "72px"
+_SECOND_LABEL_WIDTH = "78px"  # of the latency, beside its percentile
 
 TABS = {
     "Decision": "Which inference type is the cheapest that meets the target.",
@@ -56,6 +57,7 @@ def lay_out(
     controls = (model.group, traffic["kind"], traffic["rate"], deployment.kind)
     for control in (*controls, *slo.form.controls.values()):
         control.style.description_width = _LABEL_WIDTH
+    slo["latency"].style.description_width = _SECOND_LABEL_WIDTH
     folds = ipywidgets.VBox([Fold(each) for each in (model, traffic, deployment, *rest)])
     shown = ipywidgets.VBox([tabs, below])
     body = ipywidgets.Box([fields, shown, folds])
