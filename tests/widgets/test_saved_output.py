@@ -49,6 +49,7 @@ def test_table_and_charts_are_kept_without_what_an_untrusted_notebook_loses():
 
 def test_ten_results_in_the_app_stay_far_below_a_megabyte(shown, registry):
     app = App(registry)
+    app.more.select("Runs")
     bundle = app._repr_mimebundle_()
 
     for number in range(10):
@@ -64,6 +65,7 @@ def test_ten_results_in_the_app_stay_far_below_a_megabyte(shown, registry):
 @pytest.mark.usefixtures("at_home")
 def test_a_plan_and_figures_beside_six_results_stay_below_a_megabyte_too(shown, registry):
     app = App(registry)
+    app.more.select("Runs")
     app._repr_mimebundle_()
     app.traffic.set("poisson", rate=40, duration=10)
     for number in range(6):

@@ -25,9 +25,9 @@ def settings_of_control(label: str, about: str) -> dict[str, Any]:
 
 def settings_of_list(label: str, about: str) -> dict[str, Any]:
     """Return what every list to choose from has: ipywidgets shows no tooltip of it."""
-    told = f'<span title="{html.escape(about or label)}">{html.escape(label)}</span>'
-    told_by = {"description": told, "description_allow_html": True}
-    return settings_of_control(label, about) | told_by
+    shown = f'<span title="{html.escape(about or label)}">{html.escape(label)}</span>'
+    named = {"description": shown, "description_allow_html": True}
+    return settings_of_control(label, about) | named
 
 
 def integer(label: str, value: float, about: str = "") -> ipywidgets.IntText:
