@@ -24,7 +24,6 @@ from workbench.scaling.base import ScalingPolicy
 from workbench.scaling.capacity import InstanceCapacity
 from workbench.widgets.app_shell import TABS, lay_out
 from workbench.widgets.code import code_of, value_code
-from workbench.widgets.decision_view import DecisionView
 from workbench.widgets.deployment_picker import DeploymentPicker
 from workbench.widgets.form import show
 from workbench.widgets.lazy_tabs import LazyTabs
@@ -74,6 +73,8 @@ class App(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has
     def __init__(
         self, registry: Registry, where: str = "wb.Registry()", preset: Preset | None = None
     ) -> None:
+        from workbench.widgets.decision_view import DecisionView
+
         preset = preset or Preset(question="")
         self._registry_code = where
         self._deployed: DeployedModel | None = None  # the latest

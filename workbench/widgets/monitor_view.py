@@ -18,7 +18,7 @@ from workbench.cloud.deploy import DeployedModel
 from workbench.errors import CloudError, InvalidInput, WorkbenchError
 from workbench.formatting import Table
 from workbench.plots.monitor import plot_metrics
-from workbench.widgets.form import Form, text
+from workbench.widgets.form import Form, button, text
 from workbench.widgets.notebook import Keyboard, Status, run_in_background
 from workbench.widgets.saved_output import SavedOutput
 from workbench.widgets.tables import frame_table
@@ -129,9 +129,14 @@ class MonitorView(SavedOutput, ipywidgets.VBox):  # type: ignore[misc]  # ipywid
         self._finished.set()
         name = endpoint.name if isinstance(endpoint, DeployedModel) else endpoint
         self.form = Form(
-            {"endpoint": text("Endpoint", name, "name of a deployed endpoint")}, lambda _: None
+            {
+                "endpoint": text(
+                    "Endpoint", name, "name of a deployed endpoint", "Which endpoint is read of."
+                )
+            },
+            lambda _: None,
         )
-        self.refresh_button = ipywidgets.Button(description="Refresh", button_style="primary")
+        self.refresh_button = button("Refresh", "Read what the endpoint reports now.", "primary")
         self.refresh_button.on_click(lambda _: self.refresh())
         self.status = Status()
         scrolls = ipywidgets.Layout(overflow="auto hidden", max_width="100%")
